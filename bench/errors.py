@@ -1,0 +1,46 @@
+"""Typed errors. Each message says what was got, what was expected, and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class BenchError(Exception):
+    """Base of every error that is the user's to mend; the command line prints it without a traceback."""
+
+
+class ConfigError(BenchError):
+    """A suite, a flag or a method's config is wrong; found before anything is trained."""
+
+
+class DataError(BenchError):
+    """Images are missing, unreadable, or not laid out as expected."""
+
+
+class LeakageError(BenchError):
+    """Held-out patients would reach training, directly or through a generator."""
+
+
+class RegistryError(ConfigError):
+    """No such dataset, method, classifier or metric."""
+
+
+class WeightsError(BenchError):
+    """Pretrained weights can be had neither locally nor by download."""
+
+
+class DivergedError(BenchError):
+    """A training produced a non-finite loss; the message names the step and the loss."""
+
+
+class StoreError(BenchError):
+    """The results store cannot be read: damaged, or written by another schema version."""
+
+
+def nearest(name: str, valid: Iterable[str]) -> str:
+    """Return a hint: ``did you mean 'x'?`` where one is close, and all the valid names."""
+    names = sorted(valid)
+    close = get_close_matches(name, names, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}valid: {', '.join(names) if names else '(none)'}"

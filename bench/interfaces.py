@@ -1,0 +1,159 @@
+"""What the harness asks of a dataset, an augmentation method and a classifier; and what it gives them.
+
+A plug-in is a class with a ``Config`` (a frozen dataclass with a default for every field, units in the names), built as
+``cls(config)``. It is named by one line in ``bench/registry.py`` or by an entry point of another package.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.types import DatasetIndex, ImageRecord, SyntheticImage, Uint8Images
+
+if TYPE_CHECKING:
+    import torch
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """A labelled, grouped set of images on disk."""
+
+    Config: ClassVar[type]
+
+    def __init__(self, config: Any) -> None: ...
+
+    def index(self, root: Path | None, cache: Path) -> DatasetIndex:
+        """List the images under ``root`` (None: the user named no folder).
+
+        ``cache`` is a folder for what is costly to find out again. Raises ``DataError`` with the path and the expected
+        layout when the data are missing or foreign.
+        """
+        ...
+
+
+class TrainingData(Protocol):
+    """The training part of one fold: all that a method may ever see."""
+
+    @property
+    def classes(self) -> tuple[str, ...]: ...
+
+    @property
+    def records(self) -> Sequence[ImageRecord]: ...
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]:
+        """Class indices, int64 [N], in the order of ``records``."""
+        ...
+
+    @property
+    def image_size_px(self) -> int:
+        """The suite's image side in pixels (images are square)."""
+        ...
+
+    def images(self, size_px: int | None = None) -> Uint8Images:
+        """Return uint8 [N, H, W, 3] in the order of ``records``; ``None`` means the suite's size."""
+        ...
+
+
+class RunContext(Protocol):
+    """What a stage gets from the harness. Everything written lands in ``folder``, which survives an interruption."""
+
+    folder: Path
+    device: str
+    seed: int
+    weights: Path | None  # a local file or folder of pretrained weights, from `weights:` or BENCH_WEIGHTS
+
+    def log(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
+        """Record losses by name at a step, and report progress (``step`` of ``total``). Cheap; call it every N steps."""
+        ...
+
+    def phase(self, name: str) -> AbstractContextManager[None]:
+        """Time a block under a cost phase: 'data', 'step', 'sample', 'evaluate', 'checkpoint'."""
+        ...
+
+    def save_checkpoint(self, state: Mapping[str, Any]) -> None:
+        """Store a resumable state (tensors, numbers, strings, lists, dicts) atomically, replacing the last one."""
+        ...
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        """Return the last checkpoint of this very cell, or None at a cold start."""
+        ...
+
+    def save_images(self, name: str, step: int, images: Uint8Images) -> None:
+        """Keep a sample grid: uint8 [N, H, W, 3] tiled into one PNG, shown by step in MLflow and in the report."""
+        ...
+
+
+class OnlineAugmenter(Protocol):
+    """A method that changes how real images are fed to the classifier, and makes no images of its own."""
+
+    kind: ClassVar[Literal["online"]]
+    version: ClassVar[int]
+    Config: ClassVar[type]
+
+    def __init__(self, config: Any) -> None: ...
+
+    def sampling_weights(self, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64] | None:
+        """Return weights [N] to draw training images by, or None for plain shuffling."""
+        ...
+
+    def transform(
+        self, images: torch.Tensor, targets: torch.Tensor, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Augment one training batch: images float [B, 3, H, W] in [0, 1]; targets float [B, C], rows sum to 1.
+
+        All randomness comes from ``generator`` (on the CPU).
+        """
+        ...
+
+
+class GenerativeAugmenter(Protocol):
+    """A method that learns from training images and then makes synthetic ones."""
+
+    kind: ClassVar[Literal["generative"]]
+    version: ClassVar[
+        int
+    ]  # raise it when the same config would give other images: old cells are then not reused
+    Config: ClassVar[type]
+
+    def __init__(self, config: Any) -> None: ...
+
+    def check(self, classes: Sequence[str]) -> None:
+        """Raise ``ConfigError`` when the method cannot serve these classes. Called before anything is trained."""
+        ...
+
+    def fit(self, data: TrainingData, ctx: RunContext) -> None:
+        """Train, resuming from ``ctx.load_checkpoint()`` where there is one; leave what ``synthesize`` needs in ``ctx.folder``."""
+        ...
+
+    def synthesize(
+        self, data: TrainingData, counts: Mapping[int, int], fitted: Path, ctx: RunContext
+    ) -> Iterable[SyntheticImage]:
+        """Yield ``counts[label]`` images of each label from the model in ``fitted``.
+
+        The first n images of a label do not depend on how many are asked for.
+        """
+        ...
+
+
+class Classifier(Protocol):
+    """A network to be fine-tuned; the trainer is the same for all of them."""
+
+    version: ClassVar[int]
+    Config: ClassVar[type]
+
+    def __init__(self, config: Any) -> None: ...
+
+    def check(self) -> None:
+        """Raise ``ConfigError`` when the config cannot be built (an unknown timm name). May import torch."""
+        ...
+
+    def build(self, num_classes: int, image_size_px: int, weights: Path | None) -> torch.nn.Module:
+        """Return a module: float [B, 3, H, W] in [0, 1] -> logits [B, num_classes]; it normalises its own input."""
+        ...

@@ -1,0 +1,132 @@
+"""The values that flow through the harness, one way: record -> split -> synthetic set -> result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Uint8Images = npt.NDArray[np.uint8]  # [N, H, W, 3], RGB, 0..255
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecord:
+    """One image of a dataset.
+
+    ``path`` is POSIX, relative to the dataset's root, and unique; ``label`` indexes ``DatasetIndex.classes``;
+    ``group_id`` is the patient (or the image itself where nothing is known); ``sha256`` is of the file's bytes.
+    ``attributes`` holds what else the layout tells (magnification, subtype, slide) as sorted pairs.
+    """
+
+    path: str
+    label: int
+    group_id: str
+    sha256: str
+    mask_paths: tuple[str, ...] = ()
+    attributes: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DataProblem:
+    """Something odd about one file: ``kind`` is a short key ('truncated', 'not_an_image', 'too_small', …)."""
+
+    path: str
+    kind: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class DatasetIndex:
+    """Everything known of a dataset before any pixel is used. ``records`` are sorted by path."""
+
+    name: str
+    root: Path
+    classes: tuple[str, ...]
+    records: tuple[ImageRecord, ...]
+    problems: tuple[DataProblem, ...] = ()
+
+    def by_path(self) -> dict[str, ImageRecord]:
+        """Return the records by their path."""
+        return {r.path: r for r in self.records}
+
+
+@dataclass(frozen=True)
+class Split:
+    """One fold: the paths of its three parts. Groups are disjoint; ``bench.data.splits`` checks it on every use.
+
+    ``fingerprint`` is that of the dataset index it was drawn from.
+    """
+
+    fold: int
+    repeat: int
+    protocol: str
+    seed: int
+    fingerprint: str
+    train: tuple[str, ...]
+    validation: tuple[str, ...]
+    test: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticImage:
+    """What a generative method yields. ``image`` is uint8 [H, W, 3].
+
+    ``source_path`` names the training image that was translated; None for noise-to-image methods.
+    """
+
+    image: npt.NDArray[np.uint8]
+    label: int
+    seed: int
+    source_path: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticRecord:
+    """One row of a synthetic folder's ``manifest.csv``; ``path`` is relative to the folder."""
+
+    path: str
+    label: int
+    seed: int
+    checkpoint: str
+    source_path: str = ""
+    source_group: str = ""
+
+
+@dataclass(frozen=True)
+class SyntheticSet:
+    """A finished synthetic folder, and every group that its generator has seen (leakage is checked on them)."""
+
+    folder: Path
+    records: tuple[SyntheticRecord, ...]
+    seen_groups: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ResultRow:
+    """One line of the store: what a cell was, how it ended, what it measured.
+
+    ``metrics`` are flat (``test/balanced_accuracy``), ``costs`` carry their unit in the key (``elapsed_s``).
+    ``status`` is 'done', 'failed' or 'skipped'. Fields that do not apply are None.
+    """
+
+    key: str
+    stage: str
+    suite: str
+    dataset: str
+    status: str
+    method: str | None = None
+    fold: int | None = None
+    repeat: int | None = None
+    ratio: str | None = None
+    classifier: str | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    costs: Mapping[str, float] = field(default_factory=dict)
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    error: str | None = None
+    folder: str = ""
+    finished_at: str = ""
+    schema: int = 1

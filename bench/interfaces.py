@@ -70,7 +70,7 @@ class RunContext(Protocol):
     weights: Path | None  # a local file or folder of pretrained weights, from `weights:` or BENCH_WEIGHTS
 
     def log(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
-        """Record losses by name at a step, and report progress (``step`` of ``total``). Cheap; call it every N steps."""
+        """Record losses by name at a step and report progress (``step`` of ``total``). Cheap; call it every N steps."""
         ...
 
     def phase(self, name: str) -> AbstractContextManager[None]:
@@ -117,9 +117,7 @@ class GenerativeAugmenter(Protocol):
     """A method that learns from training images and then makes synthetic ones."""
 
     kind: ClassVar[Literal["generative"]]
-    version: ClassVar[
-        int
-    ]  # raise it when the same config would give other images: old cells are then not reused
+    version: ClassVar[int]  # raise it when the same config would give other images: old cells are then not reused
     Config: ClassVar[type]
 
     def __init__(self, config: Any) -> None: ...
@@ -129,7 +127,7 @@ class GenerativeAugmenter(Protocol):
         ...
 
     def fit(self, data: TrainingData, ctx: RunContext) -> None:
-        """Train, resuming from ``ctx.load_checkpoint()`` where there is one; leave what ``synthesize`` needs in ``ctx.folder``."""
+        """Train, resuming from ``ctx.load_checkpoint()`` if any; leave what ``synthesize`` needs in ``ctx.folder``."""
         ...
 
     def synthesize(

@@ -68,6 +68,4 @@ def load(kind: Kind, name: str) -> Any:
     try:
         return getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as e:
-        raise RegistryError(
-            f"{kind} {name!r} is registered as {target!r}, which cannot be imported: {e}"
-        ) from e
+        raise RegistryError(f"{kind} {name!r} is registered as {target!r}, which cannot be imported: {e}") from e

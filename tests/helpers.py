@@ -20,9 +20,7 @@ class Interrupt(Exception):
 class FakeContext:
     """RunContext that keeps everything in memory; ``interrupt_at`` raises from ``log`` once that step is reached."""
 
-    def __init__(
-        self, folder: Path, seed: int = 0, interrupt_at: int | None = None, weights: Path | None = None
-    ):
+    def __init__(self, folder: Path, seed: int = 0, interrupt_at: int | None = None, weights: Path | None = None):
         self.folder, self.seed, self.device, self.weights = folder, seed, "cpu", weights
         folder.mkdir(parents=True, exist_ok=True)
         self.interrupt_at = interrupt_at

@@ -1,0 +1,115 @@
+"""YAML <-> frozen dataclasses. An unknown key fails with the nearest valid one; every config has a stable hash."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any, TypeVar, get_args, get_type_hints
+
+import yaml
+
+from bench.errors import ConfigError, nearest
+
+T = TypeVar("T")
+
+
+def build(cls: type[T], data: Mapping[str, Any], where: str) -> T:
+    """Build the frozen dataclass ``cls`` from plain data, nested dataclasses included.
+
+    ``where`` is the place that error messages name ("methods.cyclegan"). Raises ``ConfigError`` on an unknown key, a
+    missing one, or a value of the wrong type.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    _refuse_unknown(cls, data, where)
+    try:
+        return TypeAdapter(cls).validate_python(dict(data))
+    except ValidationError as e:
+        lines = [
+            f"{'.'.join([where, *map(str, err['loc'])])}: got {err['input']!r}; {err['msg']}" for err in e.errors()
+        ]
+        raise ConfigError("\n".join(lines)) from None
+    except ConfigError as e:
+        raise ConfigError(f"{where}: {e}") from None
+
+
+def _refuse_unknown(cls: type, data: Any, where: str) -> None:
+    if not isinstance(data, Mapping):
+        raise ConfigError(f"{where}: got {data!r}, expected a mapping of {', '.join(f.name for f in _fields(cls))}")
+    valid = {f.name for f in _fields(cls) if f.init}
+    for key in data:
+        if key not in valid:
+            raise ConfigError(f"{where}: unknown key {key!r}; {nearest(str(key), valid)}")
+    hints = get_type_hints(cls)
+    for name, value in data.items():
+        for option in (hints[name], *get_args(hints[name])):
+            if dataclasses.is_dataclass(option) and isinstance(option, type) and isinstance(value, Mapping):
+                _refuse_unknown(option, value, f"{where}.{name}")
+
+
+def _fields(cls: type) -> tuple[dataclasses.Field[Any], ...]:
+    return dataclasses.fields(cls)
+
+
+def to_plain(value: Any) -> Any:
+    """Return ``value`` as what JSON and YAML hold: dataclasses become dicts, tuples lists, paths strings."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: to_plain(getattr(value, f.name)) for f in _fields(type(value))}
+    if isinstance(value, Mapping):
+        return {str(k): to_plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [to_plain(v) for v in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def stable_hash(value: Any) -> str:
+    """Return 16 hex digits that depend on the content only: not on key order, process, or machine."""
+    text = json.dumps(to_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return the mapping in a YAML file. Raises ``ConfigError`` naming the file and the line."""
+    try:
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as e:
+        raise ConfigError(f"{path}: not valid YAML: {e}") from None
+    except OSError as e:
+        raise ConfigError(f"{path}: cannot be read: {e}") from None
+    if not isinstance(data, dict):
+        raise ConfigError(f"{path}: got {type(data).__name__}, expected a mapping at the top")
+    return data
+
+
+def override(data: dict[str, Any], assignments: tuple[str, ...]) -> dict[str, Any]:
+    """Apply ``--set a.b=value`` in order; ``*`` in a part matches every existing key (``methods.*.steps=10``).
+
+    Values are read as YAML. A star that matches nothing is a ``ConfigError``; so is a text without ``=``.
+    """
+    data = json.loads(json.dumps(data))
+    for text in assignments:
+        path, sep, value = text.partition("=")
+        if not sep or not path:
+            raise ConfigError(f"--set {text!r}: expected key=value, for example --set dataset.magnification=100")
+        _assign(data, path.strip().split("."), yaml.safe_load(value), text)
+    return data
+
+
+def _assign(node: dict[str, Any], parts: list[str], value: Any, text: str) -> None:
+    head, rest = parts[0], parts[1:]
+    keys = [k for k in node if fnmatchcase(str(k), head)] if "*" in head else [head]
+    if not keys:
+        raise ConfigError(f"--set {text!r}: {head!r} matches nothing here; {nearest(head, map(str, node))}")
+    for key in keys:
+        if not rest:
+            node[key] = value
+            continue
+        if node.get(key) is None:
+            node[key] = {}
+        if not isinstance(node[key], dict):
+            raise ConfigError(f"--set {text!r}: {key!r} holds {node[key]!r}, not a mapping")
+        _assign(node[key], rest, value, text)

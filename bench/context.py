@@ -1,0 +1,132 @@
+"""The harness's side of ``bench.interfaces.RunContext``: history, checkpoints, sample grids and costs of one cell."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import time
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.cost.timers import PhaseTimer
+from bench.types import Uint8Images
+
+PROGRESS_EVERY_S = 0.5
+
+
+class CellContext:
+    """Writes ``history.csv`` (step, name, value), ``checkpoint.pt``, ``progress.json`` and ``samples/``."""
+
+    def __init__(self, folder: Path, device: str, seed: int, weights: Path | None) -> None:
+        self.folder, self.device, self.seed, self.weights = folder, device, seed, weights
+        self.timer = PhaseTimer(device)
+        self._history = folder / "history.csv"
+        self._checkpoint = folder / "checkpoint.pt"
+        self._rows: list[tuple[int, str, float]] = []
+        self._last_progress = 0.0
+        self._started = time.time()
+        self._spent_before_s = 0.0  # by the interrupted runs that this one continues, up to their last checkpoint
+        if not self._checkpoint.exists():
+            self._history.unlink(missing_ok=True)  # a cold start: what an interrupted run logged is logged again
+
+    def log(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
+        """Record losses by name at a step, and show progress (``step`` of ``total``)."""
+        self._rows += [(step, name, float(value)) for name, value in metrics.items()]
+        now = time.time()
+        if now - self._last_progress >= PROGRESS_EVERY_S:
+            self._last_progress = now
+            self._write_progress(step, total, metrics, now)
+            self.flush()
+
+    def _write_progress(self, step: int, total: int, metrics: Mapping[str, float], now: float) -> None:
+        state: dict[str, Any] = {"step": step, "total": total, "pid": os.getpid(), "started": self._started, "updated": now}
+        state["metrics"] = {k: v for k, v in metrics.items() if np.isfinite(v)}
+        temp = self.folder / ".progress.tmp"
+        temp.write_text(json.dumps(state), encoding="utf-8")
+        os.replace(temp, self.folder / "progress.json")
+
+    def flush(self) -> None:
+        """Append what was logged to ``history.csv``."""
+        if not self._rows:
+            return
+        new = not self._history.exists()
+        with self._history.open("a", newline="", encoding="utf-8") as f:
+            writer = csv.writer(f)
+            if new:
+                writer.writerow(("step", "name", "value"))
+            writer.writerows((s, n, repr(v)) for s, n, v in self._rows)
+        self._rows.clear()
+
+    @property
+    def elapsed_s(self) -> float:
+        """Wall seconds that led to the present state, those of interrupted runs included."""
+        return self._spent_before_s + time.time() - self._started
+
+    def phase(self, name: str) -> AbstractContextManager[None]:
+        """Time a block under a cost phase."""
+        return self.timer.phase(name)
+
+    def save_checkpoint(self, state: Mapping[str, Any]) -> None:
+        """Store a resumable state atomically, with how long the history was and what was spent until then."""
+        import torch
+
+        self.flush()
+        size = self._history.stat().st_size if self._history.exists() else 0
+        temp = self.folder / ".checkpoint.tmp"
+        spent = {"seconds": dict(self.timer.seconds), "elapsed_s": self.elapsed_s}
+        torch.save({"state": dict(state), "history_bytes": size, **spent}, temp)
+        with temp.open("rb+") as f:
+            os.fsync(f.fileno())
+        os.replace(temp, self._checkpoint)
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        """Return the last checkpoint of this cell, or None; later history is cut off, since it will be logged again."""
+        if not self._checkpoint.exists():
+            return None
+        import torch
+
+        with torch.serialization.safe_globals(_numpy_globals()):
+            saved = torch.load(self._checkpoint, map_location="cpu", weights_only=True)
+        if self._history.exists():
+            os.truncate(self._history, saved["history_bytes"])
+        self._spent_before_s = saved["elapsed_s"]
+        for name, seconds in saved["seconds"].items():
+            self.timer.seconds[name] = self.timer.seconds.get(name, 0.0) + seconds
+        return dict(saved["state"])
+
+    def drop_checkpoint(self) -> None:
+        """Forget the checkpoint: a diverged training must not be continued from where it went wrong."""
+        self._checkpoint.unlink(missing_ok=True)
+
+    def save_images(self, name: str, step: int, images: Uint8Images) -> None:
+        """Tile uint8 [N, H, W, 3] into ``samples/<name>_<step>.png``, as square as it gets."""
+        from PIL import Image
+
+        folder = self.folder / "samples"
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(tile(images)).save(folder / f"{name}_{step:06d}.png")
+
+
+def tile(images: Uint8Images, columns: int | None = None, gap_px: int = 2) -> np.ndarray:
+    """Return one uint8 [H', W', 3] picture of uint8 [N, H, W, 3] images in rows, on white."""
+    n, h, w, _ = images.shape
+    columns = columns or int(np.ceil(np.sqrt(n)))
+    rows = -(-n // columns)
+    sheet = np.full((rows * (h + gap_px) - gap_px, columns * (w + gap_px) - gap_px, 3), 255, np.uint8)
+    for i, image in enumerate(images):
+        y, x = (i // columns) * (h + gap_px), (i % columns) * (w + gap_px)
+        sheet[y : y + h, x : x + w] = image
+    return sheet
+
+
+def _numpy_globals() -> list[Any]:
+    """What ``weights_only`` loading needs to know to read NumPy arrays and scalars."""
+    kinds = ("float64", "float32", "int64", "int32", "uint64", "uint32", "uint8", "bool")
+    reconstruct = np.zeros(1).__reduce__()[0]
+    scalar = np.float64(0).__reduce__()[0]
+    return [np.ndarray, np.dtype, reconstruct, scalar, *(type(np.dtype(k)) for k in kinds)]

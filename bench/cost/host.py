@@ -1,0 +1,70 @@
+"""What machine and which versions a result was made with."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import psutil
+
+PACKAGES = ("torch", "torchvision", "timm", "torch-fidelity", "mlflow", "scikit-learn", "numpy")
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Return the versions of Python, of this project and of the libraries that decide numbers."""
+    found = {"python": platform.python_version()}
+    for name in ("augbench", *PACKAGES):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+@cache
+def cpu_name() -> str:
+    """Return the processor's model name."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def available_cpus() -> int:
+    """Return how many cores this process may use (not how many the machine has)."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def describe_host(device: str) -> str:
+    """Return one line for people: processor, cores, memory, and the accelerator where one was used."""
+    memory = psutil.virtual_memory().total / 2**30
+    text = f"{cpu_name()}, {available_cpus()} cores, {memory:.0f} GiB"
+    if device.startswith("cuda"):
+        import torch
+
+        text = f"{torch.cuda.get_device_name(device)}; {text}"
+    return f"{text}, {platform.system()}"
+
+
+@cache
+def git_commit() -> str:
+    """Return the commit of the checkout that runs, with '+changes' where it differs; 'unknown' outside git."""
+    folder = Path(__file__).parent
+
+    def git(*args: str) -> str:
+        run = subprocess.run(["git", "-C", str(folder), *args], capture_output=True, text=True, timeout=10, check=True)
+        return run.stdout.strip()
+
+    try:
+        commit = git("rev-parse", "--short=12", "HEAD")
+        return commit + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return "unknown"

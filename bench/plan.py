@@ -1,0 +1,159 @@
+"""A suite and a dataset -> the ordered, de-duplicated cells to run.
+
+A cell's key is the hash of (its stage's code version, its config, its upstream keys, the data's fingerprint): nothing
+else decides what it computes, so equal keys are one piece of work, whichever suite asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.config import stable_hash
+from bench.data.records import fingerprint
+from bench.data.splits import make_splits
+from bench.errors import ConfigError, nearest
+from bench.suite import Suite
+from bench.types import DatasetIndex
+
+STAGES = ("split", "fit", "synthesize", "fidelity", "classify", "evaluate")
+# Raise a stage's number when its code would give another result from the same input: older cells are then not reused.
+CODE_VERSION = {"split": 1, "fit": 1, "synthesize": 1, "fidelity": 1, "classify": 1, "evaluate": 1}
+FILTERS = ("stage", "method", "classifier", "fold", "repeat", "ratio")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One piece of work. ``upstream`` are (stage, key) pairs that must be done first."""
+
+    stage: str
+    key: str
+    fold: int
+    repeat: int
+    method: str | None = None
+    ratio: str | None = None
+    classifier: str | None = None
+    upstream: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def id(self) -> tuple[str, str]:
+        """The address of its folder."""
+        return (self.stage, self.key)
+
+    @property
+    def title(self) -> str:
+        """A short name for people: 'classify cyclegan r1.0 small_cnn f0r0'."""
+        parts = [self.stage, self.method, f"×{self.ratio}" if self.ratio not in (None, "0") else None, self.classifier]
+        return " ".join([p for p in parts if p] + [f"fold {self.fold}" + (f".{self.repeat}" if self.repeat else "")])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All cells of a suite on a dataset, upstream before downstream.
+
+    Two arms with one and the same config share their cells' ids; ``work`` lists each id once.
+    """
+
+    suite: Suite
+    index: DatasetIndex
+    fingerprint: str
+    weights: str | None
+    cells: tuple[Cell, ...] = field(default=())
+
+    @property
+    def work(self) -> list[Cell]:
+        """The cells, each piece of work once."""
+        return list({c.id: c for c in reversed(self.cells)}.values())[::-1]
+
+    @property
+    def key(self) -> str:
+        """Hash of the whole plan."""
+        return stable_hash([list(c.id) for c in self.cells])
+
+
+def ratio_text(ratio: float | str) -> str:
+    """Return a ratio as rows and folders spell it: '0', '0.5', '1', 'balance'."""
+    return ratio if isinstance(ratio, str) else f"{ratio:g}"
+
+
+def make_plan(suite: Suite, index: DatasetIndex, weights: str | None = None) -> Plan:
+    """Plan a suite. ``weights`` identifies the local pretrained weights, if any.
+
+    Raises ``ConfigError`` when a method cannot serve these classes, ``DataError`` when the folds cannot be drawn.
+    """
+    for method in suite.methods:
+        if method.kind == "generative":
+            method.create().check(index.classes)
+    return Plan(suite, index, fingerprint(index), weights, tuple(_cells(suite, index, weights)))
+
+
+def _cells(suite: Suite, index: DatasetIndex, weights: str | None) -> Iterator[Cell]:
+    s = suite.settings
+    common = [s.image_size_px, s.resize, s.seed, s.threads, weights]
+    ratios = sorted(ratio_text(r) for r in s.ratios)
+    for split in make_splits(index, s.split):
+        at = (split.fold, split.repeat)
+        split_key = _key("split", fingerprint(index), s.split, *at)
+        yield Cell("split", split_key, *at)
+        made: dict[str, tuple[str, Cell]] = {}  # method -> (what identifies its training images, the cell to wait for)
+        root = Cell("split", split_key, *at)
+        for m in suite.methods:
+            if m.kind != "generative":
+                made[m.name] = (_key("split", m.identity(), split_key, common), root)
+                continue
+            fit = Cell("fit", _key("fit", m.identity(), split_key, common), *at, m.name, upstream=(root.id,))
+            synth_key = _key("synthesize", fit.key, ratios)
+            synth = Cell("synthesize", synth_key, *at, m.name, upstream=(root.id, fit.id))
+            fidelity_key = _key("fidelity", synth_key, s.fidelity)
+            yield from (fit, synth)
+            yield Cell("fidelity", fidelity_key, *at, m.name, upstream=(root.id, synth.id))
+            # Not the synthesize key: its first n images do not depend on how many ratios were asked for, so adding
+            # a ratio to a suite leaves the classifiers of the others valid.
+            made[m.name] = (_key("synthesize", fit.key), synth)
+        for m in suite.methods:
+            for ratio in ratios if m.kind == "generative" else ["0"]:
+                for c in suite.classifiers:
+                    source, upstream = made[m.name]
+                    key = _key("classify", source, ratio, c.identity(), common)
+                    waits = tuple(dict.fromkeys((root.id, upstream.id)))
+                    classify = Cell("classify", key, *at, m.name, ratio, c.name, waits)
+                    yield classify
+                    evaluate = _key("evaluate", key)
+                    yield Cell("evaluate", evaluate, *at, m.name, ratio, c.name, (classify.id,))
+
+
+def _key(stage: str, *parts: Any) -> str:
+    return stable_hash([stage, CODE_VERSION[stage], *parts])
+
+
+def select(cells: Sequence[Cell], filters: Sequence[str]) -> list[Cell]:
+    """Return the cells that ``--only key=value`` names, and everything upstream of them, in plan order.
+
+    Values of one key are alternatives, separated by commas; different keys must all hold. A cell to which a key
+    does not apply (a split has no method) is kept only as upstream. Raises ``ConfigError`` when a filter matches no cell.
+    """
+    wanted = _parse(filters)
+    for key, values in wanted.items():
+        present = {str(getattr(c, key)) for c in cells if getattr(c, key) is not None}
+        for value in values - present:
+            raise ConfigError(f"--only {key}={value}: nothing in this plan; {nearest(value, present)}")
+    by_id = {c.id: c for c in cells}
+    chosen = {c.id for c in cells if all(str(getattr(c, k)) in v for k, v in wanted.items())}
+    todo = list(chosen)
+    while todo:
+        for up in by_id[todo.pop()].upstream:
+            if up not in chosen:
+                chosen.add(up)
+                todo.append(up)
+    return [c for c in cells if c.id in chosen]
+
+
+def _parse(filters: Sequence[str]) -> Mapping[str, set[str]]:
+    wanted: dict[str, set[str]] = {}
+    for text in filters:
+        key, sep, value = text.partition("=")
+        if not sep or key not in FILTERS:
+            raise ConfigError(f"--only {text!r}: expected key=value; {nearest(key, FILTERS)}")
+        wanted.setdefault(key, set()).update(v.strip() for v in value.split(","))
+    return wanted

@@ -1,0 +1,154 @@
+"""A suite: which dataset, folds, methods, classifiers and ratios are compared, read from ``configs/suites/*.yaml``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from bench import registry
+from bench.config import build, override, read_yaml
+from bench.data.splits import SplitConfig
+from bench.errors import ConfigError, nearest
+
+Ratio = float | Literal["balance"]
+
+
+@dataclass(frozen=True)
+class FidelityConfig:
+    """How synthetic images are judged: ``extractor`` is 'inception' or a timm name."""
+
+    extractor: str = "tf_efficientnet_lite0"
+    input_size_px: int | None = None
+    batch_size: int = 32
+
+
+@dataclass(frozen=True)
+class PluginSpec:
+    """A dataset, method or classifier with its checked config. ``name`` is the suite's name for it."""
+
+    name: str
+    target: str
+    version: int
+    kind: str
+    config: Any
+
+    def create(self) -> Any:
+        """Import the class and build it."""
+        module, _, attribute = self.target.partition(":")
+        return getattr(__import__(module, fromlist=[attribute]), attribute)(self.config)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what of it decides a result: the class, its code version and its config; not the name."""
+        return {"target": self.target, "version": self.version, "config": self.config}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The plain settings of a suite; everything else in its file names a plug-in."""
+
+    description: str = ""
+    image_size_px: int = 256  # side of the square images that every arm sees
+    resize: Literal["squash", "crop"] = "squash"
+    split: SplitConfig = field(default_factory=SplitConfig)
+    ratios: tuple[Ratio, ...] = (1.0,)  # synthetic images per real one, per class; 'balance' fills the smaller class
+    fidelity: FidelityConfig = field(default_factory=FidelityConfig)
+    margin: float = 0.02  # equivalence margin of the verdict, in balanced accuracy
+    seed: int = 0
+    threads: int | None = None  # CPU threads a cell; fixed, the numbers do not depend on --jobs or the machine's cores
+    weights: str | None = None  # local file or folder of pretrained weights; BENCH_WEIGHTS is the default
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A whole comparison, checked: what is in it can be built."""
+
+    name: str
+    dataset: PluginSpec
+    methods: tuple[PluginSpec, ...]
+    classifiers: tuple[PluginSpec, ...]
+    settings: Settings
+
+    def method(self, name: str) -> PluginSpec:
+        """Return the method of that name."""
+        return next(m for m in self.methods if m.name == name)
+
+    def classifier(self, name: str) -> PluginSpec:
+        """Return the classifier of that name."""
+        return next(c for c in self.classifiers if c.name == name)
+
+
+def config_folder() -> Path:
+    """Return the folder of YAML configs: the checkout's, or the copy inside an installed package."""
+    here = Path(__file__).parent
+    checkout = here.parent / "configs"
+    return checkout if checkout.is_dir() else here / "_configs"
+
+
+def suite_files() -> dict[str, Path]:
+    """Return the shipped suites by name."""
+    return {p.stem: p for p in sorted((config_folder() / "suites").glob("*.yaml"))}
+
+
+def load_suite(name: str, assignments: tuple[str, ...] = ()) -> Suite:
+    """Read a suite by name or by the path of a YAML file, apply ``--set`` assignments, and check all of it.
+
+    Raises ``ConfigError`` for an unknown suite, key, method or value, naming the nearest valid one.
+    """
+    files = suite_files()
+    path = files.get(name) or Path(name)
+    if not path.is_file():
+        raise ConfigError(f"no suite is called {name!r} and no such file exists; {nearest(name, files)}")
+    return parse_suite(path.stem, override(read_yaml(path), assignments))
+
+
+def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:
+    """Turn a suite's mapping into a checked ``Suite``."""
+    data = dict(data)
+    sections = {key: data.pop(key, None) for key in ("dataset", "methods", "classifiers")}
+    data = {k: v for k, v in data.items() if not k.startswith("_")}  # YAML anchors live under keys like _gan
+    known = [*Settings.__dataclass_fields__, *sections]
+    for key in data:
+        if key not in known:
+            raise ConfigError(f"suite {name}: unknown key {key!r}; {nearest(key, known)}")
+    settings = build(Settings, data, f"suite {name}")
+    for ratio in settings.ratios:
+        if ratio != "balance" and not ratio > 0:
+            raise ConfigError(f"suite {name}: ratios: got {ratio!r}, expected a number above 0 or 'balance'")
+    dataset = sections["dataset"]
+    if not isinstance(dataset, dict) or "name" not in dataset:
+        raise ConfigError(f"suite {name}: dataset: expected a mapping with 'name', got {dataset!r}")
+    dataset = {**dataset, "use": dataset["name"]}
+    del dataset["name"]
+    return Suite(
+        name=name,
+        dataset=_plugin("dataset", "dataset", dataset),
+        methods=_plugins("method", name, sections["methods"]),
+        classifiers=_plugins("classifier", name, sections["classifiers"]),
+        settings=settings,
+    )
+
+
+def _plugins(kind: registry.Kind, suite: str, section: Any) -> tuple[PluginSpec, ...]:
+    if not isinstance(section, dict) or not section:
+        raise ConfigError(f"suite {suite}: {kind}s: expected a mapping from name to config, got {section!r}")
+    return tuple(_plugin(kind, str(name), data or {}) for name, data in section.items())
+
+
+def _plugin(kind: registry.Kind, name: str, data: Any) -> PluginSpec:
+    where = kind if kind == "dataset" else f"{kind}s.{name}"
+    if not isinstance(data, dict):
+        raise ConfigError(f"{where}: expected a mapping of config values, got {data!r}")
+    data = dict(data)
+    registered = str(data.pop("use", name))  # `use:` lets one method enter a suite under several names and configs
+    cls = registry.load(kind, registered)
+    if kind == "classifier" and registered not in registry.names(kind):
+        data.setdefault("model", registered)  # timm's name
+    return PluginSpec(
+        name=registered if kind == "dataset" else name,
+        target=registry.resolve(kind, registered),
+        version=int(getattr(cls, "version", 1)),
+        kind=str(getattr(cls, "kind", "")),
+        config=build(cls.Config, data, where),
+    )

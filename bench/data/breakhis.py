@@ -1,0 +1,174 @@
+"""BreakHis: H&E breast histology at four magnifications, in its official folder layout.
+
+Spanhol, Oliveira, Petitjean, Heutte: "A Dataset for Breast Cancer Histopathological Image Classification",
+IEEE Transactions on Biomedical Engineering 63(7), 2016. CC BY 4.0. File names read
+``SOB_<B|M>_<subtype>-<year>-<slide id>-<magnification>-<sequence>.png``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.data.records import Listed, OnBadImage, OnDuplicate, check_options, refusal, scan
+from bench.errors import ConfigError, DataError
+from bench.types import DataProblem, DatasetIndex
+
+HOMEPAGE = "https://web.inf.ufpr.br/vri/databases/breast-cancer-histopathological-database-breakhis/"
+CLASSES = ("benign", "malignant")
+MAGNIFICATIONS = (40, 100, 200, 400)
+SUBTYPES = {
+    "A": "adenosis",
+    "F": "fibroadenoma",
+    "PT": "phyllodes_tumor",
+    "TA": "tubular_adenoma",
+    "DC": "ductal_carcinoma",
+    "LC": "lobular_carcinoma",
+    "MC": "mucinous_carcinoma",
+    "PC": "papillary_carcinoma",
+}
+LAYOUT = """\
+  BreaKHis_v1/
+    histology_slides/breast/
+      benign/SOB/<subtype>/<slide>/<40X|100X|200X|400X>/SOB_B_A-14-22549AB-100-001.png
+      malignant/SOB/<subtype>/<slide>/<40X|100X|200X|400X>/SOB_M_DC-14-12312-100-001.png"""
+EXPECTED_NAME = (
+    "<benign|malignant>/SOB/<subtype>/<slide>/<magnification>X/"
+    "SOB_<B|M>_<subtype>-<year>-<slide id>-<magnification>-<sequence>.png"
+)
+WHERE = f"""\
+Expected layout (any subset of magnifications will do):
+{LAYOUT}
+What to do: download BreakHis (4 GB, free) from {HOMEPAGE}
+or with `bench data download breakhis`, unpack it anywhere, and name that folder with `--data DIR` or the variable
+BENCH_DATA, e.g. `--data data/BreaKHis_v1`."""
+_PATH = re.compile(
+    r"(?P<class>benign|malignant)/SOB/(?P<folder>[a-z_]+)/[^/]+/(?P<x>\d+)X/"
+    r"SOB_(?P<letter>[BM])_(?P<subtype>[A-Z]+)-(?P<year>\d+)-(?P<slide>(?P<number>\d+)[A-Z]*)"
+    r"-(?P<magnification>\d+)-(?P<sequence>\d+)\.png"
+)
+
+
+@dataclass(frozen=True)
+class BreakHisConfig:
+    """``magnification``: 40, 100, 200, 400, several of them, or None for all that are present.
+
+    ``group_by='patient'`` takes the number of the slide id alone (``22549AB`` and ``22549CD`` are one group): nothing
+    published says that they are two patients. ``'slide'`` takes the whole id.
+    """
+
+    magnification: int | tuple[int, ...] | None = None
+    group_by: Literal["patient", "slide"] = "patient"
+    on_bad_image: OnBadImage = "skip"
+    on_duplicate: OnDuplicate = "drop"
+
+    def __post_init__(self) -> None:
+        check_options(self.on_bad_image, self.on_duplicate)
+        if self.group_by not in ("patient", "slide"):
+            raise ConfigError(f"breakhis: group_by is {self.group_by!r}; valid: patient, slide")
+        foreign = [m for m in self.magnifications or () if m not in MAGNIFICATIONS]
+        if foreign or self.magnifications == ():
+            raise ConfigError(f"breakhis: magnification is {self.magnification!r}; valid: 40, 100, 200, 400")
+
+    @property
+    def magnifications(self) -> tuple[int, ...] | None:
+        """The chosen magnifications, or None for all."""
+        if self.magnification is None:
+            return None
+        return (self.magnification,) if isinstance(self.magnification, int) else tuple(self.magnification)
+
+
+class BreakHis:
+    """Benign against malignant, grouped by patient. Attributes: magnification, slide, subtype."""
+
+    Config = BreakHisConfig
+
+    def __init__(self, config: Any) -> None:
+        self.config: BreakHisConfig = config
+
+    def index(self, root: Path | None, cache: Path) -> DatasetIndex:
+        """List the images. ``root`` is BreaKHis_v1, a folder that contains it, or a folder inside it.
+
+        Record paths start below ``breast/``, so they do not depend on which of these was given. Raises ``DataError``.
+        """
+        folder = find_breast_folder(root)
+        wanted = self.config.magnifications
+        files, foreign, present = _list(folder, self.config)
+        if foreign and self.config.on_bad_image == "refuse":
+            raise DataError(refusal(folder, foreign, "foreign files", "remove them, or set on_bad_image to skip"))
+        if not present:
+            named = f"; {len(foreign)} foreign ones, such as {foreign[0].path}" if foreign else ""
+            raise DataError(f"no BreakHis images under {folder}{named}.\n{WHERE}")
+        if not files:
+            has = ", ".join(f"{m}X ({n})" for m, n in sorted(present.items()))
+            raise DataError(f"no images of magnification {wanted} under {folder}; it has {has}.\n{WHERE}")
+        records, problems = scan(
+            folder,
+            files,
+            classes=CLASSES,
+            on_bad_image=self.config.on_bad_image,
+            on_duplicate=self.config.on_duplicate,
+            cache=cache,
+        )
+        missing = [c for i, c in enumerate(CLASSES) if not any(r.label == i for r in records)]
+        if missing:
+            asked = f" of magnification {wanted}" if wanted else ""
+            raise DataError(f"no usable {' or '.join(missing)} images{asked} under {folder}.\n{WHERE}")
+        return DatasetIndex("breakhis", folder, CLASSES, tuple(records), (*foreign, *problems))
+
+
+def find_breast_folder(root: Path | None) -> Path:
+    """Return the folder that holds ``benign`` and ``malignant``. Raises ``DataError`` that says what to do."""
+    if root is None:
+        raise DataError(f"the BreakHis images are needed, and no folder was named.\n{WHERE}")
+    if not root.is_dir():
+        raise DataError(f"there is no folder {root}.\n{WHERE}")
+    inside = ("", "breast", "histology_slides/breast", "BreaKHis_v1/histology_slides/breast")
+    for candidate in [root / p for p in (*inside, "BreaKHis_v1/BreaKHis_v1/histology_slides/breast")]:
+        if any((candidate / c / "SOB").is_dir() for c in CLASSES):
+            return candidate
+    raise DataError(f"{root} does not hold BreakHis in its official layout.\n{WHERE}")
+
+
+def _list(folder: Path, config: BreakHisConfig) -> tuple[list[Listed], list[DataProblem], Counter[int]]:
+    files: list[Listed] = []
+    foreign: list[DataProblem] = []
+    present: Counter[int] = Counter()
+    for path in _candidates(folder):
+        match = _PATH.fullmatch(path)
+        problem = _contradiction(match) if match else f"expected {EXPECTED_NAME}"
+        if match is None or problem:
+            foreign.append(DataProblem(path, "foreign_name", problem))
+            continue
+        magnification = int(match["magnification"])
+        present[magnification] += 1
+        if config.magnifications is None or magnification in config.magnifications:
+            slide = f"{match['year']}-{match['slide']}"
+            attributes = (("magnification", str(magnification)), ("slide", slide), ("subtype", match["folder"]))
+            group = match["number"] if config.group_by == "patient" else slide
+            files.append(Listed(path, CLASSES.index(match["class"]), group, attributes=attributes))
+    return files, foreign, present
+
+
+def _candidates(folder: Path) -> Iterable[str]:
+    pictures = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif")  # a foreign picture is named, not ignored
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in pictures and not path.name.startswith("."):
+            yield path.relative_to(folder).as_posix()
+
+
+def _contradiction(match: re.Match[str]) -> str:
+    """Return what the file's name says against its folder, or ''."""
+    if match["letter"] != match["class"][0].upper():
+        return f"the name says class {match['letter']}, the folder {match['class']}"
+    if SUBTYPES.get(match["subtype"]) != match["folder"]:
+        return f"the name says subtype {match['subtype']}, the folder {match['folder']}"
+    if match["magnification"] != match["x"]:
+        return f"the name says {match['magnification']}X, the folder {match['x']}X"
+    if int(match["x"]) not in MAGNIFICATIONS:
+        return f"{match['x']}X is none of BreakHis's magnifications"
+    return ""

@@ -1,0 +1,116 @@
+"""Decoded and resized images in one memory-mapped array per dataset and size; no PNG is decoded twice for a size."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.data.records import as_rgb, write_atomic
+from bench.errors import ConfigError, DataError
+from bench.types import DatasetIndex, Uint8Images
+
+Resize = Literal["squash", "crop"]
+_RECIPE = "pillow-bicubic-antialias-1"  # part of the key: raise the number when the same file would give other pixels
+
+
+class ImageCache:
+    """Resized images under ``folder``, keyed by their content hashes, the size and the resampling."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def load(self, index: DatasetIndex, size_px: int, resize: Resize = "squash") -> Uint8Images:
+        """Return uint8 [N, size_px, size_px, 3] in the order of ``index.records``, read-only and memory-mapped.
+
+        ``squash`` stretches to the square; ``crop`` scales the shorter side and cuts the centre. Bicubic with
+        antialiasing. Built at the first call, by one process at a time; a damaged file is built again. Rows that
+        another index already has at this size are copied, not decoded. Raises ``DataError`` when an image changed.
+        """
+        if size_px < 1 or resize not in ("squash", "crop"):
+            raise ConfigError(f"got size_px={size_px}, resize={resize!r}; a size ≥ 1 and squash or crop are needed")
+        from filelock import FileLock
+
+        hashes = [r.sha256 for r in index.records]
+        prefix = f"images-{size_px}-{resize}"
+        key = hashlib.sha256("\n".join([_RECIPE, prefix, *hashes]).encode()).hexdigest()[:16]
+        path = self.folder / f"{prefix}-{key}.npy"
+        shape = (len(hashes), size_px, size_px, 3)
+        found = _open(path, shape)
+        if found is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(path.with_suffix(".lock")):
+                found = _open(path, shape)  # another process may have built it meanwhile
+                if found is None:
+                    self._build(path, index, size_px, resize)
+                    found = _open(path, shape)
+        if found is None:
+            raise DataError(f"{path} was written and cannot be read back; is the disk full?")
+        return found
+
+    def _build(self, path: Path, index: DatasetIndex, size_px: int, resize: Resize) -> None:
+        hashes = [r.sha256 for r in index.records]
+        known = dict(self._rows(f"images-{size_px}-{resize}", size_px))
+        temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        shape = (len(hashes), size_px, size_px, 3)
+        out = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+
+        def fill(i: int) -> None:
+            record = index.records[i]
+            row = known.get(record.sha256)
+            out[i] = resized(index.root / record.path, record.sha256, size_px, resize) if row is None else row
+
+        try:
+            with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+                list(pool.map(fill, range(len(hashes))))
+            out.flush()
+            write_atomic(path.with_suffix(".json"), json.dumps({"recipe": _RECIPE, "sha256": hashes}))
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+    def _rows(self, prefix: str, size_px: int) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
+        """Yield (sha256, pixels) of every row already built at this size."""
+        for listing in sorted(self.folder.glob(f"{prefix}-*.json")):
+            try:
+                stored = json.loads(listing.read_text(encoding="utf-8"))
+                usable = stored["recipe"] == _RECIPE
+                hashes = list(stored["sha256"])
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+            images = _open(listing.with_suffix(".npy"), (len(hashes), size_px, size_px, 3)) if usable else None
+            if images is not None:
+                yield from zip(hashes, images, strict=True)
+
+
+def resized(path: Path, sha256: str, size_px: int, resize: Resize = "squash") -> npt.NDArray[np.uint8]:
+    """Decode one file to uint8 [size_px, size_px, 3]. Raises ``DataError`` when it is gone or not the file indexed."""
+    from PIL import Image, ImageOps
+
+    try:
+        content = path.read_bytes()
+    except OSError as e:
+        raise DataError(f"{path} was there when the images were listed and cannot be read now: {e}") from e
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise DataError(f"{path} changed since the images were listed; run again")
+    image = as_rgb(Image.open(io.BytesIO(content)))
+    size, filter_ = (size_px, size_px), Image.Resampling.BICUBIC
+    fitted = ImageOps.fit(image, size, filter_) if resize == "crop" else image.resize(size, filter_)
+    return np.asarray(fitted, dtype=np.uint8)
+
+
+def _open(path: Path, shape: tuple[int, ...]) -> Uint8Images | None:
+    """Map a finished file read-only; None when it is absent, cut short or of another shape."""
+    try:
+        images = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):
+        return None
+    return images if images.shape == shape and images.dtype == np.uint8 else None

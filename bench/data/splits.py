@@ -1,0 +1,197 @@
+"""Patient-disjoint splits: k-fold and repeated hold-out, stratified by class and balanced by image count.
+
+A group (patient) is never divided. Repeated 70/30 by patient is the protocol of Spanhol et al., IEEE TBME 63(7), 2016.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.data.partition import Counts, partition
+from bench.data.records import fingerprint, write_atomic
+from bench.errors import ConfigError, DataError, LeakageError
+from bench.seeding import derive_seed
+from bench.types import DatasetIndex, Split
+
+PARTS = ("train", "validation", "test")
+HOLDOUT_TOLERANCE = 0.1  # exact shares would leave so few choices that every draw tested the same patients
+
+
+@dataclass(frozen=True)
+class SplitConfig:
+    """How a dataset is divided.
+
+    ``kfold``: every group is tested once per repeat, in one of ``folds`` folds. ``holdout``: ``repeats`` independent
+    draws of ``test_fraction`` of each class's images (± 0.1, for patients are not divided). ``validation_fraction`` is
+    of the images that are not tested.
+    """
+
+    protocol: Literal["kfold", "holdout"] = "kfold"
+    folds: int = 5
+    repeats: int = 1
+    test_fraction: float = 0.3
+    validation_fraction: float = 0.2
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.protocol not in ("kfold", "holdout"):
+            raise ConfigError(f"split protocol is {self.protocol!r}; valid: kfold, holdout")
+        if self.folds < 2 or self.repeats < 1:
+            raise ConfigError(
+                f"got folds={self.folds}, repeats={self.repeats}; at least 2 folds and 1 repeat are needed"
+            )
+        for name in ("test_fraction", "validation_fraction"):
+            if not 0 < getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; it must lie between 0 and 1, both excluded")
+
+
+def make_splits(index: DatasetIndex, config: SplitConfig) -> list[Split]:
+    """Return the folds, repeat after repeat. The same images and config give the same folds in any listing order.
+
+    Every part of every fold holds every class; ``DataError`` says how many groups that takes where there are too few.
+    """
+    names, counts = group_counts(index)
+    _check_enough(index, config, counts)
+    splits = []
+    for repeat in range(config.repeats):
+        rng = np.random.default_rng(derive_seed("split", config.seed, config.protocol, repeat))
+        if config.protocol == "kfold":
+            shares = np.full(config.folds, 1 / config.folds)
+            least = (2 if config.folds == 2 else 1,) * config.folds  # what is not tested must make two parts
+            tested = partition(counts, shares, rng, min_groups=least)
+            tests = [tested == fold for fold in range(config.folds)]
+        else:
+            shares = np.array([1 - config.test_fraction, config.test_fraction])
+            draw = partition(counts, shares, rng, min_groups=(2, 1), tolerance=HOLDOUT_TOLERANCE)
+            tests = [draw == 1]
+        for fold, test in enumerate(tests):
+            part = np.where(test, 2, 0)
+            rest = np.flatnonzero(~test)
+            shares = np.array([1 - config.validation_fraction, config.validation_fraction])
+            part[rest] = partition(counts[rest], shares, rng, min_groups=(1, 1))
+            splits.append(_as_split(index, config, names, part, fold, repeat))
+    return splits
+
+
+def group_counts(index: DatasetIndex) -> tuple[list[str], Counts]:
+    """Return the group names, sorted, and their images per class, int64 [groups, classes]."""
+    names = sorted({r.group_id for r in index.records})
+    row = {name: i for i, name in enumerate(names)}
+    counts = np.zeros((len(names), len(index.classes)), dtype=np.int64)
+    for record in index.records:
+        counts[row[record.group_id], record.label] += 1
+    return names, counts
+
+
+def check_split(split: Split, index: DatasetIndex) -> None:
+    """Raise ``LeakageError`` when a group or an image is in two parts; ``DataError`` when the split is of other images.
+
+    Called on every use of a split, for it comes from a file.
+    """
+    if split.fingerprint != fingerprint(index):
+        raise DataError(
+            f"the split of fold {split.fold} was drawn from other images (fingerprint {split.fingerprint}) than those "
+            f"of {index.name} at {index.root} ({fingerprint(index)}); draw it again, or name the folder it came from"
+        )
+    where: dict[str, str] = {}
+    group_of = {r.path: r.group_id for r in index.records}
+    group_part: dict[str, str] = {}
+    for part in PARTS:
+        for path in getattr(split, part):
+            if path not in group_of:
+                raise DataError(f"fold {split.fold}: {part} names {path}, which {index.name} does not have")
+            if path in where:
+                raise LeakageError(f"fold {split.fold}: {path} is in {where[path]} and again in {part}")
+            where[path] = part
+            group = group_of[path]
+            if group_part.setdefault(group, part) != part:
+                raise LeakageError(
+                    f"fold {split.fold}: group {group!r} is in both {group_part[group]} and {part}; "
+                    "a patient must be in one part only"
+                )
+    missing = sorted(set(group_of) - set(where))
+    if missing:
+        raise DataError(f"fold {split.fold}: {len(missing)} images are in no part, such as {missing[0]}")
+
+
+def save_split(split: Split, index: DatasetIndex, path: Path) -> None:
+    """Write a split as JSON: for every part its groups, and their images. Raises as ``check_split``."""
+    check_split(split, index)
+    group_of = {r.path: r.group_id for r in index.records}
+    parts: dict[str, dict[str, list[str]]] = {}
+    for name in PARTS:
+        groups = parts.setdefault(name, {})
+        for image in getattr(split, name):
+            groups.setdefault(group_of[image], []).append(image)
+    head = {k: getattr(split, k) for k in ("fold", "repeat", "protocol", "seed", "fingerprint")}
+    write_atomic(path, json.dumps({**head, "parts": parts}, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
+
+
+def load_split(path: Path) -> Split:
+    """Read what ``save_split`` wrote; the caller checks it against its index. Raises ``DataError``."""
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+        parts = {name: tuple(sorted(i for images in stored["parts"][name].values() for i in images)) for name in PARTS}
+        return Split(
+            fold=int(stored["fold"]),
+            repeat=int(stored["repeat"]),
+            protocol=str(stored["protocol"]),
+            seed=int(stored["seed"]),
+            fingerprint=str(stored["fingerprint"]),
+            **parts,
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+        raise DataError(f"{path} is not a saved split ({type(e).__name__}: {e}); delete it and run again") from e
+
+
+def split_table(index: DatasetIndex, splits: list[Split]) -> list[dict[str, int | str]]:
+    """Return a row per split and part: fold, repeat, part, groups, and images of each class."""
+    record = index.by_path()
+    rows: list[dict[str, int | str]] = []
+    for split in splits:
+        for part in PARTS:
+            members = [record[p] for p in getattr(split, part)]
+            images = Counter(index.classes[r.label] for r in members)
+            groups = len({r.group_id for r in members})
+            head: dict[str, int | str] = {"repeat": split.repeat, "fold": split.fold, "part": part, "groups": groups}
+            rows.append(head | {c: images[c] for c in index.classes})
+    return rows
+
+
+def _as_split(
+    index: DatasetIndex, config: SplitConfig, names: list[str], part: npt.NDArray[np.int64], fold: int, repeat: int
+) -> Split:
+    part_of = {name: PARTS[p] for name, p in zip(names, part, strict=True)}
+    paths: dict[str, list[str]] = {p: [] for p in PARTS}
+    for record in index.records:
+        paths[part_of[record.group_id]].append(record.path)
+    parts = {p: tuple(sorted(images)) for p, images in paths.items()}
+    split = Split(fold, repeat, config.protocol, config.seed, fingerprint(index), **parts)
+    label = {r.path: r.label for r in index.records}
+    for name in PARTS:
+        lacking = [c for i, c in enumerate(index.classes) if not any(label[p] == i for p in parts[name])]
+        if lacking:
+            raise DataError(
+                f"fold {fold}: no way was found to give {name} images of {', '.join(lacking)} with whole groups"
+            )
+    check_split(split, index)
+    return split
+
+
+def _check_enough(index: DatasetIndex, config: SplitConfig, counts: Counts) -> None:
+    needed = 3 if config.protocol == "holdout" else max(config.folds, 4 if config.folds == 2 else 3)
+    groups = (counts > 0).sum(axis=0)
+    short = [f"{c} has {n}" for c, n in zip(index.classes, groups, strict=True) if n < needed]
+    if short:
+        what = f"{config.folds} folds" if config.protocol == "kfold" else "a hold-out split"
+        raise DataError(
+            f"{index.name}: {what} with train, validation and test of every class need at least {needed} groups "
+            f"(patients) of each class; {'; '.join(short)}. Take fewer folds, or more data"
+        )

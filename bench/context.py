@@ -44,7 +44,8 @@ class CellContext:
             self.flush()
 
     def _write_progress(self, step: int, total: int, metrics: Mapping[str, float], now: float) -> None:
-        state: dict[str, Any] = {"step": step, "total": total, "pid": os.getpid(), "started": self._started, "updated": now}
+        state: dict[str, Any] = {"step": step, "total": total, "pid": os.getpid()}
+        state |= {"started": self._started, "updated": now}
         state["metrics"] = {k: v for k, v in metrics.items() if np.isfinite(v)}
         temp = self.folder / ".progress.tmp"
         temp.write_text(json.dumps(state), encoding="utf-8")

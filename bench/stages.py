@@ -1,0 +1,321 @@
+"""What each kind of cell does, and ``run_cell``, which does one in a worker process and never raises.
+
+The way of one image: split -> fit on training records only -> synthetic folder with a manifest -> classifier on real
+and synthetic images -> one pass over the test part -> predictions.csv -> metrics from that file. No step reaches back.
+"""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import registry
+from bench.artifacts import Artifacts
+from bench.context import CellContext
+from bench.cost.host import describe_host, git_commit, versions
+from bench.cost.timers import PeakMemory
+from bench.data.cache import ImageCache
+from bench.data.loaders import FoldData, assemble_training_set, load_synthetic, ratio_counts, save_manifest
+from bench.data.records import fingerprint
+from bench.data.splits import check_split, load_split, make_splits, save_split
+from bench.errors import BenchError, DataError, DivergedError
+from bench.plan import Cell
+from bench.seeding import derive_seed, seed_everything
+from bench.suite import Suite
+from bench.types import DatasetIndex, ResultRow, Split, SyntheticRecord
+
+
+@dataclass(frozen=True)
+class RunEnv:
+    """What every cell of a run shares; small, since it travels to the worker processes."""
+
+    out: Path
+    suite: Suite
+    fingerprint: str
+    data: Path | None = None
+    device: str = "cpu"
+    weights: Path | None = None
+
+
+@dataclass
+class Output:
+    """What a stage found out, beside the files it wrote."""
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    costs: dict[str, float] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+_INDEXES: dict[str, DatasetIndex] = {}  # by fingerprint: a worker process reads the index once, not once a cell
+
+
+def load_index(suite: Suite, data: Path | None, out: Path) -> DatasetIndex:
+    """List the suite's images. Raises ``DataError`` when they are missing."""
+    return suite.dataset.create().index(data, out / "cache")
+
+
+class Inputs:
+    """Everything a cell reads: the index, its split, the images of its parts, and its upstream folders."""
+
+    def __init__(self, cell: Cell, env: RunEnv) -> None:
+        self.cell, self.env, self.settings = cell, env, env.suite.settings
+        self.artifacts = Artifacts(env.out)
+        if env.fingerprint not in _INDEXES:
+            index = load_index(env.suite, env.data, env.out)
+            if fingerprint(index) != env.fingerprint:
+                raise DataError("the images changed while the run was going on; start `bench run` again to plan anew")
+            _INDEXES[env.fingerprint] = index
+        self.index = _INDEXES[env.fingerprint]
+
+    def upstream(self, stage: str) -> Path:
+        """Return the folder of the upstream cell of a stage."""
+        key = next(key for s, key in self.cell.upstream if s == stage)
+        return self.artifacts.folder(stage, key)
+
+    def split(self) -> Split:
+        """Return this cell's split, checked against the index."""
+        split = load_split(self.upstream("split") / "split.json")
+        check_split(split, self.index)
+        return split
+
+    def fold(self) -> FoldData:
+        """Return the images of the fold."""
+        images = ImageCache(self.env.out / "cache")
+        return FoldData(self.index, self.split(), images, self.settings.image_size_px, self.settings.resize)
+
+    def ratios(self) -> list[str]:
+        """Return the suite's ratios."""
+        return [str(r) for r in self.settings.ratios]
+
+
+def _split(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
+    inputs = Inputs(cell, env)
+    splits = make_splits(inputs.index, env.suite.settings.split)
+    split = next(s for s in splits if (s.fold, s.repeat) == (cell.fold, cell.repeat))
+    check_split(split, inputs.index)
+    save_split(split, inputs.index, ctx.folder / "split.json")
+    sizes = {f"{part}_images": len(getattr(split, part)) for part in ("train", "validation", "test")}
+    group = {r.path: r.group_id for r in inputs.index.records}
+    groups = {f"{p}_groups": len({group[x] for x in getattr(split, p)}) for p in ("train", "validation", "test")}
+    return Output(facts={**sizes, **groups})
+
+
+def _fit(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
+    inputs = Inputs(cell, env)
+    with ctx.phase("data"):
+        data = inputs.fold()
+        data.images()
+    env.suite.method(str(cell.method)).create().fit(data, ctx)
+    facts = {}
+    for path in (ctx.folder / "weights.json", ctx.folder / "facts.json"):
+        if path.is_file():
+            facts[path.stem] = json.loads(path.read_text(encoding="utf-8"))
+    return Output(facts=facts)
+
+
+def _synthesize(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
+    from PIL import Image
+
+    inputs = Inputs(cell, env)
+    data, fitted = inputs.fold(), inputs.upstream("fit")
+    counts: dict[int, int] = {}
+    for ratio in inputs.ratios():
+        for label, n in ratio_counts(ratio, data.labels).items():
+            counts[label] = max(n, counts.get(label, 0))
+    group = {r.path: r.group_id for r in data.records}
+    records, done, total = [], dict.fromkeys(counts, 0), sum(counts.values())
+    method = env.suite.method(str(cell.method)).create()
+    with ctx.phase("sample"):
+        for item in method.synthesize(data, counts, fitted, ctx):
+            path = f"images/{item.label}/{done[item.label]:05d}.png"
+            (ctx.folder / path).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(item.image).save(ctx.folder / path, compress_level=1)
+            source = item.source_path or ""
+            source_group = group[source] if source else ""
+            records.append(SyntheticRecord(path, item.label, item.seed, fitted.name, source, source_group))
+            done[item.label] += 1
+            ctx.log(len(records), total, {})
+    if done != counts:
+        raise BenchError(f"method {cell.method} made {done} images per label, {counts} were asked for")
+    save_manifest(ctx.folder, records, sorted(set(group.values())))
+    seconds = ctx.timer.seconds["sample"]
+    return Output(costs={"images_per_s": total / max(seconds, 1e-9)}, facts={"images": total})
+
+
+def _fidelity(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
+    from bench.metrics.features import cached_features, load_extractor
+    from bench.metrics.fidelity import fidelity_metrics
+
+    inputs = Inputs(cell, env)
+    config = env.suite.settings.fidelity
+    extractor = load_extractor(config.extractor, env.weights, config.input_size_px)
+    fold = inputs.fold()
+    synthetic = load_synthetic(inputs.upstream("synthesize"))
+    counts = {int(y): int(n) for y, n in zip(*np.unique(fold.labels, return_counts=True), strict=True)}
+    available = {y: sum(r.label == y for r in synthetic.records) for y in counts}
+    counts = {y: min(n, available[y]) for y, n in counts.items() if available[y]}  # up to one synthetic per real image
+    both = assemble_training_set(fold, synthetic, counts)
+    made = both.images[both.is_synthetic]
+    metrics: dict[str, float] = {}
+    facts: dict[str, Any] = {"extractor": extractor.tag, "synthetic_images": len(made)}
+    cache_folder = env.out / "cache" / "features"
+
+    def features(images: np.ndarray) -> np.ndarray:
+        return cached_features(extractor, images, cache_folder, env.device, config.batch_size)
+
+    with ctx.phase("evaluate"):
+        fake = features(made)
+        real: dict[str, np.ndarray] = {}
+        for part in ("train", "test"):
+            chosen = fold.part(part)
+            real[part] = features(chosen.images[np.isin(chosen.labels, list(counts))])
+            for name, value in fidelity_metrics(real[part], fake).items():
+                metrics[f"synthetic/{part}/{name}_{extractor.tag}"] = value
+        for name, value in fidelity_metrics(real["test"], real["train"]).items():
+            metrics[f"real/test/{name}_{extractor.tag}"] = value  # the floor: real training against real test images
+    return Output(metrics=metrics, facts=facts)
+
+
+def _classify(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
+    from bench.classifiers.trainer import predict, save_network, train_classifier
+    from bench.metrics.predictions import Predictions, write_predictions
+
+    inputs = Inputs(cell, env)
+    with ctx.phase("data"):
+        fold = inputs.fold()
+        synthetic = None
+        counts: Mapping[int, int] = {}
+        if cell.ratio != "0":
+            synthetic = load_synthetic(inputs.upstream("synthesize"))
+            counts = ratio_counts(str(cell.ratio), fold.labels)
+        train = assemble_training_set(fold, synthetic, counts)
+        validation, test = fold.part("validation"), fold.part("test")
+    method = env.suite.method(str(cell.method))
+    online = method if method.kind == "online" else None
+    augmenter = online.create() if online else _no_augmentation()
+    spec = env.suite.classifier(str(cell.classifier))
+    classes = inputs.index.classes
+    classifier = spec.create()
+    network = classifier.build(len(classes), env.suite.settings.image_size_px, env.weights)
+    result = train_classifier(network, train, validation, len(classes), spec.config, augmenter, ctx)
+    with ctx.phase("evaluate"):
+        parts = {"validation": validation, "test": test}
+        y_prob = np.concatenate(
+            [predict(network, p.images, env.device, spec.config.batch_size) for p in parts.values()]
+        )
+    write_predictions(
+        ctx.folder / "predictions.csv",
+        Predictions(
+            image=tuple(path for p in parts.values() for path in p.paths),
+            group=tuple(g for p in parts.values() for g in p.groups),
+            part=tuple(name for name, p in parts.items() for _ in p.paths),
+            fold=cell.fold,
+            repeat=cell.repeat,
+            y_true=np.concatenate([p.labels for p in parts.values()]),
+            y_prob=y_prob,
+            classes=classes,
+        ),
+    )
+    save_network(network, ctx.folder / "classifier.safetensors")
+    facts = {**asdict(result), "real_images": int((~train.is_synthetic).sum())}
+    facts["synthetic_images"] = int(train.is_synthetic.sum())
+    return Output(facts=facts)
+
+
+def _no_augmentation() -> Any:
+    cls = registry.load("method", "none")
+    return cls(cls.Config())
+
+
+def _evaluate(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
+    from bench.metrics.classification import classification_metrics
+    from bench.metrics.predictions import read_predictions
+
+    folder = Inputs(cell, env).upstream("classify")
+    predictions = read_predictions(folder / "predictions.csv")
+    metrics = {}
+    for part in ("validation", "test"):
+        p = predictions.part_of(part)
+        for name, value in classification_metrics(p.y_true, p.y_prob, np.asarray(p.group)).items():
+            metrics[f"{part}/{name}"] = value
+    return Output(metrics=metrics, facts={"predictions": str((folder / "predictions.csv").relative_to(env.out))})
+
+
+STAGE: dict[str, Callable[[Cell, RunEnv, CellContext], Output]] = {
+    "split": _split,
+    "fit": _fit,
+    "synthesize": _synthesize,
+    "fidelity": _fidelity,
+    "classify": _classify,
+    "evaluate": _evaluate,
+}
+
+
+def blank_row(cell: Cell, env: RunEnv, status: str, error: str | None = None) -> ResultRow:
+    """Return a row with the cell's coordinates and nothing measured."""
+    return ResultRow(
+        key=f"{cell.stage}/{cell.key}",
+        stage=cell.stage,
+        suite=env.suite.name,
+        dataset=env.suite.dataset.name,
+        status=status,
+        method=cell.method,
+        fold=cell.fold,
+        repeat=cell.repeat,
+        ratio=cell.ratio,
+        classifier=cell.classifier,
+        error=error,
+        finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def finished_row(cell: Cell, env: RunEnv) -> ResultRow:
+    """Return the row of a finished cell, read from its folder."""
+    artifacts = Artifacts(env.out)
+    done = artifacts.result(*cell.id)
+    folder = str(artifacts.folder(*cell.id).relative_to(env.out))
+    row = replace(blank_row(cell, env, "done"), folder=folder, finished_at=done["finished_at"])
+    numbers = {k: {n: float("nan") if v is None else v for n, v in done[k].items()} for k in ("metrics", "costs")}
+    return replace(row, facts=done["facts"], **numbers)
+
+
+def run_cell(cell: Cell, env: RunEnv) -> ResultRow:
+    """Do one cell, or find it done, and return its row. A failure is a row too, with its traceback."""
+    artifacts = Artifacts(env.out)
+    with artifacts.work(*cell.id) as folder:
+        if artifacts.is_done(*cell.id):
+            return finished_row(cell, env)
+        seed = derive_seed(cell.stage, env.suite.settings.seed, cell.fold, cell.repeat)
+        ctx = CellContext(folder, env.device, seed, env.weights)
+        memory = PeakMemory(env.device)
+        try:
+            with memory:
+                if cell.stage not in ("split", "evaluate"):
+                    seed_everything(seed)
+                output = STAGE[cell.stage](cell, env, ctx)
+            ctx.flush()
+        except Exception as e:
+            if isinstance(e, DivergedError):
+                ctx.drop_checkpoint()
+            text = f"{type(e).__name__}: {e}"
+            if not isinstance(e, BenchError):
+                text += "\n" + traceback.format_exc()
+            artifacts.fail(*cell.id, text)
+            return blank_row(cell, env, "failed", text)
+        costs = {"elapsed_s": ctx.elapsed_s, **ctx.timer.costs(), **memory.costs(), **output.costs}
+        made_by = {"git_commit": git_commit(), "host": describe_host(env.device), "versions": versions()}
+        done = {
+            "metrics": {k: float(v) if np.isfinite(v) else None for k, v in output.metrics.items()},
+            "costs": {k: float(v) for k, v in costs.items()},
+            "facts": {**output.facts, **made_by},
+            "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        artifacts.commit(*cell.id, done)
+        return finished_row(cell, env)

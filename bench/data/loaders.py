@@ -45,26 +45,8 @@ class LabelledImages:
     is_synthetic: npt.NDArray[np.bool_]
 
 
-def part(
-    index: DatasetIndex,
-    split: Split,
-    name: PartName,
-    cache: ImageCache,
-    image_size_px: int,
-    resize: Resize = "squash",
-) -> Part:
-    """Return one part of a fold. Raises ``LeakageError`` or ``DataError`` as ``check_split``."""
-    check_split(split, index)
-    row = {r.path: i for i, r in enumerate(index.records)}
-    rows = [row[path] for path in getattr(split, name)]
-    records = tuple(index.records[i] for i in rows)
-    images = np.asarray(cache.load(index, image_size_px, resize)[rows])
-    labels = np.array([r.label for r in records], dtype=np.int64)
-    return Part(records, images, labels, tuple(r.group_id for r in records))
-
-
-class FoldData:
-    """The training part of one fold, as methods see it (``TrainingData``). Checks the split when made."""
+class TrainingPart:
+    """The training part of one fold, as methods see it (``TrainingData``); nothing public leads to the other parts."""
 
     def __init__(
         self, index: DatasetIndex, split: Split, cache: ImageCache, image_size_px: int, resize: Resize = "squash"
@@ -79,8 +61,32 @@ class FoldData:
 
     def images(self, size_px: int | None = None) -> Uint8Images:
         """Return uint8 [N, S, S, 3] in the order of ``records``, a copy; S is the suite's size for None."""
-        size = self.image_size_px if size_px is None else size_px
-        return part(self._index, self._split, "train", self._cache, size, self._resize).images
+        return self._part("train", self.image_size_px if size_px is None else size_px).images
+
+    def _part(self, name: PartName, size_px: int) -> Part:
+        check_split(self._split, self._index)
+        row = {r.path: i for i, r in enumerate(self._index.records)}
+        rows = [row[path] for path in getattr(self._split, name)]
+        records = tuple(self._index.records[i] for i in rows)
+        images = np.asarray(self._cache.load(self._index, size_px, self._resize)[rows])
+        labels = np.array([r.label for r in records], dtype=np.int64)
+        return Part(records, images, labels, tuple(r.group_id for r in records))
+
+
+class FoldData(TrainingPart):
+    """One fold, as the harness sees it: the training part, and the held-out ones for evaluation.
+
+    Raises ``LeakageError`` or ``DataError`` as ``check_split``, when made and whenever a part is read.
+    """
+
+    @property
+    def training(self) -> TrainingPart:
+        """The training part alone: what to hand to a method."""
+        return TrainingPart(self._index, self._split, self._cache, self.image_size_px, self._resize)
+
+    def part(self, name: PartName) -> Part:
+        """Return the records, images, labels and groups of 'train', 'validation' or 'test', in the split's order."""
+        return self._part(name, self.image_size_px)
 
 
 def ratio_counts(ratio: str | float, labels: npt.ArrayLike) -> dict[int, int]:
@@ -106,7 +112,7 @@ def ratio_counts(ratio: str | float, labels: npt.ArrayLike) -> dict[int, int]:
 
 
 def assemble_training_set(
-    data: FoldData, synthetic: SyntheticSet | None, ratio_counts: Mapping[int, int]
+    data: TrainingPart, synthetic: SyntheticSet | None, ratio_counts: Mapping[int, int]
 ) -> LabelledImages:
     """Return the fold's real training images, and the first ``ratio_counts[label]`` synthetic ones of each label.
 

@@ -1,0 +1,151 @@
+"""Classical augmentation: mirroring and right-angle turns, small rotations and zooms, colour and stain jitter.
+
+Stain jitter after Tellez et al. 2018, "Whole-slide mitosis detection in H&E breast histology using PHH3 as a
+reference to train distilled stain-invariant convolutional networks": colours are taken apart into haematoxylin, eosin
+and residual (Ruifrok & Johnston 2001) and each is scaled and shifted. Every image of a batch gets its own draw.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+# Optical density of haematoxylin, eosin and their residual in R, G, B (Ruifrok & Johnston 2001), rows of unit length.
+HED = ((0.650, 0.704, 0.286), (0.072, 0.990, 0.105), (0.268, 0.570, 0.776))
+LUMA = (0.299, 0.587, 0.114)
+
+
+@dataclass(frozen=True)
+class ClassicalConfig:
+    """Strengths; 0 switches a part off. Ranges are uniform and symmetric about "no change"."""
+
+    orientation: Literal["any", "mirror", "none"] = "any"  # any: 4 right-angle turns × mirror; mirror: left-right only
+    rotate_deg: float = 15.0  # rotation in ±rotate_deg degrees
+    zoom: float = 0.1  # scale factor in 1 ± zoom
+    brightness: float = 0.1  # added to all channels, in the image's range [0, 1]
+    contrast: float = 0.15  # factor 1 ± contrast about the image's mean grey
+    saturation: float = 0.15  # factor 1 ± saturation about each pixel's grey
+    stain: float = 0.05  # each stain's density: factor 1 ± stain, shift ± stain; meant for H&E, 0 for grey images
+
+    def __post_init__(self) -> None:
+        """Raise ``ConfigError`` for strengths out of range."""
+        if self.orientation not in ("any", "mirror", "none"):
+            raise ConfigError(f"orientation: got {self.orientation!r}, expected 'any', 'mirror' or 'none'")
+        if not 0 <= self.rotate_deg <= 180:
+            raise ConfigError(f"rotate_deg: got {self.rotate_deg}, expected 0 to 180 degrees")
+        for name in ("zoom", "brightness", "contrast", "saturation", "stain"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name}: got {getattr(self, name)}, expected 0 or more and less than 1")
+
+
+class Classical:
+    """Label-preserving changes of real images, drawn anew for every image at every step."""
+
+    kind: ClassVar[Literal["online"]] = "online"
+    version: ClassVar[int] = 1
+    Config: ClassVar[type] = ClassicalConfig
+
+    def __init__(self, config: ClassicalConfig) -> None:
+        self.config = config
+
+    def sampling_weights(self, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64] | None:
+        """Plain shuffling."""
+        return None
+
+    def transform(
+        self, images: torch.Tensor, targets: torch.Tensor, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return changed images, float [B, 3, H, W] in [0, 1], and the same targets."""
+        c, draw = self.config, _Draws(images, generator)
+        images = orient(images, draw, c.orientation)
+        if c.rotate_deg or c.zoom:
+            images = rotate_and_zoom(images, draw.symmetric(c.rotate_deg), 1 + draw.symmetric(c.zoom))
+        if c.stain:
+            images = jitter_stain(images, 1 + draw.symmetric(c.stain, 3), draw.symmetric(c.stain, 3))
+        images = jitter_colour(
+            images, draw.symmetric(c.brightness), 1 + draw.symmetric(c.contrast), 1 + draw.symmetric(c.saturation)
+        )
+        return images.clamp(0, 1), targets
+
+
+class _Draws:
+    """Uniform numbers for each image of a batch, drawn on the CPU and moved to the batch's device."""
+
+    def __init__(self, like: torch.Tensor, generator: torch.Generator) -> None:
+        self.like, self.generator = like, generator
+
+    def symmetric(self, strength: float, channels: int = 1) -> torch.Tensor:
+        """Return float [B, channels, 1, 1] in ±strength."""
+        import torch
+
+        u = torch.rand(len(self.like), channels, 1, 1, generator=self.generator)
+        return ((2 * u - 1) * strength).to(self.like.device)
+
+    def coin(self) -> torch.Tensor:
+        """Return bool [B, 1, 1, 1], true half of the time."""
+        return self.symmetric(1.0) < 0
+
+
+def orient(images: torch.Tensor, draw: _Draws, how: str) -> torch.Tensor:
+    """Mirror and turn by right angles, without interpolation: all 8 symmetries of the square are equally likely."""
+    import torch
+
+    if how == "none":
+        return images
+    images = torch.where(draw.coin(), images.flip(3), images)
+    if how == "any":
+        images = torch.where(draw.coin(), images.flip(2), images)
+        if images.shape[2] == images.shape[3]:
+            images = torch.where(draw.coin(), images.transpose(2, 3), images)
+    return images
+
+
+def rotate_and_zoom(images: torch.Tensor, degrees: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Rotate about the centre and zoom, bilinear; what lies outside is the mirrored inside."""
+    import torch
+    import torch.nn.functional as F
+
+    angle, scale = degrees.flatten() * (math.pi / 180), scale.flatten()
+    cos, sin, zero = torch.cos(angle) / scale, torch.sin(angle) / scale, torch.zeros_like(angle)
+    aspect = images.shape[2] / images.shape[3]  # the grid spans [-1, 1] along both sides, whatever their lengths
+    theta = torch.stack([cos, -sin * aspect, zero, sin / aspect, cos, zero], dim=1).view(-1, 2, 3)
+    grid = F.affine_grid(theta, list(images.shape), align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def jitter_stain(images: torch.Tensor, factor: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+    """Scale and shift the densities of haematoxylin, eosin and residual: s' = factor · s + shift, each [B, 3, 1, 1].
+
+    With optical density o = −ln(x) and o = s·M (M: ``HED``), o' = o·M⁻¹·diag(factor)·M + shift·M, which is one 3×3
+    matrix and one offset for each image. Glass (o = 0) would be tinted by the shift, as in the paper.
+    """
+    import torch
+
+    stains = torch.tensor(HED, dtype=torch.float64)
+    stains = stains / stains.norm(dim=1, keepdim=True)
+    apart, together = (m.to(images) for m in (torch.linalg.inv(stains), stains))
+    matrix = torch.einsum("cs,bs,sd->bdc", apart, factor.flatten(1), together)
+    offset = shift.flatten(1) @ together
+    density = -torch.log(images.clamp_min(1 / 255))  # black has no finite density
+    changed = torch.einsum("bdc,bchw->bdhw", matrix, density) + offset[:, :, None, None]
+    return torch.exp(-changed).clamp(0, 1)
+
+
+def jitter_colour(
+    images: torch.Tensor, brightness: torch.Tensor, contrast: torch.Tensor, saturation: torch.Tensor
+) -> torch.Tensor:
+    """Blend with grey (saturation), spread about the mean grey (contrast), add (brightness); each [B, 1, 1, 1]."""
+    luma = images.new_tensor(LUMA).view(1, 3, 1, 1)
+    grey = (images * luma).sum(dim=1, keepdim=True)
+    images = grey + saturation * (images - grey)
+    mean = grey.mean(dim=(2, 3), keepdim=True)
+    return mean + contrast * (images - mean) + brightness

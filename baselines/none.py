@@ -1,0 +1,38 @@
+"""No augmentation: the real images as they are. The arm that every other one is compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class NoAugmentationConfig:
+    """There is nothing to set."""
+
+
+class NoAugmentation:
+    """Feeds the training images in plain shuffles, unchanged."""
+
+    kind: ClassVar[Literal["online"]] = "online"
+    version: ClassVar[int] = 1
+    Config: ClassVar[type] = NoAugmentationConfig
+
+    def __init__(self, config: NoAugmentationConfig) -> None:
+        self.config = config
+
+    def sampling_weights(self, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64] | None:
+        """Plain shuffling."""
+        return None
+
+    def transform(
+        self, images: torch.Tensor, targets: torch.Tensor, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the batch as it is."""
+        return images, targets

@@ -1,0 +1,41 @@
+"""Random oversampling: images are drawn by inverse class frequency, so every class is seen equally often.
+
+Buda, Maki & Mazurowski 2018, "A systematic study of the class imbalance problem in convolutional neural networks".
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class OversampleConfig:
+    """There is nothing to set."""
+
+
+class Oversample:
+    """Draws a class uniformly, then an image of it uniformly, with replacement; images are unchanged."""
+
+    kind: ClassVar[Literal["online"]] = "online"
+    version: ClassVar[int] = 1
+    Config: ClassVar[type] = OversampleConfig
+
+    def __init__(self, config: OversampleConfig) -> None:
+        self.config = config
+
+    def sampling_weights(self, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """Return 1 / (number of images with the same label), float64 [N]."""
+        return 1.0 / np.bincount(labels)[labels]
+
+    def transform(
+        self, images: torch.Tensor, targets: torch.Tensor, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the batch as it is."""
+        return images, targets

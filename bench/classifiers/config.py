@@ -1,0 +1,46 @@
+"""How a classifier is fine-tuned: one set of options for every network, and the same for every arm of a comparison."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class FineTuneConfig:
+    """Budget and optimiser of a fine-tuning. The budget is counted in optimiser steps, never in epochs.
+
+    AdamW (Loshchilov & Hutter 2019) with a linear warm-up and a cosine decay to zero (Loshchilov & Hutter 2017).
+    """
+
+    steps: int = 1000  # optimiser steps; a bigger training set does not buy more of them
+    batch_size: int = 32  # images a step
+    learning_rate: float = 3e-4  # at the end of the warm-up
+    weight_decay: float = 1e-4
+    warmup_fraction: float = 0.05  # share of the steps in which the learning rate rises linearly
+    label_smoothing: float = 0.0  # in [0, 1)
+    pretrained: bool = True  # start from ImageNet weights
+    class_weights: bool = False  # weigh the loss by inverse class frequency in the training set
+    evaluate_every: int = 100  # steps between looks at the validation images
+    patience: int | None = None  # stop after so many looks without improvement; None: never
+    select_by: Literal["balanced_accuracy", "loss"] = "balanced_accuracy"  # on validation; ties go to the lower loss
+    checkpoint_every: int = 200  # steps
+
+    def __post_init__(self) -> None:
+        """Raise ``ConfigError`` for values that cannot be trained with."""
+        for name in ("steps", "batch_size", "evaluate_every", "checkpoint_every"):
+            require(getattr(self, name) >= 1, self, name, "at least 1")
+        require(self.learning_rate > 0, self, "learning_rate", "more than 0")
+        require(self.weight_decay >= 0, self, "weight_decay", "0 or more")
+        require(0 <= self.warmup_fraction < 1, self, "warmup_fraction", "in [0, 1)")
+        require(0 <= self.label_smoothing < 1, self, "label_smoothing", "in [0, 1)")
+        require(self.patience is None or self.patience >= 1, self, "patience", "at least 1, or null for never")
+        require(self.select_by in ("balanced_accuracy", "loss"), self, "select_by", "'balanced_accuracy' or 'loss'")
+
+
+def require(holds: bool, config: object, name: str, expected: str) -> None:
+    """Raise ``ConfigError`` naming the field of ``config``, what it holds and what was expected, unless ``holds``."""
+    if not holds:
+        raise ConfigError(f"{name}: got {getattr(config, name)!r}, expected {expected}")

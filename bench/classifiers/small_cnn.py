@@ -1,0 +1,56 @@
+"""A small convolutional network, trained from scratch: the baseline that needs no weights and no GPU.
+
+After the SimpleCNN of MedSynGAN (convolution, ReLU, max-pooling; then linear layers), with batch normalisation
+(Ioffe & Szegedy 2015) and global average pooling (Lin et al. 2014, "Network in Network") in place of the flattening,
+so that any image size works and few images do not overfit a wide linear layer.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from bench.classifiers.config import FineTuneConfig, require
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class SmallCNNConfig(FineTuneConfig):
+    """Fine-tuning options, and the network's width."""
+
+    learning_rate: float = 1e-3  # from scratch: higher than for fine-tuning
+    pretrained: bool = False  # there are no weights to start from
+    width: int = 24  # channels of the first block; each of the next three doubles them
+    dropout: float = 0.1  # before the last layer
+
+    def __post_init__(self) -> None:
+        """Raise ``ConfigError`` for values that cannot be trained with."""
+        super().__post_init__()
+        require(self.width >= 1, self, "width", "at least 1")
+        require(0 <= self.dropout < 1, self, "dropout", "in [0, 1)")
+        require(not self.pretrained, self, "pretrained", "false: small_cnn has no pretrained weights")
+
+
+class SmallCNN:
+    """Four blocks of convolution, batch norm, ReLU and pooling; see ``bench.classifiers.small_cnn_network``."""
+
+    version: ClassVar[int] = 1
+    Config: ClassVar[type] = SmallCNNConfig
+
+    def __init__(self, config: SmallCNNConfig) -> None:
+        self.config = config
+
+    def check(self) -> None:
+        """Every config that could be constructed can be built."""
+
+    def build(self, num_classes: int, image_size_px: int, weights: Path | None) -> torch.nn.Module:
+        """Return the network: float [B, 3, H, W] in [0, 1] -> logits [B, num_classes]; any H, W of 16 and more.
+
+        Initial weights come from torch's global generator, which the caller has seeded.
+        """
+        from bench.classifiers.small_cnn_network import SmallCNNNetwork
+
+        return SmallCNNNetwork(num_classes, self.config.width, self.config.dropout)

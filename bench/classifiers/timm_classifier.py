@@ -1,0 +1,58 @@
+"""Any image network of timm (Wightman, "PyTorch Image Models", 2019) by its name, with a new head.
+
+ImageNet weights come from ``bench.weights``: a local file or folder, an installed package, or a hub.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from bench.classifiers.config import FineTuneConfig
+from bench.errors import ConfigError
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class TimmConfig(FineTuneConfig):
+    """Fine-tuning options, and the network's name in timm."""
+
+    model: str = "resnet18"
+
+
+class TimmClassifier:
+    """A timm network; see ``bench.classifiers.timm_network``."""
+
+    version: ClassVar[int] = 1
+    Config: ClassVar[type] = TimmConfig
+
+    def __init__(self, config: TimmConfig) -> None:
+        self.config = config
+
+    def check(self) -> None:
+        """Raise ``ConfigError`` with the nearest names when timm does not know this one. Imports timm."""
+        import timm
+
+        if not timm.is_model(self.config.model):
+            close = get_close_matches(self.config.model, [*timm.list_models(), "small_cnn"], n=3, cutoff=0.5)
+            hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "timm.list_models() lists all names"
+            raise ConfigError(f"no classifier, nor a timm model, is called {self.config.model!r}; {hint}")
+
+    def build(self, num_classes: int, image_size_px: int, weights: Path | None) -> torch.nn.Module:
+        """Return the network: float [B, 3, H, W] in [0, 1] -> logits [B, num_classes].
+
+        The new head's weights (all weights when ``pretrained`` is off) come from torch's global generator, which the
+        caller has seeded. Raises ``WeightsError`` when the pretrained weights cannot be had or do not fit, and
+        ``ConfigError`` when the network cannot take images of ``image_size_px``.
+        """
+        from bench.classifiers.timm_network import TimmNetwork, create, create_pretrained
+
+        self.check()
+        name = self.config.model
+        if self.config.pretrained:
+            return TimmNetwork(create_pretrained(name, num_classes, image_size_px, weights))
+        return TimmNetwork(create(name, num_classes, image_size_px))

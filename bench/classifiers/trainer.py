@@ -1,0 +1,247 @@
+"""The one fine-tuning loop for every classifier and every arm, and prediction.
+
+The budget is a number of optimiser steps. Every random choice of a step derives from (seed, step), so a resumed run
+needs no generator states to go on exactly, and arms with the same training set see the same images in the same order.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from bench.classifiers.batches import BatchOrder
+from bench.classifiers.config import FineTuneConfig
+from bench.errors import DataError, DivergedError
+from bench.interfaces import OnlineAugmenter, RunContext
+from bench.seeding import derive_seed
+from bench.types import Uint8Images
+
+LOG_EVERY = 10  # steps
+ADVICE = "lower its learning_rate"
+
+
+class LabelledImages(Protocol):
+    """Images uint8 [N, H, W, 3] and their labels int64 [N]."""
+
+    @property
+    def images(self) -> Uint8Images: ...
+
+    @property
+    def labels(self) -> npt.NDArray[np.int64]: ...
+
+
+@dataclass(frozen=True)
+class FineTuneResult:
+    """``best_validation`` holds 'balanced_accuracy' and 'loss' on the validation images at ``best_step``."""
+
+    best_step: int
+    best_validation: Mapping[str, float]
+    steps_run: int  # less than the budget when stopped early
+    images_seen: int
+
+
+def train_classifier(
+    network: nn.Module,
+    train: LabelledImages,
+    validation: LabelledImages,
+    num_classes: int,
+    config: FineTuneConfig,
+    augmenter: OnlineAugmenter,
+    ctx: RunContext,
+) -> FineTuneResult:
+    """Fine-tune ``network`` in place for ``config.steps`` optimiser steps; it ends with the best weights seen.
+
+    Best is judged on ``validation`` alone. Loss: cross entropy with soft targets (what mixing methods make), weighted
+    by class when asked. Continues from ``ctx.load_checkpoint()``. Raises ``DataError`` for sets that cannot be used
+    and ``DivergedError`` when the loss is not finite.
+    """
+    _check("training", train, num_classes)
+    _check("validation", validation, num_classes)
+    device = torch.device(ctx.device)
+    network.to(device).to(memory_format=torch.channels_last)
+    images, targets = _to_device(train, num_classes, device)
+    order = BatchOrder(len(train.labels), config.batch_size, ctx.seed, augmenter.sampling_weights(train.labels))
+    weights = inverse_frequency(train.labels, num_classes).to(device) if config.class_weights else None
+    optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
+    run = _Progress(network, optimizer)
+    run.resume(ctx)
+    losses: list[torch.Tensor] = []
+
+    while run.step < config.steps and not run.out_of_patience(config):
+        with ctx.phase("step"):
+            generator = _seed_step(ctx.seed, run.step)
+            batch = order.indices(run.step).to(device)
+            x, y = augmenter.transform(images[batch].permute(0, 3, 1, 2).float().div_(255), targets[batch], generator)
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(config, run.step)
+            network.train()
+            loss = F.cross_entropy(network(x), y, weight=weights, label_smoothing=config.label_smoothing)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            losses.append(loss.detach())
+            run.step += 1
+
+        last = run.step == config.steps
+        evaluate = last or run.step % config.evaluate_every == 0
+        checkpoint = not last and run.step % config.checkpoint_every == 0
+        if evaluate or checkpoint or run.step % LOG_EVERY == 0:
+            ctx.log(run.step, config.steps, {"train/loss": _mean_loss(losses, run.step)})
+            losses.clear()
+        if evaluate:
+            with ctx.phase("evaluate"):
+                metrics = validate(network, validation, num_classes, ctx.device, config.batch_size)
+            if not math.isfinite(metrics["loss"]):
+                raise DivergedError(
+                    f"the classifier's validation loss is {metrics['loss']} at step {run.step}; {ADVICE}"
+                )
+            ctx.log(run.step, config.steps, {f"validation/{k}": v for k, v in metrics.items()})
+            run.judge(metrics, config)
+        if checkpoint:
+            with ctx.phase("checkpoint"):
+                run.save(ctx)
+
+    network.load_state_dict(run.best_weights)
+    return FineTuneResult(run.best_step, run.best, run.step, run.step * config.batch_size)
+
+
+def learning_rate(config: FineTuneConfig, step: int) -> float:
+    """Linear warm-up over ``warmup_fraction`` of the steps, then a half cosine to zero at the end of the budget."""
+    warmup = round(config.warmup_fraction * config.steps)
+    if step < warmup:
+        return config.learning_rate * (step + 1) / warmup
+    done = (step - warmup) / max(1, config.steps - warmup)
+    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def inverse_frequency(labels: npt.NDArray[np.int64], num_classes: int) -> torch.Tensor:
+    """Return weights float [C], w_c = N / (K n_c) over the K classes present; their mean over the images is 1."""
+    counts = np.bincount(labels, minlength=num_classes)
+    present = counts > 0
+    weights = np.where(present, len(labels) / (present.sum() * np.maximum(counts, 1)), 0.0)
+    return torch.tensor(weights, dtype=torch.float32)
+
+
+def validate(
+    network: nn.Module, data: LabelledImages, num_classes: int, device: str, batch_size: int
+) -> dict[str, float]:
+    """Return 'balanced_accuracy' (mean recall over the classes present) and 'loss' (mean negative log-likelihood)."""
+    log_probabilities = _log_probabilities(network, data.images, device, batch_size).cpu().numpy()
+    right = log_probabilities.argmax(axis=1) == data.labels
+    recalls = [right[data.labels == c].mean() for c in range(num_classes) if (data.labels == c).any()]
+    loss = -log_probabilities[np.arange(len(data.labels)), data.labels].mean()
+    return {"balanced_accuracy": float(np.mean(recalls)), "loss": float(loss)}
+
+
+def predict(network: nn.Module, images: Uint8Images, device: str, batch_size: int = 64) -> npt.NDArray[np.float64]:
+    """Return class probabilities float64 [N, C] of uint8 [N, H, W, 3]; rows sum to 1. The network is set to eval."""
+    network.to(device).to(memory_format=torch.channels_last)
+    return _log_probabilities(network, images, device, batch_size).exp().cpu().numpy()
+
+
+def save_network(network: nn.Module, path: Path) -> None:
+    """Write the network's state dict as safetensors (no code, readable anywhere)."""
+    from safetensors.torch import save_file
+
+    save_file({k: v.detach().cpu().contiguous().clone() for k, v in network.state_dict().items()}, path)
+
+
+class _Progress:
+    """Where a run stands: everything that a checkpoint must hold."""
+
+    def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
+        self.network, self.optimizer = network, optimizer
+        self.step = 0
+        self.best: dict[str, float] = {}
+        self.best_step = 0
+        self.best_weights: dict[str, torch.Tensor] = {}
+        self.looks_without_gain = 0
+
+    def judge(self, metrics: dict[str, float], config: FineTuneConfig) -> None:
+        """Keep these weights if they are better on validation than any before."""
+        if not self.best or _rank(metrics, config) > _rank(self.best, config):
+            self.best, self.best_step, self.looks_without_gain = metrics, self.step, 0
+            self.best_weights = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+        else:
+            self.looks_without_gain += 1
+
+    def out_of_patience(self, config: FineTuneConfig) -> bool:
+        return config.patience is not None and self.looks_without_gain >= config.patience
+
+    def save(self, ctx: RunContext) -> None:
+        names = ("step", "best", "best_step", "best_weights", "looks_without_gain")
+        state = {name: getattr(self, name) for name in names}
+        ctx.save_checkpoint(
+            {"progress": state, "network": self.network.state_dict(), "optimizer": self.optimizer.state_dict()}
+        )
+
+    def resume(self, ctx: RunContext) -> None:
+        state: dict[str, Any] | None = ctx.load_checkpoint()
+        if state is not None:
+            self.network.load_state_dict(state["network"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            for name, value in state["progress"].items():
+                setattr(self, name, value)
+
+
+def _rank(metrics: Mapping[str, float], config: FineTuneConfig) -> tuple[float, ...]:
+    # Small validation sets tie in balanced accuracy all the time; the loss then tells the better from the worse.
+    if config.select_by == "loss":
+        return (-metrics["loss"],)
+    return (metrics["balanced_accuracy"], -metrics["loss"])
+
+
+def _seed_step(seed: int, step: int) -> torch.Generator:
+    """Return the augmenter's generator for this step, and seed torch's global one (dropout, stochastic depth)."""
+    torch.manual_seed(derive_seed("classifier step", seed, step))
+    return torch.Generator().manual_seed(derive_seed("augment step", seed, step))
+
+
+def _mean_loss(losses: list[torch.Tensor], step: int) -> float:
+    """Return the mean of the losses since the last look; one transfer from the device for all of them."""
+    values = torch.stack(losses)
+    bad = (~torch.isfinite(values)).nonzero()
+    if len(bad):
+        at = step - len(losses) + 1 + int(bad[0])
+        raise DivergedError(f"the classifier's training loss is {float(values[bad[0]])} at step {at}; {ADVICE}")
+    return float(values.mean())
+
+
+@torch.no_grad()
+def _log_probabilities(network: nn.Module, images: Uint8Images, device: str, batch_size: int) -> torch.Tensor:
+    """Return log-softmax, float64 [N, C], in eval mode."""
+    network.eval()
+    parts = []
+    for start in range(0, len(images), batch_size):
+        batch = torch.tensor(np.ascontiguousarray(images[start : start + batch_size]), device=device)
+        logits = network(batch.permute(0, 3, 1, 2).float().div_(255))
+        parts.append(F.log_softmax(logits.double(), dim=1))
+    return torch.cat(parts)
+
+
+def _to_device(data: LabelledImages, num_classes: int, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    images = torch.tensor(np.ascontiguousarray(data.images), device=device)
+    labels = torch.tensor(data.labels, dtype=torch.int64, device=device)
+    return images, F.one_hot(labels, num_classes).float()
+
+
+def _check(part: str, data: LabelledImages, num_classes: int) -> None:
+    images, labels = data.images, data.labels
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or len(images) != len(labels):
+        raise DataError(
+            f"{part} images: got {images.dtype} {images.shape} with {len(labels)} labels, "
+            "expected uint8 [N, H, W, 3] with N labels"
+        )
+    if not len(labels):
+        raise DataError(f"there are no {part} images; a fold needs some of each class in every part")
+    if labels.min() < 0 or labels.max() >= num_classes:
+        raise DataError(f"{part} labels span {labels.min()} to {labels.max()}, expected 0 to {num_classes - 1}")

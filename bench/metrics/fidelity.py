@@ -1,0 +1,125 @@
+"""Distances between real and synthetic images in a feature space, on plain arrays of features.
+
+FID, KID, precision and recall are torch-fidelity's own functions; the feature extractor and its weights belong to the
+name of the number (``FeatureExtractor.tag``), for the same images score differently under another network.
+
+What small sets do: FID is biased upward by about (constant of the network) / n, and its covariance is singular when n
+is below the number of features, so it compares only at equal n and beside ``fid_floor``; KID is unbiased at any n and
+may be slightly negative. Read KID, precision and recall first.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.errors import DataError
+from bench.metrics.coverage import density_coverage
+
+Features = npt.NDArray[np.floating]
+KID_SUBSETS, KID_SUBSET_SIZE = 100, 1000  # torch-fidelity's defaults; the size is fitted to the smaller set
+PRC_NEIGHBOURS = 3
+SEED = 2020  # torch-fidelity's own, so that its command line gives the same KID
+NAN = float("nan")
+
+
+def fidelity_metrics(real: Features, synthetic: Features, seed: int = SEED) -> dict[str, float]:
+    """Return what tells synthetic features [M, D] from real ones [N, D].
+
+    Keys: fid (>= 0, lower is better), kid (0 for the same distribution, lower is better), kid_subset_size, precision
+    and recall (in [0, 1]), density (>= 0), coverage (in [0, 1]), n_real, n_synthetic. NaN where the sets are too small
+    for a definition: fid and kid below 2 images, precision and recall below 4, density and coverage below 6 real ones.
+    Raises ``DataError`` on features of unequal width or that are not finite.
+    """
+    real, synthetic = check_features(real, synthetic)
+    kid, subset_size = kernel_distance(real, synthetic, seed)
+    precision, recall = precision_recall(real, synthetic)
+    density, coverage = density_coverage(real, synthetic)
+    return {
+        "fid": frechet_distance(real, synthetic),
+        "kid": kid,
+        "kid_subset_size": float(subset_size),
+        "precision": precision,
+        "recall": recall,
+        "density": density,
+        "coverage": coverage,
+        "n_real": float(len(real)),
+        "n_synthetic": float(len(synthetic)),
+    }
+
+
+def check_features(real: Features, synthetic: Features) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """Return both as float32. Raises ``DataError`` unless they are finite [N, D] and [M, D]."""
+    if real.ndim != 2 or synthetic.ndim != 2 or real.shape[1] != synthetic.shape[1]:
+        raise DataError(f"expected features [N, D] and [M, D] of one extractor; got {real.shape}, {synthetic.shape}")
+    if not (np.isfinite(real).all() and np.isfinite(synthetic).all()):
+        raise DataError("features are not finite: the extractor overflowed, or its weights are damaged")
+    return real.astype(np.float32), synthetic.astype(np.float32)
+
+
+def frechet_distance(real: Features, synthetic: Features) -> float:
+    """Return |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) (Heusel et al. 2017, eq. 6), covariances with n - 1.
+
+    NaN with fewer than 2 images on a side.
+    """
+    if min(len(real), len(synthetic)) < 2:
+        return NAN
+    import torch
+    from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
+
+    statistics = [fid_features_to_statistics(torch.from_numpy(x)) for x in (synthetic, real)]
+    return float(fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID])
+
+
+def kernel_distance(real: Features, synthetic: Features, seed: int = SEED) -> tuple[float, int]:
+    """Return KID (Binkowski et al. 2018): unbiased squared MMD, kernel (x.y / D + 1)^3, and the size of its subsets.
+
+    The mean over 100 random subsets of min(1000, N, M) images. Their spread is no standard error (subsets overlap; at
+    the full size they are one and the same), so it is not returned. NaN with fewer than 2 images on a side.
+    """
+    size = min(KID_SUBSET_SIZE, len(real), len(synthetic))
+    if size < 2:
+        return NAN, size
+    import torch
+    from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
+
+    result = kid_features_to_metric(
+        torch.from_numpy(synthetic),
+        torch.from_numpy(real),
+        kid_subsets=KID_SUBSETS,
+        kid_subset_size=size,
+        rng_seed=seed,
+        verbose=False,
+    )
+    return float(result[KEY_METRIC_KID_MEAN]), size
+
+
+def precision_recall(real: Features, synthetic: Features) -> tuple[float, float]:
+    """Return improved precision and recall (Kynkaanniemi et al. 2019, eq. 1 and 2; 3 neighbours), each in [0, 1].
+
+    Precision: share of synthetic images within the balls of real ones; recall: the reverse. NaN below 4 images on a
+    side, where a third neighbour does not exist.
+    """
+    if min(len(real), len(synthetic)) <= PRC_NEIGHBOURS:
+        return NAN, NAN
+    import torch
+    from torch_fidelity.metric_prc import KEY_METRIC_PRECISION, KEY_METRIC_RECALL, prc_features_to_metric
+
+    result = prc_features_to_metric(
+        torch.from_numpy(synthetic), torch.from_numpy(real), prc_neighborhood=PRC_NEIGHBOURS, verbose=False
+    )
+    return float(result[KEY_METRIC_PRECISION]), float(result[KEY_METRIC_RECALL])
+
+
+def fid_floor(real: Features, seed: int) -> tuple[float, int]:
+    """Return the FID between two random halves of the real features [N, D], and the size of a half.
+
+    What a perfect generator would score at that size: an FID of n images says something only by how far it lies above
+    the floor of n images. As bias falls with n, the floor of halves lies above the floor of the whole. Halves may
+    share patients; real training against real test images (``frechet_distance``) gives the floor across patients.
+    NaN below 4 images.
+    """
+    half = len(real) // 2
+    order = np.random.default_rng(seed).permutation(len(real))
+    real, _ = check_features(real, real)
+    return frechet_distance(real[order[:half]], real[order[half : 2 * half]]), half

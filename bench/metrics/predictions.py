@@ -1,0 +1,120 @@
+"""The table of predictions of one fold: the only thing classification metrics are computed from.
+
+``predictions.csv`` has one row an image: image, group, fold, repeat, part, y_true, y_pred, prob_<class> ...; classes
+are written by name, in the order of the probability columns, and probabilities so that they read back bit for bit.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.errors import DataError, StoreError
+
+COLUMNS = ("image", "group", "fold", "repeat", "part", "y_true", "y_pred")
+PARTS = ("validation", "test")
+PREFIX = "prob_"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a classifier said of N images of one fold.
+
+    ``part`` is 'validation' or 'test' an image; ``y_true`` int64 [N] indexes ``classes``; ``y_prob`` float64 [N, C]
+    has rows that sum to 1. Raises ``DataError`` when lengths, labels or names do not fit.
+    """
+
+    image: tuple[str, ...]
+    group: tuple[str, ...]
+    part: tuple[str, ...]
+    fold: int
+    repeat: int
+    y_true: npt.NDArray[np.int64]
+    y_prob: npt.NDArray[np.float64]
+    classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        n, c = len(self.image), len(self.classes)
+        got = (len(self.group), len(self.part), *self.y_true.shape, *self.y_prob.shape)
+        if got != (n, n, n, n, c):
+            raise DataError(
+                f"predictions of {n} images and {c} classes need group, part, y_true [{n}] and y_prob [{n}, {c}]; "
+                f"got {len(self.group)}, {len(self.part)}, {self.y_true.shape} and {self.y_prob.shape}"
+            )
+        if len(set(self.classes)) != c or c < 2:
+            raise DataError(f"predictions need two or more classes of different names, got {self.classes}")
+        if unknown := sorted(set(self.part) - set(PARTS)):
+            raise DataError(f"predictions have parts {unknown}; expected {' or '.join(PARTS)}")
+        if n and not (self.y_true.min() >= 0 and self.y_true.max() < c):
+            raise DataError(f"y_true runs from {self.y_true.min()} to {self.y_true.max()}; expected 0 to {c - 1}")
+
+    def select(self, part: str) -> Predictions:
+        """Return the rows of one part, in their order; none when the part is empty."""
+        rows = [i for i, p in enumerate(self.part) if p == part]
+        return Predictions(
+            image=tuple(self.image[i] for i in rows),
+            group=tuple(self.group[i] for i in rows),
+            part=tuple(self.part[i] for i in rows),
+            fold=self.fold,
+            repeat=self.repeat,
+            y_true=self.y_true[rows],
+            y_prob=self.y_prob[rows],
+            classes=self.classes,
+        )
+
+
+def write_predictions(path: Path, predictions: Predictions) -> None:
+    """Write the table as CSV (see the module's text); probabilities by ``repr``, so that they read back exactly."""
+    p = predictions
+    y_pred = p.y_prob.argmax(axis=1)
+    with path.open("w", newline="", encoding="utf-8") as f:
+        out = csv.writer(f, lineterminator="\n")
+        out.writerow([*COLUMNS, *(PREFIX + c for c in p.classes)])
+        for i, image in enumerate(p.image):
+            names = [p.classes[p.y_true[i]], p.classes[y_pred[i]]]
+            out.writerow([image, p.group[i], p.fold, p.repeat, p.part[i], *names, *map(repr, p.y_prob[i].tolist())])
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read what ``write_predictions`` wrote. Raises ``StoreError``, with the path and line, on anything else."""
+    try:
+        with path.open(newline="", encoding="utf-8") as f:
+            rows = list(csv.reader(f))
+    except (OSError, ValueError, csv.Error) as e:
+        raise StoreError(f"{path}: predictions cannot be read ({e}); delete the cell's folder to redo it") from e
+    classes = _classes(path, rows[0] if rows else [])
+    width = len(COLUMNS) + len(classes)
+    for line, row in enumerate(rows[1:], start=2):
+        if len(row) != width:
+            raise StoreError(f"{path}, line {line}: {len(row)} fields, expected {width}; the file is cut or damaged")
+    try:
+        return _parse(rows[1:], classes)
+    except (ValueError, DataError) as e:
+        raise StoreError(f"{path}: not a table of predictions: {e}") from e
+
+
+def _classes(path: Path, header: Sequence[str]) -> tuple[str, ...]:
+    k = len(COLUMNS)
+    if tuple(header[:k]) != COLUMNS or not all(h.startswith(PREFIX) for h in header[k:]):
+        raise StoreError(f"{path}: header {header}, expected {[*COLUMNS, PREFIX + '<class>', '...']}")
+    return tuple(h.removeprefix(PREFIX) for h in header[k:])
+
+
+def _parse(rows: list[list[str]], classes: tuple[str, ...]) -> Predictions:
+    if len({(r[2], r[3]) for r in rows}) != 1:
+        raise ValueError(f"expected one fold and repeat, got {sorted({(r[2], r[3]) for r in rows})}")
+    return Predictions(
+        image=tuple(r[0] for r in rows),
+        group=tuple(r[1] for r in rows),
+        part=tuple(r[4] for r in rows),
+        fold=int(rows[0][2]),
+        repeat=int(rows[0][3]),
+        y_true=np.array([classes.index(r[5]) for r in rows], dtype=np.int64),
+        y_prob=np.array([[float(v) for v in r[len(COLUMNS) :]] for r in rows], dtype=np.float64),
+        classes=classes,
+    )

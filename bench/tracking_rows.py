@@ -1,0 +1,90 @@
+"""What a results row is to MLflow: the run it belongs to, its parameters and its metric points. Pure functions."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import math
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from bench.types import ResultRow
+
+GENERATOR_STAGES: Final = ("fit", "synthesize", "fidelity")
+CLASSIFIER_STAGES: Final = ("classify", "evaluate")
+POINTS_PER_METRIC: Final = 200  # the MLflow UI draws no more; history.csv in the store keeps every step
+STAGES: Final = GENERATOR_STAGES + CLASSIFIER_STAGES
+
+
+def unit_name(row: ResultRow) -> str | None:
+    """Return the run name that a row belongs to; None for rows that make no run (splits, skipped cells)."""
+    if row.status == "skipped" or row.stage not in STAGES:
+        return None
+    parts = [row.method]
+    if row.stage in CLASSIFIER_STAGES:
+        parts += [f"r{row.ratio}", row.classifier]
+    return "/".join([str(p) for p in parts] + [f"fold{row.fold}", f"repeat{row.repeat}"])
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Flatten nested mappings to dotted keys with text values, as MLflow stores parameters."""
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{name}."))
+        else:
+            flat[name] = str(value)
+    return flat
+
+
+def row_entry(row: ResultRow) -> str:
+    """Return what names one row inside a run's ``bench.rows``: its stage, key, status and, if it failed, why."""
+    return f"{row.stage}:{row.key}:{row.status}" + (f":{digest(row.error)}" if row.error else "")
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def safe_name(name: str) -> str:
+    """MLflow allows letters, digits and ``_-./ :`` in names."""
+    return re.sub(r"[^\w\-./ :]", "_", name)[:250]
+
+
+def span_ms(row: ResultRow) -> tuple[int, int]:
+    """Return start and end of a row's work in ms since 1970, from ``finished_at`` and its elapsed time."""
+    try:
+        end = int(datetime.fromisoformat(row.finished_at).timestamp() * 1000)
+    except ValueError:
+        end = 0
+    elapsed = row.costs.get("elapsed_s", 0.0)
+    return max(0, end - int(1000 * elapsed) if math.isfinite(elapsed) else end), end
+
+
+def fact_params(row: ResultRow) -> dict[str, str]:
+    """Return the plain facts of a row as parameters under its stage's name."""
+    plain = {k: v for k, v in row.facts.items() if k != "config" and isinstance(v, (str, int, float, bool))}
+    return flatten(plain, f"{row.stage}.")
+
+
+def metric_points(folder: Path | None, row: ResultRow) -> list[tuple[str, float, int, int]]:
+    """Return a row's metric points (name, value, time in ms, step): history thinned evenly, then metrics and costs."""
+    start, end = span_ms(row)
+    history: dict[str, list[tuple[int, float]]] = {}
+    path = folder / "history.csv" if folder else None
+    if path and path.is_file():
+        with path.open(newline="", encoding="utf-8") as f:
+            for line in csv.DictReader(f):
+                history.setdefault(line["name"], []).append((int(line["step"]), float(line["value"])))
+    last_step = max((step for points in history.values() for step, _ in points), default=0)
+    found = []
+    for name, points in history.items():
+        stride = math.ceil(len(points) / POINTS_PER_METRIC)
+        kept = points[::-stride][::-1]  # always with the last one
+        found += [(safe_name(name), v, start + (end - start) * s // max(last_step, 1), s) for s, v in kept]
+    final = {**row.metrics, **{f"cost/{row.stage}/{k}": v for k, v in row.costs.items()}}
+    return found + [(safe_name(k), float(v), end, last_step) for k, v in final.items()]

@@ -1,0 +1,215 @@
+"""MLflow holds what the store holds, once; being slow, broken or away costs a run nothing."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bench.errors import BenchError
+from bench.tracking import Tracker, tracking_uri, ui_command
+from bench.tracking_rows import POINTS_PER_METRIC, flatten, metric_points, row_entry, unit_name
+from bench.tracking_thread import TrackingThread
+from bench.types import ResultRow
+
+AT = "2026-01-01T00:10:00+00:00"
+BASE = ResultRow("k", "fit", "tiny", "phantom", "done", "cyclegan", 0, 0, costs={"elapsed_s": 60.0}, finished_at=AT)
+
+
+def history(folder: Path, steps: int, *names: str, bad: float | None = None) -> str:
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = [f"{s},{n},{1 / (s + 1)}" for s in range(steps) for n in names]
+    lines += [f"{steps},{names[0]},{bad}"] if bad is not None else []
+    (folder / "history.csv").write_text("\n".join(["step,name,value", *lines]) + "\n")
+    return folder.name
+
+
+def five_rows(out: Path) -> list[ResultRow]:
+    folder = history(out / "fit0", 30, "loss_G", "loss_D", bad=math.inf)
+    (out / folder / "samples").mkdir()
+    (out / folder / "samples" / "G_ab_000010.png").write_bytes(b"png")
+    (out / "cls0").mkdir()
+    (out / "cls0" / "predictions.csv").write_text("image\n")
+    classify = replace(BASE, key="c0", stage="classify", ratio="1", classifier="small_cnn", folder="cls0")
+    return [
+        replace(BASE, key="f0", folder=folder, facts={"parameters": 7, "config": {"lambda": {"cycle": 10}}}),
+        replace(BASE, key="s0", stage="synthesize", facts={"images": 20}),
+        replace(
+            BASE, key="q0", stage="fidelity", metrics={"synthetic/test/kid_x": 0.1, "synthetic/test/fid_x": math.nan}
+        ),
+        classify,
+        replace(classify, key="e0", stage="evaluate", folder="", metrics={"test/balanced_accuracy": 0.8}),
+        replace(BASE, key="f1", fold=1, status="failed", error="Traceback\nDivergedError: loss_G at step 7"),
+        replace(BASE, key="s1", stage="synthesize", fold=1, status="skipped", error="fit failed"),
+    ]
+
+
+def runs_of(out: Path, experiment: str = "tiny") -> dict[str, object]:
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri(out))
+    found = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
+    return {r.info.run_name: r for r in found}
+
+
+def test_unit_names_tell_generators_from_classifiers() -> None:
+    assert unit_name(BASE) == "cyclegan/fold0/repeat0"
+    assert unit_name(replace(BASE, stage="fidelity", fold=3)) == "cyclegan/fold3/repeat0"
+    evaluate = replace(BASE, stage="evaluate", ratio="0.5", classifier="small_cnn", repeat=2)
+    assert unit_name(evaluate) == "cyclegan/r0.5/small_cnn/fold0/repeat2"
+    assert unit_name(replace(BASE, stage="split")) is None
+    assert unit_name(replace(BASE, status="skipped")) is None
+
+
+def test_history_is_thinned_and_ends_with_its_last_point(tmp_path: Path) -> None:
+    row = replace(BASE, folder=history(tmp_path / "f", 10 * POINTS_PER_METRIC, "loss"), metrics={"final": 2.0})
+    points = metric_points(tmp_path / "f", row)
+    loss = [(step, at) for name, _, at, step in points if name == "loss"]
+    last_step = 10 * POINTS_PER_METRIC - 1
+    assert len(loss) == POINTS_PER_METRIC
+    assert loss[-1][0] == last_step
+    assert loss[-1][1] - loss[0][1] <= 60_000  # spread over the cell's own minute
+    assert ("final", 2.0, loss[-1][1], last_step) in points
+    assert "cost/fit/elapsed_s" in {name for name, *_ in points}
+
+
+def test_flatten_and_entries() -> None:
+    assert flatten({"a": {"b": 1, "c": None}, "d": [1, 2]}) == {"a.b": "1", "a.c": "None", "d": "[1, 2]"}
+    one, other = (row_entry(replace(BASE, status="failed", error=e)) for e in ("x", "y"))
+    assert one.startswith("fit:k:failed:")
+    assert one != other
+
+
+def test_sync_writes_once_grows_and_replaces(tmp_path: Path) -> None:
+    rows = five_rows(tmp_path)
+    tracker = Tracker(None, tmp_path, "tiny", config={"seed": 0}, tags={"git_commit": "abc"})
+    assert tracker.sync(rows[:1]) == 1
+    before = runs_of(tmp_path)["cyclegan/fold0/repeat0"].info.run_id  # type: ignore[attr-defined]
+    assert tracker.sync(rows) == 3  # the generator's run grows; a classifier's and a failed one are new
+    tracker.close()
+    again = Tracker(None, tmp_path, "tiny", config={"seed": 0})
+    assert again.sync(rows) == 0
+    runs = runs_of(tmp_path)
+    assert set(runs) == {
+        "tiny",
+        "cyclegan/fold0/repeat0",
+        "cyclegan/r1/small_cnn/fold0/repeat0",
+        "cyclegan/fold1/repeat0",
+    }
+    check_generator(runs["cyclegan/fold0/repeat0"], before, runs["tiny"])
+    check_failed_then_mended(again, runs["cyclegan/fold1/repeat0"], rows[5], tmp_path)
+    check_report(again, tmp_path)
+
+
+def check_generator(run: object, before: str, parent: object) -> None:
+    info, data = run.info, run.data  # type: ignore[attr-defined]
+    assert info.run_id == before
+    assert (info.status, info.end_time - info.start_time) == ("FINISHED", 60_000)
+    assert data.params == {"lambda.cycle": "10", "fit.parameters": "7", "synthesize.images": "20"}
+    assert data.metrics["synthetic/test/kid_x"] == 0.1
+    assert math.isfinite(data.metrics["loss_G"])
+    assert data.tags["bench.nonfinite.fit"] == "loss_G@30"
+    assert data.tags["bench.nonfinite.fidelity"] == "synthetic/test/fid_x@0"
+    assert data.tags["mlflow.parentRunId"] == parent.info.run_id  # type: ignore[attr-defined]
+    assert (data.tags["git_commit"], data.tags["stage"]) == ("abc", "fit,synthesize,fidelity")
+    assert (Path(info.artifact_uri.removeprefix("file://")) / "samples" / "G_ab_000010.png").is_file()
+
+
+def check_failed_then_mended(tracker: Tracker, run: object, row: ResultRow, out: Path) -> None:
+    assert run.info.status == "FAILED"  # type: ignore[attr-defined]
+    assert "DivergedError" in run.data.tags["error"]  # type: ignore[attr-defined]
+    assert tracker.sync([replace(row, status="done", error=None)]) == 1
+    mended = runs_of(out)["cyclegan/fold1/repeat0"]
+    assert mended.info.status == "FINISHED"  # type: ignore[attr-defined]
+    assert "error" not in mended.data.tags  # type: ignore[attr-defined]
+
+
+def check_report(tracker: Tracker, out: Path) -> None:
+    (out / "report").mkdir()
+    (out / "report" / "leaderboard.md").write_text("# x")
+    tracker.log_report(out / "report")
+    parent = runs_of(out)["tiny"].info  # type: ignore[attr-defined]
+    assert parent.status == "FINISHED"
+    assert (Path(parent.artifact_uri.removeprefix("file://")) / "report" / "leaderboard.md").is_file()
+    with pytest.raises(BenchError, match="another process"):
+        Tracker(None, out, "tiny").sync([])
+    tracker.close()
+
+
+def test_a_dead_server_neither_raises_nor_blocks(tmp_path: Path) -> None:
+    thread = TrackingThread(Tracker("http://127.0.0.1:9", tmp_path, "tiny"))
+    start = time.monotonic()
+    for row in five_rows(tmp_path):
+        thread.submit(row)
+    assert time.monotonic() - start < 1
+    warning = thread.close(timeout_s=8)
+    assert time.monotonic() - start < 10
+    assert warning is not None
+    assert warning.startswith("6 cells not yet in MLflow")
+    assert "bench mlflow sync" in warning
+
+
+class Flaky(Tracker):
+    """A tracker whose backend refuses one row's key, or all for a while; nothing of MLflow is touched."""
+
+    def __init__(self, refuse: str) -> None:
+        self.refuse, self.written, self.reports = refuse, [], []
+
+    def connect(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    def sync(self, rows) -> int:  # type: ignore[no-untyped-def]
+        for row in rows:
+            if row.key == self.refuse:
+                raise OSError("disk full\nmore")
+            self.written.append(row.key)
+        return 1
+
+    def log_report(self, folder: Path) -> None:
+        self.reports.append(folder)
+
+
+def test_one_bad_row_does_not_hold_up_the_others(tmp_path: Path) -> None:
+    flaky = Flaky("b")
+    thread = TrackingThread(flaky)
+    for key in "abc":
+        thread.submit(replace(BASE, key=key))
+    thread.submit(replace(BASE, key="x", status="skipped"))
+    thread.report(tmp_path)
+    warning = thread.close(5)
+    assert sorted(flaky.written) == ["a", "c"]
+    assert flaky.reports == [tmp_path]
+    assert warning == (
+        "1 cells not yet in MLflow: OSError: disk full; nothing is lost, run `bench mlflow sync` to fill it in"
+    )
+
+
+def test_everything_written_gives_no_warning() -> None:
+    thread = TrackingThread(Flaky(""))
+    thread.submit(BASE)
+    assert thread.close(5) is None
+
+
+def test_the_store_is_chosen_by_argument_environment_and_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert tracking_uri(tmp_path) == f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://lab:5000")
+    assert tracking_uri(tmp_path) == "http://lab:5000"
+    assert tracking_uri(tmp_path, "sqlite:///x.db") == "sqlite:///x.db"
+    command = ui_command(tmp_path, port=5001)
+    assert command[:4] == [sys.executable, "-m", "mlflow", "ui"]
+    assert command[-1] == "5001"
+
+
+def test_the_module_imports_without_mlflow() -> None:
+    import subprocess
+
+    code = "import sys, bench.tracking_thread; sys.exit('mlflow' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

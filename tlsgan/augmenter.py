@@ -1,0 +1,136 @@
+"""CycleGAN and TL-S-CycleGAN as augmentation methods: each class's training images translated into the other class.
+
+Domain A is the first class, B the second. ``G_ab`` makes images of B from images of A, ``G_ba`` the reverse.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from bench.errors import ConfigError, DataError
+from bench.interfaces import RunContext, TrainingData
+from bench.seeding import derive_seed, seed_everything
+from bench.types import SyntheticImage, Uint8Images
+from tlsgan.config import (
+    CycleGANConfig,
+    TLSGANLite0Config,
+    TLSGANLite0ScratchConfig,
+    TLSGANResNet50Config,
+    TLSGANResNet50ScratchConfig,
+    TLSGANVGG16Config,
+    TLSGANVGG16ScratchConfig,
+    check_image_size,
+)
+
+
+class CycleGAN:
+    """Unpaired translation between two classes (Zhu et al. 2017). The variants below differ in their config only."""
+
+    kind: ClassVar[Literal["generative"]] = "generative"
+    version: ClassVar[int] = 1
+    Config: ClassVar[type] = CycleGANConfig
+
+    def __init__(self, config: CycleGANConfig):
+        self.config = config
+
+    def check(self, classes: Sequence[str]) -> None:
+        """Raise ``ConfigError`` unless there are two classes to translate between."""
+        if len(classes) != 2:
+            raise ConfigError(
+                f"a CycleGAN translates between 2 classes, this dataset has {len(classes)} ({', '.join(classes)}); "
+                "choose two of them, or a method for any number such as cgan"
+            )
+
+    def fit(self, data: TrainingData, ctx: RunContext) -> None:
+        """Train both generators and leave ``G_ab.safetensors``, ``G_ba.safetensors`` and ``weights.json``.
+
+        Raises ``WeightsError`` when pretrained weights are not to be had, ``DivergedError`` on a non-finite loss.
+        """
+        from tlsgan.checkpoint import save_generators
+        from tlsgan.networks import build_networks
+        from tlsgan.trainer import train
+        from tlsgan.weights import load_pretrained
+
+        self.check(data.classes)
+        check_image_size(self._size(data))
+        seed_everything(derive_seed("tlsgan.fit", ctx.seed))
+        nets = build_networks(self.config, self._size(data))
+        origin = load_pretrained((nets.D_a, nets.D_b), self.config, ctx.weights)
+        with ctx.phase("data"):
+            images_a, images_b = (self._images(data, label) for label in (0, 1))
+        train(self.config, nets, images_a, images_b, ctx)
+        save_generators(ctx.folder, nets)
+        (ctx.folder / "weights.json").write_text(json.dumps(origin, indent=2) + "\n")
+        described = {"classes": list(data.classes), "image_size_px": self._size(data), "config": asdict(self.config)}
+        (ctx.folder / "generator.json").write_text(json.dumps(described, indent=2) + "\n")
+
+    def synthesize(
+        self, data: TrainingData, counts: Mapping[int, int], fitted: Path, ctx: RunContext
+    ) -> Iterable[SyntheticImage]:
+        """Yield translations into each label; every one names the training image that it was made from.
+
+        When more are asked for than there are sources, these are turned and mirrored, later shifted as well.
+        """
+        from tlsgan.checkpoint import load_generator
+        from tlsgan.synthesis import translate
+
+        for label, count in sorted(counts.items()):
+            if count == 0:
+                continue
+            generator = load_generator(fitted, "G_ba" if label == 0 else "G_ab", self.config, ctx.device)
+            records = [r for r in data.records if r.label != label]
+            sources = self._images(data, 1 - label)
+            seed = derive_seed("tlsgan.synthesize", ctx.seed, label)
+            for image, how in translate(generator, sources, count, seed, ctx.device):
+                yield SyntheticImage(image, label, how.seed, records[how.source].path)
+
+    def _size(self, data: TrainingData) -> int:
+        return self.config.image_size_px or data.image_size_px
+
+    def _images(self, data: TrainingData, label: int) -> Uint8Images:
+        chosen = np.flatnonzero(data.labels == label)
+        if not len(chosen):
+            raise DataError(f"the training part has no image of class {data.classes[label]!r}; nothing to translate")
+        return data.images(self._size(data))[chosen]
+
+
+class TLSGANResNet50(CycleGAN):
+    """TL-S-CycleGAN with pretrained ResNet-50 discriminators."""
+
+    Config = TLSGANResNet50Config
+
+
+class TLSGANResNet50Scratch(CycleGAN):
+    """TL-S-CycleGAN with ResNet-50 discriminators from random weights."""
+
+    Config = TLSGANResNet50ScratchConfig
+
+
+class TLSGANVGG16(CycleGAN):
+    """TL-S-CycleGAN with pretrained VGG-16 discriminators."""
+
+    Config = TLSGANVGG16Config
+
+
+class TLSGANVGG16Scratch(CycleGAN):
+    """TL-S-CycleGAN with VGG-16 discriminators from random weights."""
+
+    Config = TLSGANVGG16ScratchConfig
+
+
+class TLSGANLite0(CycleGAN):
+    """TL-S-CycleGAN with EfficientNet-Lite0 discriminators, pretrained without any download."""
+
+    Config = TLSGANLite0Config
+
+
+class TLSGANLite0Scratch(CycleGAN):
+    """TL-S-CycleGAN with EfficientNet-Lite0 discriminators from random weights."""
+
+    Config = TLSGANLite0ScratchConfig

@@ -1,0 +1,126 @@
+"""Configs of CycleGAN (Zhu et al. 2017) and of TL-S-CycleGAN's three discriminator families; importable without torch.
+
+The defaults are the published ones: Adam 2e-4 with betas (0.5, 0.999), batch size 1, no image pool, no learning-rate
+decay, inputs in [-1, 1] also into the ImageNet networks. What is known to help besides (pool, decay, flips, the
+backbone's own normalisation) is a field, off by default.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bench.errors import ConfigError
+
+PATCHGAN = "patchgan"
+NORMS = ("instance", "batch")
+MIN_IMAGE_SIZE_PX = 24  # below, the PatchGAN's last normalised map is a single pixel
+
+
+def check_image_size(image_size_px: int) -> None:
+    """Raise ``ConfigError`` unless two halvings and two doublings give the size back."""
+    if image_size_px < MIN_IMAGE_SIZE_PX or image_size_px % 4:
+        raise ConfigError(
+            f"image_size_px is {image_size_px}; a ResNet generator halves and doubles it twice, so it must be "
+            f"a multiple of 4, at least {MIN_IMAGE_SIZE_PX}"
+        )
+
+
+@dataclass(frozen=True)
+class CycleGANConfig:
+    """A plain CycleGAN: least-squares PatchGAN discriminators, instance norm, cycle weight 10, identity weight 1."""
+
+    image_size_px: int | None = None  # side of the square images; None: the suite's
+    steps: int = 2_500  # generator updates; published: 25 epochs of 100 pairs
+    batch_size: int = 1  # pairs a step
+    filters: int = 64  # of the generator's first convolution
+    blocks: int = 9  # residual blocks of a generator
+    norm: str = "instance"  # of the generators: 'instance' or 'batch'
+    discriminator: str = PATCHGAN  # 'patchgan', 'resnet50', 'vgg16' (torchvision), or a convolutional timm network
+    disc_filters: int = 64  # of the PatchGAN's first convolution
+    pretrained: bool = False  # ImageNet weights in the discriminators' backbones
+    head_width: int = 512  # hidden units of the two heads
+    head_dropout: float = 0.4  # probability
+    imagenet_normalisation: bool = False  # give the backbone the mean and deviation it was trained with
+    learning_rate: float = 2e-4
+    beta1: float = 0.5
+    beta2: float = 0.999
+    lr_decay_start: float = 1.0  # share of the steps after which the rate falls linearly to 0; 1: never
+    lambda_cycle: float = 10.0
+    lambda_identity: float = 1.0
+    lambda_class: float = 0.0
+    pool_size: int = 0  # images remembered for each discriminator (Shrivastava et al. 2017: 50); 0: off
+    flip: bool = False  # mirror training images left-right at random
+    amp: bool = False  # bfloat16 autocast on CUDA; without effect on a CPU, where it is slower
+    log_every: int = 50  # steps between readings of the losses
+    sample_every: int = 1_000  # steps between sample grids; one is drawn at the end as well
+    checkpoint_every: int = 500  # steps between resumable checkpoints
+
+    def __post_init__(self) -> None:
+        if self.image_size_px is not None:
+            check_image_size(self.image_size_px)
+        for name in ("steps", "batch_size", "filters", "disc_filters", "head_width", "log_every", "sample_every"):
+            self._require(name, getattr(self, name) >= 1, "at least 1")
+        for name in ("lambda_cycle", "lambda_identity", "lambda_class", "pool_size", "blocks"):
+            self._require(name, getattr(self, name) >= 0, "0 or more")
+        for name in ("head_dropout", "beta1", "beta2"):
+            self._require(name, 0 <= getattr(self, name) < 1, "in [0, 1)")
+        self._require("checkpoint_every", self.checkpoint_every >= 1, "at least 1")
+        self._require("learning_rate", self.learning_rate > 0, "above 0")
+        self._require("lr_decay_start", 0 <= self.lr_decay_start <= 1, "in [0, 1]")
+        self._require("norm", self.norm in NORMS, f"one of {', '.join(NORMS)}")
+        if self.discriminator == PATCHGAN:
+            self._require("lambda_class", self.lambda_class == 0, "0, as a PatchGAN has no class head")
+            self._require("pretrained", not self.pretrained, "false, as a PatchGAN has no pretrained weights")
+
+    def _require(self, name: str, fine: bool, expected: str) -> None:
+        if not fine:
+            raise ConfigError(f"{type(self).__name__}: {name} is {getattr(self, name)!r}, expected {expected}")
+
+
+@dataclass(frozen=True)
+class TLSGANResNet50Config(CycleGANConfig):
+    """Two-headed discriminators on a ResNet-50 (He et al. 2016) that ImageNet has taught; all layers train."""
+
+    norm: str = "batch"
+    discriminator: str = "resnet50"
+    pretrained: bool = True
+    lambda_cycle: float = 1.0
+    lambda_class: float = 1.0
+
+
+@dataclass(frozen=True)
+class TLSGANResNet50ScratchConfig(TLSGANResNet50Config):
+    """The ablation without transfer learning: the same networks, from random weights."""
+
+    pretrained: bool = False
+
+
+@dataclass(frozen=True)
+class TLSGANVGG16Config(TLSGANResNet50Config):
+    """Two-headed discriminators on VGG-16's convolutions (Simonyan & Zisserman 2015), heads as VGG's classifier."""
+
+    discriminator: str = "vgg16"
+    head_width: int = 4096
+    head_dropout: float = 0.5
+
+
+@dataclass(frozen=True)
+class TLSGANVGG16ScratchConfig(TLSGANVGG16Config):
+    """The ablation without transfer learning: the same networks, from random weights."""
+
+    pretrained: bool = False
+
+
+@dataclass(frozen=True)
+class TLSGANLite0Config(TLSGANResNet50Config):
+    """Two-headed discriminators on EfficientNet-Lite0, whose ImageNet weights come with a package: no download."""
+
+    discriminator: str = "tf_efficientnet_lite0"
+    head_width: int = 256
+
+
+@dataclass(frozen=True)
+class TLSGANLite0ScratchConfig(TLSGANLite0Config):
+    """The ablation without transfer learning: the same networks, from random weights."""
+
+    pretrained: bool = False

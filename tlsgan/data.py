@@ -1,0 +1,87 @@
+"""Unpaired training images of two domains, on the device as uint8, drawn by two independently shuffled streams."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from bench.types import Uint8Images
+
+
+def to_device(images: Uint8Images, device: str) -> torch.Tensor:
+    """Return uint8 [N, H, W, 3] as a uint8 tensor [N, 3, H, W] on the device."""
+    return torch.from_numpy(images.copy()).permute(0, 3, 1, 2).contiguous().to(device)
+
+
+def to_float(images: torch.Tensor) -> torch.Tensor:
+    """uint8 0..255 to float in [-1, 1]: x / 127.5 − 1 (mean and deviation 0.5 of [0, 1])."""
+    return images.float().div_(127.5).sub_(1.0)
+
+
+def to_uint8(images: torch.Tensor) -> Uint8Images:
+    """Float [N, 3, H, W] in [-1, 1] to uint8 [N, H, W, 3], rounded to nearest; inverse of ``to_float``."""
+    levels = images.detach().float().add(1.0).mul(127.5).round().clamp(0, 255)
+    return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+class UnpairedStream:
+    """Endless pairs of batches (real_a, real_b), float [B, 3, H, W] in [-1, 1].
+
+    Each domain is shuffled by its own generator at the start of an epoch, which ends when the shorter domain has no
+    full batch left. Order and mirroring of an epoch are drawn at once and kept on the device.
+    """
+
+    def __init__(
+        self, images_a: torch.Tensor, images_b: torch.Tensor, batch_size: int, flip: bool, seeds: tuple[int, int]
+    ):
+        self.domains = (images_a, images_b)
+        self.batch_size, self.flip = batch_size, flip
+        self.generators = tuple(torch.Generator().manual_seed(seed) for seed in seeds)
+        shorter = min(len(images_a), len(images_b))
+        self.length = max(1, shorter // batch_size) * batch_size
+        self.position = self.length  # the first call starts an epoch
+        self.order: list[torch.Tensor] = []
+        self.mirror: list[torch.Tensor] = []
+
+    def next(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the next pair of batches."""
+        if self.position >= self.length:
+            self._start_epoch()
+        window = slice(self.position, self.position + self.batch_size)
+        self.position += self.batch_size
+        real_a, real_b = (self._batch(i, window) for i in (0, 1))
+        return real_a, real_b
+
+    def _start_epoch(self) -> None:
+        device = self.domains[0].device
+        self.position, self.order, self.mirror = 0, [], []
+        for images, generator in zip(self.domains, self.generators, strict=True):
+            passes = -(-self.length // len(images))  # more than one where a batch outnumbers the domain
+            order = torch.cat([torch.randperm(len(images), generator=generator) for _ in range(passes)])[: self.length]
+            self.order.append(order.to(device))
+            self.mirror.append((torch.rand(self.length, generator=generator) < 0.5).to(device))
+
+    def _batch(self, domain: int, window: slice) -> torch.Tensor:
+        batch = to_float(self.domains[domain][self.order[domain][window]])
+        if self.flip:
+            batch = torch.where(self.mirror[domain][window].view(-1, 1, 1, 1), batch.flip(-1), batch)
+        return batch
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return where the streams stand."""
+        return {
+            "position": self.position,
+            "order": list(self.order),
+            "mirror": list(self.mirror),
+            "generators": [g.get_state() for g in self.generators],
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where a saved state stands."""
+        device = self.domains[0].device
+        self.position = state["position"]
+        self.order = [order.to(device) for order in state["order"]]
+        self.mirror = [mirror.to(device) for mirror in state["mirror"]]
+        for generator, saved in zip(self.generators, state["generators"], strict=True):
+            generator.set_state(saved.cpu())

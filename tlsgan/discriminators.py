@@ -1,0 +1,152 @@
+"""Discriminators: the 70×70 PatchGAN (Isola et al. 2017) and TL-S-CycleGAN's two-headed transfer discriminator.
+
+The second is a classification network (ResNet-50, VGG-16 from torchvision; any convolutional timm network) without
+its classifier, and two heads on its features: real or fake (a probability), and the class (logits).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from bench.errors import ConfigError, nearest
+from tlsgan.config import PATCHGAN, CycleGANConfig
+from tlsgan.generators import init_gaussian
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+HIDDEN_LAYERS = {"vgg16": 2}  # VGG's heads repeat its classifier's two hidden layers; the others have one
+NUM_CLASSES = 2
+
+
+class Verdict(NamedTuple):
+    """What a discriminator says: ``real`` is 1 for real and 0 for fake, any shape [B, …]; ``classes`` logits [B, 2]."""
+
+    real: torch.Tensor
+    classes: torch.Tensor | None
+
+
+class PatchGAN(nn.Module):
+    """4×4 convolutions f-2f-4f-8f-1, strides 2, 2, 2, 1, 1; each output judges a 70×70 patch.
+
+    Float [B, 3, H, W] in [-1, 1] to a raw map [B, 1, H/8 − 2, W/8 − 2].
+    """
+
+    def __init__(self, filters: int = 64):
+        super().__init__()
+        f = filters
+        layers: list[nn.Module] = [nn.Conv2d(3, f, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
+        for width, stride in ((f, 2), (2 * f, 2), (4 * f, 1)):
+            layers += [
+                nn.Conv2d(width, 2 * width, 4, stride=stride, padding=1),
+                nn.InstanceNorm2d(2 * width),
+                nn.LeakyReLU(0.2, inplace=True),
+            ]
+        layers += [nn.Conv2d(8 * f, 1, 4, padding=1)]
+        self.model = nn.Sequential(*layers)
+        self.apply(init_gaussian)
+
+    def forward(self, x: torch.Tensor) -> Verdict:
+        return Verdict(self.model(x), None)
+
+
+class TransferDiscriminator(nn.Module):
+    """A backbone [B, 3, H, W] -> [B, features] and two heads, real/fake in (0, 1) [B, 1] and class logits [B, 2].
+
+    Images come in [-1, 1]; with ``mean`` and ``std`` they are brought to the backbone's own normalisation first
+    (the published networks get them as they are).
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        features: int,
+        head_width: int,
+        hidden_layers: int = 1,
+        dropout: float = 0.4,
+        mean: tuple[float, ...] = (0.5, 0.5, 0.5),
+        std: tuple[float, ...] = (0.5, 0.5, 0.5),
+    ):
+        super().__init__()
+        self.backbone = backbone
+        self.head_real = _head(features, head_width, hidden_layers, dropout, 1)
+        self.head_class = _head(features, head_width, hidden_layers, dropout, NUM_CLASSES)
+        # x in [-1, 1] is (x / 2 + 1/2) in [0, 1], so the backbone's (. − mean) / std is scale · x + shift
+        scale = [0.5 / s for s in std]
+        shift = [(0.5 - m) / s for m, s in zip(mean, std, strict=True)]
+        self.scale: torch.Tensor
+        self.shift: torch.Tensor
+        self.as_is = scale == [1.0] * 3 and shift == [0.0] * 3
+        self.register_buffer("scale", torch.tensor(scale).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("shift", torch.tensor(shift).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> Verdict:
+        if not self.as_is:
+            x = x * self.scale + self.shift
+        features = self.backbone(x).flatten(1)
+        return Verdict(torch.sigmoid(self.head_real(features)), self.head_class(features))
+
+
+def _head(features: int, width: int, hidden_layers: int, dropout: float, outputs: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for i in range(hidden_layers):
+        layers += [nn.Linear(width if i else features, width), nn.ReLU(inplace=True), nn.Dropout(dropout)]
+    return nn.Sequential(*layers, nn.Linear(width, outputs))
+
+
+def build_backbone(name: str) -> nn.Module:
+    """Return a network from random weights whose output is its features: [B, F], or a map [B, C, H, W] for VGG.
+
+    Raises ``ConfigError`` when neither torchvision nor timm knows the name.
+    """
+    if name == "resnet50":
+        from torchvision.models import resnet50
+
+        network = resnet50(weights=None)
+        network.fc = nn.Identity()
+        return network
+    if name == "vgg16":
+        from torchvision.models import vgg16
+
+        return vgg16(weights=None).features
+    import timm
+
+    if not timm.is_model(name):
+        known = [PATCHGAN, "resnet50", "vgg16", *timm.list_models(f"{name.split('_')[0]}*")]
+        raise ConfigError(f"no discriminator is called {name!r}; {nearest(name, known)}")
+    return timm.create_model(name, pretrained=False, num_classes=0)
+
+
+def backbone_normalisation(backbone: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return the mean and deviation of [0, 1] images that the backbone's ImageNet weights were trained with."""
+    timm_config = getattr(backbone, "default_cfg", {})
+    return timm_config.get("mean", IMAGENET_MEAN), timm_config.get("std", IMAGENET_STD)
+
+
+def feature_width(name: str, image_size_px: int, batch_size: int) -> int:
+    """Return how many features a backbone gives for square images of a size; computes shapes only.
+
+    Raises ``ConfigError`` when the network cannot train on such images: too small, or one value left per channel.
+    """
+    with torch.device("meta"):
+        probe = build_backbone(name)
+        images = torch.empty(batch_size, 3, image_size_px, image_size_px)
+    try:
+        return probe(images).flatten(1).shape[1]
+    except (ValueError, RuntimeError, AssertionError) as e:
+        raise ConfigError(
+            f"{name} cannot train as a discriminator on {image_size_px} px images with batch size {batch_size} ({e}); "
+            "use larger images (64 px do for every network named here) or batch_size 2 and more"
+        ) from e
+
+
+def build_discriminator(config: CycleGANConfig, image_size_px: int) -> PatchGAN | TransferDiscriminator:
+    """Build the discriminator that a config names, from random weights drawn from torch's global generator."""
+    if config.discriminator == PATCHGAN:
+        return PatchGAN(config.disc_filters)
+    features = feature_width(config.discriminator, image_size_px, config.batch_size)
+    backbone = build_backbone(config.discriminator)
+    mean_std = backbone_normalisation(backbone) if config.imagenet_normalisation else ((0.5,) * 3, (0.5,) * 3)
+    hidden = HIDDEN_LAYERS.get(config.discriminator, 1)
+    return TransferDiscriminator(backbone, features, config.head_width, hidden, config.head_dropout, *mean_std)

@@ -1,0 +1,69 @@
+"""The ResNet generator of CycleGAN (Zhu et al. 2017, appendix 7.2, after Johnson et al. 2016).
+
+c7s1-f, d2f, d4f, N residual blocks of 4f, u2f, uf, c7s1-3, tanh; reflection padding, a bias in every convolution.
+Parameters are named ``model.N…`` and ``model.N.conv_block.M…`` as in published checkpoints of this family.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(relu(conv(x))), both 3×3 with reflection padding and norm; [B, C, H, W] in and out."""
+
+    def __init__(self, channels: int, norm: type[nn.Module]):
+        super().__init__()
+        self.conv_block = nn.Sequential(
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(channels, channels, 3),
+            norm(channels),
+            nn.ReLU(inplace=True),
+            nn.ReflectionPad2d(1),
+            nn.Conv2d(channels, channels, 3),
+            norm(channels),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.conv_block(x)
+
+
+class ResNetGenerator(nn.Module):
+    """Translate images: float [B, 3, H, W] in [-1, 1] to the same; H and W are multiples of 4.
+
+    ``norm`` is 'instance' (no parameters, no running statistics) or 'batch'.
+    """
+
+    def __init__(self, filters: int = 64, blocks: int = 9, norm: str = "instance"):
+        super().__init__()
+        norm_layer: type[nn.Module] = nn.InstanceNorm2d if norm == "instance" else nn.BatchNorm2d
+        f = filters
+        layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(3, f, 7), norm_layer(f), nn.ReLU(inplace=True)]
+        for width in (f, 2 * f):
+            layers += [
+                nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
+                norm_layer(2 * width),
+                nn.ReLU(inplace=True),
+            ]
+        layers += [ResidualBlock(4 * f, norm_layer) for _ in range(blocks)]
+        for width in (4 * f, 2 * f):
+            layers += [
+                nn.ConvTranspose2d(width, width // 2, 3, stride=2, padding=1, output_padding=1),
+                norm_layer(width // 2),
+                nn.ReLU(inplace=True),
+            ]
+        layers += [nn.ReflectionPad2d(3), nn.Conv2d(f, 3, 7), nn.Tanh()]
+        self.model = nn.Sequential(*layers)
+        self.apply(init_gaussian)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.model(x)
+
+
+def init_gaussian(module: nn.Module) -> None:
+    """Draw convolution weights from N(0, 0.02), biases 0 (Zhu et al. 2017, section 4)."""
+    if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

@@ -1,0 +1,45 @@
+"""A history of translations for the discriminators (Shrivastava et al. 2017, section 2.3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+
+class ImagePool:
+    """Keep ``size`` past images; each new one is, at even odds, swapped for an older one. Size 0 passes all through.
+
+    Decisions come from the pool's own generator on the CPU, so that a GPU is never waited for.
+    """
+
+    def __init__(self, size: int, seed: int):
+        self.size = size
+        self.images: list[torch.Tensor] = []
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def query(self, images: torch.Tensor) -> torch.Tensor:
+        """Return a batch of the same shape [B, 3, H, W]: new images, some of them replaced by older ones."""
+        if self.size == 0:
+            return images
+        chosen = []
+        for image in images.detach():
+            if len(self.images) < self.size:
+                self.images.append(image.clone())
+                chosen.append(image)
+            elif torch.rand((), generator=self.generator).item() < 0.5:
+                slot = int(torch.randint(self.size, (), generator=self.generator))
+                chosen.append(self.images[slot])
+                self.images[slot] = image.clone()
+            else:
+                chosen.append(image)
+        return torch.stack(chosen)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the images and the generator's state."""
+        return {"images": list(self.images), "generator": self.generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any], device: str) -> None:
+        """Take over a saved state."""
+        self.images = [image.to(device) for image in state["images"]]
+        self.generator.set_state(state["generator"])

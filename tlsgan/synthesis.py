@@ -1,0 +1,78 @@
+"""Translations of training images into the other class, as many as asked for, reproducible one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+
+from bench.seeding import derive_seed
+from bench.types import Uint8Images
+from tlsgan.data import to_device, to_float, to_uint8
+
+BATCH = 8  # always full, so that an image's bits do not depend on how many are asked for
+DIHEDRAL = 8  # rotations by quarter turns, mirrored or not
+MAX_SHIFT = 1 / 8  # of the image's side
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one synthetic image is made: which source, turned how (0: as it is), shifted by how many pixels."""
+
+    source: int
+    variant: int
+    shift: tuple[int, int]
+    seed: int
+
+
+def recipe(i: int, sources: int, image_size_px: int, seed: int) -> Recipe:
+    """Return the recipe of a label's i-th image.
+
+    The first pass takes every source once, in an order drawn from ``seed``, as it is; the next seven take it turned
+    and mirrored, so that all eight variants are used once; later passes shift it by up to an eighth as well.
+    """
+    round_, place = divmod(i, sources)
+    image_seed = derive_seed("tlsgan.recipe", seed, i)
+    order = np.random.default_rng(derive_seed("tlsgan.sources", seed, round_)).permutation(sources)
+    source = int(order[place])
+    if round_ == 0:
+        return Recipe(source, 0, (0, 0), image_seed)
+    if round_ < DIHEDRAL:
+        turns = 1 + np.random.default_rng(derive_seed("tlsgan.turns", seed, source)).permutation(DIHEDRAL - 1)
+        return Recipe(source, int(turns[round_ - 1]), (0, 0), image_seed)
+    rng, reach = np.random.default_rng(image_seed), max(1, int(image_size_px * MAX_SHIFT))
+    shift = rng.integers(-reach, reach + 1, size=2)
+    return Recipe(source, int(rng.integers(DIHEDRAL)), (int(shift[0]), int(shift[1])), image_seed)
+
+
+def prepare(image: Uint8Images, how: Recipe) -> Uint8Images:
+    """Turn, mirror and shift one square image uint8 [H, W, 3]; what a shift uncovers is filled by reflection."""
+    image = np.rot90(image, how.variant % 4)
+    if how.variant >= 4:
+        image = image[:, ::-1]
+    dy, dx = how.shift
+    if dy or dx:
+        reach = max(abs(dy), abs(dx))
+        height, width = image.shape[:2]
+        padded = np.pad(image, ((reach, reach), (reach, reach), (0, 0)), mode="reflect")
+        image = padded[reach + dy : reach + dy + height, reach + dx : reach + dx + width]
+    return np.ascontiguousarray(image)
+
+
+def translate(
+    generator: nn.Module, images: Uint8Images, count: int, seed: int, device: str
+) -> Iterator[tuple[Uint8Images, Recipe]]:
+    """Yield ``count`` translations of source images uint8 [N, H, W, 3] with their recipes, in a fixed order.
+
+    The generator is used in evaluation mode: batch norm by its running statistics, so that an image does not depend
+    on its neighbours.
+    """
+    for start in range(0, count, BATCH):
+        recipes = [recipe(i, len(images), images.shape[1], seed) for i in range(start, start + BATCH)]
+        batch = np.stack([prepare(images[r.source], r) for r in recipes])
+        with torch.inference_mode():
+            translated = to_uint8(generator(to_float(to_device(batch, device))))
+        yield from list(zip(translated, recipes, strict=True))[: count - start]

@@ -131,7 +131,7 @@ def select(cells: Sequence[Cell], filters: Sequence[str]) -> list[Cell]:
     """Return the cells that ``--only key=value`` names, and everything upstream of them, in plan order.
 
     Values of one key are alternatives, separated by commas; different keys must all hold. A cell to which a key
-    does not apply (a split has no method) is kept only as upstream. Raises ``ConfigError`` for a filter without a match.
+    does not apply (a split has no method) is kept only as upstream. Raises ``ConfigError`` when nothing matches.
     """
     wanted = _parse(filters)
     for key, values in wanted.items():

@@ -22,7 +22,7 @@ from bench.context import CellContext
 from bench.cost.host import describe_host, git_commit, versions
 from bench.cost.timers import PeakMemory
 from bench.data.cache import ImageCache
-from bench.data.loaders import FoldData, assemble_training_set, load_synthetic, ratio_counts, save_manifest
+from bench.data.loaders import FoldData, Part, assemble_training_set, load_synthetic, ratio_counts, save_manifest
 from bench.data.records import fingerprint
 from bench.data.splits import check_split, load_split, make_splits, save_split
 from bench.errors import BenchError, DataError, DivergedError
@@ -110,7 +110,7 @@ def _split(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
 def _fit(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     inputs = Inputs(cell, env)
     with ctx.phase("data"):
-        data = inputs.fold()
+        data = inputs.fold().training
         data.images()
     env.suite.method(str(cell.method)).create().fit(data, ctx)
     facts = {}
@@ -124,7 +124,7 @@ def _synthesize(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     from PIL import Image
 
     inputs = Inputs(cell, env)
-    data, fitted = inputs.fold(), inputs.upstream("fit")
+    data, fitted = inputs.fold().training, inputs.upstream("fit")
     counts: dict[int, int] = {}
     for ratio in inputs.ratios():
         for label, n in ratio_counts(ratio, data.labels).items():
@@ -150,12 +150,12 @@ def _synthesize(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
 
 
 def _fidelity(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
-    from bench.metrics.features import cached_features, load_extractor
+    from bench.metrics.features import FeatureExtractor, cached_features
     from bench.metrics.fidelity import fidelity_metrics
 
     inputs = Inputs(cell, env)
     config = env.suite.settings.fidelity
-    extractor = load_extractor(config.extractor, env.weights, config.input_size_px)
+    extractor = FeatureExtractor(config.extractor, env.weights, config.input_size_px)
     fold = inputs.fold()
     synthetic = load_synthetic(inputs.upstream("synthesize"))
     counts = {int(y): int(n) for y, n in zip(*np.unique(fold.labels, return_counts=True), strict=True)}
@@ -173,8 +173,7 @@ def _fidelity(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     with ctx.phase("evaluate"):
         fake = features(made)
         real: dict[str, np.ndarray] = {}
-        for part in ("train", "test"):
-            chosen = fold.part(part)
+        for part, chosen in (("train", fold.part("train")), ("test", fold.part("test"))):
             real[part] = features(chosen.images[np.isin(chosen.labels, list(counts))])
             for name, value in fidelity_metrics(real[part], fake).items():
                 metrics[f"synthetic/{part}/{name}_{extractor.tag}"] = value
@@ -206,16 +205,16 @@ def _classify(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     network = classifier.build(len(classes), env.suite.settings.image_size_px, env.weights)
     result = train_classifier(network, train, validation, len(classes), spec.config, augmenter, ctx)
     with ctx.phase("evaluate"):
-        parts = {"validation": validation, "test": test}
+        parts: dict[str, Part] = {"validation": validation, "test": test}
         y_prob = np.concatenate(
             [predict(network, p.images, env.device, spec.config.batch_size) for p in parts.values()]
         )
     write_predictions(
         ctx.folder / "predictions.csv",
         Predictions(
-            image=tuple(path for p in parts.values() for path in p.paths),
+            image=tuple(r.path for p in parts.values() for r in p.records),
             group=tuple(g for p in parts.values() for g in p.groups),
-            part=tuple(name for name, p in parts.items() for _ in p.paths),
+            part=tuple(name for name, p in parts.items() for _ in p.records),
             fold=cell.fold,
             repeat=cell.repeat,
             y_true=np.concatenate([p.labels for p in parts.values()]),
@@ -242,8 +241,8 @@ def _evaluate(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     predictions = read_predictions(folder / "predictions.csv")
     metrics = {}
     for part in ("validation", "test"):
-        p = predictions.part_of(part)
-        for name, value in classification_metrics(p.y_true, p.y_prob, np.asarray(p.group)).items():
+        p = predictions.select(part)
+        for name, value in classification_metrics(p.y_true, p.y_prob, p.group).items():
             metrics[f"{part}/{name}"] = value
     return Output(metrics=metrics, facts={"predictions": str((folder / "predictions.csv").relative_to(env.out))})
 
@@ -282,8 +281,8 @@ def finished_row(cell: Cell, env: RunEnv) -> ResultRow:
     done = artifacts.result(*cell.id)
     folder = str(artifacts.folder(*cell.id).relative_to(env.out))
     row = replace(blank_row(cell, env, "done"), folder=folder, finished_at=done["finished_at"])
-    numbers = {k: {n: float("nan") if v is None else v for n, v in done[k].items()} for k in ("metrics", "costs")}
-    return replace(row, facts=done["facts"], **numbers)
+    metrics = {name: float("nan") if value is None else value for name, value in done["metrics"].items()}
+    return replace(row, metrics=metrics, costs=done["costs"], facts=done["facts"])
 
 
 def run_cell(cell: Cell, env: RunEnv) -> ResultRow:

@@ -1,0 +1,205 @@
+"""The command `bench`. Exit codes: 0 all done, 1 some cells failed, 2 bad usage, config or data, 130 interrupted."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.errors import BenchError
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+INTERRUPTED = 130
+
+
+class Command(click.Command):
+    """A click command whose typed errors become one clear message and exit code 2."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BenchError as e:
+            click.secho(f"{type(e).__name__}: {e}", fg="red", err=True)
+            raise SystemExit(2) from None
+        except KeyboardInterrupt:
+            click.secho("\ninterrupted; the same command continues where this one stopped", fg="yellow", err=True)
+            raise SystemExit(INTERRUPTED) from None
+
+
+class Group(click.Group):
+    """A group whose commands are ``Command``s, and which suggests the nearest verb."""
+
+    command_class = Command
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as e:
+            from bench.errors import nearest
+
+            raise click.UsageError(f"no command {args[0]!r}; {nearest(args[0], self.commands)}", ctx) from e
+
+
+Group.group_class = Group
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="augbench", prog_name="bench")
+def main() -> None:
+    """Does GAN augmentation help a medical-image classifier on patients it has never seen?
+
+    \b
+    bench run --suite tiny                        a whole comparison on phantom histology, minutes on a CPU
+    bench run --suite breakhis --data DIR         the full comparison on BreakHis
+    bench plan --suite breakhis --data DIR        what that would do, and cost
+    """
+
+
+def suite_options(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Options that say which plan is meant."""
+    for option in reversed(
+        (
+            click.option("--suite", required=True, help="A suite's name (see `bench list`), or a YAML file."),
+            click.option("--data", type=click.Path(path_type=Path), help="Folder of the images. Default: $BENCH_DATA."),
+            click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True,
+                         help="Folder for everything that is written."),
+            click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE",
+                         help="Change a setting: --set dataset.magnification=100, --set 'methods.*.steps=50'."),
+        )
+    ):  # fmt: skip
+        f = option(f)
+    return f
+
+
+only_option = click.option(
+    "--only",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Only these cells and what they need: method, classifier, fold, repeat, ratio, stage.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+
+
+@main.command()
+@suite_options
+@only_option
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--jobs", type=int, help="Cells at a time. Default: fill the CPU's cores; 1 on a GPU.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and stop, like `bench plan`.")
+def run(
+    suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], only: tuple[str, ...],
+    device: str, jobs: int | None, dry_run: bool,
+) -> None:  # fmt: skip
+    """Run a suite: train, synthesise, fine-tune, score, report. Run it again to resume, or to retry failures."""
+    from bench import commands
+    from bench.session import prepare
+
+    session = prepare(suite, assignments, data, out)
+    if dry_run:
+        commands.show_plan(session, only, as_json=False)
+        return
+    sys.exit(commands.run(session, only, device, jobs))
+
+
+@main.command()
+@suite_options
+@only_option
+@json_option
+def plan(
+    suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], only: tuple[str, ...], as_json: bool
+) -> None:
+    """Show the cells of a suite: how many, what is done already, and what the rest will cost."""
+    from bench import commands
+    from bench.session import prepare
+
+    commands.show_plan(prepare(suite, assignments, data, out), only, as_json)
+
+
+@main.command()
+@suite_options
+@json_option
+def status(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], as_json: bool) -> None:
+    """Show how far a suite is: done, running (with step and losses), failed, left. Works while it runs."""
+    from bench import commands
+    from bench.session import prepare
+
+    commands.show_status(prepare(suite, assignments, data, out), as_json)
+
+
+@main.command()
+@suite_options
+@json_option
+def report(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], as_json: bool) -> None:
+    """Write a suite's report again from the store, whatever is done so far."""
+    from bench import commands
+    from bench.session import prepare
+
+    session = prepare(suite, assignments, data, out)
+    path = commands.write_report(session)
+    if as_json:
+        click.echo((path.parent / "leaderboard.json").read_text(encoding="utf-8"))
+    else:
+        click.echo(path)
+
+
+@main.command("list")
+@json_option
+def list_(as_json: bool) -> None:
+    """List suites, datasets, methods and classifiers."""
+    from bench import commands
+
+    commands.show_list(as_json)
+
+
+@main.group()
+def data() -> None:
+    """Fetch data sets."""
+
+
+@data.command()
+@click.argument("name")
+@click.option("--into", type=click.Path(path_type=Path), default=Path("data"), show_default=True)
+def download(name: str, into: Path) -> None:
+    """Fetch a data set through kagglehub (pip install 'augbench[download]')."""
+    from bench.data.download import download as fetch
+
+    folder = fetch(name, into)
+    click.echo(f"{folder}\nuse it with: bench run --suite {name} --data {folder}")
+
+
+@main.group()
+def mlflow() -> None:
+    """The MLflow view of the store."""
+
+
+@mlflow.command()
+@suite_options
+def sync(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...]) -> None:
+    """Log to MLflow what is in the store and not yet there."""
+    from bench import commands
+    from bench.session import prepare
+
+    commands.sync_mlflow(prepare(suite, assignments, data, out))
+
+
+@main.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True)
+@click.option("--port", type=int, default=5000, show_default=True)
+def ui(out: Path, port: int) -> None:
+    """Open the MLflow UI on an output folder's runs."""
+    import subprocess
+
+    from bench.tracking import ui_command
+
+    command = ui_command(out.resolve(), port=port)
+    click.echo(f"MLflow on {out}: http://127.0.0.1:{port} (Ctrl-C stops it)")
+    sys.exit(subprocess.call(command))
+
+
+if __name__ == "__main__":
+    functools.partial(main, prog_name="bench")()

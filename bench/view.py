@@ -1,0 +1,90 @@
+"""The MLflow view of a session: fed from the background while a run goes on, and known to be complete or not."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bench.artifacts import write_atomic
+from bench.config import stable_hash
+from bench.cost.host import git_commit
+from bench.plan import Cell
+from bench.runner import Listener
+from bench.session import Session
+from bench.tracking import Tracker, TrackingThread, tracking_uri
+from bench.types import ResultRow
+
+
+def resolved(session: Session) -> dict[str, Any]:
+    """Return the suite with every default filled in, as plain data."""
+    suite = session.suite
+    return {
+        "name": suite.name,
+        **asdict(suite.settings),
+        "dataset": {"name": suite.dataset.name, **asdict(suite.dataset.config)},
+        "methods": {m.name: asdict(m.config) for m in suite.methods},
+        "classifiers": {c.name: asdict(c.config) for c in suite.classifiers},
+    }
+
+
+def digest(rows: Sequence[ResultRow]) -> str:
+    """Return a hash of which cells are in which state; equal digests need no new report and no new logging."""
+    return stable_hash([[r.key, r.method, r.classifier, r.status, r.finished_at] for r in rows])
+
+
+def make_tracker(session: Session) -> Tracker:
+    """Return the suite's MLflow tracker; nothing is imported or contacted yet."""
+    suite = session.suite
+    methods = {s.name: asdict(s.config) for s in suite.methods}
+    classifiers = {s.name: asdict(s.config) for s in suite.classifiers}
+
+    def params(row: ResultRow) -> dict[str, Any]:
+        found = {"method": methods.get(row.method or ""), "classifier": classifiers.get(row.classifier or "")}
+        return {kind: config for kind, config in found.items() if config}
+
+    tags = {"git_commit": git_commit()}
+    return Tracker(None, session.env.out, suite.name, resolved(session), tags, params)
+
+
+class MLflowView(Listener):
+    """Hands rows to a background thread. MLflow being slow, broken or away never loses or stops a run."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self._thread: TrackingThread | None = None
+        self._ledger = session.env.out / "mlflow_synced.json"
+        self._key = f"{tracking_uri(session.env.out)} {session.suite.name}"
+
+    @property
+    def thread(self) -> TrackingThread:
+        """The thread, started when first needed: importing MLflow takes seconds."""
+        self._thread = self._thread or TrackingThread(make_tracker(self.session))
+        return self._thread
+
+    def finished(self, cell: Cell, row: ResultRow) -> None:
+        """Log the cell in the background."""
+        self.thread.submit(row)
+
+    def is_complete(self, state: str) -> bool:
+        """Return whether MLflow is known to hold everything of this digest."""
+        return self._read().get(self._key) == state
+
+    def complete(self, rows: Sequence[ResultRow], report: Path, wait_s: float) -> str | None:
+        """Log whatever is not there yet and the report; return a warning when that did not end in time."""
+        for row in rows:
+            if row.status != "missing":
+                self.thread.submit(row)
+        self.thread.report(report)
+        warning = self.thread.close(wait_s)
+        if warning is None:
+            write_atomic(self._ledger, json.dumps({**self._read(), self._key: digest(rows)}, indent=1))
+        return warning
+
+    def _read(self) -> dict[str, str]:
+        try:
+            return dict(json.loads(self._ledger.read_text(encoding="utf-8")))
+        except (OSError, ValueError):
+            return {}

@@ -11,37 +11,18 @@ cut off has none and is replaced, and so is one that holds a failure since mende
 
 from __future__ import annotations
 
-import fcntl
-import logging
-import math
-import os
+import queue
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import threading
+import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from bench.errors import BenchError
-from bench.tracking_rows import (
-    GENERATOR_STAGES,
-    STAGES,
-    digest,
-    fact_params,
-    flatten,
-    metric_points,
-    row_entry,
-    safe_name,
-    span_ms,
-    unit_name,
-)
+from bench.tracking_rows import unit_name
+from bench.tracking_writer import Tracker, tracking_uri
 from bench.types import ResultRow
 
-BATCH: Final = 1000  # MLflow's limit of one log_batch, with at most 100 parameters and 100 tags among them
-
-
-def tracking_uri(out: Path, uri: str | None = None) -> str:
-    """Return ``uri``, else ``MLFLOW_TRACKING_URI``, else the sqlite file of the output folder."""
-    return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(out / 'mlflow.db').resolve()}"
+__all__ = ["Tracker", "TrackingThread", "tracking_uri", "ui_command"]
 
 
 def ui_command(out: Path, uri: str | None = None, port: int = 5000) -> list[str]:
@@ -61,209 +42,92 @@ def ui_command(out: Path, uri: str | None = None, port: int = 5000) -> list[str]
     ]
 
 
-@dataclass(frozen=True)
-class _Logged:
-    run_id: str
-    rows: frozenset[str]
+class TrackingThread:
+    """Feeds a ``Tracker`` from the background, so that MLflow being slow, broken or away never costs a run anything.
 
-
-class Tracker:
-    """Writes rows to MLflow, each once. Synchronous and outspoken; ``TrackingThread`` makes it harmless to a run.
-
-    ``uri`` None means ``MLFLOW_TRACKING_URI``, else ``<out>/mlflow.db`` with pictures under ``<out>/mlartifacts``.
-    ``config`` is the suite's, logged on the parent run; ``params_of`` gives a cell's by its row (default:
-    ``facts["config"]``); ``tags`` go on every run. Nothing is contacted before ``connect`` or ``sync``.
+    A daemon thread: it dies with the process, and what it had not written yet is written by ``bench mlflow sync`` or by
+    the next run. After a failure it waits ``RETRY_S`` before it tries again.
     """
 
-    def __init__(
-        self,
-        uri: str | None,
-        out: Path,
-        experiment: str,
-        config: Mapping[str, Any] | None = None,
-        tags: Mapping[str, str] | None = None,
-        params_of: Callable[[ResultRow], Mapping[str, Any]] | None = None,
-    ) -> None:
-        self.uri, self.out, self.experiment = tracking_uri(out, uri), out, experiment
-        self.config, self.tags = flatten(config or {}), dict(tags or {})
-        self.params_of = params_of or (lambda row: row.facts.get("config") or {})
-        self._client: Any = None
-        self._logged: dict[str, _Logged] = {}
-        self._rows: dict[str, dict[str, ResultRow]] = {}  # unit -> stage -> row, all that was ever given
-        self._lock: Any = None
+    RETRY_S: Final = 30.0
 
-    def sync(self, rows: Iterable[ResultRow]) -> int:
-        """Log what MLflow does not hold yet and return the number of runs written. May be called any number of times.
+    def __init__(self, tracker: Tracker) -> None:
+        self._tracker = tracker
+        self._queue: queue.Queue[ResultRow | Path | None] = queue.Queue()
+        self._pending: dict[str, ResultRow] = {}  # by row key; what MLflow does not hold yet
+        self._report: Path | None = None
+        self._error: str | None = None
+        self._guard = threading.Lock()
+        self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
+        self._thread.start()
 
-        Give it the rows of one plan, those of earlier sessions too: a run is known by its unit and its first row's key.
+    def submit(self, row: ResultRow) -> None:
+        """Hand over a finished, failed or skipped row. Returns at once and never raises."""
+        if unit_name(row) is not None:
+            with self._guard:
+                self._pending[row.key] = row
+            self._queue.put(row)
 
-        Raises ``BenchError`` when another process is writing, and whatever MLflow raises when it cannot be reached.
-        """
-        touched: dict[str, None] = {}
-        for row in rows:
-            unit = unit_name(row)
-            if unit is not None:
-                self._rows.setdefault(unit, {})[row.stage] = row
-                touched[unit] = None
-        self.connect()
-        return sum(self._log_unit(unit) for unit in touched)
+    def report(self, folder: Path) -> None:
+        """Have the report folder attached to the suite's run, after the rows."""
+        self._queue.put(folder)
 
-    def log_report(self, folder: Path) -> None:
-        """Attach a report folder to the suite's parent run and mark that run as finished."""
-        self.connect()
-        self._client.log_artifacts(self._parent, str(folder), "report")
-        self._client.set_terminated(self._parent, "FINISHED")
+    def close(self, timeout_s: float = 30.0) -> str | None:
+        """Wait at most ``timeout_s`` for the rest to be written; return a warning for what was not, else None."""
+        self._queue.put(None)
+        self._thread.join(timeout_s)
+        with self._guard:
+            left = list(self._pending.values())
+        if not left and self._error is None and not self._thread.is_alive():
+            return None
+        cause = self._error or f"not finished within {timeout_s:g} s"
+        what = f"{len(left)} cells not yet in MLflow" if left else "the report is not yet in MLflow"
+        return f"{what}: {cause}; nothing is lost, run `bench mlflow sync` to fill it in"
 
-    def close(self) -> None:
-        """Let another process write."""
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
+    def _work(self) -> None:
+        open_for_more, retry_at = True, 0.0
+        while open_for_more:
+            items = [self._queue.get()]
+            while not self._queue.empty():
+                items.append(self._queue.get_nowait())
+            open_for_more = None not in items
+            self._report = next((i for i in reversed(items) if isinstance(i, Path)), self._report)
+            if time.monotonic() < retry_at and (open_for_more or self._error):
+                continue
+            retry_at = 0.0 if self._flush() else time.monotonic() + self.RETRY_S
+        self._tracker.close()
 
-    def connect(self) -> None:
-        """Import MLflow, create or open the experiment and list its runs, unless that was done already."""
-        if self._client is not None:
-            return
-        if self._lock is None:
-            self._lock = _sole_writer(self.out)
-        client = _new_client(self.uri)
-        found = client.get_experiment_by_name(self.experiment)
-        if found is None:
-            local = (self.out / "mlartifacts").resolve().as_uri() if self.uri.startswith("sqlite:") else None
-            self._experiment = client.create_experiment(self.experiment, artifact_location=local)
-        else:
-            self._experiment = found.experiment_id
-            if found.lifecycle_stage == "deleted":
-                client.restore_experiment(self._experiment)
-        self._logged = _existing_runs(client, self._experiment)
-        self._parent = self._parent_run(client)
-        self._client = client
+    def _flush(self) -> bool:
+        """Try to write everything pending; return whether it worked. One bad row does not hold up the others."""
+        with self._guard:
+            todo = list(self._pending.values())
+        failures = 0
+        try:
+            self._tracker.connect()
+            for row in todo:
+                try:
+                    self._tracker.sync([row])
+                except Exception as e:
+                    failures, self._error = failures + 1, _one_line(e)
+                    if failures == 3:
+                        return False
+                else:
+                    self._drop(row)
+            if self._report is not None:
+                self._tracker.log_report(self._report)
+                self._report = None
+        except Exception as e:  # whatever MLflow, its database or the network throws, the run goes on
+            failures, self._error = failures + 1, _one_line(e)
+        if not failures:
+            self._error = None
+        return not failures
 
-    def _parent_run(self, client: Any) -> str:
-        key = f"suite:{self.experiment}:{digest(repr(sorted(self.config.items())))}"
-        if key in self._logged:
-            return self._logged[key].run_id
-        tags = {**self.tags, "bench.key": key, "stage": "suite", "suite": self.experiment}
-        run = client.create_run(self._experiment, run_name=self.experiment, tags=tags)
-        _log_batches(client, run.info.run_id, [], self.config, {})
-        self._logged[key] = _Logged(run.info.run_id, frozenset())
-        return run.info.run_id
-
-    def _log_unit(self, unit: str) -> bool:
-        """Bring one unit's run up to date; return whether anything was written."""
-        rows = sorted(self._rows[unit].values(), key=lambda r: STAGES.index(r.stage))
-        entries = {row_entry(r): r for r in rows}
-        key = f"{unit}:{rows[0].key}"
-        old = self._logged.get(key)
-        if old and old.rows >= entries.keys():
-            return False
-        grows = old is not None and bool(old.rows) and old.rows < entries.keys()
-        if old and not grows:
-            self._client.delete_run(old.run_id)
-        run_id = old.run_id if old and grows else self._create(unit, key, rows)
-        self._logged[key] = _Logged(run_id, frozenset())
-        new = [row for entry, row in entries.items() if not (old and grows and entry in old.rows)]
-        params = {} if grows else flatten(self.params_of(rows[0]))
-        self._write(run_id, rows, new, params, {"bench.rows": " ".join(entries)})
-        self._logged[key] = _Logged(run_id, frozenset(entries))
-        return True
-
-    def _create(self, unit: str, key: str, rows: Sequence[ResultRow]) -> str:
-        first = rows[0]
-        named = {n: getattr(first, n) for n in ("suite", "dataset", "method", "classifier", "ratio", "fold", "repeat")}
-        tags = {**self.tags, **{k: str(v) for k, v in named.items() if v is not None}}
-        kind = "generator" if first.stage in GENERATOR_STAGES else "classifier"
-        tags |= {"bench.key": key, "kind": kind, "mlflow.parentRunId": self._parent}
-        run = self._client.create_run(self._experiment, start_time=span_ms(first)[0], run_name=unit, tags=tags)
-        return str(run.info.run_id)
-
-    def _write(
-        self,
-        run_id: str,
-        rows: Sequence[ResultRow],
-        new: Sequence[ResultRow],
-        params: dict[str, str],
-        last: dict[str, str],
-    ) -> None:
-        """Log ``new`` rows into a run that will hold all of ``rows``; ``last`` are the tags that say so.
-
-        Times come from the rows and repeated points are one point to MLflow, so a write that was cut off may be redone.
-        """
-        from mlflow.entities import Metric
-
-        failed = [r for r in rows if r.status == "failed"]
-        tags = {"status": "failed" if failed else "done", "stage": ",".join(r.stage for r in rows)}
-        if failed:
-            tags["error"] = str(failed[-1].error)[-4000:]
-        points: list[tuple[str, float, int, int]] = []  # name, value, time in ms, step
-        for row in new:
-            self._artifacts(run_id, row)
-            of_row = metric_points(self.out / row.folder if row.folder else None, row)
-            points += of_row
-            params |= fact_params(row)
-            lost = sorted({f"{name}@{step}" for name, value, _, step in of_row if not math.isfinite(value)})
-            if lost:  # MLflow would store infinity as 1.8e308
-                tags[f"bench.nonfinite.{row.stage}"] = ", ".join(lost)[:4000]
-        metrics = [Metric(n, v, t, s) for n, v, t, s in points if math.isfinite(v)]
-        self._client.set_terminated(run_id, "FAILED" if failed else "FINISHED", max(span_ms(r)[1] for r in rows))
-        _log_batches(self._client, run_id, metrics, params, tags | last)
-
-    def _artifacts(self, run_id: str, row: ResultRow) -> None:
-        folder = self.out / row.folder
-        if row.folder and (folder / "samples").is_dir():
-            self._client.log_artifacts(run_id, str(folder / "samples"), "samples")
-        if row.folder and (folder / "predictions.csv").is_file():
-            self._client.log_artifact(run_id, str(folder / "predictions.csv"))
-        if row.error:
-            self._client.log_text(run_id, row.error, f"{row.stage}_error.txt")
+    def _drop(self, row: ResultRow) -> None:
+        with self._guard:
+            if self._pending.get(row.key) is row:
+                del self._pending[row.key]
 
 
-def _sole_writer(out: Path) -> Any:
-    """Hold the output folder's MLflow lock: two processes that create one database race and lose."""
-    out.mkdir(parents=True, exist_ok=True)
-    lock = (out / "mlflow.lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise BenchError(f"another process is writing to MLflow for {out}; wait for it to end") from None
-    return lock
-
-
-def _new_client(uri: str) -> Any:
-    """Import MLflow (seconds) with telemetry off and short, bounded waits, and return its client."""
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    from mlflow.tracking import MlflowClient
-
-    for name in ("mlflow", "alembic"):  # creating the database prints a line per migration
-        logging.getLogger(name).setLevel(logging.ERROR)
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
-
-
-def _existing_runs(client: Any, experiment: str) -> dict[str, _Logged]:
-    """Return the runs of an experiment by their ``bench.key``: one search, paged."""
-    found: dict[str, _Logged] = {}
-    token: str | None = None
-    while True:
-        page = client.search_runs([experiment], max_results=1000, page_token=token)
-        for run in page:
-            key = run.data.tags.get("bench.key")
-            if key:
-                found.setdefault(key, _Logged(run.info.run_id, frozenset(run.data.tags.get("bench.rows", "").split())))
-        token = page.token
-        if not token:
-            return found
-
-
-def _log_batches(client: Any, run_id: str, metrics: list[Any], params: dict[str, str], tags: dict[str, str]) -> None:
-    """Log everything in as few calls as MLflow allows; the tags go with the last one."""
-    from mlflow.entities import Param, RunTag
-
-    names = [Param(safe_name(k), v[:6000]) for k, v in params.items()]
-    room = BATCH - 100 - len(tags)
-    calls = max(1, math.ceil(len(metrics) / room), math.ceil(len(names) / 100))
-    for i in range(calls):
-        last = [RunTag(k, v) for k, v in tags.items()] if i == calls - 1 else []
-        client.log_batch(run_id, metrics[i * room : (i + 1) * room], names[i * 100 : (i + 1) * 100], last)
+def _one_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or ["no message"]
+    return f"{type(error).__name__}: {lines[0][:200]}"

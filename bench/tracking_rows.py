@@ -66,9 +66,9 @@ def span_ms(row: ResultRow) -> tuple[int, int]:
 
 
 def fact_params(row: ResultRow) -> dict[str, str]:
-    """Return the plain facts of a row as parameters under its stage's name."""
-    plain = {k: v for k, v in row.facts.items() if k != "config" and isinstance(v, (str, int, float, bool))}
-    return flatten(plain, f"{row.stage}.")
+    """Return the plain facts of a row as parameters under its stage's name; the machine's are left out."""
+    facts = {k: v for k, v in row.facts.items() if k not in ("config", "host", "versions")}
+    return {k: v for k, v in flatten(facts, f"{row.stage}.").items() if len(v) <= 500}
 
 
 def metric_points(folder: Path | None, row: ResultRow) -> list[tuple[str, float, int, int]]:

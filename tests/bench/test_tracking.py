@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from bench.errors import BenchError
-from bench.tracking import Tracker, tracking_uri, ui_command
+from bench.tracking import Tracker, TrackingThread, tracking_uri, ui_command
 from bench.tracking_rows import POINTS_PER_METRIC, flatten, metric_points, row_entry, unit_name
-from bench.tracking_thread import TrackingThread
 from bench.types import ResultRow
 
 AT = "2026-01-01T00:10:00+00:00"
@@ -87,10 +86,13 @@ def test_flatten_and_entries() -> None:
 def test_sync_writes_once_grows_and_replaces(tmp_path: Path) -> None:
     rows = five_rows(tmp_path)
     tracker = Tracker(None, tmp_path, "tiny", config={"seed": 0}, tags={"git_commit": "abc"})
-    assert tracker.sync(rows[:1]) == 1
+    assert tracker.sync(rows[:1]) == 1  # the fit
     before = runs_of(tmp_path)["cyclegan/fold0/repeat0"].info.run_id  # type: ignore[attr-defined]
     assert tracker.sync(rows) == 3  # the generator's run grows; a classifier's and a failed one are new
     tracker.close()
+    piece = Tracker(None, tmp_path, "tiny", config={"seed": 0})
+    assert piece.sync([rows[4]]) == 0  # a later session need not repeat what was logged
+    piece.close()
     again = Tracker(None, tmp_path, "tiny", config={"seed": 0})
     assert again.sync(rows) == 0
     runs = runs_of(tmp_path)
@@ -211,5 +213,5 @@ def test_the_store_is_chosen_by_argument_environment_and_default(
 def test_the_module_imports_without_mlflow() -> None:
     import subprocess
 
-    code = "import sys, bench.tracking_thread; sys.exit('mlflow' in sys.modules)"
+    code = "import sys, bench.tracking; sys.exit('mlflow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

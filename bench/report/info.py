@@ -1,0 +1,85 @@
+"""What a report must be told besides the rows: what was planned, on which data, how, and by whom."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class FoldSize:
+    """One planned pair (fold, repeat) and the number of images, and of patients, in its parts."""
+
+    fold: int
+    repeat: int
+    train_images: int
+    validation_images: int
+    test_images: int
+    train_groups: int = 0
+    validation_groups: int = 0
+    test_groups: int = 0
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way of making a training set: a method, and for generative ones how many images it adds per real one."""
+
+    method: str
+    ratio: str = "0"
+
+    @property
+    def label(self) -> str:
+        """How tables and figures call it: 'classical', 'cyclegan ×0.5', 'cyclegan balance'."""
+        if self.ratio == "0":
+            return self.method
+        return f"{self.method} {self.ratio}" if self.ratio == "balance" else f"{self.method} ×{self.ratio}"
+
+
+@dataclass(frozen=True)
+class ReportInfo:
+    """A suite as its report describes it. Orders are the suite's own; ``methods`` are all, ``generative`` some of them.
+
+    ``ratios`` are those of the generative methods, spelt as in the rows. ``margin`` is the equivalence margin in
+    balanced accuracy. ``real_images`` gives a few real training images per class name, for the picture grids.
+    ``command`` redoes the run; ``host`` and ``git_commit`` say where and from what code.
+    """
+
+    suite: str
+    dataset: str
+    classes: tuple[str, ...]
+    methods: tuple[str, ...]
+    generative: tuple[str, ...]
+    classifiers: tuple[str, ...]
+    ratios: tuple[str, ...]
+    folds: tuple[FoldSize, ...]
+    margin: float = 0.02
+    description: str = ""
+    protocol: str = ""
+    image_size_px: int = 0
+    seed: int = 0
+    fingerprint: str = ""
+    command: str = ""
+    git_commit: str = ""
+    host: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict)
+    real_images: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        """Every arm of the suite, in its order."""
+        return tuple(Arm(m, r) for m in self.methods for r in (self.ratios if m in self.generative else ("0",)))
+
+    @property
+    def pairs(self) -> tuple[tuple[int, int], ...]:
+        """Every planned (fold, repeat)."""
+        return tuple((f.fold, f.repeat) for f in self.folds)
+
+    @property
+    def test_train_ratio(self) -> float:
+        """n_test / n_train in images, the mean over folds: what the corrected t test needs.
+
+        Validation images count as training ones: they decide when training stops, and folds share them.
+        """
+        shares = [f.test_images / (f.train_images + f.validation_images) for f in self.folds if f.train_images]
+        return sum(shares) / len(shares) if shares else 0.0

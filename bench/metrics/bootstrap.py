@@ -43,7 +43,11 @@ class ScoredFold:
 
 @dataclass(frozen=True)
 class Interval:
-    """Value of the mean over folds and its percentile interval, NaN where it cannot be told (nobody to resample)."""
+    """Value of the mean over folds and its percentile interval, NaN where it cannot be told.
+
+    That is: nobody to resample, no spread, or a statistic that is undefined in some resample (precision, often).
+    ``patients`` counts them, ``lone`` those that are alone in their class and fold (see the module).
+    """
 
     value: float
     low: float

@@ -120,17 +120,18 @@ def wilson(successes: int, trials: int, alpha: float = 0.05) -> tuple[float, flo
 def power(effect: float, sd: float, pairs: int, test_train_ratio: float, alpha: float = 0.05) -> float:
     """Return the chance that the corrected t test of ``pairs`` differences of that sd finds a mean of ``effect``.
 
-    From the noncentral t distribution with ncp = effect / (sd sqrt(1/J + n_test/n_train)). NaN for fewer than 2 pairs
-    or an sd that is not above 0.
+    t^2 is noncentral F with 1 and J - 1 degrees of freedom, lambda = effect^2 / (sd^2 (1/J + n_test/n_train)). (scipy's
+    noncentral t, the usual way, is NaN for ordinary values.) NaN for fewer than 2 pairs or an sd that is not above 0.
     """
-    from scipy.stats import nct
+    from scipy.special import ncfdtr
     from scipy.stats import t as student
 
     if pairs < 2 or not sd > 0:
         return NAN
-    critical = student.ppf(1 - alpha / 2, pairs - 1)
-    shift = abs(effect) / (sd * math.sqrt(1 / pairs + test_train_ratio))
-    return float(nct.sf(critical, pairs - 1, shift) + nct.cdf(-critical, pairs - 1, shift))
+    critical = float(student.ppf(1 - alpha / 2, pairs - 1))
+    shift = (effect / sd) ** 2 / (1 / pairs + test_train_ratio)
+    missed = float(ncfdtr(1, pairs - 1, shift, critical**2))
+    return 1.0 if math.isnan(missed) else 1 - missed  # NaN where the chance to miss is below its precision
 
 
 def smallest_detectable_effect(
@@ -157,18 +158,16 @@ def pairs_needed(
 
     The ratio counts as fixed, as it is when the same k folds are repeated; None then says: more repeats cannot do it.
     """
-    low, high = 1, 2  # doubling from below: the noncentral t of scipy is NaN where power is far above what is asked
-    while not power(effect, sd, high, test_train_ratio, alpha) >= target:
-        low, high = high, 2 * high
-        if low >= limit:
-            return None
+    low, high = 1, limit  # power at ``low`` is too little, at ``high`` enough
+    if not power(effect, sd, high, test_train_ratio, alpha) >= target:
+        return None
     while high - low > 1:
         middle = (low + high) // 2
         if power(effect, sd, middle, test_train_ratio, alpha) >= target:
             high = middle
         else:
             low = middle
-    return high if high <= limit else None
+    return high
 
 
 def verdict(differences: npt.ArrayLike, margin: float, test_train_ratio: float, alpha: float = 0.05) -> Verdict:

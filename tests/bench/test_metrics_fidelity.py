@@ -1,0 +1,123 @@
+"""FID, KID, precision, recall, density, coverage: torch-fidelity's own figures, closed forms, small sets."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch_fidelity.metric_fid import fid_features_to_statistics, fid_statistics_to_metric
+from torch_fidelity.metric_kid import kid_features_to_metric
+from torch_fidelity.metric_prc import prc_features_to_metric
+
+from bench.errors import DataError
+from bench.metrics.coverage import density_coverage
+from bench.metrics.fidelity import fid_floor, fidelity_metrics, frechet_distance, kernel_distance
+
+
+def normal(n: int, d: int, seed: int, shift: float = 0.0, scale: float = 1.0) -> np.ndarray:
+    return (np.random.default_rng(seed).normal(size=(n, d)) * scale + shift).astype(np.float32)
+
+
+def test_equals_torch_fidelity() -> None:
+    real, synthetic = normal(90, 16, 0), normal(60, 16, 1, shift=0.3)
+    got = fidelity_metrics(real, synthetic)
+    a, b = torch.tensor(synthetic), torch.tensor(real)  # its order: generated, real
+    fid = fid_statistics_to_metric(fid_features_to_statistics(a), fid_features_to_statistics(b), False)
+    kid = kid_features_to_metric(a, b, kid_subset_size=60, verbose=False)
+    prc = prc_features_to_metric(a, b, verbose=False)
+    assert got["fid"] == fid["frechet_inception_distance"]
+    assert got["kid"] == kid["kernel_inception_distance_mean"]
+    assert (got["precision"], got["recall"]) == (prc["precision"], prc["recall"])
+    assert (got["kid_subset_size"], got["n_real"], got["n_synthetic"]) == (60, 90, 60)
+
+
+def test_fid_of_gaussians_is_the_closed_form() -> None:
+    """Moments set exactly: mean 0 against 2, unit variance against 9 in 3 dimensions: 3*4 + 3*(1 - 3)^2 = 24."""
+    x = np.random.default_rng(0).normal(size=(400, 3))
+    x = x - x.mean(0)
+    white = x @ np.linalg.inv(np.linalg.cholesky(np.cov(x, rowvar=False))).T
+    assert frechet_distance(white, 3 * white + 2) == pytest.approx(24, rel=1e-5)
+    assert frechet_distance(white, white) == pytest.approx(0, abs=1e-5)
+
+
+def test_kid_is_near_zero_for_one_distribution_and_large_for_two() -> None:
+    real = normal(200, 8, 0)
+    same, _ = kernel_distance(real, normal(200, 8, 1))
+    other, _ = kernel_distance(real, normal(200, 8, 2, shift=1.0))
+    assert abs(same) < 0.05
+    assert other > 20 * abs(same)
+
+
+def test_kid_is_unbiased_at_thirty_images() -> None:
+    values = [kernel_distance(normal(30, 8, s), normal(30, 8, 1000 + s))[0] for s in range(60)]
+    assert abs(np.mean(values)) < 4 * np.std(values) / math.sqrt(len(values))
+    assert min(values) < 0 < max(values)
+
+
+def test_kid_is_the_same_every_time() -> None:
+    real, synthetic = normal(40, 8, 0), normal(30, 8, 1)
+    assert kernel_distance(real, synthetic) == kernel_distance(real, synthetic)
+    assert kernel_distance(real, synthetic, seed=1) != kernel_distance(real, synthetic, seed=2)
+
+
+def test_precision_and_recall_tell_what_is_missing() -> None:
+    rng = np.random.default_rng(0)
+    real = np.concatenate([normal(60, 4, 0, -6), normal(60, 4, 1, 6)])
+    one_mode = fidelity_metrics(real, normal(60, 4, 2, 6))
+    assert one_mode["precision"] > 0.6
+    assert one_mode["recall"] < 0.6
+    assert one_mode["coverage"] < 0.6
+    noise = fidelity_metrics(real, rng.uniform(-40, 40, (60, 4)).astype(np.float32))
+    assert noise["precision"] < 0.1
+    assert noise["density"] < 0.1
+
+
+def test_density_and_coverage_by_hand() -> None:
+    real = np.arange(6, dtype=float)[:, None]  # k = 1: every ball reaches to distance 1
+    density, coverage = density_coverage(real, np.array([[0.0], [2.5]]), neighbours=1)
+    assert density == pytest.approx((2 + 2) / 2 / 1)  # 0.0 is in the balls of 0 and 1, 2.5 in those of 2 and 3
+    assert coverage == pytest.approx(4 / 6)
+
+
+def test_density_and_coverage_of_a_perfect_generator() -> None:
+    found = [density_coverage(normal(400, 3, s), normal(400, 3, 100 + s)) for s in range(4)]
+    density, coverage = np.mean(found, axis=0)
+    assert density == pytest.approx(1, abs=0.05)
+    assert coverage == pytest.approx(1 - 0.5**5, abs=0.02)  # Naeem et al., eq. 9
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 4, 5, 6, 30])
+def test_small_sets_give_nan_and_never_a_crash(n: int) -> None:
+    got = fidelity_metrics(normal(n, 32, 0), normal(n, 32, 1))
+    finite = {k for k in ("fid", "kid", "precision", "recall", "density", "coverage") if math.isfinite(got[k])}
+    wanted = {"fid", "kid"} if n >= 2 else set()
+    wanted |= {"precision", "recall"} if n >= 4 else set()
+    wanted |= {"density", "coverage"} if n >= 6 else set()
+    assert finite == wanted
+    assert got["kid_subset_size"] == n
+
+
+def test_unequal_small_sets() -> None:
+    got = fidelity_metrics(normal(30, 8, 0), normal(1, 8, 1))
+    assert math.isnan(got["fid"])
+    assert math.isfinite(got["coverage"])
+    assert math.isnan(fidelity_metrics(normal(30, 8, 0), np.zeros((0, 8), np.float32))["density"])
+
+
+def test_floor_falls_as_images_are_added() -> None:
+    real = normal(400, 32, 0)
+    small, n_small = fid_floor(real[:80], seed=0)
+    large, n_large = fid_floor(real, seed=0)
+    assert (n_small, n_large) == (40, 200)
+    assert small > 2 * large > 0
+    assert fid_floor(real, seed=0) == (large, 200)
+    assert math.isnan(fid_floor(real[:3], seed=0)[0])
+
+
+def test_ill_features_are_a_typed_error() -> None:
+    with pytest.raises(DataError, match="one extractor"):
+        fidelity_metrics(normal(9, 4, 0), normal(9, 5, 0))
+    with pytest.raises(DataError, match="finite"):
+        fidelity_metrics(normal(9, 4, 0), np.full((9, 4), np.nan, np.float32))

@@ -1,0 +1,200 @@
+"""Tests, corrections, planning and verdicts against scipy, statsmodels and published worked examples."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+from statsmodels.stats.power import TTestPower
+from statsmodels.stats.proportion import proportion_confint
+from statsmodels.stats.weightstats import DescrStatsW
+
+from bench.errors import ConfigError
+from bench.metrics.statistics import (
+    corrected_resampled_t,
+    holm,
+    mean_sd,
+    pairs_needed,
+    power,
+    smallest_detectable_effect,
+    tost,
+    verdict,
+    verdicts,
+    wilson,
+)
+
+RATIO = 0.25  # five folds
+
+
+def differences(seed: int, mean: float = 0.0, sd: float = 0.03, n: int = 10) -> np.ndarray:
+    return np.random.default_rng(seed).normal(mean, sd, n)
+
+
+def test_mean_sd() -> None:
+    assert mean_sd([1, 2, 3, 4]) == (2.5, pytest.approx(np.std([1, 2, 3, 4], ddof=1)))
+    assert mean_sd([2.0])[0] == 2
+    assert math.isnan(mean_sd([2.0])[1])
+    assert all(math.isnan(v) for v in mean_sd([]))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_without_overlap_it_is_the_paired_t_test(seed: int) -> None:
+    d = differences(seed, 0.01)
+    got, wanted = corrected_resampled_t(d, 0), stats.ttest_1samp(d, 0)
+    interval = wanted.confidence_interval(0.95)
+    assert got == pytest.approx((wanted.statistic, wanted.pvalue, interval.low, interval.high))
+
+
+def test_correction_is_the_published_factor() -> None:
+    d = differences(0, 0.02)
+    plain, corrected = corrected_resampled_t(d, 0), corrected_resampled_t(d, RATIO)
+    assert corrected.t == pytest.approx(plain.t * math.sqrt((1 / 10) / (1 / 10 + 0.25)))
+    assert corrected.p > plain.p
+    assert corrected.high - corrected.low > plain.high - plain.low
+
+
+def test_worked_example_of_the_scikit_learn_guide() -> None:
+    """'Statistical comparison of models using grid search' prints t = 0.750 and one-sided p = 0.227 for two SVMs."""
+    from sklearn.datasets import make_moons
+    from sklearn.model_selection import RepeatedStratifiedKFold, cross_val_score
+    from sklearn.svm import SVC
+
+    x, y = make_moons(noise=0.352, random_state=1, n_samples=100)
+    folds = RepeatedStratifiedKFold(n_splits=10, n_repeats=10, random_state=0)
+    rbf, linear = (
+        cross_val_score(SVC(kernel=k, random_state=0), x, y, scoring="roc_auc", cv=folds) for k in ("rbf", "linear")
+    )
+    got = corrected_resampled_t(rbf - linear, 10 / 90)
+    assert round(got.t, 3) == 0.750
+    assert round(got.p / 2, 3) == 0.227
+
+
+@pytest.mark.parametrize("values", [[], [0.1], [0.02] * 5, [0.0] * 5, [0.1, float("nan"), 0.2]])
+def test_what_cannot_be_told_is_nan_and_undecided(values: list[float]) -> None:
+    assert all(math.isnan(v) for v in corrected_resampled_t(values, RATIO))
+    assert math.isnan(tost(values, 0.01, RATIO))
+    got = verdict(values, 0.01, RATIO)
+    assert got.word == "undecided"
+    assert math.isnan(got.p_holm)
+    assert got.pairs == len(values)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_holm_equals_statsmodels(seed: int) -> None:
+    p = np.random.default_rng(seed).uniform(0, 0.2, 7)
+    np.testing.assert_allclose(holm(p), multipletests(p, method="holm")[1])
+
+
+def test_holm_by_hand_and_with_nan() -> None:
+    """Holm's steps on 0.01, 0.04, 0.03, 0.005: 4 x 0.005, 3 x 0.01, 2 x 0.03, then never below the one before."""
+    np.testing.assert_allclose(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02])
+    np.testing.assert_allclose(holm([float("nan"), 0.02, 0.03]), [float("nan"), 0.04, 0.04])
+    assert holm([]).shape == (0,)
+    assert math.isnan(holm([float("nan")])[0])
+    assert holm([0.9, 0.8]).max() == 1
+
+
+@pytest.mark.parametrize(("mean", "margin"), [(0.0, 0.02), (0.01, 0.02), (-0.015, 0.02), (0.05, 0.02)])
+def test_tost_equals_statsmodels(mean: float, margin: float) -> None:
+    d = differences(3, mean, 0.01)
+    assert tost(d, margin, 0) == pytest.approx(DescrStatsW(d).ttost_mean(-margin, margin)[0])
+    assert tost(d, margin, RATIO) >= tost(d, margin, 0) or tost(d, margin, 0) > 0.5
+
+
+@pytest.mark.parametrize("margin", [0, -0.1, float("nan")])
+def test_a_margin_must_be_positive(margin: float) -> None:
+    with pytest.raises(ConfigError, match="margin"):
+        tost([0.1, 0.2], margin, RATIO)
+
+
+def test_a_ratio_cannot_be_negative() -> None:
+    with pytest.raises(ConfigError, match="n_train"):
+        corrected_resampled_t([0.1, 0.2], -0.1)
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 10), (10, 10), (3, 7), (50, 1000)])
+def test_wilson_equals_statsmodels(k: int, n: int) -> None:
+    assert wilson(k, n) == pytest.approx(proportion_confint(k, n, method="wilson"), abs=1e-12)
+
+
+def test_wilson_published_example_and_no_trials() -> None:
+    """Newcombe (1998), table I, method 3: 81 of 263 gives 0.2553 to 0.3662."""
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)
+    assert all(math.isnan(v) for v in wilson(0, 0))
+
+
+@pytest.mark.parametrize("pairs", [3, 5, 10, 30])
+@pytest.mark.parametrize("effect", [0.3, 1.0, 1.3])
+def test_power_equals_statsmodels(pairs: int, effect: float) -> None:
+    assert power(effect, 1, pairs, 0) == pytest.approx(TTestPower().power(effect, pairs, 0.05), abs=1e-6)
+
+
+def test_power_is_what_simulation_finds() -> None:
+    rng = np.random.default_rng(0)
+    d = rng.normal(1.2, 1, (4000, 6))
+    found = np.mean([corrected_resampled_t(row, 0).p < 0.05 for row in d])
+    assert power(1.2, 1, 6, 0) == pytest.approx(found, abs=3 * math.sqrt(0.25 / 4000))
+
+
+@pytest.mark.parametrize("pairs", [2, 3, 5, 25, 1000])
+@pytest.mark.parametrize("ratio", [0, RATIO])
+def test_power_grows_with_the_effect_and_is_never_nan(pairs: int, ratio: float) -> None:
+    values = [power(e, 1, pairs, ratio) for e in np.geomspace(1e-4, 1e3, 100)]
+    assert np.all(np.diff(values) >= -1e-9)
+    assert values[0] == pytest.approx(0.05, abs=1e-4)
+    assert values[-1] == pytest.approx(1)
+
+
+def test_smallest_effect_equals_statsmodels_and_scales_with_sd() -> None:
+    wanted = TTestPower().solve_power(None, nobs=5, alpha=0.05, power=0.8)
+    assert smallest_detectable_effect(1, 5, 0) == pytest.approx(wanted, rel=1e-5)
+    assert smallest_detectable_effect(0.03, 5, RATIO) == pytest.approx(0.03 * smallest_detectable_effect(1, 5, RATIO))
+    assert power(smallest_detectable_effect(0.03, 5, RATIO), 0.03, 5, RATIO) == pytest.approx(0.8)
+    assert all(math.isnan(smallest_detectable_effect(*a, RATIO)) for a in [(1, 1), (0, 5), (float("nan"), 5)])
+
+
+def test_pairs_needed() -> None:
+    """Two points at an sd of 2 to 4 take 10 to 34 independent pairs; with overlap some effects are out of reach."""
+    assert (pairs_needed(2, 2, 0), pairs_needed(2, 4, 0)) == (10, 34)
+    n = pairs_needed(2, 1, RATIO)
+    assert n is not None
+    assert power(2, 1, n, RATIO) >= 0.8 > power(2, 1, n - 1, RATIO)
+    assert pairs_needed(1, 1, RATIO) is None
+    assert pairs_needed(1, float("nan"), 0) is None
+
+
+def test_words() -> None:
+    spread = np.array([-0.01, -0.005, 0, 0.005, 0.01])
+    assert verdict(0.10 + spread, 0.02, RATIO).word == "helps"
+    assert verdict(-0.10 + spread, 0.02, RATIO).word == "hurts"
+    assert verdict(spread, 0.03, RATIO).word == "equivalent"
+    assert verdict(spread, 0.005, RATIO).word == "undecided"
+    assert verdict(0.01 + spread / 100, 0.02, RATIO).word == "equivalent"  # surely above 0, surely too small to matter
+
+
+def test_a_verdict_carries_its_numbers() -> None:
+    d = differences(1, 0.05)
+    got, test = verdict(d, 0.02, RATIO), corrected_resampled_t(d, RATIO)
+    assert (got.difference, got.low, got.high, got.p, got.p_holm) == (d.mean(), test.low, test.high, test.p, test.p)
+    assert got.smallest_effect == smallest_detectable_effect(d.std(ddof=1), 10, RATIO)
+    assert (got.margin, got.pairs) == (0.02, 10)
+
+
+def test_arms_of_one_claim_are_corrected_together() -> None:
+    d = 0.05 + np.array([-0.06, -0.02, 0.0, 0.02, 0.06, 0.04, -0.04])
+    assert verdict(d, 0.01, 0).word == "helps"
+    arms = {"a": d} | {f"b{i}": differences(i, 0, 0.1, 7) for i in range(12)}
+    got = verdicts(arms, 0.01, 0)
+    assert got["a"].word == "undecided"
+    assert got["a"].p == verdict(d, 0.01, 0).p
+    assert [v.p_holm for v in got.values()] == list(holm([v.p for v in got.values()]))
+    assert verdicts({}, 0.01, 0) == {}
+
+
+def test_no_effect_is_claimed_at_the_stated_rate() -> None:
+    words = [verdict(differences(s, 0, 0.03, 5), 0.001, 0).word for s in range(1000)]
+    share = np.mean([w in ("helps", "hurts") for w in words])
+    assert 0.03 < share < 0.07

@@ -101,6 +101,10 @@ def limit_threads(threads: int) -> None:
 
 
 def _start_worker(parent: int, threads: int) -> None:
+    from joblib.externals.loky import process_executor
+
+    # loky replaces a worker that grew by 300 MB; a network's memory is no leak, and a new worker imports torch anew
+    process_executor._MAX_MEMORY_LEAK_SIZE = 2**62
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it kills its workers
     threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
     limit_threads(threads)

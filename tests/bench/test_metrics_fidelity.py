@@ -121,3 +121,57 @@ def test_ill_features_are_a_typed_error() -> None:
         fidelity_metrics(normal(9, 4, 0), normal(9, 5, 0))
     with pytest.raises(DataError, match="finite"):
         fidelity_metrics(normal(9, 4, 0), np.full((9, 4), np.nan, np.float32))
+
+
+def test_images_to_figures_equals_torch_fidelitys_own_pipeline() -> None:
+    """Its ``calculate_metrics`` on image datasets, with our extractor registered: order of the sets, defaults, layout."""
+    from torch_fidelity import calculate_metrics, register_feature_extractor
+    from torch_fidelity.feature_extractor_base import FeatureExtractorBase
+
+    from bench.metrics.features import FeatureExtractor
+
+    ours = FeatureExtractor("tf_efficientnet_lite0", input_size_px=64)
+
+    class Theirs(FeatureExtractorBase):
+        def __init__(self, name: str, features_list: list[str], **kwargs: object) -> None:
+            super().__init__(name, features_list)
+
+        get_provided_features_list = staticmethod(lambda: ("pooled",))
+        get_default_feature_layer_for_metric = staticmethod(lambda metric: "pooled")
+        can_be_compiled = staticmethod(lambda: False)
+
+        def forward(self, images: torch.Tensor) -> tuple[torch.Tensor]:
+            return (torch.from_numpy(ours.extract(images.permute(0, 2, 3, 1).numpy())),)
+
+    class Pictures(torch.utils.data.Dataset):
+        def __init__(self, images: np.ndarray) -> None:
+            self.images = torch.from_numpy(images).permute(0, 3, 1, 2)
+
+        def __len__(self) -> int:
+            return len(self.images)
+
+        def __getitem__(self, i: int) -> torch.Tensor:
+            return self.images[i]
+
+    register_feature_extractor(ours.tag, Theirs)
+    rng = np.random.default_rng(0)
+    real = rng.integers(0, 256, (40, 64, 64, 3), dtype=np.uint8)
+    synthetic = rng.integers(0, 128, (30, 64, 64, 3), dtype=np.uint8)
+    wanted = calculate_metrics(
+        input1=Pictures(synthetic),
+        input2=Pictures(real),
+        feature_extractor=ours.tag,
+        fid=True,
+        kid=True,
+        prc=True,
+        kid_subset_size=30,
+        batch_size=32,
+        cuda=False,
+        cache=False,
+        save_cpu_ram=True,  # no worker processes
+        verbose=False,
+    )
+    got = fidelity_metrics(ours.extract(real), ours.extract(synthetic))
+    assert got["fid"] == pytest.approx(wanted["frechet_inception_distance"], rel=1e-6)
+    assert got["kid"] == pytest.approx(wanted["kernel_inception_distance_mean"], rel=1e-6)
+    assert (got["precision"], got["recall"]) == (wanted["precision"], wanted["recall"])

@@ -1,0 +1,161 @@
+"""The training loop of the conditional GAN. Every random choice derives from (seed, step), so it resumes exactly."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from baselines.cgan_networks import Discriminator, Generator, initialise
+from baselines.diffaugment import diffaugment
+from baselines.pixels import to_float, to_uint8
+from bench.errors import DataError, DivergedError
+from bench.interfaces import RunContext, TrainingData
+from bench.seeding import derive_seed
+
+if TYPE_CHECKING:
+    from baselines.cgan import ConditionalGANConfig
+
+LOG_EVERY = 10  # steps
+CALIBRATION_BATCHES = 16
+
+
+def train(data: TrainingData, config: ConditionalGANConfig, ctx: RunContext) -> Generator:
+    """Return the averaged generator, ready to sample from. Raises ``DataError`` and ``DivergedError``."""
+    with ctx.phase("data"):
+        images = torch.tensor(np.ascontiguousarray(data.images()), device=ctx.device)
+        by_class = _positions_by_class(data)
+    torch.manual_seed(derive_seed("cgan init", ctx.seed))
+    G, D = build(len(data.classes), data.image_size_px, config)
+    for network in (G, D):
+        network.to(ctx.device).to(memory_format=torch.channels_last)
+    G_mean = copy.deepcopy(G)
+    optimizer_G = torch.optim.Adam(G.parameters(), lr=config.learning_rate, betas=(config.beta1, config.beta2))
+    optimizer_D = torch.optim.Adam(
+        D.parameters(), lr=config.discriminator_learning_rate, betas=(config.beta1, config.beta2)
+    )
+    parts: dict[str, Any] = {"G": G, "D": D, "G_mean": G_mean, "optimizer_G": optimizer_G, "optimizer_D": optimizer_D}
+    start = _resume(parts, ctx)
+    losses: list[torch.Tensor] = []
+
+    for step in range(start, config.steps):
+        with ctx.phase("step"):
+            draw = torch.Generator().manual_seed(derive_seed("cgan step", ctx.seed, step))
+            labels, chosen = _balanced_batch(by_class, config.batch_size, draw)
+            labels, real = labels.to(ctx.device), to_float(images[chosen.to(ctx.device)])
+            z = torch.randn(config.batch_size, config.z_dim, generator=draw).to(ctx.device)
+            G.train()
+            fake = G(z, labels)
+
+            both = diffaugment(torch.cat([real, fake.detach()]), draw)
+            score_real, score_fake = D(both, labels.repeat(2)).chunk(2)
+            loss_D = (F.relu(1 - score_real) + F.relu(1 + score_fake)).mean()
+            optimizer_D.zero_grad(set_to_none=True)
+            loss_D.backward()
+            optimizer_D.step()
+
+            D.requires_grad_(False)
+            loss_G = -D(diffaugment(fake, draw), labels).mean()
+            optimizer_G.zero_grad(set_to_none=True)
+            loss_G.backward()
+            optimizer_G.step()
+            D.requires_grad_(True)
+            _average(G_mean, G, min(config.ema, (1 + step) / (10 + step)))
+            losses.append(torch.stack([loss_D, loss_G, score_real.mean(), score_fake.mean()]).detach())
+
+        done, last = step + 1, step + 1 == config.steps
+        checkpoint = not last and done % config.checkpoint_every == 0
+        if last or checkpoint or done % LOG_EVERY == 0:
+            ctx.log(done, config.steps, _means(losses, done))
+            losses.clear()
+        if last or done % config.sample_every == 0:
+            with ctx.phase("sample"):
+                calibrate(G_mean, len(data.classes), config, ctx)
+                _save_samples(G_mean, len(data.classes), done, ctx)
+        if checkpoint:
+            with ctx.phase("checkpoint"):
+                ctx.save_checkpoint({"step": done, **{name: part.state_dict() for name, part in parts.items()}})
+    return G_mean
+
+
+def build(num_classes: int, image_size_px: int, config: ConditionalGANConfig) -> tuple[Generator, Discriminator]:
+    """Return both networks, initialised from torch's global generator."""
+    G = Generator(num_classes, image_size_px, config.z_dim, config.filters)
+    initialise(G)
+    return G, Discriminator(num_classes, image_size_px, config.filters)
+
+
+@torch.no_grad()
+def calibrate(G: Generator, num_classes: int, config: ConditionalGANConfig, ctx: RunContext) -> None:
+    """Measure the batch-norm statistics of averaged weights anew ("standing statistics", Brock et al. 2019)."""
+    draw = torch.Generator().manual_seed(derive_seed("cgan calibration", ctx.seed))
+    norms = [m for m in G.modules() if isinstance(m, nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a plain mean over the batches
+    G.train()
+    for _ in range(CALIBRATION_BATCHES):
+        z = torch.randn(config.batch_size, config.z_dim, generator=draw)
+        labels = torch.randint(num_classes, (config.batch_size,), generator=draw)
+        G(z.to(ctx.device), labels.to(ctx.device))
+    G.eval()
+
+
+def _save_samples(G: Generator, num_classes: int, step: int, ctx: RunContext, each: int = 16) -> None:
+    draw = torch.Generator().manual_seed(derive_seed("cgan grid", ctx.seed))
+    z = torch.randn(each, G.z_dim, generator=draw).to(ctx.device)  # the same noise at every step and for every class
+    for label in range(num_classes):
+        with torch.no_grad():
+            images = G(z, torch.full((each,), label, device=ctx.device))
+        ctx.save_images(f"class_{label}", step, to_uint8(images))
+
+
+def _balanced_batch(
+    by_class: list[torch.Tensor], batch_size: int, draw: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Draw labels uniformly, then an image of each: a rare class is learned as well as a common one."""
+    labels = torch.randint(len(by_class), (batch_size,), generator=draw)
+    u = torch.rand(batch_size, generator=draw, dtype=torch.float64)
+    chosen = [by_class[int(c)][int(v * len(by_class[int(c)]))] for c, v in zip(labels, u, strict=True)]
+    return labels, torch.stack(chosen)
+
+
+def _positions_by_class(data: TrainingData) -> list[torch.Tensor]:
+    positions = [torch.tensor(np.flatnonzero(data.labels == c)) for c in range(len(data.classes))]
+    for name, found in zip(data.classes, positions, strict=True):
+        if not len(found):
+            raise DataError(f"cgan: no training image of class {name!r}; it needs at least one of each class")
+    return positions
+
+
+@torch.no_grad()
+def _average(mean: nn.Module, live: nn.Module, decay: float) -> None:
+    """mean ← decay · mean + (1 − decay) · live."""
+    for m, p in zip(mean.parameters(), live.parameters(), strict=True):
+        m.lerp_(p, 1 - decay)
+
+
+def _means(losses: list[torch.Tensor], step: int) -> dict[str, float]:
+    values = torch.stack(losses).cpu()
+    bad = (~torch.isfinite(values)).any(dim=1).nonzero()
+    if len(bad):
+        at = step - len(losses) + 1 + int(bad[0])
+        raise DivergedError(
+            f"cgan: losses of D and G are {values[bad[0, 0], :2].tolist()} at step {at}; lower learning_rate"
+        )
+    names = ("loss/D", "loss/G", "score/real", "score/fake")
+    return dict(zip(names, values.mean(dim=0).tolist(), strict=True))
+
+
+def _resume(parts: dict[str, Any], ctx: RunContext) -> int:
+    """Load the last checkpoint, if any, into the parts; return the number of steps done."""
+    state = ctx.load_checkpoint()
+    if state is None:
+        return 0
+    for name, part in parts.items():
+        part.load_state_dict(state[name])
+    return int(state["step"])

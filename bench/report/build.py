@@ -1,0 +1,39 @@
+"""From rows to a folder a person can read: tables, figures, picture grids. Touches no model and imports no torch."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from bench.report.costs import image_quality, method_costs
+from bench.report.export import as_json, tidy_csv
+from bench.report.figures import draw_figures
+from bench.report.grids import draw_grids
+from bench.report.info import Arm, FoldSize, ReportInfo
+from bench.report.leaderboard import markdown
+from bench.report.tables import Rows, failures, leaderboard
+from bench.types import ResultRow
+
+__all__ = ["Arm", "FoldSize", "ReportInfo", "build_report"]
+
+
+def build_report(rows: Iterable[ResultRow], info: ReportInfo, root: Path, out: Path) -> Path:
+    """Write the report of one plan's rows into ``out`` and return its ``leaderboard.md``.
+
+    ``root`` is the output folder that the rows' paths start from. Writes ``leaderboard.md``, ``.csv`` and ``.json``,
+    ``charts/*.png``, and ``pictures/*.png``, which hold images of the data set. The same rows give the same bytes.
+    Failed, skipped and missing cells are named in the report, never an error.
+    """
+    table = Rows(rows)
+    lines, costs = leaderboard(table, info, root), method_costs(table, info)
+    quality, failed = image_quality(table, info), failures(table, info)
+    out.mkdir(parents=True, exist_ok=True)
+    figures = draw_figures(lines, table, info, root, out)
+    pictures = draw_grids(table, info, root, out)
+    path = out / "leaderboard.md"
+    data = json.dumps(as_json(lines, costs, quality, failed, info), indent=1, ensure_ascii=False)
+    (out / "leaderboard.json").write_text(data + "\n", encoding="utf-8")
+    (out / "leaderboard.csv").write_text(tidy_csv(lines), encoding="utf-8")
+    path.write_text(markdown(lines, costs, quality, failed, info, figures, pictures), encoding="utf-8")
+    return path

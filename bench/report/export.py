@@ -1,0 +1,100 @@
+"""The leaderboard as data: a tidy CSV, and what ``bench report --json`` prints."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from bench.report.costs import MethodCost, Quality
+from bench.report.info import ReportInfo
+from bench.report.summary import summary
+from bench.report.tables import METRICS, Failure, Line
+
+COLUMNS = (
+    *("classifier", "method", "ratio", "metric", "reference", "pairs", "planned", "mean", "sd", "low", "high"),
+    *("p", "p_holm", "verdict", "smallest_effect"),
+)
+
+
+def tidy_csv(lines: Sequence[Line]) -> str:
+    """Return one row a number: scores and seconds (``reference`` empty), and differences to a reference.
+
+    Scores and differences are shares in [0, 1]; ``low`` and ``high`` are 95 % intervals; empty means not known.
+    """
+    text = io.StringIO()
+    out = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    out.writeheader()
+    for line in lines:
+        for row in _rows(line):
+            out.writerow({k: "" if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()})
+    return text.getvalue()
+
+
+def _rows(line: Line) -> Iterator[dict[str, Any]]:
+    base = {"classifier": line.classifier, "method": line.arm.method, "ratio": line.arm.ratio, "planned": line.planned}
+    for metric in METRICS:
+        s = line.scores[metric]
+        yield {**base, "metric": metric, "pairs": s.n, "mean": s.mean, "sd": s.sd, "low": s.low, "high": s.high}
+    for name in ("generator_s", "synthesis_s", "classifier_s"):
+        yield {**base, "metric": name, "pairs": line.pairs, "mean": getattr(line, name)}
+    for reference, by_metric in line.versus.items():
+        for metric, v in by_metric.items():
+            numbers = {
+                "pairs": v.pairs,
+                "mean": v.difference,
+                "low": v.low,
+                "high": v.high,
+                "p": v.p,
+                "p_holm": v.p_holm,
+            }
+            found = {"verdict": v.word, "smallest_effect": v.smallest_effect}
+            yield {**base, "metric": metric, "reference": reference, **numbers, **found}
+
+
+def as_json(
+    lines: Sequence[Line],
+    costs: Sequence[MethodCost],
+    quality: Sequence[Quality],
+    failed: Sequence[Failure],
+    info: ReportInfo,
+) -> dict[str, Any]:
+    """Return the whole report as plain JSON values; what is not known is None."""
+    described = {k: v for k, v in asdict(info).items() if k != "real_images"}
+    found = {
+        "summary": summary(lines, info),
+        "info": described,
+        "lines": [_line(x) for x in lines],
+        "costs": [asdict(c) for c in costs],
+        "quality": [asdict(q) for q in quality],
+        "failures": [asdict(f) for f in failed],
+    }
+    return {k: _plain(v) for k, v in found.items()}
+
+
+def _line(line: Line) -> dict[str, Any]:
+    return {
+        "classifier": line.classifier,
+        "method": line.arm.method,
+        "ratio": line.arm.ratio,
+        "pairs": line.pairs,
+        "planned": line.planned,
+        "scores": {m: asdict(s) for m, s in line.scores.items()},
+        "values": {m: {f"{f}.{r}": x for (f, r), x in sorted(v.items())} for m, v in line.values.items()},
+        "versus": {ref: {m: asdict(v) for m, v in by.items()} for ref, by in line.versus.items()},
+        "gaps": [asdict(g) for g in line.gaps],
+        "generator_s": line.generator_s,
+        "synthesis_s": line.synthesis_s,
+        "classifier_s": line.classifier_s,
+    }
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

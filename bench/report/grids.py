@@ -1,0 +1,127 @@
+"""Picture grids: real images beside what each method made of the same classes. By Pillow; they hold data-set images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from bench.report.info import Arm, ReportInfo
+from bench.report.tables import Rows
+
+TILE: Final = 96  # px; small images are enlarged without smoothing, so that their pixels show
+GAP: Final = 3
+BLOCK: Final = (2, 3)  # columns and rows of images a method has in the overview
+STRIP: Final = 10  # images in a row of a method's own grid
+TEXT: Final = 13
+WHITE, INK = (255, 255, 255), (20, 20, 20)
+Pictures = Mapping[str, Sequence[Path]]  # class name -> images
+
+
+def draw_grids(rows: Rows, info: ReportInfo, root: Path, out: Path) -> dict[str, str]:
+    """Draw ``out/pictures/overview.png`` and one grid a method; return what each shows, by path relative to ``out``."""
+    made = {m: _synthetic(rows, info, m, root) for m in info.generative}
+    made = {m: found for m, found in made.items() if any(found.values())}
+    if not made:
+        return {}
+    (out / "pictures").mkdir(parents=True, exist_ok=True)
+    real = {c: [p for p in info.real_images.get(c, ()) if p.is_file()] for c in info.classes}
+    _overview({"real": real, **made}, info.classes).save(out / "pictures" / "overview.png")
+    drawn = {"pictures/overview.png": "overview"}
+    for method, found in made.items():
+        name = f"pictures/{method}.png"
+        _strips(method, real, found, info.classes).save(out / name)
+        drawn[name] = method
+    return drawn
+
+
+def _synthetic(rows: Rows, info: ReportInfo, method: str, root: Path) -> dict[str, list[Path]]:
+    """Return a few images of each class from the first pair that has any, spread over those it made."""
+    for pair in info.pairs:
+        row = rows.generator("synthesize", Arm(method), pair)
+        folder = root / row.folder if row and row.status == "done" and row.folder else None
+        if folder and (folder / "images").is_dir():
+            files = {c: sorted((folder / "images" / str(i)).glob("*.png")) for i, c in enumerate(info.classes)}
+            return {c: spread(found, STRIP) for c, found in files.items()}
+    return {}
+
+
+def spread(items: Sequence[Path], n: int) -> list[Path]:
+    """Return ``n`` of the items at even distances (all of them, when there are fewer)."""
+    return [items[i * len(items) // n] for i in range(n)] if len(items) > n else list(items)
+
+
+def _overview(columns: Mapping[str, Pictures], classes: Sequence[str]) -> Any:
+    """Rows are classes, columns real | method | method …, each a block of images under its name."""
+    from PIL import Image, ImageDraw
+
+    wide, high = (n * (TILE + GAP) for n in BLOCK)
+    left, top = _text_width(classes) + 16, 2 * (TEXT + 4) + 6
+    pad = 12
+    canvas = Image.new("RGB", (left + len(columns) * (wide + pad), top + len(classes) * (high + pad)), WHITE)
+    draw = ImageDraw.Draw(canvas)
+    for j, (name, pictures) in enumerate(columns.items()):
+        x = left + j * (wide + pad)
+        _write(draw, (x, top - 4), _wrapped(name, wide), "ld")
+        for i, label in enumerate(classes):
+            for k, path in enumerate(list(pictures.get(label, ()))[: BLOCK[0] * BLOCK[1]]):
+                row, column = divmod(k, BLOCK[0])
+                at = (x + column * (TILE + GAP), top + i * (high + pad) + row * (TILE + GAP))
+                canvas.paste(_tile(path), at)
+    for i, label in enumerate(classes):
+        _write(draw, (8, top + i * (high + pad) + high // 2), label, "lm")
+    return canvas
+
+
+def _strips(method: str, real: Pictures, made: Pictures, classes: Sequence[str]) -> Any:
+    """Two rows a class: real images, and below them the method's."""
+    from PIL import Image, ImageDraw
+
+    rows = [(f"{c}\n{who}", p.get(c, ())) for c in classes for who, p in (("real", real), (method, made))]
+    left = _text_width([line for text, _ in rows for line in text.split("\n")]) + 16
+    canvas = Image.new("RGB", (left + STRIP * (TILE + GAP) + 8, 8 + len(rows) * (TILE + GAP + 6)), WHITE)
+    draw = ImageDraw.Draw(canvas)
+    for i, (text, paths) in enumerate(rows):
+        y = 8 + i * (TILE + GAP + 6)
+        _write(draw, (8, y + TILE // 2), text, "lm")
+        for k, path in enumerate(spread(list(paths), STRIP)):
+            canvas.paste(_tile(path), (left + k * (TILE + GAP), y))
+    return canvas
+
+
+def _tile(path: Path) -> Any:
+    from PIL import Image
+
+    with Image.open(path) as image:
+        small = max(image.size) < TILE
+        how = Image.Resampling.NEAREST if small else Image.Resampling.LANCZOS
+        return image.convert("RGB").resize((TILE, TILE), how)
+
+
+def _font() -> Any:
+    from PIL import ImageFont
+
+    return ImageFont.load_default(TEXT)
+
+
+def _text_width(texts: Sequence[str]) -> int:
+    return max((int(_font().getlength(t)) for t in texts), default=0)
+
+
+def _wrapped(name: str, width: int) -> str:
+    """Break a long name at its underscores so that it fits above its column."""
+    lines = [""]
+    for part in name.replace("_", "_\x00").split("\x00"):
+        if lines[-1] and _text_width([lines[-1] + part]) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
+
+
+def _write(draw: Any, at: tuple[int, int], text: str, anchor: str) -> None:
+    """Write text, of several lines too, with ``at`` its left edge and, by ``anchor``, its bottom (d) or middle (m)."""
+    lines = text.split("\n")
+    height = len(lines) * (TEXT + 3)
+    top = at[1] - (height if anchor == "ld" else height // 2)
+    for i, line in enumerate(lines):
+        draw.text((at[0], top + i * (TEXT + 3)), line, fill=INK, font=_font())

@@ -1,0 +1,57 @@
+"""How figures look: the Okabe–Ito palette, print sizes, and PNG files that are the same bytes every time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+BLACK, GREY = "#000000", "#8a8a8a"
+ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
+BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
+CYCLE: Final = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, BLACK)  # yellow is too faint for lines in print
+MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "*", "p")
+LINES: Final = ("-", "--", ":", "-.")
+VERDICT: Final = {"helps": GREEN, "hurts": VERMILLION, "equivalent": BLUE, "undecided": BLACK}
+DPI: Final = 160
+
+RC: Final[Any] = {
+    "font.family": "DejaVu Sans",  # comes with matplotlib
+    "font.size": 8.5,
+    "axes.titlesize": 9.5,
+    "axes.labelsize": 8.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#e4e4e4",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "lines.linewidth": 1.2,
+    "savefig.dpi": DPI,
+    "figure.dpi": DPI,
+}
+
+
+def method_marks(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Return a colour and a marker for each method; no two methods share both."""
+    return {m: (CYCLE[i % len(CYCLE)], MARKERS[i % len(MARKERS)]) for i, m in enumerate(methods)}
+
+
+@contextmanager
+def figure(
+    path: Path, rows: int, columns: int, width: float, height: float, **options: Any
+) -> Iterator[tuple[Any, Any]]:
+    """Yield a figure (inches) and its axes [rows, columns], and save it as PNG without a date or a version in it."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(RC):
+        fig = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(fig)
+        yield fig, fig.subplots(rows, columns, squeeze=False, **options)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fig.savefig(path, metadata={"Software": None})

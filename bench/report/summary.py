@@ -1,0 +1,99 @@
+"""The report's first words, generated from its numbers: what helps, what hurts, what this design could have seen."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from bench.report.info import ReportInfo
+from bench.report.tables import PRIMARY, Line, spread_of_differences
+from bench.report.text import count, join, percent, points, seconds
+
+SEEN = "power 80 %, two-sided 5 %"
+
+
+def summary(lines: Sequence[Line], info: ReportInfo) -> list[str]:
+    """Return the sentences of the summary, one paragraph each."""
+    return [s for s in (_verdicts(lines, info), _design(lines, info), _cost(lines, info), _missing(lines)) if s]
+
+
+def _verdicts(lines: Sequence[Line], info: ReportInfo) -> str:
+    judged = [x for x in lines if "none" in x.versus]
+    if not judged:
+        return (
+            "No arm could be compared with `none` (real images only), so this report has scores but no verdicts."
+            if any(x.pairs for x in lines)
+            else "No score has been computed yet."
+        )
+    words = {w: [x for x in judged if x.versus["none"][PRIMARY].word == w] for w in ("helps", "hurts", "equivalent")}
+    phrases = [f"**{word}**: {join(_with_effect(x, info) for x in found)}" for word, found in words.items() if found]
+    undecided = len(judged) - sum(map(len, words.values()))
+    base = f"Against real images alone (`none`), patient-level balanced accuracy, {count(len(judged), 'comparison')}: "
+    if not phrases:
+        best = max(judged, key=lambda x: x.versus["none"][PRIMARY].difference)
+        effect = points(best.versus["none"][PRIMARY].difference)
+        return (
+            f"{base}**undecided** in all of them. The largest mean difference is {effect} points "
+            f"({_name(best, info)}), and this run cannot tell it from chance."
+        )
+    rest = f"; **undecided**: the other {undecided}." if undecided else "."
+    return base + "; ".join(phrases) + rest
+
+
+def _name(line: Line, info: ReportInfo) -> str:
+    return f"{line.arm.label}, {line.classifier}" if len(info.classifiers) > 1 else line.arm.label
+
+
+def _with_effect(line: Line, info: ReportInfo) -> str:
+    return f"{_name(line, info)} ({points(line.versus['none'][PRIMARY].difference)})"
+
+
+def _design(lines: Sequence[Line], info: ReportInfo) -> str:
+    typical = spread_of_differences(lines)
+    pairs = count(len(info.pairs), "pair")
+    if not math.isfinite(typical):
+        return (
+            f"From {pairs} of folds no smallest detectable effect can be told: differences need two pairs and spread."
+        )
+    if typical >= 1:
+        return (
+            f"With {pairs} and the spread seen, no possible difference would have been found ({SEEN}): "
+            "read the numbers as a check that everything runs, and add folds or repeats before claiming an effect."
+        )
+    return (
+        f"With {pairs} and the spread seen, the typical comparison would have found a difference of "
+        f"{percent(typical)} points or more ({SEEN}); smaller effects, either way, are not ruled out."
+    )
+
+
+def _cost(lines: Sequence[Line], info: ReportInfo) -> str:
+    trained = [x for x in lines if math.isfinite(x.generator_s)]
+    if not trained:
+        return ""
+    cheap, dear = (pick(trained, key=lambda x: x.generator_s) for pick in (min, max))
+    span = (
+        f"{seconds(cheap.generator_s)} a fold for {cheap.arm.method}"
+        if cheap.arm.method == dear.arm.method
+        else f"between {seconds(cheap.generator_s)} ({cheap.arm.method}) and "
+        f"{seconds(dear.generator_s)} ({dear.arm.method}) a fold"
+    )
+    classifier = [x.classifier_s for x in lines if math.isfinite(x.classifier_s)]
+    low, high = seconds(min(classifier)), seconds(max(classifier))
+    return f"Training a generator took {span}; training a classifier {low if low == high else f'{low} to {high}'}."
+
+
+def _missing(lines: Sequence[Line]) -> str:
+    short = [x for x in lines if x.pairs < x.planned]
+    if not short:
+        return ""
+    empty = [x for x in short if not x.pairs]
+    gaps = sum(x.planned - x.pairs for x in short)
+    text = (
+        f"**Incomplete:** {count(gaps, 'score')} of {sum(x.planned for x in lines)} are missing, in "
+        f"{count(len(short), 'line')} ({len(empty)} without any score). "
+    )
+    return text + (
+        "A mean over fewer pairs is of other patients than its neighbours', so compare it with care; its verdict rests "
+        "on the pairs it shares with the reference. Arms without a score are in no verdict, and the Holm correction "
+        "counts only arms that are."
+    )

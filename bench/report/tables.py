@@ -1,0 +1,261 @@
+"""From results rows to the leaderboard's records: scores, paired comparisons, intervals, and what is missing. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bench.errors import StoreError
+from bench.metrics.bootstrap import ScoredFold, cluster_bootstrap_ci
+from bench.metrics.predictions import Predictions, read_predictions
+from bench.metrics.statistics import Verdict, mean_sd, verdicts
+from bench.report.info import Arm, ReportInfo
+from bench.types import ResultRow
+
+NAN = float("nan")
+SCORES = ("balanced_accuracy", "auroc", "f1", "sensitivity", "specificity")
+PRIMARY = "patient_balanced_accuracy"  # what verdicts are about
+COMPARED = (PRIMARY, "balanced_accuracy")
+METRICS = tuple(f"patient_{s}" for s in SCORES) + SCORES
+REFERENCES = ("none", "classical")
+Pair = tuple[int, int]  # (fold, repeat)
+Coordinates = tuple[str, str | None, str | None, str | None, int | None, int | None]
+
+
+@dataclass(frozen=True)
+class Score:
+    """A number over pairs: mean, sd (ddof 1), how many; and its 95 % interval over patients (NaN where not made)."""
+
+    mean: float
+    sd: float
+    n: int
+    low: float = NAN
+    high: float = NAN
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Score:
+        """Summarise the finite ones of ``values``."""
+        finite = [v for v in values if math.isfinite(v)]
+        return cls(*mean_sd(finite), len(finite))
+
+
+@dataclass(frozen=True)
+class Gap:
+    """A planned pair that has no score: which stage stopped it, how it stands there, and the reason in one line."""
+
+    pair: Pair
+    stage: str
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Line:
+    """One arm with one classifier. ``scores`` by metric name; ``values`` of every pair behind them.
+
+    ``versus[reference][metric]`` is the paired verdict. Seconds are means over the pairs with a score: ``generator_s``
+    and ``synthesis_s`` are NaN for arms that train none.
+    """
+
+    classifier: str
+    arm: Arm
+    planned: int
+    scores: Mapping[str, Score]
+    values: Mapping[str, Mapping[Pair, float]]
+    versus: Mapping[str, Mapping[str, Verdict]]
+    gaps: tuple[Gap, ...]
+    generator_s: float
+    synthesis_s: float
+    classifier_s: float
+
+    @property
+    def pairs(self) -> int:
+        """Pairs that have the primary score."""
+        return self.scores[PRIMARY].n
+
+    @property
+    def total_s(self) -> float:
+        """Mean compute of the arm per pair: generator training, sampling and classifier training."""
+        return sum(s for s in (self.generator_s, self.synthesis_s, self.classifier_s) if math.isfinite(s))
+
+
+class Rows:
+    """The rows of one plan by their coordinates."""
+
+    def __init__(self, rows: Iterable[ResultRow]) -> None:
+        self._at: dict[Coordinates, ResultRow] = {}
+        for r in rows:
+            self._at[(r.stage, r.method, r.ratio, r.classifier, r.fold, r.repeat)] = r
+
+    def all(self, stage: str) -> list[ResultRow]:
+        """Return the rows of a stage, sorted by their coordinates."""
+        found = [r for r in self._at.values() if r.stage == stage]
+        return sorted(found, key=lambda r: (str(r.method), str(r.ratio), str(r.classifier), r.fold or 0, r.repeat or 0))
+
+    def generator(self, stage: str, arm: Arm, pair: Pair) -> ResultRow | None:
+        """Return the fit, synthesize or fidelity row of an arm's generator."""
+        return self._at.get((stage, arm.method, None, None, *pair))
+
+    def classifier(self, stage: str, arm: Arm, classifier: str, pair: Pair) -> ResultRow | None:
+        """Return the classify or evaluate row of an arm."""
+        return self._at.get((stage, arm.method, arm.ratio, classifier, *pair))
+
+
+def leaderboard(rows: Rows, info: ReportInfo, root: Path) -> tuple[Line, ...]:
+    """Return one line for each arm and classifier, in the suite's order. ``root`` is where predictions paths start."""
+    values = {
+        (c, arm): {m: _values(rows, info, arm, c, m) for m in METRICS} for c in info.classifiers for arm in info.arms
+    }
+    versus = {c: _comparisons(info, {arm: values[c, arm] for arm in info.arms}) for c in info.classifiers}
+    predictions = _Predictions(root)
+    return tuple(
+        _line(rows, info, arm, c, values[c, arm], versus[c].get(arm, {}), predictions)
+        for c in info.classifiers
+        for arm in info.arms
+    )
+
+
+def _values(rows: Rows, info: ReportInfo, arm: Arm, classifier: str, metric: str) -> dict[Pair, float]:
+    found = {pair: rows.classifier("evaluate", arm, classifier, pair) for pair in info.pairs}
+    scores = {p: r.metrics.get(f"test/{metric}", NAN) for p, r in found.items() if r and r.status == "done"}
+    return {p: v for p, v in scores.items() if math.isfinite(v)}
+
+
+def _comparisons(
+    info: ReportInfo, values: Mapping[Arm, Mapping[str, Mapping[Pair, float]]]
+) -> dict[Arm, dict[str, dict[str, Verdict]]]:
+    """Return arm -> reference -> metric -> verdict; Holm runs over all the arms with one classifier."""
+    found: dict[Arm, dict[str, dict[str, Verdict]]] = {}
+    for reference in REFERENCES:
+        base = values.get(Arm(reference))
+        if base is None:
+            continue
+        for metric in COMPARED:
+            differences: dict[Arm, list[float]] = {}
+            for arm, of_arm in values.items():
+                common = sorted(of_arm[metric].keys() & base[metric].keys())
+                if arm.method not in ("none", reference) and common:
+                    differences[arm] = [of_arm[metric][p] - base[metric][p] for p in common]
+            named = {a.label: d for a, d in differences.items()}
+            judged = verdicts(named, info.margin, info.test_train_ratio) if named else {}
+            for arm in differences:
+                found.setdefault(arm, {}).setdefault(reference, {})[metric] = judged[arm.label]
+    return found
+
+
+def _line(
+    rows: Rows,
+    info: ReportInfo,
+    arm: Arm,
+    classifier: str,
+    values: Mapping[str, Mapping[Pair, float]],
+    versus: Mapping[str, Mapping[str, Verdict]],
+    predictions: _Predictions,
+) -> Line:
+    scores = {m: Score.of(v.values()) for m, v in values.items()}
+    scored = [p for p in info.pairs if p in values[PRIMARY]]
+    folds = predictions.folds([rows.classifier("evaluate", arm, classifier, p) for p in scored])
+    for metric in COMPARED:
+        scores[metric] = _with_interval(scores[metric], folds, metric)
+    return Line(
+        classifier=classifier,
+        arm=arm,
+        planned=len(info.pairs),
+        scores=scores,
+        values=values,
+        versus=versus,
+        gaps=tuple(_gap(rows, info, arm, classifier, p) for p in info.pairs if p not in values[PRIMARY]),
+        generator_s=_mean_cost([rows.generator("fit", arm, p) for p in scored]),
+        synthesis_s=_mean_cost([rows.generator("synthesize", arm, p) for p in scored]),
+        classifier_s=_mean_cost([rows.classifier("classify", arm, classifier, p) for p in scored]),
+    )
+
+
+def _with_interval(score: Score, folds: Sequence[ScoredFold], metric: str) -> Score:
+    """Add the bootstrap interval over patients, if there are predictions for every pair that was scored."""
+    if not folds or len(folds) != score.n:
+        return score
+    interval = cluster_bootstrap_ci(folds, "balanced_accuracy", per_patient=metric.startswith("patient_"))
+    return Score(score.mean, score.sd, score.n, interval.low, interval.high)
+
+
+def _mean_cost(rows: Iterable[ResultRow | None]) -> float:
+    return Score.of(r.costs.get("elapsed_s", NAN) for r in rows if r and r.status == "done").mean
+
+
+def _gap(rows: Rows, info: ReportInfo, arm: Arm, classifier: str, pair: Pair) -> Gap:
+    """Return why a pair has no score: the first stage on its way that did not end well."""
+    chain = [rows.generator(s, arm, pair) for s in ("fit", "synthesize")] if arm.method in info.generative else []
+    chain += [rows.classifier(s, arm, classifier, pair) for s in ("classify", "evaluate")]
+    names = [*(["fit", "synthesize"] if arm.method in info.generative else []), "classify", "evaluate"]
+    for name, row in zip(names, chain, strict=True):
+        if row is None or row.status != "done":
+            status = row.status if row else "missing"
+            return Gap(pair, name, status, one_line(row.error) if row and row.error else "not run yet")
+    return Gap(pair, "evaluate", "done", "the score is not defined on this test part")
+
+
+def one_line(error: str) -> str:
+    """Return the sentence of an error that says what happened: its first line, without a traceback's frames."""
+    lines = [line.strip() for line in error.strip().splitlines() if line.strip()] or ["no message"]
+    return lines[-1] if lines[0].startswith("Traceback") else lines[0]
+
+
+class _Predictions:
+    """Reads each predictions table once; one that cannot be read costs its line the interval, no more."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._read: dict[str, Predictions | None] = {}
+
+    def folds(self, rows: Sequence[ResultRow | None]) -> list[ScoredFold]:
+        """Return the test parts of those rows whose predictions can be read."""
+        tables = [self._table(str(r.facts["predictions"])) for r in rows if r and r.facts.get("predictions")]
+        return [ScoredFold(t.y_true, t.y_prob, t.group, t.repeat) for t in tables if t and len(t.image)]
+
+    def _table(self, path: str) -> Predictions | None:
+        if path not in self._read:
+            try:
+                self._read[path] = read_predictions(self._root / path).select("test")
+            except StoreError:
+                self._read[path] = None
+        return self._read[path]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Cells of one stage that ended alike: which, how, why."""
+
+    stage: str
+    method: str
+    classifier: str
+    ratio: str
+    pairs: tuple[Pair, ...]
+    status: str
+    reason: str
+
+
+def failures(rows: Rows, info: ReportInfo) -> tuple[Failure, ...]:
+    """Return what failed, was skipped or is missing, grouped over folds; causes before what they stopped."""
+    groups: dict[tuple[str, ...], set[Pair]] = {}
+    for stage in ("split", "fit", "synthesize", "fidelity", "classify", "evaluate"):
+        for r in rows.all(stage):
+            if r.status == "done":
+                continue
+            reason = one_line(r.error) if r.error else "not run yet"
+            key = (r.status, r.stage, r.method or "", r.classifier or "", r.ratio or "", reason)
+            groups.setdefault(key, set()).add((r.fold or 0, r.repeat or 0))
+    order = {"failed": 0, "skipped": 1}
+    found = [Failure(k[1], k[2], k[3], k[4], tuple(sorted(p)), k[0], k[5]) for k, p in groups.items()]
+    return tuple(sorted(found, key=lambda f: order.get(f.status, 2)))
+
+
+def spread_of_differences(lines: Sequence[Line], metric: str = PRIMARY) -> float:
+    """Return the median over lines of the smallest effect that would have been found; NaN where none can be told."""
+    effects = [v["none"][metric].smallest_effect for v in (x.versus for x in lines) if "none" in v]
+    finite = [e for e in effects if math.isfinite(e)]
+    return float(np.median(finite)) if finite else NAN

@@ -1,0 +1,79 @@
+"""Numbers as people read them, and GitHub tables. One place, so that every figure in a report is rounded alike."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+DASH = "–"  # shown where a number is not known
+
+
+def percent(value: float) -> str:
+    """0.8123 -> '81.2'."""
+    return f"{100 * value:.1f}" if math.isfinite(value) else DASH
+
+
+def points(value: float) -> str:
+    """A difference of two shares in percentage points, with its sign: -0.0123 -> '−1.2'."""
+    if not math.isfinite(value):
+        return DASH
+    text = f"{100 * value:+.1f}"
+    return "0.0" if float(text) == 0 else text.replace("-", "−")
+
+
+def interval(low: float, high: float, signed: bool = False) -> str:
+    """'[78.0, 84.1]', or nothing where there is no interval."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return ""
+    show = points if signed else percent
+    return f"[{show(low)}, {show(high)}]"
+
+
+def number(value: float) -> str:
+    """Three significant digits, without an exponent: 0.0412, 153, 2.5."""
+    if not math.isfinite(value):
+        return DASH
+    if value == 0:
+        return "0"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    return f"{value:.{min(digits, 6)}f}".replace("-", "−")
+
+
+def seconds(value: float) -> str:
+    """'0.4 s', '38 s', '12.5 min', '3.2 h'."""
+    if not math.isfinite(value):
+        return DASH
+    if value < 10:
+        return f"{value:.1f} s"
+    if value < 120:
+        return f"{value:.0f} s"
+    return f"{value / 60:.1f} min" if value < 7200 else f"{value / 3600:.1f} h"
+
+
+def size(value: float) -> str:
+    """Bytes as '812 MiB' or '3.4 GiB'."""
+    if not math.isfinite(value):
+        return DASH
+    return f"{value / 2**20:.0f} MiB" if value < 2**30 else f"{value / 2**30:.1f} GiB"
+
+
+def join(names: Iterable[str]) -> str:
+    """'a', 'a and b', 'a, b and c'."""
+    words = list(names)
+    return " and ".join(words) if len(words) < 3 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def count(n: int, one: str, many: str | None = None) -> str:
+    """'1 pair', '3 pairs'."""
+    return f"{n} {one if n == 1 else many or one + 's'}"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
+    """Return a GitHub table; the first ``left`` columns are aligned left, the others right."""
+    lines = [list(map(_cell, header)), ["---" if i < left else "---:" for i in range(len(header))]]
+    lines += [[_cell(c) for c in row] for row in rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

@@ -23,6 +23,7 @@ class Session:
 
     plan: Plan
     env: RunEnv
+    command: str  # what to type to run it
 
     @property
     def suite(self) -> Suite:
@@ -45,6 +46,7 @@ def prepare(suite_name: str, assignments: tuple[str, ...], data: Path | None, ou
     ``data`` defaults to BENCH_DATA. Raises ``ConfigError`` and ``DataError``, before anything is trained.
     """
     suite = load_suite(suite_name, assignments)
+    words = ["bench run --suite", suite_name, *(f"--set {a}" for a in assignments), f"--data {data}" if data else ""]
     if data is None and os.environ.get("BENCH_DATA"):
         data = Path(os.environ["BENCH_DATA"])
     data = data.expanduser().resolve() if data else None
@@ -52,7 +54,7 @@ def prepare(suite_name: str, assignments: tuple[str, ...], data: Path | None, ou
     index = load_index(suite, data, out)
     weights = _weights(suite)
     plan = make_plan(suite, index, _weights_id(weights))
-    return Session(plan, RunEnv(out, suite, plan.fingerprint, data, weights=weights))
+    return Session(plan, RunEnv(out, suite, plan.fingerprint, data, weights=weights), " ".join(filter(None, words)))
 
 
 def _weights(suite: Suite) -> Path | None:

@@ -1,0 +1,87 @@
+"""What a session tells its report: the suite in words, the folds' sizes, a few real images for the picture grids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.cost.host import git_commit, versions
+from bench.data.splits import SplitConfig, make_splits
+from bench.plan import Plan, ratio_text
+from bench.report.info import FoldSize, ReportInfo
+from bench.session import Session
+from bench.types import ResultRow, Split
+
+GRID_IMAGES = 8  # real images a class, in the grids
+
+
+def report_info(session: Session, rows: Sequence[ResultRow]) -> ReportInfo:
+    """Describe the session. Machines, versions and commits are those that made the rows, not this process's."""
+    plan, suite, settings = session.plan, session.suite, session.suite.settings
+    splits = make_splits(plan.index, settings.split)
+    return ReportInfo(
+        suite=suite.name,
+        dataset=suite.dataset.name,
+        classes=plan.index.classes,
+        methods=tuple(m.name for m in suite.methods),
+        generative=tuple(m.name for m in suite.methods if m.kind == "generative"),
+        classifiers=tuple(c.name for c in suite.classifiers),
+        ratios=tuple(ratio_text(r) for r in settings.ratios),
+        folds=tuple(_fold_size(plan, s) for s in splits),
+        margin=settings.margin,
+        description=settings.description,
+        protocol=_protocol(settings.split),
+        image_size_px=settings.image_size_px,
+        seed=settings.seed,
+        fingerprint=plan.fingerprint,
+        command=session.command,
+        git_commit=", ".join(_distinct(rows, "git_commit")) or git_commit(),
+        host="; ".join(_distinct(rows, "host")),
+        versions=_versions(rows),
+        real_images=_real_images(plan, splits[0]),
+    )
+
+
+def _protocol(split: SplitConfig) -> str:
+    repeats = f", {split.repeats} repeats" if split.repeats > 1 else ""
+    if split.protocol == "kfold":
+        return f"{split.folds}-fold{repeats}, patients disjoint"
+    return f"holdout {1 - split.test_fraction:.0%} / {split.test_fraction:.0%}{repeats}, patients disjoint"
+
+
+def _distinct(rows: Sequence[ResultRow], fact: str) -> list[str]:
+    return sorted({str(r.facts[fact]) for r in rows if fact in r.facts})
+
+
+def _versions(rows: Sequence[ResultRow]) -> dict[str, str]:
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        for name, version in row.facts.get("versions", {}).items():
+            found.setdefault(name, set()).add(version)
+    return {name: ", ".join(sorted(v)) for name, v in found.items()} or versions()
+
+
+def _fold_size(plan: Plan, split: Split) -> FoldSize:
+    group = {r.path: r.group_id for r in plan.index.records}
+    parts = (split.train, split.validation, split.test)
+    groups = [len({group[path] for path in part}) for part in parts]
+    return FoldSize(split.fold, split.repeat, *(len(part) for part in parts), *groups)
+
+
+def _real_images(plan: Plan, split: Split) -> dict[str, tuple[Path, ...]]:
+    """A few training images of the first fold per class, of as many patients as there are."""
+    record = plan.index.by_path()
+    chosen = {}
+    for label, name in enumerate(plan.index.classes):
+        of_class = [record[p] for p in split.train if record[p].label == label]
+        nth: dict[str, int] = {}
+        for r in of_class:
+            nth.setdefault(r.group_id, len(nth))
+        turn: dict[str, int] = {}
+        order = []
+        for r in of_class:
+            turn[r.group_id] = turn.get(r.group_id, -1) + 1
+            order.append((turn[r.group_id], nth[r.group_id], r))
+        order.sort(key=lambda item: item[:2])
+        chosen[name] = tuple(plan.index.root / r.path for _, _, r in order[:GRID_IMAGES])
+    return chosen

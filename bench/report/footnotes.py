@@ -21,7 +21,7 @@ def footnotes(info: ReportInfo) -> str:
             "on test patients that neither classifier nor generator has seen: balanced accuracy, area under the ROC "
             f"curve, F1, sensitivity ({sens}) and specificity ({spec}). Per patient, the mean probability over a "
             "patient's images is scored once. Bold is the best mean among the lines with the most pairs; it is no "
-            "claim. The interval comes from resampling patients within folds; there is none where all of them score alike."
+            "claim. The interval comes from resampling patients within folds; there is none where all score alike."
         ),
         "Δ none, Δ classical": (
             "mean paired difference in points [95 % interval of the corrected resampled t test of Nadeau and Bengio, "

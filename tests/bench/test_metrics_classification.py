@@ -80,6 +80,8 @@ def test_calibration_by_hand() -> None:
     assert expected_calibration_error(y, prob) == pytest.approx(0.5 * abs(0.5 - 0.9))
     assert brier_score(y, prob) == pytest.approx((0.01 + 0.81) / 4)
     assert expected_calibration_error([0, 1], np.eye(2)) == 0
+    edge = np.array([[0.8, 0.2], [0.79, 0.21]])  # bins are (low, high]: both in (11/15, 12/15]
+    assert expected_calibration_error([0, 1], edge) == pytest.approx((0.79 - 0.2) / 2)
     assert brier_score([1, 0], np.eye(2)) == 1
 
 
@@ -111,6 +113,7 @@ def test_patients_as_rows_equal_scikit_learn() -> None:
     assert got["patient_auroc"] == pytest.approx(sk.roc_auc_score(labels, mean, multi_class="ovr"))
 
 
+@pytest.mark.filterwarnings("error")
 def test_a_class_absent_from_the_truth_gives_nan_and_never_a_figure() -> None:
     prob = np.array([[0.2, 0.8], [0.6, 0.4]])
     got = classification_metrics([1, 1], prob, ["a", "b"])
@@ -125,6 +128,10 @@ def test_a_class_absent_from_the_truth_gives_nan_and_never_a_figure() -> None:
     assert math.isnan(three["balanced_accuracy"])
     assert math.isnan(three["recall_2"])
     assert three["recall_0"] == 1
+    assert math.isnan(three["auroc"])
+    perfect = classification_metrics([1, 1], np.array([[0.2, 0.8], [0.1, 0.9]]), ["a", "b"])
+    assert math.isnan(perfect["mcc"])
+    assert perfect["precision"] == 1
 
 
 def test_a_class_never_predicted_has_no_precision() -> None:

@@ -124,7 +124,7 @@ def test_ill_features_are_a_typed_error() -> None:
 
 
 def test_images_to_figures_equals_torch_fidelitys_own_pipeline() -> None:
-    """Its ``calculate_metrics`` on image datasets, with our extractor registered: order of the sets, defaults, layout."""
+    """Its ``calculate_metrics`` on image datasets, our extractor registered: order of the sets, defaults, layout."""
     from torch_fidelity import calculate_metrics, register_feature_extractor
     from torch_fidelity.feature_extractor_base import FeatureExtractorBase
 

@@ -100,5 +100,5 @@ def _fact(facts: Mapping[str, Any], name: str) -> str:
     """Return a fact as text, wherever the method put it: at the top, or in its own facts file."""
     value = facts.get(name, (facts.get("facts") or {}).get(name, ""))
     if isinstance(value, Mapping):
-        return ", ".join(f"{k}: {v}" for k, v in value.items())
+        return str(value.get("source") or ", ".join(f"{k}: {v}" for k, v in value.items()))
     return str(value)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bench.report.info import Arm, ReportInfo
-from bench.report.style import CYCLE, GREY, LINES, VERDICT, figure, method_marks
+from bench.report.style import CYCLE, GREY, LINES, VERDICT, figure, method_marks, plain_log
 from bench.report.tables import PRIMARY, Line, Rows
 
 Panels = Mapping[str, Sequence[Line]]  # classifier -> its lines, in the suite's order
@@ -41,18 +41,18 @@ def _forest(panels: Panels, info: ReportInfo, path: Path) -> str:
     """Mean paired difference to none with its corrected interval; a row an arm, a panel a classifier."""
     arms = [a for a in info.arms if any(x.arm == a and "none" in x.versus for p in panels.values() for x in p)]
     height = 1.25 + 0.235 * len(arms)
+    every = [x.versus["none"][PRIMARY] for p in panels.values() for x in p if "none" in x.versus]
+    limit = _forest_limit([(v.difference, v.low, v.high) for v in every], info.margin)
     with figure(path, 1, len(panels), 2.3 + 2.9 * len(panels), height, sharey=True) as (fig, axes):
         for ax, (classifier, lines) in zip(axes[0], panels.items(), strict=True):
             judged = {x.arm: x.versus["none"][PRIMARY] for x in lines if "none" in x.versus}
-            limit = _forest_limit([(v.difference, v.low, v.high) for v in judged.values()], info.margin)
             ax.axvspan(-100 * info.margin, 100 * info.margin, color="#eef3f7", lw=0)
             ax.axvline(0, color=GREY, lw=0.8)
             for y, arm in enumerate(arms):
                 if arm in judged:
                     _interval(ax, y, judged[arm], limit)
             ax.set(title=classifier, xlim=(-limit, limit), ylim=(len(arms) - 0.4, -0.6))
-            ax.grid(axis="y", visible=False)
-        _arm_axis(axes[0][0], arms)
+            _arm_axis(ax, arms)
         fig.supxlabel("difference to none in patient-level balanced accuracy (percentage points)", fontsize=8.5)
         _verdict_legend(fig)
     return (
@@ -85,6 +85,8 @@ def _interval(ax: Any, y: int, verdict: Any, limit: float) -> None:
 def _arm_axis(ax: Any, arms: Sequence[Arm]) -> None:
     ax.set_yticks(range(len(arms)), [a.label for a in arms])
     ax.tick_params(axis="y", length=0)
+    ax.grid(axis="y", visible=False)
+    ax.locator_params(axis="x", nbins=6)
 
 
 def _verdict_legend(fig: Any) -> None:
@@ -109,8 +111,7 @@ def _folds(panels: Panels, info: ReportInfo, path: Path) -> str:
                     _pair(ax, at, by_arm.get(arm, {}).get(pair), base.get(pair))
             ax.set(title=classifier, ylim=(len(arms) - 0.4, -0.6))
             ax.set_xlim(right=min(101.5, ax.get_xlim()[1]))
-            ax.grid(axis="y", visible=False)
-        _arm_axis(axes[0][0], arms)
+            _arm_axis(ax, arms)
         fig.supxlabel("patient-level balanced accuracy (%)", fontsize=8.5)
         _pair_legend(fig)
     return (
@@ -147,7 +148,6 @@ def _pair_legend(fig: Any) -> None:
 def _cost(panels: Panels, info: ReportInfo, path: Path) -> str:
     """Score against seconds of all the training an arm needs, with the Pareto front."""
     from matplotlib.lines import Line2D
-    from matplotlib.ticker import FuncFormatter
 
     marks = method_marks(info.methods)
     sizes = {r: 4.0 + 1.6 * i for i, r in enumerate(info.ratios)}
@@ -163,8 +163,7 @@ def _cost(panels: Panels, info: ReportInfo, path: Path) -> str:
                 face = colour if point in front else "white"
                 ax.plot(point[0], 100 * point[1], marker, color=colour, mfc=face, ms=ms, mew=1.1, zorder=3)
             ax.set(title=classifier, xscale="log")
-            ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
-            ax.xaxis.set_minor_formatter(FuncFormatter(lambda v, _: ""))
+            plain_log(ax.xaxis)
         axes[0][0].set_ylabel("patient-level balanced accuracy (%)")
         fig.supxlabel(
             "generator training + synthesis + classifier training, mean over folds (s, log scale)", fontsize=8.5
@@ -233,6 +232,7 @@ def _losses(histories: Mapping[str, Mapping[str, Curve]], path: Path) -> str:
             ax.set_title(method)
             if all((v > 0).all() for _, v in curves.values()):
                 ax.set_yscale("log")
+                plain_log(ax.yaxis)
         for ax in list(axes.flat)[len(histories) :]:
             ax.set_visible(False)
         fig.supxlabel("training step", fontsize=8.5)

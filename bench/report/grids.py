@@ -13,7 +13,7 @@ TILE: Final = 96  # px; small images are enlarged without smoothing, so that the
 GAP: Final = 3
 BLOCK: Final = (2, 3)  # columns and rows of images a method has in the overview
 STRIP: Final = 10  # images in a row of a method's own grid
-TEXT: Final = 13
+TEXT: Final = 15
 WHITE, INK = (255, 255, 255), (20, 20, 20)
 Pictures = Mapping[str, Sequence[Path]]  # class name -> images
 

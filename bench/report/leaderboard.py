@@ -9,7 +9,7 @@ from bench.report.costs import FLOOR, QUALITY, MethodCost, Quality
 from bench.report.footnotes import footnotes
 from bench.report.info import ReportInfo
 from bench.report.summary import summary
-from bench.report.tables import PRIMARY, SCORES, Failure, Line, Score
+from bench.report.tables import PRIMARY, SCORES, Failure, Line, Score, smallest_effect
 from bench.report.text import DASH, interval, join, number, percent, points, seconds, size, table
 
 HEADS = {
@@ -42,18 +42,22 @@ def markdown(
         parts += ["## What the generators cost\n", _cost_table(costs)]
     for tag in dict.fromkeys(q.extractor for q in quality):
         parts += [
-            "## Synthetic images against real ones\n",
+            f"## Synthetic images against real ones, by {tag}\n",
             *_quality_section([q for q in quality if q.extractor == tag]),
         ]
     if failed:
         parts += ["## Failed, skipped and missing\n", _failure_table(failed)]
     if figures:
-        parts += ["## Figures\n", *(f"![{caption}]({path})\n\n*{caption}*\n" for path, caption in figures.items())]
+        parts += ["## Figures\n", *(f"![{_alt(path)}]({path})\n\n*{caption}*\n" for path, caption in figures.items())]
     if pictures:
         links = ", ".join(f"[{name}]({path})" for path, name in pictures.items())
         parts.append(f"Real and synthetic images side by side: {links}. They show images of the data set.\n")
     parts += ["## How to read it\n", footnotes(info), "## How it was made\n", _made(info)]
     return "\n".join(parts)
+
+
+def _alt(path: str) -> str:
+    return f"chart: {path.rpartition('/')[2].removesuffix('.png')}"
 
 
 def sort_lines(lines: Sequence[Line]) -> list[Line]:
@@ -62,11 +66,13 @@ def sort_lines(lines: Sequence[Line]) -> list[Line]:
 
 
 def _bold(values: Sequence[float], texts: Sequence[str], eligible: Sequence[bool], lowest: bool = False) -> list[str]:
-    """Return ``texts`` with the best eligible value bold (all that print alike, when they tie)."""
+    """Return ``texts`` with the best eligible value bold: all that print like it, but none when all are the same."""
     known = [v for v, ok in zip(values, eligible, strict=True) if ok and math.isfinite(v)]
     if not known:
         return list(texts)
     best = min(known) if lowest else max(known)
+    if len(known) > 1 and min(known) == max(known):
+        return list(texts)
     winners = {t for v, t, ok in zip(values, texts, eligible, strict=True) if ok and v == best}
     return [f"**{t}**" if t in winners and ok else t for t, ok in zip(texts, eligible, strict=True)]
 
@@ -121,7 +127,7 @@ def _word(line: Line, reference: str) -> str:
 
 
 def _smallest(line: Line) -> str:
-    effect = line.versus["none"][PRIMARY].smallest_effect if "none" in line.versus else math.nan
+    effect = smallest_effect(line)
     return "> 100" if effect > 1 else percent(effect)
 
 
@@ -131,7 +137,7 @@ def _cost_table(costs: Sequence[MethodCost]) -> str:
         "Parameters",
         "Weights",
         "Training a fold",
-        "of it steps",
+        "In steps",
         "Synthesis a fold",
         "Images",
         "Peak memory",
@@ -144,7 +150,7 @@ def _cost_table(costs: Sequence[MethodCost]) -> str:
             _time(c.fit_s),
             seconds(c.step_s.mean),
             _time(c.synthesis_s),
-            number(c.images.mean),
+            f"{c.images.mean:.0f}" if c.images.n else DASH,
             size(c.peak_memory_bytes),
         ]
         for c in costs
@@ -182,7 +188,7 @@ def _quality_section(quality: Sequence[Quality]) -> list[str]:
 def _quality_caption(tag: str, counts: Sequence[Mapping[str, Score]]) -> str:
     first = counts[0] if counts else {}
     n = ", ".join(
-        f"{name} {number(first[key].mean)}"
+        f"{name} {first[key].mean:.0f}"
         for key, name in (("n_synthetic", "synthetic images"), ("n_real", "real"), ("kid_subset_size", "KID subset"))
         if key in first
     )

@@ -40,6 +40,15 @@ def method_marks(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
     return {m: (CYCLE[i % len(CYCLE)], MARKERS[i % len(MARKERS)]) for i, m in enumerate(methods)}
 
 
+def plain_log(axis: Any) -> None:
+    """Label a logarithmic axis 0.5, 1, 2, 5, 10 … instead of by powers of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+    axis.set_minor_locator(NullLocator())
+
+
 @contextmanager
 def figure(
     path: Path, rows: int, columns: int, width: float, height: float, **options: Any

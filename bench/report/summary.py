@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 
 from bench.report.info import ReportInfo
-from bench.report.tables import PRIMARY, Line, spread_of_differences
+from bench.report.tables import PRIMARY, Line, typical_smallest_effect
 from bench.report.text import count, join, percent, points, seconds
 
+HOPELESS = 0.25  # no augmentation does that much: a design which needs it can decide nothing
 SEEN = "power 80 %, two-sided 5 %"
 
 
@@ -49,21 +50,26 @@ def _with_effect(line: Line, info: ReportInfo) -> str:
 
 
 def _design(lines: Sequence[Line], info: ReportInfo) -> str:
-    typical = spread_of_differences(lines)
+    typical = typical_smallest_effect(lines)
     pairs = count(len(info.pairs), "pair")
     if not math.isfinite(typical):
         return (
             f"From {pairs} of folds no smallest detectable effect can be told: differences need two pairs and spread."
         )
-    if typical >= 1:
+    if typical >= HOPELESS:
         return (
-            f"With {pairs} and the spread seen, no possible difference would have been found ({SEEN}): "
-            "read the numbers as a check that everything runs, and add folds or repeats before claiming an effect."
+            f"With {pairs} and the spread seen, the typical comparison would have missed any difference below "
+            f"{_capped(typical)} points ({SEEN}): read this as a check that everything runs, and add folds or "
+            "repeats before claiming an effect."
         )
     return (
         f"With {pairs} and the spread seen, the typical comparison would have found a difference of "
         f"{percent(typical)} points or more ({SEEN}); smaller effects, either way, are not ruled out."
     )
+
+
+def _capped(effect: float) -> str:
+    return "100" if effect > 1 else percent(effect)
 
 
 def _cost(lines: Sequence[Line], info: ReportInfo) -> str:

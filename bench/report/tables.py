@@ -254,8 +254,15 @@ def failures(rows: Rows, info: ReportInfo) -> tuple[Failure, ...]:
     return tuple(sorted(found, key=lambda f: order.get(f.status, 2)))
 
 
-def spread_of_differences(lines: Sequence[Line], metric: str = PRIMARY) -> float:
-    """Return the median over lines of the smallest effect that would have been found; NaN where none can be told."""
-    effects = [v["none"][metric].smallest_effect for v in (x.versus for x in lines) if "none" in v]
-    finite = [e for e in effects if math.isfinite(e)]
+def smallest_effect(line: Line) -> float:
+    """Return the smallest true difference to none that the line's design finds; NaN without any spread to go by."""
+    if "none" not in line.versus:
+        return NAN
+    v = line.versus["none"][PRIMARY]
+    return v.smallest_effect if math.isfinite(v.low) else NAN
+
+
+def typical_smallest_effect(lines: Iterable[Line]) -> float:
+    """Return the median of the lines' smallest effects; NaN where none can be told."""
+    finite = [e for e in map(smallest_effect, lines) if math.isfinite(e)]
     return float(np.median(finite)) if finite else NAN

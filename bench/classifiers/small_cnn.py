@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from bench.classifiers.config import FineTuneConfig, require
+from bench.errors import ConfigError
 
 if TYPE_CHECKING:
     import torch
@@ -49,8 +50,11 @@ class SmallCNN:
     def build(self, num_classes: int, image_size_px: int, weights: Path | None) -> torch.nn.Module:
         """Return the network: float [B, 3, H, W] in [0, 1] -> logits [B, num_classes]; any H, W of 16 and more.
 
-        Initial weights come from torch's global generator, which the caller has seeded.
+        Initial weights come from torch's global generator, which the caller has seeded. Raises ``ConfigError`` for
+        images that four poolings would make vanish.
         """
+        if image_size_px < 16:
+            raise ConfigError(f"small_cnn: got images of {image_size_px} px, expected 16 or more")
         from bench.classifiers.small_cnn_network import SmallCNNNetwork
 
         return SmallCNNNetwork(num_classes, self.config.width, self.config.dropout)

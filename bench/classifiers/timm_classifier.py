@@ -49,10 +49,14 @@ class TimmClassifier:
         caller has seeded. Raises ``WeightsError`` when the pretrained weights cannot be had or do not fit, and
         ``ConfigError`` when the network cannot take images of ``image_size_px``.
         """
-        from bench.classifiers.timm_network import TimmNetwork, create, create_pretrained
+        from bench.classifiers.timm_network import TimmNetwork, create, create_pretrained, require_size
 
         self.check()
         name = self.config.model
         if self.config.pretrained:
-            return TimmNetwork(create_pretrained(name, num_classes, image_size_px, weights))
-        return TimmNetwork(create(name, num_classes, image_size_px))
+            model = create_pretrained(name, num_classes, image_size_px, weights)
+        else:
+            model = create(name, num_classes, image_size_px)
+        network = TimmNetwork(model)
+        require_size(network, name, image_size_px)
+        return network

@@ -13,6 +13,15 @@ from bench.errors import ConfigError, WeightsError
 from bench.weights import ADVICE, StateDict, backbone_state_dict
 
 
+def require_size(network: nn.Module, name: str, image_size_px: int) -> None:
+    """Raise ``ConfigError`` unless the network takes square images of this size; many find out only when they run."""
+    try:
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, 3, image_size_px, image_size_px))
+    except (AssertionError, RuntimeError, ValueError) as e:
+        raise ConfigError(f"timm's {name!r} cannot take images of {image_size_px} px: {e}") from e
+
+
 class TimmNetwork(nn.Module):
     """Wraps a timm model so that it takes float [B, 3, H, W] in [0, 1] and normalises by the model's own statistics."""
 

@@ -178,10 +178,10 @@ def _ring_nuclei(
         turn = angle + rng.normal(0, 0.15 + 0.8 * a, n)
         sets.append(_epithelial(scene, centre[0] + r * np.cos(angle), centre[1] + r * np.sin(angle), turn, 1.35))
     n = int(2 * np.pi * radius / (unit * 6.5) * (1 - 0.8 * a))
-    angle = rng.uniform(0, 2 * np.pi, n)
-    r = radius * outline(angle) + 0.2 * unit
-    x, y = centre[0] + r * np.cos(angle), centre[1] + r * np.sin(angle)
-    sets.append(_looks(scene, x, y, angle + np.pi / 2, long=2.7, short=1.05, spread=0.15, dark=1.0))
+    around = rng.uniform(0, 2 * np.pi, n)
+    border = radius * outline(around) + 0.2 * unit
+    x, y = centre[0] + border * np.cos(around), centre[1] + border * np.sin(around)
+    sets.append(_looks(scene, x, y, around + np.pi / 2, long=2.7, short=1.05, spread=0.15, dark=1.0))
     return sets
 
 

@@ -77,4 +77,4 @@ def load_generator(folder: Path, name: str, config: CycleGANConfig, device: str)
             f"{path} is of another generator than {config.filters} filters, {config.blocks} blocks: {problem}"
         )
     generator.load_state_dict(state, strict=True)
-    return generator.to(device).eval()
+    return generator.to(device).to(memory_format=torch.channels_last).eval()

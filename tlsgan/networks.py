@@ -64,9 +64,11 @@ def build_networks(config: CycleGANConfig, image_size_px: int) -> Networks:
 def build_optimisers(nets: Networks, config: CycleGANConfig) -> Optimisers:
     """Build the optimisers: Adam (Kingma & Ba 2015) with the config's rate and betas."""
 
+    betas = (config.beta1, config.beta2)
+
     def adam(*modules: nn.Module) -> torch.optim.Optimizer:
         parameters = [p for module in modules for p in module.parameters()]
-        return torch.optim.Adam(parameters, lr=config.learning_rate, betas=(config.beta1, config.beta2))
+        return torch.optim.Adam(parameters, lr=config.learning_rate, betas=betas, fused=True)
 
     return Optimisers(adam(nets.G_ab, nets.G_ba), adam(nets.D_a), adam(nets.D_b))
 

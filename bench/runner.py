@@ -81,8 +81,10 @@ class Runner:
                 if running:
                     done, _ = wait(running, return_when=FIRST_COMPLETED)
                     self._collect(done, running, executor)
-        finally:
+        except BaseException:
             executor.kill()
+            raise
+        executor.close()
         return self.summary
 
     def _fill(self, executor: Executor, running: dict[Future[ResultRow], Cell]) -> None:
@@ -172,7 +174,7 @@ def rows_of(plan: Plan, env: RunEnv) -> list[ResultRow]:
             if row is None or row.status != "done":
                 row = finished_row(cell, env)
         elif row is None or row.status == "done":
-            row = blank_row(cell, env, "missing")
+            row = replace(blank_row(cell, env, "missing"), finished_at="")
         here = blank_row(cell, env, row.status)
         rows.append(
             replace(row, suite=here.suite, dataset=here.dataset, method=here.method, classifier=here.classifier)

@@ -155,7 +155,8 @@ def _fidelity(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
 
     inputs = Inputs(cell, env)
     config = env.suite.settings.fidelity
-    extractor = FeatureExtractor(config.extractor, env.weights, config.input_size_px)
+    folder = env.weights if env.weights and env.weights.is_dir() else None  # a single file is some backbone's
+    extractor = FeatureExtractor(config.extractor, folder, config.input_size_px)
     fold = inputs.fold()
     synthetic = load_synthetic(inputs.upstream("synthesize"))
     counts = {int(y): int(n) for y, n in zip(*np.unique(fold.labels, return_counts=True), strict=True)}

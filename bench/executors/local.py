@@ -24,6 +24,10 @@ class Executor(Protocol):
         """Replace workers that died."""
         ...
 
+    def close(self) -> None:
+        """Let the workers go; nothing is in work."""
+        ...
+
     def kill(self) -> None:
         """Stop everything at once; what was in work resumes from its checkpoints next time."""
         ...
@@ -53,6 +57,9 @@ class InProcess:
     def restart(self) -> None:
         """Nothing to replace."""
 
+    def close(self) -> None:
+        """Nothing to let go."""
+
     def kill(self) -> None:
         """Nothing to stop."""
 
@@ -80,6 +87,10 @@ class Workers:
         """Start fresh workers after one died (out of memory, a killed process)."""
         self.kill()
         self._start()
+
+    def close(self) -> None:
+        """Let the workers end."""
+        self._pool.shutdown(wait=True)
 
     def kill(self) -> None:
         """Kill the workers."""

@@ -1,0 +1,131 @@
+"""The command line: exit codes, messages a newcomer can act on, and nothing heavy imported before it is needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from toy import register, write_squares, write_suite
+
+from bench.cli import main
+
+HEAVY = ("torch", "mlflow", "optuna", "timm", "sklearn", "matplotlib", "torchvision")
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    register(monkeypatch)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BENCH_DATA", raising=False)
+    write_squares(tmp_path / "data")
+    write_suite(tmp_path / "toy.yaml")
+
+    def call(*words: str) -> Result:
+        return CliRunner().invoke(main, words)
+
+    return call
+
+
+TOY = ("--suite", "toy.yaml", "--data", "data")
+
+
+def heavy_after(code: str) -> list[str]:
+    """Run code in a fresh interpreter and return which heavy libraries it imported."""
+    script = f"import sys\ntry:\n    {code}\nexcept SystemExit: pass\nprint([m for m in {HEAVY} if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True)
+    return eval(run.stdout.strip().splitlines()[-1])
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["list"], ["run", "--suite", "breakhis"], ["plan", "--suite", "ci", "--out", "{out}"]]
+)
+def test_light_commands_import_nothing_heavy(words: list[str], tmp_path: Path) -> None:
+    words = [w.format(out=tmp_path) for w in words]
+    assert heavy_after(f"from bench.cli import main; main({words!r})") == []
+
+
+def test_breakhis_without_data_says_where_to_get_it(bench) -> None:
+    result = bench("run", "--suite", "breakhis")
+    assert result.exit_code == 2
+    for words in ("BENCH_DATA", "--data", "bench data download breakhis", "histology_slides"):
+        assert words in result.output
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("run", "--suite", "tinny"), "did you mean 'tiny'"),
+        (("plan", *TOY, "--set", "methods.toy.step=1"), "did you mean 'steps'"),
+        (("plan", *TOY, "--only", "metod=toy"), "did you mean 'method'"),
+        (("run", *TOY, "--device", "gpu"), "expected auto, cpu, cuda"),
+        (("run", *TOY, "--jobs", "0"), "--jobs"),
+        (("rum", *TOY), "did you mean 'run'"),
+        (("run", "--suite", "toy.yaml", "--data", "nowhere"), "nowhere"),
+    ],
+)
+def test_bad_usage_is_exit_2_and_says_what_to_do(bench, words: tuple[str, ...], message: str) -> None:
+    result = bench(*words)
+    assert result.exit_code == 2, result.output
+    assert message in result.output
+    assert "Traceback" not in result.output
+
+
+def test_plan_run_status_report_agree(bench) -> None:
+    before = json.loads(bench("plan", *TOY, "--json").output)
+    assert (before["left"], len(before["cells"])) == (20, 20)
+    run = bench("run", *TOY, "--jobs", "1")
+    assert run.exit_code == 0, run.output
+    assert Path("runs/reports/toy/leaderboard.md").is_file()
+    assert json.loads(bench("plan", *TOY, "--json").output)["left"] == 0
+    status = json.loads(bench("status", *TOY, "--json").output)
+    assert (status["done"], status["failed"], status["missing"]) == (20, 0, 0)
+    lines = json.loads(bench("report", *TOY, "--json").output)
+    assert "toy" in json.dumps(lines)
+    again = bench("run", *TOY)
+    assert "20 done already, 0 to do" in again.output
+    plan = bench("plan", *TOY, "--set", "methods.toy.steps=7")
+    assert "one at a time" in plan.output  # what is left has a price, from the cells just measured
+
+
+def test_a_failed_cell_is_exit_1_and_a_retry_keeps_the_rest(bench, tmp_path: Path) -> None:
+    write_suite(tmp_path / "toy.yaml", methods={"none": {}, "bad": {"use": "toy", "fail_at": 1}})
+    result = bench("run", *TOY, "--jobs", "1")
+    assert result.exit_code == 1
+    assert "planted failure" in result.output
+    (tmp_path / "runs" / "cells" / "fit" / "mended").touch()
+    assert bench("run", *TOY, "--jobs", "1").exit_code == 0
+
+
+def test_list_names_what_is_registered(bench) -> None:
+    found = json.loads(bench("list", "--json").output)
+    assert {"tiny", "ci", "breakhis", "breakhis-small"} <= set(found["suites"])
+    assert "tlsgan_lite0" in found["methods"]
+    assert all(found["suites"].values())  # each shipped suite describes itself
+
+
+@pytest.mark.slow
+def test_an_interrupt_is_exit_130_and_the_next_run_goes_on(tmp_path: Path) -> None:
+    write_squares(tmp_path / "data")
+    write_suite(
+        tmp_path / "s.yaml",
+        methods={"none": {}, "cyclegan": {"steps": 40, "filters": 4, "blocks": 1, "disc_filters": 4, "log_every": 1}},
+        image_size_px=32,
+    )
+    words = [sys.executable, "-m", "bench.cli", "run", "--suite", "s.yaml", "--data", "data", "--jobs", "2"]
+    run = subprocess.Popen(
+        words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ
+    )
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "runs" / "cells").glob("fit/*.partial")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    run.send_signal(signal.SIGINT)
+    output, _ = run.communicate(timeout=60)
+    assert run.returncode == 130, output
+    assert "the same command continues" in output

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.report.info import Arm, ReportInfo
+from bench.report.info import Arm, ReportInfo, ratio_label
 from bench.report.style import CYCLE, GREY, LINES, VERDICT, figure, method_marks, plain_log
 from bench.report.tables import PRIMARY, Line, Rows
 
@@ -86,7 +86,7 @@ def _arm_axis(ax: Any, arms: Sequence[Arm]) -> None:
     ax.set_yticks(range(len(arms)), [a.label for a in arms])
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="y", visible=False)
-    ax.locator_params(axis="x", nbins=6)
+    ax.locator_params(axis="x", nbins=8)
 
 
 def _verdict_legend(fig: Any) -> None:
@@ -170,17 +170,16 @@ def _cost(panels: Panels, info: ReportInfo, path: Path) -> str:
         )
         handles = [Line2D([], [], color=c, marker=m, mfc="white", lw=0, ms=5.5, label=n) for n, (c, m) in marks.items()]
         if len(info.ratios) > 1:
-            handles += [Line2D([], [], color=GREY, marker="o", lw=0, ms=s, label=_ratio(r)) for r, s in sizes.items()]
+            handles += [
+                Line2D([], [], color=GREY, marker="o", lw=0, ms=s, label=f"ratio {ratio_label(r)}")
+                for r, s in sizes.items()
+            ]
         handles.append(Line2D([], [], color=GREY, marker="o", lw=1, ms=5, label="Pareto front (filled)"))
         fig.legend(handles=handles, loc="outside right upper")
     return (
         "Mean patient-level balanced accuracy against the compute that an arm needs per fold. Filled marks on the grey "
         "line: no cheaper arm scores as well (of the means; intervals are in the tables)."
     )
-
-
-def _ratio(ratio: str) -> str:
-    return ratio if ratio == "balance" else f"ratio ×{ratio}"
 
 
 def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:

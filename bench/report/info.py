@@ -21,6 +21,11 @@ class FoldSize:
     test_groups: int = 0
 
 
+def ratio_label(ratio: str | None) -> str:
+    """'0.5' -> '×0.5', 'balance' as it is, nothing for arms that add no images."""
+    return "" if ratio in (None, "", "0") else "balance" if ratio == "balance" else f"×{ratio}"
+
+
 @dataclass(frozen=True)
 class Arm:
     """One way of making a training set: a method, and for generative ones how many images it adds per real one."""
@@ -31,9 +36,7 @@ class Arm:
     @property
     def label(self) -> str:
         """How tables and figures call it: 'classical', 'cyclegan ×0.5', 'cyclegan balance'."""
-        if self.ratio == "0":
-            return self.method
-        return f"{self.method} {self.ratio}" if self.ratio == "balance" else f"{self.method} ×{self.ratio}"
+        return f"{self.method} {ratio_label(self.ratio)}".strip()
 
 
 @dataclass(frozen=True)

@@ -132,30 +132,18 @@ def _smallest(line: Line) -> str:
 
 
 def _cost_table(costs: Sequence[MethodCost]) -> str:
-    header = [
-        "Method",
-        "Parameters",
-        "Weights",
-        "Training a fold",
-        "In steps",
-        "Synthesis a fold",
-        "Images",
-        "Peak memory",
-    ]
-    rows = [
-        [
-            f"`{c.method}`",
-            _parameters(c.parameters),
-            c.weights or DASH,
-            _time(c.fit_s),
-            seconds(c.step_s.mean),
-            _time(c.synthesis_s),
-            f"{c.images.mean:.0f}" if c.images.n else DASH,
-            size(c.peak_memory_bytes),
-        ]
-        for c in costs
-    ]
-    return table(header, rows, left=3)
+    columns = {
+        "Method": [f"`{c.method}`" for c in costs],
+        "Weights": [c.weights or DASH for c in costs],
+        "Parameters": [_parameters(c.parameters) for c in costs],
+        "Training a fold": [_time(c.fit_s) for c in costs],
+        "In steps": [seconds(c.step_s.mean) for c in costs],
+        "Synthesis a fold": [_time(c.synthesis_s) for c in costs],
+        "Images": [f"{c.images.mean:.0f}" if c.images.n else DASH for c in costs],
+        "Peak memory": [size(c.peak_memory_bytes) for c in costs],
+    }
+    columns = {head: texts for head, texts in columns.items() if set(texts) != {DASH}}
+    return table(list(columns), zip(*columns.values(), strict=True), left=2)
 
 
 def _parameters(text: str) -> str:
@@ -202,14 +190,10 @@ def _quality_caption(tag: str, counts: Sequence[Mapping[str, Score]]) -> str:
 def _failure_table(failed: Sequence[Failure]) -> str:
     rows = []
     for f in failed:
-        cell = f"{f.classifier} {_ratio(f.ratio)}".strip() or DASH
+        methods = ", ".join(f"`{m}`" for m in f.methods) or DASH
         folds = ", ".join(f"{fold}" + (f".{repeat}" if repeat else "") for fold, repeat in f.pairs)
-        rows.append([f.status, f.stage, f"`{f.method}`" if f.method else DASH, cell, folds, f.reason[:300]])
-    return table(["Status", "Stage", "Method", "Classifier", "Folds", "Reason"], rows, left=6)
-
-
-def _ratio(ratio: str) -> str:
-    return "" if ratio in ("", "0") else ratio if ratio == "balance" else f"×{ratio}"
+        rows.append([f.status, f.stage, str(f.cells), methods, ", ".join(f.where) or DASH, folds, f.reason[:300]])
+    return table(["Status", "Stage", "Cells", "Method", "Classifier", "Folds", "Reason"], rows, left=7)
 
 
 def _made(info: ReportInfo) -> str:

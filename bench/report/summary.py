@@ -30,6 +30,8 @@ def _verdicts(lines: Sequence[Line], info: ReportInfo) -> str:
     phrases = [f"**{word}**: {join(_with_effect(x, info) for x in found)}" for word, found in words.items() if found]
     undecided = len(judged) - sum(map(len, words.values()))
     base = f"Against real images alone (`none`), patient-level balanced accuracy, {count(len(judged), 'comparison')}: "
+    if not phrases and not any(x.versus["none"][PRIMARY].difference for x in judged):
+        return f"{base}**undecided** in all of them; no mean differs from that of `none`."
     if not phrases:
         best = max(judged, key=lambda x: x.versus["none"][PRIMARY].difference)
         effect = points(best.versus["none"][PRIMARY].difference)

@@ -13,7 +13,7 @@ from bench.errors import StoreError
 from bench.metrics.bootstrap import ScoredFold, cluster_bootstrap_ci
 from bench.metrics.predictions import Predictions, read_predictions
 from bench.metrics.statistics import Verdict, mean_sd, verdicts
-from bench.report.info import Arm, ReportInfo
+from bench.report.info import Arm, ReportInfo, ratio_label
 from bench.types import ResultRow
 
 NAN = float("nan")
@@ -22,6 +22,8 @@ PRIMARY = "patient_balanced_accuracy"  # what verdicts are about
 COMPARED = (PRIMARY, "balanced_accuracy")
 METRICS = tuple(f"patient_{s}" for s in SCORES) + SCORES
 REFERENCES = ("none", "classical")
+STAGES = ("split", "fit", "synthesize", "fidelity", "classify", "evaluate")
+ORDER = {"failed": 0, "skipped": 1}
 Pair = tuple[int, int]  # (fold, repeat)
 Coordinates = tuple[str, str | None, str | None, str | None, int | None, int | None]
 
@@ -228,30 +230,36 @@ class _Predictions:
 
 @dataclass(frozen=True)
 class Failure:
-    """Cells of one stage that ended alike: which, how, why."""
+    """Cells of one stage that ended alike, and why. ``where`` names classifier and ratio, for stages that have them."""
 
-    stage: str
-    method: str
-    classifier: str
-    ratio: str
-    pairs: tuple[Pair, ...]
     status: str
+    stage: str
     reason: str
+    cells: int
+    methods: tuple[str, ...]
+    where: tuple[str, ...]
+    pairs: tuple[Pair, ...]
 
 
 def failures(rows: Rows, info: ReportInfo) -> tuple[Failure, ...]:
-    """Return what failed, was skipped or is missing, grouped over folds; causes before what they stopped."""
-    groups: dict[tuple[str, ...], set[Pair]] = {}
-    for stage in ("split", "fit", "synthesize", "fidelity", "classify", "evaluate"):
+    """Return what failed, was skipped or is missing; causes before what they stopped.
+
+    One record for each stage, method and reason; cells that nobody has started are one record a stage.
+    """
+    groups: dict[tuple[str, str, str, str], list[ResultRow]] = {}
+    for stage in STAGES:
         for r in rows.all(stage):
-            if r.status == "done":
-                continue
-            reason = one_line(r.error) if r.error else "not run yet"
-            key = (r.status, r.stage, r.method or "", r.classifier or "", r.ratio or "", reason)
-            groups.setdefault(key, set()).add((r.fold or 0, r.repeat or 0))
-    order = {"failed": 0, "skipped": 1}
-    found = [Failure(k[1], k[2], k[3], k[4], tuple(sorted(p)), k[0], k[5]) for k, p in groups.items()]
-    return tuple(sorted(found, key=lambda f: order.get(f.status, 2)))
+            if r.status != "done":
+                reason = one_line(r.error) if r.error else "not run yet"
+                method = (r.method or "") if r.status in ORDER else ""
+                groups.setdefault((r.status, r.stage, method, reason), []).append(r)
+    found = []
+    for (status, stage, _, reason), cells in groups.items():
+        methods = tuple(m for m in info.methods if any(r.method == m for r in cells))
+        where = dict.fromkeys(f"{r.classifier} {ratio_label(r.ratio)}".strip() for r in cells if r.classifier)
+        pairs = {(r.fold or 0, r.repeat or 0) for r in cells}
+        found.append(Failure(status, stage, reason, len(cells), methods, tuple(where), tuple(sorted(pairs))))
+    return tuple(sorted(found, key=lambda f: ORDER.get(f.status, len(ORDER))))
 
 
 def smallest_effect(line: Line) -> float:

@@ -15,7 +15,7 @@ SEEN = "power 80 %, two-sided 5 %"
 
 def summary(lines: Sequence[Line], info: ReportInfo) -> list[str]:
     """Return the sentences of the summary, one paragraph each."""
-    return [s for s in (_verdicts(lines, info), _design(lines, info), _cost(lines, info), _missing(lines)) if s]
+    return [s for s in (_verdicts(lines, info), _design(lines), _cost(lines), _missing(lines)) if s]
 
 
 def _verdicts(lines: Sequence[Line], info: ReportInfo) -> str:
@@ -51,13 +51,13 @@ def _with_effect(line: Line, info: ReportInfo) -> str:
     return f"{_name(line, info)} ({points(line.versus['none'][PRIMARY].difference)})"
 
 
-def _design(lines: Sequence[Line], info: ReportInfo) -> str:
+def _design(lines: Sequence[Line]) -> str:
     typical = typical_smallest_effect(lines)
-    pairs = count(len(info.pairs), "pair")
+    pairs = count(max((x.pairs for x in lines), default=0), "pair")
+    if not any(x.versus for x in lines):
+        return ""
     if not math.isfinite(typical):
-        return (
-            f"From {pairs} of folds no smallest detectable effect can be told: differences need two pairs and spread."
-        )
+        return f"With {pairs} of folds the smallest effect that could be found cannot be told: no spread to go by."
     if typical >= HOPELESS:
         return (
             f"With {pairs} and the spread seen, the typical comparison would have missed any difference below "
@@ -74,7 +74,7 @@ def _capped(effect: float) -> str:
     return "100" if effect > 1 else percent(effect)
 
 
-def _cost(lines: Sequence[Line], info: ReportInfo) -> str:
+def _cost(lines: Sequence[Line]) -> str:
     trained = [x for x in lines if math.isfinite(x.generator_s)]
     if not trained:
         return ""

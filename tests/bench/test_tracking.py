@@ -191,6 +191,25 @@ def test_one_bad_row_does_not_hold_up_the_others(tmp_path: Path) -> None:
     )
 
 
+class Slow(Flaky):
+    """A tracker whose backend never answers in time."""
+
+    def sync(self, rows) -> int:  # type: ignore[no-untyped-def]
+        time.sleep(3)
+        return super().sync(rows)
+
+
+def test_a_slow_backend_is_waited_for_no_longer_than_told() -> None:
+    start = time.monotonic()
+    thread = TrackingThread(Slow(""))
+    for key in "abc":
+        thread.submit(replace(BASE, key=key))
+    warning = thread.close(0.2)
+    assert time.monotonic() - start < 2
+    assert warning is not None
+    assert warning.startswith("3 cells not yet in MLflow: not finished within 0.2 s")
+
+
 def test_everything_written_gives_no_warning() -> None:
     thread = TrackingThread(Flaky(""))
     thread.submit(BASE)

@@ -126,7 +126,7 @@ def draw_image(
     It does not depend on how many images are drawn.
     """
     rng = np.random.default_rng(derive_seed("phantom-image", config.seed, patient.name, number))
-    atypia = float(np.clip(patient.atypia + rng.normal(0, 0.06 + 0.12 * config.difficulty), 0, 1))
+    atypia = float(np.clip(patient.atypia + rng.normal(0, 0.05 + 0.06 * config.difficulty), 0, 1))
     dyes = grow(patient.biology, atypia, config.image_size_px, rng)
     return photograph(dyes.haematoxylin, dyes.eosin, patient.look, rng), dyes.mask
 
@@ -137,16 +137,15 @@ def _draw_patient(config: PhantomConfig, number: int) -> _Patient:
     rng = np.random.default_rng(derive_seed("phantom-patient", config.seed, name))
     malignant = min(max(round(config.malignant_fraction * config.patients), 1), config.patients - 1)
     label = (number + 1) * malignant // config.patients - number * malignant // config.patients
-    apart = 0.8 * (1 - config.difficulty) + 0.08  # of the classes' mean atypia
-    spread = 0.04 + 0.1 * config.difficulty  # sd between patients of a class
-    low, high = (
-        config.images_per_patient * (1 - config.images_spread),
-        config.images_per_patient * (1 + config.images_spread),
-    )
+    apart = 1 - 0.95 * config.difficulty**2  # of the classes' mean atypia
+    spread = 0.03 + 0.06 * config.difficulty  # sd between patients of a class
+    count = np.random.default_rng(derive_seed("phantom-count", config.seed, name))  # apart: spread changes no picture
+    fewest = max(1, round(config.images_per_patient * (1 - config.images_spread)))
+    most = max(1, round(config.images_per_patient * (1 + config.images_spread)))
     return _Patient(
         name=name,
         label=label,
-        images=int(rng.integers(max(1, round(low)), max(1, round(high)) + 1)),
+        images=int(count.integers(fewest, most + 1)),
         atypia=float(0.5 + (label - 0.5) * apart + rng.normal(0, spread)),
         biology=_draw_biology(rng),
         look=draw_look(rng, config.stain_variation),

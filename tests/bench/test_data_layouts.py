@@ -125,7 +125,7 @@ def test_breakhis_without_a_class_is_an_error(breast: Path, tmp_path: Path) -> N
 def test_missing_data_are_told_at_once_and_without_heavy_imports() -> None:
     code = (
         "import sys; from pathlib import Path\n"
-        "import bench.data.phantom, bench.data.image_folder, bench.data.loaders, bench.data.splits, bench.data.download\n"
+        "import bench.data.phantom, bench.data.image_folder, bench.data.loaders, bench.data.download\n"
         "from bench.data.breakhis import BreakHis, BreakHisConfig\n"
         "from bench.errors import DataError\n"
         "try: BreakHis(BreakHisConfig()).index(None, Path('/nonexistent'))\n"

@@ -1,0 +1,71 @@
+"""Promises held by every registered dataset and classifier, and by every shipped suite."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from bench import registry
+from bench.config import build
+from bench.data.records import fingerprint
+from bench.errors import BenchError, ConfigError, DataError
+from bench.suite import load_suite, suite_files
+
+MADE_HERE = ("phantom",)  # needs no folder from the user
+
+
+@pytest.mark.parametrize("name", registry.names("dataset"))
+def test_a_dataset_lists_its_images_or_says_what_it_expects(name: str, tmp_path: Path) -> None:
+    cls = registry.load("dataset", name)
+    dataset = cls(build(cls.Config, {}, name))
+    if name not in MADE_HERE:
+        with pytest.raises(DataError, match="--data"):
+            dataset.index(None, tmp_path)
+        with pytest.raises(DataError, match="nowhere"):
+            dataset.index(tmp_path / "nowhere", tmp_path)
+        return
+    index = dataset.index(None, tmp_path)
+    paths = [r.path for r in index.records]
+    assert paths == sorted(set(paths))
+    assert {r.label for r in index.records} == set(range(len(index.classes)))
+    assert all((index.root / p).is_file() for p in paths)
+    assert fingerprint(index) == fingerprint(dataset.index(None, tmp_path))
+
+
+@pytest.mark.parametrize("name", [*registry.names("classifier"), "test_resnet"])
+def test_a_classifier_maps_images_to_logits(name: str) -> None:
+    cls = registry.load("classifier", name)
+    fields = {f.name for f in dataclasses.fields(cls.Config)}
+    config = build(cls.Config, {"pretrained": False, **({"model": name} if "model" in fields else {})}, name)
+    classifier = cls(config)
+    classifier.check()
+    network = classifier.build(3, 32, None).eval()
+    with torch.no_grad():
+        logits = network(torch.rand(2, 3, 32, 32))
+    assert logits.shape == (2, 3)
+    assert np.isfinite(logits.numpy()).all()
+
+
+def test_an_unknown_network_is_named_with_its_nearest() -> None:
+    cls = registry.load("classifier", "resnet19")
+    with pytest.raises(ConfigError, match="resnet18"):
+        cls(cls.Config(model="resnet19")).check()
+
+
+@pytest.mark.parametrize("name", sorted(suite_files()))
+def test_a_shipped_suite_can_be_built(name: str) -> None:
+    suite = load_suite(name)
+    assert suite.settings.description
+    assert "none" in {m.name for m in suite.methods}
+    for spec in (*suite.methods, *suite.classifiers):
+        assert spec.create() is not None
+
+
+def test_a_registered_name_that_cannot_be_imported_is_a_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(registry.REGISTRY["method"], "broken", "nowhere.at_all:X")
+    with pytest.raises(BenchError, match=r"nowhere\.at_all"):
+        registry.load("method", "broken")

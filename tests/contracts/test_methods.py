@@ -1,0 +1,163 @@
+"""One set of promises, held by every registered augmentation method; a new one is picked up by its registry line."""
+
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers import FakeContext, Interrupt, two_class_data
+
+from bench import registry
+from bench.config import build
+from bench.errors import ConfigError, WeightsError
+
+METHODS = registry.names("method")
+GENERATIVE = [m for m in METHODS if registry.load("method", m).kind == "generative"]
+TRAINED = [m for m in GENERATIVE if f"{m}_scratch" not in GENERATIVE]  # without weights a method is its scratch twin
+ONLINE = [m for m in METHODS if registry.load("method", m).kind == "online"]
+SMALL = {
+    "steps": 4, "batch_size": 2, "filters": 8, "disc_filters": 8, "blocks": 1, "head_width": 8, "z_dim": 8,
+    "log_every": 1, "sample_every": 4, "checkpoint_every": 2, "pretrained": False, "pool_size": 4, "flip": True,
+}  # fmt: skip
+COUNTS = {0: 5, 1: 12}  # more than there are sources of a class, so that sources are used again
+
+
+def small(name: str, **changes: Any) -> Any:
+    """Build the method at its smallest: of the usual fields those that its config has."""
+    cls = registry.load("method", name)
+    fields = {f.name for f in dataclasses.fields(cls.Config)}
+    return cls(cls.Config(**{k: v for k, v in {**SMALL, **changes}.items() if k in fields}))
+
+
+def fitted(method: Any, folder: Path, seed: int = 0, **context: Any) -> FakeContext:
+    ctx = FakeContext(folder, seed=seed, **context)
+    method.fit(two_class_data(16, 32), ctx)
+    return ctx
+
+
+def images(method: Any, folder: Path, counts: dict[int, int] = COUNTS, seed: int = 0) -> list[Any]:
+    ctx = FakeContext(folder.with_name(folder.name + "_out"), seed=seed)
+    return list(method.synthesize(two_class_data(16, 32), counts, folder, ctx))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_its_config_has_a_default_for_everything_and_is_frozen(name: str) -> None:
+    cls = registry.load("method", name)
+    config = build(cls.Config, {}, name)
+    assert dataclasses.is_dataclass(config)
+    assert cls.Config.__dataclass_params__.frozen
+    assert isinstance(cls.version, int)
+    assert cls(config) is not None
+
+
+def test_no_method_needs_torch_to_be_planned() -> None:
+    modules = sorted({registry.resolve("method", m).split(":")[0] for m in METHODS})
+    code = f"import sys, importlib; [importlib.import_module(m) for m in {modules}]; print('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_its_header_names_a_source(name: str) -> None:
+    module = sys.modules[registry.load("method", name).__module__]
+    assert module.__doc__
+    assert any(c.isdigit() for c in module.__doc__) or name in ("none",), f"{module.__name__}: name the paper and year"
+
+
+def refusal(method: Any) -> str | None:
+    """Return what the method says to three classes, or None when it takes them."""
+    try:
+        method.check(("a", "b", "c"))
+    except ConfigError as e:
+        return str(e)
+    return None
+
+
+@pytest.mark.parametrize("name", GENERATIVE)
+def test_it_takes_its_classes_or_refuses_them_by_name(name: str) -> None:
+    method = small(name)
+    method.check(("benign", "malignant"))
+    if (message := refusal(method)) is not None:
+        assert "3" in message
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_it_makes_what_was_asked_for_and_says_from_what(name: str, tmp_path: Path) -> None:
+    method, data = small(name), two_class_data(16, 32)
+    ctx = fitted(method, tmp_path / "fit")
+    made = images(method, tmp_path / "fit")
+    assert Counter(i.label for i in made) == COUNTS
+    assert all(i.image.shape == (32, 32, 3) and i.image.dtype == np.uint8 for i in made)
+    assert len({i.image.tobytes() for i in made}) == len(made), "every image is another one"
+    label_of = {r.path: r.label for r in data.records}
+    for item in made:
+        if item.source_path is not None:
+            assert label_of[item.source_path] != item.label, "a translation comes from the other class"
+    assert {step for step, _ in ctx.history} >= {4}, "the last step is logged"
+    assert all(np.isfinite(v) for _, losses in ctx.history for v in losses.values())
+    assert ctx.images, "a sample grid is kept"
+    assert "step" in ctx.phases
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_killed_and_resumed_it_makes_the_same_images(name: str, tmp_path: Path) -> None:
+    method = small(name)
+    fitted(method, tmp_path / "whole")
+    ctx = FakeContext(tmp_path / "broken", interrupt_at=3)
+    with pytest.raises(Interrupt):
+        method.fit(two_class_data(16, 32), ctx)
+    assert ctx.checkpoint is not None
+    ctx.interrupt_at = None
+    small(name).fit(two_class_data(16, 32), ctx)
+    whole, broken = images(method, tmp_path / "whole"), images(method, tmp_path / "broken")
+    assert [i.image.tobytes() for i in whole] == [i.image.tobytes() for i in broken]
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_its_first_images_do_not_depend_on_how_many_are_asked_for(name: str, tmp_path: Path) -> None:
+    method = small(name)
+    fitted(method, tmp_path / "fit")
+    few, many = images(method, tmp_path / "fit", {0: 2, 1: 3}), images(method, tmp_path / "fit")
+    for label, n in ((0, 2), (1, 3)):
+        first = [i for i in many if i.label == label][:n]
+        assert [(i.seed, i.source_path, i.image.tobytes()) for i in first] == [
+            (i.seed, i.source_path, i.image.tobytes()) for i in few if i.label == label
+        ]
+
+
+@pytest.mark.parametrize("name", ["tlsgan_resnet50", "tlsgan_vgg16"])
+def test_without_weights_it_fails_in_one_sentence_and_at_once(name: str, tmp_path: Path) -> None:
+    start = time.monotonic()
+    with pytest.raises(WeightsError, match="BENCH_WEIGHTS"):
+        fitted(small(name, pretrained=True), tmp_path / "fit", weights=tmp_path)
+    assert time.monotonic() - start < 20
+
+
+@pytest.mark.parametrize("name", ONLINE)
+def test_an_online_method_keeps_shapes_ranges_and_targets(name: str) -> None:
+    method = small(name)
+    x = torch.rand(6, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    y = torch.eye(2)[torch.tensor([0, 1, 0, 1, 1, 0])]
+    out, targets = method.transform(x.clone(), y.clone(), torch.Generator().manual_seed(2))
+    again, _ = method.transform(x.clone(), y.clone(), torch.Generator().manual_seed(2))
+    assert out.shape == x.shape
+    assert out.dtype == x.dtype
+    assert float(out.min()) >= 0
+    assert float(out.max()) <= 1
+    assert torch.equal(out, again)
+    assert targets.shape == y.shape
+    assert torch.allclose(targets.sum(1), torch.ones(6))
+
+
+@pytest.mark.parametrize("name", ONLINE)
+def test_an_online_method_weighs_every_image_or_none(name: str) -> None:
+    weights = small(name).sampling_weights(np.array([0, 0, 0, 1]))
+    assert weights is None or (weights.shape == (4,) and (weights > 0).all())

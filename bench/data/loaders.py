@@ -64,7 +64,6 @@ class TrainingPart:
         return self._part("train", self.image_size_px if size_px is None else size_px).images
 
     def _part(self, name: PartName, size_px: int) -> Part:
-        check_split(self._split, self._index)
         row = {r.path: i for i, r in enumerate(self._index.records)}
         rows = [row[path] for path in getattr(self._split, name)]
         records = tuple(self._index.records[i] for i in rows)
@@ -76,7 +75,7 @@ class TrainingPart:
 class FoldData(TrainingPart):
     """One fold, as the harness sees it: the training part, and the held-out ones for evaluation.
 
-    Raises ``LeakageError`` or ``DataError`` as ``check_split``, when made and whenever a part is read.
+    Raises ``LeakageError`` or ``DataError`` as ``check_split`` when made.
     """
 
     @property

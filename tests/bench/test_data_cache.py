@@ -102,6 +102,16 @@ def test_a_truncated_file_is_built_again(index: DatasetIndex, tmp_path: Path, ke
     assert len(decoded) == 48
 
 
+def test_a_foreign_array_in_the_place_is_built_again(index: DatasetIndex, tmp_path: Path, decoded: list[str]) -> None:
+    cache = ImageCache(tmp_path / "cache")
+    first = np.array(cache.load(index, 16))
+    (path,) = (tmp_path / "cache").glob("*.npy")
+    for wrong in (np.zeros((24, 8, 8, 3), np.uint8), np.zeros((24, 16, 16, 3), np.float32)):
+        np.save(path, wrong)
+        np.testing.assert_array_equal(cache.load(index, 16), first)
+    assert len(decoded) == 72
+
+
 def test_an_interrupted_build_leaves_nothing_behind(
     index: DatasetIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

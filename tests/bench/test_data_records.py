@@ -61,6 +61,10 @@ def test_every_cut_of_a_png_or_jpeg_is_found() -> None:
             assert judge(whole[: int(len(whole) * share)])[0] in ("truncated", "not_an_image"), share
 
 
+def test_a_png_without_its_last_chunk_is_found() -> None:
+    assert judge(png(picture(4, (64, 64)))[:-12])[0] == "truncated"
+
+
 def test_a_flipped_byte_in_a_png_is_found() -> None:
     content = bytearray(png(picture(4, (64, 64))))
     content[len(content) // 2] ^= 0xFF

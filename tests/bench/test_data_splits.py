@@ -127,6 +127,13 @@ def test_too_few_groups_say_how_many_are_needed(protocol: str, folds: int, neede
         make_splits(made_up_index([[5, 0]] * (needed - 1) + [[0, 5]] * 9), config)
 
 
+def test_groups_that_cannot_be_spread_are_an_error() -> None:
+    """Every class has three groups, but only one group has all the classes that a part of a single group needs."""
+    index = made_up_index([[2, 2, 0], [2, 0, 2], [0, 2, 2], [2, 2, 2]])
+    with pytest.raises(DataError, match="no way was found"):
+        make_splits(index, SplitConfig(protocol="holdout"))
+
+
 @pytest.mark.parametrize(
     "wrong",
     [{"protocol": "loo"}, {"folds": 1}, {"repeats": 0}, {"test_fraction": 1.0}, {"validation_fraction": 0.0}],

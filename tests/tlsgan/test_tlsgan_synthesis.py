@@ -1,0 +1,143 @@
+"""What a fitted CycleGAN yields: sources, order, reproducibility."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from helpers import ArrayData, FakeContext, two_class_data
+
+from bench.errors import ConfigError, DataError, WeightsError
+from bench.registry import REGISTRY
+from tlsgan.augmenter import CycleGAN, TLSGANLite0Scratch
+from tlsgan.config import CycleGANConfig, TLSGANLite0ScratchConfig
+from tlsgan.synthesis import Recipe, prepare, recipe
+
+DATA = two_class_data(10, 32)
+
+
+@pytest.fixture(scope="module", params=["instance", "batch"])
+def fitted(request, tmp_path_factory):
+    ctx = FakeContext(tmp_path_factory.mktemp(request.param))
+    method = CycleGAN(CycleGANConfig(steps=2, filters=4, blocks=1, disc_filters=4, norm=request.param))
+    method.fit(DATA, ctx)
+    return method, ctx
+
+
+def test_the_first_images_do_not_depend_on_the_count(fitted):
+    method, ctx = fitted
+    few = list(method.synthesize(DATA, {1: 3}, ctx.folder, ctx))
+    many = [s for s in method.synthesize(DATA, {0: 2, 1: 60}, ctx.folder, ctx) if s.label == 1]
+    assert (len(few), len(many)) == (3, 60)
+    for a, b in zip(few, many, strict=False):
+        assert (a.image == b.image).all()
+        assert (a.seed, a.source_path) == (b.seed, b.source_path)
+
+
+def test_every_image_names_a_source_of_the_other_class(fitted):
+    method, ctx = fitted
+    label_of = {r.path: r.label for r in DATA.records}
+    made = list(method.synthesize(DATA, {0: 5, 1: 5}, ctx.folder, ctx))
+    assert [s.label for s in made] == [0] * 5 + [1] * 5
+    assert all(label_of[s.source_path] == 1 - s.label for s in made)
+    assert len({s.source_path for s in made}) == 10  # each source once before any is used again
+    assert all(s.image.shape == (32, 32, 3) and s.image.dtype == np.uint8 for s in made)
+
+
+def test_a_translation_is_that_of_its_source(fitted):
+    from tlsgan.checkpoint import load_generator
+    from tlsgan.data import to_device, to_float, to_uint8
+
+    method, ctx = fitted
+    made = next(iter(method.synthesize(DATA, {1: 1}, ctx.folder, ctx)))
+    source = next(i for i, r in enumerate(DATA.records) if r.path == made.source_path)
+    generator = load_generator(ctx.folder, "G_ab", method.config, "cpu")
+    expected = to_uint8(generator(to_float(to_device(DATA.images()[[source]], "cpu"))))[0]
+    assert np.abs(expected.astype(int) - made.image).max() <= 1
+
+
+def test_seeds_are_told_apart(fitted):
+    method, ctx = fitted
+    other = FakeContext(ctx.folder, seed=9)
+    one, two = ([s.source_path for s in method.synthesize(DATA, {1: 5}, ctx.folder, c)] for c in (ctx, other))
+    assert sorted(one) == sorted(two)
+    assert one != two
+    assert len({s.seed for s in method.synthesize(DATA, {0: 20, 1: 20}, ctx.folder, ctx)}) == 40
+
+
+def test_eight_passes_use_each_source_in_eight_ways():
+    recipes = [recipe(i, 5, 32, 0) for i in range(40)]
+    assert all(r.variant == 0 for r in recipes[:5])
+    assert {(r.source, r.variant) for r in recipes} == {(s, v) for s in range(5) for v in range(8)}
+    assert all(r.shift == (0, 0) for r in recipes)
+    later = [recipe(i, 5, 32, 0) for i in range(40, 80)]
+    assert len({(r.source, r.variant, r.shift) for r in later}) > 30
+    assert max(abs(d) for r in later for d in r.shift) <= 4
+
+
+def test_the_variants_are_the_dihedral_group():
+    image = np.arange(27, dtype=np.uint8).reshape(3, 3, 3)
+    made = [prepare(image, Recipe(0, v, (0, 0), 0)).tobytes() for v in range(8)]
+    assert made[0] == image.tobytes()
+    assert len(set(made)) == 8
+
+
+def test_a_shift_moves_and_reflects():
+    image = np.arange(16, dtype=np.uint8).reshape(4, 4, 1).repeat(3, axis=2)
+    moved = prepare(image, Recipe(0, 0, (1, 0), 0))
+    assert (moved[:3] == image[1:]).all()
+    assert (moved[3] == image[2]).all()
+
+
+def test_the_generator_may_have_a_size_of_its_own(tmp_path):
+    method = CycleGAN(CycleGANConfig(image_size_px=24, steps=1, filters=4, blocks=1, disc_filters=4))
+    ctx = FakeContext(tmp_path)
+    method.fit(DATA, ctx)
+    assert next(iter(method.synthesize(DATA, {0: 1}, tmp_path, ctx))).image.shape == (24, 24, 3)
+    assert json.loads((tmp_path / "generator.json").read_text())["image_size_px"] == 24
+
+
+def test_two_classes_are_asked_for():
+    method = CycleGAN(CycleGANConfig())
+    method.check(("benign", "malignant"))
+    with pytest.raises(ConfigError, match=r"2 classes, this dataset has 3 \(a, b, c\)"):
+        method.check(("a", "b", "c"))
+
+
+def test_a_class_without_images_is_refused(tmp_path):
+    data = ArrayData(DATA.images(), np.zeros(10))
+    with pytest.raises(DataError, match="malignant"):
+        CycleGAN(CycleGANConfig(steps=1, filters=4, blocks=1)).fit(data, FakeContext(tmp_path))
+
+
+def test_generators_of_another_shape_are_refused(fitted, tmp_path):
+    method, ctx = fitted
+    wider = CycleGAN(CycleGANConfig(steps=2, filters=8, blocks=1, norm=method.config.norm))
+    with pytest.raises(WeightsError, match="wrong shape: model"):
+        list(wider.synthesize(DATA, {1: 1}, ctx.folder, ctx))
+    with pytest.raises(WeightsError, match="no trained generator"):
+        list(method.synthesize(DATA, {1: 1}, tmp_path, ctx))
+
+
+def test_the_fit_folder_says_where_its_weights_came_from(tmp_path):
+    config = TLSGANLite0ScratchConfig(steps=1, filters=4, blocks=1, head_width=8, batch_size=2)
+    TLSGANLite0Scratch(config).fit(DATA, FakeContext(tmp_path))
+    origin = json.loads((tmp_path / "weights.json").read_text())
+    assert origin == {"discriminator": "tf_efficientnet_lite0", "source": "random initialisation"}
+
+
+def test_naming_the_methods_imports_no_torch():
+    code = "import sys, tlsgan.augmenter; print([m for m in ('torch', 'timm', 'torchvision') if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_every_registered_name_is_there():
+    import tlsgan.augmenter as module
+
+    targets = [t for t in REGISTRY["method"].values() if t.startswith("tlsgan.")]
+    assert len(targets) == 7
+    for target in targets:
+        method = getattr(module, target.split(":")[1])
+        method(method.Config())

@@ -200,7 +200,9 @@ def verdicts(
             p=tests[i].p,
             p_holm=float(p_holm[i]),
             p_equivalent=float(p_equivalent[i]),
-            smallest_effect=smallest_detectable_effect(sd, pairs, test_train_ratio, alpha=alpha),
+            smallest_effect=NAN
+            if math.isnan(tests[i].low)  # no spread, or only rounding: nothing can be said of other draws
+            else smallest_detectable_effect(sd, pairs, test_train_ratio, alpha=alpha),
             margin=margin,
             pairs=pairs,
         )

@@ -82,7 +82,7 @@ class ReportInfo:
     def test_train_ratio(self) -> float:
         """n_test / n_train in images, the mean over folds: what the corrected t test needs.
 
-        Validation images count as training ones: they decide when training stops, and folds share them.
+        Only what networks are trained on counts as training: the larger ratio, and so the wider intervals.
         """
-        shares = [f.test_images / (f.train_images + f.validation_images) for f in self.folds if f.train_images]
+        shares = [f.test_images / f.train_images for f in self.folds if f.train_images]
         return sum(shares) / len(shares) if shares else 0.0

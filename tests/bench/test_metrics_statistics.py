@@ -198,3 +198,9 @@ def test_no_effect_is_claimed_at_the_stated_rate() -> None:
     words = [verdict(differences(s, 0, 0.03, 5), 0.001, 0).word for s in range(1000)]
     share = np.mean([w in ("helps", "hurts") for w in words])
     assert 0.03 < share < 0.07
+
+
+def test_equal_differences_up_to_rounding_have_no_smallest_effect() -> None:
+    got = verdicts({"same": np.full(5, 0.1) + np.array([0, 1, 0, 1, 0]) * 1e-17}, 0.02, 0.3)["same"]
+    assert np.isnan(got.smallest_effect)
+    assert got.word == "undecided"

@@ -50,7 +50,7 @@ def test_scores_and_paired_differences_by_hand(tmp_path: Path) -> None:
     assert line.scores[PRIMARY].mean == pytest.approx(0.79)
     assert line.scores[PRIMARY].sd == pytest.approx(math.sqrt((0.05**2 + 0.03**2 + 0.02**2) / 2))
     verdict = line.versus["none"][PRIMARY]
-    expected = corrected_resampled_t([0.04, 0.02, 0.06], 50 / 200)
+    expected = corrected_resampled_t([0.04, 0.02, 0.06], 50 / 160)
     assert (verdict.difference, verdict.pairs) == (pytest.approx(0.04), 3)
     assert (verdict.low, verdict.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
     other = line_of(lines, "cgan ×1").versus["none"][PRIMARY]
@@ -147,5 +147,5 @@ def test_failures_are_grouped_over_folds_causes_first() -> None:
 def test_labels_and_ratio_of_the_design() -> None:
     assert [Arm("x").label, Arm("x", "0.5").label, Arm("x", "balance").label] == ["x", "x ×0.5", "x balance"]
     assert info().arms == (Arm("none"), Arm("classical"), Arm("cgan", "1"))
-    assert info().test_train_ratio == 0.25
+    assert info().test_train_ratio == 50 / 160
     assert one_line("a\nb") == "a"

@@ -127,7 +127,11 @@ class GenerativeAugmenter(Protocol):
         ...
 
     def fit(self, data: TrainingData, ctx: RunContext) -> None:
-        """Train, resuming from ``ctx.load_checkpoint()`` if any; leave what ``synthesize`` needs in ``ctx.folder``."""
+        """Train, resuming from ``ctx.load_checkpoint()`` if any; leave what ``synthesize`` needs in ``ctx.folder``.
+
+        What else the report should know goes to two optional JSON objects there: ``facts.json`` ({"parameters": n}, of
+        all networks trained) and ``weights.json`` (where pretrained weights came from).
+        """
         ...
 
     def synthesize(

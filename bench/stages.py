@@ -113,10 +113,12 @@ def _fit(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
         data = inputs.fold().training
         data.images()
     env.suite.method(str(cell.method)).create().fit(data, ctx)
-    facts = {}
-    for path in (ctx.folder / "weights.json", ctx.folder / "facts.json"):
+    facts: dict[str, Any] = {}
+    for name in ("facts.json", "weights.json"):
+        path = ctx.folder / name
         if path.is_file():
-            facts[path.stem] = json.loads(path.read_text(encoding="utf-8"))
+            found = json.loads(path.read_text(encoding="utf-8"))
+            facts |= found if name == "facts.json" else {"weights": found}
     return Output(facts=facts)
 
 

@@ -1,5 +1,7 @@
 """CycleGAN and TL-S-CycleGAN as augmentation methods: each class's training images translated into the other class.
 
+Zhu et al. 2017, "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks"; with discriminators
+that transfer ImageNet features and also tell the class, after TL-S-GAN (Amin et al. 2022).
 Domain A is the first class, B the second. ``G_ab`` makes images of B from images of A, ``G_ba`` the reverse.
 """
 
@@ -67,6 +69,8 @@ class CycleGAN:
         train(self.config, nets, images_a, images_b, ctx)
         save_generators(ctx.folder, nets)
         (ctx.folder / "weights.json").write_text(json.dumps(origin, indent=2) + "\n")
+        parameters = sum(p.numel() for net in nets.named().values() for p in net.parameters())
+        (ctx.folder / "facts.json").write_text(json.dumps({"parameters": parameters}) + "\n")
         described = {"classes": list(data.classes), "image_size_px": self._size(data), "config": asdict(self.config)}
         (ctx.folder / "generator.json").write_text(json.dumps(described, indent=2) + "\n")
 

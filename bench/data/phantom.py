@@ -35,18 +35,18 @@ class PhantomConfig:
     """The set to draw.
 
     ``malignant_fraction`` is of the patients; ``images_spread`` the relative half-width of the images per patient
-    (0.25: 9 to 15 where 12 are asked for). ``difficulty`` in [0, 1] brings the classes' atypia together and lets
+    (0.25: 8 to 12 where 10 are asked for). ``difficulty`` in [0, 1] brings the classes' atypia together and lets
     patients and images of a class lie further apart; at 1 they overlap almost wholly. ``stain_variation`` scales how
     far patients' stain, focus and light lie apart (0: all alike, 1: as slides of several laboratories).
     """
 
     image_size_px: int = 96
-    patients: int = 16
+    patients: int = 20
     malignant_fraction: float = 0.5
-    images_per_patient: int = 12
+    images_per_patient: int = 10
     images_spread: float = 0.25
-    difficulty: float = 0.5
-    stain_variation: float = 1.0
+    difficulty: float = 0.4
+    stain_variation: float = 0.9
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -112,8 +112,8 @@ def test_balance_patients_and_spread(tmp_path: Path) -> None:
 def test_the_default_can_be_split_in_five_folds(tmp_path: Path) -> None:
     names = PhantomConfig()
     patients = [phantom_module._draw_patient(names, i) for i in range(names.patients)]
-    assert sum(p.label for p in patients) == 8
-    assert all(9 <= p.images <= 15 for p in patients)
+    assert sum(p.label for p in patients) == 10
+    assert all(8 <= p.images <= 12 for p in patients)
     index = Phantom(dataclasses.replace(names, image_size_px=32, images_per_patient=2)).index(None, tmp_path)
     assert len(make_splits(index, SplitConfig(folds=5))) == 5
 

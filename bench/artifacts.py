@@ -18,16 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import StoreError
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Write ``text`` so that a reader, or a crash, sees the old file or the new one, never a part."""
-    temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temp.open("w", encoding="utf-8") as f:
-        f.write(text)
-        f.flush()
-        os.fsync(f.fileno())
-    os.replace(temp, path)
+from bench.files import write_atomic
 
 
 class Artifacts:

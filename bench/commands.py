@@ -15,11 +15,12 @@ from rich.console import Console
 from rich.table import Table
 
 from bench import registry
-from bench.artifacts import Artifacts, write_atomic
+from bench.artifacts import Artifacts
 from bench.config import read_yaml, to_plain
 from bench.console import ConsoleListener, describe_progress
 from bench.cost.host import describe_host
 from bench.estimate import CostTable, duration
+from bench.files import write_atomic
 from bench.plan import STAGES, Cell, select
 from bench.runner import Runner, Summary, rows_of
 from bench.session import Session, pick_device, pick_jobs

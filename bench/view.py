@@ -8,9 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.artifacts import write_atomic
 from bench.config import stable_hash
 from bench.cost.host import git_commit
+from bench.files import write_atomic
 from bench.plan import Cell
 from bench.runner import Listener
 from bench.session import Session

@@ -14,8 +14,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from bench.data.records import as_rgb, write_atomic
+from bench.data.records import as_rgb
 from bench.errors import ConfigError, DataError
+from bench.files import write_atomic
 from bench.types import DatasetIndex, Uint8Images
 
 Resize = Literal["squash", "crop"]

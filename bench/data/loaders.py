@@ -17,9 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.data.cache import ImageCache, Resize
-from bench.data.records import as_rgb, open_image, write_atomic
+from bench.data.records import as_rgb, open_image
 from bench.data.splits import check_split
 from bench.errors import ConfigError, DataError, LeakageError
+from bench.files import write_atomic
 from bench.types import DatasetIndex, ImageRecord, Split, SyntheticRecord, SyntheticSet, Uint8Images
 
 Labels = npt.NDArray[np.int64]

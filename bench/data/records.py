@@ -9,7 +9,6 @@ import hashlib
 import io
 import json
 import os
-import tempfile
 import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from bench.errors import ConfigError, DataError
+from bench.files import write_atomic
 from bench.types import DataProblem, DatasetIndex, ImageRecord
 
 if TYPE_CHECKING:
@@ -160,15 +160,6 @@ def fingerprint(index: DatasetIndex) -> str:
     rows = sorted((r.path, r.label, r.group_id, r.sha256) for r in index.records)
     text = json.dumps([list(index.classes), rows], ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def write_atomic(path: Path, text: str) -> None:
-    """Replace a text file in one step, so that a killed process never leaves half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".tmp")
-    with os.fdopen(handle, "w", encoding="utf-8") as f:
-        f.write(text)
-    os.replace(temporary, path)
 
 
 def _read_all(root: Path, paths: list[str], cache: Path) -> list[_Outcome]:

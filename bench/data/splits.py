@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.data.partition import Counts, partition
-from bench.data.records import fingerprint, write_atomic
+from bench.data.records import fingerprint
 from bench.errors import ConfigError, DataError, LeakageError
+from bench.files import write_atomic
 from bench.seeding import derive_seed
 from bench.types import DatasetIndex, Split
 

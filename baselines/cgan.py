@@ -1,9 +1,9 @@
 """Label-conditional noise-to-image GAN.
 
 Conditioning after Mirza & Osindero 2014, "Conditional Generative Adversarial Nets"; networks after Radford et al.
-2016 (DCGAN); discriminator with spectral norm (Miyato et al. 2018), projection head (Miyato & Koyama 2018) and hinge
-loss (Lim & Ye 2017); discriminator augmentation for few images (Zhao et al. 2020); averaged generator weights with
-batch-norm statistics measured anew (Brock et al. 2019).
+2016 (DCGAN), with the noise and the label also modulating each layer (Chen et al. 2019, "On Self Modulation for
+Generative Adversarial Networks"); projection discriminator (Miyato & Koyama 2018); hinge loss (Lim & Ye 2017); averaged
+generator weights with batch-norm statistics measured anew (Brock et al. 2019).
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ BLOCK = (
 class ConditionalGANConfig:
     """Budget, size and optimiser. Images are the suite's size, which must be a multiple of 8 pixels."""
 
-    steps: int = 3000  # one update of each network a step
-    batch_size: int = 32  # real images a step, and as many generated
+    steps: int = 4000  # one update of each network a step
+    batch_size: int = 16  # real images a step, and as many generated
     z_dim: int = 64  # noise numbers
     filters: int = 32  # channels next to the image; they double towards the smallest feature map, up to 8 times
-    learning_rate: float = 2e-4  # Adam, generator
-    discriminator_learning_rate: float = 2e-4  # Adam, discriminator
+    learning_rate: float = 4e-4  # Adam, generator
+    discriminator_learning_rate: float = 4e-4  # Adam, discriminator
     beta1: float = 0.5  # Adam
     beta2: float = 0.999  # Adam
     ema: float = 0.999  # decay of the averaged generator, less during the first steps

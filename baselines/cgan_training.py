@@ -10,8 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from baselines.cgan_networks import Discriminator, Generator, initialise
-from baselines.diffaugment import diffaugment
+from baselines.cgan_networks import Discriminator, Generator
 from baselines.pixels import to_float, to_uint8
 from bench.errors import DataError, DivergedError
 from bench.interfaces import RunContext, TrainingData
@@ -51,15 +50,14 @@ def train(data: TrainingData, config: ConditionalGANConfig, ctx: RunContext) -> 
             G.train()
             fake = G(z, labels)
 
-            both = diffaugment(torch.cat([real, fake.detach()]), draw)
-            score_real, score_fake = D(both, labels.repeat(2)).chunk(2)
+            score_real, score_fake = D(torch.cat([real, fake.detach()]), labels.repeat(2)).chunk(2)
             loss_D = (F.relu(1 - score_real) + F.relu(1 + score_fake)).mean()
             optimizer_D.zero_grad(set_to_none=True)
             loss_D.backward()
             optimizer_D.step()
 
             D.requires_grad_(False)
-            loss_G = -D(diffaugment(fake, draw), labels).mean()
+            loss_G = -D(fake, labels).mean()
             optimizer_G.zero_grad(set_to_none=True)
             loss_G.backward()
             optimizer_G.step()
@@ -85,7 +83,6 @@ def train(data: TrainingData, config: ConditionalGANConfig, ctx: RunContext) -> 
 def build(num_classes: int, image_size_px: int, config: ConditionalGANConfig) -> tuple[Generator, Discriminator]:
     """Return both networks, initialised from torch's global generator."""
     G = Generator(num_classes, image_size_px, config.z_dim, config.filters)
-    initialise(G)
     return G, Discriminator(num_classes, image_size_px, config.filters)
 
 
@@ -93,7 +90,7 @@ def build(num_classes: int, image_size_px: int, config: ConditionalGANConfig) ->
 def calibrate(G: Generator, num_classes: int, config: ConditionalGANConfig, ctx: RunContext) -> None:
     """Measure the batch-norm statistics of averaged weights anew ("standing statistics", Brock et al. 2019)."""
     draw = torch.Generator().manual_seed(derive_seed("cgan calibration", ctx.seed))
-    norms = [m for m in G.modules() if isinstance(m, nn.BatchNorm2d)]
+    norms = [m for m in G.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))]
     for norm in norms:
         norm.reset_running_stats()
         norm.momentum = None  # a plain mean over the batches

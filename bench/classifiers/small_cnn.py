@@ -24,7 +24,7 @@ class SmallCNNConfig(FineTuneConfig):
 
     learning_rate: float = 1e-3  # from scratch: higher than for fine-tuning
     pretrained: bool = False  # there are no weights to start from
-    width: int = 24  # channels of the first block; each of the next three doubles them
+    width: int = 16  # channels of the first block; each of the next three doubles them
     dropout: float = 0.1  # before the last layer
 
     def __post_init__(self) -> None:

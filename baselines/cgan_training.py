@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -38,6 +39,8 @@ def train(data: TrainingData, config: ConditionalGANConfig, ctx: RunContext) -> 
         D.parameters(), lr=config.discriminator_learning_rate, betas=(config.beta1, config.beta2)
     )
     parts: dict[str, Any] = {"G": G, "D": D, "G_mean": G_mean, "optimizer_G": optimizer_G, "optimizer_D": optimizer_D}
+    parameters = sum(p.numel() for network in (G, D) for p in network.parameters())
+    (ctx.folder / "facts.json").write_text(json.dumps({"parameters": parameters}) + "\n")
     start = _resume(parts, ctx)
     losses: list[torch.Tensor] = []
 

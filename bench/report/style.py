@@ -44,7 +44,9 @@ def plain_log(axis: Any) -> None:
     """Label a logarithmic axis 0.5, 1, 2, 5, 10 … instead of by powers of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    low, high = axis.get_view_interval()
+    wide = high > 100 * low  # more than two decades: powers of ten only, or the labels meet
+    axis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0), numticks=12))
     axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     axis.set_minor_locator(NullLocator())
 

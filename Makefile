@@ -1,5 +1,5 @@
 # Two commands: `make demo` runs the main job on embedded data, `make test` passes the tests.
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
@@ -10,11 +10,12 @@ setup: $(STAMP)
 
 # Uses uv where there is one, else venv + pip. Runs again only when the packaging changes.
 $(STAMP): pyproject.toml constraints.txt
-	@if command -v uv >/dev/null 2>&1; then \
+	@set -e; if command -v uv >/dev/null 2>&1; then \
 	  test -x $(BIN)/python || uv venv -q --python $(PYTHON) $(VENV); \
 	  uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev]'; \
 	else \
-	  test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
+	  test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+	    { echo "no venv module: install your system's python3.11-venv package, or uv" >&2; rm -rf $(VENV); exit 1; }; \
 	  $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
 	fi
 	@touch $@

@@ -40,6 +40,7 @@ def run(session: Session, only: Sequence[str], device: str, jobs: int | None) ->
     left = runner.reuse()
     name, total = session.suite.name, len(runner.cells)
     console.print(f"suite {name}: {total} cells, {runner.summary.reused} done already, {left} to do", highlight=False)
+    _print_problems(console, session.plan.index.problems)
     view = MLflowView(session)
     if left:
         session = session.on_device(pick_device(device))

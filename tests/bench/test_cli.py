@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,9 +11,11 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 from toy import register, write_squares, write_suite
 
 from bench.cli import main
+from bench.store import Store
 
 HEAVY = ("torch", "mlflow", "optuna", "timm", "sklearn", "matplotlib", "torchvision")
 
@@ -103,6 +104,23 @@ def test_a_failed_cell_is_exit_1_and_a_retry_keeps_the_rest(bench, tmp_path: Pat
     assert bench("run", *TOY, "--jobs", "1").exit_code == 0
 
 
+def test_images_that_cannot_be_used_are_named_and_the_rest_is_used(bench, tmp_path: Path) -> None:
+    folder = tmp_path / "data" / "benign"
+    good = (folder / "b0_0.png").read_bytes()
+    (folder / "b0_truncated.png").write_bytes(good[: len(good) // 2])
+    (folder / "b0_text.png").write_text("no picture")
+    Image.new("RGB", (1, 1)).save(folder / "b0_tiny.png")
+    Image.new("RGBA", (16, 16)).save(folder / "b0_alpha.png")
+    result = bench("run", *TOY, "--jobs", "1", "--only", "method=none")
+    assert result.exit_code == 0, result.output
+    for name in ("b0_truncated.png", "b0_text.png", "b0_tiny.png", "b0_alpha.png"):
+        assert name in result.output
+    assert json.loads(bench("plan", *TOY, "--json").output)["images"] == 48
+    refused = bench("plan", *TOY, "--set", "dataset.on_bad_image=refuse")
+    assert refused.exit_code == 2
+    assert "b0_truncated.png" in refused.output
+
+
 def test_list_names_what_is_registered(bench) -> None:
     found = json.loads(bench("list", "--json").output)
     assert {"tiny", "ci", "breakhis", "breakhis-small"} <= set(found["suites"])
@@ -110,22 +128,66 @@ def test_list_names_what_is_registered(bench) -> None:
     assert all(found["suites"].values())  # each shipped suite describes itself
 
 
-@pytest.mark.slow
-def test_an_interrupt_is_exit_130_and_the_next_run_goes_on(tmp_path: Path) -> None:
-    write_squares(tmp_path / "data")
-    write_suite(
-        tmp_path / "s.yaml",
-        methods={"none": {}, "cyclegan": {"steps": 40, "filters": 4, "blocks": 1, "disc_filters": 4, "log_every": 1}},
-        image_size_px=32,
-    )
-    words = [sys.executable, "-m", "bench.cli", "run", "--suite", "s.yaml", "--data", "data", "--jobs", "2"]
-    run = subprocess.Popen(
-        words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ
-    )
+SLOW_SUITE = {
+    "methods": {
+        "none": {},
+        "cyclegan": {"steps": 24, "filters": 4, "blocks": 1, "disc_filters": 4, "log_every": 1, "checkpoint_every": 4},
+    },
+    "image_size_px": 32,
+    "ratios": [1.0],
+}
+
+
+def start(folder: Path, out: str) -> subprocess.Popen[str]:
+    words = [
+        sys.executable,
+        "-m",
+        "bench.cli",
+        "run",
+        "--suite",
+        "s.yaml",
+        "--data",
+        "data",
+        "--jobs",
+        "2",
+        "--out",
+        out,
+    ]
+    return subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for(folder: Path, pattern: str, run: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + 120
-    while not list((tmp_path / "runs" / "cells").glob("fit/*.partial")) and time.monotonic() < deadline:
-        time.sleep(0.1)
+    while not list(folder.glob(pattern)) and run.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+def test_an_interrupt_is_exit_130_and_kill_9_changes_no_number(tmp_path: Path) -> None:
+    write_squares(tmp_path / "data")
+    write_suite(tmp_path / "s.yaml", **SLOW_SUITE)
+    cells = tmp_path / "broken" / "cells"
+    run = start(tmp_path, "broken")
+    wait_for(cells, "fit/*.partial/checkpoint.pt", run)
     run.send_signal(signal.SIGINT)
     output, _ = run.communicate(timeout=60)
     assert run.returncode == 130, output
     assert "the same command continues" in output
+    for moment in ("synthesize/*.partial", "classify/*.partial"):
+        run = start(tmp_path, "broken")
+        wait_for(cells, moment, run)
+        run.kill()  # SIGKILL: no handler runs, and the workers are orphans
+        run.communicate(timeout=60)
+    run = start(tmp_path, "broken")
+    output, _ = run.communicate(timeout=240)
+    assert run.returncode == 0, output
+    whole = start(tmp_path, "whole")
+    output, _ = whole.communicate(timeout=240)
+    assert whole.returncode == 0, output
+    assert scores(tmp_path / "broken") == scores(tmp_path / "whole")
+
+
+def scores(out: Path) -> dict[str, dict[str, float]]:
+    found = {r.key: dict(r.metrics) for r in Store(out).rows().values() if r.stage in ("evaluate", "fidelity")}
+    assert found
+    return found

@@ -8,9 +8,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 
 from bench.artifacts import Artifacts
+from bench.cells import blank_row, finished_row, run_cell
 from bench.executors.local import Executor
 from bench.plan import Cell, Plan
-from bench.stages import RunEnv, blank_row, finished_row, run_cell
+from bench.stages import RunEnv
 from bench.store import Store
 from bench.types import ResultRow
 

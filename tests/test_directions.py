@@ -14,7 +14,7 @@ LAYERS = (
     ("cli",),
     ("commands",),
     ("reporting", "view", "runner", "console"),
-    ("session",),
+    ("session", "cells"),
     ("tracking", "tracking_rows", "tracking_writer", "stages", "executors", "report", "estimate"),
     ("store", "artifacts", "context", "plan"),
     ("suite", "data", "classifiers", "metrics", "cost"),

@@ -89,7 +89,8 @@ def _save_config(session: Session) -> None:
 
 def _close(console: Console, summary: Summary, elapsed_s: float, report: Path) -> None:
     bad = f", {len(summary.failed)} failed, {len(summary.skipped)} skipped" if summary.exit_code else ""
-    console.print(f"{summary.done} done in {duration(elapsed_s)}{bad}", highlight=False)
+    did = f"{summary.done} done in {duration(elapsed_s)}{bad}" if summary.done or bad else "nothing left to do"
+    console.print(did, highlight=False)
     for (stage, key), error in summary.failed.items():
         console.print(f"[red]{stage}/{key}[/red]: {error.splitlines()[0]}", highlight=False)
     if summary.failed:

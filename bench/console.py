@@ -26,7 +26,6 @@ class ConsoleListener(Listener):
         self.total = len(self.left)
         self.running: dict[CellId, Cell] = {}
         self.started_at = time.monotonic()
-        self.spent: dict[CellId, float] = {}
         self._live = Live(get_renderable=self._panel, console=console, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> ConsoleListener:
@@ -46,6 +45,7 @@ class ConsoleListener(Listener):
         """Count the cell; print its outcome."""
         self.running.pop(cell.id, None)
         self.left.pop(cell.id, None)
+        self.costs.add(row)
         at = f"[{self.total - len(self.left)}/{self.total}]"
         if row.status == "done":
             if cell.stage in ("fit", "classify"):
@@ -59,13 +59,10 @@ class ConsoleListener(Listener):
         return f"done in {duration(row.costs['elapsed_s'])}" + (f", {self._eta()} left" if self.left else "")
 
     def _eta(self) -> str:
-        """Expected wall time left; from like cells of this store, else from the pace of this run."""
-        table = self.costs.estimate(list(self.left.values()))
-        if not table.unknown:
-            return f"~{duration(table.known_s / self.jobs)}"
-        finished = self.total - len(self.left)
-        pace = (time.monotonic() - self.started_at) / max(finished, 1)
-        return f"~{duration(pace * len(self.left))}"
+        """Expected wall time left, from like cells of this run and of earlier ones in the store."""
+        expected = self.costs.estimate(list(self.left.values()), rough=True)
+        sign = ">" if expected.unknown else "~"  # a stage that was never measured is still to come
+        return f"{sign}{duration(expected.known_s / self.jobs)}"
 
     def _panel(self) -> Group:
         bar = Progress(TextColumn("{task.description}"), BarColumn(bar_width=40), TextColumn("{task.fields[note]}"))

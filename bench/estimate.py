@@ -22,28 +22,34 @@ class Estimate:
 
 
 class CostTable:
-    """Median seconds by (stage, method, classifier) over the finished rows of a store."""
+    """Median seconds by (stage, method, classifier) over finished rows."""
 
-    def __init__(self, rows: Iterable[ResultRow]) -> None:
-        seen: dict[Kind, list[float]] = defaultdict(list)
+    def __init__(self, rows: Iterable[ResultRow] = ()) -> None:
+        self._seen: dict[Kind, list[float]] = defaultdict(list)
         for row in rows:
-            if row.status == "done" and "elapsed_s" in row.costs:
-                seen[(row.stage, row.method, row.classifier)].append(row.costs["elapsed_s"])
-        self._median = {kind: median(values) for kind, values in seen.items()}
+            self.add(row)
 
-    def seconds(self, cell: Cell) -> float | None:
-        """Return the expected seconds of a cell, or None when nothing like it was measured."""
-        exact = self._median.get((cell.stage, cell.method, cell.classifier))
-        if exact is not None or cell.classifier is None:
-            return exact
-        others = [s for (stage, _, c), s in self._median.items() if (stage, c) == (cell.stage, cell.classifier)]
-        return (
-            median(others) if others else None
-        )  # the budget is in steps, so another method's cell costs about as much
+    def add(self, row: ResultRow) -> None:
+        """Learn from one more row, if it is a finished one."""
+        if row.status == "done" and "elapsed_s" in row.costs:
+            self._seen[(row.stage, row.method, row.classifier)].append(row.costs["elapsed_s"])
 
-    def estimate(self, cells: Sequence[Cell]) -> Estimate:
+    def seconds(self, cell: Cell, rough: bool = False) -> float | None:
+        """Return the expected seconds of a cell, or None when nothing like it was measured.
+
+        Like it is the same method and classifier; or another method with the same classifier, since the budget is in
+        steps; or, if ``rough``, any cell of the stage.
+        """
+        if exact := self._seen.get((cell.stage, cell.method, cell.classifier)):
+            return median(exact)
+        same = [values for (stage, _, c), values in self._seen.items() if (stage, c) == (cell.stage, cell.classifier)]
+        if same and (cell.classifier is not None or rough):
+            return median([median(values) for values in same])
+        return None
+
+    def estimate(self, cells: Sequence[Cell], rough: bool = False) -> Estimate:
         """Add up the cells."""
-        values = [self.seconds(c) for c in cells]
+        values = [self.seconds(c, rough) for c in cells]
         return Estimate(sum(v for v in values if v is not None), sum(v is None for v in values))
 
 

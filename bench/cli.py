@@ -69,7 +69,7 @@ def suite_options(f: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True,
                          help="Folder for everything that is written."),
             click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE",
-                         help="Change a setting: --set dataset.magnification=100, --set 'methods.*.steps=50'."),
+                         help="Change a setting: --set dataset.magnification=100, --set 'classifiers.*.steps=50'."),
         )
     ):  # fmt: skip
         f = option(f)

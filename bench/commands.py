@@ -13,6 +13,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from bench import registry
 from bench.artifacts import Artifacts
@@ -22,7 +23,7 @@ from bench.cost.host import describe_host
 from bench.estimate import CostTable, duration
 from bench.files import write_atomic
 from bench.plan import STAGES, Cell, select
-from bench.runner import Runner, Summary, rows_of
+from bench.runner import Runner, rows_of
 from bench.session import Session, pick_device, pick_jobs
 from bench.store import Store
 from bench.suite import suite_files
@@ -51,7 +52,7 @@ def run(session: Session, only: Sequence[str], device: str, jobs: int | None) ->
         warning = view.complete(rows, report.parent, MLFLOW_WAIT_S)
         if warning:
             console.print(f"[yellow]MLflow: {warning}")
-    _close(console, runner.summary, time.monotonic() - started, report)
+    _close(console, runner, time.monotonic() - started, report)
     return runner.summary.exit_code
 
 
@@ -87,12 +88,13 @@ def _save_config(session: Session) -> None:
     write_atomic(session.report_folder / "suite.yaml", text)
 
 
-def _close(console: Console, summary: Summary, elapsed_s: float, report: Path) -> None:
-    bad = f", {len(summary.failed)} failed, {len(summary.skipped)} skipped" if summary.exit_code else ""
+def _close(console: Console, runner: Runner, elapsed_s: float, report: Path) -> None:
+    summary = runner.summary
+    bad = f", {len(summary.failed)} failed, {len(summary.skipped)} skipped that need them" if summary.exit_code else ""
     did = f"{summary.done} done in {duration(elapsed_s)}{bad}" if summary.done or bad else "nothing left to do"
     console.print(did, highlight=False)
-    for (stage, key), error in summary.failed.items():
-        console.print(f"[red]{stage}/{key}[/red]: {error.splitlines()[0]}", highlight=False)
+    for cell_id, error in summary.failed.items():
+        console.print(Text(f"{runner.cells[cell_id].title}: {error.splitlines()[0]}", style="red"))
     if summary.failed:
         console.print("run the same command to retry the failures; everything else is kept")
     console.print(f"report: {report}", highlight=False)

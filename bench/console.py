@@ -50,10 +50,8 @@ class ConsoleListener(Listener):
         if row.status == "done":
             if cell.stage in ("fit", "classify"):
                 self.console.print(f"{at} {cell.title}: {self._outcome(row)}", highlight=False)
-        else:
-            reason = (row.error or "").splitlines()[0]
-            style = "red" if row.status == "failed" else "yellow"
-            self.console.print(Text(f"{at} {cell.title}: {row.status.upper()}: {reason}", style=style))
+        elif row.status == "failed":  # what is skipped because of it is counted at the end, not listed
+            self.console.print(Text(f"{at} {cell.title}: FAILED: {(row.error or '').splitlines()[0]}", style="red"))
 
     def _outcome(self, row: ResultRow) -> str:
         return f"done in {duration(row.costs['elapsed_s'])}" + (f", {self._eta()} left" if self.left else "")

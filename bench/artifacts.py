@@ -65,13 +65,6 @@ class Artifacts:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, json.dumps({"error": error}, indent=1))
 
-    def failure(self, stage: str, key: str) -> str | None:
-        """Return the error text of the last failure, or None."""
-        try:
-            return str(json.loads(self._failed(stage, key).read_text(encoding="utf-8"))["error"])
-        except (OSError, ValueError, KeyError):
-            return None
-
     def progress(self, stage: str, key: str) -> dict[str, Any] | None:
         """Return the last progress of a cell in work, or None."""
         try:

@@ -22,7 +22,7 @@ from bench.types import ResultRow
 def blank_row(cell: Cell, env: RunEnv, status: str, error: str | None = None) -> ResultRow:
     """Return a row with the cell's coordinates and nothing measured."""
     return ResultRow(
-        key=f"{cell.stage}/{cell.key}",
+        key=cell.row_key,
         stage=cell.stage,
         suite=env.suite.name,
         dataset=env.suite.dataset.name,

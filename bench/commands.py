@@ -13,16 +13,15 @@ from typing import Any
 import yaml
 from rich.console import Console
 from rich.table import Table
-from rich.text import Text
 
 from bench import registry
 from bench.artifacts import Artifacts
 from bench.config import read_yaml, to_plain
-from bench.console import ConsoleListener, describe_progress
+from bench.console import ConsoleListener, describe_progress, plain_console
 from bench.cost.host import describe_host
 from bench.estimate import CostTable, duration
 from bench.files import write_atomic
-from bench.plan import STAGES, Cell, select
+from bench.plan import STAGES, Cell, select, unique
 from bench.runner import Runner, rows_of
 from bench.session import Session, pick_device, pick_jobs
 from bench.store import Store
@@ -35,12 +34,12 @@ MLFLOW_WAIT_S = 120.0
 
 def run(session: Session, only: Sequence[str], device: str, jobs: int | None) -> int:
     """Run what is left of the suite, log it, write the report; return the exit code."""
-    console = Console(soft_wrap=True)
+    console = plain_console()
     started = time.monotonic()
     runner = Runner(select(session.plan.cells, only), session.env)
     left = runner.reuse()
     name, total = session.suite.name, len(runner.cells)
-    console.print(f"suite {name}: {total} cells, {runner.summary.reused} done already, {left} to do", highlight=False)
+    console.print(f"suite {name}: {total} cells, {runner.summary.reused} done already, {left} to do")
     _print_problems(console, session.plan.index.problems)
     view = MLflowView(session)
     if left:
@@ -51,7 +50,7 @@ def run(session: Session, only: Sequence[str], device: str, jobs: int | None) ->
     if not view.is_complete(digest(rows)):
         warning = view.complete(rows, report.parent, MLFLOW_WAIT_S)
         if warning:
-            console.print(f"[yellow]MLflow: {warning}")
+            console.print(f"MLflow: {warning}", style="yellow")
     _close(console, runner, time.monotonic() - started, report)
     return runner.summary.exit_code
 
@@ -65,7 +64,7 @@ def _train(session: Session, runner: Runner, console: Console, jobs: int | None,
     jobs, threads = pick_jobs(jobs, session.env.device, session.suite.settings.threads)
     todo = [runner.cells[i] for i in runner.waiting]
     shape = f"{jobs} at a time, {threads} thread{'s' if threads > 1 else ''} each"
-    console.print(f"{describe_host(session.env.device)}; {shape}", highlight=False)
+    console.print(f"{describe_host(session.env.device)}; {shape}")
     _save_config(session)
     costs = CostTable(runner.store.rows().values())
     shown = ConsoleListener(console, runner.artifacts, todo, costs, jobs)
@@ -92,12 +91,12 @@ def _close(console: Console, runner: Runner, elapsed_s: float, report: Path) -> 
     summary = runner.summary
     bad = f", {len(summary.failed)} failed, {len(summary.skipped)} skipped that need them" if summary.exit_code else ""
     did = f"{summary.done} done in {duration(elapsed_s)}{bad}" if summary.done or bad else "nothing left to do"
-    console.print(did, highlight=False)
+    console.print(did)
     for cell_id, error in summary.failed.items():
-        console.print(Text(f"{runner.cells[cell_id].title}: {error.splitlines()[0]}", style="red"))
+        console.print(f"{runner.cells[cell_id].title}: {error.splitlines()[0]}", style="red")
     if summary.failed:
         console.print("run the same command to retry the failures; everything else is kept")
-    console.print(f"report: {report}", highlight=False)
+    console.print(f"report: {report}")
 
 
 def write_report(session: Session, rows: Sequence[ResultRow] | None = None) -> Path:
@@ -128,7 +127,7 @@ def sync_mlflow(session: Session) -> None:
 
 def show_plan(session: Session, only: Sequence[str], as_json: bool) -> None:
     """Print the cells by stage: how many, how many done, and the time of the rest from like cells measured here."""
-    cells = list({c.id: c for c in select(session.plan.cells, only)}.values())
+    cells = unique(select(session.plan.cells, only))
     artifacts, table = Artifacts(session.env.out), CostTable(Store(session.env.out).rows().values())
     left = [c for c in cells if not artifacts.is_done(*c.id)]
     estimate = table.estimate(left)
@@ -145,12 +144,12 @@ def show_plan(session: Session, only: Sequence[str], as_json: bool) -> None:
             }
         )
         return
-    console = Console(soft_wrap=True)
+    console = plain_console()
     index = session.plan.index
     groups = len({r.group_id for r in index.records})
     console.print(f"suite {session.suite.name}: {len(index.records)} images of {groups} patients, {index.name}")
     _print_problems(console, index.problems)
-    shown = Table("stage", *(("cells", "done", "left", "time left")), box=None, pad_edge=False)
+    shown = Table("stage", "cells", "done", "left", "time left", box=None, pad_edge=False)
     for stage in STAGES:
         of_stage = [c for c in cells if c.stage == stage]
         rest = [c for c in left if c.stage == stage]
@@ -174,9 +173,9 @@ def _cost(table: CostTable, cells: list[Cell]) -> str:
 
 def _print_problems(console: Console, problems: Sequence[Any], most: int = 10) -> None:
     for problem in problems[:most]:
-        console.print(f"[yellow]{problem.kind}[/yellow] {problem.path}: {problem.detail}", highlight=False)
+        console.print(f"{problem.kind} {problem.path}: {problem.detail}", style="yellow")
     if len(problems) > most:
-        console.print(f"[yellow]… and {len(problems) - most} more images with problems")
+        console.print(f"… and {len(problems) - most} more images with problems", style="yellow")
 
 
 def show_status(session: Session, as_json: bool) -> None:
@@ -185,10 +184,10 @@ def show_status(session: Session, as_json: bool) -> None:
     rows = {r.key: r for r in rows_of(session.plan, session.env)}
     work = session.plan.work
     running = [c for c in work if not artifacts.is_done(*c.id) and artifacts.is_locked(*c.id)]
-    counts = Counter(rows["/".join(c.id)].status for c in work if c not in running)
+    counts = Counter(rows[c.row_key].status for c in work if c not in running)
     left = [c for c in work if not artifacts.is_done(*c.id)]
     estimate = CostTable(rows.values()).estimate(left)
-    failures = {c: rows["/".join(c.id)].error or "" for c in work if rows["/".join(c.id)].status == "failed"}
+    failures = {c: rows[c.row_key].error or "" for c in work if rows[c.row_key].status == "failed"}
     if as_json:
         _echo_json(
             {
@@ -202,17 +201,17 @@ def show_status(session: Session, as_json: bool) -> None:
             }
         )
         return
-    console = Console(soft_wrap=True)
+    console = plain_console()
     numbers = f"{counts['done']} done, {len(running)} running, {counts['failed']} failed, {counts['skipped']} skipped"
     console.print(f"suite {session.suite.name}: {len(work)} cells: {numbers}, {counts['missing']} to come")
     for cell in running:
         state = artifacts.progress(*cell.id)
-        console.print(f"  {cell.title}: {describe_progress(state) if state else 'starting'}", highlight=False)
+        console.print(f"  {cell.title}: {describe_progress(state) if state else 'starting'}")
     for cell, error in failures.items():
-        console.print(f"  [red]{cell.title}[/red]: {error.splitlines()[0] if error else ''}", highlight=False)
+        console.print(f"  {cell.title}: {error.splitlines()[0] if error else ''}", style="red")
     if left:
         unknown = f" + {estimate.unknown} cells not measured yet" if estimate.unknown else ""
-        console.print(f"time left: {duration(estimate.known_s)}, one cell at a time{unknown}", highlight=False)
+        console.print(f"time left: {duration(estimate.known_s)}, one cell at a time{unknown}")
 
 
 def show_list(as_json: bool) -> None:
@@ -222,14 +221,14 @@ def show_list(as_json: bool) -> None:
     if as_json:
         _echo_json({"suites": suites, **found})
         return
-    console = Console(soft_wrap=True)
+    console = plain_console()
     table = Table("suite", "", box=None, pad_edge=False)
     for name, description in suites.items():
         table.add_row(name, description)
     console.print(table)
     for kind, names in found.items():
         more = " … and every timm network by its name" if kind == "classifiers" else ""
-        console.print(f"\n{kind}: {', '.join(names)}{more}", highlight=False)
+        console.print(f"\n{kind}: {', '.join(names)}{more}")
 
 
 def _echo_json(value: Any) -> None:

@@ -17,6 +17,11 @@ from bench.runner import CellId, Listener
 from bench.types import ResultRow
 
 
+def plain_console() -> Console:
+    """Return a console that prints texts as they are: a file name or an error may hold ``[brackets]``."""
+    return Console(soft_wrap=True, markup=False, highlight=False)
+
+
 class ConsoleListener(Listener):
     """Progress of a run: one bar, the cells in work with their step and losses, and every failure as it comes."""
 
@@ -49,9 +54,9 @@ class ConsoleListener(Listener):
         at = f"[{self.total - len(self.left)}/{self.total}]"
         if row.status == "done":
             if cell.stage in ("fit", "classify"):
-                self.console.print(f"{at} {cell.title}: {self._outcome(row)}", highlight=False)
+                self.console.print(f"{at} {cell.title}: {self._outcome(row)}")
         elif row.status == "failed":  # what is skipped because of it is counted at the end, not listed
-            self.console.print(Text(f"{at} {cell.title}: FAILED: {(row.error or '').splitlines()[0]}", style="red"))
+            self.console.print(f"{at} {cell.title}: FAILED: {(row.error or '').splitlines()[0]}", style="red")
 
     def _outcome(self, row: ResultRow) -> str:
         return f"done in {duration(row.costs['elapsed_s'])}" + (f", {self._eta()} left" if self.left else "")

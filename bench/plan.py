@@ -7,7 +7,7 @@ else decides what it computes, so equal keys are one piece of work, whichever su
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from bench.config import stable_hash
@@ -42,6 +42,11 @@ class Cell:
         return (self.stage, self.key)
 
     @property
+    def row_key(self) -> str:
+        """What its row in the store is found by."""
+        return f"{self.stage}/{self.key}"
+
+    @property
     def title(self) -> str:
         """A short name for people: 'classify cyclegan r1.0 small_cnn f0r0'."""
         parts = [self.stage, self.method, f"×{self.ratio}" if self.ratio not in (None, "0") else None, self.classifier]
@@ -58,18 +63,20 @@ class Plan:
     suite: Suite
     index: DatasetIndex
     fingerprint: str
-    weights: str | None
-    cells: tuple[Cell, ...] = field(default=())
+    cells: tuple[Cell, ...]
 
     @property
     def work(self) -> list[Cell]:
         """The cells, each piece of work once."""
-        return list({c.id: c for c in reversed(self.cells)}.values())[::-1]
+        return unique(self.cells)
 
-    @property
-    def key(self) -> str:
-        """Hash of the whole plan."""
-        return stable_hash([list(c.id) for c in self.cells])
+
+def unique(cells: Sequence[Cell]) -> list[Cell]:
+    """Return the first cell of every id, in order."""
+    found: dict[tuple[str, str], Cell] = {}
+    for cell in cells:
+        found.setdefault(cell.id, cell)
+    return list(found.values())
 
 
 def ratio_text(ratio: float | str) -> str:
@@ -85,7 +92,7 @@ def make_plan(suite: Suite, index: DatasetIndex, weights: str | None = None) -> 
     for method in suite.methods:
         if method.kind == "generative":
             method.create().check(index.classes)
-    return Plan(suite, index, fingerprint(index), weights, tuple(_cells(suite, index, weights)))
+    return Plan(suite, index, fingerprint(index), tuple(_cells(suite, index, weights)))
 
 
 def _cells(suite: Suite, index: DatasetIndex, weights: str | None) -> Iterator[Cell]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from bench.artifacts import Artifacts
 from bench.cells import blank_row, finished_row, run_cell
 from bench.executors.local import Executor
-from bench.plan import Cell, Plan
+from bench.plan import Cell, Plan, unique
 from bench.stages import RunEnv
 from bench.store import Store
 from bench.types import ResultRow
@@ -50,8 +50,8 @@ class Runner:
     def __init__(self, cells: Sequence[Cell], env: RunEnv, listeners: Sequence[Listener] = ()) -> None:
         self.env, self.listeners = env, listeners
         self.artifacts, self.store = Artifacts(env.out), Store(env.out)
-        self.cells = {c.id: c for c in reversed(cells)}
-        self.waiting = list(dict.fromkeys(c.id for c in cells))
+        self.cells = {c.id: c for c in unique(cells)}
+        self.waiting = list(self.cells)
         self.ok: set[CellId] = set()
         self.summary = Summary()
         self.deaths: dict[CellId, int] = {}
@@ -63,7 +63,7 @@ class Runner:
         for cell_id in [i for i in self.waiting if self.artifacts.is_done(*i)]:
             self.waiting.remove(cell_id)
             self.ok.add(cell_id)
-            row = known.get("/".join(cell_id))
+            row = known.get(self.cells[cell_id].row_key)
             if row is None or row.status != "done":
                 missing.append(finished_row(self.cells[cell_id], self.env))
         self.summary.reused = len(self.ok)
@@ -170,14 +170,12 @@ def rows_of(plan: Plan, env: RunEnv) -> list[ResultRow]:
     artifacts = Artifacts(env.out)
     rows = []
     for cell in plan.cells:
-        row = known.get("/".join(cell.id))
+        row = known.get(cell.row_key)
         if artifacts.is_done(*cell.id):
             if row is None or row.status != "done":
                 row = finished_row(cell, env)
         elif row is None or row.status == "done":
             row = replace(blank_row(cell, env, "missing"), finished_at="")
-        here = blank_row(cell, env, row.status)
-        rows.append(
-            replace(row, suite=here.suite, dataset=here.dataset, method=here.method, classifier=here.classifier)
-        )
+        row = replace(row, suite=env.suite.name, dataset=env.suite.dataset.name)
+        rows.append(replace(row, method=cell.method, classifier=cell.classifier))
     return rows

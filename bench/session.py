@@ -72,7 +72,12 @@ def _weights_id(path: Path | None) -> str | None:
     if path is None:
         return None
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    return stable_hash([[p.name, hashlib.file_digest(p.open("rb"), "sha256").hexdigest()] for p in files])
+    return stable_hash([[p.name, _sha256(p)] for p in files])
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
 
 
 def pick_device(asked: str) -> str:

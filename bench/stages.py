@@ -24,7 +24,7 @@ from bench.data.splits import check_split, load_split, make_splits, save_split
 from bench.errors import BenchError, DataError
 from bench.plan import Cell
 from bench.suite import Suite
-from bench.types import DatasetIndex, Split, SyntheticRecord
+from bench.types import DatasetIndex, SyntheticRecord
 
 
 @dataclass(frozen=True)
@@ -74,20 +74,11 @@ class Inputs:
         key = next(key for s, key in self.cell.upstream if s == stage)
         return self.artifacts.folder(stage, key)
 
-    def split(self) -> Split:
-        """Return this cell's split, checked against the index."""
-        split = load_split(self.upstream("split") / "split.json")
-        check_split(split, self.index)
-        return split
-
     def fold(self) -> FoldData:
-        """Return the images of the fold."""
+        """Return the images of the fold, whose split is checked against the index when it is made."""
+        split = load_split(self.upstream("split") / "split.json")
         images = ImageCache(self.env.out / "cache")
-        return FoldData(self.index, self.split(), images, self.settings.image_size_px, self.settings.resize)
-
-    def ratios(self) -> list[str]:
-        """Return the suite's ratios."""
-        return [str(r) for r in self.settings.ratios]
+        return FoldData(self.index, split, images, self.settings.image_size_px, self.settings.resize)
 
 
 def _split(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
@@ -123,7 +114,7 @@ def _synthesize(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     inputs = Inputs(cell, env)
     data, fitted = inputs.fold().training, inputs.upstream("fit")
     counts: dict[int, int] = {}
-    for ratio in inputs.ratios():
+    for ratio in inputs.settings.ratios:
         for label, n in ratio_counts(ratio, data.labels).items():
             counts[label] = max(n, counts.get(label, 0))
     group = {r.path: r.group_id for r in data.records}

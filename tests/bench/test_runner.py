@@ -167,7 +167,7 @@ def test_a_deleted_folder_is_made_again(session: Any) -> None:
 
 def test_images_that_change_under_a_run_stop_its_cells(session: Any, tmp_path: Path, monkeypatch: Any) -> None:
     s = session()
-    monkeypatch.setattr("bench.stages._INDEXES", {})  # as in a worker process that has read nothing yet
+    monkeypatch.setattr("bench.stages.common._INDEXES", {})  # as in a worker process that has read nothing yet
     (tmp_path / "data" / "benign" / "b0_0.png").unlink()
     runner = run(s)
     assert {e.split(":")[0] for e in runner.summary.failed.values()} == {"DataError"}

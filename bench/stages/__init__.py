@@ -1,0 +1,25 @@
+"""What each kind of cell does: one file a stage, one function ``run`` from its inputs on disk to an ``Output``.
+
+The way of one image: split -> fit on training records only -> synthetic folder with a manifest -> classifier on real
+and synthetic images -> one pass over the test part -> predictions.csv -> metrics from that file. No step reaches back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bench.context import CellContext
+from bench.plan import Cell
+from bench.stages import classify, evaluate, fidelity, fit, split, synthesize
+from bench.stages.common import Output, RunEnv, load_index
+
+__all__ = ["STAGE", "Output", "RunEnv", "load_index"]
+
+STAGE: dict[str, Callable[[Cell, RunEnv, CellContext], Output]] = {
+    "split": split.run,
+    "fit": fit.run,
+    "synthesize": synthesize.run,
+    "fidelity": fidelity.run,
+    "classify": classify.run,
+    "evaluate": evaluate.run,
+}

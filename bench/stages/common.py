@@ -1,0 +1,93 @@
+"""What every stage gets and returns: the run's environment, a cell's inputs, its output; and cached features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.artifacts import Artifacts
+from bench.data.cache import ImageCache
+from bench.data.loaders import FoldData
+from bench.data.records import fingerprint
+from bench.data.splits import load_split
+from bench.errors import DataError
+from bench.plan import Cell
+from bench.suite import Suite
+from bench.types import DatasetIndex, Uint8Images
+
+
+@dataclass(frozen=True)
+class RunEnv:
+    """What every cell of a run shares; small, since it travels to the worker processes."""
+
+    out: Path
+    suite: Suite
+    fingerprint: str
+    data: Path | None = None
+    device: str = "cpu"
+    weights: Path | None = None
+
+
+@dataclass
+class Output:
+    """What a stage found out, beside the files it wrote."""
+
+    metrics: dict[str, float] = field(default_factory=dict)
+    costs: dict[str, float] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+_INDEXES: dict[str, DatasetIndex] = {}  # by fingerprint: a worker process reads the index once, not once a cell
+
+
+def load_index(suite: Suite, data: Path | None, out: Path) -> DatasetIndex:
+    """List the suite's images. Raises ``DataError`` when they are missing."""
+    return suite.dataset.create().index(data, out / "cache")
+
+
+class Inputs:
+    """Everything a cell reads: the index, its split, the images of its parts, and its upstream folders."""
+
+    def __init__(self, cell: Cell, env: RunEnv) -> None:
+        self.cell, self.env, self.settings = cell, env, env.suite.settings
+        self.artifacts = Artifacts(env.out)
+        if env.fingerprint not in _INDEXES:
+            index = load_index(env.suite, env.data, env.out)
+            if fingerprint(index) != env.fingerprint:
+                raise DataError("the images changed while the run was going on; start `bench run` again to plan anew")
+            _INDEXES[env.fingerprint] = index
+        self.index = _INDEXES[env.fingerprint]
+
+    def upstream(self, stage: str) -> Path:
+        """Return the folder of the upstream cell of a stage."""
+        key = next(key for s, key in self.cell.upstream if s == stage)
+        return self.artifacts.folder(stage, key)
+
+    def fold(self) -> FoldData:
+        """Return the images of the fold, whose split is checked against the index when it is made."""
+        split = load_split(self.upstream("split") / "split.json")
+        images = ImageCache(self.env.out / "cache")
+        return FoldData(self.index, split, images, self.settings.image_size_px, self.settings.resize)
+
+
+class Features:
+    """The suite's feature extractor, its results cached: uint8 [N, H, W, 3] -> float32 [N, D]."""
+
+    def __init__(self, env: RunEnv) -> None:
+        from bench.metrics.features import FeatureExtractor
+
+        self._config, self._env = env.suite.settings.fidelity, env
+        folder = env.weights if env.weights and env.weights.is_dir() else None  # a single file is some backbone's
+        self._extractor = FeatureExtractor(self._config.extractor, folder, self._config.input_size_px)
+        self.tag = self._extractor.tag
+
+    def __call__(self, images: Uint8Images) -> npt.NDArray[np.float32]:
+        """Return the features of the images, in their order."""
+        from bench.metrics.features import cached_features
+
+        cache = self._env.out / "cache" / "features"
+        return cached_features(self._extractor, images, cache, self._env.device, self._config.batch_size)

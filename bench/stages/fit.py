@@ -1,0 +1,25 @@
+"""Train a generative method on the training part of one fold."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from bench.context import CellContext
+from bench.plan import Cell
+from bench.stages.common import Inputs, Output, RunEnv
+
+
+def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
+    inputs = Inputs(cell, env)
+    with ctx.phase("data"):
+        data = inputs.fold().training
+        data.images()
+    env.suite.method(str(cell.method)).create().fit(data, ctx)
+    facts: dict[str, Any] = {}
+    for name in ("facts.json", "weights.json"):
+        path = ctx.folder / name
+        if path.is_file():
+            found = json.loads(path.read_text(encoding="utf-8"))
+            facts |= found if name == "facts.json" else {"weights": found}
+    return Output(facts=facts)

@@ -1,0 +1,39 @@
+"""Make a fitted method's synthetic folder: images, their manifest, and the groups its generator has seen."""
+
+from __future__ import annotations
+
+from bench.context import CellContext
+from bench.data.loaders import ratio_counts, save_manifest
+from bench.errors import BenchError
+from bench.plan import Cell
+from bench.stages.common import Inputs, Output, RunEnv
+from bench.types import SyntheticRecord
+
+
+def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
+    from PIL import Image
+
+    inputs = Inputs(cell, env)
+    data, fitted = inputs.fold().training, inputs.upstream("fit")
+    counts: dict[int, int] = {}
+    for ratio in inputs.settings.ratios:
+        for label, n in ratio_counts(ratio, data.labels).items():
+            counts[label] = max(n, counts.get(label, 0))
+    group = {r.path: r.group_id for r in data.records}
+    records, done, total = [], dict.fromkeys(counts, 0), sum(counts.values())
+    method = env.suite.method(str(cell.method)).create()
+    with ctx.phase("sample"):
+        for item in method.synthesize(data, counts, fitted, ctx):
+            path = f"images/{item.label}/{done[item.label]:05d}.png"
+            (ctx.folder / path).parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(item.image).save(ctx.folder / path, compress_level=1)
+            source = item.source_path or ""
+            source_group = group[source] if source else ""
+            records.append(SyntheticRecord(path, item.label, item.seed, fitted.name, source, source_group))
+            done[item.label] += 1
+            ctx.log(len(records), total, {})
+    if done != counts:
+        raise BenchError(f"method {cell.method} made {done} images per label, {counts} were asked for")
+    save_manifest(ctx.folder, records, sorted(set(group.values())))
+    seconds = ctx.timer.seconds["sample"]
+    return Output(costs={"images_per_s": total / max(seconds, 1e-9)}, facts={"images": total})

@@ -1,0 +1,75 @@
+"""How alike the images of a pair are: SSIM, PSNR, MSE and L1, image by image. For cycle reconstructions, a true pair.
+
+The source of TL-S-CycleGAN publishes SSIM, PSNR and MSE between a translation and an *unrelated* image of the target
+domain: ``unpaired_quality``. It measures next to nothing (two unrelated real images score no better), and is here only
+because it was published; its keys say ``unpaired/``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.errors import DataError
+from bench.types import Uint8Images
+
+Values = npt.NDArray[np.float64]
+PEAK = 255
+SIGMA = 1.5  # of the Gaussian window, in pixels
+WINDOW_PX = 11  # the window's side: the Gaussian is cut off at 3.5 sigma
+
+
+def paired_quality(a: Uint8Images, b: Uint8Images) -> dict[str, Values]:
+    """Return 'ssim', 'psnr', 'mse' and 'l1', each float64 [N], of image pairs uint8 [N, H, W, 3], 0..255.
+
+    ssim: Wang et al. 2004, with their settings (Gaussian window of 11 × 11 pixels, sigma 1.5, population covariances,
+    K1 0.01, K2 0.03, range 255), the mean over R, G, B and over all windows that lie wholly in the image; in [-1, 1],
+    1 for identical images.
+    mse, l1: mean squared and mean absolute difference of intensities scaled to [0, 1]; both in [0, 1], 0 is identical.
+    psnr: 10 log10(1 / mse) in dB, which is peak 255 on the 0..255 scale; ``inf`` for identical images.
+    Raises ``DataError`` for arrays of unlike shape or other dtype, and for images smaller than the window.
+    """
+    _check(a, b)
+    difference = (a.astype(np.float64) - b) / PEAK
+    mse = np.square(difference).mean(axis=(1, 2, 3))
+    with np.errstate(divide="ignore"):
+        psnr = -10 * np.log10(mse)
+    return {"ssim": _ssim(a, b), "psnr": psnr, "mse": mse, "l1": np.abs(difference).mean(axis=(1, 2, 3))}
+
+
+def unpaired_quality(translated: Uint8Images, target: Uint8Images) -> dict[str, Values]:
+    """Return 'ssim', 'psnr' and 'mse' [min(N, M)] of the i-th translation and the i-th real image of the target domain.
+
+    What the source published: two images [N, H, W, 3] and [M, H, W, 3] that have nothing to do with each other, paired
+    by their place in a list. Says nothing about the quality of a translation.
+    """
+    n = min(len(translated), len(target))
+    values = paired_quality(translated[:n], target[:n])
+    return {name: values[name] for name in ("ssim", "psnr", "mse")}
+
+
+def mean_quality(values: dict[str, Values], samples: int) -> dict[str, float]:
+    """Return the means over images; ``samples`` is the number of intensities in an image (H · W · 3).
+
+    The mean of PSNRs is over the images' own PSNRs, as papers report it. So that one identical pair does not make it
+    infinite, such a pair counts as if a single intensity were one level off: the best that an unlike pair can have.
+    """
+    best = 10 * np.log10(PEAK**2 * samples)
+    return {name: float(np.minimum(v, best).mean() if name == "psnr" else v.mean()) for name, v in values.items()}
+
+
+def _ssim(a: Uint8Images, b: Uint8Images) -> Values:
+    from skimage.metrics import structural_similarity
+
+    settings = {"gaussian_weights": True, "sigma": SIGMA, "use_sample_covariance": False, "data_range": PEAK}
+    pairs = zip(a, b, strict=True)
+    return np.array([structural_similarity(x, y, channel_axis=-1, **settings) for x, y in pairs], dtype=np.float64)
+
+
+def _check(a: Uint8Images, b: Uint8Images) -> None:
+    if a.shape != b.shape or a.ndim != 4 or a.shape[-1] != 3 or not len(a):
+        raise DataError(f"pairs of images: got {a.shape} and {b.shape}, expected two of [N, H, W, 3], N >= 1")
+    if a.dtype != np.uint8 or b.dtype != np.uint8:
+        raise DataError(f"pairs of images: got {a.dtype} and {b.dtype}, expected uint8")
+    if min(a.shape[1:3]) < WINDOW_PX:
+        raise DataError(f"SSIM needs images of at least {WINDOW_PX} × {WINDOW_PX} pixels, got {a.shape[1:3]}")

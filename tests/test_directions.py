@@ -18,7 +18,7 @@ LAYERS = (
     ("tracking", "tracking_rows", "tracking_writer", "stages", "executors", "report", "estimate"),
     ("store", "artifacts", "context", "plan"),
     ("suite", "data", "classifiers", "metrics", "cost"),
-    ("types", "interfaces", "errors", "registry", "config", "seeding", "weights", "files"),
+    ("types", "interfaces", "errors", "registry", "config", "seeding", "weights", "files", "provenance"),
 )
 APART = {"metrics": {"data", "classifiers"}, "classifiers": {"data"}, "data": {"metrics", "classifiers"}}
 

@@ -21,6 +21,7 @@ from bench.data.records import as_rgb, open_image
 from bench.data.splits import check_split
 from bench.errors import ConfigError, DataError, LeakageError
 from bench.files import write_atomic
+from bench.provenance import FoldBorders
 from bench.types import DatasetIndex, ImageRecord, Split, SyntheticRecord, SyntheticSet, Uint8Images
 
 Labels = npt.NDArray[np.int64]
@@ -52,7 +53,7 @@ class TrainingPart:
     def __init__(
         self, index: DatasetIndex, split: Split, cache: ImageCache, image_size_px: int, resize: Resize = "squash"
     ) -> None:
-        check_split(split, index)
+        self._borders = check_split(split, index)
         self._index, self._split, self._cache, self._resize = index, split, cache, resize
         record = index.by_path()
         self.classes: tuple[str, ...] = index.classes
@@ -78,6 +79,11 @@ class FoldData(TrainingPart):
 
     Raises ``LeakageError`` or ``DataError`` as ``check_split`` when made.
     """
+
+    @property
+    def borders(self) -> FoldBorders:
+        """What each part is made of: the judge of everything that is made for this fold."""
+        return self._borders
 
     @property
     def training(self) -> TrainingPart:

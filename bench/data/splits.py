@@ -18,10 +18,10 @@ from bench.data.partition import Counts, partition
 from bench.data.records import fingerprint
 from bench.errors import ConfigError, DataError, LeakageError
 from bench.files import write_atomic
+from bench.provenance import PARTS, FoldBorders, Origin
 from bench.seeding import derive_seed
 from bench.types import DatasetIndex, Split
 
-PARTS = ("train", "validation", "test")
 HOLDOUT_TOLERANCE = 0.1  # exact shares would leave so few choices that every draw tested the same patients
 
 
@@ -91,35 +91,39 @@ def group_counts(index: DatasetIndex) -> tuple[list[str], Counts]:
     return names, counts
 
 
-def check_split(split: Split, index: DatasetIndex) -> None:
-    """Raise ``LeakageError`` when a group or an image is in two parts; ``DataError`` when the split is of other images.
+def check_split(split: Split, index: DatasetIndex) -> FoldBorders:
+    """Return what the split's parts are made of; ``LeakageError`` when they share a group, an image or its content.
 
-    Called on every use of a split, for it comes from a file.
+    So it is for a split that was drawn from other images or groups: its borders mean nothing here. One that does not
+    cover the index is a ``DataError``. Called on every use of a split, for it comes from a file.
     """
-    if split.fingerprint != fingerprint(index):
-        raise DataError(
-            f"the split of fold {split.fold} was drawn from other images (fingerprint {split.fingerprint}) than those "
-            f"of {index.name} at {index.root} ({fingerprint(index)}); draw it again, or name the folder it came from"
-        )
+    check_drawn_from(split, index)
+    record = index.by_path()
     where: dict[str, str] = {}
-    group_of = {r.path: r.group_id for r in index.records}
-    group_part: dict[str, str] = {}
     for part in PARTS:
         for path in getattr(split, part):
-            if path not in group_of:
+            if path not in record:
                 raise DataError(f"fold {split.fold}: {part} names {path}, which {index.name} does not have")
             if path in where:
                 raise LeakageError(f"fold {split.fold}: {path} is in {where[path]} and again in {part}")
             where[path] = part
-            group = group_of[path]
-            if group_part.setdefault(group, part) != part:
-                raise LeakageError(
-                    f"fold {split.fold}: group {group!r} is in both {group_part[group]} and {part}; "
-                    "a patient must be in one part only"
-                )
-    missing = sorted(set(group_of) - set(where))
+    missing = sorted(set(record) - set(where))
     if missing:
         raise DataError(f"fold {split.fold}: {len(missing)} images are in no part, such as {missing[0]}")
+    parts = {part: Origin.of(record[path] for path in getattr(split, part)) for part in PARTS}
+    borders = FoldBorders(f"fold {split.fold}" + (f".{split.repeat}" if split.repeat else ""), parts)
+    borders.require_disjoint()
+    return borders
+
+
+def check_drawn_from(split: Split, index: DatasetIndex) -> None:
+    """Raise ``LeakageError`` when the split was drawn from other images, labels or groups than those of the index."""
+    if split.fingerprint != fingerprint(index):
+        raise LeakageError(
+            f"the split of fold {split.fold} was drawn from other images (fingerprint {split.fingerprint}) than those "
+            f"of {index.name} at {index.root} ({fingerprint(index)}), so its parts need not be disjoint here; draw it "
+            "again, or name the folder it came from"
+        )
 
 
 def save_split(split: Split, index: DatasetIndex, path: Path) -> None:

@@ -90,7 +90,7 @@ def test_a_leaky_split_gives_no_images(index: DatasetIndex, split: Split, tmp_pa
     leaky = dataclasses.replace(split, test=split.test[1:], train=(*split.train, split.test[0]))
     with pytest.raises(LeakageError):
         FoldData(index, leaky, ImageCache(tmp_path / "cache"), SIZE)
-    with pytest.raises(DataError):
+    with pytest.raises(LeakageError):
         FoldData(index, dataclasses.replace(split, fingerprint="0" * 16), ImageCache(tmp_path / "cache"), SIZE)
 
 

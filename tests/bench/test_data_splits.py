@@ -187,7 +187,7 @@ def test_unknown_missing_and_other_images_are_refused(fold: tuple[DatasetIndex, 
     with pytest.raises(DataError, match="1 images are in no part"):
         check_split(dataclasses.replace(split, test=split.test[1:]), index)
     other = made_up_index([*EVEN, [0, 1]])
-    with pytest.raises(DataError, match="drawn from other images"):
+    with pytest.raises(LeakageError, match="drawn from other images"):
         check_split(split, other)
 
 

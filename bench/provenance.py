@@ -1,0 +1,146 @@
+"""What a thing was made from, and which fold may use it: the one place where leakage is judged.
+
+A fold's borders say which of its three parts every group (patient), image and content belongs to; an origin says what
+a thing was made from: a training set, a synthetic set (through its generator), a validation set, fitted statistics. A
+thing may be used for a fold only if its whole origin lies in the part that it is used as. Everything that trains or
+chooses asks here, so a generator, a threshold or a normalisation constant is held to the same rule as an image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import combinations
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.errors import DataError, LeakageError
+from bench.files import write_atomic
+from bench.types import ImageRecord, Uint8Images
+
+PartName = Literal["train", "validation", "test"]
+PARTS: tuple[PartName, ...] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """The real images behind a thing, as far as they are known.
+
+    ``groups`` and ``paths`` are those of ``ImageRecord``; ``content`` holds SHA-256 sums (hex) of files and, where they
+    were asked for, of pixels (``pixel_sums``).
+    """
+
+    groups: frozenset[str] = frozenset()
+    paths: frozenset[str] = frozenset()
+    content: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, records: Iterable[ImageRecord]) -> Origin:
+        """Return the origin of a thing made from all of these images."""
+        known = list(records)
+        return cls(
+            frozenset(r.group_id for r in known), frozenset(r.path for r in known), frozenset(r.sha256 for r in known)
+        )
+
+
+@dataclass(frozen=True)
+class FoldBorders:
+    """What the three parts of one fold are made of; ``bench.data.splits.check_split`` makes and checks them."""
+
+    fold: str  # for messages: 'fold 0'
+    parts: Mapping[PartName, Origin]
+
+    def require_disjoint(self) -> None:
+        """Raise ``LeakageError`` when a group (so, an image too) or the content of an image is in two parts."""
+        for a, b in combinations(PARTS, 2):
+            one, other = self.parts[a], self.parts[b]
+            if groups := one.groups & other.groups:
+                raise LeakageError(
+                    f"{self.fold}: group {_some(groups)} is in both {a} and {b}; a patient must be in one part only: "
+                    "draw the split again"
+                )
+            if content := one.content & other.content:
+                raise LeakageError(
+                    f"{self.fold}: {len(content)} images of {a} have exact copies in {b}, under other names or groups "
+                    f"(SHA-256 {_some(content)}); set the dataset's on_duplicate to drop, or put both in one group"
+                )
+
+    def admit(self, what: str, origin: Origin, part: PartName, advice: str) -> None:
+        """Raise ``LeakageError`` unless all of the origin lies in ``part``.
+
+        A group or path that the fold does not know is refused too: nobody can say whose it is. Content that no part
+        has is new, and is admitted. ``what`` begins the message, ``advice`` ends it.
+        """
+        for kind in ("groups", "paths", "content"):
+            used: frozenset[str] = getattr(origin, kind)
+            for name, other in self.parts.items():
+                if name != part and (leaked := used & getattr(other, kind)):
+                    raise LeakageError(
+                        f"{self.fold}: {what} comes from held-out {kind} of the {name} part: {_some(leaked)}; "
+                        f"only the {part} part may be used: {advice}"
+                    )
+            if kind != "content" and (foreign := used - getattr(self.parts[part], kind)):
+                raise LeakageError(
+                    f"{self.fold}: {what} comes from {kind} that are not of this fold: {_some(foreign)}; "
+                    f"only the {part} part may be used: {advice}"
+                )
+
+    def with_content(self, content: Mapping[PartName, Iterable[str]]) -> FoldBorders:
+        """Return borders that know more content of their parts, such as ``pixel_sums``."""
+        parts = {p: replace(o, content=o.content | frozenset(content.get(p, ()))) for p, o in self.parts.items()}
+        return replace(self, parts=parts)
+
+
+@dataclass(frozen=True)
+class FittedStatistics:
+    """Numbers fitted on images (thresholds, filters, normalisation constants), and on which images.
+
+    ``for_fold`` is the way to the values: it refuses those that held-out images have helped to fit.
+    """
+
+    what: str  # for messages: 'the copy threshold'
+    values: Mapping[str, Any] = field(repr=False)  # plain numbers, or lists of them
+    origin: Origin = field(repr=False)
+
+    def for_fold(self, borders: FoldBorders) -> Mapping[str, Any]:
+        """Return the values, or raise ``LeakageError`` unless they were fitted on the fold's training part only."""
+        check_statistics(self, borders)
+        return self.values
+
+    def save(self, path: Path) -> None:
+        """Write values and groups as JSON. (A group is whole in one part, so groups tell all that must be checked.)"""
+        stored = {"what": self.what, "values": dict(self.values), "groups": sorted(self.origin.groups)}
+        write_atomic(path, json.dumps(stored, indent=1, ensure_ascii=False) + "\n")
+
+    @classmethod
+    def load(cls, path: Path) -> FittedStatistics:
+        """Read what ``save`` wrote. Raises ``DataError``."""
+        try:
+            stored = json.loads(path.read_text(encoding="utf-8"))
+            origin = Origin(groups=frozenset(str(g) for g in stored["groups"]))
+            return cls(str(stored["what"]), dict(stored["values"]), origin)
+        except (OSError, ValueError, KeyError, TypeError) as e:
+            raise DataError(f"{path} holds no fitted statistics ({type(e).__name__}: {e}); run its cell again") from e
+
+
+def check_statistics(statistics: FittedStatistics, borders: FoldBorders) -> None:
+    """Raise ``LeakageError`` unless the statistics say what they were fitted on, and that is of the training part."""
+    if not statistics.origin.groups:
+        raise LeakageError(
+            f"{borders.fold}: {statistics.what} does not say on which groups it was fitted, so it cannot be trusted; "
+            "fit it on this fold's training part"
+        )
+    borders.admit(statistics.what, statistics.origin, "train", "fit it on this fold's training images")
+
+
+def pixel_sums(images: Uint8Images) -> list[str]:
+    """Return the SHA-256 (hex) of each image's pixels, uint8 [N, H, W, 3]; equal sums are equal pixels."""
+    return [hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).hexdigest() for image in images]
+
+
+def _some(names: Iterable[str]) -> str:
+    """Name up to three, and count the rest."""
+    known = sorted(names)
+    return ", ".join(map(repr, known[:3])) + (f" and {len(known) - 3} more" if len(known) > 3 else "")

@@ -16,9 +16,12 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from bench.errors import DataError, LeakageError
 from bench.files import write_atomic
-from bench.types import ImageRecord, Uint8Images
+from bench.types import ImageRecord
 
 PartName = Literal["train", "validation", "test"]
 PARTS: tuple[PartName, ...] = ("train", "validation", "test")
@@ -70,21 +73,25 @@ class FoldBorders:
     def admit(self, what: str, origin: Origin, part: PartName, advice: str) -> None:
         """Raise ``LeakageError`` unless all of the origin lies in ``part``.
 
-        A group or path that the fold does not know is refused too: nobody can say whose it is. Content that no part
-        has is new, and is admitted. ``what`` begins the message, ``advice`` ends it.
+        An origin of nothing is refused, and so is a group or path that the fold does not know: nobody can say whose it
+        is. Content that no part has is new, and is admitted. ``what`` begins the message, ``advice`` ends it.
         """
-        for kind in ("groups", "paths", "content"):
+        if not (origin.groups or origin.paths or origin.content):
+            raise LeakageError(
+                f"{self.fold}: {what} does not say which images it drew on, so it cannot be trusted: {advice}"
+            )
+        for kind, word in (("groups", "groups"), ("paths", "images"), ("content", "exact copies of images")):
             used: frozenset[str] = getattr(origin, kind)
             for name, other in self.parts.items():
                 if name != part and (leaked := used & getattr(other, kind)):
                     raise LeakageError(
-                        f"{self.fold}: {what} comes from held-out {kind} of the {name} part: {_some(leaked)}; "
-                        f"only the {part} part may be used: {advice}"
+                        f"{self.fold}: {what} drew on {word} of the {name} part: {_some(leaked)}; only the {part} "
+                        f"part may be used here: {advice}"
                     )
             if kind != "content" and (foreign := used - getattr(self.parts[part], kind)):
                 raise LeakageError(
-                    f"{self.fold}: {what} comes from {kind} that are not of this fold: {_some(foreign)}; "
-                    f"only the {part} part may be used: {advice}"
+                    f"{self.fold}: {what} drew on {word} that this fold does not know: {_some(foreign)}; only the "
+                    f"{part} part may be used here: {advice}"
                 )
 
     def with_content(self, content: Mapping[PartName, Iterable[str]]) -> FoldBorders:
@@ -126,17 +133,12 @@ class FittedStatistics:
 
 
 def check_statistics(statistics: FittedStatistics, borders: FoldBorders) -> None:
-    """Raise ``LeakageError`` unless the statistics say what they were fitted on, and that is of the training part."""
-    if not statistics.origin.groups:
-        raise LeakageError(
-            f"{borders.fold}: {statistics.what} does not say on which groups it was fitted, so it cannot be trusted; "
-            "fit it on this fold's training part"
-        )
+    """Raise ``LeakageError`` unless the statistics were fitted on images of the fold's training part, all of them."""
     borders.admit(statistics.what, statistics.origin, "train", "fit it on this fold's training images")
 
 
-def pixel_sums(images: Uint8Images) -> list[str]:
-    """Return the SHA-256 (hex) of each image's pixels, uint8 [N, H, W, 3]; equal sums are equal pixels."""
+def pixel_sums(images: Iterable[npt.NDArray[np.uint8]]) -> list[str]:
+    """Return the SHA-256 (hex) of the pixels of each image, uint8 [H, W, 3]; equal sums are equal images."""
     return [hashlib.sha256(f"{image.shape}".encode() + image.tobytes()).hexdigest() for image in images]
 
 

@@ -1,17 +1,18 @@
 """What stages read: one fold's training data, its parts for evaluation, synthetic folders, and both put together.
 
 A generator is part of the training set, so a synthetic set is let in only if every group that its generator has seen
-belongs to the fold's training groups.
+belongs to the fold's training groups, and if none of its images is a held-out image.
 """
 
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,11 +22,10 @@ from bench.data.records import as_rgb, open_image
 from bench.data.splits import check_split
 from bench.errors import ConfigError, DataError, LeakageError
 from bench.files import write_atomic
-from bench.provenance import FoldBorders
+from bench.provenance import PARTS, FoldBorders, Origin, PartName, pixel_sums
 from bench.types import DatasetIndex, ImageRecord, Split, SyntheticRecord, SyntheticSet, Uint8Images
 
 Labels = npt.NDArray[np.int64]
-PartName = Literal["train", "validation", "test"]
 MANIFEST, SEEN = "manifest.csv", "seen_groups.json"
 
 
@@ -37,18 +37,30 @@ class Part(NamedTuple):
     labels: Labels
     groups: tuple[str, ...]
 
+    @property
+    def origin(self) -> Origin:
+        """What the part is made of; whoever trains or chooses with it has it checked."""
+        return Origin.of(self.records)
+
 
 @dataclass(frozen=True)
 class LabelledImages:
-    """A training set: images uint8 [N, S, S, 3], labels int64 [N], is_synthetic bool [N]; real images come first."""
+    """A training set: images uint8 [N, S, S, 3], labels int64 [N], is_synthetic bool [N]; real images come first.
+
+    ``origin`` is that of the real images (synthetic ones were checked when they were let in), ``borders`` the fold's.
+    """
 
     images: Uint8Images
     labels: Labels
     is_synthetic: npt.NDArray[np.bool_]
+    origin: Origin
+    borders: FoldBorders
 
 
 class TrainingPart:
     """The training part of one fold, as methods see it (``TrainingData``); nothing public leads to the other parts."""
+
+    _open: ClassVar[tuple[PartName, ...]] = ("train",)
 
     def __init__(
         self, index: DatasetIndex, split: Split, cache: ImageCache, image_size_px: int, resize: Resize = "squash"
@@ -66,12 +78,16 @@ class TrainingPart:
         return self._part("train", self.image_size_px if size_px is None else size_px).images
 
     def _part(self, name: PartName, size_px: int) -> Part:
-        row = {r.path: i for i, r in enumerate(self._index.records)}
-        rows = [row[path] for path in getattr(self._split, name)]
+        require_open(name, self._open, self._borders.fold)
+        rows = self._rows(name)
         records = tuple(self._index.records[i] for i in rows)
         images = np.asarray(self._cache.load(self._index, size_px, self._resize)[rows])
         labels = np.array([r.label for r in records], dtype=np.int64)
         return Part(records, images, labels, tuple(r.group_id for r in records))
+
+    def _rows(self, name: PartName) -> list[int]:
+        row = {r.path: i for i, r in enumerate(self._index.records)}
+        return [row[path] for path in getattr(self._split, name)]
 
 
 class FoldData(TrainingPart):
@@ -79,6 +95,8 @@ class FoldData(TrainingPart):
 
     Raises ``LeakageError`` or ``DataError`` as ``check_split`` when made.
     """
+
+    _open = PARTS
 
     @property
     def borders(self) -> FoldBorders:
@@ -90,9 +108,33 @@ class FoldData(TrainingPart):
         """The training part alone: what to hand to a method."""
         return TrainingPart(self._index, self._split, self._cache, self.image_size_px, self._resize)
 
+    def sealed(self) -> SealedFold:
+        """Return this fold with its test part locked: what to hand to whatever chooses something."""
+        return SealedFold(self._index, self._split, self._cache, self.image_size_px, self._resize)
+
     def part(self, name: PartName) -> Part:
         """Return the records, images, labels and groups of 'train', 'validation' or 'test', in the split's order."""
         return self._part(name, self.image_size_px)
+
+    def pixel_sums(self, name: PartName) -> list[str]:
+        """Return a sum of each image's pixels at the suite's size; they tell equal images, and show none."""
+        images = self._cache.load(self._index, self.image_size_px, self._resize)
+        return pixel_sums(images[i] for i in self._rows(name))
+
+
+class SealedFold(FoldData):
+    """A fold for early stopping, model selection and tuning: ``part('test')`` raises ``LeakageError``."""
+
+    _open = ("train", "validation")
+
+
+def require_open(name: PartName, opened: Sequence[PartName], fold: str) -> None:
+    """Raise ``LeakageError`` unless a part is among those that its reader may see."""
+    if name not in opened:
+        raise LeakageError(
+            f"{fold}: the {name} part was asked for where only {' and '.join(opened)} may be read; choose by "
+            "validation images, and read the test part once, when nothing is left to choose"
+        )
 
 
 def ratio_counts(ratio: str | float, labels: npt.ArrayLike) -> dict[int, int]:
@@ -118,52 +160,67 @@ def ratio_counts(ratio: str | float, labels: npt.ArrayLike) -> dict[int, int]:
 
 
 def assemble_training_set(
-    data: TrainingPart, synthetic: SyntheticSet | None, ratio_counts: Mapping[int, int]
+    data: FoldData, synthetic: SyntheticSet | None, ratio_counts: Mapping[int, int]
 ) -> LabelledImages:
     """Return the fold's real training images, and the first ``ratio_counts[label]`` synthetic ones of each label.
 
-    Raises ``LeakageError`` when the generator saw a group outside the fold's training part, and ``DataError`` when the
-    set has too few images.
+    Raises ``LeakageError`` when the generator saw a group outside the fold's training part, or made a held-out image;
+    and ``DataError`` when the set has too few images.
     """
-    real = data.images()
+    real, origin = data.images(), Origin.of(data.records)
     wanted = {label: n for label, n in ratio_counts.items() if n > 0}
     if not wanted:
-        return LabelledImages(real, data.labels, np.zeros(len(real), dtype=np.bool_))
+        return LabelledImages(real, data.labels, np.zeros(len(real), dtype=np.bool_), origin, data.borders)
     if synthetic is None:
         raise DataError(f"synthetic images were asked for ({wanted}) without a synthetic set")
-    check_synthetic(synthetic, data.records)
+    check_generator(synthetic, data.borders)
+    check_sources(synthetic, data.borders)
     chosen: list[SyntheticRecord] = []
     for label, n in sorted(wanted.items()):
         rows = [r for r in synthetic.records if r.label == label][:n]
         if len(rows) < n:
             raise DataError(f"{synthetic.folder} has {len(rows)} images of {data.classes[label]}; {n} are needed")
         chosen += rows
-    extra = np.stack([_read_image(synthetic.folder / r.path, data.image_size_px) for r in chosen])
+    paths = [synthetic.folder / r.path for r in chosen]
+    extra = np.stack([_read_image(path, data.image_size_px) for path in paths])
+    check_content(paths, extra, data)
     return LabelledImages(
         np.concatenate([real, extra]),
         np.concatenate([data.labels, np.array([r.label for r in chosen], dtype=np.int64)]),
         np.arange(len(real) + len(extra)) >= len(real),
+        origin,
+        data.borders,
     )
 
 
-def check_synthetic(synthetic: SyntheticSet, training: Iterable[ImageRecord]) -> None:
-    """Raise ``LeakageError`` unless all that the generator saw, and every source image, is of the training part."""
-    records = list(training)
-    groups, paths = {r.group_id for r in records}, {r.path for r in records}
-    if not synthetic.seen_groups:
-        raise LeakageError(f"{synthetic.folder} does not say which groups its generator saw, so it cannot be trusted")
-    held_out = sorted(set(synthetic.seen_groups) - groups)
-    if held_out:
+def check_generator(synthetic: SyntheticSet, borders: FoldBorders) -> None:
+    """Raise ``LeakageError`` unless every group that the generator saw is of the fold's training part."""
+    seen = Origin(groups=frozenset(synthetic.seen_groups))
+    borders.admit(f"the generator of {synthetic.folder}", seen, "train", "fit it on this fold's training part")
+
+
+def check_sources(synthetic: SyntheticSet, borders: FoldBorders) -> None:
+    """Raise ``LeakageError`` unless every source image is of the training part, and the generator says it saw it."""
+    sources = Origin(
+        frozenset(r.source_group for r in synthetic.records if r.source_group),
+        frozenset(r.source_path for r in synthetic.records if r.source_path),
+    )
+    if sources != Origin():
+        what = f"the translations in {synthetic.folder}"
+        borders.admit(what, sources, "train", "translate this fold's training images only")
+    if unseen := sorted(sources.groups - set(synthetic.seen_groups)):
         raise LeakageError(
-            f"the generator of {synthetic.folder} has seen held-out groups: {', '.join(held_out)}; "
-            "fit it on this fold's training part"
+            f"{synthetic.folder / SEEN} leaves out groups whose images {MANIFEST} names as sources, such as "
+            f"{unseen[0]!r}: one of the two was changed, so neither can be trusted; delete the folder and run again"
         )
-    for row in synthetic.records:
-        if (row.source_group and row.source_group not in groups) or (row.source_path and row.source_path not in paths):
-            raise LeakageError(
-                f"{synthetic.folder / row.path} was made from {row.source_path} of group {row.source_group!r}, "
-                "which is held out from this fold's training"
-            )
+
+
+def check_content(paths: Sequence[Path], images: Uint8Images, fold: FoldData) -> None:
+    """Raise ``LeakageError`` when a synthetic image, uint8 [N, S, S, 3] or its file, is an image of a held-out part."""
+    borders = fold.borders.with_content({name: fold.pixel_sums(name) for name in ("validation", "test")})
+    for path, pixels in zip(paths, pixel_sums(images), strict=True):
+        shown = Origin(content=frozenset({pixels, hashlib.sha256(path.read_bytes()).hexdigest()}))
+        borders.admit(f"the synthetic image {path}", shown, "train", "a generator must not have held-out images")
 
 
 def save_manifest(folder: Path, records: Iterable[SyntheticRecord], seen_groups: Iterable[str]) -> None:

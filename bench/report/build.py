@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench.report.costs import image_quality, method_costs
+from bench.report.charts.draw import draw_figures
+from bench.report.charts.grids import draw_grids
 from bench.report.export import as_json, tidy_csv
-from bench.report.figures import draw_figures
-from bench.report.grids import draw_grids
 from bench.report.info import Arm, FoldSize, ReportInfo
-from bench.report.leaderboard import markdown
-from bench.report.tables import Rows, failures, leaderboard
+from bench.report.records.report import collect
+from bench.report.records.rows import Rows
+from bench.report.sections.page import markdown
 from bench.types import ResultRow
 
 __all__ = ["Arm", "FoldSize", "ReportInfo", "build_report"]
@@ -26,14 +26,13 @@ def build_report(rows: Iterable[ResultRow], info: ReportInfo, root: Path, out: P
     Failed, skipped and missing cells are named in the report, never an error.
     """
     table = Rows(rows)
-    lines, costs = leaderboard(table, info, root), method_costs(table, info)
-    quality, failed = image_quality(table, info), failures(table, info)
+    records = collect(table, info, root)
     out.mkdir(parents=True, exist_ok=True)
-    figures = draw_figures(lines, table, info, root, out)
+    figures = draw_figures(records.lines, table, info, root, out)
     pictures = draw_grids(table, info, root, out)
     path = out / "leaderboard.md"
-    data = json.dumps(as_json(lines, costs, quality, failed, info), indent=1, ensure_ascii=False)
+    data = json.dumps(as_json(records, info), indent=1, ensure_ascii=False)
     (out / "leaderboard.json").write_text(data + "\n", encoding="utf-8")
-    (out / "leaderboard.csv").write_text(tidy_csv(lines), encoding="utf-8")
-    path.write_text(markdown(lines, costs, quality, failed, info, figures, pictures), encoding="utf-8")
+    (out / "leaderboard.csv").write_text(tidy_csv(records.lines), encoding="utf-8")
+    path.write_text(markdown(records, info, figures, pictures), encoding="utf-8")
     return path

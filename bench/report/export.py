@@ -6,13 +6,13 @@ import csv
 import io
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
-from bench.report.costs import MethodCost, Quality
 from bench.report.info import ReportInfo
-from bench.report.summary import summary
-from bench.report.tables import METRICS, Failure, Line
+from bench.report.records.lines import METRICS, Line
+from bench.report.records.report import Records
+from bench.report.sections.summary import summary
 
 COLUMNS = (
     *("classifier", "method", "ratio", "metric", "reference", "pairs", "planned", "mean", "sd", "low", "high"),
@@ -55,22 +55,14 @@ def _rows(line: Line) -> Iterator[dict[str, Any]]:
             yield {**base, "metric": metric, "reference": reference, **numbers, **found}
 
 
-def as_json(
-    lines: Sequence[Line],
-    costs: Sequence[MethodCost],
-    quality: Sequence[Quality],
-    failed: Sequence[Failure],
-    info: ReportInfo,
-) -> dict[str, Any]:
+def as_json(records: Records, info: ReportInfo) -> dict[str, Any]:
     """Return the whole report as plain JSON values; what is not known is None."""
     described = {k: v for k, v in asdict(info).items() if k != "real_images"}
     found = {
-        "summary": summary(lines, info),
+        "summary": summary(records.lines, info),
         "info": described,
-        "lines": [_line(x) for x in lines],
-        "costs": [asdict(c) for c in costs],
-        "quality": [asdict(q) for q in quality],
-        "failures": [asdict(f) for f in failed],
+        **{f.name: [asdict(x) for x in getattr(records, f.name)] for f in fields(records) if f.name != "lines"},
+        "lines": [_line(x) for x in records.lines],
     }
     return {k: _plain(v) for k, v in found.items()}
 

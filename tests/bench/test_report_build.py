@@ -16,10 +16,10 @@ from PIL import Image
 from report_rows import made_up
 
 from bench.report.build import build_report
-from bench.report.figures import pareto
-from bench.report.grids import spread
+from bench.report.charts.cost import pareto
+from bench.report.charts.grids import spread
 from bench.report.info import ReportInfo
-from bench.report.text import count, interval, join, number, percent, points, seconds, size, table
+from bench.report.sections.text import count, interval, join, number, percent, points, seconds, size, table
 from bench.types import ResultRow
 
 SMALL = {"ratios": ("0.5", "1"), "generative": ("cgan", "tlsgan_resnet50_scratch"), "size_px": 32, "patients": 8}

@@ -10,9 +10,12 @@ import pytest
 from report_rows import TAG, made_up
 
 from bench.metrics.statistics import corrected_resampled_t, mean_sd
-from bench.report.costs import FLOOR, image_quality, method_costs
 from bench.report.info import Arm, FoldSize, ReportInfo
-from bench.report.tables import PRIMARY, Line, Rows, failures, leaderboard, one_line, smallest_effect
+from bench.report.records.costs import method_costs
+from bench.report.records.failures import failures
+from bench.report.records.lines import PRIMARY, Line, leaderboard, smallest_effect
+from bench.report.records.quality import FLOOR, image_quality
+from bench.report.records.rows import Rows, one_line
 from bench.types import ResultRow
 
 SIZES = (160, 40, 50, 32, 8, 10)

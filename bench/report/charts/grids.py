@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from bench.report.info import Arm, ReportInfo
-from bench.report.tables import Rows
+from bench.report.records.rows import Rows
 
 TILE: Final = 96  # px; small images are enlarged without smoothing, so that their pixels show
 GAP: Final = 3

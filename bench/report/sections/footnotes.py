@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.report.info import ReportInfo
-from bench.report.text import number
+from bench.report.sections.text import number
 
 
 def footnotes(info: ReportInfo) -> str:

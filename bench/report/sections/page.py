@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from bench.report.costs import FLOOR, QUALITY, MethodCost, Quality
-from bench.report.footnotes import footnotes
 from bench.report.info import ReportInfo
-from bench.report.summary import summary
-from bench.report.tables import PRIMARY, SCORES, Failure, Line, Score, smallest_effect
-from bench.report.text import DASH, interval, join, number, percent, points, seconds, size, table
+from bench.report.records.costs import MethodCost
+from bench.report.records.failures import Failure
+from bench.report.records.lines import PRIMARY, SCORES, Line, smallest_effect
+from bench.report.records.quality import FLOOR, QUALITY, Quality
+from bench.report.records.report import Records
+from bench.report.records.rows import Score
+from bench.report.sections.footnotes import footnotes
+from bench.report.sections.summary import summary
+from bench.report.sections.text import DASH, interval, join, number, percent, points, seconds, size, table
 
 HEADS = {
     "balanced_accuracy": "Bal. acc.",
@@ -22,16 +26,9 @@ HEADS = {
 LOWER_IS_BETTER = ("kid", "fid")
 
 
-def markdown(
-    lines: Sequence[Line],
-    costs: Sequence[MethodCost],
-    quality: Sequence[Quality],
-    failed: Sequence[Failure],
-    info: ReportInfo,
-    figures: Mapping[str, str],
-    pictures: Mapping[str, str],
-) -> str:
+def markdown(records: Records, info: ReportInfo, figures: Mapping[str, str], pictures: Mapping[str, str]) -> str:
     """Return the text of leaderboard.md. ``figures`` are captions, ``pictures`` names, by path from that file."""
+    lines, costs, quality, failed = records.lines, records.costs, records.quality, records.failures
     parts = [f"# {info.suite}: does augmentation help on unseen patients?\n"]
     parts += [f"{sentence}\n" for sentence in summary(lines, info)]
     for classifier in info.classifiers:

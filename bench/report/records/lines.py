@@ -3,46 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from bench.errors import StoreError
-from bench.metrics.bootstrap import ScoredFold, cluster_bootstrap_ci
-from bench.metrics.predictions import Predictions, read_predictions
-from bench.metrics.statistics import Verdict, mean_sd, verdicts
-from bench.report.info import Arm, ReportInfo, ratio_label
+from bench.metrics.statistics import Verdict, verdicts
+from bench.report.info import Arm, ReportInfo
+from bench.report.records.intervals import PredictionTables, with_interval
+from bench.report.records.rows import NAN, Pair, Rows, Score, one_line
 from bench.types import ResultRow
 
-NAN = float("nan")
 SCORES = ("balanced_accuracy", "auroc", "f1", "sensitivity", "specificity")
 PRIMARY = "patient_balanced_accuracy"  # what verdicts are about
 COMPARED = (PRIMARY, "balanced_accuracy")
 METRICS = tuple(f"patient_{s}" for s in SCORES) + SCORES
 REFERENCES = ("none", "classical")
-STAGES = ("split", "fit", "synthesize", "fidelity", "classify", "evaluate")
-ORDER = {"failed": 0, "skipped": 1}
-Pair = tuple[int, int]  # (fold, repeat)
-Coordinates = tuple[str, str | None, str | None, str | None, int | None, int | None]
-
-
-@dataclass(frozen=True)
-class Score:
-    """A number over pairs: mean, sd (ddof 1), how many; and its 95 % interval over patients (NaN where not made)."""
-
-    mean: float
-    sd: float
-    n: int
-    low: float = NAN
-    high: float = NAN
-
-    @classmethod
-    def of(cls, values: Iterable[float]) -> Score:
-        """Summarise the finite ones of ``values``."""
-        finite = [v for v in values if math.isfinite(v)]
-        return cls(*mean_sd(finite), len(finite))
 
 
 @dataclass(frozen=True)
@@ -85,35 +62,13 @@ class Line:
         return sum(s for s in (self.generator_s, self.synthesis_s, self.classifier_s) if math.isfinite(s))
 
 
-class Rows:
-    """The rows of one plan by their coordinates."""
-
-    def __init__(self, rows: Iterable[ResultRow]) -> None:
-        self._at: dict[Coordinates, ResultRow] = {}
-        for r in rows:
-            self._at[(r.stage, r.method, r.ratio, r.classifier, r.fold, r.repeat)] = r
-
-    def all(self, stage: str) -> list[ResultRow]:
-        """Return the rows of a stage, sorted by their coordinates."""
-        found = [r for r in self._at.values() if r.stage == stage]
-        return sorted(found, key=lambda r: (str(r.method), str(r.ratio), str(r.classifier), r.fold or 0, r.repeat or 0))
-
-    def generator(self, stage: str, arm: Arm, pair: Pair) -> ResultRow | None:
-        """Return the fit, synthesize or fidelity row of an arm's generator."""
-        return self._at.get((stage, arm.method, None, None, *pair))
-
-    def classifier(self, stage: str, arm: Arm, classifier: str, pair: Pair) -> ResultRow | None:
-        """Return the classify or evaluate row of an arm."""
-        return self._at.get((stage, arm.method, arm.ratio, classifier, *pair))
-
-
 def leaderboard(rows: Rows, info: ReportInfo, root: Path) -> tuple[Line, ...]:
     """Return one line for each arm and classifier, in the suite's order. ``root`` is where predictions paths start."""
     values = {
         (c, arm): {m: _values(rows, info, arm, c, m) for m in METRICS} for c in info.classifiers for arm in info.arms
     }
     versus = {c: _comparisons(info, {arm: values[c, arm] for arm in info.arms}) for c in info.classifiers}
-    predictions = _Predictions(root)
+    predictions = PredictionTables(root)
     return tuple(
         _line(rows, info, arm, c, values[c, arm], versus[c].get(arm, {}), predictions)
         for c in info.classifiers
@@ -156,13 +111,13 @@ def _line(
     classifier: str,
     values: Mapping[str, Mapping[Pair, float]],
     versus: Mapping[str, Mapping[str, Verdict]],
-    predictions: _Predictions,
+    predictions: PredictionTables,
 ) -> Line:
     scores = {m: Score.of(v.values()) for m, v in values.items()}
     scored = [p for p in info.pairs if p in values[PRIMARY]]
     folds = predictions.folds([rows.classifier("evaluate", arm, classifier, p) for p in scored])
     for metric in COMPARED:
-        scores[metric] = _with_interval(scores[metric], folds, metric)
+        scores[metric] = with_interval(scores[metric], folds, metric)
     return Line(
         classifier=classifier,
         arm=arm,
@@ -175,14 +130,6 @@ def _line(
         synthesis_s=_mean_cost([rows.generator("synthesize", arm, p) for p in scored]),
         classifier_s=_mean_cost([rows.classifier("classify", arm, classifier, p) for p in scored]),
     )
-
-
-def _with_interval(score: Score, folds: Sequence[ScoredFold], metric: str) -> Score:
-    """Add the bootstrap interval over patients, if there are predictions for every pair that was scored."""
-    if not folds or len(folds) != score.n:
-        return score
-    interval = cluster_bootstrap_ci(folds, "balanced_accuracy", per_patient=metric.startswith("patient_"))
-    return Score(score.mean, score.sd, score.n, interval.low, interval.high)
 
 
 def _mean_cost(rows: Iterable[ResultRow | None]) -> float:
@@ -199,67 +146,6 @@ def _gap(rows: Rows, info: ReportInfo, arm: Arm, classifier: str, pair: Pair) ->
             status = row.status if row else "missing"
             return Gap(pair, name, status, one_line(row.error) if row and row.error else "not run yet")
     return Gap(pair, "evaluate", "done", "the score is not defined on this test part")
-
-
-def one_line(error: str) -> str:
-    """Return the sentence of an error that says what happened: its first line, without a traceback's frames."""
-    lines = [line.strip() for line in error.strip().splitlines() if line.strip()] or ["no message"]
-    return lines[-1] if lines[0].startswith("Traceback") else lines[0]
-
-
-class _Predictions:
-    """Reads each predictions table once; one that cannot be read costs its line the interval, no more."""
-
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._read: dict[str, Predictions | None] = {}
-
-    def folds(self, rows: Sequence[ResultRow | None]) -> list[ScoredFold]:
-        """Return the test parts of those rows whose predictions can be read."""
-        tables = [self._table(str(r.facts["predictions"])) for r in rows if r and r.facts.get("predictions")]
-        return [ScoredFold(t.y_true, t.y_prob, t.group, t.repeat) for t in tables if t and len(t.image)]
-
-    def _table(self, path: str) -> Predictions | None:
-        if path not in self._read:
-            try:
-                self._read[path] = read_predictions(self._root / path).select("test")
-            except StoreError:
-                self._read[path] = None
-        return self._read[path]
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Cells of one stage that ended alike, and why. ``where`` names classifier and ratio, for stages that have them."""
-
-    status: str
-    stage: str
-    reason: str
-    cells: int
-    methods: tuple[str, ...]
-    where: tuple[str, ...]
-    pairs: tuple[Pair, ...]
-
-
-def failures(rows: Rows, info: ReportInfo) -> tuple[Failure, ...]:
-    """Return what failed, was skipped or is missing; causes before what they stopped.
-
-    One record for each stage, method and reason; cells that nobody has started are one record a stage.
-    """
-    groups: dict[tuple[str, str, str, str], list[ResultRow]] = {}
-    for stage in STAGES:
-        for r in rows.all(stage):
-            if r.status != "done":
-                reason = one_line(r.error) if r.error else "not run yet"
-                method = (r.method or "") if r.status in ORDER else ""
-                groups.setdefault((r.status, r.stage, method, reason), []).append(r)
-    found = []
-    for (status, stage, _, reason), cells in groups.items():
-        methods = tuple(m for m in info.methods if any(r.method == m for r in cells))
-        where = dict.fromkeys(f"{r.classifier} {ratio_label(r.ratio)}".strip() for r in cells if r.classifier)
-        pairs = {(r.fold or 0, r.repeat or 0) for r in cells}
-        found.append(Failure(status, stage, reason, len(cells), methods, tuple(where), tuple(sorted(pairs))))
-    return tuple(sorted(found, key=lambda f: ORDER.get(f.status, len(ORDER))))
 
 
 def smallest_effect(line: Line) -> float:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
+
+from bench.report.info import Arm
+from bench.report.records.lines import Line
+
+Panels = Mapping[str, Sequence[Line]]  # classifier -> its lines, in the suite's order
 
 BLACK, GREY = "#000000", "#8a8a8a"
 ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
@@ -66,3 +71,11 @@ def figure(
         yield fig, fig.subplots(rows, columns, squeeze=False, **options)
         path.parent.mkdir(parents=True, exist_ok=True)
         fig.savefig(path, metadata={"Software": None})
+
+
+def arm_axis(ax: Any, arms: Sequence[Arm]) -> None:
+    """Name the arms on the y axis, a row each."""
+    ax.set_yticks(range(len(arms)), [a.label for a in arms])
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="y", visible=False)
+    ax.locator_params(axis="x", nbins=8)

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from bench.report.info import ReportInfo
-from bench.report.tables import PRIMARY, Line, typical_smallest_effect
-from bench.report.text import count, join, percent, points, seconds
+from bench.report.records.lines import PRIMARY, Line, typical_smallest_effect
+from bench.report.sections.text import count, join, percent, points, seconds
 
 HOPELESS = 0.25  # no augmentation does that much: a design which needs it can decide nothing
 SEEN = "power 80 %, two-sided 5 %"

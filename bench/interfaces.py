@@ -144,6 +144,27 @@ class GenerativeAugmenter(Protocol):
         ...
 
 
+@runtime_checkable
+class Translator(Protocol):
+    """What a generative method offers besides when it translates images between two classes, there and back.
+
+    The harness finds it by its methods and then judges translations of *test* images; nothing made here ever reaches a
+    classifier.
+    """
+
+    def translation_size_px(self, image_size_px: int) -> int:
+        """Return the side of the images that ``cycle`` takes, given the suite's."""
+        ...
+
+    def cycle(self, images: Uint8Images, label: int, fitted: Path, ctx: RunContext) -> tuple[Uint8Images, Uint8Images]:
+        """Return (translations into the other class, reconstructions), both like ``images``, uint8 [N, S, S, 3].
+
+        ``images`` are of class ``label``; ``fitted`` is what ``fit`` left. The way back starts from the translation as
+        the generator made it, in float, not from its rounded copy. An image's result does not depend on the others.
+        """
+        ...
+
+
 class Classifier(Protocol):
     """A network to be fine-tuned; the trainer is the same for all of them."""
 

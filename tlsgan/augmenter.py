@@ -94,8 +94,21 @@ class CycleGAN:
             for image, how in translate(generator, sources, count, seed, ctx.device):
                 yield SyntheticImage(image, label, how.seed, records[how.source].path)
 
+    def translation_size_px(self, image_size_px: int) -> int:
+        """Return the side of the images that it was trained on, given the suite's."""
+        return self.config.image_size_px or image_size_px
+
+    def cycle(self, images: Uint8Images, label: int, fitted: Path, ctx: RunContext) -> tuple[Uint8Images, Uint8Images]:
+        """Return images of class ``label``, uint8 [N, S, S, 3], in the other class, and translated back again."""
+        from tlsgan.checkpoint import load_generator
+        from tlsgan.synthesis import cycle
+
+        names = ("G_ab", "G_ba") if label == 0 else ("G_ba", "G_ab")
+        there, back = (load_generator(fitted, name, self.config, ctx.device) for name in names)
+        return cycle(there, back, images, ctx.device)
+
     def _size(self, data: TrainingData) -> int:
-        return self.config.image_size_px or data.image_size_px
+        return self.translation_size_px(data.image_size_px)
 
     def _images(self, data: TrainingData, label: int) -> Uint8Images:
         chosen = np.flatnonzero(data.labels == label)

@@ -76,3 +76,20 @@ def translate(
         with torch.inference_mode():
             translated = to_uint8(generator(to_float(to_device(batch, device))))
         yield from list(zip(translated, recipes, strict=True))[: count - start]
+
+
+def cycle(there: nn.Module, back: nn.Module, images: Uint8Images, device: str) -> tuple[Uint8Images, Uint8Images]:
+    """Return translations by ``there`` and their reconstructions by ``back`` of images uint8 [N, H, W, 3], both alike.
+
+    The way back starts from the translation in float, before it is rounded, as in the cycle loss. Both generators are
+    in evaluation mode.
+    """
+    translated, reconstructed = np.empty_like(images), np.empty_like(images)
+    for start in range(0, len(images), BATCH):
+        rows = np.arange(start, start + BATCH).clip(max=len(images) - 1)
+        with torch.inference_mode():
+            fake = there(to_float(to_device(images[rows], device)))
+            rec = back(fake)
+        for out, made in ((translated, fake), (reconstructed, rec)):
+            out[start : start + BATCH] = to_uint8(made)[: len(images) - start]
+    return translated, reconstructed

@@ -7,6 +7,8 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +20,12 @@ from helpers import FakeContext, Interrupt, two_class_data
 from bench import registry
 from bench.config import build
 from bench.errors import ConfigError, WeightsError
+from bench.interfaces import Translator
 
 METHODS = registry.names("method")
 GENERATIVE = [m for m in METHODS if registry.load("method", m).kind == "generative"]
 TRAINED = [m for m in GENERATIVE if f"{m}_scratch" not in GENERATIVE]  # without weights a method is its scratch twin
+TRANSLATORS = [m for m in TRAINED if issubclass(registry.load("method", m), Translator)]
 ONLINE = [m for m in METHODS if registry.load("method", m).kind == "online"]
 SMALL = {
     "steps": 4, "batch_size": 2, "filters": 8, "disc_filters": 8, "blocks": 1, "head_width": 8, "z_dim": 8,
@@ -41,6 +45,19 @@ def fitted(method: Any, folder: Path, seed: int = 0, **context: Any) -> FakeCont
     ctx = FakeContext(folder, seed=seed, **context)
     method.fit(two_class_data(16, 32), ctx)
     return ctx
+
+
+@pytest.fixture(scope="module")
+def fit_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Return the folder of the fitted method of a name, fitted at the first call."""
+
+    @cache
+    def fit(name: str) -> Path:
+        folder = tmp_path_factory.mktemp(name) / "fit"
+        fitted(small(name), folder)
+        return folder
+
+    return fit
 
 
 def images(method: Any, folder: Path, counts: dict[int, int] = COUNTS, seed: int = 0) -> list[Any]:
@@ -122,15 +139,33 @@ def test_killed_and_resumed_it_makes_the_same_images(name: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_its_first_images_do_not_depend_on_how_many_are_asked_for(name: str, tmp_path: Path) -> None:
-    method = small(name)
-    fitted(method, tmp_path / "fit")
-    few, many = images(method, tmp_path / "fit", {0: 2, 1: 3}), images(method, tmp_path / "fit")
+def test_its_first_images_do_not_depend_on_how_many_are_asked_for(name: str, fit_once: Callable[[str], Path]) -> None:
+    method, folder = small(name), fit_once(name)
+    few, many = images(method, folder, {0: 2, 1: 3}), images(method, folder)
     for label, n in ((0, 2), (1, 3)):
         first = [i for i in many if i.label == label][:n]
         assert [(i.seed, i.source_path, i.image.tobytes()) for i in first] == [
             (i.seed, i.source_path, i.image.tobytes()) for i in few if i.label == label
         ]
+
+
+@pytest.mark.parametrize("name", TRANSLATORS)
+def test_it_translates_there_and_back_image_by_image(
+    name: str, fit_once: Callable[[str], Path], tmp_path: Path
+) -> None:
+    method, data, folder = small(name), two_class_data(20, 32, seed=3), fit_once(name)
+    assert method.translation_size_px(32) == 32
+    ctx = FakeContext(tmp_path)
+    for label in (0, 1):
+        sources = data.images()[data.labels == label]
+        both = method.cycle(sources, label, folder, ctx)
+        assert all(made.dtype == np.uint8 and made.shape == sources.shape for made in both)
+        alone = method.cycle(sources[[9, 2, 5]], label, folder, ctx)
+        for some, made in zip(alone, both, strict=True):
+            assert (some == made[[9, 2, 5]]).all(), "an image does not depend on those beside it"
+    (there, _), (back, _) = (method.cycle(data.images()[:2], label, folder, ctx) for label in (0, 1))
+    assert (there != back).any(), "each class has its own way"
+    assert (there[0] != there[1]).any(), "each image has its own translation"
 
 
 @pytest.mark.parametrize("name", ["tlsgan_resnet50", "tlsgan_vgg16"])

@@ -6,13 +6,14 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from helpers import ArrayData, FakeContext, two_class_data
 
 from bench.errors import ConfigError, DataError, WeightsError
 from bench.registry import REGISTRY
 from tlsgan.augmenter import CycleGAN, TLSGANLite0Scratch
 from tlsgan.config import CycleGANConfig, TLSGANLite0ScratchConfig
-from tlsgan.synthesis import Recipe, prepare, recipe
+from tlsgan.synthesis import Recipe, cycle, prepare, recipe
 
 DATA = two_class_data(10, 32)
 
@@ -57,6 +58,29 @@ def test_a_translation_is_that_of_its_source(fitted):
     assert np.abs(expected.astype(int) - made.image).max() <= 1
 
 
+@pytest.mark.parametrize(("label", "names"), [(0, ("G_ab", "G_ba")), (1, ("G_ba", "G_ab"))])
+def test_a_cycle_goes_to_the_other_class_and_back(fitted, label, names):
+    from tlsgan.checkpoint import load_generator
+    from tlsgan.data import to_device, to_float, to_uint8
+
+    method, ctx = fitted
+    sources = DATA.images()[DATA.labels == label]
+    there, back = (load_generator(ctx.folder, name, method.config, "cpu") for name in names)
+    with torch.inference_mode():
+        fake = there(to_float(to_device(sources, "cpu")))
+        expected = to_uint8(fake), to_uint8(back(fake))
+    for made, right in zip(method.cycle(sources, label, ctx.folder, ctx), expected, strict=True):
+        assert np.abs(made.astype(int) - right).max() <= 1  # another batch size: another order of sums
+    assert [len(x) for x in method.cycle(sources[:0], label, ctx.folder, ctx)] == [0, 0]
+
+
+def test_the_way_back_starts_from_the_translation_in_float():
+    sources = DATA.images()
+    translations, reconstructions = cycle(lambda x: x / 50, lambda x: x * 50, sources, "cpu")
+    assert len(np.unique(translations)) < 8  # rounded to 8 bits, almost nothing is left of the source
+    assert (reconstructions == sources).all()
+
+
 def test_seeds_are_told_apart(fitted):
     method, ctx = fitted
     other = FakeContext(ctx.folder, seed=9)
@@ -96,6 +120,11 @@ def test_the_generator_may_have_a_size_of_its_own(tmp_path):
     method.fit(DATA, ctx)
     assert next(iter(method.synthesize(DATA, {0: 1}, tmp_path, ctx))).image.shape == (24, 24, 3)
     assert json.loads((tmp_path / "generator.json").read_text())["image_size_px"] == 24
+
+
+def test_it_says_at_which_size_it_translates():
+    assert CycleGAN(CycleGANConfig()).translation_size_px(48) == 48
+    assert CycleGAN(CycleGANConfig(image_size_px=64)).translation_size_px(48) == 64
 
 
 def test_two_classes_are_asked_for():

@@ -17,10 +17,15 @@ LAYERS = (
     ("session", "cells"),
     ("tracking", "tracking_rows", "tracking_writer", "stages", "executors", "report", "estimate"),
     ("store", "artifacts", "context", "plan"),
-    ("suite", "data", "classifiers", "metrics", "cost"),
+    ("suite", "data", "classifiers", "segmentation", "metrics", "cost"),
     ("types", "interfaces", "errors", "registry", "config", "seeding", "weights", "files", "provenance"),
 )
-APART = {"metrics": {"data", "classifiers"}, "classifiers": {"data"}, "data": {"metrics", "classifiers"}}
+APART = {
+    "metrics": {"data", "classifiers", "segmentation"},
+    "classifiers": {"data", "segmentation"},
+    "segmentation": {"data"},
+    "data": {"metrics", "classifiers", "segmentation"},
+}
 
 
 def modules() -> list[Path]:

@@ -1,0 +1,86 @@
+"""Segmentation masks of dataset images, read beside them: which pixels show the thing (a nucleus, a lesion).
+
+Masks come as they were published: one file or several an image, 1-bit, grey, colour or 16-bit instance numbers. Every
+pixel that is not 0 in any of an image's masks belongs to the foreground.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.data.cache import Resize
+from bench.data.records import open_image
+from bench.errors import DataError
+from bench.types import ImageRecord
+
+Masks = npt.NDArray[np.uint8]
+
+
+def load_masks(root: Path, records: Sequence[ImageRecord], size_px: int, resize: Resize = "squash") -> Masks:
+    """Return the masks of records that have any: uint8 [N, size_px, size_px], 1 foreground, 0 background.
+
+    Several masks of an image are OR-ed, then brought to size as the image is (``squash`` or ``crop``), by nearest
+    neighbour. Raises ``DataError`` naming the file when a mask is missing, unreadable, or of another size than its
+    image, and the image when it has none.
+    """
+    if not records:
+        return np.zeros((0, size_px, size_px), np.uint8)
+    return np.stack([_load(root, record, size_px, resize) for record in records])
+
+
+def masks_fingerprint(root: Path, records: Iterable[ImageRecord]) -> str | None:
+    """Return 16 hex characters over the masks' paths and contents; None when no record has a mask.
+
+    A dataset's fingerprint does not cover masks, as no classifier sees them.
+    """
+    digest, found = hashlib.sha256(), False
+    for path in sorted(path for record in records for path in record.mask_paths):
+        found = True
+        try:
+            content = hashlib.sha256((root / path).read_bytes()).hexdigest()
+        except OSError:
+            content = "unreadable"  # said when it is to be used
+        digest.update(f"{path}\x1f{content}\x1e".encode())
+    return digest.hexdigest()[:16] if found else None
+
+
+def _load(root: Path, record: ImageRecord, size_px: int, resize: Resize) -> npt.NDArray[np.uint8]:
+    from PIL import Image, ImageOps
+
+    if not record.mask_paths:
+        raise DataError(f"{record.path} has no mask; expected at least one")
+    try:
+        with Image.open(root / record.path) as image:
+            expected = image.size
+    except OSError as e:
+        raise DataError(f"{root / record.path} cannot be read: {e}") from e
+    union = np.zeros(expected[::-1], np.bool_)
+    for path in record.mask_paths:
+        union |= _read(root / path, expected)
+    mask, size = Image.fromarray(union.astype(np.uint8)), (size_px, size_px)
+    nearest = Image.Resampling.NEAREST
+    fitted = ImageOps.fit(mask, size, nearest) if resize == "crop" else mask.resize(size, nearest)
+    return np.asarray(fitted, dtype=np.uint8)
+
+
+def _read(path: Path, expected: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Return bool [H, W]: where the file is not 0 (not black, for a colour or palette image; opacity is no part)."""
+    try:
+        image = open_image(path.read_bytes())
+    except Exception as e:  # decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error, …
+        raise DataError(f"the mask {path} cannot be read: {e}; mend it or download it again") from e
+    if image.size != expected:
+        sizes = [f"{w}×{h}" for w, h in (image.size, expected)]
+        raise DataError(f"the mask {path} is of {sizes[0]} pixels, its image of {sizes[1]}; they must be the same")
+    if image.mode in ("P", "PA"):
+        image = image.convert("RGB")
+    pixels = np.asarray(image)
+    if pixels.ndim == 2:
+        return pixels != 0
+    opacity = image.getbands()[-1] == "A"
+    return (pixels[..., : pixels.shape[-1] - opacity] != 0).any(axis=-1)

@@ -1,0 +1,33 @@
+"""How the segmentation network behind the FCN score is trained; importable without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class SegmentationConfig:
+    """Size and budget of the U-Net that judges translations; one is trained a fold, for all methods.
+
+    ``pseudo_masks`` says what to train on where a dataset has no masks: 'haematoxylin' takes thresholded haematoxylin
+    (nuclei), 'off' nothing, which leaves the FCN score out; 'auto' is haematoxylin where the dataset says it is stained
+    with it, else off.
+    """
+
+    steps: int = 2000  # optimiser steps
+    batch_size: int = 16  # images a step
+    learning_rate: float = 2e-3  # at the start; falls to 0 as a half cosine
+    filters: int = 32  # of the first convolutions; doubled at each halving of the image
+    evaluate_every: int = 100  # steps between looks at the validation images
+    checkpoint_every: int = 200  # steps
+    pseudo_masks: Literal["auto", "haematoxylin", "off"] = "auto"
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "filters", "evaluate_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"segmentation: {name} is {getattr(self, name)!r}, expected at least 1")
+        if not self.learning_rate > 0:
+            raise ConfigError(f"segmentation: learning_rate is {self.learning_rate!r}, expected more than 0")

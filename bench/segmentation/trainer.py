@@ -1,0 +1,180 @@
+"""Training of the segmentation network, and prediction. One network a fold judges the translations of all methods.
+
+Every random choice of a step derives from (seed, step), so a resumed run needs no generator states to go on exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+
+from bench.classifiers.batches import BatchOrder
+from bench.errors import DataError, DivergedError
+from bench.interfaces import RunContext
+from bench.metrics.fcn_score import confusion, fcn_score
+from bench.seeding import derive_seed
+from bench.segmentation.config import SegmentationConfig
+from bench.segmentation.network import UNet
+from bench.types import Uint8Images
+
+Masks = npt.NDArray[np.uint8]
+LOG_EVERY = 10  # steps
+BATCH = 8  # of prediction; always full, so that a mask's bits do not depend on how many images there are
+
+
+@dataclass(frozen=True)
+class MaskedImages:
+    """Images uint8 [N, H, W, 3] and their masks uint8 [N, H, W], 1 foreground, 0 background."""
+
+    images: Uint8Images
+    masks: Masks
+
+
+@dataclass(frozen=True)
+class Trained:
+    """``validation_iou`` is the mean IoU (Long et al. 2015) on the validation images at ``best_step``."""
+
+    best_step: int
+    validation_iou: float
+    parameters: int
+
+
+def train_segmentation(
+    network: UNet, train: MaskedImages, validation: MaskedImages, config: SegmentationConfig, ctx: RunContext
+) -> Trained:
+    """Train ``network`` in place for ``config.steps`` steps; it ends with the weights best on ``validation``.
+
+    Loss: binary cross entropy plus soft Dice (Milletari et al. 2016, eq. 3, over the batch), which keeps small
+    foregrounds from being given up. Each batch is turned and mirrored at random. Adam (Kingma & Ba 2015), the rate
+    falling to 0 as a half cosine. Continues from ``ctx.load_checkpoint()``. Raises ``DivergedError``.
+    """
+    for part in (train, validation):
+        _check(part)
+    device = torch.device(ctx.device)
+    network.to(device).to(memory_format=torch.channels_last)
+    images, masks = (torch.from_numpy(np.ascontiguousarray(x)).to(device) for x in (train.images, train.masks))
+    order = BatchOrder(len(images), config.batch_size, ctx.seed)
+    optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
+    step, best = 0, Trained(0, -1.0, sum(p.numel() for p in network.parameters()))
+    best_weights: dict[str, torch.Tensor] = {}
+    losses: list[torch.Tensor] = []
+    if (saved := ctx.load_checkpoint()) is not None:
+        step, best = saved["step"], Trained(**saved["best"])
+        network.load_state_dict(saved["network"])
+        optimiser.load_state_dict(saved["optimiser"])
+        best_weights = saved["best_weights"]
+
+    while step < config.steps:
+        with ctx.phase("step"):
+            batch = order.indices(step).to(device)
+            x, y = turned(images[batch], masks[batch], derive_seed("segmentation.turn", ctx.seed, step))
+            for group in optimiser.param_groups:
+                group["lr"] = config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+            network.train()
+            loss = bce_dice(network(x), y)
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            losses.append(loss.detach())
+            step += 1
+
+        last = step == config.steps
+        look = last or step % config.evaluate_every == 0
+        checkpoint = not last and step % config.checkpoint_every == 0
+        if look or checkpoint or step % LOG_EVERY == 0:
+            ctx.log(step, config.steps, {"train/loss": _mean_loss(losses, step)})
+            losses.clear()
+        if look:
+            with ctx.phase("evaluate"):
+                score = judge(network, validation, ctx.device)
+            ctx.log(step, config.steps, {f"validation/{k}": v for k, v in score.items()})
+            if score["iou"] > best.validation_iou:
+                best = Trained(step, score["iou"], best.parameters)
+                best_weights = {k: v.detach().clone() for k, v in network.state_dict().items()}
+        if checkpoint:
+            with ctx.phase("checkpoint"):
+                state: dict[str, Any] = {"step": step, "best": vars(best), "best_weights": best_weights}
+                state |= {"network": network.state_dict(), "optimiser": optimiser.state_dict()}
+                ctx.save_checkpoint(state)
+
+    network.load_state_dict(best_weights)
+    return best
+
+
+def bce_dice(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """Return mean binary cross entropy + 1 − (2 Σ p y + 1) / (Σ p + Σ y + 1), of logits and target [B, H, W]."""
+    p = logits.sigmoid()
+    dice = (2 * (p * target).sum() + 1) / (p.sum() + target.sum() + 1)
+    return F.binary_cross_entropy_with_logits(logits, target) + 1 - dice
+
+
+def turned(images: torch.Tensor, masks: torch.Tensor, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return uint8 [B, H, W, 3] and [B, H, W] as float [B, 3, H, W] in [0, 1] and [B, H, W], turned and mirrored.
+
+    One of the eight turnings of a square for the whole batch; of an oblong, one of the four that keep its shape.
+    """
+    x, y = images.permute(0, 3, 1, 2).float().div_(255), masks.float()
+    turns, mirror = divmod(int(np.random.default_rng(seed).integers(8)), 2)
+    if x.shape[-1] != x.shape[-2]:
+        turns = turns // 2 * 2
+    x, y = torch.rot90(x, turns, (2, 3)), torch.rot90(y, turns, (1, 2))
+    if mirror:
+        x, y = x.flip(-1), y.flip(-1)
+    return x.contiguous(memory_format=torch.channels_last), y.contiguous()
+
+
+@torch.inference_mode()
+def segment(network: UNet, images: Uint8Images, device: str) -> Masks:
+    """Return the predicted masks uint8 [N, H, W] of images uint8 [N, H, W, 3]; the network is set to eval."""
+    network.to(device).to(memory_format=torch.channels_last).eval()
+    found = np.zeros(images.shape[:3], np.uint8)
+    for start in range(0, len(images), BATCH):
+        rows = np.arange(start, start + BATCH).clip(max=len(images) - 1)
+        batch = torch.from_numpy(images[rows]).to(device).permute(0, 3, 1, 2).float().div_(255)
+        logits = network(batch.contiguous(memory_format=torch.channels_last))
+        found[start : start + BATCH] = (logits > 0).cpu().numpy()[: len(images) - start]
+    return found
+
+
+def judge(network: UNet, data: MaskedImages, device: str) -> dict[str, float]:
+    """Return the scores of ``bench.metrics.fcn_score`` of the network on masked images."""
+    return fcn_score(confusion(data.masks, segment(network, data.images, device)).sum(axis=0))
+
+
+def save_network(network: UNet, path: Path) -> None:
+    """Write the network's state dict as safetensors (no code, readable anywhere)."""
+    from safetensors.torch import save_file
+
+    save_file({k: v.detach().cpu().contiguous().clone() for k, v in network.state_dict().items()}, path)
+
+
+def load_network(path: Path, config: SegmentationConfig) -> UNet:
+    """Return what ``save_network`` wrote."""
+    from safetensors.torch import load_file
+
+    network = UNet(config.filters)
+    network.load_state_dict(load_file(path))
+    return network
+
+
+def _mean_loss(losses: list[torch.Tensor], step: int) -> float:
+    value = float(torch.stack(losses).mean())
+    if not math.isfinite(value):
+        raise DivergedError(f"the segmentation loss is {value} near step {step}; lower segmentation.learning_rate")
+    return value
+
+
+def _check(data: MaskedImages) -> None:
+    images, masks = data.images, data.masks
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[:3] != masks.shape or not len(images):
+        raise DataError(
+            f"segmentation: got images {images.dtype} {images.shape} with masks {masks.shape}, "
+            "expected uint8 [N, H, W, 3] with [N, H, W], N >= 1"
+        )

@@ -21,8 +21,8 @@ from bench.metrics.classification import (
     CONFUSION_METRICS,
     check_arrays,
     confusion_metrics,
-    patient_predictions,
     patient_units,
+    per_class_recall,
 )
 
 Ints = npt.NDArray[np.int64]
@@ -74,31 +74,74 @@ def cluster_bootstrap_ci(
     the means of the repeats' ends: repeats cannot buy what only patients can. Raises ``DataError`` when folds are
     empty or the reference is of other images, ``ConfigError`` for an unknown name.
     """
-    function = _statistic(statistic)
+    if isinstance(statistic, str) and statistic not in STATISTICS:
+        raise ConfigError(f"no interval for {statistic!r}; valid: {', '.join(STATISTICS)}")
     if not folds or (reference is not None and len(reference) != len(folds)):
         raise DataError(f"expected one fold or more, and as many of the reference; got {len(folds)}")
     rng = np.random.default_rng(seed)
-    by_repeat: dict[int, list[tuple[float, Floats]]] = {}
+    by_repeat: dict[int, list[Floats]] = {}
     patients, lone = set(), 0
     for i, fold in enumerate(folds):
-        pair = [fold] if reference is None else [fold, reference[i]]
-        arms = [_units(f, per_patient) for f in pair]
-        truth, _, unit, labels = arms[0]
-        if any(not (np.array_equal(a[0], truth) and np.array_equal(a[2], unit)) for a in arms[1:]):
-            raise DataError(f"fold {i} of the reference has other images or patients: arms are paired image by image")
-        weights, alone = patient_weights(labels, resamples, rng)
-        weights = np.concatenate([np.ones((1, len(labels))), weights])[:, unit]  # row 0: the value itself
-        values = [function(weights, truth, prob) for _, prob, _, _ in arms]
-        value = values[0] if reference is None else values[0] - values[1]
-        by_repeat.setdefault(fold.repeat, []).append((float(value[0]), value[1:]))
+        truth, prob = check_arrays(fold.y_true, fold.y_prob, fold.groups)
+        sample = PatientSample(truth, fold.groups, resamples, rng)
+        draws = sample.draws(prob, statistic, per_patient)
+        if reference is not None:
+            other_truth, other_prob = check_arrays(reference[i].y_true, reference[i].y_prob, reference[i].groups)
+            if not sample.fits(other_truth, reference[i].groups):
+                raise DataError(f"fold {i} of the reference has other images or patients; arms are paired by image")
+            draws = draws - sample.draws(other_prob, statistic, per_patient)
+        by_repeat.setdefault(fold.repeat, []).append(draws)
         patients |= {str(g) for g in fold.groups}
-        lone += alone
-    point = float(np.mean([v for pairs in by_repeat.values() for v, _ in pairs]))
-    draws = np.mean([np.sort(np.mean([d for _, d in pairs], axis=0)) for pairs in by_repeat.values()], axis=0)
-    if np.isnan(draws).any() or np.ptp(draws) < 1e-12:
-        return Interval(point, float("nan"), float("nan"), len(patients), lone)
-    low, high = np.quantile(draws, [alpha / 2, 1 - alpha / 2])
-    return Interval(point, float(low), float(high), len(patients), lone)
+        lone += sample.lone
+    return Interval(*percentile_interval([np.mean(d, axis=0) for d in by_repeat.values()], alpha), len(patients), lone)
+
+
+def percentile_interval(repeats: Sequence[Floats], alpha: float = 0.05) -> tuple[float, float, float]:
+    """Return value, low and high from each repeat's mean over folds, [1 + B]: the value itself, then its resamples.
+
+    The ends are the means of the repeats' ends (see ``cluster_bootstrap_ci``); NaN where they cannot be told.
+    """
+    point = float(np.mean([draws[0] for draws in repeats]))
+    spread = np.mean([np.sort(draws[1:]) for draws in repeats], axis=0)
+    if np.isnan(spread).any() or np.ptp(spread) < 1e-12:
+        return point, float("nan"), float("nan")
+    low, high = np.quantile(spread, [alpha / 2, 1 - alpha / 2])
+    return point, float(low), float(high)
+
+
+class PatientSample:
+    """The resamples of one fold's patients: drawn once, they serve every arm that is tested on the same images.
+
+    ``y_true`` int64 [N] and ``groups`` [N] name the images' classes and patients; ``lone`` counts patients that are
+    alone in their class.
+    """
+
+    def __init__(self, y_true: Ints, groups: Sequence[object], resamples: int, rng: np.random.Generator) -> None:
+        self._truth, self._groups = y_true, groups
+        self._unit, self._labels = patient_units(
+            y_true, groups
+        )  # of each image its unit [N]; of each unit its label [P]
+        weights, self.lone = patient_weights(self._labels, resamples, rng)
+        self._weights = np.concatenate([np.ones((1, len(self._labels))), weights])  # row 0: the value itself
+
+    def fits(self, y_true: Ints, groups: Sequence[object]) -> bool:
+        """Return whether these are the images' classes and patients."""
+        return np.array_equal(self._truth, y_true) and list(self._groups) == list(groups)
+
+    def draws(self, y_prob: Floats, statistic: str | Statistic, per_patient: bool) -> Floats:
+        """Return the statistic of y_prob [N, C], and that of every resample: [1 + B]."""
+        c = y_prob.shape[1]
+        truth, unit = self._truth, self._unit
+        if per_patient:
+            size = np.bincount(unit)
+            y_prob = np.stack([np.bincount(unit, weights=y_prob[:, k]) / size for k in range(c)], axis=1)
+            truth, unit = self._labels, np.arange(len(size))
+        if statistic in CONFUSION_METRICS:  # images of a unit share its weight: sum them first, and weigh P, not N
+            cell = unit * c * c + truth * c + y_prob.argmax(axis=1)
+            counts = np.bincount(cell, minlength=len(self._labels) * c * c).reshape(-1, c * c).astype(np.float64)
+            return _of_confusion(str(statistic), (self._weights @ counts).reshape(-1, c, c))
+        function = STATISTICS[statistic] if isinstance(statistic, str) else statistic
+        return function(self._weights[:, unit], truth, y_prob)
 
 
 def patient_weights(labels: Ints, resamples: int, rng: np.random.Generator) -> tuple[Floats, int]:
@@ -137,26 +180,14 @@ def _auroc(weights: Floats, positive: npt.NDArray[np.bool_], score: Floats) -> F
     return np.divide((pos * below).sum(axis=1), total, out=np.full(len(total), np.nan), where=total > 0)
 
 
+def _of_confusion(name: str, matrices: Floats) -> Floats:
+    if name == "balanced_accuracy":  # the one that every report needs, without the other six
+        return per_class_recall(matrices).mean(axis=-1)
+    return confusion_metrics(matrices)[name]
+
+
 def _by_confusion(name: str) -> Statistic:
-    return lambda w, y, p: confusion_metrics(weighted_confusion(w, y, p))[name]
+    return lambda w, y, p: _of_confusion(name, weighted_confusion(w, y, p))
 
 
 STATISTICS: dict[str, Statistic] = {n: _by_confusion(n) for n in CONFUSION_METRICS} | {"auroc": weighted_auroc}
-
-
-def _statistic(statistic: str | Statistic) -> Statistic:
-    if not isinstance(statistic, str):
-        return statistic
-    if statistic not in STATISTICS:
-        raise ConfigError(f"no interval for {statistic!r}; valid: {', '.join(STATISTICS)}")
-    return STATISTICS[statistic]
-
-
-def _units(fold: ScoredFold, per_patient: bool) -> tuple[Ints, Floats, Ints, Ints]:
-    """Return y_true [N], y_prob [N, C], the unit of each row [N] and the label of each unit [P]."""
-    truth, prob = check_arrays(fold.y_true, fold.y_prob, fold.groups)
-    if per_patient:
-        labels, mean = patient_predictions(truth, prob, fold.groups)
-        return labels, mean, np.arange(len(labels)), labels
-    unit, labels = patient_units(truth, fold.groups)
-    return truth, prob, unit, labels

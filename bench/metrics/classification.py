@@ -78,7 +78,7 @@ def patient_predictions(y_true: Ints, y_prob: Floats, groups: Sequence[object]) 
 
 def patient_units(y_true: Ints, groups: Sequence[object]) -> tuple[Ints, Ints]:
     """Return the unit of each image, int64 [N], and the label of each unit, int64 [P]; units are (group, label)."""
-    pairs = [(str(g), int(y)) for g, y in zip(groups, y_true, strict=True)]
+    pairs = list(zip(map(str, groups), y_true.tolist(), strict=True))
     units = sorted(set(pairs))
     place = {u: i for i, u in enumerate(units)}
     return np.array([place[p] for p in pairs], dtype=np.int64), np.array([y for _, y in units], dtype=np.int64)

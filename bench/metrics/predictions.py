@@ -56,16 +56,9 @@ class Predictions:
     def select(self, part: str) -> Predictions:
         """Return the rows of one part, in their order; none when the part is empty."""
         rows = [i for i, p in enumerate(self.part) if p == part]
-        return Predictions(
-            image=tuple(self.image[i] for i in rows),
-            group=tuple(self.group[i] for i in rows),
-            part=tuple(self.part[i] for i in rows),
-            fold=self.fold,
-            repeat=self.repeat,
-            y_true=self.y_true[rows],
-            y_prob=self.y_prob[rows],
-            classes=self.classes,
-        )
+        image, group = (tuple(column[i] for i in rows) for column in (self.image, self.group))
+        y_true, y_prob = self.y_true[rows], self.y_prob[rows]
+        return Predictions(image, group, (part,) * len(rows), self.fold, self.repeat, y_true, y_prob, self.classes)
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
@@ -89,9 +82,9 @@ def read_predictions(path: Path) -> Predictions:
         raise StoreError(f"{path}: predictions cannot be read ({e}); delete the cell's folder to redo it") from e
     classes = _classes(path, rows[0] if rows else [])
     width = len(COLUMNS) + len(classes)
-    for line, row in enumerate(rows[1:], start=2):
-        if len(row) != width:
-            raise StoreError(f"{path}, line {line}: {len(row)} fields, expected {width}; the file is cut or damaged")
+    if set(map(len, rows)) != {width}:
+        line, row = next((i, r) for i, r in enumerate(rows, start=1) if len(r) != width)
+        raise StoreError(f"{path}, line {line}: {len(row)} fields, expected {width}; the file is cut or damaged")
     try:
         return _parse(rows[1:], classes)
     except (ValueError, DataError) as e:
@@ -106,15 +99,22 @@ def _classes(path: Path, header: Sequence[str]) -> tuple[str, ...]:
 
 
 def _parse(rows: list[list[str]], classes: tuple[str, ...]) -> Predictions:
-    if len({(r[2], r[3]) for r in rows}) != 1:
-        raise ValueError(f"expected one fold and repeat, got {sorted({(r[2], r[3]) for r in rows})}")
+    """Parse by column: a report reads thousands of tables, a million lines."""
+    columns = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
+    image, group, fold, repeat, part, truth = columns[:6]
+    if len(set(fold)) != 1 or len(set(repeat)) != 1:
+        raise ValueError(f"expected one fold and repeat, got {sorted(set(zip(fold, repeat, strict=True)))}")
+    code = {name: i for i, name in enumerate(classes)}
+    if unknown := sorted(set(truth) - set(code)):
+        raise ValueError(f"y_true {unknown} not in {classes}")
+    prob = [np.fromiter(map(float, column), np.float64, len(rows)) for column in columns[len(COLUMNS) :]]
     return Predictions(
-        image=tuple(r[0] for r in rows),
-        group=tuple(r[1] for r in rows),
-        part=tuple(r[4] for r in rows),
-        fold=int(rows[0][2]),
-        repeat=int(rows[0][3]),
-        y_true=np.array([classes.index(r[5]) for r in rows], dtype=np.int64),
-        y_prob=np.array([[float(v) for v in r[len(COLUMNS) :]] for r in rows], dtype=np.float64),
+        image=image,
+        group=group,
+        part=part,
+        fold=int(fold[0]),
+        repeat=int(repeat[0]),
+        y_true=np.fromiter(map(code.__getitem__, truth), np.int64, len(rows)),
+        y_prob=np.stack(prob, axis=1),
         classes=classes,
     )

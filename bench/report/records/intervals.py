@@ -1,41 +1,69 @@
-"""Intervals over patients, from the tables of predictions that evaluate rows point to."""
+"""Intervals over patients, from the tables of predictions that evaluate rows point to.
+
+Pair by pair: all arms of a pair are tested on the same patients, so these are resampled once for all of them, and the
+tables of no more than one pair are in memory.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from bench.errors import StoreError
-from bench.metrics.bootstrap import ScoredFold, cluster_bootstrap_ci
-from bench.metrics.predictions import Predictions, read_predictions
-from bench.report.records.rows import Score
-from bench.types import ResultRow
+import numpy as np
+import numpy.typing as npt
+
+from bench.errors import DataError, StoreError
+from bench.metrics.bootstrap import RESAMPLES, PatientSample, percentile_interval
+from bench.metrics.classification import check_arrays
+from bench.metrics.predictions import read_predictions
+from bench.report.info import Arm
+from bench.report.records.rows import Pair
+
+Draws = npt.NDArray[np.float64]  # [1 + resamples]: the value, then its resamples
+Ends = tuple[float, float]
+Key = tuple[str, Arm]  # classifier, arm
+PER_PATIENT = {"patient_balanced_accuracy": True, "balanced_accuracy": False}  # metric -> is a patient scored once
+SEED = 0
 
 
-class PredictionTables:
-    """Reads each predictions table once; one that cannot be read costs its line the interval, no more."""
+def patient_intervals(tables: Mapping[Key, Mapping[Pair, str]], root: Path) -> dict[Key, dict[str, Ends]]:
+    """Return the ends of the 95 % intervals of each line's mean balanced accuracies, by metric.
 
-    def __init__(self, root: Path) -> None:
-        self._root = root
-        self._read: dict[str, Predictions | None] = {}
+    ``tables`` names, for each line, the table of predictions of every pair that it has a score for, relative to
+    ``root``. A line that lacks one is left out: an interval of fewer pairs would be of other data than its mean.
+    """
+    pairs = sorted({pair for of_line in tables.values() for pair in of_line})
+    sums: dict[Key, dict[str, dict[int, Draws]]] = {key: {m: {} for m in PER_PATIENT} for key in tables}
+    counts: dict[Key, dict[int, int]] = {key: {} for key in tables}
+    for pair in pairs:
+        wanted = {key: of_line[pair] for key, of_line in tables.items() if pair in of_line and key in sums}
+        for key, draws in _draws(wanted, pair, root):
+            if draws is None:
+                del sums[key]
+                continue
+            repeat = pair[1]
+            counts[key][repeat] = counts[key].get(repeat, 0) + 1
+            for metric, values in draws.items():
+                sums[key][metric][repeat] = sums[key][metric].get(repeat, 0.0) + values
+    found: dict[Key, dict[str, Ends]] = {}
+    for key, by_metric in sums.items():
+        means = {m: [total / counts[key][r] for r, total in by_repeat.items()] for m, by_repeat in by_metric.items()}
+        found[key] = {m: percentile_interval(repeats)[1:] for m, repeats in means.items() if repeats}
+    return found
 
-    def folds(self, rows: Sequence[ResultRow | None]) -> list[ScoredFold]:
-        """Return the test parts of those rows whose predictions can be read."""
-        tables = [self._table(str(r.facts["predictions"])) for r in rows if r and r.facts.get("predictions")]
-        return [ScoredFold(t.y_true, t.y_prob, t.group, t.repeat) for t in tables if t and len(t.image)]
 
-    def _table(self, path: str) -> Predictions | None:
-        if path not in self._read:
-            try:
-                self._read[path] = read_predictions(self._root / path).select("test")
-            except StoreError:
-                self._read[path] = None
-        return self._read[path]
-
-
-def with_interval(score: Score, folds: Sequence[ScoredFold], metric: str) -> Score:
-    """Return the score with its interval over patients, if there are predictions for every pair that was scored."""
-    if not folds or len(folds) != score.n:
-        return score
-    interval = cluster_bootstrap_ci(folds, "balanced_accuracy", per_patient=metric.startswith("patient_"))
-    return Score(score.mean, score.sd, score.n, interval.low, interval.high)
+def _draws(paths: Mapping[Key, str], pair: Pair, root: Path) -> Iterator[tuple[Key, dict[str, Draws] | None]]:
+    """Yield what each line's table of one pair gives; None for one that cannot be read."""
+    samples: list[PatientSample] = []  # one, as all arms of a pair are tested on the same images
+    for key, path in paths.items():
+        try:
+            table = read_predictions(root / path).select("test")
+            truth, prob = check_arrays(table.y_true, table.y_prob, table.group)
+        except (StoreError, DataError):
+            yield key, None
+            continue
+        sample = next((s for s in samples if s.fits(truth, table.group)), None)
+        if sample is None:
+            sample = PatientSample(truth, table.group, RESAMPLES, np.random.default_rng([SEED, *pair]))
+            samples.append(sample)
+        yield key, {metric: sample.draws(prob, "balanced_accuracy", per) for metric, per in PER_PATIENT.items()}

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from bench.metrics.statistics import Verdict, verdicts
 from bench.report.info import Arm, ReportInfo
-from bench.report.records.intervals import PredictionTables, with_interval
+from bench.report.records.intervals import patient_intervals
 from bench.report.records.rows import NAN, Pair, Rows, Score, one_line
 from bench.types import ResultRow
 
@@ -64,22 +64,25 @@ class Line:
 
 def leaderboard(rows: Rows, info: ReportInfo, root: Path) -> tuple[Line, ...]:
     """Return one line for each arm and classifier, in the suite's order. ``root`` is where predictions paths start."""
-    values = {
-        (c, arm): {m: _values(rows, info, arm, c, m) for m in METRICS} for c in info.classifiers for arm in info.arms
-    }
+    keys = [(c, arm) for c in info.classifiers for arm in info.arms]
+    done = {key: _scored(rows, info, *key) for key in keys}
+    values = {key: {m: _values(found, m) for m in METRICS} for key, found in done.items()}
     versus = {c: _comparisons(info, {arm: values[c, arm] for arm in info.arms}) for c in info.classifiers}
-    predictions = PredictionTables(root)
+    tables = {key: {p: str(done[key][p].facts.get("predictions", "")) for p in values[key][PRIMARY]} for key in keys}
+    ends = patient_intervals(tables, root)
     return tuple(
-        _line(rows, info, arm, c, values[c, arm], versus[c].get(arm, {}), predictions)
-        for c in info.classifiers
-        for arm in info.arms
+        _line(rows, info, arm, c, values[c, arm], versus[c].get(arm, {}), ends.get((c, arm), {})) for c, arm in keys
     )
 
 
-def _values(rows: Rows, info: ReportInfo, arm: Arm, classifier: str, metric: str) -> dict[Pair, float]:
+def _scored(rows: Rows, info: ReportInfo, classifier: str, arm: Arm) -> dict[Pair, ResultRow]:
     found = {pair: rows.classifier("evaluate", arm, classifier, pair) for pair in info.pairs}
-    scores = {p: r.metrics.get(f"test/{metric}", NAN) for p, r in found.items() if r and r.status == "done"}
-    return {p: v for p, v in scores.items() if math.isfinite(v)}
+    return {pair: row for pair, row in found.items() if row and row.status == "done"}
+
+
+def _values(found: Mapping[Pair, ResultRow], metric: str) -> dict[Pair, float]:
+    values = {pair: row.metrics.get(f"test/{metric}", NAN) for pair, row in found.items()}
+    return {pair: v for pair, v in values.items() if math.isfinite(v)}
 
 
 def _comparisons(
@@ -111,13 +114,11 @@ def _line(
     classifier: str,
     values: Mapping[str, Mapping[Pair, float]],
     versus: Mapping[str, Mapping[str, Verdict]],
-    predictions: PredictionTables,
+    ends: Mapping[str, tuple[float, float]],
 ) -> Line:
     scores = {m: Score.of(v.values()) for m, v in values.items()}
+    scores |= {m: replace(scores[m], low=low, high=high) for m, (low, high) in ends.items()}
     scored = [p for p in info.pairs if p in values[PRIMARY]]
-    folds = predictions.folds([rows.classifier("evaluate", arm, classifier, p) for p in scored])
-    for metric in COMPARED:
-        scores[metric] = with_interval(scores[metric], folds, metric)
     return Line(
         classifier=classifier,
         arm=arm,

@@ -9,6 +9,7 @@ from bench.report.info import ReportInfo
 from bench.report.records.rows import Rows, Score
 
 QUALITY = ("kid", "fid", "precision", "recall", "density", "coverage")
+SIZES = ("kid_subset_size", "n_real", "n_synthetic")
 FLOOR = "real training images"
 
 
@@ -31,11 +32,13 @@ def image_quality(rows: Rows, info: ReportInfo) -> tuple[Quality, ...]:
     for method in info.generative:
         for row in rows.done("fidelity", method, info.pairs):
             for name, value in row.metrics.items():
-                where, part, measure = name.split("/", 2)
+                where, part, measure = (*name.split("/", 2), "", "")[:3]
                 kind, _, tag = measure.partition("_")
-                for longer in ("kid_subset_size", "n_real", "n_synthetic"):
+                for longer in SIZES:
                     if measure.startswith(f"{longer}_"):
                         kind, tag = longer, measure.removeprefix(f"{longer}_")
+                if where not in ("real", "synthetic") or kind not in (*QUALITY, *SIZES):
+                    continue
                 who = FLOOR if where == "real" else method
                 values.setdefault((tag, part, who), {}).setdefault(kind, []).append(value)
     order = [FLOOR, *info.methods]

@@ -19,6 +19,8 @@ REGISTRY: dict[str, dict[str, str]] = {
     "dataset": {
         "phantom": "bench.data.phantom:Phantom",
         "breakhis": "bench.data.breakhis:BreakHis",
+        "busi": "bench.data.busi:Busi",
+        "isic9": "bench.data.isic9:Isic9",
         "image_folder": "bench.data.image_folder:ImageFolder",
     },
     "method": {

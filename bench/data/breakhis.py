@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.data.records import Listed, OnBadImage, OnDuplicate, check_options, refusal, scan
+from bench.data.listing import ImageChecks, Listed, Listing, pictures_under
+from bench.data.records import index_listing
 from bench.errors import ConfigError, DataError
 from bench.types import DataProblem, DatasetIndex
 
@@ -54,7 +54,7 @@ _PATH = re.compile(
 
 
 @dataclass(frozen=True)
-class BreakHisConfig:
+class BreakHisConfig(ImageChecks):
     """``magnification``: 40, 100, 200, 400, several of them, or None for all that are present.
 
     ``group_by='patient'`` takes the number of the slide id alone (``22549AB`` and ``22549CD`` are one group): nothing
@@ -63,11 +63,9 @@ class BreakHisConfig:
 
     magnification: int | tuple[int, ...] | None = None
     group_by: Literal["patient", "slide"] = "patient"
-    on_bad_image: OnBadImage = "skip"
-    on_duplicate: OnDuplicate = "drop"
 
     def __post_init__(self) -> None:
-        check_options(self.on_bad_image, self.on_duplicate)
+        super().__post_init__()
         if self.group_by not in ("patient", "slide"):
             raise ConfigError(f"breakhis: group_by is {self.group_by!r}; valid: patient, slide")
         foreign = [m for m in self.magnifications or () if m not in MAGNIFICATIONS]
@@ -95,30 +93,40 @@ class BreakHis:
 
         Record paths start below ``breast/``, so they do not depend on which of these was given. Raises ``DataError``.
         """
-        folder = find_breast_folder(root)
         wanted = self.config.magnifications
-        files, foreign, present = _list(folder, self.config)
-        if foreign and self.config.on_bad_image == "refuse":
-            raise DataError(refusal(folder, foreign, "foreign files", "remove them, or set on_bad_image to skip"))
-        if not present:
+        listing = self.listing(root)
+        files = listing.files
+        if wanted is not None:
+            files = tuple(f for f in files if int(dict(f.attributes)["magnification"]) in wanted)
+        if not files:
+            present = Counter(int(dict(f.attributes)["magnification"]) for f in listing.files)
+            has = ", ".join(f"{m}X ({n})" for m, n in sorted(present.items()))
+            raise DataError(f"no images of magnification {wanted} under {listing.root}; it has {has}.\n{WHERE}")
+        where = f"Asked for: magnification {wanted or 'any'}.\n{WHERE}"
+        return index_listing("breakhis", replace(listing, files=files), self.config, cache, where)
+
+    def listing(self, root: Path | None) -> Listing:
+        """Return the images of every magnification, unread. Raises ``DataError`` when there are none."""
+        folder = find_breast_folder(root)
+        files: list[Listed] = []
+        foreign: list[DataProblem] = []
+        for path in pictures_under(folder):  # a foreign picture is named, not ignored
+            match = _PATH.fullmatch(path)
+            problem = _contradiction(match) if match else f"expected {EXPECTED_NAME}"
+            if match is None or problem:
+                foreign.append(DataProblem(path, "foreign_name", problem))
+            else:
+                files.append(self._listed(path, match))
+        if not files:
             named = f"; {len(foreign)} foreign ones, such as {foreign[0].path}" if foreign else ""
             raise DataError(f"no BreakHis images under {folder}{named}.\n{WHERE}")
-        if not files:
-            has = ", ".join(f"{m}X ({n})" for m, n in sorted(present.items()))
-            raise DataError(f"no images of magnification {wanted} under {folder}; it has {has}.\n{WHERE}")
-        records, problems = scan(
-            folder,
-            files,
-            classes=CLASSES,
-            on_bad_image=self.config.on_bad_image,
-            on_duplicate=self.config.on_duplicate,
-            cache=cache,
-        )
-        missing = [c for i, c in enumerate(CLASSES) if not any(r.label == i for r in records)]
-        if missing:
-            asked = f" of magnification {wanted}" if wanted else ""
-            raise DataError(f"no usable {' or '.join(missing)} images{asked} under {folder}.\n{WHERE}")
-        return DatasetIndex("breakhis", folder, CLASSES, tuple(records), (*foreign, *problems))
+        return Listing(folder, CLASSES, tuple(files), tuple(foreign))
+
+    def _listed(self, path: str, match: re.Match[str]) -> Listed:
+        slide = f"{match['year']}-{match['slide']}"
+        attributes = (("magnification", match["x"]), ("slide", slide), ("subtype", match["folder"]))
+        group = match["number"] if self.config.group_by == "patient" else slide
+        return Listed(path, CLASSES.index(match["class"]), group, attributes=attributes)
 
 
 def find_breast_folder(root: Path | None) -> Path:
@@ -132,33 +140,6 @@ def find_breast_folder(root: Path | None) -> Path:
         if any((candidate / c / "SOB").is_dir() for c in CLASSES):
             return candidate
     raise DataError(f"{root} does not hold BreakHis in its official layout.\n{WHERE}")
-
-
-def _list(folder: Path, config: BreakHisConfig) -> tuple[list[Listed], list[DataProblem], Counter[int]]:
-    files: list[Listed] = []
-    foreign: list[DataProblem] = []
-    present: Counter[int] = Counter()
-    for path in _candidates(folder):
-        match = _PATH.fullmatch(path)
-        problem = _contradiction(match) if match else f"expected {EXPECTED_NAME}"
-        if match is None or problem:
-            foreign.append(DataProblem(path, "foreign_name", problem))
-            continue
-        magnification = int(match["magnification"])
-        present[magnification] += 1
-        if config.magnifications is None or magnification in config.magnifications:
-            slide = f"{match['year']}-{match['slide']}"
-            attributes = (("magnification", str(magnification)), ("slide", slide), ("subtype", match["folder"]))
-            group = match["number"] if config.group_by == "patient" else slide
-            files.append(Listed(path, CLASSES.index(match["class"]), group, attributes=attributes))
-    return files, foreign, present
-
-
-def _candidates(folder: Path) -> Iterable[str]:
-    pictures = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif")  # a foreign picture is named, not ignored
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in pictures and not path.name.startswith("."):
-            yield path.relative_to(folder).as_posix()
 
 
 def _contradiction(match: re.Match[str]) -> str:

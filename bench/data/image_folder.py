@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.data.records import Listed, OnBadImage, OnDuplicate, check_options, scan
+from bench.data.listing import ImageChecks, Listed, Listing
+from bench.data.records import index_listing
 from bench.errors import ConfigError, DataError
 from bench.types import DatasetIndex
 
@@ -20,7 +21,7 @@ WHERE = f"{LAYOUT}\nWhat to do: name that folder with `--data DIR` or the variab
 
 
 @dataclass(frozen=True)
-class ImageFolderConfig:
+class ImageFolderConfig(ImageChecks):
     """``classes``: the folders to read, in the order of the labels; None for all, sorted by name.
 
     ``group_regex`` is searched in each image's path relative to the root, with ``/``; its named group ``group`` is the
@@ -31,11 +32,9 @@ class ImageFolderConfig:
     classes: tuple[str, ...] | None = None
     group_regex: str | None = None
     extensions: tuple[str, ...] = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-    on_bad_image: OnBadImage = "skip"
-    on_duplicate: OnDuplicate = "drop"
 
     def __post_init__(self) -> None:
-        check_options(self.on_bad_image, self.on_duplicate)
+        super().__post_init__()
         if self.classes is not None and len(set(self.classes)) != len(self.classes):
             raise ConfigError(f"image_folder: a class is named twice in {self.classes}")
         if self.group_regex is None:
@@ -57,26 +56,18 @@ class ImageFolder:
         self.config: ImageFolderConfig = config
 
     def index(self, root: Path | None, cache: Path) -> DatasetIndex:
-        """List the images. Raises ``DataError`` with the expected layout when folders or images are missing."""
+        """Read the images. Raises ``DataError`` with the expected layout when folders or images are missing."""
+        return index_listing("image_folder", self.listing(root), self.config, cache, WHERE)
+
+    def listing(self, root: Path | None) -> Listing:
+        """Return the images of the chosen classes, unread. Raises ``DataError`` when folders are missing."""
         if root is None:
             raise DataError(f"a folder of images is needed, and none was named.\n{WHERE}")
         if not root.is_dir():
             raise DataError(f"there is no folder {root}.\n{WHERE}")
         classes = self._classes(root)
-        files = [f for label, name in enumerate(classes) for f in self._list(root, name, label)]
-        records, problems = scan(
-            root,
-            files,
-            classes=classes,
-            on_bad_image=self.config.on_bad_image,
-            on_duplicate=self.config.on_duplicate,
-            cache=cache,
-        )
-        for label, name in enumerate(classes):
-            if not any(r.label == label for r in records):
-                lost = "".join(f"\n  {p.path}: {p.kind}: {p.detail}" for p in problems if p.path.startswith(f"{name}/"))
-                raise DataError(f"class {name!r} has no usable image in {root / name}.{lost}\n{WHERE}")
-        return DatasetIndex("image_folder", root, classes, tuple(records), tuple(problems))
+        files = tuple(f for label, name in enumerate(classes) for f in self._list(root, name, label))
+        return Listing(root, classes, files, knows_groups=self.config.group_regex is not None)
 
     def _classes(self, root: Path) -> tuple[str, ...]:
         present = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bench.data.listing import ImageChecks, Listed
 from bench.data.phantom_optics import Look, draw_look, photograph
 from bench.data.phantom_tissue import Biology, grow
-from bench.data.records import Listed, scan
+from bench.data.records import scan
 from bench.errors import ConfigError
 from bench.seeding import derive_seed
 from bench.types import DatasetIndex
@@ -90,7 +91,7 @@ class Phantom:
         if files is None:
             self._draw(folder)
             files = _listed(folder) or []
-        records, problems = scan(folder, files, classes=CLASSES, on_bad_image="refuse", cache=cache)
+        records, problems = scan(folder, files, classes=CLASSES, cache=cache, checks=ImageChecks("refuse"))
         return DatasetIndex("phantom", folder, CLASSES, tuple(records), tuple(problems))
 
     def _draw(self, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Listed files -> image records: every image is decoded and hashed once, oddities are named, copies are found.
+"""Listed files -> image records: every image is decoded and hashed once, oddities are named, copies are settled.
 
 The outcome is remembered by (path, size, modification time), so that a second start reads no pixels.
 """
@@ -10,56 +10,73 @@ import io
 import json
 import os
 import warnings
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, NamedTuple
 
-from bench.errors import ConfigError, DataError
+from bench.data.copies import exact_copies, mixed_groups, settle_near_copies
+from bench.data.listing import ImageChecks, Listed, Listing
+from bench.data.near_duplicates import NearPair, Thumbnail, look_at, near_pairs
+from bench.errors import DataError
 from bench.files import write_atomic
 from bench.types import DataProblem, DatasetIndex, ImageRecord
 
 if TYPE_CHECKING:
     from PIL import Image
 
-OnBadImage = Literal["skip", "refuse"]
-OnDuplicate = Literal["drop", "keep", "refuse"]
+DEFAULT_CHECKS = ImageChecks()
 MIN_SIDE_PX = 16
 MAX_PIXELS = 100_000_000  # a decompression bomb, or a whole slide that should be tiled first
 GREY_OR_COLOUR = ("1", "L", "P", "RGB", "I", "I;16", "I;16L", "I;16B")
-_SCAN_VERSION = 1  # raise it when an image would be judged otherwise: remembered outcomes are then not reused
+_SCAN_VERSION = 2  # raise it when an image would be judged otherwise: remembered outcomes are then not reused
+
+
+class Judged(NamedTuple):
+    """What decoding told: ``kind`` is empty for a usable image (see ``DataProblem``); hashes and thumbnail as
+    ``look_at`` gives them."""
+
+    kind: str = ""
+    detail: str = ""
+    hashes: str = ""
+    thumbnail: Thumbnail | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
-    """A file that a layout names as an image: POSIX path relative to the root, what it shows, and whose it is."""
-
-    path: str
-    label: int
-    group: str
-    masks: tuple[str, ...] = ()
-    attributes: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Outcome:
-    """What reading one file told. ``kind`` is empty for a good image."""
+class Outcome:
+    """What reading one file told; this is what is remembered."""
 
     size: int
     mtime_ns: int
     sha256: str
     kind: str = ""
     detail: str = ""
+    hashes: str = ""
 
 
-def check_options(on_bad_image: str, on_duplicate: str) -> None:
-    """Raise ``ConfigError`` unless both options hold one of their values."""
-    if on_bad_image not in ("skip", "refuse"):
-        raise ConfigError(f"on_bad_image is {on_bad_image!r}; valid: skip, refuse")
-    if on_duplicate not in ("drop", "keep", "refuse"):
-        raise ConfigError(f"on_duplicate is {on_duplicate!r}; valid: drop, keep, refuse")
+@dataclass(frozen=True)
+class Reading:
+    """Files as read: an outcome each; thumbnails, by content, of those that were decoded and not remembered."""
+
+    root: Path
+    outcomes: Mapping[str, Outcome]
+    thumbnails: Mapping[str, Thumbnail]
+
+    def near_pairs(self, cache: Path) -> list[NearPair]:
+        """Return the pairs of contents that show one picture, among the usable images."""
+        path_of = {o.sha256: path for path, o in self.outcomes.items() if not o.kind}
+
+        def thumbnail(sha256: str) -> Thumbnail:
+            if sha256 in self.thumbnails:
+                return self.thumbnails[sha256]
+            path = self.root / path_of[sha256]
+            try:
+                return look_at(as_rgb(open_image(path.read_bytes())))[1]
+            except OSError as e:
+                raise DataError(f"{path} was there when the images were listed and cannot be read now: {e}") from e
+
+        return near_pairs({sha: self.outcomes[path].hashes for sha, path in path_of.items()}, thumbnail, cache)
 
 
 def open_image(content: bytes) -> Image.Image:
@@ -86,8 +103,8 @@ def as_rgb(image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-def judge(content: bytes) -> tuple[str, str]:
-    """Return ('', '') for a usable image, else a kind and a detail: see ``DataProblem``."""
+def judge(content: bytes) -> Judged:
+    """Decode an image file's bytes and say whether it can be used, and what it looks like."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -96,20 +113,35 @@ def judge(content: bytes) -> tuple[str, str]:
             with Image.open(io.BytesIO(content)) as probe:
                 width, height = probe.size
         if width * height > MAX_PIXELS:
-            return "too_large", f"{width}×{height} pixels; at most {MAX_PIXELS:,} are read: tile it first"
+            return Judged("too_large", f"{width}×{height} pixels; at most {MAX_PIXELS:,} are read: tile it first")
         image = open_image(content)
     except UnidentifiedImageError:
-        return "not_an_image", f"{len(content):,} bytes that no image format fits"
+        return Judged("not_an_image", f"{len(content):,} bytes that no image format fits")
     except Image.DecompressionBombError as e:
-        return "too_large", str(e)
+        return Judged("too_large", str(e))
     except Exception as e:  # decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error, …
-        return "truncated", f"cannot be decoded to its end: {e}"
+        return Judged("truncated", f"cannot be decoded to its end: {e}")
     if min(width, height) < MIN_SIDE_PX:
-        return "too_small", f"{width}×{height} pixels; at least {MIN_SIDE_PX} a side are needed"
+        return Judged("too_small", f"{width}×{height} pixels; at least {MIN_SIDE_PX} a side are needed")
     if image.mode not in GREY_OR_COLOUR or (image.mode == "P" and "transparency" in image.info):
         channels = ", ".join(image.getbands()) + (" and transparency" if image.mode == "P" else "")
-        return "channels", f"{len(image.getbands())} channels ({channels}); grey or RGB is needed"
-    return "", ""
+        return Judged("channels", f"{len(image.getbands())} channels ({channels}); grey or RGB is needed")
+    return Judged("", "", *look_at(as_rgb(image)))
+
+
+def index_listing(name: str, listing: Listing, checks: ImageChecks, cache: Path, where: str) -> DatasetIndex:
+    """Read a listing and return its index. Raises ``DataError``, with ``where`` at its end, if a class is empty."""
+    if listing.foreign and checks.on_bad_image == "refuse":
+        remedy = "remove them, or set on_bad_image to skip"
+        raise DataError(refusal(listing.root, listing.foreign, "foreign files", remedy))
+    records, problems = scan(listing.root, listing.files, classes=listing.classes, checks=checks, cache=cache)
+    usable = {r.label for r in records}
+    for label, empty in enumerate(listing.classes):
+        if label not in usable:
+            names = {f.path for f in listing.files if f.label == label}
+            lost = "".join(f"\n  {p.path}: {p.kind}: {p.detail}" for p in problems if p.path in names)
+            raise DataError(f"no usable {empty} images under {listing.root}.{lost}\n{where}")
+    return DatasetIndex(name, listing.root, listing.classes, tuple(records), (*listing.foreign, *problems))
 
 
 def scan(
@@ -117,33 +149,45 @@ def scan(
     files: Iterable[Listed],
     *,
     classes: Sequence[str],
-    on_bad_image: OnBadImage = "skip",
-    on_duplicate: OnDuplicate = "drop",
     cache: Path,
+    checks: ImageChecks = DEFAULT_CHECKS,
 ) -> tuple[list[ImageRecord], list[DataProblem]]:
     """Read every listed file once and return the usable records, sorted by path, and what was odd.
 
     Bad images are left out; with ``on_bad_image='refuse'`` they raise ``DataError``, all of them named. Exact copies
     (by SHA-256) of one class: the first by path stays. Copies under two labels: none stays, for one label is wrong.
-    ``on_duplicate='keep'`` reports them and keeps all; ``'refuse'`` raises. A group with two labels is reported.
+    ``on_duplicate='keep'`` reports them and keeps all; ``'refuse'`` raises. Near copies across groups are put in one
+    group, dropped, kept or refused by ``on_near_duplicate``; under two labels, none stays unless kept: see
+    ``copies.settle_near_copies``. A group with two labels is reported.
     """
-    check_options(on_bad_image, on_duplicate)
     listed = sorted(files, key=lambda f: f.path)
-    outcomes = _read_all(root, [f.path for f in listed], cache)
-    bad = [DataProblem(f.path, o.kind, o.detail) for f, o in zip(listed, outcomes, strict=True) if o.kind]
-    if bad and on_bad_image == "refuse":
+    reading = read_files(root, [f.path for f in listed], cache)
+    everything, bad = records_of(listed, reading)
+    if bad and checks.on_bad_image == "refuse":
         raise DataError(refusal(root, bad, "bad images", "mend or remove them, or set on_bad_image to skip"))
-    records = [
-        ImageRecord(f.path, f.label, f.group, o.sha256, f.masks, f.attributes)
-        for f, o in zip(listed, outcomes, strict=True)
-        if not o.kind
-    ]
-    copies, dropped = _find_copies(records, classes)
-    if copies and on_duplicate == "refuse":
+    copies, surplus = exact_copies(everything, classes)
+    if copies and checks.on_duplicate == "refuse":
         raise DataError(refusal(root, copies, "exact copies", "remove them, or set on_duplicate to drop"))
-    if on_duplicate == "drop":
-        records = [r for r in records if r.path not in dropped]
-    return records, bad + copies + _mixed_groups(records, classes)
+    kept = [r for r in everything if checks.on_duplicate != "drop" or r.path not in surplus]
+    pairs = reading.near_pairs(cache)
+    records, near = settle_near_copies(everything, kept, pairs, classes, checks.on_near_duplicate)
+    if near and checks.on_near_duplicate == "refuse":
+        raise DataError(refusal(root, near, "near copies", "remove them, or set on_near_duplicate to group or drop"))
+    return records, bad + copies + near + mixed_groups(records, classes)
+
+
+def records_of(listed: Sequence[Listed], reading: Reading) -> tuple[list[ImageRecord], list[DataProblem]]:
+    """Return the usable images in their order, and a problem for each of the others."""
+    records: list[ImageRecord] = []
+    bad: list[DataProblem] = []
+    for file in listed:
+        outcome = reading.outcomes[file.path]
+        if outcome.kind:
+            bad.append(DataProblem(file.path, outcome.kind, outcome.detail))
+        else:
+            masks, attributes = file.masks, file.attributes
+            records.append(ImageRecord(file.path, file.label, file.group, outcome.sha256, masks, attributes))
+    return records, bad
 
 
 def refusal(root: Path, problems: Sequence[DataProblem], what: str, remedy: str) -> str:
@@ -162,11 +206,13 @@ def fingerprint(index: DatasetIndex) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _read_all(root: Path, paths: list[str], cache: Path) -> list[_Outcome]:
+def read_files(root: Path, paths: Sequence[str], cache: Path) -> Reading:
+    """Read and judge every file, or remember the outcome if its size and time of change are the same."""
     memory_path = cache / f"scan-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]}.json"
     memory = _load_memory(memory_path)
+    thumbnails: dict[str, Thumbnail] = {}
 
-    def read(path: str) -> _Outcome:
+    def read(path: str) -> Outcome:
         try:
             stat = (root / path).stat()
             known = memory.get(path)
@@ -174,59 +220,26 @@ def _read_all(root: Path, paths: list[str], cache: Path) -> list[_Outcome]:
                 return known
             content = (root / path).read_bytes()
         except OSError as e:
-            return _Outcome(-1, -1, "", "unreadable", str(e.strerror or e))
-        return _Outcome(stat.st_size, stat.st_mtime_ns, hashlib.sha256(content).hexdigest(), *judge(content))
+            return Outcome(-1, -1, "", "unreadable", str(e.strerror or e))
+        sha256, judged = hashlib.sha256(content).hexdigest(), judge(content)
+        if judged.thumbnail is not None:
+            thumbnails[sha256] = judged.thumbnail
+        return Outcome(stat.st_size, stat.st_mtime_ns, sha256, judged.kind, judged.detail, judged.hashes)
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # Pillow decodes outside the interpreter lock
-        outcomes = list(pool.map(read, paths))
-    fresh = {p: o for p, o in zip(paths, outcomes, strict=True) if memory.get(p) != o and o.size >= 0}
+        outcomes = dict(zip(paths, pool.map(read, paths), strict=True))
+    fresh = {p: o for p, o in outcomes.items() if memory.get(p) != o and o.size >= 0}
     if fresh:
         files = {p: asdict(o) for p, o in {**memory, **fresh}.items()}
         write_atomic(memory_path, json.dumps({"version": _SCAN_VERSION, "files": files}))
-    return outcomes
+    return Reading(root, outcomes, thumbnails)
 
 
-def _load_memory(path: Path) -> dict[str, _Outcome]:
+def _load_memory(path: Path) -> dict[str, Outcome]:
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
         if stored["version"] != _SCAN_VERSION:
             return {}
-        return {p: _Outcome(**o) for p, o in stored["files"].items()}
+        return {p: Outcome(**o) for p, o in stored["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}  # absent or damaged: everything is read again
-
-
-def _find_copies(records: list[ImageRecord], classes: Sequence[str]) -> tuple[list[DataProblem], set[str]]:
-    by_content: defaultdict[str, list[ImageRecord]] = defaultdict(list)
-    for record in records:
-        by_content[record.sha256].append(record)
-    problems: list[DataProblem] = []
-    dropped: set[str] = set()
-    for same in (s for s in by_content.values() if len(s) > 1):
-        labels = sorted({r.label for r in same})
-        if len(labels) > 1:
-            kind, lost = "copy_under_two_labels", same
-            detail = f"same bytes as {{}}, under the labels {', '.join(classes[i] for i in labels)}"
-        else:
-            across = len({r.group_id for r in same}) > 1
-            kind, lost = ("copy_across_groups" if across else "copy"), same[1:]
-            detail = "same bytes as {}" + (", of another group" if across else "")
-        for record in lost:
-            others = [r.path for r in same if r is not record] if len(labels) > 1 else [same[0].path]
-            problems.append(DataProblem(record.path, kind, detail.format(", ".join(others))))
-            dropped.add(record.path)
-    return sorted(problems, key=lambda p: p.path), dropped
-
-
-def _mixed_groups(records: list[ImageRecord], classes: Sequence[str]) -> list[DataProblem]:
-    by_group: defaultdict[str, list[ImageRecord]] = defaultdict(list)
-    for record in records:
-        by_group[record.group_id].append(record)
-    problems = []
-    for group, members in sorted(by_group.items()):
-        labels = sorted({r.label for r in members})
-        if len(labels) > 1:
-            counts = ", ".join(f"{sum(r.label == i for r in members)} {classes[i]}" for i in labels)
-            detail = f"group {group!r} has images of several classes ({counts}); it is kept whole"
-            problems.append(DataProblem(members[0].path, "group_with_two_labels", detail))
-    return problems

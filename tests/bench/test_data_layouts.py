@@ -162,7 +162,7 @@ def test_image_folder_messages_draw_the_layout(tmp_path: Path) -> None:
     write(tmp_path / "half" / "b" / "x.png", png(picture(1)))
     write(tmp_path / "half" / "a" / "bad.png", b"nothing")
     cases = {None: "none was named", tmp_path / "absent": "no folder", tmp_path / "empty": "1 class folders"}
-    for root, text in {**cases, tmp_path / "half": "class 'a' has no usable image"}.items():
+    for root, text in {**cases, tmp_path / "half": "no usable a images"}.items():
         with pytest.raises(DataError) as e:
             ImageFolder(ImageFolderConfig()).index(root, tmp_path / "cache")
         assert text in str(e.value)
@@ -220,12 +220,3 @@ def test_real_breakhis(real_data: Path, tmp_path: Path) -> None:
     assert time.monotonic() - start < 1
     with pytest.raises(DataError, match=r"100X \(353\)"):
         index(real_data / "BreaKHis_v1", tmp_path, magnification=40)
-
-
-@pytest.mark.realdata
-def test_real_isic(real_data: Path, tmp_path: Path) -> None:
-    root = real_data / "ISIC9" / "Skin cancer ISIC The International Skin Imaging Collaboration" / "Train"
-    found = ImageFolder(ImageFolderConfig()).index(root, tmp_path / "cache")
-    assert len(found.classes) == 9
-    assert len(found.records) + len(found.problems) == 2241
-    assert len({r.sha256 for r in found.records}) == len(found.records)

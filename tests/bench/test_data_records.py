@@ -56,7 +56,7 @@ def test_every_cut_of_a_png_or_jpeg_is_found() -> None:
     jpeg = io.BytesIO()
     picture(5, (64, 64)).save(jpeg, "JPEG")
     for whole in (png(picture(4, (64, 64))), jpeg.getvalue()):
-        assert judge(whole) == ("", "")
+        assert judge(whole)[:2] == ("", "")
         for share in (0.1, 0.5, 0.9, 0.99):
             assert judge(whole[: int(len(whole) * share)])[0] in ("truncated", "not_an_image"), share
 
@@ -97,7 +97,7 @@ def test_palette_with_transparency_and_cmyk_are_refused() -> None:
 def test_sixteen_bit_grey_keeps_its_upper_byte() -> None:
     grey = np.arange(0, 65536, 64, dtype=np.uint16).reshape(32, 32)
     image = open_image(png(Image.fromarray(grey)))
-    assert judge(png(Image.fromarray(grey))) == ("", "")
+    assert judge(png(Image.fromarray(grey)))[:2] == ("", "")
     rgb = np.asarray(as_rgb(image))
     assert rgb.shape == (32, 32, 3)
     np.testing.assert_array_equal(rgb[..., 1], grey // 256)

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from data_sets import LAYOUTS
 
 from bench import registry
 from bench.config import build
@@ -34,6 +35,27 @@ def test_a_dataset_lists_its_images_or_says_what_it_expects(name: str, tmp_path:
     assert {r.label for r in index.records} == set(range(len(index.classes)))
     assert all((index.root / p).is_file() for p in paths)
     assert fingerprint(index) == fingerprint(dataset.index(None, tmp_path))
+
+
+@pytest.mark.parametrize("name", [n for n in registry.names("dataset") if n not in MADE_HERE])
+def test_a_dataset_of_files_reads_its_layout(name: str, tmp_path: Path) -> None:
+    assert name in LAYOUTS, f"tests/data_sets.py needs a small {name} in LAYOUTS"
+    root = LAYOUTS[name](tmp_path / "set")
+    dataset = registry.load("dataset", name)(build(registry.load("dataset", name).Config, {}, name))
+    index, listing = dataset.index(root, tmp_path / "cache"), dataset.listing(root)
+    assert index.name == name
+    assert index.problems == listing.foreign == ()
+    assert index.classes == listing.classes
+    assert [r.path for r in index.records] == sorted(f.path for f in listing.files)
+    assert {r.label for r in index.records} == set(range(len(index.classes)))
+    masks = {m for r in index.records for m in r.mask_paths}
+    assert all((index.root / p).is_file() for p in masks | {r.path for r in index.records})
+    assert not masks & {r.path for r in index.records}  # a mask is never an image
+    assert bool(masks) == listing.has_masks
+    assert listing.knows_groups or all(f.group == f.path for f in listing.files)
+    assert dataset.index(root, tmp_path / "cache") == index
+    with pytest.raises(ConfigError, match="group, drop, keep, refuse"):
+        build(type(dataset).Config, {"on_near_duplicate": "ignore"}, name)
 
 
 @pytest.mark.parametrize("name", [*registry.names("classifier"), "test_resnet"])

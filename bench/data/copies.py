@@ -1,0 +1,154 @@
+"""Copies among a dataset's images, and what is done about them before any split is drawn.
+
+Exact copies have the same bytes; near copies show one picture (``near_duplicates``). Nothing here is silent: whatever
+is left out, or put into another group, is reported as a problem.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Literal, NamedTuple
+
+from bench.data.near_duplicates import NearPair, clusters
+from bench.types import DataProblem, ImageRecord
+
+OnDuplicate = Literal["drop", "keep", "refuse"]
+OnNearDuplicate = Literal["group", "drop", "keep", "refuse"]
+_MOST_NAMED = 3  # others in one message
+
+
+class NearCopy(NamedTuple):
+    """Two images (``first`` before ``second`` by path) whose contents are a near pair."""
+
+    first: ImageRecord
+    second: ImageRecord
+    pair: NearPair
+
+
+def exact_copies(records: Sequence[ImageRecord], classes: Sequence[str]) -> tuple[list[DataProblem], set[str]]:
+    """Return a problem per image that is one copy too many, and the paths of all these.
+
+    Of copies of one class the first by path is the one to keep; of copies under two labels none is.
+    """
+    problems: list[DataProblem] = []
+    surplus: set[str] = set()
+    for same in (s for s in by_content(records).values() if len(s) > 1):
+        labels = sorted({r.label for r in same})
+        if len(labels) > 1:
+            kind, lost = "copy_under_two_labels", same
+            detail = f"same bytes as {{}}, under the labels {', '.join(classes[i] for i in labels)}"
+        else:
+            across = len({r.group_id for r in same}) > 1
+            kind, lost = ("copy_across_groups" if across else "copy"), same[1:]
+            detail = "same bytes as {}" + (", of another group" if across else "")
+        for record in lost:
+            others = [r.path for r in same if r is not record] if len(labels) > 1 else [same[0].path]
+            problems.append(DataProblem(record.path, kind, detail.format(", ".join(others))))
+            surplus.add(record.path)
+    return sorted(problems, key=lambda p: p.path), surplus
+
+
+def near_copies(records: Sequence[ImageRecord], pairs: Iterable[NearPair]) -> list[NearCopy]:
+    """Return the pairs of images behind pairs of contents, sorted by path."""
+    having = by_content(records)
+    found = []
+    for pair in pairs:
+        for a in having.get(pair.first, ()):
+            for b in having.get(pair.second, ()):
+                first, second = (a, b) if a.path < b.path else (b, a)
+                found.append(NearCopy(first, second, pair))
+    return sorted(found, key=lambda c: (c.first.path, c.second.path))
+
+
+def settle_near_copies(
+    everything: Sequence[ImageRecord],
+    kept: Sequence[ImageRecord],
+    pairs: Sequence[NearPair],
+    classes: Sequence[str],
+    policy: OnNearDuplicate,
+) -> tuple[list[ImageRecord], list[DataProblem]]:
+    """Return what stays of ``kept``, and the problems; near copies within one group and class are harmless.
+
+    Near copies under two labels: ``group`` and ``drop`` leave both out (``everything`` counts here: an image like one
+    that was left out under two labels is as doubtful). Across groups: ``group`` puts them in one group, the first by
+    name, so that no split can part them; ``drop`` keeps the first by path. ``keep`` and ``refuse`` only report.
+    """
+    stays = {r.path for r in kept}
+    copies = near_copies(everything, pairs)
+    conflicts = _conflicts(copies, stays, classes)
+    if policy in ("group", "drop"):
+        stays -= {p.path for p in conflicts}
+    crossing = [
+        c
+        for c in copies
+        if c.first.path in stays
+        and c.second.path in stays
+        and c.first.label == c.second.label
+        and c.first.group_id != c.second.group_id
+    ]
+    renamed = _merged_groups(crossing) if policy == "group" else {}
+    first_of: dict[str, NearCopy] = {}  # one problem an image, naming the first one that it is a copy of
+    for copy in crossing:
+        if policy == "drop":
+            if copy.first.path not in stays:
+                continue  # what it was a copy of is out already
+            stays.discard(copy.second.path)
+        first_of.setdefault(copy.second.path, copy)
+    problems = [_crossing_problem(copy, renamed) for copy in first_of.values()]
+    left = [replace(r, group_id=renamed.get(r.group_id, r.group_id)) for r in kept if r.path in stays]
+    return left, sorted([*conflicts, *problems], key=lambda p: p.path)
+
+
+def mixed_groups(records: Sequence[ImageRecord], classes: Sequence[str]) -> list[DataProblem]:
+    """Return a problem per group whose images have several labels, at its first image."""
+    members: defaultdict[str, list[ImageRecord]] = defaultdict(list)
+    for record in records:
+        members[record.group_id].append(record)
+    problems = []
+    for group, images in sorted(members.items()):
+        labels = sorted({r.label for r in images})
+        if len(labels) > 1:
+            counts = ", ".join(f"{sum(r.label == i for r in images)} {classes[i]}" for i in labels)
+            detail = f"group {group!r} has images of several classes ({counts}); it is kept whole"
+            problems.append(DataProblem(images[0].path, "group_with_two_labels", detail))
+    return problems
+
+
+def by_content(records: Iterable[ImageRecord]) -> dict[str, list[ImageRecord]]:
+    """Return the images of each content, in their order."""
+    found: defaultdict[str, list[ImageRecord]] = defaultdict(list)
+    for record in records:
+        found[record.sha256].append(record)
+    return dict(found)
+
+
+def _conflicts(copies: Sequence[NearCopy], stays: set[str], classes: Sequence[str]) -> list[DataProblem]:
+    others: defaultdict[str, list[str]] = defaultdict(list)
+    for copy in copies:
+        if copy.first.label == copy.second.label:
+            continue
+        for one, other in ((copy.first, copy.second), (copy.second, copy.first)):
+            if one.path in stays:
+                label = classes[other.label]
+                others[one.path].append(f"{other.path}, which is labelled {label} ({copy.pair.describe()})")
+    problems = []
+    for path, named in sorted(others.items()):
+        more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+        detail = f"near copy of {'; '.join(named[:_MOST_NAMED])}{more}"
+        problems.append(DataProblem(path, "near_copy_under_two_labels", detail))
+    return problems
+
+
+def _crossing_problem(copy: NearCopy, renamed: Mapping[str, str]) -> DataProblem:
+    group = copy.first.group_id
+    detail = f"near copy of {copy.first.path} ({copy.pair.describe()}), of group {group!r}"
+    now = f"; both are of group {renamed[group]!r} now" if renamed else ""
+    return DataProblem(copy.second.path, "near_copy_across_groups", detail + now)
+
+
+def _merged_groups(crossing: Sequence[NearCopy]) -> dict[str, str]:
+    """Return the new name of every group that near copies tie to another one."""
+    tied = clusters((c.first.group_id, c.second.group_id) for c in crossing)
+    return {group: members[0] for members in tied for group in members}

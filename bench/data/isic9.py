@@ -1,0 +1,93 @@
+"""ISIC9: dermoscopy images of nine classes from the ISIC archive, as selected on Kaggle, one folder a class.
+
+"Skin Cancer ISIC: The International Skin Imaging Collaboration", a selection from the ISIC archive
+(https://www.isic-archive.com), whose images are CC-BY, CC-BY-NC or CC-0. There are no patient ids, and well over a
+hundred images lie in two classes: with the default options both copies are left out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.data.listing import ImageChecks, Listed, Listing, pictures_under
+from bench.data.records import index_listing
+from bench.errors import ConfigError, DataError, nearest
+from bench.types import DatasetIndex
+
+HOMEPAGE = "https://www.kaggle.com/datasets/nodoubttome/skin-cancer9-classesisic"
+CLASSES = (
+    "actinic keratosis",
+    "basal cell carcinoma",
+    "dermatofibroma",
+    "melanoma",
+    "nevus",
+    "pigmented benign keratosis",
+    "seborrheic keratosis",
+    "squamous cell carcinoma",
+    "vascular lesion",
+)
+_ENOUGH_CLASSES = 5  # folders by which the set is recognised: melanoma and nevus are in other sets too
+WHERE = f"""\
+Expected layout (the folders above Train may be left out, and so may Train itself):
+  Skin cancer ISIC The International Skin Imaging Collaboration/
+    Train/
+      melanoma/ISIC_0000139.jpg, …
+      nevus/ISIC_0000019.jpg, …
+      … ({len(CLASSES)} classes)
+What to do: download the set (800 MB, free) from {HOMEPAGE}, unpack it anywhere, and name that folder with `--data DIR`
+or the variable BENCH_DATA. The folder Test is not used: folds are drawn from Train."""
+
+
+@dataclass(frozen=True)
+class Isic9Config(ImageChecks):
+    """``classes``: which of the nine to use, in the order of the labels."""
+
+    classes: tuple[str, ...] = CLASSES
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in self.classes:
+            if name not in CLASSES:
+                raise ConfigError(f"isic9: no class is called {name!r}; {nearest(name, CLASSES)}")
+        if len(set(self.classes)) < max(2, len(self.classes)):
+            raise ConfigError(f"isic9: classes are {self.classes}; at least 2 are needed, each named once")
+
+
+class Isic9:
+    """Dermoscopy of nine classes; every image its own group until near copies tie some together."""
+
+    Config = Isic9Config
+
+    def __init__(self, config: Any) -> None:
+        self.config: Isic9Config = config
+
+    def index(self, root: Path | None, cache: Path) -> DatasetIndex:
+        """Read the images below the ``Train`` folder, wherever it lies in ``root``. Raises ``DataError``."""
+        return index_listing("isic9", self.listing(root), self.config, cache, WHERE)
+
+    def listing(self, root: Path | None) -> Listing:
+        """Return the images of the chosen classes, unread. Raises ``DataError`` when there are none."""
+        folder = find_train_folder(root)
+        files = [
+            Listed(f"{name}/{path}", label, f"{name}/{path}")
+            for label, name in enumerate(self.config.classes)
+            for path in pictures_under(folder / name)
+        ]
+        if not files:
+            raise DataError(f"no images of {', '.join(self.config.classes)} under {folder}.\n{WHERE}")
+        return Listing(folder, self.config.classes, tuple(files), knows_groups=False, is_stained=False)
+
+
+def find_train_folder(root: Path | None) -> Path:
+    """Return the folder of the class folders. Raises ``DataError`` that says what to do."""
+    if root is None:
+        raise DataError(f"the ISIC images are needed, and no folder was named.\n{WHERE}")
+    if not root.is_dir():
+        raise DataError(f"there is no folder {root}.\n{WHERE}")
+    for pattern in (".", "Train", "*/Train", "*/*/Train"):
+        for candidate in sorted(root.glob(pattern)) if pattern != "." else [root]:
+            if sum((candidate / name).is_dir() for name in CLASSES) >= _ENOUGH_CLASSES:
+                return candidate
+    raise DataError(f"{root} does not hold most of ISIC's nine classes, directly or in a folder Train.\n{WHERE}")

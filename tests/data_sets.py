@@ -1,0 +1,94 @@
+"""Small image folders and indexes for the tests of bench.data."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from bench.types import DatasetIndex, ImageRecord
+
+
+def picture(seed: int, size: tuple[int, int] = (24, 20), mode: str = "RGB") -> Image.Image:
+    """A picture that differs from every other seed's."""
+    rng = np.random.default_rng(seed)
+    return Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)).convert(mode)
+
+
+def png(image: Image.Image) -> bytes:
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return out.getvalue()
+
+
+def write(path: Path, content: bytes) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    return path
+
+
+def two_classes(root: Path, patients: int = 4, images: int = 3) -> Path:
+    """root/<a|b>/P<n>_<i>.png, every image different."""
+    for label, name in enumerate("ab"):
+        for patient in range(patients):
+            for i in range(images):
+                number = label * 10_000 + patient * 100 + i
+                write(root / name / f"P{label}{patient:02d}_{i}.png", png(picture(number)))
+    return root
+
+
+def made_up_index(counts: list[list[int]], root: Path = Path("/nowhere")) -> DatasetIndex:
+    """An index without files: ``counts[g][c]`` images of class c in group g."""
+    records = []
+    for g, row in enumerate(counts):
+        for label, n in enumerate(row):
+            for i in range(n):
+                path = f"c{label}/g{g:03d}_{i:03d}.png"
+                records.append(ImageRecord(path, label, f"g{g:03d}", f"{g:020x}{label:020x}{i:024x}"))
+    classes = tuple(f"c{i}" for i in range(len(counts[0])))
+    return DatasetIndex("made_up", root, classes, tuple(sorted(records, key=lambda r: r.path)))
+
+
+def breakhis_set(root: Path) -> Path:
+    """Two patients of each class at 100X, and one image at 40X."""
+    breast = root / "BreaKHis_v1" / "histology_slides" / "breast"
+    slides = (
+        ("benign/SOB/adenosis/SOB_B_A_14-22549AB/100X/SOB_B_A-14-22549AB-100-00{}.png", 0),
+        ("benign/SOB/fibroadenoma/SOB_B_F_14-9133/100X/SOB_B_F-14-9133-100-00{}.png", 10),
+        ("malignant/SOB/ductal_carcinoma/SOB_M_DC_14-12312/100X/SOB_M_DC-14-12312-100-00{}.png", 20),
+        ("malignant/SOB/papillary_carcinoma/SOB_M_PC_15-190EF/100X/SOB_M_PC-15-190EF-100-00{}.png", 30),
+        ("malignant/SOB/papillary_carcinoma/SOB_M_PC_15-190EF/40X/SOB_M_PC-15-190EF-40-00{}.png", 40),
+    )
+    for pattern, seed in slides:
+        for i in (1, 2):
+            write(breast / pattern.format(i), png(picture(seed + i)))
+    return root
+
+
+def busi_set(root: Path) -> Path:
+    """Three images of each class, each with one mask and the second with two; those of normal images are empty."""
+    for label, name in enumerate(("benign", "malignant", "normal")):
+        for i in (1, 2, 3):
+            folder = root / "Dataset_BUSI_with_GT" / name
+            write(folder / f"{name} ({i}).png", png(picture(100 * label + i, (40, 30), "L")))
+            for suffix in ("_mask", "_mask_1") if i == 2 else ("_mask",):
+                mask = np.zeros((30, 40), dtype=bool)
+                if name != "normal":
+                    mask[5 + i : 15, 10 : 30 + label + len(suffix)] = True
+                write(folder / f"{name} ({i}){suffix}.png", png(Image.fromarray(mask)))
+    return root
+
+
+def isic9_set(root: Path) -> Path:
+    """Two images of each of the nine classes."""
+    from bench.data.isic9 import CLASSES
+
+    for label, name in enumerate(CLASSES):
+        for i in (1, 2):
+            write(root / "Train" / name / f"ISIC_{label:03d}{i}.png", png(picture(10 * label + i)))
+    return root
+
+
+LAYOUTS = {"breakhis": breakhis_set, "busi": busi_set, "isic9": isic9_set, "image_folder": two_classes}

@@ -19,7 +19,7 @@ from bench.types import DatasetIndex
 
 STAGES = ("split", "fit", "synthesize", "fidelity", "classify", "evaluate")
 # Raise a stage's number when its code would give another result from the same input: older cells are then not reused.
-CODE_VERSION = {"split": 1, "fit": 1, "synthesize": 1, "fidelity": 1, "classify": 1, "evaluate": 1}
+CODE_VERSION = {"split": 1, "fit": 2, "synthesize": 1, "fidelity": 2, "classify": 1, "evaluate": 1}
 FILTERS = ("stage", "method", "classifier", "fold", "repeat", "ratio")
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.provenance import PARTS, FoldBorders, Origin, PartName
 from bench.types import ImageRecord
 
 
@@ -81,3 +82,13 @@ def two_class_data(n: int = 16, size_px: int = 32, seed: int = 0) -> ArrayData:
     base = np.where(labels[:, None, None, None] == 0, [200, 120, 160], [120, 60, 150])
     noise = rng.normal(0, 25, (n, size_px, size_px, 3))
     return ArrayData(np.clip(base + noise, 0, 255).astype(np.uint8), labels)
+
+
+class KnownPart:
+    """One part of a made-up fold, as the trainer takes it: images and labels of ``data``, its origin, the borders."""
+
+    borders = FoldBorders("fold 0", {p: Origin(groups=frozenset({f"group of {p}"})) for p in PARTS})
+
+    def __init__(self, data: ArrayData, part: PartName, labels: np.ndarray | None = None) -> None:
+        self.images, self.labels = data.images(), data.labels if labels is None else labels
+        self.origin = self.borders.parts[part]

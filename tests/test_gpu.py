@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from helpers import FakeContext, Interrupt, two_class_data
+from helpers import FakeContext, Interrupt, KnownPart, two_class_data
 
 from bench import registry
 from bench.cost.timers import PeakMemory
@@ -53,8 +53,8 @@ def test_a_classifier_learns_on_cuda(tmp_path: Path) -> None:
     data, ctx = two_class_data(32, 32), FakeContext(tmp_path)
     ctx.device = "cuda"
     network = cls(config).build(2, 32, None)
-    images = type("Images", (), {"images": data.images(), "labels": data.labels})()
-    train_classifier(network, images, images, 2, config, none(none.Config()), ctx)
+    train, validation = KnownPart(data, "train"), KnownPart(data, "validation")
+    train_classifier(network, train, validation, 2, config, none(none.Config()), ctx)
     y_prob = predict(network, data.images(), "cuda", 8)
     assert (y_prob.argmax(1) == data.labels).mean() > 0.9
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from bench.classifiers.config import FineTuneConfig, require
 from bench.errors import ConfigError
@@ -26,12 +26,14 @@ class SmallCNNConfig(FineTuneConfig):
     pretrained: bool = False  # there are no weights to start from
     width: int = 16  # channels of the first block; each of the next three doubles them
     dropout: float = 0.1  # before the last layer
+    normalisation: Literal["fixed", "training"] = "fixed"  # 2x - 1, or mean and sd of the fold's real training images
 
     def __post_init__(self) -> None:
         """Raise ``ConfigError`` for values that cannot be trained with."""
         super().__post_init__()
         require(self.width >= 1, self, "width", "at least 1")
         require(0 <= self.dropout < 1, self, "dropout", "in [0, 1)")
+        require(self.normalisation in ("fixed", "training"), self, "normalisation", "'fixed' or 'training'")
         require(not self.pretrained, self, "pretrained", "false: small_cnn has no pretrained weights")
 
 

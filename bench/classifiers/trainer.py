@@ -22,6 +22,7 @@ from bench.classifiers.batches import BatchOrder
 from bench.classifiers.config import FineTuneConfig
 from bench.errors import DataError, DivergedError
 from bench.interfaces import OnlineAugmenter, RunContext
+from bench.provenance import FoldBorders, Origin
 from bench.seeding import derive_seed
 from bench.types import Uint8Images
 
@@ -39,6 +40,20 @@ class LabelledImages(Protocol):
     def labels(self) -> npt.NDArray[np.int64]: ...
 
 
+class KnownImages(LabelledImages, Protocol):
+    """Labelled images that say which real images they are, or were made from."""
+
+    @property
+    def origin(self) -> Origin: ...
+
+
+class TrainingSet(KnownImages, Protocol):
+    """Training images, and the borders of the fold that they are for."""
+
+    @property
+    def borders(self) -> FoldBorders: ...
+
+
 @dataclass(frozen=True)
 class FineTuneResult:
     """``best_validation`` holds 'balanced_accuracy' and 'loss' on the validation images at ``best_step``."""
@@ -51,8 +66,8 @@ class FineTuneResult:
 
 def train_classifier(
     network: nn.Module,
-    train: LabelledImages,
-    validation: LabelledImages,
+    train: TrainingSet,
+    validation: KnownImages,
     num_classes: int,
     config: FineTuneConfig,
     augmenter: OnlineAugmenter,
@@ -61,9 +76,11 @@ def train_classifier(
     """Fine-tune ``network`` in place for ``config.steps`` optimiser steps; it ends with the best weights seen.
 
     Best is judged on ``validation`` alone. Loss: cross entropy with soft targets (what mixing methods make), weighted
-    by class when asked. Continues from ``ctx.load_checkpoint()``. Raises ``DataError`` for sets that cannot be used
-    and ``DivergedError`` when the loss is not finite.
+    by class when asked. Continues from ``ctx.load_checkpoint()``. Raises ``LeakageError`` when either set drew on
+    images of another part of the fold, ``DataError`` for sets that cannot be used and ``DivergedError`` when the loss
+    is not finite.
     """
+    check_selection(train, validation)
     _check("training", train, num_classes)
     _check("validation", validation, num_classes)
     device = torch.device(ctx.device)
@@ -112,6 +129,14 @@ def train_classifier(
 
     network.load_state_dict(run.best_weights)
     return FineTuneResult(run.best_step, run.best, run.step, run.step * config.batch_size)
+
+
+def check_selection(train: TrainingSet, validation: KnownImages) -> None:
+    """Raise ``LeakageError`` unless training images are of the fold's training part, and those that choose the best
+    step and the early stop of its validation part."""
+    advice = "train on the training part and select on the validation part of the same fold"
+    train.borders.admit("the training set", train.origin, "train", advice)
+    train.borders.admit("the images for model selection", validation.origin, "validation", advice)
 
 
 def learning_rate(config: FineTuneConfig, step: int) -> float:

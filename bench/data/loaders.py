@@ -173,7 +173,7 @@ def assemble_training_set(
         return LabelledImages(real, data.labels, np.zeros(len(real), dtype=np.bool_), origin, data.borders)
     if synthetic is None:
         raise DataError(f"synthetic images were asked for ({wanted}) without a synthetic set")
-    check_generator(synthetic, data.borders)
+    check_generator(synthetic.folder, synthetic.seen_groups, data.borders)
     check_sources(synthetic, data.borders)
     chosen: list[SyntheticRecord] = []
     for label, n in sorted(wanted.items()):
@@ -193,10 +193,10 @@ def assemble_training_set(
     )
 
 
-def check_generator(synthetic: SyntheticSet, borders: FoldBorders) -> None:
-    """Raise ``LeakageError`` unless every group that the generator saw is of the fold's training part."""
-    seen = Origin(groups=frozenset(synthetic.seen_groups))
-    borders.admit(f"the generator of {synthetic.folder}", seen, "train", "fit it on this fold's training part")
+def check_generator(folder: Path, seen_groups: Iterable[str], borders: FoldBorders) -> None:
+    """Raise ``LeakageError`` unless every group that the generator of ``folder`` saw is of the fold's training part."""
+    seen = Origin(groups=frozenset(seen_groups))
+    borders.admit(f"the generator of {folder}", seen, "train", "fit it on this fold's training part")
 
 
 def check_sources(synthetic: SyntheticSet, borders: FoldBorders) -> None:
@@ -230,7 +230,22 @@ def save_manifest(folder: Path, records: Iterable[SyntheticRecord], seen_groups:
         writer = csv.DictWriter(f, [c.name for c in fields(SyntheticRecord)])
         writer.writeheader()
         writer.writerows(asdict(r) for r in records)
-    write_atomic(folder / SEEN, json.dumps(sorted(set(seen_groups)), indent=1, ensure_ascii=False) + "\n")
+    save_seen(folder, seen_groups)
+
+
+def save_seen(folder: Path, groups: Iterable[str]) -> None:
+    """Write the groups that a generator has seen, as JSON, to its own folder or to that of what it made."""
+    write_atomic(folder / SEEN, json.dumps(sorted(set(groups)), indent=1, ensure_ascii=False) + "\n")
+
+
+def load_seen(folder: Path) -> tuple[str, ...]:
+    """Read what ``save_seen`` wrote. Raises ``DataError``."""
+    try:
+        return tuple(str(g) for g in json.loads((folder / SEEN).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as e:
+        raise DataError(
+            f"{folder} does not tell which groups its generator saw ({type(e).__name__}: {e}); delete it and run again"
+        ) from e
 
 
 def load_synthetic(folder: Path) -> SyntheticSet:
@@ -248,10 +263,9 @@ def load_synthetic(folder: Path) -> SyntheticSet:
                 )
                 for r in csv.DictReader(f)
             ]
-        seen = tuple(str(g) for g in json.loads((folder / SEEN).read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise DataError(f"{folder} is not a finished synthetic folder ({type(e).__name__}: {e}); run again") from e
-    return SyntheticSet(folder, tuple(rows), seen)
+    return SyntheticSet(folder, tuple(rows), load_seen(folder))
 
 
 def _read_image(path: Path, size_px: int) -> npt.NDArray[np.uint8]:

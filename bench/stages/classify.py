@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bench import registry
 from bench.context import CellContext
-from bench.data.loaders import Part, assemble_training_set, load_synthetic, ratio_counts
+from bench.data.loaders import FoldData, Part, assemble_training_set, load_synthetic, ratio_counts
 from bench.plan import Cell
+from bench.provenance import FittedStatistics
 from bench.stages.common import Inputs, Output, RunEnv
+
+NORMALISATION = "normalisation.json"
 
 
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
@@ -27,8 +31,8 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
         if cell.ratio != "0":
             synthetic = load_synthetic(inputs.upstream("synthesize"))
             counts = ratio_counts(str(cell.ratio), fold.labels)
-        train = assemble_training_set(fold, synthetic, counts)
-        validation, test = fold.part("validation"), fold.part("test")
+        sealed = fold.sealed()  # what trains and chooses has no test part
+        train, validation = assemble_training_set(sealed, synthetic, counts), sealed.part("validation")
     method = env.suite.method(str(cell.method))
     online = method if method.kind == "online" else None
     augmenter = online.create() if online else _no_augmentation()
@@ -36,9 +40,11 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     classes = inputs.index.classes
     classifier = spec.create()
     network = classifier.build(len(classes), env.suite.settings.image_size_px, env.weights)
+    if getattr(spec.config, "normalisation", "fixed") == "training":
+        normalise(network, sealed, ctx.folder / NORMALISATION)
     result = train_classifier(network, train, validation, len(classes), spec.config, augmenter, ctx)
     with ctx.phase("evaluate"):
-        parts: dict[str, Part] = {"validation": validation, "test": test}
+        parts: dict[str, Part] = {"validation": validation, "test": fold.part("test")}
         y_prob = np.concatenate(
             [predict(network, p.images, env.device, spec.config.batch_size) for p in parts.values()]
         )
@@ -59,6 +65,15 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     facts = {**asdict(result), "real_images": int((~train.is_synthetic).sum())}
     facts["synthetic_images"] = int(train.is_synthetic.sum())
     return Output(facts=facts)
+
+
+def normalise(network: Any, fold: FoldData, path: Path) -> None:
+    """Normalise the network's input by the statistics of the fold's real training images, kept at ``path``."""
+    from bench.classifiers.normalisation import channel_statistics
+
+    if not path.is_file():
+        channel_statistics(fold.training).save(path)
+    network.normalise_by(**FittedStatistics.load(path).for_fold(fold.borders))
 
 
 def _no_augmentation() -> Any:

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 from bench.context import CellContext
+from bench.data.loaders import save_seen
 from bench.plan import Cell
 from bench.stages.common import Inputs, Output, RunEnv
 
@@ -16,6 +17,7 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
         data = inputs.fold().training
         data.images()
     env.suite.method(str(cell.method)).create().fit(data, ctx)
+    save_seen(ctx.folder, (r.group_id for r in data.records))
     facts: dict[str, Any] = {}
     for name in ("facts.json", "weights.json"):
         path = ctx.folder / name

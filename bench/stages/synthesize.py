@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.context import CellContext
-from bench.data.loaders import ratio_counts, save_manifest
+from bench.data.loaders import check_generator, load_seen, ratio_counts, save_manifest
 from bench.errors import BenchError
 from bench.plan import Cell
 from bench.stages.common import Inputs, Output, RunEnv
@@ -14,7 +14,9 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     from PIL import Image
 
     inputs = Inputs(cell, env)
-    data, fitted = inputs.fold().training, inputs.upstream("fit")
+    fold, fitted = inputs.fold(), inputs.upstream("fit")
+    data, seen_groups = fold.training, load_seen(fitted)  # as the generator's own cell recorded them, not as they ought
+    check_generator(fitted, seen_groups, fold.borders)
     counts: dict[int, int] = {}
     for ratio in inputs.settings.ratios:
         for label, n in ratio_counts(ratio, data.labels).items():
@@ -34,6 +36,6 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
             ctx.log(len(records), total, {})
     if done != counts:
         raise BenchError(f"method {cell.method} made {done} images per label, {counts} were asked for")
-    save_manifest(ctx.folder, records, sorted(set(group.values())))
+    save_manifest(ctx.folder, records, seen_groups)
     seconds = ctx.timer.seconds["sample"]
     return Output(costs={"images_per_s": total / max(seconds, 1e-9)}, facts={"images": total})

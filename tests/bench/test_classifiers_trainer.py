@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import ArrayData, FakeContext, Interrupt, two_class_data
+from helpers import ArrayData, FakeContext, Interrupt, KnownPart, two_class_data
 
 from baselines.classical import Classical
 from baselines.none import NoAugmentation
@@ -16,7 +16,6 @@ from baselines.oversample import Oversample
 from bench.classifiers.small_cnn import SmallCNN
 from bench.classifiers.trainer import (
     FineTuneResult,
-    LabelledImages,
     inverse_frequency,
     learning_rate,
     predict,
@@ -28,13 +27,6 @@ from bench.errors import DataError, DivergedError
 TRAIN, VALIDATION = two_class_data(24, 32, seed=1), two_class_data(12, 32, seed=2)
 
 
-class Labelled:
-    """Images and labels by duck typing, as the loader's dataclass has them."""
-
-    def __init__(self, data: ArrayData, labels: np.ndarray | None = None) -> None:
-        self.images, self.labels = data.images(), data.labels if labels is None else labels
-
-
 def small_cnn(seed: int = 0, **options: Any) -> tuple[torch.nn.Module, Any]:
     config = SmallCNN.Config(**{"steps": 30, "batch_size": 8, "width": 4, "evaluate_every": 10, **options})
     torch.manual_seed(seed)
@@ -44,14 +36,20 @@ def small_cnn(seed: int = 0, **options: Any) -> tuple[torch.nn.Module, Any]:
 def fine_tune(
     ctx: FakeContext,
     augmenter: Any = None,
-    train: LabelledImages | None = None,
-    validation: LabelledImages | None = None,
+    train: KnownPart | None = None,
+    validation: KnownPart | None = None,
     **options: Any,
 ) -> tuple[torch.nn.Module, FineTuneResult]:
     network, config = small_cnn(**options)
     augmenter = augmenter or NoAugmentation(NoAugmentation.Config())
     result = train_classifier(
-        network, train or Labelled(TRAIN), validation or Labelled(VALIDATION), 2, config, augmenter, ctx
+        network,
+        train or KnownPart(TRAIN, "train"),
+        validation or KnownPart(VALIDATION, "validation"),
+        2,
+        config,
+        augmenter,
+        ctx,
     )
     return network, result
 
@@ -74,7 +72,7 @@ def test_learns_two_colours_and_logs(tmp_path: Path) -> None:
 def test_budget_is_steps_whatever_the_size_of_the_set(tmp_path: Path) -> None:
     bigger = two_class_data(200, 32)
     small = fine_tune(FakeContext(tmp_path), steps=12)[1]
-    large = fine_tune(FakeContext(tmp_path), train=Labelled(bigger), steps=12)[1]
+    large = fine_tune(FakeContext(tmp_path), train=KnownPart(bigger, "train"), steps=12)[1]
     assert small.images_seen == large.images_seen == 96
 
 
@@ -106,7 +104,9 @@ def test_interrupted_and_resumed_equals_uninterrupted(tmp_path: Path, augmenter:
 
 def test_best_weights_on_validation_are_the_ones_returned(tmp_path: Path) -> None:
     ctx = FakeContext(tmp_path)
-    flipped = Labelled(VALIDATION, 1 - VALIDATION.labels)  # the better it learns, the worse it looks here
+    flipped = KnownPart(
+        VALIDATION, "validation", 1 - VALIDATION.labels
+    )  # the better it learns, the worse it looks here
     network, result = fine_tune(ctx, validation=flipped, select_by="loss", steps=40, evaluate_every=5)
     losses = {s: m["validation/loss"] for s, m in ctx.history if "validation/loss" in m}
     assert result.best_step == min(losses, key=lambda s: losses[s])
@@ -117,7 +117,7 @@ def test_best_weights_on_validation_are_the_ones_returned(tmp_path: Path) -> Non
 
 
 def test_stops_early_on_validation_only(tmp_path: Path) -> None:
-    flipped = Labelled(VALIDATION, 1 - VALIDATION.labels)
+    flipped = KnownPart(VALIDATION, "validation", 1 - VALIDATION.labels)
     options: dict[str, Any] = {"select_by": "loss", "steps": 60, "evaluate_every": 5, "patience": 2}
     stopped = fine_tune(FakeContext(tmp_path), validation=flipped, **options)[1]
     assert stopped.steps_run == stopped.best_step + 10 < 60
@@ -126,10 +126,13 @@ def test_stops_early_on_validation_only(tmp_path: Path) -> None:
 
 def test_class_weights_move_predictions_to_the_rare_class(tmp_path: Path) -> None:
     grey = np.full((40, 16, 16, 3), 128, np.uint8)  # nothing to learn but the class frequencies
-    data = Labelled(ArrayData(grey, np.array([0] * 36 + [1] * 4)))
-    options: dict[str, Any] = {"train": data, "steps": 150, "learning_rate": 0.05, "batch_size": 20}
+    data = ArrayData(grey, np.array([0] * 36 + [1] * 4))
+    validation = KnownPart(data, "validation")
+    options: dict[str, Any] = {"train": KnownPart(data, "train"), "steps": 150, "learning_rate": 0.05, "batch_size": 20}
     plain, weighted = (
-        predict(fine_tune(FakeContext(tmp_path), validation=data, class_weights=w, **options)[0], grey, "cpu")[0, 1]
+        predict(fine_tune(FakeContext(tmp_path), validation=validation, class_weights=w, **options)[0], grey, "cpu")[
+            0, 1
+        ]
         for w in (False, True)
     )
     assert plain == pytest.approx(0.1, abs=0.05)
@@ -163,12 +166,12 @@ def test_diverging_is_a_typed_error(tmp_path: Path) -> None:
 
 def test_unusable_sets_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="validation labels span 0 to 2"):
-        fine_tune(FakeContext(tmp_path), validation=Labelled(VALIDATION, np.arange(12) % 3))
-    empty = Labelled(ArrayData(np.zeros((0, 32, 32, 3), np.uint8), np.zeros(0, np.int64)))
+        fine_tune(FakeContext(tmp_path), validation=KnownPart(VALIDATION, "validation", np.arange(12) % 3))
+    empty = KnownPart(ArrayData(np.zeros((0, 32, 32, 3), np.uint8), np.zeros(0, np.int64)), "validation")
     with pytest.raises(DataError, match="no validation images"):
         fine_tune(FakeContext(tmp_path), validation=empty)
     with pytest.raises(DataError, match=r"training images: got uint8 \(24, 32, 32, 3\) with 3 labels"):
-        fine_tune(FakeContext(tmp_path), train=Labelled(TRAIN, np.arange(3)))
+        fine_tune(FakeContext(tmp_path), train=KnownPart(TRAIN, "train", np.arange(3)))
 
 
 def test_saved_network_predicts_the_same(tmp_path: Path) -> None:

@@ -1,0 +1,39 @@
+"""The score by which something may be chosen: of validation predictions, never of the test part's."""
+
+from __future__ import annotations
+
+from bench.errors import ConfigError, LeakageError, nearest
+from bench.metrics.classification import classification_metrics
+from bench.metrics.predictions import Predictions
+from bench.provenance import FoldBorders, Origin
+
+LOWER_IS_BETTER = ("ece", "brier")
+
+
+def selection_score(
+    predictions: Predictions, metric: str = "balanced_accuracy", borders: FoldBorders | None = None
+) -> float:
+    """Return a metric of ``classification_metrics`` on validation predictions; the higher, the better.
+
+    (ece and brier are therefore negated.) Raises ``LeakageError`` when any row is of the test part, by its ``part`` or,
+    where the fold's ``borders`` are given, by its image or patient, whatever the row says of itself; ``ConfigError``
+    for an unknown metric, ``DataError`` when there are no rows.
+    """
+    check_selectable(predictions, borders)
+    scores = classification_metrics(predictions.y_true, predictions.y_prob, predictions.group, predictions.classes)
+    if metric not in scores:
+        raise ConfigError(f"nothing can be selected by {metric!r}; {nearest(metric, scores)}")
+    return -scores[metric] if metric in LOWER_IS_BETTER else scores[metric]
+
+
+def check_selectable(predictions: Predictions, borders: FoldBorders | None) -> None:
+    """Raise ``LeakageError`` unless every row is of the validation part."""
+    test = [image for image, part in zip(predictions.image, predictions.part, strict=True) if part != "validation"]
+    if test:
+        raise LeakageError(
+            f"fold {predictions.fold}: a selection was to read {len(test)} predictions of the test part, such as that "
+            f"of {test[0]}; it may read validation only: take predictions.select('validation')"
+        )
+    if borders is not None and predictions.image:
+        origin = Origin(frozenset(predictions.group), frozenset(predictions.image))
+        borders.admit("the predictions for a selection", origin, "validation", "select on the validation part only")

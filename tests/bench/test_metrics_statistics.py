@@ -8,21 +8,22 @@ import numpy as np
 import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
-from statsmodels.stats.power import TTestPower
 from statsmodels.stats.proportion import proportion_confint
-from statsmodels.stats.weightstats import DescrStatsW
+from statsmodels.stats.weightstats import DescrStatsW, ttost_paired
 
 from bench.errors import ConfigError
+from bench.metrics.planning import smallest_detectable_effect
 from bench.metrics.statistics import (
+    cohens_dz,
     corrected_resampled_t,
+    hedges_gz,
     holm,
     mean_sd,
-    pairs_needed,
-    power,
-    smallest_detectable_effect,
+    rank_biserial,
     tost,
     verdict,
     verdicts,
+    wilcoxon,
     wilson,
 )
 
@@ -101,6 +102,8 @@ def test_holm_by_hand_and_with_nan() -> None:
 def test_tost_equals_statsmodels(mean: float, margin: float) -> None:
     d = differences(3, mean, 0.01)
     assert tost(d, margin, 0) == pytest.approx(DescrStatsW(d).ttost_mean(-margin, margin)[0])
+    reference = differences(4)
+    assert tost(d, margin, 0) == pytest.approx(ttost_paired(reference + d, reference, -margin, margin)[0])
     assert tost(d, margin, RATIO) >= tost(d, margin, 0) or tost(d, margin, 0) > 0.5
 
 
@@ -126,44 +129,69 @@ def test_wilson_published_example_and_no_trials() -> None:
     assert all(math.isnan(v) for v in wilson(0, 0))
 
 
-@pytest.mark.parametrize("pairs", [3, 5, 10, 30])
-@pytest.mark.parametrize("effect", [0.3, 1.0, 1.3])
-def test_power_equals_statsmodels(pairs: int, effect: float) -> None:
-    assert power(effect, 1, pairs, 0) == pytest.approx(TTestPower().power(effect, pairs, 0.05), abs=1e-6)
+SLEEP = [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0], [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
 
 
-def test_power_is_what_simulation_finds() -> None:
-    rng = np.random.default_rng(0)
-    d = rng.normal(1.2, 1, (4000, 6))
-    found = np.mean([corrected_resampled_t(row, 0).p < 0.05 for row in d])
-    assert power(1.2, 1, 6, 0) == pytest.approx(found, abs=3 * math.sqrt(0.25 / 4000))
+def test_students_sleep_data() -> None:
+    """Student (1908): ten patients, two drugs. R's documentation of t.test(paired) prints t = 4.0621, p = 0.002833,
+    interval 0.7001142 to 2.4598858 on them."""
+    d = np.subtract(SLEEP[1], SLEEP[0])
+    got = corrected_resampled_t(d, 0)
+    assert got.t == pytest.approx(4.0621, abs=5e-5)
+    assert got.p == pytest.approx(0.002833, abs=5e-7)
+    assert (got.low, got.high) == pytest.approx((0.7001142, 2.4598858), abs=5e-7)
+    assert cohens_dz(d) == pytest.approx(4.0621 / math.sqrt(10), abs=5e-5)
 
 
-@pytest.mark.parametrize("pairs", [2, 3, 5, 25, 1000])
-@pytest.mark.parametrize("ratio", [0, RATIO])
-def test_power_grows_with_the_effect_and_is_never_nan(pairs: int, ratio: float) -> None:
-    values = [power(e, 1, pairs, ratio) for e in np.geomspace(1e-4, 1e3, 100)]
-    assert np.all(np.diff(values) >= -1e-9)
-    assert values[0] == pytest.approx(0.05, abs=1e-4)
-    assert values[-1] == pytest.approx(1)
+@pytest.mark.parametrize("n", [1, 2, 5, 9, 15, 30, 50])
+def test_wilcoxon_without_ties_is_scipys_exact(n: int) -> None:
+    d = differences(n, 0.01, n=n)
+    assert wilcoxon(d) == pytest.approx(stats.wilcoxon(d, method="exact").pvalue)
 
 
-def test_smallest_effect_equals_statsmodels_and_scales_with_sd() -> None:
-    wanted = TTestPower().solve_power(None, nobs=5, alpha=0.05, power=0.8)
-    assert smallest_detectable_effect(1, 5, 0) == pytest.approx(wanted, rel=1e-5)
-    assert smallest_detectable_effect(0.03, 5, RATIO) == pytest.approx(0.03 * smallest_detectable_effect(1, 5, RATIO))
-    assert power(smallest_detectable_effect(0.03, 5, RATIO), 0.03, 5, RATIO) == pytest.approx(0.8)
-    assert all(math.isnan(smallest_detectable_effect(*a, RATIO)) for a in [(1, 1), (0, 5), (float("nan"), 5)])
+@pytest.mark.parametrize("seed", range(5))
+def test_wilcoxon_with_ties_and_zeros_is_the_count_over_all_sign_changes(seed: int) -> None:
+    d = np.random.default_rng(seed).integers(-2, 4, 9) / 10  # balanced accuracies of few patients look like this
+    ranks = stats.rankdata(np.abs(d[d != 0]))
+    signs = np.array(np.meshgrid(*[[0, 1]] * len(ranks))).reshape(len(ranks), -1)
+    sums, seen = ranks @ signs, ranks @ (d[d != 0] > 0)
+    wanted = 2 * min(np.mean(sums <= seen + 1e-9), np.mean(sums >= seen - 1e-9))
+    assert wilcoxon(d) == pytest.approx(min(1, wanted))
+    assert wilcoxon(d) == pytest.approx(stats.wilcoxon(d[d != 0], method=stats.PermutationMethod()).pvalue)
 
 
-def test_pairs_needed() -> None:
-    """Two points at an sd of 2 to 4 take 10 to 34 independent pairs; with overlap some effects are out of reach."""
-    assert (pairs_needed(2, 2, 0), pairs_needed(2, 4, 0)) == (10, 34)
-    n = pairs_needed(2, 1, RATIO)
-    assert n is not None
-    assert power(2, 1, n, RATIO) >= 0.8 > power(2, 1, n - 1, RATIO)
-    assert pairs_needed(1, 1, RATIO) is None
-    assert pairs_needed(1, float("nan"), 0) is None
+def test_wilcoxon_of_many_is_scipys_normal_and_of_five_no_less_than_a_sixteenth() -> None:
+    d = differences(0, 0.01, n=60)
+    assert wilcoxon(d) == pytest.approx(stats.wilcoxon(d, method="asymptotic").pvalue)
+    assert wilcoxon([0.3, 0.4, 0.1, 0.2, 0.5]) == 0.0625
+    assert wilcoxon([0.3 - 0.2, 0.2 - 0.1, -0.1]) == wilcoxon([1, 1, -1])  # equal up to rounding is equal
+
+
+def test_rank_biserial_by_hand() -> None:
+    """Ranks of 1, 2, 3, 4 with a minus on 2: (1 + 3 + 4 - 2) / 10."""
+    assert rank_biserial([1, -2, 3, 4, 0]) == pytest.approx(0.6)
+    assert (rank_biserial([1, 2]), rank_biserial([-1, -2])) == (1, -1)
+    d = differences(2, 0.02)
+    plus = stats.wilcoxon(d, alternative="greater").statistic  # the sum of positive ranks
+    assert rank_biserial(d) == pytest.approx(2 * plus / 55 - 1)
+
+
+def test_effect_sizes_are_the_published_ones() -> None:
+    d = differences(0, 0.02)
+    assert cohens_dz(d) == pytest.approx(stats.ttest_1samp(d, 0).statistic / math.sqrt(10))  # Lakens 2013, eq. 7
+    m = 9
+    assert hedges_gz(d) / cohens_dz(d) == pytest.approx(1 - 3 / (4 * m - 1), abs=5e-4)  # Hedges' approximation
+    for df, j in ((2, 0.5642), (4, 0.7979), (9, 0.9139)):  # Hedges 1981, table 1
+        x = differences(1, 0.02, n=df + 1)
+        assert hedges_gz(x) / cohens_dz(x) == pytest.approx(j, abs=2e-3 if df > 2 else 1e-4)
+    g = [hedges_gz(differences(s, 0.03, 0.03, 5)) for s in range(4000)]
+    assert np.mean(g) == pytest.approx(1, abs=0.04)  # unbiased where d_z would say 1.25
+
+
+@pytest.mark.parametrize("values", [[], [float("nan"), 0.1], [0.0, 0.0, 0.0]])
+def test_no_effect_size_and_no_wilcoxon_without_differences(values: list[float]) -> None:
+    assert all(math.isnan(f(values)) for f in (wilcoxon, rank_biserial, cohens_dz, hedges_gz))
+    assert math.isnan(hedges_gz([0.1, 0.2]))
 
 
 def test_words() -> None:
@@ -181,6 +209,7 @@ def test_a_verdict_carries_its_numbers() -> None:
     assert (got.difference, got.low, got.high, got.p, got.p_holm) == (d.mean(), test.low, test.high, test.p, test.p)
     assert got.smallest_effect == smallest_detectable_effect(d.std(ddof=1), 10, RATIO)
     assert (got.margin, got.pairs) == (0.02, 10)
+    assert (got.effect_size, got.p_wilcoxon) == (hedges_gz(d), wilcoxon(d))
 
 
 def test_arms_of_one_claim_are_corrected_together() -> None:

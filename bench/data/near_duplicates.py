@@ -239,7 +239,7 @@ def _confirmed(
         )
         checked = [pair for pairs in pool.map(check, partners) for pair in pairs]
     best: dict[tuple[str, str], NearPair] = {}
-    for pair in sorted(checked, key=lambda p: (-p.correlation, p.distance, p.orientation)):
+    for pair in sorted(checked, key=lambda p: (-p.correlation, p.distance, ORIENTATIONS.index(p.orientation))):
         best.setdefault((pair.first, pair.second), pair)
     return [best[key] for key in sorted(best)]
 

@@ -53,7 +53,8 @@ def test_crop_keeps_the_aspect_and_the_centre(tmp_path: Path) -> None:
     wide[:, 20:40] = 200
     for name in ("a/x.png", "b/y.png"):
         write(tmp_path / "set" / name, png(Image.fromarray(wide + (name == "b/y.png"))))
-    index = ImageFolder(ImageFolderConfig()).index(tmp_path / "set", tmp_path / "scan")
+    config = ImageFolderConfig(on_near_duplicate="keep")  # the two differ by one grey level
+    index = ImageFolder(config).index(tmp_path / "set", tmp_path / "scan")
     cropped = ImageCache(tmp_path / "cache").load(index, 20, "crop")
     squashed = ImageCache(tmp_path / "cache").load(index, 20, "squash")
     assert cropped[0].min() == 200

@@ -10,23 +10,45 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.errors import ConfigError, DataError, WeightsError, nearest
+from bench.errors import ConfigError, DataError
+from bench.metrics.backbones import (
+    INCEPTION,
+    INCEPTION_SIZE_PX,
+    View,
+    load_inception,
+    load_timm,
+    view_inception,
+    view_timm,
+)
+from bench.metrics.diversity import PairwiseDistance
 from bench.types import Uint8Images
 
 if TYPE_CHECKING:
     import torch
 
 Features = npt.NDArray[np.float32]
-INCEPTION = "inception"
-INCEPTION_SIZE_PX = 299
-INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
 PREPROCESSING = 1  # raise it when ``extract`` would give other features for the same images: cached ones are then stale
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What one look of a network at N images gives.
+
+    ``features`` float32 [N, D]; ``logits`` float32 [N, K] of its ImageNet classes, K = 0 where the weights have no
+    classifier; ``diversity`` of each label with two or more images (see ``bench.metrics.diversity``).
+    """
+
+    features: Features
+    logits: Features
+    diversity: dict[int, float]
 
 
 class FeatureExtractor:
@@ -42,10 +64,10 @@ class FeatureExtractor:
         if name == INCEPTION:
             if input_size_px not in (None, INCEPTION_SIZE_PX):
                 raise ConfigError(f"inception takes {INCEPTION_SIZE_PX} px only, got {input_size_px}: drop the size")
-            self.network, self.sha256 = _load_inception(weights)
+            self.network, self.sha256 = load_inception(weights)
             own_size_px, self._mean, self._std = INCEPTION_SIZE_PX, (0.0,) * 3, (1.0,) * 3
         else:
-            self.network, self.sha256 = _load_timm(name, weights)
+            self.network, self.sha256 = load_timm(name, weights)
             config: dict[str, Any] = self.network.pretrained_cfg  # type: ignore[assignment]
             own_size_px, self._mean, self._std = config["input_size"][-1], config["mean"], config["std"]
         self.input_size_px = input_size_px or own_size_px
@@ -59,31 +81,54 @@ class FeatureExtractor:
         normalisation, pooled features before the classifier. inception: torch-fidelity's own resize, 2048 features.
         Raises ``DataError`` for images of another kind.
         """
+        return self.embed(batches_of(images, batch_size), [0] * len(images), device).features
+
+    def embed(self, batches: Iterable[Uint8Images], labels: Sequence[int], device: str = "cpu") -> Embedding:
+        """Return features, logits and each label's diversity of images uint8 [B, H, W, 3], batch by batch.
+
+        Batches may differ in image size. ``labels`` [N] are in the order of all the images. Raises ``DataError`` for
+        images of another kind, or none.
+        """
         import torch
 
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or len(images) == 0:
-            raise DataError(f"expected images uint8 [N, H, W, 3], N >= 1; got {images.dtype} {images.shape}")
+        features, logits, distances, done = [], [], PairwiseDistance(), 0
         network = self.network.to(device).eval()
         with torch.inference_mode():
-            parts = [
-                self._forward(network, torch.from_numpy(np.array(images[i : i + batch_size])).to(device)).float().cpu()
-                for i in range(0, len(images), batch_size)
-            ]
-        return torch.cat(parts).numpy()
+            for batch in batches:
+                view = self._look(network, torch.from_numpy(np.array(_checked(batch))).to(device))
+                features.append(view.features.float().cpu())
+                logits.append(view.logits.float().cpu())
+                distances.add(view.maps, labels[done : done + len(batch)])
+                done += len(batch)
+        if done != len(labels) or not done:
+            raise DataError(f"expected images and one label for each; got {done} and {len(labels)} labels")
+        return Embedding(torch.cat(features).numpy(), torch.cat(logits).numpy(), distances.means())
 
-    def _forward(self, network: torch.nn.Module, batch: torch.Tensor) -> torch.Tensor:
+    def _look(self, network: torch.nn.Module, batch: torch.Tensor) -> View:
         import torch
         from torch.nn.functional import interpolate
 
         pixels = batch.permute(0, 3, 1, 2)
         if self.name == INCEPTION:
-            return network(pixels)[0]
+            return view_inception(network, pixels)
         x = pixels.float() / 255
         size = (self.input_size_px, self.input_size_px)
         if x.shape[-2:] != size:
             x = interpolate(x, size=size, mode="bilinear", align_corners=False, antialias=True)
         mean, std = (torch.tensor(v, device=x.device).view(1, 3, 1, 1) for v in (self._mean, self._std))
-        return network((x - mean) / std)
+        return view_timm(network, (x - mean) / std)
+
+
+def batches_of(images: Uint8Images, batch_size: int) -> Iterator[Uint8Images]:
+    """Yield the images in their order, ``batch_size`` at a time; one empty batch where there are none."""
+    for i in range(0, max(len(images), 1), batch_size):
+        yield images[i : i + batch_size]
+
+
+def _checked(images: Uint8Images) -> Uint8Images:
+    if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or len(images) == 0:
+        raise DataError(f"expected images uint8 [N, H, W, 3], N >= 1; got {images.dtype} {images.shape}")
+    return images
 
 
 def cached_features(
@@ -93,75 +138,61 @@ def cached_features(
 
     Other pixels, weights, size or device never meet an old entry; writing is atomic, a damaged entry is made anew.
     """
+    path = cache / f"{_entry(extractor, images, device, batch_size)}.npy"
+    features = _load(path, len(images))
+    if features is None:
+        features = extractor.extract(images, device, batch_size)
+        _save(path, features)
+    return features
+
+
+def cached_embedding(
+    extractor: FeatureExtractor,
+    images: Uint8Images,
+    labels: npt.NDArray[np.int64],
+    cache: Path,
+    device: str = "cpu",
+    batch_size: int = 32,
+) -> Embedding:
+    """Return ``extractor.embed(images, labels)``, kept like ``cached_features`` and sharing its entries.
+
+    The maps are not kept (they are a thousand times the size of the features), the labels' diversity is.
+    """
+    entry = _entry(extractor, images, device, batch_size)
+    whose = hashlib.sha256(labels.astype(np.int64).tobytes()).hexdigest()[:16]
+    paths = [cache / f"{entry}{kind}.npy" for kind in ("", "-logits", f"-diversity-{whose}")]
+    features, logits, means = (_load(p, n) for p, n in zip(paths, (len(images), len(images), None), strict=True))
+    if features is not None and logits is not None and means is not None:
+        return Embedding(features, logits, {int(y): float(v) for y, v in means})
+    found = extractor.embed(batches_of(images, batch_size), labels.tolist(), device)
+    table = np.array(list(found.diversity.items()), dtype=np.float64).reshape(-1, 2)
+    arrays: tuple[npt.NDArray[Any], ...] = (found.features, found.logits, table)
+    for path, values in zip(paths, arrays, strict=True):
+        _save(path, values)
+    return found
+
+
+def _entry(extractor: FeatureExtractor, images: Uint8Images, device: str, batch_size: int) -> str:
     key = hashlib.sha256(
         repr((PREPROCESSING, extractor.tag, extractor.sha256, images.shape, device, batch_size)).encode()
     )
     key.update(np.ascontiguousarray(images).data)
-    path = cache / f"{extractor.tag}-{key.hexdigest()[:32]}.npy"
+    return f"{extractor.tag}-{key.hexdigest()[:32]}"
+
+
+def _load(path: Path, rows: int | None) -> Any:
+    """Return the array of an entry, or None when it is not there, cut short, or of another shape."""
     try:
-        features = np.load(path, allow_pickle=False)
-        if features.dtype == np.float32 and features.ndim == 2 and len(features) == len(images):
-            return features
+        values = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError):
-        pass  # not there yet, or cut short
-    features = extractor.extract(images, device, batch_size)
-    cache.mkdir(parents=True, exist_ok=True)
+        return None
+    kind = np.float64 if rows is None else np.float32
+    return values if values.dtype == kind and values.ndim == 2 and rows in (None, len(values)) else None
+
+
+def _save(path: Path, values: npt.NDArray[Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
     temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with temp.open("wb") as f:
-        np.save(f, features)
+        np.save(f, values)
     os.replace(temp, path)
-    return features
-
-
-def _load_timm(name: str, weights: Path | None) -> tuple[torch.nn.Module, str]:
-    import timm
-
-    from bench.weights import backbone_state_dict
-
-    if not timm.is_model(name):
-        raise ConfigError(f"no feature extractor is called {name!r}; {nearest(name, [INCEPTION, *timm.list_models()])}")
-    state, provenance = backbone_state_dict(name, weights)
-    network = timm.create_model(name, pretrained=False, num_classes=0)
-    body = {k: v for k, v in state.items() if k in network.state_dict()}  # leaves the classifier out
-    try:
-        network.load_state_dict(body)
-    except RuntimeError as e:
-        raise WeightsError(f"weights from {provenance['source']} do not fit {name!r}: {e}") from e
-    return network, provenance["sha256"]
-
-
-def _load_inception(weights: Path | None) -> tuple[torch.nn.Module, str]:
-    """Load torch-fidelity's inception from a local file or folder, the cache of torch.hub, or its release page."""
-    from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
-
-    from bench.weights import backbone_state_dict
-
-    path = _find_inception(weights)
-    backbone_state_dict(INCEPTION, path)  # torch-fidelity unpickles what it is given: read it first as plain weights
-    try:
-        network = FeatureExtractorInceptionV3(INCEPTION, ["2048"], feature_extractor_weights_path=str(path))
-    except (RuntimeError, AttributeError, TypeError) as e:
-        raise WeightsError(f"{path} does not fit torch-fidelity's inception: {e}") from e
-    with path.open("rb") as f:
-        return network, hashlib.file_digest(f, "sha256").hexdigest()
-
-
-def _find_inception(weights: Path | None) -> Path:
-    import torch
-    from torch_fidelity.feature_extractor_inceptionv3 import URL_INCEPTION_V3
-
-    from bench.weights import _require_reachable
-
-    if weights is not None and weights.is_file():
-        return weights
-    if weights is not None and (weights / INCEPTION_FILE).is_file():
-        return weights / INCEPTION_FILE
-    path = Path(torch.hub.get_dir()) / "checkpoints" / INCEPTION_FILE
-    if not path.is_file():
-        _require_reachable(INCEPTION, URL_INCEPTION_V3)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            torch.hub.download_url_to_file(URL_INCEPTION_V3, str(path), hash_prefix="6726825d", progress=False)
-        except (OSError, RuntimeError) as e:
-            raise WeightsError(f"the download of {URL_INCEPTION_V3} failed ({e}); put the file into `weights:`") from e
-    return path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ from bench.errors import DataError
 from bench.plan import Cell
 from bench.suite import Suite
 from bench.types import DatasetIndex, Uint8Images
+
+if TYPE_CHECKING:
+    from bench.metrics.features import Embedding
 
 
 @dataclass(frozen=True)
@@ -91,3 +94,10 @@ class Features:
 
         cache = self._env.out / "cache" / "features"
         return cached_features(self._extractor, images, cache, self._env.device, self._config.batch_size)
+
+    def embed(self, images: Uint8Images, labels: npt.NDArray[np.int64]) -> Embedding:
+        """Return features, logits and the diversity of each label, of images in their order."""
+        from bench.metrics.features import cached_embedding
+
+        cache = self._env.out / "cache" / "features"
+        return cached_embedding(self._extractor, images, labels, cache, self._env.device, self._config.batch_size)

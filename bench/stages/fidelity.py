@@ -1,39 +1,89 @@
-"""Judge synthetic images by features: against the fold's real training and test images."""
+"""Judge synthetic images by features: against the fold's real training and test images.
+
+Metrics, for the extractor's tag t (``bench.metrics.fidelity`` and its neighbours say what each means):
+
+- ``synthetic/<train|test>/<fid|kid|precision|…>_t``: all synthetic images against all real ones of that part;
+- ``floor/<train|test>/<…>_t``: real images of other patients in their place, at the sizes n_synthetic and n_real of the
+  same prefix; ``at_floor/<train|test>/<…>_t``: synthetic images at those sizes (``bench.metrics.floors``);
+- ``real/test/<…>_t``: the floor against test images once more, under the name of the first reports;
+- ``synthetic/is_t`` and ``real/train/is_t``: inception score, of as many real training images;
+- ``synthetic/diversity_t`` and ``real/train/diversity_t``: mean perceptual distance within a class.
+"""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+import numpy.typing as npt
 
 from bench.context import CellContext
-from bench.data.loaders import assemble_training_set, load_synthetic
+from bench.data.loaders import FoldData, assemble_training_set, load_synthetic
 from bench.plan import Cell
+from bench.provenance import PARTS
 from bench.stages.common import Features, Inputs, Output, RunEnv
 
 
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
-    from bench.metrics.fidelity import fidelity_metrics
+    from bench.metrics.floors import counts_of
 
     inputs = Inputs(cell, env)
     features = Features(env)
     fold = inputs.fold()
     synthetic = load_synthetic(inputs.upstream("synthesize"))
-    counts = {int(y): int(n) for y, n in zip(*np.unique(fold.labels, return_counts=True), strict=True)}
-    available = {y: sum(r.label == y for r in synthetic.records) for y in counts}
-    counts = {y: min(n, available[y]) for y, n in counts.items() if available[y]}  # up to one synthetic per real image
-    both = assemble_training_set(fold, synthetic, counts)
-    made = both.images[both.is_synthetic]
-    metrics: dict[str, float] = {}
-    facts: dict[str, Any] = {"extractor": features.tag, "synthetic_images": len(made)}
-
+    available = counts_of(np.array([r.label for r in synthetic.records], dtype=np.int64))
+    counts = {y: min(n, available[y]) for y, n in counts_of(fold.labels).items() if y in available}
+    both = assemble_training_set(fold, synthetic, counts)  # up to one synthetic per real image
+    made, labels = both.images[both.is_synthetic], both.labels[both.is_synthetic]
     with ctx.phase("evaluate"):
-        fake = features(made)
-        real: dict[str, np.ndarray] = {}
-        for part, chosen in (("train", fold.part("train")), ("test", fold.part("test"))):
-            real[part] = features(chosen.images[np.isin(chosen.labels, list(counts))])
-            for name, value in fidelity_metrics(real[part], fake).items():
-                metrics[f"synthetic/{part}/{name}_{features.tag}"] = value
-        for name, value in fidelity_metrics(real["test"], real["train"]).items():
-            metrics[f"real/test/{name}_{features.tag}"] = value  # the floor: real training against real test images
-    return Output(metrics=metrics, facts=facts)
+        scores = _judge(features, made, labels, fold, np.random.default_rng(ctx.seed))
+    metrics = {f"{name}_{features.tag}": value for name, value in scores.items()}
+    return Output(metrics=metrics, facts={"extractor": features.tag, "synthetic_images": len(made)})
+
+
+def _judge(
+    features: Features,
+    made: npt.NDArray[np.uint8],
+    labels: npt.NDArray[np.int64],
+    fold: FoldData,
+    rng: np.random.Generator,
+) -> dict[str, float]:
+    """Return every score of the synthetic images and of real ones, its name without the tag."""
+    from bench.metrics.diversity import mean_diversity
+    from bench.metrics.fidelity import fidelity_metrics
+    from bench.metrics.floors import counts_of, draw_rows, floor_metrics, matched_counts
+    from bench.metrics.inception_score import inception_score
+
+    counts = counts_of(labels)
+    fake = features.embed(made, labels)
+    real, truth = {}, {}
+    for part in PARTS:
+        chosen = fold.part(part)
+        rows = np.isin(chosen.labels, list(counts))
+        if rows.any() or part != "validation":
+            truth[part] = chosen.labels[rows]
+            real[part] = features.embed(chosen.images[rows], truth[part])
+    against = {part: fidelity_metrics(real[part].features, fake.features) for part in ("train", "test")}
+
+    standing_in = draw_rows(truth["train"], counts, rng)  # for the synthetic images, against test images
+    floor_test = floor_metrics(real["test"].features, real["train"].features[standing_in])
+    held_out = [part for part in ("validation", "test") if part in real]
+    others = np.concatenate([real[part].features for part in held_out])
+    others_truth = np.concatenate([truth[part] for part in held_out])
+    common = matched_counts(counts, counts_of(others_truth))
+    floor_train = floor_metrics(real["train"].features, others[draw_rows(others_truth, common, rng)])
+    at_floor_train = floor_metrics(real["train"].features, fake.features[draw_rows(labels, common, rng)])
+
+    scored = {
+        "synthetic/train": against["train"],
+        "synthetic/test": against["test"],
+        "floor/train": floor_train,
+        "floor/test": floor_test,
+        "at_floor/train": at_floor_train,
+        "at_floor/test": against["test"],
+        "real/test": floor_test,
+        "synthetic": {"is": inception_score(fake.logits), "diversity": mean_diversity(fake.diversity, counts)},
+        "real/train": {
+            "is": inception_score(real["train"].logits[standing_in]),
+            "diversity": mean_diversity(real["train"].diversity, counts),
+        },
+    }
+    return {f"{where}/{name}": value for where, found in scored.items() for name, value in found.items()}

@@ -13,7 +13,12 @@ from torch_fidelity.metric_prc import prc_features_to_metric
 
 from bench.errors import DataError
 from bench.metrics.coverage import density_coverage
-from bench.metrics.fidelity import fid_floor, fidelity_metrics, frechet_distance, kernel_distance
+from bench.metrics.fidelity import (
+    fidelity_metrics,
+    frechet_distance,
+    frechet_distance_low_rank,
+    kernel_distance,
+)
 
 
 def normal(n: int, d: int, seed: int, shift: float = 0.0, scale: float = 1.0) -> np.ndarray:
@@ -106,76 +111,11 @@ def test_unequal_small_sets() -> None:
     assert math.isnan(fidelity_metrics(normal(30, 8, 0), np.zeros((0, 8), np.float32))["density"])
 
 
-def test_floor_falls_as_images_are_added() -> None:
-    real = normal(400, 32, 0)
-    small, n_small = fid_floor(real[:80], seed=0)
-    large, n_large = fid_floor(real, seed=0)
-    assert (n_small, n_large) == (40, 200)
-    assert small > 2 * large > 0
-    assert fid_floor(real, seed=0) == (large, 200)
-    assert math.isnan(fid_floor(real[:3], seed=0)[0])
-
-
 def test_ill_features_are_a_typed_error() -> None:
     with pytest.raises(DataError, match="one extractor"):
         fidelity_metrics(normal(9, 4, 0), normal(9, 5, 0))
     with pytest.raises(DataError, match="finite"):
         fidelity_metrics(normal(9, 4, 0), np.full((9, 4), np.nan, np.float32))
-
-
-def test_images_to_figures_equals_torch_fidelitys_own_pipeline() -> None:
-    """Its ``calculate_metrics`` on image datasets, our extractor registered: order of the sets, defaults, layout."""
-    from torch_fidelity import calculate_metrics, register_feature_extractor
-    from torch_fidelity.feature_extractor_base import FeatureExtractorBase
-
-    from bench.metrics.features import FeatureExtractor
-
-    ours = FeatureExtractor("tf_efficientnet_lite0", input_size_px=64)
-
-    class Theirs(FeatureExtractorBase):
-        def __init__(self, name: str, features_list: list[str], **kwargs: object) -> None:
-            super().__init__(name, features_list)
-
-        get_provided_features_list = staticmethod(lambda: ("pooled",))
-        get_default_feature_layer_for_metric = staticmethod(lambda metric: "pooled")
-        can_be_compiled = staticmethod(lambda: False)
-
-        def forward(self, images: torch.Tensor) -> tuple[torch.Tensor]:
-            return (torch.from_numpy(ours.extract(images.permute(0, 2, 3, 1).numpy())),)
-
-    class Pictures(torch.utils.data.Dataset):
-        def __init__(self, images: np.ndarray) -> None:
-            self.images = torch.from_numpy(images).permute(0, 3, 1, 2)
-
-        def __len__(self) -> int:
-            return len(self.images)
-
-        def __getitem__(self, i: int) -> torch.Tensor:
-            return self.images[i]
-
-    register_feature_extractor(ours.tag, Theirs)
-    rng = np.random.default_rng(0)
-    real = rng.integers(0, 256, (40, 64, 64, 3), dtype=np.uint8)
-    synthetic = rng.integers(0, 128, (30, 64, 64, 3), dtype=np.uint8)
-    wanted = calculate_metrics(
-        input1=Pictures(synthetic),
-        input2=Pictures(real),
-        feature_extractor=ours.tag,
-        fid=True,
-        kid=True,
-        prc=True,
-        kid_subset_size=30,
-        batch_size=32,
-        cuda=False,
-        cache=False,
-        save_cpu_ram=True,  # no worker processes
-        verbose=False,
-    )
-    got = fidelity_metrics(ours.extract(real), ours.extract(synthetic))
-    # torch-fidelity adds the roots of some 1,200 eigenvalues that should be 0 and are 1e-14: its own error, 1e-6 here
-    assert got["fid"] == pytest.approx(wanted["frechet_inception_distance"], rel=5e-6)
-    assert got["kid"] == pytest.approx(wanted["kernel_inception_distance_mean"], rel=1e-6)
-    assert (got["precision"], got["recall"]) == (wanted["precision"], wanted["recall"])
 
 
 @pytest.mark.parametrize(("n", "m"), [(40, 30), (30, 90), (200, 200)])
@@ -190,4 +130,27 @@ def test_fid_of_few_images_equals_the_root_of_the_whole_covariance(n: int, m: in
     inner = inner[inner > inner.max() * 1e-12]  # the rest is rounding, whose roots would add up
     shift = real.mean(axis=0) - synthetic.mean(axis=0)
     expected = shift @ shift + np.trace(c1) + np.trace(c2) - 2 * np.sqrt(inner).sum()
-    assert frechet_distance(real, synthetic) == pytest.approx(expected, rel=1e-7)
+    assert frechet_distance_low_rank(real, synthetic) == pytest.approx(expected, rel=1e-12)
+    assert frechet_distance(real.astype(np.float32), synthetic.astype(np.float32)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_whose_rounding_the_difference_is() -> None:
+    """Six images each, 40 features, the distance in 60 digits: the low-rank form has it, torch-fidelity rounds."""
+    import mpmath
+
+    real, synthetic = (normal(6, 40, s).astype(np.float64) for s in (0, 1))
+    with mpmath.workdps(60):
+        a, b = (mpmath.matrix(x.tolist()) for x in (real, synthetic))
+        means = [mpmath.matrix([sum(x[i, j] for i in range(6)) / 6 for j in range(40)]) for x in (a, b)]
+        for x, mean in zip((a, b), means, strict=True):
+            for i in range(6):
+                for j in range(40):
+                    x[i, j] = (x[i, j] - mean[j]) / mpmath.sqrt(5)
+        cross = a * b.T
+        squares = mpmath.eigsy(cross * cross.T, eigvals_only=True)
+        root = sum(mpmath.sqrt(v) for v in squares if v > mpmath.mpf(10) ** -50)
+        traces = sum(v * v for x in (a, b) for v in x)
+        exact = float(sum((p - q) ** 2 for p, q in zip(*means, strict=True)) + traces - 2 * root)
+    assert frechet_distance_low_rank(real, synthetic) == pytest.approx(exact, rel=1e-13)
+    theirs = frechet_distance(real.astype(np.float32), synthetic.astype(np.float32))
+    assert 1e-10 < abs(theirs / exact - 1) < 1e-6

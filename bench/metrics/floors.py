@@ -1,0 +1,68 @@
+"""What real images would score in the place of synthetic ones: the floor beside every FID.
+
+FID falls as images are added, on either side, so a floor means something only at the very sizes of the score beside
+it; and real images of the reference's own patients would be too easy, so other patients must stand in:
+
+- against test images: real *training* images stand in, as many of each class as there are synthetic ones. There are
+  always enough, and sizes are equal.
+- against training images: only held-out (validation and test) images may stand in, and there are mostly fewer of them
+  than synthetic ones. Then as many stand in as keep the synthetic images' mix of classes, and the synthetic images are
+  scored once more on an equal draw, so that floor and score are again of equal sizes, both stated.
+
+The excess over the floor is what the generator adds; the floor itself is sampling and the difference of patients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.metrics.fidelity import Features, check_features, fidelity_metrics, frechet_distance_low_rank
+
+Ints = npt.NDArray[np.int64]
+
+
+def floor_of_halves(real: Features, synthetic: Features, seed: int) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the floor where one set of real images [N, D] is all there is, and the synthetic images' score beside it.
+
+    min(M, N // 2) real images stand in for as many of the M synthetic ones, against the other real ones; both are
+    ``fidelity_metrics`` at those sizes. Stand-ins may share patients with the reference, so that the floor across
+    patients lies higher. NaN where the parts are too small.
+    """
+    real, synthetic = check_features(real, synthetic)
+    rng = np.random.default_rng(seed)
+    k = min(len(synthetic), len(real) // 2)
+    order = rng.permutation(len(real))
+    drawn = np.sort(rng.choice(len(synthetic), k, replace=False))
+    reference, stand_ins = real[np.sort(order[k:])], real[np.sort(order[:k])]
+    return floor_metrics(reference, stand_ins), floor_metrics(reference, synthetic[drawn])
+
+
+def floor_metrics(reference: Features, stand_ins: Features) -> dict[str, float]:
+    """Return ``fidelity_metrics`` with the quick exact FID: yardsticks are compared, not looked up elsewhere."""
+    return fidelity_metrics(reference, stand_ins, fid=frechet_distance_low_rank)
+
+
+def counts_of(labels: Ints) -> dict[int, int]:
+    """Return how many images of each label there are."""
+    values, n = np.unique(labels, return_counts=True)
+    return {int(y): int(k) for y, k in zip(values, n, strict=True)}
+
+
+def matched_counts(wanted: Mapping[int, int], available: Mapping[int, int]) -> dict[int, int]:
+    """Return the largest counts in the proportions of ``wanted`` (rounded down) that ``available`` can serve.
+
+    >>> matched_counts({0: 60, 1: 100}, {0: 30, 1: 80}), matched_counts({0: 10, 1: 10}, {0: 50, 1: 11})
+    ({0: 30, 1: 50}, {0: 10, 1: 10})
+    """
+    scarce = min(wanted, key=lambda y: available.get(y, 0) / wanted[y])
+    have, need = min(available.get(scarce, 0), wanted[scarce]), wanted[scarce]
+    return {y: n * have // need for y, n in wanted.items()}
+
+
+def draw_rows(labels: Ints, counts: Mapping[int, int], rng: np.random.Generator) -> Ints:
+    """Return the sorted rows of a random draw without replacement: ``counts[y]`` of the images with label y."""
+    rows = [rng.choice(np.flatnonzero(labels == y), n, replace=False) for y, n in sorted(counts.items())]
+    return np.sort(np.concatenate(rows)).astype(np.int64)

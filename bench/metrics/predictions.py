@@ -7,6 +7,7 @@ are written by name, in the order of the probability columns, and probabilities 
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,11 +74,15 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
             out.writerow([image, p.group[i], p.fold, p.repeat, p.part[i], *names, *map(repr, p.y_prob[i].tolist())])
 
 
-def read_predictions(path: Path) -> Predictions:
-    """Read what ``write_predictions`` wrote. Raises ``StoreError``, with the path and line, on anything else."""
+def read_predictions(path: Path, part: str | None = None) -> Predictions:
+    """Read what ``write_predictions`` wrote; with ``part``, its rows alone (all lines are checked, these are parsed).
+
+    Raises ``StoreError``, with the path and line, on anything else.
+    """
     try:
         with path.open(newline="", encoding="utf-8") as f:
-            rows = list(csv.reader(f))
+            text = f.read()
+        rows = _split(text)
     except (OSError, ValueError, csv.Error) as e:
         raise StoreError(f"{path}: predictions cannot be read ({e}); delete the cell's folder to redo it") from e
     classes = _classes(path, rows[0] if rows else [])
@@ -86,9 +91,16 @@ def read_predictions(path: Path) -> Predictions:
         line, row = next((i, r) for i, r in enumerate(rows, start=1) if len(r) != width)
         raise StoreError(f"{path}, line {line}: {len(row)} fields, expected {width}; the file is cut or damaged")
     try:
-        return _parse(rows[1:], classes)
+        return _parse(rows[1:], classes, part)
     except (ValueError, DataError) as e:
         raise StoreError(f"{path}: not a table of predictions: {e}") from e
+
+
+def _split(text: str) -> list[list[str]]:
+    """Return the fields of each line. A report reads a million lines, so csv's reader works only where quotes are."""
+    if '"' in text:
+        return list(csv.reader(io.StringIO(text, newline="")))
+    return [line.split(",") for line in text.removesuffix("\n").split("\n")]
 
 
 def _classes(path: Path, header: Sequence[str]) -> tuple[str, ...]:
@@ -98,23 +110,25 @@ def _classes(path: Path, header: Sequence[str]) -> tuple[str, ...]:
     return tuple(h.removeprefix(PREFIX) for h in header[k:])
 
 
-def _parse(rows: list[list[str]], classes: tuple[str, ...]) -> Predictions:
-    """Parse by column: a report reads thousands of tables, a million lines."""
-    columns = list(zip(*rows, strict=True)) or [()] * len(COLUMNS)
-    image, group, fold, repeat, part, truth = columns[:6]
+def _parse(rows: list[list[str]], classes: tuple[str, ...], only: str | None) -> Predictions:
+    _, _, fold, repeat, part, truth = list(zip(*rows, strict=True))[:6] if rows else [()] * 6
     if len(set(fold)) != 1 or len(set(repeat)) != 1:
         raise ValueError(f"expected one fold and repeat, got {sorted(set(zip(fold, repeat, strict=True)))}")
+    if unknown := sorted(set(part) - set(PARTS)):
+        raise ValueError(f"parts {unknown}; expected {' or '.join(PARTS)}")
     code = {name: i for i, name in enumerate(classes)}
     if unknown := sorted(set(truth) - set(code)):
         raise ValueError(f"y_true {unknown} not in {classes}")
-    prob = [np.fromiter(map(float, column), np.float64, len(rows)) for column in columns[len(COLUMNS) :]]
+    chosen = [r for r in rows if only in (None, r[4])]
+    columns: list[tuple[str, ...]] = list(zip(*chosen, strict=True)) or [()] * (len(COLUMNS) + len(classes))
+    prob = [np.fromiter(map(float, column), np.float64, len(chosen)) for column in columns[len(COLUMNS) :]]
     return Predictions(
-        image=image,
-        group=group,
-        part=part,
+        image=columns[0],
+        group=columns[1],
+        part=columns[4],
         fold=int(fold[0]),
         repeat=int(repeat[0]),
-        y_true=np.fromiter(map(code.__getitem__, truth), np.int64, len(rows)),
+        y_true=np.fromiter(map(code.__getitem__, columns[5]), np.int64, len(chosen)),
         y_prob=np.stack(prob, axis=1),
         classes=classes,
     )

@@ -62,6 +62,19 @@ def test_select_keeps_one_part_in_order() -> None:
     assert len(test.image) + len(p.select("validation").image) == len(p.image)
 
 
+@pytest.mark.parametrize("classes", [("benign", "malignant"), ("a, b", 'quo"ted')])
+def test_reads_one_part_alone(tmp_path: Path, classes: tuple[str, ...]) -> None:
+    path = tmp_path / "predictions.csv"
+    write_predictions(path, make(classes=classes))
+    got, wanted = read_predictions(path, "test"), read_predictions(path).select("test")
+    assert (got.image, got.group, got.part) == (wanted.image, wanted.group, wanted.part)
+    np.testing.assert_array_equal(got.y_true, wanted.y_true)
+    np.testing.assert_array_equal(got.y_prob, wanted.y_prob)
+    path.write_text(path.read_text().replace("validation", "train"))
+    with pytest.raises(StoreError, match="train"):
+        read_predictions(path, "test")
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

@@ -2,33 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench.report.charts.cost import draw_cost
-from bench.report.charts.folds import draw_folds
-from bench.report.charts.forest import draw_forest
-from bench.report.charts.losses import draw_losses, read_histories
+from bench.report.charts import cost, folds, forest, losses
+from bench.report.charts.pages import Page, even, pages
 from bench.report.info import ReportInfo
 from bench.report.records.lines import Line
 from bench.report.records.rows import Rows
+from bench.report.sections.text import join
 
 
 def draw_figures(lines: Sequence[Line], rows: Rows, info: ReportInfo, root: Path, out: Path) -> dict[str, str]:
     """Draw what the rows allow into ``out/charts`` and return caption by path relative to ``out``."""
-    panels = {c: [x for x in lines if x.classifier == c and x.pairs] for c in info.classifiers}
-    panels = {c: found for c, found in panels.items() if found}
+    scored = [x for x in lines if x.pairs]
+    judged = [x for x in scored if "none" in x.versus]
+    return {
+        **_draw("forest", pages(judged), forest.draw_forest, forest.CAPTION, info, out),
+        **_draw("folds", pages(scored), folds.draw_folds, folds.caption(info), info, out),
+        **_draw("cost", pages(scored, rows=len(info.arms)), cost.draw_cost, cost.CAPTION, info, out),
+        **_losses(rows, info, root, out),
+    }
+
+
+def _draw(
+    name: str,
+    found: Sequence[Page],
+    draw: Callable[[Page, ReportInfo, Path], None],
+    caption: str,
+    info: ReportInfo,
+    out: Path,
+) -> dict[str, str]:
+    """Draw every page of one chart; the first carries the caption."""
     drawn = {}
-    charts = (
-        ("forest", draw_forest, any("none" in x.versus for x in lines)),
-        ("folds", draw_folds, bool(panels)),
-        ("cost", draw_cost, bool(panels)),
-    )
-    for name, draw, possible in charts:
-        if possible:
-            drawn[f"charts/{name}.png"] = draw(panels, info, out / "charts" / f"{name}.png")
-    histories = {m: read_histories(rows, info, m, root) for m in info.generative}
-    histories = {m: found for m, found in histories.items() if found}
-    if histories:
-        drawn["charts/losses.png"] = draw_losses(histories, out / "charts" / "losses.png")
+    for page in found:
+        path = _numbered(name, page.number)
+        draw(page, info, out / path)
+        drawn[path] = caption if page.number == 1 else f"Continued: {join(page.classifiers)}."
     return drawn
+
+
+def _losses(rows: Rows, info: ReportInfo, root: Path, out: Path) -> dict[str, str]:
+    histories = losses.read_histories(rows, info, root)
+    drawn = {}
+    for number, methods in enumerate(even(list(histories), losses.METHODS), start=1):
+        path = _numbered("losses", number)
+        losses.draw_losses({m: histories[m] for m in methods}, out / path)
+        drawn[path] = losses.CAPTION if number == 1 else f"Continued: {join(methods)}."
+    return drawn
+
+
+def _numbered(name: str, number: int) -> str:
+    return f"charts/{name}.png" if number == 1 else f"charts/{name}_{number}.png"

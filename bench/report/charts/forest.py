@@ -7,54 +7,63 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.report.charts.style import GREY, VERDICT, Panels, arm_axis, figure
+from bench.metrics.statistics import Verdict
+from bench.report.charts.pages import Page
+from bench.report.charts.style import GREY, VERDICT, arm_axis, figure
 from bench.report.info import ReportInfo
 from bench.report.records.lines import PRIMARY
 
+CAPTION = (
+    "Difference to `none` in patient-level balanced accuracy: mean over pairs and 95 % interval (corrected resampled "
+    "t). Arrowheads: the interval goes on. Shaded: the equivalence margin. A hollow mark has no interval."
+)
 
-def draw_forest(panels: Panels, info: ReportInfo, path: Path) -> str:
-    """Mean paired difference to none with its corrected interval; a row an arm, a panel a classifier."""
-    arms = [a for a in info.arms if any(x.arm == a and "none" in x.versus for p in panels.values() for x in p)]
-    height = 1.25 + 0.235 * len(arms)
-    every = [x.versus["none"][PRIMARY] for p in panels.values() for x in p if "none" in x.versus]
-    limit = _forest_limit([(v.difference, v.low, v.high) for v in every], info.margin)
-    with figure(path, 1, len(panels), 2.3 + 2.9 * len(panels), height, sharey=True) as (fig, axes):
-        for ax, (classifier, lines) in zip(axes[0], panels.items(), strict=True):
-            judged = {x.arm: x.versus["none"][PRIMARY] for x in lines if "none" in x.versus}
+
+def draw_forest(page: Page, info: ReportInfo, path: Path) -> None:
+    """Mean paired difference to none with its corrected interval."""
+    limit = forest_limit([x.versus["none"][PRIMARY] for x in page.lines.values()], info.margin)
+    width, height = 2.3 + 2.9 * len(page.classifiers), 1.25 + 0.235 * len(page.arms)
+    with figure(path, 1, len(page.classifiers), width, height, sharey=True) as (fig, axes):
+        for ax, classifier in zip(axes[0], page.classifiers, strict=True):
             ax.axvspan(-100 * info.margin, 100 * info.margin, color="#eef3f7", lw=0)
             ax.axvline(0, color=GREY, lw=0.8)
-            for y, arm in enumerate(arms):
-                if arm in judged:
-                    _interval(ax, y, judged[arm], limit)
-            ax.set(title=classifier, xlim=(-limit, limit), ylim=(len(arms) - 0.4, -0.6))
-            arm_axis(ax, arms)
+            panel = page.panel(classifier)
+            rows = [(page.arms.index(arm), line.versus["none"][PRIMARY]) for arm, line in panel.items()]
+            for word, colour in VERDICT.items():
+                _intervals(ax, [(y, v) for y, v in rows if v.word == word], limit, colour)
+            ax.set(title=classifier, xlim=(-limit, limit))
+            arm_axis(ax, page.arms)
         fig.supxlabel("difference to none in patient-level balanced accuracy (percentage points)", fontsize=8.5)
         _verdict_legend(fig)
-    return (
-        "Difference to `none` in patient-level balanced accuracy: mean over pairs and 95 % interval (corrected "
-        "resampled t). Arrowheads: the interval goes on. Shaded: the equivalence margin. A hollow mark has no interval."
-    )
 
 
-def _forest_limit(found: Sequence[tuple[float, float, float]], margin: float) -> float:
+def forest_limit(found: Sequence[Verdict], margin: float) -> float:
     """Return the axis' half width in points: all means, and intervals as far as the means stay legible."""
-    means = [abs(100 * m) for m, _, _ in found]
-    ends = [abs(100 * e) for _, low, high in found for e in (low, high) if math.isfinite(e)]
+    means = [abs(100 * v.difference) for v in found]
+    ends = [abs(100 * e) for v in found for e in (v.low, v.high) if math.isfinite(e)]
     return min(105.0, max(1.15 * max(means), 150 * margin, min(1.08 * max(ends, default=0), 3.5 * max(means), 100.0)))
 
 
-def _interval(ax: Any, y: int, verdict: Any, limit: float) -> None:
-    colour = VERDICT[verdict.word]
-    mean, low, high = (100 * v for v in (verdict.difference, verdict.low, verdict.high))
-    known = math.isfinite(low)
-    if known:
-        ax.plot([max(low, -limit), min(high, limit)], [y, y], color=colour, lw=1.3, solid_capstyle="butt")
-        for end, sign in ((low, -1), (high, 1)):
-            if abs(end) > limit and end * sign > 0:
-                ax.plot(sign * limit * 0.985, y, marker=">" if sign > 0 else "<", color=colour, ms=4, clip_on=False)
-            else:
-                ax.plot([end, end], [y - 0.16, y + 0.16], color=colour, lw=1.3)
-    ax.plot(mean, y, "o", ms=4.8, color=colour, mfc=colour if known else "white", zorder=3)
+def _intervals(ax: Any, rows: Sequence[tuple[int, Verdict]], limit: float, colour: str) -> None:
+    known = [(y, 100 * v.low, 100 * v.high) for y, v in rows if math.isfinite(v.low)]
+    ax.hlines(
+        [y for y, _, _ in known],
+        [max(low, -limit) for _, low, _ in known],
+        [min(high, limit) for _, _, high in known],
+        color=colour,
+        lw=1.3,
+    )
+    ends = [(end, y, sign) for y, low, high in known for end, sign in ((low, -1), (high, 1))]
+    inside = [(end, y) for end, y, _ in ends if abs(end) <= limit]
+    ax.plot([x for x, _ in inside], [y for _, y in inside], "|", color=colour, ms=5, mew=1.3)
+    for sign, arrow in ((-1, "<"), (1, ">")):
+        beyond = [y for end, y, s in ends if s == sign and sign * end > limit]
+        if beyond:
+            ax.plot([sign * limit * 0.985] * len(beyond), beyond, arrow, color=colour, ms=4, clip_on=False)
+    for hollow in (False, True):
+        marks = [(100 * v.difference, y) for y, v in rows if math.isfinite(v.low) != hollow]
+        face = "white" if hollow else colour
+        ax.plot([x for x, _ in marks], [y for _, y in marks], "o", ms=4.8, color=colour, mfc=face, zorder=3)
 
 
 def _verdict_legend(fig: Any) -> None:

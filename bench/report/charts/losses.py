@@ -4,42 +4,54 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from bench.report.charts.style import CYCLE, LINES, figure, plain_log
-from bench.report.info import Arm, ReportInfo
+from bench.report.info import ReportInfo
 from bench.report.records.rows import Rows
 
+CAPTION = "Training losses by step as each method logs them: mean over pairs, shaded from the lowest to the highest."
+METHODS = 12  # in one figure
 Curve = tuple[np.ndarray, np.ndarray]  # steps [S]; values [pairs, S]
 
 
-def read_histories(rows: Rows, info: ReportInfo, method: str, root: Path) -> dict[str, Curve]:
-    """Return a method's losses by name, at the steps that every finished pair logged."""
-    found: dict[str, list[dict[int, float]]] = {}
-    for pair in info.pairs:
-        row = rows.generator("fit", Arm(method), pair)
-        path = root / row.folder / "history.csv" if row and row.status == "done" and row.folder else None
-        if path is None or not path.is_file():
-            continue
-        of_pair: dict[str, dict[int, float]] = {}
-        with path.open(newline="", encoding="utf-8") as f:
-            for line in csv.DictReader(f):
-                of_pair.setdefault(line["name"], {})[int(line["step"])] = float(line["value"])
-        for name, values in of_pair.items():
-            found.setdefault(name, []).append(values)
+def read_histories(rows: Rows, info: ReportInfo, root: Path) -> dict[str, dict[str, Curve]]:
+    """Return the losses of each method by name, at the steps that every finished pair logged; {} without any."""
+    found = {m: _curves([root / r.folder / "history.csv" for r in rows.done("fit", m, info.pairs) if r.folder])
+             for m in info.generative}  # fmt: skip
+    return {method: curves for method, curves in found.items() if curves}
+
+
+def _curves(paths: Sequence[Path]) -> dict[str, Curve]:
+    by_name: dict[str, list[dict[int, float]]] = {}
+    for path in paths:
+        if path.is_file():
+            for name, values in _history(path).items():
+                by_name.setdefault(name, []).append(values)
     curves = {}
-    for name, pairs in found.items():
+    for name, pairs in by_name.items():
         steps = sorted(set.intersection(*(set(p) for p in pairs)))
         if steps:
             curves[name] = (np.array(steps), np.array([[p[s] for s in steps] for p in pairs]))
     return curves
 
 
-def draw_losses(histories: Mapping[str, Mapping[str, Curve]], path: Path) -> str:
-    """Losses by step, a panel a method: mean over pairs, the range of the pairs shaded."""
+def _history(path: Path) -> dict[str, dict[int, float]]:
+    """Return values by step by name, in the order of first appearance; a step that was logged twice keeps its last."""
+    values: dict[str, dict[int, float]] = {}
+    with path.open(newline="", encoding="utf-8") as f:
+        lines = csv.reader(f)
+        next(lines, None)  # step, name, value
+        for step, name, value in lines:
+            values.setdefault(name, {})[int(step)] = float(value)
+    return values
+
+
+def draw_losses(histories: Mapping[str, Mapping[str, Curve]], path: Path) -> None:
+    """Draw a panel a method: mean over pairs, the range of the pairs shaded."""
     names = list(dict.fromkeys(n for curves in histories.values() for n in curves))
     style = {n: (CYCLE[i % len(CYCLE)], LINES[i // len(CYCLE) % len(LINES)]) for i, n in enumerate(names)}
     columns = min(3, len(histories))
@@ -60,4 +72,3 @@ def draw_losses(histories: Mapping[str, Mapping[str, Curve]], path: Path) -> str
         fig.supylabel("loss", fontsize=8.5)
         handles = [axes.flat[0].plot([], [], d, color=c, label=n)[0] for n, (c, d) in style.items()]
         fig.legend(handles=handles, loc="outside right upper")
-    return "Training losses by step as each method logs them: mean over pairs, shaded from the lowest to the highest."

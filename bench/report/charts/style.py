@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
 from bench.report.info import Arm
-from bench.report.records.lines import Line
-
-Panels = Mapping[str, Sequence[Line]]  # classifier -> its lines, in the suite's order
 
 BLACK, GREY = "#000000", "#8a8a8a"
 ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"
@@ -76,6 +73,7 @@ def figure(
 def arm_axis(ax: Any, arms: Sequence[Arm]) -> None:
     """Name the arms on the y axis, a row each."""
     ax.set_yticks(range(len(arms)), [a.label for a in arms])
+    ax.set_ylim(len(arms) - 0.4, -0.6)
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="y", visible=False)
     ax.locator_params(axis="x", nbins=8)

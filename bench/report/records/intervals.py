@@ -57,7 +57,7 @@ def _draws(paths: Mapping[Key, str], pair: Pair, root: Path) -> Iterator[tuple[K
     samples: list[PatientSample] = []  # one, as all arms of a pair are tested on the same images
     for key, path in paths.items():
         try:
-            table = read_predictions(root / path).select("test")
+            table = read_predictions(root / path, "test")
             truth, prob = check_arrays(table.y_true, table.y_prob, table.group)
         except (StoreError, DataError):
             yield key, None

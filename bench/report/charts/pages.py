@@ -1,0 +1,45 @@
+"""How a chart of many arms and classifiers stays legible: it is cut into pages, each a figure of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from bench.report.info import Arm
+from bench.report.records.lines import Line
+
+PANELS, ROWS = 3, 40  # classifiers side by side, and arms below each other, in one figure
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Page:
+    """What one figure shows: lines by classifier and arm (one may be missing), and which figure of how many it is."""
+
+    classifiers: tuple[str, ...]
+    arms: tuple[Arm, ...]
+    lines: Mapping[tuple[str, Arm], Line]
+    number: int = 1
+    of: int = 1
+
+    def panel(self, classifier: str) -> dict[Arm, Line]:
+        """Return the page's lines of one classifier, in the order of its arms."""
+        return {a: self.lines[classifier, a] for a in self.arms if (classifier, a) in self.lines}
+
+
+def pages(lines: Sequence[Line], rows: int = ROWS) -> list[Page]:
+    """Cut lines into pages of at most ``PANELS`` classifiers and ``rows`` arms, all about equally full."""
+    found = {(x.classifier, x.arm): x for x in lines}
+    arms = list(dict.fromkeys(x.arm for x in lines))
+    classifiers = list(dict.fromkeys(x.classifier for x in lines))
+    cuts = [(tuple(c), tuple(a)) for c in even(classifiers, PANELS) for a in even(arms, rows)]
+    return [Page(c, a, found, i, len(cuts)) for i, (c, a) in enumerate(cuts, start=1)]
+
+
+def even(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
+    """Yield consecutive pieces of at most ``most`` items whose lengths differ by one at the most."""
+    count = math.ceil(len(items) / most)
+    for i in range(count):
+        yield items[i * len(items) // count : (i + 1) * len(items) // count]

@@ -9,13 +9,13 @@ import pytest
 from statsmodels.stats.power import TTestPower
 
 from bench.errors import ConfigError, DataError
+from bench.metrics.pilot import estimate_components, mean_components
 from bench.metrics.planning import (
     Components,
     Design,
     design_power,
     design_smallest_effect,
-    estimate_components,
-    mean_components,
+    pair_ratio,
     pairs_needed,
     patients_needed,
     power,
@@ -89,6 +89,16 @@ def test_correlated_pairs_are_found_as_often_as_promised() -> None:
         assert power(effect, sd, pairs, RATIO, correlation=rho) == pytest.approx(found, abs=0.015)
 
 
+@pytest.mark.parametrize("ratio", [0.0, 0.25, 3 / 7])
+def test_pair_ratio_is_nadeau_and_bengios_at_a_lasting_share_of_one(ratio: float) -> None:
+    assert pair_ratio(ratio, 1.0) == pytest.approx(ratio)
+    assert pair_ratio(ratio, 0.0) == 0
+    rho = pair_ratio(ratio) / (1 + pair_ratio(ratio))
+    assert rho == pytest.approx(0.5 * ratio / (1 + ratio))
+    with pytest.raises(ConfigError, match="n_train"):
+        pair_ratio(-0.1)
+
+
 def five_folds(repeats: int, folds: int = 5) -> Design:
     return Design(folds, repeats, 1 / folds, 1 / (folds - 1))
 
@@ -107,6 +117,22 @@ def test_variance_of_the_mean_is_what_the_components_say() -> None:
     assert parts.lasting_share == 0.4
     # hold-out and nothing but lasting responses: the correlation is Nadeau & Bengio's n_test / (n_test + n_train)
     assert Components(1.0, 0.0, 0.0).correlation(Design(1, 10, 0.3, 3 / 7)) == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("effect", [0.02, 0.05, 0.1])
+def test_an_effect_changes_more_patients_than_none(effect: float) -> None:
+    """Scores moved by normal amounts: the share that changes side, and the variance of what it does, by simulation."""
+    rng = np.random.default_rng(0)
+    border = rng.uniform(-1, 1, 400_000)  # of which those near 0 change side
+    sd = 0.1
+    response = (border + rng.normal(0, sd, border.shape) + 2 * effect > 0) - (border > 0).astype(float)
+    assert response.mean() == pytest.approx(effect, abs=2e-3)
+    none = Components(3e-4, 7e-4, 0.0, changed=sd / 2 * math.sqrt(2 / math.pi))
+    there = none.with_effect(effect)
+    ratio = (there.lasting + there.passing) / 1e-3
+    assert ratio == pytest.approx(response.var() / none.changed, rel=0.05)
+    assert there.passing == none.passing
+    assert Components(1.0, 1.0, 1.0).with_effect(effect) == Components(1.0, 1.0, 1.0)  # no count of patients to go by
 
 
 def test_repeats_and_patients_buy_what_the_model_says() -> None:
@@ -145,7 +171,7 @@ def test_one_repeat_cannot_tell_lasting_from_passing_and_promises_repeats_nothin
     found = estimate_components(d, y, folds, 0.2)
     assert found.passing == 0
     assert found.lasting == pytest.approx(0.25 / 400, rel=0.2)
-    with pytest.raises(DataError, match="two patients"):
+    with pytest.raises(DataError, match="two test patients"):
         estimate_components([[1.0, 0.0]], [0, 1], [[0, 0]], 0.2)
 
 

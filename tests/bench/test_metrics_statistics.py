@@ -12,7 +12,7 @@ from statsmodels.stats.proportion import proportion_confint
 from statsmodels.stats.weightstats import DescrStatsW, ttost_paired
 
 from bench.errors import ConfigError
-from bench.metrics.planning import smallest_detectable_effect
+from bench.metrics.planning import pair_ratio, smallest_detectable_effect
 from bench.metrics.statistics import (
     cohens_dz,
     corrected_resampled_t,
@@ -205,9 +205,10 @@ def test_words() -> None:
 
 def test_a_verdict_carries_its_numbers() -> None:
     d = differences(1, 0.05)
-    got, test = verdict(d, 0.02, RATIO), corrected_resampled_t(d, RATIO)
+    ratio = pair_ratio(RATIO)  # half of Nadeau & Bengio's correlation
+    got, test = verdict(d, 0.02, RATIO), corrected_resampled_t(d, ratio)
     assert (got.difference, got.low, got.high, got.p, got.p_holm) == (d.mean(), test.low, test.high, test.p, test.p)
-    assert got.smallest_effect == smallest_detectable_effect(d.std(ddof=1), 10, RATIO)
+    assert got.smallest_effect == smallest_detectable_effect(d.std(ddof=1), 10, ratio)
     assert (got.margin, got.pairs) == (0.02, 10)
     assert (got.effect_size, got.p_wilcoxon) == (hedges_gz(d), wilcoxon(d))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from report_rows import TAG, made_up
 
+from bench.metrics.planning import pair_ratio
 from bench.metrics.statistics import corrected_resampled_t, mean_sd
 from bench.report.info import Arm, FoldSize, ReportInfo
 from bench.report.records.costs import method_costs
@@ -53,7 +54,7 @@ def test_scores_and_paired_differences_by_hand(tmp_path: Path) -> None:
     assert line.scores[PRIMARY].mean == pytest.approx(0.79)
     assert line.scores[PRIMARY].sd == pytest.approx(math.sqrt((0.05**2 + 0.03**2 + 0.02**2) / 2))
     verdict = line.versus["none"][PRIMARY]
-    expected = corrected_resampled_t([0.04, 0.02, 0.06], 50 / 160)
+    expected = corrected_resampled_t([0.04, 0.02, 0.06], pair_ratio(50 / 160))
     assert (verdict.difference, verdict.pairs) == (pytest.approx(0.04), 3)
     assert (verdict.low, verdict.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
     other = line_of(lines, "cgan ×1").versus["none"][PRIMARY]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bench.metrics.planning import LASTING_SHARE
 from bench.report.info import ReportInfo
 from bench.report.sections.text import number
 
@@ -25,7 +26,8 @@ def footnotes(info: ReportInfo) -> str:
         ),
         "Δ none, Δ classical": (
             "mean paired difference in points [95 % interval of the corrected resampled t test of Nadeau and Bengio, "
-            f"n_test/n_train = {number(info.test_train_ratio)}; cut at ±100, the largest possible]."
+            f"n_test/n_train = {number(info.test_train_ratio)}, at {LASTING_SHARE:g} times the correlation of pairs "
+            "that they assume, as measured (`bench selftest`); cut at ±100, the largest possible]."
         ),
         "Verdict": (
             "*helps* or *hurts*: that test rejects no difference at 5 %, Holm-corrected over this classifier's arms; "

@@ -1,0 +1,95 @@
+"""What a pilot's predictions tell of a paired difference's variance: the components that ``planning`` reckons with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.errors import DataError
+from bench.metrics.planning import NAN, Components
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+
+def estimate_components(
+    responses: npt.ArrayLike, labels: npt.ArrayLike, folds: npt.ArrayLike, test_share: float
+) -> Components:
+    """Return the components of one comparison from its patients, by the method of moments.
+
+    ``responses`` float [R, P]: score of the arm minus score of the reference on each patient (right or wrong: -1, 0 or
+    1), NaN where the repeat does not test it; ``labels`` int [P]; ``folds`` int [R, P], the pair that tested it;
+    ``test_share`` tau. The metric is the mean over classes of the mean over patients, as balanced accuracy is.
+
+    A + B from the spread of patients of one class in one run; A from what two repeats have in common, patient by
+    patient; G from what folds of one repeat (of hold-out: repeats) differ by beyond their patients. One repeat cannot
+    tell A from B: all is A then, and repeats are promised nothing. Unbiased, so A and G may come out below 0; pool
+    comparisons, or a single one, with ``mean_components`` before asking for a power. Raises ``DataError`` when a class
+    has no two patients in one repeat.
+    """
+    d, y, f = np.asarray(responses, dtype=np.float64), np.asarray(labels), np.asarray(folds)
+    tested = ~np.isnan(d)
+    runs = [(r, k) for r in range(len(d)) for k in np.unique(f[r][tested[r]])]
+    members = [np.stack([tested[r] & (f[r] == k) & (y == c) for r, k in runs]) for c in np.unique(y)]  # each [runs, P]
+    repeat = np.array([r for r, _ in runs])
+    spread = np.array([_spread(d, repeat, m) for m in members])
+    if np.isnan(spread).any():
+        raise DataError("a class has no two test patients in one repeat: a pilot needs more patients")
+    weight = 1 / len(members) ** 2
+    patients = weight * sum(v / np.sum(y == c) for v, c in zip(spread, np.unique(y), strict=True))
+    shared = [_shared_variance(d[:, y == c]) / np.sum(y == c) for c in np.unique(y)]
+    lasting = patients if np.isnan(shared).any() else weight * sum(shared)
+    expected = weight * sum(v / np.maximum(1, m.sum(axis=1)) for v, m in zip(spread, members, strict=True))
+    seen = _seen_variance(d, repeat, members, lasting)
+    run = 0.0 if math.isnan(seen) else seen - float(np.mean(expected))
+    changed = float(np.mean([np.nanmean(np.abs(d[:, y == c])) for c in np.unique(y)]))
+    return Components(float(lasting), float(patients - lasting), run, changed)
+
+
+def mean_components(components: Iterable[Components]) -> Components:
+    """Return the mean of one or more comparisons' components, brought within 0 <= A <= A + B and 0 <= G."""
+    parts = np.array([(c.lasting, c.lasting + c.passing, c.run, c.changed) for c in components])
+    lasting, patients, run, changed = (float(v) for v in parts.mean(axis=0))
+    lasting = min(max(lasting, 0.0), patients)
+    return Components(lasting, patients - lasting, max(run, 0.0), changed)
+
+
+def _pooled_variance(groups: Sequence[Floats]) -> float:
+    """Return the variance within groups; NaN when each has one value."""
+    dof = sum(len(g) - 1 for g in groups if len(g))
+    return float(sum(((g - g.mean()) ** 2).sum() for g in groups if len(g)) / dof) if dof else NAN
+
+
+def _spread(d: Floats, repeat: Ints, members: Bools) -> float:
+    """Return the variance of patients of one class in one run; in one repeat where each run has but one of them."""
+    by_run = [d[r][m] for r, m in zip(repeat, members, strict=True)]
+    within = _pooled_variance(by_run)
+    if not math.isnan(within):
+        return within
+    return _pooled_variance(
+        [np.concatenate([v for v, r in zip(by_run, repeat, strict=True) if r == k]) for k in set(repeat)]
+    )
+
+
+def _shared_variance(d: Floats) -> float:
+    """Return the covariance of two repeats over patients, the mean over pairs of repeats [R, P]; NaN for one repeat."""
+    found = []
+    for i in range(len(d)):
+        for j in range(i):
+            both = ~np.isnan(d[i]) & ~np.isnan(d[j])
+            if both.sum() > 1:
+                found.append(float(np.cov(d[i, both], d[j, both])[0, 1]))
+    return float(np.mean(found)) if found else NAN
+
+
+def _seen_variance(d: Floats, repeat: Ints, members: Sequence[Bools], lasting: float) -> float:
+    """Return Var(pair) as pairs show it: within repeats; between repeats of one pair, which lack what they share."""
+    scores = [[d[r][m].mean() if m.any() else NAN for r, m in zip(repeat, c, strict=True)] for c in members]
+    pairs = np.mean(scores, axis=0)
+    repeat, pairs = repeat[~np.isnan(pairs)], pairs[~np.isnan(pairs)]
+    within = _pooled_variance([pairs[repeat == r] for r in np.unique(repeat)])
+    return _pooled_variance([pairs]) + lasting if math.isnan(within) else within

@@ -20,8 +20,8 @@ def audit_folds(
 
     ``fold, repeat``; ``images`` and ``groups``, {part: n}; ``exact_crossing`` and ``near_crossing``, [[path, part,
     path, part]]: copies, among the images that the suite uses, of which two parts hold one each; ``generator``: all
-    that a generator of this fold may see, ``images`` and ``groups`` (numbers) and ``group_ids``. Raises ``LeakageError`` when
-    a group is in two parts.
+    that a generator of this fold may see, ``images`` and ``groups`` (numbers) and ``group_ids``. Raises
+    ``LeakageError`` when a group is in two parts.
     """
     group_of = {r.path: r.group_id for r in index.records}
     rows = []

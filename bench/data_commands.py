@@ -1,0 +1,119 @@
+"""The verb `bench data audit`: what is found in a folder of images before anything is trained on it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bench import registry
+from bench.config import build
+from bench.data.audit import audit_listing
+from bench.data.audit_folds import audit_folds
+from bench.data.audit_view import show_audit
+from bench.data.detect import detect
+from bench.data.listing import Listed, Listing
+from bench.data.splits import make_splits
+from bench.errors import ConfigError, DataError
+from bench.suite import Suite, load_suite
+from bench.types import DatasetIndex
+
+STRICT_EXIT = 3
+REFUSED = ("exact_label_conflicts", "near_label_conflicts", "exact_across_groups", "near_across_groups")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The images that a data command is about. ``root`` is None only for a dataset that needs no folder."""
+
+    name: str
+    dataset: Any
+    root: Path | None
+    cache: Path
+    suite: Suite | None = None
+    detected: bool = False  # from the folder's layout, no one having named the dataset
+
+    def index(self) -> DatasetIndex:
+        """Read the images that a run would use. Raises ``DataError``."""
+        index: DatasetIndex = self.dataset.index(self.root, self.cache)
+        return index
+
+    def listing(self) -> Listing:
+        """Return all images there are; of a dataset that cannot list without choosing, those that a run would use."""
+        if hasattr(self.dataset, "listing"):
+            listing: Listing = self.dataset.listing(self.root)
+            return listing
+        index = self.index()
+        files = tuple(Listed(r.path, r.label, r.group_id, r.mask_paths, r.attributes) for r in index.records)
+        has_masks = any(f.masks for f in files)
+        return Listing(index.root, index.classes, files, index.problems, has_masks=has_masks)
+
+
+def find_subject(folder: Path | None, dataset: str | None, suite_name: str | None, out: Path) -> Subject:
+    """Return what to look at: the suite's dataset, the one named, or the one whose layout the folder has.
+
+    ``folder`` defaults to BENCH_DATA. Raises ``ConfigError`` and ``DataError``.
+    """
+    if folder is None and os.environ.get("BENCH_DATA"):
+        folder = Path(os.environ["BENCH_DATA"])
+    root = folder.expanduser().resolve() if folder else None
+    cache = out.expanduser().resolve() / "cache"
+    if suite_name:
+        suite = load_suite(suite_name)
+        if dataset not in (None, suite.dataset.name):
+            raise ConfigError(
+                f"--dataset {dataset}: suite {suite.name} is about {suite.dataset.name}; name one of them"
+            )
+        return Subject(suite.dataset.name, suite.dataset.create(), root, cache, suite)
+    if dataset is None and root is None:
+        raise DataError("no folder was named; give one as argument, with --data or the variable BENCH_DATA")
+    name = dataset or detect(root or Path())
+    cls = registry.load("dataset", name)
+    return Subject(name, cls(build(cls.Config, {}, name)), root, cache, detected=dataset is None)
+
+
+def audit(subject: Subject, as_json: bool, strict: bool) -> int:
+    """Audit the images, print what was found, return the exit code: 3 for copies that ``strict`` refuses, else 0."""
+    with Console(stderr=True).status("reading every image"):
+        result = audit_subject(subject)
+    if as_json:
+        print(json.dumps(result, indent=1, sort_keys=True, ensure_ascii=False))
+    else:
+        show_audit(result)
+    return STRICT_EXIT if strict and any(result["counts"][name] for name in REFUSED) else 0
+
+
+def audit_subject(subject: Subject) -> dict[str, Any]:
+    """Return the whole audit: that of ``bench.data.audit``, and what a run would make of the images.
+
+    ``detected`` (bool); ``suite``: its name, or null; ``run``: {images, groups, problems: {kind: n}} with the suite's
+    options, else the default ones, or {error}; ``folds``: a list (``bench.data.audit_folds``), {error}, or null.
+    """
+    result = audit_listing(subject.name, subject.listing(), subject.cache)
+    result |= {"detected": subject.detected, "suite": subject.suite.name if subject.suite else None, "folds": None}
+    try:
+        index = subject.index()
+    except DataError as e:
+        return result | {"run": {"error": str(e)}}
+    problems = dict(sorted(Counter(p.kind for p in index.problems).items()))
+    groups = len({r.group_id for r in index.records})
+    result["run"] = {"images": len(index.records), "groups": groups, "problems": problems}
+    if subject.suite:
+        result["folds"] = _folds(index, subject.suite, result)
+    return result
+
+
+def _folds(index: DatasetIndex, suite: Suite, result: Mapping[str, Any]) -> Any:
+    try:
+        splits = make_splits(index, suite.settings.split)
+    except DataError as e:
+        return {"error": str(e)}
+    exact = [(a, b) for a, b in result["exact"]["pairs"]]
+    near = [(p["first"], p["second"]) for p in result["near"]["pairs"]]
+    return audit_folds(index, splits, exact, near)

@@ -63,7 +63,7 @@ def check_arrays(y_true: npt.ArrayLike, y_prob: npt.ArrayLike, groups: Sequence[
         )
     if truth.dtype.kind not in "iu" or truth.min() < 0 or truth.max() >= prob.shape[1]:
         raise DataError(f"expected integer labels in 0..{prob.shape[1] - 1}; got {np.unique(truth)[:9]}")
-    if not (np.isfinite(prob).all() and prob.min() >= 0 and np.allclose(prob.sum(axis=1), 1, atol=1e-3)):
+    if not (np.isfinite(prob).all() and prob.min() >= 0 and np.abs(prob.sum(axis=1) - 1).max() <= 1e-3):
         raise DataError("expected probabilities: finite, not negative, rows that sum to 1 (softmax before scoring)")
     return truth.astype(np.int64), prob
 

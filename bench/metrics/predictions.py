@@ -10,6 +10,7 @@ import csv
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -82,25 +83,35 @@ def read_predictions(path: Path, part: str | None = None) -> Predictions:
     try:
         with path.open(newline="", encoding="utf-8") as f:
             text = f.read()
-        rows = _split(text)
+        header, widths, columns = _columns(text)
     except (OSError, ValueError, csv.Error) as e:
         raise StoreError(f"{path}: predictions cannot be read ({e}); delete the cell's folder to redo it") from e
-    classes = _classes(path, rows[0] if rows else [])
-    width = len(COLUMNS) + len(classes)
-    if set(map(len, rows)) != {width}:
-        line, row = next((i, r) for i, r in enumerate(rows, start=1) if len(r) != width)
-        raise StoreError(f"{path}, line {line}: {len(row)} fields, expected {width}; the file is cut or damaged")
+    classes = _classes(path, header)
+    for line, width in enumerate(widths, start=1):
+        if width != len(header):
+            raise StoreError(f"{path}, line {line}: {width} fields, expected {len(header)}; the file is cut or damaged")
     try:
-        return _parse(rows[1:], classes, part)
+        return _parse(columns, classes, part)
     except (ValueError, DataError) as e:
         raise StoreError(f"{path}: not a table of predictions: {e}") from e
 
 
-def _split(text: str) -> list[list[str]]:
-    """Return the fields of each line. A report reads a million lines, so csv's reader works only where quotes are."""
+Columns = Sequence[Sequence[str]]
+
+
+def _columns(text: str) -> tuple[list[str], list[int], Columns]:
+    """Return the header, the number of fields of every line, and the columns (of no use when the widths differ).
+
+    A report reads a million lines, so csv's reader works only where there are quotes.
+    """
     if '"' in text:
-        return list(csv.reader(io.StringIO(text, newline="")))
-    return [line.split(",") for line in text.removesuffix("\n").split("\n")]
+        rows = list(csv.reader(io.StringIO(text, newline="")))
+        return rows[0], list(map(len, rows)), list(zip(*rows[1:], strict=False))
+    lines = text.removesuffix("\n").split("\n")
+    header = lines[0].split(",")
+    fields = ",".join(lines[1:]).split(",") if len(lines) > 1 else []
+    columns = [fields[i :: len(header)] for i in range(len(header))]
+    return header, [line.count(",") + 1 for line in lines], columns
 
 
 def _classes(path: Path, header: Sequence[str]) -> tuple[str, ...]:
@@ -110,8 +121,8 @@ def _classes(path: Path, header: Sequence[str]) -> tuple[str, ...]:
     return tuple(h.removeprefix(PREFIX) for h in header[k:])
 
 
-def _parse(rows: list[list[str]], classes: tuple[str, ...], only: str | None) -> Predictions:
-    _, _, fold, repeat, part, truth = list(zip(*rows, strict=True))[:6] if rows else [()] * 6
+def _parse(columns: Columns, classes: tuple[str, ...], only: str | None) -> Predictions:
+    _, _, fold, repeat, part, truth = columns[:6] if columns else [()] * 6
     if len(set(fold)) != 1 or len(set(repeat)) != 1:
         raise ValueError(f"expected one fold and repeat, got {sorted(set(zip(fold, repeat, strict=True)))}")
     if unknown := sorted(set(part) - set(PARTS)):
@@ -119,16 +130,16 @@ def _parse(rows: list[list[str]], classes: tuple[str, ...], only: str | None) ->
     code = {name: i for i, name in enumerate(classes)}
     if unknown := sorted(set(truth) - set(code)):
         raise ValueError(f"y_true {unknown} not in {classes}")
-    chosen = [r for r in rows if only in (None, r[4])]
-    columns: list[tuple[str, ...]] = list(zip(*chosen, strict=True)) or [()] * (len(COLUMNS) + len(classes))
-    prob = [np.fromiter(map(float, column), np.float64, len(chosen)) for column in columns[len(COLUMNS) :]]
+    chosen = [only in (None, p) for p in part]
+    n = sum(chosen)
+    image, group, _, _, part, truth, _, *prob = (tuple(compress(column, chosen)) for column in columns)
     return Predictions(
-        image=columns[0],
-        group=columns[1],
-        part=columns[4],
+        image=image,
+        group=group,
+        part=part,
         fold=int(fold[0]),
         repeat=int(repeat[0]),
-        y_true=np.fromiter(map(code.__getitem__, columns[5]), np.int64, len(chosen)),
-        y_prob=np.stack(prob, axis=1),
+        y_true=np.fromiter(map(code.__getitem__, truth), np.int64, n),
+        y_prob=np.stack([np.fromiter(map(float, column), np.float64, n) for column in prob], axis=1),
         classes=classes,
     )

@@ -40,7 +40,7 @@ def draw_folds(page: Page, info: ReportInfo, path: Path) -> None:
             else:
                 _dots(ax, points)
             ax.set_title(classifier)
-            arm_axis(ax, page.arms)
+            arm_axis(ax, page.arms, named=classifier == page.classifiers[0])
         text = "patient-level balanced accuracy (%)"
         fig.supxlabel(text if few else f"difference to none in {text.replace('%', 'percentage points')}", fontsize=8.5)
         _legend(fig, few)

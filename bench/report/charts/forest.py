@@ -32,7 +32,7 @@ def draw_forest(page: Page, info: ReportInfo, path: Path) -> None:
             for word, colour in VERDICT.items():
                 _intervals(ax, [(y, v) for y, v in rows if v.word == word], limit, colour)
             ax.set(title=classifier, xlim=(-limit, limit))
-            arm_axis(ax, page.arms)
+            arm_axis(ax, page.arms, named=classifier == page.classifiers[0])
         fig.supxlabel("difference to none in patient-level balanced accuracy (percentage points)", fontsize=8.5)
         _verdict_legend(fig)
 

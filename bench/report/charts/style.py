@@ -70,10 +70,10 @@ def figure(
         fig.savefig(path, metadata={"Software": None})
 
 
-def arm_axis(ax: Any, arms: Sequence[Arm]) -> None:
-    """Name the arms on the y axis, a row each."""
-    ax.set_yticks(range(len(arms)), [a.label for a in arms])
+def arm_axis(ax: Any, arms: Sequence[Arm], named: bool) -> None:
+    """Make a row an arm, with its name to the left where ``named``: as text, since ticks cost ten times as much."""
     ax.set_ylim(len(arms) - 0.4, -0.6)
-    ax.tick_params(axis="y", length=0)
-    ax.grid(axis="y", visible=False)
+    ax.set_yticks([])
+    for y, arm in enumerate(arms if named else ()):
+        ax.text(-0.015, y, arm.label, transform=ax.get_yaxis_transform(), ha="right", va="center")
     ax.locator_params(axis="x", nbins=8)

@@ -22,7 +22,11 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Dataset(Protocol):
-    """A labelled, grouped set of images on disk."""
+    """A labelled, grouped set of images on disk.
+
+    One whose images are stained with haematoxylin says so by a class attribute ``haematoxylin = True``: translations of
+    a set without masks can then be judged by its nuclei.
+    """
 
     Config: ClassVar[type]
 

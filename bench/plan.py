@@ -11,15 +11,26 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.config import stable_hash
+from bench.data.masks import masks_fingerprint
 from bench.data.records import fingerprint
 from bench.data.splits import make_splits
 from bench.errors import ConfigError, nearest
+from bench.interfaces import Translator
 from bench.suite import Suite
 from bench.types import DatasetIndex
 
-STAGES = ("split", "fit", "synthesize", "fidelity", "classify", "evaluate")
+STAGES = ("split", "fit", "synthesize", "fidelity", "segment", "translate", "classify", "evaluate")
 # Raise a stage's number when its code would give another result from the same input: older cells are then not reused.
-CODE_VERSION = {"split": 1, "fit": 2, "synthesize": 1, "fidelity": 2, "classify": 1, "evaluate": 1}
+CODE_VERSION = {
+    "split": 1,
+    "fit": 2,
+    "synthesize": 1,
+    "fidelity": 2,
+    "segment": 1,
+    "translate": 1,
+    "classify": 1,
+    "evaluate": 1,
+}
 FILTERS = ("stage", "method", "classifier", "fold", "repeat", "ratio")
 
 
@@ -99,12 +110,18 @@ def _cells(suite: Suite, index: DatasetIndex, weights: str | None) -> Iterator[C
     s = suite.settings
     common = [s.image_size_px, s.resize, s.seed, s.threads, weights]
     ratios = sorted(ratio_text(r) for r in s.ratios)
+    translators = {m.name for m in suite.methods if m.kind == "generative" and isinstance(m.create(), Translator)}
+    masks = [suite.dataset.target, masks_fingerprint(index.root, index.records)] if translators else []
     for split in make_splits(index, s.split):
         at = (split.fold, split.repeat)
         split_key = _key("split", fingerprint(index), s.split, *at)
         yield Cell("split", split_key, *at)
         made: dict[str, tuple[str, Cell]] = {}  # method -> (what identifies its training images, the cell to wait for)
         root = Cell("split", split_key, *at)
+        segment_key = _key("segment", split_key, s.segmentation, common, masks)
+        segment = Cell("segment", segment_key, *at, upstream=(root.id,))
+        if translators:
+            yield segment
         for m in suite.methods:
             if m.kind != "generative":
                 made[m.name] = (_key("split", m.identity(), split_key, common), root)
@@ -115,6 +132,9 @@ def _cells(suite: Suite, index: DatasetIndex, weights: str | None) -> Iterator[C
             fidelity_key = _key("fidelity", synth_key, s.fidelity)
             yield from (fit, synth)
             yield Cell("fidelity", fidelity_key, *at, m.name, upstream=(root.id, synth.id))
+            if m.name in translators:
+                needs = (root.id, fit.id, segment.id)
+                yield Cell("translate", _key("translate", fit.key, segment.key), *at, m.name, upstream=needs)
             # Not the synthesize key: its first n images do not depend on how many ratios were asked for, so adding
             # a ratio to a suite leaves the classifiers of the others valid.
             made[m.name] = (_key("synthesize", fit.key), synth)

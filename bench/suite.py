@@ -11,6 +11,7 @@ from bench import registry
 from bench.config import build, override, read_yaml
 from bench.data.splits import SplitConfig
 from bench.errors import ConfigError, nearest
+from bench.segmentation.config import SegmentationConfig
 
 Ratio = float | Literal["balance"]
 
@@ -54,6 +55,7 @@ class Settings:
     split: SplitConfig = field(default_factory=SplitConfig)
     ratios: tuple[Ratio, ...] = (1.0,)  # synthetic images per real one, per class; 'balance' fills the smaller class
     fidelity: FidelityConfig = field(default_factory=FidelityConfig)
+    segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)  # the judge of translations
     margin: float = 0.02  # equivalence margin of the verdict, in balanced accuracy
     seed: int = 0
     threads: int | None = None  # CPU threads a cell; fixed, the numbers do not depend on --jobs or the machine's cores

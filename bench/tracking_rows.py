@@ -13,17 +13,18 @@ from typing import Any, Final
 
 from bench.types import ResultRow
 
-GENERATOR_STAGES: Final = ("fit", "synthesize", "fidelity")
+GENERATOR_STAGES: Final = ("fit", "synthesize", "fidelity", "translate")
 CLASSIFIER_STAGES: Final = ("classify", "evaluate")
+SHARED_STAGES: Final = ("segment",)  # one run a fold, whatever methods use it
 POINTS_PER_METRIC: Final = 200  # the MLflow UI draws no more; history.csv in the store keeps every step
-STAGES: Final = GENERATOR_STAGES + CLASSIFIER_STAGES
+STAGES: Final = GENERATOR_STAGES + CLASSIFIER_STAGES + SHARED_STAGES
 
 
 def unit_name(row: ResultRow) -> str | None:
     """Return the run name that a row belongs to; None for rows that make no run (splits, skipped cells)."""
     if row.status == "skipped" or row.stage not in STAGES:
         return None
-    parts = [row.method]
+    parts = ["segmentation" if row.stage in SHARED_STAGES else row.method]
     if row.stage in CLASSIFIER_STAGES:
         parts += [f"r{row.ratio}", row.classifier]
     return "/".join([str(p) for p in parts] + [f"fold{row.fold}", f"repeat{row.repeat}"])

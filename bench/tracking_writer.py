@@ -14,6 +14,7 @@ from typing import Any, Final
 from bench.errors import BenchError
 from bench.tracking_rows import (
     GENERATOR_STAGES,
+    SHARED_STAGES,
     STAGES,
     digest,
     fact_params,
@@ -154,6 +155,7 @@ class Tracker:
         named = {n: getattr(first, n) for n in ("suite", "dataset", "method", "classifier", "ratio", "fold", "repeat")}
         tags = {**self.tags, **{k: str(v) for k, v in named.items() if v is not None}}
         kind = "generator" if first.stage in GENERATOR_STAGES else "classifier"
+        kind = "segmentation" if first.stage in SHARED_STAGES else kind
         tags |= {"bench.key": first.key, "kind": kind, "mlflow.parentRunId": self._parent}
         run = self._client.create_run(self._experiment, start_time=span_ms(first)[0], run_name=unit, tags=tags)
         return str(run.info.run_id)
@@ -193,8 +195,9 @@ class Tracker:
         folder = self.out / row.folder
         if row.folder and (folder / "samples").is_dir():
             self._client.log_artifacts(run_id, str(folder / "samples"), "samples")
-        if row.folder and (folder / "predictions.csv").is_file():
-            self._client.log_artifact(run_id, str(folder / "predictions.csv"))
+        for table in ("predictions.csv", "translations.csv"):
+            if row.folder and (folder / table).is_file():
+                self._client.log_artifact(run_id, str(folder / table))
         if row.error:
             self._client.log_text(run_id, row.error, f"{row.stage}_error.txt")
 

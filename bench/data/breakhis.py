@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from bench.data.listing import ImageChecks, Listed, Listing, pictures_under
 from bench.data.records import index_listing
@@ -84,6 +84,7 @@ class BreakHis:
     """Benign against malignant, grouped by patient. Attributes: magnification, slide, subtype."""
 
     Config = BreakHisConfig
+    haematoxylin: ClassVar[bool] = True
 
     def __init__(self, config: Any) -> None:
         self.config: BreakHisConfig = config

@@ -26,10 +26,11 @@ def confusion(reference: Masks, predicted: Masks, classes: int = 2) -> Counts:
     highest = max(int(reference.max(initial=0)), int(predicted.max(initial=0)))
     if highest >= classes:
         raise DataError(f"label maps: got a class {highest}, expected 0 to {classes - 1}")
-    n = len(reference)
-    image = np.arange(n).reshape(n, 1, 1)
-    cells = (image * classes + reference) * classes + predicted
-    return np.bincount(cells.ravel(), minlength=n * classes**2).reshape(n, classes, classes)
+    pairs = [
+        np.bincount((r.astype(np.int64) * classes + p).ravel(), minlength=classes**2)
+        for r, p in zip(reference, predicted, strict=True)
+    ]
+    return np.array(pairs, dtype=np.int64).reshape(len(reference), classes, classes)
 
 
 def fcn_score(matrix: Counts) -> dict[str, float]:

@@ -7,6 +7,8 @@ because it was published; its keys say ``unpaired/``.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 
@@ -30,11 +32,22 @@ def paired_quality(a: Uint8Images, b: Uint8Images) -> dict[str, Values]:
     Raises ``DataError`` for arrays of unlike shape or other dtype, and for images smaller than the window.
     """
     _check(a, b)
-    difference = (a.astype(np.float64) - b) / PEAK
-    mse = np.square(difference).mean(axis=(1, 2, 3))
-    with np.errstate(divide="ignore"):
-        psnr = -10 * np.log10(mse)
-    return {"ssim": _ssim(a, b), "psnr": psnr, "mse": mse, "l1": np.abs(difference).mean(axis=(1, 2, 3))}
+    pairs = [_quality(x, y) for x, y in zip(a, b, strict=True)]
+    return {name: np.array([p[name] for p in pairs], dtype=np.float64) for name in pairs[0]}
+
+
+def _quality(x: npt.NDArray[np.uint8], y: npt.NDArray[np.uint8]) -> dict[str, float]:
+    from skimage.metrics import structural_similarity
+
+    settings = {"gaussian_weights": True, "sigma": SIGMA, "use_sample_covariance": False, "data_range": PEAK}
+    difference = (x.astype(np.float64) - y) / PEAK
+    mse = float(np.square(difference).mean())
+    return {
+        "ssim": float(structural_similarity(x, y, channel_axis=-1, **settings)),
+        "psnr": -10 * math.log10(mse) if mse else math.inf,
+        "mse": mse,
+        "l1": float(np.abs(difference).mean()),
+    }
 
 
 def unpaired_quality(translated: Uint8Images, target: Uint8Images) -> dict[str, Values]:
@@ -56,14 +69,6 @@ def mean_quality(values: dict[str, Values], samples: int) -> dict[str, float]:
     """
     best = 10 * np.log10(PEAK**2 * samples)
     return {name: float(np.minimum(v, best).mean() if name == "psnr" else v.mean()) for name, v in values.items()}
-
-
-def _ssim(a: Uint8Images, b: Uint8Images) -> Values:
-    from skimage.metrics import structural_similarity
-
-    settings = {"gaussian_weights": True, "sigma": SIGMA, "use_sample_covariance": False, "data_range": PEAK}
-    pairs = zip(a, b, strict=True)
-    return np.array([structural_similarity(x, y, channel_axis=-1, **settings) for x, y in pairs], dtype=np.float64)
 
 
 def _check(a: Uint8Images, b: Uint8Images) -> None:

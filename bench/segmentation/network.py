@@ -1,7 +1,8 @@
 """A small U-Net (Ronneberger, Fischer, Brox 2015, "U-Net: Convolutional Networks for Biomedical Image Segmentation").
 
 Differences to the paper: convolutions are padded, so that the map is as large as the image; batch norm (Ioffe & Szegedy
-2015) after each; nearest-neighbour upsampling instead of transposed convolutions; fewer filters.
+2015) after each; nearest-neighbour upsampling instead of transposed convolutions; three halvings instead of four, and
+fewer filters.
 """
 
 from __future__ import annotations
@@ -12,13 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-HALVINGS = 4  # as in the paper
+HALVINGS = 3  # of the image, on the way down
 
 
 class UNet(nn.Module):
-    """Images float [B, 3, H, W] in [0, 1] -> logits [B, H, W] of the foreground; H and W are at least 16.
+    """Images float [B, 3, H, W] in [0, 1] -> logits [B, H, W] of the foreground; H and W are at least 8.
 
-    ``filters`` are those of the first stage; each of the four halvings doubles them.
+    ``filters`` are those of the first stage; each halving doubles them.
     """
 
     def __init__(self, filters: int = 32):

@@ -70,11 +70,11 @@ class Inputs:
         key = next(key for s, key in self.cell.upstream if s == stage)
         return self.artifacts.folder(stage, key)
 
-    def fold(self) -> FoldData:
-        """Return the images of the fold, whose split is checked against the index when it is made."""
+    def fold(self, size_px: int | None = None) -> FoldData:
+        """Return the images of the fold, at the suite's size for None; its split is checked when it is made."""
         split = load_split(self.upstream("split") / "split.json")
         images = ImageCache(self.env.out / "cache")
-        return FoldData(self.index, split, images, self.settings.image_size_px, self.settings.resize)
+        return FoldData(self.index, split, images, size_px or self.settings.image_size_px, self.settings.resize)
 
 
 class Features:

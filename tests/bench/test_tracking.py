@@ -60,6 +60,8 @@ def test_unit_names_tell_generators_from_classifiers() -> None:
     assert unit_name(replace(BASE, stage="fidelity", fold=3)) == "cyclegan/fold3/repeat0"
     evaluate = replace(BASE, stage="evaluate", ratio="0.5", classifier="small_cnn", repeat=2)
     assert unit_name(evaluate) == "cyclegan/r0.5/small_cnn/fold0/repeat2"
+    assert unit_name(replace(BASE, stage="translate")) == "cyclegan/fold0/repeat0"
+    assert unit_name(replace(BASE, stage="segment", method=None)) == "segmentation/fold0/repeat0"
     assert unit_name(replace(BASE, stage="split")) is None
     assert unit_name(replace(BASE, status="skipped")) is None
 

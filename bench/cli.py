@@ -156,6 +156,30 @@ def list_(as_json: bool) -> None:
     commands.show_list(as_json)
 
 
+@main.command()
+@click.argument("real", type=click.Path(path_type=Path))
+@click.argument("synthetic", type=click.Path(path_type=Path))
+@click.option("--extractor", default="tf_efficientnet_lite0", show_default=True, help="inception, or a timm network.")
+@click.option("--input-size", type=click.IntRange(min=8), help="Side in pixels. Default: the network's own.")
+@click.option("--weights", type=click.Path(path_type=Path), envvar="BENCH_WEIGHTS", show_envvar=True,
+              help="File of the extractor's weights, or a folder of such.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@json_option
+def fidelity(
+    real: Path, synthetic: Path, extractor: str, input_size: int | None, weights: Path | None, device: str,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Compare a folder of SYNTHETIC images with one of REAL images: FID, KID, precision, recall and their kin."""
+    from bench import fidelity_command
+    from bench.session import pick_device
+
+    found = fidelity_command.compare(real, synthetic, extractor, input_size, weights, pick_device(device))
+    if as_json:
+        click.echo(fidelity_command.as_json(found))
+    else:
+        fidelity_command.show(found)
+
+
 @main.group()
 def data() -> None:
     """Fetch data sets; find out what is wrong with one before training on it."""

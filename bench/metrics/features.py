@@ -95,7 +95,9 @@ class FeatureExtractor:
         network = self.network.to(device).eval()
         with torch.inference_mode():
             for batch in batches:
-                view = self._look(network, torch.from_numpy(np.array(_checked(batch))).to(device))
+                # Always in C order: how pixels lie in memory changes the last digits (this is also the quicker way).
+                pixels = torch.from_numpy(np.array(_checked(batch), order="C")).to(device)
+                view = self._look(network, pixels)
                 features.append(view.features.float().cpu())
                 logits.append(view.logits.float().cpu())
                 distances.add(view.maps, labels[done : done + len(batch)])

@@ -92,3 +92,19 @@ def isic9_set(root: Path) -> Path:
 
 
 LAYOUTS = {"breakhis": breakhis_set, "busi": busi_set, "isic9": isic9_set, "image_folder": two_classes}
+
+
+def scene(seed: int, size: tuple[int, int] = (160, 120)) -> Image.Image:
+    """A picture with structure at several scales, as tissue has; unlike every other seed's. ``size`` is (w, h)."""
+    from scipy.ndimage import gaussian_filter
+
+    rng = np.random.default_rng(seed)
+    layers = [gaussian_filter(rng.normal(size=(size[1], size[0], 3)), (s, s, 0.7)) * s for s in (1.5, 4, 12)]
+    values = 128 + 55 * sum(layers)
+    return Image.fromarray(np.clip(values, 0, 255).astype(np.uint8))
+
+
+def jpeg(image: Image.Image, quality: int = 90) -> bytes:
+    out = io.BytesIO()
+    image.convert("RGB").save(out, "JPEG", quality=quality)
+    return out.getvalue()

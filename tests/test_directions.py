@@ -15,7 +15,7 @@ LAYERS = (
     ("commands", "fidelity_command", "data_commands", "planning_command", "selftest", "selftest_report"),
     ("reporting", "view", "runner", "console"),
     ("session", "cells"),
-    ("tracking", "tracking_rows", "tracking_writer", "stages", "executors", "report", "estimate"),
+    ("tracking", "tracking_rows", "tracking_writer", "stages", "executors", "report", "estimate", "leak_demo"),
     ("store", "artifacts", "context", "plan"),
     ("suite", "data", "classifiers", "segmentation", "metrics", "cost"),
     ("types", "interfaces", "errors", "registry", "config", "seeding", "weights", "files", "provenance"),

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
@@ -20,9 +20,12 @@ from bench.data.audit_view import show_audit
 from bench.data.detect import detect
 from bench.data.listing import Listed, Listing
 from bench.data.splits import make_splits
-from bench.errors import ConfigError, DataError
+from bench.errors import ConfigError, DataError, LeakageError
 from bench.suite import Suite, load_suite
 from bench.types import DatasetIndex
+
+if TYPE_CHECKING:
+    from bench.leak_demo import LeakDemo
 
 STRICT_EXIT = 3
 REFUSED = ("exact_label_conflicts", "near_label_conflicts", "exact_across_groups", "near_across_groups")
@@ -78,15 +81,28 @@ def find_subject(folder: Path | None, dataset: str | None, suite_name: str | Non
     return Subject(name, cls(build(cls.Config, {}, name)), root, cache, detected=dataset is None)
 
 
-def audit(subject: Subject, as_json: bool, strict: bool) -> int:
-    """Audit the images, print what was found, return the exit code: 3 for copies that ``strict`` refuses, else 0."""
+def audit(subject: Subject, as_json: bool, strict: bool, leak_demo: bool = False) -> int:
+    """Audit the images, print what was found, return the exit code: 3 for copies that ``strict`` refuses, else 0.
+
+    With ``leak_demo``, what leakage would buy (``bench.leak_demo``) comes last, in JSON under the key ``leak_demo``.
+    """
     with Console(stderr=True).status("reading every image"):
         result = audit_subject(subject)
+    demo = _leak_demo(subject) if leak_demo else None
     if as_json:
+        result |= {"leak_demo": demo.as_dict()} if demo else {}
         print(json.dumps(result, indent=1, sort_keys=True, ensure_ascii=False))
     else:
         show_audit(result)
+        print(*(["", *demo.lines()] if demo else []), sep="\n")
     return STRICT_EXIT if strict and any(result["counts"][name] for name in REFUSED) else 0
+
+
+def _leak_demo(subject: Subject) -> LeakDemo:
+    from bench.leak_demo import leak_demo
+
+    with Console(stderr=True).status("training forests on two kinds of splits"):
+        return leak_demo(subject.index(), subject.cache, subject.listing().knows_groups)
 
 
 def audit_subject(subject: Subject) -> dict[str, Any]:
@@ -112,7 +128,7 @@ def audit_subject(subject: Subject) -> dict[str, Any]:
 def _folds(index: DatasetIndex, suite: Suite, result: Mapping[str, Any]) -> Any:
     try:
         splits = make_splits(index, suite.settings.split)
-    except DataError as e:
+    except (DataError, LeakageError) as e:
         return {"error": str(e)}
     exact = [(a, b) for a, b in result["exact"]["pairs"]]
     near = [(p["first"], p["second"]) for p in result["near"]["pairs"]]

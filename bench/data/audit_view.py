@@ -221,7 +221,7 @@ def _show_run(view: _View, audit: Mapping[str, Any]) -> None:
         view.line("plain", "copies across folds and what generators may see: add --suite")
         return
     if isinstance(folds, Mapping):
-        view.line("bad", f"no folds can be drawn: {folds['error']}")
+        view.line("bad", f"no folds can be used: {folds['error']}")
         return
     for fold in folds:
         crossing = fold["exact_crossing"] + fold["near_crossing"]

@@ -20,7 +20,7 @@ _MOST_NAMED = 3  # others in one message
 
 
 class NearCopy(NamedTuple):
-    """Two images (``first`` before ``second`` by path) whose contents are a near pair."""
+    """Two images (``first`` before ``second`` by path) whose contents are a near pair, in the same order."""
 
     first: ImageRecord
     second: ImageRecord
@@ -57,8 +57,7 @@ def near_copies(records: Sequence[ImageRecord], pairs: Iterable[NearPair]) -> li
     for pair in pairs:
         for a in having.get(pair.first, ()):
             for b in having.get(pair.second, ()):
-                first, second = (a, b) if a.path < b.path else (b, a)
-                found.append(NearCopy(first, second, pair))
+                found.append(NearCopy(a, b, pair) if a.path < b.path else NearCopy(b, a, pair.swapped()))
     return sorted(found, key=lambda c: (c.first.path, c.second.path))
 
 

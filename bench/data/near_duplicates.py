@@ -28,7 +28,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,6 +79,12 @@ class NearPair:
     distance: int
     correlation: float
     orientation: str
+
+    def swapped(self) -> NearPair:
+        """Return the same pair seen from the second: a quarter turn goes the other way round."""
+        k = ORIENTATIONS.index(self.orientation)
+        back = ORIENTATIONS[k if k >= 4 else -k % 4]  # a mirrored turn undoes itself
+        return replace(self, first=self.second, second=self.first, orientation=back)
 
     def describe(self) -> str:
         """Return the measurements for a message."""

@@ -65,6 +65,15 @@ def test_one_picture_is_found_in_every_orientation(change: str, tmp_path: Path) 
         assert MIN_CORRELATION <= pair.correlation <= 1.0001
 
 
+@pytest.mark.parametrize("k", range(8))
+def test_a_pair_seen_from_its_other_end(k: int) -> None:
+    pair = NearPair("a", "b", 3, 0.9, ORIENTATIONS[k])
+    back = ORIENTATIONS.index(pair.swapped().orientation)
+    grey = np.arange(12).reshape(3, 4)
+    np.testing.assert_array_equal(turn(turn(grey, k), back), grey)
+    assert pair.swapped().swapped() == pair
+
+
 def turn_colour(picture: np.ndarray, k: int) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(picture[:, ::-1] if k >= 4 else picture, k % 4))
 

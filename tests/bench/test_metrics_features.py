@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from bench.errors import ConfigError, DataError, WeightsError
-from bench.metrics.features import FeatureExtractor, cached_features
+from bench.metrics.features import FeatureExtractor, batches_of, cached_embedding, cached_features
 from bench.metrics.fidelity import fidelity_metrics
 
 
@@ -96,6 +96,53 @@ def test_cache_is_by_content_and_survives_damage(
     assert len(list(tmp_path.iterdir())) == 2  # nothing half-written is left
 
 
+def test_one_look_gives_features_logits_and_diversity(lite0: FeatureExtractor, images: np.ndarray) -> None:
+    got = lite0.embed(batches_of(images, 4), [0, 0, 1, 0, 1, 2])
+    np.testing.assert_array_equal(got.features, lite0.extract(images, batch_size=4))
+    x = torch.nn.functional.interpolate(torch.tensor(images).permute(0, 3, 1, 2) / 255, (64, 64), mode="bilinear",
+                                        antialias=True)  # fmt: skip
+    with torch.inference_mode():
+        np.testing.assert_allclose(got.logits, lite0.network(x * 2 - 1).numpy(), atol=1e-3)
+    assert got.logits.shape == (6, 1000)
+    assert set(got.diversity) == {0, 1}
+    assert min(got.diversity.values()) > 0
+    with pytest.raises(DataError, match="one label for each"):
+        lite0.embed(batches_of(images, 4), [0])
+
+
+def test_how_pixels_lie_in_memory_does_not_matter(lite0: FeatureExtractor, images: np.ndarray) -> None:
+    transposed = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)
+    np.testing.assert_array_equal(lite0.extract(transposed), lite0.extract(images))
+
+
+def test_weights_without_a_classifier_have_no_logits(images: np.ndarray, tmp_path: Path) -> None:
+    path = tmp_path / "body.pth"
+    torch.save(timm.create_model("test_resnet", pretrained=False, num_classes=0).state_dict(), path)
+    got = FeatureExtractor("test_resnet", path, input_size_px=32).embed([images], [0] * 6)
+    assert got.logits.shape == (6, 0)
+    assert got.features.shape == (6, 96)
+
+
+def test_embeddings_are_cached_and_share_the_features(
+    tiny: FeatureExtractor, images: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    labels = np.array([0, 0, 1, 1, 1, 2])
+    first = cached_embedding(tiny, images, labels, tmp_path)
+    with monkeypatch.context() as m:
+        m.setattr(tiny, "embed", lambda *a: pytest.fail("looked again"))
+        again = cached_embedding(tiny, images, labels, tmp_path)
+        np.testing.assert_array_equal(cached_features(tiny, images, tmp_path), first.features)
+    np.testing.assert_array_equal(again.features, first.features)
+    np.testing.assert_array_equal(again.logits, first.logits)
+    assert again.diversity == first.diversity
+    assert set(first.diversity) == {0, 1}
+    other = cached_embedding(tiny, images, np.zeros(6, dtype=np.int64), tmp_path)
+    assert set(other.diversity) == {0}
+    for entry in tmp_path.iterdir():
+        entry.write_bytes(entry.read_bytes()[:-7])
+    assert cached_embedding(tiny, images, labels, tmp_path).diversity == first.diversity
+
+
 def test_other_weights_and_sizes_never_meet_an_old_entry(images: np.ndarray, tmp_path: Path) -> None:
     path = tmp_path / "w.pth"
     for seed, size_px in ((0, 32), (1, 32), (1, 24)):
@@ -147,9 +194,17 @@ def test_inception_from_a_file_is_torch_fidelitys(tmp_path: Path, images: np.nda
     torch.save(bare.state_dict(), path)
     extractor = FeatureExtractor("inception", tmp_path)  # found in the folder by its published name
     assert extractor.tag == f"inception-{extractor.sha256[:8]}"
+    layers = FeatureExtractorInceptionV3(
+        "inception", ["2048", "logits_unbiased"], feature_extractor_weights_path=str(path)
+    )
     with torch.inference_mode():
-        wanted = bare(torch.tensor(images[:2]).permute(0, 3, 1, 2))[0]
-    np.testing.assert_array_equal(extractor.extract(images[:2]), wanted.numpy())
+        features, logits = layers(torch.tensor(images[:2]).permute(0, 3, 1, 2))
+    got = extractor.embed([images[:2]], [0, 0])
+    np.testing.assert_array_equal(got.features, features.numpy())
+    np.testing.assert_array_equal(got.logits, logits.numpy())
+    assert got.logits.shape == (2, 1008)
+    assert 0 <= got.diversity[0] <= 20  # five depths
+    assert not any(m._forward_hooks for m in extractor.network.modules())
 
 
 @pytest.mark.realdata

@@ -1,0 +1,82 @@
+"""The fidelity stage: which images are held against which, and under what names."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.metrics.features import Embedding
+from bench.stages.fidelity import _judge
+
+
+class Seen:
+    """Stands in for the extractor: an image's features are noise around its first pixel's value."""
+
+    def embed(self, images: np.ndarray, labels: np.ndarray) -> Embedding:
+        assert len(images) == len(labels) > 0
+        rng = np.random.default_rng(images[:, 0, 0, 0].astype(int))
+        features = (rng.normal(size=(len(images), 8)) + images[:, :1, 0, 0] / 50).astype(np.float32)
+        return Embedding(features, 4 * features, {int(y): float(images[:, 0, 0, 0].mean()) for y in set(labels)})
+
+
+def images(n: int, value: int) -> np.ndarray:
+    return np.full((n, 2, 2, 3), value, np.uint8)
+
+
+def part(counts: dict[int, int], value: int) -> Any:
+    labels = np.repeat(list(counts), list(counts.values())).astype(np.int64)
+    return SimpleNamespace(images=images(len(labels), value), labels=labels)
+
+
+def judge(synthetic: dict[int, int], **parts: Any) -> dict[str, float]:
+    made = part(synthetic, 50)
+    seen: Any = Seen()
+    fold: Any = SimpleNamespace(part=parts.__getitem__)
+    return _judge(seen, made.images, made.labels, fold, np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def scores() -> dict[str, float]:
+    return judge(
+        {0: 20, 1: 40},
+        train=part({0: 20, 1: 60}, 100),
+        validation=part({0: 5, 1: 9}, 101),
+        test=part({0: 10, 1: 20}, 102),
+    )
+
+
+def sizes(scores: dict[str, float], where: str) -> tuple[float, float]:
+    return scores[f"{where}/n_synthetic"], scores[f"{where}/n_real"]
+
+
+def test_floors_are_of_the_sizes_of_the_scores_beside_them(scores: dict[str, float]) -> None:
+    assert sizes(scores, "synthetic/test") == sizes(scores, "floor/test") == sizes(scores, "at_floor/test") == (60, 30)
+    assert sizes(scores, "synthetic/train") == (60, 80)
+    # held out are 15 and 29 images: 14 and 29 keep the mix of 20 to 40, against the same 80
+    assert sizes(scores, "floor/train") == sizes(scores, "at_floor/train") == (43, 80)
+
+
+def test_real_images_score_better_in_their_place(scores: dict[str, float]) -> None:
+    for where in ("train", "test"):
+        assert scores[f"floor/{where}/kid"] < scores[f"at_floor/{where}/kid"] / 2
+        assert scores[f"floor/{where}/fid"] < scores[f"at_floor/{where}/fid"]
+        assert scores[f"synthetic/{where}/fid"] > 5
+
+
+def test_names(scores: dict[str, float]) -> None:
+    assert {k: scores[f"real/test/{k}"] for k in ("fid", "kid")} == {
+        k: scores[f"floor/test/{k}"] for k in ("fid", "kid")
+    }
+    assert (scores["synthetic/diversity"], scores["real/train/diversity"]) == (50, 100)
+    assert scores["synthetic/is"] > 1 < scores["real/train/is"]
+
+
+def test_classes_without_synthetic_images_are_left_out() -> None:
+    found = judge({1: 8}, train=part({0: 9, 1: 12}, 100), validation=part({0: 3}, 100), test=part({0: 4, 1: 6}, 100))
+    assert sizes(found, "synthetic/train") == (8, 12)
+    assert sizes(found, "floor/train") == (6, 12)
+    assert sizes(found, "floor/test") == (8, 6)
+    assert np.isnan(found["synthetic/is"])  # eight images

@@ -94,7 +94,8 @@ def audit(subject: Subject, as_json: bool, strict: bool, leak_demo: bool = False
         print(json.dumps(result, indent=1, sort_keys=True, ensure_ascii=False))
     else:
         show_audit(result)
-        print(*(["", *demo.lines()] if demo else []), sep="\n")
+        if demo:
+            print("", *demo.lines(), sep="\n")
     return STRICT_EXIT if strict and any(result["counts"][name] for name in REFUSED) else 0
 
 

@@ -62,6 +62,11 @@ def main() -> None:
 
 def suite_options(f: Callable[..., Any]) -> Callable[..., Any]:
     """Options that say which plan is meant."""
+
+    @functools.wraps(f)
+    def command(*, drop_copies: bool, assignments: tuple[str, ...], **options: Any) -> Any:
+        return f(assignments=(*assignments, "drop_copies=true") if drop_copies else assignments, **options)
+
     for option in reversed(
         (
             click.option("--suite", required=True, help="A suite's name (see `bench list`), or a YAML file."),
@@ -70,10 +75,12 @@ def suite_options(f: Callable[..., Any]) -> Callable[..., Any]:
                          help="Folder for everything that is written."),
             click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE",
                          help="Change a setting: --set dataset.magnification=100, --set 'classifiers.*.steps=50'."),
+            click.option("--drop-copies", is_flag=True,
+                         help="Each generative arm once more, without copies of training images (drop_copies=true)."),
         )
     ):  # fmt: skip
-        f = option(f)
-    return f
+        command = option(command)
+    return command
 
 
 only_option = click.option(

@@ -16,21 +16,23 @@ from bench.data.records import fingerprint
 from bench.data.splits import make_splits
 from bench.errors import ConfigError, nearest
 from bench.interfaces import Translator
-from bench.suite import Suite
+from bench.suite import Settings, Suite
 from bench.types import DatasetIndex
 
-STAGES = ("split", "fit", "synthesize", "fidelity", "segment", "translate", "classify", "evaluate")
+STAGES = ("split", "fit", "synthesize", "fidelity", "copies", "segment", "translate", "classify", "evaluate")
 # Raise a stage's number when its code would give another result from the same input: older cells are then not reused.
 CODE_VERSION = {
     "split": 1,
     "fit": 2,
     "synthesize": 1,
     "fidelity": 2,
+    "copies": 1,
     "segment": 1,
     "translate": 1,
     "classify": 1,
     "evaluate": 1,
 }
+NOCOPIES = "-nocopies"  # ends the ratio of an arm whose training set leaves the copies out
 FILTERS = ("stage", "method", "classifier", "fold", "repeat", "ratio")
 
 
@@ -95,6 +97,12 @@ def ratio_text(ratio: float | str) -> str:
     return ratio if isinstance(ratio, str) else f"{ratio:g}"
 
 
+def arm_ratios(settings: Settings) -> tuple[str, ...]:
+    """Return the ratios of a suite's generative arms in its order; with ``drop_copies`` each without copies as well."""
+    ratios = map(ratio_text, settings.ratios)
+    return tuple(arm for r in ratios for arm in ((r, r + NOCOPIES) if settings.drop_copies else (r,)))
+
+
 def make_plan(suite: Suite, index: DatasetIndex, weights: str | None = None) -> Plan:
     """Plan a suite. ``weights`` identifies the local pretrained weights, if any.
 
@@ -116,7 +124,9 @@ def _cells(suite: Suite, index: DatasetIndex, weights: str | None) -> Iterator[C
         at = (split.fold, split.repeat)
         split_key = _key("split", fingerprint(index), s.split, *at)
         yield Cell("split", split_key, *at)
-        made: dict[str, tuple[str, Cell]] = {}  # method -> (what identifies its training images, the cell to wait for)
+        # method -> what identifies its training images, the cells to wait for; ``clean``: the same without copies
+        made: dict[str, tuple[str, list[Cell]]] = {}
+        clean: dict[str, tuple[str, list[Cell]]] = {}
         root = Cell("split", split_key, *at)
         segment_key = _key("segment", split_key, s.segmentation, common, masks)
         segment = Cell("segment", segment_key, *at, upstream=(root.id,))
@@ -124,7 +134,7 @@ def _cells(suite: Suite, index: DatasetIndex, weights: str | None) -> Iterator[C
             yield segment
         for m in suite.methods:
             if m.kind != "generative":
-                made[m.name] = (_key("split", m.identity(), split_key, common), root)
+                made[m.name] = (_key("split", m.identity(), split_key, common), [])
                 continue
             fit = Cell("fit", _key("fit", m.identity(), split_key, common), *at, m.name, upstream=(root.id,))
             synth_key = _key("synthesize", fit.key, ratios)
@@ -132,18 +142,22 @@ def _cells(suite: Suite, index: DatasetIndex, weights: str | None) -> Iterator[C
             fidelity_key = _key("fidelity", synth_key, s.fidelity)
             yield from (fit, synth)
             yield Cell("fidelity", fidelity_key, *at, m.name, upstream=(root.id, synth.id))
+            copies = Cell("copies", _key("copies", synth_key, s.fidelity), *at, m.name, upstream=(root.id, synth.id))
+            yield copies
             if m.name in translators:
                 needs = (root.id, fit.id, segment.id)
                 yield Cell("translate", _key("translate", fit.key, segment.key), *at, m.name, upstream=needs)
             # Not the synthesize key: its first n images do not depend on how many ratios were asked for, so adding
             # a ratio to a suite leaves the classifiers of the others valid.
-            made[m.name] = (_key("synthesize", fit.key), synth)
+            source = _key("synthesize", fit.key)
+            made[m.name] = (source, [synth])
+            clean[m.name] = (_key("copies", source, s.fidelity), [synth, copies])
         for m in suite.methods:
-            for ratio in ratios if m.kind == "generative" else ["0"]:
+            for ratio in sorted(arm_ratios(s)) if m.kind == "generative" else ["0"]:
                 for c in suite.classifiers:
-                    source, upstream = made[m.name]
+                    source, upstream = (clean if ratio.endswith(NOCOPIES) else made)[m.name]
                     key = _key("classify", source, ratio, c.identity(), common)
-                    waits = tuple(dict.fromkeys((root.id, upstream.id)))
+                    waits = (root.id, *(u.id for u in upstream))
                     classify = Cell("classify", key, *at, m.name, ratio, c.name, waits)
                     yield classify
                     evaluate = _key("evaluate", key)

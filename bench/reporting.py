@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.cost.host import git_commit, versions
 from bench.data.splits import SplitConfig, make_splits
-from bench.plan import Plan, ratio_text
+from bench.plan import Plan, arm_ratios
 from bench.report.info import FoldSize, ReportInfo
 from bench.session import Session
 from bench.types import ResultRow, Split
@@ -26,7 +26,7 @@ def report_info(session: Session, rows: Sequence[ResultRow]) -> ReportInfo:
         methods=tuple(m.name for m in suite.methods),
         generative=tuple(m.name for m in suite.methods if m.kind == "generative"),
         classifiers=tuple(c.name for c in suite.classifiers),
-        ratios=tuple(ratio_text(r) for r in settings.ratios),
+        ratios=arm_ratios(settings),
         folds=tuple(_fold_size(plan, s) for s in splits),
         margin=settings.margin,
         description=settings.description,

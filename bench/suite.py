@@ -56,6 +56,7 @@ class Settings:
     ratios: tuple[Ratio, ...] = (1.0,)  # synthetic images per real one, per class; 'balance' fills the smaller class
     fidelity: FidelityConfig = field(default_factory=FidelityConfig)
     segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)  # the judge of translations
+    drop_copies: bool = False  # each generative arm once more, without the images that stage `copies` flags
     margin: float = 0.02  # equivalence margin of the verdict, in balanced accuracy
     seed: int = 0
     threads: int | None = None  # CPU threads a cell; fixed, the numbers do not depend on --jobs or the machine's cores

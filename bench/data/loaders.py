@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -160,10 +160,14 @@ def ratio_counts(ratio: str | float, labels: npt.ArrayLike) -> dict[int, int]:
 
 
 def assemble_training_set(
-    data: FoldData, synthetic: SyntheticSet | None, ratio_counts: Mapping[int, int]
+    data: FoldData,
+    synthetic: SyntheticSet | None,
+    ratio_counts: Mapping[int, int],
+    leave_out: Container[str] = (),
 ) -> LabelledImages:
     """Return the fold's real training images, and the first ``ratio_counts[label]`` synthetic ones of each label.
 
+    Those whose paths in the synthetic folder are in ``leave_out`` are left out of these, and none takes their place.
     Raises ``LeakageError`` when the generator saw a group outside the fold's training part, or made a held-out image;
     and ``DataError`` when the set has too few images.
     """
@@ -180,9 +184,9 @@ def assemble_training_set(
         rows = [r for r in synthetic.records if r.label == label][:n]
         if len(rows) < n:
             raise DataError(f"{synthetic.folder} has {len(rows)} images of {data.classes[label]}; {n} are needed")
-        chosen += rows
+        chosen += [r for r in rows if r.path not in leave_out]
     paths = [synthetic.folder / r.path for r in chosen]
-    extra = np.stack([_read_image(path, data.image_size_px) for path in paths])
+    extra = np.stack([_read_image(path, data.image_size_px) for path in paths]) if paths else real[:0]
     check_content(paths, extra, data)
     return LabelledImages(
         np.concatenate([real, extra]),

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench.plan import NOCOPIES
+
 
 @dataclass(frozen=True)
 class FoldSize:
@@ -22,8 +24,11 @@ class FoldSize:
 
 
 def ratio_label(ratio: str | None) -> str:
-    """'0.5' -> '×0.5', 'balance' as it is, nothing for arms that add no images."""
-    return "" if ratio in (None, "", "0") else "balance" if ratio == "balance" else f"×{ratio}"
+    """'0.5' -> '×0.5', '1-nocopies' -> '×1 without copies', 'balance' as it is, '' for arms that add no images."""
+    if ratio in (None, "", "0"):
+        return ""
+    amount = str(ratio).removesuffix(NOCOPIES)
+    return (amount if amount == "balance" else f"×{amount}") + (" without copies" if amount != ratio else "")
 
 
 @dataclass(frozen=True)

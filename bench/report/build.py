@@ -33,6 +33,6 @@ def build_report(rows: Iterable[ResultRow], info: ReportInfo, root: Path, out: P
     path = out / "leaderboard.md"
     data = json.dumps(as_json(records, info), indent=1, ensure_ascii=False)
     (out / "leaderboard.json").write_text(data + "\n", encoding="utf-8")
-    (out / "leaderboard.csv").write_text(tidy_csv(records.lines), encoding="utf-8")
+    (out / "leaderboard.csv").write_text(tidy_csv(records), encoding="utf-8")
     path.write_text(markdown(records, info, figures, pictures), encoding="utf-8")
     return path

@@ -5,54 +5,60 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, fields
+from itertools import chain
 from typing import Any
 
 from bench.report.info import ReportInfo
 from bench.report.records.lines import METRICS, Line
 from bench.report.records.report import Records
+from bench.report.records.rows import Score
 from bench.report.sections.summary import summary
 
 COLUMNS = (
     *("classifier", "method", "ratio", "metric", "reference", "pairs", "planned", "mean", "sd", "low", "high"),
-    *("p", "p_holm", "verdict", "smallest_effect"),
+    *("p", "p_holm", "p_wilcoxon", "p_equivalent", "effect_size", "verdict", "smallest_effect"),
 )
 
 
-def tidy_csv(lines: Sequence[Line]) -> str:
+def tidy_csv(records: Records) -> str:
     """Return one row a number: scores and seconds (``reference`` empty), and differences to a reference.
 
-    Scores and differences are shares in [0, 1]; ``low`` and ``high`` are 95 % intervals; empty means not known.
+    Scores and differences are shares in [0, 1]; ``low`` and ``high`` are 95 % intervals; empty means not known. What
+    is measured of a generator has no classifier, and the name of its stage before its metric.
     """
     text = io.StringIO()
     out = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     out.writeheader()
-    for line in lines:
-        for row in _rows(line):
-            out.writerow({k: "" if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()})
+    for row in chain(*map(_of_line, records.lines), _of_generators(records)):
+        out.writerow({k: "" if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()})
     return text.getvalue()
 
 
-def _rows(line: Line) -> Iterator[dict[str, Any]]:
+def _of_line(line: Line) -> Iterator[dict[str, Any]]:
     base = {"classifier": line.classifier, "method": line.arm.method, "ratio": line.arm.ratio, "planned": line.planned}
-    for metric in METRICS:
-        s = line.scores[metric]
-        yield {**base, "metric": metric, "pairs": s.n, "mean": s.mean, "sd": s.sd, "low": s.low, "high": s.high}
+    scores = {m: line.scores[m] for m in METRICS} | {f"recall_{c}": s for c, s in line.recalls.items()}
+    for metric, score in scores.items():
+        yield {**base, "metric": metric, **_numbers(score)}
     for name in ("generator_s", "synthesis_s", "classifier_s"):
         yield {**base, "metric": name, "pairs": line.pairs, "mean": getattr(line, name)}
     for reference, by_metric in line.versus.items():
         for metric, v in by_metric.items():
-            numbers = {
-                "pairs": v.pairs,
-                "mean": v.difference,
-                "low": v.low,
-                "high": v.high,
-                "p": v.p,
-                "p_holm": v.p_holm,
-            }
-            found = {"verdict": v.word, "smallest_effect": v.smallest_effect}
-            yield {**base, "metric": metric, "reference": reference, **numbers, **found}
+            found = {k: getattr(v, k) for k in COLUMNS if hasattr(v, k)}
+            yield {**base, "metric": metric, "reference": reference, **found, "mean": v.difference, "verdict": v.word}
+
+
+def _of_generators(records: Records) -> Iterator[dict[str, Any]]:
+    named = [(q.method, f"fidelity/{k}_{q.extractor}", s) for q in records.quality for k, s in q.scores.items()]
+    named += [(t.method, f"translate/{k}", s) for t in records.translations for k, s in t.scores.items()]
+    named += [(c.method, f"copies/{k}", s) for c in records.copies for k, s in c.scores.items()]
+    for method, metric, score in named:
+        yield {"method": method, "metric": metric, **_numbers(score)}
+
+
+def _numbers(score: Score) -> dict[str, Any]:
+    return {"pairs": score.n, "mean": score.mean, "sd": score.sd, "low": score.low, "high": score.high}
 
 
 def as_json(records: Records, info: ReportInfo) -> dict[str, Any]:
@@ -77,6 +83,7 @@ def _line(line: Line) -> dict[str, Any]:
         "scores": {m: asdict(s) for m, s in line.scores.items()},
         "values": {m: {f"{f}.{r}": x for (f, r), x in sorted(v.items())} for m, v in line.values.items()},
         "versus": {ref: {m: asdict(v) for m, v in by.items()} for ref, by in line.versus.items()},
+        "recalls": {c: asdict(s) for c, s in line.recalls.items()},
         "gaps": [asdict(g) for g in line.gaps],
         "generator_s": line.generator_s,
         "synthesis_s": line.synthesis_s,

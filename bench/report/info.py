@@ -43,6 +43,34 @@ class Arm:
         """How tables and figures call it: 'classical', 'cyclegan ×0.5', 'cyclegan balance'."""
         return f"{self.method} {ratio_label(self.ratio)}".strip()
 
+    @property
+    def without_copies(self) -> bool:
+        """Whether the synthetic images that were flagged as copies are left out of its training set."""
+        return self.ratio.endswith(NOCOPIES)
+
+
+@dataclass(frozen=True)
+class ClassSize:
+    """A class of the data set: how many images it has, and of how many patients (or other groups)."""
+
+    name: str
+    images: int
+    groups: int
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """The images behind a suite: classes, what was odd about files (kind -> how many), and who counts as a patient.
+
+    ``groups`` is what folds keep whole: 'patients', or 'groups' where patients are not known. ``near_copies`` says what
+    was done with images that show one picture, in words; '' where the data set does not look for them.
+    """
+
+    classes: tuple[ClassSize, ...] = ()
+    problems: Mapping[str, int] = field(default_factory=dict)
+    groups: str = "patients"
+    near_copies: str = ""
+
 
 @dataclass(frozen=True)
 class ReportInfo:
@@ -71,6 +99,7 @@ class ReportInfo:
     git_commit: str = ""
     host: str = ""
     versions: Mapping[str, str] = field(default_factory=dict)
+    data: DataFacts = field(default_factory=DataFacts)
     real_images: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
 
     @property

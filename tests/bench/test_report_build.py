@@ -22,7 +22,8 @@ from bench.report.info import ReportInfo
 from bench.report.sections.text import count, interval, join, number, percent, points, seconds, size, table
 from bench.types import ResultRow
 
-SMALL = {"ratios": ("0.5", "1"), "generative": ("cgan", "tlsgan_resnet50_scratch"), "size_px": 32, "patients": 8}
+GANS = ("cgan", "tlsgan_resnet50_scratch")
+SMALL = {"ratios": ("0.5", "1"), "generative": GANS, "size_px": 32, "patients": 8}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,8 @@ def test_the_same_rows_give_the_same_bytes_in_any_order(run: tuple[Path, list[Re
     assert set(files(root / "report")) == {
         "leaderboard.md", "leaderboard.csv", "leaderboard.json",
         *(f"charts/{n}.png" for n in ("forest", "folds", "cost", "losses")),
-        *(f"pictures/{n}.png" for n in ("overview", "cgan", "tlsgan_resnet50_scratch")),
+        *(f"pictures/{n}.png" for n in ("overview", *GANS, *(f"{g}_closest_pairs" for g in GANS))),
+        f"pictures/{GANS[1]}_translations.png",
     }  # fmt: skip
 
 
@@ -60,9 +62,17 @@ def test_every_table_row_has_as_many_cells_as_its_header(run: tuple[Path, list[R
             width = cells
         else:
             width = 0
-    assert tables == 6  # two a classifier, costs, quality
-    for column in ("Bal. acc.", "AUROC", "Verdict", "Generator", "KID", "FID"):
-        assert f"**{column}" in text or f", {column}" in text  # defined at the foot
+    assert tables == 21  # verdicts; 5 a classifier; copies; 3 of quality; 3 of translations; costs; 2 of the data
+    notes = text.split("## How to read it")[1]
+    heads = {
+        h.strip()
+        for line in text.splitlines()
+        if "| ---" not in line and line.startswith("| ")
+        for h in line.split("|")
+    }
+    for column in ("Bal. acc.", "AUROC", "Verdict", "p Wilcoxon", "Generator", "KID", "FID", "AuthPct", "PSNR", "IoU"):
+        assert any(column in h for h in heads), column
+        assert column in notes  # defined at the foot
     for path in ("charts/forest.png", "pictures/overview.png"):
         assert f"({path})" in text
     assert "`bench run --suite tiny`" in text
@@ -70,7 +80,7 @@ def test_every_table_row_has_as_many_cells_as_its_header(run: tuple[Path, list[R
 
 def test_lines_are_sorted_and_the_best_is_bold(run: tuple[Path, list[ResultRow], ReportInfo]) -> None:
     text = (run[0] / "report" / "leaderboard.md").read_text()
-    first = text.split("## small_cnn")[1].split("## ")[0].split("Per image")[0]
+    first = text.split("## small_cnn")[1].split("## ")[0].split("Difference to")[0]
     cells = [line.split("|") for line in first.splitlines() if line.startswith("| `")]
     means = [float(c[3].replace("*", "").split("±")[0].split("[")[0]) for c in cells]
     assert len(cells) == 3 + 2 * 2
@@ -128,7 +138,8 @@ def test_without_none_there_are_scores_but_no_verdicts(
     methods = tuple(m for m in info.methods if m != "none")
     text = build_report(kept, replace(info, methods=methods), root, tmp_path / "r").read_text()
     assert "no verdicts" in text
-    assert "Δ none |" not in text.split("Per image")[0]
+    assert "Difference to `none`, in points" not in text
+    assert "Difference to classical" in text
 
 
 def test_pictures_show_real_and_synthetic_images(run: tuple[Path, list[ResultRow], ReportInfo]) -> None:

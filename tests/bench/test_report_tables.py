@@ -15,7 +15,7 @@ from bench.report.info import Arm, FoldSize, ReportInfo
 from bench.report.records.costs import method_costs
 from bench.report.records.failures import failures
 from bench.report.records.lines import PRIMARY, Line, leaderboard, smallest_effect
-from bench.report.records.quality import FLOOR, image_quality
+from bench.report.records.quality import image_quality
 from bench.report.records.rows import Rows, one_line
 from bench.types import ResultRow
 
@@ -107,7 +107,7 @@ def test_intervals_over_patients_hold_the_mean_and_need_every_table(tmp_path: Pa
     rows, plan = made_up(tmp_path, classifiers=("small_cnn",), ratios=("1",), generative=("cgan",), pictures=False)
     full = line_of(leaderboard(Rows(rows), plan, tmp_path), "cgan ×1").scores[PRIMARY]
     assert full.low < full.mean < full.high
-    (tmp_path / "cells/classify/cgan-1-small_cnn-0/predictions.csv").unlink()
+    (tmp_path / "cells/classify/cgan-1-small_cnn-0.0/predictions.csv").unlink()
     cut = line_of(leaderboard(Rows(rows), plan, tmp_path), "cgan ×1").scores[PRIMARY]
     assert (cut.mean, math.isnan(cut.low)) == (full.mean, True)
 
@@ -124,13 +124,19 @@ def test_costs_are_means_over_folds(tmp_path: Path) -> None:
     assert math.isnan(line_of(lines, "none").generator_s)
 
 
-def test_image_quality_names_extractor_part_and_floor(tmp_path: Path) -> None:
+def test_image_quality_is_by_extractor_with_floors_and_variety(tmp_path: Path) -> None:
     rows, plan = made_up(tmp_path, classifiers=("small_cnn",), ratios=("1",), generative=("cgan",), pictures=False)
-    found = {(q.method, q.part): q for q in image_quality(Rows(rows), plan)}
-    assert set(found) == {(FLOOR, "test"), ("cgan", "test"), ("cgan", "train")}
-    assert {q.extractor for q in found.values()} == {TAG}
-    assert found[FLOOR, "test"].scores["kid"].mean == pytest.approx(0.004)
-    assert found["cgan", "test"].scores["kid_subset_size"].mean == 80
+    quality = image_quality(Rows(rows), plan)
+    assert [(q.method, q.extractor) for q in quality] == [("cgan", TAG)]
+    done = [r.metrics for r in rows if r.stage == "fidelity"]
+    for key in ("synthetic/test/kid", "at_floor/train/fid", "floor/train/fid", "synthetic/is", "real/train/diversity"):
+        assert quality[0].score(key).mean == pytest.approx(sum(m[f"{key}_{TAG}"] for m in done) / 2), key
+    assert quality[0].score("synthetic/test/kid_subset_size").mean == 80
+    assert quality[0].score("synthetic/test/lpips").n == 0
+    other = replace(
+        rows[2], stage="fidelity", method="cgan", metrics={"synthetic/test/kid_a_b-128px-9": 1.0, "odd": 2.0}
+    )
+    assert [q.extractor for q in image_quality(Rows([other]), plan)] == ["a_b-128px-9"]
 
 
 def test_failures_are_grouped_over_folds_causes_first() -> None:

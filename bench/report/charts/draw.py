@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.report.charts import cost, folds, forest, losses
-from bench.report.charts.pages import Page, even, pages
+from bench.report.charts.pages import Page, even, numbered, pages
 from bench.report.info import ReportInfo
 from bench.report.records.lines import Line
 from bench.report.records.rows import Rows
-from bench.report.sections.text import join
+from bench.report.sections.text import count, join
 
 
 def draw_figures(lines: Sequence[Line], rows: Rows, info: ReportInfo, root: Path, out: Path) -> dict[str, str]:
@@ -33,12 +33,14 @@ def _draw(
     info: ReportInfo,
     out: Path,
 ) -> dict[str, str]:
-    """Draw every page of one chart; the first carries the caption."""
+    """Draw every page of one chart; the first carries the caption, the last says what was left out."""
     drawn = {}
     for page in found:
-        path = _numbered(name, page.number)
+        path = numbered(f"charts/{name}", page.number)
         draw(page, info, out / path)
         drawn[path] = caption if page.number == 1 else f"Continued: {join(page.classifiers)}."
+        if page.number == len(found) < page.of:
+            drawn[path] += f" {count(page.of - len(found), 'more page')} of arms and classifiers: see the tables."
     return drawn
 
 
@@ -46,11 +48,7 @@ def _losses(rows: Rows, info: ReportInfo, root: Path, out: Path) -> dict[str, st
     histories = losses.read_histories(rows, info, root)
     drawn = {}
     for number, methods in enumerate(even(list(histories), losses.METHODS), start=1):
-        path = _numbered("losses", number)
+        path = numbered("charts/losses", number)
         losses.draw_losses({m: histories[m] for m in methods}, out / path)
         drawn[path] = losses.CAPTION if number == 1 else f"Continued: {join(methods)}."
     return drawn
-
-
-def _numbered(name: str, number: int) -> str:
-    return f"charts/{name}.png" if number == 1 else f"charts/{name}_{number}.png"

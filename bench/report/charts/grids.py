@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from bench.report.charts.pages import even, numbered
 from bench.report.info import Arm, ReportInfo
 from bench.report.records.rows import Rows
 
+# what stages saved by ``ctx.save_images``: (stage, name) -> what it shows
+SAMPLES: Final = {
+    ("copies", "closest_pairs"): "closest pairs",
+    ("translate", "real_translation_reconstruction"): "translations",
+}
+METHODS: Final = 8  # side by side in an overview
 TILE: Final = 96  # px; small images are enlarged without smoothing, so that their pixels show
 GAP: Final = 3
 BLOCK: Final = (2, 3)  # columns and rows of images a method has in the overview
@@ -19,20 +27,43 @@ Pictures = Mapping[str, Sequence[Path]]  # class name -> images
 
 
 def draw_grids(rows: Rows, info: ReportInfo, root: Path, out: Path) -> dict[str, str]:
-    """Draw ``out/pictures/overview.png`` and one grid a method; return what each shows, by path relative to ``out``."""
+    """Draw ``out/pictures/overview.png`` and one grid a method, and copy what stages drew of the method's images.
+
+    Returns what each shows, by path relative to ``out``.
+    """
     made = {m: _synthetic(rows, info, m, root) for m in info.generative}
     made = {m: found for m, found in made.items() if any(found.values())}
-    if not made:
-        return {}
-    (out / "pictures").mkdir(parents=True, exist_ok=True)
     real = {c: [p for p in info.real_images.get(c, ()) if p.is_file()] for c in info.classes}
-    _overview({"real": real, **made}, info.classes).save(out / "pictures" / "overview.png")
-    drawn = {"pictures/overview.png": "overview"}
+    samples = {
+        (method, title): source
+        for (stage, sample), title in SAMPLES.items()
+        for method in info.generative
+        if (source := _sample(rows, info, stage, method, sample, root))
+    }
+    if made or samples:
+        (out / "pictures").mkdir(parents=True, exist_ok=True)
+    drawn: dict[str, str] = {}
+    for number, methods in enumerate(even(list(made), METHODS), start=1):
+        name = numbered("pictures/overview", number)
+        _overview({"real": real, **{m: made[m] for m in methods}}, info.classes).save(out / name)
+        drawn[name] = "overview" if number == 1 else f"overview {number}"
     for method, found in made.items():
         name = f"pictures/{method}.png"
         _strips(method, real, found, info.classes).save(out / name)
         drawn[name] = method
+    for (method, title), source in samples.items():
+        name = f"pictures/{method}_{title.replace(' ', '_')}.png"
+        shutil.copyfile(source, out / name)
+        drawn[name] = f"{method}: {title}"
     return drawn
+
+
+def _sample(rows: Rows, info: ReportInfo, stage: str, method: str, name: str, root: Path) -> Path | None:
+    """Return the last picture of that name which a stage saved, of the first pair that has one."""
+    for row in rows.done(stage, method, info.pairs):
+        if row.folder and (found := sorted((root / row.folder / "samples").glob(f"{name}_*.png"))):
+            return found[-1]
+    return None
 
 
 def _synthetic(rows: Rows, info: ReportInfo, method: str, root: Path) -> dict[str, list[Path]]:

@@ -11,6 +11,7 @@ from bench.report.info import Arm
 from bench.report.records.lines import Line
 
 PANELS, ROWS = 3, 40  # classifiers side by side, and arms below each other, in one figure
+MOST = 8  # pages of one chart; what is beyond them is in the tables
 T = TypeVar("T")
 
 
@@ -30,12 +31,12 @@ class Page:
 
 
 def pages(lines: Sequence[Line], rows: int = ROWS) -> list[Page]:
-    """Cut lines into pages of at most ``PANELS`` classifiers and ``rows`` arms, all about equally full."""
+    """Cut lines into pages of at most ``PANELS`` classifiers and ``rows`` arms, equally full, and ``MOST`` of them."""
     found = {(x.classifier, x.arm): x for x in lines}
     arms = list(dict.fromkeys(x.arm for x in lines))
     classifiers = list(dict.fromkeys(x.classifier for x in lines))
     cuts = [(tuple(c), tuple(a)) for c in even(classifiers, PANELS) for a in even(arms, rows)]
-    return [Page(c, a, found, i, len(cuts)) for i, (c, a) in enumerate(cuts, start=1)]
+    return [Page(c, a, found, i, len(cuts)) for i, (c, a) in enumerate(cuts[:MOST], start=1)]
 
 
 def even(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
@@ -43,3 +44,8 @@ def even(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
     count = math.ceil(len(items) / most)
     for i in range(count):
         yield items[i * len(items) // count : (i + 1) * len(items) // count]
+
+
+def numbered(name: str, number: int) -> str:
+    """Return the path of the n-th picture of one kind: 'charts/forest.png', 'charts/forest_2.png', …"""
+    return f"{name}.png" if number == 1 else f"{name}_{number}.png"

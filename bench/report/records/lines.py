@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,8 @@ class Line:
     """One arm with one classifier. ``scores`` by metric name; ``values`` of every pair behind them.
 
     ``versus[reference][metric]`` is the paired verdict. Seconds are means over the pairs with a score: ``generator_s``
-    and ``synthesis_s`` are NaN for arms that train none.
+    and ``synthesis_s`` are NaN for arms that train none. ``recalls`` of each class, per image, where there are more
+    than two.
     """
 
     classifier: str
@@ -50,6 +52,7 @@ class Line:
     generator_s: float
     synthesis_s: float
     classifier_s: float
+    recalls: Mapping[str, Score] = field(default_factory=dict)
 
     @property
     def pairs(self) -> int:
@@ -71,7 +74,17 @@ def leaderboard(rows: Rows, info: ReportInfo, root: Path) -> tuple[Line, ...]:
     tables = {key: {p: str(done[key][p].facts.get("predictions", "")) for p in values[key][PRIMARY]} for key in keys}
     ends = patient_intervals(tables, root)
     return tuple(
-        _line(rows, info, arm, c, values[c, arm], versus[c].get(arm, {}), ends.get((c, arm), {})) for c, arm in keys
+        _line(
+            rows,
+            info,
+            arm,
+            c,
+            values[c, arm],
+            versus[c].get(arm, {}),
+            ends.get((c, arm), {}),
+            _recalls(done[c, arm], info),
+        )
+        for c, arm in keys
     )
 
 
@@ -85,26 +98,33 @@ def _values(found: Mapping[Pair, ResultRow], metric: str) -> dict[Pair, float]:
     return {pair: v for pair, v in values.items() if math.isfinite(v)}
 
 
+def _recalls(found: Mapping[Pair, ResultRow], info: ReportInfo) -> dict[str, Score]:
+    scores = {name: Score.of(_values(found, f"recall_{name}").values()) for name in info.classes}
+    return {name: s for name, s in scores.items() if s.n}
+
+
 def _comparisons(
     info: ReportInfo, values: Mapping[Arm, Mapping[str, Mapping[Pair, float]]]
 ) -> dict[Arm, dict[str, dict[str, Verdict]]]:
-    """Return arm -> reference -> metric -> verdict; Holm runs over all the arms with one classifier."""
+    """Return arm -> reference -> metric -> verdict. Holm runs over all the arms with one classifier.
+
+    Arms without copies are a family of their own: to look whether a gain survives must not make it harder to show.
+    """
     found: dict[Arm, dict[str, dict[str, Verdict]]] = {}
-    for reference in REFERENCES:
-        base = values.get(Arm(reference))
-        if base is None:
-            continue
-        for metric in COMPARED:
-            differences: dict[Arm, list[float]] = {}
-            for arm, of_arm in values.items():
-                common = sorted(of_arm[metric].keys() & base[metric].keys())
-                if arm.method not in ("none", reference) and common:
-                    differences[arm] = [of_arm[metric][p] - base[metric][p] for p in common]
-            named = {a.label: d for a, d in differences.items()}
-            judged = verdicts(named, info.margin, info.test_train_ratio) if named else {}
-            for arm in differences:
+    families = [[a for a in values if a.without_copies == apart] for apart in (False, True)]
+    for reference in (r for r in REFERENCES if Arm(r) in values):
+        base = values[Arm(reference)]
+        for metric, family in product(COMPARED, families):
+            differences = {a: _differences(values[a][metric], base[metric]) for a in family}
+            named = {a: d for a, d in differences.items() if d and a.method not in ("none", reference)}
+            judged = verdicts({a.label: d for a, d in named.items()}, info.margin, info.test_train_ratio)
+            for arm in named:
                 found.setdefault(arm, {}).setdefault(reference, {})[metric] = judged[arm.label]
     return found
+
+
+def _differences(values: Mapping[Pair, float], base: Mapping[Pair, float]) -> list[float]:
+    return [values[p] - base[p] for p in sorted(values.keys() & base.keys())]
 
 
 def _line(
@@ -115,6 +135,7 @@ def _line(
     values: Mapping[str, Mapping[Pair, float]],
     versus: Mapping[str, Mapping[str, Verdict]],
     ends: Mapping[str, tuple[float, float]],
+    recalls: Mapping[str, Score],
 ) -> Line:
     scores = {m: Score.of(v.values()) for m, v in values.items()}
     scores |= {m: replace(scores[m], low=low, high=high) for m, (low, high) in ends.items()}
@@ -130,6 +151,7 @@ def _line(
         generator_s=_mean_cost([rows.generator("fit", arm, p) for p in scored]),
         synthesis_s=_mean_cost([rows.generator("synthesize", arm, p) for p in scored]),
         classifier_s=_mean_cost([rows.classifier("classify", arm, classifier, p) for p in scored]),
+        recalls=recalls,
     )
 
 
@@ -149,11 +171,11 @@ def _gap(rows: Rows, info: ReportInfo, arm: Arm, classifier: str, pair: Pair) ->
     return Gap(pair, "evaluate", "done", "the score is not defined on this test part")
 
 
-def smallest_effect(line: Line) -> float:
-    """Return the smallest true difference to none that the line's design finds; NaN without any spread to go by."""
-    if "none" not in line.versus:
+def smallest_effect(line: Line, reference: str = "none") -> float:
+    """Return the smallest true difference that the line's design finds; NaN without any spread to go by."""
+    if reference not in line.versus:
         return NAN
-    v = line.versus["none"][PRIMARY]
+    v = line.versus[reference][PRIMARY]
     return v.smallest_effect if math.isfinite(v.low) else NAN
 
 

@@ -2,49 +2,48 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bench.report.info import ReportInfo
-from bench.report.records.rows import Rows, Score
+from bench.report.records.rows import Rows, Score, scores_of
 
-QUALITY = ("kid", "fid", "precision", "recall", "density", "coverage")
-SIZES = ("kid_subset_size", "n_real", "n_synthetic")
-FLOOR = "real training images"
+MEASURES = ("kid", "precision", "recall", "density", "coverage", "fid")  # as they are read: KID first, FID last
+VARIETY = ("is", "diversity")
+SIZES = ("n_real", "n_synthetic", "kid_subset_size")
+_KEY = re.compile(rf"(?P<where>.+)/(?P<measure>{'|'.join((*SIZES, *MEASURES, *VARIETY))})_(?P<tag>.+)")
 
 
 @dataclass(frozen=True)
 class Quality:
-    """Synthetic images (or, as the floor, real training images) against real images of ``part``, by one extractor.
+    """One method's synthetic images by one extractor: ``scores`` by '<where>/<measure>', as their stage names them.
 
-    ``scores`` by measure (kid, fid, precision, …); ``n_real``, ``n_synthetic`` and ``kid_subset_size`` are means.
+    ``synthetic/test`` and ``synthetic/train``: all synthetic images against real ones of that part; ``floor/<part>``:
+    real images of other patients in their place, at its own n_real and n_synthetic; ``at_floor/<part>``: synthetic
+    images at those sizes; ``synthetic`` and ``real/train``: inception score and diversity, which need no reference.
     """
 
     method: str
-    part: str
     extractor: str
     scores: Mapping[str, Score]
 
+    def score(self, key: str) -> Score:
+        """Return a score; of none where it was not measured."""
+        return self.scores.get(key, Score.of([]))
+
 
 def image_quality(rows: Rows, info: ReportInfo) -> tuple[Quality, ...]:
-    """Return quality records by extractor, part and method; for each part the floor comes first."""
-    values: dict[tuple[str, str, str], dict[str, list[float]]] = {}
+    """Return a record a method and extractor, by extractor, in the suite's order."""
+    found = []
     for method in info.generative:
+        by_tag: dict[str, list[dict[str, float]]] = {}
         for row in rows.done("fidelity", method, info.pairs):
+            of_row: dict[str, dict[str, float]] = {}
             for name, value in row.metrics.items():
-                where, part, measure = (*name.split("/", 2), "", "")[:3]
-                kind, _, tag = measure.partition("_")
-                for longer in SIZES:
-                    if measure.startswith(f"{longer}_"):
-                        kind, tag = longer, measure.removeprefix(f"{longer}_")
-                if where not in ("real", "synthetic") or kind not in (*QUALITY, *SIZES):
-                    continue
-                who = FLOOR if where == "real" else method
-                values.setdefault((tag, part, who), {}).setdefault(kind, []).append(value)
-    order = [FLOOR, *info.methods]
-    keys = sorted(values, key=lambda k: (k[0], k[1], order.index(k[2])))
-    return tuple(Quality(who, part, tag, _scores(values[tag, part, who])) for tag, part, who in keys)
-
-
-def _scores(values: Mapping[str, list[float]]) -> dict[str, Score]:
-    return {kind: Score.of(found) for kind, found in values.items()}
+                if match := _KEY.fullmatch(name):
+                    of_row.setdefault(match["tag"], {})[f"{match['where']}/{match['measure']}"] = value
+            for tag, values in of_row.items():
+                by_tag.setdefault(tag, []).append(values)
+        found += [Quality(method, tag, scores_of(values)) for tag, values in by_tag.items()]
+    return tuple(sorted(found, key=lambda q: q.extractor))

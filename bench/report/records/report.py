@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.report.info import ReportInfo
+from bench.report.records.copies import Copies, Survival, copies, survivals
 from bench.report.records.costs import MethodCost, method_costs
 from bench.report.records.failures import Failure, failures
 from bench.report.records.lines import Line, leaderboard
 from bench.report.records.quality import Quality, image_quality
 from bench.report.records.rows import Rows
+from bench.report.records.translations import Translation, translations
 
 
 @dataclass(frozen=True)
@@ -20,14 +22,21 @@ class Records:
     lines: tuple[Line, ...] = ()
     costs: tuple[MethodCost, ...] = ()
     quality: tuple[Quality, ...] = ()
+    translations: tuple[Translation, ...] = ()
+    copies: tuple[Copies, ...] = ()
+    survivals: tuple[Survival, ...] = ()
     failures: tuple[Failure, ...] = ()
 
 
 def collect(rows: Rows, info: ReportInfo, root: Path) -> Records:
     """Return the records of one plan's rows. ``root`` is where predictions paths start."""
+    lines = leaderboard(rows, info, root)
     return Records(
-        lines=leaderboard(rows, info, root),
+        lines=lines,
         costs=method_costs(rows, info),
         quality=image_quality(rows, info),
+        translations=translations(rows, info),
+        copies=copies(rows, info),
+        survivals=survivals(lines, rows, info),
         failures=failures(rows, info),
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.metrics.statistics import mean_sd
@@ -32,6 +32,15 @@ class Score:
         return cls(*mean_sd(finite), len(finite))
 
 
+def scores_of(rows: Iterable[Mapping[str, float]]) -> dict[str, Score]:
+    """Summarise numbers by name over rows, in the order of first appearance."""
+    values: dict[str, list[float]] = {}
+    for row in rows:
+        for name, value in row.items():
+            values.setdefault(name, []).append(value)
+    return {name: Score.of(found) for name, found in values.items()}
+
+
 class Rows:
     """The rows of one plan by their coordinates."""
 
@@ -45,8 +54,12 @@ class Rows:
         found = [r for r in self._at.values() if r.stage == stage]
         return sorted(found, key=lambda r: (str(r.method), str(r.ratio), str(r.classifier), r.fold or 0, r.repeat or 0))
 
+    def at(self, stage: str, pair: Pair) -> ResultRow | None:
+        """Return the row of a stage that a pair has one of: split, segment."""
+        return self._at.get((stage, None, None, None, *pair))
+
     def generator(self, stage: str, arm: Arm, pair: Pair) -> ResultRow | None:
-        """Return the fit, synthesize or fidelity row of an arm's generator."""
+        """Return the row of an arm's generator in one of its stages."""
         return self._at.get((stage, arm.method, None, None, *pair))
 
     def done(self, stage: str, method: str, pairs: Sequence[Pair]) -> list[ResultRow]:

@@ -1,21 +1,45 @@
-"""What each column of the leaderboard means: the text at its foot."""
+"""What each column of the report means: the text at its foot."""
 
 from __future__ import annotations
 
 from bench.metrics.planning import LASTING_SHARE
 from bench.report.info import ReportInfo
+from bench.report.records.report import Records
 from bench.report.sections.text import number
 
 
-def footnotes(info: ReportInfo) -> str:
-    """Return a list that defines every column, with this run's numbers in it."""
+def footnotes(records: Records, info: ReportInfo) -> str:
+    """Return a list that defines every column of the sections that there are, with this run's numbers in it."""
+    notes = _scores(info) | _statistics(info)
+    if any(x.recalls for x in records.lines):
+        notes["Recall of each class"] = "the share of a class's test images that are given their class."
+    notes["Generator, Synthesis, Classifier, Training"] = (
+        "mean wall time a fold; training is their sum. One generator serves all ratios and classifiers; synthesis is "
+        "of all images that the largest ratio needs."
+    )
+    if records.copies or records.survivals:
+        notes |= _COPIES
+    if records.quality:
+        notes |= _QUALITY
+    if records.translations:
+        notes |= _TRANSLATIONS
+    if records.costs:
+        notes["Training a fold, In steps, Peak memory"] = (
+            "wall time of the generator's training with loading of data, and what of it went into steps; the highest "
+            "memory of the process (CPU) or allocated on the device, over folds."
+        )
+    return "".join(f"- **{head}**: {text}\n" for head, text in notes.items())
+
+
+def _scores(info: ReportInfo) -> dict[str, str]:
     sens, spec = "mean recall over classes", "mean over classes of the recall of the rest"
     if len(info.classes) == 2:
         sens, spec = f"recall of {info.classes[1]}", f"recall of {info.classes[0]}"
-    notes = {
+    apart = ", *without copies* leaves out those flagged as copies" if any(a.without_copies for a in info.arms) else ""
+    return {
         "Arm": (
             "the augmentation method; ×r adds r synthetic images per real one of each class, *balance* fills the "
-            "smaller class. Every arm trains the same classifier for the same number of optimiser steps."
+            f"smaller class{apart}. Every arm trains the same classifier for the same number of optimiser steps."
         ),
         "Pairs": "(fold, repeat) with a score, of those planned. Arms are paired: same split, same seeds.",
         "Bal. acc., AUROC, F1, Sens., Spec.": (
@@ -24,7 +48,13 @@ def footnotes(info: ReportInfo) -> str:
             "patient's images is scored once. Bold is the best mean among the lines with the most pairs; it is no "
             "claim. The interval comes from resampling patients within folds; there is none where all score alike."
         ),
-        "Δ none, Δ classical": (
+    }
+
+
+def _statistics(info: ReportInfo) -> dict[str, str]:
+    apart = "; arms without copies are a family of their own" if any(a.without_copies for a in info.arms) else ""
+    return {
+        "Difference": (
             "mean paired difference in points [95 % interval of the corrected resampled t test of Nadeau and Bengio, "
             f"n_test/n_train = {number(info.test_train_ratio)}, at {LASTING_SHARE:g} times the correlation of pairs "
             "that they assume, as measured (`bench selftest`); cut at ±100, the largest possible]."
@@ -34,22 +64,50 @@ def footnotes(info: ReportInfo) -> str:
             f"*equivalent*: two one-sided tests, corrected likewise, place it within ±{100 * info.margin:g} points; "
             "*undecided*: neither."
         ),
+        "Effect size": "Hedges' g_z, the mean difference over the sd of the differences, small-sample corrected.",
+        "p, p Holm, p Wilcoxon": (
+            f"of that t test, before and after Holm's correction over this classifier's arms{apart}; of Wilcoxon's "
+            "signed-rank test, uncorrected, which takes pairs as independent and cannot go below 0.0625 with five."
+        ),
         "Smallest effect": (
-            "the true difference to `none`, in points, that a design with this spread and number of pairs finds with "
-            "80 % power."
-        ),
-        "Generator, Synthesis, Classifier": (
-            "mean wall time a fold. One generator serves all ratios and classifiers; synthesis is of all images that "
-            "the largest ratio needs."
-        ),
-        "Training a fold, Peak memory": (
-            "wall time of the generator's training with loading of data, and what of it went into steps; the highest "
-            "memory of the process (CPU) or allocated on the device, over folds."
-        ),
-        "KID, FID": (
-            "distance of features from those of real test (training) images, lower is nearer; KID is unbiased for few "
-            "images, FID is not. *Precision*, *density*: how realistic; *recall*, *coverage*: how much of the real "
-            "variety. Real training images against test images are the floor: what other patients' real images score."
+            "the true difference, in points, that a design with this spread and number of pairs finds with 80 % power."
         ),
     }
-    return "".join(f"- **{head}**: {text}\n" for head, text in notes.items())
+
+
+_QUALITY = {
+    "KID, FID": (
+        "distance of features from those of real images, lower is nearer; KID is unbiased for few images, FID is not, "
+        "and says nothing but beside its floor. *KID subset*: images drawn at a time."
+    ),
+    "Precision, Density; Recall, Coverage": (
+        "how realistic the images are; how much of the real variety they reach. Precision says nothing where recall is "
+        "near 0."
+    ),
+    "Images": "synthetic : real ones that the scores are of, mean over pairs.",
+    "Inception score, Diversity": (
+        "exp of the mutual information of image and predicted class, higher is better; mean perceptual distance "
+        "between images of a class. Beside that of as many real training images."
+    ),
+}
+_TRANSLATIONS = {
+    "SSIM, PSNR, MSE, L1": (
+        "likeness of two images: structural similarity (1 is identical), peak signal-to-noise ratio in dB, mean "
+        "squared and mean absolute difference of intensities in [0, 1]."
+    ),
+    "IoU, Pixel accuracy, Class accuracy": (
+        "of the segmentation: intersection over union of the foreground, share of pixels that are right, mean over "
+        "foreground and background of their shares."
+    ),
+    "Unpaired variant": "compares images that have nothing to do with each other; it is here because it was published.",
+}
+_COPIES = {
+    "Flagged": (
+        "synthetic images nearer to a training image, in pixels or features, than all but a planned share of novel "
+        "real images are; in brackets the validation images so flagged. *Other class*: copies of an image of another "
+        "class than they claim. *Like one patient*: nearer to a training image than images of another patient are."
+    ),
+    "AuthPct": "share of images that are farther from their nearest training image than it is from its own nearest.",
+    "Nearest is own source": "translations whose nearest training image, in pixels, is the one they were made from.",
+    "Left out": "images dropped from each training set, mean over pairs. *Without − all*: paired, uncorrected.",
+}

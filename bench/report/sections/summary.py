@@ -10,6 +10,7 @@ from bench.report.records.lines import PRIMARY, Line, typical_smallest_effect
 from bench.report.sections.text import count, join, percent, points, seconds
 
 HOPELESS = 0.25  # no augmentation does that much: a design which needs it can decide nothing
+MOST_NAMED = 5  # lines with one verdict
 SEEN = "power 80 %, two-sided 5 %"
 
 
@@ -19,7 +20,7 @@ def summary(lines: Sequence[Line], info: ReportInfo) -> list[str]:
 
 
 def _verdicts(lines: Sequence[Line], info: ReportInfo) -> str:
-    judged = [x for x in lines if "none" in x.versus]
+    judged = [x for x in lines if "none" in x.versus and not x.arm.without_copies]
     if not judged:
         return (
             "No arm could be compared with `none` (real images only), so this report has scores but no verdicts."
@@ -27,7 +28,7 @@ def _verdicts(lines: Sequence[Line], info: ReportInfo) -> str:
             else "No score has been computed yet."
         )
     words = {w: [x for x in judged if x.versus["none"][PRIMARY].word == w] for w in ("helps", "hurts", "equivalent")}
-    phrases = [f"**{word}**: {join(_with_effect(x, info) for x in found)}" for word, found in words.items() if found]
+    phrases = [f"**{word}**: {_named(found, info)}" for word, found in words.items() if found]
     undecided = len(judged) - sum(map(len, words.values()))
     base = f"Against real images alone (`none`), patient-level balanced accuracy, {count(len(judged), 'comparison')}: "
     if not phrases and not any(x.versus["none"][PRIMARY].difference for x in judged):
@@ -43,12 +44,16 @@ def _verdicts(lines: Sequence[Line], info: ReportInfo) -> str:
     return base + "; ".join(phrases) + rest
 
 
+def _named(lines: Sequence[Line], info: ReportInfo) -> str:
+    """Name the lines with their differences: the largest ones only, where there are many."""
+    by_size = sorted(lines, key=lambda x: -abs(x.versus["none"][PRIMARY].difference))
+    rest = [f"{len(lines) - MOST_NAMED} more"] if len(lines) > MOST_NAMED + 1 else []
+    shown = by_size[:MOST_NAMED] if rest else list(lines)
+    return join([f"{_name(x, info)} ({points(x.versus['none'][PRIMARY].difference)})" for x in shown] + rest)
+
+
 def _name(line: Line, info: ReportInfo) -> str:
     return f"{line.arm.label}, {line.classifier}" if len(info.classifiers) > 1 else line.arm.label
-
-
-def _with_effect(line: Line, info: ReportInfo) -> str:
-    return f"{_name(line, info)} ({points(line.versus['none'][PRIMARY].difference)})"
 
 
 def _design(lines: Sequence[Line]) -> str:

@@ -39,6 +39,18 @@ def number(value: float) -> str:
     return f"{value:.{min(digits, 6)}f}".replace("-", "−")
 
 
+def p_value(value: float) -> str:
+    """Two significant digits down to a thousandth: 0.34, 0.012, '< 0.001'."""
+    if not math.isfinite(value):
+        return DASH
+    return "< 0.001" if value < 0.001 else f"{value:.3f}" if value < 0.0995 else f"{value:.2f}"
+
+
+def count_of(value: float) -> str:
+    """A mean number of things, without decimals."""
+    return f"{value:.0f}" if math.isfinite(value) else DASH
+
+
 def seconds(value: float) -> str:
     """'0.4 s', '38 s', '12.5 min', '3.2 h'."""
     if not math.isfinite(value):
@@ -77,3 +89,20 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -
 
 def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
+
+
+def folded(title: str, body: str) -> str:
+    """Return a block that GitHub shows closed under its title."""
+    return f"<details><summary>{title}</summary>\n\n{body}\n</details>\n"
+
+
+def bold_best(
+    values: Sequence[float], texts: Sequence[str], eligible: Sequence[bool], lowest: bool = False
+) -> list[str]:
+    """Return ``texts`` with the best eligible value bold: all that print like it, but none when all are the same."""
+    known = [v for v, ok in zip(values, eligible, strict=True) if ok and math.isfinite(v)]
+    if not known or (len(known) > 1 and min(known) == max(known)):
+        return list(texts)
+    best = min(known) if lowest else max(known)
+    winners = {t for v, t, ok in zip(values, texts, eligible, strict=True) if ok and v == best}
+    return [f"**{t}**" if t in winners and ok else t for t, ok in zip(texts, eligible, strict=True)]

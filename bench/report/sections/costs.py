@@ -1,0 +1,39 @@
+"""What the generators cost: a table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from bench.report.records.costs import MethodCost
+from bench.report.records.rows import Score
+from bench.report.sections.text import DASH, count_of, seconds, size, table
+
+
+def cost_section(costs: Sequence[MethodCost]) -> list[str]:
+    """Return heading and table; [] without any generator."""
+    return ["## What the generators cost\n", _cost_table(costs)] if costs else []
+
+
+def _cost_table(costs: Sequence[MethodCost]) -> str:
+    columns = {
+        "Method": [f"`{c.method}`" for c in costs],
+        "Weights": [c.weights or DASH for c in costs],
+        "Parameters": [_parameters(c.parameters) for c in costs],
+        "Training a fold": [_time(c.fit_s) for c in costs],
+        "In steps": [seconds(c.step_s.mean) for c in costs],
+        "Synthesis a fold": [_time(c.synthesis_s) for c in costs],
+        "Images": [count_of(c.images.mean) for c in costs],
+        "Peak memory": [size(c.peak_memory_bytes) for c in costs],
+    }
+    columns = {head: texts for head, texts in columns.items() if set(texts) != {DASH}}
+    return table(list(columns), zip(*columns.values(), strict=True), left=2)
+
+
+def _parameters(text: str) -> str:
+    return f"{float(text) / 1e6:.2f} M" if text.replace(".", "", 1).isdigit() else text or DASH
+
+
+def _time(score: Score) -> str:
+    spread = f" ± {score.sd:.1f}" if math.isfinite(score.sd) and score.mean < 120 else ""
+    return seconds(score.mean).replace(" s", f"{spread} s") if spread else seconds(score.mean)

@@ -1,0 +1,150 @@
+"""The leaderboard of one classifier: scores, then what the paired differences say; and verdicts over classifiers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from bench.metrics.statistics import Verdict
+from bench.report.info import Arm, ReportInfo
+from bench.report.records.lines import PRIMARY, REFERENCES, SCORES, Line, smallest_effect
+from bench.report.records.rows import Score
+from bench.report.sections.text import (
+    DASH,
+    bold_best,
+    folded,
+    interval,
+    p_value,
+    percent,
+    points,
+    seconds,
+    table,
+)
+
+HEADS = {
+    "balanced_accuracy": "Bal. acc.",
+    "auroc": "AUROC",
+    "f1": "F1",
+    "sensitivity": "Sens.",
+    "specificity": "Spec.",
+}
+
+
+def leaderboard_section(classifier: str, lines: Sequence[Line]) -> list[str]:
+    """Return the tables of one classifier: two that answer the question, and folded away the rest."""
+    lines = sort_lines(lines)
+    judged = [x for x in lines if "none" in x.versus]
+    parts = [f"## {classifier}\n", "Per patient, in %: mean ± sd over pairs [95 % interval over patients].\n"]
+    parts.append(_scores(lines, "patient_", pairs=True))
+    if judged:
+        parts += ["Difference to `none`, in points:\n", statistics_table(judged, "none")]
+    for reference in REFERENCES[1:]:
+        against = [x for x in lines if reference in x.versus]
+        if against:
+            parts.append(folded(f"Difference to {reference}", statistics_table(against, reference)))
+    parts.append(folded("Scores per image", _scores(lines, "", pairs=False)))
+    if any(x.recalls for x in lines):
+        parts.append(folded("Recall of each class, per image", _recalls(lines)))
+    parts.append(folded("Compute of each arm, a fold", _compute(lines)))
+    return parts
+
+
+def verdict_overview(lines: Sequence[Line], info: ReportInfo) -> str:
+    """Return the verdicts against none of all classifiers side by side; '' with fewer than two of them."""
+    found = {(x.arm, x.classifier): x.versus["none"][PRIMARY] for x in lines if "none" in x.versus}
+    if len({c for _, c in found}) < 2:
+        return ""
+    arms = [a for a in info.arms if any((a, c) in found for c in info.classifiers)]
+    rows = [
+        [arm_name(a), *(_word_and_mean(found[a, c]) if (a, c) in found else DASH for c in info.classifiers)]
+        for a in arms
+    ]
+    return table(["Arm", *info.classifiers], rows)
+
+
+def sort_lines(lines: Sequence[Line]) -> list[Line]:
+    """Return the lines, best patient-level balanced accuracy first; those without a score last."""
+    return sorted(lines, key=lambda x: -x.scores[PRIMARY].mean if x.pairs else math.inf)
+
+
+def statistics_table(lines: Sequence[Line], reference: str) -> str:
+    """Return everything that the paired comparisons with a reference say, strongest arm first."""
+    found = [(x, x.versus[reference][PRIMARY]) for x in lines]
+    columns = {
+        "Arm": [arm_name(x.arm) for x, _ in found],
+        "Verdict": [word(v) for _, v in found],
+        "Difference": [difference(v) for _, v in found],
+        "Effect size": [signed(v.effect_size) for _, v in found],
+        "p": [p_value(v.p) for _, v in found],
+        "p Holm": [p_value(v.p_holm) for _, v in found],
+        "p Wilcoxon": [p_value(v.p_wilcoxon) for _, v in found],
+        "Smallest effect": [_smallest(smallest_effect(x, reference)) for x, _ in found],
+    }
+    return table(list(columns), zip(*columns.values(), strict=True), left=2)
+
+
+def arm_name(arm: Arm) -> str:
+    """'`cgan` ×0.5'."""
+    return f"`{arm.method}`" + arm.label.removeprefix(arm.method)
+
+
+def word(verdict: Verdict) -> str:
+    """Return the verdict's word, bold where it is a claim."""
+    return f"**{verdict.word}**" if verdict.word != "undecided" else verdict.word
+
+
+def difference(verdict: Verdict) -> str:
+    """'+2.1 [−0.3, +4.5]', cut at ±100 points."""
+    ends = interval(max(verdict.low, -1), min(verdict.high, 1), signed=True)
+    return f"{points(verdict.difference)} {ends}".strip()
+
+
+def signed(value: float) -> str:
+    """A number with its sign and two decimals."""
+    return f"{value:+.2f}".replace("-", "−") if math.isfinite(value) else DASH
+
+
+def _word_and_mean(verdict: Verdict) -> str:
+    return f"{word(verdict)} {points(verdict.difference)}"
+
+
+def _smallest(effect: float) -> str:
+    return "> 100" if effect > 1 else percent(effect)
+
+
+def _scores(lines: Sequence[Line], prefix: str, pairs: bool) -> str:
+    columns = {"Arm": [arm_name(x.arm) for x in lines]}
+    if pairs:
+        columns["Pairs"] = [f"{x.pairs} of {x.planned}" for x in lines]
+    columns |= {HEADS[s]: _score_column(lines, [x.scores[prefix + s] for x in lines]) for s in SCORES}
+    if pairs:
+        columns["Training"] = [seconds(x.total_s) if x.total_s else DASH for x in lines]
+    else:
+        versus = [x.versus.get("none", {}).get("balanced_accuracy") for x in lines]
+        columns["Bal. acc. − none"] = [difference(v) if v else DASH for v in versus]
+    return table(list(columns), zip(*columns.values(), strict=True))
+
+
+def _recalls(lines: Sequence[Line]) -> str:
+    classes = list(dict.fromkeys(name for x in lines for name in x.recalls))
+    columns = {"Arm": [arm_name(x.arm) for x in lines]}
+    columns |= {c: _score_column(lines, [x.recalls.get(c, Score.of([])) for x in lines]) for c in classes}
+    return table(list(columns), zip(*columns.values(), strict=True))
+
+
+def _score_column(lines: Sequence[Line], scores: Sequence[Score]) -> list[str]:
+    """Return a column of means, best in bold; only lines with as many pairs as the fullest one compete for it."""
+    most = max((x.pairs for x in lines), default=0)
+    means = bold_best([s.mean for s in scores], [percent(s.mean) for s in scores], [x.pairs == most for x in lines])
+    return [_spread(m, s) for m, s in zip(means, scores, strict=True)]
+
+
+def _spread(mean: str, score: Score) -> str:
+    sd = f" ± {percent(score.sd)}" if math.isfinite(score.sd) else ""
+    return f"{mean}{sd} {interval(score.low, score.high)}".strip()
+
+
+def _compute(lines: Sequence[Line]) -> str:
+    kinds = {"Generator": "generator_s", "Synthesis": "synthesis_s", "Classifier": "classifier_s"}
+    rows = [[arm_name(x.arm), *(seconds(getattr(x, field)) for field in kinds.values())] for x in lines]
+    return table(["Arm", *kinds], rows)

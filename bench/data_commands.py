@@ -95,7 +95,9 @@ def audit(subject: Subject, as_json: bool, strict: bool, leak_demo: bool = False
     else:
         show_audit(result)
         if demo:
-            print("", *demo.lines(), sep="\n")
+            console = Console(soft_wrap=True, markup=False, highlight=False)
+            console.print("\nWhat leakage would buy", style="bold")
+            console.print(*(f"  {line}" for line in demo.lines()), sep="\n")
     return STRICT_EXIT if strict and any(result["counts"][name] for name in REFUSED) else 0
 
 

@@ -157,8 +157,8 @@ def _nothing(shared: int, images: int) -> str:
     if not shared:
         return "Every image is its own group: a split by patient is a split by image, so there is nothing to show."
     return (
-        f"Nothing tells patients apart here ({shared} of {images} images share a group, mostly as near copies): a split "
-        "by group is hardly another one than a split by image, so there is nothing to show."
+        f"Nothing tells patients apart here ({shared} of {images} images share a group, mostly as near copies): a "
+        "split by group is hardly another one than a split by image, so there is nothing to show."
     )
 
 

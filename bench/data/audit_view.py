@@ -85,14 +85,14 @@ def _class_row(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
         size[row["size"] or "unreadable"] += row["images"]
         magnification[row["magnification"] or ""] += row["images"]
     per_group = sorted(group.values()) or [0]
-    spread = f"{per_group[0]} to {per_group[-1]}, median {median(per_group):g}"
+    spread = f"{per_group[0]} to {per_group[-1]}"
     (usual, often), *others = size.most_common() or [("", 0)]
     return {
         "images": f"{sum(group.values()):,}",
         "groups": f"{len(group):,}",
         "images a group": spread if per_group[0] < per_group[-1] else str(per_group[0]),
         "magnifications": ", ".join(f"{m}X ({n:,})" for m, n in sorted(magnification.items(), key=_by_number)),
-        "sizes": f"{usual} ({often:,})" + (f", {len(others):,} others" if others else ""),
+        "sizes": f"{usual} ({often:,})" + (f" + {_n(len(others), 'other')}" if others else ""),
     }
 
 
@@ -190,7 +190,7 @@ def _show_appearance(view: _View, audit: Mapping[str, Any]) -> None:
 def _show_groups(view: _View, audit: Mapping[str, Any]) -> None:
     measures = audit["appearance"]["measures"]
     table = Table("", "group", "classes", box=None, pad_edge=False)
-    for name in ("images", *map(_spelt, measures)):
+    for name in ("images", *(_spelt(m).removesuffix("ness") for m in measures)):
         table.add_column(name, justify="right")
     for group, means in audit["appearance"]["groups"].items():
         rows = [r for r in audit["table"] if r["group"] == group]

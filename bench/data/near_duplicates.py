@@ -14,7 +14,7 @@ be compared and match nothing.
 **How the thresholds were chosen.** By eye, on the pairs of BreakHis (353 images), BUSI (586) and ISIC's nine classes
 (2,241) nearest to the threshold. ``MIN_CORRELATION = 0.35``: all pairs above it show one picture (another exposure,
 colour or crop, other callipers, a neighbouring frame of one scan); two different pictures reach 0.264 at most, two
-moles in the same black vignette, whose whole pictures correlate at 0.94. Of 176 pairs seen to be one picture 159 pass;
+moles in the same black vignette, whose whole pictures correlate at 0.94. Of 176 pairs seen to be one picture 155 pass;
 those missed are frames or crops further apart. ``MAX_DISTANCE = 16``: true pairs were seen at every distance up to it,
 and one beyond. The mean difference of colours would not separate them: it is 1 to 26 grey levels for true pairs, and as
 little as 12 for different pictures.

@@ -30,7 +30,7 @@ CODE_VERSION = {
     "segment": 1,
     "translate": 1,
     "classify": 1,
-    "evaluate": 1,
+    "evaluate": 2,
 }
 NOCOPIES = "-nocopies"  # ends the ratio of an arm whose training set leaves the copies out
 FILTERS = ("stage", "method", "classifier", "fold", "repeat", "ratio")

@@ -1,32 +1,77 @@
-"""Do the probabilities mean what they say? Expected calibration error and Brier score, on plain arrays."""
+"""Do the probabilities mean what they say? Reliability curve, expected calibration error, Brier score; plain arrays."""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from bench.errors import DataError
+
+Ints = npt.NDArray[np.int64]
+Floats = npt.NDArray[np.float64]
 BINS = 15
+
+
+class ReliabilityCurve(NamedTuple):
+    """One entry a bin of confidence, over [0, 1], each of the same width: (low, high].
+
+    ``confidence`` float64 [M], mean in the bin, and ``accuracy`` float64 [M], share right, are NaN in an empty bin;
+    ``images`` int64 [M] counts them.
+    """
+
+    confidence: Floats
+    accuracy: Floats
+    images: Ints
+
+
+def reliability_curve(y_true: npt.ArrayLike, y_prob: npt.ArrayLike, bins: int = BINS) -> ReliabilityCurve:
+    """Return how often the predicted class is right, by the confidence in it (DeGroot & Fienberg 1983).
+
+    ``y_true`` int [N], ``y_prob`` float [N, C]. Confidence is the largest probability of a row, so that with C classes
+    nothing lies below 1/C. Raises ``DataError`` on empty or ill-fitting input.
+    """
+    truth, prob = check_probabilities(y_true, y_prob)
+    confidence, right = prob.max(axis=1), prob.argmax(axis=1) == truth
+    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    images = np.bincount(index, minlength=bins)
+    with np.errstate(invalid="ignore"):
+        mean_confidence, accuracy = (np.bincount(index, v, minlength=bins) / images for v in (confidence, right))
+    return ReliabilityCurve(mean_confidence, accuracy, images)
 
 
 def expected_calibration_error(y_true: npt.ArrayLike, y_prob: npt.ArrayLike, bins: int = BINS) -> float:
     """Return the ECE of the predicted class (Guo et al. 2017, eq. 3), in [0, 1]; 0 is best.
 
-    ``y_true`` int [N], ``y_prob`` float [N, C]. Confidence is the largest probability of a row; M bins of equal width
-    over [0, 1]: ECE = sum_m |B_m| / N * |share right in B_m - mean confidence in B_m|. It is biased upward on
-    few images: a calibrated classifier does not score 0.
+    sum_m |B_m| / N * |accuracy_m - confidence_m| over the bins of ``reliability_curve``. It is biased upward on few
+    images: a calibrated classifier does not score 0. Raises ``DataError`` on empty or ill-fitting input.
     """
-    prob, truth = np.asarray(y_prob, dtype=np.float64), np.asarray(y_true)
-    confidence, right = prob.max(axis=1), prob.argmax(axis=1) == truth
-    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)  # bins are (low, high]
-    gap = np.bincount(index, weights=right - confidence, minlength=bins)
-    return float(np.abs(gap).sum() / len(truth))
+    curve = reliability_curve(y_true, y_prob, bins)
+    gap = np.nan_to_num(curve.accuracy - curve.confidence)
+    return float(np.abs(gap) @ curve.images / curve.images.sum())
 
 
 def brier_score(y_true: npt.ArrayLike, y_prob: npt.ArrayLike) -> float:
     """Return the Brier score (Brier 1950); 0 is best.
 
-    Two classes: mean of (p_1 - y)^2, in [0, 1]. More: mean over images of sum_c (p_c - y_c)^2, in [0, 2].
+    Two classes: mean of (p_1 - y)^2, in [0, 1]. More: mean over images of sum_c (p_c - y_c)^2, in [0, 2]. Raises
+    ``DataError`` on empty or ill-fitting input.
     """
-    prob, truth = np.asarray(y_prob, dtype=np.float64), np.asarray(y_true)
+    truth, prob = check_probabilities(y_true, y_prob)
     error = float(np.square(prob - np.eye(prob.shape[1])[truth]).sum(axis=1).mean())
     return error / 2 if prob.shape[1] == 2 else error
+
+
+def check_probabilities(y_true: npt.ArrayLike, y_prob: npt.ArrayLike) -> tuple[Ints, Floats]:
+    """Return int64 [N] and float64 [N, C]. Raises ``DataError`` on empty or ill-fitting input."""
+    truth, prob = np.asarray(y_true), np.asarray(y_prob, dtype=np.float64)
+    if len(truth) == 0:
+        raise DataError("no predictions to score: y_true is empty; expected at least one image")
+    if truth.ndim != 1 or prob.ndim != 2 or len(prob) != len(truth) or prob.shape[1] < 2:
+        raise DataError(f"expected y_true [N] and y_prob [N, C >= 2]; got {truth.shape} and {prob.shape}")
+    if truth.dtype.kind not in "iu" or truth.min() < 0 or truth.max() >= prob.shape[1]:
+        raise DataError(f"expected integer labels in 0..{prob.shape[1] - 1}; got {np.unique(truth)[:9]}")
+    if not (np.isfinite(prob).all() and prob.min() >= 0 and np.abs(prob.sum(axis=1) - 1).max() <= 1e-3):
+        raise DataError("expected probabilities: finite, not negative, rows that sum to 1 (softmax before scoring)")
+    return truth.astype(np.int64), prob

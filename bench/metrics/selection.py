@@ -23,7 +23,7 @@ def selection_score(
     scores = classification_metrics(predictions.y_true, predictions.y_prob, predictions.group, predictions.classes)
     if metric not in scores:
         raise ConfigError(f"nothing can be selected by {metric!r}; {nearest(metric, scores)}")
-    return -scores[metric] if metric in LOWER_IS_BETTER else scores[metric]
+    return -scores[metric] if metric.removeprefix("patient_") in LOWER_IS_BETTER else scores[metric]
 
 
 def check_selectable(predictions: Predictions, borders: FoldBorders | None) -> None:

@@ -16,6 +16,6 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     metrics = {}
     for part in ("validation", "test"):
         p = predictions.select(part)
-        for name, value in classification_metrics(p.y_true, p.y_prob, p.group).items():
+        for name, value in classification_metrics(p.y_true, p.y_prob, p.group, p.classes).items():
             metrics[f"{part}/{name}"] = value
     return Output(metrics=metrics, facts={"predictions": str((folder / "predictions.csv").relative_to(env.out))})

@@ -120,9 +120,11 @@ def wilcoxon(differences: npt.ArrayLike) -> float:
     if not len(x):
         return NAN
     ranks = np.rint(2 * _ranks(x)).astype(np.int64)  # doubled, so that shared ranks are whole numbers
-    chance = np.ones(1)  # of each sum of the ranks that get a plus, from none of them to all
+    chance = np.zeros(ranks.sum() + 1)  # of each sum of the ranks that get a plus, from none of them to all
+    chance[0] = 1
     for rank in ranks:
-        chance = (np.pad(chance, (0, rank)) + np.pad(chance, (rank, 0))) / 2
+        chance[rank:] += chance[:-rank].copy()
+        chance /= 2
     plus = int(ranks[x > 0].sum())
     return min(1.0, 2 * float(min(chance[: plus + 1].sum(), chance[plus:].sum())))
 

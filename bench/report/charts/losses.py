@@ -13,15 +13,21 @@ from bench.report.charts.style import CYCLE, LINES, figure, plain_log
 from bench.report.info import ReportInfo
 from bench.report.records.rows import Rows
 
-CAPTION = "Training losses by step as each method logs them: mean over pairs, shaded from the lowest to the highest."
+PAIRS = 10  # enough to see the spread, and a long run's histories are millions of lines
+CAPTION = (
+    "Training losses by step as each method logs them: mean over pairs, shaded from the lowest to the highest "
+    f"(the first {PAIRS} pairs at most)."
+)
 METHODS = 12  # in one figure
 Curve = tuple[np.ndarray, np.ndarray]  # steps [S]; values [pairs, S]
 
 
 def read_histories(rows: Rows, info: ReportInfo, root: Path) -> dict[str, dict[str, Curve]]:
-    """Return the losses of each method by name, at the steps that every finished pair logged; {} without any."""
-    found = {m: _curves([root / r.folder / "history.csv" for r in rows.done("fit", m, info.pairs) if r.folder])
-             for m in info.generative}  # fmt: skip
+    """Return the losses of each method by name, at the steps that all of the first pairs logged."""
+    found = {}
+    for method in info.generative:
+        folders = [root / r.folder for r in rows.done("fit", method, info.pairs) if r.folder]
+        found[method] = _curves([f / "history.csv" for f in folders[:PAIRS]])
     return {method: curves for method, curves in found.items() if curves}
 
 

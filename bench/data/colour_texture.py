@@ -43,7 +43,8 @@ def _features(image: Uint8Image) -> Floats:
 def _moments(x: Floats) -> list[Floats]:
     """Mean, standard deviation and skewness (the signed cube root of the third central moment) of each channel."""
     flat = x.reshape(-1, x.shape[-1])
-    return [flat.mean(axis=0), flat.std(axis=0), np.cbrt(((flat - flat.mean(axis=0)) ** 3).mean(axis=0))]
+    gap = flat - flat.mean(axis=0)
+    return [flat.mean(axis=0), flat.std(axis=0), np.cbrt((gap * gap * gap).mean(axis=0))]
 
 
 def _histograms(x: Floats, bins: int, span: tuple[float, float]) -> list[Floats]:

@@ -5,7 +5,6 @@ Metrics, for the extractor's tag t (``bench.metrics.fidelity`` and its neighbour
 - ``synthetic/<train|test>/<fid|kid|precision|…>_t``: all synthetic images against all real ones of that part;
 - ``floor/<train|test>/<…>_t``: real images of other patients in their place, at the sizes n_synthetic and n_real of the
   same prefix; ``at_floor/<train|test>/<…>_t``: synthetic images at those sizes (``bench.metrics.floors``);
-- ``real/test/<…>_t``: the floor against test images once more, under the name of the first reports;
 - ``synthetic/is_t`` and ``real/train/is_t``: inception score, of as many real training images;
 - ``synthetic/diversity_t`` and ``real/train/diversity_t``: mean perceptual distance within a class.
 """
@@ -79,7 +78,6 @@ def _judge(
         "floor/test": floor_test,
         "at_floor/train": at_floor_train,
         "at_floor/test": against["test"],
-        "real/test": floor_test,
         "synthetic": {"is": inception_score(fake.logits), "diversity": mean_diversity(fake.diversity, counts)},
         "real/train": {
             "is": inception_score(real["train"].logits[standing_in]),

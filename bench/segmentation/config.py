@@ -17,10 +17,10 @@ class SegmentationConfig:
     with it, else off.
     """
 
-    steps: int = 2000  # optimiser steps
-    batch_size: int = 16  # images a step
+    steps: int = 1000  # optimiser steps
+    batch_size: int = 8  # images a step
     learning_rate: float = 2e-3  # at the start; falls to 0 as a half cosine
-    filters: int = 32  # of the first convolutions; doubled at each halving of the image
+    filters: int = 16  # of the first convolutions; doubled at each halving of the image
     evaluate_every: int = 100  # steps between looks at the validation images
     checkpoint_every: int = 200  # steps
     pseudo_masks: Literal["auto", "haematoxylin", "off"] = "auto"

@@ -22,7 +22,7 @@ class UNet(nn.Module):
     ``filters`` are those of the first stage; each halving doubles them.
     """
 
-    def __init__(self, filters: int = 32):
+    def __init__(self, filters: int = 16):
         super().__init__()
         widths = [filters * 2**i for i in range(HALVINGS + 1)]
         self.down = nn.ModuleList(_stage(a, b) for a, b in zip([3, *widths], widths, strict=False))

@@ -12,6 +12,7 @@ import torch
 from helpers import FakeContext, Interrupt
 from skimage.color import hed2rgb
 
+from bench.context import CellContext
 from bench.errors import ConfigError, DataError, DivergedError
 from bench.metrics.fcn_score import confusion, fcn_score
 from bench.segmentation.config import SegmentationConfig
@@ -83,6 +84,25 @@ def test_killed_and_resumed_it_ends_with_the_same_weights(interrupt_at: int, tmp
     assert ctx.checkpoint is not None
     ctx.interrupt_at = None
     again, same = trained(ctx)
+    assert same == result
+    assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), again.state_dict().values(), strict=True))
+
+
+def test_the_harness_can_store_and_load_where_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same, through files, as in a killed run."""
+    whole, result = trained(FakeContext(tmp_path / "whole"))
+    ctx, log = CellContext(tmp_path, "cpu", 0, None), CellContext.log
+
+    def killed(self: CellContext, step: int, total: int, metrics: Any) -> None:
+        if step > 10:
+            raise Interrupt
+        log(self, step, total, metrics)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CellContext, "log", killed)
+        with pytest.raises(Interrupt):
+            trained(ctx)  # type: ignore[arg-type]
+    again, same = trained(CellContext(tmp_path, "cpu", 0, None))  # type: ignore[arg-type]
     assert same == result
     assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), again.state_dict().values(), strict=True))
 

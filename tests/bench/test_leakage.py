@@ -21,10 +21,11 @@ from toy import Toy, register, write_squares, write_suite
 from bench.artifacts import Artifacts
 from bench.cells import run_cell
 from bench.classifiers.normalisation import channel_statistics
-from bench.data.loaders import FoldData, LabelledImages, Part, TrainingPart, load_synthetic, save_manifest
+from bench.data.loaders import FoldData, LabelledImages, Part, SealedFold, TrainingPart, load_synthetic, save_manifest
 from bench.errors import LeakageError
 from bench.metrics.predictions import Predictions, read_predictions
 from bench.metrics.selection import selection_score
+from bench.plan import Cell
 from bench.provenance import PARTS, FittedStatistics, FoldBorders, Origin
 from bench.session import Session, prepare
 from bench.stages.common import Inputs
@@ -40,7 +41,7 @@ class Workshop:
         self.session, self.folder, self.patch = session, folder, patch
         self.artifacts = Artifacts(session.env.out)
 
-    def cell(self, stage: str, **where: Any) -> Any:
+    def cell(self, stage: str, **where: Any) -> Cell:
         wanted = {"fold": 0, "repeat": 0, **where}
         cells = self.session.plan.cells
         return next(c for c in cells if c.stage == stage and all(getattr(c, k) == v for k, v in wanted.items()))
@@ -50,8 +51,11 @@ class Workshop:
         return self.artifacts.folder(*self.cell(stage, **where).id)
 
     def again(self, stage: str, **where: Any) -> ResultRow:
-        """Do a cell anew from what lies in the folders; what fails raises the error it was stored with."""
-        cell = self.cell(stage, **where)
+        """Do a cell of the plan anew, from what lies in the folders."""
+        return self.do(self.cell(stage, **where))
+
+    def do(self, cell: Cell) -> ResultRow:
+        """Do a cell; what fails raises the error it was stored with."""
         shutil.rmtree(self.artifacts.folder(*cell.id), ignore_errors=True)
         row = run_cell(cell, self.session.env)
         if row.status == "failed":
@@ -266,6 +270,23 @@ class Shifted:
         return getattr(self._fold, name)
 
 
+def a_segmentation_network_chosen_on_test_images(shop: Workshop) -> None:
+    """The segment stage is changed to pick its best weights on test images, out of the fold that it trains with."""
+    settings: dict[str, Any] = {
+        "steps": 2,
+        "filters": 4,
+        "batch_size": 4,
+        "evaluate_every": 1,
+        "pseudo_masks": "haematoxylin",
+    }
+    shop = Workshop(suite_of(shop.folder, shop.folder / "data", segmentation=settings), shop.folder, shop.patch)
+    split = shop.cell("split")
+    segment = replace(split, stage="segment", key="0" * 16, upstream=(split.id,))
+    part = FoldData.part
+    shop.patch.setattr(SealedFold, "part", lambda fold, name: part(fold, "test" if name == "validation" else name))
+    shop.do(segment)
+
+
 def training_on_test_images(shop: Workshop) -> None:
     """The classify stage is changed to train on the test images too."""
     from bench.stages import classify
@@ -316,6 +337,17 @@ def a_threshold_of_another_fold(shop: Workshop) -> None:
 def a_threshold_of_nobody(shop: Workshop) -> None:
     """A threshold does not say on which images it was fitted."""
     FittedStatistics("the filter's threshold", {"distance": 1.0}, Origin()).for_fold(shop.fold.borders)
+
+
+def a_filter_of_copies_fitted_on_everything(shop: Workshop) -> None:
+    """The thresholds by which copies are left out of a training set were fitted on all images of the dataset."""
+    shop = Workshop(suite_of(shop.folder, shop.folder / "data", drop_copies=True), shop.folder, shop.patch)
+    everything = Origin.of(shop.session.plan.index.records)
+    folder = shop.at("copies", method="toy")
+    folder.mkdir(parents=True)
+    FittedStatistics("the copy thresholds", {"pixels": 1.0}, everything).save(folder / "copy_thresholds.json")
+    (folder / "copies.csv").write_text("path,flagged\nimages/0/00000.png,1\n")
+    shop.classify(ratio="1-nocopies")
 
 
 def constants_of_everything(shop: Workshop) -> None:
@@ -384,6 +416,7 @@ LEAKS = (
     Leak("synthetic", "test file copied", a_copied_file, CONTENT, "copies of images of the test"),
     Leak("tuning", "sealed fold", tuning_asks_for_the_test_part, OPEN, "the test part was asked for"),
     Leak("tuning", "method's data", a_method_asks_for_the_test_part, OPEN, "the test part was asked for"),
+    Leak("tuning", "segmentation", a_segmentation_network_chosen_on_test_images, OPEN, "the test part was asked for"),
     Leak("tuning", "early stopping on test", early_stopping_on("test"), SELECTION, "selection drew on .* test part"),
     Leak("tuning", "early stopping on training", early_stopping_on("train"), SELECTION, "selection drew on .* train"),
     Leak("tuning", "training on test", training_on_test_images, SELECTION, "training set drew on .* test part"),
@@ -391,6 +424,7 @@ LEAKS = (
     Leak("tuning", "score of renamed rows", selection_by_renamed_predictions, SELECTABLE, "drew on .* test part"),
     Leak("features", "threshold of everything", a_threshold_fitted_on_everything, STATISTICS, "threshold drew on"),
     Leak("features", "threshold of another fold", a_threshold_of_another_fold, STATISTICS, "threshold drew on"),
+    Leak("features", "filter of copies", a_filter_of_copies_fitted_on_everything, STATISTICS, "thresholds drew on"),
     Leak("features", "threshold of nobody", a_threshold_of_nobody, STATISTICS, "does not say"),
     Leak("normalisation", "constants of everything", constants_of_everything, STATISTICS, "constants drew on"),
     Leak("normalisation", "constants of another fold", constants_of_another_fold, STATISTICS, "constants drew on"),

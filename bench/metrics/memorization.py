@@ -51,10 +51,9 @@ class Neighbours:
     def relative(self) -> Floats:
         """Nearest distance over the mean of all K, in [0, 1]; 0 for an exact copy, NaN where there is no reference."""
         known = np.isfinite(self.distance)
-        total = np.where(known, self.distance, 0.0).sum(axis=1)
-        count = known.sum(axis=1)
-        nearest = self.distance[:, 0]
-        ratio = np.divide(nearest * count, total, out=np.zeros(len(nearest)), where=(total > 0) & (count > 0))
+        distance = np.where(known, self.distance, 0.0)
+        total, count = distance.sum(axis=1), known.sum(axis=1)
+        ratio = np.divide(distance[:, 0] * count, total, out=np.zeros(len(total)), where=total > 0)
         return np.where(count > 0, np.minimum(ratio, 1.0), np.nan)
 
 
@@ -131,20 +130,20 @@ def authpct(synthetic: Neighbours, training: Neighbours) -> float:
 def copy_threshold(training: Neighbours, quantile: float) -> Threshold:
     """Return the relative distance below which an image is a copy, from the training images' own, each without itself.
 
-    The j-th smallest of n is used, j = floor(quantile (n + 1)), at least 1: a novel image, exchangeable with those n,
-    falls below it with probability j / (n + 1), which is ``promised``: more than ``quantile`` where n < 1 / quantile.
-    The threshold is at most ``SINGLED_OUT``, which only makes false flags rarer.
+    The j-th smallest of n is taken, j = floor(quantile (n + 1)), at least 1, but no more than ``SINGLED_OUT``. Training
+    images that are the same picture twice (``TWINS``) are left out of those n, for a set with duplicates would else
+    excuse copies; where no others are, ``TWINS`` is the threshold.
 
-    Training images that are the same picture twice (``TWINS``) tell nothing of novel ones and are left out, for a set
-    with duplicates would else excuse copies. Where no other is left, ``TWINS`` itself is the threshold, and nothing is
-    promised (NaN).
+    ``promised`` counts all N training images: (1 + those below the threshold) / (N + 1), the chance that an image which
+    could as well have been one of them falls below it. It is above ``quantile`` where N < 1 / quantile and where there
+    are twins, whose share a novel image has as well; so it also tells where the test is of no use.
     """
-    relative = np.sort(training.relative)
-    relative = relative[relative >= TWINS]  # NaN, of images without any neighbour, drop out as well
-    if not len(relative):
-        return Threshold(TWINS, float("nan"))
-    rank = max(1, int(quantile * (len(relative) + 1)))
-    return Threshold(min(float(relative[rank - 1]), SINGLED_OUT), rank / (len(relative) + 1))
+    relative = training.relative
+    relative = relative[~np.isnan(relative)]
+    single = np.sort(relative[relative >= TWINS])
+    rank = max(1, int(quantile * (len(single) + 1)))
+    value = min(float(single[rank - 1]), SINGLED_OUT) if len(single) else TWINS
+    return Threshold(value, float((1 + (relative < value).sum()) / (len(relative) + 1)))
 
 
 @dataclass(frozen=True)
@@ -211,10 +210,11 @@ def thumbnails(images: Uint8Images) -> Floats:
     from PIL import Image
 
     side = (THUMBNAIL_PX, THUMBNAIL_PX)
-    small = [np.asarray(Image.fromarray(i).resize(side, Image.Resampling.BOX), dtype=np.float64) for i in images]
-    x = np.stack(small) if small else np.empty((0, *side, 3))
+    x = np.empty((len(images), *side, 3))
+    for i, image in enumerate(images):
+        x[i] = np.asarray(Image.fromarray(image).resize(side, Image.Resampling.BOX))
     x -= x.mean(axis=(1, 2), keepdims=True)
-    return x.reshape(len(x), -1) / np.sqrt(x[0].size if len(x) else 1)
+    return x.reshape(len(x), 3 * THUMBNAIL_PX**2) / np.sqrt(3 * THUMBNAIL_PX**2)
 
 
 def _turned() -> Ints:

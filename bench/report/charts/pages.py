@@ -11,7 +11,7 @@ from bench.report.info import Arm
 from bench.report.records.lines import Line
 
 PANELS, ROWS = 3, 40  # classifiers side by side, and arms below each other, in one figure
-MOST = 8  # pages of one chart; what is beyond them is in the tables
+MOST = 4  # pages of one chart; what is beyond them is in the tables
 T = TypeVar("T")
 
 

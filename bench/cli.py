@@ -154,6 +154,19 @@ def report(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...
         click.echo(path)
 
 
+@main.command()
+@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/selftest"), show_default=True,
+              help="Folder of selftest.md, selftest.json and selftest.png.")
+@click.option("--comparisons", type=int, default=1000, show_default=True, help="Simulated comparisons a design.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@json_option
+def selftest(out: Path, comparisons: int, seed: int, as_json: bool) -> None:
+    """Judge the harness on simulated comparisons whose truth is known. Exit code 3 when a promise is broken."""
+    from bench.selftest.command import selftest as run_selftest
+
+    sys.exit(run_selftest(out, comparisons, seed, as_json))
+
+
 @main.command("list")
 @json_option
 def list_(as_json: bool) -> None:

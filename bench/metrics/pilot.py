@@ -17,13 +17,13 @@ Bools = npt.NDArray[np.bool_]
 
 
 def estimate_components(
-    responses: npt.ArrayLike, labels: npt.ArrayLike, folds: npt.ArrayLike, test_share: float
+    arm: npt.ArrayLike, reference: npt.ArrayLike, labels: npt.ArrayLike, folds: npt.ArrayLike
 ) -> Components:
     """Return the components of one comparison from its patients, by the method of moments.
 
-    ``responses`` float [R, P]: score of the arm minus score of the reference on each patient (right or wrong: -1, 0 or
-    1), NaN where the repeat does not test it; ``labels`` int [P]; ``folds`` int [R, P], the pair that tested it;
-    ``test_share`` tau. The metric is the mean over classes of the mean over patients, as balanced accuracy is.
+    ``arm`` and ``reference`` float [R, P]: 1 where a patient is right, 0 where it is wrong, NaN where the repeat does
+    not test it; ``labels`` int [P]; ``folds`` int [R, P], the fold that tests it. The metric is the mean over classes
+    of the mean over patients, as balanced accuracy is.
 
     A + B from the spread of patients of one class in one run; A from what two repeats have in common, patient by
     patient; G from what folds of one repeat (of hold-out: repeats) differ by beyond their patients. One repeat cannot
@@ -31,7 +31,8 @@ def estimate_components(
     comparisons, or a single one, with ``mean_components`` before asking for a power. Raises ``DataError`` when a class
     has no two patients in one repeat.
     """
-    d, y, f = np.asarray(responses, dtype=np.float64), np.asarray(labels), np.asarray(folds)
+    base, y, f = np.asarray(reference, dtype=np.float64), np.asarray(labels), np.asarray(folds)
+    d = np.asarray(arm, dtype=np.float64) - base
     tested = ~np.isnan(d)
     runs = [(r, k) for r in range(len(d)) for k in np.unique(f[r][tested[r]])]
     members = [np.stack([tested[r] & (f[r] == k) & (y == c) for r, k in runs]) for c in np.unique(y)]  # each [runs, P]
@@ -46,16 +47,16 @@ def estimate_components(
     expected = weight * sum(v / np.maximum(1, m.sum(axis=1)) for v, m in zip(spread, members, strict=True))
     seen = _seen_variance(d, repeat, members, lasting)
     run = 0.0 if math.isnan(seen) else seen - float(np.mean(expected))
-    changed = float(np.mean([np.nanmean(np.abs(d[:, y == c])) for c in np.unique(y)]))
-    return Components(float(lasting), float(patients - lasting), run, changed)
+    changed, score = (float(np.mean([np.nanmean(v[:, y == c]) for c in np.unique(y)])) for v in (np.abs(d), base))
+    return Components(float(lasting), float(patients - lasting), run, changed, score)
 
 
 def mean_components(components: Iterable[Components]) -> Components:
     """Return the mean of one or more comparisons' components, brought within 0 <= A <= A + B and 0 <= G."""
-    parts = np.array([(c.lasting, c.lasting + c.passing, c.run, c.changed) for c in components])
-    lasting, patients, run, changed = (float(v) for v in parts.mean(axis=0))
+    parts = np.array([(c.lasting, c.lasting + c.passing, c.run, c.changed, c.score) for c in components])
+    lasting, patients, run, changed, score = (float(v) for v in parts.mean(axis=0))
     lasting = min(max(lasting, 0.0), patients)
-    return Components(lasting, patients - lasting, max(run, 0.0), changed)
+    return Components(lasting, patients - lasting, max(run, 0.0), changed, score)
 
 
 def _pooled_variance(groups: Sequence[Floats]) -> float:

@@ -23,18 +23,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from statistics import NormalDist
 
 from bench.errors import ConfigError
 
 NAN = float("nan")
 
-# A / (A + B): how much of a patient's response to an arm returns when the patient is tested again. Measured, 5 folds x
-# 4 repeats: 0.1-0.2 with bench's small_cnn on 82 phantom patients (classical, oversample against none); 0.05-0.5 with
-# logistic regression, extra trees and small MLPs on 330 made-up data sets of 82 patients (noise, fitted Gaussians and
-# oversampling against none). Over those data sets the correlation of pairs can be seen directly: -0.02 to 0.03 between
-# folds of one repeat, 0.00 to 0.09 between repeats, where Nadeau & Bengio have 0.20: less than half of it. With all of
-# it the test claims in about 1 % of comparisons without an effect instead of 5 %, with repeats in 0.2 %; with half, in
-# 1-3 % (`bench selftest`).
+# A / (A + B): how much of a patient's response to an arm returns when the patient is tested again. Measured, 5 folds
+# x 4 repeats: 0.1-0.3 with bench's small_cnn on 18 BreakHis and on 82 phantom patients (classical, oversample against
+# none); 0.05-0.5 with logistic regression, extra trees and small MLPs on 330 made-up data sets of 82 patients (noise,
+# fitted Gaussians and oversampling against none). Over those data sets the correlation of pairs can be seen directly:
+# -0.02 to 0.03 between folds of one repeat, 0.00 to 0.09 between repeats, where Nadeau & Bengio have 0.20: less than
+# half of it. With all of it the test claims in about 1 % of comparisons without an effect instead of 5 %, with
+# repeats in 0.3 %; with half, in 2 % (`bench selftest`).
 LASTING_SHARE = 0.5
 
 
@@ -153,14 +154,15 @@ class Design:
 class Components:
     """Variances of a paired difference, in the squared unit of the metric; see the module's text for A, B and G.
 
-    ``changed`` is the share of patients, mean over classes, that are right under one arm and wrong under the other; NaN
-    where the metric does not count patients.
+    ``changed`` is the share of patients, mean over classes, that are right under one arm and wrong under the other, and
+    ``score`` the share that is right under the reference; NaN where the metric does not count patients.
     """
 
     lasting: float
     passing: float
     run: float
     changed: float = NAN
+    score: float = NAN
 
     @property
     def lasting_share(self) -> float:
@@ -191,17 +193,24 @@ class Components:
         """Return what they would be if the arm's mean effect on a patient were ``effect`` instead of 0.
 
         A patient's response is -1, 0 or 1 with mean d, so its variance is changed - d^2; and an effect changes more
-        patients. With the chance to change side proportional to how far a patient's score moves, by a normal amount,
-        the share is the mean of a folded normal (Leone et al. 1961): sd sqrt(2/pi) exp(-d^2 / 2 sd^2) + d (1 - 2 Phi(-d
-        / sd)), with sd such that d = 0 gives ``changed``. Those it adds are near the border whenever they are tested.
+        patients. With scores that move by normal amounts, and patients as dense around the border as a normal has them
+        where ``score`` of it is on the right side, halfway between here and there, the share is the mean of a folded
+        normal (Leone et al. 1961): sd sqrt(2/pi) exp(-d^2 / 2 sd^2) + d (1 - 2 Phi(-d / sd)), sd from ``changed``. What
+        an effect adds are patients near the border whenever they are tested. An effect that passes 1 is taken as one
+        that reaches it.
         """
-        if not self.changed > 0:
+        if not (self.changed > 0 and 0 < self.score < 1) or effect == 0:
             return self
-        sd = self.changed * math.sqrt(math.pi / 2)
-        d = abs(effect)
-        changed = self.changed * math.exp(-(d**2) / (2 * sd**2)) + d * math.erf(d / (sd * math.sqrt(2)))
-        more = max(0.0, (changed - d**2) / self.changed - 1)
-        return replace(self, lasting=self.lasting + more * (self.lasting + self.passing))
+        normal = NormalDist()
+        here, there = (
+            normal.pdf(normal.inv_cdf(min(max(s, 1e-6), 1 - 1e-6))) for s in (self.score, self.score + effect)
+        )
+        alike = self.changed * (1 + there / here) / 2
+        sd, d = alike * math.sqrt(math.pi / 2), abs(effect)
+        changed = alike * math.exp(-(d**2) / (2 * sd**2)) + d * math.erf(d / (sd * math.sqrt(2)))
+        patients = (self.lasting + self.passing) * max(0.0, changed - d**2) / self.changed
+        passing = min(self.passing, patients)
+        return replace(self, lasting=patients - passing, passing=passing)
 
 
 def design_power(components: Components, design: Design, effect: float, alpha: float = 0.05) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import numpy as np
 import pytest
@@ -120,18 +121,19 @@ def test_variance_of_the_mean_is_what_the_components_say() -> None:
 
 
 @pytest.mark.parametrize("effect", [0.02, 0.05, 0.1])
-def test_an_effect_changes_more_patients_than_none(effect: float) -> None:
-    """Scores moved by normal amounts: the share that changes side, and the variance of what it does, by simulation."""
+@pytest.mark.parametrize(("score", "moved"), [(0.75, 0.3), (0.75, 0.8), (0.88, 0.3)])
+def test_an_effect_changes_more_patients_than_none(effect: float, score: float, moved: float) -> None:
+    """Normal scores moved by normal amounts: the variance of what patients do, by simulation."""
     rng = np.random.default_rng(0)
-    border = rng.uniform(-1, 1, 400_000)  # of which those near 0 change side
-    sd = 0.1
-    response = (border + rng.normal(0, sd, border.shape) + 2 * effect > 0) - (border > 0).astype(float)
-    assert response.mean() == pytest.approx(effect, abs=2e-3)
-    none = Components(3e-4, 7e-4, 0.0, changed=sd / 2 * math.sqrt(2 / math.pi))
-    there = none.with_effect(effect)
-    ratio = (there.lasting + there.passing) / 1e-3
-    assert ratio == pytest.approx(response.var() / none.changed, rel=0.05)
-    assert there.passing == none.passing
+    z = np.array([NormalDist().inv_cdf(score)]) + rng.normal(0, 1, 200_000)
+    to = z + rng.normal(0, moved, z.shape)
+    right, none = z > 0, (to > 0) * 1.0 - (z > 0)
+    shift = np.quantile(-to, min(0.9999, float(np.mean(to > 0)) + effect))
+    response = (to + shift > 0) * 1.0 - right
+    parts = Components(3e-4, 7e-4, 0.0, changed=float(np.abs(none).mean()), score=float(right.mean()))
+    there = parts.with_effect(effect)
+    assert (there.lasting + there.passing) / 1e-3 == pytest.approx(response.var() / none.var(), rel=0.1)
+    assert there.passing <= parts.passing
     assert Components(1.0, 1.0, 1.0).with_effect(effect) == Components(1.0, 1.0, 1.0)  # no count of patients to go by
 
 
@@ -150,38 +152,38 @@ def test_repeats_and_patients_buy_what_the_model_says() -> None:
 
 
 def pilot(repeats: int, lasting: float, passing: float, run: float, seed: int, patients: int = 400):
-    """Normal responses of patients, half of each class, in stratified folds: [R, P], [P], [R, P]."""
+    """Normal responses of patients, half of each class, in stratified folds: [R, P] twice, [P], [R, P]."""
     rng = np.random.default_rng(seed)
     y = np.arange(patients) % 2
     folds = np.stack([np.concatenate([[i] * 2 for i in rng.permutation(patients // 2) % 5]) for _ in range(repeats)])
     runs = rng.normal(0, run, (repeats, 5))
     d = rng.normal(0, lasting, patients) + rng.normal(0, passing, (repeats, patients))
-    return d + np.take_along_axis(runs, folds, axis=1), y, folds
+    reference = np.zeros((repeats, patients))
+    return d + np.take_along_axis(runs, folds, axis=1), reference, y, folds
 
 
 def test_a_pilot_tells_the_components() -> None:
-    found = mean_components(estimate_components(*pilot(4, 0.3, 0.4, 0.1, s), 0.2) for s in range(30))
+    found = mean_components(estimate_components(*pilot(4, 0.3, 0.4, 0.1, s)) for s in range(30))
     assert found.lasting == pytest.approx(0.3**2 / 400, rel=0.1)
     assert found.passing == pytest.approx(0.4**2 / 400, rel=0.1)
     assert found.run == pytest.approx(0.1**2, rel=0.2)
 
 
 def test_one_repeat_cannot_tell_lasting_from_passing_and_promises_repeats_nothing() -> None:
-    d, y, folds = pilot(1, 0.3, 0.4, 0.0, 0)
-    found = estimate_components(d, y, folds, 0.2)
+    found = estimate_components(*pilot(1, 0.3, 0.4, 0.0, 0))
     assert found.passing == 0
     assert found.lasting == pytest.approx(0.25 / 400, rel=0.2)
     with pytest.raises(DataError, match="two test patients"):
-        estimate_components([[1.0, 0.0]], [0, 1], [[0, 0]], 0.2)
+        estimate_components([[1.0, 0.0]], [[0.0, 0.0]], [0, 1], [[0, 0]])
 
 
 def test_a_hold_out_pilot_tells_the_components_too() -> None:
     """Each repeat is one run of 30 % of the patients; what the others share is seen where two repeats test the same."""
     found = []
     for s in range(30):
-        d, y, folds = pilot(6, 0.3, 0.4, 0.0, s)
+        d, none, y, folds = pilot(6, 0.3, 0.4, 0.0, s)
         tested = np.random.default_rng(100 + s).random(d.shape) < 0.3
-        found.append(estimate_components(np.where(tested, d, np.nan), y, np.zeros_like(folds), 0.3))
+        found.append(estimate_components(np.where(tested, d, np.nan), none, y, np.zeros_like(folds)))
     mean = mean_components(found)
     assert mean.lasting == pytest.approx(0.09 / 400, rel=0.15)
     assert mean.lasting + mean.passing == pytest.approx(0.25 / 400, rel=0.1)

@@ -1,0 +1,1 @@
+"""``bench selftest``: the harness judged on itself."""

@@ -73,7 +73,8 @@ def _near(policy: str, problems: Mapping[str, int]) -> str:
         "keep": (f"{across} found across groups, and kept", f"{conflicts} with two labels kept"),
         "refuse": ("none: they are refused",),
     }
-    return ", ".join(done.get(policy, ()))
+    found = across or conflicts or policy not in ("group", "drop", "keep")
+    return ", ".join(done.get(policy, ())) if found else "none found"
 
 
 def _distinct(rows: Sequence[ResultRow], fact: str) -> list[str]:

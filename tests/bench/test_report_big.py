@@ -39,7 +39,8 @@ def rows_of(root: Path) -> list[ResultRow]:
         for n in range(LEVELS):
             table = predictions(0.15 * n, pair, 8, f"level {n}", per_patient=3)
             write_predictions(root / f"{n}-{pair[0]}.{pair[1]}.csv", table)
-            scores[n, pair] = classification_metrics(table.y_true, table.y_prob, table.group)
+            test = classification_metrics(table.y_true, table.y_prob, table.group)
+            scores[n, pair] = {f"test/{k}": v for k, v in test.items()}
     rows = []
     for pair in PAIRS:
         for gan in GANS:
@@ -48,10 +49,9 @@ def rows_of(root: Path) -> list[ResultRow]:
             for ratio in RATIOS if method in GANS else ("0",):
                 for c in CLASSIFIERS:
                     n, same = level(method), {"ratio": ratio, "classifier": c}
-                    metrics = {f"test/{k}": v for k, v in scores[n, pair].items()}
                     facts = {"predictions": f"{n}-{pair[0]}.{pair[1]}.csv"}
                     rows.append(row("classify", method, pair, costs={"elapsed_s": 9.0}, **same))
-                    rows.append(row("evaluate", method, pair, metrics=metrics, facts=facts, **same))
+                    rows.append(row("evaluate", method, pair, metrics=scores[n, pair], facts=facts, **same))
     return rows
 
 

@@ -162,6 +162,14 @@ def test_building_a_report_imports_no_torch_and_no_pyplot() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
+def test_records_know_neither_text_nor_charts_and_text_knows_no_charts() -> None:
+    report = Path(build_report.__code__.co_filename).parent
+    for package, banned in (("records", ("sections", "charts")), ("sections", ("charts",))):
+        for path in (report / package).glob("*.py"):
+            found = [name for name in banned if f"bench.report.{name}" in path.read_text(encoding="utf-8")]
+            assert not found, path
+
+
 def test_numbers_as_people_read_them() -> None:
     nan = float("nan")
     assert [percent(0.8123), percent(nan), points(-0.0123), points(0.05), points(-0.0001)] == [

@@ -9,7 +9,7 @@ import pytest
 from report_rows import predictions, row
 
 from bench.metrics.bootstrap import ScoredFold, cluster_bootstrap_ci
-from bench.metrics.classification import classification_metrics
+from bench.metrics.classification import confusion_matrix, patient_predictions, per_class_recall
 from bench.metrics.predictions import read_predictions, write_predictions
 from bench.report.build import build_report
 from bench.report.info import FoldSize, ReportInfo
@@ -39,8 +39,12 @@ def rows_of(root: Path) -> list[ResultRow]:
         for n in range(LEVELS):
             table = predictions(0.15 * n, pair, 8, f"level {n}", per_patient=3)
             write_predictions(root / f"{n}-{pair[0]}.{pair[1]}.csv", table)
-            test = classification_metrics(table.y_true, table.y_prob, table.group)
-            scores[n, pair] = {f"test/{k}": v for k, v in test.items()}
+            units = {"": (table.y_true, table.y_prob)}
+            units["patient_"] = patient_predictions(table.y_true, table.y_prob, table.group)
+            scores[n, pair] = {
+                f"test/{unit}balanced_accuracy": float(per_class_recall(confusion_matrix(*arrays)).mean())
+                for unit, arrays in units.items()
+            }
     rows = []
     for pair in PAIRS:
         for gan in GANS:

@@ -35,7 +35,7 @@ TWINS = 0.5  # Carlini et al.'s own bound: training images so near to one anothe
 # No threshold is above this: where all training images are equally far from one another, as in noise, the quantile is
 # nearly 1, and a blurred or averaged image would pass for a copy of whichever image is dullest.
 SINGLED_OUT = 0.7
-THUMBNAIL_PX = 16
+THUMBNAIL_PX = 32
 BLOCK = 2**22  # distances held at a time: 32 MiB
 ROUNDING = 1e-12  # of squared norms: what is left of the distance of equal vectors
 
@@ -84,13 +84,13 @@ def nearest(
         raise DataError(f"expected vectors [M, D] and [N >= 1, D]; got {queries.shape} and {references.shape}")
     if not (np.isfinite(queries).all() and np.isfinite(references).all()):
         raise DataError("features are not finite: the extractor overflowed, or its weights are damaged")
-    target = references.astype(np.float64)
+    target = references.astype(np.float64, copy=False)
     own, other = (None if g is None else np.asarray(g) for g in (query_groups, reference_groups))
     k, rows = min(neighbours, len(target)), max(1, BLOCK // len(target))
     distance, index = np.empty((len(queries), k)), np.empty((len(queries), k), dtype=np.int64)
     for start in range(0, len(queries), rows):
         at = slice(start, start + rows)
-        block = _squared(queries[at].astype(np.float64), target, versions)
+        block = _squared(queries[at].astype(np.float64, copy=False), target, versions)
         if own is not None and other is not None:
             block[own[at, None] == other] = np.inf
         chosen = np.argpartition(block, k - 1, axis=1)[:, :k]
@@ -202,10 +202,11 @@ class CopyTest:
 
 
 def thumbnails(images: Uint8Images) -> Floats:
-    """Return uint8 [N, H, W, 3] as vectors [N, 768]: 16 × 16 px by area, each without its own mean colour.
+    """Return uint8 [N, H, W, 3] as vectors [N, 3072]: 32 × 32 px by area, each without its own mean colour.
 
     Scaled so that a Euclidean distance is the root mean square difference in grey levels, 0..255. Noise and
-    compression vanish at that size; without its mean colour a copy in another stain is still near its source.
+    compression fade at that size, and without its mean colour a copy in another stain is still near its source. Smaller
+    ones would call every translation that keeps its source's layout a copy, larger ones would miss noisy copies.
     """
     from PIL import Image
 
@@ -222,4 +223,4 @@ def _turned() -> Ints:
     return np.stack([np.rot90(m, turns).ravel() for m in (places, places[:, ::-1]) for turns in range(4)])
 
 
-TURNED = _turned()  # [8, 768]: a thumbnail's quarter turns and mirror images as permutations; the first is as it is
+TURNED = _turned()  # [8, 3072]: a thumbnail's quarter turns and mirror images as permutations; the first is as it is

@@ -14,7 +14,7 @@ from bench.types import Uint8Images
 if TYPE_CHECKING:
     from bench.metrics.memorization import CopyTest, Judged
 
-PAIRS = 8
+PAIRS = 9
 SIDE_PX, GAP_PX, LINE_PX = 192, 4, 16
 WHITE, INK, ALARM = (255, 255, 255), (20, 20, 20), (190, 30, 30)
 

@@ -122,7 +122,7 @@ def test_novel_images_are_flagged_as_often_as_promised(dimensions: int) -> None:
 
 
 def test_thumbnails_know_turns_noise_and_stain() -> None:
-    image = np.random.default_rng(2).integers(0, 256, (1, 16, 16, 3), dtype=np.uint8)
+    image = np.random.default_rng(2).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
     flat = thumbnails(image)
     for k, view in enumerate(np.rot90(m, t, (1, 2)) for m in (image, image[:, :, ::-1]) for t in range(4)):
         np.testing.assert_allclose(thumbnails(np.ascontiguousarray(view)), flat[:, TURNED[k]], atol=1e-12)
@@ -130,10 +130,10 @@ def test_thumbnails_know_turns_noise_and_stain() -> None:
     half = (image // 2).astype(np.uint8)
     stained = half + np.array([40, 5, 60], dtype=np.uint8)
     np.testing.assert_allclose(thumbnails(half), thumbnails(stained), atol=1e-12)
-    ramp = np.zeros((2, 32, 32, 3), dtype=np.uint8)
-    ramp[1, :, 16:] = 100  # after its mean is taken away: -50 and 50, so 50 grey levels from the flat one
+    ramp = np.zeros((2, 64, 64, 3), dtype=np.uint8)
+    ramp[1, :, 32:] = 100  # after its mean is taken away: -50 and 50, so 50 grey levels from the flat one
     assert nearest(thumbnails(ramp[:1]), thumbnails(ramp[1:])).distance[0, 0] == pytest.approx(50)
-    assert thumbnails(image[:0]).shape == (0, 768)
+    assert thumbnails(image[:0]).shape == (0, 3072)
 
 
 def test_memory_does_not_grow_with_the_square_of_the_set(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ CODE_VERSION = {
     "fit": 2,
     "synthesize": 1,
     "fidelity": 2,
-    "copies": 1,
+    "copies": 2,
     "segment": 1,
     "translate": 1,
     "classify": 1,

@@ -54,7 +54,7 @@ def run_cell(cell: Cell, env: RunEnv) -> ResultRow:
         if artifacts.is_done(*cell.id):
             return finished_row(cell, env)
         seed = derive_seed(cell.stage, env.suite.settings.seed, cell.fold, cell.repeat)
-        ctx = CellContext(folder, env.device, seed, env.weights)
+        ctx = CellContext(folder, env.device, seed, env.weights, env.out / "cache")
         memory = PeakMemory(env.device)
         try:
             with memory:

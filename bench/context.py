@@ -22,8 +22,8 @@ PROGRESS_EVERY_S = 0.5
 class CellContext:
     """Writes ``history.csv`` (step, name, value), ``checkpoint.pt``, ``progress.json`` and ``samples/``."""
 
-    def __init__(self, folder: Path, device: str, seed: int, weights: Path | None) -> None:
-        self.folder, self.device, self.seed, self.weights = folder, device, seed, weights
+    def __init__(self, folder: Path, device: str, seed: int, weights: Path | None, cache: Path | None = None) -> None:
+        self.folder, self.device, self.seed, self.weights, self.cache = folder, device, seed, weights, cache
         self.timer = PhaseTimer(device)
         self._history = folder / "history.csv"
         self._checkpoint = folder / "checkpoint.pt"

@@ -72,6 +72,7 @@ class RunContext(Protocol):
     device: str
     seed: int
     weights: Path | None  # a local file or folder of pretrained weights, from `weights:` or BENCH_WEIGHTS
+    cache: Path | None  # a folder for what is costly to find out again, shared by all cells; None: keep nothing
 
     def log(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
         """Record losses by name at a step and report progress (``step`` of ``total``). Cheap; call it every N steps."""

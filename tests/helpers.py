@@ -23,6 +23,7 @@ class FakeContext:
 
     def __init__(self, folder: Path, seed: int = 0, interrupt_at: int | None = None, weights: Path | None = None):
         self.folder, self.seed, self.device, self.weights = folder, seed, "cpu", weights
+        self.cache: Path | None = None
         folder.mkdir(parents=True, exist_ok=True)
         self.interrupt_at = interrupt_at
         self.history: list[tuple[int, dict[str, float]]] = []

@@ -35,7 +35,7 @@ class CycleGAN:
     """Unpaired translation between two classes (Zhu et al. 2017). The variants below differ in their config only."""
 
     kind: ClassVar[Literal["generative"]] = "generative"
-    version: ClassVar[int] = 1
+    version: ClassVar[int] = 2
     Config: ClassVar[type] = CycleGANConfig
 
     def __init__(self, config: CycleGANConfig):
@@ -66,11 +66,11 @@ class CycleGAN:
         origin = load_pretrained((nets.D_a, nets.D_b), self.config, ctx.weights)
         with ctx.phase("data"):
             images_a, images_b = (self._images(data, label) for label in (0, 1))
-        train(self.config, nets, images_a, images_b, ctx)
+        facts = train(self.config, nets, images_a, images_b, ctx)
         save_generators(ctx.folder, nets)
         (ctx.folder / "weights.json").write_text(json.dumps(origin, indent=2) + "\n")
         parameters = sum(p.numel() for net in nets.named().values() for p in net.parameters())
-        (ctx.folder / "facts.json").write_text(json.dumps({"parameters": parameters}) + "\n")
+        (ctx.folder / "facts.json").write_text(json.dumps({"parameters": parameters, **facts}) + "\n")
         described = {"classes": list(data.classes), "image_size_px": self._size(data), "config": asdict(self.config)}
         (ctx.folder / "generator.json").write_text(json.dumps(described, indent=2) + "\n")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,45 +14,57 @@ from bench.errors import WeightsError
 from bench.weights import describe_mismatch
 from tlsgan.config import CycleGANConfig
 from tlsgan.data import UnpairedStream
+from tlsgan.ema import GeneratorAverage
+from tlsgan.fast_layers import quicken
 from tlsgan.meter import LossMeter
-from tlsgan.networks import Networks, Optimisers, build_generator
-from tlsgan.step import Pools
+from tlsgan.networks import Networks, build_generator
+from tlsgan.step import Team
 
 
-def collect(
-    step: int, nets: Networks, optimisers: Optimisers, pools: Pools, stream: UnpairedStream, meter: LossMeter
-) -> dict[str, Any]:
-    """Return all that the next step depends on: weights, moments, pools, data order, unread losses, generators."""
+@dataclass(frozen=True)
+class Training:
+    """All that the next step depends on, but for torch's random generators and its number."""
+
+    team: Team  # weights, moments, pools
+    stream: UnpairedStream  # order of the images
+    meter: LossMeter  # losses not yet read
+    average: GeneratorAverage | None  # None: not wanted
+
+
+def collect(step: int, training: Training) -> dict[str, Any]:
+    """Return the state of a training after so many steps, torch's random generators included."""
+    team = training.team
     return {
         "step": step,
-        "networks": {name: net.state_dict() for name, net in nets.named().items()},
-        "optimisers": {name: optimiser.state_dict() for name, optimiser in optimisers.named().items()},
-        "pools": {"a": pools.a.state_dict(), "b": pools.b.state_dict()},
-        "stream": stream.state_dict(),
-        "meter": meter.state_dict(),
+        "networks": {name: net.state_dict() for name, net in team.nets.named().items()},
+        "optimisers": {name: _plain(optimiser.state_dict()) for name, optimiser in team.optimisers.named().items()},
+        "pools": {"a": team.pools.a.state_dict(), "b": team.pools.b.state_dict()},
+        "stream": training.stream.state_dict(),
+        "meter": training.meter.state_dict(),
+        "average": training.average.state_dict() if training.average else None,
         "rng_cpu": torch.get_rng_state(),
         "rng_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
 
 
-def restore(
-    state: Mapping[str, Any],
-    nets: Networks,
-    optimisers: Optimisers,
-    pools: Pools,
-    stream: UnpairedStream,
-    meter: LossMeter,
-    device: str,
-) -> int:
+def _plain(state: dict[str, Any]) -> dict[str, Any]:
+    """Learning rates as numbers: on CUDA they may be tensors, which belong to a recorded graph."""
+    return {**state, "param_groups": [{**group, "lr": float(group["lr"])} for group in state["param_groups"]]}
+
+
+def restore(state: Mapping[str, Any], training: Training, device: str) -> int:
     """Put a collected state back and return the number of steps done."""
-    for name, net in nets.named().items():
+    team = training.team
+    for name, net in team.nets.named().items():
         net.load_state_dict(state["networks"][name], strict=True)
-    for name, optimiser in optimisers.named().items():
+    for name, optimiser in team.optimisers.named().items():
         optimiser.load_state_dict(state["optimisers"][name])
-    pools.a.load_state_dict(state["pools"]["a"], device)
-    pools.b.load_state_dict(state["pools"]["b"], device)
-    stream.load_state_dict(state["stream"])
-    meter.load_state_dict(state["meter"], device)
+    team.pools.a.load_state_dict(state["pools"]["a"], device)
+    team.pools.b.load_state_dict(state["pools"]["b"], device)
+    training.stream.load_state_dict(state["stream"])
+    training.meter.load_state_dict(state["meter"], device)
+    if training.average:
+        training.average.load_state_dict(state["average"])
     torch.set_rng_state(state["rng_cpu"].cpu())
     if torch.cuda.is_available() and len(state["rng_cuda"]) == torch.cuda.device_count():
         torch.cuda.set_rng_state_all([s.cpu() for s in state["rng_cuda"]])
@@ -77,4 +90,4 @@ def load_generator(folder: Path, name: str, config: CycleGANConfig, device: str)
             f"{path} is of another generator than {config.filters} filters, {config.blocks} blocks: {problem}"
         )
     generator.load_state_dict(state, strict=True)
-    return generator.to(device).to(memory_format=torch.channels_last).eval()
+    return quicken(generator, device).eval()

@@ -1,7 +1,8 @@
 """Configs of CycleGAN (Zhu et al. 2017) and of TL-S-CycleGAN's three discriminator families; importable without torch.
 
 The defaults are the published ones: Adam 2e-4 with betas (0.5, 0.999), batch size 1, no image pool, no learning-rate
-decay, inputs in [-1, 1] also into the ImageNet networks. What is known to help besides (pool, decay, flips, the
+decay, inputs in [-1, 1] also into the ImageNet networks. What is known to help besides (pool, decay, flips, averaged
+generators, spectral norm, differentiable augmentation, R1, a rate of the discriminators' own, gradient clipping, the
 backbone's own normalisation) is a field, off by default.
 """
 
@@ -13,6 +14,9 @@ from bench.errors import ConfigError
 
 PATCHGAN = "patchgan"
 NORMS = ("instance", "batch")
+STEPS = ("fast", "reference")
+COMPILE = ("off", "auto", "on")
+AUGMENTATIONS = ("color", "translation", "cutout")
 MIN_IMAGE_SIZE_PX = 24  # below, the PatchGAN's last normalised map is a single pixel
 
 
@@ -44,13 +48,23 @@ class CycleGANConfig:
     learning_rate: float = 2e-4
     beta1: float = 0.5
     beta2: float = 0.999
+    disc_learning_rate: float | None = None  # of the discriminators (Heusel et al. 2017); None: learning_rate
     lr_decay_start: float = 1.0  # share of the steps after which the rate falls linearly to 0; 1: never
     lambda_cycle: float = 10.0
     lambda_identity: float = 1.0
     lambda_class: float = 0.0
     pool_size: int = 0  # images remembered for each discriminator (Shrivastava et al. 2017: 50); 0: off
     flip: bool = False  # mirror training images left-right at random
-    amp: bool = False  # bfloat16 autocast on CUDA; without effect on a CPU, where it is slower
+    ema_decay: float = 0.0  # of the averaged generators that then make the images (Yazıcı et al. 2019: 0.999); 0: off
+    spectral_norm: bool = False  # in the PatchGAN, in place of its instance norm (Miyato et al. 2018)
+    diffaug: str = ""  # what discriminators see is changed by: color,translation,cutout (Zhao et al. 2020); '': nothing
+    r1_gamma: float = 0.0  # weight of the gradient penalty on real images (Mescheder et al. 2018); 0: off
+    r1_every: int = 16  # steps between penalties, each then counted so many times (Karras et al. 2020)
+    clip_grad_norm: float = 0.0  # largest norm of one optimiser's gradients (Pascanu et al. 2013); 0: any
+    step: str = "fast"  # 'fast', or 'reference': published order of passes, float32, eager; equal up to rounding
+    joint_batch_statistics: bool = False  # fast step: one pass although batch norm then sees both batches as one
+    amp: bool = True  # fast step: bfloat16 autocast on CUDA; without effect on a CPU, where it is slower
+    compile: str = "auto"  # fast step: torch.compile and CUDA graphs; see tlsgan/accelerate.py. 'auto': on CUDA only
     log_every: int = 50  # steps between readings of the losses
     sample_every: int = 1_000  # steps between sample grids; one is drawn at the end as well
     checkpoint_every: int = 500  # steps between resumable checkpoints
@@ -58,19 +72,33 @@ class CycleGANConfig:
     def __post_init__(self) -> None:
         if self.image_size_px is not None:
             check_image_size(self.image_size_px)
-        for name in ("steps", "batch_size", "filters", "disc_filters", "head_width", "log_every", "sample_every"):
+        for name in ("steps", "batch_size", "filters", "disc_filters", "head_width", "r1_every"):
+            self._require(name, getattr(self, name) >= 1, "at least 1")
+        for name in ("log_every", "sample_every", "checkpoint_every"):
             self._require(name, getattr(self, name) >= 1, "at least 1")
         for name in ("lambda_cycle", "lambda_identity", "lambda_class", "pool_size", "blocks"):
             self._require(name, getattr(self, name) >= 0, "0 or more")
-        for name in ("head_dropout", "beta1", "beta2"):
+        for name in ("r1_gamma", "clip_grad_norm"):
+            self._require(name, getattr(self, name) >= 0, "0 or more")
+        for name in ("head_dropout", "beta1", "beta2", "ema_decay"):
             self._require(name, 0 <= getattr(self, name) < 1, "in [0, 1)")
-        self._require("checkpoint_every", self.checkpoint_every >= 1, "at least 1")
         self._require("learning_rate", self.learning_rate > 0, "above 0")
+        self._require("disc_learning_rate", self.disc_learning_rate is None or self.disc_learning_rate > 0, "above 0")
         self._require("lr_decay_start", 0 <= self.lr_decay_start <= 1, "in [0, 1]")
-        self._require("norm", self.norm in NORMS, f"one of {', '.join(NORMS)}")
+        for name, known in (("norm", NORMS), ("step", STEPS), ("compile", COMPILE)):
+            self._require(name, getattr(self, name) in known, f"one of {', '.join(known)}")
+        fine = set(self.augmentations) <= set(AUGMENTATIONS)
+        self._require("diffaug", fine, f"some of {', '.join(AUGMENTATIONS)}, separated by commas")
+        patchgan = self.discriminator == PATCHGAN
+        self._require("spectral_norm", patchgan or not self.spectral_norm, "false, as it is for the PatchGAN")
         if self.discriminator == PATCHGAN:
             self._require("lambda_class", self.lambda_class == 0, "0, as a PatchGAN has no class head")
             self._require("pretrained", not self.pretrained, "false, as a PatchGAN has no pretrained weights")
+
+    @property
+    def augmentations(self) -> tuple[str, ...]:
+        """What ``diffaug`` names."""
+        return tuple(name.strip() for name in self.diffaug.split(",") if name.strip())
 
     def _require(self, name: str, fine: bool, expected: str) -> None:
         if not fine:

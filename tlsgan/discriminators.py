@@ -14,6 +14,7 @@ from torch import nn
 from bench.errors import ConfigError, nearest
 from tlsgan.config import PATCHGAN, CycleGANConfig
 from tlsgan.generators import init_gaussian
+from tlsgan.spectral_norm import normalise_spectrally
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 HIDDEN_LAYERS = {"vgg16": 2}  # VGG's heads repeat its classifier's two hidden layers; the others have one
@@ -30,25 +31,36 @@ class Verdict(NamedTuple):
 class PatchGAN(nn.Module):
     """4×4 convolutions f-2f-4f-8f-1, strides 2, 2, 2, 1, 1; each output judges a 70×70 patch.
 
-    Float [B, 3, H, W] in [-1, 1] to a raw map [B, 1, H/8 − 2, W/8 − 2].
+    Float [B, 3, H, W] in [-1, 1] to a raw map [B, 1, H/8 − 2, W/8 − 2]. With ``spectral`` every convolution is
+    spectrally normalised, and there is no instance norm, which would undo the scale of the weights.
     """
 
-    def __init__(self, filters: int = 64):
+    def __init__(self, filters: int = 64, spectral: bool = False):
         super().__init__()
         f = filters
         layers: list[nn.Module] = [nn.Conv2d(3, f, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
         for width, stride in ((f, 2), (2 * f, 2), (4 * f, 1)):
             layers += [
                 nn.Conv2d(width, 2 * width, 4, stride=stride, padding=1),
-                nn.InstanceNorm2d(2 * width),
+                nn.Identity() if spectral else nn.InstanceNorm2d(2 * width),
                 nn.LeakyReLU(0.2, inplace=True),
             ]
         layers += [nn.Conv2d(8 * f, 1, 4, padding=1)]
         self.model = nn.Sequential(*layers)
         self.apply(init_gaussian)
+        if spectral:
+            normalise_spectrally(self)
+
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """Return all there is to say of each image: the raw map."""
+        return self.model(x)
+
+    def heads(self, features: torch.Tensor) -> Verdict:
+        """Return the verdict on features."""
+        return Verdict(features, None)
 
     def forward(self, x: torch.Tensor) -> Verdict:
-        return Verdict(self.model(x), None)
+        return self.heads(self.features(x))
 
 
 class TransferDiscriminator(nn.Module):
@@ -81,11 +93,21 @@ class TransferDiscriminator(nn.Module):
         self.register_buffer("scale", torch.tensor(scale).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("shift", torch.tensor(shift).view(1, 3, 1, 1), persistent=False)
 
-    def forward(self, x: torch.Tensor) -> Verdict:
+    def features(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the backbone's features [B, F]; nothing in it is random."""
         if not self.as_is:
             x = x * self.scale + self.shift
-        features = self.backbone(x).flatten(1)
+        return self.backbone(x).flatten(1)
+
+    def heads(self, features: torch.Tensor) -> Verdict:
+        """Return the verdict on features; dropout draws a mask for head_real, then one for head_class."""
         return Verdict(torch.sigmoid(self.head_real(features)), self.head_class(features))
+
+    def forward(self, x: torch.Tensor) -> Verdict:
+        return self.heads(self.features(x))
+
+
+Discriminator = PatchGAN | TransferDiscriminator  # both split into ``features``, then ``heads``
 
 
 def _head(features: int, width: int, hidden_layers: int, dropout: float, outputs: int) -> nn.Sequential:
@@ -141,10 +163,10 @@ def feature_width(name: str, image_size_px: int, batch_size: int) -> int:
         ) from e
 
 
-def build_discriminator(config: CycleGANConfig, image_size_px: int) -> PatchGAN | TransferDiscriminator:
+def build_discriminator(config: CycleGANConfig, image_size_px: int) -> Discriminator:
     """Build the discriminator that a config names, from random weights drawn from torch's global generator."""
     if config.discriminator == PATCHGAN:
-        return PatchGAN(config.disc_filters)
+        return PatchGAN(config.disc_filters, config.spectral_norm)
     features = feature_width(config.discriminator, image_size_px, config.batch_size)
     backbone = build_backbone(config.discriminator)
     mean_std = backbone_normalisation(backbone) if config.imagenet_normalisation else ((0.5,) * 3, (0.5,) * 3)

@@ -8,8 +8,9 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
+from tlsgan import penalties
 from tlsgan.config import CycleGANConfig
-from tlsgan.discriminators import Verdict
+from tlsgan.discriminators import Discriminator, Verdict
 
 
 def least_squares(verdict: torch.Tensor, real: bool) -> torch.Tensor:
@@ -34,6 +35,24 @@ def classification(logits: torch.Tensor | None, label: int) -> torch.Tensor:
     """Mean of −log softmax(logits)[label]: all images of the batch [B, C] belong to one domain."""
     assert logits is not None, "a discriminator without class head has no class loss"
     return -F.log_softmax(logits.float(), dim=1)[:, label].mean()
+
+
+def critics(verdict: Verdict, direction: str, label: int, lambda_class: float) -> dict[str, torch.Tensor]:
+    """What a discriminator's verdict on translations costs their generator: to look real, and of domain ``label``."""
+    terms = {f"loss_adv_{direction}": least_squares(verdict.real, True)}
+    if lambda_class > 0:
+        terms[f"loss_class_{direction}"] = classification(verdict.classes, label)
+    return terms
+
+
+def penalty(
+    network: Discriminator, real: torch.Tensor, side: str, due: bool, config: CycleGANConfig
+) -> dict[str, torch.Tensor]:
+    """γ · R1 of a discriminator, counted for the steps that go without it; 0 on those; nothing at γ = 0."""
+    if config.r1_gamma == 0:
+        return {}
+    weight = config.r1_gamma * config.r1_every
+    return {f"loss_r1_{side}": weight * penalties.r1(network, real) if due else real.new_zeros(())}
 
 
 def discriminator(real: Verdict, fake: Verdict, label: int, lambda_class: float) -> torch.Tensor:

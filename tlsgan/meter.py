@@ -3,49 +3,64 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 
 from bench.errors import DivergedError
 
+ADVICE = "try a lower learning_rate, clip_grad_norm, or another seed"
+NEVER = 2**31  # the first step at which a loss was not finite, when there is none
+
 
 class LossMeter:
-    """Mean of each loss since the last reading."""
+    """Mean of each loss since the last reading, and the first step at which it was not finite."""
 
     def __init__(self) -> None:
-        self.sums: dict[str, torch.Tensor] = {}
+        self.names: list[str] = []
+        self.sums: torch.Tensor | None = None  # [losses]
+        self.bad: torch.Tensor | None = None  # [losses], steps
         self.count = 0
 
-    def add(self, losses: Mapping[str, torch.Tensor]) -> None:
-        """Add one step's losses (detached scalars)."""
-        for name, loss in losses.items():
-            self.sums[name] = self.sums[name] + loss if name in self.sums else loss
+    def add(self, losses: Mapping[str, torch.Tensor], step: int) -> None:
+        """Add the losses (detached scalars, the same ones every time) of a step, counted from 1."""
+        values = torch.stack([loss.float() for loss in losses.values()])
+        bad = torch.where(values.isfinite(), NEVER, step)
+        if self.sums is None or self.bad is None:
+            self.names, self.sums, self.bad = list(losses), values, bad
+        else:
+            assert self.names == list(losses), f"losses were {self.names}, now {list(losses)}"
+            self.sums, self.bad = self.sums + values, torch.minimum(self.bad, bad)
         self.count += 1
 
-    def means(self, step: int) -> dict[str, float]:
-        """Return the means so far, waiting for the device. Raises ``DivergedError`` when one is not finite."""
-        values = torch.stack(list(self.sums.values())).tolist() if self.sums else []
-        means = {name: value / self.count for name, value in zip(self.sums, values, strict=True)}
-        bad = [name for name, mean in means.items() if not math.isfinite(mean)]
-        if bad:
-            first = step - self.count + 1
-            raise DivergedError(
-                f"{', '.join(bad)} became non-finite between steps {first} and {step}; "
-                "try a lower learning_rate, or another seed"
-            )
-        return means
+    def means(self) -> dict[str, float]:
+        """Return the means so far, waiting for the device. Raises ``DivergedError`` when a loss was not finite."""
+        if self.sums is None or self.bad is None:
+            return {}
+        bad = dict(zip(self.names, self.bad.tolist(), strict=True))
+        first = min(bad.values())
+        if first < NEVER:
+            names = ", ".join(name for name, step in bad.items() if step == first)
+            raise DivergedError(f"{names} became non-finite at step {first}; {ADVICE}")
+        return {n: total / self.count for n, total in zip(self.names, self.sums.tolist(), strict=True)}
 
     def reset(self) -> None:
         """Start anew."""
-        self.sums, self.count = {}, 0
+        self.names, self.sums, self.bad, self.count = [], None, None, 0
 
     def state_dict(self) -> dict[str, Any]:
         """Return what has been summed."""
-        return {"sums": dict(self.sums), "count": self.count}
+        return {"names": list(self.names), "sums": self.sums, "bad": self.bad, "count": self.count}
 
     def load_state_dict(self, state: dict[str, Any], device: str) -> None:
         """Take over a saved state."""
-        self.sums = {name: value.to(device) for name, value in state["sums"].items()}
-        self.count = state["count"]
+        self.names, self.count = list(state["names"]), state["count"]
+        self.sums, self.bad = (None if x is None else x.to(device) for x in (state["sums"], state["bad"]))
+
+
+def check_finite(networks: Mapping[str, Iterable[torch.Tensor]], step: int) -> None:
+    """Raise ``DivergedError`` when weights are not finite: the last update's loss is one that no step computes."""
+    for name, tensors in networks.items():
+        if not all(math.isfinite(x.detach().float().sum().item()) for x in tensors):
+            raise DivergedError(f"the weights of {name} became non-finite at step {step}; {ADVICE}")

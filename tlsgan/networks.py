@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from tlsgan.config import CycleGANConfig, check_image_size
-from tlsgan.discriminators import build_discriminator
+from tlsgan.discriminators import Discriminator, build_discriminator
 from tlsgan.generators import ResNetGenerator
 
 
@@ -18,12 +18,16 @@ class Networks:
 
     G_ab: nn.Module
     G_ba: nn.Module
-    D_a: nn.Module
-    D_b: nn.Module
+    D_a: Discriminator
+    D_b: Discriminator
 
     def named(self) -> dict[str, nn.Module]:
         """Return the networks by name."""
         return {"G_ab": self.G_ab, "G_ba": self.G_ba, "D_a": self.D_a, "D_b": self.D_b}
+
+    def discriminator(self, side: str) -> Discriminator:
+        """Return the discriminator of domain 'a' or 'b'."""
+        return self.D_a if side == "a" else self.D_b
 
 
 @dataclass(frozen=True)
@@ -38,11 +42,20 @@ class Optimisers:
         """Return the optimisers by name."""
         return {"G": self.G, "D_a": self.D_a, "D_b": self.D_b}
 
-    def set_learning_rate(self, rate: float) -> None:
-        """Set the learning rate of all."""
+    def set_learning_rates(self, generators: float, discriminators: float) -> None:
+        """Set the learning rates; in place where one is a tensor, which a recorded CUDA graph reads."""
         for optimiser in self.named().values():
+            rate = generators if optimiser is self.G else discriminators
             for group in optimiser.param_groups:
-                group["lr"] = rate
+                if isinstance(group["lr"], torch.Tensor):
+                    group["lr"].fill_(rate)
+                else:
+                    group["lr"] = rate
+
+
+def parameters_of(optimiser: torch.optim.Optimizer) -> list[nn.Parameter]:
+    """Return the parameters that an optimiser updates."""
+    return [p for group in optimiser.param_groups for p in group["params"]]
 
 
 def build_generator(config: CycleGANConfig) -> ResNetGenerator:
@@ -62,20 +75,21 @@ def build_networks(config: CycleGANConfig, image_size_px: int) -> Networks:
 
 
 def build_optimisers(nets: Networks, config: CycleGANConfig) -> Optimisers:
-    """Build the optimisers: Adam (Kingma & Ba 2015) with the config's rate and betas."""
-
-    betas = (config.beta1, config.beta2)
+    """Build the optimisers: Adam (Kingma & Ba 2015) with the config's betas; fused kernels for the fast step."""
 
     def adam(*modules: nn.Module) -> torch.optim.Optimizer:
         parameters = [p for module in modules for p in module.parameters()]
-        return torch.optim.Adam(parameters, lr=config.learning_rate, betas=betas, fused=True)
+        betas = (config.beta1, config.beta2)
+        return torch.optim.Adam(parameters, lr=config.learning_rate, betas=betas, fused=config.step == "fast")
 
     return Optimisers(adam(nets.G_ab, nets.G_ba), adam(nets.D_a), adam(nets.D_b))
 
 
-def learning_rate(step: int, config: CycleGANConfig) -> float:
-    """Return the rate of a step (from 0): constant, then, from a share ``lr_decay_start`` of the steps, linear to 0."""
+def learning_rates(step: int, config: CycleGANConfig) -> tuple[float, float]:
+    """Return the rates of generators and discriminators at a step (from 0).
+
+    Constant, then, from a share ``lr_decay_start`` of the steps, linear to 0. Two rates: Heusel et al. 2017.
+    """
     start = config.lr_decay_start * config.steps
-    if step < start:
-        return config.learning_rate
-    return config.learning_rate * (config.steps - step) / (config.steps - start)
+    share = 1.0 if step < start else (config.steps - step) / (config.steps - start)
+    return config.learning_rate * share, (config.disc_learning_rate or config.learning_rate) * share

@@ -2,55 +2,59 @@
 
 from __future__ import annotations
 
-import torch
+from typing import Any
 
 from bench.interfaces import RunContext
 from bench.seeding import derive_seed
 from bench.types import Uint8Images
-from tlsgan import checkpoint
+from tlsgan.accelerate import make_step
+from tlsgan.checkpoint import Training, collect, restore
 from tlsgan.config import CycleGANConfig
 from tlsgan.data import UnpairedStream, to_device
+from tlsgan.ema import GeneratorAverage
+from tlsgan.fast_layers import quicken
 from tlsgan.image_pool import ImagePool
-from tlsgan.meter import LossMeter
-from tlsgan.networks import Networks, build_optimisers, learning_rate
+from tlsgan.meter import LossMeter, check_finite
+from tlsgan.networks import Networks, build_optimisers, learning_rates
 from tlsgan.samples import sample_grid
-from tlsgan.step import Pools, ReferenceStep
+from tlsgan.step import Pools, Team
 
 
 def train(
     config: CycleGANConfig, nets: Networks, images_a: Uint8Images, images_b: Uint8Images, ctx: RunContext
-) -> None:
+) -> dict[str, Any]:
     """Train ``nets`` in place on uint8 [N, H, W, 3] images of two domains, resuming from ``ctx.load_checkpoint()``.
 
-    Losses are logged as means over ``log_every`` steps. Interrupted and resumed, a training on a CPU ends with the
-    same bits as one that was not. Raises ``DivergedError`` when a loss is not finite.
+    With ``ema_decay`` the generators that are left are the averaged ones. Losses are logged as means over
+    ``log_every`` steps. Interrupted and resumed, a training on a CPU ends with the same bits as one that was not.
+    Returns facts for the report: how the steps were run. Raises ``DivergedError`` when a loss is not finite.
     """
     with ctx.phase("data"):
         domain_a, domain_b = to_device(images_a, ctx.device), to_device(images_b, ctx.device)
-    for net in nets.named().values():
-        net.to(ctx.device).to(memory_format=torch.channels_last).train()  # measured: up to 2× for the backbones
-    optimisers = build_optimisers(nets, config)
-    pools = Pools(
-        ImagePool(config.pool_size, derive_seed("tlsgan.pool", "a", ctx.seed)),
-        ImagePool(config.pool_size, derive_seed("tlsgan.pool", "b", ctx.seed)),
-    )
+    team = make_team(config, nets, ctx.device, ctx.seed)
     seeds = derive_seed("tlsgan.order", "a", ctx.seed), derive_seed("tlsgan.order", "b", ctx.seed)
     stream = UnpairedStream(domain_a, domain_b, config.batch_size, config.flip, seeds)
-    train_step = ReferenceStep(nets, optimisers, pools, config, ctx.device)
+    average = GeneratorAverage(nets, config.ema_decay) if config.ema_decay else None
     meter, step = LossMeter(), 0
+    training = Training(team, stream, meter, average)
 
     saved = ctx.load_checkpoint()
     if saved is not None:
-        step = checkpoint.restore(saved, nets, optimisers, pools, stream, meter, ctx.device)
+        step = restore(saved, training, ctx.device)
+    shown = average or nets
+    train_step, facts = make_step(team, config, ctx.device, images_a.shape[1], config.steps - step, ctx.cache)
 
     while step < config.steps:
         pause = next_pause(step, config)
         with ctx.phase("step"):
             while step < pause:
-                optimisers.set_learning_rate(learning_rate(step, config))
-                meter.add(train_step(*stream.next()))
+                team.optimisers.set_learning_rates(*learning_rates(step, config))
+                losses = train_step(step, *stream.next())
                 step += 1
-            means = meter.means(step)  # waits for the device, so that the steps are timed where they are made
+                meter.add(losses, step)
+                if average:
+                    average.update(nets)
+            means = meter.means()  # waits for the device, so that the steps are timed where they are made
 
         last = step == config.steps
         if last or step % config.log_every == 0:
@@ -58,10 +62,27 @@ def train(
             meter.reset()
         if last or step % config.sample_every == 0:
             with ctx.phase("sample"):
-                ctx.save_images("translations", step, sample_grid(nets, domain_a, domain_b))
+                ctx.save_images("translations", step, sample_grid(shown.G_ab, shown.G_ba, domain_a, domain_b))
         if not last and step % config.checkpoint_every == 0:
             with ctx.phase("checkpoint"):
-                ctx.save_checkpoint(checkpoint.collect(step, nets, optimisers, pools, stream, meter))
+                ctx.save_checkpoint(collect(step, training))
+
+    if average:
+        average.copy_to(nets)
+    check_finite({name: net.parameters() for name, net in nets.named().items()}, step)
+    return facts
+
+
+def make_team(config: CycleGANConfig, nets: Networks, device: str, seed: int) -> Team:
+    """Put the networks on the device, as the config's step wants them, and give them optimisers and pools."""
+    for net in nets.named().values():
+        net.train()
+        if config.step == "fast":
+            quicken(net, device)
+        else:
+            net.to(device)
+    pools = (ImagePool(config.pool_size, derive_seed("tlsgan.pool", domain, seed)) for domain in "ab")
+    return Team(nets, build_optimisers(nets, config), Pools(*pools))
 
 
 def next_pause(step: int, config: CycleGANConfig) -> int:

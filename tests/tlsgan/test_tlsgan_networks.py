@@ -14,7 +14,7 @@ from tlsgan import losses
 from tlsgan.config import CycleGANConfig
 from tlsgan.discriminators import PatchGAN, TransferDiscriminator, Verdict, build_discriminator, feature_width
 from tlsgan.generators import ResNetGenerator
-from tlsgan.networks import build_networks, learning_rate
+from tlsgan.networks import build_networks, learning_rates
 
 
 def plain_generator(state: dict[str, torch.Tensor], x: torch.Tensor, blocks: int, norm: str) -> torch.Tensor:
@@ -179,9 +179,16 @@ def test_scratch_differs_in_pretraining_only():
 
 def test_learning_rate_falls_linearly_to_zero():
     config = CycleGANConfig(steps=100, lr_decay_start=0.5, learning_rate=1.0)
-    assert [learning_rate(s, config) for s in (0, 50, 75, 99)] == pytest.approx([1.0, 1.0, 0.5, 0.02])
+    assert [learning_rates(s, config) for s in (0, 50, 75, 99)] == [
+        pytest.approx((rate, rate)) for rate in (1.0, 1.0, 0.5, 0.02)
+    ]
     constant = CycleGANConfig(steps=100, learning_rate=1.0)
-    assert learning_rate(99, constant) == 1.0
+    assert learning_rates(99, constant) == (1.0, 1.0)
+
+
+def test_discriminators_may_have_a_rate_of_their_own():
+    config = CycleGANConfig(steps=100, lr_decay_start=0.5, learning_rate=1.0, disc_learning_rate=4.0)
+    assert learning_rates(75, config) == pytest.approx((0.5, 2.0))
 
 
 @pytest.mark.parametrize(
@@ -196,6 +203,15 @@ def test_learning_rate_falls_linearly_to_zero():
         {"head_dropout": 1.0},
         {"lambda_class": 1.0},
         {"pretrained": True},
+        {"step": "quick"},
+        {"compile": "yes"},
+        {"diffaug": "color, blur"},
+        {"ema_decay": 1.0},
+        {"disc_learning_rate": 0.0},
+        {"r1_every": 0},
+        {"r1_gamma": -1.0},
+        {"clip_grad_norm": -1.0},
+        {"sample_every": 0},
     ],
 )
 def test_a_bad_value_is_named(bad):

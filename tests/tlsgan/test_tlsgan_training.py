@@ -9,7 +9,7 @@ from bench.errors import ConfigError, DivergedError
 from tlsgan import augmenter
 from tlsgan.data import UnpairedStream, to_device, to_float, to_uint8
 from tlsgan.image_pool import ImagePool
-from tlsgan.meter import LossMeter
+from tlsgan.meter import LossMeter, check_finite
 
 TINY = {"filters": 4, "blocks": 1, "disc_filters": 4, "head_width": 8, "batch_size": 2}
 VARIANTS = ["CycleGAN", "TLSGANResNet50Scratch", "TLSGANVGG16Scratch", "TLSGANLite0"]  # every architecture
@@ -99,20 +99,28 @@ def test_sample_grid_shows_real_fake_reconstruction(tmp_path):
 
 
 def test_divergence_names_step_and_loss(tmp_path):
-    with pytest.raises(DivergedError, match=r"loss_.* became non-finite between steps \d+ and \d+"):
+    with pytest.raises(DivergedError, match=r"loss_.* became non-finite at step \d+"):
         build("CycleGAN", steps=30, log_every=5, learning_rate=1e30).fit(two_class_data(4, 32), FakeContext(tmp_path))
 
 
 def test_meter_means_and_resumes():
     meter = LossMeter()
-    meter.add({"loss_G": torch.tensor(1.0)})
+    meter.add({"loss_G": torch.tensor(1.0), "loss_D_a": torch.tensor(2.0)}, 1)
     other = LossMeter()
     other.load_state_dict(meter.state_dict(), "cpu")
-    other.add({"loss_G": torch.tensor(3.0)})
-    assert other.means(2) == {"loss_G": 2.0}
-    other.add({"loss_G": torch.tensor(float("nan"))})
-    with pytest.raises(DivergedError, match="loss_G became non-finite between steps 1 and 3"):
-        other.means(3)
+    other.add({"loss_G": torch.tensor(3.0), "loss_D_a": torch.tensor(2.0)}, 2)
+    assert other.means() == {"loss_G": 2.0, "loss_D_a": 2.0}
+    other.add({"loss_G": torch.tensor(float("nan")), "loss_D_a": torch.tensor(1.0)}, 3)
+    other.add({"loss_G": torch.tensor(float("nan")), "loss_D_a": torch.tensor(float("inf"))}, 4)
+    with pytest.raises(DivergedError, match="^loss_G became non-finite at step 3; "):
+        other.means()
+
+
+def test_weights_that_the_last_update_broke_are_found():
+    fine, broken = torch.ones(3), torch.tensor([1.0, float("nan")])
+    check_finite({"G_ab": [fine]}, 9)
+    with pytest.raises(DivergedError, match="the weights of D_a became non-finite at step 9"):
+        check_finite({"G_ab": [fine], "D_a": [fine, broken]}, 9)
 
 
 def test_pool_of_size_zero_passes_through():

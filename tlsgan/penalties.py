@@ -1,0 +1,32 @@
+"""What is done to gradients: the R1 penalty on discriminators, and clipping."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+
+def r1(discriminator: nn.Module, images: torch.Tensor) -> torch.Tensor:
+    """Half the mean of |∇x D(x)|² over real images (Mescheder et al. 2018, eq. 9 without γ); a scalar.
+
+    D(x) is what the adversarial loss sees: a PatchGAN's map counts by its mean, so that γ means the same at every
+    image size. Differentiable with respect to the discriminator's weights.
+    """
+    images = images.detach().to(next(discriminator.parameters()).dtype).requires_grad_(True)
+    with torch.autocast(images.device.type, enabled=False):  # squares of gradients need the weights' precision
+        judged = discriminator(images).real.flatten(1).mean(dim=1)
+    (gradient,) = torch.autograd.grad(judged.sum(), images, create_graph=True)
+    return gradient.square().flatten(1).sum(dim=1).mean() / 2
+
+
+def r1_is_due(step: int, gamma: float, every: int) -> bool:
+    """Lazy regularisation (Karras et al. 2020, appendix B): one step in ``every``, there counted ``every`` times."""
+    return gamma > 0 and step % every == 0
+
+
+def clip(parameters: Sequence[nn.Parameter], largest_norm: float) -> None:
+    """Scale the gradients down to a common norm of at most ``largest_norm`` (Pascanu et al. 2013); 0: leave them."""
+    if largest_norm > 0:
+        nn.utils.clip_grad_norm_(parameters, largest_norm)

@@ -122,11 +122,6 @@ def authentic(synthetic: Neighbours, training: Neighbours) -> Bools:
     return synthetic.distance[:, 0] > training.distance[synthetic.index[:, 0], 0]
 
 
-def authpct(synthetic: Neighbours, training: Neighbours) -> float:
-    """Return the authentic images in per cent, in [0, 100]; NaN for no image."""
-    return 100.0 * float(authentic(synthetic, training).mean()) if len(synthetic.distance) else float("nan")
-
-
 def copy_threshold(training: Neighbours, quantile: float) -> Threshold:
     """Return the relative distance below which an image is a copy, from the training images' own, each without itself.
 
@@ -139,11 +134,15 @@ def copy_threshold(training: Neighbours, quantile: float) -> Threshold:
     are twins, whose share a novel image has as well; so it also tells where the test is of no use.
     """
     relative = training.relative
-    relative = relative[~np.isnan(relative)]
     single = np.sort(relative[relative >= TWINS])
     rank = max(1, int(quantile * (len(single) + 1)))
     value = min(float(single[rank - 1]), SINGLED_OUT) if len(single) else TWINS
-    return Threshold(value, float((1 + (relative < value).sum()) / (len(relative) + 1)))
+    return Threshold(value, _promise(training, value))
+
+
+def _promise(training: Neighbours, threshold: float) -> float:
+    known = training.relative[~np.isnan(training.relative)]
+    return float((1 + (known < threshold).sum()) / (len(known) + 1))
 
 
 @dataclass(frozen=True)
@@ -160,12 +159,18 @@ class Judged:
     patient_like: Bools
     nearness: Floats
 
+    @property
+    def authpct(self) -> float:
+        """The authentic images in per cent, in [0, 100]; NaN where there is no image."""
+        return 100.0 * float(self.authentic.mean()) if len(self.authentic) else float("nan")
+
 
 class CopyTest:
     """The test for copies in one space, fitted on the vectors [N, D] of training images and their patients [N].
 
     ``threshold`` leaves out a training image itself, ``across_patients`` its whole patient; the first decides. A copy
     is of one image, and by the second, a new image of a training patient would be called one too often.
+    ``promised_across_patients`` is what the first promises of images of new patients.
     """
 
     def __init__(
@@ -177,6 +182,7 @@ class CopyTest:
         self._other = nearest(training, training, patients, patients, versions=versions)
         self.threshold = copy_threshold(self._own, quantile)
         self.across_patients = copy_threshold(self._other, quantile)
+        self.promised_across_patients = _promise(self._other, self.threshold.value)
 
     def judge(self, vectors: Vectors) -> Judged:
         """Judge images by their vectors [M, D]."""
@@ -195,6 +201,7 @@ class CopyTest:
             "threshold": self.threshold.value,
             "promised": self.threshold.promised,
             "across_patients_threshold": self.across_patients.value,
+            "promised_across_patients": self.promised_across_patients,
             "median_distance": float(np.median(self._own.distance[:, 0])),
             "across_patients_median_distance": float(np.median(self._other.distance[:, 0])),
         }

@@ -61,7 +61,7 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
         pairs = closest_pairs(made, names, train, fold.classes, nearest_training_image(judged), judged, tests)
         ctx.save_images("closest_pairs", 0, pairs)
     metrics = _metrics(records, train, judged, real, {PIXELS: PIXELS, FEATURES: features.tag})
-    metrics["promised_false_flag_share"] = sum(t.threshold.promised for t in tests.values())
+    metrics["promised_false_flag_share"] = sum(t.promised_across_patients for t in tests.values())
     facts = {"extractor": features.tag, "synthetic_images": len(made), "thresholds": dict(fitted.values)}
     facts["flagged_images"] = int(flagged(judged).sum())
     return Output({f"copies/{name}": value for name, value in metrics.items()}, facts=facts)
@@ -114,8 +114,8 @@ def _metrics(
 ) -> dict[str, float]:
     metrics = {}
     for space, j in judged.items():
-        metrics[f"authpct_{names[space]}"] = 100 * _share(j.authentic)
-        metrics[f"real_authpct_{names[space]}"] = 100 * _share(real[space].authentic)
+        metrics[f"authpct_{names[space]}"] = j.authpct
+        metrics[f"real_authpct_{names[space]}"] = real[space].authpct
         metrics[f"flagged_{names[space]}_share"] = _share(j.copied)
     labels = np.array([r.label for r in records], dtype=np.int64)
     metrics["flagged_share"] = _share(flagged(judged))

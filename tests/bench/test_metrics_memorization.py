@@ -25,7 +25,6 @@ from bench.metrics.memorization import (
     CopyTest,
     Neighbours,
     authentic,
-    authpct,
     copy_threshold,
     nearest,
     thumbnails,
@@ -75,11 +74,12 @@ def test_authpct_is_the_published_definition() -> None:
         radius = min(float(np.linalg.norm(TRAIN[star] - TRAIN[j])) for j in range(40) if j != star)
         expected.append(float(np.linalg.norm(s - TRAIN[star])) > radius)
     np.testing.assert_array_equal(authentic(near, own), expected)
-    assert authpct(near, own) == pytest.approx(100 * np.mean(expected))
+    test = CopyTest(TRAIN, PATIENTS, 0.01)
+    assert test.judge(MADE).authpct == pytest.approx(100 * np.mean(expected))
     assert 0 < np.mean(expected) < 1
-    assert authpct(nearest(TRAIN, TRAIN), own) == 0.0  # a copy is never authentic, however often it was made
-    assert authpct(nearest(MADE + 100, TRAIN), own) == 100.0
-    assert np.isnan(authpct(nearest(MADE[:0], TRAIN), own))
+    assert test.judge(TRAIN).authpct == 0.0  # a copy never is authentic
+    assert test.judge(MADE + 100).authpct == 100.0
+    assert np.isnan(test.judge(MADE[:0]).authpct)
 
 
 def test_relative_distance_asks_whether_one_image_is_singled_out() -> None:
@@ -107,6 +107,16 @@ def test_the_threshold_is_a_rank_among_the_training_images_and_leaves_twins_out(
     assert (capped.value, capped.promised) == (SINGLED_OUT, pytest.approx(1 / 21))
     only_twins = copy_threshold(relative(np.zeros(8)), 0.01)
     assert (only_twins.value, only_twins.promised) == (TWINS, 1.0)
+
+
+def test_twins_of_one_patient_promise_nothing_of_other_patients() -> None:
+    pairs = np.repeat(np.random.default_rng(6).normal(size=(50, 20)), 2, axis=0)
+    test = CopyTest(pairs + 0.01 * np.random.default_rng(7).normal(size=pairs.shape), np.arange(100) // 2, 0.01)
+    assert (test.threshold.value, test.threshold.promised) == (TWINS, 1.0)
+    assert test.across_patients.value == SINGLED_OUT
+    assert test.promised_across_patients == 1 / 101
+    assert test.judge(pairs).copied.all()
+    assert set(test.values()) >= {"threshold", "promised", "promised_across_patients"}
 
 
 @pytest.mark.parametrize("dimensions", [2, 5, 8])  # the fewer, the more often one point is much nearer than the rest
@@ -182,7 +192,7 @@ def check_copies_and_novelties(images: np.ndarray, patients: np.ndarray) -> None
     for name, spoil in COPIES.items():
         assert test.judge(thumbnails(spoil(train))).copied.mean() > 0.95, name
     judged = test.judge(thumbnails(novel))
-    assert judged.copied.mean() <= test.threshold.promised + 2 / len(novel)
+    assert judged.copied.mean() <= test.promised_across_patients + 2 / len(novel)
     assert judged.authentic.mean() > 0.7
     blurred = [np.asarray(Image.fromarray(i).filter(ImageFilter.GaussianBlur(4))) for i in novel]
     assert test.judge(thumbnails(np.stack(blurred))).copied.mean() <= 2 / len(novel)  # dull is not copied

@@ -30,6 +30,7 @@ from bench.seeding import derive_seed
 from bench.session import Session, prepare
 from bench.stages.common import Inputs
 from bench.stages.copies import PATIENTS, TABLE, THRESHOLDS, flagged_paths
+from bench.tracking_rows import unit_name
 from bench.types import ResultRow, SyntheticImage
 
 
@@ -133,6 +134,11 @@ def test_novel_images_are_not_flagged(session: Session) -> None:
     assert metrics["copies/false_flag_share"] <= 2 * metrics["copies/promised_false_flag_share"]
     assert metrics["copies/authpct_pixels"] > 50
     assert "copies/own_source_share" not in metrics  # it translates nothing
+
+
+def test_they_are_logged_with_their_generator(session: Session) -> None:
+    assert unit_name(row(session, "copies", "painter")) == unit_name(row(session, "fit", "painter"))
+    assert unit_name(row(session, "classify", "painter", "1-nocopies")) == "painter/r1-nocopies/small_cnn/fold0/repeat0"
 
 
 def test_copies_are_counted_by_patient(session: Session) -> None:

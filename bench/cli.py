@@ -116,13 +116,26 @@ def run(
 @main.command()
 @suite_options
 @only_option
+@click.option("--effect", type=float, help="Instead: which folds × repeats find this difference; 0.02 is two points.")
+@click.option("--pilot", type=click.Path(exists=True, path_type=Path),
+              help="An earlier run's --out folder, or its results.jsonl. Default: this suite's scores in --out.")
+@click.option("--power", type=float, default=0.8, show_default=True, help="The chance to find the effect.")
 @json_option
 def plan(
-    suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], only: tuple[str, ...], as_json: bool
-) -> None:
+    suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], only: tuple[str, ...],
+    effect: float | None, pilot: Path | None, power: float, as_json: bool,
+) -> None:  # fmt: skip
     """Show the cells of a suite: how many, what is done already, and what the rest will cost."""
-    from bench import commands
     from bench.session import prepare
+
+    if effect is not None:
+        from bench.planning_command import show_effect_plan
+
+        show_effect_plan(prepare(suite, assignments, data, out), effect, power, pilot, only, as_json)
+        return
+    if pilot is not None:
+        raise click.UsageError("--pilot goes with --effect, such as --effect 0.02")
+    from bench import commands
 
     commands.show_plan(prepare(suite, assignments, data, out), only, as_json)
 

@@ -1,4 +1,4 @@
-"""The command `bench`. Exit codes: 0 all done, 1 some cells failed, 2 bad usage, config or data, 130 interrupted."""
+"""The command `bench`. Exit codes: 0 all done, 1 some cells failed, 2 bad usage, config or data, 3 a check failed, 130 interrupted."""
 
 from __future__ import annotations
 
@@ -117,8 +117,11 @@ def run(
 @suite_options
 @only_option
 @click.option("--effect", type=float, help="Instead: which folds × repeats find this difference; 0.02 is two points.")
-@click.option("--pilot", type=click.Path(exists=True, path_type=Path),
-              help="An earlier run's --out folder, or its results.jsonl. Default: this suite's scores in --out.")
+@click.option(
+    "--pilot",
+    type=click.Path(exists=True, path_type=Path),
+    help="An earlier run's --out folder, or its results.jsonl. Default: this suite's scores in --out.",
+)
 @click.option("--power", type=float, default=0.8, show_default=True, help="The chance to find the effect.")
 @json_option
 def plan(
@@ -168,8 +171,13 @@ def report(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...
 
 
 @main.command()
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs/selftest"), show_default=True,
-              help="Folder of selftest.md, selftest.json and selftest.png.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs/selftest"),
+    show_default=True,
+    help="Folder of selftest.md, selftest.json and selftest.png.",
+)
 @click.option("--comparisons", type=int, default=1000, show_default=True, help="Simulated comparisons a design.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @json_option
@@ -194,8 +202,13 @@ def list_(as_json: bool) -> None:
 @click.argument("synthetic", type=click.Path(path_type=Path))
 @click.option("--extractor", default="tf_efficientnet_lite0", show_default=True, help="inception, or a timm network.")
 @click.option("--input-size", type=click.IntRange(min=8), help="Side in pixels. Default: the network's own.")
-@click.option("--weights", type=click.Path(path_type=Path), envvar="BENCH_WEIGHTS", show_envvar=True,
-              help="File of the extractor's weights, or a folder of such.")
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    envvar="BENCH_WEIGHTS",
+    show_envvar=True,
+    help="File of the extractor's weights, or a folder of such.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @json_option
 def fidelity(
@@ -236,8 +249,13 @@ def download(name: str, into: Path) -> None:
 @click.option("--suite", help="Use this suite's dataset and options, and look at its folds too.")
 @click.option("--strict", is_flag=True, help="Exit with 3 when copies have two labels or cross groups.")
 @click.option("--leak-demo", is_flag=True, help="Show what a split by image, not by patient, would have claimed.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True,
-              help="Folder in which what was measured is remembered.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder in which what was measured is remembered.",
+)
 @json_option
 def audit_(
     folder: Path | None, data: Path | None, dataset: str | None, suite: str | None, strict: bool, leak_demo: bool,

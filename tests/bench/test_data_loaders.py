@@ -144,7 +144,7 @@ def test_a_translation_of_a_held_out_image_is_a_leak(fold: FoldData, tmp_path: P
     test = fold.part("test").records[0]
     value = test.group_id if field == "source_group" else test.path
     leaky = synthetic(tmp_path / "syn", fold, **{field: value})
-    with pytest.raises(LeakageError, match="translations in .* drew on .* of the test part"):
+    with pytest.raises(LeakageError, match=r"translations in .* drew on .* of the test part"):
         assemble_training_set(fold, leaky, {1: 1})
 
 

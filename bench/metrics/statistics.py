@@ -45,9 +45,9 @@ class Verdict:
 
     ``difference`` is their mean, ``low`` and ``high`` its corrected 95 % interval, ``p`` and ``p_holm`` the two-sided
     corrected t test before and after Holm, ``p_equivalent`` the TOST at the margin, ``smallest_effect`` what a design
-    of this spread and number of pairs would have shown with 80 % power. ``effect_size`` is Hedges' g_z and
-    ``p_wilcoxon`` the signed-rank test, uncorrected: both describe, the word does not rest on them. NaN where it
-    cannot be told.
+    of this spread and number of pairs would have shown with 80 % power. ``p_nadeau_bengio`` is ``p`` at the
+    whole n_test / n_train, ``effect_size`` Hedges' g_z and ``p_wilcoxon`` the signed-rank test, uncorrected: they
+    describe, the word does not rest on them. NaN where it cannot be told.
     """
 
     word: Word
@@ -62,6 +62,7 @@ class Verdict:
     pairs: int
     effect_size: float = NAN
     p_wilcoxon: float = NAN
+    p_nadeau_bengio: float = NAN
 
 
 def mean_sd(values: npt.ArrayLike) -> tuple[float, float]:
@@ -222,6 +223,7 @@ def verdicts(
             pairs=pairs,
             effect_size=hedges_gz(differences[name]),
             p_wilcoxon=wilcoxon(differences[name]),
+            p_nadeau_bengio=corrected_resampled_t(differences[name], test_train_ratio, alpha).p,
         )
     return result
 

@@ -18,7 +18,7 @@ from bench.report.sections.summary import summary
 
 COLUMNS = (
     *("classifier", "method", "ratio", "metric", "reference", "pairs", "planned", "mean", "sd", "low", "high"),
-    *("p", "p_holm", "p_wilcoxon", "p_equivalent", "effect_size", "verdict", "smallest_effect"),
+    *("p", "p_holm", "p_nadeau_bengio", "p_wilcoxon", "p_equivalent", "effect_size", "verdict", "smallest_effect"),
 )
 
 

@@ -234,3 +234,10 @@ def test_equal_differences_up_to_rounding_have_no_smallest_effect() -> None:
     got = verdicts({"same": np.full(5, 0.1) + np.array([0, 1, 0, 1, 0]) * 1e-17}, 0.02, 0.3)["same"]
     assert np.isnan(got.smallest_effect)
     assert got.word == "undecided"
+
+
+def test_a_verdict_shows_the_p_at_nadeau_and_bengios_own_correlation_beside_its_own() -> None:
+    d = [0.02, 0.05, -0.01, 0.04, 0.03]
+    v = verdict(d, 0.02, 0.25)
+    assert v.p_nadeau_bengio == corrected_resampled_t(d, 0.25).p
+    assert v.p < v.p_nadeau_bengio

@@ -65,8 +65,9 @@ def _statistics(info: ReportInfo) -> dict[str, str]:
             "*undecided*: neither."
         ),
         "Effect size": "Hedges' g_z, the mean difference over the sd of the differences, small-sample corrected.",
-        "p, p Holm, p Wilcoxon": (
-            f"of that t test, before and after Holm's correction over this classifier's arms{apart}; of Wilcoxon's "
+        "p, p Holm, p N&B, p Wilcoxon": (
+            f"of that t test, before and after Holm's correction over this classifier's arms{apart}; "
+            "uncorrected at the whole of Nadeau and Bengio's correlation, an upper bound; of Wilcoxon's "
             "signed-rank test, uncorrected, which takes pairs as independent and cannot go below 0.0625 with five."
         ),
         "Smallest effect": (

@@ -112,7 +112,7 @@ def test_meter_means_and_resumes():
     assert other.means() == {"loss_G": 2.0, "loss_D_a": 2.0}
     other.add({"loss_G": torch.tensor(float("nan")), "loss_D_a": torch.tensor(1.0)}, 3)
     other.add({"loss_G": torch.tensor(float("nan")), "loss_D_a": torch.tensor(float("inf"))}, 4)
-    with pytest.raises(DivergedError, match="^loss_G became non-finite at step 3; "):
+    with pytest.raises(DivergedError, match=r"^loss_G became non-finite at step 3; "):
         other.means()
 
 

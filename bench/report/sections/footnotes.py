@@ -97,8 +97,8 @@ _TRANSLATIONS = {
         "squared and mean absolute difference of intensities in [0, 1]."
     ),
     "IoU, Pixel accuracy, Class accuracy": (
-        "of the segmentation: intersection over union of the foreground, share of pixels that are right, mean over "
-        "foreground and background of their shares."
+        "of the segmentation: intersection over union, mean over foreground and background; share of pixels that are "
+        "right; mean over foreground and background of their shares."
     ),
     "Unpaired variant": "compares images that have nothing to do with each other; it is here because it was published.",
 }

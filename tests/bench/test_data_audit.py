@@ -371,13 +371,14 @@ REAL = {  # folder: byte-identical pairs, those across class folders, near pairs
 @pytest.mark.realdata
 @pytest.mark.parametrize("folder", REAL)
 def test_real_sets_against_a_plain_count(real_data: Path, tmp_path: Path, folder: str) -> None:
-    pictures = [p for p in (real_data / folder).rglob("*.*") if p.suffix in (".png", ".jpg") and "_mask" not in p.name]
+    top = (real_data / folder).resolve()  # where the checkout has a link, so that paths compare
+    pictures = [p for p in top.rglob("*.*") if p.suffix in (".png", ".jpg") and "_mask" not in p.name]
     digest = {p: hashlib.md5(p.read_bytes()).hexdigest() for p in pictures}
     plain = [pair for pair in combinations(sorted(digest), 2) if digest[pair[0]] == digest[pair[1]]]
     labels = ("benign", "malignant", "normal")
     label = {p: next((part for part in p.parts[-7:] if part in labels), p.parent.name) for p in pictures}
     conflicts = [pair for pair in plain if label[pair[0]] != label[pair[1]]]
-    found = audit_subject(find_subject(real_data / folder, None, None, tmp_path))
+    found = audit_subject(find_subject(top, None, None, tmp_path))
     root = Path(found["root"])
     assert {tuple(sorted((root / a, root / b))) for a, b in found["exact"]["pairs"]} == set(plain)
     assert {tuple(sorted((root / a, root / b))) for a, b in found["exact"]["label_conflicts"]} == set(conflicts)

@@ -272,6 +272,39 @@ def audit_(
 
 
 @main.group()
+def profile() -> None:
+    """Measure what training costs."""
+
+
+@profile.command()
+@click.option("--method", required=True, help="A method with training steps: cyclegan, tlsgan_lite0, …")
+@click.option("--image-size", "image_size_px", type=click.IntRange(1), required=True, help="Side of the images, px.")
+@click.option("--batch", "batch_size", type=click.IntRange(1), required=True, help="Pairs of images a step.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting of the method: filters=16.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads. Default: all cores.")
+@click.option("--blocks", type=click.IntRange(1), default=11, show_default=True, help="Turns that each step takes.")
+@json_option
+def step(
+    method: str, image_size_px: int, batch_size: int, assignments: tuple[str, ...], device: str, threads: int | None,
+    blocks: int, as_json: bool,
+) -> None:  # fmt: skip
+    """Time a method's training steps in alternation: pairs/s, FLOPs, share of the device's peak, peak memory."""
+    from bench import profile_command
+    from bench.cost.host import available_cpus
+    from bench.session import pick_device
+
+    threads, device = threads or available_cpus(), pick_device(device)
+    found = profile_command.profile(method, assignments, image_size_px, batch_size, device, blocks, threads)
+    described = {"method": method, "image_size_px": image_size_px, "batch_size": batch_size, "set": list(assignments),
+                 "device": device, "threads": threads}  # fmt: skip
+    if as_json:
+        click.echo(profile_command.as_json(found, described))
+    else:
+        profile_command.show(found, described)
+
+
+@main.group()
 def mlflow() -> None:
     """The MLflow view of the store."""
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_chec
 import numpy as np
 import numpy.typing as npt
 
-from bench.types import DatasetIndex, ImageRecord, SyntheticImage, Uint8Images
+from bench.types import DatasetIndex, ImageRecord, ProfiledStep, SyntheticImage, Uint8Images
 
 if TYPE_CHECKING:
     import torch
@@ -167,6 +167,15 @@ class Translator(Protocol):
         ``images`` are of class ``label``; ``fitted`` is what ``fit`` left. The way back starts from the translation as
         the generator made it, in float, not from its rounded copy. An image's result does not depend on the others.
         """
+        ...
+
+
+@runtime_checkable
+class Profiled(Protocol):
+    """What a generative method offers besides when its training steps can be measured (`bench profile step`)."""
+
+    def training_steps(self, image_size_px: int, batch_size: int, device: str) -> Mapping[str, ProfiledStep]:
+        """Return the ways of taking a training step by name; the first is what the others are compared with."""
         ...
 
 

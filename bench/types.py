@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -103,6 +103,20 @@ class SyntheticSet:
     folder: Path
     records: tuple[SyntheticRecord, ...]
     seen_groups: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ProfiledStep:
+    """One way of taking a training step, to be measured.
+
+    ``build`` makes everything ready (networks, optimisers, images) and returns the step; ``count`` the same in
+    operations that torch's FLOP counter sees, neither compiled nor recorded. ``dtype`` is torch's name for the
+    arithmetic of its matrix products.
+    """
+
+    build: Callable[[], Callable[[], object]]
+    count: Callable[[], Callable[[], object]]
+    dtype: str = "float32"
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ LEAVES = {"bench.types", "bench.interfaces", "bench.errors", "bench.seeding", "b
 # From the top down: a module may import from its own layer and from those below it.
 LAYERS = (
     ("cli",),
-    ("commands", "fidelity_command", "data_commands", "planning_command", "effect_plan", "selftest"),
+    ("commands", "fidelity_command", "data_commands", "planning_command", "profile_command", "effect_plan", "selftest"),
     ("reporting", "view", "runner", "console"),
     ("session", "cells"),
     ("tracking", "tracking_rows", "tracking_writer", "stages", "executors", "report", "estimate", "leak_demo"),

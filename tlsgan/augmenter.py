@@ -18,7 +18,7 @@ import numpy as np
 from bench.errors import ConfigError, DataError
 from bench.interfaces import RunContext, TrainingData
 from bench.seeding import derive_seed, seed_everything
-from bench.types import SyntheticImage, Uint8Images
+from bench.types import ProfiledStep, SyntheticImage, Uint8Images
 from tlsgan.config import (
     CycleGANConfig,
     TLSGANLite0Config,
@@ -93,6 +93,12 @@ class CycleGAN:
             seed = derive_seed("tlsgan.synthesize", ctx.seed, label)
             for image, how in translate(generator, sources, count, seed, ctx.device):
                 yield SyntheticImage(image, label, how.seed, records[how.source].path)
+
+    def training_steps(self, image_size_px: int, batch_size: int, device: str) -> Mapping[str, ProfiledStep]:
+        """Return the reference and the fast training step, to be measured."""
+        from tlsgan.profile import training_steps
+
+        return training_steps(self.config, self.translation_size_px(image_size_px), batch_size, device)
 
     def translation_size_px(self, image_size_px: int) -> int:
         """Return the side of the images that it was trained on, given the suite's."""

@@ -40,19 +40,10 @@ def _quicker(module: nn.Module) -> type[nn.Module]:
     kind = type(module)
     if kind is nn.InstanceNorm2d and not (module.affine or module.track_running_stats):
         return InstanceNorm2d
-    if kind is nn.ReflectionPad2d:
-        return ReflectionPad2d
-    if isinstance(module, nn.Conv2d) and kind is nn.Conv2d and _is_plain(module):
-        if module.out_channels <= FEW_CHANNELS:
-            return ToFewChannels
-        if module.in_channels <= FEW_CHANNELS:
-            return FromFewChannels
+    if kind is nn.Conv2d and isinstance(module, nn.Conv2d) and module.out_channels <= FEW_CHANNELS:
+        plain = module.stride == module.dilation == (1, 1) and module.padding == (0, 0) and module.groups == 1
+        return ToFewChannels if plain and min(module.kernel_size) >= LARGE_KERNEL else kind
     return kind
-
-
-def _is_plain(conv: nn.Conv2d) -> bool:
-    steps = conv.stride == (1, 1) and conv.padding == (0, 0) and conv.dilation == (1, 1) and conv.groups == 1
-    return steps and min(conv.kernel_size) >= LARGE_KERNEL
 
 
 class InstanceNorm2d(nn.InstanceNorm2d):
@@ -62,50 +53,11 @@ class InstanceNorm2d(nn.InstanceNorm2d):
         return F.group_norm(x, x.shape[1], eps=self.eps)
 
 
-class ReflectionPad2d(nn.ReflectionPad2d):
-    """Reflection padding whose backward pass folds the borders back by rows and columns (1 % of a step)."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        left, right, top, bottom = self.padding
-        return _ReflectionPad.apply(x, self.padding) if left == right == top == bottom else super().forward(x)
-
-
-class _ReflectionPad(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, padding: tuple[int, ...]) -> torch.Tensor:
-        ctx.reach = padding[0]
-        return F.pad(x, padding, mode="reflect")
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-        for side in (-2, -1):
-            gradient = _fold(gradient, ctx.reach, side)
-        return gradient, None
-
-
-def _fold(padded: torch.Tensor, reach: int, side: int) -> torch.Tensor:
-    """Add the mirrored borders of one side onto the rows (or columns) that they were copied from."""
-    size = padded.shape[side] - 2 * reach
-    folded = padded.narrow(side, reach, size).clone(memory_format=torch.contiguous_format)
-    folded.narrow(side, 1, reach).add_(padded.narrow(side, 0, reach).flip(side))
-    folded.narrow(side, size - 1 - reach, reach).add_(padded.narrow(side, size + reach, reach).flip(side))
-    return folded
-
-
 class ToFewChannels(nn.Conv2d):
     """A convolution to at most 4 channels, which oneDNN computes as if they were 16 (4 % of a step)."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         out = _ToFewChannels.apply(x, self.weight)
-        return out if self.bias is None else out + self.bias.view(-1, 1, 1)
-
-
-class FromFewChannels(nn.Conv2d):
-    """A convolution from at most 4 channels, whose gradient by its input is one to few channels (1 % of a step)."""
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        out = _FromFewChannels.apply(x, self.weight)
         return out if self.bias is None else out + self.bias.view(-1, 1, 1)
 
 
@@ -118,33 +70,16 @@ class _ToFewChannels(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
+        # the same by columns, whose two gradients are quicker: spread the output's over the columns' shifts
         x, weight = ctx.saved_tensors
-        channels, _, height, _ = weight.shape
+        outputs, inputs, height, width = weight.shape
         count, _, rows, columns = gradient.shape
-        spread = gradient.new_zeros(count, channels, height, x.shape[2], columns)
-        for k in range(height):
-            spread[:, :, k, k : k + rows] = gradient
-        by_x, by_rows = _convolution_backward(spread.flatten(1, 2), x, _rows_as_channels(weight), ctx.needs_input_grad)
-        return by_x, by_rows.view(channels, height, *weight.shape[1::2]).transpose(1, 2)
-
-
-class _FromFewChannels(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(x, weight)
-        return F.conv2d(x, weight)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        x, weight = ctx.saved_tensors
-        by_x = None
-        if ctx.needs_input_grad[0]:  # the full correlation with the turned kernel
-            height, width = weight.shape[2:]
-            padded = F.pad(gradient, (width - 1, width - 1, height - 1, height - 1))
-            by_x = convolve_by_rows(padded, weight.flip(2, 3).transpose(0, 1))
-        _, by_weight = _convolution_backward(gradient, x, weight, (False, True))
-        return by_x, by_weight
+        spread = gradient.new_zeros(count, outputs, width, rows, x.shape[3])
+        for k in range(width):
+            spread[:, :, k, :, k : k + columns] = gradient
+        by_column = weight.permute(0, 3, 1, 2).reshape(outputs * width, inputs, height, 1)
+        by_x, by_weight = _convolution_backward(spread.flatten(1, 2), x, by_column, ctx.needs_input_grad)
+        return by_x, by_weight.view(outputs, width, inputs, height).permute(0, 2, 3, 1)
 
 
 def convolve_by_rows(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
@@ -152,18 +87,14 @@ def convolve_by_rows(x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 
     x [B, I, H, W], weight [O, I, K, L]: the first gives O · K channels instead of O, and no more multiplications.
     """
-    channels, _, height, _ = weight.shape
-    by_row = F.conv2d(x, _rows_as_channels(weight)).unflatten(1, (channels, height))
+    outputs, inputs, height, width = weight.shape
+    by_row = F.conv2d(x, weight.transpose(1, 2).reshape(outputs * height, inputs, 1, width))
+    by_row = by_row.unflatten(1, (outputs, height))
     rows = by_row.shape[3] - height + 1
     out = by_row[:, :, 0, :rows].clone(memory_format=torch.contiguous_format)
     for k in range(1, height):
         out += by_row[:, :, k, k : k + rows]
     return out
-
-
-def _rows_as_channels(weight: torch.Tensor) -> torch.Tensor:
-    """[O, I, K, L] to [O · K, I, 1, L]."""
-    return weight.transpose(1, 2).flatten(0, 1).unsqueeze(2)
 
 
 def _convolution_backward(

@@ -99,6 +99,11 @@ class PeakMemory:
         return {"peak_memory_bytes": float(self._peak)}
 
 
+def resident_bytes() -> int:
+    """Return the present resident set of this process."""
+    return int(psutil.Process().memory_info().rss)
+
+
 def _give_back_memory() -> None:
     """Return freed memory to the system, where the C library can (glibc); else a cell would be charged for the last."""
     gc.collect()

@@ -1,0 +1,191 @@
+"""What a method's training steps cost: time in alternation, FLOPs, share of the device's peak, peak memory.
+
+Steps are timed in blocks that take turns, so that whatever else the machine does meets all of them alike; the ratio of
+two steps is the median over the turns. Memory is measured in processes of their own, one step each.
+"""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.cost.timers import PeakMemory, resident_bytes
+from bench.interfaces import Profiled
+
+BLOCK_S = 0.5  # a block is as many steps as fit in, at least one
+PEAK_SIZE = {"cpu": 1024, "cuda": 8192}  # side of the square matrices whose product gives the peak
+
+
+@dataclass(frozen=True)
+class StepCost:
+    """One step's costs. ``seconds`` are those of one step, a value a block.
+
+    ``flops`` are those of one step as torch's counter sees them, forward and backward: a multiplication and an addition
+    count two; what is elementwise counts nothing. ``peak_flops_per_s`` is the best of the device's matrix products in
+    ``dtype``.
+    """
+
+    name: str
+    pairs: int
+    dtype: str
+    seconds: tuple[float, ...]
+    flops: int
+    peak_flops_per_s: float
+    peak_memory_bytes: int | None = None
+
+    @property
+    def step_s(self) -> float:
+        """Median seconds of a step."""
+        return statistics.median(self.seconds)
+
+    @property
+    def pairs_per_s(self) -> float:
+        """Pairs of images a second."""
+        return self.pairs / self.step_s
+
+    @property
+    def share_of_peak(self) -> float:
+        """FLOPs a second over the peak's."""
+        return self.flops / self.step_s / self.peak_flops_per_s
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """How many times as long the first step takes as this one: median and quartiles over the turns."""
+
+    name: str
+    median: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class StepProfile:
+    """All steps of a method at one size; ratios are against the first of them."""
+
+    steps: tuple[StepCost, ...]
+    ratios: tuple[Ratio, ...] = field(default=())
+
+
+def profile_steps(
+    method: Profiled, image_size_px: int, batch_size: int, device: str, blocks: int, memory: Mapping[str, int] | None
+) -> StepProfile:
+    """Measure every training step that a method offers, ``memory`` (see ``peak_memory``) apart."""
+    offered = method.training_steps(image_size_px, batch_size, device)
+    flops = {name: count_flops(step.count()) for name, step in offered.items()}
+    seconds = alternate({name: step.build() for name, step in offered.items()}, device, blocks)
+    peaks = {dtype: measured_peak(device, dtype) for dtype in {step.dtype for step in offered.values()}}
+    costs = [
+        StepCost(
+            name, batch_size, step.dtype, tuple(seconds[name]), flops[name], peaks[step.dtype], (memory or {}).get(name)
+        )
+        for name, step in offered.items()
+    ]
+    first, *others = costs
+    return StepProfile(tuple(costs), tuple(ratio(first, other) for other in others))
+
+
+def alternate(steps: Mapping[str, Callable[[], object]], device: str, blocks: int) -> dict[str, list[float]]:
+    """Return the seconds a step takes, a value a block, of steps that take turns; every other turn runs backwards."""
+    for step in steps.values():  # the first call allocates, chooses algorithms, compiles
+        timed(step, 1, device)
+    counts = {name: max(1, math.ceil(BLOCK_S / timed(step, 1, device))) for name, step in steps.items()}
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for block in range(blocks):
+        for name in list(steps) if block % 2 == 0 else reversed(list(steps)):
+            seconds[name].append(timed(steps[name], counts[name], device) / counts[name])
+    return seconds
+
+
+def timed(step: Callable[[], object], times: int, device: str) -> float:
+    """Return the wall seconds of so many calls, the device's work included."""
+    start = time.perf_counter()
+    for _ in range(times):
+        step()
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+def ratio(first: StepCost, other: StepCost) -> Ratio:
+    """Return how many times as long ``first`` takes as ``other``, turn by turn."""
+    turns = [a / b for a, b in zip(first.seconds, other.seconds, strict=True)]
+    low, _, high = statistics.quantiles(turns, n=4) if len(turns) > 1 else turns * 3
+    return Ratio(other.name, statistics.median(turns), low, high)
+
+
+def count_flops(step: Callable[[], object]) -> int:
+    """Return the FLOPs of one call by torch's formulas, backward passes included.
+
+    Not by torch's ``FlopCounterMode`` itself, whose per-module hooks refuse gradients by leaves that are no parameters.
+    """
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils.flop_counter import flop_registry
+
+    class Counter(TorchDispatchMode):
+        total = 0
+
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            out = func(*args, **(kwargs or {}))
+            if func._overloadpacket in flop_registry:
+                self.total += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=out)
+            return out
+
+    step()  # the first call may do what later ones need not
+    with Counter() as counter:
+        step()
+    return int(counter.total)
+
+
+def measured_peak(device: str, dtype: str, times: int = 10) -> float:
+    """Return the FLOPs a second of the best of several square matrix products (on CUDA in the arithmetic of cuDNN)."""
+    import torch
+
+    kind = torch.device(device).type
+    size = PEAK_SIZE[kind]
+    left, right = (torch.rand(size, size, device=device).to(getattr(torch, dtype)) for _ in range(2))
+    allowed = torch.backends.cuda.matmul.allow_tf32
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32
+    try:
+        best = min(timed(lambda: left @ right, 1, device) for _ in range(times + 2))
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = allowed
+    return 2 * size**3 / best
+
+
+def peak_memory(
+    make: Callable[..., Profiled], arguments: Sequence[Any], names: Sequence[str], threads: int
+) -> dict[str, int]:
+    """Return each step's peak memory in bytes, measured in a process of its own.
+
+    ``make(*arguments[:-3])`` builds the method there; the last three arguments are image size, batch size and device.
+    On CUDA: allocated by torch. On a CPU: by how much the resident set grew, networks, optimisers and libraries that
+    are loaded for them included.
+    """
+    found = {}
+    for name in names:
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+            found[name] = process.submit(_peak_memory, make, tuple(arguments), name, threads).result()
+    return found
+
+
+def _peak_memory(make: Callable[..., Profiled], arguments: tuple[Any, ...], name: str, threads: int) -> int:
+    import torch
+
+    torch.set_num_threads(threads)
+    *building, image_size_px, batch_size, device = arguments
+    offered = make(*building).training_steps(image_size_px, batch_size, device)
+    torch.rand(64, 64, device=device) @ torch.rand(64, 64, device=device)  # libraries and the CUDA context
+    before = 0 if device.startswith("cuda") else resident_bytes()
+    with PeakMemory(device, interval_s=0.005) as memory:
+        step = offered[name].build()
+        timed(step, 3, device)
+    return int(memory.costs()["peak_memory_bytes"]) - before

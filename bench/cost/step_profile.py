@@ -125,18 +125,27 @@ def ratio(first: StepCost, other: StepCost) -> Ratio:
 def count_flops(step: Callable[[], object]) -> int:
     """Return the FLOPs of one call by torch's formulas, backward passes included.
 
-    Not by torch's ``FlopCounterMode`` itself, whose per-module hooks refuse gradients by leaves that are no parameters.
+    Two things are done otherwise than by ``FlopCounterMode``: its per-module hooks refuse gradients by leaves that are
+    no parameters; and its formula for the backward pass of a convolution counts depthwise ones as if they were dense.
+    Here each gradient, by the input or the weight, counts what the forward pass counts.
     """
+    import torch
     from torch.utils._python_dispatch import TorchDispatchMode
-    from torch.utils.flop_counter import flop_registry
+    from torch.utils.flop_counter import conv_flop_count, flop_registry
+
+    def convolution_backward(gradient: Any, x: Any, weight: Any, *rest: Any, out_val: Any, **_: Any) -> int:
+        transposed, wanted = rest[4], rest[7]
+        return sum(wanted[:2]) * conv_flop_count(x.shape, weight.shape, gradient.shape, transposed=transposed)
+
+    formulas = {**flop_registry, torch.ops.aten.convolution_backward: convolution_backward}
 
     class Counter(TorchDispatchMode):
         total = 0
 
         def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             out = func(*args, **(kwargs or {}))
-            if func._overloadpacket in flop_registry:
-                self.total += flop_registry[func._overloadpacket](*args, **(kwargs or {}), out_val=out)
+            if func._overloadpacket in formulas:
+                self.total += formulas[func._overloadpacket](*args, **(kwargs or {}), out_val=out)
             return out
 
     step()  # the first call may do what later ones need not

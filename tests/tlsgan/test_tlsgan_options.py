@@ -1,0 +1,197 @@
+"""What is known to help, each option by hand; and that each of them resumes exactly and cannot hide a divergence."""
+
+import numpy as np
+import pytest
+import torch
+from helpers import FakeContext, Interrupt, two_class_data
+from torch import nn
+
+from bench.errors import ConfigError, DivergedError
+from tlsgan import augmenter, diffaug, losses, penalties, spectral_norm
+from tlsgan.config import CycleGANConfig, TLSGANLite0ScratchConfig
+from tlsgan.diffaug import DiffAugment
+from tlsgan.discriminators import PatchGAN, Verdict
+from tlsgan.ema import GeneratorAverage
+from tlsgan.networks import build_networks
+
+TINY = {"filters": 2, "blocks": 1, "disc_filters": 2, "head_width": 4, "batch_size": 2}
+OPTIONS = [
+    {"ema_decay": 0.9},
+    {"spectral_norm": True},
+    {"diffaug": "color,translation,cutout"},
+    {"r1_gamma": 1.0, "r1_every": 2},
+    {"disc_learning_rate": 1e-3, "lr_decay_start": 0.5},
+    {"clip_grad_norm": 0.1},
+    {"norm": "batch", "joint_batch_statistics": True},
+    {"step": "reference", "ema_decay": 0.9, "spectral_norm": True, "diffaug": "color", "r1_gamma": 1.0, "r1_every": 2},
+]
+
+
+def weights_of(folder):
+    return [(folder / f"{name}.safetensors").read_bytes() for name in ("G_ab", "G_ba")]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_resumed_equals_uninterrupted(options, tmp_path):
+    data = two_class_data(6, 24)
+    counts = {"steps": 5, "log_every": 2, "checkpoint_every": 3, "sample_every": 9}
+    method = augmenter.CycleGAN(CycleGANConfig(**{**TINY, **counts, **options}))
+    whole, broken = FakeContext(tmp_path / "whole"), FakeContext(tmp_path / "broken", interrupt_at=4)
+    method.fit(data, whole)
+    with pytest.raises(Interrupt):
+        method.fit(data, broken)
+    assert broken.checkpoint["step"] == 3
+    broken.interrupt_at = None
+    method.fit(data, broken)
+    assert weights_of(whole.folder) == weights_of(broken.folder)
+    assert whole.history == broken.history
+    assert (whole.images[-1][2] == broken.images[-1][2]).all()
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_no_option_hides_a_divergence(options, tmp_path):
+    rates = {"learning_rate": 1e30, "disc_learning_rate": 1e30}
+    config = CycleGANConfig(**{**TINY, "steps": 6, "log_every": 6, **options, **rates})
+    with pytest.raises(DivergedError, match=r"became non-finite at step \d"):
+        augmenter.CycleGAN(config).fit(two_class_data(6, 24), FakeContext(tmp_path))
+
+
+def test_spectral_norm_is_for_the_patchgan():
+    with pytest.raises(ConfigError, match="spectral_norm"):
+        TLSGANLite0ScratchConfig(spectral_norm=True)
+
+
+def test_spectral_norm_divides_by_the_largest_singular_value():
+    torch.manual_seed(0)
+    network = PatchGAN(4, spectral=True)
+    convolutions = [m for m in network.modules() if isinstance(m, nn.Conv2d)]
+    assert len(convolutions) == 5
+    assert not any(isinstance(m, nn.InstanceNorm2d) for m in network.modules())
+    for _ in range(100):
+        spectral_norm.advance((network,))
+    for conv in convolutions:
+        assert torch.linalg.matrix_norm(conv.weight.flatten(1), 2).item() == pytest.approx(1.0, rel=1e-3)
+    before = convolutions[1].weight.clone()
+    network(torch.rand(1, 3, 32, 32))
+    assert torch.equal(before, convolutions[1].weight), "a pass alone takes no power iteration"
+    convolutions[1].weight.sum().backward()
+    assert convolutions[1].parametrizations.weight.original.grad.abs().sum() > 0
+
+
+class Linear(nn.Module):
+    """D(x) = a map whose mean is w · x, so that the gradient by x is w."""
+
+    def __init__(self, weight):
+        super().__init__()
+        self.weight = nn.Parameter(weight)
+
+    def forward(self, x):
+        value = (x * self.weight).flatten(1).sum(1)
+        return Verdict(torch.stack([value + 1, value - 1], dim=1), None)
+
+
+def test_r1_is_half_the_squared_gradient_and_has_one_itself():
+    torch.manual_seed(0)
+    network = Linear(torch.rand(3, 4, 4))
+    penalty = penalties.r1(network, torch.rand(2, 3, 4, 4))
+    assert penalty.item() == pytest.approx(network.weight.square().sum().item() / 2)
+    penalty.backward()
+    torch.testing.assert_close(network.weight.grad, network.weight.detach())
+
+
+def test_r1_is_lazy_and_counted_for_the_steps_without_it():
+    assert [penalties.r1_is_due(step, 1.0, 4) for step in range(6)] == [True, False, False, False, True, False]
+    assert not penalties.r1_is_due(0, 0.0, 4)
+    network, real = Linear(torch.ones(3, 4, 4)), torch.rand(2, 3, 4, 4)
+    config = CycleGANConfig(r1_gamma=0.5, r1_every=4)
+    assert losses.penalty(network, real, "a", True, config)["loss_r1_a"].item() == pytest.approx(0.5 * 4 * 48 / 2)
+    assert losses.penalty(network, real, "a", False, config)["loss_r1_a"].item() == 0
+    assert losses.penalty(network, real, "a", True, CycleGANConfig()) == {}
+
+
+def test_clipping_scales_to_the_largest_norm():
+    parameter = nn.Parameter(torch.zeros(4))
+    parameter.grad = torch.full((4,), 3.0)
+    penalties.clip([parameter], 0.0)
+    assert parameter.grad.norm().item() == pytest.approx(6.0)
+    penalties.clip([parameter], 1.5)
+    assert parameter.grad.norm().item() == pytest.approx(1.5, rel=1e-4)
+
+
+def test_averages_follow_the_weights():
+    torch.manual_seed(0)
+    nets = build_networks(CycleGANConfig(**TINY, norm="batch"), 24)
+    average = GeneratorAverage(nets, 0.5)
+    weight, mine = nets.G_ab.model[1].weight, average.G_ab.model[1].weight
+    expected = weight.detach().clone()
+    for step, decay in enumerate((0.1, 2 / 11, 3 / 12, 4 / 13, 5 / 14, 6 / 15, 7 / 16, 8 / 17, 0.5, 0.5)):
+        with torch.no_grad():
+            weight.fill_(float(step))
+            nets.G_ab.model[2].running_mean.fill_(float(step))
+        average.update(nets)
+        expected = decay * expected + (1 - decay) * step
+        torch.testing.assert_close(mine, expected)
+        assert (average.G_ab.model[2].running_mean == step).all()
+    average.copy_to(nets)
+    assert torch.equal(weight, mine)
+
+
+def test_averaged_generators_are_what_is_left_and_shown(tmp_path):
+    data, folders = two_class_data(6, 24), []
+    for decay in (0.0, 0.999):
+        ctx = FakeContext(tmp_path / str(decay))
+        augmenter.CycleGAN(CycleGANConfig(**TINY, steps=3, ema_decay=decay)).fit(data, ctx)
+        folders.append(ctx)
+    plain, averaged = folders
+    assert plain.history == averaged.history, "training does not see the average"
+    assert weights_of(plain.folder) != weights_of(averaged.folder)
+    assert (plain.images[-1][2] != averaged.images[-1][2]).any()
+
+
+def test_augmentation_is_drawn_anew_and_lets_gradients_through():
+    torch.manual_seed(0)
+    augment = DiffAugment(("cutout", "color", "translation"))
+    assert augment.changes == [diffaug.color, diffaug.translation, diffaug.cutout]
+    assert not DiffAugment(())
+    images = (torch.rand(4, 3, 16, 16) * 2 - 1).requires_grad_()
+    one, two = augment(images), augment(images)
+    assert one.shape == images.shape
+    assert not torch.equal(one, two)
+    (gradient,) = torch.autograd.grad(one.square().sum(), images)
+    assert (gradient.flatten(1).abs().sum(1) > 0).all()
+
+
+def test_translation_moves_and_fills_with_zero():
+    torch.manual_seed(0)
+    images = torch.arange(1.0, 257.0).view(1, 1, 16, 16).expand(64, 3, 16, 16)
+    moved = diffaug.translation(images)
+    shifts = set()
+    for image in moved[:, 0]:
+        rows, columns = image.nonzero()[0].tolist()
+        dy, dx = divmod(int(image[rows, columns]) - 1, 16)
+        shifts.add((dy - rows, dx - columns))
+        expected = torch.zeros(20, 20)
+        expected[2:18, 2:18] = images[0, 0]
+        top, left = 2 + dy - rows, 2 + dx - columns
+        assert torch.equal(image, expected[top : top + 16, left : left + 16])
+    assert {dy for dy, _ in shifts} == {dx for _, dx in shifts} == {-2, -1, 0, 1, 2}
+
+
+def test_cutout_is_half_of_each_side():
+    torch.manual_seed(0)
+    holes = (diffaug.cutout(torch.ones(200, 3, 16, 16)) == 0)[:, 0]
+    heights, widths = holes.any(2).sum(1), holes.any(1).sum(1)
+    assert heights.max() == widths.max() == 8
+    assert heights.min() >= 4, "a centre at the border leaves half of it"
+    assert torch.equal(holes.flatten(1).sum(1), heights * widths)
+
+
+def test_color_keeps_what_it_does_not_change():
+    torch.manual_seed(0)
+    images = torch.rand(100, 3, 8, 8) * 2 - 1
+    changed = diffaug.color(images)
+    shift = (changed.mean((1, 2, 3)) - images.mean((1, 2, 3))).numpy()
+    assert np.abs(shift).max() <= 0.5 + 1e-5
+    assert shift.std() == pytest.approx(1 / np.sqrt(12), rel=0.2)  # uniform brightness
+    flat = diffaug.color(torch.full((5, 3, 4, 4), 0.25))
+    torch.testing.assert_close(flat, flat[:, :1, :1, :1].expand_as(flat))

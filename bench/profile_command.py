@@ -75,16 +75,17 @@ def show(found: StepProfile, described: dict[str, Any]) -> None:
     """Print the profile as a table."""
     console = plain_console()
     console.print(describe_host(described["device"]))
-    console.print(", ".join(f"{key} {value}" for key, value in described.items() if value != []))
+    said = {key: " ".join(value) if key == "set" else value for key, value in described.items()}
+    console.print(", ".join(f"{key} {value}" for key, value in said.items() if value != ""))
     table = Table(box=None, pad_edge=False)
-    for heading in ("step", "pairs/s", "s a step", "GFLOP a step", "of peak", "dtype", "peak memory", "times as fast"):
-        table.add_column(heading, justify="left" if heading == "step" else "right")
+    for heading in ("step", "pairs/s", "s/step", "GFLOP/step", "of peak", "memory", "times as fast"):
+        table.add_column(heading, justify="left" if heading == "step" else "right", no_wrap=True)
     ratios = {r.name: f"{r.median:.2f} [{r.low:.2f}, {r.high:.2f}]" for r in found.ratios}
     for s in found.steps:
         memory = "not measured" if s.peak_memory_bytes is None else f"{s.peak_memory_bytes / 2**20:.0f} MiB"
-        table.add_row(
-            s.name, f"{s.pairs_per_s:.2f}", f"{s.step_s:.4g}", f"{s.flops / 1e9:.4g}", f"{s.share_of_peak:.0%}",
-            s.dtype, memory, ratios.get(s.name, "1"),
-        )  # fmt: skip
+        numbers = f"{s.pairs_per_s:.2f}", f"{s.step_s:.3g}", f"{s.flops / 1e9:.4g}", f"{s.share_of_peak:.0%}"
+        table.add_row(s.name, *numbers, memory, ratios.get(s.name, "1"))
     console.print(table)
+    peaks = ", ".join(f"{s.name} {s.peak_flops_per_s / 1e12:.3g} TFLOP/s in {s.dtype}" for s in found.steps)
+    console.print(f"peak, of a matrix product: {peaks}")
     console.print(f"medians of {len(found.steps[0].seconds)} blocks that took turns; in brackets the quartiles")

@@ -64,3 +64,74 @@ def test_peak_memory_is_what_was_allocated() -> None:
         block = torch.empty(64 * 2**20, dtype=torch.uint8, device="cuda")
         del block
     assert 64 * 2**20 <= memory.costs()["peak_memory_bytes"] < 2**31
+
+
+def losses_of_steps(way: str, steps: int, name: str = "cyclegan", **options: object) -> list[dict[str, float]]:
+    """Losses of a CycleGAN's first training steps in float32, run in the given way; 'reference' is the other step."""
+    from tlsgan import accelerate
+    from tlsgan.networks import build_networks
+    from tlsgan.trainer import make_team
+
+    small = {"filters": 8, "blocks": 1, "disc_filters": 8, "head_width": 8, "batch_size": 2, "amp": False}
+    step = "reference" if way == "reference" else "fast"
+    config = registry.load("method", name).Config(**{**small, "compile": "off", "step": step, **options})
+    torch.manual_seed(0)
+    team = make_team(config, build_networks(config, 64), "cuda", 0)
+    if way == "reference":
+        train_step = accelerate.make_step(team, config, "cuda", 64, 9, None)[0]
+    else:
+        train_step = accelerate.Builder(team, config, "cuda", 64).prepared(way)
+    generator, history = torch.Generator().manual_seed(1), []
+    for i in range(steps):
+        coarse = torch.rand(2, 2, 3, 8, 8, generator=generator) * 2 - 1
+        real_a, real_b = (torch.nn.functional.interpolate(x, size=64).cuda() for x in coarse)
+        history.append({k: v.item() for k, v in train_step(i, real_a, real_b).items()})
+    return history
+
+
+@pytest.mark.parametrize("name", METHODS[1:])
+def test_the_fast_step_is_the_reference_on_cuda(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from tlsgan.accelerate import EAGER
+
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    (reference,), (fast,) = (losses_of_steps(way, 1, name) for way in ("reference", EAGER))
+    assert reference == {k: pytest.approx(fast[k], rel=1e-3) for k in reference}
+
+
+@pytest.mark.parametrize("options", [{}, {"pool_size": 3}, {"clip_grad_norm": 1.0, "spectral_norm": True}], ids=str)
+def test_a_recorded_step_is_the_step(options: dict[str, object]) -> None:
+    from tlsgan.accelerate import EAGER, GRAPHS
+
+    plain, recorded = (losses_of_steps(way, 4, **options) for way in (EAGER, GRAPHS))
+    for one, two in zip(plain, recorded, strict=True):
+        assert one == {k: pytest.approx(two[k], rel=1e-2) for k in one}
+
+
+@pytest.mark.parametrize("way", ["CUDA graphs", "compiled, CUDA graphs"])
+def test_every_option_can_be_recorded_and_compiled(way: str) -> None:
+    options = {"diffaug": "color,translation,cutout", "r1_gamma": 1.0, "r1_every": 3, "amp": True, "pool_size": 2}
+    for some in ({}, options):
+        history = losses_of_steps(way, 5, "cyclegan", **some)
+        assert all(np.isfinite(v) for losses in history for v in losses.values())
+    history = losses_of_steps(way, 3, "tlsgan_lite0_scratch", amp=True)
+    assert all(np.isfinite(v) for losses in history for v in losses.values())
+
+
+def test_auto_measures_once_and_says_what_it_chose(tmp_path: Path) -> None:
+    for fit in ("one", "two"):
+        method, ctx = on_cuda("cyclegan", tmp_path / fit)
+        ctx.cache = tmp_path / "cache"
+        method.fit(two_class_data(16, 64), ctx)
+        assert '"training_step": "fast, ' in (tmp_path / fit / "facts.json").read_text()
+    (file,) = (tmp_path / "cache" / "training_steps").iterdir()
+    assert '"as it is"' in file.read_text()
+
+
+def test_the_fast_step_is_quicker_and_smaller_than_the_reference_on_cuda() -> None:
+    from bench import profile_command
+
+    found = profile_command.profile("cyclegan", (), 256, 1, "cuda", 5, 4)
+    (times_as_fast,) = found.ratios
+    reference, fast = found.steps
+    assert times_as_fast.median >= 5
+    assert fast.peak_memory_bytes < 0.6 * reference.peak_memory_bytes

@@ -59,6 +59,8 @@ def make_step(
         return ReferenceStep(team, config), {"training_step": "reference"}
     builder = Builder(team, config, device, image_size_px)
     on_cuda = torch.device(device).type == "cuda"
+    if on_cuda:  # shapes never change; what ``seed_everything`` chose is repeatable and slow
+        torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = True, False
     if config.compile == "off" or (config.compile == "auto" and not on_cuda):
         way, warning = EAGER, ""
     elif config.compile == "on":

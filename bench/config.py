@@ -55,20 +55,28 @@ def _fields(cls: type) -> tuple[dataclasses.Field[Any], ...]:
     return dataclasses.fields(cls)
 
 
-def to_plain(value: Any) -> Any:
-    """Return ``value`` as what JSON and YAML hold: dataclasses become dicts, tuples lists, paths strings."""
+def to_plain(value: Any, keep_late: bool = True) -> Any:
+    """Return ``value`` as what JSON and YAML hold: dataclasses become dicts, tuples lists, paths strings.
+
+    Without ``keep_late``, fields marked ``metadata={"late": True}`` are left out where they hold their default.
+    """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: to_plain(getattr(value, f.name)) for f in _fields(type(value))}
+        found = {f: getattr(value, f.name) for f in _fields(type(value))}
+        kept = {f.name: v for f, v in found.items() if keep_late or not f.metadata.get("late") or v != f.default}
+        return {name: to_plain(v, keep_late) for name, v in kept.items()}
     if isinstance(value, Mapping):
-        return {str(k): to_plain(v) for k, v in value.items()}
+        return {str(k): to_plain(v, keep_late) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [to_plain(v) for v in value]
+        return [to_plain(v, keep_late) for v in value]
     return str(value) if isinstance(value, Path) else value
 
 
 def stable_hash(value: Any) -> str:
-    """Return 16 hex digits that depend on the content only: not on key order, process, or machine."""
-    text = json.dumps(to_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    """Return 16 hex digits that depend on the content only: not on key order, process, or machine.
+
+    Nor on a config's late fields at their defaults: one that is added later leaves the keys of finished work alone.
+    """
+    text = json.dumps(to_plain(value, keep_late=False), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 

@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 Uint8Images = npt.NDArray[np.uint8]  # [N, H, W, 3], RGB, 0..255
+Size = int | tuple[int, int]  # px: the side of a square, or (height, width)
+Resize = Literal["squash", "crop"]  # stretch to the size; or scale the shorter side and cut the centre
+Unit = Literal["group", "image"]  # what a split keeps in one part: a patient's images, or no more than one image
+
+
+def height_width(size_px: Size) -> tuple[int, int]:
+    """Return (height, width) in px of a size."""
+    return (size_px, size_px) if isinstance(size_px, int) else size_px
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,8 @@ class DatasetIndex:
 class Split:
     """One fold: the paths of its three parts. Groups are disjoint; ``bench.data.splits`` checks it on every use.
 
-    ``fingerprint`` is that of the dataset index it was drawn from.
+    ``fingerprint`` is that of the dataset index it was drawn from. With the unit 'image' every image counts as a group
+    of its own, so that parts share patients: the protocol 'published' alone may have it, and ``unused`` images.
     """
 
     fold: int
@@ -69,6 +78,8 @@ class Split:
     train: tuple[str, ...]
     validation: tuple[str, ...]
     test: tuple[str, ...]
+    unit: Unit = "group"
+    unused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

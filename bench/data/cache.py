@@ -9,7 +9,6 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,9 +16,8 @@ import numpy.typing as npt
 from bench.data.records import as_rgb
 from bench.errors import ConfigError, DataError
 from bench.files import write_atomic
-from bench.types import DatasetIndex, Uint8Images
+from bench.types import DatasetIndex, Resize, Size, Uint8Images, height_width
 
-Resize = Literal["squash", "crop"]
 _RECIPE = "pillow-bicubic-antialias-1"  # part of the key: raise the number when the same file would give other pixels
 
 
@@ -29,22 +27,23 @@ class ImageCache:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def load(self, index: DatasetIndex, size_px: int, resize: Resize = "squash") -> Uint8Images:
-        """Return uint8 [N, size_px, size_px, 3] in the order of ``index.records``, read-only and memory-mapped.
+    def load(self, index: DatasetIndex, size_px: Size, resize: Resize = "squash") -> Uint8Images:
+        """Return uint8 [N, H, W, 3] in the order of ``index.records``, read-only and memory-mapped.
 
-        ``squash`` stretches to the square; ``crop`` scales the shorter side and cuts the centre. Bicubic with
+        ``squash`` stretches to the size; ``crop`` scales the image to cover it and cuts the centre. Bicubic with
         antialiasing. Built at the first call, by one process at a time; a damaged file is built again. Rows that
         another index already has at this size are copied, not decoded. Raises ``DataError`` when an image changed.
         """
-        if size_px < 1 or resize not in ("squash", "crop"):
+        height, width = height_width(size_px)
+        if min(height, width) < 1 or resize not in ("squash", "crop"):
             raise ConfigError(f"got size_px={size_px}, resize={resize!r}; a size ≥ 1 and squash or crop are needed")
         from filelock import FileLock
 
         hashes = [r.sha256 for r in index.records]
-        prefix = f"images-{size_px}-{resize}"
+        prefix = _prefix(size_px, resize)
         key = hashlib.sha256("\n".join([_RECIPE, prefix, *hashes]).encode()).hexdigest()[:16]
         path = self.folder / f"{prefix}-{key}.npy"
-        shape = (len(hashes), size_px, size_px, 3)
+        shape = (len(hashes), height, width, 3)
         found = _open(path, shape)
         if found is None:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -57,11 +56,11 @@ class ImageCache:
             raise DataError(f"{path} was written and cannot be read back; is the disk full?")
         return found
 
-    def _build(self, path: Path, index: DatasetIndex, size_px: int, resize: Resize) -> None:
+    def _build(self, path: Path, index: DatasetIndex, size_px: Size, resize: Resize) -> None:
         hashes = [r.sha256 for r in index.records]
-        known = dict(self._rows(f"images-{size_px}-{resize}", size_px))
+        known = dict(self._rows(_prefix(size_px, resize), size_px))
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        shape = (len(hashes), size_px, size_px, 3)
+        shape = (len(hashes), *height_width(size_px), 3)
         out = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
 
         def fill(i: int) -> None:
@@ -78,7 +77,7 @@ class ImageCache:
         finally:
             temporary.unlink(missing_ok=True)
 
-    def _rows(self, prefix: str, size_px: int) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
+    def _rows(self, prefix: str, size_px: Size) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
         """Yield (sha256, pixels) of every row already built at this size."""
         for listing in sorted(self.folder.glob(f"{prefix}-*.json")):
             try:
@@ -87,13 +86,19 @@ class ImageCache:
                 hashes = list(stored["sha256"])
             except (OSError, ValueError, KeyError, TypeError):
                 continue
-            images = _open(listing.with_suffix(".npy"), (len(hashes), size_px, size_px, 3)) if usable else None
+            images = _open(listing.with_suffix(".npy"), (len(hashes), *height_width(size_px), 3)) if usable else None
             if images is not None:
                 yield from zip(hashes, images, strict=True)
 
 
-def resized(path: Path, sha256: str, size_px: int, resize: Resize = "squash") -> npt.NDArray[np.uint8]:
-    """Decode one file to uint8 [size_px, size_px, 3]. Raises ``DataError`` when it is gone or not the file indexed."""
+def _prefix(size_px: Size, resize: Resize) -> str:
+    """'images-64-squash', or 'images-460x700-squash' (height, width) where it is no square."""
+    height, width = height_width(size_px)
+    return f"images-{height if height == width else f'{height}x{width}'}-{resize}"
+
+
+def resized(path: Path, sha256: str, size_px: Size, resize: Resize = "squash") -> npt.NDArray[np.uint8]:
+    """Decode one file to uint8 [H, W, 3]. Raises ``DataError`` when it is gone or not the file indexed."""
     from PIL import Image, ImageOps
 
     try:
@@ -103,7 +108,7 @@ def resized(path: Path, sha256: str, size_px: int, resize: Resize = "squash") ->
     if hashlib.sha256(content).hexdigest() != sha256:
         raise DataError(f"{path} changed since the images were listed; run again")
     image = as_rgb(Image.open(io.BytesIO(content)))
-    size, filter_ = (size_px, size_px), Image.Resampling.BICUBIC
+    size, filter_ = height_width(size_px)[::-1], Image.Resampling.BICUBIC
     fitted = ImageOps.fit(image, size, filter_) if resize == "crop" else image.resize(size, filter_)
     return np.asarray(fitted, dtype=np.uint8)
 

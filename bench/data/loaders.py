@@ -17,20 +17,21 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bench.data.cache import ImageCache, Resize
+from bench.data.cache import ImageCache
+from bench.data.published_split import by_unit
 from bench.data.records import as_rgb, open_image
 from bench.data.splits import check_split
 from bench.errors import ConfigError, DataError, LeakageError
 from bench.files import write_atomic
 from bench.provenance import PARTS, FoldBorders, Origin, PartName, pixel_sums
-from bench.types import DatasetIndex, ImageRecord, Split, SyntheticRecord, SyntheticSet, Uint8Images
+from bench.types import DatasetIndex, ImageRecord, Resize, Size, Split, SyntheticRecord, SyntheticSet, Uint8Images
 
 Labels = npt.NDArray[np.int64]
 MANIFEST, SEEN = "manifest.csv", "seen_groups.json"
 
 
 class Part(NamedTuple):
-    """One part of a fold, in the order of the split: images uint8 [N, S, S, 3], labels int64 [N], groups [N]."""
+    """One part of a fold, in the order of the split: images uint8 [N, H, W, 3], labels int64 [N], groups [N]."""
 
     records: tuple[ImageRecord, ...]
     images: Uint8Images
@@ -58,7 +59,10 @@ class LabelledImages:
 
 
 class TrainingPart:
-    """The training part of one fold, as methods see it (``TrainingData``); nothing public leads to the other parts."""
+    """The training part of one fold, as methods see it (``TrainingData``); nothing public leads to the other parts.
+
+    Records have the groups that the split goes by: where it divides image by image, each is a group of its own.
+    """
 
     _open: ClassVar[tuple[PartName, ...]] = ("train",)
 
@@ -66,6 +70,7 @@ class TrainingPart:
         self, index: DatasetIndex, split: Split, cache: ImageCache, image_size_px: int, resize: Resize = "squash"
     ) -> None:
         self._borders = check_split(split, index)
+        index = by_unit(index, split.unit)
         self._index, self._split, self._cache, self._resize = index, split, cache, resize
         record = index.by_path()
         self.classes: tuple[str, ...] = index.classes
@@ -73,11 +78,11 @@ class TrainingPart:
         self.labels: Labels = np.array([r.label for r in self.records], dtype=np.int64)
         self.image_size_px = image_size_px
 
-    def images(self, size_px: int | None = None) -> Uint8Images:
-        """Return uint8 [N, S, S, 3] in the order of ``records``, a copy; S is the suite's size for None."""
+    def images(self, size_px: Size | None = None) -> Uint8Images:
+        """Return uint8 [N, H, W, 3] in the order of ``records``, a copy; of the suite's size for None."""
         return self._part("train", self.image_size_px if size_px is None else size_px).images
 
-    def _part(self, name: PartName, size_px: int) -> Part:
+    def _part(self, name: PartName, size_px: Size) -> Part:
         require_open(name, self._open, self._borders.fold)
         rows = self._rows(name)
         records = tuple(self._index.records[i] for i in rows)
@@ -112,9 +117,12 @@ class FoldData(TrainingPart):
         """Return this fold with its test part locked: what to hand to whatever chooses something."""
         return SealedFold(self._index, self._split, self._cache, self.image_size_px, self._resize)
 
-    def part(self, name: PartName) -> Part:
-        """Return the records, images, labels and groups of 'train', 'validation' or 'test', in the split's order."""
-        return self._part(name, self.image_size_px)
+    def part(self, name: PartName, size_px: Size | None = None) -> Part:
+        """Return the records, images, labels and groups of 'train', 'validation' or 'test', in the split's order.
+
+        Images are of the suite's size for None.
+        """
+        return self._part(name, self.image_size_px if size_px is None else size_px)
 
     def pixel_sums(self, name: PartName) -> list[str]:
         """Return a sum of each image's pixels at the suite's size; they tell equal images, and show none."""

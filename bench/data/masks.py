@@ -13,10 +13,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bench.data.cache import Resize
 from bench.data.records import open_image
 from bench.errors import DataError
-from bench.types import ImageRecord
+from bench.types import ImageRecord, Resize
 
 Masks = npt.NDArray[np.uint8]
 

@@ -7,21 +7,24 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from bench.data.partition import Counts, partition
+from bench.data.published_split import PUBLISHED, UNITS, by_unit, draw_groups, draw_images
 from bench.data.records import fingerprint
 from bench.errors import ConfigError, DataError, LeakageError
 from bench.files import write_atomic
-from bench.provenance import PARTS, FoldBorders, Origin
+from bench.provenance import PARTS, FoldBorders, Origin, PartName
 from bench.seeding import derive_seed
-from bench.types import DatasetIndex, Split
+from bench.types import DatasetIndex, Split, Unit
 
+UNUSED = "unused"
+PROTOCOLS = ("kfold", "holdout", PUBLISHED)
 HOLDOUT_TOLERANCE = 0.1  # exact shares would leave so few choices that every draw tested the same patients
 
 
@@ -31,19 +34,26 @@ class SplitConfig:
 
     ``kfold``: every group is tested once per repeat, in one of ``folds`` folds. ``holdout``: ``repeats`` independent
     draws of ``test_fraction`` of each class's images (± 0.1, for patients are not divided). ``validation_fraction`` is
-    of the images that are not tested.
+    of the images that are not tested. ``published``: each repeat draws so many images of each class twice: fold 0 image
+    by image, so that parts share patients, fold 1 with patients apart (``bench.data.published_split``).
     """
 
-    protocol: Literal["kfold", "holdout"] = "kfold"
+    protocol: Literal["kfold", "holdout", "published"] = "kfold"
     folds: int = 5
     repeats: int = 1
     test_fraction: float = 0.3
     validation_fraction: float = 0.2
     seed: int = 0
+    train_per_class: int = field(default=100, metadata={"late": True})  # images; this and the next: 'published' only
+    validation_per_class: int = field(default=10, metadata={"late": True})
+    test_per_class: int = field(default=10, metadata={"late": True})
 
     def __post_init__(self) -> None:
-        if self.protocol not in ("kfold", "holdout"):
-            raise ConfigError(f"split protocol is {self.protocol!r}; valid: kfold, holdout")
+        if self.protocol not in PROTOCOLS:
+            raise ConfigError(f"split protocol is {self.protocol!r}; valid: {', '.join(PROTOCOLS)}")
+        for name in ("train_per_class", "validation_per_class", "test_per_class"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; at least 1 is needed")
         if self.folds < 2 or self.repeats < 1:
             raise ConfigError(
                 f"got folds={self.folds}, repeats={self.repeats}; at least 2 folds and 1 repeat are needed"
@@ -58,6 +68,8 @@ def make_splits(index: DatasetIndex, config: SplitConfig) -> list[Split]:
 
     Every part of every fold holds every class; ``DataError`` says how many groups that takes where there are too few.
     """
+    if config.protocol == PUBLISHED:
+        return _published(index, config)
     names, counts = group_counts(index)
     _check_enough(index, config, counts)
     splits = []
@@ -77,7 +89,28 @@ def make_splits(index: DatasetIndex, config: SplitConfig) -> list[Split]:
             rest = np.flatnonzero(~test)
             shares = np.array([1 - config.validation_fraction, config.validation_fraction])
             part[rest] = partition(counts[rest], shares, rng, min_groups=(1, 1))
-            splits.append(_as_split(index, config, names, part, fold, repeat))
+            part_of = dict(zip(names, (PARTS[p] for p in part), strict=True))
+            splits.append(_as_split(index, config, {r.path: part_of[r.group_id] for r in index.records}, fold, repeat))
+    return splits
+
+
+def _published(index: DatasetIndex, config: SplitConfig) -> list[Split]:
+    wanted: dict[PartName, int] = {part: getattr(config, f"{part}_per_class") for part in PARTS}
+    rest, held_out = 1 - config.test_fraction, config.validation_fraction
+    fractions: dict[PartName, float] = {
+        "train": rest * (1 - held_out),
+        "validation": rest * held_out,
+        "test": config.test_fraction,
+    }
+    splits = []
+    for repeat in range(config.repeats):
+        for fold, unit in enumerate(UNITS):
+            rng = np.random.default_rng(derive_seed("split", config.seed, config.protocol, repeat, unit))
+            if unit == "image":
+                part_of = draw_images(index, wanted, rng)
+            else:
+                part_of = draw_groups(index, *group_counts(index), fractions, wanted, rng)
+            splits.append(_as_split(index, config, part_of, fold, repeat, unit))
     return splits
 
 
@@ -98,9 +131,15 @@ def check_split(split: Split, index: DatasetIndex) -> FoldBorders:
     cover the index is a ``DataError``. Called on every use of a split, for it comes from a file.
     """
     check_drawn_from(split, index)
+    if split.protocol != PUBLISHED and (split.unit != "group" or split.unused):
+        raise LeakageError(
+            f"fold {split.fold}: its unit is {split.unit!r} and {len(split.unused)} images are unused, but the "
+            f"protocol {split.protocol} keeps patients apart and uses every image; delete the split and run again"
+        )
+    index = by_unit(index, split.unit)
     record = index.by_path()
     where: dict[str, str] = {}
-    for part in PARTS:
+    for part in (*PARTS, UNUSED):
         for path in getattr(split, part):
             if path not in record:
                 raise DataError(f"fold {split.fold}: {part} names {path}, which {index.name} does not have")
@@ -111,7 +150,8 @@ def check_split(split: Split, index: DatasetIndex) -> FoldBorders:
     if missing:
         raise DataError(f"fold {split.fold}: {len(missing)} images are in no part, such as {missing[0]}")
     parts = {part: Origin.of(record[path] for path in getattr(split, part)) for part in PARTS}
-    borders = FoldBorders(f"fold {split.fold}" + (f".{split.repeat}" if split.repeat else ""), parts)
+    shared = " (image by image, patients shared)" if split.unit == "image" else ""
+    borders = FoldBorders(f"fold {split.fold}" + (f".{split.repeat}" if split.repeat else "") + shared, parts)
     borders.require_disjoint()
     return borders
 
@@ -131,11 +171,11 @@ def save_split(split: Split, index: DatasetIndex, path: Path) -> None:
     check_split(split, index)
     group_of = {r.path: r.group_id for r in index.records}
     parts: dict[str, dict[str, list[str]]] = {}
-    for name in PARTS:
+    for name in (*PARTS, UNUSED) if split.unused else PARTS:
         groups = parts.setdefault(name, {})
         for image in getattr(split, name):
             groups.setdefault(group_of[image], []).append(image)
-    head = {k: getattr(split, k) for k in ("fold", "repeat", "protocol", "seed", "fingerprint")}
+    head = {k: getattr(split, k) for k in ("fold", "repeat", "protocol", "seed", "fingerprint", "unit")}
     write_atomic(path, json.dumps({**head, "parts": parts}, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
 
 
@@ -143,17 +183,25 @@ def load_split(path: Path) -> Split:
     """Read what ``save_split`` wrote; the caller checks it against its index. Raises ``DataError``."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        parts = {name: tuple(sorted(i for images in stored["parts"][name].values() for i in images)) for name in PARTS}
+        groups = {UNUSED: {}, **stored["parts"]}  # as every split was saved before some could leave images out
+        parts = {p: tuple(sorted(i for images in groups[p].values() for i in images)) for p in (*PARTS, UNUSED)}
         return Split(
             fold=int(stored["fold"]),
             repeat=int(stored["repeat"]),
             protocol=str(stored["protocol"]),
             seed=int(stored["seed"]),
             fingerprint=str(stored["fingerprint"]),
+            unit=_unit(stored.get("unit", "group")),
             **parts,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
         raise DataError(f"{path} is not a saved split ({type(e).__name__}: {e}); delete it and run again") from e
+
+
+def _unit(name: object) -> Unit:
+    if name not in UNITS:
+        raise ValueError(f"unit is {name!r}, expected one of {', '.join(UNITS)}")
+    return name
 
 
 def split_table(index: DatasetIndex, splits: list[Split]) -> list[dict[str, int | str]]:
@@ -171,14 +219,14 @@ def split_table(index: DatasetIndex, splits: list[Split]) -> list[dict[str, int 
 
 
 def _as_split(
-    index: DatasetIndex, config: SplitConfig, names: list[str], part: npt.NDArray[np.int64], fold: int, repeat: int
+    index: DatasetIndex, config: SplitConfig, part_of: Mapping[str, str], fold: int, repeat: int, unit: Unit = "group"
 ) -> Split:
-    part_of = {name: PARTS[p] for name, p in zip(names, part, strict=True)}
-    paths: dict[str, list[str]] = {p: [] for p in PARTS}
+    """Make and check a split of the parts of images by path; those without one are its unused images."""
+    paths: dict[str, list[str]] = {p: [] for p in (*PARTS, UNUSED)}
     for record in index.records:
-        paths[part_of[record.group_id]].append(record.path)
+        paths[part_of.get(record.path, UNUSED)].append(record.path)
     parts = {p: tuple(sorted(images)) for p, images in paths.items()}
-    split = Split(fold, repeat, config.protocol, config.seed, fingerprint(index), **parts)
+    split = Split(fold, repeat, config.protocol, config.seed, fingerprint(index), unit=unit, **parts)
     label = {r.path: r.label for r in index.records}
     for name in PARTS:
         lacking = [c for i, c in enumerate(index.classes) if not any(label[p] == i for p in parts[name])]

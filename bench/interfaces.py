@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_chec
 import numpy as np
 import numpy.typing as npt
 
-from bench.types import DatasetIndex, ImageRecord, ProfiledStep, SyntheticImage, Uint8Images
+from bench.types import DatasetIndex, ImageRecord, ProfiledStep, Size, SyntheticImage, Uint8Images
 
 if TYPE_CHECKING:
     import torch
@@ -60,8 +60,11 @@ class TrainingData(Protocol):
         """The suite's image side in pixels (images are square)."""
         ...
 
-    def images(self, size_px: int | None = None) -> Uint8Images:
-        """Return uint8 [N, H, W, 3] in the order of ``records``; ``None`` means the suite's size."""
+    def images(self, size_px: Size | None = None) -> Uint8Images:
+        """Return uint8 [N, H, W, 3] in the order of ``records``; ``None`` means the suite's size.
+
+        A pair is (height, width), for a method whose own images are no squares.
+        """
         ...
 
 
@@ -119,7 +122,12 @@ class OnlineAugmenter(Protocol):
 
 
 class GenerativeAugmenter(Protocol):
-    """A method that learns from training images and then makes synthetic ones."""
+    """A method that learns from training images and then makes synthetic ones.
+
+    One that wants images brought to size otherwise than the suite says has an attribute ``resize``, 'squash' or 'crop'
+    (None: as the suite): the images that it gets and that its own are compared with are then made that way. Synthetic
+    images are stretched to the suite's size when they are used.
+    """
 
     kind: ClassVar[Literal["generative"]]
     version: ClassVar[int]  # raise it when the same config would give other images: old cells are then not reused
@@ -157,16 +165,41 @@ class Translator(Protocol):
     classifier.
     """
 
-    def translation_size_px(self, image_size_px: int) -> int:
-        """Return the side of the images that ``cycle`` takes, given the suite's."""
+    def translation_size_px(self, image_size_px: int) -> Size:
+        """Return the side, or (height, width), of the images that ``cycle`` takes, given the suite's side."""
         ...
 
     def cycle(self, images: Uint8Images, label: int, fitted: Path, ctx: RunContext) -> tuple[Uint8Images, Uint8Images]:
-        """Return (translations into the other class, reconstructions), both like ``images``, uint8 [N, S, S, 3].
+        """Return (translations into the other class, reconstructions), both like ``images``, uint8 [N, H, W, 3].
 
         ``images`` are of class ``label``; ``fitted`` is what ``fit`` left. The way back starts from the translation as
         the generator made it, in float, not from its rounded copy. An image's result does not depend on the others.
         """
+        ...
+
+
+@runtime_checkable
+class SelfClassifier(Protocol):
+    """What a generative method offers besides when a network of its own can classify images.
+
+    The harness finds it by its methods, and tests it on the fold's test images: as good a classifier as the method
+    itself has learnt, without one trained downstream.
+    """
+
+    @property
+    def own_head(self) -> str:
+        """By what it classifies, in words; '' where its config does not keep that network."""
+        ...
+
+    def classify(self, images: Uint8Images, fitted: Path, ctx: RunContext) -> npt.NDArray[np.float64]:
+        """Return probabilities float64 [N, C], rows summing to 1, of images uint8 [N, H, W, 3].
+
+        Images are of ``translation_size_px``; ``fitted`` is what ``fit`` left. A row does not depend on the others.
+        """
+        ...
+
+    def translation_size_px(self, image_size_px: int) -> Size:
+        """Return the side, or (height, width), of the images that ``classify`` takes, given the suite's side."""
         ...
 
 

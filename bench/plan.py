@@ -15,11 +15,11 @@ from bench.data.masks import masks_fingerprint
 from bench.data.records import fingerprint
 from bench.data.splits import make_splits
 from bench.errors import ConfigError, nearest
-from bench.interfaces import Translator
+from bench.interfaces import SelfClassifier, Translator
 from bench.suite import Settings, Suite
 from bench.types import DatasetIndex
 
-STAGES = ("split", "fit", "synthesize", "fidelity", "copies", "segment", "translate", "classify", "evaluate")
+STAGES = ("split", "fit", "synthesize", "fidelity", "copies", "segment", "translate", "head", "classify", "evaluate")
 # Raise a stage's number when its code would give another result from the same input: older cells are then not reused.
 CODE_VERSION = {
     "split": 1,
@@ -29,6 +29,7 @@ CODE_VERSION = {
     "copies": 2,
     "segment": 1,
     "translate": 1,
+    "head": 1,
     "classify": 1,
     "evaluate": 2,
 }
@@ -119,6 +120,7 @@ def _cells(suite: Suite, index: DatasetIndex, weights: str | None) -> Iterator[C
     common = [s.image_size_px, s.resize, s.seed, s.threads, weights]
     ratios = sorted(ratio_text(r) for r in s.ratios)
     translators = {m.name for m in suite.methods if m.kind == "generative" and isinstance(m.create(), Translator)}
+    heads = {m.name for m in suite.methods if m.kind == "generative" and _classifies(m.create())}
     masks = [suite.dataset.target, masks_fingerprint(index.root, index.records)] if translators else []
     for split in make_splits(index, s.split):
         at = (split.fold, split.repeat)
@@ -147,6 +149,8 @@ def _cells(suite: Suite, index: DatasetIndex, weights: str | None) -> Iterator[C
             if m.name in translators:
                 needs = (root.id, fit.id, segment.id)
                 yield Cell("translate", _key("translate", fit.key, segment.key), *at, m.name, upstream=needs)
+            if m.name in heads:
+                yield Cell("head", _key("head", fit.key), *at, m.name, upstream=(root.id, fit.id))
             # Not the synthesize key: its first n images do not depend on how many ratios were asked for, so adding
             # a ratio to a suite leaves the classifiers of the others valid.
             source = _key("synthesize", fit.key)
@@ -162,6 +166,11 @@ def _cells(suite: Suite, index: DatasetIndex, weights: str | None) -> Iterator[C
                     yield classify
                     evaluate = _key("evaluate", key)
                     yield Cell("evaluate", evaluate, *at, m.name, ratio, c.name, (classify.id,))
+
+
+def _classifies(method: object) -> bool:
+    """Whether a method offers to classify images itself, and its config keeps what it takes."""
+    return isinstance(method, SelfClassifier) and bool(method.own_head)
 
 
 def _key(stage: str, *parts: Any) -> str:

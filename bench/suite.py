@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from bench import registry
 from bench.config import build, override, read_yaml
+from bench.data.published_split import PUBLISHED
 from bench.data.splits import SplitConfig
 from bench.errors import ConfigError, nearest
 from bench.segmentation.config import SegmentationConfig
@@ -128,9 +129,22 @@ def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:
         name=name,
         dataset=_plugin("dataset", "dataset", dataset),
         methods=_plugins("method", name, sections["methods"]),
-        classifiers=_plugins("classifier", name, sections["classifiers"]),
+        classifiers=_classifiers(name, sections["classifiers"], settings),
         settings=settings,
     )
+
+
+def _classifiers(suite: str, section: Any, settings: Settings) -> tuple[PluginSpec, ...]:
+    """Return the classifiers; ``classifiers: {}`` says that a suite has none on purpose."""
+    if section == {}:
+        return ()
+    if settings.split.protocol == PUBLISHED:
+        raise ConfigError(
+            f"suite {suite}: classifiers: the split protocol {PUBLISHED} has folds whose patients are shared beside "
+            "folds whose patients are apart, and an arm's mean over both would mean nothing; expected {} here. To "
+            "compare classifiers take split.protocol kfold or holdout"
+        )
+    return _plugins("classifier", suite, section)
 
 
 def _plugins(kind: registry.Kind, suite: str, section: Any) -> tuple[PluginSpec, ...]:

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from bench.types import ResultRow
 
-GENERATOR_STAGES: Final = ("fit", "synthesize", "fidelity", "copies", "translate")
+GENERATOR_STAGES: Final = ("fit", "synthesize", "fidelity", "copies", "translate", "head")
 CLASSIFIER_STAGES: Final = ("classify", "evaluate")
 SHARED_STAGES: Final = ("segment",)  # one run a fold, whatever methods use it
 POINTS_PER_METRIC: Final = 200  # the MLflow UI draws no more; history.csv in the store keeps every step

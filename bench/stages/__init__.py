@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from bench.context import CellContext
 from bench.plan import Cell
-from bench.stages import classify, copies, evaluate, fidelity, fit, segment, split, synthesize, translate
+from bench.stages import classify, copies, evaluate, fidelity, fit, head, segment, split, synthesize, translate
 from bench.stages.common import Output, RunEnv, load_index
 
 __all__ = ["STAGE", "Output", "RunEnv", "load_index"]
@@ -22,6 +22,7 @@ STAGE: dict[str, Callable[[Cell, RunEnv, CellContext], Output]] = {
     "fidelity": fidelity.run,
     "segment": segment.run,
     "translate": translate.run,
+    "head": head.run,
     "copies": copies.run,
     "classify": classify.run,
     "evaluate": evaluate.run,

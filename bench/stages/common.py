@@ -14,13 +14,15 @@ from bench.data.cache import ImageCache
 from bench.data.loaders import FoldData
 from bench.data.records import fingerprint
 from bench.data.splits import load_split
-from bench.errors import DataError
+from bench.errors import DataError, LeakageError
 from bench.plan import Cell
 from bench.suite import Suite
-from bench.types import DatasetIndex, Uint8Images
+from bench.types import DatasetIndex, Resize, Uint8Images
 
 if TYPE_CHECKING:
     from bench.metrics.features import Embedding
+
+OF_A_GENERATOR = ("fit", "synthesize", "fidelity", "copies", "translate", "head")  # stages
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,24 @@ class Inputs:
         key = next(key for s, key in self.cell.upstream if s == stage)
         return self.artifacts.folder(stage, key)
 
-    def fold(self, size_px: int | None = None) -> FoldData:
-        """Return the images of the fold, at the suite's size for None; its split is checked when it is made."""
-        split = load_split(self.upstream("split") / "split.json")
-        images = ImageCache(self.env.out / "cache")
-        return FoldData(self.index, split, images, size_px or self.settings.image_size_px, self.settings.resize)
+    def fold(self) -> FoldData:
+        """Return the images of the fold; its split is checked when it is made, and is of the suite's protocol."""
+        path = self.upstream("split") / "split.json"
+        split = load_split(path)
+        if split.protocol != self.settings.split.protocol:
+            raise LeakageError(
+                f"{path} was drawn by the protocol {split.protocol}, this suite's is {self.settings.split.protocol}: "
+                "its parts need not be apart as they should be; delete its folder and run again"
+            )
+        return FoldData(self.index, split, ImageCache(self.env.out / "cache"), self.settings.image_size_px, self.resize)
+
+    @property
+    def resize(self) -> Resize:
+        """How images are brought to size: as the suite says, but in a generator's stages as its method does, if so."""
+        own = None
+        if self.cell.stage in OF_A_GENERATOR:
+            own = getattr(self.env.suite.method(str(self.cell.method)).create(), "resize", None)
+        return own or self.settings.resize
 
 
 class Features:

@@ -78,8 +78,8 @@ def masked(part: Part, masks: str, inputs: Inputs) -> MaskedImages:
     if masks == THRESHOLD:
         return MaskedImages(part.images, haematoxylin_masks(part.images))
     rows = [i for i, r in enumerate(part.records) if r.mask_paths]
-    size_px, resize = inputs.settings.image_size_px, inputs.settings.resize
-    found = load_masks(inputs.index.root, [part.records[i] for i in rows], size_px, resize)
+    records = [part.records[i] for i in rows]
+    found = load_masks(inputs.index.root, records, inputs.settings.image_size_px, inputs.resize)
     return MaskedImages(part.images[rows], found)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench.context import CellContext
+from bench.data.published_split import PUBLISHED
 from bench.data.splits import check_split, make_splits, save_split
 from bench.plan import Cell
 from bench.stages.common import Inputs, Output, RunEnv
@@ -15,6 +16,8 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     check_split(split, inputs.index)
     save_split(split, inputs.index, ctx.folder / "split.json")
     sizes = {f"{part}_images": len(getattr(split, part)) for part in ("train", "validation", "test")}
-    group = {r.path: r.group_id for r in inputs.index.records}
-    groups = {f"{p}_groups": len({group[x] for x in getattr(split, p)}) for p in ("train", "validation", "test")}
-    return Output(facts={**sizes, **groups})
+    group = {r.path: r.group_id for r in inputs.index.records}  # the patients, whatever the split's unit
+    of = {part: {group[x] for x in getattr(split, part)} for part in ("train", "validation", "test")}
+    groups = {f"{part}_groups": len(found) for part, found in of.items()}
+    shared = {"unit": split.unit, "test_groups_also_trained_on": len(of["train"] & of["test"])}
+    return Output(facts={**sizes, **groups, **(shared if split.protocol == PUBLISHED else {})})

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from bench.artifacts import Artifacts
 from bench.context import CellContext
-from bench.data.loaders import Part, check_generator, load_seen
+from bench.data.loaders import FoldData, Part, check_generator, load_seen
 from bench.interfaces import Translator
 from bench.metrics.fcn_score import Counts, confusion, fcn_score
 from bench.metrics.paired_quality import Values, mean_quality, paired_quality, unpaired_quality
@@ -61,7 +61,7 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     check_generator(fitted, load_seen(fitted), fold.borders)  # one that knows test patients is not judged on them
     test = fold.part("test")
     with ctx.phase("sample"):
-        directions = translate(inputs, test, fitted, ctx)
+        directions = translate(inputs, fold, fitted, ctx)
     with ctx.phase("evaluate"):
         judge = FCNJudge(inputs, test, env.device)
         targets = {d.name: other.real for d, other in zip(directions, directions[::-1], strict=True) if other != d}
@@ -73,17 +73,17 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     return Output(metrics=summary(scores, directions[0].real[0].size), facts=facts)
 
 
-def translate(inputs: Inputs, test: Part, fitted: Path, ctx: CellContext) -> list[Direction]:
-    """Return the cycle of the test images of each class that has any."""
+def translate(inputs: Inputs, fold: FoldData, fitted: Path, ctx: CellContext) -> list[Direction]:
+    """Return the cycle of the test images of each class that has any, at the method's own size."""
     method: Translator = inputs.env.suite.method(str(inputs.cell.method)).create()
-    size_px = method.translation_size_px(inputs.settings.image_size_px)
-    images = inputs.fold(size_px).part("test").images
+    test = fold.part("test", method.translation_size_px(inputs.settings.image_size_px))
     found = []
     for label in (0, 1):
         rows = np.flatnonzero(test.labels == label)
         if len(rows):
-            made = method.cycle(images[rows], label, fitted, ctx)
-            found.append(Direction(_name(label, inputs.index.classes), rows, images[rows], *made))
+            real = test.images[rows]
+            made = method.cycle(real, label, fitted, ctx)
+            found.append(Direction(_name(label, inputs.index.classes), rows, real, *made))
     return found
 
 
@@ -168,7 +168,7 @@ def at_size(images: Uint8Images, size_px: int) -> Uint8Images:
     """Return the images at the suite's size, resized as classifiers get synthetic ones."""
     from PIL import Image
 
-    if images.shape[1] == size_px:
+    if images.shape[1:3] == (size_px, size_px):
         return images
     size, filter_ = (size_px, size_px), Image.Resampling.BICUBIC
     return np.stack([np.asarray(Image.fromarray(i).resize(size, filter_), dtype=np.uint8) for i in images])
@@ -179,7 +179,7 @@ def _name(label: int, classes: Sequence[str]) -> str:
 
 
 def _strips(direction: Direction) -> Uint8Images:
-    """Return real | translation | reconstruction of a few images, uint8 [n, S, 3 S, 3]."""
+    """Return real | translation | reconstruction of a few images, uint8 [n, H, 3 W, 3]."""
     shown = np.unique(np.linspace(0, len(direction.rows) - 1, SHOWN).astype(int))
     columns = (direction.real, direction.translated, direction.reconstructed)
     return np.concatenate([images[shown] for images in columns], axis=2)

@@ -1,4 +1,7 @@
-"""The whole state of a training, so that a resumed one goes on exactly; and the finished generators."""
+"""The whole state of a training, so that a resumed one goes on exactly; and the finished generators.
+
+The authors' own checkpoints are read by ``tlsgan.published_checkpoint``.
+"""
 
 from __future__ import annotations
 

@@ -18,6 +18,8 @@ from bench.seeding import derive_seed, seed_everything
 from bench.stages import STAGE, RunEnv
 from bench.types import ResultRow
 
+SEEDED_AS = {"validate": "classify"}  # the same training, without the test part
+
 
 def blank_row(cell: Cell, env: RunEnv, status: str, error: str | None = None) -> ResultRow:
     """Return a row with the cell's coordinates and nothing measured."""
@@ -53,7 +55,7 @@ def run_cell(cell: Cell, env: RunEnv) -> ResultRow:
     with artifacts.work(*cell.id) as folder:
         if artifacts.is_done(*cell.id):
             return finished_row(cell, env)
-        seed = derive_seed(cell.stage, env.suite.settings.seed, cell.fold, cell.repeat)
+        seed = derive_seed(SEEDED_AS.get(cell.stage, cell.stage), env.suite.settings.seed, cell.fold, cell.repeat)
         ctx = CellContext(folder, env.device, seed, env.weights, env.out / "cache")
         memory = PeakMemory(env.device)
         try:

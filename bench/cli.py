@@ -67,8 +67,11 @@ def suite_options(f: Callable[..., Any]) -> Callable[..., Any]:
     """Options that say which plan is meant."""
 
     @functools.wraps(f)
-    def command(*, drop_copies: bool, assignments: tuple[str, ...], **options: Any) -> Any:
-        return f(assignments=(*assignments, "drop_copies=true") if drop_copies else assignments, **options)
+    def command(
+        *, drop_copies: bool, config_from: tuple[Path, ...], assignments: tuple[str, ...], **options: Any
+    ) -> Any:
+        dropping = ("drop_copies=true",) if drop_copies else ()
+        return f(assignments=(*(f"@{path}" for path in config_from), *assignments, *dropping), **options)
 
     for option in reversed(
         (
@@ -76,6 +79,8 @@ def suite_options(f: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--data", type=click.Path(path_type=Path), help="Folder of the images. Default: $BENCH_DATA."),
             click.option("--out", type=click.Path(path_type=Path), default=Path("runs"), show_default=True,
                          help="Folder for everything that is written."),
+            click.option("--config-from", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
+                         help="A YAML file to merge into the suite, such as `bench tune` writes; before --set."),
             click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE",
                          help="Change a setting: --set dataset.magnification=100, --set 'classifiers.*.steps=50'."),
             click.option("--drop-copies", is_flag=True,

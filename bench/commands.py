@@ -58,7 +58,7 @@ def run(session: Session, only: Sequence[str], device: str, jobs: int | None) ->
 def _train(session: Session, runner: Runner, console: Console, jobs: int | None, view: MLflowView) -> None:
     from bench.executors.local import make_executor
 
-    for spec in session.suite.classifiers:
+    for spec in (*session.suite.classifiers, *(own for _, own in session.suite.tuned)):
         spec.create().check()  # an unknown network is found now, not after hours of generators
     runner.env = session.env
     jobs, threads = pick_jobs(jobs, session.env.device, session.suite.settings.threads)

@@ -6,31 +6,44 @@ import csv
 import json
 import os
 import time
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bench.cost.timers import PhaseTimer
+from bench.cost.trace import TRACE, StepTrace
+from bench.cost.updates import UpdateClock
 from bench.types import Uint8Images
 
 PROGRESS_EVERY_S = 0.5
 
 
 class CellContext:
-    """Writes ``history.csv`` (step, name, value), ``checkpoint.pt``, ``progress.json`` and ``samples/``."""
+    """Writes ``history.csv`` (step, name, value), ``checkpoint.pt``, ``progress.json`` and ``samples/``.
 
-    def __init__(self, folder: Path, device: str, seed: int, weights: Path | None, cache: Path | None = None) -> None:
+    ``updates`` names what a training step updates, in its order, to divide the seconds of steps by (on a CPU);
+    ``trace`` records a few steps for torch's profiler.
+    """
+
+    def __init__(
+        self, folder: Path, device: str, seed: int, weights: Path | None, cache: Path | None = None, *,
+        updates: Sequence[str] = (), trace: bool = False,
+    ) -> None:  # fmt: skip
         self.folder, self.device, self.seed, self.weights, self.cache = folder, device, seed, weights, cache
         self.timer = PhaseTimer(device)
+        self.updates = UpdateClock(updates, device) if updates and not device.startswith("cuda") else None
+        self._trace = StepTrace(folder / TRACE, device) if trace else None
         self._history = folder / "history.csv"
         self._checkpoint = folder / "checkpoint.pt"
         self._rows: list[tuple[int, str, float]] = []
         self._last_progress = 0.0
         self._started = time.time()
-        self._spent_before_s = 0.0  # by the interrupted runs that this one continues, up to their last checkpoint
+        self._device_started = self.timer.device_clock()
+        # By the interrupted runs that this one continues, up to their last checkpoint:
+        self._spent_before_s = self._device_spent_before_s = 0.0
         if not self._checkpoint.exists():
             self._history.unlink(missing_ok=True)  # a cold start: what an interrupted run logged is logged again
 
@@ -68,9 +81,38 @@ class CellContext:
         """Wall seconds that led to the present state, those of interrupted runs included."""
         return self._spent_before_s + time.time() - self._started
 
-    def phase(self, name: str) -> AbstractContextManager[None]:
+    def count(self, costs: Mapping[str, float]) -> None:
+        """Count the seconds of another cell, in all and by phase, as this one's: it takes over what they made."""
+        self._spent_before_s += costs["elapsed_s"]
+        self._device_spent_before_s += costs.get("device_s", 0.0)
+        for key in costs:
+            if key.endswith("_device_s"):
+                phase = key.removesuffix("_device_s")
+                for mine, found in ((self.timer.seconds, f"{phase}_s"), (self.timer.device_seconds, key)):
+                    mine[phase] = mine.get(phase, 0.0) + costs[found]
+
+    @property
+    def device_s(self) -> float:
+        """Seconds of the device that led to the present state: of the processor, or for which a GPU was held."""
+        return self._device_spent_before_s + self.timer.device_clock() - self._device_started
+
+    def costs(self) -> dict[str, float]:
+        """Return all seconds so far: in total, by phase, and ``overhead_s``, which no phase accounts for."""
+        elapsed_s, device_s = self.elapsed_s, self.device_s
+        phases = self.timer.costs()
+        phases["overhead_s"] = elapsed_s - sum(self.timer.seconds.values())
+        return {"elapsed_s": elapsed_s, "device_s": device_s, **phases}
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
         """Time a block under a cost phase."""
-        return self.timer.phase(name)
+        with ExitStack() as within:
+            if name == "step" and self._trace:
+                within.enter_context(self._trace.block())
+            within.enter_context(self.timer.phase(name))
+            if name == "step" and self.updates:
+                within.enter_context(self.updates.running())
+            yield
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
         """Store a resumable state atomically, with how long the history was and what was spent until then."""
@@ -80,6 +122,9 @@ class CellContext:
         size = self._history.stat().st_size if self._history.exists() else 0
         temp = self.folder / ".checkpoint.tmp"
         spent = {"seconds": dict(self.timer.seconds), "elapsed_s": self.elapsed_s}
+        spent |= {"device_seconds": dict(self.timer.device_seconds), "device_s": self.device_s}
+        if self.updates:
+            spent |= {"updates": self.updates.updates, "update_seconds": dict(self.updates.seconds)}
         torch.save({"state": dict(state), "history_bytes": size, **spent}, temp)
         with temp.open("rb+") as f:
             os.fsync(f.fileno())
@@ -96,8 +141,15 @@ class CellContext:
         if self._history.exists():
             os.truncate(self._history, saved["history_bytes"])
         self._spent_before_s = saved["elapsed_s"]
-        for name, seconds in saved["seconds"].items():
-            self.timer.seconds[name] = self.timer.seconds.get(name, 0.0) + seconds
+        self._device_spent_before_s = saved.get("device_s", 0.0)
+        for mine, before in (
+            (self.timer.seconds, saved["seconds"]),
+            (self.timer.device_seconds, saved.get("device_seconds", {})),
+        ):
+            for name, seconds in before.items():
+                mine[name] = mine.get(name, 0.0) + seconds
+        if self.updates and "updates" in saved:
+            self.updates.updates, self.updates.seconds = saved["updates"], dict(saved["update_seconds"])
         return dict(saved["state"])
 
     def drop_checkpoint(self) -> None:

@@ -7,7 +7,7 @@ else decides what it computes, so equal keys are one piece of work, whichever su
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.config import stable_hash
@@ -78,6 +78,7 @@ class Plan:
     index: DatasetIndex
     fingerprint: str
     cells: tuple[Cell, ...]
+    weights: str | None = None  # what identifies the local pretrained weights
 
     @property
     def work(self) -> list[Cell]:
@@ -112,7 +113,7 @@ def make_plan(suite: Suite, index: DatasetIndex, weights: str | None = None) -> 
     for method in suite.methods:
         if method.kind == "generative":
             method.create().check(index.classes)
-    return Plan(suite, index, fingerprint(index), tuple(_cells(suite, index, weights)))
+    return Plan(suite, index, fingerprint(index), tuple(_cells(suite, index, weights)), weights)
 
 
 def _cells(suite: Suite, index: DatasetIndex, weights: str | None) -> Iterator[Cell]:
@@ -158,7 +159,7 @@ def _cells(suite: Suite, index: DatasetIndex, weights: str | None) -> Iterator[C
             clean[m.name] = (_key("copies", source, s.fidelity), [synth, copies])
         for m in suite.methods:
             for ratio in sorted(arm_ratios(s)) if m.kind == "generative" else ["0"]:
-                for c in suite.classifiers:
+                for c in (suite.classifier(c.name, m.name) for c in suite.classifiers):
                     source, upstream = (clean if ratio.endswith(NOCOPIES) else made)[m.name]
                     key = _key("classify", source, ratio, c.identity(), common)
                     waits = (root.id, *(u.id for u in upstream))
@@ -166,6 +167,14 @@ def _cells(suite: Suite, index: DatasetIndex, weights: str | None) -> Iterator[C
                     yield classify
                     evaluate = _key("evaluate", key)
                     yield Cell("evaluate", evaluate, *at, m.name, ratio, c.name, (classify.id,))
+
+
+def validation_cell(classify: Cell) -> Cell:
+    """Return the cell that trains the classifier of a ``classify`` cell without its fold's test part, for tuning.
+
+    It is in no plan. Once it is done, the ``classify`` cell takes its network over instead of training it again.
+    """
+    return replace(classify, stage="validate", key=stable_hash(["validate", classify.key]))
 
 
 def _classifies(method: object) -> bool:

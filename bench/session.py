@@ -12,7 +12,7 @@ from bench.cost.host import available_cpus
 from bench.errors import ConfigError
 from bench.plan import Plan, make_plan
 from bench.stages import RunEnv, load_index
-from bench.suite import Suite, load_suite
+from bench.suite import FROM_FILE, Suite, load_suite
 
 MAX_AUTO_JOBS = 8
 
@@ -46,7 +46,7 @@ def prepare(suite_name: str, assignments: tuple[str, ...], data: Path | None, ou
     ``data`` defaults to BENCH_DATA. Raises ``ConfigError`` and ``DataError``, before anything is trained.
     """
     suite = load_suite(suite_name, assignments)
-    words = ["bench run --suite", suite_name, *(f"--set {a}" for a in assignments), f"--data {data}" if data else ""]
+    words = ["bench run --suite", suite_name, *map(_option, assignments), f"--data {data}" if data else ""]
     if data is None and os.environ.get("BENCH_DATA"):
         data = Path(os.environ["BENCH_DATA"])
     data = data.expanduser().resolve() if data else None
@@ -55,6 +55,13 @@ def prepare(suite_name: str, assignments: tuple[str, ...], data: Path | None, ou
     weights = _weights(suite)
     plan = make_plan(suite, index, _weights_id(weights))
     return Session(plan, RunEnv(out, suite, plan.fingerprint, data, weights=weights), " ".join(filter(None, words)))
+
+
+def _option(assignment: str) -> str:
+    """Return how an assignment is typed."""
+    if assignment.startswith(FROM_FILE):
+        return f"--config-from {assignment.removeprefix(FROM_FILE)}"
+    return f"--set {assignment}"
 
 
 def _weights(suite: Suite) -> Path | None:

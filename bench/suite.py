@@ -15,6 +15,7 @@ from bench.errors import ConfigError, nearest
 from bench.segmentation.config import SegmentationConfig
 
 Ratio = float | Literal["balance"]
+FROM_FILE = "@"  # begins an assignment that names a YAML file to merge into the suite
 
 
 @dataclass(frozen=True)
@@ -73,14 +74,16 @@ class Suite:
     methods: tuple[PluginSpec, ...]
     classifiers: tuple[PluginSpec, ...]
     settings: Settings
+    tuned: tuple[tuple[str, PluginSpec], ...] = ()  # (method, a classifier as that method's arm alone fine-tunes it)
 
     def method(self, name: str) -> PluginSpec:
         """Return the method of that name."""
         return next(m for m in self.methods if m.name == name)
 
-    def classifier(self, name: str) -> PluginSpec:
-        """Return the classifier of that name."""
-        return next(c for c in self.classifiers if c.name == name)
+    def classifier(self, name: str, method: str | None = None) -> PluginSpec:
+        """Return the classifier of that name; with ``method``, as that method's arm fine-tunes it."""
+        own = (spec for arm, spec in self.tuned if (arm, spec.name) == (method, name))
+        return next(own, None) or next(c for c in self.classifiers if c.name == name)
 
 
 def config_folder() -> Path:
@@ -98,13 +101,26 @@ def suite_files() -> dict[str, Path]:
 def load_suite(name: str, assignments: tuple[str, ...] = ()) -> Suite:
     """Read a suite by name or by the path of a YAML file, apply ``--set`` assignments, and check all of it.
 
-    Raises ``ConfigError`` for an unknown suite, key, method or value, naming the nearest valid one.
+    An assignment ``@FILE`` (``--config-from FILE``) merges a YAML file in the suite's own syntax into it; these come
+    first. Raises ``ConfigError`` for an unknown suite, key, method or value, naming the nearest valid one.
     """
     files = suite_files()
     path = files.get(name) or Path(name)
     if not path.is_file():
         raise ConfigError(f"no suite is called {name!r} and no such file exists; {nearest(name, files)}")
-    return parse_suite(path.stem, override(read_yaml(path), assignments))
+    data = read_yaml(path)
+    for text in assignments:
+        if text.startswith(FROM_FILE):
+            data = _merged(data, read_yaml(Path(text.removeprefix(FROM_FILE))))
+    return parse_suite(path.stem, override(data, tuple(a for a in assignments if not a.startswith(FROM_FILE))))
+
+
+def _merged(data: Any, changes: Any) -> Any:
+    """Return ``data`` with ``changes`` in place: mappings are merged key by key, anything else is replaced."""
+    if not isinstance(changes, dict) or not isinstance(data, dict | None):
+        return changes
+    old = data or {}
+    return {**old, **{key: _merged(old.get(key), value) for key, value in changes.items()}}
 
 
 def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:
@@ -125,13 +141,37 @@ def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:
         raise ConfigError(f"suite {name}: dataset: expected a mapping with 'name', got {dataset!r}")
     dataset = {**dataset, "use": dataset["name"]}
     del dataset["name"]
+    methods, tuned = _own_classifiers(sections["methods"], sections["classifiers"])
     return Suite(
         name=name,
         dataset=_plugin("dataset", "dataset", dataset),
-        methods=_plugins("method", name, sections["methods"]),
+        methods=_plugins("method", name, methods),
         classifiers=_classifiers(name, sections["classifiers"], settings),
         settings=settings,
+        tuned=tuned,
     )
+
+
+def _own_classifiers(methods: Any, classifiers: Any) -> tuple[Any, tuple[tuple[str, PluginSpec], ...]]:
+    """Take ``classifiers`` out of the methods' configs: changes to a classifier for the arm of that method alone."""
+    if not isinstance(methods, dict) or not isinstance(classifiers, dict):
+        return methods, ()
+    left, found = {}, []
+    for method, config in methods.items():
+        where = f"methods.{method}.classifiers"
+        left[method] = {k: v for k, v in config.items() if k != "classifiers"} if isinstance(config, dict) else config
+        own = config.get("classifiers") or {} if isinstance(config, dict) else {}
+        if not isinstance(own, dict):
+            raise ConfigError(f"{where}: expected a mapping from a classifier's name to changes, got {own!r}")
+        for name, changes in own.items():
+            if name not in classifiers:
+                raise ConfigError(
+                    f"{where}: no classifier of this suite is called {name!r}; {nearest(name, classifiers)}"
+                )
+            if not isinstance(changes, dict):
+                raise ConfigError(f"{where}.{name}: expected a mapping of config values, got {changes!r}")
+            found.append((str(method), _plugin("classifier", str(name), {**(classifiers[name] or {}), **changes})))
+    return left, tuple(found)
 
 
 def _classifiers(suite: str, section: Any, settings: Settings) -> tuple[PluginSpec, ...]:

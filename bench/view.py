@@ -14,6 +14,7 @@ from bench.files import write_atomic
 from bench.plan import Cell
 from bench.runner import Listener
 from bench.session import Session
+from bench.suite import Suite
 from bench.tracking import Tracker, TrackingThread, tracking_uri
 from bench.types import ResultRow
 
@@ -25,9 +26,14 @@ def resolved(session: Session) -> dict[str, Any]:
         "name": suite.name,
         **asdict(suite.settings),
         "dataset": {"name": suite.dataset.name, **asdict(suite.dataset.config)},
-        "methods": {m.name: asdict(m.config) for m in suite.methods},
+        "methods": {m.name: asdict(m.config) | _own_classifiers(suite, m.name) for m in suite.methods},
         "classifiers": {c.name: asdict(c.config) for c in suite.classifiers},
     }
+
+
+def _own_classifiers(suite: Suite, method: str) -> dict[str, Any]:
+    own = {spec.name: asdict(spec.config) for arm, spec in suite.tuned if arm == method}
+    return {"classifiers": own} if own else {}
 
 
 def digest(rows: Sequence[ResultRow]) -> str:
@@ -39,10 +45,13 @@ def make_tracker(session: Session) -> Tracker:
     """Return the suite's MLflow tracker; nothing is imported or contacted yet."""
     suite = session.suite
     methods = {s.name: asdict(s.config) for s in suite.methods}
-    classifiers = {s.name: asdict(s.config) for s in suite.classifiers}
+    classifiers = {(m, c.name): asdict(suite.classifier(c.name, m).config) for m in methods for c in suite.classifiers}
 
     def params(row: ResultRow) -> dict[str, Any]:
-        found = {"method": methods.get(row.method or ""), "classifier": classifiers.get(row.classifier or "")}
+        found = {
+            "method": methods.get(row.method or ""),
+            "classifier": classifiers.get((row.method or "", row.classifier or "")),
+        }
         return {kind: config for kind, config in found.items() if config}
 
     tags = {"git_commit": git_commit()}

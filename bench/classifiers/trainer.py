@@ -180,6 +180,13 @@ def save_network(network: nn.Module, path: Path) -> None:
     save_file({k: v.detach().cpu().contiguous().clone() for k, v in network.state_dict().items()}, path)
 
 
+def load_network(network: nn.Module, path: Path) -> None:
+    """Put back what ``save_network`` wrote into a network of the same build."""
+    from safetensors.torch import load_file
+
+    network.load_state_dict(load_file(path))
+
+
 class _Progress:
     """Where a run stands: everything that a checkpoint must hold."""
 

@@ -10,7 +10,19 @@ from collections.abc import Callable
 
 from bench.context import CellContext
 from bench.plan import Cell
-from bench.stages import classify, copies, evaluate, fidelity, fit, head, segment, split, synthesize, translate
+from bench.stages import (
+    classify,
+    copies,
+    evaluate,
+    fidelity,
+    fit,
+    head,
+    segment,
+    split,
+    synthesize,
+    translate,
+    validate,
+)
 from bench.stages.common import Output, RunEnv, load_index
 
 __all__ = ["STAGE", "Output", "RunEnv", "load_index"]
@@ -26,4 +38,5 @@ STAGE: dict[str, Callable[[Cell, RunEnv, CellContext], Output]] = {
     "copies": copies.run,
     "classify": classify.run,
     "evaluate": evaluate.run,
+    "validate": validate.run,  # in no plan: tuning asks for it
 }

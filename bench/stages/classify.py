@@ -2,57 +2,102 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bench import registry
 from bench.context import CellContext
 from bench.data.loaders import FoldData, Part, assemble_training_set, load_synthetic, ratio_counts
-from bench.plan import NOCOPIES, Cell
+from bench.plan import NOCOPIES, Cell, validation_cell
 from bench.provenance import FittedStatistics
 from bench.stages.common import Inputs, Output, RunEnv
 from bench.stages.copies import flagged_paths
+from bench.suite import PluginSpec
 
-NORMALISATION = "normalisation.json"
+if TYPE_CHECKING:
+    from torch import nn
+
+NORMALISATION, WEIGHTS = "normalisation.json", "classifier.safetensors"
+MADE_BY = ("git_commit", "host", "versions")  # facts of every cell, its own
 
 
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
-    from bench.classifiers.trainer import predict, save_network, train_classifier
-    from bench.metrics.predictions import Predictions, write_predictions
-
     inputs = Inputs(cell, env)
     with ctx.phase("data"):
         fold = inputs.fold()
+        sealed = fold.sealed()  # what trains and chooses has no test part
+    tuned = validation_cell(cell)
+    costs: dict[str, float] = {}
+    if inputs.artifacts.is_done(*tuned.id):
+        network, facts, costs = take_over(inputs, tuned, ctx)
+    else:
+        network, facts = train(inputs, sealed, ctx)
+    predict_parts(network, {"validation": sealed.part("validation"), "test": fold.part("test")}, inputs, ctx)
+    return Output(costs=costs, facts=facts)
+
+
+def train(inputs: Inputs, sealed: FoldData, ctx: CellContext) -> tuple[nn.Module, dict[str, Any]]:
+    """Fine-tune the cell's classifier on a sealed fold; keep its weights; return it and what is to be told of it."""
+    from bench.classifiers.trainer import save_network, train_classifier
+
+    cell, env = inputs.cell, inputs.env
+    with ctx.phase("data"):
         synthetic = None
         counts: Mapping[int, int] = {}
         copies: frozenset[str] = frozenset()
         ratio = str(cell.ratio)
         if cell.ratio != "0":
             synthetic = load_synthetic(inputs.upstream("synthesize"))
-            counts = ratio_counts(ratio.removesuffix(NOCOPIES), fold.labels)
+            counts = ratio_counts(ratio.removesuffix(NOCOPIES), sealed.labels)
         if ratio.endswith(NOCOPIES):
-            copies = flagged_paths(inputs.upstream("copies"), fold.borders)
-        sealed = fold.sealed()  # what trains and chooses has no test part
-        train, validation = assemble_training_set(sealed, synthetic, counts, copies), sealed.part("validation")
+            copies = flagged_paths(inputs.upstream("copies"), sealed.borders)
+        training, validation = assemble_training_set(sealed, synthetic, counts, copies), sealed.part("validation")
     method = env.suite.method(str(cell.method))
-    online = method if method.kind == "online" else None
-    augmenter = online.create() if online else _no_augmentation()
-    spec = env.suite.classifier(str(cell.classifier))
-    classes = inputs.index.classes
-    classifier = spec.create()
-    network = classifier.build(len(classes), env.suite.settings.image_size_px, env.weights)
+    augmenter = method.create() if method.kind == "online" else _no_augmentation()
+    spec = _classifier(inputs)
+    network = _build(inputs)
     if getattr(spec.config, "normalisation", "fixed") == "training":
         normalise(network, sealed, ctx.folder / NORMALISATION)
-    result = train_classifier(network, train, validation, len(classes), spec.config, augmenter, ctx)
+    result = train_classifier(network, training, validation, len(inputs.index.classes), spec.config, augmenter, ctx)
+    save_network(network, ctx.folder / WEIGHTS)
+    facts = {**asdict(result), "real_images": int((~training.is_synthetic).sum())}
+    facts["synthetic_images"] = int(training.is_synthetic.sum())
+    if ratio.endswith(NOCOPIES):
+        facts["copies_dropped"] = sum(counts.values()) - facts["synthetic_images"]
+    return network, facts
+
+
+def take_over(inputs: Inputs, tuned: Cell, ctx: CellContext) -> tuple[nn.Module, dict[str, Any], dict[str, float]]:
+    """Return the network that tuning trained for this very cell, what is told of it, and its peak memory.
+
+    Its seconds count as this cell's own: no arm gets a training for nothing.
+    """
+    from bench.classifiers.trainer import load_network
+
+    folder, done = inputs.artifacts.folder(*tuned.id), inputs.artifacts.result(*tuned.id)
+    for name in (WEIGHTS, "history.csv", NORMALISATION):
+        if (folder / name).is_file():
+            shutil.copyfile(folder / name, ctx.folder / name)
+    network = _build(inputs)
+    load_network(network, ctx.folder / WEIGHTS)
+    ctx.count(done["costs"])
+    peaks = {name: value for name, value in done["costs"].items() if name.startswith("peak_")}
+    return network, {k: v for k, v in done["facts"].items() if k not in MADE_BY}, peaks
+
+
+def predict_parts(network: nn.Module, parts: Mapping[str, Part], inputs: Inputs, ctx: CellContext) -> None:
+    """Write the network's predictions on the parts of the cell's fold to ``predictions.csv``."""
+    from bench.classifiers.trainer import predict
+    from bench.metrics.predictions import Predictions, write_predictions
+
+    cell, batch_size = inputs.cell, _classifier(inputs).config.batch_size
     with ctx.phase("evaluate"):
-        parts: dict[str, Part] = {"validation": validation, "test": fold.part("test")}
-        y_prob = np.concatenate(
-            [predict(network, p.images, env.device, spec.config.batch_size) for p in parts.values()]
-        )
+        y_prob = [predict(network, p.images, inputs.env.device, batch_size) for p in parts.values()]
     write_predictions(
         ctx.folder / "predictions.csv",
         Predictions(
@@ -62,16 +107,20 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
             fold=cell.fold,
             repeat=cell.repeat,
             y_true=np.concatenate([p.labels for p in parts.values()]),
-            y_prob=y_prob,
-            classes=classes,
+            y_prob=np.concatenate(y_prob),
+            classes=inputs.index.classes,
         ),
     )
-    save_network(network, ctx.folder / "classifier.safetensors")
-    facts = {**asdict(result), "real_images": int((~train.is_synthetic).sum())}
-    facts["synthetic_images"] = int(train.is_synthetic.sum())
-    if ratio.endswith(NOCOPIES):
-        facts["copies_dropped"] = sum(counts.values()) - facts["synthetic_images"]
-    return Output(facts=facts)
+
+
+def _classifier(inputs: Inputs) -> PluginSpec:
+    return inputs.env.suite.classifier(str(inputs.cell.classifier), inputs.cell.method)
+
+
+def _build(inputs: Inputs) -> nn.Module:
+    size_px = inputs.env.suite.settings.image_size_px
+    network: nn.Module = _classifier(inputs).create().build(len(inputs.index.classes), size_px, inputs.env.weights)
+    return network
 
 
 def normalise(network: Any, fold: FoldData, path: Path) -> None:

@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 from bench.errors import ConfigError
 from bench.interfaces import RunContext, TrainingData
 from bench.seeding import derive_seed
-from bench.types import SyntheticImage
+from bench.types import Choice, FloatRange, IntRange, SearchRange, SyntheticImage
 
 WEIGHTS_FILE = "generator.safetensors"
 BLOCK = (
@@ -63,6 +63,19 @@ class ConditionalGAN:
 
     def __init__(self, config: ConditionalGANConfig) -> None:
         self.config = config
+
+    def search_space(self) -> dict[str, SearchRange]:
+        """Return what matters most: both rates, the networks' width, the noise, the averaging, and the budget."""
+        c = self.config
+        return {
+            "learning_rate": FloatRange(1e-4, 1e-3, log=True),
+            "discriminator_learning_rate": FloatRange(1e-4, 1e-3, log=True),
+            "beta1": Choice((0.0, 0.5)),
+            "ema": Choice((0.99, 0.995, 0.999)),
+            "z_dim": IntRange(16, 128, log=True),
+            "filters": IntRange(max(1, c.filters // 2), 2 * c.filters, log=True),
+            "steps": IntRange(max(1, c.steps // 2), 2 * c.steps, log=True),
+        }
 
     def check(self, classes: Sequence[str]) -> None:
         """Any number of classes can be served."""

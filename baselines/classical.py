@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import ConfigError
+from bench.types import Choice, FloatRange, SearchRange
 
 if TYPE_CHECKING:
     import torch
@@ -56,6 +57,18 @@ class Classical:
 
     def __init__(self, config: ClassicalConfig) -> None:
         self.config = config
+
+    def search_space(self) -> dict[str, SearchRange]:
+        """Return every strength, from none to where tissue no longer looks like tissue."""
+        return {
+            "orientation": Choice(("any", "mirror", "none")),
+            "rotate_deg": FloatRange(0.0, 45.0),
+            "zoom": FloatRange(0.0, 0.3),
+            "brightness": FloatRange(0.0, 0.3),
+            "contrast": FloatRange(0.0, 0.4),
+            "saturation": FloatRange(0.0, 0.4),
+            "stain": FloatRange(0.0, 0.15),
+        }
 
     def sampling_weights(self, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64] | None:
         """Plain shuffling."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_chec
 import numpy as np
 import numpy.typing as npt
 
-from bench.types import DatasetIndex, ImageRecord, ProfiledStep, Size, SyntheticImage, Uint8Images
+from bench.types import DatasetIndex, ImageRecord, ProfiledStep, SearchRange, Size, SyntheticImage, Uint8Images
 
 if TYPE_CHECKING:
     import torch
@@ -209,6 +209,19 @@ class Profiled(Protocol):
 
     def training_steps(self, image_size_px: int, batch_size: int, device: str) -> Mapping[str, ProfiledStep]:
         """Return the ways of taking a training step by name; the first is what the others are compared with."""
+        ...
+
+
+@runtime_checkable
+class Tunable(Protocol):
+    """What a method or a classifier offers besides when `bench tune` may search for its settings."""
+
+    def search_space(self) -> Mapping[str, SearchRange]:
+        """Return what to search by the config's field names; it may depend on the config that it was built with.
+
+        That config's own values are always searched too. A classifier's ``steps`` and ``batch_size`` are no part of
+        it: every arm has the same budget.
+        """
         ...
 
 

@@ -131,6 +131,34 @@ class ProfiledStep:
 
 
 @dataclass(frozen=True)
+class FloatRange:
+    """Numbers to search, from ``low`` to ``high``, both included; with ``log``, by their logarithms."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class IntRange:
+    """Whole numbers to search, from ``low`` to ``high``, both included; with ``log``, by their logarithms."""
+
+    low: int
+    high: int
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Values to search that have no order: numbers, texts, truth values, None."""
+
+    values: tuple[Any, ...]
+
+
+SearchRange = FloatRange | IntRange | Choice
+
+
+@dataclass(frozen=True)
 class ResultRow:
     """One line of the store: what a cell was, how it ended, what it measured.
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.errors import ConfigError
+from bench.types import Choice, FloatRange, SearchRange
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,20 @@ class FineTuneConfig:
         require(0 <= self.label_smoothing < 1, self, "label_smoothing", "in [0, 1)")
         require(self.patience is None or self.patience >= 1, self, "patience", "at least 1, or null for never")
         require(self.select_by in ("balanced_accuracy", "loss"), self, "select_by", "'balanced_accuracy' or 'loss'")
+
+
+def fine_tuning_space(config: FineTuneConfig) -> dict[str, SearchRange]:
+    """Return what of a fine-tuning to search: rate, decay, warm-up, smoothing. The budget is every arm's own and fixed.
+
+    The rate lies within a factor of 10 of the config's, which says whether a network is trained or fine-tuned.
+    """
+    return {
+        "learning_rate": FloatRange(config.learning_rate / 10, config.learning_rate * 10, log=True),
+        "weight_decay": FloatRange(1e-6, 1e-1, log=True),
+        "warmup_fraction": FloatRange(0.0, 0.3),
+        "label_smoothing": FloatRange(0.0, 0.2),
+        "class_weights": Choice((False, True)),
+    }
 
 
 def require(holds: bool, config: object, name: str, expected: str) -> None:

@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from bench.classifiers.config import FineTuneConfig, require
+from bench.classifiers.config import FineTuneConfig, fine_tuning_space, require
 from bench.errors import ConfigError
+from bench.types import FloatRange, SearchRange
 
 if TYPE_CHECKING:
     import torch
@@ -45,6 +46,10 @@ class SmallCNN:
 
     def __init__(self, config: SmallCNNConfig) -> None:
         self.config = config
+
+    def search_space(self) -> dict[str, SearchRange]:
+        """Return the fine-tuning's settings and the dropout."""
+        return {**fine_tuning_space(self.config), "dropout": FloatRange(0.0, 0.5)}
 
     def check(self) -> None:
         """Every config that could be constructed can be built."""

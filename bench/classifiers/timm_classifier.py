@@ -10,8 +10,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from bench.classifiers.config import FineTuneConfig
+from bench.classifiers.config import FineTuneConfig, fine_tuning_space
 from bench.errors import ConfigError
+from bench.types import SearchRange
 
 if TYPE_CHECKING:
     import torch
@@ -32,6 +33,10 @@ class TimmClassifier:
 
     def __init__(self, config: TimmConfig) -> None:
         self.config = config
+
+    def search_space(self) -> dict[str, SearchRange]:
+        """Return the fine-tuning's settings; which network it is, is not searched."""
+        return fine_tuning_space(self.config)
 
     def check(self) -> None:
         """Raise ``ConfigError`` with the nearest names when timm does not know this one. Imports timm."""

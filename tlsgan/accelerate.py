@@ -24,6 +24,7 @@ from typing import Any
 
 import torch
 
+from bench.types import Size, height_width
 from tlsgan import penalties
 from tlsgan.config import CycleGANConfig
 from tlsgan.fast_step import FastStep, Function, Terms, Translations
@@ -52,7 +53,7 @@ class Measured:
 
 
 def make_step(
-    team: Team, config: CycleGANConfig, device: str, image_size_px: int, steps_left: int, cache: Path | None
+    team: Team, config: CycleGANConfig, device: str, image_size_px: Size, steps_left: int, cache: Path | None
 ) -> tuple[TrainStep, dict[str, Any]]:
     """Return the config's step, ready to run, and facts: its name, how it is run, and a warning if not as asked for."""
     if config.step == "reference":
@@ -80,9 +81,9 @@ def make_step(
 class Builder:
     """Makes the fast step in one of the ways, and leaves networks, moments and random states as they were."""
 
-    def __init__(self, team: Team, config: CycleGANConfig, device: str, image_size_px: int):
+    def __init__(self, team: Team, config: CycleGANConfig, device: str, image_size_px: Size):
         self.team, self.config, self.device = team, config, device
-        self.shape = (config.batch_size, 3, image_size_px, image_size_px)
+        self.shape = (config.batch_size, 3, *height_width(image_size_px))
 
     def prepared(self, way: str) -> TrainStep:
         """Return the step; unless it runs as it is, it has been tried once. Raises whatever goes wrong."""

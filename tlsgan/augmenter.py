@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from bench.errors import ConfigError, DataError
 from bench.interfaces import RunContext, TrainingData
 from bench.seeding import derive_seed, seed_everything
-from bench.types import ProfiledStep, SyntheticImage, Uint8Images
+from bench.types import ProfiledStep, Size, SyntheticImage, Uint8Images
 from tlsgan.config import (
     CycleGANConfig,
     TLSGANLite0Config,
@@ -29,6 +30,10 @@ from tlsgan.config import (
     TLSGANVGG16ScratchConfig,
     check_image_size,
 )
+from tlsgan.search_space import search_space
+
+CLASS_HEAD = "class head of D_a"
+REAL_OR_FAKE = "D_a's verdict on real and fake, its own class above a mean of 0.5"
 
 
 class CycleGAN:
@@ -37,6 +42,7 @@ class CycleGAN:
     kind: ClassVar[Literal["generative"]] = "generative"
     version: ClassVar[int] = 2
     Config: ClassVar[type] = CycleGANConfig
+    search_space = search_space
 
     def __init__(self, config: CycleGANConfig):
         self.config = config
@@ -52,9 +58,10 @@ class CycleGAN:
     def fit(self, data: TrainingData, ctx: RunContext) -> None:
         """Train both generators and leave ``G_ab.safetensors``, ``G_ba.safetensors`` and ``weights.json``.
 
+        With ``keep_discriminator`` D_a.safetensors as well, for ``classify``.
         Raises ``WeightsError`` when pretrained weights are not to be had, ``DivergedError`` on a non-finite loss.
         """
-        from tlsgan.checkpoint import save_generators
+        from tlsgan.checkpoint import save_discriminator, save_generators
         from tlsgan.networks import build_networks
         from tlsgan.trainer import train
         from tlsgan.weights import load_pretrained
@@ -68,6 +75,8 @@ class CycleGAN:
             images_a, images_b = (self._images(data, label) for label in (0, 1))
         facts = train(self.config, nets, images_a, images_b, ctx)
         save_generators(ctx.folder, nets)
+        if self.config.keep_discriminator:
+            save_discriminator(ctx.folder, nets)
         (ctx.folder / "weights.json").write_text(json.dumps(origin, indent=2) + "\n")
         parameters = sum(p.numel() for net in nets.named().values() for p in net.parameters())
         (ctx.folder / "facts.json").write_text(json.dumps({"parameters": parameters, **facts}) + "\n")
@@ -100,12 +109,17 @@ class CycleGAN:
 
         return training_steps(self.config, self.translation_size_px(image_size_px), batch_size, device)
 
-    def translation_size_px(self, image_size_px: int) -> int:
-        """Return the side of the images that it was trained on, given the suite's."""
+    @property
+    def resize(self) -> str | None:
+        """How images are brought to its size, where it has a way of its own."""
+        return self.config.resize
+
+    def translation_size_px(self, image_size_px: int) -> Size:
+        """Return the side, or (height, width), of the images that it is trained on, given the suite's side."""
         return self.config.image_size_px or image_size_px
 
     def cycle(self, images: Uint8Images, label: int, fitted: Path, ctx: RunContext) -> tuple[Uint8Images, Uint8Images]:
-        """Return images of class ``label``, uint8 [N, S, S, 3], in the other class, and translated back again."""
+        """Return images of class ``label``, uint8 [N, H, W, 3], in the other class, and translated back again."""
         from tlsgan.checkpoint import load_generator
         from tlsgan.synthesis import cycle
 
@@ -113,7 +127,24 @@ class CycleGAN:
         there, back = (load_generator(fitted, name, self.config, ctx.device) for name in names)
         return cycle(there, back, images, ctx.device)
 
-    def _size(self, data: TrainingData) -> int:
+    @property
+    def own_head(self) -> str:
+        """By what D_a classifies, as its authors did; '' where it is not kept."""
+        if not self.config.keep_discriminator:
+            return ""
+        return CLASS_HEAD if self.config.lambda_class > 0 else REAL_OR_FAKE
+
+    def classify(self, images: Uint8Images, fitted: Path, ctx: RunContext) -> npt.NDArray[np.float64]:
+        """Return what D_a makes of images uint8 [N, H, W, 3], as probabilities of both classes, float64 [N, 2]."""
+        from tlsgan.checkpoint import load_discriminator
+        from tlsgan.own_head import class_probabilities
+
+        height, width = images.shape[1:3]
+        return class_probabilities(
+            load_discriminator(fitted, self.config, (height, width), ctx.device), images, ctx.device
+        )
+
+    def _size(self, data: TrainingData) -> Size:
         return self.translation_size_px(data.image_size_px)
 
     def _images(self, data: TrainingData, label: int) -> Uint8Images:

@@ -14,9 +14,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bench.errors import WeightsError
+from bench.types import Size
 from bench.weights import describe_mismatch
 from tlsgan.config import CycleGANConfig
 from tlsgan.data import UnpairedStream
+from tlsgan.discriminators import Discriminator, build_discriminator
 from tlsgan.ema import GeneratorAverage
 from tlsgan.fast_layers import quicken
 from tlsgan.meter import LossMeter
@@ -77,8 +79,16 @@ def restore(state: Mapping[str, Any], training: Training, device: str) -> int:
 def save_generators(folder: Path, nets: Networks) -> None:
     """Write ``G_ab.safetensors`` and ``G_ba.safetensors``."""
     for name in ("G_ab", "G_ba"):
-        tensors = {k: v.detach().cpu().contiguous() for k, v in nets.named()[name].state_dict().items()}
-        save_file(tensors, folder / f"{name}.safetensors")
+        _save(nets.named()[name], folder / f"{name}.safetensors")
+
+
+def save_discriminator(folder: Path, nets: Networks) -> None:
+    """Write ``D_a.safetensors``."""
+    _save(nets.D_a, folder / "D_a.safetensors")
+
+
+def _save(network: torch.nn.Module, path: Path) -> None:
+    save_file({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}, path)
 
 
 def load_generator(folder: Path, name: str, config: CycleGANConfig, device: str) -> torch.nn.Module:
@@ -86,11 +96,25 @@ def load_generator(folder: Path, name: str, config: CycleGANConfig, device: str)
     path = folder / f"{name}.safetensors"
     if not path.is_file():
         raise WeightsError(f"no trained generator at {path}; fit the method first")
-    state, generator = load_file(path), build_generator(config)
-    problem = describe_mismatch(generator.state_dict(), state)
-    if problem:
-        raise WeightsError(
-            f"{path} is of another generator than {config.filters} filters, {config.blocks} blocks: {problem}"
-        )
-    generator.load_state_dict(state, strict=True)
+    generator = build_generator(config)
+    _load(generator, path, f"generator than {config.filters} filters, {config.blocks} blocks")
     return quicken(generator, device).eval()
+
+
+def load_discriminator(folder: Path, config: CycleGANConfig, image_size_px: Size, device: str) -> Discriminator:
+    """Return D_a for images of a size in evaluation mode. Raises ``WeightsError`` when missing or of other shape."""
+    path = folder / "D_a.safetensors"
+    if not path.is_file():
+        raise WeightsError(f"no trained discriminator at {path}; fit the method with keep_discriminator")
+    network = build_discriminator(config, image_size_px)
+    _load(network, path, f"discriminator than {config.discriminator} for {image_size_px} px")
+    network.to(device).eval()
+    return network
+
+
+def _load(network: torch.nn.Module, path: Path, what: str) -> None:
+    state = load_file(path)
+    problem = describe_mismatch(network.state_dict(), state)
+    if problem:
+        raise WeightsError(f"{path} is of another {what}: {problem}")
+    network.load_state_dict(state, strict=True)

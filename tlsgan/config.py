@@ -8,21 +8,25 @@ backbone's own normalisation) is a field, off by default.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bench.errors import ConfigError
+from bench.types import Size, height_width
 
 PATCHGAN = "patchgan"
 NORMS = ("instance", "batch")
 STEPS = ("fast", "reference")
 COMPILE = ("off", "auto", "on")
 AUGMENTATIONS = ("color", "translation", "cutout")
+RESIZES = ("squash", "crop")
+LATE = {"late": True}  # the metadata of a field that came later: at its default it changes no cell's key
 MIN_IMAGE_SIZE_PX = 24  # below, the PatchGAN's last normalised map is a single pixel
 
 
-def check_image_size(image_size_px: int) -> None:
+def check_image_size(image_size_px: Size) -> None:
     """Raise ``ConfigError`` unless two halvings and two doublings give the size back."""
-    if image_size_px < MIN_IMAGE_SIZE_PX or image_size_px % 4:
+    sides = height_width(image_size_px)
+    if min(sides) < MIN_IMAGE_SIZE_PX or any(side % 4 for side in sides):
         raise ConfigError(
             f"image_size_px is {image_size_px}; a ResNet generator halves and doubles it twice, so it must be "
             f"a multiple of 4, at least {MIN_IMAGE_SIZE_PX}"
@@ -33,7 +37,7 @@ def check_image_size(image_size_px: int) -> None:
 class CycleGANConfig:
     """A plain CycleGAN: least-squares PatchGAN discriminators, instance norm, cycle weight 10, identity weight 1."""
 
-    image_size_px: int | None = None  # side of the square images; None: the suite's
+    image_size_px: Size | None = None  # side of square images, or [height, width]; None: the suite's
     steps: int = 2_500  # generator updates; published: 25 epochs of 100 pairs
     batch_size: int = 1  # pairs a step
     filters: int = 64  # of the generator's first convolution
@@ -65,6 +69,8 @@ class CycleGANConfig:
     joint_batch_statistics: bool = False  # fast step: one pass although batch norm then sees both batches as one
     amp: bool = True  # fast step: bfloat16 autocast on CUDA; without effect on a CPU, where it is slower
     compile: str = "auto"  # fast step: torch.compile and CUDA graphs; see tlsgan/accelerate.py. 'auto': on CUDA only
+    resize: str | None = field(default=None, metadata=LATE)  # 'squash' or 'crop' to the size; None: as the suite says
+    keep_discriminator: bool = field(default=False, metadata=LATE)  # D_a, to classify by; on VGG-16 that is a gigabyte
     log_every: int = 50  # steps between readings of the losses
     sample_every: int = 1_000  # steps between sample grids; one is drawn at the end as well
     checkpoint_every: int = 500  # steps between resumable checkpoints
@@ -72,6 +78,9 @@ class CycleGANConfig:
     def __post_init__(self) -> None:
         if self.image_size_px is not None:
             check_image_size(self.image_size_px)
+            height, width = height_width(self.image_size_px)
+            self._require("resize", self.resize != "crop" or height == width, "squash, as only a square is cropped to")
+        self._require("resize", self.resize in (None, *RESIZES), f"null, or one of {', '.join(RESIZES)}")
         for name in ("steps", "batch_size", "filters", "disc_filters", "head_width", "r1_every"):
             self._require(name, getattr(self, name) >= 1, "at least 1")
         for name in ("log_every", "sample_every", "checkpoint_every"):

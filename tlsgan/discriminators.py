@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from bench.errors import ConfigError, nearest
+from bench.types import Size, height_width
 from tlsgan.config import PATCHGAN, CycleGANConfig
 from tlsgan.generators import init_gaussian
 from tlsgan.spectral_norm import normalise_spectrally
@@ -146,14 +147,14 @@ def backbone_normalisation(backbone: nn.Module) -> tuple[tuple[float, ...], tupl
     return timm_config.get("mean", IMAGENET_MEAN), timm_config.get("std", IMAGENET_STD)
 
 
-def feature_width(name: str, image_size_px: int, batch_size: int) -> int:
-    """Return how many features a backbone gives for square images of a size; computes shapes only.
+def feature_width(name: str, image_size_px: Size, batch_size: int) -> int:
+    """Return how many features a backbone gives for images of a size; computes shapes only.
 
     Raises ``ConfigError`` when the network cannot train on such images: too small, or one value left per channel.
     """
     with torch.device("meta"):
         probe = build_backbone(name)
-        images = torch.empty(batch_size, 3, image_size_px, image_size_px)
+        images = torch.empty(batch_size, 3, *height_width(image_size_px))
     try:
         return probe(images).flatten(1).shape[1]
     except (ValueError, RuntimeError, AssertionError) as e:
@@ -163,7 +164,7 @@ def feature_width(name: str, image_size_px: int, batch_size: int) -> int:
         ) from e
 
 
-def build_discriminator(config: CycleGANConfig, image_size_px: int) -> Discriminator:
+def build_discriminator(config: CycleGANConfig, image_size_px: Size) -> Discriminator:
     """Build the discriminator that a config names, from random weights drawn from torch's global generator."""
     if config.discriminator == PATCHGAN:
         return PatchGAN(config.disc_filters, config.spectral_norm)

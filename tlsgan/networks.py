@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from bench.types import Size
 from tlsgan.config import CycleGANConfig, check_image_size
 from tlsgan.discriminators import Discriminator, build_discriminator
 from tlsgan.generators import ResNetGenerator
@@ -63,7 +64,7 @@ def build_generator(config: CycleGANConfig) -> ResNetGenerator:
     return ResNetGenerator(config.filters, config.blocks, config.norm)
 
 
-def build_networks(config: CycleGANConfig, image_size_px: int) -> Networks:
+def build_networks(config: CycleGANConfig, image_size_px: Size) -> Networks:
     """Build all four on the CPU. Raises ``ConfigError`` when the size or the discriminator's name does not serve."""
     check_image_size(image_size_px)
     return Networks(

@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 
 from bench.seeding import seed_everything
-from bench.types import ProfiledStep
+from bench.types import ProfiledStep, Size, height_width
 from tlsgan.accelerate import make_step
 from tlsgan.config import STEPS, CycleGANConfig
 from tlsgan.networks import build_networks
@@ -18,7 +18,9 @@ from tlsgan.trainer import make_team
 FOREVER = 10**9  # steps left: whatever pays in the end is chosen
 
 
-def training_steps(config: CycleGANConfig, image_size_px: int, batch_size: int, device: str) -> dict[str, ProfiledStep]:
+def training_steps(
+    config: CycleGANConfig, image_size_px: Size, batch_size: int, device: str
+) -> dict[str, ProfiledStep]:
     """Return both steps of a config at a size; random weights and images, since neither changes the time."""
     found = {}
     for name in reversed(STEPS):
@@ -32,12 +34,12 @@ def training_steps(config: CycleGANConfig, image_size_px: int, batch_size: int, 
     return found
 
 
-def _builder(config: CycleGANConfig, image_size_px: int, device: str) -> Callable[[], Callable[[], object]]:
+def _builder(config: CycleGANConfig, image_size_px: Size, device: str) -> Callable[[], Callable[[], object]]:
     def build() -> Callable[[], object]:
         seed_everything(0)
         team = make_team(config, build_networks(config, image_size_px), device, seed=0)
         train_step, _ = make_step(team, config, device, image_size_px, FOREVER, None)
-        shape = (config.batch_size, 3, image_size_px, image_size_px)
+        shape = (config.batch_size, 3, *height_width(image_size_px))
         real_a, real_b = (torch.rand(shape, device=device) * 2 - 1 for _ in "ab")
         steps = itertools.count(1)
         return lambda: train_step(next(steps), real_a, real_b)

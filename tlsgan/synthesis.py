@@ -10,12 +10,13 @@ import torch
 from torch import nn
 
 from bench.seeding import derive_seed
-from bench.types import Uint8Images
+from bench.types import Size, Uint8Images, height_width
 from tlsgan.data import to_device, to_float, to_uint8
 
 BATCH = 8  # always full, so that an image's bits do not depend on how many are asked for
-DIHEDRAL = 8  # rotations by quarter turns, mirrored or not
-MAX_SHIFT = 1 / 8  # of the image's side
+VARIANTS = tuple(range(8))  # rotations by so many quarter turns; from 4 on mirrored
+UPRIGHT = (0, 2, 4, 6)  # those that leave an image's height and width as they are
+MAX_SHIFT = 1 / 8  # of the image's shorter side
 
 
 @dataclass(frozen=True)
@@ -28,28 +29,31 @@ class Recipe:
     seed: int
 
 
-def recipe(i: int, sources: int, image_size_px: int, seed: int) -> Recipe:
+def recipe(i: int, sources: int, image_size_px: Size, seed: int) -> Recipe:
     """Return the recipe of a label's i-th image.
 
     The first pass takes every source once, in an order drawn from ``seed``, as it is; the next seven take it turned
-    and mirrored, so that all eight variants are used once; later passes shift it by up to an eighth as well.
+    and mirrored, so that all eight variants are used once; later passes shift it by up to an eighth as well. An image
+    that is no square has four variants, so the next passes are three.
     """
+    height, width = height_width(image_size_px)
+    variants = VARIANTS if height == width else UPRIGHT
     round_, place = divmod(i, sources)
     image_seed = derive_seed("tlsgan.recipe", seed, i)
     order = np.random.default_rng(derive_seed("tlsgan.sources", seed, round_)).permutation(sources)
     source = int(order[place])
     if round_ == 0:
         return Recipe(source, 0, (0, 0), image_seed)
-    if round_ < DIHEDRAL:
-        turns = 1 + np.random.default_rng(derive_seed("tlsgan.turns", seed, source)).permutation(DIHEDRAL - 1)
-        return Recipe(source, int(turns[round_ - 1]), (0, 0), image_seed)
-    rng, reach = np.random.default_rng(image_seed), max(1, int(image_size_px * MAX_SHIFT))
+    if round_ < len(variants):
+        turns = 1 + np.random.default_rng(derive_seed("tlsgan.turns", seed, source)).permutation(len(variants) - 1)
+        return Recipe(source, variants[turns[round_ - 1]], (0, 0), image_seed)
+    rng, reach = np.random.default_rng(image_seed), max(1, int(min(height, width) * MAX_SHIFT))
     shift = rng.integers(-reach, reach + 1, size=2)
-    return Recipe(source, int(rng.integers(DIHEDRAL)), (int(shift[0]), int(shift[1])), image_seed)
+    return Recipe(source, variants[rng.integers(len(variants))], (int(shift[0]), int(shift[1])), image_seed)
 
 
 def prepare(image: Uint8Images, how: Recipe) -> Uint8Images:
-    """Turn, mirror and shift one square image uint8 [H, W, 3]; what a shift uncovers is filled by reflection."""
+    """Turn, mirror and shift one image uint8 [H, W, 3]; what a shift uncovers is filled by reflection."""
     image = np.rot90(image, how.variant % 4)
     if how.variant >= 4:
         image = image[:, ::-1]
@@ -71,7 +75,7 @@ def translate(
     on its neighbours.
     """
     for start in range(0, count, BATCH):
-        recipes = [recipe(i, len(images), images.shape[1], seed) for i in range(start, start + BATCH)]
+        recipes = [recipe(i, len(images), images.shape[1:3], seed) for i in range(start, start + BATCH)]
         batch = np.stack([prepare(images[r.source], r) for r in recipes])
         with torch.inference_mode():
             translated = to_uint8(generator(to_float(to_device(batch, device))))

@@ -42,7 +42,7 @@ def train(
     if saved is not None:
         step = restore(saved, training, ctx.device)
     shown = average or nets
-    train_step, facts = make_step(team, config, ctx.device, images_a.shape[1], config.steps - step, ctx.cache)
+    train_step, facts = make_step(team, config, ctx.device, images_a.shape[1:3], config.steps - step, ctx.cache)
 
     while step < config.steps:
         pause = next_pause(step, config)

@@ -29,7 +29,7 @@ from tlsgan import penalties
 from tlsgan.config import CycleGANConfig
 from tlsgan.fast_step import FastStep, Function, Terms, Translations
 from tlsgan.image_pool import ImagePool
-from tlsgan.step import ReferenceStep, Team, TrainStep
+from tlsgan.step import Batch, ReferenceStep, Team, TrainStep
 
 EAGER, GRAPHS, COMPILED, BOTH = "as it is", "CUDA graphs", "compiled", "compiled, CUDA graphs"
 BACKEND = "inductor"
@@ -39,8 +39,10 @@ WARM_UP, TIMED = 3, 10  # steps of a measurement
 # What of a config decides how long a step takes, and how to prepare it; rates, seeds and lengths do not.
 SHAPE = (
     "batch_size", "filters", "blocks", "norm", "discriminator", "disc_filters", "head_width",
+    "trained_stages", "head", "class_on_both", "imagenet_normalisation",
     "spectral_norm", "diffaug", "joint_batch_statistics", "amp",
 )  # fmt: skip
+SWITCHES = ("pool_size", "lambda_identity", "lambda_class")  # of these only whether they are above 0
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,9 @@ class Builder:
         return RecordedStep(fast) if way in (GRAPHS, BOTH) else fast
 
     def _images(self) -> list[torch.Tensor]:
-        return [torch.rand(self.shape, device=self.device) * 2 - 1 for _ in "ab"]
+        images = [torch.rand(self.shape, device=self.device) * 2 - 1 for _ in "ab"]
+        masks = 2 if self.config.label_fraction < 1 else 0
+        return images + masks * [torch.ones(self.shape[0], device=self.device)]
 
 
 def compiler() -> Callable[[Function], Function]:
@@ -162,7 +166,7 @@ def shape_key(builder: Builder) -> str:
     """Return what a measurement holds for: device, host, torch, and the shape of the work."""
     cuda = torch.cuda.get_device_name(builder.device) if torch.device(builder.device).type == "cuda" else ""
     config = asdict(builder.config)
-    shape = [config[name] for name in SHAPE] + [config["pool_size"] > 0, config["lambda_identity"] > 0]
+    shape = [config[name] for name in SHAPE] + [config[name] > 0 for name in SWITCHES] + [config["label_fraction"] < 1]
     parts = [cuda, platform.node(), platform.processor(), torch.__version__, builder.shape, shape]
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
@@ -277,27 +281,27 @@ class RecordedStep:
                 group["lr"] = torch.tensor(float(group["lr"]), device=group["params"][0].device)
                 group["capturable"] = True
 
-    def __call__(self, step: int, real_a: torch.Tensor, real_b: torch.Tensor) -> Terms:
+    def __call__(self, step: int, *batch: torch.Tensor) -> Terms:
         if penalties.r1_is_due(step, self.config.r1_gamma, self.config.r1_every):
-            return self.fast(step, real_a, real_b)
+            return self.fast(step, *batch)
         if self.whole is None and self.halves is None:
             with Unchanged(self.team):
-                self._record(real_a, real_b)
+                self._record(*batch)
         if self.whole is not None:
-            return self.whole(real_a, real_b)
+            return self.whole(*batch)
         assert self.halves is not None
         generators, discriminators = self.halves
-        terms, made = generators(real_a, real_b)
+        terms, made = generators(*batch[:2])
         pools = self.team.pools
-        return terms | discriminators(real_a, real_b, pools.a.query(made.fake_a), pools.b.query(made.fake_b))
+        return terms | discriminators(pools.a.query(made.fake_a), pools.b.query(made.fake_b), *batch)
 
-    def _record(self, real_a: torch.Tensor, real_b: torch.Tensor) -> None:
-        def discriminators(a: torch.Tensor, b: torch.Tensor, fake_a: torch.Tensor, fake_b: torch.Tensor) -> Terms:
-            return self.fast.discriminators(a, b, Translations(fake_a, fake_b), False)
+    def _record(self, *batch: torch.Tensor) -> None:
+        def discriminators(fake_a: torch.Tensor, fake_b: torch.Tensor, *batch: torch.Tensor) -> Terms:
+            return self.fast.discriminators(Batch(*batch), Translations(fake_a, fake_b), False)
 
         if self.config.pool_size == 0:
-            self.whole = Recorded(lambda a, b: self.fast(1, a, b), real_a, real_b)
+            self.whole = Recorded(lambda *batch: self.fast(1, *batch), *batch)
             return
-        generators = Recorded(self.fast.generators, real_a, real_b)
-        _, made = generators(real_a, real_b)
-        self.halves = generators, Recorded(discriminators, real_a, real_b, made.fake_a, made.fake_b)
+        generators = Recorded(self.fast.generators, *batch[:2])
+        _, made = generators(*batch[:2])
+        self.halves = generators, Recorded(discriminators, made.fake_a, made.fake_b, *batch)

@@ -4,6 +4,9 @@ The defaults are the published ones: Adam 2e-4 with betas (0.5, 0.999), batch si
 decay, inputs in [-1, 1] also into the ImageNet networks. What is known to help besides (pool, decay, flips, averaged
 generators, spectral norm, differentiable augmentation, R1, a rate of the discriminators' own, gradient clipping, the
 backbone's own normalisation) is a field, off by default.
+
+What transfer learning is made of is a field as well: ``pretrained``, ``trained_stages``, ``imagenet_normalisation``,
+``lambda_class`` (0: real/fake head alone), ``head``, ``class_on_both``, ``label_fraction``.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from bench.types import Size, height_width
 
 PATCHGAN = "patchgan"
 NORMS = ("instance", "batch")
+TWO_HEADS, CLASSES_AND_FAKE = "two_heads", "classes_and_fake"
+HEADS = (TWO_HEADS, CLASSES_AND_FAKE)
 STEPS = ("fast", "reference")
 COMPILE = ("off", "auto", "on")
 AUGMENTATIONS = ("color", "translation", "cutout")
@@ -46,6 +51,10 @@ class CycleGANConfig:
     discriminator: str = PATCHGAN  # 'patchgan', 'resnet50', 'vgg16' (torchvision), or a convolutional timm network
     disc_filters: int = 64  # of the PatchGAN's first convolution
     pretrained: bool = False  # ImageNet weights in the discriminators' backbones
+    trained_stages: int | None = None  # the backbone's last so many train (Mo et al. 2020); 0: none; None: all
+    head: str = TWO_HEADS  # or 'classes_and_fake': one of n + 1 outputs (TL-S-GAN, Amin et al. 2022); see losses.py
+    class_on_both: bool = False  # class term of a discriminator also on real images of the other domain
+    label_fraction: float = 1.0  # share of real images whose label the class term may use; see data.py
     head_width: int = 512  # hidden units of the two heads
     head_dropout: float = 0.4  # probability
     imagenet_normalisation: bool = False  # give the backbone the mean and deviation it was trained with
@@ -56,7 +65,7 @@ class CycleGANConfig:
     lr_decay_start: float = 1.0  # share of the steps after which the rate falls linearly to 0; 1: never
     lambda_cycle: float = 10.0
     lambda_identity: float = 1.0
-    lambda_class: float = 0.0
+    lambda_class: float = 0.0  # 0: no class head is built
     pool_size: int = 0  # images remembered for each discriminator (Shrivastava et al. 2017: 50); 0: off
     flip: bool = False  # mirror training images left-right at random
     ema_decay: float = 0.0  # of the averaged generators that then make the images (Yazıcı et al. 2019: 0.999); 0: off
@@ -103,6 +112,19 @@ class CycleGANConfig:
         if self.discriminator == PATCHGAN:
             self._require("lambda_class", self.lambda_class == 0, "0, as a PatchGAN has no class head")
             self._require("pretrained", not self.pretrained, "false, as a PatchGAN has no pretrained weights")
+            self._require("head", self.head == TWO_HEADS, f"{TWO_HEADS}, as a PatchGAN has no class outputs")
+        self._check_transfer()
+
+    def _check_transfer(self) -> None:
+        stages, classes = self.trained_stages, self.lambda_class > 0
+        self._require("trained_stages", stages is None or stages >= 0, "0 or more, or null for all")
+        taught = "null, unless the backbone is pretrained: random weights that never train teach nothing"
+        self._require("trained_stages", stages is None or self.pretrained, taught)
+        self._require("head", self.head in HEADS, f"one of {', '.join(HEADS)}")
+        self._require("head", classes or self.head == TWO_HEADS, f"{TWO_HEADS} where lambda_class is 0")
+        self._require("class_on_both", classes or not self.class_on_both, "false where lambda_class is 0")
+        self._require("label_fraction", 0 < self.label_fraction <= 1, "in (0, 1]")
+        self._require("label_fraction", classes or self.label_fraction == 1, "1 where lambda_class is 0")
 
     @property
     def augmentations(self) -> tuple[str, ...]:

@@ -25,17 +25,41 @@ def to_uint8(images: torch.Tensor) -> Uint8Images:
     return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
+def labelled_share(count: int, fraction: float, seed: int) -> torch.Tensor:
+    """Return which of a domain's images have a label for the class term: float [count], 1 or 0; one at the least.
+
+    Drawn within each domain, which is a class, so that the share is the same in both.
+
+    What this is not: learning from images of unknown class. A CycleGAN's domains are the classes, so an image must have
+    been sorted before it can be in one of them: it trains the generators that start there, and is real to the domain's
+    discriminator. The share decides about the class term on real images only: an unlabelled image joins the
+    adversarial, identity and cycle terms without one. Translations keep theirs, since their label is the domain that
+    they were made for.
+    """
+    known = torch.zeros(count)
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
+    known[order[: max(1, round(fraction * count))]] = 1.0
+    return known
+
+
 class UnpairedStream:
     """Endless pairs of batches (real_a, real_b), float [B, 3, H, W] in [-1, 1].
 
     Each domain is shuffled by its own generator at the start of an epoch, which ends when the shorter domain has no
-    full batch left. Order and mirroring of an epoch are drawn at once and kept on the device.
+    full batch left. Order and mirroring of an epoch are drawn at once and kept on the device. With ``labelled``, a mask
+    for each domain, batches are (real_a, real_b, labelled_a, labelled_b), the masks float [B].
     """
 
     def __init__(
-        self, images_a: torch.Tensor, images_b: torch.Tensor, batch_size: int, flip: bool, seeds: tuple[int, int]
+        self,
+        images_a: torch.Tensor,
+        images_b: torch.Tensor,
+        batch_size: int,
+        flip: bool,
+        seeds: tuple[int, int],
+        labelled: tuple[torch.Tensor, torch.Tensor] | None = None,
     ):
-        self.domains = (images_a, images_b)
+        self.domains, self.labelled = (images_a, images_b), labelled
         self.batch_size, self.flip = batch_size, flip
         self.generators = tuple(torch.Generator().manual_seed(seed) for seed in seeds)
         shorter = min(len(images_a), len(images_b))
@@ -44,14 +68,16 @@ class UnpairedStream:
         self.order: list[torch.Tensor] = []
         self.mirror: list[torch.Tensor] = []
 
-    def next(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the next pair of batches."""
+    def next(self) -> tuple[torch.Tensor, ...]:
+        """Return the next pair of batches, and which of their images are labelled where that is not all."""
         if self.position >= self.length:
             self._start_epoch()
         window = slice(self.position, self.position + self.batch_size)
         self.position += self.batch_size
-        real_a, real_b = (self._batch(i, window) for i in (0, 1))
-        return real_a, real_b
+        images = [self._batch(i, window) for i in (0, 1)]
+        if self.labelled is None:
+            return tuple(images)
+        return (*images, *(known[order[window]] for known, order in zip(self.labelled, self.order, strict=True)))
 
     def _start_epoch(self) -> None:
         device = self.domains[0].device

@@ -1,11 +1,13 @@
 """Discriminators: the 70×70 PatchGAN (Isola et al. 2017) and TL-S-CycleGAN's two-headed transfer discriminator.
 
 The second is a classification network (ResNet-50, VGG-16 from torchvision; any convolutional timm network) without
-its classifier, and two heads on its features: real or fake (a probability), and the class (logits).
+its classifier, and two heads on its features: real or fake (a probability), and the class (logits). Alternatives: the
+real/fake head alone, and one head that sorts into the classes and, as one more, fake (TL-S-GAN, Amin et al. 2022).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -13,7 +15,8 @@ from torch import nn
 
 from bench.errors import ConfigError, nearest
 from bench.types import Size, height_width
-from tlsgan.config import PATCHGAN, CycleGANConfig
+from tlsgan.config import CLASSES_AND_FAKE, PATCHGAN, TWO_HEADS, CycleGANConfig
+from tlsgan.freezing import freeze
 from tlsgan.generators import init_gaussian
 from tlsgan.spectral_norm import normalise_spectrally
 
@@ -23,7 +26,10 @@ NUM_CLASSES = 2
 
 
 class Verdict(NamedTuple):
-    """What a discriminator says: ``real`` is 1 for real and 0 for fake, any shape [B, …]; ``classes`` logits [B, 2]."""
+    """What a discriminator says: ``real`` is 1 for real and 0 for fake, any shape [B, …]; ``classes`` logits [B, 2].
+
+    Of the head 'classes_and_fake' ``real`` is the logit of being real [B, 1], any number.
+    """
 
     real: torch.Tensor
     classes: torch.Tensor | None
@@ -68,7 +74,10 @@ class TransferDiscriminator(nn.Module):
     """A backbone [B, 3, H, W] -> [B, features] and two heads, real/fake in (0, 1) [B, 1] and class logits [B, 2].
 
     Images come in [-1, 1]; with ``mean`` and ``std`` they are brought to the backbone's own normalisation first
-    (the published networks get them as they are).
+    (the published networks get them as they are). ``head`` None: real/fake alone. 'classes_and_fake': one head of n + 1
+    logits l, softmax over which gives p(class) and p(fake); it tells real = log (1 - p(fake)) / p(fake), which is
+    logsumexp(l_1 … l_n) - l_fake, and the class logits l_1 … l_n, softmax over which is p(class | real) (Salimans et
+    al. 2016, section 5). ``frozen`` are layers of the backbone that stay in evaluation mode.
     """
 
     def __init__(
@@ -80,11 +89,18 @@ class TransferDiscriminator(nn.Module):
         dropout: float = 0.4,
         mean: tuple[float, ...] = (0.5, 0.5, 0.5),
         std: tuple[float, ...] = (0.5, 0.5, 0.5),
+        head: str | None = TWO_HEADS,
+        frozen: Sequence[nn.Module] = (),
     ):
         super().__init__()
-        self.backbone = backbone
-        self.head_real = _head(features, head_width, hidden_layers, dropout, 1)
-        self.head_class = _head(features, head_width, hidden_layers, dropout, NUM_CLASSES)
+        self.backbone, self.frozen = backbone, list(frozen)
+        self.head_real: nn.Module | None = None
+        self.head_class: nn.Module | None = None
+        if head != CLASSES_AND_FAKE:
+            self.head_real = _head(features, head_width, hidden_layers, dropout, 1)
+        if head is not None:
+            outputs = NUM_CLASSES + (head == CLASSES_AND_FAKE)
+            self.head_class = _head(features, head_width, hidden_layers, dropout, outputs)
         # x in [-1, 1] is (x / 2 + 1/2) in [0, 1], so the backbone's (. − mean) / std is scale · x + shift
         scale = [0.5 / s for s in std]
         shift = [(0.5 - m) / s for m, s in zip(mean, std, strict=True)]
@@ -102,7 +118,21 @@ class TransferDiscriminator(nn.Module):
 
     def heads(self, features: torch.Tensor) -> Verdict:
         """Return the verdict on features; dropout draws a mask for head_real, then one for head_class."""
-        return Verdict(torch.sigmoid(self.head_real(features)), self.head_class(features))
+        real = None if self.head_real is None else torch.sigmoid(self.head_real(features))
+        classes = None if self.head_class is None else self.head_class(features)
+        if real is not None:
+            return Verdict(real, classes)
+        assert classes is not None
+        logits = classes.to(torch.promote_types(classes.dtype, torch.float32))  # of bfloat16, three digits are left
+        classes, fake = logits.split((NUM_CLASSES, 1), dim=1)
+        return Verdict(classes.logsumexp(1, keepdim=True) - fake, classes)
+
+    def train(self, mode: bool = True) -> TransferDiscriminator:
+        """Put all layers but the frozen ones in training mode: their batch norms keep their statistics."""
+        super().train(mode)
+        for layer in self.frozen:
+            layer.eval()
+        return self
 
     def forward(self, x: torch.Tensor) -> Verdict:
         return self.heads(self.features(x))
@@ -147,14 +177,16 @@ def backbone_normalisation(backbone: nn.Module) -> tuple[tuple[float, ...], tupl
     return timm_config.get("mean", IMAGENET_MEAN), timm_config.get("std", IMAGENET_STD)
 
 
-def feature_width(name: str, image_size_px: Size, batch_size: int) -> int:
+def feature_width(name: str, image_size_px: Size, batch_size: int, trained_stages: int | None = None) -> int:
     """Return how many features a backbone gives for images of a size; computes shapes only.
 
-    Raises ``ConfigError`` when the network cannot train on such images: too small, or one value left per channel.
+    Raises ``ConfigError`` when the network cannot train on such images: too small, or one value left per channel of a
+    batch norm that trains.
     """
     with torch.device("meta"):
         probe = build_backbone(name)
         images = torch.empty(batch_size, 3, *height_width(image_size_px))
+    freeze(probe, name, trained_stages)
     try:
         return probe(images).flatten(1).shape[1]
     except (ValueError, RuntimeError, AssertionError) as e:
@@ -168,8 +200,18 @@ def build_discriminator(config: CycleGANConfig, image_size_px: Size) -> Discrimi
     """Build the discriminator that a config names, from random weights drawn from torch's global generator."""
     if config.discriminator == PATCHGAN:
         return PatchGAN(config.disc_filters, config.spectral_norm)
-    features = feature_width(config.discriminator, image_size_px, config.batch_size)
-    backbone = build_backbone(config.discriminator)
-    mean_std = backbone_normalisation(backbone) if config.imagenet_normalisation else ((0.5,) * 3, (0.5,) * 3)
-    hidden = HIDDEN_LAYERS.get(config.discriminator, 1)
-    return TransferDiscriminator(backbone, features, config.head_width, hidden, config.head_dropout, *mean_std)
+    name, stages = config.discriminator, config.trained_stages
+    features = feature_width(name, image_size_px, config.batch_size, stages)
+    backbone = build_backbone(name)
+    mean, std = backbone_normalisation(backbone) if config.imagenet_normalisation else ((0.5,) * 3, (0.5,) * 3)
+    return TransferDiscriminator(
+        backbone,
+        features,
+        config.head_width,
+        HIDDEN_LAYERS.get(name, 1),
+        config.head_dropout,
+        mean,
+        std,
+        head=config.head if config.lambda_class > 0 else None,
+        frozen=freeze(backbone, name, stages),
+    )

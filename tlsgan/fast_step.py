@@ -9,6 +9,7 @@ What is saved, and where it is exact:
   the translations is asked of it, none by its weights; and where the discriminators' phase would see the very same
   images (no pool, no augmentation), its features are used again instead of being computed again.
 - Dropout is drawn in the heads only (``TransferDiscriminator``), in the reference's order, whatever is batched before.
+- A frozen backbone's batch norms do not mix the images, so its passes are batched.
 
 Besides: fused Adam, the memory formats and layers of ``tlsgan.fast_layers``, bfloat16 on CUDA.
 """
@@ -25,9 +26,8 @@ from torch import nn
 from tlsgan import losses, penalties, spectral_norm
 from tlsgan.config import CycleGANConfig
 from tlsgan.diffaug import DiffAugment
-from tlsgan.fast_layers import has_batch_norm
 from tlsgan.networks import parameters_of
-from tlsgan.step import LABEL_A, LABEL_B, Team, descend
+from tlsgan.step import LABEL_A, LABEL_B, LABELS, OTHER, Batch, Team, descend
 
 Terms = dict[str, torch.Tensor]
 Function = Callable[[torch.Tensor], torch.Tensor]
@@ -60,15 +60,16 @@ class FastStep:
             "D_b": wrap(self.nets.D_b.features),
         }
         named = self.nets.named()
-        self.joint = {name: config.joint_batch_statistics or not has_batch_norm(net) for name, net in named.items()}
+        self.joint = {name: config.joint_batch_statistics or not batch_norms(net) for name, net in named.items()}
         self.norms = {name: batch_norms(named[name]) for name in ("D_a", "D_b")}
 
-    def __call__(self, step: int, real_a: torch.Tensor, real_b: torch.Tensor) -> Terms:
+    def __call__(self, step: int, *batch: torch.Tensor) -> Terms:
+        real = Batch(*batch)
         penalise = penalties.r1_is_due(step, self.config.r1_gamma, self.config.r1_every)
-        terms, made = self.generators(real_a, real_b)
+        terms, made = self.generators(real.real_a, real.real_b)
         pools = self.team.pools
         made = made._replace(fake_a=pools.a.query(made.fake_a), fake_b=pools.b.query(made.fake_b))
-        return terms | self.discriminators(real_a, real_b, made, penalise)
+        return terms | self.discriminators(real, made, penalise)
 
     def generators(self, real_a: torch.Tensor, real_b: torch.Tensor) -> tuple[Terms, Translations]:
         """Update the generators (and the spectral norms' vectors, once a step)."""
@@ -79,9 +80,9 @@ class FastStep:
             fake_a, same_a = self._translate("G_ba", real_b, real_a)
             seen_b, seen_a = fake_b.detach().requires_grad_(True), fake_a.detach().requires_grad_(True)
             known_b = self._first_look("D_b", self.augment(seen_b))
-            judged = losses.critics(nets.D_b.heads(known_b), "ab", LABEL_B, config.lambda_class)
+            judged = losses.critics(nets.D_b.heads(known_b), "ab", LABEL_B, config)
             known_a = self._first_look("D_a", self.augment(seen_a))
-            judged |= losses.critics(nets.D_a.heads(known_a), "ba", LABEL_A, config.lambda_class)
+            judged |= losses.critics(nets.D_a.heads(known_a), "ba", LABEL_A, config)
             own = {
                 "loss_cycle_a": losses.cycle(self.passes["G_ba"](fake_b), real_a),
                 "loss_cycle_b": losses.cycle(self.passes["G_ab"](fake_a), real_b),
@@ -99,16 +100,17 @@ class FastStep:
         made = made._replace(known_a=known_a, known_b=known_b) if self.remembers else made
         return {name: term.detach() for name, term in terms.items()}, made
 
-    def discriminators(self, real_a: torch.Tensor, real_b: torch.Tensor, made: Translations, penalise: bool) -> Terms:
+    def discriminators(self, batch: Batch, made: Translations, penalise: bool) -> Terms:
         """Update both discriminators."""
-        terms = self._discriminator("a", real_a, made.fake_a, made.known_a, LABEL_A, penalise)
-        return terms | self._discriminator("b", real_b, made.fake_b, made.known_b, LABEL_B, penalise)
+        terms = self._discriminator("a", batch, made.fake_a, made.known_a, penalise)
+        return terms | self._discriminator("b", batch, made.fake_b, made.known_b, penalise)
 
     def _discriminator(
-        self, side: str, real: torch.Tensor, fake: torch.Tensor, known: torch.Tensor | None, label: int, penalise: bool
+        self, side: str, batch: Batch, fake: torch.Tensor, known: torch.Tensor | None, penalise: bool
     ) -> Terms:
         name, config = f"D_{side}", self.config
         network, optimiser = self.nets.discriminator(side), self.optimisers.named()[name]
+        (real, labelled), (other, other_labelled) = batch.of(side), batch.of(OTHER[side])
         with self._settings():
             real, fake = self.augment(real), self.augment(fake)
             if known is None:
@@ -116,7 +118,9 @@ class FastStep:
             else:
                 with momenta(self.norms[name], between):
                     of_real, of_fake = self.passes[name](real), known
-            loss = losses.discriminator(network.heads(of_real), network.heads(of_fake), label, config.lambda_class)
+            verdicts = network.heads(of_real), network.heads(of_fake)
+            of_other = network.heads(self.passes[name](self.augment(other))) if config.class_on_both else None
+            loss = losses.discriminator(*verdicts, LABELS[side], config, labelled, of_other, other_labelled)
         terms = {f"loss_D_{side}": loss, **losses.penalty(network, real, side, penalise, config)}
         optimiser.zero_grad(set_to_none=True)
         torch.stack(list(terms.values())).sum().backward(inputs=parameters_of(optimiser))
@@ -157,14 +161,14 @@ class FastStep:
 @contextmanager
 def frozen(networks: tuple[nn.Module, ...], really: bool) -> Iterator[None]:
     """Within the block no gradient by these networks' weights is prepared for."""
-    networks = networks if really else ()
-    for network in networks:
-        network.requires_grad_(False)
+    weights = [p for network in networks for p in network.parameters() if p.requires_grad] if really else []
+    for weight in weights:
+        weight.requires_grad_(False)
     try:
         yield
     finally:
-        for network in networks:
-            network.requires_grad_(True)
+        for weight in weights:
+            weight.requires_grad_(True)
 
 
 # Batch norm's running statistics, when one pass over the translations stands for two. In the published order
@@ -173,8 +177,8 @@ def frozen(networks: tuple[nn.Module, ...], really: bool) -> Iterator[None]:
 
 
 def batch_norms(network: nn.Module) -> list[tuple[nn.modules.batchnorm._BatchNorm, float]]:
-    """Return a network's batch norms with their momenta."""
-    layers = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    """Return the batch norms of a network that mix the images of a batch, with their momenta; no frozen ones."""
+    layers = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training]
     return [(layer, layer.momentum) for layer in layers if layer.momentum is not None]
 
 

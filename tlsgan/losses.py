@@ -1,6 +1,17 @@
 """The loss terms of CycleGAN and TL-S-CycleGAN, each with its formula; every one returns a scalar tensor.
 
 G_ab translates A to B, G_ba back; D_a and D_b judge images of A and of B.
+
+``head: classes_and_fake`` (TL-S-GAN, Amin et al. 2022) sorts real images into the n classes and everything generated
+into one more. With p over the n + 1 outputs (Odena 2016, section 2; Salimans et al. 2016, section 5, who split it):
+
+    labelled real      −log p(y | x)            = −log(1 − p(fake | x)) − log p(y | x, real)
+    unlabelled real    −log(1 − p(fake | x)),   by the log-sum-exp of the class logits
+    generated, to D    −log p(fake | x)
+    generated, to G    −log p(target | x)       = −log(1 − p(fake | x)) − log p(target | x, real)
+
+The terms with p(fake) are this head's adversarial loss, in place of least squares; those given real its class loss, of
+weight λ_class. At weight 1 they are the sums on the left.
 """
 
 from __future__ import annotations
@@ -9,7 +20,7 @@ import torch
 from torch.nn import functional as F
 
 from tlsgan import penalties
-from tlsgan.config import CycleGANConfig
+from tlsgan.config import TWO_HEADS, CycleGANConfig
 from tlsgan.discriminators import Discriminator, Verdict
 
 
@@ -31,16 +42,31 @@ def identity(same: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     return F.l1_loss(same, real)
 
 
-def classification(logits: torch.Tensor | None, label: int) -> torch.Tensor:
-    """Mean of −log softmax(logits)[label]: all images of the batch [B, C] belong to one domain."""
+def adversarial(verdict: torch.Tensor, real: bool, config: CycleGANConfig) -> torch.Tensor:
+    """Least squares; of the logit D = log (1 − p(fake)) / p(fake): −log(1 − p(fake)) for real, −log p(fake) for fake.
+
+    These are softplus(−D) and softplus(D).
+    """
+    if config.head == TWO_HEADS:
+        return least_squares(verdict, real)
+    return F.softplus(-verdict.float() if real else verdict.float()).mean()
+
+
+def classification(logits: torch.Tensor | None, label: int, labelled: torch.Tensor | None = None) -> torch.Tensor:
+    """Mean of −log softmax(logits)[label]: all images of the batch [B, C] belong to one domain.
+
+    Images whose place in ``labelled`` [B] is 0 have no such term; they count in the mean, so that a labelled image
+    weighs the same whatever the others are.
+    """
     assert logits is not None, "a discriminator without class head has no class loss"
-    return -F.log_softmax(logits.float(), dim=1)[:, label].mean()
+    each = -F.log_softmax(logits.float(), dim=1)[:, label]
+    return each.mean() if labelled is None else (each * labelled).mean()
 
 
-def critics(verdict: Verdict, direction: str, label: int, lambda_class: float) -> dict[str, torch.Tensor]:
+def critics(verdict: Verdict, direction: str, label: int, config: CycleGANConfig) -> dict[str, torch.Tensor]:
     """What a discriminator's verdict on translations costs their generator: to look real, and of domain ``label``."""
-    terms = {f"loss_adv_{direction}": least_squares(verdict.real, True)}
-    if lambda_class > 0:
+    terms = {f"loss_adv_{direction}": adversarial(verdict.real, True, config)}
+    if config.lambda_class > 0:
         terms[f"loss_class_{direction}"] = classification(verdict.classes, label)
     return terms
 
@@ -55,15 +81,29 @@ def penalty(
     return {f"loss_r1_{side}": weight * penalties.r1(network, real) if due else real.new_zeros(())}
 
 
-def discriminator(real: Verdict, fake: Verdict, label: int, lambda_class: float) -> torch.Tensor:
+def discriminator(
+    real: Verdict,
+    fake: Verdict,
+    label: int,
+    config: CycleGANConfig,
+    labelled: torch.Tensor | None = None,
+    other: Verdict | None = None,
+    other_labelled: torch.Tensor | None = None,
+) -> torch.Tensor:
     """Half of (D(x) − 1)² + D(G(y))² + λ_class · (CE(real) + CE(fake)), each term a mean.
 
     Without class head that is the mean of the real and the fake term. ``label`` is the discriminator's own domain:
-    real images and translations alike carry it, as published.
+    real images and translations alike carry it, as published. ``labelled`` [B]: which real images' label is known.
+    ``other`` is the verdict on real images of the other domain: then CE(real) is the mean over both domains, each with
+    its own label. The head 'classes_and_fake' has its adversarial loss, and no CE(fake): translations are fake to it.
     """
-    loss = least_squares(real.real, True) + least_squares(fake.real, False)
-    if lambda_class > 0:
-        loss = loss + lambda_class * (classification(real.classes, label) + classification(fake.classes, label))
+    loss = adversarial(real.real, True, config) + adversarial(fake.real, False, config)
+    if config.lambda_class > 0:
+        of_real = classification(real.classes, label, labelled)
+        if other is not None:
+            of_real = (of_real + classification(other.classes, 1 - label, other_labelled)) / 2
+        of_fake = [classification(fake.classes, label)] if config.head == TWO_HEADS else []
+        loss = loss + config.lambda_class * sum(of_fake, of_real)
     return loss / 2
 
 

@@ -76,10 +76,13 @@ def build_networks(config: CycleGANConfig, image_size_px: Size) -> Networks:
 
 
 def build_optimisers(nets: Networks, config: CycleGANConfig) -> Optimisers:
-    """Build the optimisers: Adam (Kingma & Ba 2015) with the config's betas; fused kernels for the fast step."""
+    """Build the optimisers: Adam (Kingma & Ba 2015) with the config's betas; fused kernels for the fast step.
+
+    Frozen weights are in none of them.
+    """
 
     def adam(*modules: nn.Module) -> torch.optim.Optimizer:
-        parameters = [p for module in modules for p in module.parameters()]
+        parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
         betas = (config.beta1, config.beta2)
         return torch.optim.Adam(parameters, lr=config.learning_rate, betas=betas, fused=config.step == "fast")
 

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
+
 from bench.interfaces import RunContext
 from bench.seeding import derive_seed
 from bench.types import Uint8Images
 from tlsgan.accelerate import make_step
 from tlsgan.checkpoint import Training, collect, restore
 from tlsgan.config import CycleGANConfig
-from tlsgan.data import UnpairedStream, to_device
+from tlsgan.data import UnpairedStream, labelled_share, to_device
 from tlsgan.ema import GeneratorAverage
 from tlsgan.fast_layers import quicken
 from tlsgan.image_pool import ImagePool
@@ -33,7 +35,8 @@ def train(
         domain_a, domain_b = to_device(images_a, ctx.device), to_device(images_b, ctx.device)
     team = make_team(config, nets, ctx.device, ctx.seed)
     seeds = derive_seed("tlsgan.order", "a", ctx.seed), derive_seed("tlsgan.order", "b", ctx.seed)
-    stream = UnpairedStream(domain_a, domain_b, config.batch_size, config.flip, seeds)
+    known = labels(config, (domain_a, domain_b), ctx.seed)
+    stream = UnpairedStream(domain_a, domain_b, config.batch_size, config.flip, seeds, known)
     average = GeneratorAverage(nets, config.ema_decay) if config.ema_decay else None
     meter, step = LossMeter(), 0
     training = Training(team, stream, meter, average)
@@ -83,6 +86,19 @@ def make_team(config: CycleGANConfig, nets: Networks, device: str, seed: int) ->
             net.to(device)
     pools = (ImagePool(config.pool_size, derive_seed("tlsgan.pool", domain, seed)) for domain in "ab")
     return Team(nets, build_optimisers(nets, config), Pools(*pools))
+
+
+def labels(
+    config: CycleGANConfig, domains: tuple[torch.Tensor, torch.Tensor], seed: int
+) -> tuple[torch.Tensor, torch.Tensor] | None:
+    """Return which images of each domain have a label for the class term; None: all."""
+    if config.label_fraction == 1:
+        return None
+    a, b = (
+        labelled_share(len(images), config.label_fraction, derive_seed("tlsgan.labels", name, seed)).to(images.device)
+        for name, images in zip("ab", domains, strict=True)
+    )
+    return a, b
 
 
 def next_pause(step: int, config: CycleGANConfig) -> int:

@@ -138,9 +138,12 @@ def test_discriminator_loss_by_hand():
     real = Verdict(torch.tensor([[0.8]]), torch.tensor([[2.0, 0.0]]))
     fake = Verdict(torch.tensor([[0.3]]), torch.tensor([[0.0, 1.0]]))
     plain = (0.2**2 + 0.3**2) / 2
-    assert losses.discriminator(real, fake, 1, 0.0).item() == pytest.approx(plain)
+    alone = configs.TLSGANResNet50Config(lambda_class=0.0)
+    assert losses.discriminator(real, fake, 1, alone).item() == pytest.approx(plain)
     classes = math.log(1 + math.e**2) + math.log(1 + math.e**-1)  # −log softmax at class 1
-    assert losses.discriminator(real, fake, 1, 1.0).item() == pytest.approx(plain + classes / 2)
+    assert losses.discriminator(real, fake, 1, configs.TLSGANResNet50Config()).item() == pytest.approx(
+        plain + classes / 2
+    )
 
 
 def test_generator_loss_weights_every_term():

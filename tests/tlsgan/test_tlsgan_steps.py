@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from tlsgan import config as configs
-from tlsgan.config import CycleGANConfig, TLSGANResNet50ScratchConfig
+from tlsgan.config import CycleGANConfig, TLSGANResNet50Config
 from tlsgan.discriminators import TransferDiscriminator
 from tlsgan.fast_layers import ToFewChannels, has_batch_norm, quicken
 from tlsgan.fast_step import FastStep
@@ -27,14 +27,26 @@ from tlsgan.trainer import make_team
 SIZE_PX = 24
 TINY = {"filters": 2, "blocks": 1, "disc_filters": 2, "head_width": 4, "batch_size": 2}
 ALL = {"spectral_norm": True, "diffaug": "color,translation,cutout", "r1_gamma": 1.0, "r1_every": 3}
+SORTED = {"head": "classes_and_fake", "class_on_both": True, "label_fraction": 0.5}
 
 
-def transfer(backbone: str) -> TransferDiscriminator:
+def transfer(backbone: str, config: CycleGANConfig) -> TransferDiscriminator:
     """A small stand-in for ResNet-50 ('batch norm') or VGG-16 ('plain', two hidden layers a head), dropout and all."""
     norms = [nn.BatchNorm2d(4) if backbone == "batch norm" else nn.Identity() for _ in range(2)]
     first, second = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 2, 1)
     layers = nn.Sequential(first, norms[0], nn.ReLU(inplace=True), second, norms[1], nn.Flatten())
-    return TransferDiscriminator(layers, 4 * (SIZE_PX // 4) ** 2, 4, 1 if backbone == "batch norm" else 2, 0.4)
+    kept = 2 if config.trained_stages is None else config.trained_stages
+    frozen = [first, norms[0], second, norms[1]][: 2 * (2 - kept)]
+    for layer in frozen:
+        layer.requires_grad_(False)
+    return TransferDiscriminator(
+        layers,
+        features=4 * (SIZE_PX // 4) ** 2,
+        head_width=4,
+        hidden_layers=1 if backbone == "batch norm" else 2,
+        head=config.head if config.lambda_class else None,
+        frozen=frozen,
+    )
 
 
 def build(config: CycleGANConfig, backbone: str | Networks | None, dtype: torch.dtype):
@@ -44,7 +56,8 @@ def build(config: CycleGANConfig, backbone: str | Networks | None, dtype: torch.
     elif backbone is None:
         nets = build_networks(config, SIZE_PX)
     else:
-        nets = Networks(build_generator(config), build_generator(config), transfer(backbone), transfer(backbone))
+        discriminators = (transfer(backbone, config) for _ in "ab")
+        nets = Networks(build_generator(config), build_generator(config), *discriminators)
     for net in nets.named().values():
         net.to(dtype)
     team = make_team(config, nets, "cpu", seed=0)
@@ -52,12 +65,13 @@ def build(config: CycleGANConfig, backbone: str | Networks | None, dtype: torch.
 
 
 def batches(config: CycleGANConfig, steps: int, dtype: torch.dtype, size_px: int = SIZE_PX):
-    """Smooth pictures, the second domain darker."""
+    """Smooth pictures, the second domain darker; and which of them are labelled, if not all: none of some batches."""
     generator = torch.Generator().manual_seed(1)
     for _ in range(steps):
         coarse = torch.rand(2, config.batch_size, 3, 4, 4, generator=generator, dtype=dtype) * 1.6 - 0.8
         real_a, real_b = (F.interpolate(x, size=size_px, mode="bilinear") for x in coarse)
-        yield real_a, real_b - 0.2
+        masks = torch.rand(2, config.batch_size, generator=generator) < 0.5 if config.label_fraction < 1 else ()
+        yield real_a, real_b - 0.2, *(mask.to(dtype) for mask in masks)
 
 
 def largest_difference(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> float:
@@ -77,11 +91,20 @@ def largest_difference(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor
         ("plain", {}),
         ("plain", {"pool_size": 3, "r1_gamma": 1.0, "r1_every": 3, "lambda_class": 0.0}),
         ("plain", {"diffaug": "translation,cutout", "clip_grad_norm": 0.1}),
+        ("batch norm", {"trained_stages": 0}),
+        ("batch norm", {"trained_stages": 1, "pool_size": 3}),
+        ("batch norm", {"trained_stages": 0, "pool_size": 3, "r1_gamma": 1.0, "r1_every": 3}),
+        ("batch norm", {"lambda_class": 0.0, "trained_stages": 1}),
+        ("batch norm", {"label_fraction": 0.5, "pool_size": 3}),
+        ("batch norm", {"class_on_both": True, "diffaug": "color"}),
+        ("batch norm", {"head": "classes_and_fake", "r1_gamma": 1.0, "r1_every": 3}),
+        ("batch norm", SORTED),
+        ("plain", {**SORTED, "trained_stages": 1, "pool_size": 3}),
     ],
     ids=str,
 )
 def test_trainings_in_float64_agree_for_20_steps(backbone, options):
-    cls = TLSGANResNet50ScratchConfig if backbone else CycleGANConfig
+    cls = TLSGANResNet50Config if backbone else CycleGANConfig
     fast = cls(**{**TINY, "norm": "instance", **options})
     histories, ends = [], []
     for config in (dataclasses.replace(fast, step="reference"), fast):
@@ -116,11 +139,12 @@ def gradients(team) -> dict[str, torch.Tensor]:
         (None, {**ALL, "norm": "batch", "pool_size": 3, "clip_grad_norm": 0.1}),
         ("batch norm", {"norm": "batch"}),
         ("plain", {"norm": "instance"}),
+        ("batch norm", {**SORTED, "norm": "instance", "trained_stages": 1}),
     ],
     ids=str,
 )
 def test_20_float32_steps_from_the_references_states_agree(backbone, options):
-    fast = (TLSGANResNet50ScratchConfig if backbone else CycleGANConfig)(**{**TINY, **options})
+    fast = (TLSGANResNet50Config if backbone else CycleGANConfig)(**{**TINY, **options})
     leader, reference = build(dataclasses.replace(fast, step="reference"), backbone, torch.float32)
     follower, step = build(fast, backbone, torch.float32)
     for i, pair in enumerate(batches(fast, 20, torch.float32)):
@@ -165,6 +189,17 @@ def test_passes_are_batched_where_that_is_exact_and_counted():
             first.register_forward_hook(lambda *_, name=name, ran=ran: ran.append(name))
         step(0, *next(batches(step.config, 1, torch.float32)))
         assert Counter(ran) == {"G_ab": runs, "G_ba": runs, "D_a": 2, "D_b": 2}
+
+
+@pytest.mark.parametrize(("stages", "runs"), [(None, 3), (0, 2)])
+def test_a_frozen_backbones_passes_are_batched(stages, runs):
+    """With an image pool: translations in the generators' phase, then real ones and translations, apart or together."""
+    config = TLSGANResNet50Config(**TINY, trained_stages=stages, pool_size=2)
+    team, step = build(config, "batch norm", torch.float32)
+    ran = []
+    team.nets.D_a.backbone[0].register_forward_hook(lambda *_: ran.append(1))
+    step(0, *next(batches(config, 1, torch.float32)))
+    assert len(ran) == runs
 
 
 def test_joint_batch_statistics_batch_what_batch_norm_would_keep_apart():

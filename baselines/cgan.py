@@ -9,7 +9,7 @@ generator weights with batch-norm statistics measured anew (Brock et al. 2019).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -60,6 +60,7 @@ class ConditionalGAN:
     kind: ClassVar[Literal["generative"]] = "generative"
     version: ClassVar[int] = 1
     Config: ClassVar[type] = ConditionalGANConfig
+    updates: ClassVar[tuple[str, ...]] = ("discriminator", "generator")
 
     def __init__(self, config: ConditionalGANConfig) -> None:
         self.config = config
@@ -97,6 +98,12 @@ class ConditionalGAN:
         generator = train(data, self.config, ctx)
         state = {k: v.detach().cpu().contiguous() for k, v in generator.state_dict().items()}
         save_file(state, ctx.folder / WEIGHTS_FILE)
+
+    def training_steps(self, image_size_px: int, batch_size: int, device: str) -> Mapping[str, ProfiledStep]:
+        """Return the one training step there is, to be measured; ``batch_size`` real images and as many made."""
+        from baselines.cgan_training import profiled_step
+
+        return {"step": profiled_step(replace(self.config, batch_size=batch_size), image_size_px, device)}
 
     def synthesize(
         self, data: TrainingData, counts: Mapping[int, int], fitted: Path, ctx: RunContext

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +18,7 @@ from baselines.pixels import to_float, to_uint8
 from bench.errors import DataError, DivergedError
 from bench.interfaces import RunContext, TrainingData
 from bench.seeding import derive_seed
+from bench.types import ProfiledStep
 
 if TYPE_CHECKING:
     from baselines.cgan import ConditionalGANConfig
@@ -29,44 +32,16 @@ def train(data: TrainingData, config: ConditionalGANConfig, ctx: RunContext) -> 
     with ctx.phase("data"):
         images = torch.tensor(np.ascontiguousarray(data.images()), device=ctx.device)
         by_class = _positions_by_class(data)
-    torch.manual_seed(derive_seed("cgan init", ctx.seed))
-    G, D = build(len(data.classes), data.image_size_px, config)
-    for network in (G, D):
-        network.to(ctx.device).to(memory_format=torch.channels_last)
-    G_mean = copy.deepcopy(G)
-    optimizer_G = torch.optim.Adam(G.parameters(), lr=config.learning_rate, betas=(config.beta1, config.beta2))
-    optimizer_D = torch.optim.Adam(
-        D.parameters(), lr=config.discriminator_learning_rate, betas=(config.beta1, config.beta2)
-    )
-    parts: dict[str, Any] = {"G": G, "D": D, "G_mean": G_mean, "optimizer_G": optimizer_G, "optimizer_D": optimizer_D}
-    parameters = sum(p.numel() for network in (G, D) for p in network.parameters())
+    parts = make_parts(len(data.classes), data.image_size_px, config, ctx.device, ctx.seed)
+    G_mean: Generator = parts["G_mean"]
+    parameters = sum(p.numel() for name in "GD" for p in parts[name].parameters())
     (ctx.folder / "facts.json").write_text(json.dumps({"parameters": parameters}) + "\n")
     start = _resume(parts, ctx)
     losses: list[torch.Tensor] = []
 
     for step in range(start, config.steps):
         with ctx.phase("step"):
-            draw = torch.Generator().manual_seed(derive_seed("cgan step", ctx.seed, step))
-            labels, chosen = _balanced_batch(by_class, config.batch_size, draw)
-            labels, real = labels.to(ctx.device), to_float(images[chosen.to(ctx.device)])
-            z = torch.randn(config.batch_size, config.z_dim, generator=draw).to(ctx.device)
-            G.train()
-            fake = G(z, labels)
-
-            score_real, score_fake = D(torch.cat([real, fake.detach()]), labels.repeat(2)).chunk(2)
-            loss_D = (F.relu(1 - score_real) + F.relu(1 + score_fake)).mean()
-            optimizer_D.zero_grad(set_to_none=True)
-            loss_D.backward()
-            optimizer_D.step()
-
-            D.requires_grad_(False)
-            loss_G = -D(fake, labels).mean()
-            optimizer_G.zero_grad(set_to_none=True)
-            loss_G.backward()
-            optimizer_G.step()
-            D.requires_grad_(True)
-            _average(G_mean, G, min(config.ema, (1 + step) / (10 + step)))
-            losses.append(torch.stack([loss_D, loss_G, score_real.mean(), score_fake.mean()]).detach())
+            losses.append(train_step(parts, images, by_class, config, ctx.seed, step))
 
         done, last = step + 1, step + 1 == config.steps
         checkpoint = not last and done % config.checkpoint_every == 0
@@ -81,6 +56,68 @@ def train(data: TrainingData, config: ConditionalGANConfig, ctx: RunContext) -> 
             with ctx.phase("checkpoint"):
                 ctx.save_checkpoint({"step": done, **{name: part.state_dict() for name, part in parts.items()}})
     return G_mean
+
+
+def make_parts(
+    num_classes: int, image_size_px: int, config: ConditionalGANConfig, device: str, seed: int
+) -> dict[str, Any]:
+    """Return the networks on the device, the averaged generator and the optimisers: all that a checkpoint holds."""
+    torch.manual_seed(derive_seed("cgan init", seed))
+    G, D = build(num_classes, image_size_px, config)
+    for network in (G, D):
+        network.to(device).to(memory_format=torch.channels_last)
+    G_mean = copy.deepcopy(G)
+    optimizer_G = torch.optim.Adam(G.parameters(), lr=config.learning_rate, betas=(config.beta1, config.beta2))
+    optimizer_D = torch.optim.Adam(
+        D.parameters(), lr=config.discriminator_learning_rate, betas=(config.beta1, config.beta2)
+    )
+    return {"G": G, "D": D, "G_mean": G_mean, "optimizer_G": optimizer_G, "optimizer_D": optimizer_D}
+
+
+def train_step(
+    parts: dict[str, Any], images: torch.Tensor, by_class: list[torch.Tensor], config: ConditionalGANConfig,
+    seed: int, step: int,
+) -> torch.Tensor:  # fmt: skip
+    """Update the discriminator, the generator and its average on a batch of ``images`` uint8 [N, H, W, 3].
+
+    Returns the losses of both and the mean scores of real and generated images, float [4], unread on the device.
+    """
+    G, D, optimizer_G, optimizer_D = (parts[name] for name in ("G", "D", "optimizer_G", "optimizer_D"))
+    draw = torch.Generator().manual_seed(derive_seed("cgan step", seed, step))
+    labels, chosen = _balanced_batch(by_class, config.batch_size, draw)
+    labels, real = labels.to(images.device), to_float(images[chosen.to(images.device)])
+    z = torch.randn(config.batch_size, config.z_dim, generator=draw).to(images.device)
+    G.train()
+    fake = G(z, labels)
+
+    score_real, score_fake = D(torch.cat([real, fake.detach()]), labels.repeat(2)).chunk(2)
+    loss_D = (F.relu(1 - score_real) + F.relu(1 + score_fake)).mean()
+    optimizer_D.zero_grad(set_to_none=True)
+    loss_D.backward()
+    optimizer_D.step()
+
+    D.requires_grad_(False)
+    loss_G = -D(fake, labels).mean()
+    optimizer_G.zero_grad(set_to_none=True)
+    loss_G.backward()
+    optimizer_G.step()
+    D.requires_grad_(True)
+    _average(parts["G_mean"], G, min(config.ema, (1 + step) / (10 + step)))
+    return torch.stack([loss_D, loss_G, score_real.mean(), score_fake.mean()]).detach()
+
+
+def profiled_step(config: ConditionalGANConfig, image_size_px: int, device: str) -> ProfiledStep:
+    """Return the training step for two classes of random images, which the time does not depend on."""
+
+    def ready() -> Callable[[], object]:
+        parts = make_parts(2, image_size_px, config, device, seed=0)
+        shape = (2 * config.batch_size, image_size_px, image_size_px, 3)
+        images = torch.randint(256, shape, dtype=torch.uint8, device=device)
+        by_class = [torch.arange(0, len(images), 2), torch.arange(1, len(images), 2)]
+        steps = itertools.count()
+        return lambda: train_step(parts, images, by_class, config, 0, next(steps))
+
+    return ProfiledStep(ready, ready)
 
 
 def build(num_classes: int, image_size_px: int, config: ConditionalGANConfig) -> tuple[Generator, Discriminator]:

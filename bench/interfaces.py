@@ -205,7 +205,11 @@ class SelfClassifier(Protocol):
 
 @runtime_checkable
 class Profiled(Protocol):
-    """What a generative method offers besides when its training steps can be measured (`bench profile step`)."""
+    """What a generative method offers besides when its training steps can be measured (`bench profile`).
+
+    One whose step updates several networks may name them in the order of their optimisers' steps, by a class attribute
+    such as ``updates = ("discriminator", "generator")``: a step's seconds are then divided by network.
+    """
 
     def training_steps(self, image_size_px: int, batch_size: int, device: str) -> Mapping[str, ProfiledStep]:
         """Return the ways of taking a training step by name; the first is what the others are compared with."""

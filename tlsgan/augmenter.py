@@ -42,6 +42,7 @@ class CycleGAN:
     kind: ClassVar[Literal["generative"]] = "generative"
     version: ClassVar[int] = 2
     Config: ClassVar[type] = CycleGANConfig
+    updates: ClassVar[tuple[str, ...]] = ("generator", "discriminator", "discriminator")
     search_space = search_space
 
     def __init__(self, config: CycleGANConfig):

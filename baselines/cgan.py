@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 from bench.errors import ConfigError
 from bench.interfaces import RunContext, TrainingData
 from bench.seeding import derive_seed
-from bench.types import Choice, FloatRange, IntRange, SearchRange, SyntheticImage
+from bench.types import Choice, FloatRange, IntRange, ProfiledStep, SearchRange, SyntheticImage
 
 WEIGHTS_FILE = "generator.safetensors"
 BLOCK = (

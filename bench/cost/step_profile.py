@@ -122,8 +122,17 @@ def ratio(first: StepCost, other: StepCost) -> Ratio:
     return Ratio(other.name, statistics.median(turns), low, high)
 
 
-def count_flops(step: Callable[[], object]) -> int:
-    """Return the FLOPs of one call by torch's formulas, backward passes included.
+def count_flops(step: Callable[[], object], warm: bool = True) -> int:
+    """Return the FLOPs of one call, see ``flop_counter``; with ``warm`` of the second, which may do less."""
+    if warm:
+        step()
+    with flop_counter() as counter:
+        step()
+    return int(counter.total)
+
+
+def flop_counter() -> Any:
+    """Return a context whose ``total`` is the FLOPs within by torch's formulas, backward passes included.
 
     Two things are done otherwise than by ``FlopCounterMode``: its per-module hooks refuse gradients by leaves that are
     no parameters; and its formula for the backward pass of a convolution counts depthwise ones as if they were dense.
@@ -148,10 +157,7 @@ def count_flops(step: Callable[[], object]) -> int:
                 self.total += formulas[func._overloadpacket](*args, **(kwargs or {}), out_val=out)
             return out
 
-    step()  # the first call may do what later ones need not
-    with Counter() as counter:
-        step()
-    return int(counter.total)
+    return Counter()
 
 
 def measured_peak(device: str, dtype: str, times: int = 10) -> float:

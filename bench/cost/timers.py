@@ -9,36 +9,49 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 
+CLEAR_REFS, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
+
 
 class PhaseTimer:
-    """Adds up wall seconds by phase name. On CUDA a phase ends when the device has finished its work.
+    """Adds up wall and device seconds by phase name. On CUDA a phase ends when the device has finished its work.
 
     Phases nest: an inner phase's seconds are taken out of the outer one, so that the phases add up to no more than the
-    wall time.
+    wall time. Device seconds are those for which the phase had the device: on CUDA the wall seconds, since every phase
+    ends with the device's work; on a CPU the processor's seconds, of all threads of this process.
     """
 
     def __init__(self, device: str = "cpu") -> None:
         self.device = device
         self.seconds: dict[str, float] = {}
-        self._open: list[float] = []  # seconds already given to inner phases, one entry per open phase
+        self.device_seconds: dict[str, float] = {}
+        self.first_seconds: dict[str, float] = {}  # of each phase's first block, which also warms up
+        self._open: list[list[float]] = []  # (wall, device) seconds already given to inner phases, an entry a phase
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Time the block under ``name``."""
-        self._open.append(0.0)
-        start = time.perf_counter()
+        self._open.append([0.0, 0.0])
+        start, device_start = time.perf_counter(), self.device_clock()
         try:
             yield
         finally:
             self._synchronize()
-            elapsed = time.perf_counter() - start
-            inner = self._open.pop()
+            elapsed, on_device = time.perf_counter() - start, self.device_clock() - device_start
+            inner, device_inner = self._open.pop()
+            self.first_seconds.setdefault(name, elapsed - inner)
             self.seconds[name] = self.seconds.get(name, 0.0) + elapsed - inner
+            self.device_seconds[name] = self.device_seconds.get(name, 0.0) + on_device - device_inner
             if self._open:
-                self._open[-1] += elapsed
+                self._open[-1][0] += elapsed
+                self._open[-1][1] += on_device
+
+    def device_clock(self) -> float:
+        """Return the clock that device seconds are differences of."""
+        return time.perf_counter() if self.device.startswith("cuda") else time.process_time()
 
     def _synchronize(self) -> None:
         if self.device.startswith("cuda"):
@@ -47,45 +60,52 @@ class PhaseTimer:
             torch.cuda.synchronize(self.device)
 
     def costs(self) -> dict[str, float]:
-        """Return the phases as cost keys: ``step_s``, ``sample_s``, …"""
-        return {f"{name}_s": seconds for name, seconds in self.seconds.items()}
+        """Return the phases as cost keys: ``step_s``, ``sample_s``, …, and ``step_device_s``, …"""
+        return {f"{name}_s": seconds for name, seconds in self.seconds.items()} | {
+            f"{name}_device_s": seconds for name, seconds in self.device_seconds.items()
+        }
 
 
 class PeakMemory:
     """Peak memory of a block in bytes: allocated and reserved on CUDA; resident set of this process on a CPU.
 
-    The resident set is sampled every 50 ms by a thread, since the kernel's own high-water mark never falls in a worker
-    process that serves many cells; what earlier cells left unused is given back to the system first. It includes the
-    interpreter and its libraries.
+    The resident set's high-water mark is the kernel's, set back at the start (Linux), and only where that cannot be
+    done a sample every ``interval_s`` by a thread. What earlier cells left unused is given back to the system first.
+    It includes the interpreter and its libraries.
     """
 
     def __init__(self, device: str = "cpu", interval_s: float = 0.05) -> None:
         self.device, self.interval_s = device, interval_s
         self._peak = 0
         self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
 
     def __enter__(self) -> PeakMemory:
         if self.device.startswith("cuda"):
             import torch
 
             torch.cuda.reset_peak_memory_stats(self.device)
-        else:
-            _give_back_memory()
-            self._process = psutil.Process()
-            self._peak = self._process.memory_info().rss
+            return self
+        _give_back_memory()
+        self._peak = resident_bytes()
+        if not reset_high_water():
             self._thread = threading.Thread(target=self._sample, daemon=True)
             self._thread.start()
         return self
 
     def _sample(self) -> None:
         while not self._stop.wait(self.interval_s):
-            self._peak = max(self._peak, self._process.memory_info().rss)
+            self._peak = max(self._peak, resident_bytes())
 
     def __exit__(self, *exc: object) -> None:
-        if not self.device.startswith("cuda"):
+        if self.device.startswith("cuda"):
+            return
+        if self._thread is None:
+            self._peak = max(self._peak, high_water_bytes())
+        else:
             self._stop.set()
             self._thread.join()
-            self._peak = max(self._peak, self._process.memory_info().rss)
+            self._peak = max(self._peak, resident_bytes())
 
     def costs(self) -> dict[str, float]:
         """Return ``peak_memory_bytes`` (and, on CUDA, ``peak_reserved_bytes``)."""
@@ -102,6 +122,24 @@ class PeakMemory:
 def resident_bytes() -> int:
     """Return the present resident set of this process."""
     return int(psutil.Process().memory_info().rss)
+
+
+def reset_high_water() -> bool:
+    """Set the kernel's high-water mark of this process's resident set to the present one; return whether it could."""
+    try:
+        CLEAR_REFS.write_text("5")
+    except OSError:
+        return False
+    return high_water_bytes() > 0
+
+
+def high_water_bytes() -> int:
+    """Return the highest resident set since the mark was set back; 0 where the kernel does not tell."""
+    try:
+        lines = STATUS.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
 
 
 def _give_back_memory() -> None:

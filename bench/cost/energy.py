@@ -1,0 +1,87 @@
+"""Energy of a CUDA device over a block, from NVIDIA's management library where there is one.
+
+Needs the package nvidia-ml-py (``pip install 'augbench[gpu]'``) and its driver. Without them, or on another device,
+nothing is returned: not measured is not zero. It is the whole device's energy, whoever else works on it.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+INTERVAL_S = 0.1  # between two looks at the power, on devices that keep no total
+
+
+class EnergyMeter:
+    """Joules of a block: the difference of the device's total, or its power integrated over time by a thread."""
+
+    def __init__(self, device: str = "cpu", interval_s: float = INTERVAL_S) -> None:
+        self.interval_s = interval_s
+        self._library, self._handle = _open(device)
+        self._joules: float | None = None
+        self._start: float | None = None
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> EnergyMeter:
+        if self._library is None:
+            return self
+        self._start = self._total()
+        if self._start is None and self._watts() is not None:
+            self._thread = threading.Thread(target=self._integrate, daemon=True)
+            self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._thread is not None:
+            self._stop.set()
+            self._thread.join()
+        elif self._start is not None and (end := self._total()) is not None:
+            self._joules = end - self._start
+
+    def costs(self) -> dict[str, float]:
+        """Return ``energy_j``, or nothing where it was not measured."""
+        return {} if self._joules is None else {"energy_j": self._joules}
+
+    def _integrate(self) -> None:
+        """Add up power over time by the trapezoid rule."""
+        joules, at, watts = 0.0, time.perf_counter(), self._watts()
+        last = False
+        while not last:
+            last = self._stop.wait(self.interval_s)
+            now, power = time.perf_counter(), self._watts()
+            if power is None or watts is None:
+                return  # the device stopped telling: a part of the energy is not the energy
+            joules += 0.5 * (power + watts) * (now - at)
+            at, watts = now, power
+        self._joules = joules
+
+    def _total(self) -> float | None:
+        """Return the joules since the driver was loaded; None where the device keeps no count (before Volta)."""
+        return _asked(lambda: self._library.nvmlDeviceGetTotalEnergyConsumption(self._handle) / 1e3)
+
+    def _watts(self) -> float | None:
+        return _asked(lambda: self._library.nvmlDeviceGetPowerUsage(self._handle) / 1e3)
+
+
+def _asked(question: Any) -> float | None:
+    try:
+        return float(question())
+    except Exception:  # NVML's errors are a class each; none of them may end a training
+        return None
+
+
+def _open(device: str) -> tuple[Any, Any]:
+    """Return (the library, the device's handle), or (None, None) where there is no energy to be read."""
+    if not device.startswith("cuda"):
+        return None, None
+    try:
+        import pynvml
+        import torch
+
+        pynvml.nvmlInit()
+        uuid = str(torch.cuda.get_device_properties(device).uuid)
+        return pynvml, pynvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith("GPU-") else f"GPU-{uuid}")
+    except Exception:  # not installed, no driver, a device that NVML does not know
+        return None, None

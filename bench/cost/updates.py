@@ -1,0 +1,52 @@
+"""How a training step divides into the updates of its networks: generator, discriminator.
+
+The time up to an optimiser's step, from the one before it, belongs to the network that it updates. On a CPU this is
+read inside the training itself, at no cost: nothing there has to be waited for. On CUDA it would need a wait for the
+device at every update, which would change what is measured; there it is the share that a few steps outside the training
+took, which is applied to the training's step seconds (``bench.cost.step_costs``).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+
+class UpdateClock:
+    """Seconds by name of what is updated; ``order`` names the updates of one step, in their order."""
+
+    def __init__(self, order: Sequence[str], device: str = "cpu") -> None:
+        self.order, self.device = tuple(order), device
+        self.seconds = dict.fromkeys(self.order, 0.0)
+        self.updates = 0
+        self._since = 0.0
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Listen to the optimisers of this process within the block, in which whole steps are taken."""
+        from torch.optim.optimizer import register_optimizer_step_post_hook
+
+        self._since = time.perf_counter()
+        handle = register_optimizer_step_post_hook(self._updated)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    def _updated(self, *_: Any) -> None:
+        if self.device.startswith("cuda"):
+            import torch
+
+            torch.cuda.synchronize(self.device)
+        now = time.perf_counter()
+        self.seconds[self.order[self.updates % len(self.order)]] += now - self._since
+        self.updates += 1
+        self._since = now
+
+    def costs(self, steps: int) -> dict[str, float]:
+        """Return ``generator_step_s``, …; nothing unless every update of so many steps was heard of."""
+        if not steps or self.updates != steps * len(self.order):
+            return {}
+        return {f"{name}_step_s": seconds for name, seconds in self.seconds.items()}

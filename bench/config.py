@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -46,6 +46,11 @@ def _refuse_unknown(cls: type, data: Any, where: str) -> None:
             raise ConfigError(f"{where}: unknown key {key!r}; {nearest(str(key), valid)}")
     hints = get_type_hints(cls)
     for name, value in data.items():
+        if get_origin(hints[name]) is Mapping and isinstance(value, Mapping):
+            item = get_args(hints[name])[1]
+            for key, held in value.items() if dataclasses.is_dataclass(item) else ():
+                _refuse_unknown(item, held, f"{where}.{name}.{key}")
+            continue
         for option in (hints[name], *get_args(hints[name])):
             if dataclasses.is_dataclass(option) and isinstance(option, type) and isinstance(value, Mapping):
                 _refuse_unknown(option, value, f"{where}.{name}")

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
+from bench import registry
+from bench.config import to_plain
 from bench.cost.host import git_commit, versions
+from bench.data.published_split import PUBLISHED
 from bench.data.splits import SplitConfig, make_splits
 from bench.plan import Plan, arm_ratios
-from bench.report.info import ClassSize, DataFacts, FoldSize, ReportInfo
+from bench.published import load_published
+from bench.report.info import ClassSize, DataFacts, FoldSize, PublishedFacts, ReportInfo
 from bench.session import Session
+from bench.suite import Suite, config_folder
 from bench.types import ResultRow, Split
 
 GRID_IMAGES = 8  # real images a class, in the grids
@@ -41,11 +49,16 @@ def report_info(session: Session, rows: Sequence[ResultRow]) -> ReportInfo:
         versions=_versions(rows),
         data=_data_facts(session),
         real_images=_real_images(plan, splits[0]),
+        published=_published(suite, settings.published) if settings.published else None,
     )
 
 
 def _protocol(split: SplitConfig) -> str:
     repeats = f", {split.repeats} repeats" if split.repeats > 1 else ""
+    if split.protocol == PUBLISHED:
+        parts = "training, {0.validation_per_class} validation and {0.test_per_class} test images of each class"
+        drawn = f"{split.train_per_class} {parts.format(split)}{repeats}"
+        return f"{drawn}; fold 0 drawn image by image (patients shared), fold 1 with patients disjoint"
     if split.protocol == "kfold":
         return f"{split.folds}-fold{repeats}, patients disjoint"
     return f"holdout {1 - split.test_fraction:.0%} / {split.test_fraction:.0%}{repeats}, patients disjoint"
@@ -91,9 +104,56 @@ def _versions(rows: Sequence[ResultRow]) -> dict[str, str]:
 
 def _fold_size(plan: Plan, split: Split) -> FoldSize:
     group = {r.path: r.group_id for r in plan.index.records}
-    parts = (split.train, split.validation, split.test)
-    groups = [len({group[path] for path in part}) for part in parts]
-    return FoldSize(split.fold, split.repeat, *(len(part) for part in parts), *groups)
+    train, validation, test = ({group[path] for path in part} for part in (split.train, split.validation, split.test))
+    return FoldSize(
+        split.fold,
+        split.repeat,
+        train_images=len(split.train),
+        validation_images=len(split.validation),
+        test_images=len(split.test),
+        train_groups=len(train),  # patients, whatever the split's unit
+        validation_groups=len(validation),
+        test_groups=len(test),
+        unit=split.unit,
+        shared_groups=len(train & test),
+    )
+
+
+def _published(suite: Suite, name: str) -> PublishedFacts:
+    """Return the published results, and everything in which the suite is not the published protocol."""
+    results = load_published(config_folder() / "published", name)
+    words: dict[str, tuple[str, ...]] = {}
+    settings, exchanged = {}, {}
+    settings_of = {**asdict(suite.settings), "dataset": asdict(suite.dataset.config)}
+    if changed := _changed(results.suite, settings_of):
+        words[""] = tuple(changed.values())
+    for spec in suite.methods:
+        if spec.name not in results.methods:
+            continue
+        known = results.methods[spec.name]
+        target = registry.resolve("method", known.use)
+        if spec.target != target:
+            registered = {registry.resolve("method", n): n for n in registry.names("method")}
+            exchanged[spec.name] = registered.get(spec.target, spec.target)
+        changed = _changed(known.config, asdict(spec.config))
+        settings[spec.name], words[spec.name] = tuple(changed), tuple(changed.values())
+    return PublishedFacts(results, words, settings, exchanged)
+
+
+def _changed(published: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, str]:
+    """Return what differs, by the path of the setting: 'steps 40 (published: 2500)'."""
+    found = {}
+    for path, known in to_plain(published).items():
+        value = to_plain(ours)
+        for key in path.split("."):
+            value = value.get(key, "not there") if isinstance(value, dict) else "not there"
+        if value != known:
+            found[path] = f"{path} {_shown(value)} (published: {_shown(known)})"
+    return found
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False).strip('"')
 
 
 def _real_images(plan: Plan, split: Split) -> dict[str, tuple[Path, ...]]:

@@ -12,6 +12,7 @@ from bench.config import build, override, read_yaml
 from bench.data.published_split import PUBLISHED
 from bench.data.splits import SplitConfig
 from bench.errors import ConfigError, nearest
+from bench.published import load_published
 from bench.segmentation.config import SegmentationConfig
 
 Ratio = float | Literal["balance"]
@@ -62,6 +63,7 @@ class Settings:
     margin: float = 0.02  # equivalence margin of the verdict, in balanced accuracy
     seed: int = 0
     threads: int | None = None  # CPU threads a cell; fixed, the numbers do not depend on --jobs or the machine's cores
+    published: str | None = None  # of configs/published: results that the report puts beside its own
     weights: str | None = None  # local file or folder of pretrained weights; BENCH_WEIGHTS is the default
 
 
@@ -136,6 +138,8 @@ def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:
     for ratio in settings.ratios:
         if ratio != "balance" and not ratio > 0:
             raise ConfigError(f"suite {name}: ratios: got {ratio!r}, expected a number above 0 or 'balance'")
+    if settings.published:
+        load_published(config_folder() / "published", settings.published)  # said now, not when the report is written
     dataset = sections["dataset"]
     if not isinstance(dataset, dict) or "name" not in dataset:
         raise ConfigError(f"suite {name}: dataset: expected a mapping with 'name', got {dataset!r}")

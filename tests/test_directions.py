@@ -18,7 +18,7 @@ LAYERS = (
     ("tracking", "tracking_rows", "tracking_writer", "stages", "executors", "report", "estimate", "leak_demo"),
     ("store", "artifacts", "context", "plan"),
     ("suite", "data", "classifiers", "segmentation", "metrics", "cost"),
-    ("types", "interfaces", "errors", "registry", "config", "seeding", "weights", "files", "provenance"),
+    ("types", "interfaces", "errors", "registry", "config", "seeding", "weights", "files", "provenance", "published"),
 )
 APART = {
     "metrics": {"data", "classifiers", "segmentation"},

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.plan import NOCOPIES
+from bench.published import Published
+from bench.types import Unit
 
 
 @dataclass(frozen=True)
 class FoldSize:
-    """One planned pair (fold, repeat) and the number of images, and of patients, in its parts."""
+    """One planned pair (fold, repeat) and the number of images, and of patients, in its parts.
+
+    With the unit 'image' its parts share patients: ``shared_groups`` of those tested are also trained on.
+    """
 
     fold: int
     repeat: int
@@ -21,6 +26,8 @@ class FoldSize:
     train_groups: int = 0
     validation_groups: int = 0
     test_groups: int = 0
+    unit: Unit = "group"
+    shared_groups: int = 0
 
 
 def ratio_label(ratio: str | None) -> str:
@@ -73,6 +80,20 @@ class DataFacts:
 
 
 @dataclass(frozen=True)
+class PublishedFacts:
+    """What was published of the suite's methods, and where this run is another: ``differences`` by method, in words.
+
+    Those of the key '' hold for all methods. A method that is not the published one says first what it is. ``settings``
+    names, by method, the settings that differ.
+    """
+
+    results: Published
+    differences: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    exchanged: Mapping[str, str] = field(default_factory=dict)  # method -> the registered one that ran in its place
+
+
+@dataclass(frozen=True)
 class ReportInfo:
     """A suite as its report describes it. Orders are the suite's own; ``methods`` are all, ``generative`` some of them.
 
@@ -101,6 +122,12 @@ class ReportInfo:
     versions: Mapping[str, str] = field(default_factory=dict)
     data: DataFacts = field(default_factory=DataFacts)
     real_images: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
+    published: PublishedFacts | None = None
+
+    @property
+    def apart(self) -> ReportInfo:
+        """The same of the folds alone whose patients are apart."""
+        return replace(self, folds=tuple(f for f in self.folds if f.unit == "group"))
 
     @property
     def arms(self) -> tuple[Arm, ...]:

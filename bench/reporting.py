@@ -38,6 +38,7 @@ def report_info(session: Session, rows: Sequence[ResultRow]) -> ReportInfo:
         ratios=arm_ratios(settings),
         folds=tuple(_fold_size(plan, s) for s in splits),
         margin=settings.margin,
+        reference=settings.reference,
         description=settings.description,
         protocol=_protocol(settings.split),
         image_size_px=settings.image_size_px,

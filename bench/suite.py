@@ -61,6 +61,7 @@ class Settings:
     segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)  # the judge of translations
     drop_copies: bool = False  # each generative arm once more, without the images that stage `copies` flags
     margin: float = 0.02  # equivalence margin of the verdict, in balanced accuracy
+    reference: str | None = None  # the generative method that the report compares the others with, besides `none`
     seed: int = 0
     threads: int | None = None  # CPU threads a cell; fixed, the numbers do not depend on --jobs or the machine's cores
     published: str | None = None  # of configs/published: results that the report puts beside its own
@@ -146,14 +147,25 @@ def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:
     dataset = {**dataset, "use": dataset["name"]}
     del dataset["name"]
     methods, tuned = _own_classifiers(sections["methods"], sections["classifiers"])
+    plugins = _plugins("method", name, methods)
+    _check_reference(name, settings.reference, plugins)
     return Suite(
         name=name,
         dataset=_plugin("dataset", "dataset", dataset),
-        methods=_plugins("method", name, methods),
+        methods=plugins,
         classifiers=_classifiers(name, sections["classifiers"], settings),
         settings=settings,
         tuned=tuned,
     )
+
+
+def _check_reference(suite: str, reference: str | None, methods: tuple[PluginSpec, ...]) -> None:
+    generative = [m.name for m in methods if m.kind == "generative"]
+    if reference is not None and reference not in generative:
+        raise ConfigError(
+            f"suite {suite}: reference: no generative method of this suite is called {reference!r}; "
+            f"{nearest(reference, generative)}"
+        )
 
 
 def _own_classifiers(methods: Any, classifiers: Any) -> tuple[Any, tuple[tuple[str, PluginSpec], ...]]:

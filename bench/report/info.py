@@ -98,8 +98,9 @@ class ReportInfo:
     """A suite as its report describes it. Orders are the suite's own; ``methods`` are all, ``generative`` some of them.
 
     ``ratios`` are those of the generative methods, spelt as in the rows. ``margin`` is the equivalence margin in
-    balanced accuracy. ``real_images`` gives a few real training images per class name, for the picture grids.
-    ``command`` redoes the run; ``host`` and ``git_commit`` say where and from what code.
+    balanced accuracy. ``reference`` is the generative method that the others are compared with. ``real_images`` gives a
+    few real training images per class name, for the picture grids. ``command`` redoes the run; ``host`` and
+    ``git_commit`` say where and from what code.
     """
 
     suite: str
@@ -111,6 +112,7 @@ class ReportInfo:
     ratios: tuple[str, ...]
     folds: tuple[FoldSize, ...]
     margin: float = 0.02
+    reference: str | None = None
     description: str = ""
     protocol: str = ""
     image_size_px: int = 0

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from bench.errors import BenchError
+from bench.tune_command import tune_options
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 INTERRUPTED = 130
@@ -194,6 +195,20 @@ def selftest(out: Path, comparisons: int, seed: int, as_json: bool) -> None:
     from bench.selftest.command import selftest as run_selftest
 
     sys.exit(run_selftest(out, comparisons, seed, as_json))
+
+
+@main.command()
+@suite_options
+@tune_options
+def tune(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], **options: Any) -> None:
+    """Search the settings of arms by validation folds: N trials or a budget for each. Run it again to resume.
+
+    Several of the same command, in terminals or on machines that share --out or --storage, share the work.
+    """
+    from bench import tune_command
+    from bench.session import prepare
+
+    sys.exit(tune_command.tune(prepare(suite, assignments, data, out), **options))
 
 
 @main.command("list")

@@ -16,14 +16,17 @@ from bench.types import ResultRow
 GENERATOR_STAGES: Final = ("fit", "synthesize", "fidelity", "copies", "translate", "head")
 CLASSIFIER_STAGES: Final = ("classify", "evaluate")
 SHARED_STAGES: Final = ("segment",)  # one run a fold, whatever methods use it
+TRIAL_STAGES: Final = ("trial",)  # one run a trial of a tuning study
 POINTS_PER_METRIC: Final = 200  # the MLflow UI draws no more; history.csv in the store keeps every step
-STAGES: Final = GENERATOR_STAGES + CLASSIFIER_STAGES + SHARED_STAGES
+STAGES: Final = GENERATOR_STAGES + CLASSIFIER_STAGES + SHARED_STAGES + TRIAL_STAGES
 
 
 def unit_name(row: ResultRow) -> str | None:
     """Return the run name that a row belongs to; None for rows that make no run (splits, skipped cells)."""
     if row.status == "skipped" or row.stage not in STAGES:
         return None
+    if row.stage in TRIAL_STAGES:
+        return f"trial{row.facts['trial']:04d}"
     parts = ["segmentation" if row.stage in SHARED_STAGES else row.method]
     if row.stage in CLASSIFIER_STAGES:
         parts += [f"r{row.ratio}", row.classifier]

@@ -16,6 +16,7 @@ from bench.tracking_rows import (
     GENERATOR_STAGES,
     SHARED_STAGES,
     STAGES,
+    TRIAL_STAGES,
     digest,
     fact_params,
     flatten,
@@ -156,6 +157,7 @@ class Tracker:
         tags = {**self.tags, **{k: str(v) for k, v in named.items() if v is not None}}
         kind = "generator" if first.stage in GENERATOR_STAGES else "classifier"
         kind = "segmentation" if first.stage in SHARED_STAGES else kind
+        kind = "trial" if first.stage in TRIAL_STAGES else kind
         tags |= {"bench.key": first.key, "kind": kind, "mlflow.parentRunId": self._parent}
         run = self._client.create_run(self._experiment, start_time=span_ms(first)[0], run_name=unit, tags=tags)
         return str(run.info.run_id)

@@ -12,9 +12,9 @@ LEAVES = {"bench.types", "bench.interfaces", "bench.errors", "bench.seeding", "b
 # From the top down: a module may import from its own layer and from those below it.
 LAYERS = (
     ("cli",),
-    ("commands", "fidelity_command", "data_commands", "planning_command", "profile_command", "effect_plan", "selftest"),
+    ("commands", "fidelity_command", "data_commands", "planning_command", "profile_command", "effect_plan", "selftest", "tune_command"),
     ("reporting", "view", "runner", "console"),
-    ("session", "cells"),
+    ("session", "cells", "tuning"),
     ("tracking", "tracking_rows", "tracking_writer", "stages", "executors", "report", "estimate", "leak_demo"),
     ("store", "artifacts", "context", "plan"),
     ("suite", "data", "classifiers", "segmentation", "metrics", "cost"),

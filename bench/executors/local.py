@@ -75,7 +75,7 @@ class Workers:
         from joblib.externals.loky import ProcessPoolExecutor
 
         self._pool = ProcessPoolExecutor(
-            max_workers=self.slots, initializer=_start_worker, initargs=(os.getpid(), self._threads)
+            max_workers=self.slots, initializer=start_worker, initargs=(os.getpid(), self._threads)
         )
 
     def submit(self, fn: Callable[..., Any], *args: Any) -> Future[Any]:
@@ -117,7 +117,8 @@ def limit_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _start_worker(parent: int, threads: int) -> None:
+def start_worker(parent: int, threads: int) -> None:
+    """Make this process a worker: it leaves Ctrl-C to its parent, dies with it, and keeps to its threads."""
     from joblib.externals.loky import process_executor
 
     # loky replaces a worker that grew by 300 MB; a network's memory is no leak, and a new worker imports torch anew

@@ -1,0 +1,76 @@
+"""What one study tunes: an arm (method and classifier) of a suite, what of it is searched, and by which objective."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.config import stable_hash, to_plain
+from bench.plan import Cell, make_plan, ratio_text, select, validation_cell
+from bench.session import Session
+from bench.suite import PluginSpec, Suite
+from bench.tuning.spaces import CLASSIFIER, METHOD, RATIO, Space
+
+Pruner = Literal["none", "wilcoxon", "hyperband"]
+Pair = tuple[int, int]  # (fold, repeat)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A study's subject. Small enough to travel to worker processes."""
+
+    session: Session
+    method: PluginSpec
+    classifier: PluginSpec
+    space: Space
+    with_seconds: bool = False  # a second objective: device-seconds, the fewer the better
+    pruner: Pruner = "none"
+    seed: int = 0
+
+    @property
+    def title(self) -> str:
+        """A name for people."""
+        return f"{self.method.name} with {self.classifier.name}"
+
+    @cached_property
+    def study(self) -> str:
+        """The study's name: the same for whatever gives comparable trials, however many are asked for."""
+        content = [
+            sorted({c.key for cells in self.cells(self.space.own).values() for c in cells}),
+            {name: [type(r).__name__, to_plain(r)] for name, r in self.space.ranges.items()},
+            [self.with_seconds, self.pruner, self.seed],
+        ]
+        plain = f"{self.session.suite.name}-{self.method.name}-{self.classifier.name}"
+        return f"{re.sub(r'[^A-Za-z0-9_.-]', '_', plain)}-{stable_hash(content)[:8]}"
+
+    def on(self, session: Session) -> Arm:
+        """Return the arm in another session of the same suite, such as on a device."""
+        return replace(self, session=session)
+
+    @property
+    def folder(self) -> Path:
+        """Where everything about the study is written."""
+        return self.session.env.out / "tuning" / self.study
+
+    def suite(self, values: Mapping[str, Any]) -> Suite:
+        """Return the suite with this arm alone, with these values. Raises ``ConfigError`` when they do not fit."""
+        method, classifier = (
+            replace(spec, config=replace(spec.config, **self.space.changes(values, part)))
+            for part, spec in ((METHOD, self.method), (CLASSIFIER, self.classifier))
+        )
+        return replace(self.session.suite, methods=(method,), classifiers=(classifier,), tuned=())
+
+    def cells(self, values: Mapping[str, Any]) -> dict[Pair, list[Cell]]:
+        """Return the cells of a trial by fold and repeat: those of `bench run`, the last one without the test part."""
+        plan, first = self.session.plan, ratio_text(self.session.suite.settings.ratios[0])
+        ratio = values.get(RATIO, first) if self.method.kind == "generative" else "0"
+        cells = make_plan(self.suite(values), plan.index, plan.weights).cells
+        found: dict[Pair, list[Cell]] = {}
+        for cell in select(cells, ("stage=classify", f"ratio={ratio}")):
+            mine = validation_cell(cell) if cell.stage == "classify" else cell
+            found.setdefault((cell.fold, cell.repeat), []).append(mine)
+        return found

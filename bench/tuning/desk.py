@@ -1,0 +1,199 @@
+"""Hands out an arm's trials, so that exactly N of them end finished or pruned, whoever works on them and dies.
+
+No lock is needed, and no clock of another machine: all is decided by the trials' numbers, which the storage gives out
+one by one. A trial that was asked for goes on only if fewer than N trials of a lower number have not failed; so the
+trial that would be one too many always knows. Nobody marks a killed worker's trial: it stays 'running', with a note of
+its owner. On the owner's own machine it is seen whether that process lives; elsewhere, whether its beat still grows.
+Its values are tried again by a new trial, which finds the finished cells and the checkpoints of the old one.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psutil
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from bench.errors import BenchError
+from bench.tuning.spaces import Space
+from bench.tuning.study import (
+    BEAT,
+    ERROR,
+    INSTEAD_OF,
+    INTERRUPTED,
+    OWNER,
+    SETTLED,
+    SUITE,
+    SURPLUS,
+    bill_s,
+    state_of,
+)
+
+POLL_S = 0.5
+BEAT_S, STALE_S = 20.0, 120.0  # of a trial's beat; a worker that was silent for so long is taken for dead
+CLOCK_S = 5.0  # by which a process's start may seem to move when the machine's clock is set
+MAX_DEATHS = 3  # values whose worker was killed so often are taken to be the cause
+MAX_FAILURES = 5  # trials that fail one after another before the study gives up
+
+
+class TooManyFailures(BenchError):
+    """The last trials all failed."""
+
+
+class Desk:
+    """One worker's view of who works on what. ``trials`` None: as many as the budget pays."""
+
+    def __init__(self, study: Study, space: Space, trials: int | None, budget_s: float | None) -> None:
+        self.study, self.space, self.trials, self.budget_s = study, space, trials, budget_s
+        self._beats: dict[int, tuple[Any, float]] = {}  # trial -> its beat, and since when it has been that
+
+    def next_trial(self) -> Trial | None:
+        """Return a trial to work on, or None when the study is complete or its budget is spent.
+
+        Waits while others work on the last ones, to take over if they die. Raises ``TooManyFailures``.
+        """
+        while True:
+            self._give_up_the_dead()
+            trials = self.study.get_trials(deepcopy=False)
+            if self.is_over(trials):
+                return None
+            require_success(trials)
+            if (
+                self.trials is not None
+                and sum(t.state in (*SETTLED, TrialState.RUNNING) for t in trials) >= self.trials
+            ):
+                time.sleep(POLL_S)
+                continue
+            self._enqueue(trials)
+            trial = self.study.ask()
+            trial.set_user_attr(OWNER, this_process())
+            if not self._is_surplus(trial):
+                return trial
+            trial.set_user_attr(SURPLUS, True)
+            self.study.tell(trial, state=TrialState.FAIL)
+
+    def is_over(self, trials: Sequence[FrozenTrial]) -> bool:
+        """Return whether N trials are finished or pruned, or the budget is spent."""
+        enough = self.trials is not None and sum(t.state in SETTLED for t in trials) >= self.trials
+        return enough or (self.budget_s is not None and bill_s(trials) >= self.budget_s)
+
+    def _give_up_the_dead(self) -> None:
+        for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            if self._is_dead(trial):
+                try:
+                    self.study.tell(trial.number, state=TrialState.FAIL)
+                except (ValueError, RuntimeError):
+                    continue  # another worker was faster, or its owner has just ended it
+
+    def _is_dead(self, trial: FrozenTrial) -> bool:
+        owner = trial.user_attrs.get(OWNER)
+        if owner and owner["host"] == this_process()["host"]:
+            return not _lives(owner)
+        now, beat = time.monotonic(), trial.user_attrs.get(BEAT)
+        last, since = self._beats.setdefault(trial.number, (beat, now))
+        if beat != last:
+            self._beats[trial.number] = (beat, now)
+        return beat == last and now - since > STALE_S
+
+    def _enqueue(self, trials: Sequence[FrozenTrial]) -> None:
+        """Have the suite's own values tried first, and those of killed trials again."""
+        taken = {t.user_attrs[INSTEAD_OF] for t in trials if INSTEAD_OF in t.user_attrs and state_of(t) != "surplus"}
+        if SUITE not in taken:
+            self.study.enqueue_trial(dict(self.space.own), {INSTEAD_OF: SUITE})
+        for trial in trials:
+            values = trial.params or trial.system_attrs.get("fixed_params")
+            if (
+                state_of(trial) == "killed"
+                and trial.number not in taken
+                and values
+                and deaths(trial, trials) < MAX_DEATHS
+            ):
+                self.study.enqueue_trial(dict(values), {INSTEAD_OF: trial.number})
+
+    def _is_surplus(self, mine: Trial) -> bool:
+        """Return whether N trials come before this one, or one of them does the same."""
+        before = self.study.get_trials(deepcopy=False)[: mine.number]
+        alive = sum(t.state != TrialState.FAIL for t in before)
+        target = mine.user_attrs.get(INSTEAD_OF)
+        twin = target is not None and any(
+            t.user_attrs.get(INSTEAD_OF) == target and state_of(t) != "surplus" for t in before
+        )
+        return twin or (self.trials is not None and alive >= self.trials)
+
+
+def deaths(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
+    """Return how often a worker was killed with these values; what the user interrupted does not count."""
+    count = 0
+    at: FrozenTrial | None = trial
+    while at is not None:
+        count += state_of(at) == "killed" and INTERRUPTED not in at.user_attrs
+        before = at.user_attrs.get(INSTEAD_OF, SUITE)
+        at = trials[before] if before != SUITE else None
+    return count
+
+
+def require_success(trials: Sequence[FrozenTrial]) -> None:
+    """Raise ``TooManyFailures`` when the last trials failed, all of them."""
+    ended = [t for t in trials if t.state in SETTLED or state_of(t) == "failed"]
+    last = ended[-MAX_FAILURES:]
+    if len(last) == MAX_FAILURES and all(state_of(t) == "failed" for t in last):
+        error = str(last[-1].user_attrs[ERROR]).splitlines()[0]
+        raise TooManyFailures(f"the last {MAX_FAILURES} trials failed; trial {last[-1].number}: {error}")
+
+
+@cache
+def _host() -> str:
+    """Return what tells machines, their boots and their containers apart: a process number means nothing elsewhere."""
+    parts = [platform.node()]
+    for path in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
+        try:
+            parts.append(os.readlink(path) if path.endswith("pid") else Path(path).read_text().strip())
+        except OSError:
+            continue
+    return " ".join(parts)
+
+
+def this_process() -> dict[str, Any]:
+    """Return what identifies this process among all of all machines."""
+    return {"host": _host(), "pid": os.getpid(), "started": psutil.Process().create_time()}
+
+
+def _lives(owner: dict[str, Any]) -> bool:
+    try:
+        process = psutil.Process(owner["pid"])
+        same = abs(process.create_time() - owner["started"]) < CLOCK_S
+        return same and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.Error:
+        return False
+
+
+@contextmanager
+def beating(trial: Trial) -> Iterator[None]:
+    """Let the trial's beat grow, for workers on other machines to see."""
+    stop = threading.Event()
+
+    def beat() -> None:
+        count = 0
+        while not stop.wait(BEAT_S):
+            count += 1
+            try:
+                trial.set_user_attr(BEAT, count)
+            except Exception:  # a storage that cannot be reached now may be at the next beat
+                continue
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()

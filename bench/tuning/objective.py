@@ -1,0 +1,61 @@
+"""What a trial does: for each fold the cells of `bench run`, with the test part locked, and a score by validation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from bench.artifacts import Artifacts
+from bench.cells import run_cell
+from bench.errors import BenchError
+from bench.plan import Cell
+from bench.stages import RunEnv
+from bench.stages.common import Inputs
+from bench.suite import Suite
+from bench.tuning.arm import Arm
+
+METRIC = "patient_balanced_accuracy"
+
+
+class TrialFailed(BenchError):
+    """A cell of a trial failed, or its score is not defined."""
+
+
+@dataclass(frozen=True)
+class PairResult:
+    """One fold of a trial: the validation score, and the device-seconds of each cell by its row key."""
+
+    score: float
+    seconds: Mapping[str, float]
+
+
+def run_pair(arm: Arm, suite: Suite, cells: list[Cell]) -> PairResult:
+    """Do the cells of one fold and repeat, or find them done. Raises ``TrialFailed``."""
+    env = replace(arm.session.env, suite=suite)
+    seconds = {}
+    for cell in cells:
+        row = run_cell(cell, env)
+        if row.status != "done":
+            raise TrialFailed(f"{cell.title}: {row.error}")
+        seconds[cell.row_key] = row.costs.get("device_s", row.costs["elapsed_s"])
+    return PairResult(validation_score(cells[-1], env), seconds)
+
+
+def validation_score(cell: Cell, env: RunEnv) -> float:
+    """Return the patient-level balanced accuracy of a finished ``validate`` cell's predictions.
+
+    Raises ``LeakageError`` when one of them is not of the fold's validation part, whatever it says of itself, and
+    ``TrialFailed`` where that part lacks a class.
+    """
+    from bench.metrics.predictions import read_predictions
+    from bench.metrics.selection import selection_score
+
+    predictions = read_predictions(Artifacts(env.out).folder(*cell.id) / "predictions.csv")
+    score = selection_score(predictions, METRIC, Inputs(cell, env).fold().sealed().borders)
+    if not math.isfinite(score):
+        raise TrialFailed(
+            f"the validation part of fold {cell.fold} lacks a class, so that its balanced accuracy is not defined; use "
+            "fewer folds, or a larger split.validation_fraction"
+        )
+    return score

@@ -1,0 +1,154 @@
+"""What a study leaves in its folder: ``trials.csv``, the best config as YAML, its bill, plots, and ``tuning.md``."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from bench.cost.host import describe_host
+from bench.estimate import duration
+from bench.files import write_atomic
+from bench.tuning.arm import Arm
+from bench.tuning.bill import Bill, arm_identity, write_bill
+from bench.tuning.plots import write_plots
+from bench.tuning.spaces import CLASSIFIER, METHOD, RATIO, describe
+from bench.tuning.study import (
+    ERROR,
+    INSTEAD_OF,
+    SETTLED,
+    SUITE,
+    best_trial,
+    bill_s,
+    front,
+    mean_score,
+    pairs_of,
+    spread,
+    state_of,
+)
+
+TRIALS, REPORT = "trials.csv", "tuning.md"
+SCORE = "patient-level balanced accuracy on validation images"
+
+
+def best_file(arm: Arm) -> Path:
+    """Return where the best config is written, for `bench run --config-from`."""
+    return arm.folder / f"best-{arm.method.name}.yaml"
+
+
+def write_results(arm: Arm, study: Study) -> Path | None:
+    """Write everything from the study as it is; return the best config's file, None when no trial is finished."""
+    trials = study.get_trials(deepcopy=False)
+    write_atomic(arm.folder / TRIALS, trials_table(trials, list(arm.space.ranges)))
+    best = best_trial(trials)
+    if best is None:
+        return None
+    write_atomic(best_file(arm), best_yaml(arm, best, trials))
+    suite = arm.suite(best.params)
+    write_bill(
+        arm.folder,
+        Bill(
+            suite=suite.name,
+            study=arm.study,
+            method=arm.method.name,
+            classifier=arm.classifier.name,
+            identity=arm_identity(suite.methods[0], suite.classifiers[0]),
+            device=describe_host(arm.session.env.device),
+            device_s=bill_s(trials),
+            trials=dict(sorted(Counter(map(state_of, trials)).items())),
+            best_trial=best.number,
+            score=mean_score(best),
+        ),
+    )
+    plots = write_plots(arm, study)
+    write_atomic(arm.folder / REPORT, summary(arm, trials, best, plots))
+    return best_file(arm)
+
+
+def trials_table(trials: Sequence[FrozenTrial], names: Sequence[str]) -> str:
+    """Return all trials as CSV: how each ended, its score over the folds it did, its device-seconds, its values."""
+    on_front = {t.number for t in front(trials)}
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    head = ("trial", "state", "score", "standard_error", "folds", "device_s", "pareto", "again", "error")
+    writer.writerow([*head, *names])
+    for t in trials:
+        error = str(t.user_attrs.get(ERROR, "")).partition("\n")[0]
+        numbers = [repr(v) if math.isfinite(v) else "" for v in (mean_score(t), spread(t))]
+        again = t.user_attrs.get(INSTEAD_OF, "")
+        again = "suite" if again == SUITE else again
+        row = [t.number, state_of(t), *numbers, len(pairs_of(t)), round(bill_s([t]), 3), int(t.number in on_front)]
+        writer.writerow([*row, again, error, *(t.params.get(name, "") for name in names)])
+    return out.getvalue()
+
+
+def best_config(arm: Arm, best: FrozenTrial) -> dict[str, Any]:
+    """Return a trial's values in the suite's own syntax: the method's, and those of the classifier on its arm."""
+    config: dict[str, Any] = arm.space.changes(best.params, METHOD)
+    classifier = arm.space.changes(best.params, CLASSIFIER)
+    if classifier:
+        config["classifiers"] = {arm.classifier.name: classifier}
+    return {"methods": {arm.method.name: config}}
+
+
+def best_yaml(arm: Arm, best: FrozenTrial, trials: Sequence[FrozenTrial]) -> str:
+    """Return the best config as YAML that says where it comes from."""
+    ratio = f", ratio {best.params[RATIO]}" if RATIO in best.params else ""
+    lines = [
+        f"study {arm.study}: trial {best.number} of {len(trials)}{ratio}",
+        f"{SCORE}: {_plus_minus(best)}, over {len(pairs_of(best))} folds",
+        f"use it with: {arm.session.command} --config-from {best_file(arm).name}",
+    ]
+    return "".join(f"# {line}\n" for line in lines) + yaml.safe_dump(best_config(arm, best), sort_keys=False)
+
+
+def folds_saved(arm: Arm, trials: Sequence[FrozenTrial]) -> tuple[int, int]:
+    """Return (folds done by finished and pruned trials, folds that these would have done without pruning)."""
+    settled = [t for t in trials if t.state in SETTLED]
+    return sum(len(pairs_of(t)) for t in settled), len(settled) * len(arm.cells(arm.space.own))
+
+
+def _plus_minus(trial: FrozenTrial) -> str:
+    error = spread(trial)
+    return f"{mean_score(trial):.4f}" + (f" ± {error:.4f}" if math.isfinite(error) else "")
+
+
+def summary(arm: Arm, trials: Sequence[FrozenTrial], best: FrozenTrial, plots: dict[str, str]) -> str:
+    """Return the study in words, as Markdown."""
+    count = Counter(map(state_of, trials))
+    did, without = folds_saved(arm, trials)
+    own = next((t for t in trials if t.user_attrs.get(INSTEAD_OF) == SUITE and state_of(t) == "done"), None)
+    objective = f"{SCORE}, and device-seconds" if arm.with_seconds else SCORE
+    ended = ", ".join(f"{count[s]} {s}" for s in ("done", "pruned", "failed", "killed") if count[s])
+    lines = [
+        f"# Tuning {arm.title} in suite {arm.session.suite.name}",
+        "",
+        f"- Objective: {objective}; mean over {len(arm.cells(arm.space.own))} folds, ± its standard error.",
+        f"- Trials: {ended}. What was killed was taken up again.",
+        f"- Best: trial {best.number}, {_plus_minus(best)}; `{best_file(arm).name}` has its values.",
+        f"- The suite's own values: {_plus_minus(own) if own else 'not finished'}.",
+        f"- Pruner {arm.pruner}: {did} of {without} fold trainings done, {1 - did / without:.0%} saved.",
+        f"- Bill: {duration(bill_s(trials))} of device time ({bill_s(trials):.1f} s), pruned and failed trials too.",
+        "- The best of many trials scores high by luck as well: only a run on the test part says how good it is.",
+        "",
+        "| setting | searched | best | suite's own |",
+        "|---|---|---|---|",
+    ]
+    for line, name in zip(describe(arm.space.ranges), arm.space.ranges, strict=True):
+        values = (best.params[name], arm.space.own[name])
+        lines.append(f"| {name} | {line.partition(': ')[2]} | {' | '.join(map(_short, values))} |")
+    for text, name in plots.items():
+        lines += ["", f"![{text}]({name})" if name else text]
+    return "\n".join(lines) + "\n"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,188 @@
+"""An arm's Optuna study: its storage, sampler and pruner; and what its trials' attributes mean.
+
+Akiba et al. 2019, "Optuna: A Next-generation Hyperparameter Optimization Framework".
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import stdev
+from typing import Any, Literal
+
+import optuna
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from bench.errors import ConfigError
+from bench.seeding import derive_seed
+from bench.tuning.arm import Arm
+from bench.tuning.spaces import Space
+from bench.types import Choice, IntRange
+
+JOURNAL = "journal.log"
+OWNER, BEAT = "owner", "beat"  # attributes of a trial: who works on it; a number that grows while it does
+ERROR, INTERRUPTED, SURPLUS = "error", "interrupted", "surplus"  # why it has failed
+INSTEAD_OF = "instead_of"  # the trial that it takes up again; SUITE: it is the suite's own config
+PAIR = "fold "  # begins the attribute with a fold's score and the seconds of its cells
+SUITE = -1
+SETTLED = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+def open_study(arm: Arm, storage: str | None) -> Study:
+    """Open the arm's study, or make it; without a ``storage`` URL in a journal in its folder.
+
+    Raises ``ConfigError`` when the storage cannot be reached.
+    """
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # WilcoxonPruner, since 3.6
+    directions: list[Literal["maximize", "minimize"]] = ["maximize", "minimize"] if arm.with_seconds else ["maximize"]
+    try:
+        return optuna.create_study(
+            study_name=arm.study,
+            storage=_journal(arm) if storage is None else storage,
+            sampler=SeededByTrial(lambda seed: _sampler(arm, seed), arm.seed),
+            pruner=make_pruner(arm),
+            directions=directions,
+            load_if_exists=True,
+        )
+    except Exception as e:  # whatever a database, its driver or the network throws
+        raise ConfigError(f"--storage {storage or arm.folder / JOURNAL}: {type(e).__name__}: {e}") from e
+
+
+def _journal(arm: Arm) -> optuna.storages.BaseStorage:
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
+
+    arm.folder.mkdir(parents=True, exist_ok=True)
+    return JournalStorage(JournalFileBackend(str(arm.folder / JOURNAL)))
+
+
+def _sampler(arm: Arm, seed: int) -> BaseSampler:
+    """TPE (Bergstra et al. 2011), or NSGA-II (Deb et al. 2002) for two objectives."""
+    if arm.with_seconds:
+        return optuna.samplers.NSGAIISampler(seed=seed, population_size=20)
+    return optuna.samplers.TPESampler(seed=seed)
+
+
+def make_pruner(arm: Arm) -> optuna.pruners.BasePruner:
+    """Return the pruner; a trial's steps are its folds and repeats, in the order of the plan."""
+    pairs = len(arm.cells(arm.space.own))
+    if arm.pruner == "wilcoxon":
+        return optuna.pruners.WilcoxonPruner(p_threshold=wilcoxon_threshold(pairs))
+    if arm.pruner == "hyperband":
+        return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=max(1, pairs), reduction_factor=3)
+    return optuna.pruners.NopPruner()
+
+
+def wilcoxon_threshold(pairs: int) -> float:
+    """Return the p-value below which a trial is stopped: 0.1, or more where few folds could never reach it.
+
+    k folds that are all worse than the best trial's have p = 2^-k (one-sided signed-rank test, Wilcoxon 1945). Half of
+    the folds, two at least and four at most, must be able to stop a trial, or pruning would save nothing.
+    """
+    enough = max(2, min(4, pairs // 2))
+    return max(0.1, 1.001 * 2.0**-enough)
+
+
+class SeededByTrial(BaseSampler):
+    """A sampler seeded anew for each trial, by its number: what it draws depends on the trials so far and on the seed,
+    not on which worker asks, nor on how often the study was interrupted."""
+
+    def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:
+        self._make, self._seed = make, seed
+        self._sampler = make(seed)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        """Seed for this trial."""
+        self._sampler = self._make(derive_seed("tune", self._seed, trial.number))
+        self._sampler.before_trial(study, trial)
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return self._sampler.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self._sampler.sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        return self._sampler.sample_independent(study, trial, param_name, param_distribution)
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
+        self._sampler.after_trial(study, trial, state, values)
+
+
+def suggest(trial: Trial, space: Space) -> dict[str, Any]:
+    """Draw a value from every range."""
+    values: dict[str, Any] = {}
+    for name, found in space.ranges.items():
+        if isinstance(found, Choice):
+            values[name] = trial.suggest_categorical(name, found.values)
+        elif isinstance(found, IntRange):
+            values[name] = trial.suggest_int(name, found.low, found.high, log=found.log)
+        else:
+            values[name] = trial.suggest_float(name, found.low, found.high, log=found.log)
+    return values
+
+
+def pairs_of(trial: FrozenTrial) -> list[Mapping[str, Any]]:
+    """Return what a trial has recorded of its folds, in their order: 'score', 'seconds' by cell."""
+    return [v for k, v in sorted(trial.user_attrs.items(), key=_pair_order) if k.startswith(PAIR)]
+
+
+def _pair_order(item: tuple[str, Any]) -> tuple[int, ...]:
+    return tuple(map(int, item[0].removeprefix(PAIR).split("."))) if item[0].startswith(PAIR) else ()
+
+
+def mean_score(trial: FrozenTrial) -> float:
+    """Return the mean score over the folds done; NaN for none."""
+    scores = [p["score"] for p in pairs_of(trial)]
+    return sum(scores) / len(scores) if scores else math.nan
+
+
+def bill_s(trials: Iterable[FrozenTrial]) -> float:
+    """Return the device-seconds of all cells of these trials, each cell once, failed and killed trials' too."""
+    cells: dict[str, float] = {}
+    for trial in trials:
+        for pair in pairs_of(trial):
+            cells.update(pair["seconds"])
+    return sum(cells.values())
+
+
+def state_of(trial: FrozenTrial) -> str:
+    """Return done, pruned, running, waiting, failed, or killed (to be taken up again) or surplus (never started)."""
+    if trial.state != TrialState.FAIL:
+        return {TrialState.COMPLETE: "done", TrialState.PRUNED: "pruned", TrialState.RUNNING: "running"}.get(
+            trial.state, "waiting"
+        )
+    if SURPLUS in trial.user_attrs:
+        return "surplus"
+    return "failed" if ERROR in trial.user_attrs else "killed"
+
+
+def best_trial(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
+    """Return the finished trial of the highest score; of equal ones that of fewer device-seconds, then the first."""
+    done = [t for t in trials if t.state == TrialState.COMPLETE]
+    return min(done, key=lambda t: (-mean_score(t), bill_s([t]), t.number), default=None)
+
+
+def spread(trial: FrozenTrial) -> float:
+    """Return the standard error of a trial's mean score over its folds (ddof 1); NaN for one fold."""
+    scores = [p["score"] for p in pairs_of(trial)]
+    return stdev(scores) / math.sqrt(len(scores)) if len(scores) > 1 else math.nan
+
+
+def front(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+    """Return the finished trials that no other beats in score without costing more, the cheapest first."""
+    done = sorted((t for t in trials if state_of(t) == "done"), key=lambda t: (bill_s([t]), -mean_score(t), t.number))
+    found: list[FrozenTrial] = []
+    for trial in done:
+        if not found or mean_score(trial) > mean_score(found[-1]):
+            found.append(trial)
+    return found

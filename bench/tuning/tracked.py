@@ -1,0 +1,65 @@
+"""A study in MLflow: an experiment whose parent run is the study, with a nested run for every trial that has ended."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import UTC
+from typing import Any
+
+from optuna.trial import FrozenTrial
+
+from bench.config import to_plain
+from bench.cost.host import git_commit
+from bench.tracking import Tracker, TrackingThread
+from bench.tuning.arm import Arm
+from bench.tuning.objective import METRIC
+from bench.tuning.study import ERROR, bill_s, mean_score, pairs_of, state_of
+from bench.types import ResultRow
+
+ENDED = ("done", "pruned", "failed", "killed")
+
+
+def trial_row(arm: Arm, trial: FrozenTrial) -> ResultRow:
+    """Return a trial that has ended as the tracking layer takes it; nothing of it goes to the store."""
+    ended, score = trial.datetime_complete, mean_score(trial)
+    failed = state_of(trial) in ("failed", "killed")
+    return ResultRow(
+        key=f"trial/{arm.study}/{trial.number}",
+        stage="trial",
+        suite=arm.session.suite.name,
+        dataset=arm.session.suite.dataset.name,
+        status="failed" if failed else "done",
+        method=arm.method.name,
+        classifier=arm.classifier.name,
+        metrics={f"validation/{METRIC}": score} if math.isfinite(score) else {},
+        costs={"elapsed_s": trial.duration.total_seconds() if trial.duration else 0.0, "device_s": bill_s([trial])},
+        facts={"trial": trial.number, "state": state_of(trial), "folds": len(pairs_of(trial)), "config": trial.params},
+        error=str(trial.user_attrs.get(ERROR, "the worker was killed")) if failed else None,
+        finished_at=ended.astimezone(UTC).isoformat(timespec="seconds") if ended else "",
+    )
+
+
+class StudyView:
+    """Hands ended trials to a background thread, each once. MLflow being slow, broken or away stops nothing."""
+
+    def __init__(self, arm: Arm) -> None:
+        config: dict[str, Any] = {
+            "space": {k: to_plain(r) for k, r in arm.space.ranges.items()}, "own": dict(arm.space.own),
+            "pruner": arm.pruner, "seed": arm.seed, "with_seconds": arm.with_seconds,
+        }  # fmt: skip
+        self._arm, self._given = arm, set[int]()
+        tracker = Tracker(None, arm.session.env.out, arm.study, config, {"git_commit": git_commit()})
+        self._thread = TrackingThread(tracker)
+
+    def update(self, trials: Sequence[FrozenTrial]) -> None:
+        """Log trials that have ended since the last call."""
+        for trial in trials:
+            if trial.number not in self._given and state_of(trial) in ENDED:
+                self._given.add(trial.number)
+                self._thread.submit(trial_row(self._arm, trial))
+
+    def close(self, wait_s: float) -> str | None:
+        """Attach the study's folder and wait for the rest; return a warning for what was not logged in time."""
+        self._thread.report(self._arm.folder)
+        return self._thread.close(wait_s)

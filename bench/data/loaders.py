@@ -70,7 +70,7 @@ class TrainingPart:
         self, index: DatasetIndex, split: Split, cache: ImageCache, image_size_px: int, resize: Resize = "squash"
     ) -> None:
         self._borders = check_split(split, index)
-        index = by_unit(index, split.unit)
+        self._drawn_from, index = index, by_unit(index, split.unit)
         self._index, self._split, self._cache, self._resize = index, split, cache, resize
         record = index.by_path()
         self.classes: tuple[str, ...] = index.classes
@@ -111,11 +111,11 @@ class FoldData(TrainingPart):
     @property
     def training(self) -> TrainingPart:
         """The training part alone: what to hand to a method."""
-        return TrainingPart(self._index, self._split, self._cache, self.image_size_px, self._resize)
+        return TrainingPart(self._drawn_from, self._split, self._cache, self.image_size_px, self._resize)
 
     def sealed(self) -> SealedFold:
         """Return this fold with its test part locked: what to hand to whatever chooses something."""
-        return SealedFold(self._index, self._split, self._cache, self.image_size_px, self._resize)
+        return SealedFold(self._drawn_from, self._split, self._cache, self.image_size_px, self._resize)
 
     def part(self, name: PartName, size_px: Size | None = None) -> Part:
         """Return the records, images, labels and groups of 'train', 'validation' or 'test', in the split's order.

@@ -10,6 +10,7 @@ from bench.report.records.copies import Copies, Survival, copies, survivals
 from bench.report.records.costs import MethodCost, method_costs
 from bench.report.records.failures import Failure, failures
 from bench.report.records.lines import Line, leaderboard
+from bench.report.records.published import Comparison, Head, Impossible, comparisons, heads, impossible
 from bench.report.records.quality import Quality, image_quality
 from bench.report.records.rows import Rows
 from bench.report.records.translations import Translation, translations
@@ -25,18 +26,28 @@ class Records:
     translations: tuple[Translation, ...] = ()
     copies: tuple[Copies, ...] = ()
     survivals: tuple[Survival, ...] = ()
+    published: tuple[Comparison, ...] = ()
+    impossible: tuple[Impossible, ...] = ()
+    heads: tuple[Head, ...] = ()
     failures: tuple[Failure, ...] = ()
 
 
 def collect(rows: Rows, info: ReportInfo, root: Path) -> Records:
-    """Return the records of one plan's rows. ``root`` is where predictions paths start."""
-    lines = leaderboard(rows, info, root)
+    """Return the records of one plan's rows. ``root`` is where predictions paths start.
+
+    Where some folds share patients, the published numbers are compared on both kinds of folds, all else on the others.
+    """
+    apart = info.apart
+    lines = leaderboard(rows, apart, root)
     return Records(
         lines=lines,
-        costs=method_costs(rows, info),
-        quality=image_quality(rows, info),
-        translations=translations(rows, info),
-        copies=copies(rows, info),
-        survivals=survivals(lines, rows, info),
+        costs=method_costs(rows, apart),
+        quality=image_quality(rows, apart),
+        translations=translations(rows, apart),
+        copies=copies(rows, apart),
+        survivals=survivals(lines, rows, apart),
+        published=comparisons(rows, info, root),
+        impossible=impossible(info),
+        heads=heads(rows, info, root),
         failures=failures(rows, info),
     )

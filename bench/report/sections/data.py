@@ -34,6 +34,14 @@ def data_section(info: ReportInfo) -> list[str]:
 def guards(info: ReportInfo) -> str:
     """Say which leaks were made impossible: the harness refuses them, whatever the suite."""
     one = info.data.groups.removesuffix("s")
+    shared = sum(f.unit == "image" for f in info.folds)
+    if shared:
+        return (
+            f"**{info.data.groups} are shared** by the parts of {shared} of {len(info.folds)} splits, drawn image by "
+            f"image as was published, where no image is in two parts; in the others no {one} is. A generator is used "
+            "and judged only where it has seen none of the test images, or test "
+            f"{info.data.groups}, of its split."
+        )
     return (
         f"{one}-disjoint (no {one} and no image is in two parts of a fold) and generator-aware (a training set is "
         f"refused when its generator, or a statistic fitted on images, has seen a {one} that is held out)."

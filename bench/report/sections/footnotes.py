@@ -10,13 +10,14 @@ from bench.report.sections.text import number
 
 def footnotes(records: Records, info: ReportInfo) -> str:
     """Return a list that defines every column of the sections that there are, with this run's numbers in it."""
-    notes = _scores(info) | _statistics(info)
+    notes = _scores(info) | _statistics(info) if info.classifiers else {}
     if any(x.recalls for x in records.lines):
         notes["Recall of each class"] = "the share of a class's test images that are given their class."
-    notes["Generator, Synthesis, Classifier, Training"] = (
-        "mean wall time a fold; training is their sum. One generator serves all ratios and classifiers; synthesis is "
-        "of all images that the largest ratio needs."
-    )
+    if info.classifiers:
+        notes["Generator, Synthesis, Classifier, Training"] = (
+            "mean wall time a fold; training is their sum. One generator serves all ratios and classifiers; synthesis "
+            "is of all images that the largest ratio needs."
+        )
     if records.copies or records.survivals:
         notes |= _COPIES
     if records.quality:

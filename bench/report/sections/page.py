@@ -12,6 +12,7 @@ from bench.report.sections.data import data_section
 from bench.report.sections.failures import failure_section
 from bench.report.sections.footnotes import footnotes
 from bench.report.sections.leaderboard import leaderboard_section, verdict_overview
+from bench.report.sections.published import published_section
 from bench.report.sections.quality import quality_section
 from bench.report.sections.summary import summary
 from bench.report.sections.text import join
@@ -20,12 +21,14 @@ from bench.report.sections.translations import translation_section
 
 def markdown(records: Records, info: ReportInfo, figures: Mapping[str, str], pictures: Mapping[str, str]) -> str:
     """Return the text of leaderboard.md. ``figures`` are captions, ``pictures`` names, by path from that file."""
-    parts = [f"# {info.suite}: does augmentation help on unseen patients?\n"]
+    question = "does augmentation help on unseen patients?" if info.classifiers else "what do its generators make?"
+    parts = [f"# {info.suite}: {question}\n"]
     parts += [f"{sentence}\n" for sentence in summary(records.lines, info)]
     if overview := verdict_overview(records.lines, info):
         parts += ["Verdicts and mean differences to `none`, in points of patient-level balanced accuracy:\n", overview]
     for classifier in info.classifiers:
         parts += leaderboard_section(classifier, [x for x in records.lines if x.classifier == classifier])
+    parts += published_section(records.published, records.heads, records.impossible, info)
     parts += copies_section(records.copies, records.survivals, info)
     parts += quality_section(records.quality)
     parts += translation_section(records.translations)

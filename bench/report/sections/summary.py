@@ -15,7 +15,9 @@ SEEN = "power 80 %, two-sided 5 %"
 
 
 def summary(lines: Sequence[Line], info: ReportInfo) -> list[str]:
-    """Return the sentences of the summary, one paragraph each."""
+    """Return the sentences of the summary, one paragraph each; none for a suite without classifiers."""
+    if not info.classifiers:
+        return []
     return [s for s in (_verdicts(lines, info), _design(lines), _cost(lines), _missing(lines)) if s]
 
 

@@ -1,0 +1,200 @@
+"""Published | ours, split by image | ours, patients apart; and what of the published numbers cannot be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from bench.report.info import FoldSize, PublishedFacts, ReportInfo
+from bench.report.records.published import Comparison, Head, Impossible, Number
+from bench.report.sections.text import DASH, count, join, table
+
+NAMES = {"accuracy": "Accuracy", "precision": "Precision", "recall": "Recall", "f1": "F1"}
+NAMES |= {"iou": "IoU", "pixel_accuracy": "Pixel accuracy", "class_accuracy": "Class accuracy"}
+NAMES |= {"ssim": "SSIM", "psnr": "PSNR, dB", "mse": "MSE"}
+CHANCE = math.log(2)  # cross entropy of a head that cannot tell two classes apart
+
+
+def published_section(
+    found: Sequence[Comparison], heads: Sequence[Head], wrong: Sequence[Impossible], info: ReportInfo
+) -> list[str]:
+    """Return heading, tables and what they do not show; [] for a suite without published results."""
+    facts = info.published
+    if facts is None:
+        return []
+    parts = ["## Published, and reproduced\n", _how(facts, info)]
+    parts += [f"{line}\n" for line in _differences(facts)]
+    parts += _classification(found, wrong, facts)
+    parts += _means(found, "fcn", "FCN score", "published: against what masks, is not known", facts)
+    unpaired = f"published: {facts.results.unpaired or DASH}"
+    parts += _means(found, "unpaired", "Translation against an unrelated real image", unpaired, facts)
+    parts.append(_inconsistencies(wrong, facts))
+    parts += [f"{line}\n" for line in map(_head, heads)]
+    parts += [f"{line}\n" for line in (_raters(facts), _rest(info)) if line]
+    return parts
+
+
+def _how(facts: PublishedFacts, info: ReportInfo) -> str:
+    by_image, sizes = [f for f in info.folds if f.unit == "image"], facts.results.test_images.values()
+    images = " + ".join(f"{n} {name}" for name, n in facts.results.test_images.items())
+    untold = ", which the published numbers fit no better than the other" if len(set(sizes)) == 1 else ""
+    shared = join(dict.fromkeys(f"{f.shared_groups} of {f.test_groups}" for f in by_image))
+    return (
+        f"Published: {facts.results.source}; {images} test images. *By image*: training and test images drawn from all "
+        f"alike, as the authors did; of the {info.data.groups} tested, {shared or DASH} were also trained on. *Apart*: "
+        f"as many images, of {info.data.groups} that are in one part only. Shares are pooled over "
+        f"{count(len(by_image), 'draw')}, with Wilson's 95 % interval for so many test images"
+        + (" (draws share some, so it is rather too narrow)" if len(by_image) > 1 else "")
+        + f"; {facts.results.positive} is the positive class{untold}. *Leak*: by image minus apart, with Newcombe's "
+        "interval.\n"
+    )
+
+
+def _differences(facts: PublishedFacts) -> list[str]:
+    """Say where this run is not the published protocol, all methods' common differences once."""
+    methods = [m for m in facts.differences if m]
+    if not any(facts.differences.values()) and not facts.exchanged:
+        return ["The run keeps to the published protocol in every setting that is known."]
+    shared = [d for d in facts.differences.get(methods[0], ()) if all(d in facts.differences[m] for m in methods)]
+    lines = ["**Not the published protocol**, so these numbers are no replication:"]
+    common = [*facts.differences.get("", ()), *(shared if len(methods) > 1 else [])]
+    if common:
+        lines.append(f"- all: {', '.join(common)}")
+    for m in methods:
+        own = [d for d in facts.differences[m] if d not in common]
+        other = f"**run with `{facts.exchanged[m]}` in its place**" if m in facts.exchanged else ""
+        if own or other:
+            lines.append(f"- `{m}`: {'; '.join(filter(None, (other, ', '.join(own))))}")
+    return ["\n".join([lines[0], "", *lines[1:]])]
+
+
+def _classification(found: Sequence[Comparison], wrong: Sequence[Impossible], facts: PublishedFacts) -> list[str]:
+    parts = []
+    impossible = {(w.method, w.found.measure) for w in wrong}
+    of_kind = [c for c in found if c.kind == "classification"]
+    for measure in dict.fromkeys(c.measure for c in of_kind):
+        rows = [
+            [
+                _method(c, facts),
+                _printed(c) + (" (impossible)" if (c.method, c.measure) in impossible else ""),
+                *(_share(n) for n in (c.by_image, c.apart)),
+                _signed(c.leak),
+            ]
+            for c in of_kind
+            if c.measure == measure
+        ]
+        parts += [table([NAMES[measure], "Published", "Ours, by image", "Ours, apart", "Leak"], rows)]
+    return ["Test images classified by a network of the generator's own, a discriminator:\n", *parts] if parts else []
+
+
+def _means(found: Sequence[Comparison], kind: str, what: str, note: str, facts: PublishedFacts) -> list[str]:
+    of_kind = [c for c in found if c.kind == kind]
+    if not any(math.isfinite(n.value) for c in of_kind for n in (c.by_image, c.apart)):
+        return []
+    parts = [f"{what} ({note}); ours are means over draws, with the interval of a t test where there are several:\n"]
+    for measure in dict.fromkeys(c.measure for c in of_kind):
+        rows = [
+            [_method(c, facts), c.printed or DASH, _mean(c.by_image), _mean(c.apart), _signed(c.leak)]
+            for c in of_kind
+            if c.measure == measure
+        ]
+        parts.append(table([NAMES[measure], "Published", "Ours, by image", "Ours, apart", "Leak"], rows))
+    return parts
+
+
+def _method(c: Comparison, facts: PublishedFacts) -> str:
+    """Name a method; one that ran in the place of the published one is named as what it is."""
+    other = facts.exchanged.get(c.method)
+    if other:
+        return f"`{c.method}`, ours by `{other}`"
+    if "pretrained" in facts.settings.get(c.method, ()):
+        return f"`{c.method}`, ours without its pretraining"
+    return f"`{c.method}`" + (", ours altered (see above)" if facts.differences.get(c.method) else "")
+
+
+def _printed(c: Comparison) -> str:
+    n = c.published
+    return f"{c.printed}{_ends(n)}" if c.printed else DASH
+
+
+def _share(n: Number) -> str:
+    """'15/20 = 0.75 [0.53, 0.89]'."""
+    if not math.isfinite(n.value):
+        return f"{n.hits}/{n.n}" if n.hits is not None else DASH
+    return (f"{n.hits}/{n.n} = " if n.hits is not None else "") + f"{n.value:.2f}{_ends(n)}"
+
+
+def _mean(n: Number) -> str:
+    return f"{_digits(n.value)}{_ends(n)}" if math.isfinite(n.value) else DASH
+
+
+def _ends(n: Number) -> str:
+    return f" [{_digits(n.low)}, {_digits(n.high)}]" if math.isfinite(n.low) else ""
+
+
+def _digits(value: float) -> str:
+    return (f"{value:.2f}" if abs(value) >= 0.1 or value == 0 else f"{value:.2g}").replace("-", "−")
+
+
+def _signed(n: Number) -> str:
+    if not math.isfinite(n.value):
+        return DASH
+    ends = f" [{n.low:+.2f}, {n.high:+.2f}]" if math.isfinite(n.low) else ""
+    return f"{n.value:+.2f}{ends}".replace("-", "−")
+
+
+def _inconsistencies(wrong: Sequence[Impossible], facts: PublishedFacts) -> str:
+    n = sum(facts.results.test_images.values())
+    if not wrong:
+        return f"Every published share is one that {n} test images can give together with the others.\n"
+    lines = [f"Published numbers that cannot be, found by going through every table of {n} test images:", ""]
+    return "\n".join([*lines, *(f"- {_impossible(w)}" for w in wrong)]) + "\n"
+
+
+def _impossible(w: Impossible) -> str:
+    x, near = w.found, w.found.nearest
+    others = join(f"{m} {text}" for m, text in x.others.items())
+    hits, of = near.counts(x.measure)
+    decimals = len(x.printed.partition(".")[2])
+    value = f"{near.value(x.measure):.{decimals}f}" if of else "undefined"
+    alone = " (nor by itself: no two counts of so few images give it)" if x.alone else ""
+    return (
+        f"`{w.method}`: {x.measure} {x.printed} is impossible with {others} on {w.negatives} + {w.positives} "
+        f"images{alone}; nearest possible {hits}/{of} = {value}."
+    )
+
+
+def _head(h: Head) -> str:
+    """Say what a head had left to learn, and whether it tells the classes apart; by its numbers."""
+    split = "by image" if h.unit == "image" else "patients apart"
+    taught = ", which has only ever been told one class" if h.one_label else ""
+    learnt = "nothing left to learn" if h.class_loss < CHANCE / 10 else f"{CHANCE:.2f} is chance"
+    knows = "these numbers do not show that it knows one class from the other"
+    if h.difference.low > 0 or h.difference.high < 0:
+        knows = "it does tell the classes apart" if h.difference.low > 0 else "it tells them apart the wrong way round"
+    return (
+        f"`{h.method}`, {split}: class loss at the end {h.class_loss:.2g} (mean of {count(h.trainings, 'training')}; "
+        f"{learnt}) of the {h.name}{taught}. It gives its own class to {h.own.hits} of {h.own.n} test images of that "
+        f"class and to {h.other.hits} of {h.other.n} of the other: difference {_signed(h.difference)}; {knows}."
+    )
+
+
+def _raters(facts: PublishedFacts) -> str:
+    """Name what was published and has no counterpart here."""
+    found = {f"`{m}`": known.raters for m, known in facts.results.methods.items() if known.raters}
+    if not found:
+        return ""
+    found["real images"] = facts.results.raters_of_real_images
+    texts = [f"{who} {r['quality']} and {r['taken_for_real']}" for who, r in found.items() if r]
+    what = "raters' mean quality, 0 to 5, and share of images taken for real"
+    return f"Published besides, and not repeated here, where nobody was asked: {what}: {'; '.join(texts)}."
+
+
+def _rest(info: ReportInfo) -> str:
+    apart: Sequence[FoldSize] = info.apart.folds
+    if not apart or len(apart) == len(info.folds):
+        return ""
+    ran = dict(info.published.exchanged) if info.published else {}
+    named = f"; what is called {join(f'`{m}`' for m in ran)} there is {join(f'`{o}`' for o in ran.values())}"
+    splits = count(len(apart), "split")
+    return f"Every section below is of the {splits} alone whose {info.data.groups} are apart{named if ran else ''}."

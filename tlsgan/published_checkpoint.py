@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from bench.errors import WeightsError
+from bench.types import Size
 from bench.weights import read_state_dict
 from tlsgan.config import CycleGANConfig, check_image_size
 from tlsgan.discriminators import TransferDiscriminator
@@ -101,15 +102,15 @@ def load_networks(folder: Path, epoch: int | None = None) -> Published:
 def convert(
     folder: Path,
     out: Path,
-    image_size_px: int = 256,
+    image_size_px: Size = 256,
     classes: tuple[str, str] = ("benign", "malignant"),
     epoch: int | None = None,
 ) -> CycleGANConfig:
     """Write an epoch's generators as a fitted method leaves them, so that ``CycleGAN(config)`` can use ``out``.
 
     Files: ``G_ab.safetensors``, ``G_ba.safetensors`` and ``generator.json``; discriminators are not needed. Returns the
-    config. ``image_size_px`` is the side of images to translate (published: 256, 224 with VGG-16), ``classes`` are
-    domains A and B. Which patients these generators have seen nobody knows: what they make must not train a classifier
+    config. ``image_size_px`` is of the images to translate (published: 256; with VGG-16 224; with ResNet-50 460 × 700,
+    (height, width)), ``classes`` are domains A and B. Which patients these generators have seen nobody knows: what they make must not train a classifier
     that is tested on images of their data set. Raises ``WeightsError`` as ``load_networks`` does.
     """
     check_image_size(image_size_px)

@@ -284,6 +284,13 @@ def test_converted_generators_make_the_method_s_images(tmp_path):
         assert np.abs(image.image.astype(int) - expected.astype(int)).max() <= 1  # rounding of equal floats to 1e-6
 
 
+def test_the_native_size_need_not_be_square(tmp_path):
+    config = convert(write(tmp_path / "theirs"), tmp_path / "ours", image_size_px=(460, 700))
+    described = json.loads((tmp_path / "ours" / "generator.json").read_text())
+    assert described["image_size_px"] == [460, 700]
+    assert config.image_size_px == (460, 700)
+
+
 def test_conversion_checks_the_size_first(tmp_path):
     with pytest.raises(ConfigError, match="image_size_px is 30"):
         convert(tmp_path, tmp_path / "out", image_size_px=30)

@@ -110,8 +110,9 @@ def convert(
 
     Files: ``G_ab.safetensors``, ``G_ba.safetensors`` and ``generator.json``; discriminators are not needed. Returns the
     config. ``image_size_px`` is of the images to translate (published: 256; with VGG-16 224; with ResNet-50 460 × 700,
-    (height, width)), ``classes`` are domains A and B. Which patients these generators have seen nobody knows: what they make must not train a classifier
-    that is tested on images of their data set. Raises ``WeightsError`` as ``load_networks`` does.
+    (height, width)), ``classes`` are domains A and B. Which patients these generators have seen nobody knows: what they
+    make must not train a classifier that is tested on images of their data set. Raises ``WeightsError`` as
+    ``load_networks`` does.
     """
     check_image_size(image_size_px)
     files = find_checkpoint(folder, epoch, GENERATORS)

@@ -50,7 +50,7 @@ def report_info(session: Session, rows: Sequence[ResultRow]) -> ReportInfo:
         versions=_versions(rows),
         data=_data_facts(session),
         real_images=_real_images(plan, splits[0]),
-        published=_published(suite, settings.published) if settings.published else None,
+        published=published_facts(suite, settings.published) if settings.published else None,
     )
 
 
@@ -120,7 +120,7 @@ def _fold_size(plan: Plan, split: Split) -> FoldSize:
     )
 
 
-def _published(suite: Suite, name: str) -> PublishedFacts:
+def published_facts(suite: Suite, name: str) -> PublishedFacts:
     """Return the published results, and everything in which the suite is not the published protocol."""
     results = load_published(config_folder() / "published", name)
     words: dict[str, tuple[str, ...]] = {}

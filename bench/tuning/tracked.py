@@ -62,4 +62,5 @@ class StudyView:
     def close(self, wait_s: float) -> str | None:
         """Attach the study's folder and wait for the rest; return a warning for what was not logged in time."""
         self._thread.report(self._arm.folder)
-        return self._thread.close(wait_s)
+        warning = self._thread.close(wait_s)
+        return warning and warning.replace(" cells ", " trials ").replace("`bench mlflow sync`", "the same command")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import traceback
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,14 +11,19 @@ import numpy as np
 
 from bench.artifacts import Artifacts
 from bench.context import CellContext
+from bench.cost.energy import EnergyMeter
 from bench.cost.host import describe_host, git_commit, versions
 from bench.cost.timers import PeakMemory
+from bench.data.splits import load_split
 from bench.errors import BenchError, DivergedError
 from bench.plan import Cell
 from bench.seeding import derive_seed, seed_everything
-from bench.stages import STAGE, RunEnv
+from bench.stages import STAGE, Output, RunEnv
+from bench.step_costs import step_costs
 from bench.types import ResultRow
+from bench.workload import STEPPED, Sizes, Workload, workload
 
+_SEEN: set[str] = set()  # stages that this process has been through: the first cell of one also imports and warms up
 SEEDED_AS = {"validate": "classify"}  # the same training, without the test part
 
 
@@ -56,10 +62,15 @@ def run_cell(cell: Cell, env: RunEnv) -> ResultRow:
         if artifacts.is_done(*cell.id):
             return finished_row(cell, env)
         seed = derive_seed(SEEDED_AS.get(cell.stage, cell.stage), env.suite.settings.seed, cell.fold, cell.repeat)
-        ctx = CellContext(folder, env.device, seed, env.weights, env.out / "cache")
-        memory = PeakMemory(env.device)
+        first = cell.stage not in _SEEN
+        _SEEN.add(cell.stage)
+        trace = env.trace and cell.stage in STEPPED
+        ctx = CellContext(
+            folder, env.device, seed, env.weights, env.out / "cache", updates=_updates(cell, env), trace=trace
+        )
+        memory, energy = PeakMemory(env.device), EnergyMeter(env.device)
         try:
-            with memory:
+            with memory, energy:
                 if cell.stage not in ("split", "evaluate"):
                     seed_everything(seed)
                 output = STAGE[cell.stage](cell, env, ctx)
@@ -72,13 +83,42 @@ def run_cell(cell: Cell, env: RunEnv) -> ResultRow:
                 text += "\n" + traceback.format_exc()
             artifacts.fail(*cell.id, text)
             return blank_row(cell, env, "failed", text)
-        costs = {"elapsed_s": ctx.elapsed_s, **ctx.timer.costs(), **memory.costs(), **output.costs}
+        costs = {**ctx.costs(), **memory.costs(), **energy.costs(), **output.costs}
+        work = workload(cell, env.suite, _sizes(cell, env))
+        costs |= _step_costs(cell, env, ctx, work, costs, output)
         made_by = {"git_commit": git_commit(), "host": describe_host(env.device), "versions": versions()}
         done = {
             "metrics": {k: float(v) if np.isfinite(v) else None for k, v in output.metrics.items()},
             "costs": {k: float(v) for k, v in costs.items()},
-            "facts": {**output.facts, **made_by},
+            "facts": {**output.facts, **made_by, "work": {**work.plain(), "first": first}},
             "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         artifacts.commit(*cell.id, done)
         return finished_row(cell, env)
+
+
+def _step_costs(
+    cell: Cell, env: RunEnv, ctx: CellContext, work: Workload, costs: dict[str, float], output: Output
+) -> dict[str, float]:
+    """Return what the cell's steps come to; ``measuring_s`` is what it took to find out, after the cell's own time."""
+    start = time.perf_counter()
+    steps = float(output.facts.get("steps_run", work.units.get("step", 0)))
+    found = step_costs(cell, env, work, costs, steps)
+    if not found:
+        return {}
+    found["step_first_s"] = ctx.timer.first_seconds.get("step", 0.0)
+    if ctx.updates:
+        found |= ctx.updates.costs(int(steps))
+    return {**found, "measuring_s": time.perf_counter() - start}
+
+
+def _updates(cell: Cell, env: RunEnv) -> tuple[str, ...]:
+    """Return what a step of the cell's training updates, in order, where the method says so."""
+    return tuple(getattr(env.suite.method(str(cell.method)).create(), "updates", ())) if cell.stage == "fit" else ()
+
+
+def _sizes(cell: Cell, env: RunEnv) -> Sizes:
+    """Return the sizes of the cell's fold, none for a cell that reads none of its images."""
+    artifacts = Artifacts(env.out)
+    key = next((key for stage, key in cell.upstream if stage == "split"), None)
+    return Sizes.of(load_split(artifacts.folder("split", key) / "split.json")) if key else Sizes(0, 0, 0)

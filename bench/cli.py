@@ -106,20 +106,22 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Machine-read
 @only_option
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--jobs", type=int, help="Cells at a time. Default: fill the CPU's cores; 1 on a GPU.")
+@click.option("--trace", is_flag=True, help="Keep a torch.profiler trace of a few steps in each cell that trains.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and stop, like `bench plan`.")
 def run(
     suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], only: tuple[str, ...],
-    device: str, jobs: int | None, dry_run: bool,
+    device: str, jobs: int | None, trace: bool, dry_run: bool,
 ) -> None:  # fmt: skip
     """Run a suite: train, synthesise, fine-tune, score, report. Run it again to resume, or to retry failures."""
     from bench import commands
+    from bench.plan_command import show_plan
     from bench.session import prepare
 
     session = prepare(suite, assignments, data, out)
     if dry_run:
-        commands.show_plan(session, only, as_json=False)
+        show_plan(session, only, as_json=False, jobs=jobs)
         return
-    sys.exit(commands.run(session, only, device, jobs))
+    sys.exit(commands.run(session, only, device, jobs, trace))
 
 
 @main.command()
@@ -132,10 +134,11 @@ def run(
     help="An earlier run's --out folder, or its results.jsonl. Default: this suite's scores in --out.",
 )
 @click.option("--power", type=float, default=0.8, show_default=True, help="The chance to find the effect.")
+@click.option("--jobs", type=click.IntRange(1), help="Cells at a time, as for a run. Default: what a run would take.")
 @json_option
 def plan(
     suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], only: tuple[str, ...],
-    effect: float | None, pilot: Path | None, power: float, as_json: bool,
+    effect: float | None, pilot: Path | None, power: float, jobs: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Show the cells of a suite: how many, what is done already, and what the rest will cost."""
     from bench.session import prepare
@@ -147,9 +150,9 @@ def plan(
         return
     if pilot is not None:
         raise click.UsageError("--pilot goes with --effect, such as --effect 0.02")
-    from bench import commands
+    from bench.plan_command import show_plan
 
-    commands.show_plan(prepare(suite, assignments, data, out), only, as_json)
+    show_plan(prepare(suite, assignments, data, out), only, as_json, jobs)
 
 
 @main.command()

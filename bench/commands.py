@@ -7,6 +7,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,15 @@ from rich.table import Table
 from bench import registry
 from bench.artifacts import Artifacts
 from bench.config import read_yaml, to_plain
-from bench.console import ConsoleListener, describe_progress, plain_console
+from bench.console import ConsoleListener, describe_progress, plain_console, print_problems
 from bench.cost.host import describe_host
-from bench.estimate import CostTable, duration
+from bench.estimate import Schedule, duration, fit_model
 from bench.files import write_atomic
-from bench.plan import STAGES, Cell, select, unique
+from bench.plan import select
+from bench.plan_command import play
 from bench.runner import Runner, rows_of
+from bench.runs import RunRecord, keep_run
 from bench.session import Session, pick_device, pick_jobs
-from bench.store import Store
 from bench.suite import suite_files
 from bench.types import ResultRow
 from bench.view import MLflowView, digest, resolved
@@ -32,7 +35,7 @@ from bench.view import MLflowView, digest, resolved
 MLFLOW_WAIT_S = 120.0
 
 
-def run(session: Session, only: Sequence[str], device: str, jobs: int | None) -> int:
+def run(session: Session, only: Sequence[str], device: str, jobs: int | None, trace: bool = False) -> int:
     """Run what is left of the suite, log it, write the report; return the exit code."""
     console = plain_console()
     started = time.monotonic()
@@ -40,22 +43,27 @@ def run(session: Session, only: Sequence[str], device: str, jobs: int | None) ->
     left = runner.reuse()
     name, total = session.suite.name, len(runner.cells)
     console.print(f"suite {name}: {total} cells, {runner.summary.reused} done already, {left} to do")
-    _print_problems(console, session.plan.index.problems)
+    print_problems(console, session.plan.index.problems)
     view = MLflowView(session)
+    record = None
     if left:
         session = session.on_device(pick_device(device))
-        _train(session, runner, console, jobs, view)
+        session = replace(session, env=replace(session.env, trace=trace))
+        record = _train(session, runner, console, jobs, view)
+    ended = time.monotonic()
     rows = rows_of(session.plan, session.env)
     report = write_report(session, rows)
     if not view.is_complete(digest(rows)):
         warning = view.complete(rows, report.parent, MLFLOW_WAIT_S)
         if warning:
             console.print(f"MLflow: {warning}", style="yellow")
+    if record:
+        keep_run(session.env.out, replace(record, closing_s=time.monotonic() - ended))
     _close(console, runner, time.monotonic() - started, report)
     return runner.summary.exit_code
 
 
-def _train(session: Session, runner: Runner, console: Console, jobs: int | None, view: MLflowView) -> None:
+def _train(session: Session, runner: Runner, console: Console, jobs: int | None, view: MLflowView) -> RunRecord:
     from bench.executors.local import make_executor
 
     for spec in (*session.suite.classifiers, *(own for _, own in session.suite.tuned)):
@@ -66,15 +74,46 @@ def _train(session: Session, runner: Runner, console: Console, jobs: int | None,
     shape = f"{jobs} at a time, {threads} thread{'s' if threads > 1 else ''} each"
     console.print(f"{describe_host(session.env.device)}; {shape}")
     _save_config(session)
-    costs = CostTable(runner.store.rows().values())
-    shown = ConsoleListener(console, runner.artifacts, todo, costs, jobs)
+    model = fit_model(session.plan, session.env.out)
+    runner.predictions, expected = play(model, todo, jobs)
+    if len(runner.predictions) == len(todo):
+        console.print(f"predicted: {duration(expected.wall_s)}")
+    shown = ConsoleListener(console, runner.artifacts, todo, model, jobs)
     runner.listeners = (shown, view)
     previous = signal.signal(signal.SIGTERM, _interrupt)
+    started = time.monotonic()
     try:
         with shown:
             runner.run(lambda: make_executor(jobs, threads))
     finally:
         signal.signal(signal.SIGTERM, previous)
+    wall_s = time.monotonic() - started
+    record = _record(session, runner, jobs, threads, wall_s, expected)
+    keep_run(session.env.out, record)
+    return record
+
+
+def _record(session: Session, runner: Runner, jobs: int, threads: int, wall_s: float, expected: Schedule) -> RunRecord:
+    """Describe the run that just ended, and what had been expected of it."""
+    found = runner.predictions.values()
+    return RunRecord(
+        suite=session.suite.name,
+        started_at=datetime.fromtimestamp(time.time() - wall_s, UTC).isoformat(timespec="seconds"),
+        host=describe_host(session.env.device),
+        jobs=jobs,
+        threads=threads,
+        cells=runner.summary.done,
+        failed=len(runner.summary.failed) + len(runner.summary.skipped),
+        wall_s=wall_s,
+        busy_s=runner.busy_s,
+        cells_s=sum(r.costs.get("elapsed_s", 0.0) for r in runner.ended),
+        device_s=sum(r.costs.get("device_s", 0.0) for r in runner.ended),
+        peak_memory_bytes=max((r.costs.get("peak_memory_bytes", 0.0) for r in runner.ended), default=0.0),
+        predicted_cells=len(runner.predictions),
+        predicted_wall_s=expected.wall_s if found else None,
+        predicted_device_s=sum(p.device_s for p in found) if found else None,
+        predicted_peak_memory_bytes=max(p.peak_memory_bytes for p in found) if found else None,
+    )
 
 
 def _interrupt(*_: object) -> None:
@@ -125,59 +164,6 @@ def sync_mlflow(session: Session) -> None:
     print("MLflow holds everything of this suite")
 
 
-def show_plan(session: Session, only: Sequence[str], as_json: bool) -> None:
-    """Print the cells by stage: how many, how many done, and the time of the rest from like cells measured here."""
-    cells = unique(select(session.plan.cells, only))
-    artifacts, table = Artifacts(session.env.out), CostTable(Store(session.env.out).rows().values())
-    left = [c for c in cells if not artifacts.is_done(*c.id)]
-    estimate = table.estimate(left)
-    if as_json:
-        _echo_json(
-            {
-                "suite": session.suite.name,
-                "fingerprint": session.plan.fingerprint,
-                "images": len(session.plan.index.records),
-                "cells": [{**to_plain(c), "done": c not in left, "expected_s": table.seconds(c)} for c in cells],
-                "left": len(left),
-                "expected_core_s": estimate.known_s,
-                "cells_of_unknown_cost": estimate.unknown,
-            }
-        )
-        return
-    console = plain_console()
-    index = session.plan.index
-    groups = len({r.group_id for r in index.records})
-    console.print(f"suite {session.suite.name}: {len(index.records)} images of {groups} patients, {index.name}")
-    _print_problems(console, index.problems)
-    shown = Table("stage", "cells", "done", "left", "time left", box=None, pad_edge=False)
-    for stage in STAGES:
-        of_stage = [c for c in cells if c.stage == stage]
-        rest = [c for c in left if c.stage == stage]
-        shown.add_row(stage, *map(str, (len(of_stage), len(of_stage) - len(rest), len(rest))), _cost(table, rest))
-    shown.add_row("total", *map(str, (len(cells), len(cells) - len(left), len(left))), _cost(table, left))
-    console.print(shown)
-    if estimate.unknown:
-        console.print("times come from cells measured in this --out folder; to measure: bench run … --only fold=0")
-
-
-def _cost(table: CostTable, cells: list[Cell]) -> str:
-    """Return the expected time of cells one after another, and how many have none."""
-    if not cells:
-        return ""
-    estimate = table.estimate(cells)
-    if estimate.unknown == len(cells):
-        return "not measured yet"
-    text = f"{duration(estimate.known_s)}, one at a time"
-    return text + (f" + {estimate.unknown} cells not measured yet" if estimate.unknown else "")
-
-
-def _print_problems(console: Console, problems: Sequence[Any], most: int = 10) -> None:
-    for problem in problems[:most]:
-        console.print(f"{problem.kind} {problem.path}: {problem.detail}", style="yellow")
-    if len(problems) > most:
-        console.print(f"… and {len(problems) - most} more images with problems", style="yellow")
-
-
 def show_status(session: Session, as_json: bool) -> None:
     """Print how far the suite is, from the folders alone, so that it works while another process runs it."""
     artifacts = Artifacts(session.env.out)
@@ -186,7 +172,7 @@ def show_status(session: Session, as_json: bool) -> None:
     running = [c for c in work if not artifacts.is_done(*c.id) and artifacts.is_locked(*c.id)]
     counts = Counter(rows[c.row_key].status for c in work if c not in running)
     left = [c for c in work if not artifacts.is_done(*c.id)]
-    estimate = CostTable(rows.values()).estimate(left)
+    estimate = fit_model(session.plan, session.env.out).estimate(left)
     failures = {c: rows[c.row_key].error or "" for c in work if rows[c.row_key].status == "failed"}
     if as_json:
         _echo_json(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console, Group
@@ -11,10 +12,10 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from bench.artifacts import Artifacts
-from bench.estimate import CostTable, duration
+from bench.estimate import CostModel, duration
 from bench.plan import Cell
 from bench.runner import CellId, Listener
-from bench.types import ResultRow
+from bench.types import DataProblem, ResultRow
 
 
 def plain_console() -> Console:
@@ -25,7 +26,7 @@ def plain_console() -> Console:
 class ConsoleListener(Listener):
     """Progress of a run: one bar, the cells in work with their step and losses, and every failure as it comes."""
 
-    def __init__(self, console: Console, artifacts: Artifacts, todo: list[Cell], costs: CostTable, jobs: int) -> None:
+    def __init__(self, console: Console, artifacts: Artifacts, todo: list[Cell], costs: CostModel, jobs: int) -> None:
         self.console, self.artifacts, self.costs, self.jobs = console, artifacts, costs, jobs
         self.left = {c.id: c for c in todo}
         self.total = len(self.left)
@@ -63,7 +64,7 @@ class ConsoleListener(Listener):
 
     def _eta(self) -> str:
         """Expected wall time left, from like cells of this run and of earlier ones in the store."""
-        expected = self.costs.estimate(list(self.left.values()), rough=True)
+        expected = self.costs.estimate(list(self.left.values()))
         sign = ">" if expected.unknown else "~"  # a stage that was never measured is still to come
         return f"{sign}{duration(expected.known_s / self.jobs)}"
 
@@ -86,3 +87,11 @@ def describe_progress(state: dict[str, object]) -> str:
     metrics = state.get("metrics")
     shown = list(metrics.items())[:3] if isinstance(metrics, dict) else []
     return ", ".join([f"step {state['step']}/{state['total']}", *(f"{k} {v:.3g}" for k, v in shown)])
+
+
+def print_problems(console: Console, problems: Sequence[DataProblem], most: int = 10) -> None:
+    """Print what is odd about files, a line each, and how many more there are."""
+    for problem in problems[:most]:
+        console.print(f"{problem.kind} {problem.path}: {problem.detail}", style="yellow")
+    if len(problems) > most:
+        console.print(f"… and {len(problems) - most} more images with problems", style="yellow")

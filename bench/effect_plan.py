@@ -11,7 +11,7 @@ import numpy as np
 
 from bench.data.splits import SplitConfig
 from bench.errors import ConfigError, DataError, StoreError
-from bench.estimate import CostTable
+from bench.estimate import CostModel, fit_model
 from bench.metrics.classification import patient_predictions, patient_units
 from bench.metrics.pilot import estimate_components, mean_components
 from bench.metrics.planning import (
@@ -122,7 +122,7 @@ def plan_effect(
     parts = mean_components(seen) if seen else None
     sds = [c.sd for c in found if c.sd > 0]
     sd = float(np.median(sds)) if sds else NAN
-    costs = CostTable([*Store(session.env.out).rows().values(), *(Store(root).rows().values() if pilot else ())])
+    costs = fit_model(session.plan, session.env.out, Store(root).rows().values() if pilot else ())
     hours, unmeasured = _pair_hours(session.plan.cells, cells, costs)
     ask = _Question(effect, target, ALPHA / max(arms, 1), parts, sd)
     designs = _designs(session)
@@ -202,7 +202,7 @@ def _designs(session: Session) -> list[Design]:
     return found
 
 
-def _pair_hours(every: Sequence[Cell], chosen: Sequence[Cell], costs: CostTable) -> tuple[float, int]:
+def _pair_hours(every: Sequence[Cell], chosen: Sequence[Cell], costs: CostModel) -> tuple[float, int]:
     """Return the core-hours of a pair of the chosen arms and of none, and how many of its cells are not in it."""
     ids = {c.id for c in chosen}
     classifiers = {c.classifier for c in chosen}

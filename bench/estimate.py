@@ -1,56 +1,262 @@
-"""What a plan will cost, from what finished cells of the same kind took here."""
+"""What a plan will cost: a model of cells' seconds and memory, fitted on what was measured here.
+
+A cell's seconds are the sum of its phases', each proportional to the units of work in it (``bench.workload``). What a
+unit takes is the mean over measured cells of the same shape: finished ones, or else those of a rehearsal
+(``bench profile --suite``). Where no cell of that shape was measured it is *guessed* from all cells of the stage; where
+there is none of these either, the cell stays without a prediction.
+"""
 
 from __future__ import annotations
 
+import heapq
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from statistics import median
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean
+from typing import Literal
 
-from bench.plan import Cell
+from bench.cost.host import describe_host
+from bench.cost.profiles import read_profiles
+from bench.plan import Cell, Plan
+from bench.store import Store
 from bench.types import ResultRow
+from bench.workload import Workload, workloads
 
-Kind = tuple[str, str | None, str | None]
+How = Literal["measured", "guessed"]
+Name = tuple[str, str | None, str | None]  # stage, method, classifier
+WALL, DEVICE = "elapsed", "device"
+WHOLE = "overhead"  # the phase of what belongs to no phase
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """A cell's expected wall seconds, device seconds and peak memory, and where they come from."""
+
+    elapsed_s: float
+    device_s: float
+    peak_memory_bytes: float
+    how: How
+
+    def costs(self) -> dict[str, float]:
+        """Return it as costs of the row that it is of."""
+        names = ("elapsed_s", "device_s", "peak_memory_bytes")
+        found = {f"predicted_{n}": float(getattr(self, n)) for n in names}
+        return {**found, "predicted_by_guess": float(self.how == "guessed")}
+
+
+NOTHING = Prediction(0.0, 0.0, 0.0, "guessed")
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """``known_s``: core-seconds of the cells whose kind was measured; ``unknown``: how many cells were not."""
+    """The sum over cells: seconds one cell at a time, device seconds, the highest memory; how many cells are known."""
 
-    known_s: float
-    unknown: int
+    known_s: float = 0.0
+    device_s: float = 0.0
+    peak_memory_bytes: float = 0.0
+    measured: int = 0
+    guessed: int = 0
+    unknown: int = 0
 
 
-class CostTable:
-    """Median seconds by (stage, method, classifier) over finished rows."""
+@dataclass(frozen=True)
+class _Sample:
+    """One measured cell by one clock (wall or device): seconds by phase, and the units of work behind them."""
 
-    def __init__(self, rows: Iterable[ResultRow] = ()) -> None:
-        self._seen: dict[Kind, list[float]] = defaultdict(list)
+    work: Workload
+    seconds: Mapping[str, float]
+    first: bool  # the first of its stage in its process: its overhead holds imports
+    first_step_s: float
+
+    @classmethod
+    def of(cls, row: ResultRow, work: Workload, clock: str) -> _Sample:
+        costs = row.costs
+        phases = [k.removesuffix("_device_s") for k in costs if k.endswith("_device_s")]
+        infix = "_device_s" if clock == DEVICE else "_s"
+        seconds = {p: costs[p + infix] for p in phases if p + infix in costs}
+        total = costs.get(f"{clock}_s", costs["elapsed_s"])
+        first_step_s = costs.get("step_first_s", 0.0)
+        if clock == DEVICE and costs.get("step_s"):
+            first_step_s *= seconds.get("step", 0.0) / costs["step_s"]
+        seconds[WHOLE] = max(0.0, total - sum(seconds.values()))
+        return cls(work, seconds, bool((row.facts.get("work") or {}).get("first")), first_step_s)
+
+    def rate(self, phase: str) -> float:
+        """Return the seconds of a unit of a phase; of steps without the first block, which warms up."""
+        units, seconds = self.work.of(phase), self.seconds.get(phase, 0.0)
+        if phase == "step" and units > self.work.first_units:
+            return max(0.0, seconds - self.first_step_s) / (units - self.work.first_units)
+        return seconds / units if units else 0.0
+
+    @property
+    def warm_up_s(self) -> float:
+        """Seconds that the first block of steps took longer than later ones do."""
+        return max(0.0, self.first_step_s - self.rate("step") * self.work.first_units)
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """One measured cell by both clocks."""
+
+    wall: _Sample
+    device: _Sample
+    memory: float
+
+    @classmethod
+    def of(cls, row: ResultRow, work: Workload) -> _Measured:
+        wall, device = (_Sample.of(row, work, clock) for clock in (WALL, DEVICE))
+        return cls(wall, device, row.costs.get("peak_memory_bytes", 0.0))
+
+
+class CostModel:
+    """Learns from rows; ``work`` gives the workloads of the cells that are asked about, by the key of their row.
+
+    ``rehearsed`` are rows of few steps, taken where there are no others; ``step_s`` has the seconds of a step by shape
+    where a rehearsal's own say nothing (on CUDA a long training runs compiled or recorded, a short one does not).
+    ``startup_s`` is what a run takes before its first cell; ``on_gpu`` says what it was measured on.
+    """
+
+    def __init__(
+        self, work: Mapping[str, Workload], rows: Iterable[ResultRow] = (), rehearsed: Iterable[ResultRow] = (),
+        startup_s: float = 0.0, step_s: Mapping[str, float] | None = None, on_gpu: bool = False,
+    ) -> None:  # fmt: skip
+        self._work, self.startup_s, self._step_s, self.on_gpu = work, startup_s, step_s or {}, on_gpu
+        self.named: Mapping[Name, Workload] = {}  # of rows that do not say what they did: old ones
+        self._shapes: dict[str, list[_Measured]] = defaultdict(list)
+        self._rehearsed: dict[str, list[_Measured]] = defaultdict(list)
+        self._stages: dict[str, list[_Measured]] = defaultdict(list)
         for row in rows:
             self.add(row)
+        for row in rehearsed:
+            self._learn(row, self._rehearsed)
 
     def add(self, row: ResultRow) -> None:
         """Learn from one more row, if it is a finished one."""
-        if row.status == "done" and "elapsed_s" in row.costs:
-            self._seen[(row.stage, row.method, row.classifier)].append(row.costs["elapsed_s"])
+        self._learn(row, self._shapes)
 
-    def seconds(self, cell: Cell, rough: bool = False) -> float | None:
-        """Return the expected seconds of a cell, or None when nothing like it was measured.
+    def _learn(self, row: ResultRow, into: dict[str, list[_Measured]]) -> None:
+        named = (row.stage, row.method, row.classifier)
+        work = Workload.read(row.facts.get("work")) or self._work.get(row.key) or self.named.get(named)
+        if row.status != "done" or "elapsed_s" not in row.costs or work is None:
+            return
+        sample = _Measured.of(row, work)
+        into[work.shape].append(sample)
+        self._stages[row.stage].append(sample)
 
-        Like it is the same method and classifier; or another method with the same classifier, since the budget is in
-        steps; or, if ``rough``, any cell of the stage.
-        """
-        if exact := self._seen.get((cell.stage, cell.method, cell.classifier)):
-            return median(exact)
-        same = [values for (stage, _, c), values in self._seen.items() if (stage, c) == (cell.stage, cell.classifier)]
-        if same and (cell.classifier is not None or rough):
-            return median([median(values) for values in same])
-        return None
+    def predict(self, cell: Cell) -> Prediction | None:
+        """Return what a cell will cost, None when nothing of its stage was measured."""
+        work = self._work.get(cell.row_key)
+        if work is None:
+            return None
+        alike = self._shapes.get(work.shape) or self._rehearsed.get(work.shape)
+        samples, every = alike or self._stages.get(cell.stage), self._stages.get(cell.stage, [])
+        if not samples:
+            return None
+        step_s = self._step_s.get(work.shape) if work.shape not in self._shapes else None
+        return Prediction(
+            elapsed_s=_seconds([s.wall for s in samples], [s.wall for s in every], work, step_s),
+            device_s=_seconds([s.device for s in samples], [s.device for s in every], work, step_s),
+            peak_memory_bytes=max(s.memory for s in samples),
+            how="measured" if alike else "guessed",
+        )
 
-    def estimate(self, cells: Sequence[Cell], rough: bool = False) -> Estimate:
+    def estimate(self, cells: Sequence[Cell]) -> Estimate:
         """Add up the cells."""
-        values = [self.seconds(c, rough) for c in cells]
-        return Estimate(sum(v for v in values if v is not None), sum(v is None for v in values))
+        found = [self.predict(c) for c in cells]
+        known = [p for p in found if p]
+        guessed = sum(p.how == "guessed" for p in known)
+        return Estimate(
+            known_s=sum(p.elapsed_s for p in known),
+            device_s=sum(p.device_s for p in known),
+            peak_memory_bytes=max((p.peak_memory_bytes for p in known), default=0.0),
+            measured=len(known) - guessed,
+            guessed=guessed,
+            unknown=len(found) - len(known),
+        )
+
+
+def fit_model(plan: Plan, out: Path, more: Iterable[ResultRow] = ()) -> CostModel:
+    """Return the model of what was measured on this machine in an output folder (and in ``more`` rows).
+
+    Cells that ran on a GPU here are taken where there are any, else those that ran on the processor.
+    """
+    profiles = [p for p in read_profiles(out) if _here(p.host)]
+    rows = [r for r in (*Store(out).rows().values(), *more) if _here(r.facts.get("host"))]
+    rehearsed = [r for p in profiles for r in p.rehearsal]
+    on_gpu = any(_on_gpu(r) for r in (*rows, *rehearsed))
+    if on_gpu:
+        rows, rehearsed = ([r for r in found if _on_gpu(r)] for found in (rows, rehearsed))
+        profiles = [p for p in profiles if p.device.startswith("cuda")]
+    startup_s = profiles[-1].startup_s if profiles else 0.0
+    step_s = {shape: s for p in profiles for shape, s in p.step_s.items()}
+    work = workloads(plan)
+    model = CostModel(work, (), rehearsed, startup_s, step_s, on_gpu)
+    model.named = {(c.stage, c.method, c.classifier): work[c.row_key] for c in plan.cells}
+    for row in rows:
+        model.add(row)
+    return model
+
+
+def _here(host: str | None) -> bool:
+    """Return whether a row was made on this machine; one that does not say is taken to be."""
+    return host is None or host.endswith(describe_host("cpu"))
+
+
+def _on_gpu(row: ResultRow) -> bool:
+    return "host" in row.facts and row.facts["host"] != describe_host("cpu")
+
+
+def _seconds(samples: Sequence[_Sample], stage: Sequence[_Sample], work: Workload, step_s: float | None) -> float:
+    """Return the seconds of a workload by measured cells. What first cells of a process import is left out, where
+    others of their ``stage`` tell what is left; one of every few cells pays for it."""
+    phases = {p for s in samples for p in s.seconds} - {WHOLE}
+    rates = {p: fmean(s.rate(p) for s in samples) for p in phases}
+    if step_s is not None and "step" in rates:
+        rates["step"] = step_s
+    seconds = sum(rate * work.of(p) for p, rate in rates.items())
+    settled = [s for s in samples if not s.first] or [s for s in stage if not s.first] or samples
+    warm = [s for s in samples if not s.first] or samples
+    return seconds + fmean(s.seconds[WHOLE] for s in settled) + fmean(s.warm_up_s for s in warm)
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How a run would go: wall seconds from its first cell to its last, and the memory of all cells at work at once."""
+
+    wall_s: float = 0.0
+    peak_memory_bytes: float = 0.0
+
+
+@dataclass(order=True)
+class _Running:
+    ends: float
+    memory: float = field(compare=False)
+    cell: Cell = field(compare=False)
+
+
+def schedule(cells: Sequence[Cell], predictions: Mapping[tuple[str, str], Prediction], jobs: int) -> Schedule:
+    """Play a run: each cell starts as soon as what it needs is done and one of ``jobs`` slots is free, in plan order.
+
+    Cells upstream that are not among ``cells`` are taken to be done, those without a prediction to take no time.
+    """
+    asked = {c.id for c in cells}
+    waiting, done = list(cells), set[tuple[str, str]]()
+    running: list[_Running] = []
+    now = peak = 0.0
+    while waiting or running:
+        ready = [c for c in waiting if all(u in done or u not in asked for u in c.upstream)][: jobs - len(running)]
+        for cell in ready:
+            waiting.remove(cell)
+            p = predictions.get(cell.id) or NOTHING
+            heapq.heappush(running, _Running(now + p.elapsed_s, p.peak_memory_bytes, cell))
+        peak = max(peak, sum(r.memory for r in running))
+        if not running:
+            break  # what is left waits for something that is not there
+        ended = heapq.heappop(running)
+        now = ended.ends
+        done.add(ended.cell.id)
+    return Schedule(now, peak)
 
 
 def duration(seconds: float) -> str:

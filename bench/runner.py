@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 
 from bench.artifacts import Artifacts
 from bench.cells import blank_row, finished_row, run_cell
+from bench.estimate import Prediction
 from bench.executors.local import Executor
 from bench.plan import Cell, Plan, unique
 from bench.stages import RunEnv
@@ -55,6 +57,10 @@ class Runner:
         self.ok: set[CellId] = set()
         self.summary = Summary()
         self.deaths: dict[CellId, int] = {}
+        self.predictions: Mapping[CellId, Prediction] = {}  # kept in the rows of the cells that they are of
+        self.ended: list[ResultRow] = []  # of this run
+        self.busy_s = 0.0  # seconds that slots were taken, added up
+        self._handed_at: dict[CellId, float] = {}
 
     def reuse(self) -> int:
         """Take over what is already done, adding rows that a killed run could not; return what is left to do."""
@@ -101,6 +107,7 @@ class Runner:
                 self.waiting.remove(cell_id)
                 for listener in self.listeners:
                     listener.started(cell)
+                self._handed_at[cell.id] = time.monotonic()
                 running[executor.submit(run_cell, cell, self.env)] = cell
 
     def _blocked(self, cell: Cell) -> str | None:
@@ -117,6 +124,7 @@ class Runner:
         died = []
         for future in done:
             cell = running.pop(future)
+            self.busy_s += time.monotonic() - self._handed_at[cell.id]
             error = future.exception()
             if error is None:
                 self._settle(cell, future.result())
@@ -142,6 +150,9 @@ class Runner:
         self._settle(cell, blank_row(cell, self.env, "failed", text))
 
     def _settle(self, cell: Cell, row: ResultRow) -> None:
+        if cell.id in self.predictions:
+            row = replace(row, costs={**row.costs, **self.predictions[cell.id].costs()})
+        self.ended.append(row)
         if row.status == "done":
             self.ok.add(cell.id)
             self.summary.done += 1

@@ -71,7 +71,7 @@ def span_ms(row: ResultRow) -> tuple[int, int]:
 
 def fact_params(row: ResultRow) -> dict[str, str]:
     """Return the plain facts of a row as parameters under its stage's name; the machine's are left out."""
-    facts = {k: v for k, v in row.facts.items() if k not in ("config", "host", "versions")}
+    facts = {k: v for k, v in row.facts.items() if k not in ("config", "host", "versions", "work")}
     return {k: v for k, v in flatten(facts, f"{row.stage}.").items() if len(v) <= 500}
 
 

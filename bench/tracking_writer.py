@@ -197,7 +197,7 @@ class Tracker:
         folder = self.out / row.folder
         if row.folder and (folder / "samples").is_dir():
             self._client.log_artifacts(run_id, str(folder / "samples"), "samples")
-        for table in ("predictions.csv", "translations.csv"):
+        for table in ("predictions.csv", "translations.csv", "trace.json.gz"):
             if row.folder and (folder / table).is_file():
                 self._client.log_artifact(run_id, str(folder / table))
         if row.error:

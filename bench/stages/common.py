@@ -35,6 +35,7 @@ class RunEnv:
     data: Path | None = None
     device: str = "cpu"
     weights: Path | None = None
+    trace: bool = False  # keep a torch.profiler trace of a few training steps in each cell that trains
 
 
 @dataclass

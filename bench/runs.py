@@ -1,0 +1,70 @@
+"""One line a run in ``<out>/runs.jsonl``: how long it took, what of it its cells were, and what was expected."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+RUNS = "runs.jsonl"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """A finished run of a suite. Seconds are wall seconds; ``predicted_*`` are None where nothing was measured before.
+
+    ``cells_s`` is what the cells took, added up; ``busy_s`` the same by the scheduler's clock, with a worker's start
+    and all that surrounds a cell. ``wall_s`` is from the first cell's start to the last one's end, ``closing_s`` what
+    report and MLflow took after it (None: not yet known).
+    """
+
+    suite: str
+    started_at: str
+    host: str
+    jobs: int
+    threads: int
+    cells: int
+    failed: int
+    wall_s: float
+    busy_s: float
+    cells_s: float
+    device_s: float
+    peak_memory_bytes: float
+    predicted_cells: int = 0
+    predicted_wall_s: float | None = None
+    predicted_device_s: float | None = None
+    predicted_peak_memory_bytes: float | None = None
+    closing_s: float | None = None
+
+    @property
+    def overhead(self) -> float:
+        """The harness's own share of the workers' time: not spent in cells, and not waiting for one to end."""
+        return (self.busy_s - self.cells_s) / (self.jobs * self.wall_s)
+
+    @property
+    def idle(self) -> float:
+        """The share of the workers' time in which no cell was ready for them."""
+        return 1 - self.busy_s / (self.jobs * self.wall_s)
+
+
+def keep_run(out: Path, record: RunRecord) -> None:
+    """Add a run; one of the same suite and start replaces what was said of it before."""
+    out.mkdir(parents=True, exist_ok=True)
+    with (out / RUNS).open("a", encoding="utf-8") as f:
+        f.write(json.dumps(asdict(record)) + "\n")
+
+
+def read_runs(out: Path, suite: str) -> list[RunRecord]:
+    """Return a suite's runs, oldest first; lines that cannot be read are left out."""
+    found: dict[str, RunRecord] = {}
+    path = out / RUNS
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        try:
+            data: dict[str, Any] = json.loads(line)
+            record = RunRecord(**{k: v for k, v in data.items() if k in RunRecord.__dataclass_fields__})
+        except (ValueError, TypeError):
+            continue
+        if record.suite == suite:
+            found[record.started_at] = record
+    return list(found.values())

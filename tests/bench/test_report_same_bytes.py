@@ -43,6 +43,7 @@ def test_fresh_processes_write_the_same_bytes_of_every_section(tmp_path: Path) -
         per_patient=2,
         size_px=24,
     )
+    info = replace(info, reference="cyclegan")
     failed = replace(rows[-1], status="failed", metrics={}, facts={}, error="ValueError: odd")
     rows = [*rows[:-1], failed]
     (root / "info").write_bytes(pickle.dumps(info))
@@ -59,6 +60,7 @@ def test_fresh_processes_write_the_same_bytes_of_every_section(tmp_path: Path) -
         "Synthetic images",
         "Translations",
         "What the generators",
+        "Differences to `cyclegan`",
         "Failed",
         "Figures",
         "The data",
@@ -66,6 +68,11 @@ def test_fresh_processes_write_the_same_bytes_of_every_section(tmp_path: Path) -
         assert f"\n## {section}" in text, section
     for part in ("Does the gain survive", "Recall of each class", "Verdicts and mean differences", "Variety"):
         assert part in text, part
-    assert {"charts/forest.png", "pictures/cgan_closest_pairs.png", "pictures/cyclegan_translations.png"} <= set(first)
+    assert {
+        "charts/forest.png",
+        "charts/differences.png",
+        "pictures/cgan_closest_pairs.png",
+        "pictures/cyclegan_translations.png",
+    } <= set(first)
     assert json.loads(first["leaderboard.json"])["survivals"]
     assert not any(b"tEXt" in data or b"tIME" in data for name, data in first.items() if name.endswith(".png"))

@@ -5,22 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench.report.charts import cost, folds, forest, losses
+from bench.report.charts import cost, differences, folds, forest, losses
 from bench.report.charts.pages import Page, even, numbered, pages
 from bench.report.info import ReportInfo
-from bench.report.records.lines import Line
+from bench.report.records.report import Records
 from bench.report.records.rows import Rows
 from bench.report.sections.text import count, join
 
 
-def draw_figures(lines: Sequence[Line], rows: Rows, info: ReportInfo, root: Path, out: Path) -> dict[str, str]:
+def draw_figures(records: Records, rows: Rows, info: ReportInfo, root: Path, out: Path) -> dict[str, str]:
     """Draw what the rows allow into ``out/charts`` and return caption by path relative to ``out``."""
-    scored = [x for x in lines if x.pairs]
+    scored = [x for x in records.lines if x.pairs]
     judged = [x for x in scored if "none" in x.versus]
     return {
         **_draw("forest", pages(judged), forest.draw_forest, forest.CAPTION, info, out),
         **_draw("folds", pages(scored), folds.draw_folds, folds.caption(info), info, out),
         **_draw("cost", pages(scored, rows=len(info.arms)), cost.draw_cost, cost.CAPTION, info, out),
+        **_differences(records, info, out),
         **_losses(rows, info, root, out),
     }
 
@@ -42,6 +43,13 @@ def _draw(
         if page.number == len(found) < page.of:
             drawn[path] += f" {count(page.of - len(found), 'more page')} of arms and classifiers: see the tables."
     return drawn
+
+
+def _differences(records: Records, info: ReportInfo, out: Path) -> dict[str, str]:
+    if not records.differences:
+        return {}
+    differences.draw_differences(records.differences, info, out / "charts/differences.png")
+    return {"charts/differences.png": differences.caption(info)}
 
 
 def _losses(rows: Rows, info: ReportInfo, root: Path, out: Path) -> dict[str, str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from bench.report.info import ReportInfo
 from bench.report.records.copies import Copies, Survival, copies, survivals
 from bench.report.records.costs import MethodCost, method_costs
+from bench.report.records.differences import Difference, differences
 from bench.report.records.failures import Failure, failures
 from bench.report.records.lines import Line, leaderboard
 from bench.report.records.published import Comparison, Head, Impossible, comparisons, heads, impossible
@@ -29,6 +30,7 @@ class Records:
     published: tuple[Comparison, ...] = ()
     impossible: tuple[Impossible, ...] = ()
     heads: tuple[Head, ...] = ()
+    differences: tuple[Difference, ...] = ()
     failures: tuple[Failure, ...] = ()
 
 
@@ -49,5 +51,6 @@ def collect(rows: Rows, info: ReportInfo, root: Path) -> Records:
         published=comparisons(rows, info, root),
         impossible=impossible(info),
         heads=heads(rows, info, root),
+        differences=differences(lines, rows, apart),
         failures=failures(rows, info),
     )

@@ -9,6 +9,7 @@ from bench.report.records.report import Records
 from bench.report.sections.copies import copies_section
 from bench.report.sections.costs import cost_section
 from bench.report.sections.data import data_section
+from bench.report.sections.differences import difference_section
 from bench.report.sections.failures import failure_section
 from bench.report.sections.footnotes import footnotes
 from bench.report.sections.leaderboard import leaderboard_section, verdict_overview
@@ -33,6 +34,7 @@ def markdown(records: Records, info: ReportInfo, figures: Mapping[str, str], pic
     parts += quality_section(records.quality)
     parts += translation_section(records.translations)
     parts += cost_section(records.costs)
+    parts += difference_section(records.differences, info)
     parts += failure_section(records.failures)
     parts += _figures(figures, pictures)
     parts += data_section(info)

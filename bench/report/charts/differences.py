@@ -1,0 +1,58 @@
+"""What each method changes against the suite's reference: a row a method, a panel a measure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.report.charts.style import BLACK, BLUE, GREEN, GREY, VERMILLION, arm_axis, figure
+from bench.report.info import Arm, ReportInfo, ratio_label
+from bench.report.records.differences import Difference
+
+CLASSIFIERS = 2  # panels of accuracy; the tables have all
+COLOURS = {"helps": GREEN, "lower": GREEN, "hurts": VERMILLION, "higher": VERMILLION, "equivalent": BLUE}
+UNITS = {"kid": ("KID", 1.0), "accuracy": ("accuracy (points)", 100.0), "step": ("training step (ms)", 1000.0)}
+
+
+def caption(info: ReportInfo) -> str:
+    """Say what is compared with what, and what colours mean."""
+    return (
+        f"Difference to `{info.reference}`, paired: mean and 95 % interval. Left is nearer to real images (KID), right "
+        "is better (patient-level balanced accuracy), left is quicker (training step). Green and red: the difference "
+        "is shown after Holm's correction, for better and for worse; blue: equivalent; black: undecided."
+    )
+
+
+def draw_differences(found: Sequence[Difference], info: ReportInfo, path: Path) -> None:
+    """Draw the panels side by side; accuracy is that at the largest ratio, of the first classifiers."""
+    methods = [m for m in info.generative if m != info.reference]
+    panels = _panels(found, info)
+    width, height = 1.9 + 2.3 * len(panels), 0.95 + 0.26 * len(methods)
+    with figure(path, 1, len(panels), width, height, sharey=True) as (_, axes):
+        for i, (ax, (title, scale, shown)) in enumerate(zip(axes[0], panels, strict=True)):
+            ax.axvline(0, color=GREY, lw=0.8)
+            for d in shown:
+                _mark(ax, methods.index(d.arm.method), d, scale)
+            ax.set(title=title)
+            arm_axis(ax, [Arm(m) for m in methods], named=i == 0)
+            ax.locator_params(axis="x", nbins=5)
+
+
+def _panels(found: Sequence[Difference], info: ReportInfo) -> list[tuple[str, float, list[Difference]]]:
+    ratio = max((d.arm.ratio for d in found if d.kind == "accuracy"), key=info.ratios.index, default="")
+    panels: dict[tuple[str, str, str], list[Difference]] = {}
+    for d in found:
+        if d.kind in UNITS and (d.kind != "accuracy" or d.arm.ratio == ratio):
+            panels.setdefault((d.kind, d.metric, d.classifier), []).append(d)
+    kept = [at for at in panels if at[0] != "accuracy" or at[2] in info.classifiers[:CLASSIFIERS]]
+    titles = {at: f"{at[2]} {ratio_label(ratio)}: accuracy (points)" if at[2] else UNITS[at[0]][0] for at in kept}
+    return [(titles[at], UNITS[at[0]][1], panels[at]) for at in kept]
+
+
+def _mark(ax: Any, y: int, d: Difference, scale: float) -> None:
+    colour, known = COLOURS.get(d.word, BLACK), math.isfinite(d.low)
+    if known:
+        ax.hlines(y, scale * d.low, scale * d.high, color=colour, lw=1.3)
+    ax.plot(scale * d.mean, y, "o", ms=4.8, color=colour, mfc=colour if known else "white", zorder=3)

@@ -1,0 +1,110 @@
+"""What each arm changes against the suite's reference arm: a sentence an arm, then a table a measure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from bench.report.info import ReportInfo
+from bench.report.records.differences import KID, Difference, Kind
+from bench.report.sections.leaderboard import arm_name
+from bench.report.sections.text import DASH, count, join, number, p_value, percent, points, seconds, table
+
+SHOWN = 2  # accuracies of one arm that its sentence spells out
+
+
+def difference_section(found: Sequence[Difference], info: ReportInfo) -> list[str]:
+    """Return heading, sentences and tables; [] where the suite names no reference or nothing could be compared."""
+    if not found:
+        return []
+    parts = [f"## Differences to `{info.reference}`\n", f"{_CAPTION}\n"]
+    sentences = [sentence(m, [d for d in found if d.arm.method == m], info) for m in info.generative]
+    parts.append("".join(f"- {text}\n" for text in sentences if text))
+    for title in dict.fromkeys(_title(d, info) for d in found):
+        parts += [f"{title}:\n", _table([d for d in found if _title(d, info) == title], info)]
+    return parts
+
+
+_CAPTION = (
+    "Paired over (fold, repeat): arm minus reference [95 % interval]. Accuracy by the test of the verdicts above; KID "
+    "and times by a plain paired t test. Each is Holm-corrected over the arms."
+)
+
+
+def sentence(method: str, found: Sequence[Difference], info: ReportInfo) -> str:
+    """Say in one sentence what a method changes; '' where nothing was compared."""
+    if not found:
+        return ""
+    phrases = [_phrase(d, info) for d in found if d.kind == "kid"]
+    accuracies = [d for d in found if d.kind == "accuracy"]
+    if 0 < len(accuracies) <= SHOWN:
+        phrases += [_phrase(d, info) for d in accuracies]
+    elif accuracies:
+        claims = [f"{_where(d, info)} {d.word} ({_change(d)})" for d in accuracies if d.word != "undecided"]
+        rest = count(len(accuracies) - len(claims), "comparison")
+        phrases.append(f"in accuracy {join([*claims, f'undecided in {rest}'])}")
+    phrases += [_phrase(d, info) for d in found if d.kind in ("training", "step")]
+    return f"`{method}`: {'; '.join(phrases)}."
+
+
+def _phrase(d: Difference, info: ReportInfo) -> str:
+    """'KID lower (−0.012 [−0.020, −0.004] from 0.054)'."""
+    names = {"kid": "KID", "accuracy": f"accuracy {_where(d, info)}".strip(), "training": "training", "step": "a step"}
+    words = {"lower": "takes less time", "higher": "takes more time", "undecided": "time undecided"}
+    word = d.word if d.kind in ("kid", "accuracy") else words[d.word]
+    share = f", {_signed(100 * d.share, _whole)} %" if d.kind in ("training", "step") else ""
+    return f"{names[d.kind]} {word} ({_change(d)} from {_SHOW[d.kind](d.base)}{share})"
+
+
+def _where(d: Difference, info: ReportInfo) -> str:
+    """Name classifier and ratio, as far as the suite has more than one."""
+    ratio = d.arm.label.removeprefix(d.arm.method).strip() if len(info.ratios) > 1 else ""
+    classifier = d.classifier if len(info.classifiers) > 1 else ""
+    return ", ".join(part for part in (classifier, ratio) if part)
+
+
+def _title(d: Difference, info: ReportInfo) -> str:
+    if d.kind == "kid":
+        return f"KID against real test images, by {d.metric.partition(KID)[2]} (lower is nearer)"
+    if d.kind == "accuracy":
+        return f"Patient-level balanced accuracy of {d.classifier}, in % and points"
+    return {"training": "Training of the generator, a fold", "step": "A training step of the generator"}[d.kind]
+
+
+def _table(found: Sequence[Difference], info: ReportInfo) -> str:
+    columns = {
+        "Arm": [arm_name(d.arm) if d.kind == "accuracy" else f"`{d.arm.method}`" for d in found],
+        "Verdict": [f"**{d.word}**" if d.word != "undecided" else d.word for d in found],
+        "Difference": [_change(d) for d in found],
+        "p Holm": [p_value(d.p_holm) for d in found],
+        "Arm's mean": [_SHOW[d.kind](d.value) for d in found],
+        f"Mean of {info.reference}": [_SHOW[d.kind](d.base) for d in found],
+        "Pairs": [f"{d.pairs} of {len(info.pairs)}" for d in found],
+    }
+    return table(list(columns), zip(*columns.values(), strict=True), left=2)
+
+
+def _change(d: Difference) -> str:
+    """'−0.012 [−0.020, −0.004]', in the measure's unit."""
+    show = points if d.kind == "accuracy" else lambda value: _signed(value, _SHOW[d.kind])
+    known = math.isfinite(d.low) and math.isfinite(d.high)
+    low, high = (max(d.low, -1), min(d.high, 1)) if d.kind == "accuracy" else (d.low, d.high)
+    return show(d.mean) + (f" [{show(low)}, {show(high)}]" if known else "")
+
+
+def _signed(value: float, show: Callable[[float], str]) -> str:
+    if not math.isfinite(value):
+        return DASH
+    return ("−" if value < 0 else "+") + show(abs(value))
+
+
+def _step(value: float) -> str:
+    """0.1834 -> '183 ms'."""
+    return f"{number(1000 * value)} ms" if math.isfinite(value) else DASH
+
+
+def _whole(value: float) -> str:
+    return f"{value:.0f}"
+
+
+_SHOW: dict[Kind, Callable[[float], str]] = {"kid": number, "accuracy": percent, "training": seconds, "step": _step}

@@ -188,6 +188,14 @@ def test_what_ran_instead_is_named_in_the_table(tmp_path: Path) -> None:
     assert "what is called `tlsgan_resnet50` there is `tlsgan_lite0`" in text
 
 
+def test_differences_of_the_suite_alone_are_named_too(tmp_path: Path) -> None:
+    text = page(tmp_path, PublishedFacts(RESULTS, {"": ("dataset.magnification 100 (published: 400)",)}))
+    assert "- all: dataset.magnification 100 (published: 400)" in text
+    both = {"cyclegan": ("steps 9 (published: 2500)", "a"), "tlsgan_vgg16": ("steps 9 (published: 2500)",)}
+    text = page(tmp_path / "b", PublishedFacts(RESULTS, both))
+    assert "- all: steps 9 (published: 2500)\n- `cyclegan`: a" in text
+
+
 def test_all_else_in_the_report_is_of_splits_with_patients_apart(tmp_path: Path) -> None:
     records = collect(Rows(rows(tmp_path)), info(), tmp_path)
     (translation,) = records.translations

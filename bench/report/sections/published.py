@@ -25,7 +25,9 @@ def published_section(
     parts = ["## Published, and reproduced\n", _how(facts, info)]
     parts += [f"{line}\n" for line in _differences(facts)]
     parts += _classification(found, wrong, facts)
-    parts += _means(found, "fcn", "FCN score", "published: against what masks, is not known", facts)
+    parts += _means(
+        found, "fcn", "FCN score", "published: against which masks, is not known; ours: see Translations", facts
+    )
     unpaired = f"published: {facts.results.unpaired or DASH}"
     parts += _means(found, "unpaired", "Translation against an unrelated real image", unpaired, facts)
     parts.append(_inconsistencies(wrong, facts))
@@ -38,13 +40,14 @@ def _how(facts: PublishedFacts, info: ReportInfo) -> str:
     by_image, sizes = [f for f in info.folds if f.unit == "image"], facts.results.test_images.values()
     images = " + ".join(f"{n} {name}" for name, n in facts.results.test_images.items())
     untold = ", which the published numbers fit no better than the other" if len(set(sizes)) == 1 else ""
+    draws = max(len(by_image), len(info.apart.folds))
     shared = join(dict.fromkeys(f"{f.shared_groups} of {f.test_groups}" for f in by_image))
     return (
         f"Published: {facts.results.source}; {images} test images. *By image*: training and test images drawn from all "
         f"alike, as the authors did; of the {info.data.groups} tested, {shared or DASH} were also trained on. *Apart*: "
         f"as many images, of {info.data.groups} that are in one part only. Shares are pooled over "
-        f"{count(len(by_image), 'draw')}, with Wilson's 95 % interval for so many test images"
-        + (" (draws share some, so it is rather too narrow)" if len(by_image) > 1 else "")
+        f"{count(draws, 'draw')}, with Wilson's 95 % interval for so many test images"
+        + (" (draws share some, so it is rather too narrow)" if draws > 1 else "")
         + f"; {facts.results.positive} is the positive class{untold}. *Leak*: by image minus apart, with Newcombe's "
         "interval.\n"
     )
@@ -55,9 +58,9 @@ def _differences(facts: PublishedFacts) -> list[str]:
     methods = [m for m in facts.differences if m]
     if not any(facts.differences.values()) and not facts.exchanged:
         return ["The run keeps to the published protocol in every setting that is known."]
-    shared = [d for d in facts.differences.get(methods[0], ()) if all(d in facts.differences[m] for m in methods)]
+    every = [d for m in methods[1:2] for d in facts.differences[m] if all(d in facts.differences[x] for x in methods)]
     lines = ["**Not the published protocol**, so these numbers are no replication:"]
-    common = [*facts.differences.get("", ()), *(shared if len(methods) > 1 else [])]
+    common = [*facts.differences.get("", ()), *every]
     if common:
         lines.append(f"- all: {', '.join(common)}")
     for m in methods:
@@ -89,7 +92,7 @@ def _classification(found: Sequence[Comparison], wrong: Sequence[Impossible], fa
 
 def _means(found: Sequence[Comparison], kind: str, what: str, note: str, facts: PublishedFacts) -> list[str]:
     of_kind = [c for c in found if c.kind == kind]
-    if not any(math.isfinite(n.value) for c in of_kind for n in (c.by_image, c.apart)):
+    if not any(math.isfinite(n.value) for c in of_kind for n in (c.published, c.by_image, c.apart)):
         return []
     parts = [f"{what} ({note}); ours are means over draws, with the interval of a t test where there are several:\n"]
     for measure in dict.fromkeys(c.measure for c in of_kind):

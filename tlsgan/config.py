@@ -51,10 +51,11 @@ class CycleGANConfig:
     discriminator: str = PATCHGAN  # 'patchgan', 'resnet50', 'vgg16' (torchvision), or a convolutional timm network
     disc_filters: int = 64  # of the PatchGAN's first convolution
     pretrained: bool = False  # ImageNet weights in the discriminators' backbones
-    trained_stages: int | None = None  # the backbone's last so many train (Mo et al. 2020); 0: none; None: all
-    head: str = TWO_HEADS  # or 'classes_and_fake': one of n + 1 outputs (TL-S-GAN, Amin et al. 2022); see losses.py
-    class_on_both: bool = False  # class term of a discriminator also on real images of the other domain
-    label_fraction: float = 1.0  # share of real images whose label the class term may use; see data.py
+    trained_stages: int | None = field(default=None, metadata=LATE)  # backbone stages that train, from the last;
+    #   0: none, None: all (Mo et al. 2020)
+    head: str = field(default=TWO_HEADS, metadata=LATE)  # or 'classes_and_fake': n + 1 outputs (Amin et al. 2022)
+    class_on_both: bool = field(default=False, metadata=LATE)  # class term also on real images of the other domain
+    label_fraction: float = field(default=1.0, metadata=LATE)  # of real images whose label the class term may use
     head_width: int = 512  # hidden units of the two heads
     head_dropout: float = 0.4  # probability
     imagenet_normalisation: bool = False  # give the backbone the mean and deviation it was trained with

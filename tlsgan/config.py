@@ -51,8 +51,7 @@ class CycleGANConfig:
     discriminator: str = PATCHGAN  # 'patchgan', 'resnet50', 'vgg16' (torchvision), or a convolutional timm network
     disc_filters: int = 64  # of the PatchGAN's first convolution
     pretrained: bool = False  # ImageNet weights in the discriminators' backbones
-    trained_stages: int | None = field(default=None, metadata=LATE)  # backbone stages that train, from the last;
-    #   0: none, None: all (Mo et al. 2020)
+    trained_stages: int | None = field(default=None, metadata=LATE)  # the last so many of the backbone train; None: all
     head: str = field(default=TWO_HEADS, metadata=LATE)  # or 'classes_and_fake': n + 1 outputs (Amin et al. 2022)
     class_on_both: bool = field(default=False, metadata=LATE)  # class term also on real images of the other domain
     label_fraction: float = field(default=1.0, metadata=LATE)  # of real images whose label the class term may use

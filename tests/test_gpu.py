@@ -85,7 +85,8 @@ def losses_of_steps(way: str, steps: int, name: str = "cyclegan", **options: obj
     for i in range(steps):
         coarse = torch.rand(2, 2, 3, 8, 8, generator=generator) * 2 - 1
         real_a, real_b = (torch.nn.functional.interpolate(x, size=64).cuda() for x in coarse)
-        history.append({k: v.item() for k, v in train_step(i, real_a, real_b).items()})
+        masks = [torch.tensor([1.0, i % 2], device="cuda") for _ in "ab" if config.label_fraction < 1]
+        history.append({k: v.item() for k, v in train_step(i, real_a, real_b, *masks).items()})
     return history
 
 
@@ -115,6 +116,24 @@ def test_every_option_can_be_recorded_and_compiled(way: str) -> None:
         assert all(np.isfinite(v) for losses in history for v in losses.values())
     history = losses_of_steps(way, 3, "tlsgan_lite0_scratch", amp=True)
     assert all(np.isfinite(v) for losses in history for v in losses.values())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"label_fraction": 0.5, "pool_size": 3},
+        {"head": "classes_and_fake", "class_on_both": True, "label_fraction": 0.5},
+        {"pretrained": True, "trained_stages": 2, "lambda_class": 0.0},
+    ],
+    ids=str,
+)
+def test_transfer_factors_can_be_recorded(options: dict[str, object]) -> None:
+    from tlsgan.accelerate import EAGER, GRAPHS
+
+    options |= {"head_dropout": 0.0}  # a graph draws other masks
+    plain, recorded = (losses_of_steps(way, 3, "tlsgan_lite0_scratch", **options) for way in (EAGER, GRAPHS))
+    assert plain[0] == {k: pytest.approx(recorded[0][k], rel=1e-2) for k in plain[0]}
+    assert all(np.isfinite(v) for losses in recorded for v in losses.values())
 
 
 def test_auto_measures_once_and_says_what_it_chose(tmp_path: Path) -> None:

@@ -121,10 +121,12 @@ def test_a_step_takes_its_share_of_the_time_and_methods_without_steps_have_none(
 def test_one_sentence_an_arm_and_one_table_a_measure(rows: list[ResultRow]) -> None:
     found = compared(rows)
     frozen, scratch = (sentence(m, [d for d in found if d.arm.method == m], PLAN) for m in ("frozen", "scratch"))
-    assert frozen.startswith("`frozen`: KID lower (−0.0200 [−0.0212, −0.0188] from 0.0514); accuracy helps (+9.8 [")
+    assert frozen.startswith(
+        "`frozen`: images nearer to real ones (KID −0.0200 [−0.0212, −0.0188] from 0.0514); accuracy helps (+9.8 ["
+    )
     assert "training takes less time (−20 s [" in frozen
     assert frozen.endswith("from 420 ms, −47 %).")
-    assert "KID undecided (" in scratch
+    assert "likeness to real images undecided (KID +" in scratch
     text = "\n".join(difference_section(found, PLAN))
     assert text.count("| Arm | Verdict | Difference |") == 4
     assert f"KID against real test images, by {TAG} (lower is nearer)" in text

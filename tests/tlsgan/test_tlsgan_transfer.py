@@ -228,6 +228,37 @@ def test_labels_are_drawn_from_the_seed_and_only_where_some_are_missing():
     assert labels(TLSGANLite0Config(), domains, 3) is None
 
 
+@pytest.mark.parametrize("pool_size", [0, 3])
+def test_a_recorded_step_is_given_the_masks(pool_size, monkeypatch):
+    """Without a graph: what is recorded is called with all of a batch, and computes what the step as it is does."""
+
+    class Called:
+        def __init__(self, function, *inputs):
+            self.function, self.count = function, len(inputs)
+
+        def __call__(self, *inputs):
+            assert len(inputs) == self.count
+            return self.function(*inputs)
+
+    monkeypatch.setattr(accelerate, "Recorded", Called)
+    options = {"head": "classes_and_fake", "class_on_both": True, "label_fraction": 0.5, "pool_size": pool_size}
+    config = TLSGANResNet50Config(**TINY, **options)
+    histories = []
+    for way in (accelerate.EAGER, accelerate.GRAPHS):
+        builder = accelerate.Builder(make_team(config, small_networks(config), "cpu", 0), config, "cpu", 32)
+        assert len(builder._images()) == 4
+        step = builder._build(way)
+        for optimiser in builder.team.optimisers.named().values():
+            for group in optimiser.param_groups:  # what only CUDA knows
+                group.update(lr=config.learning_rate, capturable=False)
+        torch.manual_seed(2)
+        histories.append([])
+        for i in range(3):
+            batch = [*(torch.rand(2, 3, 32, 32) * 2 - 1 for _ in "ab"), *(torch.tensor([1.0, i % 2]) for _ in "ab")]
+            histories[-1].append({k: v.item() for k, v in step(i, *batch).items()})
+    assert histories[0] == histories[1]
+
+
 @pytest.mark.parametrize(
     ("cls", "bad"),
     [

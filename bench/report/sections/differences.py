@@ -27,7 +27,7 @@ def difference_section(found: Sequence[Difference], info: ReportInfo) -> list[st
 
 _CAPTION = (
     "Paired over (fold, repeat): arm minus reference [95 % interval]. Accuracy by the test of the verdicts above; KID "
-    "and times by a plain paired t test. Each is Holm-corrected over the arms."
+    "and times by a plain paired t test. Verdicts are Holm-corrected over the arms, intervals are not."
 )
 
 
@@ -47,13 +47,26 @@ def sentence(method: str, found: Sequence[Difference], info: ReportInfo) -> str:
     return f"`{method}`: {'; '.join(phrases)}."
 
 
+_WORDS: dict[str, dict[str, str]] = {
+    "kid": {
+        "lower": "images nearer to real ones",
+        "higher": "images farther from real ones",
+        "undecided": "likeness to real images undecided",
+    },
+    "training": {
+        "lower": "training takes less time",
+        "higher": "training takes more time",
+        "undecided": "time of training undecided",
+    },
+    "step": {"lower": "a step less", "higher": "a step more", "undecided": "time of a step undecided"},
+}
+
+
 def _phrase(d: Difference, info: ReportInfo) -> str:
-    """'KID lower (−0.012 [−0.020, −0.004] from 0.054)'."""
-    names = {"kid": "KID", "accuracy": f"accuracy {_where(d, info)}".strip(), "training": "training", "step": "a step"}
-    words = {"lower": "takes less time", "higher": "takes more time", "undecided": "time undecided"}
-    word = d.word if d.kind in ("kid", "accuracy") else words[d.word]
+    """'images nearer to real ones (KID −0.012 [−0.020, −0.004] from 0.054)'."""
+    words = _WORDS[d.kind][d.word] if d.kind in _WORDS else " ".join(f"accuracy {_where(d, info)} {d.word}".split())
     share = f", {_signed(100 * d.share, _whole)} %" if d.kind in ("training", "step") else ""
-    return f"{names[d.kind]} {word} ({_change(d)} from {_SHOW[d.kind](d.base)}{share})"
+    return f"{words} ({'KID ' * (d.kind == 'kid')}{_change(d)} from {_SHOW[d.kind](d.base)}{share})"
 
 
 def _where(d: Difference, info: ReportInfo) -> str:

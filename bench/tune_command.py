@@ -139,10 +139,8 @@ def tune_arm(console: Console, job: Job, workers: int) -> int:
                 work_in_processes(job, workers, threads, board.watch)
         except BenchError as e:
             error = e
-        finally:
-            board.watch(now=True)
-            best = write_results(arm, open_study(arm, job.storage))
-            board.tell_result(best)
+        board.watch(now=True)
+        board.tell_result(write_results(arm, open_study(arm, job.storage)))
     warning = board.view.close(MLFLOW_WAIT_S)
     if warning:
         console.print(f"MLflow: {warning}", style="yellow")
@@ -164,6 +162,7 @@ class Board:
         self.console, self.job, self.arm = console, job, job.arm
         self.study = open_study(job.arm, job.storage)
         self.view = StudyView(job.arm)
+        self._since = len(self._trials())
         self._told = {t.number for t in self._trials() if t.state.is_finished()}
         self._last = 0.0
         self._live = Live(get_renderable=self._panel, console=console, refresh_per_second=1, transient=True)
@@ -216,7 +215,7 @@ class Board:
         if Desk(self.study, self.arm.space, self.job.trials, self.job.budget_s).is_over(trials):
             return None
         try:
-            require_success(trials)
+            require_success(trials[self._since :])
         except TooManyFailures as e:
             return e
         return None

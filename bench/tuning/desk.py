@@ -54,6 +54,7 @@ class Desk:
 
     def __init__(self, study: Study, space: Space, trials: int | None, budget_s: float | None) -> None:
         self.study, self.space, self.trials, self.budget_s = study, space, trials, budget_s
+        self._since = len(study.get_trials(deepcopy=False))
         self._beats: dict[int, tuple[Any, float]] = {}  # trial -> its beat, and since when it has been that
 
     def next_trial(self) -> Trial | None:
@@ -66,7 +67,7 @@ class Desk:
             trials = self.study.get_trials(deepcopy=False)
             if self.is_over(trials):
                 return None
-            require_success(trials)
+            require_success(trials[self._since :])
             if (
                 self.trials is not None
                 and sum(t.state in (*SETTLED, TrialState.RUNNING) for t in trials) >= self.trials
@@ -142,7 +143,8 @@ def deaths(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
 
 
 def require_success(trials: Sequence[FrozenTrial]) -> None:
-    """Raise ``TooManyFailures`` when the last trials failed, all of them."""
+    """Raise ``TooManyFailures`` when the last trials failed, all of them. Give it those begun since the command was:
+    what made earlier ones fail may be mended."""
     ended = [t for t in trials if t.state in SETTLED or state_of(t) == "failed"]
     last = ended[-MAX_FAILURES:]
     if len(last) == MAX_FAILURES and all(state_of(t) == "failed" for t in last):

@@ -24,7 +24,7 @@ class TrialFailed(BenchError):
 
 @dataclass(frozen=True)
 class PairResult:
-    """One fold of a trial: the validation score, and the device-seconds of each cell by its row key."""
+    """One fold of a trial: the validation score, and the device-seconds of the arm's own cells by row key."""
 
     score: float
     seconds: Mapping[str, float]
@@ -38,7 +38,8 @@ def run_pair(arm: Arm, suite: Suite, cells: list[Cell]) -> PairResult:
         row = run_cell(cell, env)
         if row.status != "done":
             raise TrialFailed(f"{cell.title}: {row.error}")
-        seconds[cell.row_key] = row.costs.get("device_s", row.costs["elapsed_s"])
+        if cell.method is not None:  # the split is nobody's
+            seconds[cell.row_key] = row.costs.get("device_s", row.costs["elapsed_s"])
     return PairResult(validation_score(cells[-1], env), seconds)
 
 

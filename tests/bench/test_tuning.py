@@ -137,9 +137,9 @@ def test_draws_depend_on_the_seed_and_the_trials_so_far_only(arm: Any, tmp_path:
             work(Job(mine, None, n, None))
         return [t.params for t in trials_of(mine)]
 
-    at_once = values("a", 0, 14)  # TPE begins after 10 trials
-    assert values("b", 0, 3, 11, 14) == at_once
-    assert values("c", 1, 14)[1:] != at_once[1:]
+    at_once = values("a", 0, 12)  # TPE begins after 10 trials
+    assert values("b", 0, 3, 11, 12) == at_once
+    assert values("c", 1, 3)[1:] != at_once[1:3]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the formula reaches worker processes by fork only")
@@ -180,19 +180,22 @@ def _wait_for_a_trial_in_the_middle(arm: Arm, pid: int | None) -> int:
     raise AssertionError("the worker never came that far")
 
 
-@pytest.mark.parametrize("pruner", ["wilcoxon", "hyperband"])
-def test_pruning_saves_folds_at_the_same_best_value(arm: Any, pruner: Any) -> None:
-    full, pruned = arm(), arm(pruner=pruner)
-    for mine in (full, pruned):
+def test_pruning_saves_folds_at_the_same_best_value(arm: Any) -> None:
+    best = {}
+    for pruner in ("none", "wilcoxon", "hyperband"):
+        mine = arm(pruner=pruner)
         work(Job(mine, None, 18, None))
-        assert len(settled(mine)) == 18
-    did, without = folds_saved(pruned, trials_of(pruned))
-    assert folds_saved(full, trials_of(full)) == (180, 180)
-    assert without == 180
-    assert did <= 0.6 * without
-    best = [best_trial(trials_of(mine)) for mine in (full, pruned)]
-    assert all(t is not None and len(pairs_of(t)) == 10 for t in best)
-    assert abs(mean_score(best[0]) - mean_score(best[1])) <= max(spread(t) for t in best)
+        trials = settled(mine)
+        assert len(trials) == 18
+        did, without = folds_saved(mine, trials)
+        assert without == 180
+        assert did == 180 if pruner == "none" else did <= 0.6 * 180
+        found = best_trial(trials)
+        assert found is not None
+        assert len(pairs_of(found)) == 10
+        best[pruner] = mean_score(found), spread(found)
+    for pruner in ("wilcoxon", "hyperband"):
+        assert abs(best["none"][0] - best[pruner][0]) <= max(best["none"][1], best[pruner][1])
 
 
 def test_the_wilcoxon_threshold_lets_half_of_the_folds_stop_a_trial() -> None:
@@ -241,6 +244,9 @@ def test_a_failed_trial_does_not_count_and_too_many_stop_the_study(arm: Any, mon
     with pytest.raises(TooManyFailures, match=r"the last 5 trials failed; trial 4: TrialFailed: diverged$"):
         work(Job(other, None, 8, None))
     assert issubclass(TooManyFailures, BenchError)
+    limit = 1.0  # mended: the same command goes on
+    work(Job(other, None, 8, None))
+    assert len(settled(other)) == 8
 
 
 def test_a_silent_worker_of_another_machine_is_taken_for_dead(arm: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -23,6 +25,7 @@ from bench.plan import select
 from bench.session import Session, prepare
 from bench.suite import PluginSpec
 from bench.tracking_rows import fact_params, unit_name
+from bench.tune_command import choose_arms, parse_budget
 from bench.tuning import tracked
 from bench.tuning.bill import read_bills, tuning_s
 from bench.tuning.spaces import arm_space, check_ranges, parse_range, read_changes, widened
@@ -123,7 +126,7 @@ class BrokenMLflow:
 
 
 @pytest.fixture
-def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
     register(monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BENCH_DATA", raising=False)
@@ -253,6 +256,24 @@ def test_spaces_of_an_arm(bench: Any, tmp_path: Path) -> None:
     nothing = {"small_cnn": dict.fromkeys(cnn.create().search_space())}
     with pytest.raises(ConfigError, match="anything to search"):
         arm_space(suite, suite.method("none"), cnn, nothing)
+
+
+def test_arms_are_chosen_by_name_or_all(bench: Any, tmp_path: Path) -> None:
+    session = prepare("toy.yaml", (), Path("data"), tmp_path / "out")
+
+    def chosen(*names: str) -> list[str]:
+        return [arm.method.name for arm in choose_arms(session, names, None, None, False, "none", 0)]
+
+    assert chosen("all") == ["none", "toy"]
+    assert chosen("toy", "none", "toy") == ["toy", "none"]
+    studies = {arm.study for seed in (0, 1) for arm in choose_arms(session, ("all",), None, None, False, "none", seed)}
+    assert len(studies) == 4
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("2h", 7200), ("1h30m", 5400), ("45 s", 45), ("0.5h", 1800)])
+def test_budgets(text: str, seconds: float) -> None:
+    option = click.Option(["--budget"])
+    assert parse_budget(click.Context(click.Command("tune")), option, text) == seconds
 
 
 def test_a_damaged_bill_says_which_file(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def test_the_page_has_three_columns_and_the_difference(tmp_path: Path) -> None:
     assert "36/40 = 0.90 [0.77, 0.96]" in accuracy
     assert "22/40 = 0.55 [" in accuracy
     assert "+0.35 [" in accuracy
-    assert "0.9036 [0.62, 0.98] (impossible)" in text
+    assert "0.9036 (impossible; 10/11 = 0.91 [0.62, 0.98])" in text
     assert "precision 0.9036 is impossible with accuracy 0.95, recall 1.00 and f1 0.95 on 10 + 10 images" in text
     assert "nearest possible 10/11 = 0.9091" in text
     assert "11 of 12 and 12 of 12 were also trained on" in text

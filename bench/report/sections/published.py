@@ -79,7 +79,7 @@ def _classification(found: Sequence[Comparison], wrong: Sequence[Impossible], fa
         rows = [
             [
                 _method(c, facts),
-                _printed(c) + (" (impossible)" if (c.method, c.measure) in impossible else ""),
+                _printed(c, (c.method, c.measure) in impossible),
                 *(_share(n) for n in (c.by_image, c.apart)),
                 _signed(c.leak),
             ]
@@ -115,9 +115,11 @@ def _method(c: Comparison, facts: PublishedFacts) -> str:
     return f"`{c.method}`" + (", ours altered (see above)" if facts.differences.get(c.method) else "")
 
 
-def _printed(c: Comparison) -> str:
-    n = c.published
-    return f"{c.printed}{_ends(n)}" if c.printed else DASH
+def _printed(c: Comparison, impossible: bool) -> str:
+    """'0.95 [0.76, 0.99]'; of a number that cannot be, the counts that its interval is of."""
+    if not c.printed:
+        return DASH
+    return f"{c.printed} (impossible; {_share(c.published)})" if impossible else f"{c.printed}{_ends(c.published)}"
 
 
 def _share(n: Number) -> str:

@@ -294,9 +294,48 @@ def audit_(
     sys.exit(data_commands.audit(subject, as_json, strict, leak_demo))
 
 
-@main.group()
+class ProfileGroup(Group):
+    """`bench profile --suite …` is `bench profile suite --suite …`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if args and args[0].startswith("-") and args[0] not in ("-h", "--help"):
+            args = ["suite", *args]
+        return super().parse_args(ctx, args)
+
+
+@main.group(cls=ProfileGroup)
 def profile() -> None:
-    """Measure what training costs."""
+    """Measure what training costs: `bench profile --suite tiny`."""
+
+
+@profile.command("suite")
+@suite_options
+@click.option("--method", "methods", multiple=True, help="Only this method of the suite; may be repeated.")
+@click.option("--image-size", "sizes", default="", help="Sides in pixels: 64,128. Default: the suite's.")
+@click.option("--batch", "batches", default="", help="Images a step: 1,4,max. Default: what each is trained with.")
+@click.option("--budget", help="Instead: what fits into this much memory, and up to which batch: 16GB.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads. Default: the suite's.")
+@click.option("--limit", "limit_s", type=float, default=float("inf"), help="Seconds for the table; the rest is left.")
+@click.option("--no-rehearsal", is_flag=True, help="The table only, which needs no data; nothing for `bench plan`.")
+@json_option
+def profile_suite(
+    suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], methods: tuple[str, ...], sizes: str,
+    batches: str, budget: str | None, device: str, threads: int | None, limit_s: float, no_rehearsal: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Measure everything in a suite: time, FLOPs, memory, energy by image size and batch size; what fits into memory.
+
+    Its first fold is run in miniature as well: `bench plan` then predicts the whole of it.
+    """
+    from bench import profile_suite_command as command
+
+    if budget is not None:
+        command.profile_budget(suite, assignments, methods, sizes, device, threads, budget, as_json)
+        return
+    command.profile_suite(
+        suite, assignments, data, out, methods, sizes, batches, device, threads, limit_s, not no_rehearsal, as_json
+    )
 
 
 @profile.command()

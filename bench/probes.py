@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from bench.segmentation.config import SegmentationConfig
 from bench.suite import PluginSpec
 from bench.types import ImageRecord, ProfiledStep, Uint8Images
 
+Meter = AbstractContextManager[Any]
 CLASSES = ("first", "second")
 SAMPLES = 32  # images that sampling is timed on
 FEW = {"sample_every": 1000, "checkpoint_every": 1000, "evaluate_every": 1000, "log_every": 1}
@@ -36,13 +37,13 @@ FEW = {"sample_every": 1000, "checkpoint_every": 1000, "evaluate_every": 1000, "
 class Probe:
     """Something whose single calls can be measured.
 
-    ``seconds(n, limit_s)`` makes everything ready, warms up, and returns the wall seconds of each of up to ``n`` calls,
-    stopping after ``limit_s``. ``flops()`` returns those of one call. ``images`` are processed by a call. ``shares``
-    gives the networks' parts in a step's time by name, where a step updates several.
+    ``seconds(n, limit_s, meter)`` makes everything ready, warms up, and returns the wall seconds of each of up to ``n``
+    calls within ``meter``, stopping after ``limit_s``. ``flops()`` returns those of one call, which processes
+    ``images``. ``shares`` gives the networks' parts in a step's time by name, where a step updates several.
     """
 
     images: int
-    seconds: Callable[[int, float], list[float]]
+    seconds: Callable[[int, float, Meter], list[float]]
     flops: Callable[[], int] | None = None
     dtype: str = "float32"
     shares: Callable[[], Mapping[str, float]] | None = None
@@ -56,7 +57,7 @@ def generator_probe(spec: PluginSpec, image_size_px: int, batch_size: int | None
     order: Sequence[str] = getattr(spec.create(), "updates", ())
     return Probe(
         images=batch_size or int(spec.config.batch_size),
-        seconds=lambda n, limit_s: each(step.build(), n, limit_s, device),
+        seconds=lambda n, limit_s, meter: each(step.build(), n, limit_s, device, meter),
         flops=lambda: count_flops(step.count(), warm=False),
         dtype=step.dtype,
         shares=(lambda: update_shares(step.count(), order, device)) if order else None,
@@ -77,12 +78,12 @@ def sampling_probe(spec: PluginSpec, image_size_px: int, device: str) -> Probe:
     method = type(spec.create())(_few(spec.config, steps=1))
     data = RandomData(image_size_px)
 
-    def seconds(n: int, limit_s: float) -> list[float]:
+    def seconds(n: int, limit_s: float, meter: Meter) -> list[float]:
         with tempfile.TemporaryDirectory() as folder:
             ctx = ProbeContext(Path(folder), device)
             method.fit(data, ctx)
             counts = {0: SAMPLES // 2, 1: SAMPLES // 2}
-            return each(lambda: list(method.synthesize(data, counts, ctx.folder, ctx)), n, limit_s, device)
+            return each(lambda: list(method.synthesize(data, counts, ctx.folder, ctx)), n, limit_s, device, meter)
 
     return Probe(SAMPLES, seconds)
 
@@ -119,7 +120,11 @@ def inference_probe(
         images = random_images(batch, image_size_px)
         return lambda: predict(network, images, device, batch)
 
-    return Probe(batch, lambda n, limit_s: each(ready(), n, limit_s, device), lambda: count_flops(ready(), warm=False))
+    return Probe(
+        batch,
+        lambda n, limit_s, meter: each(ready(), n, limit_s, device, meter),
+        lambda: count_flops(ready(), warm=False),
+    )
 
 
 def segmentation_probe(config: SegmentationConfig, image_size_px: int, device: str) -> Probe:
@@ -147,23 +152,24 @@ def update_shares(step: Callable[[], object], order: Sequence[str], device: str,
     return {name: seconds / total for name, seconds in clock.seconds.items()} if heard and total else {}
 
 
-def each(call: Callable[[], object], n: int, limit_s: float, device: str) -> list[float]:
-    """Return the wall seconds of up to ``n`` calls after one to warm up; at least one."""
+def each(call: Callable[[], object], n: int, limit_s: float, device: str, meter: Meter) -> list[float]:
+    """Return the wall seconds of up to ``n`` calls within ``meter``, after one to warm up; at least one."""
     timed(call, 1, device)
     seconds: list[float] = []
     start = time.perf_counter()
-    while not seconds or (len(seconds) < n and time.perf_counter() - start < limit_s):
-        seconds.append(timed(call, 1, device))
+    with meter:
+        while not seconds or (len(seconds) < n and time.perf_counter() - start < limit_s):
+            seconds.append(timed(call, 1, device))
     return seconds
 
 
 def _trainer_probe(train: Callable[[int, ProbeContext], None], batch: int, device: str) -> Probe:
     """Listen to the steps of a trainer: it is asked for more than it is let finish, and stopped when time is up."""
 
-    def seconds(n: int, limit_s: float) -> list[float]:
+    def seconds(n: int, limit_s: float, meter: Meter) -> list[float]:
         with tempfile.TemporaryDirectory() as folder:
             ctx = ProbeContext(Path(folder), device, limit_s)
-            with suppress(_TimeIsUp):
+            with meter, suppress(_TimeIsUp):
                 train(1 + n, ctx)
         return ctx.seconds[1:] or ctx.seconds  # the first step warms up
 

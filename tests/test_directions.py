@@ -18,6 +18,9 @@ LAYERS = (
         "data_commands",
         "planning_command",
         "profile_command",
+        "profile_points",
+        "profile_suite",
+        "profile_suite_command",
         "rehearsal",
         "plan_command",
         "effect_plan",
@@ -38,7 +41,7 @@ LAYERS = (
         "leak_demo",
     ),
     ("store", "artifacts", "context", "plan", "runs", "workload", "probes"),
-    ("suite", "data", "classifiers", "segmentation", "metrics", "cost"),
+    ("suite", "ratios", "data", "classifiers", "segmentation", "metrics", "cost"),
     ("types", "interfaces", "errors", "registry", "config", "seeding", "weights", "files", "provenance", "published"),
 )
 APART = {

@@ -36,8 +36,7 @@ class Point:
     peak_memory_bytes: float | None = None
     peak_reserved_bytes: float | None = None
     energy_j: float | None = None  # of a call
-    parameters: int | None = None
-    shares: Mapping[str, float] = field(default_factory=dict)
+    shares: Mapping[str, float] = field(default_factory=dict)  # of each network that a step updates, in its seconds
     problem: str = ""
 
     @property

@@ -1,0 +1,125 @@
+"""A process of its own for what may need more memory than there is: it ends, and this one goes on.
+
+On CUDA torch itself refuses (``OutOfMemoryError``), within the budget's share of the device. On a CPU the process is
+watched from outside and killed when its resident set passes the budget; torch or the kernel may be quicker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Literal
+
+import psutil
+
+LOOK_S = 0.01  # between two looks at the process's memory
+RESERVE = 0.9  # of the memory that is free: the most that a process on a CPU may take, whatever its budget
+NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call ended; ``value`` is what it returned, ``text`` the error that it raised."""
+
+    kind: Literal["done", "memory", "time", "error"]
+    value: Any = None
+    text: str = ""
+
+
+class Sandbox:
+    """Calls functions in a process that may die; the next call starts another one."""
+
+    def __init__(self, device: str, threads: int, budget_bytes: float | None = None) -> None:
+        self.device, self.threads, self.budget_bytes = device, threads, budget_bytes
+        self._process: Any = None
+        self._pipe: Any = None
+
+    def __enter__(self) -> Sandbox:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+        self._end()
+
+    def call(self, function: Callable[..., Any], *args: Any, limit_s: float = float("inf")) -> Outcome:
+        """Return the outcome of ``function(*args)``; 'memory' when it did not fit, 'time' after ``limit_s``."""
+        self._start()
+        watched = None if self.device.startswith("cuda") else psutil.Process(self._process.pid)
+        free = psutil.virtual_memory().available + (watched.memory_info().rss if watched else 0)
+        most = min(self.budget_bytes or float("inf"), RESERVE * free)
+        self._pipe.send((function, args))
+        start = time.monotonic()
+        while not self._pipe.poll(LOOK_S):
+            if not self._process.is_alive():
+                return self._ended(Outcome("memory", text="the process was killed"))
+            if watched and _resident(watched) > most:
+                return self._ended(Outcome("memory", text="its resident set passed the budget"))
+            if time.monotonic() - start > limit_s:
+                return self._ended(Outcome("time", text=f"took longer than {limit_s:.0f} s"))
+        try:
+            outcome: Outcome = self._pipe.recv()
+        except (EOFError, OSError):
+            return self._ended(Outcome("memory", text="the process was killed"))
+        return outcome
+
+    def _start(self) -> None:
+        if self._process is not None and self._process.is_alive():
+            return
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        share = self.budget_bytes if self.device.startswith("cuda") else None
+        self._process = context.Process(target=_serve, args=(theirs, self.device, self.threads, share), daemon=True)
+        self._process.start()
+        theirs.close()
+        self._pipe.recv()  # it is ready: imports count neither for time nor against a budget
+
+    def _ended(self, outcome: Outcome) -> Outcome:
+        self._end()
+        return outcome
+
+    def _end(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._pipe.close()
+            self._process = None
+
+
+def _resident(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:
+        return 0
+
+
+def _serve(pipe: Any, device: str, threads: int, budget_bytes: float | None) -> None:
+    """Answer calls until the other end is closed."""
+    import torch
+
+    torch.set_num_threads(threads)
+    if device.startswith("cuda"):
+        torch.zeros(1, device=device)
+        if budget_bytes:
+            total = torch.cuda.get_device_properties(device).total_memory
+            torch.cuda.set_per_process_memory_fraction(min(1.0, budget_bytes / total), device)
+    with contextlib.suppress(EOFError, OSError, KeyboardInterrupt):
+        pipe.send("ready")
+        while True:
+            function, args = pipe.recv()
+            pipe.send(_outcome(function, args))
+            if device.startswith("cuda"):
+                torch.cuda.empty_cache()
+
+
+def _outcome(function: Callable[..., Any], args: tuple[Any, ...]) -> Outcome:
+    try:
+        return Outcome("done", function(*args))
+    except Exception as e:
+        text = f"{type(e).__name__}: {e}"
+        short = isinstance(e, MemoryError) or any(words in text.lower() for words in NO_MEMORY)
+        traceback.clear_frames(e.__traceback__)  # they hold the tensors that did not leave room
+        return Outcome("memory" if short else "error", text=text.splitlines()[0][:300])

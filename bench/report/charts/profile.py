@@ -1,0 +1,64 @@
+"""Time, memory and throughput of a profile's combinations, by image size or by batch size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bench.cost.profiles import Point
+from bench.report.charts.style import figure, method_marks, plain_log
+
+Value = Callable[[Point], float | None]
+PANELS: dict[str, Value] = {
+    "seconds a call": lambda p: p.seconds,
+    "peak memory (GiB)": lambda p: None if p.peak_memory_bytes is None else p.peak_memory_bytes / 2**30,
+    "images a second": lambda p: p.images_per_s,
+}
+TITLES = {"training": "a training step", "sampling": "making synthetic images", "inference": "prediction"}
+
+
+def draw_profile(points: Sequence[Point], folder: Path, name: str) -> list[Path]:
+    """Draw a figure of three panels for each kind of work that was measured; return the files.
+
+    The horizontal axis is what varies most: image sizes, or batch sizes at each size (a line each). A combination that
+    does not fit leaves a gap.
+    """
+    drawn = []
+    for what, title in TITLES.items():
+        found = [p for p in points if p.what == what and p.seconds]
+        if not found:
+            continue
+        sizes, batches = ({getattr(p, field) for p in found} for field in ("image_size_px", "batch"))
+        path = folder / f"{name}-{what}.png"
+        _draw(found, title, len(batches) > len(sizes), path)
+        drawn.append(path)
+    return drawn
+
+
+def _draw(points: Sequence[Point], title: str, by_batch: bool, path: Path) -> None:
+    marks = method_marks(list(dict.fromkeys(p.name for p in points)))
+    with figure(path, 1, len(PANELS), 9.6, 3.2) as (fig, axes):
+        for ax, (label, value) in zip(axes[0], PANELS.items(), strict=True):
+            for name, others in _lines(points, by_batch):
+                colour, marker = marks[name]
+                line = sorted((_at(p, by_batch), value(p)) for p in others if value(p) is not None)
+                ax.plot([x for x, _ in line], [y for _, y in line], marker=marker, color=colour, ms=4.5, label=name)
+            ax.set(xscale="log", yscale="log", xlabel="images a batch" if by_batch else "image side (px)", ylabel=label)
+            for axis in (ax.xaxis, ax.yaxis):
+                plain_log(axis)
+        handles, names = axes[0][0].get_legend_handles_labels()
+        unique = dict(zip(names, handles, strict=True))
+        fig.legend(unique.values(), unique.keys(), loc="outside right upper")
+        fig.suptitle(f"What {title} costs", fontsize=9.5)
+
+
+def _at(point: Point, by_batch: bool) -> int:
+    return point.batch if by_batch else point.image_size_px
+
+
+def _lines(points: Sequence[Point], by_batch: bool) -> list[tuple[str, list[Point]]]:
+    """Group points to lines: one name at one size (or batch), the other varying."""
+    groups: dict[tuple[str, int], list[Point]] = {}
+    for p in points:
+        groups.setdefault((p.name, p.image_size_px if by_batch else p.batch), []).append(p)
+    return [(name, group) for (name, _), group in groups.items()]

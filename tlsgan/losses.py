@@ -99,11 +99,12 @@ def discriminator(
     """
     loss = adversarial(real.real, True, config) + adversarial(fake.real, False, config)
     if config.lambda_class > 0:
-        of_real = classification(real.classes, label, labelled)
+        classes = classification(real.classes, label, labelled)
         if other is not None:
-            of_real = (of_real + classification(other.classes, 1 - label, other_labelled)) / 2
-        of_fake = [classification(fake.classes, label)] if config.head == TWO_HEADS else []
-        loss = loss + config.lambda_class * sum(of_fake, of_real)
+            classes = (classes + classification(other.classes, 1 - label, other_labelled)) / 2
+        if config.head == TWO_HEADS:
+            classes = classes + classification(fake.classes, label)
+        loss = loss + config.lambda_class * classes
     return loss / 2
 
 

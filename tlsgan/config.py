@@ -5,8 +5,11 @@ decay, inputs in [-1, 1] also into the ImageNet networks. What is known to help 
 generators, spectral norm, differentiable augmentation, R1, a rate of the discriminators' own, gradient clipping, the
 backbone's own normalisation) is a field, off by default.
 
-What transfer learning is made of is a field as well: ``pretrained``, ``trained_stages``, ``imagenet_normalisation``,
-``lambda_class`` (0: real/fake head alone), ``head``, ``class_on_both``, ``label_fraction``.
+What transfer learning is made of is a field as well: ``pretrained``; ``trained_stages`` (Mo et al. 2020: the first ones
+frozen; Sauer et al. 2021: all of them), see ``freezing``; ``imagenet_normalisation``; ``lambda_class``, at 0 the
+real/fake head alone; ``head`` (Amin et al. 2022), see ``losses``; ``label_fraction`` (Odena 2016), see ``data``. As
+published each discriminator only sees real images of one class, so its class head learns to name that class whatever it
+is shown; with ``class_on_both``, as the one discriminator of TL-S-GAN, it sees both and learns to tell them apart.
 """
 
 from __future__ import annotations

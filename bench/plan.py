@@ -16,7 +16,8 @@ from bench.data.records import fingerprint
 from bench.data.splits import make_splits
 from bench.errors import ConfigError, nearest
 from bench.interfaces import SelfClassifier, Translator
-from bench.suite import Settings, Suite
+from bench.ratios import NOCOPIES, STEPS, longer, ratio_text, times
+from bench.suite import REFERENCES, PluginSpec, Settings, Suite
 from bench.types import DatasetIndex
 
 STAGES = ("split", "fit", "synthesize", "fidelity", "copies", "segment", "translate", "head", "classify", "evaluate")
@@ -33,7 +34,6 @@ CODE_VERSION = {
     "classify": 1,
     "evaluate": 2,
 }
-NOCOPIES = "-nocopies"  # ends the ratio of an arm whose training set leaves the copies out
 FILTERS = ("stage", "method", "classifier", "fold", "repeat", "ratio")
 
 
@@ -94,15 +94,23 @@ def unique(cells: Sequence[Cell]) -> list[Cell]:
     return list(found.values())
 
 
-def ratio_text(ratio: float | str) -> str:
-    """Return a ratio as rows and folders spell it: '0', '0.5', '1', 'balance'."""
-    return ratio if isinstance(ratio, str) else f"{ratio:g}"
-
-
 def arm_ratios(settings: Settings) -> tuple[str, ...]:
     """Return the ratios of a suite's generative arms in its order; with ``drop_copies`` each without copies as well."""
     ratios = map(ratio_text, settings.ratios)
     return tuple(arm for r in ratios for arm in ((r, r + NOCOPIES) if settings.drop_copies else (r,)))
+
+
+def longer_ratios(settings: Settings, method: str) -> tuple[str, ...]:
+    """Return the ratios of a reference arm's longer trainings, the shortest first; none for the other methods."""
+    return tuple(longer(t) for t in sorted(settings.longer)) if method in REFERENCES else ()
+
+
+def classifier_of(suite: Suite, name: str, method: str | None, ratio: str | None) -> PluginSpec:
+    """Return a classifier as the arm of this method and ratio fine-tunes it."""
+    spec = suite.classifier(name, method)
+    return (
+        replace(spec, config=replace(spec.config, steps=times(ratio) * spec.config.steps)) if times(ratio) > 1 else spec
+    )
 
 
 def make_plan(suite: Suite, index: DatasetIndex, weights: str | None = None) -> Plan:
@@ -158,10 +166,11 @@ def _cells(suite: Suite, index: DatasetIndex, weights: str | None) -> Iterator[C
             made[m.name] = (source, [synth])
             clean[m.name] = (_key("copies", source, s.fidelity), [synth, copies])
         for m in suite.methods:
-            for ratio in sorted(arm_ratios(s)) if m.kind == "generative" else ["0"]:
-                for c in (suite.classifier(c.name, m.name) for c in suite.classifiers):
+            for ratio in sorted(arm_ratios(s)) if m.kind == "generative" else ["0", *longer_ratios(s, m.name)]:
+                for c in (classifier_of(suite, c.name, m.name, ratio) for c in suite.classifiers):
                     source, upstream = (clean if ratio.endswith(NOCOPIES) else made)[m.name]
-                    key = _key("classify", source, ratio, c.identity(), common)
+                    images = ratio.partition(STEPS)[0]  # its steps are in the classifier's config
+                    key = _key("classify", source, images, c.identity(), common)
                     waits = (root.id, *(u.id for u in upstream))
                     classify = Cell("classify", key, *at, m.name, ratio, c.name, waits)
                     yield classify

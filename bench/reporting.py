@@ -17,8 +17,10 @@ from bench.data.splits import SplitConfig, make_splits
 from bench.plan import Plan, arm_ratios
 from bench.published import load_published
 from bench.report.info import ClassSize, DataFacts, FoldSize, PublishedFacts, ReportInfo
+from bench.runs import read_runs
 from bench.session import Session
 from bench.suite import Suite, config_folder
+from bench.tuning.bill import tuning_s
 from bench.types import ResultRow, Split
 
 GRID_IMAGES = 8  # real images a class, in the grids
@@ -37,6 +39,8 @@ def report_info(session: Session, rows: Sequence[ResultRow]) -> ReportInfo:
         classifiers=tuple(c.name for c in suite.classifiers),
         ratios=arm_ratios(settings),
         folds=tuple(_fold_size(plan, s) for s in splits),
+        longer=settings.longer,
+        tuned_s=_tuned(session),
         margin=settings.margin,
         reference=settings.reference,
         description=settings.description,
@@ -50,8 +54,19 @@ def report_info(session: Session, rows: Sequence[ResultRow]) -> ReportInfo:
         versions=_versions(rows),
         data=_data_facts(session),
         real_images=_real_images(plan, splits[0]),
+        runs=tuple(read_runs(session.env.out, suite.name)),
         published=published_facts(suite, settings.published) if settings.published else None,
     )
+
+
+def _tuned(session: Session) -> dict[str, dict[str, float]]:
+    """Return the device seconds for which each arm was tuned, by method and classifier, where it was."""
+    suite, found = session.suite, dict[str, dict[str, float]]()
+    for m in suite.methods:
+        for c in suite.classifiers:
+            if seconds := tuning_s(session.env.out, suite, m.name, c.name):
+                found.setdefault(m.name, {})[c.name] = seconds
+    return found
 
 
 def _protocol(split: SplitConfig) -> str:

@@ -16,6 +16,7 @@ from bench.published import load_published
 from bench.segmentation.config import SegmentationConfig
 
 Ratio = float | Literal["balance"]
+REFERENCES = ("none", "classical")  # arms without a generator, which may train longer instead
 FROM_FILE = "@"  # begins an assignment that names a YAML file to merge into the suite
 
 
@@ -62,6 +63,7 @@ class Settings:
     drop_copies: bool = False  # each generative arm once more, without the images that stage `copies` flags
     margin: float = 0.02  # equivalence margin of the verdict, in balanced accuracy
     reference: str | None = None  # the generative method that the report compares the others with, besides `none`
+    longer: tuple[int, ...] = ()  # `none` and `classical` again with so many times the steps: equal compute
     seed: int = 0
     threads: int | None = None  # CPU threads a cell; fixed, the numbers do not depend on --jobs or the machine's cores
     published: str | None = None  # of configs/published: results that the report puts beside its own
@@ -136,6 +138,9 @@ def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:
         if key not in known:
             raise ConfigError(f"suite {name}: unknown key {key!r}; {nearest(key, known)}")
     settings = build(Settings, data, f"suite {name}")
+    for times in settings.longer:
+        if not times > 1:
+            raise ConfigError(f"suite {name}: longer: got {times!r}, expected whole numbers above 1")
     for ratio in settings.ratios:
         if ratio != "balance" and not ratio > 0:
             raise ConfigError(f"suite {name}: ratios: got {ratio!r}, expected a number above 0 or 'balance'")

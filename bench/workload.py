@@ -14,7 +14,8 @@ from typing import Any
 
 from bench.config import stable_hash
 from bench.data.splits import make_splits
-from bench.plan import NOCOPIES, Cell, Plan
+from bench.plan import Cell, Plan, classifier_of
+from bench.ratios import amount
 from bench.suite import PluginSpec, Suite
 from bench.types import Split
 
@@ -90,7 +91,7 @@ def workload(cell: Cell, suite: Suite, sizes: Sizes) -> Workload:
         case "segment":
             units["data"] = every_image
         case "classify" | "validate":
-            units["data"] = sizes.train * (1 + _ratio(str(cell.ratio).removesuffix(NOCOPIES)))
+            units["data"] = sizes.train * (1 + _ratio(amount(cell.ratio)))
     units = {phase: float(n) for phase, n in units.items() if n > 0}
     first = min((getattr(config, n, 1) for n in ("log_every", "sample_every", "checkpoint_every", "steps")), default=1)
     grouped = hasattr(config, "log_every")  # such a loop opens one phase for all steps between two logs
@@ -112,7 +113,7 @@ def trained_config(cell: Cell, suite: Suite) -> Any:
         case "segment":
             return suite.settings.segmentation
         case "classify" | "validate":
-            return suite.classifier(str(cell.classifier), str(cell.method)).config
+            return classifier_of(suite, str(cell.classifier), cell.method, cell.ratio).config
     return None
 
 

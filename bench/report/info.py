@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from bench.plan import NOCOPIES
 from bench.published import Published
+from bench.ratios import NOCOPIES, amount, longer, times
+from bench.runs import RunRecord
+from bench.suite import REFERENCES
 from bench.types import Unit
 
 
@@ -31,11 +33,12 @@ class FoldSize:
 
 
 def ratio_label(ratio: str | None) -> str:
-    """'0.5' -> '×0.5', '1-nocopies' -> '×1 without copies', 'balance' as it is, '' for arms that add no images."""
-    if ratio in (None, "", "0"):
-        return ""
-    amount = str(ratio).removesuffix(NOCOPIES)
-    return (amount if amount == "balance" else f"×{amount}") + (" without copies" if amount != ratio else "")
+    """'0.5' -> '×0.5', '1-nocopies' -> '×1 without copies', '0-steps4' -> '4× the steps', 'balance', '0' -> ''."""
+    added = amount(ratio)
+    if added == "0":
+        return f"{times(ratio)}× the steps" if times(ratio) > 1 else ""
+    apart = " without copies" if str(ratio).endswith(NOCOPIES) else ""
+    return (added if added == "balance" else f"×{added}") + apart
 
 
 @dataclass(frozen=True)
@@ -97,10 +100,11 @@ class PublishedFacts:
 class ReportInfo:
     """A suite as its report describes it. Orders are the suite's own; ``methods`` are all, ``generative`` some of them.
 
-    ``ratios`` are those of the generative methods, spelt as in the rows. ``margin`` is the equivalence margin in
-    balanced accuracy. ``reference`` is the generative method that the others are compared with. ``real_images`` gives a
-    few real training images per class name, for the picture grids. ``command`` redoes the run; ``host`` and
-    ``git_commit`` say where and from what code.
+    ``ratios`` are those of the generative methods, spelt as in the rows. ``longer`` are the multiples of the steps that
+    the references also train for; ``tuned_s`` what tuning cost, in device seconds, by method and classifier, where it
+    was. ``margin`` is the equivalence margin in balanced accuracy. ``reference`` is the generative method that the
+    others are compared with. ``real_images`` gives a few real training images per class name, for the picture grids.
+    ``command`` redoes the run; ``host`` and ``git_commit`` say where and from what code.
     """
 
     suite: str
@@ -111,6 +115,8 @@ class ReportInfo:
     classifiers: tuple[str, ...]
     ratios: tuple[str, ...]
     folds: tuple[FoldSize, ...]
+    longer: tuple[int, ...] = ()
+    tuned_s: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     margin: float = 0.02
     reference: str | None = None
     description: str = ""
@@ -125,6 +131,7 @@ class ReportInfo:
     data: DataFacts = field(default_factory=DataFacts)
     real_images: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     published: PublishedFacts | None = None
+    runs: tuple[RunRecord, ...] = ()  # of this suite in this output folder, oldest first
 
     @property
     def apart(self) -> ReportInfo:
@@ -135,6 +142,11 @@ class ReportInfo:
     def arms(self) -> tuple[Arm, ...]:
         """Every arm of the suite, in its order."""
         return tuple(Arm(m, r) for m in self.methods for r in (self.ratios if m in self.generative else ("0",)))
+
+    @property
+    def longer_arms(self) -> tuple[Arm, ...]:
+        """The references once more, trained longer: they are in no leaderboard but that of equal compute."""
+        return tuple(Arm(m, longer(t)) for m in REFERENCES if m in self.methods for t in sorted(self.longer))
 
     @property
     def pairs(self) -> tuple[tuple[int, int], ...]:

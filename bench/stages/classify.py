@@ -13,8 +13,9 @@ import numpy as np
 from bench import registry
 from bench.context import CellContext
 from bench.data.loaders import FoldData, Part, assemble_training_set, load_synthetic, ratio_counts
-from bench.plan import NOCOPIES, Cell, validation_cell
+from bench.plan import Cell, classifier_of, validation_cell
 from bench.provenance import FittedStatistics
+from bench.ratios import NOCOPIES, amount
 from bench.stages.common import Inputs, Output, RunEnv
 from bench.stages.copies import flagged_paths
 from bench.suite import PluginSpec
@@ -51,9 +52,9 @@ def train(inputs: Inputs, sealed: FoldData, ctx: CellContext) -> tuple[nn.Module
         counts: Mapping[int, int] = {}
         copies: frozenset[str] = frozenset()
         ratio = str(cell.ratio)
-        if cell.ratio != "0":
+        if amount(ratio) != "0":
             synthetic = load_synthetic(inputs.upstream("synthesize"))
-            counts = ratio_counts(ratio.removesuffix(NOCOPIES), sealed.labels)
+            counts = ratio_counts(amount(ratio), sealed.labels)
         if ratio.endswith(NOCOPIES):
             copies = flagged_paths(inputs.upstream("copies"), sealed.borders)
         training, validation = assemble_training_set(sealed, synthetic, counts, copies), sealed.part("validation")
@@ -114,7 +115,8 @@ def predict_parts(network: nn.Module, parts: Mapping[str, Part], inputs: Inputs,
 
 
 def _classifier(inputs: Inputs) -> PluginSpec:
-    return inputs.env.suite.classifier(str(inputs.cell.classifier), inputs.cell.method)
+    cell = inputs.cell
+    return classifier_of(inputs.env.suite, str(cell.classifier), cell.method, cell.ratio)
 
 
 def _build(inputs: Inputs) -> nn.Module:

@@ -16,7 +16,7 @@ from typing import Any, get_args, get_type_hints
 from bench.config import build, read_yaml
 from bench.errors import ConfigError, nearest
 from bench.interfaces import Tunable
-from bench.plan import ratio_text
+from bench.ratios import ratio_text
 from bench.suite import PluginSpec, Suite
 from bench.types import Choice, FloatRange, IntRange, SearchRange
 

@@ -6,6 +6,7 @@ Akiba et al. 2019, "Optuna: A Next-generation Hyperparameter Optimization Framew
 from __future__ import annotations
 
 import math
+import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import stdev
@@ -29,6 +30,8 @@ ERROR, INTERRUPTED, SURPLUS = "error", "interrupted", "surplus"  # why it has fa
 INSTEAD_OF = "instead_of"  # the trial that it takes up again; SUITE: it is the suite's own config
 PAIR = "fold "  # begins the attribute with a fold's score and the seconds of its cells
 SUITE = -1
+OPENINGS = 4
+RACES = ("IntegrityError", "OperationalError", "ProgrammingError")  # two workers make a database's tables at once
 SETTLED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -40,17 +43,22 @@ def open_study(arm: Arm, storage: str | None) -> Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # WilcoxonPruner, since 3.6
     directions: list[Literal["maximize", "minimize"]] = ["maximize", "minimize"] if arm.with_seconds else ["maximize"]
-    try:
-        return optuna.create_study(
-            study_name=arm.study,
-            storage=_journal(arm) if storage is None else storage,
-            sampler=SeededByTrial(lambda seed: _sampler(arm, seed), arm.seed),
-            pruner=make_pruner(arm),
-            directions=directions,
-            load_if_exists=True,
-        )
-    except Exception as e:  # whatever a database, its driver or the network throws
-        raise ConfigError(f"--storage {storage or arm.folder / JOURNAL}: {type(e).__name__}: {e}") from e
+    pruner = make_pruner(arm)
+    for attempt in range(OPENINGS):
+        try:
+            return optuna.create_study(
+                study_name=arm.study,
+                storage=_journal(arm) if storage is None else storage,
+                sampler=SeededByTrial(lambda seed: _sampler(arm, seed), arm.seed),
+                pruner=pruner,
+                directions=directions,
+                load_if_exists=True,
+            )
+        except Exception as e:  # whatever a database, its driver or the network throws
+            if type(e).__name__ not in RACES or attempt == OPENINGS - 1:
+                raise ConfigError(f"--storage {storage or arm.folder / JOURNAL}: {type(e).__name__}: {e}") from e
+            time.sleep(1.0)
+    raise AssertionError("the last attempt returns or raises")
 
 
 def _journal(arm: Arm) -> optuna.storages.BaseStorage:

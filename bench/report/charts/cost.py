@@ -1,7 +1,8 @@
-"""Score against seconds of all the training an arm needs, with the Pareto front."""
+"""Score against all the device time that an arm takes, with the Pareto front and the references trained longer."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,23 @@ from typing import Any
 from bench.report.charts.pages import Page
 from bench.report.charts.style import GREY, figure, method_marks, plain_log
 from bench.report.info import ReportInfo, ratio_label
-from bench.report.records.lines import PRIMARY, REFERENCES, Line
+from bench.report.records.compute import pareto
+from bench.report.records.lines import PRIMARY, Line
+from bench.suite import REFERENCES
 
-CAPTION = (
-    "Mean patient-level balanced accuracy against the compute that an arm needs per fold. Filled marks on the grey "
-    "line: no cheaper arm scores as well (of the means; intervals are in the tables)."
-)
 NAMED = 20  # methods that can be told apart by colour and shape
+SMALL, LARGE = 4.0, 5.5  # marks, in points: references trained longer, and arms without a ratio
 Mark = tuple[str, str]  # colour, shape
+
+
+def caption(info: ReportInfo) -> str:
+    """Say what the marks are."""
+    text = (
+        "Mean patient-level balanced accuracy (95 % interval over patients) against the device time of an arm: "
+        "generator, synthesis, classifier and tuning, all folds. Filled marks on the grey line: no cheaper arm has as "
+        "good a mean."
+    )
+    return f"{text} Lines: {' and '.join(f'`{r}`' for r in REFERENCES)} trained longer." if info.longer else text
 
 
 def draw_cost(page: Page, info: ReportInfo, path: Path) -> None:
@@ -24,7 +34,7 @@ def draw_cost(page: Page, info: ReportInfo, path: Path) -> None:
 
     Of more than ``NAMED`` methods only those on a Pareto front, and the references, are named; the others are grey.
     """
-    sizes = {r: 4.0 + min(1.6, 6 / len(info.ratios)) * i for i, r in enumerate(info.ratios)}
+    sizes = {r: SMALL + min(1.6, 6 / len(info.ratios)) * i for i, r in enumerate(info.ratios)}
     marks = method_marks(_named(page, info))
     width = 2.3 + 3.1 * len(page.classifiers)
     with figure(path, 1, len(page.classifiers), width, 3.9, sharey=True) as (fig, axes):
@@ -36,16 +46,25 @@ def draw_cost(page: Page, info: ReportInfo, path: Path) -> None:
             ax.plot([x for x, _ in others], [100 * y for _, y in others], "o", color=GREY, ms=2.5, mew=0, zorder=2)
             for x in lines:
                 if x.arm.method in marks:
-                    colour, marker = marks[x.arm.method]
-                    face = colour if _point(x) in front else "white"
-                    at, ms = (x.total_s, 100 * x.scores[PRIMARY].mean), sizes.get(x.arm.ratio, 5.5)
-                    ax.plot(*at, marker, color=colour, mfc=face, ms=ms, mew=1.1, zorder=3)
+                    size = SMALL if x.arm in info.longer_arms else sizes.get(x.arm.ratio, LARGE)
+                    _draw_arm(ax, x, marks[x.arm.method], size, _point(x) in front)
+            for reference in REFERENCES if info.longer else ():
+                steps = sorted(_point(x) for x in lines if x.arm.method == reference)
+                ax.plot([x for x, _ in steps], [100 * y for _, y in steps], color=marks[reference][0], lw=0.9, zorder=2)
             ax.set(title=classifier, xscale="log")
             plain_log(ax.xaxis)
         axes[0][0].set_ylabel("patient-level balanced accuracy (%)")
-        text = "generator training + synthesis + classifier training, mean over folds (s, log scale)"
-        fig.supxlabel(text, fontsize=8.5)
+        fig.supxlabel(
+            "device time of generator, synthesis, classifier and tuning, all folds (s, log scale)", fontsize=8.5
+        )
         fig.legend(handles=_legend(marks, sizes, len(marks) < len(info.methods)), loc="outside right upper")
+
+
+def _draw_arm(ax: Any, line: Line, mark: Mark, size: float, filled: bool) -> None:
+    (colour, marker), (x, y), score = mark, _point(line), line.scores[PRIMARY]
+    if math.isfinite(score.low) and math.isfinite(score.high):
+        ax.plot([x, x], [100 * score.low, 100 * score.high], color=colour, lw=0.8, alpha=0.45, zorder=2)
+    ax.plot(x, 100 * y, marker, color=colour, mfc=colour if filled else "white", ms=size, mew=1.1, zorder=3)
 
 
 def _named(page: Page, info: ReportInfo) -> list[str]:
@@ -60,14 +79,14 @@ def _named(page: Page, info: ReportInfo) -> list[str]:
 
 
 def _costed(page: Page, classifier: str) -> list[Line]:
-    return [x for x in page.panel(classifier).values() if x.total_s > 0]
+    return [x for x in page.panel(classifier).values() if x.charged_s > 0]
 
 
 def _point(line: Line) -> tuple[float, float]:
-    return line.total_s, line.scores[PRIMARY].mean
+    return line.charged_s, line.scores[PRIMARY].mean
 
 
-def _legend(marks: Mapping[str, Mark], sizes: Mapping[str, float], others: bool) -> list[Any]:
+def _legend(marks: Mapping[str, Mark], sizes: Mapping[str, float], others: bool) -> Sequence[Any]:
     from matplotlib.lines import Line2D
 
     handles = [Line2D([], [], color=c, marker=m, mfc="white", lw=0, ms=5.5, label=n) for n, (c, m) in marks.items()]
@@ -77,12 +96,3 @@ def _legend(marks: Mapping[str, Mark], sizes: Mapping[str, float], others: bool)
         ratios = [(f"ratio {ratio_label(r)}", size) for r, size in sizes.items()]
         handles += [Line2D([], [], color=GREY, marker="o", lw=0, ms=size, label=text) for text, size in ratios]
     return [*handles, Line2D([], [], color=GREY, marker="o", lw=1, ms=5, label="Pareto front (filled)")]
-
-
-def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return the (cost, score) points that no other beats: sorted by cost, scores strictly rising."""
-    front: list[tuple[float, float]] = []
-    for cost, score in sorted(points, key=lambda p: (p[0], -p[1])):
-        if not front or score > front[-1][1]:
-            front.append((cost, score))
-    return front

@@ -16,11 +16,12 @@ from bench.report.sections.text import count, join
 def draw_figures(records: Records, rows: Rows, info: ReportInfo, root: Path, out: Path) -> dict[str, str]:
     """Draw what the rows allow into ``out/charts`` and return caption by path relative to ``out``."""
     scored = [x for x in records.lines if x.pairs]
+    costed = [*scored, *(x for x in records.longer if x.pairs)]
     judged = [x for x in scored if "none" in x.versus]
     return {
         **_draw("forest", pages(judged), forest.draw_forest, forest.CAPTION, info, out),
         **_draw("folds", pages(scored), folds.draw_folds, folds.caption(info), info, out),
-        **_draw("cost", pages(scored, rows=len(info.arms)), cost.draw_cost, cost.CAPTION, info, out),
+        **_draw("cost", pages(costed, rows=len(costed) or 1), cost.draw_cost, cost.caption(info), info, out),
         **_differences(records, info, out),
         **_losses(rows, info, root, out),
     }

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.metrics.statistics import Verdict, verdict
-from bench.plan import NOCOPIES
+from bench.ratios import NOCOPIES
 from bench.report.info import Arm, ReportInfo
 from bench.report.records.lines import PRIMARY, Line
 from bench.report.records.rows import Rows, Score, scores_of

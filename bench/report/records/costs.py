@@ -22,6 +22,11 @@ class MethodCost:
     images: Score
     images_per_s: Score
     peak_memory_bytes: float
+    device_s: Score
+    flops_per_step: float
+    share_of_peak: Score
+    generator_share: Score  # of the steps' seconds
+    energy_j: Score
     parameters: str
     weights: str
 
@@ -42,6 +47,11 @@ def method_costs(rows: Rows, info: ReportInfo) -> tuple[MethodCost, ...]:
                 images=Score.of(float(r.facts.get("images", NAN)) for r in made),
                 images_per_s=_cost(made, "images_per_s"),
                 peak_memory_bytes=max((r.costs.get("peak_memory_bytes", NAN) for r in fits), default=NAN),
+                device_s=_cost(fits, "device_s"),
+                flops_per_step=_cost(fits, "flops_per_step").mean,
+                share_of_peak=_cost(fits, "share_of_peak"),
+                generator_share=Score.of(_generator_share(r.costs) for r in fits),
+                energy_j=_cost(fits, "energy_j"),
                 parameters=_fact(fits[0].facts, "parameters"),
                 weights=_fact(fits[0].facts, "weights"),
             )
@@ -51,6 +61,11 @@ def method_costs(rows: Rows, info: ReportInfo) -> tuple[MethodCost, ...]:
 
 def _cost(rows: list[ResultRow], name: str) -> Score:
     return Score.of(r.costs.get(name, NAN) for r in rows)
+
+
+def _generator_share(costs: Mapping[str, float]) -> float:
+    both = costs.get("generator_step_s", NAN) + costs.get("discriminator_step_s", NAN)
+    return costs["generator_step_s"] / both if both > 0 else NAN
 
 
 def _fact(facts: Mapping[str, Any], name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
@@ -14,13 +14,13 @@ from bench.metrics.statistics import Verdict, verdicts
 from bench.report.info import Arm, ReportInfo
 from bench.report.records.intervals import patient_intervals
 from bench.report.records.rows import NAN, Pair, Rows, Score, one_line
+from bench.suite import REFERENCES
 from bench.types import ResultRow
 
 SCORES = ("balanced_accuracy", "auroc", "f1", "sensitivity", "specificity")
 PRIMARY = "patient_balanced_accuracy"  # what verdicts are about
 COMPARED = (PRIMARY, "balanced_accuracy")
 METRICS = tuple(f"patient_{s}" for s in SCORES) + SCORES
-REFERENCES = ("none", "classical")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Line:
 
     ``versus[reference][metric]`` is the paired verdict. Seconds are means over the pairs with a score: ``generator_s``
     and ``synthesis_s`` are NaN for arms that train none. ``recalls`` of each class, per image, where there are more
-    than two.
+    than two. ``device_s`` is what a pair took of the device in all three, ``tuned_s`` what tuning took for all pairs.
     """
 
     classifier: str
@@ -53,6 +53,8 @@ class Line:
     synthesis_s: float
     classifier_s: float
     recalls: Mapping[str, Score] = field(default_factory=dict)
+    device_s: float = NAN
+    tuned_s: float = 0.0
 
     @property
     def pairs(self) -> int:
@@ -60,17 +62,26 @@ class Line:
         return self.scores[PRIMARY].n
 
     @property
+    def charged_s(self) -> float:
+        """Device seconds of the whole arm, all planned pairs and its tuning; NaN where nothing was measured."""
+        return self.planned * self.device_s + self.tuned_s
+
+    @property
     def total_s(self) -> float:
         """Mean compute of the arm per pair: generator training, sampling and classifier training."""
         return sum(s for s in (self.generator_s, self.synthesis_s, self.classifier_s) if math.isfinite(s))
 
 
-def leaderboard(rows: Rows, info: ReportInfo, root: Path) -> tuple[Line, ...]:
-    """Return one line for each arm and classifier, in the suite's order. ``root`` is where predictions paths start."""
-    keys = [(c, arm) for c in info.classifiers for arm in info.arms]
+def leaderboard(rows: Rows, info: ReportInfo, root: Path, arms: Sequence[Arm] | None = None) -> tuple[Line, ...]:
+    """Return one line for each arm (None: all of the suite) and classifier, in the suite's order.
+
+    ``root`` is where predictions paths start.
+    """
+    arms = info.arms if arms is None else arms
+    keys = [(c, arm) for c in info.classifiers for arm in arms]
     done = {key: _scored(rows, info, *key) for key in keys}
     values = {key: {m: _values(found, m) for m in METRICS} for key, found in done.items()}
-    versus = {c: _comparisons(info, {arm: values[c, arm] for arm in info.arms}) for c in info.classifiers}
+    versus = {c: _comparisons(info, {arm: values[c, arm] for arm in arms}) for c in info.classifiers}
     tables = {key: {p: str(done[key][p].facts.get("predictions", "")) for p in values[key][PRIMARY]} for key in keys}
     ends = patient_intervals(tables, root)
     return tuple(
@@ -140,6 +151,8 @@ def _line(
     scores = {m: Score.of(v.values()) for m, v in values.items()}
     scores |= {m: replace(scores[m], low=low, high=high) for m, (low, high) in ends.items()}
     scored = [p for p in info.pairs if p in values[PRIMARY]]
+    own = {s: [rows.generator(s, arm, p) for p in scored] for s in ("fit", "synthesize")}
+    own["classify"] = [rows.classifier("classify", arm, classifier, p) for p in scored]
     return Line(
         classifier=classifier,
         arm=arm,
@@ -148,15 +161,22 @@ def _line(
         values=values,
         versus=versus,
         gaps=tuple(_gap(rows, info, arm, classifier, p) for p in info.pairs if p not in values[PRIMARY]),
-        generator_s=_mean_cost([rows.generator("fit", arm, p) for p in scored]),
-        synthesis_s=_mean_cost([rows.generator("synthesize", arm, p) for p in scored]),
-        classifier_s=_mean_cost([rows.classifier("classify", arm, classifier, p) for p in scored]),
+        generator_s=_mean_cost(own["fit"], "elapsed_s"),
+        synthesis_s=_mean_cost(own["synthesize"], "elapsed_s"),
+        classifier_s=_mean_cost(own["classify"], "elapsed_s"),
         recalls=recalls,
+        device_s=_total(_mean_cost(found, "device_s") for found in own.values()),
+        tuned_s=info.tuned_s.get(arm.method, {}).get(classifier, 0.0),
     )
 
 
-def _mean_cost(rows: Iterable[ResultRow | None]) -> float:
-    return Score.of(r.costs.get("elapsed_s", NAN) for r in rows if r and r.status == "done").mean
+def _mean_cost(rows: Iterable[ResultRow | None], name: str) -> float:
+    return Score.of(r.costs.get(name, NAN) for r in rows if r and r.status == "done").mean
+
+
+def _total(parts: Iterable[float]) -> float:
+    known = [s for s in parts if math.isfinite(s)]
+    return sum(known) if known else NAN
 
 
 def _gap(rows: Rows, info: ReportInfo, arm: Arm, classifier: str, pair: Pair) -> Gap:

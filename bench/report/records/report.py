@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.report.info import ReportInfo
+from bench.report.records.compute import Charged, Match, charged, matches
 from bench.report.records.copies import Copies, Survival, copies, survivals
 from bench.report.records.costs import MethodCost, method_costs
 from bench.report.records.differences import Difference, differences
 from bench.report.records.failures import Failure, failures
 from bench.report.records.lines import Line, leaderboard
+from bench.report.records.predictions import PredictedStage, predicted_stages
 from bench.report.records.published import Comparison, Head, Impossible, comparisons, heads, impossible
 from bench.report.records.quality import Quality, image_quality
 from bench.report.records.rows import Rows
@@ -22,7 +24,11 @@ class Records:
     """One field a section of the report; empty where the rows have nothing to say of it."""
 
     lines: tuple[Line, ...] = ()
+    longer: tuple[Line, ...] = ()
+    charged: tuple[Charged, ...] = ()
+    matches: tuple[Match, ...] = ()
     costs: tuple[MethodCost, ...] = ()
+    predictions: tuple[PredictedStage, ...] = ()
     quality: tuple[Quality, ...] = ()
     translations: tuple[Translation, ...] = ()
     copies: tuple[Copies, ...] = ()
@@ -41,9 +47,14 @@ def collect(rows: Rows, info: ReportInfo, root: Path) -> Records:
     """
     apart = info.apart
     lines = leaderboard(rows, apart, root)
+    longer = leaderboard(rows, apart, root, apart.longer_arms)
     return Records(
         lines=lines,
+        longer=longer,
+        charged=charged(lines, longer),
+        matches=matches(lines, longer, apart),
         costs=method_costs(rows, apart),
+        predictions=predicted_stages(rows),
         quality=image_quality(rows, apart),
         translations=translations(rows, apart),
         copies=copies(rows, apart),

@@ -22,12 +22,21 @@ def _cost_table(costs: Sequence[MethodCost]) -> str:
         "Parameters": [_parameters(c.parameters) for c in costs],
         "Training a fold": [_time(c.fit_s) for c in costs],
         "In steps": [seconds(c.step_s.mean) for c in costs],
+        "Device": [seconds(c.device_s.mean) for c in costs],
+        "Generators' part": [_share(c.generator_share) for c in costs],
+        "GFLOP a step": [f"{c.flops_per_step / 1e9:.3g}" if math.isfinite(c.flops_per_step) else DASH for c in costs],
+        "Of peak": [_share(c.share_of_peak) for c in costs],
+        "Energy": [f"{c.energy_j.mean / 1e3:.3g} kJ" if c.energy_j.n else DASH for c in costs],
         "Synthesis a fold": [_time(c.synthesis_s) for c in costs],
         "Images": [count_of(c.images.mean) for c in costs],
         "Peak memory": [size(c.peak_memory_bytes) for c in costs],
     }
     columns = {head: texts for head, texts in columns.items() if set(texts) != {DASH}}
     return table(list(columns), zip(*columns.values(), strict=True), left=2)
+
+
+def _share(score: Score) -> str:
+    return f"{score.mean:.0%}" if score.n else DASH
 
 
 def _parameters(text: str) -> str:

@@ -18,6 +18,8 @@ def footnotes(records: Records, info: ReportInfo) -> str:
             "mean wall time a fold; training is their sum. One generator serves all ratios and classifiers; synthesis "
             "is of all images that the largest ratio needs."
         )
+    if records.matches:
+        notes |= _COMPUTE
     if records.copies or records.survivals:
         notes |= _COPIES
     if records.quality:
@@ -29,6 +31,19 @@ def footnotes(records: Records, info: ReportInfo) -> str:
             "wall time of the generator's training with loading of data, and what of it went into steps; the highest "
             "memory of the process (CPU) or allocated on the device, over folds."
         )
+        notes["Device, Generators' part, GFLOP a step, Of peak, Energy"] = (
+            "processor seconds, or those for which a GPU was held; the share of the steps' seconds up to the update of "
+            "the generators; floating-point operations of one step, forward and backward; those a second over what a "
+            "matrix product reaches here; of the whole GPU, by its own counter. A column that was not measured is not "
+            "shown."
+        )
+    if info.runs or records.predictions:
+        notes["Harness, Idle"] = (
+            "of the workers' time: what went into neither cells nor waiting (their start, scheduling, writing, counting "
+            "FLOPs), and what no cell was ready for. *In cells* adds up the cells of all workers."
+        )
+    if records.predictions:
+        notes["Error"] = "the median cell took so many times as long, or as short, as was foretold; memory likewise."
     return "".join(f"- **{head}**: {text}\n" for head, text in notes.items())
 
 
@@ -77,6 +92,19 @@ def _statistics(info: ReportInfo) -> dict[str, str]:
     }
 
 
+_COMPUTE = {
+    "Device time, Of it tuning": (
+        "over all folds, of the generator's training, synthesis, the classifier's training, and the search for the "
+        "arm's settings where there was one (`bench tune`): seconds that the device was held, on a CPU the processor's "
+        "seconds. A generator is charged in full to each of its arms."
+    ),
+    "On the front": "no cheaper arm has as good a mean; means only, see the intervals.",
+    "Reference, Its device time": (
+        "the training of the reference whose device time is nearest, of the multiples of the steps that the suite "
+        "gives it. Differences, verdicts and p as in the leaderboard, Holm's correction over these arms."
+    ),
+    "Time to match": "the least device time with which the reference reached the arm's mean, of those tried.",
+}
 _QUALITY = {
     "KID, FID": (
         "distance of features from those of real images, lower is nearer; KID is unbiased for few images, FID is not, "

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from bench.report.info import ReportInfo
 from bench.report.records.report import Records
+from bench.report.sections.compute import compute_section
 from bench.report.sections.copies import copies_section
 from bench.report.sections.costs import cost_section
 from bench.report.sections.data import data_section
@@ -15,6 +16,7 @@ from bench.report.sections.footnotes import footnotes
 from bench.report.sections.leaderboard import leaderboard_section, verdict_overview
 from bench.report.sections.published import published_section
 from bench.report.sections.quality import quality_section
+from bench.report.sections.running import running_section
 from bench.report.sections.summary import summary
 from bench.report.sections.text import join
 from bench.report.sections.translations import translation_section
@@ -29,11 +31,13 @@ def markdown(records: Records, info: ReportInfo, figures: Mapping[str, str], pic
         parts += ["Verdicts and mean differences to `none`, in points of patient-level balanced accuracy:\n", overview]
     for classifier in info.classifiers:
         parts += leaderboard_section(classifier, [x for x in records.lines if x.classifier == classifier])
+    parts += compute_section(records.charged, records.matches, info)
     parts += published_section(records.published, records.heads, records.impossible, info)
     parts += copies_section(records.copies, records.survivals, info)
     parts += quality_section(records.quality)
     parts += translation_section(records.translations)
     parts += cost_section(records.costs)
+    parts += running_section(info.runs, records.predictions)
     parts += difference_section(records.differences, info)
     parts += failure_section(records.failures)
     parts += _figures(figures, pictures)

@@ -1,0 +1,88 @@
+"""The second leaderboard: what every arm took of the device, and what the references reach with as much."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from bench.report.info import ReportInfo
+from bench.report.records.compute import Charged, Match
+from bench.report.sections.leaderboard import arm_name, difference, word
+from bench.report.sections.text import DASH, bold_best, count, interval, join, p_value, percent, points, seconds, table
+from bench.suite import REFERENCES
+
+NAMED = 4  # arms in one sentence
+
+
+def compute_section(arms: Sequence[Charged], found: Sequence[Match], info: ReportInfo) -> list[str]:
+    """Return heading, sentences and tables; [] where no reference was given more to train with."""
+    if not found:
+        return []
+    parts = ["## At equal compute\n"]
+    for classifier in info.classifiers:
+        mine = [m for m in found if m.classifier == classifier]
+        if not mine:
+            continue
+        parts += [f"### {classifier}\n"] if len(info.classifiers) > 1 else []
+        parts += [f"{sentence}\n" for r in REFERENCES if (sentence := _sentence(mine, r, info))]
+        parts.append(_charges([x for x in arms if x.classifier == classifier]))
+        for reference in REFERENCES:
+            beside = [m for m in mine if m.reference.method == reference]
+            if beside:
+                parts += [f"Beside `{reference}` given as much, differences in points:\n", _table(beside)]
+    return parts
+
+
+def _sentence(found: Sequence[Match], reference: str, info: ReportInfo) -> str:
+    """Say in words which generators pay when their compute could have gone into the reference."""
+    beside = [m for m in found if m.reference.method == reference and m.arm.method in info.generative]
+    if not beside:
+        return ""
+    words = {w: [m for m in beside if m.verdict.word == w] for w in ("helps", "hurts", "equivalent")}
+    said = [f"**{w}**: {_named(some)}" for w, some in words.items() if some]
+    rest = len(beside) - sum(map(len, words.values()))
+    said += [f"**undecided**: {rest if said else 'all of them'}"] if rest else []
+    never = [m for m in beside if math.isinf(m.match_s)]
+    reached = len(beside) - len(never)
+    text = (
+        f"Beside `{reference}` trained for as much device time, {count(len(beside), 'generative arm')}: "
+        f"{'; '.join(said)}. `{reference}` reached the mean score of {reached} of them"
+    )
+    return f"{text}, but never that of {_named(never)}." if never else f"{text}."
+
+
+def _named(found: Sequence[Match]) -> str:
+    rest = [f"{len(found) - NAMED} more"] if len(found) > NAMED + 1 else []
+    shown = found[:NAMED] if rest else found
+    return join([f"{arm_name(m.arm)} ({points(m.verdict.difference)})" for m in shown] + rest)
+
+
+def _charges(arms: Sequence[Charged]) -> str:
+    means = bold_best([x.mean for x in arms], [percent(x.mean) for x in arms], [True] * len(arms))
+    columns = {
+        "Arm": [arm_name(x.arm) for x in arms],
+        "Device time": [seconds(x.charged_s) for x in arms],
+        "Of it tuning": [seconds(x.tuned_s) if x.tuned_s else DASH for x in arms],
+        "Bal. acc.": [f"{m} {interval(x.low, x.high)}".strip() for m, x in zip(means, arms, strict=True)],
+        "On the front": ["yes" if x.on_front else "" for x in arms],
+    }
+    columns = {head: texts for head, texts in columns.items() if set(texts) != {DASH}}
+    return table(list(columns), zip(*columns.values(), strict=True))
+
+
+def _table(found: Sequence[Match]) -> str:
+    columns = {
+        "Arm": [arm_name(m.arm) for m in found],
+        "Verdict": [word(m.verdict) for m in found],
+        "Difference": [difference(m.verdict) for m in found],
+        "p Holm": [p_value(m.verdict.p_holm) for m in found],
+        "Device time": [seconds(m.charged_s) for m in found],
+        "Reference": [arm_name(m.reference) for m in found],
+        "Its device time": [seconds(m.reference_s) for m in found],
+        "Time to match": [_time_to_match(m) for m in found],
+    }
+    return table(list(columns), zip(*columns.values(), strict=True), left=2)
+
+
+def _time_to_match(match: Match) -> str:
+    return f"never within {seconds(match.most_s)}" if math.isinf(match.match_s) else seconds(match.match_s)

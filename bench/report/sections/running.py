@@ -1,0 +1,68 @@
+"""What running the suite took: the harness's own share, and how well it was foretold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.report.records.predictions import PredictedStage
+from bench.report.sections.text import DASH, seconds, size, table
+from bench.runs import RunRecord
+
+SHOWN = 5  # the last runs
+
+
+def running_section(runs: Sequence[RunRecord], stages: Sequence[PredictedStage]) -> list[str]:
+    """Return heading and tables; [] where no run was recorded and nothing was foretold."""
+    parts = []
+    if runs:
+        parts += [_runs([r for r in runs if r.wall_s > 0][-SHOWN:])]
+    if stages:
+        parts += ["Foretold before the run, from what had been measured on this machine, and found:\n", _stages(stages)]
+    return ["## What running it took\n", *parts] if parts else []
+
+
+def _runs(runs: Sequence[RunRecord]) -> str:
+    columns = {
+        "Run": [r.started_at[:16].replace("T", " ") for r in runs],
+        "Cells": [str(r.cells) + (f" + {r.failed} failed" if r.failed else "") for r in runs],
+        "At a time": [str(r.jobs) for r in runs],
+        "Wall": [seconds(r.wall_s) for r in runs],
+        "Foretold": [_predicted(r) for r in runs],
+        "In cells": [seconds(r.cells_s) for r in runs],
+        "Device": [seconds(r.device_s) for r in runs],
+        "Harness": [_percent(r.overhead) for r in runs],
+        "Idle": [_percent(r.idle) for r in runs],
+        "Report, MLflow": [seconds(r.closing_s) if r.closing_s is not None else DASH for r in runs],
+        "Peak memory of a cell": [size(r.peak_memory_bytes) for r in runs],
+    }
+    columns = {head: texts for head, texts in columns.items() if set(texts) != {DASH}}
+    return table(list(columns), zip(*columns.values(), strict=True))
+
+
+def _predicted(run: RunRecord) -> str:
+    if run.predicted_wall_s is None:
+        return DASH
+    open_ = run.cells + run.failed - run.predicted_cells
+    return ("≥ " if open_ > 0 else "") + seconds(run.predicted_wall_s)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * max(share, 0):.1f} %"
+
+
+def _stages(stages: Sequence[PredictedStage]) -> str:
+    rows = [
+        (
+            f"`{s.stage}`",
+            str(s.cells) + (f" ({s.guessed} guessed)" if s.guessed else ""),
+            seconds(s.predicted_s),
+            seconds(s.elapsed_s),
+            seconds(s.predicted_device_s),
+            seconds(s.device_s),
+            f"×{s.error:.2f}",
+            f"×{s.memory_error:.2f}",
+        )
+        for s in stages
+    ]
+    heads = ("Stage", "Cells", "Foretold", "Found", "Device, foretold", "Device, found", "Error", "Error, memory")
+    return table(heads, rows)

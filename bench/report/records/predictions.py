@@ -13,7 +13,7 @@ from bench.types import ResultRow
 
 @dataclass(frozen=True)
 class PredictedStage:
-    """The cells of a stage that had a prediction when they ran, added up; ``guessed`` of them from other kinds of cells.
+    """The cells of a stage that had a prediction when they ran, added up; ``guessed`` of them from other kinds.
 
     ``error`` is the median over cells of how many times too high or too low the wall seconds were foretold; at least 1.
     ``memory_error`` the same of the peak memory.
@@ -39,11 +39,13 @@ def predicted_stages(rows: Rows) -> tuple[PredictedStage, ...]:
         if cells:
             found.append(
                 PredictedStage(
-                    stage,
-                    len(cells),
-                    sum(bool(r.costs.get("predicted_by_guess")) for r in cells),
-                    *(_sum(cells, name) for name in ("predicted_elapsed_s", "elapsed_s")),
-                    *(_sum(cells, name) for name in ("predicted_device_s", "device_s")),
+                    stage=stage,
+                    cells=len(cells),
+                    guessed=sum(bool(r.costs.get("predicted_by_guess")) for r in cells),
+                    predicted_s=_sum(cells, "predicted_elapsed_s"),
+                    elapsed_s=_sum(cells, "elapsed_s"),
+                    predicted_device_s=_sum(cells, "predicted_device_s"),
+                    device_s=_sum(cells, "device_s"),
                     error=median(_factor(r, "elapsed_s") for r in cells),
                     memory_error=median(_factor(r, "peak_memory_bytes") for r in cells),
                 )

@@ -39,7 +39,7 @@ def footnotes(records: Records, info: ReportInfo) -> str:
         )
     if info.runs or records.predictions:
         notes["Harness, Idle"] = (
-            "of the workers' time: what went into neither cells nor waiting (their start, scheduling, writing, counting "
+            "of the workers' time: what went into neither cells nor waiting (their start, scheduling, counting "
             "FLOPs), and what no cell was ready for. *In cells* adds up the cells of all workers."
         )
     if records.predictions:

@@ -165,6 +165,18 @@ def test_the_report_tells_it(run: tuple, tmp_path: Path) -> None:
     assert len(found["matches"]) == len(collect(Rows(rows), info, root).matches) > 0
 
 
+def test_a_reference_that_was_given_less_is_not_called_equal(run: tuple, tmp_path: Path) -> None:
+    _, info, root, rows = run
+    texts = []
+    for seconds in (0.0, 3600.0):
+        told = replace(info, tuned_s={"cyclegan": {"small_cnn": seconds}})
+        found = build_report(rows, told, root, tmp_path / str(seconds)).read_text(encoding="utf-8")
+        texts.append(found.partition("## At equal compute")[2].partition("| Arm")[0])
+    short = "less than two thirds of the device time of"
+    assert "`cyclegan`" not in texts[0].partition(short)[2].partition(":")[0]
+    assert "`cyclegan` ×1" in texts[1].partition(short)[2].partition(":")[0]
+
+
 def test_a_suite_without_longer_trainings_has_no_such_section(tmp_path: Path) -> None:
     rows, info = made_up(tmp_path, folds=2, classifiers=("small_cnn",), ratios=("1",), pictures=False)
     assert "At equal compute" not in build_report(rows, info, tmp_path, tmp_path / "out").read_text(encoding="utf-8")

@@ -12,6 +12,7 @@ from bench.report.sections.text import DASH, bold_best, count, interval, join, p
 from bench.suite import REFERENCES
 
 NAMED = 4  # arms in one sentence
+SHORT = 2 / 3  # of an arm's device time: a reference that had less was not given as much
 
 
 def compute_section(arms: Sequence[Charged], found: Sequence[Match], info: ReportInfo) -> list[str]:
@@ -48,7 +49,15 @@ def _sentence(found: Sequence[Match], reference: str, info: ReportInfo) -> str:
         f"Beside `{reference}` trained for as much device time, {count(len(beside), 'generative arm')}: "
         f"{'; '.join(said)}. `{reference}` reached the mean score of {reached} of them"
     )
-    return f"{text}, but never that of {_named(never)}." if never else f"{text}."
+    text += f", but never that of {_named(never)}." if never else "."
+    short = [m for m in beside if m.reference_s < SHORT * m.charged_s]
+    if short:
+        text += (
+            f" It was given less than two thirds of the device time of {join(arm_name(m.arm) for m in short[:NAMED])}"
+            f"{' and others' if len(short) > NAMED else ''}: for an equal comparison add a longer training to the suite's "
+            "`longer`."
+        )
+    return text
 
 
 def _named(found: Sequence[Match]) -> str:

@@ -54,8 +54,8 @@ def _sentence(found: Sequence[Match], reference: str, info: ReportInfo) -> str:
     if short:
         text += (
             f" It was given less than two thirds of the device time of {join(arm_name(m.arm) for m in short[:NAMED])}"
-            f"{' and others' if len(short) > NAMED else ''}: for an equal comparison add a longer training to the suite's "
-            "`longer`."
+            f"{' and others' if len(short) > NAMED else ''}: for an equal comparison add a longer training to the "
+            "suite's `longer`."
         )
     return text
 

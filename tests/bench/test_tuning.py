@@ -198,10 +198,10 @@ def test_pruning_saves_folds_at_the_same_best_value(arm: Any) -> None:
         assert abs(best["none"][0] - best[pruner][0]) <= max(best["none"][1], best[pruner][1])
 
 
-def test_the_wilcoxon_threshold_lets_half_of_the_folds_stop_a_trial() -> None:
+def test_the_wilcoxon_threshold_lets_two_or_three_folds_stop_a_trial() -> None:
     from scipy.stats import wilcoxon
 
-    for pairs, enough in ((3, 2), (5, 2), (6, 3), (8, 4), (10, 4), (50, 4)):
+    for pairs, enough in ((3, 2), (5, 2), (6, 3), (10, 3), (50, 3)):
         p = [wilcoxon(-np.arange(1.0, k + 1), alternative="less").pvalue for k in (enough - 1, enough)]
         assert p[0] > wilcoxon_threshold(pairs) > p[1]
 

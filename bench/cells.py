@@ -106,6 +106,8 @@ def _step_costs(
     found = step_costs(cell, env, work, costs, steps)
     if not found:
         return {}
+    if "parameters" in output.facts:
+        found["parameters"] = float(output.facts["parameters"])
     found["step_first_s"] = ctx.timer.first_seconds.get("step", 0.0)
     if ctx.updates:
         found |= ctx.updates.costs(int(steps))

@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Literal
 
-from bench.cost.host import describe_host
+from bench.cost.host import describe_host, versions
 from bench.cost.profiles import read_profiles
 from bench.plan import Cell, Plan
 from bench.store import Store
@@ -177,12 +177,12 @@ class CostModel:
 
 
 def fit_model(plan: Plan, out: Path, more: Iterable[ResultRow] = ()) -> CostModel:
-    """Return the model of what was measured on this machine in an output folder (and in ``more`` rows).
+    """Return the model of what was measured on this machine, with this torch, in an output folder and in ``more`` rows.
 
     Cells that ran on a GPU here are taken where there are any, else those that ran on the processor.
     """
-    profiles = [p for p in read_profiles(out) if _here(p.host)]
-    rows = [r for r in (*Store(out).rows().values(), *more) if _here(r.facts.get("host"))]
+    profiles = [p for p in read_profiles(out) if _here(p.host, p.versions)]
+    rows = [r for r in (*Store(out).rows().values(), *more) if _here(r.facts.get("host"), r.facts.get("versions"))]
     rehearsed = [r for p in profiles for r in p.rehearsal]
     on_gpu = any(_on_gpu(r) for r in (*rows, *rehearsed))
     if on_gpu:
@@ -198,9 +198,10 @@ def fit_model(plan: Plan, out: Path, more: Iterable[ResultRow] = ()) -> CostMode
     return model
 
 
-def _here(host: str | None) -> bool:
-    """Return whether a row was made on this machine; one that does not say is taken to be."""
-    return host is None or host.endswith(describe_host("cpu"))
+def _here(host: str | None, made_with: Mapping[str, str] | None) -> bool:
+    """Return whether something was measured on this machine with this torch; what does not say is taken to be."""
+    torch = (made_with or {}).get("torch", versions()["torch"])
+    return (host is None or host.endswith(describe_host("cpu"))) and torch == versions()["torch"]
 
 
 def _on_gpu(row: ResultRow) -> bool:

@@ -47,6 +47,7 @@ class Probe:
     flops: Callable[[], int] | None = None
     dtype: str = "float32"
     shares: Callable[[], Mapping[str, float]] | None = None
+    parameters: Callable[[], int] | None = None
 
 
 def generator_probe(spec: PluginSpec, image_size_px: int, batch_size: int | None, device: str) -> Probe | None:
@@ -96,15 +97,22 @@ def classifier_probe(
     from bench.classifiers.trainer import train_classifier
 
     batch = batch_size or int(spec.config.batch_size)
-    augmenter = online.create() if online else registry.load("method", "none")(registry.load("method", "none").Config())
+    plain = registry.load("method", "none")
+    augmenter = online.create() if online else plain(plain.Config())
+
+    def build() -> Any:
+        return spec.create().build(len(CLASSES), image_size_px, weights)
 
     def train(steps: int, ctx: ProbeContext) -> None:
-        network = spec.create().build(len(CLASSES), image_size_px, weights)
+        network = build()
         config = _few(spec.config, steps=steps, batch_size=batch)
         learnt, judged = RandomPart(image_size_px, batch, "train"), RandomPart(image_size_px, 2, "validation")
         train_classifier(network, learnt, judged, len(CLASSES), config, augmenter, ctx)
 
-    return _trainer_probe(train, batch, device)
+    def parameters() -> int:
+        return sum(p.numel() for p in build().parameters())
+
+    return replace(_trainer_probe(train, batch, device), parameters=parameters)
 
 
 def inference_probe(

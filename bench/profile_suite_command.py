@@ -94,7 +94,7 @@ def show(console: Console, found: Profile) -> None:
         for heading in ("px", "batch", "seconds", "img/s", "GFLOP", "peak", "memory", "J"):
             table.add_column(heading, justify="right", no_wrap=True)
         for p in points:
-            table.add_row(p.name, str(p.image_size_px), str(p.batch or p.images), *_cells(p))
+            table.add_row(p.name, str(p.image_size_px), str(p.batch or p.images or "–"), *_cells(p))
         console.print(table)
         for p in points:
             if p.problem:

@@ -31,6 +31,8 @@ def step_costs(cell: Cell, env: RunEnv, work: Workload, seconds: Mapping[str, fl
         return {}
     found = {"steps": float(steps), "images_per_s": steps * work.batch / step_s}
     facts = step_facts(cell, env, work)
+    if parameters := facts.get("parameters"):
+        found["parameters"] = float(parameters)
     if flops := facts.get("flops"):
         found |= {"flops_per_step": float(flops), "flops_per_s": flops * steps / step_s}
         found["share_of_peak"] = found["flops_per_s"] / facts["peak_flops_per_s"]
@@ -71,6 +73,8 @@ def _count(cell: Cell, env: RunEnv) -> dict[str, Any]:
     if probe is None or probe.flops is None:
         return {}
     facts: dict[str, Any] = {"flops": probe.flops(), "peak_flops_per_s": peak(env, probe.dtype)}
+    if probe.parameters:
+        facts["parameters"] = probe.parameters()
     if probe.shares and env.device.startswith("cuda"):
         facts["shares"] = dict(probe.shares())
     return facts

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import time
 import traceback
 from collections.abc import Callable
@@ -19,7 +20,7 @@ import psutil
 
 LOOK_S = 0.01  # between two looks at the process's memory
 RESERVE = 0.9  # of the memory that is free: the most that a process on a CPU may take, whatever its budget
-NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory")
+NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory", "alloc_failed")
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Sandbox:
         self._process = context.Process(target=_serve, args=(theirs, self.device, self.threads, share), daemon=True)
         self._process.start()
         theirs.close()
-        self._pipe.recv()  # it is ready: imports count neither for time nor against a budget
+        self._pipe.recv()
 
     def _ended(self, outcome: Outcome) -> Outcome:
         self._end()
@@ -98,10 +99,11 @@ def _resident(process: psutil.Process) -> int:
 
 def _serve(pipe: Any, device: str, threads: int, budget_bytes: float | None) -> None:
     """Answer calls until the other end is closed."""
-    import torch
-
-    torch.set_num_threads(threads)
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(threads)  # numpy and torch are not loaded yet; the first call that needs them does
     if device.startswith("cuda"):
+        import torch
+
         torch.zeros(1, device=device)
         if budget_bytes:
             total = torch.cuda.get_device_properties(device).total_memory

@@ -92,7 +92,7 @@ def test_plan_run_status_report_agree(bench) -> None:
     again = bench("run", *TOY)
     assert "22 done already, 0 to do" in again.output
     plan = bench("plan", *TOY, "--set", "methods.toy.steps=7")
-    assert "one at a time" in plan.output  # what is left has a price, from the cells just measured
+    assert "predicted with --jobs" in plan.output  # what is left has a price, from the cells just measured
 
 
 def test_a_failed_cell_is_exit_1_and_a_retry_keeps_the_rest(bench, tmp_path: Path) -> None:

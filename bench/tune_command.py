@@ -52,7 +52,7 @@ def tune_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--objective", type=click.Choice(get_args(Objective)), default="balanced_accuracy",
                          show_default=True, help="Per patient, on validation; or that and device-seconds (NSGA-II)."),
             click.option("--pruner", type=click.Choice(PRUNERS),
-                         help="What stops bad trials after some folds. Default: wilcoxon; none for two objectives."),
+                         help="What stops bad trials after some folds. Default: hyperband; none for two objectives."),
             click.option("--seed", type=int, default=0, show_default=True, help="Of the search, not of the trainings."),
             click.option("--storage", metavar="URL", help="An Optuna storage. Default: a journal in the study folder."),
             click.option("--space", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
@@ -78,7 +78,7 @@ def tune(
     with_seconds = objective != "balanced_accuracy"
     if with_seconds and pruner not in (None, "none"):
         raise ConfigError(f"--pruner {pruner}: a search with two objectives cannot be pruned; leave it out")
-    pruner = pruner or ("none" if with_seconds else "wilcoxon")
+    pruner = pruner or ("none" if with_seconds else "hyperband")
     arms = choose_arms(session, methods, classifier, space, with_seconds, pruner, seed)
     session = session.on_device(pick_device(device))
     console, code = plain_console(), 0

@@ -15,7 +15,8 @@ from bench.stages.common import Inputs
 from bench.suite import Suite
 from bench.tuning.arm import Arm
 
-METRIC = "patient_balanced_accuracy"
+METRIC, TIE_BREAK = "patient_balanced_accuracy", "patient_brier"
+TIE = 1e-3  # weight of the tie break against the score
 
 
 class TrialFailed(BenchError):
@@ -28,6 +29,12 @@ class PairResult:
 
     score: float
     seconds: Mapping[str, float]
+    tie_break: float = 0.0  # the negative Brier score; the higher, the better
+
+    @property
+    def rank(self) -> float:
+        """What pruners compare: few validation patients give many equal scores, and a tie tells them nothing."""
+        return self.score + TIE * self.tie_break
 
 
 def run_pair(arm: Arm, suite: Suite, cells: list[Cell]) -> PairResult:
@@ -40,11 +47,12 @@ def run_pair(arm: Arm, suite: Suite, cells: list[Cell]) -> PairResult:
             raise TrialFailed(f"{cell.title}: {row.error}")
         if cell.method is not None:  # the split is nobody's
             seconds[cell.row_key] = row.costs.get("device_s", row.costs["elapsed_s"])
-    return PairResult(validation_score(cells[-1], env), seconds)
+    score, tie_break = (validation_score(cells[-1], env, metric) for metric in (METRIC, TIE_BREAK))
+    return PairResult(score, seconds, tie_break)
 
 
-def validation_score(cell: Cell, env: RunEnv) -> float:
-    """Return the patient-level balanced accuracy of a finished ``validate`` cell's predictions.
+def validation_score(cell: Cell, env: RunEnv, metric: str = METRIC) -> float:
+    """Return a metric of a finished ``validate`` cell's predictions; the higher, the better.
 
     Raises ``LeakageError`` when one of them is not of the fold's validation part, whatever it says of itself, and
     ``TrialFailed`` where that part lacks a class.
@@ -53,7 +61,7 @@ def validation_score(cell: Cell, env: RunEnv) -> float:
     from bench.metrics.selection import selection_score
 
     predictions = read_predictions(Artifacts(env.out).folder(*cell.id) / "predictions.csv")
-    score = selection_score(predictions, METRIC, Inputs(cell, env).fold().sealed().borders)
+    score = selection_score(predictions, metric, Inputs(cell, env).fold().sealed().borders)
     if not math.isfinite(score):
         raise TrialFailed(
             f"the validation part of fold {cell.fold} lacks a class, so that its balanced accuracy is not defined; use "

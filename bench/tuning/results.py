@@ -132,7 +132,7 @@ def summary(arm: Arm, trials: Sequence[FrozenTrial], best: FrozenTrial, plots: d
         f"# Tuning {arm.title} in suite {arm.session.suite.name}",
         "",
         f"- Objective: {objective}; mean over {len(arm.cells(arm.space.own))} folds, ± its standard error.",
-        f"- Trials: {ended}. What was killed was taken up again.",
+        f"- Trials: {ended}." + (" What was killed was taken up again." if count["killed"] else ""),
         f"- Best: trial {best.number}, {_plus_minus(best)}; `{best_file(arm).name}` has its values.",
         f"- The suite's own values: {_plus_minus(own) if own else 'not finished'}.",
         f"- Pruner {arm.pruner}: {did} of {without} fold trainings done, {1 - did / without:.0%} saved.",

@@ -98,7 +98,8 @@ def wilcoxon_threshold(pairs: int) -> float:
 
 class SeededByTrial(BaseSampler):
     """A sampler seeded anew for each trial, by its number: what it draws depends on the trials so far and on the seed,
-    not on which worker asks, nor on how often the study was interrupted."""
+    not on which worker asks, nor on how often the study was interrupted. All else is the sampler's that ``make`` makes.
+    """
 
     def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:
         self._make, self._seed = make, seed

@@ -71,16 +71,17 @@ def evaluate(arm: Arm, trial: Any, watch: Watcher) -> list[float] | None:
     from bench.tuning.study import PAIR, bill_s, suggest
 
     values = suggest(trial, arm.space)
-    suite, scores = arm.suite(values), []
+    suite, scores, ranks = arm.suite(values), [], []
     pairs = arm.cells(values)
     for step, ((fold, repeat), cells) in enumerate(pairs.items(), start=1):
         found = run_pair(arm, suite, cells)
         scores.append(found.score)
+        ranks.append(found.rank)
         trial.set_user_attr(f"{PAIR}{fold}.{repeat}", {"score": found.score, "seconds": dict(found.seconds)})
         watch()
         if not arm.with_seconds:
             # Wilcoxon's test pairs each fold with the best trial's; Hyperband compares trials by one number
-            trial.report(found.score if arm.pruner == "wilcoxon" else sum(scores) / step, step)
+            trial.report(found.rank if arm.pruner == "wilcoxon" else sum(ranks) / step, step)
             if step < len(pairs) and trial.should_prune():
                 return None
     score = sum(scores) / len(scores)

@@ -206,6 +206,11 @@ def test_the_wilcoxon_threshold_lets_two_or_three_folds_stop_a_trial() -> None:
         assert p[0] > wilcoxon_threshold(pairs) > p[1]
 
 
+def test_equal_scores_are_told_apart_by_the_brier_score_only() -> None:
+    worse, better, best = PairResult(0.5, {}, -0.3), PairResult(0.5, {}, -0.1), PairResult(0.51, {}, -1.0)
+    assert worse.rank < better.rank < best.rank
+
+
 def test_two_objectives_give_a_front_and_are_not_pruned(arm: Any) -> None:
     mine = arm(with_seconds=True)
     work(Job(mine, None, 8, None))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.cost.profiles import Point
-from bench.report.charts.style import figure, method_marks, plain_log
+from bench.report.charts.style import LINES, figure, method_marks, plain_log
 
 Value = Callable[[Point], float | None]
 PANELS: dict[str, Value] = {
@@ -37,15 +37,27 @@ def draw_profile(points: Sequence[Point], folder: Path, name: str) -> list[Path]
 
 def _draw(points: Sequence[Point], title: str, by_batch: bool, path: Path) -> None:
     marks = method_marks(list(dict.fromkeys(p.name for p in points)))
-    with figure(path, 1, len(PANELS), 9.6, 3.2) as (fig, axes):
+    others = sorted({_other(p, by_batch) for p in points})
+    along = sorted({_at(p, by_batch) for p in points})
+    with figure(path, 1, len(PANELS), 10.4, 3.4) as (fig, axes):
         for ax, (label, value) in zip(axes[0], PANELS.items(), strict=True):
-            for name, others in _lines(points, by_batch):
+            for (name, other), group in _lines(points, by_batch).items():
                 colour, marker = marks[name]
-                line = sorted((_at(p, by_batch), value(p)) for p in others if value(p) is not None)
-                ax.plot([x for x, _ in line], [y for _, y in line], marker=marker, color=colour, ms=4.5, label=name)
-            ax.set(xscale="log", yscale="log", xlabel="images a batch" if by_batch else "image side (px)", ylabel=label)
-            for axis in (ax.xaxis, ax.yaxis):
-                plain_log(axis)
+                style = LINES[others.index(other) % len(LINES)]
+                said = f"{name}, {other} px" if by_batch else f"{name}, batch {other}"
+                line = sorted((_at(p, by_batch), found) for p in group if (found := value(p)) is not None)
+                ax.plot(
+                    [x for x, _ in line], [y for _, y in line], style, marker=marker, color=colour, ms=4.5,
+                    label=said if len(others) > 1 else name,
+                )  # fmt: skip
+            ax.set(xscale="log", xlabel="images a batch" if by_batch else "image side (px)", ylabel=label)
+            ax.set_xticks(along, [str(x) for x in along])
+            ax.set_xticks([], minor=True)
+            if "memory" in label:
+                ax.set_ylim(bottom=0)
+            else:
+                ax.set_yscale("log")
+                plain_log(ax.yaxis)
         handles, names = axes[0][0].get_legend_handles_labels()
         unique = dict(zip(names, handles, strict=True))
         fig.legend(unique.values(), unique.keys(), loc="outside right upper")
@@ -56,9 +68,13 @@ def _at(point: Point, by_batch: bool) -> int:
     return point.batch if by_batch else point.image_size_px
 
 
-def _lines(points: Sequence[Point], by_batch: bool) -> list[tuple[str, list[Point]]]:
+def _other(point: Point, by_batch: bool) -> int:
+    return point.image_size_px if by_batch else point.batch
+
+
+def _lines(points: Sequence[Point], by_batch: bool) -> dict[tuple[str, int], list[Point]]:
     """Group points to lines: one name at one size (or batch), the other varying."""
     groups: dict[tuple[str, int], list[Point]] = {}
     for p in points:
-        groups.setdefault((p.name, p.image_size_px if by_batch else p.batch), []).append(p)
-    return [(name, group) for (name, _), group in groups.items()]
+        groups.setdefault((p.name, _other(p, by_batch)), []).append(p)
+    return groups

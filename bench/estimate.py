@@ -2,8 +2,8 @@
 
 A cell's seconds are the sum of its phases', each proportional to the units of work in it (``bench.workload``). What a
 unit takes is the mean over measured cells of the same shape: finished ones, or else those of a rehearsal
-(``bench profile --suite``). Where no cell of that shape was measured it is *guessed* from all cells of the stage; where
-there is none of these either, the cell stays without a prediction.
+(``bench profile --suite``). Where no cell of that shape was measured it is *guessed* from all cells of the stage at the
+same image size; where there is none of these either, the cell stays without a prediction.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from bench.types import ResultRow
 from bench.workload import Workload, workloads
 
 How = Literal["measured", "guessed"]
-Name = tuple[str, str | None, str | None]  # stage, method, classifier
 WALL, DEVICE = "elapsed", "device"
 WHOLE = "overhead"  # the phase of what belongs to no phase
 
@@ -122,7 +121,6 @@ class CostModel:
         startup_s: float = 0.0, step_s: Mapping[str, float] | None = None, on_gpu: bool = False,
     ) -> None:  # fmt: skip
         self._work, self.startup_s, self._step_s, self.on_gpu = work, startup_s, step_s or {}, on_gpu
-        self.named: Mapping[Name, Workload] = {}  # of rows that do not say what they did: old ones
         self._shapes: dict[str, list[_Measured]] = defaultdict(list)
         self._rehearsed: dict[str, list[_Measured]] = defaultdict(list)
         self._stages: dict[str, list[_Measured]] = defaultdict(list)
@@ -136,8 +134,7 @@ class CostModel:
         self._learn(row, self._shapes)
 
     def _learn(self, row: ResultRow, into: dict[str, list[_Measured]]) -> None:
-        named = (row.stage, row.method, row.classifier)
-        work = Workload.read(row.facts.get("work")) or self._work.get(row.key) or self.named.get(named)
+        work = Workload.read(row.facts.get("work")) or self._work.get(row.key)
         if row.status != "done" or "elapsed_s" not in row.costs or work is None:
             return
         sample = _Measured.of(row, work)
@@ -145,12 +142,13 @@ class CostModel:
         self._stages[row.stage].append(sample)
 
     def predict(self, cell: Cell) -> Prediction | None:
-        """Return what a cell will cost, None when nothing of its stage was measured."""
+        """Return what a cell will cost, None when nothing of its stage and image size was measured."""
         work = self._work.get(cell.row_key)
         if work is None:
             return None
         alike = self._shapes.get(work.shape) or self._rehearsed.get(work.shape)
-        samples, every = alike or self._stages.get(cell.stage), self._stages.get(cell.stage, [])
+        every = [s for s in self._stages.get(cell.stage, []) if s.wall.work.size_px == work.size_px]
+        samples = alike or every
         if not samples:
             return None
         step_s = self._step_s.get(work.shape) if work.shape not in self._shapes else None
@@ -192,7 +190,6 @@ def fit_model(plan: Plan, out: Path, more: Iterable[ResultRow] = ()) -> CostMode
     step_s = {shape: s for p in profiles for shape, s in p.step_s.items()}
     work = workloads(plan)
     model = CostModel(work, (), rehearsed, startup_s, step_s, on_gpu)
-    model.named = {(c.stage, c.method, c.classifier): work[c.row_key] for c in plan.cells}
     for row in rows:
         model.add(row)
     return model

@@ -46,13 +46,15 @@ class Sizes:
 class Workload:
     """``units`` by phase; a phase that is not named has one. ``batch`` images a step, 0 without steps.
 
-    ``first_units`` is how many units the first block of steps has: it also warms up.
+    ``first_units`` is how many units the first block of steps has: it also warms up. ``size_px`` is the suite's image
+    side: cells of another say nothing about this one's seconds.
     """
 
     shape: str
     units: Mapping[str, float] = field(default_factory=dict)
     first_units: float = 1.0
     batch: int = 0
+    size_px: int = 0
 
     def of(self, phase: str) -> float:
         """Return the units of a phase."""
@@ -96,7 +98,7 @@ def workload(cell: Cell, suite: Suite, sizes: Sizes) -> Workload:
     first = min((getattr(config, n, 1) for n in ("log_every", "sample_every", "checkpoint_every", "steps")), default=1)
     grouped = hasattr(config, "log_every")  # such a loop opens one phase for all steps between two logs
     batch = int(getattr(config, "batch_size", 0))
-    return Workload(_shape(cell, suite), units, float(first if grouped else 1), batch)
+    return Workload(_shape(cell, suite), units, float(first if grouped else 1), batch, s.image_size_px)
 
 
 def workloads(plan: Plan) -> dict[str, Workload]:

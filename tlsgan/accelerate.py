@@ -2,8 +2,9 @@
 
 ``compile: off`` runs it as it is. ``on`` compiles it (and records it on CUDA). ``auto`` chooses, on CUDA only, what
 takes the least time for the steps that are left, preparation included, by a short measurement that is kept in the cache
-folder; the next training of that shape on that host does not measure again. On a CPU ``auto`` never compiles: compiled
-code rounds otherwise, and a choice made by a stop-watch would let the same command give other numbers on another day.
+folder; the next training of that shape on that host does not measure again. On a CPU ``auto`` goes by a rule, since
+compiled code rounds otherwise, and a choice made by a stop-watch would let the same command give other numbers another
+day: the generators are compiled for a training of ``LONG_TRAINING`` steps and more, nothing for a shorter one.
 
 What cannot be compiled or recorded (no C++ compiler, an operator without support) is run as it is, and the facts of the
 training say why: it never fails for that.
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import os
 import platform
@@ -35,6 +37,7 @@ EAGER, GRAPHS, COMPILED, BOTH = "as it is", "CUDA graphs", "compiled", "compiled
 BACKEND = "inductor"
 EXPECTED_COMPILE_S = 120.0  # of a shape that was never compiled here
 EXPECTED_GAIN = 0.5  # share of a step's time that compiling saves at best
+LONG_TRAINING = 2_000  # steps from which compiling the generators repays on a CPU
 WARM_UP, TIMED = 3, 10  # steps of a measurement
 # What of a config decides how long a step takes, and how to prepare it; rates, seeds and lengths do not.
 SHAPE = (
@@ -64,9 +67,10 @@ def make_step(
     on_cuda = torch.device(device).type == "cuda"
     if on_cuda:  # shapes never change; what ``seed_everything`` chose is repeatable and slow
         torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = True, False
-    if config.compile == "off" or (config.compile == "auto" and not on_cuda):
+    short = not on_cuda and config.steps < LONG_TRAINING  # of the whole, so that a resumed one goes on as it began
+    if config.compile == "off" or (config.compile == "auto" and short):
         way, warning = EAGER, ""
-    elif config.compile == "on":
+    elif config.compile == "on" or not on_cuda:
         way, warning = (BOTH if on_cuda else COMPILED), ""
     else:
         way, warning = choose(builder, steps_left, cache)
@@ -128,6 +132,7 @@ class Builder:
 
 def compiler() -> Callable[[Function], Function]:
     """Return what compiles a pass. Shapes are fixed: a step has two of them, one image batch and two together."""
+    logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)  # it warns where there is no CUDA
     torch._dynamo.reset()  # what earlier trainings of this process compiled counts against a limit
     return lambda function: torch.compile(function, backend=BACKEND, dynamic=False)
 

@@ -80,7 +80,7 @@ class CycleGANConfig:
     step: str = "fast"  # 'fast', or 'reference': published order of passes, float32, eager; equal up to rounding
     joint_batch_statistics: bool = False  # fast step: one pass although batch norm then sees both batches as one
     amp: bool = True  # fast step: bfloat16 autocast on CUDA; without effect on a CPU, where it is slower
-    compile: str = "auto"  # fast step: torch.compile and CUDA graphs; see tlsgan/accelerate.py. 'auto': on CUDA only
+    compile: str = "auto"  # fast step: torch.compile and CUDA graphs; see tlsgan/accelerate.py. 'auto': as it pays
     resize: str | None = field(default=None, metadata=LATE)  # 'squash' or 'crop' to the size; None: as the suite says
     keep_discriminator: bool = field(default=False, metadata=LATE)  # D_a, to classify by; on VGG-16 that is a gigabyte
     log_every: int = 50  # steps between readings of the losses

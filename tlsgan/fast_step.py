@@ -43,7 +43,11 @@ class Translations(NamedTuple):
 
 
 class FastStep:
-    """The quick order of passes; ``compiled``: through torch.compile, which then recomputes instead of remembering."""
+    """The quick order of passes, some of them through ``compile_``.
+
+    On CUDA all are, and discriminators' features are then computed again instead of remembered: a compiled pass cannot
+    leave out the gradients that nobody asks for. On a CPU that costs more than compiling gains: generators alone are.
+    """
 
     def __init__(
         self, team: Team, config: CycleGANConfig, device: str, compile_: Callable[[Function], Function] | None = None
@@ -51,13 +55,15 @@ class FastStep:
         self.team, self.nets, self.optimisers, self.config = team, team.nets, team.optimisers, config
         self.device_type = torch.device(device).type
         self.augment = DiffAugment(config.augmentations)
-        self.remembers = config.pool_size == 0 and not self.augment and compile_ is None
+        on_cuda = self.device_type == "cuda"
+        self.remembers = config.pool_size == 0 and not self.augment and not (compile_ and on_cuda)
         wrap = compile_ or (lambda function: function)
+        wrap_judge = wrap if on_cuda else (lambda function: function)
         self.passes: dict[str, Function] = {
             "G_ab": wrap(self.nets.G_ab),
             "G_ba": wrap(self.nets.G_ba),
-            "D_a": wrap(self.nets.D_a.features),
-            "D_b": wrap(self.nets.D_b.features),
+            "D_a": wrap_judge(self.nets.D_a.features),
+            "D_b": wrap_judge(self.nets.D_b.features),
         }
         named = self.nets.named()
         self.joint = {name: config.joint_batch_statistics or not batch_norms(net) for name, net in named.items()}

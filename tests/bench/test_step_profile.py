@@ -90,7 +90,7 @@ def test_the_verb_prints_json_and_a_table(monkeypatch):
     monkeypatch.setattr(profile_command, "peak_memory", lambda *_: {"reference": 2**20})
     words = ["profile", "step", "--method", "cyclegan", "--image-size", "24", "--batch", "2", "--device", "cpu"]
     words += ["--threads", "1", "--blocks", "2"]
-    for assignment in ("filters=2", "blocks=1", "disc_filters=2"):
+    for assignment in ("filters=2", "blocks=1", "disc_filters=2", "steps=100"):
         words += ["--set", assignment]
     threads = torch.get_num_threads()
     result = CliRunner().invoke(main, [*words, "--json"], catch_exceptions=False)
@@ -110,7 +110,7 @@ def test_the_verb_prints_json_and_a_table(monkeypatch):
 
 
 def test_memory_is_measured_in_a_process_of_its_own():
-    assignments = ("filters=2", "blocks=1", "disc_filters=64")
+    assignments = ("filters=2", "blocks=1", "disc_filters=64", "steps=100")
     found = step_profile.peak_memory(profile_command.make, ("cyclegan", assignments, 24, 2, "cpu"), ["fast"], 1)
     weights = 2 * 2_764_737 * 4
     assert 3 * weights < found["fast"] < 2**30, "weights and two moments of both discriminators, and more"

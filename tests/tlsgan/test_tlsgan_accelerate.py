@@ -63,6 +63,15 @@ def test_moments_that_were_not_there_become_zero():
     assert all((value == 0).all() for s in moments for value in s.values())
 
 
+@pytest.mark.parametrize(("steps", "way"), [(1_999, "as it is"), (2_000, "compiled")])
+@pytest.mark.parametrize("steps_left", [1, 10**6])
+def test_on_a_cpu_auto_compiles_long_trainings_resumed_or_not(monkeypatch, steps, way, steps_left):
+    monkeypatch.setattr(accelerate, "BACKEND", "eager")
+    builder = make_builder(steps=steps)
+    _, facts = accelerate.make_step(builder.team, builder.config, "cpu", 24, steps_left, None)
+    assert facts == {"training_step": f"fast, {way}"}
+
+
 def test_on_a_cpu_auto_runs_the_step_as_it_is(tmp_path):
     augmenter.CycleGAN(CycleGANConfig(**TINY, steps=1)).fit(two_class_data(4, 24), FakeContext(tmp_path))
     facts = (tmp_path / "facts.json").read_text()

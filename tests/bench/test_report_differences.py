@@ -43,7 +43,7 @@ ACCURACY = {
 def rows_of(method: str, fold: int) -> list[ResultRow]:
     at = (method, fold, 0)
     seconds = 40.0 + fold if method != "frozen" else 20.0 + 1.2 * fold
-    costs, facts = {"elapsed_s": seconds + 2, "step_s": seconds}, {"steps": 100}
+    costs, facts = {"device_s": seconds + 2, "step_device_s": seconds}, {"steps": 100}
     same = {"ratio": "1", "classifier": "a"}
     return [
         ResultRow(f"f{at}", "fit", "s", "d", "done", *at, costs=costs, facts=facts),
@@ -124,7 +124,7 @@ def test_one_sentence_an_arm_and_one_table_a_measure(rows: list[ResultRow]) -> N
     assert frozen.startswith(
         "`frozen`: images nearer to real ones (KID −0.0200 [−0.0212, −0.0188] from 0.0514); accuracy helps (+9.8 ["
     )
-    assert "training takes less time (−20 s [" in frozen
+    assert "training takes less device time (−20 s [" in frozen
     assert frozen.endswith("from 420 ms, −47 %).")
     assert "likeness to real images undecided (KID +" in scratch
     text = "\n".join(difference_section(found, PLAN))
@@ -157,8 +157,8 @@ def test_differences_are_in_the_tidy_table(tmp_path: Path) -> None:
     assert [(r["method"], r["metric"], r["pairs"]) for r in found] == [
         ("cgan", f"fidelity/synthetic/test/kid_{TAG}", "2"),
         ("cgan", PRIMARY, "2"),
-        ("cgan", "fit/elapsed_s", "2"),
-        ("cgan", "fit/seconds_per_step", "2"),
+        ("cgan", "fit/device_s", "2"),
+        ("cgan", "fit/device_s_per_step", "2"),
     ]
 
 

@@ -13,7 +13,7 @@ from bench.report.records.differences import Difference
 
 CLASSIFIERS = 2  # panels of accuracy; the tables have all
 COLOURS = {"helps": GREEN, "lower": GREEN, "hurts": VERMILLION, "higher": VERMILLION, "equivalent": BLUE}
-UNITS = {"kid": ("KID", 1.0), "accuracy": ("accuracy (points)", 100.0), "step": ("training step (ms)", 1000.0)}
+UNITS = {"kid": ("KID", 1.0), "accuracy": ("accuracy (points)", 100.0), "step": ("device time of a step (ms)", 1000.0)}
 
 
 def caption(info: ReportInfo) -> str:

@@ -43,7 +43,7 @@ class Difference:
     ''. ``value`` and ``base`` are the means of arm and reference, ``mean`` that of the differences, ``low`` and
     ``high`` its 95 % interval (NaN where it cannot be told), ``p_holm`` corrected over the arms with this measure.
     ``word`` is a verdict's for accuracy, else 'lower', 'higher' or 'undecided'. Accuracy is a share in [0, 1], training
-    seconds a fold, a step seconds.
+    and a step are device seconds (``bench.cost.timers``), which other work on the machine disturbs less than wall time.
     """
 
     kind: Kind
@@ -87,9 +87,9 @@ def _measures(lines: Sequence[Line], rows: Rows, info: ReportInfo) -> Iterator[t
         values = {x.arm: x.values[PRIMARY] for x in mine if not x.arm.without_copies}
         yield "accuracy", PRIMARY, classifier, values
     fits = list(_done(rows, info, "fit"))
-    yield "training", "fit/elapsed_s", "", _by_arm({(m, p): r.costs.get("elapsed_s", NAN) for m, p, r in fits})
-    steps = {(m, p): r.costs.get("step_s", NAN) / float(r.facts.get("steps") or NAN) for m, p, r in fits}
-    yield "step", "fit/seconds_per_step", "", _by_arm(steps)
+    yield "training", "fit/device_s", "", _by_arm({(m, p): r.costs.get("device_s", NAN) for m, p, r in fits})
+    steps = {(m, p): r.costs.get("step_device_s", NAN) / float(r.facts.get("steps") or NAN) for m, p, r in fits}
+    yield "step", "fit/device_s_per_step", "", _by_arm(steps)
 
 
 def _done(rows: Rows, info: ReportInfo, stage: str) -> Iterator[tuple[str, Pair, ResultRow]]:

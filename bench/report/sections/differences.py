@@ -27,7 +27,7 @@ def difference_section(found: Sequence[Difference], info: ReportInfo) -> list[st
 
 _CAPTION = (
     "Paired over (fold, repeat): arm minus reference [95 % interval]. Accuracy by the test of the verdicts above; KID "
-    "and times by a plain paired t test. Verdicts are Holm-corrected over the arms, intervals are not."
+    "and device times by a plain paired t test. Verdicts are Holm-corrected over the arms, intervals are not."
 )
 
 
@@ -54,11 +54,11 @@ _WORDS: dict[str, dict[str, str]] = {
         "undecided": "likeness to real images undecided",
     },
     "training": {
-        "lower": "training takes less time",
-        "higher": "training takes more time",
-        "undecided": "time of training undecided",
+        "lower": "training takes less device time",
+        "higher": "training takes more device time",
+        "undecided": "device time of training undecided",
     },
-    "step": {"lower": "a step less", "higher": "a step more", "undecided": "time of a step undecided"},
+    "step": {"lower": "a step less", "higher": "a step more", "undecided": "that of a step undecided"},
 }
 
 
@@ -81,7 +81,9 @@ def _title(d: Difference, info: ReportInfo) -> str:
         return f"KID against real test images, by {d.metric.partition(KID)[2]} (lower is nearer)"
     if d.kind == "accuracy":
         return f"Patient-level balanced accuracy of {d.classifier}, in % and points"
-    return {"training": "Training of the generator, a fold", "step": "A training step of the generator"}[d.kind]
+    return {"training": "Device time of the generator's training, a fold", "step": "Device time of a training step"}[
+        d.kind
+    ]
 
 
 def _table(found: Sequence[Difference], info: ReportInfo) -> str:

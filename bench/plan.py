@@ -16,7 +16,7 @@ from bench.data.records import fingerprint
 from bench.data.splits import make_splits
 from bench.errors import ConfigError, nearest
 from bench.interfaces import SelfClassifier, Translator
-from bench.ratios import NOCOPIES, STEPS, longer, ratio_text, times
+from bench.ratios import NOCOPIES, STEPS, longer, ratio_label, ratio_text, times
 from bench.suite import REFERENCES, PluginSpec, Settings, Suite
 from bench.types import DatasetIndex
 
@@ -62,8 +62,8 @@ class Cell:
 
     @property
     def title(self) -> str:
-        """A short name for people: 'classify cyclegan r1.0 small_cnn f0r0'."""
-        parts = [self.stage, self.method, f"×{self.ratio}" if self.ratio not in (None, "0") else None, self.classifier]
+        """A short name for people: 'classify cyclegan ×1 small_cnn fold 0'."""
+        parts = [self.stage, self.method, ratio_label(self.ratio), self.classifier]
         return " ".join([p for p in parts if p] + [f"fold {self.fold}" + (f".{self.repeat}" if self.repeat else "")])
 
 

@@ -27,3 +27,12 @@ def amount(ratio: str | None) -> str:
 def times(ratio: str | None) -> int:
     """Return how many times as long as its suite says an arm of this ratio trains its classifier."""
     return int(str(ratio or "0").partition(STEPS)[2] or 1)
+
+
+def ratio_label(ratio: str | None) -> str:
+    """'0.5' -> '×0.5', '1-nocopies' -> '×1 without copies', '0-steps4' -> '4× the steps', 'balance', '0' -> ''."""
+    added = amount(ratio)
+    if added == "0":
+        return f"{times(ratio)}× the steps" if times(ratio) > 1 else ""
+    apart = " without copies" if str(ratio).endswith(NOCOPIES) else ""
+    return (added if added == "balance" else f"×{added}") + apart

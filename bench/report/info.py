@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.published import Published
-from bench.ratios import NOCOPIES, amount, longer, times
+from bench.ratios import NOCOPIES, longer, ratio_label
 from bench.runs import RunRecord
 from bench.suite import REFERENCES
 from bench.types import Unit
@@ -30,15 +30,6 @@ class FoldSize:
     test_groups: int = 0
     unit: Unit = "group"
     shared_groups: int = 0
-
-
-def ratio_label(ratio: str | None) -> str:
-    """'0.5' -> '×0.5', '1-nocopies' -> '×1 without copies', '0-steps4' -> '4× the steps', 'balance', '0' -> ''."""
-    added = amount(ratio)
-    if added == "0":
-        return f"{times(ratio)}× the steps" if times(ratio) > 1 else ""
-    apart = " without copies" if str(ratio).endswith(NOCOPIES) else ""
-    return (added if added == "balance" else f"×{added}") + apart
 
 
 @dataclass(frozen=True)

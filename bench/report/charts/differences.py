@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.ratios import ratio_label
 from bench.report.charts.style import BLACK, BLUE, GREEN, GREY, VERMILLION, arm_axis, figure
-from bench.report.info import Arm, ReportInfo, ratio_label
+from bench.report.info import Arm, ReportInfo
 from bench.report.records.differences import Difference
 
 CLASSIFIERS = 2  # panels of accuracy; the tables have all

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from bench.plan import STAGES
-from bench.report.info import ReportInfo, ratio_label
+from bench.ratios import ratio_label
+from bench.report.info import ReportInfo
 from bench.report.records.rows import Pair, Rows, one_line
 from bench.types import ResultRow
 

@@ -21,6 +21,7 @@ from bench.metrics.predictions import Predictions, write_predictions
 from bench.session import Session, prepare
 from bench.store import Store
 from bench.types import ResultRow
+from bench.workload import workloads
 
 LASTING, PASSING = 0.05, 0.10  # shares of patients that change side for good, and in each repeat anew
 
@@ -43,6 +44,8 @@ def write_pilot(session: Session, root: Path, repeats: int, seed: int = 0, suite
     records = index.by_path()
     groups = sorted({r.group_id for r in index.records})
     always = {g: rng.random() < LASTING for g in groups}
+    done = workloads(session.plan)
+    work = {(c.stage, c.method): done[c.row_key].plain() for c in session.plan.cells}
     rows = []
     for split in make_splits(index, SplitConfig(folds=5, repeats=repeats)):
         here = [records[p] for p in split.test]
@@ -71,7 +74,7 @@ def write_pilot(session: Session, root: Path, repeats: int, seed: int = 0, suite
                     f"{stage}/{method}{split.fold}{split.repeat}", stage, suite, "toy", "done", method=method,
                     fold=split.fold, repeat=split.repeat, ratio="0" if method == "none" else "1",
                     classifier="small_cnn", metrics={METRIC: score}, costs={"elapsed_s": 36.0},
-                    facts={"predictions": str(path)},
+                    facts={"predictions": str(path), "work": work[stage, method]},
                 )
                 for stage in ("classify", "evaluate")
             ]  # fmt: skip

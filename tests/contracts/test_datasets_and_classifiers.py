@@ -82,7 +82,7 @@ def test_an_unknown_network_is_named_with_its_nearest() -> None:
 def test_a_shipped_suite_can_be_built(name: str) -> None:
     suite = load_suite(name)
     assert suite.settings.description
-    assert "none" in {m.name for m in suite.methods}
+    assert "none" in {m.name for m in suite.methods} or not suite.classifiers  # where nothing is augmented
     for spec in (*suite.methods, *suite.classifiers):
         assert spec.create() is not None
 

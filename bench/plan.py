@@ -107,10 +107,8 @@ def longer_ratios(settings: Settings, method: str) -> tuple[str, ...]:
 
 def classifier_of(suite: Suite, name: str, method: str | None, ratio: str | None) -> PluginSpec:
     """Return a classifier as the arm of this method and ratio fine-tunes it."""
-    spec = suite.classifier(name, method)
-    return (
-        replace(spec, config=replace(spec.config, steps=times(ratio) * spec.config.steps)) if times(ratio) > 1 else spec
-    )
+    spec, n = suite.classifier(name, method), times(ratio)
+    return replace(spec, config=replace(spec.config, steps=n * spec.config.steps)) if n > 1 else spec
 
 
 def make_plan(suite: Suite, index: DatasetIndex, weights: str | None = None) -> Plan:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import math
 import re
@@ -11,6 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from bench.history import HISTORY, read_history
 from bench.types import ResultRow
 
 GENERATOR_STAGES: Final = ("fit", "synthesize", "fidelity", "copies", "translate", "head")
@@ -79,11 +79,8 @@ def metric_points(folder: Path | None, row: ResultRow) -> list[tuple[str, float,
     """Return a row's metric points (name, value, time in ms, step): history thinned evenly, then metrics and costs."""
     start, end = span_ms(row)
     history: dict[str, list[tuple[int, float]]] = {}
-    path = folder / "history.csv" if folder else None
-    if path and path.is_file():
-        with path.open(newline="", encoding="utf-8") as f:
-            for line in csv.DictReader(f):
-                history.setdefault(line["name"], []).append((int(line["step"]), float(line["value"])))
+    for step, name, value in read_history(folder / HISTORY) if folder else ():
+        history.setdefault(name, []).append((step, value))
     last_step = max((step for points in history.values() for step, _ in points), default=0)
     found = []
     for name, points in history.items():

@@ -42,7 +42,19 @@ LAYERS = (
     ),
     ("store", "artifacts", "context", "plan", "runs", "workload", "probes"),
     ("suite", "ratios", "data", "classifiers", "segmentation", "metrics", "cost"),
-    ("types", "interfaces", "errors", "registry", "config", "seeding", "weights", "files", "provenance", "published"),
+    (
+        "types",
+        "interfaces",
+        "errors",
+        "registry",
+        "config",
+        "seeding",
+        "weights",
+        "files",
+        "history",
+        "provenance",
+        "published",
+    ),
 )
 APART = {
     "metrics": {"data", "classifiers", "segmentation"},

@@ -13,6 +13,7 @@ import numpy as np
 from bench import registry
 from bench.context import CellContext
 from bench.data.loaders import FoldData, Part, assemble_training_set, load_synthetic, ratio_counts
+from bench.history import HISTORY
 from bench.plan import Cell, classifier_of, validation_cell
 from bench.provenance import FittedStatistics
 from bench.ratios import NOCOPIES, amount
@@ -81,7 +82,7 @@ def take_over(inputs: Inputs, tuned: Cell, ctx: CellContext) -> tuple[nn.Module,
     from bench.classifiers.trainer import load_network
 
     folder, done = inputs.artifacts.folder(*tuned.id), inputs.artifacts.result(*tuned.id)
-    for name in (WEIGHTS, "history.csv", NORMALISATION):
+    for name in (WEIGHTS, HISTORY, NORMALISATION):
         if (folder / name).is_file():
             shutil.copyfile(folder / name, ctx.folder / name)
     network = _build(inputs)

@@ -19,6 +19,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from bench.errors import ConfigError
+from bench.metrics.pareto import pareto
 from bench.seeding import derive_seed
 from bench.tuning.arm import Arm
 from bench.tuning.spaces import Space
@@ -189,9 +190,7 @@ def spread(trial: FrozenTrial) -> float:
 
 def front(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Return the finished trials that no other beats in score without costing more, the cheapest first."""
-    done = sorted((t for t in trials if state_of(t) == "done"), key=lambda t: (bill_s([t]), -mean_score(t), t.number))
-    found: list[FrozenTrial] = []
-    for trial in done:
-        if not found or mean_score(trial) > mean_score(found[-1]):
-            found.append(trial)
-    return found
+    first: dict[tuple[float, float], FrozenTrial] = {}
+    for trial in sorted((t for t in trials if state_of(t) == "done"), key=lambda t: t.number):
+        first.setdefault((bill_s([trial]), mean_score(trial)), trial)
+    return [first[point] for point in pareto(first)]

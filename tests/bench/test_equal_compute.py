@@ -13,12 +13,13 @@ import pytest
 from report_rows import made_up
 
 from bench.errors import ConfigError
+from bench.metrics.pareto import pareto
 from bench.metrics.statistics import verdicts
 from bench.plan import classifier_of, make_plan
 from bench.ratios import amount, longer, ratio_text, times
 from bench.report.build import build_report
 from bench.report.info import Arm, ReportInfo
-from bench.report.records.compute import charged, matches, pareto
+from bench.report.records.compute import charged, matches
 from bench.report.records.lines import PRIMARY, Line
 from bench.report.records.report import Records, collect
 from bench.report.records.rows import Rows

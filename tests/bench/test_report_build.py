@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 from report_rows import made_up
 
+from bench.metrics.pareto import pareto
 from bench.report.build import build_report
-from bench.report.charts.cost import pareto
 from bench.report.charts.grids import spread
 from bench.report.info import ReportInfo
 from bench.report.sections.text import count, interval, join, number, percent, points, seconds, size, table

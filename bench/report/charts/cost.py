@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.metrics.pareto import pareto
 from bench.ratios import ratio_label
 from bench.report.charts.pages import Page
 from bench.report.charts.style import GREY, figure, method_marks, plain_log
 from bench.report.info import ReportInfo
-from bench.report.records.compute import pareto
 from bench.report.records.lines import PRIMARY, Line
 from bench.suite import REFERENCES
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from bench.history import HISTORY, read_history
 from bench.report.charts.style import CYCLE, LINES, figure, plain_log
 from bench.report.info import ReportInfo
 from bench.report.records.rows import Rows
@@ -27,16 +27,15 @@ def read_histories(rows: Rows, info: ReportInfo, root: Path) -> dict[str, dict[s
     found = {}
     for method in info.generative:
         folders = [root / r.folder for r in rows.done("fit", method, info.pairs) if r.folder]
-        found[method] = _curves([f / "history.csv" for f in folders[:PAIRS]])
+        found[method] = _curves([f / HISTORY for f in folders[:PAIRS]])
     return {method: curves for method, curves in found.items() if curves}
 
 
 def _curves(paths: Sequence[Path]) -> dict[str, Curve]:
     by_name: dict[str, list[dict[int, float]]] = {}
     for path in paths:
-        if path.is_file():
-            for name, values in _history(path).items():
-                by_name.setdefault(name, []).append(values)
+        for name, values in _history(path).items():
+            by_name.setdefault(name, []).append(values)
     curves = {}
     for name, pairs in by_name.items():
         steps = sorted(set.intersection(*(set(p) for p in pairs)))
@@ -48,11 +47,8 @@ def _curves(paths: Sequence[Path]) -> dict[str, Curve]:
 def _history(path: Path) -> dict[str, dict[int, float]]:
     """Return values by step by name, in the order of first appearance; a step that was logged twice keeps its last."""
     values: dict[str, dict[int, float]] = {}
-    with path.open(newline="", encoding="utf-8") as f:
-        lines = csv.reader(f)
-        next(lines, None)  # step, name, value
-        for step, name, value in lines:
-            values.setdefault(name, {})[int(step)] = float(value)
+    for step, name, value in read_history(path):
+        values.setdefault(name, {})[step] = value
     return values
 
 

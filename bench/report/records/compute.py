@@ -7,9 +7,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.metrics.pareto import pareto
 from bench.metrics.statistics import Verdict, verdicts
 from bench.report.info import Arm, ReportInfo
-from bench.report.records.lines import PRIMARY, Line
+from bench.report.records.lines import PRIMARY, Line, paired_differences
 from bench.suite import REFERENCES
 
 
@@ -84,7 +85,9 @@ def matches(lines: Sequence[Line], longer: Sequence[Line], info: ReportInfo) -> 
             if not steps:
                 continue
             beside = {x.arm: _nearest(x, steps) for x in arms}
-            differences = {x.arm.label: _differences(x, beside[x.arm]) for x in arms}
+            differences = {
+                x.arm.label: paired_differences(x.values[PRIMARY], beside[x.arm].values[PRIMARY]) for x in arms
+            }
             judged = verdicts({k: d for k, d in differences.items() if d}, info.margin, info.test_train_ratio)
             found += [
                 Match(
@@ -103,15 +106,6 @@ def matches(lines: Sequence[Line], longer: Sequence[Line], info: ReportInfo) -> 
     return tuple(found)
 
 
-def pareto(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
-    """Return the (cost, score) points that no other beats: sorted by cost, scores strictly rising."""
-    front: list[tuple[float, float]] = []
-    for cost, score in sorted(points, key=lambda p: (p[0], -p[1])):
-        if not front or score > front[-1][1]:
-            front.append((cost, score))
-    return front
-
-
 def _nearest(line: Line, steps: Sequence[Line]) -> Line:
     return min(steps, key=lambda s: abs(math.log(s.charged_s / line.charged_s)))
 
@@ -122,8 +116,3 @@ def _known(line: Line) -> bool:
 
 def _mean(line: Line) -> float:
     return line.scores[PRIMARY].mean
-
-
-def _differences(line: Line, base: Line) -> list[float]:
-    mine, theirs = line.values[PRIMARY], base.values[PRIMARY]
-    return [mine[p] - theirs[p] for p in sorted(mine.keys() & theirs.keys())]

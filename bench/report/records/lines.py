@@ -126,7 +126,7 @@ def _comparisons(
     for reference in (r for r in REFERENCES if Arm(r) in values):
         base = values[Arm(reference)]
         for metric, family in product(COMPARED, families):
-            differences = {a: _differences(values[a][metric], base[metric]) for a in family}
+            differences = {a: paired_differences(values[a][metric], base[metric]) for a in family}
             named = {a: d for a, d in differences.items() if d and a.method not in ("none", reference)}
             judged = verdicts({a.label: d for a, d in named.items()}, info.margin, info.test_train_ratio)
             for arm in named:
@@ -134,7 +134,8 @@ def _comparisons(
     return found
 
 
-def _differences(values: Mapping[Pair, float], base: Mapping[Pair, float]) -> list[float]:
+def paired_differences(values: Mapping[Pair, float], base: Mapping[Pair, float]) -> list[float]:
+    """Return value − base of every pair that both have, in the order of pairs."""
     return [values[p] - base[p] for p in sorted(values.keys() & base.keys())]
 
 

@@ -5,7 +5,6 @@ Pure but for what it reads beside the rows: the tables of predictions, and the l
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from operator import add
 from pathlib import Path
 
 from bench.errors import StoreError
+from bench.history import HISTORY, read_history
 from bench.metrics.confusion_tables import MEASURES, ConfusionTable, Inconsistency, inconsistencies, possible_tables
 from bench.metrics.predictions import Predictions, read_predictions
 from bench.metrics.proportions import newcombe
@@ -131,7 +131,7 @@ def heads(rows: Rows, info: ReportInfo, root: Path) -> tuple[Head, ...]:
         for unit in ("image", "group"):
             done = _done(rows, info, "head", method, unit)
             trained = _done(rows, info, "fit", method, unit)
-            last = [_last_loss(root / r.folder / "history.csv", facts.results.own_class_loss) for r in trained]
+            last = [_last_loss(root / r.folder / HISTORY, facts.results.own_class_loss) for r in trained]
             losses = [x for x in last if math.isfinite(x)]
             table = _tables(rows, info, method, unit, root)
             if not (losses and table):
@@ -236,9 +236,7 @@ def _done(rows: Rows, info: ReportInfo, stage: str, method: str, unit: Unit) -> 
 def _last_loss(path: Path, name: str) -> float:
     """Return the last value that a training logged of a loss; NaN where it logged none."""
     last = NAN
-    if path.is_file():
-        with path.open(newline="", encoding="utf-8") as f:
-            for line in csv.DictReader(f):
-                if line["name"] == name:
-                    last = float(line["value"])
+    for _, logged, value in read_history(path):
+        if logged == name:
+            last = value
     return last

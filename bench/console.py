@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
 from types import TracebackType
+from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
@@ -12,6 +14,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from bench.artifacts import Artifacts
+from bench.config import to_plain
 from bench.estimate import CostModel, duration
 from bench.plan import Cell
 from bench.runner import CellId, Listener
@@ -95,3 +98,8 @@ def print_problems(console: Console, problems: Sequence[DataProblem], most: int 
         console.print(f"{problem.kind} {problem.path}: {problem.detail}", style="yellow")
     if len(problems) > most:
         console.print(f"… and {len(problems) - most} more images with problems", style="yellow")
+
+
+def echo_json(value: Any) -> None:
+    """Print a value, frozen dataclasses and paths in it too, as JSON."""
+    print(json.dumps(to_plain(value), indent=1, sort_keys=True))

@@ -15,7 +15,7 @@ import click
 from bench.cli.data import data
 from bench.cli.options import Group, device_option, json_option, only_option, out_option, suite_options
 from bench.cli.profile import profile
-from bench.tune_command import tune_options
+from bench.commands.tune import tune_options
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
@@ -44,15 +44,15 @@ def run(
     device: str, jobs: int | None, trace: bool, dry_run: bool,
 ) -> None:  # fmt: skip
     """Run a suite: train, synthesise, fine-tune, score, report. Run it again to resume, or to retry failures."""
-    from bench import commands
-    from bench.plan_command import show_plan
+    from bench.commands.plan import show_plan
+    from bench.commands.run import run as run_suite
     from bench.session import prepare
 
     session = prepare(suite, assignments, data, out)
     if dry_run:
         show_plan(session, only, as_json=False, jobs=jobs)
         return
-    sys.exit(commands.run(session, only, device, jobs, trace))
+    sys.exit(run_suite(session, only, device, jobs, trace))
 
 
 @main.command()
@@ -75,13 +75,13 @@ def plan(
     from bench.session import prepare
 
     if effect is not None:
-        from bench.planning_command import show_effect_plan
+        from bench.commands.effect import show_effect_plan
 
         show_effect_plan(prepare(suite, assignments, data, out), effect, power, pilot, only, as_json)
         return
     if pilot is not None:
         raise click.UsageError("--pilot goes with --effect, such as --effect 0.02")
-    from bench.plan_command import show_plan
+    from bench.commands.plan import show_plan
 
     show_plan(prepare(suite, assignments, data, out), only, as_json, jobs)
 
@@ -91,10 +91,10 @@ def plan(
 @json_option
 def status(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], as_json: bool) -> None:
     """Show how far a suite is: done, running (with step and losses), failed, left. Works while it runs."""
-    from bench import commands
+    from bench.commands.status import show_status
     from bench.session import prepare
 
-    commands.show_status(prepare(suite, assignments, data, out), as_json)
+    show_status(prepare(suite, assignments, data, out), as_json)
 
 
 @main.command()
@@ -102,11 +102,11 @@ def status(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...
 @json_option
 def report(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], as_json: bool) -> None:
     """Write a suite's report again from the store, whatever is done so far."""
-    from bench import commands
+    from bench.commands.report import write_report
     from bench.session import prepare
 
     session = prepare(suite, assignments, data, out)
-    path = commands.write_report(session)
+    path = write_report(session)
     if as_json:
         click.echo((path.parent / "leaderboard.json").read_text(encoding="utf-8"))
     else:
@@ -139,19 +139,19 @@ def tune(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...],
 
     Several of the same command, in terminals or on machines that share --out or --storage, share the work.
     """
-    from bench import tune_command
+    from bench.commands.tune import tune as tune_suite
     from bench.session import prepare
 
-    sys.exit(tune_command.tune(prepare(suite, assignments, data, out), **options))
+    sys.exit(tune_suite(prepare(suite, assignments, data, out), **options))
 
 
 @main.command("list")
 @json_option
 def list_(as_json: bool) -> None:
     """List suites, datasets, methods and classifiers."""
-    from bench import commands
+    from bench.commands.listing import show_list
 
-    commands.show_list(as_json)
+    show_list(as_json)
 
 
 @main.command()
@@ -173,14 +173,14 @@ def fidelity(
     as_json: bool,
 ) -> None:  # fmt: skip
     """Compare a folder of SYNTHETIC images with one of REAL images: FID, KID, precision, recall and their kin."""
-    from bench import fidelity_command
+    from bench.commands import fidelity as command
     from bench.session import pick_device
 
-    found = fidelity_command.compare(real, synthetic, extractor, input_size, weights, pick_device(device))
+    found = command.compare(real, synthetic, extractor, input_size, weights, pick_device(device))
     if as_json:
-        click.echo(fidelity_command.as_json(found))
+        click.echo(command.as_json(found))
     else:
-        fidelity_command.show(found)
+        command.show(found)
 
 
 @main.group()
@@ -192,10 +192,10 @@ def mlflow() -> None:
 @suite_options
 def sync(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...]) -> None:
     """Log to MLflow what is in the store and not yet there."""
-    from bench import commands
+    from bench.commands.report import sync_mlflow
     from bench.session import prepare
 
-    commands.sync_mlflow(prepare(suite, assignments, data, out))
+    sync_mlflow(prepare(suite, assignments, data, out))
 
 
 @main.command()

@@ -46,7 +46,8 @@ def audit_(
     out: Path, as_json: bool,
 ) -> None:  # fmt: skip
     """Look at every image of FOLDER: copies, near copies, labels, groups, odd files, masks, light, stain."""
-    from bench import data_commands
+    from bench.commands.audit import audit as show_audit
+    from bench.commands.audit import find_subject
 
-    subject = data_commands.find_subject(folder or data, dataset, suite, out)
-    sys.exit(data_commands.audit(subject, as_json, strict, leak_demo))
+    subject = find_subject(folder or data, dataset, suite, out)
+    sys.exit(show_audit(subject, as_json, strict, leak_demo))

@@ -43,7 +43,7 @@ def profile_suite(
 
     Its first fold is run in miniature as well: `bench plan` then predicts the whole of it.
     """
-    from bench import profile_suite_command as command
+    from bench.commands.profile import suite as command
 
     if budget is not None:
         command.profile_budget(suite, assignments, methods, sizes, device, threads, budget, as_json)
@@ -67,15 +67,15 @@ def step(
     blocks: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Time a method's training steps in alternation: pairs/s, FLOPs, share of the device's peak, peak memory."""
-    from bench import profile_command
+    from bench.commands.profile import step as command
     from bench.cost.host import available_cpus
     from bench.session import pick_device
 
     threads, device = threads or available_cpus(), pick_device(device)
-    found = profile_command.profile(method, assignments, image_size_px, batch_size, device, blocks, threads)
+    found = command.profile(method, assignments, image_size_px, batch_size, device, blocks, threads)
     described = {"method": method, "image_size_px": image_size_px, "batch_size": batch_size, "set": list(assignments),
                  "device": device, "threads": threads}  # fmt: skip
     if as_json:
-        click.echo(profile_command.as_json(found, described))
+        click.echo(command.as_json(found, described))
     else:
-        profile_command.show(found, described)
+        command.show(found, described)

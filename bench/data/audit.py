@@ -25,7 +25,7 @@
 ``sizes, magnifications, modes``  {value: images}
 ``appearance``                  ``measures`` (names, see ``appearance.Appearance``), ``groups`` {group: {measure:
                                 mean}}, ``outliers`` [{group, measure, mean, z}] beyond 3.5 modified z-scores
-``detected, suite, run, folds``  added by the command: see ``bench.data_commands.audit_subject``
+``detected, suite, run, folds``  added by the command: see ``bench.commands.audit.audit_subject``
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ _LOOKS = {"bad": ("✗", "red"), "note": ("!", "yellow"), "good": ("✓", "green
 
 
 def show_audit(audit: Mapping[str, Any], console: Console | None = None) -> None:
-    """Print an audit as ``bench.data_commands.audit_subject`` returns it."""
+    """Print an audit as ``bench.commands.audit.audit_subject`` returns it."""
     view = _View(console or Console(soft_wrap=True, markup=False, highlight=False))
     _show_head(view, audit)
     view.title("Copies")

@@ -8,11 +8,11 @@ import signal
 import numpy as np
 import pytest
 
+from bench.commands.profile.table import bytes_of, numbers
 from bench.cost.batches import extrapolate, largest_batch
 from bench.cost.profiles import Point, Profile, read_profiles
 from bench.cost.sandbox import Sandbox
 from bench.errors import ConfigError
-from bench.profile_suite import bytes_of, numbers
 from bench.report.charts.profile import draw_profile
 
 MIB = 2**20

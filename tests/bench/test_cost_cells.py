@@ -14,13 +14,13 @@ import torch
 from torch import nn
 
 from bench.cells import run_cell
+from bench.commands.profile.rehearsal import miniature
 from bench.cost import energy
 from bench.cost.energy import EnergyMeter
 from bench.cost.trace import TRACE
 from bench.cost.updates import UpdateClock
 from bench.estimate import CostModel
 from bench.plan import make_plan
-from bench.rehearsal import miniature
 from bench.stages import RunEnv, load_index
 from bench.suite import Suite, parse_suite
 from bench.tracking_rows import fact_params, metric_points

@@ -16,6 +16,7 @@ from data_sets import LAYOUTS, busi_set, jpeg, png, scene, write
 from PIL import Image
 
 from bench.cli import main
+from bench.commands.audit import audit_subject, find_subject
 from bench.data.appearance import Appearance, group_means, measure, modified_z, outliers
 from bench.data.audit import audit_listing
 from bench.data.audit_folds import audit_folds
@@ -25,7 +26,6 @@ from bench.data.busi import Busi, BusiConfig
 from bench.data.image_folder import ImageFolder, ImageFolderConfig
 from bench.data.listing import Listed
 from bench.data.splits import SplitConfig, make_splits
-from bench.data_commands import audit_subject, find_subject
 
 REGEX = r"/(?P<group>P\d+)_"
 
@@ -350,8 +350,8 @@ def test_a_set_too_small_to_run_is_audited_all_the_same(tmp_path: Path) -> None:
 
 
 def test_a_set_made_by_the_harness_can_be_audited(tmp_path: Path) -> None:
+    from bench.commands.audit import Subject
     from bench.data.phantom import Phantom, PhantomConfig
-    from bench.data_commands import Subject
 
     dataset = Phantom(PhantomConfig(image_size_px=32, patients=4, images_per_patient=2))
     found = audit_subject(Subject("phantom", dataset, None, tmp_path / "cache"))

@@ -13,8 +13,8 @@ import toy
 from click.testing import CliRunner, Result
 
 from bench.cli import main
+from bench.commands.effect_plan import METRIC, EffectPlan, plan_effect, suite_design
 from bench.data.splits import SplitConfig, make_splits
-from bench.effect_plan import METRIC, EffectPlan, plan_effect, suite_design
 from bench.errors import ConfigError
 from bench.metrics.planning import design_power, pair_ratio, pairs_needed, power
 from bench.metrics.predictions import Predictions, write_predictions

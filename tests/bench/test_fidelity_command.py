@@ -15,7 +15,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from bench.cli import main
-from bench.fidelity_command import image_files
+from bench.commands.fidelity import image_files
 from bench.metrics.backbones import INCEPTION_FILE
 from bench.metrics.features import FeatureExtractor
 

@@ -8,8 +8,8 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
-from bench import profile_command
 from bench.cli import main
+from bench.commands.profile import step
 from bench.cost import step_profile
 from bench.cost.step_profile import StepCost, count_flops, measured_peak, ratio
 from bench.errors import ConfigError
@@ -50,7 +50,7 @@ def test_flops_of_a_cyclegan_step_are_those_counted_by_hand(name):
         learning = 2 * (3 * p - p_first) + 2 * (2 * p - p_first)  # translations need no second forward pass
     by_hand = 2 * pairs * (generators + judging + learning)
     assignments = (f"filters={f}", f"blocks={blocks}", f"disc_filters={d}")
-    steps = profile_command.make("cyclegan", assignments).training_steps(size, pairs, "cpu")
+    steps = step.make("cyclegan", assignments).training_steps(size, pairs, "cpu")
     assert list(steps) == ["reference", "fast"]
     assert count_flops(steps[name].count()) == pytest.approx(by_hand, rel=0.02)
 
@@ -87,7 +87,7 @@ def test_the_peak_is_that_of_a_matrix_product():
 
 def test_the_verb_prints_json_and_a_table(monkeypatch):
     monkeypatch.setattr(step_profile, "BLOCK_S", 0.0)
-    monkeypatch.setattr(profile_command, "peak_memory", lambda *_: {"reference": 2**20})
+    monkeypatch.setattr(step, "peak_memory", lambda *_: {"reference": 2**20})
     words = ["profile", "step", "--method", "cyclegan", "--image-size", "24", "--batch", "2", "--device", "cpu"]
     words += ["--threads", "1", "--blocks", "2"]
     for assignment in ("filters=2", "blocks=1", "disc_filters=2", "steps=100"):
@@ -111,15 +111,15 @@ def test_the_verb_prints_json_and_a_table(monkeypatch):
 
 def test_memory_is_measured_in_a_process_of_its_own():
     assignments = ("filters=2", "blocks=1", "disc_filters=64", "steps=100")
-    found = step_profile.peak_memory(profile_command.make, ("cyclegan", assignments, 24, 2, "cpu"), ["fast"], 1)
+    found = step_profile.peak_memory(step.make, ("cyclegan", assignments, 24, 2, "cpu"), ["fast"], 1)
     weights = 2 * 2_764_737 * 4
     assert 3 * weights < found["fast"] < 2**30, "weights and two moments of both discriminators, and more"
 
 
 def test_what_cannot_be_profiled_is_named():
     with pytest.raises(ConfigError, match=r"oversample offers no training step.*cyclegan"):
-        profile_command.make("oversample", ())
+        step.make("oversample", ())
     with pytest.raises(ConfigError, match="unknown key 'filter'; did you mean 'filters'"):
-        profile_command.make("cyclegan", ("filter=8",))
+        step.make("cyclegan", ("filter=8",))
     with pytest.raises(ConfigError, match="expected key=value"):
-        profile_command.make("cyclegan", ("filters",))
+        step.make("cyclegan", ("filters",))

@@ -19,13 +19,13 @@ from toy import Toy, register, write_squares, write_suite
 from bench import registry
 from bench.cells import run_cell
 from bench.cli import main
+from bench.commands.tune import choose_arms, parse_budget
 from bench.config import build
 from bench.errors import ConfigError, StoreError
 from bench.plan import select
 from bench.session import Session, prepare
 from bench.suite import PluginSpec
 from bench.tracking_rows import fact_params, unit_name
-from bench.tune_command import choose_arms, parse_budget
 from bench.tuning import tracked
 from bench.tuning.bill import read_bills, tuning_s
 from bench.tuning.spaces import arm_space, check_ranges, parse_range, read_changes, widened

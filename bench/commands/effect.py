@@ -12,8 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bench.commands.effect_plan import ALPHA, Comparison, EffectPlan, Option, plan_effect, suite_design
 from bench.console import plain_console
-from bench.effect_plan import ALPHA, Comparison, EffectPlan, Option, plan_effect, suite_design
 from bench.metrics.planning import pair_ratio, pairs_needed, power, smallest_detectable_effect
 from bench.session import Session
 

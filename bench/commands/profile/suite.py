@@ -11,10 +11,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from bench.commands.profile.table import MAX, Room, Table, bytes_of, numbers, rooms, size_text, write_csv
 from bench.console import plain_console
 from bench.cost.host import available_cpus, describe_host, versions
 from bench.cost.profiles import FOLDER, Point, Profile
-from bench.profile_suite import MAX, Room, Table, bytes_of, numbers, rooms, size_text, write_csv
 from bench.report.charts.profile import draw_profile
 from bench.session import pick_device, pick_jobs, prepare
 from bench.suite import load_suite
@@ -63,7 +63,7 @@ def _rehearsed(
     found: Profile, suite_name: str, assignments: tuple[str, ...], data: Path | None, out: Path, methods: Sequence[str]
 ) -> tuple[Profile, tuple[str, ...]]:
     """Return the profile with the rows of a rehearsal, and what failed there."""
-    from bench.rehearsal import rehearse
+    from bench.commands.profile.rehearsal import rehearse
 
     session = prepare(suite_name, assignments, data, out).on_device(found.device)
     jobs, threads = pick_jobs(None, found.device, session.suite.settings.threads)

@@ -1,35 +1,28 @@
-"""What the verbs of the command line do, once their words are a checked session."""
+"""The verb `bench run`: do what is left of a suite, show it, report it."""
 
 from __future__ import annotations
 
 import signal
-import sys
 import time
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import yaml
 from rich.console import Console
-from rich.table import Table
 
-from bench import registry
-from bench.artifacts import Artifacts
-from bench.config import read_yaml, to_plain
-from bench.console import ConsoleListener, describe_progress, plain_console, print_problems
+from bench.commands.plan import play
+from bench.commands.report import write_report
+from bench.config import to_plain
+from bench.console import ConsoleListener, plain_console, print_problems
 from bench.cost.host import describe_host
 from bench.estimate import Schedule, duration, fit_model
 from bench.files import write_atomic
 from bench.plan import select
-from bench.plan_command import play
 from bench.runner import Runner, rows_of
 from bench.runs import RunRecord, keep_run
 from bench.session import Session, pick_device, pick_jobs
-from bench.suite import suite_files
-from bench.types import ResultRow
 from bench.view import MLflowView, digest, resolved
 
 MLFLOW_WAIT_S = 120.0
@@ -136,88 +129,3 @@ def _close(console: Console, runner: Runner, elapsed_s: float, report: Path) -> 
     if summary.failed:
         console.print("run the same command to retry the failures; everything else is kept")
     console.print(f"report: {report}")
-
-
-def write_report(session: Session, rows: Sequence[ResultRow] | None = None) -> Path:
-    """Write the suite's report from the store and return its leaderboard; with ``rows``, only if they changed."""
-    from bench.report.build import build_report
-    from bench.reporting import report_info
-
-    state = session.report_folder / ".state"
-    leaderboard = session.report_folder / "leaderboard.md"
-    if rows is not None and leaderboard.is_file() and state.is_file() and state.read_text() == digest(rows):
-        return leaderboard
-    rows = rows_of(session.plan, session.env) if rows is None else rows
-    session.report_folder.mkdir(parents=True, exist_ok=True)
-    path = build_report(rows, report_info(session, rows), session.env.out, session.report_folder)
-    write_atomic(state, digest(rows))
-    return path
-
-
-def sync_mlflow(session: Session) -> None:
-    """Log to MLflow whatever is missing there; say so when it cannot be reached."""
-    rows = rows_of(session.plan, session.env)
-    warning = MLflowView(session).complete(rows, write_report(session, rows).parent, wait_s=3600.0)
-    if warning:
-        print(f"MLflow: {warning}", file=sys.stderr)
-        raise SystemExit(1)
-    print("MLflow holds everything of this suite")
-
-
-def show_status(session: Session, as_json: bool) -> None:
-    """Print how far the suite is, from the folders alone, so that it works while another process runs it."""
-    artifacts = Artifacts(session.env.out)
-    rows = {r.key: r for r in rows_of(session.plan, session.env)}
-    work = session.plan.work
-    running = [c for c in work if not artifacts.is_done(*c.id) and artifacts.is_locked(*c.id)]
-    counts = Counter(rows[c.row_key].status for c in work if c not in running)
-    left = [c for c in work if not artifacts.is_done(*c.id)]
-    estimate = fit_model(session.plan, session.env.out).estimate(left)
-    failures = {c: rows[c.row_key].error or "" for c in work if rows[c.row_key].status == "failed"}
-    if as_json:
-        _echo_json(
-            {
-                "suite": session.suite.name,
-                "cells": len(work),
-                **{s: counts[s] for s in ("done", "failed", "skipped", "missing")},
-                "running": [{**to_plain(c), "progress": artifacts.progress(*c.id)} for c in running],
-                "expected_core_s": estimate.known_s,
-                "cells_of_unknown_cost": estimate.unknown,
-                "failures": {c.title: error for c, error in failures.items()},
-            }
-        )
-        return
-    console = plain_console()
-    numbers = f"{counts['done']} done, {len(running)} running, {counts['failed']} failed, {counts['skipped']} skipped"
-    console.print(f"suite {session.suite.name}: {len(work)} cells: {numbers}, {counts['missing']} to come")
-    for cell in running:
-        state = artifacts.progress(*cell.id)
-        console.print(f"  {cell.title}: {describe_progress(state) if state else 'starting'}")
-    for cell, error in failures.items():
-        console.print(f"  {cell.title}: {error.splitlines()[0] if error else ''}", style="red")
-    if left:
-        unknown = f" + {estimate.unknown} cells not measured yet" if estimate.unknown else ""
-        console.print(f"time left: {duration(estimate.known_s)}, one cell at a time{unknown}")
-
-
-def show_list(as_json: bool) -> None:
-    """Print the names that a suite may use, and the shipped suites."""
-    suites = {name: str(read_yaml(path).get("description", "")) for name, path in suite_files().items()}
-    found = {f"{kind}s": registry.names(kind) for kind in ("dataset", "method", "classifier")}
-    if as_json:
-        _echo_json({"suites": suites, **found})
-        return
-    console = plain_console()
-    table = Table("suite", "", box=None, pad_edge=False)
-    for name, description in suites.items():
-        table.add_row(name, description)
-    console.print(table)
-    for kind, names in found.items():
-        more = " … and every timm network by its name" if kind == "classifiers" else ""
-        console.print(f"\n{kind}: {', '.join(names)}{more}")
-
-
-def _echo_json(value: Any) -> None:
-    import json
-
-    print(json.dumps(to_plain(value), indent=1, sort_keys=True))

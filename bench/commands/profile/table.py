@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from bench.commands.profile.points import CALLS, SAMPLING, Subject, measure, subjects
 from bench.cost.batches import largest_batch
 from bench.cost.profiles import Point
 from bench.cost.sandbox import Outcome, Sandbox
 from bench.cost.step_profile import measured_peak
 from bench.errors import ConfigError, nearest
-from bench.profile_points import CALLS, SAMPLING, Subject, measure, subjects
 from bench.suite import Suite
 
 MAX = "max"

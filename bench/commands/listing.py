@@ -1,0 +1,27 @@
+"""The verb `bench list`: the names that a suite may use."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from bench import registry
+from bench.config import read_yaml
+from bench.console import echo_json, plain_console
+from bench.suite import suite_files
+
+
+def show_list(as_json: bool) -> None:
+    """Print the names that a suite may use, and the shipped suites."""
+    suites = {name: str(read_yaml(path).get("description", "")) for name, path in suite_files().items()}
+    found = {f"{kind}s": registry.names(kind) for kind in ("dataset", "method", "classifier")}
+    if as_json:
+        echo_json({"suites": suites, **found})
+        return
+    console = plain_console()
+    table = Table("suite", "", box=None, pad_edge=False)
+    for name, description in suites.items():
+        table.add_row(name, description)
+    console.print(table)
+    for kind, names in found.items():
+        more = " … and every timm network by its name" if kind == "classifiers" else ""
+        console.print(f"\n{kind}: {', '.join(names)}{more}")

@@ -142,9 +142,19 @@ def high_water_bytes() -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
 
 
+_frozen_modules = 0  # how many were loaded when their objects were last set aside
+
+
 def _give_back_memory() -> None:
-    """Return freed memory to the system, where the C library can (glibc); else a cell would be charged for the last."""
+    """Return freed memory to the system, where the C library can (glibc); else a cell would be charged for the last.
+
+    What libraries made when they were imported never goes away: it is looked through once, not before every cell.
+    """
+    global _frozen_modules
     gc.collect()
+    if len(sys.modules) != _frozen_modules:
+        _frozen_modules = len(sys.modules)
+        gc.freeze()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)

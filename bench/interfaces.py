@@ -157,6 +157,26 @@ class GenerativeAugmenter(Protocol):
         ...
 
 
+Transfer = Literal["none", "random", "pretrained"]
+
+
+@runtime_checkable
+class OfFamily(Protocol):
+    """What a generative method offers besides when it is one of a family: a plain method and variants of it.
+
+    The report's research questions find by it which methods to put beside which. Methods of one family and version
+    differ in nothing but their configs; two whose configs differ in ``pretrained`` alone show what transfer learning
+    changes.
+    """
+
+    family: ClassVar[str]  # 'cyclegan'
+
+    @property
+    def transfer(self) -> Transfer:
+        """'pretrained' networks; the same from 'random' weights; 'none': there is nothing in it to be pretrained."""
+        ...
+
+
 @runtime_checkable
 class Translator(Protocol):
     """What a generative method offers besides when it translates images between two classes, there and back.

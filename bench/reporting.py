@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from bench.data.splits import SplitConfig, make_splits
 from bench.plan import Plan, arm_ratios
 from bench.published import load_published
 from bench.report.info import ClassSize, DataFacts, FoldSize, PublishedFacts, ReportInfo
+from bench.roles import Asked, Roles, roles_of, suites_that_answer
 from bench.runs import read_runs
 from bench.session import Session
 from bench.suite import Suite, config_folder
@@ -54,9 +55,17 @@ def report_info(session: Session, rows: Sequence[ResultRow]) -> ReportInfo:
         versions=_versions(rows),
         data=_data_facts(session),
         real_images=_real_images(plan, splits[0]),
+        roles=_roles(suite),
         runs=tuple(read_runs(session.env.out, suite.name)),
         published=published_facts(suite, settings.published) if settings.published else None,
     )
+
+
+def _roles(suite: Suite) -> Roles:
+    roles = roles_of(suite)
+    asked: tuple[Asked, ...] = ("transfer", "cost", "others")
+    left = [question for question in asked if question not in roles.answers]
+    return replace(roles, elsewhere=suites_that_answer(left, suite.dataset.name))
 
 
 def _tuned(session: Session) -> dict[str, dict[str, float]]:

@@ -30,7 +30,7 @@ LAYERS = (
         "leak_demo",
     ),
     ("store", "artifacts", "context", "plan", "runs", "workload", "probes"),
-    ("suite", "ratios", "data", "classifiers", "segmentation", "metrics", "cost"),
+    ("suite", "roles", "ratios", "data", "classifiers", "segmentation", "metrics", "cost"),
     (
         "types",
         "interfaces",

@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import ConfigError, DataError
-from bench.interfaces import RunContext, TrainingData
+from bench.interfaces import RunContext, TrainingData, Transfer
 from bench.seeding import derive_seed, seed_everything
 from bench.types import ProfiledStep, Size, SyntheticImage, Uint8Images
 from tlsgan.config import (
+    PATCHGAN,
     CycleGANConfig,
     TLSGANLite0Config,
     TLSGANLite0ScratchConfig,
@@ -42,6 +43,7 @@ class CycleGAN:
     kind: ClassVar[Literal["generative"]] = "generative"
     version: ClassVar[int] = 2
     Config: ClassVar[type] = CycleGANConfig
+    family: ClassVar[str] = "cyclegan"
     updates: ClassVar[tuple[str, ...]] = ("generator", "discriminator", "discriminator")
     search_space = search_space
 
@@ -109,6 +111,13 @@ class CycleGAN:
         from tlsgan.profile import training_steps
 
         return training_steps(self.config, self.translation_size_px(image_size_px), batch_size, device)
+
+    @property
+    def transfer(self) -> Transfer:
+        """Whether its discriminators have learnt from ImageNet; a PatchGAN cannot have."""
+        if self.config.discriminator == PATCHGAN:
+            return "none"
+        return "pretrained" if self.config.pretrained else "random"
 
     @property
     def resize(self) -> str | None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bench.published import Published
 from bench.ratios import NOCOPIES, longer, ratio_label
+from bench.roles import Roles
 from bench.runs import RunRecord
 from bench.suite import REFERENCES
 from bench.types import Unit
@@ -122,6 +123,7 @@ class ReportInfo:
     data: DataFacts = field(default_factory=DataFacts)
     real_images: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     published: PublishedFacts | None = None
+    roles: Roles | None = None  # what the methods are to the research questions; None: nobody asks them
     runs: tuple[RunRecord, ...] = ()  # of this suite in this output folder, oldest first
 
     @property

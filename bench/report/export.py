@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, fields
 from itertools import chain
 from typing import Any
@@ -13,11 +13,13 @@ from typing import Any
 from bench.report.info import ReportInfo
 from bench.report.records.differences import Difference
 from bench.report.records.lines import METRICS, Line
+from bench.report.records.measured import Measured
 from bench.report.records.report import Records
-from bench.report.records.rows import Score
+from bench.report.records.rows import Pair, Score
 from bench.report.sections.summary import summary
 
 LINES = ("lines", "longer")  # fields of the records that hold lines
+MEASURED = "measured"
 COLUMNS = (
     *("classifier", "method", "ratio", "metric", "reference", "pairs", "planned", "mean", "sd", "low", "high"),
     *("p", "p_holm", "p_nadeau_bengio", "p_wilcoxon", "p_equivalent", "effect_size", "verdict", "smallest_effect"),
@@ -75,8 +77,13 @@ def as_json(records: Records, info: ReportInfo) -> dict[str, Any]:
     found = {
         "summary": summary(records.lines, info),
         "info": described,
-        **{f.name: [asdict(x) for x in getattr(records, f.name)] for f in fields(records) if f.name not in LINES},
+        **{
+            f.name: [asdict(x) for x in getattr(records, f.name)]
+            for f in fields(records)
+            if f.name not in (*LINES, MEASURED)
+        },
         **{name: [_line(x) for x in getattr(records, name)] for name in LINES},
+        MEASURED: [_measured(x) for x in records.measured],
     }
     return {k: _plain(v) for k, v in found.items()}
 
@@ -89,7 +96,7 @@ def _line(line: Line) -> dict[str, Any]:
         "pairs": line.pairs,
         "planned": line.planned,
         "scores": {m: asdict(s) for m, s in line.scores.items()},
-        "values": {m: {f"{f}.{r}": x for (f, r), x in sorted(v.items())} for m, v in line.values.items()},
+        "values": {m: _by_pair(v) for m, v in line.values.items()},
         "versus": {ref: {m: asdict(v) for m, v in by.items()} for ref, by in line.versus.items()},
         "recalls": {c: asdict(s) for c, s in line.recalls.items()},
         "gaps": [asdict(g) for g in line.gaps],
@@ -99,6 +106,17 @@ def _line(line: Line) -> dict[str, Any]:
         "device_s": line.device_s,
         "tuned_s": line.tuned_s,
     }
+
+
+def _measured(x: Measured) -> dict[str, Any]:
+    images = {m: _by_pair(v) for m, v in x.images.items()}
+    at = {"stage": x.stage, "method": x.method, "ratio": x.ratio, "classifier": x.classifier}
+    return {**at, "device_s": _by_pair(x.device_s), "images": images}
+
+
+def _by_pair(values: Mapping[Pair, float]) -> dict[str, float]:
+    """Return values by '<fold>.<repeat>'."""
+    return {f"{fold}.{repeat}": x for (fold, repeat), x in sorted(values.items())}
 
 
 def _plain(value: Any) -> Any:

@@ -12,6 +12,7 @@ from bench.report.records.costs import MethodCost, method_costs
 from bench.report.records.differences import Difference, differences
 from bench.report.records.failures import Failure, failures
 from bench.report.records.lines import Line, leaderboard
+from bench.report.records.measured import Measured, measured
 from bench.report.records.predictions import PredictedStage, predicted_stages
 from bench.report.records.published import Comparison, Head, Impossible, comparisons, heads, impossible
 from bench.report.records.quality import Quality, image_quality
@@ -37,6 +38,7 @@ class Records:
     impossible: tuple[Impossible, ...] = ()
     heads: tuple[Head, ...] = ()
     differences: tuple[Difference, ...] = ()
+    measured: tuple[Measured, ...] = ()
     failures: tuple[Failure, ...] = ()
 
 
@@ -63,5 +65,6 @@ def collect(rows: Rows, info: ReportInfo, root: Path) -> Records:
         impossible=impossible(info),
         heads=heads(rows, info, root),
         differences=differences(lines, rows, apart),
+        measured=measured(rows, apart),
         failures=failures(rows, info),
     )

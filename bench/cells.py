@@ -14,6 +14,7 @@ from bench.context import CellContext
 from bench.cost.energy import EnergyMeter
 from bench.cost.host import describe_host, git_commit, versions
 from bench.cost.timers import PeakMemory
+from bench.cost.usage import UsageMonitor
 from bench.data.splits import load_split
 from bench.errors import BenchError, DivergedError
 from bench.plan import Cell
@@ -70,7 +71,7 @@ def run_cell(cell: Cell, env: RunEnv) -> ResultRow:
         )
         memory, energy = PeakMemory(env.device), EnergyMeter(env.device)
         try:
-            with memory, energy:
+            with memory, energy, UsageMonitor(folder, env.device, also=ctx.show_progress):
                 if cell.stage not in ("split", "evaluate"):
                     seed_everything(seed)
                 output = STAGE[cell.stage](cell, env, ctx)

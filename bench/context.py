@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,6 +17,7 @@ import numpy as np
 from bench.cost.timers import PhaseTimer
 from bench.cost.trace import TRACE, StepTrace
 from bench.cost.updates import UpdateClock
+from bench.cost.usage import peak_bytes
 from bench.types import Uint8Images
 
 PROGRESS_EVERY_S = 0.5
@@ -40,6 +42,8 @@ class CellContext:
         self._checkpoint = folder / "checkpoint.pt"
         self._rows: list[tuple[int, str, float]] = []
         self._last_progress = 0.0
+        self._step: dict[str, Any] = {}  # step, total and metrics, as last logged
+        self._progress_lock = threading.Lock()
         self._started = time.time()
         self._device_started = self.timer.device_clock()
         # By the interrupted runs that this one continues, up to their last checkpoint:
@@ -53,16 +57,26 @@ class CellContext:
         now = time.time()
         if now - self._last_progress >= PROGRESS_EVERY_S:
             self._last_progress = now
-            self._write_progress(step, total, metrics, now)
+            finite = {k: float(v) for k, v in metrics.items() if np.isfinite(v)}
+            self._step = {"step": step, "total": total, "metrics": finite}
+            self.show_progress()
             self.flush()
 
-    def _write_progress(self, step: int, total: int, metrics: Mapping[str, float], now: float) -> None:
-        state: dict[str, Any] = {"step": step, "total": total, "pid": os.getpid()}
-        state |= {"started": self._started, "updated": now}
-        state["metrics"] = {k: v for k, v in metrics.items() if np.isfinite(v)}
-        temp = self.folder / ".progress.tmp"
-        temp.write_text(json.dumps(state), encoding="utf-8")
-        os.replace(temp, self.folder / "progress.json")
+    def show_progress(self) -> None:
+        """Write ``progress.json``: who works here since when, how far, with how much memory. Any thread may call it."""
+        state = {
+            "pid": os.getpid(),
+            "device": self.device,
+            "started": self._started,
+            "spent_before_s": self._spent_before_s,
+            "updated": time.time(),
+            "peak_memory_bytes": peak_bytes(self.device),
+            **self._step,
+        }
+        with self._progress_lock:
+            temp = self.folder / ".progress.tmp"
+            temp.write_text(json.dumps(state), encoding="utf-8")
+            os.replace(temp, self.folder / "progress.json")
 
     def flush(self) -> None:
         """Append what was logged to ``history.csv``."""

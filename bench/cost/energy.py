@@ -18,7 +18,7 @@ class EnergyMeter:
 
     def __init__(self, device: str = "cpu", interval_s: float = INTERVAL_S) -> None:
         self.interval_s = interval_s
-        self._library, self._handle = _open(device)
+        self._library, self._handle = open_device(device)
         self._joules: float | None = None
         self._start: float | None = None
         self._stop = threading.Event()
@@ -59,21 +59,22 @@ class EnergyMeter:
 
     def _total(self) -> float | None:
         """Return the joules since the driver was loaded; None where the device keeps no count (before Volta)."""
-        return _asked(lambda: self._library.nvmlDeviceGetTotalEnergyConsumption(self._handle) / 1e3)
+        return asked(lambda: self._library.nvmlDeviceGetTotalEnergyConsumption(self._handle) / 1e3)
 
     def _watts(self) -> float | None:
-        return _asked(lambda: self._library.nvmlDeviceGetPowerUsage(self._handle) / 1e3)
+        return asked(lambda: self._library.nvmlDeviceGetPowerUsage(self._handle) / 1e3)
 
 
-def _asked(question: Any) -> float | None:
+def asked(question: Any) -> float | None:
+    """Return what a question to NVML gives, None where it cannot tell."""
     try:
         return float(question())
     except Exception:  # NVML's errors are a class each; none of them may end a training
         return None
 
 
-def _open(device: str) -> tuple[Any, Any]:
-    """Return (the library, the device's handle), or (None, None) where there is no energy to be read."""
+def open_device(device: str) -> tuple[Any, Any]:
+    """Return (the library, the device's handle), or (None, None) where NVML has nothing to tell."""
     if not device.startswith("cuda"):
         return None, None
     try:

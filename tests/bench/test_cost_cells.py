@@ -164,7 +164,7 @@ class FakeLibrary:
 
 @pytest.mark.parametrize("total", [True, False])
 def test_energy_is_the_devices_count_or_its_power_over_time(monkeypatch: pytest.MonkeyPatch, total: bool) -> None:
-    monkeypatch.setattr(energy, "_open", lambda device: (FakeLibrary(total), SimpleNamespace()))
+    monkeypatch.setattr(energy, "open_device", lambda device: (FakeLibrary(total), SimpleNamespace()))
     with EnergyMeter("cuda", interval_s=0.01) as meter:
         time.sleep(0.2)
     assert meter.costs()["energy_j"] == pytest.approx(100 * 0.2, rel=0.5)

@@ -1,0 +1,129 @@
+"""What a cell uses of its machine while it runs, sampled by a thread: the numbers of MLflow's system-metrics view.
+
+MLflow's own monitor writes into a run that is open; here runs are written afterwards, from the store. So a cell keeps
+its samples in ``system.csv`` (time in ms since 1970, name, value), under MLflow's names where they mean the same:
+
+``cpu_utilization_percentage``      the machine's processors, whoever uses them
+``system_memory_usage_megabytes``   the machine's memory, and ``…_percentage`` of it
+``gpu_<i>_…``                       the device's utilization, memory and power, whoever uses it (needs nvidia-ml-py)
+``process_cpu_percentage``          this process alone; 100 is one core
+``process_memory_megabytes``        its resident set, interpreter and libraries included
+``process_gpu_memory_megabytes``    what its tensors take on a CUDA device
+"""
+
+from __future__ import annotations
+
+import csv
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from bench.cost.energy import asked, open_device
+from bench.cost.timers import high_water_bytes, resident_bytes
+
+USAGE = "system.csv"
+COLUMNS = ("at_ms", "name", "value")
+INTERVAL_S = 1.0
+MOST_SAMPLES = 600  # when there are more, every second one is dropped and the interval doubles
+MB = 1e6
+
+Sample = tuple[int, dict[str, float]]
+
+
+class UsageMonitor:
+    """Samples a block every ``interval_s``, first after one interval, and writes ``<folder>/system.csv`` at its end.
+
+    An earlier attempt's samples are kept: a cell that was interrupted shows both, and the time between. A block that
+    is over before the first sample leaves no file. ``also`` is called at the start and after each sample.
+    """
+
+    def __init__(
+        self, folder: Path, device: str, interval_s: float = INTERVAL_S, also: Callable[[], None] = lambda: None
+    ) -> None:
+        self.path, self.device, self.interval_s, self._also = folder / USAGE, device, interval_s, also
+        self.samples: list[Sample] = []
+        self._process = psutil.Process()
+        self._library, self._handle = open_device(device)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="usage", daemon=True)
+
+    def __enter__(self) -> UsageMonitor:
+        self._also()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        self._write()
+
+    def _work(self) -> None:
+        psutil.cpu_percent()  # both tell the use since this thread last asked
+        self._process.cpu_percent()
+        while not self._stop.wait(self.interval_s):
+            self.samples.append((time.time_ns() // 1_000_000, self._sample()))
+            if len(self.samples) > MOST_SAMPLES:
+                self.samples = self.samples[::2]
+                self.interval_s *= 2
+            self._also()
+
+    def _sample(self) -> dict[str, float]:
+        memory = psutil.virtual_memory()
+        found = {
+            "cpu_utilization_percentage": psutil.cpu_percent(),
+            "system_memory_usage_megabytes": memory.used / MB,
+            "system_memory_usage_percentage": memory.percent,
+            "process_cpu_percentage": self._process.cpu_percent(),
+            "process_memory_megabytes": self._process.memory_info().rss / MB,
+        }
+        return found | self._of_gpu() if self.device.startswith("cuda") else found
+
+    def _of_gpu(self) -> dict[str, float]:
+        """Return what NVML and torch's allocator tell. No call of CUDA itself: one would break a graph's recording."""
+        import torch
+
+        found: dict[str, float | None] = {
+            "process_gpu_memory_megabytes": torch.cuda.memory_allocated(self.device) / MB,
+        }
+        if self._library is not None:
+            nvml, handle = self._library, self._handle
+            gpu = f"gpu_{int(asked(lambda: nvml.nvmlDeviceGetIndex(handle)) or 0)}"
+            used = asked(lambda: nvml.nvmlDeviceGetMemoryInfo(handle).used)
+            total = asked(lambda: nvml.nvmlDeviceGetMemoryInfo(handle).total)
+            found[f"{gpu}_utilization_percentage"] = asked(lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+            found[f"{gpu}_memory_usage_megabytes"] = None if used is None else used / MB
+            found[f"{gpu}_memory_usage_percentage"] = 100 * used / total if used is not None and total else None
+            found[f"{gpu}_power_usage_watts"] = asked(lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1e3)
+        return {name: value for name, value in found.items() if value is not None}
+
+    def _write(self) -> None:
+        if not self.samples:
+            return
+        new = not self.path.exists()
+        with self.path.open("a", newline="", encoding="utf-8") as f:
+            writer = csv.writer(f)
+            if new:
+                writer.writerow(COLUMNS)
+            writer.writerows((at, name, round(value, 1)) for at, found in self.samples for name, value in found.items())
+
+
+def read_usage(path: Path) -> list[tuple[int, str, float]]:
+    """Return (time in ms since 1970, name, value) of a cell's samples; nothing where there is no such file."""
+    if not path.is_file():
+        return []
+    with path.open(newline="", encoding="utf-8") as f:
+        lines = csv.reader(f)
+        next(lines, None)  # COLUMNS
+        return [(int(at), name, float(value)) for at, name, value in lines]
+
+
+def peak_bytes(device: str) -> int:
+    """Return the highest memory so far of the cell that this process works on, as ``PeakMemory`` will count it."""
+    if device.startswith("cuda"):
+        import torch
+
+        return int(torch.cuda.max_memory_allocated(device))
+    return high_water_bytes() or resident_bytes()

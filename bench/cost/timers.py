@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import gc
 import sys
@@ -153,6 +154,8 @@ def _give_back_memory() -> None:
     global _frozen_modules
     gc.collect()
     if len(sys.modules) != _frozen_modules:
+        if not _frozen_modules:
+            atexit.register(gc.unfreeze)  # libraries that count their leaks at the end of a process count these
         _frozen_modules = len(sys.modules)
         gc.freeze()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None

@@ -30,6 +30,25 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return make
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output folder of a whole run of the toy suite, to be copied."""
+    folder = tmp_path_factory.mktemp("finished")
+    with pytest.MonkeyPatch.context() as patch:
+        register(patch)
+        suite, data = write_suite(folder / "s.yaml"), write_squares(folder / "data")
+        run(prepare(str(suite), (), data, folder / "out"))
+    return folder / "out"
+
+
+@pytest.fixture
+def whole(session: Any, finished: Path, tmp_path: Path) -> Session:
+    """A session whose every cell is done."""
+    shutil.copytree(finished, tmp_path / "whole")
+    s: Session = session("whole")
+    return s
+
+
 def run(session: Session, *listeners: Listener) -> Runner:
     runner = Runner(session.plan.cells, session.env, listeners)
     runner.reuse()
@@ -71,9 +90,8 @@ def test_a_run_ends_with_every_cell_done_and_scored(session: Any) -> None:
     assert classify.facts["synthetic_images"] == classify.facts["real_images"]
 
 
-def test_a_second_run_does_nothing(session: Any) -> None:
-    s = session()
-    run(s)
+def test_a_second_run_does_nothing(whole: Session) -> None:
+    s = whole
     lines = Store(s.env.out).path.read_text()
     again = Runner(s.plan.cells, s.env)
     assert again.reuse() == 0
@@ -82,9 +100,8 @@ def test_a_second_run_does_nothing(session: Any) -> None:
 
 
 @pytest.mark.parametrize("after", [1, 3, 8])
-def test_killed_and_resumed_gives_the_numbers_of_an_unbroken_run(session: Any, after: int) -> None:
-    whole, broken = session("whole"), session("broken")
-    run(whole)
+def test_killed_and_resumed_gives_the_numbers_of_an_unbroken_run(session: Any, whole: Session, after: int) -> None:
+    broken = session("broken")
     with pytest.raises(Killed):
         run(broken, KillAfter(after))
     runner = run(broken)
@@ -92,9 +109,10 @@ def test_killed_and_resumed_gives_the_numbers_of_an_unbroken_run(session: Any, a
     assert scores(broken) == scores(whole)
 
 
-def test_a_generator_killed_in_the_middle_continues_from_its_checkpoint(session: Any, monkeypatch: Any) -> None:
-    whole, broken = session("whole"), session("broken")
-    run(whole)
+def test_a_generator_killed_in_the_middle_continues_from_its_checkpoint(
+    session: Any, whole: Session, monkeypatch: Any
+) -> None:
+    broken = session("broken")
     seen, log = [], CellContext.log
 
     def dying_log(self: CellContext, step: int, total: int, metrics: Any) -> None:
@@ -142,9 +160,8 @@ def test_a_retry_runs_failures_only_and_from_where_they_stood(session: Any) -> N
     assert {r.status for r in rows_of(s.plan, s.env)} == {"done"}
 
 
-def test_rows_lost_by_a_kill_come_back_from_the_folders(session: Any) -> None:
-    s = session()
-    run(s)
+def test_rows_lost_by_a_kill_come_back_from_the_folders(whole: Session) -> None:
+    s = whole
     before = scores(s)
     path = Store(s.env.out).path
     path.write_text(path.read_text()[: len(path.read_text()) // 2])  # half the rows gone, one torn in the middle
@@ -154,9 +171,8 @@ def test_rows_lost_by_a_kill_come_back_from_the_folders(session: Any) -> None:
     assert len(Store(s.env.out).rows()) == len(s.plan.work)
 
 
-def test_a_deleted_folder_is_made_again(session: Any) -> None:
-    s = session()
-    run(s)
+def test_a_deleted_folder_is_made_again(whole: Session) -> None:
+    s = whole
     before = scores(s)
     cell = next(c for c in s.plan.cells if c.stage == "classify")
     shutil.rmtree(Artifacts(s.env.out).folder(*cell.id))
@@ -173,9 +189,8 @@ def test_images_that_change_under_a_run_stop_its_cells(session: Any, tmp_path: P
     assert {e.split(":")[0] for e in runner.summary.failed.values()} == {"DataError"}
 
 
-def test_a_planted_leak_stops_the_cell(session: Any) -> None:
-    s = session()
-    run(s)
+def test_a_planted_leak_stops_the_cell(whole: Session) -> None:
+    s = whole
     artifacts = Artifacts(s.env.out)
     synth = next(c for c in s.plan.cells if c.stage == "synthesize")
     path = artifacts.folder(*synth.id) / "seen_groups.json"

@@ -139,8 +139,8 @@ SLOW_SUITE = {
 }
 
 
-def start(folder: Path, out: str) -> subprocess.Popen[str]:
-    words = ["run", "--suite", "s.yaml", "--data", "data", "--jobs", "2", "--out", out]
+def start(folder: Path, out: str, jobs: int = 2) -> subprocess.Popen[str]:
+    words = ["run", "--suite", "s.yaml", "--data", "data", "--jobs", f"{jobs}", "--out", out]
     return subprocess.Popen(
         [sys.executable, "-m", "bench.cli", *words],
         cwd=folder,
@@ -181,7 +181,7 @@ def test_an_interrupt_is_exit_130_and_kill_9_changes_no_number(tmp_path: Path) -
     run = start(tmp_path, "broken")
     output, _ = run.communicate(timeout=240)
     assert run.returncode == 0, output
-    whole = start(tmp_path, "whole")
+    whole = start(tmp_path, "whole", jobs=1)
     output, _ = whole.communicate(timeout=240)
     assert whole.returncode == 0, output
     assert scores(tmp_path / "broken") == scores(tmp_path / "whole")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,7 @@ from bench.data.published_split import PUBLISHED
 from bench.data.splits import SplitConfig, make_splits
 from bench.plan import Plan, arm_ratios
 from bench.published import load_published
-from bench.report.info import ClassSize, DataFacts, FoldSize, PublishedFacts, ReportInfo
+from bench.report.info import Carried, ClassSize, DataFacts, FoldSize, PublishedFacts, ReportInfo
 from bench.roles import Asked, Roles, roles_of, suites_that_answer
 from bench.runs import read_runs
 from bench.session import Session
@@ -56,6 +58,9 @@ def report_info(session: Session, rows: Sequence[ResultRow]) -> ReportInfo:
         data=_data_facts(session),
         real_images=_real_images(plan, splits[0]),
         roles=_roles(suite),
+        modality=_modality(suite.dataset.target),
+        modalities=_modalities(suite.dataset.name),
+        carried=tuple(carried(session.env.out / "reports", suite.dataset.name)),
         runs=tuple(read_runs(session.env.out, suite.name)),
         published=published_facts(suite, settings.published) if settings.published else None,
     )
@@ -66,6 +71,34 @@ def _roles(suite: Suite) -> Roles:
     asked: tuple[Asked, ...] = ("transfer", "cost", "others")
     left = [question for question in asked if question not in roles.answers]
     return replace(roles, elsewhere=suites_that_answer(left, suite.dataset.name))
+
+
+def _modality(target: str) -> str:
+    module, _, attribute = target.partition(":")
+    return str(getattr(getattr(import_module(module), attribute), "modality", ""))
+
+
+def _modalities(dataset: str) -> dict[str, str]:
+    """Return the kind of images of the registered data sets besides ``dataset``, of those that say so."""
+    others = {name: _modality(registry.resolve("dataset", name)) for name in registry.names("dataset")}
+    return {name: modality for name, modality in others.items() if modality and name != dataset}
+
+
+def carried(folder: Path, dataset: str) -> Iterator[Carried]:
+    """Yield what the reports under ``folder`` on other data sets say of their twins, in the order of their names."""
+    for path in sorted(folder.glob("*/leaderboard.json")):
+        try:
+            report = json.loads(path.read_text(encoding="utf-8"))
+            info = report["info"]
+            asked = {q["name"]: q for q in report["questions"]}["transfer"]["findings"]
+        except (OSError, ValueError, KeyError, TypeError):  # one of an earlier version, or half-written: it has no say
+            continue
+        for d in (f["difference"] for f in asked if info["dataset"] != dataset):
+            if d["kind"] in ("kid", "accuracy"):
+                low, high = (math.nan if d[end] is None else d[end] for end in ("low", "high"))
+                at = (info["suite"], info["dataset"], info["modality"], d["arm"]["method"], d["reference"], d["kind"])
+                ratio = d["arm"]["ratio"] if d["kind"] == "accuracy" else ""
+                yield Carried(*at, d["classifier"], ratio, d["mean"], low, high, d["word"], d["pairs"])
 
 
 def _tuned(session: Session) -> dict[str, dict[str, float]]:

@@ -84,6 +84,7 @@ class BreakHis:
     """Benign against malignant, grouped by patient. Attributes: magnification, slide, subtype."""
 
     Config = BreakHisConfig
+    modality: ClassVar[str] = "histology"
     haematoxylin: ClassVar[bool] = True
 
     def __init__(self, config: Any) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from bench.data.listing import ImageChecks, Listed, Listing, pictures_under
 from bench.data.records import index_listing
@@ -50,6 +50,7 @@ class Busi:
     """Breast ultrasound; every image its own group until near copies tie some together. Masks in ``mask_paths``."""
 
     Config = BusiConfig
+    modality: ClassVar[str] = "ultrasound"
 
     def __init__(self, config: Any) -> None:
         self.config: BusiConfig = config

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from bench.data.listing import ImageChecks, Listed, Listing, pictures_under
 from bench.data.records import index_listing
@@ -59,6 +59,7 @@ class Isic9:
     """Dermoscopy of nine classes; every image its own group until near copies tie some together."""
 
     Config = Isic9Config
+    modality: ClassVar[str] = "dermoscopy"
 
     def __init__(self, config: Any) -> None:
         self.config: Isic9Config = config

@@ -13,7 +13,7 @@ import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -79,6 +79,7 @@ class Phantom:
     """Procedural H&E-like histology of made-up patients. Nuclear instance masks are uint16, 0 where there is none."""
 
     Config = PhantomConfig
+    modality: ClassVar[str] = "histology"
 
     def __init__(self, config: Any) -> None:
         self.config: PhantomConfig = config

@@ -89,6 +89,29 @@ class PublishedFacts:
 
 
 @dataclass(frozen=True)
+class Carried:
+    """What a report on another data set, in the same output folder, says of a method beside its twin.
+
+    ``kind`` is 'kid' or 'accuracy', the latter with a classifier and a ratio; ``difference`` with its 95 % interval and
+    its ``word`` are as in that report, from ``pairs`` pairs.
+    """
+
+    suite: str
+    dataset: str
+    modality: str
+    method: str
+    twin: str
+    kind: str
+    classifier: str
+    ratio: str
+    difference: float
+    low: float
+    high: float
+    word: str
+    pairs: int
+
+
+@dataclass(frozen=True)
 class ReportInfo:
     """A suite as its report describes it. Orders are the suite's own; ``methods`` are all, ``generative`` some of them.
 
@@ -124,6 +147,9 @@ class ReportInfo:
     real_images: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     published: PublishedFacts | None = None
     roles: Roles | None = None  # what the methods are to the research questions; None: nobody asks them
+    modality: str = ""  # what kind of images the data set has, in words
+    modalities: Mapping[str, str] = field(default_factory=dict)  # those of the other data sets that bench knows
+    carried: tuple[Carried, ...] = ()  # from reports on other data sets
     runs: tuple[RunRecord, ...] = ()  # of this suite in this output folder, oldest first
 
     @property

@@ -1,4 +1,4 @@
-"""What each generative arm changes against the suite's reference arm: realism, accuracy, time; paired. Pure.
+"""What each generative arm changes against another one, first of all the suite's reference: paired. Pure.
 
 Accuracy is judged as everywhere in the report (``bench.metrics.statistics.verdicts``). KID and times are
 of a generator, not scores of a classifier on few patients: there a plain paired t test (Student 1908), with Holm's
@@ -8,7 +8,7 @@ correction as well.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -18,10 +18,10 @@ from bench.report.records.lines import PRIMARY, Line
 from bench.report.records.rows import NAN, Pair, Rows, Score
 from bench.types import ResultRow
 
-Kind = Literal["kid", "accuracy", "training", "step"]
+Kind = Literal["kid", "diversity", "recall", "coverage", "copies", "accuracy", "training", "step"]
 Values = Mapping[Arm, Mapping[Pair, float]]
 KID = "synthetic/test/kid_"  # an extractor's tag follows
-SUBSET = f"{KID}subset_size_"
+SUBSET = "kid_subset_size_"
 ALPHA = 0.05
 
 
@@ -60,6 +60,7 @@ class Difference:
     p_holm: float
     word: str
     pairs: int
+    sd: float = NAN  # of the differences
 
     @property
     def share(self) -> float:
@@ -73,23 +74,41 @@ def differences(lines: Sequence[Line], rows: Rows, info: ReportInfo) -> tuple[Di
         return ()
     found: list[Difference] = []
     for kind, metric, classifier, values in _measures(lines, rows, info):
-        found += _family(kind, metric, classifier, values, info)
+        against = [(arm, info.reference) for arm in values if arm.method != info.reference]
+        found += compare(kind, metric, classifier, values, against, info)
     return tuple(found)
 
 
 def _measures(lines: Sequence[Line], rows: Rows, info: ReportInfo) -> Iterator[tuple[Kind, str, str, Values]]:
-    fidelity = {(m, p): r.metrics for m, p, r in _done(rows, info, "fidelity")}
-    names = {k for metrics in fidelity.values() for k in metrics if k.startswith(KID)}
-    for name in sorted(k for k in names if not k.startswith(SUBSET)):
-        yield "kid", f"fidelity/{name}", "", _by_arm({at: metrics.get(name, NAN) for at, metrics in fidelity.items()})
+    for metric, values in stage_values(rows, info, "fidelity", KID):
+        yield "kid", metric, "", values
     for classifier in info.classifiers:
-        mine = [x for x in lines if x.classifier == classifier and x.arm.method in info.generative]
-        values = {x.arm: x.values[PRIMARY] for x in mine if not x.arm.without_copies}
-        yield "accuracy", PRIMARY, classifier, values
+        yield "accuracy", PRIMARY, classifier, accuracies(lines, classifier, info)
+    for kind, metric, values in training_seconds(rows, info):
+        yield kind, metric, "", values
+
+
+def stage_values(rows: Rows, info: ReportInfo, stage: str, prefix: str) -> Iterator[tuple[str, Values]]:
+    """Yield what a stage of the generators measured by each metric that begins so; its name begins with the stage."""
+    done = {(m, p): r.metrics for m, p, r in _done(rows, info, stage)}
+    names = {k for metrics in done.values() for k in metrics if k.startswith(prefix) and SUBSET not in k}
+    for name in sorted(names):
+        metric = name if name.startswith(f"{stage}/") else f"{stage}/{name}"
+        yield metric, _by_arm({at: metrics.get(name, NAN) for at, metrics in done.items()})
+
+
+def accuracies(lines: Sequence[Line], classifier: str, info: ReportInfo) -> Values:
+    """Return the primary score of the generative arms with one classifier, those without copies left out."""
+    mine = [x for x in lines if x.classifier == classifier and x.arm.method in info.generative]
+    return {x.arm: x.values[PRIMARY] for x in mine if not x.arm.without_copies}
+
+
+def training_seconds(rows: Rows, info: ReportInfo) -> Iterator[tuple[Kind, str, Values]]:
+    """Yield the device seconds of the generators' trainings, and those of a step."""
     fits = list(_done(rows, info, "fit"))
-    yield "training", "fit/device_s", "", _by_arm({(m, p): r.costs.get("device_s", NAN) for m, p, r in fits})
+    yield "training", "fit/device_s", _by_arm({(m, p): r.costs.get("device_s", NAN) for m, p, r in fits})
     steps = {(m, p): r.costs.get("step_device_s", NAN) / float(r.facts.get("steps") or NAN) for m, p, r in fits}
-    yield "step", "fit/device_s_per_step", "", _by_arm(steps)
+    yield "step", "fit/device_s_per_step", _by_arm(steps)
 
 
 def _done(rows: Rows, info: ReportInfo, stage: str) -> Iterator[tuple[str, Pair, ResultRow]]:
@@ -108,37 +127,47 @@ def _by_arm(values: Mapping[tuple[str, Pair], float]) -> dict[Arm, dict[Pair, fl
     return found
 
 
-def _family(kind: Kind, metric: str, classifier: str, values: Values, info: ReportInfo) -> list[Difference]:
-    """Return the differences of all arms in one measure, corrected together."""
-    shared: dict[Arm, tuple[list[float], list[float]]] = {}
-    for arm, mine in values.items():
-        base = values.get(Arm(str(info.reference), arm.ratio), {})
+def compare(
+    kind: Kind, metric: str, classifier: str, values: Values, against: Iterable[tuple[Arm, str]], info: ReportInfo
+) -> list[Difference]:
+    """Return the differences in one measure of each arm to the method named with it, at the arm's own ratio.
+
+    They are corrected together. What shares no pair is left out.
+    """
+    shared: dict[tuple[Arm, str], tuple[list[float], list[float]]] = {}
+    for arm, reference in against:
+        mine, base = values.get(arm, {}), values.get(Arm(reference, arm.ratio), {})
         pairs = sorted(mine.keys() & base.keys())
-        if arm.method != info.reference and pairs:
-            shared[arm] = [mine[p] for p in pairs], [base[p] for p in pairs]
-    changes = {arm: [a - b for a, b in zip(*both, strict=True)] for arm, both in shared.items()}
+        if pairs:
+            shared[arm, reference] = [mine[p] for p in pairs], [base[p] for p in pairs]
+    changes = {at: [a - b for a, b in zip(*both, strict=True)] for at, both in shared.items()}
     judged = _as_scores(changes, info) if kind == "accuracy" else _as_such(changes)
     found = []
-    for arm, both in shared.items():
-        value, usual, mean = (Score.of(x).mean for x in (*both, changes[arm]))
-        low, high, p, p_holm, word = judged[arm]
-        at = (kind, metric, classifier, arm, str(info.reference))
-        found.append(Difference(*at, value, usual, mean, low, high, p, p_holm, word, len(changes[arm])))
+    for (arm, reference), both in shared.items():
+        change = Score.of(changes[arm, reference])
+        value, usual = (Score.of(x).mean for x in both)
+        low, high, p, p_holm, word = judged[arm, reference]
+        at = (kind, metric, classifier, arm, reference)
+        found.append(Difference(*at, value, usual, change.mean, low, high, p, p_holm, word, change.n, change.sd))
     return found
 
 
-def _as_scores(changes: Mapping[Arm, list[float]], info: ReportInfo) -> dict[Arm, Judged]:
-    found = verdicts({arm.label: change for arm, change in changes.items()}, info.margin, info.test_train_ratio)
-    of = {arm: found[arm.label] for arm in changes}
-    return {arm: Judged(v.low, v.high, v.p, v.p_holm, v.word) for arm, v in of.items()}
+Changes = Mapping[tuple[Arm, str], list[float]]
 
 
-def _as_such(changes: Mapping[Arm, list[float]]) -> dict[Arm, Judged]:
+def _as_scores(changes: Changes, info: ReportInfo) -> dict[tuple[Arm, str], Judged]:
+    names = {at: f"{at[0].label} - {at[1]}" for at in changes}
+    found = verdicts({names[at]: change for at, change in changes.items()}, info.margin, info.test_train_ratio)
+    of = {at: found[name] for at, name in names.items()}
+    return {at: Judged(v.low, v.high, v.p, v.p_holm, v.word) for at, v in of.items()}
+
+
+def _as_such(changes: Changes) -> dict[tuple[Arm, str], Judged]:
     """Plain paired t tests: the corrected one at a ratio of 0."""
-    tests = {arm: corrected_resampled_t(change, 0.0, ALPHA) for arm, change in changes.items()}
+    tests = {at: corrected_resampled_t(change, 0.0, ALPHA) for at, change in changes.items()}
     corrected = holm([t.p for t in tests.values()])
     found = {}
-    for (arm, t), p_holm in zip(tests.items(), corrected, strict=True):
+    for (at, t), p_holm in zip(tests.items(), corrected, strict=True):
         word = ("higher" if t.t > 0 else "lower") if p_holm < ALPHA else "undecided"
-        found[arm] = Judged(t.low, t.high, t.p, float(p_holm), word)
+        found[at] = Judged(t.low, t.high, t.p, float(p_holm), word)
     return found

@@ -16,6 +16,7 @@ from bench.report.records.measured import Measured, measured
 from bench.report.records.predictions import PredictedStage, predicted_stages
 from bench.report.records.published import Comparison, Head, Impossible, comparisons, heads, impossible
 from bench.report.records.quality import Quality, image_quality
+from bench.report.records.questions import Question, questions
 from bench.report.records.rows import Rows
 from bench.report.records.translations import Translation, translations
 
@@ -38,6 +39,7 @@ class Records:
     impossible: tuple[Impossible, ...] = ()
     heads: tuple[Head, ...] = ()
     differences: tuple[Difference, ...] = ()
+    questions: tuple[Question, ...] = ()
     measured: tuple[Measured, ...] = ()
     failures: tuple[Failure, ...] = ()
 
@@ -65,6 +67,7 @@ def collect(rows: Rows, info: ReportInfo, root: Path) -> Records:
         impossible=impossible(info),
         heads=heads(rows, info, root),
         differences=differences(lines, rows, apart),
+        questions=questions(lines, rows, apart),
         measured=measured(rows, apart),
         failures=failures(rows, info),
     )

@@ -239,21 +239,26 @@ def schedule(cells: Sequence[Cell], predictions: Mapping[tuple[str, str], Predic
     Cells upstream that are not among ``cells`` are taken to be done, those without a prediction to take no time.
     """
     asked = {c.id for c in cells}
-    waiting, done = list(cells), set[tuple[str, str]]()
+    needs = [{u for u in c.upstream if u in asked} for c in cells]
+    needed_by: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for i, ups in enumerate(needs):
+        for up in ups:
+            needed_by[up].append(i)
+    ready = [i for i, ups in enumerate(needs) if not ups]  # a heap: plan order
     running: list[_Running] = []
     now = peak = 0.0
-    while waiting or running:
-        ready = [c for c in waiting if all(u in done or u not in asked for u in c.upstream)][: jobs - len(running)]
-        for cell in ready:
-            waiting.remove(cell)
+    while ready or running:
+        while ready and len(running) < jobs:
+            cell = cells[heapq.heappop(ready)]
             p = predictions.get(cell.id) or NOTHING
             heapq.heappush(running, _Running(now + p.elapsed_s, p.peak_memory_bytes, cell))
         peak = max(peak, sum(r.memory for r in running))
-        if not running:
-            break  # what is left waits for something that is not there
         ended = heapq.heappop(running)
         now = ended.ends
-        done.add(ended.cell.id)
+        for i in needed_by.pop(ended.cell.id, ()):
+            needs[i].discard(ended.cell.id)
+            if not needs[i]:
+                heapq.heappush(ready, i)
     return Schedule(now, peak)
 
 

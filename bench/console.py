@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Table
 from rich.text import Text
 
 from bench.artifacts import Artifacts
 from bench.config import to_plain
 from bench.estimate import CostModel, duration
 from bench.plan import Cell
+from bench.progress import WallLeft, Work, wall_left, work_of
 from bench.runner import CellId, Listener
 from bench.types import DataProblem, ResultRow
 
@@ -27,7 +30,7 @@ def plain_console() -> Console:
 
 
 class ConsoleListener(Listener):
-    """Progress of a run: one bar, the cells in work with their step and losses, and every failure as it comes."""
+    """Progress of a run: one bar, the cells in work with what they tell, and every failure as it comes."""
 
     def __init__(self, console: Console, artifacts: Artifacts, todo: list[Cell], costs: CostModel, jobs: int) -> None:
         self.console, self.artifacts, self.costs, self.jobs = console, artifacts, costs, jobs
@@ -35,6 +38,8 @@ class ConsoleListener(Listener):
         self.total = len(self.left)
         self.running: dict[CellId, Cell] = {}
         self.started_at = time.monotonic()
+        self._wall_left = WallLeft(0.0, 0)
+        self._asked_at = self._ask_again_at = 0.0
         self._live = Live(get_renderable=self._panel, console=console, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> ConsoleListener:
@@ -63,33 +68,39 @@ class ConsoleListener(Listener):
             self.console.print(f"{at} {cell.title}: FAILED: {(row.error or '').splitlines()[0]}", style="red")
 
     def _outcome(self, row: ResultRow) -> str:
-        return f"done in {duration(row.costs['elapsed_s'])}" + (f", {self._eta()} left" if self.left else "")
+        left = f", {self._eta(self._works())} left" if self.left else ""
+        return f"done in {duration(row.costs['elapsed_s'])}{left}"
 
-    def _eta(self) -> str:
-        """Expected wall time left, from like cells of this run and of earlier ones in the store."""
-        expected = self.costs.estimate(list(self.left.values()))
-        sign = ">" if expected.unknown else "~"  # a stage that was never measured is still to come
-        return f"{sign}{duration(expected.known_s / self.jobs)}"
+    def _works(self) -> list[Work]:
+        return [work_of(cell, self.artifacts, self.costs) for cell in list(self.running.values())]
+
+    def _eta(self, works: Sequence[Work]) -> WallLeft:
+        """Expected wall time left. Of a large run it is worked out again only as often as costs the run nothing."""
+        now = time.monotonic()
+        if now >= self._ask_again_at:
+            self._wall_left = wall_left(list(self.left.values()), works, self.costs, self.jobs)
+            took_s = time.monotonic() - now
+            self._asked_at, self._ask_again_at = now, now + 20 * took_s
+        return replace(self._wall_left, seconds=max(0.0, self._wall_left.seconds - (now - self._asked_at)))
 
     def _panel(self) -> Group:
         bar = Progress(TextColumn("{task.description}"), BarColumn(bar_width=40), TextColumn("{task.fields[note]}"))
+        works = self._works()
         done = self.total - len(self.left)
         elapsed = duration(time.monotonic() - self.started_at)
-        bar.add_task(
-            "cells", total=self.total, completed=done, note=f"{done}/{self.total}, {elapsed}, {self._eta()} left"
-        )
-        return Group(bar, *(Text(f"  {cell.title}  {self._state(cell)}") for cell in list(self.running.values())))
-
-    def _state(self, cell: Cell) -> str:
-        state = self.artifacts.progress(*cell.id)
-        return describe_progress(state) if state else "starting"
+        note = f"{done}/{self.total}, {elapsed}, {self._eta(works)} left"
+        bar.add_task("cells", total=self.total, completed=done, note=note)
+        return Group(bar, works_table(works))
 
 
-def describe_progress(state: dict[str, object]) -> str:
-    """Return 'step 120/400, loss_G 1.23, loss_cycle_a 0.41' from a cell's progress file."""
-    metrics = state.get("metrics")
-    shown = list(metrics.items())[:3] if isinstance(metrics, dict) else []
-    return ", ".join([f"step {state['step']}/{state['total']}", *(f"{k} {v:.3g}" for k, v in shown)])
+def works_table(works: Sequence[Work]) -> Table:
+    """Return the cells in work as a table: step, elapsed, left, peak memory so far, losses."""
+    table = Table.grid(padding=(0, 2))
+    for justify in ("left", "left", "right", "right", "right", "left"):
+        table.add_column(justify=justify, no_wrap=True)
+    for work in works:
+        table.add_row(Text(f"  {work.cell.title}"), *map(Text, work.columns()))
+    return table
 
 
 def print_problems(console: Console, problems: Sequence[DataProblem], most: int = 10) -> None:

@@ -26,10 +26,11 @@ LAYERS = (
         "executors",
         "report",
         "estimate",
+        "progress",
         "step_costs",
         "leak_demo",
     ),
-    ("store", "artifacts", "context", "plan", "runs", "workload", "probes"),
+    ("store", "artifacts", "context", "plan", "runs", "live", "workload", "probes"),
     ("suite", "roles", "ratios", "data", "classifiers", "segmentation", "metrics", "cost"),
     (
         "types",

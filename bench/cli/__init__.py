@@ -88,13 +88,18 @@ def plan(
 
 @main.command()
 @suite_options
+@click.option("--watch", is_flag=True, help="Refresh it until nothing works on the suite any more, or Ctrl-C.")
 @json_option
-def status(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], as_json: bool) -> None:
-    """Show how far a suite is: done, running (with step and losses), failed, left. Works while it runs."""
+def status(
+    suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], watch: bool, as_json: bool
+) -> None:  # fmt: skip
+    """Show how far a suite is: done, running (with step, losses, memory), failed, time left. Works while it runs."""
+    if watch and as_json:
+        raise click.UsageError("--watch is for people, --json for programs; take one of them")
     from bench.commands.status import show_status
     from bench.session import prepare
 
-    show_status(prepare(suite, assignments, data, out), as_json)
+    show_status(prepare(suite, assignments, data, out), as_json, watch)
 
 
 @main.command()

@@ -19,6 +19,7 @@ from bench.console import ConsoleListener, plain_console, print_problems
 from bench.cost.host import describe_host
 from bench.estimate import Schedule, duration, fit_model
 from bench.files import write_atomic
+from bench.live import LiveRun, announced
 from bench.plan import select
 from bench.runner import Runner, rows_of
 from bench.runs import RunRecord, keep_run
@@ -75,8 +76,9 @@ def _train(session: Session, runner: Runner, console: Console, jobs: int | None,
     runner.listeners = (shown, view)
     previous = signal.signal(signal.SIGTERM, _interrupt)
     started = time.monotonic()
+    live = LiveRun.here(session.suite.name, jobs, threads, session.env.device, time.time())
     try:
-        with shown:
+        with announced(session.env.out, live), shown:
             runner.run(lambda: make_executor(jobs, threads))
     finally:
         signal.signal(signal.SIGTERM, previous)

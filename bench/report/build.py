@@ -9,10 +9,12 @@ from pathlib import Path
 from bench.report.charts.draw import draw_figures
 from bench.report.charts.grids import draw_grids
 from bench.report.export import as_json, tidy_csv
+from bench.report.html.page import html_page
 from bench.report.info import Arm, FoldSize, ReportInfo
+from bench.report.latex import latex
 from bench.report.records.report import collect
 from bench.report.records.rows import Rows
-from bench.report.sections.page import markdown
+from bench.report.sections.page import HTML_FILE, markdown, sections
 from bench.types import ResultRow
 
 __all__ = ["Arm", "FoldSize", "ReportInfo", "build_report"]
@@ -23,7 +25,8 @@ def build_report(rows: Iterable[ResultRow], info: ReportInfo, root: Path, out: P
 
     ``root`` is the output folder that the rows' paths start from. Writes ``leaderboard.md``, ``.csv`` and ``.json``,
     ``charts/*.png``, and ``pictures/*.png``, which hold images of the data set. The same rows give the same bytes.
-    Failed, skipped and missing cells are named in the report, never an error.
+    Failed, skipped and missing cells are named in the report, never an error. ``report.html`` holds everything, charts
+    and pictures too; the ``suite.yaml`` that a run left in ``out`` is part of it. ``leaderboard.tex`` is for papers.
     """
     table = Rows(rows)
     records = collect(table, info, root)
@@ -34,5 +37,10 @@ def build_report(rows: Iterable[ResultRow], info: ReportInfo, root: Path, out: P
     data = json.dumps(as_json(records, info), indent=1, ensure_ascii=False)
     (out / "leaderboard.json").write_text(data + "\n", encoding="utf-8")
     (out / "leaderboard.csv").write_text(tidy_csv(records), encoding="utf-8")
-    path.write_text(markdown(records, info, figures, pictures), encoding="utf-8")
+    (out / "leaderboard.tex").write_text(latex(records, info), encoding="utf-8")
+    found = sections(records, info, figures, pictures)
+    suite = out / "suite.yaml"
+    config = suite.read_text(encoding="utf-8") if suite.is_file() else ""
+    (out / HTML_FILE).write_text(html_page(found, records, info, out, config), encoding="utf-8")
+    path.write_text(markdown(found, info), encoding="utf-8")
     return path

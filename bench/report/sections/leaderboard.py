@@ -28,14 +28,20 @@ HEADS = {
     "sensitivity": "Sens.",
     "specificity": "Spec.",
 }
+PER_PATIENT = "Per patient, in %: mean ± sd over pairs [95 % interval over patients]."
 
 
 def leaderboard_section(classifier: str, lines: Sequence[Line]) -> list[str]:
     """Return the tables of one classifier: two that answer the question, and folded away the rest."""
     lines = sort_lines(lines)
+    parts = [f"## {classifier}\n", f"{PER_PATIENT}\n", _scores(lines, "patient_", pairs=True)]
+    return parts + comparison_parts(lines)
+
+
+def comparison_parts(lines: Sequence[Line]) -> list[str]:
+    """Return what one classifier's section says beside its scores per patient: comparisons, and folded the rest."""
+    lines, parts = sort_lines(lines), []
     judged = [x for x in lines if "none" in x.versus]
-    parts = [f"## {classifier}\n", "Per patient, in %: mean ± sd over pairs [95 % interval over patients].\n"]
-    parts.append(_scores(lines, "patient_", pairs=True))
     if judged:
         parts += ["Difference to `none`, in points:\n", statistics_table(judged, "none")]
     for reference in REFERENCES[1:]:
@@ -117,7 +123,7 @@ def _scores(lines: Sequence[Line], prefix: str, pairs: bool) -> str:
     columns = {"Arm": [arm_name(x.arm) for x in lines]}
     if pairs:
         columns["Pairs"] = [f"{x.pairs} of {x.planned}" for x in lines]
-    columns |= {HEADS[s]: _score_column(lines, [x.scores[prefix + s] for x in lines]) for s in SCORES}
+    columns |= {HEADS[s]: score_column(lines, [x.scores[prefix + s] for x in lines]) for s in SCORES}
     if pairs:
         columns["Training"] = [seconds(x.total_s) if x.total_s else DASH for x in lines]
     else:
@@ -129,11 +135,11 @@ def _scores(lines: Sequence[Line], prefix: str, pairs: bool) -> str:
 def _recalls(lines: Sequence[Line]) -> str:
     classes = list(dict.fromkeys(name for x in lines for name in x.recalls))
     columns = {"Arm": [arm_name(x.arm) for x in lines]}
-    columns |= {c: _score_column(lines, [x.recalls.get(c, Score.of([])) for x in lines]) for c in classes}
+    columns |= {c: score_column(lines, [x.recalls.get(c, Score.of([])) for x in lines]) for c in classes}
     return table(list(columns), zip(*columns.values(), strict=True))
 
 
-def _score_column(lines: Sequence[Line], scores: Sequence[Score]) -> list[str]:
+def score_column(lines: Sequence[Line], scores: Sequence[Score]) -> list[str]:
     """Return a column of means, best in bold; only lines with as many pairs as the fullest one compete for it."""
     most = max((x.pairs for x in lines), default=0)
     means = bold_best([s.mean for s in scores], [percent(s.mean) for s in scores], [x.pairs == most for x in lines])

@@ -1,11 +1,18 @@
-"""``leaderboard.md``: the summary in words, then sections that render on GitHub, each column defined at the foot."""
+"""The report as a sequence of named sections, each with its text and its figures. Two renderers read it.
+
+``markdown`` below writes leaderboard.md, ``bench.report.html`` report.html: what a section says is written once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from fnmatch import fnmatch
+from typing import Literal
 
 from bench.report.info import ReportInfo
 from bench.report.records.report import Records
+from bench.report.sections.board import board
 from bench.report.sections.compute import compute_section
 from bench.report.sections.copies import copies_section
 from bench.report.sections.costs import cost_section
@@ -13,50 +20,166 @@ from bench.report.sections.data import data_section
 from bench.report.sections.differences import difference_section
 from bench.report.sections.failures import failure_section
 from bench.report.sections.footnotes import footnotes
-from bench.report.sections.leaderboard import leaderboard_section, verdict_overview
+from bench.report.sections.leaderboard import PER_PATIENT, comparison_parts, leaderboard_section, verdict_overview
+from bench.report.sections.own_metrics import own_metrics_section
 from bench.report.sections.published import published_section
 from bench.report.sections.quality import quality_section
 from bench.report.sections.running import running_section
 from bench.report.sections.summary import summary
-from bench.report.sections.text import join
+from bench.report.sections.text import folded, join
 from bench.report.sections.translations import translation_section
 
+MAIN = ("forest", "sweep", "folds", "cost", "differences", "losses")  # the charts that leaderboard.md shows
+HTML_FILE, SUMMARY, BOARD, MORE = "report.html", "Summary", "Leaderboard", "More figures"
+ALL = ("*",)
+_OVERVIEW = "Verdicts and mean differences to `none`, in points of patient-level balanced accuracy"
+Where = Literal["both", "markdown", "html"]
 
-def markdown(records: Records, info: ReportInfo, figures: Mapping[str, str], pictures: Mapping[str, str]) -> str:
-    """Return the text of leaderboard.md. ``figures`` are captions, ``pictures`` names, by path from that file."""
-    question = "does augmentation help on unseen patients?" if info.classifiers else "what do its generators make?"
-    parts = [f"# {info.suite}: {question}\n"]
-    parts += [f"{sentence}\n" for sentence in summary(records.lines, info)]
-    if overview := verdict_overview(records.lines, info):
-        parts += ["Verdicts and mean differences to `none`, in points of patient-level balanced accuracy:\n", overview]
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the report: its title, blocks of GitHub markdown below it, and the figures that belong there.
+
+    ``claims`` are patterns of figures' paths, ``figures`` what was found of them: captions by path. ``where`` says
+    which of the two files has the section; ``undefined`` are columns that the footnotes do not define here, or '*'.
+    """
+
+    title: str
+    parts: tuple[str, ...] = ()
+    claims: tuple[str, ...] = ()
+    figures: Mapping[str, str] = field(default_factory=dict)
+    where: Where = "both"
+    undefined: tuple[str, ...] = ()
+
+
+def sections(
+    records: Records, info: ReportInfo, figures: Mapping[str, str], pictures: Mapping[str, str]
+) -> list[Section]:
+    """Return the report in its order. ``figures`` and ``pictures`` are captions by path from the report's folder.
+
+    A figure that no section claims is in a last one of its own. Sections without text and figures are left out.
+    """
+    found = [
+        *_answers(records, info),
+        *_evidence(records, info),
+        *_images(records, info),
+        *_cost(records, info),
+        *_split(failure_section(records.failures), undefined=ALL),
+        Section("Figures", tuple(_figures(figures, pictures)), where="markdown"),
+    ]
+    found = _placed(found, {**figures, **pictures})
+    found += [
+        *_split(data_section(info), undefined=ALL),
+        Section("How to read it", (footnotes(records, info),)),
+        Section("How it was made", (_made(info),)),
+    ]
+    return [s for s in found if s.parts or s.figures]
+
+
+def _answers(records: Records, info: ReportInfo) -> Iterable[Section]:
+    """What most readers came for: the summary in words, the leaderboard, the comparisons of each classifier."""
+    yield Section(SUMMARY, tuple(f"{sentence}\n" for sentence in summary(records.lines, info)), _charts("forest"))
+    overview = verdict_overview(records.lines, info)
+    yield Section(SUMMARY, (f"{_OVERVIEW}:\n", overview) if overview else (), where="markdown")
+    caption = f"{PER_PATIENT} Differences are to `none`, in points.\n"
+    rows = [caption, board(records.lines, info)] if records.lines else []
+    rows += [folded(_OVERVIEW, overview)] if overview else []
+    yield Section(BOARD, tuple(rows), _charts("folds"), where="html", undefined=("Classifier",))
     for classifier in info.classifiers:
-        parts += leaderboard_section(classifier, [x for x in records.lines if x.classifier == classifier])
-    parts += compute_section(records.charged, records.matches, info)
-    parts += published_section(records.published, records.heads, records.impossible, info)
-    parts += copies_section(records.copies, records.survivals, info)
-    parts += quality_section(records.quality)
-    parts += translation_section(records.translations)
-    parts += cost_section(records.costs)
-    parts += running_section(info.runs, records.predictions)
-    parts += difference_section(records.differences, info)
-    parts += failure_section(records.failures)
-    parts += _figures(figures, pictures)
-    parts += data_section(info)
-    parts += ["## How to read it\n", footnotes(records, info), "## How it was made\n", _made(info)]
+        lines = [x for x in records.lines if x.classifier == classifier]
+        whole = _split(leaderboard_section(classifier, lines))
+        yield from (replace(s, where="markdown") for s in whole)
+        yield Section(f"Comparisons: {classifier}", tuple(comparison_parts(lines)), where="html")
+    yield from _split(own_metrics_section(records.own_metrics, info.measures), undefined=ALL)
+
+
+def _evidence(records: Records, info: ReportInfo) -> Iterable[Section]:
+    yield Section("Amount of synthetic data", (), _charts("sweep"), where="html")
+    yield Section("Curves and calibration", (), _charts("roc", "pr", "reliability"), where="html")
+    yield Section("Errors, by class and by patient", (), _charts("confusion", "patients"), where="html")
+    yield Section("Where classifiers look", (), ("pictures/explanations*.png",), where="html")
+    equal = compute_section(records.charged, records.matches, info)
+    yield from _split(equal, _charts("cost"), or_else="Accuracy and device time")
+    yield from _split(published_section(records.published, records.heads, records.impossible, info), undefined=ALL)
+
+
+def _images(records: Records, info: ReportInfo) -> Iterable[Section]:
+    made = ("pictures/overview*.png", *(f"pictures/{method}.png" for method in info.generative))
+    yield Section("What the generators made", (), made, where="html")
+    copies = copies_section(records.copies, records.survivals, info)
+    yield from _split(copies, ("pictures/*_closest_pairs.png",), or_else="Closest pairs", undefined=("Classifier",))
+    yield from _split(quality_section(records.quality))
+    translated = translation_section(records.translations)
+    yield from _split(translated, ("pictures/*_translations.png",), or_else="Translations")
+
+
+def _cost(records: Records, info: ReportInfo) -> Iterable[Section]:
+    yield Section("Training curves", (), _charts("losses"), where="html")
+    yield from _split(cost_section(records.costs), undefined=("Images",))
+    yield from _split(running_section(info.runs, records.predictions))
+    differences = difference_section(records.differences, info)
+    yield from _split(differences, _charts("differences"), or_else="Differences", undefined=ALL)
+
+
+def _charts(*names: str) -> tuple[str, ...]:
+    """Return patterns of all pages of charts."""
+    return tuple(pattern for name in names for pattern in (f"charts/{name}.png", f"charts/{name}_*.png"))
+
+
+def _split(
+    parts: Sequence[str], claims: tuple[str, ...] = (), or_else: str = "", undefined: tuple[str, ...] = ()
+) -> list[Section]:
+    """Cut markdown at its headings of the second level; the first section gets the claims.
+
+    Without any text the claims get a section of report.html under the title ``or_else``.
+    """
+    found: list[Section] = []
+    for part in parts:
+        if part.startswith("## "):
+            title = part.removeprefix("## ").strip()
+            found.append(Section(title, (), () if found else claims, undefined=undefined))
+        else:
+            found[-1] = replace(found[-1], parts=(*found[-1].parts, part))
+    return found or ([Section(or_else, (), claims, where="html")] if claims else [])
+
+
+def _placed(found: Iterable[Section], figures: Mapping[str, str]) -> list[Section]:
+    """Give every figure to the first section that claims it, in the order of its claims; the rest to a last one."""
+    left, placed = dict(figures), []
+    for section in found:
+        mine = [path for claim in section.claims for path in left if fnmatch(path, claim)]
+        placed.append(replace(section, figures={path: left.pop(path) for path in dict.fromkeys(mine)}))
+    return [*placed, Section(MORE, (), figures=left, where="html")]
+
+
+def markdown(found: Sequence[Section], info: ReportInfo) -> str:
+    """Return the text of leaderboard.md, which renders on GitHub."""
+    parts = [f"# {question(info)}\n", *(part for s in found if s.title == SUMMARY for part in s.parts)]
+    parts.append(f"All of it on one page, with every figure, and tables that sort: [{HTML_FILE}]({HTML_FILE}).\n")
+    for section in found:
+        if section.parts and section.title != SUMMARY and section.where != "html":
+            parts += [f"## {section.title}\n", *section.parts]
     return "\n".join(parts)
 
 
-def _figures(figures: Mapping[str, str], pictures: Mapping[str, str]) -> list[str]:
-    parts = ["## Figures\n"] if figures or pictures else []
-    parts += [f"![{_alt(path)}]({path})\n\n*{caption}*\n" for path, caption in figures.items()]
+def question(info: ReportInfo) -> str:
+    """Return the report's title."""
+    asked = "does augmentation help on unseen patients?" if info.classifiers else "what do its generators make?"
+    return f"{info.suite}: {asked}"
+
+
+def alt(path: str) -> str:
+    """Return what a figure is, in a few words: 'chart: forest'."""
+    kind, _, name = path.removesuffix(".png").rpartition("/")
+    return f"{kind.removesuffix('s') or 'figure'}: {name.replace('_', ' ')}"
+
+
+def _figures(figures: Mapping[str, str], pictures: Mapping[str, str]) -> Iterable[str]:
+    main = {path: text for path, text in figures.items() if any(fnmatch(path, claim) for claim in _charts(*MAIN))}
+    yield from (f"![{alt(path)}]({path})\n\n*{caption}*\n" for path, caption in main.items())
     if pictures:
         links = ", ".join(f"[{name}]({path})" for path, name in pictures.items())
-        parts.append(f"Real and synthetic images side by side: {links}. They show images of the data set.\n")
-    return parts
-
-
-def _alt(path: str) -> str:
-    return f"chart: {path.rpartition('/')[2].removesuffix('.png')}"
+        yield f"Real and synthetic images side by side: {links}. They show images of the data set.\n"
 
 
 def _made(info: ReportInfo) -> str:

@@ -1,0 +1,85 @@
+"""``leaderboard.tex``: a booktabs table a classifier, for a paper: ``\\input`` it after ``\\usepackage{booktabs}``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from bench.report.info import ReportInfo
+from bench.report.records.lines import Line
+from bench.report.records.report import Records
+from bench.report.sections.board import arm_columns
+from bench.report.sections.leaderboard import sort_lines
+from bench.report.sections.text import DASH
+
+_SIGNS = {
+    **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},
+    **{c: f"\\{c}" for c in "&%$#_{}"},
+    **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''"},
+    **{"×": r"$\times$", "±": r"$\pm$", "−": "$-$", "≥": r"$\geq$", "≤": r"$\leq$", DASH: "--", "\n": " "},
+}
+_MARKED = re.compile(r"`([^`]+)`|\*\*(.+?)\*\*")
+_WITH_INTERVAL = re.compile(r"(.*?)\s*(\[[^\[\]]*\])?", re.DOTALL)
+
+
+def latex(records: Records, info: ReportInfo) -> str:
+    """Return the tables, one a classifier: verdict, difference to none and scores per patient, intervals below each.
+
+    Needs the package booktabs and UTF-8, LaTeX's own encoding since 2018.
+    """
+    head = f"% {info.suite}: {info.command or 'bench report'}, commit {info.git_commit or 'unknown'}".replace("\n", " ")
+    tables = [_table(c, [x for x in records.lines if x.classifier == c], info) for c in info.classifiers]
+    return "\n".join([head, r"% Needs \usepackage{booktabs}.", *tables])
+
+
+def escape(text: str) -> str:
+    """Return the text such that LaTeX prints it as it is, whatever characters a name has."""
+    return "".join(_SIGNS.get(c, c) for c in text)
+
+
+def _table(classifier: str, lines: Sequence[Line], info: ReportInfo) -> str:
+    columns = arm_columns(sort_lines(lines))
+    rows = [" & ".join(map(escape, columns)) + r" \\", r"\midrule"]
+    for cells in zip(*columns.values(), strict=True):
+        above, below = zip(*(_split(c) for c in cells), strict=True)
+        rows.append(" & ".join(above) + r" \\")
+        if any(below):
+            rows.append(" & ".join(below) + r" \\[2pt]")
+    caption = (
+        f"{escape(info.suite)} on {escape(info.dataset)}, classifier {escape(classifier)}: scores per patient in \\%, "
+        r"mean $\pm$ sd over pairs of fold and repeat, 95\,\% interval over patients below; verdict and paired "
+        r"difference in points of balanced accuracy to no augmentation, with its 95\,\% interval."
+    )
+    label = re.sub(r"[^a-z0-9]+", "-", f"{info.suite}-{classifier}".lower()).strip("-")
+    return "\n".join(
+        [
+            r"\begin{table}",
+            rf"\caption{{{caption}}}",
+            rf"\label{{tab:{label}}}",
+            r"\centering\scriptsize\setlength{\tabcolsep}{3pt}",
+            rf"\begin{{tabular}}{{ll{'c' * (len(columns) - 2)}}}",
+            r"\toprule",
+            *rows,
+            r"\bottomrule",
+            r"\end{tabular}",
+            r"\end{table}",
+            "",
+        ]
+    )
+
+
+def _split(cell: str) -> tuple[str, str]:
+    """'**81.2** ± 3.0 [78.0, 84.1]' as LaTeX: what stands above, and its interval."""
+    found = _WITH_INTERVAL.fullmatch(cell)
+    above, interval = (found[1], found[2] or "") if found else (cell, "")
+    return _marked(above), _marked(interval)
+
+
+def _marked(text: str) -> str:
+    """Turn the markdown of a cell, code and bold, into LaTeX and escape the rest."""
+    parts, at = [], 0
+    for m in _MARKED.finditer(text):
+        command = rf"\texttt{{{escape(m[1])}}}" if m[1] else rf"\textbf{{{escape(m[2])}}}"
+        parts += [escape(text[at : m.start()]), command]
+        at = m.end()
+    return "".join(parts) + escape(text[at:])

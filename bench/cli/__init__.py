@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from bench.cli.compare import compare
 from bench.cli.data import data
 from bench.cli.options import Group, device_option, json_option, only_option, out_option, suite_options
 from bench.cli.profile import profile
@@ -217,5 +218,6 @@ def ui(out: Path, port: int) -> None:
     sys.exit(subprocess.call(command))
 
 
+main.add_command(compare)
 main.add_command(data)
 main.add_command(profile)

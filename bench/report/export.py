@@ -14,6 +14,7 @@ from bench.report.info import ReportInfo
 from bench.report.records.differences import Difference
 from bench.report.records.lines import METRICS, Line
 from bench.report.records.measured import Measured
+from bench.report.records.own_metrics import OwnScore
 from bench.report.records.report import Records
 from bench.report.records.rows import Pair, Score
 from bench.report.sections.summary import summary
@@ -29,14 +30,16 @@ COLUMNS = (
 def tidy_csv(records: Records) -> str:
     """Return one row a number: scores and seconds (``reference`` empty), and differences to a reference.
 
-    Scores and differences are shares in [0, 1]; ``low`` and ``high`` are 95 % intervals; empty means not known. What
-    is measured of a generator has no classifier, and the name of its stage before its metric.
+    Scores and differences are shares in [0, 1], but those of metrics of the suite's own are in their unit; ``low`` and
+    ``high`` are 95 % intervals; empty means not known. What is measured of a generator has no classifier, and the name
+    of its stage before its metric.
     """
     text = io.StringIO()
     out = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     out.writeheader()
     compared = map(_of_difference, records.differences)
-    for row in chain(*map(_of_line, (*records.lines, *records.longer)), _of_generators(records), compared):
+    lines, own = map(_of_line, (*records.lines, *records.longer)), map(_of_own, records.own_metrics)
+    for row in chain(*lines, *own, _of_generators(records), compared):
         out.writerow({k: "" if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()})
     return text.getvalue()
 
@@ -52,6 +55,14 @@ def _of_line(line: Line) -> Iterator[dict[str, Any]]:
         for metric, v in by_metric.items():
             found = {k: getattr(v, k) for k in COLUMNS if hasattr(v, k)}
             yield {**base, "metric": metric, "reference": reference, **found, "mean": v.difference, "verdict": v.word}
+
+
+def _of_own(x: OwnScore) -> Iterator[dict[str, Any]]:
+    base = {"classifier": x.classifier, "method": x.arm.method, "ratio": x.arm.ratio, "metric": x.metric}
+    yield {**base, "planned": x.planned, **_numbers(x.score)}
+    if x.word:
+        found = {k: getattr(x, k) for k in ("low", "high", "p", "p_holm")}
+        yield {**base, "reference": "none", "pairs": x.compared, "mean": x.difference, **found, "verdict": x.word}
 
 
 def _of_generators(records: Records) -> Iterator[dict[str, Any]]:
@@ -85,7 +96,7 @@ def as_json(records: Records, info: ReportInfo) -> dict[str, Any]:
         **{name: [_line(x) for x in getattr(records, name)] for name in LINES},
         MEASURED: [_measured(x) for x in records.measured],
     }
-    return {k: _plain(v) for k, v in found.items()}
+    return {k: plain(v) for k, v in found.items()}
 
 
 def _line(line: Line) -> dict[str, Any]:
@@ -119,9 +130,10 @@ def _by_pair(values: Mapping[Pair, float]) -> dict[str, float]:
     return {f"{fold}.{repeat}": x for (fold, repeat), x in sorted(values.items())}
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return JSON values as strict JSON has them: a number that is not finite is None."""
     if isinstance(value, dict):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

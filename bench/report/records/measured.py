@@ -50,12 +50,12 @@ def _images(by_pair: Mapping[Pair, ResultRow]) -> dict[str, dict[Pair, float]]:
     found: dict[str, dict[Pair, float]] = {}
     for pair, row in by_pair.items():
         for name, value in row.metrics.items():
-            if _is_of_images(row.stage, name) and math.isfinite(value):
+            if is_of_images(row.stage, name) and math.isfinite(value):
                 found.setdefault(name, {})[pair] = value
     return found
 
 
-def _is_of_images(stage: str, name: str) -> bool:
+def is_of_images(stage: str, name: str) -> bool:
     """Whether a metric says how good all of a method's images are; not floors, sizes, or one direction's."""
     where, _, last = name.rpartition("/")
     if stage == "fidelity":

@@ -12,7 +12,6 @@ from typing import Any
 from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, Progress, TextColumn
-from rich.table import Table
 from rich.text import Text
 
 from bench.artifacts import Artifacts
@@ -93,14 +92,15 @@ class ConsoleListener(Listener):
         return Group(bar, works_table(works))
 
 
-def works_table(works: Sequence[Work]) -> Table:
-    """Return the cells in work as a table: step, elapsed, left, peak memory so far, losses."""
-    table = Table.grid(padding=(0, 2))
-    for justify in ("left", "left", "right", "right", "right", "left"):
-        table.add_column(justify=justify, no_wrap=True)
-    for work in works:
-        table.add_row(Text(f"  {work.cell.title}"), *map(Text, work.columns()))
-    return table
+def works_table(works: Sequence[Work]) -> Group:
+    """Return the cells in work, a line each: step, elapsed, left, peak memory so far, losses as far as there is room."""
+    table = [(f"  {work.cell.title}", *work.columns()) for work in works]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = []
+    for name, *facts, losses in table:
+        cells = [name.ljust(widths[0]), *(fact.rjust(width) for fact, width in zip(facts, widths[1:-1], strict=True))]
+        lines.append(Text("  ".join([*cells, losses]).rstrip(), no_wrap=True, overflow="ellipsis"))
+    return Group(*lines)
 
 
 def print_problems(console: Console, problems: Sequence[DataProblem], most: int = 10) -> None:

@@ -1,4 +1,4 @@
-"""What the harness asks of a dataset, an augmentation method and a classifier; and what it gives them.
+"""What the harness asks of a dataset, an augmentation method, a classifier and a metric; and what it gives them.
 
 A plug-in is a class with a ``Config`` (a frozen dataclass with a default for every field, units in the names), built as
 ``cls(config)``. It is named by one line in ``bench/registry.py`` or by an entry point of another package.
@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_chec
 import numpy as np
 import numpy.typing as npt
 
-from bench.types import DatasetIndex, ImageRecord, ProfiledStep, SearchRange, Size, SyntheticImage, Uint8Images
+from bench.types import (
+    DatasetIndex,
+    ImageRecord,
+    Measure,
+    ProfiledStep,
+    SearchRange,
+    Size,
+    SyntheticImage,
+    Uint8Images,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -263,4 +272,39 @@ class Classifier(Protocol):
 
     def build(self, num_classes: int, image_size_px: int, weights: Path | None) -> torch.nn.Module:
         """Return a module: float [B, 3, H, W] in [0, 1] -> logits [B, num_classes]; it normalises its own input."""
+        ...
+
+
+class Metric(Protocol):
+    """A score of one's own for a classifier: a pure function of its saved predictions on a fold's test part.
+
+    Every arm gets it, beside the built-in ones; the report compares it with `none` over folds.
+    """
+
+    version: ClassVar[int]  # raise it when the same predictions would give other numbers
+    Config: ClassVar[type]
+    per_patient: ClassVar[bool]  # whether it is also to be had with each patient as one row
+
+    def __init__(self, config: Any) -> None: ...
+
+    def check(self, classes: Sequence[str]) -> None:
+        """Raise ``ConfigError`` when the metric cannot serve these classes. Called before anything is trained."""
+        ...
+
+    def measures(self) -> Mapping[str, Measure]:
+        """Return what ``compute`` gives, by name: mostly one. Depends on the config only."""
+        ...
+
+    def compute(
+        self,
+        y_true: npt.NDArray[np.int64],
+        y_prob: npt.NDArray[np.float64],
+        groups: Sequence[str],
+        classes: Sequence[str],
+    ) -> Mapping[str, float]:
+        """Return a number for each of ``measures``; NaN where the images do not define it.
+
+        ``y_true`` int64 [N] indexes ``classes``, ``y_prob`` float64 [N, C] has rows that sum to 1, ``groups`` [N] are
+        the patients. Every image counts alike, in whatever order they come.
+        """
         ...

@@ -16,6 +16,7 @@ from bench.data.records import fingerprint
 from bench.data.splits import make_splits
 from bench.errors import ConfigError, nearest
 from bench.interfaces import SelfClassifier, Translator
+from bench.metrics.own import try_out
 from bench.ratios import NOCOPIES, STEPS, longer, ratio_label, ratio_text, times
 from bench.suite import REFERENCES, PluginSpec, Settings, Suite
 from bench.types import DatasetIndex
@@ -114,11 +115,13 @@ def classifier_of(suite: Suite, name: str, method: str | None, ratio: str | None
 def make_plan(suite: Suite, index: DatasetIndex, weights: str | None = None) -> Plan:
     """Plan a suite. ``weights`` identifies the local pretrained weights, if any.
 
-    Raises ``ConfigError`` when a method cannot serve these classes, ``DataError`` when the folds cannot be drawn.
+    Raises ``ConfigError`` when a method or metric cannot serve these classes, ``DataError`` when the folds cannot be
+    drawn.
     """
     for method in suite.methods:
         if method.kind == "generative":
             method.create().check(index.classes)
+    try_out({m.name: m.create() for m in suite.metrics}, index.classes)
     return Plan(suite, index, fingerprint(index), tuple(_cells(suite, index, weights)), weights)
 
 
@@ -128,6 +131,7 @@ def _cells(suite: Suite, index: DatasetIndex, weights: str | None) -> Iterator[C
     ratios = sorted(ratio_text(r) for r in s.ratios)
     translators = {m.name for m in suite.methods if m.kind == "generative" and isinstance(m.create(), Translator)}
     heads = {m.name for m in suite.methods if m.kind == "generative" and _classifies(m.create())}
+    own_metrics = [{"name": m.name, **m.identity()} for m in suite.metrics]
     masks = [suite.dataset.target, masks_fingerprint(index.root, index.records)] if translators else []
     for split in make_splits(index, s.split):
         at = (split.fold, split.repeat)
@@ -172,7 +176,7 @@ def _cells(suite: Suite, index: DatasetIndex, weights: str | None) -> Iterator[C
                     waits = (root.id, *(u.id for u in upstream))
                     classify = Cell("classify", key, *at, m.name, ratio, c.name, waits)
                     yield classify
-                    evaluate = _key("evaluate", key)
+                    evaluate = _key("evaluate", key, *own_metrics)
                     yield Cell("evaluate", evaluate, *at, m.name, ratio, c.name, (classify.id,))
 
 

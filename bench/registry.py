@@ -1,19 +1,24 @@
-"""Names of datasets, methods and classifiers -> "module:Class", imported only when asked for.
+"""Names of datasets, methods, classifiers and metrics -> "module:Class", imported only when asked for.
 
-Other people's packages add names through the entry-point groups ``bench.datasets``, ``bench.methods`` and
-``bench.classifiers``.
+Other people's packages add names through the entry-point groups ``bench.datasets``, ``bench.methods``,
+``bench.classifiers`` and ``bench.metrics``. A class that no package has registered is named as "module:Class" itself;
+its module is looked for on Python's path and then beside the suite's file (``look_in``).
 """
 
 from __future__ import annotations
 
+import sys
+from dataclasses import is_dataclass
 from functools import cache
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, Literal
 
-from bench.errors import RegistryError, nearest
+from bench.errors import ConfigError, RegistryError, nearest
 
-Kind = Literal["dataset", "method", "classifier"]
+Kind = Literal["dataset", "method", "classifier", "metric"]
+KINDS: tuple[Kind, ...] = ("dataset", "method", "classifier", "metric")
 
 REGISTRY: dict[str, dict[str, str]] = {
     "dataset": {
@@ -28,6 +33,8 @@ REGISTRY: dict[str, dict[str, str]] = {
         "classical": "baselines.classical:Classical",
         "oversample": "baselines.oversample:Oversample",
         "cgan": "baselines.cgan:ConditionalGAN",
+        "cgan_skin": "baselines.cgan_skin:SkinGAN",
+        "medsyngan": "baselines.medsyngan:MedSynGAN",
         "cyclegan": "tlsgan.augmenter:CycleGAN",
         "tlsgan_resnet50": "tlsgan.augmenter:TLSGANResNet50",
         "tlsgan_resnet50_scratch": "tlsgan.augmenter:TLSGANResNet50Scratch",
@@ -38,9 +45,21 @@ REGISTRY: dict[str, dict[str, str]] = {
     },
     "classifier": {
         "small_cnn": "bench.classifiers.small_cnn:SmallCNN",
+        "simple_cnn": "bench.classifiers.simple_cnn:SimpleCNN",
+    },
+    "metric": {
+        "expected_cost": "bench.metrics.expected_cost:ExpectedCost",
     },
 }
 FALLBACK = {"classifier": "bench.classifiers.timm_classifier:TimmClassifier"}  # any other name is timm's
+OFFERS = {  # what a class must have to be one of its kind: said before anything is trained
+    "dataset": ("index",),
+    "online": ("sampling_weights", "transform"),
+    "generative": ("check", "fit", "synthesize"),
+    "classifier": ("check", "build"),
+    "metric": ("check", "measures", "compute", "per_patient"),
+}
+_FOLDERS: list[str] = []
 
 
 @cache
@@ -53,21 +72,61 @@ def names(kind: Kind) -> list[str]:
     return sorted({**REGISTRY[kind], **_plugins(kind)})
 
 
+def look_in(folder: Path) -> None:
+    """Look for modules of classes named as "module:Class" in this folder too, after Python's own path."""
+    if (name := str(folder.resolve())) not in _FOLDERS:
+        _FOLDERS.append(name)
+
+
 def resolve(kind: Kind, name: str) -> str:
-    """Return the "module:Class" behind a name. Raises ``RegistryError`` with the nearest valid name."""
+    """Return the "module:Class" behind a name, or the name where it is one itself.
+
+    Raises ``RegistryError`` with the nearest valid name.
+    """
     known = {**REGISTRY[kind], **_plugins(kind)}
     if name in known:
         return known[name]
+    if is_target(name):
+        return name
     if kind in FALLBACK:
         return FALLBACK[kind]
     raise RegistryError(f"no {kind} is called {name!r}; {nearest(name, known)}")
 
 
+def is_target(name: str) -> bool:
+    """Whether a name says itself which class it means: "module:Class"."""
+    module, _, attribute = name.partition(":")
+    return attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))
+
+
 def load(kind: Kind, name: str) -> Any:
-    """Import and return the class behind a name."""
+    """Import and return the class behind a name.
+
+    Raises ``RegistryError`` when it cannot be imported, ``ConfigError`` when it lacks what its kind must have.
+    """
     target = resolve(kind, name)
+    if name == target:  # sys.path, and not a loader of files: worker processes get it, and import the module by name
+        sys.path += [folder for folder in _FOLDERS if folder not in sys.path]
     module, _, attribute = target.partition(":")
     try:
-        return getattr(import_module(module), attribute)
+        cls = getattr(import_module(module), attribute)
     except (ImportError, AttributeError) as e:
-        raise RegistryError(f"{kind} {name!r} is registered as {target!r}, which cannot be imported: {e}") from e
+        if name != target:
+            raise RegistryError(f"{kind} {name!r} is registered as {target!r}, which cannot be imported: {e}") from e
+        places = ", ".join([*_FOLDERS, "PYTHONPATH"])
+        raise RegistryError(f"{kind} {name!r} cannot be imported: {e}; its module was looked for in {places}") from e
+    _check(kind, target, cls)
+    return cls
+
+
+def _check(kind: Kind, target: str, cls: Any) -> None:
+    """Raise ``ConfigError`` unless the class offers what the harness calls (``bench.interfaces``)."""
+    offered = getattr(cls, "kind", None) if kind == "method" else kind
+    if offered not in OFFERS:
+        raise ConfigError(f"{target} has kind = {offered!r}; a method's is 'online' or 'generative'")
+    missing = [name for name in OFFERS[offered] if not hasattr(cls, name)]
+    if not is_dataclass(getattr(cls, "Config", None)):
+        missing.append("Config, a frozen dataclass")
+    if missing:
+        what = f"{offered} {kind}" if kind == "method" else kind
+        raise ConfigError(f"{target} is no {what}: it has no {', no '.join(missing)}; see docs/extending.md")

@@ -16,6 +16,7 @@ from bench.config import to_plain
 from bench.cost.host import git_commit, versions
 from bench.data.published_split import PUBLISHED
 from bench.data.splits import SplitConfig, make_splits
+from bench.metrics.own import own_measures
 from bench.plan import Plan, arm_ratios
 from bench.published import load_published
 from bench.report.info import Carried, ClassSize, DataFacts, FoldSize, PublishedFacts, ReportInfo
@@ -63,6 +64,7 @@ def report_info(session: Session, rows: Sequence[ResultRow]) -> ReportInfo:
         carried=tuple(carried(session.env.out / "reports", suite.dataset.name)),
         runs=tuple(read_runs(session.env.out, suite.name)),
         published=published_facts(suite, settings.published) if settings.published else None,
+        measures={k: v for m in suite.metrics for k, v in own_measures(m.name, m.create()).items()},
     )
 
 

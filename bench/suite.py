@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from bench import registry
+from bench.classifiers.config import FineTuneConfig
 from bench.config import build, override, read_yaml
 from bench.data.published_split import PUBLISHED
 from bench.data.splits import SplitConfig
@@ -31,7 +33,7 @@ class FidelityConfig:
 
 @dataclass(frozen=True)
 class PluginSpec:
-    """A dataset, method or classifier with its checked config. ``name`` is the suite's name for it."""
+    """A dataset, method, classifier or metric with its checked config. ``name`` is the suite's name for it."""
 
     name: str
     target: str
@@ -80,6 +82,7 @@ class Suite:
     classifiers: tuple[PluginSpec, ...]
     settings: Settings
     tuned: tuple[tuple[str, PluginSpec], ...] = ()  # (method, a classifier as that method's arm alone fine-tunes it)
+    metrics: tuple[PluginSpec, ...] = ()  # of the suite's own, beside the built-in ones
 
     def method(self, name: str) -> PluginSpec:
         """Return the method of that name."""
@@ -114,6 +117,8 @@ def load_suite(name: str, assignments: tuple[str, ...] = ()) -> Suite:
     if not path.is_file():
         raise ConfigError(f"no suite is called {name!r} and no such file exists; {nearest(name, files)}")
     data = read_yaml(path)
+    if name not in files:
+        registry.look_in(path.parent)
     for text in assignments:
         if text.startswith(FROM_FILE):
             data = _merged(data, read_yaml(Path(text.removeprefix(FROM_FILE))))
@@ -131,7 +136,7 @@ def _merged(data: Any, changes: Any) -> Any:
 def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:
     """Turn a suite's mapping into a checked ``Suite``."""
     data = dict(data)
-    sections = {key: data.pop(key, None) for key in ("dataset", "methods", "classifiers")}
+    sections = {key: data.pop(key, None) for key in ("dataset", "methods", "classifiers", "metrics")}
     data = {k: v for k, v in data.items() if not k.startswith("_")}  # YAML anchors live under keys like _gan
     known = [*Settings.__dataclass_fields__, *sections]
     for key in data:
@@ -156,11 +161,12 @@ def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:
     _check_reference(name, settings.reference, plugins)
     return Suite(
         name=name,
-        dataset=_plugin("dataset", "dataset", dataset),
+        dataset=_plugin("dataset", str(dataset["name"]), {k: v for k, v in dataset.items() if k != "name"}),
         methods=plugins,
         classifiers=_classifiers(name, sections["classifiers"], settings),
         settings=settings,
         tuned=tuned,
+        metrics=_metrics(name, sections["metrics"]),
     )
 
 
@@ -208,6 +214,15 @@ def _classifiers(suite: str, section: Any, settings: Settings) -> tuple[PluginSp
     return _plugins("classifier", suite, section)
 
 
+def _metrics(suite: str, section: Any) -> tuple[PluginSpec, ...]:
+    """Return the metrics, none where the suite names none; their names become columns and keys."""
+    for name in section or () if isinstance(section, dict) else ():
+        if not re.fullmatch(r"[A-Za-z]\w*", str(name)):
+            expected = "letters, digits and _, as in `cost: {use: 'my_metric:Cost'}`"
+            raise ConfigError(f"suite {suite}: metrics: got the name {name!r}, expected {expected}")
+    return _plugins("metric", suite, section) if section else ()
+
+
 def _plugins(kind: registry.Kind, suite: str, section: Any) -> tuple[PluginSpec, ...]:
     if not isinstance(section, dict) or not section:
         raise ConfigError(f"suite {suite}: {kind}s: expected a mapping from name to config, got {section!r}")
@@ -221,8 +236,10 @@ def _plugin(kind: registry.Kind, name: str, data: Any) -> PluginSpec:
     data = dict(data)
     registered = str(data.pop("use", name))  # `use:` lets one method enter a suite under several names and configs
     cls = registry.load(kind, registered)
-    if kind == "classifier" and registered not in registry.names(kind):
+    if kind == "classifier" and registered not in registry.names(kind) and not registry.is_target(registered):
         data.setdefault("model", registered)  # timm's name
+    if kind == "classifier" and not issubclass(cls.Config, FineTuneConfig):
+        raise ConfigError(f"{where}: {registered}'s Config must extend bench.classifiers.config.FineTuneConfig")
     return PluginSpec(
         name=registered if kind == "dataset" else name,
         target=registry.resolve(kind, registered),

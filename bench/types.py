@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -156,6 +157,16 @@ class Choice:
 
 
 SearchRange = FloatRange | IntRange | Choice
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What a metric's number means: which way is better, its ``unit`` in words ('' for a plain number), its bounds."""
+
+    better: Literal["higher", "lower"]
+    unit: str = ""
+    low: float = -math.inf
+    high: float = math.inf
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ def resolved(session: Session) -> dict[str, Any]:
         "dataset": {"name": suite.dataset.name, **asdict(suite.dataset.config)},
         "methods": {m.name: asdict(m.config) | _own_classifiers(suite, m.name) for m in suite.methods},
         "classifiers": {c.name: asdict(c.config) for c in suite.classifiers},
+        **({"metrics": {m.name: asdict(m.config) for m in suite.metrics}} if suite.metrics else {}),
     }
 
 

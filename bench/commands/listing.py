@@ -13,7 +13,7 @@ from bench.suite import suite_files
 def show_list(as_json: bool) -> None:
     """Print the names that a suite may use, and the shipped suites."""
     suites = {name: str(read_yaml(path).get("description", "")) for name, path in suite_files().items()}
-    found = {f"{kind}s": registry.names(kind) for kind in ("dataset", "method", "classifier")}
+    found = {f"{kind}s": registry.names(kind) for kind in registry.KINDS}
     if as_json:
         echo_json({"suites": suites, **found})
         return

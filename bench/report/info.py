@@ -11,7 +11,7 @@ from bench.ratios import NOCOPIES, longer, ratio_label
 from bench.roles import Roles
 from bench.runs import RunRecord
 from bench.suite import REFERENCES
-from bench.types import Unit
+from bench.types import Measure, Unit
 
 
 @dataclass(frozen=True)
@@ -146,6 +146,7 @@ class ReportInfo:
     data: DataFacts = field(default_factory=DataFacts)
     real_images: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     published: PublishedFacts | None = None
+    measures: Mapping[str, Measure] = field(default_factory=dict)  # of the suite's own metrics, by their stored names
     roles: Roles | None = None  # what the methods are to the research questions; None: nobody asks them
     modality: str = ""  # what kind of images the data set has, in words
     modalities: Mapping[str, str] = field(default_factory=dict)  # those of the other data sets that bench knows

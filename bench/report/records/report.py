@@ -13,6 +13,7 @@ from bench.report.records.differences import Difference, differences
 from bench.report.records.failures import Failure, failures
 from bench.report.records.lines import Line, leaderboard
 from bench.report.records.measured import Measured, measured
+from bench.report.records.own_metrics import OwnScore, own_scores
 from bench.report.records.predictions import PredictedStage, predicted_stages
 from bench.report.records.published import Comparison, Head, Impossible, comparisons, heads, impossible
 from bench.report.records.quality import Quality, image_quality
@@ -42,6 +43,7 @@ class Records:
     questions: tuple[Question, ...] = ()
     measured: tuple[Measured, ...] = ()
     failures: tuple[Failure, ...] = ()
+    own_metrics: tuple[OwnScore, ...] = ()
 
 
 def collect(rows: Rows, info: ReportInfo, root: Path) -> Records:
@@ -70,4 +72,5 @@ def collect(rows: Rows, info: ReportInfo, root: Path) -> Records:
         questions=questions(lines, rows, apart),
         measured=measured(rows, apart),
         failures=failures(rows, info),
+        own_metrics=own_scores(rows, apart),
     )

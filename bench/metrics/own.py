@@ -1,0 +1,103 @@
+"""Metrics of one's own (``bench.interfaces.Metric``): tried out before anything is trained, then computed and checked.
+
+A metric that a suite calls ``name`` is stored as ``test/<name>``, and ``test/patient_<name>`` where each patient counts
+as one row; one with several measures as ``test/<name>_<measure>``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.errors import ConfigError
+from bench.interfaces import Metric
+from bench.metrics.classification import CLASS_METRICS, METRICS, check_arrays, patient_predictions, patient_units
+from bench.types import Measure
+
+PATIENT = "patient_"
+
+
+def built_in_names(classes: Sequence[str]) -> set[str]:
+    """Return the names that ``classification_metrics`` gives for these classes."""
+    names = [*METRICS, *(f"{metric}_{name}" for metric in CLASS_METRICS for name in classes)]
+    return {*names, *(PATIENT + name for name in names), "patient_score"}
+
+
+def own_measures(name: str, metric: Metric) -> dict[str, Measure]:
+    """Return the measures of a metric by the names that they are stored under, without ``test/``."""
+    declared = metric.measures()
+    if not declared:
+        raise ConfigError(f"metrics.{name}: measures() is empty; expected at least one measure")
+    found = {_stored(name, key, declared): measure for key, measure in declared.items()}
+    return found | ({PATIENT + key: measure for key, measure in found.items()} if metric.per_patient else {})
+
+
+def own_scores(
+    name: str,
+    metric: Metric,
+    y_true: npt.ArrayLike,
+    y_prob: npt.ArrayLike,
+    groups: Sequence[str],
+    classes: Sequence[str],
+) -> dict[str, float]:
+    """Return the values of a metric by their stored names: per image, and per patient where it has that.
+
+    A patient's row is as in ``classification``: the mean of its images' probabilities. Raises ``ConfigError`` when the
+    metric does not give what it declares: a number within its bounds, or NaN, for each measure.
+    """
+    truth, prob = check_arrays(y_true, y_prob, groups)
+    found = _computed(name, metric, truth, prob, groups, classes)
+    if metric.per_patient:
+        unit, _ = patient_units(truth, groups)
+        first = np.unique(unit, return_index=True)[1]
+        patients = [groups[i] for i in first]
+        values = _computed(name, metric, *patient_predictions(truth, prob, groups), patients, classes)
+        found |= {PATIENT + key: value for key, value in values.items()}
+    return found
+
+
+def try_out(metrics: Mapping[str, Metric], classes: Sequence[str]) -> None:
+    """Raise ``ConfigError`` when a metric cannot serve these classes, fails on made-up predictions, or takes a name."""
+    taken = dict.fromkeys(built_in_names(classes), "a built-in metric")
+    rng = np.random.default_rng(0)
+    truth = np.arange(4 * len(classes)) % len(classes)
+    prob = rng.dirichlet(np.ones(len(classes)), len(truth))
+    groups = [f"patient {i // 2}" for i in range(len(truth))]
+    for name, metric in metrics.items():
+        metric.check(classes)
+        for stored in own_measures(name, metric):
+            if stored in taken:
+                raise ConfigError(f"metrics.{name}: {stored!r} is already {taken[stored]}; give it another name (use:)")
+            taken[stored] = f"of metric {name!r}"
+        try:
+            own_scores(name, metric, truth, prob, groups, classes)
+        except ConfigError:
+            raise
+        except Exception as e:
+            raise ConfigError(f"metrics.{name}: fails on made-up predictions: {type(e).__name__}: {e}") from e
+
+
+def _computed(
+    name: str,
+    metric: Metric,
+    y_true: npt.NDArray[np.int64],
+    y_prob: npt.NDArray[np.float64],
+    groups: Sequence[str],
+    classes: Sequence[str],
+) -> dict[str, float]:
+    declared = metric.measures()
+    values = metric.compute(y_true.copy(), y_prob.copy(), tuple(groups), tuple(classes))  # it may not touch the others'
+    if not isinstance(values, Mapping) or values.keys() != declared.keys():
+        raise ConfigError(f"metrics.{name}: compute() gave {values!r}, expected a number for each of {list(declared)}")
+    for key, value in values.items():
+        m = declared[key]
+        if not math.isnan(value) and not m.low <= value <= m.high:
+            raise ConfigError(f"metrics.{name}: {key} is {value}, declared to lie in [{m.low}, {m.high}]")
+    return {_stored(name, key, declared): float(value) for key, value in values.items()}
+
+
+def _stored(name: str, key: str, declared: Mapping[str, Measure]) -> str:
+    return name if len(declared) == 1 else f"{name}_{key}"

@@ -66,7 +66,7 @@ class CostRatio:
 
     ``value`` and ``base`` are means (device seconds, bytes, operations, numbers), ``low`` and ``high`` the 95 % ends
     of ``ratio``, NaN where it is counted and not measured, or where there is no spread. ``word`` is 'lower', 'higher',
-    'equal' (counted alone) or 'undecided'.
+    'equal' (counted alone) or 'undecided'. ``needed`` are the pairs that would find a ratio as large as the one seen.
     """
 
     kind: Cost
@@ -80,6 +80,7 @@ class CostRatio:
     p_holm: float
     word: str
     pairs: int
+    needed: float = NAN
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,9 @@ class Lack:
 class Question:
     """One question: what was found, and what is lacking. Without ``findings``, ``costs`` or ``carried``: no answer.
 
-    ``floor`` is the mean KID of real images of other patients in the place of synthetic ones, ``steps`` for how many
-    steps each method was trained.
+    ``decided`` of the findings are higher, lower, a help or a hurt; ``together`` would still be, with Holm's correction
+    over all of them and not measure by measure. ``floor`` is the mean KID of real images of other patients in the place
+    of synthetic ones, ``steps`` for how many steps each method was trained.
     """
 
     name: Name
@@ -106,6 +108,8 @@ class Question:
     costs: tuple[CostRatio, ...] = ()
     carried: tuple[Carried, ...] = ()
     lacks: tuple[Lack, ...] = ()
+    decided: int = 0
+    together: int = 0
     floor: float = NAN
     steps: Mapping[str, int] = field(default_factory=dict)
 
@@ -134,12 +138,20 @@ def questions(lines: Sequence[Line], rows: Rows, info: ReportInfo) -> tuple[Ques
         stages = ("fit",) if name == "cost" else ("fit", "synthesize", "fidelity", "copies")
         lacks = _lacks(_each(both), () if name == "cost" else lines, rows, info, stages)
         steps = _steps(_each(both), rows, info)
+        decided, together = _decided(found[name].findings)
+        found[name] = replace(found[name], decided=decided, together=together)
         found[name] = replace(found[name], lacks=lacks, floor=_floor(rows, info), steps=steps)
     return tuple(found.values())
 
 
 def _each(couples: Iterable[tuple[str, str]]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(method for couple in couples for method in couple))
+
+
+def _decided(found: Sequence[Finding]) -> tuple[int, int]:
+    words = [f.difference.word in ("higher", "lower", "helps", "hurts") for f in found]
+    corrected = holm([f.difference.p for f in found])
+    return sum(words), sum(bool(word and p < ALPHA) for word, p in zip(words, corrected, strict=True))
 
 
 def _floor(rows: Rows, info: ReportInfo) -> float:
@@ -184,8 +196,12 @@ def _finding(d: Difference, info: ReportInfo) -> Finding:
     if not (math.isfinite(d.low) and target > 0):  # no spread, or only rounding: nothing can be said of other draws
         return Finding(d, NAN, target, NAN)
     smallest = smallest_detectable_effect(d.sd, d.pairs, ratio, alpha=ALPHA)
-    needed = pairs_needed(target, d.sd, ratio, alpha=ALPHA)
-    return Finding(d, smallest, target, math.inf if needed is None else needed)
+    return Finding(d, smallest, target, _needed(target, d.sd, ratio))
+
+
+def _needed(effect: float, sd: float, ratio: float) -> float:
+    found = pairs_needed(effect, sd, ratio, alpha=ALPHA) if effect > 0 else None
+    return math.inf if found is None else found
 
 
 def _ratios(couples: Sequence[tuple[str, str]], rows: Rows, info: ReportInfo) -> tuple[CostRatio, ...]:
@@ -203,7 +219,10 @@ def _ratios(couples: Sequence[tuple[str, str]], rows: Rows, info: ReportInfo) ->
             if kind in COUNTED:
                 word = "equal" if abs(mean) < 1e-12 else "higher" if mean > 0 else "lower"
             ends = (NAN, NAN) if math.isnan(t.low) else (math.exp(t.low), math.exp(t.high))
-            found.append(CostRatio(kind, *at, value, base, math.exp(mean), *ends, float(p), word, len(logs[at])))
+            needed = _needed(abs(mean), Score.of(logs[at]).sd, 0.0) if math.isfinite(t.low) else NAN
+            found.append(
+                CostRatio(kind, *at, value, base, math.exp(mean), *ends, float(p), word, len(logs[at]), needed)
+            )
     return tuple(found)
 
 

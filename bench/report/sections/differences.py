@@ -10,6 +10,7 @@ from bench.report.records.differences import KID, Difference, Kind
 from bench.report.sections.leaderboard import arm_name
 from bench.report.sections.text import DASH, count, join, number, p_value, percent, points, seconds, table
 
+SHARES: tuple[Kind, ...] = ("accuracy", "recall", "coverage", "copies")  # in [0, 1], shown in %
 SHOWN = 2  # accuracies of one arm that its sentence spells out
 
 
@@ -35,23 +36,39 @@ def sentence(method: str, found: Sequence[Difference], info: ReportInfo) -> str:
     """Say in one sentence what a method changes; '' where nothing was compared."""
     if not found:
         return ""
-    phrases = [_phrase(d, info) for d in found if d.kind == "kid"]
+    phrases = [phrase(d, info) for d in found if d.kind == "kid"]
     accuracies = [d for d in found if d.kind == "accuracy"]
     if 0 < len(accuracies) <= SHOWN:
-        phrases += [_phrase(d, info) for d in accuracies]
+        phrases += [phrase(d, info) for d in accuracies]
     elif accuracies:
-        claims = [f"{_where(d, info)} {d.word} ({_change(d)})" for d in accuracies if d.word != "undecided"]
+        claims = [f"{_where(d, info)} {d.word} ({change(d)})" for d in accuracies if d.word != "undecided"]
         rest = count(len(accuracies) - len(claims), "comparison")
         phrases.append(f"in accuracy {join([*claims, f'undecided in {rest}'])}")
-    phrases += [_phrase(d, info) for d in found if d.kind in ("training", "step")]
+    phrases += [phrase(d, info) for d in found if d.kind in ("training", "step")]
     return f"`{method}`: {'; '.join(phrases)}."
 
 
-_WORDS: dict[str, dict[str, str]] = {
+WORDS: dict[str, dict[str, str]] = {  # what a change of a measure means; accuracy has its verdicts
     "kid": {
         "lower": "images nearer to real ones",
         "higher": "images farther from real ones",
         "undecided": "likeness to real images undecided",
+    },
+    "diversity": {"lower": "less varied", "higher": "more varied", "undecided": "variety within a class undecided"},
+    "recall": {
+        "lower": "less of the real variety reached",
+        "higher": "more of the real variety reached",
+        "undecided": "recall undecided",
+    },
+    "coverage": {
+        "lower": "fewer real images covered",
+        "higher": "more real images covered",
+        "undecided": "coverage undecided",
+    },
+    "copies": {
+        "lower": "fewer copies of training images",
+        "higher": "more copies of training images",
+        "undecided": "share of copies undecided",
     },
     "training": {
         "lower": "training takes less device time",
@@ -62,11 +79,11 @@ _WORDS: dict[str, dict[str, str]] = {
 }
 
 
-def _phrase(d: Difference, info: ReportInfo) -> str:
+def phrase(d: Difference, info: ReportInfo) -> str:
     """'images nearer to real ones (KID −0.012 [−0.020, −0.004] from 0.054)'."""
-    words = _WORDS[d.kind][d.word] if d.kind in _WORDS else " ".join(f"accuracy {_where(d, info)} {d.word}".split())
+    words = WORDS[d.kind][d.word] if d.kind in WORDS else " ".join(f"accuracy {_where(d, info)} {d.word}".split())
     share = f", {_signed(100 * d.share, _whole)} %" if d.kind in ("training", "step") else ""
-    return f"{words} ({'KID ' * (d.kind == 'kid')}{_change(d)} from {_SHOW[d.kind](d.base)}{share})"
+    return f"{words} ({'KID ' * (d.kind == 'kid')}{change(d)} from {SHOW[d.kind](d.base)}{share})"
 
 
 def _where(d: Difference, info: ReportInfo) -> str:
@@ -90,20 +107,20 @@ def _table(found: Sequence[Difference], info: ReportInfo) -> str:
     columns = {
         "Arm": [arm_name(d.arm) if d.kind == "accuracy" else f"`{d.arm.method}`" for d in found],
         "Verdict": [f"**{d.word}**" if d.word != "undecided" else d.word for d in found],
-        "Difference": [_change(d) for d in found],
+        "Difference": [change(d) for d in found],
         "p Holm": [p_value(d.p_holm) for d in found],
-        "Arm's mean": [_SHOW[d.kind](d.value) for d in found],
-        f"Mean of {info.reference}": [_SHOW[d.kind](d.base) for d in found],
+        "Arm's mean": [SHOW[d.kind](d.value) for d in found],
+        f"Mean of {info.reference}": [SHOW[d.kind](d.base) for d in found],
         "Pairs": [f"{d.pairs} of {len(info.pairs)}" for d in found],
     }
     return table(list(columns), zip(*columns.values(), strict=True), left=2)
 
 
-def _change(d: Difference) -> str:
+def change(d: Difference) -> str:
     """'−0.012 [−0.020, −0.004]', in the measure's unit."""
-    show = points if d.kind == "accuracy" else lambda value: _signed(value, _SHOW[d.kind])
+    show = points if d.kind in SHARES else lambda value: _signed(value, SHOW[d.kind])
     known = math.isfinite(d.low) and math.isfinite(d.high)
-    low, high = (max(d.low, -1), min(d.high, 1)) if d.kind == "accuracy" else (d.low, d.high)
+    low, high = (max(d.low, -1), min(d.high, 1)) if d.kind in SHARES else (d.low, d.high)
     return show(d.mean) + (f" [{show(low)}, {show(high)}]" if known else "")
 
 
@@ -122,4 +139,7 @@ def _whole(value: float) -> str:
     return f"{value:.0f}"
 
 
-_SHOW: dict[Kind, Callable[[float], str]] = {"kid": number, "accuracy": percent, "training": seconds, "step": _step}
+SHOW: dict[Kind, Callable[[float], str]] = {
+    **{"kid": number, "diversity": number, "accuracy": percent, "training": seconds, "step": _step},
+    **dict.fromkeys(SHARES, percent),
+}

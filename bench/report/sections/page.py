@@ -24,6 +24,7 @@ from bench.report.sections.leaderboard import PER_PATIENT, comparison_parts, lea
 from bench.report.sections.own_metrics import own_metrics_section
 from bench.report.sections.published import published_section
 from bench.report.sections.quality import quality_section
+from bench.report.sections.questions import question_section
 from bench.report.sections.running import running_section
 from bench.report.sections.summary import summary
 from bench.report.sections.text import folded, join
@@ -85,6 +86,7 @@ def _answers(records: Records, info: ReportInfo) -> Iterable[Section]:
     rows = [caption, board(records.lines, info)] if records.lines else []
     rows += [folded(_OVERVIEW, overview)] if overview else []
     yield Section(BOARD, tuple(rows), _charts("folds"), where="html", undefined=("Classifier",))
+    yield from _split(question_section(records.questions, info), undefined=ALL)
     for classifier in info.classifiers:
         lines = [x for x in records.lines if x.classifier == classifier]
         whole = _split(leaderboard_section(classifier, lines))

@@ -1,0 +1,138 @@
+"""What transfer learning costs against a plain CycleGAN: ratios in a table, their range in a sentence."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+from bench.report.records.questions import COUNTED, Cost, CostRatio
+from bench.report.sections.text import DASH, count, join, number, seconds, size, table
+from bench.roles import Roles
+
+HEADS: dict[Cost, str] = {
+    "training": "Training",
+    "step": "A step",
+    "memory": "Peak memory",
+    "flops": "GFLOP a step",
+    "parameters": "Parameters",
+}
+WORDS: dict[Cost, str] = {
+    "training": "device time of a training",
+    "step": "device time of a step",
+    "memory": "peak memory",
+    "flops": "operations a step",
+    "parameters": "parameters",
+}
+SHOW: dict[Cost, Callable[[float], str]] = {
+    "training": seconds,
+    "step": lambda s: f"{number(1000 * s)} ms",
+    "memory": size,
+    "flops": lambda n: f"{number(n / 1e9)}",
+    "parameters": lambda n: f"{number(n / 1e6)} M",
+}
+LONG = 90  # characters of one setting that are shown
+
+
+def cost_parts(found: Sequence[CostRatio], steps: Mapping[str, int], roles: Roles) -> list[str]:
+    """Return sentences and a table; [] where no cost of both sides is known."""
+    if not found:
+        return []
+    other = _other_lengths(found, steps)
+    told = [r for r in found if r.kind != "training" or r.method not in other]
+    measured = [r for r in told if r.kind not in COUNTED]
+    decided = [r for r in measured if r.word != "undecided"]
+    lead = f"**Decided in {len(decided)} of {count(len(measured), 'comparison')}**" if measured else "**Counted**"
+    plain = join(f"`{p}`" for p in dict.fromkeys(r.plain for r in found))
+    kinds = [k for k in HEADS if any(r.kind == k for r in found)]
+    by_kind = [[r for r in told if r.kind == k] for k in kinds]
+    spans = "; ".join(_span(of_kind) for of_kind in by_kind if of_kind)
+    parts = [f"{lead}; in times what {plain} takes: {spans}.\n"]
+    if lengths := [f"`{a}` {steps[a]} steps against {steps[b]}" for a, b in other.items()]:
+        parts.append(f"Of other lengths, so that only their steps compare: {join(lengths)}.\n")
+    undecided = [r for r in measured if r.word == "undecided"]
+    if needs := [f"{WORDS[r.kind]} of `{r.method}` {_needed(r)}" for r in undecided if not math.isnan(r.needed)]:
+        parts.append(f"Pairs that would decide it, if the ratio seen is true: {join(needs[:6])}.\n")
+    parts += [_table(found, kinds), _settings(roles)]
+    parts.append(
+        "Geometric means of paired ratios [95 % interval of a plain t test of their logarithms; Holm's correction over "
+        "the arms of a column]. Operations and parameters are counted, the same in every fold. Memory is the most that "
+        "was allocated on a GPU; on a CPU that of the whole process, with much in it that no network needs, so its "
+        "ratio says too little there.\n"
+    )
+    return parts
+
+
+def _other_lengths(found: Sequence[CostRatio], steps: Mapping[str, int]) -> dict[str, str]:
+    """Return the methods that were trained for other numbers of steps than the plain one beside them."""
+    couples = {r.method: r.plain for r in found}
+    return {a: b for a, b in couples.items() if a in steps and b in steps and steps[a] != steps[b]}
+
+
+def _span(found: Sequence[CostRatio]) -> str:
+    """'×1.2 (`a`) to ×3.1 (`b`) device time of a training, **higher** for 7 of 8'."""
+    low, high = (pick(found, key=lambda r: r.ratio) for pick in (min, max))
+    name = WORDS[found[0].kind]
+    if len(found) == 1:
+        word = "" if low.kind in COUNTED else f", {_word(low.word)}"
+        return f"{name} {_ratio(low)}{word}"
+    words = {w: sum(r.word == w for r in found) for w in ("higher", "lower", "equal", "undecided")}
+    said = [f"{_word(w)} for {'all' if n == len(found) else n}" for w, n in words.items() if n]
+    ends = f"×{_times(low.ratio)} (`{low.method}`) to ×{_times(high.ratio)} (`{high.method}`)"
+    return f"{name} {ends}, {join(said)}"
+
+
+def _word(word: str) -> str:
+    return word if word == "undecided" else f"**{word}**"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio < 10 else f"{ratio:.1f}" if ratio < 100 else f"{ratio:.0f}"
+
+
+def _ratio(r: CostRatio) -> str:
+    ends = f" [{_times(r.low)}, {_times(r.high)}]" if math.isfinite(r.low) else ""
+    return f"×{_times(r.ratio)}{ends}"
+
+
+def _needed(r: CostRatio) -> str:
+    return "no number" if math.isinf(r.needed) else f"{r.needed:.0f} (of {r.pairs} now)"
+
+
+def _table(found: Sequence[CostRatio], kinds: Sequence[Cost]) -> str:
+    """One row for each plain method, in units, and below it the arms beside it as ratios."""
+    at = {(r.method, r.plain, r.kind): r for r in found}
+    rows = []
+    for plain in dict.fromkeys(r.plain for r in found):
+        of_plain = [r for r in found if r.plain == plain]
+        base = [next((SHOW[k](r.base) for r in of_plain if r.kind == k), DASH) for k in kinds]
+        rows.append([f"`{plain}`, plain", *base, str(max(r.pairs for r in of_plain))])
+        for method in dict.fromkeys(r.method for r in of_plain):
+            cells = [_cell(at.get((method, plain, k))) for k in kinds]
+            rows.append([f"`{method}`", *cells, str(max(r.pairs for r in of_plain if r.method == method))])
+    return table(["Arm", *(HEADS[k] for k in kinds), "Pairs"], rows)
+
+
+def _cell(r: CostRatio | None) -> str:
+    if r is None:
+        return DASH
+    text = _ratio(r)
+    return text if r.kind in COUNTED or r.word == "undecided" else f"**{text}**"
+
+
+def _settings(roles: Roles) -> str:
+    """Name the settings in which the arms and the plain method differ: what the ratios are of."""
+    arms = [c.method for c in roles.counterparts]
+    of = {d: [c.method for c in roles.counterparts if d in c.differs] for c in roles.counterparts for d in c.differs}
+    groups = {tuple(methods): [d for d in of if of[d] == methods] for methods in of.values()}
+    largest = sorted(groups.items(), key=lambda group: -len(group[0]))
+    said = [f"{_arms(methods, arms)}: {', '.join(d[:LONG] for d in settings)}" for methods, settings in largest]
+    return f"What differs from the plain one, in brackets its own setting: {'; '.join(said)}.\n" if said else ""
+
+
+def _arms(some: Sequence[str], every: Sequence[str]) -> str:
+    others = [m for m in every if m not in some]
+    if not others:
+        return "all"
+    if len(others) < len(some):
+        return f"all but {join(f'`{m}`' for m in others)}"
+    return join(f"`{m}`" for m in some)

@@ -1,0 +1,271 @@
+"""The four research questions: what this run says of each in words, the numbers behind it, what would decide it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+
+from bench.report.info import ReportInfo
+from bench.report.records.differences import Difference
+from bench.report.records.questions import EFFECT, Finding, Lack, Name, Question
+from bench.report.sections.carried import carried_parts
+from bench.report.sections.cost_ratios import cost_parts
+from bench.report.sections.differences import SHARES, SHOW, change, phrase
+from bench.report.sections.leaderboard import arm_name
+from bench.report.sections.text import DASH, count, folded, join, number, p_value, percent, table
+from bench.roles import Roles
+
+TITLES: dict[Name, str] = {
+    "transfer": "1. How does transfer learning change the synthetic images, and the classifiers trained on them?",
+    "cost": "2. What does transfer learning cost in compute, memory and training time, against a plain CycleGAN?",
+    "modalities": "3. Does it carry over to other kinds of images?",
+    "others": "4. How does it compare with other ways of making synthetic images?",
+}
+NAMES = {"kid": "KID, test", "diversity": "Diversity", "recall": "Recall", "coverage": "Coverage"}
+NAMES |= {"copies": "Copies", "accuracy": "Accuracy", "training": "Training"}
+FAR = 10  # times the floor of KID: such images are unlike real ones, whichever of them is nearer
+OPEN = 18  # rows of a table; longer ones are folded
+NAMED = 3  # suites, claims of one sort
+HOPELESS = 1000  # pairs
+REASON = 120  # characters
+
+
+def question_section(found: Sequence[Question], info: ReportInfo) -> list[str]:
+    """Return heading, sentences and tables of the questions; [] where the roles of the methods are not known."""
+    roles = info.roles
+    if roles is None or not found:
+        return []
+    if not info.generative:
+        return ["## The research questions\n", "This run makes no synthetic images, so it says nothing of them.\n"]
+    parts = ["## The research questions\n"]
+    parts += [_CAPTION] if any(q.findings or q.costs for q in found) else []
+    for q in found:
+        parts += [f"### {TITLES[q.name]}\n", *_answer(q, roles, info)]
+    return parts
+
+
+_CAPTION = (
+    "Paired over (fold, repeat) [95 % interval]: accuracy (patient-level balanced accuracy) by the test of the "
+    "verdicts, the rest by a plain paired t test. Holm's correction runs over the comparisons of one measure, not over "
+    "measures: where nothing has an effect, one measure in 20 is decided by chance. *Smallest effect*: what so many "
+    "pairs of this spread find with 80 % power, before that correction; *Pairs needed*: to find "
+    f"{100 * EFFECT:g} points of accuracy, or in any other measure a difference as large as the one seen.\n"
+)
+
+
+def _answer(q: Question, roles: Roles, info: ReportInfo) -> list[str]:
+    if q.name == "cost":
+        answered = cost_parts(q.costs, q.steps, roles)
+    elif q.name == "modalities":
+        answered = carried_parts(q, info)
+    else:
+        answered = [*_sentences(q, roles, info), *_tables(q.findings, info)] if q.findings else []
+    if q.name == "modalities":
+        return answered
+    lacks = [f"{_lacks(q.lacks)}\n"] if q.lacks else []
+    return [*answered, *lacks] if answered else [f"**This run cannot answer it**: {_why(q, roles, info)}\n", *lacks]
+
+
+def _sentences(q: Question, roles: Roles, info: ReportInfo) -> Iterable[str]:
+    open_ = sum(f.difference.word == "undecided" for f in q.findings)
+    total = count(len(q.findings), "comparison")
+    lead = f"**Decided in {len(q.findings) - open_} of {total}.**"
+    if open_ == len(q.findings):
+        lead = "**Undecided.**" if open_ == 1 else f"**Undecided** in all {total}."
+    yield f"{lead} {_how(q)}\n"
+    couples = list(dict.fromkeys((f.difference.arm.method, f.difference.reference) for f in q.findings))
+    lines = [
+        _couple(a, b, [f for f in q.findings if (f.difference.arm.method, f.difference.reference) == (a, b)], q, info)
+        for a, b in couples
+    ]
+    yield "".join(f"- {line}\n" for line in lines)
+    for sentence in (_together(q), _far(q), _needed(q.findings, info), _alone(roles) if q.name == "transfer" else ""):
+        if sentence:
+            yield f"{sentence}\n"
+
+
+def _how(q: Question) -> str:
+    if q.name == "transfer":
+        return "Twins differ in nothing but whether their discriminators begin with ImageNet's weights or random ones:"
+    return "Every arm with transfer learning beside every other generator; none is picked by what it scores here:"
+
+
+def _couple(a: str, b: str, found: Sequence[Finding], q: Question, info: ReportInfo) -> str:
+    """Say what is decided between two methods with its numbers, and name the rest."""
+    claims = [f.difference for f in found if f.difference.word != "undecided"]
+    phrases = [phrase(d, info) for d in claims if d.kind != "accuracy"]
+    accuracies = [d for d in claims if d.kind == "accuracy"]
+    phrases += [phrase(d, info) for d in accuracies[:NAMED]]
+    phrases += [f"accuracy decided in {len(accuracies) - NAMED} more"] if len(accuracies) > NAMED else []
+    rest = [f.difference for f in found if f.difference.word == "undecided"]
+    kinds = {k: [d for d in rest if d.kind == k] for k in dict.fromkeys(d.kind for d in rest)}
+    open_ = [_undecided(of_kind) for of_kind in kinds.values()]
+    phrases += [f"undecided: {join(open_)}"] if open_ else []
+    steps = [q.steps.get(m) for m in (a, b)]
+    trained = f" (trained for {steps[0]} and {steps[1]} steps)" if all(steps) and steps[0] != steps[1] else ""
+    return f"`{a}` beside `{b}`{trained}: {'; '.join(phrases)}."
+
+
+def _undecided(found: Sequence[Difference]) -> str:
+    name = NAMES[found[0].kind].removesuffix(", test")
+    name = name if name.isupper() else name.lower()
+    return f"{name} ({change(found[0])})" if len(found) == 1 else f"{name} in {len(found)} comparisons"
+
+
+def _together(q: Question) -> str:
+    """Say how much of it a correction over all measures would leave."""
+    if not q.decided or len({f.difference.metric for f in q.findings}) == 1:
+        return ""
+    left = "all of them" if q.together == q.decided else "none of them" if not q.together else f"{q.together} of them"
+    left = left if q.decided > 1 else "it stays" if q.together else "it does not stay"
+    verb = "" if q.decided == 1 else " stay decided" if q.together else " stays decided"
+    what = "the one that is higher or lower" if q.decided == 1 else f"the {q.decided} that are higher or lower"
+    return f"Corrected over all {len(q.findings)} comparisons together, of {what}, {left}{verb}."
+
+
+def _far(q: Question) -> str:
+    """Warn where the images are so unlike real ones that a difference between them says little of what could be."""
+    means = [m for f in q.findings if f.difference.kind == "kid" for m in (f.difference.value, f.difference.base)]
+    if not means or not q.floor > 0 or min(means) < FAR * q.floor:
+        return ""
+    steps = sorted(set(q.steps.values()))
+    trained = f" after {join(map(str, steps))} steps" if steps and len(steps) < NAMED else ""
+    return (
+        f"All of these images are far from real ones{trained}: KID {number(min(means))} or more, where real images of "
+        f"other patients have {number(q.floor)}. This is what these methods do at this budget, not what they can do."
+    )
+
+
+def _needed(found: Sequence[Finding], info: ReportInfo) -> str:
+    """Say what this design could have found in accuracy, and what it would take to find a little."""
+    scored = [f for f in found if f.difference.kind == "accuracy"]
+    undecided = [f for f in scored if f.difference.word == "undecided"]
+    if not scored:
+        return "Of the classifiers nothing can be said: no accuracy of both sides is there." if info.classifiers else ""
+    if not undecided:
+        return ""
+    known = [f for f in undecided if math.isfinite(f.smallest)]
+    if not known:
+        return "What it takes to decide on accuracy cannot be told: the pairs show no spread to go by."
+    effects = sorted(min(f.smallest, 1.0) for f in known)
+    span = (
+        percent(effects[0])
+        if percent(effects[0]) == percent(effects[-1])
+        else f"{percent(effects[0])} to {percent(effects[-1])}"
+    )
+    text = (
+        f"To decide on accuracy: {count(known[0].difference.pairs, 'pair')} of this spread find {span} points or more"
+    )
+    needs = sorted(f.needed for f in known)
+    if math.isinf(needs[-1]):
+        some = "" if math.isinf(needs[0]) else f" in {sum(map(math.isinf, needs))} of {len(needs)} comparisons"
+        return f"{text}; repeats of these folds never find {100 * EFFECT:g} points{some}, only more patients can."
+    few, many = (f"{n:.0f}" for n in (needs[0], needs[-1]))
+    return f"{text}; {100 * EFFECT:g} points take {few if few == many else f'{few} to {many}'} pairs."
+
+
+def _alone(roles: Roles) -> str:
+    """Name the arms that could have been a twin and have none."""
+    paired = {m for twins in roles.twins for m in twins}
+    alone = [m for m in roles.random if m not in paired]
+    if not alone:
+        return ""
+    lacks = "a pretrained twin" if len(alone) == 1 else "pretrained twins"
+    return f"Without {lacks} in this run, and so no part of this: {join(f'`{m}`' for m in alone)}."
+
+
+def _why(q: Question, roles: Roles, info: ReportInfo) -> str:
+    """Say what is missing for an answer, and what would give one."""
+    if q.name in roles.answers:
+        return "no fold has results of both sides. Run the suite again: what failed is tried once more."
+    what = {"transfer": _no_twins, "cost": _no_plain}.get(q.name, _no_others)(roles)
+    suites = roles.elsewhere.get(q.name, ())[:NAMED]
+    return f"{what}." + (f" Suites that have what it takes: {join(f'`{s}`' for s in suites)}." if suites else "")
+
+
+def _no_twins(roles: Roles) -> str:
+    if roles.transfer:
+        arms, verb = join(f"`{m}`" for m in roles.transfer[:NAMED]), "have" if len(roles.transfer) > 1 else "has"
+        rest = f" and {len(roles.transfer) - NAMED} more" if len(roles.transfer) > NAMED else ""
+        return f"{arms}{rest} {verb} no twin: the same config with `pretrained: false`, as an arm of its own"
+    if roles.random:
+        arms, verb = join(f"`{m}`" for m in roles.random[:NAMED]), "begin" if len(roles.random) > 1 else "begins"
+        return f"{arms} {verb} with random weights, and no arm with pretrained ones"
+    return "no arm has discriminators that could be pretrained"
+
+
+def _no_plain(roles: Roles) -> str:
+    if roles.transfer or roles.random:
+        return "no arm is a plain CycleGAN"
+    return "no arm has discriminators that could be pretrained" if roles.plain else "no arm is of the CycleGAN family"
+
+
+def _no_others(roles: Roles) -> str:
+    if not roles.transfer:
+        return "no arm has pretrained discriminators"
+    return "every generator of this run is a CycleGAN; one of another kind, such as a conditional GAN, is needed"
+
+
+def _lacks(found: Sequence[Lack]) -> str:
+    """Name the cells that this answer had to do without."""
+    items = [f"`{x.stage}` of `{x.method}` {_ended(x)} in {', '.join(map(_pair, x.pairs))}" for x in found]
+    shown = items[: 2 * NAMED]
+    rest = [f"{len(items) - len(shown)} more of the kind"] if len(items) > len(shown) else []
+    return f"**Incomplete:** {join([*shown, *rest])}."
+
+
+def _ended(lack: Lack) -> str:
+    if lack.status == "missing":
+        return "was not run"
+    return f"failed ({lack.reason[:REASON]})" if lack.status == "failed" and lack.reason else lack.status
+
+
+def _pair(pair: tuple[int, int]) -> str:
+    fold, repeat = pair
+    return f"fold {fold}" + (f".{repeat}" if repeat else "")
+
+
+def _tables(found: Sequence[Finding], info: ReportInfo) -> list[str]:
+    columns = {
+        "Measure": [_measure(f.difference, info) for f in found],
+        "Arm": [
+            arm_name(f.difference.arm) if f.difference.classifier else f"`{f.difference.arm.method}`" for f in found
+        ],
+        "Beside": [f"`{f.difference.reference}`" for f in found],
+        "Verdict": [_word(f.difference.word) for f in found],
+        "Difference": [change(f.difference) for f in found],
+        "p Holm": [p_value(f.difference.p_holm) for f in found],
+        "Arm's mean": [SHOW[f.difference.kind](f.difference.value) for f in found],
+        "Other's mean": [SHOW[f.difference.kind](f.difference.base) for f in found],
+        "Smallest effect": [_smallest(f) for f in found],
+        "Pairs": [f"{f.difference.pairs} of {len(info.pairs)}" for f in found],
+        "Pairs needed": [_pairs(f) for f in found],
+    }
+    text = table(list(columns), zip(*columns.values(), strict=True), left=4)
+    note = (
+        "Recall, coverage, copies and accuracy in %, differences in points. Lower KID is nearer to real test images.\n"
+    )
+    return [note, folded(f"All {len(found)} comparisons", text) if len(found) > OPEN else text]
+
+
+def _measure(d: Difference, info: ReportInfo) -> str:
+    return NAMES[d.kind] + (f", {d.classifier}" if len(info.classifiers) > 1 and d.classifier else "")
+
+
+def _word(word: str) -> str:
+    return word if word == "undecided" else f"**{word}**"
+
+
+def _smallest(f: Finding) -> str:
+    if not math.isfinite(f.smallest):
+        return DASH
+    if f.difference.kind in SHARES and f.smallest > 1:
+        return "> 100"
+    return SHOW[f.difference.kind](f.smallest)
+
+
+def _pairs(f: Finding) -> str:
+    """'34'; of a decided comparison nothing is needed."""
+    if f.difference.word != "undecided" or math.isnan(f.needed):
+        return DASH
+    return "none is enough" if math.isinf(f.needed) else f"> {HOPELESS}" if f.needed > HOPELESS else f"{f.needed:.0f}"

@@ -154,8 +154,6 @@ def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:
     dataset = sections["dataset"]
     if not isinstance(dataset, dict) or "name" not in dataset:
         raise ConfigError(f"suite {name}: dataset: expected a mapping with 'name', got {dataset!r}")
-    dataset = {**dataset, "use": dataset["name"]}
-    del dataset["name"]
     methods, tuned = _own_classifiers(sections["methods"], sections["classifiers"])
     plugins = _plugins("method", name, methods)
     _check_reference(name, settings.reference, plugins)
@@ -241,7 +239,7 @@ def _plugin(kind: registry.Kind, name: str, data: Any) -> PluginSpec:
     if kind == "classifier" and not issubclass(cls.Config, FineTuneConfig):
         raise ConfigError(f"{where}: {registered}'s Config must extend bench.classifiers.config.FineTuneConfig")
     return PluginSpec(
-        name=registered if kind == "dataset" else name,
+        name=name,
         target=registry.resolve(kind, registered),
         version=int(getattr(cls, "version", 1)),
         kind=str(getattr(cls, "kind", "")),

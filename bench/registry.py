@@ -35,8 +35,6 @@ REGISTRY: dict[str, dict[str, str]] = {
         "cgan": "baselines.cgan:ConditionalGAN",
         "cgan_skin": "baselines.cgan_skin:SkinGAN",
         "medsyngan": "baselines.medsyngan:MedSynGAN",
-        "cgan_skin": "baselines.cgan_skin:SkinGAN",
-        "medsyngan": "baselines.medsyngan:MedSynGAN",
         "cyclegan": "tlsgan.augmenter:CycleGAN",
         "tlsgan_resnet50": "tlsgan.augmenter:TLSGANResNet50",
         "tlsgan_resnet50_scratch": "tlsgan.augmenter:TLSGANResNet50Scratch",
@@ -47,7 +45,6 @@ REGISTRY: dict[str, dict[str, str]] = {
     },
     "classifier": {
         "small_cnn": "bench.classifiers.small_cnn:SmallCNN",
-        "simple_cnn": "bench.classifiers.simple_cnn:SimpleCNN",
         "simple_cnn": "bench.classifiers.simple_cnn:SimpleCNN",
     },
     "metric": {

@@ -72,5 +72,5 @@ def _jpeg(image: object) -> bytes:
     if photo.width > WIDEST:
         photo = photo.resize((WIDEST, round(photo.height * WIDEST / photo.width)), Image.Resampling.LANCZOS)
     out = io.BytesIO()
-    photo.save(out, "JPEG", quality=QUALITY, optimize=True)
+    photo.save(out, "JPEG", quality=QUALITY)
     return out.getvalue()

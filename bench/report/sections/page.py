@@ -116,7 +116,7 @@ def _images(records: Records, info: ReportInfo) -> Iterable[Section]:
 
 
 def _cost(records: Records, info: ReportInfo) -> Iterable[Section]:
-    yield Section("Training curves", (), _charts("losses"), where="html")
+    yield Section("Training curves", (), _charts("losses", "classifier_losses"), where="html")
     yield from _split(cost_section(records.costs), undefined=("Images",))
     yield from _split(running_section(info.runs, records.predictions))
     differences = difference_section(records.differences, info)

@@ -10,14 +10,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from bench.cost.usage import USAGE, read_usage
 from bench.history import HISTORY, read_history
 from bench.types import ResultRow
 
 GENERATOR_STAGES: Final = ("fit", "synthesize", "fidelity", "copies", "translate", "head")
-CLASSIFIER_STAGES: Final = ("classify", "evaluate")
+CLASSIFIER_STAGES: Final = ("classify", "evaluate", "explain")
 SHARED_STAGES: Final = ("segment",)  # one run a fold, whatever methods use it
 TRIAL_STAGES: Final = ("trial",)  # one run a trial of a tuning study
 POINTS_PER_METRIC: Final = 200  # the MLflow UI draws no more; history.csv in the store keeps every step
+# Facts that are no settings: tags hold the commit, the store the rest, and a comparison shows what differs.
+NO_PARAMS: Final = ("config", "host", "versions", "work", "git_commit", "predictions", "thresholds")
 STAGES: Final = GENERATOR_STAGES + CLASSIFIER_STAGES + SHARED_STAGES + TRIAL_STAGES
 
 
@@ -69,23 +72,54 @@ def span_ms(row: ResultRow) -> tuple[int, int]:
     return max(0, end - int(1000 * elapsed) if math.isfinite(elapsed) else end), end
 
 
+def coordinates(row: ResultRow) -> dict[str, str]:
+    """Return where a row stands in the suite: its tags, and parameters too, since charts of MLflow know only those."""
+    named = {n: getattr(row, n) for n in ("method", "classifier", "ratio", "fold", "repeat")}
+    return {name: str(value) for name, value in named.items() if value is not None}
+
+
 def fact_params(row: ResultRow) -> dict[str, str]:
-    """Return the plain facts of a row as parameters under its stage's name; the machine's are left out."""
-    facts = {k: v for k, v in row.facts.items() if k not in ("config", "host", "versions", "work")}
+    """Return the plain facts of a row as parameters under its stage's name."""
+    facts = {k: v for k, v in row.facts.items() if k not in NO_PARAMS}
     return {k: v for k, v in flatten(facts, f"{row.stage}.").items() if len(v) <= 500}
 
 
-def metric_points(folder: Path | None, row: ResultRow) -> list[tuple[str, float, int, int]]:
-    """Return a row's metric points (name, value, time in ms, step): history thinned evenly, then metrics and costs."""
+Point = tuple[str, float, int, int]  # name, value, time in ms, step
+
+
+def metric_points(folder: Path | None, row: ResultRow) -> list[Point]:
+    """Return a row's metric points: history thinned evenly, then metrics and costs."""
     start, end = span_ms(row)
     history: dict[str, list[tuple[int, float]]] = {}
     for step, name, value in read_history(folder / HISTORY) if folder else ():
-        history.setdefault(name, []).append((step, value))
+        history.setdefault(_curve_name(row.stage, name), []).append((step, value))
     last_step = max((step for points in history.values() for step, _ in points), default=0)
     found = []
     for name, points in history.items():
-        stride = math.ceil(len(points) / POINTS_PER_METRIC)
-        kept = points[::-stride][::-1]  # always with the last one
+        kept = _thinned(points)
         found += [(safe_name(name), v, start + (end - start) * s // max(last_step, 1), s) for s, v in kept]
     final = {**row.metrics, **{f"cost/{row.stage}/{k}": v for k, v in row.costs.items()}}
     return found + [(safe_name(k), float(v), end, last_step) for k, v in final.items()]
+
+
+def _curve_name(stage: str, name: str) -> str:
+    """A classifier's scores by step go with its training: ``validation/…`` is what the finished one scores."""
+    return name.replace("validation/", "train/validation_", 1) if stage == "classify" else name
+
+
+def usage_points(folder: Path, run_start_ms: int) -> list[Point]:
+    """Return what a cell used of its machine, as MLflow's system metrics; steps are seconds since its run's start."""
+    series: dict[str, list[tuple[int, float]]] = {}
+    for at, name, value in read_usage(folder / USAGE):
+        series.setdefault(f"system/{name}", []).append((at, value))
+    return [
+        (safe_name(name), value, at, max(0, at - run_start_ms) // 1000)
+        for name, points in series.items()
+        for at, value in _thinned(points)
+    ]
+
+
+def _thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    """Return every n-th of the points, the last one among them, so that MLflow can draw them all."""
+    stride = math.ceil(len(points) / POINTS_PER_METRIC) or 1
+    return points[::-stride][::-1]

@@ -7,16 +7,19 @@ import logging
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from bench.errors import BenchError
+from bench.tracking_media import DatasetInput, log_samples
 from bench.tracking_rows import (
     GENERATOR_STAGES,
     SHARED_STAGES,
     STAGES,
     TRIAL_STAGES,
+    Point,
+    coordinates,
     digest,
     fact_params,
     flatten,
@@ -25,9 +28,11 @@ from bench.tracking_rows import (
     safe_name,
     span_ms,
     unit_name,
+    usage_points,
 )
 from bench.types import ResultRow
 
+MACHINE_LEARNING: Final = "custom_model_development"  # which of its two faces the UI shows an experiment with
 BATCH: Final = 1000  # MLflow's limit of one log_batch, with at most 100 parameters and 100 tags among them
 
 
@@ -40,6 +45,7 @@ def tracking_uri(out: Path, uri: str | None = None) -> str:
 class _Logged:
     run_id: str
     key: str
+    start_ms: int
     rows: frozenset[str] = frozenset()
 
     @property
@@ -53,7 +59,8 @@ class Tracker:
 
     ``uri`` None means ``MLFLOW_TRACKING_URI``, else ``<out>/mlflow.db`` with pictures under ``<out>/mlartifacts``.
     ``config`` is the suite's, logged on the parent run; ``params_of`` gives a cell's by its row (default:
-    ``facts["config"]``); ``tags`` go on every run. Nothing is contacted before ``connect`` or ``sync``.
+    ``facts["config"]``); ``tags`` go on every run, ``dataset`` is an input of every run, ``note`` (Markdown) is shown
+    with the experiment. Nothing is contacted before ``connect`` or ``sync``.
     """
 
     def __init__(
@@ -64,10 +71,13 @@ class Tracker:
         config: Mapping[str, Any] | None = None,
         tags: Mapping[str, str] | None = None,
         params_of: Callable[[ResultRow], Mapping[str, Any]] | None = None,
+        dataset: DatasetInput | None = None,
+        note: str = "",
     ) -> None:
         self.uri, self.out, self.experiment = tracking_uri(out, uri), out, experiment
         self.config, self.tags = flatten(config or {}), dict(tags or {})
         self.params_of = params_of or (lambda row: row.facts.get("config") or {})
+        self.dataset, self.note = dataset, note
         self._client: Any = None
         self._logged: dict[str, list[_Logged]] = {}  # run name -> its runs: one for each config that was run
         self._rows: dict[str, dict[str, ResultRow]] = {}  # unit -> stage -> row, all that was ever given
@@ -116,6 +126,10 @@ class Tracker:
             self._experiment = found.experiment_id
             if found.lifecycle_stage == "deleted":
                 client.restore_experiment(self._experiment)
+        shown = {"mlflow.experimentKind": MACHINE_LEARNING, "mlflow.note.content": self.note}
+        for name, text in shown.items():
+            if text and (found is None or found.tags.get(name) != text):
+                client.set_experiment_tag(self._experiment, name, text)
         self._logged = _existing_runs(client, self._experiment)
         self._parent = self._parent_run(client)
         self._client = client
@@ -127,8 +141,13 @@ class Tracker:
                 return known.run_id
         tags = {**self.tags, "bench.key": key, "stage": "suite", "suite": self.experiment}
         run = client.create_run(self._experiment, run_name=self.experiment, tags=tags)
+        self._log_dataset(client, run.info.run_id)
         _log_batches(client, run.info.run_id, [], self.config, {})
         return str(run.info.run_id)
+
+    def _log_dataset(self, client: Any, run_id: str) -> None:
+        if self.dataset:
+            client.log_inputs(run_id, [self.dataset.entity()])
 
     def _log_unit(self, unit: str) -> bool:
         """Bring one unit's run up to date; return whether anything was written."""
@@ -144,27 +163,27 @@ class Tracker:
             others.remove(run)
             if not held:
                 self._client.delete_run(run.run_id)
-        run_id = old.run_id if old and held else self._create(unit, rows[0])
-        others.append(_Logged(run_id, rows[0].key))
-        params = {} if held else flatten(self.params_of(rows[0]))
+        run = old if old and held else self._create(unit, rows[0])
+        others.append(run)
+        params = {} if held else {**coordinates(rows[0]), **flatten(self.params_of(rows[0]))}
         new = [row for entry, row in entries.items() if entry not in held]
-        self._write(run_id, rows, new, params, {"bench.rows": " ".join(entries)})
-        others[-1] = _Logged(run_id, rows[0].key, frozenset(entries))
+        self._write(run, rows, new, params, {"bench.rows": " ".join(entries)})
+        others[-1] = replace(run, key=rows[0].key, rows=frozenset(entries))
         return True
 
-    def _create(self, unit: str, first: ResultRow) -> str:
-        named = {n: getattr(first, n) for n in ("suite", "dataset", "method", "classifier", "ratio", "fold", "repeat")}
-        tags = {**self.tags, **{k: str(v) for k, v in named.items() if v is not None}}
+    def _create(self, unit: str, first: ResultRow) -> _Logged:
+        tags = {**self.tags, "suite": first.suite, "dataset": first.dataset, **coordinates(first)}
         kind = "generator" if first.stage in GENERATOR_STAGES else "classifier"
         kind = "segmentation" if first.stage in SHARED_STAGES else kind
         kind = "trial" if first.stage in TRIAL_STAGES else kind
         tags |= {"bench.key": first.key, "kind": kind, "mlflow.parentRunId": self._parent}
         run = self._client.create_run(self._experiment, start_time=span_ms(first)[0], run_name=unit, tags=tags)
-        return str(run.info.run_id)
+        self._log_dataset(self._client, run.info.run_id)
+        return _Logged(run.info.run_id, first.key, run.info.start_time)
 
     def _write(
         self,
-        run_id: str,
+        run: _Logged,
         rows: Sequence[ResultRow],
         new: Sequence[ResultRow],
         params: dict[str, str],
@@ -180,23 +199,25 @@ class Tracker:
         tags = {"status": "failed" if failed else "done", "stage": ",".join(r.stage for r in rows)}
         if failed:
             tags["error"] = str(failed[-1].error)[-4000:]
-        points: list[tuple[str, float, int, int]] = []  # name, value, time in ms, step
+        points: list[Point] = []
         for row in new:
-            self._artifacts(run_id, row)
-            of_row = metric_points(self.out / row.folder if row.folder else None, row)
-            points += of_row
+            self._artifacts(run.run_id, row)
+            folder = self.out / row.folder if row.folder else None
+            of_row = metric_points(folder, row)
+            points += of_row + (usage_points(folder, run.start_ms) if folder else [])
             params |= fact_params(row)
             lost = sorted({f"{name}@{step}" for name, value, _, step in of_row if not math.isfinite(value)})
             if lost:  # MLflow would store infinity as 1.8e308
                 tags[f"bench.nonfinite.{row.stage}"] = ", ".join(lost)[:4000]
         metrics = [Metric(n, v, t, s) for n, v, t, s in points if math.isfinite(v)]
-        self._client.set_terminated(run_id, "FAILED" if failed else "FINISHED", max(span_ms(r)[1] for r in rows))
-        _log_batches(self._client, run_id, metrics, params, tags | last)
+        ended_ms = max(span_ms(r)[1] for r in rows)
+        self._client.set_terminated(run.run_id, "FAILED" if failed else "FINISHED", ended_ms)
+        _log_batches(self._client, run.run_id, metrics, params, tags | last)
 
     def _artifacts(self, run_id: str, row: ResultRow) -> None:
         folder = self.out / row.folder
-        if row.folder and (folder / "samples").is_dir():
-            self._client.log_artifacts(run_id, str(folder / "samples"), "samples")
+        if row.folder:
+            log_samples(self._client, run_id, folder)
         for table in ("predictions.csv", "translations.csv", "trace.json.gz"):
             if row.folder and (folder / table).is_file():
                 self._client.log_artifact(run_id, str(folder / table))
@@ -238,7 +259,8 @@ def _existing_runs(client: Any, experiment: str) -> dict[str, list[_Logged]]:
             key = run.data.tags.get("bench.key")
             if key:
                 rows = frozenset(run.data.tags.get("bench.rows", "").split())
-                found.setdefault(run.info.run_name, []).append(_Logged(run.info.run_id, key, rows))
+                logged = _Logged(run.info.run_id, key, run.info.start_time, rows)
+                found.setdefault(run.info.run_name, []).append(logged)
         token = page.token
         if not token:
             return found

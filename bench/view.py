@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -16,7 +17,19 @@ from bench.runner import Listener
 from bench.session import Session
 from bench.suite import Suite
 from bench.tracking import Tracker, TrackingThread, tracking_uri
+from bench.tracking_media import DatasetInput
 from bench.types import ResultRow
+
+NOTE = """{description}
+
+`{command}`
+
+The run named as the suite holds its settings and its report (Artifacts). Below it, `<method>/fold…` is a generator,
+with its losses, sample grids by step and fidelity; `<method>/r<ratio>/<classifier>/fold…` is a classifier trained with
+it. All classifiers have the same metrics: filter by `tags.kind = "classifier"`, group by the parameter `method`, or mark
+some and compare them. `params.ratio = "1"` means as many synthetic images as real ones. Verdicts, with their intervals
+over paired folds, are in the report.
+"""
 
 
 def resolved(session: Session) -> dict[str, Any]:
@@ -55,8 +68,24 @@ def make_tracker(session: Session) -> Tracker:
         }
         return {kind: config for kind, config in found.items() if config}
 
-    tags = {"git_commit": git_commit()}
-    return Tracker(None, session.env.out, suite.name, resolved(session), tags, params)
+    commit = git_commit()
+    tags = {
+        "git_commit": commit,
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.name": session.command,
+        "mlflow.source.git.commit": commit.removesuffix("+changes"),
+        "mlflow.user": _user(),
+    }
+    dataset = DatasetInput.of(session.plan.index, session.plan.fingerprint)
+    note = NOTE.format(description=suite.settings.description, command=session.command)
+    return Tracker(None, session.env.out, suite.name, resolved(session), tags, params, dataset, note)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        return "unknown"
 
 
 class MLflowView(Listener):

@@ -20,6 +20,7 @@ LAYERS = (
     ("session", "cells", "tuning"),
     (
         "tracking",
+        "tracking_media",
         "tracking_rows",
         "tracking_writer",
         "stages",

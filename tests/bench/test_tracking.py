@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import sys
 import time
@@ -9,13 +10,25 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from bench.errors import BenchError
 from bench.tracking import Tracker, TrackingThread, tracking_uri, ui_command
-from bench.tracking_rows import POINTS_PER_METRIC, flatten, metric_points, row_entry, unit_name
+from bench.tracking_media import DatasetInput
+from bench.tracking_rows import (
+    POINTS_PER_METRIC,
+    fact_params,
+    flatten,
+    metric_points,
+    row_entry,
+    unit_name,
+    usage_points,
+)
 from bench.types import ResultRow
 
 AT = "2026-01-01T00:10:00+00:00"
+START_MS = 1_767_226_140_000  # one minute before
+DATASET = DatasetInput("phantom", "0123456789abcdef", "/data/phantom", {"benign": 60, "malignant": 40}, 12)
 BASE = ResultRow("k", "fit", "tiny", "phantom", "done", "cyclegan", 0, 0, costs={"elapsed_s": 60.0}, finished_at=AT)
 
 
@@ -30,7 +43,10 @@ def history(folder: Path, steps: int, *names: str, bad: float | None = None) -> 
 def five_rows(out: Path) -> list[ResultRow]:
     folder = history(out / "fit0", 30, "loss_G", "loss_D", bad=math.inf)
     (out / folder / "samples").mkdir()
-    (out / folder / "samples" / "G_ab_000010.png").write_bytes(b"png")
+    for step in (10, 20):
+        Image.new("RGB", (8, 8), (step, 0, 0)).save(out / folder / "samples" / f"G_ab_{step:06d}.png")
+    usage = [f"{at},process_memory_megabytes,{at % 100}" for at in range(START_MS, START_MS + 60_000, 1000)]
+    (out / folder / "system.csv").write_text("\n".join(["at_ms,name,value", *usage]) + "\n")
     (out / "cls0").mkdir()
     (out / "cls0" / "predictions.csv").write_text("image\n")
     classify = replace(BASE, key="c0", stage="classify", ratio="1", classifier="small_cnn", folder="cls0")
@@ -78,6 +94,29 @@ def test_history_is_thinned_and_ends_with_its_last_point(tmp_path: Path) -> None
     assert "cost/fit/elapsed_s" in {name for name, *_ in points}
 
 
+def test_a_classifiers_curves_keep_clear_of_what_it_scores_in_the_end(tmp_path: Path) -> None:
+    row = replace(BASE, stage="classify", folder=history(tmp_path / "c", 2, "train/loss", "validation/accuracy"))
+    names = {name for name, *_ in metric_points(tmp_path / "c", row)}
+    assert {"train/loss", "train/validation_accuracy"} <= names
+    assert "validation/accuracy" not in names
+
+
+def test_system_metrics_are_thinned_and_have_seconds_as_steps(tmp_path: Path) -> None:
+    many = 5 * POINTS_PER_METRIC
+    lines = [f"{START_MS + 500 * i},cpu_utilization_percentage,{i}" for i in range(many)]
+    (tmp_path / "system.csv").write_text("\n".join(["at_ms,name,value", *lines]) + "\n")
+    points = usage_points(tmp_path, START_MS + 5000)
+    assert len(points) == POINTS_PER_METRIC
+    last_at = START_MS + 500 * (many - 1)
+    assert points[-1] == ("system/cpu_utilization_percentage", many - 1, last_at, (last_at - START_MS - 5000) // 1000)
+    assert min(step for *_, step in points) == 0, "a sample from before the run counts as its start"
+
+
+def test_what_is_no_setting_is_no_parameter() -> None:
+    facts = {"images": 20, "git_commit": "abc", "thresholds": {"pixels": 1}, "host": "here", "predictions": "a.csv"}
+    assert fact_params(replace(BASE, stage="copies", facts=facts)) == {"copies.images": "20"}
+
+
 def test_flatten_and_entries() -> None:
     assert flatten({"a": {"b": 1, "c": None}, "d": [1, 2]}) == {"a.b": "1", "a.c": "None", "d": "[1, 2]"}
     one, other = (row_entry(replace(BASE, status="failed", error=e)) for e in ("x", "y"))
@@ -87,7 +126,8 @@ def test_flatten_and_entries() -> None:
 
 def test_sync_writes_once_grows_and_replaces(tmp_path: Path) -> None:
     rows = five_rows(tmp_path)
-    tracker = Tracker(None, tmp_path, "tiny", config={"seed": 0}, tags={"git_commit": "abc"})
+    tags = {"git_commit": "abc"}
+    tracker = Tracker(None, tmp_path, "tiny", config={"seed": 0}, tags=tags, dataset=DATASET, note="a note")
     assert tracker.sync(rows[:1]) == 1  # the fit
     before = runs_of(tmp_path)["cyclegan/fold0/repeat0"].info.run_id  # type: ignore[attr-defined]
     assert tracker.sync(rows) == 3  # the generator's run grows; a classifier's and a failed one are new
@@ -105,6 +145,7 @@ def test_sync_writes_once_grows_and_replaces(tmp_path: Path) -> None:
         "cyclegan/fold1/repeat0",
     }
     check_generator(runs["cyclegan/fold0/repeat0"], before, runs["tiny"])
+    check_dataset_and_experiment(tmp_path, runs["cyclegan/r1/small_cnn/fold0/repeat0"])
     check_failed_then_mended(again, runs["cyclegan/fold1/repeat0"], rows[5], tmp_path)
     check_report(again, tmp_path)
 
@@ -113,14 +154,31 @@ def check_generator(run: object, before: str, parent: object) -> None:
     info, data = run.info, run.data  # type: ignore[attr-defined]
     assert info.run_id == before
     assert (info.status, info.end_time - info.start_time) == ("FINISHED", 60_000)
-    assert data.params == {"lambda.cycle": "10", "fit.parameters": "7", "synthesize.images": "20"}
+    at = {"method": "cyclegan", "fold": "0", "repeat": "0"}
+    assert data.params == {**at, "lambda.cycle": "10", "fit.parameters": "7", "synthesize.images": "20"}
+    assert {k: data.tags[k] for k in (*at, "dataset", "kind")} == {**at, "dataset": "phantom", "kind": "generator"}
     assert data.metrics["synthetic/test/kid_x"] == 0.1
     assert math.isfinite(data.metrics["loss_G"])
     assert data.tags["bench.nonfinite.fit"] == "loss_G@30"
     assert data.tags["bench.nonfinite.fidelity"] == "synthetic/test/fid_x@0"
     assert data.tags["mlflow.parentRunId"] == parent.info.run_id  # type: ignore[attr-defined]
     assert (data.tags["git_commit"], data.tags["stage"]) == ("abc", "fit,synthesize,fidelity")
-    assert (Path(info.artifact_uri.removeprefix("file://")) / "samples" / "G_ab_000010.png").is_file()
+    shown = sorted(p.name for p in (Path(info.artifact_uri.removeprefix("file://")) / "images").glob("*.png"))
+    assert [name.split("+timestamp")[0] for name in shown] == ["G_ab+step+10", "G_ab+step+20"]
+    assert data.metrics["system/process_memory_megabytes"] == 0
+
+
+def check_dataset_and_experiment(out: Path, run: object) -> None:
+    from mlflow.tracking import MlflowClient
+
+    (given,) = run.inputs.dataset_inputs  # type: ignore[attr-defined]
+    assert (given.dataset.name, given.dataset.digest) == ("phantom", "0123456789abcdef")
+    assert json.loads(given.dataset.source) == {"uri": "/data/phantom"}
+    assert json.loads(given.dataset.profile) == {"images": 100, "patients": 12, "benign": 60, "malignant": 40}
+    assert [(t.key, t.value) for t in given.tags] == [("mlflow.data.context", "training")]
+    experiment = MlflowClient(tracking_uri(out)).get_experiment_by_name("tiny")
+    assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
+    assert experiment.tags["mlflow.note.content"] == "a note"
 
 
 def check_failed_then_mended(tracker: Tracker, run: object, row: ResultRow, out: Path) -> None:

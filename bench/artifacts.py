@@ -59,6 +59,19 @@ class Artifacts:
         self._failed(stage, key).unlink(missing_ok=True)
         return final
 
+    def adopt(self, stage: str, key: str, folder: Path) -> bool:
+        """Move a finished cell's folder, made elsewhere on this disk, to its address; False where one is finished."""
+        with self.work(stage, key) as partial:
+            shutil.rmtree(partial)  # an attempt of this store's own, which nobody needs to continue now
+            if self.is_done(stage, key):
+                return False
+            final = self.folder(stage, key)
+            if final.exists():
+                shutil.rmtree(final)
+            os.replace(folder, final)
+            self._failed(stage, key).unlink(missing_ok=True)
+        return True
+
     def fail(self, stage: str, key: str, error: str) -> None:
         """Record a failure. The partial folder stays, so that a retry continues from its last checkpoint."""
         path = self._failed(stage, key)

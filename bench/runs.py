@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ class RunRecord:
 
 
 def keep_run(out: Path, record: RunRecord) -> None:
-    """Add a run; one of the same suite and start replaces what was said of it before."""
+    """Add a run; one that is the same but for ``closing_s`` replaces what was said of it before."""
     out.mkdir(parents=True, exist_ok=True)
     with (out / RUNS).open("a", encoding="utf-8") as f:
         f.write(json.dumps(asdict(record)) + "\n")
@@ -57,7 +57,7 @@ def keep_run(out: Path, record: RunRecord) -> None:
 
 def read_runs(out: Path, suite: str) -> list[RunRecord]:
     """Return a suite's runs, oldest first; lines that cannot be read are left out."""
-    found: dict[str, RunRecord] = {}
+    found: dict[RunRecord, RunRecord] = {}
     path = out / RUNS
     for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
         try:
@@ -66,5 +66,5 @@ def read_runs(out: Path, suite: str) -> list[RunRecord]:
         except (ValueError, TypeError):
             continue
         if record.suite == suite:
-            found[record.started_at] = record
+            found[replace(record, closing_s=None)] = record  # said twice: before its report, and after
     return list(found.values())

@@ -17,7 +17,7 @@ LAYERS = (
         "selftest",
     ),
     ("reporting", "view", "runner", "console", "comparison"),
-    ("session", "cells", "tuning"),
+    ("session", "cells", "tuning", "merge"),
     (
         "tracking",
         "tracking_media",

@@ -14,6 +14,7 @@ import click
 
 from bench.cli.compare import compare
 from bench.cli.data import data
+from bench.cli.leaderboard import leaderboard
 from bench.cli.options import Group, device_option, json_option, only_option, out_option, suite_options
 from bench.cli.profile import profile
 from bench.commands.tune import tune_options
@@ -220,4 +221,5 @@ def ui(out: Path, port: int) -> None:
 
 main.add_command(compare)
 main.add_command(data)
+main.add_command(leaderboard)
 main.add_command(profile)

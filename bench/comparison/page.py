@@ -130,9 +130,10 @@ def _scores(c: Comparison, metric: str, detail: bool) -> Block:
 
 def _images(c: Comparison, detail: bool) -> Iterator[Block]:
     for metric in dict.fromkeys(d.metric for d in c.images):
-        if metric.startswith(IMAGES) == detail or "_subset_" in metric:
-            continue
         found = [d for d in c.images if d.metric == metric]
+        matters = metric.startswith(IMAGES) and not all(d.identical for d in found)
+        if matters == detail or "_subset_" in metric:
+            continue
         without = c.paired and any(d.word == UNPAIRED for d in found)
         lines = (
             ("Not paired: one of the reports has no values by fold; a newer `bench report` has them.",)

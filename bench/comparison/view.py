@@ -13,6 +13,7 @@ from bench.report.sections.text import folded, table
 
 WORDS = {"better": "green", "worse": "red", "equivalent": "cyan", "identical": "dim", "not paired": "yellow"}
 MOST = 40  # rows of a table in a terminal
+SHORT = 40  # characters of words that stay on one line
 
 
 def print_blocks(blocks: Sequence[Block], console: Console) -> None:
@@ -29,11 +30,12 @@ def print_blocks(blocks: Sequence[Block], console: Console) -> None:
 
 
 def _as_table(block: Block) -> Table:
-    """Return a table whose words wrap and whose numbers do not."""
+    """Return a table whose long words wrap and whose numbers do not."""
     found = Table(box=None, pad_edge=False, header_style="dim")
     for i, name in enumerate(block.header):
         words = i < block.left
-        found.add_column(name, justify="left" if words else "right", no_wrap=not words, overflow="fold")
+        whole = not words or max(len(row[i]) for row in block.rows) <= SHORT
+        found.add_column(name, justify="left" if words else "right", no_wrap=whole, overflow="fold")
     for row in block.rows[:MOST]:
         found.add_row(*(Text(cell, style=WORDS.get(cell, "")) for cell in row))
     return found

@@ -1,0 +1,87 @@
+"""What a store holds besides rows and cells: run records, configs of suites, tuning studies, profiles.
+
+Left behind are caches (made again), the MLflow view (`bench mlflow sync` fills it in) and reports (`bench report`).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from bench.cost.profiles import FOLDER
+from bench.files import write_atomic
+from bench.runs import RUNS
+from bench.tuning.bill import BILL
+from bench.tuning.study import JOURNAL
+
+CONFIGS, TUNING, PROFILES = "reports/*/suite.yaml", "tuning", f"{FOLDER}/*.json"
+
+
+def merge_runs(source: Path, out: Path) -> int:
+    """Add the run records that are not there yet; return how many. Lines that cannot be read are left out."""
+    known = _runs(out)
+    new = {k: None for k in _runs(source) if k not in known}
+    if new:
+        write_atomic(out / RUNS, "".join(f"{line}\n" for line in (*known, *new)))
+    return len(new)
+
+
+def _runs(folder: Path) -> dict[str, None]:
+    """Return the readable lines of a folder's run records, in order."""
+    path = folder / RUNS
+    found: dict[str, None] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
+        try:
+            found[json.dumps(json.loads(line))] = None
+        except ValueError:
+            continue
+    return found
+
+
+def merge_small_files(source: Path, out: Path) -> Iterator[str]:
+    """Take configs of suites and profiles that ``out`` lacks; yield a note for each that is another one there."""
+    for pattern in (CONFIGS, PROFILES):
+        for path in sorted(source.glob(pattern)):
+            target = out / path.relative_to(source)
+            text = path.read_text(encoding="utf-8")
+            if not target.exists():
+                write_atomic(target, text)
+                shutil.copystat(path, target)  # of two profiles the newer one counts
+            elif target.read_text(encoding="utf-8") != text:
+                yield f"{path} differs from {target}, which stays"
+
+
+def merge_studies(source: Path, out: Path, staging: Path) -> Iterator[str]:
+    """Take tuning studies. One that went on since is replaced; yield a note for another one of the same name.
+
+    That one comes along under a name of its own, for its bill is owed as well; `bench tune` continues the first.
+    Studies are copied, never linked: their journals grow.
+    """
+    for folder in sorted(p for p in (source / TUNING).glob("*") if p.is_dir()):
+        mine = _content(folder)
+        number = 1
+        target = out / TUNING / folder.name
+        while target.exists():
+            theirs = _content(target)
+            if theirs.startswith(mine) or mine.startswith(theirs):
+                break
+            number += 1
+            target = out / TUNING / f"{folder.name}@{number}"
+        if target.exists() and len(_content(target)) >= len(mine):
+            continue
+        if number > 1:
+            yield f"{folder}: another study of this name is there; taken as {target.name}"
+        staged = staging / target.name
+        shutil.copytree(folder, staged)
+        if target.exists():
+            shutil.rmtree(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        staged.rename(target)
+
+
+def _content(study: Path) -> bytes:
+    """Return what tells a study from another: its journal, which only grows, or its bill."""
+    path = next((study / n for n in (JOURNAL, BILL) if (study / n).is_file()), None)
+    return path.read_bytes() if path else b""

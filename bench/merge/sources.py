@@ -1,0 +1,89 @@
+"""What a store holds, as a merge reads it: its rows, and which cells are finished."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.artifacts import Artifacts
+from bench.errors import StoreError
+from bench.store import Store
+from bench.types import ResultRow
+
+NEEDED = ("metrics", "costs", "facts", "finished_at")  # of a done.json
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a finished cell measured, and when. NaN for a metric that is not defined."""
+
+    metrics: Mapping[str, float]
+    finished_at: str
+
+    def equals(self, other: Result) -> bool:
+        """Whether both measured the same. Times and costs do not count: they never repeat."""
+        a, b = self.metrics, other.metrics
+        return a.keys() == b.keys() and all(a[k] == b[k] or (math.isnan(a[k]) and math.isnan(b[k])) for k in a)
+
+
+@dataclass(frozen=True)
+class Source:
+    """A store: ``rows`` by key, ``cells`` the finished ones by key, ``torn`` folders that cannot be read."""
+
+    path: Path
+    rows: Mapping[str, ResultRow]
+    cells: Mapping[str, Result]
+    torn: tuple[str, ...]
+
+    def result(self, key: str) -> Result | None:
+        """Return what a cell measured: by its folder, or where that is away, by its row; None if it is not done."""
+        row = self.rows.get(key)
+        of_row = Result(row.metrics, row.finished_at) if row and row.status == "done" else None
+        return self.cells.get(key) or of_row
+
+
+def read_source(path: Path) -> Source:
+    """Read a store, also while a run writes to it. Raises ``StoreError`` for none, or one of another schema."""
+    if not (path / "results.jsonl").is_file() and not (path / "cells").is_dir():
+        raise StoreError(f"{path}: no store; expected the --out folder of a run, with results.jsonl and cells/")
+    found: dict[str, Result] = {}
+    torn = []
+    for key, marker in _markers(path):
+        try:
+            found[key] = _result(json.loads(marker.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError, KeyError):
+            torn.append(key)
+    return Source(path, Store(path).rows(), found, tuple(torn))
+
+
+def row_from_cell(row: ResultRow, out: Path) -> ResultRow:
+    """Return a row of the same cell that says what its finished folder in ``out`` holds."""
+    stage, _, key = row.key.partition("/")
+    artifacts = Artifacts(out)
+    done = artifacts.result(stage, key)
+    folder = str(artifacts.folder(stage, key).relative_to(out))
+    data: dict[str, Any] = {**row.__dict__, "status": "done", "error": None, "folder": folder}
+    measured = {"metrics": _metrics(done), "costs": done["costs"], "facts": done["facts"]}
+    return ResultRow(**{**data, **measured, "finished_at": done["finished_at"]})
+
+
+def _markers(path: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the key of every cell that lies at its address, and its marker; not those in work."""
+    for stage in sorted((path / "cells").glob("*")):
+        for folder in sorted(stage.iterdir()) if stage.is_dir() else ():
+            if folder.is_dir() and "." not in folder.name and (folder / "done.json").exists():
+                yield f"{stage.name}/{folder.name}", folder / "done.json"
+
+
+def _result(done: Mapping[str, Any]) -> Result:
+    for name in NEEDED:
+        done[name]
+    return Result(_metrics(done), str(done["finished_at"]))
+
+
+def _metrics(done: Mapping[str, Any]) -> dict[str, float]:
+    return {k: math.nan if v is None else float(v) for k, v in done["metrics"].items()}

@@ -207,16 +207,12 @@ def sync(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...])
 
 @main.command()
 @out_option
-@click.option("--port", type=int, default=5000, show_default=True)
-def ui(out: Path, port: int) -> None:
-    """Open the MLflow UI on an output folder's runs."""
-    import subprocess
+@click.option("--port", type=click.IntRange(1, 65535), help="Default: 5000, or the first free one after it.")
+def ui(out: Path, port: int | None) -> None:
+    """Open the MLflow UI on an output folder's runs, until Ctrl-C."""
+    from bench.commands.ui import serve
 
-    from bench.tracking import ui_command
-
-    command = ui_command(out.resolve(), port=port)
-    click.echo(f"MLflow on {out}: http://127.0.0.1:{port} (Ctrl-C stops it)")
-    sys.exit(subprocess.call(command))
+    sys.exit(serve(out.expanduser().resolve(), port))
 
 
 main.add_command(compare)

@@ -1,0 +1,148 @@
+"""The verb `bench ui`: the MLflow UI on an output folder's runs, until Ctrl-C."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+import click
+
+from bench.errors import ConfigError
+from bench.tracking import tracking_uri, ui_command
+
+PORT = 5000
+PORTS = 50  # that many are tried, from the first on
+READY_S = 180.0  # MLflow takes seconds to start, on a busy machine a minute
+STOP_S = 10.0
+HOST = "127.0.0.1"
+
+
+def serve(out: Path, port: int | None) -> int:
+    """Serve the folder's MLflow store, say where once it answers, stop it with Ctrl-C; return the exit code.
+
+    Raises ``ConfigError`` when there is no store in ``out``, or when ``port`` is asked for and taken.
+    """
+    store = tracking_uri(out)
+    if store.startswith(("http://", "https://", "databricks")):
+        click.echo(f"MLflow: {store} (MLFLOW_TRACKING_URI); its own server shows the runs")
+        return 0
+    check_store(out, store)
+    chosen = pick_port(port)
+    if port is None and chosen != PORT:
+        click.echo(f"port {PORT} is taken; taking {chosen}")
+    log = out / "mlflow_ui.log"
+    click.echo(f"MLflow on {out} is starting …")
+    with log.open("w", encoding="utf-8") as f, _terminating():
+        server = _start(ui_command(out, port=chosen), f)
+        try:
+            _wait_until_ready(server, chosen, log)
+            click.echo(f"ready: http://{HOST}:{chosen} (Ctrl-C stops it; its log: {log})")
+            return server.wait()
+        except KeyboardInterrupt:
+            click.echo("stopped")
+            return 0
+        finally:
+            _stop(server)
+
+
+def check_store(out: Path, store: str) -> None:
+    """Raise ``ConfigError`` when the sqlite file that ``store`` names is not there: MLflow would make an empty one."""
+    if not store.startswith("sqlite:///"):
+        return
+    path = Path(store.removeprefix("sqlite:///"))
+    if path.is_file():
+        return
+    if (out / "results.jsonl").is_file():
+        raise ConfigError(
+            f"{path}: no MLflow store there, but results; fill it: bench mlflow sync --suite S --out {out}"
+        )
+    raise ConfigError(f"{path}: no MLflow store there; expected the --out folder of a `bench run`, such as runs")
+
+
+def pick_port(asked: int | None) -> int:
+    """Return the port asked for, else the first free one from 5000 on. Raises ``ConfigError`` when none is free."""
+    if asked is not None:
+        if _is_free(asked):
+            return asked
+        raise ConfigError(f"--port {asked} is taken by another program; leave --port out to get a free one")
+    free = next((port for port in range(PORT, PORT + PORTS) if _is_free(port)), None)
+    if free is None:
+        raise ConfigError(f"ports {PORT} to {PORT + PORTS - 1} are all taken; say which to use: --port N")
+    return free
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as s:
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server that just stopped leaves it in TIME_WAIT
+        try:
+            s.bind((HOST, port))
+        except OSError:
+            return False
+    return True
+
+
+def _start(command: list[str], log: IO[str]) -> subprocess.Popen[bytes]:
+    """Start the server in a session of its own, so that Ctrl-C is ours to handle and all its children can be found."""
+    env = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=env, start_new_session=True)
+
+
+def _wait_until_ready(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + READY_S
+    while time.monotonic() < deadline:
+        if server.poll() is not None:
+            raise ConfigError(f"MLflow ended with code {server.returncode}; its last words, from {log}:\n{_tail(log)}")
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=5) as answer:
+            if answer.status == 200:
+                return
+        time.sleep(0.3)
+    raise ConfigError(f"MLflow did not answer within {READY_S:g} s; its last words, from {log}:\n{_tail(log)}")
+
+
+def _tail(log: Path, lines: int = 8) -> str:
+    return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+
+
+def _stop(server: subprocess.Popen[bytes]) -> None:
+    """End the server and all that it started: politely, then for good."""
+    for how in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, how)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(STOP_S)
+        if not _group_lives(server.pid):
+            return
+        if how is signal.SIGTERM:
+            time.sleep(0.5)
+
+
+def _group_lives(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except OSError:
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _terminating() -> Iterator[None]:
+    """Treat SIGTERM and a closed terminal like Ctrl-C within the block."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

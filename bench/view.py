@@ -25,10 +25,10 @@ NOTE = """{description}
 `{command}`
 
 The run named as the suite holds its settings and its report (Artifacts). Below it, `<method>/fold…` is a generator,
-with its losses, sample grids by step and fidelity; `<method>/r<ratio>/<classifier>/fold…` is a classifier trained with
-it; all classifiers have the same metrics: filter by `tags.kind = "classifier"`, group by the parameter `method`,
-or mark some and compare them. `params.ratio = "1"` means as many synthetic images as real ones. Verdicts, with their intervals
-over paired folds, are in the report.
+with its losses, sample grids by step and fidelity; `<method>/r<ratio>/<classifier>/fold…` is a classifier trained
+with it; all classifiers have the same metrics: filter by `tags.kind = "classifier"`, group by the parameter `method`,
+or mark some and compare them. `params.ratio = "1"` means as many synthetic images as real ones. Verdicts, with their
+intervals over paired folds, are in the report.
 """
 
 

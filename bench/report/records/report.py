@@ -10,7 +10,7 @@ from bench.report.records.compute import Charged, Match, charged, matches
 from bench.report.records.copies import Copies, Survival, copies, survivals
 from bench.report.records.costs import MethodCost, method_costs
 from bench.report.records.differences import Difference, differences
-from bench.report.records.failures import Failure, failures
+from bench.report.records.failures import Failure, Family, Loss, Shortfall, failures, families, losses, shortfalls
 from bench.report.records.lines import Line, leaderboard
 from bench.report.records.measured import Measured, measured
 from bench.report.records.own_metrics import OwnScore, own_scores
@@ -43,6 +43,9 @@ class Records:
     questions: tuple[Question, ...] = ()
     measured: tuple[Measured, ...] = ()
     failures: tuple[Failure, ...] = ()
+    losses: tuple[Loss, ...] = ()
+    families: tuple[Family, ...] = ()
+    shortfalls: tuple[Shortfall, ...] = ()
     own_metrics: tuple[OwnScore, ...] = ()
 
 
@@ -72,5 +75,8 @@ def collect(rows: Rows, info: ReportInfo, root: Path) -> Records:
         questions=questions(lines, rows, apart),
         measured=measured(rows, apart),
         failures=failures(rows, info),
+        losses=losses(lines, apart),
+        families=families(lines, apart),
+        shortfalls=shortfalls(rows, info),
         own_metrics=own_scores(rows, apart),
     )

@@ -1,16 +1,214 @@
-"""What failed, was skipped or is missing: a table."""
+"""What failed, was skipped or is missing; and what that does to every verdict that rests on it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 
-from bench.report.records.failures import Failure
-from bench.report.sections.text import DASH, table
+from bench.report.info import ReportInfo
+from bench.report.records.failures import Failure, Family, Loss, Shortfall
+from bench.report.records.lines import Gap
+from bench.report.records.report import Records
+from bench.report.sections.leaderboard import arm_name
+from bench.report.sections.text import DASH, count, folded, join, percent, table
+
+OPEN = 25  # rows of a table; longer ones are folded
+NAMED = 6
+ENDED = {
+    "failed": "failed",
+    "skipped": "was skipped behind a failure",
+    "missing": "was not run",
+    "done": "is undefined",
+}
+MEANS = {  # what a stage's absence takes from the report
+    "split": "everything",
+    "fit": "the cost of training",
+    "synthesize": "the images",
+    "fidelity": "their likeness to real ones",
+    "copies": "the search for copies",
+    "segment": "the judge of translations",
+    "translate": "the translations",
+    "head": "what the generator classifies by itself",
+}
 
 
-def failure_section(failed: Sequence[Failure]) -> list[str]:
-    """Return heading and table; [] when everything ended well."""
-    return ["## Failed, skipped and missing\n", _failure_table(failed)] if failed else []
+def failure_section(records: Records, info: ReportInfo) -> list[str]:
+    """Return heading, what the gaps do to verdicts, and the table of what happened; [] when everything ended well."""
+    if not (records.failures or records.losses):
+        return []
+    parts = ["## Failed, skipped and missing\n", f"{_counts(records.failures)}\n"] if records.failures else []
+    parts = parts or ["## Failed, skipped and missing\n"]
+    if records.losses:
+        parts.append("What is missing does to the verdicts:\n")
+        parts.append("".join(f"- {line}\n" for line in _sentences(records, info)))
+        text = _loss_table(records.losses, info)
+        parts.append(folded(f"All {len(records.losses)} verdicts", text) if len(records.losses) > OPEN else text)
+    if records.shortfalls:
+        parts.append("What is missing does to the generators' own sections:\n")
+        parts.append("".join(f"- {line}\n" for line in _generators(records.shortfalls, info)))
+    if records.failures:
+        text = _failure_table(records.failures)
+        many = len(records.failures) > OPEN
+        parts += ["What happened:\n", folded(f"All {len(records.failures)} kinds of it", text) if many else text]
+    return parts
+
+
+def _counts(failed: Sequence[Failure]) -> str:
+    """'5 cells failed, 12 were skipped behind them, 3 were not run.'"""
+    by = {status: sum(f.cells for f in failed if f.status == status) for status in ("failed", "skipped")}
+    by["missing"] = sum(f.cells for f in failed) - by["failed"] - by["skipped"]
+    said = [f"{count(by['failed'], 'cell')} failed"] if by["failed"] else []
+    said += [f"{by['skipped']} skipped behind them"] if by["skipped"] else []
+    said += [f"{by['missing']} not run"] if by["missing"] else []
+    return f"{join(said)}. `bench run` tries again what failed, and does what is not done."
+
+
+def _sentences(records: Records, info: ReportInfo) -> Iterable[str]:
+    yield from _references(records.losses, info)
+    fewer = [x for x in records.losses if x.word and x.pairs >= 2]
+    if fewer:
+        claims = [x for x in fewer if x.word != "undecided"]
+        said = f", among them claims: {join(_claim(x, info) for x in claims[:NAMED])}" if claims else ", all undecided"
+        rest = f" and {len(claims) - NAMED} more" if len(claims) > NAMED else ""
+        yield f"{count(len(fewer), 'verdict')} on fewer pairs than planned{said}{rest}. {_grown(fewer)}"
+    yield from _holm(records.families, info)
+    if short := [x for x in records.longer if x.gaps]:
+        arms = join(f"{arm_name(x.arm)}{_with(x.classifier, info)} {x.pairs} of {x.planned}" for x in short[:NAMED])
+        yield f"At equal compute the longer trainings have fewer pairs too: {arms}."
+    yield "A mean over fewer pairs is of other patients than its neighbours'; only differences compare pair by pair."
+
+
+def _references(losses: Sequence[Loss], info: ReportInfo) -> Iterable[str]:
+    """Say where a reference itself is hit, and so everything that is compared with it."""
+    for at in dict.fromkeys((x.reference, x.classifier) for x in losses if x.theirs):
+        hit = [x for x in losses if (x.reference, x.classifier) == at]
+        gaps, planned = hit[0].theirs, hit[0].planned
+        left = planned - len(gaps)
+        all_ = "the only verdict" if len(hit) == 1 else f"all {len(hit)} verdicts"
+        means = f"so {all_} against it can rest on {left} of {count(planned, 'pair')} at most"
+        means = f"so there is no verdict against it at all ({count(len(hit), 'arm')})" if not left else means
+        means += ", and none can be decided" if left == 1 else ""
+        yield f"**`{at[0]}` itself lacks {_folds(gaps)}**{_with(at[1], info)} ({_why(gaps)}), {means}."
+
+
+def _grown(losses: Sequence[Loss]) -> str:
+    """Say by how much the smallest effect has grown, over the verdicts where both are known."""
+    grown = [
+        (min(x.smallest, 1.0), min(x.whole, 1.0))
+        for x in losses
+        if math.isfinite(x.smallest) and math.isfinite(x.whole)
+    ]
+    if not grown:
+        return "By how much less they can show cannot be told: the pairs that are left have no spread to go by."
+    few = [percent(pick(s for s, _ in grown)) for pick in (min, max)]
+    more = [percent(pick(s - w for s, w in grown)) for pick in (min, max)]
+    span, by = (a if a == b else f"{a} to {b}" for a, b in (few, more))
+    return (
+        f"The smallest effect that they find is {span} points, {by} more than all planned pairs of this spread would."
+    )
+
+
+def _holm(families: Sequence[Family], info: ReportInfo) -> Iterable[str]:
+    for f in families:
+        left = f.planned - len(f.lost)
+        arms = join([arm_name(a) for a in f.lost[:NAMED]] + ([f"{len(f.lost) - NAMED} more"] * (len(f.lost) > NAMED)))
+        where = f"against `{f.reference}`{_with(f.classifier, info)}{' without copies' if f.without_copies else ''}"
+        if not left:
+            yield f"No comparison {where} is left of {f.planned}: fewer than two pairs each."
+            continue
+        yield (
+            f"Holm's correction {where} runs over {left} of {f.planned} comparisons at most, without {arms} (fewer "
+            f"than two pairs): the smallest p is multiplied by {left} instead of {f.planned}, so what is left is "
+            "decided more easily than planned."
+        )
+
+
+def _loss_table(losses: Sequence[Loss], info: ReportInfo) -> str:
+    columns = {
+        "Arm": [arm_name(x.arm) for x in losses],
+        "Classifier": [x.classifier for x in losses],
+        "Against": [f"`{x.reference}`" for x in losses],
+        "Verdict": [DASH if not x.word else x.word if x.word == "undecided" else f"**{x.word}**" for x in losses],
+        "Pairs": [f"{x.pairs} of {x.planned}" for x in losses],
+        "Smallest effect": [_effect(x.smallest) for x in losses],
+        "With all pairs": [_effect(x.whole) for x in losses],
+        "Lost": [_lost(x) for x in losses],
+        "Consequence": [_consequence(x) for x in losses],
+    }
+    if len(info.classifiers) == 1:
+        del columns["Classifier"]
+    return table(list(columns), zip(*columns.values(), strict=True), left=len(columns))
+
+
+def _consequence(x: Loss) -> str:
+    if not x.pairs:
+        return "no verdict, and no part of Holm's family"
+    if x.pairs == 1:
+        return "one pair has no spread: undecided whatever it is, and no part of Holm's family"
+    if not (math.isfinite(x.smallest) and math.isfinite(x.whole)):
+        return "fewer pairs, without spread: what they could show cannot be told"
+    if x.smallest > 1:
+        return "no difference there can be is large enough to be found"
+    return f"the smallest effect grew by {percent(x.smallest - x.whole)} points"
+
+
+def _lost(x: Loss) -> str:
+    own = f"{_folds(x.own)} ({_why(x.own)})" if x.own else ""
+    theirs = f"{_folds(x.theirs)} of `{x.reference}` ({_why(x.theirs)})" if x.theirs else ""
+    return "; ".join(filter(None, (own, theirs)))
+
+
+def _why(gaps: Sequence[Gap]) -> str:
+    return join(dict.fromkeys(f"{g.stage} {ENDED.get(g.status, g.status)}" for g in gaps))
+
+
+def _folds(gaps: Sequence[Gap]) -> str:
+    return _pairs([g.pair for g in gaps])
+
+
+def _pairs(pairs: Sequence[tuple[int, int]]) -> str:
+    names = [f"{fold}" + (f".{repeat}" if repeat else "") for fold, repeat in pairs]
+    return f"{'fold' if len(names) == 1 else 'folds'} {join(names)}"
+
+
+def _claim(x: Loss, info: ReportInfo) -> str:
+    return f"{arm_name(x.arm)} {x.word} against `{x.reference}`{_with(x.classifier, info)} on {count(x.pairs, 'pair')}"
+
+
+def _with(classifier: str, info: ReportInfo) -> str:
+    return f" with {classifier}" if len(info.classifiers) > 1 else ""
+
+
+def _effect(value: float) -> str:
+    return DASH if not math.isfinite(value) else "> 100" if value > 1 else percent(value)
+
+
+def _generators(found: Sequence[Shortfall], info: ReportInfo) -> Iterable[str]:
+    """Say of each method what lacks which folds, and which of the research questions it is a part of."""
+    for method in dict.fromkeys(x.method for x in found):
+        mine = [x for x in found if x.method == method]
+        by_pairs = {x.pairs: [y for y in mine if y.pairs == x.pairs] for x in mine}
+        said = [f"{_of(same[0])} in {join(MEANS.get(x.stage, x.stage) for x in same)}" for same in by_pairs.values()]
+        asked = _asked(method, info)
+        part = f"; it is part of {'questions' if len(asked) > 1 else 'question'} {join(asked)} above" if asked else ""
+        part += "; every difference to it has lost these pairs" if method and method == info.reference else ""
+        yield f"{f'`{method}`' if method else 'All methods'}: {'; '.join(said)}{part}."
+
+
+def _of(x: Shortfall) -> str:
+    left = x.planned - len(x.pairs)
+    return f"{_pairs(x.pairs)} missing, {left} of {count(x.planned, 'pair')} left," if left else "every fold missing"
+
+
+def _asked(method: str, info: ReportInfo) -> list[str]:
+    """Return the numbers of the research questions that a method has a part in."""
+    roles = info.roles
+    if roles is None:
+        return []
+    rivals = (*roles.transfer, *roles.others) if roles.transfer and roles.others else ()
+    costs = {m for c in roles.counterparts for m in (c.method, c.plain)}
+    parts = {"1": {m for t in roles.twins for m in t}, "2": costs, "4": set(rivals)}
+    return [number for number, methods in parts.items() if method in methods]
 
 
 def _failure_table(failed: Sequence[Failure]) -> str:

@@ -65,7 +65,7 @@ def sections(
         *_evidence(records, info),
         *_images(records, info),
         *_cost(records, info),
-        *_split(failure_section(records.failures), undefined=ALL),
+        *_split(failure_section(records, info), undefined=ALL),
         Section("Figures", tuple(_figures(figures, pictures)), where="markdown"),
     ]
     found = _placed(found, {**figures, **pictures})

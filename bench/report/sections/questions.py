@@ -208,7 +208,12 @@ def _no_others(roles: Roles) -> str:
 
 def _lacks(found: Sequence[Lack]) -> str:
     """Name the cells that this answer had to do without."""
-    items = [f"`{x.stage}` of `{x.method}` {_ended(x)} in {', '.join(map(_pair, x.pairs))}" for x in found]
+    same = {(x.stage, _ended(x), x.pairs): None for x in found}
+    methods = {at: [x.method for x in found if (x.stage, _ended(x), x.pairs) == at] for at in same}
+    items = [
+        f"`{stage}` of {join(f'`{m}`' for m in methods[stage, ended, pairs])} {ended} in {_pairs_named(pairs)}"
+        for stage, ended, pairs in same
+    ]
     shown = items[: 2 * NAMED]
     rest = [f"{len(items) - len(shown)} more of the kind"] if len(items) > len(shown) else []
     return f"**Incomplete:** {join([*shown, *rest])}."
@@ -220,9 +225,9 @@ def _ended(lack: Lack) -> str:
     return f"failed ({lack.reason[:REASON]})" if lack.status == "failed" and lack.reason else lack.status
 
 
-def _pair(pair: tuple[int, int]) -> str:
-    fold, repeat = pair
-    return f"fold {fold}" + (f".{repeat}" if repeat else "")
+def _pairs_named(pairs: Sequence[tuple[int, int]]) -> str:
+    names = [f"{fold}" + (f".{repeat}" if repeat else "") for fold, repeat in pairs]
+    return f"{'fold' if len(names) == 1 else 'folds'} {join(names)}"
 
 
 def _tables(found: Sequence[Finding], info: ReportInfo) -> list[str]:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from bench.report.info import ReportInfo
 from bench.report.records.lines import PRIMARY, Line, typical_smallest_effect
 from bench.report.sections.text import count, join, percent, points, seconds
+from bench.suite import REFERENCES
 
 HOPELESS = 0.25  # no augmentation does that much: a design which needs it can decide nothing
 MOST_NAMED = 5  # lines with one verdict
@@ -18,7 +19,7 @@ def summary(lines: Sequence[Line], info: ReportInfo) -> list[str]:
     """Return the sentences of the summary, one paragraph each; none for a suite without classifiers."""
     if not info.classifiers:
         return []
-    return [s for s in (_verdicts(lines, info), _design(lines), _cost(lines), _missing(lines)) if s]
+    return [s for s in (_verdicts(lines, info), _design(lines), _cost(lines), _missing(lines, info)) if s]
 
 
 def _verdicts(lines: Sequence[Line], info: ReportInfo) -> str:
@@ -27,7 +28,7 @@ def _verdicts(lines: Sequence[Line], info: ReportInfo) -> str:
         return (
             "No arm could be compared with `none` (real images only), so this report has scores but no verdicts."
             if any(x.pairs for x in lines)
-            else "No score has been computed yet."
+            else _no_score(lines)
         )
     words = {w: [x for x in judged if x.versus["none"][PRIMARY].word == w] for w in ("helps", "hurts", "equivalent")}
     phrases = [f"**{word}**: {_named(found, info)}" for word, found in words.items() if found]
@@ -97,7 +98,7 @@ def _cost(lines: Sequence[Line]) -> str:
     return f"Training a generator took {span}; training a classifier {low if low == high else f'{low} to {high}'}."
 
 
-def _missing(lines: Sequence[Line]) -> str:
+def _missing(lines: Sequence[Line], info: ReportInfo) -> str:
     short = [x for x in lines if x.pairs < x.planned]
     if not short:
         return ""
@@ -107,8 +108,32 @@ def _missing(lines: Sequence[Line]) -> str:
         f"**Incomplete:** {count(gaps, 'score')} of {sum(x.planned for x in lines)} are missing, in "
         f"{count(len(short), 'line')} ({len(empty)} without any score). "
     )
+    text += _hit(short, info)
     return text + (
         "A mean over fewer pairs is of other patients than its neighbours', so compare it with care; its verdict rests "
         "on the pairs it shares with the reference. Arms without a score are in no verdict, and the Holm correction "
-        "counts only arms that are."
+        "counts only arms that are. What this does to each verdict is under *Failed, skipped and missing*."
     )
+
+
+def _hit(short: Sequence[Line], info: ReportInfo) -> str:
+    """Say where a reference is among the lines that lack a score: it takes every verdict with it."""
+    hit = [x for x in short if x.arm.method in REFERENCES]
+    texts = [
+        f"`{x.arm.method}` itself has {x.pairs} of {count(x.planned, 'pair')}"
+        + (f" with {x.classifier}" if len(info.classifiers) > 1 else "")
+        for x in hit
+    ]
+    it, any_left = "it" if len(hit) == 1 else "them", any(x.pairs for x in hit)
+    rest = f"so every verdict against {it} has no more. " if any_left else f"so nothing is compared with {it}. "
+    return f"{join(texts)}, {rest}" if texts else ""
+
+
+def _no_score(lines: Sequence[Line]) -> str:
+    """Say that nothing was scored: not yet, or because of what failed first."""
+    ended = [g for x in lines for g in x.gaps if g.status not in ("missing", "done")]
+    if not ended:
+        return "No score has been computed yet."
+    first = next((g for g in ended if g.status == "failed"), ended[0])
+    cause = f"{first.stage} {first.status}, {first.reason}"
+    return f"No score could be computed: every arm lacks all of its pairs. The first cause: {cause}"

@@ -16,7 +16,7 @@ LAYERS = (
         "commands",
         "selftest",
     ),
-    ("reporting", "view", "runner", "console", "comparison"),
+    ("check", "reporting", "view", "runner", "console", "comparison"),
     ("session", "cells", "tuning", "merge"),
     (
         "tracking",

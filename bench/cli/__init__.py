@@ -12,6 +12,7 @@ from typing import Any
 
 import click
 
+from bench.cli.check import check
 from bench.cli.compare import compare
 from bench.cli.data import data
 from bench.cli.leaderboard import leaderboard
@@ -215,6 +216,7 @@ def ui(out: Path, port: int | None) -> None:
     sys.exit(serve(out.expanduser().resolve(), port))
 
 
+main.add_command(check)
 main.add_command(compare)
 main.add_command(data)
 main.add_command(leaderboard)

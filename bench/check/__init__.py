@@ -1,0 +1,5 @@
+"""The regression check: a suite run fresh, held against a stored baseline with measured tolerances.
+
+``collect`` and ``costs`` and ``guards`` find the rows, ``numerics`` the run-to-run spread, ``baseline`` keeps both,
+``compare`` judges, ``junit`` and ``summary`` write it down.
+"""

@@ -1,0 +1,173 @@
+"""The stored baseline: a JSON file that people can read and compare line by line, one row a line, sorted."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bench.check.rows import KINDS, Row, Value
+from bench.check.tolerance import FACTOR, LEAST, MOST_OF_A_COST, PEAK_RELATIVE, RELATIVE
+from bench.config import to_plain
+from bench.errors import ConfigError
+from bench.files import write_atomic
+from bench.suite import Suite
+
+SCHEMA = 1
+DIGITS = 7  # significant, of values; of tolerances and spreads 3
+NAMED = 5  # changed settings that a message names
+RULE = {
+    "factor": FACTOR,
+    "relative_floors": RELATIVE,
+    "absolute_floor": LEAST,
+    "peak_relative_floor": PEAK_RELATIVE,
+    "most_of_a_cost": MOST_OF_A_COST,
+}
+Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A row of the baseline: its value, by how much it may move, and the measured spread behind that."""
+
+    row: Row
+    tolerance: float
+    spread: float
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What a suite measured, where, by which code, and under which numerics its spread was found."""
+
+    suite: str
+    config: Mapping[str, Any]
+    commit: str
+    machine: str
+    versions: Mapping[str, str]
+    numerics: tuple[str, ...]
+    rows: Mapping[Key, Expected]
+
+    def require_suite(self, suite: Suite, path: Path, advice: str) -> None:
+        """Raise ``ConfigError``, naming what changed, unless the baseline is of this very suite."""
+        changed = list(_changes(self.config, suite_config(suite)))
+        if self.suite != suite.name:
+            changed.insert(0, f"suite: {self.suite} then, {suite.name} now")
+        if changed:
+            more = f"; and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
+            raise ConfigError(
+                f"{path} is the baseline of another suite: {'; '.join(changed[:NAMED])}{more}. "
+                f"If that is meant, measure it anew: {advice}"
+            )
+
+    def save(self, path: Path) -> None:
+        """Write it."""
+        head = {
+            "schema": SCHEMA,
+            "suite": self.suite,
+            "commit": self.commit,
+            "machine": self.machine,
+            "versions": dict(self.versions),
+            "numerics": list(self.numerics),
+            "rule": RULE,
+            "config": self.config,
+        }
+        text = json.dumps(head, indent=1, ensure_ascii=False).removesuffix("\n}")
+        write_atomic(path, f'{text},\n "rows": {{\n{_rows_text(self.rows)}\n }}\n}}\n')
+
+
+def load_baseline(path: Path, advice: str) -> Baseline:
+    """Read a baseline. Raises ``ConfigError`` where there is none, or one that cannot be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["schema"] != SCHEMA:
+            raise ConfigError(
+                f"{path} has schema {found['schema']!r}, this version reads {SCHEMA}; measure it anew: {advice}"
+            )
+        rows = {}
+        for kind, cells in found["rows"].items():
+            for cell, quantities in cells.items():
+                for quantity, (value, tolerance, spread) in quantities.items():
+                    row = Row(kind, cell, quantity, _value(value))
+                    rows[row.key] = Expected(row, float(tolerance), float(spread))
+        head = {k: found[k] for k in ("suite", "config", "commit", "machine", "versions")}
+        return Baseline(**head, numerics=tuple(found["numerics"]), rows=rows)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such baseline; measure one: {advice}") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
+        raise ConfigError(f"{path} is no baseline ({type(e).__name__}: {e}); measure one: {advice}") from None
+
+
+def rounded(row: Row) -> Row:
+    """Return the row as a baseline keeps it."""
+    return replace(row, value=_value(_plain(row.value, DIGITS)))
+
+
+def suite_config(suite: Suite) -> dict[str, Any]:
+    """Return what of a suite decides its numbers, as plain data: neither names of code versions nor descriptions."""
+    plain: dict[str, Any] = json.loads(json.dumps(to_plain(suite, keep_late=False)))
+    plain.pop("name")
+    for name in ("description", "published", "weights", "margin"):
+        plain["settings"].pop(name, None)
+    return dict(_without_versions(plain))
+
+
+def _without_versions(value: Any) -> Any:
+    if isinstance(value, dict):
+        dropped = ("version", "kind") if {"target", "config"} <= set(value) else ()
+        return {k: _without_versions(v) for k, v in value.items() if k not in dropped}
+    return [_without_versions(v) for v in value] if isinstance(value, list) else value
+
+
+def _changes(then: Any, now: Any, where: str = "") -> Iterator[str]:
+    """Yield, in words, where two configs differ."""
+    if isinstance(then, list) and isinstance(now, list):
+        then, now = _by_name(then), _by_name(now)
+    if isinstance(then, dict) and isinstance(now, dict):
+        for key in dict.fromkeys([*then, *now]):
+            at = f"{where}.{key}" if where else str(key)
+            if key not in now or key not in then:
+                yield f"{at} is {'gone' if key not in now else 'new'}"
+            else:
+                yield from _changes(then[key], now[key], at)
+    elif then != now:
+        yield f"{where}: {then!r} then, {now!r} now"
+
+
+def _by_name(items: list[Any]) -> dict[str, Any]:
+    return {(x["name"] if isinstance(x, dict) and "name" in x else str(i)): x for i, x in enumerate(items)}
+
+
+def _rows_text(rows: Mapping[Key, Expected]) -> str:
+    """Return the rows as JSON, one a line: quantity: [value, tolerance, spread]."""
+    kinds = []
+    for kind in (k for k in KINDS if any(key[0] == k for key in rows)):
+        cells = []
+        for cell in sorted({key[1] for key in rows if key[0] == kind}):
+            lines = []
+            for key in sorted(k for k in rows if k[:2] == (kind, cell)):
+                kept = rows[key]
+                numbers = [_plain(kept.row.value, DIGITS), _plain(kept.tolerance, 3), _plain(kept.spread, 3)]
+                lines.append(f"    {json.dumps(key[2])}: {json.dumps(numbers)}")
+            cells.append(f"   {json.dumps(cell, ensure_ascii=False)}: {{\n" + ",\n".join(lines) + "\n   }")
+        kinds.append(f'  "{kind}": {{\n' + ",\n".join(cells) + "\n  }")
+    return ",\n".join(kinds)
+
+
+def _plain(value: Value, digits: int) -> Any:
+    """Return a value as JSON has it: whole numbers whole, NaN as null."""
+    if isinstance(value, str):
+        return value
+    if math.isnan(value):
+        return None
+    if math.isinf(value):
+        return math.copysign(1e308, value)
+    return int(value) if value == int(value) else float(f"{value:.{digits}g}")
+
+
+def _value(stored: Any) -> Value:
+    if isinstance(stored, str):
+        return stored
+    return math.nan if stored is None else float(stored)

@@ -1,0 +1,146 @@
+"""A finished run -> rows: status, sizes, losses, scores and image metrics of every cell, read from its folder."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.artifacts import Artifacts
+from bench.check.rows import Row
+from bench.data.loaders import MANIFEST
+from bench.history import HISTORY, read_history
+from bench.plan import Cell
+from bench.provenance import PARTS
+from bench.runner import rows_of
+from bench.session import Session
+from bench.types import ResultRow
+
+# Of a test part. Accuracy, precision, F1 and MCC follow from sensitivity and specificity once sizes are fixed.
+SCORES = ("balanced_accuracy", "sensitivity", "specificity", "auroc", "auprc", "brier", "ece")
+PATIENT_SCORES = ("score", "balanced_accuracy", "auroc", "brier")
+COUNTED = ("n_real", "n_synthetic", "kid_subset_size")  # fidelity's: how many images it was asked of
+SHARES = ("precision", "recall", "coverage", "share", "authpct")  # of images, among the image metrics
+FACTS = (
+    "parameters",
+    "images",
+    "real_images",
+    "synthetic_images",
+    "training_images",
+    "test_images",
+    "steps_run",
+    "images_seen",
+)
+COSTS = ("flops_per_step", "steps")  # of a training, and exact
+
+
+def collect(session: Session) -> list[Row]:
+    """Return the rows of all cells of the plan from their folders; of a cell that is not done, its status only."""
+    artifacts = Artifacts(session.env.out)
+    found: dict[tuple[str, str, str], Row] = {}
+    sizes = Sizes(session)
+    for cell, row in zip(session.plan.cells, rows_of(session.plan, session.env), strict=True):
+        for r in _of_cell(cell, row, artifacts.folder(*cell.id), sizes):
+            found.setdefault(r.key, r)
+    return list(found.values())
+
+
+class Sizes:
+    """How many images and groups each class has in each part of a fold: what a share can move by."""
+
+    def __init__(self, session: Session) -> None:
+        self._records = session.plan.index.by_path()
+        self._classes = session.plan.index.classes
+        self._of: dict[tuple[int, int], dict[str, Counter[str]]] = {}
+
+    def read(self, cell: Cell, path: Path) -> dict[str, Counter[str]]:
+        """Return {part: {class: images}} of a saved split, and remember the images and groups of its fold."""
+        parts = json.loads(path.read_text(encoding="utf-8"))["parts"]
+        images: dict[str, Counter[str]] = {}
+        groups: dict[str, Counter[str]] = {}
+        for part in PARTS:
+            records = [self._records[p] for paths in parts[part].values() for p in paths]
+            images[part] = Counter(self._classes[r.label] for r in records)
+            groups[part] = Counter(self._classes[label] for label, _ in {(r.label, r.group_id) for r in records})
+        self._of[cell.fold, cell.repeat] = {
+            **images,
+            **{f"{part} patients": count for part, count in groups.items()},
+        }
+        return self._of[cell.fold, cell.repeat]
+
+    def quantum(self, cell: Cell, part: str) -> float:
+        """Return one over the smallest class of a part (such as 'test', 'test patients') of the cell's fold."""
+        counts = self._of.get((cell.fold, cell.repeat), {}).get(part)
+        return 1 / min(counts.values()) if counts else 0.0
+
+
+def _of_cell(cell: Cell, row: ResultRow, folder: Path, sizes: Sizes) -> Iterator[Row]:
+    name = cell.title
+    yield Row("cell", name, "status", _status(row))
+    if row.status != "done":
+        return
+    if cell.stage == "split":
+        for part, classes in sizes.read(cell, folder / "split.json").items():
+            yield from (Row("fact", name, f"{part}, {c}", float(n)) for c, n in classes.items())
+    yield from (Row("fact", name, k, float(v)) for k, v in _facts(row.facts, row.costs))
+    if (folder / MANIFEST).is_file():
+        yield from _images_per_class(name, folder / MANIFEST)
+    yield from (Row("loss", name, quantity, value) for quantity, value in first_and_last(folder / HISTORY))
+    yield from _metrics(cell, row.metrics, sizes)
+
+
+def _status(row: ResultRow) -> str:
+    first = (row.error or "").partition("\n")[0]
+    return row.status if row.status == "done" or not first else f"{row.status}: {first}"
+
+
+def _facts(facts: Mapping[str, Any], costs: Mapping[str, float]) -> Iterator[tuple[str, float]]:
+    yield from ((k, float(facts[k])) for k in FACTS if k in facts)
+    yield from ((k, costs[k]) for k in COSTS if k in costs)
+
+
+def _images_per_class(name: str, manifest: Path) -> Iterator[Row]:
+    with manifest.open(newline="", encoding="utf-8") as f:
+        made = Counter(line["label"] for line in csv.DictReader(f))
+    yield from (Row("fact", name, f"images of class {label}", float(n)) for label, n in made.items())
+
+
+def first_and_last(history: Path) -> list[tuple[str, float]]:
+    """Return the first and the last value of every loss in a ``history.csv``, named with their steps.
+
+    The first ones have gone through few updates, so rounding has hardly grown in them: they are what a changed loss
+    shows in. Validation scores are left out, the test scores stand for them.
+    """
+    series: dict[str, list[tuple[int, float]]] = {}
+    for step, name, value in read_history(history):
+        if "loss" in name or not name.startswith("validation/"):
+            series.setdefault(name, []).append((step, value))
+    ends: dict[str, float] = {}
+    for name, values in series.items():
+        for step, value in (values[0], values[-1]):
+            ends[f"{name} at step {step}"] = value
+    return list(ends.items())
+
+
+def _metrics(cell: Cell, metrics: Mapping[str, float], sizes: Sizes) -> Iterable[Row]:
+    for name, value in metrics.items():
+        if cell.stage == "evaluate":
+            wanted = name.removeprefix("test/")
+            patients = wanted.startswith("patient_")
+            if name.startswith("test/") and wanted.removeprefix("patient_") in (PATIENT_SCORES if patients else SCORES):
+                quantum = sizes.quantum(cell, "test patients" if patients else "test")
+                yield Row("score", cell.title, name, value, quantum)
+        elif any(word in name for word in COUNTED):
+            yield Row("fact", cell.title, name, value)
+        else:
+            yield Row("image", cell.title, name, value, _image_quantum(cell, name, sizes))
+
+
+def _image_quantum(cell: Cell, name: str, sizes: Sizes) -> float:
+    """Return by how much one image moves a share of images; 0 for what is no share."""
+    if not any(word in name for word in SHARES):
+        return 0.0
+    return sizes.quantum(cell, "test") * (100 if "authpct" in name else 1)

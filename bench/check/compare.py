@@ -1,0 +1,137 @@
+"""Fresh rows against a baseline's: what moved, what is missing, what is new."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.check.baseline import Baseline
+from bench.check.rows import KINDS, Kind, Row, Value
+from bench.check.tolerance import moved
+
+State = Literal["same", "moved", "missing", "better", "added"]
+FAILING: tuple[State, ...] = ("moved", "missing")
+DONE = "done"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What became of one row. ``better`` is a cost below its tolerance: no regression, but the baseline is old."""
+
+    kind: Kind
+    cell: str
+    quantity: str
+    baseline: Value | None
+    now: Value | None
+    tolerance: float
+    state: State
+
+    @property
+    def fails(self) -> bool:
+        """Whether it is a regression."""
+        return self.state in FAILING
+
+    @property
+    def text(self) -> str:
+        """It in one line: 'loss_G at step 5: 11.92 -> 12.41, moved by 0.49 (tolerance 0.06)'."""
+        if self.state == "missing":
+            return f"{self.quantity}: {shown(self.baseline)} -> missing"
+        if self.state == "added":
+            return f"{self.quantity}: not in the baseline, now {shown(self.now)}"
+        by = f", moved by {self.by}" if self.by else ""
+        allowed = f" (tolerance {shown(self.tolerance)})" if self.by else ""
+        return f"{self.quantity}: {shown(self.baseline)} -> {shown(self.now)}{by}{allowed}"
+
+    @property
+    def by(self) -> str:
+        """By how much it moved, signed; '' for words."""
+        if not isinstance(self.baseline, float) or not isinstance(self.now, float):
+            return ""
+        return f"{shown(self.now - self.baseline, signed=True)}"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All findings, in the order of the run."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def regressions(self) -> list[Finding]:
+        """What makes the check fail. Rows of a cell that did not finish are counted, and the cell itself is named."""
+        unfinished = {f.cell for f in self.findings if f.kind == "cell" and f.fails}
+        return [f for f in self.findings if f.fails and (f.kind == "cell" or f.cell not in unfinished)]
+
+    def counts(self) -> dict[Kind, Counter[State]]:
+        """Return how many rows of each kind are in which state."""
+        found: dict[Kind, Counter[State]] = {kind: Counter() for kind in KINDS}
+        for f in self.findings:
+            found[f.kind][f.state] += 1
+        return {kind: states for kind, states in found.items() if states}
+
+    @property
+    def failed(self) -> bool:
+        """Whether anything is a regression."""
+        return any(f.fails for f in self.findings)
+
+    def of(self, *states: State) -> list[Finding]:
+        """Return the findings in these states."""
+        return [f for f in self.findings if f.state in states]
+
+    def verdict(self) -> str:
+        """Return the outcome in a sentence."""
+        n = len(self.findings)
+        if not self.failed:
+            return f"no regression: all {n} rows are within their tolerances"
+        lost = Counter(f.state for f in self.findings)
+        parts = [f"{lost[s]} {s}" for s in FAILING if lost[s]]
+        return f"regression: of {n} rows {' and '.join(parts)}"
+
+
+def compare(baseline: Baseline, rows: Sequence[Row]) -> Comparison:
+    """Judge fresh rows by a baseline."""
+    now = {r.key: r for r in rows}
+    findings = [_judge(r, baseline) for r in rows]
+    for key, expected in baseline.rows.items():
+        if key not in now:
+            r = expected.row
+            findings.append(Finding(r.kind, r.cell, r.quantity, r.value, None, expected.tolerance, "missing"))
+    return Comparison(tuple(sorted(findings, key=lambda f: KINDS.index(f.kind))))
+
+
+def _judge(row: Row, baseline: Baseline) -> Finding:
+    expected = baseline.rows.get(row.key)
+    if expected is None:
+        dead = row.kind == "leak" and row.value not in (0.0, "refused")
+        state: State = "moved" if dead or (row.kind == "cell" and row.value != DONE) else "added"
+        return Finding(row.kind, row.cell, row.quantity, None, row.value, 0.0, state)
+    then, tolerance = expected.row.value, expected.tolerance
+    state = _state(row.kind, then, row.value, tolerance)
+    return Finding(row.kind, row.cell, row.quantity, then, row.value, tolerance, state)
+
+
+def _state(kind: Kind, then: Value, now: Value, tolerance: float) -> State:
+    if isinstance(then, str) or isinstance(now, str):
+        return "same" if then == now else "moved"
+    if moved(then, now) <= tolerance * (1 + 1e-9) + 1e-6 * abs(then if math.isfinite(then) else 0.0):
+        return "same"
+    return "better" if kind == "cost" and now < then else "moved"
+
+
+def lowest(rows: Iterable[Row], again: Iterable[Row]) -> list[Row]:
+    """Return rows whose values are those measured ``again`` where these are lower: what disturbs only ever adds."""
+    better = {r.key: r for r in again}
+    return [min(r, better.get(r.key, r), key=lambda x: x.value if isinstance(x.value, float) else 0.0) for r in rows]
+
+
+def shown(value: Value | None, signed: bool = False) -> str:
+    """Return a value for people: five significant digits."""
+    if value is None or isinstance(value, str):
+        return value or "–"
+    sign = "+" if signed else ""
+    if value == int(value) if math.isfinite(value) else False:
+        return f"{int(value):{sign},}"
+    return f"{value:{sign}.5g}"

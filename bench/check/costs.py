@@ -1,0 +1,161 @@
+"""Cost ratios: the seconds of a training step, or of drawing samples, as multiples of the yardstick's; peak tensors.
+
+The suite's own stages are run again, on the run's folds, with a context that listens: after each step it times the
+yardstick, and when it has enough it stops the training. So all that a step does counts: its passes, the order of
+images, the reading of losses. A ratio is the median over these pairs.
+"""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from bench.artifacts import Artifacts
+from bench.check.rows import Row
+from bench.check.yardstick import Yardstick, own_seconds, wait_for
+from bench.context import CellContext
+from bench.plan import Cell
+from bench.seeding import seed_everything
+from bench.session import Session
+from bench.stages import STAGE, RunEnv
+from bench.suite import PluginSpec
+
+TIMED = {"fit": "step", "segment": "step", "classify": "step", "synthesize": "sample"}  # stage -> phase
+WARM_UP, LEAST, MOST = 2, 7, 25  # pairs: not counted; at least; at the most
+LIMIT_S = 3.0  # of own time for a cell's pairs, once there are enough
+STEP, PEAK = "step / yardstick", "peak tensor bytes"
+SAMPLE = "samples / yardstick"
+FEW = {"sample_every": 10**6, "checkpoint_every": 10**6, "evaluate_every": 10**6, "log_every": 1}
+
+
+@dataclass
+class Found:
+    """What was heard of one cell."""
+
+    ratios: list[float] = field(default_factory=list)
+    peak_bytes: int | None = None
+
+
+def cost_rows(session: Session, only: Iterable[str] | None = None) -> list[Row]:
+    """Measure one cell of each kind that the run has finished the upstream of; ``only``: those that rows call so."""
+    wanted = None if only is None else set(only)
+    yardstick = Yardstick(session.env.device)
+    rows = []
+    for cell in timed_cells(session):
+        if wanted is not None and arm(cell) not in wanted:
+            continue
+        found = listen(cell, session.env, yardstick)
+        if found.ratios:
+            quantity = SAMPLE if cell.stage == "synthesize" else STEP
+            rows.append(Row("cost", arm(cell), quantity, statistics.median(found.ratios)))
+        if found.peak_bytes is not None:
+            rows.append(Row("cost", arm(cell), PEAK, float(found.peak_bytes)))
+    return rows
+
+
+def arm(cell: Cell) -> str:
+    """Return what cost rows call a cell: its title without the fold."""
+    return cell.title.partition(" fold ")[0]
+
+
+def timed_cells(session: Session) -> list[Cell]:
+    """Return the first cell of each arm that trains or draws samples, and whose upstream is done.
+
+    A classifier's step is the same whatever made the synthetic images: only online methods' arms are measured.
+    """
+    artifacts = Artifacts(session.env.out)
+    online = {m.name for m in session.suite.methods if m.kind == "online"}
+    chosen: dict[str, Cell] = {}
+    for cell in session.plan.cells:
+        apart = cell.stage != "classify" or (cell.method in online and cell.ratio == "0")
+        if cell.stage in TIMED and apart and all(artifacts.is_done(*up) for up in cell.upstream):
+            chosen.setdefault(arm(cell), cell)
+    return list(chosen.values())
+
+
+def listen(cell: Cell, env: RunEnv, yardstick: Yardstick) -> Found:
+    """Run a cell's stage in a folder of its own until it has been heard enough. Nothing of it is kept.
+
+    A cell that fails here has failed in the run too, and is a row there: it has no costs.
+    """
+    found = Found()
+    patient = replace(env, suite=_patient(env.suite), trace=False)
+    folder = Path(tempfile.mkdtemp(prefix="bench-cost-"))
+    try:
+        rounds = WARM_UP + LEAST if cell.stage == "synthesize" else 1
+        for _ in range(rounds):
+            shutil.rmtree(folder / "work", ignore_errors=True)
+            (folder / "work").mkdir()
+            ctx = Listening(folder / "work", env, TIMED[cell.stage], yardstick, found)
+            seed_everything(0)
+            with suppress(Enough):
+                STAGE[cell.stage](cell, patient, ctx)
+    except Exception:
+        return Found()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    found.ratios = found.ratios[WARM_UP:] or found.ratios
+    return found
+
+
+def _patient(suite: Any) -> Any:
+    """Return the suite with trainings longer than they will be let run, and nothing that happens now and then."""
+    settings = replace(suite.settings, segmentation=_long(suite.settings.segmentation))
+
+    def of(specs: Sequence[PluginSpec]) -> tuple[PluginSpec, ...]:
+        return tuple(replace(s, config=_long(s.config)) for s in specs)
+
+    tuned = tuple((name, replace(s, config=_long(s.config))) for name, s in suite.tuned)
+    return replace(suite, methods=of(suite.methods), classifiers=of(suite.classifiers), tuned=tuned, settings=settings)
+
+
+def _long(config: Any) -> Any:
+    known = {k: v for k, v in {**FEW, "steps": WARM_UP + MOST + 2}.items() if hasattr(config, k)}
+    return replace(config, **known)
+
+
+class Enough(Exception):
+    """Ends a stage that has been heard enough."""
+
+
+class Listening(CellContext):
+    """A cell's context that times its blocks of one phase, each against the yardstick; and the last for its peak."""
+
+    def __init__(self, folder: Path, env: RunEnv, phase: str, yardstick: Yardstick, found: Found) -> None:
+        super().__init__(folder, env.device, 0, env.weights, env.out / "cache")
+        self._phase, self._yardstick, self._found = phase, yardstick, found
+        self._spent_s = 0.0
+        self._within = False
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        if name != self._phase or self._within:
+            with super().phase(name):
+                yield
+            return
+        self._within = True
+        if self._phase == "step" and self._is_enough():
+            from bench.check.memory import LiveTensors
+
+            with super().phase(name), LiveTensors() as live:
+                yield
+            self._found.peak_bytes = live.peak_bytes
+            raise Enough
+        start = own_seconds()
+        with super().phase(name):
+            yield
+            wait_for(self.device)
+        step_s = own_seconds() - start
+        self._within = False
+        self._found.ratios.append(step_s / self._yardstick.seconds(step_s))
+        self._spent_s += own_seconds() - start
+
+    def _is_enough(self) -> bool:
+        heard = len(self._found.ratios) - WARM_UP
+        return heard >= MOST or (heard >= LEAST and self._spent_s > LIMIT_S)

@@ -1,0 +1,104 @@
+"""Who was trained on and who was tested, read again from a run's files: none of the run's own guards is asked.
+
+Patients are those of the dataset's index. What should be nothing is counted, a row each; the baseline has 0.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator
+from itertools import combinations
+from pathlib import Path
+
+from bench.artifacts import Artifacts
+from bench.check.rows import Row
+from bench.data.cache import ImageCache
+from bench.data.loaders import MANIFEST, SEEN
+from bench.data.published_split import PUBLISHED
+from bench.plan import Cell
+from bench.provenance import pixel_sums
+from bench.session import Session
+
+PARTS = ("train", "validation", "test")
+
+
+def disjoint_rows(session: Session) -> list[Row]:
+    """Return the counts of every split, generator, synthetic folder and table of predictions that is there.
+
+    None for the protocol 'published', half of whose folds share patients by design.
+    """
+    if session.suite.settings.split.protocol == PUBLISHED:
+        return []
+    artifacts, reader = Artifacts(session.env.out), _Reader(session)
+    rows: dict[tuple[str, str, str], Row] = {}
+    for cell in session.plan.cells:
+        if not artifacts.is_done(*cell.id) or not reader.knows(cell, artifacts):
+            continue
+        for what, count in reader.counts(cell, artifacts.folder(*cell.id)):
+            row = Row("leak", cell.title, what, float(count))
+            rows.setdefault(row.key, row)
+    return list(rows.values())
+
+
+class _Reader:
+    def __init__(self, session: Session) -> None:
+        self._index = session.plan.index
+        self._group = {r.path: r.group_id for r in self._index.records}
+        self._session = session
+        self._parts: dict[tuple[int, int], dict[str, set[str]]] = {}  # paths
+        self._held_out: dict[tuple[int, int], set[str]] = {}
+
+    def knows(self, cell: Cell, artifacts: Artifacts) -> bool:
+        """Read the cell's fold, if its split is there."""
+        at = (cell.fold, cell.repeat)
+        if at not in self._parts:
+            split = next(c for c in self._session.plan.cells if c.stage == "split" and (c.fold, c.repeat) == at)
+            path = artifacts.folder(*split.id) / "split.json"
+            if not path.is_file():
+                return False
+            parts = json.loads(path.read_text(encoding="utf-8"))["parts"]
+            self._parts[at] = {p: {x for paths in parts[p].values() for x in paths} for p in PARTS}
+        return True
+
+    def counts(self, cell: Cell, folder: Path) -> Iterator[tuple[str, int]]:
+        """Yield what should be none in the files of a cell, and how many there are."""
+        parts = self._parts[cell.fold, cell.repeat]
+        groups = {p: {self._group[x] for x in parts[p]} for p in PARTS}
+        held_out = groups["validation"] | groups["test"]
+        if cell.stage == "split":
+            yield "patients in two parts", len(set.union(*(groups[a] & groups[b] for a, b in combinations(PARTS, 2))))
+        if (folder / SEEN).is_file():
+            seen = set(json.loads((folder / SEEN).read_text(encoding="utf-8")))
+            yield "held-out patients that its generator saw", len(seen & held_out)
+            yield "patients it saw that training has not", len(seen - groups["train"])
+        if (folder / MANIFEST).is_file():
+            with (folder / MANIFEST).open(newline="", encoding="utf-8") as f:
+                lines = list(csv.DictReader(f))
+            sources = {self._group.get(x["source_path"], x["source_group"]) for x in lines if x["source_path"]}
+            yield "held-out patients among its sources", len((sources | {x["source_group"] for x in lines}) & held_out)
+            yield "held-out images among its images", self._copies(cell, [folder / x["path"] for x in lines])
+        if (folder / "predictions.csv").is_file():
+            with (folder / "predictions.csv").open(newline="", encoding="utf-8") as f:
+                tested = [x["image"] for x in csv.DictReader(f) if x["part"] == "test"]
+            yield "tested images of patients in training", sum(self._group[x] in groups["train"] for x in tested)
+            yield (
+                "images of the test part tested not once",
+                len(parts["test"] ^ set(tested)) + len(tested) - len(set(tested)),
+            )
+
+    def _copies(self, cell: Cell, paths: list[Path]) -> int:
+        import numpy as np
+        from PIL import Image
+
+        at = (cell.fold, cell.repeat)
+        if at not in self._held_out:
+            settings = self._session.suite.settings
+            images = ImageCache(self._session.env.out / "cache").load(
+                self._index, settings.image_size_px, settings.resize
+            )
+            apart = self._parts[at]["validation"] | self._parts[at]["test"]
+            rows = [i for i, r in enumerate(self._index.records) if r.path in apart]
+            self._held_out[at] = set(pixel_sums(images[i] for i in rows))
+        shown = (np.asarray(Image.open(p).convert("RGB"), dtype=np.uint8) for p in paths)
+        return sum(s in self._held_out[at] for s in pixel_sums(shown))

@@ -1,0 +1,30 @@
+"""A fresh run of a suite, and everything that is compared of it."""
+
+from __future__ import annotations
+
+from bench.check.collect import collect
+from bench.check.costs import cost_rows
+from bench.check.disjoint import disjoint_rows
+from bench.check.guards import guard_rows
+from bench.check.rows import Row
+from bench.executors.local import limit_threads, make_executor
+from bench.runner import Listener, Runner
+from bench.session import Session, pick_jobs
+
+COST_THREADS = 1  # a step and the yardstick are then timed in one thread, whose waiting for a core is known
+
+
+def measure(session: Session, jobs: int | None, listener: Listener | None = None) -> list[Row]:
+    """Run what is left of the suite in the session's folder, and return all rows.
+
+    Nothing is reported or logged: no MLflow, no charts. What failed has its status as a row, and no others.
+    """
+    runner = Runner(session.plan.cells, session.env, (listener,) if listener else ())
+    jobs, threads = pick_jobs(jobs, session.env.device, session.suite.settings.threads)
+    if runner.reuse():
+        runner.run(lambda: make_executor(jobs, threads))
+    limit_threads(COST_THREADS)
+    rows = collect(session)
+    for more in (disjoint_rows, guard_rows, cost_rows):
+        rows += more(session)
+    return rows

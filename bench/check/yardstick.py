@@ -1,0 +1,88 @@
+"""A fixed piece of work that steps are timed against, and a clock that leaves out the waiting for a core.
+
+The yardstick is one training step of a small convolutional network, written here in plain torch: no change of this
+project makes it faster or slower, and what makes the machine slower makes it slower too. Both are on this clock: wall
+time less the time for which the thread was ready to run and had no core. So sleeping and waiting for files count, and
+what other processes take does not.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+SIZE_PX, BATCH, FILTERS, BLOCKS = 32, 4, 16, 2
+WAITED = Path("/proc/thread-self/schedstat")  # Linux: ns on a core, ns ready and without one, time slices
+
+
+def own_seconds() -> float:
+    """Return a clock's seconds; where the system does not tell how long a thread waits, they are wall seconds."""
+    try:
+        waited_ns = int(WAITED.read_text(encoding="ascii").split()[1])
+    except (OSError, ValueError, IndexError):
+        waited_ns = 0
+    return time.perf_counter() - waited_ns * 1e-9
+
+
+class Yardstick:
+    """Its seconds, taken right beside whatever is measured."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._step = _training_step(device)
+        self.seconds(0.0)
+        self._last = self.seconds(0.0)
+
+    def seconds(self, at_least: float) -> float:
+        """Return the seconds of one call, from so many as last about as long as ``at_least``, one to thirty."""
+        calls = min(30, max(1, round(at_least / self._last))) if at_least else 1
+        start = own_seconds()
+        for _ in range(calls):
+            self._step()
+        wait_for(self._device)
+        self._last = (own_seconds() - start) / calls
+        return self._last
+
+
+def wait_for(device: str) -> None:
+    """Wait until a GPU has done what it was given."""
+    if device.startswith("cuda"):
+        import torch
+
+        torch.cuda.synchronize(device)
+
+
+def _training_step(device: str) -> Callable[[], None]:
+    """Return a step of a residual network (convolution, instance norm, ReLU) that is trained to copy noise by Adam."""
+    import torch
+    import torch.nn.functional as F
+    from torch import nn
+
+    class Block(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body = nn.Sequential(
+                nn.Conv2d(FILTERS, FILTERS, 3, padding=1), nn.InstanceNorm2d(FILTERS), nn.ReLU(),
+                nn.Conv2d(FILTERS, FILTERS, 3, padding=1), nn.InstanceNorm2d(FILTERS),
+            )  # fmt: skip
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.relu(x + self.body(x))
+
+    state = torch.get_rng_state()
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, FILTERS, 7, padding=3), nn.InstanceNorm2d(FILTERS), nn.ReLU(),
+        *(Block() for _ in range(BLOCKS)), nn.Conv2d(FILTERS, 3, 7, padding=3), nn.Tanh(),
+    ).to(device)  # fmt: skip
+    images = torch.rand(BATCH, 3, SIZE_PX, SIZE_PX, device=device) * 2 - 1
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-4)
+    torch.set_rng_state(state)
+
+    def step() -> None:
+        optimiser.zero_grad(set_to_none=True)
+        F.l1_loss(network(images), images).backward()
+        optimiser.step()
+
+    return step

@@ -34,8 +34,8 @@ class Dataset(Protocol):
     """A labelled, grouped set of images on disk.
 
     One whose images are stained with haematoxylin says so by a class attribute ``haematoxylin = True``: translations of
-    a set without masks can then be judged by its nuclei. What kind of images it has it may say by ``modality``, such as
-    'ultrasound'.
+    a set without masks can then be judged by its nuclei (``dab = True``: those may be brown with DAB instead). What kind
+    of images it has it may say by ``modality``, such as 'ultrasound'.
     """
 
     Config: ClassVar[type]

@@ -23,9 +23,11 @@ KINDS: tuple[Kind, ...] = ("dataset", "method", "classifier", "metric")
 REGISTRY: dict[str, dict[str, str]] = {
     "dataset": {
         "phantom": "bench.data.phantom:Phantom",
+        "phantom_ihc": "bench.data.phantom_ihc:PhantomIHC",
         "breakhis": "bench.data.breakhis:BreakHis",
         "busi": "bench.data.busi:Busi",
         "isic9": "bench.data.isic9:Isic9",
+        "ihc": "bench.data.ihc:IHC",
         "image_folder": "bench.data.image_folder:ImageFolder",
     },
     "method": {

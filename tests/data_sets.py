@@ -91,7 +91,21 @@ def isic9_set(root: Path) -> Path:
     return root
 
 
-LAYOUTS = {"breakhis": breakhis_set, "busi": busi_set, "isic9": isic9_set, "image_folder": two_classes}
+def ihc_set(root: Path) -> Path:
+    """Three images of either class, in folders below it as well."""
+    for label, name in enumerate(("PR-", "PR+")):
+        for i, below in enumerate(("", "", "slide_7/")):
+            write(root / name / f"{below}{i}.png", png(picture(10 * label + i)))
+    return root
+
+
+LAYOUTS = {
+    "breakhis": breakhis_set,
+    "busi": busi_set,
+    "isic9": isic9_set,
+    "ihc": ihc_set,
+    "image_folder": two_classes,
+}
 
 
 def scene(seed: int, size: tuple[int, int] = (160, 120)) -> Image.Image:

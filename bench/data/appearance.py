@@ -1,7 +1,7 @@
 """What one image looks like: its format, light, stain and sharpness; and which groups stand out from the others.
 
-Stain: mean optical density (base 10) of haematoxylin and eosin by colour deconvolution, Ruifrok & Johnston,
-"Quantification of histochemical staining by color deconvolution", 2001, as in scikit-image's ``rgb2hed``. Sharpness:
+Stain: mean optical density (base 10) of each dye by colour deconvolution, Ruifrok & Johnston, "Quantification of
+histochemical staining by color deconvolution", 2001, as in scikit-image's ``separate_stains``. Sharpness:
 variance of the Laplacian of the grey image, Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", 2000.
 Outliers: the modified z-score of Iglewicz & Hoaglin, "How to detect and handle outliers", 1993, beyond 3.5.
 """
@@ -20,14 +20,20 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.data.audit_text import SEARCHED_SIDE_PX, find_marks
+from bench.data.listing import Stain
 from bench.data.records import as_rgb
 from bench.files import write_atomic
 
 FAR = 3.5  # modified z-score
+DYES: dict[Stain, tuple[str, ...]] = {  # what is measured of each stain
+    "": (),
+    "H&E": ("haematoxylin_od", "eosin_od"),
+    "H-DAB": ("haematoxylin_od", "dab_od"),
+}
 MIN_GROUPS = 5  # fewer have no spread to stand out from
 _EXIF_ORIENTATION = 0x0112
 _GREY_SPREAD = 4  # levels between the channels that compression may leave in a grey image stored as RGB
-_VERSION = 1  # raise it when the same image would be measured otherwise: remembered ones are then not reused
+_VERSION = 2  # raise it when the same image would be measured otherwise: remembered ones are then not reused
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +56,11 @@ class Appearance:
     sharpness: float
     haematoxylin_od: float | None
     eosin_od: float | None
+    dab_od: float | None
     marks: str
 
 
-def measure(content: bytes, is_stained: bool = True) -> Appearance:
+def measure(content: bytes, stain: Stain = "H&E") -> Appearance:
     """Decode and measure an image that ``records.judge`` found usable; dyes only where some can be expected."""
     from PIL import Image
     from scipy.ndimage import laplace
@@ -65,7 +72,7 @@ def measure(content: bytes, is_stained: bool = True) -> Appearance:
     rgb.thumbnail((SEARCHED_SIDE_PX, SEARCHED_SIDE_PX), Image.Resampling.BOX)
     small = np.asarray(rgb)
     is_grey = _is_grey(pixels)
-    dyes = _stain(small) if is_stained and not is_grey else (None, None)
+    dyes = {} if is_grey else _densities(small, stain)
     return Appearance(
         format=str(image.format),
         mode=image.mode,
@@ -79,8 +86,9 @@ def measure(content: bytes, is_stained: bool = True) -> Appearance:
         brightness=round(float(grey.mean()), 3),
         contrast=round(float(grey.std()), 3),
         sharpness=round(float(laplace(grey.astype(np.float32)).var()), 3),
-        haematoxylin_od=dyes[0],
-        eosin_od=dyes[1],
+        haematoxylin_od=dyes.get("haematoxylin_od"),
+        eosin_od=dyes.get("eosin_od"),
+        dab_od=dyes.get("dab_od"),
         marks=find_marks(small[..., 1]) if is_grey else "",
     )
 
@@ -90,21 +98,22 @@ def _is_grey(rgb: npt.NDArray[np.uint8]) -> bool:
     return bool(max(np.abs(red - green).max(), np.abs(green - blue).max()) <= _GREY_SPREAD)
 
 
-def _stain(rgb: npt.NDArray[np.uint8]) -> tuple[float, float]:
-    from skimage.color import rgb2hed
+def _densities(rgb: npt.NDArray[np.uint8], stain: Stain) -> dict[str, float]:
+    if not stain:
+        return {}
+    from skimage.color import hdx_from_rgb, hed_from_rgb, separate_stains
 
-    densities = rgb2hed(rgb).mean(axis=(0, 1)) * 6  # skimage counts in units of log10(1e6)
-    return round(float(densities[0]), 4), round(float(densities[1]), 4)
+    apart = separate_stains(rgb, hdx_from_rgb if stain == "H-DAB" else hed_from_rgb)
+    means = apart.mean(axis=(0, 1)) * 6  # skimage counts in units of log10(1e6)
+    return {name: round(float(od), 4) for name, od in zip(DYES[stain], means, strict=False)}
 
 
-def measure_all(root: Path, sha256_of: Mapping[str, str], is_stained: bool, memory: Path) -> dict[str, Appearance]:
+def measure_all(root: Path, sha256_of: Mapping[str, str], stain: Stain, memory: Path) -> dict[str, Appearance]:
     """Return the appearance of every file by its path; contents measured before are remembered in ``memory``."""
     known = _load(memory)
     todo = {sha: path for path, sha in sha256_of.items() if sha not in known}
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        found = dict(
-            zip(todo, pool.map(lambda p: measure((root / p).read_bytes(), is_stained), todo.values()), strict=True)
-        )
+        found = dict(zip(todo, pool.map(lambda p: measure((root / p).read_bytes(), stain), todo.values()), strict=True))
     if found:
         known |= found
         images = {sha: asdict(a) for sha, a in known.items()}

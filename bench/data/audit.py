@@ -41,17 +41,16 @@ from typing import Any
 
 import numpy as np
 
-from bench.data.appearance import Appearance, group_means, measure_all, outliers
+from bench.data.appearance import DYES, Appearance, group_means, measure_all, outliers
 from bench.data.audit_masks import audit_masks
 from bench.data.copies import NearCopy, near_copies
-from bench.data.listing import Listed, Listing
+from bench.data.listing import Listed, Listing, Stain
 from bench.data.near_duplicates import clusters
 from bench.data.records import Reading, read_files, records_of
 from bench.types import DataProblem
 
 Pair = tuple[str, str]
 LIGHT = ("brightness", "contrast", "sharpness")
-STAIN = ("haematoxylin_od", "eosin_od")
 _EXTENSIONS = {
     "PNG": (".png",),
     "JPEG": (".jpg", ".jpeg"),
@@ -67,9 +66,9 @@ def audit_listing(name: str, listing: Listing, cache: Path) -> dict[str, Any]:
     foreign = [p.path for p in listing.foreign if p.kind == "foreign_name"]
     files = sorted(listing.files, key=lambda f: f.path)
     reading = read_files(listing.root, [*(f.path for f in files), *foreign], cache)
-    key = hashlib.sha256(f"{listing.root.resolve()} {listing.is_stained}".encode()).hexdigest()[:12]
+    key = hashlib.sha256(f"{listing.root.resolve()} {listing.stain}".encode()).hexdigest()[:12]
     usable = {p: o.sha256 for p, o in reading.outcomes.items() if not o.kind}
-    seen = measure_all(listing.root, usable, listing.is_stained, cache / f"audit-{key}.json")
+    seen = measure_all(listing.root, usable, listing.stain, cache / f"audit-{key}.json")
     records, bad = records_of(files, reading)
     label_of = {f.path: f.label for f in files} | dict.fromkeys(foreign, -1)
     group_of = {f.path: f.group for f in files} | dict.fromkeys(foreign, "")
@@ -87,7 +86,7 @@ def audit_listing(name: str, listing: Listing, cache: Path) -> dict[str, Any]:
         "marks": {kind: sorted(p for p, a in seen.items() if a.marks == kind) for kind in ("cross", "text")},
         "masks": None,
         **_tables(files, listing.classes, seen),
-        "appearance": _appearance({p: a for p, a in seen.items() if p not in foreign}, group_of, listing.is_stained),
+        "appearance": _appearance({p: a for p, a in seen.items() if p not in foreign}, group_of, listing.stain),
     }
     if listing.has_masks:
         sizes = {p: (a.width, a.height) for p, a in seen.items()}
@@ -194,9 +193,9 @@ def _tables(files: Sequence[Listed], classes: Sequence[str], seen: Mapping[str, 
     }
 
 
-def _appearance(seen: Mapping[str, Appearance], group_of: Mapping[str, str], is_stained: bool) -> dict[str, Any]:
+def _appearance(seen: Mapping[str, Appearance], group_of: Mapping[str, str], stain: Stain) -> dict[str, Any]:
     coloured = any(not a.is_grey for a in seen.values())
-    measures = (*STAIN, *LIGHT) if is_stained and coloured else LIGHT
+    measures = (*DYES[stain], *LIGHT) if coloured else LIGHT
     means = group_means(seen, group_of, measures)
     rounded = {g: {name: round(value, 4) for name, value in m.items()} for g, m in means.items()}
     return {"measures": list(measures), "groups": rounded, "outliers": outliers(means, measures)}

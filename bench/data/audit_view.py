@@ -201,7 +201,7 @@ def _show_groups(view: _View, audit: Mapping[str, Any]) -> None:
 
 
 def _spelt(measure: str) -> str:
-    return {"haematoxylin_od": "H density", "eosin_od": "E density"}.get(measure, measure)
+    return {"haematoxylin_od": "H density", "eosin_od": "E density", "dab_od": "DAB density"}.get(measure, measure)
 
 
 def _number(value: float) -> str:

@@ -78,7 +78,7 @@ class Busi:
                 files.append(Listed(path, label, path, tuple(p for _, p in sorted(found))))
         if not files:
             raise DataError(f"no BUSI images under {folder}.\n{WHERE}")
-        return Listing(folder, self.config.classes, tuple(files), tuple(foreign), False, False, True)
+        return Listing(folder, self.config.classes, tuple(files), tuple(foreign), False, "", True)
 
 
 def find_busi_folder(root: Path | None) -> Path:

@@ -78,7 +78,7 @@ class Isic9:
         ]
         if not files:
             raise DataError(f"no images of {', '.join(self.config.classes)} under {folder}.\n{WHERE}")
-        return Listing(folder, self.config.classes, tuple(files), knows_groups=False, is_stained=False)
+        return Listing(folder, self.config.classes, tuple(files), knows_groups=False, stain="")
 
 
 def find_train_folder(root: Path | None) -> Path:

@@ -11,6 +11,7 @@ from bench.errors import ConfigError
 from bench.types import DataProblem
 
 OnBadImage = Literal["skip", "refuse"]
+Stain = Literal["", "H&E", "H-DAB"]  # none; haematoxylin and eosin; haematoxylin and diaminobenzidine (IHC)
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif")
 
 
@@ -49,7 +50,7 @@ class Listing:
     """All images under a root, whatever a config chooses among them, and the files that fit the layout badly.
 
     ``knows_groups`` is false where nothing tells patients apart, so that every image is its own group.
-    ``is_stained`` tells whether haematoxylin and eosin can be looked for.
+    ``stain`` tells which dyes can be looked for.
     """
 
     root: Path
@@ -57,7 +58,7 @@ class Listing:
     files: tuple[Listed, ...]
     foreign: tuple[DataProblem, ...] = ()
     knows_groups: bool = True
-    is_stained: bool = True
+    stain: Stain = "H&E"
     has_masks: bool = False
 
 

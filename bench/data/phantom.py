@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import shutil
+from abc import ABC, abstractmethod
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,24 +27,22 @@ from bench.errors import ConfigError
 from bench.seeding import derive_seed
 from bench.types import DatasetIndex
 
-CLASSES = ("benign", "malignant")
 _VERSION = 1  # raise it when the same config would draw other images
 _MARKER = "done.json"
 
 
 @dataclass(frozen=True)
-class PhantomConfig:
+class SlidesConfig:
     """The set to draw.
 
-    ``malignant_fraction`` is of the patients; ``images_spread`` the relative half-width of the images per patient
-    (0.25: 8 to 12 where 10 are asked for). ``difficulty`` in [0, 1] brings the classes' atypia together and lets
-    patients and images of a class lie further apart; at 1 they overlap almost wholly. ``stain_variation`` scales how
-    far patients' stain, focus and light lie apart (0: all alike, 1: as slides of several laboratories).
+    ``images_spread`` is the relative half-width of the images per patient (0.25: 8 to 12 where 10 are asked for).
+    ``difficulty`` in [0, 1] brings the classes together and lets patients and images of a class lie further apart; at
+    1 they overlap almost wholly. ``stain_variation`` scales how far patients' stain, focus and light lie apart (0: all
+    alike, 1: as slides of several laboratories).
     """
 
     image_size_px: int = 96
     patients: int = 20
-    malignant_fraction: float = 0.5
     images_per_patient: int = 10
     images_spread: float = 0.25
     difficulty: float = 0.4
@@ -58,42 +57,74 @@ class PhantomConfig:
                 f"phantom: got {self.patients} patients of {self.images_per_patient} images; "
                 "at least 2 patients of 1 image are needed"
             )
-        if not 0 < self.malignant_fraction < 1:
-            raise ConfigError(f"phantom: malignant_fraction is {self.malignant_fraction}; it must lie between 0 and 1")
         for name, top in (("images_spread", 0.9), ("difficulty", 1.0), ("stain_variation", 2.0)):
             if not 0 <= getattr(self, name) <= top:
                 raise ConfigError(f"phantom: {name} is {getattr(self, name)}; it must lie in [0, {top}]")
 
 
 @dataclass(frozen=True)
-class _Patient:
+class PhantomConfig(SlidesConfig):
+    """``malignant_fraction`` is of the patients; ``difficulty`` brings the classes' atypia together."""
+
+    malignant_fraction: float = 0.5
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_fraction("malignant_fraction", self.malignant_fraction)
+
+
+def check_fraction(name: str, value: float) -> None:
+    """Raise ``ConfigError`` for a share of the patients that leaves a class without any."""
+    if not 0 < value < 1:
+        raise ConfigError(f"phantom: {name} is {value}; it must lie between 0 and 1")
+
+
+@dataclass(frozen=True)
+class Patient:
+    """A made-up patient: class, number of images, and what all of them share.
+
+    ``trait`` is what the classes differ in: atypia, or the share of nuclei that take up DAB.
+    """
+
     name: str
     label: int
     images: int
-    atypia: float
+    trait: float
     biology: Biology
     look: Look
 
 
-class Phantom:
-    """Procedural H&E-like histology of made-up patients. Nuclear instance masks are uint16, 0 where there is none."""
+class Slides(ABC):
+    """Procedural histology of made-up patients. Nuclear instance masks are uint16, 0 where there is none."""
 
-    Config = PhantomConfig
+    name: ClassVar[str]
+    classes: ClassVar[tuple[str, str]]
     modality: ClassVar[str] = "histology"
 
     def __init__(self, config: Any) -> None:
-        self.config: PhantomConfig = config
+        self.config: Any = config
+
+    @abstractmethod
+    def patient(self, number: int) -> Patient:
+        """Draw a patient's class, biology and look."""
+
+    @abstractmethod
+    def image(self, patient: Patient, number: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint16]]:
+        """Return image ``number`` of a patient, uint8 [S, S, 3], and its nuclei, uint16 [S, S].
+
+        It does not depend on how many images are drawn.
+        """
 
     def index(self, root: Path | None, cache: Path) -> DatasetIndex:
         """Draw the set below ``cache`` unless it is there already, and list it; ``root`` is not used."""
         key = hashlib.sha256(json.dumps([_VERSION, asdict(self.config)], sort_keys=True).encode()).hexdigest()[:12]
-        folder = cache / f"phantom-{key}"
-        files = _listed(folder)
+        folder = cache / f"{self.name}-{key}"
+        files = self._listed(folder)
         if files is None:
             self._draw(folder)
-            files = _listed(folder) or []
-        records, problems = scan(folder, files, classes=CLASSES, cache=cache, checks=ImageChecks("refuse"))
-        return DatasetIndex("phantom", folder, CLASSES, tuple(records), tuple(problems))
+            files = self._listed(folder) or []
+        records, problems = scan(folder, files, classes=self.classes, cache=cache, checks=ImageChecks("refuse"))
+        return DatasetIndex(self.name, folder, self.classes, tuple(records), tuple(problems))
 
     def _draw(self, folder: Path) -> None:
         from filelock import FileLock
@@ -101,16 +132,16 @@ class Phantom:
 
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_suffix(".lock")):
-            if _listed(folder) is not None:
+            if self._listed(folder) is not None:
                 return  # another process drew it meanwhile
             work = folder.with_suffix(".tmp")
             for stale in (work, folder):
                 shutil.rmtree(stale, ignore_errors=True)
             files = []
-            for patient in (_draw_patient(self.config, number) for number in range(self.config.patients)):
+            for patient in (self.patient(number) for number in range(self.config.patients)):
                 for i in range(patient.images):
-                    picture, mask = draw_image(self.config, patient, i)
-                    name = f"{CLASSES[patient.label]}/{patient.name}/{i:03d}.png"
+                    picture, mask = self.image(patient, i)
+                    name = f"{self.classes[patient.label]}/{patient.name}/{i:03d}.png"
                     for path, image in ((work / name, picture), (work / "masks" / name, mask)):
                         path.parent.mkdir(parents=True, exist_ok=True)
                         Image.fromarray(image).save(path, compress_level=1)
@@ -119,42 +150,67 @@ class Phantom:
             (work / _MARKER).write_text(marker, encoding="utf-8")
             os.replace(work, folder)
 
-
-def draw_image(
-    config: PhantomConfig, patient: _Patient, number: int
-) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint16]]:
-    """Return image ``number`` of a patient, uint8 [S, S, 3], and its nuclei, uint16 [S, S].
-
-    It does not depend on how many images are drawn.
-    """
-    rng = np.random.default_rng(derive_seed("phantom-image", config.seed, patient.name, number))
-    atypia = float(np.clip(patient.atypia + rng.normal(0, 0.05 + 0.06 * config.difficulty), 0, 1))
-    dyes = grow(patient.biology, atypia, config.image_size_px, rng)
-    return photograph(dyes.haematoxylin, dyes.eosin, patient.look, rng), dyes.mask
+    def _listed(self, folder: Path) -> list[Listed] | None:
+        """Return the images of a finished set; None when it is absent or lacks a file."""
+        try:
+            names = json.loads((folder / _MARKER).read_text(encoding="utf-8"))["files"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        if not all((folder / n).is_file() and (folder / "masks" / n).is_file() for n in names):
+            return None
+        return [Listed(n, self.classes.index(n.split("/")[0]), n.split("/")[1], (f"masks/{n}",)) for n in names]
 
 
-def _draw_patient(config: PhantomConfig, number: int) -> _Patient:
-    """Draw a patient's class, biology and look. Classes alternate as evenly as their shares allow."""
-    name = f"P{number + 1:03d}"
-    rng = np.random.default_rng(derive_seed("phantom-patient", config.seed, name))
-    malignant = min(max(round(config.malignant_fraction * config.patients), 1), config.patients - 1)
-    label = (number + 1) * malignant // config.patients - number * malignant // config.patients
-    apart = 1 - 0.95 * config.difficulty**2  # of the classes' mean atypia
-    spread = 0.03 + 0.06 * config.difficulty  # sd between patients of a class
+class Phantom(Slides):
+    """H&E-like: the second class is malignant."""
+
+    Config = PhantomConfig
+    name: ClassVar[str] = "phantom"
+    classes: ClassVar[tuple[str, str]] = ("benign", "malignant")
+
+    def image(self, patient: Patient, number: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint16]]:
+        """Return image ``number`` of a patient and its nuclei."""
+        c: PhantomConfig = self.config
+        rng = np.random.default_rng(derive_seed("phantom-image", c.seed, patient.name, number))
+        atypia = float(np.clip(patient.trait + rng.normal(0, 0.05 + 0.06 * c.difficulty), 0, 1))
+        dyes = grow(patient.biology, atypia, c.image_size_px, rng)
+        return photograph(dyes.haematoxylin, dyes.eosin, patient.look, rng), dyes.mask
+
+    def patient(self, number: int) -> Patient:
+        """Draw a patient's class, biology and look. Classes alternate as evenly as their shares allow."""
+        c: PhantomConfig = self.config
+        name = f"P{number + 1:03d}"
+        rng = np.random.default_rng(derive_seed("phantom-patient", c.seed, name))
+        label = label_of(number, c.patients, c.malignant_fraction)
+        apart = 1 - 0.95 * c.difficulty**2  # of the classes' mean atypia
+        spread = 0.03 + 0.06 * c.difficulty  # sd between patients of a class
+        return Patient(
+            name=name,
+            label=label,
+            images=images_of(c, name),
+            trait=float(0.5 + (label - 0.5) * apart + rng.normal(0, spread)),
+            biology=draw_biology(rng),
+            look=draw_look(rng, c.stain_variation),
+        )
+
+
+def label_of(number: int, patients: int, fraction: float) -> int:
+    """Return the class of a patient: the second one's share is ``fraction``, and none is without patients."""
+    second = min(max(round(fraction * patients), 1), patients - 1)
+    return (number + 1) * second // patients - number * second // patients
+
+
+def images_of(config: SlidesConfig, name: str) -> int:
+    """Draw how many images a patient has."""
     count = np.random.default_rng(derive_seed("phantom-count", config.seed, name))  # apart: spread changes no picture
     fewest = max(1, round(config.images_per_patient * (1 - config.images_spread)))
     most = max(1, round(config.images_per_patient * (1 + config.images_spread)))
-    return _Patient(
-        name=name,
-        label=label,
-        images=int(count.integers(fewest, most + 1)),
-        atypia=float(0.5 + (label - 0.5) * apart + rng.normal(0, spread)),
-        biology=_draw_biology(rng),
-        look=draw_look(rng, config.stain_variation),
-    )
+    return int(count.integers(fewest, most + 1))
 
 
-def _draw_biology(rng: np.random.Generator) -> Biology:
+def draw_biology(rng: np.random.Generator) -> Biology:
+    """Draw a patient's tissue."""
+
     def around(sd: float) -> float:
         return float(np.exp(rng.normal(0, sd)))
 
@@ -168,14 +224,3 @@ def _draw_biology(rng: np.random.Generator) -> Biology:
         looseness=around(0.30),
         inflammation=around(0.50),
     )
-
-
-def _listed(folder: Path) -> list[Listed] | None:
-    """Return the images of a finished set; None when it is absent or lacks a file."""
-    try:
-        names = json.loads((folder / _MARKER).read_text(encoding="utf-8"))["files"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
-    if not all((folder / n).is_file() and (folder / "masks" / n).is_file() for n in names):
-        return None
-    return [Listed(n, CLASSES.index(n.split("/")[0]), n.split("/")[1], (f"masks/{n}",)) for n in names]

@@ -17,16 +17,20 @@ from bench.data.phantom_nuclei import Field
 
 HAEMATOXYLIN = np.array([[0.650, 0.704, 0.286], [0.563, 0.720, 0.406]])  # Ruifrok; Macenko
 EOSIN = np.array([[0.072, 0.990, 0.105], [0.216, 0.801, 0.558]])
+DAB = np.array([[0.268, 0.570, 0.776], [0.268, 0.570, 0.776]])  # Ruifrok, for either laboratory
 
 
 @dataclass(frozen=True)
 class Look:
-    """One patient's slide and microscope: dye vectors [3], their strengths, lamp colour [3], focus and light."""
+    """One patient's slide and microscope: dye vectors [3], their strengths, lamp colour [3], focus and light.
+
+    ``other`` is the dye beside haematoxylin: eosin, or DAB.
+    """
 
     haematoxylin: npt.NDArray[np.float64]
-    eosin: npt.NDArray[np.float64]
+    other: npt.NDArray[np.float64]
     haematoxylin_strength: float
-    eosin_strength: float
+    other_strength: float
     lamp: npt.NDArray[np.float64]
     blur_px: float  # sd, in pixels of a 96 px image
     light_angle: float
@@ -35,8 +39,11 @@ class Look:
     noise: float
 
 
-def draw_look(rng: np.random.Generator, variation: float) -> Look:
-    """Draw a patient's look; ``variation`` scales how far patients lie apart (0: all alike, 1: as several labs)."""
+def draw_look(rng: np.random.Generator, variation: float, other: npt.NDArray[np.float64] = EOSIN) -> Look:
+    """Draw a patient's look; ``variation`` scales how far patients lie apart (0: all alike, 1: as several labs).
+
+    ``other`` [2, 3] are the two laboratories' vectors of the dye beside haematoxylin.
+    """
     v = variation
     between = 0.5 + v * rng.uniform(-0.4, 0.4)
 
@@ -46,9 +53,9 @@ def draw_look(rng: np.random.Generator, variation: float) -> Look:
 
     return Look(
         haematoxylin=vector(HAEMATOXYLIN, 0.045),
-        eosin=vector(EOSIN, 0.045),
+        other=vector(other, 0.045),
         haematoxylin_strength=float(np.exp(rng.normal(0.2, 0.2 * v))),
-        eosin_strength=float(np.exp(rng.normal(-0.25, 0.25 * v))),
+        other_strength=float(np.exp(rng.normal(-0.25, 0.25 * v))),
         lamp=np.clip(np.array([0.955, 0.95, 0.96]) + rng.normal(0, 0.025 * v, 3), 0.8, 1.0),
         blur_px=float(rng.uniform(0.3, 0.3 + 0.5 * v)),
         light_angle=float(rng.uniform(0, 2 * np.pi)),
@@ -58,7 +65,7 @@ def draw_look(rng: np.random.Generator, variation: float) -> Look:
     )
 
 
-def photograph(haematoxylin: Field, eosin: Field, look: Look, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
+def photograph(haematoxylin: Field, other: Field, look: Look, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     """Return the picture, uint8 [S, S, 3], of dye densities [S, S]; a little differs from image to image."""
     from scipy.ndimage import gaussian_filter
 
@@ -66,7 +73,7 @@ def photograph(haematoxylin: Field, eosin: Field, look: Look, rng: np.random.Gen
     strength = np.exp(rng.normal(0, 0.05, 2))
     density = (
         haematoxylin[..., None] * (look.haematoxylin * look.haematoxylin_strength * strength[0])
-        + eosin[..., None] * (look.eosin * look.eosin_strength * strength[1])
+        + other[..., None] * (look.other * look.other_strength * strength[1])
     ).astype(np.float32)
     light = np.exp(-density)
     sigma = max(0.0, look.blur_px * np.exp(rng.normal(0, 0.15))) * size / 96

@@ -1,6 +1,6 @@
-"""Nuclei without an annotator: where haematoxylin, the stain that nuclei take up, is dense.
+"""Nuclei without an annotator: where haematoxylin, the stain that nuclei take up, is dense, or DAB in its place.
 
-Ruifrok & Johnston 2001, "Quantification of histochemical staining by color deconvolution" (scikit-image's ``rgb2hed``);
+Ruifrok & Johnston 2001, "Quantification of histochemical staining by color deconvolution" (as in scikit-image);
 threshold: Otsu 1979, image by image, since slides differ in how strongly they are stained. Good enough to train a
 network that shall tell whether translations keep their nuclei; no ground truth, and never called so.
 """
@@ -12,26 +12,29 @@ import numpy.typing as npt
 
 from bench.types import Uint8Images
 
+BROWN = 0.2 / 6  # optical density, base 10 (scikit-image counts in sixths of it): less DAB is background
 SPECK = 1 / 2000  # of an image's area; smaller parts are dropped as noise
 
 
-def haematoxylin_masks(images: Uint8Images) -> npt.NDArray[np.uint8]:
-    """Return masks uint8 [N, H, W] of images uint8 [N, H, W, 3]: 1 where haematoxylin is dense, else 0.
+def nuclear_masks(images: Uint8Images, dab: bool = False) -> npt.NDArray[np.uint8]:
+    """Return masks uint8 [N, H, W] of images uint8 [N, H, W, 3]: 1 where nuclear dye is dense, else 0.
 
-    An image of one colour gives an empty mask.
+    Beside DAB (``dab``) a nucleus may hold either dye. An image of one colour gives an empty mask.
     """
     if not len(images):
         return np.zeros(images.shape[:3], np.uint8)
-    return np.stack([_mask(image) for image in images]).astype(np.uint8)
+    return np.stack([_mask(image, dab) for image in images]).astype(np.uint8)
 
 
-def _mask(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+def _mask(image: npt.NDArray[np.uint8], dab: bool) -> npt.NDArray[np.bool_]:
     from scipy.ndimage import label
-    from skimage.color import rgb2hed
+    from skimage.color import hdx_from_rgb, hed_from_rgb, separate_stains
     from skimage.filters import threshold_otsu
 
-    haematoxylin = rgb2hed(image)[..., 0]
-    dense = haematoxylin > threshold_otsu(haematoxylin)
+    dyes = separate_stains(image, hdx_from_rgb if dab else hed_from_rgb)
+    dense = dyes[..., 0] > threshold_otsu(dyes[..., 0])
+    if dab:
+        dense |= dyes[..., 1] > max(threshold_otsu(dyes[..., 1]), BROWN)
     parts, _ = label(dense)
     sizes = np.bincount(parts.ravel())
     return dense & (sizes[parts] >= max(2, SPECK * dense.size))

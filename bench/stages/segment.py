@@ -72,11 +72,12 @@ def choose_masks(inputs: Inputs, train: Part, validation: Part) -> tuple[str, st
 
 def masked(part: Part, masks: str, inputs: Inputs) -> MaskedImages:
     """Return the images of a part that have masks of that kind, with them, at the suite's size."""
-    from bench.segmentation.pseudo_masks import haematoxylin_masks
+    from bench.segmentation.pseudo_masks import nuclear_masks
     from bench.segmentation.trainer import MaskedImages
 
     if masks == THRESHOLD:
-        return MaskedImages(part.images, haematoxylin_masks(part.images))
+        dab = getattr(inputs.env.suite.dataset.create(), "dab", False)
+        return MaskedImages(part.images, nuclear_masks(part.images, dab))
     rows = [i for i, r in enumerate(part.records) if r.mask_paths]
     records = [part.records[i] for i in rows]
     found = load_masks(inputs.index.root, records, inputs.settings.image_size_px, inputs.resize)

@@ -218,7 +218,7 @@ def test_stain_is_the_optical_density_of_the_dyes() -> None:
         seen = measure(png(Image.fromarray(image)))
         assert getattr(seen, name) == pytest.approx(0.5, abs=0.02)
         assert (seen.eosin_od if dye == 0 else seen.haematoxylin_od) == pytest.approx(0, abs=0.02)
-        assert measure(png(Image.fromarray(image)), is_stained=False).haematoxylin_od is None
+        assert measure(png(Image.fromarray(image)), stain="").haematoxylin_od is None
 
 
 def test_the_group_that_stands_out_is_named() -> None:

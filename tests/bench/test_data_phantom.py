@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import bench.data.phantom as phantom_module
 from bench.data.phantom import Phantom, PhantomConfig
 from bench.data.phantom_nuclei import Nuclei, draw
 from bench.data.phantom_optics import draw_look, photograph
@@ -58,14 +57,14 @@ def test_the_same_config_draws_the_same_images_anywhere(made: DatasetIndex, tmp_
 
 
 def test_a_second_index_draws_nothing(made: DatasetIndex, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(phantom_module, "draw_image", lambda *a: pytest.fail("drawn again"))
+    monkeypatch.setattr(Phantom, "image", lambda *a: pytest.fail("drawn again"))
     assert Phantom(SMALL).index(None, made.root.parent) == made
 
 
 def test_an_interrupted_drawing_is_not_taken_for_finished(
     made: DatasetIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, left = phantom_module.draw_image, [5]
+    real, left = Phantom.image, [5]
 
     def interrupted(*args: object) -> object:
         left[0] -= 1
@@ -73,10 +72,10 @@ def test_an_interrupted_drawing_is_not_taken_for_finished(
             raise KeyboardInterrupt
         return real(*args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(phantom_module, "draw_image", interrupted)
+    monkeypatch.setattr(Phantom, "image", interrupted)
     with pytest.raises(KeyboardInterrupt):
         Phantom(SMALL).index(None, tmp_path)
-    monkeypatch.setattr(phantom_module, "draw_image", real)
+    monkeypatch.setattr(Phantom, "image", real)
     assert fingerprint(Phantom(SMALL).index(None, tmp_path)) == fingerprint(made)
 
 
@@ -111,7 +110,7 @@ def test_balance_patients_and_spread(tmp_path: Path) -> None:
 
 def test_the_default_can_be_split_in_five_folds(tmp_path: Path) -> None:
     names = PhantomConfig()
-    patients = [phantom_module._draw_patient(names, i) for i in range(names.patients)]
+    patients = [Phantom(names).patient(i) for i in range(names.patients)]
     assert sum(p.label for p in patients) == 10
     assert all(8 <= p.images <= 12 for p in patients)
     index = Phantom(dataclasses.replace(names, image_size_px=32, images_per_patient=2)).index(None, tmp_path)
@@ -170,8 +169,8 @@ def test_atypia_makes_nuclei_larger_and_more_varied() -> None:
 def test_difficulty_brings_the_classes_together() -> None:
     def apart(difficulty: float) -> float:
         config = PhantomConfig(patients=40, difficulty=difficulty)
-        patients = [phantom_module._draw_patient(config, i) for i in range(40)]
-        low, high = ([p.atypia for p in patients if p.label == y] for y in (0, 1))
+        patients = [Phantom(config).patient(i) for i in range(40)]
+        low, high = ([p.trait for p in patients if p.label == y] for y in (0, 1))
         return float((np.mean(high) - np.mean(low)) / (np.std(low) + np.std(high)))
 
     values = [apart(d) for d in (0.0, 0.5, 1.0)]

@@ -17,7 +17,7 @@ from bench.errors import ConfigError, DataError, DivergedError
 from bench.metrics.fcn_score import confusion, fcn_score
 from bench.segmentation.config import SegmentationConfig
 from bench.segmentation.network import UNet
-from bench.segmentation.pseudo_masks import haematoxylin_masks
+from bench.segmentation.pseudo_masks import nuclear_masks
 from bench.segmentation.trainer import (
     MaskedImages,
     bce_dice,
@@ -172,9 +172,9 @@ def test_haematoxylin_is_found_where_it_was_put() -> None:
     specks[:, 0, 0] = 1
     dyes = np.stack([0.02 + 0.1 * specks, 0.06 * np.ones_like(specks), np.zeros_like(specks)], axis=-1)
     images = np.round(255 * np.clip(hed2rgb(dyes), 0, 1)).astype(np.uint8)
-    found = haematoxylin_masks(images)
+    found = nuclear_masks(images)
     assert found.dtype == np.uint8
     assert found[:, 0, 0].sum() == 0
     assert fcn_score(confusion(wanted, found).sum(axis=0))["iou"] > 0.95
-    assert haematoxylin_masks(np.full((1, 32, 32, 3), 200, np.uint8)).sum() == 0
-    assert haematoxylin_masks(images[:0]).shape == (0, 64, 64)
+    assert nuclear_masks(np.full((1, 32, 32, 3), 200, np.uint8)).sum() == 0
+    assert nuclear_masks(images[:0]).shape == (0, 64, 64)

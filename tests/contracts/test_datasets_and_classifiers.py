@@ -16,7 +16,7 @@ from bench.data.records import fingerprint
 from bench.errors import BenchError, ConfigError, DataError
 from bench.suite import load_suite, suite_files
 
-MADE_HERE = ("phantom",)  # needs no folder from the user
+MADE_HERE = ("phantom", "phantom_ihc")  # needs no folder from the user
 
 
 @pytest.mark.parametrize("name", registry.names("dataset"))

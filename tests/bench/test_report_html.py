@@ -203,7 +203,7 @@ def test_a_big_report_stays_below_15_mb_and_says_what_it_leaves_out(
     text = html_page([Section("Strips", figures=strips), Section("Wide", figures=wide)], *report[1:], tmp_path)
     assert 10_000_000 < len(text.encode()) < 15_000_000
     assert all(f'alt="{what}"' in text for what in ("picture: b", "chart: c"))  # sections take turns, charts go first
-    (left,) = [int(n) for n in re.findall(r"<p>(\d+) figures are left out here", text)]
+    (left,) = [int(n) for n in re.findall(r"<p>Left out here .*: (\d+) figures, ", text)]
     assert left + len(re.findall("<figure>", text)) == 32
     for path, name in strips.items():
         assert (f"<code>{path}</code>" in text) != (f'alt="picture: {name}"' in text)

@@ -70,8 +70,8 @@ def _section(
         shown[cut:] = [f"<details><summary>{more}</summary>\n{''.join(shown[cut:])}</details>\n"]
     if left_out:
         names = ", ".join(f"<code>{escape(p)}</code>" for p in left_out)
-        what = "1 figure is" if len(left_out) == 1 else f"{len(left_out)} figures are"
-        shown.append(f"<p>{what} left out here to keep this file small, and lies beside it: {names}.</p>\n")
+        what = f"Left out here to keep this file small, and to be found beside it: {count(len(left_out), 'figure')}"
+        shown.append(f"<p>{what}, {names}.</p>\n")
     return f'<section id="{name}">\n<h2>{inline(section.title)}</h2>\n{"".join(parts)}{"".join(shown)}</section>'
 
 

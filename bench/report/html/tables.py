@@ -13,7 +13,7 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
 from markdown_it.utils import OptionsDict
 
-VERDICTS = ("helps", "hurts", "equivalent", "undecided", "lower", "higher")
+VERDICTS = ("helps", "hurts", "equivalent", "undecided")
 Tokens = Sequence[Token]
 Env = MutableMapping[str, Any]
 

@@ -68,7 +68,7 @@ def sections(
         *_split(failure_section(records, info), undefined=ALL),
         Section("Figures", tuple(_figures(figures, pictures)), where="markdown"),
     ]
-    found = _placed(found, {**figures, **pictures})
+    found = _placed(found, {**figures, **{path: _caption(path, name, info) for path, name in pictures.items()}})
     found += [
         *_split(data_section(info), undefined=ALL),
         Section("How to read it", (footnotes(records, info),)),
@@ -152,6 +152,23 @@ def _placed(found: Iterable[Section], figures: Mapping[str, str]) -> list[Sectio
         mine = [path for claim in section.claims for path in left if fnmatch(path, claim)]
         placed.append(replace(section, figures={path: left.pop(path) for path in dict.fromkeys(mine)}))
     return [*placed, Section(MORE, (), figures=left, where="html")]
+
+
+def _caption(path: str, name: str, info: ReportInfo) -> str:
+    """Say what a picture shows; those that are not known here bring their own words."""
+    stem = path.removeprefix("pictures/").removesuffix(".png")
+    if fnmatch(stem, "overview*"):
+        return "Real training images of each class, and what each method made of it."
+    if stem in info.generative:
+        return (
+            f"`{stem}`: real training images of each class, and below them synthetic ones, spread over those of a fold."
+        )
+    for method in info.generative:
+        if stem == f"{method}_closest_pairs":
+            return f"`{method}`: synthetic images (left) with the training image that is nearest (right); red: flagged."
+        if stem == f"{method}_translations":
+            return f"`{method}`: test images, their translation to another class, and from there back, side by side."
+    return name
 
 
 def markdown(found: Sequence[Section], info: ReportInfo) -> str:

@@ -132,7 +132,7 @@ def _images(c: Comparison, detail: bool) -> Iterator[Block]:
     for metric in dict.fromkeys(d.metric for d in c.images):
         found = [d for d in c.images if d.metric == metric]
         matters = metric.startswith(IMAGES) and not all(d.identical for d in found)
-        if matters == detail or "_subset_" in metric:
+        if matters == detail:
             continue
         without = c.paired and any(d.word == UNPAIRED for d in found)
         lines = (

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.plan import STAGES
 from bench.report.info import ReportInfo
-from bench.report.records.quality import MEASURES, VARIETY
+from bench.report.records.quality import MEASURES, SIZES, VARIETY
 from bench.report.records.rows import NAN, Pair, Rows
 from bench.types import ResultRow
 
@@ -59,5 +59,6 @@ def is_of_images(stage: str, name: str) -> bool:
     """Whether a metric says how good all of a method's images are; not floors, sizes, or one direction's."""
     where, _, last = name.rpartition("/")
     if stage == "fidelity":
-        return where in ("synthetic", "synthetic/test", "synthetic/train") and last.startswith(SYNTHETIC)
+        is_measure = last.startswith(SYNTHETIC) and not last.startswith(SIZES)
+        return is_measure and where in ("synthetic", "synthetic/test", "synthetic/train")
     return stage == "copies" or (stage == "translate" and name.count("/") == 1)

@@ -21,7 +21,10 @@ from bench.ratios import NOCOPIES, STEPS, longer, ratio_label, ratio_text, times
 from bench.suite import REFERENCES, PluginSpec, Settings, Suite
 from bench.types import DatasetIndex
 
-STAGES = ("split", "fit", "synthesize", "fidelity", "copies", "segment", "translate", "head", "classify", "evaluate")
+STAGES = (
+    "split", "fit", "synthesize", "fidelity", "copies", "segment", "translate", "head", "classify", "evaluate",
+    "explain",
+)  # fmt: skip
 # Raise a stage's number when its code would give another result from the same input: older cells are then not reused.
 CODE_VERSION = {
     "split": 1,
@@ -34,6 +37,7 @@ CODE_VERSION = {
     "head": 1,
     "classify": 1,
     "evaluate": 2,
+    "explain": 1,
 }
 FILTERS = ("stage", "method", "classifier", "fold", "repeat", "ratio")
 
@@ -133,7 +137,8 @@ def _cells(suite: Suite, index: DatasetIndex, weights: str | None) -> Iterator[C
     heads = {m.name for m in suite.methods if m.kind == "generative" and _classifies(m.create())}
     own_metrics = [{"name": m.name, **m.identity()} for m in suite.metrics]
     masks = [suite.dataset.target, masks_fingerprint(index.root, index.records)] if translators else []
-    for split in make_splits(index, s.split):
+    splits = make_splits(index, s.split)
+    for split in splits:
         at = (split.fold, split.repeat)
         split_key = _key("split", fingerprint(index), s.split, *at)
         yield Cell("split", split_key, *at)
@@ -178,6 +183,9 @@ def _cells(suite: Suite, index: DatasetIndex, weights: str | None) -> Iterator[C
                     yield classify
                     evaluate = _key("evaluate", key, *own_metrics)
                     yield Cell("evaluate", evaluate, *at, m.name, ratio, c.name, (classify.id,))
+                    if split is splits[0] and STEPS not in ratio and s.explain.images_per_class:
+                        explain = _key("explain", key, s.explain)
+                        yield Cell("explain", explain, *at, m.name, ratio, c.name, (root.id, classify.id))
 
 
 def validation_cell(classify: Cell) -> Cell:

@@ -32,6 +32,18 @@ class FidelityConfig:
 
 
 @dataclass(frozen=True)
+class ExplainConfig:
+    """How many of the first fold's test images show, by Grad-CAM, where each arm's classifier looks."""
+
+    images_per_class: int = 3  # 0: none
+
+    def __post_init__(self) -> None:
+        """Raise ``ConfigError`` for a number of images that cannot be."""
+        if self.images_per_class < 0:
+            raise ConfigError(f"explain.images_per_class: got {self.images_per_class}, expected 0 or more")
+
+
+@dataclass(frozen=True)
 class PluginSpec:
     """A dataset, method, classifier or metric with its checked config. ``name`` is the suite's name for it."""
 
@@ -62,6 +74,7 @@ class Settings:
     ratios: tuple[Ratio, ...] = (1.0,)  # synthetic images per real one, per class; 'balance' fills the smaller class
     fidelity: FidelityConfig = field(default_factory=FidelityConfig)
     segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)  # the judge of translations
+    explain: ExplainConfig = field(default=ExplainConfig(), metadata={"late": True})
     drop_copies: bool = False  # each generative arm once more, without the images that stage `copies` flags
     margin: float = 0.02  # equivalence margin of the verdict, in balanced accuracy
     reference: str | None = None  # the generative method that the report compares the others with, besides `none`

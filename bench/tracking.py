@@ -3,7 +3,7 @@
 One experiment per suite; one parent run per suite and config; below it one nested run per *unit* of work:
 
 ``<method>/fold<f>/repeat<r>``                          a generator: fit, synthesize, fidelity and translate
-``<method>/r<ratio>/<classifier>/fold<f>/repeat<r>``    a classifier: classify and evaluate
+``<method>/r<ratio>/<classifier>/fold<f>/repeat<r>``    a classifier: classify, evaluate, explain
 ``segmentation/fold<f>/repeat<r>``                      the network that judges translations: segment
 
 A unit's run grows as its stages finish. The tag ``bench.rows``, written last, says which rows it holds: a run that was

@@ -90,6 +90,8 @@ def workload(cell: Cell, suite: Suite, sizes: Sizes) -> Workload:
             units |= {"sample": sizes.test, "evaluate": sizes.test}
         case "head":
             units["evaluate"] = sizes.test
+        case "explain":
+            units["evaluate"] = s.explain.images_per_class
         case "segment":
             units["data"] = every_image
         case "classify" | "validate":
@@ -143,6 +145,8 @@ def _shape(cell: Cell, suite: Suite) -> str:
     parts: list[Any] = [stage, *common]
     if cell.stage in OF_METHOD:
         parts.append(_identity(suite.method(str(cell.method))))
+    elif stage == "explain":
+        parts.append(_identity(suite.classifier(str(cell.classifier), str(cell.method))))
     elif stage == "classify":
         method = suite.method(str(cell.method))
         online = _identity(method) if method.kind == "online" else None

@@ -14,6 +14,7 @@ from bench.stages import (
     classify,
     copies,
     evaluate,
+    explain,
     fidelity,
     fit,
     head,
@@ -38,5 +39,6 @@ STAGE: dict[str, Callable[[Cell, RunEnv, CellContext], Output]] = {
     "copies": copies.run,
     "classify": classify.run,
     "evaluate": evaluate.run,
+    "explain": explain.run,
     "validate": validate.run,  # in no plan: tuning asks for it
 }

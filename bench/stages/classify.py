@@ -79,17 +79,22 @@ def take_over(inputs: Inputs, tuned: Cell, ctx: CellContext) -> tuple[nn.Module,
 
     Its seconds count as this cell's own: no arm gets a training for nothing.
     """
-    from bench.classifiers.trainer import load_network
-
     folder, done = inputs.artifacts.folder(*tuned.id), inputs.artifacts.result(*tuned.id)
     for name in (WEIGHTS, HISTORY, NORMALISATION):
         if (folder / name).is_file():
             shutil.copyfile(folder / name, ctx.folder / name)
-    network = _build(inputs)
-    load_network(network, ctx.folder / WEIGHTS)
     ctx.count(done["costs"])
     peaks = {name: value for name, value in done["costs"].items() if name.startswith("peak_")}
-    return network, {k: v for k, v in done["facts"].items() if k not in MADE_BY}, peaks
+    return trained_network(inputs, ctx.folder), {k: v for k, v in done["facts"].items() if k not in MADE_BY}, peaks
+
+
+def trained_network(inputs: Inputs, folder: Path) -> nn.Module:
+    """Return the cell's classifier with the weights, and so the normalisation, that its training left in a folder."""
+    from bench.classifiers.trainer import load_network
+
+    network = _build(inputs)
+    load_network(network, folder / WEIGHTS)
+    return network
 
 
 def predict_parts(network: nn.Module, parts: Mapping[str, Part], inputs: Inputs, ctx: CellContext) -> None:

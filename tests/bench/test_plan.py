@@ -32,6 +32,7 @@ def keys(plan: Plan, **where: Any) -> list[str]:
 def test_one_generator_serves_every_ratio_and_classifier(make: Any) -> None:
     plan = make()
     counts = Counter(c.stage for c in plan.cells)
+    assert counts.pop("explain") == 3, "of the first fold's arms"
     assert counts == {"split": 2, "fit": 2, "synthesize": 2, "fidelity": 2, "copies": 2, "classify": 6, "evaluate": 6}
     assert {c.ratio for c in plan.cells if c.method == "none" and c.stage == "classify"} == {"0"}
 
@@ -61,6 +62,20 @@ def test_adding_a_ratio_keeps_the_classifiers_of_the_others(make: Any) -> None:
     plan, more = make(), make(ratios=[0.5, 1.0, "balance"])
     assert set(keys(plan, stage="classify")) < set(keys(more, stage="classify"))
     assert keys(plan, stage="fit") == keys(more, stage="fit")
+
+
+def test_explanations_are_a_matter_of_the_first_pair_and_of_no_longer_training(make: Any) -> None:
+    plan = make(longer=[2], split={"folds": 2, "repeats": 2, "validation_fraction": 0.3})
+    explained = [c for c in plan.cells if c.stage == "explain"]
+    assert {(c.fold, c.repeat) for c in explained} == {(0, 0)}
+    assert {(c.method, c.ratio) for c in explained} == {("none", "0"), ("toy", "0.5"), ("toy", "1")}
+    assert {up for c in explained for up, _ in c.upstream} == {"split", "classify"}
+    without, more = make("explain.images_per_class=0"), make("explain.images_per_class=1")
+    assert not keys(without, stage="explain")
+    assert {c.id for c in without.cells} == {c.id for c in make().cells if c.stage != "explain"}
+    assert not set(keys(more, stage="explain")) & set(keys(make(), stage="explain"))
+    with pytest.raises(ConfigError, match="explain.images_per_class: got -1, expected 0 or more"):
+        make("explain.images_per_class=-1")
 
 
 def test_other_images_are_another_experiment(make: Any, tmp_path: Path) -> None:

@@ -1,0 +1,94 @@
+"""Grad-CAM of a few test images, the same ones for every arm of a fold: where each arm's network looks.
+
+For looking at only: nothing is chosen or scored by it. ``explanations.npz`` holds, without pickles, ``images`` uint8
+[K, H, W, 3], ``maps`` float16 [K, H, W] in [0, 1] of the true class ([0, H, W] where the network allows none),
+``labels`` int64 [K], ``probabilities`` float64 [K, C] as in the classifier's table, and ``paths`` unicode [K].
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.context import CellContext
+from bench.data.loaders import FoldData, Part
+from bench.plan import Cell
+from bench.provenance import FittedStatistics, Origin
+from bench.stages.classify import NORMALISATION, trained_network
+from bench.stages.common import Inputs, Output, RunEnv
+
+if TYPE_CHECKING:
+    from bench.metrics.predictions import Predictions
+
+EXPLANATIONS = "explanations.npz"
+
+
+def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
+    from bench.classifiers.explain import NoLayerError, find_layer, grad_cam
+
+    inputs = Inputs(cell, env)
+    folder = inputs.upstream("classify")
+    with ctx.phase("data"):
+        fold = inputs.fold()
+        table = admitted(folder, fold)
+        test = fold.part("test")
+        rows = choose(test, inputs.settings.explain.images_per_class, ctx.seed)
+        network = trained_network(inputs, folder)
+    images, labels = test.images[rows], test.labels[rows]
+    maps, facts = np.zeros((0, *images.shape[1:3]), np.float32), dict[str, Any](images=len(rows))
+    with ctx.phase("evaluate"):
+        try:
+            layer = find_layer(network, images.shape[1:3], env.device)
+            maps = grad_cam(network, images, labels, env.device, layer)
+            facts |= {"layer": layer.name, "grid": list(layer.grid), "empty_maps": int((maps.max((1, 2)) == 0).sum())}
+        except NoLayerError as e:
+            facts["no_maps"] = str(e)
+    paths = [test.records[row].path for row in rows.tolist()]
+    at = {path: i for i, path in enumerate(table.image)}
+    np.savez_compressed(
+        ctx.folder / EXPLANATIONS,
+        images=images,
+        maps=maps.astype(np.float16),
+        labels=labels,
+        probabilities=table.y_prob[[at[path] for path in paths]],
+        paths=np.array(paths, dtype=np.str_),
+    )
+    return Output(facts=facts)
+
+
+def admitted(folder: Path, fold: FoldData) -> Predictions:
+    """Return the test predictions of a classifier's folder, once it is known to be of this fold.
+
+    Raises ``LeakageError`` when it was tested on images outside the fold's test part, or when its input is normalised
+    by statistics of images outside the training part.
+    """
+    from bench.metrics.predictions import read_predictions
+
+    borders = fold.borders
+    table = read_predictions(folder / "predictions.csv", "test")
+    tested = Origin(frozenset(table.group), frozenset(table.image))
+    borders.admit(f"the test of {folder}", tested, "test", "explain a classifier on the test part of its own fold")
+    if (folder / NORMALISATION).is_file():
+        FittedStatistics.load(folder / NORMALISATION).for_fold(borders)
+    return table
+
+
+def choose(test: Part, per_class: int, seed: int) -> npt.NDArray[np.intp]:
+    """Return rows of the test part, ``per_class`` of each class or all it has, of as many patients as possible.
+
+    Sorted by class; by chance otherwise. The first rows of a class do not depend on how many are asked for.
+    """
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(test.labels))
+    found: list[int] = []
+    for label in np.unique(test.labels):
+        turns: dict[str, int] = {}  # how many images of a patient came before
+        ranked: list[tuple[int, int, int]] = []  # (turn, place in the order, row)
+        for row in order[test.labels[order] == label].tolist():
+            turn = turns[test.groups[row]] = turns.get(test.groups[row], -1) + 1
+            ranked.append((turn, len(ranked), row))
+        found += [row for _, _, row in sorted(ranked)[:per_class]]
+    return np.array(found, dtype=np.intp)

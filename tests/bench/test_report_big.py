@@ -84,7 +84,11 @@ def test_a_store_of_ten_thousand_rows_is_reported_whole(root: Path) -> None:
     assert "152 comparisons" in text
     assert all(f"\n## {c}\n" in text for c in CLASSIFIERS)
     charts = {p.name for p in (root / "report" / "charts").iterdir()}
-    assert charts == {f"{n}{page}.png" for n in ("forest", "folds", "cost") for page in ("", "_2")}
+    names = ("forest", "folds", "cost", "roc", "pr", "reliability", "confusion", "confusion_patients", "patients")
+    assert charts == {
+        *(f"{n}{page}.png" for n in names for page in ("", "_2")),
+        *(f"sweep{page}.png" for page in ("", "_2", "_3", "_4")),
+    }
 
 
 def test_arms_share_their_patients_resamples_and_get_the_intervals_that_they_would_get_alone(root: Path) -> None:

@@ -45,7 +45,8 @@ def test_the_same_rows_give_the_same_bytes_in_any_order(run: tuple[Path, list[Re
     assert files(root / "again") == files(root / "report")
     assert set(files(root / "report")) == {
         "leaderboard.md", "leaderboard.csv", "leaderboard.json", "leaderboard.tex", "report.html",
-        *(f"charts/{n}.png" for n in ("forest", "folds", "cost", "losses")),
+        *(f"charts/{n}.png" for n in ("forest", "folds", "cost", "losses", "sweep", "roc", "pr", "reliability")),
+        *(f"charts/{n}.png" for n in ("confusion", "confusion_patients", "patients")),
         *(f"pictures/{n}.png" for n in ("overview", *GANS, *(f"{g}_closest_pairs" for g in GANS))),
         f"pictures/{GANS[1]}_translations.png",
     }  # fmt: skip

@@ -14,7 +14,11 @@ from bench.report.records.differences import Difference
 
 CLASSIFIERS = 2  # panels of accuracy; the tables have all
 COLOURS = {"helps": GREEN, "lower": GREEN, "hurts": VERMILLION, "higher": VERMILLION, "equivalent": BLUE}
-UNITS = {"kid": ("KID", 1.0), "accuracy": ("accuracy (points)", 100.0), "step": ("device time of a step (ms)", 1000.0)}
+SHOWN = {  # kind -> title, what is on the axis, scale
+    "kid": ("KID", "difference in KID", 1.0),
+    "accuracy": ("accuracy", "difference in accuracy (points)", 100.0),
+    "step": ("training step", "difference in device time (ms)", 1000.0),
+}
 
 
 def caption(info: ReportInfo) -> str:
@@ -30,26 +34,26 @@ def draw_differences(found: Sequence[Difference], info: ReportInfo, path: Path) 
     """Draw the panels side by side; accuracy is that at the largest ratio, of the first classifiers."""
     methods = [m for m in info.generative if m != info.reference]
     panels = _panels(found, info)
-    width, height = 1.9 + 2.3 * len(panels), 0.95 + 0.26 * len(methods)
+    width, height = 1.9 + 2.3 * len(panels), 1.25 + 0.26 * len(methods)
     with figure(path, 1, len(panels), width, height, sharey=True) as (_, axes):
-        for i, (ax, (title, scale, shown)) in enumerate(zip(axes[0], panels, strict=True)):
+        for i, (ax, (title, label, scale, shown)) in enumerate(zip(axes[0], panels, strict=True)):
             ax.axvline(0, color=GREY, lw=0.8)
             for d in shown:
                 _mark(ax, methods.index(d.arm.method), d, scale)
-            ax.set(title=title)
+            ax.set(title=title, xlabel=label)
             arm_axis(ax, [Arm(m) for m in methods], named=i == 0)
             ax.locator_params(axis="x", nbins=5)
 
 
-def _panels(found: Sequence[Difference], info: ReportInfo) -> list[tuple[str, float, list[Difference]]]:
+def _panels(found: Sequence[Difference], info: ReportInfo) -> list[tuple[str, str, float, list[Difference]]]:
     ratio = max((d.arm.ratio for d in found if d.kind == "accuracy"), key=info.ratios.index, default="")
     panels: dict[tuple[str, str, str], list[Difference]] = {}
     for d in found:
-        if d.kind in UNITS and (d.kind != "accuracy" or d.arm.ratio == ratio):
+        if d.kind in SHOWN and (d.kind != "accuracy" or d.arm.ratio == ratio):
             panels.setdefault((d.kind, d.metric, d.classifier), []).append(d)
     kept = [at for at in panels if at[0] != "accuracy" or at[2] in info.classifiers[:CLASSIFIERS]]
-    titles = {at: f"{at[2]} {ratio_label(ratio)}: accuracy (points)" if at[2] else UNITS[at[0]][0] for at in kept}
-    return [(titles[at], UNITS[at[0]][1], panels[at]) for at in kept]
+    titles = {at: f"{at[2]}\n{ratio_label(ratio)}" if at[2] else SHOWN[at[0]][0] for at in kept}
+    return [(titles[at], *SHOWN[at[0]][1:], panels[at]) for at in kept]
 
 
 def _mark(ax: Any, y: int, d: Difference, scale: float) -> None:

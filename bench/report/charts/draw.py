@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench.report.charts import cost, differences, folds, forest, losses
-from bench.report.charts.pages import Page, even, numbered, pages
+from bench.report.charts import cost, differences, folds, forest, losses, sweep
+from bench.report.charts.outcomes import draw_outcomes
+from bench.report.charts.pages import Page, draw_cuts, even, numbered, pages
 from bench.report.info import ReportInfo
+from bench.report.records.lines import Line
 from bench.report.records.report import Records
 from bench.report.records.rows import Rows
 from bench.report.sections.text import count, join
@@ -22,7 +24,9 @@ def draw_figures(records: Records, rows: Rows, info: ReportInfo, root: Path, out
         **_draw("forest", pages(judged), forest.draw_forest, forest.CAPTION, info, out),
         **_draw("folds", pages(scored), folds.draw_folds, folds.caption(info), info, out),
         **_draw("cost", pages(costed, rows=len(costed) or 1), cost.draw_cost, cost.caption(info), info, out),
+        **_sweep(scored, info, out),
         **_differences(records, info, out),
+        **draw_outcomes(scored, rows, info, root, out),
         **_losses(rows, info, root, out),
     }
 
@@ -44,6 +48,18 @@ def _draw(
         if page.number == len(found) < page.of:
             drawn[path] += f" {count(page.of - len(found), 'more page')} of arms and classifiers: see the tables."
     return drawn
+
+
+def _sweep(lines: Sequence[Line], info: ReportInfo, out: Path) -> dict[str, str]:
+    swept = sweep.swept(lines)
+    classifiers = list(dict.fromkeys(x.classifier for x in swept))
+    methods = list(dict.fromkeys(x.arm.method for x in swept))
+    cuts = {
+        f"{join(of)} with {join(some)}": [x for x in swept if x.classifier in some and x.arm.method in of]
+        for some in even(classifiers, sweep.CLASSIFIERS)
+        for of in even(methods, sweep.METHODS)
+    }
+    return draw_cuts("sweep", cuts, sweep.CAPTION, lambda cut, path: sweep.draw_sweep(cut, info, path), out)
 
 
 def _differences(records: Records, info: ReportInfo, out: Path) -> dict[str, str]:

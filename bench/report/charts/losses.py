@@ -27,11 +27,12 @@ def read_histories(rows: Rows, info: ReportInfo, root: Path) -> dict[str, dict[s
     found = {}
     for method in info.generative:
         folders = [root / r.folder for r in rows.done("fit", method, info.pairs) if r.folder]
-        found[method] = _curves([f / HISTORY for f in folders[:PAIRS]])
+        found[method] = read_curves([f / HISTORY for f in folders[:PAIRS]])
     return {method: curves for method, curves in found.items() if curves}
 
 
-def _curves(paths: Sequence[Path]) -> dict[str, Curve]:
+def read_curves(paths: Sequence[Path]) -> dict[str, Curve]:
+    """Return the values by name that several pairs' histories hold, at the steps that all of them logged."""
     by_name: dict[str, list[dict[int, float]]] = {}
     for path in paths:
         for name, values in _history(path).items():

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeVar
 
 from bench.report.info import Arm
@@ -46,6 +47,34 @@ def even(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
         yield items[i * len(items) // count : (i + 1) * len(items) // count]
 
 
+def draw_cuts(
+    name: str, cuts: Mapping[str, T], caption: str, draw: Callable[[T, Path], None], out: Path
+) -> dict[str, str]:
+    """Draw a figure a cut (what is in it -> its data) that has any, ``MOST`` of them; return captions by path.
+
+    The first has the caption, the others say what they hold, the last what was left out.
+    """
+    found = {what: data for what, data in cuts.items() if data}
+    drawn = {}
+    for number, (what, data) in enumerate(list(found.items())[:MOST], start=1):
+        path = numbered(f"charts/{name}", number)
+        draw(data, out / path)
+        drawn[path] = caption if number == 1 else f"Continued: {what}."
+        if number == MOST < len(found):
+            drawn[path] += f" Not drawn: {'; '.join(list(found)[MOST:])}."
+    return drawn
+
+
 def numbered(name: str, number: int) -> str:
     """Return the path of the n-th picture of one kind: 'charts/forest.png', 'charts/forest_2.png', …"""
     return f"{name}.png" if number == 1 else f"{name}_{number}.png"
+
+
+def wrapped(name: str, width: int) -> str:
+    """Break a name at its underscores and spaces so that no line is longer than ``width``, where that is possible."""
+    lines = [""]
+    for part in name.replace("_", "_\x00").replace(" ", " \x00").split("\x00"):
+        if lines[-1] and len((lines[-1] + part).rstrip()) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(line.rstrip() for line in lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from bench.report.info import Arm
 
@@ -17,6 +17,25 @@ MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "*", "p")
 LINES: Final = ("-", "--", ":", "-.")
 VERDICT: Final = {"helps": GREEN, "hurts": VERMILLION, "equivalent": BLUE, "undecided": BLACK}
 DPI: Final = 160
+LABEL: Final = 8.5  # points, of labels that a whole figure has
+
+
+class Look(NamedTuple):
+    """How one arm is drawn wherever it is a line: no two of a figure share their dashes, nor their markers."""
+
+    colour: str
+    dashes: Any
+    marker: str
+
+
+LOOKS: Final = (
+    Look(BLACK, "-", "o"),
+    Look(ORANGE, (0, (5, 1.5)), "s"),
+    Look(BLUE, (0, (6, 1.5, 1.5, 1.5)), "^"),
+    Look(VERMILLION, (0, (1.2, 1.2)), "D"),
+    Look(GREEN, (0, (6, 1.2, 1.2, 1.2, 1.2, 1.2)), "v"),
+    Look(PURPLE, (0, (10, 2)), "P"),
+)
 
 RC: Final[Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib
@@ -40,6 +59,12 @@ RC: Final[Any] = {
 def method_marks(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
     """Return a colour and a marker for each method; no two methods share both."""
     return {m: (CYCLE[i % len(CYCLE)], MARKERS[i % len(MARKERS)]) for i, m in enumerate(methods)}
+
+
+def arm_looks(arms: Sequence[Arm]) -> dict[Arm, Look]:
+    """Return the look of each of at most ``len(LOOKS)`` arms; that of `none` is a plain black line."""
+    ordered = sorted(arms, key=lambda arm: arm.method != "none")
+    return dict(zip(ordered, LOOKS, strict=False))
 
 
 def plain_log(axis: Any) -> None:
@@ -66,8 +91,13 @@ def figure(
         fig = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(fig)
         yield fig, fig.subplots(rows, columns, squeeze=False, **options)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fig.savefig(path, metadata={"Software": None})
+        save(fig, path)
+
+
+def save(fig: Any, path: Path) -> None:
+    """Write a finished figure. Every chart goes through here, so that tests can look at what was drawn."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fig.savefig(path, metadata={"Software": None})
 
 
 def arm_axis(ax: Any, arms: Sequence[Arm], named: bool) -> None:

@@ -1,0 +1,60 @@
+"""How the classifiers trained: training loss and validation score by step, a column a classifier."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bench.history import HISTORY
+from bench.report.charts.losses import PAIRS, Curve, read_curves
+from bench.report.charts.style import arm_looks, figure, plain_log
+from bench.report.info import Arm, ReportInfo
+from bench.report.records.outcomes import RULE
+from bench.report.records.rows import Rows
+
+LOSS, SCORE = "train/loss", "validation/balanced_accuracy"
+CAPTION = (
+    "Training of the classifiers by optimiser step: cross entropy on the training images, as weighted, mixed and "
+    "smoothed by each arm, and balanced accuracy of the validation images (the best step is kept, and tested once). "
+    f"Mean over pairs, shaded from the lowest to the highest (the first {PAIRS} pairs at most). {RULE}"
+)
+Histories = Mapping[tuple[str, Arm], Mapping[str, Curve]]
+
+
+def read_trainings(rows: Rows, info: ReportInfo, root: Path, arms: Sequence[Arm]) -> Histories:
+    """Return, by classifier and arm, the curves ``LOSS`` and ``SCORE`` at the steps that all of the pairs logged."""
+    found = {}
+    for classifier in info.classifiers:
+        for arm in arms:
+            cells = [rows.classifier("classify", arm, classifier, pair) for pair in info.pairs]
+            folders = [root / r.folder for r in cells if r and r.status == "done" and r.folder]
+            curves = read_curves([f / HISTORY for f in folders[:PAIRS]])
+            if LOSS in curves and SCORE in curves:
+                found[classifier, arm] = curves
+    return found
+
+
+def draw_trainings(histories: Histories, path: Path) -> None:
+    """Draw the loss above the score of each classifier."""
+    classifiers = list(dict.fromkeys(c for c, _ in histories))
+    looks = arm_looks(list(dict.fromkeys(a for _, a in histories)))
+    width = 0.8 + 2.7 * len(classifiers)
+    with figure(path, 2, len(classifiers), width, 4.4, sharey="row", sharex="col") as (fig, axes):
+        for (classifier, arm), curves in histories.items():
+            column, look = classifiers.index(classifier), looks[arm]
+            for ax, (steps, values), scale in zip(
+                axes[:, column], (curves[LOSS], curves[SCORE]), (1, 100), strict=True
+            ):
+                shown = scale * values
+                ax.plot(steps, shown.mean(axis=0), color=look.colour, ls=look.dashes, zorder=3)
+                ax.fill_between(steps, shown.min(axis=0), shown.max(axis=0), color=look.colour, alpha=0.12, lw=0)
+        for column, classifier in enumerate(classifiers):
+            axes[0, column].set_title(classifier)
+            axes[1, column].set_xlabel("optimiser step")
+        if all((curves[LOSS][1] > 0).all() for curves in histories.values()):
+            axes[0, 0].set_yscale("log")
+            plain_log(axes[0, 0].yaxis)
+        axes[0, 0].set_ylabel("training loss (nats)")
+        axes[1, 0].set_ylabel("validation balanced\naccuracy (%)")
+        handles = [axes[0, 0].plot([], [], color=k.colour, ls=k.dashes, label=a.label)[0] for a, k in looks.items()]
+        fig.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)), handlelength=3.4)

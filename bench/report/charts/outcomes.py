@@ -1,0 +1,56 @@
+"""The charts of what a few arms did with single images and patients: which arms, and cut into which figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from pathlib import Path
+
+from bench.report.charts import classifier_losses, confusion, curves, patients, reliability
+from bench.report.charts.pages import draw_cuts, even
+from bench.report.info import ReportInfo
+from bench.report.records.lines import Line
+from bench.report.records.outcomes import Outcome, chosen_arms, outcomes
+from bench.report.records.rows import Rows
+from bench.report.sections.text import join
+
+CLASSIFIERS = 2  # side by side in one figure, so that it can be read at half a page's width
+
+
+def draw_outcomes(lines: Sequence[Line], rows: Rows, info: ReportInfo, root: Path, out: Path) -> dict[str, str]:
+    """Draw what predictions and training histories allow; every table of predictions is read once for all charts.
+
+    ``lines`` are those with a score, and choose the arms. Returns caption by path relative to ``out``.
+    """
+    found = outcomes(rows, info, root, chosen_arms(lines, info.generative))
+    counted = _cut(found, confusion.per_page(info))
+    roc, pr = (_cut(o for o in found if o.curves(kind)) for kind in ("roc", "precision_recall"))
+    drawn = {
+        **draw_cuts("roc", roc, curves.roc_caption(info), curves.draw_roc, out),
+        **draw_cuts("pr", pr, curves.precision_recall_caption(info), curves.draw_precision_recall, out),
+        **draw_cuts("reliability", _cut(found), reliability.CAPTION, reliability.draw_reliability, out),
+    }
+    for name, per_patient in (("confusion", False), ("confusion_patients", True)):
+        draw = partial(confusion.draw_confusion, classes=info.classes, per_patient=per_patient)
+        drawn |= draw_cuts(name, counted, confusion.caption(info, per_patient), draw, out)
+    strip = partial(patients.draw_patients, classes=info.classes)
+    drawn |= draw_cuts("patients", _cut(found), patients.caption(found, info), strip, out)
+    return drawn | _trainings(lines, rows, info, root, out)
+
+
+def _cut(found: Iterable[Outcome], most: int = CLASSIFIERS) -> dict[str, list[Outcome]]:
+    """Return the outcomes by the classifiers of one figure."""
+    found = list(found)
+    classifiers = list(dict.fromkeys(o.classifier for o in found))
+    return {join(some): [o for o in found if o.classifier in some] for some in even(classifiers, most)}
+
+
+def _trainings(lines: Sequence[Line], rows: Rows, info: ReportInfo, root: Path, out: Path) -> dict[str, str]:
+    histories = classifier_losses.read_trainings(rows, info, root, chosen_arms(lines, info.generative))
+    classifiers = list(dict.fromkeys(c for c, _ in histories))
+    cuts = {
+        join(some): {at: curves for at, curves in histories.items() if at[0] in some}
+        for some in even(classifiers, CLASSIFIERS)
+    }
+    draw = classifier_losses.draw_trainings
+    return draw_cuts("classifier_losses", cuts, classifier_losses.CAPTION, draw, out)

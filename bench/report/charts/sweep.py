@@ -1,0 +1,87 @@
+"""What more synthetic images do: the difference to none by their ratio to the real ones, a line a method."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.ratios import NOCOPIES, amount, ratio_label
+from bench.report.charts.forest import forest_limit
+from bench.report.charts.style import GREY, LOOKS, figure
+from bench.report.info import ReportInfo
+from bench.report.records.lines import PRIMARY, Line
+
+CLASSIFIERS, METHODS = 2, len(LOOKS)  # panels side by side, and lines in one panel
+BALANCE = "balance"
+CAPTION = (
+    "Difference to `none` in patient-level balanced accuracy by how many synthetic images are added per real one: mean "
+    "over pairs and 95 % interval (corrected resampled t), which may go on beyond the panel; points of one ratio stand "
+    "side by side. *balance* fills up the smaller classes, so it is no point of the line. Hollow: the same without "
+    "the images flagged as copies. Shaded: the equivalence margin."
+)
+
+
+def swept(lines: Sequence[Line]) -> list[Line]:
+    """Return the lines of methods that have a difference to none at two or more amounts of synthetic images."""
+    judged = [x for x in lines if "none" in x.versus and amount(x.arm.ratio) != "0"]
+    amounts: dict[str, set[str]] = {}
+    for x in judged:
+        amounts.setdefault(x.arm.method, set()).add(amount(x.arm.ratio))
+    return [x for x in judged if len(amounts[x.arm.method]) > 1]
+
+
+def draw_sweep(lines: Sequence[Line], info: ReportInfo, path: Path) -> None:
+    """Draw a panel a classifier: ratios evenly spaced, since they are usually doubled."""
+    classifiers = list(dict.fromkeys(x.classifier for x in lines))
+    methods = list(dict.fromkeys(x.arm.method for x in lines))
+    amounts = sorted({amount(x.arm.ratio) for x in lines}, key=lambda a: math.inf if a == BALANCE else float(a))
+    limit = forest_limit([x.versus["none"][PRIMARY] for x in lines], info.margin)
+    width = 0.8 + max(2.6, 0.5 + 0.13 * len(amounts) * len(methods)) * len(classifiers)
+    with figure(path, 1, len(classifiers), width, 3.5, sharey=True) as (fig, axes):
+        for ax, classifier in zip(axes[0], classifiers, strict=True):
+            ax.axhspan(-100 * info.margin, 100 * info.margin, color="#eef3f7", lw=0)
+            ax.axhline(0, color=GREY, lw=0.8)
+            for i, method in enumerate(methods):
+                of_method = [x for x in lines if (x.classifier, x.arm.method) == (classifier, method)]
+                _draw(ax, of_method, amounts, i, (i - (len(methods) - 1) / 2) * 0.72 / len(methods))
+            ax.set(
+                title=classifier,
+                xlabel="synthetic images per real image",
+                ylim=(-limit, limit),
+                xlim=(-0.5, len(amounts) - 0.5),
+            )
+            ax.set_xticks(range(len(amounts)), [ratio_label(a) for a in amounts])
+            ax.grid(False, axis="x")
+            for at in range(1, len(amounts)):
+                ax.axvline(at - 0.5, color=GREY, lw=0.6, ls=":" if amounts[at] != BALANCE else "-")
+        axes[0][0].set_ylabel("difference to none in patient-level\nbalanced accuracy (percentage points)")
+        _legend(fig, methods, any(x.arm.ratio.endswith(NOCOPIES) for x in lines))
+
+
+def _draw(ax: Any, lines: Sequence[Line], amounts: Sequence[str], i: int, shift: float) -> None:
+    """Draw one method: its mean and interval at each amount, and a line through those that are numbers."""
+    look = LOOKS[i]
+    points = {(amounts.index(amount(x.arm.ratio)), x.arm.without_copies): x.versus["none"][PRIMARY] for x in lines}
+    for (at, without_copies), v in points.items():
+        x = at + shift + (0.05 if without_copies else 0)
+        if math.isfinite(v.low):
+            ax.plot([x, x], [100 * v.low, 100 * v.high], color=look.colour, lw=0.9, alpha=0.6, zorder=2)
+        face = "white" if without_copies else look.colour
+        ax.plot(x, 100 * v.difference, look.marker, color=look.colour, mfc=face, ms=4.6, mew=0.9, zorder=4)
+    numbers = sorted(at for at, without_copies in points if not without_copies and amounts[at] != BALANCE)
+    means = [100 * points[at, False].difference for at in numbers]
+    ax.plot([at + shift for at in numbers], means, color=look.colour, ls=look.dashes, lw=1.1, zorder=3)
+
+
+def _legend(fig: Any, methods: Sequence[str], hollow: bool) -> None:
+    from matplotlib.lines import Line2D
+
+    marks = [
+        Line2D([], [], color=k.colour, ls=k.dashes, marker=k.marker, ms=4.6, label=m)
+        for m, k in zip(methods, LOOKS, strict=False)
+    ]
+    if hollow:
+        marks.append(Line2D([], [], color=GREY, marker="o", mfc="white", lw=0, ms=4.6, label="without copies"))
+    fig.legend(handles=marks, loc="outside lower center", ncols=min(4, len(marks)), handlelength=3.2)

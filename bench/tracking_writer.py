@@ -32,6 +32,7 @@ from bench.tracking_rows import (
 )
 from bench.types import ResultRow
 
+KIND: Final = "mlflow.experimentKind"
 MACHINE_LEARNING: Final = "custom_model_development"  # which of its two faces the UI shows an experiment with
 BATCH: Final = 1000  # MLflow's limit of one log_batch, with at most 100 parameters and 100 tags among them
 
@@ -59,8 +60,8 @@ class Tracker:
 
     ``uri`` None means ``MLFLOW_TRACKING_URI``, else ``<out>/mlflow.db`` with pictures under ``<out>/mlartifacts``.
     ``config`` is the suite's, logged on the parent run; ``params_of`` gives a cell's by its row (default:
-    ``facts["config"]``); ``tags`` go on every run, ``dataset`` is an input of every run, ``note`` (Markdown) is shown
-    with the experiment. Nothing is contacted before ``connect`` or ``sync``.
+    ``facts["config"]``); ``tags`` go on every run, ``dataset`` is an input of every run; ``shown`` are tags of
+    the experiment, set where it has none of that name. Nothing is contacted before ``connect`` or ``sync``.
     """
 
     def __init__(
@@ -72,12 +73,12 @@ class Tracker:
         tags: Mapping[str, str] | None = None,
         params_of: Callable[[ResultRow], Mapping[str, Any]] | None = None,
         dataset: DatasetInput | None = None,
-        note: str = "",
+        shown: Mapping[str, str] | None = None,
     ) -> None:
         self.uri, self.out, self.experiment = tracking_uri(out, uri), out, experiment
         self.config, self.tags = flatten(config or {}), dict(tags or {})
         self.params_of = params_of or (lambda row: row.facts.get("config") or {})
-        self.dataset, self.note = dataset, note
+        self.dataset, self.shown = dataset, {KIND: MACHINE_LEARNING, **(shown or {})}
         self._client: Any = None
         self._logged: dict[str, list[_Logged]] = {}  # run name -> its runs: one for each config that was run
         self._rows: dict[str, dict[str, ResultRow]] = {}  # unit -> stage -> row, all that was ever given
@@ -126,10 +127,8 @@ class Tracker:
             self._experiment = found.experiment_id
             if found.lifecycle_stage == "deleted":
                 client.restore_experiment(self._experiment)
-        shown = {"mlflow.experimentKind": MACHINE_LEARNING, "mlflow.note.content": self.note}
-        for name, text in shown.items():
-            if text and (found is None or found.tags.get(name) != text):
-                client.set_experiment_tag(self._experiment, name, text)
+        for name in self.shown.keys() - (found.tags if found else {}):
+            client.set_experiment_tag(self._experiment, name, self.shown[name])
         self._logged = _existing_runs(client, self._experiment)
         self._parent = self._parent_run(client)
         self._client = client

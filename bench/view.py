@@ -18,6 +18,7 @@ from bench.session import Session
 from bench.suite import Suite
 from bench.tracking import Tracker, TrackingThread, tracking_uri
 from bench.tracking_media import DatasetInput
+from bench.tracking_views import view_tags
 from bench.types import ResultRow
 
 NOTE = """{description}
@@ -78,7 +79,8 @@ def make_tracker(session: Session) -> Tracker:
     }
     dataset = DatasetInput.of(session.plan.index, session.plan.fingerprint)
     note = NOTE.format(description=suite.settings.description, command=session.command)
-    return Tracker(None, session.env.out, suite.name, resolved(session), tags, params, dataset, note)
+    shown = {"mlflow.note.content": note, **view_tags()}
+    return Tracker(None, session.env.out, suite.name, resolved(session), tags, params, dataset, shown)
 
 
 def _user() -> str:

@@ -22,6 +22,7 @@ LAYERS = (
         "tracking",
         "tracking_media",
         "tracking_rows",
+        "tracking_views",
         "tracking_writer",
         "stages",
         "executors",

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import sys
 import time
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,6 +26,7 @@ from bench.tracking_rows import (
     unit_name,
     usage_points,
 )
+from bench.tracking_views import ARMS, TAG, view_tags
 from bench.types import ResultRow
 
 AT = "2026-01-01T00:10:00+00:00"
@@ -117,6 +120,17 @@ def test_what_is_no_setting_is_no_parameter() -> None:
     assert fact_params(replace(BASE, stage="copies", facts=facts)) == {"copies.images": "20"}
 
 
+def test_saved_views_are_packed_as_mlflows_page_packs_them() -> None:
+    views = {key.removeprefix(TAG): json.loads(text) for key, text in view_tags().items()}
+    assert all(set(view) == {"name", "createdAt", "updatedAt", "state"} for view in views.values())
+    packed = views[ARMS]["state"]
+    assert packed.startswith("deflate;")
+    state = json.loads(zlib.decompress(base64.b64decode(packed.removeprefix("deflate;"))))
+    assert state["searchFilter"] == 'tags.kind = "classifier"'
+    assert "metrics.`test/patient_balanced_accuracy`" in state["selectedColumns"]
+    assert [k["groupByData"] for k in state["groupBy"]["groupByKeys"]] == ["method", "ratio", "classifier"]
+
+
 def test_flatten_and_entries() -> None:
     assert flatten({"a": {"b": 1, "c": None}, "d": [1, 2]}) == {"a.b": "1", "a.c": "None", "d": "[1, 2]"}
     one, other = (row_entry(replace(BASE, status="failed", error=e)) for e in ("x", "y"))
@@ -126,8 +140,8 @@ def test_flatten_and_entries() -> None:
 
 def test_sync_writes_once_grows_and_replaces(tmp_path: Path) -> None:
     rows = five_rows(tmp_path)
-    tags = {"git_commit": "abc"}
-    tracker = Tracker(None, tmp_path, "tiny", config={"seed": 0}, tags=tags, dataset=DATASET, note="a note")
+    tags, shown = {"git_commit": "abc"}, {"mlflow.note.content": "a note", **view_tags()}
+    tracker = Tracker(None, tmp_path, "tiny", config={"seed": 0}, tags=tags, dataset=DATASET, shown=shown)
     assert tracker.sync(rows[:1]) == 1  # the fit
     before = runs_of(tmp_path)["cyclegan/fold0/repeat0"].info.run_id  # type: ignore[attr-defined]
     assert tracker.sync(rows) == 3  # the generator's run grows; a classifier's and a failed one are new
@@ -179,6 +193,7 @@ def check_dataset_and_experiment(out: Path, run: object) -> None:
     experiment = MlflowClient(tracking_uri(out)).get_experiment_by_name("tiny")
     assert experiment.tags["mlflow.experimentKind"] == "custom_model_development"
     assert experiment.tags["mlflow.note.content"] == "a note"
+    assert TAG + ARMS in experiment.tags
 
 
 def check_failed_then_mended(tracker: Tracker, run: object, row: ResultRow, out: Path) -> None:

@@ -78,6 +78,8 @@ def _span(found: Sequence[CostRatio]) -> str:
     words = {w: sum(r.word == w for r in found) for w in ("higher", "lower", "equal", "undecided")}
     said = [f"{_word(w)} for {'all' if n == len(found) else n}" for w, n in words.items() if n]
     ends = f"×{_times(low.ratio)} (`{low.method}`) to ×{_times(high.ratio)} (`{high.method}`)"
+    if _times(low.ratio) == _times(high.ratio):
+        ends = f"×{_times(low.ratio)}"
     return f"{name} {ends}, {join(said)}"
 
 

@@ -118,7 +118,7 @@ def report(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...
     if as_json:
         click.echo((path.parent / "leaderboard.json").read_text(encoding="utf-8"))
     else:
-        click.echo(path)
+        click.echo(f"{path}\n{path.with_name('report.html')}")
 
 
 @main.command()

@@ -19,8 +19,9 @@ def write_report(session: Session, rows: Sequence[ResultRow] | None = None) -> P
     from bench.reporting import report_info
 
     state = session.report_folder / ".state"
-    leaderboard = session.report_folder / "leaderboard.md"
-    if rows is not None and leaderboard.is_file() and state.is_file() and state.read_text() == digest(rows):
+    leaderboard, page = (session.report_folder / name for name in ("leaderboard.md", "report.html"))
+    written = all(p.is_file() for p in (leaderboard, page, state))
+    if rows is not None and written and state.read_text() == digest(rows):
         return leaderboard
     rows = rows_of(session.plan, session.env) if rows is None else rows
     session.report_folder.mkdir(parents=True, exist_ok=True)

@@ -130,4 +130,4 @@ def _close(console: Console, runner: Runner, elapsed_s: float, report: Path) -> 
         console.print(f"{runner.cells[cell_id].title}: {error.splitlines()[0]}", style="red")
     if summary.failed:
         console.print("run the same command to retry the failures; everything else is kept")
-    console.print(f"report: {report}")
+    console.print(f"report: {report}\npage: {report.with_name('report.html')}")

@@ -31,7 +31,8 @@ def leaderboard() -> None:
 def merge(stores: tuple[Path, ...], out: Path, on_duplicate: Policy) -> None:
     """Combine STORES, --out folders of runs, into one that reports and resumes like any other.
 
-    What --out holds already stays. Cells with the same result are taken once. Files are linked where that can be.
+    What --out holds already stays. Cells with the same result are taken once. Files are linked where that can be. Run
+    records, tuning studies, profiles and suite.yaml come along; caches, the MLflow view and reports are made again.
     """
     from bench.commands.merge import merge_stores
 

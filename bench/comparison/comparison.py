@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -42,7 +42,7 @@ class CostChange:
 
 @dataclass(frozen=True)
 class OnlyIn:
-    """What one of the runs has and the other has not: 'arm', 'classifier' or 'pair', by name."""
+    """What one of the runs has and the other has not: 'arm', 'classifier', 'pair' or 'score', by name."""
 
     side: str
     kind: str
@@ -81,7 +81,8 @@ class Comparison:
     @property
     def identical(self) -> bool:
         """Whether not one of them differs, and neither run has what the other has not."""
-        return self.values > 0 and not self.only and all(d.identical for d in (*self.scores, *self.images))
+        same = all(d.identical for d in (*self.scores, *self.images))
+        return self.paired and self.values > 0 and not self.only and same
 
     @property
     def machines_differ(self) -> bool:
@@ -131,6 +132,19 @@ def _only(a: Side, b: Side) -> Iterable[OnlyIn]:
         for kind, names in (("classifier", classifiers), ("arm", arms), ("pair", pairs)):
             if names:
                 yield OnlyIn(name, kind, tuple(names))
+        if scores := dict.fromkeys(_scores_without(mine, other)):
+            yield OnlyIn(name, "score", tuple(scores))
+
+
+def _scores_without(mine: Side, other: Side) -> Iterator[str]:
+    """Yield the arms and pairs, of those that both runs have, whose score the other one lacks: a cell that failed."""
+    shared = {*mine.info.pairs} & {*other.info.pairs}
+    for metric, arms in mine.scores.items():
+        for key, measure in arms.items():
+            theirs = other.scores.get(metric, {}).get(key)
+            if theirs is not None:
+                for fold, repeat in sorted((measure.values.keys() - theirs.values.keys()) & shared):
+                    yield f"{key[1].label} {key[0]} {fold}.{repeat}"
 
 
 def as_json(c: Comparison) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bench.comparison.changes import ABSENT, Changed
 from bench.comparison.comparison import Comparison
-from bench.comparison.scores import IDENTICAL, UNPAIRED, Difference
+from bench.comparison.scores import IDENTICAL, Difference
 from bench.comparison.side import Side
 from bench.report.info import ReportInfo
 from bench.report.records.lines import COMPARED, METRICS, PRIMARY
@@ -38,7 +38,7 @@ def blocks(c: Comparison) -> list[Block]:
     parts += _changes(c)
     if not c.identical:
         shown = [m for m in COMPARED if any(d.metric == m for d in c.scores)]
-        parts += [_scores(c, m, False) for m in shown]
+        parts += [_scores(c, m, all(d.identical for d in c.scores if d.metric == m)) for m in shown]
         parts += _images(c, False)
     parts += _costs(c)
     if c.only:
@@ -54,7 +54,9 @@ def summary(c: Comparison) -> Iterator[str]:
     """Yield what a reader must know before any table."""
     yield from (*c.a.notes, *c.b.notes)
     if c.identical:
-        yield f"identical: {c.values} values, no difference"
+        means = sum(not d.pairs for d in c.images)
+        more = f"; {means} means of images, whose values by fold a report does not hold, are the same too"
+        yield f"identical: {c.values} values, no difference" + (more if means else "")
         return
     if not c.paired:
         yield (
@@ -123,7 +125,8 @@ def _values(x: Changed) -> tuple[str, str]:
 
 def _scores(c: Comparison, metric: str, detail: bool) -> Block:
     found = [d for d in c.scores if d.metric == metric]
-    lines = (f"In per cent, differences in points; equivalent is within ±{points(c.margin).lstrip('+')} points.",)
+    within = points(c.margin).lstrip("+")
+    lines = (f"In per cent, differences in points; p after Holm; equivalent is within ±{within} points.",)
     header, rows = _table(found, percent, points, by_classifier=True)
     return Block(_title(metric), lines if c.paired and not detail else (), header, rows, left=2, detail=detail)
 
@@ -134,7 +137,7 @@ def _images(c: Comparison, detail: bool) -> Iterator[Block]:
         matters = metric.startswith(IMAGES) and not all(d.identical for d in found)
         if matters == detail:
             continue
-        without = c.paired and any(d.word == UNPAIRED for d in found)
+        without = c.paired and not any(d.pairs for d in found)
         lines = (
             ("Not paired: one of the reports has no values by fold; a newer `bench report` has them.",)
             if without
@@ -156,8 +159,8 @@ def _table(
     for d in found:
         known = d.low == d.low
         ends = f" [{change(d.low)}, {change(d.high)}]" if known else ""
-        p = d.p if d.word == UNPAIRED else d.p_holm
-        n = f"{d.a.n}, {d.b.n}" if d.word == UNPAIRED else str(d.pairs)
+        p = d.p_holm if d.pairs else d.p
+        n = str(d.pairs) if d.pairs else f"{d.a.n}, {d.b.n}"
         row = (n, show(d.a.mean), show(d.b.mean), change(d.mean) + ends, p_value(p), d.word)
         rows.append((d.arm.label, *([d.classifier] if by_classifier else []), *row))
     header = ("Arm", *(["Classifier"] if by_classifier else []), "Pairs", "A", "B", "B − A [95 %]", "p", "Verdict")

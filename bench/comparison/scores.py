@@ -22,7 +22,7 @@ from bench.report.records.rows import NAN, Score
 Kind = Literal["score", "image"]
 ALPHA = 0.05
 WORDS = {"helps": "better", "hurts": "worse"}
-IDENTICAL, UNPAIRED = "identical", "not paired"
+IDENTICAL, SAME_MEAN, UNPAIRED = "identical", "same mean", "not paired"
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Difference:
     are the 95 % interval of the mean difference, ``p_holm`` is corrected over the arms with this measure. ``word`` is
     better, worse, equivalent or undecided for scores, higher, lower or undecided for images; 'identical' where no value
     differs. Not paired: ``pairs`` is 0, ``a`` and ``b`` are of all pairs, the interval is Welch's, and there is no
-    verdict. NaN where it cannot be told.
+    verdict; 'same mean' where mean and sd agree to the last digit. NaN where it cannot be told.
     """
 
     kind: Kind
@@ -55,8 +55,8 @@ class Difference:
 
     @property
     def identical(self) -> bool:
-        """Whether both runs have the same value in every shared pair."""
-        return self.pairs > 0 and self.same == self.pairs
+        """Whether both runs have the same value in every shared pair; or the same mean and sd, if that is all."""
+        return self.word in (IDENTICAL, SAME_MEAN)
 
 
 def score_differences(a: Side, b: Side, paired: bool, margin: float) -> tuple[Difference, ...]:
@@ -142,7 +142,8 @@ def _unpaired(kind: Kind, metric: str, key: Key, both: tuple[Measure, Measure], 
     a, b = (m.score for m in both)
     one, other = (Sample(s.mean, s.sd, s.n, ratio) for s, ratio in zip((a, b), ratios, strict=True))
     found = welch(one, other)
-    return Difference(kind, metric, *key, a, b, *found, NAN, UNPAIRED)
+    word = SAME_MEAN if (a.mean, a.n, str(a.sd)) == (b.mean, b.n, str(b.sd)) else UNPAIRED
+    return Difference(kind, metric, *key, a, b, *found, NAN, word)
 
 
 def _has_any(both: tuple[Measure, Measure]) -> bool:

@@ -54,10 +54,10 @@ def _which(path: Path, suite: str | None) -> str:
             raise DataError(f"{path} holds no run of suite {name!r}; {nearest(name, held)}")
         return name
     if len(held) != 1:
-        what = (
-            f"runs of {len(held)} suites ({', '.join(held)}): say which by --suite" if held else "no run of any suite"
+        several = (
+            f"runs of {len(held)} suites ({', '.join(held)}): say which by --suite, or name its folder in reports/"
         )
-        raise DataError(f"{path} holds {what}")
+        raise DataError(f"{path} holds {several if held else 'no run of any suite'}")
     return held[0]
 
 

@@ -11,9 +11,16 @@ from rich.text import Text
 from bench.comparison.page import Block
 from bench.report.sections.text import folded, table
 
-WORDS = {"better": "green", "worse": "red", "equivalent": "cyan", "identical": "dim", "not paired": "yellow"}
+WORDS = {
+    "better": "green",
+    "worse": "red",
+    "equivalent": "cyan",
+    "identical": "dim",
+    "same mean": "dim",
+    "not paired": "yellow",
+}
 MOST = 40  # rows of a table in a terminal
-SHORT = 40  # characters of words that stay on one line
+SHORT = 1 / 3  # of the terminal's width: words as long stay on one line
 
 
 def print_blocks(blocks: Sequence[Block], console: Console) -> None:
@@ -23,18 +30,19 @@ def print_blocks(blocks: Sequence[Block], console: Console) -> None:
         for line in block.lines:
             console.print(Text(line))
         if block.rows:
-            console.print(_as_table(block))
+            console.print(_as_table(block, console.width))
             if len(block.rows) > MOST:
                 console.print(Text(f"… and {len(block.rows) - MOST} more: see --markdown FILE"))
         console.print()
 
 
-def _as_table(block: Block) -> Table:
+def _as_table(block: Block, width: int) -> Table:
     """Return a table whose long words wrap and whose numbers do not."""
     found = Table(box=None, pad_edge=False, header_style="dim")
     for i, name in enumerate(block.header):
         words = i < block.left
-        whole = not words or max(len(row[i]) for row in block.rows) <= SHORT
+        short = max(len(row[i]) for row in block.rows) <= SHORT * width
+        whole = not words or (short and block.left == len(block.header))  # beside numbers it is the words that give way
         found.add_column(name, justify="left" if words else "right", no_wrap=whole, overflow="fold")
     for row in block.rows[:MOST]:
         found.add_row(*(Text(cell, style=WORDS.get(cell, "")) for cell in row))

@@ -50,14 +50,15 @@ def read_source(path: Path) -> Source:
     """Read a store, also while a run writes to it. Raises ``StoreError`` for none, or one of another schema."""
     if not (path / "results.jsonl").is_file() and not (path / "cells").is_dir():
         raise StoreError(f"{path}: no store; expected the --out folder of a run, with results.jsonl and cells/")
-    found: dict[str, Result] = {}
+    rows = Store(path).rows()  # before the cells: one that ends meanwhile has a folder that no row tells of, as after
+    found: dict[str, Result] = {}  # a kill, and not the other way round
     torn = []
     for key, marker in _markers(path):
         try:
             found[key] = _result(json.loads(marker.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError, KeyError):
             torn.append(key)
-    return Source(path, Store(path).rows(), found, tuple(torn))
+    return Source(path, rows, found, tuple(torn))
 
 
 def row_from_cell(row: ResultRow, out: Path) -> ResultRow:

@@ -25,17 +25,33 @@ class PublishedMethod:
 
 
 @dataclass(frozen=True)
-class Published:
-    """One work. ``test_images`` by class, ``positive`` the class that precision and recall are of.
+class KnownScore:
+    """A published score of a classifier trained on real images alone, as it was printed.
 
-    ``suite`` holds settings by their path in a suite; ``own_class_loss`` is the logged loss of the head that
-    classified; ``unpaired`` says what was published of the unpaired measures.
+    ``metric`` is the name of ours that is defined alike, as an evaluate row has it without ``test/``.
+    """
+
+    value: str
+    source: str
+    sd: str = ""  # over the folds of that work
+    metric: str = "patient_score"
+
+
+@dataclass(frozen=True)
+class Published:
+    """What was published of a suite's methods by one work, or of its classifiers by several.
+
+    ``methods`` are of one work, with ``test_images`` by class and ``positive`` the class that precision and recall are
+    of. ``literature`` holds scores of classifiers by the network in words, for orientation. ``suite`` holds settings
+    by their path in a suite; ``own_class_loss`` is the logged loss of the head that classified; ``unpaired`` says what
+    was published of the unpaired measures.
     """
 
     source: str
-    positive: str
-    test_images: Mapping[str, int]
-    methods: Mapping[str, PublishedMethod]
+    positive: str = ""
+    test_images: Mapping[str, int] = field(default_factory=dict)
+    methods: Mapping[str, PublishedMethod] = field(default_factory=dict)
+    literature: Mapping[str, KnownScore] = field(default_factory=dict)
     suite: Mapping[str, Any] = field(default_factory=dict)
     own_class_loss: str = ""
     raters_of_real_images: Printed = field(default_factory=dict)
@@ -48,4 +64,8 @@ def load_published(folder: Path, name: str) -> Published:
     if name not in files:
         raise ConfigError(f"published: no results are called {name!r}; {nearest(name, files)}")
     data = {k: v for k, v in read_yaml(files[name]).items() if not k.startswith("_")}
-    return build(Published, data, f"published results {name}")
+    found = build(Published, data, f"published results {name}")
+    if found.methods and found.positive not in found.test_images:
+        known = ", ".join(found.test_images) or "no classes"
+        raise ConfigError(f"published results {name}: positive is {found.positive!r}, test_images has {known}")
+    return found

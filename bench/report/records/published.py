@@ -19,7 +19,7 @@ from bench.metrics.predictions import Predictions, read_predictions
 from bench.metrics.proportions import newcombe
 from bench.metrics.statistics import corrected_resampled_t, wilson
 from bench.published import Published
-from bench.report.info import PublishedFacts, ReportInfo
+from bench.report.info import Arm, PublishedFacts, ReportInfo
 from bench.report.records.rows import NAN, Pair, Rows, Score
 from bench.report.records.translations import FCN, UNPAIRED
 from bench.types import ResultRow, Unit
@@ -82,6 +82,27 @@ class Impossible:
     negatives: int
     positives: int
     found: Inconsistency
+
+
+@dataclass(frozen=True)
+class Orientation:
+    """Our own score of real images alone by a metric that the literature has: one classifier's, over pairs."""
+
+    classifier: str
+    metric: str
+    score: Score
+
+
+def orientations(rows: Rows, info: ReportInfo) -> tuple[Orientation, ...]:
+    """Return what ``none`` scores by every metric of the literature that the suite names, by classifier."""
+    literature = info.published.results.literature if info.published else {}
+    found = []
+    for metric in dict.fromkeys(known.metric for known in literature.values()):
+        for classifier in info.classifiers:
+            scored = [rows.classifier("evaluate", Arm("none"), classifier, pair) for pair in info.pairs]
+            values = [r.metrics.get(f"test/{metric}", NAN) for r in scored if r and r.status == "done"]
+            found.append(Orientation(classifier, metric, Score.of(values)))
+    return tuple(found)
 
 
 def comparisons(rows: Rows, info: ReportInfo, root: Path) -> tuple[Comparison, ...]:

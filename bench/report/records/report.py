@@ -15,7 +15,16 @@ from bench.report.records.lines import Line, leaderboard
 from bench.report.records.measured import Measured, measured
 from bench.report.records.own_metrics import OwnScore, own_scores
 from bench.report.records.predictions import PredictedStage, predicted_stages
-from bench.report.records.published import Comparison, Head, Impossible, comparisons, heads, impossible
+from bench.report.records.published import (
+    Comparison,
+    Head,
+    Impossible,
+    Orientation,
+    comparisons,
+    heads,
+    impossible,
+    orientations,
+)
 from bench.report.records.quality import Quality, image_quality
 from bench.report.records.questions import Question, questions
 from bench.report.records.rows import Rows
@@ -39,6 +48,7 @@ class Records:
     published: tuple[Comparison, ...] = ()
     impossible: tuple[Impossible, ...] = ()
     heads: tuple[Head, ...] = ()
+    orientations: tuple[Orientation, ...] = ()
     differences: tuple[Difference, ...] = ()
     questions: tuple[Question, ...] = ()
     measured: tuple[Measured, ...] = ()
@@ -71,6 +81,7 @@ def collect(rows: Rows, info: ReportInfo, root: Path) -> Records:
         published=comparisons(rows, info, root),
         impossible=impossible(info),
         heads=heads(rows, info, root),
+        orientations=orientations(rows, apart),
         differences=differences(lines, rows, apart),
         questions=questions(lines, rows, apart),
         measured=measured(rows, apart),

@@ -22,7 +22,7 @@ from bench.report.sections.failures import failure_section
 from bench.report.sections.footnotes import footnotes
 from bench.report.sections.leaderboard import PER_PATIENT, comparison_parts, leaderboard_section, verdict_overview
 from bench.report.sections.own_metrics import own_metrics_section
-from bench.report.sections.published import published_section
+from bench.report.sections.published import orientation_section, published_section
 from bench.report.sections.quality import quality_section
 from bench.report.sections.questions import question_section
 from bench.report.sections.running import running_section
@@ -103,6 +103,7 @@ def _evidence(records: Records, info: ReportInfo) -> Iterable[Section]:
     equal = compute_section(records.charged, records.matches, info)
     yield from _split(equal, _charts("cost"), or_else="Accuracy and device time")
     yield from _split(published_section(records.published, records.heads, records.impossible, info), undefined=ALL)
+    yield from _split(orientation_section(records.orientations, info), undefined=ALL)
 
 
 def _images(records: Records, info: ReportInfo) -> Iterable[Section]:

@@ -45,8 +45,8 @@ def _state(kind: str, params: Sequence[str], metrics: Sequence[str]) -> dict[str
         "datasetsFilter": [],
         "modelVersionFilter": "All Runs",
         "selectedColumns": columns,
-        "columnOrder": [],
-        "columnWidths": {},
+        "columnOrder": columns,
+        "columnWidths": {column: 110 if column.startswith("params") else 220 for column in columns},
         "groupBy": None,
         "groupsExpanded": {},
     }

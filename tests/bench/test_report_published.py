@@ -21,6 +21,7 @@ from bench.report.info import FoldSize, PublishedFacts, ReportInfo
 from bench.report.records.published import comparisons, heads, impossible
 from bench.report.records.report import collect
 from bench.report.records.rows import Rows
+from bench.report.sections.published import orientation_section, published_section
 from bench.reporting import published_facts
 from bench.suite import config_folder, load_suite, parse_suite, suite_files
 from bench.types import ResultRow
@@ -232,4 +233,51 @@ def test_results_that_do_not_exist_are_missed_at_the_plan(tmp_path: Path) -> Non
     wrong = {"source": "x", "positive": "b", "test_images": {"a": 1, "b": 1}, "methods": {"m": {"us": "cyclegan"}}}
     (tmp_path / "odd.yaml").write_text(json.dumps(wrong))
     with pytest.raises(ConfigError, match=r"methods\.m: unknown key 'us'"):
+        load_published(tmp_path, "odd")
+
+
+def test_scores_of_the_literature_stand_below_our_own_for_orientation(tmp_path: Path) -> None:
+    literature = load_published(config_folder() / "published", "breakhis-literature")
+    assert not literature.methods
+    facts = PublishedFacts(literature, {"": ("dataset.magnification 100 (published: 400)",)})
+    folds = tuple(FoldSize(f, 0, 100, 20, 40, 20, 5, 10) for f in range(2))
+    made = replace(info(), folds=folds, methods=("none", "classical"), generative=(), classifiers=("net", "small"),
+                   published=facts, protocol="2-fold, patients disjoint", image_size_px=64)  # fmt: skip
+    scores = {"net": (0.80, 0.90), "small": (0.70, 0.72)}
+    rows = [
+        row("evaluate", m, (f, 0), ratio="0", classifier=c, metrics={"test/patient_score": of[f] + 0.1 * (m != "none")})
+        for c, of in scores.items() for m in made.methods for f in range(2)
+    ]  # fmt: skip
+    records = collect(Rows(rows), made, tmp_path)
+    assert [(o.classifier, round(o.score.mean, 3), o.score.n) for o in records.orientations] == [
+        ("net", 0.85, 2),
+        ("small", 0.71, 2),
+    ]
+    text = "\n".join(orientation_section(records.orientations, made))
+    assert "| `none`, net, this run | patient-level accuracy | 85.0 ± 7.1 | 2 of 2 pairs |" in text
+    assert (
+        "| ResNet-50, ImageNet weights | patient-level accuracy | 87.9 ± 4.1 | Chhipa et al., WACV 2023, 5 folds |"
+        in text
+    )
+    assert "- `none` with net (85.0 %) lies within what was published (82.1 to 89.6 %)." in text
+    assert "- `none` with small (71.0 %) lies 11.1 points below what was published" in text
+    assert "2-fold, patients disjoint, 64 px. Settings that are known to differ: dataset.magnification 100" in text
+    assert published_section((), (), (), made) == []  # no method of the suite was published
+    empty = orientation_section(collect(Rows([]), made, tmp_path).orientations, made)
+    assert "`none` with net has no score to put beside them" in empty[-1]
+    assert orientation_section((), replace(made, published=None)) == []
+
+
+def test_the_breakhis_suites_name_the_literature_and_say_where_they_differ() -> None:
+    for name in ("breakhis", "breakhis-small"):
+        suite = load_suite(name)
+        assert suite.settings.published == "breakhis-literature"
+        facts = published_facts(suite, "breakhis-literature")
+        assert facts.differences == {"": ("dataset.magnification null (published: 400)",)}
+
+
+def test_published_methods_need_their_positive_class(tmp_path: Path) -> None:
+    wrong = {"source": "x", "positive": "c", "test_images": {"a": 1}, "methods": {"m": {"use": "cgan", "config": {}}}}
+    (tmp_path / "odd.yaml").write_text(json.dumps(wrong))
+    with pytest.raises(ConfigError, match="positive is 'c', test_images has a"):
         load_published(tmp_path, "odd")

@@ -132,7 +132,7 @@ def comparisons(rows: Rows, info: ReportInfo, root: Path) -> tuple[Comparison, .
 
 def impossible(info: ReportInfo) -> tuple[Impossible, ...]:
     """Return the published classification numbers that no table of so many test images gives."""
-    if info.published is None:
+    if info.published is None or not _methods(info.published, info):
         return ()
     results, found = info.published.results, []
     negatives, positives = _sizes(results)

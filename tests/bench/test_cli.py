@@ -80,17 +80,17 @@ def test_bad_usage_is_exit_2_and_says_what_to_do(bench, words: tuple[str, ...], 
 
 def test_plan_run_status_report_agree(bench) -> None:
     before = json.loads(bench("plan", *TOY, "--json").output)
-    assert (before["left"], len(before["cells"])) == (22, 22)
+    assert (before["left"], len(before["cells"])) == (25, 25)
     run = bench("run", *TOY, "--jobs", "1")
     assert run.exit_code == 0, run.output
     assert Path("runs/reports/toy/leaderboard.md").is_file()
     assert json.loads(bench("plan", *TOY, "--json").output)["left"] == 0
     status = json.loads(bench("status", *TOY, "--json").output)
-    assert (status["done"], status["failed"], status["missing"]) == (22, 0, 0)
+    assert (status["done"], status["failed"], status["missing"]) == (25, 0, 0)
     lines = json.loads(bench("report", *TOY, "--json").output)
     assert "toy" in json.dumps(lines)
     again = bench("run", *TOY)
-    assert "22 done already, 0 to do" in again.output
+    assert "25 done already, 0 to do" in again.output
     plan = bench("plan", *TOY, "--set", "methods.toy.steps=7")
     assert "predicted with --jobs" in plan.output  # what is left has a price, from the cells just measured
 

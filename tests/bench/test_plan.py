@@ -74,7 +74,7 @@ def test_explanations_are_a_matter_of_the_first_pair_and_of_no_longer_training(m
     assert not keys(without, stage="explain")
     assert {c.id for c in without.cells} == {c.id for c in make().cells if c.stage != "explain"}
     assert not set(keys(more, stage="explain")) & set(keys(make(), stage="explain"))
-    with pytest.raises(ConfigError, match="explain.images_per_class: got -1, expected 0 or more"):
+    with pytest.raises(ConfigError, match=r"explain\.images_per_class: got -1, expected 0 or more"):
         make("explain.images_per_class=-1")
 
 

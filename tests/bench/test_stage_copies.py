@@ -229,12 +229,12 @@ def test_dropping_copies_adds_cells_and_changes_none(session: Session, monkeypat
     plain, dropped = cells(), cells("drop_copies=true")
     assert plain.keys() < dropped.keys()
     added = [c for i, c in dropped.items() if i not in plain]
-    assert {(c.stage, c.ratio) for c in added} == {("classify", "1-nocopies"), ("evaluate", "1-nocopies")}
+    assert {(c.stage, c.ratio) for c in added} == {(s, "1-nocopies") for s in ("classify", "evaluate", "explain")}
     assert {c.method for c in added} == {"painter", "honest"}
     more = cells("drop_copies=true", "ratios=[0.5, 1.0]")
     assert {c.id for c in added} < more.keys()  # the first n images, and what is a copy, are the same
     only = select(list(dropped.values()), ["method=painter", "ratio=1-nocopies", "fold=0"])
-    assert [c.stage for c in only] == ["split", "fit", "synthesize", "copies", "classify", "evaluate"]
+    assert [c.stage for c in only] == ["split", "fit", "synthesize", "copies", "classify", "evaluate", "explain"]
 
 
 def test_the_flag_is_the_setting(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -257,5 +257,5 @@ def test_the_flag_is_the_setting(session: Session, monkeypatch: pytest.MonkeyPat
 
     plans = [call("plan"), call("plan", "--drop-copies"), call("plan", "--set", "drop_copies=true")]
     assert plans[1] == plans[2]
-    assert len(plans[1]["cells"]) == len(plans[0]["cells"]) + 8  # two stages, two methods, two folds
+    assert len(plans[1]["cells"]) == len(plans[0]["cells"]) + 10  # two methods: two stages in both folds, one in one
     assert call("status", "--drop-copies")["cells"] == len(plans[1]["cells"])

@@ -10,6 +10,7 @@ import re
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from textwrap import wrap
 from typing import Any, Final
@@ -31,7 +32,7 @@ CAPTION: Final = (
 )
 ARMS: Final = 7  # overlays side by side on a page
 TILE: Final = 128  # px; small images are enlarged without smoothing, so that their pixels show
-GAP, TEXT, PAD, BAR = 6, 13, 12, (180, 12)
+GAP, TEXT, PAD, BAR = 6, 12, 12, (180, 12)
 COLOURS, ALPHA = "viridis", 0.55
 WHITE, INK, RIGHT, WRONG = (255, 255, 255), (20, 20, 20), (0, 114, 178), (213, 94, 0)  # Okabe–Ito blue, vermillion
 
@@ -133,13 +134,15 @@ def _page(arms: Mapping[Arm, Explained], classes: Sequence[str], classifier: str
 
 
 def _overlay(canvas: Any, draw: Any, explained: Explained, row: int, at: tuple[int, int]) -> None:
-    """Paste the map over the image in grey; the grey image alone, with a word, where there is no map."""
+    """Paste the map over the image in grey; the grey image alone, with words, where there is none or it is empty."""
     from PIL import Image
 
     grey = _enlarged(explained.images[row]).convert("L").convert("RGB")
-    if not len(explained.maps):
+    empty = "no map" if not len(explained.maps) else "" if explained.maps[row].any() else "nothing speaks\nfor it"
+    if empty:
         canvas.paste(grey, at)
-        draw.text((at[0] + GAP, at[1] + GAP), "no map", fill=WHITE, font=_font(), stroke_width=2, stroke_fill=INK)
+        middle = (at[0] + TILE // 2, at[1] + TILE // 2)
+        draw.multiline_text(middle, empty, WHITE, _font(), "mm", align="center", stroke_width=2, stroke_fill=INK)
         return
     found = Image.fromarray(explained.maps[row].astype(np.float32)).resize((TILE, TILE), Image.Resampling.BILINEAR)
     levels = np.rint(255 * np.clip(np.asarray(found), 0, 1)).astype(np.uint8)
@@ -171,7 +174,7 @@ def _legend(canvas: Any, draw: Any, at: tuple[int, int]) -> None:
     strip = np.repeat(_colours()[np.linspace(0, 255, BAR[0]).astype(np.uint8)][None], BAR[1], axis=0)
     grey = Image.new("RGB", BAR, (128, 128, 128))
     canvas.paste(Image.blend(grey, Image.fromarray(strip), ALPHA), at)
-    for value, anchor, dx in (("0: nothing speaks for it", "la", 0), ("1: most", "ra", BAR[0])):
+    for value, anchor, dx in (("none", "la", 0), ("most", "ra", BAR[0])):
         draw.text((x + dx, y + BAR[1] + 3), value, fill=INK, font=_font(), anchor=anchor)
     words = "evidence for the true class, relative to the map's own maximum"
     draw.text((x + BAR[0] + PAD, y + BAR[1] // 2), words, fill=INK, font=_font(), anchor="lm")
@@ -202,10 +205,13 @@ def _lines(head: str) -> list[str]:
 
 
 def _wrapped(text: str, width: int) -> list[str]:
-    return wrap(text, max(20, int(width / _font().getlength("a" * 20) * 20)))
+    return wrap(text, int(0.97 * width * len(text) / _font().getlength(text)))
 
 
+@cache
 def _font(size: int = TEXT) -> Any:
+    """Return DejaVu Sans, which comes with matplotlib: Pillow's own font lacks signs such as ×."""
+    import matplotlib
     from PIL import ImageFont
 
-    return ImageFont.load_default(size)
+    return ImageFont.truetype(Path(matplotlib.get_data_path()) / "fonts/ttf/DejaVuSans.ttf", size)

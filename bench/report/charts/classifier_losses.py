@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.history import HISTORY
 from bench.report.charts.losses import PAIRS, Curve, read_curves
-from bench.report.charts.style import arm_looks, figure, plain_log
+from bench.report.charts.style import arm_looks, figure, legend_columns, plain_log
 from bench.report.info import Arm, ReportInfo
 from bench.report.records.outcomes import RULE
 from bench.report.records.rows import Rows
@@ -57,4 +57,5 @@ def draw_trainings(histories: Histories, path: Path) -> None:
         axes[0, 0].set_ylabel("training loss (nats)")
         axes[1, 0].set_ylabel("validation balanced\naccuracy (%)")
         handles = [axes[0, 0].plot([], [], color=k.colour, ls=k.dashes, label=a.label)[0] for a, k in looks.items()]
-        fig.legend(handles=handles, loc="outside lower center", ncols=min(3, len(handles)), handlelength=3.4)
+        columns = legend_columns([a.label for a in looks], width)
+        fig.legend(handles=handles, loc="outside lower center", ncols=columns, handlelength=3.4)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.report.charts.style import BLACK, CYCLE, GREY, LABEL, MARKERS, arm_axis, figure
+from bench.report.charts.style import BLACK, CYCLE, GREY, LABEL, MARKERS, arm_axis, figure, legend_columns
 from bench.report.info import ReportInfo
 from bench.report.records.outcomes import RULE, Outcome, Patient
 from bench.report.sections.text import join
@@ -89,6 +89,6 @@ def _legend(fig: Any, classes: Sequence[str], width: float) -> None:
 
     marks = [Line2D([], [], color=_mark(i)[0], marker=_mark(i)[1], lw=0, ms=4.5, mew=0, label=c)
              for i, c in enumerate(classes)]  # fmt: skip
-    columns = max(1, int(width / (0.45 + 0.072 * max(map(len, (*classes, FAILS))))))
+    columns = legend_columns([*classes, FAILS], width)
     ring = Line2D([], [], color=BLACK, marker="o", mfc="none", lw=0, ms=6.2, mew=0.8, label=FAILS)
-    fig.legend(handles=[*marks, ring], loc="outside upper right", ncols=min(columns, len(marks) + 1), handlelength=1.2)
+    fig.legend(handles=[*marks, ring], loc="outside upper right", ncols=columns, handlelength=1.2)

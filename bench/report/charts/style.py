@@ -67,6 +67,11 @@ def arm_looks(arms: Sequence[Arm]) -> dict[Arm, Look]:
     return dict(zip(ordered, LOOKS, strict=False))
 
 
+def legend_columns(names: Sequence[str], width: float, most: int = 5) -> int:
+    """Return how many of these names stand side by side in a legend of so many inches."""
+    return max(1, min(most, len(names), int(width / (0.75 + 0.068 * max(map(len, names))))))
+
+
 def plain_log(axis: Any) -> None:
     """Label a logarithmic axis 0.5, 1, 2, 5, 10 … instead of by powers of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.ratios import NOCOPIES, amount, ratio_label
 from bench.report.charts.forest import forest_limit
-from bench.report.charts.style import GREY, LOOKS, figure
+from bench.report.charts.style import GREY, LOOKS, figure, legend_columns
 from bench.report.info import ReportInfo
 from bench.report.records.lines import PRIMARY, Line
 
@@ -18,7 +18,7 @@ BALANCE = "balance"
 CAPTION = (
     "Difference to `none` in patient-level balanced accuracy by how many synthetic images are added per real one: mean "
     "over pairs and 95 % interval (corrected resampled t), which may go on beyond the panel; points of one ratio stand "
-    "side by side. *balance* fills up the smaller classes, so it is no point of the line. Hollow: the same without "
+    "side by side. `balance` fills up the smaller classes, so it is no point of the line. Hollow: the same without "
     "the images flagged as copies. Shaded: the equivalence margin."
 )
 
@@ -57,7 +57,7 @@ def draw_sweep(lines: Sequence[Line], info: ReportInfo, path: Path) -> None:
             for at in range(1, len(amounts)):
                 ax.axvline(at - 0.5, color=GREY, lw=0.6, ls=":" if amounts[at] != BALANCE else "-")
         axes[0][0].set_ylabel("difference to none in patient-level\nbalanced accuracy (percentage points)")
-        _legend(fig, methods, any(x.arm.ratio.endswith(NOCOPIES) for x in lines))
+        _legend(fig, methods, width, any(x.arm.ratio.endswith(NOCOPIES) for x in lines))
 
 
 def _draw(ax: Any, lines: Sequence[Line], amounts: Sequence[str], i: int, shift: float) -> None:
@@ -75,7 +75,7 @@ def _draw(ax: Any, lines: Sequence[Line], amounts: Sequence[str], i: int, shift:
     ax.plot([at + shift for at in numbers], means, color=look.colour, ls=look.dashes, lw=1.1, zorder=3)
 
 
-def _legend(fig: Any, methods: Sequence[str], hollow: bool) -> None:
+def _legend(fig: Any, methods: Sequence[str], width: float, hollow: bool) -> None:
     from matplotlib.lines import Line2D
 
     marks = [
@@ -84,4 +84,5 @@ def _legend(fig: Any, methods: Sequence[str], hollow: bool) -> None:
     ]
     if hollow:
         marks.append(Line2D([], [], color=GREY, marker="o", mfc="white", lw=0, ms=4.6, label="without copies"))
-    fig.legend(handles=marks, loc="outside lower center", ncols=min(4, len(marks)), handlelength=3.2)
+    columns = legend_columns([str(m.get_label()) for m in marks], width)
+    fig.legend(handles=marks, loc="outside lower center", ncols=columns, handlelength=3.2)

@@ -94,7 +94,7 @@ def test_five_failed_and_three_missing_cells() -> None:
     }
     missing = {("evaluate", "classical", 0), ("evaluate", "rnd", 1), ("copies", "cyclegan", 0)}
     records, text, last = read(planted(failed, missing))
-    assert "5 cells failed, 16 skipped behind them and 3 not run." in text
+    assert "5 cells failed, 16 skipped behind a failure and 3 not run." in text
     assert "**Incomplete:** 6 scores of 30 are missing, in 5 lines (0 without any score)." in last
     assert {(x.arm.method, x.reference): (x.pairs, x.planned) for x in records.losses} == {
         ("classical", "none"): (4, 5), ("cgan", "none"): (3, 5), ("cyclegan", "none"): (4, 5), ("tl", "none"): (4, 5),
@@ -210,6 +210,13 @@ def test_a_suite_without_classifiers_loses_images_and_no_verdicts() -> None:
     assert records.losses == ()
     assert "verdicts" not in text
     assert "- `tl`: fold 1 missing, 4 of 5 pairs left" in text
+
+
+def test_what_no_verdict_rests_on_says_so() -> None:
+    extra = ResultRow("x", "explain", "s", "d", "missing", "tl", 0, 0, "1", "a")
+    text = read([*ROWS, extra])[1]
+    assert "1 cell was not run." in text
+    assert "No verdict rests on it, and no measure of a generator." in text
 
 
 def test_cells_that_nobody_planned_yet_count_as_not_run() -> None:

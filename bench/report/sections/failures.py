@@ -36,8 +36,8 @@ def failure_section(records: Records, info: ReportInfo) -> list[str]:
     """Return heading, what the gaps do to verdicts, and the table of what happened; [] when everything ended well."""
     if not (records.failures or records.losses):
         return []
-    parts = ["## Failed, skipped and missing\n", f"{_counts(records.failures)}\n"] if records.failures else []
-    parts = parts or ["## Failed, skipped and missing\n"]
+    parts = ["## Failed, skipped and missing\n"]
+    parts += [f"{_counts(records.failures)}\n"] if records.failures else []
     if records.losses:
         parts.append("What is missing does to the verdicts:\n")
         parts.append("".join(f"- {line}\n" for line in _sentences(records, info)))
@@ -46,6 +46,8 @@ def failure_section(records: Records, info: ReportInfo) -> list[str]:
     if records.shortfalls:
         parts.append("What is missing does to the generators' own sections:\n")
         parts.append("".join(f"- {line}\n" for line in _generators(records.shortfalls, info)))
+    if records.failures and not (records.losses or records.shortfalls):
+        parts.append("No verdict rests on it, and no measure of a generator.\n")
     if records.failures:
         text = _failure_table(records.failures)
         many = len(records.failures) > OPEN
@@ -54,12 +56,13 @@ def failure_section(records: Records, info: ReportInfo) -> list[str]:
 
 
 def _counts(failed: Sequence[Failure]) -> str:
-    """'5 cells failed, 12 were skipped behind them, 3 were not run.'"""
+    """'5 cells failed, 12 skipped behind a failure and 3 not run.'"""
     by = {status: sum(f.cells for f in failed if f.status == status) for status in ("failed", "skipped")}
     by["missing"] = sum(f.cells for f in failed) - by["failed"] - by["skipped"]
-    said = [f"{count(by['failed'], 'cell')} failed"] if by["failed"] else []
-    said += [f"{by['skipped']} skipped behind them"] if by["skipped"] else []
-    said += [f"{by['missing']} not run"] if by["missing"] else []
+    texts = {"failed": "failed", "skipped": "skipped behind a failure", "missing": "not run"}
+    (first, verb), *rest = [(n, texts[status]) for status, n in by.items() if n]
+    were = "" if verb == "failed" else "was " if first == 1 else "were "
+    said = [f"{count(first, 'cell')} {were}{verb}", *(f"{n} {text}" for n, text in rest)]
     return f"{join(said)}. `bench run` tries again what failed, and does what is not done."
 
 
@@ -93,19 +96,21 @@ def _references(losses: Sequence[Loss], info: ReportInfo) -> Iterable[str]:
 
 def _grown(losses: Sequence[Loss]) -> str:
     """Say by how much the smallest effect has grown, over the verdicts where both are known."""
-    grown = [
-        (min(x.smallest, 1.0), min(x.whole, 1.0))
-        for x in losses
-        if math.isfinite(x.smallest) and math.isfinite(x.whole)
-    ]
-    if not grown:
+    known = [(x.smallest, x.whole) for x in losses if math.isfinite(x.smallest) and math.isfinite(x.whole)]
+    grown = [(now, whole) for now, whole in known if now <= 1]
+    if not known:
         return "By how much less they can show cannot be told: the pairs that are left have no spread to go by."
-    few = [percent(pick(s for s, _ in grown)) for pick in (min, max)]
-    more = [percent(pick(s - w for s, w in grown)) for pick in (min, max)]
+    never = len(known) - len(grown)
+    rest = f"{never} of them can no longer find any difference there can be." if never else ""
+    if not grown:
+        return rest
+    few = [percent(pick(now for now, _ in grown)) for pick in (min, max)]
+    more = [percent(pick(now - whole for now, whole in grown)) for pick in (min, max)]
     span, by = (a if a == b else f"{a} to {b}" for a, b in (few, more))
-    return (
+    text = (
         f"The smallest effect that they find is {span} points, {by} more than all planned pairs of this spread would."
     )
+    return f"{text} {rest}".strip()
 
 
 def _holm(families: Sequence[Family], info: ReportInfo) -> Iterable[str]:

@@ -147,15 +147,12 @@ def _needed(found: Sequence[Finding], info: ReportInfo) -> str:
     known = [f for f in undecided if math.isfinite(f.smallest)]
     if not known:
         return "What it takes to decide on accuracy cannot be told: the pairs show no spread to go by."
-    effects = sorted(min(f.smallest, 1.0) for f in known)
-    span = (
-        percent(effects[0])
-        if percent(effects[0]) == percent(effects[-1])
-        else f"{percent(effects[0])} to {percent(effects[-1])}"
-    )
-    text = (
-        f"To decide on accuracy: {count(known[0].difference.pairs, 'pair')} of this spread find {span} points or more"
-    )
+    effects, pairs = sorted(f.smallest for f in known), count(known[0].difference.pairs, "pair")
+    few, many = percent(effects[0]), percent(min(effects[-1], 1.0))
+    span = few if few == many else f"{few} to {many}"
+    text = f"To decide on accuracy: {pairs} of this spread find {span} points or more"
+    if effects[0] > 1:
+        text = f"To decide on accuracy: {pairs} of this spread find no difference there can be"
     needs = sorted(f.needed for f in known)
     if math.isinf(needs[-1]):
         some = "" if math.isinf(needs[0]) else f" in {sum(map(math.isinf, needs))} of {len(needs)} comparisons"

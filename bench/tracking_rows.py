@@ -19,8 +19,7 @@ CLASSIFIER_STAGES: Final = ("classify", "evaluate", "explain")
 SHARED_STAGES: Final = ("segment",)  # one run a fold, whatever methods use it
 TRIAL_STAGES: Final = ("trial",)  # one run a trial of a tuning study
 POINTS_PER_METRIC: Final = 200  # the MLflow UI draws no more; history.csv in the store keeps every step
-# Facts that are no settings: tags hold the commit, the store the rest, and a comparison shows what differs.
-NO_PARAMS: Final = ("config", "host", "versions", "work", "git_commit", "predictions", "thresholds")
+NO_SETTINGS: Final = ("config", "host", "versions", "work", "git_commit", "predictions", "thresholds")
 STAGES: Final = GENERATOR_STAGES + CLASSIFIER_STAGES + SHARED_STAGES + TRIAL_STAGES
 
 
@@ -79,16 +78,22 @@ def coordinates(row: ResultRow) -> dict[str, str]:
 
 
 def fact_params(row: ResultRow) -> dict[str, str]:
-    """Return the plain facts of a row as parameters under its stage's name."""
-    facts = {k: v for k, v in row.facts.items() if k not in NO_PARAMS}
+    """Return the plain facts of a row as parameters under its stage's name; the machine's are left out."""
+    facts = {k: v for k, v in row.facts.items() if k not in NO_SETTINGS}
     return {k: v for k, v in flatten(facts, f"{row.stage}.").items() if len(v) <= 500}
+
+
+def fact_metrics(row: ResultRow) -> dict[str, float]:
+    """Return a row's facts that are numbers, such as ``synthesize/images`` and ``classify/best_step``."""
+    facts = {f"{row.stage}/{k}": v for k, v in row.facts.items() if k not in NO_SETTINGS}
+    return {k: float(v) for k, v in facts.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
 
 
 Point = tuple[str, float, int, int]  # name, value, time in ms, step
 
 
 def metric_points(folder: Path | None, row: ResultRow) -> list[Point]:
-    """Return a row's metric points: history thinned evenly, then metrics and costs."""
+    """Return a row's metric points: history thinned evenly, then metrics, facts that are numbers, and costs."""
     start, end = span_ms(row)
     history: dict[str, list[tuple[int, float]]] = {}
     for step, name, value in read_history(folder / HISTORY) if folder else ():
@@ -98,7 +103,7 @@ def metric_points(folder: Path | None, row: ResultRow) -> list[Point]:
     for name, points in history.items():
         kept = _thinned(points)
         found += [(safe_name(name), v, start + (end - start) * s // max(last_step, 1), s) for s, v in kept]
-    final = {**row.metrics, **{f"cost/{row.stage}/{k}": v for k, v in row.costs.items()}}
+    final = {**fact_metrics(row), **row.metrics, **{f"cost/{row.stage}/{k}": v for k, v in row.costs.items()}}
     return found + [(safe_name(k), float(v), end, last_step) for k, v in final.items()]
 
 

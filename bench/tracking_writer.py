@@ -204,7 +204,7 @@ class Tracker:
             folder = self.out / row.folder if row.folder else None
             of_row = metric_points(folder, row)
             points += of_row + (usage_points(folder, run.start_ms) if folder else [])
-            params |= fact_params(row)
+            params |= fact_params(row) if row.stage in TRIAL_STAGES else {}
             lost = sorted({f"{name}@{step}" for name, value, _, step in of_row if not math.isfinite(value)})
             if lost:  # MLflow would store infinity as 1.8e308
                 tags[f"bench.nonfinite.{row.stage}"] = ", ".join(lost)[:4000]
@@ -220,6 +220,8 @@ class Tracker:
         for table in ("predictions.csv", "translations.csv", "trace.json.gz"):
             if row.folder and (folder / table).is_file():
                 self._client.log_artifact(run_id, str(folder / table))
+        if row.facts:
+            self._client.log_dict(run_id, dict(row.facts), f"facts/{row.stage}.json")
         if row.error:
             self._client.log_text(run_id, row.error, f"{row.stage}_error.txt")
 

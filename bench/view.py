@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -56,11 +56,34 @@ def digest(rows: Sequence[ResultRow]) -> str:
     return stable_hash([[r.key, r.method, r.classifier, r.status, r.finished_at] for r in rows])
 
 
+def telling(configs: Mapping[Any, Any]) -> dict[Any, dict[str, Any]]:
+    """Return of each config what tells it from others: fields that are not at their default, or that differ.
+
+    MLflow shows all parameters of a run wherever it shows the run, above its pictures too; the suite's own run has the
+    whole configs. How often something is logged or kept changes no result.
+    """
+    plain = {name: asdict(config) for name, config in configs.items()}
+    defaults = {name: asdict(type(config)()) for name, config in configs.items()}
+    values: dict[str, set[str]] = {}
+    for config in plain.values():
+        for field, value in config.items():
+            values.setdefault(field, set()).add(repr(value))
+    return {
+        name: {
+            field: value
+            for field, value in config.items()
+            if not field.endswith("_every") and (len(values[field]) > 1 or value != defaults[name][field])
+        }
+        for name, config in plain.items()
+    }
+
+
 def make_tracker(session: Session) -> Tracker:
     """Return the suite's MLflow tracker; nothing is imported or contacted yet."""
     suite = session.suite
-    methods = {s.name: asdict(s.config) for s in suite.methods}
-    classifiers = {(m, c.name): asdict(suite.classifier(c.name, m).config) for m in methods for c in suite.classifiers}
+    names = [s.name for s in suite.methods]
+    methods = telling({s.name: s.config for s in suite.methods})
+    classifiers = telling({(m, c.name): suite.classifier(c.name, m).config for m in names for c in suite.classifiers})
 
     def params(row: ResultRow) -> dict[str, Any]:
         found = {
@@ -74,9 +97,10 @@ def make_tracker(session: Session) -> Tracker:
         "git_commit": commit,
         "mlflow.source.type": "LOCAL",
         "mlflow.source.name": session.command,
-        "mlflow.source.git.commit": commit.removesuffix("+changes"),
         "mlflow.user": _user(),
     }
+    if commit != "unknown":
+        tags["mlflow.source.git.commit"] = commit.removesuffix("+changes")
     dataset = DatasetInput.of(session.plan.index, session.plan.fingerprint)
     note = NOTE.format(description=suite.settings.description, command=session.command)
     shown = {"mlflow.note.content": note, **view_tags()}

@@ -8,7 +8,7 @@ import math
 import sys
 import time
 import zlib
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from bench.tracking import Tracker, TrackingThread, tracking_uri, ui_command
 from bench.tracking_media import DatasetInput
 from bench.tracking_rows import (
     POINTS_PER_METRIC,
+    fact_metrics,
     fact_params,
     flatten,
     metric_points,
@@ -28,6 +29,7 @@ from bench.tracking_rows import (
 )
 from bench.tracking_views import ARMS, TAG, view_tags
 from bench.types import ResultRow
+from bench.view import telling
 
 AT = "2026-01-01T00:10:00+00:00"
 START_MS = 1_767_226_140_000  # one minute before
@@ -115,9 +117,36 @@ def test_system_metrics_are_thinned_and_have_seconds_as_steps(tmp_path: Path) ->
     assert min(step for *_, step in points) == 0, "a sample from before the run counts as its start"
 
 
-def test_what_is_no_setting_is_no_parameter() -> None:
-    facts = {"images": 20, "git_commit": "abc", "thresholds": {"pixels": 1}, "host": "here", "predictions": "a.csv"}
-    assert fact_params(replace(BASE, stage="copies", facts=facts)) == {"copies.images": "20"}
+def test_facts_that_are_numbers_are_metrics() -> None:
+    facts = {"images": 20, "frozen": True, "git_commit": "abc", "thresholds": {"pixels": 1}, "step": "fast"}
+    row = replace(BASE, stage="copies", facts=facts)
+    assert fact_metrics(row) == {"copies/images": 20.0}
+    assert fact_params(row) == {"copies.images": "20", "copies.frozen": "True", "copies.step": "fast"}
+
+
+@dataclass(frozen=True)
+class Config:
+    steps: int = 100
+    rate: float = 0.1
+    lambda_cycle: float = 10.0
+    log_every: int = 10
+
+
+@dataclass(frozen=True)
+class Other:
+    steps: int = 200
+    width: int = 5
+
+
+def test_parameters_are_what_was_chosen_or_differs_between_arms() -> None:
+    arms = {"a": Config(log_every=1), "b": Config(lambda_cycle=1.0), "c": Other(), "d": Other(width=6, steps=100)}
+    assert telling(arms) == {
+        "a": {"steps": 100, "lambda_cycle": 10.0},
+        "b": {"steps": 100, "lambda_cycle": 1.0},
+        "c": {"steps": 200, "width": 5},
+        "d": {"steps": 100, "width": 6},
+    }
+    assert telling({"a": Config(rate=0.2)}) == {"a": {"rate": 0.2}}
 
 
 def test_saved_views_are_packed_as_mlflows_page_packs_them() -> None:
@@ -169,7 +198,9 @@ def check_generator(run: object, before: str, parent: object) -> None:
     assert info.run_id == before
     assert (info.status, info.end_time - info.start_time) == ("FINISHED", 60_000)
     at = {"method": "cyclegan", "fold": "0", "repeat": "0"}
-    assert data.params == {**at, "lambda.cycle": "10", "fit.parameters": "7", "synthesize.images": "20"}
+    assert data.params == {**at, "lambda.cycle": "10"}
+    assert (data.metrics["fit/parameters"], data.metrics["synthesize/images"]) == (7, 20)
+    assert (Path(info.artifact_uri.removeprefix("file://")) / "facts" / "synthesize.json").is_file()
     assert {k: data.tags[k] for k in (*at, "dataset", "kind")} == {**at, "dataset": "phantom", "kind": "generator"}
     assert data.metrics["synthetic/test/kid_x"] == 0.1
     assert math.isfinite(data.metrics["loss_G"])

@@ -49,7 +49,8 @@ _CAPTION = (
     "verdicts, the rest by a plain paired t test. Holm's correction runs over the comparisons of one measure, not over "
     "measures: where nothing has an effect, one measure in 20 is decided by chance. *Smallest effect*: what so many "
     "pairs of this spread find with 80 % power, before that correction; *Pairs needed*: to find "
-    f"{100 * EFFECT:g} points of accuracy, or in any other measure a difference as large as the one seen.\n"
+    f"{100 * EFFECT:g} points of accuracy, or in any other measure a difference as large as the one seen (∞: no number "
+    "of repeats of these folds).\n"
 )
 
 
@@ -243,7 +244,9 @@ def _tables(found: Sequence[Finding], info: ReportInfo) -> list[str]:
         "Pairs": [f"{f.difference.pairs} of {len(info.pairs)}" for f in found],
         "Pairs needed": [_pairs(f) for f in found],
     }
-    text = table(list(columns), zip(*columns.values(), strict=True), left=4)
+    if len({(f.difference.arm.method, f.difference.reference) for f in found}) == 1 and len(info.ratios) == 1:
+        del columns["Arm"], columns["Beside"]  # the sentence above has named them
+    text = table(list(columns), zip(*columns.values(), strict=True), left=list(columns).index("Difference"))
     note = (
         "Recall, coverage, copies and accuracy in %, differences in points. Lower KID is nearer to real test images.\n"
     )
@@ -267,7 +270,7 @@ def _smallest(f: Finding) -> str:
 
 
 def _pairs(f: Finding) -> str:
-    """'34'; of a decided comparison nothing is needed."""
+    """'34', or '∞'; of a decided comparison nothing is needed."""
     if f.difference.word != "undecided" or math.isnan(f.needed):
         return DASH
-    return "none is enough" if math.isinf(f.needed) else f"> {HOPELESS}" if f.needed > HOPELESS else f"{f.needed:.0f}"
+    return "∞" if math.isinf(f.needed) else f"> {HOPELESS}" if f.needed > HOPELESS else f"{f.needed:.0f}"

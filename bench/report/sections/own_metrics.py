@@ -31,8 +31,8 @@ def _meaning(name: str, measure: Measure) -> str:
     """'`expected_cost`: lower is better, cost of a decision, from 0 to 5.'"""
     unit = f", {measure.unit}" if measure.unit else ""
     low, high = measure.low, measure.high
-    bounds = f", from {number(low)}" if math.isfinite(low) else ""
-    bounds += f"{'' if bounds else ','} to {number(high)}" if math.isfinite(high) else ""
+    bounds = f", from {low:g}" if math.isfinite(low) else ""
+    bounds += f"{'' if bounds else ','} to {high:g}" if math.isfinite(high) else ""
     return f"`{name}`: {measure.better} is better{unit}{bounds}."
 
 

@@ -37,6 +37,7 @@ class IHC(ImageFolder):
     """One folder a class; nuclei are looked for in both dyes."""
 
     Config = IHCConfig
+    modality: ClassVar[str] = "immunohistochemistry"
     haematoxylin: ClassVar[bool] = True
     dab: ClassVar[bool] = True
 

@@ -117,11 +117,12 @@ def _together(q: Question) -> str:
     """Say how much of it a correction over all measures would leave."""
     if not q.decided or len({f.difference.metric for f in q.findings}) == 1:
         return ""
-    left = "all of them" if q.together == q.decided else "none of them" if not q.together else f"{q.together} of them"
-    left = left if q.decided > 1 else "it stays" if q.together else "it does not stay"
-    verb = "" if q.decided == 1 else " stay decided" if q.together else " stays decided"
-    what = "the one that is higher or lower" if q.decided == 1 else f"the {q.decided} that are higher or lower"
-    return f"Corrected over all {len(q.findings)} comparisons together, of {what}, {left}{verb}."
+    if q.decided == 1:
+        left = "the one that is higher or lower is still decided" if q.together else "nothing is decided any more"
+    else:
+        some = {0: "none", q.decided: "all"}.get(q.together, str(q.together))
+        left = f"{some} of the {q.decided} that are higher or lower {'is' if q.together in (0, 1) else 'are'} still decided"
+    return f"Corrected over all {len(q.findings)} comparisons together, and not measure by measure, {left}."
 
 
 def _far(q: Question) -> str:

@@ -274,6 +274,8 @@ def test_the_breakhis_suites_name_the_literature_and_say_where_they_differ() -> 
         assert suite.settings.published == "breakhis-literature"
         facts = published_facts(suite, "breakhis-literature")
         assert facts.differences == {"": ("dataset.magnification null (published: 400)",)}
+    ihc = load_suite("pr-ihc")
+    assert published_facts(ihc, "pr-ihc-literature").differences == {}
 
 
 def test_published_methods_need_their_positive_class(tmp_path: Path) -> None:

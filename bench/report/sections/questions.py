@@ -121,7 +121,8 @@ def _together(q: Question) -> str:
         left = "the one that is higher or lower is still decided" if q.together else "nothing is decided any more"
     else:
         some = {0: "none", q.decided: "all"}.get(q.together, str(q.together))
-        left = f"{some} of the {q.decided} that are higher or lower {'is' if q.together in (0, 1) else 'are'} still decided"
+        verb = "is" if q.together < 2 else "are"
+        left = f"{some} of the {q.decided} that are higher or lower {verb} still decided"
     return f"Corrected over all {len(q.findings)} comparisons together, and not measure by measure, {left}."
 
 

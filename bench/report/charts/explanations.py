@@ -21,15 +21,17 @@ import numpy.typing as npt
 from bench.report.charts.pages import even, numbered
 from bench.report.info import Arm, ReportInfo
 from bench.report.records.rows import Rows
-from bench.types import Uint8Images
+from bench.types import ResultRow, Uint8Images
 
 CAPTION: Final = (
     "Grad-CAM (Selvaraju et al. 2017): where a network finds what speaks for an image's true class, on test images of "
     "the first fold that no arm has trained on, the same for all arms. Below each: the class predicted and its "
-    "probability, with a tick where it is right and a cross where it is wrong. Each map is scaled by its own maximum, "
-    "so colours tell places within a map, not how much one map has beside another. Qualitative: a map says where the "
-    "network looked, not that it was right to, and a few images prove nothing about an arm."
+    "probability, with a tick where it is right and a cross where it is wrong. A map is as coarse as the grid of the "
+    "layer that it was computed on, and scaled by its own maximum: colours tell places within a map, not how much one "
+    "map has beside another. Qualitative: a map says where the network looked, not that it was right to, and a few "
+    "images prove nothing about an arm."
 )
+ARRAYS: Final = ("images", "maps", "labels", "probabilities", "paths")
 ARMS: Final = 7  # overlays side by side on a page
 TILE: Final = 128  # px; small images are enlarged without smoothing, so that their pixels show
 GAP, TEXT, PAD, BAR = 6, 12, 12, (180, 12)
@@ -39,13 +41,17 @@ WHITE, INK, RIGHT, WRONG = (255, 255, 255), (20, 20, 20), (0, 114, 178), (213, 9
 
 @dataclass(frozen=True)
 class Explained:
-    """What stage explain left: images uint8 [K, H, W, 3], maps [K, H, W] or [0, H, W], labels [K], probabilities."""
+    """What stage explain left: images uint8 [K, H, W, 3], maps [K, H, W] or [0, H, W], labels [K], probabilities.
+
+    ``layer`` says in words what the maps were computed on.
+    """
 
     images: Uint8Images
     maps: npt.NDArray[np.float16]
     labels: npt.NDArray[np.int64]
     probabilities: npt.NDArray[np.float64]
     paths: npt.NDArray[np.str_]
+    layer: str = ""
 
 
 def draw_explanations(rows: Rows, info: ReportInfo, root: Path, out: Path) -> dict[str, str]:
@@ -77,9 +83,7 @@ def _explained(rows: Rows, info: ReportInfo, classifier: str, root: Path) -> dic
         found: dict[Arm, Explained] = {}
         for arm in info.arms:
             row = rows.classifier("explain", arm, classifier, pair)
-            read = (
-                _read(root / row.folder / "explanations.npz") if row and row.status == "done" and row.folder else None
-            )
+            read = _read(row, root) if row and row.status == "done" and row.folder else None
             if read and all(np.array_equal(read.paths, e.paths) for e in list(found.values())[:1]):
                 found[arm] = read
         if found:
@@ -87,11 +91,13 @@ def _explained(rows: Rows, info: ReportInfo, classifier: str, root: Path) -> dic
     return {}
 
 
-def _read(path: Path) -> Explained | None:
-    """Return what a file holds, None for one that is gone or damaged."""
+def _read(row: ResultRow, root: Path) -> Explained | None:
+    """Return what a cell's file holds, None for one that is gone or damaged."""
+    grid = " × ".join(str(n) for n in row.facts.get("grid", ()))
+    layer = f"layer {row.facts['layer']}, {grid} cells" if grid else ""
     try:
-        with np.load(path, allow_pickle=False) as stored:
-            return Explained(**{name: stored[name] for name in Explained.__dataclass_fields__})
+        with np.load(root / row.folder / "explanations.npz", allow_pickle=False) as stored:
+            return Explained(**{name: stored[name] for name in ARRAYS}, layer=layer)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None
 
@@ -112,7 +118,9 @@ def _page(arms: Mapping[Arm, Explained], classes: Sequence[str], classifier: str
     height = top + len(names) * step + PAD + BAR[1] + TEXT + 2 * PAD + len(foot) * (TEXT + 4) + PAD
     canvas = Image.new("RGB", (width, height), WHITE)
     draw = ImageDraw.Draw(canvas)
+    layer = next((e.layer for e in arms.values() if e.layer), "")
     draw.text((PAD, PAD), f"Where {classifier} looks, by arm", fill=INK, font=_font(TEXT + 3))
+    draw.text((width - PAD, PAD + 2), layer, fill=INK, font=_font(), anchor="ra")
     for column, head in enumerate(heads):
         lines = _lines(head)
         for i, line in enumerate(lines):

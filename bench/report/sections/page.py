@@ -164,6 +164,10 @@ def _caption(path: str, name: str, info: ReportInfo) -> str:
         return (
             f"`{stem}`: real training images of each class, and below them synthetic ones, spread over those of a fold."
         )
+    if stem.startswith("explanations_"):
+        return (
+            f"{name} of the same test images under every arm. Qualitative: where it looked, not that it was right to."
+        )
     for method in info.generative:
         if stem == f"{method}_closest_pairs":
             return f"`{method}`: synthetic images (left) with the training image that is nearest (right); red: flagged."

@@ -165,6 +165,8 @@ def test_every_example_in_python_or_yaml_is_tested(page: Path) -> None:
         if block.language not in ("python", "yaml"):
             continue
         assert block.marker in ("file", "tested by"), f"{page.name}, line {block.line}: no marker above the block"
+        if block.marker == "file":  # a comment is not seen on GitHub
+            assert f"`{block.name}`:\n\n<!-- file: {block.name} -->\n```" in page.read_text(encoding="utf-8")
         if block.marker == "tested by":
             assert (ROOT / block.name).is_file(), block.name
             for node in ast.parse(block.text).body:

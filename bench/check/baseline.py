@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.check.rows import KINDS, Row, Value
-from bench.check.tolerance import FACTOR, LEAST, MOST_OF_A_COST, PEAK_RELATIVE, RELATIVE
+from bench.check.tolerance import COST_FACTOR, COST_FLOOR, COST_MOST, FACTOR, LEAST, PEAK_FLOOR, RELATIVE
 from bench.config import to_plain
 from bench.errors import ConfigError
 from bench.files import write_atomic
@@ -23,8 +23,7 @@ RULE = {
     "factor": FACTOR,
     "relative_floors": RELATIVE,
     "absolute_floor": LEAST,
-    "peak_relative_floor": PEAK_RELATIVE,
-    "most_of_a_cost": MOST_OF_A_COST,
+    "cost": {"factor": COST_FACTOR, "floor": COST_FLOOR, "most": COST_MOST, "peak_floor": PEAK_FLOOR},
 }
 Key = tuple[str, str, str]
 

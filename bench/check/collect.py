@@ -22,6 +22,7 @@ from bench.types import ResultRow
 # Of a test part. Accuracy, precision, F1 and MCC follow from sensitivity and specificity once sizes are fixed.
 SCORES = ("balanced_accuracy", "sensitivity", "specificity", "auroc", "auprc", "brier", "ece")
 PATIENT_SCORES = ("score", "balanced_accuracy", "auroc", "brier")
+BY_PATIENT = ("balanced_accuracy", "auroc")  # those of a patient's that one patient, and not one image, moves a step
 COUNTED = ("n_real", "n_synthetic", "kid_subset_size")  # fidelity's: how many images it was asked of
 SHARES = ("precision", "recall", "coverage", "share", "authpct")  # of images, among the image metrics
 FACTS = (
@@ -131,8 +132,8 @@ def _metrics(cell: Cell, metrics: Mapping[str, float], sizes: Sizes) -> Iterable
             wanted = name.removeprefix("test/")
             patients = wanted.startswith("patient_")
             if name.startswith("test/") and wanted.removeprefix("patient_") in (PATIENT_SCORES if patients else SCORES):
-                quantum = sizes.quantum(cell, "test patients" if patients else "test")
-                yield Row("score", cell.title, name, value, quantum)
+                whole = patients and wanted.removeprefix("patient_") in BY_PATIENT
+                yield Row("score", cell.title, name, value, sizes.quantum(cell, "test patients" if whole else "test"))
         elif any(word in name for word in COUNTED):
             yield Row("fact", cell.title, name, value)
         else:

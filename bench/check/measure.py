@@ -14,10 +14,11 @@ from bench.session import Session, pick_jobs
 COST_THREADS = 1  # a step and the yardstick are then timed in one thread, whose waiting for a core is known
 
 
-def measure(session: Session, jobs: int | None, listener: Listener | None = None) -> list[Row]:
+def measure(session: Session, jobs: int | None, costs: bool = True, listener: Listener | None = None) -> list[Row]:
     """Run what is left of the suite in the session's folder, and return all rows.
 
-    Nothing is reported or logged: no MLflow, no charts. What failed has its status as a row, and no others.
+    Nothing is reported or logged: no MLflow, no charts. What failed has its status as a row, and no others. Without
+    ``costs`` no step is timed.
     """
     runner = Runner(session.plan.cells, session.env, (listener,) if listener else ())
     jobs, threads = pick_jobs(jobs, session.env.device, session.suite.settings.threads)
@@ -25,6 +26,5 @@ def measure(session: Session, jobs: int | None, listener: Listener | None = None
         runner.run(lambda: make_executor(jobs, threads))
     limit_threads(COST_THREADS)
     rows = collect(session)
-    for more in (disjoint_rows, guard_rows, cost_rows):
-        rows += more(session)
-    return rows
+    rows += disjoint_rows(session) + guard_rows(session)
+    return rows + cost_rows(session) if costs else rows

@@ -19,7 +19,7 @@ def main(spec: str) -> None:
     request = Request(**{**found, "assignments": tuple(found["assignments"])})
     data = Path(request.data) if request.data else None
     session = prepare(request.suite, request.assignments, data, Path(request.out))
-    rows = measure(session.on_device(pick_device(request.device)), request.jobs)
+    rows = measure(session.on_device(pick_device(request.device)), request.jobs, costs=request.costs)
     write_atomic(Path(request.answer), json.dumps([asdict(r) for r in rows]))
 
 

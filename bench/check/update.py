@@ -12,7 +12,7 @@ from bench.check.baseline import Baseline, Expected, Key, rounded, suite_config
 from bench.check.guards import REFUSED
 from bench.check.numerics import Numerics, Request, ways
 from bench.check.rows import Row
-from bench.check.tolerance import spreads, tolerance
+from bench.check.tolerance import spreads, tolerance, values
 from bench.cost.host import describe_host, git_commit, versions
 from bench.errors import BenchError
 from bench.estimate import duration
@@ -39,16 +39,16 @@ def make_baseline(
 
 
 def baseline_of(session: Session, device: str, runs: Sequence[Sequence[Row]], numerics: Sequence[str]) -> Baseline:
-    """Return the baseline of what was measured; the first run is of the machine as it is, and gives the values.
+    """Return the baseline of what was measured; the first run, of the machine as it is, gives all values but costs.
 
-    Words that are not the same in all runs, and rows that not all have, are left out.
+    Words that are not the same in all runs are left out.
     """
     found = [{row.key: row for row in run} for run in runs]
-    spread = spreads(found)
+    centre = values(found)
+    spread = spreads(centre, found)
     rows: dict[Key, Expected] = {}
-    for key, row in found[0].items():
-        same = all(key in run and (isinstance(row.value, float) or run[key].value == row.value) for run in found)
-        if same:
+    for key, row in centre.items():
+        if isinstance(row.value, float) or all(key in run and run[key].value == row.value for run in found):
             rows[key] = Expected(rounded(row), tolerance(row, spread.get(key, 0.0)), spread.get(key, 0.0))
     return Baseline(
         suite=session.suite.name,

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
 from bench.artifacts import Artifacts
@@ -28,10 +29,14 @@ from bench.console import plain_console
 from bench.cost.host import describe_host
 from bench.errors import ConfigError
 from bench.estimate import duration
+from bench.plan import Cell
+from bench.runner import Listener
 from bench.session import Session, pick_device, prepare
+from bench.types import ResultRow
 
 REGRESSION = 3  # exit code
 NAMED = 40  # rows in the terminal; the files have all
+LOG_WIDTH = 150  # characters, where no terminal says how many fit
 SECOND_LOOKS = 2  # at a step that seems slower: noise goes away, a slower step stays
 
 
@@ -78,7 +83,8 @@ def check(wanted: Wanted) -> int:
         session = session.on_device(pick_device(wanted.device))
         n = len(session.plan.work)
         console.print(f"suite {session.suite.name}: {n} cells, fresh; {describe_host(session.env.device)}")
-        rows = measure(session, wanted.jobs)
+        with Cells(n) as cells:
+            rows = measure(session, wanted.jobs, listener=cells)
         comparison = _looked_at_again(session, baseline, rows)
     elapsed_s = time.monotonic() - start
     show(console, comparison, baseline, wanted.update, elapsed_s)
@@ -105,6 +111,27 @@ def update(wanted: Wanted) -> int:
     took = duration(time.monotonic() - start)
     console.print(f"{wanted.path}: {len(baseline.rows)} rows under {len(baseline.numerics)} numerics, in {took}")
     return 0
+
+
+class Cells(Listener):
+    """A bar over the cells of a run, in a terminal; nothing elsewhere."""
+
+    def __init__(self, total: int) -> None:
+        columns = (TextColumn("cells"), BarColumn(bar_width=40), MofNCompleteColumn(), TimeElapsedColumn())
+        self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._task = self._bar.add_task("", total=total)
+
+    def __enter__(self) -> Cells:
+        if self._bar.console.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def finished(self, cell: Cell, row: ResultRow) -> None:
+        """Count the cell."""
+        self._bar.advance(self._task)
 
 
 def _looked_at_again(session: Session, baseline: Baseline, rows: list[Row]) -> Comparison:
@@ -139,6 +166,8 @@ def _folder(wanted: Wanted) -> Iterator[Path]:
 
 def show(console: Console, comparison: Comparison, baseline: Baseline, update: str, elapsed_s: float) -> None:
     """Print the counts of every kind of row, the rows that moved, and the verdict."""
+    if not console.is_terminal:
+        console.width = LOG_WIDTH
     counts = Table(Column(""), *(Column(h, justify="right") for h in ("rows", "moved", "missing", "added", "faster")))
     counts.box, counts.pad_edge = None, False
     for kind, states in comparison.counts().items():

@@ -8,9 +8,12 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.types import DatasetIndex
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 SAMPLES = "samples"
 SAMPLE = re.compile(r"(?P<name>.+)_(?P<step>\d+)\.png")  # as ``bench.context`` names them
@@ -65,6 +68,15 @@ def log_samples(client: Any, run_id: str, folder: Path) -> None:
         name, step = re.sub(r"[^a-zA-Z0-9_\-. ]", "_", match["name"]), int(match["step"])
         if (name, step) not in held:
             with Image.open(path) as image:
-                image.load()
                 at_ms = int(path.stat().st_mtime * 1000)
-                client.log_image(run_id, image, key=name, step=step, timestamp=at_ms, synchronous=True)
+                client.log_image(run_id, _square(image), key=name, step=step, timestamp=at_ms, synchronous=True)
+
+
+def _square(image: Image.Image) -> Image.Image:
+    """Return the picture on a square, from its top: MLflow's cards centre a flat one where it cannot be seen."""
+    from PIL import Image
+
+    side = max(image.size)
+    square = Image.new("RGB", (side, side), "white")
+    square.paste(image, (0, 0))
+    return square

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -18,6 +19,8 @@ import click
 
 from bench.errors import ConfigError
 from bench.tracking import tracking_uri, ui_command
+from bench.tracking_views import CLASSIFIERS, TAG
+from bench.tracking_writer import KIND
 
 PORT = 5000
 PORTS = 50  # that many are tried, from the first on
@@ -46,6 +49,8 @@ def serve(out: Path, port: int | None) -> int:
         try:
             _wait_until_ready(server, chosen, log)
             click.echo(f"ready: http://{HOST}:{chosen} (Ctrl-C stops it; its log: {log})")
+            for name, link in links(chosen):
+                click.echo(f"  {name}: {link}")
             return server.wait()
         except KeyboardInterrupt:
             click.echo("stopped")
@@ -106,6 +111,23 @@ def _wait_until_ready(server: subprocess.Popen[bytes], port: int, log: Path) -> 
                 return
         time.sleep(0.3)
     raise ConfigError(f"MLflow did not answer within {READY_S:g} s; its last words, from {log}:\n{_tail(log)}")
+
+
+def links(port: int) -> list[tuple[str, str]]:
+    """Return every experiment that has runs of ours, by name, with the address of its runs, best classifiers first."""
+    body = json.dumps({"max_results": 1000, "order_by": ["last_update_time DESC"]}).encode()
+    address = f"http://{HOST}:{port}/api/2.0/mlflow/experiments/search"
+    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        experiments = json.load(answer).get("experiments", [])
+    found = []
+    for experiment in experiments:
+        tags = {tag["key"] for tag in experiment.get("tags", [])}
+        view = f"&viewStateShareKey={CLASSIFIERS}" if TAG + CLASSIFIERS in tags else ""
+        if KIND in tags:
+            page = f"http://{HOST}:{port}/#/experiments/{experiment['experiment_id']}/runs"
+            found.append((experiment["name"], f"{page}?workflowType=machine_learning{view}"))
+    return found
 
 
 def _tail(log: Path, lines: int = 8) -> str:

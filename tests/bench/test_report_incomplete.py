@@ -137,7 +137,7 @@ def test_a_missing_pair_of_none_takes_every_verdict_with_it() -> None:
     assert not [x for x in records.losses if x.reference == "classical"]  # that reference is whole
     expected = "**`none` itself lacks fold 2** (classify was not run), so all 5 verdicts against it can rest on 4 of 5"
     assert expected in text
-    assert "`none` itself has 4 of 5 pairs, so every verdict against it has no more." in last
+    assert "`none` itself has 4 of 5 pairs, so no verdict against it there has more." in last
     grown = [100 * (x.smallest - x.whole) for x in of_none]
     assert f"{min(grown):.1f} to {max(grown):.1f} more than all planned pairs of this spread would" in text
 
@@ -210,6 +210,25 @@ def test_a_suite_without_classifiers_loses_images_and_no_verdicts() -> None:
     assert records.losses == ()
     assert "verdicts" not in text
     assert "- `tl`: fold 1 missing, 4 of 5 pairs left" in text
+
+
+def test_classifiers_that_are_hit_alike_are_named_together() -> None:
+    info = replace(PLAN, classifiers=("a", "b", "c"))
+    holes = planted(missing={("evaluate", "none", 2)}, failed={("fit", "cgan", f) for f in range(5)})
+    whole = planted(failed={("fit", "cgan", f) for f in range(5)})
+
+    def named(rows: list[ResultRow], name: str) -> list[ResultRow]:
+        return [replace(r, key=r.key + name, classifier=name) for r in rows if r.classifier]
+
+    shared = [r for r in holes if not r.classifier]
+    some = [*shared, *named(holes, "a"), *named(holes, "b"), *named(whole, "c")]
+    text, last = read(some, info)[1:]
+    assert "**`none` itself lacks fold 2** with a and b (evaluate was not run), so all 10 verdicts against it" in text
+    assert text.count("Holm's correction against `none` with every classifier runs over 4 of 5") == 1
+    assert "`none` itself has 4 of 5 pairs with a and b, so no verdict against it there has more." in last
+    every = read([*shared, *named(holes, "a"), *named(holes, "b"), *named(holes, "c")], info)
+    assert "**`none` itself lacks fold 2** with every classifier" in every[1]
+    assert "`none` itself has 4 of 5 pairs, so no verdict" in every[2]
 
 
 def test_what_no_verdict_rests_on_says_so() -> None:

@@ -47,8 +47,8 @@ def _alone(info: ReportInfo) -> str:
 def _lead(found: Sequence[Carried], sets: dict[str, str], info: ReportInfo) -> str:
     if info.dataset not in sets:
         return (
-            f"This run has nothing of its own to say (see question 1); {join(map(_set, found_sets(found)))} "
-            "in the same output folder:"
+            "**This run cannot answer it**: it has nothing of its own to set beside others (see question 1). The other "
+            f"reports in its output folder, on {join(map(_set, found_sets(found)))}, say:"
         )
     kinds = set(sets.values())
     same = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from bench.report.info import ReportInfo
+from bench.report.info import Arm, ReportInfo
 from bench.report.records.failures import Failure, Family, Loss, Shortfall
 from bench.report.records.lines import Gap
 from bench.report.records.report import Records
@@ -83,15 +83,19 @@ def _sentences(records: Records, info: ReportInfo) -> Iterable[str]:
 
 def _references(losses: Sequence[Loss], info: ReportInfo) -> Iterable[str]:
     """Say where a reference itself is hit, and so everything that is compared with it."""
+    hit: dict[tuple[str, tuple[Gap, ...], int], list[Loss]] = {}
     for at in dict.fromkeys((x.reference, x.classifier) for x in losses if x.theirs):
-        hit = [x for x in losses if (x.reference, x.classifier) == at]
-        gaps, planned = hit[0].theirs, hit[0].planned
+        mine = [x for x in losses if (x.reference, x.classifier) == at]
+        hit.setdefault((at[0], mine[0].theirs, len(mine)), []).append(mine[0])
+    for (reference, gaps, arms), of in hit.items():
+        planned = of[0].planned
         left = planned - len(gaps)
-        all_ = "the only verdict" if len(hit) == 1 else f"all {len(hit)} verdicts"
-        means = f"so {all_} against it can rest on {left} of {count(planned, 'pair')} at most"
-        means = f"so there is no verdict against it at all ({count(len(hit), 'arm')})" if not left else means
+        every = "the only verdict" if arms * len(of) == 1 else f"all {arms * len(of)} verdicts"
+        means = f"so {every} against it can rest on {left} of {count(planned, 'pair')} at most"
+        means = f"so there is no verdict against it at all ({count(arms, 'arm')})" if not left else means
         means += ", and none can be decided" if left == 1 else ""
-        yield f"**`{at[0]}` itself lacks {_folds(gaps)}**{_with(at[1], info)} ({_why(gaps)}), {means}."
+        where = _among([x.classifier for x in of], info)
+        yield f"**`{reference}` itself lacks {_folds(gaps)}**{where} ({_why(gaps)}), {means}."
 
 
 def _grown(losses: Sequence[Loss]) -> str:
@@ -114,16 +118,19 @@ def _grown(losses: Sequence[Loss]) -> str:
 
 
 def _holm(families: Sequence[Family], info: ReportInfo) -> Iterable[str]:
+    alike: dict[tuple[str, int, tuple[Arm, ...], bool], list[str]] = {}
     for f in families:
-        left = f.planned - len(f.lost)
-        arms = join([arm_name(a) for a in f.lost[:NAMED]] + ([f"{len(f.lost) - NAMED} more"] * (len(f.lost) > NAMED)))
-        where = f"against `{f.reference}`{_with(f.classifier, info)}{' without copies' if f.without_copies else ''}"
+        alike.setdefault((f.reference, f.planned, f.lost, f.without_copies), []).append(f.classifier)
+    for (reference, planned, lost, without_copies), classifiers in alike.items():
+        left = planned - len(lost)
+        arms = join([arm_name(a) for a in lost[:NAMED]] + ([f"{len(lost) - NAMED} more"] * (len(lost) > NAMED)))
+        where = f"against `{reference}`{_among(classifiers, info)}{' without copies' if without_copies else ''}"
         if not left:
-            yield f"No comparison {where} is left of {f.planned}: fewer than two pairs each."
+            yield f"No comparison {where} is left of {planned}: fewer than two pairs each."
             continue
         yield (
-            f"Holm's correction {where} runs over {left} of {f.planned} comparisons at most, without {arms} (fewer "
-            f"than two pairs): the smallest p is multiplied by {left} instead of {f.planned}, so what is left is "
+            f"Holm's correction {where} runs over {left} of {planned} comparisons at most, without {arms} (fewer "
+            f"than two pairs): the smallest p is multiplied by {left} instead of {planned}, so what is left is "
             "decided more easily than planned."
         )
 
@@ -181,7 +188,14 @@ def _claim(x: Loss, info: ReportInfo) -> str:
 
 
 def _with(classifier: str, info: ReportInfo) -> str:
-    return f" with {classifier}" if len(info.classifiers) > 1 else ""
+    return _among([classifier], info)
+
+
+def _among(classifiers: Sequence[str], info: ReportInfo) -> str:
+    """Name the classifiers that something is true of, where there are several."""
+    if len(info.classifiers) == 1:
+        return ""
+    return " with every classifier" if len(classifiers) == len(info.classifiers) else f" with {join(classifiers)}"
 
 
 def _effect(value: float) -> str:

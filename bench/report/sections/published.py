@@ -57,7 +57,7 @@ def orientation_section(ours: Sequence[Orientation], info: ReportInfo) -> list[s
         "## Published numbers, for orientation\n",
         f"{facts.results.source}. No target, and no comparison of methods: their splits, image sizes, networks and "
         f"budgets are others. Ours: real images alone, {info.protocol}, {info.image_size_px} px.{settings}\n",
-        table(["Classifier", "Measure", "Mean ± sd over folds, %", "Source"], rows, left=2),
+        table(["Classifier", "Measure", "Mean ± sd over folds, %", "Source"], rows, left=4),
         "".join(f"{sentence}\n" for o in ours if (sentence := _beside(o, facts))),
     ]
 

@@ -119,13 +119,16 @@ def _missing(lines: Sequence[Line], info: ReportInfo) -> str:
 def _hit(short: Sequence[Line], info: ReportInfo) -> str:
     """Say where a reference is among the lines that lack a score: it takes every verdict with it."""
     hit = [x for x in short if x.arm.method in REFERENCES]
+    alike: dict[tuple[str, int, int], list[str]] = {}
+    for x in hit:
+        alike.setdefault((x.arm.method, x.pairs, x.planned), []).append(x.classifier)
     texts = [
-        f"`{x.arm.method}` itself has {x.pairs} of {count(x.planned, 'pair')}"
-        + (f" with {x.classifier}" if len(info.classifiers) > 1 else "")
-        for x in hit
+        f"`{method}` itself has {pairs} of {count(planned, 'pair')}"
+        + ("" if len(classifiers) == len(info.classifiers) else f" with {join(classifiers)}")
+        for (method, pairs, planned), classifiers in alike.items()
     ]
-    it, any_left = "it" if len(hit) == 1 else "them", any(x.pairs for x in hit)
-    rest = f"so every verdict against {it} has no more. " if any_left else f"so nothing is compared with {it}. "
+    it, any_left = "it" if len({x.arm.method for x in hit}) == 1 else "them", any(x.pairs for x in hit)
+    rest = f"so no verdict against {it} there has more. " if any_left else f"so nothing is compared with {it}. "
     return f"{join(texts)}, {rest}" if texts else ""
 
 

@@ -26,9 +26,9 @@ def open_side(path: Path, suite: str | None, data: Path | None) -> Side:
     """Return the run behind ``path``: a report folder, or an output folder that holds it.
 
     An output folder's run is made from its store, as its suite.yaml says, so that what is done by now counts; where
-    that cannot be (the images are not here, the suite is not known any more), its last written report is taken, and a
-    note says so. ``suite`` names the one that is meant where a folder holds several. Raises ``DataError``,
-    ``ConfigError`` and ``StoreError``.
+    that cannot be (the images are not here, the suite is not known any more, this version would make its cells anew),
+    its last written report is taken, and a note says so. ``suite`` names the one that is meant where a folder holds
+    several. Raises ``DataError``, ``ConfigError`` and ``StoreError``.
     """
     if (path / REPORT).is_file():
         return read_side(str(path), _read_json(path / REPORT), _config(path))
@@ -36,13 +36,23 @@ def open_side(path: Path, suite: str | None, data: Path | None) -> Side:
         what = f"a folder without {REPORT} or reports/" if path.is_dir() else "no folder"
         raise DataError(f"{path}: got {what}, expected a report folder, or the --out folder of a run")
     folder = path / "reports" / _which(path, suite)
+    config = _config(folder)
+    written = _read_json(folder / REPORT) if (folder / REPORT).is_file() else None
     try:
-        return read_side(str(path), _from_store(path, suite or folder.name, _config(folder), data), _config(folder))
+        report = _from_store(path, suite or folder.name, config, data)
+        if written is None or _scores(report) >= _scores(written):
+            return read_side(str(path), report, config)
+        why = f"that has {_scores(report)} of its {_scores(written)} scores, as this version plans the suite"
     except (BenchError, OSError) as e:
-        if not (folder / REPORT).is_file():
+        if written is None:
             raise e if isinstance(e, BenchError) else StoreError(f"{path}: {e}") from e
-        note = f"{path}: taken from the report that its run wrote last, not from its store: {e}"
-        return read_side(str(path), _read_json(folder / REPORT), _config(folder), (note,))
+        why = str(e)
+    note = f"{path}: taken from the report that its run wrote last, not from its store: {why}"
+    return read_side(str(path), written, config, (note,))
+
+
+def _scores(report: Mapping[str, Any]) -> int:
+    return sum(len(values) for line in report.get("lines", ()) for values in line.get("values", {}).values())
 
 
 def _which(path: Path, suite: str | None) -> str:

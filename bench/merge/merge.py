@@ -73,8 +73,9 @@ def merge(
     todo = [c for c in choices if c.folder and not (kept and c.source == 0)]
     _refuse_in_use(todo, out)
     found = Merged(out, [Taken(s.path, torn=len(s.torn)) for s in sources])
+    staging = _staging(out)
     for i, c in enumerate(todo):
-        _take_cell(c, sources[c.source].path, out, found.taken[c.source])
+        _take_cell(c, sources[c.source].path, out, staging, found.taken[c.source])
         if progress:
             progress(i + 1, len(todo))
     rows = _new_rows(choices, sources, out, kept)
@@ -82,8 +83,8 @@ def merge(
     _count(found, choices, rows, kept)
     for source in paths:
         merge_runs(source, out)
-        found.notes += [*merge_small_files(source, out), *merge_studies(source, out, _staging(out))]
-    shutil.rmtree(out / STAGING, ignore_errors=True)
+        found.notes += [*merge_small_files(source, out), *merge_studies(source, out, staging)]
+    shutil.rmtree(staging)
     found.suites = tuple(dict.fromkeys(r.suite for r in Store(out).rows().values()))
     return found
 
@@ -117,10 +118,10 @@ def _staging(out: Path) -> Path:
     return folder
 
 
-def _take_cell(choice: Choice, source: Path, out: Path, taken: Taken) -> None:
+def _take_cell(choice: Choice, source: Path, out: Path, staging: Path, taken: Taken) -> None:
     """Bring one finished cell's folder to its address in ``out``: whole, or not at all."""
     stage, key = _id(choice.key)
-    staged = _staging(out) / key
+    staged = staging / f"{stage}-{key}"
     linked, copied = _copy(Artifacts(source).folder(stage, key), staged)
     if Artifacts(out).adopt(stage, key, staged):
         taken.cells += 1

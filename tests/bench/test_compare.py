@@ -18,6 +18,7 @@ from report_rows import made_up
 from scipy import stats
 from toy import register, write_squares, write_suite
 
+from bench import plan
 from bench.cli import main
 from bench.comparison.comparison import Comparison, as_json, compare
 from bench.comparison.page import blocks, summary
@@ -31,6 +32,8 @@ from bench.report import export
 from bench.report.records.lines import PRIMARY
 from bench.report.records.report import collect
 from bench.report.records.rows import Rows
+from bench.reporting import report_info
+from bench.runner import rows_of
 from bench.session import prepare
 from bench.view import resolved
 
@@ -367,6 +370,23 @@ def test_output_folders_are_compared_from_their_stores_each_by_its_own_settings(
     gone = bench("compare", a, b, "--suite", tmp_path / "s.yaml", "--data", tmp_path / "nowhere")
     assert gone.exit_code == 2
     assert "nowhere" in gone.stderr
+
+
+def test_a_store_that_this_version_would_make_anew_is_compared_by_its_last_report(
+    stores: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    a, _, data = stores
+    here = ("--suite", tmp_path / "s.yaml", "--data", data)
+    session = prepare(str(tmp_path / "s.yaml"), (), data, a)
+    rows = rows_of(session.plan, session.env)
+    info = report_info(session, rows)
+    made = json.dumps(export.as_json(collect(Rows(rows), info, a), info))
+    (a / "reports" / "s" / "leaderboard.json").write_text(made, encoding="utf-8")
+    assert "taken from" not in bench("compare", a, a, *here).output
+    monkeypatch.setitem(plan.CODE_VERSION, "evaluate", 99)
+    said = " ".join(bench("compare", a, a, *here).output.split())
+    assert "not from its store: that has 0 of its" in said
+    assert "identical: " in said
 
 
 def test_without_the_images_the_last_written_report_is_taken_and_a_note_says_so(report: Report, tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def _alone(info: ReportInfo) -> str:
     kind = f" ({info.modality})" if info.modality else ""
     text = f"**This run cannot answer it**: it has one data set, `{info.dataset}`{kind}."
     others = [f"`{name}` ({m})" for name, m in info.modalities.items() if m != info.modality]
-    wanted = f", such as {' or '.join(others)}" if others else ""
+    wanted = f", such as {join(others, 'or')}" if others else ""
     return (
         f"{text} It takes a second kind of images{wanted}: a suite of two classes of them with the same twins, run "
         "into this output folder. The next report of either suite then sets both beside each other here.\n"

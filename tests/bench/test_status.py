@@ -1,4 +1,4 @@
-"""`bench status` and a run's own panel tell of every cell in work: since when, how far, its memory, and the time left."""
+"""`bench status` and a run's own panel tell of every cell in work: since when, how far, its memory, the time left."""
 
 from __future__ import annotations
 

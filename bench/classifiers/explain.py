@@ -56,7 +56,8 @@ def grad_cam(
 
     ``network`` takes float [B, 3, H, W] in [0, 1] and gives logits [B, C]; it is set to eval. ``layer`` is what
     ``find_layer`` gives. Each image goes through alone, so that its map depends on nothing but itself; a map is all
-    zero where nothing speaks for the class. Raises ``NoLayerError``, and ``DataError`` for other images or targets.
+    zero where the weighted sum is nowhere positive. Raises ``NoLayerError``, and ``DataError`` for other images or
+    targets.
     """
     from pytorch_grad_cam import GradCAM
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget

@@ -146,11 +146,11 @@ def _overlay(canvas: Any, draw: Any, explained: Explained, row: int, at: tuple[i
     from PIL import Image
 
     grey = _enlarged(explained.images[row]).convert("L").convert("RGB")
-    empty = "no map" if not len(explained.maps) else "" if explained.maps[row].any() else "nothing speaks\nfor it"
+    empty = "no map" if not len(explained.maps) else "" if explained.maps[row].any() else "empty map"
     if empty:
         canvas.paste(grey, at)
         middle = (at[0] + TILE // 2, at[1] + TILE // 2)
-        draw.multiline_text(middle, empty, WHITE, _font(), "mm", align="center", stroke_width=2, stroke_fill=INK)
+        draw.text(middle, empty, WHITE, _font(), "mm", stroke_width=2, stroke_fill=INK)
         return
     found = Image.fromarray(explained.maps[row].astype(np.float32)).resize((TILE, TILE), Image.Resampling.BILINEAR)
     levels = np.rint(255 * np.clip(np.asarray(found), 0, 1)).astype(np.uint8)

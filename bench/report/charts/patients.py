@@ -51,14 +51,16 @@ def draw_patients(found: Sequence[Outcome], path: Path, classes: Sequence[str]) 
     number = max(len(o.shares) for o in found)
     width, height = 2.0 + 2.5 * len(classifiers), 1.1 + min(1.4, ROW + MORE * number) * len(arms)
     with figure(path, 1, len(classifiers), width, height, sharey=True) as (fig, axes):
+        ringed = False
         for ax, classifier in zip(axes[0], classifiers, strict=True):
             panel = [o for o in found if o.classifier == classifier]
             _draw(ax, panel, [arms.index(o.arm) for o in panel], classes)
+            ringed |= bool(failing_everywhere(panel))
             ax.set(title=classifier, xlim=(-4, 104))
             arm_axis(ax, arms, named=classifier == classifiers[0])
             ax.set_xticks(range(0, 101, 25))
         fig.supxlabel("share of the patient's test images classified right (%)", fontsize=LABEL)
-        _legend(fig, classes, width)
+        _legend(fig, classes, width, ringed)
 
 
 def _draw(ax: Any, panel: Sequence[Outcome], rows: Sequence[int], classes: Sequence[str]) -> None:
@@ -84,11 +86,11 @@ def _mark(label: int) -> tuple[str, str]:
     return CYCLE[label % len(CYCLE)], MARKERS[label % len(MARKERS)]
 
 
-def _legend(fig: Any, classes: Sequence[str], width: float) -> None:
+def _legend(fig: Any, classes: Sequence[str], width: float, ringed: bool) -> None:
     from matplotlib.lines import Line2D
 
     marks = [Line2D([], [], color=_mark(i)[0], marker=_mark(i)[1], lw=0, ms=4.5, mew=0, label=c)
              for i, c in enumerate(classes)]  # fmt: skip
     columns = legend_columns([*classes, FAILS], width)
     ring = Line2D([], [], color=BLACK, marker="o", mfc="none", lw=0, ms=6.2, mew=0.8, label=FAILS)
-    fig.legend(handles=[*marks, ring], loc="outside upper right", ncols=columns, handlelength=1.2)
+    fig.legend(handles=[*marks, ring] if ringed else marks, loc="outside upper right", ncols=columns, handlelength=1.2)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -39,12 +41,11 @@ def serve(out: Path, port: int | None) -> int:
         click.echo(f"MLflow: {store} (MLFLOW_TRACKING_URI); its own server shows the runs")
         return 0
     check_store(out, store)
-    chosen = pick_port(port)
-    if port is None and chosen != PORT:
-        click.echo(f"port {PORT} is taken; taking {chosen}")
     log = out / "mlflow_ui.log"
-    click.echo(f"MLflow on {out} is starting …")
-    with log.open("w", encoding="utf-8") as f, _terminating():
+    with pick_port(port) as chosen, log.open("w", encoding="utf-8") as f, _terminating():
+        if port is None and chosen != PORT:
+            click.echo(f"port {PORT} is taken; taking {chosen}")
+        click.echo(f"MLflow on {out} is starting …")
         server = _start(ui_command(out, port=chosen), f)
         try:
             _wait_until_ready(server, chosen, log)
@@ -73,16 +74,28 @@ def check_store(out: Path, store: str) -> None:
     raise ConfigError(f"{path}: no MLflow store there; expected the --out folder of a `bench run`, such as runs")
 
 
-def pick_port(asked: int | None) -> int:
-    """Return the port asked for, else the first free one from 5000 on. Raises ``ConfigError`` when none is free."""
+@contextlib.contextmanager
+def pick_port(asked: int | None) -> Iterator[int]:
+    """Give the port asked for, else the first free one from 5000 on. Raises ``ConfigError`` when none is free.
+
+    Another `bench ui` cannot get it within the block, though MLflow takes a while until it listens.
+    """
+    for port in [asked] if asked is not None else range(PORT, PORT + PORTS):
+        with _claim(port).open("w") as claim:
+            try:
+                fcntl.flock(claim, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            if _is_free(port):
+                yield port
+                return
     if asked is not None:
-        if _is_free(asked):
-            return asked
         raise ConfigError(f"--port {asked} is taken by another program; leave --port out to get a free one")
-    free = next((port for port in range(PORT, PORT + PORTS) if _is_free(port)), None)
-    if free is None:
-        raise ConfigError(f"ports {PORT} to {PORT + PORTS - 1} are all taken; say which to use: --port N")
-    return free
+    raise ConfigError(f"ports {PORT} to {PORT + PORTS - 1} are all taken; say which to use: --port N")
+
+
+def _claim(port: int) -> Path:
+    return Path(tempfile.gettempdir()) / f"bench-ui-{os.getuid()}-{port}.lock"
 
 
 def _is_free(port: int) -> bool:
@@ -107,7 +120,7 @@ def _wait_until_ready(server: subprocess.Popen[bytes], port: int, log: Path) -> 
         if server.poll() is not None:
             raise ConfigError(f"MLflow ended with code {server.returncode}; its last words, from {log}:\n{_tail(log)}")
         with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=5) as answer:
-            if answer.status == 200:
+            if answer.status == 200 and server.poll() is None:
                 return
         time.sleep(0.3)
     raise ConfigError(f"MLflow did not answer within {READY_S:g} s; its last words, from {log}:\n{_tail(log)}")

@@ -120,6 +120,7 @@ def beside(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     monkeypatch.setattr(MLflowView, "complete", lambda *_: None)
     monkeypatch.setattr("bench.report.build.draw_figures", lambda *_: {})
     monkeypatch.setattr("bench.report.build.draw_grids", lambda *_: {})
+    monkeypatch.setattr("bench.reporting.suites_that_answer", lambda *_: {})
     before = set(sys.modules)
     yield monkeypatch
     for name in set(sys.modules) - before:

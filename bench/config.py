@@ -7,6 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -23,11 +24,13 @@ def build(cls: type[T], data: Mapping[str, Any], where: str) -> T:
     ``where`` is the place that error messages name ("methods.cyclegan"). Raises ``ConfigError`` on an unknown key, a
     missing one, or a value of the wrong type.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
     _refuse_unknown(cls, data, where)
     try:
-        return TypeAdapter(cls).validate_python(dict(data))
+        key: Any = cls  # for mypy, a type[T] is not hashable
+        built: T = _adapter(key).validate_python(dict(data))
+        return built
     except ValidationError as e:
         lines = [
             f"{'.'.join([where, *map(str, err['loc'])])}: got {err['input']!r}; {err['msg']}" for err in e.errors()
@@ -35,6 +38,14 @@ def build(cls: type[T], data: Mapping[str, Any], where: str) -> T:
         raise ConfigError("\n".join(lines)) from None
     except ConfigError as e:
         raise ConfigError(f"{where}: {e}") from None
+
+
+@cache
+def _adapter(cls: Any) -> Any:
+    """Return pydantic's validator of a class; making one takes far longer than using it."""
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(cls)
 
 
 def _refuse_unknown(cls: type, data: Any, where: str) -> None:

@@ -127,7 +127,7 @@ def change(d: Difference) -> str:
 def _signed(value: float, show: Callable[[float], str]) -> str:
     if not math.isfinite(value):
         return DASH
-    return ("−" if value < 0 else "+" if value > 0 else "") + show(abs(value))
+    return ("−" if value < 0 else "+") + show(abs(value))
 
 
 def _step(value: float) -> str:

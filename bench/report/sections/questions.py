@@ -47,8 +47,8 @@ def question_section(found: Sequence[Question], info: ReportInfo) -> list[str]:
 _CAPTION = (
     "Paired over (fold, repeat) [95 % interval, uncorrected]: accuracy (patient-level balanced accuracy) by the test "
     "of the verdicts, the rest by a plain paired t test. Holm's correction runs over the comparisons of one measure, "
-    "not over measures: where nothing has an effect, one measure in 20 is decided by chance. *Smallest effect*: what so "
-    "many pairs of this spread find with 80 % power, before that correction; *Pairs needed*: to find "
+    "not over measures: where nothing has an effect, one measure in 20 is decided by chance. *Smallest effect*: what "
+    "so many pairs of this spread find with 80 % power, before that correction; *Pairs needed*: to find "
     f"{100 * EFFECT:g} points of accuracy, or in any other measure a difference as large as the one seen (∞: no number "
     "of repeats of these folds).\n"
 )

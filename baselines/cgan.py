@@ -4,12 +4,15 @@ Conditioning after Mirza & Osindero 2014, "Conditional Generative Adversarial Ne
 2016 (DCGAN), with the noise and the label also modulating each layer (Chen et al. 2019, "On Self Modulation for
 Generative Adversarial Networks"); projection discriminator (Miyato & Koyama 2018); hinge loss (Lim & Ye 2017); averaged
 generator weights with batch-norm statistics measured anew (Brock et al. 2019).
+
+Off by default is what the authors of ``cgan_skin`` wished for: self-attention (Zhang et al. 2019), spectral norm
+(Miyato et al. 2018), progressive growing (Karras et al. 2018), FID and KID by step. At 64, 128, 256 px as at any size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -22,6 +25,7 @@ WEIGHTS_FILE = "generator.safetensors"
 BLOCK = (
     32  # images are made in blocks of this size, the last one filled up: an image must not depend on how many follow
 )
+LATE = {"late": True}  # the metadata of a field that came later: at its default it changes no cell's key
 
 
 @dataclass(frozen=True)
@@ -39,11 +43,15 @@ class ConditionalGANConfig:
     ema: float = 0.999  # decay of the averaged generator, less during the first steps
     sample_every: int = 500  # steps between sample grids
     checkpoint_every: int = 250  # steps
+    self_attention: bool = field(default=False, metadata=LATE)  # in both networks, at the largest map up to 32 px
+    spectral_norm: bool = field(default=False, metadata=LATE)  # in the discriminator, in place of its instance norm
+    progressive: bool = field(default=False, metadata=LATE)  # grow by doubling; equal shares of the steps a size
+    fid_every: int = field(default=0, metadata=LATE)  # steps between FID and KID against training images; 0: never
 
     def __post_init__(self) -> None:
         """Raise ``ConfigError`` for values that cannot be trained with."""
         least = {"steps": 1, "batch_size": 2, "z_dim": 1, "filters": 1, "sample_every": 1, "checkpoint_every": 1}
-        for name, low in least.items():
+        for name, low in {**least, "fid_every": 0}.items():
             if getattr(self, name) < low:
                 raise ConfigError(f"{name}: got {getattr(self, name)}, expected at least {low}")
         for name in ("learning_rate", "discriminator_learning_rate"):
@@ -100,7 +108,12 @@ class ConditionalGAN:
         save_file(state, ctx.folder / WEIGHTS_FILE)
 
     def training_steps(self, image_size_px: int, batch_size: int, device: str) -> Mapping[str, ProfiledStep]:
-        """Return the one training step there is, to be measured; ``batch_size`` real images and as many made."""
+        """Return the one training step there is, to be measured; ``batch_size`` real images and as many made.
+
+        Raises ``ConfigError`` for growing networks, whose steps are of as many kinds as there are sizes.
+        """
+        if self.config.progressive:
+            raise ConfigError("cgan: progressive networks have no one step to be measured; set progressive to false")
         from baselines.cgan_training import profiled_step
 
         return {"step": profiled_step(replace(self.config, batch_size=batch_size), image_size_px, device)}
@@ -112,11 +125,11 @@ class ConditionalGAN:
         import torch
         from safetensors.torch import load_file
 
-        from baselines.cgan_networks import Generator
+        from baselines.cgan_training import build_generator
         from baselines.pixels import to_uint8
 
         c = self.config
-        G = Generator(len(data.classes), data.image_size_px, c.z_dim, c.filters)
+        G = build_generator(len(data.classes), data.image_size_px, c)
         G.load_state_dict(load_file(fitted / WEIGHTS_FILE))
         G.to(ctx.device).to(memory_format=torch.channels_last).eval()
         for label, count in sorted(counts.items()):

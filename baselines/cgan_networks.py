@@ -7,6 +7,9 @@ from itertools import pairwise
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from baselines.cgan_attention import SelfAttention, attended_side
 
 MAX_START_PX = 8  # the side of the first feature map is halved from the image's until it is no more than this
 MAX_WIDENING = 8  # no layer has more than this many times ``filters`` channels
@@ -24,9 +27,29 @@ def stages(image_size_px: int) -> tuple[int, int]:
     return side, doublings
 
 
-def _widths(filters: int, doublings: int) -> list[int]:
-    """Channels from the first feature map (widest) to the one of half the image's side (``filters``)."""
+def map_widths(filters: int, doublings: int) -> list[int]:
+    """Return channels from the first feature map (widest) to the one of half the image's side (``filters``)."""
     return [filters * min(2**i, MAX_WIDENING) for i in reversed(range(doublings))]
+
+
+def map_sides(image_size_px: int) -> list[int]:
+    """Return the sides of the feature maps that ``map_widths`` is about, from the first one on.
+
+    >>> map_sides(64), map_sides(48)
+    ([8, 16, 32], [6, 12, 24])
+    """
+    side, doublings = stages(image_size_px)
+    return [side * 2**i for i in range(doublings)]
+
+
+def normalise_spectrally(network: nn.Module) -> None:
+    """Divide every weight matrix by its largest singular value (Miyato et al. 2018, equation 8), the labels' too.
+
+    One power iteration a forward pass, whose vectors are buffers and so part of a checkpoint.
+    """
+    for module in list(network.modules()):
+        if isinstance(module, (nn.Conv2d, nn.Linear, nn.Embedding)):
+            spectral_norm(module)
 
 
 class Generator(nn.Module):
@@ -36,12 +59,13 @@ class Generator(nn.Module):
     a learned vector beside the noise (Mirza & Osindero 2014), and both also set the scale and shift of every batch
     norm (Chen et al. 2019, self-modulation). The dense layer's output is normalised for each unit by itself, so that
     its bias cannot drown the noise: without these two every image of a class came out the same within 50 steps.
+    ``attention``: self-attention after the activation of the map that ``attended_side`` names.
     """
 
-    def __init__(self, num_classes: int, image_size_px: int, z_dim: int, filters: int) -> None:
+    def __init__(self, num_classes: int, image_size_px: int, z_dim: int, filters: int, attention: bool = False) -> None:
         super().__init__()
         self.side, doublings = stages(image_size_px)
-        widths = _widths(filters, doublings)
+        widths = map_widths(filters, doublings)
         self.z_dim, self.widest = z_dim, widths[0]
         self.label = nn.Embedding(num_classes, z_dim)
         self.dense = nn.Linear(2 * z_dim, self.widest * self.side**2, bias=False)
@@ -49,6 +73,9 @@ class Generator(nn.Module):
         self.norms = nn.ModuleList([nn.Identity(), *(nn.BatchNorm2d(w, affine=False) for w in widths[1:])])
         self.modulations = nn.ModuleList(nn.Linear(2 * z_dim, 2 * w) for w in widths)
         self.ups = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, stride=2, padding=1) for a, b in pairwise([*widths, 3]))
+        self.attended = attended_side(map_sides(image_size_px)) if attention else None
+        if self.attended:
+            self.attention = SelfAttention(widths[map_sides(image_size_px).index(self.attended)])
 
     def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return images float [B, 3, S, S] in [-1, 1]."""
@@ -56,7 +83,10 @@ class Generator(nn.Module):
         x = self.dense_norm(self.dense(condition)).view(-1, self.widest, self.side, self.side)
         for norm, modulation, up in zip(self.norms, self.modulations, self.ups, strict=True):
             scale, shift = modulation(condition)[:, :, None, None].chunk(2, dim=1)
-            x = up(F.relu(norm(x) * (1 + scale) + shift))
+            x = F.relu(norm(x) * (1 + scale) + shift)
+            if x.shape[-1] == self.attended:
+                x = self.attention(x)
+            x = up(x)
         return torch.tanh(x)
 
 
@@ -65,25 +95,33 @@ class Discriminator(nn.Module):
 
     4×4 convolutions of stride 2 with instance norm (as in PatchGAN, Isola et al. 2017) and a projection head (Miyato &
     Koyama 2018, equation 4): score = w·φ(x) + v_label·φ(x) + b, where φ(x) is the last feature map averaged over the
-    image. An image is scored by itself: no statistic is shared with the rest of the batch.
+    image. An image is scored by itself: no statistic is shared with the rest of the batch. ``attention`` as in the
+    generator; ``spectral``: spectral norm in all layers, and no instance norm, which would undo the scale of weights.
     """
 
-    def __init__(self, num_classes: int, image_size_px: int, filters: int) -> None:
+    def __init__(
+        self, num_classes: int, image_size_px: int, filters: int, attention: bool = False, spectral: bool = False
+    ) -> None:
         super().__init__()
-        _, doublings = stages(image_size_px)
+        sides = map_sides(image_size_px)
+        attended = attended_side(sides) if attention else None
         layers: list[nn.Module] = []
         channels = 3
-        for width in reversed(_widths(filters, doublings)):
+        for side, width in zip(reversed(sides), reversed(map_widths(filters, len(sides))), strict=True):
             layers.append(nn.Conv2d(channels, width, 4, stride=2, padding=1))
-            if channels != 3:  # normalising the first layer would hide an image's overall colour
+            if channels != 3 and not spectral:  # normalising the first layer would hide an image's overall colour
                 layers.append(nn.InstanceNorm2d(width, affine=True))
             layers.append(nn.LeakyReLU(0.2, inplace=True))
+            if side == attended:
+                layers.append(SelfAttention(width))
             channels = width
         layers += [nn.Conv2d(channels, channels, 3, padding=1), nn.LeakyReLU(0.2, inplace=True)]
         self.layers = nn.Sequential(*layers)
         self.score = nn.Linear(channels, 1)
         self.label = nn.Embedding(num_classes, channels)
         nn.init.normal_(self.label.weight, 0.0, 0.02)
+        if spectral:
+            normalise_spectrally(self)
 
     def forward(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return scores float [B]."""

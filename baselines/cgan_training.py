@@ -9,11 +9,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import nn
 
 from baselines.cgan_networks import Discriminator, Generator
+from baselines.cgan_progressive import Growth, ProgressiveDiscriminator, ProgressiveGenerator, at_growth, growth
 from baselines.pixels import to_float, to_uint8
 from bench.errors import DataError, DivergedError
 from bench.interfaces import RunContext, TrainingData
@@ -25,15 +27,19 @@ if TYPE_CHECKING:
 
 LOG_EVERY = 10  # steps
 CALIBRATION_BATCHES = 16
+JUDGED_IMAGES = 256  # at most, for FID and KID during training
+BATCH = 32  # images generated at a time to be judged
+AnyGenerator = Generator | ProgressiveGenerator
+AnyDiscriminator = Discriminator | ProgressiveDiscriminator
 
 
-def train(data: TrainingData, config: ConditionalGANConfig, ctx: RunContext) -> Generator:
+def train(data: TrainingData, config: ConditionalGANConfig, ctx: RunContext) -> AnyGenerator:
     """Return the averaged generator, ready to sample from. Raises ``DataError`` and ``DivergedError``."""
     with ctx.phase("data"):
         images = torch.tensor(np.ascontiguousarray(data.images()), device=ctx.device)
         by_class = _positions_by_class(data)
     parts = make_parts(len(data.classes), data.image_size_px, config, ctx.device, ctx.seed)
-    G_mean: Generator = parts["G_mean"]
+    G_mean: AnyGenerator = parts["G_mean"]
     parameters = sum(p.numel() for name in "GD" for p in parts[name].parameters())
     (ctx.folder / "facts.json").write_text(json.dumps({"parameters": parameters}) + "\n")
     start = _resume(parts, ctx)
@@ -51,7 +57,13 @@ def train(data: TrainingData, config: ConditionalGANConfig, ctx: RunContext) -> 
         if last or done % config.sample_every == 0:
             with ctx.phase("sample"):
                 calibrate(G_mean, len(data.classes), config, ctx)
-                _save_samples(G_mean, len(data.classes), done, ctx)
+                _save_samples(G_mean, data, done, ctx)
+        if config.fid_every and (last or done % config.fid_every == 0):
+            with ctx.phase("sample"):
+                calibrate(G_mean, len(data.classes), config, ctx)
+                made, labels = _to_be_judged(G_mean, data, ctx)
+            scores = ctx.fidelity(made, labels)
+            ctx.log(done, config.steps, {f"fidelity/{name}": value for name, value in scores.items()})
         if checkpoint:
             with ctx.phase("checkpoint"):
                 ctx.save_checkpoint({"step": done, **{name: part.state_dict() for name, part in parts.items()}})
@@ -83,9 +95,12 @@ def train_step(
     Returns the losses of both and the mean scores of real and generated images, float [4], unread on the device.
     """
     G, D, optimizer_G, optimizer_D = (parts[name] for name in ("G", "D", "optimizer_G", "optimizer_D"))
+    at = grow(parts, config, step)
     draw = torch.Generator().manual_seed(derive_seed("cgan step", seed, step))
     labels, chosen = _balanced_batch(by_class, config.batch_size, draw)
     labels, real = labels.to(images.device), to_float(images[chosen.to(images.device)])
+    if at:
+        real = at_growth(real, at, G.levels)
     z = torch.randn(config.batch_size, config.z_dim, generator=draw).to(images.device)
     G.train()
     fake = G(z, labels)
@@ -102,8 +117,19 @@ def train_step(
     loss_G.backward()
     optimizer_G.step()
     D.requires_grad_(True)
-    _average(parts["G_mean"], G, min(config.ema, (1 + step) / (10 + step)))
+    age = step - at.start if at else step  # of the newest layers: their average must leave its beginning quickly
+    _average(parts["G_mean"], G, min(config.ema, (1 + age) / (10 + age)))
     return torch.stack([loss_D, loss_G, score_real.mean(), score_fake.mean()]).detach()
+
+
+def grow(parts: dict[str, Any], config: ConditionalGANConfig, step: int) -> Growth | None:
+    """Bring growing networks to where a step stands, which nothing but the step decides; None for the others."""
+    if not config.progressive:
+        return None
+    at = growth(step, config.steps, parts["G"].levels)
+    for name in ("G", "D", "G_mean"):
+        parts[name].grow(at.level, at.alpha)
+    return at
 
 
 def profiled_step(config: ConditionalGANConfig, image_size_px: int, device: str) -> ProfiledStep:
@@ -120,14 +146,21 @@ def profiled_step(config: ConditionalGANConfig, image_size_px: int, device: str)
     return ProfiledStep(ready, ready)
 
 
-def build(num_classes: int, image_size_px: int, config: ConditionalGANConfig) -> tuple[Generator, Discriminator]:
+def build(num_classes: int, image_size_px: int, config: ConditionalGANConfig) -> tuple[AnyGenerator, AnyDiscriminator]:
     """Return both networks, initialised from torch's global generator."""
-    G = Generator(num_classes, image_size_px, config.z_dim, config.filters)
-    return G, Discriminator(num_classes, image_size_px, config.filters)
+    kind = ProgressiveDiscriminator if config.progressive else Discriminator
+    G = build_generator(num_classes, image_size_px, config)
+    return G, kind(num_classes, image_size_px, config.filters, config.self_attention, config.spectral_norm)
+
+
+def build_generator(num_classes: int, image_size_px: int, config: ConditionalGANConfig) -> AnyGenerator:
+    """Return the generator, making images of the whole size, initialised from torch's global generator."""
+    kind = ProgressiveGenerator if config.progressive else Generator
+    return kind(num_classes, image_size_px, config.z_dim, config.filters, config.self_attention)
 
 
 @torch.no_grad()
-def calibrate(G: Generator, num_classes: int, config: ConditionalGANConfig, ctx: RunContext) -> None:
+def calibrate(G: AnyGenerator, num_classes: int, config: ConditionalGANConfig, ctx: RunContext) -> None:
     """Measure the batch-norm statistics of averaged weights anew ("standing statistics", Brock et al. 2019)."""
     draw = torch.Generator().manual_seed(derive_seed("cgan calibration", ctx.seed))
     norms = [m for m in G.modules() if isinstance(m, (nn.BatchNorm1d, nn.BatchNorm2d))]
@@ -142,13 +175,32 @@ def calibrate(G: Generator, num_classes: int, config: ConditionalGANConfig, ctx:
     G.eval()
 
 
-def _save_samples(G: Generator, num_classes: int, step: int, ctx: RunContext, each: int = 16) -> None:
+@torch.no_grad()
+def _save_samples(G: AnyGenerator, data: TrainingData, step: int, ctx: RunContext, each: int = 16) -> None:
     draw = torch.Generator().manual_seed(derive_seed("cgan grid", ctx.seed))
     z = torch.randn(each, G.z_dim, generator=draw).to(ctx.device)  # the same noise at every step and for every class
-    for label in range(num_classes):
-        with torch.no_grad():
-            images = G(z, torch.full((each,), label, device=ctx.device))
-        ctx.save_images(f"class_{label}", step, to_uint8(images))
+    for label in range(len(data.classes)):
+        images = G(z, torch.full((each,), label, device=ctx.device))
+        ctx.save_images(f"class_{label}", step, to_uint8(_whole(images, data.image_size_px)))
+
+
+@torch.no_grad()
+def _to_be_judged(
+    G: AnyGenerator, data: TrainingData, ctx: RunContext
+) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """Return images uint8 [N, S, S, 3] and their labels: as the training images have them, the same at every step."""
+    n = len(data.labels)
+    labels = np.sort(data.labels)[np.arange(min(n, JUDGED_IMAGES)) * n // min(n, JUDGED_IMAGES)]
+    draw = torch.Generator().manual_seed(derive_seed("cgan fidelity", ctx.seed))
+    z = torch.randn(len(labels), G.z_dim, generator=draw).to(ctx.device)
+    claimed = torch.tensor(labels, device=ctx.device)
+    batches = [G(z[i : i + BATCH], claimed[i : i + BATCH]) for i in range(0, len(z), BATCH)]
+    return to_uint8(_whole(torch.cat(batches), data.image_size_px)), labels
+
+
+def _whole(images: torch.Tensor, size_px: int) -> torch.Tensor:
+    """Enlarge what a network that is still growing made."""
+    return images if images.shape[-1] == size_px else F.interpolate(images, size=(size_px, size_px))
 
 
 def _balanced_batch(

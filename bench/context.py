@@ -7,20 +7,23 @@ import json
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bench.cost.timers import PhaseTimer
 from bench.cost.trace import TRACE, StepTrace
 from bench.cost.updates import UpdateClock
 from bench.cost.usage import peak_bytes
+from bench.errors import ConfigError
 from bench.types import Uint8Images
 
 PROGRESS_EVERY_S = 0.5
+Judge = Callable[[Uint8Images, npt.NDArray[np.int64]], Mapping[str, float]]
 
 
 class CellContext:
@@ -38,6 +41,7 @@ class CellContext:
         self.timer = PhaseTimer(device)
         self.updates = UpdateClock(updates, device) if updates and not device.startswith("cuda") else None
         self._trace = StepTrace(folder / TRACE, device) if trace else None
+        self.judge: Judge | None = None  # of the images that a generator makes while it trains: the stage's to give
         self._history = folder / "history.csv"
         self._checkpoint = folder / "checkpoint.pt"
         self._rows: list[tuple[int, str, float]] = []
@@ -177,6 +181,13 @@ class CellContext:
         folder = self.folder / "samples"
         folder.mkdir(exist_ok=True)
         Image.fromarray(tile(images)).save(folder / f"{name}_{step:06d}.png")
+
+    def fidelity(self, images: Uint8Images, labels: npt.NDArray[np.int64]) -> Mapping[str, float]:
+        """Return KID and FID against the fold's training images. Raises ``ConfigError`` outside ``fit``."""
+        if self.judge is None:
+            raise ConfigError("ctx.fidelity: there are training images to compare with in `fit` only; call it there")
+        with self.phase("evaluate"):
+            return self.judge(images, labels)
 
 
 def tile(images: Uint8Images, columns: int | None = None, gap_px: int = 2) -> np.ndarray:

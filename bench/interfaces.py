@@ -34,8 +34,8 @@ class Dataset(Protocol):
     """A labelled, grouped set of images on disk.
 
     One whose images are stained with haematoxylin says so by a class attribute ``haematoxylin = True``: translations of
-    a set without masks can then be judged by its nuclei (``dab = True``: those may be brown with DAB instead). What kind
-    of images it has it may say by ``modality``, such as 'ultrasound'.
+    a set without masks can then be judged by its nuclei (``dab = True``: those may be brown with DAB instead). What
+    kind of images it has it may say by ``modality``, such as 'ultrasound'.
     """
 
     Config: ClassVar[type]
@@ -105,6 +105,15 @@ class RunContext(Protocol):
 
     def save_images(self, name: str, step: int, images: Uint8Images) -> None:
         """Keep a sample grid: uint8 [N, H, W, 3] tiled into one PNG, shown by step in MLflow and in the report."""
+        ...
+
+    def fidelity(self, images: Uint8Images, labels: npt.NDArray[np.int64]) -> Mapping[str, float]:
+        """Return KID and FID of images uint8 [N, H, W, 3], claimed to be of ``labels`` [N], during ``fit`` only.
+
+        Against the fold's real *training* images of these classes, by the suite's extractor, whose tag ends the names:
+        'kid_<tag>', 'fid_<tag>'. The same images give the same numbers, and nobody's random numbers are touched.
+        Costly; to be logged as 'fidelity/…'. Raises ``ConfigError`` in other stages.
+        """
         ...
 
 

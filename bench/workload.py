@@ -21,8 +21,9 @@ from bench.types import Split
 
 # Of a config: how much is done, or with what numbers; never how long a unit takes.
 AMOUNTS = (
-    "steps", "sample_every", "checkpoint_every", "log_every", "evaluate_every", "patience", "learning_rate",
-    "discriminator_learning_rate", "lr_decay_start", "weight_decay", "warmup_fraction", "label_smoothing", "select_by",
+    "steps", "sample_every", "checkpoint_every", "log_every", "evaluate_every", "fid_every", "patience",
+    "learning_rate", "discriminator_learning_rate", "lr_decay_start", "weight_decay", "warmup_fraction",
+    "label_smoothing", "select_by",
 )  # fmt: skip
 STEPPED = ("fit", "segment", "classify", "validate")  # stages that train
 OF_METHOD = ("fit", "synthesize", "translate", "head")  # stages whose time a generative method decides
@@ -128,6 +129,8 @@ def _steps(config: Any, sizes: Sizes) -> dict[str, float]:
         return math.ceil(steps / getattr(config, interval)) if hasattr(config, interval) else 0
 
     units = {"step": steps, "sample": times("sample_every"), "checkpoint": max(0, times("checkpoint_every") - 1)}
+    if getattr(config, "fid_every", 0):
+        units["evaluate"] = times("fid_every")
     if hasattr(config, "evaluate_every"):
         units["evaluate"] = (1 + times("evaluate_every")) * sizes.validation + sizes.test
     return units

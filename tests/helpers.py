@@ -29,6 +29,7 @@ class FakeContext:
         self.history: list[tuple[int, dict[str, float]]] = []
         self.phases: list[str] = []
         self.images: list[tuple[str, int, np.ndarray]] = []
+        self.judged: list[tuple[np.ndarray, np.ndarray]] = []
         self.checkpoint: dict[str, Any] | None = None
 
     def log(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
@@ -49,6 +50,10 @@ class FakeContext:
 
     def save_images(self, name: str, step: int, images: np.ndarray) -> None:
         self.images.append((name, step, images))
+
+    def fidelity(self, images: np.ndarray, labels: np.ndarray) -> Mapping[str, float]:
+        self.judged.append((images, labels))
+        return {"kid_fake": float(images.mean()), "fid_fake": float(images.std())}
 
 
 class ArrayData:

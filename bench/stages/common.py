@@ -111,6 +111,10 @@ class Features:
         cache = self._env.out / "cache" / "features"
         return cached_features(self._extractor, images, cache, self._env.device, self._config.batch_size)
 
+    def extract(self, images: Uint8Images) -> npt.NDArray[np.float32]:
+        """Return the features of images that nobody will ask for again: they are not kept."""
+        return self._extractor.extract(images, self._env.device, self._config.batch_size)
+
     def embed(self, images: Uint8Images, labels: npt.NDArray[np.int64]) -> Embedding:
         """Return features, logits and the diversity of each label, of images in their order."""
         from bench.metrics.features import cached_embedding

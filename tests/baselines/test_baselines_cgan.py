@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,22 @@ from helpers import ArrayData, FakeContext, Interrupt, two_class_data
 from safetensors.torch import load_file
 
 from baselines.cgan import WEIGHTS_FILE, ConditionalGAN
-from baselines.cgan_networks import Discriminator, Generator, stages
+from baselines.cgan_attention import SelfAttention, attended_side
+from baselines.cgan_networks import Discriminator, Generator, map_sides, stages
+from baselines.cgan_progressive import Growth, ProgressiveDiscriminator, ProgressiveGenerator, at_growth, growth
+from baselines.cgan_training import make_parts, train_step
 from baselines.pixels import to_float, to_uint8
+from bench.config import stable_hash
 from bench.errors import ConfigError, DataError, DivergedError
 
 TINY: dict[str, Any] = {"steps": 12, "batch_size": 4, "filters": 4, "z_dim": 8, "checkpoint_every": 5}
+KEY_OF_OLD = "7f2f5672c24e985e"
+WISHES: dict[str, dict[str, Any]] = {
+    "self_attention": {"self_attention": True},
+    "spectral_norm": {"spectral_norm": True},
+    "progressive": {"progressive": True},
+    "all": {"self_attention": True, "spectral_norm": True, "progressive": True, "fid_every": 6},
+}
 
 
 def fitted(folder: Path, data: ArrayData | None = None, **options: Any) -> tuple[ConditionalGAN, FakeContext]:
@@ -112,10 +124,188 @@ def test_diverging_is_a_typed_error(tmp_path: Path) -> None:
         fitted(tmp_path, discriminator_learning_rate=1e30, learning_rate=1e30)
 
 
-@pytest.mark.parametrize("options", [{"steps": 0}, {"batch_size": 1}, {"learning_rate": 0.0}, {"ema": 1.0}])
+@pytest.mark.parametrize(
+    "options", [{"steps": 0}, {"batch_size": 1}, {"learning_rate": 0.0}, {"ema": 1.0}, {"fid_every": -1}]
+)
 def test_values_out_of_range_are_config_errors(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"{next(iter(options))}: got"):
         ConditionalGAN.Config(**options)
+
+
+def test_a_config_without_wishes_has_the_key_that_it_had_before_there_were_any() -> None:
+    Config = ConditionalGAN.Config
+    assert stable_hash(Config()) == stable_hash(Config(progressive=False, fid_every=0)) == KEY_OF_OLD
+    assert len({stable_hash(Config(**{**options})) for options in WISHES.values()} | {KEY_OF_OLD}) == 5
+
+
+def attended(network: torch.nn.Module, *inputs: torch.Tensor) -> list[int]:
+    """Return the sides of the maps that the network's attention saw."""
+    seen: list[int] = []
+    for module in network.modules():
+        if isinstance(module, SelfAttention):
+            module.register_forward_hook(lambda _, __, out: seen.append(out.shape[-1]))
+    network(*inputs)
+    return seen
+
+
+@pytest.mark.parametrize("name", WISHES)
+@pytest.mark.parametrize("size", [64, 128, 256])
+def test_every_wish_makes_images_of_the_sizes_that_were_wished_for(name: str, size: int) -> None:
+    options = {k: v for k, v in WISHES[name].items() if k != "fid_every"}
+    config = ConditionalGAN.Config(filters=2, z_dim=4, **options)
+    parts = make_parts(9, size, config, "cpu", seed=0)
+    labels = torch.tensor([0, 8])
+    images = parts["G"](torch.randn(2, 4), labels)
+    assert images.shape == (2, 3, size, size)
+    assert images.abs().max() <= 1
+    assert parts["D"](images, labels).shape == (2,)
+    kinds = (ProgressiveGenerator, ProgressiveDiscriminator) if "progressive" in options else (Generator, Discriminator)
+    assert (type(parts["G"]), type(parts["D"])) == kinds
+    for network in (parts["G"], parts["D"]):
+        attentions = [m for m in network.modules() if isinstance(m, SelfAttention)]
+        assert len(attentions) == ("self_attention" in options)
+        inputs = (torch.randn(2, 4),) if network is parts["G"] else (images,)
+        assert attended(network, *inputs, labels) == [32] * len(attentions)
+
+
+@pytest.mark.parametrize("name", WISHES)
+def test_with_a_wish_interrupted_and_resumed_equals_uninterrupted(name: str, tmp_path: Path) -> None:
+    options = {**TINY, **WISHES[name]}
+    gan = ConditionalGAN(ConditionalGAN.Config(**options))
+    whole, parts = FakeContext(tmp_path / "whole"), FakeContext(tmp_path / "parts", interrupt_at=10)
+    gan.fit(two_class_data(), whole)
+    with pytest.raises(Interrupt):
+        gan.fit(two_class_data(), parts)
+    parts.interrupt_at = None
+    torch.manual_seed(99)
+    gan.fit(two_class_data(), parts)
+    found = [load_file(c.folder / WEIGHTS_FILE) for c in (whole, parts)]
+    assert found[0].keys() == found[1].keys()
+    for key, tensor in found[0].items():
+        assert torch.equal(tensor, found[1][key]), key
+    images = [[s.image for s in gan.synthesize(two_class_data(), {1: 2}, c.folder, c)] for c in (whole, parts)]
+    assert np.array_equal(images[0], images[1])
+    assert images[0][0].shape == (32, 32, 3)
+
+
+def test_growing_it_learns_which_colour_is_whose(tmp_path: Path) -> None:
+    data = two_class_data(32, 32)
+    rates = {"learning_rate": 1e-3, "discriminator_learning_rate": 1e-3, "beta1": 0.0}
+    options = {"steps": 150, "batch_size": 8, "filters": 8, "z_dim": 16, "checkpoint_every": 200, **rates}
+    gan, ctx = fitted(tmp_path, data, **options, progressive=True, spectral_norm=True)
+    made = list(gan.synthesize(data, {0: 16, 1: 16}, tmp_path, ctx))
+    real = [data.images()[data.labels == label].mean(axis=(0, 1, 2)) for label in (0, 1)]
+    for label in (0, 1):
+        mean = np.mean([s.image for s in made if s.label == label], axis=(0, 1, 2))
+        own, other = (np.linalg.norm(mean - real[c]) for c in (label, 1 - label))
+        assert own < other / 2, (label, mean, real)
+
+
+def test_fidelity_by_step_is_logged_and_changes_nothing_that_is_trained(tmp_path: Path) -> None:
+    labels = np.array([0] * 30 + [1] * 10)
+    data = ArrayData(two_class_data(40, 16).images(), labels)
+    for name, every in (("without", 0), ("with", 5)):
+        fitted(tmp_path / name, data, fid_every=every, batch_size=8)
+    _, ctx = fitted(tmp_path / "again", data, fid_every=5, batch_size=8)
+    without, judged = (load_file(tmp_path / f / WEIGHTS_FILE) for f in ("without", "with"))
+    assert all(torch.equal(without[k], judged[k]) for k in without)
+    logged = [(s, m) for s, m in ctx.history if "fidelity/kid_fake" in m]
+    assert [s for s, _ in logged] == [5, 10, 12]
+    assert all(m.keys() == {"fidelity/kid_fake", "fidelity/fid_fake"} for _, m in logged)
+    assert len({m["fidelity/kid_fake"] for _, m in logged}) == 3
+    for images, claimed in ctx.judged:
+        assert images.shape == (40, 16, 16, 3)
+        assert images.dtype == np.uint8
+        assert np.array_equal(claimed, labels)
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3, 5])
+@pytest.mark.parametrize("steps", [1, 2, 7, 60, 1000])
+def test_every_size_gets_its_share_of_the_steps_and_fades_in_during_half_of_it(levels: int, steps: int) -> None:
+    found = [growth(step, steps, levels) for step in range(steps)]
+    assert (found[-1].level, found[-1].alpha) == (levels, 1)
+    assert all(a.level <= b.level for a, b in pairwise(found))
+    for level in {g.level for g in found}:
+        share = [g for g in found if g.level == level]
+        assert abs(len(share) - steps / levels) <= 1
+        assert {g.start for g in share} == {found.index(share[0])}
+        alphas = [g.alpha for g in share]
+        assert alphas == sorted(alphas)
+        assert min(alphas) > 0
+        fading = sum(a < 1 for a in alphas)
+        assert fading == 0 if level == 1 else abs(fading - len(share) / 2) <= 1
+
+
+def test_a_size_begins_as_the_one_before_enlarged_and_ends_alone() -> None:
+    torch.manual_seed(0)
+    G, D = ProgressiveGenerator(2, 32, 8, 4, attention=True).eval(), ProgressiveDiscriminator(2, 32, 4, attention=True)
+    for network in (G, D):
+        network.attention.gamma.data.fill_(0.5)
+    z, labels, images = torch.randn(3, 8), torch.tensor([0, 1, 1]), torch.rand(3, 3, 32, 32) * 2 - 1
+    assert [ProgressiveGenerator(2, s, 8, 4).levels for s in (16, 24, 32, 64, 128, 256)] == [1, 2, 2, 3, 4, 5]
+    with torch.no_grad():
+        G.grow(1, 1.0)
+        D.grow(1, 1.0)
+        small = G(z, labels)
+        halved = torch.nn.functional.avg_pool2d(images, 2)
+        score = D(halved, labels)
+        assert small.shape == (3, 3, 16, 16)
+        G.grow(2, 0.0)
+        D.grow(2, 0.0)
+        torch.testing.assert_close(G(z, labels), small.repeat_interleave(2, 2).repeat_interleave(2, 3))
+        torch.testing.assert_close(D(images, labels), score)
+        G.grow(2, 1.0)
+        D.grow(2, 1.0)
+        assert not torch.allclose(G(z, labels), small.repeat_interleave(2, 2).repeat_interleave(2, 3))
+        enlarged = halved.repeat_interleave(2, 2).repeat_interleave(2, 3)
+        torch.testing.assert_close(at_growth(images, Growth(1, 1.0, 0), 2), halved)
+        torch.testing.assert_close(at_growth(images, Growth(2, 0.25, 0), 2), 0.75 * enlarged + 0.25 * images)
+        assert at_growth(images, Growth(2, 1.0, 0), 2) is images
+
+
+def test_layers_of_a_size_to_come_are_not_trained_yet() -> None:
+    config = ConditionalGAN.Config(**{**TINY, "progressive": True})
+    parts = make_parts(2, 32, config, "cpu", seed=0)
+    before = {k: v.clone() for k, v in parts["G"].state_dict().items()}
+    data = two_class_data()
+    by_class = [torch.tensor(np.flatnonzero(data.labels == c)) for c in (0, 1)]
+    train_step(parts, torch.tensor(data.images()), by_class, config, 0, 0)
+    after = parts["G"].state_dict()
+    changed = {name for name, _ in parts["G"].named_parameters() if not torch.equal(before[name], after[name])}
+    assert {"to_rgb.0.weight", "ups.0.weight", "dense.weight"} <= changed
+    assert not {n for n in changed if n.startswith(("to_rgb.1", "ups.1", "modulations.2"))}
+    with pytest.raises(ConfigError, match="set progressive to false"):
+        ConditionalGAN(config).training_steps(32, 4, "cpu")
+
+
+def test_attention_is_the_formula_of_the_paper_and_begins_as_nothing() -> None:
+    torch.manual_seed(0)
+    layer, x = SelfAttention(16), torch.randn(2, 16, 3, 4)
+    assert torch.equal(layer(x), x)
+    layer.gamma.data.fill_(0.7)
+    wf, wg, wh, wv = (c.weight[:, :, 0, 0] for c in (layer.key, layer.query, layer.value, layer.out))
+    for image, got in zip(x, layer(x), strict=True):
+        places = image.flatten(1).T  # [12, 16]
+        for j, place in enumerate(places):
+            s = torch.stack([(wf @ other) @ (wg @ place) for other in places])
+            beta = s.exp() / s.exp().sum()
+            o = wv @ sum(b * (wh @ other) for b, other in zip(beta, places, strict=True))
+            torch.testing.assert_close(got.flatten(1)[:, j], 0.7 * o + place)
+    assert [attended_side(map_sides(s)) for s in (16, 32, 64, 72, 128, 256, 264)] == [8, 16, 32, 18, 32, 32, 33]
+
+
+def test_spectral_norm_holds_every_weight_of_the_discriminator_at_one() -> None:
+    torch.manual_seed(0)
+    kinds: tuple[type[Discriminator | ProgressiveDiscriminator], ...] = (Discriminator, ProgressiveDiscriminator)
+    for D in (kind(3, 32, 4, attention=True, spectral=True) for kind in kinds):
+        x, labels = torch.randn(2, 3, 32, 32), torch.tensor([0, 2])
+        for _ in range(30):  # a power iteration each
+            D(x, labels)
+        layers = [m for m in D.modules() if isinstance(m, (torch.nn.Conv2d, torch.nn.Linear, torch.nn.Embedding))]
+        largest = [torch.linalg.matrix_norm(m.weight.flatten(1), 2).item() for m in layers]
+        assert len(layers) >= 9
+        assert largest == pytest.approx([1] * len(layers), abs=0.02)
+        assert not [m for m in D.modules() if isinstance(m, torch.nn.InstanceNorm2d)]
 
 
 def test_serves_any_number_of_classes() -> None:

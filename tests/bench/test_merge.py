@@ -296,6 +296,20 @@ def test_a_source_may_be_in_use_the_merged_store_may_not(make: Make, tmp_path: P
     merge([a, b], tmp_path / "merged")
 
 
+def test_a_finished_cell_is_never_replaced_and_an_attempt_gives_way_to_a_finished_one(tmp_path: Path) -> None:
+    artifacts = Artifacts(tmp_path)
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "done.json").write_text(f'"{name}"')
+    with artifacts.work("fit", "k") as partial:
+        (partial / "checkpoint.pt").write_text("half-way")
+    artifacts.fail("fit", "k", "died")
+    assert artifacts.adopt("fit", "k", tmp_path / "first")
+    assert not artifacts.adopt("fit", "k", tmp_path / "second")
+    assert (artifacts.folder("fit", "k") / "done.json").read_text() == '"first"'
+    assert sorted(p.name for p in (tmp_path / "cells" / "fit").iterdir()) == ["k", "k.lock"]
+
+
 def test_files_are_linked_and_where_they_cannot_be_copied(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

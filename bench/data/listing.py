@@ -50,7 +50,8 @@ class Listing:
     """All images under a root, whatever a config chooses among them, and the files that fit the layout badly.
 
     ``knows_groups`` is false where nothing tells patients apart, so that every image is its own group.
-    ``stain`` tells which dyes can be looked for.
+    ``stain`` tells which dyes can be looked for. ``others`` are classes that were not chosen, of the labels after those
+    of ``classes``: their files only bear witness to which images lie under two labels.
     """
 
     root: Path
@@ -60,6 +61,7 @@ class Listing:
     knows_groups: bool = True
     stain: Stain = "H&E"
     has_masks: bool = False
+    others: tuple[str, ...] = ()
 
 
 def pictures_under(folder: Path) -> list[str]:

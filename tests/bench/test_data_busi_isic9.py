@@ -85,6 +85,23 @@ def test_isic9_classes_can_be_chosen(tmp_path: Path) -> None:
         Isic9Config(classes=("melanom", "nevus"))
 
 
+def test_isic9_an_image_that_lies_in_a_class_not_chosen_as_well_is_left_out_too(tmp_path: Path) -> None:
+    folder = isic9_set(tmp_path / "set")
+    train = next(p.parent for p in folder.rglob("melanoma"))
+    two = ("melanoma", "nevus")
+    before = isic9(folder, tmp_path, classes=two)
+    first = sorted((train / "melanoma").iterdir())[0]
+    shutil.copy(first, train / "seborrheic keratosis" / "again.jpg")
+    found = isic9(folder, tmp_path, classes=two)
+    assert found.classes == two
+    assert {r.path for r in before.records} - {r.path for r in found.records} == {f"melanoma/{first.name}"}
+    assert {(p.path, p.kind) for p in found.problems} - {(p.path, p.kind) for p in before.problems} == {
+        (f"melanoma/{first.name}", "copy_under_two_labels")
+    }
+    shutil.rmtree(train / "seborrheic keratosis")
+    assert fingerprint(isic9(folder, tmp_path, classes=two)) == fingerprint(before)
+
+
 def test_messages_can_be_acted_on(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for dataset in (Busi(BusiConfig()), Isic9(Isic9Config())):

@@ -11,8 +11,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from bench import profile_suite_command
 from bench.cli import main
+from bench.commands.profile import suite as profile_suite_command
 
 SUITE = """
 dataset: {name: phantom, image_size_px: 32, patients: 8, images_per_patient: 4}
@@ -81,10 +81,10 @@ def test_a_foretold_run_keeps_what_was_foretold(out: Path) -> None:
     words = ("--suite", str(out / "small.yaml"), "--out", str(out))
     run("run", *words, "--only", "method=none", "--only", "fold=0", "--device", "cpu", "--jobs", "1")
     rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]
-    assert {r["stage"] for r in rows} == {"split", "classify", "evaluate"}
+    assert {r["stage"] for r in rows} == {"split", "classify", "evaluate", "explain"}
     assert all(r["costs"]["predicted_elapsed_s"] > 0 for r in rows)
     (record,) = {r["started_at"]: r for r in map(json.loads, (out / "runs.jsonl").read_text().splitlines())}.values()
-    assert record["cells"] == record["predicted_cells"] == 3
+    assert record["cells"] == record["predicted_cells"] == 4
     assert 0 < record["cells_s"] <= record["busy_s"] <= record["wall_s"]
     assert record["closing_s"] > 0
     report = (out / "reports" / "small" / "leaderboard.md").read_text()

@@ -134,8 +134,8 @@ def index_listing(name: str, listing: Listing, checks: ImageChecks, cache: Path,
     if listing.foreign and checks.on_bad_image == "refuse":
         remedy = "remove them, or set on_bad_image to skip"
         raise DataError(refusal(listing.root, listing.foreign, "foreign files", remedy))
-    names = (*listing.classes, *listing.others)
-    records, problems = scan(listing.root, listing.files, classes=names, checks=checks, cache=cache)
+    classes = (*listing.classes, *listing.others)
+    records, problems = scan(listing.root, listing.files, classes=classes, checks=checks, cache=cache)
     if listing.others:
         paths = {f.path for f in listing.files if f.label < len(listing.classes)}
         records = [r for r in records if r.path in paths]

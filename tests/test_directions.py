@@ -15,6 +15,7 @@ LAYERS = (
     (
         "commands",
         "selftest",
+        "web",
     ),
     ("check", "reporting", "view", "runner", "console", "comparison"),
     ("session", "cells", "tuning", "merge"),

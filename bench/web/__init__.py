@@ -1,0 +1,1 @@
+"""Pages that bench serves on this machine: no framework in the browser, nothing that leaves the machine."""

@@ -1,0 +1,243 @@
+"""What every page of ours is served by: security headers, limits, errors as JSON, a free port, Ctrl-C.
+
+Routes are starlette's, served by uvicorn. Pages and scripts are files of the package, listed when the app is made: no
+path of a request ever reaches the file system.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import json
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import click
+
+from bench.errors import BenchError, ConfigError
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.routing import BaseRoute
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+HOST, PORT = "127.0.0.1", 8000
+PORTS = 50  # that many are tried, from the first on
+BODY_BYTES = 64 * 1024
+BACKLOG = 128
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'self'; img-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'self'; "
+        "frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+}
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+}
+
+
+class RequestError(BenchError):
+    """A request that cannot be served: the client gets the HTTP status and ``{"error": message}``."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def make_app(routes: Sequence[BaseRoute], max_body_bytes: int = BODY_BYTES) -> ASGIApp:
+    """Return an app of these routes, with security headers, limits on bodies, and every error as JSON.
+
+    An endpoint raises ``RequestError`` to say no; any other ``BenchError`` becomes a 400 with its message, everything
+    else a 500 without one, and the server lives.
+    """
+    from starlette.applications import Starlette
+    from starlette.exceptions import HTTPException
+
+    handlers: dict[Any, Any] = {HTTPException: _http_error, BenchError: _bench_error, Exception: _our_fault}
+    return _Guard(Starlette(routes=list(routes), exception_handlers=handlers), max_body_bytes)
+
+
+def assets(folder: Path) -> list[BaseRoute]:
+    """Return a route for each page, script and style in ``folder``; ``index.html`` is at ``/``."""
+    from starlette.routing import Route
+
+    found: list[BaseRoute] = []
+    for path in sorted(p for p in folder.iterdir() if p.suffix in TYPES):
+        at = "/" if path.name == "index.html" else f"/{path.name}"
+        found.append(Route(at, _constant(path.read_bytes(), TYPES[path.suffix])))
+    return found
+
+
+async def json_body(request: Request) -> dict[str, Any]:
+    """Return the JSON object of a request. Raises ``RequestError`` for anything else.
+
+    It must be declared as JSON, which no other site's form can do.
+    """
+    kind = request.headers.get("content-type", "")
+    if kind.partition(";")[0].strip().lower() != "application/json":
+        raise RequestError(415, f"got content of type {kind or '(none)'!r}, expected application/json")
+    try:
+        found = json.loads(await request.body())
+    except (ValueError, RecursionError):
+        raise RequestError(400, "the body is not JSON") from None
+    if not isinstance(found, dict):
+        raise RequestError(400, "expected a JSON object")
+    return found
+
+
+def run(app: ASGIApp, host: str = HOST, port: int | None = None, title: str = "ready") -> None:
+    """Serve until Ctrl-C, after printing the address.
+
+    Without a ``port``: 8000, or the first free one after it; 0 is any free one. Raises ``ConfigError`` when a port that
+    was asked for is taken, or ``host`` is no address of this machine.
+    """
+    import uvicorn
+
+    with listen(host, port) as listening:
+        chosen = listening.getsockname()[1]
+        if port is None and chosen != PORT:
+            click.echo(f"port {PORT} is taken; taking {chosen}")
+        if not is_loopback(host):
+            click.secho("anyone who can reach this machine can open it: no password, no encryption", fg="yellow")
+        click.echo(f"{title}: {address(host, chosen)} (Ctrl-C stops it)")
+        config = uvicorn.Config(
+            app,
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            lifespan="off",
+            timeout_graceful_shutdown=2,
+        )
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listening])
+        click.echo("stopped")
+
+
+def listen(host: str, port: int | None) -> socket.socket:
+    """Return a socket that listens already; see ``run``."""
+    try:
+        family, _, _, _, _ = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)[0]
+    except OSError as e:
+        raise ConfigError(f"--host {host}: {e}; expected an address of this machine, such as {HOST}") from None
+    for candidate in [port] if port is not None else range(PORT, PORT + PORTS):
+        found = socket.socket(family)
+        found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a server that just stopped leaves it in TIME_WAIT
+        try:
+            found.bind((host, candidate))
+            found.listen(BACKLOG)
+            return found
+        except PermissionError:
+            found.close()
+            raise ConfigError(f"--port {candidate}: this user may not listen there; take one above 1023") from None
+        except OSError as e:
+            found.close()
+            if e.errno == errno.EADDRNOTAVAIL:  # no port will do
+                raise ConfigError(f"--host {host} is no address of this machine; {HOST} is") from None
+    if port is not None:
+        raise ConfigError(f"--port {port} is taken by another program; leave --port out to get a free one")
+    raise ConfigError(f"ports {PORT} to {PORT + PORTS - 1} are all taken; say which to use: --port N")
+
+
+def address(host: str, port: int) -> str:
+    """Return the address to type into a browser."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine itself can reach ``host``."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
+
+
+class _Guard:
+    """Puts the headers on every answer; turns away foreign pages and bodies that are too large."""
+
+    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
+        self.app, self.max_body_bytes = app, max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        seen = 0
+
+        async def limited() -> Message:
+            nonlocal seen
+            message = await receive()
+            seen += len(message.get("body", b""))
+            if seen > self.max_body_bytes:
+                raise self._too_large()
+            return message
+
+        async def guarded(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                ours = [(k.encode(), v.encode()) for k, v in HEADERS.items()]
+                message = {**message, "headers": [*message.get("headers", []), *ours]}
+            await send(message)
+
+        headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
+        try:
+            self._check(scope, headers)
+        except RequestError as e:
+            await _answer(e.status, str(e))(scope, receive, guarded)
+            return
+        await self.app(scope, limited, guarded)
+
+    def _check(self, scope: Scope, headers: dict[str, str]) -> None:
+        """Raise ``RequestError`` for a request by another site's page, or one that declares too large a body."""
+        host = headers.get("host", "")
+        name = urlsplit(f"//{host}").hostname or ""
+        served = (scope.get("server") or ("", None))[0]
+        if is_loopback(served) and not is_loopback(name):  # a foreign name that was made to point here
+            raise RequestError(421, f"this server is {served}, not {name!r}")
+        origin = headers.get("origin")
+        if scope["method"] not in ("GET", "HEAD") and origin is not None and urlsplit(origin).netloc != host:
+            raise RequestError(403, "this request was sent by the page of another site")
+        length = headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > self.max_body_bytes:
+            raise self._too_large()
+
+    def _too_large(self) -> RequestError:
+        return RequestError(413, f"the request is too large; at most {self.max_body_bytes // 1024} KiB are taken")
+
+
+def _constant(body: bytes, kind: str) -> Any:
+    from starlette.responses import Response
+
+    async def endpoint(request: Request) -> Response:
+        return Response(body, media_type=kind)
+
+    return endpoint
+
+
+def _answer(status: int, message: str) -> Response:
+    from starlette.responses import JSONResponse
+
+    return JSONResponse({"error": message}, status)
+
+
+async def _http_error(request: Request, e: Any) -> Response:
+    return _answer(e.status_code, {404: "there is nothing here"}.get(e.status_code, str(e.detail)))
+
+
+async def _bench_error(request: Request, e: BenchError) -> Response:
+    return _answer(e.status if isinstance(e, RequestError) else 400, str(e))
+
+
+async def _our_fault(request: Request, e: Exception) -> Response:
+    return _answer(500, "something went wrong on the server; its terminal says what")

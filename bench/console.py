@@ -93,7 +93,7 @@ class ConsoleListener(Listener):
 
 
 def works_table(works: Sequence[Work]) -> Group:
-    """Return the cells in work, a line each: step, elapsed, left, peak memory so far, losses as far as there is room."""
+    """Return the cells in work, a line each: step, elapsed, left, peak memory so far; losses where there is room."""
     table = [(f"  {work.cell.title}", *work.columns()) for work in works]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = []

@@ -123,9 +123,8 @@ def _closing(state: Status) -> list[Text]:
     lines = []
     if state.left:
         unknown = f" + {state.wall.unknown} cells not measured yet" if state.wall.unknown else ""
-        idle = "" if state.going_on else "; nothing runs now"
-        left = f"time left: {state.wall}{unknown}, {state.jobs} at a time{idle}"
-        lines.append(Text(left))
+        idle = "" if state.going_on else "nothing runs now; "
+        lines.append(Text(f"{idle}time left: {state.wall}{unknown}, {state.jobs} at a time"))
     if state.peak_memory_bytes:
         lines.append(Text(f"memory: {gib(state.peak_memory_bytes)} at the most in a cell so far"))
     return lines

@@ -12,6 +12,7 @@ from optuna.trial import FrozenTrial
 from bench.config import to_plain
 from bench.cost.host import git_commit
 from bench.tracking import Tracker, TrackingThread
+from bench.tracking_media import DatasetInput
 from bench.tuning.arm import Arm
 from bench.tuning.objective import METRIC
 from bench.tuning.study import ERROR, bill_s, mean_score, pairs_of, state_of
@@ -49,7 +50,10 @@ class StudyView:
             "pruner": arm.pruner, "seed": arm.seed, "with_seconds": arm.with_seconds,
         }  # fmt: skip
         self._arm, self._given = arm, set[int]()
-        tracker = Tracker(None, arm.session.env.out, arm.study, config, {"git_commit": git_commit()})
+        plan = arm.session.plan
+        dataset = DatasetInput.of(plan.index, plan.fingerprint)
+        tags = {"git_commit": git_commit()}
+        tracker = Tracker(None, arm.session.env.out, arm.study, config, tags, dataset=dataset)
         self._thread = TrackingThread(tracker)
 
     def update(self, trials: Sequence[FrozenTrial]) -> None:

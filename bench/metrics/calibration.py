@@ -1,4 +1,7 @@
-"""Do the probabilities mean what they say? Reliability curve, expected calibration error, Brier score; plain arrays."""
+"""Do the probabilities mean what they say? Reliability curve, expected calibration error, Brier score; plain arrays.
+
+And what makes them say it: temperature scaling.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from bench.errors import DataError
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 BINS = 15
+TEMPERATURES = (0.05, 20.0)  # what is searched; at 20 hardly any confidence is left
 
 
 class ReliabilityCurve(NamedTuple):
@@ -61,6 +65,52 @@ def brier_score(y_true: npt.ArrayLike, y_prob: npt.ArrayLike) -> float:
     truth, prob = check_probabilities(y_true, y_prob)
     error = float(np.square(prob - np.eye(prob.shape[1])[truth]).sum(axis=1).mean())
     return error / 2 if prob.shape[1] == 2 else error
+
+
+def negative_log_likelihood(y_true: npt.ArrayLike, y_prob: npt.ArrayLike) -> float:
+    """Return the mean of -log p of the true class, natural logarithm; 0 is best. Raises ``DataError`` as the others."""
+    truth, prob = check_probabilities(y_true, y_prob)
+    return float(-_log(prob)[np.arange(len(truth)), truth].mean())
+
+
+def fit_temperature(y_true: npt.ArrayLike, y_prob: npt.ArrayLike) -> float:
+    """Return the temperature T of least negative log-likelihood (Guo et al. 2017, section 4.2), within TEMPERATURES.
+
+    ``y_true`` int [N] and ``y_prob`` float [N, C] are of *validation* images. Above 1: the network is too sure of
+    itself. 1 where none can be told: when every image is classified right, the likelihood only grows as T falls.
+    Raises ``DataError`` on empty or ill-fitting input.
+    """
+    from scipy.optimize import minimize_scalar
+
+    truth, prob = check_probabilities(y_true, y_prob)
+    if (prob.argmax(axis=1) == truth).all():
+        return 1.0
+
+    def loss(log_temperature: float) -> float:
+        return negative_log_likelihood(truth, apply_temperature(prob, float(np.exp(log_temperature))))
+
+    # Convex in 1/T, so that there is one minimum along log T.
+    low, high = np.log(TEMPERATURES)
+    found = float(minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6}).x)
+    return float(np.exp(found)) if loss(found) < loss(0.0) else 1.0
+
+
+def apply_temperature(y_prob: npt.ArrayLike, temperature: float) -> Floats:
+    """Return softmax(z / T) float64 [N, C] of probabilities softmax(z) [N, C]; which class is largest stays the same.
+
+    Raises ``DataError`` unless T > 0.
+    """
+    if not temperature > 0:
+        raise DataError(f"temperature: got {temperature}, expected more than 0")
+    z = _log(np.asarray(y_prob, dtype=np.float64)) / temperature
+    p = np.exp(z - z.max(axis=1, keepdims=True))
+    scaled: Floats = p / p.sum(axis=1, keepdims=True)
+    return scaled
+
+
+def _log(prob: Floats) -> Floats:
+    logs: Floats = np.log(np.maximum(prob, np.finfo(np.float64).tiny))
+    return logs
 
 
 def check_probabilities(y_true: npt.ArrayLike, y_prob: npt.ArrayLike) -> tuple[Ints, Floats]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import tempfile
 from pathlib import Path
@@ -17,3 +18,18 @@ def write_atomic(path: Path, text: str) -> None:
         os.fsync(f.fileno())
     os.chmod(temporary, 0o644)  # mkstemp's are private; results are for whoever may read the folder
     os.replace(temporary, path)
+
+
+def append_lines(path: Path, text: str) -> None:
+    """Add whole lines at the end of a file and wait until they are on disk; a torn last line is closed first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab+") as f:
+        fcntl.flock(f, fcntl.LOCK_EX)  # several threads or processes: one after the other
+        f.seek(0, os.SEEK_END)
+        if f.tell() > 0:
+            f.seek(-1, os.SEEK_END)
+            if f.read(1) != b"\n":
+                text = "\n" + text
+        f.write(text.encode())
+        f.flush()
+        os.fsync(f.fileno())

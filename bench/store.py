@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from bench.errors import StoreError
+from bench.files import append_lines
 from bench.types import ResultRow
 
 SCHEMA = 1
@@ -26,18 +26,8 @@ class Store:
     def append(self, rows: Iterable[ResultRow]) -> None:
         """Add rows at the end and wait until they are on disk. A torn last line of a killed run is closed first."""
         text = "".join(json.dumps(_encode(asdict(row)), sort_keys=True) + "\n" for row in rows)
-        if not text:
-            return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab+") as f:
-            f.seek(0, os.SEEK_END)
-            if f.tell() > 0:
-                f.seek(-1, os.SEEK_END)
-                if f.read(1) != b"\n":
-                    text = "\n" + text
-            f.write(text.encode())
-            f.flush()
-            os.fsync(f.fileno())
+        if text:
+            append_lines(self.path, text)
 
     def rows(self) -> dict[str, ResultRow]:
         """Return the last row of every key, in the order of first appearance.

@@ -1,0 +1,79 @@
+"""How far raters agree: Fleiss' kappa for verdicts, intraclass correlations for marks. Pure functions of arrays."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.errors import ConfigError
+
+NAN = float("nan")
+RESAMPLES = 2000
+
+
+class Icc(NamedTuple):
+    """Intraclass correlations of marks: of ``single`` ones, ICC(2,1), and of the raters' ``mean``, ICC(2,k)."""
+
+    single: float
+    mean: float
+
+
+def fleiss_kappa(counts: npt.ArrayLike) -> float:
+    """Return Fleiss' (1971) kappa, at most 1, 0 for chance; ``counts`` [N, K]: how many raters put n into category k.
+
+    (P - P_e) / (1 - P_e): P is the mean share of pairs of raters who agree on a subject (his eq. 3), P_e the sum of
+    the squared shares of the categories. NaN for no subjects, fewer than 2 raters, or when all is in one category.
+    Raises ``ConfigError`` when not every subject has as many ratings.
+    """
+    n = np.asarray(counts, dtype=np.float64)
+    if n.ndim != 2 or len(n) == 0:
+        return NAN
+    raters = n[0].sum()
+    if not np.all(n.sum(axis=1) == raters):
+        raise ConfigError("Fleiss' kappa needs as many ratings of every subject; leave out those with fewer")
+    if raters < 2:
+        return NAN
+    agreeing = float(((n**2).sum(axis=1) - raters).mean() / (raters * (raters - 1)))
+    by_chance = float(((n.sum(axis=0) / n.sum()) ** 2).sum())
+    return (agreeing - by_chance) / (1 - by_chance) if by_chance < 1 else NAN
+
+
+def icc_two_way_random(ratings: npt.ArrayLike) -> Icc:
+    """Return ICC(2,1) and ICC(2,k) of ``ratings`` [N, k], a mark of each target by each rater, none missing.
+
+    Shrout & Fleiss (1979): targets and raters are both drawn at random, and raters who mark higher than others count
+    against agreement. Of the two-way analysis of variance, BMS, JMS and EMS (targets, raters, residual):
+    (BMS - EMS) / (BMS + (k - 1) EMS + k (JMS - EMS) / N) and (BMS - EMS) / (BMS + (JMS - EMS) / N); at most 1, and
+    below 0 when targets differ less than by chance. NaN for fewer than 2 targets or raters, or no spread at all.
+    """
+    x = np.asarray(ratings, dtype=np.float64)
+    if x.ndim != 2 or min(x.shape) < 2 or np.ptp(x) == 0:
+        return Icc(NAN, NAN)
+    n, k = x.shape
+    targets, raters, grand = x.mean(axis=1), x.mean(axis=0), x.mean()
+    bms = k * float(((targets - grand) ** 2).sum()) / (n - 1)
+    jms = n * float(((raters - grand) ** 2).sum()) / (k - 1)
+    residual = x - targets[:, None] - raters[None, :] + grand
+    ems = float((residual**2).sum()) / ((n - 1) * (k - 1))
+    single, mean = bms + (k - 1) * ems + k * (jms - ems) / n, bms + (jms - ems) / n
+    return Icc(_share(bms - ems, single), _share(bms - ems, mean))
+
+
+def bootstrap_mean(values: npt.ArrayLike, seed: int = 0, alpha: float = 0.05) -> tuple[float, float, float]:
+    """Return the mean of N values and the ends of its percentile bootstrap interval (Efron 1979).
+
+    NaN for no value; no interval for one. The same values give the same ends.
+    """
+    x = np.asarray(values, dtype=np.float64)
+    if len(x) < 2:
+        return (float(x[0]) if len(x) else NAN), NAN, NAN
+    drawn = np.random.default_rng(seed).integers(len(x), size=(RESAMPLES, len(x)))
+    low, high = np.quantile(x[drawn].mean(axis=1), [alpha / 2, 1 - alpha / 2])
+    return float(x.mean()), float(low), float(high)
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if math.isfinite(whole) and whole > 0 else NAN

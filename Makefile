@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test check lint clean
 
 setup: $(STAMP)
 
@@ -25,6 +25,10 @@ demo: setup
 
 test: setup
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# The suite `ci` against reports/baselines/ci.json; after a change that is meant: make check CHECK=--update
+check: setup
+	@$(BIN)/bench check --suite ci $(CHECK)
 
 lint: setup
 	@$(BIN)/ruff check .

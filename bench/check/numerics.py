@@ -47,7 +47,7 @@ def ways() -> list[Numerics]:
         Numerics("AVX2", avx2),
         Numerics("SSE 4.1", old, costs=False),  # there are no such machines any more: their seconds say nothing
         Numerics("AVX", {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX"}, costs=False),
-        Numerics("torch's own kernels without vectors", {"ATEN_CPU_CAPABILITY": "default"}, costs=False),
+        Numerics("torch's own kernels without vectors", {"ATEN_CPU_CAPABILITY": "default"}),
         Numerics("2 threads a cell", patient, ("threads=2",), costs=False),  # steps are timed in one thread anyway
         Numerics("AVX2, 3 threads a cell", {**avx2, **patient}, ("threads=3",), costs=False),
     ]

@@ -21,6 +21,7 @@ from bench.check.rows import Row
 
 FACTOR = 4.0  # times the measured spread
 RELATIVE = {"loss": 0.005, "image": 0.01}  # floors, of the value
+RESTLESS = 8.0  # an arm is, with a row beyond so many floors; suite `ci`: GANs and what follows 9 to 700, others to 6
 LEAST = 1e-4  # absolute floor of losses and image metrics: values near 0
 COST_FACTOR, COST_FLOOR, COST_MOST = 1.5, 0.3, 0.4  # the last two of the value: half as slow again is never tolerated
 PEAK_FLOOR = 0.05  # of peak bytes: equal code gives equal bytes, another torch hardly others
@@ -48,7 +49,7 @@ def spreads(rows: Rows, runs: Sequence[Rows]) -> dict[Key, float]:
         others = [run[key].value for run in runs if key in run]
         if isinstance(row.value, float):
             own[key] = max((moved(row.value, x) for x in others if isinstance(x, float)), default=0.0)
-    restless = {_arm(key) for key, spread in own.items() if FACTOR * spread > _floor(rows[key])}
+    restless = {_arm(key) for key, spread in own.items() if FACTOR * spread > RESTLESS * _floor(rows[key])}
     pooled: dict[Key, float] = {}
     for key, spread in own.items():
         for pool in _pools(key, restless):

@@ -1,0 +1,235 @@
+"""What the page asks for, answered: an image classified and explained, translated; images drawn. Ready for JSON."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+from dataclasses import dataclass
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.interfaces import Translator
+from bench.metrics.calibration import apply_temperature
+from bench.plan import Cell
+from bench.provenance import PARTS
+from bench.stages.common import Inputs
+from bench.types import SyntheticImage, Uint8Images
+from bench.web.serve.models import ServeContext, Shelf, Trained, load_classifier, load_segmenter
+from bench.web.serve.neighbours import Crowd, Known, Seen, seen_by
+from bench.web.serve.runs import Run, arm, fold_name
+from bench.web.server import RequestError
+from bench.web.uploads import Upload, fitted, read_upload
+
+if TYPE_CHECKING:
+    from bench.segmentation.network import UNet
+
+MAX_DRAWN = 64
+MAX_SEED = 2**31 - 1
+NEIGHBOURS = 4
+MASK_COLOUR, MASK_ALPHA = (0, 158, 115), 130
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which images to draw: of a run's generator, of a class, how many, by which seed."""
+
+    run: Run
+    cell: Cell
+    label: int
+    count: int
+    seed: int
+
+    @property
+    def id(self) -> str:
+        """What tells it from any other."""
+        return f"{self.run.session.suite.name} {self.cell.key} {self.label} {self.count} {self.seed}"
+
+
+class Answers:
+    """Answers one question at a time; keeps the models that were used last."""
+
+    def __init__(self) -> None:
+        self._classifiers: Shelf[Trained] = Shelf()
+        self._segmenters: Shelf[UNet] = Shelf()
+        self._seen: Shelf[Seen] = Shelf()
+        self._drawn: Shelf[list[SyntheticImage]] = Shelf()
+
+    def classify(self, run: Run, cell: Cell, content: bytes) -> Json:
+        """Return probabilities, a Grad-CAM overlay, a segmentation and the nearest images of what a file shows.
+
+        Raises ``RequestError`` for a file that cannot be used.
+        """
+        from bench.classifiers.trainer import predict
+
+        upload = read_upload(content)
+        env, inputs = run.session.env, Inputs(cell, run.session.env)
+        image = fitted(upload.picture, inputs.settings.image_size_px, inputs.resize)
+        trained = self._classifiers.get(cell.key, lambda: load_classifier(inputs))
+        raw = predict(trained.network, image, env.device, batch_size=1)
+        prob = apply_temperature(raw, trained.calibration.temperature)
+        predicted = int(prob[0].argmax())
+        calibration = trained.calibration
+        return {
+            **_received(upload, image),
+            "classifier": cell.classifier,
+            "arm": arm(cell),
+            "fold": fold_name(cell),
+            "known": _known(inputs, content),
+            "classes": [
+                {"name": name, "probability": float(p), "uncalibrated": float(u)}
+                for name, p, u in zip(inputs.index.classes, prob[0], raw[0], strict=True)
+            ],
+            "predicted": predicted,
+            "calibration": {
+                "temperature": calibration.temperature,
+                "validation_images": calibration.images,
+                "test_ece": calibration.test_ece,
+            },
+            "explanation": _explained(trained, image, predicted, env.device),
+            "segmentation": self._segmented(run, cell, image),
+            **self._neighbours(inputs, image),
+        }
+
+    def _segmented(self, run: Run, cell: Cell, image: Uint8Images) -> Json | None:
+        segmenter = run.segmenter(cell.fold, cell.repeat)
+        if segmenter is None:
+            return None
+        from bench.segmentation.trainer import segment
+
+        inputs = Inputs(segmenter, run.session.env)
+        network = self._segmenters.get(segmenter.key, lambda: load_segmenter(inputs))
+        mask = segment(network, image, run.session.env.device)[0]
+        facts = inputs.artifacts.result(*segmenter.id)["facts"]
+        overlay = np.zeros((*mask.shape, 4), np.uint8)
+        overlay[mask > 0] = (*MASK_COLOUR, MASK_ALPHA)
+        return {"overlay": png(overlay), "share": float(mask.mean()), "learnt_from": facts["masks"]}
+
+    def _neighbours(self, inputs: Inputs, image: Uint8Images) -> Json:
+        seen = self._seen.get(inputs.cell.key, lambda: seen_by(inputs))
+
+        def shown(crowd: Crowd | None) -> list[Json] | None:
+            if crowd is None:
+                return None
+            return [_neighbour(inputs, known, distance) for known, distance in crowd.nearest(image, NEIGHBOURS)]
+
+        return {"training": shown(seen.real), "synthetic": shown(seen.synthetic)}
+
+    def translate(self, run: Run, cell: Cell, label: int, content: bytes) -> Json:
+        """Return a file's image, said to be of class ``label``, in the other class, and translated back.
+
+        Raises ``RequestError`` for a file that cannot be used, or a generator that does not translate.
+        """
+        upload, inputs = read_upload(content), Inputs(cell, run.session.env)
+        method = run.session.suite.method(str(cell.method)).create()
+        classes = inputs.index.classes
+        if not isinstance(method, Translator):
+            raise RequestError(400, f"{cell.method} does not translate images; draw some of a class instead")
+        if label not in (0, 1):
+            raise RequestError(400, f"the image's class is {label}; expected 0 or 1: {' or '.join(classes[:2])}")
+        image = fitted(upload.picture, method.translation_size_px(inputs.settings.image_size_px), inputs.resize)
+        folder = inputs.artifacts.folder(*cell.id)
+        with TemporaryDirectory() as scratch:
+            ctx = _context(run, scratch)
+            there, back = method.cycle(image, label, folder, ctx)
+        return {
+            **_received(upload, image),
+            "method": cell.method,
+            "fold": fold_name(cell),
+            "from": classes[label],
+            "to": classes[1 - label],
+            "translated": png(there[0]),
+            "back": png(back[0]),
+        }
+
+    def draw(self, asked: Asked) -> list[SyntheticImage]:
+        """Return the images asked for; the same question gives the same images."""
+        return self._drawn.get(asked.id, lambda: _draw(asked))
+
+
+def _draw(asked: Asked) -> list[SyntheticImage]:
+    cell, run = asked.cell, asked.run
+    inputs = Inputs(cell, run.session.env)
+    method, folder = run.session.suite.method(str(cell.method)).create(), inputs.artifacts.folder(*cell.id)
+    with TemporaryDirectory() as scratch:
+        ctx = _context(run, scratch, asked.seed)
+        return list(method.synthesize(inputs.fold().training, {asked.label: asked.count}, folder, ctx))
+
+
+def check_asked(run: Run, key: str, label: int, count: int, seed: int) -> Asked:
+    """Return the question. Raises ``RequestError`` for numbers that cannot be."""
+    classes = run.session.plan.index.classes
+    for name, value, low, high in (
+        ("class", label, 0, len(classes) - 1),
+        ("number of images", count, 1, MAX_DRAWN),
+        ("seed", seed, 0, MAX_SEED),
+    ):
+        if not low <= value <= high:
+            raise RequestError(400, f"{name}: got {value}, expected {low} to {high}")
+    return Asked(run, run.cell("fit", key), label, count, seed)
+
+
+def png(image: npt.NDArray[np.uint8]) -> str:
+    """Return uint8 [H, W, 3] or [H, W, 4] as a PNG in base64."""
+    return base64.b64encode(png_bytes(image)).decode("ascii")
+
+
+def png_bytes(image: npt.NDArray[np.uint8]) -> bytes:
+    """Return uint8 [H, W, 3] or [H, W, 4] as a PNG."""
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.fromarray(image).save(out, "PNG")
+    return out.getvalue()
+
+
+def _context(run: Run, scratch: str, seed: int = 0) -> ServeContext:
+    from pathlib import Path
+
+    return ServeContext(Path(scratch), run.session.env.device, seed)
+
+
+def _received(upload: Upload, image: Uint8Images) -> Json:
+    return {"image": png(image[0]), "size_px": list(upload.picture.size), "notes": list(upload.notes)}
+
+
+def _known(inputs: Inputs, content: bytes) -> Json | None:
+    """Return which image of the run's data a file is, and of which part of the fold; None for one that is new."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    found = next((r for r in inputs.index.records if r.sha256 == sha256), None)
+    if found is None:
+        return None
+    borders = inputs.fold().borders
+    part = next((name for name in PARTS if found.path in borders.parts[name].paths), "no")
+    return {"path": found.path, "class": inputs.index.classes[found.label], "part": part}
+
+
+def _explained(trained: Trained, image: Uint8Images, target: int, device: str) -> Json:
+    """Return the Grad-CAM of the predicted class as an overlay, or why there is none."""
+    from matplotlib import colormaps
+
+    from bench.classifiers.explain import NoLayerError, find_layer, grad_cam
+
+    try:
+        layer = find_layer(trained.network, image.shape[1:3], device)
+    except NoLayerError as e:
+        return {"overlay": None, "why": str(e)}
+    found = grad_cam(trained.network, image, [target], device, layer)[0]
+    overlay = colormaps["inferno"](found, bytes=True)
+    overlay[..., 3] = np.round(found * 200)  # where nothing speaks for the class, the image itself is seen
+    empty = "the map is empty: nothing in this layer speaks for the class" if found.max() == 0 else ""
+    return {"overlay": png(overlay), "layer": layer.name, "grid": list(layer.grid), "why": empty}
+
+
+def _neighbour(inputs: Inputs, known: Known, distance: float) -> Json:
+    return {
+        "image": png(known.read(inputs.settings.image_size_px)),
+        "name": known.name,
+        "class": inputs.index.classes[known.label],
+        "source": known.source,
+        "distance": distance,
+    }

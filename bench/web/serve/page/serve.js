@@ -1,0 +1,270 @@
+// The page of `bench serve`. Plain script: every text is put in by textContent, every picture as a blob of this page.
+const $ = (id) => document.getElementById(id);
+let offered = null; // what the chosen run offers
+const turn = {}; // the newest question of each kind: older answers are not shown
+
+function fill(select, values) {
+  const before = select.value;
+  select.replaceChildren(...values.map(([value, text]) => new Option(text, value)));
+  if (values.some(([value]) => value === before)) select.value = before;
+}
+
+const unique = (values) => [...new Set(values)];
+const same = (values) => unique(values).map((v) => [v, v]);
+const percent = (p) => `${(100 * p).toFixed(1)} %`;
+
+function picture(base64) {
+  const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+  return URL.createObjectURL(new Blob([bytes], { type: "image/png" }));
+}
+
+function show(image, base64, alt) {
+  if (image.src) URL.revokeObjectURL(image.src);
+  image.src = picture(base64);
+  image.alt = alt;
+}
+
+function tile(base64, alt, lines) {
+  const item = document.createElement("li");
+  const image = document.createElement("img");
+  show(image, base64, alt);
+  item.append(image);
+  for (const line of lines.filter(Boolean)) {
+    const text = document.createElement("span");
+    text.textContent = line;
+    item.append(text);
+  }
+  return item;
+}
+
+function tiles(list, items) {
+  for (const image of list.querySelectorAll("img")) URL.revokeObjectURL(image.src);
+  list.replaceChildren(...items);
+}
+
+async function ask(path, values, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(`${path}?${new URLSearchParams(values)}`, options);
+  } catch {
+    throw new Error("The server does not answer; is bench serve still running?");
+  }
+  const found = await answer.json();
+  if (!answer.ok) throw new Error(found.error);
+  return found;
+}
+
+// Ask for something and show it; what goes wrong is said in the state line.
+async function work(kind, busy, question, shown) {
+  const state = $(`${kind}-state`);
+  const mine = (turn[kind] = (turn[kind] ?? 0) + 1);
+  state.className = "state";
+  state.textContent = busy;
+  try {
+    const answer = await question();
+    if (mine !== turn[kind]) return;
+    state.textContent = "";
+    shown(answer);
+  } catch (error) {
+    if (mine !== turn[kind]) return;
+    state.className = "state wrong";
+    state.textContent = error.message;
+  }
+}
+
+const classifiers = () => offered.classifiers.filter((c) => c.classifier === $("classifier").value);
+const arms = () => classifiers().filter((c) => c.arm === $("arm").value);
+const generators = () => offered.generators.filter((g) => g.method === $("method").value);
+const classifier = () => arms().find((c) => c.fold === $("fold").value);
+const generator = () => generators().find((g) => g.fold === $("gfold").value);
+
+function choices() {
+  fill($("classifier"), same(offered.classifiers.map((c) => c.classifier)));
+  fill($("arm"), same(classifiers().map((c) => c.arm)));
+  fill($("fold"), same(arms().map((c) => c.fold)));
+  fill($("method"), same(offered.generators.map((g) => g.method)));
+  fill($("gfold"), same(generators().map((g) => g.fold)));
+  $("translate").hidden = !generator()?.translates;
+}
+
+async function chooseRun() {
+  $("problem").hidden = true;
+  try {
+    offered = await ask("/api/run", { run: $("run").value });
+  } catch (error) {
+    $("problem").textContent = error.message;
+    $("problem").hidden = false;
+    return;
+  }
+  const classes = offered.classes.map((name, i) => [String(i), name]);
+  fill($("label"), classes);
+  fill($("from"), classes.slice(0, 2));
+  choices();
+  $("file").disabled = !offered.classifiers.length;
+  if (!offered.classifiers.length) $("classify-state").textContent = "No classifier of this run is trained yet.";
+  for (const id of ["generate", "translate"]) if (!offered.generators.length) $(id).hidden = true;
+  $("generate").hidden = !offered.generators.length;
+  $("no-generator").hidden = offered.generators.length > 0;
+}
+
+function classify() {
+  const file = $("file").files[0];
+  if (!file || !classifier()) return;
+  const values = { run: $("run").value, cell: classifier().key, name: file.name };
+  work("classify", `Looking at ${file.name} …`, () => ask("/api/classify", values, { method: "POST", body: file }), showFinding);
+}
+
+function showFinding(found) {
+  const best = found.classes[found.predicted];
+  show($("image"), found.image, `${found.name}, as the classifier got it`);
+  $("seen-text").textContent = `${found.name}: ${found.size_px.join(" × ")} px, seen at ${offered.image_size_px} px`;
+  $("verdict").textContent = `${best.name}, ${percent(best.probability)}`;
+  $("classes").replaceChildren(...found.classes.map((c) => row(c, c === best)));
+  $("calibration").textContent = calibrationText(found.calibration);
+  $("known").hidden = !found.known;
+  if (found.known) $("known").textContent = knownText(found.known, found.fold);
+  $("notes").replaceChildren(...found.notes.map((note) => Object.assign(document.createElement("li"), { textContent: `Note: ${note}.` })));
+  showLayers(found);
+  neighbours("training", found.training, found, `of fold ${found.fold}'s training part`);
+  neighbours("synthetic", found.synthetic, found, `that ${found.arm} added in fold ${found.fold}`);
+  $("classified").hidden = false;
+  $("verdict").focus({ preventScroll: true });
+}
+
+function row(c, best) {
+  const line = document.createElement("tr");
+  const name = Object.assign(document.createElement("th"), { scope: "row", textContent: c.name });
+  const meter = Object.assign(document.createElement("meter"), { min: 0, max: 1, value: c.probability });
+  meter.setAttribute("aria-hidden", "true");
+  const cells = [percent(c.probability), meter, percent(c.uncalibrated)].map((content) => {
+    const cell = document.createElement("td");
+    cell.append(content);
+    return cell;
+  });
+  line.append(name, ...cells);
+  if (best) line.className = "best";
+  return line;
+}
+
+function calibrationText({ temperature, validation_images, test_ece }) {
+  const errors = test_ece ? ` Calibration error on the test images: ${test_ece.map((e) => e.toFixed(3)).join(" before, ")} after.` : "";
+  const how =
+    temperature === 1
+      ? `All or too few of the ${validation_images} validation images tell how sure it may be: shown as the network says.`
+      : `Temperature ${temperature.toFixed(2)}, fitted on ${validation_images} validation images.`;
+  return how + errors;
+}
+
+function knownText(known, fold) {
+  const where = known.part === "no" ? "in no part" : `in the ${known.part} part`;
+  const worth = known.part === "test" || known.part === "no" ? "" : " The classifier was trained or chosen with it: its confidence proves nothing.";
+  return `This file is the run's own image ${known.path} (${known.class}), ${where} of fold ${fold}.${worth}`;
+}
+
+let layerTexts = {};
+
+function showLayers(found) {
+  const { explanation, segmentation } = found;
+  const why = explanation.why ? ` ${explanation.why}.` : "";
+  layerTexts = {
+    overlay: explanation.overlay
+      ? `What speaks for ${found.classes[found.predicted].name}, brighter is more (layer ${explanation.layer}, ${explanation.grid.join(" × ")} cells).${why} Qualitative: where the network looked, not whether it was right to.`
+      : `No Grad-CAM:${why}`,
+    mask: segmentation
+      ? `Segmentation: ${percent(segmentation.share)} of the image; its network learnt from ${segmentation.learnt_from === "true" ? "true masks" : `a ${segmentation.learnt_from}`}.`
+      : "",
+    none: "",
+  };
+  if (explanation.overlay) show($("overlay"), explanation.overlay, "Grad-CAM overlay");
+  else $("overlay").removeAttribute("src");
+  if (segmentation) show($("mask"), segmentation.overlay, "Segmentation overlay");
+  else $("mask").removeAttribute("src");
+  $("mask-choice").disabled = !segmentation;
+  if (!segmentation && $("mask-choice").checked) document.querySelector("[name=layer][value=overlay]").checked = true;
+  chooseLayer();
+}
+
+function chooseLayer() {
+  const chosen = document.querySelector("[name=layer]:checked").value;
+  for (const id of ["overlay", "mask"]) {
+    $(id).hidden = chosen !== id || !$(id).hasAttribute("src");
+    $(id).style.opacity = $("strength").value / 100;
+  }
+  $("layer-text").textContent = layerTexts[chosen];
+}
+
+function neighbours(id, found, { arm }, whose) {
+  $(`${id}-text`).textContent = found
+    ? `The nearest ${whose}, by colours and rough shape: root mean square difference at 32 × 32 px, of 255.`
+    : `${arm} adds no synthetic images.`;
+  const items = (found ?? []).map((n) =>
+    tile(n.image, `${n.class}, ${n.name}`, [n.class, n.distance.toFixed(1), n.name, n.source && `from ${n.source}`]),
+  );
+  tiles($(id), items);
+}
+
+function draw(event) {
+  event.preventDefault();
+  const values = { run: $("run").value, cell: generator().key };
+  for (const id of ["label", "count", "seed"]) values[id] = $(id).value;
+  work("draw", "Drawing …", () => ask("/api/draw", values, { method: "POST" }), (found) => {
+    const name = `${found.class} by ${found.method}, fold ${found.fold}`;
+    tiles($("drawn-images"), found.images.map((m, i) => tile(m.image, `${name}, image ${i + 1}`, [m.source && `from ${m.source}`])));
+    $("zip").href = `/api/drawn.zip?${new URLSearchParams(values)}`;
+    $("drawn").hidden = false;
+    $("draw-state").textContent = `${found.images.length} images: ${name}, seed ${found.seed}.`;
+  });
+}
+
+function translate() {
+  const file = $("tfile").files[0];
+  if (!file || !generator()) return;
+  const values = { run: $("run").value, cell: generator().key, label: $("from").value, name: file.name };
+  work("translate", `Translating ${file.name} …`, () => ask("/api/translate", values, { method: "POST", body: file }), (found) => {
+    const items = [
+      [found.image, found.name, `as ${found.from}`],
+      [found.translated, "translated", `${found.from} to ${found.to}, by ${found.method}, fold ${found.fold}`],
+      [found.back, "and back again", `${found.to} to ${found.from}`],
+    ];
+    tiles($("translated"), items.map(([image, ...lines]) => tile(image, lines.join(", "), lines)));
+  });
+}
+
+for (const place of document.querySelectorAll("[data-drop]")) {
+  const input = place.querySelector("input");
+  place.addEventListener("dragover", (event) => {
+    event.preventDefault();
+    place.classList.add("over");
+  });
+  place.addEventListener("dragleave", () => place.classList.remove("over"));
+  place.addEventListener("drop", (event) => {
+    event.preventDefault();
+    place.classList.remove("over");
+    if (!event.dataTransfer.files.length || input.disabled) return;
+    input.files = event.dataTransfer.files;
+    input.dispatchEvent(new Event("change", { bubbles: true }));
+  });
+}
+
+$("run").addEventListener("change", chooseRun);
+$("classify").addEventListener("change", () => {
+  choices();
+  classify();
+});
+$("classify").addEventListener("submit", (event) => event.preventDefault());
+$("generate").addEventListener("change", choices);
+$("generate").addEventListener("submit", draw);
+$("translate").addEventListener("change", translate);
+$("translate").addEventListener("submit", (event) => event.preventDefault());
+for (const input of document.querySelectorAll("[name=layer]")) input.addEventListener("change", chooseLayer);
+$("layers").addEventListener("input", chooseLayer);
+
+try {
+  const { notice, runs } = await ask("/api/runs", {});
+  $("notice").textContent = notice;
+  fill($("run"), same(runs));
+  await chooseRun();
+} catch (error) {
+  $("problem").textContent = error.message;
+  $("problem").hidden = false;
+}

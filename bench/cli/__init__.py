@@ -18,6 +18,7 @@ from bench.cli.data import data
 from bench.cli.leaderboard import leaderboard
 from bench.cli.options import Group, device_option, json_option, only_option, out_option, suite_options
 from bench.cli.profile import profile
+from bench.cli.serve import serve
 from bench.commands.tune import tune_options
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
@@ -221,3 +222,4 @@ main.add_command(compare)
 main.add_command(data)
 main.add_command(leaderboard)
 main.add_command(profile)
+main.add_command(serve)

@@ -105,19 +105,22 @@ def rounded(row: Row) -> Row:
 
 
 def suite_config(suite: Suite) -> dict[str, Any]:
-    """Return what of a suite decides its numbers, as plain data: neither names of code versions nor descriptions."""
+    """Return what of a suite decides its numbers, as plain data: no code versions, no texts, no settings that are null.
+
+    So a setting that comes later, and is null where nobody asks for it, leaves baselines valid.
+    """
     plain: dict[str, Any] = json.loads(json.dumps(to_plain(suite, keep_late=False)))
     plain.pop("name")
-    for name in ("description", "published", "weights", "margin"):
+    for name in ("description", "published", "weights", "margin", "folder"):
         plain["settings"].pop(name, None)
-    return dict(_without_versions(plain))
+    return dict(_decisive(plain))
 
 
-def _without_versions(value: Any) -> Any:
+def _decisive(value: Any) -> Any:
     if isinstance(value, dict):
         dropped = ("version", "kind") if {"target", "config"} <= set(value) else ()
-        return {k: _without_versions(v) for k, v in value.items() if k not in dropped}
-    return [_without_versions(v) for v in value] if isinstance(value, list) else value
+        return {k: _decisive(v) for k, v in value.items() if k not in dropped and v is not None}
+    return [_decisive(v) for v in value] if isinstance(value, list) else value
 
 
 def _changes(then: Any, now: Any, where: str = "") -> Iterator[str]:

@@ -33,7 +33,7 @@ LAYERS = (
         "step_costs",
         "leak_demo",
     ),
-    ("store", "artifacts", "context", "plan", "runs", "live", "workload", "probes"),
+    ("store", "studies", "artifacts", "context", "plan", "runs", "live", "workload", "probes"),
     ("suite", "roles", "ratios", "data", "classifiers", "segmentation", "metrics", "cost"),
     (
         "types",

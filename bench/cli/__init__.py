@@ -18,6 +18,7 @@ from bench.cli.data import data
 from bench.cli.leaderboard import leaderboard
 from bench.cli.options import Group, device_option, json_option, only_option, out_option, suite_options
 from bench.cli.profile import profile
+from bench.cli.rate import rate
 from bench.cli.serve import serve
 from bench.commands.tune import tune_options
 
@@ -222,4 +223,5 @@ main.add_command(compare)
 main.add_command(data)
 main.add_command(leaderboard)
 main.add_command(profile)
+main.add_command(rate)
 main.add_command(serve)

@@ -27,6 +27,7 @@ from bench.report.records.published import (
 )
 from bench.report.records.quality import Quality, image_quality
 from bench.report.records.questions import Question, questions
+from bench.report.records.raters import RatingStudy, rating_studies
 from bench.report.records.rows import Rows
 from bench.report.records.translations import Translation, translations
 
@@ -57,6 +58,7 @@ class Records:
     families: tuple[Family, ...] = ()
     shortfalls: tuple[Shortfall, ...] = ()
     own_metrics: tuple[OwnScore, ...] = ()
+    raters: tuple[RatingStudy, ...] = ()
 
 
 def collect(rows: Rows, info: ReportInfo, root: Path) -> Records:
@@ -90,4 +92,5 @@ def collect(rows: Rows, info: ReportInfo, root: Path) -> Records:
         families=families(lines, apart),
         shortfalls=shortfalls(rows, info),
         own_metrics=own_scores(rows, apart),
+        raters=rating_studies(info, root),
     )

@@ -25,6 +25,7 @@ from bench.report.sections.own_metrics import own_metrics_section
 from bench.report.sections.published import orientation_section, published_section
 from bench.report.sections.quality import quality_section
 from bench.report.sections.questions import question_section
+from bench.report.sections.raters import rater_section
 from bench.report.sections.running import running_section
 from bench.report.sections.summary import summary
 from bench.report.sections.text import folded, join
@@ -102,7 +103,8 @@ def _evidence(records: Records, info: ReportInfo) -> Iterable[Section]:
     yield Section("Where classifiers look", (), ("pictures/explanations*.png",), where="html")
     equal = compute_section(records.charged, records.matches, info)
     yield from _split(equal, _charts("cost"), or_else="Accuracy and device time")
-    yield from _split(published_section(records.published, records.heads, records.impossible, info), undefined=ALL)
+    published = published_section(records.published, records.heads, records.impossible, info, bool(records.raters))
+    yield from _split(published, undefined=ALL)
     yield from _split(orientation_section(records.orientations, info), undefined=ALL)
 
 
@@ -112,6 +114,7 @@ def _images(records: Records, info: ReportInfo) -> Iterable[Section]:
     copies = copies_section(records.copies, records.survivals, info)
     yield from _split(copies, ("pictures/*_closest_pairs.png",), or_else="Closest pairs", undefined=("Classifier",))
     yield from _split(quality_section(records.quality))
+    yield from _split(rater_section(records.raters, info), undefined=ALL)
     translated = translation_section(records.translations)
     yield from _split(translated, ("pictures/*_translations.png",), or_else="Translations")
 

@@ -18,9 +18,16 @@ CHANCE = math.log(2)  # cross entropy of a head that cannot tell two classes apa
 
 
 def published_section(
-    found: Sequence[Comparison], heads: Sequence[Head], wrong: Sequence[Impossible], info: ReportInfo
+    found: Sequence[Comparison],
+    heads: Sequence[Head],
+    wrong: Sequence[Impossible],
+    info: ReportInfo,
+    rated: bool = False,
 ) -> list[str]:
-    """Return heading, tables and what they do not show; [] for a suite whose methods have no published results."""
+    """Return heading, tables and what they do not show; [] for a suite whose methods have no published results.
+
+    ``rated``: raters were asked here too, and have a section of their own.
+    """
     facts = info.published
     if facts is None or not facts.results.methods:
         return []
@@ -34,7 +41,7 @@ def published_section(
     parts += _means(found, "unpaired", "Translation against an unrelated real image", unpaired, facts)
     parts.append(_inconsistencies(wrong, facts))
     parts += [f"{line}\n" for line in map(_head, heads)]
-    parts += [f"{line}\n" for line in (_raters(facts), _rest(info)) if line]
+    parts += [f"{line}\n" for line in ("" if rated else _raters(facts), _rest(info)) if line]
     return parts
 
 

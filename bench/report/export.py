@@ -12,7 +12,7 @@ from typing import Any
 
 from bench.report.info import ReportInfo
 from bench.report.records.differences import Difference
-from bench.report.records.lines import METRICS, Line
+from bench.report.records.lines import MACRO, METRICS, Line
 from bench.report.records.measured import Measured
 from bench.report.records.own_metrics import OwnScore
 from bench.report.records.report import Records
@@ -46,7 +46,9 @@ def tidy_csv(records: Records) -> str:
 
 def _of_line(line: Line) -> Iterator[dict[str, Any]]:
     base = {"classifier": line.classifier, "method": line.arm.method, "ratio": line.arm.ratio, "planned": line.planned}
-    scores = {m: line.scores[m] for m in METRICS} | {f"recall_{c}": s for c, s in line.recalls.items()}
+    scores = {m: line.scores[m] for m in METRICS}
+    for m, of in line.of_classes.items():
+        scores |= {f"{m}_{'macro' if c == MACRO else c}": s for c, s in of.items()}
     for metric, score in scores.items():
         yield {**base, "metric": metric, **_numbers(score)}
     for name in ("generator_s", "synthesis_s", "classifier_s", "device_s"):
@@ -110,6 +112,7 @@ def _line(line: Line) -> dict[str, Any]:
         "values": {m: _by_pair(v) for m, v in line.values.items()},
         "versus": {ref: {m: asdict(v) for m, v in by.items()} for ref, by in line.versus.items()},
         "recalls": {c: asdict(s) for c, s in line.recalls.items()},
+        "of_classes": {m: {c: asdict(s) for c, s in of.items()} for m, of in line.of_classes.items()},
         "gaps": [asdict(g) for g in line.gaps],
         "generator_s": line.generator_s,
         "synthesis_s": line.synthesis_s,

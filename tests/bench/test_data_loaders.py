@@ -182,6 +182,13 @@ def test_manifest_round_trip_and_damage(tmp_path: Path) -> None:
         load_synthetic(tmp_path / "absent")
 
 
+def test_balance_fills_nine_very_unequal_classes_up_to_the_largest_one() -> None:
+    sizes = np.array([114, 376, 95, 438, 357, 462, 77, 181, 139])
+    counts = ratio_counts("balance", np.repeat(np.arange(9), sizes))
+    assert counts == {label: 462 - n for label, n in enumerate(sizes.tolist())}
+    assert {label: n + counts[label] for label, n in enumerate(sizes.tolist())} == dict.fromkeys(range(9), 462)
+
+
 def test_ratio_counts() -> None:
     labels = np.array([0] * 5 + [1] * 3 + [2] * 2)
     assert ratio_counts(0, labels) == {0: 0, 1: 0, 2: 0}

@@ -86,6 +86,29 @@ def test_each_class_equals_scikit_learn(seed: int) -> None:
             assert [got[f"{prefix}{metric}_{k}"] for k in "abcd"] == pytest.approx(list(values), abs=1e-12)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_nine_very_unequal_classes_equal_scikit_learn_each_and_on_average(seed: int) -> None:
+    sizes = (114, 376, 95, 438, 357, 462, 77, 181, 139)
+    rng = np.random.default_rng(seed)
+    y = np.repeat(np.arange(9), sizes)
+    logits = rng.normal(size=(len(y), 9)) + 0.9 * np.eye(9)[y]
+    prob = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    names = tuple(f"class {k}" for k in range(9))
+    got = classification_metrics(y, prob, [f"image {i}" for i in range(len(y))], names)
+    truth = sk.classification_report(y, prob.argmax(1), target_names=names, output_dict=True, zero_division=np.nan)
+    auroc = sk.roc_auc_score(y, prob, multi_class="ovr", average=None)
+    for k, name in enumerate(names):
+        wanted = [truth[name]["precision"], truth[name]["recall"], truth[name]["f1-score"], auroc[k]]
+        assert [got[f"{m}_{name}"] for m in ("precision", "recall", "f1", "auroc")] == pytest.approx(wanted, abs=1e-12)
+    macro = [truth["macro avg"][m] for m in ("precision", "recall", "f1-score")]
+    assert [got[m] for m in ("precision", "sensitivity", "f1")] == pytest.approx(macro, abs=1e-12)
+    assert got["auroc"] == pytest.approx(sk.roc_auc_score(y, prob, multi_class="ovr", average="macro"), abs=1e-12)
+    assert got["balanced_accuracy"] == pytest.approx(got["sensitivity"])
+    for metric in CLASS_METRICS:
+        mean = got["sensitivity" if metric == "recall" else metric]
+        assert np.mean([got[f"{metric}_{n}"] for n in names]) == pytest.approx(mean)
+
+
 def test_two_classes_have_no_metrics_by_class() -> None:
     y, prob, groups = draw(40, 2, 0)
     got = classification_metrics(y, prob, groups, classes=("benign", "malignant"))

@@ -66,7 +66,7 @@ def test_fresh_processes_write_the_same_bytes_of_every_section(tmp_path: Path) -
         "The data",
     ):
         assert f"\n## {section}" in text, section
-    for part in ("Does the gain survive", "Recall of each class", "Verdicts and mean differences", "Variety"):
+    for part in ("Does the gain survive", "Each class", "Verdicts and mean differences", "Variety"):
         assert part in text, part
     assert {
         "charts/forest.png",

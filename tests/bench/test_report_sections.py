@@ -22,7 +22,7 @@ from bench.report.sections.data import data_section
 from bench.report.sections.leaderboard import leaderboard_section, verdict_overview
 from bench.report.sections.quality import quality_section
 from bench.report.sections.summary import summary
-from bench.report.sections.text import p_value
+from bench.report.sections.text import p_value, percent
 from bench.report.sections.translations import translation_section
 from bench.types import ResultRow
 
@@ -171,18 +171,33 @@ def test_the_data_its_problems_and_its_guards() -> None:
     assert data_section(replace(PLAN, folds=())) == []
 
 
-def test_recalls_of_each_class_only_where_there_are_more_than_two(tmp_path: Path) -> None:
+def test_each_class_has_its_scores_only_where_there_are_more_than_two(tmp_path: Path) -> None:
     three = made_up(
         tmp_path, classes=("akiec", "bcc", "nv"), generative=(), classifiers=("a",), pictures=False, patients=9
     )
+    undefined = next(r for r in three[0] if r.stage == "evaluate" and r.method == "none" and r.fold == 0)
+    undefined.metrics["test/precision_akiec"] = undefined.metrics["test/precision"] = math.nan
     lines = leaderboard(Rows(three[0]), three[1], tmp_path)
     text = "\n".join(leaderboard_section("a", lines))
-    rows = cells(text, "| Arm | akiec | bcc | nv")
-    assert len(rows) == 3
-    wanted = [r.metrics["test/recall_bcc"] for r in three[0] if r.stage == "evaluate" and r.method == "none"]
-    assert lines[0].recalls["bcc"].mean == pytest.approx(sum(wanted) / 2)
+    tables = text.partition("Each class")[2].split("\n| Arm | Mean | akiec | bcc | nv")
+    assert [t.rstrip(":\n").rsplit("\n", 1)[-1] for t in tables[:4]] == [
+        *("Precision", "Recall", "F1", "AUROC, against the rest"),
+    ]
+    none = next(x for x in lines if x.arm.method == "none")
+    of_none = [r.metrics for r in three[0] if r.stage == "evaluate" and r.method == "none"]
+    for part, (metric, macro) in zip(
+        tables[1:],
+        [("precision", "precision"), ("recall", "sensitivity"), ("f1", "f1"), ("auroc", "auroc")],
+        strict=True,
+    ):
+        shown = next(line for line in part.split("\n") if line.startswith("| `none`")).replace("*", "").split("|")[2:-1]
+        for cell, key in zip(shown, [macro, *(f"{metric}_{c}" for c in three[1].classes)], strict=True):
+            values = [m[f"test/{key}"] for m in of_none if math.isfinite(m[f"test/{key}"])]
+            assert cell.strip().startswith(percent(sum(values) / len(values)))
+            assert cell.strip().endswith("(1)") == (len(values) == 1 < len(of_none))
+    assert none.recalls["bcc"].mean == pytest.approx(sum(m["test/recall_bcc"] for m in of_none) / 2)
     two = leaderboard(Rows(scored("none", NONE)), PLAN, tmp_path)
-    assert "Recall of each class" not in "".join(leaderboard_section("a", two))
+    assert "Each class" not in "".join(leaderboard_section("a", two))
 
 
 def test_the_statistics_table_holds_what_the_verdict_says() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench.report.charts import cost, differences, folds, forest, losses, sweep
+from bench.report.charts import cost, differences, folds, forest, losses, sweep, training_fidelity
 from bench.report.charts.outcomes import draw_outcomes
 from bench.report.charts.pages import Page, draw_cuts, even, numbered, pages
 from bench.report.info import ReportInfo
@@ -76,4 +76,7 @@ def _losses(rows: Rows, info: ReportInfo, root: Path, out: Path) -> dict[str, st
         path = numbered("charts/losses", number)
         losses.draw_losses({m: histories[m] for m in methods}, out / path)
         drawn[path] = losses.CAPTION if number == 1 else f"Continued: {join(methods)}."
+    if judged := training_fidelity.judged(histories):
+        training_fidelity.draw_training_fidelity(judged, out / "charts/training_fidelity.png")
+        drawn["charts/training_fidelity.png"] = training_fidelity.CAPTION
     return drawn

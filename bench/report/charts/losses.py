@@ -19,6 +19,7 @@ CAPTION = (
     f"(the first {PAIRS} pairs at most)."
 )
 METHODS = 12  # in one figure
+JUDGED = "fidelity/"  # begins the names of KID and FID during training, which have a chart of their own
 Curve = tuple[np.ndarray, np.ndarray]  # steps [S]; values [pairs, S]
 
 
@@ -54,7 +55,8 @@ def _history(path: Path) -> dict[str, dict[int, float]]:
 
 
 def draw_losses(histories: Mapping[str, Mapping[str, Curve]], path: Path) -> None:
-    """Draw a panel a method: mean over pairs, the range of the pairs shaded."""
+    """Draw a panel a method: mean over pairs, the range of the pairs shaded; KID and FID are left out."""
+    histories = {m: {n: c for n, c in of.items() if not n.startswith(JUDGED)} for m, of in histories.items()}
     names = list(dict.fromkeys(n for curves in histories.values() for n in curves))
     style = {n: (CYCLE[i % len(CYCLE)], LINES[i // len(CYCLE) % len(LINES)]) for i, n in enumerate(names)}
     columns = min(3, len(histories))

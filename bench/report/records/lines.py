@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.metrics.classification import CLASS_METRICS
 from bench.metrics.statistics import Verdict, verdicts
 from bench.report.info import Arm, ReportInfo
 from bench.report.records.intervals import patient_intervals
@@ -21,6 +22,8 @@ SCORES = ("balanced_accuracy", "auroc", "f1", "sensitivity", "specificity")
 PRIMARY = "patient_balanced_accuracy"  # what verdicts are about
 COMPARED = (PRIMARY, "balanced_accuracy")
 METRICS = tuple(f"patient_{s}" for s in SCORES) + SCORES
+MACRO = "mean over classes"  # the name of what is no class, among the scores of each class
+_MACRO_OF = {"recall": "sensitivity"}  # the name of a class metric's macro average, where it has another
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,9 @@ class Line:
     """One arm with one classifier. ``scores`` by metric name; ``values`` of every pair behind them.
 
     ``versus[reference][metric]`` is the paired verdict. Seconds are means over the pairs with a score: ``generator_s``
-    and ``synthesis_s`` are NaN for arms that train none. ``recalls`` of each class, per image, where there are more
-    than two. ``device_s`` is what a pair took of the device in all three, ``tuned_s`` what tuning took for all pairs.
+    and ``synthesis_s`` are NaN for arms that train none. ``of_classes[metric][class]`` are the scores of each class
+    against the rest, and of ``MACRO``, per image, where there are more than two classes. ``device_s`` is what a pair
+    took of the device in all three, ``tuned_s`` what tuning took for all pairs.
     """
 
     classifier: str
@@ -52,7 +56,7 @@ class Line:
     generator_s: float
     synthesis_s: float
     classifier_s: float
-    recalls: Mapping[str, Score] = field(default_factory=dict)
+    of_classes: Mapping[str, Mapping[str, Score]] = field(default_factory=dict)
     device_s: float = NAN
     tuned_s: float = 0.0
 
@@ -60,6 +64,11 @@ class Line:
     def pairs(self) -> int:
         """Pairs that have the primary score."""
         return self.scores[PRIMARY].n
+
+    @property
+    def recalls(self) -> Mapping[str, Score]:
+        """The recall of each class, per image."""
+        return {c: s for c, s in self.of_classes.get("recall", {}).items() if s.n and c != MACRO}
 
     @property
     def charged_s(self) -> float:
@@ -93,7 +102,7 @@ def leaderboard(rows: Rows, info: ReportInfo, root: Path, arms: Sequence[Arm] | 
             values[c, arm],
             versus[c].get(arm, {}),
             ends.get((c, arm), {}),
-            _recalls(done[c, arm], info),
+            _of_classes(done[c, arm], info),
         )
         for c, arm in keys
     )
@@ -109,9 +118,15 @@ def _values(found: Mapping[Pair, ResultRow], metric: str) -> dict[Pair, float]:
     return {pair: v for pair, v in values.items() if math.isfinite(v)}
 
 
-def _recalls(found: Mapping[Pair, ResultRow], info: ReportInfo) -> dict[str, Score]:
-    scores = {name: Score.of(_values(found, f"recall_{name}").values()) for name in info.classes}
-    return {name: s for name, s in scores.items() if s.n}
+def _of_classes(found: Mapping[Pair, ResultRow], info: ReportInfo) -> dict[str, dict[str, Score]]:
+    """Return the scores of each class by metric, the macro average first; {} for two classes."""
+    scores = {}
+    for metric in CLASS_METRICS:
+        of = {c: Score.of(_values(found, f"{metric}_{c}").values()) for c in info.classes}
+        if any(s.n for s in of.values()):
+            macro = Score.of(_values(found, _MACRO_OF.get(metric, metric)).values())
+            scores[metric] = {MACRO: macro} | of
+    return scores
 
 
 def _comparisons(
@@ -147,7 +162,7 @@ def _line(
     values: Mapping[str, Mapping[Pair, float]],
     versus: Mapping[str, Mapping[str, Verdict]],
     ends: Mapping[str, tuple[float, float]],
-    recalls: Mapping[str, Score],
+    of_classes: Mapping[str, Mapping[str, Score]],
 ) -> Line:
     scores = {m: Score.of(v.values()) for m, v in values.items()}
     scores |= {m: replace(scores[m], low=low, high=high) for m, (low, high) in ends.items()}
@@ -165,7 +180,7 @@ def _line(
         generator_s=_mean_cost(own["fit"], "elapsed_s"),
         synthesis_s=_mean_cost(own["synthesize"], "elapsed_s"),
         classifier_s=_mean_cost(own["classify"], "elapsed_s"),
-        recalls=recalls,
+        of_classes=of_classes,
         device_s=_total(_mean_cost(found, "device_s") for found in own.values()),
         tuned_s=info.tuned_s.get(arm.method, {}).get(classifier, 0.0),
     )

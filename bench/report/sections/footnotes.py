@@ -11,8 +11,13 @@ from bench.report.sections.text import number
 def footnotes(records: Records, info: ReportInfo) -> str:
     """Return a list that defines every column of the sections that there are, with this run's numbers in it."""
     notes = _scores(info) | _statistics(info) if info.classifiers else {}
-    if any(x.recalls for x in records.lines):
-        notes["Recall of each class"] = "the share of a class's test images that are given their class."
+    if any(x.of_classes for x in records.lines):
+        notes["Each class"] = (
+            "precision, the share of the images given a class that are of it; recall, the share of a class's images "
+            "that are given it; F1, their harmonic mean; area under the ROC curve of the class against the rest. "
+            "*Mean* counts every class alike (macro); it is not defined in a pair where one class's score is not, as "
+            "the precision of a class that no image was given."
+        )
     if info.classifiers:
         notes["Generator, Synthesis, Classifier, Training"] = (
             "mean wall time a fold; training is their sum. One generator serves all ratios and classifiers; synthesis "

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from bench.metrics.statistics import Verdict
 from bench.report.info import Arm, ReportInfo
-from bench.report.records.lines import PRIMARY, REFERENCES, SCORES, Line, smallest_effect
+from bench.report.records.lines import MACRO, PRIMARY, REFERENCES, SCORES, Line, smallest_effect
 from bench.report.records.rows import Score
 from bench.report.sections.text import (
     DASH,
@@ -27,6 +27,12 @@ HEADS = {
     "f1": "F1",
     "sensitivity": "Sens.",
     "specificity": "Spec.",
+}
+CLASS_TITLES = {
+    "precision": "Precision",
+    "recall": "Recall",
+    "f1": "F1",
+    "auroc": "AUROC, against the rest",
 }
 PER_PATIENT = "Per patient, in %: mean ± sd over pairs [95 % interval over patients]."
 
@@ -49,8 +55,8 @@ def comparison_parts(lines: Sequence[Line]) -> list[str]:
         if against:
             parts.append(folded(f"Difference to {reference}", statistics_table(against, reference)))
     parts.append(folded("Scores per image", _scores(lines, "", pairs=False)))
-    if any(x.recalls for x in lines):
-        parts.append(folded("Recall of each class, per image", _recalls(lines)))
+    if any(x.of_classes for x in lines):
+        parts.append(folded("Each class", _each_class(lines)))
     parts.append(folded("Compute of each arm, a fold", _compute(lines)))
     return parts
 
@@ -132,11 +138,25 @@ def _scores(lines: Sequence[Line], prefix: str, pairs: bool) -> str:
     return table(list(columns), zip(*columns.values(), strict=True))
 
 
-def _recalls(lines: Sequence[Line]) -> str:
-    classes = list(dict.fromkeys(name for x in lines for name in x.recalls))
-    columns = {"Arm": [arm_name(x.arm) for x in lines]}
-    columns |= {c: score_column(lines, [x.recalls.get(c, Score.of([])) for x in lines]) for c in classes}
-    return table(list(columns), zip(*columns.values(), strict=True))
+def _each_class(lines: Sequence[Line]) -> str:
+    """Return a table of arms and classes for each metric of a class against the rest."""
+    most = max(x.pairs for x in lines)
+    parts = ["Per image, in %: mean ± sd over pairs; in brackets, how many pairs define it, where not all do.\n"]
+    for metric, title in CLASS_TITLES.items():
+        found = [x.of_classes.get(metric, {}) for x in lines]
+        names = list(dict.fromkeys(name for scores in found for name in scores))
+        columns = {"Arm": [arm_name(x.arm) for x in lines]}
+        for name in names:
+            scores = [of.get(name, Score.of([])) for of in found]
+            texts = bold_best(
+                [s.mean for s in scores], [percent(s.mean) for s in scores], [s.n == most for s in scores]
+            )
+            shown = zip(texts, scores, lines, strict=True)
+            head = "Mean" if name == MACRO else name
+            columns[head] = [_spread(t, s) + (f" ({s.n})" if 0 < s.n < x.pairs else "") for t, s, x in shown]
+        if names:
+            parts.append(f"{title}:\n\n{table(list(columns), zip(*columns.values(), strict=True))}")
+    return "\n".join(parts)
 
 
 def score_column(lines: Sequence[Line], scores: Sequence[Score]) -> list[str]:

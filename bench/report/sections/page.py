@@ -31,7 +31,15 @@ from bench.report.sections.summary import summary
 from bench.report.sections.text import folded, join
 from bench.report.sections.translations import translation_section
 
-MAIN = ("forest", "sweep", "folds", "cost", "differences", "losses")  # the charts that leaderboard.md shows
+MAIN = (
+    "forest",
+    "sweep",
+    "folds",
+    "cost",
+    "differences",
+    "losses",
+    "training_fidelity",
+)  # the charts that leaderboard.md shows
 HTML_FILE, SUMMARY, BOARD, MORE = "report.html", "Summary", "Leaderboard", "More figures"
 ALL = ("*",)
 _OVERVIEW = "Verdicts and mean differences to `none`, in points of patient-level balanced accuracy"
@@ -120,7 +128,7 @@ def _images(records: Records, info: ReportInfo) -> Iterable[Section]:
 
 
 def _cost(records: Records, info: ReportInfo) -> Iterable[Section]:
-    yield Section("Training curves", (), _charts("losses", "classifier_losses"), where="html")
+    yield Section("Training curves", (), _charts("losses", "training_fidelity", "classifier_losses"), where="html")
     yield from _split(cost_section(records.costs), undefined=("Images",))
     yield from _split(running_section(info.runs, records.predictions))
     differences = difference_section(records.differences, info)

@@ -81,11 +81,11 @@ def read_upload(content: bytes) -> Upload:
             with Image.open(io.BytesIO(content), formats=[kind]) as probe:
                 _check_size(probe)
                 _check_alone(probe)
-                turned = probe.getexif().get(ORIENTATION, 1) != 1
                 probe.verify()  # check sums, which decoding alone does not read
             picture = Image.open(io.BytesIO(content), formats=[kind])
             picture.load()
-        return _rgb(picture, turned)
+            turned = picture.getexif().get(ORIENTATION, 1) != 1
+            return _rgb(picture, turned)
     except RequestError:
         raise
     except Image.DecompressionBombError:

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import io
 from dataclasses import dataclass
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
@@ -188,8 +189,6 @@ def png_bytes(image: npt.NDArray[np.uint8]) -> bytes:
 
 
 def _context(run: Run, scratch: str, seed: int = 0) -> ServeContext:
-    from pathlib import Path
-
     return ServeContext(Path(scratch), run.session.env.device, seed)
 
 

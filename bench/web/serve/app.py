@@ -11,6 +11,7 @@ import io
 import zipfile
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parent / "page"
 NOTICE = "Not a medical device; for research only."
 WAITING = 8  # questions at once, the one being worked on included
+SLOW = ("bench.classifiers.trainer", "pytorch_grad_cam", "matplotlib")
 MANIFEST = ("path", "class", "seed", "method", "fold", "cell", "asked_seed", "source_path")
 T = TypeVar("T")
 
@@ -40,6 +42,11 @@ class Desk:
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="serve")
         self._waiting = 0
+
+    def warm(self) -> None:
+        """Import what the first question would have to wait for."""
+        for module in SLOW:
+            self._thread.submit(import_module, module)
 
     async def do(self, work: Callable[[], Awaitable[Callable[[], T]]]) -> T:
         """Return what the work that ``work`` prepares gives. Raises ``RequestError`` (503) when too many wait already.
@@ -77,6 +84,7 @@ class Page:
 
     def __init__(self, runs: Runs) -> None:
         self._runs, self._answers, self._desk = runs, Answers(), Desk()
+        self._desk.warm()
 
     async def runs(self, request: Request) -> Response:
         """The names of the runs."""

@@ -78,16 +78,37 @@ class Classical:
         self, images: torch.Tensor, targets: torch.Tensor, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return changed images, float [B, 3, H, W] in [0, 1], and the same targets."""
-        c, draw = self.config, _Draws(images, generator)
+        draw = _Draws(images, generator)
+        return self._coloured(self._moved(images, draw), draw), targets
+
+    def transform_with_masks(
+        self, images: torch.Tensor, masks: torch.Tensor, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return changed images, float [B, 3, H, W] in [0, 1], and masks float [B, H, W] of 0 and 1, moved alike.
+
+        The images are what ``transform`` makes of them. A pixel of a turned mask is foreground from a half on.
+        """
+        import torch
+
+        draw = _Draws(images, generator)
+        moved = self._moved(torch.cat([images, masks[:, None].to(images)], dim=1), draw)
+        return self._coloured(moved[:, :3], draw), (moved[:, 3] >= 0.5).to(masks)
+
+    def _moved(self, images: torch.Tensor, draw: _Draws) -> torch.Tensor:
+        c = self.config
         images = orient(images, draw, c.orientation)
         if c.rotate_deg or c.zoom:
             images = rotate_and_zoom(images, draw.symmetric(c.rotate_deg), 1 + draw.symmetric(c.zoom))
+        return images
+
+    def _coloured(self, images: torch.Tensor, draw: _Draws) -> torch.Tensor:
+        c = self.config
         if c.stain:
             images = jitter_stain(images, 1 + draw.symmetric(c.stain, 3), draw.symmetric(c.stain, 3))
         images = jitter_colour(
             images, draw.symmetric(c.brightness), 1 + draw.symmetric(c.contrast), 1 + draw.symmetric(c.saturation)
         )
-        return images.clamp(0, 1), targets
+        return images.clamp(0, 1)
 
 
 class _Draws:

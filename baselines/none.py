@@ -36,3 +36,9 @@ class NoAugmentation:
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the batch as it is."""
         return images, targets
+
+    def transform_with_masks(
+        self, images: torch.Tensor, masks: torch.Tensor, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the batch as it is."""
+        return images, masks

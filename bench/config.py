@@ -78,13 +78,17 @@ def to_plain(value: Any, keep_late: bool = True) -> Any:
     """
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         found = {f: getattr(value, f.name) for f in _fields(type(value))}
-        kept = {f.name: v for f, v in found.items() if keep_late or not f.metadata.get("late") or v != f.default}
+        kept = {f.name: v for f, v in found.items() if keep_late or not f.metadata.get("late") or v != _default(f)}
         return {name: to_plain(v, keep_late) for name, v in kept.items()}
     if isinstance(value, Mapping):
         return {str(k): to_plain(v, keep_late) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
         return [to_plain(v, keep_late) for v in value]
     return str(value) if isinstance(value, Path) else value
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 def stable_hash(value: Any) -> str:

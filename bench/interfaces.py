@@ -140,6 +140,23 @@ class OnlineAugmenter(Protocol):
         ...
 
 
+@runtime_checkable
+class CarriesMasks(Protocol):
+    """What an online method offers besides when it can change a mask along with its image.
+
+    The harness finds it by its method and then trains segmentation networks with it, too.
+    """
+
+    def transform_with_masks(
+        self, images: torch.Tensor, masks: torch.Tensor, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Augment one training batch: images float [B, 3, H, W] in [0, 1], masks float [B, H, W] of 0 and 1.
+
+        Both are moved alike; a mask stays one of 0 and 1. All randomness comes from ``generator`` (on the CPU).
+        """
+        ...
+
+
 class GenerativeAugmenter(Protocol):
     """A method that learns from training images and then makes synthetic ones.
 

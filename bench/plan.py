@@ -15,7 +15,7 @@ from bench.data.masks import masks_fingerprint
 from bench.data.records import fingerprint
 from bench.data.splits import make_splits
 from bench.errors import ConfigError, nearest
-from bench.interfaces import SelfClassifier, Translator
+from bench.interfaces import CarriesMasks, SelfClassifier, Translator
 from bench.metrics.own import try_out
 from bench.ratios import NOCOPIES, STEPS, longer, ratio_label, ratio_text, times
 from bench.suite import REFERENCES, PluginSpec, Settings, Suite
@@ -23,7 +23,7 @@ from bench.types import DatasetIndex
 
 STAGES = (
     "split", "fit", "synthesize", "fidelity", "copies", "segment", "translate", "head", "classify", "evaluate",
-    "explain",
+    "explain", "segmenter",
 )  # fmt: skip
 # Raise a stage's number when its code would give another result from the same input: older cells are then not reused.
 CODE_VERSION = {
@@ -38,13 +38,17 @@ CODE_VERSION = {
     "classify": 1,
     "evaluate": 2,
     "explain": 1,
+    "segmenter": 1,
 }
 FILTERS = ("stage", "method", "classifier", "fold", "repeat", "ratio")
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One piece of work. ``upstream`` are (stage, key) pairs that must be done first."""
+    """One piece of work. ``upstream`` are (stage, key) pairs that must be done first.
+
+    In the stage `segmenter` a segmentation network's name stands in ``classifier``.
+    """
 
     stage: str
     key: str
@@ -110,6 +114,16 @@ def longer_ratios(settings: Settings, method: str) -> tuple[str, ...]:
     return tuple(longer(t) for t in sorted(settings.longer)) if method in REFERENCES else ()
 
 
+def mask_carriers(suite: Suite) -> tuple[str, ...]:
+    """Return the methods that segmentation networks are trained with, in the suite's order.
+
+    Those are online methods that change a mask along with its image, and translators: what they make of an image keeps
+    its geometry, and so its mask. Nobody has outlined what images drawn from noise show.
+    """
+    kinds = {"online": CarriesMasks, "generative": Translator}
+    return tuple(m.name for m in suite.methods if isinstance(m.create(), kinds[m.kind]))
+
+
 def classifier_of(suite: Suite, name: str, method: str | None, ratio: str | None) -> PluginSpec:
     """Return a classifier as the arm of this method and ratio fine-tunes it."""
     spec, n = suite.classifier(name, method), times(ratio)
@@ -125,6 +139,10 @@ def make_plan(suite: Suite, index: DatasetIndex, weights: str | None = None) -> 
     for method in suite.methods:
         if method.kind == "generative":
             method.create().check(index.classes)
+    if suite.settings.segmenters and not any(r.mask_paths for r in index.records):
+        raise ConfigError(
+            f"segmenters: {index.name} has no masks to learn from; expected a data set with masks, or {{}}"
+        )
     try_out({m.name: m.create() for m in suite.metrics}, index.classes)
     return Plan(suite, index, fingerprint(index), tuple(_cells(suite, index, weights)), weights)
 
@@ -136,7 +154,9 @@ def _cells(suite: Suite, index: DatasetIndex, weights: str | None) -> Iterator[C
     translators = {m.name for m in suite.methods if m.kind == "generative" and isinstance(m.create(), Translator)}
     heads = {m.name for m in suite.methods if m.kind == "generative" and _classifies(m.create())}
     own_metrics = [{"name": m.name, **m.identity()} for m in suite.metrics]
-    masks = [suite.dataset.target, masks_fingerprint(index.root, index.records)] if translators else []
+    carriers = mask_carriers(suite) if s.segmenters else ()
+    read = translators or carriers
+    masks = [suite.dataset.target, masks_fingerprint(index.root, index.records)] if read else []
     splits = make_splits(index, s.split)
     for split in splits:
         at = (split.fold, split.repeat)
@@ -186,6 +206,13 @@ def _cells(suite: Suite, index: DatasetIndex, weights: str | None) -> Iterator[C
                     if split is splits[0] and STEPS not in ratio and s.explain.images_per_class:
                         explain = _key("explain", key, s.explain)
                         yield Cell("explain", explain, *at, m.name, ratio, c.name, (root.id, classify.id))
+        for m in (m for m in suite.methods if m.name in carriers):
+            source, upstream = made[m.name]
+            for ratio in ratios if m.kind == "generative" else ["0"]:
+                for name, config in s.segmenters.items():
+                    key = _key("segmenter", source, ratio, config, common, masks)
+                    waits = (root.id, *(u.id for u in upstream))
+                    yield Cell("segmenter", key, *at, m.name, ratio, name, waits)
 
 
 def validation_cell(classify: Cell) -> Cell:

@@ -24,6 +24,7 @@ from bench.cost.updates import UpdateClock
 from bench.interfaces import Profiled
 from bench.provenance import PARTS, FoldBorders, Origin
 from bench.segmentation.config import SegmentationConfig
+from bench.segmentation.segmenter_config import SegmenterConfig
 from bench.suite import PluginSpec
 from bench.types import ImageRecord, ProfiledStep, Uint8Images
 
@@ -146,6 +147,26 @@ def segmentation_probe(config: SegmentationConfig, image_size_px: int, device: s
         train_segmentation(UNet(config.filters), data, data, _few(config, steps=steps), ctx)
 
     return _trainer_probe(train, config.batch_size, device)
+
+
+def segmenter_probe(
+    config: SegmenterConfig, online: PluginSpec | None, image_size_px: int, device: str
+) -> Probe:  # fmt: skip
+    """Return a training step of a segmentation network on batches that an online method augments, or plain ones."""
+    from bench.segmentation.segmenter_network import build_segmenter
+    from bench.segmentation.trainer import MaskedImages, augmented, train_segmentation
+
+    plain = registry.load("method", "none")
+    augmenter = online.create() if online else plain(plain.Config())
+    config = replace(config, encoder_weights="none")  # they change no time
+
+    def train(steps: int, ctx: ProbeContext) -> None:
+        images = random_images(config.batch_size, image_size_px)
+        data = MaskedImages(images, (images[..., 0] > 127).astype(np.uint8))
+        train_segmentation(build_segmenter(config), data, data, _few(config, steps=steps), ctx, augmented(augmenter))
+
+    probe = _trainer_probe(train, config.batch_size, device)
+    return replace(probe, parameters=lambda: sum(p.numel() for p in build_segmenter(config).parameters()))
 
 
 def update_shares(step: Callable[[], object], order: Sequence[str], device: str, times: int = 2) -> dict[str, float]:

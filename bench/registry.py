@@ -51,6 +51,7 @@ REGISTRY: dict[str, dict[str, str]] = {
     },
     "metric": {
         "expected_cost": "bench.metrics.expected_cost:ExpectedCost",
+        "recall_bm": "bench.metrics.mean_recall:MeanRecall",
     },
 }
 FALLBACK = {"classifier": "bench.classifiers.timm_classifier:TimmClassifier"}  # any other name is timm's

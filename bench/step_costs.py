@@ -65,6 +65,11 @@ def _count(cell: Cell, env: RunEnv) -> dict[str, Any]:
         probe = probes.generator_probe(suite.method(str(cell.method)), size_px, None, env.device)
     elif cell.stage == "segment":
         probe = probes.segmentation_probe(suite.settings.segmentation, size_px, env.device)
+    elif cell.stage == "segmenter":
+        method = suite.method(str(cell.method))
+        online = method if method.kind == "online" else None
+        config = suite.settings.segmenters[str(cell.classifier)]
+        probe = probes.segmenter_probe(config, online, size_px, env.device)
     else:
         method = suite.method(str(cell.method))
         spec = suite.classifier(str(cell.classifier), method.name)

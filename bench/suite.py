@@ -16,6 +16,7 @@ from bench.data.splits import SplitConfig
 from bench.errors import ConfigError, nearest
 from bench.published import load_published
 from bench.segmentation.config import SegmentationConfig
+from bench.segmentation.segmenter_config import SegmenterConfig
 
 Ratio = float | Literal["balance"]
 REFERENCES = ("none", "classical")  # arms without a generator, which may train longer instead
@@ -75,6 +76,8 @@ class Settings:
     fidelity: FidelityConfig = field(default_factory=FidelityConfig)
     segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)  # the judge of translations
     explain: ExplainConfig = field(default=ExplainConfig(), metadata={"late": True})
+    # segmentation networks that are compared across the arms that can carry masks, by the suite's names for them
+    segmenters: Mapping[str, SegmenterConfig] = field(default_factory=dict, metadata={"late": True})
     drop_copies: bool = False  # each generative arm once more, without the images that stage `copies` flags
     margin: float = 0.02  # equivalence margin of the verdict, in balanced accuracy
     reference: str | None = None  # the generative method that the report compares the others with, besides `none`
@@ -155,7 +158,10 @@ def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:
     for key in data:
         if key not in known:
             raise ConfigError(f"suite {name}: unknown key {key!r}; {nearest(key, known)}")
+    if isinstance(segmenters := data.get("segmenters"), dict):
+        data["segmenters"] = {k: {} if v is None else v for k, v in segmenters.items()}
     settings = build(Settings, data, f"suite {name}")
+    _check_segmenters(name, settings, sections["classifiers"])
     for times in settings.longer:
         if not times > 1:
             raise ConfigError(f"suite {name}: longer: got {times!r}, expected whole numbers above 1")
@@ -179,6 +185,17 @@ def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:
         tuned=tuned,
         metrics=_metrics(name, sections["metrics"]),
     )
+
+
+def _check_segmenters(suite: str, settings: Settings, classifiers: Any) -> None:
+    for name, config in settings.segmenters.items():
+        where = f"suite {suite}: segmenters.{name}"
+        if isinstance(classifiers, dict) and name in classifiers:
+            raise ConfigError(f"{where}: a classifier has this name too; expected another")
+        try:
+            config.check_size(settings.image_size_px)
+        except ConfigError as e:
+            raise ConfigError(f"{where}: {e}") from None
 
 
 def _check_reference(suite: str, reference: str | None, methods: tuple[PluginSpec, ...]) -> None:

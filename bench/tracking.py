@@ -4,6 +4,7 @@ One experiment per suite; one parent run per suite and config; below it one nest
 
 ``<method>/fold<f>/repeat<r>``                          a generator: fit, synthesize, fidelity and translate
 ``<method>/r<ratio>/<classifier>/fold<f>/repeat<r>``    a classifier: classify, evaluate, explain
+``<method>/r<ratio>/<segmenter>/fold<f>/repeat<r>``     a segmentation network of an arm: segmenter
 ``segmentation/fold<f>/repeat<r>``                      the network that judges translations: segment
 
 A unit's run grows as its stages finish. The tag ``bench.rows``, written last, says which rows it holds: a run that was

@@ -15,7 +15,7 @@ from bench.history import HISTORY, read_history
 from bench.types import ResultRow
 
 GENERATOR_STAGES: Final = ("fit", "synthesize", "fidelity", "copies", "translate", "head")
-CLASSIFIER_STAGES: Final = ("classify", "evaluate", "explain")
+CLASSIFIER_STAGES: Final = ("classify", "evaluate", "explain", "segmenter")
 SHARED_STAGES: Final = ("segment",)  # one run a fold, whatever methods use it
 TRIAL_STAGES: Final = ("trial",)  # one run a trial of a tuning study
 POINTS_PER_METRIC: Final = 200  # the MLflow UI draws no more; history.csv in the store keeps every step
@@ -109,7 +109,7 @@ def metric_points(folder: Path | None, row: ResultRow) -> list[Point]:
 
 def _curve_name(stage: str, name: str) -> str:
     """A classifier's scores by step go with its training: ``validation/…`` is what the finished one scores."""
-    return name.replace("validation/", "train/validation_", 1) if stage == "classify" else name
+    return name.replace("validation/", "train/validation_", 1) if stage in ("classify", "segmenter") else name
 
 
 def usage_points(folder: Path, run_start_ms: int) -> list[Point]:

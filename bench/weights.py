@@ -55,6 +55,17 @@ def backbone_state_dict(name: str, weights: Path | None) -> tuple[StateDict, dic
     return _from_timm_hub(name)
 
 
+def local_state_dict(name: str, weights: Path | None) -> StateDict:
+    """Return the pretrained state dict of a backbone from the local file or folder alone; nothing is downloaded.
+
+    Names of tensors are as in the file. Raises ``WeightsError`` when there is none, or it is not a plain state dict.
+    """
+    local = _find_local(name, weights)
+    if local is None:
+        raise WeightsError(f"no local weights of {name!r} {f'in {weights}' if weights else 'were named'}; {ADVICE}")
+    return read_state_dict(local)
+
+
 def describe_mismatch(expected: Mapping[str, torch.Tensor], got: Mapping[str, torch.Tensor], most: int = 3) -> str:
     """Say in one line what of ``got`` does not fit ``expected`` (names, then shapes); '' when everything does.
 

@@ -25,7 +25,7 @@ AMOUNTS = (
     "learning_rate", "discriminator_learning_rate", "lr_decay_start", "weight_decay", "warmup_fraction",
     "label_smoothing", "select_by",
 )  # fmt: skip
-STEPPED = ("fit", "segment", "classify", "validate")  # stages that train
+STEPPED = ("fit", "segment", "classify", "validate", "segmenter")  # stages that train
 OF_METHOD = ("fit", "synthesize", "translate", "head")  # stages whose time a generative method decides
 
 
@@ -95,7 +95,7 @@ def workload(cell: Cell, suite: Suite, sizes: Sizes) -> Workload:
             units["evaluate"] = s.explain.images_per_class
         case "segment":
             units["data"] = every_image
-        case "classify" | "validate":
+        case "classify" | "validate" | "segmenter":
             units["data"] = sizes.train * (1 + _ratio(amount(cell.ratio)))
     units = {phase: float(n) for phase, n in units.items() if n > 0}
     first = min((getattr(config, n, 1) for n in ("log_every", "sample_every", "checkpoint_every", "steps")), default=1)
@@ -117,6 +117,8 @@ def trained_config(cell: Cell, suite: Suite) -> Any:
             return suite.method(str(cell.method)).config
         case "segment":
             return suite.settings.segmentation
+        case "segmenter":
+            return suite.settings.segmenters[str(cell.classifier)]
         case "classify" | "validate":
             return classifier_of(suite, str(cell.classifier), cell.method, cell.ratio).config
     return None
@@ -154,6 +156,10 @@ def _shape(cell: Cell, suite: Suite) -> str:
         method = suite.method(str(cell.method))
         online = _identity(method) if method.kind == "online" else None
         parts += [_identity(suite.classifier(str(cell.classifier), str(cell.method))), online]
+    elif stage == "segmenter":
+        method = suite.method(str(cell.method))
+        online = _identity(method) if method.kind == "online" else None
+        parts += [_lasting(s.segmenters[str(cell.classifier)]), online]
     elif stage == "segment":
         parts.append(_lasting(s.segmentation))
     elif stage in ("fidelity", "copies"):

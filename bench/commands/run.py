@@ -57,11 +57,20 @@ def run(session: Session, only: Sequence[str], device: str, jobs: int | None, tr
     return runner.summary.exit_code
 
 
+def _check_segmenters(session: Session) -> None:
+    from bench.segmentation.segmenter_network import build_segmenter
+
+    for config in session.suite.settings.segmenters.values():
+        build_segmenter(config, session.env.weights)
+
+
 def _train(session: Session, runner: Runner, console: Console, jobs: int | None, view: MLflowView) -> RunRecord:
     from bench.executors.local import make_executor
 
     for spec in (*session.suite.classifiers, *(own for _, own in session.suite.tuned)):
         spec.create().check()  # an unknown network is found now, not after hours of generators
+    if session.suite.settings.segmenters:
+        _check_segmenters(session)
     runner.env = session.env
     jobs, threads = pick_jobs(jobs, session.env.device, session.suite.settings.threads)
     todo = [runner.cells[i] for i in runner.waiting]

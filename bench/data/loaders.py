@@ -187,12 +187,7 @@ def assemble_training_set(
         raise DataError(f"synthetic images were asked for ({wanted}) without a synthetic set")
     check_generator(synthetic.folder, synthetic.seen_groups, data.borders)
     check_sources(synthetic, data.borders)
-    chosen: list[SyntheticRecord] = []
-    for label, n in sorted(wanted.items()):
-        rows = [r for r in synthetic.records if r.label == label][:n]
-        if len(rows) < n:
-            raise DataError(f"{synthetic.folder} has {len(rows)} images of {data.classes[label]}; {n} are needed")
-        chosen += [r for r in rows if r.path not in leave_out]
+    chosen = first_of_each(synthetic, wanted, data.classes, leave_out)
     paths = [synthetic.folder / r.path for r in chosen]
     extra = np.stack([_read_image(path, data.image_size_px) for path in paths]) if paths else real[:0]
     check_content(paths, extra, data)
@@ -203,6 +198,22 @@ def assemble_training_set(
         origin,
         data.borders,
     )
+
+
+def first_of_each(
+    synthetic: SyntheticSet, counts: Mapping[int, int], classes: Sequence[str], leave_out: Container[str] = ()
+) -> list[SyntheticRecord]:
+    """Return the first ``counts[label]`` records of each label, sorted by it, without those left out.
+
+    Raises ``DataError`` when the set has too few.
+    """
+    chosen: list[SyntheticRecord] = []
+    for label, n in sorted(counts.items()):
+        rows = [r for r in synthetic.records if r.label == label][:n]
+        if len(rows) < n:
+            raise DataError(f"{synthetic.folder} has {len(rows)} images of {classes[label]}; {n} are needed")
+        chosen += [r for r in rows if r.path not in leave_out]
+    return chosen
 
 
 def check_generator(folder: Path, seen_groups: Iterable[str], borders: FoldBorders) -> None:

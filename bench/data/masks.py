@@ -15,20 +15,20 @@ import numpy.typing as npt
 
 from bench.data.records import open_image
 from bench.errors import DataError
-from bench.types import ImageRecord, Resize
+from bench.types import ImageRecord, Resize, Size, height_width
 
 Masks = npt.NDArray[np.uint8]
 
 
-def load_masks(root: Path, records: Sequence[ImageRecord], size_px: int, resize: Resize = "squash") -> Masks:
-    """Return the masks of records that have any: uint8 [N, size_px, size_px], 1 foreground, 0 background.
+def load_masks(root: Path, records: Sequence[ImageRecord], size_px: Size, resize: Resize = "squash") -> Masks:
+    """Return the masks of records that have any: uint8 [N, H, W] of that size, 1 foreground, 0 background.
 
     Several masks of an image are OR-ed, then brought to size as the image is (``squash`` or ``crop``), by nearest
     neighbour. Raises ``DataError`` naming the file when a mask is missing, unreadable, or of another size than its
     image, and the image when it has none.
     """
     if not records:
-        return np.zeros((0, size_px, size_px), np.uint8)
+        return np.zeros((0, *height_width(size_px)), np.uint8)
     return np.stack([_load(root, record, size_px, resize) for record in records])
 
 
@@ -48,7 +48,7 @@ def masks_fingerprint(root: Path, records: Iterable[ImageRecord]) -> str | None:
     return digest.hexdigest()[:16] if found else None
 
 
-def _load(root: Path, record: ImageRecord, size_px: int, resize: Resize) -> npt.NDArray[np.uint8]:
+def _load(root: Path, record: ImageRecord, size_px: Size, resize: Resize) -> npt.NDArray[np.uint8]:
     from PIL import Image, ImageOps
 
     if not record.mask_paths:
@@ -61,7 +61,7 @@ def _load(root: Path, record: ImageRecord, size_px: int, resize: Resize) -> npt.
     union = np.zeros(expected[::-1], np.bool_)
     for path in record.mask_paths:
         union |= _read(root / path, expected)
-    mask, size = Image.fromarray(union.astype(np.uint8)), (size_px, size_px)
+    mask, size = Image.fromarray(union.astype(np.uint8)), height_width(size_px)[::-1]
     nearest = Image.Resampling.NEAREST
     fitted = ImageOps.fit(mask, size, nearest) if resize == "crop" else mask.resize(size, nearest)
     return np.asarray(fitted, dtype=np.uint8)

@@ -1,4 +1,5 @@
-"""Training of the segmentation network, and prediction. One network a fold judges the translations of all methods.
+"""Training of segmentation networks, and prediction: of the one that judges a fold's translations, and of those that
+are compared across augmentations (``Aim``).
 
 Every random choice of a step derives from (seed, step), so a resumed run needs no generator states to go on exactly.
 """
@@ -6,6 +7,7 @@ Every random choice of a step derives from (seed, step), so a resumed run needs 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,14 +16,17 @@ import numpy as np
 import numpy.typing as npt
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from bench.classifiers.batches import BatchOrder
 from bench.errors import DataError, DivergedError
-from bench.interfaces import RunContext
+from bench.interfaces import CarriesMasks, RunContext
 from bench.metrics.fcn_score import confusion, fcn_score
+from bench.metrics.overlap import dice
 from bench.seeding import derive_seed
 from bench.segmentation.config import SegmentationConfig
 from bench.segmentation.network import UNet
+from bench.segmentation.segmenter_config import SegmenterConfig
 from bench.types import Uint8Images
 
 Masks = npt.NDArray[np.uint8]
@@ -39,24 +44,44 @@ class MaskedImages:
 
 @dataclass(frozen=True)
 class Trained:
-    """``validation_iou`` is the mean IoU (Long et al. 2015) on the validation images at ``best_step``."""
+    """``validation_score`` is the aim's, on the validation images at ``best_step``."""
 
     best_step: int
-    validation_iou: float
+    validation_score: float
     parameters: int
 
 
+@dataclass(frozen=True)
+class Aim:
+    """What a network is fed and chosen by.
+
+    ``feed`` turns a batch, uint8 [B, H, W, 3] and [B, H, W], and a seed into float [B, 3, H, W] in [0, 1] and
+    [B, H, W]; ``judge`` gives a network's scores on masked images, and the one named ``by`` chooses the best weights.
+    """
+
+    feed: Callable[[torch.Tensor, torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]]
+    judge: Callable[[nn.Module, MaskedImages, str], dict[str, float]]
+    by: str
+
+
 def train_segmentation(
-    network: UNet, train: MaskedImages, validation: MaskedImages, config: SegmentationConfig, ctx: RunContext
+    network: nn.Module,
+    train: MaskedImages,
+    validation: MaskedImages,
+    config: SegmentationConfig | SegmenterConfig,
+    ctx: RunContext,
+    aim: Aim | None = None,
 ) -> Trained:
     """Train ``network`` in place for ``config.steps`` steps; it ends with the weights best on ``validation``.
 
     Loss: binary cross entropy plus soft Dice (Milletari et al. 2016, eq. 3, over the batch), which keeps small
-    foregrounds from being given up. Each batch is turned and mirrored at random. Adam (Kingma & Ba 2015), the rate
-    falling to 0 as a half cosine. Continues from ``ctx.load_checkpoint()``. Raises ``DivergedError``.
+    foregrounds from being given up. Adam (Kingma & Ba 2015), the rate falling to 0 as a half cosine. Without an ``aim``
+    it is that of the judge of translations: each batch is turned and mirrored at random, the best weights are those of
+    the highest mean IoU (Long et al. 2015). Continues from ``ctx.load_checkpoint()``. Raises ``DivergedError``.
     """
     for part in (train, validation):
         _check(part)
+    aim = aim or Aim(turned, judge, "iou")
     device = torch.device(ctx.device)
     network.to(device).to(memory_format=torch.channels_last)
     images, masks = (torch.from_numpy(np.ascontiguousarray(x)).to(device) for x in (train.images, train.masks))
@@ -74,7 +99,7 @@ def train_segmentation(
     while step < config.steps:
         with ctx.phase("step"):
             batch = order.indices(step).to(device)
-            x, y = turned(images[batch], masks[batch], derive_seed("segmentation.turn", ctx.seed, step))
+            x, y = aim.feed(images[batch], masks[batch], derive_seed("segmentation.turn", ctx.seed, step))
             for group in optimiser.param_groups:
                 group["lr"] = config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / config.steps))
             network.train()
@@ -93,10 +118,10 @@ def train_segmentation(
             losses.clear()
         if look:
             with ctx.phase("evaluate"):
-                score = judge(network, validation, ctx.device)
+                score = aim.judge(network, validation, ctx.device)
             ctx.log(step, config.steps, {f"validation/{k}": v for k, v in score.items()})
-            if score["iou"] > best.validation_iou:
-                best = Trained(step, score["iou"], best.parameters)
+            if score[aim.by] > best.validation_score:
+                best = Trained(step, score[aim.by], best.parameters)
                 best_weights = {k: v.detach().clone() for k, v in network.state_dict().items()}
         if checkpoint:
             with ctx.phase("checkpoint"):
@@ -130,10 +155,32 @@ def turned(images: torch.Tensor, masks: torch.Tensor, seed: int) -> tuple[torch.
     return x.contiguous(memory_format=torch.channels_last), y.contiguous()
 
 
-@torch.inference_mode()
-def segment(network: UNet, images: Uint8Images, device: str) -> Masks:
+def augmented(augmenter: CarriesMasks) -> Aim:
+    """Return the aim of a network that an online method feeds: the highest Dice, the mean over validation images."""
+
+    def feed(images: torch.Tensor, masks: torch.Tensor, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+        generator = torch.Generator().manual_seed(seed)
+        x, y = images.permute(0, 3, 1, 2).float().div_(255), masks.float()
+        x, y = augmenter.transform_with_masks(x, y, generator)
+        return x.contiguous(memory_format=torch.channels_last), y.contiguous()
+
+    return Aim(feed, mean_dice, "dice")
+
+
+def mean_dice(network: nn.Module, data: MaskedImages, device: str) -> dict[str, float]:
+    """Return the mean over images of the network's Dice (``bench.metrics.overlap``)."""
+    found = segment(network, data.images, device)
+    return {"dice": float(np.mean([dice(a, b) for a, b in zip(data.masks, found, strict=True)]))}
+
+
+def segment(network: nn.Module, images: Uint8Images, device: str) -> Masks:
     """Return the predicted masks uint8 [N, H, W] of images uint8 [N, H, W, 3]; the network is set to eval."""
     network.to(device).to(memory_format=torch.channels_last).eval()
+    return _segment(network, images, device)
+
+
+@torch.inference_mode()  # weights that were moved in here could not be trained any further
+def _segment(network: nn.Module, images: Uint8Images, device: str) -> Masks:
     found = np.zeros(images.shape[:3], np.uint8)
     for start in range(0, len(images), BATCH):
         rows = np.arange(start, start + BATCH).clip(max=len(images) - 1)
@@ -143,12 +190,12 @@ def segment(network: UNet, images: Uint8Images, device: str) -> Masks:
     return found
 
 
-def judge(network: UNet, data: MaskedImages, device: str) -> dict[str, float]:
+def judge(network: nn.Module, data: MaskedImages, device: str) -> dict[str, float]:
     """Return the scores of ``bench.metrics.fcn_score`` of the network on masked images."""
     return fcn_score(confusion(data.masks, segment(network, data.images, device)).sum(axis=0))
 
 
-def save_network(network: UNet, path: Path) -> None:
+def save_network(network: nn.Module, path: Path) -> None:
     """Write the network's state dict as safetensors (no code, readable anywhere)."""
     from safetensors.torch import save_file
 
@@ -167,7 +214,9 @@ def load_network(path: Path, config: SegmentationConfig) -> UNet:
 def _mean_loss(losses: list[torch.Tensor], step: int) -> float:
     value = float(torch.stack(losses).mean())
     if not math.isfinite(value):
-        raise DivergedError(f"the segmentation loss is {value} near step {step}; lower segmentation.learning_rate")
+        raise DivergedError(
+            f"the segmentation loss is {value} near step {step}; lower segmentation.learning_rate, or the segmenter's"
+        )
     return value
 
 

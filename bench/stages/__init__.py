@@ -19,6 +19,7 @@ from bench.stages import (
     fit,
     head,
     segment,
+    segmenter,
     split,
     synthesize,
     translate,
@@ -40,5 +41,6 @@ STAGE: dict[str, Callable[[Cell, RunEnv, CellContext], Output]] = {
     "classify": classify.run,
     "evaluate": evaluate.run,
     "explain": explain.run,
+    "segmenter": segmenter.run,
     "validate": validate.run,  # in no plan: tuning asks for it
 }

@@ -69,8 +69,8 @@ def test_it_learns_and_keeps_the_weights_best_on_validation(tmp_path: Path) -> N
     network, result = trained(ctx, config)
     looks = {step: m["validation/iou"] for step, m in ctx.history if "validation/iou" in m}
     assert sorted(looks) == [6, 12, 18, 24, 30]
-    assert result.validation_iou == max(looks.values()) == looks[result.best_step]
-    assert judge(network, VALIDATION, "cpu")["iou"] == result.validation_iou
+    assert result.validation_score == max(looks.values()) == looks[result.best_step]
+    assert judge(network, VALIDATION, "cpu")["iou"] == result.validation_score
     assert judge(network, discs(6, 2), "cpu")["iou"] > 0.85
     assert result.parameters == sum(p.numel() for p in network.parameters())
 

@@ -1,0 +1,78 @@
+"""The masks that a network found in a fold's test images, judged image by image: a table on disk, and its means."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.errors import DataError
+from bench.files import write_atomic
+
+MEASURES = ("dice", "iou", "hd95_px")
+
+
+@dataclass(frozen=True)
+class Outlined:
+    """One image: its path, group and class; its scores by ``bench.metrics.overlap``; foreground pixels of both masks.
+
+    ``hd95_px`` is in pixels of the suite's image size.
+    """
+
+    image: str
+    group: str
+    label: str
+    dice: float
+    iou: float
+    hd95_px: float
+    true_px: int
+    found_px: int
+
+
+def write_outlined(path: Path, rows: Iterable[Outlined]) -> None:
+    """Write a row an image, numbers without loss."""
+    text = io.StringIO()
+    out = csv.DictWriter(text, [f.name for f in fields(Outlined)], lineterminator="\n")
+    out.writeheader()
+    out.writerows(asdict(row) for row in rows)
+    write_atomic(path, text.getvalue())
+
+
+def read_outlined(path: Path) -> list[Outlined]:
+    """Read what ``write_outlined`` wrote. Raises ``DataError``."""
+    kind: dict[str, Any] = {"dice": float, "iou": float, "hd95_px": float, "true_px": int, "found_px": int}
+    try:
+        with open(path, encoding="utf-8", newline="") as f:
+            return [Outlined(**{k: kind.get(k, str)(v) for k, v in row.items()}) for row in csv.DictReader(f)]
+    except (OSError, ValueError, TypeError) as e:
+        raise DataError(f"{path} is no table of masks ({type(e).__name__}: {e}); run its cell again") from e
+
+
+def mean_scores(rows: Sequence[Outlined], classes: Sequence[str]) -> dict[str, float]:
+    """Return the means over images: ``dice``, ``iou``, ``hd95_px``, ``dice_<class>`` for every class that has images.
+
+    ``missed_share`` is the share of the images with a true foreground where nothing was found, ``false_alarm_share``
+    that of those without where something was; each is left out where there are no such images.
+    """
+    if not rows:
+        raise DataError(
+            "no image of the test part has a mask: nothing can be judged; take masks along, or no segmenters"
+        )
+    found = {name: _mean([getattr(r, name) for r in rows]) for name in MEASURES}
+    for name in classes:
+        if of_class := [r.dice for r in rows if r.label == name]:
+            found[f"dice_{name}"] = _mean(of_class)
+    if shown := [r for r in rows if r.true_px]:
+        found["missed_share"] = _mean([float(r.found_px == 0) for r in shown])
+    if empty := [r for r in rows if not r.true_px]:
+        found["false_alarm_share"] = _mean([float(r.found_px > 0) for r in empty])
+    return found
+
+
+def _mean(values: Sequence[float]) -> float:
+    return float(np.mean(values))

@@ -1,0 +1,54 @@
+"""How a segmentation network that is compared across augmentations is built and trained; importable without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.errors import ConfigError
+
+SQUEEZE = 16  # channels to one, in the attention blocks of segmentation-models-pytorch
+
+
+@dataclass(frozen=True)
+class SegmenterConfig:
+    """A U-Net of segmentation-models-pytorch by its parts, and its budget, the same for every arm.
+
+    An encoder of plain convolutions (vgg11_bn) makes it a U-Net, one of residual blocks (resnet34) a residual U-Net;
+    with ``attention`` 'scse' every decoder block recalibrates its channels and pixels. ``encoder_weights`` 'local'
+    takes the encoder's from the suite's `weights`; nothing is ever downloaded.
+    """
+
+    encoder: str = "vgg11_bn"  # as segmentation-models-pytorch calls it; 'tu-<name>' is timm's
+    attention: Literal["none", "scse"] = "none"
+    decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16)  # from the coarsest on; one for each halving of the image
+    encoder_weights: Literal["none", "local"] = "none"
+    steps: int = 2000  # optimiser steps
+    batch_size: int = 16  # images a step
+    learning_rate: float = 1e-3  # at the start; falls to 0 as a half cosine
+    evaluate_every: int = 100  # steps between looks at the validation images
+    checkpoint_every: int = 500  # steps
+
+    def __post_init__(self) -> None:
+        """Raise ``ConfigError`` for what cannot be trained."""
+        for name in ("steps", "batch_size", "evaluate_every", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} is {getattr(self, name)!r}, expected at least 1")
+        if not self.learning_rate > 0:
+            raise ConfigError(f"learning_rate is {self.learning_rate!r}, expected more than 0")
+        if not 3 <= len(self.decoder_filters) <= 5 or min(self.decoder_filters) < 1:
+            raise ConfigError(f"decoder_filters are {self.decoder_filters!r}, expected 3 to 5 numbers of at least 1")
+        if self.attention == "scse" and min(self.decoder_filters) < SQUEEZE:
+            raise ConfigError(
+                f"decoder_filters are {self.decoder_filters!r}, expected at least {SQUEEZE} each with attention scse, "
+                f"which squeezes them {SQUEEZE} to 1"
+            )
+
+    def check_size(self, image_size_px: int) -> None:
+        """Raise ``ConfigError`` unless images of this side can be halved once a decoder block."""
+        halvings = len(self.decoder_filters)
+        if image_size_px % 2**halvings:
+            raise ConfigError(
+                f"{halvings} decoder_filters halve the image {halvings} times: image_size_px {image_size_px} is no "
+                f"multiple of {2**halvings}"
+            )

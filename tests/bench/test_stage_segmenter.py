@@ -1,0 +1,291 @@
+"""Stage segmenter: which arms carry masks, what they learn from, that nothing leaks, that it resumes; its report."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers import FakeContext, Interrupt
+from toy import Toy, write_suite
+
+from bench import registry
+from bench.artifacts import Artifacts
+from bench.cells import run_cell
+from bench.config import stable_hash
+from bench.errors import ConfigError, LeakageError, WeightsError
+from bench.executors.local import limit_threads
+from bench.interfaces import CarriesMasks, RunContext, TrainingData
+from bench.metrics.overlap_table import mean_scores, read_outlined
+from bench.plan import Cell, mask_carriers, select
+from bench.segmentation.segmenter_config import SegmenterConfig
+from bench.segmentation.segmenter_network import build_segmenter
+from bench.segmentation.trainer import MaskedImages, augmented, mean_dice, segment, train_segmentation
+from bench.session import Session, prepare
+from bench.stages.common import Inputs
+from bench.stages.segmenter import EXAMPLES, MASKS, stretched, training_images
+from bench.tracking_rows import unit_name
+from bench.types import ResultRow, SyntheticImage
+from bench.workload import workloads
+
+NET = {
+    "encoder": "tu-test_resnet",
+    "decoder_filters": [16, 8, 8],
+    "steps": 6,
+    "batch_size": 4,
+    "evaluate_every": 3,
+    "learning_rate": 0.01,
+}
+SUITE: dict[str, Any] = {
+    "dataset": {"name": "phantom", "patients": 8, "images_per_patient": 3, "image_size_px": 32},
+    "image_size_px": 32,
+    "methods": {"none": {}, "classical": {}, "oversample": {}, "toy": {}, "mirror": {}},
+    "ratios": [0.5],
+    "segmenters": {"unet": NET, "attention_unet": NET | {"attention": "scse", "decoder_filters": [16, 16, 16]}},
+    "explain": {"images_per_class": 0},
+}
+
+
+class Mirror(Toy):
+    """A translator whose images are their sources' negatives."""
+
+    def translation_size_px(self, image_size_px: int) -> int:
+        return image_size_px
+
+    def cycle(self, images: np.ndarray, label: int, fitted: Path, ctx: Any) -> tuple[np.ndarray, np.ndarray]:
+        return 255 - images, images.copy()
+
+    def synthesize(
+        self, data: TrainingData, counts: Mapping[int, int], fitted: Path, ctx: RunContext
+    ) -> Iterator[SyntheticImage]:
+        for label, n in counts.items():
+            rows = np.flatnonzero(data.labels != label)
+            for i in range(n):
+                row = int(rows[i % len(rows)])
+                yield SyntheticImage(255 - data.images()[row], label, i, data.records[row].path)
+
+
+def session(folder: Path, **changes: Any) -> Session:
+    return prepare(str(write_suite(folder / "s.yaml", **{**SUITE, **changes})), (), None, folder / "out")
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Session, list[ResultRow]]]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(registry.REGISTRY["method"], "toy", "toy:Toy")
+        patch.setitem(registry.REGISTRY["method"], "mirror", f"{__name__}:Mirror")
+        made = session(tmp_path_factory.mktemp("segmenter"))
+        limit_threads(1)
+        cells = select(made.plan.cells, ["stage=segmenter", "fold=0"])
+        cells = [c for c in cells if c.classifier != "attention_unet" or c.method == "none"]
+        yield made, [run_cell(c, made.env) for c in cells]
+
+
+def cell(session: Session, method: str, network: str = "unet") -> Cell:
+    at = ("segmenter", method, network, 0)
+    return next(c for c in session.plan.cells if (c.stage, c.method, c.classifier, c.fold) == at)
+
+
+def folder(session: Session, method: str, network: str = "unet") -> Path:
+    return Artifacts(session.env.out).folder(*cell(session, method, network).id)
+
+
+def test_arms_that_carry_masks_are_trained_and_others_are_not(done: tuple[Session, list[ResultRow]]) -> None:
+    made, rows = done
+    assert {(r.status, r.error) for r in rows} == {("done", None)}
+    assert mask_carriers(made.suite) == ("none", "classical", "mirror")
+    found = {(r.method, r.ratio, r.classifier) for r in rows if r.stage == "segmenter"}
+    arms = [("none", "0"), ("classical", "0"), ("mirror", "0.5")]
+    assert found == {*((*arm, "unet") for arm in arms), ("none", "0", "attention_unet")}
+    planned = {(c.method, c.ratio, c.classifier) for c in made.plan.cells if c.stage == "segmenter"}
+    assert planned == {(*arm, net) for arm in arms for net in ("unet", "attention_unet")}
+    assert {r.method for r in rows if r.stage == "fit"} == {"mirror"}, "nothing is fitted that carries no mask"
+    facts = {r.method: r.facts for r in rows if (r.stage, r.classifier) == ("segmenter", "unet")}
+    assert facts["none"]["synthetic_images"] == facts["classical"]["synthetic_images"] == 0
+    assert facts["mirror"]["synthetic_images"] == round(facts["none"]["real_images"] / 2)
+    assert facts["none"]["real_images"] == facts["mirror"]["real_images"]
+
+
+def test_what_is_reported_is_what_the_table_holds(done: tuple[Session, list[ResultRow]]) -> None:
+    made, rows = done
+    test = Inputs(cell(made, "none"), made.env).fold().part("test")
+    for r in (r for r in rows if r.stage == "segmenter"):
+        table = read_outlined(made.env.out / r.folder / MASKS)
+        assert [x.image for x in table] == [record.path for record in test.records]
+        assert [x.group for x in table] == list(test.groups)
+        means = mean_scores(table, made.plan.index.classes)
+        assert {k: v for k, v in r.metrics.items() if k.startswith("test/")} == {
+            f"test/{k}": v for k, v in means.items()
+        }
+        assert {"test/dice", "test/iou", "test/hd95_px", "validation/dice"} < r.metrics.keys()
+    shown = [np.load(folder(made, m) / EXAMPLES) for m in ("none", "mirror")]
+    assert shown[0]["images"].shape == (6, 32, 32, 3)
+    assert shown[0]["true"].shape == shown[0]["found"].shape == (6, 32, 32)
+    np.testing.assert_array_equal(shown[0]["paths"], shown[1]["paths"])
+    np.testing.assert_array_equal(shown[0]["true"], shown[1]["true"])
+
+
+def test_a_translation_has_its_sources_mask(done: tuple[Session, list[ResultRow]]) -> None:
+    made, _ = done
+    inputs = Inputs(cell(made, "mirror"), made.env)
+    data, extra = training_images(inputs, inputs.fold().sealed())
+    real = len(data.images) - extra
+    for image, mask in zip(data.images[real:], data.masks[real:], strict=True):
+        source = next(i for i in range(real) if np.array_equal(255 - data.images[i], image))
+        np.testing.assert_array_equal(mask, data.masks[source])
+    plain, none = training_images(Inputs(cell(made, "none"), made.env), inputs.fold().sealed())
+    assert none == 0
+    np.testing.assert_array_equal(plain.images, data.images[:real])
+
+
+def test_the_harness_knows_the_stage(done: tuple[Session, list[ResultRow]]) -> None:
+    made, rows = done
+    row = next(r for r in rows if (r.stage, r.method, r.classifier) == ("segmenter", "mirror", "unet"))
+    assert unit_name(row) == "mirror/r0.5/unet/fold0/repeat0"
+    work = workloads(made.plan)
+    assert work[row.key].units["step"] == 6
+    assert work[row.key].batch == 4
+    shapes = {(r.method, r.classifier): work[r.key].shape for r in rows if r.stage == "segmenter"}
+    assert shapes["none", "unet"] != shapes["classical", "unet"], "what augments takes time"
+    assert len(set(shapes.values())) == 4
+    assert row.costs["flops_per_step"] > 0
+    assert row.costs["parameters"] == row.facts["parameters"]
+    only = select(made.plan.cells, ["stage=segmenter", "method=mirror", "classifier=unet", "fold=0"])
+    assert [c.stage for c in only] == ["split", "fit", "synthesize", "segmenter"]
+
+
+def test_suites_without_segmenters_are_as_they_were(done: tuple[Session, list[ResultRow]], tmp_path: Path) -> None:
+    made, _ = done
+    without = session(tmp_path, segmenters={})
+    assert {c.id for c in without.plan.cells} == {c.id for c in made.plan.cells if c.stage != "segmenter"}
+    assert "segmenters" not in json.dumps(stable_hash.__globals__["to_plain"](without.suite.settings, keep_late=False))
+    longer = session(tmp_path, segmenters={"unet": NET | {"steps": 7}})
+    ids = [{c.id for c in s.plan.cells if c.stage == "segmenter"} for s in (made, longer)]
+    assert ids[1]
+    assert not ids[0] & ids[1]
+
+
+def test_what_cannot_be_is_said_before_anything_is_trained(
+    done: tuple[Session, list[ResultRow]], tmp_path: Path
+) -> None:
+    for segmenters, said in (
+        ({"unet": NET | {"decoder_filters": [16, 8, 8, 8, 8, 8]}}, "3 to 5"),
+        ({"unet": NET | {"decoder_filters": [16, 8, 8, 8]}, "small_cnn": NET}, "a classifier has this name too"),
+        ({"unet": NET | {"atention": "scse"}}, "attention"),
+        ({"unet": NET | {"attention": "gate"}}, "attention"),
+        ({"unet": NET | {"attention": "scse"}}, "at least 16 each"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            session(tmp_path, segmenters=segmenters)
+    with pytest.raises(ConfigError, match="no multiple of 8"):
+        session(tmp_path, image_size_px=36)
+    for encoder in ("resnet1", "tu-nothing"):
+        with pytest.raises(ConfigError, match=encoder):
+            build_segmenter(SegmenterConfig(encoder=encoder))
+
+
+def test_a_source_outside_the_training_part_is_refused(done: tuple[Session, list[ResultRow]]) -> None:
+    made, _ = done
+    mine = cell(made, "mirror")
+    inputs = Inputs(mine, made.env)
+    manifest = inputs.upstream("synthesize") / "manifest.csv"
+    kept = manifest.read_text()
+    rows = list(csv.DictReader(kept.splitlines()))
+    held = inputs.fold().part("test").records[0]
+    rows[0] |= {"source_path": held.path, "source_group": held.group_id}
+    with manifest.open("w", newline="") as f:
+        out = csv.DictWriter(f, rows[0].keys())
+        out.writeheader()
+        out.writerows(rows)
+    try:
+        with pytest.raises(LeakageError):
+            training_images(inputs, inputs.fold().sealed())
+    finally:
+        manifest.write_text(kept)
+
+
+def images_with_masks(n: int, seed: int) -> MaskedImages:
+    rng = np.random.default_rng(seed)
+    masks = np.zeros((n, 32, 32), np.uint8)
+    for mask in masks:
+        y, x = rng.integers(2, 16, 2)
+        mask[y : y + 12, x : x + 12] = 1
+    images = rng.normal(90, 25, (n, 32, 32, 3)) + 90 * masks[..., None]
+    return MaskedImages(np.clip(images, 0, 255).astype(np.uint8), masks)
+
+
+def trained(folder: Path, interrupt_at: int | None = None, ctx: FakeContext | None = None) -> tuple[Any, Any]:
+    config = SegmenterConfig(**{**NET, "decoder_filters": (16, 8, 8), "steps": 30, "checkpoint_every": 7})
+    classical = registry.load("method", "classical")
+    ctx = ctx or FakeContext(folder, seed=3, interrupt_at=interrupt_at)
+    torch.manual_seed(0)
+    network = build_segmenter(config)
+    data = images_with_masks(12, 0), images_with_masks(6, 1)
+    result = train_segmentation(network, *data, config, ctx, augmented(classical(classical.Config())))
+    return network, result
+
+
+def test_it_learns_and_resumes_to_the_bit(tmp_path: Path) -> None:
+    limit_threads(1)
+    network, result = trained(tmp_path / "whole")
+    validation = images_with_masks(6, 1)
+    assert result.validation_score == mean_dice(network, validation, "cpu")["dice"] > 0.6
+    ctx = FakeContext(tmp_path / "cut", seed=3, interrupt_at=20)
+    with pytest.raises(Interrupt):
+        trained(tmp_path, ctx=ctx)
+    assert ctx.checkpoint is not None
+    assert ctx.checkpoint["step"] == 14
+    ctx.interrupt_at = None
+    resumed, again = trained(tmp_path, ctx=ctx)
+    assert again == result
+    for a, b in zip(network.state_dict().values(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+    np.testing.assert_array_equal(
+        segment(network, validation.images, "cpu"), segment(resumed, validation.images, "cpu")
+    )
+
+
+def test_classical_moves_image_and_mask_alike() -> None:
+    cls = registry.load("method", "classical")
+    classical = cls(cls.Config(brightness=0.0, contrast=0.0, saturation=0.0, stain=0.0))
+    assert isinstance(classical, CarriesMasks)
+    data = images_with_masks(16, 5)
+    masks = torch.from_numpy(data.masks).float()
+    images = masks[:, None].expand(-1, 3, -1, -1).contiguous()  # an image that is its own mask
+    moved, turned = classical.transform_with_masks(images, masks, torch.Generator().manual_seed(1))
+    assert set(turned.unique().tolist()) == {0.0, 1.0}
+    assert torch.equal((moved[:, 0] >= 0.5).float(), turned)
+    assert not torch.equal(turned, masks)
+    full = cls(cls.Config())
+    alone, _ = full.transform(images, masks.flatten(1), torch.Generator().manual_seed(2))
+    along, _ = full.transform_with_masks(images, masks, torch.Generator().manual_seed(2))
+    torch.testing.assert_close(alone, along, msg="the image is the same whether or not a mask goes along")
+
+
+def test_masks_are_stretched_and_weights_are_local_alone(tmp_path: Path) -> None:
+    masks = np.zeros((1, 4, 8), np.uint8)
+    masks[0, :, 4:] = 1
+    wide = stretched(masks, 16)
+    assert wide.shape == (1, 16, 16)
+    assert (wide[0, :, 8:] == 1).all()
+    assert not wide[0, :, :8].any()
+    config = replace(
+        SegmenterConfig(**{**NET, "decoder_filters": (16, 8, 8)}), encoder="resnet18", encoder_weights="local"
+    )
+    with pytest.raises(WeightsError, match="resnet18"):
+        build_segmenter(config, None)
+    source = build_segmenter(replace(config, encoder_weights="none"))
+    state = {k: v + 1 for k, v in source.unet.encoder.state_dict().items()}
+    torch.save(state | {"fc.weight": torch.zeros(2, 2)}, tmp_path / "resnet18.pth")
+    loaded = build_segmenter(config, tmp_path)
+    for key, value in loaded.unet.encoder.state_dict().items():
+        assert torch.equal(value, state[key])
+    torch.save({k: v for k, v in state.items() if k != "conv1.weight"}, tmp_path / "resnet18.pth")
+    with pytest.raises(WeightsError, match=r"conv1\.weight"):
+        build_segmenter(config, tmp_path)

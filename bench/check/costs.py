@@ -1,4 +1,4 @@
-"""Cost ratios: the seconds of a training step, or of drawing samples, as multiples of the yardstick's; peak tensors.
+"""Cost ratios: the seconds of a training step as multiples of the yardstick's; and the peak of its tensors' bytes.
 
 The suite's own stages are run again, on the run's folds, with a context that listens: after each step it times the
 yardstick, and when it has enough it stops the training. So all that a step does counts: its passes, the order of
@@ -26,11 +26,10 @@ from bench.session import Session
 from bench.stages import STAGE, RunEnv
 from bench.suite import PluginSpec
 
-TIMED = {"fit": "step", "segment": "step", "classify": "step", "synthesize": "sample"}  # stage -> phase
+TIMED = ("fit", "segment", "classify")  # stages; drawing samples writes files, and disks are too unlike
 WARM_UP, LEAST, MOST = 2, 7, 25  # pairs: not counted; at least; at the most
 LIMIT_S = 3.0  # of own time for a cell's pairs, once there are enough
 STEP, PEAK = "step / yardstick", "peak tensor bytes"
-SAMPLE = "samples / yardstick"
 FEW = {"sample_every": 10**6, "checkpoint_every": 10**6, "evaluate_every": 10**6, "log_every": 1}
 
 
@@ -52,8 +51,7 @@ def cost_rows(session: Session, only: Iterable[str] | None = None) -> list[Row]:
             continue
         found = listen(cell, session.env, yardstick)
         if found.ratios:
-            quantity = SAMPLE if cell.stage == "synthesize" else STEP
-            rows.append(Row("cost", arm(cell), quantity, statistics.median(found.ratios)))
+            rows.append(Row("cost", arm(cell), STEP, statistics.median(found.ratios)))
         if found.peak_bytes is not None:
             rows.append(Row("cost", arm(cell), PEAK, float(found.peak_bytes)))
     return rows
@@ -65,7 +63,7 @@ def arm(cell: Cell) -> str:
 
 
 def timed_cells(session: Session) -> list[Cell]:
-    """Return the first cell of each arm that trains or draws samples, and whose upstream is done.
+    """Return the first cell of each arm that trains, and whose upstream is done.
 
     A classifier's step is the same whatever made the synthetic images: only online methods' arms are measured.
     """
@@ -88,14 +86,9 @@ def listen(cell: Cell, env: RunEnv, yardstick: Yardstick) -> Found:
     patient = replace(env, suite=_patient(env.suite), trace=False)
     folder = Path(tempfile.mkdtemp(prefix="bench-cost-"))
     try:
-        rounds = WARM_UP + LEAST if cell.stage == "synthesize" else 1
-        for _ in range(rounds):
-            shutil.rmtree(folder / "work", ignore_errors=True)
-            (folder / "work").mkdir()
-            ctx = Listening(folder / "work", env, TIMED[cell.stage], yardstick, found)
-            seed_everything(0)
-            with suppress(Enough):
-                STAGE[cell.stage](cell, patient, ctx)
+        seed_everything(0)
+        with suppress(Enough):
+            STAGE[cell.stage](cell, patient, Listening(folder, env, yardstick, found))
     except Exception:
         return Found()
     finally:
@@ -125,22 +118,22 @@ class Enough(Exception):
 
 
 class Listening(CellContext):
-    """A cell's context that times its blocks of one phase, each against the yardstick; and the last for its peak."""
+    """A cell's context that times its steps, each against the yardstick; and the last for its peak."""
 
-    def __init__(self, folder: Path, env: RunEnv, phase: str, yardstick: Yardstick, found: Found) -> None:
+    def __init__(self, folder: Path, env: RunEnv, yardstick: Yardstick, found: Found) -> None:
         super().__init__(folder, env.device, 0, env.weights, env.out / "cache")
-        self._phase, self._yardstick, self._found = phase, yardstick, found
+        self._yardstick, self._found = yardstick, found
         self._spent_s = 0.0
         self._within = False
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        if name != self._phase or self._within:
+        if name != "step" or self._within:
             with super().phase(name):
                 yield
             return
         self._within = True
-        if self._phase == "step" and self._is_enough():
+        if self._is_enough():
             from bench.check.memory import LiveTensors
 
             with super().phase(name), LiveTensors() as live:

@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from math import isfinite
 from typing import Any
 
 import click
@@ -16,7 +17,7 @@ from bench.files import write_atomic
 from bench.report.export import plain
 from bench.report.records.raters import RatingStudy, analysed, raters_of
 from bench.report.sections.raters import agreement, apart
-from bench.report.sections.text import DASH, interval, percent, points, seconds
+from bench.report.sections.text import DASH, interval, percent, seconds
 from bench.session import Session
 from bench.studies import Answers, Study, load_study
 from bench.web.rate.build import counts, open_study, study_folder
@@ -57,7 +58,8 @@ def analyse(session: Session, name: str | None, as_json: bool) -> None:
         click.echo(json.dumps(plain(asdict(found)), indent=1, ensure_ascii=False))
         return
     show(found, study, raters_of(answers))
-    click.echo(f"{folder / RESULTS}\nit becomes part of the report with: bench report --suite {session.suite.name}")
+    again = session.command.replace("bench run", "bench report", 1)
+    click.echo(f"{folder / RESULTS}\nit becomes part of the report with: {again} --out {session.env.out}")
 
 
 def as_csv(found: RatingStudy) -> str:
@@ -101,14 +103,13 @@ def show(found: RatingStudy, study: Study, names: list[str]) -> None:
     console = plain_console()
     console.print(f"study {found.name} of {study.suite}: {found.images} images, {found.answers} answers")
     console.print("; ".join(f"{r.rater}: {name}" for r, name in zip(found.raters, names, strict=True)) + "\n")
-    heads: tuple[str, ...] = ("images of", "rated", "taken for real, %", "against real, points", "quality")
+    heads: tuple[str, ...] = ("images of", "rated", "taken for real, %", "quality, 0 to 5")
     table = Table(*heads, box=None, pad_edge=False)
     for s in found.sources:
         taken, quality = s.taken_for_real, f"{s.quality:.2f}" if s.rated else DASH
-        ends = f" [{s.quality_low:.2f}, {s.quality_high:.2f}]" if s.rated > 1 else ""
-        against = f"{points(s.against_real)} {interval(s.against_real_low, s.against_real_high, signed=True)}"
+        ends = f" [{s.quality_low:.2f}, {s.quality_high:.2f}]" if isfinite(s.quality_low) else ""
         share = f"{percent(taken.value)} {interval(taken.low, taken.high)}"
-        table.add_row(s.source, f"{s.rated} of {s.images}", share, against, quality + ends)
+        table.add_row(s.source, f"{s.rated} of {s.images}", share, quality + ends)
     console.print(table)
     console.print()
     heads = ("rater", "answers", "right, %", "guessing, %", "told apart", "median time")

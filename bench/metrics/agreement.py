@@ -65,10 +65,10 @@ def icc_two_way_random(ratings: npt.ArrayLike) -> Icc:
 def bootstrap_mean(values: npt.ArrayLike, seed: int = 0, alpha: float = 0.05) -> tuple[float, float, float]:
     """Return the mean of N values and the ends of its percentile bootstrap interval (Efron 1979).
 
-    NaN for no value; no interval for one. The same values give the same ends.
+    NaN for no value; no interval for one, nor without spread. The same values give the same ends.
     """
     x = np.asarray(values, dtype=np.float64)
-    if len(x) < 2:
+    if len(x) < 2 or np.ptp(x) == 0:
         return (float(x[0]) if len(x) else NAN), NAN, NAN
     drawn = np.random.default_rng(seed).integers(len(x), size=(RESAMPLES, len(x)))
     low, high = np.quantile(x[drawn].mean(axis=1), [alpha / 2, 1 - alpha / 2])

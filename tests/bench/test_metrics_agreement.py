@@ -79,4 +79,5 @@ def test_bootstrap_of_a_mean() -> None:
     assert bootstrap_mean(x) == (mean, low, high)
     assert bootstrap_mean([2.0])[0] == 2
     assert np.isnan(bootstrap_mean([2.0])[1:]).all()
+    assert np.isnan(bootstrap_mean([2.0, 2.0, 2.0])[1:]).all()  # no spread is no proof of certainty
     assert np.isnan(bootstrap_mean([])).all()

@@ -113,6 +113,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return data
 
 
+def merged(data: Any, changes: Any) -> Any:
+    """Return ``data`` with ``changes`` in place: mappings are merged key by key, anything else is replaced."""
+    if not isinstance(changes, dict) or not isinstance(data, dict | None):
+        return changes
+    old = data or {}
+    return {**old, **{key: merged(old.get(key), value) for key, value in changes.items()}}
+
+
 def override(data: dict[str, Any], assignments: tuple[str, ...]) -> dict[str, Any]:
     """Apply ``--set a.b=value`` in order; ``*`` in a part matches every existing key (``methods.*.steps=10``).
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from bench.config import stable_hash
 from bench.cost.host import available_cpus
 from bench.errors import ConfigError
+from bench.members import images_in
 from bench.plan import Plan, make_plan
 from bench.stages import RunEnv, load_index
 from bench.suite import FROM_FILE, Suite, load_suite
@@ -45,16 +46,23 @@ def prepare(suite_name: str, assignments: tuple[str, ...], data: Path | None, ou
 
     ``data`` defaults to BENCH_DATA. Raises ``ConfigError`` and ``DataError``, before anything is trained.
     """
-    suite = load_suite(suite_name, assignments)
-    words = ["bench run --suite", suite_name, *map(_option, assignments), f"--data {data}" if data else ""]
+    command = typed(suite_name, assignments, data)
     if data is None and os.environ.get("BENCH_DATA"):
         data = Path(os.environ["BENCH_DATA"])
     data = data.expanduser().resolve() if data else None
+    suite = load_suite(suite_name, assignments, data)
+    data = images_in(data, suite.settings.folder) or data
     out = out.expanduser().resolve()
     index = load_index(suite, data, out)
     weights = _weights(suite)
     plan = make_plan(suite, index, _weights_id(weights))
-    return Session(plan, RunEnv(out, suite, plan.fingerprint, data, weights=weights), " ".join(filter(None, words)))
+    return Session(plan, RunEnv(out, suite, plan.fingerprint, data, weights=weights), command)
+
+
+def typed(suite_name: str, assignments: tuple[str, ...], data: Path | None) -> str:
+    """Return what to type to run a suite."""
+    words = ["bench run --suite", suite_name, *map(_option, assignments), f"--data {data}" if data else ""]
+    return " ".join(filter(None, words))
 
 
 def _option(assignment: str) -> str:

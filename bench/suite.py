@@ -10,10 +10,11 @@ from typing import Any, Literal
 
 from bench import registry
 from bench.classifiers.config import FineTuneConfig
-from bench.config import build, override, read_yaml
+from bench.config import build, merged, override, read_yaml
 from bench.data.published_split import PUBLISHED
 from bench.data.splits import SplitConfig
 from bench.errors import ConfigError, nearest
+from bench.members import locate, members_in, of_member
 from bench.published import load_published
 from bench.segmentation.config import SegmentationConfig
 from bench.segmentation.segmenter_config import SegmenterConfig
@@ -85,6 +86,7 @@ class Settings:
     seed: int = 0
     threads: int | None = None  # CPU threads a cell; fixed, the numbers do not depend on --jobs or the machine's cores
     published: str | None = None  # of configs/published: results that the report puts beside its own
+    folder: str | None = None  # below --data, where this suite's images lie if it is there
     weights: str | None = None  # local file or folder of pretrained weights; BENCH_WEIGHTS is the default
 
 
@@ -122,31 +124,35 @@ def suite_files() -> dict[str, Path]:
     return {p.stem: p for p in sorted((config_folder() / "suites").glob("*.yaml"))}
 
 
-def load_suite(name: str, assignments: tuple[str, ...] = ()) -> Suite:
+def member_suites(name: str) -> tuple[str, ...]:
+    """Return the names of the suites in a file of members; () for an ordinary suite. Raises as ``load_suite``."""
+    path, member = locate(name, suite_files())
+    found = () if member else members_in(read_yaml(path), path.stem)
+    return tuple(f"{name.removesuffix('.yaml')}-{m}" + (".yaml" if name.endswith(".yaml") else "") for m in found)
+
+
+def load_suite(name: str, assignments: tuple[str, ...] = (), root: Path | None = None) -> Suite:
     """Read a suite by name or by the path of a YAML file, apply ``--set`` assignments, and check all of it.
 
     An assignment ``@FILE`` (``--config-from FILE``) merges a YAML file in the suite's own syntax into it; these come
-    first. Raises ``ConfigError`` for an unknown suite, key, method or value, naming the nearest valid one.
+    first. ``root`` is where the images are: a member of several may be another suite where its own are not there
+    (``bench.members``). Raises ``ConfigError`` for an unknown suite, key, method or value, naming the nearest valid
+    one, and for a file of members: it is no suite by itself.
     """
     files = suite_files()
-    path = files.get(name) or Path(name)
-    if not path.is_file():
-        raise ConfigError(f"no suite is called {name!r} and no such file exists; {nearest(name, files)}")
+    path, member = locate(name, files)
     data = read_yaml(path)
-    if name not in files:
+    if path not in files.values():
         registry.look_in(path.parent)
+    if member:
+        data = of_member(data, member, root)
+    elif members_in(data, path.stem):
+        raise ConfigError(f"{name} is a file of members; this takes one of them: {', '.join(member_suites(name))}")
     for text in assignments:
         if text.startswith(FROM_FILE):
-            data = _merged(data, read_yaml(Path(text.removeprefix(FROM_FILE))))
-    return parse_suite(path.stem, override(data, tuple(a for a in assignments if not a.startswith(FROM_FILE))))
-
-
-def _merged(data: Any, changes: Any) -> Any:
-    """Return ``data`` with ``changes`` in place: mappings are merged key by key, anything else is replaced."""
-    if not isinstance(changes, dict) or not isinstance(data, dict | None):
-        return changes
-    old = data or {}
-    return {**old, **{key: _merged(old.get(key), value) for key, value in changes.items()}}
+            data = merged(data, read_yaml(Path(text.removeprefix(FROM_FILE))))
+    called = f"{path.stem}-{member}" if member else path.stem
+    return parse_suite(called, override(data, tuple(a for a in assignments if not a.startswith(FROM_FILE))))
 
 
 def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:

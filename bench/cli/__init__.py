@@ -49,10 +49,16 @@ def run(
     device: str, jobs: int | None, trace: bool, dry_run: bool,
 ) -> None:  # fmt: skip
     """Run a suite: train, synthesise, fine-tune, score, report. Run it again to resume, or to retry failures."""
+    from bench.commands.members import members_of, run_members, show_plans
     from bench.commands.plan import show_plan
     from bench.commands.run import run as run_suite
     from bench.session import prepare
 
+    if members := members_of(suite, assignments, data, out):
+        if dry_run:
+            show_plans(members, only, as_json=False, jobs=jobs)
+            return
+        sys.exit(run_members(members, only, device, jobs, trace))
     session = prepare(suite, assignments, data, out)
     if dry_run:
         show_plan(session, only, as_json=False, jobs=jobs)
@@ -86,9 +92,13 @@ def plan(
         return
     if pilot is not None:
         raise click.UsageError("--pilot goes with --effect, such as --effect 0.02")
+    from bench.commands.members import members_of, show_plans
     from bench.commands.plan import show_plan
 
-    show_plan(prepare(suite, assignments, data, out), only, as_json, jobs)
+    if members := members_of(suite, assignments, data, out):
+        show_plans(members, only, as_json, jobs)
+    else:
+        show_plan(prepare(suite, assignments, data, out), only, as_json, jobs)
 
 
 @main.command()
@@ -101,9 +111,14 @@ def status(
     """Show how far a suite is: done, running (with step, losses, memory), failed, time left. Works while it runs."""
     if watch and as_json:
         raise click.UsageError("--watch is for people, --json for programs; take one of them")
+    from bench.commands.members import members_of, show_statuses
     from bench.commands.status import show_status
     from bench.session import prepare
 
+    members = None if watch else members_of(suite, assignments, data, out)  # to watch takes one of them
+    if members:
+        show_statuses(members, as_json)
+        return
     show_status(prepare(suite, assignments, data, out), as_json, watch)
 
 
@@ -112,9 +127,13 @@ def status(
 @json_option
 def report(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], as_json: bool) -> None:
     """Write a suite's report again from the store, whatever is done so far."""
+    from bench.commands.members import members_of, report_members
     from bench.commands.report import write_report
     from bench.session import prepare
 
+    if members := members_of(suite, assignments, data, out):
+        report_members(members, as_json)
+        return
     session = prepare(suite, assignments, data, out)
     path = write_report(session)
     if as_json:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -24,27 +25,11 @@ def show_plan(session: Session, only: Sequence[str], as_json: bool, jobs: int | 
     artifacts, model = Artifacts(session.env.out), fit_model(session.plan, session.env.out)
     left = [c for c in cells if not artifacts.is_done(*c.id)]
     jobs = jobs or planned_jobs(session, model)
-    predictions, played = play(model, left, jobs)
-    estimate = model.estimate(left)
     if as_json:
-        expected = {c.id: asdict(p) for c, p in ((c, predictions.get(c.id)) for c in cells) if p}
-        described = {
-            "suite": session.suite.name,
-            "fingerprint": session.plan.fingerprint,
-            "images": len(session.plan.index.records),
-            "cells": [{**to_plain(c), "done": c not in left, "expected": expected.get(c.id)} for c in cells],
-            "left": len(left),
-            "jobs": jobs,
-            "expected_wall_s": played.wall_s if estimate.unknown == 0 else None,
-            "expected_core_s": estimate.known_s,
-            "expected_device_s": estimate.device_s,
-            "expected_peak_memory_bytes": played.peak_memory_bytes,
-            "cells_measured": estimate.measured,
-            "cells_guessed": estimate.guessed,
-            "cells_of_unknown_cost": estimate.unknown,
-        }
-        print(json.dumps(described, indent=1, sort_keys=True))
+        print(json.dumps(plan_facts(session, only, jobs), indent=1, sort_keys=True))
         return
+    _, played = play(model, left, jobs)
+    estimate = model.estimate(left)
     console, index = plain_console(), session.plan.index
     groups = len({r.group_id for r in index.records})
     console.print(f"suite {session.suite.name}: {len(index.records)} images of {groups} patients, {index.name}")
@@ -55,6 +40,32 @@ def show_plan(session: Session, only: Sequence[str], as_json: bool, jobs: int | 
     console.print(_table("method", methods, lambda c: c.method, cells, left, model, total=False))
     if left:
         _conclude(console, estimate, played, jobs, session.suite.name)
+
+
+def plan_facts(session: Session, only: Sequence[str], jobs: int | None = None) -> dict[str, Any]:
+    """Return the same for programs."""
+    cells = unique(select(session.plan.cells, only))
+    artifacts, model = Artifacts(session.env.out), fit_model(session.plan, session.env.out)
+    left = [c for c in cells if not artifacts.is_done(*c.id)]
+    jobs = jobs or planned_jobs(session, model)
+    predictions, played = play(model, left, jobs)
+    estimate = model.estimate(left)
+    expected = {c.id: asdict(p) for c, p in ((c, predictions.get(c.id)) for c in cells) if p}
+    return {
+        "suite": session.suite.name,
+        "fingerprint": session.plan.fingerprint,
+        "images": len(session.plan.index.records),
+        "cells": [{**to_plain(c), "done": c not in left, "expected": expected.get(c.id)} for c in cells],
+        "left": len(left),
+        "jobs": jobs,
+        "expected_wall_s": played.wall_s if estimate.unknown == 0 else None,
+        "expected_core_s": estimate.known_s,
+        "expected_device_s": estimate.device_s,
+        "expected_peak_memory_bytes": played.peak_memory_bytes,
+        "cells_measured": estimate.measured,
+        "cells_guessed": estimate.guessed,
+        "cells_of_unknown_cost": estimate.unknown,
+    }
 
 
 def play(model: CostModel, cells: Sequence[Cell], jobs: int) -> tuple[dict[tuple[str, str], Prediction], Schedule]:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import gzip
 import io
 import struct
+import threading
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 
 import numpy as np
+import psutil
 from PIL import Image
 
 Rng = np.random.Generator
@@ -207,3 +210,27 @@ def bad_uploads(count: int, seed: int = 0) -> Iterator[tuple[str, str, bytes]]:
         rng = np.random.default_rng([seed, i])
         kind = kinds[i % len(kinds)]
         yield kind, NAMES[i % len(NAMES)], KINDS[kind](rng)
+
+
+class Peak:
+    """The largest growth of this process's memory within a block, sampled."""
+
+    bytes = 0
+
+    @classmethod
+    @contextmanager
+    def measured(cls) -> Iterator[Peak]:
+        peak, process, over = cls(), psutil.Process(), threading.Event()
+        before = process.memory_info().rss
+
+        def watch() -> None:
+            while not over.wait(0.002):
+                peak.bytes = max(peak.bytes, process.memory_info().rss - before)
+
+        thread = threading.Thread(target=watch)
+        thread.start()
+        try:
+            yield peak
+        finally:
+            over.set()
+            thread.join()

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import threading
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import psutil
 import pytest
-from bad_uploads import EITHER, KINDS, USABLE, bad_uploads, png, saved
+from bad_uploads import EITHER, KINDS, USABLE, Peak, bad_uploads, png, saved
 from PIL import Image
 
 from bench.data.cache import resized
@@ -32,30 +28,6 @@ def refusal(content: bytes) -> tuple[int, str]:
 
 def colours(seed: int = 0) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (48, 40, 3), dtype=np.uint8))
-
-
-class Peak:
-    """The largest growth of this process's memory within a block, sampled."""
-
-    bytes = 0
-
-    @classmethod
-    @contextmanager
-    def measured(cls) -> Iterator[Peak]:
-        peak, process, over = cls(), psutil.Process(), threading.Event()
-        before = process.memory_info().rss
-
-        def watch() -> None:
-            while not over.wait(0.002):
-                peak.bytes = max(peak.bytes, process.memory_info().rss - before)
-
-        thread = threading.Thread(target=watch)
-        thread.start()
-        try:
-            yield peak
-        finally:
-            over.set()
-            thread.join()
 
 
 @pytest.mark.parametrize("resize", ["squash", "crop"])

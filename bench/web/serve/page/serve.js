@@ -150,7 +150,7 @@ function calibrationText({ temperature, validation_images, test_ece }) {
   const errors = test_ece ? ` Calibration error on the test images: ${test_ece.map((e) => e.toFixed(3)).join(" before, ")} after.` : "";
   const how =
     temperature === 1
-      ? `All or too few of the ${validation_images} validation images tell how sure it may be: shown as the network says.`
+      ? `No temperature can be told from the ${validation_images} validation images (all are classified right, or none does better): shown as the network says.`
       : `Temperature ${temperature.toFixed(2)}, fitted on ${validation_images} validation images.`;
   return how + errors;
 }

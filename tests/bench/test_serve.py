@@ -1,0 +1,427 @@
+"""`bench serve`: what the page is told of a finished run, what it refuses, and the page itself in a browser."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import csv
+import io
+import json
+import os
+import pickle
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from urllib.parse import urlencode
+
+import numpy as np
+import pytest
+from bad_uploads import EITHER, USABLE, Peak, bad_uploads
+from click.testing import CliRunner
+from PIL import Image
+from toy import write_suite
+
+from bench.artifacts import Artifacts
+from bench.cells import run_cell
+from bench.cli import main
+from bench.data.loaders import load_synthetic
+from bench.data.splits import make_splits
+from bench.executors.local import limit_threads
+from bench.metrics.predictions import read_predictions
+from bench.plan import select
+from bench.seeding import derive_seed
+from bench.session import Session, prepare
+from bench.web.serve import app as serve_page
+from bench.web.serve.app import serve_app
+from bench.web.serve.models import Shelf
+from bench.web.serve.runs import Runs
+from bench.web.server import RequestError
+from bench.web.uploads import MAX_BYTES
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+    from starlette.types import ASGIApp
+
+SUITE: dict[str, Any] = {
+    "dataset": {"name": "phantom", "patients": 8, "images_per_patient": 3, "image_size_px": 32},
+    "image_size_px": 32,
+    "split": {"protocol": "holdout", "validation_fraction": 0.3},
+    "ratios": [1.0],
+    "methods": {
+        "none": {},
+        "cgan": {"steps": 2, "batch_size": 4, "filters": 4, "z_dim": 4},
+        "cyclegan": {"steps": 1, "filters": 4, "blocks": 1, "disc_filters": 4},
+    },
+    "segmentation": {"steps": 4, "batch_size": 4, "filters": 4, "learning_rate": 0.01, "evaluate_every": 2},
+}
+DONE = "stage=split,segment,fit,synthesize,classify"
+
+
+class Finished(NamedTuple):
+    suite: Path
+    session: Session
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """A run with all that the page can offer, and nothing more."""
+    folder = tmp_path_factory.mktemp("serve")
+    suite = write_suite(folder / "small.yaml", **SUITE)
+    session = prepare(str(suite), (), None, folder / "out")
+    limit_threads(1)
+    for cell in select(session.plan.cells, [DONE]):
+        row = run_cell(cell, session.env)
+        assert row.status == "done", row.error
+    return Finished(suite, session)
+
+
+class Answer(NamedTuple):
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def ask(app: ASGIApp, method: str, path: str, body: bytes = b"", length: int | None = None, **query: Any) -> Answer:
+    """Send one request to the app itself; ``length`` is what it says of its body, which comes in two pieces."""
+    messages = [{"type": "http.request", "body": piece, "more_body": more} for piece, more in halves(body)]
+    sent: list[dict[str, Any]] = []
+
+    async def receive() -> Any:
+        return messages.pop(0) if messages else {"type": "http.disconnect"}
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"host", b"127.0.0.1"), (b"content-length", str(len(body) if length is None else length).encode())]
+    scope = {"type": "http", "method": method, "path": path, "query_string": urlencode(query).encode()}
+    scope |= {"headers": headers, "server": ("127.0.0.1", 80), "http_version": "1.1", "scheme": "http"}
+    asyncio.run(app(scope, receive, send))  # type: ignore[arg-type]
+    found = {k.decode(): v.decode() for k, v in sent[0]["headers"]}
+    return Answer(sent[0]["status"], found, b"".join(m.get("body", b"") for m in sent[1:]))
+
+
+def halves(body: bytes) -> list[tuple[bytes, bool]]:
+    return [(body[: len(body) // 2], True), (body[len(body) // 2 :], False)]
+
+
+def pixels(base64_png: str) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(base64_png))))
+
+
+class Client:
+    """The page's questions about one run."""
+
+    def __init__(self, session: Session) -> None:
+        self.app, self.run = serve_app(session), session.suite.name
+        self.offered = ask(self.app, "GET", "/api/run", run=self.run).json
+
+    def cell(self, kind: str, **where: str) -> str:
+        return next(c["key"] for c in self.offered[kind] if where.items() <= c.items())
+
+    def classify(self, content: bytes, arm: str = "none", **options: Any) -> Answer:
+        values = {"run": self.run, "cell": self.cell("classifiers", arm=arm), "name": "a.png", **options}
+        return ask(self.app, "POST", "/api/classify", content, **values)
+
+    def draw(self, method: str = "cgan", at: str = "POST /api/draw", **values: Any) -> Answer:
+        wanted = {"run": self.run, "cell": self.cell("generators", method=method), "label": 1, "count": 3, "seed": 5}
+        verb, path = at.split()
+        return ask(self.app, verb, path, **{**wanted, **values})
+
+
+@pytest.fixture(scope="module")
+def client(finished: Finished) -> Client:
+    return Client(finished.session)
+
+
+def image_of(session: Session, part: str) -> bytes:
+    split = make_splits(session.plan.index, session.suite.settings.split)[0]
+    return (session.plan.index.root / getattr(split, part)[0]).read_bytes()
+
+
+def test_the_page_offers_what_is_done(client: Client) -> None:
+    assert ask(client.app, "GET", "/api/runs").json == {"notice": serve_page.NOTICE, "runs": ["small"]}
+    assert client.offered["classes"] == ["benign", "malignant"]
+    assert [c["arm"] for c in client.offered["classifiers"]] == ["none", "cgan ×1", "cyclegan ×1"]
+    found = {g["method"]: g["translates"] for g in client.offered["generators"]}
+    assert found == {"cgan": False, "cyclegan": True}
+    page = ask(client.app, "GET", "/")
+    assert serve_page.NOTICE in page.body.decode()
+    assert not re.search(rb"(?:src|href)=.?(?:https?:)?//", page.body)
+    assert page.headers["content-security-policy"].startswith("default-src 'self'")
+
+
+def test_an_image_is_classified_and_explained(client: Client, finished: Finished) -> None:
+    content = image_of(finished.session, "test")
+    found = client.classify(content, arm="cyclegan ×1", name="../../x.png").json
+    assert found["name"] == "x.png"
+    assert found["known"]["part"] == "test"
+    probabilities = [c["probability"] for c in found["classes"]]
+    assert sum(probabilities) == pytest.approx(1)
+    assert found["predicted"] == int(np.argmax(probabilities))
+    cell = client.cell("classifiers", arm="cyclegan ×1")
+    table = read_predictions(Artifacts(finished.session.env.out).folder("classify", cell) / "predictions.csv", "test")
+    row = table.y_prob[table.image.index(found["known"]["path"])]
+    assert [c["uncalibrated"] for c in found["classes"]] == pytest.approx(row, abs=1e-6)
+    assert found["calibration"]["validation_images"] > 0
+    assert (
+        pixels(found["explanation"]["overlay"]).shape == pixels(found["segmentation"]["overlay"]).shape == (32, 32, 4)
+    )
+    assert found["segmentation"]["learnt_from"] == "true"
+
+
+def test_neighbours_are_what_the_classifier_was_trained_on(client: Client, finished: Finished) -> None:
+    content = image_of(finished.session, "train")
+    found = client.classify(content, arm="cgan ×1").json
+    assert found["known"]["part"] == "train"
+    nearest = found["training"][0]
+    assert (nearest["name"], nearest["distance"]) == (found["known"]["path"], 0)
+    assert (pixels(nearest["image"]) == pixels(found["image"])).all()
+    assert [n["distance"] for n in found["training"]] == sorted(n["distance"] for n in found["training"])
+    made = {
+        r.path: s / r.path
+        for s in Artifacts(finished.session.env.out).root.joinpath("synthesize").iterdir()
+        if s.is_dir() and "_cgan" not in s.name
+        for r in load_synthetic(s).records
+    }
+    assert len(found["synthetic"]) == 4
+    assert {n["name"] for n in found["synthetic"]} <= set(made)
+    assert client.classify(content, arm="none").json["synthetic"] is None
+
+
+def test_drawing_is_by_seed_and_comes_as_a_zip(client: Client) -> None:
+    first, again, other = (client.draw(seed=s).json["images"] for s in (5, 5, 6))
+    assert first == again
+    assert {i["image"] for i in first}.isdisjoint(i["image"] for i in other)
+    assert client.draw(count=5).json["images"][:3] == first
+    answer = client.draw(at="GET /api/drawn.zip")
+    assert re.fullmatch(r'attachment; filename="drawn-\w+-seed5\.zip"', answer.headers["content-disposition"])
+    with zipfile.ZipFile(io.BytesIO(answer.body)) as archive:
+        rows = list(csv.DictReader(io.TextIOWrapper(archive.open("manifest.csv"), "utf-8")))
+        assert [base64.b64encode(archive.read(r["path"])).decode() for r in rows] == [i["image"] for i in first]
+    assert {(r["class"], r["method"], r["asked_seed"]) for r in rows} == {("malignant", "cgan", "5")}
+    assert int(rows[0]["seed"]) == derive_seed("cgan sample", 5, 1, 0)
+    assert client.draw(at="GET /api/drawn.zip").body == answer.body
+    assert all(i["source"].startswith("benign/") for i in client.draw("cyclegan").json["images"])
+
+
+def test_an_image_is_translated(client: Client, finished: Finished) -> None:
+    content, cell = image_of(finished.session, "test"), client.cell("generators", method="cyclegan")
+    found = ask(client.app, "POST", "/api/translate", content, run="small", cell=cell, label=0).json
+    assert (found["from"], found["to"]) == ("benign", "malignant")
+    assert pixels(found["translated"]).shape == pixels(found["back"]).shape == (32, 32, 3)
+    assert (pixels(found["translated"]) != pixels(found["image"])).any()
+    no = ask(
+        client.app,
+        "POST",
+        "/api/translate",
+        content,
+        run="small",
+        cell=client.cell("generators", method="cgan"),
+        label=0,
+    )
+    assert (no.status, no.json["error"]) == (400, "cgan does not translate images; draw some of a class instead")
+
+
+@pytest.mark.parametrize(
+    ("values", "status", "words"),
+    [
+        ({"count": 65}, 400, "number of images: got 65, expected 1 to 64"),
+        ({"label": 2}, 400, "class: got 2, expected 0 to 1"),
+        ({"seed": 2**31}, 400, "seed: got 2147483648"),
+        ({"count": "-1"}, 400, "got '-1', expected a whole number"),
+        ({"count": "٣"}, 400, "expected a whole number"),
+        ({"cell": "../../fit"}, 404, "no finished fit cell '../../fit'"),
+        ({"run": "../tiny"}, 404, "no run is called '../tiny'"),
+        ({"run": ""}, 400, "?run= is missing"),
+    ],
+)
+def test_questions_that_cannot_be_answered(client: Client, values: dict[str, Any], status: int, words: str) -> None:
+    answer = client.draw(**values)
+    assert answer.status == status
+    assert words in answer.json["error"]
+
+
+def test_two_hundred_malformed_uploads_and_the_server_lives(client: Client, finished: Finished) -> None:
+    """None gives a 5xx, all together need less than 1 GB, and after them a good one is answered as before."""
+    good = image_of(finished.session, "test")
+    before = client.classify(good).json
+    with Peak.measured() as peak:
+        for kind, name, content in bad_uploads(200):
+            answer = client.classify(content, name=name)
+            if kind in USABLE:
+                assert answer.status == 200, (kind, answer.body)
+            elif kind in EITHER:
+                assert answer.status in (200, 422), (kind, answer.body)
+            else:
+                assert 400 <= answer.status < 500, (kind, answer.body)
+            if answer.status != 200:
+                assert set(answer.json) == {"error"}
+    assert peak.bytes < 1e9
+    assert client.classify(good).json == before
+
+
+def test_bodies_that_are_too_large_are_not_read(client: Client) -> None:
+    for length, body in ((MAX_BYTES + 1, b""), (10, bytes(MAX_BYTES + 2))):  # said to be; said to be small, and is not
+        answer = client.classify(body, length=length)
+        assert answer.status == 413
+        assert "too large" in answer.json["error"]
+
+
+def test_nothing_is_unpickled(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that the page does works without any unpickler; a pickle in a network's place is refused and not run."""
+    import torch
+
+    def forbidden(*args: Any, **kwargs: Any) -> Any:
+        raise AssertionError("something was unpickled")
+
+    for module, name in ((torch, "load"), (torch.serialization, "load"), (pickle, "load"), (pickle, "loads")):
+        monkeypatch.setattr(module, name, forbidden)
+    monkeypatch.setattr(pickle, "Unpickler", forbidden)
+    out = tmp_path / "out"
+    shutil.copytree(finished.session.env.out, out)
+    client, content = Client(prepare(str(finished.suite), (), None, out)), image_of(finished.session, "test")
+    assert client.classify(content, arm="cgan ×1").status == 200
+    assert client.draw().status == client.draw("cyclegan").status == 200
+    cell = client.cell("generators", method="cyclegan")
+    assert ask(client.app, "POST", "/api/translate", content, run="small", cell=cell, label=1).status == 200
+
+    class Evil:
+        def __reduce__(self) -> Any:
+            return (Path(tmp_path / "ran").touch, ())
+
+    weights = out / "cells" / "classify" / client.cell("classifiers", arm="none") / "classifier.safetensors"
+    weights.write_bytes(pickle.dumps(Evil()))
+    answer = client.classify(content, arm="none")
+    assert answer.status == 409
+    assert "classifier.safetensors" in answer.json["error"]
+    assert not (tmp_path / "ran").exists()
+
+
+def test_too_many_questions_at_once_are_told_so(client: Client) -> None:
+    desk = serve_page.Desk()
+
+    async def many() -> list[Any]:
+        async def ready() -> Any:
+            return lambda: 1
+
+        return await asyncio.gather(*(desk.do(ready) for _ in range(serve_page.WAITING + 2)), return_exceptions=True)
+
+    found = asyncio.run(many())
+    assert found.count(1) == serve_page.WAITING
+    assert [getattr(e, "status", None) for e in found if e != 1] == [503, 503]
+    assert asyncio.run(many()).count(1) == serve_page.WAITING  # and the desk is free again
+
+
+def test_the_things_used_last_are_kept() -> None:
+    made = []
+    shelf: Shelf[str] = Shelf()
+
+    def make() -> str:
+        made.append(asked)
+        return asked
+
+    for asked in ("a", "b", "a", "c", "a", "b"):
+        assert shelf.get(asked, make) == asked
+    assert made == ["a", "b", "c", "b"]
+
+
+def test_other_runs_in_the_folder_can_be_chosen(
+    finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    for name in ("ci", "breakhis", "nobody-knows-it"):
+        (out / "reports" / name).mkdir(parents=True)
+    runs = Runs(prepare(str(finished.suite), (), None, out))
+    assert runs.names() == ["small", "breakhis", "ci"]
+    with pytest.raises(RequestError, match="start `bench serve --suite breakhis` with its own --data"):
+        runs.get("breakhis")
+    asked = []
+
+    def found(*how: Any) -> Session:
+        asked.append(how)
+        return finished.session
+
+    monkeypatch.setattr("bench.web.serve.runs.prepare", found)
+    assert len(runs.get("ci").described()["classifiers"]) == 3
+    assert runs.get("ci") is runs.get("ci")
+    assert asked == [("ci", (), None, out)]  # made ready once
+
+
+def test_the_verb_says_what_is_missing(finished: Finished, tmp_path: Path) -> None:
+    result = CliRunner().invoke(main, ["serve", "--suite", str(finished.suite), "--out", str(tmp_path / "empty")])
+    assert result.exit_code == 2
+    assert "no classifier or generator of suite small is trained there; train them: bench run --suite" in result.output
+
+
+@pytest.fixture
+def address(finished: Finished) -> Iterator[str]:
+    """A real server, as the command starts it."""
+    command = [sys.executable, "-u", "-m", "bench.cli", "serve", "--suite", str(finished.suite), "--port", "0"]
+    out = ["--out", str(finished.session.env.out), "--device", "cpu"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with subprocess.Popen([*command, *out], stdout=subprocess.PIPE, text=True, env=env) as process:
+        assert process.stdout is not None
+        try:
+            line = process.stdout.readline()
+            found = re.search(r"http://127\.0\.0\.1:\d+/", line)
+            assert found, line
+            yield found[0]
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+@pytest.mark.browser
+def test_the_page_in_a_browser(address: str, finished: Finished, chromium: Browser, tmp_path: Path) -> None:
+    """Upload, class and overlay; a refusal; translation; images drawn, and downloaded as a zip."""
+    image, broken = tmp_path / "scan.png", tmp_path / "broken.png"
+    image.write_bytes(image_of(finished.session, "test"))
+    broken.write_bytes(image.read_bytes()[:200])
+    context = chromium.new_context(viewport={"width": 360, "height": 740})
+    page, asked, errors = context.new_page(), [], []
+    page.on("request", lambda r: asked.append(r.url))
+    page.on("pageerror", lambda e: errors.append(str(e)))
+    page.goto(address)
+    assert page.get_by_role("note").inner_text() == serve_page.NOTICE
+    page.get_by_label("Trained with").select_option("cyclegan ×1")
+    page.locator("#file").set_input_files(broken)
+    page.locator("#classify-state", has_text="damaged or cut short").wait_for()
+    page.locator("#file").set_input_files(image)
+    page.locator("#classified").wait_for(timeout=60_000)
+    assert re.fullmatch(r"(benign|malignant), \d+\.\d %", page.locator("#verdict").inner_text())
+    assert drawn(page, "#overlay") == 32
+    page.get_by_label("segmentation", exact=True).check()
+    assert drawn(page, "#mask") == 32
+    assert page.locator("#overlay").is_hidden()
+    assert page.locator("#training li").count() == page.locator("#synthetic li").count() == 4
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360  # nothing sticks out on a phone
+
+    page.get_by_label("Generator").select_option("cyclegan")
+    page.locator("#tfile").set_input_files(image)
+    page.locator("#translated img").nth(2).wait_for()
+    page.get_by_label("Generator").select_option("cgan")
+    page.get_by_label("Images", exact=True).fill("6")
+    page.get_by_label("Images", exact=True).press("Enter")
+    page.locator("#drawn-images img").nth(5).wait_for()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Download as zip").click()
+    with zipfile.ZipFile(download.value.path()) as archive:
+        assert len(archive.namelist()) == 7
+    assert not errors
+    assert all(url.startswith((address, "blob:")) for url in asked)
+    context.close()
+
+
+def drawn(page: Page, image: str) -> int:
+    """Return the width of a picture's pixels, once it is visible and decoded."""
+    page.locator(image).wait_for()
+    return int(page.locator(image).evaluate("async e => (await e.decode(), e.naturalWidth)"))

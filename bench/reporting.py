@@ -17,7 +17,7 @@ from bench.cost.host import git_commit, versions
 from bench.data.published_split import PUBLISHED
 from bench.data.splits import SplitConfig, make_splits
 from bench.metrics.own import own_measures
-from bench.plan import Plan, arm_ratios
+from bench.plan import Plan, arm_ratios, mask_carriers
 from bench.published import load_published
 from bench.report.info import Carried, ClassSize, DataFacts, FoldSize, PublishedFacts, ReportInfo
 from bench.roles import Asked, Roles, roles_of, suites_that_answer
@@ -44,6 +44,8 @@ def report_info(session: Session, rows: Sequence[ResultRow]) -> ReportInfo:
         ratios=arm_ratios(settings),
         folds=tuple(_fold_size(plan, s) for s in splits),
         longer=settings.longer,
+        segmenters=tuple(settings.segmenters),
+        mask_carriers=mask_carriers(suite) if settings.segmenters else (),
         tuned_s=_tuned(session),
         margin=settings.margin,
         reference=settings.reference,

@@ -15,6 +15,7 @@ from bench.errors import BenchError
 from bench.tracking_media import DatasetInput, log_samples
 from bench.tracking_rows import (
     GENERATOR_STAGES,
+    SEGMENTER_STAGES,
     SHARED_STAGES,
     STAGES,
     TRIAL_STAGES,
@@ -173,7 +174,7 @@ class Tracker:
     def _create(self, unit: str, first: ResultRow) -> _Logged:
         tags = {**self.tags, "suite": first.suite, "dataset": first.dataset, **coordinates(first)}
         kind = "generator" if first.stage in GENERATOR_STAGES else "classifier"
-        kind = "segmentation" if first.stage in SHARED_STAGES else kind
+        kind = "segmentation" if first.stage in SHARED_STAGES + SEGMENTER_STAGES else kind
         kind = "trial" if first.stage in TRIAL_STAGES else kind
         tags |= {"bench.key": first.key, "kind": kind, "mlflow.parentRunId": self._parent}
         run = self._client.create_run(self._experiment, start_time=span_ms(first)[0], run_name=unit, tags=tags)

@@ -38,7 +38,7 @@ def tidy_csv(records: Records) -> str:
     out = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     out.writeheader()
     compared = map(_of_difference, records.differences)
-    lines, own = map(_of_line, (*records.lines, *records.longer)), map(_of_own, records.own_metrics)
+    lines, own = map(_of_line, (*records.lines, *records.longer)), map(_of_own, _own(records))
     for row in chain(*lines, *own, _of_generators(records), compared):
         out.writerow({k: "" if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()})
     return text.getvalue()
@@ -57,6 +57,11 @@ def _of_line(line: Line) -> Iterator[dict[str, Any]]:
         for metric, v in by_metric.items():
             found = {k: getattr(v, k) for k in COLUMNS if hasattr(v, k)}
             yield {**base, "metric": metric, "reference": reference, **found, "mean": v.difference, "verdict": v.word}
+
+
+def _own(records: Records) -> Iterator[OwnScore]:
+    yield from records.own_metrics
+    yield from (score for x in records.segmented for score in x.scores.values())
 
 
 def _of_own(x: OwnScore) -> Iterator[dict[str, Any]]:

@@ -150,6 +150,8 @@ class ReportInfo:
     roles: Roles | None = None  # what the methods are to the research questions; None: nobody asks them
     modality: str = ""  # what kind of images the data set has, in words
     modalities: Mapping[str, str] = field(default_factory=dict)  # those of the other data sets that bench knows
+    segmenters: tuple[str, ...] = ()  # segmentation networks that are compared across arms
+    mask_carriers: tuple[str, ...] = ()  # the methods whose arms these are
     carried: tuple[Carried, ...] = ()  # from reports on other data sets
     runs: tuple[RunRecord, ...] = ()  # of this suite in this output folder, oldest first
 

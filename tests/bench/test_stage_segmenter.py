@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import FakeContext, Interrupt
+from PIL import Image
 from toy import Toy, write_suite
 
 from bench import registry
@@ -24,6 +25,12 @@ from bench.executors.local import limit_threads
 from bench.interfaces import CarriesMasks, RunContext, TrainingData
 from bench.metrics.overlap_table import mean_scores, read_outlined
 from bench.plan import Cell, mask_carriers, select
+from bench.report.build import build_report
+from bench.report.charts.segmentations import TRUE, draw_segmentations
+from bench.report.records.rows import Rows
+from bench.report.records.segmentation import segmented
+from bench.report.sections.segmentation import segmentation_section
+from bench.reporting import report_info
 from bench.segmentation.segmenter_config import SegmenterConfig
 from bench.segmentation.segmenter_network import build_segmenter
 from bench.segmentation.trainer import MaskedImages, augmented, mean_dice, segment, train_segmentation
@@ -34,7 +41,7 @@ from bench.tracking_rows import unit_name
 from bench.types import ResultRow, SyntheticImage
 from bench.workload import workloads
 
-NET = {
+NET: dict[str, Any] = {
     "encoder": "tu-test_resnet",
     "decoder_filters": [16, 8, 8],
     "steps": 6,
@@ -281,11 +288,68 @@ def test_masks_are_stretched_and_weights_are_local_alone(tmp_path: Path) -> None
     with pytest.raises(WeightsError, match="resnet18"):
         build_segmenter(config, None)
     source = build_segmenter(replace(config, encoder_weights="none"))
-    state = {k: v + 1 for k, v in source.unet.encoder.state_dict().items()}
+    state = {k: v + 1 for k, v in source.unet.get_submodule("encoder").state_dict().items()}
     torch.save(state | {"fc.weight": torch.zeros(2, 2)}, tmp_path / "resnet18.pth")
     loaded = build_segmenter(config, tmp_path)
-    for key, value in loaded.unet.encoder.state_dict().items():
+    for key, value in loaded.unet.get_submodule("encoder").state_dict().items():
         assert torch.equal(value, state[key])
     torch.save({k: v for k, v in state.items() if k != "conv1.weight"}, tmp_path / "resnet18.pth")
     with pytest.raises(WeightsError, match=r"conv1\.weight"):
         build_segmenter(config, tmp_path)
+
+
+def test_the_report_has_a_table_a_picture_and_who_is_left_out(
+    done: tuple[Session, list[ResultRow]], tmp_path: Path
+) -> None:
+    made, rows = done
+    info = report_info(made, rows)
+    path = build_report(rows, info, made.env.out, tmp_path / "a")
+    text = path.read_text(encoding="utf-8").split("## Segmentation\n")[1].split("\n## ")[0]
+    by = {(r.method, r.classifier): r for r in rows if r.stage == "segmenter"}
+    tables = {name: text.split(f"\n{name} (")[1].split("\n\n")[1].splitlines()[2:] for name in info.segmenters}
+    assert [line.split(" | ")[0] for line in tables["unet"]] == ["| `none`", "| `classical`", "| `mirror` ×0.5"]
+    for line, method in zip(tables["unet"], ("none", "classical", "mirror"), strict=True):
+        cells = line.strip("| ").split(" | ")
+        metrics = by[method, "unet"].metrics
+        assert cells[2] == f"{100 * metrics['test/dice']:.1f}"
+        assert cells[-1] == "1 of 2"
+        if method != "none":
+            change = 100 * (metrics["test/dice"] - by["none", "unet"].metrics["test/dice"])
+            assert float(cells[3].replace("−", "-")) == pytest.approx(change, abs=0.05 + 1e-9)
+    assert "Left out: `oversample`" in text
+    assert "Left out: `toy`, whose images come from noise" in text
+    assert "`mirror` have the mask of the image they were translated from" in text
+    written = list(csv.DictReader((tmp_path / "a" / "leaderboard.csv").open()))
+    (distance,) = [
+        float(x["mean"])
+        for x in written
+        if (x["classifier"], x["metric"], x["method"], x["reference"]) == ("unet", "segmenter/hd95_px", "none", "")
+    ]
+    assert distance == by["none", "unet"].metrics["test/hd95_px"]
+    picture = tmp_path / "a" / "pictures" / "segmentation_unet.png"
+    with Image.open(picture) as image:
+        seen = {tuple(c) for c in np.asarray(image).reshape(-1, 3).tolist()}
+    assert TRUE in seen, "the true outlines"
+    again = draw_segmentations(Rows(rows), info, made.env.out, tmp_path / "b")
+    assert list(again) == [f"pictures/segmentation_{name}.png" for name in info.segmenters]
+    assert picture.read_bytes() == (tmp_path / "b" / "pictures" / "segmentation_unet.png").read_bytes()
+    assert draw_segmentations(Rows(rows), info, tmp_path, tmp_path / "c") == {}, "where the files are gone"
+
+
+def test_differences_are_paired_and_judged() -> None:
+    from report_rows import made_up, row
+
+    _, info = made_up(Path("unused"), folds=5, generative=(), classifiers=(), pictures=False, patients=4)
+    info = replace(info, segmenters=("unet",), mask_carriers=("none", "classical"))
+    rng, rows = np.random.default_rng(0), []
+    level = rng.uniform(0.3, 0.8, 5)
+    for fold in range(5):
+        for method, gain in (("none", 0.0), ("classical", 0.1 + 0.002 * fold)):
+            metrics = {"test/dice": level[fold] + gain, "test/iou": level[fold] / 2, "test/hd95_px": 20 - 100 * gain}
+            at = {"ratio": "0", "classifier": "unet", "metrics": metrics, "facts": {"parameters": 7}}
+            rows.append(row("segmenter", method, (fold, 0), **at))
+    none, classical = segmented(Rows(rows), info)
+    assert (none.arm.method, none.scores["dice"].word, none.parameters) == ("none", "", 7)
+    found = {name: (x.word, round(x.difference, 6)) for name, x in classical.scores.items()}
+    assert found == {"dice": ("helps", 0.104), "iou": ("undecided", 0.0), "hd95_px": ("helps", -10.4)}
+    assert segmentation_section([], info) == []

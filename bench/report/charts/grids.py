@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from bench.report.charts.explanations import draw_explanations
 from bench.report.charts.pages import even, numbered
+from bench.report.charts.segmentations import draw_segmentations
 from bench.report.info import Arm, ReportInfo
 from bench.report.records.rows import Rows
 
@@ -56,7 +57,7 @@ def draw_grids(rows: Rows, info: ReportInfo, root: Path, out: Path) -> dict[str,
         name = f"pictures/{method}_{title.replace(' ', '_')}.png"
         shutil.copyfile(source, out / name)
         drawn[name] = f"{method}: {title}"
-    return drawn | draw_explanations(rows, info, root, out)
+    return drawn | draw_explanations(rows, info, root, out) | draw_segmentations(rows, info, root, out)
 
 
 def _sample(rows: Rows, info: ReportInfo, stage: str, method: str, name: str, root: Path) -> Path | None:

@@ -51,11 +51,20 @@ def own_scores(rows: Rows, info: ReportInfo) -> tuple[OwnScore, ...]:
 
 def _family(rows: Rows, info: ReportInfo, classifier: str, metric: str) -> list[OwnScore]:
     values = {arm: _values(rows, info, arm, classifier, metric) for arm in info.arms}
+    return compared_with_none(values, classifier, metric, info.measures[metric].better == "lower", info)
+
+
+def compared_with_none(
+    values: Mapping[Arm, Mapping[Pair, float]], classifier: str, metric: str, lower: bool, info: ReportInfo
+) -> list[OwnScore]:
+    """Return a record for each arm's finite values by pair, compared with `none` where that is among them.
+
+    Holm's correction runs over the arms. ``lower``: the less of it the better.
+    """
     changes = {arm: paired_differences(v, values.get(NONE, {})) for arm, v in values.items() if arm != NONE}
     ratio = pair_ratio(info.test_train_ratio)
     tests = {arm: corrected_resampled_t(change, ratio, ALPHA) for arm, change in changes.items() if change}
     corrected = dict(zip(tests, holm([t.p for t in tests.values()]).tolist(), strict=True))
-    lower = info.measures[metric].better == "lower"
     found = []
     for arm, mine in values.items():
         record = OwnScore(classifier, arm, metric, Score.of(mine.values()), len(info.pairs))

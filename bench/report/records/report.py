@@ -29,6 +29,7 @@ from bench.report.records.quality import Quality, image_quality
 from bench.report.records.questions import Question, questions
 from bench.report.records.raters import RatingStudy, rating_studies
 from bench.report.records.rows import Rows
+from bench.report.records.segmentation import Segmented, segmented
 from bench.report.records.translations import Translation, translations
 
 
@@ -58,6 +59,7 @@ class Records:
     families: tuple[Family, ...] = ()
     shortfalls: tuple[Shortfall, ...] = ()
     own_metrics: tuple[OwnScore, ...] = ()
+    segmented: tuple[Segmented, ...] = ()
     raters: tuple[RatingStudy, ...] = ()
 
 
@@ -92,5 +94,6 @@ def collect(rows: Rows, info: ReportInfo, root: Path) -> Records:
         families=families(lines, apart),
         shortfalls=shortfalls(rows, info),
         own_metrics=own_scores(rows, apart),
+        segmented=segmented(rows, apart),
         raters=rating_studies(info, root),
     )

@@ -46,7 +46,9 @@ def failure_section(records: Records, info: ReportInfo) -> list[str]:
     if records.shortfalls:
         parts.append("What is missing does to the generators' own sections:\n")
         parts.append("".join(f"- {line}\n" for line in _generators(records.shortfalls, info)))
-    if records.failures and not (records.losses or records.shortfalls):
+    if any(f.stage == "segmenter" for f in records.failures):
+        parts.append("Segmentation networks lack pairs: their table above counts what each verdict rests on.\n")
+    elif records.failures and not (records.losses or records.shortfalls):
         parts.append("No verdict rests on it, and no measure of a generator.\n")
     if records.failures:
         text = _failure_table(records.failures)

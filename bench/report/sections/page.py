@@ -27,6 +27,7 @@ from bench.report.sections.quality import quality_section
 from bench.report.sections.questions import question_section
 from bench.report.sections.raters import rater_section
 from bench.report.sections.running import running_section
+from bench.report.sections.segmentation import segmentation_section
 from bench.report.sections.summary import summary
 from bench.report.sections.text import folded, join
 from bench.report.sections.translations import translation_section
@@ -109,6 +110,8 @@ def _evidence(records: Records, info: ReportInfo) -> Iterable[Section]:
     yield Section("Curves and calibration", (), _charts("roc", "pr", "reliability"), where="html")
     yield Section("Errors, by class and by patient", (), _charts("confusion", "patients"), where="html")
     yield Section("Where classifiers look", (), ("pictures/explanations*.png",), where="html")
+    segmentation = segmentation_section(records.segmented, info)
+    yield from _split(segmentation, ("pictures/segmentation_*.png",), or_else="Segmentation", undefined=ALL)
     equal = compute_section(records.charged, records.matches, info)
     yield from _split(equal, _charts("cost"), or_else="Accuracy and device time")
     published = published_section(records.published, records.heads, records.impossible, info, bool(records.raters))
@@ -179,6 +182,8 @@ def _caption(path: str, name: str, info: ReportInfo) -> str:
         return (
             f"{name} of the same test images under every arm. Qualitative: where it looked, not that it was right to."
         )
+    if stem.startswith("segmentation_"):
+        return f"{name} found by every arm in the same test images (orange), with the true outline (blue)."
     for method in info.generative:
         if stem == f"{method}_closest_pairs":
             return f"`{method}`: synthetic images (left) with the training image that is nearest (right); red: flagged."

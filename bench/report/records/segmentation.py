@@ -1,0 +1,67 @@
+"""Segmentation networks across augmentations: each arm's mean over pairs, and its paired difference to `none`. Pure.
+
+Differences are judged as metrics of the suite's own are (``bench.report.records.own_metrics``): the corrected resampled
+t test, Holm's correction over the arms with one network and measure, and nothing is called equivalent.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bench.metrics.overlap_table import MEASURES
+from bench.report.info import Arm, ReportInfo
+from bench.report.records.own_metrics import OwnScore, compared_with_none
+from bench.report.records.rows import NAN, Pair, Rows, Score
+
+LOWER = ("hd95_px",)  # the less the better
+MISSED, FALSE_ALARMS = "missed_share", "false_alarm_share"
+
+
+@dataclass(frozen=True)
+class Segmented:
+    """One arm of one network: ``scores`` by measure of ``MEASURES``, and shares of test images, over the pairs.
+
+    ``missed``: of the images with something to find, those where nothing was; ``false_alarms``: of those without, where
+    something was found.
+    """
+
+    segmenter: str
+    arm: Arm
+    scores: Mapping[str, OwnScore]
+    missed: Score
+    false_alarms: Score
+    parameters: float
+
+
+def segmented(rows: Rows, info: ReportInfo) -> tuple[Segmented, ...]:
+    """Return a record for each network and arm that carries masks, in the suite's order; () without networks."""
+    found = []
+    arms = [a for a in info.arms if a.method in info.mask_carriers and not a.without_copies]
+    for name in info.segmenters:
+        metrics = {arm: _metrics(rows, info, arm, name) for arm in arms}
+        judged: dict[str, dict[Arm, OwnScore]] = {}
+        for measure in MEASURES:
+            values = {arm: _values(by_pair, measure) for arm, by_pair in metrics.items()}
+            scores = compared_with_none(values, name, f"segmenter/{measure}", measure in LOWER, info)
+            judged[measure] = {x.arm: x for x in scores}
+        for arm in arms:
+            missed, alarms = (Score.of(_values(metrics[arm], share).values()) for share in (MISSED, FALSE_ALARMS))
+            parameters = next((m["parameters"] for m in metrics[arm].values()), NAN)
+            found.append(Segmented(name, arm, {m: judged[m][arm] for m in MEASURES}, missed, alarms, parameters))
+    return tuple(found)
+
+
+def _metrics(rows: Rows, info: ReportInfo, arm: Arm, name: str) -> dict[Pair, dict[str, float]]:
+    found = {pair: rows.classifier("segmenter", arm, name, pair) for pair in info.pairs}
+    return {
+        pair: {**r.metrics, "parameters": float(r.facts.get("parameters", NAN))}
+        for pair, r in found.items()
+        if r and r.status == "done"
+    }
+
+
+def _values(by_pair: Mapping[Pair, Mapping[str, float]], measure: str) -> dict[Pair, float]:
+    values = {pair: metrics.get(f"test/{measure}", NAN) for pair, metrics in by_pair.items()}
+    return {pair: value for pair, value in values.items() if math.isfinite(value)}

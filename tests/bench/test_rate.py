@@ -586,7 +586,7 @@ def test_twenty_images_by_keyboard_with_the_server_killed_in_the_middle(chromium
         rate_until(page, 15, 20)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         for name in ("Real", "Fake", "0", "5"):
-            assert page.get_by_role("radio", name=name).count() == 1
+            assert page.get_by_role("radio", name=name, exact=True).count() == 1
         page.keyboard.press("Enter")
         page.locator("#end").wait_for(state="visible")
         assert page.locator("#rating").is_hidden()

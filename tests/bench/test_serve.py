@@ -395,6 +395,10 @@ def test_the_page_in_a_browser(address: str, finished: Finished, chromium: Brows
     page.get_by_label("Trained with").select_option("cyclegan ×1")
     page.locator("#file").set_input_files(broken)
     page.locator("#classify-state", has_text="damaged or cut short").wait_for()
+    with broken.open("ab") as f:
+        f.truncate(MAX_BYTES + 1)
+    page.locator("#file").set_input_files(broken)
+    page.locator("#classify-state", has_text="at most 20 MB are taken").wait_for()
     page.locator("#file").set_input_files(image)
     page.locator("#classified").wait_for(timeout=60_000)
     assert re.fullmatch(r"(benign|malignant), \d+\.\d %", page.locator("#verdict").inner_text())

@@ -1,4 +1,5 @@
 // The page of `bench serve`. Plain script: every text is put in by textContent, every picture as a blob of this page.
+const MAX_BYTES = 20 * 2 ** 20;
 const $ = (id) => document.getElementById(id);
 let offered = null; // what the chosen run offers
 const turn = {}; // the newest question of each kind: older answers are not shown
@@ -52,6 +53,12 @@ async function ask(path, values, options = {}) {
   const found = await answer.json();
   if (!answer.ok) throw new Error(found.error);
   return found;
+}
+
+// Send a file as the body. One that is too large would be turned away unread, which browsers call a lost connection.
+function send(path, values, file) {
+  if (file.size > MAX_BYTES) throw new Error(`${file.name} has ${Math.ceil(file.size / 2 ** 20)} MB; at most 20 MB are taken.`);
+  return ask(path, { ...values, name: file.name }, { method: "POST", body: file });
 }
 
 // Ask for something and show it; what goes wrong is said in the state line.
@@ -110,8 +117,8 @@ async function chooseRun() {
 function classify() {
   const file = $("file").files[0];
   if (!file || !classifier()) return;
-  const values = { run: $("run").value, cell: classifier().key, name: file.name };
-  work("classify", `Looking at ${file.name} …`, () => ask("/api/classify", values, { method: "POST", body: file }), showFinding);
+  const values = { run: $("run").value, cell: classifier().key };
+  work("classify", `Looking at ${file.name} …`, async () => send("/api/classify", values, file), showFinding);
 }
 
 function showFinding(found) {
@@ -219,8 +226,8 @@ function draw(event) {
 function translate() {
   const file = $("tfile").files[0];
   if (!file || !generator()) return;
-  const values = { run: $("run").value, cell: generator().key, label: $("from").value, name: file.name };
-  work("translate", `Translating ${file.name} …`, () => ask("/api/translate", values, { method: "POST", body: file }), (found) => {
+  const values = { run: $("run").value, cell: generator().key, label: $("from").value };
+  work("translate", `Translating ${file.name} …`, async () => send("/api/translate", values, file), (found) => {
     const items = [
       [found.image, found.name, `as ${found.from}`],
       [found.translated, "translated", `${found.from} to ${found.to}, by ${found.method}, fold ${found.fold}`],

@@ -184,9 +184,9 @@ class _Question:
 
 def suite_design(split: SplitConfig) -> Design:
     """Return a split's design, n_test / n_train as a report has it: validation images are not trained on."""
-    share = 1 / split.folds if split.protocol == "kfold" else split.test_fraction
+    share = 1 / split.folds if split.by_folds else split.test_fraction
     ratio = share / ((1 - share) * (1 - split.validation_fraction))
-    return Design(split.folds if split.protocol == "kfold" else 1, split.repeats, share, ratio)
+    return Design(split.folds if split.by_folds else 1, split.repeats, share, ratio)
 
 
 def _designs(session: Session) -> list[Design]:

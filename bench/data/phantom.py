@@ -95,7 +95,10 @@ class Patient:
 
 
 class Slides(ABC):
-    """Procedural histology of made-up patients. Nuclear instance masks are uint16, 0 where there is none."""
+    """Procedural histology of made-up patients. Nuclear instance masks are uint16, 0 where there is none.
+
+    The attribute ``laboratory`` tells whose dyes a patient's slides are nearer to: A or B.
+    """
 
     name: ClassVar[str]
     classes: ClassVar[tuple[str, str]]
@@ -158,7 +161,10 @@ class Slides(ABC):
             return None
         if not all((folder / n).is_file() and (folder / "masks" / n).is_file() for n in names):
             return None
-        return [Listed(n, self.classes.index(n.split("/")[0]), n.split("/")[1], (f"masks/{n}",)) for n in names]
+        dyes = {p.name: p.look.between for p in map(self.patient, range(self.config.patients))}
+        labs = {name: (("laboratory", "A" if between < 0.5 else "B"),) for name, between in dyes.items()}
+        parts = [(n, *n.split("/")[:2]) for n in names]
+        return [Listed(n, self.classes.index(c), p, (f"masks/{n}",), labs[p]) for n, c, p in parts]
 
 
 class Phantom(Slides):

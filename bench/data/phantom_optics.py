@@ -24,7 +24,8 @@ DAB = np.array([[0.268, 0.570, 0.776], [0.268, 0.570, 0.776]])  # Ruifrok, for e
 class Look:
     """One patient's slide and microscope: dye vectors [3], their strengths, lamp colour [3], focus and light.
 
-    ``other`` is the dye beside haematoxylin: eosin, or DAB.
+    ``other`` is the dye beside haematoxylin: eosin, or DAB. ``between`` is where its dyes lie from the
+    first laboratory's (0) to the second's (1).
     """
 
     haematoxylin: npt.NDArray[np.float64]
@@ -37,6 +38,7 @@ class Look:
     light_slope: float
     vignette: float
     noise: float
+    between: float
 
 
 def draw_look(rng: np.random.Generator, variation: float, other: npt.NDArray[np.float64] = EOSIN) -> Look:
@@ -62,6 +64,7 @@ def draw_look(rng: np.random.Generator, variation: float, other: npt.NDArray[np.
         light_slope=float(abs(rng.normal(0, 0.1 * v))),
         vignette=float(rng.uniform(0, 0.14 * v)),
         noise=float(rng.uniform(0.008, 0.02)),
+        between=float(between),
     )
 
 

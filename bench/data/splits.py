@@ -17,6 +17,7 @@ import numpy as np
 from bench.data.partition import Counts, partition
 from bench.data.published_split import PUBLISHED, UNITS, by_unit, draw_groups, draw_images
 from bench.data.records import fingerprint
+from bench.data.shift_split import SHIFT, ShiftConfig, check_shift_enough, shift_counts, shifted
 from bench.errors import ConfigError, DataError, LeakageError
 from bench.files import write_atomic
 from bench.provenance import PARTS, FoldBorders, Origin, PartName
@@ -24,7 +25,7 @@ from bench.seeding import derive_seed
 from bench.types import DatasetIndex, Split, Unit
 
 UNUSED = "unused"
-PROTOCOLS = ("kfold", "holdout", PUBLISHED)
+PROTOCOLS = ("kfold", "holdout", PUBLISHED, SHIFT)
 HOLDOUT_TOLERANCE = 0.1  # exact shares would leave so few choices that every draw tested the same patients
 
 
@@ -35,10 +36,12 @@ class SplitConfig:
     ``kfold``: every group is tested once per repeat, in one of ``folds`` folds. ``holdout``: ``repeats`` independent
     draws of ``test_fraction`` of each class's images (± 0.1, for patients are not divided). ``validation_fraction`` is
     of the images that are not tested. ``published``: each repeat draws so many images of each class twice: fold 0 image
-    by image, so that parts share patients, fold 1 with patients apart (``bench.data.published_split``).
+    by image, so that parts share patients, fold 1 with patients apart (``bench.data.published_split``). ``shift``:
+    ``kfold``, whose parts keep the images with the values of an attribute that ``shift`` names
+    (``bench.data.shift_split``).
     """
 
-    protocol: Literal["kfold", "holdout", "published"] = "kfold"
+    protocol: Literal["kfold", "holdout", "published", "shift"] = "kfold"
     folds: int = 5
     repeats: int = 1
     test_fraction: float = 0.3
@@ -47,10 +50,16 @@ class SplitConfig:
     train_per_class: int = field(default=100, metadata={"late": True})  # images; this and the next: 'published' only
     validation_per_class: int = field(default=10, metadata={"late": True})
     test_per_class: int = field(default=10, metadata={"late": True})
+    shift: ShiftConfig | None = field(default=None, metadata={"late": True})  # with 'shift' only
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
             raise ConfigError(f"split protocol is {self.protocol!r}; valid: {', '.join(PROTOCOLS)}")
+        if (self.protocol == SHIFT) != (self.shift is not None):
+            raise ConfigError(
+                f"split protocol is {self.protocol!r} and shift is {self.shift}; the protocol 'shift' and it go "
+                "together, such as shift: {attribute: magnification, train: [40, 100], test: [400]}"
+            )
         for name in ("train_per_class", "validation_per_class", "test_per_class"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; at least 1 is needed")
@@ -62,6 +71,11 @@ class SplitConfig:
             if not 0 < getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must lie between 0 and 1, both excluded")
 
+    @property
+    def by_folds(self) -> bool:
+        """Whether every group is in the test part of one fold a repeat."""
+        return self.protocol in ("kfold", SHIFT)
+
 
 def make_splits(index: DatasetIndex, config: SplitConfig) -> list[Split]:
     """Return the folds, repeat after repeat. The same images and config give the same folds in any listing order.
@@ -72,10 +86,14 @@ def make_splits(index: DatasetIndex, config: SplitConfig) -> list[Split]:
         return _published(index, config)
     names, counts = group_counts(index)
     _check_enough(index, config, counts)
+    if config.shift:
+        counts = shift_counts(index, config.shift, names)
+        check_shift_enough(index, config.shift, config.folds)
     splits = []
     for repeat in range(config.repeats):
-        rng = np.random.default_rng(derive_seed("split", config.seed, config.protocol, repeat))
-        if config.protocol == "kfold":
+        drawn_as = "kfold" if config.shift else config.protocol
+        rng = np.random.default_rng(derive_seed("split", config.seed, drawn_as, repeat))
+        if config.by_folds:
             shares = np.full(config.folds, 1 / config.folds)
             least = (2 if config.folds == 2 else 1,) * config.folds  # what is not tested must make two parts
             tested = partition(counts, shares, rng, min_groups=least)
@@ -88,9 +106,13 @@ def make_splits(index: DatasetIndex, config: SplitConfig) -> list[Split]:
             part = np.where(test, 2, 0)
             rest = np.flatnonzero(~test)
             shares = np.array([1 - config.validation_fraction, config.validation_fraction])
-            part[rest] = partition(counts[rest], shares, rng, min_groups=(1, 1))
+            held = counts[rest][:, counts[rest].any(axis=0)]
+            part[rest] = partition(held, shares, rng, min_groups=(1, 1))
             part_of = dict(zip(names, (PARTS[p] for p in part), strict=True))
-            splits.append(_as_split(index, config, {r.path: part_of[r.group_id] for r in index.records}, fold, repeat))
+            parts: dict[str, str] = {r.path: part_of[r.group_id] for r in index.records}
+            if config.shift:
+                parts = shifted(index, config.shift, parts)
+            splits.append(_as_split(index, config, parts, fold, repeat))
     return splits
 
 
@@ -131,7 +153,7 @@ def check_split(split: Split, index: DatasetIndex) -> FoldBorders:
     cover the index is a ``DataError``. Called on every use of a split, for it comes from a file.
     """
     check_drawn_from(split, index)
-    if split.protocol != PUBLISHED and (split.unit != "group" or split.unused):
+    if split.protocol != PUBLISHED and (split.unit != "group" or (split.unused and split.protocol != SHIFT)):
         raise LeakageError(
             f"fold {split.fold}: its unit is {split.unit!r} and {len(split.unused)} images are unused, but the "
             f"protocol {split.protocol} keeps patients apart and uses every image; delete the split and run again"
@@ -243,7 +265,7 @@ def _check_enough(index: DatasetIndex, config: SplitConfig, counts: Counts) -> N
     groups = (counts > 0).sum(axis=0)
     short = [f"{c} has {n}" for c, n in zip(index.classes, groups, strict=True) if n < needed]
     if short:
-        what = f"{config.folds} folds" if config.protocol == "kfold" else "a hold-out split"
+        what = f"{config.folds} folds" if config.by_folds else "a hold-out split"
         raise DataError(
             f"{index.name}: {what} with train, validation and test of every class need at least {needed} groups "
             f"(patients) of each class; {'; '.join(short)}. Take fewer folds, or more data"

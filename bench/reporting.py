@@ -121,8 +121,9 @@ def _protocol(split: SplitConfig) -> str:
         parts = "training, {0.validation_per_class} validation and {0.test_per_class} test images of each class"
         drawn = f"{split.train_per_class} {parts.format(split)}{repeats}"
         return f"{drawn}; fold 0 drawn image by image (patients shared), fold 1 with patients disjoint"
-    if split.protocol == "kfold":
-        return f"{split.folds}-fold{repeats}, patients disjoint"
+    if split.by_folds:
+        shift = f"; {split.shift.words}" if split.shift else ""
+        return f"{split.folds}-fold{repeats}, patients disjoint{shift}"
     return f"holdout {1 - split.test_fraction:.0%} / {split.test_fraction:.0%}{repeats}, patients disjoint"
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.cross.effects import At, Measure, Member
+from bench.cross.effects import MEASURES, At, Measure, Member
 from bench.cross.together import Pooled
-from bench.report.charts.style import BLACK, CYCLE, GREY, MARKERS, figure
+from bench.report.charts.style import BLACK, GREY, figure, method_marks
 
 TITLES: dict[Measure, str] = {
     "gain": "balanced accuracy,\nminus none (points)",
@@ -17,16 +17,18 @@ TITLES: dict[Measure, str] = {
     "kid": "KID,\nminus random weights",
 }
 CAPTION = (
-    "Each data set's mean paired difference with its 95 % interval; black diamonds: all together (random effects, "
+    "Each data set's mean paired difference with its 95 % interval; black hexagons: all together (random effects, "
     "Hartung–Knapp interval), the thin line behind them where a next data set is expected (95 %). Accuracy is "
     "patient-level; shaded: the equivalence margin. Arrowheads: the interval goes on. A hollow mark has no interval."
 )
+TOGETHER = "H"
 Panel = tuple[Measure, str]
 
 
 def draw_cross(members: Sequence[Member], pooled: Sequence[Pooled], path: Path) -> bool:
     """Draw the forest: a panel a measure and classifier, a block of rows an arm. False: there is nothing to draw."""
-    panels: list[Panel] = list(dict.fromkeys((p.at.measure, p.at.classifier) for p in pooled))
+    found: dict[Panel, None] = dict.fromkeys((p.at.measure, p.at.classifier) for p in pooled)
+    panels = sorted(found, key=lambda panel: MEASURES.index(panel[0]))
     arms = list(dict.fromkeys(_arm(p.at) for p in pooled))
     if not panels:
         return False
@@ -62,16 +64,16 @@ def _panel(
         ax.axvspan(-margin, margin, color="#eef3f7", lw=0)
     ax.axvline(0, color=GREY, lw=0.8)
     order = {m.name: i for i, m in enumerate(members)}
+    marks = method_marks(list(order))
     for arm, pooled in mine.items():
         for name, e in pooled.effects:
-            i = order[name]
-            _mark(ax, top[arm] + i, (e.difference, e.low, e.high), unit, limit, CYCLE[i % len(CYCLE)], MARKERS[i])
+            _mark(ax, top[arm] + order[name], (e.difference, e.low, e.high), unit, limit, *marks[name])
         t = pooled.found
         if math.isfinite(t.mean):
             y = top[arm] + len(members)
             reach = [max(-limit, min(limit, unit * end)) for end in (t.next_low, t.next_high)]
             ax.hlines(y, *reach, color=GREY, lw=0.7)
-            _mark(ax, y, (t.mean, t.low, t.high), unit, limit, BLACK, "D")
+            _mark(ax, y, (t.mean, t.low, t.high), unit, limit, BLACK, TOGETHER)
     ax.set(xlim=(-limit, limit))
     ax.set_title(f"{classifier}\n" if classifier else "generators\n", fontsize=9)
     ax.set_xlabel(TITLES[measure], fontsize=8)
@@ -96,18 +98,18 @@ def _limit(pooled: Iterable[Pooled], unit: float) -> float:
     found = [(e.difference, e.low, e.high) for p in pooled for _, e in p.effects]
     means = unit * max(abs(d) for d, *_ in found)
     ends = unit * max((abs(x) for _, low, high in found for x in (low, high) if math.isfinite(x)), default=0.0)
-    top, least = (math.inf, 1e-6) if unit == 1 else (100.0, 3.0)
-    return max(1.15 * means, min(1.08 * ends, 3.5 * means, top), least)
+    legible, least = (3.5 * means, 1e-6) if unit == 1 else (max(3.5 * means, 10.0), 3.0)
+    return max(1.15 * means, min(1.08 * ends, legible), least)
 
 
 def _legend(fig: Any, members: Sequence[Member]) -> None:
     from matplotlib.lines import Line2D
 
+    look = method_marks([m.name for m in members])
     marks = [
-        Line2D([], [], color=CYCLE[i % len(CYCLE)], marker=MARKERS[i], ms=4.2, lw=1.3, label=_called(m))
-        for i, m in enumerate(members)
+        Line2D([], [], color=look[m.name][0], marker=look[m.name][1], ms=4.2, lw=1.3, label=_called(m)) for m in members
     ]
-    marks.append(Line2D([], [], color=BLACK, marker="D", ms=4.2, lw=1.3, label="all together"))
+    marks.append(Line2D([], [], color=BLACK, marker=TOGETHER, ms=4.2, lw=1.3, label="all together"))
     fig.legend(handles=marks, loc="outside upper center", ncols=min(len(marks), 3), handlelength=1.6)
 
 

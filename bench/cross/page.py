@@ -13,8 +13,8 @@ from bench.report.sections.text import DASH, count, interval, join, number, p_va
 
 ASKED: dict[Measure, str] = {
     "gain": "Does the gain over `none` hold across kinds of images?",
-    "twin": "Does what transfer learning changes in accuracy?",
-    "kid": "And in the likeness of the images (KID, lower is better)?",
+    "twin": "Does the effect of transfer learning on accuracy hold?",
+    "kid": "And on the likeness of the images (KID, lower is better)?",
 }
 HOW = """\
 A data set is one study: its mean paired difference and standard error are those of its own report (patient-level
@@ -42,7 +42,7 @@ def cross_page(
     parts = [f"# {name}\n", *(f"{text}\n" for text in answers(members, pooled).values())]
     parts += ["".join(f"- {_described(m)}\n" for m in members)]
     if figure:
-        parts += [f"![{CAPTION}]({figure})\n\n{CAPTION}\n"]
+        parts += [f"![Every arm on every data set, and all together]({figure})\n\n{CAPTION}\n"]
     parts += ["## Every arm on every data set\n", _table(members, pooled), f"{HOW}\n\n{LIMITS}\n"]
     parts += ["## What is missing\n", _missing(members, pooled, absent), f"## Again\n\n```\n{command}\n```\n"]
     return "\n".join(parts)
@@ -67,19 +67,17 @@ def _answer(members: Sequence[Member], mine: Sequence[Pooled]) -> str:
         return f"{_alone(mine)} {few}"
     sets = max(p.found.studies for p in able)
     decided = [p for p in able if p.word != "undecided"]
-    said = [f"{_called(p)} {p.word} ({_size(p)}; **{p.carries}**)" for p in decided]
+    said = [f"{_called(p)} {p.word} ({_size(p, _unit(p))}; **{p.carries}**)" for p in decided]
     parts = [f"Over {count(sets, 'data set')}: {join(said)}." if said else f"Over {count(sets, 'data set')}:"]
     rest = [p for p in able if p.word == "undecided"]
     if rest:
         split = [_called(p) for p in rest if p.carries == "differs"]
         best = min(rest, key=lambda p: p.found.p)
-        which = "the other" if decided else "all"
-        parts.append(
-            f"{which} {count(len(rest), 'comparison')} {'is' if len(rest) == 1 else 'are'} **undecided**"
-            f" (nearest: {_called(best)}, {_size(best)}, p Holm {p_value(best.p_holm)})"
-            + (f"; sets contradict each other on {join(split)}" if split else "")
-            + "."
-        )
+        near = f"{'nearest: ' if len(rest) > 1 else ''}{_called(best)}, {_size(best, _unit(best))}"
+        which = f"{'the other' if decided else 'all'} {len(rest)} comparisons are"
+        which = which if len(rest) > 1 else "the only other comparison is" if decided else "the only comparison is"
+        contradict = f"; sets contradict each other on {join(split)}" if split else ""
+        parts.append(f"{which} **undecided** ({near}, p Holm {p_value(best.p_holm)}){contradict}.")
     apart = [_called(p) for p in able if p.found.p_alike < 0.05]
     if apart:
         parts.append(f"The sets are not alike (Cochran's Q, p < 0.05, uncorrected) on {join(apart)}.")
@@ -100,9 +98,15 @@ def _called(p: Pooled) -> str:
     return f"`{p.at.arm}`{with_}"
 
 
-def _size(p: Pooled) -> str:
+def _unit(p: Pooled) -> str:
+    return "" if p.at.measure == "kid" else " points"
+
+
+def _size(p: Pooled, unit: str = "") -> str:
     t = p.found
-    return f"{_difference(p.at.measure, t.mean, t.low, t.high)}, next {_ends(p.at.measure, t.next_low, t.next_high)}"
+    return (
+        f"{_difference(p.at.measure, t.mean, t.low, t.high)}{unit}, next {_ends(p.at.measure, t.next_low, t.next_high)}"
+    )
 
 
 def _described(m: Member) -> str:

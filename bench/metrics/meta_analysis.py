@@ -61,7 +61,7 @@ def random_effects(
     from scipy.special import stdtr, stdtrit
     from statsmodels.stats.meta_analysis import combine_effects
 
-    with np.errstate(invalid="ignore"):  # where the variance between studies is below 0: see the next line
+    with np.errstate(invalid="ignore", divide="ignore"):  # at a variance below 0: see the next line
         found = combine_effects(y, se**2, method_re="dl")
     spread = found.tau2 > 0  # statsmodels goes below 0, where DerSimonian and Laird take none: then effects are fixed
     mean = float(found.mean_effect_re if spread else found.mean_effect_fe)

@@ -21,6 +21,7 @@ from bench.data.detect import detect
 from bench.data.listing import Listed, Listing
 from bench.data.splits import make_splits
 from bench.errors import ConfigError, DataError, LeakageError
+from bench.members import images_in
 from bench.suite import Suite, load_suite
 from bench.types import DatasetIndex
 
@@ -68,7 +69,8 @@ def find_subject(folder: Path | None, dataset: str | None, suite_name: str | Non
     root = folder.expanduser().resolve() if folder else None
     cache = out.expanduser().resolve() / "cache"
     if suite_name:
-        suite = load_suite(suite_name)
+        suite = load_suite(suite_name, root=root)
+        root = images_in(root, suite.settings.folder) or root
         if dataset not in (None, suite.dataset.name):
             raise ConfigError(
                 f"--dataset {dataset}: suite {suite.name} is about {suite.dataset.name}; name one of them"

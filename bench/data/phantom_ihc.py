@@ -40,6 +40,7 @@ class PhantomIHC(Slides):
     Config = PhantomIHCConfig
     name: ClassVar[str] = "phantom_ihc"
     classes: ClassVar[tuple[str, str]] = ("PR-", "PR+")
+    modality: ClassVar[str] = "immunohistochemistry"
     haematoxylin: ClassVar[bool] = True
     dab: ClassVar[bool] = True
 

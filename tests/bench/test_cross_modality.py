@@ -16,6 +16,7 @@ import yaml
 from click.testing import CliRunner
 
 from bench.cli import main
+from bench.commands.audit import find_subject
 from bench.cross.build import build_cross
 from bench.cross.effects import At, read_member
 from bench.cross.together import pool
@@ -174,6 +175,8 @@ def test_the_shipped_members_differ_in_their_images_alone(tmp_path: Path) -> Non
     ihc = load_suite("cross-modality-ihc", root=tmp_path)
     assert (ihc.dataset.name, ihc.settings.folder) == ("ihc", "IHC")
     assert load_suite("cross-modality-ihc", root=tmp_path / "IHC").dataset.name == "ihc"
+    audited = find_subject(tmp_path, None, "cross-modality-ihc", tmp_path / "out")
+    assert (audited.name, audited.root) == ("ihc", tmp_path / "IHC")
 
 
 def write_members(folder: Path, **changes: Any) -> Path:

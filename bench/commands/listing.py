@@ -7,12 +7,17 @@ from rich.table import Table
 from bench import registry
 from bench.config import read_yaml
 from bench.console import echo_json, plain_console
+from bench.members import members_in
 from bench.suite import suite_files
 
 
 def show_list(as_json: bool) -> None:
     """Print the names that a suite may use, and the shipped suites."""
-    suites = {name: str(read_yaml(path).get("description", "")) for name, path in suite_files().items()}
+    suites: dict[str, str] = {}
+    for name, path in suite_files().items():
+        data = read_yaml(path)
+        suites[name] = str(data.get("description", ""))
+        suites |= {f"{name}-{member}": f"the member {member} of {name}" for member in members_in(data, name)}
     found = {f"{kind}s": registry.names(kind) for kind in registry.KINDS}
     if as_json:
         echo_json({"suites": suites, **found})

@@ -179,6 +179,12 @@ def test_the_shipped_members_differ_in_their_images_alone(tmp_path: Path) -> Non
     assert (audited.name, audited.root) == ("ihc", tmp_path / "IHC")
 
 
+def test_the_list_names_the_members() -> None:
+    listed = json.loads(CliRunner().invoke(main, ["list", "--json"]).output)["suites"]
+    assert listed["cross-modality-busi"] == "the member busi of cross-modality"
+    assert "cross-modality" in listed
+
+
 def write_members(folder: Path, **changes: Any) -> Path:
     members = {
         "easy": {"dataset": {"name": "phantom", **PHANTOM, "difficulty": 0.1}},

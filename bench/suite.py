@@ -128,7 +128,8 @@ def member_suites(name: str) -> tuple[str, ...]:
     """Return the names of the suites in a file of members; () for an ordinary suite. Raises as ``load_suite``."""
     path, member = locate(name, suite_files())
     found = () if member else members_in(read_yaml(path), path.stem)
-    return tuple(f"{name.removesuffix('.yaml')}-{m}" + (".yaml" if name.endswith(".yaml") else "") for m in found)
+    end = ".yaml" if name.endswith(".yaml") else ""
+    return tuple(f"{name.removesuffix(end)}-{m}{end}" for m in found)
 
 
 def load_suite(name: str, assignments: tuple[str, ...] = (), root: Path | None = None) -> Suite:

@@ -175,7 +175,23 @@ def test_an_image_is_classified_and_explained(client: Client, finished: Finished
     assert (
         pixels(found["explanation"]["overlay"]).shape == pixels(found["segmentation"]["overlay"]).shape == (32, 32, 4)
     )
-    assert found["segmentation"]["learnt_from"] == "true"
+    named = {"network": "the judge of translations", "learnt_from": "true"}
+    assert named.items() <= found["segmentation"].items()
+
+
+def test_the_segmentation_network_is_of_the_arm_where_there_is_one(finished: Finished, tmp_path: Path) -> None:
+    net = {"encoder": "resnet18", "decoder_filters": [16, 8, 4], "steps": 1, "batch_size": 2}
+    suite = write_suite(tmp_path / "outlined.yaml", **{**SUITE, "segmenters": {"unet": net}})
+    shutil.copytree(finished.session.env.out, tmp_path / "out")
+    session = prepare(str(suite), (), None, tmp_path / "out")
+    content = image_of(session, "test")
+    for cell in select(session.plan.cells, ["stage=segmenter", "method=none,cyclegan"]):
+        assert run_cell(cell, session.env).status == "done"
+    client = Client(session)
+    found = {arm: client.classify(content, arm=arm).json["segmentation"] for arm in ("none", "cgan ×1", "cyclegan ×1")}
+    named = {arm: f["network"] for arm, f in found.items()}
+    assert named == {"none": "unet, none", "cgan ×1": "unet, none", "cyclegan ×1": "unet, cyclegan ×1"}
+    assert pixels(found["none"]["overlay"]).shape == (32, 32, 4)
 
 
 def test_neighbours_are_what_the_classifier_was_trained_on(client: Client, finished: Finished) -> None:
@@ -383,9 +399,10 @@ def address(finished: Finished) -> Iterator[str]:
 @pytest.mark.browser
 def test_the_page_in_a_browser(address: str, finished: Finished, chromium: Browser, tmp_path: Path) -> None:
     """Upload, class and overlay; a refusal; translation; images drawn, and downloaded as a zip."""
-    image, broken = tmp_path / "scan.png", tmp_path / "broken.png"
+    image, broken, large = (tmp_path / name for name in ("scan.png", "broken.png", "large.png"))
     image.write_bytes(image_of(finished.session, "test"))
     broken.write_bytes(image.read_bytes()[:200])
+    large.write_bytes(bytes(MAX_BYTES + 1))
     context = chromium.new_context(viewport={"width": 360, "height": 740})
     page, asked, errors = context.new_page(), [], []
     page.on("request", lambda r: asked.append(r.url))
@@ -395,9 +412,7 @@ def test_the_page_in_a_browser(address: str, finished: Finished, chromium: Brows
     page.get_by_label("Trained with").select_option("cyclegan ×1")
     page.locator("#file").set_input_files(broken)
     page.locator("#classify-state", has_text="damaged or cut short").wait_for()
-    with broken.open("ab") as f:
-        f.truncate(MAX_BYTES + 1)
-    page.locator("#file").set_input_files(broken)
+    page.locator("#file").set_input_files(large)
     page.locator("#classify-state", has_text="at most 20 MB are taken").wait_for()
     page.locator("#file").set_input_files(image)
     page.locator("#classified").wait_for(timeout=60_000)
@@ -410,7 +425,7 @@ def test_the_page_in_a_browser(address: str, finished: Finished, chromium: Brows
     assert page.evaluate("document.documentElement.scrollWidth") <= 360  # nothing sticks out on a phone
 
     page.get_by_label("Generator").select_option("cyclegan")
-    page.locator("#tfile").set_input_files(image)
+    drop(page, "#translate [data-drop]", image)
     page.locator("#translated img").nth(2).wait_for()
     page.get_by_label("Generator").select_option("cgan")
     page.get_by_label("Images", exact=True).fill("6")
@@ -423,6 +438,17 @@ def test_the_page_in_a_browser(address: str, finished: Finished, chromium: Brows
     assert not errors
     assert all(url.startswith((address, "blob:")) for url in asked)
     context.close()
+
+
+def drop(page: Page, place: str, file: Path) -> None:
+    """Drop a file on a place of the page, as from a folder."""
+    make = """([name, bytes]) => {
+        const data = new DataTransfer();
+        data.items.add(new File([new Uint8Array(bytes)], name));
+        return data;
+    }"""
+    data = page.evaluate_handle(make, [file.name, list(file.read_bytes())])
+    page.locator(place).dispatch_event("drop", {"dataTransfer": data})
 
 
 def drawn(page: Page, image: str) -> int:

@@ -18,6 +18,7 @@ from bench.metrics.calibration import apply_temperature
 from bench.plan import Cell
 from bench.provenance import PARTS
 from bench.stages.common import Inputs
+from bench.stages.segment import TRUE
 from bench.types import SyntheticImage, Uint8Images
 from bench.web.serve.models import ServeContext, Shelf, Trained, load_classifier, load_segmenter
 from bench.web.serve.neighbours import Crowd, Known, Seen, seen_by
@@ -26,7 +27,7 @@ from bench.web.server import RequestError
 from bench.web.uploads import Upload, fitted, read_upload
 
 if TYPE_CHECKING:
-    from bench.segmentation.network import UNet
+    from torch import nn
 
 MAX_DRAWN = 64
 MAX_SEED = 2**31 - 1
@@ -56,7 +57,7 @@ class Answers:
 
     def __init__(self) -> None:
         self._classifiers: Shelf[Trained] = Shelf()
-        self._segmenters: Shelf[UNet] = Shelf()
+        self._segmenters: Shelf[nn.Module] = Shelf()
         self._seen: Shelf[Seen] = Shelf()
         self._drawn: Shelf[list[SyntheticImage]] = Shelf()
 
@@ -97,7 +98,7 @@ class Answers:
         }
 
     def _segmented(self, run: Run, cell: Cell, image: Uint8Images) -> Json | None:
-        segmenter = run.segmenter(cell.fold, cell.repeat)
+        segmenter = run.segmenter(cell)
         if segmenter is None:
             return None
         from bench.segmentation.trainer import segment
@@ -105,10 +106,12 @@ class Answers:
         inputs = Inputs(segmenter, run.session.env)
         network = self._segmenters.get(segmenter.key, lambda: load_segmenter(inputs))
         mask = segment(network, image, run.session.env.device)[0]
-        facts = inputs.artifacts.result(*segmenter.id)["facts"]
+        judge = segmenter.stage == "segment"
+        learnt_from = inputs.artifacts.result(*segmenter.id)["facts"]["masks"] if judge else TRUE
+        name = "the judge of translations" if judge else f"{segmenter.classifier}, {arm(segmenter)}"
         overlay = np.zeros((*mask.shape, 4), np.uint8)
         overlay[mask > 0] = (*MASK_COLOUR, MASK_ALPHA)
-        return {"overlay": png(overlay), "share": float(mask.mean()), "learnt_from": facts["masks"]}
+        return {"overlay": png(overlay), "share": float(mask.mean()), "network": name, "learnt_from": learnt_from}
 
     def _neighbours(self, inputs: Inputs, image: Uint8Images) -> Json:
         seen = self._seen.get(inputs.cell.key, lambda: seen_by(inputs))

@@ -23,13 +23,12 @@ from bench.plan import classifier_of
 from bench.stages.classify import WEIGHTS
 from bench.stages.common import Inputs
 from bench.stages.segment import NETWORK
+from bench.stages.segmenter import WEIGHTS as SEGMENTER
 from bench.types import Uint8Images
 from bench.web.server import RequestError
 
 if TYPE_CHECKING:
     from torch import nn
-
-    from bench.segmentation.network import UNet
 
 V = TypeVar("V")
 KEPT = 2  # of each kind of thing; the one not used for longest goes first
@@ -97,13 +96,23 @@ def load_classifier(inputs: Inputs) -> Trained:
     return Trained(network, Calibration.of(folder / "predictions.csv"))
 
 
-def load_segmenter(inputs: Inputs) -> UNet:
-    """Return the network of a ``segment`` cell. Raises ``RequestError`` when its file is damaged."""
-    from bench.segmentation.trainer import load_network
+def load_segmenter(inputs: Inputs) -> nn.Module:
+    """Return the network of a ``segmenter`` or ``segment`` cell. Raises ``RequestError`` when its file is damaged."""
+    from bench.classifiers.trainer import load_network
+    from bench.segmentation.network import UNet
+    from bench.segmentation.segmenter_network import build_segmenter
 
-    path = inputs.artifacts.folder(*inputs.cell.id) / NETWORK
+    cell, settings = inputs.cell, inputs.settings
+    network: nn.Module
+    if cell.stage == "segmenter":
+        config = replace(settings.segmenters[str(cell.classifier)], encoder_weights="none")
+        network, name = build_segmenter(config), SEGMENTER
+    else:
+        network, name = UNet(settings.segmentation.filters), NETWORK
+    path = inputs.artifacts.folder(*cell.id) / name
     with said(path):
-        return load_network(path, inputs.settings.segmentation)
+        load_network(network, path)
+    return network
 
 
 @contextmanager

@@ -36,13 +36,19 @@ class Run:
             raise RequestError(404, f"this run has no finished {stage} cell {key[:40]!r}; load the page again")
         return found
 
-    def segmenter(self, fold: int, repeat: int) -> Cell | None:
-        """Return the finished cell of that fold's segmentation network; None where none was trained."""
+    def segmenter(self, classify: Cell) -> Cell | None:
+        """Return the finished cell of a segmentation network of that cell's fold; None where none was trained.
+
+        Best of its own arm, then of any (stage `segmenter`); else the one that judges translations (`segment`).
+        """
+        at, own = (classify.fold, classify.repeat), (classify.method, classify.ratio)
+        of_fold = [c for c in self.cells("segmenter") if (c.fold, c.repeat) == at]
+        found = next((c for c in of_fold if (c.method, c.ratio) == own), next(iter(of_fold), None))
+        if found is not None:
+            return found
         artifacts = Artifacts(self.session.env.out)
-        of_fold = (c for c in self.cells("segment") if (c.fold, c.repeat) == (fold, repeat))
-        found = next(of_fold, None)
-        trained = found is not None and artifacts.result(*found.id)["facts"].get("masks", NONE) != NONE
-        return found if trained else None
+        judges = [c for c in self.cells("segment") if (c.fold, c.repeat) == at]
+        return next((c for c in judges if artifacts.result(*c.id)["facts"].get("masks", NONE) != NONE), None)
 
     def described(self) -> dict[str, Any]:
         """Return what the page offers of this run, ready for JSON."""

@@ -178,7 +178,7 @@ function showLayers(found) {
       ? `What speaks for ${found.classes[found.predicted].name}, brighter is more (layer ${explanation.layer}, ${explanation.grid.join(" × ")} cells).${why} Qualitative: where the network looked, not whether it was right to.`
       : `No Grad-CAM:${why}`,
     mask: segmentation
-      ? `Segmentation: ${percent(segmentation.share)} of the image; its network learnt from ${segmentation.learnt_from === "true" ? "true masks" : `a ${segmentation.learnt_from}`}.`
+      ? `Segmentation: ${percent(segmentation.share)} of the image, by ${segmentation.network}, which learnt from ${segmentation.learnt_from === "true" ? "true masks" : `a ${segmentation.learnt_from}`}.`
       : "",
     none: "",
   };

@@ -292,6 +292,28 @@ def test_bodies_that_are_too_large_are_not_read(client: Client) -> None:
         assert "too large" in answer.json["error"]
 
 
+def test_uploads_that_break_off_or_never_end_free_their_place(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serve_page, "UPLOAD_S", 0.01)
+    where = urlencode({"run": client.run, "cell": client.cell("classifiers", arm="none")}).encode()
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            status.append(message["status"])
+
+    async def breaks_off() -> Any:
+        return {"type": "http.disconnect"}
+
+    async def never_ends() -> Any:
+        await asyncio.sleep(30)
+
+    status: list[int] = []
+    scope = {"type": "http", "method": "POST", "path": "/api/classify", "query_string": where, "server": ("::1", 80)}
+    scope |= {"headers": [(b"host", b"localhost")], "http_version": "1.1", "scheme": "http"}
+    for receive in [breaks_off, never_ends] * serve_page.WAITING:
+        asyncio.run(client.app(dict(scope), receive, send))  # type: ignore[arg-type]
+    assert status == [400, 408] * serve_page.WAITING
+
+
 def test_nothing_is_unpickled(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All that the page does works without any unpickler; a pickle in a network's place is refused and not run."""
     import torch

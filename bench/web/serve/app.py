@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 PAGE = Path(__file__).parent / "page"
 NOTICE = "Not a medical device; for research only."
 WAITING = 8  # questions at once, the one being worked on included
+UPLOAD_S = 60.0
 SLOW = ("bench.classifiers.trainer", "pytorch_grad_cam", "matplotlib")
 MANIFEST = ("path", "class", "seed", "method", "fold", "cell", "asked_seed", "source_path")
 T = TypeVar("T")
@@ -102,7 +103,7 @@ class Page:
         """Classify the image in the body: ?run= &cell= &name="""
 
         async def ready() -> Callable[[], dict[str, Any]]:
-            content = await request.body()
+            content = await _body(request)
 
             def work() -> dict[str, Any]:
                 run = self._runs.get(_text(request, "run"))
@@ -116,7 +117,7 @@ class Page:
         """Translate the image in the body, which is of a class: ?run= &cell= &label= &name="""
 
         async def ready() -> Callable[[], dict[str, Any]]:
-            content = await request.body()
+            content = await _body(request)
 
             def work() -> dict[str, Any]:
                 run = self._runs.get(_text(request, "run"))
@@ -178,6 +179,18 @@ def _put(archive: zipfile.ZipFile, path: str, content: bytes) -> None:
 
 def _class(asked: Asked) -> str:
     return asked.run.session.plan.index.classes[asked.label]
+
+
+async def _body(request: Request) -> bytes:
+    """Return the body. Raises ``RequestError`` when it breaks off, or takes so long that others wait in vain."""
+    from starlette.requests import ClientDisconnect
+
+    try:
+        return await asyncio.wait_for(request.body(), UPLOAD_S)
+    except ClientDisconnect:
+        raise RequestError(400, "the upload broke off") from None
+    except TimeoutError:
+        raise RequestError(408, f"the upload took more than {UPLOAD_S:g} seconds; send it again") from None
 
 
 def _json(content: dict[str, Any]) -> Response:

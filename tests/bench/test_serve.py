@@ -59,6 +59,7 @@ SUITE: dict[str, Any] = {
     },
     "segmentation": {"steps": 4, "batch_size": 4, "filters": 4, "learning_rate": 0.01, "evaluate_every": 2},
 }
+CLASSIFIERS = {"small_cnn": {"steps": 4, "evaluate_every": 2, "batch_size": 8, "width": 4}}
 DONE = "stage=split,segment,fit,synthesize,classify"
 
 
@@ -71,7 +72,7 @@ class Finished(NamedTuple):
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """A run with all that the page can offer, and nothing more."""
     folder = tmp_path_factory.mktemp("serve")
-    suite = write_suite(folder / "small.yaml", **SUITE)
+    suite = write_suite(folder / "small.yaml", **SUITE, classifiers=CLASSIFIERS)
     session = prepare(str(suite), (), None, folder / "out")
     limit_threads(1)
     for cell in select(session.plan.cells, [DONE]):
@@ -180,7 +181,7 @@ def test_an_image_is_classified_and_explained(client: Client, finished: Finished
 
 
 def test_the_segmentation_network_is_of_the_arm_where_there_is_one(finished: Finished, tmp_path: Path) -> None:
-    net = {"encoder": "resnet18", "decoder_filters": [16, 8, 4], "steps": 1, "batch_size": 2}
+    net = {"encoder": "tu-test_resnet", "decoder_filters": [16, 8, 4], "steps": 1, "batch_size": 2}
     suite = write_suite(tmp_path / "outlined.yaml", **{**SUITE, "segmenters": {"unet": net}})
     shutil.copytree(finished.session.env.out, tmp_path / "out")
     session = prepare(str(suite), (), None, tmp_path / "out")
@@ -290,6 +291,29 @@ def test_bodies_that_are_too_large_are_not_read(client: Client) -> None:
         answer = client.classify(body, length=length)
         assert answer.status == 413
         assert "too large" in answer.json["error"]
+
+
+def test_pretrained_weights_are_not_looked_for(finished: Finished, tmp_path: Path) -> None:
+    """A network that was fine-tuned from pretrained weights is served where these are not to be had."""
+    from bench.classifiers.timm_classifier import TimmClassifier, TimmConfig
+    from bench.classifiers.trainer import save_network
+
+    classifiers = {**CLASSIFIERS, "test_resnet": {"pretrained": True, "steps": 1}}
+    suite = write_suite(tmp_path / "pretrained.yaml", **{**SUITE, "classifiers": classifiers})
+    shutil.copytree(finished.session.env.out, tmp_path / "out")
+    session = prepare(str(suite), (), None, tmp_path / "out")
+    small, cell = (
+        next(c for c in session.plan.cells if (c.stage, c.method, c.classifier) == ("classify", "none", name))
+        for name in ("small_cnn", "test_resnet")
+    )
+    artifacts = Artifacts(session.env.out)
+    folder = artifacts.folder(*cell.id)
+    shutil.copytree(artifacts.folder(*small.id), folder)
+    network = TimmClassifier(TimmConfig(model="test_resnet", pretrained=False)).build(2, 32, None)
+    save_network(network, folder / "classifier.safetensors")
+    client = Client(session)
+    answer = client.classify(image_of(session, "test"), cell=cell.key)
+    assert (answer.status, answer.json["classifier"]) == (200, "test_resnet")
 
 
 def test_uploads_that_break_off_or_never_end_free_their_place(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,7 @@ def build_cross(
     found = {
         "suite": name,
         "answers": answers(members, pooled),
-        "members": [{k: v for k, v in vars(m).items() if k != "effects"} for m in members],
+        "members": [_described(m) for m in members],
         "absent": lacking,
         "rows": rows,
         "command": command,
@@ -49,6 +49,11 @@ def build_cross(
     write_atomic(out / "cross.json", json.dumps(plain(found), indent=1, ensure_ascii=False) + "\n")
     write_atomic(out / PAGE, cross_page(name, members, pooled, lacking, command, figure))
     return out / PAGE
+
+
+def _described(m: Member) -> dict[str, Any]:
+    said = {k: v for k, v in vars(m).items() if k not in ("effects", "scores")}
+    return {**said, "scores": [{"classifier": c, "arm": a, "mean": mean} for (c, a), mean in m.scores.items()]}
 
 
 def _rows(members: Sequence[Member], pooled: Sequence[Pooled]) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.cross.effects import MEASURES, At, Measure, Member
 from bench.cross.together import Pooled
-from bench.report.charts.style import BLACK, GREY, figure, method_marks
+from bench.report.charts.style import BLACK, GREY, figure, legend_columns, method_marks
 
 TITLES: dict[Measure, str] = {
     "gain": "balanced accuracy,\nminus none (points)",
@@ -34,8 +34,10 @@ def draw_cross(members: Sequence[Member], pooled: Sequence[Pooled], path: Path) 
         return False
     height = len(members) + 1.8  # of a block: its sets, all together, a gap
     top = {arm: i * height for i, arm in enumerate(arms)}
-    inches = 1.5 + 0.125 * height * len(arms)
-    with figure(path, 1, len(panels), 2.0 + 2.3 * len(panels), inches, sharey=True) as (fig, axes):
+    width = 2.0 + 2.3 * len(panels)
+    columns = legend_columns([_called(m) for m in members], width, most=3)
+    inches = 1.2 + 0.17 * math.ceil((len(members) + 1) / columns) + 0.125 * height * len(arms)
+    with figure(path, 1, len(panels), width, inches, sharey=True) as (fig, axes):
         for ax, panel in zip(axes[0], panels, strict=True):
             mine = {_arm(p.at): p for p in pooled if (p.at.measure, p.at.classifier) == panel}
             _panel(ax, panel, mine, top, members)
@@ -44,7 +46,7 @@ def draw_cross(members: Sequence[Member], pooled: Sequence[Pooled], path: Path) 
         for arm in arms:
             y = top[arm] + len(members) / 2
             axes[0][0].text(-0.02, y, arm, transform=axes[0][0].get_yaxis_transform(), ha="right", va="center")
-        _legend(fig, members)
+        _legend(fig, members, columns)
     return True
 
 
@@ -102,7 +104,7 @@ def _limit(pooled: Iterable[Pooled], unit: float) -> float:
     return max(1.15 * means, min(1.08 * ends, legible), least)
 
 
-def _legend(fig: Any, members: Sequence[Member]) -> None:
+def _legend(fig: Any, members: Sequence[Member], columns: int) -> None:
     from matplotlib.lines import Line2D
 
     look = method_marks([m.name for m in members])
@@ -110,7 +112,7 @@ def _legend(fig: Any, members: Sequence[Member]) -> None:
         Line2D([], [], color=look[m.name][0], marker=look[m.name][1], ms=4.2, lw=1.3, label=_called(m)) for m in members
     ]
     marks.append(Line2D([], [], color=BLACK, marker=TOGETHER, ms=4.2, lw=1.3, label="all together"))
-    fig.legend(handles=marks, loc="outside upper center", ncols=min(len(marks), 3), handlelength=1.6)
+    fig.legend(handles=marks, loc="outside upper center", ncols=columns, handlelength=1.6)
 
 
 def _called(m: Member) -> str:

@@ -62,6 +62,7 @@ class Member:
     groups: str  # '20 patients'
     protocol: str
     margin: float
+    scores: Mapping[tuple[str, str], float]  # patient-level balanced accuracy by classifier and arm
     effects: Mapping[At, Effect]
     missing: tuple[str, ...]
 
@@ -90,9 +91,17 @@ def _member(name: str, report: Mapping[str, Any]) -> Member:
         groups=f"{sum(c['groups'] for c in sizes)} {info['data']['groups']}",
         protocol=info["protocol"],
         margin=float(info["margin"]),
+        scores=dict(_scores(report)),
         effects=effects,
         missing=tuple(_missing(report)),
     )
+
+
+def _scores(report: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], float]]:
+    for line in report["lines"]:
+        mean = line["scores"][PRIMARY]["mean"]
+        if mean is not None:
+            yield (line["classifier"], Arm(line["method"], line["ratio"]).label), float(mean)
 
 
 def _gains(report: Mapping[str, Any]) -> Iterator[Effect]:

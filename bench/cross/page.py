@@ -9,12 +9,17 @@ from bench.cross.chart import CAPTION
 from bench.cross.effects import MEASURES, Effect, Measure, Member
 from bench.cross.together import Pooled
 from bench.metrics.meta_analysis import FEWEST
-from bench.report.sections.text import DASH, count, interval, join, number, p_value, points, table
+from bench.report.sections.text import count, interval, join, number, p_value, percent, points, table
 
 ASKED: dict[Measure, str] = {
     "gain": "Does the gain over `none` hold across kinds of images?",
     "twin": "Does the effect of transfer learning on accuracy hold?",
     "kid": "And on the likeness of the images (KID, lower is better)?",
+}
+SIDE_BY_SIDE: dict[Measure, str] = {  # members of one data set are no studies of their own, and are not combined
+    "gain": "The gain over `none` in each member, side by side",
+    "twin": "The effect of transfer learning on accuracy in each member, side by side",
+    "kid": "And on the likeness of the images (KID, lower is better)",
 }
 HOW = """\
 A data set is one study: its mean paired difference and standard error are those of its own report (patient-level
@@ -53,14 +58,14 @@ def answers(members: Sequence[Member], pooled: Sequence[Pooled]) -> dict[str, st
     found: dict[str, str] = {}
     for measure in MEASURES:
         mine = [p for p in pooled if p.at.measure == measure]
-        if mine:
-            found[measure] = f"**{ASKED[measure]}** {_answer(members, mine)}"
+        if mine and len({m.dataset for m in members}) < len(members):
+            found[measure] = f"**{SIDE_BY_SIDE[measure]}.** {_alone(mine)}"
+        elif mine:
+            found[measure] = f"**{ASKED[measure]}** {_answer(mine)}"
     return found or {"none": "No member has a result yet."}
 
 
-def _answer(members: Sequence[Member], mine: Sequence[Pooled]) -> str:
-    if len({m.dataset for m in members}) < len(members):
-        return f"{_alone(mine)} Members here share a data set, so they are set side by side and not combined."
+def _answer(mine: Sequence[Pooled]) -> str:
     able = [p for p in mine if p.found.studies >= FEWEST]
     if not able:
         few = f"It takes {FEWEST} data sets with an interval to say something together; there are fewer."
@@ -117,23 +122,34 @@ def _described(m: Member) -> str:
 
 def _table(members: Sequence[Member], pooled: Sequence[Pooled]) -> str:
     by_at = {(p.at.measure, p.at.classifier, p.at.arm): p for p in pooled}
-    rows = []
+    rows: list[list[str]] = []
+    classifier = ""
     for gain in (p for p in pooled if p.at.measure == "gain"):
-        twin = by_at.get(("twin", gain.at.classifier, gain.at.arm))
+        if gain.at.classifier != classifier:
+            classifier = gain.at.classifier
+            alone = [(m.name, m.scores.get((classifier, "none"), math.nan)) for m in members]
+            rows += _block("`none`", classifier, [[name, percent(x), *[""] * 7] for name, x in alone])
+        twin = by_at.get(("twin", classifier, gain.at.arm))
         kid = by_at.get(("kid", "", gain.at.arm.split()[0]))
         three: list[Pooled | None] = [gain, twin, kid]
-        head = [f"`{gain.at.arm}`", gain.at.classifier]
+        block = []
         for m in members:
             effects = [dict(p.effects).get(m.name) if p else None for p in three]
             if any(effects):
+                score = percent(m.scores.get((classifier, gain.at.arm), math.nan))
                 pairs = max(e.pairs for e in effects if e)
-                rows.append([*head, m.name, *(c for e in effects for c in _cells(e)), str(pairs)])
-                head = ["", ""]
+                block.append([m.name, score, *(c for e in effects for c in _cells(e)), str(pairs)])
         together = [c for p in three for c in _together(p)]
-        if any(c not in ("", DASH) for c in together):
-            rows.append([*head, f"**{gain.found.studies} together**", *together, ""])
-    columns = ("Accuracy − `none`", "Verdict", "Accuracy − twin", "Verdict", "KID − twin", "Verdict")
+        if any(together):
+            block.append([f"**{gain.found.studies} together**", "", *together, ""])
+        rows += _block(f"`{gain.at.arm}`", classifier, block)
+    columns = ("Accuracy", "− `none`", "Verdict", "− twin", "Verdict", "KID − twin", "Verdict")
     return table(("Arm", "Classifier", "Data set", *columns, "Pairs"), rows, left=3)
+
+
+def _block(arm: str, classifier: str, rows: Sequence[Sequence[str]]) -> list[list[str]]:
+    """Return rows with what they are of in front of the first."""
+    return [[*(("", "") if i else (arm, classifier)), *row] for i, row in enumerate(rows)]
 
 
 def _cells(e: Effect | None) -> tuple[str, str]:

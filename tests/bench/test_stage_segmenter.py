@@ -336,10 +336,10 @@ def test_the_report_has_a_table_a_picture_and_who_is_left_out(
     assert draw_segmentations(Rows(rows), info, tmp_path, tmp_path / "c") == {}, "where the files are gone"
 
 
-def test_differences_are_paired_and_judged() -> None:
+def test_differences_are_paired_and_judged(tmp_path: Path) -> None:
     from report_rows import made_up, row
 
-    _, info = made_up(Path("unused"), folds=5, generative=(), classifiers=(), pictures=False, patients=4)
+    _, info = made_up(tmp_path, folds=5, generative=(), classifiers=(), pictures=False, patients=4)
     info = replace(info, segmenters=("unet",), mask_carriers=("none", "classical"))
     rng, rows = np.random.default_rng(0), []
     level = rng.uniform(0.3, 0.8, 5)

@@ -132,6 +132,11 @@ def member_suites(name: str) -> tuple[str, ...]:
     return tuple(f"{name.removesuffix(end)}-{m}{end}" for m in found)
 
 
+def shipped_suites() -> tuple[str, ...]:
+    """Return the names of all shipped suites that can be run by themselves, members of files of members among them."""
+    return tuple(n for name in suite_files() for n in member_suites(name) or (name,))
+
+
 def load_suite(name: str, assignments: tuple[str, ...] = (), root: Path | None = None) -> Suite:
     """Read a suite by name or by the path of a YAML file, apply ``--set`` assignments, and check all of it.
 

@@ -32,7 +32,7 @@ from bench.cli import main
 from bench.cli.options import INTERRUPTED
 from bench.cli.profile import ProfileGroup
 from bench.runner import Summary
-from bench.suite import suite_files
+from bench.suite import shipped_suites, suite_files
 from bench.view import MLflowView
 
 ROOT = Path(__file__).parents[1]
@@ -227,7 +227,9 @@ def test_every_verb_option_and_suite_that_is_named_exists(page: Path) -> None:
         assert not missing, f"{page.name}: {' '.join(words)}: no option {', '.join(sorted(missing))}"
         for name in [value for option, value in pairwise(rest) if option == "--suite"]:
             placeholder = name.isupper() or name == "…"
-            assert placeholder or name in own or name in suite_files(), f"{page.name}: no suite is called {name}"
+            assert placeholder or name in {*own, *suite_files(), *shipped_suites()}, (
+                f"{page.name}: no suite is called {name}"
+            )
 
 
 def codes(text: str) -> dict[int, str]:

@@ -13,7 +13,7 @@ from bench.plan import Cell, unique
 from bench.ratios import ratio_label
 from bench.session import Session, prepare
 from bench.stages.segment import NONE
-from bench.suite import suite_files
+from bench.suite import shipped_suites
 from bench.web.server import RequestError
 
 
@@ -102,7 +102,7 @@ class Runs:
         return self._ready[name]
 
     def _others(self) -> Iterator[str]:
-        known = suite_files()
+        known = shipped_suites()
         reports = self._first.env.out / "reports"
         for folder in sorted(reports.iterdir()) if reports.is_dir() else []:
             if folder.name in known and folder.name != self._first.suite.name:

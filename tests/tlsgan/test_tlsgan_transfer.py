@@ -18,7 +18,7 @@ from tlsgan.freezing import freeze, stages
 from tlsgan.networks import Networks, build_generator, build_networks, parameters_of
 from tlsgan.trainer import labels, make_team, train
 
-TINY = {"filters": 2, "blocks": 1, "head_width": 4, "batch_size": 2}
+TINY = {"filters": 2, "blocks": 1, "head_width": 4, "batch_size": 2, "compile": "off"}
 SORTED = TLSGANResNet50Config(head="classes_and_fake")
 FACTORS = [
     {"trained_stages": 2, "lambda_class": 0.0},
@@ -121,7 +121,7 @@ def test_freezing_saves_work():
     """Multiplications of a step on real networks, counted: less when fewer layers train."""
     flops = []
     for trained in (None, 2, 0):
-        config = TLSGANLite0Config(**TINY, trained_stages=trained, compile="off")
+        config = TLSGANLite0Config(**TINY, trained_stages=trained)
         team = make_team(config, build_networks(config, 32), "cpu", 0)
         train_step, _ = accelerate.make_step(team, config, "cpu", 32, 2, None)
         batch = [torch.rand(2, 3, 32, 32) * 2 - 1 for _ in "ab"]

@@ -49,14 +49,12 @@ def fitted(method: Any, folder: Path, seed: int = 0, **context: Any) -> FakeCont
 
 
 @pytest.fixture(scope="module")
-def fit_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Return the folder of the fitted method of a name, fitted at the first call."""
+def fit_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], FakeContext]:
+    """Return what the fitted method of a name left, fitted at the first call."""
 
     @cache
-    def fit(name: str) -> Path:
-        folder = tmp_path_factory.mktemp(name) / "fit"
-        fitted(small(name), folder)
-        return folder
+    def fit(name: str) -> FakeContext:
+        return fitted(small(name), tmp_path_factory.mktemp(name) / "fit")
 
     return fit
 
@@ -108,10 +106,9 @@ def test_it_takes_its_classes_or_refuses_them_by_name(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_it_makes_what_was_asked_for_and_says_from_what(name: str, tmp_path: Path) -> None:
-    method, data = small(name), two_class_data(16, 32)
-    ctx = fitted(method, tmp_path / "fit")
-    made = images(method, tmp_path / "fit")
+def test_it_makes_what_was_asked_for_and_says_from_what(name: str, fit_once: Callable[[str], FakeContext]) -> None:
+    method, data, ctx = small(name), two_class_data(16, 32), fit_once(name)
+    made = images(method, ctx.folder)
     assert Counter(i.label for i in made) == COUNTS
     side = getattr(method, "side_px", 32)  # a method may have a size of its own
     assert all(i.image.shape == (side, side, 3) and i.image.dtype == np.uint8 for i in made)
@@ -127,22 +124,25 @@ def test_it_makes_what_was_asked_for_and_says_from_what(name: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_killed_and_resumed_it_makes_the_same_images(name: str, tmp_path: Path) -> None:
-    method = small(name)
-    fitted(method, tmp_path / "whole")
+def test_killed_and_resumed_it_makes_the_same_images(
+    name: str, fit_once: Callable[[str], FakeContext], tmp_path: Path
+) -> None:
+    method, unbroken = small(name), fit_once(name).folder
     ctx = FakeContext(tmp_path / "broken", interrupt_at=3)
     with pytest.raises(Interrupt):
         method.fit(two_class_data(16, 32), ctx)
     assert ctx.checkpoint is not None
     ctx.interrupt_at = None
     small(name).fit(two_class_data(16, 32), ctx)
-    whole, broken = images(method, tmp_path / "whole"), images(method, tmp_path / "broken")
+    whole, broken = images(method, unbroken), images(method, tmp_path / "broken")
     assert [i.image.tobytes() for i in whole] == [i.image.tobytes() for i in broken]
 
 
 @pytest.mark.parametrize("name", TRAINED)
-def test_its_first_images_do_not_depend_on_how_many_are_asked_for(name: str, fit_once: Callable[[str], Path]) -> None:
-    method, folder = small(name), fit_once(name)
+def test_its_first_images_do_not_depend_on_how_many_are_asked_for(
+    name: str, fit_once: Callable[[str], FakeContext]
+) -> None:
+    method, folder = small(name), fit_once(name).folder
     few, many = images(method, folder, {0: 2, 1: 3}), images(method, folder)
     for label, n in ((0, 2), (1, 3)):
         first = [i for i in many if i.label == label][:n]
@@ -153,9 +153,9 @@ def test_its_first_images_do_not_depend_on_how_many_are_asked_for(name: str, fit
 
 @pytest.mark.parametrize("name", TRANSLATORS)
 def test_it_translates_there_and_back_image_by_image(
-    name: str, fit_once: Callable[[str], Path], tmp_path: Path
+    name: str, fit_once: Callable[[str], FakeContext], tmp_path: Path
 ) -> None:
-    method, data, folder = small(name), two_class_data(20, 32, seed=3), fit_once(name)
+    method, data, folder = small(name), two_class_data(20, 32, seed=3), fit_once(name).folder
     assert method.translation_size_px(32) == 32
     ctx = FakeContext(tmp_path)
     for label in (0, 1):

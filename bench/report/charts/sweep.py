@@ -56,7 +56,7 @@ def draw_sweep(lines: Sequence[Line], info: ReportInfo, path: Path) -> None:
             ax.grid(False, axis="x")
             for at in range(1, len(amounts)):
                 ax.axvline(at - 0.5, color=GREY, lw=0.6, ls=":" if amounts[at] != BALANCE else "-")
-        axes[0][0].set_ylabel("difference to none in patient-level\nbalanced accuracy (percentage points)")
+        axes[0][0].set_ylabel("difference to none\n(percentage points)")
         _legend(fig, methods, width, any(x.arm.ratio.endswith(NOCOPIES) for x in lines))
 
 

@@ -31,7 +31,7 @@ QUIET = ("no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-b
 QUIET += ("disable-component-update", "disable-sync")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # no longer: its driver keeps an event loop running, and other tests start their own
 def chromium() -> Iterator[Browser]:
     """A headless Chromium, the system's own; or a skip with the reason."""
     path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -16,8 +16,9 @@ from torch import nn
 
 from baselines.cgan_networks import Discriminator, Generator
 from baselines.cgan_progressive import Growth, ProgressiveDiscriminator, ProgressiveGenerator, at_growth, growth
+from baselines.gan_loop import mean_losses, resume
 from baselines.pixels import to_float, to_uint8
-from bench.errors import DataError, DivergedError
+from bench.errors import DataError
 from bench.interfaces import RunContext, TrainingData
 from bench.seeding import derive_seed
 from bench.types import ProfiledStep
@@ -42,7 +43,7 @@ def train(data: TrainingData, config: ConditionalGANConfig, ctx: RunContext) -> 
     G_mean: AnyGenerator = parts["G_mean"]
     parameters = sum(p.numel() for name in "GD" for p in parts[name].parameters())
     (ctx.folder / "facts.json").write_text(json.dumps({"parameters": parameters}) + "\n")
-    start = _resume(parts, ctx)
+    start = resume(parts, ctx)
     losses: list[torch.Tensor] = []
 
     for step in range(start, config.steps):
@@ -52,7 +53,7 @@ def train(data: TrainingData, config: ConditionalGANConfig, ctx: RunContext) -> 
         done, last = step + 1, step + 1 == config.steps
         checkpoint = not last and done % config.checkpoint_every == 0
         if last or checkpoint or done % LOG_EVERY == 0:
-            ctx.log(done, config.steps, _means(losses, done))
+            ctx.log(done, config.steps, mean_losses("cgan", losses, done))
             losses.clear()
         if last or done % config.sample_every == 0:
             with ctx.phase("sample"):
@@ -226,25 +227,3 @@ def _average(mean: nn.Module, live: nn.Module, decay: float) -> None:
     """mean ← decay · mean + (1 − decay) · live."""
     for m, p in zip(mean.parameters(), live.parameters(), strict=True):
         m.lerp_(p, 1 - decay)
-
-
-def _means(losses: list[torch.Tensor], step: int) -> dict[str, float]:
-    values = torch.stack(losses).cpu()
-    bad = (~torch.isfinite(values)).any(dim=1).nonzero()
-    if len(bad):
-        at = step - len(losses) + 1 + int(bad[0])
-        raise DivergedError(
-            f"cgan: losses of D and G are {values[bad[0, 0], :2].tolist()} at step {at}; lower learning_rate"
-        )
-    names = ("loss/D", "loss/G", "score/real", "score/fake")
-    return dict(zip(names, values.mean(dim=0).tolist(), strict=True))
-
-
-def _resume(parts: dict[str, Any], ctx: RunContext) -> int:
-    """Load the last checkpoint, if any, into the parts; return the number of steps done."""
-    state = ctx.load_checkpoint()
-    if state is None:
-        return 0
-    for name, part in parts.items():
-        part.load_state_dict(state[name])
-    return int(state["step"])

@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from baselines.gan_loop import mean_losses, resume
 from baselines.pixels import to_float, to_uint8
-from bench.errors import DataError, DivergedError
+from bench.errors import DataError
 from bench.interfaces import RunContext, TrainingData
 from bench.seeding import derive_seed
 from bench.types import ProfiledStep
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from baselines.label_gan import LabelGAN
 
 STANDING_BATCHES = 16
-NAMES = ("loss/D", "loss/G", "score/real", "score/fake")
 
 
 def train(method: LabelGAN, data: TrainingData, ctx: RunContext) -> nn.Module:
@@ -37,7 +37,7 @@ def train(method: LabelGAN, data: TrainingData, ctx: RunContext) -> nn.Module:
     parts = make_parts(method, len(data.classes), ctx.device, ctx.seed)
     parameters = sum(p.numel() for name in "GD" for p in parts[name].parameters())
     (ctx.folder / "facts.json").write_text(json.dumps({"parameters": parameters}) + "\n")
-    start = _resume(parts, ctx)
+    start = resume(parts, ctx)
     losses: list[torch.Tensor] = []
 
     for step in range(start, config.steps):
@@ -47,7 +47,7 @@ def train(method: LabelGAN, data: TrainingData, ctx: RunContext) -> nn.Module:
         done, last = step + 1, step + 1 == config.steps
         checkpoint = not last and done % config.checkpoint_every == 0
         if last or checkpoint or done % config.log_every == 0:
-            ctx.log(done, config.steps, _means(method.name, losses, done))
+            ctx.log(done, config.steps, mean_losses(method.name, losses, done))
             losses.clear()
         if last or done % config.sample_every == 0:
             with ctx.phase("sample"):
@@ -158,24 +158,3 @@ def _save_samples(method: LabelGAN, G: nn.Module, num_classes: int, step: int, c
 
 def _bce(logits: torch.Tensor, target: float) -> torch.Tensor:
     return F.binary_cross_entropy_with_logits(logits, torch.full_like(logits, target))
-
-
-def _means(name: str, losses: list[torch.Tensor], step: int) -> dict[str, float]:
-    values = torch.stack(losses).cpu()
-    bad = (~torch.isfinite(values)).any(dim=1).nonzero()
-    if len(bad):
-        at = step - len(losses) + 1 + int(bad[0])
-        raise DivergedError(
-            f"{name}: losses of D and G are {values[bad[0, 0], :2].tolist()} at step {at}; lower learning_rate"
-        )
-    return dict(zip(NAMES, values.mean(dim=0).tolist(), strict=True))
-
-
-def _resume(parts: dict[str, Any], ctx: RunContext) -> int:
-    """Load the last checkpoint, if any, into the parts; return the number of steps done."""
-    state = ctx.load_checkpoint()
-    if state is None:
-        return 0
-    for name, part in parts.items():
-        part.load_state_dict(state[name])
-    return int(state["step"])

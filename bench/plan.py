@@ -38,7 +38,7 @@ CODE_VERSION = {
     "classify": 1,
     "evaluate": 2,
     "explain": 1,
-    "segmenter": 1,
+    "segmenter": 2,
 }
 FILTERS = ("stage", "method", "classifier", "fold", "repeat", "ratio")
 

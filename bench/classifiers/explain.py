@@ -9,7 +9,7 @@ the image's size bilinearly. A map is qualitative: it says where the network loo
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -24,6 +24,7 @@ from bench.types import Uint8Images
 
 LEAST_CELLS = 4  # a side: a coarser layer's map would say little more than 'in the image'
 Layout = Literal["channels first", "channels last", "tokens"]
+Asked = Callable[[torch.Tensor], torch.Tensor]  # what a network gives for one image -> the number to explain
 
 
 class NoLayerError(BenchError):
@@ -59,7 +60,6 @@ def grad_cam(
     zero where the weighted sum is nowhere positive. Raises ``NoLayerError``, and ``DataError`` for other images or
     targets.
     """
-    from pytorch_grad_cam import GradCAM
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
     classes = np.asarray(targets, dtype=np.int64)
@@ -68,15 +68,24 @@ def grad_cam(
             f"Grad-CAM: got {images.dtype} {images.shape} with targets {classes.shape}, expected uint8 [N, H, W, 3] "
             "with N targets"
         )
-    network.to(device).eval()
     found = layer or find_layer(network, images.shape[1:3], device)
+    return maps_of(network, images, [ClassifierOutputTarget(target) for target in classes.tolist()], found, device)
+
+
+def maps_of(
+    network: nn.Module, images: Uint8Images, asked: Sequence[Asked], layer: Layer, device: str = "cpu"
+) -> npt.NDArray[np.float32]:
+    """Return the maps, float32 [N, H, W] in [0, 1], of N numbers, each made of what the network gives for its image."""
+    from pytorch_grad_cam import GradCAM
+
+    network.to(device).eval()
     maps = np.zeros(images.shape[:3], np.float32)
     with torch.enable_grad(), _frozen(network):  # gradients of activations are wanted, none of weights
-        cam = GradCAM(network, [found.module], reshape_transform=found.maps)
+        cam = GradCAM(network, [layer.module], reshape_transform=layer.maps)
         try:
-            for i, target in enumerate(classes.tolist()):
+            for i, number in enumerate(asked):
                 x = torch.tensor(np.ascontiguousarray(images[i : i + 1]), device=device).permute(0, 3, 1, 2)
-                maps[i] = cam((x.float() / 255).requires_grad_(), [ClassifierOutputTarget(target)])[0]
+                maps[i] = cam((x.float() / 255).requires_grad_(), [number])[0]
         finally:
             cam.activations_and_grads.release()
     return np.clip(maps, 0, 1)
@@ -103,12 +112,12 @@ def find_layer(network: nn.Module, size_px: tuple[int, ...], device: str = "cpu"
     """
     network.to(device).eval()
     stages, convolutions = _stages(network), _convolutions(network)
-    outputs = _outputs(network, {*stages, *convolutions}, size_px, device)
+    outputs = outputs_of(network, {*stages, *convolutions}, size_px, device)
     prefix = int(getattr(getattr(network, "model", network), "num_prefix_tokens", 0))
     seen = []
     for known, order in ((stages, stages), (convolutions, outputs)):  # convolutions in the order in which they run
         for name in reversed([n for n in order if n in known and n in outputs]):
-            read = _read(outputs[name], known[name], prefix)
+            read = layout_of(outputs[name], known[name], prefix)
             if read is not None and min(read[1]) >= LEAST_CELLS:
                 return Layer(name, network.get_submodule(name), *read)
             seen += [f"{name}: {read[1][0]} × {read[1][1]}"] if read else []
@@ -134,8 +143,10 @@ def _convolutions(network: nn.Module) -> dict[str, int]:
     return {n: m.out_channels for n, m in network.named_modules() if isinstance(m, nn.Conv2d)}
 
 
-def _outputs(network: nn.Module, names: set[str], size_px: tuple[int, ...], device: str) -> dict[str, torch.Size]:
-    """Return the shapes of what modules give for one image, in the order in which they run.
+def outputs_of(
+    network: nn.Module, names: Iterable[str], size_px: tuple[int, ...], device: str
+) -> dict[str, torch.Size]:
+    """Return the shapes of what modules give for one image, in the order in which they end.
 
     What is no tensor, or comes from a module that runs more than once, has the shape ().
     """
@@ -158,7 +169,7 @@ def _outputs(network: nn.Module, names: set[str], size_px: tuple[int, ...], devi
     return shapes
 
 
-def _read(shape: torch.Size, channels: int, prefix: int) -> tuple[Layout, tuple[int, int]] | None:
+def layout_of(shape: torch.Size, channels: int, prefix: int = 0) -> tuple[Layout, tuple[int, int]] | None:
     """Return how an output of that shape is laid out and its grid, None for what is no grid of square cells.
 
     ``prefix`` is how many tokens before the patches' there may be.

@@ -4,7 +4,8 @@ Real images come with their own masks. What a translator made of an image keeps 
 its source. Every arm takes the same number of optimiser steps from the same first weights; validation images choose the
 best weights; the test part is read once, at the end. ``masks.csv`` holds a row for every test image that has a mask.
 ``examples.npz`` holds, without pickles, a few of them, the same for all arms: ``images`` uint8 [K, H, W, 3], ``true``
-and ``found`` uint8 [K, H, W], ``labels`` int64 [K], ``paths`` unicode [K].
+and ``found`` uint8 [K, H, W], ``maps`` float16 [K, H, W] in [0, 1], the Grad-CAM of what was found ([0, H, W] where the
+network allows none), ``labels`` int64 [K], ``paths`` unicode [K].
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from bench.stages.explain import choose
 from bench.types import Size, SyntheticRecord
 
 if TYPE_CHECKING:
+    from bench.segmentation.segmenter_network import Segmenter
     from bench.segmentation.trainer import MaskedImages
 
 WEIGHTS, MASKS, EXAMPLES = "segmenter.safetensors", "masks.csv", "examples.npz"
@@ -65,11 +67,11 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
         part, test = outlined(fold.part("test"), inputs)
         found = segment(network, test.images, env.device)
         judge(part, test.masks, found, inputs.index.classes, ctx.folder / MASKS)
-        keep_examples(part, test, found, len(inputs.index.classes), ctx)
+        looks = keep_examples(network, part, test, found, inputs, ctx)
     scores = mean_scores(read_outlined(ctx.folder / MASKS), inputs.index.classes)
     metrics = {f"test/{name}": value for name, value in scores.items()}
     facts: dict[str, Any] = {"best_step": result.best_step, "parameters": result.parameters}
-    facts |= {"real_images": len(train.images) - synthetic, "synthetic_images": synthetic}
+    facts |= {"real_images": len(train.images) - synthetic, "synthetic_images": synthetic, **looks}
     return Output(metrics={**metrics, "validation/dice": result.validation_score}, facts=facts)
 
 
@@ -164,14 +166,32 @@ def judge(
     )
 
 
-def keep_examples(part: Part, test: MaskedImages, found: npt.NDArray[np.uint8], classes: int, ctx: CellContext) -> None:
-    """Keep a few test images with both masks, chosen by the seed of the fold, so alike for every arm."""
-    rows = choose(part, max(1, SHOWN // classes), ctx.seed)
+def keep_examples(
+    network: Segmenter, part: Part, test: MaskedImages, found: npt.NDArray[np.uint8], inputs: Inputs, ctx: CellContext
+) -> dict[str, Any]:
+    """Keep a few test images with both masks and where the network looked, chosen by the seed: alike for every arm.
+
+    Returns what the maps were computed on.
+    """
+    from bench.classifiers.explain import NoLayerError
+    from bench.segmentation.explain import deepest_layer, seg_grad_cam
+
+    rows = choose(part, max(1, SHOWN // len(inputs.index.classes)), ctx.seed)
+    images, looked = test.images[rows], found[rows]
+    maps, facts = np.zeros((0, *looked.shape[1:]), np.float32), dict[str, Any]()
+    try:
+        layer = deepest_layer(network, images.shape[1:3], inputs.env.device)
+        maps = seg_grad_cam(network, images, looked, layer, inputs.env.device)
+        facts = {"layer": layer.name, "grid": list(layer.grid)}
+    except NoLayerError as e:
+        facts["no_maps"] = str(e)
     np.savez_compressed(
         ctx.folder / EXAMPLES,
-        images=test.images[rows],
+        images=images,
         true=test.masks[rows],
-        found=found[rows],
+        found=looked,
+        maps=maps.astype(np.float16),
         labels=part.labels[rows],
         paths=np.array([part.records[i].path for i in rows.tolist()], dtype=np.str_),
     )
+    return facts

@@ -26,7 +26,7 @@ from bench.interfaces import CarriesMasks, RunContext, TrainingData
 from bench.metrics.overlap_table import mean_scores, read_outlined
 from bench.plan import Cell, mask_carriers, select
 from bench.report.build import build_report
-from bench.report.charts.segmentations import TRUE, draw_segmentations
+from bench.report.charts.segmentations import BLUE, draw_segmentations
 from bench.report.records.rows import Rows
 from bench.report.records.segmentation import segmented
 from bench.report.sections.segmentation import segmentation_section
@@ -133,7 +133,12 @@ def test_what_is_reported_is_what_the_table_holds(done: tuple[Session, list[Resu
         assert {"test/dice", "test/iou", "test/hd95_px", "validation/dice"} < r.metrics.keys()
     shown = [np.load(folder(made, m) / EXAMPLES) for m in ("none", "mirror")]
     assert shown[0]["images"].shape == (6, 32, 32, 3)
-    assert shown[0]["true"].shape == shown[0]["found"].shape == (6, 32, 32)
+    assert shown[0]["true"].shape == shown[0]["found"].shape == shown[0]["maps"].shape == (6, 32, 32)
+    facts = {r.method: r.facts for r in rows if (r.stage, r.classifier) == ("segmenter", "unet")}
+    assert facts["none"]["grid"] == [4, 4]
+    for kept in shown:
+        assert ((kept["maps"].max((1, 2)) > 0) <= (kept["found"].max((1, 2)) > 0)).all(), "nothing found, nothing shown"
+        assert kept["maps"].max() <= 1
     np.testing.assert_array_equal(shown[0]["paths"], shown[1]["paths"])
     np.testing.assert_array_equal(shown[0]["true"], shown[1]["true"])
 
@@ -329,7 +334,7 @@ def test_the_report_has_a_table_a_picture_and_who_is_left_out(
     picture = tmp_path / "a" / "pictures" / "segmentation_unet.png"
     with Image.open(picture) as image:
         seen = {tuple(c) for c in np.asarray(image).reshape(-1, 3).tolist()}
-    assert TRUE in seen, "the true outlines"
+    assert BLUE in seen, "the true outlines"
     again = draw_segmentations(Rows(rows), info, made.env.out, tmp_path / "b")
     assert list(again) == [f"pictures/segmentation_{name}.png" for name in info.segmenters]
     assert picture.read_bytes() == (tmp_path / "b" / "pictures" / "segmentation_unet.png").read_bytes()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from typing import Any
 
@@ -26,14 +26,18 @@ _UNITS = {"ms": 1e-3, "min": 60.0, "h": 3600.0, "MiB": 2.0**20, "GiB": 2.0**30, 
 
 @dataclass(frozen=True)
 class Markdown:
-    """Renders blocks of one report. ``notes`` define columns, by head."""
+    """Renders blocks of one report. ``notes`` define columns, by head.
+
+    ``verdicts`` are the CSS classes of cells by what they say, all of it or its first word.
+    """
 
     notes: Mapping[str, str]
+    verdicts: Mapping[str, str] = field(default_factory=lambda: {word: word for word in VERDICTS})
 
     def block(self, text: str, label: str, undefined: Sequence[str] = (), kind: str = "") -> str:
         """Render markdown; ``label`` names its tables for screen readers, ``kind`` is their class."""
         notes = {} if "*" in undefined else {h: n for h, n in self.notes.items() if h not in undefined}
-        env = {"label": label, "notes": notes, "kind": kind}
+        env = {"label": label, "notes": notes, "kind": kind, "verdicts": self.verdicts}
         out, at = [], 0
         for m in _FOLDED.finditer(text):
             out.append(_PARSER.render(text[at : m.start()], env))
@@ -102,8 +106,8 @@ class _Renderer(RendererHTML):
         if tokens[idx - 1].type == "tr_open":
             return '<th scope="row">'
         cell, text = tokens[idx + 1], plain(tokens[idx + 1].content)
-        first = text.partition(" ")[0]
-        verdict = f"verdict {first}" if first in VERDICTS else ""
+        found = env["verdicts"].get(text) or env["verdicts"].get(text.partition(" ")[0])
+        verdict = f"verdict {found}" if found else ""
         if not _right(tokens[idx]):
             return f"<td{_classes(verdict)}>"
         value = sort_value(text)

@@ -53,6 +53,8 @@ class Section:
 
     ``claims`` are patterns of figures' paths, ``figures`` what was found of them: captions by path. ``where`` says
     which of the two files has the section; ``undefined`` are columns that the footnotes do not define here, or '*'.
+    ``filters`` are the columns by which a reader of the HTML narrows down the section's table, with their values, None
+    for no such controls; ``alts`` describe figures, by path, that their file's name does not describe.
     """
 
     title: str
@@ -61,6 +63,8 @@ class Section:
     figures: Mapping[str, str] = field(default_factory=dict)
     where: Where = "both"
     undefined: tuple[str, ...] = ()
+    filters: Mapping[str, Sequence[str]] | None = None
+    alts: Mapping[str, str] = field(default_factory=dict)
 
 
 def sections(
@@ -183,7 +187,8 @@ def _caption(path: str, name: str, info: ReportInfo) -> str:
             f"{name} of the same test images under every arm. Qualitative: where it looked, not that it was right to."
         )
     if stem.startswith("segmentation_"):
-        return f"{name} found by every arm in the same test images (orange), with the true outline (blue)."
+        found = f"{name} found by every arm in the same test images (orange), with the true outline (blue)"
+        return f"{found}; below each, Grad-CAM of what was found. Qualitative."
     for method in info.generative:
         if stem == f"{method}_closest_pairs":
             return f"`{method}`: synthetic images (left) with the training image that is nearest (right); red: flagged."
@@ -194,8 +199,13 @@ def _caption(path: str, name: str, info: ReportInfo) -> str:
 
 def markdown(found: Sequence[Section], info: ReportInfo) -> str:
     """Return the text of leaderboard.md, which renders on GitHub."""
-    parts = [f"# {question(info)}\n", *(part for s in found if s.title == SUMMARY for part in s.parts)]
-    parts.append(f"All of it on one page, with every figure, and tables that sort: [{HTML_FILE}]({HTML_FILE}).\n")
+    return markdown_page(question(info), found, HTML_FILE)
+
+
+def markdown_page(title: str, found: Sequence[Section], html_file: str) -> str:
+    """Return sections as GitHub markdown: the summary right below the title, and a link to the same as HTML."""
+    parts = [f"# {title}\n", *(part for s in found if s.title == SUMMARY for part in s.parts if s.where != "html")]
+    parts.append(f"All of it on one page, with every figure, and tables that sort: [{html_file}]({html_file}).\n")
     for section in found:
         if section.parts and section.title != SUMMARY and section.where != "html":
             parts += [f"## {section.title}\n", *section.parts]

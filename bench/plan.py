@@ -136,15 +136,27 @@ def make_plan(suite: Suite, index: DatasetIndex, weights: str | None = None) -> 
     Raises ``ConfigError`` when a method or metric cannot serve these classes, ``DataError`` when the folds cannot be
     drawn.
     """
-    for method in suite.methods:
-        if method.kind == "generative":
-            method.create().check(index.classes)
+    _check_methods(suite, index)
     if suite.settings.segmenters and not any(r.mask_paths for r in index.records):
         raise ConfigError(
             f"segmenters: {index.name} has no masks to learn from; expected a data set with masks, or {{}}"
         )
     try_out({m.name: m.create() for m in suite.metrics}, index.classes)
     return Plan(suite, index, fingerprint(index), tuple(_cells(suite, index, weights)), weights)
+
+
+def _check_methods(suite: Suite, index: DatasetIndex) -> None:
+    unable: dict[str, str] = {}
+    for method in suite.methods:
+        if method.kind == "generative":
+            try:
+                method.create().check(index.classes)
+            except ConfigError as e:
+                unable[method.name] = str(e)
+    if unable:
+        reasons = "\n".join(f"  {name}: {reason}" for name, reason in unable.items())
+        leave = " ".join(f"--set methods.{name}=false" for name in unable)
+        raise ConfigError(f"methods that cannot serve {index.name}:\n{reasons}\nto run the others: {leave}")
 
 
 def _cells(suite: Suite, index: DatasetIndex, weights: str | None) -> Iterator[Cell]:

@@ -22,6 +22,7 @@ from bench.segmentation.segmenter_config import SegmenterConfig
 Ratio = float | Literal["balance"]
 REFERENCES = ("none", "classical")  # arms without a generator, which may train longer instead
 FROM_FILE = "@"  # begins an assignment that names a YAML file to merge into the suite
+NAMED = ("methods", "classifiers", "metrics", "segmenters")  # name -> config; `false` leaves one out
 
 
 @dataclass(frozen=True)
@@ -158,12 +159,20 @@ def load_suite(name: str, assignments: tuple[str, ...] = (), root: Path | None =
         if text.startswith(FROM_FILE):
             data = merged(data, read_yaml(Path(text.removeprefix(FROM_FILE))))
     called = f"{path.stem}-{member}" if member else path.stem
-    return parse_suite(called, override(data, tuple(a for a in assignments if not a.startswith(FROM_FILE))))
+    changed = override(data, tuple(a for a in assignments if not a.startswith(FROM_FILE)))
+    for section in NAMED:
+        before, after = _named(data, section), _named(changed, section)
+        for name in (n for n, config in after.items() if config is False and n not in before):
+            raise ConfigError(f"{section}.{name}=false: not in this suite; {nearest(name, before)}")
+    return parse_suite(called, changed)
 
 
 def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:
-    """Turn a suite's mapping into a checked ``Suite``."""
+    """Turn a suite's mapping into a checked ``Suite``; what is ``false`` in a section of ``NAMED`` is left out."""
     data = dict(data)
+    for key in NAMED:
+        if named := _named(data, key):
+            data[key] = {n: config for n, config in named.items() if config is not False}
     sections = {key: data.pop(key, None) for key in ("dataset", "methods", "classifiers", "metrics")}
     data = {k: v for k, v in data.items() if not k.startswith("_")}  # YAML anchors live under keys like _gan
     known = [*Settings.__dataclass_fields__, *sections]
@@ -197,6 +206,11 @@ def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:
         tuned=tuned,
         metrics=_metrics(name, sections["metrics"]),
     )
+
+
+def _named(data: Mapping[str, Any], section: str) -> dict[str, Any]:
+    found = data.get(section)
+    return found if isinstance(found, dict) else {}
 
 
 def _check_segmenters(suite: str, settings: Settings, classifiers: Any) -> None:

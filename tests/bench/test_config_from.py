@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 from toy import register, write_squares, write_suite
 
 from bench.cli import main
@@ -75,3 +77,33 @@ def test_the_commands_take_the_option(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["plan", "--suite", "s.yaml", "--data", "data", "--config-from", "best.yaml"])
     assert (result.exit_code, "did you mean 'steps'" in result.output) == (2, True)
     assert CliRunner().invoke(main, ["plan", "--suite", "s.yaml", "--config-from", "no.yaml"]).exit_code == 2
+
+
+def test_false_leaves_out_what_a_suite_names(tmp_path: Path) -> None:
+    data = write_squares(tmp_path / "data")
+    write_suite(Path("s.yaml"), methods={"none": {}, "toy": {}, "cyclegan": {}, "cgan": {}})
+    left = prepare("s.yaml", ("methods.c*gan=false",), data, tmp_path / "out")
+    assert [m.name for m in left.suite.methods] == ["none", "toy"]
+    whole = prepare("s.yaml", (), data, tmp_path / "out")
+    assert {c.id for c in left.plan.cells} < {c.id for c in whole.plan.cells}, "what is left is the same work"
+    assert list(resolved(left)["methods"]) == ["none", "toy"]
+    with pytest.raises(ConfigError, match=r"methods\.cycelgan=false: not in this suite; did you mean 'cyclegan'"):
+        load_suite("s.yaml", ("methods.cycelgan=false",))
+    with pytest.raises(ConfigError, match="methods: expected a mapping"):
+        load_suite("s.yaml", ("methods.*=false",))
+
+
+def test_methods_that_cannot_serve_the_classes_are_named_with_the_way_around(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for i in range(6):
+            pixels = np.random.default_rng(i).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "data" / name / f"{name}{i}.png")
+    methods = {"none": {}, "cyclegan": {}, "tlsgan_lite0": {}, "toy": {}}
+    write_suite(Path("s.yaml"), methods=methods, dataset={"name": "image_folder"})
+    with pytest.raises(ConfigError, match="cyclegan: a CycleGAN translates between 2 classes") as refused:
+        prepare("s.yaml", (), tmp_path / "data", tmp_path / "out")
+    way_around = str(refused.value).rpartition("to run the others: ")[2].replace("--set ", "").split()
+    assert way_around == ["methods.cyclegan=false", "methods.tlsgan_lite0=false"]
+    suite = prepare("s.yaml", tuple(way_around), tmp_path / "data", tmp_path / "out").suite
+    assert [m.name for m in suite.methods] == ["none", "toy"]

@@ -97,7 +97,7 @@ def test_methods_that_cannot_serve_the_classes_are_named_with_the_way_around(tmp
     for name in ("a", "b", "c"):
         (tmp_path / "data" / name).mkdir(parents=True)
         for i in range(6):
-            pixels = np.random.default_rng(i).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+            pixels = np.random.default_rng([ord(name), i]).integers(0, 256, (16, 16, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "data" / name / f"{name}{i}.png")
     methods = {"none": {}, "cyclegan": {}, "tlsgan_lite0": {}, "toy": {}}
     write_suite(Path("s.yaml"), methods=methods, dataset={"name": "image_folder"})

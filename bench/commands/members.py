@@ -65,7 +65,8 @@ def run_members(m: Members, only: Sequence[str], device: str, jobs: int | None, 
         for session in m.ready[:-1]:
             write_report(session)
     _say_absent(m)
-    plain_console().print(f"all together: {write_together(m)}")
+    together = write_together(m)
+    plain_console().print(f"all together: {together}\npage: {together.with_suffix('.html')}")
     return max([*codes, int(bool(m.absent))])
 
 
@@ -104,11 +105,11 @@ def report_members(m: Members, as_json: bool) -> None:
     for page in pages:
         console.print(str(page), soft_wrap=True)
     _say_absent(m)
-    console.print(str(together), soft_wrap=True)
+    console.print(f"{together}\n{together.with_suffix('.html')}", soft_wrap=True)
 
 
 def write_together(m: Members) -> Path:
-    """Write what the members' reports say together into ``reports/<name>/`` and return its page."""
+    """Write what the members' reports say together into ``reports/<name>/`` and return its ``cross.md``."""
     from bench.cross.build import build_cross
 
     folders = {s.suite.name: s.report_folder for s in m.ready}

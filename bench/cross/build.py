@@ -1,4 +1,4 @@
-"""The report over the members of a file: one page, one figure, the same numbers as CSV and JSON. Touches no model."""
+"""The report over the members of a file: a page, a figure, the same numbers as CSV and JSON. Touches no model."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from bench.cross.answers import answers
 from bench.cross.chart import draw_cross
 from bench.cross.effects import At, Effect, Member, read_member
-from bench.cross.page import answers, cross_page
+from bench.cross.page import HTML_PAGE, PAGE, cross_html, cross_markdown, cross_sections
 from bench.cross.together import Pooled, pool
 from bench.files import write_atomic
 from bench.report.export import plain
 
-PAGE, FIGURE = "cross.md", "charts/cross.png"
+FIGURE = "charts/cross.png"
 COLUMNS = (
     *("measure", "arm", "reference", "classifier", "member", "dataset", "modality", "pairs", "difference", "low"),
     *("high", "verdict", "p", "p_holm", "next_low", "next_high", "tau", "i2", "p_alike", "carries"),
@@ -27,7 +28,7 @@ COLUMNS = (
 def build_cross(
     name: str, reports: Mapping[str, Path], absent: Mapping[str, str], command: str, out: Path
 ) -> Path:  # fmt: skip
-    """Write ``cross.md``, ``cross.csv``, ``cross.json`` and ``charts/cross.png`` into ``out``; return the page.
+    """Write ``cross.md``, ``.html``, ``.csv``, ``.json`` and ``charts/cross.png`` into ``out``; return ``cross.md``.
 
     ``reports`` are the report folders of the members' suites, ``absent`` why others have none, both by suite. The same
     reports give the same bytes. Raises ``DataError`` for a report that cannot be read.
@@ -47,7 +48,9 @@ def build_cross(
         "command": command,
     }
     write_atomic(out / "cross.json", json.dumps(plain(found), indent=1, ensure_ascii=False) + "\n")
-    write_atomic(out / PAGE, cross_page(name, members, pooled, lacking, command, figure))
+    sections = cross_sections(members, pooled, lacking, command, figure)
+    write_atomic(out / HTML_PAGE, cross_html(name, members, sections, out))
+    write_atomic(out / PAGE, cross_markdown(name, members, sections))
     return out / PAGE
 
 

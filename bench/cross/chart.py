@@ -16,13 +16,31 @@ TITLES: dict[Measure, str] = {
     "twin": "balanced accuracy,\nminus random weights (points)",
     "kid": "KID,\nminus random weights",
 }
-CAPTION = (
-    "Each data set's mean paired difference with its 95 % interval; black hexagons: all together (random effects, "
-    "Hartung–Knapp interval), the thin line behind them where a next data set is expected (95 %). Accuracy is "
-    "patient-level; shaded: the equivalence margin. Arrowheads: the interval goes on. A hollow mark has no interval."
-)
 TOGETHER = "H"
 Panel = tuple[Measure, str]
+
+
+def caption(pooled: Sequence[Pooled]) -> str:
+    """Return how to read the figure; of all together only where there is something."""
+    together = (
+        "; black hexagons: all together (random effects, Hartung–Knapp interval), the thin line behind them where a "
+        "next data set is expected (95 %)"
+    )
+    return (
+        f"Each data set's mean paired difference with its 95 % interval{together if _together(pooled) else ''}. "
+        "Accuracy is patient-level; shaded: the equivalence margin. Arrowheads: the interval goes on. A hollow mark "
+        "has no interval."
+    )
+
+
+def described(pooled: Sequence[Pooled]) -> str:
+    """Return what the figure is, for who does not see it."""
+    together = ", and of all together" if _together(pooled) else ""
+    return f"Forest chart: every arm's difference on every data set{together}; the tables have its numbers"
+
+
+def _together(pooled: Sequence[Pooled]) -> bool:
+    return any(math.isfinite(p.found.mean) for p in pooled)
 
 
 def draw_cross(members: Sequence[Member], pooled: Sequence[Pooled], path: Path) -> bool:
@@ -46,7 +64,7 @@ def draw_cross(members: Sequence[Member], pooled: Sequence[Pooled], path: Path) 
         for arm in arms:
             y = top[arm] + len(members) / 2
             axes[0][0].text(-0.02, y, arm, transform=axes[0][0].get_yaxis_transform(), ha="right", va="center")
-        _legend(fig, members, columns)
+        _legend(fig, members, columns, _together(pooled))
     return True
 
 
@@ -104,14 +122,15 @@ def _limit(pooled: Iterable[Pooled], unit: float) -> float:
     return max(1.15 * means, min(1.08 * ends, legible), least)
 
 
-def _legend(fig: Any, members: Sequence[Member], columns: int) -> None:
+def _legend(fig: Any, members: Sequence[Member], columns: int, together: bool) -> None:
     from matplotlib.lines import Line2D
 
     look = method_marks([m.name for m in members])
     marks = [
         Line2D([], [], color=look[m.name][0], marker=look[m.name][1], ms=4.2, lw=1.3, label=_called(m)) for m in members
     ]
-    marks.append(Line2D([], [], color=BLACK, marker=TOGETHER, ms=4.2, lw=1.3, label="all together"))
+    if together:
+        marks.append(Line2D([], [], color=BLACK, marker=TOGETHER, ms=4.2, lw=1.3, label="all together"))
     fig.legend(handles=marks, loc="outside upper center", ncols=columns, handlelength=1.6)
 
 

@@ -1,197 +1,133 @@
-"""The page over all members: the answer in a sentence a measure, the figure, the table, and what is missing."""
+"""The page over all members as sections, the answers first; written as Markdown and as one HTML file."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from urllib.parse import quote
 
-from bench.cross.chart import CAPTION
-from bench.cross.effects import MEASURES, Effect, Measure, Member
+from bench.cross.answers import answers
+from bench.cross.chart import caption, described
+from bench.cross.effects import Member
+from bench.cross.tables import board, board_filters, board_rows, together_parts
 from bench.cross.together import Pooled
-from bench.metrics.meta_analysis import FEWEST
-from bench.report.sections.text import count, interval, join, number, p_value, percent, points, table
+from bench.cross.words import called
+from bench.report.html.document import document
+from bench.report.html.tables import VERDICTS, Markdown, definitions
+from bench.report.sections.page import ALL, SUMMARY, Section, markdown_page
+from bench.report.sections.text import join
 
-ASKED: dict[Measure, str] = {
-    "gain": "Does the gain over `none` hold across kinds of images?",
-    "twin": "Does the effect of transfer learning on accuracy hold?",
-    "kid": "And on the likeness of the images (KID, lower is better)?",
-}
-SIDE_BY_SIDE: dict[Measure, str] = {  # members of one data set are no studies of their own, and are not combined
-    "gain": "The gain over `none` in each member, side by side",
-    "twin": "The effect of transfer learning on accuracy in each member, side by side",
-    "kid": "And on the likeness of the images (KID, lower is better)",
-}
-HOW = """\
+PAGE, HTML_PAGE = "cross.md", "cross.html"
+HOW_TO = "How to read it"
+CARRIES = {"holds": "holds", "on average": "average", "differs": "differs", "lower": "lower", "higher": "higher"}
+ONE = """\
 A data set is one study: its mean paired difference and standard error are those of its own report (patient-level
-balanced accuracy, corrected resampled t; KID by a plain paired t). *Together* is the random-effects mean over data
-sets (DerSimonian & Laird 1986) with the Hartung–Knapp interval, never narrower than the sets' own errors allow; its
-verdict is corrected by Holm over the arms with one classifier. τ is how far true effects lie apart between sets (sd),
-I² their share of what is seen to vary. *next* is where the effect on one more data set of this sort is expected (95 %
-prediction interval). An arm **holds** when the mean is decided and *next* leaves out zero too; it is decided **on
-average** when only the mean is; it **differs** when sets contradict each other and the mean is undecided."""
+balanced accuracy, corrected resampled t; KID by a plain paired t).
+"""
+OF_EACH = {
+    "Accuracy": "patient-level balanced accuracy in %, mean over folds and repeats.",
+    "− none": "the arm minus `none` in the same folds and repeats, in points, with its 95 % interval.",
+    "− twin": "accuracy minus that of the same method with random in the place of transferred weights, in points.",
+    "KID − twin": "how far synthetic images are from real ones, minus the same for that twin's; below 0 is better.",
+    "Verdict": "that of the data set's own report.",
+    "Pairs": "folds and repeats in which both sides were measured.",
+}
+TOGETHER = {
+    "Verdict": "of a data set that of its own report; of all together that of the mean, corrected by Holm over the "
+    "arms with one classifier.",
+    "Mean": "the random-effects mean over data sets (DerSimonian & Laird 1986) with the Hartung–Knapp interval (95 %), "
+    "never narrower than the sets' own errors allow.",
+    "Next": "where the effect on one more data set of this sort is expected (95 % prediction interval).",
+    "Carries over": "an arm **holds** when the mean is decided and *next* leaves out zero too; it is decided **on "
+    "average** when only the mean is; it **differs** when sets contradict each other and the mean is undecided.",
+    "τ": "how far true effects lie apart between sets (sd).",
+    "I²": "their share of what is seen to vary.",
+    "p Holm": "of the mean against zero, corrected as the verdict.",
+    "p alike": "Cochran's Q: how easily sets would lie this far apart if one effect held on all; uncorrected.",
+}
 LIMITS = (
     "The sets are few and were not drawn at random, and each error is itself estimated from few folds: an interval "
-    "over so few sets is wide for a reason, and undecided is not the same as no effect."
+    "over so few sets is wide for a reason, and undecided is not the same as no effect.\n"
 )
+ONE_SET = "Members of one and the same data set are no studies of their own, and are not combined.\n"
 
 
-def cross_page(
-    name: str,
+def cross_sections(
     members: Sequence[Member],
     pooled: Sequence[Pooled],
     absent: Mapping[str, str],
     command: str,
     figure: str | None,
-) -> str:
-    """Return the page as Markdown."""
-    parts = [f"# {name}\n", *(f"{text}\n" for text in answers(members, pooled).values())]
-    parts += ["".join(f"- {_described(m)}\n" for m in members)]
-    if figure:
-        parts += [f"![Every arm on every data set, and all together]({figure})\n\n{CAPTION}\n"]
-    parts += ["## Every arm on every data set\n", _table(members, pooled), f"{HOW}\n\n{LIMITS}\n"]
-    parts += ["## What is missing\n", _missing(members, pooled, absent), f"## Again\n\n```\n{command}\n```\n"]
-    return "\n".join(parts)
-
-
-def answers(members: Sequence[Member], pooled: Sequence[Pooled]) -> dict[str, str]:
-    """Return the answer to each measure's question, a sentence or two each; nothing for what no member measured."""
-    found: dict[str, str] = {}
-    for measure in MEASURES:
-        mine = [p for p in pooled if p.at.measure == measure]
-        if mine and len({m.dataset for m in members}) < len(members):
-            found[measure] = f"**{SIDE_BY_SIDE[measure]}.** {_alone(mine)}"
-        elif mine:
-            found[measure] = f"**{ASKED[measure]}** {_answer(mine)}"
-    return found or {"none": "No member has a result yet."}
-
-
-def _answer(mine: Sequence[Pooled]) -> str:
-    able = [p for p in mine if p.found.studies >= FEWEST]
-    if not able:
-        few = f"It takes {FEWEST} data sets with an interval to say something together; there are fewer."
-        return f"{_alone(mine)} {few}"
-    sets = max(p.found.studies for p in able)
-    decided = [p for p in able if p.word != "undecided"]
-    said = [f"{_called(p)} {p.word} ({_size(p, _unit(p))}; **{p.carries}**)" for p in decided]
-    parts = [f"Over {count(sets, 'data set')}: {join(said)}." if said else f"Over {count(sets, 'data set')}:"]
-    rest = [p for p in able if p.word == "undecided"]
-    if rest:
-        split = [_called(p) for p in rest if p.carries == "differs"]
-        best = min(rest, key=lambda p: p.found.p)
-        near = f"{'nearest: ' if len(rest) > 1 else ''}{_called(best)}, {_size(best, _unit(best))}"
-        which = f"{'the other' if decided else 'all'} {len(rest)} comparisons are"
-        which = which if len(rest) > 1 else "the only other comparison is" if decided else "the only comparison is"
-        contradict = f"; sets contradict each other on {join(split)}" if split else ""
-        parts.append(f"{which} **undecided** ({near}, p Holm {p_value(best.p_holm)}){contradict}.")
-    apart = [_called(p) for p in able if p.found.p_alike < 0.05]
-    if apart:
-        parts.append(f"The sets are not alike (Cochran's Q, p < 0.05, uncorrected) on {join(apart)}.")
-    return " ".join(p[0].upper() + p[1:] if i and parts[i - 1].endswith(".") else p for i, p in enumerate(parts))
-
-
-def _alone(mine: Sequence[Pooled]) -> str:
-    """Say what single members decide, where nothing is said together."""
-    sure = [
-        f"{_called(p)} {e.word} on {name}"
-        for p in mine for name, e in p.effects if e.word != "undecided"
-    ]  # fmt: skip
-    return f"Decided by themselves: {join(sure)}." if sure else "No member decides anything by itself."
-
-
-def _called(p: Pooled) -> str:
-    with_ = f" with {p.at.classifier}" if p.at.classifier else ""
-    return f"`{p.at.arm}`{with_}"
-
-
-def _unit(p: Pooled) -> str:
-    return "" if p.at.measure == "kid" else " points"
-
-
-def _size(p: Pooled, unit: str = "") -> str:
-    t = p.found
-    return (
-        f"{_difference(p.at.measure, t.mean, t.low, t.high)}{unit}, next {_ends(p.at.measure, t.next_low, t.next_high)}"
+) -> list[Section]:
+    """Return the sections of both pages in their order; ``figure`` is the chart's path from their folder."""
+    found = tuple(f"{text}\n" for text in answers(members, pooled).values())
+    figures = {figure: caption(pooled)} if figure else {}
+    alts = dict.fromkeys(figures, described(pooled))
+    shown = tuple(f"![{alts[path]}]({path})\n\n{text}\n" for path, text in figures.items())
+    rows = board_rows(members, pooled)
+    every, legend = (
+        "Every arm on every data set",
+        "Accuracy is patient-level and in %, its differences are in points.\n",
     )
+    parts = [
+        Section(SUMMARY, found, figures=figures, alts=alts),
+        Section(SUMMARY, shown, where="markdown"),
+        Section("The members", (_members(members, "leaderboard.md"),), where="markdown"),
+        Section("The members", (_members(members, "report.html"),), where="html"),
+        Section("All together", together_parts(pooled)),
+        Section(every, (legend, board(rows, once=True)) if rows else (), where="markdown"),
+        Section(every, (legend, board(rows, once=False)) if rows else (), where="html", filters=board_filters(rows)),
+        Section("What is missing", (_missing(members, pooled, absent),), undefined=ALL),
+        Section(HOW_TO, _how(members, pooled)),
+        Section("Again", (f"```\n{command}\n```\n",)),
+    ]
+    return [s for s in parts if s.parts]
 
 
-def _described(m: Member) -> str:
+def cross_markdown(name: str, members: Sequence[Member], found: Sequence[Section]) -> str:
+    """Return ``cross.md``."""
+    return markdown_page(_title(name, members), found, HTML_PAGE)
+
+
+def cross_html(name: str, members: Sequence[Member], found: Sequence[Section], folder: Path) -> str:
+    """Return ``cross.html``; ``folder`` is where figures' paths start."""
+    notes = definitions("".join(part for s in found if s.title == HOW_TO for part in s.parts))
+    writer = Markdown(notes, {word: word for word in VERDICTS} | CARRIES)
+    style = (files("bench.cross") / "style.css").read_text(encoding="utf-8")
+    return document(_title(name, members), found, writer, folder, style=style)
+
+
+def _title(name: str, members: Sequence[Member]) -> str:
+    return f"{name}: {'does a gain hold across data sets?' if _apart(members) else 'its members side by side'}"
+
+
+def _apart(members: Sequence[Member]) -> bool:
+    """Tell whether each member is a data set of its own."""
+    return len({m.dataset for m in members}) == len(members)
+
+
+def _members(members: Sequence[Member], file: str) -> str:
+    return "".join(f"- {_described(m, file)}\n" for m in members)
+
+
+def _described(m: Member, file: str) -> str:
     kind = f" ({m.modality})" if m.modality else ""
     data = f"{' / '.join(m.classes)}, {m.images} images of {m.groups}; {m.protocol}"
-    return f"**{m.name}**: `{m.dataset}`{kind}, {data}; [its own report](../{m.suite}/leaderboard.md)"
+    return f"**{m.name}**: `{m.dataset}`{kind}, {data}; [its own report](../{quote(m.suite)}/{file})"
 
 
-def _table(members: Sequence[Member], pooled: Sequence[Pooled]) -> str:
-    by_at = {(p.at.measure, p.at.classifier, p.at.arm): p for p in pooled}
-    rows: list[list[str]] = []
-    classifier = ""
-    for gain in (p for p in pooled if p.at.measure == "gain"):
-        if gain.at.classifier != classifier:
-            classifier = gain.at.classifier
-            alone = [(m.name, m.scores.get((classifier, "none"), math.nan)) for m in members]
-            rows += _block("`none`", classifier, [[name, percent(x), *[""] * 7] for name, x in alone])
-        twin = by_at.get(("twin", classifier, gain.at.arm))
-        kid = by_at.get(("kid", "", gain.at.arm.split()[0]))
-        three: list[Pooled | None] = [gain, twin, kid]
-        block = []
-        for m in members:
-            effects = [dict(p.effects).get(m.name) if p else None for p in three]
-            if any(effects):
-                score = percent(m.scores.get((classifier, gain.at.arm), math.nan))
-                pairs = max(e.pairs for e in effects if e)
-                block.append([m.name, score, *(c for e in effects for c in _cells(e)), str(pairs)])
-        together = [c for p in three for c in _together(p)]
-        if any(together):
-            block.append([f"**{gain.found.studies} together**", "", *together, ""])
-        rows += _block(f"`{gain.at.arm}`", classifier, block)
-    columns = ("Accuracy", "− `none`", "Verdict", "− twin", "Verdict", "KID − twin", "Verdict")
-    return table(("Arm", "Classifier", "Data set", *columns, "Pairs"), rows, left=3)
-
-
-def _block(arm: str, classifier: str, rows: Sequence[Sequence[str]]) -> list[list[str]]:
-    """Return rows with what they are of in front of the first."""
-    return [[*(("", "") if i else (arm, classifier)), *row] for i, row in enumerate(rows)]
-
-
-def _cells(e: Effect | None) -> tuple[str, str]:
-    if e is None:
-        return "", ""
-    return _difference(e.at.measure, e.difference, e.low, e.high), _word(e.word)
-
-
-def _together(p: Pooled | None) -> tuple[str, str]:
-    if p is None or p.found.studies < FEWEST:
-        return "", ""
-    t = p.found
-    tau = number(t.tau) if p.at.measure == "kid" else f"{100 * t.tau:.1f}"
-    judged = _word(p.word) if p.word == p.carries else f"{_word(p.word)}, **{p.carries}**"
-    return f"{_size(p)}, τ {tau}, I² {100 * t.i2:.0f} %", judged
-
-
-def _word(word: str) -> str:
-    return word if word == "undecided" else f"**{word}**"
-
-
-def _difference(measure: Measure, mean: float, low: float, high: float) -> str:
-    shown = points(mean) if measure != "kid" else _signed(mean)
-    return f"{shown} {_ends(measure, low, high)}".strip()
-
-
-def _ends(measure: Measure, low: float, high: float) -> str:
-    if not (math.isfinite(low) and math.isfinite(high)):
-        return ""
-    if measure == "kid":
-        return f"[{_signed(low)}, {_signed(high)}]"
-    return interval(max(low, -1), min(high, 1), signed=True)
-
-
-def _signed(value: float) -> str:
-    return ("−" if value < 0 else "+") + number(abs(value))
+def _how(members: Sequence[Member], pooled: Sequence[Pooled]) -> tuple[str, ...]:
+    together = bool(together_parts(pooled))
+    notes = OF_EACH | (TOGETHER if together else {})
+    listed = "".join(f"- **{head}**: {text}\n" for head, text in notes.items())
+    return (ONE, listed, *((LIMITS,) if together else () if _apart(members) else (ONE_SET,)))
 
 
 def _missing(members: Sequence[Member], pooled: Sequence[Pooled], absent: Mapping[str, str]) -> str:
     found = [f"{name}: the whole member ({reason})" for name, reason in absent.items()]
     found += [f"{m.name}: {text}" for m in members for text in m.missing]
-    found += [f"{name}: {_called(p)} ({p.at.measure}) has no interval" for p in pooled for name in p.left_out]
+    found += [f"{name}: {called(p)} ({p.at.measure}) has no interval" for p in pooled for name in p.left_out]
     has = {p.at: {name for name, _ in p.effects} for p in pooled}
     lacks = {at: [m.name for m in members if m.name not in names] for at, names in has.items()}
     found += [f"{join(names)}: `{at.arm}` ({at.measure}) was not measured" for at, names in lacks.items() if names]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
+from cross_reports import SETS, folders, made, report_of
 
 from bench.cli import main
 from bench.commands.audit import find_subject
@@ -21,12 +21,9 @@ from bench.cross.build import build_cross
 from bench.cross.effects import At, read_member
 from bench.cross.together import pool
 from bench.errors import ConfigError, DataError
-from bench.metrics.statistics import corrected_resampled_t, verdicts
-from bench.report.export import plain
 from bench.runner import Listener
 from bench.suite import load_suite, member_suites
 
-SETS = {"one": "histology", "two": "ultrasound", "three": "dermoscopy", "four": "immunohistochemistry"}
 SHARED = {
     "image_size_px": 32, "threads": 1, "split": {"protocol": "kfold", "folds": 2, "validation_fraction": 0.25},
     "methods": {"none": None, "classical": None},
@@ -34,54 +31,6 @@ SHARED = {
     "explain": {"images_per_class": 0},
 }  # fmt: skip
 PHANTOM = {"image_size_px": 32, "patients": 8, "images_per_patient": 3}
-
-
-def report_of(
-    name: str, gains: Mapping[str, Sequence[float]], twin: Sequence[float] = (), **info: Any
-) -> dict[str, Any]:
-    """Return what cross reports read of a leaderboard.json: accuracy minus none by method, one twin's KID."""
-    judged = verdicts(dict(gains), 0.02, 0.25)
-    lines = [
-        {"classifier": "net", "method": m, "ratio": "0" if m == "classical" else "1", "pairs": len(gains[m]),
-         "planned": 5, "scores": {"patient_balanced_accuracy": {"mean": 0.7 + float(np.mean(gains[m]))}},
-         "gaps": [{"reason": "not run yet"}] if len(gains[m]) < 5 else [],
-         "versus": {"none": {"patient_balanced_accuracy": asdict(v)}}} for m, v in judged.items()
-    ]  # fmt: skip
-    lines.append({**lines[0], "method": "none", "ratio": "0", "pairs": 5, "versus": {},
-                  "scores": {"patient_balanced_accuracy": {"mean": 0.7}}})  # fmt: skip
-    findings = []
-    if len(twin):
-        t = corrected_resampled_t(twin, 0.0)
-        word = "undecided" if t.p > 0.05 else "lower" if t.t < 0 else "higher"
-        arm = {"method": "tl", "ratio": "0"}
-        findings = [{"difference": {
-            "kind": "kid", "classifier": "", "arm": arm, "reference": "tl_scratch", "mean": float(np.mean(twin)),
-            "low": t.low, "high": t.high, "word": word, "pairs": len(twin)}}]  # fmt: skip
-    sizes = [{"images": 40, "groups": 5}, {"images": 60, "groups": 7}]
-    described = {
-        "suite": f"cross-{name}", "dataset": f"{name}_set", "modality": SETS[name], "classes": ["a", "b"],
-        "data": {"classes": sizes, "groups": "patients"}, "protocol": "5-fold, patients disjoint", "margin": 0.02,
-    }  # fmt: skip
-    questions = [{"name": "transfer", "findings": findings}]
-    return plain({"info": {**described, **info}, "lines": lines, "questions": questions})
-
-
-def folders(root: Path, reports: Mapping[str, dict[str, Any]]) -> dict[str, Path]:
-    found = {}
-    for name, report in reports.items():
-        found[f"cross-{name}"] = root / f"cross-{name}"
-        found[f"cross-{name}"].mkdir(parents=True)
-        (found[f"cross-{name}"] / "leaderboard.json").write_text(json.dumps(report))
-    return found
-
-
-def made(centres: Mapping[str, float], sd: float = 0.01, kid: float = -0.1) -> dict[str, dict[str, Any]]:
-    rng = np.random.default_rng(0)
-    return {
-        name: report_of(name, {"classical": rng.normal(0, 0.05, 5), "tl": rng.normal(centre, sd, 5)},
-                        rng.normal(kid, 0.02, 5))
-        for name, centre in centres.items()
-    }  # fmt: skip
 
 
 def pooled(root: Path, reports: Mapping[str, dict[str, Any]]) -> dict[At, Any]:
@@ -248,6 +197,9 @@ def test_the_verbs_over_all_members(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "- scans: the whole member" in page
     assert f"bench run --suite {path}" in page
     assert (out / "reports" / "mine-brown" / "leaderboard.md").is_file()
+    html = out / "reports" / "mine" / "cross.html"
+    assert html.is_file()
+    assert f"page: {html}" in first.output.replace("\n", "")
     again = bench("run", "--jobs", "1", "--device", "cpu")
     assert again.output.count("nothing left to do") == 2
     told = json.loads(bench("status", "--json").output)
@@ -255,6 +207,7 @@ def test_the_verbs_over_all_members(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "mine-easy" in bench("status").output
     assert "2 members" in bench("plan").output
     assert json.loads(bench("report", "--json").output)["suite"] == "mine"
+    assert bench("report").output.splitlines()[-1] == str(html)
     write_members(tmp_path, easy={"dataset": {"name": "busi"}}, brown={"dataset": {"name": "busi"}})
     nothing = bench("plan")
     assert nothing.exit_code == 2

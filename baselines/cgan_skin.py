@@ -2,7 +2,8 @@
 
 Uddin, "Conditional GAN for Skin Cancer Image Generation" (cGAN-for-Medical-Images, 2025; nine classes of ISIC), after
 Mirza & Osindero 2014, "Conditional Generative Adversarial Nets". Its 100,000 "epochs" of batch 16 took 8 h 45 min on
-a P100, 0.3 s each: they are steps. ``cgan`` is our own, with what its authors wished for as options.
+a P100, 0.3 s each: they are steps. What the source leaves open is listed in ``cgan_skin_networks``; of Adam, ε is
+PyTorch's 1e-8, Keras' would be 1e-7. ``cgan`` is our own, with what its authors wished for as options.
 """
 
 from __future__ import annotations

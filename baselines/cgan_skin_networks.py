@@ -1,8 +1,12 @@
 """Both networks of ``cgan_skin``; Uddin, "Conditional GAN for Skin Cancer Image Generation", 2025.
 
-The source names layers, widths, strides and activations; that labels enter both networks, not how: here as one-hot
-vectors beside the noise, and as one constant map a class beside the image. Kernels are 4×4. Batch norm has the source's
-framework's defaults (ε = 1e-3, a running mean that keeps 0.99 a step).
+The source names layers, widths, the sizes between them and activations (leaky ReLU: 0.2, said of both networks). It
+leaves open, and we chose:
+
+- how the labels enter: as one-hot vectors beside the noise, and as one constant map a class beside the image;
+- the kernels: 4×4, with biases;
+- batch norm: the source's framework's defaults (Keras: ε = 1e-3, a running mean that keeps 0.99 a step);
+- the initial weights: PyTorch's (uniform by fan-in), where Keras would draw Glorot's.
 """
 
 from __future__ import annotations

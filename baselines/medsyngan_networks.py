@@ -1,8 +1,9 @@
 """Both networks of ``medsyngan``; "PR Classification with MedSynGAN" (seraju77, 2025).
 
-The source names the layers in order; widths, kernels and the size of the label's embedding are not published: here
-those of DCGAN (Radford et al. 2016; 4×4 kernels of stride 2, widths halved towards the image), and an embedding as long
-as the noise.
+The source names the layers in order. Widths, kernels, the leaky ReLU's slope, the number of the discriminator's
+convolutions and the size of the label's embedding are not published: here those of DCGAN (Radford et al. 2016; 4×4
+kernels of stride 2, widths halved towards the image, slope 0.2), as many convolutions as the generator has transposed
+ones, and an embedding as long as the noise. The initial weights are PyTorch's.
 """
 
 from __future__ import annotations

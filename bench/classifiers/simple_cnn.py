@@ -1,7 +1,8 @@
 """The SimpleCNN of MedSynGAN, to the letter: convolution, ReLU, max-pooling, twice; flattened; two linear layers.
 
-"PR Classification with MedSynGAN" (seraju77, 2025), 128×128 pixels. Its training there, Adam for 50 epochs, is here
-that of every other classifier (``FineTuneConfig``): arms and classifiers are compared on one budget.
+"PR Classification with MedSynGAN" (seraju77, 2025), 128×128 pixels; its widths and kernels were not published. Its
+training there, Adam for 50 epochs, is here that of every other classifier (``FineTuneConfig``: AdamW with warm-up and
+cosine decay, for steps): arms and classifiers are compared on one budget.
 """
 
 from __future__ import annotations

@@ -1,11 +1,15 @@
-"""The network of ``simple_cnn``; apart from its config so that planning a run does not import torch."""
+"""The network of ``simple_cnn``; apart from its config so that planning a run does not import torch.
+
+The source names the layers in order. Widths and kernels are not published: 3×3 with padding, 32 and 64 channels and 128
+hidden units are our choice.
+"""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
-WIDTHS, HIDDEN = (32, 64), 128  # not published: the usual ones of such a network
+WIDTHS, HIDDEN = (32, 64), 128
 
 
 class SimpleCNNNetwork(nn.Module):

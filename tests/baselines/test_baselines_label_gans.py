@@ -99,6 +99,11 @@ def test_the_networks_of_medsyngan_are_the_published_ones() -> None:
     assert [sum(p.numel() for p in n.parameters()) for n in (G, D)] == [13_831_563, 758_209]
 
 
+def test_adam_has_what_each_source_says_of_it_and_its_defaults_else() -> None:
+    skin, med = SkinGAN.Config(), MedSynGAN.Config()
+    assert [(c.learning_rate, c.beta1, c.beta2) for c in (skin, med)] == [(2e-4, 0.5, 0.999), (2e-4, 0.9, 0.999)]
+
+
 def test_simple_cnn_is_the_published_one() -> None:
     network = SimpleCNN(SimpleCNN.Config()).build(2, 128, None)
     assert shapes(network, torch.rand(1, 3, 128, 128)) == [

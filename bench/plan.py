@@ -36,9 +36,9 @@ CODE_VERSION = {
     "translate": 1,
     "head": 1,
     "classify": 1,
-    "evaluate": 2,
+    "evaluate": 3,
     "explain": 1,
-    "segmenter": 2,
+    "segmenter": 3,
 }
 FILTERS = ("stage", "method", "classifier", "fold", "repeat", "ratio")
 

@@ -5,9 +5,10 @@ Conventions, the same for every function here:
 - The prediction is the class of the largest probability (ties: the class of lower index).
 - Two classes: class 1 (malignant) is the positive one. More: one against rest, averaged over classes (macro), and
   each class by itself.
-- What is undefined is NaN, never 0 or 1: a recall, AUROC or balanced accuracy when a class has no image; the precision
-  of a class that was never predicted (0/0). F1 = 2TP / (2TP + FP + FN) is 0 then, as the formula says; MCC is 0 when
-  every image got one class, which is its limit (Chicco & Jurman 2020). Nothing to score is a ``DataError``.
+- What is undefined is NaN, never 0 or 1: a recall, AUROC or balanced accuracy when a class has no image. The precision
+  of a class that has images and was never predicted (0/0) is 0, as in scikit-learn: left out, a mean over folds would
+  be of those alone where the class was found. F1 = 2TP / (2TP + FP + FN) is 0 then by its formula; MCC is 0 when every
+  image got one class, which is its limit (Chicco & Jurman 2020). Nothing to score is a ``DataError``.
 - A patient is a pair (group, label): a group that has images of two labels counts once for each. The patient's
   probabilities are the mean of its images', its prediction their largest.
 - Macro averages run over all C classes; if one of them is undefined, so is the average.
@@ -126,7 +127,8 @@ def class_confusion_metrics(matrix: Floats) -> dict[str, Floats]:
     """Return recall, specificity, precision and f1 of each class, [..., C], of matrices [..., C, C].
 
     Recall (sensitivity) TP / (TP + FN), specificity TN / (TN + FP), precision TP / (TP + FP), f1 2TP / (2TP + FP + FN);
-    each in [0, 1], or NaN where 0/0, and f1 where the class has no image.
+    each in [0, 1], or NaN where 0/0, and f1 where the class has no image; precision is 0 where a class that has images
+    was never predicted.
     """
     hit = np.diagonal(matrix, axis1=-2, axis2=-1)
     of_class, predicted = matrix.sum(axis=-1), matrix.sum(axis=-2)
@@ -134,7 +136,7 @@ def class_confusion_metrics(matrix: Floats) -> dict[str, Floats]:
     return {
         "recall": per_class_recall(matrix),
         "specificity": _ratio(rest - predicted + hit, rest),
-        "precision": _ratio(hit, predicted),
+        "precision": np.where((predicted == 0) & (of_class > 0), 0.0, _ratio(hit, predicted)),
         "f1": np.where(of_class > 0, _ratio(2 * hit, of_class + predicted), np.nan),
     }
 

@@ -99,11 +99,11 @@ def test_methods_that_cannot_serve_the_classes_are_named_with_the_way_around(tmp
         for i in range(6):
             pixels = np.random.default_rng([ord(name), i]).integers(0, 256, (16, 16, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "data" / name / f"{name}{i}.png")
-    methods = {"none": {}, "cyclegan": {}, "tlsgan_lite0": {}, "toy": {}}
+    methods = {"none": {}, "cyclegan": {}, "tlsgan_lite0": {}, "cgan": {}}
     write_suite(Path("s.yaml"), methods=methods, dataset={"name": "image_folder"})
     with pytest.raises(ConfigError, match="cyclegan: a CycleGAN translates between 2 classes") as refused:
         prepare("s.yaml", (), tmp_path / "data", tmp_path / "out")
     way_around = str(refused.value).rpartition("to run the others: ")[2].replace("--set ", "").split()
     assert way_around == ["methods.cyclegan=false", "methods.tlsgan_lite0=false"]
     suite = prepare("s.yaml", tuple(way_around), tmp_path / "data", tmp_path / "out").suite
-    assert [m.name for m in suite.methods] == ["none", "toy"]
+    assert [m.name for m in suite.methods] == ["none", "cgan"]

@@ -95,7 +95,7 @@ def test_nine_very_unequal_classes_equal_scikit_learn_each_and_on_average(seed: 
     prob = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     names = tuple(f"class {k}" for k in range(9))
     got = classification_metrics(y, prob, [f"image {i}" for i in range(len(y))], names)
-    truth = sk.classification_report(y, prob.argmax(1), target_names=names, output_dict=True, zero_division=np.nan)
+    truth = sk.classification_report(y, prob.argmax(1), target_names=names, output_dict=True, zero_division=0)
     auroc = sk.roc_auc_score(y, prob, multi_class="ovr", average=None)
     for k, name in enumerate(names):
         wanted = [truth[name]["precision"], truth[name]["recall"], truth[name]["f1-score"], auroc[k]]
@@ -220,16 +220,17 @@ def test_a_class_absent_from_the_truth_gives_nan_and_never_a_figure() -> None:
     assert perfect["precision"] == 1
 
 
-def test_a_class_never_predicted_has_no_precision() -> None:
+def test_the_precision_of_a_class_never_predicted_is_0_as_in_scikit_learn() -> None:
     got = classification_metrics([0, 1, 1], np.array([[0.9, 0.1]] * 3), ["a", "b", "c"])
-    assert math.isnan(got["precision"])
+    assert (got["precision"], got["patient_precision"]) == (0, 0)
     assert (got["f1"], got["mcc"], got["balanced_accuracy"], got["auroc"]) == (0, 0, 0.5, 0.5)
-    assert math.isnan(got["patient_precision"])
     prob = np.array([[0.8, 0.2, 0.0], [0.2, 0.8, 0.0], [0.5, 0.4, 0.1]])
     three = classification_metrics([0, 1, 2], prob, ["a", "b", "c"])
-    assert (three["recall_2"], three["f1_2"], three["auroc_2"]) == (0, 0, 1)
-    assert math.isnan(three["precision_2"])
-    assert math.isnan(three["precision"])
+    assert (three["recall_2"], three["f1_2"], three["auroc_2"], three["precision_2"]) == (0, 0, 1, 0)
+    truth = sk.precision_score([0, 1, 2], prob.argmax(1), average="macro", zero_division=0)
+    assert three["precision"] == pytest.approx(truth, abs=1e-12)
+    absent = classification_metrics([0, 1], prob[:2], ["a", "b"])
+    assert math.isnan(absent["precision_2"]), "no image of it, and none was called so"
 
 
 def test_ties_go_to_the_lower_class_and_count_half_in_auroc() -> None:

@@ -19,7 +19,7 @@ from bench.report.sections.page import ALL, SUMMARY, Section, markdown_page
 from bench.report.sections.text import join
 
 PAGE, HTML_PAGE = "cross.md", "cross.html"
-HOW_TO = "How to read it"
+MEMBERS, EVERY, HOW_TO = "The members", "Every arm on every data set", "How to read it"
 CARRIES = {"holds": "holds", "on average": "average", "differs": "differs", "lower": "lower", "higher": "higher"}
 ONE = """\
 A data set is one study: its mean paired difference and standard error are those of its own report (patient-level
@@ -66,18 +66,15 @@ def cross_sections(
     alts = dict.fromkeys(figures, described(pooled))
     shown = tuple(f"![{alts[path]}]({path})\n\n{text}\n" for path, text in figures.items())
     rows = board_rows(members, pooled)
-    every, legend = (
-        "Every arm on every data set",
-        "Accuracy is patient-level and in %, its differences are in points.\n",
-    )
+    legend = "Accuracy is patient-level and in %, its differences are in points.\n"
     parts = [
         Section(SUMMARY, found, figures=figures, alts=alts),
         Section(SUMMARY, shown, where="markdown"),
-        Section("The members", (_members(members, "leaderboard.md"),), where="markdown"),
-        Section("The members", (_members(members, "report.html"),), where="html"),
+        Section(MEMBERS, (_members(members, "leaderboard.md"),), where="markdown"),
+        Section(MEMBERS, (_members(members, "report.html"),), where="html"),
         Section("All together", together_parts(pooled)),
-        Section(every, (legend, board(rows, once=True)) if rows else (), where="markdown"),
-        Section(every, (legend, board(rows, once=False)) if rows else (), where="html", filters=board_filters(rows)),
+        Section(EVERY, (legend, board(rows, once=True)) if rows else (), where="markdown"),
+        Section(EVERY, (legend, board(rows, once=False)) if rows else (), where="html", filters=board_filters(rows)),
         Section("What is missing", (_missing(members, pooled, absent),), undefined=ALL),
         Section(HOW_TO, _how(members, pooled)),
         Section("Again", (f"```\n{command}\n```\n",)),

@@ -15,8 +15,8 @@ def footnotes(records: Records, info: ReportInfo) -> str:
         notes["Each class"] = (
             "precision, the share of the images given a class that are of it; recall, the share of a class's images "
             "that are given it; F1, their harmonic mean; area under the ROC curve of the class against the rest. "
-            "*Mean* counts every class alike (macro). A class that no image was given has a precision of 0; one without "
-            "test images in a pair has no recall there, and that pair no mean."
+            "*Mean* counts every class alike (macro). The precision of a class that no image was given is 0; one "
+            "without test images in a pair has no recall there, and that pair no mean."
         )
     if info.classifiers:
         notes["Generator, Synthesis, Classifier, Training"] = (

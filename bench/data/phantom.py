@@ -27,7 +27,6 @@ from bench.errors import ConfigError
 from bench.seeding import derive_seed
 from bench.types import DatasetIndex
 
-_VERSION = 1  # raise it when the same config would draw other images
 _MARKER = "done.json"
 
 
@@ -103,6 +102,7 @@ class Slides(ABC):
     name: ClassVar[str]
     classes: ClassVar[tuple[str, str]]
     modality: ClassVar[str] = "histology"
+    drawing: ClassVar[int] = 1  # raise it when the same config would draw other images
 
     def __init__(self, config: Any) -> None:
         self.config: Any = config
@@ -120,7 +120,7 @@ class Slides(ABC):
 
     def index(self, root: Path | None, cache: Path) -> DatasetIndex:
         """Draw the set below ``cache`` unless it is there already, and list it; ``root`` is not used."""
-        key = hashlib.sha256(json.dumps([_VERSION, asdict(self.config)], sort_keys=True).encode()).hexdigest()[:12]
+        key = hashlib.sha256(json.dumps([self.drawing, asdict(self.config)], sort_keys=True).encode()).hexdigest()[:12]
         folder = cache / f"{self.name}-{key}"
         files = self._listed(folder)
         if files is None:

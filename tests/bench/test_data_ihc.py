@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.metrics import roc_auc_score
 
 from bench.data.appearance import measure
 from bench.data.ihc import IHC, IHCConfig
-from bench.data.phantom_ihc import PhantomIHC, PhantomIHCConfig
+from bench.data.phantom_ihc import PhantomIHC, PhantomIHCConfig, brown, stained
+from bench.data.phantom_tissue import Dyes, grow
 from bench.data.records import fingerprint
 from bench.errors import ConfigError, DataError
 from bench.segmentation.pseudo_masks import nuclear_masks
@@ -75,17 +77,50 @@ def test_the_phantom_is_drawn_once_with_a_mask_for_every_image(tmp_path: Path) -
     assert fingerprint(PhantomIHC(SMALL).index(None, tmp_path / "again")) == fingerprint(index)
 
 
-def test_positive_patients_are_brown_and_difficulty_blurs_it() -> None:
-    apart = {}
+@pytest.mark.parametrize("difficulty", [0.0, 0.4, 0.8, 1.0])
+def test_labels_keep_to_their_definition_at_every_difficulty(difficulty: float) -> None:
+    phantom = PhantomIHC(PhantomIHCConfig(patients=400, difficulty=difficulty))
+    patients = [phantom.patient(i) for i in range(400)]
+    assert all((p.trait >= 0.01) == bool(p.label) for p in patients)
+    lowest = min(p.trait for p in patients if p.label)
+    assert lowest == pytest.approx(0.3 ** (1 - difficulty) * 0.01**difficulty, rel=0.1)
+
+
+def test_every_image_keeps_to_its_patients_side_of_one_percent() -> None:
+    """However few nuclei it has; those of a patient together do so then too."""
+    phantom = PhantomIHC(PhantomIHCConfig(patients=40, difficulty=1.0))
+    for patient in (phantom.patient(i) for i in range(40)):
+        rng = np.random.default_rng(patient.label)
+        for nuclei in (1, 7, 99, 100, 101, 250, 900):
+            mask = np.repeat(np.arange(nuclei + 1, dtype=np.uint16), 3)[:, None]
+            chosen = stained(Dyes(np.zeros(mask.shape), np.zeros(mask.shape), mask), patient, rng)
+            assert len(set(chosen)) == len(chosen)
+            assert not len(chosen) or chosen.min() > 0, "0 is no nucleus"
+            assert (len(chosen) / nuclei >= 0.01) == bool(patient.label), (patient.trait, nuclei)
+
+
+def test_only_stained_nuclei_are_brown() -> None:
+    dyes = grow(PhantomIHC(SMALL).patient(0).biology, 0.35, 48, np.random.default_rng(0))
+    chosen = np.unique(dyes.mask)[5:8]
+    field = brown(dyes, chosen, 1.0, np.random.default_rng(0))
+    inside = np.isin(dyes.mask, chosen)
+    assert field[inside].mean() > 0.4
+    assert field[~inside].mean() < 0.02
+    assert not brown(dyes, chosen[:0], 1.0, np.random.default_rng(0)).any()
+
+
+def test_difficulty_hides_the_stain_without_touching_labels() -> None:
+    """How brown a slide is as a whole tells easy patients apart, and says little of hard ones."""
+    found, labels = {}, {}
     for difficulty in (0.2, 1.0):
-        phantom = PhantomIHC(PhantomIHCConfig(image_size_px=48, patients=16, difficulty=difficulty))
-        patients = [phantom.patient(i) for i in range(16)]
-        brown = [measure(png(phantom.image(p, 0)[0]), stain="H-DAB").dab_od or 0.0 for p in patients]
-        means = [np.mean([b for b, p in zip(brown, patients, strict=True) if p.label == y]) for y in (0, 1)]
-        apart[difficulty] = means[1] - means[0]
-        assert max(p.trait for p in patients if p.label == 0) < 0.1
-    assert apart[0.2] > 0.05
-    assert apart[1.0] < apart[0.2] / 2
+        phantom = PhantomIHC(PhantomIHCConfig(image_size_px=48, patients=30, difficulty=difficulty))
+        patients = [phantom.patient(i) for i in range(30)]
+        labels[difficulty] = [p.label for p in patients]
+        density = [measure(png(phantom.image(p, 0)[0]), stain="H-DAB").dab_od for p in patients]
+        found[difficulty] = roc_auc_score(labels[difficulty], density)
+    assert labels[0.2] == labels[1.0]
+    assert found[0.2] > 0.9
+    assert found[1.0] < 0.7
 
 
 def test_nuclei_are_found_in_either_dye() -> None:

@@ -32,6 +32,20 @@ def load_masks(root: Path, records: Sequence[ImageRecord], size_px: Size, resize
     return np.stack([_load(root, record, size_px, resize) for record in records])
 
 
+def pixel_spacing(
+    root: Path, records: Sequence[ImageRecord], size_px: Size, resize: Resize = "squash"
+) -> list[tuple[float, float]]:
+    """Return how far apart, down and across, the pixels of images at that size are in their originals, in their pixels.
+
+    A squashed image of h × w pixels at H × W has (h / H, w / W); a cropped one keeps its shape: the smaller for both.
+    Raises ``DataError`` for an image that cannot be read.
+    """
+    height, width = height_width(size_px)
+    sizes = [_size(root / record.path) for record in records]
+    found = [(h / height, w / width) for w, h in sizes]
+    return [(min(s), min(s)) for s in found] if resize == "crop" else found
+
+
 def masks_fingerprint(root: Path, records: Iterable[ImageRecord]) -> str | None:
     """Return 16 hex characters over the masks' paths and contents; None when no record has a mask.
 
@@ -53,11 +67,7 @@ def _load(root: Path, record: ImageRecord, size_px: Size, resize: Resize) -> npt
 
     if not record.mask_paths:
         raise DataError(f"{record.path} has no mask; expected at least one")
-    try:
-        with Image.open(root / record.path) as image:
-            expected = image.size
-    except OSError as e:
-        raise DataError(f"{root / record.path} cannot be read: {e}") from e
+    expected = _size(root / record.path)
     union = np.zeros(expected[::-1], np.bool_)
     for path in record.mask_paths:
         union |= _read(root / path, expected)
@@ -65,6 +75,17 @@ def _load(root: Path, record: ImageRecord, size_px: Size, resize: Resize) -> npt
     nearest = Image.Resampling.NEAREST
     fitted = ImageOps.fit(mask, size, nearest) if resize == "crop" else mask.resize(size, nearest)
     return np.asarray(fitted, dtype=np.uint8)
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """Return the width and height of an image, by its header."""
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except OSError as e:
+        raise DataError(f"{path} cannot be read: {e}") from e
 
 
 def _read(path: Path, expected: tuple[int, int]) -> npt.NDArray[np.bool_]:

@@ -5,7 +5,8 @@ Dice 1945, "Measures of the amount of ecologic association between species": 2 |
 Rucklidge 1993, "Comparing images using the Hausdorff distance": the larger of the two directed distances, each the 95th
 percentile (linear between ranks) of the distances from the pixels on one outline to the nearest on the other, as in
 Maier-Hein et al. 2024, "Metrics reloaded". An outline are the foreground pixels with one of their four neighbours
-outside the foreground; what lies beyond the image's edge is outside.
+outside the foreground; what lies beyond the image's edge is outside. Pixels need not be square: an image that was
+squashed is judged in the geometry that it had (``spacing``).
 
 Empty masks: where both are empty the answer is right: Dice and IoU 1, distance 0. Where one is, Dice and IoU are 0,
 and the distance, which is undefined, is the image's diagonal: the worst there can be. Leaving such images out would
@@ -39,20 +40,25 @@ def iou(true: npt.ArrayLike, found: npt.ArrayLike) -> float:
     return int((a & b).sum()) / union if union else 1.0
 
 
-def hausdorff95(true: npt.ArrayLike, found: npt.ArrayLike) -> float:
-    """Return the 95 % Hausdorff distance of two masks [H, W], in pixels.
+def hausdorff95(true: npt.ArrayLike, found: npt.ArrayLike, spacing: tuple[float, float] = (1.0, 1.0)) -> float:
+    """Return the 95 % Hausdorff distance of two masks [H, W], in the unit of ``spacing``.
 
-    0 where both are empty; the image's diagonal, √(H² + W²), where one is.
+    ``spacing`` is how far a pixel is from the next one, down and across: of masks that were brought from h × w to
+    H × W pixels, (h / H, w / W) gives the distance in pixels of the h × w image. 0 where both masks are empty; the
+    image's diagonal, √((H · down)² + (W · across)²), where one is.
     """
     a, b = _masks(true, found)
+    down, across = spacing
+    if not (0 < down < math.inf and 0 < across < math.inf):
+        raise DataError(f"overlap: got a spacing of {down} down and {across} across, expected two positive numbers")
     if not a.any() and not b.any():
         return 0.0
     if not a.any() or not b.any():
-        return math.hypot(*a.shape)
+        return math.hypot(a.shape[0] * down, a.shape[1] * across)
     from scipy.ndimage import distance_transform_edt
 
     outlines = [outline(a), outline(b)]
-    to = [distance_transform_edt(~edge) for edge in outlines]  # from every pixel to the nearest of the outline
+    to = [distance_transform_edt(~edge, sampling=spacing) for edge in outlines]  # from every pixel to the outline
     directed = [np.percentile(to[1 - i][edge], PERCENTILE) for i, edge in enumerate(outlines)]
     return float(max(directed))
 

@@ -14,14 +14,14 @@ import numpy as np
 from bench.errors import DataError
 from bench.files import write_atomic
 
-MEASURES = ("dice", "iou", "hd95_px")
+MEASURES = ("lesion_dice", "lesion_iou", "lesion_hd95_px")
 
 
 @dataclass(frozen=True)
 class Outlined:
     """One image: its path, group and class; its scores by ``bench.metrics.overlap``; foreground pixels of both masks.
 
-    ``hd95_px`` is in pixels of the suite's image size.
+    ``hd95_px`` is in pixels of the original image; ``true_px`` and ``found_px`` are counted at the suite's image size.
     """
 
     image: str
@@ -54,23 +54,28 @@ def read_outlined(path: Path) -> list[Outlined]:
 
 
 def mean_scores(rows: Sequence[Outlined], classes: Sequence[str]) -> dict[str, float]:
-    """Return the means over images: ``dice``, ``iou``, ``hd95_px``, ``dice_<class>`` for every class that has images.
+    """Return means over images; each is left out where there are no such images.
 
-    ``missed_share`` is the share of the images with a true foreground where nothing was found, ``false_alarm_share``
-    that of those without where something was; each is left out where there are no such images.
+    ``MEASURES`` are over the images with lesions: those whose true mask, at the suite's size, is not empty, whatever it
+    outlines. Of these, ``missed_share`` is the share where nothing was found; ``false_alarm_share`` is that of the other
+    images where something was. ``dice`` is over all images, ``dice_<class>`` over those of a class; there, an image without lesions
+    counts 1 where nothing was found and 0 where something was.
     """
     if not rows:
         raise DataError(
             "no image of the test part has a mask: nothing can be judged; take masks along, or no segmenters"
         )
-    found = {name: _mean([getattr(r, name) for r in rows]) for name in MEASURES}
+    lesions, empty = [r for r in rows if r.true_px], [r for r in rows if not r.true_px]
+    found: dict[str, float] = {}
+    if lesions:
+        found = {name: _mean([getattr(r, name.removeprefix("lesion_")) for r in lesions]) for name in MEASURES}
+        found["missed_share"] = _mean([float(r.found_px == 0) for r in lesions])
+    if empty:
+        found["false_alarm_share"] = _mean([float(r.found_px > 0) for r in empty])
+    found["dice"] = _mean([r.dice for r in rows])
     for name in classes:
         if of_class := [r.dice for r in rows if r.label == name]:
             found[f"dice_{name}"] = _mean(of_class)
-    if shown := [r for r in rows if r.true_px]:
-        found["missed_share"] = _mean([float(r.found_px == 0) for r in shown])
-    if empty := [r for r in rows if not r.true_px]:
-        found["false_alarm_share"] = _mean([float(r.found_px > 0) for r in empty])
     return found
 
 

@@ -61,7 +61,7 @@ def _of_line(line: Line) -> Iterator[dict[str, Any]]:
 
 def _own(records: Records) -> Iterator[OwnScore]:
     yield from records.own_metrics
-    yield from (score for x in records.segmented for score in x.scores.values())
+    yield from (score for x in records.segmented for score in (*x.scores.values(), *x.beside.values()))
 
 
 def _of_own(x: OwnScore) -> Iterator[dict[str, Any]]:

@@ -2,7 +2,9 @@
 
 Real images come with their own masks. What a translator made of an image keeps its geometry, so it carries the mask of
 its source. Every arm takes the same number of optimiser steps from the same first weights; validation images choose the
-best weights; the test part is read once, at the end. ``masks.csv`` holds a row for every test image that has a mask.
+best weights, by Dice over all of them, those without lesions included: an alarm raised in one costs its point. The test
+part is read once, at the end. ``masks.csv`` holds a row for every test image that has a mask; distances in it are in
+pixels of the image as it was before it was brought to size.
 ``examples.npz`` holds, without pickles, a few of them, the same for all arms: ``images`` uint8 [K, H, W, 3], ``true``
 and ``found`` uint8 [K, H, W], ``maps`` float16 [K, H, W] in [0, 1], the Grad-CAM of what was found ([0, H, W] where the
 network allows none), ``labels`` int64 [K], ``paths`` unicode [K].
@@ -10,6 +12,7 @@ network allows none), ``labels`` int64 [K], ``paths`` unicode [K].
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +30,7 @@ from bench.data.loaders import (
     load_synthetic,
     ratio_counts,
 )
-from bench.data.masks import load_masks
+from bench.data.masks import load_masks, pixel_spacing
 from bench.errors import DataError, LeakageError
 from bench.plan import Cell
 from bench.stages.common import Inputs, Output, RunEnv
@@ -66,7 +69,8 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     with ctx.phase("evaluate"):
         part, test = outlined(fold.part("test"), inputs)
         found = segment(network, test.images, env.device)
-        judge(part, test.masks, found, inputs.index.classes, ctx.folder / MASKS)
+        spacing = pixel_spacing(inputs.index.root, part.records, inputs.settings.image_size_px, inputs.resize)
+        judge(part, test.masks, found, spacing, inputs.index.classes, ctx.folder / MASKS)
         looks = keep_examples(network, part, test, found, inputs, ctx)
     scores = mean_scores(read_outlined(ctx.folder / MASKS), inputs.index.classes)
     metrics = {f"test/{name}": value for name, value in scores.items()}
@@ -149,21 +153,25 @@ def outlined(part: Part, inputs: Inputs) -> tuple[Part, MaskedImages]:
 
 
 def judge(
-    part: Part, true: npt.NDArray[np.uint8], found: npt.NDArray[np.uint8], classes: tuple[str, ...], path: Path
+    part: Part,
+    true: npt.NDArray[np.uint8],
+    found: npt.NDArray[np.uint8],
+    spacing: Sequence[tuple[float, float]],
+    classes: tuple[str, ...],
+    path: Path,
 ) -> None:
-    """Write the scores of masks found in a part's images, [N, H, W] like the true ones, to a table."""
+    """Write the scores of masks found in a part's images, [N, H, W] like the true ones, to a table.
+
+    ``spacing`` has, for each image, how far apart its pixels are in the original (``bench.data.masks.pixel_spacing``).
+    """
     from bench.metrics.overlap import dice, hausdorff95, iou
     from bench.metrics.overlap_table import Outlined, write_outlined
 
-    write_outlined(
-        path,
-        (
-            Outlined(
-                r.path, group, classes[r.label], dice(a, b), iou(a, b), hausdorff95(a, b), int(a.sum()), int(b.sum())
-            )
-            for r, group, a, b in zip(part.records, part.groups, true, found, strict=True)
-        ),
-    )
+    rows = []
+    for r, group, a, b, apart in zip(part.records, part.groups, true, found, spacing, strict=True):
+        scores = dice(a, b), iou(a, b), hausdorff95(a, b, apart)
+        rows.append(Outlined(r.path, group, classes[r.label], *scores, int(a.sum()), int(b.sum())))
+    write_outlined(path, rows)
 
 
 def keep_examples(

@@ -10,9 +10,10 @@ import pytest
 from PIL import Image
 
 from bench.data.cache import resized
-from bench.data.masks import load_masks, masks_fingerprint
+from bench.data.masks import load_masks, masks_fingerprint, pixel_spacing
 from bench.data.phantom import Phantom, PhantomConfig
 from bench.errors import DataError
+from bench.metrics.overlap import hausdorff95
 from bench.types import ImageRecord
 
 H, W = 30, 40
@@ -66,6 +67,34 @@ def test_whatever_is_not_zero_is_foreground(mode: str, tmp_path: Path) -> None:
     made = load_masks(tmp_path, [record(tmp_path, modes()[mode])], W)[0]
     expected = np.asarray(Image.fromarray(A).resize((W, W), Image.Resampling.NEAREST))
     assert (made == expected).all()
+
+
+def test_distances_are_those_of_the_original_image(tmp_path: Path) -> None:
+    """Spots 12 px apart across, or 6 down, in an image of 60 × 30: squashed or cropped, they stay that far apart."""
+
+    def at(y: int, x: int) -> Image.Image:
+        spots = np.zeros((30, 60), np.bool_)
+        spots[y : y + 6, x : x + 6] = True
+        return Image.fromarray(spots)
+
+    for name, where in (("a", (6, 24)), ("across", (6, 36)), ("down", (12, 24))):
+        (tmp_path / name).mkdir()
+        r = record(tmp_path / name, at(*where), size=(60, 30))
+        squashed = load_masks(tmp_path / name, [r], 20)[0]
+        cropped = load_masks(tmp_path / name, [r], 20, "crop")[0]
+        if name == "a":
+            before = squashed, cropped
+            continue
+        far = {"across": 12, "down": 6}[name]
+        (squash,), (crop,) = pixel_spacing(tmp_path / name, [r], 20), pixel_spacing(tmp_path / name, [r], 20, "crop")
+        assert (squash, crop) == ((1.5, 3.0), (1.5, 1.5))
+        assert hausdorff95(before[0], squashed, squash) == far
+        assert hausdorff95(before[1], cropped, crop) == far
+    assert pixel_spacing(tmp_path / "a", [r], (10, 60)) == [(3.0, 1.0)]
+    assert pixel_spacing(tmp_path / "a", [r], (10, 60), "crop") == [(1.0, 1.0)], "all of its width is seen"
+    (tmp_path / "a" / "image.png").write_bytes(b"no image")
+    with pytest.raises(DataError, match="cannot be read"):
+        pixel_spacing(tmp_path / "a", [r], 20)
 
 
 @pytest.mark.parametrize("resize", ["squash", "crop"])

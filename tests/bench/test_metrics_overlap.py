@@ -20,13 +20,15 @@ def square(size: int, top: int, left: int, side: int) -> np.ndarray:
     return mask
 
 
-def by_every_pair(a: np.ndarray, b: np.ndarray) -> float:
+def by_every_pair(a: np.ndarray, b: np.ndarray, spacing: tuple[float, float] = (1.0, 1.0)) -> float:
     """HD95 with no distance transform: all distances between the two outlines' pixels, found pixel by pixel."""
 
     def edge(mask: np.ndarray) -> np.ndarray:
         on = {(int(y), int(x)) for y, x in np.argwhere(mask)}
         around = ((1, 0), (-1, 0), (0, 1), (0, -1))
-        return np.array([(y, x) for y, x in on if any((y + dy, x + dx) not in on for dy, dx in around)], float)
+        return (
+            np.array([(y, x) for y, x in on if any((y + dy, x + dx) not in on for dy, dx in around)], float) * spacing
+        )
 
     p, q = edge(a), edge(b)
     distances = np.sqrt(((p[:, None] - q[None]) ** 2).sum(-1))
@@ -75,12 +77,40 @@ def test_random_masks_against_every_pair_of_pixels(seed: int) -> None:
     assert iou(a, b) == len(inside & other) / len(inside | other)
 
 
+def test_pixels_that_are_not_square_in_closed_form() -> None:
+    """An image of 40 × 120 squashed to 40 × 40: a step across is three pixels of the original, a step down one."""
+    a = square(40, 5, 5, 20)
+    across, down = square(40, 5, 10, 20), square(40, 10, 5, 20)
+    assert (hausdorff95(a, across), hausdorff95(a, down)) == (5, 5)
+    assert (hausdorff95(a, across, (1, 3)), hausdorff95(a, down, (1, 3))) == (15, 5)
+    point, other = square(40, 0, 0, 1), square(40, 4, 1, 1)
+    assert hausdorff95(point, other, (1, 3)) == 5, "√(4² + (1 · 3)²)"
+    # the two nearest pixels are others than where both axes count alike
+    near_across, near_down = square(40, 10, 12, 1) | square(40, 14, 10, 1), square(40, 10, 10, 1)
+    assert hausdorff95(near_down, near_across, (1, 3)) == pytest.approx(np.percentile([4, 6], 95))
+    for wrong in ((0, 1), (1, -1), (math.nan, 1), (1, math.inf)):
+        with pytest.raises(DataError, match="spacing"):
+            hausdorff95(a, a, wrong)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_any_spacing_against_every_pair_of_pixels(seed: int) -> None:
+    rng = np.random.default_rng(100 + seed)
+    a, b = (rng.random((13, 19)) < share for share in rng.uniform(0.02, 0.6, 2))
+    spacing = tuple(rng.uniform(0.2, 5, 2).tolist())
+    assert hausdorff95(a, b, spacing) == pytest.approx(by_every_pair(a, b, spacing), abs=1e-12)
+    doubled = (2 * spacing[0], 2 * spacing[1])
+    assert hausdorff95(a, b, doubled) == pytest.approx(2 * hausdorff95(a, b, spacing))
+
+
 def test_empty_masks() -> None:
     empty, a = np.zeros((30, 40), np.uint8), np.zeros((30, 40), np.uint8)
     a[3, 3] = 1
     assert (dice(empty, empty), iou(empty, empty), hausdorff95(empty, empty)) == (1, 1, 0)
     for pair in ((a, empty), (empty, a)):
         assert (dice(*pair), iou(*pair), hausdorff95(*pair)) == (0, 0, 50), "the diagonal of 30 × 40"
+        assert hausdorff95(*pair, (2, 2)) == 100, "of the original image"
+        assert hausdorff95(*pair, (4, 0.0001)) == pytest.approx(120)
 
 
 def test_an_outline_ends_at_the_edge_of_the_image() -> None:
@@ -97,19 +127,25 @@ def row(label: str, true_px: int, found_px: int, score: float = 0.0, distance: f
 
 def test_the_table_gives_back_what_was_written_and_its_means(tmp_path: Path) -> None:
     rows = [row("benign", 9, 0), row("benign", 9, 5, 0.5), row("normal", 0, 0, 1.0, 0.0), row("normal", 0, 2)]
+    rows.append(row("malignant", 4, 4, 0.7, 2.0))
     write_outlined(tmp_path / "masks.csv", rows)
     assert read_outlined(tmp_path / "masks.csv") == rows
     found = mean_scores(rows, ("benign", "malignant", "normal"))
     assert found == {
-        "dice": 0.375,
-        "iou": 0.1875,
-        "hd95_px": pytest.approx(0.25),
-        "dice_benign": 0.25,
-        "dice_normal": 0.5,
-        "missed_share": 0.5,
+        "lesion_dice": pytest.approx(0.4),
+        "lesion_iou": pytest.approx(0.2),
+        "lesion_hd95_px": pytest.approx(8 / 9),
+        "missed_share": pytest.approx(1 / 3),
         "false_alarm_share": 0.5,
+        "dice": pytest.approx(0.44),
+        "dice_benign": 0.25,
+        "dice_malignant": 0.7,
+        "dice_normal": 0.5,
     }
-    assert "false_alarm_share" not in mean_scores(rows[:2], ("benign",))
+    assert list(mean_scores(rows[:1], ("benign",))) == [
+        "lesion_dice", "lesion_iou", "lesion_hd95_px", "missed_share", "dice", "dice_benign",
+    ]  # fmt: skip
+    assert mean_scores(rows[2:4], ("normal",)) == {"false_alarm_share": 0.5, "dice": 0.5, "dice_normal": 0.5}
     with pytest.raises(DataError, match="no image of the test part has a mask"):
         mean_scores([], ("benign",))
     (tmp_path / "masks.csv").write_text("image,dice\na,0.5\n")

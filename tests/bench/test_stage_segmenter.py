@@ -23,6 +23,7 @@ from bench.config import stable_hash
 from bench.errors import ConfigError, LeakageError, WeightsError
 from bench.executors.local import limit_threads
 from bench.interfaces import CarriesMasks, RunContext, TrainingData
+from bench.metrics.overlap import hausdorff95
 from bench.metrics.overlap_table import mean_scores, read_outlined
 from bench.plan import Cell, mask_carriers, select
 from bench.report.build import build_report
@@ -50,7 +51,7 @@ NET: dict[str, Any] = {
     "learning_rate": 0.01,
 }
 SUITE: dict[str, Any] = {
-    "dataset": {"name": "phantom", "patients": 8, "images_per_patient": 3, "image_size_px": 32},
+    "dataset": {"name": "phantom", "patients": 8, "images_per_patient": 3, "image_size_px": 48},
     "image_size_px": 32,
     "methods": {"none": {}, "classical": {}, "oversample": {}, "toy": {}, "mirror": {}},
     "ratios": [0.5],
@@ -130,8 +131,12 @@ def test_what_is_reported_is_what_the_table_holds(done: tuple[Session, list[Resu
         assert {k: v for k, v in r.metrics.items() if k.startswith("test/")} == {
             f"test/{k}": v for k, v in means.items()
         }
-        assert {"test/dice", "test/iou", "test/hd95_px", "validation/dice"} < r.metrics.keys()
+        judged = {f"test/lesion_{name}" for name in ("dice", "iou", "hd95_px")}
+        assert {*judged, "test/dice", "validation/dice"} < r.metrics.keys()
     shown = [np.load(folder(made, m) / EXAMPLES) for m in ("none", "mirror")]
+    distances = {x.image: x.hd95_px for x in read_outlined(folder(made, "none") / MASKS)}
+    for path, true, found in zip(shown[0]["paths"], shown[0]["true"], shown[0]["found"], strict=True):
+        assert distances[path] == hausdorff95(true, found, (1.5, 1.5)), "images of 48 px, seen at 32"
     assert shown[0]["images"].shape == (6, 32, 32, 3)
     assert shown[0]["true"].shape == shown[0]["found"].shape == shown[0]["maps"].shape == (6, 32, 32)
     facts = {r.method: r.facts for r in rows if (r.stage, r.classifier) == ("segmenter", "unet")}
@@ -316,21 +321,26 @@ def test_the_report_has_a_table_a_picture_and_who_is_left_out(
     for line, method in zip(tables["unet"], ("none", "classical", "mirror"), strict=True):
         cells = line.strip("| ").split(" | ")
         metrics = by[method, "unet"].metrics
-        assert cells[2] == f"{100 * metrics['test/dice']:.1f}"
+        assert cells[2] == f"{100 * metrics['test/lesion_dice']:.1f}"
         assert cells[-1] == "1 of 2"
         if method != "none":
-            change = 100 * (metrics["test/dice"] - by["none", "unet"].metrics["test/dice"])
+            change = 100 * (metrics["test/lesion_dice"] - by["none", "unet"].metrics["test/lesion_dice"])
             assert float(cells[3].replace("−", "-")) == pytest.approx(change, abs=0.05 + 1e-9)
+    of_classes = text.split("Dice of each class: unet</summary>")[1].split("</details>")[0].strip().splitlines()
+    assert of_classes[2] == "| Arm | All images | benign | malignant |"
+    wanted = [f"{100 * by['none', 'unet'].metrics[f'test/dice{of}']:.1f}" for of in ("", "_benign", "_malignant")]
+    assert of_classes[4] == f"| `none` | {' | '.join(wanted)} |"
     assert "Left out: `oversample`" in text
     assert "Left out: `toy`, whose images come from noise" in text
     assert "`mirror` have the mask of the image they were translated from" in text
     written = list(csv.DictReader((tmp_path / "a" / "leaderboard.csv").open()))
-    (distance,) = [
-        float(x["mean"])
+    scores = {
+        x["metric"]: float(x["mean"])
         for x in written
-        if (x["classifier"], x["metric"], x["method"], x["reference"]) == ("unet", "segmenter/hd95_px", "none", "")
-    ]
-    assert distance == by["none", "unet"].metrics["test/hd95_px"]
+        if (x["classifier"], x["method"], x["reference"]) == ("unet", "none", "")
+    }
+    for name in ("lesion_hd95_px", "missed_share", "dice_benign"):
+        assert scores[f"segmenter/{name}"] == by["none", "unet"].metrics[f"test/{name}"]
     picture = tmp_path / "a" / "pictures" / "segmentation_unet.png"
     with Image.open(picture) as image:
         seen = {tuple(c) for c in np.asarray(image).reshape(-1, 3).tolist()}
@@ -350,11 +360,15 @@ def test_differences_are_paired_and_judged(tmp_path: Path) -> None:
     level = rng.uniform(0.3, 0.8, 5)
     for fold in range(5):
         for method, gain in (("none", 0.0), ("classical", 0.1 + 0.002 * fold)):
-            metrics = {"test/dice": level[fold] + gain, "test/iou": level[fold] / 2, "test/hd95_px": 20 - 100 * gain}
+            metrics = {"test/lesion_dice": level[fold] + gain, "test/lesion_iou": level[fold] / 2}
+            metrics |= {"test/lesion_hd95_px": 20 - 100 * gain, "test/dice": 0.9, "test/dice_benign": 0.25}
+            metrics |= {} if fold else {"test/missed_share": 0.125}
             at = {"ratio": "0", "classifier": "unet", "metrics": metrics, "facts": {"parameters": 7}}
             rows.append(row("segmenter", method, (fold, 0), **at))
     none, classical = segmented(Rows(rows), info)
-    assert (none.arm.method, none.scores["dice"].word, none.parameters) == ("none", "", 7)
-    found = {name: (x.word, round(x.difference, 6)) for name, x in classical.scores.items()}
+    assert (none.arm.method, none.scores["lesion_dice"].word, none.parameters) == ("none", "", 7)
+    found = {name.removeprefix("lesion_"): (x.word, round(x.difference, 6)) for name, x in classical.scores.items()}
     assert found == {"dice": ("helps", 0.104), "iou": ("undecided", 0.0), "hd95_px": ("helps", -10.4)}
+    beside = {name: (x.word, round(x.score.mean, 6), x.score.n) for name, x in classical.beside.items()}
+    assert beside == {"missed_share": ("", 0.125, 1), "dice": ("", 0.9, 5), "dice_benign": ("", 0.25, 5)}
     assert segmentation_section([], info) == []

@@ -1,7 +1,9 @@
 """Segmentation networks across augmentations: each arm's mean over pairs, and its paired difference to `none`. Pure.
 
-Differences are judged as metrics of the suite's own are (``bench.report.records.own_metrics``): the corrected resampled
-t test, Holm's correction over the arms with one network and measure, and nothing is called equivalent.
+Judged are Dice, IoU and HD95 of the images with lesions, as the field means them. What becomes of the other images is
+told beside them: missed lesions, false alarms, Dice over all images and by class (``mean_scores``). Differences are
+judged as metrics of the suite's own are (``bench.report.records.own_metrics``): the corrected resampled t test, Holm's
+correction over the arms with one network and measure, and nothing is called equivalent.
 """
 
 from __future__ import annotations
@@ -15,23 +17,22 @@ from bench.report.info import Arm, ReportInfo
 from bench.report.records.own_metrics import OwnScore, compared_with_none
 from bench.report.records.rows import NAN, Pair, Rows, Score
 
-LOWER = ("hd95_px",)  # the less the better
-MISSED, FALSE_ALARMS = "missed_share", "false_alarm_share"
+LOWER = ("lesion_hd95_px",)  # the less the better
+MISSED, FALSE_ALARMS, ALL_IMAGES = "missed_share", "false_alarm_share", "dice"
 
 
 @dataclass(frozen=True)
 class Segmented:
-    """One arm of one network: ``scores`` by measure of ``MEASURES``, and shares of test images, over the pairs.
+    """One arm of one network, over the pairs: ``scores`` by measure of ``MEASURES``, compared with `none`.
 
-    ``missed``: of the images with something to find, those where nothing was; ``false_alarms``: of those without, where
-    something was found.
+    ``beside`` are not compared: the shares ``MISSED`` and ``FALSE_ALARMS``, Dice over ``ALL_IMAGES`` and
+    ``dice_<class>``, each where any pair has it.
     """
 
     segmenter: str
     arm: Arm
     scores: Mapping[str, OwnScore]
-    missed: Score
-    false_alarms: Score
+    beside: Mapping[str, OwnScore]
     parameters: float
 
 
@@ -47,10 +48,21 @@ def segmented(rows: Rows, info: ReportInfo) -> tuple[Segmented, ...]:
             scores = compared_with_none(values, name, f"segmenter/{measure}", measure in LOWER, info)
             judged[measure] = {x.arm: x for x in scores}
         for arm in arms:
-            missed, alarms = (Score.of(_values(metrics[arm], share).values()) for share in (MISSED, FALSE_ALARMS))
+            beside = _beside(metrics[arm], name, arm, info)
             parameters = next((m["parameters"] for m in metrics[arm].values()), NAN)
-            found.append(Segmented(name, arm, {m: judged[m][arm] for m in MEASURES}, missed, alarms, parameters))
+            found.append(Segmented(name, arm, {m: judged[m][arm] for m in MEASURES}, beside, parameters))
     return tuple(found)
+
+
+def _beside(by_pair: Mapping[Pair, Mapping[str, float]], name: str, arm: Arm, info: ReportInfo) -> dict[str, OwnScore]:
+    values = {m: _values(by_pair, m) for m in (MISSED, FALSE_ALARMS, ALL_IMAGES, *map(of_class, info.classes))}
+    planned = len(info.pairs)
+    return {m: OwnScore(name, arm, f"segmenter/{m}", Score.of(v.values()), planned) for m, v in values.items() if v}
+
+
+def of_class(name: str) -> str:
+    """Return the measure that is Dice over the images of a class."""
+    return f"dice_{name}"
 
 
 def _metrics(rows: Rows, info: ReportInfo, arm: Arm, name: str) -> dict[Pair, dict[str, float]]:

@@ -57,9 +57,9 @@ def mean_scores(rows: Sequence[Outlined], classes: Sequence[str]) -> dict[str, f
     """Return means over images; each is left out where there are no such images.
 
     ``MEASURES`` are over the images with lesions: those whose true mask, at the suite's size, is not empty, whatever it
-    outlines. Of these, ``missed_share`` is the share where nothing was found; ``false_alarm_share`` is that of the other
-    images where something was. ``dice`` is over all images, ``dice_<class>`` over those of a class; there, an image without lesions
-    counts 1 where nothing was found and 0 where something was.
+    outlines. ``missed_share`` is the share of these where nothing was found, ``false_alarm_share`` that of the others
+    where something was. ``dice`` is over all images, ``dice_<class>`` over those of a class; there, an image without
+    lesions counts 1 where nothing was found and 0 where something was.
     """
     if not rows:
         raise DataError(

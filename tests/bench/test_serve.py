@@ -453,6 +453,7 @@ def test_the_page_in_a_browser(address: str, finished: Finished, chromium: Brows
     page, asked, errors = context.new_page(), [], []
     page.on("request", lambda r: asked.append(r.url))
     page.on("pageerror", lambda e: errors.append(str(e)))
+    page.on("console", lambda m: errors.append(m.text) if "Content Security" in m.text else None)
     page.goto(address)
     assert page.get_by_role("note").inner_text() == serve_page.NOTICE
     page.get_by_label("Trained with").select_option("cyclegan ×1")
@@ -482,7 +483,7 @@ def test_the_page_in_a_browser(address: str, finished: Finished, chromium: Brows
     with zipfile.ZipFile(download.value.path()) as archive:
         assert len(archive.namelist()) == 7
     assert not errors
-    assert all(url.startswith((address, "blob:")) for url in asked)
+    assert all(url.startswith((address, "blob:", "data:")) for url in asked)
     context.close()
 
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 import errno
 import ipaddress
 import json
+import re
 import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import click
 
@@ -41,6 +41,9 @@ HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
+NAME = r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{1,5})?"  # and a port
+ADDRESS, ORIGIN = re.compile(NAME), re.compile(rf"null|[A-Za-z][A-Za-z0-9+.-]*://{NAME}")
+WHOLE_NUMBER, MOST_DIGITS = re.compile("[0-9]+"), 18
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -190,30 +193,46 @@ class _Guard:
                 message = {**message, "headers": [*message.get("headers", []), *ours]}
             await send(message)
 
-        headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
         try:
-            self._check(scope, headers)
+            self._check(scope)
         except RequestError as e:
             await _answer(e.status, str(e))(scope, receive, guarded)
             return
         await self.app(scope, limited, guarded)
 
-    def _check(self, scope: Scope, headers: dict[str, str]) -> None:
-        """Raise ``RequestError`` for a request by another site's page, or one that declares too large a body."""
-        host = headers.get("host", "")
-        name = urlsplit(f"//{host}").hostname or ""
+    def _check(self, scope: Scope) -> None:
+        """Raise ``RequestError`` for a request by another site's page, too large a body, or headers that are neither.
+
+        What a header holds is matched as a whole before it is used: parsers of addresses and numbers raise, or read
+        more into it than a browser would send.
+        """
+        host = _header(scope, "host", ADDRESS) or ""
+        name = host.lower() if host.endswith("]") else host.rpartition(":")[0] or host
         served = (scope.get("server") or ("", None))[0]
         if is_loopback(served) and not is_loopback(name):  # a foreign name that was made to point here
             raise RequestError(421, f"this server is {served}, not {name!r}")
-        origin = headers.get("origin")
-        if scope["method"] not in ("GET", "HEAD") and origin is not None and urlsplit(origin).netloc != host:
+        origin = _header(scope, "origin", ORIGIN)
+        if scope["method"] not in ("GET", "HEAD") and origin is not None and origin.partition("://")[2] != host:
             raise RequestError(403, "this request was sent by the page of another site")
-        length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > self.max_body_bytes:
+        length = (_header(scope, "content-length", WHOLE_NUMBER) or "0").lstrip("0")
+        if len(length) > MOST_DIGITS or int(length or "0") > self.max_body_bytes:
             raise self._too_large()
 
     def _too_large(self) -> RequestError:
         return RequestError(413, f"the request is too large; at most {self.max_body_bytes // 1024} KiB are taken")
+
+
+def _header(scope: Scope, name: str, pattern: re.Pattern[str]) -> str | None:
+    """Return a header that must be there once at most and look like ``pattern``; None without it.
+
+    Raises ``RequestError``.
+    """
+    found = [value.decode("latin-1") for key, value in scope["headers"] if key.lower() == name.encode()]
+    if len(found) > 1:
+        raise RequestError(400, f"the request has {len(found)} headers {name}; expected one")
+    if found and not pattern.fullmatch(found[0]):
+        raise RequestError(400, f"the request's header {name} cannot be read: {found[0][:40]!r}")
+    return found[0] if found else None
 
 
 def _constant(body: bytes, kind: str) -> Any:

@@ -384,7 +384,7 @@ def test_who_is_turned_away(echo: Any) -> None:
         (403, {"origin": "null"}),
         (421, {"host": "evil.example"}),  # a name made to point to this machine
         (413, {"content_length": "99999"}),
-        (413, {"content_length": "-1"}),
+        (400, {"content_length": "-1"}),
         (415, {"content_type": "text/plain"}),
     ]
     for status, headers in cases:
@@ -425,12 +425,17 @@ def some_answers() -> dict[tuple[str, str], Answer]:
 
 def test_analysis_of_a_study() -> None:
     found = analysed(small_study(), some_answers())
-    assert (found.images, found.answers, found.complete) == (8, 15, 7)
+    assert (found.images, found.answers, found.repeats) == (8, 15, None)
     real, made = found.sources
     assert (real.rated, made.rated, made.images) == (4, 4, 4)
     assert (real.taken_for_real.hits, real.taken_for_real.n) == (8, 8)
     assert (made.taken_for_real.hits, made.taken_for_real.n) == (3, 7)
-    assert (made.taken_for_real.low, made.taken_for_real.high) == wilson(3, 7)
+    # ann: none of four, bob: all of three; residuals of the images' hits 1/7 three times, and -3/7
+    effect = 4 / 3 * (12 / 49) / 49 / (12 / 49 / 7)
+    assert effect < 1  # images differ less than by chance: no narrower than independent answers
+    assert (made.taken_for_real.low, made.taken_for_real.high) == pytest.approx(wilson(3, 7))
+    assert (real.taken_for_real.low, real.taken_for_real.high) == pytest.approx(wilson(4, 4))  # 4 images, all twice
+    assert (real.right, made.right.hits, made.right.n) == (real.taken_for_real, 4, 7)
     assert made.against_real == pytest.approx(3 / 7 - 1)
     assert real.quality == pytest.approx(2.0)  # of each image the mean of two marks: 0.5, 1.5, 2.5, 3.5
     assert made.quality == pytest.approx((0.5 + 1.5 + 2.5 + 3) / 4)
@@ -445,21 +450,27 @@ def test_analysis_of_a_study() -> None:
     assert bob.low < 0 < bob.high
     # 7 images, 2 raters: they agree on the 4 real ones only; 'real' is said 11 times of 14
     chance = (11 / 14) ** 2 + (3 / 14) ** 2
-    assert found.kappa == pytest.approx((4 / 7 - chance) / (1 - chance))
-    assert 0 < found.icc_single < found.icc_mean < 1
+    whole = found.whole.agreement
+    assert whole.kappa == pytest.approx((4 / 7 - chance) / (1 - chance))
+    assert (whole.kappa_images, whole.icc_images, found.icc_raters) == (7, 7, ("rater 1", "rater 2"))
+    assert 0 < whole.icc_single < whole.icc_mean < 1
+    assert (found.whole.right.hits, found.whole.right.n) == (12, 15)
     both = {(b.source, b.rater): b for b in found.by_both}
     assert (both["cyclegan", "rater 2"].right.hits, both["cyclegan", "rater 2"].right.n) == (0, 3)
 
 
 def test_one_rater_and_no_agreement() -> None:
     found = analysed(small_study(), {k: v for k, v in some_answers().items() if k[0] == "ann"})
-    assert np.isnan([found.kappa, found.icc_single, found.icc_mean]).all()
+    for source in (*found.sources, found.whole):
+        a = source.agreement
+        assert np.isnan([a.kappa, a.icc_single, a.icc_mean]).all()
+        assert (a.kappa_undefined, a.icc_undefined) == ("no image rated twice", "fewer than 2 raters")
     text = "\n".join(rater_section([found], INFO))
     assert "there is one rater" in text
     assert "nan" not in text
     half = analysed(small_study(), {k: v for k, v in some_answers().items() if k in (("ann", "r0"), ("bob", "c0"))})
     text = "\n".join(rater_section([half], INFO))
-    assert "no image has been rated by all 2 raters" in text
+    assert "fewer than two raters have rated half of the study" in text
     assert "nan" not in text
 
 
@@ -479,7 +490,7 @@ def test_the_report_has_them_beside_the_published_ones(tmp_path: Path) -> None:
     assert parts[0] == "## Raters\n"
     text = "\n".join(parts)
     assert "8 images, 2 raters, 15 of 16 answers are in" in text
-    assert "on the 7 images that all 2 raters rated" in text
+    assert "on the 7 images that two or more raters rated; ICC of quality, of the 7 images that all 2 rated" in text
     assert "ann" not in re.findall(r"\w+", text)  # names stay in the study
     assert "Published" not in text
     cyclegan = PublishedMethod("cyclegan", {}, raters={"quality": "3.51", "taken_for_real": "0.80"})
@@ -504,7 +515,7 @@ def test_the_verb_analyses(session: Session) -> None:
             Answers(folder).add(answer(image.id, rater, image.source == REAL, i % 6))
     told = run("--analyse")
     assert told.exit_code == 0, told.output
-    for words in ("rater 1: ann; rater 2: bob", "100.0 [67.6, 100.0]", "Fleiss' kappa of real or fake 1.00"):
+    for words in ("rater 1: ann; rater 2: bob", "100.0 [67.6, 100.0]", "undefined: all said real", "told rightly, %"):
         assert words in told.output
     rows = list(csv.DictReader((folder / "raters.csv").open()))
     taken = {r["source"]: r for r in rows if r["measure"] == "taken_for_real" and not r["rater"]}
@@ -513,7 +524,9 @@ def test_the_verb_analyses(session: Session) -> None:
         "cgan": ("0", "8"),
         "cyclegan": ("0", "8"),
     }
-    assert json.loads(run("--analyse", "--json").stdout)["complete"] == 12
+    assert json.loads(run("--analyse", "--json").stdout)["whole"]["agreement"]["kappa"] == 1
+    kappas = {r["source"]: r["value"] for r in rows if r["measure"] == "kappa"}
+    assert kappas == {"": "1.0", REAL: "", "cgan": "", "cyclegan": ""}
     assert run("--json").exit_code == 2
 
 

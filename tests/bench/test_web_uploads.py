@@ -15,7 +15,7 @@ from bench.data.cache import resized
 from bench.data.records import as_rgb
 from bench.types import Resize
 from bench.web.server import RequestError
-from bench.web.uploads import MAX_BYTES, fitted, read_upload, shown_name, sniff
+from bench.web.uploads import CONVERTED, MAX_BYTES, fitted, read_upload, shown_name, sniff
 
 GREY16 = np.linspace(0, 65535, 48 * 40).reshape(48, 40).astype(np.uint16)
 
@@ -108,6 +108,22 @@ def test_the_largest_picture_that_is_taken_needs_less_than_a_gigabyte() -> None:
     data = b"".join(packer.compress(bytes(1 + side * 2)) for _ in range(side)) + packer.flush()
     with Peak.measured() as peak:
         assert read_upload(png(side, side, data, bits=16, colour=0)).picture.size == (side, side)
+    assert 100e6 < peak.bytes < 1e9
+
+
+def test_the_largest_progressive_cmyk_jpeg_needs_less_than_a_gigabyte() -> None:
+    """Of all that is taken it is the worst: its decoder holds every coefficient of four channels until the last scan.
+
+    It is near both limits, of bytes and of pixels, and takes seconds to write.
+    """
+    side = 6320
+    noise = np.random.default_rng(0).integers(0, 256, (side // 4, side // 4, 4), dtype=np.uint8)
+    inks = Image.frombytes("CMYK", (side // 4, side // 4), noise.tobytes())
+    content = saved(inks.resize((side, side), Image.Resampling.BILINEAR), "JPEG", quality=30, progressive=True)
+    assert 0.9 * MAX_BYTES < len(content) < MAX_BYTES
+    with Peak.measured() as peak:
+        upload = read_upload(content)
+    assert (upload.picture.size, upload.notes) == ((side, side), (CONVERTED["CMYK"],))
     assert 100e6 < peak.bytes < 1e9
 
 

@@ -25,16 +25,40 @@ class PublishedMethod:
 
 
 @dataclass(frozen=True)
-class KnownScore:
-    """A published score of a classifier trained on real images alone, as it was printed.
+class Confusion:
+    """Counts of test images of two classes; class 1 of ours is the positive one."""
 
-    ``metric`` is the name of ours that is defined alike, as an evaluate row has it without ``test/``.
+    tn: int
+    fp: int
+    fn: int
+    tp: int
+
+
+@dataclass(frozen=True)
+class KnownNetwork:
+    """Published scores of a classifier trained on real images alone.
+
+    A metric is named as an evaluate row has it without ``test/``, and is defined alike. ``sd`` is over the folds of
+    that work; ``confusion`` has the counts where they were printed. ``like`` is the classifier of ours, by its name in
+    a suite, that is the same network, and ``unlike`` in what it is not.
     """
 
-    value: str
-    source: str
-    sd: str = ""  # over the folds of that work
-    metric: str = "patient_score"
+    scores: Printed
+    sd: Printed = field(default_factory=dict)
+    confusion: Confusion | None = None
+    source: str = ""
+    like: str = ""
+    unlike: str = ""
+
+
+@dataclass(frozen=True)
+class KnownCost:
+    """What training a method took where it was published: wall seconds for so many steps on a device."""
+
+    steps: int
+    batch_size: int
+    device: str
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -51,8 +75,10 @@ class Published:
     positive: str = ""
     test_images: Mapping[str, int] = field(default_factory=dict)
     methods: Mapping[str, PublishedMethod] = field(default_factory=dict)
-    literature: Mapping[str, KnownScore] = field(default_factory=dict)
+    literature: Mapping[str, KnownNetwork] = field(default_factory=dict)
+    costs: Mapping[str, KnownCost] = field(default_factory=dict)
     suite: Mapping[str, Any] = field(default_factory=dict)
+    differs: tuple[str, ...] = ()
     own_class_loss: str = ""
     raters_of_real_images: Printed = field(default_factory=dict)
     unpaired: str = ""

@@ -187,7 +187,7 @@ def published_facts(suite: Suite, name: str) -> PublishedFacts:
     results = load_published(config_folder() / "published", name)
     words: dict[str, tuple[str, ...]] = {}
     settings, exchanged = {}, {}
-    settings_of = {**asdict(suite.settings), "dataset": asdict(suite.dataset.config)}
+    settings_of = {**asdict(suite.settings), "dataset": {"name": suite.dataset.name, **asdict(suite.dataset.config)}}
     if changed := _changed(results.suite, settings_of):
         words[""] = tuple(changed.values())
     for spec in suite.methods:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,8 @@ from bench.report.info import FoldSize, PublishedFacts, ReportInfo
 from bench.report.records.published import comparisons, heads, impossible
 from bench.report.records.report import collect
 from bench.report.records.rows import Rows
-from bench.report.sections.published import orientation_section, published_section
+from bench.report.sections.literature import orientation_section
+from bench.report.sections.published import published_section
 from bench.reporting import published_facts
 from bench.suite import config_folder, load_suite, parse_suite, suite_files
 from bench.types import ResultRow
@@ -249,23 +251,112 @@ def test_scores_of_the_literature_stand_below_our_own_for_orientation(tmp_path: 
         for c, of in scores.items() for m in made.methods for f in range(2)
     ]  # fmt: skip
     records = collect(Rows(rows), made, tmp_path)
-    assert [(o.classifier, round(o.score.mean, 3), o.score.n) for o in records.orientations] == [
-        ("net", 0.85, 2),
-        ("small", 0.71, 2),
-    ]
+    (context,) = records.orientations[0].context
+    assert {c: (round(n.value, 3), n.n) for c, n in context.ours.items()} == {"net": (0.85, 2), "small": (0.71, 2)}
+    assert (context.networks, context.lowest, context.highest) == (5, 0.821, 0.8957)
     text = "\n".join(orientation_section(records.orientations, made))
-    assert "| `none`, net, this run | patient-level accuracy | 85.0 ± 7.1 | 2 of 2 pairs |" in text
-    assert (
-        "| ResNet-50, ImageNet weights | patient-level accuracy | 87.9 ± 4.1 | Chhipa et al., WACV 2023, 5 folds |"
-        in text
-    )
-    assert "- `none` with net (85.0 %) lies within what was published (82.1 to 89.6 %)." in text
-    assert "- `none` with small (71.0 %) lies 11.1 points below what was published" in text
-    assert "2-fold, patients disjoint, 64 px. Settings that are known to differ: dataset.magnification 100" in text
+    assert "No classifier of this suite is one of the published networks" in text
+    listed = "| ResNet-50, ImageNet weights (Chhipa et al., WACV 2023, 5 folds) | Patient-level accuracy | 87.9 ± 4.1 |"
+    assert listed in text
+    assert "| Patient-level accuracy | 82.1 to 89.6 | 85.0 [" in text
+    assert "2-fold, patients disjoint, 64 px, mean over 2 pairs" in text
+    assert "Known to differ: dataset.magnification 100 (published: 400)." in text
     assert published_section((), (), (), made) == []  # no method of the suite was published
     empty = orientation_section(collect(Rows([]), made, tmp_path).orientations, made)
-    assert "`none` with net has no score to put beside them" in empty[-1]
+    assert "| Patient-level accuracy | 82.1 to 89.6 | – | – |" in empty[-1]
     assert orientation_section((), replace(made, published=None)) == []
+
+
+def literature_info(name: str, classes: tuple[str, ...], classifiers: tuple[str, ...], **changes: Any) -> ReportInfo:
+    folds = tuple(FoldSize(f, 0, 100, 20, 40, 20, 5, 10) for f in range(3))
+    known = PublishedFacts(load_published(config_folder() / "published", name))
+    return info(folds=folds, methods=("none",), generative=(), classes=classes, classifiers=classifiers,
+                published=known, **changes)  # fmt: skip
+
+
+def none_rows(scores: Mapping[str, Mapping[str, Sequence[float]]]) -> list[ResultRow]:
+    return [
+        row("evaluate", "none", (f, 0), ratio="0", classifier=c,
+            metrics={f"test/{m}": v[f] for m, v in of.items()})
+        for c, of in scores.items() for f in range(3)
+    ]  # fmt: skip
+
+
+def test_published_networks_stand_beside_the_like_one_of_ours(tmp_path: Path) -> None:
+    made = literature_info("busi-gradcam", ("benign", "malignant", "normal"), ("vgg19", "resnet152", "small_cnn"))
+    scores = {
+        "vgg19": {"recall_benign": (0.70, 0.74, 0.75), "recall_bm": (0.90, 0.91, 0.92)},
+        "resnet152": {"recall_bm": (0.60, 0.61, 0.62)},
+        "small_cnn": {"recall_bm": (0.80, 0.80, 0.80)},
+    }
+    (found,) = collect(Rows(none_rows(scores)), made, tmp_path).orientations
+    of = {(b.network, b.metric): b for b in found.beside}
+    assert len(of) == 42
+    assert found.context == ()
+    vgg = of["VGG19", "recall_benign"]
+    assert (vgg.classifier, vgg.word, vgg.ours.value) == ("vgg19", "in", pytest.approx(0.73))
+    assert vgg.ours.low < 0.73 < vgg.ours.high <= 1
+    assert of["VGG19", "recall_bm"].word == "below"
+    assert of["ResNet152V2", "recall_bm"].word == "above"
+    assert (of["EfficientNetB7", "recall_bm"].classifier, of["EfficientNetB7", "recall_bm"].word) == ("", "")
+    text = "\n".join(orientation_section((found,), made))
+    shown = line(text, "| VGG19 | Recall of benign | 73.0 | `vgg19` | 73.0 [")
+    assert shown.endswith("| yes |")
+    assert line(text, "| ResNet152V2 | Mean recall of benign and malignant").endswith("| no: above |")
+    assert "| `resnet152` (V1, not V2) |" in text
+    assert "| EfficientNetB7" not in text, "36 numbers that nothing here is like"
+    assert "Of 3 published numbers with a like network here, 1 lie in our interval." in text
+    assert "**Above it, 1**: ResNet152V2: mean recall of benign and malignant." in text
+    assert "**Below it, 1**: VGG19: mean recall of benign and malignant." in text
+
+
+def test_a_suite_without_a_like_network_says_so_and_gives_the_range(tmp_path: Path) -> None:
+    made = literature_info("busi-gradcam", ("benign", "malignant", "normal"), ("small_cnn",))
+    (found,) = collect(Rows(none_rows({"small_cnn": {"recall_benign": (0.5, 0.6, 0.7)}})), made, tmp_path).orientations
+    text = "\n".join(orientation_section((found,), made))
+    assert "No classifier of this suite is one of the published networks" in text
+    assert "As context only, lowest and highest of 6 published networks" in text
+    assert "| Recall of benign | 7.0 to 88.0 | 60.0 [" in text
+    assert text.count("\n| ") == 9  # head, rule, one row a measure
+    assert "recall_" not in text
+
+
+def test_every_like_network_of_the_literature_is_in_the_suite_that_asks() -> None:
+    likes = {n: k.like for n, k in load_published(config_folder() / "published", "busi-gradcam").literature.items()}
+    assert list(likes.values()) == [c.name for c in load_suite("busi").classifiers]
+
+
+def test_printed_counts_give_an_interval_and_show_a_misprint(tmp_path: Path) -> None:
+    made = literature_info("pr-ihc-literature", ("PR-", "PR+"), ("simple_cnn",))
+    scores = {"simple_cnn": {"accuracy": (0.9, 0.92, 0.94), "sensitivity": (0.7, 0.71, 0.72)}}
+    (found,) = collect(Rows(none_rows(scores)), made, tmp_path).orientations
+    of = {b.metric: b for b in found.beside}
+    assert {m: (b.published.hits, b.published.n) for m, b in of.items()} == {
+        "accuracy": (75, 80), "sensitivity": (40, 43), "specificity": (35, 37),
+    }  # fmt: skip
+    assert (of["sensitivity"].published.low, of["sensitivity"].published.high) == wilson(40, 43)
+    text = "\n".join(orientation_section((found,), made))
+    assert "accuracy, per image was printed as 0.935; its own confusion matrix gives 75/80 = 0.9375" in text
+    assert "| SimpleCNN | Sensitivity (recall of PR+) | 40/43 = 93.0 [81.4, 97.6] | `simple_cnn` | 71.0 [" in text
+    assert "| SimpleCNN | Specificity (recall of PR-) | 35/37 = 94.6 [82.3, 98.5] | `simple_cnn` | – | – |" in text
+    assert "trained here by AdamW" in text
+    three = replace(made, classes=("PR-", "PR+", "PR++"))
+    (several,) = collect(Rows(none_rows(scores)), three, tmp_path).orientations
+    assert not any(np.isfinite(b.ours.value) for b in several.beside if b.metric == "sensitivity"), "another measure"
+
+
+def test_the_published_cost_stands_beside_our_own(tmp_path: Path) -> None:
+    made = literature_info("skin-cgan", ("a", "b"), (), host="two cores")
+    made = replace(made, methods=("none", "cgan_skin"), generative=("cgan_skin",))
+    costs = {"steps": 100.0, "elapsed_s": 50.0, "images_per_s": 25.0}
+    rows = [row("fit", "cgan_skin", (f, 0), costs=costs) for f in range(3)]
+    text = "\n".join(orientation_section(collect(Rows(rows), made, tmp_path).orientations, made))
+    assert "| Published | NVIDIA Tesla P100 | 100,000 | 8.8 h | 50.8 |" in text
+    assert "| Ours, a fold | two cores | 100 | 50 s | 25.0 |" in text
+    assert "100,000 steps of 16 images. As many images would take 17.8 h here, 2.03 times as long." in text
+    missing = "\n".join(orientation_section(collect(Rows([]), made, tmp_path).orientations, made))
+    assert "| Ours, a fold | two cores | – | – | – |" in missing
+    assert load_suite("isic9").settings.published == load_suite("isic9-small").settings.published == "skin-cgan"
 
 
 def test_the_breakhis_suites_name_the_literature_and_say_where_they_differ() -> None:
@@ -276,6 +367,8 @@ def test_the_breakhis_suites_name_the_literature_and_say_where_they_differ() -> 
         assert facts.differences == {"": ("dataset.magnification null (published: 400)",)}
     ihc = load_suite("pr-ihc")
     assert published_facts(ihc, "pr-ihc-literature").differences == {}
+    small = published_facts(load_suite("pr-ihc-small"), "pr-ihc-literature").differences[""]
+    assert "dataset.name phantom_ihc (published: ihc)" in small
 
 
 def test_published_methods_need_their_positive_class(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from bench.metrics.predictions import Predictions, read_predictions
 from bench.metrics.proportions import newcombe
 from bench.metrics.statistics import corrected_resampled_t, wilson
 from bench.published import Published
-from bench.report.info import Arm, PublishedFacts, ReportInfo
+from bench.report.info import PublishedFacts, ReportInfo
 from bench.report.records.rows import NAN, Pair, Rows, Score
 from bench.report.records.translations import FCN, UNPAIRED
 from bench.types import ResultRow, Unit
@@ -84,27 +84,6 @@ class Impossible:
     found: Inconsistency
 
 
-@dataclass(frozen=True)
-class Orientation:
-    """Our own score of real images alone by a metric that the literature has: one classifier's, over pairs."""
-
-    classifier: str
-    metric: str
-    score: Score
-
-
-def orientations(rows: Rows, info: ReportInfo) -> tuple[Orientation, ...]:
-    """Return what ``none`` scores by every metric of the literature that the suite names, by classifier."""
-    literature = info.published.results.literature if info.published else {}
-    found = []
-    for metric in dict.fromkeys(known.metric for known in literature.values()):
-        for classifier in info.classifiers:
-            scored = [rows.classifier("evaluate", Arm("none"), classifier, pair) for pair in info.pairs]
-            values = [r.metrics.get(f"test/{metric}", NAN) for r in scored if r and r.status == "done"]
-            found.append(Orientation(classifier, metric, Score.of(values)))
-    return tuple(found)
-
-
 def comparisons(rows: Rows, info: ReportInfo, root: Path) -> tuple[Comparison, ...]:
     """Return the comparisons of every method that has published results, by kind and measure, in the suite's order."""
     facts = info.published
@@ -123,8 +102,8 @@ def comparisons(rows: Rows, info: ReportInfo, root: Path) -> tuple[Comparison, .
             for measure in measures:
                 printed = known.fcn.get(measure, "") if kind == "fcn" else ""
                 mixed, strict = (_by_repeat(rows, info, method, u, f"{kind}/{measure}") for u in ("image", "group"))
-                by_image, apart = (_mean(list(v.values()), info) for v in (mixed, strict))
-                leak = _mean([mixed[r] - strict[r] for r in sorted(mixed.keys() & strict.keys())], info)
+                by_image, apart = (mean_of(list(v.values()), info) for v in (mixed, strict))
+                leak = mean_of([mixed[r] - strict[r] for r in sorted(mixed.keys() & strict.keys())], info)
                 published = Number(float(printed)) if printed else Number()
                 found.append(Comparison(method, kind, measure, printed, published, by_image, apart, leak))
     return tuple(found)
@@ -166,8 +145,8 @@ def heads(rows: Rows, info: ReportInfo, root: Path) -> tuple[Head, ...]:
                     name=str(done[0].facts.get("own_head", "")),
                     class_loss=sum(losses) / len(losses),
                     trainings=len(losses),
-                    own=_of(own, of_own),
-                    other=_of(other, of_other),
+                    own=share_of(own, of_own),
+                    other=share_of(other, of_other),
                     difference=Number(*newcombe(own, of_own, other, of_other)),
                     one_label="class_on_both" not in facts.settings.get(method, ()),
                 )
@@ -196,7 +175,7 @@ def _published_share(results: Published, method: str, measure: str) -> Number:
     counts = {t.counts(measure) for t in tables}
     if len(counts) != 1 or not mended:
         return Number(float(printed[measure]))
-    return _of(*counts.pop()) if measure != "f1" else Number(float(printed[measure]))
+    return share_of(*counts.pop()) if measure != "f1" else Number(float(printed[measure]))
 
 
 def _tables(rows: Rows, info: ReportInfo, method: str, unit: Unit, root: Path) -> list[ConfusionTable]:
@@ -224,10 +203,11 @@ def _share(tables: Sequence[ConfusionTable], measure: str) -> Number:
         return Number()
     pooled = reduce(add, tables)
     hits, n = pooled.counts(measure)
-    return _of(hits, n) if measure != "f1" else Number(pooled.value("f1"), n=len(tables))
+    return share_of(hits, n) if measure != "f1" else Number(pooled.value("f1"), n=len(tables))
 
 
-def _of(hits: int, n: int) -> Number:
+def share_of(hits: int, n: int) -> Number:
+    """Return a share of images with Wilson's interval."""
     return Number(hits / n, *wilson(hits, n), n, hits) if n else Number(n=0, hits=0)
 
 
@@ -237,7 +217,7 @@ def _leak(by_image: Number, apart: Number) -> Number:
     return Number(*newcombe(by_image.hits, by_image.n, apart.hits, apart.n))
 
 
-def _mean(values: Sequence[float], info: ReportInfo) -> Number:
+def mean_of(values: Sequence[float], info: ReportInfo) -> Number:
     """Return the mean over draws with the interval of the corrected t test, for draws share images; one has none."""
     score = Score.of(values)
     test = corrected_resampled_t([v for v in values if math.isfinite(v)], info.test_train_ratio)

@@ -12,19 +12,11 @@ from bench.report.records.costs import MethodCost, method_costs
 from bench.report.records.differences import Difference, differences
 from bench.report.records.failures import Failure, Family, Loss, Shortfall, failures, families, losses, shortfalls
 from bench.report.records.lines import Line, leaderboard
+from bench.report.records.literature import Literature, literature
 from bench.report.records.measured import Measured, measured
 from bench.report.records.own_metrics import OwnScore, own_scores
 from bench.report.records.predictions import PredictedStage, predicted_stages
-from bench.report.records.published import (
-    Comparison,
-    Head,
-    Impossible,
-    Orientation,
-    comparisons,
-    heads,
-    impossible,
-    orientations,
-)
+from bench.report.records.published import Comparison, Head, Impossible, comparisons, heads, impossible
 from bench.report.records.quality import Quality, image_quality
 from bench.report.records.questions import Question, questions
 from bench.report.records.raters import RatingStudy, rating_studies
@@ -50,7 +42,7 @@ class Records:
     published: tuple[Comparison, ...] = ()
     impossible: tuple[Impossible, ...] = ()
     heads: tuple[Head, ...] = ()
-    orientations: tuple[Orientation, ...] = ()
+    orientations: tuple[Literature, ...] = ()
     differences: tuple[Difference, ...] = ()
     questions: tuple[Question, ...] = ()
     measured: tuple[Measured, ...] = ()
@@ -85,7 +77,7 @@ def collect(rows: Rows, info: ReportInfo, root: Path) -> Records:
         published=comparisons(rows, info, root),
         impossible=impossible(info),
         heads=heads(rows, info, root),
-        orientations=orientations(rows, apart),
+        orientations=literature(rows, apart),
         differences=differences(lines, rows, apart),
         questions=questions(lines, rows, apart),
         measured=measured(rows, apart),

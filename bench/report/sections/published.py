@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bench.published import KnownScore
 from bench.report.info import FoldSize, PublishedFacts, ReportInfo
-from bench.report.records.published import Comparison, Head, Impossible, Number, Orientation
-from bench.report.records.rows import Score
-from bench.report.sections.text import DASH, count, join, percent, table
+from bench.report.records.published import Comparison, Head, Impossible, Number
+from bench.report.sections.literature import orientation_section as orientation_section
+from bench.report.sections.text import DASH, count, join, table
 
 NAMES = {"accuracy": "Accuracy", "precision": "Precision", "recall": "Recall", "f1": "F1"}
 NAMES |= {"iou": "IoU", "pixel_accuracy": "Pixel accuracy", "class_accuracy": "Class accuracy"}
@@ -43,57 +42,6 @@ def published_section(
     parts += [f"{line}\n" for line in map(_head, heads)]
     parts += [f"{line}\n" for line in ("" if rated else _raters(facts), _rest(info)) if line]
     return parts
-
-
-def orientation_section(ours: Sequence[Orientation], info: ReportInfo) -> list[str]:
-    """Return the scores of classifiers in the literature below our own; [] for a suite that names none."""
-    facts = info.published
-    if facts is None or not facts.results.literature:
-        return []
-    rows = [
-        [f"`none`, {o.classifier}, this run", METRICS.get(o.metric, o.metric), _spread(o.score), _of_pairs(o, info)]
-        for o in ours
-    ]
-    rows += [
-        [name, METRICS.get(known.metric, known.metric), _printed_spread(known), known.source]
-        for name, known in facts.results.literature.items()
-    ]
-    differs = facts.differences.get("", ())
-    settings = f" Settings that are known to differ: {', '.join(differs)}." if differs else ""
-    return [
-        "## Published numbers, for orientation\n",
-        f"{facts.results.source}. No target, and no comparison of methods: their splits, image sizes, networks and "
-        f"budgets are others. Ours: real images alone, {info.protocol}, {info.image_size_px} px.{settings}\n",
-        table(["Classifier", "Measure", "Mean ± sd over folds, %", "Source"], rows, left=4),
-        "".join(f"{sentence}\n" for o in ours if (sentence := _beside(o, facts))),
-    ]
-
-
-METRICS = {"patient_score": "patient-level accuracy", "accuracy": "accuracy, per image"}
-
-
-def _beside(o: Orientation, facts: PublishedFacts) -> str:
-    """Say where ours lies: within what was published, or by how much outside."""
-    known = [float(k.value) for k in facts.results.literature.values() if k.metric == o.metric]
-    mean = o.score.mean
-    if not math.isfinite(mean):
-        return f"- `none` with {o.classifier} has no score to put beside them."
-    span = percent(min(known)) if len(known) == 1 else f"{percent(min(known))} to {percent(max(known))}"
-    off = min(known) - mean if mean < min(known) else max(0.0, mean - max(known))
-    where = f"{100 * off:.1f} points {'below' if mean < min(known) else 'above'}" if off else "within"
-    return f"- `none` with {o.classifier} ({percent(mean)} %) lies {where} what was published ({span} %)."
-
-
-def _of_pairs(o: Orientation, info: ReportInfo) -> str:
-    return f"{o.score.n} of {count(len(info.pairs), 'pair')}"
-
-
-def _spread(score: Score) -> str:
-    return percent(score.mean) + (f" ± {percent(score.sd)}" if math.isfinite(score.sd) else "")
-
-
-def _printed_spread(known: KnownScore) -> str:
-    return percent(float(known.value)) + (f" ± {percent(float(known.sd))}" if known.sd else "")
 
 
 def _how(facts: PublishedFacts, info: ReportInfo) -> str:

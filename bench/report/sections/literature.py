@@ -1,0 +1,170 @@
+"""Published scores of classifiers, network by network beside ours, and the published cost of a training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from bench.published import KnownCost
+from bench.report.info import PublishedFacts, ReportInfo
+from bench.report.records.literature import Beside, CostBeside, Literature, Orientation
+from bench.report.records.published import Number
+from bench.report.sections.text import DASH, count, interval, join, number, percent, seconds, table
+
+LISTED = 8  # published scores without one of ours beside them: more are told by their range
+METRICS = {
+    "patient_score": "Patient-level accuracy",
+    "accuracy": "Accuracy, per image",
+    "recall_bm": "Mean recall of benign and malignant",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+}
+
+
+def orientation_section(literature: Sequence[Literature], info: ReportInfo) -> list[str]:
+    """Return what was published of classifiers and costs beside our own; [] for a suite that names neither."""
+    facts = info.published
+    if facts is None or not literature:
+        return []
+    parts, (found,) = ["## Published numbers, for orientation\n"], literature
+    if found.beside:
+        parts += [_how(facts, info), *_summary(found.beside, info)]
+        parts += [f"{line}\n" for line in _misprints(found.beside)]
+        alone = [b for b in found.beside if not b.classifier]
+        shown = [b for b in found.beside if b.classifier or len(alone) <= LISTED]
+        parts += [_table(shown, facts, info)] if shown else []
+    if found.context:
+        parts += _context(found.context, info)
+    parts += _costs(found.costs, facts, info)
+    return parts
+
+
+def _how(facts: PublishedFacts, info: ReportInfo) -> str:
+    differs = [*facts.results.differs, *facts.differences.get("", ())]
+    known = f" Known to differ: {'; '.join(differs)}." if differs else ""
+    return (
+        f"{facts.results.source}. No target, and no comparison of methods: their splits, image sizes, networks and "
+        f"budgets are others. Ours: `none`, real images alone, {info.protocol}, {info.image_size_px} px, mean over "
+        f"{count(len(info.pairs), 'pair')} with its 95 % interval by the corrected t test.{known}\n"
+    )
+
+
+def _summary(found: Sequence[Beside], info: ReportInfo) -> list[str]:
+    """Say how many published numbers lie in our intervals, and which do not."""
+    told = [b for b in found if b.word]
+    if not any(b.classifier for b in found):
+        return ["No classifier of this suite is one of the published networks.\n"]
+    if not told:
+        return ["None of ours has an interval to hold them against.\n"]
+    text = f"Of {count(len(told), 'published number')} with a like network here, "
+    text += f"{sum(b.word == 'in' for b in told)} lie in our interval."
+    for word in ("above", "below"):
+        outside = [b for b in told if b.word == word]
+        by_network = {n: [_metric(b.metric, info) for b in outside if b.network == n] for n in _networks(outside)}
+        if outside:
+            each = "; ".join(f"{n}: {join(_small(m) for m in metrics)}" for n, metrics in by_network.items())
+            text += f" **{word.capitalize()} it, {len(outside)}**: {each}."
+    return [f"{text}\n"]
+
+
+def _networks(found: Sequence[Beside]) -> list[str]:
+    return list(dict.fromkeys(b.network for b in found))
+
+
+def _misprints(found: Sequence[Beside]) -> list[str]:
+    """Say which printed numbers are not those of the printed counts."""
+    wrong = [b for b in found if b.printed and b.published.n and _rounded(b) != b.printed]
+    return [
+        f"{b.network}: its {_small(METRICS[b.metric])} was printed as {b.printed}; its own confusion matrix gives "
+        f"{b.published.hits}/{b.published.n} = {b.published.value:.4f}, with Wilson's 95 % interval "
+        f"{b.published.low:.2f} to {b.published.high:.2f}."
+        for b in wrong
+    ]
+
+
+def _rounded(b: Beside) -> str:
+    return f"{b.published.value:.{len(b.printed.partition('.')[2])}f}"
+
+
+def _table(found: Sequence[Beside], facts: PublishedFacts, info: ReportInfo) -> str:
+    words = {"in": "yes", "above": "no: above", "below": "no: below", "": DASH}
+    rows = [
+        [_network(b, facts), _metric(b.metric, info), _printed(b), _classifier(b, facts), _ours(b.ours), words[b.word]]
+        for b in found
+    ]
+    return table(["Network", "Measure", "Published, %", "Like it here", "Ours, %", "Published in ours"], rows, left=2)
+
+
+def _network(b: Beside, facts: PublishedFacts) -> str:
+    source = facts.results.literature[b.network].source
+    return f"{b.network} ({source})" if source else b.network
+
+
+def _classifier(b: Beside, facts: PublishedFacts) -> str:
+    if not b.classifier:
+        return DASH
+    unlike = facts.results.literature[b.network].unlike
+    return f"`{b.classifier}`" + (f" ({unlike})" if unlike else "")
+
+
+def _printed(b: Beside) -> str:
+    """'87.9 ± 4.1'; of counts '40/43 = 93.0 [81.4, 97.6]'."""
+    p = b.published
+    if p.n:
+        return f"{p.hits}/{p.n} = {percent(p.value)} {interval(p.low, p.high)}"
+    return percent(p.value) + (f" ± {percent(float(b.sd))}" if b.sd else "")
+
+
+def _ours(n: Number) -> str:
+    return f"{percent(n.value)} {interval(n.low, n.high)}".strip()
+
+
+def _metric(metric: str, info: ReportInfo) -> str:
+    """'Recall of benign' for ``recall_benign``; a sensitivity says of which class."""
+    if metric in ("sensitivity", "specificity") and len(info.classes) == 2:
+        return f"{METRICS[metric]} (recall of {info.classes[metric == 'sensitivity']})"
+    kind, _, of = metric.partition("_")
+    return METRICS.get(metric) or (f"{kind.capitalize()} of {of}" if of else kind.capitalize())
+
+
+def _small(text: str) -> str:
+    return text[0].lower() + text[1:]
+
+
+def _context(found: Sequence[Orientation], info: ReportInfo) -> list[str]:
+    """Return the range that other networks have, which says little where it is wide."""
+    rows = []
+    for o in found:
+        span = percent(o.lowest) if o.networks == 1 else f"{percent(o.lowest)} to {percent(o.highest)}"
+        rows.append([_metric(o.metric, info), span, *(_ours(n) for n in o.ours.values())])
+    networks = count(max(o.networks for o in found), "published network")
+    header = ["Measure", "Published, %", *(f"`{c}`, %" for c in info.classifiers)]
+    return [f"As context only, lowest and highest of {networks}, and ours:\n", table(header, rows)]
+
+
+def _costs(found: Sequence[CostBeside], facts: PublishedFacts, info: ReportInfo) -> list[str]:
+    parts = []
+    for c in found:
+        known: KnownCost = facts.results.costs[c.method]
+        device = info.host or DASH
+        rows = [
+            ["Published", known.device, f"{known.steps:,}", seconds(known.seconds), number(c.published_images_per_s)],
+            ["Ours, a fold", device, _steps(c.steps), seconds(c.seconds), number(c.images_per_s)],
+        ]
+        parts.append(
+            f"What training `{c.method}` took. Published: {facts.results.source}; {known.steps:,} steps of "
+            f"{known.batch_size} images." + _pace(c, known) + "\n"
+        )
+        parts.append(table(["Training", "Device", "Steps", "Wall time", "Images a second"], rows, left=2))
+    return parts
+
+
+def _pace(c: CostBeside, known: KnownCost) -> str:
+    if not math.isfinite(c.published_amount_s):
+        return ""
+    times = c.published_amount_s / known.seconds
+    return f" As many images would take {seconds(c.published_amount_s)} here, {number(times)} times as long."
+
+
+def _steps(value: float) -> str:
+    return f"{value:,.0f}" if math.isfinite(value) else DASH

@@ -8,8 +8,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bench.errors import ConfigError
-
 NAN = float("nan")
 RESAMPLES = 2000
 
@@ -22,23 +20,25 @@ class Icc(NamedTuple):
 
 
 def fleiss_kappa(counts: npt.ArrayLike) -> float:
-    """Return Fleiss' (1971) kappa, at most 1, 0 for chance; ``counts`` [N, K]: how many raters put n into category k.
+    """Return Fleiss' kappa, at most 1, 0 for chance; ``counts`` [N, K]: how many raters put n into category k.
 
-    (P - P_e) / (1 - P_e): P is the mean share of pairs of raters who agree on a subject (his eq. 3), P_e the sum of
-    the squared shares of the categories. NaN for no subjects, fewer than 2 raters, or when all is in one category.
-    Raises ``ConfigError`` when not every subject has as many ratings.
+    Subjects may have different numbers of ratings (Fleiss & Cuzick 1979; Fleiss, Levin & Paik 2003, "Statistical
+    Methods for Rates and Proportions", ch. 18): with x_nk of subject n's m_n ratings in category k, and the
+    categories' shares p_k of all ratings,
+    1 - sum_n sum_k x_nk (m_n - x_nk) / m_n / (sum_n (m_n - 1) * sum_k p_k (1 - p_k)).
+    With as many ratings of every subject this is Fleiss' (1971) kappa to the letter. Subjects with fewer than 2
+    ratings tell nothing of agreement and are left out. NaN where none is left, or when all is in one category.
     """
     n = np.asarray(counts, dtype=np.float64)
-    if n.ndim != 2 or len(n) == 0:
+    if n.ndim != 2:
         return NAN
-    raters = n[0].sum()
-    if not np.all(n.sum(axis=1) == raters):
-        raise ConfigError("Fleiss' kappa needs as many ratings of every subject; leave out those with fewer")
-    if raters < 2:
+    n = n[n.sum(axis=1) >= 2]
+    ratings = n.sum(axis=1, keepdims=True)
+    if not len(n) or (n.sum(axis=0) > 0).sum() < 2:
         return NAN
-    agreeing = float(((n**2).sum(axis=1) - raters).mean() / (raters * (raters - 1)))
-    by_chance = float(((n.sum(axis=0) / n.sum()) ** 2).sum())
-    return (agreeing - by_chance) / (1 - by_chance) if by_chance < 1 else NAN
+    shares = n.sum(axis=0) / n.sum()
+    by_chance = float((ratings - 1).sum() * (shares * (1 - shares)).sum())
+    return 1 - float((n * (ratings - n) / ratings).sum()) / by_chance
 
 
 def icc_two_way_random(ratings: npt.ArrayLike) -> Icc:

@@ -7,7 +7,6 @@ import math
 import numpy as np
 import pytest
 
-from bench.errors import ConfigError
 from bench.metrics.agreement import bootstrap_mean, fleiss_kappa, icc_two_way_random
 
 # Fleiss 1971, table 1: 30 patients, 6 psychiatrists each; depression, personality disorder, schizophrenia, neurosis,
@@ -42,8 +41,27 @@ def test_fleiss_extremes() -> None:
     assert fleiss_kappa([[1, 1], [1, 1]]) == pytest.approx(-1)
     for undefined in ([], [[1, 0], [0, 1]], [[4, 0], [4, 0]]):
         assert math.isnan(fleiss_kappa(undefined))
-    with pytest.raises(ConfigError, match="as many ratings"):
-        fleiss_kappa([[2, 1], [2, 0]])
+
+
+def test_fleiss_of_unequal_numbers_of_ratings() -> None:
+    """The example of Fleiss (1981) that Stata's manual of `kappa` works: 25 subjects of 2 to 5 ratings, 0.5415."""
+    ratings = np.array([2, 2, 3, 4, 3, 4, 3, 5, 2, 4, 5, 3, 4, 4, 2, 2, 3, 2, 4, 5, 3, 4, 3, 3, 2])
+    positive = np.array([2, 0, 2, 3, 3, 1, 0, 0, 0, 4, 5, 3, 4, 3, 0, 2, 1, 1, 1, 4, 2, 0, 0, 3, 2])
+    counts = np.stack([positive, ratings - positive], axis=1)
+    assert fleiss_kappa(counts) == pytest.approx(0.5415, abs=5e-5)
+    single = np.array([[1, 0], [0, 1], [0, 0], [0, 1]])  # tells nothing of agreement
+    assert fleiss_kappa(np.concatenate([counts, single])) == fleiss_kappa(counts)
+    # two subjects by hand: 1 of 2 and 3 of 3; p = 4/5: 1 - 2 (1/2) / ((1 + 2) 2 (4/5) (1/5))
+    assert fleiss_kappa([[1, 1], [3, 0]]) == pytest.approx(1 - 1 / (3 * 0.32))
+
+
+def test_fleiss_of_unequal_numbers_is_the_mean_of_the_categories() -> None:
+    """Of several categories it is the mean of each one's kappa against the rest, weighted by p (1 - p)."""
+    rng = np.random.default_rng(3)
+    counts = np.stack([rng.multinomial(m, [0.5, 0.3, 0.2]) for m in rng.integers(2, 7, size=15)])
+    shares = counts.sum(axis=0) / counts.sum()
+    each = [fleiss_kappa(np.stack([c, counts.sum(axis=1) - c], axis=1)) for c in counts.T]
+    assert fleiss_kappa(counts) == pytest.approx(np.average(each, weights=shares * (1 - shares)))
 
 
 def test_icc_published_example() -> None:

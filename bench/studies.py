@@ -27,7 +27,11 @@ LONGEST_NAME = 60
 
 @dataclass(frozen=True)
 class StudyImage:
-    """One image of a study and what it is: ``source`` is 'real' or a method, ``origin`` the file it was made from."""
+    """One image of a study and what it is: ``source`` is 'real' or a method, ``origin`` the file it was made from.
+
+    ``picture`` is the image of the data set that it shows: itself, or the one that was translated; '' for an image
+    made from noise, None in a study that was made before this was recorded.
+    """
 
     id: str
     source: str
@@ -36,11 +40,15 @@ class StudyImage:
     repeat: int
     origin: str
     sha256: str  # of the copy in the study
+    picture: str | None = None
 
 
 @dataclass(frozen=True)
 class Study:
-    """A study's images, in no telling order, and what it was drawn with."""
+    """A study's images, in no telling order, and what it was drawn with.
+
+    ``repeats`` counts the images whose picture another one has shown, as itself or translated; None: not recorded.
+    """
 
     name: str
     suite: str
@@ -50,6 +58,7 @@ class Study:
     size_px: int
     sources: tuple[str, ...]  # 'real', then the methods in the suite's order
     images: tuple[StudyImage, ...]
+    repeats: int | None = None
 
     def order(self, rater: str) -> list[str]:
         """Return the ids of all images in this rater's order, which depends on the study and the rater alone."""

@@ -15,8 +15,8 @@ import click
 from bench.errors import DataError
 from bench.files import write_atomic
 from bench.report.export import plain
-from bench.report.records.raters import RatingStudy, analysed, raters_of
-from bench.report.sections.raters import agreement, apart
+from bench.report.records.raters import RatedSource, RatingStudy, Share, analysed, raters_of
+from bench.report.sections.raters import agreement, apart, coefficient, shown_twice
 from bench.report.sections.text import DASH, interval, percent, seconds
 from bench.session import Session
 from bench.studies import Answers, Study, load_study
@@ -36,6 +36,8 @@ def serve_study(
     folder, study = open_study(session, name, per_method, seed)
     held = ", ".join(f"{n} {source}" for source, n in counts(study).items())
     click.echo(f"study {study.name}: {len(study.images)} images ({held}); answers go to {folder / 'answers.jsonl'}")
+    if study.repeats != 0:
+        click.secho(shown_twice(study.repeats), fg="yellow")
     missing = [m.name for m in session.suite.methods if m.kind == "generative" and m.name not in study.sources]
     if missing:
         click.secho(f"left out, for they had made no images: {', '.join(missing)}", fg="yellow")
@@ -75,10 +77,12 @@ def _rows(found: RatingStudy) -> Iterator[dict[str, Any]]:
     for s in found.sources:
         at = {"source": s.source}
         yield {**at, "measure": "taken_for_real", **asdict(s.taken_for_real)}
+        yield {**at, "measure": "right", **asdict(s.right)}
         ends = {"low": s.quality_low, "high": s.quality_high}
         yield {**at, "measure": "quality", "value": s.quality, **ends, "n": s.rated}
         ends = {"low": s.against_real_low, "high": s.against_real_high}
         yield {**at, "measure": "taken_for_real_minus_real", "value": s.against_real, **ends}
+        yield from _agreement(s)
     for r in found.raters:
         at = {"rater": r.rater}
         yield {**at, "measure": "right", **asdict(r.right)}
@@ -90,32 +94,49 @@ def _rows(found: RatingStudy) -> Iterator[dict[str, Any]]:
         yield {**at, "measure": "taken_for_real", **asdict(b.taken_for_real)}
         yield {**at, "measure": "right", **asdict(b.right)}
         yield {**at, "measure": "quality", "value": b.quality, "n": b.right.n}
-    for measure in ("kappa", "icc_single", "icc_mean"):
-        yield {"measure": measure, "value": getattr(found, measure), "n": found.complete}
+    yield {"measure": "right", **asdict(found.whole.right)}
+    yield from ({**row, "source": ""} for row in _agreement(found.whole))
+
+
+def _agreement(s: RatedSource) -> Iterator[dict[str, Any]]:
+    a = s.agreement
+    for measure, n in {"kappa": a.kappa_images, "icc_single": a.icc_images, "icc_mean": a.icc_images}.items():
+        yield {"source": s.source, "measure": measure, "value": getattr(a, measure), "n": n}
 
 
 def show(found: RatingStudy, study: Study, names: list[str]) -> None:
     """Print a study's tables; the raters' names stand here and in the answers alone."""
-    from rich.table import Table
+    from rich.table import Column, Table
 
     from bench.console import plain_console
 
     console = plain_console()
     console.print(f"study {found.name} of {study.suite}: {found.images} images, {found.answers} answers")
+    console.print(shown_twice(found.repeats))
     console.print("; ".join(f"{r.rater}: {name}" for r, name in zip(found.raters, names, strict=True)) + "\n")
     heads: tuple[str, ...] = ("images of", "rated", "taken for real, %", "quality, 0 to 5")
     table = Table(*heads, box=None, pad_edge=False)
     for s in found.sources:
-        taken, quality = s.taken_for_real, f"{s.quality:.2f}" if s.rated else DASH
+        quality = f"{s.quality:.2f}" if s.rated else DASH
         ends = f" [{s.quality_low:.2f}, {s.quality_high:.2f}]" if isfinite(s.quality_low) else ""
-        share = f"{percent(taken.value)} {interval(taken.low, taken.high)}"
-        table.add_row(s.source, f"{s.rated} of {s.images}", share, quality + ends)
+        table.add_row(s.source, f"{s.rated} of {s.images}", _percent(s.taken_for_real), quality + ends)
+    console.print(table)
+    console.print()
+    right = Column("told rightly, %", no_wrap=True)  # narrow terminals break the reasons why a number is undefined
+    table = Table("images of", right, "kappa", "ICC, single", "ICC, mean", box=None, pad_edge=False)
+    for s in (*found.sources, found.whole):
+        a = s.agreement
+        marks = (coefficient(icc, a.icc_undefined) for icc in (a.icc_single, a.icc_mean))
+        table.add_row(s.source, _percent(s.right), coefficient(a.kappa, a.kappa_undefined), *marks)
     console.print(table)
     console.print()
     heads = ("rater", "answers", "right, %", "guessing, %", "told apart", "median time")
     table = Table(*heads, box=None, pad_edge=False)
     for r in found.raters:
-        right = f"{percent(r.right.value)} {interval(r.right.low, r.right.high)}"
-        table.add_row(r.rater, str(r.answers), right, percent(r.by_guessing), apart(r), seconds(r.median_s))
+        table.add_row(r.rater, str(r.answers), _percent(r.right), percent(r.by_guessing), apart(r), seconds(r.median_s))
     console.print(table)
     console.print(f"\n{agreement(found)}")
+
+
+def _percent(share: Share) -> str:
+    return f"{percent(share.value)} {interval(share.low, share.high)}".strip()

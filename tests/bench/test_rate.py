@@ -50,13 +50,17 @@ SECRET = (*METHODS, "real_", "secret", "manifest", "suite", "benign", "malignant
 
 
 def finished(root: Path, methods: tuple[str, ...] = METHODS, images: int = 8) -> Session:
-    """Return a session whose generators have made so many images of each class and fold, without any training."""
+    """Return a session whose generators have made so many images of each class and fold, without any training.
+
+    Those of a CycleGAN say of which images they are translations.
+    """
     data, suite = root / "data", root / "secret_suite.yaml"
     if not suite.exists():
         write_squares(data)
         write_suite(suite, ratios=[1.0], methods={"none": {}, **{m: {} for m in methods}})
     session = prepare(str(suite), (), data, root / "out")
     artifacts, rng = Artifacts(session.env.out), np.random.default_rng(0)
+    paths = [r.path for r in session.plan.index.records]
     for cell in session.plan.work:
         if cell.stage != "synthesize" or artifacts.is_done(*cell.id):
             continue
@@ -70,7 +74,8 @@ def finished(root: Path, methods: tuple[str, ...] = METHODS, images: int = 8) ->
                 size = 16 if i % 3 else 24  # brought to the common size
                 pixels = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(path, pnginfo=told)
-                records.append(SyntheticRecord(path.relative_to(folder).as_posix(), i % 2, i, "checkpoint"))
+                source = paths[i] if cell.method == "cyclegan" else ""
+                records.append(SyntheticRecord(path.relative_to(folder).as_posix(), i % 2, i, "checkpoint", source))
             save_manifest(folder, records, ["b0"])
             artifacts.commit(*cell.id, {"metrics": {}, "costs": {}, "facts": {}})
     return session
@@ -215,7 +220,9 @@ def test_nothing_served_tells_what_an_image_is(study: tuple[Path, Study]) -> Non
     last = json.loads(replies[-1][2])
     assert last["images"] == found.order("ann")
     assert len(last["answers"]) == len(found.images)
-    told = [*SECRET, *(i.origin for i in found.images), str(folder), found.name]
+    shown = [i.picture for i in found.images if i.picture]
+    assert len(set(shown)) == len(shown) == 16  # real ones and translations, none of them of the same picture
+    told = [*SECRET, *(i.origin for i in found.images), *shown, "picture", "repeats", str(folder), found.name]
     kinds = set()
     for status, headers, body in replies:
         assert status == 200
@@ -515,7 +522,7 @@ def test_the_verb_analyses(session: Session) -> None:
             Answers(folder).add(answer(image.id, rater, image.source == REAL, i % 6))
     told = run("--analyse")
     assert told.exit_code == 0, told.output
-    for words in ("rater 1: ann; rater 2: bob", "100.0 [67.6, 100.0]", "undefined: all said real", "told rightly, %"):
+    for words in ("rater 1: ann; rater 2: bob", "100.0 [51.0, 100.0]", "undefined:", "told rightly, %"):
         assert words in told.output
     rows = list(csv.DictReader((folder / "raters.csv").open()))
     taken = {r["source"]: r for r in rows if r["measure"] == "taken_for_real" and not r["rater"]}
@@ -524,7 +531,9 @@ def test_the_verb_analyses(session: Session) -> None:
         "cgan": ("0", "8"),
         "cyclegan": ("0", "8"),
     }
-    assert json.loads(run("--analyse", "--json").stdout)["whole"]["agreement"]["kappa"] == 1
+    as_json = json.loads(run("--analyse", "--json").stdout)
+    assert as_json["whole"]["agreement"]["kappa"] == 1
+    assert [s["agreement"]["kappa_undefined"] for s in as_json["sources"]] == ["all said real"] + 2 * ["all said fake"]
     kappas = {r["source"]: r["value"] for r in rows if r["measure"] == "kappa"}
     assert kappas == {"": "1.0", REAL: "", "cgan": "", "cyclegan": ""}
     assert run("--json").exit_code == 2

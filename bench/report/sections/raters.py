@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 
 from bench.report.info import ReportInfo
-from bench.report.records.raters import RatedBy, RatedSource, RatingStudy, Share
-from bench.report.sections.text import DASH, count, interval, percent, points, seconds, table
+from bench.report.records.raters import ALL, RatedBy, RatedSource, RatingStudy, Share
+from bench.report.sections.text import DASH, count, folded, interval, join, percent, points, seconds, table
 from bench.studies import REAL
 
 Published = dict[str, tuple[str, str]]  # source -> quality and share taken for real, as printed
@@ -20,8 +20,11 @@ def rater_section(found: Sequence[RatingStudy], info: ReportInfo) -> list[str]:
     for study in found:
         parts.append(_about(study))
         parts.append(sources_table(study, published))
-        parts.append(raters_table(study))
+        parts.append(agreement_table(study))
         parts.append(agreement(study) + "\n")
+        parts.append(raters_table(study))
+        if len(study.raters) > 1:
+            parts.append(folded("Told rightly, %: rater by rater", by_rater_table(study)))
     if found:
         parts.append(HOW)
         if published and info.published:
@@ -33,11 +36,15 @@ def rater_section(found: Sequence[RatingStudy], info: ReportInfo) -> list[str]:
 
 HOW = (
     "Raters saw one image at a time, not knowing where it came from, each in another order. Taken for real: the share "
-    "of answers, with Wilson's interval, which counts every answer as independent. Against real: how much more often "
-    "than real images (Newcombe's interval); an image nobody can tell from a real one has 0. Quality, 0 to 5: the mean "
-    "over images of the raters' means, with a bootstrap interval over images. Right: verdicts that were right, with "
-    "Wilson's interval; guessing: what blind guessing gives who says 'real' as often. Told apart: whether they take "
-    "real images for real more often than synthetic ones, by the interval of the difference.\n"
+    "of answers. Against real: how much more often than real images; an image nobody can tell from a real one has 0. "
+    "Told rightly: verdicts that were right. Several raters' answers to one image are not independent: the intervals "
+    "of these are Wilson's, of as many answers as the clustered ones are worth (Rao and Scott 1992), and, of the "
+    "difference, put together as by Newcombe (Zou and Donner 2008). They are of these raters: what others would say is "
+    "not in them. Quality, 0 to 5: the mean over images of the raters' means, with a bootstrap interval over images. "
+    "Rater by rater, who see an image once: Wilson's interval; guessing: what blind guessing gives who says 'real' as "
+    "often. Told apart: whether they take real images for real more often than synthetic ones, by Newcombe's interval "
+    "of the difference. Agreement is 1 when all say the same of each image, 0 when no more than by chance; where "
+    "nearly all answers are alike it is near 0 however alike they are, so read it beside the shares.\n"
 )
 
 
@@ -50,8 +57,28 @@ def sources_table(study: RatingStudy, published: Published) -> str:
         printed = list(published.get(s.source, (DASH, DASH))) if published else []
         quality = f"{_mark(s.quality)}{_marks(s)}"
         row = [str(s.rated), str(s.taken_for_real.n), _share(s.taken_for_real), _against(s), quality]
-        rows.append([s.source if s.source == REAL else f"`{s.source}`", *row, *printed])
+        rows.append([_name(s.source), *row, *printed])
     return table([*header, *beside], rows)
+
+
+def agreement_table(study: RatingStudy) -> str:
+    """Return one line a source, and one of all: how often it was told rightly, and how far raters agreed on it."""
+    k = len(study.icc_raters) if len(study.icc_raters) > 1 else "k"
+    header = ["Images of", "Told rightly, %", "Fleiss' kappa", "ICC(2,1)", f"ICC(2,{k})"]
+    rows = []
+    for s in (*study.sources, study.whole):
+        a = s.agreement
+        marks = (coefficient(icc, a.icc_undefined) for icc in (a.icc_single, a.icc_mean))
+        rows.append([_name(s.source), _share(s.right), coefficient(a.kappa, a.kappa_undefined), *marks])
+    return table(header, rows)
+
+
+def by_rater_table(study: RatingStudy) -> str:
+    """Return one line a rater, one column a source: how often they told it rightly."""
+    right = {(b.rater, b.source): _share(b.right) for b in study.by_both}
+    sources = [s.source for s in study.sources]
+    rows = [[r.rater, *(right.get((r.rater, s), DASH) for s in sources)] for r in study.raters]
+    return table(["Rater", *map(_name, sources)], rows)
 
 
 def raters_table(study: RatingStudy) -> str:
@@ -74,23 +101,43 @@ def apart(r: RatedBy) -> str:
 
 
 def agreement(study: RatingStudy) -> str:
-    """Say how far raters agree."""
+    """Say what the agreement between raters rests on, and who was left out of it."""
     if len(study.raters) < 2:
         return "Agreement between raters: there is one rater."
-    raters = count(len(study.raters), "rater")
-    if not study.complete:
-        return f"Agreement between raters: no image has been rated by all {raters}."
-    return (
-        f"Agreement on the {count(study.complete, 'image')} that all {raters} rated: Fleiss' kappa of real or fake "
-        f"{_coefficient(study.kappa)}; quality ICC(2,1) {_coefficient(study.icc_single)}, of the raters' mean "
-        f"ICC(2,{len(study.raters)}) {_coefficient(study.icc_mean)}."
-    )
+    a = study.whole.agreement
+    text = f"Fleiss' kappa is of the verdicts on the {count(a.kappa_images, 'image')} that two or more raters rated"
+    few = [r for r in study.raters if r.rater not in study.icc_raters]
+    if len(study.icc_raters) < 2:
+        return f"{text}. ICC of quality: fewer than two raters have rated half of the study."
+    raters = f"all {len(study.raters)}" if not few else join(study.icc_raters)
+    text += f"; ICC of quality, of the {count(a.icc_images, 'image')} that {raters} rated."
+    if few:
+        left_out = join(f"{r.rater} ({r.answers} of {study.images})" for r in few)
+        text += f" Left out of the ICC, for they rated less than half of the study: {left_out}."
+    return text
 
 
 def _about(study: RatingStudy) -> str:
     of = study.images * len(study.raters)
     whole = "every one of them all images" if study.answers == of else f"{study.answers} of {of} answers are in"
-    return f"Study `{study.name}`: {study.images} images, {count(len(study.raters), 'rater')}, {whole}.\n"
+    held = f"Study `{study.name}`: {study.images} images, {count(len(study.raters), 'rater')}, {whole}."
+    return f"{held} {shown_twice(study.repeats)}\n"
+
+
+def shown_twice(repeats: int | None) -> str:
+    """Say whether raters may have seen a picture twice, which breaks the blinding."""
+    if repeats is None:
+        return (
+            "It was drawn before studies kept pictures apart: raters may have seen a real image and its own "
+            "translation, or two translations of one."
+        )
+    if repeats == 0:
+        return "No picture is in it twice, neither as itself nor translated."
+    of = "shows a picture that is" if repeats == 1 else "show pictures that are"
+    return (
+        f"{count(repeats, 'image')} {of} in it already, as itself or translated, for there were too few others: their "
+        "answers are not blind."
+    )
 
 
 def _published(info: ReportInfo) -> Published:
@@ -121,5 +168,10 @@ def _marks(s: RatedSource) -> str:
     return f" [{s.quality_low:.2f}, {s.quality_high:.2f}]" if math.isfinite(s.quality_low) else ""
 
 
-def _coefficient(value: float) -> str:
-    return "undefined" if not math.isfinite(value) else f"{value:.2f}".replace("-", "−")
+def _name(source: str) -> str:
+    return source if source in (REAL, ALL) else f"`{source}`"
+
+
+def coefficient(value: float, why: str) -> str:
+    """Return a coefficient as text, or why there is none."""
+    return f"{value:.2f}".replace("-", "−") if math.isfinite(value) else f"undefined: {why}"

@@ -10,8 +10,6 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +23,11 @@ from bench.files import write_atomic
 from bench.seeding import derive_seed
 from bench.session import Session
 from bench.studies import REAL, Study, StudyImage, encode_study, load_study, studies_folder
-from bench.types import Resize
+from bench.types import DatasetIndex, Resize
+from bench.web.rate.choose import Candidate, choose, repeats
 
 PER_SOURCE = 20
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """An image that may be shown: what it is, and how to get its pixels (a PIL image, RGB, of any size)."""
-
-    source: str
-    label: int
-    fold: int
-    repeat: int
-    origin: str
-    load: Callable[[], Any]
 
 
 def open_study(
@@ -76,7 +63,7 @@ def study_folder(session: Session, name: str | None) -> Path:
 
 def generated(session: Session) -> dict[str, list[Candidate]]:
     """Return the images that each generative method has made so far, methods in the suite's order."""
-    artifacts = Artifacts(session.env.out)
+    artifacts, shown = Artifacts(session.env.out), pictures(session.plan.index)
     found: dict[str, list[Candidate]] = {}
     for cell in session.plan.cells:
         if cell.stage != "synthesize" or not artifacts.is_done(*cell.id):
@@ -85,7 +72,8 @@ def generated(session: Session) -> dict[str, list[Candidate]]:
         for record in made.records:
             path = made.folder / record.path
             origin = path.relative_to(session.env.out).as_posix()
-            at = (str(cell.method), record.label, cell.fold, cell.repeat, origin)
+            picture = shown.get(record.source_path, record.source_path)
+            at = (str(cell.method), record.label, cell.fold, cell.repeat, origin, picture)
             found.setdefault(str(cell.method), []).append(Candidate(*at, _reader(path)))
     return found
 
@@ -93,36 +81,21 @@ def generated(session: Session) -> dict[str, list[Candidate]]:
 def held_out(session: Session) -> list[Candidate]:
     """Return the test images of the folds, each once."""
     index, resize = session.plan.index, session.suite.settings.resize
-    record, size_px = index.by_path(), session.suite.settings.image_size_px
+    record, shown, size_px = index.by_path(), pictures(index), session.suite.settings.image_size_px
     found: dict[str, Candidate] = {}
     for split in make_splits(index, session.suite.settings.split):
         for path in split.test:
             r = record[path]
             load = _real(index.root / path, r.sha256, size_px, resize)
-            found.setdefault(r.sha256, Candidate(REAL, r.label, split.fold, split.repeat, path, load))
+            at = (REAL, r.label, split.fold, split.repeat, path, shown[path])
+            found.setdefault(r.sha256, Candidate(*at, load))
     return list(found.values())
 
 
-def choose(candidates: list[Candidate], n: int, classes: tuple[str, ...], seed: int) -> list[Candidate]:
-    """Return n of one source's candidates: as many of each class, and within it of each fold, as can be.
-
-    Raises ``ConfigError`` when a class has too few.
-    """
-    source, chosen = candidates[0].source, []
-    for label in range(len(classes)):
-        wanted = n // len(classes) + (label < n % len(classes))
-        folds: dict[tuple[int, int], list[Candidate]] = {}
-        for c in (c for c in candidates if c.label == label):
-            folds.setdefault((c.fold, c.repeat), []).append(c)
-        for at, of_fold in folds.items():
-            random.Random(derive_seed("rate", seed, source, label, *at)).shuffle(of_fold)
-        turns = [c for turn in zip_longest(*folds.values()) for c in turn if c is not None]
-        if len(turns) < wanted:
-            raise ConfigError(
-                f"{source} has {len(turns)} images of {classes[label]}, {wanted} are needed; take fewer: --per-method"
-            )
-        chosen += turns[:wanted]
-    return chosen
+def pictures(index: DatasetIndex) -> Mapping[str, str]:
+    """Return of each image which picture it shows: the first path with the same content."""
+    first: dict[str, str] = {}
+    return {r.path: first.setdefault(r.sha256, r.path) for r in index.records}
 
 
 def _draw(session: Session, folder: Path, per_source: int, seed: int) -> None:
@@ -137,7 +110,7 @@ def _draw(session: Session, folder: Path, per_source: int, seed: int) -> None:
         )
     classes, settings = session.plan.index.classes, session.suite.settings
     sources = {REAL: held_out(session), **made}
-    chosen = [c for found in sources.values() for c in choose(found, per_source, classes, seed)]
+    chosen = choose(list(sources.values()), per_source, classes, seed)
     random.Random(derive_seed("rate", seed)).shuffle(chosen)
     folder.parent.mkdir(parents=True, exist_ok=True)
     partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
@@ -145,7 +118,8 @@ def _draw(session: Session, folder: Path, per_source: int, seed: int) -> None:
         (partial / "images").mkdir()
         images = tuple(_copy(partial, folder.name, seed, chosen, classes, settings.image_size_px))
         names = (session.suite.name, session.suite.dataset.name)
-        study = Study(folder.name, *names, seed, per_source, settings.image_size_px, tuple(sources), images)
+        drawn_with = (seed, per_source, settings.image_size_px)
+        study = Study(folder.name, *names, *drawn_with, tuple(sources), images, repeats(chosen))
         write_atomic(partial / "manifest.json", encode_study(study))
         partial.chmod(0o755)
         os.rename(partial, folder)  # fails when another process made it meanwhile: then that one counts
@@ -165,7 +139,7 @@ def _copy(
         content = encode(c.load(), size_px)
         (partial / "images" / f"{id_}.png").write_bytes(content)
         sha256 = hashlib.sha256(content).hexdigest()
-        yield StudyImage(id_, c.source, classes[c.label], c.fold, c.repeat, c.origin, sha256)
+        yield StudyImage(id_, c.source, classes[c.label], c.fold, c.repeat, c.origin, sha256, c.picture)
 
 
 def encode(image: Any, size_px: int) -> bytes:

@@ -336,7 +336,7 @@ def test_printed_counts_give_an_interval_and_show_a_misprint(tmp_path: Path) -> 
     }  # fmt: skip
     assert (of["sensitivity"].published.low, of["sensitivity"].published.high) == wilson(40, 43)
     text = "\n".join(orientation_section((found,), made))
-    assert "accuracy, per image was printed as 0.935; its own confusion matrix gives 75/80 = 0.9375" in text
+    assert "SimpleCNN: its accuracy was printed as 0.935; its own confusion matrix gives 75/80 = 0.9375" in text
     assert "| SimpleCNN | Sensitivity (recall of PR+) | 40/43 = 93.0 [81.4, 97.6] | `simple_cnn` | 71.0 [" in text
     assert "| SimpleCNN | Specificity (recall of PR-) | 35/37 = 94.6 [82.3, 98.5] | `simple_cnn` | – | – |" in text
     assert "trained here by AdamW" in text

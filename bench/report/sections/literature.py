@@ -75,7 +75,7 @@ def _misprints(found: Sequence[Beside]) -> list[str]:
     """Say which printed numbers are not those of the printed counts."""
     wrong = [b for b in found if b.printed and b.published.n and _rounded(b) != b.printed]
     return [
-        f"{b.network}: its {_small(METRICS[b.metric])} was printed as {b.printed}; its own confusion matrix gives "
+        f"{b.network}: its {b.metric} was printed as {b.printed}; its own confusion matrix gives "
         f"{b.published.hits}/{b.published.n} = {b.published.value:.4f}, with Wilson's 95 % interval "
         f"{b.published.low:.2f} to {b.published.high:.2f}."
         for b in wrong

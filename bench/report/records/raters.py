@@ -228,7 +228,7 @@ def _why_no_icc(marks: Sequence[Sequence[int]], raters: int) -> str:
     if raters < 2:
         return "fewer than 2 raters"
     if len(marks) < 2:
-        return "fewer than 2 images"
+        return "fewer than 2 images rated by all"
     return "all marks alike" if len({m for of_image in marks for m in of_image}) == 1 else "not estimable"
 
 

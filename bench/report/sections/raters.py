@@ -64,12 +64,13 @@ def sources_table(study: RatingStudy, published: Published) -> str:
 def agreement_table(study: RatingStudy) -> str:
     """Return one line a source, and one of all: how often it was told rightly, and how far raters agreed on it."""
     k = len(study.icc_raters) if len(study.icc_raters) > 1 else "k"
-    header = ["Images of", "Told rightly, %", "Fleiss' kappa", "ICC(2,1)", f"ICC(2,{k})"]
+    header = ["Images of", "Told rightly, %", "Fleiss' kappa", "Of images", "ICC(2,1)", f"ICC(2,{k})", "Of images"]
     rows = []
     for s in (*study.sources, study.whole):
         a = s.agreement
         marks = (coefficient(icc, a.icc_undefined) for icc in (a.icc_single, a.icc_mean))
-        rows.append([_name(s.source), _share(s.right), coefficient(a.kappa, a.kappa_undefined), *marks])
+        kappa = (coefficient(a.kappa, a.kappa_undefined), str(a.kappa_images))
+        rows.append([_name(s.source), _share(s.right), *kappa, *marks, str(a.icc_images)])
     return table(header, rows)
 
 

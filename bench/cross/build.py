@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,22 +13,27 @@ from typing import Any
 from bench.cross.answers import answers
 from bench.cross.chart import draw_cross
 from bench.cross.effects import At, Effect, Member, read_member
-from bench.cross.page import HTML_PAGE, PAGE, cross_html, cross_markdown, cross_sections
+from bench.cross.page import HTML_PAGE, PAGE, Figures, cross_html, cross_sections, title
+from bench.cross.shift import Shifted, shifts
+from bench.cross.shift_chart import draw_shift
+from bench.cross.shift_words import shift_answers
 from bench.cross.together import Pooled, pool
 from bench.files import write_atomic
 from bench.report.export import plain
+from bench.report.sections.page import markdown_page
 
-FIGURE = "charts/cross.png"
+FIGURE, SHIFT_FIGURE = "charts/cross.png", "charts/shift.png"
 COLUMNS = (
     *("measure", "arm", "reference", "classifier", "member", "dataset", "modality", "pairs", "difference", "low"),
     *("high", "verdict", "p", "p_holm", "next_low", "next_high", "tau", "i2", "p_alike", "carries"),
+    *("control", "within", "across", "p_equivalent"),
 )
 
 
 def build_cross(
     name: str, reports: Mapping[str, Path], absent: Mapping[str, str], command: str, out: Path
 ) -> Path:  # fmt: skip
-    """Write ``cross.md``, ``.html``, ``.csv``, ``.json`` and ``charts/cross.png`` into ``out``; return ``cross.md``.
+    """Write ``cross.md``, ``.html``, ``.csv``, ``.json`` and ``charts/`` into ``out``; return ``cross.md``.
 
     ``reports`` are the report folders of the members' suites, ``absent`` why others have none, both by suite. The same
     reports give the same bytes. Raises ``DataError`` for a report that cannot be read.
@@ -36,26 +41,33 @@ def build_cross(
     members = [read_member(suite.removeprefix(f"{name}-"), folder) for suite, folder in reports.items()]
     pooled = pool(members)
     lacking = {suite.removeprefix(f"{name}-"): reason for suite, reason in absent.items()}
-    figure = FIGURE if draw_cross(members, pooled, out / FIGURE) else None
-    rows = _rows(members, pooled)
+    compared, unpaired = shifts(members)
+    figures = Figures(
+        forest=FIGURE if draw_cross(members, pooled, out / FIGURE) else None,
+        shift=SHIFT_FIGURE if draw_shift(compared, out / SHIFT_FIGURE) else None,
+    )
+    rows = [*_rows(members, pooled), *_shift_rows(members, compared)]
     write_atomic(out / "cross.csv", _csv(rows))
     found = {
         "suite": name,
-        "answers": answers(members, pooled),
+        "answers": {**shift_answers(compared), **answers(members, pooled)},
         "members": [_described(m) for m in members],
         "absent": lacking,
+        "shifts": [{k: v for k, v in vars(s).items() if k != "compared"} for s in compared],
+        "unpaired": unpaired,
         "rows": rows,
         "command": command,
     }
     write_atomic(out / "cross.json", json.dumps(plain(found), indent=1, ensure_ascii=False) + "\n")
-    sections = cross_sections(members, pooled, lacking, command, figure)
-    write_atomic(out / HTML_PAGE, cross_html(name, members, sections, out))
-    write_atomic(out / PAGE, cross_markdown(name, members, sections))
+    sections = cross_sections(members, pooled, lacking, command, figures, (compared, unpaired))
+    about = title(name, members, compared)
+    write_atomic(out / HTML_PAGE, cross_html(about, sections, out))
+    write_atomic(out / PAGE, markdown_page(about, sections, HTML_PAGE))
     return out / PAGE
 
 
 def _described(m: Member) -> dict[str, Any]:
-    said = {k: v for k, v in vars(m).items() if k not in ("effects", "scores")}
+    said = {k: v for k, v in vars(m).items() if k not in ("effects", "scores", "values", "folds", "config")}
     return {**said, "scores": [{"classifier": c, "arm": a, "mean": mean} for (c, a), mean in m.scores.items()]}
 
 
@@ -72,6 +84,24 @@ def _rows(members: Sequence[Member], pooled: Sequence[Pooled]) -> list[dict[str,
         judged = {"p_holm": p.p_holm, "verdict": p.word, "carries": p.carries, "pairs": None}
         rows.append({**_at(p.at), "dataset": f"{p.found.studies} together", "difference": t["mean"], **ends, **judged})
     return rows
+
+
+def _shift_rows(members: Sequence[Member], compared: Sequence[Shifted]) -> Iterator[dict[str, Any]]:
+    """Yield a row for each price (``measure`` 'shift_price') and each change of a gain or of the effect of a twin."""
+    of = {m.name: m for m in members}
+    for s in compared:
+        where = {"member": s.member, "control": s.control}
+        where |= {"dataset": of[s.member].dataset, "modality": of[s.member].modality}
+        for x in s.compared:
+            at = {
+                "measure": f"shift_{x.kind}",
+                "arm": x.arm.label,
+                "reference": x.reference,
+                "classifier": x.classifier,
+            }
+            names = ("difference", "low", "high", "p", "p_holm", "p_equivalent", "pairs")
+            found = {name: getattr(x.found, name) for name in names}
+            yield {**at, **where, **found, "verdict": x.word, "within": x.within, "across": x.across}
 
 
 def _at(at: At) -> dict[str, Any]:

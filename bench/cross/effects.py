@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from bench.config import read_yaml
 from bench.errors import DataError
 from bench.report.info import Arm
 from bench.report.records.lines import PRIMARY
@@ -51,7 +52,11 @@ class Effect:
 
 @dataclass(frozen=True)
 class Member:
-    """A member's report: its data in words, its effects by what they are of, and what it lacks."""
+    """A member's report: its data in words, its effects by what they are of, and what it lacks.
+
+    ``values`` are the scores of each pair ('<fold>.<repeat>') by classifier and arm, ``folds`` the sizes of the pairs'
+    parts, ``config`` the report's suite.yaml: None where it has none.
+    """
 
     name: str
     suite: str
@@ -65,6 +70,15 @@ class Member:
     scores: Mapping[tuple[str, str], float]  # patient-level balanced accuracy by classifier and arm
     effects: Mapping[At, Effect]
     missing: tuple[str, ...]
+    fingerprint: str = ""
+    values: Mapping[tuple[str, Arm], Mapping[str, float]] = field(default_factory=dict)
+    folds: tuple[Mapping[str, Any], ...] = ()
+    config: Mapping[str, Any] | None = None
+
+    @property
+    def planned(self) -> tuple[str, ...]:
+        """The planned pairs."""
+        return tuple(f"{f['fold']}.{f['repeat']}" for f in self.folds)
 
 
 def read_member(name: str, folder: Path) -> Member:
@@ -72,12 +86,13 @@ def read_member(name: str, folder: Path) -> Member:
     path = folder / "leaderboard.json"
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
-        return _member(name, report)
+        config = folder / "suite.yaml"
+        return _member(name, report, read_yaml(config) if config.is_file() else None)
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise DataError(f"{path} is not a report of this version ({type(e).__name__}: {e}); write it again") from e
 
 
-def _member(name: str, report: Mapping[str, Any]) -> Member:
+def _member(name: str, report: Mapping[str, Any], config: Mapping[str, Any] | None) -> Member:
     info = report["info"]
     sizes = info["data"]["classes"]
     effects = {e.at: e for e in (*_gains(report), *_twins(report))}
@@ -94,7 +109,17 @@ def _member(name: str, report: Mapping[str, Any]) -> Member:
         scores=dict(_scores(report)),
         effects=effects,
         missing=tuple(_missing(report)),
+        fingerprint=info.get("fingerprint", ""),
+        values=dict(_values(report)),
+        folds=tuple(info.get("folds", ())),
+        config=config,
     )
+
+
+def _values(report: Mapping[str, Any]) -> Iterator[tuple[tuple[str, Arm], dict[str, float]]]:
+    for line in report["lines"]:
+        of = line.get("values", {}).get(PRIMARY, {})
+        yield (line["classifier"], Arm(line["method"], line["ratio"])), {p: float(x) for p, x in of.items()}
 
 
 def _scores(report: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], float]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
@@ -10,17 +11,22 @@ from urllib.parse import quote
 from bench.cross.answers import answers
 from bench.cross.chart import caption, described
 from bench.cross.effects import Member
+from bench.cross.shift import Shifted
+from bench.cross.shift_chart import ALT, shift_caption
+from bench.cross.shift_words import MEANING, shift_answers, shift_meaning, shift_parts
 from bench.cross.tables import board, board_filters, board_rows, together_parts
 from bench.cross.together import Pooled
 from bench.cross.words import called
 from bench.report.html.document import document
 from bench.report.html.tables import VERDICTS, Markdown, definitions
-from bench.report.sections.page import ALL, SUMMARY, Section, markdown_page
+from bench.report.sections.page import ALL, SUMMARY, Section
 from bench.report.sections.text import join
 
 PAGE, HTML_PAGE = "cross.md", "cross.html"
-MEMBERS, EVERY, HOW_TO = "The members", "Every arm on every data set", "How to read it"
+MEMBERS, SHIFT, HOW_TO = "The members", "The price of the shift, and what augmentation does about it", "How to read it"
+EVERY, EVERY_MEMBER = "Every arm on every data set", "Every arm in every member"
 CARRIES = {"holds": "holds", "on average": "average", "differs": "differs", "lower": "lower", "higher": "higher"}
+OF_SHIFT = {"costs": "hurts", "easier": "helps", "helps more": "helps", "helps less": "hurts"}  # their colours
 ONE = """\
 A data set is one study: its mean paired difference and standard error are those of its own report (patient-level
 balanced accuracy, corrected resampled t; KID by a plain paired t).
@@ -53,49 +59,80 @@ LIMITS = (
 ONE_SET = "Members of one and the same data set are no studies of their own, and are not combined.\n"
 
 
+@dataclass(frozen=True)
+class Figures:
+    """The charts' paths from the pages' folder; None for one that was not drawn."""
+
+    forest: str | None
+    shift: str | None = None
+
+
 def cross_sections(
     members: Sequence[Member],
     pooled: Sequence[Pooled],
     absent: Mapping[str, str],
     command: str,
-    figure: str | None,
+    charts: Figures,
+    shifted: tuple[Sequence[Shifted], Sequence[str]] = ((), ()),
 ) -> list[Section]:
-    """Return the sections of both pages in their order; ``figure`` is the chart's path from their folder."""
-    found = tuple(f"{text}\n" for text in answers(members, pooled).values())
-    figures = {figure: caption(pooled)} if figure else {}
-    alts = dict.fromkeys(figures, described(pooled))
-    shown = tuple(f"![{alts[path]}]({path})\n\n{text}\n" for path, text in figures.items())
+    """Return the sections of both pages in their order; ``shifted`` is what was compared, and what was not."""
+    compared, unpaired = shifted
+    found = tuple(f"{text}\n" for text in (shift_answers(compared) | answers(members, pooled)).values())
+    forest = _figure(charts.forest, caption(pooled), described(pooled))
+    first = _figure(charts.shift, shift_caption(compared), ALT) or forest
+    later = forest if first is not forest else _figure(None)
+    every = EVERY if _apart(members) else EVERY_MEMBER
     rows = board_rows(members, pooled)
     legend = "Accuracy is patient-level and in %, its differences are in points.\n"
     parts = [
-        Section(SUMMARY, found, figures=figures, alts=alts),
-        Section(SUMMARY, shown, where="markdown"),
+        Section(SUMMARY, found, figures=first.captions, alts=first.alts),
+        Section(SUMMARY, first.markdown, where="markdown"),
         Section(MEMBERS, (_members(members, "leaderboard.md"),), where="markdown"),
         Section(MEMBERS, (_members(members, "report.html"),), where="html"),
+        Section(SHIFT, shift_parts(compared), undefined=("Verdict",)),
         Section("All together", together_parts(pooled)),
-        Section(EVERY, (legend, board(rows, once=True)) if rows else (), where="markdown"),
-        Section(EVERY, (legend, board(rows, once=False)) if rows else (), where="html", filters=board_filters(rows)),
-        Section("What is missing", (_missing(members, pooled, absent),), undefined=ALL),
-        Section(HOW_TO, _how(members, pooled)),
+        Section(every, (legend, board(rows, once=True), *later.markdown) if rows else (), where="markdown"),
+        Section(
+            every,
+            (legend, board(rows, once=False)) if rows else (),
+            figures=later.captions,
+            alts=later.alts,
+            where="html",
+            filters=board_filters(rows),
+        ),
+        Section("What is missing", (_missing(members, pooled, absent, unpaired),), undefined=ALL),
+        Section(HOW_TO, _how(members, pooled, compared)),
         Section("Again", (f"```\n{command}\n```\n",)),
     ]
     return [s for s in parts if s.parts]
 
 
-def cross_markdown(name: str, members: Sequence[Member], found: Sequence[Section]) -> str:
-    """Return ``cross.md``."""
-    return markdown_page(_title(name, members), found, HTML_PAGE)
+@dataclass(frozen=True)
+class _Figure:
+    captions: Mapping[str, str]
+    alts: Mapping[str, str]
+
+    @property
+    def markdown(self) -> tuple[str, ...]:
+        return tuple(f"![{self.alts[path]}]({path})\n\n{text}\n" for path, text in self.captions.items())
 
 
-def cross_html(name: str, members: Sequence[Member], found: Sequence[Section], folder: Path) -> str:
-    """Return ``cross.html``; ``folder`` is where figures' paths start."""
+def _figure(path: str | None, text: str = "", alt: str = "") -> _Figure:
+    return _Figure({path: text} if path else {}, {path: alt} if path else {})
+
+
+def cross_html(about: str, found: Sequence[Section], folder: Path) -> str:
+    """Return ``cross.html`` with the title ``about``; ``folder`` is where figures' paths start."""
     notes = definitions("".join(part for s in found if s.title == HOW_TO for part in s.parts))
-    writer = Markdown(notes, {word: word for word in VERDICTS} | CARRIES)
+    writer = Markdown(notes, {word: word for word in VERDICTS} | CARRIES | OF_SHIFT)
     style = (files("bench.cross") / "style.css").read_text(encoding="utf-8")
-    return document(_title(name, members), found, writer, folder, style=style)
+    return document(about, found, writer, folder, style=style)
 
 
-def _title(name: str, members: Sequence[Member]) -> str:
+def title(name: str, members: Sequence[Member], compared: Sequence[Shifted]) -> str:
+    """Return the title of both pages: the question that the members were made for."""
+    if compared:
+        return f"{name}: what does the shift cost, and does augmentation make up for it?"
     return f"{name}: {'does a gain hold across data sets?' if _apart(members) else 'its members side by side'}"
 
 
@@ -114,15 +151,22 @@ def _described(m: Member, file: str) -> str:
     return f"**{m.name}**: `{m.dataset}`{kind}, {data}; [its own report](../{quote(m.suite)}/{file})"
 
 
-def _how(members: Sequence[Member], pooled: Sequence[Pooled]) -> tuple[str, ...]:
+def _how(members: Sequence[Member], pooled: Sequence[Pooled], compared: Sequence[Shifted]) -> tuple[str, ...]:
     together = bool(together_parts(pooled))
     notes = OF_EACH | (TOGETHER if together else {})
-    listed = "".join(f"- **{head}**: {text}\n" for head, text in notes.items())
-    return (ONE, listed, *((LIMITS,) if together else () if _apart(members) else (ONE_SET,)))
+    shift = (shift_meaning(compared), _listed(MEANING)) if shift_parts(compared) else ()
+    return (*shift, ONE, _listed(notes), *((LIMITS,) if together else () if _apart(members) else (ONE_SET,)))
 
 
-def _missing(members: Sequence[Member], pooled: Sequence[Pooled], absent: Mapping[str, str]) -> str:
+def _listed(notes: Mapping[str, str]) -> str:
+    return "".join(f"- **{head}**: {text}\n" for head, text in notes.items())
+
+
+def _missing(
+    members: Sequence[Member], pooled: Sequence[Pooled], absent: Mapping[str, str], unpaired: Sequence[str]
+) -> str:
     found = [f"{name}: the whole member ({reason})" for name, reason in absent.items()]
+    found += unpaired
     found += [f"{m.name}: {text}" for m in members for text in m.missing]
     found += [f"{name}: {called(p)} ({p.at.measure}) has no interval" for p in pooled for name in p.left_out]
     has = {p.at: {name for name, _ in p.effects} for p in pooled}

@@ -39,6 +39,7 @@ from bench.session import Session, prepare
 from bench.web.serve import app as serve_page
 from bench.web.serve.app import serve_app
 from bench.web.serve.models import Shelf
+from bench.web.serve.overlays import MAP_ALPHA
 from bench.web.serve.runs import Runs
 from bench.web.server import RequestError
 from bench.web.uploads import MAX_BYTES
@@ -60,7 +61,13 @@ SUITE: dict[str, Any] = {
     "segmentation": {"steps": 4, "batch_size": 4, "filters": 4, "learning_rate": 0.01, "evaluate_every": 2},
 }
 CLASSIFIERS = {"small_cnn": {"steps": 4, "evaluate_every": 2, "batch_size": 8, "width": 4}}
-DONE = "stage=split,segment,fit,synthesize,classify"
+NET = {"encoder": "tu-test_resnet", "decoder_filters": [16, 8, 4], "steps": 1, "batch_size": 2}
+NETWORKS = {"unet": NET, "scse_unet": {**NET, "decoder_filters": [16, 16, 16], "attention": "scse"}}
+DONE = (
+    ["stage=split,segment,fit,synthesize,classify"],
+    ["stage=segmenter", "method=none"],
+    ["stage=segmenter", "method=cyclegan", "classifier=unet"],
+)
 
 
 class Finished(NamedTuple):
@@ -72,10 +79,10 @@ class Finished(NamedTuple):
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """A run with all that the page can offer, and nothing more."""
     folder = tmp_path_factory.mktemp("serve")
-    suite = write_suite(folder / "small.yaml", **SUITE, classifiers=CLASSIFIERS)
+    suite = write_suite(folder / "small.yaml", **SUITE, classifiers=CLASSIFIERS, segmenters=NETWORKS)
     session = prepare(str(suite), (), None, folder / "out")
     limit_threads(1)
-    for cell in select(session.plan.cells, [DONE]):
+    for cell in {c.id: c for filters in DONE for c in select(session.plan.cells, filters)}.values():
         row = run_cell(cell, session.env)
         assert row.status == "done", row.error
     return Finished(suite, session)
@@ -173,26 +180,83 @@ def test_an_image_is_classified_and_explained(client: Client, finished: Finished
     row = table.y_prob[table.image.index(found["known"]["path"])]
     assert [c["uncalibrated"] for c in found["classes"]] == pytest.approx(row, abs=1e-6)
     assert found["calibration"]["validation_images"] > 0
-    assert (
-        pixels(found["explanation"]["overlay"]).shape == pixels(found["segmentation"]["overlay"]).shape == (32, 32, 4)
-    )
-    named = {"network": "the judge of translations", "learnt_from": "true"}
-    assert named.items() <= found["segmentation"].items()
+    segmentation = found["segmentation"]
+    overlays = [found["explanation"], segmentation, segmentation["explanation"]]
+    assert [pixels(x["overlay"]).shape for x in overlays] == [(32, 32, 4)] * 3
+    assert (segmentation["explanation"]["grid"], segmentation["learnt_from"]) == ([4, 4], "true")
 
 
-def test_the_segmentation_network_is_of_the_arm_where_there_is_one(finished: Finished, tmp_path: Path) -> None:
-    net = {"encoder": "tu-test_resnet", "decoder_filters": [16, 8, 4], "steps": 1, "batch_size": 2}
-    suite = write_suite(tmp_path / "outlined.yaml", **{**SUITE, "segmenters": {"unet": net}})
+def scored(session: Session, **scores: float) -> None:
+    """Give each network, named method_network, a validation Dice as its cell would have recorded it."""
+    artifacts = Artifacts(session.env.out)
+    for cell in (c for c in session.plan.cells if c.stage == "segmenter"):
+        path = artifacts.folder(*cell.id) / "done.json"
+        if path.is_file():
+            result = json.loads(path.read_text())
+            result["metrics"]["validation/dice"] = scores[f"{cell.method}_{cell.classifier}"]
+            path.write_text(json.dumps(result))
+
+
+def test_segmentation_networks_can_be_chosen_the_best_of_the_arm_first(finished: Finished, tmp_path: Path) -> None:
     shutil.copytree(finished.session.env.out, tmp_path / "out")
-    session = prepare(str(suite), (), None, tmp_path / "out")
-    content = image_of(session, "test")
-    for cell in select(session.plan.cells, ["stage=segmenter", "method=none,cyclegan"]):
-        assert run_cell(cell, session.env).status == "done"
+    session = prepare(str(finished.suite), (), None, tmp_path / "out")
+    scored(session, none_unet=0.4, none_scse_unet=0.7, cyclegan_unet=0.5)
+    client, content = Client(session), image_of(session, "test")
+    networks = client.offered["segmenters"]
+    offered = {
+        c["arm"]: [(networks[i]["network"], networks[i]["validation_dice"]) for i in c["segmenters"]]
+        for c in client.offered["classifiers"]
+    }
+    unet, scse, other = ("unet, none", 0.4), ("scse_unet, none", 0.7), ("unet, cyclegan ×1", 0.5)
+    assert offered == {"none": [scse, unet, other], "cgan ×1": [scse, other, unet], "cyclegan ×1": [other, scse, unet]}
+    for arm, (first, *_) in offered.items():
+        found = client.classify(content, arm=arm).json["segmentation"]
+        assert (found["network"], found["validation_dice"]) == first
+    keys = {n["network"]: n["key"] for n in networks}
+    asked = {name: client.classify(content, segmenter=key).json["segmentation"] for name, key in keys.items()}
+    assert {name: found["network"] for name, found in asked.items()} == {name: name for name in keys}
+    assert len({found["overlay"] for found in asked.values()}) > 1
+    wrong = client.classify(content, segmenter="../../x")
+    assert wrong.status == 404
+    assert "no finished segmentation network '../../x'" in wrong.json["error"]
+
+
+def test_where_no_network_is_compared_the_judge_of_translations_segments(finished: Finished, tmp_path: Path) -> None:
+    suite = write_suite(tmp_path / "small.yaml", **SUITE, classifiers=CLASSIFIERS)
+    session = prepare(str(suite), (), None, finished.session.env.out)
     client = Client(session)
-    found = {arm: client.classify(content, arm=arm).json["segmentation"] for arm in ("none", "cgan ×1", "cyclegan ×1")}
-    named = {arm: f["network"] for arm, f in found.items()}
-    assert named == {"none": "unet, none", "cgan ×1": "unet, none", "cyclegan ×1": "unet, cyclegan ×1"}
-    assert pixels(found["none"]["overlay"]).shape == (32, 32, 4)
+    (judge,) = client.offered["segmenters"]
+    assert [c["segmenters"] for c in client.offered["classifiers"]] == [[0]] * 3
+    found = client.classify(image_of(session, "test")).json["segmentation"]
+    named = {"network": "the judge of translations", "learnt_from": "true", "validation_dice": None}
+    assert named.items() <= found.items()
+    assert named["network"] == judge["network"]
+    assert pixels(found["overlay"]).shape == (32, 32, 4)
+    assert found["explanation"] == {"overlay": None, "why": "the judge of translations is not explained"}
+
+
+def test_a_map_of_what_was_found_is_a_map_or_says_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from bench.segmentation.segmenter_config import SegmenterConfig
+    from bench.segmentation.segmenter_network import build_segmenter
+    from bench.web.serve.answers import _looked
+
+    torch.manual_seed(0)
+    network = build_segmenter(SegmenterConfig(encoder="tu-test_resnet", decoder_filters=(16, 8, 4)))
+    image = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
+    mask = np.zeros((1, 32, 32), np.uint8)
+    empty = _looked(network, image, mask, "cpu")
+    assert empty["why"] == "the map is empty: no pixel was found"
+    assert not pixels(empty["overlay"])[..., 3].any()
+    mask[0, 8:20, 8:20] = 1
+    full = _looked(network, image, mask, "cpu")
+    assert full["why"] == ""
+    assert pixels(full["overlay"])[..., 3].max() == MAP_ALPHA
+    monkeypatch.setattr("bench.segmentation.explain.LEAST_CELLS", 64)
+    none = _looked(network, image, mask, "cpu")
+    assert none["overlay"] is None
+    assert "no layer of the encoder" in none["why"]
 
 
 def test_neighbours_are_what_the_classifier_was_trained_on(client: Client, finished: Finished) -> None:
@@ -468,6 +532,7 @@ def test_the_page_in_a_browser(address: str, finished: Finished, chromium: Brows
     page.get_by_label("segmentation", exact=True).check()
     assert drawn(page, "#mask") == 32
     assert page.locator("#overlay").is_hidden()
+    by_keyboard(page)
     assert page.locator("#training li").count() == page.locator("#synthetic li").count() == 4
     assert page.evaluate("document.documentElement.scrollWidth") <= 360  # nothing sticks out on a phone
 
@@ -485,6 +550,31 @@ def test_the_page_in_a_browser(address: str, finished: Finished, chromium: Brows
     assert not errors
     assert all(url.startswith((address, "blob:", "data:")) for url in asked)
     context.close()
+
+
+def by_keyboard(page: Page) -> None:
+    """Another layer and another segmentation network, with the arrow keys alone."""
+    page.keyboard.press("ArrowDown")  # the focus is on the segmentation's choice
+    assert page.get_by_label("where the segmentation network looks (Grad-CAM)").is_checked()
+    assert drawn(page, "#looks") == 32
+    assert page.locator("#mask").is_hidden()
+    first = page.locator("#layer-text").inner_text()
+    assert "the pixels found by unet, cyclegan ×1" in first
+    network = page.get_by_label("Segmentation network (validation Dice)")
+    names = network.locator("option").all_inner_texts()
+    assert re.fullmatch(r"unet, cyclegan ×1 \(\d+\.\d %\)", names[0])
+    assert {name.rpartition(" (")[0] for name in names[1:]} == {"unet, none", "scse_unet, none"}
+    network.focus()
+    page.keyboard.press("ArrowDown")
+    chosen = names[1].rpartition(" (")[0]
+    page.locator("#layer-text", has_text=f"the pixels found by {chosen}").wait_for()
+    assert network.input_value() != ""
+    page.get_by_label("Trained with").select_option("none")
+    page.locator("#layer-text", has_text=", none").wait_for()
+    assert network.locator("option:checked").inner_text().rpartition(", ")[2].startswith("none (")
+    page.get_by_label("Trained with").select_option("cyclegan ×1")
+    page.locator("#layer-text", has_text="the pixels found by unet, cyclegan ×1").wait_for()
+    page.locator("#mask-choice").check()
 
 
 def drop(page: Page, place: str, file: Path) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +20,7 @@ from bench.stages.segment import TRUE
 from bench.types import SyntheticImage, Uint8Images
 from bench.web.serve.models import ServeContext, Shelf, Trained, load_classifier, load_segmenter
 from bench.web.serve.neighbours import Crowd, Known, Seen, seen_by
+from bench.web.serve.overlays import heat, png, tint
 from bench.web.serve.runs import Run, arm, fold_name
 from bench.web.server import RequestError
 from bench.web.uploads import Upload, fitted, read_upload
@@ -32,7 +31,6 @@ if TYPE_CHECKING:
 MAX_DRAWN = 64
 MAX_SEED = 2**31 - 1
 NEIGHBOURS = 4
-MASK_COLOUR, MASK_ALPHA = (0, 158, 115), 130
 Json = dict[str, Any]
 
 
@@ -61,10 +59,11 @@ class Answers:
         self._seen: Shelf[Seen] = Shelf()
         self._drawn: Shelf[list[SyntheticImage]] = Shelf()
 
-    def classify(self, run: Run, cell: Cell, content: bytes) -> Json:
+    def classify(self, run: Run, cell: Cell, content: bytes, segmenter: str | None = None) -> Json:
         """Return probabilities, a Grad-CAM overlay, a segmentation and the nearest images of what a file shows.
 
-        Raises ``RequestError`` for a file that cannot be used.
+        ``segmenter`` is the key of the network to segment it with; ``Run.segmenter`` says which it is without one.
+        Raises ``RequestError`` for a file that cannot be used, and for a key that is not offered.
         """
         from bench.classifiers.trainer import predict
 
@@ -93,25 +92,27 @@ class Answers:
                 "test_ece": calibration.test_ece,
             },
             "explanation": _explained(trained, image, predicted, env.device),
-            "segmentation": self._segmented(run, cell, image),
+            "segmentation": self._segmented(run, cell, image, segmenter),
             **self._neighbours(inputs, image),
         }
 
-    def _segmented(self, run: Run, cell: Cell, image: Uint8Images) -> Json | None:
-        segmenter = run.segmenter(cell)
-        if segmenter is None:
+    def _segmented(self, run: Run, cell: Cell, image: Uint8Images, key: str | None) -> Json | None:
+        chosen = run.segmenter(cell, key)
+        if chosen is None:
             return None
         from bench.segmentation.trainer import segment
 
-        inputs = Inputs(segmenter, run.session.env)
-        network = self._segmenters.get(segmenter.key, lambda: load_segmenter(inputs))
-        mask = segment(network, image, run.session.env.device)[0]
-        judge = segmenter.stage == "segment"
-        learnt_from = inputs.artifacts.result(*segmenter.id)["facts"]["masks"] if judge else TRUE
-        name = "the judge of translations" if judge else f"{segmenter.classifier}, {arm(segmenter)}"
-        overlay = np.zeros((*mask.shape, 4), np.uint8)
-        overlay[mask > 0] = (*MASK_COLOUR, MASK_ALPHA)
-        return {"overlay": png(overlay), "share": float(mask.mean()), "network": name, "learnt_from": learnt_from}
+        device, inputs = run.session.env.device, Inputs(chosen.cell, run.session.env)
+        network = self._segmenters.get(chosen.cell.key, lambda: load_segmenter(inputs))
+        mask = segment(network, image, device)
+        learnt_from = TRUE if chosen.compared else inputs.artifacts.result(*chosen.cell.id)["facts"]["masks"]
+        return {
+            **chosen.described(),
+            "overlay": tint(mask[0]),
+            "share": float(mask.mean()),
+            "learnt_from": learnt_from,
+            "explanation": _looked(network, image, mask, device),
+        }
 
     def _neighbours(self, inputs: Inputs, image: Uint8Images) -> Json:
         seen = self._seen.get(inputs.cell.key, lambda: seen_by(inputs))
@@ -177,20 +178,6 @@ def check_asked(run: Run, key: str, label: int, count: int, seed: int) -> Asked:
     return Asked(run, run.cell("fit", key), label, count, seed)
 
 
-def png(image: npt.NDArray[np.uint8]) -> str:
-    """Return uint8 [H, W, 3] or [H, W, 4] as a PNG in base64."""
-    return base64.b64encode(png_bytes(image)).decode("ascii")
-
-
-def png_bytes(image: npt.NDArray[np.uint8]) -> bytes:
-    """Return uint8 [H, W, 3] or [H, W, 4] as a PNG."""
-    from PIL import Image
-
-    out = io.BytesIO()
-    Image.fromarray(image).save(out, "PNG")
-    return out.getvalue()
-
-
 def _context(run: Run, scratch: str, seed: int = 0) -> ServeContext:
     return ServeContext(Path(scratch), run.session.env.device, seed)
 
@@ -212,8 +199,6 @@ def _known(inputs: Inputs, content: bytes) -> Json | None:
 
 def _explained(trained: Trained, image: Uint8Images, target: int, device: str) -> Json:
     """Return the Grad-CAM of the predicted class as an overlay, or why there is none."""
-    from matplotlib import colormaps
-
     from bench.classifiers.explain import NoLayerError, find_layer, grad_cam
 
     try:
@@ -221,10 +206,26 @@ def _explained(trained: Trained, image: Uint8Images, target: int, device: str) -
     except NoLayerError as e:
         return {"overlay": None, "why": str(e)}
     found = grad_cam(trained.network, image, [target], device, layer)[0]
-    overlay = colormaps["inferno"](found, bytes=True)
-    overlay[..., 3] = np.round(found * 200)  # where nothing speaks for the class, the image itself is seen
     empty = "the map is empty: nothing in this layer speaks for the class" if found.max() == 0 else ""
-    return {"overlay": png(overlay), "layer": layer.name, "grid": list(layer.grid), "why": empty}
+    return {"overlay": heat(found), "layer": layer.name, "grid": list(layer.grid), "why": empty}
+
+
+def _looked(network: nn.Module, image: Uint8Images, mask: npt.NDArray[np.uint8], device: str) -> Json:
+    """Return the Grad-CAM of the pixels found, mask [1, H, W], as an overlay, or why there is none."""
+    from bench.classifiers.explain import NoLayerError
+    from bench.segmentation.explain import deepest_layer, seg_grad_cam
+    from bench.segmentation.segmenter_network import Segmenter
+
+    if not isinstance(network, Segmenter):
+        return {"overlay": None, "why": "the judge of translations is not explained"}
+    try:
+        layer = deepest_layer(network, image.shape[1:3], device)
+    except NoLayerError as e:
+        return {"overlay": None, "why": str(e)}
+    found = seg_grad_cam(network, image, mask, layer, device)[0]
+    empty = "nothing in this layer speaks for the pixels found" if mask.any() else "no pixel was found"
+    why = f"the map is empty: {empty}" if found.max() == 0 else ""
+    return {"overlay": heat(found), "layer": layer.name, "grid": list(layer.grid), "why": why}
 
 
 def _neighbour(inputs: Inputs, known: Known, distance: float) -> Json:

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bench.session import Session
-from bench.web.serve.answers import Answers, Asked, check_asked, png, png_bytes
+from bench.web.serve.answers import Answers, Asked, check_asked
+from bench.web.serve.overlays import png, png_bytes
 from bench.web.serve.runs import Runs, fold_name
 from bench.web.server import RequestError, assets, make_app
 from bench.web.uploads import MAX_BYTES, shown_name
@@ -100,14 +101,15 @@ class Page:
         return _json(await self._desk.do(ready))
 
     async def classify(self, request: Request) -> Response:
-        """Classify the image in the body: ?run= &cell= &name="""
+        """Classify the image in the body: ?run= &cell= &name=, and of a network to segment it with &segmenter="""
 
         async def ready() -> Callable[[], dict[str, Any]]:
             content = await _body(request)
 
             def work() -> dict[str, Any]:
                 run = self._runs.get(_text(request, "run"))
-                return self._answers.classify(run, run.cell("classify", _text(request, "cell")), content)
+                cell, segmenter = run.cell("classify", _text(request, "cell")), request.query_params.get("segmenter")
+                return self._answers.classify(run, cell, content, segmenter)
 
             return work
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,24 @@ from bench.session import Session, prepare
 from bench.stages.segment import NONE
 from bench.suite import shipped_suites
 from bench.web.server import RequestError
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trained segmentation network. ``dice`` is the mean over its fold's validation images, None where not known."""
+
+    cell: Cell
+    dice: float | None = None
+
+    @property
+    def compared(self) -> bool:
+        """Whether it is one of those compared across augmentations, and not the judge of translations."""
+        return self.cell.stage == "segmenter"
+
+    def described(self) -> dict[str, Any]:
+        """Return what the page is told of it, ready for JSON."""
+        name = f"{self.cell.classifier}, {arm(self.cell)}" if self.compared else "the judge of translations"
+        return {"key": self.cell.key, "network": name, "validation_dice": self.dice}
 
 
 @dataclass(frozen=True)
@@ -36,31 +55,51 @@ class Run:
             raise RequestError(404, f"this run has no finished {stage} cell {key[:40]!r}; load the page again")
         return found
 
-    def segmenter(self, classify: Cell) -> Cell | None:
-        """Return the finished cell of a segmentation network of that cell's fold; None where none was trained.
+    def networks(self) -> list[Network]:
+        """Return the finished segmentation networks, the best by validation Dice first.
 
-        Best of its own arm, then of any (stage `segmenter`); else the one that judges translations (`segment`).
+        Of a fold where none was trained (stage `segmenter`) it is the one that judges translations (`segment`), if any.
         """
-        at, own = (classify.fold, classify.repeat), (classify.method, classify.ratio)
-        of_fold = [c for c in self.cells("segmenter") if (c.fold, c.repeat) == at]
-        found = next((c for c in of_fold if (c.method, c.ratio) == own), next(iter(of_fold), None))
-        if found is not None:
-            return found
         artifacts = Artifacts(self.session.env.out)
-        judges = [c for c in self.cells("segment") if (c.fold, c.repeat) == at]
-        return next((c for c in judges if artifacts.result(*c.id)["facts"].get("masks", NONE) != NONE), None)
+        found = [Network(c, _validation_dice(artifacts.result(*c.id))) for c in self.cells("segmenter")]
+        found.sort(key=lambda n: -1.0 if n.dice is None else n.dice, reverse=True)  # ties stay in the plan's order
+        judged = {(n.cell.fold, n.cell.repeat) for n in found}
+        judges = [c for c in self.cells("segment") if (c.fold, c.repeat) not in judged]
+        return found + [Network(c) for c in judges if artifacts.result(*c.id)["facts"].get("masks", NONE) != NONE]
+
+    def segmenter(self, classify: Cell, key: str | None = None) -> Network | None:
+        """Return the segmentation network of that key, or without one the best for a classifier, in its fold.
+
+        The best is that of the classifier's own arm by validation Dice, else of any arm; None where the fold has none.
+        Raises ``RequestError`` for a key that the fold has not.
+        """
+        found = _for(classify, self.networks())
+        if key is None:
+            return found[0] if found else None
+        chosen = next((n for n in found if n.cell.key == key), None)
+        if chosen is None:
+            raise RequestError(404, f"this fold has no finished segmentation network {key[:40]!r}; load the page again")
+        return chosen
 
     def described(self) -> dict[str, Any]:
         """Return what the page offers of this run, ready for JSON."""
-        session = self.session
+        session, networks = self.session, self.networks()
+        places = {n.cell.key: i for i, n in enumerate(networks)}
         return {
             "suite": session.suite.name,
             "classes": list(session.plan.index.classes),
             "image_size_px": session.suite.settings.image_size_px,
             "classifiers": [
-                {"key": c.key, "classifier": c.classifier, "arm": arm(c), "fold": fold_name(c)}
+                {
+                    "key": c.key,
+                    "classifier": c.classifier,
+                    "arm": arm(c),
+                    "fold": fold_name(c),
+                    "segmenters": [places[n.cell.key] for n in _for(c, networks)],
+                }
                 for c in self.cells("classify")
             ],
+            "segmenters": [n.described() for n in networks],
             "generators": [
                 {"key": c.key, "method": c.method, "fold": fold_name(c), "translates": self._translates(c)}
                 for c in self.cells("fit")
@@ -117,3 +156,15 @@ def arm(cell: Cell) -> str:
 def fold_name(cell: Cell) -> str:
     """'0', and '0.1' for another repeat."""
     return f"{cell.fold}" + (f".{cell.repeat}" if cell.repeat else "")
+
+
+def _for(classify: Cell, networks: Sequence[Network]) -> list[Network]:
+    """Return the networks of a classifier's fold, those of its own arm first, otherwise in the order given."""
+    at, own = (classify.fold, classify.repeat), (classify.method, classify.ratio)
+    of_fold = [n for n in networks if (n.cell.fold, n.cell.repeat) == at]
+    return sorted(of_fold, key=lambda n: (n.cell.method, n.cell.ratio) != own)
+
+
+def _validation_dice(result: Mapping[str, Any]) -> float | None:
+    found = float(result["metrics"].get("validation/dice", math.nan))
+    return found if math.isfinite(found) else None

@@ -89,10 +89,24 @@ function choices() {
   fill($("classifier"), same(offered.classifiers.map((c) => c.classifier)));
   fill($("arm"), same(classifiers().map((c) => c.arm)));
   fill($("fold"), same(arms().map((c) => c.fold)));
+  segmenters();
   fill($("method"), same(offered.generators.map((g) => g.method)));
   fill($("gfold"), same(generators().map((g) => g.fold)));
   $("translate").hidden = !generator()?.translates;
 }
+
+// The networks of the classifier's fold, its own arm's best first; what was chosen stays until another classifier is.
+function segmenters() {
+  const select = $("segmenter");
+  const found = (classifier()?.segmenters ?? []).map((place) => offered.segmenters[place]);
+  $("segmenter-choice").hidden = !found.length;
+  const before = select.dataset.classifier === classifier()?.key ? select.value : found[0]?.key;
+  fill(select, found.map((s) => [s.key, scored(s)]));
+  if (found.some((s) => s.key === before)) select.value = before;
+  select.dataset.classifier = classifier()?.key ?? "";
+}
+
+const scored = ({ network, validation_dice }) => (validation_dice === null ? network : `${network} (${percent(validation_dice)})`);
 
 async function chooseRun() {
   $("problem").hidden = true;
@@ -118,6 +132,7 @@ function classify() {
   const file = $("file").files[0];
   if (!file || !classifier()) return;
   const values = { run: $("run").value, cell: classifier().key };
+  if ($("segmenter").value) values.segmenter = $("segmenter").value;
   work("classify", `Looking at ${file.name} …`, async () => send("/api/classify", values, file), showFinding);
 }
 
@@ -172,28 +187,39 @@ let layerTexts = {};
 
 function showLayers(found) {
   const { explanation, segmentation } = found;
-  const why = explanation.why ? ` ${explanation.why}.` : "";
+  const looked = segmentation?.explanation;
   layerTexts = {
-    overlay: explanation.overlay
-      ? `What speaks for ${found.classes[found.predicted].name}, brighter is more (layer ${explanation.layer}, ${explanation.grid.join(" × ")} cells).${why} Qualitative: where the network looked, not whether it was right to.`
-      : `No Grad-CAM:${why}`,
+    overlay: mapText(explanation, found.classes[found.predicted].name),
+    looks: looked ? mapText(looked, `the pixels found by ${segmentation.network}`) : "",
     mask: segmentation
-      ? `Segmentation: ${percent(segmentation.share)} of the image, by ${segmentation.network}, which learnt from ${segmentation.learnt_from === "true" ? "true masks" : `a ${segmentation.learnt_from}`}.`
+      ? `Segmentation: ${percent(segmentation.share)} of the image, by ${scored(segmentation)}, which learnt from ${segmentation.learnt_from === "true" ? "true masks" : `a ${segmentation.learnt_from}`}.`
       : "",
     none: "",
   };
-  if (explanation.overlay) show($("overlay"), explanation.overlay, "Grad-CAM overlay");
-  else $("overlay").removeAttribute("src");
-  if (segmentation) show($("mask"), segmentation.overlay, "Segmentation overlay");
-  else $("mask").removeAttribute("src");
-  $("mask-choice").disabled = !segmentation;
-  if (!segmentation && $("mask-choice").checked) document.querySelector("[name=layer][value=overlay]").checked = true;
+  layer("overlay", explanation.overlay, "Grad-CAM overlay");
+  layer("mask", segmentation?.overlay, "Segmentation overlay");
+  layer("looks", looked?.overlay, "Grad-CAM overlay of the segmentation");
+  for (const id of ["mask", "looks"]) {
+    $(`${id}-choice`).disabled = !segmentation;
+    if (!segmentation && $(`${id}-choice`).checked) document.querySelector("[name=layer][value=overlay]").checked = true;
+  }
   chooseLayer();
+}
+
+function mapText({ overlay, layer, grid, why }, whatFor) {
+  const because = why ? ` ${why}.` : "";
+  if (!overlay) return `No Grad-CAM:${because}`;
+  return `What speaks for ${whatFor}, brighter is more (layer ${layer}, ${grid.join(" × ")} cells).${because} Qualitative: where the network looked, not whether it was right to.`;
+}
+
+function layer(id, base64, alt) {
+  if (base64) show($(id), base64, alt);
+  else $(id).removeAttribute("src");
 }
 
 function chooseLayer() {
   const chosen = document.querySelector("[name=layer]:checked").value;
-  for (const id of ["overlay", "mask"]) {
+  for (const id of ["overlay", "mask", "looks"]) {
     $(id).hidden = chosen !== id || !$(id).hasAttribute("src");
     $(id).style.opacity = $("strength").value / 100;
   }

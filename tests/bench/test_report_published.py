@@ -305,7 +305,9 @@ def test_published_networks_stand_beside_the_like_one_of_ours(tmp_path: Path) ->
     assert line(text, "| ResNet152V2 | Mean recall of benign and malignant").endswith("| no: above |")
     assert "| `resnet152` (V1, not V2) |" in text
     assert "| EfficientNetB7" not in text, "36 numbers that nothing here is like"
-    assert "Of 3 published numbers with a like network here, 1 lie in our interval." in text
+    assert "Of 3 published numbers with a like network here, 1 lies in our interval, which is" in text
+    middle = of["VGG19", "recall_bm"].ours  # as wide as that of the ResNet; the third is wider
+    assert f"which is {100 * (middle.high - middle.low):.1f} points wide (median)" in text
     assert "**Above it, 1**: ResNet152V2: mean recall of benign and malignant." in text
     assert "**Below it, 1**: VGG19: mean recall of benign and malignant." in text
 

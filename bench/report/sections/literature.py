@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import median
 
 from bench.published import KnownCost
 from bench.report.info import PublishedFacts, ReportInfo
@@ -57,7 +58,9 @@ def _summary(found: Sequence[Beside], info: ReportInfo) -> list[str]:
     if not told:
         return ["None of ours has an interval to hold them against.\n"]
     text = f"Of {count(len(told), 'published number')} with a like network here, "
-    text += f"{sum(b.word == 'in' for b in told)} lie in our interval."
+    inside = sum(b.word == "in" for b in told)
+    width = 100 * median(b.ours.high - b.ours.low for b in told)
+    text += f"{inside} {'lies' if inside == 1 else 'lie'} in our interval, which is {width:.1f} points wide (median)."
     for word in ("above", "below"):
         outside = [b for b in told if b.word == word]
         by_network = {n: [_metric(b.metric, info) for b in outside if b.network == n] for n in _networks(outside)}

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from bench import registry
-from bench.config import build
+from bench.config import build, override
 from bench.data.audit import audit_listing
 from bench.data.audit_folds import audit_folds
 from bench.data.audit_view import show_audit
@@ -59,28 +59,49 @@ class Subject:
         return Listing(index.root, index.classes, files, index.problems, has_masks=has_masks)
 
 
-def find_subject(folder: Path | None, dataset: str | None, suite_name: str | None, out: Path) -> Subject:
+def find_subject(
+    folder: Path | None,
+    dataset: str | None,
+    suite_name: str | None,
+    out: Path,
+    assignments: tuple[str, ...] = (),
+) -> Subject:
     """Return what to look at: the suite's dataset, the one named, or the one whose layout the folder has.
 
-    ``folder`` defaults to BENCH_DATA. Raises ``ConfigError`` and ``DataError``.
+    ``folder`` defaults to BENCH_DATA. ``assignments`` are those of ``--set``; without a suite only ``dataset.…`` can be
+    set. Raises ``ConfigError`` and ``DataError``.
     """
     if folder is None and os.environ.get("BENCH_DATA"):
         folder = Path(os.environ["BENCH_DATA"])
     root = folder.expanduser().resolve() if folder else None
     cache = out.expanduser().resolve() / "cache"
     if suite_name:
-        suite = load_suite(suite_name, root=root)
+        suite = load_suite(suite_name, assignments, root)
         root = images_in(root, suite.settings.folder) or root
         if dataset not in (None, suite.dataset.name):
             raise ConfigError(
                 f"--dataset {dataset}: suite {suite.name} is about {suite.dataset.name}; name one of them"
             )
         return Subject(suite.dataset.name, suite.dataset.create(), root, cache, suite)
+    options = _dataset_options(assignments)
+    dataset = str(options.pop("name")) if "name" in options else dataset
     if dataset is None and root is None:
         raise DataError("no folder was named; give one as argument, with --data or the variable BENCH_DATA")
     name = dataset or detect(root or Path())
     cls = registry.load("dataset", name)
-    return Subject(name, cls(build(cls.Config, {}, name)), root, cache, detected=dataset is None)
+    return Subject(name, cls(build(cls.Config, options, name)), root, cache, detected=dataset is None)
+
+
+def _dataset_options(assignments: tuple[str, ...]) -> dict[str, Any]:
+    """Return what ``--set dataset.…`` says. Raises ``ConfigError`` for anything else: that needs a suite."""
+    found = override({"dataset": {}}, assignments)
+    options = found.pop("dataset")
+    if found or not isinstance(options, dict):
+        what = ", ".join(found) or "dataset"
+        raise ConfigError(
+            f"--set {what}: without --suite only the dataset's options can be set, as in dataset.KEY=VALUE"
+        )
+    return options
 
 
 def audit(subject: Subject, as_json: bool, strict: bool, leak_demo: bool = False) -> int:

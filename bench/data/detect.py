@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bench.data.breakhis import find_breast_folder
 from bench.data.busi import find_busi_folder
+from bench.data.ihc import find_ihc_folder
 from bench.data.isic9 import find_train_folder
 from bench.errors import DataError
 
@@ -14,6 +15,7 @@ LAYOUTS: dict[str, Callable[[Path | None], Path]] = {
     "breakhis": find_breast_folder,
     "busi": find_busi_folder,
     "isic9": find_train_folder,
+    "ihc": find_ihc_folder,
 }
 
 

@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import io
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner, Result
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
+from bench.cli import main
 from bench.data.appearance import measure
+from bench.data.detect import detect
 from bench.data.ihc import IHC, IHCConfig
 from bench.data.phantom_ihc import PhantomIHC, PhantomIHCConfig, brown, stained
 from bench.data.phantom_tissue import Dyes, grow
 from bench.data.records import fingerprint
 from bench.errors import ConfigError, DataError
+from bench.executors.local import InProcess
+from bench.plan import select
+from bench.runner import Runner, rows_of
 from bench.segmentation.pseudo_masks import nuclear_masks
+from bench.session import prepare
 
 SMALL = PhantomIHCConfig(image_size_px=48, patients=6, images_per_patient=3)
 
@@ -42,19 +51,108 @@ def test_folders_become_classes_in_the_order_of_the_config(tmp_path: Path) -> No
     assert {r.path.split("/")[0]: r.label for r in index.records} == {"PR-": 0, "PR+": 1}
 
 
-def test_other_receptors_and_more_classes_work_by_config(tmp_path: Path) -> None:
-    scores = ("HER2 0", "HER2 1+", "HER2 2+", "HER2 3+")
-    config = IHCConfig(classes=scores, group_regex=r"(?P<group>case\d+)_")
-    index = IHC(config).index(folders(tmp_path / "d", *scores), tmp_path / "cache")
-    assert index.classes == scores
+HER2 = ("HER2 0", "HER2 1+", "HER2 2+", "HER2 3+")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("PR-", "PR+"), ("ER-", "ER+"), HER2, ("her2_0", "HER2_3+"), ("PgR neg", "PgR pos"), ("Ki-67 low", "Ki67 high")],
+)
+def test_another_receptor_is_found_by_its_folders_from_negative_to_positive(
+    tmp_path: Path, names: tuple[str, ...]
+) -> None:
+    root = folders(tmp_path / "d", *reversed(names))
+    (root / "masks").mkdir()
+    assert detect(root) == "ihc"
+    assert IHC(IHCConfig()).index(root, tmp_path / "cache").classes == names
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("benign", "malignant", "normal"), ("positive", "negative"), ("0", "1+", "2+"), ("PR+", "tissue"),
+        ("ER-", "PR+"), ("ER-", "er neg"), ("ERA", "PRO"), ("score 0", "score 1"), ("PR", "ER"),
+    ],
+)  # fmt: skip
+def test_folders_of_anything_else_are_not_taken_for_it(tmp_path: Path, names: tuple[str, ...]) -> None:
+    assert detect(folders(tmp_path / "d", *names)) == "image_folder"
+
+
+def test_folders_called_otherwise_and_several_receptors_are_chosen_by_config(tmp_path: Path) -> None:
+    root = folders(tmp_path / "d", "weak", "strong", "ER-", "ER+", "HER2 0", "HER2 3+")
+    config = IHCConfig(classes=("weak", "strong"), group_regex=r"(?P<group>case\d+)_")
+    index = IHC(config).index(root, tmp_path / "cache")
+    assert index.classes == ("weak", "strong")
     assert {r.group_id for r in index.records} == {"case0", "case1", "case2"}
+    assert detect(root) == "ihc"
+    with pytest.raises(DataError, match=r"several receptors, ER, HER2; name the classes of one(.|\n)*--set"):
+        IHC(IHCConfig()).index(root, tmp_path / "cache")
+    folders(root, "PR-", "PR+")
+    assert IHC(IHCConfig()).index(root, tmp_path / "cache").classes == ("PR-", "PR+")
 
 
 def test_missing_folders_say_what_was_found_and_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"no folder PR-, PR\+; it has ER\+, ER-(.|\n)*phantom_ihc"):
-        IHC(IHCConfig()).index(folders(tmp_path / "d", "ER+", "ER-"), tmp_path / "cache")
+    with pytest.raises(
+        DataError, match=r"no folder PR-, PR\+; it has strong, weak(.|\n)*dataset.classes(.|\n)*phantom_ihc"
+    ):
+        IHC(IHCConfig()).index(folders(tmp_path / "d", "weak", "strong"), tmp_path / "cache")
     with pytest.raises(DataError, match=r"none was named(.|\n)*PR-"):
         IHC(IHCConfig()).index(None, tmp_path / "cache")
+
+
+def audited(*words: str) -> Result:
+    return CliRunner().invoke(main, ["data", "audit", *words])
+
+
+def test_the_audit_takes_settings_as_a_run_does(tmp_path: Path) -> None:
+    root, out = str(folders(tmp_path / "d", "weak", "strong")), ("--out", str(tmp_path / "runs"), "--json")
+    named = ("--set", "dataset.classes=[weak, strong]")
+    for words in (("--dataset", "ihc"), ("--suite", "pr-ihc"), ("--set", "dataset.name=ihc")):
+        done = audited(root, *words, *named, *out)
+        assert done.exit_code == 0, done.output
+        assert json.loads(done.stdout)["classes"] == ["weak", "strong"]
+        refused = audited(root, *words, *out)
+        assert refused.exit_code == 2
+        assert "--set 'dataset.classes=" in refused.output
+    assert "without --suite only the dataset's options" in audited(root, "--set", "methods.cgan.steps=1", *out).output
+    assert "unknown key 'clases'" in audited(root, "--set", "dataset.clases=[weak]", *out).output
+
+
+def test_the_audit_of_receptor_folders_sees_dab(tmp_path: Path) -> None:
+    done = audited(str(folders(tmp_path / "d", "ER+", "ER-")), "--out", str(tmp_path / "runs"))
+    assert "ihc (recognised by its layout)" in done.output
+    assert "DAB density" in done.output
+
+
+def test_four_scores_go_through_the_suite_with_methods_for_any_number_of_classes(tmp_path: Path) -> None:
+    """From the audit to scores of each class; MedSynGAN's networks at their full 128 px take the time."""
+    phantom = PhantomIHC(PhantomIHCConfig(image_size_px=32, patients=20))
+    for number in range(20):
+        patient = replace(phantom.patient(number), label=min(number % 4, 1), trait=0.15 * (number % 4))
+        for i in range(2):
+            file = tmp_path / "d" / HER2[number % 4] / f"case{number}_{i}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(png(phantom.image(patient, i)[0]))
+    regex, out = "dataset.group_regex=(?P<group>case[0-9]+)_", str(tmp_path / "out")
+    seen = audited(str(tmp_path / "d"), "--suite", "pr-ihc", "--set", regex, "--out", out, "--json")
+    assert seen.exit_code == 0, seen.output
+    found = json.loads(seen.stdout)
+    assert (found["classes"], found["run"]["groups"], len(found["folds"])) == (list(HER2), 20, 10)
+    few = (
+        "methods.cyclegan=false", "methods.tlsgan_*=false", "methods.cgan=false", "methods.oversample=false",
+        "methods.classical=false", "methods.medsyngan={steps: 1, batch_size: 4}", "classifiers.*=false",
+        "classifiers.simple_cnn={steps: 1}", regex, "split.repeats=1", "ratios=[0.2]", "longer=[]",
+        "image_size_px=32", "fidelity.input_size_px=64", "threads=1",
+    )  # fmt: skip
+    session = prepare("pr-ihc", few, tmp_path / "d", Path(out))
+    runner = Runner(select(session.plan.cells, ["stage=evaluate"]), session.env, ())
+    runner.run(lambda: InProcess(1))
+    assert (runner.summary.failed, runner.summary.skipped) == ({}, {})
+    rows = rows_of(session.plan, session.env)
+    scored = {r.method: r.metrics for r in rows if r.stage == "evaluate"}
+    assert scored.keys() == {"none", "medsyngan"}
+    for metrics in scored.values():
+        assert all(0 <= metrics[f"test/recall_{name}"] <= 1 for name in HER2), metrics
 
 
 @pytest.mark.parametrize("dye", ["haematoxylin_od", "dab_od"])

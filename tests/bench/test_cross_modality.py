@@ -118,12 +118,15 @@ def test_a_report_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         read_member("x", tmp_path)
 
 
-def test_the_shipped_members_differ_in_their_images_alone(tmp_path: Path) -> None:
+def test_the_shipped_members_differ_in_their_images_and_what_may_be_done_to_them(tmp_path: Path) -> None:
     for name in ("cross-modality", "cross-modality-small"):
         suites = [load_suite(s) for s in member_suites(name)]
         assert [s.name for s in suites] == [f"{name}-{m}" for m in ("breakhis", "busi", "isic", "ihc")]
         assert [s.dataset.name for s in suites] == ["breakhis", "busi", "isic9", "phantom_ihc"]
-        assert len({(s.methods, s.classifiers, s.settings.split, s.settings.image_size_px) for s in suites}) == 1
+        assert len({(s.classifiers, s.settings.split, s.settings.image_size_px) for s in suites}) == 1
+        assert len({tuple(m for m in s.methods if m.name != "classical") for s in suites}) == 1
+        mirrored = [s.name for s in suites if s.method("classical").config.orientation == "mirror"]
+        assert mirrored == [f"{name}-busi"], "ultrasound has an up and no colour"
     (tmp_path / "IHC").mkdir()
     ihc = load_suite("cross-modality-ihc", root=tmp_path)
     assert (ihc.dataset.name, ihc.settings.folder) == ("ihc", "IHC")

@@ -173,6 +173,9 @@ def _cells(suite: Suite, index: DatasetIndex, weights: str | None) -> Iterator[C
     for split in splits:
         at = (split.fold, split.repeat)
         split_key = _key("split", fingerprint(index), s.split, *at)
+        # Generators see no test image, so suites that differ in the values of a shift that they test on share them.
+        learnt_key = _key("split", fingerprint(index), s.split.control, *at)
+        tested = [split_key] if split_key != learnt_key else []
         yield Cell("split", split_key, *at)
         # method -> what identifies its training images, the cells to wait for; ``clean``: the same without copies
         made: dict[str, tuple[str, list[Cell]]] = {}
@@ -186,22 +189,23 @@ def _cells(suite: Suite, index: DatasetIndex, weights: str | None) -> Iterator[C
             if m.kind != "generative":
                 made[m.name] = (_key("split", m.identity(), split_key, common), [])
                 continue
-            fit = Cell("fit", _key("fit", m.identity(), split_key, common), *at, m.name, upstream=(root.id,))
+            fit = Cell("fit", _key("fit", m.identity(), learnt_key, common), *at, m.name, upstream=(root.id,))
             synth_key = _key("synthesize", fit.key, ratios)
             synth = Cell("synthesize", synth_key, *at, m.name, upstream=(root.id, fit.id))
-            fidelity_key = _key("fidelity", synth_key, s.fidelity)
+            fidelity_key = _key("fidelity", synth_key, s.fidelity, *tested)
             yield from (fit, synth)
             yield Cell("fidelity", fidelity_key, *at, m.name, upstream=(root.id, synth.id))
-            copies = Cell("copies", _key("copies", synth_key, s.fidelity), *at, m.name, upstream=(root.id, synth.id))
+            copies_key = _key("copies", synth_key, s.fidelity, *tested)
+            copies = Cell("copies", copies_key, *at, m.name, upstream=(root.id, synth.id))
             yield copies
             if m.name in translators:
                 needs = (root.id, fit.id, segment.id)
                 yield Cell("translate", _key("translate", fit.key, segment.key), *at, m.name, upstream=needs)
             if m.name in heads:
-                yield Cell("head", _key("head", fit.key), *at, m.name, upstream=(root.id, fit.id))
+                yield Cell("head", _key("head", fit.key, *tested), *at, m.name, upstream=(root.id, fit.id))
             # Not the synthesize key: its first n images do not depend on how many ratios were asked for, so adding
             # a ratio to a suite leaves the classifiers of the others valid.
-            source = _key("synthesize", fit.key)
+            source = _key("synthesize", fit.key, *tested)
             made[m.name] = (source, [synth])
             clean[m.name] = (_key("copies", source, s.fidelity), [synth, copies])
         for m in suite.methods:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -70,6 +70,11 @@ class SplitConfig:
         for name in ("test_fraction", "validation_fraction"):
             if not 0 < getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)}; it must lie between 0 and 1, both excluded")
+
+    @property
+    def control(self) -> SplitConfig:
+        """The split with the same training and validation parts that tests on images such as it trains on."""
+        return replace(self, shift=replace(self.shift, test=self.shift.train)) if self.shift else self
 
     @property
     def by_folds(self) -> bool:

@@ -14,6 +14,8 @@ from bench.data.phantom import Phantom, PhantomConfig
 from bench.data.shift_split import ShiftConfig
 from bench.data.splits import PARTS, SplitConfig, check_split, load_split, make_splits, save_split
 from bench.errors import ConfigError, DataError, LeakageError
+from bench.plan import make_plan
+from bench.suite import load_suite
 from bench.types import DatasetIndex, Split
 
 ZOOMS = ("40", "100", "400")
@@ -131,6 +133,19 @@ def test_the_phantom_s_laboratories(tmp_path: Path) -> None:
     same = dataclasses.replace(index, records=tuple(r for r in index.records if int(r.group_id[1:]) <= 8))
     with pytest.raises(DataError, match="4 groups"):
         make_splits(same, config(ShiftConfig("laboratory", ("A",), ("B",)), folds=4))
+
+
+def test_generators_are_shared_with_the_control_and_what_is_tested_is_not(tmp_path: Path) -> None:
+    members = [load_suite(f"shift-small-{name}") for name in ("within", "across")]
+    index = members[0].dataset.create().index(None, tmp_path)
+    within, across = ({c.id: c for c in make_plan(s, index).cells} for s in members)
+    assert {within[i].stage for i in within.keys() & across.keys()} == {"fit", "synthesize"}
+    made = [c.id for c in across.values() if c.stage in ("fit", "synthesize")]
+    assert made
+    assert set(made) <= within.keys(), "the same images teach them"
+    assert {c.stage for i, c in across.items() if i not in within} >= {"split", "fidelity", "copies", "classify"}
+    other = load_suite("shift-small-across", ("split.shift.train=[B]", "split.shift.test=[A]"))
+    assert not across.keys() & {c.id for c in make_plan(other, index).cells}
 
 
 @pytest.mark.realdata

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from bench.metrics.statistics import corrected_resampled_t, verdicts
 from bench.report.export import plain
@@ -39,7 +40,7 @@ def report_of(
             "low": t.low, "high": t.high, "word": word, "pairs": len(twin)}}]  # fmt: skip
     sizes = [{"images": 40, "groups": 5}, {"images": 60, "groups": 7}]
     described = {
-        "suite": f"cross-{name}", "dataset": f"{name}_set", "modality": SETS[name], "classes": ["a", "b"],
+        "suite": f"cross-{name}", "dataset": f"{name}_set", "modality": SETS.get(name, ""), "classes": ["a", "b"],
         "data": {"classes": sizes, "groups": "patients"}, "protocol": "5-fold, patients disjoint", "margin": 0.02,
     }  # fmt: skip
     questions = [{"name": "transfer", "findings": findings}]
@@ -52,6 +53,8 @@ def folders(root: Path, reports: Mapping[str, dict[str, Any]]) -> dict[str, Path
         found[f"cross-{name}"] = root / f"cross-{name}"
         found[f"cross-{name}"].mkdir(parents=True)
         (found[f"cross-{name}"] / "leaderboard.json").write_text(json.dumps(report))
+        if "config" in report:
+            (found[f"cross-{name}"] / "suite.yaml").write_text(yaml.safe_dump(report["config"]))
     return found
 
 
@@ -62,3 +65,42 @@ def made(centres: Mapping[str, float], sd: float = 0.01, kid: float = -0.1) -> d
                         rng.normal(kid, 0.02, 5))
         for name, centre in centres.items()
     }  # fmt: skip
+
+
+def shift_report(
+    name: str,
+    scores: Mapping[str, Sequence[float]],
+    test: Sequence[Any] = ("A",),
+    twins: Mapping[str, str] | None = None,
+    test_images: int = 10,
+    tested: int = 4,
+) -> dict[str, Any]:
+    """Return a member's report with the scores of each method's folds; it trains on laboratory A, tests on ``test``.
+
+    With a "config", as its suite.yaml. ``twins``: method -> the one with random weights.
+    """
+    folds = len(scores["none"])
+    gains = {m: np.subtract(v, scores["none"]) for m, v in scores.items() if m != "none"}
+    report = report_of(name, gains, dataset="phantom", modality="histology", fingerprint="f00d")
+    for line in report["lines"]:
+        mine = scores[line["method"]]
+        line["values"] = {"patient_balanced_accuracy": {f"{i}.0": float(x) for i, x in enumerate(mine)}}
+        line["scores"]["patient_balanced_accuracy"]["mean"] = float(np.mean(mine))
+        line.update(pairs=folds, planned=folds, gaps=[])
+    sizes = {"train_images": 40, "validation_images": 10, "train_groups": 8, "validation_groups": 2}
+    report["info"]["folds"] = [
+        {"fold": i, "repeat": 0, **sizes, "test_images": test_images, "test_groups": tested} for i in range(folds)
+    ]
+    for arm, reference in (twins or {}).items():
+        t = corrected_resampled_t(np.subtract(scores[arm], scores[reference]), 0.25)
+        report["questions"][0]["findings"].append({"difference": plain({
+            "kind": "accuracy", "classifier": "net", "arm": {"method": arm, "ratio": "1"}, "reference": reference,
+            "mean": float(np.mean(scores[arm]) - np.mean(scores[reference])), "low": t.low, "high": t.high,
+            "word": "undecided", "pairs": folds})})  # fmt: skip
+    shift = {"attribute": "laboratory", "train": ["A"], "test": [*test]}
+    report["config"] = {
+        "dataset": {"name": "phantom"}, "image_size_px": 48, "resize": "squash", "seed": 0, "margin": 0.02,
+        "split": {"protocol": "shift", "folds": folds, "repeats": 1, "seed": 0, "shift": shift},
+        "methods": {m: {} for m in scores}, "classifiers": {"net": {}},
+    }  # fmt: skip
+    return report

@@ -80,7 +80,7 @@ def shift_report(
     With a "config", as its suite.yaml. ``twins``: method -> the one with random weights.
     """
     folds = len(scores["none"])
-    gains = {m: np.subtract(v, scores["none"]) for m, v in scores.items() if m != "none"}
+    gains = {m: [a - b for a, b in zip(v, scores["none"], strict=True)] for m, v in scores.items() if m != "none"}
     report = report_of(name, gains, dataset="phantom", modality="histology", fingerprint="f00d")
     for line in report["lines"]:
         mine = scores[line["method"]]

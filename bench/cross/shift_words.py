@@ -43,8 +43,9 @@ PAIRED = (
     "and repeat, and in it nothing differs but the images that are tested. {patients} Verdicts are by the corrected "
     "resampled t test of the ordinary reports, corrected by Holm over the arms with one classifier: prices, changes of "
     "gain and changes with the twin each by themselves. Its n_test / n_train is the larger of both members' own "
-    "({ratios}), for folds are no less alike when fewer images of each patient are tested. Few folds decide only large "
-    "differences, and undecided is not the same as no price.\n"
+    "({ratios}), for folds are no less alike when fewer images of each patient are tested; the test takes all of it, "
+    "where ordinary reports take half, for what a training set happens to make of other images is part of a price, and "
+    "training sets overlap. Few folds decide only large differences, and undecided is not the same as no price.\n"
 )
 
 

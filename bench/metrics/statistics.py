@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import ConfigError
-from bench.metrics.planning import pair_ratio, smallest_detectable_effect
+from bench.metrics.planning import LASTING_SHARE, pair_ratio, smallest_detectable_effect
 
 NAN = float("nan")
 EXACT_UP_TO = 50  # nonzero differences
@@ -187,7 +187,11 @@ def verdict(differences: npt.ArrayLike, margin: float, test_train_ratio: float, 
 
 
 def verdicts(
-    differences: Mapping[str, npt.ArrayLike], margin: float, test_train_ratio: float, alpha: float = 0.05
+    differences: Mapping[str, npt.ArrayLike],
+    margin: float,
+    test_train_ratio: float,
+    alpha: float = 0.05,
+    lasting_share: float = LASTING_SHARE,
 ) -> dict[str, Verdict]:
     """Return the verdict on each arm: name -> J paired differences (arm minus reference; higher is better).
 
@@ -197,10 +201,11 @@ def verdicts(
 
     The tests get ``pair_ratio(test_train_ratio)``: Nadeau & Bengio's correction at the correlation of pairs that was
     measured, half of their n_test / (n_test + n_train). At the whole of it the test claims far too seldom to be of use,
-    as `bench selftest` shows; at half its false claims are below 5 % still.
+    as `bench selftest` shows; at half its false claims are below 5 % still. For differences of another kind, whose
+    correlation nobody measured, ``lasting_share`` 1 takes the whole.
     """
     names = list(differences)
-    ratio = pair_ratio(test_train_ratio)
+    ratio = pair_ratio(test_train_ratio, lasting_share)
     tests = [corrected_resampled_t(differences[n], ratio, alpha) for n in names]
     p_holm = holm([t.p for t in tests])
     p_equivalent = holm([tost(differences[n], margin, ratio) for n in names])

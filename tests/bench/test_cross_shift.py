@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from cross_reports import folders, made, shift_report
 from data_sets import picture, png, write
-from shift_studies import Design, claims, ready_of, studies
+from shift_studies import Design, claims, learnt, missed, ready_of, studies
 
 from bench.commands.plan import plan_facts
 from bench.cross.build import build_cross
@@ -68,7 +68,7 @@ def test_prices_and_changes_are_paired_differences_judged_as_in_ordinary_reports
     labels = {"none": "none", "classical": "classical", "tl": "tl ×1", "rnd": "rnd ×1"}
     cases: dict[Any, Any] = {"price": price, "gain": gains, "twin": {"tl": price["tl"] - price["rnd"]}}
     for kind, differences in cases.items():
-        expected = verdicts(differences, 0.02, s.ratio)
+        expected = verdicts(differences, 0.02, s.ratio, lasting_share=1.0)
         found = by_arm(s, kind)
         assert found.keys() == {labels[m] for m in differences}
         for m, v in expected.items():
@@ -239,6 +239,19 @@ def test_without_an_effect_at_most_one_comparison_in_twenty_claims_one(design: D
     else:
         assert alone <= 0.05
         assert family <= 0.05
+
+
+def test_intervals_hold_where_training_sets_decide_what_a_shift_costs() -> None:
+    design = Design("few patients, others across", (11, 11), 3, 1, same=False)
+    within, across = learnt(design, 500, np.random.default_rng(0))
+    price = (across - within)[:, 0]
+    own = price - price.mean(axis=0)
+    assert np.corrcoef(own.T)[np.triu_indices(3, 1)].mean() > 0.03  # folds are alike
+    ratio = 1 / (2 * 0.8)
+    assert missed(price, ratio) <= 0.05
+    assert missed(price, ratio, share=0.5) > missed(price, ratio)
+    change = (across - within)[:, 1] - price
+    assert missed(change, ratio) <= 0.05
 
 
 def breakhis_zoomed(root: Path) -> Path:

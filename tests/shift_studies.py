@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bench.cross.shift import WHOLE
+from bench.cross.shift import SHARES, Kind
 from bench.metrics.planning import pair_ratio
 from bench.metrics.simulation import Cohort, Folds, draw_logits, fold_scores, patient_right
 from bench.metrics.statistics import corrected_resampled_t, holm
@@ -99,16 +99,18 @@ def _ridge(x: Floats, y: Floats) -> Floats:
     return np.linalg.solve((z * weight[:, None]).T @ z + np.eye(z.shape[1]), (z * weight[:, None]).T @ y)
 
 
-def missed(differences: Floats, ratio: float, share: float = WHOLE) -> float:
+def missed(differences: Floats, ratio: float, share: float) -> float:
     """Return how often the 95 % interval misses the true mean (that of all studies); differences [studies, pairs]."""
     tests = [corrected_resampled_t(d, pair_ratio(ratio, share)) for d in differences]
     return float(np.mean([t.low > differences.mean() or t.high < differences.mean() for t in tests]))
 
 
-def claims(differences: Floats, ratio: float) -> tuple[float, float]:
+def claims(kind: Kind, differences: Floats, ratio: float) -> tuple[float, float]:
     """Return how often a comparison alone, and a family by Holm, claims an effect; differences [studies, arms, pairs].
 
     The test is that of ``verdicts`` as ``bench.cross.shift`` calls it.
     """
-    p = np.array([[corrected_resampled_t(d, pair_ratio(ratio, WHOLE)).p for d in study] for study in differences])
+    p = np.array(
+        [[corrected_resampled_t(d, pair_ratio(ratio, SHARES[kind])).p for d in study] for study in differences]
+    )
     return float((p < 0.05).mean()), float(np.mean([np.nanmin([*holm(row), 1.0]) < 0.05 for row in p]))

@@ -19,6 +19,7 @@ ASKED: Mapping[Kind, str] = {
     "gain": "Does augmentation make up for it?",
     "twin": "Does transfer learning help more under the shift?",
 }
+NAMED = 3  # comparisons with one verdict that a sentence names; of more it gives the range
 VERBS: Mapping[str, str] = {
     "costs": "it **costs**",
     "easier": "**easier** for",
@@ -43,9 +44,10 @@ PAIRED = (
     "and repeat, and in it nothing differs but the images that are tested. {patients} Verdicts are by the corrected "
     "resampled t test of the ordinary reports, corrected by Holm over the arms with one classifier: prices, changes of "
     "gain and changes with the twin each by themselves. Its n_test / n_train is the larger of both members' own "
-    "({ratios}), for folds are no less alike when fewer images of each patient are tested; the test takes all of it, "
-    "where ordinary reports take half, for what a training set happens to make of other images is part of a price, and "
-    "training sets overlap. Few folds decide only large differences, and undecided is not the same as no price.\n"
+    "({ratios}), for folds are no less alike when fewer images of each patient are tested; of a price the test "
+    "takes all of it, of changes half as in ordinary reports: what a training set happens to make of other images is "
+    "part of a price, and training sets overlap. Few folds decide only large differences, and undecided is not the same "
+    "as no price.\n"
 )
 
 
@@ -75,7 +77,11 @@ def _verdicts(mine: Sequence[Compared]) -> str:
     """Say what is decided, verdict by verdict, and of what is not the nearest."""
     said = []
     for word, verb in VERBS.items():
-        if of := [x for x in mine if x.word == word]:
+        of = [x for x in mine if x.word == word]
+        if len(of) > NAMED:
+            ends = sorted(x.found.difference for x in of)
+            said.append(f"{verb} {len(of)} of {len(mine)} ({points(ends[0])} to {points(ends[-1])} points)")
+        elif of:
             said.append(f"{verb} {join(f'{_name(x)} ({_size(x)})' for x in of)}")
     rest = [x for x in mine if x.word == "undecided"]
     if rest:

@@ -46,8 +46,8 @@ PAIRED = (
     "gain and changes with the twin each by themselves. Its n_test / n_train is the larger of both members' own "
     "({ratios}), for folds are no less alike when fewer images of each patient are tested; of a price the test "
     "takes all of it, of changes half as in ordinary reports: what a training set happens to make of other images is "
-    "part of a price, and training sets overlap. Few folds decide only large differences, and undecided is not the same "
-    "as no price.\n"
+    "part of a price, and training sets overlap. Few folds decide only large differences, and undecided is not the "
+    "same as no price.\n"
 )
 
 

@@ -361,3 +361,13 @@ def test_the_citation_is_valid_and_of_this_version() -> None:
     assert all({"name"} <= author.keys() or {"family-names"} <= author.keys() for author in found["authors"])
     assert found["type"] in ("software", "dataset")
     assert (found["version"], found["license"]) == (project["version"], project["license"]["text"])
+
+
+def test_the_page_of_suites_names_every_one_that_ships() -> None:
+    named = {span for row in rows(ROOT / "docs" / "suites.md") for cell in row for span in _code(cell)}
+    assert set(suite_files()) - named <= {"ablation-training-lite0"}, "the second half of ablation-training"
+    assert {n for n in named if n.endswith("-small")} <= set(suite_files())
+
+
+def _code(cell: Token) -> list[str]:
+    return [child.content for child in cell.children or () if child.type == "code_inline"]

@@ -115,6 +115,7 @@ def _page(arms: Mapping[Arm, Examples], classes: Sequence[str], network: str) ->
         y, (image, true) = top + row * step, (first.images[row], first.true[row])
         nothing = np.zeros_like(true)
         draw.multiline_text((PAD, y + TILE // 2), name, fill=INK, font=font(), anchor="lm")
+        draw.text((PAD, y + TILE + LINE + TILE // 2), "Grad-CAM", fill=INK, font=font(), anchor="lm")
         canvas.paste(_marked(image, nothing, nothing), (left, y))
         canvas.paste(_marked(image, nothing, true), (left + TILE + GAP, y))
         for column, e in enumerate(arms.values(), start=2):

@@ -14,31 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.metrics.overlap import dice, outline
-from bench.report.charts.pages import even, numbered
+from bench.report.charts.pages import even
 from bench.report.charts.tiles import (
     ARMS,
     BLUE,
-    GAP,
-    INK,
-    LEGEND,
-    LINE,
     ORANGE,
-    PAD,
-    TEXT,
-    TILE,
-    WHITE,
+    Sheet,
     arrays,
-    broken,
     by_arm,
     enlarged,
-    font,
     layer_of,
-    legend,
-    overlay,
-    picture_name,
-    side_names,
-    wrapped,
-    write_heads,
+    save,
 )
 from bench.report.info import Arm, ReportInfo
 from bench.report.records.rows import Rows
@@ -53,7 +39,6 @@ CAPTION: Final = (
 )
 ARRAYS: Final = ("images", "true", "found", "maps", "labels", "paths")
 TINT: Final = 0.45
-LEAST_WIDTH: Final = 640
 
 
 @dataclass(frozen=True)
@@ -85,47 +70,34 @@ def draw_segmentations(rows: Rows, info: ReportInfo, root: Path, out: Path) -> d
     drawn: dict[str, str] = {}
     for network in info.segmenters:
         found = by_arm(rows, info, "segmenter", network, read)
-        for number, arms in enumerate(even(list(found), ARMS), start=1):
-            path = numbered(picture_name("segmentation", network), number)
-            (out / path).parent.mkdir(parents=True, exist_ok=True)
-            _page({arm: found[arm] for arm in arms}, info.classes, network).save(out / path)
-            drawn[path] = f"{network}: masks" + (f" {number}" if number > 1 else "")
+        pages = even(list(found), ARMS)
+        sheets = (_sheet({arm: found[arm] for arm in arms}, info.classes, network) for arms in pages)
+        drawn |= save(sheets, "segmentation", network, "masks", out)
     return drawn
 
 
-def _page(arms: Mapping[Arm, Examples], classes: Sequence[str], network: str) -> Any:
+def _sheet(arms: Mapping[Arm, Examples], classes: Sequence[str], network: str) -> Sheet:
     """Rows are test images, columns the image, its true mask and what each arm found; maps below those."""
-    from PIL import Image, ImageDraw
-
     first = next(iter(arms.values()))
-    heads = ["test image", "true mask", *(arm.label for arm in arms)]
-    names, left = side_names(first.labels, classes)
-    top = PAD + 2 * (TEXT + 5) + max(len(broken(head)) for head in heads) * LINE
-    step = 2 * TILE + LINE + 2 * GAP
-    width = max(left + len(heads) * (TILE + GAP) + PAD, LEAST_WIDTH)
-    foot = wrapped(CAPTION, width - 2 * PAD)
-    bottom = top + len(names) * step + PAD
-    canvas = Image.new("RGB", (width, bottom + LEGEND + len(foot) * LINE + PAD), WHITE)
-    draw = ImageDraw.Draw(canvas)
-    layer = next((e.layer for e in arms.values() if e.layer), "")
-    draw.text((PAD, PAD), f"What {network} finds, by arm", fill=INK, font=font(TEXT + 3))
-    draw.text((width - PAD, PAD + 2), layer, fill=INK, font=font(), anchor="ra")
-    write_heads(draw, heads, left, top - GAP)
-    for row, name in enumerate(names):
-        y, (image, true) = top + row * step, (first.images[row], first.true[row])
+    sheet = Sheet(
+        f"What {network} finds, by arm",
+        next((e.layer for e in arms.values() if e.layer), ""),
+        ["test image", "true mask", *(arm.label for arm in arms)],
+        first.labels,
+        classes,
+        "what was found",
+        CAPTION,
+        second="Grad-CAM",
+    )
+    for row, (image, true) in enumerate(zip(first.images, first.true, strict=True)):
         nothing = np.zeros_like(true)
-        draw.multiline_text((PAD, y + TILE // 2), name, fill=INK, font=font(), anchor="lm")
-        draw.text((PAD, y + TILE + LINE + TILE // 2), "Grad-CAM", fill=INK, font=font(), anchor="lm")
-        canvas.paste(_marked(image, nothing, nothing), (left, y))
-        canvas.paste(_marked(image, nothing, true), (left + TILE + GAP, y))
+        sheet.canvas.paste(_marked(image, nothing, nothing), sheet.at(row, 0))
+        sheet.canvas.paste(_marked(image, nothing, true), sheet.at(row, 1))
         for column, e in enumerate(arms.values(), start=2):
-            x = left + column * (TILE + GAP)
-            canvas.paste(_marked(image, e.found[row], true), (x, y))
-            draw.text((x, y + TILE + 1), f"{dice(true, e.found[row]):.2f}", fill=INK, font=font())
-            overlay(canvas, draw, image, e.maps[row] if len(e.maps) else None, (x, y + TILE + LINE + 2))
-    legend(canvas, draw, (PAD, bottom), "evidence for what was found, relative to the map's own maximum")
-    draw.multiline_text((PAD, bottom + LEGEND), "\n".join(foot), fill=INK, font=font())
-    return canvas
+            sheet.canvas.paste(_marked(image, e.found[row], true), sheet.at(row, column))
+            sheet.note(f"{dice(true, e.found[row]):.2f}", sheet.at(row, column))
+            sheet.overlay(image, e.maps[row] if len(e.maps) else None, sheet.at(row, column, line=1))
+    return sheet
 
 
 def _marked(image: Uint8Images, found: npt.NDArray[np.uint8], true: npt.NDArray[np.uint8]) -> Any:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cache
 from pathlib import Path
 from textwrap import wrap
@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from bench.report.charts.pages import numbered
 from bench.report.info import Arm, ReportInfo
 from bench.report.records.rows import Rows
 from bench.types import ResultRow, Uint8Images
@@ -25,6 +26,9 @@ ARMS: Final = 7  # side by side on a page
 TILE: Final = 128  # px; small images are enlarged without smoothing, so that their pixels show
 GAP, TEXT, PAD, BAR = 6, 12, 12, (180, 12)
 LINE: Final = TEXT + 4
+LEGEND: Final = BAR[1] + TEXT + 2 * PAD
+LEAST_WIDTH: Final = 640
+BELOW: Final = TILE + LINE + 2  # from a row's first line of tiles to its second
 COLOURS, ALPHA = "viridis", 0.55
 WHITE, INK = (255, 255, 255), (20, 20, 20)
 BLUE, ORANGE, VERMILLION = (0, 114, 178), (230, 159, 0), (213, 94, 0)  # Okabe & Ito 2008
@@ -75,57 +79,106 @@ def layer_of(row: ResultRow) -> str:
     return f"layer {row.facts['layer']}, {grid} cells" if grid else ""
 
 
-def picture_name(kind: str, network: str) -> str:
-    """Return the path of a network's picture without its number: 'pictures/explanations_small_cnn'."""
-    return f"pictures/{kind}_{re.sub(r'[^A-Za-z0-9_.-]', '_', network)}"
+class Sheet:
+    """A page of tiles: a title, heads above, names left, a legend of maps and a caption below.
+
+    ``labels`` [K] are the classes of the rows; each has one line of tiles, or two where ``second`` names the second.
+    ``layer`` says what maps were computed on, ``evidence`` what they show.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        layer: str,
+        heads: Sequence[str],
+        labels: npt.NDArray[np.int64],
+        classes: Sequence[str],
+        evidence: str,
+        caption: str,
+        second: str = "",
+    ) -> None:
+        from PIL import Image, ImageDraw
+
+        names = ["\n".join(wrap(classes[label].replace("_", " "), 14)) for label in labels]
+        beside = [line for name in (*names, second) for line in name.split("\n")]
+        self._left = max(int(_font().getlength(line)) for line in beside) + 2 * PAD
+        self._top = PAD + 2 * (TEXT + 5) + max(len(_broken(head)) for head in heads) * LINE
+        self._row_px = (BELOW + TILE if second else TILE + TEXT) + 2 * GAP
+        width = max(self._left + len(heads) * (TILE + GAP) + PAD, LEAST_WIDTH)
+        foot = wrap(caption, int(0.97 * (width - 2 * PAD) * len(caption) / _font().getlength(caption)))
+        bottom = self._top + len(names) * self._row_px + PAD
+        self.canvas = Image.new("RGB", (width, bottom + LEGEND + len(foot) * LINE + PAD), WHITE)
+        self._draw = ImageDraw.Draw(self.canvas)
+        self._draw.text((PAD, PAD), title, fill=INK, font=_font(TEXT + 3))
+        self._draw.text((width - PAD, PAD + 2), layer, fill=INK, font=_font(), anchor="ra")
+        for column, head in enumerate(map(_broken, heads)):
+            at = (self._left + column * (TILE + GAP), self._top - GAP - len(head) * LINE)
+            self._draw.multiline_text(at, "\n".join(head), fill=INK, font=_font())
+        for row, name in enumerate(names):
+            for text, down in ((name, 0), (second, BELOW)):
+                middle = self._top + row * self._row_px + down + TILE // 2
+                self._draw.multiline_text((PAD, middle), text, fill=INK, font=_font(), anchor="lm")
+        self._legend((PAD, bottom), evidence)
+        self._draw.multiline_text((PAD, bottom + LEGEND), "\n".join(foot), fill=INK, font=_font())
+
+    def at(self, row: int, column: int, line: int = 0) -> tuple[int, int]:
+        """Return the left upper corner of a tile in the row's first (0) or second line."""
+        return self._left + column * (TILE + GAP), self._top + row * self._row_px + line * BELOW
+
+    def overlay(self, image: Uint8Images, found: npt.NDArray[np.float16] | None, at: tuple[int, int]) -> None:
+        """Paste a map over its image in grey; the grey image alone, with words, where there is none or it is empty."""
+        from PIL import Image
+
+        grey = enlarged(image).convert("L").convert("RGB")
+        if found is None or not found.any():
+            self.canvas.paste(grey, at)
+            middle = (at[0] + TILE // 2, at[1] + TILE // 2)
+            text = "no map" if found is None else "empty map"
+            self._draw.text(middle, text, WHITE, _font(), "mm", stroke_width=2, stroke_fill=INK)
+            return
+        smooth = Image.fromarray(found.astype(np.float32)).resize((TILE, TILE), Image.Resampling.BILINEAR)
+        levels = np.rint(255 * np.clip(np.asarray(smooth), 0, 1)).astype(np.uint8)
+        self.canvas.paste(Image.blend(grey, Image.fromarray(_colours()[levels]), ALPHA), at)
+
+    def note(self, text: str, at: tuple[int, int]) -> None:
+        """Write what stands below a tile."""
+        self._draw.text((at[0], at[1] + TILE + 1), text, fill=INK, font=_font())
+
+    def verdict(self, name: str, number: str, right: bool, at: tuple[int, int]) -> None:
+        """Write a name, cut to fit, and a number below a tile, after a tick or a cross."""
+        x, y = at[0], at[1] + TILE + GAP // 2
+        marks = [[(0, 6), (3, 10), (9, 1)]] if right else [[(1, 2), (9, 10)], [(1, 10), (9, 2)]]
+        for mark in marks:
+            self._draw.line([(x + dx, y + dy + 2) for dx, dy in mark], fill=BLUE if right else VERMILLION, width=2)
+        room = TILE - 14 - _font().getlength(f" {number}")
+        while _font().getlength(name) > room:
+            name = name.rstrip("…")[:-1] + "…"
+        self._draw.text((x + 14, y), f"{name} {number}", fill=INK if right else VERMILLION, font=_font())
+
+    def _legend(self, at: tuple[int, int], evidence: str) -> None:
+        """Draw the strip of colours as they look over mid-grey, and what its ends mean."""
+        from PIL import Image
+
+        x, y = at
+        strip = np.repeat(_colours()[np.linspace(0, 255, BAR[0]).astype(np.uint8)][None], BAR[1], axis=0)
+        grey = Image.new("RGB", BAR, (128, 128, 128))
+        self.canvas.paste(Image.blend(grey, Image.fromarray(strip), ALPHA), at)
+        for value, anchor, dx in (("none", "la", 0), ("most", "ra", BAR[0])):
+            self._draw.text((x + dx, y + BAR[1] + 3), value, fill=INK, font=_font(), anchor=anchor)
+        words = f"evidence for {evidence}, relative to the map's own maximum"
+        self._draw.text((x + BAR[0] + PAD, y + BAR[1] // 2), words, fill=INK, font=_font(), anchor="lm")
 
 
-def side_names(labels: npt.NDArray[np.int64], classes: Sequence[str]) -> tuple[list[str], int]:
-    """Return what stands left of each row of images, and how wide it is."""
-    names = ["\n".join(wrap(classes[label].replace("_", " "), 14)) for label in labels]
-    return names, max(int(font().getlength(line)) for name in names for line in name.split("\n")) + 2 * PAD
-
-
-def write_heads(draw: Any, heads: Sequence[str], left: int, bottom: int) -> None:
-    """Write the columns' heads, each above its column."""
-    for column, head in enumerate(heads):
-        lines = broken(head)
-        at = (left + column * (TILE + GAP), bottom - len(lines) * LINE)
-        draw.multiline_text(at, "\n".join(lines), fill=INK, font=font())
-
-
-def overlay(
-    canvas: Any, draw: Any, image: Uint8Images, found: npt.NDArray[np.float16] | None, at: tuple[int, int]
-) -> None:
-    """Paste a map over its image in grey; the grey image alone, with words, where there is none or it is empty."""
-    from PIL import Image
-
-    grey = enlarged(image).convert("L").convert("RGB")
-    if found is None or not found.any():
-        canvas.paste(grey, at)
-        middle = (at[0] + TILE // 2, at[1] + TILE // 2)
-        text = "no map" if found is None else "empty map"
-        draw.text(middle, text, WHITE, font(), "mm", stroke_width=2, stroke_fill=INK)
-        return
-    smooth = Image.fromarray(found.astype(np.float32)).resize((TILE, TILE), Image.Resampling.BILINEAR)
-    levels = np.rint(255 * np.clip(np.asarray(smooth), 0, 1)).astype(np.uint8)
-    canvas.paste(Image.blend(grey, Image.fromarray(_colours()[levels]), ALPHA), at)
-
-
-def legend(canvas: Any, draw: Any, at: tuple[int, int], words: str) -> None:
-    """Draw the strip of colours as they look over mid-grey, and what its ends mean; ``LEGEND`` high."""
-    from PIL import Image
-
-    x, y = at
-    strip = np.repeat(_colours()[np.linspace(0, 255, BAR[0]).astype(np.uint8)][None], BAR[1], axis=0)
-    grey = Image.new("RGB", BAR, (128, 128, 128))
-    canvas.paste(Image.blend(grey, Image.fromarray(strip), ALPHA), at)
-    for value, anchor, dx in (("none", "la", 0), ("most", "ra", BAR[0])):
-        draw.text((x + dx, y + BAR[1] + 3), value, fill=INK, font=font(), anchor=anchor)
-    draw.text((x + BAR[0] + PAD, y + BAR[1] // 2), words, fill=INK, font=font(), anchor="lm")
-
-
-LEGEND: Final = BAR[1] + TEXT + 2 * PAD
+def save(sheets: Iterable[Sheet], kind: str, network: str, what: str, out: Path) -> dict[str, str]:
+    """Write a network's pages to ``out/pictures/<kind>_<network>.png`` and on; return what each shows, by path."""
+    saved: dict[str, str] = {}
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", network)
+    for number, sheet in enumerate(sheets, start=1):
+        path = numbered(f"pictures/{kind}_{name}", number)
+        (out / path).parent.mkdir(parents=True, exist_ok=True)
+        sheet.canvas.save(out / path)
+        saved[path] = f"{network}: {what}" + (f" {number}" if number > 1 else "")
+    return saved
 
 
 def enlarged(image: npt.NDArray[np.uint8]) -> Any:
@@ -137,19 +190,14 @@ def enlarged(image: npt.NDArray[np.uint8]) -> Any:
     return Image.fromarray(image).resize((TILE, TILE), how)
 
 
-def broken(head: str) -> list[str]:
+def _broken(head: str) -> list[str]:
     """Break an arm's name at its underscores and spaces so that it fits above its column."""
     lines = [""]
     for part in re.findall(r"[^_ ]*[_ ]?", head):
-        if lines[-1] and font().getlength(lines[-1] + part) > TILE:
+        if lines[-1] and _font().getlength(lines[-1] + part) > TILE:
             lines.append("")
         lines[-1] += part
     return lines
-
-
-def wrapped(text: str, width: int) -> list[str]:
-    """Break a text into lines of about ``width`` px."""
-    return wrap(text, int(0.97 * width * len(text) / font().getlength(text)))
 
 
 def _colours() -> npt.NDArray[np.uint8]:
@@ -160,7 +208,7 @@ def _colours() -> npt.NDArray[np.uint8]:
 
 
 @cache
-def font(size: int = TEXT) -> Any:
+def _font(size: int = TEXT) -> Any:
     """Return DejaVu Sans, which comes with matplotlib: Pillow's own font lacks signs such as ×."""
     import matplotlib
     from PIL import ImageFont

@@ -21,8 +21,9 @@ from bench.report.sections.differences import difference_section
 from bench.report.sections.failures import failure_section
 from bench.report.sections.footnotes import footnotes
 from bench.report.sections.leaderboard import PER_PATIENT, comparison_parts, leaderboard_section, verdict_overview
+from bench.report.sections.literature import orientation_section
 from bench.report.sections.own_metrics import own_metrics_section
-from bench.report.sections.published import orientation_section, published_section
+from bench.report.sections.published import published_section
 from bench.report.sections.quality import quality_section
 from bench.report.sections.questions import question_section
 from bench.report.sections.raters import rater_section

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from bench.report.info import FoldSize, PublishedFacts, ReportInfo
 from bench.report.records.published import Comparison, Head, Impossible, Number
-from bench.report.sections.literature import orientation_section as orientation_section
 from bench.report.sections.text import DASH, count, join, table
 
 NAMES = {"accuracy": "Accuracy", "precision": "Precision", "recall": "Recall", "f1": "F1"}

@@ -23,21 +23,18 @@ import numpy as np
 import pytest
 from bad_uploads import EITHER, USABLE, Peak, bad_uploads
 from click.testing import CliRunner
-from PIL import Image
+from serve_client import Client, ask, image_of, pixels
 from toy import write_suite
 
 from bench.artifacts import Artifacts
 from bench.cells import run_cell
 from bench.cli import main
-from bench.data.loaders import load_synthetic
-from bench.data.splits import make_splits
 from bench.executors.local import limit_threads
 from bench.metrics.predictions import read_predictions
 from bench.plan import select
 from bench.seeding import derive_seed
 from bench.session import Session, prepare
 from bench.web.serve import app as serve_page
-from bench.web.serve.app import serve_app
 from bench.web.serve.models import Shelf
 from bench.web.serve.overlays import MAP_ALPHA
 from bench.web.serve.runs import Runs
@@ -46,7 +43,6 @@ from bench.web.uploads import MAX_BYTES
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
-    from starlette.types import ASGIApp
 
 SUITE: dict[str, Any] = {
     "dataset": {"name": "phantom", "patients": 8, "images_per_patient": 3, "image_size_px": 32},
@@ -88,71 +84,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     return Finished(suite, session)
 
 
-class Answer(NamedTuple):
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-
-def ask(app: ASGIApp, method: str, path: str, body: bytes = b"", length: int | None = None, **query: Any) -> Answer:
-    """Send one request to the app itself; ``length`` is what it says of its body, which comes in two pieces."""
-    messages = [{"type": "http.request", "body": piece, "more_body": more} for piece, more in halves(body)]
-    sent: list[dict[str, Any]] = []
-
-    async def receive() -> Any:
-        return messages.pop(0) if messages else {"type": "http.disconnect"}
-
-    async def send(message: Any) -> None:
-        sent.append(message)
-
-    headers = [(b"host", b"127.0.0.1"), (b"content-length", str(len(body) if length is None else length).encode())]
-    scope = {"type": "http", "method": method, "path": path, "query_string": urlencode(query).encode()}
-    scope |= {"headers": headers, "server": ("127.0.0.1", 80), "http_version": "1.1", "scheme": "http"}
-    asyncio.run(app(scope, receive, send))  # type: ignore[arg-type]
-    found = {k.decode(): v.decode() for k, v in sent[0]["headers"]}
-    return Answer(sent[0]["status"], found, b"".join(m.get("body", b"") for m in sent[1:]))
-
-
-def halves(body: bytes) -> list[tuple[bytes, bool]]:
-    return [(body[: len(body) // 2], True), (body[len(body) // 2 :], False)]
-
-
-def pixels(base64_png: str) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(base64.b64decode(base64_png))))
-
-
-class Client:
-    """The page's questions about one run."""
-
-    def __init__(self, session: Session) -> None:
-        self.app, self.run = serve_app(session), session.suite.name
-        self.offered = ask(self.app, "GET", "/api/run", run=self.run).json
-
-    def cell(self, kind: str, **where: str) -> str:
-        return next(c["key"] for c in self.offered[kind] if where.items() <= c.items())
-
-    def classify(self, content: bytes, arm: str = "none", **options: Any) -> Answer:
-        values = {"run": self.run, "cell": self.cell("classifiers", arm=arm), "name": "a.png", **options}
-        return ask(self.app, "POST", "/api/classify", content, **values)
-
-    def draw(self, method: str = "cgan", at: str = "POST /api/draw", **values: Any) -> Answer:
-        wanted = {"run": self.run, "cell": self.cell("generators", method=method), "label": 1, "count": 3, "seed": 5}
-        verb, path = at.split()
-        return ask(self.app, verb, path, **{**wanted, **values})
-
-
 @pytest.fixture(scope="module")
 def client(finished: Finished) -> Client:
     return Client(finished.session)
-
-
-def image_of(session: Session, part: str) -> bytes:
-    split = make_splits(session.plan.index, session.suite.settings.split)[0]
-    return (session.plan.index.root / getattr(split, part)[0]).read_bytes()
 
 
 def test_the_page_offers_what_is_done(client: Client) -> None:
@@ -259,25 +193,6 @@ def test_a_map_of_what_was_found_is_a_map_or_says_why_not(monkeypatch: pytest.Mo
     assert "no layer of the encoder" in none["why"]
 
 
-def test_neighbours_are_what_the_classifier_was_trained_on(client: Client, finished: Finished) -> None:
-    content = image_of(finished.session, "train")
-    found = client.classify(content, arm="cgan ×1").json
-    assert found["known"]["part"] == "train"
-    nearest = found["training"][0]
-    assert (nearest["name"], nearest["distance"]) == (found["known"]["path"], 0)
-    assert (pixels(nearest["image"]) == pixels(found["image"])).all()
-    assert [n["distance"] for n in found["training"]] == sorted(n["distance"] for n in found["training"])
-    made = {
-        r.path: s / r.path
-        for s in Artifacts(finished.session.env.out).root.joinpath("synthesize").iterdir()
-        if s.is_dir() and "_cgan" not in s.name
-        for r in load_synthetic(s).records
-    }
-    assert len(found["synthetic"]) == 4
-    assert {n["name"] for n in found["synthetic"]} <= set(made)
-    assert client.classify(content, arm="none").json["synthetic"] is None
-
-
 def test_drawing_is_by_seed_and_comes_as_a_zip(client: Client) -> None:
     first, again, other = (client.draw(seed=s).json["images"] for s in (5, 5, 6))
     assert first == again
@@ -334,12 +249,13 @@ def test_questions_that_cannot_be_answered(client: Client, values: dict[str, Any
 def test_two_hundred_malformed_uploads_and_the_server_lives(client: Client, finished: Finished) -> None:
     """None gives a 5xx, all together need less than 1 GB, and after them a good one is answered as before."""
     good = image_of(finished.session, "test")
-    before = client.classify(good).json
+    before = client.classify(good).json, client.neighbours(good)
     with Peak.measured() as peak:
         for kind, name, content in bad_uploads(200):
             answer = client.classify(content, name=name)
             if kind in USABLE:
                 assert answer.status == 200, (kind, answer.body)
+                assert len(client.neighbours(content)["training"]) == 4
             elif kind in EITHER:
                 assert answer.status in (200, 422), (kind, answer.body)
             else:
@@ -347,7 +263,7 @@ def test_two_hundred_malformed_uploads_and_the_server_lives(client: Client, fini
             if answer.status != 200:
                 assert set(answer.json) == {"error"}
     assert peak.bytes < 1e9
-    assert client.classify(good).json == before
+    assert (client.classify(good).json, client.neighbours(good)) == before
 
 
 def test_bodies_that_are_too_large_are_not_read(client: Client) -> None:
@@ -403,7 +319,7 @@ def test_uploads_that_break_off_or_never_end_free_their_place(client: Client, mo
 
 
 def test_nothing_is_unpickled(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All that the page does works without any unpickler; a pickle in a network's place is refused and not run."""
+    """All that the page does with a run's networks works without any unpickler; a pickle in a network's place is refused and not run."""
     import torch
 
     def forbidden(*args: Any, **kwargs: Any) -> Any:
@@ -533,7 +449,7 @@ def test_the_page_in_a_browser(address: str, finished: Finished, chromium: Brows
     assert drawn(page, "#mask") == 32
     assert page.locator("#overlay").is_hidden()
     by_keyboard(page)
-    assert page.locator("#training li").count() == page.locator("#synthetic li").count() == 4
+    neighbours_by_keyboard(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360  # nothing sticks out on a phone
 
     page.get_by_label("Generator").select_option("cyclegan")
@@ -575,6 +491,25 @@ def by_keyboard(page: Page) -> None:
     page.get_by_label("Trained with").select_option("cyclegan ×1")
     page.locator("#layer-text", has_text="the pixels found by unet, cyclegan ×1").wait_for()
     page.locator("#mask-choice").check()
+
+
+def neighbours_by_keyboard(page: Page) -> None:
+    """By features, unless the other way to compare is chosen; each with its own distances."""
+    page.locator("#training-text", has_text="cosine distance, 0 (alike) to 2").wait_for()
+    page.get_by_label("by features").focus()
+    shown = []
+    for key, words in (("ArrowDown", "root mean square difference"), ("ArrowUp", "cosine distance")):
+        page.keyboard.press(key)
+        for kind in ("training", "synthetic"):
+            page.locator(f"#{kind}-text", has_text=words).wait_for()
+            assert page.locator(f"#{kind} li").count() == 4
+        shown.append(page.locator("#training li span:nth-of-type(2)").all_inner_texts())
+    assert page.get_by_label("by features").is_checked()
+    assert [
+        [re.fullmatch(form, text) is not None for text in texts]
+        for form, texts in zip((r"\d+\.\d", r"[01]\.\d{4}"), shown, strict=True)
+    ] == [[True] * 4] * 2
+    assert page.locator("#neighbours-state").inner_text() == ""
 
 
 def drop(page: Page, place: str, file: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the page asks for, answered: an image classified and explained, translated; images drawn. Ready for JSON."""
+"""What the page asks for, answered: an image classified, explained, compared, translated; images drawn. For JSON."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from bench.provenance import PARTS
 from bench.stages.common import Inputs
 from bench.stages.segment import TRUE
 from bench.types import SyntheticImage, Uint8Images
+from bench.web.serve.alike import DECIMALS, Workshop
 from bench.web.serve.models import ServeContext, Shelf, Trained, load_classifier, load_segmenter
-from bench.web.serve.neighbours import Crowd, Known, Seen, seen_by
+from bench.web.serve.neighbours import ByPixels, Known, Seen, Space, nearest, seen_by
 from bench.web.serve.overlays import heat, png, tint
 from bench.web.serve.runs import Run, arm, fold_name
 from bench.web.server import RequestError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 MAX_DRAWN = 64
 MAX_SEED = 2**31 - 1
 NEIGHBOURS = 4
+FEATURES, PIXELS = BY = ("features", "pixels")  # ways to compare images
 Json = dict[str, Any]
 
 
@@ -57,10 +59,12 @@ class Answers:
         self._classifiers: Shelf[Trained] = Shelf()
         self._segmenters: Shelf[nn.Module] = Shelf()
         self._seen: Shelf[Seen] = Shelf()
+        self._by_pixels: Shelf[ByPixels] = Shelf()
+        self._workshop = Workshop()
         self._drawn: Shelf[list[SyntheticImage]] = Shelf()
 
     def classify(self, run: Run, cell: Cell, content: bytes, segmenter: str | None = None) -> Json:
-        """Return probabilities, a Grad-CAM overlay, a segmentation and the nearest images of what a file shows.
+        """Return probabilities, a Grad-CAM overlay and a segmentation of what a file shows.
 
         ``segmenter`` is the key of the network to segment it with; ``Run.segmenter`` says which it is without one.
         Raises ``RequestError`` for a file that cannot be used, and for a key that is not offered.
@@ -93,7 +97,6 @@ class Answers:
             },
             "explanation": _explained(trained, image, predicted, env.device),
             "segmentation": self._segmented(run, cell, image, segmenter),
-            **self._neighbours(inputs, image),
         }
 
     def _segmented(self, run: Run, cell: Cell, image: Uint8Images, key: str | None) -> Json | None:
@@ -114,15 +117,42 @@ class Answers:
             "explanation": _looked(network, image, mask, device),
         }
 
-    def _neighbours(self, inputs: Inputs, image: Uint8Images) -> Json:
-        seen = self._seen.get(inputs.cell.key, lambda: seen_by(inputs))
+    def neighbours(self, run: Run, cell: Cell, content: bytes, by: str) -> Json:
+        """Return the images nearest to that of a file, among those that a classifier was trained on.
 
-        def shown(crowd: Crowd | None) -> list[Json] | None:
-            if crowd is None:
+        While features are made, it is how far that is, for the page to ask again; where they are not to be had, it is
+        why, and the nearest by pixels. Raises ``RequestError`` for a file that cannot be used, or another ``by``.
+        """
+        if by not in BY:
+            raise RequestError(400, f"by: got {by[:20]!r}, expected {' or '.join(BY)}")
+        inputs = Inputs(cell, run.session.env)
+        image = fitted(read_upload(content).picture, inputs.settings.image_size_px, inputs.resize)
+        key = f"{run.session.suite.name} {cell.key}"
+        seen = self._seen.get(key, lambda: seen_by(inputs))
+        space: Space | None = None
+        why, extractor = "", None
+        if by == FEATURES:
+            job = self._workshop.job(key, inputs, seen)
+            if not job.over:
+                return {"making": {"done": job.done, "total": job.total}}
+            space, why = job.found, job.why
+            extractor = job.found.extractor.tag if job.found else None
+        if space is None:
+            space = self._by_pixels.get(key, lambda: ByPixels.of(inputs, seen))
+        distances = space.distances(image)
+
+        def shown(images: tuple[Known, ...] | None, found: npt.NDArray[np.floating] | None) -> list[Json] | None:
+            if images is None or found is None:
                 return None
-            return [_neighbour(inputs, known, distance) for known, distance in crowd.nearest(image, NEIGHBOURS)]
+            return [_neighbour(inputs, known, distance) for known, distance in nearest(images, found, NEIGHBOURS)]
 
-        return {"training": shown(seen.real), "synthetic": shown(seen.synthetic)}
+        return {
+            "by": PIXELS if extractor is None else FEATURES,
+            "why": why,
+            "extractor": extractor,
+            "training": shown(seen.real, distances.real),
+            "synthetic": shown(seen.synthetic, distances.synthetic),
+        }
 
     def translate(self, run: Run, cell: Cell, label: int, content: bytes) -> Json:
         """Return a file's image, said to be of class ``label``, in the other class, and translated back.
@@ -234,5 +264,5 @@ def _neighbour(inputs: Inputs, known: Known, distance: float) -> Json:
         "name": known.name,
         "class": inputs.index.classes[known.label],
         "source": known.source,
-        "distance": distance,
+        "distance": max(round(distance, DECIMALS), 0.0),
     }

@@ -74,6 +74,7 @@ def serve_app(session: Session) -> ASGIApp:
         Route("/api/runs", page.runs),
         Route("/api/run", page.run),
         Route("/api/classify", page.classify, methods=["POST"]),
+        Route("/api/neighbours", page.neighbours, methods=["POST"]),
         Route("/api/translate", page.translate, methods=["POST"]),
         Route("/api/draw", page.draw, methods=["POST"]),
         Route("/api/drawn.zip", page.drawn),
@@ -114,6 +115,21 @@ class Page:
             return work
 
         return _json({"name": _name(request), **await self._desk.do(ready)})
+
+    async def neighbours(self, request: Request) -> Response:
+        """The nearest images to that in the body: ?run= &cell= &by=features or pixels"""
+
+        async def ready() -> Callable[[], dict[str, Any]]:
+            content = await _body(request)
+
+            def work() -> dict[str, Any]:
+                run = self._runs.get(_text(request, "run"))
+                cell = run.cell("classify", _text(request, "cell"))
+                return self._answers.neighbours(run, cell, content, _text(request, "by"))
+
+            return work
+
+        return _json(await self._desk.do(ready))
 
     async def translate(self, request: Request) -> Response:
         """Translate the image in the body, which is of a class: ?run= &cell= &label= &name="""

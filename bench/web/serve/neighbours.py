@@ -1,15 +1,17 @@
-"""The images nearest to one, among those that a classifier was trained on: by colours and rough shapes.
+"""The images nearest to one, among those that a classifier was trained on. Two ways to say what near means.
 
-Distance: the root mean square difference of pixels, 0–255, after both images were shrunk to 32 × 32. It finds copies
-and look-alikes; it does not say what the classifier finds alike.
+By features: ``bench.web.serve.alike``. By colours and rough shapes, here: the root mean square difference of pixels, 0
+to 255, after both images were shrunk to 32 × 32. It finds copies; otherwise it says little more than how alike the mean
+colours are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +28,7 @@ from bench.web.uploads import fitted
 
 SIDE_PX = 32
 CHUNK = 1024  # images compared at a time
+Floats = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True)
@@ -47,59 +50,83 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Crowd:
-    """Images to look among, and how they look: thumbnails uint8 [N, 32, 32, 3]."""
-
-    images: tuple[Known, ...]
-    thumbnails: Uint8Images
-
-    def nearest(self, image: Uint8Images, count: int) -> list[tuple[Known, float]]:
-        """Return the nearest to one image uint8 [1, H, W, 3] with their distances, the nearest first."""
-        wanted = thumbnail(image[0]).astype(np.float32)
-        found = [np.sqrt(np.square(chunk - wanted).mean(axis=(1, 2, 3))) for chunk in self._chunks()]
-        distance = np.concatenate(found) if found else np.zeros(0, np.float32)
-        rows = np.argsort(distance, kind="stable")[:count]
-        return [(self.images[row], float(distance[row])) for row in rows.tolist()]
-
-    def _chunks(self) -> Iterator[npt.NDArray[np.float32]]:
-        for start in range(0, len(self.thumbnails), CHUNK):
-            yield self.thumbnails[start : start + CHUNK].astype(np.float32)
-
-
-@dataclass(frozen=True)
 class Seen:
-    """What a ``classify`` cell was trained on: its fold's training images, and its arm's synthetic ones, if any."""
+    """What a ``classify`` cell was trained on: its fold's training images, and its arm's synthetic ones, if any.
 
-    real: Crowd
-    synthetic: Crowd | None
+    ``made`` are all that the arm's generator made, sorted by class as the stages that judge them do.
+    """
+
+    real: tuple[Known, ...]
+    synthetic: tuple[Known, ...] | None
+    made: tuple[Known, ...] = ()
+
+
+class Distances(NamedTuple):
+    """Of one image to the real and to the synthetic images that were seen, [N] and [M]; None without any."""
+
+    real: Floats
+    synthetic: Floats | None
+
+
+class Space(Protocol):
+    """A way to say how far images are from one another."""
+
+    def distances(self, image: Uint8Images) -> Distances:
+        """Return those of one image uint8 [1, H, W, 3]."""
+
+
+def nearest(images: tuple[Known, ...], distances: Floats, count: int) -> list[tuple[Known, float]]:
+    """Return the nearest images with their distances, the nearest first."""
+    rows = np.argsort(distances, kind="stable")[:count]
+    return [(images[row], float(distances[row])) for row in rows.tolist()]
 
 
 def seen_by(inputs: Inputs) -> Seen:
     """Return what the classifier of a ``classify`` cell was trained on."""
-    fold, root, size = inputs.fold(), inputs.index.root, inputs.settings.image_size_px
-    everything = ImageCache(inputs.env.out / "cache").load(inputs.index, size, inputs.resize)
-    row = {r.path: i for i, r in enumerate(inputs.index.records)}
+    fold, root, ratio = inputs.fold(), inputs.index.root, str(inputs.cell.ratio)
     real = tuple(Known(root / r.path, r.path, r.label, inputs.resize) for r in fold.records)
-    thumbnails = _stack([thumbnail(everything[row[known.name]]) for known in real])
-    return Seen(Crowd(real, thumbnails), _synthetic(inputs, fold.labels))
-
-
-def _synthetic(inputs: Inputs, labels: npt.NDArray[np.int64]) -> Crowd | None:
-    """Return the synthetic images that the cell's arm adds; None for an arm without any."""
-    ratio = str(inputs.cell.ratio)
     if amount(ratio) == "0":
-        return None
-    made = load_synthetic(inputs.upstream("synthesize"))
-    borders = inputs.fold().borders
-    left_out = flagged_paths(inputs.upstream("copies"), borders) if ratio.endswith(NOCOPIES) else frozenset()
+        return Seen(real, None)
+    found = load_synthetic(inputs.upstream("synthesize"))
+    records = sorted(found.records, key=lambda r: r.label)
+    made = tuple(Known(found.folder / r.path, r.path, r.label, source=r.source_path) for r in records)
+    left_out = flagged_paths(inputs.upstream("copies"), fold.borders) if ratio.endswith(NOCOPIES) else frozenset()
     chosen: list[Known] = []
-    for label, n in sorted(ratio_counts(amount(ratio), labels).items()):
-        first = [r for r in made.records if r.label == label][:n]
-        kept = [r for r in first if r.path not in left_out]
-        chosen += [Known(made.folder / r.path, r.path, label, source=r.source_path) for r in kept]
-    size = inputs.settings.image_size_px
-    with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter lock
-        return Crowd(tuple(chosen), _stack(list(pool.map(lambda k: thumbnail(k.read(size)), chosen))))
+    for label, n in sorted(ratio_counts(amount(ratio), fold.labels).items()):
+        first = [k for k in made if k.label == label][:n]
+        chosen += [k for k in first if k.name not in left_out]
+    return Seen(real, tuple(chosen), made)
+
+
+def real_pixels(inputs: Inputs, seen: Seen) -> Iterator[npt.NDArray[np.uint8]]:
+    """Yield the training images, uint8 [S, S, 3], in their order."""
+    everything = ImageCache(inputs.env.out / "cache").load(inputs.index, inputs.settings.image_size_px, inputs.resize)
+    row = {r.path: i for i, r in enumerate(inputs.index.records)}
+    return (everything[row[known.name]] for known in seen.real)
+
+
+@dataclass(frozen=True)
+class ByPixels:
+    """How images look when they are small: thumbnails uint8 [N, 32, 32, 3]."""
+
+    real: Uint8Images
+    synthetic: Uint8Images | None
+
+    @classmethod
+    def of(cls, inputs: Inputs, seen: Seen) -> ByPixels:
+        """Return it for what a classifier has seen. Raises ``DataError`` when an image is gone."""
+        real = _stack([thumbnail(pixels) for pixels in real_pixels(inputs, seen)])
+        if seen.synthetic is None:
+            return cls(real, None)
+        size = inputs.settings.image_size_px
+        with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter lock
+            return cls(real, _stack(list(pool.map(lambda k: thumbnail(k.read(size)), seen.synthetic))))
+
+    def distances(self, image: Uint8Images) -> Distances:
+        """Return those of one image uint8 [1, H, W, 3], 0 to 255."""
+        wanted = thumbnail(image[0]).astype(np.float32)
+        synthetic = None if self.synthetic is None else _differences(self.synthetic, wanted)
+        return Distances(_differences(self.real, wanted), synthetic)
 
 
 def thumbnail(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
@@ -109,5 +136,16 @@ def thumbnail(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return np.asarray(Image.fromarray(image).resize((SIDE_PX, SIDE_PX), Image.Resampling.BILINEAR), dtype=np.uint8)
 
 
-def _stack(thumbnails: Sequence[npt.NDArray[np.uint8]]) -> Uint8Images:
+def chunks(values: npt.NDArray[np.generic], kind: type[np.floating]) -> Iterator[Floats]:
+    """Yield rows of an array, ``CHUNK`` at a time, as floats: one chunk at least, which may be empty."""
+    for start in range(0, max(len(values), 1), CHUNK):
+        yield values[start : start + CHUNK].astype(kind)
+
+
+def _differences(thumbnails: Uint8Images, wanted: Floats) -> Floats:
+    found = [np.sqrt(np.square(c - wanted).mean(axis=(1, 2, 3))) for c in chunks(thumbnails, np.float32)]
+    return np.concatenate(found)
+
+
+def _stack(thumbnails: list[npt.NDArray[np.uint8]]) -> Uint8Images:
     return np.stack(thumbnails) if thumbnails else np.zeros((0, SIDE_PX, SIDE_PX, 3), np.uint8)

@@ -1,83 +1,12 @@
-// The page of `bench serve`. Plain script: every text is put in by textContent, every picture as a blob of this page.
-const MAX_BYTES = 20 * 2 ** 20;
-const $ = (id) => document.getElementById(id);
-let offered = null; // what the chosen run offers
-const turn = {}; // the newest question of each kind: older answers are not shown
+// The page of `bench serve`. Plain scripts: every text is put in by textContent, every picture as a blob of this page.
+import { askNeighbours, neighboursOf } from "./neighbours.js";
+import { $, ask, fill, send, show, tile, tiles, work } from "./parts.js";
 
-function fill(select, values) {
-  const before = select.value;
-  select.replaceChildren(...values.map(([value, text]) => new Option(text, value)));
-  if (values.some(([value]) => value === before)) select.value = before;
-}
+let offered = null; // what the chosen run offers
 
 const unique = (values) => [...new Set(values)];
 const same = (values) => unique(values).map((v) => [v, v]);
 const percent = (p) => `${(100 * p).toFixed(1)} %`;
-
-function picture(base64) {
-  const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
-  return URL.createObjectURL(new Blob([bytes], { type: "image/png" }));
-}
-
-function show(image, base64, alt) {
-  if (image.src) URL.revokeObjectURL(image.src);
-  image.src = picture(base64);
-  image.alt = alt;
-}
-
-function tile(base64, alt, lines) {
-  const item = document.createElement("li");
-  const image = document.createElement("img");
-  show(image, base64, alt);
-  item.append(image);
-  for (const line of lines.filter(Boolean)) {
-    const text = document.createElement("span");
-    text.textContent = line;
-    item.append(text);
-  }
-  return item;
-}
-
-function tiles(list, items) {
-  for (const image of list.querySelectorAll("img")) URL.revokeObjectURL(image.src);
-  list.replaceChildren(...items);
-}
-
-async function ask(path, values, options = {}) {
-  let answer;
-  try {
-    answer = await fetch(`${path}?${new URLSearchParams(values)}`, options);
-  } catch {
-    throw new Error("The server does not answer; is bench serve still running?");
-  }
-  const found = await answer.json();
-  if (!answer.ok) throw new Error(found.error);
-  return found;
-}
-
-// Send a file as the body. One that is too large would be turned away unread, which browsers call a lost connection.
-function send(path, values, file) {
-  if (file.size > MAX_BYTES) throw new Error(`${file.name} has ${Math.ceil(file.size / 2 ** 20)} MB; at most 20 MB are taken.`);
-  return ask(path, { ...values, name: file.name }, { method: "POST", body: file });
-}
-
-// Ask for something and show it; what goes wrong is said in the state line.
-async function work(kind, busy, question, shown) {
-  const state = $(`${kind}-state`);
-  const mine = (turn[kind] = (turn[kind] ?? 0) + 1);
-  state.className = "state";
-  state.textContent = busy;
-  try {
-    const answer = await question();
-    if (mine !== turn[kind]) return;
-    state.textContent = "";
-    shown(answer);
-  } catch (error) {
-    if (mine !== turn[kind]) return;
-    state.className = "state wrong";
-    state.textContent = error.message;
-  }
-}
 
 const classifiers = () => offered.classifiers.filter((c) => c.classifier === $("classifier").value);
 const arms = () => classifiers().filter((c) => c.arm === $("arm").value);
@@ -132,8 +61,12 @@ function classify() {
   const file = $("file").files[0];
   if (!file || !classifier()) return;
   const values = { run: $("run").value, cell: classifier().key };
+  const asked = { ...values };
   if ($("segmenter").value) values.segmenter = $("segmenter").value;
-  work("classify", `Looking at ${file.name} …`, async () => send("/api/classify", values, file), showFinding);
+  work("classify", `Looking at ${file.name} …`, async () => send("/api/classify", values, file), (found) => {
+    showFinding(found);
+    neighboursOf(found, asked);
+  });
 }
 
 function showFinding(found) {
@@ -147,8 +80,6 @@ function showFinding(found) {
   if (found.known) $("known").textContent = knownText(found.known, found.fold);
   $("notes").replaceChildren(...found.notes.map((note) => Object.assign(document.createElement("li"), { textContent: `Note: ${note}.` })));
   showLayers(found);
-  neighbours("training", found.training, found, `of fold ${found.fold}'s training part`);
-  neighbours("synthetic", found.synthetic, found, `that ${found.arm} added in fold ${found.fold}`);
   $("classified").hidden = false;
   $("verdict").focus({ preventScroll: true });
 }
@@ -226,16 +157,6 @@ function chooseLayer() {
   $("layer-text").textContent = layerTexts[chosen];
 }
 
-function neighbours(id, found, { arm }, whose) {
-  $(`${id}-text`).textContent = found
-    ? `The nearest ${whose}, by colours and rough shape: root mean square difference at 32 × 32 px, of 255.`
-    : `${arm} adds no synthetic images.`;
-  const items = (found ?? []).map((n) =>
-    tile(n.image, `${n.class}, ${n.name}`, [n.class, n.distance.toFixed(1), n.name, n.source && `from ${n.source}`]),
-  );
-  tiles($(id), items);
-}
-
 function draw(event) {
   event.preventDefault();
   const values = { run: $("run").value, cell: generator().key };
@@ -291,6 +212,7 @@ $("translate").addEventListener("change", translate);
 $("translate").addEventListener("submit", (event) => event.preventDefault());
 for (const input of document.querySelectorAll("[name=layer]")) input.addEventListener("change", chooseLayer);
 $("layers").addEventListener("input", chooseLayer);
+for (const input of document.querySelectorAll("[name=by]")) input.addEventListener("change", askNeighbours);
 
 try {
   const { notice, runs } = await ask("/api/runs", {});

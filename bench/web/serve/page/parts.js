@@ -1,0 +1,78 @@
+// What the parts of the page share: pictures as blobs, questions to the server, what is being worked on.
+const MAX_BYTES = 20 * 2 ** 20;
+const turn = {}; // the newest question of each kind: older answers are not shown
+const $ = (id) => document.getElementById(id);
+
+function fill(select, values) {
+  const before = select.value;
+  select.replaceChildren(...values.map(([value, text]) => new Option(text, value)));
+  if (values.some(([value]) => value === before)) select.value = before;
+}
+
+function pngFile(base64, name) {
+  const bytes = Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
+  return new File([bytes], name, { type: "image/png" });
+}
+
+function show(image, base64, alt) {
+  if (image.src) URL.revokeObjectURL(image.src);
+  image.src = URL.createObjectURL(pngFile(base64, ""));
+  image.alt = alt;
+}
+
+function tile(base64, alt, lines) {
+  const item = document.createElement("li");
+  const image = document.createElement("img");
+  show(image, base64, alt);
+  item.append(image);
+  for (const line of lines.filter(Boolean)) {
+    const text = document.createElement("span");
+    text.textContent = line;
+    item.append(text);
+  }
+  return item;
+}
+
+function tiles(list, items) {
+  for (const image of list.querySelectorAll("img")) URL.revokeObjectURL(image.src);
+  list.replaceChildren(...items);
+}
+
+async function ask(path, values, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(`${path}?${new URLSearchParams(values)}`, options);
+  } catch {
+    throw new Error("The server does not answer; is bench serve still running?");
+  }
+  const found = await answer.json();
+  if (!answer.ok) throw new Error(found.error);
+  return found;
+}
+
+// Send a file as the body. One that is too large would be turned away unread, which browsers call a lost connection.
+function send(path, values, file) {
+  if (file.size > MAX_BYTES) throw new Error(`${file.name} has ${Math.ceil(file.size / 2 ** 20)} MB; at most 20 MB are taken.`);
+  return ask(path, { ...values, name: file.name }, { method: "POST", body: file });
+}
+
+// Ask for something and show it; what goes wrong is said in the state line. A question that takes several steps gets
+// that line, and can ask whether it is still the newest.
+async function work(kind, busy, question, shown) {
+  const state = $(`${kind}-state`);
+  const mine = (turn[kind] = (turn[kind] ?? 0) + 1);
+  state.className = "state";
+  state.textContent = busy;
+  try {
+    const answer = await question(state, () => mine === turn[kind]);
+    if (mine !== turn[kind]) return;
+    state.textContent = "";
+    shown(answer);
+  } catch (error) {
+    if (mine !== turn[kind]) return;
+    state.className = "state wrong";
+    state.textContent = error.message;
+  }
+}
+
+export { $, ask, fill, pngFile, send, show, tile, tiles, work };

@@ -319,7 +319,7 @@ def test_uploads_that_break_off_or_never_end_free_their_place(client: Client, mo
 
 
 def test_nothing_is_unpickled(finished: Finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All that the page does with a run's networks works without any unpickler; a pickle in a network's place is refused and not run."""
+    """A run's networks are used without any unpickler; a pickle in a network's place is refused and not run."""
     import torch
 
     def forbidden(*args: Any, **kwargs: Any) -> Any:

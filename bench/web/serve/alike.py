@@ -18,23 +18,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from threading import Thread, main_thread
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from bench.errors import BenchError
+from bench.metrics.backbones import View
 from bench.metrics.features import FeatureExtractor, Features, batches_of, cached_features
 from bench.stages.common import Inputs
 from bench.types import Uint8Images
 from bench.web.serve.models import KEPT
 from bench.web.serve.neighbours import Distances, Floats, Seen, chunks, real_pixels
 
+if TYPE_CHECKING:
+    import torch
+
 DECIMALS = 6
 OFFLINE = "HF_HUB_OFFLINE"  # ``bench.weights`` asks no host where this is set
 
 
 class Watched(FeatureExtractor):
-    """The suite's feature extractor; ``done`` counts the images, and it stops when the program does."""
+    """The suite's feature extractor, with the same features; ``done`` counts images; it stops when the program does."""
 
     done = 0
 
@@ -48,6 +53,9 @@ class Watched(FeatureExtractor):
                 raise BenchError("the server was stopped")
             yield batch
             self.done += len(batch)
+
+    def _look(self, network: torch.nn.Module, batch: torch.Tensor) -> View:
+        return super()._look(network, batch)._replace(maps=())  # diversity is not asked for: less memory and time
 
 
 @dataclass(frozen=True)
@@ -82,7 +90,8 @@ class Making:
     ``found`` is None until they are made, and for good where they cannot be; then ``why`` says so.
     """
 
-    def __init__(self, inputs: Inputs, seen: Seen) -> None:
+    def __init__(self, key: str, inputs: Inputs, seen: Seen) -> None:
+        self.key = key
         self.found: ByFeatures | None = None
         self.why = ""
         self.total = len(seen.real) + len(seen.made)
@@ -104,7 +113,7 @@ class Making:
         try:
             self.found = self._make(inputs, seen)
         except (BenchError, OSError) as e:
-            self.why = str(e).splitlines()[0]
+            self.why = (str(e) or type(e).__name__).splitlines()[0]
         except Exception:  # the page must not wait for ever
             traceback.print_exc()
             self.why = "something went wrong on the server; its terminal says what"
@@ -140,13 +149,13 @@ class Workshop:
         self._jobs: dict[str, Making] = {}
 
     def job(self, key: str, inputs: Inputs, seen: Seen) -> Making:
-        """Return what is made, or is being made, for that classifier; or what must be finished before."""
+        """Return what is made, or is being made, for that classifier; or what must be over before: its key tells."""
         job = self._jobs.pop(key, None)
         if job is None:
             before = next((j for j in self._jobs.values() if not j.over), None)
             if before is not None:
                 return before
-            job = Making(inputs, seen)
+            job = Making(key, inputs, seen)
         self._jobs[key] = job
         while len(self._jobs) > KEPT:
             del self._jobs[next(iter(self._jobs))]

@@ -133,7 +133,7 @@ class Answers:
         why, extractor = "", None
         if by == FEATURES:
             job = self._workshop.job(key, inputs, seen)
-            if not job.over:
+            if not job.over or job.key != key:  # another's may be over by now
                 return {"making": {"done": job.done, "total": job.total}}
             space, why = job.found, job.why
             extractor = job.found.extractor.tag if job.found else None

@@ -6,7 +6,7 @@ else decides what it computes, so equal keys are one piece of work, whichever su
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from bench.config import stable_hash
 from bench.data.masks import masks_fingerprint
 from bench.data.records import fingerprint
 from bench.data.splits import make_splits
-from bench.errors import ConfigError, nearest
+from bench.errors import ConfigError
 from bench.interfaces import CarriesMasks, SelfClassifier, Translator
 from bench.metrics.own import try_out
 from bench.ratios import NOCOPIES, STEPS, longer, ratio_label, ratio_text, times
@@ -40,7 +40,6 @@ CODE_VERSION = {
     "explain": 1,
     "segmenter": 3,
 }
-FILTERS = ("stage", "method", "classifier", "fold", "repeat", "ratio")
 
 
 @dataclass(frozen=True)
@@ -160,75 +159,108 @@ def _check_methods(suite: Suite, index: DatasetIndex) -> None:
 
 
 def _cells(suite: Suite, index: DatasetIndex, weights: str | None) -> Iterator[Cell]:
-    s = suite.settings
-    common = [s.image_size_px, s.resize, s.seed, s.threads, weights]
-    ratios = sorted(ratio_text(r) for r in s.ratios)
-    translators = {m.name for m in suite.methods if m.kind == "generative" and isinstance(m.create(), Translator)}
-    heads = {m.name for m in suite.methods if m.kind == "generative" and _classifies(m.create())}
-    own_metrics = [{"name": m.name, **m.identity()} for m in suite.metrics]
-    carriers = mask_carriers(suite) if s.segmenters else ()
-    read = translators or carriers
-    masks = [suite.dataset.target, masks_fingerprint(index.root, index.records)] if read else []
-    splits = make_splits(index, s.split)
+    splits = make_splits(index, suite.settings.split)
+    common = _Common(suite, index, weights)
     for split in splits:
-        at = (split.fold, split.repeat)
-        split_key = _key("split", fingerprint(index), s.split, *at)
+        yield from _Fold(common, split.fold, split.repeat, first=split is splits[0]).cells()
+
+
+class _Common:
+    """What the cells of all folds share."""
+
+    def __init__(self, suite: Suite, index: DatasetIndex, weights: str | None) -> None:
+        s = suite.settings
+        generative = {m.name: m.create() for m in suite.methods if m.kind == "generative"}
+        self.suite, self.data = suite, fingerprint(index)
+        self.translators = {name for name, method in generative.items() if isinstance(method, Translator)}
+        self.heads = {name for name, method in generative.items() if _classifies(method)}
+        self.carriers = mask_carriers(suite) if s.segmenters else ()
+        self.ratios = sorted(ratio_text(r) for r in s.ratios)
+        self.config = [s.image_size_px, s.resize, s.seed, s.threads, weights]
+        self.metrics = [{"name": m.name, **m.identity()} for m in suite.metrics]
+        read = self.translators or self.carriers
+        self.masks = [suite.dataset.target, masks_fingerprint(index.root, index.records)] if read else []
+
+
+class _Fold:
+    """The cells of one fold.
+
+    ``made`` holds of every method what identifies the images it trains classifiers on and the cells to wait for,
+    ``clean`` the same without copies; both are known once ``cells`` has come to the classifiers.
+    """
+
+    def __init__(self, common: _Common, fold: int, repeat: int, first: bool) -> None:
+        self.common, self.suite, self.settings = common, common.suite, common.suite.settings
+        self.at, self.first = (fold, repeat), first
+        split = self.settings.split
+        self.root = Cell("split", _key("split", common.data, split, *self.at), *self.at)
         # Generators see no test image, so suites that differ in the values of a shift that they test on share them.
-        learnt_key = _key("split", fingerprint(index), s.split.control, *at)
-        tested = [split_key] if split_key != learnt_key else []
-        yield Cell("split", split_key, *at)
-        # method -> what identifies its training images, the cells to wait for; ``clean``: the same without copies
-        made: dict[str, tuple[str, list[Cell]]] = {}
-        clean: dict[str, tuple[str, list[Cell]]] = {}
-        root = Cell("split", split_key, *at)
-        segment_key = _key("segment", split_key, s.segmentation, common, masks)
-        segment = Cell("segment", segment_key, *at, upstream=(root.id,))
-        if translators:
+        self.learnt = _key("split", common.data, split.control, *self.at)
+        self.tested = [self.root.key] if self.root.key != self.learnt else []
+        self.made: dict[str, tuple[str, list[Cell]]] = {}
+        self.clean: dict[str, tuple[str, list[Cell]]] = {}
+
+    def cells(self) -> Iterator[Cell]:
+        yield self.root
+        segment_key = _key("segment", self.root.key, self.settings.segmentation, self.common.config, self.common.masks)
+        segment = self._cell("segment", segment_key, self.root)
+        if self.common.translators:
             yield segment
-        for m in suite.methods:
-            if m.kind != "generative":
-                made[m.name] = (_key("split", m.identity(), split_key, common), [])
-                continue
-            fit = Cell("fit", _key("fit", m.identity(), learnt_key, common), *at, m.name, upstream=(root.id,))
-            synth_key = _key("synthesize", fit.key, ratios)
-            synth = Cell("synthesize", synth_key, *at, m.name, upstream=(root.id, fit.id))
-            fidelity_key = _key("fidelity", synth_key, s.fidelity, *tested)
-            yield from (fit, synth)
-            yield Cell("fidelity", fidelity_key, *at, m.name, upstream=(root.id, synth.id))
-            copies_key = _key("copies", synth_key, s.fidelity, *tested)
-            copies = Cell("copies", copies_key, *at, m.name, upstream=(root.id, synth.id))
-            yield copies
-            if m.name in translators:
-                needs = (root.id, fit.id, segment.id)
-                yield Cell("translate", _key("translate", fit.key, segment.key), *at, m.name, upstream=needs)
-            if m.name in heads:
-                yield Cell("head", _key("head", fit.key, *tested), *at, m.name, upstream=(root.id, fit.id))
-            # Not the synthesize key: its first n images do not depend on how many ratios were asked for, so adding
-            # a ratio to a suite leaves the classifiers of the others valid.
-            source = _key("synthesize", fit.key, *tested)
-            made[m.name] = (source, [synth])
-            clean[m.name] = (_key("copies", source, s.fidelity), [synth, copies])
-        for m in suite.methods:
-            for ratio in sorted(arm_ratios(s)) if m.kind == "generative" else ["0", *longer_ratios(s, m.name)]:
-                for c in (classifier_of(suite, c.name, m.name, ratio) for c in suite.classifiers):
-                    source, upstream = (clean if ratio.endswith(NOCOPIES) else made)[m.name]
-                    images = ratio.partition(STEPS)[0]  # its steps are in the classifier's config
-                    key = _key("classify", source, images, c.identity(), common)
-                    waits = (root.id, *(u.id for u in upstream))
-                    classify = Cell("classify", key, *at, m.name, ratio, c.name, waits)
-                    yield classify
-                    evaluate = _key("evaluate", key, *own_metrics)
-                    yield Cell("evaluate", evaluate, *at, m.name, ratio, c.name, (classify.id,))
-                    if split is splits[0] and STEPS not in ratio and s.explain.images_per_class:
-                        explain = _key("explain", key, s.explain)
-                        yield Cell("explain", explain, *at, m.name, ratio, c.name, (root.id, classify.id))
-        for m in (m for m in suite.methods if m.name in carriers):
-            source, upstream = made[m.name]
-            for ratio in ratios if m.kind == "generative" else ["0"]:
-                for name, config in s.segmenters.items():
-                    key = _key("segmenter", source, ratio, config, common, masks)
-                    waits = (root.id, *(u.id for u in upstream))
-                    yield Cell("segmenter", key, *at, m.name, ratio, name, waits)
+        for method in self.suite.methods:
+            if method.kind == "generative":
+                yield from self._generator(method, segment)
+            else:
+                key = _key("split", method.identity(), self.root.key, self.common.config)
+                self.made[method.name] = (key, [])
+        for method in self.suite.methods:
+            yield from self._classifiers(method)
+        for method in self.suite.methods:
+            if method.name in self.common.carriers:
+                yield from self._segmenters(method)
+
+    def _cell(self, stage: str, key: str, *waits: Cell, of: Sequence[str | None] = ()) -> Cell:
+        """Return a cell; ``of`` are its method, ratio and classifier."""
+        method, ratio, classifier = (*of, None, None, None)[:3]
+        return Cell(stage, key, *self.at, method, ratio, classifier, tuple(c.id for c in waits))
+
+    def _generator(self, m: PluginSpec, segment: Cell) -> Iterator[Cell]:
+        root, judged, of = self.root, self.settings.fidelity, (m.name,)
+        fit = self._cell("fit", _key("fit", m.identity(), self.learnt, self.common.config), root, of=of)
+        synth = self._cell("synthesize", _key("synthesize", fit.key, self.common.ratios), root, fit, of=of)
+        yield from (fit, synth)
+        yield self._cell("fidelity", _key("fidelity", synth.key, judged, *self.tested), root, synth, of=of)
+        copies = self._cell("copies", _key("copies", synth.key, judged, *self.tested), root, synth, of=of)
+        yield copies
+        if m.name in self.common.translators:
+            yield self._cell("translate", _key("translate", fit.key, segment.key), root, fit, segment, of=of)
+        if m.name in self.common.heads:
+            yield self._cell("head", _key("head", fit.key, *self.tested), root, fit, of=of)
+        # Not the synthesize key: its first n images do not depend on how many ratios were asked for, so adding a ratio
+        # to a suite leaves the classifiers of the others valid.
+        source = _key("synthesize", fit.key, *self.tested)
+        self.made[m.name] = (source, [synth])
+        self.clean[m.name] = (_key("copies", source, judged), [synth, copies])
+
+    def _classifiers(self, m: PluginSpec) -> Iterator[Cell]:
+        s = self.settings
+        for ratio in sorted(arm_ratios(s)) if m.kind == "generative" else ["0", *longer_ratios(s, m.name)]:
+            source, upstream = (self.clean if ratio.endswith(NOCOPIES) else self.made)[m.name]
+            images = ratio.partition(STEPS)[0]  # its steps are in the classifier's config
+            for c in (classifier_of(self.suite, c.name, m.name, ratio) for c in self.suite.classifiers):
+                of = (m.name, ratio, c.name)
+                key = _key("classify", source, images, c.identity(), self.common.config)
+                classify = self._cell("classify", key, self.root, *upstream, of=of)
+                yield classify
+                yield self._cell("evaluate", _key("evaluate", key, *self.common.metrics), classify, of=of)
+                if self.first and STEPS not in ratio and s.explain.images_per_class:
+                    yield self._cell("explain", _key("explain", key, s.explain), self.root, classify, of=of)
+
+    def _segmenters(self, m: PluginSpec) -> Iterator[Cell]:
+        source, upstream = self.made[m.name]
+        for ratio in self.common.ratios if m.kind == "generative" else ["0"]:
+            for name, config in self.settings.segmenters.items():
+                key = _key("segmenter", source, ratio, config, self.common.config, self.common.masks)
+                yield self._cell("segmenter", key, self.root, *upstream, of=(m.name, ratio, name))
 
 
 def validation_cell(classify: Cell) -> Cell:
@@ -246,35 +278,3 @@ def _classifies(method: object) -> bool:
 
 def _key(stage: str, *parts: Any) -> str:
     return stable_hash([stage, CODE_VERSION[stage], *parts])
-
-
-def select(cells: Sequence[Cell], filters: Sequence[str]) -> list[Cell]:
-    """Return the cells that ``--only key=value`` names, and everything upstream of them, in plan order.
-
-    Values of one key are alternatives, separated by commas; different keys must all hold. A cell to which a key
-    does not apply (a split has no method) is kept only as upstream. Raises ``ConfigError`` when nothing matches.
-    """
-    wanted = _parse(filters)
-    for key, values in wanted.items():
-        present = {str(getattr(c, key)) for c in cells if getattr(c, key) is not None}
-        for value in values - present:
-            raise ConfigError(f"--only {key}={value}: nothing in this plan; {nearest(value, present)}")
-    by_id = {c.id: c for c in cells}
-    chosen = {c.id for c in cells if all(str(getattr(c, k)) in v for k, v in wanted.items())}
-    todo = list(chosen)
-    while todo:
-        for up in by_id[todo.pop()].upstream:
-            if up not in chosen:
-                chosen.add(up)
-                todo.append(up)
-    return [c for c in cells if c.id in chosen]
-
-
-def _parse(filters: Sequence[str]) -> Mapping[str, set[str]]:
-    wanted: dict[str, set[str]] = {}
-    for text in filters:
-        key, sep, value = text.partition("=")
-        if not sep or key not in FILTERS:
-            raise ConfigError(f"--only {text!r}: expected key=value; {nearest(key, FILTERS)}")
-        wanted.setdefault(key, set()).update(v.strip() for v in value.split(","))
-    return wanted

@@ -34,7 +34,7 @@ LAYERS = (
         "step_costs",
         "leak_demo",
     ),
-    ("store", "studies", "artifacts", "context", "plan", "runs", "live", "workload", "probes"),
+    ("store", "studies", "artifacts", "context", "plan", "selection", "runs", "live", "workload", "probes"),
     ("suite", "roles", "ratios", "data", "classifiers", "segmentation", "metrics", "cost"),
     (
         "types",

@@ -27,8 +27,9 @@ from bench.metrics.planning import (
     smallest_detectable_effect,
 )
 from bench.metrics.predictions import Predictions, read_predictions
-from bench.plan import Cell, select, unique
+from bench.plan import Cell, unique
 from bench.runner import rows_of
+from bench.selection import select
 from bench.session import Session
 from bench.store import Store
 from bench.types import ResultRow

@@ -15,7 +15,8 @@ from bench.config import to_plain
 from bench.console import plain_console, print_problems
 from bench.cost.host import available_cpus
 from bench.estimate import CostModel, Estimate, Prediction, Schedule, duration, fit_model, schedule
-from bench.plan import STAGES, Cell, select, unique
+from bench.plan import STAGES, Cell, unique
+from bench.selection import select
 from bench.session import MAX_AUTO_JOBS, Session
 
 

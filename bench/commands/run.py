@@ -20,9 +20,9 @@ from bench.cost.host import describe_host
 from bench.estimate import Schedule, duration, fit_model
 from bench.files import write_atomic
 from bench.live import LiveRun, announced
-from bench.plan import select
 from bench.runner import Runner, rows_of
 from bench.runs import RunRecord, keep_run
+from bench.selection import select
 from bench.session import Session, pick_device, pick_jobs
 from bench.view import MLflowView, digest, resolved
 

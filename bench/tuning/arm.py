@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.config import stable_hash, to_plain
-from bench.plan import Cell, make_plan, select, validation_cell
+from bench.plan import Cell, make_plan, validation_cell
 from bench.ratios import ratio_text
+from bench.selection import select
 from bench.session import Session
 from bench.suite import PluginSpec, Suite
 from bench.tuning.spaces import CLASSIFIER, METHOD, RATIO, Space

@@ -22,9 +22,9 @@ from bench.data.phantom_tissue import Dyes, grow
 from bench.data.records import fingerprint
 from bench.errors import ConfigError, DataError
 from bench.executors.local import InProcess
-from bench.plan import select
 from bench.runner import Runner, rows_of
 from bench.segmentation.pseudo_masks import nuclear_masks
+from bench.selection import select
 from bench.session import prepare
 
 SMALL = PhantomIHCConfig(image_size_px=48, patients=6, images_per_patient=3)

@@ -22,13 +22,14 @@ from bench.cli import main
 from bench.errors import ConfigError, StoreError
 from bench.executors.local import InProcess
 from bench.merge.merge import merge
-from bench.plan import Cell, select
+from bench.plan import Cell
 from bench.report.export import as_json, tidy_csv
 from bench.report.records.report import collect
 from bench.report.records.rows import Rows
 from bench.reporting import report_info
 from bench.runner import Runner, rows_of
 from bench.runs import RunRecord, keep_run, read_runs
+from bench.selection import select
 from bench.session import Session, prepare
 from bench.store import Store
 

@@ -10,7 +10,8 @@ import pytest
 from toy import register, write_squares, write_suite
 
 from bench.errors import BenchError, ConfigError, RegistryError
-from bench.plan import Plan, select
+from bench.plan import Plan
+from bench.selection import select
 from bench.session import prepare
 
 

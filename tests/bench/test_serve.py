@@ -31,8 +31,8 @@ from bench.cells import run_cell
 from bench.cli import main
 from bench.executors.local import limit_threads
 from bench.metrics.predictions import read_predictions
-from bench.plan import select
 from bench.seeding import derive_seed
+from bench.selection import select
 from bench.session import Session, prepare
 from bench.web.serve import app as serve_page
 from bench.web.serve.models import Shelf

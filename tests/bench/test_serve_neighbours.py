@@ -20,7 +20,7 @@ from bench.cells import run_cell
 from bench.data.loaders import load_synthetic
 from bench.executors.local import limit_threads
 from bench.metrics.features import FeatureExtractor
-from bench.plan import select
+from bench.selection import select
 from bench.session import Session, prepare
 from bench.web.serve import alike
 from bench.web.serve.neighbours import nearest

@@ -21,12 +21,13 @@ from bench.data.loaders import assemble_training_set, load_synthetic
 from bench.errors import DataError, LeakageError
 from bench.executors.local import InProcess
 from bench.interfaces import RunContext, TrainingData
-from bench.plan import Cell, select
+from bench.plan import Cell
 from bench.provenance import FittedStatistics
 from bench.report.info import ratio_label
 from bench.reporting import report_info
 from bench.runner import Runner, rows_of
 from bench.seeding import derive_seed
+from bench.selection import select
 from bench.session import Session, prepare
 from bench.stages.common import Inputs
 from bench.stages.copies import PATIENTS, TABLE, THRESHOLDS, flagged_paths

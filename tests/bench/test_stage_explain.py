@@ -22,10 +22,11 @@ from bench.classifiers.trainer import predict
 from bench.data.loaders import Part
 from bench.executors.local import limit_threads
 from bench.metrics.predictions import read_predictions
-from bench.plan import Cell, select
+from bench.plan import Cell
 from bench.report.charts.explanations import CAPTION, draw_explanations
 from bench.report.records.rows import Rows
 from bench.reporting import report_info
+from bench.selection import select
 from bench.session import Session, prepare
 from bench.stages.classify import NORMALISATION, trained_network
 from bench.stages.common import Inputs

@@ -17,7 +17,7 @@ from bench import registry
 from bench.cells import run_cell
 from bench.errors import ConfigError
 from bench.executors.local import limit_threads
-from bench.plan import select
+from bench.selection import select
 from bench.session import Session, prepare
 from bench.types import ResultRow
 

@@ -25,7 +25,7 @@ from bench.executors.local import limit_threads
 from bench.interfaces import CarriesMasks, RunContext, TrainingData
 from bench.metrics.overlap import hausdorff95
 from bench.metrics.overlap_table import mean_scores, read_outlined
-from bench.plan import Cell, mask_carriers, select
+from bench.plan import Cell, mask_carriers
 from bench.report.build import build_report
 from bench.report.charts.segmentations import BLUE, draw_segmentations
 from bench.report.records.rows import Rows
@@ -35,6 +35,7 @@ from bench.reporting import report_info
 from bench.segmentation.segmenter_config import SegmenterConfig
 from bench.segmentation.segmenter_network import build_segmenter
 from bench.segmentation.trainer import MaskedImages, augmented, mean_dice, segment, train_segmentation
+from bench.selection import select
 from bench.session import Session, prepare
 from bench.stages.common import Inputs
 from bench.stages.segmenter import EXAMPLES, MASKS, stretched, training_images

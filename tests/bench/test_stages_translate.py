@@ -17,7 +17,8 @@ from bench.artifacts import Artifacts
 from bench.cells import run_cell
 from bench.data.image_folder import ImageFolder
 from bench.executors.local import limit_threads
-from bench.plan import Cell, Plan, select
+from bench.plan import Cell, Plan
+from bench.selection import select
 from bench.session import Session, prepare
 from bench.types import ResultRow
 

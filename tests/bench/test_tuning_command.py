@@ -22,7 +22,7 @@ from bench.cli import main
 from bench.commands.tune import choose_arms, parse_budget
 from bench.config import build
 from bench.errors import ConfigError, StoreError
-from bench.plan import select
+from bench.selection import select
 from bench.session import Session, prepare
 from bench.suite import PluginSpec
 from bench.tracking_rows import fact_params, unit_name

@@ -18,7 +18,7 @@ from bench.artifacts import Artifacts
 from bench.data.loaders import FoldData, SealedFold
 from bench.errors import LeakageError
 from bench.metrics.predictions import read_predictions
-from bench.plan import select
+from bench.selection import select
 from bench.session import Session, prepare
 from bench.stages import validate
 from bench.stages.common import Inputs

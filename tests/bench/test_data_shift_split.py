@@ -136,7 +136,8 @@ def test_the_phantom_s_laboratories(tmp_path: Path) -> None:
 
 
 def test_generators_are_shared_with_the_control_and_what_is_tested_is_not(tmp_path: Path) -> None:
-    members = [load_suite(f"shift-small-{name}") for name in ("within", "across")]
+    few = ("dataset.images_per_patient=1", "dataset.image_size_px=32")
+    members = [load_suite(f"shift-small-{name}", few) for name in ("within", "across")]
     index = members[0].dataset.create().index(None, tmp_path)
     within, across = ({c.id: c for c in make_plan(s, index).cells} for s in members)
     assert {within[i].stage for i in within.keys() & across.keys()} == {"fit", "synthesize"}
@@ -144,7 +145,7 @@ def test_generators_are_shared_with_the_control_and_what_is_tested_is_not(tmp_pa
     assert made
     assert set(made) <= within.keys(), "the same images teach them"
     assert {c.stage for i, c in across.items() if i not in within} >= {"split", "fidelity", "copies", "classify"}
-    other = load_suite("shift-small-across", ("split.shift.train=[B]", "split.shift.test=[A]"))
+    other = load_suite("shift-small-across", (*few, "split.shift.train=[B]", "split.shift.test=[A]"))
     assert not across.keys() & {c.id for c in make_plan(other, index).cells}
 
 

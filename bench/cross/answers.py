@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.cross.effects import MEASURES, Measure, Member
+from bench.cross.effects import MEASURES, Measure, Member, separate_sets
 from bench.cross.together import Pooled
 from bench.cross.words import called, size_of, unit_of
 from bench.metrics.meta_analysis import FEWEST
@@ -27,7 +27,7 @@ def answers(members: Sequence[Member], pooled: Sequence[Pooled]) -> dict[str, st
     found: dict[str, str] = {}
     for measure in MEASURES:
         mine = [p for p in pooled if p.at.measure == measure]
-        if mine and len({m.dataset for m in members}) < len(members):
+        if mine and not separate_sets(members):
             found[measure] = f"**{SIDE_BY_SIDE[measure]}.** {_alone(mine)}"
         elif mine:
             found[measure] = f"**{ASKED[measure]}** {_answer(mine)}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -79,6 +79,11 @@ class Member:
     def planned(self) -> tuple[str, ...]:
         """The planned pairs."""
         return tuple(f"{f['fold']}.{f['repeat']}" for f in self.folds)
+
+
+def separate_sets(members: Sequence[Member]) -> bool:
+    """Tell whether each member is a data set of its own: only such members are studies that can be combined."""
+    return len({m.dataset for m in members}) == len(members)
 
 
 def read_member(name: str, folder: Path) -> Member:

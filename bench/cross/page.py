@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from bench.cross.answers import answers
 from bench.cross.chart import caption, described
-from bench.cross.effects import Member
+from bench.cross.effects import Member, separate_sets
 from bench.cross.shift import Shifted
 from bench.cross.shift_chart import ALT, shift_caption
 from bench.cross.shift_words import MEANING, shift_answers, shift_meaning, shift_parts
@@ -81,7 +81,7 @@ def cross_sections(
     forest = _figure(charts.forest, caption(pooled), described(pooled))
     first = _figure(charts.shift, shift_caption(compared), ALT) or forest
     later = forest if first is not forest else _figure(None)
-    every = EVERY if _apart(members) else EVERY_MEMBER
+    every = EVERY if separate_sets(members) else EVERY_MEMBER
     rows = board_rows(members, pooled)
     legend = "Accuracy is patient-level and in %, its differences are in points.\n"
     parts = [
@@ -133,12 +133,7 @@ def title(name: str, members: Sequence[Member], compared: Sequence[Shifted]) -> 
     """Return the title of both pages: the question that the members were made for."""
     if compared:
         return f"{name}: what does the shift cost, and does augmentation make up for it?"
-    return f"{name}: {'does a gain hold across data sets?' if _apart(members) else 'its members side by side'}"
-
-
-def _apart(members: Sequence[Member]) -> bool:
-    """Tell whether each member is a data set of its own."""
-    return len({m.dataset for m in members}) == len(members)
+    return f"{name}: {'does a gain hold across data sets?' if separate_sets(members) else 'its members side by side'}"
 
 
 def _members(members: Sequence[Member], file: str) -> str:
@@ -155,7 +150,7 @@ def _how(members: Sequence[Member], pooled: Sequence[Pooled], compared: Sequence
     together = bool(together_parts(pooled))
     notes = OF_EACH | (TOGETHER if together else {})
     shift = (shift_meaning(compared), _listed(MEANING)) if shift_parts(compared) else ()
-    return (*shift, ONE, _listed(notes), *((LIMITS,) if together else () if _apart(members) else (ONE_SET,)))
+    return (*shift, ONE, _listed(notes), *((LIMITS,) if together else () if separate_sets(members) else (ONE_SET,)))
 
 
 def _listed(notes: Mapping[str, str]) -> str:

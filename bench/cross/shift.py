@@ -33,7 +33,7 @@ from bench.cross.effects import Member
 from bench.cross.pairing import shift_of, shift_pairs, unlike_arms, values_of
 from bench.metrics.planning import LASTING_SHARE
 from bench.metrics.statistics import Verdict, verdicts
-from bench.report.info import Arm, FoldSize, ReportInfo
+from bench.report.info import Arm, FoldSize, test_train_ratio
 
 Kind = Literal["price", "gain", "twin"]
 KINDS: tuple[Kind, ...] = ("price", "gain", "twin")
@@ -97,14 +97,16 @@ class Shifted:
 def shifts(members: Sequence[Member]) -> tuple[tuple[Shifted, ...], tuple[str, ...]]:
     """Return every shifted member compared with its control, and sentences on what is not compared, and why."""
     paired, left = shift_pairs(members)
+    found = []
     for control, m in paired:
-        names = unlike_arms(control, m)
-        left += [f"{m.name}: `{n}` has other settings than in {control.name}, and is not compared" for n in names]
-    return tuple(_shifted(control, m) for control, m in paired), tuple(left)
+        unlike = unlike_arms(control, m)
+        left += [f"{m.name}: `{n}` has other settings than in {control.name}, and is not compared" for n in unlike]
+        found.append(_shifted(control, m, unlike))
+    return tuple(found), tuple(left)
 
 
-def _shifted(control: Member, m: Member) -> Shifted:
-    shift = shift_of(m) or {}
+def _shifted(control: Member, m: Member, unlike: Sequence[str]) -> Shifted:
+    shift, ratio = shift_of(m) or {}, max(_ratio(control), _ratio(m))
     count, _, unit = m.groups.partition(" ")
     return Shifted(
         control=control.name,
@@ -114,9 +116,9 @@ def _shifted(control: Member, m: Member) -> Shifted:
         across=values_of(shift, "test"),
         tested=(_tested(control), _tested(m), int(count)),
         unit=unit,
-        ratio=max(_ratio(control), _ratio(m)),
+        ratio=ratio,
         margin=control.margin,
-        compared=tuple(_compared(control, m)),
+        compared=tuple(_compared(control, m, unlike, ratio)),
     )
 
 
@@ -126,15 +128,13 @@ def _tested(m: Member) -> int:
 
 
 def _ratio(m: Member) -> float:
-    return ReportInfo("", "", (), (), (), (), (), tuple(FoldSize(**f) for f in m.folds)).test_train_ratio
+    return test_train_ratio([FoldSize(**f) for f in m.folds])
 
 
-def _compared(control: Member, m: Member) -> Iterator[Compared]:
-    unlike = unlike_arms(control, m)
+def _compared(control: Member, m: Member, unlike: Sequence[str], ratio: float) -> Iterator[Compared]:
     within, across = ({at: v for at, v in x.values.items() if not {at[0], at[1].method} & {*unlike}}
                       for x in (control, m))  # fmt: skip
     twins = {(at.classifier, at.arm): at.reference for x in (control, m) for at in x.effects if at.measure == "twin"}
-    ratio = max(_ratio(control), _ratio(m))
     for kind in KINDS:
         for classifier in dict.fromkeys(c for c, _ in within):
             arms = [a for c, a in within if c == classifier and (c, a) in across]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.cross.effects import At, Effect, Member
+from bench.cross.effects import At, Effect, Member, separate_sets
 from bench.metrics.meta_analysis import FEWEST, Together, random_effects
 from bench.metrics.statistics import holm
 
@@ -40,7 +40,7 @@ def pool(members: Sequence[Member]) -> tuple[Pooled, ...]:
     A family of Holm's correction is all arms with one measure and classifier. Members of one and the same data set are
     no studies of their own: nothing is combined then.
     """
-    separate = len({m.dataset for m in members}) == len(members)
+    separate = separate_sets(members)
     families: dict[tuple[str, str], list[Pooled]] = {}
     for at in dict.fromkeys(at for m in members for at in m.effects):
         here = tuple((m.name, m.effects[at]) for m in members if at in m.effects)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -111,6 +111,15 @@ class Carried:
     pairs: int
 
 
+def test_train_ratio(folds: Sequence[FoldSize]) -> float:
+    """Return n_test / n_train in images, the mean over folds: what the corrected t test needs.
+
+    Only what networks are trained on counts as training: the larger ratio, and so the wider intervals.
+    """
+    shares = [f.test_images / f.train_images for f in folds if f.train_images]
+    return sum(shares) / len(shares) if shares else 0.0
+
+
 @dataclass(frozen=True)
 class ReportInfo:
     """A suite as its report describes it. Orders are the suite's own; ``methods`` are all, ``generative`` some of them.
@@ -177,9 +186,5 @@ class ReportInfo:
 
     @property
     def test_train_ratio(self) -> float:
-        """n_test / n_train in images, the mean over folds: what the corrected t test needs.
-
-        Only what networks are trained on counts as training: the larger ratio, and so the wider intervals.
-        """
-        shares = [f.test_images / f.train_images for f in self.folds if f.train_images]
-        return sum(shares) / len(shares) if shares else 0.0
+        """n_test / n_train of its folds."""
+        return test_train_ratio(self.folds)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from bench.data.splits import SplitConfig, make_splits
 from bench.metrics.simulation import Cohort, Folds, Spread, shift_for
-from bench.report.info import FoldSize, ReportInfo
+from bench.report.info import FoldSize, test_train_ratio
 from bench.seeding import derive_seed
 from bench.types import DatasetIndex, ImageRecord, Split
 
@@ -109,7 +109,7 @@ def prepare(trial: Trial, seed: int) -> Ready:
         for i in range(SPLITS)
     ]
     sizes = [FoldSize(s.fold, s.repeat, len(s.train), len(s.validation), len(s.test)) for s in drawn[0]]
-    ratio = ReportInfo("", "", (), (), (), (), (), tuple(sizes)).test_train_ratio
+    ratio = test_train_ratio(sizes)
     shifts = shift_for(cohort, SPREAD, EFFECTS, np.random.default_rng(derive_seed("selftest shift", seed)))
     return Ready(trial, cohort, _as_folds(trial, drawn), ratio, shifts)
 

@@ -37,6 +37,11 @@ class RunEnv:
     weights: Path | None = None
     trace: bool = False  # keep a torch.profiler trace of a few training steps in each cell that trains
 
+    @property
+    def weights_folder(self) -> Path | None:
+        """The folder of pretrained weights, None where ``weights`` is a single file, which is some backbone's."""
+        return self.weights if self.weights and self.weights.is_dir() else None
+
 
 @dataclass
 class Output:
@@ -100,8 +105,7 @@ class Features:
         from bench.metrics.features import FeatureExtractor
 
         self._config, self._env = env.suite.settings.fidelity, env
-        folder = env.weights if env.weights and env.weights.is_dir() else None  # a single file is some backbone's
-        self._extractor = FeatureExtractor(self._config.extractor, folder, self._config.input_size_px)
+        self._extractor = FeatureExtractor(self._config.extractor, env.weights_folder, self._config.input_size_px)
         self.tag = self._extractor.tag
 
     def __call__(self, images: Uint8Images) -> npt.NDArray[np.float32]:

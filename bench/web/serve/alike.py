@@ -120,9 +120,8 @@ class Making:
 
     def _make(self, inputs: Inputs, seen: Seen) -> ByFeatures:
         env, config, size = inputs.env, inputs.settings.fidelity, inputs.settings.image_size_px
-        folder = env.weights if env.weights and env.weights.is_dir() else None  # as ``bench.stages.common.Features``
         with no_downloads():
-            extractor = self._extractor = Watched(config.extractor, folder, config.input_size_px)
+            extractor = self._extractor = Watched(config.extractor, env.weights_folder, config.input_size_px)
 
         def features(images: Iterable[npt.NDArray[np.uint8]], count: int) -> Features:
             if not count:

@@ -15,7 +15,7 @@ from rich.console import Console
 from bench.commands.plan import play
 from bench.commands.report import write_report
 from bench.config import to_plain
-from bench.console import ConsoleListener, plain_console, print_problems
+from bench.console import ConsoleListener, plain_console, print_data
 from bench.cost.host import describe_host
 from bench.estimate import Schedule, duration, fit_model
 from bench.files import write_atomic
@@ -37,7 +37,7 @@ def run(session: Session, only: Sequence[str], device: str, jobs: int | None, tr
     left = runner.reuse()
     name, total = session.suite.name, len(runner.cells)
     console.print(f"suite {name}: {total} cells, {runner.summary.reused} done already, {left} to do")
-    print_problems(console, session.plan.index.problems)
+    print_data(console, session.plan.index)
     view = MLflowView(session)
     record = None
     if left:

@@ -16,14 +16,14 @@ from typing import Any
 from bench.artifacts import Artifacts
 from bench.data.cache import resized
 from bench.data.loaders import load_synthetic
-from bench.data.records import as_rgb, open_image
+from bench.data.pixels import as_rgb, open_image
 from bench.data.splits import make_splits
 from bench.errors import ConfigError, DataError
 from bench.files import write_atomic
 from bench.seeding import derive_seed
 from bench.session import Session
 from bench.studies import REAL, Study, StudyImage, encode_study, load_study, studies_folder
-from bench.types import DatasetIndex, Resize
+from bench.types import DatasetIndex, GreyWindow, Resize
 from bench.web.rate.choose import Candidate, choose, repeats
 
 PER_SOURCE = 20
@@ -86,7 +86,7 @@ def held_out(session: Session) -> list[Candidate]:
     for split in make_splits(index, session.suite.settings.split):
         for path in split.test:
             r = record[path]
-            load = _real(index.root / path, r.sha256, size_px, resize)
+            load = _real(index.root / path, r.sha256, size_px, resize, index.window)
             at = (REAL, r.label, split.fold, split.repeat, path, shown[path])
             found.setdefault(r.sha256, Candidate(*at, load))
     return list(found.values())
@@ -164,11 +164,11 @@ def _reader(path: Path) -> Callable[[], Any]:
     return load
 
 
-def _real(path: Path, sha256: str, size_px: int, resize: Resize) -> Callable[[], Any]:
+def _real(path: Path, sha256: str, size_px: int, resize: Resize, window: GreyWindow | None) -> Callable[[], Any]:
     def load() -> Any:
         from PIL import Image
 
-        return Image.fromarray(resized(path, sha256, size_px, resize))
+        return Image.fromarray(resized(path, sha256, size_px, resize, window))
 
     return load
 

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import fcntl
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 
 def write_atomic(path: Path, text: str) -> None:
     """Replace a text file in one step and wait until it is on disk: a reader sees the old one or the new."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    with os.fdopen(handle, "w", encoding="utf-8") as f:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
+    with temporary.open("x", encoding="utf-8") as f:  # permissions by the umask, which mkstemp does not respect
         f.write(text)
         f.flush()
         os.fsync(f.fileno())
-    os.chmod(temporary, 0o644)  # mkstemp's are private; results are for whoever may read the folder
     os.replace(temporary, path)
 
 

@@ -7,8 +7,8 @@ import io
 import os
 import random
 import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -113,15 +113,14 @@ def _draw(session: Session, folder: Path, per_source: int, seed: int) -> None:
     chosen = choose(list(sources.values()), per_source, classes, seed)
     random.Random(derive_seed("rate", seed)).shuffle(chosen)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    partial = folder.parent / f".{folder.name}.{secrets.token_hex(8)}"  # permissions by the umask: no mkdtemp
     try:
-        (partial / "images").mkdir()
+        (partial / "images").mkdir(parents=True)
         images = tuple(_copy(partial, folder.name, seed, chosen, classes, settings.image_size_px))
         names = (session.suite.name, session.suite.dataset.name)
         drawn_with = (seed, per_source, settings.image_size_px)
         study = Study(folder.name, *names, *drawn_with, tuple(sources), images, repeats(chosen))
         write_atomic(partial / "manifest.json", encode_study(study))
-        partial.chmod(0o755)
         os.rename(partial, folder)  # fails when another process made it meanwhile: then that one counts
     except OSError:
         if not folder.exists():

@@ -96,6 +96,10 @@ class LabelGAN(ABC):
         state = {k: v.detach().cpu().contiguous() for k, v in generator.state_dict().items()}
         save_file(state, ctx.folder / WEIGHTS_FILE)
 
+    def synthetic_size_px(self, image_size_px: int) -> int:
+        """Return the side of its images, in pixels, whatever the suite's is."""
+        return self.side_px
+
     def training_steps(self, image_size_px: int, batch_size: int, device: str) -> Mapping[str, ProfiledStep]:
         """Return the one training step there is; it is of the method's own size, whatever ``image_size_px`` says."""
         from baselines.label_gan_training import profiled_step

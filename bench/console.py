@@ -16,11 +16,12 @@ from rich.text import Text
 
 from bench.artifacts import Artifacts
 from bench.config import to_plain
+from bench.data.left_out import data_lines
 from bench.estimate import CostModel, duration
 from bench.plan import Cell
 from bench.progress import WallLeft, Work, wall_left, work_of
 from bench.runner import CellId, Listener
-from bench.types import DataProblem, ResultRow
+from bench.types import DatasetIndex, ResultRow
 
 
 def plain_console() -> Console:
@@ -103,12 +104,10 @@ def works_table(works: Sequence[Work]) -> Group:
     return Group(*lines)
 
 
-def print_problems(console: Console, problems: Sequence[DataProblem], most: int = 10) -> None:
-    """Print what is odd about files, a line each, and how many more there are."""
-    for problem in problems[:most]:
-        console.print(f"{problem.kind} {problem.path}: {problem.detail}", style="yellow")
-    if len(problems) > most:
-        console.print(f"… and {len(problems) - most} more images with problems", style="yellow")
+def print_data(console: Console, index: DatasetIndex) -> None:
+    """Print how the pixels of a data set are read, if not as they are, and what of its folder is not used or odd."""
+    for line in data_lines(index):
+        console.print(line, style="yellow")
 
 
 def echo_json(value: Any) -> None:

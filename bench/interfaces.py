@@ -161,8 +161,7 @@ class GenerativeAugmenter(Protocol):
     """A method that learns from training images and then makes synthetic ones.
 
     One that wants images brought to size otherwise than the suite says has an attribute ``resize``, 'squash' or 'crop'
-    (None: as the suite): the images that it gets and that its own are compared with are then made that way. Synthetic
-    images are stretched to the suite's size when they are used.
+    (None: as the suite): the images that it gets and that its own are compared with are then made that way.
     """
 
     kind: ClassVar[Literal["generative"]]
@@ -188,8 +187,21 @@ class GenerativeAugmenter(Protocol):
     ) -> Iterable[SyntheticImage]:
         """Yield ``counts[label]`` images of each label from the model in ``fitted``.
 
-        The first n images of a label do not depend on how many are asked for.
+        Images are uint8 [S, S, 3] of the suite's side, or of the method's own size (``OwnSize``, ``Translator``); any
+        other one is an error. The first n images of a label do not depend on how many are asked for.
         """
+        ...
+
+
+@runtime_checkable
+class OwnSize(Protocol):
+    """What a generative method offers besides when its images have another size than the suite's.
+
+    They are stretched to the suite's size when they are used.
+    """
+
+    def synthetic_size_px(self, image_size_px: int) -> Size:
+        """Return the side, or (height, width), of the images that ``synthesize`` yields, given the suite's side."""
         ...
 
 

@@ -48,15 +48,42 @@ class DataProblem:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class SkippedFiles:
+    """Files of one kind that no reader takes for images: ``kind`` in words, in the plural, how many, and one path."""
+
+    kind: str
+    count: int
+    example: str
+
+
+@dataclass(frozen=True, slots=True)
+class GreyWindow:
+    """Which grey values become 0 to 255 in images of more than 8 bits a pixel, for a whole data set.
+
+    ``low`` and ``high`` are values as stored, both included; ``how`` says in words where they come from.
+    """
+
+    low: float
+    high: float
+    how: str = field(default="", compare=False)
+
+
 @dataclass(frozen=True)
 class DatasetIndex:
-    """Everything known of a dataset before any pixel is used. ``records`` are sorted by path."""
+    """Everything known of a dataset before any pixel is used. ``records`` are sorted by path.
+
+    ``problems`` are images that are not used, or odd; ``skipped`` the files that were not even taken for images.
+    ``window`` is None where every image has 8 bits a channel.
+    """
 
     name: str
     root: Path
     classes: tuple[str, ...]
     records: tuple[ImageRecord, ...]
     problems: tuple[DataProblem, ...] = ()
+    window: GreyWindow | None = None
+    skipped: tuple[SkippedFiles, ...] = ()
 
     def by_path(self) -> dict[str, ImageRecord]:
         """Return the records by their path."""

@@ -17,7 +17,7 @@ from bench.config import build, override
 from bench.data.audit import audit_listing
 from bench.data.audit_folds import audit_folds
 from bench.data.audit_view import show_audit
-from bench.data.detect import detect
+from bench.data.detect import detect, naming_layout, read_index
 from bench.data.listing import Listed, Listing
 from bench.data.splits import make_splits
 from bench.errors import ConfigError, DataError, LeakageError
@@ -45,18 +45,18 @@ class Subject:
 
     def index(self) -> DatasetIndex:
         """Read the images that a run would use. Raises ``DataError``."""
-        index: DatasetIndex = self.dataset.index(self.root, self.cache)
-        return index
+        return read_index(self.dataset, self.name, self.root, self.cache)
 
     def listing(self) -> Listing:
         """Return all images there are; of a dataset that cannot list without choosing, those that a run would use."""
         if hasattr(self.dataset, "listing"):
-            listing: Listing = self.dataset.listing(self.root)
+            with naming_layout(self.name, self.root):
+                listing: Listing = self.dataset.listing(self.root)
             return listing
         index = self.index()
         files = tuple(Listed(r.path, r.label, r.group_id, r.mask_paths, r.attributes) for r in index.records)
         has_masks = any(f.masks for f in files)
-        return Listing(index.root, index.classes, files, index.problems, has_masks=has_masks)
+        return Listing(index.root, index.classes, files, index.problems, has_masks=has_masks, skipped=index.skipped)
 
 
 def find_subject(
@@ -137,7 +137,8 @@ def audit_subject(subject: Subject) -> dict[str, Any]:
     ``detected`` (bool); ``suite``: its name, or null; ``run``: {images, groups, problems: {kind: n}} with the suite's
     options, else the default ones, or {error}; ``folds``: a list (``bench.data.audit_folds``), {error}, or null.
     """
-    result = audit_listing(subject.name, subject.listing(), subject.cache)
+    intensity = getattr(getattr(subject.dataset, "config", None), "intensity", "auto")
+    result = audit_listing(subject.name, subject.listing(), subject.cache, intensity)
     result |= {"detected": subject.detected, "suite": subject.suite.name if subject.suite else None, "folds": None}
     try:
         index = subject.index()

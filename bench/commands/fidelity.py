@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench.errors import DataError
-from bench.types import Uint8Images
+from bench.types import GreyWindow, Uint8Images
 
 if TYPE_CHECKING:
     from bench.metrics.features import Embedding
@@ -54,13 +54,15 @@ def compare(
     Raises ``DataError`` for a folder without readable images, ``ConfigError`` for an unknown extractor or size, and
     ``WeightsError`` when the extractor's weights can be had in no way.
     """
+    from bench.data.pixels import window_of_files
     from bench.metrics.features import FeatureExtractor
     from bench.metrics.fidelity import fidelity_metrics
     from bench.metrics.floors import floor_of_halves
 
     files = [image_files(folder) for folder in (real, synthetic)]
     network = FeatureExtractor(extractor, weights, input_size_px)
-    true, made = (network.embed(_batches(found), [0] * len(found), device) for found in files)
+    window = window_of_files(path for found in files for path in found)
+    true, made = (network.embed(_batches(found, window), [0] * len(found), device) for found in files)
     as_many = np.sort(np.random.default_rng(SEED).permutation(len(true.logits))[: len(made.logits)])
     floor, at_floor = floor_of_halves(true.features, made.features, SEED)
     return Comparison(
@@ -95,17 +97,17 @@ def image_files(folder: Path) -> list[Path]:
     return files
 
 
-def _batches(files: Sequence[Path]) -> Iterator[Uint8Images]:
-    """Yield runs of images of one size, up to ``BATCH`` at a time."""
+def _batches(files: Sequence[Path], window: GreyWindow | None) -> Iterator[Uint8Images]:
+    """Yield runs of images of one size, up to ``BATCH`` at a time; ``window`` is that of both folders together."""
     from rich.console import Console
     from rich.progress import track
 
-    from bench.data.records import as_rgb, open_image
+    from bench.data.pixels import as_rgb, open_image
 
     pending: list[np.ndarray] = []
     for path in track(files, "features", console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True):
         try:
-            image = np.asarray(as_rgb(open_image(path.read_bytes())), dtype=np.uint8)
+            image = np.asarray(as_rgb(open_image(path.read_bytes()), window), dtype=np.uint8)
         except (OSError, SyntaxError, ValueError) as e:
             raise DataError(f"{path} cannot be read as an image ({e}); mend or move it") from e
         if pending and (len(pending) == BATCH or pending[0].shape != image.shape):

@@ -13,9 +13,10 @@ from rich.table import Table
 from bench.artifacts import Artifacts
 from bench.commands.report import warn_of_damage
 from bench.config import to_plain
-from bench.console import plain_console, print_problems
+from bench.console import plain_console, print_data
 from bench.cost.host import available_cpus
 from bench.data.changes import data_changes
+from bench.data.left_out import data_lines
 from bench.estimate import CostModel, Estimate, Prediction, Schedule, duration, fit_model, schedule
 from bench.plan import STAGES, Cell, unique
 from bench.selection import select
@@ -37,7 +38,7 @@ def show_plan(session: Session, only: Sequence[str], as_json: bool, jobs: int | 
     console, index = plain_console(), session.plan.index
     groups = len({r.group_id for r in index.records})
     console.print(f"suite {session.suite.name}: {len(index.records)} images of {groups} patients, {index.name}")
-    print_problems(console, index.problems)
+    print_data(console, index)
     if changes := data_changes(index, session.kept_index):
         console.print(f"the data changed since the last run: {changes}", style="yellow")
     console.print(_table("stage", STAGES, lambda c: c.stage, cells, left, model))
@@ -61,6 +62,7 @@ def plan_facts(session: Session, only: Sequence[str], jobs: int | None = None) -
         "suite": session.suite.name,
         "fingerprint": session.plan.fingerprint,
         "images": len(session.plan.index.records),
+        "data": data_lines(session.plan.index),
         "cells": [{**to_plain(c), "done": c not in left, "expected": expected.get(c.id)} for c in cells],
         "left": len(left),
         "jobs": jobs,

@@ -14,7 +14,7 @@ from rich.console import Console
 from bench.clock import Stamp
 from bench.commands.plan import play
 from bench.commands.report import save_config, write_report, written_state
-from bench.console import ConsoleListener, plain_console, print_problems
+from bench.console import ConsoleListener, plain_console, print_data
 from bench.cost.host import describe_host
 from bench.data.changes import data_changes, keep_index
 from bench.estimate import Schedule, duration, fit_model
@@ -36,7 +36,7 @@ def run(session: Session, only: Sequence[str], device: str, jobs: int | None, tr
     left = runner.reuse()
     name, total = session.suite.name, len(runner.cells)
     console.print(f"suite {name}: {total} cells, {runner.summary.reused} done already, {left} to do")
-    print_problems(console, session.plan.index.problems)
+    print_data(console, session.plan.index)
     _say_changes(console, session, runner)
     view = MLflowView(session)
     record = None

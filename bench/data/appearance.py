@@ -8,7 +8,6 @@ Outliers: the modified z-score of Iglewicz & Hoaglin, "How to detect and handle 
 
 from __future__ import annotations
 
-import io
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,8 +20,9 @@ import numpy.typing as npt
 
 from bench.data.audit_text import SEARCHED_SIDE_PX, find_marks
 from bench.data.listing import Stain
-from bench.data.records import as_rgb
+from bench.data.pixels import as_rgb, open_image
 from bench.files import write_atomic
+from bench.types import GreyWindow
 
 FAR = 3.5  # modified z-score
 DYES: dict[Stain, tuple[str, ...]] = {  # what is measured of each stain
@@ -60,14 +60,17 @@ class Appearance:
     marks: str
 
 
-def measure(content: bytes, stain: Stain = "H&E") -> Appearance:
-    """Decode and measure an image that ``records.judge`` found usable; dyes only where some can be expected."""
+def measure(content: bytes, stain: Stain = "H&E", window: GreyWindow | None = None) -> Appearance:
+    """Decode and measure an image that ``records.judge`` found usable; dyes only where some can be expected.
+
+    ``window`` is the data set's; levels are those after it.
+    """
     from PIL import Image
     from scipy.ndimage import laplace
 
-    image = Image.open(io.BytesIO(content))
+    image = open_image(content)
     orientation = int(image.getexif().get(_EXIF_ORIENTATION, 1))
-    rgb = as_rgb(image)
+    rgb = as_rgb(image, window)
     pixels, grey = np.asarray(rgb), np.asarray(rgb.convert("L"))
     rgb.thumbnail((SEARCHED_SIDE_PX, SEARCHED_SIDE_PX), Image.Resampling.BOX)
     small = np.asarray(rgb)
@@ -108,12 +111,15 @@ def _densities(rgb: npt.NDArray[np.uint8], stain: Stain) -> dict[str, float]:
     return {name: round(float(od), 4) for name, od in zip(DYES[stain], means, strict=False)}
 
 
-def measure_all(root: Path, sha256_of: Mapping[str, str], stain: Stain, memory: Path) -> dict[str, Appearance]:
+def measure_all(
+    root: Path, sha256_of: Mapping[str, str], stain: Stain, memory: Path, window: GreyWindow | None = None
+) -> dict[str, Appearance]:
     """Return the appearance of every file by its path; contents measured before are remembered in ``memory``."""
     known = _load(memory)
     todo = {sha: path for path, sha in sha256_of.items() if sha not in known}
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        found = dict(zip(todo, pool.map(lambda p: measure((root / p).read_bytes(), stain), todo.values()), strict=True))
+        measured = pool.map(lambda p: measure((root / p).read_bytes(), stain, window), todo.values())
+        found = dict(zip(todo, measured, strict=True))
     if found:
         known |= found
         images = {sha: asdict(a) for sha, a in known.items()}

@@ -13,6 +13,9 @@
 ``near``                        ``pairs`` [{first, second, distance, correlation, orientation}] (``near_duplicates``),
                                 ``clusters``, ``label_conflicts``, ``across_groups`` as above; ``within_groups``
                                 [[path, path]], harmless; ``too_flat`` [path]: no texture, so not compared
+``intensity``                   null where every image has 8 bits a channel; else {low, high, how}: the grey values that
+                                become 0 to 255 in the whole set (``pixels.grey_window``)
+``skipped``                     [{kind, count, example}]: files that are not taken for images
 ``mixed_groups``                [{group, images: {class: n}}] with images of two classes or more
 ``unusable``                    [{path, kind, detail}]: not read by a run; foreign names too
 ``odd``                         [{path, kind, detail}]: read by a run, yet unlike the others: mode, size, constant,
@@ -46,8 +49,9 @@ from bench.data.audit_masks import audit_masks
 from bench.data.copies import NearCopy, near_copies
 from bench.data.listing import Listed, Listing, Stain
 from bench.data.near_duplicates import clusters
+from bench.data.pixels import Intensity
 from bench.data.records import Reading, read_files, records_of
-from bench.types import DataProblem
+from bench.types import DataProblem, GreyWindow
 
 Pair = tuple[str, str]
 LIGHT = ("brightness", "contrast", "sharpness")
@@ -61,14 +65,19 @@ _EXTENSIONS = {
 }
 
 
-def audit_listing(name: str, listing: Listing, cache: Path) -> dict[str, Any]:
-    """Audit every file of a listing. Returns plain data (see the module); ``cache`` remembers what was measured."""
+def audit_listing(name: str, listing: Listing, cache: Path, intensity: Intensity = "auto") -> dict[str, Any]:
+    """Audit every file of a listing. Returns plain data (see the module); ``cache`` remembers what was measured.
+
+    ``intensity`` is the data set's option. Raises ``DataError`` when its images keep too few grey levels.
+    """
     foreign = [p.path for p in listing.foreign if p.kind == "foreign_name"]
     files = sorted(listing.files, key=lambda f: f.path)
     reading = read_files(listing.root, [*(f.path for f in files), *foreign], cache)
-    key = hashlib.sha256(f"{listing.root.resolve()} {listing.stain}".encode()).hexdigest()[:12]
+    window = reading.window(intensity)
+    levels = f" {window.low} {window.high}" if window else ""
+    key = hashlib.sha256(f"{listing.root.resolve()} {listing.stain}{levels}".encode()).hexdigest()[:12]
     usable = {p: o.sha256 for p, o in reading.outcomes.items() if not o.kind}
-    seen = measure_all(listing.root, usable, listing.stain, cache / f"audit-{key}.json")
+    seen = measure_all(listing.root, usable, listing.stain, cache / f"audit-{key}.json", window)
     records, bad = records_of(files, reading)
     label_of = {f.path: f.label for f in files} | dict.fromkeys(foreign, -1)
     group_of = {f.path: f.group for f in files} | dict.fromkeys(foreign, "")
@@ -82,7 +91,9 @@ def audit_listing(name: str, listing: Listing, cache: Path) -> dict[str, Any]:
         "near": _near(near, reading, label_of, group_of),
         "mixed_groups": _mixed(files, listing.classes),
         "unusable": _plain([*listing.foreign, *bad]),
-        "odd": _plain(_odd(seen)),
+        "intensity": asdict(window) if window else None,
+        "skipped": [asdict(s) for s in listing.skipped],
+        "odd": _plain(_odd(seen, window)),
         "marks": {kind: sorted(p for p, a in seen.items() if a.marks == kind) for kind in ("cross", "text")},
         "masks": None,
         **_tables(files, listing.classes, seen),
@@ -145,10 +156,11 @@ def _mixed(files: Sequence[Listed], classes: Sequence[str]) -> list[dict[str, An
     return [{"group": g, "images": dict(sorted(c.items()))} for g, c in sorted(images.items()) if len(c) > 1]
 
 
-def _odd(seen: Mapping[str, Appearance]) -> list[DataProblem]:
+def _odd(seen: Mapping[str, Appearance], window: GreyWindow | None) -> list[DataProblem]:
     """Return what is unlike the rest of the set, or unlike what its name says."""
     if not seen:
         return []
+    shown = f"{window.low:g} to {window.high:g} become 0 to 255" if window else ""
     usual_mode = Counter(a.mode for a in seen.values()).most_common(1)[0][0]
     usual = [float(np.median([getattr(a, side) for a in seen.values()])) for side in ("width", "height")]
     found = []
@@ -160,7 +172,7 @@ def _odd(seen: Mapping[str, Appearance]) -> list[DataProblem]:
             ("constant", a.highest - a.lowest <= 2, f"grey levels {a.lowest} to {a.highest} only"),
             ("size", far > 1, f"{size}; the set's median is {usual[0]:g}×{usual[1]:g}"),
             ("mode", a.mode != usual_mode, f"mode {a.mode}; most are {usual_mode}"),
-            ("sixteen_bit", a.mode.startswith("I"), "more than 8 bits a pixel; the upper 8 are used"),
+            ("sixteen_bit", a.mode[0] in "IF", f"more than 8 bits a pixel; {shown}"),
             ("extension", bool(expected) and not path.lower().endswith(expected or ()), f"it is a {a.format} file"),
             ("exif_rotation", a.exif_orientation != 1, f"EXIF orientation {a.exif_orientation}; it is used as stored"),
             ("several_frames", a.frames > 1, f"{a.frames} frames; the first is used"),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bench.data.listing import Listed
-from bench.data.records import open_image
+from bench.data.pixels import open_image
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from bench.data.left_out import skipped_line
+from bench.types import SkippedFiles
+
 MOST = 3  # examples of a kind
 MOST_GROUPS = 20  # with more, only those that stand out are shown
 _LOOKS = {"bad": ("✗", "red"), "note": ("!", "yellow"), "good": ("✓", "green"), "plain": ("·", "")}
@@ -137,7 +140,18 @@ def _near_note(pair: Mapping[str, Any] | None) -> str:
 
 
 def _show_files(view: _View, audit: Mapping[str, Any]) -> None:
-    view.finding("bad", "cannot be used", [f"{p['path']}: {p['kind']}: {p['detail']}" for p in audit["unusable"]])
+    if window := audit["intensity"]:
+        shown = f"{window['low']:g} to {window['high']:g} become 0 to 255 in every image ({window['how']})"
+        view.line("note", f"more than 8 bits a pixel: grey values {shown}")
+    if audit["skipped"]:
+        view.line("note", skipped_line([SkippedFiles(**s) for s in audit["skipped"]]))
+    kinds = Counter(p["kind"].replace("_", " ") for p in audit["unusable"])
+    what = ", ".join(f"{n:,} {kind}" for kind, n in sorted(kinds.items()))
+    unusable = [f"{p['path']}: {p['kind']}: {p['detail']}" for p in audit["unusable"]]
+    if unusable:
+        view.line("bad", f"cannot be used: {len(unusable):,} ({what})", unusable)
+    else:
+        view.line("good", "cannot be used: none")
     if not audit["odd"]:
         view.line("good", "odd modes, sizes, extensions, rotations, constant images: none")
     for kind, n in sorted(Counter(p["kind"] for p in audit["odd"]).items()):

@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from bench.data.listing import ImageChecks, Listed, Listing, pictures_under
+from bench.data.listing import ImageChecks, Listed, Listing
 from bench.data.records import index_listing
+from bench.data.walk import Walk
 from bench.errors import ConfigError, DataError
 from bench.types import DataProblem, DatasetIndex
 
@@ -49,7 +50,7 @@ BENCH_DATA, e.g. `--data data/BreaKHis_v1`."""
 _PATH = re.compile(
     r"(?P<class>benign|malignant)/SOB/(?P<folder>[a-z_]+)/[^/]+/(?P<x>\d+)X/"
     r"SOB_(?P<letter>[BM])_(?P<subtype>[A-Z]+)-(?P<year>\d+)-(?P<slide>(?P<number>\d+)[A-Z]*)"
-    r"-(?P<magnification>\d+)-(?P<sequence>\d+)\.png"
+    r"-(?P<magnification>\d+)-(?P<sequence>\d+)\.(png|PNG)"
 )
 
 
@@ -112,7 +113,8 @@ class BreakHis:
         folder = find_breast_folder(root)
         files: list[Listed] = []
         foreign: list[DataProblem] = []
-        for path in pictures_under(folder):  # a foreign picture is named, not ignored
+        walk = Walk(folder)
+        for path in walk.pictures():  # a foreign picture is named, not ignored
             match = _PATH.fullmatch(path)
             problem = _contradiction(match) if match else f"expected {EXPECTED_NAME}"
             if match is None or problem:
@@ -122,7 +124,7 @@ class BreakHis:
         if not files:
             named = f"; {len(foreign)} foreign ones, such as {foreign[0].path}" if foreign else ""
             raise DataError(f"no BreakHis images under {folder}{named}.\n{WHERE}")
-        return Listing(folder, CLASSES, tuple(files), tuple(foreign))
+        return Listing(folder, CLASSES, tuple(files), tuple(foreign), skipped=walk.skipped)
 
     def _listed(self, path: str, match: re.Match[str]) -> Listed:
         slide = f"{match['year']}-{match['slide']}"

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bench.data.listing import ImageChecks, Listed, Listing, pictures_under
+from bench.data.listing import ImageChecks, Listed, Listing
 from bench.data.records import index_listing
+from bench.data.walk import Walk
 from bench.errors import ConfigError, DataError, nearest
 from bench.types import DataProblem, DatasetIndex
 
@@ -64,21 +65,26 @@ class Busi:
         folder = find_busi_folder(root)
         files: list[Listed] = []
         foreign: list[DataProblem] = []
+        walk = Walk(folder)
         for label, name in enumerate(self.config.classes):
-            pictures = [f"{name}/{p}" for p in pictures_under(folder / name)]
+            pictures = walk.pictures(name) if (folder / name).is_dir() else []
             masks: dict[str, list[tuple[int, str]]] = {p: [] for p in pictures if not _MASK.fullmatch(p)}
+            image_of = {p.lower(): p for p in masks}
             for path in pictures:
                 match = _MASK.fullmatch(path)
                 image = f"{match['stem']}.png" if match else ""
-                if match and image in masks:
-                    masks[image].append((int(match["number"] or 0), path))
+                if match and image.lower() in image_of:
+                    masks[image_of[image.lower()]].append((int(match["number"] or 0), path))
                 elif match:
                     foreign.append(DataProblem(path, "mask_without_image", f"there is no {image}"))
             for path, found in masks.items():
                 files.append(Listed(path, label, path, tuple(p for _, p in sorted(found))))
         if not files:
             raise DataError(f"no BUSI images under {folder}.\n{WHERE}")
-        return Listing(folder, self.config.classes, tuple(files), tuple(foreign), False, "", True)
+        walk.leave(CLASSES)
+        return Listing(
+            folder, self.config.classes, tuple(files), tuple(foreign), False, "", has_masks=True, skipped=walk.skipped
+        )
 
 
 def find_busi_folder(root: Path | None) -> Path:
@@ -88,6 +94,6 @@ def find_busi_folder(root: Path | None) -> Path:
     if not root.is_dir():
         raise DataError(f"there is no folder {root}.\n{WHERE}")
     for inside in ("", "Dataset_BUSI_with_GT", "Dataset_BUSI_with_GT/Dataset_BUSI_with_GT"):
-        if any(next((root / inside / name).glob("*_mask.png"), None) for name in CLASSES):
+        if any(_MASK.fullmatch(p.name) for name in CLASSES for p in (root / inside / name).glob("*_[mM]*")):
             return root / inside
     raise DataError(f"{root} does not hold BUSI: no folder benign, malignant or normal with *_mask.png.\n{WHERE}")

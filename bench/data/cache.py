@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,10 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.data.records import as_rgb
+from bench.data.pixels import as_rgb, open_image
 from bench.errors import ConfigError, DataError
 from bench.files import sha256_of, signature, sync_file, write_atomic
-from bench.types import DatasetIndex, Resize, Size, Uint8Images, height_width
+from bench.types import DatasetIndex, GreyWindow, Resize, Size, Uint8Images, height_width
 
 _RECIPE = "pillow-bicubic-antialias-1"  # part of the key: raise the number when the same file would give other pixels
 
@@ -43,7 +42,7 @@ class ImageCache:
         from filelock import FileLock
 
         hashes = [r.sha256 for r in index.records]
-        prefix = _prefix(size_px, resize)
+        prefix = _prefix(size_px, resize, index.window)
         key = hashlib.sha256("\n".join([_RECIPE, prefix, *hashes]).encode()).hexdigest()[:16]
         path = self.folder / f"{prefix}-{key}.npy"
         shape = (len(hashes), height, width, 3)
@@ -61,7 +60,7 @@ class ImageCache:
 
     def _build(self, path: Path, index: DatasetIndex, size_px: Size, resize: Resize) -> None:
         hashes = [r.sha256 for r in index.records]
-        known = dict(self._rows(_prefix(size_px, resize), size_px))
+        known = dict(self._rows(_prefix(size_px, resize, index.window), size_px))
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         shape = (len(hashes), *height_width(size_px), 3)
         out = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
@@ -69,7 +68,9 @@ class ImageCache:
         def fill(i: int) -> None:
             record = index.records[i]
             row = known.get(record.sha256)
-            out[i] = resized(index.root / record.path, record.sha256, size_px, resize) if row is None else row
+            out[i] = (
+                resized(index.root / record.path, record.sha256, size_px, resize, index.window) if row is None else row
+            )
 
         try:
             with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
@@ -91,14 +92,20 @@ class ImageCache:
                 yield from zip(hashes, images, strict=True)
 
 
-def _prefix(size_px: Size, resize: Resize) -> str:
-    """'images-64-squash', or 'images-460x700-squash' (height, width) where it is no square."""
+def _prefix(size_px: Size, resize: Resize, window: GreyWindow | None) -> str:
+    """'images-64-squash', or 'images-460x700-squash' (height, width) where it is no square; a window ends it."""
     height, width = height_width(size_px)
-    return f"images-{height if height == width else f'{height}x{width}'}-{resize}"
+    scaled = f"-{window.low:g}to{window.high:g}" if window else ""
+    return f"images-{height if height == width else f'{height}x{width}'}-{resize}{scaled}"
 
 
-def resized(path: Path, sha256: str, size_px: Size, resize: Resize = "squash") -> npt.NDArray[np.uint8]:
-    """Decode one file to uint8 [H, W, 3]. Raises ``DataError`` when it is gone or not the file indexed."""
+def resized(
+    path: Path, sha256: str, size_px: Size, resize: Resize = "squash", window: GreyWindow | None = None
+) -> npt.NDArray[np.uint8]:
+    """Decode one file to uint8 [H, W, 3]; ``window`` is its data set's.
+
+    Raises ``DataError`` when it is gone or not the file indexed.
+    """
     from PIL import Image, ImageOps
 
     try:
@@ -107,7 +114,7 @@ def resized(path: Path, sha256: str, size_px: Size, resize: Resize = "squash") -
         raise DataError(f"{path} was there when the images were listed and cannot be read now: {e}") from e
     if hashlib.sha256(content).hexdigest() != sha256:
         raise DataError(f"{path} changed since the images were listed; run again")
-    image = as_rgb(Image.open(io.BytesIO(content)))
+    image = as_rgb(open_image(content), window)
     size, filter_ = height_width(size_px)[::-1], Image.Resampling.BICUBIC
     fitted = ImageOps.fit(image, size, filter_) if resize == "crop" else image.resize(size, filter_)
     return np.asarray(fitted, dtype=np.uint8)

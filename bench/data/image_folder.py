@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.data.listing import ImageChecks, Listed, Listing
 from bench.data.records import index_listing
+from bench.data.suspected_masks import named_masks
+from bench.data.walk import Walk
 from bench.errors import ConfigError, DataError
-from bench.types import DatasetIndex
+from bench.types import DataProblem, DatasetIndex
 
 LAYOUT = """\
 Expected layout, one folder a class (deeper folders are read too):
@@ -65,9 +68,16 @@ class ImageFolder:
             raise DataError(f"a folder of images is needed, and none was named.\n{WHERE}")
         if not root.is_dir():
             raise DataError(f"there is no folder {root}.\n{WHERE}")
-        classes = self._classes(root)
-        files = tuple(f for label, name in enumerate(classes) for f in self._list(root, name, label))
-        return Listing(root, classes, files, knows_groups=self.config.group_regex is not None)
+        classes, walk = self._classes(root), Walk(root, self.config.extensions)
+        label_of = {path: label for label, name in enumerate(classes) for path in walk.pictures(name)}
+        walk.leave(classes)
+        masks = named_masks(label_of)
+        foreign = tuple(DataProblem(p, "suspected_mask", _mask_of(image)) for p, image in masks.items())
+        kept = {path: label for path, label in label_of.items() if path not in masks}
+        group_of = self._groups(kept)
+        files = tuple(Listed(path, label, group_of[path]) for path, label in kept.items())
+        knows = self.config.group_regex is not None
+        return Listing(root, classes, files, foreign, knows_groups=knows, skipped=walk.skipped)
 
     def _classes(self, root: Path) -> tuple[str, ...]:
         present = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
@@ -82,22 +92,22 @@ class ImageFolder:
             raise DataError(f"{root} has {len(present)} class folders; at least 2 are needed.\n{WHERE}")
         return tuple(present)
 
-    def _list(self, root: Path, name: str, label: int) -> list[Listed]:
-        wanted = tuple(e.lower() for e in self.config.extensions)
-        paths = [
-            p.relative_to(root).as_posix()
-            for p in (root / name).rglob("*")
-            if p.suffix.lower() in wanted and not p.name.startswith(".")
-        ]
-        return [Listed(path, label, self._group(path)) for path in sorted(paths)]
-
-    def _group(self, path: str) -> str:
+    def _groups(self, paths: Iterable[str]) -> dict[str, str]:
+        """Return the patient of each image. Raises ``DataError`` that counts the images of unknown patients."""
         if self.config.group_regex is None:
-            return path
-        match = re.search(self.config.group_regex, path)
-        if match is None or not match["group"]:
+            return {path: path for path in paths}
+        matches = {path: re.search(self.config.group_regex, path) for path in paths}
+        found = {path: match["group"] or "" for path, match in matches.items() if match}
+        unknown = sorted(path for path in matches if not found.get(path))
+        if unknown:
+            examples = ", ".join(unknown[:3])
             raise DataError(
-                f"group_regex {self.config.group_regex!r} finds no patient in {path}; mend the expression, or move the "
-                "file away: an image of an unknown patient may leak"
+                f"group_regex {self.config.group_regex!r} finds no patient in {len(unknown):,} of {len(matches):,} "
+                f"images, such as {examples}; mend the expression, or move the files away: an image of an unknown "
+                "patient may leak"
             )
-        return match["group"]
+        return found
+
+
+def _mask_of(image: str) -> str:
+    return f"named as a mask of {image}" if image else "named as a mask, of no image that is there"

@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bench.data.listing import ImageChecks, Listed, Listing, pictures_under
+from bench.data.listing import ImageChecks, Listed, Listing
 from bench.data.records import index_listing
+from bench.data.walk import Walk
 from bench.errors import ConfigError, DataError, nearest
 from bench.types import DatasetIndex
 
@@ -72,24 +73,27 @@ class Isic9:
         """Read the images below the ``Train`` folder, wherever it lies in ``root``. Raises ``DataError``."""
         listing = self.listing(root)
         others = tuple(name for name in CLASSES if name not in self.config.classes)
-        witnesses = _listed(listing.root, others, len(self.config.classes))
+        witnesses = _listed(Walk(listing.root), others, len(self.config.classes))
         whole = replace(listing, files=(*listing.files, *witnesses), others=others)
         return index_listing("isic9", whole, self.config, cache, WHERE)
 
     def listing(self, root: Path | None) -> Listing:
         """Return the images of the chosen classes, unread. Raises ``DataError`` when there are none."""
         folder = find_train_folder(root)
-        files = _listed(folder, self.config.classes)
+        walk = Walk(folder)
+        files = _listed(walk, self.config.classes)
+        walk.leave(CLASSES)
         if not files:
             raise DataError(f"no images of {', '.join(self.config.classes)} under {folder}.\n{WHERE}")
-        return Listing(folder, self.config.classes, tuple(files), knows_groups=False, stain="")
+        return Listing(folder, self.config.classes, tuple(files), knows_groups=False, stain="", skipped=walk.skipped)
 
 
-def _listed(folder: Path, classes: tuple[str, ...], first_label: int = 0) -> list[Listed]:
+def _listed(walk: Walk, classes: tuple[str, ...], first_label: int = 0) -> list[Listed]:
     return [
-        Listed(f"{name}/{path}", label, f"{name}/{path}")
+        Listed(path, label, path)
         for label, name in enumerate(classes, start=first_label)
-        for path in pictures_under(folder / name)
+        if (walk.root / name).is_dir()
+        for path in walk.pictures(name)
     ]
 
 

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from bench.data.copies import OnDuplicate, OnNearDuplicate
+from bench.data.pixels import Intensity
 from bench.errors import ConfigError
-from bench.types import DataProblem
+from bench.types import DataProblem, SkippedFiles
 
 OnBadImage = Literal["skip", "refuse"]
 Stain = Literal["", "H&E", "H-DAB"]  # none; haematoxylin and eosin; haematoxylin and diaminobenzidine (IHC)
-PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif")
 
 
 @dataclass(frozen=True)
 class ImageChecks:
-    """What is done about bad images, exact copies and near copies (``records.scan``); base of datasets' configs."""
+    """What is done about bad images, exact copies and near copies (``records.scan``); base of datasets' configs.
+
+    ``intensity``: which grey values of images of more than 8 bits become 0 to 255, in the whole set: 'auto'
+    (``pixels.grey_window``), or (lowest, highest) as stored. Images of 8 bits a channel are used as they are.
+    """
 
     on_bad_image: OnBadImage = "skip"
     on_duplicate: OnDuplicate = "drop"
     on_near_duplicate: OnNearDuplicate = "group"
+    intensity: Intensity = field(default="auto", metadata={"late": True}, kw_only=True)
 
     def __post_init__(self) -> None:
         valid = {
@@ -32,6 +38,10 @@ class ImageChecks:
         for name, values in valid.items():
             if getattr(self, name) not in values:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; valid: {', '.join(values)}")
+        if self.intensity != "auto":
+            low, high = self.intensity
+            if not (math.isfinite(low) and math.isfinite(high) and low < high):
+                raise ConfigError(f"intensity is {[low, high]}; expected auto, or [lowest, highest] grey value to show")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +60,8 @@ class Listing:
     """All images under a root, whatever a config chooses among them, and the files that fit the layout badly.
 
     ``knows_groups`` is false where nothing tells patients apart, so that every image is its own group.
-    ``stain`` tells which dyes can be looked for. ``others`` are classes that were not chosen, of the labels after those
-    of ``classes``: their files only bear witness to which images lie under two labels.
+    ``skipped`` are the other files that lie there. ``stain`` tells which dyes can be looked for. ``others`` are classes
+    that were not chosen, of the labels after those of ``classes``: their files only tell which images have two labels.
     """
 
     root: Path
@@ -62,9 +72,4 @@ class Listing:
     stain: Stain = "H&E"
     has_masks: bool = False
     others: tuple[str, ...] = ()
-
-
-def pictures_under(folder: Path) -> list[str]:
-    """Return the files below a folder whose name ends like a picture's, POSIX and relative to it, sorted."""
-    found = [p for p in folder.rglob("*") if p.suffix.lower() in PICTURES and not p.name.startswith(".")]
-    return sorted(p.relative_to(folder).as_posix() for p in found)
+    skipped: tuple[SkippedFiles, ...] = ()

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bench.data.records import open_image
+from bench.data.pixels import open_image
 from bench.errors import DataError
 from bench.types import ImageRecord, Resize, Size, height_width
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from bench.data.left_out import losses
 from bench.data.partition import Counts, partition
 from bench.errors import DataError
 from bench.provenance import PARTS, PartName
@@ -60,9 +61,9 @@ def draw_groups(
             part_of = dict(zip(names, (PARTS[p] for p in part), strict=True))
             return _take(index, {r.path: part_of[r.group_id] for r in index.records}, wanted, rng)
     raise DataError(
-        f"{index.name}: whole groups (patients) cannot give {_words(wanted)} of each class; largest groups: "
-        f"{', '.join(f'{c} {n}' for c, n in zip(index.classes, counts.max(axis=0), strict=True))} images. Ask for "
-        "fewer images (split.train_per_class, …), or take more data"
+        f"{losses(index)}{index.name}: whole groups (patients) cannot give {_words(wanted)} of each class; largest "
+        f"groups: {', '.join(f'{c} {n}' for c, n in zip(index.classes, counts.max(axis=0), strict=True))} images. Ask "
+        "for fewer images (split.train_per_class, …), or take more data"
     )
 
 
@@ -86,8 +87,8 @@ def _check_enough(index: DatasetIndex, wanted: Wanted) -> None:
     short = [f"{c} has {n}" for c, n in zip(index.classes, counts, strict=True) if n < needed]
     if short:
         raise DataError(
-            f"{index.name}: {_words(wanted)} are {needed} images of each class; {'; '.join(short)}. Ask for fewer "
-            "(split.train_per_class, …), or take more data"
+            f"{losses(index)}{index.name}: {_words(wanted)} are {needed} images of each class; {'; '.join(short)}. Ask "
+            "for fewer (split.train_per_class, …), or take more data"
         )
 
 

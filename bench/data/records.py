@@ -14,15 +14,19 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bench.data.copies import exact_copies, mixed_groups, settle_near_copies
+from bench.data.left_out import summaries
 from bench.data.listing import ImageChecks, Listed, Listing
 from bench.data.near_duplicates import NearPair, Thumbnail, look_at, near_pairs
+from bench.data.pixels import GreyValues, Intensity, as_rgb, grey_values, grey_window, is_deep_colour, open_image
+from bench.data.suspected_masks import has_two_colours, mask_partners
 from bench.errors import DataError
 from bench.files import signature, write_atomic
-from bench.types import DataProblem, DatasetIndex, ImageRecord
+from bench.types import DataProblem, DatasetIndex, GreyWindow, ImageRecord
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -30,18 +34,25 @@ if TYPE_CHECKING:
 DEFAULT_CHECKS = ImageChecks()
 MIN_SIDE_PX = 16
 MAX_PIXELS = 100_000_000  # a decompression bomb, or a whole slide that should be tiled first
-GREY_OR_COLOUR = ("1", "L", "P", "RGB", "I", "I;16", "I;16L", "I;16B")
-_SCAN_VERSION = 2  # raise it when an image would be judged otherwise: remembered outcomes are then not reused
+GREY_OR_COLOUR = ("1", "L", "P", "RGB", "I", "I;16", "I;16L", "I;16B", "F")
+_SCAN_VERSION = 3  # raise it when an image would be judged otherwise: remembered outcomes are then not reused
 
 
 class Judged(NamedTuple):
     """What decoding told: ``kind`` is empty for a usable image (see ``DataProblem``); hashes and thumbnail as
-    ``look_at`` gives them."""
+    ``look_at`` gives them; ``values`` of an image of more than 8 bits; whether it has two colours at most."""
 
     kind: str = ""
     detail: str = ""
     hashes: str = ""
     thumbnail: Thumbnail | None = None
+    values: GreyValues | None = None
+    two_colours: bool = False
+
+    @property
+    def signature(self) -> tuple[int, int, int, int]:
+        """The signature of the file as it was read (``files.signature``)."""
+        return self.size, self.mtime_ns, self.ctime_ns, self.inode
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +67,15 @@ class Outcome:
     hashes: str = ""
     ctime_ns: int = -1
     inode: int = -1
+    values: GreyValues | None = None
+    two_colours: bool = False
 
-    @property
-    def signature(self) -> tuple[int, int, int, int]:
-        """The signature of the file as it was read (``files.signature``)."""
-        return self.size, self.mtime_ns, self.ctime_ns, self.inode
+    @classmethod
+    def remembered(cls, stored: Mapping[str, Any]) -> Outcome:
+        """Return what ``asdict`` and JSON made of one."""
+        if not (values := stored["values"]):
+            return cls(**stored)
+        return cls(**{**stored, "values": GreyValues(**{**values, "quantiles": tuple(values["quantiles"])})})
 
 
 @dataclass(frozen=True)
@@ -80,35 +95,30 @@ class Reading:
                 return self.thumbnails[sha256]
             path = self.root / path_of[sha256]
             try:
-                return look_at(as_rgb(open_image(path.read_bytes())))[1]
+                return look_at(_as_seen(open_image(path.read_bytes()), self.outcomes[path_of[sha256]].values))[1]
             except OSError as e:
                 raise DataError(f"{path} was there when the images were listed and cannot be read now: {e}") from e
 
         return near_pairs({sha: self.outcomes[path].hashes for sha, path in path_of.items()}, thumbnail, cache)
 
+    def window(self, intensity: Intensity = "auto") -> GreyWindow | None:
+        """Return the window of grey values of all usable images together. Raises ``DataError`` as ``grey_window``."""
+        usable = (o for path, o in sorted(self.outcomes.items()) if not o.kind and path not in self.masks)
+        values = [o.values for o in usable if o.values]
+        try:
+            return grey_window(values, intensity)
+        except DataError as e:
+            raise DataError(f"{self.root}: {e}") from None
 
-def open_image(content: bytes) -> Image.Image:
-    """Decode an image file's bytes completely. Raises what Pillow raises, whatever the process-wide settings are."""
-    from PIL import Image
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MAX_PIXELS judges instead
-        with Image.open(io.BytesIO(content)) as probe:
-            probe.verify()  # check sums, which decoding alone does not read
-        image = Image.open(io.BytesIO(content))
-        image.load()
-    return image
+    @cached_property
+    def masks(self) -> dict[str, str]:
+        """The usable files that seem to be the mask of an image, and that image (``mask_partners``)."""
+        return mask_partners({path: o.two_colours for path, o in self.outcomes.items() if not o.kind})
 
 
-def as_rgb(image: Image.Image) -> Image.Image:
-    """Return 8-bit RGB. Grey is repeated over three channels; 16-bit grey keeps its upper byte."""
-    if image.mode.startswith("I"):
-        import numpy as np
-        from PIL import Image
-
-        grey = np.asarray(image).astype(np.int64)
-        image = Image.fromarray(np.clip(grey // 256 if grey.max() > 255 else grey, 0, 255).astype(np.uint8))
-    return image.convert("RGB")
+def _as_seen(image: Image.Image, values: GreyValues | None) -> Image.Image:
+    """Return what near copies are told by: 8-bit RGB, an image of more bits scaled by itself."""
+    return as_rgb(image, values.window if values else None)
 
 
 def judge(content: bytes) -> Judged:
@@ -120,6 +130,7 @@ def judge(content: bytes) -> Judged:
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(io.BytesIO(content)) as probe:
                 width, height = probe.size
+                deep_colour = is_deep_colour(probe)
         if width * height > MAX_PIXELS:
             return Judged("too_large", f"{width}×{height} pixels; at most {MAX_PIXELS:,} are read: tile it first")
         image = open_image(content)
@@ -134,7 +145,11 @@ def judge(content: bytes) -> Judged:
     if image.mode not in GREY_OR_COLOUR or (image.mode == "P" and "transparency" in image.info):
         channels = ", ".join(image.getbands()) + (" and transparency" if image.mode == "P" else "")
         return Judged("channels", f"{len(image.getbands())} channels ({channels}); grey or RGB is needed")
-    return Judged("", "", *look_at(as_rgb(image)))
+    try:
+        values = grey_values(image, deep_colour)
+    except DataError as e:
+        return Judged("not_finite", str(e))
+    return Judged("", "", *look_at(_as_seen(image, values)), values, has_two_colours(image, values))
 
 
 def index_listing(name: str, listing: Listing, checks: ImageChecks, cache: Path, where: str) -> DatasetIndex:
@@ -142,8 +157,10 @@ def index_listing(name: str, listing: Listing, checks: ImageChecks, cache: Path,
     if listing.foreign and checks.on_bad_image == "refuse":
         remedy = "remove them, or set on_bad_image to skip"
         raise DataError(refusal(listing.root, listing.foreign, "foreign files", remedy))
-    classes = (*listing.classes, *listing.others)
-    records, problems = scan(listing.root, listing.files, classes=classes, checks=checks, cache=cache)
+    listed = sorted(listing.files, key=lambda f: f.path)
+    reading = read_files(listing.root, [f.path for f in listed], cache)
+    window = reading.window(checks.intensity)
+    records, problems = settle(listed, reading, (*listing.classes, *listing.others), checks, cache)
     if listing.others:
         paths = {f.path for f in listing.files if f.label < len(listing.classes)}
         records = [r for r in records if r.path in paths]
@@ -153,8 +170,10 @@ def index_listing(name: str, listing: Listing, checks: ImageChecks, cache: Path,
         if label not in usable:
             names = {f.path for f in listing.files if f.label == label}
             lost = "".join(f"\n  {p.path}: {p.kind}: {p.detail}" for p in problems if p.path in names)
-            raise DataError(f"no usable {empty} images under {listing.root}.{lost}\n{where}")
-    return DatasetIndex(name, listing.root, listing.classes, tuple(records), (*listing.foreign, *problems))
+            others = "".join(f"\n  {line}" for line in summaries(listing.foreign, listing.skipped))
+            raise DataError(f"no usable {empty} images under {listing.root}.{lost}{others}\n{where}")
+    found = (*listing.foreign, *problems)
+    return DatasetIndex(name, listing.root, listing.classes, tuple(records), found, window, listing.skipped)
 
 
 def scan(
@@ -174,7 +193,14 @@ def scan(
     ``copies.settle_near_copies``. A group with two labels is reported.
     """
     listed = sorted(files, key=lambda f: f.path)
-    reading = read_files(root, [f.path for f in listed], cache)
+    return settle(listed, read_files(root, [f.path for f in listed], cache), classes, checks, cache)
+
+
+def settle(
+    listed: Sequence[Listed], reading: Reading, classes: Sequence[str], checks: ImageChecks, cache: Path
+) -> tuple[list[ImageRecord], list[DataProblem]]:
+    """Return the usable records of files that were read, and what was odd, as ``scan`` does."""
+    root = reading.root
     everything, bad = records_of(listed, reading)
     if bad and checks.on_bad_image == "refuse":
         raise DataError(refusal(root, bad, "bad images", "mend or remove them, or set on_bad_image to skip"))
@@ -197,6 +223,9 @@ def records_of(listed: Sequence[Listed], reading: Reading) -> tuple[list[ImageRe
         outcome = reading.outcomes[file.path]
         if outcome.kind:
             bad.append(DataProblem(file.path, outcome.kind, outcome.detail))
+        elif partner := reading.masks.get(file.path):
+            detail = f"two colours, and named like {partner}: a mask is no image"
+            bad.append(DataProblem(file.path, "suspected_mask", detail))
         else:
             masks, attributes = file.masks, file.attributes
             records.append(ImageRecord(file.path, file.label, file.group, outcome.sha256, masks, attributes))
@@ -210,12 +239,15 @@ def refusal(root: Path, problems: Sequence[DataProblem], what: str, remedy: str)
 
 
 def fingerprint(index: DatasetIndex) -> str:
-    """Return 16 hex characters over classes and every (path, label, group, sha256).
+    """Return 16 hex characters over classes, every (path, label, group, sha256), and the window of grey values if any.
 
     The same images give the same value wherever they lie and in whatever order they were listed.
     """
     rows = sorted((r.path, r.label, r.group_id, r.sha256) for r in index.records)
-    text = json.dumps([list(index.classes), rows], ensure_ascii=False, separators=(",", ":"))
+    content: list[Any] = [list(index.classes), rows]
+    if index.window:  # without one, the value is that of the versions that knew none
+        content.append([index.window.low, index.window.high])
+    text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
@@ -241,7 +273,8 @@ def read_files(root: Path, paths: Sequence[str], cache: Path) -> Reading:
         judged = judge(content)
         if judged.thumbnail is not None:
             thumbnails[sha256] = judged.thumbnail
-        return Outcome(size, mtime_ns, sha256, judged.kind, judged.detail, judged.hashes, ctime_ns, inode)
+        reading_of = (judged.kind, judged.detail, judged.hashes, judged.values, judged.two_colours)
+        return Outcome(size, mtime_ns, sha256, *reading_of, ctime_ns=ctime_ns, inode=inode)
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # Pillow decodes outside the interpreter lock
         outcomes = dict(zip(paths, pool.map(read, paths), strict=True))
@@ -257,6 +290,6 @@ def _load_memory(path: Path) -> dict[str, Outcome]:
         stored = json.loads(path.read_text(encoding="utf-8"))
         if stored["version"] != _SCAN_VERSION:
             return {}
-        return {p: Outcome(**o) for p, o in stored["files"].items()}
+        return {p: Outcome.remembered(o) for p, o in stored["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}  # absent or damaged: everything is read again

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bench.data.left_out import losses
 from bench.data.partition import Counts
 from bench.errors import ConfigError, DataError, nearest
 from bench.types import DatasetIndex, ImageRecord
@@ -85,7 +86,9 @@ def check_shift_enough(index: DatasetIndex, shift: ShiftConfig, folds: int) -> N
         short = [f"{c} has {len(groups)}" for c, groups in held.items() if len(groups) < needed]
         if short:
             values = ", ".join(map(str, shift.test if part == "test" else shift.train))
+            fewest = min(len(groups) for groups in held.values())
+            fewer = f"split.folds={fewest}, " if 3 <= fewest < folds else ""
             raise DataError(
-                f"{index.name}: {folds} folds need at least {needed} groups (patients) of each class with "
-                f"{shift.attribute} {values}; {'; '.join(short)}. Take fewer folds, other values, or more data"
+                f"{losses(index)}{index.name}: {folds} folds need at least {needed} groups (patients) of each class "
+                f"with {shift.attribute} {values}; {'; '.join(short)}. Take {fewer}other values, or more data"
             )

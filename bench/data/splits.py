@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 
+from bench.data.left_out import losses
 from bench.data.partition import Counts, partition
 from bench.data.published_split import PUBLISHED, UNITS, by_unit, draw_groups, draw_images
 from bench.data.records import fingerprint
@@ -271,7 +272,10 @@ def _check_enough(index: DatasetIndex, config: SplitConfig, counts: Counts) -> N
     short = [f"{c} has {n}" for c, n in zip(index.classes, groups, strict=True) if n < needed]
     if short:
         what = f"{config.folds} folds" if config.by_folds else "a hold-out split"
+        fewest = int(groups.min())  # 2 folds need 4 groups, more than 3 do
+        fewer = f"take split.folds={fewest}, or " if config.by_folds and 3 <= fewest < config.folds else ""
         raise DataError(
-            f"{index.name}: {what} with train, validation and test of every class need at least {needed} groups "
-            f"(patients) of each class; {'; '.join(short)}. Take fewer folds, or more data"
+            f"{losses(index)}{index.name}: {what} with train, validation and test of every class need at least "
+            f"{needed} groups (patients) of each class; {'; '.join(short)}. What to do: {fewer}take more data, or "
+            "leave out classes"
         )

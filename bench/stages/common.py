@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from bench.artifacts import Artifacts
 from bench.data.cache import ImageCache
+from bench.data.detect import read_index
 from bench.data.loaders import FoldData
 from bench.data.records import fingerprint
 from bench.data.splits import load_split
@@ -57,7 +58,7 @@ _INDEXES: dict[str, DatasetIndex] = {}  # by fingerprint: a worker process reads
 
 def load_index(suite: Suite, data: Path | None, out: Path) -> DatasetIndex:
     """List the suite's images. Raises ``DataError`` when they are missing."""
-    return suite.dataset.create().index(data, out / "cache")
+    return read_index(suite.dataset.create(), suite.dataset.name, data, out / "cache")
 
 
 class Inputs:

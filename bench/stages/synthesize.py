@@ -7,6 +7,7 @@ from bench.data.loaders import check_generator, load_seen, ratio_counts, save_ma
 from bench.errors import BenchError
 from bench.plan import Cell
 from bench.stages.common import Inputs, Output, RunEnv
+from bench.stages.synthetic import require_synthetic, synthetic_size
 from bench.types import SyntheticRecord
 
 
@@ -24,8 +25,10 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     group = {r.path: r.group_id for r in data.records}
     records, done, total = [], dict.fromkeys(counts, 0), sum(counts.values())
     method = env.suite.method(str(cell.method)).create()
+    size = synthetic_size(method, data.image_size_px)
     with ctx.phase("sample"):
         for item in method.synthesize(data, counts, fitted, ctx):
+            require_synthetic(str(cell.method), item, size, counts, group)
             path = f"images/{item.label}/{done[item.label]:05d}.png"
             (ctx.folder / path).parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(item.image).save(ctx.folder / path, compress_level=1)

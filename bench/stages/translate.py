@@ -23,6 +23,7 @@ from bench.metrics.paired_quality import Values, mean_quality, paired_quality, u
 from bench.plan import Cell
 from bench.stages.common import Inputs, Output, RunEnv
 from bench.stages.segment import NETWORK, NONE, TRUE, masked
+from bench.stages.synthetic import require_image
 from bench.types import Uint8Images
 
 TABLE = "translations.csv"
@@ -83,6 +84,9 @@ def translate(inputs: Inputs, fold: FoldData, fitted: Path, ctx: CellContext) ->
         if len(rows):
             real = test.images[rows]
             made = method.cycle(real, label, fitted, ctx)
+            for images in made:
+                for image in images:
+                    require_image(str(inputs.cell.method), image, (real.shape[1], real.shape[2]))
             found.append(Direction(_name(label, inputs.index.classes), rows, real, *made))
     return found
 

@@ -1,7 +1,8 @@
 """Bytes from a stranger -> an RGB picture, or one clear sentence why not; nothing is decoded before it is known small.
 
-What is read is read as a data set's files are (``bench.data.records``): orientation tags are ignored, 16-bit grey keeps
-its upper byte, alpha is dropped. So an upload of a training image gives that image's pixels, bit for bit.
+What is read is read as a data set's files are (``bench.data.pixels``): orientation tags are ignored, grey of more
+than 8 bits has the data set's window, alpha is dropped. So an upload of a training image gives that image's pixels, bit
+for bit.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from bench.data.records import MIN_SIDE_PX, as_rgb
-from bench.types import Resize, Size, Uint8Images, height_width
+from bench.data.pixels import as_rgb, is_deep, to_levels
+from bench.data.records import MIN_SIDE_PX
+from bench.types import GreyWindow, Resize, Size, Uint8Images, height_width
 from bench.web.server import RequestError
 
 if TYPE_CHECKING:
@@ -56,7 +58,7 @@ CONVERTED = {
 }
 ORIENTATION = 0x0112  # tags of EXIF and TIFF
 TILE_WIDTH, TILE_LENGTH = 322, 323
-STRIP = 256  # rows at a time, of 16-bit images: as_rgb works in 64-bit numbers
+STRIP = 256  # rows at a time, of images of more than 8 bits: to_levels works in 64-bit numbers
 
 
 @dataclass(frozen=True)
@@ -67,10 +69,11 @@ class Upload:
     notes: tuple[str, ...] = ()
 
 
-def read_upload(content: bytes) -> Upload:
+def read_upload(content: bytes, window: GreyWindow | None = None) -> Upload:
     """Return the picture in a file's bytes. Raises ``RequestError`` with one sentence for whatever cannot be used.
 
-    At most ``MAX_BYTES`` and ``MAX_PIXELS``, both checked before a pixel is decoded.
+    At most ``MAX_BYTES`` and ``MAX_PIXELS``, both checked before a pixel is decoded. ``window`` is the data set's;
+    where its images have 8 bits, 16-bit grey has the fewest bits that hold its largest value, and a note says so.
     """
     from PIL import Image
 
@@ -85,7 +88,7 @@ def read_upload(content: bytes) -> Upload:
             picture = Image.open(io.BytesIO(content), formats=[kind])
             picture.load()
             turned = picture.getexif().get(ORIENTATION, 1) != 1
-            return _rgb(picture, turned)
+            return _rgb(picture, turned, window)
     except RequestError:
         raise
     except Image.DecompressionBombError:
@@ -154,13 +157,15 @@ def _check_alone(image: Image.Image) -> None:
         raise RequestError(422, "the file holds several pictures (animated, or pages); send the one that is meant")
 
 
-def _rgb(image: Image.Image, turned: bool) -> Upload:
+def _rgb(image: Image.Image, turned: bool, window: GreyWindow | None) -> Upload:
     notes = []
     if turned:
         notes.append("its orientation tag was ignored, as in the data sets: turn it upright yourself if need be")
-    if image.mode.startswith("I"):
-        notes.append("its 16-bit grey was brought to 8 bits")
-        return Upload(_eight_bits(image), tuple(notes))
+    if is_deep(image) and (window or image.mode != "F"):
+        picture, used = _eight_bits(image, window)
+        whose = "as in the data set" if window else "for the data set's images have no more"
+        notes.append(f"its grey values {used.low:g} to {used.high:g} were brought to 8 bits, {whose}")
+        return Upload(picture, tuple(notes))
     if image.mode == "P" and "transparency" in image.info:
         notes.append("its transparency was ignored")
     elif image.mode in CONVERTED:
@@ -171,16 +176,17 @@ def _rgb(image: Image.Image, turned: bool) -> Upload:
     return Upload(as_rgb(image), tuple(notes))
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Return what ``as_rgb`` makes of 16-bit grey, in little memory: the upper byte, unless that is unused."""
+def _eight_bits(image: Image.Image, window: GreyWindow | None) -> tuple[Image.Image, GreyWindow]:
+    """Return what ``as_rgb`` makes of grey of more than 8 bits, in little memory, and the window that was used."""
     from PIL import Image
 
     width, height = image.size
     out = np.empty((height, width), np.uint8)
     strips = [slice(y, min(y + STRIP, height)) for y in range(0, height, STRIP)]
     values = np.asarray(image)
-    wide = any(int(values[s].max()) > 255 for s in strips)
+    if window is None:
+        most = max(int(values[s].max()) for s in strips)
+        window = GreyWindow(0, 2.0 ** max(8, most.bit_length()) - 1)
     for s in strips:
-        grey = values[s].astype(np.int64)
-        out[s] = np.clip(grey // 256 if wide else grey, 0, 255)
-    return as_rgb(Image.fromarray(out))
+        out[s] = to_levels(values[s], window)
+    return as_rgb(Image.fromarray(out)), window

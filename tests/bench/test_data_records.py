@@ -12,9 +12,10 @@ from PIL import Image
 
 import bench.data.records as records_module
 from bench.data.image_folder import ImageFolder, ImageFolderConfig
-from bench.data.records import Listed, as_rgb, fingerprint, judge, open_image, scan
+from bench.data.pixels import as_rgb, open_image
+from bench.data.records import Listed, fingerprint, judge, scan
 from bench.errors import ConfigError, DataError
-from bench.types import DatasetIndex
+from bench.types import DatasetIndex, GreyWindow
 
 
 def folder_index(root: Path, cache: Path, **options: object) -> DatasetIndex:
@@ -98,7 +99,9 @@ def test_sixteen_bit_grey_keeps_its_upper_byte() -> None:
     grey = np.arange(0, 65536, 64, dtype=np.uint16).reshape(32, 32)
     image = open_image(png(Image.fromarray(grey)))
     assert judge(png(Image.fromarray(grey)))[:2] == ("", "")
-    rgb = np.asarray(as_rgb(image))
+    with pytest.raises(DataError, match="no window"):
+        as_rgb(image)
+    rgb = np.asarray(as_rgb(image, GreyWindow(0, 65535)))
     assert rgb.shape == (32, 32, 3)
     np.testing.assert_array_equal(rgb[..., 1], grey // 256)
 

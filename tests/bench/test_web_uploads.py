@@ -12,8 +12,8 @@ from bad_uploads import EITHER, KINDS, USABLE, Peak, bad_uploads, png, saved
 from PIL import Image
 
 from bench.data.cache import resized
-from bench.data.records import as_rgb
-from bench.types import Resize
+from bench.data.pixels import as_rgb
+from bench.types import GreyWindow, Resize
 from bench.web.server import RequestError
 from bench.web.uploads import CONVERTED, MAX_BYTES, fitted, read_upload, shown_name, sniff
 
@@ -46,21 +46,24 @@ def test_pixels_are_those_of_the_data_loaders(tmp_path: Path, mode: str, resize:
     content = saved(image, "TIFF" if mode in ("CMYK", "16-bit big-endian") else "PNG", **options)
     path = tmp_path / "image"
     path.write_bytes(content)
-    expected = resized(path, hashlib.sha256(content).hexdigest(), 24, resize)
-    upload = read_upload(content)
+    window = GreyWindow(100, 60_000) if mode.startswith("16") else None  # of the data set
+    expected = resized(path, hashlib.sha256(content).hexdigest(), 24, resize, window)
+    upload = read_upload(content, window)
     assert (fitted(upload.picture, 24, resize)[0] == expected).all()
     assert bool(upload.notes) == (mode in ("RGBA", "CMYK", "orientation", "16-bit", "16-bit big-endian"))
 
 
 def test_sixteen_bit_strips_join_as_the_whole() -> None:
     rng = np.random.default_rng(0)
-    for high in (200, 65536):  # as_rgb decides by the whole image which byte holds the picture
-        image = Image.fromarray(rng.integers(0, high, (700, 20)).astype(np.uint16))
-        assert (np.asarray(read_upload(saved(image, "PNG")).picture) == np.asarray(as_rgb(image))).all()
+    for high, bits in ((200, 8), (4096, 12), (65536, 16)):  # of a data set of 8 bits: the whole upload tells its bits
+        image = Image.fromarray(rng.integers(high // 2, high, (700, 20)).astype(np.uint16))
+        expected = np.asarray(as_rgb(image, GreyWindow(0, 2**bits - 1)))
+        assert (np.asarray(read_upload(saved(image, "PNG")).picture) == expected).all()
     low_then_high = np.zeros((700, 20), np.uint16)
     low_then_high[:300], low_then_high[600:] = 77, 40_000
     image = Image.fromarray(low_then_high)
-    assert (np.asarray(read_upload(saved(image, "PNG")).picture) == np.asarray(as_rgb(image))).all()
+    expected = np.asarray(as_rgb(image, GreyWindow(0, 65535)))
+    assert (np.asarray(read_upload(saved(image, "PNG")).picture) == expected).all()
 
 
 @pytest.mark.parametrize("kind", sorted(set(KINDS) - USABLE - EITHER))

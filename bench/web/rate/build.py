@@ -7,8 +7,8 @@ import io
 import os
 import random
 import re
+import secrets
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,14 @@ from typing import Any
 from bench.artifacts import Artifacts
 from bench.data.cache import resized
 from bench.data.loaders import load_synthetic
-from bench.data.records import as_rgb, open_image
+from bench.data.pixels import as_rgb, open_image
 from bench.data.splits import make_splits
 from bench.errors import ConfigError, DataError
 from bench.files import write_atomic
 from bench.seeding import derive_seed
 from bench.session import Session
 from bench.studies import REAL, Study, StudyImage, encode_study, load_study, studies_folder
-from bench.types import DatasetIndex, Resize
+from bench.types import DatasetIndex, GreyWindow, Resize
 from bench.web.rate.choose import Candidate, choose, repeats
 
 PER_SOURCE = 20
@@ -86,7 +86,7 @@ def held_out(session: Session) -> list[Candidate]:
     for split in make_splits(index, session.suite.settings.split):
         for path in split.test:
             r = record[path]
-            load = _real(index.root / path, r.sha256, size_px, resize)
+            load = _real(index.root / path, r.sha256, size_px, resize, index.window)
             at = (REAL, r.label, split.fold, split.repeat, path, shown[path])
             found.setdefault(r.sha256, Candidate(*at, load))
     return list(found.values())
@@ -113,15 +113,14 @@ def _draw(session: Session, folder: Path, per_source: int, seed: int) -> None:
     chosen = choose(list(sources.values()), per_source, classes, seed)
     random.Random(derive_seed("rate", seed)).shuffle(chosen)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+    partial = folder.parent / f".{folder.name}.{secrets.token_hex(8)}"  # permissions by the umask: no mkdtemp
     try:
-        (partial / "images").mkdir()
+        (partial / "images").mkdir(parents=True)
         images = tuple(_copy(partial, folder.name, seed, chosen, classes, settings.image_size_px))
         names = (session.suite.name, session.suite.dataset.name)
         drawn_with = (seed, per_source, settings.image_size_px)
         study = Study(folder.name, *names, *drawn_with, tuple(sources), images, repeats(chosen))
         write_atomic(partial / "manifest.json", encode_study(study))
-        partial.chmod(0o755)
         os.rename(partial, folder)  # fails when another process made it meanwhile: then that one counts
     except OSError:
         if not folder.exists():
@@ -164,11 +163,11 @@ def _reader(path: Path) -> Callable[[], Any]:
     return load
 
 
-def _real(path: Path, sha256: str, size_px: int, resize: Resize) -> Callable[[], Any]:
+def _real(path: Path, sha256: str, size_px: int, resize: Resize, window: GreyWindow | None) -> Callable[[], Any]:
     def load() -> Any:
         from PIL import Image
 
-        return Image.fromarray(resized(path, sha256, size_px, resize))
+        return Image.fromarray(resized(path, sha256, size_px, resize, window))
 
     return load
 

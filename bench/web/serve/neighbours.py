@@ -18,12 +18,12 @@ import numpy.typing as npt
 
 from bench.data.cache import ImageCache
 from bench.data.loaders import load_synthetic, ratio_counts
-from bench.data.records import as_rgb, open_image
+from bench.data.pixels import as_rgb, open_image
 from bench.errors import DataError
 from bench.ratios import NOCOPIES, amount
 from bench.stages.common import Inputs
 from bench.stages.copies import flagged_paths
-from bench.types import Resize, Uint8Images
+from bench.types import GreyWindow, Resize, Uint8Images
 from bench.web.uploads import fitted
 
 SIDE_PX = 32
@@ -33,18 +33,22 @@ Floats = npt.NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Known:
-    """One image that the classifier was trained on; ``source`` is the training image that it is a translation of."""
+    """One image that the classifier was trained on; ``source`` is the training image that it is a translation of.
+
+    ``window`` is that of the data set it belongs to; None for synthetic images.
+    """
 
     path: Path
     name: str
     label: int
     resize: Resize = "squash"
     source: str = ""
+    window: GreyWindow | None = None
 
     def read(self, size_px: int) -> npt.NDArray[np.uint8]:
         """Return its pixels as the classifier got them, uint8 [S, S, 3]. Raises ``DataError`` when it is gone."""
         try:
-            return fitted(as_rgb(open_image(self.path.read_bytes())), size_px, self.resize)[0]
+            return fitted(as_rgb(open_image(self.path.read_bytes()), self.window), size_px, self.resize)[0]
         except (OSError, SyntaxError) as e:
             raise DataError(f"the image {self.path} cannot be read any more: {e}") from e
 
@@ -84,7 +88,8 @@ def nearest(images: tuple[Known, ...], distances: Floats, count: int) -> list[tu
 def seen_by(inputs: Inputs) -> Seen:
     """Return what the classifier of a ``classify`` cell was trained on."""
     fold, root, ratio = inputs.fold(), inputs.index.root, str(inputs.cell.ratio)
-    real = tuple(Known(root / r.path, r.path, r.label, inputs.resize) for r in fold.records)
+    window = inputs.index.window
+    real = tuple(Known(root / r.path, r.path, r.label, inputs.resize, window=window) for r in fold.records)
     if amount(ratio) == "0":
         return Seen(real, None)
     found = load_synthetic(inputs.upstream("synthesize"))

@@ -1,0 +1,49 @@
+"""What of a data set's folder is not used, and how its pixels are read, in a line each."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from bench.types import DataProblem, DatasetIndex, SkippedFiles
+
+MOST_KINDS = 6  # of skipped files that one line names
+KEPT = ("group_with_two_labels", "known_layout")  # problems of images that are used all the same
+
+
+def data_lines(index: DatasetIndex) -> list[str]:
+    """Return how the pixels of an index are read, if not as they are, and what of its folder is not used."""
+    window = index.window
+    scaled = []
+    if window:
+        scaled = [
+            f"pixels: grey values {window.low:g} to {window.high:g} become 0 to 255 in every image of more than 8 bits "
+            f"({window.how})"
+        ]
+    return [*scaled, *summaries(index.problems, index.skipped)]
+
+
+def summaries(problems: Sequence[DataProblem], skipped: Sequence[SkippedFiles]) -> list[str]:
+    """Return a line for each kind of problem, with the first of its images, and one for all skipped files."""
+    kinds: defaultdict[str, list[DataProblem]] = defaultdict(list)
+    for problem in problems:
+        kinds[problem.kind].append(problem)
+    lines = []
+    for kind, found in kinds.items():
+        first = f"{found[0].path}: {found[0].detail}"
+        lines.append(f"{kind}: {f'{len(found):,} images, such as ' if len(found) > 1 else ''}{first}")
+    return [*lines, *([skipped_line(skipped)] if skipped else [])]
+
+
+def skipped_line(skipped: Sequence[SkippedFiles]) -> str:
+    """Return how many files of each kind are not taken for images, with an example of each."""
+    named = [f"{s.count:,} {s.kind} (such as {s.example})" for s in skipped[:MOST_KINDS]]
+    if rest := sum(s.count for s in skipped[MOST_KINDS:]):
+        named.append(f"{rest:,} others")
+    return f"files not used: {', '.join(named)}"
+
+
+def losses(index: DatasetIndex) -> str:
+    """Return what was left out of an index, a line each, to stand before an error about what remains; '' if nothing."""
+    lines = summaries([p for p in index.problems if p.kind not in KEPT], index.skipped)
+    return "".join([f"left out of {index.name}:\n", *(f"  {line}\n" for line in lines)]) if lines else ""

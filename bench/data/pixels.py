@@ -1,0 +1,209 @@
+"""The one place where the bytes of an image file become pixels: 8-bit RGB.
+
+Images of 8 bits a channel are used as they are. Grey images of more bits (12 bits in 16, signed CT values, float) are
+scaled by one ``GreyWindow`` for the whole data set, never image by image: equal values are equal levels in every
+image. Which window it is, ``grey_window`` decides from the grey values of all images, or the user declares it
+(``dataset.intensity``). Labels play no part in it.
+"""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.errors import DataError
+from bench.types import GreyWindow
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Intensity = Literal["auto"] | tuple[float, float]
+MIN_LEVELS = 32  # grey levels of 256 that the images of a set must keep
+LOW, HIGH = 0.005, 0.995  # quantiles between which a window lies where no number of bits says its limits
+_QUANTILES = (0.0, 0.001, LOW, 0.01, 0.025, 0.05, *(i / 10 for i in range(1, 10)), 0.95, 0.975, 0.99, HIGH, 0.999, 1.0)
+_COLOUR_LOSES = "images of 16 bits a colour channel, of which the upper 8 are read"
+
+
+@dataclass(frozen=True, slots=True)
+class GreyValues:
+    """The values of one image of more than 8 bits.
+
+    ``kind``: 'integer' or 'float' for grey; 'colour' for RGB of 16 bits a channel, of which only the upper bytes are
+    read: the values are of these. ``quantiles`` are those of ``_QUANTILES``, from the least value to the largest;
+    ``distinct`` is the number of different values, at most 256.
+    """
+
+    kind: Literal["integer", "float", "colour"]
+    quantiles: tuple[float, ...]
+    distinct: int
+
+    @property
+    def window(self) -> GreyWindow:
+        """A window of this image alone, for a look at its structure that no exposure changes."""
+        low, high = (self.quantiles[_QUANTILES.index(q)] for q in (LOW, HIGH))
+        if not low < high:
+            low, high = self.quantiles[0], self.quantiles[-1]
+        return GreyWindow(low, high if low < high else low + 1, "this image's percentiles")
+
+
+def open_image(content: bytes) -> Image.Image:
+    """Decode an image file's bytes completely. Raises what Pillow raises, whatever the process-wide settings are."""
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # records.MAX_PIXELS limits the size instead
+        with Image.open(io.BytesIO(content)) as probe:
+            probe.verify()  # check sums, which decoding alone does not read
+        image = Image.open(io.BytesIO(content))
+        image.load()
+    return image
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Whether an image is grey of more than 8 bits, so that a window is needed to show it."""
+    return image.mode[0] in "IF"
+
+
+def is_deep_colour(unread: Image.Image) -> bool:
+    """Whether an opened image, not yet decoded, has 16 bits a colour channel: Pillow reads the upper 8 of these."""
+    raw = (tile[3] for tile in getattr(unread, "tile", ()))
+    modes = (str(args[0] if isinstance(args, tuple) and args else args) for args in raw)
+    return not is_deep(unread) and any(";16" in mode for mode in modes)
+
+
+def grey_values(image: Image.Image, deep_colour: bool = False) -> GreyValues | None:
+    """Return the values of a decoded image of more than 8 bits; None for any other one.
+
+    Raises ``DataError`` when they are not all finite.
+    """
+    if not (is_deep(image) or deep_colour):
+        return None
+    values = np.asarray(image.convert("RGB") if deep_colour else image)
+    is_float = image.mode == "F"
+    if is_float and not np.isfinite(values).all():
+        raise DataError("some of its values are not finite numbers")
+    kind: Literal["integer", "float", "colour"] = "colour" if deep_colour else "float" if is_float else "integer"
+    found = np.quantile(values, _QUANTILES, method="nearest")
+    return GreyValues(kind, tuple(map(float, found)), min(256, len(np.unique(values))))
+
+
+def as_rgb(image: Image.Image, window: GreyWindow | None = None) -> Image.Image:
+    """Return 8-bit RGB; grey is repeated over three channels.
+
+    Grey of more than 8 bits is scaled by the data set's ``window``; ``DataError`` where there is none.
+    """
+    if is_deep(image):
+        from PIL import Image
+
+        if window is None:
+            raise DataError(
+                f"the image has more than 8 bits a pixel (mode {image.mode}), and no window of grey values is set; "
+                "images of a data set have the window of its index"
+            )
+        image = Image.fromarray(to_levels(np.asarray(image), window))
+    return image.convert("RGB")
+
+
+def to_levels(values: npt.NDArray[np.generic], window: GreyWindow) -> npt.NDArray[np.uint8]:
+    """Return the levels 0 to 255 of grey values, uint8 of the same shape; those outside the window become 0 or 255.
+
+    Whole numbers from 0 to 2^b - 1 keep their upper 8 of b bits.
+    """
+    step = 0 if np.issubdtype(values.dtype, np.floating) else 1  # a whole number covers the step up to the next one
+    scaled = (values.astype(np.float64) - window.low) * (256 / (window.high - window.low + step))
+    return np.clip(np.floor(scaled), 0, 255).astype(np.uint8)
+
+
+def grey_window(found: Sequence[GreyValues], declared: Intensity = "auto") -> GreyWindow | None:
+    """Return the window of a data set, given the values of its images of more than 8 bits; None without grey ones.
+
+    'auto': whole numbers from 0 on have the fewest bits that hold the largest value of the set. Sets with values below
+    0, or of float images, lie between the 0.5th and the 99.5th percentile of all their pixels, each image counting
+    alike. Raises ``DataError`` when so few levels are left that the images would be near black, or flat.
+    """
+    grey = [v for v in found if v.kind != "colour"]
+    colour = [v for v in found if v.kind == "colour"]
+    if colour:
+        _require_levels(colour, GreyWindow(0, 255, _COLOUR_LOSES), "convert them to 8 bits a channel")
+    if not grey:
+        if declared != "auto":
+            raise DataError(
+                f"intensity is {list(declared)}, but no image is grey of more than 8 bits, and those of 8 bits are "
+                "used as they are; set dataset.intensity=auto"
+            )
+        return None
+    least, most = _pooled(grey, (0.0, 1.0))
+    low, high = _pooled(grey, (LOW, HIGH))
+    has_float = any(v.kind == "float" for v in grey)
+    if declared != "auto":
+        window = GreyWindow(*map(float, declared), "declared by dataset.intensity")
+        low, high = least, most
+    elif has_float or least < 0:
+        window = GreyWindow(low, max(high, low), f"the {LOW:.1%} to {HIGH:.1%} quantiles of the set's pixels")
+    else:
+        bits = max(8, int(most).bit_length())
+        window = GreyWindow(0.0, 2.0**bits - 1, f"{bits} bits, the fewest that hold the set's largest value, {most:g}")
+    advice = (
+        f"99 % of the pixels lie between {low:g} and {high:g}: declare the values to show, such as "
+        f"dataset.intensity=[{low:g},{high:g}], or take other images"
+    )
+    _require_levels(grey, window, advice, (low, high))
+    return window
+
+
+def window_of_files(paths: Iterable[Path]) -> GreyWindow | None:
+    """Return the window of image files that are no data set, by all those of more than 8 bits.
+
+    Files that cannot be read are passed over: whoever uses them says so. Raises ``DataError`` as ``grey_window``.
+    """
+    from PIL import Image
+
+    found = []
+    for path in paths:
+        try:
+            with Image.open(path) as probe:
+                colour, deep = is_deep_colour(probe), is_deep(probe)
+            values = grey_values(open_image(path.read_bytes()), colour) if colour or deep else None
+        except (OSError, SyntaxError, ValueError):
+            continue
+        except DataError as e:
+            raise DataError(f"{path}: {e}") from e
+        found += [values] if values else []
+    return grey_window(found)
+
+
+def _require_levels(
+    found: Sequence[GreyValues], window: GreyWindow, advice: str, span: tuple[float, float] | None = None
+) -> None:
+    """Raise ``DataError`` unless the values between ``span`` (None: between quantiles) keep enough levels."""
+    low, high = span or _pooled(found, (LOW, HIGH))
+    flat = not window.low < window.high
+    whole = all(v.kind != "float" for v in found)
+    ends = np.array([low, high], dtype=np.int64 if whole else np.float64)
+    spread = 1 if flat else int(np.diff(to_levels(ends, window).astype(int))[0]) + 1
+    levels = min(spread, max(v.distinct for v in found), *([int(high - low) + 1] if whole else []))
+    if levels < MIN_LEVELS:
+        what = _COLOUR_LOSES if found[0].kind == "colour" else "images of more than 8 bits a pixel"
+        raise DataError(
+            f"{len(found)} {what}, would keep {levels} grey levels of 256 when {window.low:g} to {window.high:g} "
+            f"({window.how}) become 0 to 255; at least {MIN_LEVELS} are needed. {advice}"
+        )
+
+
+def _pooled(found: Sequence[GreyValues], probabilities: Sequence[float]) -> tuple[float, ...]:
+    """Return quantiles of the pixels of all images, each image counting alike, by the images' own quantiles."""
+    cuts = np.array(_QUANTILES)
+    mass = np.diff(np.concatenate([[0.0], (cuts[1:] + cuts[:-1]) / 2, [1.0]]))  # of pixels nearest to each quantile
+    values = np.array([v.quantiles for v in found], dtype=np.float64)
+    order = np.argsort(values, axis=None, kind="stable")
+    reached = np.cumsum(np.broadcast_to(mass, values.shape).ravel()[order]) / len(found)
+    rows = np.minimum(np.searchsorted(reached, np.array(probabilities) - 1e-9), values.size - 1)
+    ranked = values.ravel()[order]
+    return tuple(float(ranked[-1] if p >= 1 else ranked[row]) for p, row in zip(probabilities, rows, strict=True))

@@ -1,0 +1,95 @@
+"""The files below a data set's folder: which are pictures, and what else lies there, by kind; all are counted."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from bench.types import SkippedFiles
+
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif")
+CHECKPOINTS, SYSTEM = ".ipynb_checkpoints", ("__MACOSX", "__pycache__", "$RECYCLE.BIN")
+HIDDEN, BROKEN, LOOP = "hidden files", "broken links", "links to a folder that they lie in"
+
+
+class Walk:
+    """What lies below folders of ``root``. Paths are POSIX and relative to it; links are followed, each path once."""
+
+    def __init__(self, root: Path, extensions: Collection[str] = PICTURES) -> None:
+        self.root, self._extensions = root, tuple(e.lower() for e in extensions)
+        self._skipped: defaultdict[str, list[str]] = defaultdict(list)
+
+    def pictures(self, folder: str = "") -> list[str]:
+        """Return the files below a folder of the root whose extension, in any case, is a picture's, sorted."""
+        found = []
+        for path, kind in self._files(self.root / folder, ()):
+            if kind:
+                self._skipped[kind].append(path)
+            elif path.lower().endswith(self._extensions):
+                found.append(path)
+            else:
+                self._skipped[f"{os.path.splitext(path)[1].lower() or 'extensionless'} files"].append(path)
+        return sorted(found)
+
+    def leave(self, folders: Collection[str]) -> None:
+        """Count the files below the root that are in none of its ``folders`` as files outside the class folders."""
+        for entry in sorted(_entries(self.root) or (), key=lambda e: e.name):
+            if entry.name in folders:
+                continue
+            below = self._files(Path(entry.path), ()) if entry.is_dir() else iter([self._file(entry)])
+            for path, kind in below:
+                self._skipped[kind or "files outside the class folders"].append(path)
+
+    @property
+    def skipped(self) -> tuple[SkippedFiles, ...]:
+        """What was found beside pictures, the most frequent kind first."""
+        kinds = sorted(self._skipped.items(), key=lambda item: (-len(item[1]), item[0]))
+        return tuple(SkippedFiles(kind, len(paths), min(paths)) for kind, paths in kinds)
+
+    def _files(self, folder: Path, above: tuple[tuple[int, int], ...], kind: str = "") -> Iterator[tuple[str, str]]:
+        """Yield the path of every file, and why it is none of the set's, '' where it may be."""
+        entries = _entries(folder)
+        if entries is None:
+            yield self._relative(folder), "folders that cannot be read"
+            return
+        kind = kind or _folder_kind(folder.name if folder != self.root else "")
+        here = os.stat(folder)
+        above = (*above, (here.st_dev, here.st_ino))
+        for entry in entries:
+            if not entry.is_dir():
+                path, own = self._file(entry)
+                yield path, kind or own
+                continue
+            inside = os.stat(entry.path)
+            if entry.is_symlink() and (inside.st_dev, inside.st_ino) in above:
+                yield self._relative(Path(entry.path)), LOOP
+            else:
+                yield from self._files(Path(entry.path), above, kind)
+
+    def _file(self, entry: os.DirEntry[str]) -> tuple[str, str]:
+        kind = HIDDEN if entry.name.startswith(".") else ""
+        if not entry.is_file():
+            kind = BROKEN if entry.is_symlink() else "files that are none (pipes, sockets, devices)"
+        return self._relative(Path(entry.path)), kind
+
+    def _relative(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+
+def _folder_kind(name: str) -> str:
+    if name == CHECKPOINTS:
+        return f"files in {CHECKPOINTS}"
+    if name in SYSTEM:
+        return f"files in {name}"
+    return "files in hidden folders" if name.startswith(".") else ""
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]] | None:
+    """Return what is in a folder; None where it cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError:
+        return None

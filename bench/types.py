@@ -50,13 +50,22 @@ class DataProblem:
 
 @dataclass(frozen=True)
 class DatasetIndex:
-    """Everything known of a dataset before any pixel is used. ``records`` are sorted by path."""
+    """Everything known of a dataset before any pixel is used. ``records`` are sorted by path.
+
+    ``positive`` is the positive one of two classes by name, None where nothing tells it (``bench.data.positive``).
+    """
 
     name: str
     root: Path
     classes: tuple[str, ...]
     records: tuple[ImageRecord, ...]
     problems: tuple[DataProblem, ...] = ()
+    positive: str | None = None
+
+    @property
+    def positive_label(self) -> int:
+        """The index of the positive class; 1 where none is named."""
+        return 1 if self.positive is None else self.classes.index(self.positive)
 
     def by_path(self) -> dict[str, ImageRecord]:
         """Return the records by their path."""

@@ -15,6 +15,7 @@ from bench.config import to_plain
 from bench.console import plain_console, print_problems
 from bench.cost.host import available_cpus
 from bench.estimate import CostModel, Estimate, Prediction, Schedule, duration, fit_model, schedule
+from bench.metrics.units import scored_unit
 from bench.plan import STAGES, Cell, unique
 from bench.selection import select
 from bench.session import MAX_AUTO_JOBS, Session
@@ -32,8 +33,13 @@ def show_plan(session: Session, only: Sequence[str], as_json: bool, jobs: int | 
     _, played = play(model, left, jobs)
     estimate = model.estimate(left)
     console, index = plain_console(), session.plan.index
-    groups = len({r.group_id for r in index.records})
-    console.print(f"suite {session.suite.name}: {len(index.records)} images of {groups} patients, {index.name}")
+    groups, unit = len({r.group_id for r in index.records}), scored_unit(index)
+    console.print(f"suite {session.suite.name}: {len(index.records)} images of {groups} {unit.groups}, {index.name}")
+    if session.suite.classifiers:
+        positive = f"; positive class: {index.positive}" if index.positive else ""
+        console.print(f"verdicts are about {unit.metric}{positive}")
+        if unit.note:
+            console.print(unit.note)
     print_problems(console, index.problems)
     console.print(_table("stage", STAGES, lambda c: c.stage, cells, left, model))
     console.print()
@@ -56,6 +62,8 @@ def plan_facts(session: Session, only: Sequence[str], jobs: int | None = None) -
         "suite": session.suite.name,
         "fingerprint": session.plan.fingerprint,
         "images": len(session.plan.index.records),
+        "scored": scored_unit(session.plan.index).metric,
+        "positive_class": session.plan.index.positive,
         "cells": [{**to_plain(c), "done": c not in left, "expected": expected.get(c.id)} for c in cells],
         "left": len(left),
         "jobs": jobs,

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 from bench.tuning.arm import Arm
 from bench.tuning.study import best_trial, bill_s, front, mean_score, state_of
 
-SCORE_AXIS = "balanced accuracy per patient,\nvalidation (mean over folds)"
+SCORE_AXIS = "balanced accuracy,\nvalidation (mean over folds)"
 LOOKS = {"done": ("o", "tab:blue"), "pruned": ("v", "tab:orange")}
 ENOUGH = 4  # finished trials; fewer tell nothing of what matters
 

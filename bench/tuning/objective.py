@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from bench.artifacts import Artifacts
 from bench.cells import run_cell
 from bench.errors import BenchError
+from bench.metrics.units import ScoredUnit
 from bench.plan import Cell
 from bench.stages import RunEnv
 from bench.stages.common import Inputs
@@ -16,6 +17,7 @@ from bench.suite import Suite
 from bench.tuning.arm import Arm
 
 TIE_BREAK = "brier"
+PATIENTS = ScoredUnit()
 TIE = 1e-3  # weight of the tie break against the score
 
 
@@ -52,7 +54,7 @@ def run_pair(arm: Arm, suite: Suite, cells: list[Cell]) -> PairResult:
     return PairResult(score, seconds, tie_break)
 
 
-def validation_score(cell: Cell, env: RunEnv, metric: str) -> float:
+def validation_score(cell: Cell, env: RunEnv, metric: str = PATIENTS.primary) -> float:
     """Return a metric of a finished ``validate`` cell's predictions; the higher, the better.
 
     Raises ``LeakageError`` when one of them is not of the fold's validation part, whatever it says of itself, and

@@ -38,7 +38,8 @@ def precision_recall_caption(info: ReportInfo) -> str:
 
 def _positive(info: ReportInfo) -> str:
     if info.positive_class:
-        return f"{info.positive_class} (the positive class) against {info.classes[1 - info.positive_label]}"
+        other = info.classes[1 - info.positive_label]
+        return f"{info.positive_class} against {other} (positive class: {info.positive_class})"
     return f"one class against the rest, averaged over the {len(info.classes)} classes"
 
 

@@ -35,7 +35,8 @@ class Dataset(Protocol):
 
     One whose images are stained with haematoxylin says so by a class attribute ``haematoxylin = True``: translations of
     a set without masks can then be judged by its nuclei (``dab = True``: those may be brown with DAB instead). What
-    kind of images it has it may say by ``modality``, such as 'ultrasound'.
+    kind of images it has it may say by ``modality``, such as 'ultrasound'. Which of two classes is the positive one it
+    says by ``DatasetIndex.positive``, where the names of the classes do not imply it (``bench.data.positive``).
     """
 
     Config: ClassVar[type]
@@ -322,7 +323,7 @@ class Metric(Protocol):
 
     version: ClassVar[int]  # raise it when the same predictions would give other numbers
     Config: ClassVar[type]
-    per_patient: ClassVar[bool]  # whether it is also to be had with each patient as one row
+    per_patient: ClassVar[bool]  # whether it is also had with each patient as one row, where patients have one class
 
     def __init__(self, config: Any) -> None: ...
 
@@ -344,6 +345,7 @@ class Metric(Protocol):
         """Return a number for each of ``measures``; NaN where the images do not define it.
 
         ``y_true`` int64 [N] indexes ``classes``, ``y_prob`` float64 [N, C] has rows that sum to 1, ``groups`` [N] are
-        the patients. Every image counts alike, in whatever order they come.
+        the patients. Every image counts alike, in whatever order they come. Of two classes the second, 1, is the
+        positive one, whatever the order of the data set's classes.
         """
         ...

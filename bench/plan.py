@@ -12,11 +12,13 @@ from typing import Any
 
 from bench.config import stable_hash
 from bench.data.masks import masks_fingerprint
+from bench.data.positive import require_positive, with_positive
 from bench.data.records import fingerprint
 from bench.data.splits import make_splits
 from bench.errors import ConfigError
 from bench.interfaces import CarriesMasks, SelfClassifier, Translator
 from bench.metrics.own import try_out
+from bench.metrics.units import scored_unit
 from bench.ratios import NOCOPIES, STEPS, longer, ratio_label, ratio_text, times
 from bench.suite import REFERENCES, PluginSpec, Settings, Suite
 from bench.types import DatasetIndex
@@ -132,16 +134,20 @@ def classifier_of(suite: Suite, name: str, method: str | None, ratio: str | None
 def make_plan(suite: Suite, index: DatasetIndex, weights: str | None = None) -> Plan:
     """Plan a suite. ``weights`` identifies the local pretrained weights, if any.
 
-    Raises ``ConfigError`` when a method or metric cannot serve these classes, ``DataError`` when the folds cannot be
-    drawn.
+    Raises ``ConfigError`` when a method or metric cannot serve these classes, or when classifiers are scored and it is
+    not known which of two classes is the positive one; ``DataError`` when the folds cannot be drawn.
     """
+    index = with_positive(index, suite.positive)
     _check_methods(suite, index)
     if suite.settings.segmenters and not any(r.mask_paths for r in index.records):
         raise ConfigError(
             f"segmenters: {index.name} has no masks to learn from; expected a data set with masks, or {{}}"
         )
-    try_out({m.name: m.create() for m in suite.metrics}, index.classes)
-    return Plan(suite, index, fingerprint(index), tuple(_cells(suite, index, weights)), weights)
+    try_out({m.name: m.create() for m in suite.metrics}, index.classes, index.positive_label)
+    cells = tuple(_cells(suite, index, weights))
+    if any(c.stage in ("evaluate", "head") for c in cells):
+        require_positive(index)
+    return Plan(suite, index, fingerprint(index), cells, weights)
 
 
 def _check_methods(suite: Suite, index: DatasetIndex) -> None:
@@ -178,6 +184,10 @@ class _Common:
         self.ratios = sorted(ratio_text(r) for r in s.ratios)
         self.config = [s.image_size_px, s.resize, s.seed, s.threads, weights]
         self.metrics = [{"name": m.name, **m.identity()} for m in suite.metrics]
+        # What of the data decides scores besides the predictions; [] where the second class is the positive one, and
+        # every group has images of one class, so that keys are as they were before either could be otherwise.
+        self.positive = [{"positive": str(index.positive)}] if index.positive_label != 1 else []
+        self.scored = [] if scored_unit(index).per_group else [{"scored": "image"}]
         read = self.translators or self.carriers
         self.masks = [suite.dataset.target, masks_fingerprint(index.root, index.records)] if read else []
 
@@ -234,7 +244,7 @@ class _Fold:
         if m.name in self.common.translators:
             yield self._cell("translate", _key("translate", fit.key, segment.key), root, fit, segment, of=of)
         if m.name in self.common.heads:
-            yield self._cell("head", _key("head", fit.key, *self.tested), root, fit, of=of)
+            yield self._cell("head", _key("head", fit.key, *self.tested, *self.common.positive), root, fit, of=of)
         # Not the synthesize key: its first n images do not depend on how many ratios were asked for, so adding a ratio
         # to a suite leaves the classifiers of the others valid.
         source = _key("synthesize", fit.key, *self.tested)
@@ -251,7 +261,12 @@ class _Fold:
                 key = _key("classify", source, images, c.identity(), self.common.config)
                 classify = self._cell("classify", key, self.root, *upstream, of=of)
                 yield classify
-                yield self._cell("evaluate", _key("evaluate", key, *self.common.metrics), classify, of=of)
+                yield self._cell(
+                    "evaluate",
+                    _key("evaluate", key, *self.common.metrics, *self.common.positive, *self.common.scored),
+                    classify,
+                    of=of,
+                )
                 if self.first and STEPS not in ratio and s.explain.images_per_class:
                     yield self._cell("explain", _key("explain", key, s.explain), self.root, classify, of=of)
 

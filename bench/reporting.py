@@ -17,6 +17,7 @@ from bench.cost.host import git_commit, versions
 from bench.data.published_split import PUBLISHED
 from bench.data.splits import SplitConfig, make_splits
 from bench.metrics.own import own_measures
+from bench.metrics.units import ScoredUnit, scored_unit
 from bench.plan import Plan, arm_ratios, mask_carriers
 from bench.published import load_published
 from bench.report.info import Carried, ClassSize, DataFacts, FoldSize, PublishedFacts, ReportInfo
@@ -33,7 +34,7 @@ GRID_IMAGES = 8  # real images a class, in the grids
 def report_info(session: Session, rows: Sequence[ResultRow]) -> ReportInfo:
     """Describe the session. Machines, versions and commits are those that made the rows, not this process's."""
     plan, suite, settings = session.plan, session.suite, session.suite.settings
-    splits = make_splits(plan.index, settings.split)
+    splits, unit = make_splits(plan.index, settings.split), scored_unit(plan.index)
     return ReportInfo(
         suite=suite.name,
         dataset=suite.dataset.name,
@@ -58,7 +59,7 @@ def report_info(session: Session, rows: Sequence[ResultRow]) -> ReportInfo:
         git_commit=", ".join(_distinct(rows, "git_commit")) or git_commit(),
         host="; ".join(_distinct(rows, "host")),
         versions=_versions(rows),
-        data=_data_facts(session),
+        data=_data_facts(session, unit),
         real_images=_real_images(plan, splits[0]),
         roles=_roles(suite),
         modality=_modality(suite.dataset.target),
@@ -66,7 +67,8 @@ def report_info(session: Session, rows: Sequence[ResultRow]) -> ReportInfo:
         carried=tuple(carried(session.env.out / "reports", suite.dataset.name)),
         runs=tuple(read_runs(session.env.out, suite.name)),
         published=published_facts(suite, settings.published) if settings.published else None,
-        measures={k: v for m in suite.metrics for k, v in own_measures(m.name, m.create()).items()},
+        measures={k: v for m in suite.metrics for k, v in own_measures(m.name, m.create(), unit.per_group).items()},
+        positive=plan.index.positive or "",
     )
 
 
@@ -127,7 +129,7 @@ def _protocol(split: SplitConfig) -> str:
     return f"holdout {1 - split.test_fraction:.0%} / {split.test_fraction:.0%}{repeats}, patients disjoint"
 
 
-def _data_facts(session: Session) -> DataFacts:
+def _data_facts(session: Session, unit: ScoredUnit) -> DataFacts:
     index = session.plan.index
     groups: list[set[str]] = [set() for _ in index.classes]
     for record in index.records:
@@ -135,9 +137,10 @@ def _data_facts(session: Session) -> DataFacts:
     images = Counter(r.label for r in index.records)
     sizes = tuple(ClassSize(name, images[i], len(groups[i])) for i, name in enumerate(index.classes))
     problems = Counter(p.kind for p in index.problems)
-    alone = any(r.group_id == r.path for r in index.records)  # where no patient is known, an image is its own group
     policy = getattr(session.suite.dataset.config, "on_near_duplicate", "")
-    return DataFacts(sizes, dict(sorted(problems.items())), "groups" if alone else "patients", _near(policy, problems))
+    all_groups = len(set().union(*groups))
+    odd = dict(sorted(problems.items()))
+    return DataFacts(sizes, odd, unit.groups, _near(policy, problems), unit.mixed, all_groups)
 
 
 def _near(policy: str, problems: Mapping[str, int]) -> str:

@@ -102,6 +102,7 @@ class Suite:
     settings: Settings
     tuned: tuple[tuple[str, PluginSpec], ...] = ()  # (method, a classifier as that method's arm alone fine-tunes it)
     metrics: tuple[PluginSpec, ...] = ()  # of the suite's own, beside the built-in ones
+    positive: str | None = None  # the positive one of two classes, as ``dataset.positive`` names it
 
     def method(self, name: str) -> PluginSpec:
         """Return the method of that name."""
@@ -194,6 +195,8 @@ def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:
     dataset = sections["dataset"]
     if not isinstance(dataset, dict) or "name" not in dataset:
         raise ConfigError(f"suite {name}: dataset: expected a mapping with 'name', got {dataset!r}")
+    dataset = dict(dataset)
+    positive = dataset.pop("positive", None)
     methods, tuned = _own_classifiers(sections["methods"], sections["classifiers"])
     plugins = _plugins("method", name, methods)
     _check_reference(name, settings.reference, plugins)
@@ -205,6 +208,7 @@ def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:
         settings=settings,
         tuned=tuned,
         metrics=_metrics(name, sections["metrics"]),
+        positive=None if positive is None else str(positive),
     )
 
 

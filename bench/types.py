@@ -75,6 +75,7 @@ class DatasetIndex:
 
     ``problems`` are images that are not used, or odd; ``skipped`` the files that were not even taken for images.
     ``window`` is None where every image has 8 bits a channel.
+    ``positive`` is the positive one of two classes by name, None where nothing tells it (``bench.data.positive``).
     """
 
     name: str
@@ -84,6 +85,12 @@ class DatasetIndex:
     problems: tuple[DataProblem, ...] = ()
     window: GreyWindow | None = None
     skipped: tuple[SkippedFiles, ...] = ()
+    positive: str | None = None
+
+    @property
+    def positive_label(self) -> int:
+        """The index of the positive class; 1 where none is named."""
+        return 1 if self.positive is None else self.classes.index(self.positive)
 
     def by_path(self) -> dict[str, ImageRecord]:
         """Return the records by their path."""

@@ -38,7 +38,11 @@ def resolved(session: Session) -> dict[str, Any]:
     return {
         "name": suite.name,
         **asdict(suite.settings),
-        "dataset": {"name": suite.dataset.name, **asdict(suite.dataset.config)},
+        "dataset": {
+            "name": suite.dataset.name,
+            **asdict(suite.dataset.config),
+            **({"positive": suite.positive} if suite.positive else {}),
+        },
         "methods": {m.name: asdict(m.config) | _own_classifiers(suite, m.name) for m in suite.methods},
         "classifiers": {c.name: asdict(c.config) for c in suite.classifiers},
         **({"metrics": {m.name: asdict(m.config) for m in suite.metrics}} if suite.metrics else {}),

@@ -84,6 +84,7 @@ def find_subject(
             )
         return Subject(suite.dataset.name, suite.dataset.create(), root, cache, suite)
     options = _dataset_options(assignments)
+    options.pop("positive", None)  # of scores, and nothing is scored here
     dataset = str(options.pop("name")) if "name" in options else dataset
     if dataset is None and root is None:
         raise DataError("no folder was named; give one as argument, with --data or the variable BENCH_DATA")

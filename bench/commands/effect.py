@@ -12,7 +12,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.commands.effect_plan import ALPHA, Comparison, EffectPlan, Option, plan_effect, suite_design
+from bench.commands.effect_pilot import Comparison
+from bench.commands.effect_plan import ALPHA, EffectPlan, Option, plan_effect, suite_design
 from bench.console import plain_console
 from bench.metrics.planning import pair_ratio, pairs_needed, power, smallest_detectable_effect
 from bench.session import Session
@@ -33,9 +34,11 @@ def show_effect_plan(
         return
     console = plain_console()
     console.print(
-        f"suite {session.suite.name}: to find a difference of {_points(effect)} points of patient-level balanced "
-        f"accuracy to none, power {target:.0%}, two-sided 5 %"
+        f"suite {session.suite.name}: to find a difference of {_points(effect)} points of {plan.metric} to none, "
+        f"power {target:.0%}, two-sided 5 %"
     )
+    if plan.note:
+        console.print(plan.note)
     if not plan.comparisons:
         _show_guesses(console, session, plan)
         return
@@ -78,9 +81,11 @@ def sentences(plan: EffectPlan) -> list[str]:
 
 def _patients(plan: EffectPlan) -> str:
     if plan.patients_best is None:
-        return "That more patients would help cannot be said either: trainings vary too much, or no patient was read."
+        cannot = "cannot be said either: trainings vary too much, or no prediction was read."
+        return f"That more {plan.groups} would help {cannot}"
     own = f", or {plan.patients_own} in the suite's own" if plan.patients_own else ""
-    return f"Only more patients help: about {plan.patients_best} like these {plan.patients} in {_name(plan.best)}{own}."
+    best = f"about {plan.patients_best} like these {plan.patients} in {_name(plan.best)}{own}"
+    return f"Only more {plan.groups} help: {best}."
 
 
 def _show_pilot(console: Console, comparisons: Sequence[Comparison]) -> None:

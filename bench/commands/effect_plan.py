@@ -9,12 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.artifacts import Artifacts
+from bench.commands.effect_pilot import Comparison, Pilot, pilot_rows
 from bench.data.splits import SplitConfig
-from bench.errors import ConfigError, DataError, StoreError
+from bench.errors import ConfigError
 from bench.estimate import CostModel, fit_model
-from bench.metrics.classification import patient_predictions, patient_units
-from bench.metrics.pilot import estimate_components, mean_components
+from bench.metrics.pilot import mean_components
 from bench.metrics.planning import (
     NAN,
     Components,
@@ -27,33 +26,17 @@ from bench.metrics.planning import (
     power,
     smallest_detectable_effect,
 )
-from bench.metrics.predictions import Predictions, read_predictions
+from bench.metrics.units import scored_unit
 from bench.plan import Cell, unique
-from bench.runner import rows_of
 from bench.selection import select
 from bench.session import Session
 from bench.store import Store
-from bench.types import ResultRow
 
-METRIC = "test/patient_balanced_accuracy"
 ALPHA = 0.05
 FOLDS = (3, 5, 10)
 REPEATS = (1, 2, 3, 5, 10, 20)
 HOLDOUT_REPEATS = (5, 10, 20, 40, 80)
 MANY = 1000  # repeats: more of them change nothing any more
-Arm = tuple[str, str, str]  # method, ratio, classifier
-Pair = tuple[int, int]  # fold, repeat
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A pilot's arm against none: pairs, mean and sd of their differences; components where patients can be read."""
-
-    arm: Arm
-    pairs: int
-    difference: float
-    sd: float
-    components: Components | None
 
 
 @dataclass(frozen=True)
@@ -79,12 +62,16 @@ class EffectPlan:
     ``floor`` is the smallest effect with any number of repeats of the best folds; ``best`` the option of most power;
     ``patients_best`` and ``patients_own`` how many patients it and the suite's own design would take, None where no
     number does or it cannot be told; ``plain_pairs`` what independent pairs would take. ``unmeasured`` cells of each
-    pair are not in the cost.
+    pair are not in the cost. ``metric`` names what is compared, ``note`` says why where images are scored, ``groups``
+    what there are ``patients`` of: 'patients' or 'groups'.
     """
 
     effect: float
     target: float
     arms: int
+    metric: str
+    note: str
+    groups: str
     patients: int
     comparisons: tuple[Comparison, ...]
     components: Components | None
@@ -113,9 +100,10 @@ def plan_effect(
             raise ConfigError(f"{name}: got {value}, expected a share between 0 and 1 (0.02 is two points)")
     cells = select(session.plan.cells, only)
     asked = {(c.method or "", c.ratio or "", c.classifier or "") for c in cells if c.stage == "evaluate"}
-    rows, root = _pilot_rows(session, pilot)
-    patients = len({(r.group_id, r.label) for r in session.plan.index.records})
-    found = _comparisons(rows, root, patients, asked if only or pilot is None else None)
+    unit = scored_unit(session.plan.index)
+    rows, root = pilot_rows(session, pilot, unit)
+    patients = len({r.group_id for r in session.plan.index.records})
+    found = Pilot(root, unit, patients).comparisons(rows, asked if only or pilot is None else None)
     if pilot is not None and not found:
         raise ConfigError(f"--pilot {pilot}: no finished comparison with none in it; expected an --out folder of a run")
     judged = {a for a in asked if a[0] != "none"}  # Holm counts the arms that a report of this plan compares
@@ -135,6 +123,9 @@ def plan_effect(
         effect=effect,
         target=target,
         arms=arms,
+        metric=unit.metric,
+        note=unit.note,
+        groups=unit.groups,
         patients=patients,
         comparisons=tuple(found),
         components=parts,
@@ -212,84 +203,3 @@ def _pair_hours(every: Sequence[Cell], chosen: Sequence[Cell], costs: CostModel)
     cells = unique([c for c in first if c.id in ids or (c.method == "none" and c.classifier in classifiers)])
     estimate = costs.estimate(cells)
     return (estimate.known_s / 3600 if estimate.unknown < len(cells) else NAN), estimate.unknown
-
-
-def _pilot_rows(session: Session, pilot: Path | None) -> tuple[list[ResultRow], Path]:
-    """Return the finished scores of the pilot and the folder that their predictions are named from."""
-    if pilot is None:
-        return [r for r in rows_of(session.plan, session.env) if _is_score(r)], session.env.out
-    root = pilot.parent if pilot.name == "results.jsonl" else pilot
-    rows = [r for r in Store(root).rows().values() if _is_score(r)]
-    suites = sorted({r.suite for r in rows})
-    if len(suites) > 1 and session.suite.name not in suites:
-        raise ConfigError(f"--pilot {pilot}: holds the suites {', '.join(suites)} and not {session.suite.name}")
-    return [r for r in rows if len(suites) < 2 or r.suite == session.suite.name], root
-
-
-def _is_score(row: ResultRow) -> bool:
-    return row.stage == "evaluate" and row.status == "done" and np.isfinite(row.metrics.get(METRIC, NAN))
-
-
-def _comparisons(rows: Sequence[ResultRow], root: Path, patients: int, asked: set[Arm] | None) -> list[Comparison]:
-    scores: dict[Arm, dict[Pair, ResultRow]] = {}
-    for r in sorted(rows, key=lambda r: r.finished_at):  # the last of equal coordinates counts
-        arm = (r.method or "", r.ratio or "", r.classifier or "")
-        scores.setdefault(arm, {})[r.fold or 0, r.repeat or 0] = r
-    found = []
-    for arm, of_arm in sorted(scores.items()):
-        base = scores.get(("none", "0", arm[2]), {})
-        common = sorted(of_arm.keys() & base.keys())
-        if arm[0] == "none" or len(common) < 2 or (asked is not None and arm not in asked):
-            continue
-        differences = np.array([of_arm[p].metrics[METRIC] - base[p].metrics[METRIC] for p in common])
-        parts = _components({p: (of_arm[p], base[p]) for p in common}, root, patients)
-        found.append(Comparison(arm, len(common), float(differences.mean()), float(differences.std(ddof=1)), parts))
-    return found
-
-
-def _components(pairs: dict[Pair, tuple[ResultRow, ResultRow]], root: Path, patients: int) -> Components | None:
-    """Return what these pairs tell of so many patients as theirs.
-
-    None where patients are too few, or the pilot is no more than a ``results.jsonl``. Raises ``StoreError`` for a table
-    of predictions that is damaged or not there.
-    """
-    both = [r for rows in pairs.values() for r in rows]
-    if not (root / "cells").is_dir() or not all("predictions" in r.facts for r in both):
-        return None
-    artifacts = Artifacts(root)
-    tables = {p: tuple(_right(_read(r, root, artifacts)) for r in rows) for p, rows in pairs.items()}
-    units = sorted({u for arm, base in tables.values() for u in (*arm, *base)})
-    place = {u: i for i, u in enumerate(units)}
-    repeats = sorted({repeat for _, repeat in tables})
-    arm, base = (np.full((len(repeats), len(units)), np.nan) for _ in range(2))
-    fold_of = np.full(arm.shape, -1)
-    for (fold, repeat), (of_arm, of_base) in tables.items():
-        r, at = repeats.index(repeat), [place[u] for u in of_arm]
-        if of_arm.keys() != of_base.keys() or (fold_of[r, at] >= 0).any():
-            raise ConfigError(
-                f"--pilot: fold {fold} of repeat {repeat} tests patients that another fold or arm does not leave to "
-                "it; the folder mixes runs of different splits: name one that holds a single run"
-            )
-        fold_of[r, at] = fold
-        arm[r, at], base[r, at] = list(of_arm.values()), [of_base[u] for u in of_arm]
-    try:
-        found = estimate_components(arm, base, [label for _, label in units], fold_of)
-    except DataError:
-        return None
-    return found.with_patients(patients / len(units))
-
-
-def _read(row: ResultRow, root: Path, artifacts: Artifacts) -> Predictions:
-    path = root / str(row.facts["predictions"])
-    if damage := artifacts.damage(path.parent.parent.name, path.parent.name):
-        raise StoreError(f"{damage}; the run that made it does the cell again")
-    return read_predictions(path, "test")
-
-
-def _right(table: Predictions) -> dict[tuple[str, int], float]:
-    """Return 1 or 0 for each (patient, label): right by the mean probability of its images."""
-    labels, prob = patient_predictions(table.y_true, table.y_prob, table.group)
-    unit, _ = patient_units(table.y_true, table.group)
-    names = {int(u): g for u, g in zip(unit, table.group, strict=True)}
-    right = prob.argmax(axis=1) == labels
-    return {(names[i], int(y)): float(ok) for i, (y, ok) in enumerate(zip(labels, right, strict=True))}

@@ -18,6 +18,7 @@ from bench.cost.host import available_cpus
 from bench.data.changes import data_changes
 from bench.data.left_out import data_lines
 from bench.estimate import CostModel, Estimate, Prediction, Schedule, duration, fit_model, schedule
+from bench.metrics.units import scored_unit
 from bench.plan import STAGES, Cell, unique
 from bench.selection import select
 from bench.session import MAX_AUTO_JOBS, Session
@@ -36,8 +37,13 @@ def show_plan(session: Session, only: Sequence[str], as_json: bool, jobs: int | 
     _, played = play(model, left, jobs)
     estimate = model.estimate(left)
     console, index = plain_console(), session.plan.index
-    groups = len({r.group_id for r in index.records})
-    console.print(f"suite {session.suite.name}: {len(index.records)} images of {groups} patients, {index.name}")
+    groups, unit = len({r.group_id for r in index.records}), scored_unit(index)
+    console.print(f"suite {session.suite.name}: {len(index.records)} images of {groups} {unit.groups}, {index.name}")
+    if session.suite.classifiers:
+        positive = f"; positive class: {index.positive}" if index.positive else ""
+        console.print(f"verdicts are about {unit.metric}{positive}")
+        if unit.note:
+            console.print(unit.note)
     print_data(console, index)
     if changes := data_changes(index, session.kept_index):
         console.print(f"the data changed since the last run: {changes}", style="yellow")
@@ -63,6 +69,8 @@ def plan_facts(session: Session, only: Sequence[str], jobs: int | None = None) -
         "fingerprint": session.plan.fingerprint,
         "images": len(session.plan.index.records),
         "data": data_lines(session.plan.index),
+        "scored": scored_unit(session.plan.index).metric,
+        "positive_class": session.plan.index.positive,
         "cells": [{**to_plain(c), "done": c not in left, "expected": expected.get(c.id)} for c in cells],
         "left": len(left),
         "jobs": jobs,

@@ -50,7 +50,7 @@ def tune_options(command: Callable[..., Any]) -> Callable[..., Any]:
                          help="Device time of each arm, such as 2h: no trial is begun after it."),
             click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Trials at a time."),
             click.option("--objective", type=click.Choice(get_args(Objective)), default="balanced_accuracy",
-                         show_default=True, help="Per patient, on validation; or that and device-seconds (NSGA-II)."),
+                         show_default=True, help="Score on validation images; or that and device-seconds (NSGA-II)."),
             click.option("--pruner", type=click.Choice(PRUNERS),
                          help="What stops bad trials after some folds. Default: hyperband; none for two objectives."),
             click.option("--seed", type=int, default=0, show_default=True, help="Of the search, not of the trainings."),

@@ -57,6 +57,7 @@ def code_changes(a: ReportInfo, b: ReportInfo) -> tuple[Changed, ...]:
 def data_changes(a: ReportInfo, b: ReportInfo) -> tuple[Changed, ...]:
     """Return what differs in the images: the data set, their fingerprint, the classes and their sizes."""
     found = [Changed("dataset", a.dataset, b.dataset), Changed("fingerprint", a.fingerprint, b.fingerprint)]
+    found.append(Changed("positive class", a.positive_class, b.positive_class))
     sizes = [{c.name: f"{c.images} images, {c.groups} groups" for c in x.data.classes} for x in (a, b)]
     if all(sizes):  # reports of earlier versions do not say them
         found += config_changes(sizes[0], sizes[1], "class ")

@@ -11,13 +11,14 @@ from bench.comparison.changes import ABSENT, Changed
 from bench.comparison.comparison import Comparison
 from bench.comparison.scores import IDENTICAL, Difference
 from bench.comparison.side import Side
+from bench.metrics.units import ScoredUnit
 from bench.report.info import ReportInfo
 from bench.report.records.lines import COMPARED, METRICS, PRIMARY
 from bench.report.sections.text import DASH, count, join, number, p_value, percent, points, seconds
 
 IMAGES = ("synthetic/test/kid_", "synthetic/test/fid_", "cycle/ssim", "fcn/iou", "copies/flagged_share")
 LONG = 60  # characters of a setting's value
-NAMES = {PRIMARY: "patient-level balanced accuracy", "balanced_accuracy": "balanced accuracy per image"}
+NAMES = {PRIMARY: ScoredUnit().metric, "balanced_accuracy": "balanced accuracy per image"}
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 from bench.config import read_yaml
 from bench.errors import DataError
+from bench.metrics.units import ScoredUnit
 from bench.report.info import Arm
-from bench.report.records.lines import PRIMARY
 
 Measure = Literal["gain", "twin", "kid"]  # accuracy minus `none`; minus the twin from random weights; KID minus its
 MEASURES: tuple[Measure, ...] = ("gain", "twin", "kid")
@@ -108,7 +108,7 @@ def _member(name: str, report: Mapping[str, Any], config: Mapping[str, Any] | No
         modality=info["modality"],
         classes=tuple(info["classes"]),
         images=sum(c["images"] for c in sizes),
-        groups=f"{sum(c['groups'] for c in sizes)} {info['data']['groups']}",
+        groups=f"{info['data'].get('all_groups') or sum(c['groups'] for c in sizes)} {info['data']['groups']}",
         protocol=info["protocol"],
         margin=float(info["margin"]),
         scores=dict(_scores(report)),
@@ -121,22 +121,27 @@ def _member(name: str, report: Mapping[str, Any], config: Mapping[str, Any] | No
     )
 
 
+def _primary(report: Mapping[str, Any]) -> str:
+    """Return the metric that a report's verdicts are about."""
+    return ScoredUnit(mixed=report["info"]["data"].get("mixed_groups", 0)).primary
+
+
 def _values(report: Mapping[str, Any]) -> Iterator[tuple[tuple[str, Arm], dict[str, float]]]:
     for line in report["lines"]:
-        of = line.get("values", {}).get(PRIMARY, {})
+        of = line.get("values", {}).get(_primary(report), {})
         yield (line["classifier"], Arm(line["method"], line["ratio"])), {p: float(x) for p, x in of.items()}
 
 
 def _scores(report: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], float]]:
     for line in report["lines"]:
-        mean = line["scores"][PRIMARY]["mean"]
+        mean = line["scores"][_primary(report)]["mean"]
         if mean is not None:
             yield (line["classifier"], Arm(line["method"], line["ratio"]).label), float(mean)
 
 
 def _gains(report: Mapping[str, Any]) -> Iterator[Effect]:
     for line in report["lines"]:
-        found = line["versus"].get("none", {}).get(PRIMARY)
+        found = line["versus"].get("none", {}).get(_primary(report))
         if found:
             at = At("gain", line["classifier"], Arm(line["method"], line["ratio"]).label, "none")
             yield _effect(at, found["difference"], found)

@@ -39,7 +39,7 @@ DEFAULT = ("PR-", "PR+")
 
 @dataclass(frozen=True)
 class IHCConfig(ImageFolderConfig):
-    """As of ``image_folder``; the last class is the positive one.
+    """As of ``image_folder``; the second of two classes is the positive one, unless ``positive`` says otherwise.
 
     ``classes``: None takes the folders of one receptor, from negative to positive; ``PR-`` and ``PR+`` before others.
     """
@@ -55,7 +55,8 @@ class IHC(ImageFolder):
 
     def index(self, root: Path | None, cache: Path) -> DatasetIndex:
         """Read the images. Raises ``DataError`` with the expected layout when folders or images are missing."""
-        return index_listing("ihc", self.listing(root), self.config, cache, WHERE)
+        index = index_listing("ihc", self.listing(root), self.config, cache, WHERE)
+        return replace(index, positive=index.classes[1]) if len(index.classes) == 2 else index
 
     def listing(self, root: Path | None) -> Listing:
         """Return the images of the chosen classes, unread. Raises ``DataError`` when folders are missing."""

@@ -100,7 +100,7 @@ class Slides(ABC):
     """
 
     name: ClassVar[str]
-    classes: ClassVar[tuple[str, str]]
+    classes: ClassVar[tuple[str, str]]  # the second is the positive one
     modality: ClassVar[str] = "histology"
     drawing: ClassVar[int] = 1  # raise it when the same config would draw other images
 
@@ -127,7 +127,7 @@ class Slides(ABC):
             self._draw(folder)
             files = self._listed(folder) or []
         records, problems = scan(folder, files, classes=self.classes, cache=cache, checks=ImageChecks("refuse"))
-        return DatasetIndex(self.name, folder, self.classes, tuple(records), tuple(problems))
+        return DatasetIndex(self.name, folder, self.classes, tuple(records), tuple(problems), self.classes[1])
 
     def _draw(self, folder: Path) -> None:
         from filelock import FileLock

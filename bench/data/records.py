@@ -35,7 +35,7 @@ DEFAULT_CHECKS = ImageChecks()
 MIN_SIDE_PX = 16
 MAX_PIXELS = 100_000_000  # a decompression bomb, or a whole slide that should be tiled first
 GREY_OR_COLOUR = ("1", "L", "P", "RGB", "I", "I;16", "I;16L", "I;16B", "F")
-_SCAN_VERSION = 3  # raise it when an image would be judged otherwise: remembered outcomes are then not reused
+_SCAN_VERSION = 4  # raise it when an image would be judged otherwise: remembered outcomes are then not reused
 
 
 class Judged(NamedTuple):

@@ -2,8 +2,9 @@
 
 Within each fold, patients of each class are drawn on their own (balanced accuracy stays defined), n_h - 1 of n_h with
 weight n_h / (n_h - 1) each (Rao & Wu 1988): drawing n_h of n_h would understate the variance by 1/n_h, half of it where
-a fold has two patients of a class. A patient that is alone in its class and fold cannot be resampled; ``lone`` counts
-them, and the interval leaves their share of the variance out.
+a fold has two patients of a class. A patient with images of several classes is one unit all the same, and is drawn
+among patients with the same classes (``units.group_strata``). A patient that is alone in its class and fold cannot be
+resampled; ``lone`` counts them, and the interval leaves their share of the variance out.
 
 A statistic takes weights [B, N] and returns a value for each of the B resamples, so that all are computed at once.
 """
@@ -21,9 +22,10 @@ from bench.metrics.classification import (
     CONFUSION_METRICS,
     check_arrays,
     confusion_metrics,
-    patient_units,
+    patient_predictions,
     per_class_recall,
 )
+from bench.metrics.units import group_places, group_strata
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -64,15 +66,18 @@ def cluster_bootstrap_ci(
     resamples: int = RESAMPLES,
     alpha: float = 0.05,
     seed: int = 0,
+    positive: int = 1,
 ) -> Interval:
     """Return the mean over folds of a statistic with its 1 - alpha interval over patients.
 
     ``statistic`` is a name of ``STATISTICS`` or a function of weights. With a
     ``reference`` (the same folds and images, another arm) it is of the paired difference, arm minus reference.
-    ``per_patient`` scores each patient's mean probability. Patients of one repeat are in disjoint test folds and drawn
+    ``per_patient`` scores each patient's mean probability, and ``positive`` is the index of the positive one of two
+    classes (sensitivity, precision and the like). Patients of one repeat are in disjoint test folds and drawn
     independently; repeats test the same patients again, so they count as moving together and the interval's ends are
     the means of the repeats' ends: repeats cannot buy what only patients can. Raises ``DataError`` when folds are
-    empty or the reference is of other images, ``ConfigError`` for an unknown name.
+    empty, the reference is of other images, or a patient to be scored once has images of several classes;
+    ``ConfigError`` for an unknown name.
     """
     if isinstance(statistic, str) and statistic not in STATISTICS:
         raise ConfigError(f"no interval for {statistic!r}; valid: {', '.join(STATISTICS)}")
@@ -84,12 +89,12 @@ def cluster_bootstrap_ci(
     for i, fold in enumerate(folds):
         truth, prob = check_arrays(fold.y_true, fold.y_prob, fold.groups)
         sample = PatientSample(truth, fold.groups, resamples, rng)
-        draws = sample.draws(prob, statistic, per_patient)
+        draws = sample.draws(prob, statistic, per_patient, positive)
         if reference is not None:
             other_truth, other_prob = check_arrays(reference[i].y_true, reference[i].y_prob, reference[i].groups)
             if not sample.fits(other_truth, reference[i].groups):
                 raise DataError(f"fold {i} of the reference has other images or patients; arms are paired by image")
-            draws = draws - sample.draws(other_prob, statistic, per_patient)
+            draws = draws - sample.draws(other_prob, statistic, per_patient, positive)
         by_repeat.setdefault(fold.repeat, []).append(draws)
         patients |= {str(g) for g in fold.groups}
         lone += sample.lone
@@ -113,42 +118,42 @@ class PatientSample:
     """The resamples of one fold's patients: drawn once, they serve every arm that is tested on the same images.
 
     ``y_true`` int64 [N] and ``groups`` [N] name the images' classes and patients; ``lone`` counts patients that are
-    alone in their class.
+    alone in their stratum.
     """
 
     def __init__(self, y_true: Ints, groups: Sequence[object], resamples: int, rng: np.random.Generator) -> None:
         self._truth, self._groups = y_true, groups
-        self._unit, self._labels = patient_units(
-            y_true, groups
-        )  # of each image its unit [N]; of each unit its label [P]
-        weights, self.lone = patient_weights(self._labels, resamples, rng)
-        self._weights = np.concatenate([np.ones((1, len(self._labels))), weights])  # row 0: the value itself
+        self._unit = group_places(groups)  # of each image its patient, [N]
+        weights, self.lone = patient_weights(group_strata(y_true, groups), resamples, rng)
+        self._weights = np.concatenate([np.ones((1, weights.shape[1])), weights])  # row 0: the value itself
 
     def fits(self, y_true: Ints, groups: Sequence[object]) -> bool:
         """Return whether these are the images' classes and patients."""
         return np.array_equal(self._truth, y_true) and list(self._groups) == list(groups)
 
-    def draws(self, y_prob: Floats, statistic: str | Statistic, per_patient: bool) -> Floats:
-        """Return the statistic of y_prob [N, C], and that of every resample: [1 + B]."""
+    def draws(self, y_prob: Floats, statistic: str | Statistic, per_patient: bool, positive: int = 1) -> Floats:
+        """Return the statistic of y_prob [N, C], and that of every resample: [1 + B].
+
+        Raises ``DataError`` with ``per_patient`` when a patient has images of several classes.
+        """
         c = y_prob.shape[1]
         truth, unit = self._truth, self._unit
         if per_patient:
-            size = np.bincount(unit)
-            y_prob = np.stack([np.bincount(unit, weights=y_prob[:, k]) / size for k in range(c)], axis=1)
-            truth, unit = self._labels, np.arange(len(size))
+            truth, y_prob = patient_predictions(truth, y_prob, self._groups)
+            unit = np.arange(len(truth))
         if statistic in CONFUSION_METRICS:  # images of a unit share its weight: sum them first, and weigh P, not N
             cell = unit * c * c + truth * c + y_prob.argmax(axis=1)
-            counts = np.bincount(cell, minlength=len(self._labels) * c * c).reshape(-1, c * c).astype(np.float64)
-            return _of_confusion(str(statistic), (self._weights @ counts).reshape(-1, c, c))
+            counts = np.bincount(cell, minlength=self._weights.shape[1] * c * c).reshape(-1, c * c).astype(np.float64)
+            return _of_confusion(str(statistic), (self._weights @ counts).reshape(-1, c, c), positive)
         function = STATISTICS[statistic] if isinstance(statistic, str) else statistic
         return function(self._weights[:, unit], truth, y_prob)
 
 
-def patient_weights(labels: Ints, resamples: int, rng: np.random.Generator) -> tuple[Floats, int]:
-    """Return weights float64 [B, P] of patients by their labels [P], and how many are alone in their class."""
-    weights, lone = np.ones((resamples, len(labels))), 0
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
+def patient_weights(strata: Ints, resamples: int, rng: np.random.Generator) -> tuple[Floats, int]:
+    """Return weights float64 [B, P] of patients by their strata [P], and how many are alone in theirs."""
+    weights, lone = np.ones((resamples, len(strata))), 0
+    for stratum in np.unique(strata):
+        members = np.flatnonzero(strata == stratum)
         n = len(members)
         if n == 1:
             lone += 1
@@ -180,10 +185,10 @@ def _auroc(weights: Floats, positive: npt.NDArray[np.bool_], score: Floats) -> F
     return np.divide((pos * below).sum(axis=1), total, out=np.full(len(total), np.nan), where=total > 0)
 
 
-def _of_confusion(name: str, matrices: Floats) -> Floats:
+def _of_confusion(name: str, matrices: Floats, positive: int = 1) -> Floats:
     if name == "balanced_accuracy":  # the one that every report needs, without the other six
         return per_class_recall(matrices).mean(axis=-1)
-    return confusion_metrics(matrices)[name]
+    return confusion_metrics(matrices, positive)[name]
 
 
 def _by_confusion(name: str) -> Statistic:

@@ -3,14 +3,14 @@
 Conventions, the same for every function here:
 
 - The prediction is the class of the largest probability (ties: the class of lower index).
-- Two classes: class 1 (malignant) is the positive one. More: one against rest, averaged over classes (macro), and
-  each class by itself.
+- Two classes: the one of index ``positive`` is the positive one. More: one against rest, averaged over classes
+  (macro), and each class by itself.
 - What is undefined is NaN, never 0 or 1: a recall, AUROC or balanced accuracy when a class has no image. The precision
   of a class that has images and was never predicted (0/0) is 0, as in scikit-learn: left out, a mean over folds would
   be of those alone where the class was found. F1 = 2TP / (2TP + FP + FN) is 0 then by its formula; MCC is 0 when every
   image got one class, which is its limit (Chicco & Jurman 2020). Nothing to score is a ``DataError``.
-- A patient is a pair (group, label): a group that has images of two labels counts once for each. The patient's
-  probabilities are the mean of its images', its prediction their largest.
+- A patient's probabilities are the mean of its images', its prediction their largest. A group with images of several
+  classes has no class of its own and cannot be scored once (``bench.metrics.units``).
 - Macro averages run over all C classes; if one of them is undefined, so is the average.
 
 Sources: sensitivity to F1 and their macro averages as in Sokolova & Lapalme (2009), AUROC as in Hanley & McNeil (1982),
@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from bench.errors import DataError
 from bench.metrics.calibration import brier_score, check_probabilities, expected_calibration_error
+from bench.metrics.units import group_labels, group_places
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -35,23 +36,34 @@ CLASS_METRICS = ("recall", "precision", "f1", "auroc")
 
 
 def classification_metrics(
-    y_true: npt.ArrayLike, y_prob: npt.ArrayLike, groups: Sequence[object], classes: Sequence[str] | None = None
+    y_true: npt.ArrayLike,
+    y_prob: npt.ArrayLike,
+    groups: Sequence[object],
+    classes: Sequence[str] | None = None,
+    positive: int = 1,
+    per_group: bool = True,
 ) -> dict[str, float]:
     """Return every metric of one part of one fold.
 
-    ``y_true`` int [N] in 0..C-1, ``y_prob`` float [N, C] with rows that sum to 1, ``groups`` [N] the patients. All
-    values are in [0, 1], mcc in [-1, 1], brier of more than two classes in [0, 2]. Keys: those of ``METRICS`` per
-    image, and as patient_<metric> per patient; patient_score; for more than two classes <metric>_<class> and
-    patient_<metric>_<class> with the names in ``CLASS_METRICS`` (``classes`` names the classes, else their index).
-    Raises ``DataError`` when the arrays are empty or do not fit each other.
+    ``y_true`` int [N] in 0..C-1, ``y_prob`` float [N, C] with rows that sum to 1, ``groups`` [N] the patients;
+    ``positive`` is the index of the positive one of two classes. All values are in [0, 1], mcc in [-1, 1], brier of
+    more than two classes in [0, 2]. Keys: those of ``METRICS`` per image; with ``per_group`` as patient_<metric> per
+    patient, and patient_score; for more than two classes <metric>_<class> and patient_<metric>_<class> with the names
+    in ``CLASS_METRICS`` (``classes`` names the classes, else their index). Raises ``DataError`` when the arrays are
+    empty or do not fit each other, and with ``per_group`` when a group has images of several classes.
     """
     truth, prob = check_arrays(y_true, y_prob, groups)
     names = [str(c) for c in (range(prob.shape[1]) if classes is None else classes)]
     if len(names) != prob.shape[1]:
         raise DataError(f"expected one name for each of {prob.shape[1]} classes; got {names}")
-    patient = _scores(*patient_predictions(truth, prob, groups), names)
+    if not 0 <= positive < len(names):
+        raise DataError(f"positive is {positive}; expected the index of one of {len(names)} classes")
+    per_image = _scores(truth, prob, names, positive)
+    if not per_group:
+        return per_image
+    patient = _scores(*patient_predictions(truth, prob, groups), names, positive)
     return {
-        **_scores(truth, prob, names),
+        **per_image,
         "patient_score": patient_score(truth, prob, groups),
         **{f"patient_{name}": value for name, value in patient.items()},
     }
@@ -66,19 +78,14 @@ def check_arrays(y_true: npt.ArrayLike, y_prob: npt.ArrayLike, groups: Sequence[
 
 
 def patient_predictions(y_true: Ints, y_prob: Floats, groups: Sequence[object]) -> tuple[Ints, Floats]:
-    """Return label int64 [P] and mean probability float64 [P, C] of each (group, label), sorted by that pair."""
-    unit, labels = patient_units(y_true, groups)
+    """Return label int64 [P] and mean probability float64 [P, C] of each group, sorted by its name.
+
+    Raises ``DataError`` when a group has images of several classes.
+    """
+    labels, unit = group_labels(y_true, groups), group_places(groups)
     total = np.zeros((len(labels), y_prob.shape[1]))
     np.add.at(total, unit, y_prob)
     return labels, total / np.bincount(unit)[:, None]
-
-
-def patient_units(y_true: Ints, groups: Sequence[object]) -> tuple[Ints, Ints]:
-    """Return the unit of each image, int64 [N], and the label of each unit, int64 [P]; units are (group, label)."""
-    pairs = list(zip(map(str, groups), y_true.tolist(), strict=True))
-    units = sorted(set(pairs))
-    place = {u: i for i, u in enumerate(units)}
-    return np.array([place[p] for p in pairs], dtype=np.int64), np.array([y for _, y in units], dtype=np.int64)
 
 
 def patient_score(y_true: Ints, y_prob: Floats, groups: Sequence[object]) -> float:
@@ -86,7 +93,7 @@ def patient_score(y_true: Ints, y_prob: Floats, groups: Sequence[object]) -> flo
 
     The mean over patients of the share of the patient's images that is classified right.
     """
-    unit, _ = patient_units(y_true, groups)
+    unit = group_places(groups)
     right = np.bincount(unit, weights=y_prob.argmax(axis=1) == y_true)
     return float((right / np.bincount(unit)).mean())
 
@@ -102,12 +109,12 @@ def per_class_recall(matrix: Floats) -> Floats:
     return _ratio(np.diagonal(matrix, axis1=-2, axis2=-1), matrix.sum(axis=-1))
 
 
-def confusion_metrics(matrix: Floats) -> dict[str, Floats]:
+def confusion_metrics(matrix: Floats, positive: int = 1) -> dict[str, Floats]:
     """Return what follows from confusion matrices [..., C, C], each value [...]; keys are ``CONFUSION_METRICS``.
 
-    Of class 1 for two classes, else the mean of ``class_confusion_metrics``. Balanced accuracy is the mean of the
-    classes' recalls (Brodersen et al. 2010). mcc is Gorodkin's (2004) R_K, Matthews' own for two classes. One class
-    absent or never predicted: see the module's text.
+    Of class ``positive`` for two classes, else the mean of ``class_confusion_metrics``. Balanced accuracy is the mean
+    of the classes' recalls (Brodersen et al. 2010). mcc is Gorodkin's (2004) R_K, Matthews' own for two classes. One
+    class absent or never predicted: see the module's text.
     """
     hit = np.diagonal(matrix, axis1=-2, axis2=-1).sum(axis=-1)
     of_class, predicted = matrix.sum(axis=-1), matrix.sum(axis=-2)
@@ -116,7 +123,7 @@ def confusion_metrics(matrix: Floats) -> dict[str, Floats]:
     result = {"balanced_accuracy": per_class["recall"].mean(axis=-1), "accuracy": _ratio(hit, n)}
     for name, source in (("sensitivity", "recall"), *((k, k) for k in ("specificity", "precision", "f1"))):
         values = per_class[source]
-        result[name] = values[..., 1] if values.shape[-1] == 2 else values.mean(axis=-1)
+        result[name] = values[..., positive] if values.shape[-1] == 2 else values.mean(axis=-1)
     spread_true, spread_predicted = n**2 - (of_class**2).sum(axis=-1), n**2 - (predicted**2).sum(axis=-1)
     mcc = _ratio(n * hit - (of_class * predicted).sum(axis=-1), np.sqrt(spread_true * spread_predicted))
     mcc = np.where(spread_predicted > 0, mcc, 0.0)
@@ -165,11 +172,11 @@ def _ratio(top: Floats, bottom: Floats) -> Floats:
     return np.divide(top, bottom, out=np.full(np.shape(top), np.nan), where=bottom > 0)
 
 
-def _scores(y_true: Ints, y_prob: Floats, names: Sequence[str]) -> dict[str, float]:
+def _scores(y_true: Ints, y_prob: Floats, names: Sequence[str], positive: int) -> dict[str, float]:
     """Return ``METRICS``, and those of each class where there are more than two."""
     matrix, ranking = confusion_matrix(y_true, y_prob), class_ranking_metrics(y_true, y_prob)
-    result = {k: float(v) for k, v in confusion_metrics(matrix).items()}
-    result |= {k: float(v[1] if len(v) == 2 else v.mean()) for k, v in ranking.items()}
+    result = {k: float(v) for k, v in confusion_metrics(matrix, positive).items()}
+    result |= {k: float(v[positive] if len(v) == 2 else v.mean()) for k, v in ranking.items()}
     result |= {"ece": expected_calibration_error(y_true, y_prob), "brier": brier_score(y_true, y_prob)}
     if len(names) > 2:
         of_class = class_confusion_metrics(matrix) | ranking

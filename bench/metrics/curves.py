@@ -1,7 +1,8 @@
 """ROC and precision-recall curves on common grids, so that those of several folds can be averaged; plain arrays.
 
-Two classes: class 1 is the positive one. More: one against rest, averaged over the classes (macro), as the stored
-``auroc`` and ``auprc`` are. A class without images, or with all of them, has no curve, and then there is no average.
+Two classes: the one of index ``positive`` is the positive one. More: one against rest, averaged over the classes
+(macro), as the stored ``auroc`` and ``auprc`` are. A class without images, or with all of them, has no curve, and then
+there is no average.
 
 ROC curves are averaged vertically (Fawcett 2006, section 8.1): at equal false positive rates. Between its corners a ROC
 curve is a straight line, so that its area counts ties half. A precision-recall curve is not: a line between two of its
@@ -33,26 +34,26 @@ class Curve(NamedTuple):
     area: float
 
 
-def roc(y_true: npt.ArrayLike, y_prob: npt.ArrayLike) -> Curve:
+def roc(y_true: npt.ArrayLike, y_prob: npt.ArrayLike, positive: int = 1) -> Curve:
     """Return the true positive rate at ``FPR_GRID``, and the AUROC.
 
     ``y_true`` int [N], ``y_prob`` float [N, C]. Where the curve rises straight up, its upper end. Raises ``DataError``
     on empty or ill-fitting input.
     """
-    return _macro(y_true, y_prob, roc_of)
+    return _macro(y_true, y_prob, roc_of, positive)
 
 
-def precision_recall(y_true: npt.ArrayLike, y_prob: npt.ArrayLike) -> Curve:
+def precision_recall(y_true: npt.ArrayLike, y_prob: npt.ArrayLike, positive: int = 1) -> Curve:
     """Return the precision at ``RECALL_GRID``, and the average precision (AUPRC).
 
     At each recall the precision of the highest threshold that reaches it. Arguments and errors as ``roc``.
     """
-    return _macro(y_true, y_prob, precision_recall_of)
+    return _macro(y_true, y_prob, precision_recall_of, positive)
 
 
-def prevalence(y_true: npt.ArrayLike, classes: int) -> float:
-    """Return the AUPRC of guessing: the share of class 1; of more than two classes, the mean of their shares."""
-    return float((np.asarray(y_true) == 1).mean()) if classes == 2 else 1 / classes
+def prevalence(y_true: npt.ArrayLike, classes: int, positive: int = 1) -> float:
+    """Return the AUPRC of guessing: the share of class ``positive``; of more than two classes, their mean share."""
+    return float((np.asarray(y_true) == positive).mean()) if classes == 2 else 1 / classes
 
 
 def roc_of(positive: Bools, score: Floats) -> Curve:
@@ -74,9 +75,11 @@ def precision_recall_of(positive: Bools, score: Floats) -> Curve:
     return Curve(precision[np.searchsorted(recall, RECALL_GRID, side="left")], area)
 
 
-def _macro(y_true: npt.ArrayLike, y_prob: npt.ArrayLike, of_class: Callable[[Bools, Floats], Curve]) -> Curve:
+def _macro(
+    y_true: npt.ArrayLike, y_prob: npt.ArrayLike, of_class: Callable[[Bools, Floats], Curve], positive: int
+) -> Curve:
     truth, prob = check_probabilities(y_true, y_prob)
-    classes = [1] if prob.shape[1] == 2 else range(prob.shape[1])
+    classes = [positive] if prob.shape[1] == 2 else range(prob.shape[1])
     curves = [of_class(truth == k, prob[:, k]) for k in classes]
     return Curve(np.mean([c.values for c in curves], axis=0), float(np.mean([c.area for c in curves])))
 

@@ -19,10 +19,10 @@ from bench.types import Measure
 
 @dataclass(frozen=True)
 class ExpectedCostConfig:
-    """Costs in any one unit; a right decision costs nothing. Class 1 (malignant) is the case that may be missed."""
+    """Costs in any one unit; a right decision costs nothing. The positive class is the case that may be missed."""
 
-    false_negative: float = 5.0  # cost of calling a case of class 1 class 0
-    false_positive: float = 1.0  # cost of calling a case of class 0 class 1
+    false_negative: float = 5.0  # cost of missing a case of the positive class
+    false_positive: float = 1.0  # cost of calling the other class positive
 
     def __post_init__(self) -> None:
         for name in ("false_negative", "false_positive"):
@@ -31,7 +31,10 @@ class ExpectedCostConfig:
 
 
 class ExpectedCost:
-    """Mean cost of a decision when class 1 is called from p = fp / (fp + fn) on (Elkan 2001, eq. 2)."""
+    """Mean cost of a decision when the positive class, the second, is called from p = fp / (fp + fn) on.
+
+    Elkan 2001, eq. 2.
+    """
 
     version: ClassVar[int] = 1
     Config: ClassVar[type] = ExpectedCostConfig
@@ -43,7 +46,9 @@ class ExpectedCost:
     def check(self, classes: Sequence[str]) -> None:
         """Raise ``ConfigError`` unless there are two classes."""
         if len(classes) != 2:
-            raise ConfigError(f"expected_cost: got {len(classes)} classes, expected 2, the second of them the case")
+            raise ConfigError(
+                f"expected_cost: got {len(classes)} classes, expected 2, one of them the case that may be missed"
+            )
 
     def measures(self) -> Mapping[str, Measure]:
         """Return the one measure; its unit is that of the two costs."""

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from bench.errors import ConfigError
 from bench.interfaces import Metric
-from bench.metrics.classification import CLASS_METRICS, METRICS, check_arrays, patient_predictions, patient_units
+from bench.metrics.classification import CLASS_METRICS, METRICS, check_arrays, patient_predictions
 from bench.types import Measure
 
 PATIENT = "patient_"
@@ -26,13 +26,18 @@ def built_in_names(classes: Sequence[str]) -> set[str]:
     return {*names, *(PATIENT + name for name in names), "patient_score"}
 
 
-def own_measures(name: str, metric: Metric) -> dict[str, Measure]:
-    """Return the measures of a metric by the names that they are stored under, without ``test/``."""
+def own_measures(name: str, metric: Metric, per_group: bool = True) -> dict[str, Measure]:
+    """Return the measures of a metric by the names that they are stored under, without ``test/``.
+
+    ``per_group``: whether the data set's groups can be scored once (``units.ScoredUnit``).
+    """
     declared = metric.measures()
     if not declared:
         raise ConfigError(f"metrics.{name}: measures() is empty; expected at least one measure")
     found = {_stored(name, key, declared): measure for key, measure in declared.items()}
-    return found | ({PATIENT + key: measure for key, measure in found.items()} if metric.per_patient else {})
+    return found | (
+        {PATIENT + key: measure for key, measure in found.items()} if metric.per_patient and per_group else {}
+    )
 
 
 def own_scores(
@@ -42,30 +47,40 @@ def own_scores(
     y_prob: npt.ArrayLike,
     groups: Sequence[str],
     classes: Sequence[str],
+    positive: int = 1,
+    per_group: bool = True,
 ) -> dict[str, float]:
     """Return the values of a metric by their stored names: per image, and per patient where it has that.
 
-    A patient's row is as in ``classification``: the mean of its images' probabilities. Raises ``ConfigError`` when the
+    A patient's row is as in ``classification``: the mean of its images' probabilities; none without ``per_group``. A
+    metric gets two classes with the positive one, of index ``positive``, as the second. Raises ``ConfigError`` when the
     metric does not give what it declares: a number within its bounds, or NaN, for each measure.
     """
     truth, prob = check_arrays(y_true, y_prob, groups)
+    classes = positive_last(classes, positive)
+    if prob.shape[1] == 2 and positive == 0:
+        truth, prob = 1 - truth, prob[:, ::-1]
     found = _computed(name, metric, truth, prob, groups, classes)
-    if metric.per_patient:
-        unit, _ = patient_units(truth, groups)
-        first = np.unique(unit, return_index=True)[1]
-        patients = [groups[i] for i in first]
+    if metric.per_patient and per_group:
+        patients = sorted(set(map(str, groups)))
         values = _computed(name, metric, *patient_predictions(truth, prob, groups), patients, classes)
         found |= {PATIENT + key: value for key, value in values.items()}
     return found
 
 
-def try_out(metrics: Mapping[str, Metric], classes: Sequence[str]) -> None:
+def positive_last(classes: Sequence[str], positive: int) -> tuple[str, ...]:
+    """Return the classes as metrics get them: of two, the positive one is the second."""
+    return tuple(reversed(classes)) if len(classes) == 2 and positive == 0 else tuple(classes)
+
+
+def try_out(metrics: Mapping[str, Metric], classes: Sequence[str], positive: int = 1) -> None:
     """Raise ``ConfigError`` when a metric cannot serve these classes, fails on made-up predictions, or takes a name."""
+    classes = positive_last(classes, positive)
     taken = dict.fromkeys(built_in_names(classes), "a built-in metric")
     rng = np.random.default_rng(0)
     truth = np.arange(4 * len(classes)) % len(classes)
     prob = rng.dirichlet(np.ones(len(classes)), len(truth))
-    groups = [f"patient {i // 2}" for i in range(len(truth))]
+    groups = [f"patient {i // (2 * len(classes))} of class {label}" for i, label in enumerate(truth.tolist())]
     for name, metric in metrics.items():
         metric.check(classes)
         for stored in own_measures(name, metric):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -49,6 +50,27 @@ def estimate_components(
     run = 0.0 if math.isnan(seen) else seen - float(np.mean(expected))
     changed, score = (float(np.mean([np.nanmean(v[:, y == c]) for c in np.unique(y)])) for v in (np.abs(d), base))
     return Components(float(lasting), float(patients - lasting), run, changed, score)
+
+
+def clustered_components(
+    arm: npt.ArrayLike, reference: npt.ArrayLike, images: npt.ArrayLike, folds: npt.ArrayLike
+) -> Components:
+    """Return the components of balanced accuracy per image, where patients have images of several classes.
+
+    ``arm`` and ``reference`` float [R, P, C]: how many of a patient's images of each class are right, NaN where the
+    repeat does not test the patient; ``images`` float [P, C]: how many there are; ``folds`` int [R, P]. A patient is
+    one observation with all its images: its response is what it adds to the linearised difference of two mean recalls
+    (a ratio estimator; Cochran 1977, section 2.11), so that the mean response over patients is the difference. The
+    metric counts no patients, so ``changed`` and ``score`` are NaN. Raises as ``estimate_components``.
+    """
+    n = np.asarray(images, dtype=np.float64)
+    gained = np.asarray(arm, dtype=np.float64) - np.asarray(reference, dtype=np.float64)  # [R, P, C]
+    tested = ~np.isnan(gained).any(axis=2)
+    recall = gained[tested].sum(axis=0) / np.broadcast_to(n, gained.shape)[tested].sum(axis=0)  # [C], the difference
+    share = n / n.mean(axis=0)
+    response = (gained / n.mean(axis=0) - (share - 1) * recall).mean(axis=2)
+    found = estimate_components(response, np.zeros_like(response), np.zeros(response.shape[1]), folds)
+    return replace(found, changed=NAN, score=NAN)
 
 
 def mean_components(components: Iterable[Components]) -> Components:

@@ -20,7 +20,8 @@ def selection_score(
     for an unknown metric, ``DataError`` when there are no rows.
     """
     check_selectable(predictions, borders)
-    scores = classification_metrics(predictions.y_true, predictions.y_prob, predictions.group, predictions.classes)
+    p, per_group = predictions, metric.startswith("patient_")
+    scores = classification_metrics(p.y_true, p.y_prob, p.group, p.classes, per_group=per_group)
     if metric not in scores:
         raise ConfigError(f"nothing can be selected by {metric!r}; {nearest(metric, scores)}")
     return -scores[metric] if metric.removeprefix("patient_") in LOWER_IS_BETTER else scores[metric]

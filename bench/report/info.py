@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from bench.metrics.units import ScoredUnit
 from bench.published import Published
 from bench.ratios import NOCOPIES, longer, ratio_label
 from bench.roles import Roles
@@ -65,13 +66,16 @@ class DataFacts:
     """The images behind a suite: classes, what was odd about files (kind -> how many), and who counts as a patient.
 
     ``groups`` is what folds keep whole: 'patients', or 'groups' where patients are not known. ``near_copies`` says what
-    was done with images that show one picture, in words; '' where the data set does not look for them.
+    was done with images that show one picture, in words; '' where the data set does not look for them. ``mixed_groups``
+    of the groups have images of several classes.
     """
 
     classes: tuple[ClassSize, ...] = ()
     problems: Mapping[str, int] = field(default_factory=dict)
     groups: str = "patients"
     near_copies: str = ""
+    mixed_groups: int = 0
+    all_groups: int = 0  # one with images of several classes counts once; 0 in reports of earlier versions
 
 
 @dataclass(frozen=True)
@@ -163,6 +167,22 @@ class ReportInfo:
     mask_carriers: tuple[str, ...] = ()  # the methods whose arms these are
     carried: tuple[Carried, ...] = ()  # from reports on other data sets
     runs: tuple[RunRecord, ...] = ()  # of this suite in this output folder, oldest first
+    positive: str = ""  # the positive one of two classes; '' in reports of earlier versions, where it is the second
+
+    @property
+    def unit(self) -> ScoredUnit:
+        """What scores count once, and what it is called."""
+        return ScoredUnit(self.data.groups, self.data.mixed_groups)
+
+    @property
+    def positive_class(self) -> str:
+        """The positive one of two classes; '' where there are more."""
+        return (self.positive or self.classes[1]) if len(self.classes) == 2 else ""
+
+    @property
+    def positive_label(self) -> int:
+        """The index of the positive one of two classes; 1 where there are more."""
+        return self.classes.index(self.positive_class) if self.positive_class else 1
 
     @property
     def apart(self) -> ReportInfo:

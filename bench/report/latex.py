@@ -23,7 +23,7 @@ _WITH_INTERVAL = re.compile(r"(.*?)\s*(\[[^\[\]]*\])?", re.DOTALL)
 
 
 def latex(records: Records, info: ReportInfo) -> str:
-    """Return the tables, one a classifier: verdict, difference to none and scores per patient, intervals below each.
+    """Return the tables, one a classifier: verdict, difference to none and scores, intervals below each.
 
     Needs the package booktabs and UTF-8, LaTeX's own encoding since 2018.
     """
@@ -45,10 +45,12 @@ def _table(classifier: str, lines: Sequence[Line], info: ReportInfo) -> str:
         rows.append(" & ".join(above) + r" \\")
         if any(below):
             rows.append(" & ".join(below) + r" \\[2pt]")
+    positive = f" Positive class: {escape(info.positive_class)}." if info.positive_class else ""
     caption = (
-        f"{escape(info.suite)} on {escape(info.dataset)}, classifier {escape(classifier)}: scores per patient in \\%, "
-        r"mean $\pm$ sd over pairs of fold and repeat, 95\,\% interval over patients below; verdict and paired "
-        r"difference in points of balanced accuracy to no augmentation, with its 95\,\% interval."
+        f"{escape(info.suite)} on {escape(info.dataset)}, classifier {escape(classifier)}: scores {info.unit.each} in "
+        rf"\%, mean $\pm$ sd over pairs of fold and repeat, 95\,\% interval over {info.unit.groups} below; verdict and "
+        r"paired difference in points of balanced accuracy to no augmentation, with its 95\,\% interval."
+        f"{positive}"
     )
     label = re.sub(r"[^a-z0-9]+", "-", f"{info.suite}-{classifier}".lower()).strip("-")
     return "\n".join(

@@ -13,6 +13,7 @@ from bench.artifacts import Artifacts
 from bench.data.cache import ImageCache
 from bench.data.detect import read_index
 from bench.data.loaders import FoldData
+from bench.data.positive import with_positive
 from bench.data.records import fingerprint
 from bench.data.splits import load_split
 from bench.errors import DataError, LeakageError
@@ -53,7 +54,8 @@ class Output:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-_INDEXES: dict[str, DatasetIndex] = {}  # by fingerprint: a worker process reads the index once, not once a cell
+# By fingerprint and data set: a worker process reads the index once, not once a cell.
+_INDEXES: dict[tuple[str, str], DatasetIndex] = {}
 
 
 def load_index(suite: Suite, data: Path | None, out: Path) -> DatasetIndex:
@@ -67,12 +69,13 @@ class Inputs:
     def __init__(self, cell: Cell, env: RunEnv) -> None:
         self.cell, self.env, self.settings = cell, env, env.suite.settings
         self.artifacts = Artifacts(env.out)
-        if env.fingerprint not in _INDEXES:
+        known = (env.fingerprint, env.suite.dataset.target)
+        if known not in _INDEXES:
             index = load_index(env.suite, env.data, env.out)
             if fingerprint(index) != env.fingerprint:
                 raise DataError("the images changed while the run was going on; start `bench run` again to plan anew")
-            _INDEXES[env.fingerprint] = index
-        self.index = _INDEXES[env.fingerprint]
+            _INDEXES[known] = index
+        self.index = with_positive(_INDEXES[known], env.suite.positive)
 
     def upstream(self, stage: str) -> Path:
         """Return the folder of the upstream cell of a stage."""

@@ -11,15 +11,18 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     from bench.metrics.classification import classification_metrics
     from bench.metrics.own import own_scores
     from bench.metrics.predictions import read_predictions
+    from bench.metrics.units import scored_unit
 
-    folder = Inputs(cell, env).upstream("classify")
+    inputs = Inputs(cell, env)
+    folder, positive = inputs.upstream("classify"), inputs.index.positive_label
+    per_group = scored_unit(inputs.index).per_group
     predictions = read_predictions(folder / "predictions.csv")
-    metrics = {}
+    metrics: dict[str, float] = {}
     for part in ("validation", "test"):
         p = predictions.select(part)
-        for name, value in classification_metrics(p.y_true, p.y_prob, p.group, p.classes).items():
-            metrics[f"{part}/{name}"] = value
+        found = classification_metrics(p.y_true, p.y_prob, p.group, p.classes, positive, per_group)
+        metrics |= {f"{part}/{name}": value for name, value in found.items()}
     for spec in env.suite.metrics:  # ``p`` is the test part
-        found = own_scores(spec.name, spec.create(), p.y_true, p.y_prob, p.group, p.classes)
+        found = own_scores(spec.name, spec.create(), p.y_true, p.y_prob, p.group, p.classes, positive, per_group)
         metrics |= {f"test/{name}": value for name, value in found.items()}
     return Output(metrics=metrics, facts={"predictions": str((folder / "predictions.csv").relative_to(env.out))})

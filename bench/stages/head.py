@@ -1,7 +1,7 @@
 """Classify the fold's test images by what a generative method has learnt itself, and score the saved table.
 
 For a TL-S-CycleGAN that is how its authors evaluated it: by the class head of a discriminator, or, for one without, by
-its verdict on real and fake. Metrics: ``test/<…>`` as in stage evaluate; class 1 is the positive one.
+its verdict on real and fake. Metrics: ``test/<…>`` per image as in stage evaluate.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     table = Predictions(names, test.groups, part, cell.fold, cell.repeat, test.labels, y_prob, classes)
     write_predictions(ctx.folder / TABLE, table)
     p = read_predictions(ctx.folder / TABLE, "test")
-    metrics = classification_metrics(p.y_true, p.y_prob, p.group, p.classes)
+    positive = inputs.index.positive_label
+    found = classification_metrics(p.y_true, p.y_prob, p.group, p.classes, positive, per_group=False)
     path = str((inputs.artifacts.folder(*cell.id) / TABLE).relative_to(env.out))
-    of_images = {f"test/{k}": v for k, v in metrics.items() if not k.startswith("patient_")}  # a group may be an image
     facts = {"predictions": path, "own_head": method.own_head, "test_images": len(names)}
-    return Output(of_images, facts=facts)
+    return Output({f"test/{k}": v for k, v in found.items()}, facts=facts)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.config import stable_hash, to_plain
+from bench.metrics.units import ScoredUnit, scored_unit
 from bench.plan import Cell, make_plan, validation_cell
 from bench.ratios import ratio_text
 from bench.selection import select
@@ -52,6 +53,11 @@ class Arm:
     def on(self, session: Session) -> Arm:
         """Return the arm in another session of the same suite, such as on a device."""
         return replace(self, session=session)
+
+    @cached_property
+    def unit(self) -> ScoredUnit:
+        """What the objective scores: patients, or images where patients have images of several classes."""
+        return scored_unit(self.session.plan.index)
 
     @property
     def folder(self) -> Path:

@@ -9,13 +9,15 @@ from dataclasses import dataclass, replace
 from bench.artifacts import Artifacts
 from bench.cells import run_cell
 from bench.errors import BenchError
+from bench.metrics.units import ScoredUnit
 from bench.plan import Cell
 from bench.stages import RunEnv
 from bench.stages.common import Inputs
 from bench.suite import Suite
 from bench.tuning.arm import Arm
 
-METRIC, TIE_BREAK = "patient_balanced_accuracy", "patient_brier"
+TIE_BREAK = "brier"
+PATIENTS = ScoredUnit()
 TIE = 1e-3  # weight of the tie break against the score
 
 
@@ -47,11 +49,12 @@ def run_pair(arm: Arm, suite: Suite, cells: list[Cell]) -> PairResult:
             raise TrialFailed(f"{cell.title}: {row.error}")
         if cell.method is not None:  # the split is nobody's
             seconds[cell.row_key] = row.costs.get("device_s", row.costs["elapsed_s"])
-    score, tie_break = (validation_score(cells[-1], env, metric) for metric in (METRIC, TIE_BREAK))
+    metrics = (arm.unit.primary, arm.unit.prefix + TIE_BREAK)
+    score, tie_break = (validation_score(cells[-1], env, metric) for metric in metrics)
     return PairResult(score, seconds, tie_break)
 
 
-def validation_score(cell: Cell, env: RunEnv, metric: str = METRIC) -> float:
+def validation_score(cell: Cell, env: RunEnv, metric: str = PATIENTS.primary) -> float:
     """Return a metric of a finished ``validate`` cell's predictions; the higher, the better.
 
     Raises ``LeakageError`` when one of them is not of the fold's validation part, whatever it says of itself, and

@@ -12,7 +12,7 @@ from bench.files import atomic_path
 from bench.tuning.arm import Arm
 from bench.tuning.study import best_trial, bill_s, front, mean_score, state_of
 
-SCORE_AXIS = "balanced accuracy per patient,\nvalidation (mean over folds)"
+SCORE_AXIS = "balanced accuracy,\nvalidation (mean over folds)"
 LOOKS = {"done": ("o", "tab:blue"), "pruned": ("v", "tab:orange")}
 ENOUGH = 4  # finished trials; fewer tell nothing of what matters
 

@@ -36,7 +36,7 @@ from bench.tuning.study import (
 )
 
 TRIALS, REPORT = "trials.csv", "tuning.md"
-SCORE = "patient-level balanced accuracy on validation images"
+ON_VALIDATION = "on validation images"
 
 
 def best_file(arm: Arm) -> Path:
@@ -104,7 +104,7 @@ def best_yaml(arm: Arm, best: FrozenTrial, trials: Sequence[FrozenTrial]) -> str
     ratio = f", ratio {best.params[RATIO]}" if RATIO in best.params else ""
     lines = [
         f"study {arm.study}: trial {best.number} of {len(trials)}{ratio}",
-        f"{SCORE}: {_plus_minus(best)}, over {len(pairs_of(best))} folds",
+        f"{arm.unit.metric} {ON_VALIDATION}: {_plus_minus(best)}, over {len(pairs_of(best))} folds",
         f"use it with: {arm.session.command} --config-from {best_file(arm).name}",
     ]
     return "".join(f"# {line}\n" for line in lines) + yaml.safe_dump(best_config(arm, best), sort_keys=False)
@@ -126,7 +126,7 @@ def summary(arm: Arm, trials: Sequence[FrozenTrial], best: FrozenTrial, plots: d
     count = Counter(map(state_of, trials))
     did, without = folds_saved(arm, trials)
     own = next((t for t in trials if t.user_attrs.get(INSTEAD_OF) == SUITE and state_of(t) == "done"), None)
-    objective = f"{SCORE}, and device-seconds" if arm.with_seconds else SCORE
+    objective = f"{arm.unit.metric} {ON_VALIDATION}" + (", and device-seconds" if arm.with_seconds else "")
     ended = ", ".join(f"{count[s]} {s}" for s in ("done", "pruned", "failed", "killed") if count[s])
     lines = [
         f"# Tuning {arm.title} in suite {arm.session.suite.name}",

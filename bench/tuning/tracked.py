@@ -14,7 +14,6 @@ from bench.cost.host import git_commit
 from bench.tracking import Tracker, TrackingThread
 from bench.tracking_media import DatasetInput
 from bench.tuning.arm import Arm
-from bench.tuning.objective import METRIC
 from bench.tuning.study import ELAPSED, ERROR, bill_s, mean_score, pairs_of, state_of
 from bench.types import ResultRow
 
@@ -33,7 +32,7 @@ def trial_row(arm: Arm, trial: FrozenTrial) -> ResultRow:
         status="failed" if failed else "done",
         method=arm.method.name,
         classifier=arm.classifier.name,
-        metrics={f"validation/{METRIC}": score} if math.isfinite(score) else {},
+        metrics={f"validation/{arm.unit.primary}": score} if math.isfinite(score) else {},
         costs={"elapsed_s": trial.user_attrs.get(ELAPSED, 0.0), "device_s": bill_s([trial])},
         facts={"trial": trial.number, "state": state_of(trial), "folds": len(pairs_of(trial)), "config": trial.params},
         error=str(trial.user_attrs.get(ERROR, "the worker was killed")) if failed else None,

@@ -13,7 +13,7 @@ import toy
 from click.testing import CliRunner, Result
 
 from bench.cli import main
-from bench.commands.effect_plan import METRIC, EffectPlan, plan_effect, suite_design
+from bench.commands.effect_plan import EffectPlan, plan_effect, suite_design
 from bench.data.splits import SplitConfig, make_splits
 from bench.errors import ConfigError
 from bench.metrics.planning import design_power, pair_ratio, pairs_needed, power
@@ -23,6 +23,7 @@ from bench.store import Store
 from bench.types import ResultRow
 from bench.workload import workloads
 
+METRIC = "test/patient_balanced_accuracy"
 LASTING, PASSING = 0.05, 0.10  # shares of patients that change side for good, and in each repeat anew
 
 

@@ -32,7 +32,7 @@ def test_weights_count_as_repeated_rows(name: str, c: int) -> None:
     got = STATISTICS[name](weights.astype(float), y, prob)
     for w, value in zip(weights, got, strict=True):
         rows = np.repeat(np.arange(len(y)), w)
-        wanted = classification_metrics(y[rows], prob[rows], [0] * len(rows))[name]
+        wanted = classification_metrics(y[rows], prob[rows], [0] * len(rows), per_group=False)[name]
         assert value == pytest.approx(wanted, abs=1e-12)
 
 

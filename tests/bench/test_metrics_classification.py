@@ -179,11 +179,15 @@ def test_patient_level_by_hand() -> None:
     assert got["patient_ece"] == pytest.approx((mean[0] + (1 - 0.9) + (1 - 0.65)) / 3)  # each in a bin of its own
 
 
-def test_a_group_with_two_labels_is_a_patient_of_each() -> None:
+def test_a_group_with_images_of_two_classes_is_never_scored_once() -> None:
     y, prob = np.array([0, 1, 1]), np.array([[0.8, 0.2], [0.4, 0.6], [0.2, 0.8]])
-    labels, mean = patient_predictions(y, prob, ["x", "x", "x"])
-    assert labels.tolist() == [0, 1]
-    np.testing.assert_allclose(mean, [[0.8, 0.2], [0.3, 0.7]])
+    with pytest.raises(DataError, match="'x' has images of several classes"):
+        patient_predictions(y, prob, ["x", "x", "x"])
+    with pytest.raises(DataError, match="Score the images"):
+        classification_metrics(y, prob, ["x", "x", "x"])
+    per_image = classification_metrics(y, prob, ["x", "x", "x"], per_group=False)
+    assert per_image["balanced_accuracy"] == 1
+    assert not [k for k in per_image if k.startswith("patient_")]
 
 
 def test_patients_as_rows_equal_scikit_learn() -> None:
@@ -255,7 +259,8 @@ def test_ranges_and_no_figure_beyond_them(seed: int) -> None:
     rng = np.random.default_rng(seed)
     n, c = int(rng.integers(1, 12)), int(rng.integers(2, 5))
     prob = rng.dirichlet(np.full(c, 0.3), n)
-    got = classification_metrics(rng.integers(0, c, n), prob, rng.integers(0, 3, n).tolist())
+    y = rng.integers(0, c, n)
+    got = classification_metrics(y, prob, [f"{label} {g}" for label, g in zip(y, rng.integers(0, 3, n), strict=True)])
     for key, value in got.items():
         low, high = (-1 if key.endswith("mcc") else 0), (2 if key.endswith("brier") else 1)
         assert math.isnan(value) or low - 1e-12 <= value <= high + 1e-12, key

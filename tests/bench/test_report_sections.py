@@ -178,7 +178,7 @@ def test_each_class_has_its_scores_only_where_there_are_more_than_two(tmp_path: 
     undefined = next(r for r in three[0] if r.stage == "evaluate" and r.method == "none" and r.fold == 0)
     undefined.metrics["test/precision_akiec"] = undefined.metrics["test/precision"] = math.nan
     lines = leaderboard(Rows(three[0]), three[1], tmp_path)
-    text = "\n".join(leaderboard_section("a", lines))
+    text = "\n".join(leaderboard_section("a", lines, three[1]))
     tables = text.partition("Each class")[2].split("\n| Arm | Mean | akiec | bcc | nv")
     assert [t.rstrip(":\n").rsplit("\n", 1)[-1] for t in tables[:4]] == [
         *("Precision", "Recall", "F1", "AUROC, against the rest"),
@@ -202,7 +202,7 @@ def test_each_class_has_its_scores_only_where_there_are_more_than_two(tmp_path: 
 
 def test_the_statistics_table_holds_what_the_verdict_says() -> None:
     lines = leaderboard(Rows(scored("none", NONE) + scored("classical", plus(0.1))), PLAN, Path("nowhere"))
-    row = cells("\n".join(leaderboard_section("a", lines)), "| Arm | Verdict")[0]
+    row = cells("\n".join(leaderboard_section("a", lines, PLAN)), "| Arm | Verdict")[0]
     v: Verdict = verdict([0.1 + 0.002 * i for i in range(5)], PLAN.margin, PLAN.test_train_ratio)
     assert row[:2] == ["`classical`", "**helps**"]
     small = "< 0.001"

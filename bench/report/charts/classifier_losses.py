@@ -9,16 +9,20 @@ from bench.history import HISTORY
 from bench.report.charts.losses import PAIRS, Curve, read_curves
 from bench.report.charts.style import arm_looks, figure, legend_columns, plain_log
 from bench.report.info import Arm, ReportInfo
-from bench.report.records.outcomes import RULE
+from bench.report.records.outcomes import rule
 from bench.report.records.rows import Rows
 
 LOSS, SCORE = "train/loss", "validation/balanced_accuracy"
-CAPTION = (
-    "Training of the classifiers by optimiser step: cross entropy on the training images, as weighted, mixed and "
-    "smoothed by each arm, and balanced accuracy of the validation images (the best step is kept, and tested once). "
-    f"Mean over pairs, shaded from the lowest to the highest (the first {PAIRS} pairs at most). {RULE}"
-)
 Histories = Mapping[tuple[str, Arm], Mapping[str, Curve]]
+
+
+def caption(info: ReportInfo) -> str:
+    """Say what the curves are."""
+    return (
+        "Training of the classifiers by optimiser step: cross entropy on the training images, as weighted, mixed and "
+        "smoothed by each arm, and balanced accuracy of the validation images (the best step is kept, and tested "
+        f"once). Mean over pairs, shaded from the lowest to the highest (the first {PAIRS} pairs at most). {rule(info)}"
+    )
 
 
 def read_trainings(rows: Rows, info: ReportInfo, root: Path, arms: Sequence[Arm]) -> Histories:

@@ -12,7 +12,7 @@ import numpy as np
 from bench.report.charts.pages import wrapped
 from bench.report.charts.style import LABEL, figure
 from bench.report.info import Arm, ReportInfo
-from bench.report.records.outcomes import RULE, Outcome
+from bench.report.records.outcomes import Outcome, rule
 
 CLASSIFIERS = 2  # in one figure
 FEW = 2  # classes whose matrices are small enough to stand in one row for each classifier
@@ -24,13 +24,13 @@ def caption(info: ReportInfo, per_patient: bool) -> str:
     """Say what is counted."""
     unit, how = "images", ""
     if per_patient:
-        unit, how = "patients", ", each by the mean probability of its images (once for each class that it has)"
+        unit, how = info.unit.groups, ", each by the mean probability of its images"
     counted = f"Confusion of the test {unit}{how}, summed over pairs (fold, repeat)"
     if len({f.repeat for f in info.folds}) > 1:
         counted += f": repeats count the same {unit} again"
     return (
         f"{counted}. Rows are the true class, columns the predicted one; numbers are {unit}, shading is the share of "
-        f"the true class, white 0 % to dark 100 %. {RULE}"
+        f"the true class, white 0 % to dark 100 %. {rule(info)}"
     )
 
 

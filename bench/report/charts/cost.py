@@ -12,7 +12,7 @@ from bench.ratios import ratio_label
 from bench.report.charts.pages import Page
 from bench.report.charts.style import GREY, figure, method_marks, plain_log
 from bench.report.info import ReportInfo
-from bench.report.records.lines import PRIMARY, Line
+from bench.report.records.lines import Line
 from bench.suite import REFERENCES
 
 NAMED = 20  # methods that can be told apart by colour and shape
@@ -23,9 +23,9 @@ Mark = tuple[str, str]  # colour, shape
 def caption(info: ReportInfo) -> str:
     """Say what the marks are."""
     text = (
-        "Mean patient-level balanced accuracy (95 % interval over patients) against the device time of an arm: "
-        "generator, synthesis, classifier and tuning, all folds. Filled marks on the grey line: no cheaper arm has as "
-        "good a mean."
+        f"Mean {info.unit.level} balanced accuracy (95 % interval over {info.unit.groups}) against the device time of "
+        "an arm: generator, synthesis, classifier and tuning, all folds. Filled marks on the grey line: no cheaper arm "
+        "has as good a mean."
     )
     return f"{text} Lines: {' and '.join(f'`{r}`' for r in REFERENCES)} trained longer." if info.longer else text
 
@@ -54,7 +54,7 @@ def draw_cost(page: Page, info: ReportInfo, path: Path) -> None:
                 ax.plot([x for x, _ in steps], [100 * y for _, y in steps], color=marks[reference][0], lw=0.9, zorder=2)
             ax.set(title=classifier, xscale="log")
             plain_log(ax.xaxis)
-        axes[0][0].set_ylabel("patient-level balanced accuracy (%)")
+        axes[0][0].set_ylabel(f"{info.unit.level} balanced accuracy (%)")
         fig.supxlabel(
             "device time of generator, synthesis, classifier and tuning, all folds (s, log scale)", fontsize=8.5
         )
@@ -62,7 +62,7 @@ def draw_cost(page: Page, info: ReportInfo, path: Path) -> None:
 
 
 def _draw_arm(ax: Any, line: Line, mark: Mark, size: float, filled: bool) -> None:
-    (colour, marker), (x, y), score = mark, _point(line), line.scores[PRIMARY]
+    (colour, marker), (x, y), score = mark, _point(line), line.score
     if math.isfinite(score.low) and math.isfinite(score.high):
         ax.plot([x, x], [100 * score.low, 100 * score.high], color=colour, lw=0.8, alpha=0.45, zorder=2)
     ax.plot(x, 100 * y, marker, color=colour, mfc=colour if filled else "white", ms=size, mew=1.1, zorder=3)
@@ -84,7 +84,7 @@ def _costed(page: Page, classifier: str) -> list[Line]:
 
 
 def _point(line: Line) -> tuple[float, float]:
-    return line.charged_s, line.scores[PRIMARY].mean
+    return line.charged_s, line.score.mean
 
 
 def _legend(marks: Mapping[str, Mark], sizes: Mapping[str, float], others: bool) -> Sequence[Any]:

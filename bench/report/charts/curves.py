@@ -12,7 +12,7 @@ import numpy as np
 from bench.metrics.curves import FPR_GRID, RECALL_GRID
 from bench.report.charts.style import GREY, Look, arm_looks, figure
 from bench.report.info import ReportInfo
-from bench.report.records.outcomes import RULE, Outcome
+from bench.report.records.outcomes import Outcome, rule
 
 Panel = tuple[Any, list[tuple[Outcome, Look]]]  # axes, and what is drawn in them
 
@@ -22,7 +22,7 @@ def roc_caption(info: ReportInfo) -> str:
     return (
         f"ROC curves of the test images, {_positive(info)}: mean over pairs (fold, repeat) at equal false positive "
         "rates, shaded from the lowest to the highest pair at each. In the legends: AUROC, mean and range over pairs. "
-        f"Dotted grey: chance. {RULE}"
+        f"Dotted grey: chance. {rule(info)}"
     )
 
 
@@ -32,13 +32,14 @@ def precision_recall_caption(info: ReportInfo) -> str:
         f"Precision-recall curves of the test images, {_positive(info)}: staircases, as no threshold reaches what lies "
         "between two points; mean over pairs (fold, repeat) at equal recalls, shaded from the lowest to the highest "
         "pair at each. In the legends: AUPRC (average precision), mean and range over pairs. Dotted grey: the "
-        f"prevalence, which is what guessing reaches. {RULE}"
+        f"prevalence, which is what guessing reaches. {rule(info)}"
     )
 
 
 def _positive(info: ReportInfo) -> str:
-    if len(info.classes) == 2:
-        return f"{info.classes[1]} against {info.classes[0]}"
+    if info.positive_class:
+        other = info.classes[1 - info.positive_label]
+        return f"{info.positive_class} against {other} (positive class: {info.positive_class})"
     return f"one class against the rest, averaged over the {len(info.classes)} classes"
 
 

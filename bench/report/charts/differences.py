@@ -25,7 +25,7 @@ def caption(info: ReportInfo) -> str:
     """Say what is compared with what, and what colours mean."""
     return (
         f"Difference to `{info.reference}`, paired: mean and 95 % interval. Left is nearer to real images (KID), right "
-        "is better (patient-level balanced accuracy), left is quicker (training step). Green and red: the difference "
+        f"is better ({info.unit.metric}), left is quicker (training step). Green and red: the difference "
         "is shown after Holm's correction, for better and for worse; blue: equivalent; black: undecided."
     )
 

@@ -21,7 +21,7 @@ def draw_figures(records: Records, rows: Rows, info: ReportInfo, root: Path, out
     costed = [*scored, *(x for x in records.longer if x.pairs)]
     judged = [x for x in scored if "none" in x.versus]
     return {
-        **_draw("forest", pages(judged), forest.draw_forest, forest.CAPTION, info, out),
+        **_draw("forest", pages(judged), forest.draw_forest, forest.caption(info), info, out),
         **_draw("folds", pages(scored), folds.draw_folds, folds.caption(info), info, out),
         **_draw("cost", pages(costed, rows=len(costed) or 1), cost.draw_cost, cost.caption(info), info, out),
         **_sweep(scored, info, out),
@@ -59,7 +59,7 @@ def _sweep(lines: Sequence[Line], info: ReportInfo, out: Path) -> dict[str, str]
         for some in even(classifiers, sweep.CLASSIFIERS)
         for of in even(methods, sweep.METHODS)
     }
-    return draw_cuts("sweep", cuts, sweep.CAPTION, lambda cut, path: sweep.draw_sweep(cut, info, path), out)
+    return draw_cuts("sweep", cuts, sweep.caption(info), lambda cut, path: sweep.draw_sweep(cut, info, path), out)
 
 
 def _differences(records: Records, info: ReportInfo, out: Path) -> dict[str, str]:

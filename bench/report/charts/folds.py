@@ -9,7 +9,6 @@ from typing import Any
 from bench.report.charts.pages import Page
 from bench.report.charts.style import GREY, VERDICT, arm_axis, figure
 from bench.report.info import Arm, ReportInfo
-from bench.report.records.lines import PRIMARY
 
 FEW = 10  # pairs that can be told apart as lines in a row
 UP, DOWN = VERDICT["equivalent"], VERDICT["hurts"]
@@ -19,10 +18,10 @@ Point = tuple[float, float, float | None]  # y, score, score of none; in %
 def caption(info: ReportInfo) -> str:
     """Say what the chart shows, which depends on how many pairs there are."""
     if len(info.pairs) > FEW:
-        return "Difference to `none` in patient-level balanced accuracy of every pair (fold, repeat), a dot each."
+        return f"Difference to `none` in {info.unit.metric} of every pair (fold, repeat), a dot each."
     return (
-        "Patient-level balanced accuracy of every pair (fold, repeat), top to bottom in each row; the line leads from "
-        "the score of `none` on the same patients."
+        f"{info.unit.metric.capitalize()} of every pair (fold, repeat), top to bottom in each row; the line leads "
+        f"from the score of `none` on the same {info.unit.groups}."
     )
 
 
@@ -41,19 +40,19 @@ def draw_folds(page: Page, info: ReportInfo, path: Path) -> None:
                 _dots(ax, points)
             ax.set_title(classifier)
             arm_axis(ax, page.arms, named=classifier == page.classifiers[0])
-        text = "patient-level balanced accuracy (%)"
+        text = f"{info.unit.level} balanced accuracy (%)"
         fig.supxlabel(text if few else f"difference to none in {text.replace('%', 'percentage points')}", fontsize=8.5)
         _legend(fig, few)
 
 
 def _points(page: Page, classifier: str, info: ReportInfo) -> list[Point]:
     base = page.lines.get((classifier, Arm("none")))
-    reference = base.values[PRIMARY] if base else {}
+    reference = base.by_pair if base else {}
     step = 0.62 / max(1, len(info.pairs))
     points = []
     for arm, line in page.panel(classifier).items():
         for j, pair in enumerate(info.pairs):
-            score, none = line.values[PRIMARY].get(pair), reference.get(pair)
+            score, none = line.by_pair.get(pair), reference.get(pair)
             if score is not None:
                 y = page.arms.index(arm) + (j - (len(info.pairs) - 1) / 2) * step
                 points.append((y, 100 * score, None if none is None else 100 * none))

@@ -11,29 +11,31 @@ from bench.metrics.statistics import Verdict
 from bench.report.charts.pages import Page
 from bench.report.charts.style import GREY, VERDICT, arm_axis, figure
 from bench.report.info import ReportInfo
-from bench.report.records.lines import PRIMARY
 
-CAPTION = (
-    "Difference to `none` in patient-level balanced accuracy: mean over pairs and 95 % interval (corrected resampled "
-    "t). Arrowheads: the interval goes on. Shaded: the equivalence margin. A hollow mark has no interval."
-)
+
+def caption(info: ReportInfo) -> str:
+    """Say what the marks are."""
+    return (
+        f"Difference to `none` in {info.unit.metric}: mean over pairs and 95 % interval (corrected resampled t). "
+        "Arrowheads: the interval goes on. Shaded: the equivalence margin. A hollow mark has no interval."
+    )
 
 
 def draw_forest(page: Page, info: ReportInfo, path: Path) -> None:
     """Mean paired difference to none with its corrected interval."""
-    limit = forest_limit([x.versus["none"][PRIMARY] for x in page.lines.values()], info.margin)
+    limit = forest_limit([x.verdict("none") for x in page.lines.values()], info.margin)
     width, height = 2.3 + 2.9 * len(page.classifiers), 1.25 + 0.235 * len(page.arms)
     with figure(path, 1, len(page.classifiers), width, height, sharey=True) as (fig, axes):
         for ax, classifier in zip(axes[0], page.classifiers, strict=True):
             ax.axvspan(-100 * info.margin, 100 * info.margin, color="#eef3f7", lw=0)
             ax.axvline(0, color=GREY, lw=0.8)
             panel = page.panel(classifier)
-            rows = [(page.arms.index(arm), line.versus["none"][PRIMARY]) for arm, line in panel.items()]
+            rows = [(page.arms.index(arm), line.verdict("none")) for arm, line in panel.items()]
             for word, colour in VERDICT.items():
                 _intervals(ax, [(y, v) for y, v in rows if v.word == word], limit, colour)
             ax.set(title=classifier, xlim=(-limit, limit))
             arm_axis(ax, page.arms, named=classifier == page.classifiers[0])
-        fig.supxlabel("difference to none in patient-level balanced accuracy (percentage points)", fontsize=8.5)
+        fig.supxlabel(f"difference to none in {info.unit.level} balanced accuracy (percentage points)", fontsize=8.5)
         _verdict_legend(fig)
 
 

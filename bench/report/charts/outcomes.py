@@ -28,9 +28,10 @@ def draw_outcomes(lines: Sequence[Line], rows: Rows, info: ReportInfo, root: Pat
     drawn = {
         **draw_cuts("roc", roc, curves.roc_caption(info), curves.draw_roc, out),
         **draw_cuts("pr", pr, curves.precision_recall_caption(info), curves.draw_precision_recall, out),
-        **draw_cuts("reliability", _cut(found), reliability.CAPTION, reliability.draw_reliability, out),
+        **draw_cuts("reliability", _cut(found), reliability.caption(info), reliability.draw_reliability, out),
     }
-    for name, per_patient in (("confusion", False), ("confusion_patients", True)):
+    kinds = {"confusion": False} | ({"confusion_patients": True} if info.unit.per_group else {})
+    for name, per_patient in kinds.items():
         draw = partial(confusion.draw_confusion, classes=info.classes, per_patient=per_patient)
         drawn |= draw_cuts(name, counted, confusion.caption(info, per_patient), draw, out)
     strip = partial(patients.draw_patients, classes=info.classes)
@@ -53,4 +54,4 @@ def _trainings(lines: Sequence[Line], rows: Rows, info: ReportInfo, root: Path, 
         for some in even(classifiers, CLASSIFIERS)
     }
     draw = classifier_losses.draw_trainings
-    return draw_cuts("classifier_losses", cuts, classifier_losses.CAPTION, draw, out)
+    return draw_cuts("classifier_losses", cuts, classifier_losses.caption(info), draw, out)

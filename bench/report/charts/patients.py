@@ -8,12 +8,13 @@ from typing import Any
 
 from bench.report.charts.style import BLACK, CYCLE, GREY, LABEL, MARKERS, arm_axis, figure, legend_columns
 from bench.report.info import ReportInfo
-from bench.report.records.outcomes import RULE, Outcome, Patient
+from bench.report.records.outcomes import Outcome, Patient, rule
 from bench.report.sections.text import join
 
 NAMED = 6  # patients that a caption names
 ROW, MORE = 0.62, 0.006  # inches an arm, and more of them a patient
 FAILS = "fails in every arm"
+SEVERAL = "several classes"  # what a dot of a group with images of more than one class is called
 WRONG = 0.5  # a patient fails where fewer of its images are right
 
 
@@ -26,7 +27,7 @@ def caption(found: Sequence[Outcome], info: ReportInfo) -> str:
     )
     failing = {c: failing_everywhere([o for o in found if o.classifier == c]) for c in _classifiers(found)}
     said = [f"{len(patients)} with {c}{_names(patients)}" for c, patients in failing.items() if patients]
-    return f"{text} ({join(said) if said else 'nobody'}). {RULE}"
+    return f"{text} ({join(said) if said else 'nobody'}). {rule(info)}"
 
 
 def _names(patients: Sequence[Patient]) -> str:
@@ -48,6 +49,8 @@ def failing_everywhere(found: Sequence[Outcome]) -> list[Patient]:
 def draw_patients(found: Sequence[Outcome], path: Path, classes: Sequence[str]) -> None:
     """Draw a row an arm, a panel a classifier."""
     classifiers, arms = _classifiers(found), list(dict.fromkeys(o.arm for o in found))
+    held = {label for o in found for _, label in o.shares}
+    classes = [*classes, SEVERAL] if len(classes) in held else classes
     number = max(len(o.shares) for o in found)
     width, height = 2.0 + 2.5 * len(classifiers), 1.1 + min(1.4, ROW + MORE * number) * len(arms)
     with figure(path, 1, len(classifiers), width, height, sharey=True) as (fig, axes):

@@ -11,14 +11,19 @@ import numpy as np
 from bench.metrics.calibration import BINS
 from bench.report.charts.pages import wrapped
 from bench.report.charts.style import BLUE, GREY, LABEL, VERMILLION, figure
-from bench.report.records.outcomes import RULE, Outcome
+from bench.report.info import ReportInfo
+from bench.report.records.outcomes import Outcome, rule
 
-CAPTION = (
-    "Reliability of the test images' predicted classes: share that is right by the confidence (largest probability), "
-    f"in {BINS} bins of equal width over [0, 1], all pairs pooled; a bar from each bin's mean confidence on the dashed "
-    "line to its accuracy: red below the line is overconfident. Bottom: images in each bin. ECE: expected calibration "
-    f"error in these bins, mean over pairs of each pair's own (pooled, errors may cancel). {RULE}"
-)
+
+def caption(info: ReportInfo) -> str:
+    """Say what the bars are."""
+    return (
+        "Reliability of the test images' predicted classes: share that is right by the confidence (largest "
+        f"probability), in {BINS} bins of equal width over [0, 1], all pairs pooled; a bar from each bin's mean "
+        "confidence on the dashed line to its accuracy: red below the line is overconfident. Bottom: images in each "
+        "bin. ECE: expected calibration error in these bins, mean over pairs of each pair's own (pooled, errors may "
+        f"cancel). {rule(info)}"
+    )
 
 
 def draw_reliability(found: Sequence[Outcome], path: Path) -> None:

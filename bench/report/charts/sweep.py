@@ -11,16 +11,20 @@ from bench.ratios import NOCOPIES, amount, ratio_label
 from bench.report.charts.forest import forest_limit
 from bench.report.charts.style import GREY, LOOKS, figure, legend_columns
 from bench.report.info import ReportInfo
-from bench.report.records.lines import PRIMARY, Line
+from bench.report.records.lines import Line
 
 CLASSIFIERS, METHODS = 2, len(LOOKS)  # panels side by side, and lines in one panel
 BALANCE = "balance"
-CAPTION = (
-    "Difference to `none` in patient-level balanced accuracy by how many synthetic images are added per real one: mean "
-    "over pairs and 95 % interval (corrected resampled t), which may go on beyond the panel; points of one ratio stand "
-    "side by side. `balance` fills up the smaller classes, so it is no point of the line. Hollow: the same without "
-    "the images flagged as copies. Shaded: the equivalence margin."
-)
+
+
+def caption(info: ReportInfo) -> str:
+    """Say what the points are."""
+    return (
+        f"Difference to `none` in {info.unit.metric} by how many synthetic images are added per real one: mean over "
+        "pairs and 95 % interval (corrected resampled t), which may go on beyond the panel; points of one ratio stand "
+        "side by side. `balance` fills up the smaller classes, so it is no point of the line. Hollow: the same without "
+        "the images flagged as copies. Shaded: the equivalence margin."
+    )
 
 
 def swept(lines: Sequence[Line]) -> list[Line]:
@@ -37,7 +41,7 @@ def draw_sweep(lines: Sequence[Line], info: ReportInfo, path: Path) -> None:
     classifiers = list(dict.fromkeys(x.classifier for x in lines))
     methods = list(dict.fromkeys(x.arm.method for x in lines))
     amounts = sorted({amount(x.arm.ratio) for x in lines}, key=lambda a: math.inf if a == BALANCE else float(a))
-    limit = forest_limit([x.versus["none"][PRIMARY] for x in lines], info.margin)
+    limit = forest_limit([x.verdict("none") for x in lines], info.margin)
     width = 0.8 + max(2.6, 0.5 + 0.13 * len(amounts) * len(methods)) * len(classifiers)
     with figure(path, 1, len(classifiers), width, 3.5, sharey=True) as (fig, axes):
         for ax, classifier in zip(axes[0], classifiers, strict=True):
@@ -63,7 +67,7 @@ def draw_sweep(lines: Sequence[Line], info: ReportInfo, path: Path) -> None:
 def _draw(ax: Any, lines: Sequence[Line], amounts: Sequence[str], i: int, shift: float) -> None:
     """Draw one method: its mean and interval at each amount, and a line through those that are numbers."""
     look = LOOKS[i]
-    points = {(amounts.index(amount(x.arm.ratio)), x.arm.without_copies): x.versus["none"][PRIMARY] for x in lines}
+    points = {(amounts.index(amount(x.arm.ratio)), x.arm.without_copies): x.verdict("none") for x in lines}
     for (at, without_copies), v in points.items():
         x = at + shift + (0.05 if without_copies else 0)
         if math.isfinite(v.low):

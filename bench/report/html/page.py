@@ -34,7 +34,7 @@ def html_page(
 def _filters(records: Records) -> Mapping[str, Sequence[str]]:
     """Return the columns by which the leaderboard filters, with what can be in them."""
     classifiers = list(dict.fromkeys(x.classifier for x in records.lines))
-    words = {v["patient_balanced_accuracy"].word for x in records.lines for v in x.versus.values()}
+    words = {x.verdict(reference).word for x in records.lines for reference in x.versus}
     found = {"Verdict": [w for w in VERDICTS if w in words]} if words else {}
     return found | ({"Classifier": classifiers} if len(classifiers) > 1 else {})
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from bench.metrics.pareto import pareto
 from bench.metrics.statistics import Verdict, verdicts
 from bench.report.info import Arm, ReportInfo
-from bench.report.records.lines import PRIMARY, Line, paired_differences
+from bench.report.records.lines import Line, paired_differences
 from bench.suite import REFERENCES
 
 
@@ -55,9 +55,9 @@ def charged(lines: Sequence[Line], longer: Sequence[Line]) -> tuple[Charged, ...
     found = []
     for classifier in dict.fromkeys(x.classifier for x in lines):
         known = [x for x in (*lines, *longer) if x.classifier == classifier and _known(x)]
-        front = pareto([(x.charged_s, x.scores[PRIMARY].mean) for x in known])
+        front = pareto([(x.charged_s, x.score.mean) for x in known])
         for x in sorted(known, key=lambda x: x.charged_s):
-            score = x.scores[PRIMARY]
+            score = x.score
             found.append(
                 Charged(
                     classifier,
@@ -85,9 +85,7 @@ def matches(lines: Sequence[Line], longer: Sequence[Line], info: ReportInfo) -> 
             if not steps:
                 continue
             beside = {x.arm: _nearest(x, steps) for x in arms}
-            differences = {
-                x.arm.label: paired_differences(x.values[PRIMARY], beside[x.arm].values[PRIMARY]) for x in arms
-            }
+            differences = {x.arm.label: paired_differences(x.by_pair, beside[x.arm].by_pair) for x in arms}
             judged = verdicts({k: d for k, d in differences.items() if d}, info.margin, info.test_train_ratio)
             found += [
                 Match(
@@ -115,4 +113,4 @@ def _known(line: Line) -> bool:
 
 
 def _mean(line: Line) -> float:
-    return line.scores[PRIMARY].mean
+    return line.score.mean

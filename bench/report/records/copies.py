@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from bench.metrics.statistics import Verdict, verdict
 from bench.ratios import NOCOPIES
 from bench.report.info import Arm, ReportInfo
-from bench.report.records.lines import PRIMARY, Line
+from bench.report.records.lines import Line
 from bench.report.records.rows import Rows, Score, scores_of
 
 
@@ -42,7 +42,7 @@ def copies(rows: Rows, info: ReportInfo) -> tuple[Copies, ...]:
 
 @dataclass(frozen=True)
 class Survival:
-    """An arm with all its synthetic images, and without those flagged as copies; each against none, by ``PRIMARY``.
+    """An arm with all its synthetic images, and without those flagged as copies; each by its primary score.
 
     ``change`` is the paired difference, without minus with; ``dropped`` the images left out of each training set.
     """
@@ -69,18 +69,18 @@ def survivals(lines: Sequence[Line], rows: Rows, info: ReportInfo) -> tuple[Surv
         twin = by_arm.get((line.classifier, twin_arm))
         if twin is None or "none" not in line.versus or "none" not in twin.versus:
             continue
-        both = sorted(line.values[PRIMARY].keys() & twin.values[PRIMARY].keys())
+        both = sorted(line.by_pair.keys() & twin.by_pair.keys())
         if not both:
             continue
-        change = [twin.values[PRIMARY][p] - line.values[PRIMARY][p] for p in both]
+        change = [twin.by_pair[p] - line.by_pair[p] for p in both]
         trained = [rows.classifier("classify", twin_arm, line.classifier, p) for p in both]
         dropped = Score.of(float(r.facts["copies_dropped"]) for r in trained if r and "copies_dropped" in r.facts)
         found.append(
             Survival(
                 classifier=line.classifier,
                 arm=line.arm,
-                all_images=line.versus["none"][PRIMARY],
-                without=twin.versus["none"][PRIMARY],
+                all_images=line.verdict("none"),
+                without=twin.verdict("none"),
                 change=verdict(change, info.margin, info.test_train_ratio),
                 dropped=dropped,
             )

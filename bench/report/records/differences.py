@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 
 from bench.metrics.statistics import corrected_resampled_t, holm, verdicts
 from bench.report.info import Arm, ReportInfo
-from bench.report.records.lines import PRIMARY, Line
+from bench.report.records.lines import Line
 from bench.report.records.rows import NAN, Pair, Rows, Score
 from bench.types import ResultRow
 
@@ -83,7 +83,7 @@ def _measures(lines: Sequence[Line], rows: Rows, info: ReportInfo) -> Iterator[t
     for metric, values in stage_values(rows, info, "fidelity", KID):
         yield "kid", metric, "", values
     for classifier in info.classifiers:
-        yield "accuracy", PRIMARY, classifier, accuracies(lines, classifier, info)
+        yield "accuracy", info.unit.primary, classifier, accuracies(lines, classifier, info)
     for kind, metric, values in training_seconds(rows, info):
         yield kind, metric, "", values
 
@@ -100,7 +100,7 @@ def stage_values(rows: Rows, info: ReportInfo, stage: str, prefix: str) -> Itera
 def accuracies(lines: Sequence[Line], classifier: str, info: ReportInfo) -> Values:
     """Return the primary score of the generative arms with one classifier, those without copies left out."""
     mine = [x for x in lines if x.classifier == classifier and x.arm.method in info.generative]
-    return {x.arm: x.values[PRIMARY] for x in mine if not x.arm.without_copies}
+    return {x.arm: x.by_pair for x in mine if not x.arm.without_copies}
 
 
 def training_seconds(rows: Rows, info: ReportInfo) -> Iterator[tuple[Kind, str, Values]]:

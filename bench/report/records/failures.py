@@ -11,7 +11,7 @@ from bench.metrics.statistics import mean_sd
 from bench.plan import STAGES
 from bench.ratios import ratio_label
 from bench.report.info import Arm, ReportInfo
-from bench.report.records.lines import PRIMARY, Gap, Line, paired_differences
+from bench.report.records.lines import Gap, Line, paired_differences
 from bench.report.records.rows import NAN, Pair, Rows, one_line
 from bench.suite import REFERENCES
 from bench.types import ResultRow
@@ -107,8 +107,8 @@ def losses(lines: Sequence[Line], info: ReportInfo) -> tuple[Loss, ...]:
     for classifier, reference, base, arms in _compared(lines, info):
         for x in arms:
             if x.gaps or base.gaps:
-                change = paired_differences(x.values[PRIMARY], base.values[PRIMARY])
-                verdict = x.versus.get(reference, {}).get(PRIMARY)
+                change = paired_differences(x.by_pair, base.by_pair)
+                verdict = x.versus.get(reference, {}).get(x.primary)
                 ratio, known = pair_ratio(info.test_train_ratio), verdict is not None and math.isfinite(verdict.low)
                 whole = smallest_detectable_effect(mean_sd(change)[1], x.planned, ratio) if known else NAN
                 found.append(
@@ -134,7 +134,7 @@ def families(lines: Sequence[Line], info: ReportInfo) -> tuple[Family, ...]:
     for classifier, reference, base, arms in _compared(lines, info):
         for apart in (False, True):
             family = [x for x in arms if x.arm.without_copies == apart]
-            shared = {x.arm: x.values[PRIMARY].keys() & base.values[PRIMARY].keys() for x in family}
+            shared = {x.arm: x.by_pair.keys() & base.by_pair.keys() for x in family}
             lost = tuple(x.arm for x in family if len(shared[x.arm]) < min(2, x.planned))
             if lost:
                 found.append(Family(classifier, reference, len(family), lost, apart))

@@ -15,29 +15,34 @@ import numpy.typing as npt
 from bench.metrics.bootstrap import RESAMPLES, PatientSample, percentile_interval
 from bench.metrics.classification import check_arrays
 from bench.metrics.predictions import read_predictions
+from bench.metrics.units import ScoredUnit
 from bench.report.info import Arm
 from bench.report.records.rows import Pair
 
 Draws = npt.NDArray[np.float64]  # [1 + resamples]: the value, then its resamples
 Ends = tuple[float, float]
 Key = tuple[str, Arm]  # classifier, arm
-PER_PATIENT = {"patient_balanced_accuracy": True, "balanced_accuracy": False}  # metric -> is a patient scored once
+BALANCED = "balanced_accuracy"
 SEED = 0
+PATIENT = ScoredUnit()
 
 
-def patient_intervals(tables: Mapping[Key, Mapping[Pair, str]], root: Path) -> dict[Key, dict[str, Ends]]:
+def patient_intervals(
+    tables: Mapping[Key, Mapping[Pair, str]], root: Path, unit: ScoredUnit = PATIENT
+) -> dict[Key, dict[str, Ends]]:
     """Return the ends of the 95 % intervals of each line's mean balanced accuracies, by metric.
 
     ``tables`` names, for each line, the table of predictions of every pair that it has a score for, relative to
-    ``root``. Raises ``StoreError`` for one that cannot be read: an interval of fewer pairs would be of other data than
-    its mean.
+    ``root``; ``unit`` says whether each patient is scored once too. Raises ``StoreError`` for one that cannot be read:
+    an interval of fewer pairs would be of other data than its mean.
     """
+    metrics = {BALANCED: False} | ({unit.primary: True} if unit.per_group else {})  # is a patient scored once
     pairs = sorted({pair for of_line in tables.values() for pair in of_line})
-    sums: dict[Key, dict[str, dict[int, Draws]]] = {key: {m: {} for m in PER_PATIENT} for key in tables}
+    sums: dict[Key, dict[str, dict[int, Draws]]] = {key: {m: {} for m in metrics} for key in tables}
     counts: dict[Key, dict[int, int]] = {key: {} for key in tables}
     for pair in pairs:
         wanted = {key: of_line[pair] for key, of_line in tables.items() if pair in of_line}
-        for key, draws in _draws(wanted, pair, root):
+        for key, draws in _draws(wanted, pair, root, metrics):
             repeat = pair[1]
             counts[key][repeat] = counts[key].get(repeat, 0) + 1
             for metric, values in draws.items():
@@ -49,7 +54,9 @@ def patient_intervals(tables: Mapping[Key, Mapping[Pair, str]], root: Path) -> d
     return found
 
 
-def _draws(paths: Mapping[Key, str], pair: Pair, root: Path) -> Iterator[tuple[Key, dict[str, Draws]]]:
+def _draws(
+    paths: Mapping[Key, str], pair: Pair, root: Path, metrics: Mapping[str, bool]
+) -> Iterator[tuple[Key, dict[str, Draws]]]:
     """Yield what each line's table of one pair gives."""
     samples: list[PatientSample] = []  # one, as all arms of a pair are tested on the same images
     for key, path in paths.items():
@@ -59,4 +66,4 @@ def _draws(paths: Mapping[Key, str], pair: Pair, root: Path) -> Iterator[tuple[K
         if sample is None:
             sample = PatientSample(truth, table.group, RESAMPLES, np.random.default_rng([SEED, *pair]))
             samples.append(sample)
-        yield key, {metric: sample.draws(prob, "balanced_accuracy", per) for metric, per in PER_PATIENT.items()}
+        yield key, {metric: sample.draws(prob, BALANCED, per) for metric, per in metrics.items()}

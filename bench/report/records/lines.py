@@ -12,6 +12,7 @@ import numpy as np
 
 from bench.metrics.classification import CLASS_METRICS
 from bench.metrics.statistics import Verdict, verdicts
+from bench.metrics.units import ScoredUnit
 from bench.report.info import Arm, ReportInfo
 from bench.report.records.intervals import patient_intervals
 from bench.report.records.rows import NAN, Pair, Rows, Score, one_line
@@ -19,7 +20,7 @@ from bench.suite import REFERENCES
 from bench.types import ResultRow
 
 SCORES = ("balanced_accuracy", "auroc", "f1", "sensitivity", "specificity")
-PRIMARY = "patient_balanced_accuracy"  # what verdicts are about
+PRIMARY = ScoredUnit().primary  # what verdicts are about, where no group has images of several classes
 COMPARED = (PRIMARY, "balanced_accuracy")
 METRICS = tuple(f"patient_{s}" for s in SCORES) + SCORES
 MACRO = "mean over classes"  # the name of what is no class, among the scores of each class
@@ -43,7 +44,8 @@ class Line:
     ``versus[reference][metric]`` is the paired verdict. Seconds are means over the pairs with a score: ``generator_s``
     and ``synthesis_s`` are NaN for arms that train none. ``of_classes[metric][class]`` are the scores of each class
     against the rest, and of ``MACRO``, per image, where there are more than two classes. ``device_s`` is what a pair
-    took of the device in all three, ``tuned_s`` what tuning took for all pairs.
+    took of the device in all three, ``tuned_s`` what tuning took for all pairs. ``primary`` is the metric that verdicts
+    are about.
     """
 
     classifier: str
@@ -59,11 +61,26 @@ class Line:
     of_classes: Mapping[str, Mapping[str, Score]] = field(default_factory=dict)
     device_s: float = NAN
     tuned_s: float = 0.0
+    primary: str = PRIMARY
+
+    @property
+    def score(self) -> Score:
+        """The primary score."""
+        return self.scores[self.primary]
+
+    @property
+    def by_pair(self) -> Mapping[Pair, float]:
+        """The primary score of every pair that has it."""
+        return self.values[self.primary]
+
+    def verdict(self, reference: str) -> Verdict:
+        """Return what the paired comparison of the primary score with a reference says."""
+        return self.versus[reference][self.primary]
 
     @property
     def pairs(self) -> int:
         """Pairs that have the primary score."""
-        return self.scores[PRIMARY].n
+        return self.score.n
 
     @property
     def recalls(self) -> Mapping[str, Score]:
@@ -91,9 +108,10 @@ def leaderboard(rows: Rows, info: ReportInfo, root: Path, arms: Sequence[Arm] | 
     done = {key: _scored(rows, info, *key) for key in keys}
     values = {key: {m: _values(found, m) for m in METRICS} for key, found in done.items()}
     versus = {c: _comparisons(info, {arm: values[c, arm] for arm in arms}) for c in info.classifiers}
-    shown = {key: {p: str(done[key][p].facts.get("predictions", "")) for p in values[key][PRIMARY]} for key in keys}
+    scored = {key: values[key][info.unit.primary] for key in keys}
+    shown = {key: {p: str(done[key][p].facts.get("predictions", "")) for p in scored[key]} for key in keys}
     tables = {key: of_line for key, of_line in shown.items() if all(of_line.values())}  # made-up results have none
-    ends = patient_intervals(tables, root)
+    ends = patient_intervals(tables, root, info.unit)
     return tuple(
         _line(
             rows,
@@ -167,7 +185,8 @@ def _line(
 ) -> Line:
     scores = {m: Score.of(v.values()) for m, v in values.items()}
     scores |= {m: replace(scores[m], low=low, high=high) for m, (low, high) in ends.items()}
-    scored = [p for p in info.pairs if p in values[PRIMARY]]
+    primary = info.unit.primary
+    scored = [p for p in info.pairs if p in values[primary]]
     own = {s: [rows.generator(s, arm, p) for p in scored] for s in ("fit", "synthesize")}
     own["classify"] = [rows.classifier("classify", arm, classifier, p) for p in scored]
     return Line(
@@ -177,13 +196,14 @@ def _line(
         scores=scores,
         values=values,
         versus=versus,
-        gaps=tuple(_gap(rows, info, arm, classifier, p) for p in info.pairs if p not in values[PRIMARY]),
+        gaps=tuple(_gap(rows, info, arm, classifier, p) for p in info.pairs if p not in values[primary]),
         generator_s=_mean_cost(own["fit"], "elapsed_s"),
         synthesis_s=_mean_cost(own["synthesize"], "elapsed_s"),
         classifier_s=_mean_cost(own["classify"], "elapsed_s"),
         of_classes=of_classes,
         device_s=_total(_mean_cost(found, "device_s") for found in own.values()),
         tuned_s=info.tuned_s.get(arm.method, {}).get(classifier, 0.0),
+        primary=primary,
     )
 
 
@@ -212,7 +232,7 @@ def smallest_effect(line: Line, reference: str = "none") -> float:
     """Return the smallest true difference that the line's design finds; NaN without any spread to go by."""
     if reference not in line.versus:
         return NAN
-    v = line.versus[reference][PRIMARY]
+    v = line.verdict(reference)
     return v.smallest_effect if math.isfinite(v.low) else NAN
 
 

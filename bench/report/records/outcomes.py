@@ -17,17 +17,22 @@ from bench.metrics.classification import check_arrays, confusion_matrix, patient
 from bench.metrics.curves import Curve, precision_recall, prevalence, roc
 from bench.metrics.predictions import Predictions, read_predictions
 from bench.report.info import Arm, ReportInfo
-from bench.report.records.lines import PRIMARY, Line
+from bench.report.records.lines import Line
 from bench.report.records.rows import Pair, Rows, Score
 from bench.suite import REFERENCES
 
 Floats = npt.NDArray[np.float64]
-RULE = (
-    f"Arms: {' and '.join(f'`{r}`' for r in REFERENCES)}, the best generative arm and the best of the other methods, "
-    "by mean patient-level balanced accuracy over all classifiers on these same images: part of their lead is luck."
-)
-Patient = tuple[str, int]  # group, label
+Patient = tuple[str, int]  # group, label; the number of classes for a group with images of several
 Counts = dict[Patient, tuple[int, int]]  # images that are right, images
+
+
+def rule(info: ReportInfo) -> str:
+    """Say which arms ``chosen_arms`` takes."""
+    return (
+        f"Arms: {' and '.join(f'`{r}`' for r in REFERENCES)}, the best generative arm and the best of the other "
+        f"methods, by mean {info.unit.level} balanced accuracy over all classifiers on these same images: part of "
+        "their lead is luck."
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +46,7 @@ class PairOutcome:
     ece: float
     reliability: ReliabilityCurve
     confusion: Floats  # [C, C] images: rows are the truth
-    patient_confusion: Floats  # [C, C] patients
+    patient_confusion: Floats | None  # [C, C] patients; None where images are scored
     patients: Counts
 
 
@@ -76,8 +81,10 @@ class Outcome:
         return ReliabilityCurve(confidence, accuracy, images)
 
     def confusion(self, per_patient: bool) -> Floats:
-        """Return the sum over pairs, [C, C]: rows are the truth."""
-        return np.sum([p.patient_confusion if per_patient else p.confusion for p in self.pairs], axis=0)
+        """Return the sum over pairs, [C, C]: rows are the truth. ``per_patient`` only where patients are scored."""
+        found = [p.patient_confusion if per_patient else p.confusion for p in self.pairs]
+        total: Floats = np.sum([matrix for matrix in found if matrix is not None], axis=0)
+        return total
 
     @property
     def shares(self) -> dict[Patient, float]:
@@ -91,11 +98,11 @@ class Outcome:
 
 
 def chosen_arms(lines: Sequence[Line], generative: Sequence[str]) -> tuple[Arm, ...]:
-    """Return the arms that ``RULE`` names, each method at its best ratio, in the order of the lines."""
+    """Return the arms that ``rule`` names, each method at its best ratio, in the order of the lines."""
     scores: dict[Arm, list[float]] = {}
     for x in lines:
         if x.pairs and not x.arm.without_copies:
-            scores.setdefault(x.arm, []).append(x.scores[PRIMARY].mean)
+            scores.setdefault(x.arm, []).append(x.score.mean)
     ranked = sorted(scores, key=lambda arm: -float(np.mean(scores[arm])))  # stable: of equals the suite's first
     kept = [arm for arm in scores if arm.method in REFERENCES]
     for allowed in (generative, [arm.method for arm in ranked]):
@@ -121,27 +128,33 @@ def _pairs(rows: Rows, info: ReportInfo, root: Path, classifier: str, arm: Arm) 
     for pair in info.pairs:
         row = rows.classifier("evaluate", arm, classifier, pair)
         if row and row.status == "done" and (path := row.facts.get("predictions")):
-            yield _outcome(pair, read_predictions(root / str(path), "test"))
+            yield _outcome(pair, read_predictions(root / str(path), "test"), info)
 
 
-def _outcome(pair: Pair, table: Predictions) -> PairOutcome:
+def _outcome(pair: Pair, table: Predictions, info: ReportInfo) -> PairOutcome:
     truth, prob = check_arrays(table.y_true, table.y_prob, table.group)
+    positive, per_group = info.positive_label, info.unit.per_group
     return PairOutcome(
         pair=pair,
-        roc=roc(truth, prob),
-        precision_recall=precision_recall(truth, prob),
-        prevalence=prevalence(truth, prob.shape[1]),
+        roc=roc(truth, prob, positive),
+        precision_recall=precision_recall(truth, prob, positive),
+        prevalence=prevalence(truth, prob.shape[1], positive),
         ece=expected_calibration_error(truth, prob),
         reliability=reliability_curve(truth, prob),
         confusion=confusion_matrix(truth, prob),
-        patient_confusion=confusion_matrix(*patient_predictions(truth, prob, table.group)),
-        patients=_patients(table.group, truth, prob.argmax(axis=1) == truth),
+        patient_confusion=confusion_matrix(*patient_predictions(truth, prob, table.group)) if per_group else None,
+        patients=_patients(table.group, truth, prob),
     )
 
 
-def _patients(groups: Sequence[str], truth: npt.NDArray[np.int64], right: npt.NDArray[np.bool_]) -> Counts:
+def _patients(groups: Sequence[str], truth: npt.NDArray[np.int64], prob: Floats) -> Counts:
+    """Return how many images of each group are right, and how many there are."""
+    labels: dict[str, set[int]] = {}
+    for group, label in zip(groups, truth.tolist(), strict=True):
+        labels.setdefault(group, set()).add(label)
     counts: Counts = {}
-    for group, label, hit in zip(groups, truth.tolist(), right.tolist(), strict=True):
-        before = counts.get((group, label), (0, 0))
-        counts[group, label] = (before[0] + hit, before[1] + 1)
+    for group, hit in zip(groups, (prob.argmax(axis=1) == truth).tolist(), strict=True):
+        patient = (group, min(labels[group]) if len(labels[group]) == 1 else prob.shape[1])
+        before = counts.get(patient, (0, 0))
+        counts[patient] = (before[0] + hit, before[1] + 1)
     return counts

@@ -26,7 +26,7 @@ from bench.report.records.differences import (
     stage_values,
     training_seconds,
 )
-from bench.report.records.lines import PRIMARY, Line
+from bench.report.records.lines import Line
 from bench.report.records.rows import NAN, Pair, Rows, Score, one_line
 from bench.types import ResultRow
 
@@ -182,7 +182,7 @@ def _findings(
 
 def _measures(kind: Kind, lines: Sequence[Line], rows: Rows, info: ReportInfo) -> Iterator[tuple[str, str, Values]]:
     if kind == "accuracy":
-        yield from ((PRIMARY, c, accuracies(lines, c, info)) for c in info.classifiers)
+        yield from ((info.unit.primary, c, accuracies(lines, c, info)) for c in info.classifiers)
     elif kind in STAGES:
         yield from ((metric, "", values) for metric, values in stage_values(rows, info, *STAGES[kind]))
     else:

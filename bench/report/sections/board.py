@@ -6,13 +6,13 @@ import math
 from collections.abc import Mapping, Sequence
 
 from bench.report.info import ReportInfo
-from bench.report.records.lines import PRIMARY, SCORES, Line
+from bench.report.records.lines import SCORES, Line
 from bench.report.sections.leaderboard import HEADS, arm_name, difference, score_column, sort_lines, word
 from bench.report.sections.text import DASH, seconds, table
 
 
 def board(lines: Sequence[Line], info: ReportInfo) -> str:
-    """Return one table of all lines, best patient-level balanced accuracy first; bold is the best of a classifier."""
+    """Return one table of all lines, best primary score first; bold is the best of a classifier."""
     found: list[tuple[float, dict[str, str]]] = []
     for name in info.classifiers:
         mine = sort_lines([x for x in lines if x.classifier == name])
@@ -26,9 +26,10 @@ def board(lines: Sequence[Line], info: ReportInfo) -> str:
 
 
 def arm_columns(lines: Sequence[Line]) -> dict[str, list[str]]:
-    """Return the columns that answer the question, per patient, as GitHub markdown: verdict, difference, scores."""
-    versus = [x.versus.get("none", {}).get(PRIMARY) for x in lines]
-    heads: Mapping[str, str] = {f"patient_{s}": HEADS[s] for s in SCORES}
+    """Return the columns that answer the question, as GitHub markdown: verdict, difference, scores."""
+    versus = [x.versus.get("none", {}).get(x.primary) for x in lines]
+    prefix = next((x.primary.removesuffix("balanced_accuracy") for x in lines), "")
+    heads: Mapping[str, str] = {f"{prefix}{s}": HEADS[s] for s in SCORES}
     return {
         "Arm": [arm_name(x.arm) for x in lines],
         "Verdict": [word(v) if v else DASH for v in versus],
@@ -45,4 +46,4 @@ def _cost(lines: Sequence[Line]) -> dict[str, list[str]]:
 
 
 def _rank(line: Line) -> float:
-    return -line.scores[PRIMARY].mean if line.pairs else math.inf
+    return -line.score.mean if line.pairs else math.inf

@@ -97,7 +97,7 @@ def _title(d: Difference, info: ReportInfo) -> str:
     if d.kind == "kid":
         return f"KID against real test images, by {d.metric.partition(KID)[2]} (lower is nearer)"
     if d.kind == "accuracy":
-        return f"Patient-level balanced accuracy of {d.classifier}, in % and points"
+        return f"{info.unit.metric.capitalize()} of {d.classifier}, in % and points"
     return {"training": "Device time of the generator's training, a fold", "step": "Device time of a training step"}[
         d.kind
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bench.metrics.planning import LASTING_SHARE
+from bench.metrics.units import ScoredUnit
 from bench.report.info import ReportInfo
 from bench.report.records.report import Records
 from bench.report.sections.text import number
@@ -54,8 +55,10 @@ def footnotes(records: Records, info: ReportInfo) -> str:
 
 def _scores(info: ReportInfo) -> dict[str, str]:
     sens, spec = "mean recall over classes", "mean over classes of the recall of the rest"
-    if len(info.classes) == 2:
-        sens, spec = f"recall of {info.classes[1]}", f"recall of {info.classes[0]}"
+    positive, unit = "", info.unit
+    if info.positive_class:
+        sens, spec = f"recall of {info.positive_class}", f"recall of {info.classes[1 - info.positive_label]}"
+        positive = f" The positive class is {info.positive_class}."
     apart = ", *without copies* leaves out those flagged as copies" if any(a.without_copies for a in info.arms) else ""
     return {
         "Arm": (
@@ -64,12 +67,18 @@ def _scores(info: ReportInfo) -> dict[str, str]:
         ),
         "Pairs": "(fold, repeat) with a score, of those planned. Arms are paired: same split, same seeds.",
         "Bal. acc., AUROC, F1, Sens., Spec.": (
-            "on test patients that neither classifier nor generator has seen: balanced accuracy, area under the ROC "
-            f"curve, F1, sensitivity ({sens}) and specificity ({spec}). Per patient, the mean probability over a "
-            "patient's images is scored once. Bold is the best mean among the lines with the most pairs; it is no "
-            "claim. The interval comes from resampling patients within folds; there is none where all score alike."
+            f"on test {unit.groups} that neither classifier nor generator has seen: balanced accuracy, area under the "
+            f"ROC curve, F1, sensitivity ({sens}) and specificity ({spec}).{positive} {_scored(unit)} Bold is the best "
+            "mean among the lines with the most pairs; it is no claim. The interval comes from resampling "
+            f"{unit.groups} within folds; there is none where all score alike."
         ),
     }
+
+
+def _scored(unit: ScoredUnit) -> str:
+    if not unit.per_group:
+        return f"Every image is scored: {unit.note}"
+    return f"{unit.each.capitalize()}, the mean probability over a {unit.group}'s images is scored once."
 
 
 def _statistics(info: ReportInfo) -> dict[str, str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from bench.metrics.statistics import Verdict
 from bench.report.info import Arm, ReportInfo
-from bench.report.records.lines import MACRO, PRIMARY, REFERENCES, SCORES, Line, smallest_effect
+from bench.report.records.lines import MACRO, REFERENCES, SCORES, Line, smallest_effect
 from bench.report.records.rows import Score
 from bench.report.sections.text import (
     DASH,
@@ -34,18 +34,25 @@ CLASS_TITLES = {
     "f1": "F1",
     "auroc": "AUROC, against the rest",
 }
-PER_PATIENT = "Per patient, in %: mean ± sd over pairs [95 % interval over patients]."
 
 
-def leaderboard_section(classifier: str, lines: Sequence[Line]) -> list[str]:
+def scores_caption(info: ReportInfo) -> str:
+    """Say what is scored, and which class is the positive one."""
+    unit = info.unit
+    over = f"95 % interval over {unit.groups}" + ("" if unit.per_group else ", each with all its images")
+    positive = f" Positive class: {info.positive_class}." if info.positive_class else ""
+    return f"{unit.each.capitalize()}, in %: mean ± sd over pairs [{over}].{positive}"
+
+
+def leaderboard_section(classifier: str, lines: Sequence[Line], info: ReportInfo) -> list[str]:
     """Return the tables of one classifier: two that answer the question, and folded away the rest."""
     lines = sort_lines(lines)
-    parts = [f"## {classifier}\n", f"{PER_PATIENT}\n", _scores(lines, "patient_", pairs=True)]
+    parts = [f"## {classifier}\n", f"{scores_caption(info)}\n", _scores(lines, info.unit.prefix, pairs=True)]
     return parts + comparison_parts(lines)
 
 
 def comparison_parts(lines: Sequence[Line]) -> list[str]:
-    """Return what one classifier's section says beside its scores per patient: comparisons, and folded the rest."""
+    """Return what one classifier's section says beside its primary scores: comparisons, and folded the rest."""
     lines, parts = sort_lines(lines), []
     judged = [x for x in lines if "none" in x.versus]
     if judged:
@@ -54,7 +61,8 @@ def comparison_parts(lines: Sequence[Line]) -> list[str]:
         against = [x for x in lines if reference in x.versus]
         if against:
             parts.append(folded(f"Difference to {reference}", statistics_table(against, reference)))
-    parts.append(folded("Scores per image", _scores(lines, "", pairs=False)))
+    if any(x.primary != "balanced_accuracy" for x in lines):
+        parts.append(folded("Scores per image", _scores(lines, "", pairs=False)))
     if any(x.of_classes for x in lines):
         parts.append(folded("Each class", _each_class(lines)))
     parts.append(folded("Compute of each arm, a fold", _compute(lines)))
@@ -63,7 +71,7 @@ def comparison_parts(lines: Sequence[Line]) -> list[str]:
 
 def verdict_overview(lines: Sequence[Line], info: ReportInfo) -> str:
     """Return the verdicts against none of all classifiers side by side; '' with fewer than two of them."""
-    found = {(x.arm, x.classifier): x.versus["none"][PRIMARY] for x in lines if "none" in x.versus}
+    found = {(x.arm, x.classifier): x.verdict("none") for x in lines if "none" in x.versus}
     if len({c for _, c in found}) < 2:
         return ""
     arms = [a for a in info.arms if any((a, c) in found for c in info.classifiers)]
@@ -75,13 +83,13 @@ def verdict_overview(lines: Sequence[Line], info: ReportInfo) -> str:
 
 
 def sort_lines(lines: Sequence[Line]) -> list[Line]:
-    """Return the lines, best patient-level balanced accuracy first; those without a score last."""
-    return sorted(lines, key=lambda x: -x.scores[PRIMARY].mean if x.pairs else math.inf)
+    """Return the lines, best primary score first; those without a score last."""
+    return sorted(lines, key=lambda x: -x.score.mean if x.pairs else math.inf)
 
 
 def statistics_table(lines: Sequence[Line], reference: str) -> str:
     """Return everything that the paired comparisons with a reference say, strongest arm first."""
-    found = [(x, x.versus[reference][PRIMARY]) for x in lines]
+    found = [(x, x.verdict(reference)) for x in lines]
     columns = {
         "Arm": [arm_name(x.arm) for x, _ in found],
         "Verdict": [word(v) for _, v in found],

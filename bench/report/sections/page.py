@@ -20,7 +20,7 @@ from bench.report.sections.data import data_section
 from bench.report.sections.differences import difference_section
 from bench.report.sections.failures import failure_section
 from bench.report.sections.footnotes import footnotes
-from bench.report.sections.leaderboard import PER_PATIENT, comparison_parts, leaderboard_section, verdict_overview
+from bench.report.sections.leaderboard import comparison_parts, leaderboard_section, scores_caption, verdict_overview
 from bench.report.sections.literature import orientation_section
 from bench.report.sections.own_metrics import own_metrics_section
 from bench.report.sections.published import published_section
@@ -44,7 +44,6 @@ MAIN = (
 )  # the charts that leaderboard.md shows
 HTML_FILE, SUMMARY, BOARD, MORE = "report.html", "Summary", "Leaderboard", "More figures"
 ALL = ("*",)
-_OVERVIEW = "Verdicts and mean differences to `none`, in points of patient-level balanced accuracy"
 Where = Literal["both", "markdown", "html"]
 
 
@@ -96,15 +95,16 @@ def _answers(records: Records, info: ReportInfo) -> Iterable[Section]:
     """What most readers came for: the summary in words, the leaderboard, the comparisons of each classifier."""
     yield Section(SUMMARY, tuple(f"{sentence}\n" for sentence in summary(records.lines, info)), _charts("forest"))
     overview = verdict_overview(records.lines, info)
-    yield Section(SUMMARY, (f"{_OVERVIEW}:\n", overview) if overview else (), where="markdown")
-    caption = f"{PER_PATIENT} Differences are to `none`, in points.\n"
+    named = f"Verdicts and mean differences to `none`, in points of {info.unit.metric}"
+    yield Section(SUMMARY, (f"{named}:\n", overview) if overview else (), where="markdown")
+    caption = f"{scores_caption(info)} Differences are to `none`, in points.\n"
     rows = [caption, board(records.lines, info)] if records.lines else []
-    rows += [folded(_OVERVIEW, overview)] if overview else []
+    rows += [folded(named, overview)] if overview else []
     yield Section(BOARD, tuple(rows), _charts("folds"), where="html", undefined=("Classifier",))
     yield from _split(question_section(records.questions, info), undefined=ALL)
     for classifier in info.classifiers:
         lines = [x for x in records.lines if x.classifier == classifier]
-        whole = _split(leaderboard_section(classifier, lines))
+        whole = _split(leaderboard_section(classifier, lines, info))
         yield from (replace(s, where="markdown") for s in whole)
         yield Section(f"Comparisons: {classifier}", tuple(comparison_parts(lines)), where="html")
     yield from _split(own_metrics_section(records.own_metrics, info.measures), undefined=ALL)

@@ -38,20 +38,21 @@ def question_section(found: Sequence[Question], info: ReportInfo) -> list[str]:
     if not info.generative:
         return ["## The research questions\n", "This run makes no synthetic images, so it says nothing of them.\n"]
     parts = ["## The research questions\n"]
-    parts += [_CAPTION] if any(q.findings or q.costs for q in found) else []
+    parts += [_caption(info)] if any(q.findings or q.costs for q in found) else []
     for q in found:
         parts += [f"### {TITLES[q.name]}\n", *_answer(q, roles, info)]
     return parts
 
 
-_CAPTION = (
-    "Paired over (fold, repeat) [95 % interval, uncorrected]: accuracy (patient-level balanced accuracy) by the test "
-    "of the verdicts, the rest by a plain paired t test. Holm's correction runs over the comparisons of one measure, "
-    "not over measures: where nothing has an effect, one measure in 20 is decided by chance. *Smallest effect*: what "
-    "so many pairs of this spread find with 80 % power, before that correction; *Pairs needed*: to find "
-    f"{100 * EFFECT:g} points of accuracy, or in any other measure a difference as large as the one seen (∞: no number "
-    "of repeats of these folds).\n"
-)
+def _caption(info: ReportInfo) -> str:
+    return (
+        f"Paired over (fold, repeat) [95 % interval, uncorrected]: accuracy ({info.unit.metric}) by the test of the "
+        "verdicts, the rest by a plain paired t test. Holm's correction runs over the comparisons of one measure, not "
+        "over measures: where nothing has an effect, one measure in 20 is decided by chance. *Smallest effect*: what "
+        "so many pairs of this spread find with 80 % power, before that correction; *Pairs needed*: to find "
+        f"{100 * EFFECT:g} points of accuracy, or in any other measure a difference as large as the one seen (∞: no "
+        "number of repeats of these folds).\n"
+    )
 
 
 def _answer(q: Question, roles: Roles, info: ReportInfo) -> list[str]:

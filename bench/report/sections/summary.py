@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from bench.report.info import ReportInfo
-from bench.report.records.lines import PRIMARY, Line, typical_smallest_effect
+from bench.report.records.lines import Line, typical_smallest_effect
 from bench.report.sections.text import count, join, percent, points, seconds
 from bench.suite import REFERENCES
 
@@ -19,7 +19,8 @@ def summary(lines: Sequence[Line], info: ReportInfo) -> list[str]:
     """Return the sentences of the summary, one paragraph each; none for a suite without classifiers."""
     if not info.classifiers:
         return []
-    return [s for s in (_verdicts(lines, info), _design(lines), _cost(lines), _missing(lines, info)) if s]
+    found = (_verdicts(lines, info), info.unit.note, _design(lines), _cost(lines), _missing(lines, info))
+    return [s for s in found if s]
 
 
 def _verdicts(lines: Sequence[Line], info: ReportInfo) -> str:
@@ -30,15 +31,15 @@ def _verdicts(lines: Sequence[Line], info: ReportInfo) -> str:
             if any(x.pairs for x in lines)
             else _no_score(lines)
         )
-    words = {w: [x for x in judged if x.versus["none"][PRIMARY].word == w] for w in ("helps", "hurts", "equivalent")}
+    words = {w: [x for x in judged if x.verdict("none").word == w] for w in ("helps", "hurts", "equivalent")}
     phrases = [f"**{word}**: {_named(found, info)}" for word, found in words.items() if found]
     undecided = len(judged) - sum(map(len, words.values()))
-    base = f"Against real images alone (`none`), patient-level balanced accuracy, {count(len(judged), 'comparison')}: "
-    if not phrases and not any(x.versus["none"][PRIMARY].difference for x in judged):
+    base = f"Against real images alone (`none`), {info.unit.metric}, {count(len(judged), 'comparison')}: "
+    if not phrases and not any(x.verdict("none").difference for x in judged):
         return f"{base}**undecided** in all of them; no mean differs from that of `none`."
     if not phrases:
-        best = max(judged, key=lambda x: x.versus["none"][PRIMARY].difference)
-        effect = points(best.versus["none"][PRIMARY].difference)
+        best = max(judged, key=lambda x: x.verdict("none").difference)
+        effect = points(best.verdict("none").difference)
         return (
             f"{base}**undecided** in all of them. The largest mean difference is {effect} points "
             f"({_name(best, info)}), and this run cannot tell it from chance."
@@ -49,10 +50,10 @@ def _verdicts(lines: Sequence[Line], info: ReportInfo) -> str:
 
 def _named(lines: Sequence[Line], info: ReportInfo) -> str:
     """Name the lines with their differences: the largest ones only, where there are many."""
-    by_size = sorted(lines, key=lambda x: -abs(x.versus["none"][PRIMARY].difference))
+    by_size = sorted(lines, key=lambda x: -abs(x.verdict("none").difference))
     rest = [f"{len(lines) - MOST_NAMED} more"] if len(lines) > MOST_NAMED + 1 else []
     shown = by_size[:MOST_NAMED] if rest else list(lines)
-    return join([f"{_name(x, info)} ({points(x.versus['none'][PRIMARY].difference)})" for x in shown] + rest)
+    return join([f"{_name(x, info)} ({points(x.verdict('none').difference)})" for x in shown] + rest)
 
 
 def _name(line: Line, info: ReportInfo) -> str:

@@ -1,0 +1,61 @@
+"""Which of two classes is the positive one: the case that sensitivity, precision, F1, AUPRC and costs are about.
+
+Never taken from the order of names. The suite says so (``dataset.positive``), or the data set does
+(``DatasetIndex.positive``), or the names of the classes mean it, such as malignant against benign.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bench.errors import ConfigError, nearest
+from bench.types import DatasetIndex
+
+# Names that mean a finding, and names that mean none; in lower case.
+CASES = (
+    "abnormal", "cancer", "carcinoma", "covid", "covid-19", "diseased", "infected", "malignant", "mel", "melanoma",
+    "parasitized", "pathological", "pneumonia", "positive", "pos", "sick", "tuberculosis", "tumor", "tumour",
+)  # fmt: skip
+CONTROLS = (
+    "benign", "control", "healthy", "neg", "negative", "non-tumor", "non-tumour", "normal", "uninfected",
+)  # fmt: skip
+
+
+def with_positive(index: DatasetIndex, asked: str | None) -> DatasetIndex:
+    """Return the index with its positive class: ``asked``, or else what the data set or the names of classes imply.
+
+    ``positive`` stays None where nothing implies it, and for other than two classes. Raises ``ConfigError`` when
+    ``asked`` is no class, or when there are not two.
+    """
+    if asked is None:
+        return index if index.positive else replace(index, positive=implied(index.classes))
+    if len(index.classes) != 2:
+        raise ConfigError(
+            f"dataset.positive: got {asked!r}, but {index.name} has {len(index.classes)} classes, and only one of two "
+            "can be the positive one: remove it, or choose two with dataset.classes"
+        )
+    if asked not in index.classes:
+        raise ConfigError(f"dataset.positive: no class is called {asked!r}; {nearest(asked, index.classes)}")
+    return replace(index, positive=asked)
+
+
+def implied(classes: Sequence[str]) -> str | None:
+    """Return the one of two classes whose name means a finding, or whose other's means none; None if neither does."""
+    if len(classes) != 2:
+        return None
+    cases = [c for c in classes if c.lower() in CASES]
+    others = [c for c in classes if c.lower() not in CONTROLS]
+    found = cases if len(cases) == 1 else others if not cases else []
+    return found[0] if len(found) == 1 else None
+
+
+def require_positive(index: DatasetIndex) -> None:
+    """Raise ``ConfigError``, with the line to add, when it is not known which of two classes is the positive one."""
+    if len(index.classes) == 2 and index.positive is None:
+        a, b = index.classes
+        raise ConfigError(
+            f"dataset.positive: {a!r} or {b!r}? Nothing in {index.name} tells which class is the positive one, the "
+            "case that sensitivity, specificity, precision, F1, AUPRC and costs are about. Add it to the suite "
+            f"(dataset: {{positive: {b}}}) or to the command (--set 'dataset.positive={b}'), or the other name"
+        )

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from bench.errors import ConfigError
 from bench.interfaces import Metric
 from bench.metrics.classification import CLASS_METRICS, METRICS, check_arrays, patient_predictions, patient_units
+from bench.names import check_measure
 from bench.types import Measure
 
 PATIENT = "patient_"
@@ -31,6 +32,8 @@ def own_measures(name: str, metric: Metric) -> dict[str, Measure]:
     declared = metric.measures()
     if not declared:
         raise ConfigError(f"metrics.{name}: measures() is empty; expected at least one measure")
+    for key in declared:
+        check_measure(f"metrics.{name}: measures()", key)
     found = {_stored(name, key, declared): measure for key, measure in declared.items()}
     return found | ({PATIENT + key: measure for key, measure in found.items()} if metric.per_patient else {})
 

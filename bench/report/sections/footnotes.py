@@ -5,7 +5,7 @@ from __future__ import annotations
 from bench.metrics.planning import LASTING_SHARE
 from bench.report.info import ReportInfo
 from bench.report.records.report import Records
-from bench.report.sections.text import number
+from bench.report.sections.text import literal, number
 
 
 def footnotes(records: Records, info: ReportInfo) -> str:
@@ -55,7 +55,7 @@ def footnotes(records: Records, info: ReportInfo) -> str:
 def _scores(info: ReportInfo) -> dict[str, str]:
     sens, spec = "mean recall over classes", "mean over classes of the recall of the rest"
     if len(info.classes) == 2:
-        sens, spec = f"recall of {info.classes[1]}", f"recall of {info.classes[0]}"
+        sens, spec = f"recall of {literal(info.classes[1])}", f"recall of {literal(info.classes[0])}"
     apart = ", *without copies* leaves out those flagged as copies" if any(a.without_copies for a in info.arms) else ""
     return {
         "Arm": (

@@ -6,7 +6,6 @@ Files come as the raw body of a POST: no form to take apart, and no name that co
 from __future__ import annotations
 
 import asyncio
-import csv
 import io
 import zipfile
 from collections.abc import Awaitable, Callable
@@ -15,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from bench.csv_cells import Writer
 from bench.session import Session
 from bench.web.serve.answers import Answers, Asked, check_asked
 from bench.web.serve.overlays import png, png_bytes
@@ -179,7 +179,7 @@ class Page:
 def zipped(asked: Asked, made: list[SyntheticImage]) -> bytes:
     """Return drawn images as a zip: PNGs and ``manifest.csv``. The same images give the same bytes."""
     out, table = io.BytesIO(), io.StringIO(newline="")
-    rows = csv.writer(table, lineterminator="\n")
+    rows = Writer(table, lineterminator="\n")
     rows.writerow(MANIFEST)
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         for i, image in enumerate(made):

@@ -20,28 +20,26 @@ import time
 from pathlib import Path
 from typing import Final
 
+from bench.redact import redact
 from bench.tracking_rows import unit_name
 from bench.tracking_writer import Tracker, tracking_uri
 from bench.types import ResultRow
 
-__all__ = ["Tracker", "TrackingThread", "tracking_uri", "ui_command"]
+__all__ = ["Tracker", "TrackingThread", "tracking_uri", "ui_command", "ui_environment"]
 
 
-def ui_command(out: Path, uri: str | None = None, port: int = 5000) -> list[str]:
-    """Return the command that serves the MLflow UI on the output folder's store at http://127.0.0.1:``port``."""
-    store = tracking_uri(out, uri)
-    return [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "ui",
-        "--backend-store-uri",
-        store,
-        "--host",
-        "127.0.0.1",
-        "--port",
-        f"{port}",
-    ]
+def ui_command(port: int = 5000) -> list[str]:
+    """Return the command that serves the MLflow UI at http://127.0.0.1:``port``, with ``ui_environment``."""
+    return [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", f"{port}"]
+
+
+def ui_environment(out: Path, uri: str | None = None) -> dict[str, str]:
+    """Return the variables that say which store ``ui_command`` serves; its command line could be read by everyone."""
+    return {
+        "MLFLOW_BACKEND_STORE_URI": tracking_uri(out, uri),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
 
 
 class TrackingThread:
@@ -132,4 +130,4 @@ class TrackingThread:
 
 def _one_line(error: Exception) -> str:
     lines = str(error).strip().splitlines() or ["no message"]
-    return f"{type(error).__name__}: {lines[0][:200]}"
+    return redact(f"{type(error).__name__}: {lines[0]}")[:200]

@@ -13,6 +13,7 @@ from bench.config import stable_hash
 from bench.cost.host import git_commit
 from bench.files import write_atomic
 from bench.plan import Cell
+from bench.redact import redact
 from bench.runner import Listener
 from bench.session import Session
 from bench.suite import Suite
@@ -123,7 +124,7 @@ class MLflowView(Listener):
         self.session = session
         self._thread: TrackingThread | None = None
         self._ledger = session.env.out / "mlflow_synced.json"
-        self._key = f"{tracking_uri(session.env.out)} {session.suite.name}"
+        self._key = f"{redact(tracking_uri(session.env.out))} {session.suite.name}"
 
     @property
     def thread(self) -> TrackingThread:

@@ -1,8 +1,8 @@
 """Passwords and tokens are kept out of everything that bench prints, stores or puts on a command line.
 
-What counts as a secret: the user part of an address (``scheme://user:password@host``), its parameters that are called
-like one (``?password=…``), the values of MLflow's, Optuna's and the clouds' own variables for them, and the passwords of
-addresses that were handed to ``remember``. They become ``***`` wherever they stand in a text.
+A secret is the user part of an address (``scheme://user:password@host``), a parameter of it that is called like one
+(``?password=…``), the value of a variable that MLflow, Optuna or a cloud reads one from, and the password of an address
+that was handed to ``remember``. They become ``***`` wherever they stand in a text.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import click
 
 from bench.errors import BenchError, ConfigError, nearest
+from bench.redact import redact
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -147,7 +148,7 @@ def tune_arm(console: Console, job: Job, workers: int) -> int:
         console.print(f"MLflow: {warning}", style="yellow")
     error = error or board.failure()
     if error:
-        console.print(f"{type(error).__name__}: {error}", style="red")
+        console.print(redact(f"{type(error).__name__}: {error}"), style="red")
     return 1 if error else 0
 
 

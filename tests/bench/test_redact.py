@@ -166,9 +166,12 @@ def test_what_to_type_has_no_secret() -> None:
     assert is_clean(typed("s", (f"weights={URI}",), None))
 
 
-def test_a_storage_that_cannot_be_opened_is_named_without_its_password(tmp_path: Path) -> None:
+def test_a_storage_that_cannot_be_opened_is_named_without_its_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from bench.tuning import study
 
+    monkeypatch.setattr(study, "make_pruner", lambda arm: None)
     arm = type("A", (), {"study": "s", "folder": tmp_path, "with_seconds": False, "pruner": "none", "seed": 0})()
     with pytest.raises(BenchError) as caught:
         study.open_study(arm, f"nosuchdb://ana:{QUOTED}@db/x")

@@ -19,6 +19,7 @@ from bench.session import Session
 from bench.suite import Suite
 from bench.tracking import Tracker, TrackingThread, tracking_uri
 from bench.tracking_media import DatasetInput
+from bench.tracking_store import artifacts_of, holds, own_database
 from bench.tracking_views import view_tags
 from bench.types import ResultRow
 
@@ -123,8 +124,9 @@ class MLflowView(Listener):
     def __init__(self, session: Session) -> None:
         self.session = session
         self._thread: TrackingThread | None = None
-        self._ledger = session.env.out / "mlflow_synced.json"
-        self._key = f"{redact(tracking_uri(session.env.out))} {session.suite.name}"
+        self._ledger = session.env.out / "mlflow_synced.json"  # of servers; the folder's own database is asked itself
+        self._uri = tracking_uri(session.env.out)
+        self._key = f"{redact(self._uri)} {session.suite.name}"
 
     @property
     def thread(self) -> TrackingThread:
@@ -138,6 +140,9 @@ class MLflowView(Listener):
 
     def is_complete(self, state: str) -> bool:
         """Return whether MLflow is known to hold everything of this digest."""
+        out = self.session.env.out
+        if (own := own_database(out, self._uri)) is not None:
+            return holds(own, artifacts_of(out), self.session.suite.name, state)
         return self._read().get(self._key) == state
 
     def complete(self, rows: Sequence[ResultRow], report: Path, wait_s: float) -> str | None:
@@ -145,9 +150,9 @@ class MLflowView(Listener):
         for row in rows:
             if row.status != "missing":
                 self.thread.submit(row)
-        self.thread.report(report)
+        self.thread.report(report, digest(rows))
         warning = self.thread.close(wait_s)
-        if warning is None:
+        if warning is None and own_database(self.session.env.out, self._uri) is None:
             write_atomic(self._ledger, json.dumps({**self._read(), self._key: digest(rows)}, indent=1))
         return warning
 

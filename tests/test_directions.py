@@ -23,6 +23,8 @@ LAYERS = (
         "tracking",
         "tracking_media",
         "tracking_rows",
+        "tracking_runs",
+        "tracking_store",
         "tracking_views",
         "tracking_writer",
         "stages",

@@ -33,8 +33,9 @@ def write_report(session: Session, rows: Sequence[ResultRow] | None = None) -> P
 def sync_mlflow(session: Session) -> None:
     """Log to MLflow whatever is missing there; say so when it cannot be reached."""
     rows = rows_of(session.plan, session.env)
-    warning = MLflowView(session).complete(rows, write_report(session, rows).parent, wait_s=3600.0)
+    view = MLflowView(session)
+    warning = view.complete(rows, write_report(session, rows).parent, wait_s=3600.0)
     if warning:
         print(f"MLflow: {warning}", file=sys.stderr)
         raise SystemExit(1)
-    print("MLflow holds everything of this suite")
+    print(f"MLflow holds everything of this suite ({view.thread.did})")

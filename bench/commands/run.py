@@ -49,8 +49,8 @@ def run(session: Session, only: Sequence[str], device: str, jobs: int | None, tr
     report = write_report(session, rows)
     if not view.is_complete(digest(rows)):
         warning = view.complete(rows, report.parent, MLFLOW_WAIT_S)
-        if warning:
-            console.print(f"MLflow: {warning}", style="yellow")
+        for text in (*view.thread.notes, *filter(None, [warning])):
+            console.print(f"MLflow: {text}", style="yellow")
     if record:
         keep_run(session.env.out, replace(record, closing_s=time.monotonic() - ended))
     _close(console, runner, time.monotonic() - started, report)

@@ -8,6 +8,7 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import tempfile
 import threading
@@ -23,6 +24,7 @@ import click
 from bench.errors import ConfigError
 from bench.redact import redact
 from bench.tracking import tracking_uri, ui_command, ui_environment
+from bench.tracking_store import artifacts_of, database, own_database, relocate
 from bench.tracking_views import CLASSIFIERS, TAG
 from bench.tracking_writer import KIND
 
@@ -64,10 +66,13 @@ def serve(out: Path, port: int | None) -> int:
 
 def check_store(out: Path, store: str) -> None:
     """Raise ``ConfigError`` when the sqlite file that ``store`` names is not there: MLflow would make an empty one."""
-    if not store.startswith("sqlite:///"):
+    path = database(store)
+    if path is None:
         return
-    path = Path(store.removeprefix("sqlite:///"))
     if path.is_file():
+        with contextlib.suppress(sqlite3.Error):  # MLflow itself says what is wrong with it
+            if path == own_database(out, store):
+                relocate(path, artifacts_of(out))
         return
     if (out / "results.jsonl").is_file():
         raise ConfigError(

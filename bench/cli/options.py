@@ -27,6 +27,9 @@ class Command(click.Command):
             raise SystemExit(2) from None
         except (click.exceptions.Exit, click.Abort):
             raise
+        except click.ClickException as e:
+            e.message = redact(e.message)
+            raise
         except Exception as e:
             _hide_secrets_of(e)
             raise

@@ -31,6 +31,7 @@ class Limits:
     head_s: float = 10.0  # until a request's headers are complete
     stall_s: float = 10.0  # between two pieces of a body
     body_s: float = 60.0  # until a body is complete
+    unread_s: float = 60.0  # for which a client may leave an answer unread
     keep_alive_s: float = 5.0  # until the next request on a connection
     connections: int = 256
     connections_per_client: int = 64
@@ -45,11 +46,12 @@ def protocol(limits: Limits) -> type[asyncio.Protocol]:
 
     class Limited(H11Protocol):
         _late: asyncio.TimerHandle | None = None
+        _unread: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            address = self.client and self.client[0]
-            mine = sum((p.client and p.client[0]) == address for p in self.connections)
+            clients = [getattr(p, "client", None) for p in self.connections]
+            mine = sum(bool(c) and c[0] == (self.client or c)[0] for c in clients)
             if len(self.connections) > limits.connections or mine > limits.connections_per_client:
                 transport.write(FULL)
                 transport.close()
@@ -65,8 +67,19 @@ def protocol(limits: Limits) -> type[asyncio.Protocol]:
             super().on_response_complete()
             self._watch(waiting=self.conn.their_state is h11.IDLE and bool(self.conn.trailing_data[0]))
 
+        def pause_writing(self) -> None:
+            super().pause_writing()
+            self._unread = self.loop.call_later(limits.unread_s, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            if self._unread is not None:
+                self._unread.cancel()
+
         def connection_lost(self, exc: Exception | None) -> None:
             self._watch(waiting=False)
+            if self._unread is not None:
+                self._unread.cancel()
             super().connection_lost(exc)
 
         def _watch(self, waiting: bool) -> None:

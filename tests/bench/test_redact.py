@@ -79,10 +79,14 @@ def test_the_command_line_prints_no_secret(capsys: pytest.CaptureFixture[str]) -
         raise RuntimeError(f"no {SECRET}")
 
     @group.command()
+    def usage() -> None:
+        raise click.UsageError(f"no {URI}")
+
+    @group.command()
     def plain_crash() -> None:
         raise RuntimeError("no secret here")
 
-    for name, code in (("typed-error", 2), ("crash", 1)):
+    for name, code in (("typed-error", 2), ("usage", 2), ("crash", 1)):
         found = CliRunner().invoke(group, [name])
         assert found.exit_code == code
         assert "***" in found.output

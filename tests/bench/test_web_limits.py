@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from bench.web.limits import Bodies, Limits, RequestError
@@ -177,6 +177,25 @@ def test_a_request_that_takes_long_to_answer_is_not_late() -> None:
         thread.start()
         try:
             assert ask(listening.getsockname()[1], "GET", "/work") == (200, {"done": True})
+        finally:
+            server.should_exit = True
+            thread.join(PATIENCE_S)
+
+
+def test_an_answer_that_nobody_reads_is_given_up() -> None:
+    async def large(request: Request) -> Response:
+        return Response(bytes(50_000_000))
+
+    limits = Limits(unread_s=0.3)
+    server = make_server(make_app([Route("/large", large)], limits=limits), limits)
+    with closing(listen("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        try:
+            port = int(listening.getsockname()[1])
+            with closing(connect(port, head("GET", "/large", port))) as connection:
+                assert connection.recv(1)
+                assert wait_for(lambda: len(server.server_state.connections), lambda n: n == 0) == 0
         finally:
             server.should_exit = True
             thread.join(PATIENCE_S)

@@ -19,6 +19,7 @@ from bench.cost.usage import UsageMonitor
 from bench.data.splits import load_split
 from bench.errors import BenchError, DivergedError
 from bench.plan import Cell
+from bench.redact import redact
 from bench.seeding import derive_seed, seed_everything
 from bench.stages import STAGE, Output, RunEnv
 from bench.step_costs import step_costs
@@ -83,6 +84,7 @@ def run_cell(cell: Cell, env: RunEnv) -> ResultRow:
             text = f"{type(e).__name__}: {e}"
             if not isinstance(e, BenchError):
                 text += "\n" + traceback.format_exc()
+            text = redact(text)  # it goes to the store, the report and MLflow
             artifacts.fail(*cell.id, text)
             return blank_row(cell, env, "failed", text)
         costs = {**ctx.costs(), **memory.costs(), **energy.costs(), **output.costs}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import math
 import os
@@ -22,7 +21,9 @@ from bench.cost.timers import PhaseTimer
 from bench.cost.trace import TRACE, StepTrace
 from bench.cost.updates import UpdateClock
 from bench.cost.usage import peak_bytes
+from bench.csv_cells import Writer
 from bench.errors import ConfigError
+from bench.names import check_measure, check_name, check_series
 from bench.types import Uint8Images
 
 PROGRESS_EVERY_S = 0.5
@@ -48,6 +49,7 @@ class CellContext:
         self._history = folder / "history.csv"
         self._checkpoint = folder / "checkpoint.pt"
         self._rows: list[tuple[int, str, float]] = []
+        self._series: set[str] = set()  # names that were logged
         self._last_progress = -math.inf
         self._step: dict[str, Any] = {}  # step, total and metrics, as last logged
         self._progress_lock = threading.Lock()
@@ -60,6 +62,8 @@ class CellContext:
 
     def log(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
         """Record losses by name at a step, and show progress (``step`` of ``total``)."""
+        for name in metrics.keys() - self._series:
+            self._series.add(check_series("ctx.log", name))
         self._rows += [(step, name, float(value)) for name, value in metrics.items()]
         now = time.monotonic()
         if now - self._last_progress >= PROGRESS_EVERY_S:
@@ -93,7 +97,7 @@ class CellContext:
             return
         new = not self._history.exists()
         with self._history.open("a", newline="", encoding="utf-8") as f:
-            writer = csv.writer(f)
+            writer = Writer(f)
             if new:
                 writer.writerow(("step", "name", "value"))
             writer.writerows((s, n, repr(v)) for s, n, v in self._rows)
@@ -129,6 +133,7 @@ class CellContext:
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
         """Time a block under a cost phase."""
+        check_measure("ctx.phase", name)
         with ExitStack() as within:
             if name == "step" and self._trace:
                 within.enter_context(self._trace.block())
@@ -183,6 +188,7 @@ class CellContext:
         """Tile uint8 [N, H, W, 3] into ``samples/<name>_<step>.png``, as square as it gets."""
         from PIL import Image
 
+        check_name("ctx.save_images", name)
         folder = self.folder / "samples"
         folder.mkdir(exist_ok=True)
         Image.fromarray(tile(images)).save(folder / f"{name}_{step:06d}.png")

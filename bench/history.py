@@ -6,6 +6,8 @@ import csv
 from collections.abc import Iterator
 from pathlib import Path
 
+from bench.csv_cells import restored
+
 HISTORY = "history.csv"
 COLUMNS = ("step", "name", "value")
 
@@ -18,4 +20,4 @@ def read_history(path: Path) -> Iterator[tuple[int, str, float]]:
         lines = csv.reader(f)
         next(lines, None)  # COLUMNS
         for step, name, value in lines:
-            yield int(step), name, float(value)
+            yield int(step), restored(name), float(value)

@@ -13,6 +13,7 @@ from typing import Any
 
 from bench.config import merged, read_yaml
 from bench.errors import ConfigError, nearest
+from bench.names import check_names
 
 MEMBERS, OTHERWISE = "members", "otherwise"
 
@@ -45,7 +46,9 @@ def members_in(data: Mapping[str, Any], where: str) -> tuple[str, ...]:
         return ()
     if not isinstance(found, dict) or not found or not all(isinstance(v, dict) for v in found.values()):
         raise ConfigError(f"suite {where}: members: expected a mapping from name to changes, got {found!r}")
-    return tuple(map(str, found))
+    names = tuple(map(str, found))
+    check_names(f"suite {where}: members", names)
+    return names
 
 
 def of_member(data: Mapping[str, Any], member: str, root: Path | None) -> dict[str, Any]:

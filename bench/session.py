@@ -12,6 +12,7 @@ from bench.cost.host import available_cpus
 from bench.errors import ConfigError
 from bench.members import images_in
 from bench.plan import Plan, make_plan
+from bench.redact import redact
 from bench.stages import RunEnv, load_index
 from bench.suite import FROM_FILE, Suite, load_suite
 
@@ -67,7 +68,7 @@ def prepare(suite_name: str, assignments: tuple[str, ...], data: Path | None, ou
 def typed(suite_name: str, assignments: tuple[str, ...], data: Path | None) -> str:
     """Return what to type to run a suite."""
     words = ["bench run --suite", suite_name, *map(_option, assignments), f"--data {data}" if data else ""]
-    return " ".join(filter(None, words))
+    return redact(" ".join(filter(None, words)))
 
 
 def _option(assignment: str) -> str:

@@ -7,8 +7,9 @@ One experiment per suite; one parent run per suite and config; below it one nest
 ``<method>/r<ratio>/<segmenter>/fold<f>/repeat<r>``     a segmentation network of an arm: segmenter
 ``segmentation/fold<f>/repeat<r>``                      the network that judges translations: segment
 
-A unit's run grows as its stages finish. The tag ``bench.rows``, written last, says which rows it holds: a run that was
-cut off has none and is replaced, and so is one that holds a failure since mended.
+A unit's run grows as its stages finish. The tag ``bench.rows``, written last, says which rows it holds, with a hash of
+each one's content: a run that was cut off has none and is replaced, and so is one whose row has changed, such as a
+failure since mended, or whose files are gone. ``bench.complete`` says the same of the suite's own run.
 """
 
 from __future__ import annotations
@@ -17,31 +18,31 @@ import queue
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from bench.redact import redact
 from bench.tracking_rows import unit_name
-from bench.tracking_writer import Tracker, tracking_uri
+from bench.tracking_store import tracking_uri
+from bench.tracking_writer import Tracker
 from bench.types import ResultRow
 
-__all__ = ["Tracker", "TrackingThread", "tracking_uri", "ui_command"]
+__all__ = ["Tracker", "TrackingThread", "tracking_uri", "ui_command", "ui_environment"]
 
 
-def ui_command(out: Path, uri: str | None = None, port: int = 5000) -> list[str]:
-    """Return the command that serves the MLflow UI on the output folder's store at http://127.0.0.1:``port``."""
-    store = tracking_uri(out, uri)
-    return [
-        sys.executable,
-        "-m",
-        "mlflow",
-        "ui",
-        "--backend-store-uri",
-        store,
-        "--host",
-        "127.0.0.1",
-        "--port",
-        f"{port}",
-    ]
+def ui_command(port: int = 5000) -> list[str]:
+    """Return the command that serves the MLflow UI at http://127.0.0.1:``port``, with ``ui_environment``."""
+    return [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--port", f"{port}"]
+
+
+def ui_environment(out: Path, uri: str | None = None) -> dict[str, str]:
+    """Return the variables that say which store ``ui_command`` serves; its command line could be read by everyone."""
+    return {
+        "MLFLOW_BACKEND_STORE_URI": tracking_uri(out, uri),
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
 
 
 class TrackingThread:
@@ -58,6 +59,7 @@ class TrackingThread:
         self._queue: queue.Queue[ResultRow | Path | None] = queue.Queue()
         self._pending: dict[str, ResultRow] = {}  # by row key; what MLflow does not hold yet
         self._report: Path | None = None
+        self._state = ""
         self._error: str | None = None
         self._guard = threading.Lock()
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
@@ -70,9 +72,20 @@ class TrackingThread:
                 self._pending[row.key] = row
             self._queue.put(row)
 
-    def report(self, folder: Path) -> None:
-        """Have the report folder attached to the suite's run, after the rows."""
+    def report(self, folder: Path, state: str = "") -> None:
+        """Have the report folder attached to the suite's run, after the rows, and then ``state`` noted as logged."""
+        self._state = state
         self._queue.put(folder)
+
+    @property
+    def did(self) -> str:
+        """What was written, in words; to be read after ``close``."""
+        return self._tracker.summary()
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """What was mended, in words."""
+        return self._tracker.notes
 
     def close(self, timeout_s: float = 30.0) -> str | None:
         """Wait at most ``timeout_s`` for the rest to be written; return a warning for what was not, else None."""
@@ -117,6 +130,8 @@ class TrackingThread:
                     self._drop(row)
             if self._report is not None:
                 self._tracker.log_report(self._report)
+                if self._state and not failures:
+                    self._tracker.mark_synced(self._state)
                 self._report = None
         except Exception as e:  # whatever MLflow, its database or the network throws, the run goes on
             failures, self._error = failures + 1, _one_line(e)
@@ -132,4 +147,4 @@ class TrackingThread:
 
 def _one_line(error: Exception) -> str:
     lines = str(error).strip().splitlines() or ["no message"]
-    return f"{type(error).__name__}: {lines[0][:200]}"
+    return redact(f"{type(error).__name__}: {lines[0]}")[:200]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
+import posixpath
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -21,6 +23,7 @@ SHARED_STAGES: Final = ("segment",)  # one run a fold, whatever methods use it
 TRIAL_STAGES: Final = ("trial",)  # one run a trial of a tuning study
 POINTS_PER_METRIC: Final = 200  # the MLflow UI draws no more; history.csv in the store keeps every step
 NO_SETTINGS: Final = ("config", "host", "versions", "work", "git_commit", "predictions", "thresholds")
+LONGEST_NAME: Final = 250  # characters, MLflow's limit
 STAGES: Final = GENERATOR_STAGES + CLASSIFIER_STAGES + SEGMENTER_STAGES + SHARED_STAGES + TRIAL_STAGES
 
 
@@ -37,20 +40,28 @@ def unit_name(row: ResultRow) -> str | None:
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Flatten nested mappings to dotted keys with text values, as MLflow stores parameters."""
+    """Flatten nested mappings to dotted keys with text values, as MLflow stores parameters.
+
+    Two that would have one key, such as ``{"a.b": 1, "a": {"b": 2}}``, both stay: the later one's ends with a hash.
+    """
     flat: dict[str, str] = {}
     for key, value in values.items():
         name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            flat.update(flatten(value, f"{name}."))
-        else:
-            flat[name] = str(value)
+        found = flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: str(value)}
+        for at, text in found.items():
+            flat[at if at not in flat else f"{at}-{digest(repr((prefix, key)))}"] = text
     return flat
 
 
 def row_entry(row: ResultRow) -> str:
-    """Return what names one row inside a run's ``bench.rows``: its stage, key, status and, if it failed, why."""
-    return f"{row.stage}:{row.key}:{row.status}" + (f":{digest(row.error)}" if row.error else "")
+    """Return what names one row inside a run's ``bench.rows``: its stage, key, status and a hash of what it holds.
+
+    A failure has no time of its own: it is stamped anew whenever it is read.
+    """
+    at = row.finished_at if row.status == "done" else ""
+    held = [row.metrics, row.costs, row.facts, row.error, row.folder, at]
+    content = json.dumps(held, sort_keys=True, default=str)
+    return f"{row.stage}:{row.key}:{row.status}:{digest(content)}"
 
 
 def digest(text: str) -> str:
@@ -58,8 +69,22 @@ def digest(text: str) -> str:
 
 
 def safe_name(name: str) -> str:
-    """MLflow allows letters, digits and ``_-./ :`` in names."""
-    return re.sub(r"[^\w\-./ :]", "_", name)[:250]
+    """Return a name as MLflow takes it: letters, digits and ``_-./ :``, at most 250 characters, and no odd path.
+
+    A name that had to be changed ends with a hash of it, so that no two become one.
+    """
+    clean = re.sub(r"[^\w\-./ :]", "_", name)
+    if posixpath.normpath(clean) != clean or clean.startswith(("/", "..")) or clean == ".":
+        clean = re.sub(r"[/.]", "_", clean)
+    if clean == name and len(name) <= LONGEST_NAME:
+        return name
+    return f"{clean[: LONGEST_NAME - 13]}-{digest(name)}"
+
+
+def cut(text: str, limit: int) -> str:
+    """Return the text, or its beginning and a mark where it has more than ``limit`` characters."""
+    mark = f"… (cut, {len(text)} characters)"
+    return text if len(text) <= limit else text[: limit - len(mark)] + mark
 
 
 def span_ms(row: ResultRow) -> tuple[int, int]:
@@ -81,7 +106,7 @@ def coordinates(row: ResultRow) -> dict[str, str]:
 def fact_params(row: ResultRow) -> dict[str, str]:
     """Return the plain facts of a row as parameters under its stage's name; the machine's are left out."""
     facts = {k: v for k, v in row.facts.items() if k not in NO_SETTINGS}
-    return {k: v for k, v in flatten(facts, f"{row.stage}.").items() if len(v) <= 500}
+    return flatten(facts, f"{row.stage}.")
 
 
 def fact_metrics(row: ResultRow) -> dict[str, float]:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import logging
 import math
-import os
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
-from bench.errors import BenchError
 from bench.tracking_media import DatasetInput, log_samples
 from bench.tracking_rows import (
     GENERATOR_STAGES,
@@ -21,39 +18,47 @@ from bench.tracking_rows import (
     TRIAL_STAGES,
     Point,
     coordinates,
+    cut,
     digest,
     fact_params,
     flatten,
     metric_points,
     row_entry,
-    safe_name,
     span_ms,
     unit_name,
     usage_points,
+)
+from bench.tracking_runs import (
+    COMPLETE,
+    FILES,
+    LONGEST_TAG,
+    PARENT,
+    Logged,
+    all_runs,
+    count_files,
+    existing_runs,
+    fitted,
+    log_batches,
+)
+from bench.tracking_store import (
+    ROWS,
+    SYNCED,
+    artifacts_of,
+    new_client,
+    own_database,
+    relocate,
+    set_aside_damaged,
+    sole_writer,
+    tracking_uri,
 )
 from bench.types import ResultRow
 
 KIND: Final = "mlflow.experimentKind"
 MACHINE_LEARNING: Final = "custom_model_development"  # which of its two faces the UI shows an experiment with
-BATCH: Final = 1000  # MLflow's limit of one log_batch, with at most 100 parameters and 100 tags among them
+CONFLICT = "INVALID_PARAMETER_VALUE"  # a parameter is there with another value, and no value can be changed
 
 
-def tracking_uri(out: Path, uri: str | None = None) -> str:
-    """Return ``uri``, else ``MLFLOW_TRACKING_URI``, else the sqlite file of the output folder."""
-    return uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(out / 'mlflow.db').resolve()}"
-
-
-@dataclass(frozen=True)
-class _Logged:
-    run_id: str
-    key: str
-    start_ms: int
-    rows: frozenset[str] = frozenset()
-
-    @property
-    def keys(self) -> set[str]:
-        """The keys of the rows it holds, or was begun for."""
-        return {self.key, *(entry.split(":")[1] for entry in self.rows)}
+RANK = ("were complete", "added to", "written", "written again")  # what was done to a run, the most of it last
 
 
 class Tracker:
@@ -81,9 +86,11 @@ class Tracker:
         self.params_of = params_of or (lambda row: row.facts.get("config") or {})
         self.dataset, self.shown = dataset, {KIND: MACHINE_LEARNING, **(shown or {})}
         self._client: Any = None
-        self._logged: dict[str, list[_Logged]] = {}  # run name -> its runs: one for each config that was run
+        self._logged: dict[str, list[Logged]] = {}  # run name -> its runs: one for each config that was run
         self._rows: dict[str, dict[str, ResultRow]] = {}  # unit -> stage -> row, all that was ever given
         self._lock: Any = None
+        self._did: dict[str, str] = {}  # what was done to each run, one of RANK
+        self.notes: list[str] = []  # what else was done, in words
 
     def sync(self, rows: Iterable[ResultRow]) -> int:
         """Log what MLflow does not hold yet and return the number of runs written. May be called any number of times.
@@ -107,6 +114,18 @@ class Tracker:
         self._client.log_artifacts(self._parent, str(folder), "report")
         self._client.set_terminated(self._parent, "FINISHED")
 
+    def mark_synced(self, state: str) -> None:
+        """Note that everything of a state of the store is logged; ``tracking_store.holds`` looks for it."""
+        self.connect()
+        whole = sum(bool(run.rows) for run in all_runs(existing_runs(self._client, self._experiment)))
+        self._client.set_experiment_tag(self._experiment, SYNCED, f"{state} {whole}")
+
+    def summary(self) -> str:
+        """Say what was done: '3 runs written, 1 written again, 20 were complete'."""
+        counts = Counter(self._did.values())
+        said = [f"{counts[what]} {'run' if counts[what] == 1 else 'runs'} {what}" for what in RANK if counts[what]]
+        return "; ".join([*(self.notes), ", ".join(said) or "nothing to write"])
+
     def close(self) -> None:
         """Let another process write."""
         if self._lock is not None:
@@ -118,32 +137,58 @@ class Tracker:
         if self._client is not None:
             return
         if self._lock is None:
-            self._lock = _sole_writer(self.out)
-        client = _new_client(self.uri)
+            self._lock = sole_writer(self.out)
+        if (own := own_database(self.out, self.uri)) is not None:
+            self.notes += filter(None, (set_aside_damaged(own), relocate(own, artifacts_of(self.out))))
+        client = new_client(self.uri)
         found = client.get_experiment_by_name(self.experiment)
         if found is None:
-            local = (self.out / "mlartifacts").resolve().as_uri() if self.uri.startswith("sqlite:") else None
+            local = artifacts_of(self.out) if self.uri.startswith("sqlite") else None
             self._experiment = client.create_experiment(self.experiment, artifact_location=local)
         else:
             self._experiment = found.experiment_id
             if found.lifecycle_stage == "deleted":
                 client.restore_experiment(self._experiment)
         for name in self.shown.keys() - (found.tags if found else {}):
-            client.set_experiment_tag(self._experiment, name, self.shown[name])
-        self._logged = _existing_runs(client, self._experiment)
+            client.set_experiment_tag(self._experiment, name, cut(self.shown[name], LONGEST_TAG))
+        self._logged = existing_runs(client, self._experiment)
         self._parent = self._parent_run(client)
         self._client = client
 
     def _parent_run(self, client: Any) -> str:
-        key = f"suite:{self.experiment}:{digest(repr(sorted(self.config.items())))}"
-        for known in self._logged.get(self.experiment, []):
-            if known.key == key:
-                return known.run_id
+        """Return the suite's run with all its settings: found whole, filled in, or made."""
+        from mlflow.exceptions import MlflowException
+
+        content = digest(repr(sorted(self.config.items())))
+        key = f"suite:{self.experiment}:{content}"
+        parents = {r.run_id: r for r in self._logged.get(self.experiment, [])}
+        known = next((r for r in parents.values() if r.key == key), None)
+        if known and known.complete == content:
+            return known.run_id
+        if known:
+            self.notes.append("the suite's run lacked settings: filled in")
+            try:
+                return self._fill_parent(client, known.run_id, content)
+            except MlflowException as e:
+                if e.error_code != CONFLICT:
+                    raise
+            client.delete_run(known.run_id)
+            del parents[known.run_id]
+        fresh = self._fill_parent(client, self._create_parent(client, key), content)
+        for run in all_runs(self._logged):
+            if run.parent and run.parent not in parents:  # such as of one that was deleted
+                client.set_tag(run.run_id, PARENT, fresh)
+        return fresh
+
+    def _create_parent(self, client: Any, key: str) -> str:
         tags = {**self.tags, "bench.key": key, "stage": "suite", "suite": self.experiment}
-        run = client.create_run(self._experiment, run_name=self.experiment, tags=tags)
-        self._log_dataset(client, run.info.run_id)
-        _log_batches(client, run.info.run_id, [], self.config, {})
+        run = client.create_run(self._experiment, run_name=self.experiment, tags=fitted(tags))
         return str(run.info.run_id)
+
+    def _fill_parent(self, client: Any, run_id: str, content: str) -> str:
+        self._log_dataset(client, run_id)
+        log_batches(client, run_id, [], self.config, {COMPLETE: content})
+        return run_id
 
     def _log_dataset(self, client: Any, run_id: str) -> None:
         if self.dataset:
@@ -156,9 +201,10 @@ class Tracker:
         others = self._logged.setdefault(unit, [])
         olds = [run for run in others if run.keys & {r.key for r in rows}]
         old = olds[0] if len(olds) == 1 else None
-        if old and old.rows >= entries.keys():
-            return False
-        held = old.rows if old and old.rows < entries.keys() else frozenset()
+        whole = old is not None and not old.lacks_files
+        if old and whole and old.rows >= entries.keys():
+            return self._note(unit, "were complete")
+        held = old.rows if old and whole and old.rows < entries.keys() else frozenset()
         for run in olds:
             others.remove(run)
             if not held:
@@ -167,29 +213,37 @@ class Tracker:
         others.append(run)
         params = {} if held else {**coordinates(rows[0]), **flatten(self.params_of(rows[0]))}
         new = [row for entry, row in entries.items() if entry not in held]
-        self._write(run, rows, new, params, {"bench.rows": " ".join(entries)})
-        others[-1] = replace(run, key=rows[0].key, rows=frozenset(entries))
-        return True
+        files = self._write(run, rows, new, params, {ROWS: " ".join(entries)})
+        others[-1] = replace(run, key=rows[0].key, rows=frozenset(entries), files=files)
+        return self._note(unit, "added to" if held else "written again" if olds else "written")
 
-    def _create(self, unit: str, first: ResultRow) -> _Logged:
+    def _note(self, unit: str, what: str) -> bool:
+        """Keep the most that was done to a run; return whether anything was."""
+        self._did[unit] = max(what, self._did.get(unit, what), key=RANK.index)
+        return what != RANK[0]
+
+    def _create(self, unit: str, first: ResultRow) -> Logged:
         tags = {**self.tags, "suite": first.suite, "dataset": first.dataset, **coordinates(first)}
         kind = "generator" if first.stage in GENERATOR_STAGES else "classifier"
         kind = "segmentation" if first.stage in SHARED_STAGES + SEGMENTER_STAGES else kind
         kind = "trial" if first.stage in TRIAL_STAGES else kind
-        tags |= {"bench.key": first.key, "kind": kind, "mlflow.parentRunId": self._parent}
-        run = self._client.create_run(self._experiment, start_time=span_ms(first)[0], run_name=unit, tags=tags)
+        tags |= {"bench.key": first.key, "kind": kind, PARENT: self._parent}
+        start = span_ms(first)[0]
+        run = self._client.create_run(self._experiment, start_time=start, run_name=unit, tags=fitted(tags))
         self._log_dataset(self._client, run.info.run_id)
-        return _Logged(run.info.run_id, first.key, run.info.start_time)
+        return Logged(run.info.run_id, first.key, run.info.start_time, place=run.info.artifact_uri)
 
     def _write(
         self,
-        run: _Logged,
+        run: Logged,
         rows: Sequence[ResultRow],
         new: Sequence[ResultRow],
         params: dict[str, str],
         last: dict[str, str],
-    ) -> None:
+    ) -> int:
         """Log ``new`` rows into a run that will hold all of ``rows``; ``last`` are the tags that say so.
+
+        Return how many files the run has now, as far as they can be counted.
 
         Times come from the rows and repeated points are one point to MLflow, so a write that was cut off may be redone.
         """
@@ -198,7 +252,7 @@ class Tracker:
         failed = [r for r in rows if r.status == "failed"]
         tags = {"status": "failed" if failed else "done", "stage": ",".join(r.stage for r in rows)}
         if failed:
-            tags["error"] = str(failed[-1].error)[-4000:]
+            tags["error"] = str(failed[-1].error)
         points: list[Point] = []
         for row in new:
             self._artifacts(run.run_id, row)
@@ -208,11 +262,13 @@ class Tracker:
             params |= fact_params(row) if row.stage in TRIAL_STAGES else {}
             lost = sorted({f"{name}@{step}" for name, value, _, step in of_row if not math.isfinite(value)})
             if lost:  # MLflow would store infinity as 1.8e308
-                tags[f"bench.nonfinite.{row.stage}"] = ", ".join(lost)[:4000]
+                tags[f"bench.nonfinite.{row.stage}"] = ", ".join(lost)
         metrics = [Metric(n, v, t, s) for n, v, t, s in points if math.isfinite(v)]
         ended_ms = max(span_ms(r)[1] for r in rows)
         self._client.set_terminated(run.run_id, "FAILED" if failed else "FINISHED", ended_ms)
-        _log_batches(self._client, run.run_id, metrics, params, tags | last)
+        files = count_files(run.place)
+        log_batches(self._client, run.run_id, metrics, params, tags | last | {FILES: f"{files}"})
+        return files
 
     def _artifacts(self, run_id: str, row: ResultRow) -> None:
         folder = self.out / row.folder
@@ -225,56 +281,3 @@ class Tracker:
             self._client.log_dict(run_id, dict(row.facts), f"facts/{row.stage}.json")
         if row.error:
             self._client.log_text(run_id, row.error, f"{row.stage}_error.txt")
-
-
-def _sole_writer(out: Path) -> Any:
-    """Hold the output folder's MLflow lock: two processes that create one database race and lose."""
-    out.mkdir(parents=True, exist_ok=True)
-    lock = (out / "mlflow.lock").open("w")
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        lock.close()
-        raise BenchError(f"another process is writing to MLflow for {out}; wait for it to end") from None
-    return lock
-
-
-def _new_client(uri: str) -> Any:
-    """Import MLflow (seconds) with telemetry off and short, bounded waits, and return its client."""
-    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
-    from mlflow.tracking import MlflowClient
-
-    for name in ("mlflow", "alembic"):  # creating the database prints a line per migration
-        logging.getLogger(name).setLevel(logging.ERROR)
-    return MlflowClient(tracking_uri=uri, registry_uri=uri)
-
-
-def _existing_runs(client: Any, experiment: str) -> dict[str, list[_Logged]]:
-    """Return the runs of an experiment that this module made, by name: one search, paged."""
-    found: dict[str, list[_Logged]] = {}
-    token: str | None = None
-    while True:
-        page = client.search_runs([experiment], max_results=1000, page_token=token)
-        for run in page:
-            key = run.data.tags.get("bench.key")
-            if key:
-                rows = frozenset(run.data.tags.get("bench.rows", "").split())
-                logged = _Logged(run.info.run_id, key, run.info.start_time, rows)
-                found.setdefault(run.info.run_name, []).append(logged)
-        token = page.token
-        if not token:
-            return found
-
-
-def _log_batches(client: Any, run_id: str, metrics: list[Any], params: dict[str, str], tags: dict[str, str]) -> None:
-    """Log everything in as few calls as MLflow allows; the tags go with the last one."""
-    from mlflow.entities import Param, RunTag
-
-    names = [Param(safe_name(k), v[:6000]) for k, v in params.items()]
-    room = BATCH - 100 - len(tags)
-    calls = max(1, math.ceil(len(metrics) / room), math.ceil(len(names) / 100))
-    for i in range(calls):
-        last = [RunTag(k, v) for k, v in tags.items()] if i == calls - 1 else []
-        client.log_batch(run_id, metrics[i * room : (i + 1) * room], names[i * 100 : (i + 1) * 100], last)

@@ -11,6 +11,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from bench.names import check_classes
+
 Uint8Images = npt.NDArray[np.uint8]  # [N, H, W, 3], RGB, 0..255
 Size = int | tuple[int, int]  # px: the side of a square, or (height, width)
 Resize = Literal["squash", "crop"]  # stretch to the size; or scale the shorter side and cut the centre
@@ -91,6 +93,9 @@ class DatasetIndex:
     def positive_label(self) -> int:
         """The index of the positive class; 1 where none is named."""
         return 1 if self.positive is None else self.classes.index(self.positive)
+
+    def __post_init__(self) -> None:
+        check_classes(f"data set {self.name}", self.classes)
 
     def by_path(self) -> dict[str, ImageRecord]:
         """Return the records by their path."""

@@ -12,11 +12,13 @@ from typing import Any
 from bench.cost.host import git_commit
 from bench.files import write_atomic
 from bench.plan import Cell
+from bench.redact import redact
 from bench.runner import Listener
 from bench.session import Session
 from bench.suite import Suite
 from bench.tracking import Tracker, TrackingThread, tracking_uri
 from bench.tracking_media import DatasetInput
+from bench.tracking_store import artifacts_of, holds, own_database
 from bench.tracking_views import view_tags
 from bench.types import ResultRow
 
@@ -120,8 +122,9 @@ class MLflowView(Listener):
     def __init__(self, session: Session) -> None:
         self.session = session
         self._thread: TrackingThread | None = None
-        self._ledger = session.env.out / "mlflow_synced.json"
-        self._key = f"{tracking_uri(session.env.out)} {session.suite.name}"
+        self._ledger = session.env.out / "mlflow_synced.json"  # of servers; the folder's own database is asked itself
+        self._uri = tracking_uri(session.env.out)
+        self._key = f"{redact(self._uri)} {session.suite.name}"
 
     @property
     def thread(self) -> TrackingThread:
@@ -135,6 +138,9 @@ class MLflowView(Listener):
 
     def is_complete(self, state: str) -> bool:
         """Return whether MLflow is known to hold everything of this state (``report_state``)."""
+        out = self.session.env.out
+        if (own := own_database(out, self._uri)) is not None:
+            return holds(own, artifacts_of(out), self.session.suite.name, state)
         return self._read().get(self._key) == state
 
     def complete(self, rows: Sequence[ResultRow], report: Path, wait_s: float, state: str) -> str | None:
@@ -142,9 +148,9 @@ class MLflowView(Listener):
         for row in rows:
             if row.status != "missing":
                 self.thread.submit(row)
-        self.thread.report(report)
+        self.thread.report(report, state)
         warning = self.thread.close(wait_s)
-        if warning is None:
+        if warning is None and own_database(self.session.env.out, self._uri) is None:
             write_atomic(self._ledger, json.dumps({**self._read(), self._key: state}, indent=1))
         return warning
 

@@ -16,6 +16,7 @@ from PIL import Image
 from bench.data.splits import make_splits
 from bench.session import Session
 from bench.web.serve.app import serve_app
+from bench.web.server import TOKEN, Guard
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -45,6 +46,7 @@ def ask(app: ASGIApp, method: str, path: str, body: bytes = b"", length: int | N
         sent.append(message)
 
     headers = [(b"host", b"127.0.0.1"), (b"content-length", str(len(body) if length is None else length).encode())]
+    headers += [(TOKEN.encode(), app.token.encode())] if isinstance(app, Guard) and app.token else []
     scope = {"type": "http", "method": method, "path": path, "query_string": urlencode(query).encode()}
     scope |= {"headers": headers, "server": ("127.0.0.1", 80), "http_version": "1.1", "scheme": "http"}
     asyncio.run(app(scope, receive, send))  # type: ignore[arg-type]
@@ -65,7 +67,7 @@ class Client:
 
     def __init__(self, session: Session) -> None:
         self.app, self.run = serve_app(session), session.suite.name
-        self.offered = ask(self.app, "GET", "/api/run", run=self.run).json
+        self.offered = ask(self.app, "POST", "/api/run", run=self.run).json
 
     def cell(self, kind: str, **where: str) -> str:
         return next(c["key"] for c in self.offered[kind] if where.items() <= c.items())

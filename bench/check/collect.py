@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,6 +10,7 @@ from typing import Any
 
 from bench.artifacts import Artifacts
 from bench.check.rows import Row
+from bench.csv_cells import read_rows
 from bench.data.loaders import MANIFEST
 from bench.history import HISTORY, read_history
 from bench.plan import Cell
@@ -105,7 +105,7 @@ def _facts(facts: Mapping[str, Any], costs: Mapping[str, float]) -> Iterator[tup
 
 def _images_per_class(name: str, manifest: Path) -> Iterator[Row]:
     with manifest.open(newline="", encoding="utf-8") as f:
-        made = Counter(line["label"] for line in csv.DictReader(f))
+        made = Counter(line["label"] for line in read_rows(f))
     yield from (Row("fact", name, f"images of class {label}", float(n)) for label, n in made.items())
 
 

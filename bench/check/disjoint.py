@@ -5,7 +5,6 @@ Patients are those of the dataset's index. What should be nothing is counted, a 
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator
 from itertools import combinations
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from bench.artifacts import Artifacts
 from bench.check.rows import Row
+from bench.csv_cells import read_rows
 from bench.data.cache import ImageCache
 from bench.data.loaders import MANIFEST, SEEN
 from bench.data.published_split import PUBLISHED
@@ -74,13 +74,13 @@ class _Reader:
             yield "patients it saw that training has not", len(seen - groups["train"])
         if (folder / MANIFEST).is_file():
             with (folder / MANIFEST).open(newline="", encoding="utf-8") as f:
-                lines = list(csv.DictReader(f))
+                lines = read_rows(f)
             sources = {self._group.get(x["source_path"], x["source_group"]) for x in lines if x["source_path"]}
             yield "held-out patients among its sources", len((sources | {x["source_group"] for x in lines}) & held_out)
             yield "held-out images among its images", self._copies(cell, [folder / x["path"] for x in lines])
         if (folder / "predictions.csv").is_file():
             with (folder / "predictions.csv").open(newline="", encoding="utf-8") as f:
-                tested = [x["image"] for x in csv.DictReader(f) if x["part"] == "test"]
+                tested = [x["image"] for x in read_rows(f) if x["part"] == "test"]
             yield "tested images of patients in training", sum(self._group[x] in groups["train"] for x in tested)
             yield (
                 "images of the test part tested not once",

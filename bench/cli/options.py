@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import click
 
 from bench.errors import BenchError
+from bench.redact import redact
 
 INTERRUPTED = 130
 
@@ -21,11 +23,27 @@ class Command(click.Command):
         try:
             return super().invoke(ctx)
         except BenchError as e:
-            click.secho(f"{type(e).__name__}: {e}", fg="red", err=True)
+            click.secho(redact(f"{type(e).__name__}: {e}"), fg="red", err=True)
             raise SystemExit(2) from None
+        except (click.exceptions.Exit, click.Abort):
+            raise
+        except click.ClickException as e:
+            e.message = redact(e.message)
+            raise
+        except Exception as e:
+            _hide_secrets_of(e)
+            raise
         except KeyboardInterrupt:
             click.secho("\ninterrupted; the same command continues where this one stopped", fg="yellow", err=True)
             raise SystemExit(INTERRUPTED) from None
+
+
+def _hide_secrets_of(e: Exception) -> None:
+    """Print a traceback that has a secret in it without it, and end with code 1; return where it has none."""
+    text = "".join(traceback.format_exception(e))
+    if (shown := redact(text)) != text:
+        click.echo(shown, err=True)
+        raise SystemExit(1) from None
 
 
 class Group(click.Group):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any
 
 import click
 
+from bench.csv_cells import DictWriter
 from bench.errors import DataError
 from bench.files import write_atomic
 from bench.report.export import plain
@@ -67,7 +67,7 @@ def analyse(session: Session, name: str | None, as_json: bool) -> None:
 def as_csv(found: RatingStudy) -> str:
     """Return one row a number: of a source, of a rater, of both, or of the whole study. Shares are in [0, 1]."""
     text = io.StringIO()
-    out = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    out = DictWriter(text, COLUMNS, lineterminator="\n")
     out.writeheader()
     out.writerows({k: "" if v != v else v for k, v in row.items()} for row in _rows(found))
     return text.getvalue()

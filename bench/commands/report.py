@@ -114,9 +114,9 @@ def _files(folder: Path) -> dict[str, str]:
 def sync_mlflow(session: Session) -> None:
     """Log to MLflow whatever is missing there; say so when it cannot be reached."""
     rows = rows_of(session.plan, session.env)
-    report = write_report(session, rows).parent
-    warning = MLflowView(session).complete(rows, report, 3600.0, written_state(report))
+    report, view = write_report(session, rows).parent, MLflowView(session)
+    warning = view.complete(rows, report, 3600.0, written_state(report))
     if warning:
         print(f"MLflow: {warning}", file=sys.stderr)
         raise SystemExit(1)
-    print("MLflow holds everything of this suite")
+    print(f"MLflow holds everything of this suite ({view.thread.did})")

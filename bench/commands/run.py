@@ -50,8 +50,8 @@ def run(session: Session, only: Sequence[str], device: str, jobs: int | None, tr
     state = written_state(report.parent)
     if not view.is_complete(state):
         warning = view.complete(rows, report.parent, MLFLOW_WAIT_S, state)
-        if warning:
-            console.print(f"MLflow: {warning}", style="yellow")
+        for text in (*view.thread.notes, *filter(None, [warning])):
+            console.print(f"MLflow: {text}", style="yellow")
     if record:
         keep_run(session.env.out, replace(record, closing_s=time.monotonic() - ended))
     _close(console, runner, time.monotonic() - started, report)

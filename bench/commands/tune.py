@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import click
 
 from bench.errors import BenchError, ConfigError, nearest
+from bench.redact import redact
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,7 +55,8 @@ def tune_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--pruner", type=click.Choice(PRUNERS),
                          help="What stops bad trials after some folds. Default: hyperband; none for two objectives."),
             click.option("--seed", type=int, default=0, show_default=True, help="Of the search, not of the trainings."),
-            click.option("--storage", metavar="URL", help="An Optuna storage. Default: a journal in the study folder."),
+            click.option("--storage", metavar="URL", envvar="BENCH_STORAGE", show_envvar=True,
+                         help="An Optuna storage. Default: a journal in the study folder."),
             click.option("--space", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
                          help="YAML that changes what is searched: {NAME: {FIELD: {low, high, log} or {values}}}."),
             click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
@@ -146,7 +148,7 @@ def tune_arm(console: Console, job: Job, workers: int) -> int:
         console.print(f"MLflow: {warning}", style="yellow")
     error = error or board.failure()
     if error:
-        console.print(f"{type(error).__name__}: {error}", style="red")
+        console.print(redact(f"{type(error).__name__}: {error}"), style="red")
     return 1 if error else 0
 
 

@@ -8,8 +8,10 @@ import json
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -20,7 +22,9 @@ from typing import IO
 import click
 
 from bench.errors import ConfigError
-from bench.tracking import tracking_uri, ui_command
+from bench.redact import redact
+from bench.tracking import tracking_uri, ui_command, ui_environment
+from bench.tracking_store import artifacts_of, database, own_database, relocate
 from bench.tracking_views import CLASSIFIERS, TAG
 from bench.tracking_writer import KIND
 
@@ -38,17 +42,17 @@ def serve(out: Path, port: int | None) -> int:
     """
     store = tracking_uri(out)
     if store.startswith(("http://", "https://", "databricks")):
-        click.echo(f"MLflow: {store} (MLFLOW_TRACKING_URI); its own server shows the runs")
+        click.echo(f"MLflow: {redact(store)} (MLFLOW_TRACKING_URI); its own server shows the runs")
         return 0
     check_store(out, store)
     log = out / "mlflow_ui.log"
-    with pick_port(port) as chosen, log.open("w", encoding="utf-8") as f, _terminating():
+    with pick_port(port) as chosen, _terminating():
         if port is None and chosen != PORT:
             click.echo(f"port {PORT} is taken; taking {chosen}")
         click.echo(f"MLflow on {out} is starting …")
-        server = _start(ui_command(out, port=chosen), f)
+        server, keeper = _start(ui_command(port=chosen), ui_environment(out), log)
         try:
-            _wait_until_ready(server, chosen, log)
+            _wait_until_ready(server, keeper, chosen, log)
             click.echo(f"ready: http://{HOST}:{chosen} (Ctrl-C stops it; its log: {log})")
             for name, link in links(chosen):
                 click.echo(f"  {name}: {link}")
@@ -62,10 +66,13 @@ def serve(out: Path, port: int | None) -> int:
 
 def check_store(out: Path, store: str) -> None:
     """Raise ``ConfigError`` when the sqlite file that ``store`` names is not there: MLflow would make an empty one."""
-    if not store.startswith("sqlite:///"):
+    path = database(store)
+    if path is None:
         return
-    path = Path(store.removeprefix("sqlite:///"))
     if path.is_file():
+        with contextlib.suppress(sqlite3.Error):  # MLflow itself says what is wrong with it
+            if path == own_database(out, store):
+                relocate(path, artifacts_of(out))
         return
     if (out / "results.jsonl").is_file():
         raise ConfigError(
@@ -108,16 +115,38 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _start(command: list[str], log: IO[str]) -> subprocess.Popen[bytes]:
-    """Start the server in a session of its own, so that Ctrl-C is ours to handle and all its children can be found."""
-    env = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, env=env, start_new_session=True)
+def _start(
+    command: list[str], environment: dict[str, str], log: Path
+) -> tuple[subprocess.Popen[bytes], threading.Thread]:
+    """Start the server in a session of its own, so that Ctrl-C is ours to handle and all its children can be found.
+
+    The thread writes what it says to ``log``, without passwords, until the last of its children has ended.
+    """
+    server = subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, **environment},
+        start_new_session=True,
+    )
+    log.write_text("", encoding="utf-8")
+    keeper = threading.Thread(target=_keep_log, args=(server.stdout, log), daemon=True)
+    keeper.start()
+    return server, keeper
 
 
-def _wait_until_ready(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
+def _keep_log(said: IO[bytes], log: Path) -> None:
+    with said, log.open("a", encoding="utf-8") as f:
+        for line in said:
+            f.write(redact(line.decode(errors="replace")))
+            f.flush()
+
+
+def _wait_until_ready(server: subprocess.Popen[bytes], keeper: threading.Thread, port: int, log: Path) -> None:
     deadline = time.monotonic() + READY_S
     while time.monotonic() < deadline:
         if server.poll() is not None:
+            keeper.join(STOP_S)
             raise ConfigError(f"MLflow ended with code {server.returncode}; its last words, from {log}:\n{_tail(log)}")
         with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=5) as answer:
             if answer.status == 200 and server.poll() is None:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.comparison.page import Block
-from bench.report.sections.text import folded, table
+from bench.report.sections.text import folded, literal, table
 
 WORDS = {
     "better": "green",
@@ -53,9 +53,9 @@ def as_markdown(blocks: Sequence[Block]) -> str:
     """Return the whole comparison as GitHub markdown; details are folded."""
     parts = []
     for i, block in enumerate(blocks):
-        body = [f"{line}\n" for line in block.lines]
-        body += [table(block.header, block.rows, block.left)] if block.rows else []
+        body = [f"{literal(line)}\n" for line in block.lines]
+        body += [table(block.header, [list(map(literal, row)) for row in block.rows], block.left)] if block.rows else []
         text = "\n".join(body)
-        title = f"{'#' if i == 0 else '##'} {block.title}\n"
-        parts.append(folded(block.title, text) if block.detail else f"{title}\n{text}")
+        title = f"{'#' if i == 0 else '##'} {literal(block.title)}\n"
+        parts.append(folded(literal(block.title), text) if block.detail else f"{title}\n{text}")
     return "\n".join(parts)

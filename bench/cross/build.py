@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,6 +17,7 @@ from bench.cross.shift import Shifted, shifts
 from bench.cross.shift_chart import draw_shift
 from bench.cross.shift_words import shift_answers
 from bench.cross.together import Pooled, pool
+from bench.csv_cells import DictWriter
 from bench.files import write_atomic
 from bench.report.export import plain
 from bench.report.sections.page import markdown_page
@@ -114,7 +114,7 @@ def _numbers(e: Effect) -> dict[str, Any]:
 
 def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
     text = io.StringIO()
-    out = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    out = DictWriter(text, COLUMNS, lineterminator="\n")
     out.writeheader()
     for row in rows:
         out.writerow({k: "" if v is None or v != v else v for k, v in row.items()})

@@ -20,7 +20,7 @@ from bench.cross.words import called
 from bench.report.html.document import document
 from bench.report.html.tables import VERDICTS, Markdown, definitions
 from bench.report.sections.page import ALL, SUMMARY, Section
-from bench.report.sections.text import join
+from bench.report.sections.text import join, literal
 
 PAGE, HTML_PAGE = "cross.md", "cross.html"
 MEMBERS, SHIFT, HOW_TO = "The members", "The price of the shift, and what augmentation does about it", "How to read it"
@@ -141,8 +141,8 @@ def _members(members: Sequence[Member], file: str) -> str:
 
 
 def _described(m: Member, file: str) -> str:
-    kind = f" ({m.modality})" if m.modality else ""
-    data = f"{' / '.join(m.classes)}, {m.images} images of {m.groups}; {m.protocol}"
+    kind = f" ({literal(m.modality)})" if m.modality else ""
+    data = f"{literal(' / '.join(m.classes))}, {m.images} images of {m.groups}; {literal(m.protocol)}"
     return f"**{m.name}**: `{m.dataset}`{kind}, {data}; [its own report](../{quote(m.suite)}/{file})"
 
 
@@ -160,9 +160,9 @@ def _listed(notes: Mapping[str, str]) -> str:
 def _missing(
     members: Sequence[Member], pooled: Sequence[Pooled], absent: Mapping[str, str], unpaired: Sequence[str]
 ) -> str:
-    found = [f"{name}: the whole member ({reason})" for name, reason in absent.items()]
+    found = [f"{name}: the whole member ({literal(reason)})" for name, reason in absent.items()]
     found += unpaired
-    found += [f"{m.name}: {text}" for m in members for text in m.missing]
+    found += [f"{m.name}: {literal(text)}" for m in members for text in m.missing]
     found += [f"{name}: {called(p)} ({p.at.measure}) has no interval" for p in pooled for name in p.left_out]
     has = {p.at: {name for name, _ in p.effects} for p in pooled}
     lacks = {at: [m.name for m in members if m.name not in names] for at, names in has.items()}

@@ -6,7 +6,6 @@ belongs to the fold's training groups, and if none of its images is a held-out i
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from bench.csv_cells import DictWriter, read_rows
 from bench.data.cache import ImageCache
 from bench.data.pixels import as_rgb, open_image
 from bench.data.published_split import by_unit
@@ -250,7 +250,7 @@ def save_manifest(folder: Path, records: Iterable[SyntheticRecord], seen_groups:
     """Write ``manifest.csv``, one row an image, and ``seen_groups.json`` beside the images in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / MANIFEST, "w", encoding="utf-8", newline="") as f:
-        writer = csv.DictWriter(f, [c.name for c in fields(SyntheticRecord)])
+        writer = DictWriter(f, [c.name for c in fields(SyntheticRecord)])
         writer.writeheader()
         writer.writerows(asdict(r) for r in records)
     save_seen(folder, seen_groups)
@@ -284,7 +284,7 @@ def load_synthetic(folder: Path) -> SyntheticSet:
                     source_path=r["source_path"],
                     source_group=r["source_group"],
                 )
-                for r in csv.DictReader(f)
+                for r in read_rows(f)
             ]
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise DataError(f"{folder} is not a finished synthetic folder ({type(e).__name__}: {e}); run again") from e

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -181,7 +182,7 @@ def _entry(extractor: FeatureExtractor, images: Uint8Images, device: str, batch_
         repr((PREPROCESSING, extractor.tag, extractor.sha256, images.shape, device, batch_size)).encode()
     )
     key.update(np.ascontiguousarray(images).data)
-    return f"{extractor.tag}-{key.hexdigest()[:32]}"
+    return f"{re.sub(r'[^A-Za-z0-9_.-]', '_', extractor.tag)}-{key.hexdigest()[:32]}"  # a network may be a path
 
 
 def _load(path: Path, rows: int | None) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.csv_cells import DictWriter, read_rows
 from bench.errors import DataError
 from bench.files import write_atomic
 
@@ -37,7 +37,7 @@ class Outlined:
 def write_outlined(path: Path, rows: Iterable[Outlined]) -> None:
     """Write a row an image, numbers without loss."""
     text = io.StringIO()
-    out = csv.DictWriter(text, [f.name for f in fields(Outlined)], lineterminator="\n")
+    out = DictWriter(text, [f.name for f in fields(Outlined)], lineterminator="\n")
     out.writeheader()
     out.writerows(asdict(row) for row in rows)
     write_atomic(path, text.getvalue())
@@ -48,7 +48,7 @@ def read_outlined(path: Path) -> list[Outlined]:
     kind: dict[str, Any] = {"dice": float, "iou": float, "hd95_px": float, "true_px": int, "found_px": int}
     try:
         with open(path, encoding="utf-8", newline="") as f:
-            return [Outlined(**{k: kind.get(k, str)(v) for k, v in row.items()}) for row in csv.DictReader(f)]
+            return [Outlined(**{k: kind.get(k, str)(v) for k, v in row.items()}) for row in read_rows(f)]
     except (OSError, ValueError, TypeError) as e:
         raise DataError(f"{path} is no table of masks ({type(e).__name__}: {e}); run its cell again") from e
 

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from bench.errors import ConfigError
 from bench.interfaces import Metric
 from bench.metrics.classification import CLASS_METRICS, METRICS, check_arrays, patient_predictions
+from bench.names import check_measure
 from bench.types import Measure
 
 PATIENT = "patient_"
@@ -34,6 +35,8 @@ def own_measures(name: str, metric: Metric, per_group: bool = True) -> dict[str,
     declared = metric.measures()
     if not declared:
         raise ConfigError(f"metrics.{name}: measures() is empty; expected at least one measure")
+    for key in declared:
+        check_measure(f"metrics.{name}: measures()", key)
     found = {_stored(name, key, declared): measure for key, measure in declared.items()}
     return found | (
         {PATIENT + key: measure for key, measure in found.items()} if metric.per_patient and per_group else {}

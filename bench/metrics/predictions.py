@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from bench.csv_cells import Writer, neutralised, restored
 from bench.errors import DataError, StoreError
 
 COLUMNS = ("image", "group", "fold", "repeat", "part", "y_true", "y_pred")
@@ -68,7 +69,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
     p = predictions
     y_pred = p.y_prob.argmax(axis=1)
     with path.open("w", newline="", encoding="utf-8") as f:
-        out = csv.writer(f, lineterminator="\n")
+        out = Writer(f, lineterminator="\n")
         out.writerow([*COLUMNS, *(PREFIX + c for c in p.classes)])
         for i, image in enumerate(p.image):
             names = [p.classes[p.y_true[i]], p.classes[y_pred[i]]]
@@ -127,15 +128,15 @@ def _parse(columns: Columns, classes: tuple[str, ...], only: str | None) -> Pred
         raise ValueError(f"expected one fold and repeat, got {sorted(set(zip(fold, repeat, strict=True)))}")
     if unknown := sorted(set(part) - set(PARTS)):
         raise ValueError(f"parts {unknown}; expected {' or '.join(PARTS)}")
-    code = {name: i for i, name in enumerate(classes)}
+    code = {str(neutralised(name)): i for i, name in enumerate(classes)}
     if unknown := sorted(set(truth) - set(code)):
         raise ValueError(f"y_true {unknown} not in {classes}")
     chosen = [only in (None, p) for p in part]
     n = sum(chosen)
     image, group, _, _, part, truth, _, *prob = (tuple(compress(column, chosen)) for column in columns)
     return Predictions(
-        image=image,
-        group=group,
+        image=tuple(map(restored, image)),
+        group=tuple(map(restored, group)),
         part=part,
         fold=int(fold[0]),
         repeat=int(repeat[0]),

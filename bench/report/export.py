@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 from collections.abc import Iterator, Mapping
@@ -10,6 +9,7 @@ from dataclasses import asdict, fields
 from itertools import chain
 from typing import Any
 
+from bench.csv_cells import DictWriter
 from bench.report.info import ReportInfo
 from bench.report.records.differences import Difference
 from bench.report.records.lines import MACRO, METRICS, Line
@@ -35,7 +35,7 @@ def tidy_csv(records: Records) -> str:
     of its stage before its metric.
     """
     text = io.StringIO()
-    out = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
+    out = DictWriter(text, COLUMNS, lineterminator="\n")
     out.writeheader()
     compared = map(_of_difference, records.differences)
     lines, own = map(_of_line, (*records.lines, *records.longer)), map(_of_own, _own(records))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from html import unescape
 
 from bench.report.info import ReportInfo
 from bench.report.records.lines import Line
@@ -81,7 +82,7 @@ def _marked(text: str) -> str:
     """Turn the markdown of a cell, code and bold, into LaTeX and escape the rest."""
     parts, at = [], 0
     for m in _MARKED.finditer(text):
-        command = rf"\texttt{{{escape(m[1])}}}" if m[1] else rf"\textbf{{{escape(m[2])}}}"
-        parts += [escape(text[at : m.start()]), command]
+        command = rf"\texttt{{{escape(m[1])}}}" if m[1] else rf"\textbf{{{escape(unescape(m[2]))}}}"
+        parts += [escape(unescape(text[at : m.start()])), command]
         at = m.end()
-    return "".join(parts) + escape(text[at:])
+    return "".join(parts) + escape(unescape(text[at:]))

@@ -13,7 +13,6 @@ Metrics, t being the extractor's tag (``bench.metrics.memorization`` says what e
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.context import CellContext
+from bench.csv_cells import DictWriter, read_rows
 from bench.data.loaders import Part, assemble_training_set, load_synthetic
 from bench.errors import DataError
 from bench.plan import Cell
@@ -76,7 +76,7 @@ def flagged_paths(folder: Path, borders: FoldBorders) -> frozenset[str]:
     FittedStatistics.load(folder / THRESHOLDS).for_fold(borders)
     try:
         with open(folder / TABLE, encoding="utf-8", newline="") as f:
-            return frozenset(row["path"] for row in csv.DictReader(f) if int(row["flagged"]))
+            return frozenset(row["path"] for row in read_rows(f) if int(row["flagged"]))
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise DataError(f"{folder / TABLE} cannot be read ({type(e).__name__}: {e}); delete its folder") from e
 
@@ -170,6 +170,6 @@ def _write_patients(path: Path, train: Part, judged: BySpace) -> None:
 def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
     """Write rows under the names of the first one; of none, a head of ``columns``."""
     with open(path, "w", encoding="utf-8", newline="") as f:
-        writer = csv.DictWriter(f, list(rows[0]) if rows else columns)
+        writer = DictWriter(f, list(rows[0]) if rows else columns)
         writer.writeheader()
         writer.writerows(rows)

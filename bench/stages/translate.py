@@ -5,7 +5,6 @@ For evaluation only: what is made here is measured and thrown away but for a sma
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy.typing as npt
 
 from bench.artifacts import Artifacts
 from bench.context import CellContext
+from bench.csv_cells import DictWriter
 from bench.data.loaders import FoldData, Part, check_generator, load_seen
 from bench.interfaces import Translator
 from bench.metrics.fcn_score import Counts, confusion, fcn_score
@@ -163,7 +163,7 @@ def write_table(path: Path, scores: Sequence[Scores], test: Part, classes: Seque
             rows.append(found | {k: repr(float(v)) for k, v in values.items() if not np.isnan(v)})
     columns = list(dict.fromkeys(name for row in rows for name in row))
     with path.open("w", newline="", encoding="utf-8") as f:
-        writer = csv.DictWriter(f, columns, restval="")
+        writer = DictWriter(f, columns)
         writer.writeheader()
         writer.writerows(rows)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import math
 from collections import Counter
@@ -15,6 +14,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from bench.cost.host import describe_host
+from bench.csv_cells import Writer
 from bench.estimate import duration
 from bench.files import write_atomic
 from bench.tuning.arm import Arm
@@ -77,7 +77,7 @@ def trials_table(trials: Sequence[FrozenTrial], names: Sequence[str]) -> str:
     """Return all trials as CSV: how each ended, its score over the folds it did, its device-seconds, its values."""
     on_front = {t.number for t in front(trials)}
     out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
+    writer = Writer(out, lineterminator="\n")
     head = ("trial", "state", "score", "standard_error", "folds", "device_s", "pareto", "again", "error")
     writer.writerow([*head, *names])
     for t in trials:

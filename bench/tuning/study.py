@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from bench.errors import ConfigError
 from bench.metrics.pareto import pareto
+from bench.redact import redact, remember
 from bench.seeding import derive_seed
 from bench.tuning.arm import Arm
 from bench.tuning.spaces import Space
@@ -42,6 +43,7 @@ def open_study(arm: Arm, storage: str | None) -> Study:
 
     Raises ``ConfigError`` when the storage cannot be reached.
     """
+    remember(storage)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # WilcoxonPruner, since 3.6
     directions: list[Literal["maximize", "minimize"]] = ["maximize", "minimize"] if arm.with_seconds else ["maximize"]
@@ -58,7 +60,8 @@ def open_study(arm: Arm, storage: str | None) -> Study:
             )
         except Exception as e:  # whatever a database, its driver or the network throws
             if type(e).__name__ not in RACES or attempt == OPENINGS - 1:
-                raise ConfigError(f"--storage {storage or arm.folder / JOURNAL}: {type(e).__name__}: {e}") from e
+                at = storage or arm.folder / JOURNAL
+                raise ConfigError(redact(f"--storage {at}: {type(e).__name__}: {e}")) from None
             time.sleep(1.0)
     raise AssertionError("the last attempt returns or raises")
 

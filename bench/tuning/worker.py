@@ -6,11 +6,13 @@ import multiprocessing
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import BenchError
+from bench.redact import redact
 from bench.tuning.arm import Arm
 
 DEATHS_PER_WORKER = 3  # a killed worker is replaced so often
@@ -54,7 +56,7 @@ def run_trial(arm: Arm, study: Any, trial: Any, watch: Watcher = lambda: None) -
             values = evaluate(arm, trial, watch)
             state = TrialState.PRUNED if values is None else TrialState.COMPLETE
         except Exception as e:
-            trial.set_user_attr(ERROR, f"{type(e).__name__}: {e}")
+            trial.set_user_attr(ERROR, redact(f"{type(e).__name__}: {e}"))
             state = TrialState.FAIL
         except BaseException:
             trial.set_user_attr(INTERRUPTED, True)
@@ -129,3 +131,6 @@ def _process(job: Job, parent: int, threads: int) -> None:
         work(job)
     except TooManyFailures:  # the parent sees it in the study, too
         sys.exit(FAILING)
+    except Exception:
+        print(redact(traceback.format_exc()), file=sys.stderr)
+        sys.exit(1)

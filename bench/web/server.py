@@ -7,6 +7,7 @@ path of a request ever reaches the file system.
 from __future__ import annotations
 
 import errno
+import hmac
 import ipaddress
 import json
 import re
@@ -19,8 +20,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bench.errors import BenchError, ConfigError
+from bench.web.limits import Bodies, Body, Limits, RequestError, settings, too_large
 
 if TYPE_CHECKING:
+    import uvicorn
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import BaseRoute
@@ -30,6 +33,8 @@ HOST, PORT = "127.0.0.1", 8000
 PORTS = 50  # that many are tried, from the first on
 BODY_BYTES = 64 * 1024
 BACKLOG = 128
+LIMITS = Limits()
+TOKEN, TOKEN_MARK = "x-bench-token", b"{{token}}"
 HEADERS = {
     "content-security-policy": (
         "default-src 'self'; img-src 'self' blob: data:; object-src 'none'; base-uri 'none'; form-action 'self'; "
@@ -43,6 +48,7 @@ HEADERS = {
 }
 NAME = r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{1,5})?"  # and a port
 ADDRESS, ORIGIN = re.compile(NAME), re.compile(rf"null|[A-Za-z][A-Za-z0-9+.-]*://{NAME}")
+WORD = re.compile("[A-Za-z0-9_-]{1,100}")
 WHOLE_NUMBER, MOST_DIGITS = re.compile("[0-9]+"), 18
 TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -51,35 +57,34 @@ TYPES = {
 }
 
 
-class RequestError(BenchError):
-    """A request that cannot be served: the client gets the HTTP status and ``{"error": message}``."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
-
-
-def make_app(routes: Sequence[BaseRoute], max_body_bytes: int = BODY_BYTES) -> ASGIApp:
+def make_app(
+    routes: Sequence[BaseRoute], max_body_bytes: int = BODY_BYTES, token: str = "", limits: Limits = LIMITS
+) -> Guard:
     """Return an app of these routes, with security headers, limits on bodies, and every error as JSON.
+
+    With a ``token`` every POST must have it in its header ``x-bench-token``: only a page of ours knows it.
 
     An endpoint raises ``RequestError`` to say no; any other ``BenchError`` becomes a 400 with its message, everything
     else a 500 without one, and the server lives.
     """
     from starlette.applications import Starlette
     from starlette.exceptions import HTTPException
+    from starlette.requests import ClientDisconnect
 
     handlers: dict[Any, Any] = {HTTPException: _http_error, BenchError: _bench_error, Exception: _our_fault}
-    return _Guard(Starlette(routes=list(routes), exception_handlers=handlers), max_body_bytes)
+    handlers[ClientDisconnect] = _broke_off
+    return Guard(Starlette(routes=list(routes), exception_handlers=handlers), max_body_bytes, token, limits)
 
 
-def assets(folder: Path) -> list[BaseRoute]:
-    """Return a route for each page, script and style in ``folder``; ``index.html`` is at ``/``."""
+def assets(folder: Path, token: str = "") -> list[BaseRoute]:
+    """Return a route for each page, script and style in ``folder``; ``index.html``, at ``/``, is given the token."""
     from starlette.routing import Route
 
     found: list[BaseRoute] = []
     for path in sorted(p for p in folder.iterdir() if p.suffix in TYPES):
         at = "/" if path.name == "index.html" else f"/{path.name}"
-        found.append(Route(at, _constant(path.read_bytes(), TYPES[path.suffix])))
+        content = path.read_bytes().replace(TOKEN_MARK, token.encode()) if at == "/" else path.read_bytes()
+        found.append(Route(at, _constant(content, TYPES[path.suffix])))
     return found
 
 
@@ -106,8 +111,6 @@ def run(app: ASGIApp, host: str = HOST, port: int | None = None, title: str = "r
     Without a ``port``: 8000, or the first free one after it; 0 is any free one. Raises ``ConfigError`` when a port that
     was asked for is taken, or ``host`` is no address of this machine.
     """
-    import uvicorn
-
     with listen(host, port) as listening:
         chosen = listening.getsockname()[1]
         if port is None and chosen != PORT:
@@ -115,18 +118,26 @@ def run(app: ASGIApp, host: str = HOST, port: int | None = None, title: str = "r
         if not is_loopback(host):
             click.secho("anyone who can reach this machine can open it: no password, no encryption", fg="yellow")
         click.echo(f"{title}: {address(host, chosen)} (Ctrl-C stops it)")
-        config = uvicorn.Config(
-            app,
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,
-            lifespan="off",
-            timeout_graceful_shutdown=2,
-        )
         with suppress(KeyboardInterrupt):
-            uvicorn.Server(config).run(sockets=[listening])
+            make_server(app).run(sockets=[listening])
         click.echo("stopped")
+
+
+def make_server(app: ASGIApp, limits: Limits = LIMITS) -> uvicorn.Server:
+    """Return a server of the app that keeps the limits."""
+    import uvicorn
+
+    config = uvicorn.Config(
+        app,
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        lifespan="off",
+        timeout_graceful_shutdown=2,
+        **settings(limits),
+    )
+    return uvicorn.Server(config)
 
 
 def listen(host: str, port: int | None) -> socket.socket:
@@ -167,38 +178,37 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-class _Guard:
-    """Puts the headers on every answer; turns away foreign pages and bodies that are too large."""
+class Guard:
+    """Puts the headers on every answer; turns away foreign pages and bodies that are too large or too slow."""
 
-    def __init__(self, app: ASGIApp, max_body_bytes: int) -> None:
-        self.app, self.max_body_bytes = app, max_body_bytes
+    def __init__(self, app: ASGIApp, max_body_bytes: int, token: str, limits: Limits) -> None:
+        self.app, self.max_body_bytes, self.token = app, max_body_bytes, token
+        self._bodies = Bodies(limits, max_body_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        seen = 0
-
-        async def limited() -> Message:
-            nonlocal seen
-            message = await receive()
-            seen += len(message.get("body", b""))
-            if seen > self.max_body_bytes:
-                raise self._too_large()
-            return message
+        body: Body | None = None
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
                 ours = [(k.encode(), v.encode()) for k, v in HEADERS.items()]
+                if scope["method"] not in ("GET", "HEAD") and not (body and body.whole):
+                    ours.append((b"connection", b"close"))  # what is left of the body is not waited for
                 message = {**message, "headers": [*message.get("headers", []), *ours]}
             await send(message)
 
         try:
             self._check(scope)
+            body = self._bodies.of(scope, receive)
         except RequestError as e:
             await _answer(e.status, str(e))(scope, receive, guarded)
             return
-        await self.app(scope, limited, guarded)
+        try:
+            await self.app(scope, body.receive, guarded)
+        finally:
+            self._bodies.release(body)
 
     def _check(self, scope: Scope) -> None:
         """Raise ``RequestError`` for a request by another site's page, too large a body, or headers that are neither.
@@ -214,12 +224,16 @@ class _Guard:
         origin = _header(scope, "origin", ORIGIN)
         if scope["method"] not in ("GET", "HEAD") and origin is not None and origin.partition("://")[2] != host:
             raise RequestError(403, "this request was sent by the page of another site")
+        site = _header(scope, "sec-fetch-site", WORD)
+        if site in ("cross-site", "same-site") and scope["path"] != "/":
+            raise RequestError(403, "this request was sent by the page of another site")
+        if self.token and scope["method"] not in ("GET", "HEAD"):
+            given = _header(scope, TOKEN, WORD) or ""
+            if not hmac.compare_digest(given, self.token):
+                raise RequestError(403, "this page is of an earlier start of the server; load it again")
         length = (_header(scope, "content-length", WHOLE_NUMBER) or "0").lstrip("0")
         if len(length) > MOST_DIGITS or int(length or "0") > self.max_body_bytes:
-            raise self._too_large()
-
-    def _too_large(self) -> RequestError:
-        return RequestError(413, f"the request is too large; at most {self.max_body_bytes // 1024} KiB are taken")
+            raise too_large(self.max_body_bytes)
 
 
 def _header(scope: Scope, name: str, pattern: re.Pattern[str]) -> str | None:
@@ -256,6 +270,10 @@ async def _http_error(request: Request, e: Any) -> Response:
 
 async def _bench_error(request: Request, e: BenchError) -> Response:
     return _answer(e.status if isinstance(e, RequestError) else 400, str(e))
+
+
+async def _broke_off(request: Request, e: Exception) -> Response:
+    return _answer(400, "the request broke off")
 
 
 async def _our_fault(request: Request, e: Exception) -> Response:

@@ -34,11 +34,12 @@ from bench.metrics.predictions import read_predictions
 from bench.seeding import derive_seed
 from bench.selection import select
 from bench.session import Session, prepare
+from bench.web.limits import Limits
 from bench.web.serve import app as serve_page
 from bench.web.serve.models import Shelf
 from bench.web.serve.overlays import MAP_ALPHA
 from bench.web.serve.runs import Runs
-from bench.web.server import RequestError
+from bench.web.server import TOKEN, RequestError
 from bench.web.uploads import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -198,14 +199,14 @@ def test_drawing_is_by_seed_and_comes_as_a_zip(client: Client) -> None:
     assert first == again
     assert {i["image"] for i in first}.isdisjoint(i["image"] for i in other)
     assert client.draw(count=5).json["images"][:3] == first
-    answer = client.draw(at="GET /api/drawn.zip")
+    answer = client.draw(at="POST /api/drawn.zip")
     assert re.fullmatch(r'attachment; filename="drawn-\w+-seed5\.zip"', answer.headers["content-disposition"])
     with zipfile.ZipFile(io.BytesIO(answer.body)) as archive:
         rows = list(csv.DictReader(io.TextIOWrapper(archive.open("manifest.csv"), "utf-8")))
         assert [base64.b64encode(archive.read(r["path"])).decode() for r in rows] == [i["image"] for i in first]
     assert {(r["class"], r["method"], r["asked_seed"]) for r in rows} == {("malignant", "cgan", "5")}
     assert int(rows[0]["seed"]) == derive_seed("cgan sample", 5, 1, 0)
-    assert client.draw(at="GET /api/drawn.zip").body == answer.body
+    assert client.draw(at="POST /api/drawn.zip").body == answer.body
     assert all(i["source"].startswith("benign/") for i in client.draw("cyclegan").json["images"])
 
 
@@ -297,7 +298,7 @@ def test_pretrained_weights_are_not_looked_for(finished: Finished, tmp_path: Pat
 
 
 def test_uploads_that_break_off_or_never_end_free_their_place(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serve_page, "UPLOAD_S", 0.01)
+    monkeypatch.setattr(client.app._bodies, "limits", Limits(stall_s=0.01))
     where = urlencode({"run": client.run, "cell": client.cell("classifiers", arm="none")}).encode()
 
     async def send(message: Any) -> None:
@@ -312,7 +313,8 @@ def test_uploads_that_break_off_or_never_end_free_their_place(client: Client, mo
 
     status: list[int] = []
     scope = {"type": "http", "method": "POST", "path": "/api/classify", "query_string": where, "server": ("::1", 80)}
-    scope |= {"headers": [(b"host", b"localhost")], "http_version": "1.1", "scheme": "http"}
+    headers = [(b"host", b"localhost"), (TOKEN.encode(), client.app.token.encode())]
+    scope |= {"headers": headers, "http_version": "1.1", "scheme": "http"}
     for receive in [breaks_off, never_ends] * serve_page.WAITING:
         asyncio.run(client.app(dict(scope), receive, send))  # type: ignore[arg-type]
     assert status == [400, 408] * serve_page.WAITING
@@ -352,10 +354,9 @@ def test_too_many_questions_at_once_are_told_so(client: Client) -> None:
     desk = serve_page.Desk()
 
     async def many() -> list[Any]:
-        async def ready() -> Any:
-            return lambda: 1
-
-        return await asyncio.gather(*(desk.do(ready) for _ in range(serve_page.WAITING + 2)), return_exceptions=True)
+        return await asyncio.gather(
+            *(desk.do(lambda: 1) for _ in range(serve_page.WAITING + 2)), return_exceptions=True
+        )
 
     found = asyncio.run(many())
     assert found.count(1) == serve_page.WAITING

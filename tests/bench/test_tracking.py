@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from bench.errors import BenchError
-from bench.tracking import Tracker, TrackingThread, tracking_uri, ui_command
+from bench.tracking import Tracker, TrackingThread, tracking_uri, ui_command, ui_environment
 from bench.tracking_media import DatasetInput
 from bench.tracking_rows import (
     POINTS_PER_METRIC,
@@ -330,9 +330,10 @@ def test_the_store_is_chosen_by_argument_environment_and_default(
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://lab:5000")
     assert tracking_uri(tmp_path) == "http://lab:5000"
     assert tracking_uri(tmp_path, "sqlite:///x.db") == "sqlite:///x.db"
-    command = ui_command(tmp_path, port=5001)
+    command = ui_command(port=5001)
     assert command[:4] == [sys.executable, "-m", "mlflow", "ui"]
     assert command[-1] == "5001"
+    assert ui_environment(tmp_path)["MLFLOW_BACKEND_STORE_URI"] == "http://lab:5000"
 
 
 def test_the_module_imports_without_mlflow() -> None:

@@ -42,7 +42,7 @@ from pathlib import Path
 from bench.commands import ui
 signal.signal(signal.SIGINT, signal.default_int_handler)
 server, out, ui.PORT = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
-ui.ui_command = lambda out, port: [sys.executable, "-c", server, str(port), str(out / "child")]
+ui.ui_command = lambda port: [sys.executable, "-c", server, str(port), str(out / "child")]
 sys.exit(ui.serve(out, None))
 """
 
@@ -130,7 +130,7 @@ def test_a_server_that_dies_leaves_its_last_words(tmp_path: Path, monkeypatch: p
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     (tmp_path / "mlflow.db").touch()
     dying = [sys.executable, "-c", "import sys; sys.exit('out-of-date database schema')"]
-    monkeypatch.setattr(ui, "ui_command", lambda out, port: dying)
+    monkeypatch.setattr(ui, "ui_command", lambda port: dying)
     result = CliRunner().invoke(main, ["ui", "--out", str(tmp_path)])
     assert result.exit_code == 2
     assert "ended with code 1" in result.output

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -13,6 +12,7 @@ from bench.cost.batches import largest_batch
 from bench.cost.profiles import Point
 from bench.cost.sandbox import Outcome, Sandbox
 from bench.cost.step_profile import measured_peak
+from bench.csv_cells import DictWriter
 from bench.errors import ConfigError, nearest
 from bench.files import atomic_path
 from bench.suite import Suite
@@ -200,7 +200,7 @@ def write_csv(points: Sequence[Point], path: Path) -> None:
     rows = [{k: v for k, v in p.plain().items() if k != "shares"} | _shares(p) for p in points]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as f:
-        writer = csv.DictWriter(f, columns, restval="")
+        writer = DictWriter(f, columns)
         writer.writeheader()
         writer.writerows({k: "" if v is None else v for k, v in row.items()} for row in rows)
 

@@ -92,8 +92,9 @@ def _mark(label: int) -> tuple[str, str]:
 def _legend(fig: Any, classes: Sequence[str], width: float, ringed: bool) -> None:
     from matplotlib.lines import Line2D
 
+    names = [f" {c}" if c.startswith("_") else c for c in classes]  # a label that begins with _ is no entry
     marks = [Line2D([], [], color=_mark(i)[0], marker=_mark(i)[1], lw=0, ms=4.5, mew=0, label=c)
-             for i, c in enumerate(classes)]  # fmt: skip
+             for i, c in enumerate(names)]  # fmt: skip
     columns = legend_columns([*classes, FAILS], width)
     ring = Line2D([], [], color=BLACK, marker="o", mfc="none", lw=0, ms=6.2, mew=0.8, label=FAILS)
     fig.legend(handles=[*marks, ring] if ringed else marks, loc="outside upper right", ncols=columns, handlelength=1.2)

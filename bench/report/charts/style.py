@@ -49,6 +49,7 @@ RC: Final[Any] = {
     "axes.axisbelow": True,
     "grid.color": "#e4e4e4",
     "grid.linewidth": 0.6,
+    "text.parse_math": False,  # a class may be called '$x_1$'
     "legend.frameon": False,
     "legend.fontsize": 8,
     "lines.linewidth": 1.2,

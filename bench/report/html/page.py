@@ -14,6 +14,7 @@ from bench.report.info import ReportInfo
 from bench.report.records.report import Records
 from bench.report.sections.footnotes import footnotes
 from bench.report.sections.page import BOARD, Section, question
+from bench.report.sections.text import literal
 
 CONFIG = "Config of the run"
 
@@ -28,7 +29,7 @@ def html_page(
     found = [replace(s, filters=_filters(records)) if s.title == BOARD else s for s in found]
     writer = Markdown(definitions(footnotes(records, info)))
     appendix = {CONFIG: _config(config)} if config else {}
-    return document(question(info), found, writer, folder, info.description, appendix, budget=budget)
+    return document(question(info), found, writer, folder, literal(info.description), appendix, budget=budget)
 
 
 def _filters(records: Records) -> Mapping[str, Sequence[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
+from html import escape, unescape
 from typing import Any
 
 from markdown_it import MarkdownIt
@@ -54,7 +54,7 @@ def inline(text: str) -> str:
 
 def plain(text: str) -> str:
     """Return a line of markdown without its marks."""
-    return re.sub(r"[*`]", "", text)
+    return unescape(re.sub(r"[*`]", "", text))
 
 
 def definitions(footnotes: str) -> dict[str, str]:

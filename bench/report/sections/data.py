@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.report.info import FoldSize, ReportInfo
-from bench.report.sections.text import table
+from bench.report.sections.text import literal, table
 
 PARTS = ("train", "validation", "test")
 
@@ -16,7 +16,7 @@ def data_section(info: ReportInfo) -> list[str]:
         return []
     parts = ["## The data\n"]
     if info.data.classes:
-        rows = [[c.name, str(c.images), str(c.groups)] for c in info.data.classes]
+        rows = [[literal(c.name), str(c.images), str(c.groups)] for c in info.data.classes]
         parts.append(table(["Class", "Images", info.data.groups.capitalize()], rows))
     if info.folds:
         rows = [[p, _range(info.folds, f"{p}_images"), _range(info.folds, f"{p}_groups")] for p in PARTS]
@@ -24,7 +24,7 @@ def data_section(info: ReportInfo) -> list[str]:
     odd = [f"{kind.replace('_', ' ')} {n}" for kind, n in sorted(info.data.problems.items())]
     facts = {
         "Odd files": ", ".join(odd),
-        "Near copies": info.data.near_copies,
+        "Near copies": literal(info.data.near_copies),
         "Guards": guards(info),
     }
     parts.append("".join(f"- **{head}**: {text}\n" for head, text in facts.items() if text))

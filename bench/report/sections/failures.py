@@ -10,7 +10,7 @@ from bench.report.records.failures import Failure, Family, Loss, Shortfall
 from bench.report.records.lines import Gap
 from bench.report.records.report import Records
 from bench.report.sections.leaderboard import arm_name
-from bench.report.sections.text import DASH, count, folded, join, percent, table
+from bench.report.sections.text import DASH, count, folded, join, literal, percent, table
 
 OPEN = 25  # rows of a table; longer ones are folded
 NAMED = 6
@@ -237,5 +237,7 @@ def _failure_table(failed: Sequence[Failure]) -> str:
     for f in failed:
         methods = ", ".join(f"`{m}`" for m in f.methods) or DASH
         folds = ", ".join(f"{fold}" + (f".{repeat}" if repeat else "") for fold, repeat in f.pairs)
-        rows.append([f.status, f.stage, str(f.cells), methods, ", ".join(f.where) or DASH, folds, f.reason[:300]])
+        rows.append(
+            [f.status, f.stage, str(f.cells), methods, ", ".join(f.where) or DASH, folds, literal(f.reason[:300])]
+        )
     return table(["Status", "Stage", "Cells", "Method", "Classifier", "Folds", "Reason"], rows, left=7)

@@ -6,7 +6,7 @@ from bench.metrics.planning import LASTING_SHARE
 from bench.metrics.units import ScoredUnit
 from bench.report.info import ReportInfo
 from bench.report.records.report import Records
-from bench.report.sections.text import number
+from bench.report.sections.text import literal, number
 
 
 def footnotes(records: Records, info: ReportInfo) -> str:
@@ -57,8 +57,9 @@ def _scores(info: ReportInfo) -> dict[str, str]:
     sens, spec = "mean recall over classes", "mean over classes of the recall of the rest"
     positive, unit = "", info.unit
     if info.positive_class:
-        sens, spec = f"recall of {info.positive_class}", f"recall of {info.classes[1 - info.positive_label]}"
-        positive = f" The positive class is {info.positive_class}."
+        shown, other = literal(info.positive_class), literal(info.classes[1 - info.positive_label])
+        sens, spec = f"recall of {shown}", f"recall of {other}"
+        positive = f" The positive class is {shown}."
     apart = ", *without copies* leaves out those flagged as copies" if any(a.without_copies for a in info.arms) else ""
     return {
         "Arm": (

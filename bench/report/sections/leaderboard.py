@@ -14,6 +14,7 @@ from bench.report.sections.text import (
     bold_best,
     folded,
     interval,
+    literal,
     p_value,
     percent,
     points,
@@ -153,17 +154,18 @@ def _each_class(lines: Sequence[Line]) -> str:
     for metric, title in CLASS_TITLES.items():
         found = [x.of_classes.get(metric, {}) for x in lines]
         names = list(dict.fromkeys(name for scores in found for name in scores))
-        columns = {"Arm": [arm_name(x.arm) for x in lines]}
+        columns = [("Arm", [arm_name(x.arm) for x in lines])]
         for name in names:
             scores = [of.get(name, Score.of([])) for of in found]
             texts = bold_best(
                 [s.mean for s in scores], [percent(s.mean) for s in scores], [s.n == most for s in scores]
             )
             shown = zip(texts, scores, lines, strict=True)
-            head = "Mean" if name == MACRO else name
-            columns[head] = [_spread(t, s) + (f" ({s.n})" if 0 < s.n < x.pairs else "") for t, s, x in shown]
+            head = "Mean" if name == MACRO else literal(name)
+            columns.append((head, [_spread(t, s) + (f" ({s.n})" if 0 < s.n < x.pairs else "") for t, s, x in shown]))
         if names:
-            parts.append(f"{title}:\n\n{table(list(columns), zip(*columns.values(), strict=True))}")
+            heads, cells = zip(*columns, strict=True)
+            parts.append(f"{title}:\n\n{table(heads, zip(*cells, strict=True))}")
     return "\n".join(parts)
 
 

@@ -10,7 +10,7 @@ from bench.published import KnownCost
 from bench.report.info import PublishedFacts, ReportInfo
 from bench.report.records.literature import Beside, CostBeside, Literature, Orientation
 from bench.report.records.published import Number
-from bench.report.sections.text import DASH, count, interval, join, number, percent, seconds, table
+from bench.report.sections.text import DASH, count, interval, join, literal, number, percent, seconds, table
 
 LISTED = 8  # published scores without one of ours beside them: more are told by their range
 METRICS = {
@@ -125,9 +125,9 @@ def _ours(n: Number) -> str:
 def _metric(metric: str, info: ReportInfo) -> str:
     """'Recall of benign' for ``recall_benign``; a sensitivity says of which class."""
     if metric in ("sensitivity", "specificity") and len(info.classes) == 2:
-        return f"{METRICS[metric]} (recall of {info.classes[metric == 'sensitivity']})"
+        return f"{METRICS[metric]} (recall of {literal(info.classes[metric == 'sensitivity'])})"
     kind, _, of = metric.partition("_")
-    return METRICS.get(metric) or (f"{kind.capitalize()} of {of}" if of else kind.capitalize())
+    return METRICS.get(metric) or (f"{kind.capitalize()} of {literal(of)}" if of else kind.capitalize())
 
 
 def _small(text: str) -> str:

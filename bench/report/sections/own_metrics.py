@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from bench.report.records.own_metrics import OwnScore
 from bench.report.sections.leaderboard import arm_name
-from bench.report.sections.text import DASH, number, p_value, table
+from bench.report.sections.text import DASH, literal, number, p_value, table
 from bench.types import Measure
 
 _CAPTION = (
@@ -29,7 +29,7 @@ def own_metrics_section(found: Sequence[OwnScore], measures: Mapping[str, Measur
 
 def _meaning(name: str, measure: Measure) -> str:
     """'`expected_cost`: lower is better, cost of a decision, from 0 to 5.'"""
-    unit = f", {measure.unit}" if measure.unit else ""
+    unit = f", {literal(measure.unit)}" if measure.unit else ""
     low, high = measure.low, measure.high
     bounds = f", from {low:g}" if math.isfinite(low) else ""
     bounds += f"{'' if bounds else ','} to {high:g}" if math.isfinite(high) else ""

@@ -30,7 +30,7 @@ from bench.report.sections.raters import rater_section
 from bench.report.sections.running import running_section
 from bench.report.sections.segmentation import segmentation_section
 from bench.report.sections.summary import summary
-from bench.report.sections.text import folded, join
+from bench.report.sections.text import code, folded, join, literal
 from bench.report.sections.translations import translation_section
 
 MAIN = (
@@ -234,14 +234,15 @@ def _figures(figures: Mapping[str, str], pictures: Mapping[str, str]) -> Iterabl
 
 
 def _made(info: ReportInfo) -> str:
+    classes = join(map(literal, info.classes))
     facts = {
-        "Command": f"`{info.command}`" if info.command else "",
-        "Data": f"{info.dataset} ({join(info.classes)}), {info.image_size_px} px, fingerprint `{info.fingerprint}`",
-        "Splits": info.protocol,
+        "Command": code(info.command) if info.command else "",
+        "Data": f"{info.dataset} ({classes}), {info.image_size_px} px, fingerprint `{info.fingerprint}`",
+        "Splits": literal(info.protocol),
         "Seed": str(info.seed),
-        "Machine": info.host,
-        "Versions": ", ".join(f"{k} {v}" for k, v in sorted(info.versions.items())),
-        "Commit": f"`{info.git_commit}`" if info.git_commit else "",
-        "Suite": info.description,
+        "Machine": literal(info.host),
+        "Versions": ", ".join(literal(f"{k} {v}") for k, v in sorted(info.versions.items())),
+        "Commit": code(info.git_commit) if info.git_commit else "",
+        "Suite": literal(info.description),
     }
     return "".join(f"- **{head}**: {text}\n" for head, text in facts.items() if text)

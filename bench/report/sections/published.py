@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from bench.report.info import FoldSize, PublishedFacts, ReportInfo
 from bench.report.records.published import Comparison, Head, Impossible, Number
-from bench.report.sections.text import DASH, count, join, table
+from bench.report.sections.text import DASH, count, join, literal, table
 
 NAMES = {"accuracy": "Accuracy", "precision": "Precision", "recall": "Recall", "f1": "F1"}
 NAMES |= {"iou": "IoU", "pixel_accuracy": "Pixel accuracy", "class_accuracy": "Class accuracy"}
@@ -45,7 +45,8 @@ def published_section(
 
 def _how(facts: PublishedFacts, info: ReportInfo) -> str:
     by_image, sizes = [f for f in info.folds if f.unit == "image"], facts.results.test_images.values()
-    images = " + ".join(f"{n} {name}" for name, n in facts.results.test_images.items())
+    images = " + ".join(f"{n} {literal(name)}" for name, n in facts.results.test_images.items())
+    positive = literal(facts.results.positive)
     untold = ", which the published numbers fit no better than the other" if len(set(sizes)) == 1 else ""
     draws = max(len(by_image), len(info.apart.folds))
     shared = join(dict.fromkeys(f"{f.shared_groups} of {f.test_groups}" for f in by_image))
@@ -55,7 +56,7 @@ def _how(facts: PublishedFacts, info: ReportInfo) -> str:
         f"as many images, of {info.data.groups} that are in one part only. Shares are pooled over "
         f"{count(draws, 'draw')}, with Wilson's 95 % interval for so many test images"
         + (" (draws share some, so it is rather too narrow)" if draws > 1 else "")
-        + f"; {facts.results.positive} is the positive class{untold}. *Leak*: by image minus apart, with Newcombe's "
+        + f"; {positive} is the positive class{untold}. *Leak*: by image minus apart, with Newcombe's "
         "interval.\n"
     )
 

@@ -10,7 +10,7 @@ from bench.report.info import ReportInfo
 from bench.report.records.own_metrics import OwnScore
 from bench.report.records.segmentation import ALL_IMAGES, FALSE_ALARMS, MISSED, Segmented, of_class
 from bench.report.sections.leaderboard import arm_name
-from bench.report.sections.text import DASH, folded, join, number, p_value, percent, points, table
+from bench.report.sections.text import DASH, folded, join, literal, number, p_value, percent, points, table
 
 _HOW = (
     "Networks that outline what is to be found, trained on real images with their masks under every arm that can "
@@ -63,7 +63,7 @@ def _table(found: Sequence[Segmented]) -> str:
 
 
 def _each_class(found: Sequence[Segmented], info: ReportInfo) -> str:
-    shown = {"All images": ALL_IMAGES} | {name: of_class(name) for name in info.classes}
+    shown = {"All images": ALL_IMAGES} | {literal(name): of_class(name) for name in info.classes}
     rows = [[arm_name(x.arm), *(_beside(x, measure) for measure in shown.values())] for x in found]
     return f"{_CLASSES}\n\n{table(['Arm', *shown], rows)}"
 

@@ -1,11 +1,29 @@
-"""Numbers as people read them, and GitHub tables. One place, so that every figure in a report is rounded alike."""
+"""Numbers as people read them, GitHub tables, and texts that mean nothing to Markdown. One place for every report."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 
 DASH = "–"  # shown where a number is not known
+# What Markdown or HTML could take for markup, wherever it stands; an underscore inside a word is none.
+_MARKUP = re.compile(r"[&<>|$`*~\\\[\]]|(?<![^\W_])_|_(?![^\W_])|(?<=www)\.|:(?=//)|^\s*[-+=#]|(?<=^\d)[.)]")
+
+
+def literal(text: str) -> str:
+    """Return Markdown that shows a text from outside, such as a class's name, as it is: nothing in it is markup.
+
+    Marks become HTML's numeric entities, which GitHub, Markdown and ``html.unescape`` turn back into the characters.
+    """
+    return _MARKUP.sub(lambda m: f"{m[0][:-1]}&#{ord(m[0][-1])};", " ".join(text.split("\n")))
+
+
+def code(text: str) -> str:
+    """Return a text from outside as code in a line of Markdown, whatever backticks it holds."""
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
+    pad = " " if "`" in text else ""
+    return f"{fence}{pad}{' '.join(text.split(chr(10)))}{pad}{fence}"
 
 
 def percent(value: float) -> str:

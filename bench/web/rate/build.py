@@ -6,7 +6,6 @@ import hashlib
 import io
 import os
 import random
-import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +19,7 @@ from bench.data.pixels import as_rgb, open_image
 from bench.data.splits import make_splits
 from bench.errors import ConfigError, DataError
 from bench.files import write_atomic
+from bench.names import check_name
 from bench.seeding import derive_seed
 from bench.session import Session
 from bench.studies import REAL, Study, StudyImage, encode_study, load_study, studies_folder
@@ -27,7 +27,6 @@ from bench.types import DatasetIndex, GreyWindow, Resize
 from bench.web.rate.choose import Candidate, choose, repeats
 
 PER_SOURCE = 20
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 
 
 def open_study(
@@ -56,9 +55,7 @@ def open_study(
 def study_folder(session: Session, name: str | None) -> Path:
     """Return where the study of that name is, or will be. Raises ``ConfigError`` for a name that is no folder's."""
     name = session.suite.name if name is None else name
-    if not NAME.fullmatch(name):
-        raise ConfigError(f"--study {name!r}: expected letters, digits, and - _ . after the first, at most 80")
-    return studies_folder(session.env.out) / name
+    return studies_folder(session.env.out) / check_name("--study", name)
 
 
 def generated(session: Session) -> dict[str, list[Candidate]]:

@@ -6,33 +6,32 @@ Files come as the raw body of a POST: no form to take apart, and no name that co
 from __future__ import annotations
 
 import asyncio
-import csv
 import io
+import secrets
 import zipfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from bench.csv_cells import Writer
 from bench.session import Session
 from bench.web.serve.answers import Answers, Asked, check_asked
 from bench.web.serve.overlays import png, png_bytes
 from bench.web.serve.runs import Runs, fold_name
-from bench.web.server import RequestError, assets, make_app
+from bench.web.server import Guard, RequestError, assets, make_app
 from bench.web.uploads import MAX_BYTES, shown_name
 
 if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
-    from starlette.types import ASGIApp
 
     from bench.types import SyntheticImage
 
 PAGE = Path(__file__).parent / "page"
 NOTICE = "Not a medical device; for research only."
 WAITING = 8  # questions at once, the one being worked on included
-UPLOAD_S = 60.0
 SLOW = ("bench.classifiers.trainer", "pytorch_grad_cam", "matplotlib")
 MANIFEST = ("path", "class", "seed", "method", "fold", "cell", "asked_seed", "source_path")
 T = TypeVar("T")
@@ -50,40 +49,40 @@ class Desk:
         for module in SLOW:
             self._thread.submit(import_module, module)
 
-    async def do(self, work: Callable[[], Awaitable[Callable[[], T]]]) -> T:
-        """Return what the work that ``work`` prepares gives. Raises ``RequestError`` (503) when too many wait already.
-
-        What it takes to prepare it, such as reading a body, is done after that check.
-        """
+    def require_room(self) -> None:
+        """Raise ``RequestError`` (503) when too many wait already. Ask before a body is read, too."""
         if self._waiting >= WAITING:
             raise RequestError(503, f"the server is busy: {WAITING} questions wait already; try again in a minute")
+
+    async def do(self, work: Callable[[], T]) -> T:
+        """Return what the work gives; nobody waits for a request that is still arriving. Raises ``RequestError``."""
+        self.require_room()
         self._waiting += 1
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._thread, await work())
+            return await asyncio.get_running_loop().run_in_executor(self._thread, work)
         finally:
             self._waiting -= 1
 
 
-def serve_app(session: Session) -> ASGIApp:
+def serve_app(session: Session) -> Guard:
     """Return the app that serves the page for a run and others in its output folder."""
     from starlette.routing import Route
 
-    page = Page(Runs(session))
-    routes = [
-        *assets(PAGE),
-        Route("/api/runs", page.runs),
-        Route("/api/run", page.run),
-        Route("/api/classify", page.classify, methods=["POST"]),
-        Route("/api/neighbours", page.neighbours, methods=["POST"]),
-        Route("/api/translate", page.translate, methods=["POST"]),
-        Route("/api/draw", page.draw, methods=["POST"]),
-        Route("/api/drawn.zip", page.drawn),
-    ]
-    return make_app(routes, MAX_BYTES)
+    page, token = Page(Runs(session)), secrets.token_urlsafe(24)
+    costly = {
+        "/api/run": page.run,
+        "/api/classify": page.classify,
+        "/api/neighbours": page.neighbours,
+        "/api/translate": page.translate,
+        "/api/draw": page.draw,
+        "/api/drawn.zip": page.drawn,
+    }
+    posts = [Route(path, endpoint, methods=["POST"]) for path, endpoint in costly.items()]
+    return make_app([*assets(PAGE, token), Route("/api/runs", page.runs), *posts], MAX_BYTES, token)
 
 
 class Page:
-    """The endpoints."""
+    """The endpoints. What makes the server work takes a POST with the page's token."""
 
     def __init__(self, runs: Runs) -> None:
         self._runs, self._answers, self._desk = runs, Answers(), Desk()
@@ -95,60 +94,44 @@ class Page:
 
     async def run(self, request: Request) -> Response:
         """What a run offers: ?run="""
-
-        async def ready() -> Callable[[], dict[str, Any]]:
-            return lambda: self._runs.get(_text(request, "run")).described()
-
-        return _json(await self._desk.do(ready))
+        return _json(await self._desk.do(lambda: self._runs.get(_text(request, "run")).described()))
 
     async def classify(self, request: Request) -> Response:
         """Classify the image in the body: ?run= &cell= &name=, and of a network to segment it with &segmenter="""
+        content = await self._body(request)
 
-        async def ready() -> Callable[[], dict[str, Any]]:
-            content = await _body(request)
+        def work() -> dict[str, Any]:
+            run = self._runs.get(_text(request, "run"))
+            cell, segmenter = run.cell("classify", _text(request, "cell")), request.query_params.get("segmenter")
+            return self._answers.classify(run, cell, content, segmenter)
 
-            def work() -> dict[str, Any]:
-                run = self._runs.get(_text(request, "run"))
-                cell, segmenter = run.cell("classify", _text(request, "cell")), request.query_params.get("segmenter")
-                return self._answers.classify(run, cell, content, segmenter)
-
-            return work
-
-        return _json({"name": _name(request), **await self._desk.do(ready)})
+        return _json({"name": _name(request), **await self._desk.do(work)})
 
     async def neighbours(self, request: Request) -> Response:
         """The nearest images to that in the body: ?run= &cell= &by=features or pixels"""
+        content = await self._body(request)
 
-        async def ready() -> Callable[[], dict[str, Any]]:
-            content = await _body(request)
+        def work() -> dict[str, Any]:
+            run = self._runs.get(_text(request, "run"))
+            cell = run.cell("classify", _text(request, "cell"))
+            return self._answers.neighbours(run, cell, content, _text(request, "by"))
 
-            def work() -> dict[str, Any]:
-                run = self._runs.get(_text(request, "run"))
-                cell = run.cell("classify", _text(request, "cell"))
-                return self._answers.neighbours(run, cell, content, _text(request, "by"))
-
-            return work
-
-        return _json(await self._desk.do(ready))
+        return _json(await self._desk.do(work))
 
     async def translate(self, request: Request) -> Response:
         """Translate the image in the body, which is of a class: ?run= &cell= &label= &name="""
+        content = await self._body(request)
 
-        async def ready() -> Callable[[], dict[str, Any]]:
-            content = await _body(request)
+        def work() -> dict[str, Any]:
+            run = self._runs.get(_text(request, "run"))
+            cell = run.cell("fit", _text(request, "cell"))
+            return self._answers.translate(run, cell, _number(request, "label"), content)
 
-            def work() -> dict[str, Any]:
-                run = self._runs.get(_text(request, "run"))
-                cell = run.cell("fit", _text(request, "cell"))
-                return self._answers.translate(run, cell, _number(request, "label"), content)
-
-            return work
-
-        return _json({"name": _name(request), **await self._desk.do(ready)})
+        return _json({"name": _name(request), **await self._desk.do(work)})
 
     async def draw(self, request: Request) -> Response:
         """Draw images of a class: ?run= &cell= &label= &count= &seed="""
-        asked, made = await self._desk.do(self._drawing(request))
+        asked, made = await self._desk.do(lambda: self._drawn(request))
         described = {"method": asked.cell.method, "fold": fold_name(asked.cell), "class": _class(asked)}
         images = [{"image": png(m.image), "seed": m.seed, "source": m.source_path or ""} for m in made]
         return _json({**described, "seed": asked.seed, "images": images})
@@ -157,29 +140,28 @@ class Page:
         """The same images as a zip, with a manifest."""
         from starlette.responses import Response
 
-        asked, made = await self._desk.do(self._drawing(request))
+        asked, made = await self._desk.do(lambda: self._drawn(request))
         return Response(
             zipped(asked, made),
             media_type="application/zip",
             headers={"content-disposition": f'attachment; filename="drawn-{asked.cell.key}-seed{asked.seed}.zip"'},
         )
 
-    def _drawing(self, request: Request) -> Callable[[], Awaitable[Callable[[], tuple[Asked, list[SyntheticImage]]]]]:
-        async def ready() -> Callable[[], tuple[Asked, list[SyntheticImage]]]:
-            def work() -> tuple[Asked, list[SyntheticImage]]:
-                run, numbers = self._runs.get(_text(request, "run")), ("label", "count", "seed")
-                asked = check_asked(run, _text(request, "cell"), *(_number(request, n) for n in numbers))
-                return asked, self._answers.draw(asked)
+    def _drawn(self, request: Request) -> tuple[Asked, list[SyntheticImage]]:
+        run, numbers = self._runs.get(_text(request, "run")), ("label", "count", "seed")
+        asked = check_asked(run, _text(request, "cell"), *(_number(request, n) for n in numbers))
+        return asked, self._answers.draw(asked)
 
-            return work
-
-        return ready
+    async def _body(self, request: Request) -> bytes:
+        """Return the body. Raises ``RequestError`` when it comes too slowly, and when too many wait."""
+        self._desk.require_room()
+        return await request.body()
 
 
 def zipped(asked: Asked, made: list[SyntheticImage]) -> bytes:
     """Return drawn images as a zip: PNGs and ``manifest.csv``. The same images give the same bytes."""
     out, table = io.BytesIO(), io.StringIO(newline="")
-    rows = csv.writer(table, lineterminator="\n")
+    rows = Writer(table, lineterminator="\n")
     rows.writerow(MANIFEST)
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
         for i, image in enumerate(made):
@@ -197,18 +179,6 @@ def _put(archive: zipfile.ZipFile, path: str, content: bytes) -> None:
 
 def _class(asked: Asked) -> str:
     return asked.run.session.plan.index.classes[asked.label]
-
-
-async def _body(request: Request) -> bytes:
-    """Return the body. Raises ``RequestError`` when it breaks off, or takes so long that others wait in vain."""
-    from starlette.requests import ClientDisconnect
-
-    try:
-        return await asyncio.wait_for(request.body(), UPLOAD_S)
-    except ClientDisconnect:
-        raise RequestError(400, "the upload broke off") from None
-    except TimeoutError:
-        raise RequestError(408, f"the upload took more than {UPLOAD_S:g} seconds; send it again") from None
 
 
 def _json(content: dict[str, Any]) -> Response:

@@ -38,22 +38,37 @@ function tiles(list, items) {
   list.replaceChildren(...items);
 }
 
-async function ask(path, values, options = {}) {
+const TOKEN = document.querySelector("meta[name=token]").content; // what makes the server work needs it
+
+async function answerOf(path, values, options = {}) {
   let answer;
   try {
-    answer = await fetch(`${path}?${new URLSearchParams(values)}`, options);
+    const headers = { "x-bench-token": TOKEN };
+    answer = await fetch(`${path}?${new URLSearchParams(values)}`, { method: "POST", headers, ...options });
   } catch {
     throw new Error("The server does not answer; is bench serve still running?");
   }
-  const found = await answer.json();
-  if (!answer.ok) throw new Error(found.error);
-  return found;
+  if (!answer.ok) throw new Error((await answer.json()).error);
+  return answer;
+}
+
+async function ask(path, values, options = {}) {
+  return (await answerOf(path, values, options)).json();
+}
+
+// Have the browser keep what the server answers as a file of that name.
+async function download(path, values, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(await (await answerOf(path, values)).blob());
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
 // Send a file as the body. One that is too large would be turned away unread, which browsers call a lost connection.
 function send(path, values, file) {
   if (file.size > MAX_BYTES) throw new Error(`${file.name} has ${Math.ceil(file.size / 2 ** 20)} MB; at most 20 MB are taken.`);
-  return ask(path, { ...values, name: file.name }, { method: "POST", body: file });
+  return ask(path, { ...values, name: file.name }, { body: file });
 }
 
 // Ask for something and show it; what goes wrong is said in the state line. A question that takes several steps gets
@@ -75,4 +90,4 @@ async function work(kind, busy, question, shown) {
   }
 }
 
-export { $, ask, fill, pngFile, send, show, tile, tiles, work };
+export { $, ask, download, fill, pngFile, send, show, tile, tiles, work };

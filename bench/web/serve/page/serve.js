@@ -161,10 +161,14 @@ function draw(event) {
   event.preventDefault();
   const values = { run: $("run").value, cell: generator().key };
   for (const id of ["label", "count", "seed"]) values[id] = $(id).value;
-  work("draw", "Drawing …", () => ask("/api/draw", values, { method: "POST" }), (found) => {
+  work("draw", "Drawing …", () => ask("/api/draw", values), (found) => {
     const name = `${found.class} by ${found.method}, fold ${found.fold}`;
     tiles($("drawn-images"), found.images.map((m, i) => tile(m.image, `${name}, image ${i + 1}`, [m.source && `from ${m.source}`])));
-    $("zip").href = `/api/drawn.zip?${new URLSearchParams(values)}`;
+    $("zip").onclick = (clicked) => {
+      clicked.preventDefault();
+      const file = `drawn-${values.cell}-seed${values.seed}.zip`;
+      work("draw", "Packing …", () => download("/api/drawn.zip", values, file), () => {});
+    };
     $("drawn").hidden = false;
     $("draw-state").textContent = `${found.images.length} images: ${name}, seed ${found.seed}.`;
   });
@@ -215,7 +219,7 @@ $("layers").addEventListener("input", chooseLayer);
 for (const input of document.querySelectorAll("[name=by]")) input.addEventListener("change", askNeighbours);
 
 try {
-  const { notice, runs } = await ask("/api/runs", {});
+  const { notice, runs } = await ask("/api/runs", {}, { method: "GET" });
   $("notice").textContent = notice;
   fill($("run"), same(runs));
   await chooseRun();

@@ -1,0 +1,61 @@
+"""Passwords and tokens are kept out of everything that bench prints, stores or puts on a command line.
+
+A secret is the user part of an address (``scheme://user:password@host``), a parameter of it that is called like one
+(``?password=…``), the value of a variable that MLflow, Optuna or a cloud reads one from, and the password of an address
+that was handed to ``remember``. They become ``***`` wherever they stand in a text.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from urllib.parse import quote, quote_plus, unquote, urlsplit
+
+HIDDEN = "***"
+SHORTEST = 4  # characters; a shorter password is hidden inside its address alone, not wherever else it stands
+_USER = re.compile(r"(?<![\w+.-])([A-Za-z][\w+.-]*://)[^\s'\"<>]*@(?=[^\s@'\"<>/]*(?:[/?#:\s'\"<>]|$))")
+_NAMED = r"[\w.-]*(?:passw(?:or)?d|pwd|token|secret|api[_-]?key|access[_-]?key|signature|credential)[\w.-]*"
+_PARAMETER = re.compile(rf"([?&;]{_NAMED}=)[^&;\s'\"#]+", re.IGNORECASE)
+_OWNERS = ("MLFLOW_", "OPTUNA_", "BENCH_", "DATABRICKS_", "AWS_", "AZURE_", "GOOGLE_", "KAGGLE_", "HF_")
+_SECRET = re.compile(r"PASSWORD|TOKEN|SECRET|ACCESS_KEY|API_KEY|_KEY$|CREDENTIAL")
+_ADDRESS = re.compile(r"_(URI|URL)$")
+_remembered: set[str] = set()
+
+
+def remember(address: str | None) -> None:
+    """Hide the password of an address from now on, wherever it stands. A path or None has none."""
+    if address:
+        _remembered.update(_passwords(address))
+
+
+def redact(text: str) -> str:
+    """Return the text without the secrets in it."""
+    for secret in sorted(_secrets(), key=len, reverse=True):
+        text = text.replace(secret, HIDDEN)
+    return _PARAMETER.sub(rf"\1{HIDDEN}", _USER.sub(rf"\1{HIDDEN}@", text))
+
+
+def _secrets() -> set[str]:
+    found = set(_remembered)
+    for name, value in os.environ.items():
+        if not name.startswith(_OWNERS):
+            continue
+        if _ADDRESS.search(name):
+            found |= _passwords(value)
+        elif _SECRET.search(name):
+            found |= {value} if len(value) >= 2 * SHORTEST else set()
+    return found
+
+
+def _passwords(address: str) -> set[str]:
+    """Return an address's password, and its user where that is all it gives, as it may be spelt in a message."""
+    if "://" not in address:
+        return set()
+    user, at, _ = address.partition("://")[2].rpartition("@")
+    try:
+        named = {m[0].partition("=")[2] for m in _PARAMETER.finditer("?" + urlsplit(address).query)}
+    except ValueError:  # no address that Python can read
+        named = set()
+    given = user.partition(":")[2] or user if at else ""
+    spelt = {s for raw in ({given} | named) for s in (raw, unquote(raw), quote(unquote(raw), safe=""), quote_plus(raw))}
+    return {s for s in spelt if len(s) >= SHORTEST}

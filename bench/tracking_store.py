@@ -1,0 +1,151 @@
+"""The database that MLflow's runs are kept in: its address, whether it is sound and where its files are."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote, unquote
+
+from bench.errors import BenchError
+
+SYNCED: Final = "bench.synced"  # tag of an experiment: the state that was logged, and how many runs that took
+ROWS: Final = "bench.rows"  # tag of a run, set last: which rows it holds, with a hash of each one's content
+ARTIFACTS: Final = "mlartifacts"
+_LOCAL, _QUOTED = "sqlite:///", "sqlite+pysqlite:///"  # MLflow would make the folder that a quoted path spells
+_HEADER = b"SQLite format 3\x00"
+
+
+def tracking_uri(out: Path, uri: str | None = None) -> str:
+    """Return ``uri``, else ``MLFLOW_TRACKING_URI``, else the sqlite file of the output folder."""
+    path = str((out / "mlflow.db").resolve())
+    local = _QUOTED + quote(path) if set("?#%") & set(path) else _LOCAL + path
+    return uri or os.environ.get("MLFLOW_TRACKING_URI") or local
+
+
+def database(uri: str) -> Path | None:
+    """Return the sqlite file behind an address, None for a server or another database."""
+    if uri.startswith(_QUOTED):
+        return Path(unquote(uri.removeprefix(_QUOTED)))
+    return Path(uri.removeprefix(_LOCAL)) if uri.startswith(_LOCAL) else None
+
+
+def own_database(out: Path, uri: str) -> Path | None:
+    """Return the sqlite file when it is the output folder's own, which may be made again; else None."""
+    path = database(uri)
+    return path if path is not None and path == (out / "mlflow.db").resolve() else None
+
+
+def artifacts_of(out: Path) -> str:
+    """Return the address of the folder in which an output folder's own MLflow database keeps files."""
+    return (out / ARTIFACTS).resolve().as_uri()
+
+
+def set_aside_damaged(path: Path) -> str | None:
+    """Move a database that cannot be used out of the way, to be filled again from the store; return what was done.
+
+    That is a file of other bytes, a torn one, or one that MLflow had not finished making.
+    """
+    if not path.is_file() or is_sound(path):
+        return None
+    names = (f"{path.name}.damaged{n}" for n in ("", *(f"-{i}" for i in range(2, 1000))))
+    kept = next(k for k in (path.with_name(name) for name in names) if not k.exists())
+    os.replace(path, kept)
+    path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
+    return f"{path.name} was damaged: it is now {kept.name}, and a new one was filled from the store"
+
+
+def is_sound(path: Path) -> bool:
+    """Return whether a file is an MLflow database, or empty. Raises ``sqlite3.OperationalError`` while it is locked."""
+    with path.open("rb") as f:
+        start = f.read(len(_HEADER))
+    if not start:
+        return True
+    if start != _HEADER:
+        return False
+    try:
+        with closing(_open(path)) as db:
+            tables = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            finished = not tables or ("alembic_version" in tables and _one(db, "SELECT count(*) FROM alembic_version"))
+            return bool(finished) and _one(db, "PRAGMA quick_check(1)") == "ok"
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError:
+        return False
+
+
+def relocate(path: Path, artifacts: str) -> str | None:
+    """Let a database that was moved with its folder find its files where they are now; return what was done.
+
+    MLflow stores absolute addresses, and would go on writing to the old place.
+    """
+    if not path.is_file() or path.stat().st_size == 0:
+        return None
+    with closing(_open(path)) as db, db:
+        if not _one(db, "SELECT count(*) FROM sqlite_master WHERE name = 'experiments'"):
+            return None
+        places = [place for (place,) in db.execute("SELECT DISTINCT artifact_location FROM experiments")]
+        moved = [p for p in places if p and p.startswith("file:") and p.endswith(f"/{ARTIFACTS}") and p != artifacts]
+        for old in moved:
+            db.execute("UPDATE experiments SET artifact_location = ? WHERE artifact_location = ?", (artifacts, old))
+            db.execute(
+                "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) WHERE substr(artifact_uri, 1, ?) = ?",
+                (artifacts, len(old) + 1, len(old) + 1, f"{old}/"),
+            )
+    return f"the output folder was moved: MLflow's files are now looked for in {artifacts}" if moved else None
+
+
+def holds(path: Path, artifacts: str, experiment: str, state: str) -> bool:
+    """Return whether a database says that it holds everything of a state, and still has as many whole runs."""
+    query = (
+        "SELECT e.artifact_location, t.value, (SELECT count(*) FROM runs r JOIN tags g ON g.run_uuid = r.run_uuid"
+        " WHERE r.experiment_id = e.experiment_id AND r.lifecycle_stage = 'active' AND g.key = ?)"
+        " FROM experiments e JOIN experiment_tags t ON t.experiment_id = e.experiment_id"
+        " WHERE e.name = ? AND e.lifecycle_stage = 'active' AND t.key = ?"
+    )
+    try:
+        with closing(_open(path)) as db:
+            found = db.execute(query, (ROWS, experiment, SYNCED)).fetchall()
+    except sqlite3.Error:
+        return False
+    return found == [(artifacts, f"{state} {found[0][2]}", found[0][2])] if found else False
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True)
+
+
+def _one(db: sqlite3.Connection, query: str) -> Any:
+    return db.execute(query).fetchone()[0]
+
+
+def sole_writer(out: Path) -> Any:
+    """Hold the output folder's MLflow lock: two processes that create one database race and lose."""
+    out.mkdir(parents=True, exist_ok=True)
+    lock = (out / "mlflow.lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise BenchError(f"another process is writing to MLflow for {out}; wait for it to end") from None
+    return lock
+
+
+def new_client(uri: str) -> Any:
+    """Import MLflow (seconds) with telemetry off and short, bounded waits, and return its client."""
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+    os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
+    from mlflow.tracking import MlflowClient
+    from sqlalchemy.engine import make_url
+
+    path = database(uri)
+    if path is not None and make_url(uri).database != str(path):  # before SQLAlchemy 2.1 nothing is unquoted
+        raise BenchError(f"MLflow cannot keep a database in {path.parent}: take an --out without ? # %")
+    for name in ("mlflow", "alembic"):  # creating the database prints a line per migration
+        logging.getLogger(name).setLevel(logging.ERROR)
+    return MlflowClient(tracking_uri=uri, registry_uri=uri)

@@ -57,20 +57,19 @@ def require_space(out: Path) -> None:
         raise _full(out)
 
 
-def reserve(path: Path, size: int) -> None:
-    """Make a file of ``size`` bytes whose space is there: writes to a map of it cannot end the process by SIGBUS.
+def reserve(path: Path) -> None:
+    """Take the space of a sparse file now, so that writes to a map of it cannot end the process by SIGBUS.
 
-    Raises ``OSError`` (ENOSPC) when the disk has no room; the file is then removed.
+    Raises ``OSError`` (ENOSPC) when the disk has no room.
     """
-    with path.open("wb") as f:
+    if not hasattr(os, "posix_fallocate"):  # neither Linux nor FreeBSD
+        return
+    with path.open("rb+") as f:
         try:
-            if hasattr(os, "posix_fallocate"):  # Linux and FreeBSD
-                os.posix_fallocate(f.fileno(), 0, size)
+            os.posix_fallocate(f.fileno(), 0, os.fstat(f.fileno()).st_size)
         except OSError as e:
-            if e.errno in (errno.EINVAL, errno.EOPNOTSUPP):  # a file system that cannot reserve
-                return
-            path.unlink(missing_ok=True)
-            raise OSError(e.errno, e.strerror, str(path)) from None
+            if e.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # a file system that cannot reserve
+                raise OSError(e.errno, e.strerror, str(path)) from None
 
 
 def _full(path: Path | None) -> DiskError:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.data.records import as_rgb
+from bench.disk import reserve
 from bench.errors import ConfigError, DataError
 from bench.files import write_atomic
 from bench.types import DatasetIndex, Resize, Size, Uint8Images, height_width
@@ -61,7 +62,6 @@ class ImageCache:
         known = dict(self._rows(_prefix(size_px, resize), size_px))
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         shape = (len(hashes), *height_width(size_px), 3)
-        out = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
 
         def fill(i: int) -> None:
             record = index.records[i]
@@ -69,6 +69,8 @@ class ImageCache:
             out[i] = resized(index.root / record.path, record.sha256, size_px, resize) if row is None else row
 
         try:
+            out = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+            reserve(temporary)
             with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
                 list(pool.map(fill, range(len(hashes))))
             out.flush()

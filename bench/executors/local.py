@@ -116,9 +116,12 @@ def make_executor(jobs: int, threads: int) -> Executor:
     They run in processes of their own, a single one too: nothing that a plug-in does can end the run. For a debugger,
     BENCH_IN_PROCESS=1 with one cell at a time keeps it in this process.
     """
-    if jobs == 1 and os.environ.get(IN_PROCESS) == "1":
-        return InProcess(threads)
-    return Workers(jobs, threads)
+    return InProcess(threads) if in_process(jobs) else Workers(jobs, threads)
+
+
+def in_process(jobs: int) -> bool:
+    """Return whether the work is to be done in this process: one job at a time, and BENCH_IN_PROCESS=1."""
+    return jobs == 1 and os.environ.get(IN_PROCESS) == "1"
 
 
 def limit_threads(threads: int) -> None:

@@ -170,3 +170,34 @@ def test_what_the_kernel_killed_for_lack_of_memory_is_said_to_be_that(folder: Pa
     text = runner._cause(cell, WorkerDied(-signal.SIGKILL, out_of_memory=True))
     assert text.startswith("out of memory: ")
     assert "it had used 3.0 GiB" in text
+
+
+@pytest.mark.parametrize("where", ["import", "check"])
+def test_a_plug_in_that_exits_while_the_suite_is_planned_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    exits = {"import": "import sys\nsys.exit(0)\n", "check": "def check(self, classes): raise SystemExit(0)\n"}[where]
+    body = f"from toy import Toy\nclass Leaving(Toy):\n    {exits}" if where == "check" else exits
+    (folder / f"leaving_{where}.py").write_text(body)
+    write_suite(folder / "toy.yaml", methods={"none": {}, "bad": {"use": f"leaving_{where}:Leaving"}})
+    result = CliRunner().invoke(main, ["run", *TOY])
+    assert result.exit_code == 2, result.output
+    assert f"leaving_{where}.py, line " in result.output
+    assert "sys.exit(0) was called while the suite was planned" in result.output
+
+
+def test_a_tuning_worker_that_a_plug_in_ends_is_no_finished_study(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.tuning.worker.DEATHS_PER_WORKER", 0)  # one process, for a quick test
+    write_suite(
+        folder / "toy.yaml",
+        methods={"none": {}, **faulty_methods(bad="os._exit(0)")},
+        fidelity={"input_size_px": 32},
+    )
+    space = folder / "space.yaml"
+    space.write_text("{bad: {steps: {low: 2, high: 4}}}")
+    words = ["tune", *TOY, "--method", "bad", "--trials", "1", "--space", "space.yaml", "--device", "cpu"]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 1, result.output
+    assert "worker processes ended" in result.output

@@ -1,31 +1,53 @@
-"""Content-addressed folders: a cell's result appears at its address whole, or not at all.
+"""Content-addressed folders: a cell's result appears at its address whole, or not at all, and stays what was written.
 
-``<out>/cells/<stage>/<key>/``           finished: holds ``done.json``; put there by one atomic rename
-``<out>/cells/<stage>/<key>.partial/``   in work: checkpoint, history and progress survive an interruption
+``<out>/cells/<stage>/<key>/``             finished: holds ``done.json``; put there by one atomic rename
+``<out>/cells/<stage>/<key>.partial/``     in work: checkpoint, history and progress survive an interruption
 ``<out>/cells/<stage>/<key>.failed.json``  the last failure, with its traceback; removed by a later success
-``<out>/cells/<stage>/<key>.lock``       held while a process works on it, released by the kernel however it ends
+``<out>/cells/<stage>/<key>.lock``         held while a process works on it, released by the kernel however it ends
+``<out>/cells/<stage>/<key>.checked.json`` what its files were when their content was last verified
+
+A cell is finished when
+
+1. ``done.json`` is whole: its ``checksum`` is that of the rest of it;
+2. every file that it lists is there with the listed size and SHA-256. It lists every file of the folder. Files are
+   hashed when their sizes, times, ctimes or inodes are not those of ``checked.json``, so a second look costs one
+   ``stat`` a file;
+3. none of the results that it was made from was replaced by another since: ``done.json`` says what its upstream cells
+   held (``inputs``) and what its own result replaced (``replaced``).
+
+A folder that breaks a rule is damaged. ``bench run`` does the cell again, and after it those cells that rule 3 then
+calls out of date: where the new result has the same content, everything made from it is kept. A folder of an earlier
+version, whose ``done.json`` lists no files, is taken as it is.
 """
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from bench.errors import StoreError
-from bench.files import write_atomic
+from bench.files import files_below, sha256_of, signature_of, sync_file, sync_tree, write_atomic
+
+NEEDED = ("metrics", "costs", "facts", "finished_at")
+VARYING = ("system.csv", "trace.json.gz")  # files that differ between two runs of one cell: no part of its content
+CellId = tuple[str, str]  # stage and key
+Listing = dict[str, dict[str, Any]]  # path relative to the folder -> {"bytes": n, "sha256": hex}
 
 
 class Artifacts:
-    """The folders of one output directory's cells."""
+    """The folders of one output directory's cells. An object looks at a finished cell's files once."""
 
     def __init__(self, out: Path) -> None:
         self.root = out / "cells"
+        self._read: dict[CellId, dict[str, Any]] = {}  # each done.json that is whole
+        self._verified: set[CellId] = set()
 
     def folder(self, stage: str, key: str) -> Path:
         """Return where the finished cell lies, or will lie."""
@@ -36,26 +58,64 @@ class Artifacts:
         return self.root / stage / f"{key}.partial"
 
     def is_done(self, stage: str, key: str) -> bool:
-        """Return whether the cell is finished."""
-        return (self.folder(stage, key) / "done.json").is_file()
+        """Return whether the cell is finished and undamaged (see the module's text)."""
+        return self.folder(stage, key).is_dir() and self.damage(stage, key) is None
+
+    def damage(self, stage: str, key: str) -> str | None:
+        """Return what is wrong with a cell's folder: file, what was got and expected. None where nothing is, or it is
+        not there."""
+        if not self.folder(stage, key).is_dir():
+            return None
+        try:
+            self.result(stage, key)
+        except StoreError as e:
+            return str(e)
+        return None
 
     def result(self, stage: str, key: str) -> dict[str, Any]:
-        """Return what the finished cell recorded. Raises ``StoreError`` when its marker is damaged."""
-        path = self.folder(stage, key) / "done.json"
-        try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as e:
-            raise StoreError(f"{path}: cannot be read ({e}); delete the folder {path.parent} to redo the cell") from e
+        """Return what the finished cell recorded. Raises ``StoreError`` when its folder is damaged or not there."""
+        done = self._done(stage, key)
+        if (stage, key) not in self._verified and "files" in done:
+            self._check_files(stage, key, done)
+            self._check_inputs(stage, key, done)
+        self._verified.add((stage, key))
+        return done
 
-    def commit(self, stage: str, key: str, result: Mapping[str, Any]) -> Path:
-        """Turn the partial folder into the finished one; ``result`` goes to ``done.json``."""
+    def content(self, stage: str, key: str) -> str | None:
+        """Return the hash of what a finished cell's files hold, without files that vary from run to run.
+
+        None where ``done.json`` does not tell.
+        """
+        try:
+            return _content(self._done(stage, key)["files"])
+        except (StoreError, KeyError):
+            return None
+
+    def commit(self, stage: str, key: str, result: Mapping[str, Any], upstream: Iterable[CellId] = ()) -> Path:
+        """Turn the partial folder into the finished one; ``result`` goes to ``done.json``, with what it was made from.
+
+        All files are on disk before the folder takes its name.
+        """
         partial, final = self.partial(stage, key), self.folder(stage, key)
-        for leftover in ("checkpoint.pt", "progress.json"):
+        for leftover in ("checkpoint.pt", "progress.json", "done.json"):
             (partial / leftover).unlink(missing_ok=True)
-        write_atomic(partial / "done.json", json.dumps(result, indent=1, sort_keys=True))
+        for leftover in list(partial.rglob(".*.tmp*")):  # of an attempt that was killed
+            leftover.unlink()
+        files = _listing(partial)
+        inputs = {f"{s}/{k}": content for s, k in upstream if (content := self.content(s, k))}
+        known = self._checked(stage, key)
+        replaced = {*known.get("replaced", ()), known.get("content")} - {None, _content(files)}
+        done = json.loads(json.dumps({**result, "files": files, "inputs": inputs, "replaced": sorted(replaced)}))
+        sync_tree(partial)
+        text = json.dumps({**done, "checksum": _checksum(done)}, indent=1, sort_keys=True)
+        write_atomic(partial / "done.json", text)
+        sync_file(partial)
         if final.exists():  # only a damaged one can be here: the caller holds the lock and saw it was not done
             shutil.rmtree(final)
         os.replace(partial, final)
+        sync_file(final.parent)
+        self._read.pop((stage, key), None)
+        self._remember(stage, key, done)
         self._failed(stage, key).unlink(missing_ok=True)
         return final
 
@@ -107,8 +167,100 @@ class Artifacts:
             partial.mkdir(exist_ok=True)
             yield partial
 
+    def _done(self, stage: str, key: str) -> dict[str, Any]:
+        if (stage, key) not in self._read:
+            self._read[stage, key] = _read_done(self.folder(stage, key) / "done.json")
+        return self._read[stage, key]
+
+    def _check_files(self, stage: str, key: str, done: Mapping[str, Any]) -> None:
+        """Raise ``StoreError`` unless the folder's files are those that ``done.json`` lists."""
+        folder, listed = self.folder(stage, key), done["files"]
+        try:
+            now = signature_of((folder / name for name in sorted(listed)), folder)
+        except OSError as e:
+            raise StoreError(f"{e.filename} is listed in done.json and cannot be read: {e.strerror}") from e
+        known = self._checked(stage, key)
+        if known.get("files") == now and known.get("content") == _content(listed):
+            return
+        for name, wanted in listed.items():
+            path = folder / name
+            size = path.stat().st_size
+            if size != wanted["bytes"]:
+                raise StoreError(f"{path} was changed: {size} bytes, expected {wanted['bytes']}")
+            if (found := sha256_of(path)) != wanted["sha256"]:
+                raise StoreError(f"{path} was changed: SHA-256 {found[:12]}…, expected {wanted['sha256'][:12]}…")
+        self._remember(stage, key, done)
+
+    def _check_inputs(self, stage: str, key: str, done: Mapping[str, Any]) -> None:
+        """Raise ``StoreError`` when a result that this one was made from has been replaced by another."""
+        for name, content in done["inputs"].items():
+            try:
+                replaced = self._done(*name.split("/")).get("replaced", ())
+            except StoreError:  # not there, or to be done again itself: nothing has replaced it yet
+                continue
+            if content in replaced:
+                raise StoreError(
+                    f"{self.folder(stage, key)} was made from an earlier result of {name}, which was replaced since"
+                )
+
+    def _checked(self, stage: str, key: str) -> dict[str, Any]:
+        """Return what is known of a cell's files since they were last verified; {} where nothing is."""
+        try:
+            found = json.loads(self._checked_path(stage, key).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _remember(self, stage: str, key: str, done: Mapping[str, Any]) -> None:
+        """Keep what a cell's files are, now that they were verified; a store that cannot be written to is no error."""
+        folder, listed = self.folder(stage, key), done["files"]
+        try:
+            files = signature_of((folder / name for name in sorted(listed)), folder)
+            known = {"files": files, "content": _content(listed), "replaced": done["replaced"]}
+            write_atomic(self._checked_path(stage, key), json.dumps(known))
+        except OSError:
+            pass
+
+    def _checked_path(self, stage: str, key: str) -> Path:
+        return self.root / stage / f"{key}.checked.json"
+
     def _failed(self, stage: str, key: str) -> Path:
         return self.root / stage / f"{key}.failed.json"
 
     def _lock(self, stage: str, key: str) -> Path:
         return self.root / stage / f"{key}.lock"
+
+
+def _read_done(path: Path) -> dict[str, Any]:
+    """Return a ``done.json`` that is whole. Raises ``StoreError``."""
+    try:
+        done = json.loads(path.read_bytes())
+    except FileNotFoundError as e:
+        raise StoreError(f"{path} is not there") from e
+    except (OSError, ValueError) as e:
+        raise StoreError(f"{path} cannot be read ({e})") from e
+    if not isinstance(done, dict) or (lacking := [name for name in NEEDED if name not in done]):
+        got = f"lacks {', '.join(lacking)}" if isinstance(done, dict) else f"holds a {type(done).__name__}"
+        raise StoreError(f"{path} {got}; expected an object with {', '.join(NEEDED)}")
+    checksum = done.pop("checksum", None)
+    if ("files" in done or checksum is not None) and checksum != _checksum(done):
+        raise StoreError(f"{path} was changed: its checksum is not that of its content")
+    return done
+
+
+def _listing(folder: Path) -> Listing:
+    """Return every file below a folder with its size and SHA-256."""
+    return {
+        path.relative_to(folder).as_posix(): {"bytes": path.stat().st_size, "sha256": sha256_of(path)}
+        for path in files_below(folder)
+    }
+
+
+def _content(listed: Listing) -> str:
+    """Return a hash (hex) of what the listed files hold, but for files that vary from run to run."""
+    parts = sorted(f"{name} {f['sha256']}" for name, f in listed.items() if name not in VARYING)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
+def _checksum(done: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(done, sort_keys=True).encode()).hexdigest()

@@ -48,9 +48,9 @@ def blank_row(cell: Cell, env: RunEnv, status: str, error: str | None = None) ->
     )
 
 
-def finished_row(cell: Cell, env: RunEnv) -> ResultRow:
-    """Return the row of a finished cell, read from its folder."""
-    artifacts = Artifacts(env.out)
+def finished_row(cell: Cell, env: RunEnv, artifacts: Artifacts | None = None) -> ResultRow:
+    """Return the row of a finished cell, read from its folder. Raises ``StoreError`` when that is damaged."""
+    artifacts = artifacts or Artifacts(env.out)
     done = artifacts.result(*cell.id)
     folder = str(artifacts.folder(*cell.id).relative_to(env.out))
     row = replace(blank_row(cell, env, "done"), folder=folder, finished_at=done["finished_at"])
@@ -101,7 +101,7 @@ def run_cell(cell: Cell, env: RunEnv) -> ResultRow:
             "facts": {**output.facts, **made_by, "work": {**work.plain(), "first": first}},
             "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        artifacts.commit(*cell.id, done)
+        artifacts.commit(*cell.id, done, cell.upstream)
         return finished_row(cell, env)
 
 

@@ -1,23 +1,40 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, and whether one is still what was written."""
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
-import tempfile
+import secrets
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
+SYNC_THREADS = 16  # the journal of a file system writes calls of fsync that wait at the same time together
 
-def write_atomic(path: Path, text: str) -> None:
-    """Replace a text file in one step and wait until it is on disk: a reader sees the old one or the new."""
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``, of the same suffix, for the caller to write a file to.
+
+    At the end of the block the file is synced and takes its place in one step: a reader sees the old file or the new.
+    If the block raises, the old file stays and the temporary one is removed.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
-    with os.fdopen(handle, "w", encoding="utf-8") as f:
-        f.write(text)
-        f.flush()
-        os.fsync(f.fileno())
-    os.chmod(temporary, 0o644)  # mkstemp's are private; results are for whoever may read the folder
-    os.replace(temporary, path)
+    temporary = path.with_name(f".{path.stem}.{secrets.token_hex(4)}.tmp{path.suffix}")
+    try:
+        yield temporary
+        sync_file(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Replace a file in one step and wait until it is on disk: a reader sees the old one or the new."""
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def append_lines(path: Path, text: str) -> None:
@@ -33,3 +50,49 @@ def append_lines(path: Path, text: str) -> None:
         f.write(text.encode())
         f.flush()
         os.fsync(f.fileno())
+
+
+def sync_file(path: Path) -> None:
+    """Wait until a file's content, or a folder's list of names, is on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sync_tree(folder: Path) -> None:
+    """Wait until all files below a folder, and the folders themselves, are on disk."""
+    folders = [folder, *(p for p in folder.rglob("*") if p.is_dir())]
+    with ThreadPoolExecutor(SYNC_THREADS) as pool:
+        list(pool.map(sync_file, files_below(folder)))
+        list(pool.map(sync_file, folders))
+
+
+def files_below(folder: Path) -> list[Path]:
+    """Return the files below a folder, sorted."""
+    return sorted(Path(at) / name for at, _, names in os.walk(folder) for name in names)
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 (hex) of a file's content."""
+    with path.open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def signature(path: Path) -> tuple[int, int, int, int]:
+    """Return (size, time of change, time of the last change of content or attributes, inode), times in ns.
+
+    A file whose signature is the same has the same content. A program can set a file's time of change back, but not
+    the third value (ctime), so an edit that keeps size and time is seen. Raises ``OSError``.
+    """
+    stat = path.stat()
+    return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
+
+
+def signature_of(paths: Iterable[Path], root: Path) -> str:
+    """Return one hash (hex) of the names, relative to ``root``, and the signatures of files. Raises ``OSError``."""
+    found = hashlib.sha256()
+    for path in paths:
+        found.update(repr((path.relative_to(root).as_posix(), signature(path))).encode())
+    return found.hexdigest()

@@ -61,6 +61,7 @@ class Runner:
         self.waiting = list(self.cells)
         self.ok: set[CellId] = set()
         self.summary = Summary()
+        self.damaged: dict[CellId, str] = {}  # finished cells that are done again, and what is wrong with their files
         self.deaths: dict[CellId, int] = {}  # of workers that were killed in a cell
         self.predictions: Mapping[CellId, Prediction] = {}  # kept in the rows of the cells that they are of
         self.ended: list[ResultRow] = []  # of this run
@@ -68,15 +69,21 @@ class Runner:
         self._handed_at: dict[CellId, float] = {}
 
     def reuse(self) -> int:
-        """Take over what is already done, adding rows that a killed run could not; return what is left to do."""
+        """Take over what is already done, adding rows that a killed run could not; return what is left to do.
+
+        A cell whose files are not those that it wrote is left to do, and named in ``damaged``.
+        """
         known = self.store.rows()
         missing = []
-        for cell_id in [i for i in self.waiting if self.artifacts.is_done(*i)]:
-            self.waiting.remove(cell_id)
-            self.ok.add(cell_id)
-            row = known.get(self.cells[cell_id].row_key)
-            if row is None or row.status != "done":
-                missing.append(finished_row(self.cells[cell_id], self.env))
+        for cell_id in list(self.waiting):
+            if self.artifacts.is_done(*cell_id):
+                self.waiting.remove(cell_id)
+                self.ok.add(cell_id)
+                row = finished_row(self.cells[cell_id], self.env, self.artifacts)
+                if not _tells_of(known.get(row.key), row):
+                    missing.append(row)
+            elif damage := self.artifacts.damage(*cell_id):
+                self.damaged[cell_id] = damage
         self.summary.reused = len(self.ok)
         self.store.append(missing)
         return len(self.waiting)
@@ -187,9 +194,22 @@ class Runner:
         if row.status == "done":
             self.ok.add(cell.id)
             self.summary.done += 1
+            self._redo_out_of_date(cell)
         else:
             self.summary.failed[cell.id] = row.error or "unknown error"
         self._record(cell, row)
+
+    def _redo_out_of_date(self, cell: Cell) -> None:
+        """Do those reused cells again that were made from an earlier, different result of ``cell``."""
+        behind = [i for i in self.ok if cell.id in self.cells[i].upstream]
+        artifacts = Artifacts(self.env.out)  # the runner's own remembers what it found before
+        for cell_id in (i for i in behind if not artifacts.is_done(*i)):
+            self.ok.remove(cell_id)
+            self.waiting.append(cell_id)
+            self.summary.reused -= 1
+        if behind:
+            order = {cell_id: i for i, cell_id in enumerate(self.cells)}
+            self.waiting.sort(key=order.__getitem__)
 
     def _record(self, cell: Cell, row: ResultRow) -> None:
         self.store.append([row])
@@ -197,21 +217,56 @@ class Runner:
             listener.finished(cell, row)
 
 
-def rows_of(plan: Plan, env: RunEnv) -> list[ResultRow]:
-    """Return one row for every cell of the plan, under the plan's own names: from the store, or 'missing'.
+def _tells_of(row: ResultRow | None, finished: ResultRow) -> bool:
+    """Return whether a row of the store says of a finished cell what its folder says."""
+    if row is None or (row.status, row.finished_at) != ("done", finished.finished_at):
+        return False
+    return repr(sorted(row.metrics.items())) == repr(sorted(finished.metrics.items()))  # repr: NaN is like NaN
 
-    The folder is the truth for what is done; a failure counts until the cell is done.
+
+def rows_of(plan: Plan, env: RunEnv) -> list[ResultRow]:
+    """Return one row for every cell of the plan, under the plan's own names: from its folder, the store, or 'missing'.
+
+    The folder is the truth for what is done; a failure counts until the cell is done. A damaged cell is 'failed', with
+    the file and the remedy as its error, and finished cells that were made from it are 'skipped': none of their numbers
+    is used until ``bench run`` has done the cell again. So is a score whose table of predictions is not there.
     """
-    known = Store(env.out).rows()
-    artifacts = Artifacts(env.out)
+    known, artifacts = Store(env.out).rows(), Artifacts(env.out)
+    titles = {c.id: c.title for c in plan.cells}
+    withheld: dict[CellId, str] = {}  # finished cells whose numbers are not used, and why
     rows = []
     for cell in plan.cells:
         row = known.get(cell.row_key)
-        if artifacts.is_done(*cell.id):
-            if row is None or row.status != "done":
-                row = finished_row(cell, env)
+        done = artifacts.is_done(*cell.id)
+        gone = [up for up in cell.upstream if done and cell.stage == "evaluate" and not artifacts.is_done(*up)]
+        needs = next((up for up in cell.upstream if done and up in withheld), *gone[:1] or [None])
+        if damage := artifacts.damage(*cell.id):
+            withheld[cell.id] = f"{damage}; `bench run` does the cell again"
+            row = _blank(cell, env, "failed", withheld[cell.id])
+        elif needs:
+            withheld[cell.id] = withheld.get(needs, "its folder is not there; `bench run` does the cell again")
+            row = _blank(cell, env, "skipped", f"needs {titles[needs]}: {withheld[cell.id]}")
+        elif done:
+            row = _finished(cell, env, artifacts, row)
         elif row is None or row.status == "done":
-            row = replace(blank_row(cell, env, "missing"), finished_at="")
+            row = _blank(cell, env, "missing")
         row = replace(row, suite=env.suite.name, dataset=env.suite.dataset.name)
         rows.append(replace(row, method=cell.method, classifier=cell.classifier))
     return rows
+
+
+def damaged_cells(plan: Plan, env: RunEnv) -> dict[str, str]:
+    """Return the plan's finished cells whose files are not what they were, by title: file, what was got, expected."""
+    artifacts = Artifacts(env.out)
+    return {c.title: damage for c in plan.work if (damage := artifacts.damage(*c.id))}
+
+
+def _blank(cell: Cell, env: RunEnv, status: str, error: str | None = None) -> ResultRow:
+    return replace(blank_row(cell, env, status, error), finished_at="")
+
+
+def _finished(cell: Cell, env: RunEnv, artifacts: Artifacts, known: ResultRow | None) -> ResultRow:
+    """Return the row of a finished cell, with what was predicted of its costs where the store tells."""
+    row = finished_row(cell, env, artifacts)
+    predicted = {k: v for k, v in known.costs.items() if k.startswith("predicted_")} if known else {}
+    return replace(row, costs={**row.costs, **predicted})

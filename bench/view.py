@@ -9,7 +9,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.config import stable_hash
 from bench.cost.host import git_commit
 from bench.files import write_atomic
 from bench.plan import Cell
@@ -49,11 +48,6 @@ def resolved(session: Session) -> dict[str, Any]:
 def _own_classifiers(suite: Suite, method: str) -> dict[str, Any]:
     own = {spec.name: asdict(spec.config) for arm, spec in suite.tuned if arm == method}
     return {"classifiers": own} if own else {}
-
-
-def digest(rows: Sequence[ResultRow]) -> str:
-    """Return a hash of which cells are in which state; equal digests need no new report and no new logging."""
-    return stable_hash([[r.key, r.method, r.classifier, r.status, r.finished_at] for r in rows])
 
 
 def telling(configs: Mapping[Any, Any]) -> dict[Any, dict[str, Any]]:
@@ -136,18 +130,18 @@ class MLflowView(Listener):
         self.thread.submit(row)
 
     def is_complete(self, state: str) -> bool:
-        """Return whether MLflow is known to hold everything of this digest."""
+        """Return whether MLflow is known to hold everything of this state (``report_state``)."""
         return self._read().get(self._key) == state
 
-    def complete(self, rows: Sequence[ResultRow], report: Path, wait_s: float) -> str | None:
-        """Log whatever is not there yet and the report; return a warning when that did not end in time."""
+    def complete(self, rows: Sequence[ResultRow], report: Path, wait_s: float, state: str) -> str | None:
+        """Log whatever is not there yet and the report of a state; return a warning when that did not end in time."""
         for row in rows:
             if row.status != "missing":
                 self.thread.submit(row)
         self.thread.report(report)
         warning = self.thread.close(wait_s)
         if warning is None:
-            write_atomic(self._ledger, json.dumps({**self._read(), self._key: digest(rows)}, indent=1))
+            write_atomic(self._ledger, json.dumps({**self._read(), self._key: state}, indent=1))
         return warning
 
     def _read(self) -> dict[str, str]:

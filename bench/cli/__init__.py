@@ -129,18 +129,12 @@ def status(
 def report(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], as_json: bool) -> None:
     """Write a suite's report again from the store, whatever is done so far."""
     from bench.commands.members import members_of, report_members
-    from bench.commands.report import write_report
+    from bench.commands.report import show_report
     from bench.session import prepare
 
     if members := members_of(suite, assignments, data, out):
-        report_members(members, as_json)
-        return
-    session = prepare(suite, assignments, data, out)
-    path = write_report(session)
-    if as_json:
-        click.echo((path.parent / "leaderboard.json").read_text(encoding="utf-8"))
-    else:
-        click.echo(f"{path}\n{path.with_name('report.html')}")
+        sys.exit(report_members(members, as_json))
+    sys.exit(show_report(prepare(suite, assignments, data, out), as_json))
 
 
 @main.command()

@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.commands import run as run_verb
 from bench.commands.plan import plan_facts, show_plan
-from bench.commands.report import write_report
+from bench.commands.report import warn_of_damage, write_report
 from bench.commands.status import plain, read_status, show_status
 from bench.console import echo_json, plain_console
 from bench.errors import DataError
@@ -94,18 +94,20 @@ def show_statuses(m: Members, as_json: bool) -> None:
         _each(m, lambda session: show_status(session, as_json=False))
 
 
-def report_members(m: Members, as_json: bool) -> None:
-    """Write the report of each member and that of all together."""
+def report_members(m: Members, as_json: bool) -> int:
+    """Write the report of each member and that of all together; return the exit code, 1 where cells are damaged."""
     pages = [write_report(session) for session in m.ready]
     together = write_together(m)
     console = plain_console()
+    code = max(warn_of_damage(session) for session in m.ready)
     if as_json:
         print(together.with_suffix(".json").read_text(encoding="utf-8"), end="")
-        return
+        return code
     for page in pages:
         console.print(str(page), soft_wrap=True)
     _say_absent(m)
     console.print(f"{together}\n{together.with_suffix('.html')}", soft_wrap=True)
+    return code
 
 
 def write_together(m: Members) -> Path:

@@ -9,23 +9,20 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import yaml
 from rich.console import Console
 
 from bench.commands.plan import play
-from bench.commands.report import write_report
-from bench.config import to_plain
+from bench.commands.report import save_config, write_report, written_state
 from bench.console import ConsoleListener, plain_console, print_problems
 from bench.cost.host import describe_host
 from bench.estimate import Schedule, duration, fit_model
-from bench.files import write_atomic
 from bench.live import LiveRun, announced
 from bench.registry import no_exit
 from bench.runner import Runner, rows_of
 from bench.runs import RunRecord, keep_run
 from bench.selection import select
 from bench.session import Session, pick_device, pick_jobs
-from bench.view import MLflowView, digest, resolved
+from bench.view import MLflowView
 
 MLFLOW_WAIT_S = 120.0
 
@@ -39,6 +36,7 @@ def run(session: Session, only: Sequence[str], device: str, jobs: int | None, tr
     name, total = session.suite.name, len(runner.cells)
     console.print(f"suite {name}: {total} cells, {runner.summary.reused} done already, {left} to do")
     print_problems(console, session.plan.index.problems)
+    _say_damaged(console, runner)
     view = MLflowView(session)
     record = None
     if left:
@@ -48,8 +46,9 @@ def run(session: Session, only: Sequence[str], device: str, jobs: int | None, tr
     ended = time.monotonic()
     rows = rows_of(session.plan, session.env)
     report = write_report(session, rows)
-    if not view.is_complete(digest(rows)):
-        warning = view.complete(rows, report.parent, MLFLOW_WAIT_S)
+    state = written_state(report.parent)
+    if not view.is_complete(state):
+        warning = view.complete(rows, report.parent, MLFLOW_WAIT_S, state)
         if warning:
             console.print(f"MLflow: {warning}", style="yellow")
     if record:
@@ -78,7 +77,8 @@ def _train(session: Session, runner: Runner, console: Console, jobs: int | None,
     todo = [runner.cells[i] for i in runner.waiting]
     shape = f"{jobs} at a time, {threads} thread{'s' if threads > 1 else ''} each"
     console.print(f"{describe_host(session.env.device)}; {shape}")
-    _save_config(session)
+    if not (session.report_folder / "leaderboard.md").is_file():  # else it says what the report was made with
+        save_config(session)
     model = fit_model(session.plan, session.env.out)
     runner.predictions, expected = play(model, todo, jobs)
     if len(runner.predictions) == len(todo):
@@ -94,20 +94,20 @@ def _train(session: Session, runner: Runner, console: Console, jobs: int | None,
     finally:
         signal.signal(signal.SIGTERM, previous)
     wall_s = time.monotonic() - started
-    record = _record(session, runner, jobs, threads, wall_s, expected)
+    record = _record(session, runner, live, wall_s, expected)
     keep_run(session.env.out, record)
     return record
 
 
-def _record(session: Session, runner: Runner, jobs: int, threads: int, wall_s: float, expected: Schedule) -> RunRecord:
+def _record(session: Session, runner: Runner, live: LiveRun, wall_s: float, expected: Schedule) -> RunRecord:
     """Describe the run that just ended, and what had been expected of it."""
     found = runner.predictions.values()
     return RunRecord(
         suite=session.suite.name,
-        started_at=datetime.fromtimestamp(time.time() - wall_s, UTC).isoformat(timespec="seconds"),
+        started_at=datetime.fromtimestamp(live.started, UTC).isoformat(timespec="seconds"),
         host=describe_host(session.env.device),
-        jobs=jobs,
-        threads=threads,
+        jobs=live.jobs,
+        threads=live.threads,
         cells=runner.summary.done,
         failed=len(runner.summary.failed) + len(runner.summary.skipped),
         wall_s=wall_s,
@@ -122,14 +122,13 @@ def _record(session: Session, runner: Runner, jobs: int, threads: int, wall_s: f
     )
 
 
+def _say_damaged(console: Console, runner: Runner) -> None:
+    for cell_id, damage in runner.damaged.items():
+        console.print(f"{runner.cells[cell_id].title} is done again: {damage}", style="yellow")
+
+
 def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
-
-
-def _save_config(session: Session) -> None:
-    session.report_folder.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(to_plain(resolved(session)), sort_keys=False, allow_unicode=True)
-    write_atomic(session.report_folder / "suite.yaml", text)
 
 
 def _close(console: Console, runner: Runner, elapsed_s: float, report: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 import subprocess
@@ -52,6 +53,16 @@ def describe_host(device: str) -> str:
 
         text = f"{torch.cuda.get_device_name(device)}; {text}"
     return f"{text}, {platform.system()}"
+
+
+@cache
+def source_hash() -> str:
+    """Return the SHA-256 (hex) of the files of this package: which code runs, in a checkout or installed."""
+    root = Path(__file__).parents[1]
+    found = hashlib.sha256()
+    for path in sorted(p for p in root.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
+        found.update(f"{path.relative_to(root).as_posix()} {path.stat().st_size}\n".encode() + path.read_bytes())
+    return found.hexdigest()
 
 
 @cache

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bench.errors import DataError, StoreError
 from bench.metrics.bootstrap import RESAMPLES, PatientSample, percentile_interval
 from bench.metrics.classification import check_arrays
 from bench.metrics.predictions import read_predictions
@@ -30,17 +29,15 @@ def patient_intervals(tables: Mapping[Key, Mapping[Pair, str]], root: Path) -> d
     """Return the ends of the 95 % intervals of each line's mean balanced accuracies, by metric.
 
     ``tables`` names, for each line, the table of predictions of every pair that it has a score for, relative to
-    ``root``. A line that lacks one is left out: an interval of fewer pairs would be of other data than its mean.
+    ``root``. Raises ``StoreError`` for one that cannot be read: an interval of fewer pairs would be of other data than
+    its mean.
     """
     pairs = sorted({pair for of_line in tables.values() for pair in of_line})
     sums: dict[Key, dict[str, dict[int, Draws]]] = {key: {m: {} for m in PER_PATIENT} for key in tables}
     counts: dict[Key, dict[int, int]] = {key: {} for key in tables}
     for pair in pairs:
-        wanted = {key: of_line[pair] for key, of_line in tables.items() if pair in of_line and key in sums}
+        wanted = {key: of_line[pair] for key, of_line in tables.items() if pair in of_line}
         for key, draws in _draws(wanted, pair, root):
-            if draws is None:
-                del sums[key]
-                continue
             repeat = pair[1]
             counts[key][repeat] = counts[key].get(repeat, 0) + 1
             for metric, values in draws.items():
@@ -52,16 +49,12 @@ def patient_intervals(tables: Mapping[Key, Mapping[Pair, str]], root: Path) -> d
     return found
 
 
-def _draws(paths: Mapping[Key, str], pair: Pair, root: Path) -> Iterator[tuple[Key, dict[str, Draws] | None]]:
-    """Yield what each line's table of one pair gives; None for one that cannot be read."""
+def _draws(paths: Mapping[Key, str], pair: Pair, root: Path) -> Iterator[tuple[Key, dict[str, Draws]]]:
+    """Yield what each line's table of one pair gives."""
     samples: list[PatientSample] = []  # one, as all arms of a pair are tested on the same images
     for key, path in paths.items():
-        try:
-            table = read_predictions(root / path, "test")
-            truth, prob = check_arrays(table.y_true, table.y_prob, table.group)
-        except (StoreError, DataError):
-            yield key, None
-            continue
+        table = read_predictions(root / path, "test")
+        truth, prob = check_arrays(table.y_true, table.y_prob, table.group)
         sample = next((s for s in samples if s.fits(truth, table.group)), None)
         if sample is None:
             sample = PatientSample(truth, table.group, RESAMPLES, np.random.default_rng([SEED, *pair]))

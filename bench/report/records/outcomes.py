@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bench.errors import DataError, StoreError
 from bench.metrics.calibration import ReliabilityCurve, expected_calibration_error, reliability_curve
 from bench.metrics.classification import check_arrays, confusion_matrix, patient_predictions
 from bench.metrics.curves import Curve, precision_recall, prevalence, roc
@@ -108,7 +107,7 @@ def chosen_arms(lines: Sequence[Line], generative: Sequence[str]) -> tuple[Arm, 
 def outcomes(rows: Rows, info: ReportInfo, root: Path, arms: Sequence[Arm]) -> tuple[Outcome, ...]:
     """Return what is known of each classifier and arm, in the suite's order; ``root`` is where paths of tables start.
 
-    A table that is missing or damaged is left out, as the intervals leave it out.
+    Raises ``StoreError`` for a table that cannot be read.
     """
     found = []
     for classifier in info.classifiers:
@@ -122,10 +121,7 @@ def _pairs(rows: Rows, info: ReportInfo, root: Path, classifier: str, arm: Arm) 
     for pair in info.pairs:
         row = rows.classifier("evaluate", arm, classifier, pair)
         if row and row.status == "done" and (path := row.facts.get("predictions")):
-            try:
-                yield _outcome(pair, read_predictions(root / str(path), "test"))
-            except (StoreError, DataError):
-                continue
+            yield _outcome(pair, read_predictions(root / str(path), "test"))
 
 
 def _outcome(pair: Pair, table: Predictions) -> PairOutcome:

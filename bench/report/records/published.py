@@ -12,7 +12,6 @@ from functools import reduce
 from operator import add
 from pathlib import Path
 
-from bench.errors import StoreError
 from bench.history import HISTORY, read_history
 from bench.metrics.confusion_tables import MEASURES, ConfusionTable, Inconsistency, inconsistencies, possible_tables
 from bench.metrics.predictions import Predictions, read_predictions
@@ -180,13 +179,8 @@ def _published_share(results: Published, method: str, measure: str) -> Number:
 
 def _tables(rows: Rows, info: ReportInfo, method: str, unit: Unit, root: Path) -> list[ConfusionTable]:
     """Return the confusion table of each draw that has one; the published positive class is the positive one."""
-    found = []
-    for row in _done(rows, info, "head", method, unit):
-        try:
-            found.append(_confusion(read_predictions(root / str(row.facts["predictions"]), "test"), info))
-        except (StoreError, KeyError):
-            continue
-    return found
+    done = [row for row in _done(rows, info, "head", method, unit) if "predictions" in row.facts]
+    return [_confusion(read_predictions(root / str(row.facts["predictions"]), "test"), info) for row in done]
 
 
 def _confusion(p: Predictions, info: ReportInfo) -> ConfusionTable:

@@ -1,0 +1,256 @@
+"""A finished store, damaged in many ways: what `report` and `run` say, and that `run` restores every number.
+
+A row of ``DAMAGES`` damages a copy of one finished store. `bench report` must then name the file and leave its numbers
+out, and `bench run` must end with the numbers of the undisturbed store. Nothing here starts a process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from toy import register, write_squares, write_suite
+
+from bench.artifacts import Artifacts
+from bench.cli import main
+from bench.plan import Cell
+from bench.runner import rows_of
+from bench.session import Session, prepare
+from bench.stages import common
+
+SMALL: dict[str, Any] = {"ratios": [1.0], "explain": {"images_per_class": 0}}
+
+
+class Lab:
+    """A folder with images, a suite and an output folder, and the verbs to be tried on them."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.out, self.data, self.suite = root, root / "out", root / "data", root / "s.yaml"
+
+    def call(self, verb: str, *words: str) -> Result:
+        """Run a verb of the command line in this process, as one that has read no data yet."""
+        common._INDEXES.clear()
+        where = ["--suite", str(self.suite), "--data", str(self.data), "--out", str(self.out)]
+        device = ["--device", "cpu", "--jobs", "1"] if verb == "run" else []
+        return CliRunner().invoke(main, [verb, *where, *device, *words], catch_exceptions=False)
+
+    def session(self) -> Session:
+        return prepare(str(self.suite), (), self.data, self.out)
+
+    def cell(self, stage: str, method: str | None = None, fold: int = 0) -> Cell:
+        found = (c for c in self.session().plan.cells if (c.stage, c.fold) == (stage, fold))
+        return next(c for c in found if method is None or c.method == method)
+
+    def folder(self, stage: str, method: str | None = None, fold: int = 0) -> Path:
+        """Return the finished folder of a cell."""
+        return Artifacts(self.out).folder(*self.cell(stage, method, fold).id)
+
+    def numbers(self) -> dict[str, Any]:
+        """Return all that a run must give again: every cell's metrics, every file of theirs, the report's scores."""
+        session = self.session()
+        metrics = {r.key: (r.status, repr(sorted(r.metrics.items()))) for r in rows_of(session.plan, session.env)}
+        artifacts = Artifacts(self.out)
+        content = {c.row_key: artifacts.content(*c.id) for c in session.plan.work}
+        report = json.loads((self.out / "reports" / "s" / "leaderboard.json").read_text(encoding="utf-8"))
+        lines = [{k: x[k] for k in ("method", "ratio", "classifier", "scores", "versus")} for x in report["lines"]]
+        return {"metrics": metrics, "content": content, "lines": lines}
+
+
+@pytest.fixture(scope="module")
+def quick() -> Iterator[None]:
+    """No MLflow, and no pictures in the report: neither is what is tried here."""
+    with pytest.MonkeyPatch.context() as patch:
+        register(patch)
+        patch.setattr("bench.view.MLflowView.finished", lambda *_: None)
+        patch.setattr("bench.view.MLflowView.complete", lambda *_: None)
+        patch.setattr("bench.report.build.draw_figures", lambda *_: {})
+        patch.setattr("bench.report.build.draw_grids", lambda *_: {})
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(quick: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab, dict[str, Any]]:
+    """A finished store and its numbers."""
+    lab = Lab(tmp_path_factory.mktemp("finished"))
+    write_squares(lab.data)
+    write_suite(lab.suite, **SMALL)
+    result = lab.call("run")
+    assert result.exit_code == 0, result.output
+    return lab, lab.numbers()
+
+
+@pytest.fixture
+def lab(finished: tuple[Lab, dict[str, Any]], tmp_path: Path) -> Lab:
+    """A copy of the finished store, with the times of its files."""
+    shutil.copytree(finished[0].root, tmp_path / "copy")
+    return Lab(tmp_path / "copy")
+
+
+def in_place(path: Path, edit: Callable[[bytes], bytes]) -> None:
+    """Edit a file and set its times back to what they were."""
+    stat = path.stat()
+    path.write_bytes(edit(path.read_bytes()))
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+def swap(a: str, b: str) -> Callable[[bytes], bytes]:
+    """Return an edit that exchanges two texts, so that a file keeps its size where these are equally long."""
+    return lambda content: content.replace(a.encode(), b"\0").replace(b.encode(), a.encode()).replace(b"\0", b.encode())
+
+
+@dataclass(frozen=True)
+class Damage:
+    """A way to damage a finished store, and what the verbs then say.
+
+    ``says`` must be in the output of `report` (unless ``report`` is 0: it has nothing to say) and of `run`. ``run`` is
+    the exit code of the next `run`, after which all numbers are as before.
+    """
+
+    name: str
+    do: Callable[[Lab], object]
+    says: str
+    report: int = 1
+    run: int = 0
+    run_says: str | None = None  # None: as ``says``
+
+
+def edit(name: str, stage: str, method: str | None, change: Callable[[bytes], bytes]) -> Callable[[Lab], None]:
+    return lambda lab: in_place(lab.folder(stage, method) / name, change)
+
+
+def remove(name: str, stage: str, method: str | None = None) -> Callable[[Lab], None]:
+    return lambda lab: (lab.folder(stage, method) / name).unlink()
+
+
+def move_patient(lab: Lab) -> None:
+    """Move a patient of the test part to the training part of a saved split."""
+    path = lab.folder("split") / "split.json"
+    split = json.loads(path.read_text(encoding="utf-8"))
+    group = next(iter(split["parts"]["test"]))
+    split["parts"]["train"][group] = split["parts"]["test"].pop(group)
+    path.write_text(json.dumps(split), encoding="utf-8")
+
+
+def done_json(change: Callable[[Any], Any], stage: str = "classify", method: str | None = "none"):  # type: ignore[no-untyped-def]
+    """Return a damage that changes the content of a done.json."""
+
+    def do(lab: Lab) -> None:
+        path = lab.folder(stage, method) / "done.json"
+        path.write_text(json.dumps(change(json.loads(path.read_text(encoding="utf-8")))), encoding="utf-8")
+
+    return do
+
+
+def better(done: dict[str, Any]) -> dict[str, Any]:
+    return {**done, "metrics": dict.fromkeys(done["metrics"], 1.0)}
+
+
+DAMAGES = [
+    Damage(
+        "a prediction edited",
+        edit("predictions.csv", "classify", "none", swap("0.4", "0.5")),
+        "predictions.csv was changed",
+    ),
+    Damage(
+        "labels exchanged",
+        edit("predictions.csv", "classify", "toy", swap("benign", "malignant")),
+        "predictions.csv was changed",
+    ),
+    Damage(
+        "predictions cut",
+        edit("predictions.csv", "classify", "none", lambda b: b[: len(b) // 2]),
+        "predictions.csv was changed",
+    ),
+    Damage(
+        "predictions empty",
+        edit("predictions.csv", "classify", "none", lambda b: b""),
+        "predictions.csv was changed: 0 bytes",
+    ),
+    Damage(
+        "predictions deleted", remove("predictions.csv", "classify", "none"), "predictions.csv is listed in done.json"
+    ),
+    Damage(
+        "one row deleted",
+        edit("predictions.csv", "classify", "toy", lambda b: b"\n".join(b.split(b"\n")[:-2]) + b"\n"),
+        "predictions.csv was changed",
+    ),
+    Damage("a patient moved in the split", move_patient, "split.json was changed"),
+    Damage("split of the same size", edit("split.json", "split", None, swap("b0_0", "b1_0")), "split.json was changed"),
+    Damage("split deleted", remove("split.json", "split"), "split.json is listed"),
+    Damage("a synthetic image deleted", remove("images/0/00000.png", "synthesize", "toy"), "00000.png is listed"),
+    Damage(
+        "a synthetic image replaced",
+        lambda lab: shutil.copy(
+            lab.folder("synthesize", "toy") / "images/1/00000.png",
+            lab.folder("synthesize", "toy") / "images/0/00000.png",
+        ),
+        "00000.png was changed",
+    ),
+    Damage("manifest cut", edit("manifest.csv", "synthesize", "toy", lambda b: b[:60]), "manifest.csv was changed"),
+    Damage(
+        "generator edited in place",
+        edit("means.npy", "fit", "toy", lambda b: b[:-8] + bytes(8)),
+        "means.npy was changed: SHA-256",
+    ),
+    Damage("generator deleted", remove("means.npy", "fit", "toy"), "means.npy is listed"),
+    Damage(
+        "groups of the generator edited",
+        edit("seen_groups.json", "fit", "toy", lambda b: b.replace(b'"b', b'"m', 1)),
+        "seen_groups.json was changed",
+    ),
+    Damage(
+        "classifier weights edited",
+        edit("classifier.safetensors", "classify", "none", lambda b: b[:-4] + bytes(4)),
+        "classifier.safetensors was changed",
+    ),
+    Damage("copies table edited", edit("copies.csv", "copies", "toy", lambda b: b + b"x"), "copies.csv was changed"),
+    Damage("done.json empty", edit("done.json", "classify", "none", lambda b: b""), "done.json cannot be read"),
+    Damage("done.json cut", edit("done.json", "classify", "none", lambda b: b[:100]), "done.json cannot be read"),
+    Damage("done.json null", done_json(lambda d: None), "done.json holds a NoneType"),
+    Damage("done.json of an empty object", done_json(lambda d: {}), "done.json lacks metrics"),
+    Damage("done.json a list", done_json(lambda d: [1]), "done.json holds a list"),
+    Damage(
+        "done.json not UTF-8",
+        edit("done.json", "evaluate", "none", lambda b: b"\xff" + b[1:]),
+        "done.json cannot be read",
+    ),
+    Damage(
+        "done.json without its costs",
+        done_json(lambda d: {k: v for k, v in d.items() if k != "costs"}),
+        "done.json lacks costs",
+    ),
+    Damage("done.json with other scores", done_json(better, "evaluate"), "done.json was changed: its checksum"),
+    Damage("done.json deleted", remove("done.json", "evaluate", "toy"), "done.json is not there"),
+    Damage(
+        "done.json of another cell",
+        lambda lab: shutil.copy(
+            lab.folder("classify", "toy") / "done.json", lab.folder("classify", "none") / "done.json"
+        ),
+        "was changed",
+    ),
+]
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=lambda d: d.name)
+def test_damage_is_named_and_mended(damage: Damage, lab: Lab, finished: tuple[Lab, dict[str, Any]]) -> None:
+    damage.do(lab)
+    report = lab.call("report")
+    assert (report.exit_code, damage.says in report.output or not damage.report) == (damage.report, True), report.output
+    run = lab.call("run")
+    says = damage.says if damage.run_says is None else damage.run_says
+    assert (run.exit_code, says in run.output) == (damage.run, True), run.output
+    assert lab.numbers() == finished[1]
+    assert "nothing left to do" in lab.call("run").output
+
+
+def test_an_undamaged_copy_has_nothing_to_say(lab: Lab, finished: tuple[Lab, dict[str, Any]]) -> None:
+    assert (lab.call("report").exit_code, lab.numbers()) == (0, finished[1])
+    run = lab.call("run")
+    assert (run.exit_code, "nothing left to do" in run.output) == (0, True)

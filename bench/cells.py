@@ -63,6 +63,15 @@ def run_cell(cell: Cell, env: RunEnv) -> ResultRow:
 
     Raises ``DiskError`` when the output folder cannot be written.
     """
+    try:
+        return _run_cell(cell, env)
+    except OSError as e:
+        if error := disk_error(e):
+            raise error from e
+        raise
+
+
+def _run_cell(cell: Cell, env: RunEnv) -> ResultRow:
     artifacts = Artifacts(env.out)
     with artifacts.work(*cell.id) as folder:
         if artifacts.is_done(*cell.id):
@@ -86,7 +95,7 @@ def run_cell(cell: Cell, env: RunEnv) -> ResultRow:
         except BaseException as e:  # a plug-in's sys.exit() must not end the run
             if disk := disk_error(e, env.out):
                 raise disk from e
-            if isinstance(e, DivergedError):
+            if isinstance(e, DivergedError) or (ctx.restoring and not is_out_of_memory(e)):
                 ctx.drop_checkpoint()
             text = _described(e)
             artifacts.fail(*cell.id, text)
@@ -106,7 +115,7 @@ def run_cell(cell: Cell, env: RunEnv) -> ResultRow:
 
 
 def _described(error: BaseException) -> str:
-    """Return an error for the row of a failed cell: its type, its message, advice where there is some, its traceback."""
+    """Return an error for the row of a failed cell: type, message, advice where there is some, and traceback."""
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, SystemExit):
         text += " (code of the cell called sys.exit; raise an error there instead)"

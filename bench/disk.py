@@ -6,9 +6,11 @@ import errno
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from bench.errors import DiskError
+from bench.files import write_atomic
 
 FULL = {errno.ENOSPC, errno.EDQUOT}
 READ_ONLY = {errno.EROFS}
@@ -55,6 +57,12 @@ def require_space(out: Path) -> None:
     """Raise ``DiskError`` when the disk of the output folder is full."""
     if not has_space(out):
         raise _full(out)
+
+
+def write_cache(path: Path, text: str) -> None:
+    """Replace a file of what can be found out again; that the disk cannot be written is no error."""
+    with suppress(OSError):
+        write_atomic(path, text)
 
 
 def reserve(path: Path) -> None:

@@ -127,7 +127,7 @@ def load(kind: Kind, name: str) -> Any:
 
 @contextmanager
 def no_exit(doing: str) -> Iterator[None]:
-    """Have a plug-in's ``sys.exit`` within the block raise ``ConfigError``: it must not end the command, with code 0."""
+    """Raise ``ConfigError`` for a plug-in's ``sys.exit`` within the block: it must not end the command with code 0."""
     try:
         yield
     except SystemExit as e:

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field, replace
 
 from bench.artifacts import Artifacts
 from bench.cells import blank_row, finished_row, run_cell
-from bench.estimate import Prediction
 from bench.cost.sandbox import MEMORY_ADVICE
 from bench.disk import require_space
 from bench.errors import DiskError
+from bench.estimate import Prediction
 from bench.executors.local import Executor
 from bench.executors.worker import WorkerDied
 from bench.plan import Cell, Plan, unique
@@ -85,6 +85,7 @@ class Runner:
             elif damage := self.artifacts.damage(*cell_id):
                 self.damaged[cell_id] = damage
         self.summary.reused = len(self.ok)
+        self.store.heal()
         self.store.append(missing)
         return len(self.waiting)
 

@@ -22,7 +22,7 @@ import numpy.typing as npt
 from bench.data.audit_text import SEARCHED_SIDE_PX, find_marks
 from bench.data.listing import Stain
 from bench.data.records import as_rgb
-from bench.files import write_atomic
+from bench.disk import write_cache
 
 FAR = 3.5  # modified z-score
 DYES: dict[Stain, tuple[str, ...]] = {  # what is measured of each stain
@@ -117,7 +117,7 @@ def measure_all(root: Path, sha256_of: Mapping[str, str], stain: Stain, memory: 
     if found:
         known |= found
         images = {sha: asdict(a) for sha, a in known.items()}
-        write_atomic(memory, json.dumps({"version": _VERSION, "images": images}))
+        write_cache(memory, json.dumps({"version": _VERSION, "images": images}))
     return {path: known[sha] for path, sha in sha256_of.items()}
 
 

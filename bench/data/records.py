@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from bench.data.copies import exact_copies, mixed_groups, settle_near_copies
 from bench.data.listing import ImageChecks, Listed, Listing
 from bench.data.near_duplicates import NearPair, Thumbnail, look_at, near_pairs
+from bench.disk import write_cache
 from bench.errors import DataError
-from bench.files import write_atomic
 from bench.types import DataProblem, DatasetIndex, ImageRecord
 
 if TYPE_CHECKING:
@@ -236,7 +236,7 @@ def read_files(root: Path, paths: Sequence[str], cache: Path) -> Reading:
     fresh = {p: o for p, o in outcomes.items() if memory.get(p) != o and o.size >= 0}
     if fresh:
         files = {p: asdict(o) for p, o in {**memory, **fresh}.items()}
-        write_atomic(memory_path, json.dumps({"version": _SCAN_VERSION, "files": files}))
+        write_cache(memory_path, json.dumps({"version": _SCAN_VERSION, "files": files}))
     return Reading(root, outcomes, thumbnails)
 
 

@@ -60,7 +60,7 @@ class InProcess:
 
 
 class Workers:
-    """``slots`` worker processes. When one dies, the call that it did fails with ``WorkerDied``; no other is touched."""
+    """``slots`` worker processes. When one dies, its call fails with ``WorkerDied``, and no other call does."""
 
     def __init__(self, slots: int, threads: int) -> None:
         self.slots, self._threads = slots, threads

@@ -162,7 +162,7 @@ def test_only_the_cell_that_dies_alone_has_failed(folder: Path) -> None:
 
 
 def test_what_the_kernel_killed_for_lack_of_memory_is_said_to_be_that(folder: Path) -> None:
-    session, runner, _ = suspects(folder)
+    _, runner, _ = suspects(folder)
     cell = next(c for c in runner.cells.values() if c.stage == "fit")
     partial = runner.artifacts.partial(*cell.id)
     partial.mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import traceback
 from dataclasses import replace
@@ -54,7 +55,7 @@ def finished_row(cell: Cell, env: RunEnv, artifacts: Artifacts | None = None) ->
     done = artifacts.result(*cell.id)
     folder = str(artifacts.folder(*cell.id).relative_to(env.out))
     row = replace(blank_row(cell, env, "done"), folder=folder, finished_at=done["finished_at"])
-    metrics = {name: float("nan") if value is None else value for name, value in done["metrics"].items()}
+    metrics = {name: math.nan if value is None else value for name, value in done["metrics"].items()}
     return replace(row, metrics=metrics, costs=done["costs"], facts=done["facts"])
 
 

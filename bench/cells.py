@@ -14,9 +14,11 @@ from bench.artifacts import Artifacts
 from bench.context import CellContext
 from bench.cost.energy import EnergyMeter
 from bench.cost.host import describe_host, git_commit, versions
+from bench.cost.sandbox import MEMORY_ADVICE, is_out_of_memory
 from bench.cost.timers import PeakMemory
 from bench.cost.usage import UsageMonitor
 from bench.data.splits import load_split
+from bench.disk import disk_error
 from bench.errors import BenchError, DivergedError
 from bench.plan import Cell
 from bench.redact import redact
@@ -59,7 +61,19 @@ def finished_row(cell: Cell, env: RunEnv, artifacts: Artifacts | None = None) ->
 
 
 def run_cell(cell: Cell, env: RunEnv) -> ResultRow:
-    """Do one cell, or find it done, and return its row. A failure is a row too, with its traceback."""
+    """Do one cell, or find it done, and return its row. A failure is a row too, with its traceback.
+
+    Raises ``DiskError`` when the output folder cannot be written.
+    """
+    try:
+        return _run_cell(cell, env)
+    except OSError as e:
+        if error := disk_error(e):
+            raise error from e
+        raise
+
+
+def _run_cell(cell: Cell, env: RunEnv) -> ResultRow:
     artifacts = Artifacts(env.out)
     with artifacts.work(*cell.id) as folder:
         if artifacts.is_done(*cell.id):
@@ -78,13 +92,14 @@ def run_cell(cell: Cell, env: RunEnv) -> ResultRow:
                     seed_everything(seed)
                 output = STAGE[cell.stage](cell, env, ctx)
             ctx.flush()
-        except Exception as e:
-            if isinstance(e, DivergedError):
+        except KeyboardInterrupt:  # Ctrl-C, where the cell runs in the main process
+            raise
+        except BaseException as e:  # a plug-in's sys.exit() must not end the run
+            if disk := disk_error(e, env.out):
+                raise disk from e
+            if isinstance(e, DivergedError) or (ctx.restoring and not is_out_of_memory(e)):
                 ctx.drop_checkpoint()
-            text = f"{type(e).__name__}: {e}"
-            if not isinstance(e, BenchError):
-                text += "\n" + traceback.format_exc()
-            text = redact(text)  # it goes to the store, the report and MLflow
+            text = redact(_described(e))  # it goes to the store, the report and MLflow
             artifacts.fail(*cell.id, text)
             return blank_row(cell, env, "failed", text)
         costs = {**ctx.costs(), **memory.costs(), **energy.costs(), **output.costs}
@@ -99,6 +114,16 @@ def run_cell(cell: Cell, env: RunEnv) -> ResultRow:
         }
         artifacts.commit(*cell.id, done, cell.upstream)
         return finished_row(cell, env)
+
+
+def _described(error: BaseException) -> str:
+    """Return an error for the row of a failed cell: type, message, advice where there is some, and traceback."""
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, SystemExit):
+        text += " (code of the cell called sys.exit; raise an error there instead)"
+    elif is_out_of_memory(error):
+        text += f" (out of memory: {MEMORY_ADVICE})"
+    return text if isinstance(error, BenchError) else f"{text}\n{traceback.format_exc()}"
 
 
 def _step_costs(

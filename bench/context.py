@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.clock import Stamp
+from bench.cost.sandbox import is_out_of_memory
 from bench.cost.timers import PhaseTimer
 from bench.cost.trace import TRACE, StepTrace
 from bench.cost.updates import UpdateClock
@@ -48,6 +50,7 @@ class CellContext:
         self.judge: Judge | None = None  # of the images that a generator makes while it trains: the stage's to give
         self._history = folder / "history.csv"
         self._checkpoint = folder / "checkpoint.pt"
+        self.restoring = False  # from a checkpoint on until training goes on: what fails then, fails by the checkpoint
         self._rows: list[tuple[int, str, float]] = []
         self._series: set[str] = set()  # names that were logged
         self._last_progress = -math.inf
@@ -62,6 +65,7 @@ class CellContext:
 
     def log(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
         """Record losses by name at a step, and show progress (``step`` of ``total``)."""
+        self.restoring = False
         for name in metrics.keys() - self._series:
             self._series.add(check_series("ctx.log", name))
         self._rows += [(step, name, float(value)) for name, value in metrics.items()]
@@ -134,6 +138,7 @@ class CellContext:
     def phase(self, name: str) -> Iterator[None]:
         """Time a block under a cost phase."""
         check_measure("ctx.phase", name)
+        self.restoring = False
         with ExitStack() as within:
             if name == "step" and self._trace:
                 within.enter_context(self._trace.block())
@@ -162,12 +167,16 @@ class CellContext:
         """Return the last checkpoint of this cell, or None; later history is cut off, since it will be logged again."""
         if not self._checkpoint.exists():
             return None
-        import torch
-
-        with torch.serialization.safe_globals(_numpy_globals()):
-            saved = torch.load(self._checkpoint, map_location="cpu", weights_only=True)
-        if self._history.exists():
-            os.truncate(self._history, saved["history_bytes"])
+        try:
+            saved = self._read_checkpoint()
+        except Exception as e:  # torch raises OSError, RuntimeError, EOFError, UnpicklingError, … for a damaged file
+            if is_out_of_memory(e):
+                raise
+            print(f"{self._checkpoint} cannot be used ({type(e).__name__}: {e}); the cell starts anew", file=sys.stderr)
+            self.drop_checkpoint()
+            self._history.unlink(missing_ok=True)
+            return None
+        self.restoring = True
         self._spent_before_s = saved["elapsed_s"]
         self._device_spent_before_s = saved.get("device_s", 0.0)
         for mine, before in (
@@ -179,6 +188,20 @@ class CellContext:
         if self.updates and "updates" in saved:
             self.updates.updates, self.updates.seconds = saved["updates"], dict(saved["update_seconds"])
         return dict(saved["state"])
+
+    def _read_checkpoint(self) -> dict[str, Any]:
+        """Return what ``save_checkpoint`` stored, and cut the history to that length. Raises whatever torch does."""
+        import torch
+
+        with torch.serialization.safe_globals(_numpy_globals()):
+            saved: dict[str, Any] = torch.load(self._checkpoint, map_location="cpu", weights_only=True)
+        dict(saved["state"]), float(saved["elapsed_s"]), dict(saved["seconds"])
+        logged = self._history.stat().st_size if self._history.exists() else 0
+        if logged < saved["history_bytes"]:
+            raise ValueError(f"{self._history.name} has {logged} bytes, expected at least {saved['history_bytes']}")
+        if self._history.exists():
+            os.truncate(self._history, saved["history_bytes"])
+        return saved
 
     def drop_checkpoint(self) -> None:
         """Forget the checkpoint: a diverged training must not be continued from where it went wrong."""

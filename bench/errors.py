@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import ClassVar
 
 
 class BenchError(Exception):
-    """Base of every error that is the user's to mend; the command line prints it without a traceback."""
+    """Base of every error that the user can correct; the command line prints it without a traceback."""
+
+    exit_code: ClassVar[int] = 2
 
 
 class ConfigError(BenchError):
@@ -36,6 +39,12 @@ class DivergedError(BenchError):
 
 class StoreError(BenchError):
     """The results store cannot be read: damaged, or written by another schema version."""
+
+
+class DiskError(BenchError):
+    """The output folder cannot be written: the disk is full or read-only, or the permission is missing."""
+
+    exit_code: ClassVar[int] = 4
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import secrets
@@ -35,21 +34,6 @@ def write_atomic(path: Path, content: str | bytes) -> None:
     """Replace a file in one step and wait until it is on disk: a reader sees the old one or the new."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-
-
-def append_lines(path: Path, text: str) -> None:
-    """Add whole lines at the end of a file and wait until they are on disk; a torn last line is closed first."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab+") as f:
-        fcntl.flock(f, fcntl.LOCK_EX)  # several threads or processes: one after the other
-        f.seek(0, os.SEEK_END)
-        if f.tell() > 0:
-            f.seek(-1, os.SEEK_END)
-            if f.read(1) != b"\n":
-                text = "\n" + text
-        f.write(text.encode())
-        f.flush()
-        os.fsync(f.fileno())
 
 
 def sync_file(path: Path) -> None:

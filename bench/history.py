@@ -13,11 +13,16 @@ COLUMNS = ("step", "name", "value")
 
 
 def read_history(path: Path) -> Iterator[tuple[int, str, float]]:
-    """Yield (step, name, value) as they were logged; nothing where there is no such file."""
+    """Yield (step, name, value) as they were logged; nothing where there is no such file.
+
+    Lines that are no such values, as a killed process may leave one, are passed over.
+    """
     if not path.is_file():
         return
-    with path.open(newline="", encoding="utf-8") as f:
-        lines = csv.reader(f)
-        next(lines, None)  # COLUMNS
-        for step, name, value in lines:
-            yield int(step), restored(name), float(value)
+    with path.open("rb") as f:
+        for line in f:
+            try:
+                ((step, name, value),) = csv.reader([line.decode()])
+                yield int(step), restored(name), float(value)
+            except (ValueError, csv.Error):  # COLUMNS, too
+                continue

@@ -8,6 +8,9 @@ its module is looked for on Python's path and then beside the suite's file (``lo
 from __future__ import annotations
 
 import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import is_dataclass
 from functools import cache
 from importlib import import_module
@@ -120,6 +123,19 @@ def load(kind: Kind, name: str) -> Any:
         raise RegistryError(f"{kind} {name!r} cannot be imported: {e}; its module was looked for in {places}") from e
     _check(kind, target, cls)
     return cls
+
+
+@contextmanager
+def no_exit(doing: str) -> Iterator[None]:
+    """Raise ``ConfigError`` for a plug-in's ``sys.exit`` within the block: it must not end the command with code 0."""
+    try:
+        yield
+    except SystemExit as e:
+        place = traceback.extract_tb(e.__traceback__)[-1]
+        raise ConfigError(
+            f"{place.filename}, line {place.lineno}: sys.exit({e.code!r}) was called while {doing}; raise ConfigError "
+            "there instead"
+        ) from e
 
 
 def _check(kind: Kind, target: str, cls: Any) -> None:

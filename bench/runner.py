@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,15 +11,19 @@ from dataclasses import dataclass, field, replace
 
 from bench.artifacts import Artifacts
 from bench.cells import blank_row, finished_row, run_cell
+from bench.cost.sandbox import MEMORY_ADVICE
+from bench.disk import require_space
+from bench.errors import DiskError
 from bench.estimate import Prediction
 from bench.executors.local import Executor
+from bench.executors.worker import WorkerDied
 from bench.plan import Cell, Plan, unique
 from bench.stages import RunEnv
 from bench.store import Store
 from bench.types import ResultRow
 
 CellId = tuple[str, str]
-WORKER_DEATHS = 2  # a cell that was in work this often when a worker died is taken to be the cause
+MAX_DEATHS = 2  # a cell whose worker was killed so often, the last time with no other cell beside it, has failed
 
 
 @dataclass
@@ -57,7 +62,7 @@ class Runner:
         self.ok: set[CellId] = set()
         self.summary = Summary()
         self.damaged: dict[CellId, str] = {}  # finished cells that are done again, and what is wrong with their files
-        self.deaths: dict[CellId, int] = {}
+        self.deaths: dict[CellId, int] = {}  # of workers that were killed in a cell
         self.predictions: Mapping[CellId, Prediction] = {}  # kept in the rows of the cells that they are of
         self.ended: list[ResultRow] = []  # of this run
         self.busy_s = 0.0  # seconds that slots were taken, added up
@@ -80,6 +85,7 @@ class Runner:
             elif damage := self.artifacts.damage(*cell_id):
                 self.damaged[cell_id] = damage
         self.summary.reused = len(self.ok)
+        self.store.heal()
         self.store.append(missing)
         return len(self.waiting)
 
@@ -94,7 +100,7 @@ class Runner:
                 self._fill(executor, running)
                 if running:
                     done, _ = wait(running, return_when=FIRST_COMPLETED)
-                    self._collect(done, running, executor)
+                    self._collect(done, running)
         except BaseException:
             executor.kill()
             raise
@@ -102,20 +108,27 @@ class Runner:
         return self.summary
 
     def _fill(self, executor: Executor, running: dict[Future[ResultRow], Cell]) -> None:
-        """Skip what can no longer run, and start what can."""
+        """Skip what can no longer run, and start what can; a cell whose worker was killed runs last, and alone."""
         for cell_id in list(self.waiting):
-            cell = self.cells[cell_id]
-            reason = self._blocked(cell)
+            reason = self._blocked(self.cells[cell_id])
             if reason:
                 self.waiting.remove(cell_id)
                 self.summary.skipped[cell_id] = reason
-                self._record(cell, blank_row(cell, self.env, "skipped", reason))
-            elif len(running) < executor.slots and all(up in self.ok for up in cell.upstream):
-                self.waiting.remove(cell_id)
-                for listener in self.listeners:
-                    listener.started(cell)
-                self._handed_at[cell.id] = time.monotonic()
-                running[executor.submit(run_cell, cell, self.env)] = cell
+                self._record(self.cells[cell_id], blank_row(self.cells[cell_id], self.env, "skipped", reason))
+        ready = [i for i in self.waiting if all(up in self.ok for up in self.cells[i].upstream)]
+        if any(cell.id in self.deaths for cell in running.values()):
+            return
+        for cell_id in [i for i in ready if i not in self.deaths][: executor.slots - len(running)]:
+            self._start(self.cells[cell_id], executor, running)
+        if ready and not running:
+            self._start(self.cells[ready[0]], executor, running)
+
+    def _start(self, cell: Cell, executor: Executor, running: dict[Future[ResultRow], Cell]) -> None:
+        self.waiting.remove(cell.id)
+        for listener in self.listeners:
+            listener.started(cell)
+        self._handed_at[cell.id] = time.monotonic()
+        running[executor.submit(run_cell, cell, self.env)] = cell
 
     def _blocked(self, cell: Cell) -> str | None:
         bad = {**self.summary.failed, **self.summary.skipped}
@@ -125,34 +138,53 @@ class Runner:
                 return reason if up in self.summary.skipped else f"needs {self.cells[up].title}, which failed: {reason}"
         return None
 
-    def _collect(
-        self, done: Iterable[Future[ResultRow]], running: dict[Future[ResultRow], Cell], executor: Executor
-    ) -> None:
-        died = []
+    def _collect(self, done: Iterable[Future[ResultRow]], running: dict[Future[ResultRow], Cell]) -> None:
+        stop: DiskError | None = None
         for future in done:
             cell = running.pop(future)
             self.busy_s += time.monotonic() - self._handed_at[cell.id]
             error = future.exception()
             if error is None:
                 self._settle(cell, future.result())
-            elif _is_worker_death(error):
-                died.append(cell)
-            else:  # run_cell does not raise; what arrives here is the machinery itself (a full disk, say)
+            elif isinstance(error, DiskError):
+                stop = error
+            elif isinstance(error, WorkerDied):
+                self._again_or_failed(cell, error)
+            else:  # run_cell raises only what a plug-in's KeyboardInterrupt or the machinery itself raises
                 text = "".join(traceback.format_exception(error))
-                self._settle(cell, blank_row(cell, self.env, "failed", f"{type(error).__name__}: {error}\n{text}"))
-        if died:  # every call in the pool is lost with the dead worker; which one killed it cannot be known
-            died += running.values()
-            running.clear()
-            executor.restart()
-            for cell in died:
-                self._again_or_failed(cell)
+                self._fail(cell, f"{type(error).__name__}: {error}\n{text}")
+        if stop:  # every cell would meet it; what is done is kept, the rest continues with the next run
+            raise stop
 
-    def _again_or_failed(self, cell: Cell) -> None:
+    def _again_or_failed(self, cell: Cell, death: WorkerDied) -> None:
+        """Try a cell once more, alone, when its worker was killed; one that ended itself has failed.
+
+        The kernel kills the process that has most memory, whichever asked for more: only a cell that dies alone is
+        taken to be the cause.
+        """
+        require_space(self.env.out)  # a full disk kills, too (SIGBUS)
         self.deaths[cell.id] = self.deaths.get(cell.id, 0) + 1
-        if self.deaths[cell.id] < WORKER_DEATHS:
-            self.waiting.insert(0, cell.id)
-            return
-        text = f"the worker process died {WORKER_DEATHS} times in this cell (out of memory? killed?); try --jobs 1"
+        if death.exit_code < 0 and self.deaths[cell.id] < MAX_DEATHS:
+            self.waiting.append(cell.id)
+        else:
+            self._fail(cell, self._cause(cell, death))
+
+    def _cause(self, cell: Cell, death: WorkerDied) -> str:
+        if death.exit_code >= 0:
+            return (
+                f"{death} in this cell, with no error: code of the cell ended it (os._exit, or a library's abort); "
+                "raise an error there instead"
+            )
+        text = f"{death} {MAX_DEATHS} times in this cell, the last time with no other cell beside it"
+        peak = (self.artifacts.progress(*cell.id) or {}).get("peak_memory_bytes")
+        used = f"; it had used {peak / 2**30:.1f} GiB" if peak else ""
+        if death.out_of_memory:
+            return f"out of memory: {text}{used}; {MEMORY_ADVICE}"
+        if death.exit_code == -signal.SIGKILL:
+            return f"{text}{used}; most often this is lack of memory (see `dmesg`): {MEMORY_ADVICE}"
+        return f"{text}{used}; a compiled library crashed"
+
+    def _fail(self, cell: Cell, text: str) -> None:
         self.artifacts.fail(*cell.id, text)
         self._settle(cell, blank_row(cell, self.env, "failed", text))
 
@@ -184,12 +216,6 @@ class Runner:
         self.store.append([row])
         for listener in self.listeners:
             listener.finished(cell, row)
-
-
-def _is_worker_death(error: BaseException) -> bool:
-    from concurrent.futures.process import BrokenProcessPool
-
-    return isinstance(error, BrokenProcessPool)
 
 
 def _tells_of(row: ResultRow | None, finished: ResultRow) -> bool:

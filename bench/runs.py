@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
+
+from bench.lines import JsonLines
 
 RUNS = "runs.jsonl"
 
@@ -50,21 +52,25 @@ class RunRecord:
 
 def keep_run(out: Path, record: RunRecord) -> None:
     """Add a run; one that is the same but for ``closing_s`` replaces what was said of it before."""
-    out.mkdir(parents=True, exist_ok=True)
-    with (out / RUNS).open("a", encoding="utf-8") as f:
-        f.write(json.dumps(asdict(record)) + "\n")
+    JsonLines(out / RUNS, _decode).append([asdict(record)])
 
 
 def read_runs(out: Path, suite: str) -> list[RunRecord]:
-    """Return a suite's runs, oldest first; lines that cannot be read are left out."""
+    """Return a suite's runs, oldest first; lines that cannot be read are left out, and named on standard error."""
     found: dict[RunRecord, RunRecord] = {}
-    path = out / RUNS
-    for line in path.read_text(encoding="utf-8").splitlines() if path.is_file() else ():
-        try:
-            data: dict[str, Any] = json.loads(line)
-            record = RunRecord(**{k: v for k, v in data.items() if k in RunRecord.__dataclass_fields__})
-        except (ValueError, TypeError):
-            continue
+    for record in JsonLines(out / RUNS, _decode).read("delete them"):
         if record.suite == suite:
             found[replace(record, closing_s=None)] = record  # said twice: before its report, and after
     return list(found.values())
+
+
+def _decode(data: Mapping[str, Any]) -> RunRecord:
+    known = {f.name: data[f.name] for f in fields(RunRecord) if f.name in data}
+    for f in fields(RunRecord):
+        kind = str if f.type == "str" else int | float
+        value = known.get(f.name, f.default)
+        if value is MISSING:
+            raise KeyError(f.name)
+        if not isinstance(value, kind) and (value is not None or f.default is MISSING):
+            raise TypeError(f"with a {type(value).__name__} as {f.name!r}")
+    return RunRecord(**known)

@@ -13,6 +13,7 @@ from bench.errors import ConfigError
 from bench.members import images_in
 from bench.plan import Plan, make_plan
 from bench.redact import redact
+from bench.registry import no_exit
 from bench.stages import RunEnv, load_index
 from bench.suite import FROM_FILE, Suite, load_suite
 
@@ -56,12 +57,13 @@ def prepare(suite_name: str, assignments: tuple[str, ...], data: Path | None, ou
     if data is None and os.environ.get("BENCH_DATA"):
         data = Path(os.environ["BENCH_DATA"])
     data = data.expanduser().resolve() if data else None
-    suite = load_suite(suite_name, assignments, data)
-    data = images_in(data, suite.settings.folder) or data
     out = out.expanduser().resolve()
-    index = load_index(suite, data, out)
-    weights = _weights(suite)
-    plan = make_plan(suite, index, _weights_id(weights))
+    with no_exit("the suite was planned"):
+        suite = load_suite(suite_name, assignments, data)
+        data = images_in(data, suite.settings.folder) or data
+        index = load_index(suite, data, out)
+        weights = _weights(suite)
+        plan = make_plan(suite, index, _weights_id(weights))
     return Session(plan, RunEnv(out, suite, plan.fingerprint, data, weights=weights), command)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 from bench.config import stable_hash
 from bench.cost.host import describe_host
 from bench.cost.step_profile import measured_peak
-from bench.files import write_atomic
+from bench.disk import write_cache
 from bench.plan import Cell
 from bench.stages import RunEnv
 from bench.workload import STEPPED, Workload
@@ -52,8 +52,7 @@ def step_facts(cell: Cell, env: RunEnv, work: Workload) -> dict[str, Any]:
         facts = _count(cell, env)
     except Exception as e:  # a plug-in's probe may fail in any way; no training may be lost for it
         facts = {"error": f"{type(e).__name__}: {e}"}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, json.dumps(facts))
+    write_cache(path, json.dumps(facts))
     return facts
 
 
@@ -95,6 +94,5 @@ def peak(env: RunEnv, dtype: str) -> float:
         return float(json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         found = measured_peak(env.device, dtype)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomic(path, json.dumps(found))
+    write_cache(path, json.dumps(found))
     return found

@@ -11,13 +11,13 @@ import hashlib
 import json
 import math
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from bench.errors import ConfigError, DataError
-from bench.files import append_lines
+from bench.lines import JsonLines
 
 SCHEMA = 1
 REAL = "real"  # the source of images that nobody made
@@ -137,20 +137,15 @@ class Answers:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "answers.jsonl"
+        self._lines = JsonLines(self.path, _answer)
 
     def add(self, answer: Answer) -> None:
         """Write an answer; it is on disk on return."""
-        append_lines(self.path, json.dumps(asdict(answer), ensure_ascii=False) + "\n")
+        self._lines.append([asdict(answer)])
 
     def read(self) -> dict[tuple[str, str], Answer]:
-        """Return the last answer by (rater, image); a line that is not whole (a crash) is passed over."""
-        if not self.path.is_file():
-            return {}
-        found = {}
-        with self.path.open("rb") as f:
-            for answer in _answers(f):
-                found[answer.rater, answer.image] = answer
-        return found
+        """Return the last answer by (rater, image); lines that cannot be read are passed over, and named."""
+        return {(a.rater, a.image): a for a in self._lines.read("the raters are asked for these images again")}
 
     def of(self, rater: str) -> dict[str, Answer]:
         """Return a rater's answers by image."""
@@ -170,14 +165,11 @@ def find_studies(out: Path, suite: str) -> Iterator[tuple[Study, Mapping[tuple[s
             yield study, answers
 
 
-def _answers(lines: Iterable[bytes]) -> Iterator[Answer]:
-    names = {f.name for f in fields(Answer)}
-    for line in lines:
-        try:
-            data: Any = json.loads(line)
-            answer = Answer(**{name: data[name] for name in names})
-            whole = isinstance(answer.real, bool) and answer.quality in range(BEST + 1)
-        except (ValueError, KeyError, TypeError):
-            continue
-        if whole and math.isfinite(answer.seconds):
-            yield answer
+def _answer(data: Mapping[str, Any]) -> Answer:
+    answer = Answer(**{f.name: data[f.name] for f in fields(Answer)})
+    texts = all(isinstance(text, str) for text in (answer.rater, answer.image, answer.at))
+    if not texts or not isinstance(answer.real, bool) or answer.quality not in range(BEST + 1):
+        raise ValueError("not an answer")
+    if not math.isfinite(answer.seconds):
+        raise ValueError("without a time")
+    return answer

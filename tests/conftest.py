@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("BENCH_IN_PROCESS", "1")  # with one cell at a time: a toy plug-in is known to this process only
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test touches a network
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 

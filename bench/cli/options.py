@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from bench.disk import disk_error
 from bench.errors import BenchError
 from bench.redact import redact
 
@@ -17,22 +18,23 @@ INTERRUPTED = 130
 
 
 class Command(click.Command):
-    """A click command whose typed errors become one clear message and exit code 2."""
+    """A click command whose typed errors become one clear message and their exit code: 2, or 4 for the disk."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except BenchError as e:
-            click.secho(redact(f"{type(e).__name__}: {e}"), fg="red", err=True)
-            raise SystemExit(2) from None
         except (click.exceptions.Exit, click.Abort):
             raise
         except click.ClickException as e:
             e.message = redact(e.message)
             raise
         except Exception as e:
-            _hide_secrets_of(e)
-            raise
+            error = (disk_error(e) if isinstance(e, OSError) else None) or e
+            if not isinstance(error, BenchError):
+                _hide_secrets_of(e)
+                raise
+            click.secho(redact(f"{type(error).__name__}: {error}"), fg="red", err=True)
+            raise SystemExit(error.exit_code) from None
         except KeyboardInterrupt:
             click.secho("\ninterrupted; the same command continues where this one stopped", fg="yellow", err=True)
             raise SystemExit(INTERRUPTED) from None

@@ -43,6 +43,8 @@ def write_report(session: Session, rows: Sequence[ResultRow] | None = None) -> P
     if rows is not None and _is_whole(folder, state):
         return folder / "leaderboard.md"
     (folder / STATE).unlink(missing_ok=True)
+    for leftover in folder.rglob(".*.tmp*"):  # of a process that was killed while it wrote the report
+        leftover.unlink()
     save_config(session)
     path = build_report(found, info, out, folder)
     write_atomic(folder / STATE, json.dumps({"inputs": state, "files": _files(folder)}, indent=1))

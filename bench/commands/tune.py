@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
-from bench.errors import BenchError, ConfigError, nearest
+from bench.errors import BenchError, ConfigError, DiskError, nearest
 from bench.redact import redact
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def choose_arms(
 
 def tune_arm(console: Console, job: Job, workers: int) -> int:
     """Tune one arm, write its results, and return the exit code."""
-    from bench.executors.local import limit_threads
+    from bench.executors.local import in_process, limit_threads
     from bench.session import pick_jobs
     from bench.tuning.results import write_results
     from bench.tuning.study import open_study
@@ -134,11 +134,13 @@ def tune_arm(console: Console, job: Job, workers: int) -> int:
     error = None
     with board:
         try:
-            if workers == 1:
+            if in_process(workers):
                 limit_threads(threads)
                 work(job, board.watch)
             else:
                 work_in_processes(job, workers, threads, board.watch)
+        except DiskError:
+            raise
         except BenchError as e:
             error = e
         board.watch(now=True)

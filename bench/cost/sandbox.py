@@ -20,6 +20,7 @@ import psutil
 
 LOOK_S = 0.01  # between two looks at the process's memory
 RESERVE = 0.9  # of the memory that is free: the most that a process on a CPU may take, whatever its budget
+MEMORY_ADVICE = "use fewer --jobs, smaller batches or images, or a machine with more memory"
 NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory", "alloc_failed")
 
 
@@ -117,11 +118,17 @@ def _serve(pipe: Any, device: str, threads: int, budget_bytes: float | None) -> 
                 torch.cuda.empty_cache()
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether the error says that memory did not suffice, on the CPU or on a device."""
+    text = f"{type(error).__name__}: {error}".lower()
+    return isinstance(error, MemoryError) or any(words in text for words in NO_MEMORY)
+
+
 def _outcome(function: Callable[..., Any], args: tuple[Any, ...]) -> Outcome:
     try:
         return Outcome("done", function(*args))
     except Exception as e:
         text = f"{type(e).__name__}: {e}"
-        short = isinstance(e, MemoryError) or any(words in text.lower() for words in NO_MEMORY)
+        short = is_out_of_memory(e)
         traceback.clear_frames(e.__traceback__)  # they hold the tensors that did not leave room
         return Outcome("memory" if short else "error", text=text.splitlines()[0][:300])

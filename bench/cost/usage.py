@@ -17,12 +17,14 @@ import csv
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 from bench.cost.energy import asked, open_device
 from bench.cost.timers import high_water_bytes, resident_bytes
+from bench.history import read_history
 
 USAGE = "system.csv"
 COLUMNS = ("at_ms", "name", "value")
@@ -68,7 +70,8 @@ class UsageMonitor:
             if len(self.samples) > MOST_SAMPLES:
                 self.samples = self.samples[::2]
                 self.interval_s *= 2
-            self._also()
+            with suppress(OSError):  # a full disk: the cell itself will find out
+                self._also()
 
     def _sample(self) -> dict[str, float]:
         memory = psutil.virtual_memory()
@@ -102,22 +105,15 @@ class UsageMonitor:
     def _write(self) -> None:
         if not self.samples:
             return
-        new = not self.path.exists()
         with self.path.open("a", newline="", encoding="utf-8") as f:
             writer = csv.writer(f)
-            if new:
-                writer.writerow(COLUMNS)
+            writer.writerow(COLUMNS if f.tell() == 0 else ())  # an empty line ends one that a kill has torn
             writer.writerows((at, name, round(value, 1)) for at, found in self.samples for name, value in found.items())
 
 
 def read_usage(path: Path) -> list[tuple[int, str, float]]:
     """Return (time in ms since 1970, name, value) of a cell's samples; nothing where there is no such file."""
-    if not path.is_file():
-        return []
-    with path.open(newline="", encoding="utf-8") as f:
-        lines = csv.reader(f)
-        next(lines, None)  # COLUMNS
-        return [(int(at), name, float(value)) for at, name, value in lines]
+    return list(read_history(path))
 
 
 def peak_bytes(device: str) -> int:

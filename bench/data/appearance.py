@@ -21,7 +21,7 @@ import numpy.typing as npt
 from bench.data.audit_text import SEARCHED_SIDE_PX, find_marks
 from bench.data.listing import Stain
 from bench.data.pixels import as_rgb, open_image
-from bench.files import write_atomic
+from bench.disk import write_cache
 from bench.types import GreyWindow
 
 FAR = 3.5  # modified z-score
@@ -123,7 +123,7 @@ def measure_all(
     if found:
         known |= found
         images = {sha: asdict(a) for sha, a in known.items()}
-        write_atomic(memory, json.dumps({"version": _VERSION, "images": images}))
+        write_cache(memory, json.dumps({"version": _VERSION, "images": images}))
     return {path: known[sha] for path, sha in sha256_of.items()}
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.data.pixels import as_rgb, open_image
+from bench.disk import reserve
 from bench.errors import ConfigError, DataError
 from bench.files import sha256_of, signature, sync_file, write_atomic
 from bench.types import DatasetIndex, GreyWindow, Resize, Size, Uint8Images, height_width
@@ -63,7 +64,6 @@ class ImageCache:
         known = dict(self._rows(_prefix(size_px, resize, index.window), size_px))
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         shape = (len(hashes), *height_width(size_px), 3)
-        out = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
 
         def fill(i: int) -> None:
             record = index.records[i]
@@ -73,6 +73,8 @@ class ImageCache:
             )
 
         try:
+            out = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+            reserve(temporary)
             with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
                 list(pool.map(fill, range(len(hashes))))
             out.flush()

@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from bench.files import write_atomic
+from bench.disk import write_cache
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -144,7 +144,7 @@ def near_pairs(hashes: Mapping[str, str], thumbnail: Callable[[str], Thumbnail],
         return known
     table = np.array([[int(hashes[n][i : i + 16], 16) for i in range(0, 128, 16)] for n in names], dtype=np.uint64)
     found = _confirmed(names, list(candidates(table.reshape(-1, 8))), thumbnail)
-    write_atomic(memory, json.dumps({"version": _VERSION, "pairs": [asdict(p) for p in found]}))
+    write_cache(memory, json.dumps({"version": _VERSION, "pairs": [asdict(p) for p in found]}))
     return found
 
 

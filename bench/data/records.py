@@ -24,8 +24,9 @@ from bench.data.listing import ImageChecks, Listed, Listing
 from bench.data.near_duplicates import NearPair, Thumbnail, look_at, near_pairs
 from bench.data.pixels import GreyValues, Intensity, as_rgb, grey_values, grey_window, is_deep_colour, open_image
 from bench.data.suspected_masks import has_two_colours, mask_partners
+from bench.disk import write_cache
 from bench.errors import DataError
-from bench.files import signature, write_atomic
+from bench.files import signature
 from bench.types import DataProblem, DatasetIndex, GreyWindow, ImageRecord
 
 if TYPE_CHECKING:
@@ -281,7 +282,7 @@ def read_files(root: Path, paths: Sequence[str], cache: Path) -> Reading:
     fresh = {p: o for p, o in outcomes.items() if memory.get(p) != o and o.size >= 0}
     if fresh:
         files = {p: asdict(o) for p, o in {**memory, **fresh}.items()}
-        write_atomic(memory_path, json.dumps({"version": _SCAN_VERSION, "files": files}))
+        write_cache(memory_path, json.dumps({"version": _SCAN_VERSION, "files": files}))
     return Reading(root, outcomes, thumbnails)
 
 

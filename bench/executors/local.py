@@ -1,14 +1,16 @@
-"""Where cells run on one machine: in this process, or in worker processes (joblib's loky)."""
+"""Where cells run on one machine: in worker processes, or in this process."""
 
 from __future__ import annotations
 
 import os
-import signal
 import threading
-import time
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any, Protocol
+
+from bench.executors.worker import Worker, WorkerDied
+
+IN_PROCESS = "BENCH_IN_PROCESS"  # environment variable
 
 
 class Executor(Protocol):
@@ -18,10 +20,6 @@ class Executor(Protocol):
 
     def submit(self, fn: Callable[..., Any], *args: Any) -> Future[Any]:
         """Start the call, or queue it."""
-        ...
-
-    def restart(self) -> None:
-        """Replace workers that died."""
         ...
 
     def close(self) -> None:
@@ -34,7 +32,7 @@ class Executor(Protocol):
 
 
 class InProcess:
-    """One cell at a time, in this process."""
+    """One cell at a time, in this process. A cell that ends the process ends the run."""
 
     slots = 1
 
@@ -54,9 +52,6 @@ class InProcess:
             future.set_exception(e)
         return future
 
-    def restart(self) -> None:
-        """Nothing to replace."""
-
     def close(self) -> None:
         """Nothing to let go."""
 
@@ -65,41 +60,68 @@ class InProcess:
 
 
 class Workers:
-    """``slots`` worker processes, each a fresh interpreter, so that CUDA and thread pools start clean."""
+    """``slots`` worker processes. When one dies, its call fails with ``WorkerDied``, and no other call does."""
 
     def __init__(self, slots: int, threads: int) -> None:
         self.slots, self._threads = slots, threads
-        self._start()
-
-    def _start(self) -> None:
-        from joblib.externals.loky import ProcessPoolExecutor
-
-        self._pool = ProcessPoolExecutor(
-            max_workers=self.slots, initializer=start_worker, initargs=(os.getpid(), self._threads)
-        )
+        self._pool = ThreadPoolExecutor(slots)  # a thread waits for each worker
+        self._idle: list[Worker] = []
+        self._all: list[Worker] = []
+        self._lock = threading.Lock()
+        self._killed = False
 
     def submit(self, fn: Callable[..., Any], *args: Any) -> Future[Any]:
-        """Hand the call to a worker."""
-        future: Future[Any] = self._pool.submit(fn, *args)
-        return future
+        """Hand the call to a worker; one is started when none is idle."""
+        return self._pool.submit(self._call, fn, args)
 
-    def restart(self) -> None:
-        """Start fresh workers after one died (out of memory, a killed process)."""
-        self.kill()
-        self._start()
+    def _call(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
+        worker = self._take()
+        try:
+            return worker.call(fn, args)
+        except WorkerDied:
+            self._all.remove(worker)
+            raise
+        finally:
+            if worker in self._all:
+                self._idle.append(worker)
+
+    def _take(self) -> Worker:
+        with self._lock:  # held while a worker starts, so that ``kill`` misses none
+            if self._killed:
+                raise CancelledError
+            if self._idle:
+                return self._idle.pop()
+            worker = Worker(self._threads)
+            self._all.append(worker)
+            return worker
 
     def close(self) -> None:
         """Let the workers end."""
         self._pool.shutdown(wait=True)
+        for worker in self._all:
+            worker.close()
 
     def kill(self) -> None:
         """Kill the workers."""
-        self._pool.shutdown(wait=False, kill_workers=True)
+        with self._lock:
+            self._killed = True
+            for worker in self._all:
+                worker.kill()
+        self._pool.shutdown(wait=True, cancel_futures=True)
 
 
 def make_executor(jobs: int, threads: int) -> Executor:
-    """Return the executor for ``jobs`` cells at a time with ``threads`` CPU threads each."""
-    return InProcess(threads) if jobs == 1 else Workers(jobs, threads)
+    """Return the executor for ``jobs`` cells at a time with ``threads`` CPU threads each.
+
+    They run in processes of their own, a single one too: nothing that a plug-in does can end the run. For a debugger,
+    BENCH_IN_PROCESS=1 with one cell at a time keeps it in this process.
+    """
+    return InProcess(threads) if in_process(jobs) else Workers(jobs, threads)
+
+
+def in_process(jobs: int) -> bool:
+    """Return whether the work is to be done in this process: one job at a time, and BENCH_IN_PROCESS=1."""
+    return jobs == 1 and os.environ.get(IN_PROCESS) == "1"
 
 
 def limit_threads(threads: int) -> None:
@@ -115,21 +137,3 @@ def limit_threads(threads: int) -> None:
 
     threadpool_limits(threads)
     torch.set_num_threads(threads)
-
-
-def start_worker(parent: int, threads: int) -> None:
-    """Make this process a worker: it leaves Ctrl-C to its parent, dies with it, and keeps to its threads."""
-    from joblib.externals.loky import process_executor
-
-    # loky replaces a worker that grew by 300 MB; a network's memory is no leak, and a new worker imports torch anew
-    process_executor._MAX_MEMORY_LEAK_SIZE = 2**62
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it kills its workers
-    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
-    limit_threads(threads)
-
-
-def _die_with(parent: int) -> None:
-    """Exit when the parent is gone, even by ``kill -9``: an orphan would hold its cell's lock and a core."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)

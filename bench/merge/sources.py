@@ -50,8 +50,9 @@ def read_source(path: Path) -> Source:
     """Read a store, also while a run writes to it. Raises ``StoreError`` for none, or one of another schema."""
     if not (path / "results.jsonl").is_file() and not (path / "cells").is_dir():
         raise StoreError(f"{path}: no store; expected the --out folder of a run, with results.jsonl and cells/")
-    rows = Store(path).rows()  # before the cells: one that ends meanwhile has a folder that no row tells of, as after
-    found: dict[str, Result] = {}  # a kill, and not the other way round
+    # Before the cells: one that ends meanwhile has a folder that no row tells of, as after a kill, and not the reverse.
+    rows = Store(path).rows(strict=True)
+    found: dict[str, Result] = {}
     torn = []
     for key, marker in _markers(path):
         try:

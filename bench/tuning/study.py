@@ -60,18 +60,19 @@ def open_study(arm: Arm, storage: str | None) -> Study:
             )
         except Exception as e:  # whatever a database, its driver or the network throws
             if type(e).__name__ not in RACES or attempt == OPENINGS - 1:
-                at = storage or arm.folder / JOURNAL
-                raise ConfigError(redact(f"--storage {at}: {type(e).__name__}: {e}")) from None
+                if isinstance(e, OSError) and storage is None:
+                    raise
+                place = f"--storage {storage}" if storage else f"{arm.folder / JOURNAL}"
+                remedy = "" if storage else "; move it away to begin the study anew, with the cells that are finished"
+                raise ConfigError(redact(f"{place}: {type(e).__name__}: {e}{remedy}")) from None
             time.sleep(1.0)
     raise AssertionError("the last attempt returns or raises")
 
 
 def _journal(arm: Arm) -> optuna.storages.BaseStorage:
-    from optuna.storages import JournalStorage
-    from optuna.storages.journal import JournalFileBackend
+    from bench.tuning.journal import Journal
 
-    arm.folder.mkdir(parents=True, exist_ok=True)
-    return JournalStorage(JournalFileBackend(str(arm.folder / JOURNAL)))
+    return optuna.storages.JournalStorage(Journal(arm.folder / JOURNAL))
 
 
 def _sampler(arm: Arm, seed: int) -> BaseSampler:

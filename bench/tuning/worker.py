@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from bench.errors import BenchError
+from bench.errors import BenchError, DiskError
+from bench.executors.worker import describe_exit
 from bench.redact import redact
 from bench.tuning.arm import Arm
 
 DEATHS_PER_WORKER = 3  # a killed worker is replaced so often
-FAILING = 3  # exit code of a worker that gave up
+STOP_S = 5.0  # for a worker to note that it was interrupted
+INTERRUPTED_CODE = 130
 
 Watcher = Callable[[], None]  # called now and again while trials go on
 
@@ -55,6 +59,10 @@ def run_trial(arm: Arm, study: Any, trial: Any, watch: Watcher = lambda: None) -
         try:
             values = evaluate(arm, trial, watch)
             state = TrialState.PRUNED if values is None else TrialState.COMPLETE
+        except DiskError:  # no fault of these values: they are tried again when there is space
+            with suppress(Exception):
+                trial.set_user_attr(INTERRUPTED, True)
+            raise
         except Exception as e:
             trial.set_user_attr(ERROR, redact(f"{type(e).__name__}: {e}"))
             state = TrialState.FAIL
@@ -93,44 +101,72 @@ def evaluate(arm: Arm, trial: Any, watch: Watcher) -> list[float] | None:
 
 
 def work_in_processes(job: Job, workers: int, threads: int, watch: Watcher) -> None:
-    """Have ``workers`` processes work on the study; replace those that are killed. Raises ``BenchError``."""
-    context = multiprocessing.get_context("spawn")
-
-    def start() -> Any:
-        process = context.Process(target=_process, args=(job, os.getpid(), threads))
-        process.start()
-        return process
-
-    running, deaths = [start() for _ in range(workers)], 0
+    """Have ``workers`` processes work on the study; replace those that end before it does. Raises ``BenchError``."""
+    running, deaths = [_Process(job, threads) for _ in range(workers)], 0
     try:
         while running:
-            running[0].join(0.3)
+            running[0].process.join(0.3)
             watch()
-            for process in [p for p in running if p.exitcode is not None]:
-                running.remove(process)
-                if process.exitcode is not None and process.exitcode < 0:
+            for worker in [w for w in running if w.process.exitcode is not None]:
+                running.remove(worker)
+                ended = worker.ended()
+                if isinstance(ended, BenchError):
+                    raise ended
+                if ended is None:  # killed, or a plug-in ended the process
                     deaths += 1
-                    if deaths <= DEATHS_PER_WORKER * workers:
-                        running.append(start())
-                elif process.exitcode not in (0, FAILING):
-                    raise BenchError(f"a worker ended with exit code {process.exitcode}; its message is above")
+                    if deaths > DEATHS_PER_WORKER * workers:
+                        how = describe_exit(worker.process.exitcode or 0)
+                        raise BenchError(
+                            f"worker processes ended {deaths} times in a trial, the last one {how} (out of memory? a "
+                            "plug-in that calls os._exit?); try fewer --workers"
+                        )
+                    running.append(_Process(job, threads))
     finally:
-        for process in running:
-            process.kill()
-            process.join()
-    if deaths > DEATHS_PER_WORKER * workers:
-        raise BenchError(f"workers were killed {deaths} times (out of memory?); try fewer --workers")
+        for worker in running:
+            worker.stop()
 
 
-def _process(job: Job, parent: int, threads: int) -> None:
-    from bench.executors.local import start_worker
+class _Process:
+    """A process that works on the study, and the pipe by which it says that it has ended as it should."""
+
+    def __init__(self, job: Job, threads: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self._pipe, theirs = context.Pipe(duplex=False)
+        self.process = context.Process(target=_process, args=(job, os.getpid(), threads, theirs))
+        self.process.start()
+        theirs.close()
+
+    def ended(self) -> str | BenchError | None:
+        """Return how the work ended: in a word, or the error; None when the process ended before it said so."""
+        try:
+            return self._pipe.recv() if self._pipe.poll() else None
+        except (EOFError, ConnectionError):
+            return None
+
+    def stop(self) -> None:
+        """Interrupt the work, so that its trial is taken up again; kill the process when it does not end."""
+        self.process.terminate()
+        self.process.join(STOP_S)
+        self.process.kill()
+        self.process.join()
+
+
+def _process(job: Job, parent: int, threads: int, pipe: Any) -> None:
+    from bench.executors.worker import start_worker
     from bench.tuning.desk import TooManyFailures
 
     start_worker(parent, threads)
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         work(job)
+        pipe.send("complete")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED_CODE)
     except TooManyFailures:  # the parent sees it in the study, too
-        sys.exit(FAILING)
-    except Exception:
-        print(redact(traceback.format_exc()), file=sys.stderr)
-        sys.exit(1)
+        pipe.send("gave up")
+    except Exception as e:
+        pipe.send(e if isinstance(e, BenchError) else BenchError(redact("".join(traceback.format_exception(e)))))
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt

@@ -20,8 +20,10 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from toy import Toy, register, write_squares, write_suite
 
+from bench import lines
 from bench.artifacts import Artifacts
 from bench.cli import main
+from bench.context import CellContext
 from bench.plan import Cell
 from bench.runner import rows_of
 from bench.session import Session, prepare
@@ -40,6 +42,7 @@ class Lab:
     def call(self, verb: str, *words: str) -> Result:
         """Run a verb of the command line in this process, as one that has read no data yet."""
         common._INDEXES.clear()
+        lines._NAMED.clear()
         where = ["--suite", str(self.suite), "--data", str(self.data), "--out", str(self.out)]
         device = ["--device", "cpu", "--jobs", "1"] if verb == "run" else []
         return CliRunner().invoke(main, [verb, *where, *device, *words], catch_exceptions=False)
@@ -112,8 +115,8 @@ def swap(a: str, b: str) -> Callable[[bytes], bytes]:
 class Damage:
     """A way to damage a finished store, and what the verbs then say.
 
-    ``says`` must be in the output of `report` (unless ``report`` is 0: it has nothing to say) and of `run`. ``run`` is
-    the exit code of the next `run`, after which all numbers are as before.
+    ``says`` must be in the output of `report` and of `run`. ``run`` is the exit code of the
+    next `run`, after which all numbers are as before.
     """
 
     name: str
@@ -162,6 +165,75 @@ def done_json(change: Callable[[Any], Any], stage: str = "classify", method: str
 def better(done: dict[str, Any]) -> dict[str, Any]:
     return {**done, "metrics": dict.fromkeys(done["metrics"], 1.0)}
 
+
+def line(number: int, change: Callable[[bytes], bytes], name: str = "results.jsonl") -> Callable[[Lab], None]:
+    """Return a damage of one line of a file in the output folder."""
+
+    def do(lab: Lab) -> None:
+        found = (lab.out / name).read_bytes().splitlines(keepends=True)
+        found[number] = change(found[number])
+        (lab.out / name).write_bytes(b"".join(found))
+
+    return do
+
+
+def row(**changes: Any) -> Callable[[bytes], bytes]:
+    """Return an edit of a row: fields set, or left out where the value is ``...``."""
+
+    def do(content: bytes) -> bytes:
+        fields = {**json.loads(content), **changes}
+        return json.dumps({k: v for k, v in fields.items() if v is not ...}).encode() + b"\n"
+
+    return do
+
+
+def interrupted(spoil: Callable[[Path], object]) -> Callable[[Lab], None]:
+    """Return a damage that leaves a generator in the middle, by a state that is not its own, and then spoils that."""
+
+    def do(lab: Lab) -> None:
+        cell, artifacts = lab.cell("fit", "toy"), Artifacts(lab.out)
+        shutil.rmtree(artifacts.folder(*cell.id))
+        folder = artifacts.partial(*cell.id)
+        folder.mkdir(exist_ok=True)
+        ctx = CellContext(folder, "cpu", 0, None)
+        for step in (1, 2, 3):
+            ctx.log(step, 6, {"loss": 0.5})
+        ctx.save_checkpoint({"step": 3, "sums": np.full((2, 16, 16, 3), 7.0)})
+        spoil(folder)
+
+    return do
+
+
+def spoil(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).write_bytes(change((folder / name).read_bytes()))
+
+
+def other_state(folder: Path) -> None:
+    CellContext(folder, "cpu", 0, None).save_checkpoint({"of": "another version"})
+
+
+HEALED: list[tuple[str, Callable[[Lab], object], str, str]] = [  # name, damage, what `report` says, what `run` says
+    ("not UTF-8", line(2, lambda b: b"\xff" + b), "1 passed over (line 3): not UTF-8", "not UTF-8"),
+    ("null", line(2, lambda _: b"null\n"), "(line 3): not an object but NoneType", "NoneType"),
+    ("a list", line(0, lambda _: b"[1]\n"), "(line 1): not an object but list", "list"),
+    ("an empty object", line(0, lambda _: b"{}\n"), "without 'schema'", "without 'schema'"),
+    ("a line cut", line(4, lambda b: b[:40] + b"\n"), "(line 5): not whole JSON", "not whole JSON"),
+    ("two rows in one line", line(4, lambda b: b[:-1] + b), "(line 5): not whole JSON", "not whole JSON"),
+    ("the last line torn", line(-1, lambda b: b[:-30]), "not whole JSON", "not whole JSON"),
+    ("zeros at the end", line(-1, lambda b: b + bytes(512)), "passed over", "passed over"),
+    ("a row without key", line(1, row(key=...)), "without 'key'", "without 'key'"),
+    ("a key that is a number", line(1, row(key=5)), "with a int as 'key'", "with a int"),
+    ("another schema", line(1, row(schema=9)), "got schema 9, expected 1", "got schema 9"),
+    ("metrics a list", line(1, row(metrics=["x"])), "passed over (line 2)", "passed over"),
+    ("a metric that is a word", line(1, row(metrics={"test/auroc": "high"})), "passed over (line 2)", "passed over"),
+    ("no results.jsonl", lambda lab: (lab.out / "results.jsonl").unlink(), "", ""),
+    ("runs.jsonl damaged", line(0, lambda b: b"null\n\xff\n" + b, "runs.jsonl"), "2 passed over", "2 passed over"),
+    ("checkpoint cut", interrupted(spoil("checkpoint.pt", lambda b: b[: len(b) // 2])), "", "starts anew"),
+    ("checkpoint empty", interrupted(spoil("checkpoint.pt", lambda _: b"")), "", "the cell starts anew"),
+    ("checkpoint of other bytes", interrupted(spoil("checkpoint.pt", lambda b: b"\x80" * len(b))), "", "starts anew"),
+    ("history shorter", interrupted(spoil("history.csv", lambda b: b[:-5])), "", "history.csv has"),
+    ("history gone", interrupted(lambda folder: (folder / "history.csv").unlink()), "", "history.csv has 0 bytes"),
+]
 
 DAMAGES = [
     Damage(
@@ -248,6 +320,7 @@ DAMAGES = [
     ),
     Damage("an image cache with other bytes", lambda lab: other_bytes(lab, "images-*.npy"), "", 0, 0, ""),
     Damage("cached features with other bytes", lambda lab: other_bytes(lab, "features/*.npy"), "", 0, 0, ""),
+    *(Damage(name, do, says, 0, 0, run_says) for name, do, says, run_says in HEALED),
 ]
 
 
@@ -255,7 +328,7 @@ DAMAGES = [
 def test_damage_is_named_and_mended(damage: Damage, lab: Lab, finished: tuple[Lab, dict[str, Any]]) -> None:
     damage.do(lab)
     report = lab.call("report")
-    assert (report.exit_code, damage.says in report.output or not damage.report) == (damage.report, True), report.output
+    assert (report.exit_code, damage.says in report.output) == (damage.report, True), report.output
     run = lab.call("run")
     says = damage.says if damage.run_says is None else damage.run_says
     assert (run.exit_code, says in run.output) == (damage.run, True), run.output
@@ -385,3 +458,31 @@ def test_what_changed_in_the_data_is_said_before_anything_is_trained(lab: Lab) -
     assert said in lab.call("plan").output
     assert said in lab.call("run", "--only", "stage=split").output
     assert "the data changed" not in lab.call("run", "--only", "stage=split").output
+
+
+def test_a_checkpoint_that_the_method_cannot_restore_fails_once_and_then_starts_anew(
+    lab: Lab, finished: tuple[Lab, dict[str, Any]]
+) -> None:
+    interrupted(other_state)(lab)
+    first = lab.call("run")
+    assert (first.exit_code, "KeyError: 'step'" in first.output) == (1, True), first.output
+    assert lab.call("run").exit_code == 0
+    assert lab.numbers() == finished[1]
+
+
+def test_a_store_of_a_newer_version_is_refused_by_file_and_line(lab: Lab) -> None:
+    path = lab.out / "results.jsonl"
+    path.write_bytes(b"".join(row(schema=2)(x) for x in path.read_bytes().splitlines()))
+    before = path.read_bytes()
+    for verb in ("report", "run"):
+        result = lab.call(verb)
+        assert result.exit_code == 2
+        assert f"{path}, line 1: got schema 2, expected 1; the store was written by another version" in result.output
+    assert path.read_bytes() == before
+
+
+def test_what_cannot_be_read_is_kept_aside_and_said_once(lab: Lab) -> None:
+    line(2, lambda b: b"\xff" + b)(lab)
+    assert lab.call("run").output.count("passed over") == 1
+    assert (lab.out / "results.jsonl.damaged").read_bytes().startswith(b"\xff{")
+    assert "passed over" not in lab.call("run").output

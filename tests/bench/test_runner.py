@@ -60,8 +60,8 @@ def scores(session: Session) -> dict[str, Any]:
     return {r.key: dict(r.metrics) for r in rows_of(session.plan, session.env)}
 
 
-class Killed(BaseException):
-    """Not an Exception: what ``kill -9`` looks like from inside, no handler runs."""
+class Killed(KeyboardInterrupt):
+    """No error of a cell: what ends the main process passes through."""
 
 
 class KillAfter(Listener):

@@ -1,0 +1,106 @@
+"""A disk that cannot be written: recognised, told in one sentence, and never taken for a failure of a cell."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from bench.errors import DiskError
+from bench.files import write_atomic
+
+FULL = {errno.ENOSPC, errno.EDQUOT}
+READ_ONLY = {errno.EROFS}
+FORBIDDEN = {errno.EACCES, errno.EPERM}
+LEAST_FREE_BYTES = 2**20  # with less than this, a write that failed is taken to have failed for lack of space
+
+
+def disk_error(error: BaseException, out: Path | None = None) -> DiskError | None:
+    """Return what is wrong with the disk, if the error or one that led to it says so; else None.
+
+    ``out``: the folder that was written to. With it, missing permission counts only within the folder, and any error
+    counts when its disk has no space left: libraries raise errors of their own kinds for a failed write.
+    """
+    if isinstance(error, DiskError):
+        return error
+    for e in _chain(error):
+        if not isinstance(e, OSError):
+            continue
+        path = Path(os.fsdecode(e.filename)) if isinstance(e.filename, str | bytes) else out
+        if e.errno in FULL:
+            return _full(path)
+        if e.errno in READ_ONLY or (e.errno in FORBIDDEN and path and (out is None or path.is_relative_to(out))):
+            return _unwritable(path, e)
+    if out is not None and not has_space(out):
+        return _full(out)
+    return None
+
+
+def has_space(folder: Path) -> bool:
+    """Return whether the disk of a folder that exists, or of its nearest parent that does, has space left."""
+    return (free_bytes(folder) or LEAST_FREE_BYTES) >= LEAST_FREE_BYTES
+
+
+def free_bytes(folder: Path) -> int | None:
+    """Return the free space of the disk that a folder lies on; None where it cannot be found out."""
+    folder = next((p for p in (folder, *folder.absolute().parents) if p.exists()), folder)
+    try:
+        return shutil.disk_usage(folder).free
+    except OSError:
+        return None
+
+
+def require_space(out: Path) -> None:
+    """Raise ``DiskError`` when the disk of the output folder is full."""
+    if not has_space(out):
+        raise _full(out)
+
+
+def write_cache(path: Path, text: str) -> None:
+    """Replace a file of what can be found out again; that the disk cannot be written is no error."""
+    with suppress(OSError):
+        write_atomic(path, text)
+
+
+def reserve(path: Path) -> None:
+    """Take the space of a sparse file now, so that writes to a map of it cannot end the process by SIGBUS.
+
+    Raises ``OSError`` (ENOSPC) when the disk has no room.
+    """
+    if not hasattr(os, "posix_fallocate"):  # neither Linux nor FreeBSD
+        return
+    with path.open("rb+") as f:
+        try:
+            os.posix_fallocate(f.fileno(), 0, os.fstat(f.fileno()).st_size)
+        except OSError as e:
+            if e.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # a file system that cannot reserve
+                raise OSError(e.errno, e.strerror, str(path)) from None
+
+
+def _full(path: Path | None) -> DiskError:
+    free = free_bytes(path) if path else None
+    left = f" ({free / 2**20:.1f} MiB left)" if free is not None else ""
+    return DiskError(
+        f"{path or 'the disk'}: no space left on the device{left}, or a quota is used up; what is finished is kept: "
+        "free some space and give the same command again, or take an --out folder on another disk"
+    )
+
+
+def _unwritable(path: Path | None, error: OSError) -> DiskError:
+    return DiskError(
+        f"{path or 'the disk'} cannot be written ({error.strerror}); make it writable, or copy the output folder to a "
+        "disk that is and name the copy with --out"
+    )
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield the error, then what it was raised from or during."""
+    seen: set[int] = set()
+    e: BaseException | None = error
+    while e is not None and id(e) not in seen:
+        seen.add(id(e))
+        yield e
+        e = e.__cause__ or e.__context__

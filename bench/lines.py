@@ -1,0 +1,165 @@
+"""Files of one JSON object a line that several processes append to, and that no damaged line makes unreadable."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Timer
+from typing import Any, BinaryIO, Generic, TypeVar
+
+from bench.files import write_atomic
+
+TELL_S = 10.0  # of waiting for another process before it is said
+T = TypeVar("T")
+_NAMED: set[tuple[Path, str]] = set()  # what was said in this process of unreadable lines: it is said once
+
+
+@dataclass(frozen=True)
+class BadLine:
+    """A line that was passed over: its number from 1, its bytes, and why."""
+
+    number: int
+    content: bytes
+    reason: str
+
+
+class JsonLines(Generic[T]):
+    """The objects of a file, decoded by ``decode``.
+
+    ``decode`` takes what a line holds and raises ``ValueError``, ``KeyError`` or ``TypeError`` for what it cannot use.
+    """
+
+    def __init__(self, path: Path, decode: Callable[[Mapping[str, Any]], T]) -> None:
+        self.path, self._decode = path, decode
+
+    def append(self, objects: Iterable[Mapping[str, Any]]) -> None:
+        """Add objects at the end and wait until they are on disk; a torn last line of a killed process is closed."""
+        text = "".join(json.dumps(o, sort_keys=True) + "\n" for o in objects)
+        if text:
+            with locked(self.path) as f:
+                end = b"" if ends_whole(f) else b"\n"
+                f.write(end + text.encode())
+                f.flush()
+                os.fsync(f.fileno())
+
+    def read(self, remedy: str = "") -> list[T]:
+        """Return what the lines hold, in their order.
+
+        Lines that cannot be read are passed over. How many, and why, goes to standard error, once a process, with the
+        ``remedy``.
+        """
+        found, bad = self.scan()
+        if bad:
+            reasons = Counter(line.reason for line in bad)
+            why = ", ".join(f"{n} {reason}" if len(reasons) > 1 else reason for reason, n in reasons.items())
+            lines = f"line{'s' if len(bad) > 1 else ''} {', '.join(str(line.number) for line in bad[:5])}"
+            more = ", …" if len(bad) > 5 else ""
+            text = f"{self.path}: {len(bad)} passed over ({lines}{more}): {why}{'; ' if remedy else ''}{remedy}"
+            if (self.path, text) not in _NAMED:
+                _NAMED.add((self.path, text))
+                print(text, file=sys.stderr)
+        return found
+
+    def scan(self) -> tuple[list[T], list[BadLine]]:
+        """Return what the lines hold, and the lines that cannot be read."""
+        found, bad = [], []
+        for number, line in enumerate(_lines(self.path), 1):
+            if not line.strip():
+                continue
+            try:
+                found.append(self._decode(_object(line)))
+            except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as e:
+                bad.append(BadLine(number, line, _reason(e)))
+        return found, bad
+
+    def heal(self) -> int:
+        """Move lines that cannot be read to ``<name>.damaged`` beside the file; return how many."""
+        if not self.scan()[1]:
+            return 0
+        with locked(self.path):
+            bad = self.scan()[1]
+            numbers = {line.number for line in bad}
+            kept = [line for number, line in enumerate(_lines(self.path), 1) if number not in numbers]
+            aside = self.path.with_name(f"{self.path.name}.damaged")
+            before = aside.read_bytes() if aside.is_file() else b""
+            write_atomic(aside, before + b"".join(line.content.rstrip(b"\n") + b"\n" for line in bad))
+            write_atomic(self.path, b"".join(line.rstrip(b"\n") + b"\n" for line in kept))
+        return len(bad)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[BinaryIO]:
+    """Yield a file opened for appending and reading that no other process appends to meanwhile; it is made if absent.
+
+    The kernel releases the lock however the process ends.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    while True:
+        with path.open("ab+") as f:
+            _lock(f, path)
+            if not _is_at(path, f):  # another process put a healed file in its place meanwhile
+                continue
+            yield f
+            return
+
+
+def _lock(f: BinaryIO, path: Path) -> None:
+    """Wait for the lock; say so when that takes long, which only a stopped process or a network file system causes."""
+    try:
+        fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return
+    except BlockingIOError:
+        told = Timer(TELL_S, lambda: print(f"waiting for {path}: another process has it locked", file=sys.stderr))
+    told.daemon = True
+    told.start()
+    try:
+        fcntl.flock(f, fcntl.LOCK_EX)
+    finally:
+        told.cancel()
+
+
+def ends_whole(f: BinaryIO) -> bool:
+    """Return whether an open file is empty or ends with a whole line."""
+    if f.seek(0, os.SEEK_END) == 0:
+        return True
+    f.seek(-1, os.SEEK_END)
+    return f.read(1) == b"\n"
+
+
+def _is_at(path: Path, f: BinaryIO) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(f.fileno()))
+    except OSError:
+        return False
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    try:
+        with path.open("rb") as f:
+            yield from f
+    except FileNotFoundError:
+        return
+
+
+def _object(line: bytes) -> Mapping[str, Any]:
+    found = json.loads(line)
+    if not isinstance(found, dict):
+        raise TypeError(f"not an object but {type(found).__name__}")
+    return found
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, UnicodeDecodeError):
+        return "not UTF-8"
+    if isinstance(error, json.JSONDecodeError):
+        return "not whole JSON"
+    if isinstance(error, KeyError):
+        return f"without {error.args[0]!r}"
+    return str(error)

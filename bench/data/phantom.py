@@ -127,7 +127,7 @@ class Slides(ABC):
             self._draw(folder)
             files = self._listed(folder) or []
         records, problems = scan(folder, files, classes=self.classes, cache=cache, checks=ImageChecks("refuse"))
-        return DatasetIndex(self.name, folder, self.classes, tuple(records), tuple(problems), self.classes[1])
+        return DatasetIndex(self.name, folder, self.classes, tuple(records), tuple(problems), positive=self.classes[1])
 
     def _draw(self, folder: Path) -> None:
         from filelock import FileLock

@@ -50,11 +50,6 @@ class Judged(NamedTuple):
     values: GreyValues | None = None
     two_colours: bool = False
 
-    @property
-    def signature(self) -> tuple[int, int, int, int]:
-        """The signature of the file as it was read (``files.signature``)."""
-        return self.size, self.mtime_ns, self.ctime_ns, self.inode
-
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -70,6 +65,11 @@ class Outcome:
     inode: int = -1
     values: GreyValues | None = None
     two_colours: bool = False
+
+    @property
+    def signature(self) -> tuple[int, int, int, int]:
+        """The signature of the file as it was read (``files.signature``)."""
+        return self.size, self.mtime_ns, self.ctime_ns, self.inode
 
     @classmethod
     def remembered(cls, stored: Mapping[str, Any]) -> Outcome:
@@ -274,8 +274,10 @@ def read_files(root: Path, paths: Sequence[str], cache: Path) -> Reading:
         judged = judge(content)
         if judged.thumbnail is not None:
             thumbnails[sha256] = judged.thumbnail
-        reading_of = (judged.kind, judged.detail, judged.hashes, judged.values, judged.two_colours)
-        return Outcome(size, mtime_ns, sha256, *reading_of, ctime_ns=ctime_ns, inode=inode)
+        return Outcome(
+            size, mtime_ns, sha256, judged.kind, judged.detail, judged.hashes, ctime_ns, inode, judged.values,
+            judged.two_colours,
+        )  # fmt: skip
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # Pillow decodes outside the interpreter lock
         outcomes = dict(zip(paths, pool.map(read, paths), strict=True))

@@ -97,10 +97,9 @@ class Artifacts:
         All files are on disk before the folder takes its name.
         """
         partial, final = self.partial(stage, key), self.folder(stage, key)
-        for leftover in ("checkpoint.pt", "progress.json", "done.json"):
-            (partial / leftover).unlink(missing_ok=True)
-        for leftover in list(partial.rglob(".*.tmp*")):  # of an attempt that was killed
-            leftover.unlink()
+        leftovers = [partial / name for name in ("checkpoint.pt", "progress.json", "done.json")]
+        for path in (*leftovers, *partial.rglob(".*.tmp*")):  # the last are of an attempt that was killed
+            path.unlink(missing_ok=True)
         files = _listing(partial)
         inputs = {f"{s}/{k}": content for s, k in upstream if (content := self.content(s, k))}
         known = self._checked(stage, key)

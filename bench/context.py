@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from bench.clock import Stamp
 from bench.cost.sandbox import is_out_of_memory
 from bench.cost.timers import PhaseTimer
 from bench.cost.trace import TRACE, StepTrace
@@ -48,10 +51,10 @@ class CellContext:
         self._checkpoint = folder / "checkpoint.pt"
         self.restoring = False  # from a checkpoint on until training goes on: what fails then, fails by the checkpoint
         self._rows: list[tuple[int, str, float]] = []
-        self._last_progress = 0.0
+        self._last_progress = -math.inf
         self._step: dict[str, Any] = {}  # step, total and metrics, as last logged
         self._progress_lock = threading.Lock()
-        self._started = time.time()
+        self._started = time.monotonic()
         self._device_started = self.timer.device_clock()
         # By the interrupted runs that this one continues, up to their last checkpoint:
         self._spent_before_s = self._device_spent_before_s = 0.0
@@ -62,7 +65,7 @@ class CellContext:
         """Record losses by name at a step, and show progress (``step`` of ``total``)."""
         self.restoring = False
         self._rows += [(step, name, float(value)) for name, value in metrics.items()]
-        now = time.time()
+        now = time.monotonic()
         if now - self._last_progress >= PROGRESS_EVERY_S:
             self._last_progress = now
             finite = {k: float(v) for k, v in metrics.items() if np.isfinite(v)}
@@ -71,13 +74,15 @@ class CellContext:
             self.flush()
 
     def show_progress(self) -> None:
-        """Write ``progress.json``: who works here since when, how far, with how much memory. Any thread may call it."""
+        """Write ``progress.json``: who works here, for how long, how far, with how much memory. Any thread may call it.
+
+        ``elapsed_s`` is that of the moment ``updated``, a ``Stamp``, as is the step.
+        """
         state = {
             "pid": os.getpid(),
             "device": self.device,
-            "started": self._started,
-            "spent_before_s": self._spent_before_s,
-            "updated": time.time(),
+            "elapsed_s": self.elapsed_s,
+            "updated": asdict(Stamp.now()),
             "peak_memory_bytes": peak_bytes(self.device),
             **self._step,
         }
@@ -101,7 +106,7 @@ class CellContext:
     @property
     def elapsed_s(self) -> float:
         """Wall seconds that led to the present state, those of interrupted runs included."""
-        return self._spent_before_s + time.time() - self._started
+        return self._spent_before_s + time.monotonic() - self._started
 
     def count(self, costs: Mapping[str, float]) -> None:
         """Count the seconds of another cell, in all and by phase, as this one's: it takes over what they made."""

@@ -11,12 +11,17 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from bench.clock import Stamp
+
 LIVE = "live"
 
 
 @dataclass(frozen=True)
 class LiveRun:
-    """A run of a suite that goes on: ``jobs`` cells at a time, ``threads`` each; ``started`` in s since 1970."""
+    """A run of a suite that goes on: ``jobs`` cells at a time, ``threads`` each; ``started`` in s since 1970.
+
+    ``monotonic_s`` and ``boot`` are those of its start (``clock.Stamp``).
+    """
 
     suite: str
     jobs: int
@@ -25,11 +30,19 @@ class LiveRun:
     started: float
     pid: int
     node: str
+    monotonic_s: float = 0.0
+    boot: str = ""
 
     @classmethod
-    def here(cls, suite: str, jobs: int, threads: int, device: str, started: float) -> LiveRun:
-        """Return the run of this process."""
-        return cls(suite, jobs, threads, device, started, os.getpid(), socket.gethostname())
+    def here(cls, suite: str, jobs: int, threads: int, device: str, at: Stamp) -> LiveRun:
+        """Return the run of this process, started at a moment."""
+        who = (os.getpid(), socket.gethostname())
+        return cls(suite, jobs, threads, device, at.wall_s, *who, at.monotonic_s, at.boot)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since its start."""
+        return Stamp(self.started, self.monotonic_s, self.boot).elapsed_s()
 
 
 @contextmanager

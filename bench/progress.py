@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from bench.artifacts import Artifacts
+from bench.clock import Stamp
 from bench.estimate import CostModel, Prediction, duration, schedule
 from bench.plan import Cell
 
@@ -42,19 +42,19 @@ class Work:
         )
 
 
-def work_of(cell: Cell, artifacts: Artifacts, costs: CostModel, now: float | None = None) -> Work:
+def work_of(cell: Cell, artifacts: Artifacts, costs: CostModel) -> Work:
     """Read what a cell in work tells of itself, and expect when it ends: by its own pace, or by like cells."""
     state = artifacts.progress(*cell.id) or {}
-    if "started" not in state:
+    try:
+        told_s, since_s = float(state["elapsed_s"]), Stamp(**state["updated"]).elapsed_s()
+    except (KeyError, TypeError, ValueError):  # has told nothing yet, or is of an earlier version
         return Work(cell)
-    now = time.time() if now is None else now
-    elapsed_s = max(0.0, now - state["started"]) + state.get("spent_before_s", 0.0)
+    elapsed_s = told_s + since_s
     step, total = state.get("step"), state.get("total")
     work = Work(
         cell, elapsed_s, step, total, state.get("metrics", {}), state.get("peak_memory_bytes"), state.get("device")
     )
     if step and total and step >= TRUST_STEPS * total:
-        told_s = state["updated"] - state["started"] + state.get("spent_before_s", 0.0)
         return replace(work, left_s=max(0.0, told_s * total / step - elapsed_s))
     expected = costs.predict(cell)
     return replace(work, left_s=max(0.0, expected.elapsed_s - elapsed_s)) if expected else work

@@ -239,8 +239,8 @@ def rows_of(plan: Plan, env: RunEnv) -> list[ResultRow]:
     for cell in plan.cells:
         row = known.get(cell.row_key)
         done = artifacts.is_done(*cell.id)
-        gone = [up for up in cell.upstream if done and cell.stage == "evaluate" and not artifacts.is_done(*up)]
-        needs = next((up for up in cell.upstream if done and up in withheld), *gone[:1] or [None])
+        unread = [up for up in cell.upstream if cell.stage == "evaluate" and not artifacts.is_done(*up)]
+        needs = next((up for up in (*cell.upstream, *unread) if done and (up in withheld or up in unread)), None)
         if damage := artifacts.damage(*cell.id):
             withheld[cell.id] = f"{damage}; `bench run` does the cell again"
             row = _blank(cell, env, "failed", withheld[cell.id])

@@ -37,6 +37,11 @@ class Session:
         """Where this suite's report is written."""
         return self.env.out / "reports" / self.suite.name
 
+    @property
+    def kept_index(self) -> Path:
+        """Where the images of this suite's last run are listed."""
+        return self.env.out / "data" / f"{self.suite.name}.json"
+
     def on_device(self, device: str) -> Session:
         """Return the session on that device."""
         return replace(self, env=replace(self.env, device=device))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.artifacts import Artifacts
 from bench.data.splits import SplitConfig
 from bench.errors import ConfigError, DataError, StoreError
 from bench.estimate import CostModel, fit_model
@@ -247,11 +248,16 @@ def _comparisons(rows: Sequence[ResultRow], root: Path, patients: int, asked: se
 
 
 def _components(pairs: dict[Pair, tuple[ResultRow, ResultRow]], root: Path, patients: int) -> Components | None:
-    """Return what these pairs tell of so many patients as theirs, or None where predictions are gone or too few."""
-    try:
-        tables = {p: tuple(_right(_read(r, root)) for r in rows) for p, rows in pairs.items()}
-    except (StoreError, DataError, KeyError):
+    """Return what these pairs tell of so many patients as theirs.
+
+    None where patients are too few, or the pilot is no more than a ``results.jsonl``. Raises ``StoreError`` for a table
+    of predictions that is damaged or not there.
+    """
+    both = [r for rows in pairs.values() for r in rows]
+    if not (root / "cells").is_dir() or not all("predictions" in r.facts for r in both):
         return None
+    artifacts = Artifacts(root)
+    tables = {p: tuple(_right(_read(r, root, artifacts)) for r in rows) for p, rows in pairs.items()}
     units = sorted({u for arm, base in tables.values() for u in (*arm, *base)})
     place = {u: i for i, u in enumerate(units)}
     repeats = sorted({repeat for _, repeat in tables})
@@ -273,8 +279,11 @@ def _components(pairs: dict[Pair, tuple[ResultRow, ResultRow]], root: Path, pati
     return found.with_patients(patients / len(units))
 
 
-def _read(row: ResultRow, root: Path) -> Predictions:
-    return read_predictions(root / str(row.facts["predictions"])).select("test")
+def _read(row: ResultRow, root: Path, artifacts: Artifacts) -> Predictions:
+    path = root / str(row.facts["predictions"])
+    if damage := artifacts.damage(path.parent.parent.name, path.parent.name):
+        raise StoreError(f"{damage}; the run that made it does the cell again")
+    return read_predictions(path, "test")
 
 
 def _right(table: Predictions) -> dict[tuple[str, int], float]:

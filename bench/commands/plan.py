@@ -11,9 +11,11 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.artifacts import Artifacts
+from bench.commands.report import warn_of_damage
 from bench.config import to_plain
 from bench.console import plain_console, print_problems
 from bench.cost.host import available_cpus
+from bench.data.changes import data_changes
 from bench.estimate import CostModel, Estimate, Prediction, Schedule, duration, fit_model, schedule
 from bench.plan import STAGES, Cell, unique
 from bench.selection import select
@@ -26,6 +28,7 @@ def show_plan(session: Session, only: Sequence[str], as_json: bool, jobs: int | 
     artifacts, model = Artifacts(session.env.out), fit_model(session.plan, session.env.out)
     left = [c for c in cells if not artifacts.is_done(*c.id)]
     jobs = jobs or planned_jobs(session, model)
+    warn_of_damage(session)
     if as_json:
         print(json.dumps(plan_facts(session, only, jobs), indent=1, sort_keys=True))
         return
@@ -35,6 +38,8 @@ def show_plan(session: Session, only: Sequence[str], as_json: bool, jobs: int | 
     groups = len({r.group_id for r in index.records})
     console.print(f"suite {session.suite.name}: {len(index.records)} images of {groups} patients, {index.name}")
     print_problems(console, index.problems)
+    if changes := data_changes(index, session.kept_index):
+        console.print(f"the data changed since the last run: {changes}", style="yellow")
     console.print(_table("stage", STAGES, lambda c: c.stage, cells, left, model))
     console.print()
     methods = [m.name for m in session.suite.methods]

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bench.clock import Stamp
 from bench.commands.plan import play
 from bench.commands.report import save_config, write_report, written_state
 from bench.console import ConsoleListener, plain_console, print_problems
 from bench.cost.host import describe_host
+from bench.data.changes import data_changes, keep_index
 from bench.estimate import Schedule, duration, fit_model
 from bench.live import LiveRun, announced
 from bench.registry import no_exit
@@ -36,7 +38,7 @@ def run(session: Session, only: Sequence[str], device: str, jobs: int | None, tr
     name, total = session.suite.name, len(runner.cells)
     console.print(f"suite {name}: {total} cells, {runner.summary.reused} done already, {left} to do")
     print_problems(console, session.plan.index.problems)
-    _say_damaged(console, runner)
+    _say_changes(console, session, runner)
     view = MLflowView(session)
     record = None
     if left:
@@ -87,7 +89,7 @@ def _train(session: Session, runner: Runner, console: Console, jobs: int | None,
     runner.listeners = (shown, view)
     previous = signal.signal(signal.SIGTERM, _interrupt)
     started = time.monotonic()
-    live = LiveRun.here(session.suite.name, jobs, threads, session.env.device, time.time())
+    live = LiveRun.here(session.suite.name, jobs, threads, session.env.device, Stamp.now())
     try:
         with announced(session.env.out, live), shown:
             runner.run(lambda: make_executor(jobs, threads))
@@ -122,7 +124,11 @@ def _record(session: Session, runner: Runner, live: LiveRun, wall_s: float, expe
     )
 
 
-def _say_damaged(console: Console, runner: Runner) -> None:
+def _say_changes(console: Console, session: Session, runner: Runner) -> None:
+    """Say, before anything is trained, what changed in the data since the last run and which cells are damaged."""
+    if changes := data_changes(session.plan.index, session.kept_index):
+        console.print(f"the data changed since the last run: {changes}", style="yellow")
+    keep_index(session.plan.index, session.kept_index)
     for cell_id, damage in runner.damaged.items():
         console.print(f"{runner.cells[cell_id].title} is done again: {damage}", style="yellow")
 

@@ -110,7 +110,7 @@ def described(state: Status) -> Group:
     lines = [Text(f"suite {state.suite}: {state.cells} cells: {numbers}")]
     for run in state.runs:
         shape = f"{run.jobs} at a time, {run.threads} thread{'s' if run.threads > 1 else ''} each, on {run.device}"
-        since = duration(time.time() - run.started)
+        since = duration(run.elapsed_s)
         lines.append(Text(f"running for {since}: {shape} (process {run.pid} on {run.node})"))
     failed = [
         Text(f"  {title}: {error.splitlines()[0] if error else ''}", style="red")

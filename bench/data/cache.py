@@ -6,9 +6,11 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +18,7 @@ import numpy.typing as npt
 from bench.data.records import as_rgb
 from bench.disk import reserve
 from bench.errors import ConfigError, DataError
-from bench.files import write_atomic
+from bench.files import sha256_of, signature, sync_file, write_atomic
 from bench.types import DatasetIndex, Resize, Size, Uint8Images, height_width
 
 _RECIPE = "pillow-bicubic-antialias-1"  # part of the key: raise the number when the same file would give other pixels
@@ -32,8 +34,9 @@ class ImageCache:
         """Return uint8 [N, H, W, 3] in the order of ``index.records``, read-only and memory-mapped.
 
         ``squash`` stretches to the size; ``crop`` scales the image to cover it and cuts the centre. Bicubic with
-        antialiasing. Built at the first call, by one process at a time; a damaged file is built again. Rows that
-        another index already has at this size are copied, not decoded. Raises ``DataError`` when an image changed.
+        antialiasing. Built at the first call, by one process at a time; a file that is not what was written (by its
+        SHA-256) is built again. Rows that another index already has at this size are copied, not decoded. Raises
+        ``DataError`` when an image changed.
         """
         height, width = height_width(size_px)
         if min(height, width) < 1 or resize not in ("squash", "crop"):
@@ -45,14 +48,14 @@ class ImageCache:
         key = hashlib.sha256("\n".join([_RECIPE, prefix, *hashes]).encode()).hexdigest()[:16]
         path = self.folder / f"{prefix}-{key}.npy"
         shape = (len(hashes), height, width, 3)
-        found = _open(path, shape)
+        found = _open(path, hashes, shape)
         if found is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_suffix(".lock")):
-                found = _open(path, shape)  # another process may have built it meanwhile
+                found = _open(path, hashes, shape)  # another process may have built it meanwhile
                 if found is None:
                     self._build(path, index, size_px, resize)
-                    found = _open(path, shape)
+                    found = _open(path, hashes, shape)
         if found is None:
             raise DataError(f"{path} was written and cannot be read back; is the disk full?")
         return found
@@ -74,21 +77,18 @@ class ImageCache:
             with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
                 list(pool.map(fill, range(len(hashes))))
             out.flush()
-            write_atomic(path.with_suffix(".json"), json.dumps({"recipe": _RECIPE, "sha256": hashes}))
+            sync_file(temporary)
+            content = sha256_of(temporary)
             os.replace(temporary, path)
+            _remember(path, {"recipe": _RECIPE, "sha256": hashes, "content": content})
         finally:
             temporary.unlink(missing_ok=True)
 
     def _rows(self, prefix: str, size_px: Size) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
         """Yield (sha256, pixels) of every row already built at this size."""
         for listing in sorted(self.folder.glob(f"{prefix}-*.json")):
-            try:
-                stored = json.loads(listing.read_text(encoding="utf-8"))
-                usable = stored["recipe"] == _RECIPE
-                hashes = list(stored["sha256"])
-            except (OSError, ValueError, KeyError, TypeError):
-                continue
-            images = _open(listing.with_suffix(".npy"), (len(hashes), *height_width(size_px), 3)) if usable else None
+            hashes = [str(sha256) for sha256 in _listing(listing).get("sha256", ())]
+            images = _open(listing.with_suffix(".npy"), hashes, (len(hashes), *height_width(size_px), 3))
             if images is not None:
                 yield from zip(hashes, images, strict=True)
 
@@ -115,10 +115,35 @@ def resized(path: Path, sha256: str, size_px: Size, resize: Resize = "squash") -
     return np.asarray(fitted, dtype=np.uint8)
 
 
-def _open(path: Path, shape: tuple[int, ...]) -> Uint8Images | None:
-    """Map a finished file read-only; None when it is absent, cut short or of another shape."""
+def _open(path: Path, hashes: Sequence[str], shape: tuple[int, ...]) -> Uint8Images | None:
+    """Map a finished file read-only; None when it is absent, of another shape, or not what was written.
+
+    Its content is hashed when its signature is not that of the last time, as a second look at 1 GB would take seconds.
+    """
+    listing = _listing(path.with_suffix(".json"))
+    if (listing.get("recipe"), listing.get("sha256")) != (_RECIPE, list(hashes)):
+        return None
     try:
+        if list(signature(path)) != listing.get("signature"):
+            if sha256_of(path) != listing.get("content"):
+                return None
+            _remember(path, listing)
         images = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
     return images if images.shape == shape and images.dtype == np.uint8 else None
+
+
+def _listing(path: Path) -> dict[str, Any]:
+    """Return what the listing beside an array says of it; {} for one that is absent or damaged."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _remember(path: Path, listing: Mapping[str, Any]) -> None:
+    """Write the listing of an array with its signature; a folder that cannot be written to is no error."""
+    with suppress(OSError):
+        write_atomic(path.with_suffix(".json"), json.dumps({**listing, "signature": signature(path)}))

@@ -1,6 +1,7 @@
 """Listed files -> image records: every image is decoded and hashed once, oddities are named, copies are settled.
 
-The outcome is remembered by (path, size, modification time), so that a second start reads no pixels.
+The outcome is remembered by path and signature (``files.signature``: size, times, inode), so that a second start reads
+no pixels. A file with another signature is hashed, and decoded again where its content is new.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -21,6 +22,7 @@ from bench.data.listing import ImageChecks, Listed, Listing
 from bench.data.near_duplicates import NearPair, Thumbnail, look_at, near_pairs
 from bench.disk import write_cache
 from bench.errors import DataError
+from bench.files import signature
 from bench.types import DataProblem, DatasetIndex, ImageRecord
 
 if TYPE_CHECKING:
@@ -53,6 +55,13 @@ class Outcome:
     kind: str = ""
     detail: str = ""
     hashes: str = ""
+    ctime_ns: int = -1
+    inode: int = -1
+
+    @property
+    def signature(self) -> tuple[int, int, int, int]:
+        """The signature of the file as it was read (``files.signature``)."""
+        return self.size, self.mtime_ns, self.ctime_ns, self.inode
 
 
 @dataclass(frozen=True)
@@ -212,24 +221,28 @@ def fingerprint(index: DatasetIndex) -> str:
 
 
 def read_files(root: Path, paths: Sequence[str], cache: Path) -> Reading:
-    """Read and judge every file, or remember the outcome if its size and time of change are the same."""
+    """Read and judge every file, or remember the outcome if its signature, or else its content, is the same."""
     memory_path = cache / f"scan-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]}.json"
     memory = _load_memory(memory_path)
     thumbnails: dict[str, Thumbnail] = {}
 
     def read(path: str) -> Outcome:
         try:
-            stat = (root / path).stat()
+            found = signature(root / path)  # before the content: a change between the two is seen the next time
             known = memory.get(path)
-            if known and (known.size, known.mtime_ns) == (stat.st_size, stat.st_mtime_ns):
+            if known and known.signature == found:
                 return known
             content = (root / path).read_bytes()
         except OSError as e:
             return Outcome(-1, -1, "", "unreadable", str(e.strerror or e))
-        sha256, judged = hashlib.sha256(content).hexdigest(), judge(content)
+        sha256 = hashlib.sha256(content).hexdigest()
+        size, mtime_ns, ctime_ns, inode = found
+        if known and known.sha256 == sha256:
+            return replace(known, size=size, mtime_ns=mtime_ns, ctime_ns=ctime_ns, inode=inode)
+        judged = judge(content)
         if judged.thumbnail is not None:
             thumbnails[sha256] = judged.thumbnail
-        return Outcome(stat.st_size, stat.st_mtime_ns, sha256, judged.kind, judged.detail, judged.hashes)
+        return Outcome(size, mtime_ns, sha256, judged.kind, judged.detail, judged.hashes, ctime_ns, inode)
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # Pillow decodes outside the interpreter lock
         outcomes = dict(zip(paths, pool.map(read, paths), strict=True))

@@ -9,7 +9,7 @@ that papers report); ``tf_efficientnet_lite0``, whose ImageNet weights come with
 from __future__ import annotations
 
 import hashlib
-import os
+import io
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import ConfigError, DataError
+from bench.files import write_atomic
 from bench.metrics.backbones import (
     INCEPTION,
     INCEPTION_SIZE_PX,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 Features = npt.NDArray[np.float32]
 PREPROCESSING = 1  # raise it when ``extract`` would give other features for the same images: cached ones are then stale
+DIGEST = hashlib.sha256().digest_size  # bytes at the end of a cached entry
 
 
 @dataclass(frozen=True)
@@ -183,9 +185,12 @@ def _entry(extractor: FeatureExtractor, images: Uint8Images, device: str, batch_
 
 
 def _load(path: Path, rows: int | None) -> Any:
-    """Return the array of an entry, or None when it is not there, cut short, or of another shape."""
+    """Return the array of an entry, or None when it is not there, not what was written, or of another shape."""
     try:
-        values = np.load(path, allow_pickle=False)
+        content = path.read_bytes()
+        if hashlib.sha256(content[:-DIGEST]).digest() != content[-DIGEST:]:
+            return None
+        values = np.load(io.BytesIO(content), allow_pickle=False)
     except (OSError, ValueError, EOFError):
         return None
     kind = np.float64 if rows is None else np.float32
@@ -193,8 +198,7 @@ def _load(path: Path, rows: int | None) -> Any:
 
 
 def _save(path: Path, values: npt.NDArray[Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temp = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temp.open("wb") as f:
-        np.save(f, values)
-    os.replace(temp, path)
+    """Write an array as .npy, and after it the SHA-256 of that."""
+    content = io.BytesIO()
+    np.save(content, values)
+    write_atomic(path, content.getvalue() + hashlib.sha256(content.getvalue()).digest())

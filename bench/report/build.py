@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from bench.files import write_atomic
 from bench.report.charts.draw import draw_figures
 from bench.report.charts.grids import draw_grids
 from bench.report.export import as_json, tidy_csv
@@ -26,7 +27,8 @@ def build_report(rows: Iterable[ResultRow], info: ReportInfo, root: Path, out: P
     ``root`` is the output folder that the rows' paths start from. Writes ``leaderboard.md``, ``.csv`` and ``.json``,
     ``charts/*.png``, and ``pictures/*.png``, which hold images of the data set. The same rows give the same bytes.
     Failed, skipped and missing cells are named in the report, never an error. ``report.html`` holds everything, charts
-    and pictures too; the ``suite.yaml`` that a run left in ``out`` is part of it. ``leaderboard.tex`` is for papers.
+    and pictures too; the ``suite.yaml`` in ``out`` is part of it. ``leaderboard.tex`` is for papers.
+    Every file is written atomically.
     """
     table = Rows(rows)
     records = collect(table, info, root)
@@ -35,12 +37,12 @@ def build_report(rows: Iterable[ResultRow], info: ReportInfo, root: Path, out: P
     pictures = draw_grids(table, info.apart, root, out)
     path = out / "leaderboard.md"
     data = json.dumps(as_json(records, info), indent=1, ensure_ascii=False)
-    (out / "leaderboard.json").write_text(data + "\n", encoding="utf-8")
-    (out / "leaderboard.csv").write_text(tidy_csv(records), encoding="utf-8")
-    (out / "leaderboard.tex").write_text(latex(records, info), encoding="utf-8")
+    write_atomic(out / "leaderboard.json", data + "\n")
+    write_atomic(out / "leaderboard.csv", tidy_csv(records))
+    write_atomic(out / "leaderboard.tex", latex(records, info))
     found = sections(records, info, figures, pictures)
     suite = out / "suite.yaml"
     config = suite.read_text(encoding="utf-8") if suite.is_file() else ""
-    (out / HTML_FILE).write_text(html_page(found, records, info, out, config), encoding="utf-8")
-    path.write_text(markdown(found, info), encoding="utf-8")
+    write_atomic(out / HTML_FILE, html_page(found, records, info, out, config))
+    write_atomic(path, markdown(found, info))
     return path

@@ -8,6 +8,7 @@ from typing import Any
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from bench.files import atomic_path
 from bench.tuning.arm import Arm
 from bench.tuning.study import best_trial, bill_s, front, mean_score, state_of
 
@@ -25,7 +26,8 @@ def write_plots(arm: Arm, study: Study) -> dict[str, str]:
     found = {}
 
     def save(figure: Figure, name: str, text: str) -> None:
-        figure.savefig(arm.folder / name, dpi=120)
+        with atomic_path(arm.folder / name) as temporary:
+            figure.savefig(temporary, dpi=120)
         found[text] = name
 
     save(history(trials), "history.png", "Score of every trial")

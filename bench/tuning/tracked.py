@@ -15,7 +15,7 @@ from bench.tracking import Tracker, TrackingThread
 from bench.tracking_media import DatasetInput
 from bench.tuning.arm import Arm
 from bench.tuning.objective import METRIC
-from bench.tuning.study import ERROR, bill_s, mean_score, pairs_of, state_of
+from bench.tuning.study import ELAPSED, ERROR, bill_s, mean_score, pairs_of, state_of
 from bench.types import ResultRow
 
 ENDED = ("done", "pruned", "failed", "killed")
@@ -34,7 +34,7 @@ def trial_row(arm: Arm, trial: FrozenTrial) -> ResultRow:
         method=arm.method.name,
         classifier=arm.classifier.name,
         metrics={f"validation/{METRIC}": score} if math.isfinite(score) else {},
-        costs={"elapsed_s": trial.duration.total_seconds() if trial.duration else 0.0, "device_s": bill_s([trial])},
+        costs={"elapsed_s": trial.user_attrs.get(ELAPSED, 0.0), "device_s": bill_s([trial])},
         facts={"trial": trial.number, "state": state_of(trial), "folds": len(pairs_of(trial)), "config": trial.params},
         error=str(trial.user_attrs.get(ERROR, "the worker was killed")) if failed else None,
         finished_at=ended.astimezone(UTC).isoformat(timespec="seconds") if ended else "",

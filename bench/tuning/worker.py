@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
@@ -77,16 +78,17 @@ def run_trial(arm: Arm, study: Any, trial: Any, watch: Watcher = lambda: None) -
 def evaluate(arm: Arm, trial: Any, watch: Watcher) -> list[float] | None:
     """Return the trial's objectives, means over its folds; None when it was pruned."""
     from bench.tuning.objective import run_pair
-    from bench.tuning.study import PAIR, bill_s, suggest
+    from bench.tuning.study import ELAPSED, PAIR, bill_s, suggest
 
     values = suggest(trial, arm.space)
     suite, scores, ranks = arm.suite(values), [], []
-    pairs = arm.cells(values)
+    pairs, started = arm.cells(values), time.monotonic()
     for step, ((fold, repeat), cells) in enumerate(pairs.items(), start=1):
         found = run_pair(arm, suite, cells)
         scores.append(found.score)
         ranks.append(found.rank)
         trial.set_user_attr(f"{PAIR}{fold}.{repeat}", {"score": found.score, "seconds": dict(found.seconds)})
+        trial.set_user_attr(ELAPSED, time.monotonic() - started)
         watch()
         if not arm.with_seconds:
             # Wilcoxon's test pairs each fold with the best trial's; Hyperband compares trials by one number

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from toy import register, write_squares, write_suite
+from PIL import Image
+from toy import Toy, register, write_squares, write_suite
 
 from bench import lines
 from bench.artifacts import Artifacts
@@ -27,6 +28,7 @@ from bench.plan import Cell
 from bench.runner import rows_of
 from bench.session import Session, prepare
 from bench.stages import common
+from bench.store import Store
 
 SMALL: dict[str, Any] = {"ratios": [1.0], "explain": {"images_per_class": 0}}
 
@@ -140,6 +142,14 @@ def move_patient(lab: Lab) -> None:
     group = next(iter(split["parts"]["test"]))
     split["parts"]["train"][group] = split["parts"]["test"].pop(group)
     path.write_text(json.dumps(split), encoding="utf-8")
+
+
+def other_bytes(lab: Lab, pattern: str) -> None:
+    """Change the last numbers of all cached arrays, and have the cells that read them done again."""
+    for path in (lab.out / "cache").glob(pattern):
+        in_place(path, lambda b: b[:-200] + bytes(100) + b[-100:])
+    for stage in ("classify", "fidelity", "copies"):
+        shutil.rmtree(lab.out / "cells" / stage)
 
 
 def done_json(change: Callable[[Any], Any], stage: str = "classify", method: str | None = "none"):  # type: ignore[no-untyped-def]
@@ -309,6 +319,8 @@ DAMAGES = [
         "was changed",
     ),
     *(Damage(name, do, says, 0, 0, run_says) for name, do, says, run_says in HEALED),
+    Damage("an image cache with other bytes", lambda lab: other_bytes(lab, "images-*.npy"), "", 0, 0, ""),
+    Damage("cached features with other bytes", lambda lab: other_bytes(lab, "features/*.npy"), "", 0, 0, ""),
 ]
 
 
@@ -356,3 +368,121 @@ def test_what_cannot_be_read_is_kept_aside_and_said_once(lab: Lab) -> None:
     assert lab.call("run").output.count("passed over") == 1
     assert (lab.out / "results.jsonl.damaged").read_bytes().startswith(b"\xff{")
     assert "passed over" not in lab.call("run").output
+
+
+def report_files(lab: Lab) -> dict[str, bytes]:
+    folder = lab.out / "reports" / "s"
+    return {p.name: p.read_bytes() for p in folder.iterdir() if p.name != ".state"}
+
+
+REPORTS = {
+    "page cut": lambda r: in_place(r / "report.html", lambda b: b[:1000]),
+    "table emptied": lambda r: in_place(r / "leaderboard.csv", lambda b: b""),
+    "number edited in place": lambda r: in_place(r / "leaderboard.md", swap("0", "1")),
+    "JSON deleted": lambda r: (r / "leaderboard.json").unlink(),
+    "settings edited": lambda r: in_place(r / "suite.yaml", swap("margin: 0.02", "margin: 0.50")),
+    "state empty": lambda r: (r / ".state").write_text(""),
+    "state of an earlier version": lambda r: (r / ".state").write_text("0123456789abcdef"),
+    "state null": lambda r: (r / ".state").write_text("null"),
+    "all deleted": shutil.rmtree,
+}
+
+
+@pytest.mark.parametrize("name", REPORTS)
+def test_a_report_that_is_not_whole_is_written_again(name: str, lab: Lab) -> None:
+    lab.call("run")  # in its own folder, which the report names
+    whole = report_files(lab)
+    REPORTS[name](lab.out / "reports" / "s")
+    run = lab.call("run")
+    assert (run.exit_code, "nothing left to do" in run.output) == (0, True)
+    assert report_files(lab) == whole
+
+
+def test_a_report_that_was_interrupted_is_written_by_the_next_run(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.call("run")
+    whole = report_files(lab)
+    with monkeypatch.context() as patch:
+        patch.setattr("bench.report.build.html_page", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            lab.call("report", "--set", "margin=0.1")
+    assert report_files(lab) != whole
+    lab.call("run")
+    assert report_files(lab) == whole
+
+
+@pytest.mark.parametrize("setting", ["margin=0.5", "reference=toy", "description=Another"])
+def test_the_report_follows_every_setting(setting: str, lab: Lab) -> None:
+    """A verdict's setting changes no cell: 0.02 stood in the report and suite.yaml after --set margin=0.5."""
+    lab.call("run")
+    name, _, value = setting.partition("=")
+    before = report_files(lab)
+    run = lab.call("run", "--set", setting)
+    assert (run.exit_code, "nothing left to do" in run.output) == (0, True)
+    after = report_files(lab)
+    assert f"{name}: {value}" in after["suite.yaml"].decode()
+    assert after["leaderboard.md"] != before["leaderboard.md"]
+    lab.call("report")  # without it: back again
+    assert report_files(lab) == before
+
+
+def test_the_report_follows_the_code(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab.call("run")
+    written: list[Path] = []
+    monkeypatch.setattr("bench.report.build.build_report", lambda rows, info, root, out: written.append(out) or out)
+    lab.call("run")
+    assert written == []
+    monkeypatch.setattr("bench.commands.report.source_hash", lambda: "another version")
+    lab.call("run")
+    assert len(written) == 1
+
+
+def test_a_row_of_the_store_with_another_number_is_not_believed(lab: Lab, finished: tuple[Lab, dict[str, Any]]) -> None:
+    in_place(lab.out / "results.jsonl", lambda b: b.replace(b'"test/auroc": 0.', b'"test/auroc": 1.'))
+    lab.call("report")
+    assert lab.numbers() == finished[1]
+    lab.call("run")
+    rows = Store(lab.out).rows().values()
+    assert {r.key: repr(sorted(r.metrics.items())) for r in rows} == {
+        key: metrics for key, (_, metrics) in finished[1]["metrics"].items()
+    }
+
+
+def test_a_result_that_differs_takes_all_that_was_made_from_the_old_one_with_it(lab: Lab, monkeypatch: Any) -> None:
+    """Elsewhere than on a CPU a cell done again may give other numbers; nothing may then rest on its old ones."""
+    remove("means.npy", "fit", "toy")(lab)
+    monkeypatch.setattr("toy.Toy.fit", lambda self, data, ctx, fit=Toy.fit: (fit(self, data, ctx), darker(ctx.folder)))
+    before, evaluated = lab.folder("evaluate", "none").stat().st_ino, lab.cell("evaluate", "toy")
+    run = lab.call("run")
+    assert run.exit_code == 0, run.output
+    session = lab.session()
+    first = [c for c in session.plan.work if c.method == "toy" and c.fold == 0]
+    assert f"{len(first)} done in" in run.output, "all of the generator's, in its fold alone"
+    assert lab.folder("evaluate", "none").stat().st_ino == before
+    assert Artifacts(lab.out).is_done(*evaluated.id)
+    assert "nothing left to do" in lab.call("run").output
+
+
+def darker(folder: Path) -> None:
+    np.save(folder / "means.npy", np.load(folder / "means.npy") / 2)
+
+
+def test_an_image_changed_under_the_same_size_and_time_is_another_image(lab: Lab) -> None:
+    lab.call("run")
+    path = lab.data / "benign" / "b0_0.png"
+    other = (lab.data / "benign" / "b0_1.png").read_bytes()
+    pad = max(0, len(path.read_bytes()) - len(other))
+    before = lab.session().plan.fingerprint
+    in_place(path, lambda b: (other + bytes(pad))[: max(len(b), len(other))])
+    assert lab.session().plan.fingerprint != before
+
+
+def test_what_changed_in_the_data_is_said_before_anything_is_trained(lab: Lab) -> None:
+    assert "the data changed" not in lab.call("plan").output
+    copy, gone = lab.data / "benign" / "b0_0.png", lab.data / "malignant" / "m1_2.png"
+    Image.fromarray(np.random.default_rng(5).integers(0, 255, (16, 16, 3), np.uint8)).save(copy)
+    gone.unlink()
+    Image.fromarray(np.random.default_rng(6).integers(0, 255, (16, 16, 3), np.uint8)).save(lab.data / "benign/b9_9.png")
+    said = "images: 48 before, 48 now: 1 added, 1 removed, 1 with other content"
+    assert said in lab.call("plan").output
+    assert said in lab.call("run", "--only", "stage=split").output
+    assert "the data changed" not in lab.call("run", "--only", "stage=split").output

@@ -301,13 +301,14 @@ def test_a_finished_cell_is_never_replaced_and_an_attempt_gives_way_to_a_finishe
     artifacts = Artifacts(tmp_path)
     for name in ("first", "second"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "done.json").write_text(f'"{name}"')
+        done = {"metrics": {}, "costs": {}, "facts": {}, "finished_at": name}
+        (tmp_path / name / "done.json").write_text(json.dumps(done))
     with artifacts.work("fit", "k") as partial:
         (partial / "checkpoint.pt").write_text("half-way")
     artifacts.fail("fit", "k", "died")
     assert artifacts.adopt("fit", "k", tmp_path / "first")
     assert not artifacts.adopt("fit", "k", tmp_path / "second")
-    assert (artifacts.folder("fit", "k") / "done.json").read_text() == '"first"'
+    assert artifacts.result("fit", "k")["finished_at"] == "first"
     assert sorted(p.name for p in (tmp_path / "cells" / "fit").iterdir()) == ["k", "k.lock"]
 
 

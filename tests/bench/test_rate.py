@@ -77,7 +77,7 @@ def finished(root: Path, methods: tuple[str, ...] = METHODS, images: int = 8) ->
                 source = paths[i] if cell.method == "cyclegan" else ""
                 records.append(SyntheticRecord(path.relative_to(folder).as_posix(), i % 2, i, "checkpoint", source))
             save_manifest(folder, records, ["b0"])
-            artifacts.commit(*cell.id, {"metrics": {}, "costs": {}, "facts": {}})
+            artifacts.commit(*cell.id, {"metrics": {}, "costs": {}, "facts": {}, "finished_at": ""})
     return session
 
 

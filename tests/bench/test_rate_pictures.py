@@ -112,7 +112,7 @@ def finished(root: Path) -> Session:
                 at = "" if cell.method == "cgan" else source
                 records.append(SyntheticRecord(path.relative_to(folder).as_posix(), label, i, "checkpoint", at))
             save_manifest(folder, records, ["b0"])
-            artifacts.commit(*cell.id, {"metrics": {}, "costs": {}, "facts": {}})
+            artifacts.commit(*cell.id, {"metrics": {}, "costs": {}, "facts": {}, "finished_at": ""})
     return session
 
 

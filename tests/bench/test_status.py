@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,17 +19,30 @@ from rich.console import Console, RenderableType
 
 from bench.artifacts import Artifacts
 from bench.cli import main
+from bench.clock import Stamp
 from bench.commands import status
 from bench.commands.status import described, plain, read_status, show_status
 from bench.console import ConsoleListener
+from bench.context import CellContext
 from bench.estimate import Prediction
 from bench.live import LIVE, LiveRun, announced, live_runs
 from bench.plan import Cell
 from bench.progress import wall_left, work_of
 from bench.session import Session, prepare
 
-NOW = 1_800_000_000.0
-RUN = LiveRun.here("ci", 2, 1, "cpu", NOW - 100)
+RUN = LiveRun.here("ci", 2, 1, "cpu", Stamp.now())
+
+
+def ago(seconds: float) -> Stamp:
+    """Return a moment of the past."""
+    now = Stamp.now()
+    return replace(now, wall_s=now.wall_s - seconds, monotonic_s=now.monotonic_s - seconds)
+
+
+@pytest.fixture
+def still(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both clocks stand still."""
+    monkeypatch.setattr("bench.clock.time", SimpleNamespace(time=lambda: 1_800_000_000.0, monotonic=lambda: 5000.0))
 
 
 def cell(name: str, *upstream: Cell) -> Cell:
@@ -46,32 +59,40 @@ def tell(artifacts: Artifacts, at: Cell, **facts: Any) -> None:
     """Write a cell's progress as its worker does."""
     folder = artifacts.partial(*at.id)
     folder.mkdir(parents=True, exist_ok=True)
-    state = {"pid": 1, "device": "cpu", "started": NOW - 30, "spent_before_s": 0.0, "updated": NOW - 1, **facts}
+    state = {"pid": 1, "device": "cpu", "elapsed_s": 29.0, "updated": asdict(ago(1)), **facts}
     (folder / "progress.json").write_text(json.dumps(state))
 
 
-def test_a_cells_own_pace_tells_when_it_ends_and_before_that_like_cells_do(tmp_path: Path) -> None:
+def test_a_cells_own_pace_tells_when_it_ends_and_before_that_like_cells_do(tmp_path: Path, still: None) -> None:
     artifacts, a = Artifacts(tmp_path), cell("a")
-    assert work_of(a, artifacts, costs(a=50.0), NOW).elapsed_s is None, "has told nothing yet"
+    assert work_of(a, artifacts, costs(a=50.0)).elapsed_s is None, "has told nothing yet"
     tell(artifacts, a, peak_memory_bytes=2**30)
-    early = work_of(a, artifacts, costs(a=50.0), NOW)
+    early = work_of(a, artifacts, costs(a=50.0))
     assert (early.elapsed_s, early.left_s, early.step) == (30.0, 20.0, None)
     assert early.columns() == ("", "30 s", "20 s left", "1.0 GiB", "")
-    assert work_of(a, artifacts, costs(), NOW).left_s is None, "nothing is known of it"
-    tell(artifacts, a, updated=NOW, spent_before_s=30.0, step=60, total=80, metrics={"loss_G": 1.234, "loss_D": 0.5})
-    late = work_of(a, artifacts, costs(a=50.0), NOW)
-    assert late.elapsed_s == 60.0, "with what an interrupted attempt spent on what it continues"
+    assert work_of(a, artifacts, costs()).left_s is None, "nothing is known of it"
+    tell(
+        artifacts,
+        a,
+        updated=asdict(ago(0)),
+        elapsed_s=60.0,
+        step=60,
+        total=80,
+        metrics={"loss_G": 1.234, "loss_D": 0.5},
+    )
+    late = work_of(a, artifacts, costs(a=50.0))
+    assert late.elapsed_s == 60.0
     assert late.left_s == pytest.approx(20.0), "60 of 80 steps took 60 s"
     assert late.columns() == ("step 60/80", "60 s", "20 s left", "", "loss_G 1.23, loss_D 0.5")
 
 
-def test_the_wall_time_left_counts_jobs_what_is_in_work_and_what_waits_for_it(tmp_path: Path) -> None:
+def test_the_wall_time_left_counts_jobs_what_is_in_work_and_what_waits_for_it(tmp_path: Path, still: None) -> None:
     a, b = cell("a"), cell("b")
     c = cell("c", a)
     artifacts = Artifacts(tmp_path)
     tell(artifacts, a)
     known = costs(a=40.0, b=8.0, c=7.0)
-    work = work_of(a, artifacts, known, NOW)  # 10 s left
+    work = work_of(a, artifacts, known)  # 10 s left
     assert wall_left([a, b, c], [work], known, 2).seconds == 17.0  # b beside a, then c
     assert wall_left([a, b, c], [work], known, 1).seconds == 25.0
     left = wall_left([a, b, c], [work], costs(a=40.0, b=8.0), 2)
@@ -85,7 +106,7 @@ def test_runs_that_go_on_are_known_and_killed_ones_are_not(tmp_path: Path) -> No
     assert live_runs(tmp_path, "ci") == []
     code = (
         "import os, sys; from pathlib import Path; from bench.live import *\n"
-        "run = LiveRun.here('ci', 2, 1, 'cpu', 0.0)\n"
+        "run = LiveRun.here('ci', 2, 1, 'cpu', Stamp.now())\n"
         "with announced(Path(sys.argv[1]), run): os._exit(9)"
     )
     assert subprocess.run([sys.executable, "-c", code, tmp_path], check=False).returncode == 9
@@ -105,11 +126,11 @@ def in_work(session: Session, many: int, stack: ExitStack) -> list[Cell]:
     """Have the first cells locked and telling of themselves, as workers do, and a run announced."""
     artifacts = Artifacts(session.env.out)
     cells = [c for c in session.plan.work if c.stage == "fit"][:many]
-    stack.enter_context(announced(session.env.out, replace(RUN, started=time.time() - 100)))
+    stack.enter_context(announced(session.env.out, LiveRun.here("ci", 2, 1, "cpu", ago(100))))
     for c in cells:
         stack.enter_context(artifacts.work(*c.id))
         told = {"step": 5, "total": 20, "metrics": {"loss_G": 1.5}, "peak_memory_bytes": 3 * 2**30}
-        tell(artifacts, c, started=time.time() - 30, updated=time.time(), **told)
+        tell(artifacts, c, elapsed_s=30.0, updated=asdict(ago(0)), **told)
     return cells
 
 
@@ -167,3 +188,29 @@ def test_a_runs_own_panel_shows_the_same_facts(session: Session) -> None:
         text = text_of(shown._panel())
     assert f"0/{len(session.plan.work)}" in text
     assert all(word in text for word in ("step 5/20", "30 s", "s left", "3.0 GiB", "loss_G 1.5"))
+
+
+def test_a_clock_that_is_set_back_changes_no_duration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two hours back in the middle of a cell and of a run: -7195 s were stored and shown."""
+    context = CellContext(tmp_path, "cpu", 0, None)
+    run, wall = LiveRun.here("ci", 2, 1, "cpu", ago(100)), time.time
+    context.log(1, 20, {"loss": 1.0})
+    monkeypatch.setattr(time, "time", lambda: wall() - 7200)
+    assert 0 <= context.elapsed_s < 60
+    assert 0 <= context.costs()["overhead_s"] < 60
+    context.save_checkpoint({})
+    resumed = CellContext(tmp_path, "cpu", 0, None)
+    resumed.load_checkpoint()
+    assert 0 <= resumed.elapsed_s < 60
+    assert 100 <= run.elapsed_s < 160
+    text = (tmp_path / "progress.json").read_text()
+    artifacts, a = Artifacts(tmp_path / "out"), cell("a")
+    artifacts.partial(*a.id).mkdir(parents=True)
+    (artifacts.partial(*a.id) / "progress.json").write_text(text)
+    assert 0 <= (work_of(a, artifacts, costs()).elapsed_s or -1) < 60
+
+
+def test_a_moment_of_another_machine_is_never_in_the_future() -> None:
+    other = replace(ago(10), boot="another machine", monotonic_s=0.0)
+    assert 10 <= other.elapsed_s() < 60
+    assert replace(other, wall_s=other.wall_s + 7200).elapsed_s() == 0.0

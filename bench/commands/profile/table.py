@@ -14,6 +14,7 @@ from bench.cost.profiles import Point
 from bench.cost.sandbox import Outcome, Sandbox
 from bench.cost.step_profile import measured_peak
 from bench.errors import ConfigError, nearest
+from bench.files import atomic_path
 from bench.suite import Suite
 
 MAX = "max"
@@ -198,7 +199,7 @@ def write_csv(points: Sequence[Point], path: Path) -> None:
     """Write a row a point; empty is not measured."""
     rows = [{k: v for k, v in p.plain().items() if k != "shares"} | _shares(p) for p in points]
     columns = list(dict.fromkeys(name for row in rows for name in row))
-    with path.open("w", newline="", encoding="utf-8") as f:
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as f:
         writer = csv.DictWriter(f, columns, restval="")
         writer.writeheader()
         writer.writerows({k: "" if v is None else v for k, v in row.items()} for row in rows)

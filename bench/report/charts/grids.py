@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from bench.files import atomic_path, write_atomic
 from bench.report.charts.explanations import draw_explanations
 from bench.report.charts.pages import even, numbered
 from bench.report.charts.segmentations import draw_segmentations
@@ -42,20 +42,20 @@ def draw_grids(rows: Rows, info: ReportInfo, root: Path, out: Path) -> dict[str,
         for method in info.generative
         if (source := _sample(rows, info, stage, method, sample, root))
     }
-    if made or samples:
-        (out / "pictures").mkdir(parents=True, exist_ok=True)
     drawn: dict[str, str] = {}
     for number, methods in enumerate(even(list(made), METHODS), start=1):
         name = numbered("pictures/overview", number)
-        _overview({"real": real, **{m: made[m] for m in methods}}, info.classes).save(out / name)
+        with atomic_path(out / name) as temporary:
+            _overview({"real": real, **{m: made[m] for m in methods}}, info.classes).save(temporary)
         drawn[name] = "overview" if number == 1 else f"overview {number}"
     for method, found in made.items():
         name = f"pictures/{method}.png"
-        _strips(method, real, found, info.classes).save(out / name)
+        with atomic_path(out / name) as temporary:
+            _strips(method, real, found, info.classes).save(temporary)
         drawn[name] = method
     for (method, title), source in samples.items():
         name = f"pictures/{method}_{title.replace(' ', '_')}.png"
-        shutil.copyfile(source, out / name)
+        write_atomic(out / name, source.read_bytes())
         drawn[name] = f"{method}: {title}"
     return drawn | draw_explanations(rows, info, root, out) | draw_segmentations(rows, info, root, out)
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from bench.files import atomic_path
 from bench.report.info import Arm
 
 BLACK, GREY = "#000000", "#8a8a8a"
@@ -101,8 +102,8 @@ def figure(
 
 def save(fig: Any, path: Path) -> None:
     """Write a finished figure. Every chart goes through here, so that tests can look at what was drawn."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fig.savefig(path, metadata={"Software": None})
+    with atomic_path(path) as temporary:
+        fig.savefig(temporary, metadata={"Software": None})
 
 
 def arm_axis(ax: Any, arms: Sequence[Arm], named: bool) -> None:

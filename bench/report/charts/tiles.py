@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from bench.files import atomic_path
 from bench.report.charts.pages import numbered
 from bench.report.info import Arm, ReportInfo
 from bench.report.records.rows import Rows
@@ -175,8 +176,8 @@ def save(sheets: Iterable[Sheet], kind: str, network: str, what: str, out: Path)
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", network)
     for number, sheet in enumerate(sheets, start=1):
         path = numbered(f"pictures/{kind}_{name}", number)
-        (out / path).parent.mkdir(parents=True, exist_ok=True)
-        sheet.canvas.save(out / path)
+        with atomic_path(out / path) as temporary:
+            sheet.canvas.save(temporary)
         saved[path] = f"{network}: {what}" + (f" {number}" if number > 1 else "")
     return saved
 

@@ -91,10 +91,8 @@ def leaderboard(rows: Rows, info: ReportInfo, root: Path, arms: Sequence[Arm] | 
     done = {key: _scored(rows, info, *key) for key in keys}
     values = {key: {m: _values(found, m) for m in METRICS} for key, found in done.items()}
     versus = {c: _comparisons(info, {arm: values[c, arm] for arm in arms}) for c in info.classifiers}
-    found = {key: {p: done[key][p].facts.get("predictions") for p in values[key][PRIMARY]} for key in keys}
-    tables = {
-        key: of_line for key, of_line in found.items() if all(of_line.values())
-    }  # rows of made-up results have none
+    shown = {key: {p: str(done[key][p].facts.get("predictions", "")) for p in values[key][PRIMARY]} for key in keys}
+    tables = {key: of_line for key, of_line in shown.items() if all(of_line.values())}  # made-up results have none
     ends = patient_intervals(tables, root)
     return tuple(
         _line(

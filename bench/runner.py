@@ -164,13 +164,13 @@ class Runner:
         """
         require_space(self.env.out)  # a full disk kills, too (SIGBUS)
         self.deaths[cell.id] = self.deaths.get(cell.id, 0) + 1
-        if death.exit_code < 0 and self.deaths[cell.id] < MAX_DEATHS:
+        if death.status < 0 and self.deaths[cell.id] < MAX_DEATHS:
             self.waiting.append(cell.id)
         else:
             self._fail(cell, self._cause(cell, death))
 
     def _cause(self, cell: Cell, death: WorkerDied) -> str:
-        if death.exit_code >= 0:
+        if death.status >= 0:
             return (
                 f"{death} in this cell, with no error: code of the cell ended it (os._exit, or a library's abort); "
                 "raise an error there instead"
@@ -180,7 +180,7 @@ class Runner:
         used = f"; it had used {peak / 2**30:.1f} GiB" if peak else ""
         if death.out_of_memory:
             return f"out of memory: {text}{used}; {MEMORY_ADVICE}"
-        if death.exit_code == -signal.SIGKILL:
+        if death.status == -signal.SIGKILL:
             return f"{text}{used}; most often this is lack of memory (see `dmesg`): {MEMORY_ADVICE}"
         return f"{text}{used}; a compiled library crashed"
 

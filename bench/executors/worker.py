@@ -22,12 +22,12 @@ LEAVE_S = 10.0  # for a worker to end by itself; then it is killed
 class WorkerDied(BenchError):
     """The process of a call ended before the call did.
 
-    ``exit_code`` is negative for a signal. ``out_of_memory``: the kernel killed a process for lack of memory meanwhile.
+    ``status`` is its exit code, negative for a signal. ``out_of_memory``: the kernel killed a process for lack of memory meanwhile.
     """
 
-    def __init__(self, exit_code: int, out_of_memory: bool = False) -> None:
-        self.exit_code, self.out_of_memory = exit_code, out_of_memory
-        super().__init__(f"the worker process {describe_exit(exit_code)}")
+    def __init__(self, status: int, out_of_memory: bool = False) -> None:
+        self.status, self.out_of_memory = status, out_of_memory
+        super().__init__(f"the worker process {describe_exit(status)}")
 
 
 def describe_exit(exit_code: int) -> str:

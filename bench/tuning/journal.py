@@ -30,7 +30,7 @@ class Journal(BaseJournalBackend):
         with locked(path) as f:
             self._heal(f)
 
-    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:  # type: ignore[override]
+    def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
         """Yield the operations from a number on; a last line that is not whole is not read."""
         with self.path.open("rb") as f:
             if os.fstat(f.fileno()).st_size < self._starts[log_number_from]:

@@ -318,9 +318,9 @@ DAMAGES = [
         ),
         "was changed",
     ),
+    *(Damage(name, do, says, 0, 0, run_says) for name, do, says, run_says in HEALED),
     Damage("an image cache with other bytes", lambda lab: other_bytes(lab, "images-*.npy"), "", 0, 0, ""),
     Damage("cached features with other bytes", lambda lab: other_bytes(lab, "features/*.npy"), "", 0, 0, ""),
-    *(Damage(name, do, says, 0, 0, run_says) for name, do, says, run_says in HEALED),
 ]
 
 
@@ -340,6 +340,34 @@ def test_an_undamaged_copy_has_nothing_to_say(lab: Lab, finished: tuple[Lab, dic
     assert (lab.call("report").exit_code, lab.numbers()) == (0, finished[1])
     run = lab.call("run")
     assert (run.exit_code, "nothing left to do" in run.output) == (0, True)
+
+
+def test_a_checkpoint_that_the_method_cannot_restore_fails_once_and_then_starts_anew(
+    lab: Lab, finished: tuple[Lab, dict[str, Any]]
+) -> None:
+    interrupted(other_state)(lab)
+    first = lab.call("run")
+    assert (first.exit_code, "KeyError: 'step'" in first.output) == (1, True), first.output
+    assert lab.call("run").exit_code == 0
+    assert lab.numbers() == finished[1]
+
+
+def test_a_store_of_a_newer_version_is_refused_by_file_and_line(lab: Lab) -> None:
+    path = lab.out / "results.jsonl"
+    path.write_bytes(b"".join(row(schema=2)(x) for x in path.read_bytes().splitlines()))
+    before = path.read_bytes()
+    for verb in ("report", "run"):
+        result = lab.call(verb)
+        assert result.exit_code == 2
+        assert f"{path}, line 1: got schema 2, expected 1; the store was written by another version" in result.output
+    assert path.read_bytes() == before
+
+
+def test_what_cannot_be_read_is_kept_aside_and_said_once(lab: Lab) -> None:
+    line(2, lambda b: b"\xff" + b)(lab)
+    assert lab.call("run").output.count("passed over") == 1
+    assert (lab.out / "results.jsonl.damaged").read_bytes().startswith(b"\xff{")
+    assert "passed over" not in lab.call("run").output
 
 
 def report_files(lab: Lab) -> dict[str, bytes]:
@@ -458,31 +486,3 @@ def test_what_changed_in_the_data_is_said_before_anything_is_trained(lab: Lab) -
     assert said in lab.call("plan").output
     assert said in lab.call("run", "--only", "stage=split").output
     assert "the data changed" not in lab.call("run", "--only", "stage=split").output
-
-
-def test_a_checkpoint_that_the_method_cannot_restore_fails_once_and_then_starts_anew(
-    lab: Lab, finished: tuple[Lab, dict[str, Any]]
-) -> None:
-    interrupted(other_state)(lab)
-    first = lab.call("run")
-    assert (first.exit_code, "KeyError: 'step'" in first.output) == (1, True), first.output
-    assert lab.call("run").exit_code == 0
-    assert lab.numbers() == finished[1]
-
-
-def test_a_store_of_a_newer_version_is_refused_by_file_and_line(lab: Lab) -> None:
-    path = lab.out / "results.jsonl"
-    path.write_bytes(b"".join(row(schema=2)(x) for x in path.read_bytes().splitlines()))
-    before = path.read_bytes()
-    for verb in ("report", "run"):
-        result = lab.call(verb)
-        assert result.exit_code == 2
-        assert f"{path}, line 1: got schema 2, expected 1; the store was written by another version" in result.output
-    assert path.read_bytes() == before
-
-
-def test_what_cannot_be_read_is_kept_aside_and_said_once(lab: Lab) -> None:
-    line(2, lambda b: b"\xff" + b)(lab)
-    assert lab.call("run").output.count("passed over") == 1
-    assert (lab.out / "results.jsonl.damaged").read_bytes().startswith(b"\xff{")
-    assert "passed over" not in lab.call("run").output

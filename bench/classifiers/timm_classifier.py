@@ -19,7 +19,11 @@ if TYPE_CHECKING:
     import torch
 
 
-ANY_SIZE = ("resnet18", "resnet50", "efficientnet_b0", "tf_efficientnet_lite0", "test_resnet")  # of 33 px and more
+TAKES = {  # networks of the shipped suites: any side of 33 px and more that is a multiple of so many pixels
+    **dict.fromkeys(("resnet18", "resnet50", "resnet152", "vgg19", "convnext_base", "test_resnet"), 1),
+    **dict.fromkeys(("efficientnet_b0", "tf_efficientnet_lite0", "tf_efficientnet_b7", "tf_efficientnetv2_s"), 1),
+    "vit_base_patch16_224": 16,
+}
 
 
 @dataclass(frozen=True)
@@ -54,19 +58,25 @@ class TimmClassifier:
     def check_size(self, image_size_px: int) -> None:
         """Raise ``ConfigError`` when the network cannot be trained on such images with its batch size.
 
-        Unless it is known to take them, it is built and tried, from random weights.
+        Unless it is known to take them, it is built and tried: for its shapes alone, and again with numbers where that
+        fails, as some networks cannot do without.
         """
         self.check()
-        one = self.config.batch_size == 1  # a batch norm needs two values of each channel
-        if self.config.model in ANY_SIZE and image_size_px >= (33 if one else 32):
+        name, one = self.config.model, self.config.batch_size == 1  # a batch norm needs two values of each channel
+        if image_size_px >= (33 if one else 32) and image_size_px % TAKES.get(name, image_size_px + 1) == 0:
             return
         import torch
 
         from bench.classifiers.timm_network import TimmNetwork, create, require_size
 
-        with torch.random.fork_rng(devices=[]):
-            network = TimmNetwork(create(self.config.model, 2, image_size_px))
-            require_size(network, self.config.model, image_size_px, training=one)
+        for device in ("meta", "cpu"):
+            try:
+                with torch.random.fork_rng(devices=[]), torch.device(device):
+                    require_size(TimmNetwork(create(name, 2, image_size_px)), name, image_size_px, training=one)
+                return
+            except (ConfigError, NotImplementedError):
+                if device == "cpu":
+                    raise
 
     def build(self, num_classes: int, image_size_px: int, weights: Path | None) -> torch.nn.Module:
         """Return the network: float [B, 3, H, W] in [0, 1] -> logits [B, num_classes].

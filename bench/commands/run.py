@@ -19,6 +19,7 @@ from bench.cost.host import describe_host
 from bench.data.changes import data_changes, keep_index
 from bench.estimate import Schedule, duration, fit_model
 from bench.live import LiveRun, announced
+from bench.plan_checks import check_trainable
 from bench.registry import no_exit
 from bench.runner import Runner, rows_of
 from bench.runs import RunRecord, keep_run
@@ -69,9 +70,8 @@ def _check_segmenters(session: Session) -> None:
 def _train(session: Session, runner: Runner, console: Console, jobs: int | None, view: MLflowView) -> RunRecord:
     from bench.executors.local import make_executor
 
-    with no_exit("the classifiers were checked"):
-        for spec in (*session.suite.classifiers, *(own for _, own in session.suite.tuned)):
-            spec.create().check()  # an unknown network is found now, not after hours of generators
+    with no_exit("the methods and classifiers were checked"):
+        check_trainable(session.suite)  # what cannot be trained is found now, not after hours of generators
     if session.suite.settings.segmenters:
         _check_segmenters(session)
     runner.env = session.env

@@ -185,7 +185,7 @@ def _tables(rows: Rows, info: ReportInfo, method: str, unit: Unit, root: Path) -
 
 def _confusion(p: Predictions, info: ReportInfo) -> ConfusionTable:
     positive_class = info.published.results.positive if info.published else ""
-    positive = p.classes.index(positive_class) if positive_class in p.classes else 1
+    positive = p.classes.index(positive_class) if positive_class in p.classes else info.positive_label
     truth, said = p.y_true == positive, p.y_prob.argmax(axis=1) == positive
     counts = (truth & said, truth & ~said, ~truth & said, ~truth & ~said)
     return ConfusionTable(*(int(c.sum()) for c in counts))

@@ -8,7 +8,7 @@ of a path, and is escaped wherever it is shown.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from bench.errors import ConfigError, DataError
 
@@ -50,6 +50,19 @@ def check_methods(where: str, names: Iterable[str]) -> None:
     check_names(where, names)
     if taken := [name for name in names if _TAKEN.fullmatch(name.casefold())]:
         raise ConfigError(f"{where}: got the name {taken[0]!r}, which the report uses for itself; expected another")
+
+
+def check_suite(suite: str, sections: Mapping[str, Iterable[object]], dataset: Mapping[str, object]) -> None:
+    """Check every name that a suite gives, by section, and its own. Raises ``ConfigError``."""
+    check_name("the name of a suite's file", suite, "rename the file")
+    for section, given in sections.items():
+        names, where = [str(n) for n in given], f"suite {suite}: {section}"
+        (check_methods if section == "methods" else check_names)(where, names)
+        for name in names if section == "metrics" else ():
+            check_measure(where, name)
+    if "name" in dataset:
+        remedy = "rename it, and name its class with use:"
+        check_name(f"suite {suite}: dataset.name", str(dataset["name"]), remedy)
 
 
 def check_measure(where: str, name: str) -> str:

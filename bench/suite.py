@@ -14,7 +14,7 @@ from bench.data.published_split import PUBLISHED
 from bench.data.splits import SplitConfig
 from bench.errors import ConfigError, nearest
 from bench.members import locate, members_in, of_member
-from bench.names import check_measure, check_methods, check_name, check_names
+from bench.names import check_suite
 from bench.published import load_published
 from bench.segmentation.config import SegmentationConfig
 from bench.segmentation.segmenter_config import SegmenterConfig
@@ -183,7 +183,7 @@ def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:
     for key in NAMED:
         if named := _named(data, key):
             data[key] = {n: config for n, config in named.items() if config is not False}
-    _check_names(name, data)
+    check_suite(name, {key: _named(data, key) for key in NAMED}, _named(data, "dataset"))
     sections = {key: data.pop(key, None) for key in ("dataset", "methods", "classifiers", "metrics")}
     data = {k: v for k, v in data.items() if not k.startswith("_")}  # YAML anchors live under keys like _gan
     known = [*Settings.__dataclass_fields__, *sections]
@@ -225,20 +225,6 @@ def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:
 def _named(data: Mapping[str, Any], section: str) -> dict[str, Any]:
     found = data.get(section)
     return found if isinstance(found, dict) else {}
-
-
-def _check_names(suite: str, data: Mapping[str, Any]) -> None:
-    """Check every name that the suite gives; all of them become parts of files, keys, tables and charts."""
-    check_name("the name of a suite's file", suite, "rename the file")
-    for key in NAMED:
-        names, where = [str(n) for n in _named(data, key)], f"suite {suite}: {key}"
-        (check_methods if key == "methods" else check_names)(where, names)
-        for name in names if key == "metrics" else ():
-            check_measure(where, name)
-    dataset = _named(data, "dataset")
-    if "name" in dataset:
-        remedy = "rename it, and name its class with use:"
-        check_name(f"suite {suite}: dataset.name", str(dataset["name"]), remedy)
 
 
 def _check_segmenters(suite: str, settings: Settings, classifiers: Any) -> None:

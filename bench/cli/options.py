@@ -26,7 +26,7 @@ class Command(click.Command):
         except (click.exceptions.Exit, click.Abort):
             raise
         except click.ClickException as e:
-            e.message = redact(e.message)
+            e.__dict__["message"] = redact(e.message)  # click declares it final
             raise
         except Exception as e:
             error = (disk_error(e) if isinstance(e, OSError) else None) or e

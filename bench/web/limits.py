@@ -50,9 +50,9 @@ def protocol(limits: Limits) -> type[asyncio.Protocol]:
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
-            clients = [getattr(p, "client", None) for p in self.connections]
-            mine = sum(bool(c) and c[0] == (self.client or c)[0] for c in clients)
-            if len(self.connections) > limits.connections or mine > limits.connections_per_client:
+            clients = [getattr(p, "client", None) or ("", 0) for p in self.connections]
+            mine = [host for host, _ in clients].count((self.client or ("", 0))[0])
+            if len(clients) > limits.connections or mine > limits.connections_per_client:
                 transport.write(FULL)
                 transport.close()
                 return

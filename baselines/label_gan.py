@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from baselines.gan_model import GANModel
+from baselines.gan_model import GANConfig, GANModel
 from bench.errors import ConfigError
 from bench.interfaces import RunContext, TrainingData
 from bench.types import Choice, FloatRange, IntRange, ProfiledStep, SearchRange, SyntheticImage
@@ -24,6 +24,7 @@ class LabelGAN(GANModel):
 
     kind: ClassVar[Literal["generative"]] = "generative"
     version: ClassVar[int] = 1
+    Config: ClassVar[type] = GANConfig
     updates: ClassVar[tuple[str, ...]] = ("discriminator", "generator")
 
     def search_space(self) -> dict[str, SearchRange]:

@@ -1,4 +1,7 @@
-"""Self-attention for feature maps: Zhang et al. 2019, "Self-Attention Generative Adversarial Networks" (SAGAN)."""
+"""Self-attention for feature maps: Zhang et al. 2019, "Self-Attention Generative Adversarial Networks" (SAGAN).
+
+Changed against it: one attention layer per network, at the largest map up to 32 pixels.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-REDUCTION = 8  # the paper's k: keys, queries and values have so many times fewer channels than the map
-LARGEST_SIDE_PX = 32  # its cost grows with the fourth power of the map's side; the paper's best FIDs are at 32
+REDUCTION = 8  # the paper's k: the map's channels divided by those of keys, queries and values
+LARGEST_SIDE_PX = 32  # cost grows with the fourth power of the side; the paper's best FIDs are at 32
 
 
 class SelfAttention(nn.Module):
-    """Feature maps float [B, C, H, W] -> the same shape: every place looks at all others (equations 1 to 3).
+    """Feature maps float [B, C, H, W] -> the same shape: each position attends to all others (equations 1 to 3).
 
     β_ji = softmax_i(f(x_i) · g(x_j)), o_j = v(Σ_i β_ji h(x_i)), y = γ o + x, with f, g, h and v convolutions of 1×1.
-    γ starts at 0, so that a network begins with what is near and learns what is far.
+    γ starts at 0: the network first uses local features and learns to use distant ones.
     """
 
     def __init__(self, channels: int) -> None:
@@ -29,13 +32,15 @@ class SelfAttention(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the attended map, of the shape of ``x``."""
         g, f, h = (layer(x).flatten(2).transpose(1, 2)[:, None] for layer in (self.query, self.key, self.value))
-        o = F.scaled_dot_product_attention(g, f, h, scale=1.0)  # [B, 1, H·W, C'], without a matrix of all pairs kept
+        o = F.scaled_dot_product_attention(
+            g, f, h, scale=1.0
+        )  # [B, 1, H·W, C'], without storing the matrix of all pairs
         o = o[:, 0].transpose(1, 2).reshape(len(x), -1, *x.shape[2:])
         return self.gamma * self.out(o) + x
 
 
 def attended_side(sides: list[int]) -> int:
-    """Return the side of the feature map that attention is for: the largest up to 32, else the smallest there is.
+    """Return the side of the feature map to apply attention to: the largest up to 32, else the smallest.
 
     >>> attended_side([8, 16, 32, 64]), attended_side([6, 12, 24, 48]), attended_side([33, 66])
     (32, 24, 33)

@@ -1,4 +1,9 @@
-"""Generator and discriminator of the conditional GAN; see ``baselines.cgan`` for where each part comes from."""
+"""Generator and discriminator of ``cgan``.
+
+Layers after Radford et al. 2016, "Unsupervised Representation Learning with Deep Convolutional Generative Adversarial
+Networks" (DCGAN). Changed against it: the label enters both networks, noise and label modulate each layer of the
+generator, the discriminator has instance norm and a projection head. Each class names the source of each part.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +16,8 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from baselines.cgan_attention import SelfAttention, attended_side
 
-MAX_START_PX = 8  # the side of the first feature map is halved from the image's until it is no more than this
-MAX_WIDENING = 8  # no layer has more than this many times ``filters`` channels
+MAX_START_PX = 8  # side of the first feature map, at most: the image's side is halved until it is reached
+MAX_WIDENING = 8  # no layer has more channels than this multiple of ``filters``
 
 
 def stages(image_size_px: int) -> tuple[int, int]:
@@ -28,12 +33,12 @@ def stages(image_size_px: int) -> tuple[int, int]:
 
 
 def map_widths(filters: int, doublings: int) -> list[int]:
-    """Return channels from the first feature map (widest) to the one of half the image's side (``filters``)."""
+    """Return channels from the first feature map (widest) to the last (``filters``), of half the image's side."""
     return [filters * min(2**i, MAX_WIDENING) for i in reversed(range(doublings))]
 
 
 def map_sides(image_size_px: int) -> list[int]:
-    """Return the sides of the feature maps that ``map_widths`` is about, from the first one on.
+    """Return the sides in pixels of the feature maps of ``map_widths``, in the same order.
 
     >>> map_sides(64), map_sides(48)
     ([8, 16, 32], [6, 12, 24])
@@ -43,9 +48,9 @@ def map_sides(image_size_px: int) -> list[int]:
 
 
 def normalise_spectrally(network: nn.Module) -> None:
-    """Divide every weight matrix by its largest singular value (Miyato et al. 2018, equation 8), the labels' too.
+    """Divide every weight matrix, label embeddings included, by its largest singular value (Miyato et al. 2018, eq. 8).
 
-    One power iteration a forward pass, whose vectors are buffers and so part of a checkpoint.
+    Each forward pass makes one power iteration. Its vectors are buffers and so part of a checkpoint.
     """
     for module in list(network.modules()):
         if isinstance(module, (nn.Conv2d, nn.Linear, nn.Embedding)):
@@ -55,11 +60,11 @@ def normalise_spectrally(network: nn.Module) -> None:
 class Generator(nn.Module):
     """Noise float [B, z_dim] and labels int64 [B] -> images float [B, 3, S, S] in [-1, 1].
 
-    DCGAN (Radford et al. 2016): transposed 4×4 convolutions of stride 2, ReLU, tanh at the end. The label comes in as
-    a learned vector beside the noise (Mirza & Osindero 2014), and both also set the scale and shift of every batch
-    norm (Chen et al. 2019, self-modulation). The dense layer's output is normalised for each unit by itself, so that
-    its bias cannot drown the noise: without these two every image of a class came out the same within 50 steps.
-    ``attention``: self-attention after the activation of the map that ``attended_side`` names.
+    DCGAN (Radford et al. 2016): transposed 4×4 convolutions of stride 2, ReLU, tanh at the end. The label is a learned
+    vector concatenated with the noise (Mirza & Osindero 2014), and both also set the scale and shift of every batch
+    norm (Chen et al. 2019, self-modulation). Each unit of the dense layer is normalised separately, so that its bias
+    cannot dominate the noise. Without these two changes all images of a class were equal within 50 steps.
+    ``attention``: self-attention after the activation of the map of side ``attended_side``.
     """
 
     def __init__(self, num_classes: int, image_size_px: int, z_dim: int, filters: int, attention: bool = False) -> None:
@@ -95,8 +100,8 @@ class Discriminator(nn.Module):
 
     4×4 convolutions of stride 2 with instance norm (as in PatchGAN, Isola et al. 2017) and a projection head (Miyato &
     Koyama 2018, equation 4): score = w·φ(x) + v_label·φ(x) + b, where φ(x) is the last feature map averaged over the
-    image. An image is scored by itself: no statistic is shared with the rest of the batch. ``attention`` as in the
-    generator; ``spectral``: spectral norm in all layers, and no instance norm, which would undo the scale of weights.
+    image. A score does not depend on the rest of the batch. ``attention``: as in the generator. ``spectral``: spectral
+    norm in all layers and no instance norm, which would cancel the scale of the weights.
     """
 
     def __init__(
@@ -109,7 +114,7 @@ class Discriminator(nn.Module):
         channels = 3
         for side, width in zip(reversed(sides), reversed(map_widths(filters, len(sides))), strict=True):
             layers.append(nn.Conv2d(channels, width, 4, stride=2, padding=1))
-            if channels != 3 and not spectral:  # normalising the first layer would hide an image's overall colour
+            if channels != 3 and not spectral:  # instance norm on the first layer would remove the image's mean colour
                 layers.append(nn.InstanceNorm2d(width, affine=True))
             layers.append(nn.LeakyReLU(0.2, inplace=True))
             if side == attended:

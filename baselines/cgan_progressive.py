@@ -1,8 +1,8 @@
-"""The conditional GAN's networks grown from small images to large: Karras, Aila, Laine & Lehtinen 2018, "Progressive
-Growing of GANs for Improved Quality, Stability, and Variation" (section 2, figure 2).
+"""Networks of ``cgan`` that grow from small images to large ones.
 
-Of that work the growing alone: layers and loss are those of ``baselines.cgan_networks``. Images of level
-k have the side of the first feature map times 2^k; the last level's are whole.
+Karras, Aila, Laine & Lehtinen 2018, "Progressive Growing of GANs for Improved Quality, Stability, and Variation"
+(section 2, figure 2). Changed against it: only the growing is used; layers and loss are those of ``cgan``. The side of
+images of level k is 2^k times that of the first feature map; images of the last level have the full size.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SLOPE = 0.2  # of the leaky ReLU
 
 
 class Growth(NamedTuple):
-    """Where a step stands: ``level`` in 1..levels, weight ``alpha`` in (0, 1] of its own layers, its first step."""
+    """State of growth: ``level`` in 1..levels, weight ``alpha`` in (0, 1] of the level's layers, its first step."""
 
     level: int
     alpha: float
@@ -29,9 +29,9 @@ class Growth(NamedTuple):
 
 
 def growth(step: int, steps: int, levels: int) -> Growth:
-    """Return where a step stands. Levels have equal shares of the steps; half of each but the first fades it in.
+    """Return the state of growth at a step. Levels have equal numbers of steps; each but the first fades in for half.
 
-    The last step is always of the last level, at alpha 1; with fewer steps than levels the first ones are skipped.
+    The last step is always of the last level, with alpha 1. With fewer steps than levels the first levels are skipped.
 
     >>> growth(0, 12, 3), growth(4, 12, 3), growth(11, 12, 3)
     (Growth(level=1, alpha=1.0, start=0), Growth(level=2, alpha=0.5, start=4), Growth(level=3, alpha=1.0, start=8))
@@ -44,7 +44,7 @@ def growth(step: int, steps: int, levels: int) -> Growth:
 
 
 def at_growth(images: torch.Tensor, g: Growth, levels: int) -> torch.Tensor:
-    """Return float [B, 3, S, S] at the side of a level, while it fades in blended with what the level before saw."""
+    """Return images float [B, 3, S, S] at a level's side; while it fades in, blended with those of the level below."""
     shrink = 2 ** (levels - g.level)
     small = F.avg_pool2d(images, shrink) if shrink > 1 else images
     if g.alpha == 1:
@@ -55,8 +55,8 @@ def at_growth(images: torch.Tensor, g: Growth, levels: int) -> torch.Tensor:
 class ProgressiveGenerator(nn.Module):
     """Noise float [B, z_dim] and labels int64 [B] -> images float [B, 3, S_level, S_level] in [-1, 1].
 
-    Feature maps as in ``cgan_networks.Generator``, one more at the image's side, and a 1×1 convolution to colours from
-    each. A level that fades in is blended with the level before, enlarged. Built it stands at the last level.
+    Feature maps as in ``cgan_networks.Generator`` and one more at the image's side, each with a 1×1 convolution to RGB.
+    A level that fades in is blended with the enlarged image of the level below. A new network is at the last level.
     """
 
     def __init__(self, num_classes: int, image_size_px: int, z_dim: int, filters: int, attention: bool = False) -> None:
@@ -77,7 +77,7 @@ class ProgressiveGenerator(nn.Module):
         self.level, self.alpha = self.levels, 1.0
 
     def grow(self, level: int, alpha: float) -> None:
-        """Stand at a level, its layers weighing ``alpha``."""
+        """Set the level and the weight ``alpha`` of its layers."""
         self.level, self.alpha = level, alpha
 
     def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -102,10 +102,9 @@ class ProgressiveGenerator(nn.Module):
 class ProgressiveDiscriminator(nn.Module):
     """Images float [B, 3, S_level, S_level] in [-1, 1] and labels int64 [B] -> scores float [B], high for real.
 
-    Layers as in ``cgan_networks.Discriminator``, with a 1×1 convolution from colours before each, and no instance norm:
-    every layer may be the one next to the image, and there it hides the overall colour (of two classes each came out
-    in the other's). While a level fades in, its first feature map is blended with the one that the halved image gives
-    by the level before.
+    Layers as in ``cgan_networks.Discriminator``, each with a 1×1 convolution from RGB, and no instance norm: any layer
+    may be the first one, and there it removes the mean colour (two classes then swapped their colours). While a level
+    fades in, its output is blended with the level below applied to the halved image.
     """
 
     def __init__(
@@ -128,7 +127,7 @@ class ProgressiveDiscriminator(nn.Module):
         self.level, self.alpha = self.levels, 1.0
 
     def grow(self, level: int, alpha: float) -> None:
-        """Stand at a level, its layers weighing ``alpha``."""
+        """Set the level and the weight ``alpha`` of its layers."""
         self.level, self.alpha = level, alpha
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

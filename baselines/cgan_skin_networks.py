@@ -1,12 +1,13 @@
-"""Both networks of ``cgan_skin``; Uddin, "Conditional GAN for Skin Cancer Image Generation", 2025.
+"""Networks of ``cgan_skin``: Uddin, "Conditional GAN for Skin Cancer Image Generation", 2025.
 
-The source names layers, widths, the sizes between them and activations (leaky ReLU: 0.2, said of both networks). It
-leaves open, and we chose:
+The source gives layers, widths, feature map sizes and activations (leaky ReLU with slope 0.2 in both networks). It
+does not give the following, which we chose:
 
-- how the labels enter: as one-hot vectors beside the noise, and as one constant map a class beside the image;
-- the kernels: 4×4, with biases;
-- batch norm: the source's framework's defaults (Keras: ε = 1e-3, a running mean that keeps 0.99 a step);
-- the initial weights: PyTorch's (uniform by fan-in), where Keras would draw Glorot's.
+- labels: one-hot vectors concatenated with the noise, and one constant map per class concatenated with the image;
+- kernels: 4×4, with biases;
+- batch norm: the defaults of the source's framework (Keras: ε = 1e-3, momentum 0.99, which is 0.01 in PyTorch).
+
+Changed against it: the initial weights are PyTorch's (uniform by fan-in), not Keras' (Glorot).
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
-"""Classical augmentation: mirroring and right-angle turns, small rotations and zooms, colour and stain jitter.
+"""Classical augmentation: flips and right-angle rotations, small rotations and zooms, colour and stain jitter.
 
 Stain jitter after Tellez et al. 2018, "Whole-slide mitosis detection in H&E breast histology using PHH3 as a
-reference to train distilled stain-invariant convolutional networks": colours are taken apart into haematoxylin, eosin
-and residual (Ruifrok & Johnston 2001) and each is scaled and shifted. Every image of a batch gets its own draw.
+reference to train distilled stain-invariant convolutional networks": colours are separated into haematoxylin, eosin
+and residual (Ruifrok & Johnston 2001), and each is scaled and shifted. Changed against it: the ranges, and the
+transformations other than of stain. Each image of a batch has its own random values.
 """
 
 from __future__ import annotations
@@ -27,15 +28,17 @@ LUMA = (0.299, 0.587, 0.114)
 
 @dataclass(frozen=True)
 class ClassicalConfig:
-    """Strengths; 0 switches a part off. Ranges are uniform and symmetric about "no change"."""
+    """Strengths; 0 switches a transformation off. Values are uniform in a range that is symmetric about no change."""
 
-    orientation: Literal["any", "mirror", "none"] = "any"  # any: 4 right-angle turns × mirror; mirror: left-right only
+    orientation: Literal["any", "mirror", "none"] = (
+        "any"  # any: the 8 symmetries of the square; mirror: horizontal flips
+    )
     rotate_deg: float = 15.0  # rotation in ±rotate_deg degrees
     zoom: float = 0.1  # scale factor in 1 ± zoom
     brightness: float = 0.1  # added to all channels, in the image's range [0, 1]
-    contrast: float = 0.15  # factor 1 ± contrast about the image's mean grey
-    saturation: float = 0.15  # factor 1 ± saturation about each pixel's grey
-    stain: float = 0.05  # each stain's density: factor 1 ± stain, shift ± stain; meant for H&E, 0 for grey images
+    contrast: float = 0.15  # factor 1 ± contrast about the image's mean grey value
+    saturation: float = 0.15  # factor 1 ± saturation about each pixel's grey value
+    stain: float = 0.05  # optical density: factor 1 ± stain, shift ± stain; for H&E, 0 for grey images
 
     def __post_init__(self) -> None:
         """Raise ``ConfigError`` for strengths out of range."""
@@ -49,7 +52,7 @@ class ClassicalConfig:
 
 
 class Classical:
-    """Label-preserving changes of real images, drawn anew for every image at every step."""
+    """Random label-preserving transformations of real images, drawn for every image at every step."""
 
     kind: ClassVar[Literal["online"]] = "online"
     version: ClassVar[int] = 1
@@ -59,7 +62,7 @@ class Classical:
         self.config = config
 
     def search_space(self) -> dict[str, SearchRange]:
-        """Return every strength, from none to where tissue no longer looks like tissue."""
+        """Return ranges of all strengths, from none to the largest at which tissue is recognisable."""
         return {
             "orientation": Choice(("any", "mirror", "none")),
             "rotate_deg": FloatRange(0.0, 45.0),
@@ -71,22 +74,23 @@ class Classical:
         }
 
     def sampling_weights(self, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64] | None:
-        """Plain shuffling."""
+        """Return None: every image has the same weight."""
         return None
 
     def transform(
         self, images: torch.Tensor, targets: torch.Tensor, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return changed images, float [B, 3, H, W] in [0, 1], and the same targets."""
+        """Return transformed images float [B, 3, H, W] in [0, 1] and the same targets."""
         draw = _Draws(images, generator)
         return self._coloured(self._moved(images, draw), draw), targets
 
     def transform_with_masks(
         self, images: torch.Tensor, masks: torch.Tensor, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return changed images, float [B, 3, H, W] in [0, 1], and masks float [B, H, W] of 0 and 1, moved alike.
+        """Return transformed images float [B, 3, H, W] in [0, 1] and masks float [B, H, W] of 0 and 1.
 
-        The images are what ``transform`` makes of them. A pixel of a turned mask is foreground from a half on.
+        Images are those of ``transform``; masks get the same flips, rotations and zooms. A pixel of an interpolated
+        mask is foreground from 0.5 on.
         """
         import torch
 
@@ -112,25 +116,25 @@ class Classical:
 
 
 class _Draws:
-    """Uniform numbers for each image of a batch, drawn on the CPU and moved to the batch's device."""
+    """Uniform random numbers for each image of a batch, drawn on the CPU and moved to the batch's device."""
 
     def __init__(self, like: torch.Tensor, generator: torch.Generator) -> None:
         self.like, self.generator = like, generator
 
     def symmetric(self, strength: float, channels: int = 1) -> torch.Tensor:
-        """Return float [B, channels, 1, 1] in ±strength."""
+        """Return float [B, channels, 1, 1], uniform in ±strength."""
         import torch
 
         u = torch.rand(len(self.like), channels, 1, 1, generator=self.generator)
         return ((2 * u - 1) * strength).to(self.like.device)
 
     def coin(self) -> torch.Tensor:
-        """Return bool [B, 1, 1, 1], true half of the time."""
+        """Return bool [B, 1, 1, 1], true with probability 0.5."""
         return self.symmetric(1.0) < 0
 
 
 def orient(images: torch.Tensor, draw: _Draws, how: str) -> torch.Tensor:
-    """Mirror and turn by right angles, without interpolation: all 8 symmetries of the square are equally likely."""
+    """Flip and rotate by right angles, without interpolation; "any": all 8 symmetries of the square equally likely."""
     import torch
 
     if how == "none":
@@ -144,13 +148,13 @@ def orient(images: torch.Tensor, draw: _Draws, how: str) -> torch.Tensor:
 
 
 def rotate_and_zoom(images: torch.Tensor, degrees: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """Rotate about the centre and zoom, bilinear; what lies outside is the mirrored inside."""
+    """Rotate about the centre and zoom: bilinear interpolation, reflection padding."""
     import torch
     import torch.nn.functional as F
 
     angle, scale = degrees.flatten() * (math.pi / 180), scale.flatten()
     cos, sin, zero = torch.cos(angle) / scale, torch.sin(angle) / scale, torch.zeros_like(angle)
-    aspect = images.shape[2] / images.shape[3]  # the grid spans [-1, 1] along both sides, whatever their lengths
+    aspect = images.shape[2] / images.shape[3]  # the grid spans [-1, 1] along both sides
     theta = torch.stack([cos, -sin * aspect, zero, sin / aspect, cos, zero], dim=1).view(-1, 2, 3)
     grid = F.affine_grid(theta, list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
@@ -160,7 +164,7 @@ def jitter_stain(images: torch.Tensor, factor: torch.Tensor, shift: torch.Tensor
     """Scale and shift the densities of haematoxylin, eosin and residual: s' = factor · s + shift, each [B, 3, 1, 1].
 
     With optical density o = −ln(x) and o = s·M (M: ``HED``), o' = o·M⁻¹·diag(factor)·M + shift·M, which is one 3×3
-    matrix and one offset for each image. Glass (o = 0) would be tinted by the shift, as in the paper.
+    matrix and one offset for each image. The shift also colours the background (o = 0), as in the paper.
     """
     import torch
 
@@ -169,7 +173,7 @@ def jitter_stain(images: torch.Tensor, factor: torch.Tensor, shift: torch.Tensor
     apart, together = (m.to(images) for m in (torch.linalg.inv(stains), stains))
     matrix = torch.einsum("cs,bs,sd->bdc", apart, factor.flatten(1), together)
     offset = shift.flatten(1) @ together
-    density = -torch.log(images.clamp_min(1 / 255))  # black has no finite density
+    density = -torch.log(images.clamp_min(1 / 255))  # the density of black is infinite
     changed = torch.einsum("bdc,bchw->bdhw", matrix, density) + offset[:, :, None, None]
     return torch.exp(-changed).clamp(0, 1)
 
@@ -177,7 +181,7 @@ def jitter_stain(images: torch.Tensor, factor: torch.Tensor, shift: torch.Tensor
 def jitter_colour(
     images: torch.Tensor, brightness: torch.Tensor, contrast: torch.Tensor, saturation: torch.Tensor
 ) -> torch.Tensor:
-    """Blend with grey (saturation), spread about the mean grey (contrast), add (brightness); each [B, 1, 1, 1]."""
+    """Change saturation (about grey), contrast (about the mean grey value), brightness (added); each [B, 1, 1, 1]."""
     luma = images.new_tensor(LUMA).view(1, 3, 1, 1)
     grey = (images * luma).sum(dim=1, keepdim=True)
     images = grey + saturation * (images - grey)

@@ -1,9 +1,9 @@
-"""Both networks of ``medsyngan``; "PR Classification with MedSynGAN" (seraju77, 2025).
+"""Networks of ``medsyngan``: "PR Classification with MedSynGAN" (seraju77, 2025).
 
-The source names the layers in order. Widths, kernels, the leaky ReLU's slope, the number of the discriminator's
-convolutions and the size of the label's embedding are not published: here those of DCGAN (Radford et al. 2016; 4×4
-kernels of stride 2, widths halved towards the image, slope 0.2), as many convolutions as the generator has transposed
-ones, and an embedding as long as the noise. The initial weights are PyTorch's.
+The source gives the order of the layers. Not published, and chosen here: widths, kernels and slope of the leaky ReLU
+(DCGAN's, Radford et al. 2016: 4×4 kernels of stride 2, widths halved towards the image, slope 0.2), as many
+convolutions in the discriminator as transposed ones in the generator, and a label embedding as long as the noise. The
+initial weights are PyTorch's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ SLOPE = 0.2
 class Generator(nn.Module):
     """Noise float [B, z_dim] and labels int64 [B] -> images float [B, 3, 128, 128] in [-1, 1].
 
-    Noise and the label's embedding -> fully connected -> 256 maps of 16×16 -> three transposed convolutions to 128, 64
+    Noise and label embedding -> fully connected -> 256 maps of 16×16 -> three transposed convolutions to 128, 64
     and 3 channels, with ReLU between -> tanh.
     """
 
@@ -45,7 +45,7 @@ class Generator(nn.Module):
 class Discriminator(nn.Module):
     """Images float [B, 3, 128, 128] and labels int64 [B] -> logits float [B]; the sigmoid is in the loss.
 
-    The label's embedding is one more channel of the image; convolutions of stride 2 to 64, 128 and 256 channels with
+    The label embedding is a fourth channel of the image; convolutions of stride 2 to 64, 128 and 256 channels with
     leaky ReLU; flattened; one linear output.
     """
 

@@ -1,4 +1,4 @@
-"""No augmentation: the real images as they are. The arm that every other one is compared with."""
+"""No augmentation: the real images, unchanged. The reference arm of every comparison."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NoAugmentationConfig:
-    """There is nothing to set."""
+    """No options."""
 
 
 class NoAugmentation:
-    """Feeds the training images in plain shuffles, unchanged."""
+    """Trains on the real images, unchanged, in uniformly shuffled order."""
 
     kind: ClassVar[Literal["online"]] = "online"
     version: ClassVar[int] = 1
@@ -28,17 +28,17 @@ class NoAugmentation:
         self.config = config
 
     def sampling_weights(self, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64] | None:
-        """Plain shuffling."""
+        """Return None: every image has the same weight."""
         return None
 
     def transform(
         self, images: torch.Tensor, targets: torch.Tensor, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the batch as it is."""
+        """Return the batch unchanged."""
         return images, targets
 
     def transform_with_masks(
         self, images: torch.Tensor, masks: torch.Tensor, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the batch as it is."""
+        """Return the batch unchanged."""
         return images, masks

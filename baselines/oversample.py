@@ -1,6 +1,7 @@
-"""Random oversampling: images are drawn by inverse class frequency, so every class is seen equally often.
+"""Random oversampling: images are drawn with weights inverse to class frequency, so all classes are equally frequent.
 
 Buda, Maki & Mazurowski 2018, "A systematic study of the class imbalance problem in convolutional neural networks".
+Changed against it: images are drawn at random for each batch instead of being copied until the classes are equal.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OversampleConfig:
-    """There is nothing to set."""
+    """No options."""
 
 
 class Oversample:
-    """Draws a class uniformly, then an image of it uniformly, with replacement; images are unchanged."""
+    """Draws a class uniformly, then one of its images uniformly, with replacement; images are unchanged."""
 
     kind: ClassVar[Literal["online"]] = "online"
     version: ClassVar[int] = 1
@@ -37,5 +38,5 @@ class Oversample:
     def transform(
         self, images: torch.Tensor, targets: torch.Tensor, generator: torch.Generator
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the batch as it is."""
+        """Return the batch unchanged."""
         return images, targets

@@ -1,4 +1,4 @@
-"""Between images on disk (uint8 HWC) and what generative networks work on (float CHW in [-1, 1])."""
+"""Conversion between stored images (uint8, HWC) and images of generative networks (float in [-1, 1], CHW)."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from bench.types import Uint8Images
 
 
 def to_float(images: torch.Tensor) -> torch.Tensor:
-    """uint8 [N, H, W, 3] -> float [N, 3, H, W] in [-1, 1]."""
+    """Convert uint8 [N, H, W, 3] to float [N, 3, H, W] in [-1, 1]."""
     return images.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
 def to_uint8(images: torch.Tensor) -> Uint8Images:
-    """Float [N, 3, H, W] in [-1, 1] -> uint8 [N, H, W, 3], rounded and clipped."""
+    """Convert float [N, 3, H, W] in [-1, 1] to uint8 [N, H, W, 3], rounded and clipped."""
     scaled = images.detach().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
     return np.ascontiguousarray(scaled.permute(0, 2, 3, 1).cpu().numpy())

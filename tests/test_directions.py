@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -108,6 +109,14 @@ def test_imports_point_downwards(path: Path) -> None:
         assert layer(part) >= 0, f"give {part} a place in LAYERS"
         assert layer(target) >= layer(part), f"{part} must not import {name}: it lies above"
         assert target not in APART.get(part, set()), f"{part} must not import {name}"
+
+
+def test_no_import_circle_among_the_baselines() -> None:
+    """Imports inside functions and under TYPE_CHECKING count."""
+    paths = {f"baselines.{p.stem}": p for p in (ROOT / "baselines").glob("*.py")}
+    arrows = {name: imports(path) & paths.keys() for name, path in paths.items()}
+    assert arrows["baselines.cgan"]
+    TopologicalSorter(arrows).prepare()  # raises CycleError
 
 
 def test_the_report_touches_no_model() -> None:

@@ -12,11 +12,12 @@ import torch
 from helpers import ArrayData, FakeContext, Interrupt, two_class_data
 from safetensors.torch import load_file
 
-from baselines.cgan import WEIGHTS_FILE, ConditionalGAN
+from baselines.cgan import ConditionalGAN
 from baselines.cgan_attention import SelfAttention, attended_side
 from baselines.cgan_networks import Discriminator, Generator, map_sides, stages
 from baselines.cgan_progressive import Growth, ProgressiveDiscriminator, ProgressiveGenerator, at_growth, growth
-from baselines.cgan_training import make_parts, train_step
+from baselines.gan_loop import make_state, train_step, training_images
+from baselines.label_gan import WEIGHTS_FILE
 from baselines.pixels import to_float, to_uint8
 from bench.config import stable_hash
 from bench.errors import ConfigError, DataError, DivergedError
@@ -153,18 +154,18 @@ def attended(network: torch.nn.Module, *inputs: torch.Tensor) -> list[int]:
 def test_every_wish_makes_images_of_the_sizes_that_were_wished_for(name: str, size: int) -> None:
     options = {k: v for k, v in WISHES[name].items() if k != "fid_every"}
     config = ConditionalGAN.Config(filters=2, z_dim=4, **options)
-    parts = make_parts(9, size, config, "cpu", seed=0)
+    state = make_state(ConditionalGAN(config), 9, size, "cpu", seed=0)
     labels = torch.tensor([0, 8])
-    images = parts["G"](torch.randn(2, 4), labels)
+    images = state.G(torch.randn(2, 4), labels)
     assert images.shape == (2, 3, size, size)
     assert images.abs().max() <= 1
-    assert parts["D"](images, labels).shape == (2,)
+    assert state.D(images, labels).shape == (2,)
     kinds = (ProgressiveGenerator, ProgressiveDiscriminator) if "progressive" in options else (Generator, Discriminator)
-    assert (type(parts["G"]), type(parts["D"])) == kinds
-    for network in (parts["G"], parts["D"]):
+    assert (type(state.G), type(state.D)) == kinds
+    for network in (state.G, state.D):
         attentions = [m for m in network.modules() if isinstance(m, SelfAttention)]
         assert len(attentions) == ("self_attention" in options)
-        inputs = (torch.randn(2, 4),) if network is parts["G"] else (images,)
+        inputs = (torch.randn(2, 4),) if network is state.G else (images,)
         assert attended(network, *inputs, labels) == [32] * len(attentions)
 
 
@@ -265,17 +266,16 @@ def test_a_size_begins_as_the_one_before_enlarged_and_ends_alone() -> None:
 
 def test_layers_of_a_size_to_come_are_not_trained_yet() -> None:
     config = ConditionalGAN.Config(**{**TINY, "progressive": True})
-    parts = make_parts(2, 32, config, "cpu", seed=0)
-    before = {k: v.clone() for k, v in parts["G"].state_dict().items()}
-    data = two_class_data()
-    by_class = [torch.tensor(np.flatnonzero(data.labels == c)) for c in (0, 1)]
-    train_step(parts, torch.tensor(data.images()), by_class, config, 0, 0)
-    after = parts["G"].state_dict()
-    changed = {name for name, _ in parts["G"].named_parameters() if not torch.equal(before[name], after[name])}
+    gan = ConditionalGAN(config)
+    state = make_state(gan, 2, 32, "cpu", seed=0)
+    before = {k: v.clone() for k, v in state.G.state_dict().items()}
+    train_step(gan, state, training_images(gan, two_class_data(), "cpu"), 0, 0)
+    after = state.G.state_dict()
+    changed = {name for name, _ in state.G.named_parameters() if not torch.equal(before[name], after[name])}
     assert {"to_rgb.0.weight", "ups.0.weight", "dense.weight"} <= changed
     assert not {n for n in changed if n.startswith(("to_rgb.1", "ups.1", "modulations.2"))}
     with pytest.raises(ConfigError, match="set progressive to false"):
-        ConditionalGAN(config).training_steps(32, 4, "cpu")
+        gan.training_steps(32, 4, "cpu")
 
 
 def test_attention_is_the_formula_of_the_paper_and_begins_as_nothing() -> None:

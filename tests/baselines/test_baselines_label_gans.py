@@ -13,8 +13,9 @@ from helpers import ArrayData, FakeContext, two_class_data
 from torch import nn
 
 from baselines.cgan_skin import SkinGAN
+from baselines.gan_loop import make_state, train_step
+from baselines.gan_model import TrainingImages, epoch_positions
 from baselines.label_gan import LabelGAN
-from baselines.label_gan_training import batch_positions, make_parts, train_step
 from baselines.medsyngan import MedSynGAN
 from bench.classifiers.simple_cnn import SimpleCNN
 from bench.errors import ConfigError, DataError
@@ -37,7 +38,7 @@ def shapes(network: nn.Module, *inputs: torch.Tensor) -> list[tuple[str, tuple[i
 
 
 def test_the_generator_of_cgan_skin_is_the_published_one() -> None:
-    G, _ = SkinGAN(SkinGAN.Config()).networks(9)
+    G, _ = SkinGAN(SkinGAN.Config()).networks(9, 64)
     assert shapes(G, torch.randn(2, 100), torch.tensor([0, 8])) == [
         ("Linear", (16384,), 109 * 16384 + 16384),
         ("BatchNorm1d", (16384,), 2 * 16384),
@@ -55,7 +56,7 @@ def test_the_generator_of_cgan_skin_is_the_published_one() -> None:
 
 
 def test_the_discriminator_of_cgan_skin_is_the_published_one() -> None:
-    _, D = SkinGAN(SkinGAN.Config()).networks(9)
+    _, D = SkinGAN(SkinGAN.Config()).networks(9, 64)
     assert shapes(D, torch.randn(2, 3, 64, 64), torch.tensor([0, 8])) == [
         ("Conv2d", (64, 32, 32), 12 * 64 * 16 + 64),
         ("LeakyReLU", (64, 32, 32), 0),
@@ -72,7 +73,7 @@ def test_the_discriminator_of_cgan_skin_is_the_published_one() -> None:
 
 
 def test_the_networks_of_medsyngan_are_the_published_ones() -> None:
-    G, D = MedSynGAN(MedSynGAN.Config()).networks(2)
+    G, D = MedSynGAN(MedSynGAN.Config()).networks(2, 128)
     labels = torch.tensor([0, 1])
     assert [(kind, shape) for kind, shape, _ in shapes(G, torch.randn(2, 100), labels)] == [
         ("Embedding", (100,)),
@@ -125,32 +126,33 @@ def test_simple_cnn_is_the_published_one() -> None:
 def test_the_losses_of_a_step_are_binary_cross_entropy() -> None:
     """By hand, from copies of the networks as they were: each loss is read before its own update."""
     method = SkinGAN(SkinGAN.Config(batch_size=4))
-    parts = make_parts(method, 2, "cpu", 0)
+    state = make_state(method, 2, 64, "cpu", 0)
     images = torch.randint(256, (8, 64, 64, 3), dtype=torch.uint8)
     labels = torch.arange(8) % 2
-    losses = train_step(method, parts, images, labels, 2, 0, 0)
+    by_class = [(labels == label).nonzero().flatten() for label in (0, 1)]
+    losses = train_step(method, state, TrainingImages(images, labels, by_class), 0, 0)
 
-    again = make_parts(method, 2, "cpu", 0)
+    again = make_state(method, 2, 64, "cpu", 0)
     from bench.seeding import derive_seed
 
     draw = torch.Generator().manual_seed(derive_seed("cgan_skin", "step", 0, 0))
     z, asked = torch.randn(4, 100, generator=draw), torch.randint(2, (4,), generator=draw)
-    chosen = batch_positions(8, 4, 0, 0)
-    fake = again["G"](z, asked)
+    chosen = epoch_positions(8, 4, 0, 0)
+    fake = again.G(z, asked)
     real = images[chosen].permute(0, 3, 1, 2) / 127.5 - 1
-    p_real, p_fake = again["D"](real, labels[chosen]).sigmoid(), again["D"](fake, asked).sigmoid()
+    p_real, p_fake = again.D(real, labels[chosen]).sigmoid(), again.D(fake, asked).sigmoid()
     by_hand = -(p_real.log().mean() + (1 - p_fake).log().mean()) / 2
     assert float(losses[0]) == pytest.approx(float(by_hand.detach()), rel=1e-5)
     assert float(losses[2]) == pytest.approx(float(p_real.mean().detach()), rel=1e-5)
-    p_fooled = parts["D"](fake, asked).sigmoid()  # the discriminator as its update left it
+    p_fooled = state.D(fake, asked).sigmoid()  # the discriminator as its update left it
     assert float(losses[1]) == pytest.approx(float(-p_fooled.log().mean().detach()), rel=0.05)
 
 
 def test_an_epoch_shows_every_image_once_and_in_another_order_each_time() -> None:
-    seen = torch.cat([batch_positions(10, 4, 0, step) for step in range(5)]).tolist()
+    seen = torch.cat([epoch_positions(10, 4, 0, step) for step in range(5)]).tolist()
     assert Counter(seen[:10]) == Counter(seen[10:]) == Counter(range(10))
     assert seen[:10] != seen[10:]
-    assert Counter(batch_positions(3, 8, 0, 1).tolist()).most_common()[0][1] == 3  # a batch of almost three epochs
+    assert Counter(epoch_positions(3, 8, 0, 1).tolist()).most_common()[0][1] == 3  # a batch of almost three epochs
 
 
 def test_cgan_skin_learns_the_colour_of_the_images(tmp_path: Path) -> None:
@@ -163,6 +165,14 @@ def test_cgan_skin_learns_the_colour_of_the_images(tmp_path: Path) -> None:
         made = [s.image for s in method.synthesize(data, {0: 8, 1: 8}, ctx.folder, ctx)]
         distance[steps] = np.abs(np.mean(made, axis=(0, 1, 2)) - real).mean()
     assert distance[30] < 0.5 * distance[1], distance
+
+
+def test_fidelity_by_step_is_logged_at_the_size_of_the_method(tmp_path: Path) -> None:
+    ctx = FakeContext(tmp_path)
+    SkinGAN(SkinGAN.Config(steps=3, batch_size=2, fid_every=2)).fit(two_class_data(6, 16), ctx)
+    assert [step for step, values in ctx.history if "fidelity/kid_fake" in values] == [2, 3]
+    assert {images.shape for images, _ in ctx.judged} == {(6, 64, 64, 3)}
+    assert [labels.tolist() for _, labels in ctx.judged] == [[0, 0, 0, 1, 1, 1]] * 2
 
 
 @pytest.mark.parametrize("cls", METHODS)

@@ -31,12 +31,8 @@ from tlsgan.discriminators import TransferDiscriminator
 from tlsgan.networks import Networks
 from tlsgan.published.names import CONFIGS, Reading, State, read_discriminator, read_generator
 
-FILES = {
-    "G_ab": "netG_A2B",
-    "G_ba": "netG_B2A",
-    "D_a": "netD_A",
-    "D_b": "netD_B",
-}  # this package's names -> published names
+# names in this package -> published names
+FILES = {"G_ab": "netG_A2B", "G_ba": "netG_B2A", "D_a": "netD_A", "D_b": "netD_B"}
 GENERATORS, DISCRIMINATORS = ("G_ab", "G_ba"), ("D_a", "D_b")
 FILE_NAME = re.compile(r"(netG_A2B|netG_B2A|netD_A|netD_B)_epoch_(\d+)\.pth")
 ADVICE = (
@@ -167,8 +163,7 @@ def _fill(reading: Reading, state: State) -> nn.Module:
     tensors = {own: state[published] for published, own in reading.names.items()}
     converted = {name: t.float() if t.is_floating_point() else t for name, t in tensors.items()}
     network.load_state_dict(converted, strict=True, assign=True)
-    if isinstance(
-        network, TransferDiscriminator
-    ):  # not in the state dict; the published networks do not normalise images
+    if isinstance(network, TransferDiscriminator):
+        # not in the state dict; the published networks do not normalise images
         network.scale, network.shift = torch.ones(1, 3, 1, 1), torch.zeros(1, 3, 1, 1)
     return network.eval()

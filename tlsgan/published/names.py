@@ -29,14 +29,8 @@ CONFIGS = {PATCHGAN: CycleGANConfig, "resnet50": TLSGANResNet50Config, "vgg16": 
 BLOCK = re.compile(r"model\.(\d+)\.(block|conv_block)\.")
 STEMS = {(64, 3, 7, 7): "resnet50", (64, 3, 3, 3): "vgg16"}  # shapes of the backbones' first convolutions
 STEM_NAME = re.compile(r"(?P<prefix>(?:.+\.)?)(?P<stem>conv1|0)\.weight")
-CHILDREN = {
-    "conv1": "0",
-    "bn1": "1",
-    "layer1": "4",
-    "layer2": "5",
-    "layer3": "6",
-    "layer4": "7",
-}  # of a ResNet: named layers -> numbers
+# named layers of a ResNet -> numbers
+CHILDREN = {"conv1": "0", "bn1": "1", "layer1": "4", "layer2": "5", "layer3": "6", "layer4": "7"}
 CHANNELS = {"resnet50": 2048, "vgg16": 512}  # in the backbones' outputs
 MOST = 8  # names listed per kind of mismatch
 

@@ -70,17 +70,17 @@ def losses_of_steps(way: str, steps: int, name: str = "cyclegan", **options: obj
     """Losses of a CycleGAN's first training steps in float32, run in the given way; 'reference' is the other step."""
     from tlsgan import accelerate
     from tlsgan.networks import build_networks
-    from tlsgan.trainer import make_team
+    from tlsgan.trainer import make_train_state
 
     small = {"filters": 8, "blocks": 1, "disc_filters": 8, "head_width": 8, "batch_size": 2, "amp": False}
     step = "reference" if way == "reference" else "fast"
     config = registry.load("method", name).Config(**{**small, "compile": "off", "step": step, **options})
     torch.manual_seed(0)
-    team = make_team(config, build_networks(config, 64), "cuda", 0)
+    train_state = make_train_state(config, build_networks(config, 64), "cuda", 0)
     if way == "reference":
-        train_step = accelerate.make_step(team, config, "cuda", 64, 9, None)[0]
+        train_step = accelerate.make_step(train_state, config, "cuda", 64, 9, None)[0]
     else:
-        train_step = accelerate.Builder(team, config, "cuda", 64).prepared(way)
+        train_step = accelerate.Builder(train_state, config, "cuda", 64).prepared(way)
     generator, history = torch.Generator().manual_seed(1), []
     for i in range(steps):
         coarse = torch.rand(2, 2, 3, 8, 8, generator=generator) * 2 - 1

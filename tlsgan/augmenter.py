@@ -1,8 +1,8 @@
-"""CycleGAN and TL-S-CycleGAN as augmentation methods: each class's training images translated into the other class.
+"""CycleGAN and TL-S-CycleGAN as augmentation methods: they translate training images of each class into the other.
 
-Zhu et al. 2017, "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks"; with discriminators
-that transfer ImageNet features and also tell the class, after TL-S-GAN (Amin et al. 2022).
-Domain A is the first class, B the second. ``G_ab`` makes images of B from images of A, ``G_ba`` the reverse.
+CycleGAN: Zhu et al. 2017, "Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial Networks".
+TL-S-CycleGAN changes its discriminators: ImageNet networks with an additional class output, after TL-S-GAN (Amin et al.
+2022). Domain A is the first class, B the second. ``G_ab`` translates A to B, ``G_ba`` translates B to A.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ from tlsgan.search_space import search_space
 
 STAGES = {"resnet50": 5, "vgg16": 5, "tf_efficientnet_lite0": 8}  # of backbones that halve an image five times
 CLASS_HEAD = "class head of D_a"
-REAL_OR_FAKE = "D_a's verdict on real and fake, its own class above a mean of 0.5"
+REAL_OR_FAKE = "real/fake output of D_a, class 0 if its mean is above 0.5"
 
 
 class CycleGAN:
-    """Unpaired translation between two classes (Zhu et al. 2017). The variants below differ in their config only."""
+    """Unpaired translation between two classes (Zhu et al. 2017). The subclasses differ in their config only."""
 
     kind: ClassVar[Literal["generative"]] = "generative"
     version: ClassVar[int] = 2
@@ -52,11 +52,11 @@ class CycleGAN:
         self.config = config
 
     def check(self, classes: Sequence[str]) -> None:
-        """Raise ``ConfigError`` unless there are two classes to translate between."""
+        """Raise ``ConfigError`` unless the data set has exactly two classes."""
         if len(classes) != 2:
             raise ConfigError(
                 f"a CycleGAN translates between 2 classes, this dataset has {len(classes)} ({', '.join(classes)}); "
-                "choose two of them, or a method for any number such as cgan"
+                "choose two of them, or a method for any number of classes such as cgan"
             )
 
     def check_size(self, image_size_px: int) -> None:
@@ -76,10 +76,10 @@ class CycleGAN:
             feature_width(config.discriminator, size, config.batch_size, config.trained_stages)
 
     def fit(self, data: TrainingData, ctx: RunContext) -> None:
-        """Train both generators and leave ``G_ab.safetensors``, ``G_ba.safetensors`` and ``weights.json``.
+        """Train the networks; write G_ab.safetensors, G_ba.safetensors, weights.json, facts.json and generator.json.
 
-        With ``keep_discriminator`` D_a.safetensors as well, for ``classify``.
-        Raises ``WeightsError`` when pretrained weights are not to be had, ``DivergedError`` on a non-finite loss.
+        With ``keep_discriminator`` also D_a.safetensors, for ``classify``. Raises ``WeightsError`` when pretrained
+        weights are not available, ``DivergedError`` when a loss is not finite.
         """
         from tlsgan.checkpoint import save_discriminator, save_generators
         from tlsgan.networks import build_networks
@@ -90,14 +90,14 @@ class CycleGAN:
         self.check_size(data.image_size_px)
         seed_everything(derive_seed("tlsgan.fit", ctx.seed))
         nets = build_networks(self.config, self._size(data))
-        origin = load_pretrained((nets.D_a, nets.D_b), self.config, ctx.weights)
+        source = load_pretrained((nets.D_a, nets.D_b), self.config, ctx.weights)
         with ctx.phase("data"):
             images_a, images_b = (self._images(data, label) for label in (0, 1))
         facts = train(self.config, nets, images_a, images_b, ctx)
         save_generators(ctx.folder, nets)
         if self.config.keep_discriminator:
             save_discriminator(ctx.folder, nets)
-        (ctx.folder / "weights.json").write_text(json.dumps(origin, indent=2) + "\n")
+        (ctx.folder / "weights.json").write_text(json.dumps(source, indent=2) + "\n")
         parameters = sum(p.numel() for net in nets.named().values() for p in net.parameters())
         (ctx.folder / "facts.json").write_text(json.dumps({"parameters": parameters, **facts}) + "\n")
         described = {"classes": list(data.classes), "image_size_px": self._size(data), "config": asdict(self.config)}
@@ -106,9 +106,9 @@ class CycleGAN:
     def synthesize(
         self, data: TrainingData, counts: Mapping[int, int], fitted: Path, ctx: RunContext
     ) -> Iterable[SyntheticImage]:
-        """Yield translations into each label; every one names the training image that it was made from.
+        """Yield translations into each label, each with the path of its source image.
 
-        When more are asked for than there are sources, these are turned and mirrored, later shifted as well.
+        If ``counts`` exceed the number of source images, these are used again rotated and mirrored, then also shifted.
         """
         from tlsgan.checkpoint import load_generator
         from tlsgan.synthesis import translate
@@ -124,29 +124,29 @@ class CycleGAN:
                 yield SyntheticImage(image, label, how.seed, records[how.source].path)
 
     def training_steps(self, image_size_px: int, batch_size: int, device: str) -> Mapping[str, ProfiledStep]:
-        """Return the reference and the fast training step, to be measured."""
+        """Return the reference and the fast training step for profiling."""
         from tlsgan.profile import training_steps
 
         return training_steps(self.config, self.translation_size_px(image_size_px), batch_size, device)
 
     @property
     def transfer(self) -> Transfer:
-        """Whether its discriminators have learnt from ImageNet; a PatchGAN cannot have."""
+        """Initial weights of the discriminators: 'pretrained', 'random', or 'none' for a PatchGAN."""
         if self.config.discriminator == PATCHGAN:
             return "none"
         return "pretrained" if self.config.pretrained else "random"
 
     @property
     def resize(self) -> str | None:
-        """How images are brought to its size, where it has a way of its own."""
+        """How images are resized to ``image_size_px``: 'squash' or 'crop'; None: as the suite says."""
         return self.config.resize
 
     def translation_size_px(self, image_size_px: int) -> Size:
-        """Return the side, or (height, width), of the images that it is trained on, given the suite's side."""
+        """Return the side, or (height, width), of the training images in pixels, given the suite's side."""
         return self.config.image_size_px or image_size_px
 
     def cycle(self, images: Uint8Images, label: int, fitted: Path, ctx: RunContext) -> tuple[Uint8Images, Uint8Images]:
-        """Return images of class ``label``, uint8 [N, H, W, 3], in the other class, and translated back again."""
+        """Return translations of images of class ``label`` and their reconstructions, all uint8 [N, H, W, 3]."""
         from tlsgan.checkpoint import load_generator
         from tlsgan.synthesis import cycle
 
@@ -156,13 +156,13 @@ class CycleGAN:
 
     @property
     def own_head(self) -> str:
-        """By what D_a classifies, as its authors did; '' where it is not kept."""
+        """Rule by which D_a classifies, as in the published evaluation; '' if the discriminator is not saved."""
         if not self.config.keep_discriminator:
             return ""
         return CLASS_HEAD if self.config.lambda_class > 0 else REAL_OR_FAKE
 
     def classify(self, images: Uint8Images, fitted: Path, ctx: RunContext) -> npt.NDArray[np.float64]:
-        """Return what D_a makes of images uint8 [N, H, W, 3], as probabilities of both classes, float64 [N, 2]."""
+        """Return class probabilities float64 [N, 2] of images uint8 [N, H, W, 3] from the discriminator classifier."""
         from tlsgan.checkpoint import load_discriminator
         from tlsgan.own_head import class_probabilities
 
@@ -177,7 +177,10 @@ class CycleGAN:
     def _images(self, data: TrainingData, label: int) -> Uint8Images:
         chosen = np.flatnonzero(data.labels == label)
         if not len(chosen):
-            raise DataError(f"the training part has no image of class {data.classes[label]!r}; nothing to translate")
+            raise DataError(
+                f"the training part has no image of class {data.classes[label]!r}, expected at least 1; "
+                "change the split or add images"
+            )
         return data.images(self._size(data))[chosen]
 
 
@@ -188,7 +191,7 @@ class TLSGANResNet50(CycleGAN):
 
 
 class TLSGANResNet50Scratch(CycleGAN):
-    """TL-S-CycleGAN with ResNet-50 discriminators from random weights."""
+    """TL-S-CycleGAN with ResNet-50 discriminators trained from random weights."""
 
     Config = TLSGANResNet50ScratchConfig
 
@@ -200,18 +203,18 @@ class TLSGANVGG16(CycleGAN):
 
 
 class TLSGANVGG16Scratch(CycleGAN):
-    """TL-S-CycleGAN with VGG-16 discriminators from random weights."""
+    """TL-S-CycleGAN with VGG-16 discriminators trained from random weights."""
 
     Config = TLSGANVGG16ScratchConfig
 
 
 class TLSGANLite0(CycleGAN):
-    """TL-S-CycleGAN with EfficientNet-Lite0 discriminators, pretrained without any download."""
+    """TL-S-CycleGAN with pretrained EfficientNet-Lite0 discriminators, whose weights need no download."""
 
     Config = TLSGANLite0Config
 
 
 class TLSGANLite0Scratch(CycleGAN):
-    """TL-S-CycleGAN with EfficientNet-Lite0 discriminators from random weights."""
+    """TL-S-CycleGAN with EfficientNet-Lite0 discriminators trained from random weights."""
 
     Config = TLSGANLite0ScratchConfig

@@ -1,6 +1,6 @@
-"""The whole state of a training, so that a resumed one goes on exactly; and the finished generators.
+"""Checkpoints from which a training resumes with the same bits, and the weights of finished networks.
 
-The authors' own checkpoints are read by ``tlsgan.published_checkpoint``.
+``tlsgan.published.checkpoint`` reads the checkpoints of the authors of TL-S-CycleGAN.
 """
 
 from __future__ import annotations
@@ -20,30 +20,32 @@ from tlsgan.config import CycleGANConfig
 from tlsgan.data import UnpairedStream
 from tlsgan.discriminators import Discriminator, build_discriminator
 from tlsgan.ema import GeneratorAverage
-from tlsgan.fast_layers import quicken
+from tlsgan.fast_layers import to_fast_layout
 from tlsgan.meter import LossMeter
 from tlsgan.networks import Networks, build_generator
-from tlsgan.step import Team
+from tlsgan.step import TrainState
 
 
 @dataclass(frozen=True)
 class Training:
-    """All that the next step depends on, but for torch's random generators and its number."""
+    """Everything that the next step depends on, except its number and torch's global random generators."""
 
-    team: Team  # weights, moments, pools
+    train_state: TrainState  # weights, moments, pools
     stream: UnpairedStream  # order of the images
-    meter: LossMeter  # losses not yet read
-    average: GeneratorAverage | None  # None: not wanted
+    meter: LossMeter  # losses since the last log entry
+    average: GeneratorAverage | None  # None: the config has no ema_decay
 
 
 def collect(step: int, training: Training) -> dict[str, Any]:
-    """Return the state of a training after so many steps, torch's random generators included."""
-    team = training.team
+    """Return the state of a training after ``step`` steps, with the states of torch's random generators."""
+    train_state = training.train_state
     return {
         "step": step,
-        "networks": {name: net.state_dict() for name, net in team.nets.named().items()},
-        "optimisers": {name: _plain(optimiser.state_dict()) for name, optimiser in team.optimisers.named().items()},
-        "pools": {"a": team.pools.a.state_dict(), "b": team.pools.b.state_dict()},
+        "networks": {name: net.state_dict() for name, net in train_state.nets.named().items()},
+        "optimisers": {
+            name: _plain(optimiser.state_dict()) for name, optimiser in train_state.optimisers.named().items()
+        },
+        "pools": {"a": train_state.pools.a.state_dict(), "b": train_state.pools.b.state_dict()},
         "stream": training.stream.state_dict(),
         "meter": training.meter.state_dict(),
         "average": training.average.state_dict() if training.average else None,
@@ -53,19 +55,19 @@ def collect(step: int, training: Training) -> dict[str, Any]:
 
 
 def _plain(state: dict[str, Any]) -> dict[str, Any]:
-    """Learning rates as numbers: on CUDA they may be tensors, which belong to a recorded graph."""
+    """Convert learning rates to numbers; on CUDA they may be tensors of a recorded graph."""
     return {**state, "param_groups": [{**group, "lr": float(group["lr"])} for group in state["param_groups"]]}
 
 
 def restore(state: Mapping[str, Any], training: Training, device: str) -> int:
-    """Put a collected state back and return the number of steps done."""
-    team = training.team
-    for name, net in team.nets.named().items():
+    """Load a collected state and return the number of finished steps."""
+    train_state = training.train_state
+    for name, net in train_state.nets.named().items():
         net.load_state_dict(state["networks"][name], strict=True)
-    for name, optimiser in team.optimisers.named().items():
+    for name, optimiser in train_state.optimisers.named().items():
         optimiser.load_state_dict(state["optimisers"][name])
-    team.pools.a.load_state_dict(state["pools"]["a"], device)
-    team.pools.b.load_state_dict(state["pools"]["b"], device)
+    train_state.pools.a.load_state_dict(state["pools"]["a"], device)
+    train_state.pools.b.load_state_dict(state["pools"]["b"], device)
     training.stream.load_state_dict(state["stream"])
     training.meter.load_state_dict(state["meter"], device)
     if training.average:
@@ -92,29 +94,31 @@ def _save(network: torch.nn.Module, path: Path) -> None:
 
 
 def load_generator(folder: Path, name: str, config: CycleGANConfig, device: str) -> torch.nn.Module:
-    """Return ``name`` ('G_ab' or 'G_ba') in evaluation mode. Raises ``WeightsError`` when missing or of other shape."""
+    """Return 'G_ab' or 'G_ba' in evaluation mode. Raises ``WeightsError`` if it is missing or has another shape."""
     path = folder / f"{name}.safetensors"
     if not path.is_file():
-        raise WeightsError(f"no trained generator at {path}; fit the method first")
+        raise WeightsError(f"no trained generator at {path}, expected a file; fit the method first")
     generator = build_generator(config)
-    _load(generator, path, f"generator than {config.filters} filters, {config.blocks} blocks")
-    return quicken(generator, device).eval()
+    _load(generator, path, f"generator with {config.filters} filters and {config.blocks} blocks")
+    return to_fast_layout(generator, device).eval()
 
 
 def load_discriminator(folder: Path, config: CycleGANConfig, image_size_px: Size, device: str) -> Discriminator:
-    """Return D_a for images of a size in evaluation mode. Raises ``WeightsError`` when missing or of other shape."""
+    """Return D_a in evaluation mode. Raises ``WeightsError`` if it is missing or has another shape."""
     path = folder / "D_a.safetensors"
     if not path.is_file():
-        raise WeightsError(f"no trained discriminator at {path}; fit the method with keep_discriminator")
+        raise WeightsError(
+            f"no trained discriminator at {path}, expected a file; fit the method with keep_discriminator: true"
+        )
     network = build_discriminator(config, image_size_px)
-    _load(network, path, f"discriminator than {config.discriminator} for {image_size_px} px")
+    _load(network, path, f"{config.discriminator} discriminator for {image_size_px} px")
     network.to(device).eval()
     return network
 
 
-def _load(network: torch.nn.Module, path: Path, what: str) -> None:
+def _load(network: torch.nn.Module, path: Path, expected: str) -> None:
     state = load_file(path)
     problem = describe_mismatch(network.state_dict(), state)
     if problem:
-        raise WeightsError(f"{path} is of another {what}: {problem}")
+        raise WeightsError(f"{path} does not fit a {expected}: {problem}; use the config that it was trained with")
     network.load_state_dict(state, strict=True)

@@ -1,15 +1,15 @@
 """Configs of CycleGAN (Zhu et al. 2017) and of TL-S-CycleGAN's three discriminator families; importable without torch.
 
-The defaults are the published ones: Adam 2e-4 with betas (0.5, 0.999), batch size 1, no image pool, no learning-rate
-decay, inputs in [-1, 1] also into the ImageNet networks. What is known to help besides (pool, decay, flips, averaged
-generators, spectral norm, differentiable augmentation, R1, a rate of the discriminators' own, gradient clipping, the
-backbone's own normalisation) is a field, off by default.
+The defaults are the published values: Adam 2e-4 with betas (0.5, 0.999), batch size 1, no image pool, no learning-rate
+decay, and inputs in [-1, 1] also for the ImageNet networks. Later GAN techniques are fields that are off by default:
+pool, decay, flips, averaged generators, spectral norm, differentiable augmentation, R1, a separate learning rate for
+the discriminators, gradient clipping, and the backbone's input normalisation.
 
-What transfer learning is made of is a field as well: ``pretrained``; ``trained_stages`` (Mo et al. 2020: the first ones
-frozen; Sauer et al. 2021: all of them), see ``freezing``; ``imagenet_normalisation``; ``lambda_class``, at 0 the
-real/fake head alone; ``head`` (Amin et al. 2022), see ``losses``; ``label_fraction`` (Odena 2016), see ``data``. As
-published each discriminator only sees real images of one class, so its class head learns to name that class whatever it
-is shown; with ``class_on_both``, as the one discriminator of TL-S-GAN, it sees both and learns to tell them apart.
+The components of transfer learning are fields as well: ``pretrained``; ``trained_stages`` (Mo et al. 2020 freeze the
+first ones, Sauer et al. 2021 all), see ``freezing``; ``imagenet_normalisation``; ``lambda_class`` (0: only the
+real/fake head); ``head`` (Amin et al. 2022), see ``losses``; ``label_fraction`` (Odena 2016), see ``data``. In the
+published method each discriminator gets real images of one class only, so its class head learns to predict that class
+for every image. With ``class_on_both`` each discriminator learns both classes, as in TL-S-GAN.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ STEPS = ("fast", "reference")
 COMPILE = ("off", "auto", "on")
 AUGMENTATIONS = ("color", "translation", "cutout")
 RESIZES = ("squash", "crop")
-LATE = {"late": True}  # the metadata of a field that came later: at its default it changes no cell's key
-MIN_IMAGE_SIZE_PX = 24  # below, the PatchGAN's last normalised map is a single pixel
+LATE = {"late": True}  # metadata of a field added later: its default value does not change a cell's key
+MIN_IMAGE_SIZE_PX = 24  # below this the PatchGAN's last normalised map has one pixel
 
 
 def check_image_size(image_size_px: Size) -> None:
-    """Raise ``ConfigError`` unless two halvings and two doublings give the size back."""
+    """Raise ``ConfigError`` unless the size is a multiple of 4 and at least ``MIN_IMAGE_SIZE_PX``."""
     sides = height_width(image_size_px)
     if min(sides) < MIN_IMAGE_SIZE_PX or any(side % 4 for side in sides):
         raise ConfigError(
-            f"image_size_px is {image_size_px}; a ResNet generator halves and doubles it twice, so it must be "
-            f"a multiple of 4, at least {MIN_IMAGE_SIZE_PX}"
+            f"image_size_px is {image_size_px}; expected a multiple of 4, at least {MIN_IMAGE_SIZE_PX}, "
+            "because a ResNet generator halves and doubles it twice"
         )
 
 
@@ -47,51 +47,51 @@ class CycleGANConfig:
 
     image_size_px: Size | None = None  # side of square images, or [height, width]; None: the suite's
     steps: int = 2_500  # generator updates; published: 25 epochs of 100 pairs
-    batch_size: int = 1  # pairs a step
-    filters: int = 64  # of the generator's first convolution
-    blocks: int = 9  # residual blocks of a generator
-    norm: str = "instance"  # of the generators: 'instance' or 'batch'
+    batch_size: int = 1  # pairs per step
+    filters: int = 64  # in the generator's first convolution
+    blocks: int = 9  # residual blocks in a generator
+    norm: str = "instance"  # in the generators: 'instance' or 'batch'
     discriminator: str = PATCHGAN  # 'patchgan', 'resnet50', 'vgg16' (torchvision), or a convolutional timm network
-    disc_filters: int = 64  # of the PatchGAN's first convolution
+    disc_filters: int = 64  # in the PatchGAN's first convolution
     pretrained: bool = False  # ImageNet weights in the discriminators' backbones
-    trained_stages: int | None = field(default=None, metadata=LATE)  # the last so many of the backbone train; None: all
+    trained_stages: int | None = field(default=None, metadata=LATE)  # last backbone stages that train; None: all
     head: str = field(default=TWO_HEADS, metadata=LATE)  # or 'classes_and_fake': n + 1 outputs (Amin et al. 2022)
-    class_on_both: bool = field(default=False, metadata=LATE)  # class term also on real images of the other domain
-    label_fraction: float = field(default=1.0, metadata=LATE)  # of real images whose label the class term may use
+    class_on_both: bool = field(default=False, metadata=LATE)  # class loss also on real images of the other domain
+    label_fraction: float = field(default=1.0, metadata=LATE)  # share of real images whose label the class loss uses
     head_width: int = 512  # hidden units of the two heads
     head_dropout: float = 0.4  # probability
-    imagenet_normalisation: bool = False  # give the backbone the mean and deviation it was trained with
+    imagenet_normalisation: bool = False  # normalise images as in the backbone's ImageNet training
     learning_rate: float = 2e-4
     beta1: float = 0.5
     beta2: float = 0.999
-    disc_learning_rate: float | None = None  # of the discriminators (Heusel et al. 2017); None: learning_rate
+    disc_learning_rate: float | None = None  # for the discriminators (Heusel et al. 2017); None: learning_rate
     lr_decay_start: float = 1.0  # share of the steps after which the rate falls linearly to 0; 1: never
     lambda_cycle: float = 10.0
     lambda_identity: float = 1.0
     lambda_class: float = 0.0  # 0: no class head is built
-    pool_size: int = 0  # images remembered for each discriminator (Shrivastava et al. 2017: 50); 0: off
+    pool_size: int = 0  # images kept for each discriminator (Shrivastava et al. 2017: 50); 0: off
     flip: bool = False  # mirror training images left-right at random
-    ema_decay: float = 0.0  # of the averaged generators that then make the images (Yazıcı et al. 2019: 0.999); 0: off
-    spectral_norm: bool = False  # in the PatchGAN, in place of its instance norm (Miyato et al. 2018)
-    diffaug: str = ""  # what discriminators see is changed by: color,translation,cutout (Zhao et al. 2020); '': nothing
+    ema_decay: float = 0.0  # averaged generators make the images (Yazıcı et al. 2019: 0.999); 0: off
+    spectral_norm: bool = False  # in the PatchGAN, instead of instance norm (Miyato et al. 2018)
+    diffaug: str = ""  # discriminator inputs: color,translation,cutout (Zhao et al. 2020); '': off
     r1_gamma: float = 0.0  # weight of the gradient penalty on real images (Mescheder et al. 2018); 0: off
-    r1_every: int = 16  # steps between penalties, each then counted so many times (Karras et al. 2020)
-    clip_grad_norm: float = 0.0  # largest norm of one optimiser's gradients (Pascanu et al. 2013); 0: any
-    step: str = "fast"  # 'fast', or 'reference': published order of passes, float32, eager; equal up to rounding
-    joint_batch_statistics: bool = False  # fast step: one pass although batch norm then sees both batches as one
-    amp: bool = True  # fast step: bfloat16 autocast on CUDA; without effect on a CPU, where it is slower
-    compile: str = "auto"  # fast step: torch.compile and CUDA graphs; see tlsgan/accelerate.py. 'auto': as it pays
-    resize: str | None = field(default=None, metadata=LATE)  # 'squash' or 'crop' to the size; None: as the suite says
-    keep_discriminator: bool = field(default=False, metadata=LATE)  # D_a, to classify by; on VGG-16 that is a gigabyte
-    log_every: int = 50  # steps between readings of the losses
-    sample_every: int = 1_000  # steps between sample grids; one is drawn at the end as well
+    r1_every: int = 16  # steps between penalties, which are multiplied by it (Karras et al. 2020)
+    clip_grad_norm: float = 0.0  # largest gradient norm of an optimiser (Pascanu et al. 2013); 0: off
+    step: str = "fast"  # 'fast', or 'reference': published order, float32, eager; equal up to rounding
+    joint_batch_statistics: bool = False  # fast step: one pass for two batches although batch norm mixes them
+    amp: bool = True  # fast step: bfloat16 autocast on CUDA; no effect on a CPU
+    compile: str = "auto"  # fast step: torch.compile and CUDA graphs; 'auto': if faster, see accelerate.py
+    resize: str | None = field(default=None, metadata=LATE)  # 'squash' or 'crop'; None: the suite's
+    keep_discriminator: bool = field(default=False, metadata=LATE)  # save D_a as a classifier; VGG-16: 1 GB
+    log_every: int = 50  # steps between log entries of the losses
+    sample_every: int = 1_000  # steps between sample grids; the last step draws one too
     checkpoint_every: int = 500  # steps between resumable checkpoints
 
     def __post_init__(self) -> None:
         if self.image_size_px is not None:
             check_image_size(self.image_size_px)
             height, width = height_width(self.image_size_px)
-            self._require("resize", self.resize != "crop" or height == width, "squash, as only a square is cropped to")
+            self._require("resize", self.resize != "crop" or height == width, "squash, because crop gives squares only")
         self._require("resize", self.resize in (None, *RESIZES), f"null, or one of {', '.join(RESIZES)}")
         for name in ("steps", "batch_size", "filters", "disc_filters", "head_width", "r1_every"):
             self._require(name, getattr(self, name) >= 1, "at least 1")
@@ -111,27 +111,27 @@ class CycleGANConfig:
         fine = set(self.augmentations) <= set(AUGMENTATIONS)
         self._require("diffaug", fine, f"some of {', '.join(AUGMENTATIONS)}, separated by commas")
         patchgan = self.discriminator == PATCHGAN
-        self._require("spectral_norm", patchgan or not self.spectral_norm, "false, as it is for the PatchGAN")
+        self._require("spectral_norm", patchgan or not self.spectral_norm, "false, because it needs the PatchGAN")
         if self.discriminator == PATCHGAN:
-            self._require("lambda_class", self.lambda_class == 0, "0, as a PatchGAN has no class head")
-            self._require("pretrained", not self.pretrained, "false, as a PatchGAN has no pretrained weights")
-            self._require("head", self.head == TWO_HEADS, f"{TWO_HEADS}, as a PatchGAN has no class outputs")
+            self._require("lambda_class", self.lambda_class == 0, "0, because a PatchGAN has no class head")
+            self._require("pretrained", not self.pretrained, "false, because a PatchGAN has no pretrained weights")
+            self._require("head", self.head == TWO_HEADS, f"{TWO_HEADS}, because a PatchGAN has no class outputs")
         self._check_transfer()
 
     def _check_transfer(self) -> None:
         stages, classes = self.trained_stages, self.lambda_class > 0
         self._require("trained_stages", stages is None or stages >= 0, "0 or more, or null for all")
-        taught = "null, unless the backbone is pretrained: random weights that never train teach nothing"
-        self._require("trained_stages", stages is None or self.pretrained, taught)
+        unfrozen = "null, because frozen stages need a pretrained backbone"
+        self._require("trained_stages", stages is None or self.pretrained, unfrozen)
         self._require("head", self.head in HEADS, f"one of {', '.join(HEADS)}")
-        self._require("head", classes or self.head == TWO_HEADS, f"{TWO_HEADS} where lambda_class is 0")
-        self._require("class_on_both", classes or not self.class_on_both, "false where lambda_class is 0")
+        self._require("head", classes or self.head == TWO_HEADS, f"{TWO_HEADS} if lambda_class is 0")
+        self._require("class_on_both", classes or not self.class_on_both, "false if lambda_class is 0")
         self._require("label_fraction", 0 < self.label_fraction <= 1, "in (0, 1]")
-        self._require("label_fraction", classes or self.label_fraction == 1, "1 where lambda_class is 0")
+        self._require("label_fraction", classes or self.label_fraction == 1, "1 if lambda_class is 0")
 
     @property
     def augmentations(self) -> tuple[str, ...]:
-        """What ``diffaug`` names."""
+        """The names in ``diffaug``."""
         return tuple(name.strip() for name in self.diffaug.split(",") if name.strip())
 
     def _require(self, name: str, fine: bool, expected: str) -> None:
@@ -141,7 +141,7 @@ class CycleGANConfig:
 
 @dataclass(frozen=True)
 class TLSGANResNet50Config(CycleGANConfig):
-    """Two-headed discriminators on a ResNet-50 (He et al. 2016) that ImageNet has taught; all layers train."""
+    """Two-headed discriminators on an ImageNet-pretrained ResNet-50 (He et al. 2016); all layers train."""
 
     norm: str = "batch"
     discriminator: str = "resnet50"
@@ -152,14 +152,14 @@ class TLSGANResNet50Config(CycleGANConfig):
 
 @dataclass(frozen=True)
 class TLSGANResNet50ScratchConfig(TLSGANResNet50Config):
-    """The ablation without transfer learning: the same networks, from random weights."""
+    """From-scratch counterpart: the same networks with random initial weights."""
 
     pretrained: bool = False
 
 
 @dataclass(frozen=True)
 class TLSGANVGG16Config(TLSGANResNet50Config):
-    """Two-headed discriminators on VGG-16's convolutions (Simonyan & Zisserman 2015), heads as VGG's classifier."""
+    """Two-headed discriminators on VGG-16 (Simonyan & Zisserman 2015); heads with the layers of its classifier."""
 
     discriminator: str = "vgg16"
     head_width: int = 4096
@@ -168,14 +168,14 @@ class TLSGANVGG16Config(TLSGANResNet50Config):
 
 @dataclass(frozen=True)
 class TLSGANVGG16ScratchConfig(TLSGANVGG16Config):
-    """The ablation without transfer learning: the same networks, from random weights."""
+    """From-scratch counterpart: the same networks with random initial weights."""
 
     pretrained: bool = False
 
 
 @dataclass(frozen=True)
 class TLSGANLite0Config(TLSGANResNet50Config):
-    """Two-headed discriminators on EfficientNet-Lite0, whose ImageNet weights come with a package: no download."""
+    """Two-headed discriminators on EfficientNet-Lite0 (Tan & Le 2019), whose weights come with a Python package."""
 
     discriminator: str = "tf_efficientnet_lite0"
     head_width: int = 256
@@ -183,6 +183,6 @@ class TLSGANLite0Config(TLSGANResNet50Config):
 
 @dataclass(frozen=True)
 class TLSGANLite0ScratchConfig(TLSGANLite0Config):
-    """The ablation without transfer learning: the same networks, from random weights."""
+    """From-scratch counterpart: the same networks with random initial weights."""
 
     pretrained: bool = False

@@ -1,4 +1,4 @@
-"""Unpaired training images of two domains, on the device as uint8, drawn by two independently shuffled streams."""
+"""Unpaired training images of two domains: stored on the device as uint8, each domain shuffled independently."""
 
 from __future__ import annotations
 
@@ -15,26 +15,24 @@ def to_device(images: Uint8Images, device: str) -> torch.Tensor:
 
 
 def to_float(images: torch.Tensor) -> torch.Tensor:
-    """uint8 0..255 to float in [-1, 1]: x / 127.5 − 1 (mean and deviation 0.5 of [0, 1])."""
+    """Convert uint8 0..255 to float in [-1, 1]: x / 127.5 − 1."""
     return images.float().div_(127.5).sub_(1.0)
 
 
 def to_uint8(images: torch.Tensor) -> Uint8Images:
-    """Float [N, 3, H, W] in [-1, 1] to uint8 [N, H, W, 3], rounded to nearest; inverse of ``to_float``."""
+    """Convert float [N, 3, H, W] in [-1, 1] to uint8 [N, H, W, 3], rounded; inverse of ``to_float``."""
     levels = images.detach().float().add(1.0).mul(127.5).round().clamp(0, 255)
     return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
 def labelled_share(count: int, fraction: float, seed: int) -> torch.Tensor:
-    """Return which of a domain's images have a label for the class term: float [count], 1 or 0; one at the least.
+    """Return a mask float [count]: 1 for images with a label in the class loss, else 0; at least one is 1.
 
-    Drawn within each domain, which is a class, so that the share is the same in both.
+    The mask is drawn per domain, that is per class, so that both have the same share.
 
-    What this is not: learning from images of unknown class. A CycleGAN's domains are the classes, so an image must have
-    been sorted before it can be in one of them: it trains the generators that start there, and is real to the domain's
-    discriminator. The share decides about the class term on real images only: an unlabelled image joins the
-    adversarial, identity and cycle terms without one. Translations keep theirs, since their label is the domain that
-    they were made for.
+    This is not semi-supervised learning from images of unknown class: the domains of a CycleGAN are the classes, so
+    every image's class is known. The mask affects the class loss on real images only. Unlabelled images stay in the
+    adversarial, identity and cycle losses. Translations keep their class loss; their label is the target domain.
     """
     known = torch.zeros(count)
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
@@ -43,11 +41,11 @@ def labelled_share(count: int, fraction: float, seed: int) -> torch.Tensor:
 
 
 class UnpairedStream:
-    """Endless pairs of batches (real_a, real_b), float [B, 3, H, W] in [-1, 1].
+    """Infinite stream of pairs of batches (real_a, real_b), float [B, 3, H, W] in [-1, 1].
 
-    Each domain is shuffled by its own generator at the start of an epoch, which ends when the shorter domain has no
-    full batch left. Order and mirroring of an epoch are drawn at once and kept on the device. With ``labelled``, a mask
-    for each domain, batches are (real_a, real_b, labelled_a, labelled_b), the masks float [B].
+    A separate generator shuffles each domain at the start of an epoch. The epoch ends when the smaller domain has no
+    full batch left. Order and flips of an epoch are drawn at its start and stored on the device. With ``labelled``, one
+    mask per domain, batches are (real_a, real_b, labelled_a, labelled_b), the masks float [B].
     """
 
     def __init__(
@@ -69,7 +67,7 @@ class UnpairedStream:
         self.mirror: list[torch.Tensor] = []
 
     def next(self) -> tuple[torch.Tensor, ...]:
-        """Return the next pair of batches, and which of their images are labelled where that is not all."""
+        """Return the next pair of batches; with ``labelled`` also their label masks."""
         if self.position >= self.length:
             self._start_epoch()
         window = slice(self.position, self.position + self.batch_size)
@@ -83,7 +81,7 @@ class UnpairedStream:
         device = self.domains[0].device
         self.position, self.order, self.mirror = 0, [], []
         for images, generator in zip(self.domains, self.generators, strict=True):
-            passes = -(-self.length // len(images))  # more than one where a batch outnumbers the domain
+            passes = -(-self.length // len(images))  # more than one if a batch is larger than the domain
             order = torch.cat([torch.randperm(len(images), generator=generator) for _ in range(passes)])[: self.length]
             self.order.append(order.to(device))
             self.mirror.append((torch.rand(self.length, generator=generator) < 0.5).to(device))
@@ -95,7 +93,7 @@ class UnpairedStream:
         return batch
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where the streams stand."""
+        """Return position, order and flips of the epoch, and the states of the generators."""
         return {
             "position": self.position,
             "order": list(self.order),
@@ -104,7 +102,7 @@ class UnpairedStream:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where a saved state stands."""
+        """Load a saved state."""
         device = self.domains[0].device
         self.position = state["position"]
         self.order = [order.to(device) for order in state["order"]]

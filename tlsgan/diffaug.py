@@ -1,8 +1,9 @@
 """Differentiable augmentation (Zhao et al. 2020, "Differentiable Augmentation for Data-Efficient GAN Training").
 
-Real images and translations are changed alike before a discriminator sees them, in both phases (eq. 4–6 of the paper),
-and gradients flow through: the discriminator cannot learn a small set by heart, and the generator does not learn the
-changes. Strengths are the paper's. Everything is drawn from torch's generator of the images' device.
+Discriminator inputs, real and fake, are augmented in both phases (eq. 4–6 of the paper) with gradients. This prevents
+the discriminator from memorising a small training set, and the generator does not reproduce the augmentations. The
+strengths are the paper's. Changes to its code: the random numbers come from torch's generator of the images' device,
+and shifts are matrix products.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ CUTOUT = 1 / 2  # of a side
 
 
 class DiffAugment:
-    """Apply the named changes in the paper's order to float [B, 3, H, W] in [-1, 1], each image by its own draw."""
+    """Apply the named augmentations in the paper's order to float [B, 3, H, W] in [-1, 1], drawn for each image."""
 
     def __init__(self, names: tuple[str, ...]):
         self.changes = [change for name, change in CHANGES.items() if name in names]
@@ -41,14 +42,14 @@ def color(images: torch.Tensor) -> torch.Tensor:
 
 
 def translation(images: torch.Tensor) -> torch.Tensor:
-    """Shift by up to an eighth of each side; what is uncovered is 0."""
+    """Shift by up to an eighth of each side; uncovered pixels are 0."""
     _, _, height, width = images.shape
     rows, columns = (_shift_matrix(len(images), side, images) for side in (height, width))
     return rows @ images @ columns.transpose(-1, -2)
 
 
 def _shift_matrix(count: int, side: int, like: torch.Tensor) -> torch.Tensor:
-    """[B, 1, side, side]: row y holds a single 1, at the place that moves to y; none where that lies outside."""
+    """Return [B, 1, side, side]: row y has a 1 at the position that moves to y, if that is inside the image."""
     reach = int(side * MAX_SHIFT + 0.5)
     shift = torch.randint(-reach, reach + 1, (count, 1, 1, 1), device=like.device)
     place = torch.arange(side, device=like.device)
@@ -56,7 +57,7 @@ def _shift_matrix(count: int, side: int, like: torch.Tensor) -> torch.Tensor:
 
 
 def cutout(images: torch.Tensor) -> torch.Tensor:
-    """Set a rectangle of half of each side to 0, centred anywhere, so that it may lie partly outside."""
+    """Set a rectangle with half of each side to 0; its centre is anywhere, so a part may lie outside."""
     count, _, height, width = images.shape
     inside = [_interval(count, side, images.device) for side in (height, width)]
     hole = inside[0].view(count, 1, height, 1) & inside[1].view(count, 1, 1, width)

@@ -1,8 +1,10 @@
-"""Discriminators: the 70×70 PatchGAN (Isola et al. 2017) and TL-S-CycleGAN's two-headed transfer discriminator.
+"""Discriminators: the 70×70 PatchGAN (Isola et al. 2017) and the two-headed transfer discriminator of TL-S-CycleGAN.
 
-The second is a classification network (ResNet-50, VGG-16 from torchvision; any convolutional timm network) without
-its classifier, and two heads on its features: real or fake (a probability), and the class (logits). Alternatives: the
-real/fake head alone, and one head that sorts into the classes and, as one more, fake (TL-S-GAN, Amin et al. 2022).
+The PatchGAN is that of CycleGAN (Zhu et al. 2017); an option replaces its instance norm by spectral norm. TL-S-CycleGAN
+replaces it by a classification network without classifier (ResNet-50, He et al. 2016; VGG-16, Simonyan & Zisserman
+2015; any convolutional timm network) and two heads on its features: real or fake (a probability), and the class
+(logits). Options: the real/fake head alone, or one head with the outputs class 1 … n and fake (TL-S-GAN, Amin et al.
+2022).
 """
 
 from __future__ import annotations
@@ -21,14 +23,14 @@ from tlsgan.generators import init_gaussian
 from tlsgan.spectral_norm import normalise_spectrally
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-HIDDEN_LAYERS = {"vgg16": 2}  # VGG's heads repeat its classifier's two hidden layers; the others have one
+HIDDEN_LAYERS = {"vgg16": 2}  # as in the classifier of VGG-16; the heads of other backbones have one
 NUM_CLASSES = 2
 
 
-class Verdict(NamedTuple):
-    """What a discriminator says: ``real`` is 1 for real and 0 for fake, any shape [B, …]; ``classes`` logits [B, 2].
+class DiscriminatorOutput(NamedTuple):
+    """Output of a discriminator: ``real`` [B, …], target 1 for real and 0 for fake; ``classes``, logits [B, 2].
 
-    Of the head 'classes_and_fake' ``real`` is the logit of being real [B, 1], any number.
+    For the head 'classes_and_fake' ``real`` is the logit of real against fake [B, 1].
     """
 
     real: torch.Tensor
@@ -36,10 +38,10 @@ class Verdict(NamedTuple):
 
 
 class PatchGAN(nn.Module):
-    """4×4 convolutions f-2f-4f-8f-1, strides 2, 2, 2, 1, 1; each output judges a 70×70 patch.
+    """4×4 convolutions f-2f-4f-8f-1, strides 2, 2, 2, 1, 1; the receptive field of each output is 70×70 pixels.
 
     Float [B, 3, H, W] in [-1, 1] to a raw map [B, 1, H/8 − 2, W/8 − 2]. With ``spectral`` every convolution is
-    spectrally normalised, and there is no instance norm, which would undo the scale of the weights.
+    spectrally normalised, and instance norm is left out, because it would cancel the scale of the weights.
     """
 
     def __init__(self, filters: int = 64, spectral: bool = False):
@@ -59,25 +61,25 @@ class PatchGAN(nn.Module):
             normalise_spectrally(self)
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
-        """Return all there is to say of each image: the raw map."""
+        """Return the raw map [B, 1, H/8 − 2, W/8 − 2]; a PatchGAN has no layers after it."""
         return self.model(x)
 
-    def heads(self, features: torch.Tensor) -> Verdict:
-        """Return the verdict on features."""
-        return Verdict(features, None)
+    def heads(self, features: torch.Tensor) -> DiscriminatorOutput:
+        """Return the output for features."""
+        return DiscriminatorOutput(features, None)
 
-    def forward(self, x: torch.Tensor) -> Verdict:
+    def forward(self, x: torch.Tensor) -> DiscriminatorOutput:
         return self.heads(self.features(x))
 
 
 class TransferDiscriminator(nn.Module):
     """A backbone [B, 3, H, W] -> [B, features] and two heads, real/fake in (0, 1) [B, 1] and class logits [B, 2].
 
-    Images come in [-1, 1]; with ``mean`` and ``std`` they are brought to the backbone's own normalisation first
-    (the published networks get them as they are). ``head`` None: real/fake alone. 'classes_and_fake': one head of n + 1
-    logits l, softmax over which gives p(class) and p(fake); it tells real = log (1 - p(fake)) / p(fake), which is
-    logsumexp(l_1 … l_n) - l_fake, and the class logits l_1 … l_n, softmax over which is p(class | real) (Salimans et
-    al. 2016, section 5). ``frozen`` are layers of the backbone that stay in evaluation mode.
+    Images are in [-1, 1]; ``mean`` and ``std`` are the backbone's normalisation of [0, 1] images, to which they are
+    converted (the published networks do not convert them). ``head`` None: real/fake head alone. 'classes_and_fake': one
+    head of n + 1 logits l, whose softmax gives p(class) and p(fake). Its ``real`` is log((1 - p(fake)) / p(fake)) =
+    logsumexp(l_1 … l_n) - l_fake; its ``classes`` are l_1 … l_n, whose softmax is p(class | real) (Salimans et al.
+    2016, section 5). ``frozen`` are layers of the backbone that stay in evaluation mode.
     """
 
     def __init__(
@@ -106,39 +108,39 @@ class TransferDiscriminator(nn.Module):
         shift = [(0.5 - m) / s for m, s in zip(mean, std, strict=True)]
         self.scale: torch.Tensor
         self.shift: torch.Tensor
-        self.as_is = scale == [1.0] * 3 and shift == [0.0] * 3
+        self.identity_normalisation = scale == [1.0] * 3 and shift == [0.0] * 3
         self.register_buffer("scale", torch.tensor(scale).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("shift", torch.tensor(shift).view(1, 3, 1, 1), persistent=False)
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the backbone's features [B, F]; nothing in it is random."""
-        if not self.as_is:
+        """Return the backbone's features [B, F]; deterministic, since only the heads have dropout."""
+        if not self.identity_normalisation:
             x = x * self.scale + self.shift
         return self.backbone(x).flatten(1)
 
-    def heads(self, features: torch.Tensor) -> Verdict:
-        """Return the verdict on features; dropout draws a mask for head_real, then one for head_class."""
+    def heads(self, features: torch.Tensor) -> DiscriminatorOutput:
+        """Return the output for features [B, F]; dropout draws a mask for head_real, then one for head_class."""
         real = None if self.head_real is None else torch.sigmoid(self.head_real(features))
         classes = None if self.head_class is None else self.head_class(features)
         if real is not None:
-            return Verdict(real, classes)
+            return DiscriminatorOutput(real, classes)
         assert classes is not None
-        logits = classes.to(torch.promote_types(classes.dtype, torch.float32))  # of bfloat16, three digits are left
+        logits = classes.to(torch.promote_types(classes.dtype, torch.float32))  # bfloat16 has three digits only
         classes, fake = logits.split((NUM_CLASSES, 1), dim=1)
-        return Verdict(classes.logsumexp(1, keepdim=True) - fake, classes)
+        return DiscriminatorOutput(classes.logsumexp(1, keepdim=True) - fake, classes)
 
     def train(self, mode: bool = True) -> TransferDiscriminator:
-        """Put all layers but the frozen ones in training mode: their batch norms keep their statistics."""
+        """Set the mode of all layers but the frozen ones, whose batch norms keep their statistics."""
         super().train(mode)
         for layer in self.frozen:
             layer.eval()
         return self
 
-    def forward(self, x: torch.Tensor) -> Verdict:
+    def forward(self, x: torch.Tensor) -> DiscriminatorOutput:
         return self.heads(self.features(x))
 
 
-Discriminator = PatchGAN | TransferDiscriminator  # both split into ``features``, then ``heads``
+Discriminator = PatchGAN | TransferDiscriminator  # both have ``features`` and ``heads``
 
 
 def _head(features: int, width: int, hidden_layers: int, dropout: float, outputs: int) -> nn.Sequential:
@@ -149,9 +151,9 @@ def _head(features: int, width: int, hidden_layers: int, dropout: float, outputs
 
 
 def build_backbone(name: str) -> nn.Module:
-    """Return a network from random weights whose output is its features: [B, F], or a map [B, C, H, W] for VGG.
+    """Return a randomly initialised network that outputs features: [B, F], or a map [B, C, H, W] for VGG.
 
-    Raises ``ConfigError`` when neither torchvision nor timm knows the name.
+    Raises ``ConfigError`` for a name that neither torchvision nor timm knows.
     """
     if name == "resnet50":
         from torchvision.models import resnet50
@@ -167,21 +169,21 @@ def build_backbone(name: str) -> nn.Module:
 
     if not timm.is_model(name):
         known = [PATCHGAN, "resnet50", "vgg16", *timm.list_models(f"{name.split('_')[0]}*")]
-        raise ConfigError(f"no discriminator is called {name!r}; {nearest(name, known)}")
+        raise ConfigError(f"unknown discriminator {name!r}; {nearest(name, known)}")
     return timm.create_model(name, pretrained=False, num_classes=0)
 
 
 def backbone_normalisation(backbone: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the mean and deviation of [0, 1] images that the backbone's ImageNet weights were trained with."""
+    """Return the mean and standard deviation of [0, 1] images that the backbone's ImageNet training used."""
     timm_config = getattr(backbone, "default_cfg", {})
     return timm_config.get("mean", IMAGENET_MEAN), timm_config.get("std", IMAGENET_STD)
 
 
 def feature_width(name: str, image_size_px: Size, batch_size: int, trained_stages: int | None = None) -> int:
-    """Return how many features a backbone gives for images of a size; computes shapes only.
+    """Return the number of features of a backbone for an image size; computes shapes only.
 
-    Raises ``ConfigError`` when the network cannot train on such images: too small, or one value left per channel of a
-    batch norm that trains.
+    Raises ``ConfigError`` when the network cannot train on such images: they are too small, or a trained batch norm
+    has one value per channel.
     """
     with torch.device("meta"):
         probe = build_backbone(name)
@@ -192,12 +194,12 @@ def feature_width(name: str, image_size_px: Size, batch_size: int, trained_stage
     except (ValueError, RuntimeError, AssertionError) as e:
         raise ConfigError(
             f"{name} cannot train as a discriminator on {image_size_px} px images with batch size {batch_size} ({e}); "
-            "use larger images (64 px do for every network named here) or batch_size 2 and more"
+            "use larger images (64 px suffice for resnet50, vgg16 and tf_efficientnet_lite0) or batch_size 2 or more"
         ) from e
 
 
 def build_discriminator(config: CycleGANConfig, image_size_px: Size) -> Discriminator:
-    """Build the discriminator that a config names, from random weights drawn from torch's global generator."""
+    """Build the config's discriminator with random weights from torch's global generator."""
     if config.discriminator == PATCHGAN:
         return PatchGAN(config.disc_filters, config.spectral_norm)
     name, stages = config.discriminator, config.trained_stages

@@ -1,6 +1,7 @@
-"""Generators averaged over the training (Yazıcı et al. 2019, "The Unusual Effectiveness of Averaging in GAN Training").
+"""Averaged generators (Yazıcı et al. 2019, "The Unusual Effectiveness of Averaging in GAN Training").
 
-The average follows the weights exponentially and makes the images at the end; training itself never sees it.
+An exponential moving average of the weights makes the synthetic images; training does not use it. Change to the paper:
+the decay is smaller in the first steps.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from tlsgan.networks import Networks
 class GeneratorAverage:
     """θ̄ ← d θ̄ + (1 − d) θ after every step, d = min(decay, (1 + t) / (10 + t)) at step t.
 
-    The second bound forgets the random start within short trainings (that of TensorFlow's moving averages). Running
-    statistics of batch norm are taken over as they are.
+    The second bound, that of TensorFlow's moving averages, removes the influence of the random initial weights in short
+    trainings. Running statistics of batch norm are copied.
     """
 
     def __init__(self, nets: Networks, decay: float):
@@ -27,25 +28,25 @@ class GeneratorAverage:
 
     @torch.no_grad()
     def update(self, nets: Networks) -> None:
-        """Move towards the present weights."""
+        """Update the averages with the current weights."""
         decay = min(self.decay, (1 + self.updates) / (10 + self.updates))
         self.updates += 1
         for average, network in ((self.G_ab, nets.G_ab), (self.G_ba, nets.G_ba)):
             torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
-            for mine, buffer in zip(average.buffers(), network.buffers(), strict=True):
-                mine.copy_(buffer)
+            for own, buffer in zip(average.buffers(), network.buffers(), strict=True):
+                own.copy_(buffer)
 
     def copy_to(self, nets: Networks) -> None:
-        """Put the averages in the generators' place."""
+        """Copy the averages into the generators."""
         nets.G_ab.load_state_dict(self.G_ab.state_dict())
         nets.G_ba.load_state_dict(self.G_ba.state_dict())
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the averages and how many updates made them."""
+        """Return the averages and the number of updates."""
         return {"updates": self.updates, "G_ab": self.G_ab.state_dict(), "G_ba": self.G_ba.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where a saved state stands."""
+        """Load a saved state."""
         self.updates = state["updates"]
         self.G_ab.load_state_dict(state["G_ab"])
         self.G_ba.load_state_dict(state["G_ba"])

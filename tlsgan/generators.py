@@ -1,6 +1,7 @@
 """The ResNet generator of CycleGAN (Zhu et al. 2017, appendix 7.2, after Johnson et al. 2016).
 
 c7s1-f, d2f, d4f, N residual blocks of 4f, u2f, uf, c7s1-3, tanh; reflection padding, a bias in every convolution.
+Changes to the paper: the numbers of filters and blocks are options, and the norm can be batch norm (TL-S-CycleGAN).
 Parameters are named ``model.N…`` and ``model.N.conv_block.M…`` as in published checkpoints of this family.
 """
 
@@ -30,7 +31,7 @@ class ResidualBlock(nn.Module):
 
 
 class ResNetGenerator(nn.Module):
-    """Translate images: float [B, 3, H, W] in [-1, 1] to the same; H and W are multiples of 4.
+    """Translate images float [B, 3, H, W] in [-1, 1] to images of the same shape; H and W are multiples of 4.
 
     ``norm`` is 'instance' (no parameters, no running statistics) or 'batch'.
     """

@@ -1,4 +1,7 @@
-"""A history of translations for the discriminators (Shrivastava et al. 2017, section 2.3)."""
+"""A pool of past translations for the discriminators (Shrivastava et al. 2017, section 2.3; Zhu et al. 2017).
+
+As in CycleGAN, images are replaced with probability 1/2 each, not half of every batch.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,9 @@ import torch
 
 
 class ImagePool:
-    """Keep ``size`` past images; each new one is, at even odds, swapped for an older one. Size 0 passes all through.
+    """Keep ``size`` past images and replace each new one by an older one with probability 1/2. Size 0: no pool.
 
-    Decisions come from the pool's own generator on the CPU, so that a GPU is never waited for.
+    The pool has a random generator on the CPU, so that it does not wait for a GPU.
     """
 
     def __init__(self, size: int, seed: int):
@@ -19,7 +22,7 @@ class ImagePool:
         self.generator = torch.Generator().manual_seed(seed)
 
     def query(self, images: torch.Tensor) -> torch.Tensor:
-        """Return a batch of the same shape [B, 3, H, W]: new images, some of them replaced by older ones."""
+        """Return a batch [B, 3, H, W] with some images replaced by older ones."""
         if self.size == 0:
             return images
         chosen = []
@@ -36,10 +39,10 @@ class ImagePool:
         return torch.stack(chosen)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the images and the generator's state."""
+        """Return the images and the state of the random generator."""
         return {"images": list(self.images), "generator": self.generator.get_state()}
 
     def load_state_dict(self, state: dict[str, Any], device: str) -> None:
-        """Take over a saved state."""
+        """Load a saved state."""
         self.images = [image.to(device) for image in state["images"]]
         self.generator.set_state(state["generator"])

@@ -1,4 +1,7 @@
-"""The four networks of a CycleGAN and their three optimisers."""
+"""The four networks of a CycleGAN (Zhu et al. 2017) and their three optimisers.
+
+TL-S-CycleGAN uses the same structure with other discriminators.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from tlsgan.generators import ResNetGenerator
 
 @dataclass(frozen=True)
 class Networks:
-    """G_ab: A -> B, G_ba: B -> A; D_a and D_b judge images of A and of B."""
+    """G_ab: A -> B, G_ba: B -> A; D_a and D_b are the discriminators of A and B."""
 
     G_ab: nn.Module
     G_ba: nn.Module
@@ -33,7 +36,7 @@ class Networks:
 
 @dataclass(frozen=True)
 class Optimisers:
-    """One Adam for both generators, one for each discriminator."""
+    """One Adam for both generators, one per discriminator."""
 
     G: torch.optim.Optimizer
     D_a: torch.optim.Optimizer
@@ -44,7 +47,7 @@ class Optimisers:
         return {"G": self.G, "D_a": self.D_a, "D_b": self.D_b}
 
     def set_learning_rates(self, generators: float, discriminators: float) -> None:
-        """Set the learning rates; in place where one is a tensor, which a recorded CUDA graph reads."""
+        """Set the learning rates; tensors are changed in place, because a recorded CUDA graph reads them."""
         for optimiser in self.named().values():
             rate = generators if optimiser is self.G else discriminators
             for group in optimiser.param_groups:
@@ -60,12 +63,12 @@ def parameters_of(optimiser: torch.optim.Optimizer) -> list[nn.Parameter]:
 
 
 def build_generator(config: CycleGANConfig) -> ResNetGenerator:
-    """Build one generator from random weights drawn from torch's global generator."""
+    """Build a generator with random weights from torch's global generator."""
     return ResNetGenerator(config.filters, config.blocks, config.norm)
 
 
 def build_networks(config: CycleGANConfig, image_size_px: Size) -> Networks:
-    """Build all four on the CPU. Raises ``ConfigError`` when the size or the discriminator's name does not serve."""
+    """Build all four on the CPU. Raises ``ConfigError`` for an unsuitable size or unknown discriminator."""
     check_image_size(image_size_px)
     return Networks(
         build_generator(config),
@@ -76,9 +79,9 @@ def build_networks(config: CycleGANConfig, image_size_px: Size) -> Networks:
 
 
 def build_optimisers(nets: Networks, config: CycleGANConfig) -> Optimisers:
-    """Build the optimisers: Adam (Kingma & Ba 2015) with the config's betas; fused kernels for the fast step.
+    """Build the optimisers: Adam (Kingma & Ba 2015) with the config's betas, with fused kernels for the fast step.
 
-    Frozen weights are in none of them.
+    They do not contain frozen weights.
     """
 
     def adam(*modules: nn.Module) -> torch.optim.Optimizer:
@@ -90,9 +93,10 @@ def build_optimisers(nets: Networks, config: CycleGANConfig) -> Optimisers:
 
 
 def learning_rates(step: int, config: CycleGANConfig) -> tuple[float, float]:
-    """Return the rates of generators and discriminators at a step (from 0).
+    """Return the learning rates of generators and discriminators at a step (from 0).
 
-    Constant, then, from a share ``lr_decay_start`` of the steps, linear to 0. Two rates: Heusel et al. 2017.
+    They are constant for the share ``lr_decay_start`` of the steps, then fall linearly to 0 (Zhu et al. 2017). Separate
+    rates: Heusel et al. 2017.
     """
     start = config.lr_decay_start * config.steps
     share = 1.0 if step < start else (config.steps - step) / (config.steps - start)

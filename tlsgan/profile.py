@@ -1,4 +1,4 @@
-"""The training steps as ``bench profile step`` measures them: the reference, and the fast one."""
+"""The reference and the fast training step for ``bench profile step``."""
 
 from __future__ import annotations
 
@@ -13,32 +13,32 @@ from bench.types import ProfiledStep, Size, height_width
 from tlsgan.accelerate import make_step
 from tlsgan.config import STEPS, CycleGANConfig
 from tlsgan.networks import build_networks
-from tlsgan.trainer import make_team
+from tlsgan.trainer import make_train_state
 
-FOREVER = 10**9  # steps left: whatever pays in the end is chosen
+FOREVER = 10**9  # remaining steps, so many that the preparation time does not matter
 
 
 def training_steps(
     config: CycleGANConfig, image_size_px: Size, batch_size: int, device: str
 ) -> dict[str, ProfiledStep]:
-    """Return both steps of a config at a size; random weights and images, since neither changes the time."""
-    found = {}
+    """Return both steps of a config for an image size, with random weights and images."""
+    steps = {}
     for name in reversed(STEPS):
         chosen = replace(config, step=name, batch_size=batch_size)
-        lower = name == "fast" and chosen.amp and torch.device(device).type == "cuda"
-        found[name] = ProfiledStep(
+        bfloat16 = name == "fast" and chosen.amp and torch.device(device).type == "cuda"
+        steps[name] = ProfiledStep(
             _builder(chosen, image_size_px, device),
             _builder(replace(chosen, compile="off"), image_size_px, device),
-            "bfloat16" if lower else "float32",
+            "bfloat16" if bfloat16 else "float32",
         )
-    return found
+    return steps
 
 
 def _builder(config: CycleGANConfig, image_size_px: Size, device: str) -> Callable[[], Callable[[], object]]:
     def build() -> Callable[[], object]:
         seed_everything(0)
-        team = make_team(config, build_networks(config, image_size_px), device, seed=0)
-        train_step, _ = make_step(team, config, device, image_size_px, FOREVER, None)
+        train_state = make_train_state(config, build_networks(config, image_size_px), device, seed=0)
+        train_step, _ = make_step(train_state, config, device, image_size_px, FOREVER, None)
         shape = (config.batch_size, 3, *height_width(image_size_px))
         real_a, real_b = (torch.rand(shape, device=device) * 2 - 1 for _ in "ab")
         steps = itertools.count(1)

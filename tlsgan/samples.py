@@ -1,4 +1,4 @@
-"""Pictures of a training's progress."""
+"""Sample images during a training."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ SAMPLES = 4  # fixed training images of each domain
 
 @torch.no_grad()
 def sample_grid(G_ab: nn.Module, G_ba: nn.Module, domain_a: torch.Tensor, domain_b: torch.Tensor) -> Uint8Images:
-    """Return strips uint8 [N, H, 3 W, 3]: real_a | fake_b | rec_a, one an image, then real_b | fake_a | rec_b.
+    """Return strips uint8 [N, H, 3 W, 3]: real_a | fake_b | rec_a for each image, then real_b | fake_a | rec_b.
 
-    The domains are uint8 [N, 3, H, W]; their first images are shown. Generators work as at synthesis (running
-    statistics of batch norm) and are put back into training mode.
+    The domains are uint8 [N, 3, H, W]; the grid shows their first ``SAMPLES`` images. The generators run in evaluation
+    mode, as in synthesis, and are set to training mode afterwards.
     """
     strips = []
     G_ab.eval()

@@ -1,4 +1,4 @@
-"""What `bench tune` searches of a CycleGAN's settings; a TL-S-CycleGAN's two-headed discriminators add theirs."""
+"""Hyperparameter ranges of CycleGAN and TL-S-CycleGAN for ``bench tune``."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class _Configured(Protocol):
 
 
 def search_space(method: _Configured) -> dict[str, SearchRange]:
-    """Return ranges by field: rate and its decay, the weights of the losses, image pool and flips, size and budget.
+    """Return ranges by field: learning rate and decay, loss weights, image pool, flips, filters and steps.
 
-    The width and the steps lie within a factor of 2 of the config's, so that a suite's search costs what its size says.
+    Filters and steps are within a factor of 2 of the config's, so that a trial costs about as much as the config.
     """
     c = method.config
     space: dict[str, SearchRange] = {

@@ -1,8 +1,8 @@
 """Spectral normalisation (Miyato et al. 2018, "Spectral Normalization for Generative Adversarial Networks", eq. 8).
 
-torch's own takes a power iteration at every forward pass, so that the weights depend on how often a network was asked.
-Here the step takes one iteration (algorithm 1 of the paper), and all passes of that step see the same weights: the
-reference and the fast step, which need not make equally many passes, then train the same network.
+Difference from torch's implementation: that makes one power iteration per forward pass, so its weights depend on the
+number of passes. Here a training step makes one iteration (algorithm 1 of the paper), and all its passes use the same
+weights. The reference and the fast step, which differ in the number of passes, then train the same network.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class SpectralNorm(nn.Module):
 
     @torch.no_grad()
     def advance(self, weight: torch.Tensor) -> None:
-        """Take one power iteration towards the leading singular vectors of the unnormalised weight."""
+        """Make one power iteration for the leading singular vectors of the unnormalised weight."""
         matrix = weight.detach().flatten(1)
         self.v.copy_(F.normalize(matrix.T @ self.u, dim=0))
         self.u.copy_(F.normalize(matrix @ self.v, dim=0))
@@ -42,13 +42,13 @@ class SpectralNorm(nn.Module):
 
 
 def normalise_spectrally(network: nn.Module) -> None:
-    """Put every convolution of a network under spectral normalisation."""
+    """Add spectral normalisation to every convolution of a network."""
     for module in [m for m in network.modules() if isinstance(m, nn.Conv2d)]:
         parametrize.register_parametrization(module, "weight", SpectralNorm(module.weight))
 
 
 def advance(networks: Iterable[nn.Module]) -> None:
-    """Take one power iteration in every normalised layer; does nothing where there is none."""
+    """Make one power iteration in every normalised layer of the networks."""
     for network in networks:
         for module in network.modules():
             if isinstance(module, parametrize.ParametrizationList) and isinstance(module[0], SpectralNorm):

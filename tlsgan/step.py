@@ -1,7 +1,8 @@
-"""What a training step is, and the published one: generators, then D_a, then D_b, every pass on its own.
+"""The training step of CycleGAN (Zhu et al. 2017) and TL-S-CycleGAN in the published order of passes.
 
-A step is a callable ``(step, *batch) -> losses by name``; the losses stay on the device, unread. The published
-order is that of ``ReferenceStep``; ``tlsgan.fast_step`` computes the same numbers, up to rounding, in less time.
+A step is a callable ``(step, *batch) -> losses by name``; the losses stay on the device. ``ReferenceStep`` updates the
+generators, then D_a, then D_b, with one pass per batch. ``tlsgan.fast_step`` computes the same numbers, up to rounding,
+in less time.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ LABELS, OTHER = {"a": LABEL_A, "b": LABEL_B}, {"a": "b", "b": "a"}
 
 
 class TrainStep(Protocol):
-    """Update all four networks on one ``Batch``, given as its tensors; return detached scalars.
+    """Update all four networks on the tensors of one ``Batch``; return detached scalars.
 
-    ``step`` counts from 0: what is done only every so often depends on it.
+    ``step`` counts from 0; the R1 penalty is computed every few steps only.
     """
 
     def __call__(self, step: int, *batch: torch.Tensor) -> dict[str, torch.Tensor]: ...
@@ -33,7 +34,7 @@ class TrainStep(Protocol):
 class Batch(NamedTuple):
     """Real images of both domains, float [B, 3, H, W] in [-1, 1].
 
-    ``labelled_*`` are float [B], 1 where the class term may use an image's label, else 0; None: it may everywhere.
+    ``labelled_*`` are float [B]: 1 if the class term may use an image's label, else 0. None: all labels are used.
     """
 
     real_a: torch.Tensor
@@ -42,41 +43,42 @@ class Batch(NamedTuple):
     labelled_b: torch.Tensor | None = None
 
     def of(self, side: str) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return images and labels of domain 'a' or 'b'."""
+        """Return the images of domain 'a' or 'b' and their label mask."""
         return (self.real_a, self.labelled_a) if side == "a" else (self.real_b, self.labelled_b)
 
 
 @dataclass(frozen=True)
 class Pools:
-    """What the discriminators remember of earlier translations."""
+    """Image pools of fake_a and fake_b for the discriminators."""
 
     a: ImagePool
     b: ImagePool
 
 
 @dataclass(frozen=True)
-class Team:
-    """All that a step updates."""
+class TrainState:
+    """Everything that a step updates: networks, optimisers and image pools."""
 
     nets: Networks
     optimisers: Optimisers
     pools: Pools
 
 
-def descend(optimiser: torch.optim.Optimizer, config: CycleGANConfig) -> None:
-    """Take an optimiser's step on gradients that are there, clipped where the config says so."""
+def optimizer_step(optimiser: torch.optim.Optimizer, config: CycleGANConfig) -> None:
+    """Clip the computed gradients if the config asks for it, then update the weights."""
     penalties.clip(parameters_of(optimiser), config.clip_grad_norm)
     optimiser.step()
 
 
 class ReferenceStep:
-    """The published order: identity, translation, cycle; every pass on its own, real and fake apart; float32.
+    """The published order: identity, translation, cycle, each in a separate pass; real and fake separate; float32.
 
-    As published, the generators' backward pass also leaves gradients with the discriminators, which these throw away.
+    As published, the generators' backward pass also computes gradients of the discriminators; they are not used.
     """
 
-    def __init__(self, team: Team, config: CycleGANConfig):
-        self.nets, self.optimisers, self.pools, self.config = team.nets, team.optimisers, team.pools, config
+    def __init__(self, train_state: TrainState, config: CycleGANConfig):
+        self.nets, self.optimisers, self.pools = train_state.nets, train_state.optimisers, train_state.pools
+        self.config = config
         self.augment = DiffAugment(config.augmentations)
 
     def __call__(self, step: int, *batch: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -93,29 +95,31 @@ class ReferenceStep:
     ) -> tuple[dict[str, torch.Tensor], torch.Tensor, torch.Tensor]:
         nets, config, terms = self.nets, self.config, dict[str, torch.Tensor]()
         if config.lambda_identity > 0:
-            terms["loss_identity_b"] = losses.identity(nets.G_ab(real_b), real_b)
-            terms["loss_identity_a"] = losses.identity(nets.G_ba(real_a), real_a)
+            idt_b, idt_a = nets.G_ab(real_b), nets.G_ba(real_a)
+            terms["loss_identity_b"] = losses.identity(idt_b, real_b)
+            terms["loss_identity_a"] = losses.identity(idt_a, real_a)
         fake_b, fake_a = nets.G_ab(real_a), nets.G_ba(real_b)
-        terms |= losses.critics(nets.D_b(self.augment(fake_b)), "ab", LABEL_B, config)
-        terms |= losses.critics(nets.D_a(self.augment(fake_a)), "ba", LABEL_A, config)
-        terms["loss_cycle_a"] = losses.cycle(nets.G_ba(fake_b), real_a)
-        terms["loss_cycle_b"] = losses.cycle(nets.G_ab(fake_a), real_b)
+        terms |= losses.generator_terms(nets.D_b(self.augment(fake_b)), "ab", LABEL_B, config)
+        terms |= losses.generator_terms(nets.D_a(self.augment(fake_a)), "ba", LABEL_A, config)
+        rec_a, rec_b = nets.G_ba(fake_b), nets.G_ab(fake_a)
+        terms["loss_cycle_a"] = losses.cycle(rec_a, real_a)
+        terms["loss_cycle_b"] = losses.cycle(rec_b, real_b)
         total = losses.generators(terms, config)
         self.optimisers.G.zero_grad(set_to_none=True)
         total.backward()
-        descend(self.optimisers.G, config)
+        optimizer_step(self.optimisers.G, config)
         return {"loss_G": total, **terms}, fake_a.detach(), fake_b.detach()
 
     def _discriminator(self, side: str, batch: Batch, fake: torch.Tensor, penalise: bool) -> dict[str, torch.Tensor]:
         network, optimiser = self.nets.discriminator(side), self.optimisers.named()[f"D_{side}"]
         (real, labelled), (other, other_labelled) = batch.of(side), batch.of(OTHER[side])
         real, fake = self.augment(real), self.augment(fake)
-        of_real, of_fake = network(real), network(fake)
-        of_other = network(self.augment(other)) if self.config.class_on_both else None
-        known = labelled, of_other, other_labelled
-        loss = losses.discriminator(of_real, of_fake, LABELS[side], self.config, *known)
+        out_real, out_fake = network(real), network(fake)
+        out_other = network(self.augment(other)) if self.config.class_on_both else None
+        rest = labelled, out_other, other_labelled
+        loss = losses.discriminator(out_real, out_fake, LABELS[side], self.config, *rest)
         terms = {f"loss_D_{side}": loss, **losses.penalty(network, real, side, penalise, self.config)}
         optimiser.zero_grad(set_to_none=True)
         torch.stack(list(terms.values())).sum().backward()
-        descend(optimiser, self.config)
+        optimizer_step(optimiser, self.config)
         return terms

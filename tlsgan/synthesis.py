@@ -1,4 +1,4 @@
-"""Translations of training images into the other class, as many as asked for, reproducible one by one."""
+"""Translations of training images into the other class; each image is reproducible on its own index and seed."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from bench.seeding import derive_seed
 from bench.types import Size, Uint8Images, height_width
 from tlsgan.data import to_device, to_float, to_uint8
 
-BATCH = 8  # always full, so that an image's bits do not depend on how many are asked for
-VARIANTS = tuple(range(8))  # rotations by so many quarter turns; from 4 on mirrored
-UPRIGHT = (0, 2, 4, 6)  # those that leave an image's height and width as they are
-MAX_SHIFT = 1 / 8  # of the image's shorter side
+BATCH = 8  # always full, so that an image does not depend on the number of images
+VARIANTS = tuple(range(8))  # number of quarter turns; from 4 on also mirrored
+UPRIGHT = (0, 2, 4, 6)  # variants that keep height and width
+MAX_SHIFT = 1 / 8  # share of the shorter side
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one synthetic image is made: which source, turned how (0: as it is), shifted by how many pixels."""
+    """How a synthetic image is made: index of its source, variant (0: unchanged), shift (dy, dx) in pixels, seed."""
 
     source: int
     variant: int
@@ -32,9 +32,9 @@ class Recipe:
 def recipe(i: int, sources: int, image_size_px: Size, seed: int) -> Recipe:
     """Return the recipe of a label's i-th image.
 
-    The first pass takes every source once, in an order drawn from ``seed``, as it is; the next seven take it turned
-    and mirrored, so that all eight variants are used once; later passes shift it by up to an eighth as well. An image
-    that is no square has four variants, so the next passes are three.
+    The first pass uses every source once, unchanged, in an order drawn from ``seed``. The next seven passes use the
+    other seven rotated and mirrored variants, each once. Later passes also shift by up to an eighth of the shorter
+    side. Images that are not square have four variants, so three passes follow the first.
     """
     height, width = height_width(image_size_px)
     variants = VARIANTS if height == width else UPRIGHT
@@ -53,7 +53,7 @@ def recipe(i: int, sources: int, image_size_px: Size, seed: int) -> Recipe:
 
 
 def prepare(image: Uint8Images, how: Recipe) -> Uint8Images:
-    """Turn, mirror and shift one image uint8 [H, W, 3]; what a shift uncovers is filled by reflection."""
+    """Rotate, mirror and shift one image uint8 [H, W, 3]; uncovered pixels are filled by reflection."""
     image = np.rot90(image, how.variant % 4)
     if how.variant >= 4:
         image = image[:, ::-1]
@@ -71,8 +71,8 @@ def translate(
 ) -> Iterator[tuple[Uint8Images, Recipe]]:
     """Yield ``count`` translations of source images uint8 [N, H, W, 3] with their recipes, in a fixed order.
 
-    The generator is used in evaluation mode: batch norm by its running statistics, so that an image does not depend
-    on its neighbours.
+    The generator must be in evaluation mode: batch norm then uses running statistics, and an image does not depend on
+    the other images of its batch.
     """
     for start in range(0, count, BATCH):
         recipes = [recipe(i, len(images), images.shape[1:3], seed) for i in range(start, start + BATCH)]
@@ -82,18 +82,18 @@ def translate(
         yield from list(zip(translated, recipes, strict=True))[: count - start]
 
 
-def cycle(there: nn.Module, back: nn.Module, images: Uint8Images, device: str) -> tuple[Uint8Images, Uint8Images]:
-    """Return translations by ``there`` and their reconstructions by ``back`` of images uint8 [N, H, W, 3], both alike.
+def cycle(forward: nn.Module, backward: nn.Module, images: Uint8Images, device: str) -> tuple[Uint8Images, Uint8Images]:
+    """Return translations of images uint8 [N, H, W, 3] and their reconstructions, in the same format.
 
-    The way back starts from the translation in float, before it is rounded, as in the cycle loss. Both generators are
-    in evaluation mode.
+    ``backward`` gets the float output of ``forward``, before rounding, as in the cycle loss. Both generators must be in
+    evaluation mode.
     """
     translated, reconstructed = np.empty_like(images), np.empty_like(images)
     for start in range(0, len(images), BATCH):
         rows = np.arange(start, start + BATCH).clip(max=len(images) - 1)
         with torch.inference_mode():
-            fake = there(to_float(to_device(images[rows], device)))
-            rec = back(fake)
-        for out, made in ((translated, fake), (reconstructed, rec)):
-            out[start : start + BATCH] = to_uint8(made)[: len(images) - start]
+            fake = forward(to_float(to_device(images[rows], device)))
+            rec = backward(fake)
+        for out, batch in ((translated, fake), (reconstructed, rec)):
+            out[start : start + BATCH] = to_uint8(batch)[: len(images) - start]
     return translated, reconstructed

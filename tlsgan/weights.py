@@ -1,4 +1,4 @@
-"""Pretrained weights into a discriminator's backbone: strictly, without the classifier, with their provenance."""
+"""Strict loading of pretrained weights, without their classifier, into the backbones of discriminators."""
 
 from __future__ import annotations
 
@@ -17,31 +17,33 @@ from tlsgan.discriminators import TransferDiscriminator
 def load_pretrained(
     discriminators: tuple[nn.Module, ...], config: CycleGANConfig, weights: Path | None
 ) -> dict[str, str]:
-    """Load each discriminator's own copy of the pretrained backbone; return what was loaded and from where.
+    """Load the pretrained weights into the backbone of each discriminator; return their name and source.
 
-    Without ``config.pretrained`` nothing is loaded, and the returned record says so. Raises ``WeightsError`` when the
-    weights are not to be had, or do not fit; nothing is loaded in part.
+    Without ``config.pretrained`` nothing is loaded, and the source is 'random initialisation'. Raises ``WeightsError``
+    when the weights are not available or do not fit; then no discriminator changes.
     """
     if config.discriminator == PATCHGAN or not config.pretrained:
         return {"discriminator": config.discriminator, "source": "random initialisation"}
-    state, provenance = backbone_state_dict(config.discriminator, weights)
+    state, source = backbone_state_dict(config.discriminator, weights)
     for discriminator in discriminators:
         assert isinstance(discriminator, TransferDiscriminator)
         load_backbone(discriminator.backbone, config.discriminator, state)
-    return {"discriminator": config.discriminator, **provenance}
+    return {"discriminator": config.discriminator, **source}
 
 
 def load_backbone(backbone: nn.Module, name: str, state: Mapping[str, torch.Tensor]) -> None:
-    """Load a full network's state dict into a backbone that has no classifier. Raises ``WeightsError`` on a misfit."""
+    """Load a network's state dict into a backbone without classifier. Raises ``WeightsError`` if it does not fit."""
     state = without_classifier(backbone, name, state)
     problem = describe_mismatch(backbone.state_dict(), state)
     if problem:
-        raise WeightsError(f"the weights given for {name!r} do not fit it: {problem}")
+        raise WeightsError(
+            f"the weights for {name!r} do not fit the network: {problem}; use weights of that architecture"
+        )
     backbone.load_state_dict(dict(state), strict=True)
 
 
 def without_classifier(backbone: nn.Module, name: str, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Drop the classification layer; for VGG-16 keep ``features.`` only and without that prefix."""
+    """Return the state without the classification layer; of VGG-16 only ``features.*``, without this prefix."""
     if name == "vgg16" and any(k.startswith("features.") for k in state):
         return {k.removeprefix("features."): v for k, v in state.items() if k.startswith("features.")}
     classifier = getattr(backbone, "default_cfg", {}).get("classifier", "fc")

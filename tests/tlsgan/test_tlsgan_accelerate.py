@@ -1,4 +1,4 @@
-"""How a step is run: chosen by what it costs, tried without a trace, and never a reason to fail."""
+"""Run mode of a step: chosen by measured time, trial runs without side effects, no failure of the training."""
 
 import copy
 import math
@@ -8,13 +8,14 @@ import torch
 from helpers import FakeContext, two_class_data
 
 from tlsgan import accelerate, augmenter
-from tlsgan.accelerate import BOTH, EAGER, GRAPHS, Builder, Measured, Unchanged
+from tlsgan.accelerate import BOTH, EAGER, GRAPHS, Builder, Measured
 from tlsgan.checkpoint import Training, collect
 from tlsgan.config import CycleGANConfig
+from tlsgan.cuda_graphs import Unchanged
 from tlsgan.data import UnpairedStream
 from tlsgan.meter import LossMeter
 from tlsgan.networks import build_networks
-from tlsgan.trainer import make_team
+from tlsgan.trainer import make_train_state
 
 TINY = {"filters": 2, "blocks": 1, "disc_filters": 2, "batch_size": 1}
 
@@ -22,12 +23,12 @@ TINY = {"filters": 2, "blocks": 1, "disc_filters": 2, "batch_size": 1}
 def make_builder(**options):
     config = CycleGANConfig(**TINY, **options)
     torch.manual_seed(0)
-    return Builder(make_team(config, build_networks(config, 24), "cpu", 0), config, "cpu", 24)
+    return Builder(make_train_state(config, build_networks(config, 24), "cpu", 0), config, "cpu", 24)
 
 
-def state_of(team):
+def state_of(train_state):
     images = torch.zeros(1, 3, 24, 24, dtype=torch.uint8)
-    training = Training(team, UnpairedStream(images, images, 1, False, (0, 0)), LossMeter(), None)
+    training = Training(train_state, UnpairedStream(images, images, 1, False, (0, 0)), LossMeter(), None)
     return copy.deepcopy(collect(0, training))
 
 
@@ -39,47 +40,49 @@ def flat(value, path=""):
     return {path: value}
 
 
-def test_a_step_that_was_tried_leaves_no_trace():
+def test_a_trial_step_changes_no_state():
     builder = make_builder(pool_size=2, spectral_norm=True)
     step, pair = builder.prepared(EAGER), builder._images()
     step(1, *pair)  # moments exist from here on
-    before = flat(state_of(builder.team))
-    with Unchanged(builder.team):
+    before = flat(state_of(builder.train_state))
+    with Unchanged(builder.train_state):
         step(1, *pair)
-        assert any(not torch.equal(v, before[k]) for k, v in flat(state_of(builder.team)).items() if "/networks/" in k)
-    after = flat(state_of(builder.team))
+        assert any(
+            not torch.equal(v, before[k]) for k, v in flat(state_of(builder.train_state)).items() if "/networks/" in k
+        )
+    after = flat(state_of(builder.train_state))
     assert set(after) == set(before)
     for key, value in after.items():
         same = torch.equal(value, before[key]) if isinstance(value, torch.Tensor) else value == before[key]
         assert same, key
 
 
-def test_moments_that_were_not_there_become_zero():
+def test_moments_created_by_a_trial_step_become_zero():
     builder = make_builder()
-    with Unchanged(builder.team):
+    with Unchanged(builder.train_state):
         builder.prepared(EAGER)(1, *builder._images())
-    moments = [s for o in builder.team.optimisers.named().values() for s in o.state.values()]
+    moments = [s for o in builder.train_state.optimisers.named().values() for s in o.state.values()]
     assert moments
     assert all((value == 0).all() for s in moments for value in s.values())
 
 
-@pytest.mark.parametrize(("steps", "way"), [(1_999, "as it is"), (2_000, "compiled")])
+@pytest.mark.parametrize(("steps", "mode"), [(1_999, "as it is"), (2_000, "compiled")])
 @pytest.mark.parametrize("steps_left", [1, 10**6])
-def test_on_a_cpu_auto_compiles_long_trainings_resumed_or_not(monkeypatch, steps, way, steps_left):
+def test_on_a_cpu_auto_compiles_long_trainings_also_when_resumed(monkeypatch, steps, mode, steps_left):
     monkeypatch.setattr(accelerate, "BACKEND", "eager")
     builder = make_builder(steps=steps)
-    _, facts = accelerate.make_step(builder.team, builder.config, "cpu", 24, steps_left, None)
-    assert facts == {"training_step": f"fast, {way}"}
+    _, facts = accelerate.make_step(builder.train_state, builder.config, "cpu", 24, steps_left, None)
+    assert facts == {"training_step": f"fast, {mode}"}
 
 
-def test_on_a_cpu_auto_runs_the_step_as_it_is(tmp_path):
+def test_on_a_cpu_auto_runs_short_trainings_eagerly(tmp_path):
     augmenter.CycleGAN(CycleGANConfig(**TINY, steps=1)).fit(two_class_data(4, 24), FakeContext(tmp_path))
     facts = (tmp_path / "facts.json").read_text()
     assert '"training_step": "fast, as it is"' in facts
     assert "warning" not in facts
 
 
-def test_what_cannot_be_compiled_runs_as_it_is_and_says_so(tmp_path, monkeypatch):
+def test_a_failed_compilation_runs_eagerly_with_a_warning(tmp_path, monkeypatch):
     monkeypatch.setattr(accelerate, "BACKEND", "no_such_backend")
     for name, compile_ in (("on", "on"), ("off", "off")):
         method = augmenter.CycleGAN(CycleGANConfig(**TINY, steps=2, compile=compile_))
@@ -88,23 +91,23 @@ def test_what_cannot_be_compiled_runs_as_it_is_and_says_so(tmp_path, monkeypatch
     assert '"training_step": "fast, as it is"' in facts
     assert "not compiled: InvalidBackend" in facts
     weights = [(tmp_path / name / "G_ab.safetensors").read_bytes() for name in ("on", "off")]
-    assert weights[0] == weights[1], "the attempt left no trace"
+    assert weights[0] == weights[1], "the failed compilation changed the training"
 
 
-def test_a_compiled_step_is_the_step(monkeypatch):
-    """By a backend that compiles nothing: what is tested is our side of torch.compile, frozen passes and all."""
+def test_a_compiled_step_gives_the_losses_of_the_eager_step(monkeypatch):
+    """Uses a backend without compilation: tests the calls of torch.compile, frozen passes included."""
     monkeypatch.setattr(accelerate, "BACKEND", "eager")
     plain, compiled = make_builder(), make_builder(compile="on")
     pair = plain._images()
     steps = plain.prepared(EAGER), compiled.prepared(accelerate.COMPILED)
     for i in range(2):
-        one, two = (step(i, *pair) for step in steps)
-        assert set(one) == set(two)
-        for name in one:
-            assert one[name].item() == pytest.approx(two[name].item(), rel=1e-4)
+        eager, other = (step(i, *pair) for step in steps)
+        assert set(eager) == set(other)
+        for name in eager:
+            assert eager[name].item() == pytest.approx(other[name].item(), rel=1e-4)
 
 
-def test_the_cheapest_way_depends_on_how_many_steps_are_left():
+def test_the_fastest_mode_depends_on_the_remaining_steps():
     known = {EAGER: Measured(0.0, 1.0), GRAPHS: Measured(10.0, 0.5), BOTH: Measured(100.0, 0.2)}
     assert [accelerate.cheapest(known, n) for n in (1, 19, 21, 299, 301)] == [EAGER, EAGER, GRAPHS, GRAPHS, BOTH]
     known[BOTH] = Measured(math.inf, math.inf, "CompilerMissing: no g++")
@@ -112,37 +115,37 @@ def test_the_cheapest_way_depends_on_how_many_steps_are_left():
     assert accelerate.cheapest({}, 5) == EAGER
 
 
-def test_compiling_is_tried_only_where_it_could_pay():
+def test_compilation_is_measured_only_if_it_can_save_time():
     known = [Measured(0.0, 0.1)]
-    assert not accelerate.worth_compiling(known, 2_400)  # saves 120 s at best
+    assert not accelerate.worth_compiling(known, 2_400)  # saves at most 120 s
     assert accelerate.worth_compiling(known, 2_500)
 
 
-def test_measurements_are_kept_and_used_again(tmp_path, monkeypatch):
-    measured, seen = {EAGER: Measured(0.0, 1.0), GRAPHS: Measured(5.0, 0.5)}, []
+def test_measurements_are_stored_and_reused(tmp_path, monkeypatch):
+    times, calls = {EAGER: Measured(0.0, 1.0), GRAPHS: Measured(5.0, 0.5)}, []
 
-    def measure(self, way):
-        seen.append(way)
-        return measured.get(way, Measured(math.inf, math.inf, "CompilerMissing: no g++"))
+    def measure(self, mode):
+        calls.append(mode)
+        return times.get(mode, Measured(math.inf, math.inf, "CompilerMissing: no g++"))
 
     monkeypatch.setattr(Builder, "measure", measure)
     builder = make_builder()
     assert accelerate.choose(builder, 100, tmp_path) == (GRAPHS, "")
-    assert seen == [EAGER, GRAPHS]  # 100 steps do not repay a compilation
+    assert calls == [EAGER, GRAPHS]  # in 100 steps compilation cannot save time
     assert accelerate.choose(builder, 100, tmp_path) == (GRAPHS, "")
-    assert seen == [EAGER, GRAPHS]
-    way, warning = accelerate.choose(builder, 10_000, tmp_path)
-    assert (way, warning) == (GRAPHS, f"not {BOTH}: CompilerMissing: no g++")
-    assert seen == [EAGER, GRAPHS, BOTH]
+    assert calls == [EAGER, GRAPHS]
+    mode, warning = accelerate.choose(builder, 10_000, tmp_path)
+    assert (mode, warning) == (GRAPHS, f"not {BOTH}: CompilerMissing: no g++")
+    assert calls == [EAGER, GRAPHS, BOTH]
     accelerate.choose(make_builder(lambda_identity=0.0), 100, tmp_path)
-    assert seen[3:] == [EAGER, GRAPHS], "another shape of work is measured for itself"
+    assert calls[3:] == [EAGER, GRAPHS], "another config needs a new measurement"
     for file in (tmp_path / "training_steps").iterdir():
         file.write_text("[1]")
     accelerate.choose(builder, 100, tmp_path)
-    assert seen[5:] == [EAGER, GRAPHS], "a damaged file is no obstacle"
+    assert calls[5:] == [EAGER, GRAPHS], "a damaged file is ignored"
 
 
-def test_a_measurement_is_of_the_step():
-    found = make_builder().measure(EAGER)
-    assert 0 < found.step_s < 5
-    assert found.error == ""
+def test_a_measurement_has_the_time_of_a_step():
+    measured = make_builder().measure(EAGER)
+    assert 0 < measured.step_s < 5
+    assert measured.error == ""

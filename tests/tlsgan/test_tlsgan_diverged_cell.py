@@ -1,4 +1,4 @@
-"""A training that diverges ends as a failed cell that names step and loss: no images of noise reach a classifier."""
+"""A diverged training is a failed cell that names step and loss; no synthetic images are made from it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.runner import Runner, rows_of
 from bench.session import prepare
 
 
-def test_a_diverged_cell_names_step_and_loss_and_nothing_is_made_of_it(
+def test_a_diverged_cell_names_step_and_loss_and_later_cells_are_skipped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     register(monkeypatch)

@@ -1,4 +1,4 @@
-"""Architectures against plain-torch constructions, losses against hand-computed values."""
+"""Architectures compared with plain torch code, losses compared with values computed by hand."""
 
 import dataclasses
 import math
@@ -12,13 +12,19 @@ from bench.errors import ConfigError
 from tlsgan import config as configs
 from tlsgan import losses
 from tlsgan.config import CycleGANConfig
-from tlsgan.discriminators import PatchGAN, TransferDiscriminator, Verdict, build_discriminator, feature_width
+from tlsgan.discriminators import (
+    DiscriminatorOutput,
+    PatchGAN,
+    TransferDiscriminator,
+    build_discriminator,
+    feature_width,
+)
 from tlsgan.generators import ResNetGenerator
 from tlsgan.networks import build_networks, learning_rates
 
 
 def plain_generator(state: dict[str, torch.Tensor], x: torch.Tensor, blocks: int, norm: str) -> torch.Tensor:
-    """The generator written out functionally, layer by layer, reading weights by their published names."""
+    """Compute the generator layer by layer with torch functions and weights by their published names."""
 
     def normed(x: torch.Tensor, key: str) -> torch.Tensor:
         if norm == "instance":
@@ -42,7 +48,7 @@ def plain_generator(state: dict[str, torch.Tensor], x: torch.Tensor, blocks: int
 
 
 @pytest.mark.parametrize("norm", ["instance", "batch"])
-def test_generator_is_the_published_layer_list(norm):
+def test_generator_has_the_published_layers(norm):
     torch.manual_seed(0)
     generator = ResNetGenerator(4, 2, norm).train()
     x = torch.rand(2, 3, 32, 32) * 2 - 1
@@ -52,7 +58,7 @@ def test_generator_is_the_published_layer_list(norm):
     torch.testing.assert_close(out, expected, atol=1e-5, rtol=1e-4)
 
 
-def test_generator_size_is_the_well_known_one():
+def test_generator_has_the_published_number_of_parameters():
     with torch.device("meta"):
         generator = ResNetGenerator()
     assert sum(p.numel() for p in generator.parameters()) == 11_378_179  # the 11.378 M of 64 filters, 9 blocks, biases
@@ -60,10 +66,10 @@ def test_generator_size_is_the_well_known_one():
     assert {"model.1.weight", "model.10.conv_block.1.weight", "model.18.conv_block.5.bias", "model.26.weight"} <= keys
 
 
-def test_patchgan_sees_70_pixels():
+def test_patchgan_has_a_receptive_field_of_70_pixels():
     torch.manual_seed(0)
     network = PatchGAN(4)
-    for module in network.modules():  # instance norm mixes all positions; without it the field is that of the convs
+    for module in network.modules():  # instance norm mixes all positions; keep the convolutions only
         if isinstance(module, nn.InstanceNorm2d):
             module.forward = lambda x: x  # type: ignore[method-assign]
     x = torch.rand(1, 3, 160, 160, requires_grad=True)
@@ -76,7 +82,7 @@ def test_patchgan_sees_70_pixels():
     assert columns.max() - columns.min() + 1 == 70
 
 
-def test_patchgan_size_is_the_well_known_one():
+def test_patchgan_has_the_published_number_of_parameters():
     with torch.device("meta"):
         network = PatchGAN()
     assert sum(p.numel() for p in network.parameters()) == 2_764_737
@@ -89,7 +95,7 @@ def test_backbone_features(name, features):
     assert feature_width(name, 64, 1) == features
 
 
-def test_vgg_heads_at_224_are_vggs_classifier():
+def test_vgg_heads_have_the_layers_of_vggs_classifier():
     assert feature_width("vgg16", 224, 1) == 512 * 7 * 7
     config = configs.TLSGANVGG16ScratchConfig(head_width=16)
     network = build_discriminator(config, 32)
@@ -101,45 +107,45 @@ def test_two_heads_give_a_probability_and_logits():
     torch.manual_seed(0)
     network = build_discriminator(configs.TLSGANLite0ScratchConfig(head_width=8), 64).eval()
     x = torch.rand(3, 3, 64, 64) * 2 - 1
-    verdict = network(x)
+    output = network(x)
     features = network.backbone(x)
     first, last = network.head_real[0], network.head_real[3]
-    torch.testing.assert_close(verdict.real, torch.sigmoid(last(first(features).relu())))
-    assert verdict.real.shape == (3, 1)
-    assert verdict.classes.shape == (3, 2)
+    torch.testing.assert_close(output.real, torch.sigmoid(last(first(features).relu())))
+    assert output.real.shape == (3, 1)
+    assert output.classes.shape == (3, 2)
     assert network.head_real[2].p == 0.4
 
 
-def test_imagenet_normalisation_is_that_of_the_backbone():
+def test_imagenet_normalisation_matches_the_backbone():
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     network = TransferDiscriminator(nn.Flatten(), 12, 4, mean=mean, std=std).eval()
-    seen = []
-    network.backbone.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    inputs = []
+    network.backbone.register_forward_pre_hook(lambda _, args: inputs.append(args[0]))
     x = torch.rand(2, 3, 2, 2) * 2 - 1
     network(x)
     expected = ((x + 1) / 2 - torch.tensor(mean).view(1, 3, 1, 1)) / torch.tensor(std).view(1, 3, 1, 1)
-    torch.testing.assert_close(seen[0], expected)
-    assert TransferDiscriminator(nn.Flatten(), 12, 4).as_is  # published: images as they are
+    torch.testing.assert_close(inputs[0], expected)
+    assert TransferDiscriminator(nn.Flatten(), 12, 4).identity_normalisation  # published: no normalisation
 
 
-def test_both_discriminators_are_their_own():
+def test_discriminators_share_no_weights():
     nets = build_networks(configs.TLSGANLite0ScratchConfig(filters=4, blocks=1, head_width=8), 64)
     a, b = nets.D_a.state_dict(), nets.D_b.state_dict()
     assert not any(a[k].data_ptr() == b[k].data_ptr() for k in a if a[k].ndim)
 
 
 def test_least_squares_by_hand():
-    verdict = torch.tensor([0.5, -1.0])
-    assert losses.least_squares(verdict, True).item() == pytest.approx((0.25 + 4.0) / 2)
-    assert losses.least_squares(verdict, False).item() == pytest.approx((0.25 + 1.0) / 2)
+    output = torch.tensor([0.5, -1.0])
+    assert losses.least_squares(output, True).item() == pytest.approx((0.25 + 4.0) / 2)
+    assert losses.least_squares(output, False).item() == pytest.approx((0.25 + 1.0) / 2)
 
 
 def test_discriminator_loss_by_hand():
-    real = Verdict(torch.tensor([[0.8]]), torch.tensor([[2.0, 0.0]]))
-    fake = Verdict(torch.tensor([[0.3]]), torch.tensor([[0.0, 1.0]]))
+    real = DiscriminatorOutput(torch.tensor([[0.8]]), torch.tensor([[2.0, 0.0]]))
+    fake = DiscriminatorOutput(torch.tensor([[0.3]]), torch.tensor([[0.0, 1.0]]))
     plain = (0.2**2 + 0.3**2) / 2
-    alone = configs.TLSGANResNet50Config(lambda_class=0.0)
-    assert losses.discriminator(real, fake, 1, alone).item() == pytest.approx(plain)
+    real_fake_only = configs.TLSGANResNet50Config(lambda_class=0.0)
+    assert losses.discriminator(real, fake, 1, real_fake_only).item() == pytest.approx(plain)
     classes = math.log(1 + math.e**2) + math.log(1 + math.e**-1)  # −log softmax at class 1
     assert losses.discriminator(real, fake, 1, configs.TLSGANResNet50Config()).item() == pytest.approx(
         plain + classes / 2
@@ -189,7 +195,7 @@ def test_learning_rate_falls_linearly_to_zero():
     assert learning_rates(99, constant) == (1.0, 1.0)
 
 
-def test_discriminators_may_have_a_rate_of_their_own():
+def test_discriminators_can_have_a_separate_learning_rate():
     config = CycleGANConfig(steps=100, lr_decay_start=0.5, learning_rate=1.0, disc_learning_rate=4.0)
     assert learning_rates(75, config) == pytest.approx((0.5, 2.0))
 
@@ -217,16 +223,16 @@ def test_discriminators_may_have_a_rate_of_their_own():
         {"sample_every": 0},
     ],
 )
-def test_a_bad_value_is_named(bad):
+def test_an_invalid_value_raises_an_error_with_its_field(bad):
     with pytest.raises(ConfigError, match=next(iter(bad))):
         CycleGANConfig(**bad)
 
 
-def test_a_network_too_deep_for_the_images_is_refused():
+def test_a_network_too_deep_for_the_images_raises_an_error():
     with pytest.raises(ConfigError, match="batch_size 2"):
         build_networks(configs.TLSGANLite0ScratchConfig(), 32)
 
 
-def test_an_unknown_discriminator_is_refused():
+def test_an_unknown_discriminator_raises_an_error():
     with pytest.raises(ConfigError, match="did you mean 'resnet50'"):
         build_networks(configs.TLSGANResNet50ScratchConfig(discriminator="resnet5o"), 64)

@@ -1,4 +1,4 @@
-"""What is known to help, each option by hand; and that each of them resumes exactly and cannot hide a divergence."""
+"""Training options: each compared with values by hand, resumed exactly, and with divergence detected."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ from bench.errors import ConfigError, DivergedError
 from tlsgan import augmenter, diffaug, losses, penalties, spectral_norm
 from tlsgan.config import CycleGANConfig, TLSGANLite0ScratchConfig
 from tlsgan.diffaug import DiffAugment
-from tlsgan.discriminators import PatchGAN, Verdict
+from tlsgan.discriminators import DiscriminatorOutput, PatchGAN
 from tlsgan.ema import GeneratorAverage
 from tlsgan.networks import build_networks
 
@@ -49,14 +49,14 @@ def test_resumed_equals_uninterrupted(options, tmp_path):
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
-def test_no_option_hides_a_divergence(options, tmp_path):
+def test_divergence_is_detected_with_every_option(options, tmp_path):
     rates = {"learning_rate": 1e30, "disc_learning_rate": 1e30}
     config = CycleGANConfig(**{**TINY, "steps": 6, "log_every": 6, **options, **rates})
     with pytest.raises(DivergedError, match=r"became non-finite at step \d"):
         augmenter.CycleGAN(config).fit(two_class_data(6, 24), FakeContext(tmp_path))
 
 
-def test_spectral_norm_is_for_the_patchgan():
+def test_spectral_norm_needs_the_patchgan():
     with pytest.raises(ConfigError, match="spectral_norm"):
         TLSGANLite0ScratchConfig(spectral_norm=True)
 
@@ -73,13 +73,13 @@ def test_spectral_norm_divides_by_the_largest_singular_value():
         assert torch.linalg.matrix_norm(conv.weight.flatten(1), 2).item() == pytest.approx(1.0, rel=1e-3)
     before = convolutions[1].weight.clone()
     network(torch.rand(1, 3, 32, 32))
-    assert torch.equal(before, convolutions[1].weight), "a pass alone takes no power iteration"
+    assert torch.equal(before, convolutions[1].weight), "a forward pass makes no power iteration"
     convolutions[1].weight.sum().backward()
     assert convolutions[1].parametrizations.weight.original.grad.abs().sum() > 0
 
 
 class Linear(nn.Module):
-    """D(x) = a map whose mean is w · x, so that the gradient by x is w."""
+    """D(x) is a map with mean w · x, so the gradient with respect to x is w."""
 
     def __init__(self, weight):
         super().__init__()
@@ -87,10 +87,10 @@ class Linear(nn.Module):
 
     def forward(self, x):
         value = (x * self.weight).flatten(1).sum(1)
-        return Verdict(torch.stack([value + 1, value - 1], dim=1), None)
+        return DiscriminatorOutput(torch.stack([value + 1, value - 1], dim=1), None)
 
 
-def test_r1_is_half_the_squared_gradient_and_has_one_itself():
+def test_r1_is_half_the_squared_gradient_and_differentiable():
     torch.manual_seed(0)
     network = Linear(torch.rand(3, 4, 4))
     penalty = penalties.r1(network, torch.rand(2, 3, 4, 4))
@@ -99,7 +99,7 @@ def test_r1_is_half_the_squared_gradient_and_has_one_itself():
     torch.testing.assert_close(network.weight.grad, network.weight.detach())
 
 
-def test_r1_is_lazy_and_counted_for_the_steps_without_it():
+def test_r1_is_computed_every_few_steps_with_a_larger_weight():
     assert [penalties.r1_is_due(step, 1.0, 4) for step in range(6)] == [True, False, False, False, True, False]
     assert not penalties.r1_is_due(0, 0.0, 4)
     network, real = Linear(torch.ones(3, 4, 4)), torch.rand(2, 3, 4, 4)
@@ -118,11 +118,11 @@ def test_clipping_scales_to_the_largest_norm():
     assert parameter.grad.norm().item() == pytest.approx(1.5, rel=1e-4)
 
 
-def test_averages_follow_the_weights():
+def test_averages_have_the_stated_decay():
     torch.manual_seed(0)
     nets = build_networks(CycleGANConfig(**TINY, norm="batch"), 24)
     average = GeneratorAverage(nets, 0.5)
-    weight, mine = nets.G_ab.model[1].weight, average.G_ab.model[1].weight
+    weight, averaged = nets.G_ab.model[1].weight, average.G_ab.model[1].weight
     expected = weight.detach().clone()
     for step, decay in enumerate((0.1, 2 / 11, 3 / 12, 4 / 13, 5 / 14, 6 / 15, 7 / 16, 8 / 17, 0.5, 0.5)):
         with torch.no_grad():
@@ -130,38 +130,38 @@ def test_averages_follow_the_weights():
             nets.G_ab.model[2].running_mean.fill_(float(step))
         average.update(nets)
         expected = decay * expected + (1 - decay) * step
-        torch.testing.assert_close(mine, expected)
+        torch.testing.assert_close(averaged, expected)
         assert (average.G_ab.model[2].running_mean == step).all()
     average.copy_to(nets)
-    assert torch.equal(weight, mine)
+    assert torch.equal(weight, averaged)
 
 
-def test_averaged_generators_are_what_is_left_and_shown(tmp_path):
+def test_averaged_generators_are_saved_and_sampled(tmp_path):
     data, folders = two_class_data(6, 24), []
     for decay in (0.0, 0.999):
         ctx = FakeContext(tmp_path / str(decay))
         augmenter.CycleGAN(CycleGANConfig(**TINY, steps=3, ema_decay=decay)).fit(data, ctx)
         folders.append(ctx)
     plain, averaged = folders
-    assert plain.history == averaged.history, "training does not see the average"
+    assert plain.history == averaged.history, "the average must not affect training"
     assert weights_of(plain.folder) != weights_of(averaged.folder)
     assert (plain.images[-1][2] != averaged.images[-1][2]).any()
 
 
-def test_augmentation_is_drawn_anew_and_lets_gradients_through():
+def test_augmentation_is_random_and_differentiable():
     torch.manual_seed(0)
     augment = DiffAugment(("cutout", "color", "translation"))
     assert augment.changes == [diffaug.color, diffaug.translation, diffaug.cutout]
     assert not DiffAugment(())
     images = (torch.rand(4, 3, 16, 16) * 2 - 1).requires_grad_()
-    one, two = augment(images), augment(images)
-    assert one.shape == images.shape
-    assert not torch.equal(one, two)
-    (gradient,) = torch.autograd.grad(one.square().sum(), images)
+    first, second = augment(images), augment(images)
+    assert first.shape == images.shape
+    assert not torch.equal(first, second)
+    (gradient,) = torch.autograd.grad(first.square().sum(), images)
     assert (gradient.flatten(1).abs().sum(1) > 0).all()
 
 
-def test_translation_moves_and_fills_with_zero():
+def test_translation_shifts_and_fills_with_zero():
     torch.manual_seed(0)
     images = torch.arange(1.0, 257.0).view(1, 1, 16, 16).expand(64, 3, 16, 16)
     moved = diffaug.translation(images)
@@ -177,16 +177,16 @@ def test_translation_moves_and_fills_with_zero():
     assert {dy for dy, _ in shifts} == {dx for _, dx in shifts} == {-2, -1, 0, 1, 2}
 
 
-def test_cutout_is_half_of_each_side():
+def test_cutout_has_half_of_each_side():
     torch.manual_seed(0)
     holes = (diffaug.cutout(torch.ones(200, 3, 16, 16)) == 0)[:, 0]
     heights, widths = holes.any(2).sum(1), holes.any(1).sum(1)
     assert heights.max() == widths.max() == 8
-    assert heights.min() >= 4, "a centre at the border leaves half of it"
+    assert heights.min() >= 4, "with its centre at the border, half of it is inside"
     assert torch.equal(holes.flatten(1).sum(1), heights * widths)
 
 
-def test_color_keeps_what_it_does_not_change():
+def test_color_changes_brightness_within_limits_and_keeps_grey_images_grey():
     torch.manual_seed(0)
     images = torch.rand(100, 3, 8, 8) * 2 - 1
     changed = diffaug.color(images)

@@ -1,7 +1,7 @@
-"""The published networks and losses, written from plain torch and torchvision layers, against ours layer by layer.
+"""The published networks and losses, written with plain torch and torchvision layers, compared with this package.
 
-Nothing here builds with our classes: the networks below are the published layer lists under the published names; their
-state dicts go to disk and through the loader, and outputs and every loss term have to be the same to 1e-5.
+The reference networks below use no class of this package: they have the published layers under the published names.
+Their state dicts are saved and loaded by the loader; outputs and all loss terms must agree to 1e-5.
 """
 
 import re
@@ -15,9 +15,9 @@ from torch.nn import functional as F
 
 from tlsgan.image_pool import ImagePool
 from tlsgan.networks import build_optimisers
-from tlsgan.published_checkpoint import load_networks
-from tlsgan.published_names import read_discriminator, read_generator
-from tlsgan.step import Pools, ReferenceStep, Team
+from tlsgan.published.checkpoint import load_networks
+from tlsgan.published.names import read_discriminator, read_generator
+from tlsgan.step import Pools, ReferenceStep, TrainState
 
 TIGHT = {"atol": 1e-5, "rtol": 1e-5}
 VGG16_LAYERS = [64, 64, "pool", 128, 128, "pool", *[256] * 3, "pool", *[512] * 3, "pool", *[512] * 3, "pool"]
@@ -120,29 +120,29 @@ def head(features, width, outputs, dropout, hidden=1):
 
 
 def published(variant):
-    """Return the four plain networks by their published names."""
+    """Return the four reference networks by their published names."""
     torch.manual_seed(5)
     block, norm = (BaselineBlock, nn.InstanceNorm2d) if variant == "cyclegan" else (TransferBlock, nn.BatchNorm2d)
     discriminator = {"cyclegan": PatchGAN, "resnet50": ResNet50, "vgg16": VGG16}[variant]
-    made = {"netG_A2B": Generator(block, norm), "netG_B2A": Generator(block, norm)}
-    made |= {"netD_A": discriminator(), "netD_B": discriminator()}
-    for network in made.values():  # statistics and affine parameters that are not their neutral start
+    networks = {"netG_A2B": Generator(block, norm), "netG_B2A": Generator(block, norm)}
+    networks |= {"netD_A": discriminator(), "netD_B": discriminator()}
+    for network in networks.values():  # batch norm with values other than 0 and 1
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 nn.init.uniform_(module.running_mean, -0.1, 0.1)
                 nn.init.uniform_(module.running_var, 0.5, 1.5)
                 nn.init.uniform_(module.weight, 0.5, 1.5)
                 nn.init.uniform_(module.bias, -0.1, 0.1)
-    return made
+    return networks
 
 
 @pytest.fixture(scope="module", params=["cyclegan", "resnet50", "vgg16"])
 def pair(request, tmp_path_factory):
-    """Return the variant, the plain networks, and what the loader makes of their files."""
-    folder, theirs = tmp_path_factory.mktemp(request.param), published(request.param)
-    for name, network in theirs.items():
+    """Return the variant, the reference networks, and the networks loaded from their files."""
+    folder, reference = tmp_path_factory.mktemp(request.param), published(request.param)
+    for name, network in reference.items():
         torch.save(network.state_dict(), folder / f"{name}_epoch_24.pth")
-    return request.param, theirs, load_networks(folder)
+    return request.param, reference, load_networks(folder)
 
 
 def images(seed, count=2):
@@ -150,24 +150,24 @@ def images(seed, count=2):
 
 
 def test_loaded_networks_give_the_published_outputs(pair):
-    variant, theirs, loaded = pair
+    variant, reference, loaded = pair
     assert loaded.epoch == 24
-    ours, x = loaded.nets.named(), images(0, 3)
+    own, x = loaded.nets.named(), images(0, 3)
     with torch.inference_mode():
-        for name, ours_name in {"netG_A2B": "G_ab", "netG_B2A": "G_ba"}.items():
-            expected = theirs[name].eval()(x)
+        for name, own_name in {"netG_A2B": "G_ab", "netG_B2A": "G_ba"}.items():
+            expected = reference[name].eval()(x)
             assert expected.std() > 0.01
-            torch.testing.assert_close(ours[ours_name](x), expected, **TIGHT)
-        for name, ours_name in {"netD_A": "D_a", "netD_B": "D_b"}.items():
-            real, classes = theirs[name].eval()(x)
-            verdict = ours[ours_name](x)
-            torch.testing.assert_close(verdict.real, real, **TIGHT)
-            assert (classes is None) == (verdict.classes is None) == (variant == "cyclegan")
+            torch.testing.assert_close(own[own_name](x), expected, **TIGHT)
+        for name, own_name in {"netD_A": "D_a", "netD_B": "D_b"}.items():
+            real, classes = reference[name].eval()(x)
+            output = own[own_name](x)
+            torch.testing.assert_close(output.real, real, **TIGHT)
+            assert (classes is None) == (output.classes is None) == (variant == "cyclegan")
             if classes is not None:
-                torch.testing.assert_close(verdict.classes, classes, **TIGHT)
+                torch.testing.assert_close(output.classes, classes, **TIGHT)
 
 
-def test_config_is_what_the_tensors_tell_and_the_published_rest(pair):
+def test_config_has_values_from_the_tensors_and_published_defaults(pair):
     variant, _, loaded = pair
     config = loaded.config
     assert (config.filters, config.blocks) == (FILTERS, BLOCKS)
@@ -176,22 +176,22 @@ def test_config_is_what_the_tensors_tell_and_the_published_rest(pair):
         "resnet50": ("batch", "resnet50", 1.0),
         "vgg16": ("batch", "vgg16", 1.0),
     }[variant]
-    told = (config.disc_filters, FILTERS) if variant == "cyclegan" else (config.head_width, WIDTH)
-    assert told[0] == told[1]
+    read, expected = (config.disc_filters, FILTERS) if variant == "cyclegan" else (config.head_width, WIDTH)
+    assert read == expected
     assert config.image_size_px == (SIDE if variant == "vgg16" else None)
     for network in loaded.nets.named().values():
         assert not any(module.training for module in network.modules())
 
 
-def plain_losses(theirs, real_a, real_b, lambda_cycle, lambda_identity):
-    """The published objective, term by term; one pass of each network after the other, in training mode."""
-    g_ab, g_ba, d_a, d_b = (theirs[n] for n in ("netG_A2B", "netG_B2A", "netD_A", "netD_B"))
+def plain_losses(reference, real_a, real_b, lambda_cycle, lambda_identity):
+    """Return the published losses, computed with separate passes in training mode."""
+    g_ab, g_ba, d_a, d_b = (reference[n] for n in ("netG_A2B", "netG_B2A", "netD_A", "netD_B"))
     identity_b, identity_a = F.l1_loss(g_ab(real_b), real_b), F.l1_loss(g_ba(real_a), real_a)
     fake_b, fake_a = g_ab(real_a), g_ba(real_b)
     terms = {"loss_identity_a": identity_a, "loss_identity_b": identity_b}
     total = lambda_identity * (identity_a + identity_b)
-    for direction, judge, fake, label in (("ab", d_b, fake_b, 1), ("ba", d_a, fake_a, 0)):
-        real, classes = judge(fake)
+    for direction, network, fake, label in (("ab", d_b, fake_b, 1), ("ba", d_a, fake_a, 0)):
+        real, classes = network(fake)
         terms[f"loss_adv_{direction}"] = F.mse_loss(real, torch.ones_like(real))
         total = total + terms[f"loss_adv_{direction}"]
         if classes is not None:
@@ -200,8 +200,8 @@ def plain_losses(theirs, real_a, real_b, lambda_cycle, lambda_identity):
     terms["loss_cycle_a"] = F.l1_loss(g_ba(fake_b), real_a)
     terms["loss_cycle_b"] = F.l1_loss(g_ab(fake_a), real_b)
     terms["loss_G"] = total + lambda_cycle * (terms["loss_cycle_a"] + terms["loss_cycle_b"])
-    for side, judge, real, fake, label in (("a", d_a, real_a, fake_a, 0), ("b", d_b, real_b, fake_b, 1)):
-        (on_real, class_real), (on_fake, class_fake) = judge(real), judge(fake.detach())
+    for side, network, real, fake, label in (("a", d_a, real_a, fake_a, 0), ("b", d_b, real_b, fake_b, 1)):
+        (on_real, class_real), (on_fake, class_fake) = network(real), network(fake.detach())
         loss = F.mse_loss(on_real, torch.ones_like(on_real)) + F.mse_loss(on_fake, torch.zeros_like(on_fake))
         if class_real is not None:
             target = torch.full((len(real),), label)
@@ -211,31 +211,33 @@ def plain_losses(theirs, real_a, real_b, lambda_cycle, lambda_identity):
 
 
 def test_a_training_step_has_the_published_losses(pair):
-    variant, theirs, loaded = pair
+    variant, reference, loaded = pair
     nets = loaded.nets.named()
-    for network in (*theirs.values(), *nets.values()):
+    for network in (*reference.values(), *nets.values()):
         network.train()
         for module in network.modules():
             if isinstance(module, nn.Dropout):
-                module.p = 0.0  # its masks are the one thing that is not a function of weights and images
+                module.p = 0.0  # removes the only random layer
     real_a, real_b = images(1), images(2)
     weights = (10.0, 1.0) if variant == "cyclegan" else (1.0, 1.0)
     with torch.no_grad():
-        expected = plain_losses(theirs, real_a, real_b, *weights)
+        expected = plain_losses(reference, real_a, real_b, *weights)
     config = replace(loaded.config, step="reference")
-    team = Team(loaded.nets, build_optimisers(loaded.nets, config), Pools(ImagePool(0, 0), ImagePool(0, 1)))
-    got = ReferenceStep(team, config)(0, real_a, real_b)
+    train_state = TrainState(
+        loaded.nets, build_optimisers(loaded.nets, config), Pools(ImagePool(0, 0), ImagePool(0, 1))
+    )
+    got = ReferenceStep(train_state, config)(0, real_a, real_b)
     assert set(got) == set(expected)
     for name, value in expected.items():
         assert got[name].item() == pytest.approx(value.item(), abs=1e-5, rel=1e-5), name
 
 
-def test_every_tensor_is_named(pair):
-    _, theirs, loaded = pair
-    for name, ours in {"netG_A2B": "G_ab", "netG_B2A": "G_ba", "netD_A": "D_a", "netD_B": "D_b"}.items():
-        assert set(loaded.names[ours]) == set(theirs[name].state_dict())
-        assert len(set(loaded.names[ours].values())) == len(loaded.names[ours])
-    assert any(re.search("netD_A.*->", line) for line in loaded.said)
+def test_every_tensor_has_a_name(pair):
+    _, reference, loaded = pair
+    for name, own in {"netG_A2B": "G_ab", "netG_B2A": "G_ba", "netD_A": "D_a", "netD_B": "D_b"}.items():
+        assert set(loaded.names[own]) == set(reference[name].state_dict())
+        assert len(set(loaded.names[own].values())) == len(loaded.names[own])
+    assert any(re.search("netD_A.*->", line) for line in loaded.summary)
 
 
 @pytest.mark.parametrize(
@@ -246,16 +248,20 @@ def test_every_tensor_is_named(pair):
         ("patchgan", 2_764_737),
     ],
 )
-def test_published_sizes_on_the_meta_device(kind, parameters):
+def test_parameter_counts_match_the_published_networks(kind, parameters):
     with torch.device("meta"):
-        theirs = {"resnet50": lambda: ResNet50(512), "vgg16": lambda: VGG16(4096, 49), "patchgan": lambda: PatchGAN(64)}
-        plain = theirs[kind]()
+        constructors = {
+            "resnet50": lambda: ResNet50(512),
+            "vgg16": lambda: VGG16(4096, 49),
+            "patchgan": lambda: PatchGAN(64),
+        }
+        plain = constructors[kind]()
         generator = Generator(TransferBlock, nn.BatchNorm2d, 64, 9)
     reading = read_discriminator(plain.state_dict())
     assert sum(p.numel() for p in reading.network.parameters()) == sum(p.numel() for p in plain.parameters())
     assert sum(p.numel() for p in plain.parameters()) == parameters
     if kind == "vgg16":
         assert reading.fields["image_size_px"] == 224
-    whole = read_generator(generator.state_dict())
-    assert whole.fields == {"filters": 64, "blocks": 9, "norm": "batch"}
-    assert sum(p.numel() for p in whole.network.parameters()) == sum(p.numel() for p in generator.parameters())
+    reading = read_generator(generator.state_dict())
+    assert reading.fields == {"filters": 64, "blocks": 9, "norm": "batch"}
+    assert sum(p.numel() for p in reading.network.parameters()) == sum(p.numel() for p in generator.parameters())

@@ -1,9 +1,9 @@
-"""The fast step computes what the reference computes: losses, gradients and running statistics, for every variant.
+"""The fast step computes the same as the reference: losses, gradients and running statistics, for every variant.
 
-Two float32 trainings that differ in the last bit drift apart: after 20 steps at the published rate the reference and
-itself in float64 differ by 5 % (Adam turns the sign of a gradient that is all rounding into a whole step). So float32
-is compared step by step from common states, and whole trainings of 20 steps in float64, where rounding does not grow
-into the digits compared.
+Two float32 trainings that differ in the last bit diverge: after 20 steps at the published learning rate, the reference
+differs by 5 % from itself in float64, because Adam turns the sign of a gradient that is only rounding into a full step.
+Float32 is therefore compared step by step from common states, and trainings of 20 steps are compared in float64, where
+rounding does not reach the compared digits.
 """
 
 import copy
@@ -18,11 +18,11 @@ from torch.nn import functional as F
 from tlsgan import config as configs
 from tlsgan.config import CycleGANConfig, TLSGANResNet50Config
 from tlsgan.discriminators import TransferDiscriminator
-from tlsgan.fast_layers import ToFewChannels, has_batch_norm, quicken
+from tlsgan.fast_layers import ToFewChannels, has_batch_norm, to_fast_layout
 from tlsgan.fast_step import FastStep
 from tlsgan.networks import Networks, build_generator, build_networks, parameters_of
 from tlsgan.step import ReferenceStep
-from tlsgan.trainer import make_team
+from tlsgan.trainer import make_train_state
 
 SIZE_PX = 24
 TINY = {"filters": 2, "blocks": 1, "disc_filters": 2, "head_width": 4, "batch_size": 2}
@@ -31,7 +31,7 @@ SORTED = {"head": "classes_and_fake", "class_on_both": True, "label_fraction": 0
 
 
 def transfer(backbone: str, config: CycleGANConfig) -> TransferDiscriminator:
-    """A small stand-in for ResNet-50 ('batch norm') or VGG-16 ('plain', two hidden layers a head), dropout and all."""
+    """A small substitute for ResNet-50 ('batch norm') or VGG-16 ('plain', two hidden layers per head), with dropout."""
     norms = [nn.BatchNorm2d(4) if backbone == "batch norm" else nn.Identity() for _ in range(2)]
     first, second = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 4, 3, 2, 1)
     layers = nn.Sequential(first, norms[0], nn.ReLU(inplace=True), second, norms[1], nn.Flatten())
@@ -60,12 +60,13 @@ def build(config: CycleGANConfig, backbone: str | Networks | None, dtype: torch.
         nets = Networks(build_generator(config), build_generator(config), *discriminators)
     for net in nets.named().values():
         net.to(dtype)
-    team = make_team(config, nets, "cpu", seed=0)
-    return team, FastStep(team, config, "cpu") if config.step == "fast" else ReferenceStep(team, config)
+    train_state = make_train_state(config, nets, "cpu", seed=0)
+    step = FastStep(train_state, config, "cpu") if config.step == "fast" else ReferenceStep(train_state, config)
+    return train_state, step
 
 
 def batches(config: CycleGANConfig, steps: int, dtype: torch.dtype, size_px: int = SIZE_PX):
-    """Smooth pictures, the second domain darker; and which of them are labelled, if not all: none of some batches."""
+    """Yield smooth images, the second domain darker, with label masks if not all are labelled (some are all 0)."""
     generator = torch.Generator().manual_seed(1)
     for _ in range(steps):
         coarse = torch.rand(2, config.batch_size, 3, 4, 4, generator=generator, dtype=dtype) * 1.6 - 0.8
@@ -108,27 +109,29 @@ def test_trainings_in_float64_agree_for_20_steps(backbone, options):
     fast = cls(**{**TINY, "norm": "instance", **options})
     histories, ends = [], []
     for config in (dataclasses.replace(fast, step="reference"), fast):
-        team, step = build(config, backbone, torch.float64)
+        train_state, step = build(config, backbone, torch.float64)
         histories.append([step(i, *pair) for i, pair in enumerate(batches(config, 20, torch.float64))])
-        ends.append([v for net in team.nets.named().values() for k, v in net.state_dict().items() if "num_" not in k])
+        ends.append(
+            [v for net in train_state.nets.named().values() for k, v in net.state_dict().items() if "num_" not in k]
+        )
     assert max(largest_difference(r, f) for r, f in zip(*histories, strict=True)) < 1e-5
-    for reference, mine in zip(*ends, strict=True):  # weights, and running statistics of batch norm
-        torch.testing.assert_close(mine, reference, rtol=1e-4, atol=1e-6)
+    for reference, result in zip(*ends, strict=True):  # weights, and running statistics of batch norm
+        torch.testing.assert_close(result, reference, rtol=1e-4, atol=1e-6)
 
 
-def adopt(team, leader) -> None:
-    """Take over the leader's weights and moments."""
-    for name, net in team.nets.named().items():
-        net.load_state_dict(leader.nets.named()[name].state_dict())
-    for name, optimiser in team.optimisers.named().items():
-        state = leader.optimisers.named()[name].state_dict()["state"]
+def copy_state(train_state, source) -> None:
+    """Copy weights and moments from ``source``."""
+    for name, net in train_state.nets.named().items():
+        net.load_state_dict(source.nets.named()[name].state_dict())
+    for name, optimiser in train_state.optimisers.named().items():
+        state = source.optimisers.named()[name].state_dict()["state"]
         optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
 
 
-def gradients(team) -> dict[str, torch.Tensor]:
+def gradients(train_state) -> dict[str, torch.Tensor]:
     return {
         name: torch.cat([p.grad.flatten() for p in parameters_of(optimiser)])
-        for name, optimiser in team.optimisers.named().items()
+        for name, optimiser in train_state.optimisers.named().items()
     }
 
 
@@ -145,10 +148,10 @@ def gradients(team) -> dict[str, torch.Tensor]:
 )
 def test_20_float32_steps_from_the_references_states_agree(backbone, options):
     fast = (TLSGANResNet50Config if backbone else CycleGANConfig)(**{**TINY, **options})
-    leader, reference = build(dataclasses.replace(fast, step="reference"), backbone, torch.float32)
-    follower, step = build(fast, backbone, torch.float32)
+    reference_state, reference = build(dataclasses.replace(fast, step="reference"), backbone, torch.float32)
+    fast_state, step = build(fast, backbone, torch.float32)
     for i, pair in enumerate(batches(fast, 20, torch.float32)):
-        adopt(follower, leader)
+        copy_state(fast_state, reference_state)
         random = torch.get_rng_state()
         expected = reference(i, *pair)
         torch.set_rng_state(random)
@@ -159,7 +162,7 @@ def test_20_float32_steps_from_the_references_states_agree(backbone, options):
     ("cls", "size_px", "dtype", "loss_error", "gradient_error"),
     [
         (configs.TLSGANVGG16ScratchConfig, 32, torch.float32, 1e-4, 1e-2),
-        # rounding in float32 changes the gradients of such deep random networks by 5 %, in either step
+        # in float32, rounding changes the gradients of these deep random networks by 5 % in both steps
         (configs.TLSGANLite0ScratchConfig, 64, torch.float64, 1e-6, 1e-6),
         (configs.TLSGANResNet50ScratchConfig, 64, torch.float64, 1e-6, 1e-6),
     ],
@@ -168,23 +171,23 @@ def test_20_float32_steps_from_the_references_states_agree(backbone, options):
 def test_a_step_on_the_real_backbones_agrees(cls, size_px, dtype, loss_error, gradient_error):
     fast = cls(**TINY)
     nets = build_networks(fast, size_px)
-    leader, reference = build(dataclasses.replace(fast, step="reference"), copy.deepcopy(nets), dtype)
-    follower, step = build(fast, nets, dtype)
+    reference_state, reference = build(dataclasses.replace(fast, step="reference"), copy.deepcopy(nets), dtype)
+    fast_state, step = build(fast, nets, dtype)
     pair, random = next(batches(fast, 1, dtype, size_px)), torch.get_rng_state()
     expected = reference(0, *pair)
     torch.set_rng_state(random)
     assert largest_difference(expected, step(0, *pair)) < loss_error
-    mine = gradients(follower)
-    for name, gradient in gradients(leader).items():
-        assert (gradient - mine[name]).norm() < gradient_error * gradient.norm(), name
+    fast_gradients = gradients(fast_state)
+    for name, gradient in gradients(reference_state).items():
+        assert (gradient - fast_gradients[name]).norm() < gradient_error * gradient.norm(), name
 
 
-def test_passes_are_batched_where_that_is_exact_and_counted():
-    """Instance norm: a generator runs twice a step, a discriminator twice; batch norm: three times, twice."""
+def test_passes_are_joined_where_that_is_exact():
+    """Passes per step. Instance norm: 2 per generator, 2 per discriminator. Batch norm: 3 and 2."""
     for norm, runs in (("instance", 2), ("batch", 3)):
-        team, step = build(CycleGANConfig(**TINY, norm=norm), None, torch.float32)
+        train_state, step = build(CycleGANConfig(**TINY, norm=norm), None, torch.float32)
         ran = []
-        for name, net in team.nets.named().items():
+        for name, net in train_state.nets.named().items():
             first = next(m for m in net.modules() if isinstance(m, nn.Conv2d))
             first.register_forward_hook(lambda *_, name=name, ran=ran: ran.append(name))
         step(0, *next(batches(step.config, 1, torch.float32)))
@@ -192,56 +195,56 @@ def test_passes_are_batched_where_that_is_exact_and_counted():
 
 
 @pytest.mark.parametrize(("stages", "runs"), [(None, 3), (0, 2)])
-def test_a_frozen_backbones_passes_are_batched(stages, runs):
-    """With an image pool: translations in the generators' phase, then real ones and translations, apart or together."""
+def test_passes_of_a_frozen_backbone_are_joined(stages, runs):
+    """With an image pool: fakes in the generators' phase, then real images and fakes in one pass or two."""
     config = TLSGANResNet50Config(**TINY, trained_stages=stages, pool_size=2)
-    team, step = build(config, "batch norm", torch.float32)
+    train_state, step = build(config, "batch norm", torch.float32)
     ran = []
-    team.nets.D_a.backbone[0].register_forward_hook(lambda *_: ran.append(1))
+    train_state.nets.D_a.backbone[0].register_forward_hook(lambda *_: ran.append(1))
     step(0, *next(batches(config, 1, torch.float32)))
     assert len(ran) == runs
 
 
-def test_joint_batch_statistics_batch_what_batch_norm_would_keep_apart():
+def test_joint_batch_statistics_joins_passes_with_batch_norm():
     config = CycleGANConfig(**TINY, norm="batch", joint_batch_statistics=True)
-    (_, joint), (_, apart) = (
+    (_, joint), (_, separate) = (
         build(c, None, torch.float32) for c in (config, dataclasses.replace(config, joint_batch_statistics=False))
     )
     pair = next(batches(config, 1, torch.float32))
-    one, two = joint(0, *pair), apart(0, *pair)
-    assert one["loss_identity_a"] != two["loss_identity_a"]
-    assert one["loss_identity_a"].item() == pytest.approx(two["loss_identity_a"].item(), rel=0.5)
+    loss, expected = (step(0, *pair)["loss_identity_a"] for step in (joint, separate))
+    assert loss != expected
+    assert loss.item() == pytest.approx(expected.item(), rel=0.5)
 
 
-def test_the_reference_is_torchs_own_layers_and_plain_adam():
-    team, _ = build(CycleGANConfig(**TINY, step="reference"), None, torch.float32)
-    assert {type(m) for m in team.nets.G_ab.modules()} >= {nn.InstanceNorm2d, nn.Conv2d}
-    assert not any(isinstance(m, ToFewChannels) for m in team.nets.G_ab.modules())
-    assert all(not group["fused"] for o in team.optimisers.named().values() for group in o.param_groups)
+def test_the_reference_uses_torchs_layers_and_adam_without_fused_kernels():
+    train_state, _ = build(CycleGANConfig(**TINY, step="reference"), None, torch.float32)
+    assert {type(m) for m in train_state.nets.G_ab.modules()} >= {nn.InstanceNorm2d, nn.Conv2d}
+    assert not any(isinstance(m, ToFewChannels) for m in train_state.nets.G_ab.modules())
+    assert all(not group["fused"] for o in train_state.optimisers.named().values() for group in o.param_groups)
 
 
 @pytest.mark.parametrize("layer", [nn.InstanceNorm2d(4), nn.Conv2d(4, 3, (7, 5)), nn.Conv2d(4, 2, 5, bias=False)])
-def test_a_quicker_layer_is_the_layer(layer):
+def test_a_fast_layer_equals_torchs_layer(layer):
     torch.manual_seed(0)
     layer = layer.double()
     x = torch.rand(2, 4, 9, 8, dtype=torch.float64, requires_grad=True)
-    wanted = [x, *layer.parameters()]
+    inputs = [x, *layer.parameters()]
     names = set(layer.state_dict())
     before = layer(x)
     weights = torch.rand_like(before)
-    expected = torch.autograd.grad(before, wanted, weights)
+    expected = torch.autograd.grad(before, inputs, weights)
     kind = type(layer)
-    after = quicken(layer, "cpu")(x)
+    after = to_fast_layout(layer, "cpu")(x)
     assert type(layer) is not kind
     assert set(layer.state_dict()) == names
     torch.testing.assert_close(after, before)
-    for mine, theirs in zip(torch.autograd.grad(after, wanted, weights), expected, strict=True):
-        torch.testing.assert_close(mine, theirs)
+    for result, gradient in zip(torch.autograd.grad(after, inputs, weights), expected, strict=True):
+        torch.testing.assert_close(result, gradient)
 
 
 def test_networks_with_batch_norm_are_channels_last_on_a_cpu():
     for norm in ("instance", "batch"):
-        network = quicken(build_generator(CycleGANConfig(**TINY, norm=norm)), "cpu")
+        network = to_fast_layout(build_generator(CycleGANConfig(**TINY, norm=norm)), "cpu")
         assert has_batch_norm(network) == (norm == "batch")
         weight = network.model[4].weight
         assert weight.is_contiguous(memory_format=torch.channels_last) == (norm == "batch")

@@ -1,4 +1,4 @@
-"""What a fitted CycleGAN yields: sources, order, reproducibility."""
+"""Synthetic images of a fitted CycleGAN: sources, order, reproducibility."""
 
 import json
 import subprocess
@@ -46,7 +46,7 @@ def test_every_image_names_a_source_of_the_other_class(fitted):
     assert all(s.image.shape == (32, 32, 3) and s.image.dtype == np.uint8 for s in made)
 
 
-def test_a_translation_is_that_of_its_source(fitted):
+def test_a_translation_is_computed_from_its_source(fitted):
     from tlsgan.checkpoint import load_generator
     from tlsgan.data import to_device, to_float, to_uint8
 
@@ -59,38 +59,38 @@ def test_a_translation_is_that_of_its_source(fitted):
 
 
 @pytest.mark.parametrize(("label", "names"), [(0, ("G_ab", "G_ba")), (1, ("G_ba", "G_ab"))])
-def test_a_cycle_goes_to_the_other_class_and_back(fitted, label, names):
+def test_a_cycle_returns_translation_and_reconstruction(fitted, label, names):
     from tlsgan.checkpoint import load_generator
     from tlsgan.data import to_device, to_float, to_uint8
 
     method, ctx = fitted
     sources = DATA.images()[DATA.labels == label]
-    there, back = (load_generator(ctx.folder, name, method.config, "cpu") for name in names)
+    forward, backward = (load_generator(ctx.folder, name, method.config, "cpu") for name in names)
     with torch.inference_mode():
-        fake = there(to_float(to_device(sources, "cpu")))
-        expected = to_uint8(fake), to_uint8(back(fake))
-    for made, right in zip(method.cycle(sources, label, ctx.folder, ctx), expected, strict=True):
-        assert np.abs(made.astype(int) - right).max() <= 1  # another batch size: another order of sums
+        fake = forward(to_float(to_device(sources, "cpu")))
+        expected = to_uint8(fake), to_uint8(backward(fake))
+    for made, wanted in zip(method.cycle(sources, label, ctx.folder, ctx), expected, strict=True):
+        assert np.abs(made.astype(int) - wanted).max() <= 1  # another batch size changes the order of summation
     assert [len(x) for x in method.cycle(sources[:0], label, ctx.folder, ctx)] == [0, 0]
 
 
-def test_the_way_back_starts_from_the_translation_in_float():
+def test_the_reconstruction_uses_the_float_translation():
     sources = DATA.images()
     translations, reconstructions = cycle(lambda x: x / 50, lambda x: x * 50, sources, "cpu")
-    assert len(np.unique(translations)) < 8  # rounded to 8 bits, almost nothing is left of the source
+    assert len(np.unique(translations)) < 8  # rounding to 8 bits removes almost all information
     assert (reconstructions == sources).all()
 
 
-def test_seeds_are_told_apart(fitted):
+def test_seeds_differ(fitted):
     method, ctx = fitted
     other = FakeContext(ctx.folder, seed=9)
-    one, two = ([s.source_path for s in method.synthesize(DATA, {1: 5}, ctx.folder, c)] for c in (ctx, other))
-    assert sorted(one) == sorted(two)
-    assert one != two
+    first, second = ([s.source_path for s in method.synthesize(DATA, {1: 5}, ctx.folder, c)] for c in (ctx, other))
+    assert sorted(first) == sorted(second)
+    assert first != second
     assert len({s.seed for s in method.synthesize(DATA, {0: 20, 1: 20}, ctx.folder, ctx)}) == 40
 
 
-def test_eight_passes_use_each_source_in_eight_ways():
+def test_eight_passes_use_each_source_in_eight_variants():
     recipes = [recipe(i, 5, 32, 0) for i in range(40)]
     assert all(r.variant == 0 for r in recipes[:5])
     assert {(r.source, r.variant) for r in recipes} == {(s, v) for s in range(5) for v in range(8)}
@@ -107,14 +107,14 @@ def test_the_variants_are_the_dihedral_group():
     assert len(set(made)) == 8
 
 
-def test_a_shift_moves_and_reflects():
+def test_a_shift_fills_by_reflection():
     image = np.arange(16, dtype=np.uint8).reshape(4, 4, 1).repeat(3, axis=2)
     moved = prepare(image, Recipe(0, 0, (1, 0), 0))
     assert (moved[:3] == image[1:]).all()
     assert (moved[3] == image[2]).all()
 
 
-def test_the_generator_may_have_a_size_of_its_own(tmp_path):
+def test_the_image_size_may_differ_from_the_suites(tmp_path):
     method = CycleGAN(CycleGANConfig(image_size_px=24, steps=1, filters=4, blocks=1, disc_filters=4))
     ctx = FakeContext(tmp_path)
     method.fit(DATA, ctx)
@@ -122,25 +122,25 @@ def test_the_generator_may_have_a_size_of_its_own(tmp_path):
     assert json.loads((tmp_path / "generator.json").read_text())["image_size_px"] == 24
 
 
-def test_it_says_at_which_size_it_translates():
+def test_the_translation_size_is_the_configs_or_the_suites():
     assert CycleGAN(CycleGANConfig()).translation_size_px(48) == 48
     assert CycleGAN(CycleGANConfig(image_size_px=64)).translation_size_px(48) == 64
 
 
-def test_two_classes_are_asked_for():
+def test_three_classes_raise_an_error():
     method = CycleGAN(CycleGANConfig())
     method.check(("benign", "malignant"))
     with pytest.raises(ConfigError, match=r"2 classes, this dataset has 3 \(a, b, c\)"):
         method.check(("a", "b", "c"))
 
 
-def test_a_class_without_images_is_refused(tmp_path):
+def test_a_class_without_images_raises_an_error(tmp_path):
     data = ArrayData(DATA.images(), np.zeros(10))
     with pytest.raises(DataError, match="malignant"):
         CycleGAN(CycleGANConfig(steps=1, filters=4, blocks=1)).fit(data, FakeContext(tmp_path))
 
 
-def test_generators_of_another_shape_are_refused(fitted, tmp_path):
+def test_generators_of_another_shape_raise_an_error(fitted, tmp_path):
     method, ctx = fitted
     wider = CycleGAN(CycleGANConfig(steps=2, filters=8, blocks=1, norm=method.config.norm))
     with pytest.raises(WeightsError, match="wrong shape: model"):
@@ -149,20 +149,20 @@ def test_generators_of_another_shape_are_refused(fitted, tmp_path):
         list(method.synthesize(DATA, {1: 1}, tmp_path, ctx))
 
 
-def test_the_fit_folder_says_where_its_weights_came_from(tmp_path):
+def test_the_fit_folder_records_the_source_of_its_weights(tmp_path):
     config = TLSGANLite0ScratchConfig(steps=1, filters=4, blocks=1, head_width=8, batch_size=2)
     TLSGANLite0Scratch(config).fit(DATA, FakeContext(tmp_path))
-    origin = json.loads((tmp_path / "weights.json").read_text())
-    assert origin == {"discriminator": "tf_efficientnet_lite0", "source": "random initialisation"}
+    source = json.loads((tmp_path / "weights.json").read_text())
+    assert source == {"discriminator": "tf_efficientnet_lite0", "source": "random initialisation"}
 
 
-def test_naming_the_methods_imports_no_torch():
+def test_importing_the_methods_does_not_import_torch():
     code = "import sys, tlsgan.augmenter; print([m for m in ('torch', 'timm', 'torchvision') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
 
 
-def test_every_registered_name_is_there():
+def test_every_registered_method_exists():
     import tlsgan.augmenter as module
 
     targets = [t for t in REGISTRY["method"].values() if t.startswith("tlsgan.")]

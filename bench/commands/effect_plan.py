@@ -250,11 +250,11 @@ def _comparisons(rows: Sequence[ResultRow], root: Path, patients: int, asked: se
 def _components(pairs: dict[Pair, tuple[ResultRow, ResultRow]], root: Path, patients: int) -> Components | None:
     """Return what these pairs tell of so many patients as theirs.
 
-    None where patients are too few, or the pilot is no more than a ``results.jsonl``. Raises ``StoreError`` for a table
-    of predictions that is damaged or not there.
+    None where patients are too few, or there is no table of predictions at all, as beside a copied ``results.jsonl``.
+    Raises ``StoreError`` where some are there and one is damaged or missing.
     """
-    both = [r for rows in pairs.values() for r in rows]
-    if not (root / "cells").is_dir() or not all("predictions" in r.facts for r in both):
+    paths = [r.facts.get("predictions") for rows in pairs.values() for r in rows]
+    if not all(paths) or not any((root / str(path)).is_file() for path in paths):
         return None
     artifacts = Artifacts(root)
     tables = {p: tuple(_right(_read(r, root, artifacts)) for r in rows) for p, rows in pairs.items()}

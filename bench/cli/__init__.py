@@ -1,7 +1,7 @@
 """The command `bench`.
 
-Exit codes: 0 all done, 1 some cells failed, 2 bad usage, config or data, 3 a check failed, 4 the output folder cannot
-be written (disk full or read-only), 130 interrupted.
+Exit codes: 0 all done, 1 some cells failed or are damaged, 2 bad usage, config or data, 3 a check failed, 4 the output
+folder cannot be written (disk full or read-only), 130 interrupted.
 """
 
 from __future__ import annotations

@@ -83,11 +83,11 @@ class Pilot:
     def _components(self, pairs: dict[Pair, tuple[ResultRow, ResultRow]]) -> Components | None:
         """Return what these pairs tell of all patients.
 
-        None where patients are too few, or the pilot is no more than a ``results.jsonl``. Raises ``StoreError`` for a
-        table of predictions that is damaged or missing.
+        None where patients are too few, or there is no table of predictions at all, as beside a copied
+        ``results.jsonl``. Raises ``StoreError`` where some are there and one is damaged or missing.
         """
-        both = [r for rows in pairs.values() for r in rows]
-        if not (self.root / "cells").is_dir() or not all("predictions" in r.facts for r in both):
+        paths = [r.facts.get("predictions") for rows in pairs.values() for r in rows]
+        if not all(paths) or not any((self.root / str(path)).is_file() for path in paths):
             return None
         artifacts = Artifacts(self.root)
         tables = {p: tuple(self._right(_read(r, self.root, artifacts)) for r in rows) for p, rows in pairs.items()}

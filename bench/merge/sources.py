@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -13,8 +12,6 @@ from bench.artifacts import Artifacts
 from bench.errors import StoreError
 from bench.store import Store
 from bench.types import ResultRow
-
-NEEDED = ("metrics", "costs", "facts", "finished_at")  # of a done.json
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Source:
-    """A store: ``rows`` by key, ``cells`` the finished ones by key, ``torn`` folders that cannot be read."""
+    """A store: ``rows`` by key, ``cells`` the finished ones by key, ``torn`` folders that are damaged."""
 
     path: Path
     rows: Mapping[str, ResultRow]
@@ -52,12 +49,13 @@ def read_source(path: Path) -> Source:
         raise StoreError(f"{path}: no store; expected the --out folder of a run, with results.jsonl and cells/")
     # Before the cells: one that ends meanwhile has a folder that no row tells of, as after a kill, and not the reverse.
     rows = Store(path).rows(strict=True)
+    artifacts = Artifacts(path)
     found: dict[str, Result] = {}
     torn = []
-    for key, marker in _markers(path):
+    for key in _finished(path):
         try:
-            found[key] = _result(json.loads(marker.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError, KeyError):
+            found[key] = _result(artifacts.result(*key.split("/")))
+        except (StoreError, ValueError, TypeError, KeyError):
             torn.append(key)
     return Source(path, rows, found, tuple(torn))
 
@@ -73,17 +71,15 @@ def row_from_cell(row: ResultRow, out: Path) -> ResultRow:
     return ResultRow(**{**data, **measured, "finished_at": done["finished_at"]})
 
 
-def _markers(path: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the key of every cell that lies at its address, and its marker; not those in work."""
+def _finished(path: Path) -> Iterator[str]:
+    """Yield the key of every cell that lies at its address; not those in work."""
     for stage in sorted((path / "cells").glob("*")):
         for folder in sorted(stage.iterdir()) if stage.is_dir() else ():
             if folder.is_dir() and "." not in folder.name and (folder / "done.json").exists():
-                yield f"{stage.name}/{folder.name}", folder / "done.json"
+                yield f"{stage.name}/{folder.name}"
 
 
 def _result(done: Mapping[str, Any]) -> Result:
-    for name in NEEDED:
-        done[name]
     return Result(_metrics(done), str(done["finished_at"]))
 
 

@@ -336,6 +336,46 @@ def test_damage_is_named_and_mended(damage: Damage, lab: Lab, finished: tuple[La
     assert "nothing left to do" in lab.call("run").output
 
 
+def test_plan_and_status_name_a_damaged_cell_and_count_it_as_to_be_done(lab: Lab) -> None:
+    edit("predictions.csv", "classify", "none", lambda b: b[:-9])(lab)
+    plan, status = lab.call("plan"), lab.call("status")
+    assert (plan.exit_code, status.exit_code) == (0, 0)
+    for output in (plan.output, status.output):
+        assert "classify none" in output
+        assert "predictions.csv was changed" in output
+    assert "1 failed" in status.output
+    assert json.loads(lab.call("plan", "--json").stdout)["left"] == 1
+
+
+def test_a_report_uses_no_number_that_rests_on_a_damaged_file(lab: Lab) -> None:
+    edit("predictions.csv", "classify", "none", swap("benign", "malignant"))(lab)
+    report = json.loads(lab.call("report", "--json").stdout)
+    line = next(x for x in report["lines"] if x["method"] == "none")
+    assert (line["pairs"], line["planned"]) == (1, 2)
+    page = (lab.out / "reports" / "s" / "leaderboard.md").read_text(encoding="utf-8")
+    assert "predictions.csv was changed" in page
+
+
+def test_a_finished_cell_of_an_earlier_version_is_taken_as_it_is(
+    lab: Lab, finished: tuple[Lab, dict[str, Any]]
+) -> None:
+    new = ("files", "inputs", "replaced", "checksum")
+    done_json(lambda d: {k: v for k, v in d.items() if k not in new})(lab)
+    run = lab.call("run")
+    assert (run.exit_code, "nothing left to do" in run.output) == (0, True)
+    assert lab.numbers()["lines"] == finished[1]["lines"]
+
+
+def test_a_killed_attempt_leaves_nothing_temporary_in_a_finished_cell(tmp_path: Path) -> None:
+    artifacts = Artifacts(tmp_path)
+    with artifacts.work("fit", "k") as partial:
+        for name in (".checkpoint.tmp", ".progress.tmp", ".a.1f.tmp.png", "checkpoint.pt", "kept.csv"):
+            (partial / name).write_text("x")
+        artifacts.commit("fit", "k", {"metrics": {}, "costs": {}, "facts": {}, "finished_at": ""})
+    assert sorted(p.name for p in artifacts.folder("fit", "k").iterdir()) == ["done.json", "kept.csv"]
+    assert list(artifacts.result("fit", "k")["files"]) == ["kept.csv"]
+
+
 def test_an_undamaged_copy_has_nothing_to_say(lab: Lab, finished: tuple[Lab, dict[str, Any]]) -> None:
     assert (lab.call("report").exit_code, lab.numbers()) == (0, finished[1])
     run = lab.call("run")
@@ -428,7 +468,9 @@ def test_the_report_follows_every_setting(setting: str, lab: Lab) -> None:
 def test_the_report_follows_the_code(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     lab.call("run")
     written: list[Path] = []
-    monkeypatch.setattr("bench.report.build.build_report", lambda rows, info, root, out: written.append(out) or out)
+    monkeypatch.setattr(
+        "bench.report.build.build_report", lambda *at: written.append(at[3]) or at[3] / "leaderboard.md"
+    )
     lab.call("run")
     assert written == []
     monkeypatch.setattr("bench.commands.report.source_hash", lambda: "another version")

@@ -154,6 +154,20 @@ def test_without_predictions_the_test_is_taken_at_its_word(session: Session, tmp
     assert "cannot be read" in verb("--effect", "0.1", "--pilot", "pilot").output
 
 
+def test_one_missing_or_damaged_table_of_predictions_is_an_error_that_names_it(
+    session: Session, tmp_path: Path
+) -> None:
+    root = write_pilot(session, tmp_path / "pilot", 2)
+    one = sorted(root.glob("*.csv"))[0]
+    whole = one.read_text()
+    for left in ("", whole[: len(whole) // 2]):
+        one.write_text(left)
+        result = verb("--effect", "0.1", "--pilot", "pilot")
+        assert (result.exit_code, one.name in result.output) == (2, True)
+    one.unlink()
+    assert one.name in verb("--effect", "0.1", "--pilot", "pilot").output
+
+
 def test_holm_counts_the_arms(session: Session, tmp_path: Path) -> None:
     pilot = write_pilot(session, tmp_path / "pilot", 2)
     toy.write_suite(tmp_path / "toy.yaml", split={"protocol": "kfold", "folds": 5}, ratios=[0.5, 1.0, 2.0])

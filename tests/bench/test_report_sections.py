@@ -197,7 +197,7 @@ def test_each_class_has_its_scores_only_where_there_are_more_than_two(tmp_path: 
             assert cell.strip().endswith("(1)") == (len(values) == 1 < len(of_none))
     assert none.recalls["bcc"].mean == pytest.approx(sum(m["test/recall_bcc"] for m in of_none) / 2)
     two = leaderboard(Rows(scored("none", NONE)), PLAN, tmp_path)
-    assert "Each class" not in "".join(leaderboard_section("a", two))
+    assert "Each class" not in "".join(leaderboard_section("a", two, PLAN))
 
 
 def test_the_statistics_table_holds_what_the_verdict_says() -> None:

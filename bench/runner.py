@@ -13,11 +13,11 @@ from bench.cells import blank_row, finished_row, run_cell
 from bench.estimate import Prediction
 from bench.executors.local import Executor
 from bench.plan import Cell, Plan, unique
+from bench.ready import CellId, ReadyCells
 from bench.stages import RunEnv
 from bench.store import Store
 from bench.types import ResultRow
 
-CellId = tuple[str, str]
 WORKER_DEATHS = 2  # a cell that was in work this often when a worker died is taken to be the cause
 
 
@@ -53,7 +53,7 @@ class Runner:
         self.env, self.listeners = env, listeners
         self.artifacts, self.store = Artifacts(env.out), Store(env.out)
         self.cells = {c.id: c for c in unique(cells)}
-        self.waiting = list(self.cells)
+        self.waiting = dict.fromkeys(self.cells)  # ids, in plan order
         self.ok: set[CellId] = set()
         self.summary = Summary()
         self.deaths: dict[CellId, int] = {}
@@ -67,7 +67,7 @@ class Runner:
         known = self.store.rows()
         missing = []
         for cell_id in [i for i in self.waiting if self.artifacts.is_done(*i)]:
-            self.waiting.remove(cell_id)
+            del self.waiting[cell_id]
             self.ok.add(cell_id)
             row = known.get(self.cells[cell_id].row_key)
             if row is None or row.status != "done":
@@ -81,6 +81,7 @@ class Runner:
         if not self.waiting:
             return self.summary
         executor = make_executor()
+        self._ready = ReadyCells([self.cells[i] for i in self.waiting], self.ok)
         running: dict[Future[ResultRow], Cell] = {}
         try:
             while self.waiting or running:
@@ -95,28 +96,28 @@ class Runner:
         return self.summary
 
     def _fill(self, executor: Executor, running: dict[Future[ResultRow], Cell]) -> None:
-        """Skip what can no longer run, and start what can."""
-        for cell_id in list(self.waiting):
-            cell = self.cells[cell_id]
-            reason = self._blocked(cell)
-            if reason:
-                self.waiting.remove(cell_id)
-                self.summary.skipped[cell_id] = reason
-                self._record(cell, blank_row(cell, self.env, "skipped", reason))
-            elif len(running) < executor.slots and all(up in self.ok for up in cell.upstream):
-                self.waiting.remove(cell_id)
-                for listener in self.listeners:
-                    listener.started(cell)
-                self._handed_at[cell.id] = time.monotonic()
-                running[executor.submit(run_cell, cell, self.env)] = cell
+        """Start what can run, as far as there are free slots."""
+        while len(running) < executor.slots and (cell := self._ready.take()):
+            del self.waiting[cell.id]
+            for listener in self.listeners:
+                listener.started(cell)
+            self._handed_at[cell.id] = time.monotonic()
+            running[executor.submit(run_cell, cell, self.env)] = cell
 
-    def _blocked(self, cell: Cell) -> str | None:
-        bad = {**self.summary.failed, **self.summary.skipped}
-        for up in cell.upstream:
-            if up in bad:
-                reason = bad[up].splitlines()[0]
-                return reason if up in self.summary.skipped else f"needs {self.cells[up].title}, which failed: {reason}"
-        return None
+    def _skip_what_needs(self, failed: Cell) -> None:
+        for cell in self._ready.drop_downstream(failed):
+            reason = self._blocked(cell)
+            del self.waiting[cell.id]
+            self.summary.skipped[cell.id] = reason
+            self._record(cell, blank_row(cell, self.env, "skipped", reason))
+
+    def _blocked(self, cell: Cell) -> str:
+        """Return why a cell cannot run: its first upstream cell that failed or was skipped."""
+        failed, skipped = self.summary.failed, self.summary.skipped
+        up = next(up for up in cell.upstream if up in failed or up in skipped)
+        if up in skipped:
+            return skipped[up]
+        return f"needs {self.cells[up].title}, which failed: {failed[up].splitlines()[0]}"
 
     def _collect(
         self, done: Iterable[Future[ResultRow]], running: dict[Future[ResultRow], Cell], executor: Executor
@@ -143,7 +144,8 @@ class Runner:
     def _again_or_failed(self, cell: Cell) -> None:
         self.deaths[cell.id] = self.deaths.get(cell.id, 0) + 1
         if self.deaths[cell.id] < WORKER_DEATHS:
-            self.waiting.insert(0, cell.id)
+            self.waiting[cell.id] = None
+            self._ready.put_back(cell)
             return
         text = f"the worker process died {WORKER_DEATHS} times in this cell (out of memory? killed?); try --jobs 1"
         self.artifacts.fail(*cell.id, text)
@@ -155,10 +157,13 @@ class Runner:
         self.ended.append(row)
         if row.status == "done":
             self.ok.add(cell.id)
+            self._ready.done(cell)
             self.summary.done += 1
         else:
             self.summary.failed[cell.id] = row.error or "unknown error"
         self._record(cell, row)
+        if row.status != "done":
+            self._skip_what_needs(cell)
 
     def _record(self, cell: Cell, row: ResultRow) -> None:
         self.store.append([row])
@@ -172,12 +177,13 @@ def _is_worker_death(error: BaseException) -> bool:
     return isinstance(error, BrokenProcessPool)
 
 
-def rows_of(plan: Plan, env: RunEnv) -> list[ResultRow]:
+def rows_of(plan: Plan, env: RunEnv, stored: Mapping[str, ResultRow] | None = None) -> list[ResultRow]:
     """Return one row for every cell of the plan, under the plan's own names: from the store, or 'missing'.
 
-    The folder is the truth for what is done; a failure counts until the cell is done.
+    The folder is the truth for what is done; a failure counts until the cell is done. ``stored`` are the store's rows,
+    read from it where None.
     """
-    known = Store(env.out).rows()
+    known = Store(env.out).rows() if stored is None else stored
     artifacts = Artifacts(env.out)
     rows = []
     for cell in plan.cells:

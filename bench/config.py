@@ -76,6 +76,8 @@ def to_plain(value: Any, keep_late: bool = True) -> Any:
 
     Without ``keep_late``, fields marked ``metadata={"late": True}`` are left out where they hold their default.
     """
+    if value is None or type(value) in (str, int, float, bool):
+        return value  # most values: large plans are hashed through here
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         found = {f: getattr(value, f.name) for f in _fields(type(value))}
         kept = {f.name: v for f, v in found.items() if keep_late or not f.metadata.get("late") or v != _default(f)}

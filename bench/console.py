@@ -20,7 +20,8 @@ from bench.data.left_out import data_lines
 from bench.estimate import CostModel, duration
 from bench.plan import Cell
 from bench.progress import WallLeft, Work, wall_left, work_of
-from bench.runner import CellId, Listener
+from bench.ready import CellId
+from bench.runner import Listener
 from bench.types import DatasetIndex, ResultRow
 
 

@@ -13,7 +13,6 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean
 from typing import Literal
 
 from bench.cost.host import describe_host, versions
@@ -21,11 +20,10 @@ from bench.cost.profiles import read_profiles
 from bench.plan import Cell, Plan
 from bench.store import Store
 from bench.types import ResultRow
+from bench.unit_costs import UnitCosts
 from bench.workload import Workload, workloads
 
 How = Literal["measured", "guessed"]
-WALL, DEVICE = "elapsed", "device"
-WHOLE = "overhead"  # the phase of what belongs to no phase
 
 
 @dataclass(frozen=True)
@@ -59,55 +57,6 @@ class Estimate:
     unknown: int = 0
 
 
-@dataclass(frozen=True)
-class _Sample:
-    """One measured cell by one clock (wall or device): seconds by phase, and the units of work behind them."""
-
-    work: Workload
-    seconds: Mapping[str, float]
-    first: bool  # the first of its stage in its process: its overhead holds imports
-    first_step_s: float
-
-    @classmethod
-    def of(cls, row: ResultRow, work: Workload, clock: str) -> _Sample:
-        costs = row.costs
-        phases = [k.removesuffix("_device_s") for k in costs if k.endswith("_device_s")]
-        infix = "_device_s" if clock == DEVICE else "_s"
-        seconds = {p: costs[p + infix] for p in phases if p + infix in costs}
-        total = costs.get(f"{clock}_s", costs["elapsed_s"])
-        first_step_s = costs.get("step_first_s", 0.0)
-        if clock == DEVICE and costs.get("step_s"):
-            first_step_s *= seconds.get("step", 0.0) / costs["step_s"]
-        seconds[WHOLE] = max(0.0, total - sum(seconds.values()))
-        return cls(work, seconds, bool((row.facts.get("work") or {}).get("first")), first_step_s)
-
-    def rate(self, phase: str) -> float:
-        """Return the seconds of a unit of a phase; of steps without the first block, which warms up."""
-        units, seconds = self.work.of(phase), self.seconds.get(phase, 0.0)
-        if phase == "step" and units > self.work.first_units:
-            return max(0.0, seconds - self.first_step_s) / (units - self.work.first_units)
-        return seconds / units if units else 0.0
-
-    @property
-    def warm_up_s(self) -> float:
-        """Seconds that the first block of steps took longer than later ones do."""
-        return max(0.0, self.first_step_s - self.rate("step") * self.work.first_units)
-
-
-@dataclass(frozen=True)
-class _Measured:
-    """One measured cell by both clocks."""
-
-    wall: _Sample
-    device: _Sample
-    memory: float
-
-    @classmethod
-    def of(cls, row: ResultRow, work: Workload) -> _Measured:
-        wall, device = (_Sample.of(row, work, clock) for clock in (WALL, DEVICE))
-        return cls(wall, device, row.costs.get("peak_memory_bytes", 0.0))
-
-
 class CostModel:
     """Learns from rows; ``work`` gives the workloads of the cells that are asked about, by the key of their row.
 
@@ -121,9 +70,9 @@ class CostModel:
         startup_s: float = 0.0, step_s: Mapping[str, float] | None = None, on_gpu: bool = False,
     ) -> None:  # fmt: skip
         self._work, self.startup_s, self._step_s, self.on_gpu = work, startup_s, step_s or {}, on_gpu
-        self._shapes: dict[str, list[_Measured]] = defaultdict(list)
-        self._rehearsed: dict[str, list[_Measured]] = defaultdict(list)
-        self._stages: dict[str, list[_Measured]] = defaultdict(list)
+        self._shapes: dict[str, UnitCosts] = defaultdict(UnitCosts)
+        self._rehearsed: dict[str, UnitCosts] = defaultdict(UnitCosts)
+        self._stages: dict[tuple[str, int], UnitCosts] = defaultdict(UnitCosts)  # by stage and image side
         for row in rows:
             self.add(row)
         for row in rehearsed:
@@ -133,13 +82,12 @@ class CostModel:
         """Learn from one more row, if it is a finished one."""
         self._learn(row, self._shapes)
 
-    def _learn(self, row: ResultRow, into: dict[str, list[_Measured]]) -> None:
+    def _learn(self, row: ResultRow, into: dict[str, UnitCosts]) -> None:
         work = Workload.read(row.facts.get("work")) or self._work.get(row.key)
         if row.status != "done" or "elapsed_s" not in row.costs or work is None:
             return
-        sample = _Measured.of(row, work)
-        into[work.shape].append(sample)
-        self._stages[row.stage].append(sample)
+        into[work.shape].add(row, work)
+        self._stages[row.stage, work.size_px].add(row, work)
 
     def predict(self, cell: Cell) -> Prediction | None:
         """Return what a cell will cost, None when nothing of its stage and image size was measured."""
@@ -147,40 +95,49 @@ class CostModel:
         if work is None:
             return None
         alike = self._shapes.get(work.shape) or self._rehearsed.get(work.shape)
-        every = [s for s in self._stages.get(cell.stage, []) if s.wall.work.size_px == work.size_px]
-        samples = alike or every
-        if not samples:
+        stage = self._stages.get((cell.stage, work.size_px))
+        found = alike or stage
+        if found is None:
             return None
         step_s = self._step_s.get(work.shape) if work.shape not in self._shapes else None
+        others = stage or UnitCosts()
         return Prediction(
-            elapsed_s=_seconds([s.wall for s in samples], [s.wall for s in every], work, step_s),
-            device_s=_seconds([s.device for s in samples], [s.device for s in every], work, step_s),
-            peak_memory_bytes=max(s.memory for s in samples),
+            elapsed_s=found.wall.seconds(work, step_s, others.wall),
+            device_s=found.device.seconds(work, step_s, others.device),
+            peak_memory_bytes=found.memory,
             how="measured" if alike else "guessed",
         )
 
-    def estimate(self, cells: Sequence[Cell]) -> Estimate:
+    def estimate(self, cells: Iterable[Cell]) -> Estimate:
         """Add up the cells."""
-        found = [self.predict(c) for c in cells]
-        known = [p for p in found if p]
-        guessed = sum(p.how == "guessed" for p in known)
-        return Estimate(
-            known_s=sum(p.elapsed_s for p in known),
-            device_s=sum(p.device_s for p in known),
-            peak_memory_bytes=max((p.peak_memory_bytes for p in known), default=0.0),
-            measured=len(known) - guessed,
-            guessed=guessed,
-            unknown=len(found) - len(known),
-        )
+        return total([self.predict(c) for c in cells])
 
 
-def fit_model(plan: Plan, out: Path, more: Iterable[ResultRow] = ()) -> CostModel:
+def total(predictions: Sequence[Prediction | None]) -> Estimate:
+    """Add up the predictions of cells; None stands for a cell without one."""
+    known = [p for p in predictions if p]
+    guessed = sum(p.how == "guessed" for p in known)
+    return Estimate(
+        known_s=sum(p.elapsed_s for p in known),
+        device_s=sum(p.device_s for p in known),
+        peak_memory_bytes=max((p.peak_memory_bytes for p in known), default=0.0),
+        measured=len(known) - guessed,
+        guessed=guessed,
+        unknown=len(predictions) - len(known),
+    )
+
+
+def fit_model(
+    plan: Plan, out: Path, more: Iterable[ResultRow] = (), stored: Mapping[str, ResultRow] | None = None
+) -> CostModel:
     """Return the model of what was measured on this machine, with this torch, in an output folder and in ``more`` rows.
 
-    Cells that ran on a GPU here are taken where there are any, else those that ran on the processor.
+    ``stored`` are the rows of the folder's store, read from it where None. Cells that ran on a GPU here are taken where
+    there are any, else those that ran on the processor.
     """
+    stored = Store(out).rows() if stored is None else stored
     profiles = [p for p in read_profiles(out) if _here(p.host, p.versions)]
-    rows = [r for r in (*Store(out).rows().values(), *more) if _here(r.facts.get("host"), r.facts.get("versions"))]
+    rows = [r for r in (*stored.values(), *more) if _here(r.facts.get("host"), r.facts.get("versions"))]
     rehearsed = [r for p in profiles for r in p.rehearsal]
     on_gpu = any(_on_gpu(r) for r in (*rows, *rehearsed))
     if on_gpu:
@@ -203,19 +160,6 @@ def _here(host: str | None, made_with: Mapping[str, str] | None) -> bool:
 
 def _on_gpu(row: ResultRow) -> bool:
     return "host" in row.facts and row.facts["host"] != describe_host("cpu")
-
-
-def _seconds(samples: Sequence[_Sample], stage: Sequence[_Sample], work: Workload, step_s: float | None) -> float:
-    """Return the seconds of a workload by measured cells. What first cells of a process import is left out, where
-    others of their ``stage`` tell what is left; one of every few cells pays for it."""
-    phases = {p for s in samples for p in s.seconds} - {WHOLE}
-    rates = {p: fmean(s.rate(p) for s in samples) for p in phases}
-    if step_s is not None and "step" in rates:
-        rates["step"] = step_s
-    seconds = sum(rate * work.of(p) for p, rate in rates.items())
-    settled = [s for s in samples if not s.first] or [s for s in stage if not s.first] or samples
-    warm = [s for s in samples if not s.first] or samples
-    return seconds + fmean(s.seconds[WHOLE] for s in settled) + fmean(s.warm_up_s for s in warm)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from bench.metrics.own import try_out
 from bench.metrics.units import scored_unit
 from bench.ratios import NOCOPIES, STEPS, longer, ratio_label, ratio_text, times
 from bench.suite import REFERENCES, PluginSpec, Settings, Suite
-from bench.types import DatasetIndex
+from bench.types import DatasetIndex, Split
 
 STAGES = (
     "split", "fit", "synthesize", "fidelity", "copies", "segment", "translate", "head", "classify", "evaluate",
@@ -79,7 +79,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Plan:
-    """All cells of a suite on a dataset, upstream before downstream.
+    """All cells of a suite on a dataset, upstream before downstream, and the folds that they are of.
 
     Two arms with one and the same config share their cells' ids; ``work`` lists each id once.
     """
@@ -88,6 +88,7 @@ class Plan:
     index: DatasetIndex
     fingerprint: str
     cells: tuple[Cell, ...]
+    splits: tuple[Split, ...]
     weights: str | None = None  # what identifies the local pretrained weights
 
     @property
@@ -144,10 +145,11 @@ def make_plan(suite: Suite, index: DatasetIndex, weights: str | None = None) -> 
             f"segmenters: {index.name} has no masks to learn from; expected a data set with masks, or {{}}"
         )
     try_out({m.name: m.create() for m in suite.metrics}, index.classes, index.positive_label)
-    cells = tuple(_cells(suite, index, weights))
+    splits = make_splits(index, suite.settings.split)
+    cells = tuple(_cells(suite, index, splits, weights))
     if any(c.stage in ("evaluate", "head") for c in cells):
         require_positive(index)
-    return Plan(suite, index, fingerprint(index), cells, weights)
+    return Plan(suite, index, fingerprint(index), cells, tuple(splits), weights)
 
 
 def _check_methods(suite: Suite, index: DatasetIndex) -> None:
@@ -164,8 +166,7 @@ def _check_methods(suite: Suite, index: DatasetIndex) -> None:
         raise ConfigError(f"methods that cannot serve {index.name}:\n{reasons}\nto run the others: {leave}")
 
 
-def _cells(suite: Suite, index: DatasetIndex, weights: str | None) -> Iterator[Cell]:
-    splits = make_splits(index, suite.settings.split)
+def _cells(suite: Suite, index: DatasetIndex, splits: Sequence[Split], weights: str | None) -> Iterator[Cell]:
     common = _Common(suite, index, weights)
     for split in splits:
         yield from _Fold(common, split.fold, split.repeat, first=split is splits[0]).cells()

@@ -15,7 +15,7 @@ from bench import registry
 from bench.config import to_plain
 from bench.cost.host import git_commit, versions
 from bench.data.published_split import PUBLISHED
-from bench.data.splits import SplitConfig, make_splits
+from bench.data.splits import SplitConfig
 from bench.metrics.own import own_measures
 from bench.metrics.units import ScoredUnit, scored_unit
 from bench.plan import Plan, arm_ratios, mask_carriers
@@ -34,7 +34,7 @@ GRID_IMAGES = 8  # real images a class, in the grids
 def report_info(session: Session, rows: Sequence[ResultRow]) -> ReportInfo:
     """Describe the session. Machines, versions and commits are those that made the rows, not this process's."""
     plan, suite, settings = session.plan, session.suite, session.suite.settings
-    splits, unit = make_splits(plan.index, settings.split), scored_unit(plan.index)
+    unit = scored_unit(plan.index)
     return ReportInfo(
         suite=suite.name,
         dataset=suite.dataset.name,
@@ -43,7 +43,7 @@ def report_info(session: Session, rows: Sequence[ResultRow]) -> ReportInfo:
         generative=tuple(m.name for m in suite.methods if m.kind == "generative"),
         classifiers=tuple(c.name for c in suite.classifiers),
         ratios=arm_ratios(settings),
-        folds=tuple(_fold_size(plan, s) for s in splits),
+        folds=tuple(_fold_size(plan, s) for s in plan.splits),
         longer=settings.longer,
         segmenters=tuple(settings.segmenters),
         mask_carriers=mask_carriers(suite) if settings.segmenters else (),
@@ -60,7 +60,7 @@ def report_info(session: Session, rows: Sequence[ResultRow]) -> ReportInfo:
         host="; ".join(_distinct(rows, "host")),
         versions=_versions(rows),
         data=_data_facts(session, unit),
-        real_images=_real_images(plan, splits[0]),
+        real_images=_real_images(plan, plan.splits[0]),
         roles=_roles(suite),
         modality=_modality(suite.dataset.target),
         modalities=_modalities(suite.dataset.name),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
@@ -18,11 +19,11 @@ from bench.estimate import Prediction
 from bench.executors.local import Executor
 from bench.executors.worker import WorkerDied
 from bench.plan import Cell, Plan, unique
+from bench.ready import CellId, ReadyCells
 from bench.stages import RunEnv
 from bench.store import Store
 from bench.types import ResultRow
 
-CellId = tuple[str, str]
 MAX_DEATHS = 2  # a cell whose worker was killed so often, the last time with no other cell beside it, has failed
 
 
@@ -58,7 +59,7 @@ class Runner:
         self.env, self.listeners = env, listeners
         self.artifacts, self.store = Artifacts(env.out), Store(env.out)
         self.cells = {c.id: c for c in unique(cells)}
-        self.waiting = list(self.cells)
+        self.waiting = dict.fromkeys(self.cells)  # ids, in plan order
         self.ok: set[CellId] = set()
         self.summary = Summary()
         self.damaged: dict[CellId, str] = {}  # finished cells that are done again, and what is wrong with their files
@@ -67,6 +68,7 @@ class Runner:
         self.ended: list[ResultRow] = []  # of this run
         self.busy_s = 0.0  # seconds that slots were taken, added up
         self._handed_at: dict[CellId, float] = {}
+        self._suspects: deque[Cell] = deque()  # waiting cells whose worker was killed
 
     def reuse(self) -> int:
         """Take over what is already done, adding rows that a killed run could not; return what is left to do.
@@ -77,7 +79,7 @@ class Runner:
         missing = []
         for cell_id in list(self.waiting):
             if self.artifacts.is_done(*cell_id):
-                self.waiting.remove(cell_id)
+                del self.waiting[cell_id]
                 self.ok.add(cell_id)
                 row = finished_row(self.cells[cell_id], self.env, self.artifacts)
                 if not _tells_of(known.get(row.key), row):
@@ -94,6 +96,7 @@ class Runner:
         if not self.waiting:
             return self.summary
         executor = make_executor()
+        self._ready = ReadyCells(list(self.cells.values()), self.ok)
         running: dict[Future[ResultRow], Cell] = {}
         try:
             while self.waiting or running:
@@ -108,35 +111,35 @@ class Runner:
         return self.summary
 
     def _fill(self, executor: Executor, running: dict[Future[ResultRow], Cell]) -> None:
-        """Skip what can no longer run, and start what can; a cell whose worker was killed runs last, and alone."""
-        for cell_id in list(self.waiting):
-            reason = self._blocked(self.cells[cell_id])
-            if reason:
-                self.waiting.remove(cell_id)
-                self.summary.skipped[cell_id] = reason
-                self._record(self.cells[cell_id], blank_row(self.cells[cell_id], self.env, "skipped", reason))
-        ready = [i for i in self.waiting if all(up in self.ok for up in self.cells[i].upstream)]
+        """Start what can run, as far as there are free slots; a cell whose worker was killed runs last, and alone."""
         if any(cell.id in self.deaths for cell in running.values()):
             return
-        for cell_id in [i for i in ready if i not in self.deaths][: executor.slots - len(running)]:
-            self._start(self.cells[cell_id], executor, running)
-        if ready and not running:
-            self._start(self.cells[ready[0]], executor, running)
+        while len(running) < executor.slots and (cell := self._ready.take()):
+            self._start(cell, executor, running)
+        if self._suspects and not running:
+            self._start(self._suspects.popleft(), executor, running)
 
     def _start(self, cell: Cell, executor: Executor, running: dict[Future[ResultRow], Cell]) -> None:
-        self.waiting.remove(cell.id)
+        del self.waiting[cell.id]
         for listener in self.listeners:
             listener.started(cell)
         self._handed_at[cell.id] = time.monotonic()
         running[executor.submit(run_cell, cell, self.env)] = cell
 
-    def _blocked(self, cell: Cell) -> str | None:
-        bad = {**self.summary.failed, **self.summary.skipped}
-        for up in cell.upstream:
-            if up in bad:
-                reason = bad[up].splitlines()[0]
-                return reason if up in self.summary.skipped else f"needs {self.cells[up].title}, which failed: {reason}"
-        return None
+    def _skip_what_needs(self, failed: Cell) -> None:
+        for cell in self._ready.drop_downstream(failed):
+            reason = self._blocked(cell)
+            del self.waiting[cell.id]
+            self.summary.skipped[cell.id] = reason
+            self._record(cell, blank_row(cell, self.env, "skipped", reason))
+
+    def _blocked(self, cell: Cell) -> str:
+        """Return why a cell cannot run: its first upstream cell that failed or was skipped."""
+        failed, skipped = self.summary.failed, self.summary.skipped
+        up = next(up for up in cell.upstream if up in failed or up in skipped)
+        if up in skipped:
+            return skipped[up]
+        return f"needs {self.cells[up].title}, which failed: {failed[up].splitlines()[0]}"
 
     def _collect(self, done: Iterable[Future[ResultRow]], running: dict[Future[ResultRow], Cell]) -> None:
         stop: DiskError | None = None
@@ -165,7 +168,8 @@ class Runner:
         require_space(self.env.out)  # a full disk kills, too (SIGBUS)
         self.deaths[cell.id] = self.deaths.get(cell.id, 0) + 1
         if death.status < 0 and self.deaths[cell.id] < MAX_DEATHS:
-            self.waiting.append(cell.id)
+            self.waiting[cell.id] = None
+            self._suspects.append(cell)
         else:
             self._fail(cell, self._cause(cell, death))
 
@@ -194,23 +198,24 @@ class Runner:
         self.ended.append(row)
         if row.status == "done":
             self.ok.add(cell.id)
+            self._ready.done(cell)
             self.summary.done += 1
             self._redo_out_of_date(cell)
         else:
             self.summary.failed[cell.id] = row.error or "unknown error"
         self._record(cell, row)
+        if row.status != "done":
+            self._skip_what_needs(cell)
 
     def _redo_out_of_date(self, cell: Cell) -> None:
         """Do those reused cells again that were made from an earlier, different result of ``cell``."""
-        behind = [i for i in self.ok if cell.id in self.cells[i].upstream]
         artifacts = Artifacts(self.env.out)  # the runner's own remembers what it found before
-        for cell_id in (i for i in behind if not artifacts.is_done(*i)):
-            self.ok.remove(cell_id)
-            self.waiting.append(cell_id)
-            self.summary.reused -= 1
-        if behind:
-            order = {cell_id: i for i, cell_id in enumerate(self.cells)}
-            self.waiting.sort(key=order.__getitem__)
+        for behind in self._ready.below(cell):
+            if behind.id in self.ok and not artifacts.is_done(*behind.id):
+                self.ok.remove(behind.id)
+                self.waiting[behind.id] = None
+                self.summary.reused -= 1
+                self._ready.again(behind, self.ok)
 
     def _record(self, cell: Cell, row: ResultRow) -> None:
         self.store.append([row])
@@ -225,14 +230,16 @@ def _tells_of(row: ResultRow | None, finished: ResultRow) -> bool:
     return repr(sorted(row.metrics.items())) == repr(sorted(finished.metrics.items()))  # repr: NaN is like NaN
 
 
-def rows_of(plan: Plan, env: RunEnv) -> list[ResultRow]:
+def rows_of(plan: Plan, env: RunEnv, stored: Mapping[str, ResultRow] | None = None) -> list[ResultRow]:
     """Return one row for every cell of the plan, under the plan's own names: from its folder, the store, or 'missing'.
 
     The folder is the truth for what is done; a failure counts until the cell is done. A damaged cell is 'failed', with
     the file and the remedy as its error, and finished cells that were made from it are 'skipped': none of their numbers
     is used until ``bench run`` has done the cell again. So is a score whose table of predictions is not there.
+    ``stored`` are the store's rows, read from it where None.
     """
-    known, artifacts = Store(env.out).rows(), Artifacts(env.out)
+    known = Store(env.out).rows() if stored is None else stored
+    artifacts = Artifacts(env.out)
     titles = {c.id: c.title for c in plan.cells}
     withheld: dict[CellId, str] = {}  # finished cells whose numbers are not used, and why
     rows = []

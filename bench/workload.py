@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from bench.config import stable_hash
-from bench.data.splits import make_splits
 from bench.plan import Cell, Plan, classifier_of
 from bench.ratios import amount
 from bench.suite import PluginSpec, Suite
@@ -105,9 +104,19 @@ def workload(cell: Cell, suite: Suite, sizes: Sizes) -> Workload:
 
 
 def workloads(plan: Plan) -> dict[str, Workload]:
-    """Return the work of every cell of a plan, by the key of its row."""
-    sizes = {(s.fold, s.repeat): Sizes.of(s) for s in make_splits(plan.index, plan.suite.settings.split)}
-    return {c.row_key: workload(c, plan.suite, sizes[c.fold, c.repeat]) for c in plan.cells}
+    """Return the work of every cell of a plan, by the key of its row.
+
+    Folds of equal sizes have equal work, so it is found once for all cells of an arm on them.
+    """
+    sizes = {(s.fold, s.repeat): Sizes.of(s) for s in plan.splits}
+    found: dict[tuple[object, ...], Workload] = {}
+    works = {}
+    for c in plan.cells:
+        like = (c.stage, c.method, c.ratio, c.classifier, sizes[c.fold, c.repeat])
+        if like not in found:
+            found[like] = workload(c, plan.suite, sizes[c.fold, c.repeat])
+        works[c.row_key] = found[like]
+    return works
 
 
 def trained_config(cell: Cell, suite: Suite) -> Any:

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import gzip
 import io
+import multiprocessing
 import struct
 import threading
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import cache
 
 import numpy as np
 import psutil
 from PIL import Image
+
+from bench.web.server import RequestError
+from bench.web.uploads import read_upload
 
 Rng = np.random.Generator
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -210,6 +215,30 @@ def bad_uploads(count: int, seed: int = 0) -> Iterator[tuple[str, str, bytes]]:
         rng = np.random.default_rng([seed, i])
         kind = kinds[i % len(kinds)]
         yield kind, NAMES[i % len(NAMES)], KINDS[kind](rng)
+
+
+Outcome = tuple[tuple[int, int], tuple[str, ...]] | None  # size and notes of a picture; None: refused
+
+
+def read_in_child(*contents: bytes) -> tuple[int, list[Outcome]]:
+    """Read uploads one after another in a new process; return the peak of its memory's growth, and what was read.
+
+    In a process of its own: where other tests ran there is freed memory, and what a reader takes of it does not show.
+    """
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as child:
+        return child.submit(_read_all, contents).result()
+
+
+def _read_all(contents: Sequence[bytes]) -> tuple[int, list[Outcome]]:
+    found: list[Outcome] = []
+    with Peak.measured() as peak:
+        for content in contents:
+            try:
+                upload = read_upload(content)
+                found.append((upload.picture.size, tuple(upload.notes)))
+            except RequestError:
+                found.append(None)
+    return peak.bytes, found
 
 
 class Peak:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,19 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("BENCH_IN_PROCESS", "1")  # with one cell at a time: a toy plug-in is known to this process only
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test touches a network
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """With BENCH_TEST_ORDER=SEED, shuffle the files and the tests of each file: no test may need another before it."""
+    seed = os.environ.get("BENCH_TEST_ORDER")
+    if not seed:
+        return
+    files: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        files.setdefault(item.path, []).append(item)
+    shuffled = random.Random(seed)
+    groups = [files[path] for path in shuffled.sample(sorted(files), len(files))]
+    items[:] = [item for group in groups for item in shuffled.sample(group, len(group))]
 
 
 @pytest.fixture(scope="session")

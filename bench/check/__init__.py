@@ -1,5 +1,6 @@
 """The regression check: a suite run fresh, held against a stored baseline with measured tolerances.
 
 ``collect`` and ``costs`` and ``guards`` find the rows, ``numerics`` the run-to-run spread, ``baseline`` keeps both,
-``compare`` judges, ``junit`` and ``summary`` write it down.
+``identity`` tells whether numbers must be equal to the last bit, ``compare`` compares, ``junit`` and ``summary`` write
+it down.
 """

@@ -10,20 +10,40 @@ from pathlib import Path
 from typing import Any
 
 from bench.check.rows import KINDS, Row, Value
-from bench.check.tolerance import COST_FACTOR, COST_FLOOR, COST_MOST, FACTOR, LEAST, PEAK_FLOOR, RELATIVE
+from bench.check.tolerance import (
+    COST_FACTOR,
+    COST_FLOOR,
+    COST_MOST,
+    COST_SAME,
+    FACTOR,
+    LEAST,
+    MEAN_FLOOR,
+    MOST,
+    MOST_RELATIVE,
+    PEAK_FLOOR,
+    RELATIVE,
+)
 from bench.config import to_plain
 from bench.errors import ConfigError
 from bench.files import write_atomic
 from bench.suite import Suite
 
-SCHEMA = 1
+SCHEMA = 2
 DIGITS = 7  # significant, of values; of tolerances and spreads 3
 NAMED = 5  # changed settings that a message names
 RULE = {
     "factor": FACTOR,
     "relative_floors": RELATIVE,
     "absolute_floor": LEAST,
-    "cost": {"factor": COST_FACTOR, "floor": COST_FLOOR, "most": COST_MOST, "peak_floor": PEAK_FLOOR},
+    "most": {"share": MOST, "other": MOST_RELATIVE},
+    "mean_floor": MEAN_FLOOR,
+    "cost": {
+        "factor": COST_FACTOR,
+        "floor": COST_FLOOR,
+        "most": COST_MOST,
+        "same_machine": COST_SAME,
+        "peak_floor": PEAK_FLOOR,
+    },
 }
 Key = tuple[str, str, str]
 
@@ -48,6 +68,7 @@ class Baseline:
     versions: Mapping[str, str]
     numerics: tuple[str, ...]
     rows: Mapping[Key, Expected]
+    identity: str = ""  # of the numerics that its values were computed under, the first of them
 
     def require_suite(self, suite: Suite, path: Path, advice: str) -> None:
         """Raise ``ConfigError``, naming what changed, unless the baseline is of this very suite."""
@@ -69,6 +90,7 @@ class Baseline:
             "commit": self.commit,
             "machine": self.machine,
             "versions": dict(self.versions),
+            "identity": self.identity,
             "numerics": list(self.numerics),
             "rule": RULE,
             "config": self.config,
@@ -90,8 +112,8 @@ def load_baseline(path: Path, advice: str) -> Baseline:
             for cell, quantities in cells.items():
                 for quantity, (value, tolerance, spread) in quantities.items():
                     row = Row(kind, cell, quantity, _value(value))
-                    rows[row.key] = Expected(row, float(tolerance), float(spread))
-        head = {k: found[k] for k in ("suite", "config", "commit", "machine", "versions")}
+                    rows[row.key] = Expected(row, math.inf if tolerance is None else float(tolerance), float(spread))
+        head = {k: found[k] for k in ("suite", "config", "commit", "machine", "versions", "identity")}
         return Baseline(**head, numerics=tuple(found["numerics"]), rows=rows)
     except FileNotFoundError:
         raise ConfigError(f"{path}: there is no such baseline; measure one: {advice}") from None
@@ -143,7 +165,7 @@ def _by_name(items: list[Any]) -> dict[str, Any]:
 
 
 def _rows_text(rows: Mapping[Key, Expected]) -> str:
-    """Return the rows as JSON, one a line: quantity: [value, tolerance, spread]."""
+    """Return the rows as JSON, one a line: quantity: [value, tolerance, spread]; the tolerance null where infinite."""
     kinds = []
     for kind in (k for k in KINDS if any(key[0] == k for key in rows)):
         cells = []
@@ -151,7 +173,8 @@ def _rows_text(rows: Mapping[Key, Expected]) -> str:
             lines = []
             for key in sorted(k for k in rows if k[:2] == (kind, cell)):
                 kept = rows[key]
-                numbers = [_plain(kept.row.value, DIGITS), _plain(kept.tolerance, 3), _plain(kept.spread, 3)]
+                tolerance = None if math.isinf(kept.tolerance) else _plain(kept.tolerance, 3)
+                numbers = [_plain(kept.row.value, DIGITS), tolerance, _plain(kept.spread, 3)]
                 lines.append(f"    {json.dumps(key[2])}: {json.dumps(numbers)}")
             cells.append(f"   {json.dumps(cell, ensure_ascii=False)}: {{\n" + ",\n".join(lines) + "\n   }")
         kinds.append(f'  "{kind}": {{\n' + ",\n".join(cells) + "\n  }")

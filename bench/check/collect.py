@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from bench.artifacts import Artifacts
-from bench.check.rows import Row
+from bench.check.rows import Row, stage_of
 from bench.csv_cells import read_rows
 from bench.data.loaders import MANIFEST
 from bench.history import HISTORY, read_history
@@ -46,7 +48,22 @@ def collect(session: Session) -> list[Row]:
     for cell, row in zip(session.plan.cells, rows_of(session.plan, session.env), strict=True):
         for r in _of_cell(cell, row, artifacts.folder(*cell.id), sizes):
             found.setdefault(r.key, r)
-    return list(found.values())
+    return [*found.values(), *means(found.values())]
+
+
+def means(rows: Iterable[Row]) -> list[Row]:
+    """Return the mean of each score and image metric over all cells of a stage that have it; NaN cells are left out.
+
+    A mean over cells moves far less with rounding than one cell does, so it tells a loss of a few points. Sensitivity
+    and specificity trade places with rounding; their mean, the balanced accuracy, does not.
+    """
+    values: dict[tuple[str, str], list[float]] = {}
+    for row in rows:
+        one_sided = row.quantity.endswith(("sensitivity", "specificity"))
+        if row.kind in ("score", "image") and isinstance(row.value, float) and not one_sided:
+            values.setdefault((f"all {stage_of(row.cell)}", row.quantity), []).append(row.value)
+    finite = {key: [v for v in found if math.isfinite(v)] for key, found in values.items() if len(found) > 1}
+    return [Row("mean", *key, statistics.fmean(found) if found else math.nan) for key, found in finite.items()]
 
 
 class Sizes:

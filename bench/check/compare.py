@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Literal
 
 from bench.check.baseline import Baseline
 from bench.check.rows import KINDS, Kind, Row, Value
-from bench.check.tolerance import moved
+from bench.check.tolerance import moved, tolerance_here
 
 State = Literal["same", "moved", "missing", "better", "added"]
 FAILING: tuple[State, ...] = ("moved", "missing")
@@ -91,10 +93,14 @@ class Comparison:
         return f"regression: of {n} rows {' and '.join(parts)}"
 
 
-def compare(baseline: Baseline, rows: Sequence[Row]) -> Comparison:
-    """Judge fresh rows by a baseline."""
+def compare(baseline: Baseline, rows: Sequence[Row], exact: bool = False) -> Comparison:
+    """Compare fresh rows with a baseline's.
+
+    ``exact``: they were computed under the baseline's own numerics, so all but costs must be equal to its last digit,
+    and costs within ``COST_SAME``. Otherwise each may move by its tolerance.
+    """
     now = {r.key: r for r in rows}
-    findings = [_judge(r, baseline) for r in rows]
+    findings = [_compared(r, baseline, exact) for r in rows]
     for key, expected in baseline.rows.items():
         if key not in now:
             r = expected.row
@@ -102,13 +108,14 @@ def compare(baseline: Baseline, rows: Sequence[Row]) -> Comparison:
     return Comparison(tuple(sorted(findings, key=lambda f: KINDS.index(f.kind))))
 
 
-def _judge(row: Row, baseline: Baseline) -> Finding:
+def _compared(row: Row, baseline: Baseline, exact: bool) -> Finding:
     expected = baseline.rows.get(row.key)
     if expected is None:
         dead = row.kind == "leak" and row.value not in (0.0, "refused")
         state: State = "moved" if dead or (row.kind == "cell" and row.value != DONE) else "added"
         return Finding(row.kind, row.cell, row.quantity, None, row.value, 0.0, state)
-    then, tolerance = expected.row.value, expected.tolerance
+    then = expected.row.value
+    tolerance = tolerance_here(expected.row, expected.tolerance) if exact else expected.tolerance
     state = _state(row.kind, then, row.value, tolerance)
     return Finding(row.kind, row.cell, row.quantity, then, row.value, tolerance, state)
 
@@ -121,10 +128,18 @@ def _state(kind: Kind, then: Value, now: Value, tolerance: float) -> State:
     return "better" if kind == "cost" and now < then else "moved"
 
 
-def lowest(rows: Iterable[Row], again: Iterable[Row]) -> list[Row]:
-    """Return rows whose values are those measured ``again`` where these are lower: what disturbs only ever adds."""
-    better = {r.key: r for r in again}
-    return [min(r, better.get(r.key, r), key=lambda x: x.value if isinstance(x.value, float) else 0.0) for r in rows]
+def medians(rows: Iterable[Row], again: Sequence[Iterable[Row]]) -> list[Row]:
+    """Return rows with the median of what was measured for them and ``again``, where it was."""
+    measured: dict[tuple[str, str, str], list[float]] = {}
+    for row in chain.from_iterable(again):
+        if isinstance(row.value, float):
+            measured.setdefault(row.key, []).append(row.value)
+    return [
+        replace(r, value=statistics.median([r.value, *measured[r.key]]))
+        if r.key in measured and isinstance(r.value, float)
+        else r
+        for r in rows
+    ]
 
 
 def shown(value: Value | None, signed: bool = False) -> str:

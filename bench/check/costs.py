@@ -1,8 +1,9 @@
-"""Cost ratios: the seconds of a training step as multiples of the yardstick's; and the peak of its tensors' bytes.
+"""Cost ratios: a training step's seconds as multiples of the reference workload's; and the peak of its tensors' bytes.
 
-The suite's own stages are run again, on the run's folds, with a context that listens: after each step it times the
-yardstick, and when it has enough it stops the training. So all that a step does counts: its passes, the order of
-images, the reading of losses. A ratio is the median over these pairs.
+The suite's own stages are run again, on the run's folds, with a context that listens: a round is a step of the training
+and as many of the reference workload as last as long, and after enough rounds the training is stopped. So all that a
+step does counts: its passes, the order of images, the reading of losses. A ratio is the median over the rounds, each
+step being compared with the reference just before it and just after it: a machine that slows down slows both.
 """
 
 from __future__ import annotations
@@ -13,12 +14,13 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from bench.artifacts import Artifacts
 from bench.check.rows import Row
-from bench.check.yardstick import Yardstick, own_seconds, wait_for
+from bench.check.yardstick import ReferenceWorkload, own_seconds, wait_for
 from bench.context import CellContext
 from bench.plan import Cell
 from bench.seeding import seed_everything
@@ -27,34 +29,45 @@ from bench.stages import STAGE, RunEnv
 from bench.suite import PluginSpec
 
 TIMED = ("fit", "segment", "classify")  # stages; drawing samples writes files, and disks are too unlike
-WARM_UP, LEAST, MOST = 2, 7, 25  # pairs: not counted; at least; at the most
-LIMIT_S = 3.0  # of own time for a cell's pairs, once there are enough
-STEP, PEAK = "step / yardstick", "peak tensor bytes"
+WARM_UP, LEAST, MOST = 2, 11, 40  # rounds: not counted; at least; at the most
+LIMIT_S = 5.0  # of own time for a cell's rounds, once there are enough
+STEP, PEAK = "step / reference", "peak tensor bytes"
 FEW = {"sample_every": 10**6, "checkpoint_every": 10**6, "evaluate_every": 10**6, "log_every": 1}
 
 
 @dataclass
 class Found:
-    """What was heard of one cell."""
+    """What was heard of one cell: seconds of a step, and of a reference step, in each round."""
 
-    ratios: list[float] = field(default_factory=list)
+    rounds: list[tuple[float, float]] = field(default_factory=list)
     peak_bytes: int | None = None
 
+    @property
+    def ratio(self) -> float:
+        """The seconds of a step as multiples of a reference step's."""
+        rounds = self.rounds[WARM_UP:]
+        if len(rounds) < 2:
+            rounds = self.rounds[-1:] * 2
+        pairs = pairwise(rounds)
+        return statistics.median(step_s / ((before_s + after_s) / 2) for (_, before_s), (step_s, after_s) in pairs)
 
-def cost_rows(session: Session, only: Iterable[str] | None = None) -> list[Row]:
-    """Measure one cell of each kind that the run has finished the upstream of; ``only``: those that rows call so."""
+
+def cost_rows(session: Session, only: Iterable[str] | None = None, times: int = 1) -> list[Row]:
+    """Measure one cell of each kind that the run has finished the upstream of; ``only``: those that rows call so.
+
+    With ``times`` above 1 all are measured that often, in turns, and the median of each ratio counts.
+    """
     wanted = None if only is None else set(only)
-    yardstick = Yardstick(session.env.device)
-    rows = []
-    for cell in timed_cells(session):
-        if wanted is not None and arm(cell) not in wanted:
-            continue
-        found = listen(cell, session.env, yardstick)
-        if found.ratios:
-            rows.append(Row("cost", arm(cell), STEP, statistics.median(found.ratios)))
+    reference = ReferenceWorkload(session.env.device)
+    cells = [c for c in timed_cells(session) if wanted is None or arm(c) in wanted]
+    values: dict[tuple[str, str], list[float]] = {}
+    for cell in cells * times:
+        found = listen(cell, session.env, reference)
+        if found.rounds:
+            values.setdefault((arm(cell), STEP), []).append(found.ratio)
         if found.peak_bytes is not None:
-            rows.append(Row("cost", arm(cell), PEAK, float(found.peak_bytes)))
-    return rows
+            values.setdefault((arm(cell), PEAK), []).append(float(found.peak_bytes))
+    return [Row("cost", *key, statistics.median(measured)) for key, measured in values.items()]
 
 
 def arm(cell: Cell) -> str:
@@ -77,7 +90,7 @@ def timed_cells(session: Session) -> list[Cell]:
     return list(chosen.values())
 
 
-def listen(cell: Cell, env: RunEnv, yardstick: Yardstick) -> Found:
+def listen(cell: Cell, env: RunEnv, reference: ReferenceWorkload) -> Found:
     """Run a cell's stage in a folder of its own until it has been heard enough. Nothing of it is kept.
 
     A cell that fails here has failed in the run too, and is a row there: it has no costs.
@@ -88,12 +101,11 @@ def listen(cell: Cell, env: RunEnv, yardstick: Yardstick) -> Found:
     try:
         seed_everything(0)
         with suppress(Enough):
-            STAGE[cell.stage](cell, patient, Listening(folder, env, yardstick, found))
+            STAGE[cell.stage](cell, patient, Listening(folder, env, reference, found))
     except Exception:
         return Found()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    found.ratios = found.ratios[WARM_UP:] or found.ratios
     return found
 
 
@@ -118,11 +130,11 @@ class Enough(Exception):
 
 
 class Listening(CellContext):
-    """A cell's context that times its steps, each against the yardstick; and the last for its peak."""
+    """A cell's context that times its steps, each against the reference workload; and the last for its peak."""
 
-    def __init__(self, folder: Path, env: RunEnv, yardstick: Yardstick, found: Found) -> None:
+    def __init__(self, folder: Path, env: RunEnv, reference: ReferenceWorkload, found: Found) -> None:
         super().__init__(folder, env.device, 0, env.weights, env.out / "cache")
-        self._yardstick, self._found = yardstick, found
+        self._reference, self._found = reference, found
         self._spent_s = 0.0
         self._within = False
 
@@ -146,9 +158,9 @@ class Listening(CellContext):
             wait_for(self.device)
         step_s = own_seconds() - start
         self._within = False
-        self._found.ratios.append(step_s / self._yardstick.seconds(step_s))
+        self._found.rounds.append((step_s, self._reference.seconds(step_s)))
         self._spent_s += own_seconds() - start
 
     def _is_enough(self) -> bool:
-        heard = len(self._found.ratios) - WARM_UP
+        heard = len(self._found.rounds) - WARM_UP
         return heard >= MOST or (heard >= LEAST and self._spent_s > LIMIT_S)

@@ -1,4 +1,4 @@
-"""Who was trained on and who was tested, read again from a run's files: none of the run's own guards is asked.
+"""Who was trained on and who was tested, read again from a run's files: none of the run's own checks is asked.
 
 Patients are those of the dataset's index. What should be nothing is counted, a row each; the baseline has 0.
 """

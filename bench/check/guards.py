@@ -1,6 +1,6 @@
-"""Are the guards against leakage live? Leaks are planted in copies of a run's folders; each must be refused.
+"""Do the leakage checks work? Leaks are injected into copies of a run's folders; each must be refused.
 
-The plants go through the harness's own stages, so a guard that nobody calls any more counts as dead.
+Injected leaks go through the harness's own stages, so a check that nothing calls any more is found.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from bench.session import Session
 from bench.stages.common import Inputs
 
 REFUSED, THROUGH = "refused", "let through"
-GUARD = "guard"
+CHECKS = "leakage checks"
 
 
-def guard_rows(session: Session) -> list[Row]:
-    """Plant each leak in the first fold and return what became of it; [] where not even a split is done.
+def leakage_check_rows(session: Session) -> list[Row]:
+    """Inject each leak into the first fold and return what became of it; [] where not even a split is done.
 
     None for the protocol 'published', whose first fold shares patients by design.
     """
@@ -37,22 +37,22 @@ def guard_rows(session: Session) -> list[Row]:
     split = cells[0]
     if session.suite.settings.split.protocol == PUBLISHED or not artifacts.is_done(*split.id):
         return []
-    rows = [_said(what, plant) for what, plant in _direct(session, split)]
+    rows = [_outcome(what, leak) for what, leak in _direct(session, split)]
     arm = _arm(session, artifacts)
     if arm:
-        for plant in PLANTS:
-            rows.append(Row("leak", GUARD, plant.what, plant.outcome(session, arm)))
+        for leak in LEAKS:
+            rows.append(Row("leak", CHECKS, leak.what, leak.outcome(session, arm)))
     return rows
 
 
-def _said(what: str, plant: Callable[[], object]) -> Row:
+def _outcome(what: str, leak: Callable[[], object]) -> Row:
     try:
-        plant()
+        leak()
     except LeakageError:
-        return Row("leak", GUARD, what, REFUSED)
+        return Row("leak", CHECKS, what, REFUSED)
     except Exception as e:
-        return Row("leak", GUARD, what, f"{type(e).__name__}: {e}")
-    return Row("leak", GUARD, what, THROUGH)
+        return Row("leak", CHECKS, what, f"{type(e).__name__}: {e}")
+    return Row("leak", CHECKS, what, THROUGH)
 
 
 def _direct(session: Session, split: Cell) -> Iterator[tuple[str, Callable[[], object]]]:
@@ -97,7 +97,7 @@ def _arm(session: Session, artifacts: Artifacts) -> Arm | None:
 
 
 @dataclass(frozen=True)
-class Plant:
+class InjectedLeak:
     """A leak: what is done to the copied folders, and the stage that must refuse it."""
 
     what: str
@@ -105,10 +105,10 @@ class Plant:
     tamper: Callable[[Artifacts, Arm, FoldData], None]
 
     def outcome(self, session: Session, arm: Arm) -> str:
-        """Plant it in a copy, run the cell that reads it, and return ``REFUSED``, ``THROUGH`` or another error."""
+        """Inject it into a copy, run the cell that reads it, and return ``REFUSED``, ``THROUGH`` or another error."""
         cell: Cell = getattr(arm, self.stage)
         fold = Inputs(arm.fit, session.env).fold()
-        with tempfile.TemporaryDirectory(prefix="bench-guard-") as folder:
+        with tempfile.TemporaryDirectory(prefix="bench-leak-") as folder:
             out = Path(folder)
             (out / "cache").symlink_to((session.env.out / "cache").resolve(), target_is_directory=True)
             theirs, ours = Artifacts(session.env.out), Artifacts(out)
@@ -157,10 +157,10 @@ def _split(artifacts: Artifacts, arm: Arm, fold: FoldData) -> None:
     path.write_text(json.dumps(split), encoding="utf-8")
 
 
-PLANTS = (
-    Plant("a patient both in training and in the test part", "fit", _split),
-    Plant("samples of a generator that saw a test patient", "synthesize", _of_the_generator),
-    Plant("a synthetic set whose generator saw a test patient", "classify", _of_the_synthetic_set),
-    Plant("a translation of a test image", "classify", _source),
-    Plant("a test image among the synthetic ones", "classify", _image),
+LEAKS = (
+    InjectedLeak("a patient both in training and in the test part", "fit", _split),
+    InjectedLeak("samples of a generator that saw a test patient", "synthesize", _of_the_generator),
+    InjectedLeak("a synthetic set whose generator saw a test patient", "classify", _of_the_synthetic_set),
+    InjectedLeak("a translation of a test image", "classify", _source),
+    InjectedLeak("a test image among the synthetic ones", "classify", _image),
 )

@@ -5,20 +5,20 @@ from __future__ import annotations
 from bench.check.collect import collect
 from bench.check.costs import cost_rows
 from bench.check.disjoint import disjoint_rows
-from bench.check.guards import guard_rows
+from bench.check.guards import leakage_check_rows
 from bench.check.rows import Row
 from bench.executors.local import limit_threads, make_executor
 from bench.runner import Listener, Runner
 from bench.session import Session, pick_jobs
 
-COST_THREADS = 1  # a step and the yardstick are then timed in one thread, whose waiting for a core is known
+COST_THREADS = 1  # a step and the reference workload are then timed in one thread, whose waiting for a core is known
 
 
-def measure(session: Session, jobs: int | None, costs: bool = True, listener: Listener | None = None) -> list[Row]:
+def measure(session: Session, jobs: int | None, costs: int = 1, listener: Listener | None = None) -> list[Row]:
     """Run what is left of the suite in the session's folder, and return all rows.
 
-    Nothing is reported or logged: no MLflow, no charts. What failed has its status as a row, and no others. Without
-    ``costs`` no step is timed.
+    Nothing is reported or logged: no MLflow, no charts. What failed has its status as a row, and no others. Steps are
+    timed ``costs`` times: 0 leaves them out.
     """
     runner = Runner(session.plan.cells, session.env, (listener,) if listener else ())
     jobs, threads = pick_jobs(jobs, session.env.device, session.suite.settings.threads)
@@ -26,5 +26,5 @@ def measure(session: Session, jobs: int | None, costs: bool = True, listener: Li
         runner.run(lambda: make_executor(jobs, threads))
     limit_threads(COST_THREADS)
     rows = collect(session)
-    rows += disjoint_rows(session) + guard_rows(session)
-    return rows + cost_rows(session) if costs else rows
+    rows += disjoint_rows(session) + leakage_check_rows(session)
+    return rows + cost_rows(session, times=costs)

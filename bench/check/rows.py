@@ -5,19 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Kind = Literal["cell", "leak", "fact", "loss", "score", "image", "cost"]
+Kind = Literal["cell", "leak", "fact", "mean", "loss", "score", "image", "cost"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 Value = float | str
-NUMERIC: tuple[Kind, ...] = ("loss", "score", "image", "cost")  # kinds with a tolerance; the others are exact
 WORDS = {
     "cell": "cells",
     "leak": "leaks",
     "fact": "facts",
+    "mean": "means over all cells",
     "loss": "losses",
     "score": "scores",
     "image": "image metrics",
     "cost": "cost ratios",
 }
+# Names, or parts of them, of image metrics that are shares; scores are shares as well.
+SHARES = ("precision", "recall", "coverage", "share", "authpct", "accuracy", "iou", "ssim")
+PERCENT = "authpct"
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,16 @@ class Row:
     def key(self) -> tuple[str, str, str]:
         """What it is found by."""
         return (self.kind, self.cell, self.quantity)
+
+
+def is_share(quantity: str) -> bool:
+    """Return whether a score or image metric lies in [0, 1], or in [0, 100] where its name has ``PERCENT``."""
+    return quantity.startswith("test/") or any(word in quantity for word in SHARES)
+
+
+def stage_of(cell: str) -> str:
+    """Return the stage in a cell's title."""
+    return cell.partition(" ")[0]
 
 
 def in_order(key: tuple[str, str, str]) -> tuple[int, str, str]:

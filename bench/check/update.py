@@ -10,15 +10,16 @@ from pathlib import Path
 
 from bench.check.baseline import Baseline, Expected, Key, rounded, suite_config
 from bench.check.guards import REFUSED
+from bench.check.identity import numerics_identity
 from bench.check.numerics import Numerics, Request, ways
 from bench.check.rows import Row
-from bench.check.tolerance import spreads, tolerance, values
+from bench.check.tolerance import spreads, tolerance
 from bench.cost.host import describe_host, git_commit, versions
 from bench.errors import BenchError
 from bench.estimate import duration
 from bench.session import Session
 
-SOUND = ("done", REFUSED, 0.0)  # what a status, a guard or a count of leaks must be
+SOUND = ("done", REFUSED, 0.0)  # what a status, a leakage check or a count of leaks must be
 
 
 def make_baseline(
@@ -26,7 +27,7 @@ def make_baseline(
 ) -> Baseline:
     """Measure the suite under all numerics by ``run``, each in a folder within ``request.out``; ``say`` hears of each.
 
-    Raises ``BenchError`` when a cell fails, a guard is dead or a leak is found: no baseline is made of that.
+    Raises ``BenchError`` when a cell fails, a leakage check fails or a leak is found: no baseline is made of that.
     """
     numerics = ways()
     runs = []
@@ -39,12 +40,12 @@ def make_baseline(
 
 
 def baseline_of(session: Session, device: str, runs: Sequence[Sequence[Row]], numerics: Sequence[str]) -> Baseline:
-    """Return the baseline of what was measured; the first run, of the machine as it is, gives all values but costs.
+    """Return the baseline of what was measured; the first run, of the machine as it is, gives all values.
 
     Words that are not the same in all runs are left out.
     """
     found = [{row.key: row for row in run} for run in runs]
-    centre = values(found)
+    centre = found[0]
     spread = spreads(centre, found)
     rows: dict[Key, Expected] = {}
     for key, row in centre.items():
@@ -58,11 +59,12 @@ def baseline_of(session: Session, device: str, runs: Sequence[Sequence[Row]], nu
         versions=versions(),
         numerics=tuple(numerics),
         rows=rows,
+        identity=numerics_identity(device),
     )
 
 
 def require_sound(rows: Sequence[Row], name: str) -> None:
-    """Raise ``BenchError`` unless all cells are done, all guards live, and no leak is found."""
+    """Raise ``BenchError`` unless all cells are done, all leakage checks work, and no leak is found."""
     bad = [f"{r.cell}, {r.quantity}: {r.value}" for r in rows if r.kind in ("cell", "leak") and r.value not in SOUND]
     if bad:
         more = f"\nand {len(bad) - 10} more" if len(bad) > 10 else ""

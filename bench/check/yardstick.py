@@ -1,9 +1,9 @@
 """A fixed piece of work that steps are timed against, and a clock that leaves out the waiting for a core.
 
-The yardstick is one training step of a small convolutional network, written here in plain torch: no change of this
-project makes it faster or slower, and what makes the machine slower makes it slower too. Both are on this clock: wall
-time less the time for which the thread was ready to run and had no core. So sleeping and waiting for files count, and
-what other processes take does not.
+The reference workload is one training step of a small convolutional network, written here in plain torch: no change of
+this project makes it faster or slower, and what makes the machine slower makes it slower too. Both are on this clock:
+wall time less the time for which the thread was ready to run and had no core. So sleeping and waiting for files count,
+and what other processes take does not.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 SIZE_PX, BATCH, FILTERS, BLOCKS = 32, 4, 16, 2
 WAITED = Path("/proc/thread-self/schedstat")  # Linux: ns on a core, ns ready and without one, time slices
@@ -25,12 +26,12 @@ def own_seconds() -> float:
     return time.perf_counter() - waited_ns * 1e-9
 
 
-class Yardstick:
+class ReferenceWorkload:
     """Its seconds, taken right beside whatever is measured."""
 
     def __init__(self, device: str) -> None:
         self._device = device
-        self._step = _training_step(device)
+        self._step = _training_step(device)[0]
         self.seconds(0.0)
         self._last = self.seconds(0.0)
 
@@ -45,6 +46,34 @@ class Yardstick:
         return self._last
 
 
+def reference_bits(steps: int = 3) -> bytes:
+    """Return what a few steps of the workload in one thread give: its weights, and functions that networks use.
+
+    Two processes with the same bits here use the same kernels in the same order of sums.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        step, network = _training_step("cpu")
+        for _ in range(steps):
+            step()
+        weights = torch.cat([p.detach().flatten() for p in network.parameters()])
+        square = torch.outer(weights[:96], weights[-96:]) + torch.eye(96)
+        others = [
+            square @ square,
+            square.softmax(1),
+            square.exp(),
+            square.tanh(),
+            square.std(0),
+            torch.linalg.inv(square),
+        ]
+        return b"".join(x.numpy().tobytes() for x in (weights, *others))
+    finally:
+        torch.set_num_threads(threads)
+
+
 def wait_for(device: str) -> None:
     """Wait until a GPU has done what it was given."""
     if device.startswith("cuda"):
@@ -53,8 +82,8 @@ def wait_for(device: str) -> None:
         torch.cuda.synchronize(device)
 
 
-def _training_step(device: str) -> Callable[[], None]:
-    """Return a step of a residual network (convolution, instance norm, ReLU) that is trained to copy noise by Adam."""
+def _training_step(device: str) -> tuple[Callable[[], None], Any]:
+    """Return a step of a residual network that learns to copy noise, and that network."""
     import torch
     import torch.nn.functional as F
     from torch import nn
@@ -85,4 +114,4 @@ def _training_step(device: str) -> Callable[[], None]:
         F.l1_loss(network(images), images).backward()
         optimiser.step()
 
-    return step
+    return step, network

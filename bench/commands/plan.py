@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.console import Console
@@ -17,12 +17,42 @@ from bench.console import plain_console, print_data
 from bench.cost.host import available_cpus
 from bench.data.changes import data_changes
 from bench.data.left_out import data_lines
-from bench.estimate import CostModel, Estimate, Prediction, Schedule, duration, fit_model, schedule
+from bench.estimate import CostModel, Estimate, Prediction, Schedule, duration, fit_model, schedule, total
 from bench.metrics.units import scored_unit
 from bench.plan import STAGES, Cell, unique
 from bench.plan_checks import check_trainable
+from bench.ready import CellId
 from bench.selection import select
 from bench.session import MAX_AUTO_JOBS, Session
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """The cells of a plan, those that are left by their ids, and what is predicted of these, ``jobs`` in parallel."""
+
+    cells: Sequence[Cell]
+    left: Mapping[CellId, Cell]
+    predictions: Mapping[CellId, Prediction]
+    played: Schedule
+    jobs: int
+
+    def estimate(self, cells: Iterable[Cell]) -> Estimate:
+        """Add up what is predicted of cells that are left."""
+        return total([self.predictions.get(c.id) for c in cells])
+
+
+def outlook(session: Session, only: Sequence[str], jobs: int | None = None) -> Outlook:
+    """Read what is done, and predict the rest; ``jobs`` is what a run would take by itself where None.
+
+    Raises ``ConfigError`` for what a stage of the rest would refuse.
+    """
+    cells = unique(select(session.plan.cells, only))
+    artifacts, model = Artifacts(session.env.out), fit_model(session.plan, session.env.out)
+    left = {c.id: c for c in cells if not artifacts.is_done(*c.id)}
+    if left:
+        check_trainable(session.suite)
+    jobs = jobs or planned_jobs(session, model)
+    return Outlook(cells, left, *play(model, list(left.values()), jobs), jobs)
 
 
 def show_plan(session: Session, only: Sequence[str], as_json: bool, jobs: int | None = None) -> None:
@@ -30,18 +60,11 @@ def show_plan(session: Session, only: Sequence[str], as_json: bool, jobs: int | 
 
     Raises ``ConfigError`` for what a stage of the rest would refuse.
     """
-    cells = unique(select(session.plan.cells, only))
-    artifacts, model = Artifacts(session.env.out), fit_model(session.plan, session.env.out)
-    left = [c for c in cells if not artifacts.is_done(*c.id)]
-    if left:
-        check_trainable(session.suite)
-    jobs = jobs or planned_jobs(session, model)
     warn_of_damage(session)
     if as_json:
         print(json.dumps(plan_facts(session, only, jobs), indent=1, sort_keys=True))
         return
-    _, played = play(model, left, jobs)
-    estimate = model.estimate(left)
+    found = outlook(session, only, jobs)
     console, index = plain_console(), session.plan.index
     groups, unit = len({r.group_id for r in index.records}), scored_unit(index)
     console.print(f"suite {session.suite.name}: {len(index.records)} images of {groups} {unit.groups}, {index.name}")
@@ -53,23 +76,19 @@ def show_plan(session: Session, only: Sequence[str], as_json: bool, jobs: int | 
     print_data(console, index)
     if changes := data_changes(index, session.kept_index):
         console.print(f"the data changed since the last run: {changes}", style="yellow")
-    console.print(_table("stage", STAGES, lambda c: c.stage, cells, left, model))
+    console.print(_table("stage", STAGES, lambda c: c.stage, found))
     console.print()
     methods = [m.name for m in session.suite.methods]
-    console.print(_table("method", methods, lambda c: c.method, cells, left, model, total=False))
-    if left:
-        _conclude(console, estimate, played, jobs, session.suite.name)
+    console.print(_table("method", methods, lambda c: c.method, found, with_total=False))
+    if found.left:
+        _conclude(console, found, session.suite.name)
 
 
 def plan_facts(session: Session, only: Sequence[str], jobs: int | None = None) -> dict[str, Any]:
     """Return the same for programs."""
-    cells = unique(select(session.plan.cells, only))
-    artifacts, model = Artifacts(session.env.out), fit_model(session.plan, session.env.out)
-    left = [c for c in cells if not artifacts.is_done(*c.id)]
-    jobs = jobs or planned_jobs(session, model)
-    predictions, played = play(model, left, jobs)
-    estimate = model.estimate(left)
-    expected = {c.id: asdict(p) for c, p in ((c, predictions.get(c.id)) for c in cells) if p}
+    found = outlook(session, only, jobs)
+    estimate = found.estimate(found.left.values())
+    expected = {i: asdict(p) for i, p in found.predictions.items()}
     return {
         "suite": session.suite.name,
         "fingerprint": session.plan.fingerprint,
@@ -77,20 +96,20 @@ def plan_facts(session: Session, only: Sequence[str], jobs: int | None = None) -
         "data": data_lines(session.plan.index),
         "scored": scored_unit(session.plan.index).metric,
         "positive_class": session.plan.index.positive,
-        "cells": [{**to_plain(c), "done": c not in left, "expected": expected.get(c.id)} for c in cells],
-        "left": len(left),
-        "jobs": jobs,
-        "expected_wall_s": played.wall_s if estimate.unknown == 0 else None,
+        "cells": [{**to_plain(c), "done": c.id not in found.left, "expected": expected.get(c.id)} for c in found.cells],
+        "left": len(found.left),
+        "jobs": found.jobs,
+        "expected_wall_s": found.played.wall_s if estimate.unknown == 0 else None,
         "expected_core_s": estimate.known_s,
         "expected_device_s": estimate.device_s,
-        "expected_peak_memory_bytes": played.peak_memory_bytes,
+        "expected_peak_memory_bytes": found.played.peak_memory_bytes,
         "cells_measured": estimate.measured,
         "cells_guessed": estimate.guessed,
         "cells_of_unknown_cost": estimate.unknown,
     }
 
 
-def play(model: CostModel, cells: Sequence[Cell], jobs: int) -> tuple[dict[tuple[str, str], Prediction], Schedule]:
+def play(model: CostModel, cells: Sequence[Cell], jobs: int) -> tuple[dict[CellId, Prediction], Schedule]:
     """Return the predictions of cells, by their ids, and how a run of them would go, its start included."""
     found = {c.id: p for c in cells if (p := model.predict(c))}
     played = schedule(cells, found, jobs)
@@ -104,18 +123,20 @@ def planned_jobs(session: Session, model: CostModel) -> int:
 
 
 def _table(
-    head: str, names: Sequence[str], of: Callable[[Cell], str | None], cells: Sequence[Cell], left: Sequence[Cell],
-    model: CostModel, total: bool = True,
-) -> Table:  # fmt: skip
+    head: str, names: Sequence[str], of: Callable[[Cell], str | None], found: Outlook, with_total: bool = True
+) -> Table:
     table = Table(head, box=None, pad_edge=False)
     for heading in ("cells", "left", "time left", "device", "memory"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("from", no_wrap=True)
-    groups = [(name, [c for c in cells if of(c) == name]) for name in names]
-    for name, group in [*groups, *([("total", list(cells))] if total else [])]:
+    groups: dict[str | None, list[Cell]] = {name: [] for name in names}
+    for cell in found.cells:
+        groups.setdefault(of(cell), []).append(cell)
+    named = [(name, groups[name]) for name in names]
+    for name, group in [*named, *([("total", list(found.cells))] if with_total else [])]:
         if group:
-            rest = [c for c in group if c in left]
-            table.add_row(name, str(len(group)), str(len(rest)), *_costs(model.estimate(rest), bool(rest)))
+            left = [c for c in group if c.id in found.left]
+            table.add_row(name, str(len(group)), str(len(left)), *_costs(found.estimate(left), bool(left)))
     return table
 
 
@@ -129,11 +150,12 @@ def _costs(e: Estimate, any_left: bool) -> tuple[str, str, str, str]:
     return duration(e.known_s), duration(e.device_s), gib(e.peak_memory_bytes), said
 
 
-def _conclude(console: Console, e: Estimate, played: Schedule, jobs: int, suite: str) -> None:
+def _conclude(console: Console, found: Outlook, suite: str) -> None:
+    e, played = found.estimate(found.left.values()), found.played
     if e.measured or e.guessed:
         at_least = "at least " if e.unknown else ""
         console.print(
-            f"predicted with --jobs {jobs}: {at_least}{duration(played.wall_s)} of wall time, "
+            f"predicted with --jobs {found.jobs}: {at_least}{duration(played.wall_s)} of wall time, "
             f"{e.device_s / 3600:.2g} device-hours, {gib(played.peak_memory_bytes)} at the most"
         )
     counted = f"{e.measured} cells by like ones measured here, {e.guessed} guessed from others of their stage"

@@ -21,6 +21,7 @@ from bench.live import LiveRun, live_runs
 from bench.progress import WallLeft, Work, wall_left, work_of
 from bench.runner import rows_of
 from bench.session import Session
+from bench.store import Store
 
 WATCH_S = 2.0
 
@@ -53,20 +54,20 @@ class Status:
 
 def read_status(session: Session) -> Status:
     """Read it all from the output folder."""
-    artifacts = Artifacts(session.env.out)
-    rows = {r.key: r for r in rows_of(session.plan, session.env)}
+    artifacts, stored = Artifacts(session.env.out), Store(session.env.out).rows()
+    rows = {r.key: r for r in rows_of(session.plan, session.env, stored)}
     cells = session.plan.work
-    left = [c for c in cells if not artifacts.is_done(*c.id)]
-    running = [c for c in left if artifacts.is_locked(*c.id)]
-    costs = fit_model(session.plan, session.env.out)
-    works = [work_of(c, artifacts, costs) for c in running]
+    left = [c for c in cells if rows[c.row_key].status != "done"]
+    running = {c.id: c for c in left if artifacts.is_locked(*c.id)}
+    costs = fit_model(session.plan, session.env.out, stored=stored)
+    works = [work_of(c, artifacts, costs) for c in running.values()]
     runs = live_runs(session.env.out, session.suite.name)
     jobs = sum(run.jobs for run in runs) or len(works) or planned_jobs(session, costs)
-    peaks = [rows[c.row_key].costs.get("peak_memory_bytes", 0.0) for c in cells if c not in left]
+    peaks = [r.costs.get("peak_memory_bytes", 0.0) for r in rows.values() if r.status == "done"]
     return Status(
         suite=session.suite.name,
         cells=len(cells),
-        counts=Counter(rows[c.row_key].status for c in cells if c not in running),
+        counts=Counter(rows[c.row_key].status for c in cells if c.id not in running),
         works=works,
         runs=runs,
         jobs=jobs,

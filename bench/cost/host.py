@@ -39,6 +39,11 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+@cache
+def _memory_gib() -> float:
+    return float(psutil.virtual_memory().total / 2**30)
+
+
 def available_cpus() -> int:
     """Return how many cores this process may use (not how many the machine has)."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
@@ -46,8 +51,7 @@ def available_cpus() -> int:
 
 def describe_host(device: str) -> str:
     """Return one line for people: processor, cores, memory, and the accelerator where one was used."""
-    memory = psutil.virtual_memory().total / 2**30
-    text = f"{cpu_name()}, {available_cpus()} cores, {memory:.0f} GiB"
+    text = f"{cpu_name()}, {available_cpus()} cores, {_memory_gib():.0f} GiB"
     if device.startswith("cuda"):
         import torch
 

@@ -1,4 +1,4 @@
-"""`bench check`: an unchanged run passes; each planted regression fails, and the row that it is in is named."""
+"""`bench check`: an unchanged run passes; each injected regression fails, and the row that it is in is named."""
 
 from __future__ import annotations
 
@@ -40,14 +40,14 @@ class Bench:
 
     def fresh(self, out: Path) -> list[Row]:
         """Run it again in a new folder; no step is timed."""
-        return measure(replace(self.session, env=replace(self.session.env, out=out)), 1, costs=False)
+        return measure(replace(self.session, env=replace(self.session.env, out=out)), 1, costs=0)
 
     def check(self, out: Path, without: str = "") -> Comparison:
         """Run it again in a new folder, and compare all but costs; cells ``without`` a word in their titles."""
         cells = tuple(c for c in self.session.plan.cells if not without or without not in c.title)
         part = replace(self, session=replace(self.session, plan=replace(self.session.plan, cells=cells)))
         kept = {k: v for k, v in self.baseline.rows.items() if k[0] != "cost" and not (without and without in k[1])}
-        return compare(replace(self.baseline, rows=kept), part.fresh(out))
+        return compare(replace(self.baseline, rows=kept), part.fresh(out), exact=True)
 
 
 @pytest.fixture(scope="module")
@@ -77,9 +77,9 @@ def named(comparison: Comparison, kind: str) -> list[tuple[str, str]]:
 def test_an_unchanged_run_has_no_regression(bench: Bench, tmp_path: Path) -> None:
     require_sound(bench.rows, "as is")
     rows = bench.fresh(tmp_path)
-    comparison = compare(bench.baseline, [*rows, *(r for r in bench.rows if r.kind == "cost")])
+    comparison = compare(bench.baseline, [*rows, *(r for r in bench.rows if r.kind == "cost")], exact=True)
     assert not comparison.failed, [f.text for f in comparison.regressions]
-    assert {r.kind for r in rows} == {"cell", "leak", "fact", "loss", "score"}
+    assert {r.kind for r in rows} == {"cell", "leak", "fact", "mean", "loss", "score"}
     assert rows == [r for r in bench.rows if r.kind != "cost"]  # on one machine, bit for bit
     assert {r.cell for r in bench.rows if r.kind == "cost"} == {
         "fit cyclegan",
@@ -87,12 +87,12 @@ def test_an_unchanged_run_has_no_regression(bench: Bench, tmp_path: Path) -> Non
     }
 
 
-def slower(plant: Callable[[Any], Any]) -> Callable[..., Any]:
+def slower(change: Callable[[Any], Any]) -> Callable[..., Any]:
     make_step = trainer.make_step
 
     def slow(*args: Any) -> Any:
         step, facts = make_step(*args)
-        return plant(step), facts
+        return change(step), facts
 
     return slow
 
@@ -109,9 +109,9 @@ def sleepy(step: Any) -> Any:
     return call
 
 
-@pytest.mark.parametrize("plant", [doubled, sleepy])
-def test_a_slower_step_is_named(bench: Bench, monkeypatch: pytest.MonkeyPatch, plant: Callable[[Any], Any]) -> None:
-    monkeypatch.setattr(trainer, "make_step", slower(plant))
+@pytest.mark.parametrize("change", [doubled, sleepy])
+def test_a_slower_step_is_named(bench: Bench, monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], Any]) -> None:
+    monkeypatch.setattr(trainer, "make_step", slower(change))
     rows = costs.cost_rows(bench.session, only=["fit cyclegan"])
     kept = {k: v for k, v in bench.baseline.rows.items() if k[:2] == ("cost", "fit cyclegan")}
     comparison = compare(replace(bench.baseline, rows=kept), rows)
@@ -148,19 +148,19 @@ def a_tenth_of_the_learning_rate(patch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    ("plant", "score"), [(wrong_labels, "test/balanced_accuracy"), (a_tenth_of_the_learning_rate, "test/brier")]
+    ("change", "score"), [(wrong_labels, "test/balanced_accuracy"), (a_tenth_of_the_learning_rate, "test/brier")]
 )
 def test_a_worse_score_is_named(
-    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, plant: Callable[[pytest.MonkeyPatch], None],
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: Callable[[pytest.MonkeyPatch], None],
     score: str,
 ) -> None:  # fmt: skip
-    plant(monkeypatch)
+    change(monkeypatch)
     comparison = bench.check(tmp_path, without="cyclegan")
     assert ("evaluate none small_cnn fold 0", score) in named(comparison, "score")
     assert ("classify none small_cnn fold 0", "train/loss at step 10") in named(comparison, "loss")
 
 
-def test_a_synthetic_set_that_saw_test_patients_is_named_though_no_guard_does(
+def test_a_synthetic_set_that_saw_test_patients_is_named_though_no_check_does(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     training = FoldData.training.fget  # type: ignore[attr-defined]
@@ -178,16 +178,16 @@ def test_a_synthetic_set_that_saw_test_patients_is_named_though_no_guard_does(
     leaks = named(bench.check(tmp_path), "leak")
     assert ("fit cyclegan fold 0", "held-out patients that its generator saw") in leaks
     assert ("synthesize cyclegan fold 0", "held-out patients among its sources") in leaks
-    assert ("guard", "a synthetic set whose generator saw a test patient") in leaks
+    assert ("leakage checks", "a synthetic set whose generator saw a test patient") in leaks
 
 
-def test_a_guard_that_nobody_asks_any_more_is_named(
+def test_a_leakage_check_that_nothing_calls_any_more_is_named(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(synthesize, "check_generator", lambda *args: None)
     comparison = bench.check(tmp_path)
     assert [(f.kind, f.cell, f.quantity, f.now) for f in comparison.regressions] == [
-        ("leak", "guard", "samples of a generator that saw a test patient", "let through")
+        ("leak", "leakage checks", "samples of a generator that saw a test patient", "let through")
     ]
 
 
@@ -195,14 +195,14 @@ def test_a_failed_cell_is_a_regression_and_its_rows_are_not_listed_one_by_one(
     bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*args: Any) -> None:
-        raise RuntimeError("planted failure")
+        raise RuntimeError("injected failure")
 
     monkeypatch.setattr(trainer, "make_step", fail)
     comparison = bench.check(tmp_path)
     assert comparison.failed
     statuses = {f.cell: f.now for f in comparison.regressions if f.kind == "cell"}
-    assert statuses["fit cyclegan fold 0"] == "failed: RuntimeError: planted failure"
+    assert statuses["fit cyclegan fold 0"] == "failed: RuntimeError: injected failure"
     assert str(statuses["evaluate cyclegan ×1 small_cnn fold 0"]).startswith("skipped")
     assert named(comparison, "loss") == named(comparison, "score") == []
-    with pytest.raises(BenchError, match="planted failure"):
-        require_sound([Row("cell", "fit cyclegan fold 0", "status", "failed: planted failure")], "as is")
+    with pytest.raises(BenchError, match="injected failure"):
+        require_sound([Row("cell", "fit cyclegan fold 0", "status", "failed: injected failure")], "as is")

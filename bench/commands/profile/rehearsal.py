@@ -12,7 +12,6 @@ from typing import Any
 
 from bench.cost.profiles import FOLDER
 from bench.data.cache import ImageCache
-from bench.data.splits import make_splits
 from bench.estimate import Prediction, schedule
 from bench.executors.local import make_executor
 from bench.plan import Cell, make_plan
@@ -41,7 +40,7 @@ def rehearse(session: Session, jobs: int, threads: int, methods: Collection[str]
     Read images are shared with the run's cache, features are not: a run computes them too. ``methods`` limits it.
     """
     suite = session.suite
-    first = make_splits(session.plan.index, suite.settings.split)[0]
+    first = session.plan.splits[0]
     small = miniature(suite, len(first.train))
     plan = make_plan(small, session.plan.index, session.plan.weights)
     cells = [c for c in plan.cells if (c.fold, c.repeat) == (first.fold, first.repeat)]

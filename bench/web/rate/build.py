@@ -16,7 +16,6 @@ from bench.artifacts import Artifacts
 from bench.data.cache import resized
 from bench.data.loaders import load_synthetic
 from bench.data.pixels import as_rgb, open_image
-from bench.data.splits import make_splits
 from bench.errors import ConfigError, DataError
 from bench.files import write_atomic
 from bench.names import check_name
@@ -80,7 +79,7 @@ def held_out(session: Session) -> list[Candidate]:
     index, resize = session.plan.index, session.suite.settings.resize
     record, shown, size_px = index.by_path(), pictures(index), session.suite.settings.image_size_px
     found: dict[str, Candidate] = {}
-    for split in make_splits(index, session.suite.settings.split):
+    for split in session.plan.splits:
         for path in split.test:
             r = record[path]
             load = _real(index.root / path, r.sha256, size_px, resize, index.window)

@@ -22,7 +22,8 @@ LEAVE_S = 10.0  # for a worker to end by itself; then it is killed
 class WorkerDied(BenchError):
     """The process of a call ended before the call did.
 
-    ``status`` is its exit code, negative for a signal. ``out_of_memory``: the kernel killed a process for lack of memory meanwhile.
+    ``status`` is its exit code, negative for a signal. ``out_of_memory``: the kernel killed a process for lack of
+    memory meanwhile.
     """
 
     def __init__(self, status: int, out_of_memory: bool = False) -> None:

@@ -44,6 +44,7 @@ LAYERS = (
         "config",
         "seeding",
         "weights",
+        "clock",
         "files",
         "members",
         "history",

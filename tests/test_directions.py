@@ -60,6 +60,7 @@ LAYERS = (
         "config",
         "seeding",
         "weights",
+        "clock",
         "files",
         "names",
         "redact",

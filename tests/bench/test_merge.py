@@ -61,9 +61,10 @@ def halves(make: Make, **second: Any) -> tuple[Path, Path]:
 
 
 def content(out: Path) -> dict[str, bytes]:
-    """Return every file of a store that is not a lock."""
+    """Return every file of a store that is not a lock or a note of when files were verified."""
     files = (p for p in out.rglob("*") if p.is_file() and p.suffix != ".lock")
-    return {str(p.relative_to(out)): p.read_bytes() for p in files if "cache" not in p.parts}
+    kept = (p for p in files if "cache" not in p.parts and not p.name.endswith(".checked.json"))
+    return {str(p.relative_to(out)): p.read_bytes() for p in kept}
 
 
 def reported(session: Session) -> tuple[str, str]:

@@ -91,14 +91,18 @@ class ConditionalGAN:
         if not classes:
             raise ConfigError("cgan: got no classes, expected at least one")
 
+    def check_size(self, image_size_px: int) -> None:
+        """Raise ``ConfigError`` unless three halvings and doublings give the size back."""
+        if image_size_px % 8 or image_size_px < 16:
+            raise ConfigError(f"cgan: got images of {image_size_px} px, expected a multiple of 8 from 16 on")
+
     def fit(self, data: TrainingData, ctx: RunContext) -> None:
         """Train and leave the averaged generator in ``generator.safetensors``.
 
         Raises ``ConfigError`` for an image size that is no multiple of 8, ``DataError`` for a class without images,
         ``DivergedError`` for a loss that is not finite.
         """
-        if data.image_size_px % 8 or data.image_size_px < 16:
-            raise ConfigError(f"cgan: got images of {data.image_size_px} px, expected a multiple of 8 from 16 on")
+        self.check_size(data.image_size_px)
         from safetensors.torch import save_file
 
         from baselines.cgan_training import train

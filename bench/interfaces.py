@@ -314,6 +314,18 @@ class Classifier(Protocol):
         ...
 
 
+@runtime_checkable
+class ChecksSize(Protocol):
+    """What a method or a classifier offers besides when it cannot be trained on images of every size."""
+
+    def check_size(self, image_size_px: int) -> None:
+        """Raise ``ConfigError`` when it cannot be trained, as configured, on images of the suite's side.
+
+        Called when a run is planned, which is quick: torch is imported only where nothing else tells.
+        """
+        ...
+
+
 class Metric(Protocol):
     """A score of one's own for a classifier: a pure function of its saved predictions on a fold's test part.
 

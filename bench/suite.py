@@ -33,6 +33,15 @@ class FidelityConfig:
     input_size_px: int | None = None
     batch_size: int = 32
 
+    def __post_init__(self) -> None:
+        """Raise ``ConfigError`` for sizes that cannot be."""
+        if self.batch_size < 1 or (self.input_size_px is not None and self.input_size_px < 1):
+            raise ConfigError(
+                f"fidelity: got batch_size {self.batch_size}, input_size_px {self.input_size_px}; expected 1 or more"
+            )
+        if self.extractor == "inception" and self.input_size_px not in (None, 299):
+            raise ConfigError(f"fidelity: inception takes 299 px only, got input_size_px {self.input_size_px}: drop it")
+
 
 @dataclass(frozen=True)
 class ExplainConfig:

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from bench.errors import ConfigError, DataError
 from bench.interfaces import RunContext, TrainingData, Transfer
 from bench.seeding import derive_seed, seed_everything
-from bench.types import ProfiledStep, Size, SyntheticImage, Uint8Images
+from bench.types import ProfiledStep, Size, SyntheticImage, Uint8Images, height_width
 from tlsgan.config import (
     PATCHGAN,
     CycleGANConfig,
@@ -33,6 +33,7 @@ from tlsgan.config import (
 )
 from tlsgan.search_space import search_space
 
+STAGES = {"resnet50": 5, "vgg16": 5, "tf_efficientnet_lite0": 8}  # of backbones that halve an image five times
 CLASS_HEAD = "class head of D_a"
 REAL_OR_FAKE = "D_a's verdict on real and fake, its own class above a mean of 0.5"
 
@@ -58,6 +59,22 @@ class CycleGAN:
                 "choose two of them, or a method for any number such as cgan"
             )
 
+    def check_size(self, image_size_px: int) -> None:
+        """Raise ``ConfigError`` when generators or discriminators cannot be trained at this side of the suite's images.
+
+        Imports torch only for a backbone that is not known to take the size.
+        """
+        size, config = self.translation_size_px(image_size_px), self.config
+        check_image_size(size)
+        side, stages = min(height_width(size)), STAGES.get(config.discriminator)
+        # Below 33 px a single value is left of each channel, which the batch norms of one image cannot train on.
+        if stages and side >= (33 if config.batch_size == 1 else 32) and (config.trained_stages or 0) <= stages:
+            return
+        if config.discriminator != PATCHGAN:
+            from tlsgan.discriminators import feature_width
+
+            feature_width(config.discriminator, size, config.batch_size, config.trained_stages)
+
     def fit(self, data: TrainingData, ctx: RunContext) -> None:
         """Train both generators and leave ``G_ab.safetensors``, ``G_ba.safetensors`` and ``weights.json``.
 
@@ -70,7 +87,7 @@ class CycleGAN:
         from tlsgan.weights import load_pretrained
 
         self.check(data.classes)
-        check_image_size(self._size(data))
+        self.check_size(data.image_size_px)
         seed_everything(derive_seed("tlsgan.fit", ctx.seed))
         nets = build_networks(self.config, self._size(data))
         origin = load_pretrained((nets.D_a, nets.D_b), self.config, ctx.weights)

@@ -49,14 +49,18 @@ class SimpleCNN:
     def check(self) -> None:
         """Every config that could be constructed can be built."""
 
+    def check_size(self, image_size_px: int) -> None:
+        """Raise ``ConfigError`` for images that two poolings would make vanish."""
+        if image_size_px < 4:
+            raise ConfigError(f"simple_cnn: got images of {image_size_px} px, expected 4 or more")
+
     def build(self, num_classes: int, image_size_px: int, weights: Path | None) -> torch.nn.Module:
         """Return the network: float [B, 3, S, S] in [0, 1] -> logits [B, num_classes]; S is ``image_size_px``.
 
         Initial weights come from torch's global generator, which the caller has seeded. Raises ``ConfigError`` for
         images that two poolings would make vanish.
         """
-        if image_size_px < 4:
-            raise ConfigError(f"simple_cnn: got images of {image_size_px} px, expected 4 or more")
+        self.check_size(image_size_px)
         from bench.classifiers.simple_cnn_network import SimpleCNNNetwork
 
         return SimpleCNNNetwork(num_classes, image_size_px)

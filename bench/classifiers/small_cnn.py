@@ -54,14 +54,18 @@ class SmallCNN:
     def check(self) -> None:
         """Every config that could be constructed can be built."""
 
+    def check_size(self, image_size_px: int) -> None:
+        """Raise ``ConfigError`` for images that four poolings would make vanish."""
+        if image_size_px < 16:
+            raise ConfigError(f"small_cnn: got images of {image_size_px} px, expected 16 or more")
+
     def build(self, num_classes: int, image_size_px: int, weights: Path | None) -> torch.nn.Module:
         """Return the network: float [B, 3, H, W] in [0, 1] -> logits [B, num_classes]; any H, W of 16 and more.
 
         Initial weights come from torch's global generator, which the caller has seeded. Raises ``ConfigError`` for
         images that four poolings would make vanish.
         """
-        if image_size_px < 16:
-            raise ConfigError(f"small_cnn: got images of {image_size_px} px, expected 16 or more")
+        self.check_size(image_size_px)
         from bench.classifiers.small_cnn_network import SmallCNNNetwork
 
         return SmallCNNNetwork(num_classes, self.config.width, self.config.dropout)

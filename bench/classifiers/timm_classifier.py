@@ -12,10 +12,18 @@ from typing import TYPE_CHECKING, ClassVar
 
 from bench.classifiers.config import FineTuneConfig, fine_tuning_space
 from bench.errors import ConfigError
+from bench.timm_names import is_timm_model
 from bench.types import SearchRange
 
 if TYPE_CHECKING:
     import torch
+
+
+TAKES = {  # networks of the shipped suites: any side of 33 px and more that is a multiple of so many pixels
+    **dict.fromkeys(("resnet18", "resnet50", "resnet152", "vgg19", "convnext_base", "test_resnet"), 1),
+    **dict.fromkeys(("efficientnet_b0", "tf_efficientnet_lite0", "tf_efficientnet_b7", "tf_efficientnetv2_s"), 1),
+    "vit_base_patch16_224": 16,
+}
 
 
 @dataclass(frozen=True)
@@ -39,13 +47,36 @@ class TimmClassifier:
         return fine_tuning_space(self.config)
 
     def check(self) -> None:
-        """Raise ``ConfigError`` with the nearest names when timm does not know this one. Imports timm."""
-        import timm
+        """Raise ``ConfigError`` with the nearest names when timm does not know this one."""
+        if not is_timm_model(self.config.model):
+            import timm
 
-        if not timm.is_model(self.config.model):
             close = get_close_matches(self.config.model, [*timm.list_models(), "small_cnn"], n=3, cutoff=0.5)
             hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "timm.list_models() lists all names"
             raise ConfigError(f"no classifier, nor a timm model, is called {self.config.model!r}; {hint}")
+
+    def check_size(self, image_size_px: int) -> None:
+        """Raise ``ConfigError`` when the network cannot be trained on such images with its batch size.
+
+        Unless it is known to take them, it is built and tried: for its shapes alone, and again with numbers where that
+        fails, as some networks cannot do without.
+        """
+        self.check()
+        name, one = self.config.model, self.config.batch_size == 1  # a batch norm needs two values of each channel
+        if image_size_px >= (33 if one else 32) and image_size_px % TAKES.get(name, image_size_px + 1) == 0:
+            return
+        import torch
+
+        from bench.classifiers.timm_network import TimmNetwork, create, require_size
+
+        for device in ("meta", "cpu"):
+            try:
+                with torch.random.fork_rng(devices=[]), torch.device(device):
+                    require_size(TimmNetwork(create(name, 2, image_size_px)), name, image_size_px, training=one)
+                return
+            except (ConfigError, NotImplementedError):
+                if device == "cpu":
+                    raise
 
     def build(self, num_classes: int, image_size_px: int, weights: Path | None) -> torch.nn.Module:
         """Return the network: float [B, 3, H, W] in [0, 1] -> logits [B, num_classes].

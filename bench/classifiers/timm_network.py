@@ -13,13 +13,17 @@ from bench.errors import ConfigError, WeightsError
 from bench.weights import ADVICE, StateDict, backbone_state_dict
 
 
-def require_size(network: nn.Module, name: str, image_size_px: int) -> None:
-    """Raise ``ConfigError`` unless the network takes square images of this size; many find out only when they run."""
+def require_size(network: nn.Module, name: str, image_size_px: int, training: bool = False) -> None:
+    """Raise ``ConfigError`` unless the network takes square images of this size; many find out only when they run.
+
+    With ``training`` it must train on a batch of one; that draws from torch's global generator.
+    """
     try:
         with torch.no_grad():
-            network.eval()(torch.zeros(1, 3, image_size_px, image_size_px))
+            network.train(training)(torch.zeros(1, 3, image_size_px, image_size_px))
     except (AssertionError, RuntimeError, ValueError) as e:
-        raise ConfigError(f"timm's {name!r} cannot take images of {image_size_px} px: {e}") from e
+        how = ", one at a time," if training else ""
+        raise ConfigError(f"timm's {name!r} cannot take images of {image_size_px} px{how}: {e}") from e
 
 
 class TimmNetwork(nn.Module):

@@ -17,15 +17,21 @@ from bench.cost.host import available_cpus
 from bench.data.left_out import data_lines
 from bench.estimate import CostModel, Estimate, Prediction, Schedule, duration, fit_model, schedule
 from bench.plan import STAGES, Cell, unique
+from bench.plan_checks import check_trainable
 from bench.selection import select
 from bench.session import MAX_AUTO_JOBS, Session
 
 
 def show_plan(session: Session, only: Sequence[str], as_json: bool, jobs: int | None = None) -> None:
-    """Print the cells, how many are done, and the predicted time and memory of the rest with ``jobs`` at a time."""
+    """Print the cells, how many are done, and the predicted time and memory of the rest with ``jobs`` at a time.
+
+    Raises ``ConfigError`` for what a stage of the rest would refuse.
+    """
     cells = unique(select(session.plan.cells, only))
     artifacts, model = Artifacts(session.env.out), fit_model(session.plan, session.env.out)
     left = [c for c in cells if not artifacts.is_done(*c.id)]
+    if left:
+        check_trainable(session.suite)
     jobs = jobs or planned_jobs(session, model)
     if as_json:
         print(json.dumps(plan_facts(session, only, jobs), indent=1, sort_keys=True))

@@ -20,6 +20,7 @@ from bench.cost.host import describe_host
 from bench.estimate import Schedule, duration, fit_model
 from bench.files import write_atomic
 from bench.live import LiveRun, announced
+from bench.plan_checks import check_trainable
 from bench.runner import Runner, rows_of
 from bench.runs import RunRecord, keep_run
 from bench.selection import select
@@ -67,8 +68,7 @@ def _check_segmenters(session: Session) -> None:
 def _train(session: Session, runner: Runner, console: Console, jobs: int | None, view: MLflowView) -> RunRecord:
     from bench.executors.local import make_executor
 
-    for spec in (*session.suite.classifiers, *(own for _, own in session.suite.tuned)):
-        spec.create().check()  # an unknown network is found now, not after hours of generators
+    check_trainable(session.suite)  # what cannot be trained is found now, not after hours of generators
     if session.suite.settings.segmenters:
         _check_segmenters(session)
     runner.env = session.env

@@ -143,7 +143,7 @@ def grey_window(found: Sequence[GreyValues], declared: Intensity = "auto") -> Gr
     low, high = _pooled(grey, (LOW, HIGH))
     has_float = any(v.kind == "float" for v in grey)
     if declared != "auto":
-        window = GreyWindow(*map(float, declared), "declared by dataset.intensity")
+        window = GreyWindow(float(declared[0]), float(declared[1]), "declared by dataset.intensity")
         low, high = least, most
     elif has_float or least < 0:
         window = GreyWindow(low, max(high, low), f"the {LOW:.1%} to {HIGH:.1%} quantiles of the set's pixels")

@@ -52,3 +52,8 @@ class SegmenterConfig:
                 f"{halvings} decoder_filters halve the image {halvings} times: image_size_px {image_size_px} is no "
                 f"multiple of {2**halvings}"
             )
+        if image_size_px == 2**halvings and self.batch_size == 1:
+            raise ConfigError(
+                f"{halvings} decoder_filters leave one pixel of an image of {image_size_px} px, which batch norms "
+                "cannot train on with batch_size 1; take a larger image, fewer decoder_filters, or batch_size 2"
+            )

@@ -19,6 +19,7 @@ from bench.data.audit_folds import audit_folds
 from bench.data.audit_view import show_audit
 from bench.data.detect import detect, naming_layout, read_index
 from bench.data.listing import Listed, Listing
+from bench.data.pixels import Intensity
 from bench.data.splits import make_splits
 from bench.errors import ConfigError, DataError, LeakageError
 from bench.members import images_in
@@ -137,7 +138,7 @@ def audit_subject(subject: Subject) -> dict[str, Any]:
     ``detected`` (bool); ``suite``: its name, or null; ``run``: {images, groups, problems: {kind: n}} with the suite's
     options, else the default ones, or {error}; ``folds``: a list (``bench.data.audit_folds``), {error}, or null.
     """
-    intensity = getattr(getattr(subject.dataset, "config", None), "intensity", "auto")
+    intensity: Intensity = getattr(getattr(subject.dataset, "config", None), "intensity", "auto")
     result = audit_listing(subject.name, subject.listing(), subject.cache, intensity)
     result |= {"detected": subject.detected, "suite": subject.suite.name if subject.suite else None, "folds": None}
     try:

@@ -34,7 +34,19 @@ LAYERS = (
         "step_costs",
         "leak_demo",
     ),
-    ("store", "studies", "artifacts", "context", "plan", "selection", "runs", "live", "workload", "probes"),
+    (
+        "store",
+        "studies",
+        "artifacts",
+        "context",
+        "plan",
+        "plan_checks",
+        "selection",
+        "runs",
+        "live",
+        "workload",
+        "probes",
+    ),
     ("suite", "roles", "ratios", "data", "classifiers", "segmentation", "metrics", "cost"),
     (
         "types",
@@ -49,6 +61,7 @@ LAYERS = (
         "history",
         "provenance",
         "published",
+        "timm_names",
     ),
 )
 APART = {

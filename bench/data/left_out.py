@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from bench.types import DataProblem, DatasetIndex, SkippedFiles
 
+MOST_NAMED = 3  # images of one kind of problem
 MOST_KINDS = 6  # of skipped files that one line names
 KEPT = ("group_with_two_labels", "known_layout")  # problems of images that are used all the same
 
@@ -24,14 +25,17 @@ def data_lines(index: DatasetIndex) -> list[str]:
 
 
 def summaries(problems: Sequence[DataProblem], skipped: Sequence[SkippedFiles]) -> list[str]:
-    """Return a line for each kind of problem, with the first of its images, and one for all skipped files."""
+    """Return a line for each kind of problem, with the first of its images, and one for all skipped files.
+
+    The reason is that of the first image.
+    """
     kinds: defaultdict[str, list[DataProblem]] = defaultdict(list)
     for problem in problems:
         kinds[problem.kind].append(problem)
     lines = []
     for kind, found in kinds.items():
-        first = f"{found[0].path}: {found[0].detail}"
-        lines.append(f"{kind}: {f'{len(found):,} images, such as ' if len(found) > 1 else ''}{first}")
+        many = f"{len(found):,} images, such as " if len(found) > 1 else ""
+        lines.append(f"{kind}: {many}{', '.join(p.path for p in found[:MOST_NAMED])}: {found[0].detail}")
     return [*lines, *([skipped_line(skipped)] if skipped else [])]
 
 

@@ -136,7 +136,7 @@ def test_unreadable_images_are_one_line_with_a_count(tmp_path: Path) -> None:
     console = Console(record=True, width=400, quiet=False, file=open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
     print_data(console, index_of(root, tmp_path))
     (line,) = console.export_text().strip().splitlines()
-    assert line.startswith("not_an_image: 15 images, such as a/bad_00.png: ")
+    assert line.startswith("not_an_image: 15 images, such as a/bad_00.png, a/bad_01.png, a/bad_02.png: ")
 
 
 @pytest.mark.parametrize("name", ["breakhis", "busi", "isic9"])

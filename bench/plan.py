@@ -190,7 +190,7 @@ class _Common:
         self.positive = [{"positive": str(index.positive)}] if index.positive_label != 1 else []
         self.scored = [] if scored_unit(index).per_group else [{"scored": "image"}]
         read = self.translators or self.carriers
-        self.masks = [suite.dataset.target, masks_fingerprint(index.root, index.records)] if read else []
+        self.masks = [suite.dataset.registered, masks_fingerprint(index.root, index.records)] if read else []
 
 
 class _Fold:

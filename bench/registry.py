@@ -58,6 +58,7 @@ REGISTRY: dict[str, dict[str, str]] = {
     },
 }
 FALLBACK = {"classifier": "bench.classifiers.timm_classifier:TimmClassifier"}  # any other name is timm's
+FALLBACK_NAME = "timm"
 OFFERS = {  # what a class must have to be one of its kind: said before anything is trained
     "dataset": ("index",),
     "online": ("sampling_weights", "transform"),
@@ -97,6 +98,16 @@ def resolve(kind: Kind, name: str) -> str:
     if kind in FALLBACK:
         return FALLBACK[kind]
     raise RegistryError(f"no {kind} is called {name!r}; {nearest(name, known)}")
+
+
+def identity(kind: Kind, name: str) -> str:
+    """Return what identifies the class behind a name in the keys of cells.
+
+    That is its registered name, 'timm' for a classifier that timm knows by ``name``, or "module:Class" for a class that
+    no package has registered. A registered class may move to another module and its finished cells are still found.
+    """
+    known = name in REGISTRY[kind] or name in _plugins(kind) or is_target(name)
+    return name if known or kind not in FALLBACK else FALLBACK_NAME
 
 
 def is_target(name: str) -> bool:

@@ -60,6 +60,7 @@ class PluginSpec:
     """A dataset, method, classifier or metric with its checked config. ``name`` is the suite's name for it."""
 
     name: str
+    registered: str  # what identifies the class in keys (``registry.identity``)
     target: str
     version: int
     kind: str
@@ -72,7 +73,7 @@ class PluginSpec:
 
     def identity(self) -> dict[str, Any]:
         """Return what of it decides a result: the class, its code version and its config; not the name."""
-        return {"target": self.target, "version": self.version, "config": self.config}
+        return {"class": self.registered, "version": self.version, "config": self.config}
 
 
 @dataclass(frozen=True)
@@ -306,6 +307,7 @@ def _plugin(kind: registry.Kind, name: str, data: Any) -> PluginSpec:
         raise ConfigError(f"{where}: {registered}'s Config must extend bench.classifiers.config.FineTuneConfig")
     return PluginSpec(
         name=name,
+        registered=registry.identity(kind, registered),
         target=registry.resolve(kind, registered),
         version=int(getattr(cls, "version", 1)),
         kind=str(getattr(cls, "kind", "")),

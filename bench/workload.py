@@ -177,7 +177,7 @@ def _shape(cell: Cell, suite: Suite) -> str:
 
 
 def _identity(spec: PluginSpec) -> list[Any]:
-    return [spec.target, spec.version, _lasting(spec.config)]
+    return [spec.registered, spec.version, _lasting(spec.config)]
 
 
 def _lasting(config: Any) -> dict[str, Any]:

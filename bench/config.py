@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from functools import cache
@@ -151,3 +152,12 @@ def _assign(node: dict[str, Any], parts: list[str], value: Any, text: str) -> No
         if not isinstance(node[key], dict):
             raise ConfigError(f"--set {text!r}: {key!r} holds {node[key]!r}, not a mapping")
         _assign(node[key], rest, value, text)
+
+
+def strict_json(value: Any) -> Any:
+    """Return JSON values as strict JSON has them: a number that is not finite is None."""
+    if isinstance(value, dict):
+        return {str(k): strict_json(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [strict_json(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

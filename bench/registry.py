@@ -25,13 +25,13 @@ KINDS: tuple[Kind, ...] = ("dataset", "method", "classifier", "metric")
 
 REGISTRY: dict[str, dict[str, str]] = {
     "dataset": {
-        "phantom": "bench.data.phantom:Phantom",
-        "phantom_ihc": "bench.data.phantom_ihc:PhantomIHC",
-        "breakhis": "bench.data.breakhis:BreakHis",
-        "busi": "bench.data.busi:Busi",
-        "isic9": "bench.data.isic9:Isic9",
-        "ihc": "bench.data.ihc:IHC",
-        "image_folder": "bench.data.image_folder:ImageFolder",
+        "phantom": "bench.data.sets.phantom:Phantom",
+        "phantom_ihc": "bench.data.sets.phantom_ihc:PhantomIHC",
+        "breakhis": "bench.data.sets.breakhis:BreakHis",
+        "busi": "bench.data.sets.busi:Busi",
+        "isic9": "bench.data.sets.isic9:Isic9",
+        "ihc": "bench.data.sets.ihc:IHC",
+        "image_folder": "bench.data.sets.image_folder:ImageFolder",
     },
     "method": {
         "none": "baselines.none:NoAugmentation",

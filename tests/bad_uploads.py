@@ -18,8 +18,8 @@ import numpy as np
 import psutil
 from PIL import Image
 
-from bench.web.server import RequestError
-from bench.web.uploads import read_upload
+from bench.pages.server import RequestError
+from bench.pages.uploads import read_upload
 
 Rng = np.random.Generator
 PNG = b"\x89PNG\r\n\x1a\n"

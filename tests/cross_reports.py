@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import yaml
 
-from bench.metrics.statistics import corrected_resampled_t, verdicts
 from bench.report.export import plain
+from bench.stats.inference import corrected_resampled_t, verdicts
 
 SETS = {"one": "histology", "two": "ultrasound", "three": "dermoscopy", "four": "immunohistochemistry"}
 

@@ -83,7 +83,7 @@ def busi_set(root: Path) -> Path:
 
 def isic9_set(root: Path) -> Path:
     """Two images of each of the nine classes."""
-    from bench.data.isic9 import CLASSES
+    from bench.data.sets.isic9 import CLASSES
 
     for label, name in enumerate(CLASSES):
         for i in (1, 2):

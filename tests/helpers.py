@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.provenance import PARTS, FoldBorders, Origin, PartName
+from bench.leakage import PARTS, FoldBorders, Origin, PartName
 from bench.types import ImageRecord
 
 

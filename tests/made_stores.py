@@ -7,11 +7,11 @@ import zlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from bench.artifacts import Artifacts
-from bench.cells import finished_row
-from bench.plan import Cell
-from bench.session import Session
-from bench.store import Store
+from bench.engine.cell_run import finished_row
+from bench.engine.session import Session
+from bench.plan.plan import Cell
+from bench.store.cell_folders import Artifacts
+from bench.store.results import Store
 
 VERSIONS = {"python": "3.11.7", "torch": "2.15.0"}
 AT = "2026-01-01T00:00:00+00:00"

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from bench.analysis.info import ClassSize, DataFacts, FoldSize, ReportInfo
 from bench.metrics.classification import classification_metrics
 from bench.metrics.predictions import Predictions, write_predictions
-from bench.report.info import ClassSize, DataFacts, FoldSize, ReportInfo
 from bench.types import ResultRow
 
 CLASSES = ("benign", "malignant")

@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image
 
 from bench.data.splits import make_splits
-from bench.session import Session
-from bench.web.serve.app import serve_app
-from bench.web.server import TOKEN, Guard
+from bench.engine.session import Session
+from bench.pages.serve.app import serve_app
+from bench.pages.server import TOKEN, Guard
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp

@@ -1,7 +1,7 @@
 """Made-up studies of a shift without any effect: how often the comparison of members claims one.
 
 A study has a control and a shifted member of one design, each with `none` and a few arms, whose predictions are those
-of ``bench.metrics.simulation``. What a run, and the patients it is trained on, do to a score is drawn anew for within
+of ``bench.stats.simulation``. What a run, and the patients it is trained on, do to a score is drawn anew for within
 and across: the least favourable case, for a real classifier does part of it to both and the difference is spared it.
 """
 
@@ -12,11 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from bench.cross.shift import SHARES, Kind
-from bench.metrics.planning import pair_ratio
-from bench.metrics.simulation import Cohort, Folds, draw_logits, fold_scores, patient_right
-from bench.metrics.statistics import corrected_resampled_t, holm
+from bench.analysis.datasets.shift import SHARES, Kind
 from bench.selftest.trials import SPREAD, Ready, Trial, prepare
+from bench.stats.inference import corrected_resampled_t, holm
+from bench.stats.planning import pair_ratio
+from bench.stats.simulation import Cohort, Folds, draw_logits, fold_scores, patient_right
 
 Floats = npt.NDArray[np.floating]
 
@@ -108,7 +108,7 @@ def missed(differences: Floats, ratio: float, share: float) -> float:
 def claims(kind: Kind, differences: Floats, ratio: float) -> tuple[float, float]:
     """Return how often a comparison alone, and a family by Holm, claims an effect; differences [studies, arms, pairs].
 
-    The test is that of ``verdicts`` as ``bench.cross.shift`` calls it.
+    The test is that of ``verdicts`` as ``bench.analysis.datasets.shift`` calls it.
     """
     p = np.array(
         [[corrected_resampled_t(d, pair_ratio(ratio, SHARES[kind])).p for d in study] for study in differences]

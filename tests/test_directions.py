@@ -1,143 +1,119 @@
-"""Who may import whom. Read from the source, so that lazy imports inside functions count too."""
+"""Which package may import which. Read from the source, so that imports inside functions count too."""
 
 from __future__ import annotations
 
 import ast
-from graphlib import TopologicalSorter
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-LEAVES = {"bench.types", "bench.interfaces", "bench.errors", "bench.seeding", "bench.weights"}
-# From the top down: a module may import from its own layer and from those below it.
-LAYERS = (
+CONTRACT = {"config", "errors", "files", "interfaces", "leakage", "names", "registry", "seeding", "types", "weights"}
+FOR_PLUGINS = {"bench.errors", "bench.interfaces", "bench.seeding", "bench.types", "bench.weights"}
+MODULES_IN_BENCH = 12
+# From the top down. A module may import from its own package, from packages below it, and from the contract.
+ORDER = (
     ("cli",),
-    (
-        "commands",
-        "selftest",
-        "web",
-    ),
-    ("check", "reporting", "view", "runner", "console", "comparison"),
-    ("session", "cells", "tuning", "merge"),
-    (
-        "tracking",
-        "tracking_media",
-        "tracking_rows",
-        "tracking_runs",
-        "tracking_store",
-        "tracking_views",
-        "tracking_writer",
-        "stages",
-        "executors",
-        "report",
-        "cross",
-        "estimate",
-        "progress",
-        "ready",
-        "step_costs",
-        "leak_demo",
-    ),
-    (
-        "store",
-        "studies",
-        "artifacts",
-        "context",
-        "plan",
-        "selection",
-        "runs",
-        "live",
-        "workload",
-        "unit_costs",
-        "probes",
-    ),
-    ("suite", "roles", "ratios", "data", "classifiers", "segmentation", "metrics", "cost"),
-    (
-        "types",
-        "interfaces",
-        "errors",
-        "registry",
-        "config",
-        "seeding",
-        "weights",
-        "clock",
-        "files",
-        "names",
-        "redact",
-        "csv_cells",
-        "members",
-        "history",
-        "provenance",
-        "published",
-    ),
+    ("check", "merge", "pages", "selftest"),
+    ("report",),
+    ("tuning",),
+    ("tracking",),
+    ("engine",),
+    ("analysis",),
+    ("forecast",),
+    ("stages",),
+    ("plan",),
+    ("suite",),
+    ("audit",),
+    ("segmentation",),
+    ("classifiers", "data"),
+    ("stats",),
+    ("metrics",),
+    ("cost",),
+    ("store",),
 )
-APART = {
-    "metrics": {"data", "classifiers", "segmentation"},
-    "classifiers": {"data", "segmentation"},
-    "segmentation": {"data"},
-    "data": {"metrics", "classifiers", "segmentation"},
-}
+WITHOUT_MODELS = {"torch", "torchvision", "timm"}
 
 
-def modules() -> list[Path]:
-    return sorted(p for package in ("bench", "tlsgan", "baselines") for p in (ROOT / package).rglob("*.py"))
+def modules() -> dict[str, Path]:
+    """Return the path of every module of the three packages by its dotted name."""
+    paths = (p for package in ("bench", "tlsgan", "baselines") for p in (ROOT / package).rglob("*.py"))
+    return {".".join(p.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): p for p in sorted(paths)}
 
 
-def imports(path: Path) -> set[str]:
-    found = set()
+@cache
+def imports(name: str) -> frozenset[str]:
+    """Return what a module imports: modules, and names in them."""
+    path, found = modules()[name], set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             assert node.level == 0, f"{path}: relative import"
             found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+    return frozenset(found)
 
 
-def layer(part: str) -> int:
-    return next((i for i, names in enumerate(LAYERS) if part in names), -1)
+def package_of(name: str) -> str | None:
+    """Return the package below ``bench`` of a module or a name in it; None for ``bench`` itself."""
+    parts = name.split(".")
+    return parts[1] if parts[0] == "bench" and len(parts) > 1 else None
 
 
-def part_of(path: Path) -> str:
-    return path.relative_to(ROOT / "bench").parts[0].removesuffix(".py")
+def tier(package: str) -> int:
+    """Return the position of a package in ``ORDER``; the contract lies below all others."""
+    return next((i for i, names in enumerate(ORDER) if package in names), len(ORDER))
 
 
-@pytest.mark.parametrize("path", modules(), ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_point_downwards(path: Path) -> None:
-    package = path.relative_to(ROOT).parts[0]
-    for name in imports(path):
-        top = name.split(".")[0]
-        if package != "bench":
-            other = "baselines" if package == "tlsgan" else "tlsgan"
-            assert top != other, f"{path.name} imports {name}"
-            if top == "bench":
-                assert any(name == leaf or name.startswith(leaf + ".") for leaf in LEAVES) or name == "bench", name
+@pytest.mark.parametrize("name", modules())
+def test_imports_point_downwards(name: str) -> None:
+    mine = package_of(name)
+    for target in imports(name):
+        top, package = target.split(".")[0], package_of(target)
+        if not name.startswith("bench"):
+            assert top not in {"tlsgan", "baselines"} - {name.split(".")[0]}, f"{name} imports {target}"
+            assert top != "bench" or target == "bench" or ".".join(target.split(".")[:2]) in FOR_PLUGINS, target
             continue
-        assert top not in ("tlsgan", "baselines"), f"bench reaches methods by the registry only, not by {name}"
-        part = part_of(path)
-        if top != "bench" or "." not in name or part == "__init__":
-            continue
-        target = name.split(".")[1]
-        if layer(target) < 0:
-            continue
-        assert layer(part) >= 0, f"give {part} a place in LAYERS"
-        assert layer(target) >= layer(part), f"{part} must not import {name}: it lies above"
-        assert target not in APART.get(part, set()), f"{part} must not import {name}"
+        assert top not in ("tlsgan", "baselines"), f"bench reaches methods by the registry only, not by {target}"
+        if mine and package and package != mine:
+            assert tier(package) > tier(mine) or {mine, package} <= CONTRACT, f"{name} must not import {target}"
 
 
-def test_no_import_circle_among_the_baselines() -> None:
-    """Imports inside functions and under TYPE_CHECKING count."""
-    paths = {f"baselines.{p.stem}": p for p in (ROOT / "baselines").glob("*.py")}
-    arrows = {name: imports(path) & paths.keys() for name, path in paths.items()}
-    assert arrows["baselines.cgan"]
-    TopologicalSorter(arrows).prepare()  # raises CycleError
+def test_every_package_has_a_place() -> None:
+    found = {package_of(name) for name in modules()} - {None}
+    assert found == CONTRACT | {name for names in ORDER for name in names}
 
 
-def test_the_report_touches_no_model() -> None:
-    for path in (ROOT / "bench" / "report").rglob("*.py"):
-        assert not {n for n in imports(path) if n.split(".")[0] in ("torch", "timm", "torchvision")}, path
+def test_few_modules_lie_directly_in_bench() -> None:
+    assert len(list((ROOT / "bench").glob("*.py"))) <= MODULES_IN_BENCH
 
 
-def test_every_module_has_a_place() -> None:
-    parts = {part_of(p) for p in (ROOT / "bench").rglob("*.py")} - {"__init__"}
-    assert {p for p in parts if layer(p) < 0} == set()
+def test_no_modules_import_each_other() -> None:
+    known = modules()
+    graph = {name: {m for m in imports(name) if m in known and m != name} for name in known}
+    done: set[str] = set()
+
+    def visit(name: str, way: tuple[str, ...]) -> None:
+        assert name not in way, f"import circle: {' -> '.join((*way[way.index(name) :], name))}"
+        if name not in done:
+            for target in sorted(graph[name]):
+                visit(target, (*way, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
+
+
+@pytest.mark.parametrize("package", ["report", "analysis", "stats", "suite"])
+def test_numbers_and_reports_need_no_model(package: str) -> None:
+    for name in modules():
+        if package_of(name) == package:
+            assert not {n for n in imports(name) if n.split(".")[0] in WITHOUT_MODELS}, name
+
+
+@pytest.mark.parametrize("package", ["stats", "metrics"])
+def test_scores_and_tests_see_arrays_only(package: str) -> None:
+    for name in modules():
+        if package_of(name) == package:
+            assert not {package_of(n) for n in imports(name)} & {"data", "classifiers", "segmentation"}, name

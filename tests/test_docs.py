@@ -31,9 +31,9 @@ from bench import registry
 from bench.cli import main
 from bench.cli.options import INTERRUPTED
 from bench.cli.profile import ProfileGroup
-from bench.runner import Summary
-from bench.suite import shipped_suites, suite_files
-from bench.view import MLflowView
+from bench.engine.scheduler import Summary
+from bench.suite.suite import shipped_suites, suite_files
+from bench.tracking.session_view import MLflowView
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -120,7 +120,7 @@ def beside(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     monkeypatch.setattr(MLflowView, "complete", lambda *_: None)
     monkeypatch.setattr("bench.report.build.draw_figures", lambda *_: {})
     monkeypatch.setattr("bench.report.build.draw_grids", lambda *_: {})
-    monkeypatch.setattr("bench.reporting.suites_that_answer", lambda *_: {})
+    monkeypatch.setattr("bench.report.run_facts.suites_that_answer", lambda *_: {})
     before = set(sys.modules)
     yield monkeypatch
     for name in set(sys.modules) - before:
@@ -241,7 +241,7 @@ def codes(text: str) -> dict[int, str]:
 
 
 def test_the_exit_codes_that_are_named_are_those_that_there_are() -> None:
-    from bench.commands.audit import STRICT_EXIT
+    from bench.cli.audit import STRICT_EXIT
 
     said = codes((ROOT / "README.md").read_text(encoding="utf-8"))
     assert said == codes(str(sys.modules["bench.cli"].__doc__))

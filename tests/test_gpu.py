@@ -147,9 +147,9 @@ def test_auto_measures_once_and_says_what_it_chose(tmp_path: Path) -> None:
 
 
 def test_the_fast_step_is_quicker_and_smaller_than_the_reference_on_cuda() -> None:
-    from bench.commands.profile import step
+    from bench.cli import profile_step
 
-    found = step.profile("cyclegan", (), 256, 1, "cuda", 5, 4)
+    found = profile_step.profile("cyclegan", (), 256, 1, "cuda", 5, 4)
     (times_as_fast,) = found.ratios
     reference, fast = found.steps
     assert times_as_fast.median >= 5

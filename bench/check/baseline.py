@@ -26,7 +26,7 @@ from bench.check.tolerance import (
 from bench.config import to_plain
 from bench.errors import ConfigError
 from bench.files import write_atomic
-from bench.suite import Suite
+from bench.suite.suite import Suite
 
 SCHEMA = 2
 DIGITS = 7  # significant, of values; of tolerances and spreads 3

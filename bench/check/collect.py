@@ -10,15 +10,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.artifacts import Artifacts
 from bench.check.rows import Row, stage_of
-from bench.csv_cells import read_rows
 from bench.data.loaders import MANIFEST
-from bench.history import HISTORY, read_history
-from bench.plan import Cell
-from bench.provenance import PARTS
-from bench.runner import rows_of
-from bench.session import Session
+from bench.engine.scheduler import rows_of
+from bench.engine.session import Session
+from bench.leakage import PARTS
+from bench.plan.plan import Cell
+from bench.store.cell_folders import Artifacts
+from bench.store.csv_cells import read_rows
+from bench.store.history import HISTORY, read_history
 from bench.types import ResultRow
 
 # Of a test part. Accuracy, precision, F1 and MCC follow from sensitivity and specificity once sizes are fixed.

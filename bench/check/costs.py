@@ -18,15 +18,15 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from bench.artifacts import Artifacts
+from bench.check.reference_workload import ReferenceWorkload, own_seconds, wait_for
 from bench.check.rows import Row
-from bench.check.yardstick import ReferenceWorkload, own_seconds, wait_for
-from bench.context import CellContext
-from bench.plan import Cell
+from bench.engine.session import Session
+from bench.plan.plan import Cell
 from bench.seeding import seed_everything
-from bench.session import Session
 from bench.stages import STAGE, RunEnv
-from bench.suite import PluginSpec
+from bench.stages.context import CellContext
+from bench.store.cell_folders import Artifacts
+from bench.suite.suite import PluginSpec
 
 TIMED = ("fit", "segment", "classify")  # stages; drawing samples writes files, and disks are too unlike
 WARM_UP, LEAST, MOST = 2, 11, 40  # rounds: not counted; at least; at the most

@@ -10,15 +10,15 @@ from collections.abc import Iterator
 from itertools import combinations
 from pathlib import Path
 
-from bench.artifacts import Artifacts
 from bench.check.rows import Row
-from bench.csv_cells import read_rows
 from bench.data.cache import ImageCache
 from bench.data.loaders import MANIFEST, SEEN
 from bench.data.published_split import PUBLISHED
-from bench.plan import Cell
-from bench.provenance import pixel_sums
-from bench.session import Session
+from bench.engine.session import Session
+from bench.leakage import pixel_sums
+from bench.plan.plan import Cell
+from bench.store.cell_folders import Artifacts
+from bench.store.csv_cells import read_rows
 
 PARTS = ("train", "validation", "test")
 

@@ -7,7 +7,7 @@ import os
 import platform
 from pathlib import Path
 
-from bench.check.yardstick import reference_bits
+from bench.check.reference_workload import reference_bits
 from bench.config import stable_hash
 from bench.cost.host import cpu_name, versions
 

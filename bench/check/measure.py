@@ -5,11 +5,11 @@ from __future__ import annotations
 from bench.check.collect import collect
 from bench.check.costs import cost_rows
 from bench.check.disjoint import disjoint_rows
-from bench.check.guards import leakage_check_rows
+from bench.check.leakage_checks import leakage_check_rows
 from bench.check.rows import Row
-from bench.executors.local import limit_threads, make_executor
-from bench.runner import Listener, Runner
-from bench.session import Session, pick_jobs
+from bench.engine.executors.local import limit_threads, make_executor
+from bench.engine.scheduler import Listener, Runner
+from bench.engine.session import Session, pick_jobs
 
 COST_THREADS = 1  # a step and the reference workload are then timed in one thread, whose waiting for a core is known
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from bench.check.measure import measure
 from bench.check.numerics import Request
+from bench.engine.session import pick_device, prepare
 from bench.files import write_atomic
-from bench.session import pick_device, prepare
 
 
 def main(spec: str) -> None:

@@ -9,15 +9,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.check.baseline import Baseline, Expected, Key, rounded, suite_config
-from bench.check.guards import REFUSED
 from bench.check.identity import numerics_identity
+from bench.check.leakage_checks import REFUSED
 from bench.check.numerics import Numerics, Request, ways
 from bench.check.rows import Row
 from bench.check.tolerance import spreads, tolerance
 from bench.cost.host import describe_host, git_commit, versions
+from bench.engine.session import Session
 from bench.errors import BenchError
-from bench.estimate import duration
-from bench.session import Session
+from bench.forecast.cost_model import duration
 
 SOUND = ("done", REFUSED, 0.0)  # what a status, a leakage check or a count of leaks must be
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bench.interfaces import TrainingData
-from bench.provenance import FittedStatistics, Origin
+from bench.leakage import FittedStatistics, Origin
 
 LEAST_SD = 1 / 255  # one grey level: flat images must not be blown up without end
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from bench.classifiers.config import FineTuneConfig, fine_tuning_space
+from bench.classifiers.timm_names import is_timm_model
 from bench.errors import ConfigError
-from bench.timm_names import is_timm_model
 from bench.types import SearchRange
 
 if TYPE_CHECKING:

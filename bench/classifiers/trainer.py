@@ -22,7 +22,7 @@ from bench.classifiers.batches import BatchOrder
 from bench.classifiers.config import FineTuneConfig
 from bench.errors import DataError, DivergedError
 from bench.interfaces import OnlineAugmenter, RunContext
-from bench.provenance import FoldBorders, Origin
+from bench.leakage import FoldBorders, Origin
 from bench.seeding import derive_seed
 from bench.types import Uint8Images
 

@@ -21,7 +21,7 @@ from bench.cli.options import Group, device_option, json_option, only_option, ou
 from bench.cli.profile import profile
 from bench.cli.rate import rate
 from bench.cli.serve import serve
-from bench.commands.tune import tune_options
+from bench.cli.tune import tune_options
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
@@ -50,10 +50,10 @@ def run(
     device: str, jobs: int | None, trace: bool, dry_run: bool,
 ) -> None:  # fmt: skip
     """Run a suite: train, synthesise, fine-tune, score, report. Run it again to resume, or to retry failures."""
-    from bench.commands.members import members_of, run_members, show_plans
-    from bench.commands.plan import show_plan
-    from bench.commands.run import run as run_suite
-    from bench.session import prepare
+    from bench.cli.members import members_of, run_members, show_plans
+    from bench.cli.plan import show_plan
+    from bench.cli.run import run as run_suite
+    from bench.engine.session import prepare
 
     if members := members_of(suite, assignments, data, out):
         if dry_run:
@@ -84,17 +84,17 @@ def plan(
     effect: float | None, pilot: Path | None, power: float, jobs: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Show the cells of a suite: how many, what is done already, and what the rest will cost."""
-    from bench.session import prepare
+    from bench.engine.session import prepare
 
     if effect is not None:
-        from bench.commands.effect import show_effect_plan
+        from bench.cli.effect import show_effect_plan
 
         show_effect_plan(prepare(suite, assignments, data, out), effect, power, pilot, only, as_json)
         return
     if pilot is not None:
         raise click.UsageError("--pilot goes with --effect, such as --effect 0.02")
-    from bench.commands.members import members_of, show_plans
-    from bench.commands.plan import show_plan
+    from bench.cli.members import members_of, show_plans
+    from bench.cli.plan import show_plan
 
     if members := members_of(suite, assignments, data, out):
         show_plans(members, only, as_json, jobs)
@@ -112,9 +112,9 @@ def status(
     """Show how far a suite is: done, running (with step, losses, memory), failed, time left. Works while it runs."""
     if watch and as_json:
         raise click.UsageError("--watch is for people, --json for programs; take one of them")
-    from bench.commands.members import members_of, show_statuses
-    from bench.commands.status import show_status
-    from bench.session import prepare
+    from bench.cli.members import members_of, show_statuses
+    from bench.cli.status import show_status
+    from bench.engine.session import prepare
 
     members = None if watch else members_of(suite, assignments, data, out)  # to watch takes one of them
     if members:
@@ -128,9 +128,9 @@ def status(
 @json_option
 def report(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], as_json: bool) -> None:
     """Write a suite's report again from the store, whatever is done so far."""
-    from bench.commands.members import members_of, report_members
-    from bench.commands.report import show_report
-    from bench.session import prepare
+    from bench.cli.members import members_of, report_members
+    from bench.cli.report import show_report
+    from bench.engine.session import prepare
 
     if members := members_of(suite, assignments, data, out):
         sys.exit(report_members(members, as_json))
@@ -163,8 +163,8 @@ def tune(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...],
 
     Several of the same command, in terminals or on machines that share --out or --storage, share the work.
     """
-    from bench.commands.tune import tune as tune_suite
-    from bench.session import prepare
+    from bench.cli.tune import tune as tune_suite
+    from bench.engine.session import prepare
 
     sys.exit(tune_suite(prepare(suite, assignments, data, out), **options))
 
@@ -173,7 +173,7 @@ def tune(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...],
 @json_option
 def list_(as_json: bool) -> None:
     """List suites, datasets, methods and classifiers."""
-    from bench.commands.listing import show_list
+    from bench.cli.listing import show_list
 
     show_list(as_json)
 
@@ -197,8 +197,8 @@ def fidelity(
     as_json: bool,
 ) -> None:  # fmt: skip
     """Compare a folder of SYNTHETIC images with one of REAL images: FID, KID, precision, recall and their kin."""
-    from bench.commands import fidelity as command
-    from bench.session import pick_device
+    from bench.cli import fidelity as command
+    from bench.engine.session import pick_device
 
     found = command.compare(real, synthetic, extractor, input_size, weights, pick_device(device))
     if as_json:
@@ -216,8 +216,8 @@ def mlflow() -> None:
 @suite_options
 def sync(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...]) -> None:
     """Log to MLflow what is in the store and not yet there."""
-    from bench.commands.report import sync_mlflow
-    from bench.session import prepare
+    from bench.cli.report import sync_mlflow
+    from bench.engine.session import prepare
 
     sync_mlflow(prepare(suite, assignments, data, out))
 
@@ -227,7 +227,7 @@ def sync(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...])
 @click.option("--port", type=click.IntRange(1, 65535), help="Default: 5000, or the first free one after it.")
 def ui(out: Path, port: int | None) -> None:
     """Open the MLflow UI on an output folder's runs, until Ctrl-C."""
-    from bench.commands.ui import serve
+    from bench.cli.ui import serve
 
     sys.exit(serve(out.expanduser().resolve(), port))
 

@@ -34,7 +34,7 @@ def check(
     """
     if update and (junit or summary or reuse):
         raise click.UsageError("--update writes a baseline; --junit, --summary and --reuse go with a check")
-    from bench.commands import check as command
+    from bench.cli import check_verb as command
 
     wanted = command.Wanted(suite, assignments, data, out, baseline, device, jobs, reuse, junit, summary)
     sys.exit(command.update(wanted) if update else command.check(wanted))

@@ -23,6 +23,6 @@ def compare(
 
     Each is a report folder (with its leaderboard.json and suite.yaml), or the --out folder of a run.
     """
-    from bench.commands.compare import show_comparison
+    from bench.cli.compare_verb import show_comparison
 
     show_comparison(run_a, run_b, suite, data, markdown, as_json)

@@ -53,8 +53,8 @@ def audit_(
     strict: bool, leak_demo: bool, out: Path, as_json: bool,
 ) -> None:  # fmt: skip
     """Look at every image of FOLDER: copies, near copies, labels, groups, odd files, masks, light, stain."""
-    from bench.commands.audit import audit as show_audit
-    from bench.commands.audit import find_subject
+    from bench.cli.audit import audit as show_audit
+    from bench.cli.audit import find_subject
 
     subject = find_subject(folder or data, dataset, suite, out, assignments)
     sys.exit(show_audit(subject, as_json, strict, leak_demo))

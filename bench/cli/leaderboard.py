@@ -34,6 +34,6 @@ def merge(stores: tuple[Path, ...], out: Path, on_duplicate: Policy) -> None:
     What --out holds already stays. Cells with the same result are taken once. Files are linked where that can be. Run
     records, tuning studies, profiles and suite.yaml come along; caches, the MLflow view and reports are made again.
     """
-    from bench.commands.merge import merge_stores
+    from bench.cli.merge import merge_stores
 
     merge_stores(stores, out, on_duplicate)

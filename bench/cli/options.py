@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
-from bench.disk import disk_error
 from bench.errors import BenchError
-from bench.redact import redact
+from bench.store.disk import disk_error
+from bench.store.redact import redact
 
 INTERRUPTED = 130
 

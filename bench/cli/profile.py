@@ -43,7 +43,7 @@ def profile_suite(
 
     Its first fold is run in miniature as well: `bench plan` then predicts the whole of it.
     """
-    from bench.commands.profile import suite as command
+    from bench.cli import profile_suite as command
 
     if budget is not None:
         command.profile_budget(suite, assignments, methods, sizes, device, threads, budget, as_json)
@@ -67,9 +67,9 @@ def step(
     blocks: int, as_json: bool,
 ) -> None:  # fmt: skip
     """Time a method's training steps in alternation: pairs/s, FLOPs, share of the device's peak, peak memory."""
-    from bench.commands.profile import step as command
+    from bench.cli import profile_step as command
     from bench.cost.host import available_cpus
-    from bench.session import pick_device
+    from bench.engine.session import pick_device
 
     threads, device = threads or available_cpus(), pick_device(device)
     found = command.profile(method, assignments, image_size_px, batch_size, device, blocks, threads)

@@ -27,8 +27,8 @@ def rate(
     The study is drawn once, of test images and of what every generative method made, and never changed. Answers are
     saved at once; start it again, and every rater goes on where they were.
     """
-    from bench.commands import rate as command
-    from bench.session import prepare
+    from bench.cli import rate_verb as command
+    from bench.engine.session import prepare
 
     if as_json and not analyse:
         raise click.UsageError("--json goes with --analyse")

@@ -20,7 +20,7 @@ def serve(
     suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], device: str, host: str, port: int | None
 ) -> None:
     """Open a page to try trained classifiers and generators on images, until Ctrl-C. Not a medical device."""
-    from bench.commands.serve import serve as serve_page
-    from bench.session import pick_device, prepare
+    from bench.cli.serve_verb import serve as serve_page
+    from bench.engine.session import pick_device, prepare
 
     serve_page(prepare(suite, assignments, data, out).on_device(pick_device(device)), host, port)

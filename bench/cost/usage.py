@@ -24,7 +24,7 @@ import psutil
 
 from bench.cost.energy import asked, open_device
 from bench.cost.timers import high_water_bytes, resident_bytes
-from bench.history import read_history
+from bench.store.history import read_history
 
 USAGE = "system.csv"
 COLUMNS = ("at_ms", "name", "value")

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.data.pixels import as_rgb, open_image
-from bench.disk import reserve
 from bench.errors import ConfigError, DataError
 from bench.files import sha256_of, signature, sync_file, write_atomic
+from bench.store.disk import reserve
 from bench.types import DatasetIndex, GreyWindow, Resize, Size, Uint8Images, height_width
 
 _RECIPE = "pillow-bicubic-antialias-1"  # part of the key: raise the number when the same file would give other pixels

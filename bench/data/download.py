@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from bench.data.breakhis import HOMEPAGE, find_breast_folder
+from bench.data.sets.breakhis import HOMEPAGE, find_breast_folder
 from bench.errors import BenchError, ConfigError, DataError, nearest
 
 KAGGLE = {"breakhis": "ambarish/breakhis"}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from bench.data.copies import OnDuplicate, OnNearDuplicate
+from bench.data.duplicates import OnDuplicate, OnNearDuplicate
 from bench.data.pixels import Intensity
 from bench.errors import ConfigError
 from bench.types import DataProblem, SkippedFiles

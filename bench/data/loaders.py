@@ -16,14 +16,14 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bench.csv_cells import DictWriter, read_rows
 from bench.data.cache import ImageCache
 from bench.data.pixels import as_rgb, open_image
 from bench.data.published_split import by_unit
 from bench.data.splits import check_split
 from bench.errors import ConfigError, DataError, LeakageError
 from bench.files import write_atomic
-from bench.provenance import PARTS, FoldBorders, Origin, PartName, pixel_sums
+from bench.leakage import PARTS, FoldBorders, Origin, PartName, pixel_sums
+from bench.store.csv_cells import DictWriter, read_rows
 from bench.types import DatasetIndex, ImageRecord, Resize, Size, Split, SyntheticRecord, SyntheticSet, Uint8Images
 
 Labels = npt.NDArray[np.int64]

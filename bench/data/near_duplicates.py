@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from bench.disk import write_cache
+from bench.store.disk import write_cache
 
 if TYPE_CHECKING:
     from PIL import Image

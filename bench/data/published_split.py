@@ -14,7 +14,7 @@ import numpy as np
 from bench.data.left_out import losses
 from bench.data.partition import Counts, partition
 from bench.errors import DataError
-from bench.provenance import PARTS, PartName
+from bench.leakage import PARTS, PartName
 from bench.types import DatasetIndex, Unit
 
 PUBLISHED = "published"

@@ -18,15 +18,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bench.data.copies import exact_copies, mixed_groups, settle_near_copies
+from bench.data.duplicates import exact_copies, mixed_groups, settle_near_copies
 from bench.data.left_out import summaries
 from bench.data.listing import ImageChecks, Listed, Listing
 from bench.data.near_duplicates import NearPair, Thumbnail, look_at, near_pairs
 from bench.data.pixels import GreyValues, Intensity, as_rgb, grey_values, grey_window, is_deep_colour, open_image
 from bench.data.suspected_masks import has_two_colours, mask_partners
-from bench.disk import write_cache
 from bench.errors import DataError
 from bench.files import signature
+from bench.store.disk import write_cache
 from bench.types import DataProblem, DatasetIndex, GreyWindow, ImageRecord
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from bench.data.records import fingerprint
 from bench.data.shift_split import SHIFT, ShiftConfig, check_shift_enough, shift_counts, shifted
 from bench.errors import ConfigError, DataError, LeakageError
 from bench.files import write_atomic
-from bench.provenance import PARTS, FoldBorders, Origin, PartName
+from bench.leakage import PARTS, FoldBorders, Origin, PartName
 from bench.seeding import derive_seed
 from bench.types import DatasetIndex, Split, Unit
 

@@ -10,10 +10,10 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from bench.cost.profiles import FOLDER
 from bench.files import write_atomic
-from bench.runs import RUNS
-from bench.tuning.bill import BILL
+from bench.forecast.profiles import FOLDER
+from bench.store.run_records import RUNS
+from bench.tuning.cost import BILL
 from bench.tuning.study import JOURNAL
 
 CONFIGS, TUNING, PROFILES = "reports/*/suite.yaml", "tuning", f"{FOLDER}/*.json"

@@ -14,12 +14,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.artifacts import Artifacts
 from bench.errors import ConfigError, StoreError
 from bench.merge.choose import Choice, Policy, choose
 from bench.merge.extras import merge_runs, merge_small_files, merge_studies
 from bench.merge.sources import Source, read_source, row_from_cell
-from bench.store import Store
+from bench.store.cell_folders import Artifacts
+from bench.store.results import Store
 from bench.types import ResultRow
 
 STAGING = ".merging"  # inside the merged store: what is not whole yet

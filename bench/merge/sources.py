@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.artifacts import Artifacts
 from bench.errors import StoreError
-from bench.store import Store
+from bench.store.cell_folders import Artifacts
+from bench.store.results import Store
 from bench.types import ResultRow
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.csv_cells import DictWriter, read_rows
 from bench.errors import DataError
 from bench.files import write_atomic
+from bench.store.csv_cells import DictWriter, read_rows
 
 MEASURES = ("lesion_dice", "lesion_iou", "lesion_hd95_px")
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bench.csv_cells import Writer, neutralised, restored
 from bench.errors import DataError, StoreError
+from bench.store.csv_cells import Writer, neutralised, restored
 
 COLUMNS = ("image", "group", "fold", "repeat", "part", "y_true", "y_pred")
 PARTS = ("validation", "test")

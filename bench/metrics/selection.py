@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from bench.errors import ConfigError, LeakageError, nearest
+from bench.leakage import FoldBorders, Origin
 from bench.metrics.classification import classification_metrics
 from bench.metrics.predictions import Predictions
-from bench.provenance import FoldBorders, Origin
 
 LOWER_IS_BETTER = ("ece", "brier")
 

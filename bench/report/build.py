@@ -6,15 +6,15 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
+from bench.analysis.info import Arm, FoldSize, ReportInfo
+from bench.analysis.report import collect
+from bench.analysis.rows import Rows
 from bench.files import write_atomic
 from bench.report.charts.draw import draw_figures
 from bench.report.charts.grids import draw_grids
 from bench.report.export import as_json, tidy_csv
 from bench.report.html.page import html_page
-from bench.report.info import Arm, FoldSize, ReportInfo
 from bench.report.latex import latex
-from bench.report.records.report import collect
-from bench.report.records.rows import Rows
 from bench.report.sections.page import HTML_FILE, markdown, sections
 from bench.types import ResultRow
 

@@ -9,15 +9,16 @@ from dataclasses import asdict, fields
 from itertools import chain
 from typing import Any
 
-from bench.csv_cells import DictWriter
-from bench.report.info import ReportInfo
-from bench.report.records.differences import Difference
-from bench.report.records.lines import MACRO, METRICS, Line
-from bench.report.records.measured import Measured
-from bench.report.records.own_metrics import OwnScore
-from bench.report.records.report import Records
-from bench.report.records.rows import Pair, Score
+from bench.analysis.custom_metrics import OwnScore
+from bench.analysis.differences import Difference
+from bench.analysis.info import ReportInfo
+from bench.analysis.lines import MACRO, METRICS, Line
+from bench.analysis.measured import Measured
+from bench.analysis.report import Records
+from bench.analysis.rows import Pair, Score
+from bench.config import strict_json
 from bench.report.sections.summary import summary
+from bench.store.csv_cells import DictWriter
 
 LINES = ("lines", "longer")  # fields of the records that hold lines
 MEASURED = "measured"
@@ -103,7 +104,7 @@ def as_json(records: Records, info: ReportInfo) -> dict[str, Any]:
         **{name: [_line(x) for x in getattr(records, name)] for name in LINES},
         MEASURED: [_measured(x) for x in records.measured],
     }
-    return {k: plain(v) for k, v in found.items()}
+    return {k: strict_json(v) for k, v in found.items()}
 
 
 def _line(line: Line) -> dict[str, Any]:
@@ -136,12 +137,3 @@ def _measured(x: Measured) -> dict[str, Any]:
 def _by_pair(values: Mapping[Pair, float]) -> dict[str, float]:
     """Return values by '<fold>.<repeat>'."""
     return {f"{fold}.{repeat}": x for (fold, repeat), x in sorted(values.items())}
-
-
-def plain(value: Any) -> Any:
-    """Return JSON values as strict JSON has them: a number that is not finite is None."""
-    if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

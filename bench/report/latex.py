@@ -6,12 +6,12 @@ import re
 from collections.abc import Sequence
 from html import unescape
 
-from bench.report.info import ReportInfo
-from bench.report.records.lines import Line
-from bench.report.records.report import Records
+from bench.analysis.info import ReportInfo
+from bench.analysis.lines import Line
+from bench.analysis.report import Records
 from bench.report.sections.board import arm_columns
 from bench.report.sections.leaderboard import sort_lines
-from bench.report.sections.text import DASH
+from bench.report.text import DASH
 
 _SIGNS = {
     **{"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"},

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
-from bench.console import plain_console
 from bench.cost.host import available_cpus
-from bench.report.sections.text import percent
-from bench.selftest.judge import Promise, promises
+from bench.engine.console import plain_console
+from bench.report.text import percent
+from bench.selftest.promises import Promise, promises
 from bench.selftest.report import conclusions, write_report
 from bench.selftest.trial_runs import TrialResult, run_trials
 

@@ -7,10 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from bench.metrics.bootstrap import ScoredFold, cluster_bootstrap_ci
-from bench.metrics.pilot import estimate_components
-from bench.metrics.planning import Components, pair_ratio
-from bench.metrics.simulation import (
+from bench.selftest.trials import ARMS, BOOTSTRAPPED, MARGIN, PILOT_REPEATS, SPLITS, SPREAD, WIDE_MARGIN, Ready
+from bench.stats.bootstrap import ScoredFold, cluster_bootstrap_ci
+from bench.stats.inference import corrected_resampled_t, tost, verdict, verdicts
+from bench.stats.pilot import estimate_components
+from bench.stats.planning import Components, pair_ratio
+from bench.stats.simulation import (
     Cohort,
     Folds,
     draw_logits,
@@ -19,8 +21,6 @@ from bench.metrics.simulation import (
     patient_probability,
     patient_right,
 )
-from bench.metrics.statistics import corrected_resampled_t, tost, verdict, verdicts
-from bench.selftest.trials import ARMS, BOOTSTRAPPED, MARGIN, PILOT_REPEATS, SPLITS, SPREAD, WIDE_MARGIN, Ready
 
 CLAIMS = ("helps", "hurts")
 

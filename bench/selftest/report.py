@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from bench.files import write_atomic
-from bench.metrics.planning import LASTING_SHARE, design_power
 from bench.report.charts.style import BLUE, CYCLE, GREY, LINES, MARKERS, ORANGE, PURPLE, VERMILLION, figure
-from bench.report.sections.text import percent, table
-from bench.selftest.judge import ALPHA, AT_LEAST, Promise, Rate, claims, covered, equivalent
+from bench.report.text import percent, table
 from bench.selftest.outcomes import Outcome
+from bench.selftest.promises import ALPHA, AT_LEAST, Promise, Rate, claims, covered, equivalent
 from bench.selftest.trial_runs import TrialResult
 from bench.selftest.trials import ARMS, EFFECTS, PILOT_REPEATS, PILOTS, SPREAD, WIDE_MARGIN
+from bench.stats.planning import LASTING_SHARE, design_power
 
 TESTS = {
     "verdict": ("the verdict", BLUE),

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import ConfigError
-from bench.metrics.pilot import mean_components
-from bench.metrics.planning import Components, Design, design_power
 from bench.seeding import derive_seed
 from bench.selftest.outcomes import Chunk, Outcome, chunk, pilot_chunk, twin_chunk
 from bench.selftest.trials import CHUNK, EFFECTS, PILOTS, TRIALS, TWINS, Ready, Trial, prepare
+from bench.stats.pilot import mean_components
+from bench.stats.planning import Components, Design, design_power
 
 Task = tuple[Callable[..., Any], tuple[Any, ...]]
 

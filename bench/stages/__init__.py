@@ -8,24 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench.context import CellContext
-from bench.plan import Cell
+from bench.plan.plan import Cell
 from bench.stages import (
     classify,
-    copies,
+    discriminator_classifier,
     evaluate,
     explain,
+    fcn_network,
     fidelity,
     fit,
-    head,
-    segment,
-    segmenter,
+    memorised,
+    segmentation,
     split,
     synthesize,
     translate,
     validate,
 )
 from bench.stages.common import Output, RunEnv, load_index
+from bench.stages.context import CellContext
 
 __all__ = ["STAGE", "Output", "RunEnv", "load_index"]
 
@@ -34,13 +34,13 @@ STAGE: dict[str, Callable[[Cell, RunEnv, CellContext], Output]] = {
     "fit": fit.run,
     "synthesize": synthesize.run,
     "fidelity": fidelity.run,
-    "segment": segment.run,
+    "segment": fcn_network.run,
     "translate": translate.run,
-    "head": head.run,
-    "copies": copies.run,
+    "head": discriminator_classifier.run,
+    "copies": memorised.run,
     "classify": classify.run,
     "evaluate": evaluate.run,
     "explain": explain.run,
-    "segmenter": segmenter.run,
+    "segmenter": segmentation.run,
     "validate": validate.run,  # in no plan: tuning asks for it
 }

@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench import registry
-from bench.context import CellContext
 from bench.data.loaders import FoldData, Part, assemble_training_set, load_synthetic, ratio_counts
-from bench.history import HISTORY
-from bench.plan import Cell, classifier_of, validation_cell
-from bench.provenance import FittedStatistics
-from bench.ratios import NOCOPIES, amount
+from bench.leakage import FittedStatistics
+from bench.plan.plan import Cell, classifier_of, validation_cell
 from bench.stages.common import Inputs, Output, RunEnv
-from bench.stages.copies import flagged_paths
-from bench.suite import PluginSpec
+from bench.stages.context import CellContext
+from bench.stages.memorised import flagged_paths
+from bench.store.history import HISTORY
+from bench.suite.arms import NOCOPIES, amount
+from bench.suite.suite import PluginSpec
 
 if TYPE_CHECKING:
     from torch import nn

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.artifacts import Artifacts
 from bench.data.cache import ImageCache
-from bench.data.detect import read_index
 from bench.data.loaders import FoldData
 from bench.data.positive import with_positive
 from bench.data.records import fingerprint
+from bench.data.sets.detect import read_index
 from bench.data.splits import load_split
 from bench.errors import DataError, LeakageError
-from bench.plan import Cell
-from bench.suite import Suite
+from bench.plan.plan import Cell
+from bench.store.cell_folders import Artifacts
+from bench.suite.suite import Suite
 from bench.types import DatasetIndex, Resize, Uint8Images
 
 if TYPE_CHECKING:

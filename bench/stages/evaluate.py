@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from bench.context import CellContext
-from bench.plan import Cell
+from bench.plan.plan import Cell
 from bench.stages.common import Inputs, Output, RunEnv
+from bench.stages.context import CellContext
 
 
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     from bench.metrics.classification import classification_metrics
-    from bench.metrics.own import own_scores
+    from bench.metrics.custom import own_scores
     from bench.metrics.predictions import read_predictions
     from bench.metrics.units import scored_unit
 

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.context import CellContext
 from bench.data.loaders import FoldData, Part
-from bench.plan import Cell
-from bench.provenance import FittedStatistics, Origin
+from bench.leakage import FittedStatistics, Origin
+from bench.plan.plan import Cell
 from bench.stages.classify import NORMALISATION, trained_network
 from bench.stages.common import Inputs, Output, RunEnv
+from bench.stages.context import CellContext
 
 if TYPE_CHECKING:
     from bench.metrics.predictions import Predictions

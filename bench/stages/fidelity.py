@@ -4,7 +4,7 @@ Metrics, for the extractor's tag t (``bench.metrics.fidelity`` and its neighbour
 
 - ``synthetic/<train|test>/<fid|kid|precision|…>_t``: all synthetic images against all real ones of that part;
 - ``floor/<train|test>/<…>_t``: real images of other patients in their place, at the sizes n_synthetic and n_real of the
-  same prefix; ``at_floor/<train|test>/<…>_t``: synthetic images at those sizes (``bench.metrics.floors``);
+  same prefix; ``at_floor/<train|test>/<…>_t``: synthetic images at those sizes (``bench.metrics.real_baseline``);
 - ``synthetic/is_t`` and ``real/train/is_t``: inception score, of as many real training images;
 - ``synthetic/diversity_t`` and ``real/train/diversity_t``: mean perceptual distance within a class.
 """
@@ -14,15 +14,15 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from bench.context import CellContext
 from bench.data.loaders import FoldData, assemble_training_set, load_synthetic
-from bench.plan import Cell
-from bench.provenance import PARTS
+from bench.leakage import PARTS
+from bench.plan.plan import Cell
 from bench.stages.common import Features, Inputs, Output, RunEnv
+from bench.stages.context import CellContext
 
 
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
-    from bench.metrics.floors import counts_of
+    from bench.metrics.real_baseline import counts_of
 
     inputs = Inputs(cell, env)
     features = Features(env)
@@ -48,8 +48,8 @@ def _judge(
     """Return every score of the synthetic images and of real ones, its name without the tag."""
     from bench.metrics.diversity import mean_diversity
     from bench.metrics.fidelity import fidelity_metrics
-    from bench.metrics.floors import counts_of, draw_rows, floor_metrics, matched_counts
     from bench.metrics.inception_score import inception_score
+    from bench.metrics.real_baseline import counts_of, draw_rows, floor_metrics, matched_counts
 
     counts = counts_of(labels)
     fake = features.embed(made, labels)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bench.context import CellContext
 from bench.data.loaders import save_seen
-from bench.plan import Cell
+from bench.plan.plan import Cell
 from bench.stages.common import Inputs, Output, RunEnv
-from bench.stages.judge import TrainingJudge
+from bench.stages.context import CellContext
+from bench.stages.training_fidelity import TrainingJudge
 
 
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:

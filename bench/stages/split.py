@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bench.context import CellContext
 from bench.data.published_split import PUBLISHED
 from bench.data.splits import check_split, make_splits, save_split
-from bench.plan import Cell
+from bench.plan.plan import Cell
 from bench.stages.common import Inputs, Output, RunEnv
+from bench.stages.context import CellContext
 
 
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bench.context import CellContext
 from bench.data.loaders import check_generator, load_seen, ratio_counts, save_manifest
 from bench.errors import BenchError
-from bench.plan import Cell
+from bench.plan.plan import Cell
 from bench.stages.common import Inputs, Output, RunEnv
+from bench.stages.context import CellContext
 from bench.stages.synthetic import require_synthetic, synthetic_size
 from bench.types import SyntheticRecord
 

@@ -13,17 +13,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.artifacts import Artifacts
-from bench.context import CellContext
-from bench.csv_cells import DictWriter
 from bench.data.loaders import FoldData, Part, check_generator, load_seen
 from bench.interfaces import Translator
 from bench.metrics.fcn_score import Counts, confusion, fcn_score
 from bench.metrics.paired_quality import Values, mean_quality, paired_quality, unpaired_quality
-from bench.plan import Cell
+from bench.plan.plan import Cell
 from bench.stages.common import Inputs, Output, RunEnv
-from bench.stages.segment import NETWORK, NONE, TRUE, masked
+from bench.stages.context import CellContext
+from bench.stages.fcn_network import NETWORK, NONE, TRUE, masked
 from bench.stages.synthetic import require_image
+from bench.store.cell_folders import Artifacts
+from bench.store.csv_cells import DictWriter
 from bench.types import Uint8Images
 
 TABLE = "translations.csv"

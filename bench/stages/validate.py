@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bench.context import CellContext
-from bench.plan import Cell
-from bench.provenance import PartName
+from bench.leakage import PartName
+from bench.plan.plan import Cell
 from bench.stages.classify import predict_parts, train
 from bench.stages.common import Inputs, Output, RunEnv
+from bench.stages.context import CellContext
 
 SCORED: tuple[PartName, ...] = ("validation",)
 

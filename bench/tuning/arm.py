@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.config import stable_hash, to_plain
+from bench.engine.session import Session
 from bench.metrics.units import ScoredUnit, scored_unit
-from bench.plan import Cell, make_plan, validation_cell
-from bench.ratios import ratio_text
-from bench.selection import select
-from bench.session import Session
-from bench.suite import PluginSpec, Suite
+from bench.plan.plan import Cell, make_plan, validation_cell
+from bench.plan.selection import select
+from bench.suite.arms import ratio_text
+from bench.suite.suite import PluginSpec, Suite
 from bench.tuning.spaces import CLASSIFIER, METHOD, RATIO, Space
 
 Pruner = Literal["none", "wilcoxon", "hyperband"]

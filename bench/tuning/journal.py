@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 from optuna.storages.journal import BaseJournalBackend
 
 from bench.errors import StoreError
-from bench.lines import ends_whole, locked
+from bench.store.lines import ends_whole, locked
 
 
 class Journal(BaseJournalBackend):

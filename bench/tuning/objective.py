@@ -6,14 +6,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from bench.artifacts import Artifacts
-from bench.cells import run_cell
+from bench.engine.cell_run import run_cell
 from bench.errors import BenchError
 from bench.metrics.units import ScoredUnit
-from bench.plan import Cell
+from bench.plan.plan import Cell
 from bench.stages import RunEnv
 from bench.stages.common import Inputs
-from bench.suite import Suite
+from bench.store.cell_folders import Artifacts
+from bench.suite.suite import Suite
 from bench.tuning.arm import Arm
 
 TIE_BREAK = "brier"

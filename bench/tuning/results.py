@@ -14,11 +14,11 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial
 
 from bench.cost.host import describe_host
-from bench.csv_cells import Writer
-from bench.estimate import duration
 from bench.files import write_atomic
+from bench.forecast.cost_model import duration
+from bench.store.csv_cells import Writer
 from bench.tuning.arm import Arm
-from bench.tuning.bill import Bill, arm_identity, write_bill
+from bench.tuning.cost import Bill, arm_identity, write_bill
 from bench.tuning.plots import write_plots
 from bench.tuning.spaces import CLASSIFIER, METHOD, RATIO, describe
 from bench.tuning.study import (

@@ -16,8 +16,8 @@ from typing import Any, get_args, get_type_hints
 from bench.config import build, read_yaml
 from bench.errors import ConfigError, nearest
 from bench.interfaces import Tunable
-from bench.ratios import ratio_text
-from bench.suite import PluginSpec, Suite
+from bench.suite.arms import ratio_text
+from bench.suite.suite import PluginSpec, Suite
 from bench.types import Choice, FloatRange, IntRange, SearchRange
 
 METHOD, CLASSIFIER, RATIO = "method.", "classifier.", "ratio"  # a dimension's name is one of the first two and a field

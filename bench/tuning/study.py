@@ -19,9 +19,9 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from bench.errors import ConfigError
-from bench.metrics.pareto import pareto
-from bench.redact import redact, remember
 from bench.seeding import derive_seed
+from bench.stats.pareto import pareto
+from bench.store.redact import redact, remember
 from bench.tuning.arm import Arm
 from bench.tuning.spaces import Space
 from bench.types import Choice, IntRange

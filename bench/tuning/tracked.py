@@ -11,8 +11,8 @@ from optuna.trial import FrozenTrial
 
 from bench.config import to_plain
 from bench.cost.host import git_commit
-from bench.tracking import Tracker, TrackingThread
-from bench.tracking_media import DatasetInput
+from bench.tracking.media import DatasetInput
+from bench.tracking.tracker import Tracker, TrackingThread
 from bench.tuning.arm import Arm
 from bench.tuning.study import ELAPSED, ERROR, bill_s, mean_score, pairs_of, state_of
 from bench.types import ResultRow

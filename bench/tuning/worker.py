@@ -13,9 +13,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from bench.engine.executors.worker import describe_exit
 from bench.errors import BenchError, DiskError
-from bench.executors.worker import describe_exit
-from bench.redact import redact
+from bench.store.redact import redact
 from bench.tuning.arm import Arm
 
 DEATHS_PER_WORKER = 3  # a killed worker is replaced so often
@@ -37,8 +37,8 @@ class Job:
 
 def work(job: Job, watch: Watcher = lambda: None) -> None:
     """Work on trials until the study is complete or its budget is spent. Raises ``TooManyFailures``."""
-    from bench.tuning.desk import Desk
     from bench.tuning.study import open_study
+    from bench.tuning.trial_queue import Desk
 
     study = open_study(job.arm, job.storage)
     desk = Desk(study, job.arm.space, job.trials, job.budget_s)
@@ -51,8 +51,8 @@ def run_trial(arm: Arm, study: Any, trial: Any, watch: Watcher = lambda: None) -
     """Run one trial fold by fold and tell the study how it ended. What interrupts it has it taken up again."""
     from optuna.trial import TrialState
 
-    from bench.tuning.desk import beating
     from bench.tuning.study import ERROR, INTERRUPTED
+    from bench.tuning.trial_queue import beating
 
     values: list[float] | None = None
     with beating(trial):
@@ -152,8 +152,8 @@ class _Process:
 
 
 def _process(job: Job, parent: int, threads: int, pipe: Any) -> None:
-    from bench.executors.worker import start_worker
-    from bench.tuning.desk import TooManyFailures
+    from bench.engine.executors.worker import start_worker
+    from bench.tuning.trial_queue import TooManyFailures
 
     start_worker(parent, threads)
     signal.signal(signal.SIGTERM, _interrupt)

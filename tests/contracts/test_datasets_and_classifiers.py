@@ -14,7 +14,7 @@ from bench import registry
 from bench.config import build
 from bench.data.records import fingerprint
 from bench.errors import BenchError, ConfigError, DataError
-from bench.suite import load_suite, member_suites, suite_files
+from bench.suite.suite import load_suite, member_suites, suite_files
 
 MADE_HERE = ("phantom", "phantom_ihc")  # needs no folder from the user
 

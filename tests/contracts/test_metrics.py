@@ -13,7 +13,7 @@ import pytest
 from bench import registry
 from bench.config import build
 from bench.errors import ConfigError
-from bench.metrics.own import built_in_names, own_measures, own_scores, try_out
+from bench.metrics.custom import built_in_names, own_measures, own_scores, try_out
 
 METRICS = registry.names("metric")
 CLASSES = ("benign", "malignant", "normal")

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from toy import register, write_squares, write_suite
 
-from bench.executors.local import InProcess
-from bench.runner import Runner, rows_of
-from bench.session import prepare
+from bench.engine.executors.local import InProcess
+from bench.engine.scheduler import Runner, rows_of
+from bench.engine.session import prepare
 
 
 def test_a_diverged_cell_names_step_and_loss_and_later_cells_are_skipped(

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from bench.cost.step_profile import count_flops
 from bench.errors import ConfigError
+from bench.forecast.step_profile import count_flops
 from tlsgan import accelerate
 from tlsgan.config import TLSGANLite0Config
 from tlsgan.discriminators import build_backbone, build_discriminator, feature_width

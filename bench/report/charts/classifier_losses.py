@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.history import HISTORY
+from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.outcomes import rule
+from bench.analysis.rows import Rows
 from bench.report.charts.losses import PAIRS, Curve, read_curves
 from bench.report.charts.style import arm_looks, figure, legend_columns, plain_log
-from bench.report.info import Arm, ReportInfo
-from bench.report.records.outcomes import rule
-from bench.report.records.rows import Rows
+from bench.store.history import HISTORY
 
 LOSS, SCORE = "train/loss", "validation/balanced_accuracy"
 Histories = Mapping[tuple[str, Arm], Mapping[str, Curve]]

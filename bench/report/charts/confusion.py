@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.outcomes import Outcome, rule
 from bench.report.charts.pages import wrapped
 from bench.report.charts.style import LABEL, figure
-from bench.report.info import Arm, ReportInfo
-from bench.report.records.outcomes import Outcome, rule
 
 CLASSIFIERS = 2  # in one figure
 FEW = 2  # classes whose matrices are small enough to stand in one row for each classifier

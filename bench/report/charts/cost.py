@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.metrics.pareto import pareto
-from bench.ratios import ratio_label
+from bench.analysis.info import ReportInfo
+from bench.analysis.lines import Line
 from bench.report.charts.pages import Page
 from bench.report.charts.style import GREY, figure, method_marks, plain_log
-from bench.report.info import ReportInfo
-from bench.report.records.lines import Line
-from bench.suite import REFERENCES
+from bench.stats.pareto import pareto
+from bench.suite.arms import ratio_label
+from bench.suite.suite import REFERENCES
 
 NAMED = 20  # methods that can be told apart by colour and shape
 SMALL, LARGE = 4.0, 5.5  # marks, in points: references trained longer, and arms without a ratio

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from bench.analysis.info import ReportInfo
+from bench.analysis.outcomes import Outcome, rule
 from bench.metrics.curves import FPR_GRID, RECALL_GRID
 from bench.report.charts.style import GREY, Look, arm_looks, figure
-from bench.report.info import ReportInfo
-from bench.report.records.outcomes import Outcome, rule
 
 Panel = tuple[Any, list[tuple[Outcome, Look]]]  # axes, and what is drawn in them
 

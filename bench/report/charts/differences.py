@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.ratios import ratio_label
+from bench.analysis.differences import Difference
+from bench.analysis.info import Arm, ReportInfo
 from bench.report.charts.style import BLACK, BLUE, GREEN, GREY, VERMILLION, arm_axis, figure
-from bench.report.info import Arm, ReportInfo
-from bench.report.records.differences import Difference
+from bench.suite.arms import ratio_label
 
 CLASSIFIERS = 2  # panels of accuracy; the tables have all
 COLOURS = {"helps": GREEN, "lower": GREEN, "hurts": VERMILLION, "higher": VERMILLION, "equivalent": BLUE}

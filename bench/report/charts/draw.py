@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from bench.analysis.info import ReportInfo
+from bench.analysis.lines import Line
+from bench.analysis.report import Records
+from bench.analysis.rows import Rows
 from bench.report.charts import cost, differences, folds, forest, losses, sweep, training_fidelity
 from bench.report.charts.outcomes import draw_outcomes
 from bench.report.charts.pages import Page, draw_cuts, even, numbered, pages
-from bench.report.info import ReportInfo
-from bench.report.records.lines import Line
-from bench.report.records.report import Records
-from bench.report.records.rows import Rows
-from bench.report.sections.text import count, join
+from bench.report.text import count, join
 
 
 def draw_figures(records: Records, rows: Rows, info: ReportInfo, root: Path, out: Path) -> dict[str, str]:

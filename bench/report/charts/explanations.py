@@ -10,10 +10,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.rows import Rows
 from bench.report.charts.pages import even
 from bench.report.charts.tiles import ARMS, Sheet, arrays, by_arm, enlarged, layer_of, save
-from bench.report.info import Arm, ReportInfo
-from bench.report.records.rows import Rows
 from bench.types import ResultRow, Uint8Images
 
 CAPTION: Final = (

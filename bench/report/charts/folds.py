@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.analysis.info import Arm, ReportInfo
 from bench.report.charts.pages import Page
 from bench.report.charts.style import GREY, VERDICT, arm_axis, figure
-from bench.report.info import Arm, ReportInfo
 
 FEW = 10  # pairs that can be told apart as lines in a row
 UP, DOWN = VERDICT["equivalent"], VERDICT["hurts"]

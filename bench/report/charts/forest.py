@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.metrics.statistics import Verdict
+from bench.analysis.info import ReportInfo
 from bench.report.charts.pages import Page
 from bench.report.charts.style import GREY, VERDICT, arm_axis, figure
-from bench.report.info import ReportInfo
+from bench.stats.inference import Verdict
 
 
 def caption(info: ReportInfo) -> str:

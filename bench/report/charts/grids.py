@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.rows import Rows
 from bench.files import atomic_path, write_atomic
 from bench.report.charts.explanations import draw_explanations
 from bench.report.charts.pages import even, numbered
 from bench.report.charts.segmentations import draw_segmentations
-from bench.report.info import Arm, ReportInfo
-from bench.report.records.rows import Rows
 
 # what stages saved by ``ctx.save_images``: (stage, name) -> what it shows
 SAMPLES: Final = {

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.history import HISTORY, read_history
+from bench.analysis.info import ReportInfo
+from bench.analysis.rows import Rows
 from bench.report.charts.style import CYCLE, LINES, figure, plain_log
-from bench.report.info import ReportInfo
-from bench.report.records.rows import Rows
+from bench.store.history import HISTORY, read_history
 
 PAIRS = 10  # enough to see the spread, and a long run's histories are millions of lines
 CAPTION = (

@@ -6,13 +6,13 @@ from collections.abc import Iterable, Sequence
 from functools import partial
 from pathlib import Path
 
+from bench.analysis.info import ReportInfo
+from bench.analysis.lines import Line
+from bench.analysis.outcomes import Outcome, chosen_arms, outcomes
+from bench.analysis.rows import Rows
 from bench.report.charts import classifier_losses, confusion, curves, patients, reliability
 from bench.report.charts.pages import draw_cuts, even
-from bench.report.info import ReportInfo
-from bench.report.records.lines import Line
-from bench.report.records.outcomes import Outcome, chosen_arms, outcomes
-from bench.report.records.rows import Rows
-from bench.report.sections.text import join
+from bench.report.text import join
 
 CLASSIFIERS = 2  # side by side in one figure, so that it can be read at half a page's width
 

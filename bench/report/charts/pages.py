@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from bench.report.info import Arm
-from bench.report.records.lines import Line
+from bench.analysis.info import Arm
+from bench.analysis.lines import Line
 
 PANELS, ROWS = 3, 40  # classifiers side by side, and arms below each other, in one figure
 MOST = 4  # pages of one chart; what is beyond them is in the tables

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.analysis.info import ReportInfo
+from bench.analysis.outcomes import Outcome, Patient, rule
 from bench.report.charts.style import BLACK, CYCLE, GREY, LABEL, MARKERS, arm_axis, figure, legend_columns
-from bench.report.info import ReportInfo
-from bench.report.records.outcomes import Outcome, Patient, rule
-from bench.report.sections.text import join
+from bench.report.text import join
 
 NAMED = 6  # patients that a caption names
 ROW, MORE = 0.62, 0.006  # inches an arm, and more of them a patient

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from bench.cost.profiles import Point
+from bench.forecast.profiles import Point
 from bench.report.charts.style import LINES, figure, method_marks, plain_log
 
 Value = Callable[[Point], float | None]

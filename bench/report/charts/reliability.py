@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from bench.analysis.info import ReportInfo
+from bench.analysis.outcomes import Outcome, rule
 from bench.metrics.calibration import BINS
 from bench.report.charts.pages import wrapped
 from bench.report.charts.style import BLUE, GREY, LABEL, VERMILLION, figure
-from bench.report.info import ReportInfo
-from bench.report.records.outcomes import Outcome, rule
 
 
 def caption(info: ReportInfo) -> str:

@@ -13,6 +13,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.rows import Rows
 from bench.metrics.overlap import dice, outline
 from bench.report.charts.pages import even
 from bench.report.charts.tiles import (
@@ -26,8 +28,6 @@ from bench.report.charts.tiles import (
     layer_of,
     save,
 )
-from bench.report.info import Arm, ReportInfo
-from bench.report.records.rows import Rows
 from bench.types import ResultRow, Uint8Images
 
 CAPTION: Final = (

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.ratios import NOCOPIES, amount, ratio_label
+from bench.analysis.info import ReportInfo
+from bench.analysis.lines import Line
 from bench.report.charts.forest import forest_limit
 from bench.report.charts.style import GREY, LOOKS, figure, legend_columns
-from bench.report.info import ReportInfo
-from bench.report.records.lines import Line
+from bench.suite.arms import NOCOPIES, amount, ratio_label
 
 CLASSIFIERS, METHODS = 2, len(LOOKS)  # panels side by side, and lines in one panel
 BALANCE = "balance"

@@ -16,7 +16,7 @@ from pathlib import Path
 from bench.report.html.pictures import BUDGET, Embedded, embed
 from bench.report.html.tables import Markdown, inline, plain
 from bench.report.sections.page import Section, alt
-from bench.report.sections.text import count
+from bench.report.text import count
 
 OPEN = 3  # pictures of a section that are shown; the others are folded away
 

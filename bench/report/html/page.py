@@ -7,14 +7,14 @@ from dataclasses import replace
 from html import escape
 from pathlib import Path
 
+from bench.analysis.info import ReportInfo
+from bench.analysis.report import Records
 from bench.report.html.document import document
 from bench.report.html.pictures import BUDGET
 from bench.report.html.tables import VERDICTS, Markdown, definitions
-from bench.report.info import ReportInfo
-from bench.report.records.report import Records
 from bench.report.sections.footnotes import footnotes
 from bench.report.sections.page import BOARD, Section, question
-from bench.report.sections.text import literal
+from bench.report.text import literal
 
 CONFIG = "Config of the run"
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from bench.report.info import ReportInfo
-from bench.report.records.lines import SCORES, Line
+from bench.analysis.info import ReportInfo
+from bench.analysis.lines import SCORES, Line
 from bench.report.sections.leaderboard import HEADS, arm_name, difference, score_column, sort_lines, word
-from bench.report.sections.text import DASH, seconds, table
+from bench.report.text import DASH, seconds, table
 
 
 def board(lines: Sequence[Line], info: ReportInfo) -> str:

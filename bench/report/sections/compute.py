@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bench.report.info import ReportInfo
-from bench.report.records.compute import Charged, Match
+from bench.analysis.compute import Charged, Match
+from bench.analysis.info import ReportInfo
 from bench.report.sections.leaderboard import arm_name, difference, word
-from bench.report.sections.text import DASH, bold_best, count, interval, join, p_value, percent, points, seconds, table
-from bench.suite import REFERENCES
+from bench.report.text import DASH, bold_best, count, interval, join, p_value, percent, points, seconds, table
+from bench.suite.suite import REFERENCES
 
 NAMED = 4  # arms in one sentence
 SHORT = 2 / 3  # of an arm's device time: a reference that had less was not given as much

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 
-from bench.report.records.questions import COUNTED, Cost, CostRatio
-from bench.report.sections.text import DASH, count, join, number, seconds, size, table
-from bench.roles import Roles
+from bench.analysis.questions import COUNTED, Cost, CostRatio
+from bench.report.text import DASH, count, join, number, seconds, size, table
+from bench.suite.roles import Roles
 
 HEADS: dict[Cost, str] = {
     "training": "Training",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bench.report.records.costs import MethodCost
-from bench.report.records.rows import Score
-from bench.report.sections.text import DASH, count_of, seconds, size, table
+from bench.analysis.costs import MethodCost
+from bench.analysis.rows import Score
+from bench.report.text import DASH, count_of, seconds, size, table
 
 
 def cost_section(costs: Sequence[MethodCost]) -> list[str]:

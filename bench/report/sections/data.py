@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.report.info import FoldSize, ReportInfo
-from bench.report.sections.text import literal, table
+from bench.analysis.info import FoldSize, ReportInfo
+from bench.report.text import literal, table
 
 PARTS = ("train", "validation", "test")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from bench.report.info import ReportInfo
-from bench.report.records.differences import KID, Difference, Kind
+from bench.analysis.differences import KID, Difference, Kind
+from bench.analysis.info import ReportInfo
 from bench.report.sections.leaderboard import arm_name
-from bench.report.sections.text import DASH, count, join, number, p_value, percent, points, seconds, table
+from bench.report.text import DASH, count, join, number, p_value, percent, points, seconds, table
 
 SHARES: tuple[Kind, ...] = ("accuracy", "recall", "coverage", "copies")  # in [0, 1], shown in %
 SHOWN = 2  # accuracies of one arm that its sentence spells out

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from bench.report.info import Arm, ReportInfo
-from bench.report.records.failures import Failure, Family, Loss, Shortfall
-from bench.report.records.lines import Gap
-from bench.report.records.report import Records
+from bench.analysis.failures import Failure, Family, Loss, Shortfall
+from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.lines import Gap
+from bench.analysis.report import Records
 from bench.report.sections.leaderboard import arm_name
-from bench.report.sections.text import DASH, count, folded, join, literal, percent, table
+from bench.report.text import DASH, count, folded, join, literal, percent, table
 
 OPEN = 25  # rows of a table; longer ones are folded
 NAMED = 6

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bench.metrics.planning import LASTING_SHARE
+from bench.analysis.info import ReportInfo
+from bench.analysis.report import Records
 from bench.metrics.units import ScoredUnit
-from bench.report.info import ReportInfo
-from bench.report.records.report import Records
-from bench.report.sections.text import literal, number
+from bench.report.text import literal, number
+from bench.stats.planning import LASTING_SHARE
 
 
 def footnotes(records: Records, info: ReportInfo) -> str:

@@ -5,22 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bench.metrics.statistics import Verdict
-from bench.report.info import Arm, ReportInfo
-from bench.report.records.lines import MACRO, REFERENCES, SCORES, Line, smallest_effect
-from bench.report.records.rows import Score
-from bench.report.sections.text import (
-    DASH,
-    bold_best,
-    folded,
-    interval,
-    literal,
-    p_value,
-    percent,
-    points,
-    seconds,
-    table,
-)
+from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.lines import MACRO, REFERENCES, SCORES, Line, smallest_effect
+from bench.analysis.rows import Score
+from bench.report.text import DASH, bold_best, folded, interval, literal, p_value, percent, points, seconds, table
+from bench.stats.inference import Verdict
 
 HEADS = {
     "balanced_accuracy": "Bal. acc.",

@@ -6,11 +6,11 @@ import math
 from collections.abc import Sequence
 from statistics import median
 
-from bench.published import KnownCost
-from bench.report.info import PublishedFacts, ReportInfo
-from bench.report.records.literature import Beside, CostBeside, Literature, Orientation
-from bench.report.records.published import Number
-from bench.report.sections.text import DASH, count, interval, join, literal, number, percent, seconds, table
+from bench.analysis.info import PublishedFacts, ReportInfo
+from bench.analysis.literature import Beside, CostBeside, Literature, Orientation
+from bench.analysis.published import Number
+from bench.report.text import DASH, count, interval, join, literal, number, percent, seconds, table
+from bench.suite.published import KnownCost
 
 LISTED = 8  # published scores without one of ours beside them: more are told by their range
 METRICS = {

@@ -10,19 +10,19 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatch
 from typing import Literal
 
-from bench.report.info import ReportInfo
-from bench.report.records.report import Records
+from bench.analysis.info import ReportInfo
+from bench.analysis.report import Records
 from bench.report.sections.board import board
 from bench.report.sections.compute import compute_section
-from bench.report.sections.copies import copies_section
 from bench.report.sections.costs import cost_section
+from bench.report.sections.custom_metrics import own_metrics_section
 from bench.report.sections.data import data_section
 from bench.report.sections.differences import difference_section
 from bench.report.sections.failures import failure_section
 from bench.report.sections.footnotes import footnotes
 from bench.report.sections.leaderboard import comparison_parts, leaderboard_section, scores_caption, verdict_overview
 from bench.report.sections.literature import orientation_section
-from bench.report.sections.own_metrics import own_metrics_section
+from bench.report.sections.memorised import copies_section
 from bench.report.sections.published import published_section
 from bench.report.sections.quality import quality_section
 from bench.report.sections.questions import question_section
@@ -30,8 +30,8 @@ from bench.report.sections.raters import rater_section
 from bench.report.sections.running import running_section
 from bench.report.sections.segmentation import segmentation_section
 from bench.report.sections.summary import summary
-from bench.report.sections.text import code, folded, join, literal
 from bench.report.sections.translations import translation_section
+from bench.report.text import code, folded, join, literal
 
 MAIN = (
     "forest",

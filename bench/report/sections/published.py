@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bench.report.info import FoldSize, PublishedFacts, ReportInfo
-from bench.report.records.published import Comparison, Head, Impossible, Number
-from bench.report.sections.text import DASH, count, join, literal, table
+from bench.analysis.info import FoldSize, PublishedFacts, ReportInfo
+from bench.analysis.published import Comparison, Head, Impossible, Number
+from bench.report.text import DASH, count, join, literal, table
 
 NAMES = {"accuracy": "Accuracy", "precision": "Precision", "recall": "Recall", "f1": "F1"}
 NAMES |= {"iou": "IoU", "pixel_accuracy": "Pixel accuracy", "class_accuracy": "Class accuracy"}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.report.records.quality import MEASURES, Quality
-from bench.report.records.rows import Score
-from bench.report.sections.text import bold_best, count_of, number, table
+from bench.analysis.quality import MEASURES, Quality
+from bench.analysis.rows import Score
+from bench.report.text import bold_best, count_of, number, table
 
 LOWER_IS_BETTER = ("kid", "fid")
 NAMES = {"kid": "KID", "fid": "FID", "is": "IS"}

@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 
-from bench.report.info import ReportInfo
-from bench.report.records.differences import Difference
-from bench.report.records.questions import EFFECT, Finding, Lack, Name, Question
-from bench.report.sections.carried import carried_parts
+from bench.analysis.differences import Difference
+from bench.analysis.info import ReportInfo
+from bench.analysis.questions import EFFECT, Finding, Lack, Name, Question
 from bench.report.sections.cost_ratios import cost_parts
 from bench.report.sections.differences import SHARES, SHOW, change, phrase
 from bench.report.sections.leaderboard import arm_name
-from bench.report.sections.text import DASH, count, folded, join, number, p_value, percent, table
-from bench.roles import Roles
+from bench.report.sections.other_datasets import carried_parts
+from bench.report.text import DASH, count, folded, join, number, p_value, percent, table
+from bench.suite.roles import Roles
 
 TITLES: dict[Name, str] = {
     "transfer": "1. How does transfer learning change the synthetic images, and the classifiers trained on them?",

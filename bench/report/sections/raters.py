@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bench.report.info import ReportInfo
-from bench.report.records.raters import ALL, RatedBy, RatedSource, RatingStudy, Share
-from bench.report.sections.text import DASH, count, folded, interval, join, percent, points, seconds, table
-from bench.studies import REAL
+from bench.analysis.info import ReportInfo
+from bench.analysis.raters import ALL, RatedBy, RatedSource, RatingStudy, Share
+from bench.report.text import DASH, count, folded, interval, join, percent, points, seconds, table
+from bench.store.ratings import REAL
 
 Published = dict[str, tuple[str, str]]  # source -> quality and share taken for real, as printed
 

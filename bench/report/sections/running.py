@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.report.records.predictions import PredictedStage
-from bench.report.sections.text import DASH, seconds, size, table
-from bench.runs import RunRecord
+from bench.analysis.cost_predictions import PredictedStage
+from bench.report.text import DASH, seconds, size, table
+from bench.store.run_records import RunRecord
 
 SHOWN = 5  # the last runs
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
+from bench.analysis.custom_metrics import OwnScore
+from bench.analysis.info import ReportInfo
+from bench.analysis.segmentation import ALL_IMAGES, FALSE_ALARMS, MISSED, Segmented, of_class
 from bench.metrics.overlap_table import MEASURES
-from bench.report.info import ReportInfo
-from bench.report.records.own_metrics import OwnScore
-from bench.report.records.segmentation import ALL_IMAGES, FALSE_ALARMS, MISSED, Segmented, of_class
 from bench.report.sections.leaderboard import arm_name
-from bench.report.sections.text import DASH, folded, join, literal, number, p_value, percent, points, table
+from bench.report.text import DASH, folded, join, literal, number, p_value, percent, points, table
 
 _HOW = (
     "Networks that outline what is to be found, trained on real images with their masks under every arm that can "

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bench.report.info import ReportInfo
-from bench.report.records.lines import Line, typical_smallest_effect
-from bench.report.sections.text import count, join, percent, points, seconds
-from bench.suite import REFERENCES
+from bench.analysis.info import ReportInfo
+from bench.analysis.lines import Line, typical_smallest_effect
+from bench.report.text import count, join, percent, points, seconds
+from bench.suite.suite import REFERENCES
 
 HOPELESS = 0.25  # no augmentation does that much: a design which needs it can decide nothing
 MOST_NAMED = 5  # lines with one verdict

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from bench.report.records.rows import Score
-from bench.report.records.translations import CEILING, CYCLE, FCN, UNPAIRED, Translation
-from bench.report.sections.text import join, number, percent, table
+from bench.analysis.rows import Score
+from bench.analysis.translations import CEILING, CYCLE, FCN, UNPAIRED, Translation
+from bench.report.text import join, number, percent, table
 
 NAMES = {"ssim": "SSIM", "psnr": "PSNR", "mse": "MSE", "l1": "L1", "iou": "IoU"}
 NAMES |= {"pixel_accuracy": "Pixel accuracy", "class_accuracy": "Class accuracy"}

@@ -1,0 +1,170 @@
+"""What the report of each member says of each arm: differences with their intervals, read from its leaderboard.json."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.analysis.info import Arm
+from bench.config import read_yaml
+from bench.errors import DataError
+from bench.metrics.units import ScoredUnit
+
+Measure = Literal["gain", "twin", "kid"]  # accuracy minus `none`; minus the twin from random weights; KID minus its
+MEASURES: tuple[Measure, ...] = ("gain", "twin", "kid")
+NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class At:
+    """What is compared with what: ``classifier`` is '' for KID, which is of a generator."""
+
+    measure: Measure
+    classifier: str
+    arm: str
+    reference: str
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One difference on one data set, as in its report: shares in [0, 1], or KID; NaN where there is no interval."""
+
+    at: At
+    difference: float
+    low: float
+    high: float
+    word: str
+    pairs: int
+
+    @property
+    def error(self) -> float:
+        """The standard error behind the 95 % interval, which is a t interval of ``pairs`` − 1 degrees of freedom."""
+        if not math.isfinite(self.low) or self.pairs < 2:
+            return NAN
+        from scipy.special import stdtrit
+
+        return float((self.high - self.low) / 2 / stdtrit(self.pairs - 1, 0.975))
+
+
+@dataclass(frozen=True)
+class Member:
+    """A member's report: its data in words, its effects by what they are of, and what it lacks.
+
+    ``values`` are the scores of each pair ('<fold>.<repeat>') by classifier and arm, ``folds`` the sizes of the pairs'
+    parts, ``config`` the report's suite.yaml: None where it has none.
+    """
+
+    name: str
+    suite: str
+    dataset: str
+    modality: str
+    classes: tuple[str, ...]
+    images: int
+    groups: str  # '20 patients'
+    protocol: str
+    margin: float
+    scores: Mapping[tuple[str, str], float]  # patient-level balanced accuracy by classifier and arm
+    effects: Mapping[At, Effect]
+    missing: tuple[str, ...]
+    fingerprint: str = ""
+    values: Mapping[tuple[str, Arm], Mapping[str, float]] = field(default_factory=dict)
+    folds: tuple[Mapping[str, Any], ...] = ()
+    config: Mapping[str, Any] | None = None
+
+    @property
+    def planned(self) -> tuple[str, ...]:
+        """The planned pairs."""
+        return tuple(f"{f['fold']}.{f['repeat']}" for f in self.folds)
+
+
+def separate_sets(members: Sequence[Member]) -> bool:
+    """Tell whether each member is a data set of its own: only such members are studies that can be combined."""
+    return len({m.dataset for m in members}) == len(members)
+
+
+def read_member(name: str, folder: Path) -> Member:
+    """Read a report folder; ``name`` is the member's in tables. Raises ``DataError`` when it holds no report."""
+    path = folder / "leaderboard.json"
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        config = folder / "suite.yaml"
+        return _member(name, report, read_yaml(config) if config.is_file() else None)
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise DataError(f"{path} is not a report of this version ({type(e).__name__}: {e}); write it again") from e
+
+
+def _member(name: str, report: Mapping[str, Any], config: Mapping[str, Any] | None) -> Member:
+    info = report["info"]
+    sizes = info["data"]["classes"]
+    effects = {e.at: e for e in (*_gains(report), *_twins(report))}
+    return Member(
+        name=name,
+        suite=info["suite"],
+        dataset=info["dataset"],
+        modality=info["modality"],
+        classes=tuple(info["classes"]),
+        images=sum(c["images"] for c in sizes),
+        groups=f"{info['data'].get('all_groups') or sum(c['groups'] for c in sizes)} {info['data']['groups']}",
+        protocol=info["protocol"],
+        margin=float(info["margin"]),
+        scores=dict(_scores(report)),
+        effects=effects,
+        missing=tuple(_missing(report)),
+        fingerprint=info.get("fingerprint", ""),
+        values=dict(_values(report)),
+        folds=tuple(info.get("folds", ())),
+        config=config,
+    )
+
+
+def _primary(report: Mapping[str, Any]) -> str:
+    """Return the metric that a report's verdicts are about."""
+    return ScoredUnit(mixed=report["info"]["data"].get("mixed_groups", 0)).primary
+
+
+def _values(report: Mapping[str, Any]) -> Iterator[tuple[tuple[str, Arm], dict[str, float]]]:
+    for line in report["lines"]:
+        of = line.get("values", {}).get(_primary(report), {})
+        yield (line["classifier"], Arm(line["method"], line["ratio"])), {p: float(x) for p, x in of.items()}
+
+
+def _scores(report: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], float]]:
+    for line in report["lines"]:
+        mean = line["scores"][_primary(report)]["mean"]
+        if mean is not None:
+            yield (line["classifier"], Arm(line["method"], line["ratio"]).label), float(mean)
+
+
+def _gains(report: Mapping[str, Any]) -> Iterator[Effect]:
+    for line in report["lines"]:
+        found = line["versus"].get("none", {}).get(_primary(report))
+        if found:
+            at = At("gain", line["classifier"], Arm(line["method"], line["ratio"]).label, "none")
+            yield _effect(at, found["difference"], found)
+
+
+def _twins(report: Mapping[str, Any]) -> Iterator[Effect]:
+    asked: list[Any] = next((q["findings"] for q in report["questions"] if q["name"] == "transfer"), [])
+    for d in (f["difference"] for f in asked):
+        arm = Arm(d["arm"]["method"], d["arm"]["ratio"])
+        if d["kind"] == "accuracy":
+            yield _effect(At("twin", d["classifier"], arm.label, d["reference"]), d["mean"], d)
+        elif d["kind"] == "kid":
+            yield _effect(At("kid", "", arm.method, d["reference"]), d["mean"], d)
+
+
+def _effect(at: At, difference: float, found: Mapping[str, Any]) -> Effect:
+    low, high = (NAN if found[end] is None else float(found[end]) for end in ("low", "high"))
+    return Effect(at, float(difference), low, high, found["word"], int(found["pairs"]))
+
+
+def _missing(report: Mapping[str, Any]) -> Iterator[str]:
+    for line in report["lines"]:
+        if line["pairs"] < line["planned"]:
+            arm = Arm(line["method"], line["ratio"]).label
+            why = line["gaps"][0]["reason"] if line["gaps"] else "no score"
+            yield f"`{arm}` with {line['classifier']}: {line['pairs']} of {line['planned']} pairs ({why})"

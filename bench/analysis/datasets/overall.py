@@ -1,0 +1,90 @@
+"""What the data sets say together of each arm: random-effects means, judged, and whether a next set is told by them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.analysis.datasets.effects import At, Effect, Member, separate_sets
+from bench.stats.inference import holm
+from bench.stats.meta_analysis import FEWEST, Together, random_effects
+
+ALPHA = 0.05
+Carries = Literal["holds", "on average", "differs", "equivalent", "undecided", "too few"]
+BETTER, WORSE = ("helps", "lower"), ("hurts", "higher")
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """One arm's difference over data sets. ``word`` as a report's, of the mean; corrected by Holm over its family.
+
+    ``carries``: *holds* where the mean is decided and a next data set is expected on the same side of zero as well;
+    *on average* where the mean alone is decided; *differs* where the mean is not and sets contradict each other;
+    *equivalent* where the mean lies within the margin; *too few* with under three data sets.
+    """
+
+    at: At
+    effects: tuple[tuple[str, Effect], ...]  # by member, those that have it
+    left_out: tuple[str, ...]  # members that have it without an interval
+    found: Together
+    p_holm: float = math.nan
+    word: str = "undecided"
+    carries: Carries = "too few"
+
+
+def pool(members: Sequence[Member]) -> tuple[Pooled, ...]:
+    """Combine each arm's effects over the members, in the members' order of arms.
+
+    A family of Holm's correction is all arms with one measure and classifier. Members of one and the same data set are
+    no studies of their own: nothing is combined then.
+    """
+    separate = separate_sets(members)
+    families: dict[tuple[str, str], list[Pooled]] = {}
+    for at in dict.fromkeys(at for m in members for at in m.effects):
+        here = tuple((m.name, m.effects[at]) for m in members if at in m.effects)
+        used = [(name, e) for name, e in here if e.error > 0]
+        margin = None if at.measure == "kid" else members[0].margin
+        found = Together(0)
+        if separate:
+            found = random_effects([e.difference for _, e in used], [e.error for _, e in used], margin, ALPHA)
+        names = {name for name, _ in used}
+        left_out = tuple(name for name, _ in here if name not in names)
+        families.setdefault((at.measure, at.classifier), []).append(Pooled(at, here, left_out, found))
+    return tuple(p for family in families.values() for p in _judged(family))
+
+
+def _judged(family: Sequence[Pooled]) -> list[Pooled]:
+    p_holm = holm([p.found.p for p in family])
+    p_equivalent = holm([p.found.p_equivalent for p in family])
+    judged = []
+    for pooled, p, same in zip(family, p_holm, p_equivalent, strict=True):
+        word = _word(pooled, float(p), float(same))
+        judged.append(
+            Pooled(pooled.at, pooled.effects, pooled.left_out, pooled.found, float(p), word, _carries(pooled, word))
+        )
+    return judged
+
+
+def _word(pooled: Pooled, p_holm: float, p_equivalent: float) -> str:
+    if p_equivalent < ALPHA:
+        return "equivalent"
+    if not p_holm < ALPHA:
+        return "undecided"
+    above = pooled.found.mean > 0
+    if pooled.at.measure == "kid":
+        return "higher" if above else "lower"
+    return "helps" if above else "hurts"
+
+
+def _carries(pooled: Pooled, word: str) -> Carries:
+    t = pooled.found
+    if t.studies < FEWEST:
+        return "too few"
+    if word == "equivalent":
+        return "equivalent"
+    if word != "undecided":
+        return "holds" if t.next_low * t.next_high > 0 else "on average"
+    words = {e.word for _, e in pooled.effects}
+    return "differs" if words & {*BETTER} and words & {*WORSE} else "undecided"

@@ -1,0 +1,162 @@
+"""What failed, was skipped or is missing, causes before what they stopped; and what that does to verdicts. Pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.lines import Gap, Line, paired_differences
+from bench.analysis.rows import NAN, Pair, Rows, one_line
+from bench.plan.plan import STAGES
+from bench.stats.inference import mean_sd
+from bench.stats.planning import pair_ratio, smallest_detectable_effect
+from bench.suite.arms import ratio_label
+from bench.suite.suite import REFERENCES
+from bench.types import ResultRow
+
+ORDER = {"failed": 0, "skipped": 1}
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Cells of one stage that ended alike, and why. ``where`` names classifier and ratio, for stages that have them."""
+
+    status: str
+    stage: str
+    reason: str
+    cells: int
+    methods: tuple[str, ...]
+    where: tuple[str, ...]
+    pairs: tuple[Pair, ...]
+
+
+def failures(rows: Rows, info: ReportInfo) -> tuple[Failure, ...]:
+    """Return what failed, was skipped or is missing; causes before what they stopped.
+
+    One record for each stage, method and reason; cells that nobody has started are one record a stage.
+    """
+    groups: dict[tuple[str, str, str, str], list[ResultRow]] = {}
+    for stage in STAGES:
+        for r in rows.all(stage):
+            if r.status != "done":
+                reason = one_line(r.error) if r.error else "not run yet"
+                method = (r.method or "") if r.status in ORDER else ""
+                groups.setdefault((r.status, r.stage, method, reason), []).append(r)
+    found = []
+    for (status, stage, _, reason), cells in groups.items():
+        methods = tuple(m for m in info.methods if any(r.method == m for r in cells))
+        where = dict.fromkeys(f"{r.classifier} {ratio_label(r.ratio)}".strip() for r in cells if r.classifier)
+        pairs = {(r.fold or 0, r.repeat or 0) for r in cells}
+        found.append(Failure(status, stage, reason, len(cells), methods, tuple(where), tuple(sorted(pairs))))
+    return tuple(sorted(found, key=lambda f: ORDER.get(f.status, len(ORDER))))
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What missing scores do to one verdict, of an arm against a reference, with one classifier.
+
+    Both have a score in ``pairs`` of the ``planned`` ones; ``own`` are the arm's gaps, ``theirs`` the reference's.
+    ``smallest`` is the smallest true difference that this many pairs find with 80 % power, ``whole`` what all planned
+    ones would, of the same spread; NaN where it cannot be told. ``word`` is the verdict, '' where there is none.
+    """
+
+    classifier: str
+    arm: Arm
+    reference: str
+    planned: int
+    pairs: int
+    own: tuple[Gap, ...]
+    theirs: tuple[Gap, ...]
+    smallest: float
+    whole: float
+    word: str
+
+
+@dataclass(frozen=True)
+class Family:
+    """The comparisons with a reference that Holm's correction was to run over, and the arms that it runs over without.
+
+    These have fewer than two pairs, and so no p value. ``without_copies``: the family of the arms without copies.
+    """
+
+    classifier: str
+    reference: str
+    planned: int
+    lost: tuple[Arm, ...]
+    without_copies: bool = False
+
+
+@dataclass(frozen=True)
+class Shortfall:
+    """A stage that is done in fewer ``pairs`` than planned, of one method's generators; '' for what all methods share.
+
+    ``planned`` counts pairs, ``pairs`` are those that are lacking.
+    """
+
+    stage: str
+    method: str
+    planned: int
+    pairs: tuple[Pair, ...]
+
+
+def losses(lines: Sequence[Line], info: ReportInfo) -> tuple[Loss, ...]:
+    """Return a record for each comparison that lacks a pair, by classifier and reference, arms in the suite's order."""
+    found = []
+    for classifier, reference, base, arms in _compared(lines, info):
+        for x in arms:
+            if x.gaps or base.gaps:
+                change = paired_differences(x.by_pair, base.by_pair)
+                verdict = x.versus.get(reference, {}).get(x.primary)
+                ratio, known = pair_ratio(info.test_train_ratio), verdict is not None and math.isfinite(verdict.low)
+                whole = smallest_detectable_effect(mean_sd(change)[1], x.planned, ratio) if known else NAN
+                found.append(
+                    Loss(
+                        classifier,
+                        x.arm,
+                        reference,
+                        planned=x.planned,
+                        pairs=len(change),
+                        own=x.gaps,
+                        theirs=base.gaps,
+                        smallest=verdict.smallest_effect if verdict else NAN,
+                        whole=whole,
+                        word=verdict.word if verdict else "",
+                    )
+                )
+    return tuple(found)
+
+
+def families(lines: Sequence[Line], info: ReportInfo) -> tuple[Family, ...]:
+    """Return the families of comparisons that have lost a member."""
+    found = []
+    for classifier, reference, base, arms in _compared(lines, info):
+        for apart in (False, True):
+            family = [x for x in arms if x.arm.without_copies == apart]
+            shared = {x.arm: x.by_pair.keys() & base.by_pair.keys() for x in family}
+            lost = tuple(x.arm for x in family if len(shared[x.arm]) < min(2, x.planned))
+            if lost:
+                found.append(Family(classifier, reference, len(family), lost, apart))
+    return tuple(found)
+
+
+def _compared(lines: Sequence[Line], info: ReportInfo) -> Iterator[tuple[str, str, Line, list[Line]]]:
+    """Yield classifier, reference, its line, and the lines that are compared with it."""
+    for classifier in info.classifiers:
+        mine = [x for x in lines if x.classifier == classifier]
+        for reference in REFERENCES:
+            base = next((x for x in mine if x.arm == Arm(reference)), None)
+            if base is not None:
+                yield classifier, reference, base, [x for x in mine if x.arm.method not in ("none", reference)]
+
+
+def shortfalls(rows: Rows, info: ReportInfo) -> tuple[Shortfall, ...]:
+    """Return the stages before the classifiers that are not done in every pair, of those that were planned."""
+    planned: dict[tuple[str, str], set[Pair]] = {}
+    for stage in STAGES[: STAGES.index("classify")]:
+        for r in rows.all(stage):
+            if r.status != "done":
+                planned.setdefault((stage, r.method or ""), set()).add((r.fold or 0, r.repeat or 0))
+    inside = {at: tuple(p for p in info.pairs if p in pairs) for at, pairs in planned.items()}
+    return tuple(Shortfall(*at, len(info.pairs), pairs) for at, pairs in inside.items() if pairs)

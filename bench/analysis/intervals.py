@@ -1,0 +1,69 @@
+"""Intervals over patients, from the tables of predictions that evaluate rows point to.
+
+Pair by pair: all arms of a pair are tested on the same patients, so these are resampled once for all of them, and the
+tables of no more than one pair are in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.analysis.info import Arm
+from bench.analysis.rows import Pair
+from bench.metrics.classification import check_arrays
+from bench.metrics.predictions import read_predictions
+from bench.metrics.units import ScoredUnit
+from bench.stats.bootstrap import RESAMPLES, PatientSample, percentile_interval
+
+Draws = npt.NDArray[np.float64]  # [1 + resamples]: the value, then its resamples
+Ends = tuple[float, float]
+Key = tuple[str, Arm]  # classifier, arm
+BALANCED = "balanced_accuracy"
+SEED = 0
+PATIENT = ScoredUnit()
+
+
+def patient_intervals(
+    tables: Mapping[Key, Mapping[Pair, str]], root: Path, unit: ScoredUnit = PATIENT
+) -> dict[Key, dict[str, Ends]]:
+    """Return the ends of the 95 % intervals of each line's mean balanced accuracies, by metric.
+
+    ``tables`` names, for each line, the table of predictions of every pair that it has a score for, relative to
+    ``root``; ``unit`` says whether each patient is scored once too. Raises ``StoreError`` for one that cannot be read:
+    an interval of fewer pairs would be of other data than its mean.
+    """
+    metrics = {BALANCED: False} | ({unit.primary: True} if unit.per_group else {})  # is a patient scored once
+    pairs = sorted({pair for of_line in tables.values() for pair in of_line})
+    sums: dict[Key, dict[str, dict[int, Draws]]] = {key: {m: {} for m in metrics} for key in tables}
+    counts: dict[Key, dict[int, int]] = {key: {} for key in tables}
+    for pair in pairs:
+        wanted = {key: of_line[pair] for key, of_line in tables.items() if pair in of_line}
+        for key, draws in _draws(wanted, pair, root, metrics):
+            repeat = pair[1]
+            counts[key][repeat] = counts[key].get(repeat, 0) + 1
+            for metric, values in draws.items():
+                sums[key][metric][repeat] = sums[key][metric].get(repeat, 0.0) + values
+    found: dict[Key, dict[str, Ends]] = {}
+    for key, by_metric in sums.items():
+        means = {m: [total / counts[key][r] for r, total in by_repeat.items()] for m, by_repeat in by_metric.items()}
+        found[key] = {m: percentile_interval(repeats)[1:] for m, repeats in means.items() if repeats}
+    return found
+
+
+def _draws(
+    paths: Mapping[Key, str], pair: Pair, root: Path, metrics: Mapping[str, bool]
+) -> Iterator[tuple[Key, dict[str, Draws]]]:
+    """Yield what each line's table of one pair gives."""
+    samples: list[PatientSample] = []  # one, as all arms of a pair are tested on the same images
+    for key, path in paths.items():
+        table = read_predictions(root / path, "test")
+        truth, prob = check_arrays(table.y_true, table.y_prob, table.group)
+        sample = next((s for s in samples if s.fits(truth, table.group)), None)
+        if sample is None:
+            sample = PatientSample(truth, table.group, RESAMPLES, np.random.default_rng([SEED, *pair]))
+            samples.append(sample)
+        yield key, {metric: sample.draws(prob, BALANCED, per) for metric, per in metrics.items()}

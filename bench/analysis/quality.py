@@ -1,0 +1,49 @@
+"""How synthetic images compare with real ones, by the features of one extractor. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bench.analysis.info import ReportInfo
+from bench.analysis.rows import Rows, Score, scores_of
+
+MEASURES = ("kid", "precision", "recall", "density", "coverage", "fid")  # as they are read: KID first, FID last
+VARIETY = ("is", "diversity")
+SIZES = ("n_real", "n_synthetic", "kid_subset_size")
+_KEY = re.compile(rf"(?P<where>.+)/(?P<measure>{'|'.join((*SIZES, *MEASURES, *VARIETY))})_(?P<tag>.+)")
+
+
+@dataclass(frozen=True)
+class Quality:
+    """One method's synthetic images by one extractor: ``scores`` by '<where>/<measure>', as their stage names them.
+
+    ``synthetic/test`` and ``synthetic/train``: all synthetic images against real ones of that part; ``floor/<part>``:
+    real images of other patients in their place, at its own n_real and n_synthetic; ``at_floor/<part>``: synthetic
+    images at those sizes; ``synthetic`` and ``real/train``: inception score and diversity, which need no reference.
+    """
+
+    method: str
+    extractor: str
+    scores: Mapping[str, Score]
+
+    def score(self, key: str) -> Score:
+        """Return a score; of none where it was not measured."""
+        return self.scores.get(key, Score.of([]))
+
+
+def image_quality(rows: Rows, info: ReportInfo) -> tuple[Quality, ...]:
+    """Return a record a method and extractor, by extractor, in the suite's order."""
+    found = []
+    for method in info.generative:
+        by_tag: dict[str, list[dict[str, float]]] = {}
+        for row in rows.done("fidelity", method, info.pairs):
+            of_row: dict[str, dict[str, float]] = {}
+            for name, value in row.metrics.items():
+                if match := _KEY.fullmatch(name):
+                    of_row.setdefault(match["tag"], {})[f"{match['where']}/{match['measure']}"] = value
+            for tag, values in of_row.items():
+                by_tag.setdefault(tag, []).append(values)
+        found += [Quality(method, tag, scores_of(values)) for tag, values in by_tag.items()]
+    return tuple(sorted(found, key=lambda q: q.extractor))

@@ -1,0 +1,267 @@
+"""The research questions, from the rows: what transfer learning changes, what it costs, and how others compare. Pure.
+
+Which methods stand beside which is in ``ReportInfo.roles``, by what they are. Everything is paired over (fold, repeat)
+and judged as in ``differences``; costs as ratios, whose logarithms get a plain paired t test. Every transfer arm is
+compared with every other generator, corrected together: to pick the best first would be to pick it by the test part.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from bench.analysis.differences import (
+    ALPHA,
+    KID,
+    Difference,
+    Kind,
+    Values,
+    accuracies,
+    compare,
+    stage_values,
+    training_seconds,
+)
+from bench.analysis.info import Arm, Carried, ReportInfo
+from bench.analysis.lines import Line
+from bench.analysis.rows import NAN, Pair, Rows, Score, one_line
+from bench.stats.inference import corrected_resampled_t, holm
+from bench.stats.planning import pair_ratio, pairs_needed, smallest_detectable_effect
+from bench.types import ResultRow
+
+Name = Literal["transfer", "cost", "modalities", "others"]
+Cost = Literal["training", "step", "memory", "flops", "parameters"]
+EFFECT = 0.02  # of patient-level balanced accuracy: what `pairs_needed` is asked for, whatever was seen
+VARIETY: tuple[Kind, ...] = ("diversity", "recall", "coverage", "copies")
+CARRIED: tuple[Kind, ...] = ("kid", "accuracy")  # what reports on other data sets are asked for
+COUNTED: tuple[Cost, ...] = ("flops", "parameters")  # fixed by the networks: no fold can make them differ
+STAGES: dict[Kind, tuple[str, str]] = {  # (stage, how its metric begins), without those read elsewhere
+    "kid": ("fidelity", KID),
+    "diversity": ("fidelity", "synthetic/diversity_"),
+    "recall": ("fidelity", "synthetic/test/recall_"),
+    "coverage": ("fidelity", "synthetic/test/coverage_"),
+    "copies": ("copies", "copies/flagged_share"),
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A paired difference that a question rests on, and what it would take to decide it.
+
+    ``smallest`` is the smallest true difference that so many pairs of this spread find with 80 % power; ``needed`` the
+    pairs that find ``target``: ``EFFECT`` for accuracy, else the difference that was seen. In the measure's unit, and
+    before Holm's correction; NaN without any spread to go by, infinite where no number of pairs is enough.
+    """
+
+    difference: Difference
+    smallest: float
+    target: float
+    needed: float
+
+
+@dataclass(frozen=True)
+class CostRatio:
+    """What a method takes of one resource, over what the plain one takes: the geometric mean of the ratios over pairs.
+
+    ``value`` and ``base`` are means (device seconds, bytes, operations, numbers), ``low`` and ``high`` the 95 % ends
+    of ``ratio``, NaN where it is counted and not measured, or where there is no spread. ``word`` is 'lower', 'higher',
+    'equal' (counted alone) or 'undecided'. ``needed`` are the pairs that would find a ratio as large as the one seen.
+    """
+
+    kind: Cost
+    method: str
+    plain: str
+    value: float
+    base: float
+    ratio: float
+    low: float
+    high: float
+    p_holm: float
+    word: str
+    pairs: int
+    needed: float = NAN
+
+
+@dataclass(frozen=True)
+class Lack:
+    """A stage of ``method`` that did not end well in ``pairs``, the first one on its way there, and why."""
+
+    method: str
+    stage: str
+    status: str
+    reason: str
+    pairs: tuple[Pair, ...]
+
+
+@dataclass(frozen=True)
+class Question:
+    """One question: what was found, and what is lacking. Without ``findings``, ``costs`` or ``carried``: no answer.
+
+    ``decided`` of the findings are higher, lower, a help or a hurt; ``together`` would still be, with Holm's correction
+    over all of them and not measure by measure. ``floor`` is the mean KID of real images of other patients in the place
+    of synthetic ones, ``steps`` for how many steps each method was trained.
+    """
+
+    name: Name
+    findings: tuple[Finding, ...] = ()
+    costs: tuple[CostRatio, ...] = ()
+    carried: tuple[Carried, ...] = ()
+    lacks: tuple[Lack, ...] = ()
+    decided: int = 0
+    together: int = 0
+    floor: float = NAN
+    steps: Mapping[str, int] = field(default_factory=dict)
+
+
+def questions(lines: Sequence[Line], rows: Rows, info: ReportInfo) -> tuple[Question, ...]:
+    """Return the four questions in their order; () where the roles of the methods are not known."""
+    roles = info.roles
+    if roles is None:
+        return ()
+    rivals = [(a, b) for b in roles.others for a in roles.transfer]
+    couples: dict[Name, Sequence[tuple[str, str]]] = {
+        "transfer": roles.twins,
+        "cost": tuple((c.method, c.plain) for c in roles.counterparts),
+        "others": rivals,
+    }
+    twins = _findings(("kid", *VARIETY, "accuracy"), roles.twins, lines, rows, info)
+    found: dict[Name, Question] = {
+        "transfer": Question("transfer", twins),
+        "cost": Question("cost", costs=_ratios(couples["cost"], rows, info)),
+        "modalities": Question(
+            "modalities", tuple(f for f in twins if f.difference.kind in CARRIED), carried=info.carried
+        ),
+        "others": Question("others", _findings(("kid", *VARIETY, "accuracy", "training"), rivals, lines, rows, info)),
+    }
+    for name, both in couples.items():
+        stages = ("fit",) if name == "cost" else ("fit", "synthesize", "fidelity", "copies")
+        lacks = _lacks(_each(both), () if name == "cost" else lines, rows, info, stages)
+        steps = _steps(_each(both), rows, info)
+        decided, together = _decided(found[name].findings)
+        found[name] = replace(found[name], decided=decided, together=together)
+        found[name] = replace(found[name], lacks=lacks, floor=_floor(rows, info), steps=steps)
+    return tuple(found.values())
+
+
+def _each(couples: Iterable[tuple[str, str]]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(method for couple in couples for method in couple))
+
+
+def _decided(found: Sequence[Finding]) -> tuple[int, int]:
+    words = [f.difference.word in ("higher", "lower", "helps", "hurts") for f in found]
+    corrected = holm([f.difference.p for f in found])
+    return sum(words), sum(bool(word and p < ALPHA) for word, p in zip(words, corrected, strict=True))
+
+
+def _floor(rows: Rows, info: ReportInfo) -> float:
+    """Return the mean KID of real images in the place of synthetic ones."""
+    found = [by_arm for _, by_arm in stage_values(rows, info, "fidelity", "floor/test/kid_")]
+    return Score.of(v for by_arm in found for by_pair in by_arm.values() for v in by_pair.values()).mean
+
+
+def _steps(methods: Sequence[str], rows: Rows, info: ReportInfo) -> dict[str, int]:
+    """Return how many steps each method was trained, where that is known."""
+    rows_of = {m: rows.done("fit", m, info.pairs) for m in methods}
+    found = {m: {r.facts.get("steps") or r.costs.get("steps") for r in of} for m, of in rows_of.items()}
+    return {m: int(min(steps)) for m, of in found.items() if (steps := [s for s in of if s])}
+
+
+def _findings(
+    kinds: Sequence[Kind], couples: Sequence[tuple[str, str]], lines: Sequence[Line], rows: Rows, info: ReportInfo
+) -> tuple[Finding, ...]:
+    """Return the findings of each measure in which a method stands beside another one, measure by measure."""
+    found: list[Difference] = []
+    for kind in kinds if couples else ():
+        for metric, classifier, values in _measures(kind, lines, rows, info):
+            ratios = [r for r in info.ratios if not Arm("", r).without_copies] if classifier else [Arm("").ratio]
+            against = [(Arm(a, r), b) for a, b in couples for r in ratios]
+            found += compare(kind, metric, classifier, values, against, info)
+    return tuple(_finding(d, info) for d in found)
+
+
+def _measures(kind: Kind, lines: Sequence[Line], rows: Rows, info: ReportInfo) -> Iterator[tuple[str, str, Values]]:
+    if kind == "accuracy":
+        yield from ((info.unit.primary, c, accuracies(lines, c, info)) for c in info.classifiers)
+    elif kind in STAGES:
+        yield from ((metric, "", values) for metric, values in stage_values(rows, info, *STAGES[kind]))
+    else:
+        yield from ((metric, "", values) for k, metric, values in training_seconds(rows, info) if k == kind)
+
+
+def _finding(d: Difference, info: ReportInfo) -> Finding:
+    scored = d.kind == "accuracy"
+    ratio = pair_ratio(info.test_train_ratio) if scored else 0.0
+    target = EFFECT if scored else abs(d.mean)
+    if not (math.isfinite(d.low) and target > 0):  # no spread, or only rounding: nothing can be said of other draws
+        return Finding(d, NAN, target, NAN)
+    smallest = smallest_detectable_effect(d.sd, d.pairs, ratio, alpha=ALPHA)
+    return Finding(d, smallest, target, _needed(target, d.sd, ratio))
+
+
+def _needed(effect: float, sd: float, ratio: float) -> float:
+    found = pairs_needed(effect, sd, ratio, alpha=ALPHA) if effect > 0 else None
+    return math.inf if found is None else found
+
+
+def _ratios(couples: Sequence[tuple[str, str]], rows: Rows, info: ReportInfo) -> tuple[CostRatio, ...]:
+    found: list[CostRatio] = []
+    for kind in ("training", "step", "memory", "flops", "parameters"):
+        shared = {(a, b): _shared(kind, a, b, rows, info) for a, b in couples}
+        shared = {at: values for at, values in shared.items() if values}
+        logs = {at: [math.log(x / y) for x, y in values] for at, values in shared.items()}
+        tests = {at: corrected_resampled_t(changes, 0.0, ALPHA) for at, changes in logs.items()}
+        corrected = holm([t.p for t in tests.values()])
+        for (at, t), p in zip(tests.items(), corrected, strict=True):
+            value, base = (Score.of(column).mean for column in zip(*shared[at], strict=True))
+            mean = Score.of(logs[at]).mean
+            word = ("higher" if mean > 0 else "lower") if p < ALPHA else "undecided"
+            if kind in COUNTED:
+                word = "equal" if abs(mean) < 1e-12 else "higher" if mean > 0 else "lower"
+            ends = (NAN, NAN) if math.isnan(t.low) else (math.exp(t.low), math.exp(t.high))
+            needed = _needed(abs(mean), Score.of(logs[at]).sd, 0.0) if math.isfinite(t.low) else NAN
+            found.append(
+                CostRatio(kind, *at, value, base, math.exp(mean), *ends, float(p), word, len(logs[at]), needed)
+            )
+    return tuple(found)
+
+
+def _shared(kind: Cost, method: str, plain: str, rows: Rows, info: ReportInfo) -> list[tuple[float, float]]:
+    """Return what both took of a resource, in the pairs that have both."""
+    both = [[_taken(kind, rows.generator("fit", Arm(m), pair)) for m in (method, plain)] for pair in info.pairs]
+    return [(a, b) for a, b in both if a > 0 and b > 0]
+
+
+def _taken(kind: Cost, row: ResultRow | None) -> float:
+    if row is None or row.status != "done":
+        return NAN
+    if kind == "step":
+        return row.costs.get("step_device_s", NAN) / float(row.facts.get("steps") or row.costs.get("steps") or NAN)
+    if kind == "parameters":
+        return float(row.facts.get("parameters") or row.costs.get("parameters") or NAN)
+    names = {"training": "device_s", "memory": "peak_memory_bytes", "flops": "flops_per_step"}
+    return row.costs.get(names[kind], NAN)
+
+
+def _lacks(
+    methods: Sequence[str],
+    lines: Sequence[Line],
+    rows: Rows,
+    info: ReportInfo,
+    stages: Sequence[str],
+) -> tuple[Lack, ...]:
+    """Return what did not end well of the methods: the first stage on the way alone, then their classifiers' gaps."""
+    found: dict[tuple[str, str, str, str], list[Pair]] = {}
+    for method in methods:
+        for pair in info.pairs:
+            for stage in stages:
+                row = rows.generator(stage, Arm(method), pair)
+                if row is None or row.status != "done":
+                    at = (method, stage, row.status if row else "missing", one_line(row.error or "") if row else "")
+                    found.setdefault(at, []).append(pair)
+                    if stage in ("fit", "synthesize"):  # what follows cannot have been
+                        break
+        for gap in (g for x in lines if x.arm.method == method for g in x.gaps if g.stage in ("classify", "evaluate")):
+            pairs = found.setdefault((method, gap.stage, gap.status, gap.reason), [])
+            pairs += [gap.pair] * (gap.pair not in pairs)
+    return tuple(Lack(*at, tuple(pairs)) for at, pairs in found.items())

@@ -1,0 +1,91 @@
+"""Everything a report says, as data: collected from the rows once, then only read. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.analysis.compute import Charged, Match, charged, matches
+from bench.analysis.cost_predictions import PredictedStage, predicted_stages
+from bench.analysis.costs import MethodCost, method_costs
+from bench.analysis.custom_metrics import OwnScore, own_scores
+from bench.analysis.differences import Difference, differences
+from bench.analysis.failures import Failure, Family, Loss, Shortfall, failures, families, losses, shortfalls
+from bench.analysis.info import ReportInfo
+from bench.analysis.lines import Line, leaderboard
+from bench.analysis.literature import Literature, literature
+from bench.analysis.measured import Measured, measured
+from bench.analysis.memorised import Copies, Survival, copies, survivals
+from bench.analysis.published import Comparison, Head, Impossible, comparisons, heads, impossible
+from bench.analysis.quality import Quality, image_quality
+from bench.analysis.questions import Question, questions
+from bench.analysis.raters import RatingStudy, rating_studies
+from bench.analysis.rows import Rows
+from bench.analysis.segmentation import Segmented, segmented
+from bench.analysis.translations import Translation, translations
+
+
+@dataclass(frozen=True)
+class Records:
+    """One field a section of the report; empty where the rows have nothing to say of it."""
+
+    lines: tuple[Line, ...] = ()
+    longer: tuple[Line, ...] = ()
+    charged: tuple[Charged, ...] = ()
+    matches: tuple[Match, ...] = ()
+    costs: tuple[MethodCost, ...] = ()
+    predictions: tuple[PredictedStage, ...] = ()
+    quality: tuple[Quality, ...] = ()
+    translations: tuple[Translation, ...] = ()
+    copies: tuple[Copies, ...] = ()
+    survivals: tuple[Survival, ...] = ()
+    published: tuple[Comparison, ...] = ()
+    impossible: tuple[Impossible, ...] = ()
+    heads: tuple[Head, ...] = ()
+    orientations: tuple[Literature, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    questions: tuple[Question, ...] = ()
+    measured: tuple[Measured, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    losses: tuple[Loss, ...] = ()
+    families: tuple[Family, ...] = ()
+    shortfalls: tuple[Shortfall, ...] = ()
+    own_metrics: tuple[OwnScore, ...] = ()
+    segmented: tuple[Segmented, ...] = ()
+    raters: tuple[RatingStudy, ...] = ()
+
+
+def collect(rows: Rows, info: ReportInfo, root: Path) -> Records:
+    """Return the records of one plan's rows. ``root`` is where predictions paths start.
+
+    Where some folds share patients, the published numbers are compared on both kinds of folds, all else on the others.
+    """
+    apart = info.apart
+    lines = leaderboard(rows, apart, root)
+    longer = leaderboard(rows, apart, root, apart.longer_arms)
+    return Records(
+        lines=lines,
+        longer=longer,
+        charged=charged(lines, longer),
+        matches=matches(lines, longer, apart),
+        costs=method_costs(rows, apart),
+        predictions=predicted_stages(rows),
+        quality=image_quality(rows, apart),
+        translations=translations(rows, apart),
+        copies=copies(rows, apart),
+        survivals=survivals(lines, rows, apart),
+        published=comparisons(rows, info, root),
+        impossible=impossible(info),
+        heads=heads(rows, info, root),
+        orientations=literature(rows, apart),
+        differences=differences(lines, rows, apart),
+        questions=questions(lines, rows, apart),
+        measured=measured(rows, apart),
+        failures=failures(rows, info),
+        losses=losses(lines, apart),
+        families=families(lines, apart),
+        shortfalls=shortfalls(rows, info),
+        own_metrics=own_scores(rows, apart),
+        segmented=segmented(rows, apart),
+        raters=rating_studies(info, root),
+    )

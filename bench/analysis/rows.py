@@ -1,0 +1,78 @@
+"""The rows of one plan by their coordinates, and a number over pairs: what every record of the report is made of."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.analysis.info import Arm
+from bench.stats.inference import mean_sd
+from bench.types import ResultRow
+
+NAN = float("nan")
+Pair = tuple[int, int]  # (fold, repeat)
+Coordinates = tuple[str, str | None, str | None, str | None, int | None, int | None]
+
+
+@dataclass(frozen=True)
+class Score:
+    """A number over pairs: mean, sd (ddof 1), how many; and its 95 % interval over patients (NaN where not made)."""
+
+    mean: float
+    sd: float
+    n: int
+    low: float = NAN
+    high: float = NAN
+
+    @classmethod
+    def of(cls, values: Iterable[float]) -> Score:
+        """Summarise the finite ones of ``values``."""
+        finite = [v for v in values if math.isfinite(v)]
+        return cls(*mean_sd(finite), len(finite))
+
+
+def scores_of(rows: Iterable[Mapping[str, float]]) -> dict[str, Score]:
+    """Summarise numbers by name over rows, in the order of first appearance."""
+    values: dict[str, list[float]] = {}
+    for row in rows:
+        for name, value in row.items():
+            values.setdefault(name, []).append(value)
+    return {name: Score.of(found) for name, found in values.items()}
+
+
+class Rows:
+    """The rows of one plan by their coordinates."""
+
+    def __init__(self, rows: Iterable[ResultRow]) -> None:
+        self._at: dict[Coordinates, ResultRow] = {}
+        for r in rows:
+            self._at[(r.stage, r.method, r.ratio, r.classifier, r.fold, r.repeat)] = r
+
+    def all(self, stage: str) -> list[ResultRow]:
+        """Return the rows of a stage, sorted by their coordinates."""
+        found = [r for r in self._at.values() if r.stage == stage]
+        return sorted(found, key=lambda r: (str(r.method), str(r.ratio), str(r.classifier), r.fold or 0, r.repeat or 0))
+
+    def at(self, stage: str, pair: Pair) -> ResultRow | None:
+        """Return the row of a stage that a pair has one of: split, segment."""
+        return self._at.get((stage, None, None, None, *pair))
+
+    def generator(self, stage: str, arm: Arm, pair: Pair) -> ResultRow | None:
+        """Return the row of an arm's generator in one of its stages."""
+        return self._at.get((stage, arm.method, None, None, *pair))
+
+    def done(self, stage: str, method: str, pairs: Sequence[Pair]) -> list[ResultRow]:
+        """Return the finished rows of a method's generators in one stage."""
+        found = [self.generator(stage, Arm(method), pair) for pair in pairs]
+        return [r for r in found if r and r.status == "done"]
+
+    def classifier(self, stage: str, arm: Arm, classifier: str, pair: Pair) -> ResultRow | None:
+        """Return the classify or evaluate row of an arm."""
+        return self._at.get((stage, arm.method, arm.ratio, classifier, *pair))
+
+
+def one_line(error: str) -> str:
+    """Return the sentence of an error that says what happened: its first line, without a traceback's frames."""
+    lines = [line.strip() for line in error.strip().splitlines() if line.strip()] or ["no message"]
+    return lines[-1] if lines[0].startswith("Traceback") else lines[0]

@@ -1,0 +1,101 @@
+"""What is not the same in two runs: settings, code, data, folds. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bench.analysis.info import FoldSize, ReportInfo
+from bench.analysis.two_runs.side import Side
+from bench.data.published_split import PUBLISHED
+from bench.data.splits import SplitConfig
+
+# Which settings decide the folds. Not `repeats`: each repeat is drawn by itself, so that those of both runs are alike.
+DECISIVE = {
+    "kfold": ("protocol", "folds", "validation_fraction", "seed"),
+    "holdout": ("protocol", "test_fraction", "validation_fraction", "seed"),
+}
+
+
+class Absent:
+    """Stands for a setting that one of two configs does not have."""
+
+    def __repr__(self) -> str:
+        return "not there"
+
+
+ABSENT = Absent()
+
+
+@dataclass(frozen=True)
+class Changed:
+    """One thing that differs, by its path ('methods.cyclegan.steps'), in A and in B; ``ABSENT`` where it is not."""
+
+    path: str
+    a: Any
+    b: Any
+
+
+def config_changes(a: Mapping[str, Any], b: Mapping[str, Any], at: str = "") -> Iterator[Changed]:
+    """Yield where two nested mappings differ, in A's order, what only B has last; lists are compared whole."""
+    for key in dict.fromkeys((*a, *b)):
+        path, one, other = f"{at}{key}", a.get(key, ABSENT), b.get(key, ABSENT)
+        if isinstance(one, Mapping) and isinstance(other, Mapping):
+            yield from config_changes(one, other, f"{path}.")
+        elif one != other:
+            yield Changed(path, one, other)
+
+
+def code_changes(a: ReportInfo, b: ReportInfo) -> tuple[Changed, ...]:
+    """Return what differs in commit, library versions and machines; what a report does not say is ''."""
+    versions = config_changes(a.versions, b.versions, "version of ")
+    found = [Changed("git commit", a.git_commit, b.git_commit), *versions, Changed("machine", a.host, b.host)]
+    return tuple(c for c in found if c.a != c.b)
+
+
+def data_changes(a: ReportInfo, b: ReportInfo) -> tuple[Changed, ...]:
+    """Return what differs in the images: the data set, their fingerprint, the classes and their sizes."""
+    found = [Changed("dataset", a.dataset, b.dataset), Changed("fingerprint", a.fingerprint, b.fingerprint)]
+    found.append(Changed("positive class", a.positive_class, b.positive_class))
+    sizes = [{c.name: f"{c.images} images, {c.groups} groups" for c in x.data.classes} for x in (a, b)]
+    if all(sizes):  # reports of earlier versions do not say them
+        found += config_changes(sizes[0], sizes[1], "class ")
+    found.append(Changed("classes", ", ".join(a.classes), ", ".join(b.classes)))
+    if a.fingerprint == b.fingerprint:
+        found += [Changed(f"fold {x.fold}.{x.repeat}", _sizes(x), _sizes(y)) for x, y in _shared_folds(a, b)]
+    return tuple(c for c in found if c.a != c.b)
+
+
+def not_paired_because(a: Side, b: Side) -> tuple[str, ...]:
+    """Return why the folds of two runs are not the same folds; () where they are.
+
+    They are the same when they were drawn from the same images, by the same settings, and have the same sizes.
+    """
+    if a.info.fingerprint != b.info.fingerprint or not a.info.fingerprint:
+        return (f"the data are not the same ({_data(a.info)} in A, {_data(b.info)} in B)",)
+    missing = [side.name for side in (a, b) if side.config is None]
+    if missing:
+        return tuple(f"{name} has no suite.yaml, so that nobody can tell how its folds were drawn" for name in missing)
+    one, other = ({**asdict(SplitConfig()), **(side.config or {}).get("split", {})} for side in (a, b))
+    names = DECISIVE.get(one["protocol"], tuple(one)) if one["protocol"] != PUBLISHED else tuple(one)
+    different = [n for n in names if n != "repeats" and one[n] != other.get(n)]
+    if different:
+        return tuple(
+            f"the folds were drawn otherwise: split.{n} is {one[n]} in A, {other.get(n)} in B" for n in different
+        )
+    sizes = [(x, y) for x, y in _shared_folds(a.info, b.info) if _sizes(x) != _sizes(y)]
+    return tuple(f"fold {x.fold}.{x.repeat} has {_sizes(x)} in A, {_sizes(y)} in B" for x, y in sizes)
+
+
+def _shared_folds(a: ReportInfo, b: ReportInfo) -> list[tuple[FoldSize, FoldSize]]:
+    others = {(f.fold, f.repeat): f for f in b.folds}
+    return [(f, others[f.fold, f.repeat]) for f in a.folds if (f.fold, f.repeat) in others]
+
+
+def _sizes(fold: FoldSize) -> str:
+    return f"{fold.train_images} + {fold.validation_images} + {fold.test_images} images"  # train, validation, test
+
+
+def _data(info: ReportInfo) -> str:
+    return f"{info.dataset} {info.fingerprint or 'without a fingerprint'}"

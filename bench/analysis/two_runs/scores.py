@@ -1,0 +1,150 @@
+"""What two runs measured, arm by arm: paired where their folds are the same, else two means side by side. Pure.
+
+Scores of classifiers are judged by the leaderboard's own test (``bench.stats.inference.verdicts``), measures of
+images by a plain paired t test, as in the report's differences to a reference; both with Holm's correction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.analysis.info import Arm
+from bench.analysis.lines import paired_differences
+from bench.analysis.rows import NAN, Score
+from bench.analysis.two_runs.side import Key, Measure, Side
+from bench.stats.inference import corrected_resampled_t, holm, verdicts
+from bench.stats.planning import pair_ratio
+from bench.stats.unpaired import Sample, welch
+from bench.suite.arms import STEPS
+
+Kind = Literal["score", "image"]
+ALPHA = 0.05
+WORDS = {"helps": "better", "hurts": "worse"}
+IDENTICAL, SAME_MEAN, UNPAIRED = "identical", "same mean", "not paired"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One measure of one arm in both runs, B − A.
+
+    Paired: ``a`` and ``b`` are of the shared pairs, of which ``same`` have the same value in both; ``low`` and ``high``
+    are the 95 % interval of the mean difference, ``p_holm`` is corrected over the arms with this measure. ``word`` is
+    better, worse, equivalent or undecided for scores, higher, lower or undecided for images; 'identical' where no value
+    differs. Not paired: ``pairs`` is 0, ``a`` and ``b`` are of all pairs, the interval is Welch's, and there is no
+    verdict; 'same mean' where mean and sd agree to the last digit. NaN where it cannot be told.
+    """
+
+    kind: Kind
+    metric: str
+    classifier: str
+    arm: Arm
+    a: Score
+    b: Score
+    mean: float
+    low: float
+    high: float
+    p: float
+    p_holm: float
+    word: str
+    pairs: int = 0
+    same: int = 0
+    p_equivalent: float = NAN
+    smallest_effect: float = NAN
+
+    @property
+    def identical(self) -> bool:
+        """Whether both runs have the same value in every shared pair; or the same mean and sd, if that is all."""
+        return self.word in (IDENTICAL, SAME_MEAN)
+
+
+def score_differences(a: Side, b: Side, paired: bool, margin: float) -> tuple[Difference, ...]:
+    """Return a record for each metric, classifier and arm that both runs have.
+
+    Holm runs over the arms with one classifier, as in the leaderboard; arms without copies, and references trained
+    longer, are families of their own.
+    """
+    found: list[Difference] = []
+    for metric in (m for m in a.scores if m in b.scores):
+        for family in _families([k for k in a.scores[metric] if k in b.scores[metric]]):
+            both = {key: (a.scores[metric][key], b.scores[metric][key]) for key in family}
+            shared = {k: m for k, m in both.items() if paired and m[0].values.keys() & m[1].values.keys()}
+            found += _scores(metric, shared, margin, a.info.test_train_ratio)
+            ratios = tuple(pair_ratio(x.info.test_train_ratio) for x in (a, b))
+            apart = () if paired else both  # an arm without a shared pair says nothing
+            found += [_unpaired("score", metric, key, both[key], ratios) for key in apart if _has_any(both[key])]
+    return tuple(found)
+
+
+def image_differences(a: Side, b: Side, paired: bool) -> tuple[Difference, ...]:
+    """Return a record for each measure of images and method that both runs have. Holm runs over the methods."""
+    found: list[Difference] = []
+    for metric in (m for m in a.images if m in b.images):
+        both = {k: (m, b.images[metric][k]) for k, m in a.images[metric].items() if k in b.images[metric]}
+        shared = {k: m for k, m in both.items() if paired and m[0].values.keys() & m[1].values.keys()}
+        found += _images(metric, shared)
+        found += [
+            _unpaired("image", metric, k, both[k], (0.0, 0.0)) for k in both if k not in shared and _has_any(both[k])
+        ]
+    return tuple(found)
+
+
+def _families(keys: Sequence[Key]) -> Iterator[list[Key]]:
+    groups: dict[tuple[str, bool, bool], list[Key]] = {}
+    for classifier, arm in keys:
+        groups.setdefault((classifier, arm.without_copies, STEPS in arm.ratio), []).append((classifier, arm))
+    yield from groups.values()
+
+
+def _scores(
+    metric: str, shared: Mapping[Key, tuple[Measure, Measure]], margin: float, test_train_ratio: float
+) -> Iterator[Difference]:
+    changes = {key[1].label: paired_differences(b.values, a.values) for key, (a, b) in shared.items()}
+    judged = verdicts(changes, margin, test_train_ratio)
+    for key, both in shared.items():
+        v = judged[key[1].label]
+        word = WORDS.get(v.word, v.word)
+        tests = (v.difference, v.low, v.high, v.p, v.p_holm)
+        yield _paired("score", metric, key, both, tests, word, v.p_equivalent, v.smallest_effect)
+
+
+def _images(metric: str, shared: Mapping[Key, tuple[Measure, Measure]]) -> Iterator[Difference]:
+    changes = {key: paired_differences(b.values, a.values) for key, (a, b) in shared.items()}
+    tests = {key: corrected_resampled_t(change, 0.0, ALPHA) for key, change in changes.items()}
+    corrected = holm([t.p for t in tests.values()])
+    for (key, t), p_holm in zip(tests.items(), map(float, corrected), strict=True):
+        mean = Score.of(changes[key]).mean
+        word = ("higher" if t.t > 0 else "lower") if p_holm < ALPHA else "undecided"
+        yield _paired("image", metric, key, shared[key], (mean, t.low, t.high, t.p, p_holm), word)
+
+
+def _paired(
+    kind: Kind,
+    metric: str,
+    key: Key,
+    both: tuple[Measure, Measure],
+    tests: tuple[float, float, float, float, float],
+    word: str,
+    p_equivalent: float = NAN,
+    smallest_effect: float = NAN,
+) -> Difference:
+    a, b = (m.values for m in both)
+    pairs = sorted(a.keys() & b.keys())
+    same = sum(a[p] == b[p] for p in pairs)
+    scores = (Score.of(a[p] for p in pairs), Score.of(b[p] for p in pairs))
+    word = IDENTICAL if same == len(pairs) else word
+    return Difference(kind, metric, *key, *scores, *tests, word, len(pairs), same, p_equivalent, smallest_effect)
+
+
+def _unpaired(kind: Kind, metric: str, key: Key, both: tuple[Measure, Measure], ratios: Sequence[float]) -> Difference:
+    """Two means and Welch's interval. No verdict: nobody can say what of the difference the folds are to blame for."""
+    a, b = (m.score for m in both)
+    one, other = (Sample(s.mean, s.sd, s.n, ratio) for s, ratio in zip((a, b), ratios, strict=True))
+    found = welch(one, other)
+    word = SAME_MEAN if (a.mean, a.n, str(a.sd)) == (b.mean, b.n, str(b.sd)) else UNPAIRED
+    return Difference(kind, metric, *key, a, b, *found, NAN, word)
+
+
+def _has_any(both: tuple[Measure, Measure]) -> bool:
+    return all(m.score.n > 0 for m in both)

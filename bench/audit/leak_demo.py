@@ -1,0 +1,179 @@
+"""How much accuracy leakage would buy: one classifier under an image-level and a patient-level split, side by side.
+
+An image-level split lets images of one patient into training and test, the commonest leak in published comparisons. The
+classifier is a random forest (Breiman 2001) on colour and texture; both protocols test every image once a repeat, in
+folds of the same size and the same images of each class, so that who is in training with whom is all that differs.
+
+Each repeat's out-of-fold predictions of all images are scored together and intervals are over patients, in both
+protocols alike: the images of a patient are one observation, however they were split. (With few patients a
+patient-level score may lie below chance: taking a patient out shifts the training set away from his class.)
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.audit.colour_texture import colour_texture
+from bench.cost.host import available_cpus
+from bench.data.cache import ImageCache
+from bench.data.partition import partition
+from bench.data.splits import group_counts
+from bench.errors import DataError
+from bench.seeding import derive_seed
+from bench.stats.bootstrap import Interval, ScoredFold, cluster_bootstrap_ci
+from bench.types import DatasetIndex
+
+Ints = npt.NDArray[np.int64]
+IMAGE, PATIENT, DIFFERENCE = "image_level", "patient_level", "difference"
+METRICS = ("balanced_accuracy", "accuracy")
+IMAGE_SIZE_PX = 64
+FOLDS, REPEATS, TREES = 5, 5, 200
+LEAST_SHARED = 0.5  # share of images with another of their patient; with less, a patient-level split is no other one
+
+
+@dataclass(frozen=True)
+class LeakDemo:
+    """What leakage buys on a dataset. ``scores[protocol][metric]``, protocols image_level, patient_level, difference.
+
+    ``scores`` is empty where there is nothing to show; ``says`` puts it in words either way. ``shared_images`` are
+    those whose group has other images; ``chance`` is the balanced accuracy of guessing.
+    """
+
+    dataset: str
+    images: int
+    groups: int
+    shared_images: int
+    chance: float
+    says: str
+    folds: int = 0
+    repeats: int = 0
+    seed: int = 0
+    image_size_px: int = IMAGE_SIZE_PX
+    classifier: str = f"random forest of {TREES} trees on colour and texture"
+    scores: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as plain data; numbers that cannot be told are None."""
+        plain = asdict(self)
+        for protocol in plain["scores"].values():
+            for name, interval in protocol.items():
+                protocol[name] = {k: None if v != v else v for k, v in interval.items()}
+        return plain
+
+    def lines(self) -> list[str]:
+        """Return it as lines of text for a terminal."""
+        if not self.scores:
+            return [f"{self.dataset}: {self.images} images in {self.groups} groups", self.says]
+        head = f"{self.dataset}: {self.images} images of {self.groups} patients"
+        lines = [f"{head}; {self.classifier} at {self.image_size_px} px; {self.folds} folds × {self.repeats} repeats"]
+        lines.append(f"{'':<22}" + "".join(f"{name.replace('_', ' '):<26}" for name in METRICS).rstrip())
+        for protocol, title in (
+            (IMAGE, "split by image"),
+            (PATIENT, "split by patient"),
+            (DIFFERENCE, "bought by leakage"),
+        ):
+            cells = [_text(self.scores[protocol][name], signed=protocol == DIFFERENCE) for name in METRICS]
+            lines.append(f"{title:<22}" + "".join(f"{c:<26}" for c in cells).rstrip())
+        return [*lines, self.says]
+
+
+def leak_demo(
+    index: DatasetIndex,
+    cache: Path,
+    groups_known: bool = True,
+    folds: int = FOLDS,
+    repeats: int = REPEATS,
+    seed: int = 0,
+) -> LeakDemo:
+    """Score both protocols on a dataset. The same images and seed give the same numbers on any number of cores.
+
+    ``groups_known``: whether the groups are patients (False: images, and clusters of near copies). Fewer ``folds`` are
+    drawn where a class has fewer groups. Raises ``DataError`` when a class has a single group.
+    """
+    groups = [r.group_id for r in index.records]
+    size = Counter(groups)
+    shared = sum(size[g] > 1 for g in groups)
+    facts: dict[str, Any] = {"dataset": index.name, "images": len(groups), "groups": len(size), "shared_images": shared}
+    facts["chance"] = 1 / len(index.classes)
+    if not groups_known or shared < LEAST_SHARED * len(groups):
+        return LeakDemo(**facts, says=_nothing(shared, len(groups)))
+    names, counts = group_counts(index)
+    folds = min(folds, int((counts > 0).sum(axis=0).min()))
+    if folds < 2:
+        raise DataError(
+            f"{index.name}: a class has images of one patient only, so no patient-level split can test it and train on "
+            "it; take more data"
+        )
+    truth = np.array([r.label for r in index.records], dtype=np.int64)
+    row = {name: i for i, name in enumerate(names)}
+    of = np.array([row[g] for g in groups], dtype=np.int64)
+    features = colour_texture(ImageCache(cache).load(index, IMAGE_SIZE_PX))
+    scored: dict[str, list[ScoredFold]] = {IMAGE: [], PATIENT: []}
+    for repeat in range(repeats):
+        rng = np.random.default_rng(derive_seed("leak demo", seed, repeat))
+        by_patient = partition(counts, np.full(folds, 1 / folds), rng, min_groups=[1] * folds)[of]
+        for protocol, fold_of in ((PATIENT, by_patient), (IMAGE, shuffled_within_class(by_patient, truth, rng))):
+            y_prob = out_of_fold(features, truth, fold_of, derive_seed("leak demo forest", seed, repeat))
+            scored[protocol].append(ScoredFold(truth, y_prob, groups, repeat))
+    scores = {p: {m: cluster_bootstrap_ci(scored[p], m, seed=seed) for m in METRICS} for p in (IMAGE, PATIENT)}
+    scores[DIFFERENCE] = {m: cluster_bootstrap_ci(scored[IMAGE], m, scored[PATIENT], seed=seed) for m in METRICS}
+    says = _conclusion(scores, facts["chance"])
+    return LeakDemo(**facts, says=says, folds=folds, repeats=repeats, seed=seed, scores=scores)
+
+
+def shuffled_within_class(fold_of: Ints, labels: Ints, rng: np.random.Generator) -> Ints:
+    """Return folds [N] of the same sizes, class by class, with the images dealt anew, whoever they are of."""
+    dealt = fold_of.copy()
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        dealt[members] = fold_of[rng.permutation(members)]
+    return dealt
+
+
+def out_of_fold(features: npt.NDArray[np.float32], labels: Ints, fold_of: Ints, seed: int) -> npt.NDArray[np.float64]:
+    """Return probabilities float64 [N, C] of every image, by a forest that was trained on the other folds."""
+    from sklearn.ensemble import RandomForestClassifier
+
+    y_prob = np.zeros((len(labels), int(labels.max()) + 1))
+    for fold in np.unique(fold_of):
+        test = fold_of == fold
+        forest = RandomForestClassifier(
+            TREES, class_weight="balanced", random_state=derive_seed("fold", seed, int(fold)), n_jobs=available_cpus()
+        )
+        forest.fit(features[~test], labels[~test])
+        forest.set_params(n_jobs=1)  # threads would add up the trees' votes in any order, and so round otherwise
+        y_prob[np.ix_(test, forest.classes_)] = forest.predict_proba(features[test])
+    return y_prob
+
+
+def _nothing(shared: int, images: int) -> str:
+    if not shared:
+        return "Every image is its own group: a split by patient is a split by image, so there is nothing to show."
+    return (
+        f"Nothing tells patients apart here ({shared} of {images} images share a group, mostly as near copies): a "
+        "split by group is hardly another one than a split by image, so there is nothing to show."
+    )
+
+
+def _conclusion(scores: Mapping[str, Mapping[str, Interval]], chance: float) -> str:
+    by_image, by_patient, bought = (scores[p]["balanced_accuracy"] for p in (IMAGE, PATIENT, DIFFERENCE))
+    ends = f"95 % interval {100 * bought.low:+.1f} to {100 * bought.high:+.1f}"
+    text = f"Leakage would have bought {100 * bought.value:+.1f} points of balanced accuracy ({ends})"
+    if not bought.low > 0:
+        return f"{text}: with {bought.patients} patients, that cannot be told from nothing."
+    text += f": {by_image.value:.3f} where patients that training has not seen get {by_patient.value:.3f}"
+    if by_patient.low <= chance:
+        text += f", which with {bought.patients} patients cannot be told from guessing ({chance:.3f})"
+    return f"{text}."
+
+
+def _text(interval: Interval, signed: bool) -> str:
+    sign = "+" if signed else ""
+    return f"{interval.value:{sign}.3f} [{interval.low:{sign}.3f}, {interval.high:{sign}.3f}]"

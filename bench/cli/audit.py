@@ -1,0 +1,164 @@
+"""The verb `bench data audit`: what is found in a folder of images before anything is trained on it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from bench import registry
+from bench.audit.audit import audit_listing
+from bench.audit.folds import audit_folds
+from bench.audit.view import show_audit
+from bench.config import build, override
+from bench.data.listing import Listed, Listing
+from bench.data.pixels import Intensity
+from bench.data.sets.detect import detect, naming_layout, read_index
+from bench.data.splits import make_splits
+from bench.errors import ConfigError, DataError, LeakageError
+from bench.suite.sub_suites import images_in
+from bench.suite.suite import Suite, load_suite
+from bench.types import DatasetIndex
+
+if TYPE_CHECKING:
+    from bench.audit.leak_demo import LeakDemo
+
+STRICT_EXIT = 3
+REFUSED = ("exact_label_conflicts", "near_label_conflicts", "exact_across_groups", "near_across_groups")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The images that a data command is about. ``root`` is None only for a dataset that needs no folder."""
+
+    name: str
+    dataset: Any
+    root: Path | None
+    cache: Path
+    suite: Suite | None = None
+    detected: bool = False  # from the folder's layout, no one having named the dataset
+
+    def index(self) -> DatasetIndex:
+        """Read the images that a run would use. Raises ``DataError``."""
+        return read_index(self.dataset, self.name, self.root, self.cache)
+
+    def listing(self) -> Listing:
+        """Return all images there are; of a dataset that cannot list without choosing, those that a run would use."""
+        if hasattr(self.dataset, "listing"):
+            with naming_layout(self.name, self.root):
+                listing: Listing = self.dataset.listing(self.root)
+            return listing
+        index = self.index()
+        files = tuple(Listed(r.path, r.label, r.group_id, r.mask_paths, r.attributes) for r in index.records)
+        has_masks = any(f.masks for f in files)
+        return Listing(index.root, index.classes, files, index.problems, has_masks=has_masks, skipped=index.skipped)
+
+
+def find_subject(
+    folder: Path | None,
+    dataset: str | None,
+    suite_name: str | None,
+    out: Path,
+    assignments: tuple[str, ...] = (),
+) -> Subject:
+    """Return what to look at: the suite's dataset, the one named, or the one whose layout the folder has.
+
+    ``folder`` defaults to BENCH_DATA. ``assignments`` are those of ``--set``; without a suite only ``dataset.…`` can be
+    set. Raises ``ConfigError`` and ``DataError``.
+    """
+    if folder is None and os.environ.get("BENCH_DATA"):
+        folder = Path(os.environ["BENCH_DATA"])
+    root = folder.expanduser().resolve() if folder else None
+    cache = out.expanduser().resolve() / "cache"
+    if suite_name:
+        suite = load_suite(suite_name, assignments, root)
+        root = images_in(root, suite.settings.folder) or root
+        if dataset not in (None, suite.dataset.name):
+            raise ConfigError(
+                f"--dataset {dataset}: suite {suite.name} is about {suite.dataset.name}; name one of them"
+            )
+        return Subject(suite.dataset.name, suite.dataset.create(), root, cache, suite)
+    options = _dataset_options(assignments)
+    options.pop("positive", None)  # of scores, and nothing is scored here
+    dataset = str(options.pop("name")) if "name" in options else dataset
+    if dataset is None and root is None:
+        raise DataError("no folder was named; give one as argument, with --data or the variable BENCH_DATA")
+    name = dataset or detect(root or Path())
+    cls = registry.load("dataset", name)
+    return Subject(name, cls(build(cls.Config, options, name)), root, cache, detected=dataset is None)
+
+
+def _dataset_options(assignments: tuple[str, ...]) -> dict[str, Any]:
+    """Return what ``--set dataset.…`` says. Raises ``ConfigError`` for anything else: that needs a suite."""
+    found = override({"dataset": {}}, assignments)
+    options = found.pop("dataset")
+    if found or not isinstance(options, dict):
+        what = ", ".join(found) or "dataset"
+        raise ConfigError(
+            f"--set {what}: without --suite only the dataset's options can be set, as in dataset.KEY=VALUE"
+        )
+    return options
+
+
+def audit(subject: Subject, as_json: bool, strict: bool, leak_demo: bool = False) -> int:
+    """Audit the images, print what was found, return the exit code: 3 for copies that ``strict`` refuses, else 0.
+
+    With ``leak_demo``, what leakage would buy (``bench.audit.leak_demo``) comes last, in JSON under the key ``leak_demo``.
+    """
+    with Console(stderr=True).status("reading every image"):
+        result = audit_subject(subject)
+    demo = _leak_demo(subject) if leak_demo else None
+    if as_json:
+        result |= {"leak_demo": demo.as_dict()} if demo else {}
+        print(json.dumps(result, indent=1, sort_keys=True, ensure_ascii=False))
+    else:
+        show_audit(result)
+        if demo:
+            console = Console(soft_wrap=True, markup=False, highlight=False)
+            console.print("\nWhat leakage would buy", style="bold")
+            console.print(*(f"  {line}" for line in demo.lines()), sep="\n")
+    return STRICT_EXIT if strict and any(result["counts"][name] for name in REFUSED) else 0
+
+
+def _leak_demo(subject: Subject) -> LeakDemo:
+    from bench.audit.leak_demo import leak_demo
+
+    with Console(stderr=True).status("training forests on two kinds of splits"):
+        return leak_demo(subject.index(), subject.cache, subject.listing().knows_groups)
+
+
+def audit_subject(subject: Subject) -> dict[str, Any]:
+    """Return the whole audit: that of ``bench.audit.audit``, and what a run would make of the images.
+
+    ``detected`` (bool); ``suite``: its name, or null; ``run``: {images, groups, problems: {kind: n}} with the suite's
+    options, else the default ones, or {error}; ``folds``: a list (``bench.audit.folds``), {error}, or null.
+    """
+    intensity: Intensity = getattr(getattr(subject.dataset, "config", None), "intensity", "auto")
+    result = audit_listing(subject.name, subject.listing(), subject.cache, intensity)
+    result |= {"detected": subject.detected, "suite": subject.suite.name if subject.suite else None, "folds": None}
+    try:
+        index = subject.index()
+    except DataError as e:
+        return result | {"run": {"error": str(e)}}
+    problems = dict(sorted(Counter(p.kind for p in index.problems).items()))
+    groups = len({r.group_id for r in index.records})
+    result["run"] = {"images": len(index.records), "groups": groups, "problems": problems}
+    if subject.suite:
+        result["folds"] = _folds(index, subject.suite, result)
+    return result
+
+
+def _folds(index: DatasetIndex, suite: Suite, result: Mapping[str, Any]) -> Any:
+    try:
+        splits = make_splits(index, suite.settings.split)
+    except (DataError, LeakageError) as e:
+        return {"error": str(e)}
+    exact = [(a, b) for a, b in result["exact"]["pairs"]]
+    near = [(p["first"], p["second"]) for p in result["near"]["pairs"]]
+    return audit_folds(index, splits, exact, near)

@@ -1,0 +1,142 @@
+"""A pilot's saved predictions -> its paired comparisons with none, and what these tell of the patients."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.engine.scheduler import rows_of
+from bench.engine.session import Session
+from bench.errors import ConfigError, DataError, StoreError
+from bench.metrics.classification import patient_predictions
+from bench.metrics.predictions import Predictions, read_predictions
+from bench.metrics.units import ScoredUnit
+from bench.stats.pilot import clustered_components, estimate_components
+from bench.stats.planning import NAN, Components
+from bench.store.cell_folders import Artifacts
+from bench.store.results import Store
+from bench.types import ResultRow
+
+Arm = tuple[str, str, str]  # method, ratio, classifier
+Pair = tuple[int, int]  # fold, repeat
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A pilot's arm against none: pairs, mean and sd of their differences; components where patients can be read."""
+
+    arm: Arm
+    pairs: int
+    difference: float
+    sd: float
+    components: Components | None
+
+
+def pilot_rows(session: Session, pilot: Path | None, unit: ScoredUnit) -> tuple[list[ResultRow], Path]:
+    """Return the finished scores of the pilot and the folder that their predictions are named from."""
+    if pilot is None:
+        return [r for r in rows_of(session.plan, session.env) if _is_score(r, unit)], session.env.out
+    root = pilot.parent if pilot.name == "results.jsonl" else pilot
+    rows = [r for r in Store(root).rows().values() if _is_score(r, unit)]
+    suites = sorted({r.suite for r in rows})
+    if len(suites) > 1 and session.suite.name not in suites:
+        raise ConfigError(f"--pilot {pilot}: holds the suites {', '.join(suites)} and not {session.suite.name}")
+    return [r for r in rows if len(suites) < 2 or r.suite == session.suite.name], root
+
+
+def _is_score(row: ResultRow, unit: ScoredUnit) -> bool:
+    return (
+        row.stage == "evaluate" and row.status == "done" and np.isfinite(row.metrics.get(f"test/{unit.primary}", NAN))
+    )
+
+
+@dataclass(frozen=True)
+class Pilot:
+    """A pilot's predictions, under ``root``: what its pairs tell of a data set of ``patients`` patients."""
+
+    root: Path
+    unit: ScoredUnit
+    patients: int
+
+    def comparisons(self, rows: Sequence[ResultRow], asked: set[Arm] | None) -> list[Comparison]:
+        """Return the comparisons with none of the arms that are asked for; None for all."""
+        scores: dict[Arm, dict[Pair, ResultRow]] = {}
+        for r in sorted(rows, key=lambda r: r.finished_at):  # the last of equal coordinates counts
+            arm = (r.method or "", r.ratio or "", r.classifier or "")
+            scores.setdefault(arm, {})[r.fold or 0, r.repeat or 0] = r
+        metric, found = f"test/{self.unit.primary}", []
+        for arm, of_arm in sorted(scores.items()):
+            base = scores.get(("none", "0", arm[2]), {})
+            common = sorted(of_arm.keys() & base.keys())
+            if arm[0] == "none" or len(common) < 2 or (asked is not None and arm not in asked):
+                continue
+            differences = np.array([of_arm[p].metrics[metric] - base[p].metrics[metric] for p in common])
+            parts = self._components({p: (of_arm[p], base[p]) for p in common})
+            found.append(Comparison(arm, len(common), float(differences.mean()), float(differences.std(ddof=1)), parts))
+        return found
+
+    def _components(self, pairs: dict[Pair, tuple[ResultRow, ResultRow]]) -> Components | None:
+        """Return what these pairs tell of all patients.
+
+        None where patients are too few, or there is no table of predictions at all, as beside a copied
+        ``results.jsonl``. Raises ``StoreError`` where some are there and one is damaged or missing.
+        """
+        paths = [r.facts.get("predictions") for rows in pairs.values() for r in rows]
+        if not all(paths) or not any((self.root / str(path)).is_file() for path in paths):
+            return None
+        artifacts = Artifacts(self.root)
+        tables = {p: tuple(self._right(_read(r, self.root, artifacts)) for r in rows) for p, rows in pairs.items()}
+        images = {group: right.images for arm, base in tables.values() for group, right in {**arm, **base}.items()}
+        groups, repeats = sorted(images), sorted({repeat for _, repeat in tables})
+        place = {group: i for i, group in enumerate(groups)}
+        counts = np.array([images[group] for group in groups])  # [P, C]
+        arm, base = (np.full((len(repeats), *counts.shape), np.nan) for _ in range(2))
+        fold_of = np.full(arm.shape[:2], -1)
+        for (fold, repeat), (of_arm, of_base) in tables.items():
+            r, at = repeats.index(repeat), [place[group] for group in of_arm]
+            if of_arm.keys() != of_base.keys() or (fold_of[r, at] >= 0).any():
+                raise ConfigError(
+                    f"--pilot: fold {fold} of repeat {repeat} tests patients that another fold or arm does not leave "
+                    "to it; the folder mixes runs of different splits: name one that holds a single run"
+                )
+            fold_of[r, at] = fold
+            arm[r, at] = [right.right for right in of_arm.values()]
+            base[r, at] = [of_base[group].right for group in of_arm]
+        try:
+            if self.unit.per_group:  # one row a patient, of its class
+                found = estimate_components(arm.sum(axis=2), base.sum(axis=2), counts.argmax(axis=1), fold_of)
+            else:
+                found = clustered_components(arm, base, counts, fold_of)
+        except DataError:
+            return None
+        return found.with_patients(self.patients / len(groups))
+
+    def _right(self, table: Predictions) -> dict[str, _Right]:
+        """Return what is right of each patient: itself, by the mean probability of its images; or its images."""
+        labels, prob, groups = table.y_true, table.y_prob, table.group
+        if self.unit.per_group:
+            (labels, prob), groups = patient_predictions(labels, prob, groups), tuple(sorted(set(groups)))
+        found = {group: _Right(np.zeros(prob.shape[1]), np.zeros(prob.shape[1])) for group in sorted(set(groups))}
+        for group, label, said in zip(groups, labels.tolist(), prob.argmax(axis=1).tolist(), strict=True):
+            found[group].right[label] += said == label
+            found[group].images[label] += 1
+        return found
+
+
+class _Right(NamedTuple):
+    """How many are right, and how many there are, by class: float [C] each."""
+
+    right: npt.NDArray[np.float64]
+    images: npt.NDArray[np.float64]
+
+
+def _read(row: ResultRow, root: Path, artifacts: Artifacts) -> Predictions:
+    path = root / str(row.facts["predictions"])
+    if damage := artifacts.damage(path.parent.parent.name, path.parent.name):
+        raise StoreError(f"{damage}; the run that made it does the cell again")
+    return read_predictions(path, "test")

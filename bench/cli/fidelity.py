@@ -1,0 +1,156 @@
+"""``bench fidelity``: every image metric of two folders of images, as torch-fidelity's own command line gives them.
+
+Files are found below each folder and taken in the order of their real paths, 64 at a time, as ``fidelity
+--samples-find-deep`` does, so that the figures are the same; where sizes differ, images of one size are batched and
+each is resized on its own.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.errors import DataError
+from bench.types import GreyWindow, Uint8Images
+
+if TYPE_CHECKING:
+    from bench.metrics.features import Embedding
+
+BATCH = 64  # torch-fidelity's own
+SEED = 2020  # torch-fidelity's own
+SHOWN = ("kid", "fid", "precision", "recall", "density", "coverage")
+Scores = Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Scores by name, without the extractor's tag: ``synthetic`` and ``real`` of all images of the folders.
+
+    ``floor`` is of real images in the place of synthetic ones, ``at_floor`` of as many synthetic images; both carry
+    their sizes (see ``bench.metrics.real_baseline.floor_of_halves``). ``dimensions`` is the number of features.
+    """
+
+    tag: str
+    dimensions: int
+    synthetic: Scores
+    real: Scores
+    floor: Scores
+    at_floor: Scores
+
+
+def compare(
+    real: Path, synthetic: Path, extractor: str, input_size_px: int | None, weights: Path | None, device: str
+) -> Comparison:
+    """Score a folder of synthetic images against one of real images.
+
+    Raises ``DataError`` for a folder without readable images, ``ConfigError`` for an unknown extractor or size, and
+    ``WeightsError`` when the extractor's weights can be had in no way.
+    """
+    from bench.data.pixels import window_of_files
+    from bench.metrics.features import FeatureExtractor
+    from bench.metrics.fidelity import fidelity_metrics
+    from bench.metrics.real_baseline import floor_of_halves
+
+    files = [image_files(folder) for folder in (real, synthetic)]
+    network = FeatureExtractor(extractor, weights, input_size_px)
+    window = window_of_files(path for found in files for path in found)
+    true, made = (network.embed(_batches(found, window), [0] * len(found), device) for found in files)
+    as_many = np.sort(np.random.default_rng(SEED).permutation(len(true.logits))[: len(made.logits)])
+    floor, at_floor = floor_of_halves(true.features, made.features, SEED)
+    return Comparison(
+        tag=network.tag,
+        dimensions=true.features.shape[1],
+        synthetic=fidelity_metrics(true.features, made.features) | _alone(made, np.arange(len(made.logits))),
+        real=_alone(true, as_many),
+        floor=floor,
+        at_floor=at_floor,
+    )
+
+
+def _alone(embedding: Embedding, rows: Any) -> dict[str, float]:
+    """Return what a set scores by itself; the inception score, which depends on their number, of some of its rows."""
+    from bench.metrics.diversity import mean_diversity
+    from bench.metrics.inception_score import inception_score
+
+    return {"is": inception_score(embedding.logits[rows]), "diversity": mean_diversity(embedding.diversity, [0])}
+
+
+def image_files(folder: Path) -> list[Path]:
+    """Return the images below a folder, by real path. Raises ``DataError`` when there are none."""
+    from PIL import Image
+
+    if not folder.is_dir():
+        raise DataError(f"{folder} is no folder; expected one with images in it")
+    known = {ext for ext, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    found = (p for p in folder.rglob("*") if p.suffix.lower() in known and not p.name.startswith(".") and p.is_file())
+    files = sorted((Path(os.path.realpath(p)) for p in found), key=str)
+    if not files:
+        raise DataError(f"no images below {folder}; expected files such as .png, .jpg, .tif or .bmp")
+    return files
+
+
+def _batches(files: Sequence[Path], window: GreyWindow | None) -> Iterator[Uint8Images]:
+    """Yield runs of images of one size, up to ``BATCH`` at a time; ``window`` is that of both folders together."""
+    from rich.console import Console
+    from rich.progress import track
+
+    from bench.data.pixels import as_rgb, open_image
+
+    pending: list[np.ndarray] = []
+    for path in track(files, "features", console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True):
+        try:
+            image = np.asarray(as_rgb(open_image(path.read_bytes()), window), dtype=np.uint8)
+        except (OSError, SyntaxError, ValueError) as e:
+            raise DataError(f"{path} cannot be read as an image ({e}); mend or move it") from e
+        if pending and (len(pending) == BATCH or pending[0].shape != image.shape):
+            yield np.stack(pending)
+            pending = []
+        pending.append(image)
+    yield np.stack(pending)
+
+
+def as_json(found: Comparison) -> str:
+    """Return the comparison as JSON; the tag ends every metric's name, undefined ones are null."""
+
+    def named(scores: Scores) -> dict[str, float | None]:
+        return {f"{name}_{found.tag}": v if math.isfinite(v) else None for name, v in scores.items()}
+
+    groups = {name: named(getattr(found, name)) for name in ("synthetic", "real", "floor", "at_floor")}
+    return json.dumps({"extractor": found.tag, "features": found.dimensions, **groups}, indent=1)
+
+
+def show(found: Comparison) -> None:
+    """Print the comparison as a table, with what to make of it."""
+    from rich.table import Table
+
+    from bench.engine.console import plain_console
+
+    console = plain_console()
+    sizes = [f"{s['n_synthetic']:.0f} against {s['n_real']:.0f}" for s in (found.synthetic, found.at_floor)]
+    table = Table("", "synthetic", "synthetic, fewer", "real in their place", box=None, pad_edge=False)
+    for column in table.columns[1:]:
+        column.justify = "right"
+    table.add_row("images", sizes[0], sizes[1], sizes[1])
+    for name in SHOWN:
+        table.add_row(name, *(_text(scores[name]) for scores in (found.synthetic, found.at_floor, found.floor)))
+    for name in ("is", "diversity"):
+        table.add_row(name, _text(found.synthetic[name]), "", _text(found.real[name]))
+    console.print(f"every name ends in _{found.tag}")
+    console.print(table)
+    subset = found.synthetic["kid_subset_size"]
+    console.print(f"KID over 100 subsets of {subset:.0f} images: torch-fidelity's --kid-subset-size {subset:.0f}.")
+    console.print("FID falls as images are added: compare the last two columns, which are of equal sizes.")
+    if min(found.synthetic["n_real"], found.synthetic["n_synthetic"]) <= found.dimensions:
+        console.print(f"There are no more images than features ({found.dimensions}): go by KID, recall and coverage.")
+
+
+def _text(value: float) -> str:
+    return f"{value:.6g}" if math.isfinite(value) else "–"

@@ -1,0 +1,32 @@
+"""The verb `bench list`: the names that a suite may use."""
+
+from __future__ import annotations
+
+from rich.table import Table
+
+from bench import registry
+from bench.config import read_yaml
+from bench.engine.console import echo_json, plain_console
+from bench.suite.sub_suites import members_in
+from bench.suite.suite import suite_files
+
+
+def show_list(as_json: bool) -> None:
+    """Print the names that a suite may use, and the shipped suites."""
+    suites: dict[str, str] = {}
+    for name, path in suite_files().items():
+        data = read_yaml(path)
+        suites[name] = str(data.get("description", ""))
+        suites |= {f"{name}-{member}": f"the member {member} of {name}" for member in members_in(data, name)}
+    found = {f"{kind}s": registry.names(kind) for kind in registry.KINDS}
+    if as_json:
+        echo_json({"suites": suites, **found})
+        return
+    console = plain_console()
+    table = Table("suite", "", box=None, pad_edge=False)
+    for name, description in suites.items():
+        table.add_row(name, description)
+    console.print(table)
+    for kind, names in found.items():
+        more = " … and every timm network by its name" if kind == "classifiers" else ""
+        console.print(f"\n{kind}: {', '.join(names)}{more}")

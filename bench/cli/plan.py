@@ -1,0 +1,169 @@
+"""The verb `bench plan`: the cells of a suite by stage and by method, and what is left of them will cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.cli.report import warn_of_damage
+from bench.config import to_plain
+from bench.cost.host import available_cpus
+from bench.data.changes import data_changes
+from bench.data.left_out import data_lines
+from bench.engine.console import plain_console, print_data
+from bench.engine.ready import CellId
+from bench.engine.session import MAX_AUTO_JOBS, Session
+from bench.forecast.cost_model import CostModel, Estimate, Prediction, Schedule, duration, fit_model, schedule, total
+from bench.metrics.units import scored_unit
+from bench.plan.checks import check_trainable
+from bench.plan.plan import STAGES, Cell, unique
+from bench.plan.selection import select
+from bench.store.cell_folders import Artifacts
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """The cells of a plan, those that are left by their ids, and what is predicted of these, ``jobs`` in parallel."""
+
+    cells: Sequence[Cell]
+    left: Mapping[CellId, Cell]
+    predictions: Mapping[CellId, Prediction]
+    played: Schedule
+    jobs: int
+
+    def estimate(self, cells: Iterable[Cell]) -> Estimate:
+        """Add up what is predicted of cells that are left."""
+        return total([self.predictions.get(c.id) for c in cells])
+
+
+def outlook(session: Session, only: Sequence[str], jobs: int | None = None) -> Outlook:
+    """Read what is done, and predict the rest; ``jobs`` is what a run would take by itself where None.
+
+    Raises ``ConfigError`` for what a stage of the rest would refuse.
+    """
+    cells = unique(select(session.plan.cells, only))
+    artifacts, model = Artifacts(session.env.out), fit_model(session.plan, session.env.out)
+    left = {c.id: c for c in cells if not artifacts.is_done(*c.id)}
+    if left:
+        check_trainable(session.suite)
+    jobs = jobs or planned_jobs(session, model)
+    return Outlook(cells, left, *play(model, list(left.values()), jobs), jobs)
+
+
+def show_plan(session: Session, only: Sequence[str], as_json: bool, jobs: int | None = None) -> None:
+    """Print the cells, how many are done, and the predicted time and memory of the rest with ``jobs`` at a time.
+
+    Raises ``ConfigError`` for what a stage of the rest would refuse.
+    """
+    warn_of_damage(session)
+    if as_json:
+        print(json.dumps(plan_facts(session, only, jobs), indent=1, sort_keys=True))
+        return
+    found = outlook(session, only, jobs)
+    console, index = plain_console(), session.plan.index
+    groups, unit = len({r.group_id for r in index.records}), scored_unit(index)
+    console.print(f"suite {session.suite.name}: {len(index.records)} images of {groups} {unit.groups}, {index.name}")
+    if session.suite.classifiers:
+        positive = f"; positive class: {index.positive}" if index.positive else ""
+        console.print(f"verdicts are about {unit.metric}{positive}")
+        if unit.note:
+            console.print(unit.note)
+    print_data(console, index)
+    if changes := data_changes(index, session.kept_index):
+        console.print(f"the data changed since the last run: {changes}", style="yellow")
+    console.print(_table("stage", STAGES, lambda c: c.stage, found))
+    console.print()
+    methods = [m.name for m in session.suite.methods]
+    console.print(_table("method", methods, lambda c: c.method, found, with_total=False))
+    if found.left:
+        _conclude(console, found, session.suite.name)
+
+
+def plan_facts(session: Session, only: Sequence[str], jobs: int | None = None) -> dict[str, Any]:
+    """Return the same for programs."""
+    found = outlook(session, only, jobs)
+    estimate = found.estimate(found.left.values())
+    expected = {i: asdict(p) for i, p in found.predictions.items()}
+    return {
+        "suite": session.suite.name,
+        "fingerprint": session.plan.fingerprint,
+        "images": len(session.plan.index.records),
+        "data": data_lines(session.plan.index),
+        "scored": scored_unit(session.plan.index).metric,
+        "positive_class": session.plan.index.positive,
+        "cells": [{**to_plain(c), "done": c.id not in found.left, "expected": expected.get(c.id)} for c in found.cells],
+        "left": len(found.left),
+        "jobs": found.jobs,
+        "expected_wall_s": found.played.wall_s if estimate.unknown == 0 else None,
+        "expected_core_s": estimate.known_s,
+        "expected_device_s": estimate.device_s,
+        "expected_peak_memory_bytes": found.played.peak_memory_bytes,
+        "cells_measured": estimate.measured,
+        "cells_guessed": estimate.guessed,
+        "cells_of_unknown_cost": estimate.unknown,
+    }
+
+
+def play(model: CostModel, cells: Sequence[Cell], jobs: int) -> tuple[dict[CellId, Prediction], Schedule]:
+    """Return the predictions of cells, by their ids, and how a run of them would go, its start included."""
+    found = {c.id: p for c in cells if (p := model.predict(c))}
+    played = schedule(cells, found, jobs)
+    return found, Schedule(played.wall_s + (model.startup_s if cells else 0.0), played.peak_memory_bytes)
+
+
+def planned_jobs(session: Session, model: CostModel) -> int:
+    """Return how many cells a run would do at a time by itself: one on the GPU that was measured, else all cores'."""
+    threads = session.suite.settings.threads or available_cpus()
+    return 1 if model.on_gpu else min(MAX_AUTO_JOBS, max(1, available_cpus() // threads))
+
+
+def _table(
+    head: str, names: Sequence[str], of: Callable[[Cell], str | None], found: Outlook, with_total: bool = True
+) -> Table:
+    table = Table(head, box=None, pad_edge=False)
+    for heading in ("cells", "left", "time left", "device", "memory"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("from", no_wrap=True)
+    groups: dict[str | None, list[Cell]] = {name: [] for name in names}
+    for cell in found.cells:
+        groups.setdefault(of(cell), []).append(cell)
+    named = [(name, groups[name]) for name in names]
+    for name, group in [*named, *([("total", list(found.cells))] if with_total else [])]:
+        if group:
+            left = [c for c in group if c.id in found.left]
+            table.add_row(name, str(len(group)), str(len(left)), *_costs(found.estimate(left), bool(left)))
+    return table
+
+
+def _costs(e: Estimate, any_left: bool) -> tuple[str, str, str, str]:
+    if not any_left:
+        return "", "", "", ""
+    if not e.measured and not e.guessed:
+        return "", "", "", "not measured yet"
+    parts = [f"{n} {word}" for n, word in ((e.measured, "measured"), (e.guessed, "guessed"), (e.unknown, "?")) if n]
+    said = parts[0].split()[1] if len(parts) == 1 else ", ".join(parts)
+    return duration(e.known_s), duration(e.device_s), gib(e.peak_memory_bytes), said
+
+
+def _conclude(console: Console, found: Outlook, suite: str) -> None:
+    e, played = found.estimate(found.left.values()), found.played
+    if e.measured or e.guessed:
+        at_least = "at least " if e.unknown else ""
+        console.print(
+            f"predicted with --jobs {found.jobs}: {at_least}{duration(played.wall_s)} of wall time, "
+            f"{e.device_s / 3600:.2g} device-hours, {gib(played.peak_memory_bytes)} at the most"
+        )
+    counted = f"{e.measured} cells by like ones measured here, {e.guessed} guessed from others of their stage"
+    if e.unknown:
+        counted += f", {e.unknown} not at all"
+    console.print(counted + (f"; to measure: bench profile --suite {suite}" if e.unknown or e.guessed else ""))
+
+
+def gib(n: float) -> str:
+    """Return bytes for people."""
+    return f"{n / 2**30:.1f} GiB" if n else "?"

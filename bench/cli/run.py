@@ -1,0 +1,149 @@
+"""The verb `bench run`: do what is left of a suite, show it, report it."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from bench.cli.plan import play
+from bench.cli.report import save_config, write_report, written_state
+from bench.cost.host import describe_host
+from bench.data.changes import data_changes, keep_index
+from bench.engine.console import ConsoleListener, plain_console, print_data
+from bench.engine.scheduler import Runner, rows_of
+from bench.engine.session import Session, pick_device, pick_jobs
+from bench.forecast.cost_model import Schedule, duration, fit_model
+from bench.plan.checks import check_trainable
+from bench.plan.selection import select
+from bench.registry import no_exit
+from bench.store.clock import Stamp
+from bench.store.live import LiveRun, announced
+from bench.store.run_records import RunRecord, keep_run
+from bench.tracking.session_view import MLflowView
+
+MLFLOW_WAIT_S = 120.0
+
+
+def run(session: Session, only: Sequence[str], device: str, jobs: int | None, trace: bool = False) -> int:
+    """Run what is left of the suite, log it, write the report; return the exit code."""
+    console = plain_console()
+    started = time.monotonic()
+    runner = Runner(select(session.plan.cells, only), session.env)
+    left = runner.reuse()
+    name, total = session.suite.name, len(runner.cells)
+    console.print(f"suite {name}: {total} cells, {runner.summary.reused} done already, {left} to do")
+    print_data(console, session.plan.index)
+    _say_changes(console, session, runner)
+    view = MLflowView(session)
+    record = None
+    if left:
+        session = session.on_device(pick_device(device))
+        session = replace(session, env=replace(session.env, trace=trace))
+        record = _train(session, runner, console, jobs, view)
+    ended = time.monotonic()
+    rows = rows_of(session.plan, session.env)
+    report = write_report(session, rows)
+    state = written_state(report.parent)
+    if not view.is_complete(state):
+        warning = view.complete(rows, report.parent, MLFLOW_WAIT_S, state)
+        for text in (*view.thread.notes, *filter(None, [warning])):
+            console.print(f"MLflow: {text}", style="yellow")
+    if record:
+        keep_run(session.env.out, replace(record, closing_s=time.monotonic() - ended))
+    _close(console, runner, time.monotonic() - started, report)
+    return runner.summary.exit_code
+
+
+def _check_segmenters(session: Session) -> None:
+    from bench.segmentation.segmenter_network import build_segmenter
+
+    for config in session.suite.settings.segmenters.values():
+        build_segmenter(config, session.env.weights)
+
+
+def _train(session: Session, runner: Runner, console: Console, jobs: int | None, view: MLflowView) -> RunRecord:
+    from bench.engine.executors.local import make_executor
+
+    with no_exit("the methods and classifiers were checked"):
+        check_trainable(session.suite)  # what cannot be trained is found now, not after hours of generators
+    if session.suite.settings.segmenters:
+        _check_segmenters(session)
+    runner.env = session.env
+    jobs, threads = pick_jobs(jobs, session.env.device, session.suite.settings.threads)
+    todo = [runner.cells[i] for i in runner.waiting]
+    shape = f"{jobs} at a time, {threads} thread{'s' if threads > 1 else ''} each"
+    console.print(f"{describe_host(session.env.device)}; {shape}")
+    if not (session.report_folder / "leaderboard.md").is_file():  # else it says what the report was made with
+        save_config(session)
+    model = fit_model(session.plan, session.env.out)
+    runner.predictions, expected = play(model, todo, jobs)
+    if len(runner.predictions) == len(todo):
+        console.print(f"predicted: {duration(expected.wall_s)}")
+    shown = ConsoleListener(console, runner.artifacts, todo, model, jobs)
+    runner.listeners = (shown, view)
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    started = time.monotonic()
+    live = LiveRun.here(session.suite.name, jobs, threads, session.env.device, Stamp.now())
+    try:
+        with announced(session.env.out, live), shown:
+            runner.run(lambda: make_executor(jobs, threads))
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+    wall_s = time.monotonic() - started
+    record = _record(session, runner, live, wall_s, expected)
+    keep_run(session.env.out, record)
+    return record
+
+
+def _record(session: Session, runner: Runner, live: LiveRun, wall_s: float, expected: Schedule) -> RunRecord:
+    """Describe the run that just ended, and what had been expected of it."""
+    found = runner.predictions.values()
+    return RunRecord(
+        suite=session.suite.name,
+        started_at=datetime.fromtimestamp(live.started, UTC).isoformat(timespec="seconds"),
+        host=describe_host(session.env.device),
+        jobs=live.jobs,
+        threads=live.threads,
+        cells=runner.summary.done,
+        failed=len(runner.summary.failed) + len(runner.summary.skipped),
+        wall_s=wall_s,
+        busy_s=runner.busy_s,
+        cells_s=sum(r.costs.get("elapsed_s", 0.0) for r in runner.ended),
+        device_s=sum(r.costs.get("device_s", 0.0) for r in runner.ended),
+        peak_memory_bytes=max((r.costs.get("peak_memory_bytes", 0.0) for r in runner.ended), default=0.0),
+        predicted_cells=len(runner.predictions),
+        predicted_wall_s=expected.wall_s if found else None,
+        predicted_device_s=sum(p.device_s for p in found) if found else None,
+        predicted_peak_memory_bytes=max(p.peak_memory_bytes for p in found) if found else None,
+    )
+
+
+def _say_changes(console: Console, session: Session, runner: Runner) -> None:
+    """Say, before anything is trained, what changed in the data since the last run and which cells are damaged."""
+    if changes := data_changes(session.plan.index, session.kept_index):
+        console.print(f"the data changed since the last run: {changes}", style="yellow")
+    keep_index(session.plan.index, session.kept_index)
+    for cell_id, damage in runner.damaged.items():
+        console.print(f"{runner.cells[cell_id].title} is done again: {damage}", style="yellow")
+
+
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def _close(console: Console, runner: Runner, elapsed_s: float, report: Path) -> None:
+    summary = runner.summary
+    bad = f", {len(summary.failed)} failed, {len(summary.skipped)} skipped that need them" if summary.exit_code else ""
+    did = f"{summary.done} done in {duration(elapsed_s)}{bad}" if summary.done or bad else "nothing left to do"
+    console.print(did)
+    for cell_id, error in summary.failed.items():
+        console.print(f"{runner.cells[cell_id].title}: {error.splitlines()[0]}", style="red")
+    if summary.failed:
+        console.print("run the same command to retry the failures; everything else is kept")
+    console.print(f"report: {report}\npage: {report.with_name('report.html')}")

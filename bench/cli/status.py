@@ -1,0 +1,154 @@
+"""The verb `bench status`: how far a suite is, read from its folders, so that it works while others run it."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
+
+from bench.cli.plan import gib, planned_jobs
+from bench.config import to_plain
+from bench.engine.console import echo_json, plain_console, works_table
+from bench.engine.progress import WallLeft, Work, wall_left, work_of
+from bench.engine.scheduler import rows_of
+from bench.engine.session import Session
+from bench.forecast.cost_model import duration, fit_model
+from bench.store.cell_folders import Artifacts
+from bench.store.live import LiveRun, live_runs
+from bench.store.results import Store
+
+WATCH_S = 2.0
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a suite is: its cells by state, those in work, who works on them, and what is left.
+
+    ``counts`` are of cells that are not in work, by the status of their rows; ``jobs`` is how many cells the runs that
+    go on do at a time, or what a run would do by itself; ``core_s`` adds up the cells that are left.
+    """
+
+    suite: str
+    cells: int
+    counts: Counter[str]
+    works: Sequence[Work]
+    runs: Sequence[LiveRun]
+    jobs: int
+    wall: WallLeft
+    core_s: float
+    left: int
+    peak_memory_bytes: float
+    failures: dict[str, str]
+
+    @property
+    def going_on(self) -> bool:
+        """Whether some process works on the suite."""
+        return bool(self.runs or self.works)
+
+
+def read_status(session: Session) -> Status:
+    """Read it all from the output folder."""
+    artifacts, stored = Artifacts(session.env.out), Store(session.env.out).rows()
+    rows = {r.key: r for r in rows_of(session.plan, session.env, stored)}
+    cells = session.plan.work
+    left = [c for c in cells if rows[c.row_key].status != "done"]
+    running = {c.id: c for c in left if artifacts.is_locked(*c.id)}
+    costs = fit_model(session.plan, session.env.out, stored=stored)
+    works = [work_of(c, artifacts, costs) for c in running.values()]
+    runs = live_runs(session.env.out, session.suite.name)
+    jobs = sum(run.jobs for run in runs) or len(works) or planned_jobs(session, costs)
+    peaks = [r.costs.get("peak_memory_bytes", 0.0) for r in rows.values() if r.status == "done"]
+    return Status(
+        suite=session.suite.name,
+        cells=len(cells),
+        counts=Counter(rows[c.row_key].status for c in cells if c.id not in running),
+        works=works,
+        runs=runs,
+        jobs=jobs,
+        wall=wall_left(left, works, costs, jobs),
+        core_s=costs.estimate(left).known_s,
+        left=len(left),
+        peak_memory_bytes=max([*peaks, *(float(w.peak_memory_bytes or 0) for w in works)], default=0.0),
+        failures={c.title: rows[c.row_key].error or "" for c in left if rows[c.row_key].status == "failed"},
+    )
+
+
+def show_status(session: Session, as_json: bool, watch: bool = False) -> None:
+    """Print how far the suite is; with ``watch`` again and again, until nothing works on it or Ctrl-C."""
+    if as_json:
+        echo_json(plain(read_status(session)))
+        return
+    console = plain_console()
+    state = read_status(session)
+    if not (watch and console.is_terminal):
+        console.print(described(state))
+    try:
+        if watch and console.is_terminal:
+            with Live(described(state), console=console, auto_refresh=False) as live:
+                while state.going_on:
+                    time.sleep(WATCH_S)
+                    state = read_status(session)
+                    live.update(described(state), refresh=True)
+        while watch and state.going_on:  # into a pipe or a file: one after the other
+            time.sleep(WATCH_S)
+            state = read_status(session)
+            console.print(described(state))
+    except KeyboardInterrupt:  # leaves the last state on the screen; the run itself goes on
+        return
+
+
+def described(state: Status) -> Group:
+    """Return the status for people."""
+    counts = state.counts
+    numbers = f"{counts['done']} done, {len(state.works)} running, {counts['failed']} failed"
+    numbers += f", {counts['skipped']} skipped, {counts['missing']} to come"
+    lines = [Text(f"suite {state.suite}: {state.cells} cells: {numbers}")]
+    for run in state.runs:
+        shape = f"{run.jobs} at a time, {run.threads} thread{'s' if run.threads > 1 else ''} each, on {run.device}"
+        since = duration(run.elapsed_s)
+        lines.append(Text(f"running for {since}: {shape} (process {run.pid} on {run.node})"))
+    failed = [
+        Text(f"  {title}: {error.splitlines()[0] if error else ''}", style="red")
+        for title, error in state.failures.items()
+    ]
+    return Group(*lines, works_table(state.works), *failed, *_closing(state))
+
+
+def _closing(state: Status) -> list[Text]:
+    lines = []
+    if state.left:
+        unknown = f" + {state.wall.unknown} cells not measured yet" if state.wall.unknown else ""
+        idle = "" if state.going_on else "nothing runs now; "
+        lines.append(Text(f"{idle}time left: {state.wall}{unknown}, {state.jobs} at a time"))
+    if state.peak_memory_bytes:
+        lines.append(Text(f"memory: {gib(state.peak_memory_bytes)} at the most in a cell so far"))
+    return lines
+
+
+def plain(state: Status) -> dict[str, Any]:
+    """Return the status for programs. ``expected_wall_s`` leaves out the cells that nothing is known of."""
+    return {
+        "suite": state.suite,
+        "cells": state.cells,
+        **{s: state.counts[s] for s in ("done", "failed", "skipped", "missing")},
+        "running": [_plain_work(work) for work in state.works],
+        "runs": [asdict(run) for run in state.runs],
+        "left": state.left,
+        "jobs": state.jobs,
+        "expected_wall_s": state.wall.seconds,
+        "expected_core_s": state.core_s,
+        "cells_of_unknown_cost": state.wall.unknown,
+        "peak_memory_bytes": state.peak_memory_bytes,
+        "failures": state.failures,
+    }
+
+
+def _plain_work(work: Work) -> dict[str, Any]:
+    told: dict[str, Any] = to_plain(work)
+    return {**told.pop("cell"), **told}

@@ -1,0 +1,271 @@
+"""``bench tune``: search an arm's settings by validation folds; the test part stays locked."""
+
+from __future__ import annotations
+
+import re
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import click
+
+from bench.errors import BenchError, ConfigError, DiskError, nearest
+from bench.store.redact import redact
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from bench.engine.session import Session
+    from bench.tuning.arm import Arm
+    from bench.tuning.worker import Job
+
+Objective = Literal["balanced_accuracy", "balanced_accuracy,seconds"]
+PRUNERS = ("none", "wilcoxon", "hyperband")
+MLFLOW_WAIT_S = 120.0
+SHOW_EVERY_S = 0.5
+UNITS = {"h": 3600.0, "m": 60.0, "min": 60.0, "s": 1.0}
+
+
+def parse_budget(context: click.Context, option: click.Parameter, text: str | None) -> float | None:
+    """Return seconds of '2h', '90m', '1h30m' or '45s'."""
+    if text is None:
+        return None
+    parts = re.findall(r"(\d+(?:\.\d+)?)\s*(h|min|m|s)", text)
+    if not parts or re.sub(r"(\d+(?:\.\d+)?)\s*(h|min|m|s)", "", text).strip():
+        raise click.BadParameter(f"got {text!r}, expected a time such as 2h, 90m, 1h30m or 45s")
+    return sum(float(number) * UNITS[unit] for number, unit in parts)
+
+
+def tune_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of `bench tune`, beside those that say which suite is meant."""
+    for option in reversed(
+        (
+            click.option("--method", "methods", multiple=True, required=True,
+                         help="An arm to tune, or all; repeatable."),
+            click.option("--classifier", help="The classifier of the arms. Default: the suite's, if it has one."),
+            click.option("--trials", type=click.IntRange(1), help="Finished or pruned trials of each arm."),
+            click.option("--budget", callback=parse_budget, metavar="TIME",
+                         help="Device time of each arm, such as 2h: no trial is begun after it."),
+            click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Trials at a time."),
+            click.option("--objective", type=click.Choice(get_args(Objective)), default="balanced_accuracy",
+                         show_default=True, help="Score on validation images; or that and device-seconds (NSGA-II)."),
+            click.option("--pruner", type=click.Choice(PRUNERS),
+                         help="What stops bad trials after some folds. Default: hyperband; none for two objectives."),
+            click.option("--seed", type=int, default=0, show_default=True, help="Of the search, not of the trainings."),
+            click.option("--storage", metavar="URL", envvar="BENCH_STORAGE", show_envvar=True,
+                         help="An Optuna storage. Default: a journal in the study folder."),
+            click.option("--space", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
+                         help="YAML that changes what is searched: {NAME: {FIELD: {low, high, log} or {values}}}."),
+            click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
+        )
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def tune(
+    session: Session, methods: Sequence[str], classifier: str | None, trials: int | None, budget: float | None,
+    workers: int, objective: Objective, pruner: Any, seed: int, storage: str | None, space: Path | None, device: str,
+) -> int:  # fmt: skip
+    """Tune the arms one after another; return the exit code: 0, or 1 when an arm's trials only failed."""
+    from bench.engine.console import plain_console
+    from bench.engine.session import pick_device
+    from bench.tuning.worker import Job
+
+    if trials is None and budget is None:
+        raise ConfigError("say when to stop: --trials N, --budget 2h, or both")
+    with_seconds = objective != "balanced_accuracy"
+    if with_seconds and pruner not in (None, "none"):
+        raise ConfigError(f"--pruner {pruner}: a search with two objectives cannot be pruned; leave it out")
+    pruner = pruner or ("none" if with_seconds else "hyperband")
+    arms = choose_arms(session, methods, classifier, space, with_seconds, pruner, seed)
+    session = session.on_device(pick_device(device))
+    console, code = plain_console(), 0
+    with _sigterm_interrupts():
+        for arm in arms:
+            arm.classifier.create().check()
+            code |= tune_arm(console, Job(arm.on(session), storage, trials, budget), workers)
+    return code
+
+
+def choose_arms(
+    session: Session, methods: Sequence[str], classifier: str | None, space: Path | None, with_seconds: bool,
+    pruner: Any, seed: int,
+) -> list[Arm]:  # fmt: skip
+    """Return the arms to tune, their search spaces checked. Raises ``ConfigError`` with the nearest name."""
+    from bench.tuning.arm import Arm
+    from bench.tuning.spaces import arm_space, read_changes
+
+    suite = session.suite
+    known, classifiers = [m.name for m in suite.methods], [c.name for c in suite.classifiers]
+    wanted = known if "all" in methods else list(dict.fromkeys(methods))
+    for name in wanted:
+        if name not in known:
+            raise ConfigError(f"--method {name}: not in suite {suite.name}; {nearest(name, [*known, 'all'])}")
+    if classifier is None and len(classifiers) > 1:
+        raise ConfigError(
+            f"suite {suite.name} has several classifiers; add --classifier, one of {', '.join(classifiers)}"
+        )
+    classifier = classifier or classifiers[0]
+    if classifier not in classifiers:
+        raise ConfigError(f"--classifier {classifier}: not in suite {suite.name}; {nearest(classifier, classifiers)}")
+    changes = read_changes(space, suite) if space else {}
+    arms = []
+    for name in wanted:
+        pair = suite.method(name), suite.classifier(classifier, name)
+        arms.append(Arm(session, *pair, arm_space(suite, *pair, changes), with_seconds, pruner, seed))
+    return arms
+
+
+def tune_arm(console: Console, job: Job, workers: int) -> int:
+    """Tune one arm, write its results, and return the exit code."""
+    from bench.engine.executors.local import in_process, limit_threads
+    from bench.engine.session import pick_jobs
+    from bench.tuning.results import write_results
+    from bench.tuning.study import open_study
+    from bench.tuning.worker import work, work_in_processes
+
+    arm, env = job.arm, job.arm.session.env
+    workers, threads = pick_jobs(workers, env.device, arm.session.suite.settings.threads)
+    board = Board(console, job)
+    error = None
+    with board:
+        try:
+            if in_process(workers):
+                limit_threads(threads)
+                work(job, board.watch)
+            else:
+                work_in_processes(job, workers, threads, board.watch)
+        except DiskError:
+            raise
+        except BenchError as e:
+            error = e
+        board.watch(now=True)
+        board.tell_result(write_results(arm, open_study(arm, job.storage)))
+    warning = board.view.close(MLFLOW_WAIT_S)
+    if warning:
+        console.print(f"MLflow: {warning}", style="yellow")
+    error = error or board.failure()
+    if error:
+        console.print(redact(f"{type(error).__name__}: {error}"), style="red")
+    return 1 if error else 0
+
+
+class Board:
+    """What a study shows in the terminal: a bar where there is one, and a line for every trial that has ended."""
+
+    def __init__(self, console: Console, job: Job) -> None:
+        from rich.live import Live
+
+        from bench.tuning.study import open_study
+        from bench.tuning.tracked import StudyView
+
+        self.console, self.job, self.arm = console, job, job.arm
+        self.study = open_study(job.arm, job.storage)
+        self.view = StudyView(job.arm)
+        self._since = len(self._trials())
+        self._told = {t.number for t in self._trials() if t.state.is_finished()}
+        self._last = 0.0
+        self._live = Live(get_renderable=self._panel, console=console, refresh_per_second=1, transient=True)
+
+    def __enter__(self) -> Board:
+        from bench.tuning.spaces import describe
+
+        self.console.print(f"study {self.arm.study}: {self.arm.title}; pruner {self.arm.pruner}; {self._progress()}")
+        for line in describe(self.arm.space.ranges):
+            self.console.print(f"  {line}")
+        self.view.update(self._trials())
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._live.stop()
+
+    def watch(self, now: bool = False) -> None:
+        """Print what has ended since the last look, and log it."""
+        from bench.tuning.study import state_of
+
+        if not now and time.monotonic() - self._last < SHOW_EVERY_S:
+            return
+        self._last = time.monotonic()
+        trials = self._trials()
+        for trial in trials:
+            if trial.state.is_finished() and trial.number not in self._told:
+                self._told.add(trial.number)
+                if state_of(trial) != "surplus":
+                    self.console.print(f"{self._progress()}: {_describe(trial)}")
+        self.view.update(trials)
+
+    def tell_result(self, best: Path | None) -> None:
+        """Say what came out."""
+        from bench.tuning.study import best_trial
+
+        found = best_trial(self._trials())
+        if found is None or best is None:
+            self.console.print("no trial is finished yet")
+            return
+        self.console.print(f"{self._progress()}; best: {_describe(found)}\nreport: {best.parent / 'tuning.md'}")
+        self.console.print(f"use it with: {self.arm.session.command} --config-from {best}")
+
+    def failure(self) -> BenchError | None:
+        """Return why the study could not go on, if the last trials all failed before it was complete."""
+        from bench.tuning.trial_queue import Desk, TooManyFailures, require_success
+
+        trials = self._trials()
+        if Desk(self.study, self.arm.space, self.job.trials, self.job.budget_s).is_over(trials):
+            return None
+        try:
+            require_success(trials[self._since :])
+        except TooManyFailures as e:
+            return e
+        return None
+
+    def _trials(self) -> Any:
+        return self.study.get_trials(deepcopy=False)
+
+    def _progress(self) -> str:
+        from bench.forecast.cost_model import duration
+        from bench.tuning.study import SETTLED, bill_s
+
+        trials, job = self._trials(), self.job
+        settled, bill = sum(t.state in SETTLED for t in trials), duration(bill_s(trials))
+        of_trials = f"{settled}/{job.trials} trials" if job.trials else f"{settled} trials"
+        return of_trials + f", {bill}" + (f" of {duration(job.budget_s)}" if job.budget_s else "")
+
+    def _panel(self) -> Any:
+        from rich.text import Text
+
+        from bench.tuning.study import best_trial
+
+        trials = self._trials()
+        best = best_trial(trials)
+        lines = [self._progress() + (f"; best: {_describe(best)}" if best else "")]
+        lines += [f"  {_describe(t)}" for t in trials if t.state.name == "RUNNING"]
+        return Text("\n".join(lines))
+
+
+def _describe(trial: Any) -> str:
+    from bench.tuning.study import ERROR, mean_score, pairs_of, spread, state_of
+
+    folds, error = len(pairs_of(trial)), trial.user_attrs.get(ERROR)
+    text = f"trial {trial.number} {state_of(trial)}"
+    if error:
+        return f"{text}: {str(error).splitlines()[0]}"
+    score = f", {mean_score(trial):.4f}" + (f" ± {spread(trial):.4f}" if folds > 1 else "") if folds else ""
+    return f"{text}{score}, {folds} fold{'s' if folds != 1 else ''}"
+
+
+@contextmanager
+def _sigterm_interrupts() -> Iterator[None]:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)

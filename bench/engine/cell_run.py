@@ -1,0 +1,155 @@
+"""One cell from start to end: locked, seeded, measured, and finished whole or recorded as a failure."""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import numpy as np
+
+from bench.cost.energy import EnergyMeter
+from bench.cost.host import describe_host, git_commit, versions
+from bench.cost.sandbox import MEMORY_ADVICE, is_out_of_memory
+from bench.cost.timers import PeakMemory
+from bench.cost.usage import UsageMonitor
+from bench.data.splits import load_split
+from bench.errors import BenchError, DivergedError
+from bench.forecast.step_costs import step_costs
+from bench.forecast.workload import STEPPED, Sizes, Workload, workload
+from bench.plan.plan import Cell
+from bench.seeding import derive_seed, seed_everything
+from bench.stages import STAGE, Output, RunEnv
+from bench.stages.context import CellContext
+from bench.store.cell_folders import Artifacts
+from bench.store.disk import disk_error
+from bench.store.redact import redact
+from bench.types import ResultRow
+
+_SEEN: set[str] = set()  # stages that this process has been through: the first cell of one also imports and warms up
+SEEDED_AS = {"validate": "classify"}  # the same training, without the test part
+
+
+def blank_row(cell: Cell, env: RunEnv, status: str, error: str | None = None) -> ResultRow:
+    """Return a row with the cell's coordinates and nothing measured."""
+    return ResultRow(
+        key=cell.row_key,
+        stage=cell.stage,
+        suite=env.suite.name,
+        dataset=env.suite.dataset.name,
+        status=status,
+        method=cell.method,
+        fold=cell.fold,
+        repeat=cell.repeat,
+        ratio=cell.ratio,
+        classifier=cell.classifier,
+        error=error,
+        finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def finished_row(cell: Cell, env: RunEnv, artifacts: Artifacts | None = None) -> ResultRow:
+    """Return the row of a finished cell, read from its folder. Raises ``StoreError`` when that is damaged."""
+    artifacts = artifacts or Artifacts(env.out)
+    done = artifacts.result(*cell.id)
+    folder = str(artifacts.folder(*cell.id).relative_to(env.out))
+    row = replace(blank_row(cell, env, "done"), folder=folder, finished_at=done["finished_at"])
+    metrics = {name: math.nan if value is None else value for name, value in done["metrics"].items()}
+    return replace(row, metrics=metrics, costs=done["costs"], facts=done["facts"])
+
+
+def run_cell(cell: Cell, env: RunEnv) -> ResultRow:
+    """Do one cell, or find it done, and return its row. A failure is a row too, with its traceback.
+
+    Raises ``DiskError`` when the output folder cannot be written.
+    """
+    try:
+        return _run_cell(cell, env)
+    except OSError as e:
+        if error := disk_error(e):
+            raise error from e
+        raise
+
+
+def _run_cell(cell: Cell, env: RunEnv) -> ResultRow:
+    artifacts = Artifacts(env.out)
+    with artifacts.work(*cell.id) as folder:
+        if artifacts.is_done(*cell.id):
+            return finished_row(cell, env)
+        seed = derive_seed(SEEDED_AS.get(cell.stage, cell.stage), env.suite.settings.seed, cell.fold, cell.repeat)
+        first = cell.stage not in _SEEN
+        _SEEN.add(cell.stage)
+        trace = env.trace and cell.stage in STEPPED
+        ctx = CellContext(
+            folder, env.device, seed, env.weights, env.out / "cache", updates=_updates(cell, env), trace=trace
+        )
+        memory, energy = PeakMemory(env.device), EnergyMeter(env.device)
+        try:
+            with memory, energy, UsageMonitor(folder, env.device, also=ctx.show_progress):
+                if cell.stage not in ("split", "evaluate"):
+                    seed_everything(seed)
+                output = STAGE[cell.stage](cell, env, ctx)
+            ctx.flush()
+        except KeyboardInterrupt:  # Ctrl-C, where the cell runs in the main process
+            raise
+        except BaseException as e:  # a plug-in's sys.exit() must not end the run
+            if disk := disk_error(e, env.out):
+                raise disk from e
+            if isinstance(e, DivergedError) or (ctx.restoring and not is_out_of_memory(e)):
+                ctx.drop_checkpoint()
+            text = redact(_described(e))  # it goes to the store, the report and MLflow
+            artifacts.fail(*cell.id, text)
+            return blank_row(cell, env, "failed", text)
+        costs = {**ctx.costs(), **memory.costs(), **energy.costs(), **output.costs}
+        work = workload(cell, env.suite, _sizes(cell, env))
+        costs |= _step_costs(cell, env, ctx, work, costs, output)
+        made_by = {"git_commit": git_commit(), "host": describe_host(env.device), "versions": versions()}
+        done = {
+            "metrics": {k: float(v) if np.isfinite(v) else None for k, v in output.metrics.items()},
+            "costs": {k: float(v) for k, v in costs.items()},
+            "facts": {**output.facts, **made_by, "work": {**work.plain(), "first": first}},
+            "finished_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        artifacts.commit(*cell.id, done, cell.upstream)
+        return finished_row(cell, env)
+
+
+def _described(error: BaseException) -> str:
+    """Return an error for the row of a failed cell: type, message, advice where there is some, and traceback."""
+    text = f"{type(error).__name__}: {error}"
+    if isinstance(error, SystemExit):
+        text += " (code of the cell called sys.exit; raise an error there instead)"
+    elif is_out_of_memory(error):
+        text += f" (out of memory: {MEMORY_ADVICE})"
+    return text if isinstance(error, BenchError) else f"{text}\n{traceback.format_exc()}"
+
+
+def _step_costs(
+    cell: Cell, env: RunEnv, ctx: CellContext, work: Workload, costs: dict[str, float], output: Output
+) -> dict[str, float]:
+    """Return what the cell's steps come to; ``measuring_s`` is what it took to find out, after the cell's own time."""
+    start = time.perf_counter()
+    steps = float(output.facts.get("steps_run", work.units.get("step", 0)))
+    found = step_costs(cell, env, work, costs, steps)
+    if not found:
+        return {}
+    if "parameters" in output.facts:
+        found["parameters"] = float(output.facts["parameters"])
+    found["step_first_s"] = ctx.timer.first_seconds.get("step", 0.0)
+    if ctx.updates:
+        found |= ctx.updates.costs(int(steps))
+    return {**found, "measuring_s": time.perf_counter() - start}
+
+
+def _updates(cell: Cell, env: RunEnv) -> tuple[str, ...]:
+    """Return what a step of the cell's training updates, in order, where the method says so."""
+    return tuple(getattr(env.suite.method(str(cell.method)).create(), "updates", ())) if cell.stage == "fit" else ()
+
+
+def _sizes(cell: Cell, env: RunEnv) -> Sizes:
+    """Return the sizes of the cell's fold, none for a cell that reads none of its images."""
+    artifacts = Artifacts(env.out)
+    key = next((key for stage, key in cell.upstream if stage == "split"), None)
+    return Sizes.of(load_split(artifacts.folder("split", key) / "split.json")) if key else Sizes(0, 0, 0)

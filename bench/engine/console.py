@@ -1,0 +1,116 @@
+"""What a run shows in the terminal: a live panel where there is one, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Any
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.text import Text
+
+from bench.config import to_plain
+from bench.data.left_out import data_lines
+from bench.engine.progress import WallLeft, Work, wall_left, work_of
+from bench.engine.ready import CellId
+from bench.engine.scheduler import Listener
+from bench.forecast.cost_model import CostModel, duration
+from bench.plan.plan import Cell
+from bench.store.cell_folders import Artifacts
+from bench.types import DatasetIndex, ResultRow
+
+
+def plain_console() -> Console:
+    """Return a console that prints texts as they are: a file name or an error may hold ``[brackets]``."""
+    return Console(soft_wrap=True, markup=False, highlight=False)
+
+
+class ConsoleListener(Listener):
+    """Progress of a run: one bar, the cells in work with what they tell, and every failure as it comes."""
+
+    def __init__(self, console: Console, artifacts: Artifacts, todo: list[Cell], costs: CostModel, jobs: int) -> None:
+        self.console, self.artifacts, self.costs, self.jobs = console, artifacts, costs, jobs
+        self.left = {c.id: c for c in todo}
+        self.total = len(self.left)
+        self.running: dict[CellId, Cell] = {}
+        self.started_at = time.monotonic()
+        self._wall_left = WallLeft(0.0, 0)
+        self._asked_at = self._ask_again_at = 0.0
+        self._live = Live(get_renderable=self._panel, console=console, refresh_per_second=2, transient=True)
+
+    def __enter__(self) -> ConsoleListener:
+        if self.console.is_terminal:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
+        if self.console.is_terminal:
+            self._live.stop()
+
+    def started(self, cell: Cell) -> None:
+        """Show the cell as in work."""
+        self.running[cell.id] = cell
+
+    def finished(self, cell: Cell, row: ResultRow) -> None:
+        """Count the cell; print its outcome."""
+        self.running.pop(cell.id, None)
+        self.left.pop(cell.id, None)
+        self.costs.add(row)
+        at = f"[{self.total - len(self.left)}/{self.total}]"
+        if row.status == "done":
+            if cell.stage in ("fit", "classify"):
+                self.console.print(f"{at} {cell.title}: {self._outcome(row)}")
+        elif row.status == "failed":  # what is skipped because of it is counted at the end, not listed
+            self.console.print(f"{at} {cell.title}: FAILED: {(row.error or '').splitlines()[0]}", style="red")
+
+    def _outcome(self, row: ResultRow) -> str:
+        left = f", {self._eta(self._works())} left" if self.left else ""
+        return f"done in {duration(row.costs['elapsed_s'])}{left}"
+
+    def _works(self) -> list[Work]:
+        return [work_of(cell, self.artifacts, self.costs) for cell in list(self.running.values())]
+
+    def _eta(self, works: Sequence[Work]) -> WallLeft:
+        """Expected wall time left. Of a large run it is worked out again only as often as costs the run nothing."""
+        now = time.monotonic()
+        if now >= self._ask_again_at:
+            self._wall_left = wall_left(list(self.left.values()), works, self.costs, self.jobs)
+            took_s = time.monotonic() - now
+            self._asked_at, self._ask_again_at = now, now + 20 * took_s
+        return replace(self._wall_left, seconds=max(0.0, self._wall_left.seconds - (now - self._asked_at)))
+
+    def _panel(self) -> Group:
+        bar = Progress(TextColumn("{task.description}"), BarColumn(bar_width=40), TextColumn("{task.fields[note]}"))
+        works = self._works()
+        done = self.total - len(self.left)
+        elapsed = duration(time.monotonic() - self.started_at)
+        note = f"{done}/{self.total}, {elapsed}, {self._eta(works)} left"
+        bar.add_task("cells", total=self.total, completed=done, note=note)
+        return Group(bar, works_table(works))
+
+
+def works_table(works: Sequence[Work]) -> Group:
+    """Return the cells in work, a line each: step, elapsed, left, peak memory so far; losses where there is room."""
+    table = [(f"  {work.cell.title}", *work.columns()) for work in works]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    lines = []
+    for name, *facts, losses in table:
+        cells = [name.ljust(widths[0]), *(fact.rjust(width) for fact, width in zip(facts, widths[1:-1], strict=True))]
+        lines.append(Text("  ".join([*cells, losses]).rstrip(), no_wrap=True, overflow="ellipsis"))
+    return Group(*lines)
+
+
+def print_data(console: Console, index: DatasetIndex) -> None:
+    """Print how the pixels of a data set are read, if not as they are, and what of its folder is not used or odd."""
+    for line in data_lines(index):
+        console.print(line, style="yellow")
+
+
+def echo_json(value: Any) -> None:
+    """Print a value, frozen dataclasses and paths in it too, as JSON."""
+    print(json.dumps(to_plain(value), indent=1, sort_keys=True))

@@ -1,0 +1,86 @@
+"""How far the cells in work are, from the files that they write, and when all will be done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from bench.forecast.cost_model import CostModel, Prediction, duration, schedule
+from bench.plan.plan import Cell
+from bench.store.cell_folders import Artifacts
+from bench.store.clock import Stamp
+
+TRUST_STEPS = 0.1  # from this share of its steps on, a cell's own pace tells more than like cells do
+LOSSES = 3  # that many are shown
+
+
+@dataclass(frozen=True)
+class Work:
+    """A cell in work; None is what it has not told, or what nobody knows.
+
+    ``elapsed_s`` is wall time, with what interrupted attempts spent on what it continues; ``peak_memory_bytes`` the
+    most so far, of tensors on a CUDA device, of the whole process on a CPU.
+    """
+
+    cell: Cell
+    elapsed_s: float | None = None
+    step: int | None = None
+    total: int | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    peak_memory_bytes: int | None = None
+    device: str | None = None
+    left_s: float | None = None
+
+    def columns(self) -> tuple[str, str, str, str, str]:
+        """Return for people: step, elapsed, left, memory, losses."""
+        return (
+            f"step {self.step}/{self.total}" if self.step is not None else "",
+            duration(self.elapsed_s) if self.elapsed_s is not None else "starting",
+            f"{duration(self.left_s)} left" if self.left_s is not None else "",
+            f"{self.peak_memory_bytes / 2**30:.1f} GiB" if self.peak_memory_bytes else "",
+            ", ".join(f"{name} {value:.3g}" for name, value in list(self.metrics.items())[:LOSSES]),
+        )
+
+
+def work_of(cell: Cell, artifacts: Artifacts, costs: CostModel) -> Work:
+    """Read what a cell in work tells of itself, and expect when it ends: by its own pace, or by like cells."""
+    state = artifacts.progress(*cell.id) or {}
+    try:
+        told_s, since_s = float(state["elapsed_s"]), Stamp(**state["updated"]).elapsed_s()
+    except (KeyError, TypeError, ValueError):  # has told nothing yet, or is of an earlier version
+        return Work(cell)
+    elapsed_s = told_s + since_s
+    step, total = state.get("step"), state.get("total")
+    work = Work(
+        cell, elapsed_s, step, total, state.get("metrics", {}), state.get("peak_memory_bytes"), state.get("device")
+    )
+    if step and total and step >= TRUST_STEPS * total:
+        return replace(work, left_s=max(0.0, told_s * total / step - elapsed_s))
+    expected = costs.predict(cell)
+    return replace(work, left_s=max(0.0, expected.elapsed_s - elapsed_s)) if expected else work
+
+
+@dataclass(frozen=True)
+class WallLeft:
+    """Expected wall seconds until all is done, and of how many cells nothing is known: they come on top."""
+
+    seconds: float
+    unknown: int
+
+    def __str__(self) -> str:
+        return f"{'>' if self.unknown else '~'}{duration(self.seconds)}"
+
+
+def wall_left(left: Sequence[Cell], works: Sequence[Work], costs: CostModel, jobs: int) -> WallLeft:
+    """Play the rest of a run: what is in work goes on, then ``jobs`` cells at a time as their upstream gets done.
+
+    ``left`` are all cells that are not done, those of ``works`` among them.
+    """
+    expected = {c.id: p for c in left if (p := costs.predict(c))}
+    for work in works:
+        if work.left_s is not None:
+            was = expected.get(work.cell.id) or Prediction(0.0, 0.0, 0.0, "guessed")
+            expected[work.cell.id] = replace(was, elapsed_s=work.left_s)
+    now = {w.cell.id for w in works}
+    order = [w.cell for w in works] + [c for c in left if c.id not in now]
+    return WallLeft(schedule(order, expected, max(jobs, len(works), 1)).wall_s, sum(c.id not in expected for c in left))

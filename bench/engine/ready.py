@@ -1,0 +1,71 @@
+"""Which cells of a run can start, and which no longer can. A whole run takes time in proportion to its cells."""
+
+from __future__ import annotations
+
+import heapq
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+
+from bench.plan.plan import Cell
+
+CellId = tuple[str, str]
+
+
+class ReadyCells:
+    """The cells of a run in plan order; ``done`` are the ids of those that are finished already."""
+
+    def __init__(self, cells: Sequence[Cell], done: Collection[CellId]) -> None:
+        self._cells = list(cells)
+        self._order = {cell.id: i for i, cell in enumerate(self._cells)}
+        self._below: dict[CellId, list[CellId]] = defaultdict(list)
+        for cell in self._cells:
+            for up in cell.upstream:
+                self._below[up].append(cell.id)
+        # What each waiting cell waits for; a cell that was taken, dropped or finished is not in it.
+        self._missing = {c.id: {up for up in c.upstream if up not in done} for c in self._cells if c.id not in done}
+        self._heap = [self._order[cell_id] for cell_id, missing in self._missing.items() if not missing]
+
+    def take(self) -> Cell | None:
+        """Return the first cell whose upstream is done; None where there is none now."""
+        while self._heap:
+            cell = self._cells[heapq.heappop(self._heap)]
+            if cell.id in self._missing and not self._missing[cell.id]:  # else it waits again since it was pushed
+                del self._missing[cell.id]
+                return cell
+        return None
+
+    def done(self, cell: Cell) -> None:
+        """Note that a cell is finished: cells that waited only for it can start."""
+        for cell_id in self._below[cell.id]:
+            missing = self._missing.get(cell_id)
+            if missing is not None and cell.id in missing:
+                missing.discard(cell.id)
+                self._push_if_ready(cell_id)
+
+    def again(self, cell: Cell, done: Collection[CellId]) -> None:
+        """Let a finished cell wait once more; ``done`` are all ids that are finished now, without it."""
+        self._missing[cell.id] = {up for up in cell.upstream if up not in done}
+        for cell_id in self._below[cell.id]:
+            if cell_id in self._missing:
+                self._missing[cell_id].add(cell.id)
+        self._push_if_ready(cell.id)
+
+    def below(self, cell: Cell) -> list[Cell]:
+        """Return the cells that need this one directly, in plan order."""
+        return [self._cells[self._order[cell_id]] for cell_id in self._below[cell.id]]
+
+    def drop_downstream(self, cell: Cell) -> list[Cell]:
+        """Take out, and return in plan order, all waiting cells that need this one, directly or through others."""
+        found: set[CellId] = set()
+        todo = [cell.id]
+        while todo:
+            below = [i for i in self._below[todo.pop()] if i in self._missing and i not in found]
+            todo += below
+            found.update(below)
+        for cell_id in found:
+            del self._missing[cell_id]
+        return [self._cells[i] for i in sorted(self._order[cell_id] for cell_id in found)]
+
+    def _push_if_ready(self, cell_id: CellId) -> None:
+        if not self._missing[cell_id]:
+            heapq.heappush(self._heap, self._order[cell_id])

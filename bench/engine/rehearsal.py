@@ -1,0 +1,111 @@
+"""A suite in miniature: its first fold with few steps, by the very code of a run, to learn what its cells take."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from bench.data.cache import ImageCache
+from bench.engine.executors.local import make_executor
+from bench.engine.scheduler import Runner
+from bench.engine.session import Session
+from bench.forecast.cost_model import Prediction, schedule
+from bench.forecast.profiles import FOLDER
+from bench.plan.plan import Cell, make_plan
+from bench.suite.suite import PluginSpec, Suite
+from bench.types import ResultRow
+
+SHARE, LEAST, MOST = 12, 4, 25  # steps: one in SHARE of the suite's, within these bounds
+IMAGES = 200  # synthetic images of a fold at the most
+FEATURES = "features"  # in the cache folder: what a run has to compute
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """The rows of its cells, their metrics left out; the seconds before the first cell; what failed, in words."""
+
+    rows: tuple[ResultRow, ...]
+    startup_s: float
+    failures: tuple[str, ...]
+
+
+def rehearse(session: Session, jobs: int, threads: int, methods: Collection[str] = ()) -> Rehearsal:
+    """Run the first fold of a suite in miniature, in a folder of its own that is deleted afterwards.
+
+    Read images are shared with the run's cache, features are not: a run computes them too. ``methods`` limits it.
+    """
+    suite = session.suite
+    first = session.plan.splits[0]
+    small = miniature(suite, len(first.train))
+    plan = make_plan(small, session.plan.index, session.plan.weights)
+    cells = [c for c in plan.cells if (c.fold, c.repeat) == (first.fold, first.repeat)]
+    cells = [c for c in cells if not methods or c.method is None or c.method in methods]
+    ImageCache(session.env.out / "cache").load(plan.index, suite.settings.image_size_px, suite.settings.resize)
+    (session.env.out / FOLDER).mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="rehearsal-", dir=session.env.out / FOLDER))
+    try:
+        _share_cache(session.env.out / "cache", folder / "cache")
+        runner = Runner(cells, replace(session.env, out=folder, suite=small))
+        start = time.perf_counter()
+        summary = runner.run(lambda: make_executor(jobs, threads))
+        wall_s = time.perf_counter() - start
+        rows = {r.key: replace(r, metrics={}) for r in runner.store.rows().values()}
+        _keep_step_costs(folder / "cache", session.env.out / "cache")
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    done = [rows[c.row_key] for c in cells if c.row_key in rows and rows[c.row_key].status == "done"]
+    failures = tuple(f"{runner.cells[i].title}: {text.splitlines()[0]}" for i, text in summary.failed.items())
+    return Rehearsal(tuple(done), max(0.0, wall_s - _alone(cells, rows, jobs)), failures)
+
+
+def miniature(suite: Suite, train_images: int) -> Suite:
+    """Return the suite with few steps, everything that happens now and then once, and few synthetic images."""
+    s = suite.settings
+    ratio = max((r for r in s.ratios if r != "balance"), default=0.5)
+    ratio = min(float(ratio), IMAGES / max(1, train_images))
+    segmenters = {name: _few(config) for name, config in s.segmenters.items()}
+    settings = replace(s, ratios=(ratio,), drop_copies=False, segmentation=_few(s.segmentation), segmenters=segmenters)
+    methods = tuple(_few_steps(m) for m in suite.methods)
+    classifiers = tuple(_few_steps(c) for c in suite.classifiers)
+    return replace(suite, methods=methods, classifiers=classifiers, settings=settings, tuned=())
+
+
+def _few_steps(spec: PluginSpec) -> PluginSpec:
+    return replace(spec, config=_few(spec.config))
+
+
+def _few(config: Any) -> Any:
+    if not hasattr(config, "steps"):
+        return config
+    steps = min(config.steps, max(LEAST, min(MOST, config.steps // SHARE)))
+    values = {"steps": steps, "sample_every": steps, "evaluate_every": steps, "log_every": 1}
+    values |= {"checkpoint_every": max(1, steps - 1), "patience": None}
+    return replace(config, **{k: v for k, v in values.items() if hasattr(config, k)})
+
+
+def _share_cache(of_run: Path, own: Path) -> None:
+    own.mkdir(parents=True)
+    for entry in of_run.iterdir():
+        if entry.name != FEATURES:
+            (own / entry.name).symlink_to(entry.resolve())
+
+
+def _keep_step_costs(own: Path, of_run: Path) -> None:
+    """Hand over what was counted of single steps, so that the run need not count again."""
+    if (own / "steps").is_dir() and not (own / "steps").is_symlink():
+        shutil.copytree(own / "steps", of_run / "steps", dirs_exist_ok=True)
+
+
+def _alone(cells: Sequence[Cell], rows: dict[str, ResultRow], jobs: int) -> float:
+    """Return the seconds that the cells alone would have taken, one after another on so many workers."""
+    took = {
+        c.id: Prediction(rows[c.row_key].costs["elapsed_s"], 0.0, 0.0, "measured")
+        for c in cells
+        if c.row_key in rows and rows[c.row_key].status == "done"
+    }
+    return schedule(list({c.id: c for c in cells}.values()), took, jobs).wall_s

@@ -1,0 +1,280 @@
+"""Runs a plan: resumes, retries failures, skips what depends on a failure (with the reason), records everything."""
+
+from __future__ import annotations
+
+import signal
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field, replace
+
+from bench.cost.sandbox import MEMORY_ADVICE
+from bench.engine.cell_run import blank_row, finished_row, run_cell
+from bench.engine.executors.local import Executor
+from bench.engine.executors.worker import WorkerDied
+from bench.engine.ready import CellId, ReadyCells
+from bench.errors import DiskError
+from bench.forecast.cost_model import Prediction
+from bench.plan.plan import Cell, Plan, unique
+from bench.stages import RunEnv
+from bench.store.cell_folders import Artifacts
+from bench.store.disk import require_space
+from bench.store.results import Store
+from bench.types import ResultRow
+
+MAX_DEATHS = 2  # a cell whose worker was killed so often, the last time with no other cell beside it, has failed
+
+
+@dataclass
+class Summary:
+    """How a run ended, as counts of pieces of work."""
+
+    reused: int = 0
+    done: int = 0
+    failed: dict[CellId, str] = field(default_factory=dict)
+    skipped: dict[CellId, str] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """0 when every cell is done, 1 when some failed."""
+        return 1 if self.failed or self.skipped else 0
+
+
+class Listener:
+    """What a run tells while it goes on; the console and the MLflow view listen. Override what matters."""
+
+    def started(self, cell: Cell) -> None:
+        """A cell was handed to a worker."""
+
+    def finished(self, cell: Cell, row: ResultRow) -> None:
+        """A cell ended: done, failed or skipped."""
+
+
+class Runner:
+    """Walks the cells in plan order, each as soon as its upstream is done and a slot is free."""
+
+    def __init__(self, cells: Sequence[Cell], env: RunEnv, listeners: Sequence[Listener] = ()) -> None:
+        self.env, self.listeners = env, listeners
+        self.artifacts, self.store = Artifacts(env.out), Store(env.out)
+        self.cells = {c.id: c for c in unique(cells)}
+        self.waiting = dict.fromkeys(self.cells)  # ids, in plan order
+        self.ok: set[CellId] = set()
+        self.summary = Summary()
+        self.damaged: dict[CellId, str] = {}  # finished cells that are done again, and what is wrong with their files
+        self.deaths: dict[CellId, int] = {}  # of workers that were killed in a cell
+        self.predictions: Mapping[CellId, Prediction] = {}  # kept in the rows of the cells that they are of
+        self.ended: list[ResultRow] = []  # of this run
+        self.busy_s = 0.0  # seconds that slots were taken, added up
+        self._handed_at: dict[CellId, float] = {}
+        self._suspects: deque[Cell] = deque()  # waiting cells whose worker was killed
+
+    def reuse(self) -> int:
+        """Take over what is already done, adding rows that a killed run could not; return what is left to do.
+
+        A cell whose files are not those that it wrote is left to do, and named in ``damaged``.
+        """
+        known = self.store.rows()
+        missing = []
+        for cell_id in list(self.waiting):
+            if self.artifacts.is_done(*cell_id):
+                del self.waiting[cell_id]
+                self.ok.add(cell_id)
+                row = finished_row(self.cells[cell_id], self.env, self.artifacts)
+                if not _tells_of(known.get(row.key), row):
+                    missing.append(row)
+            elif damage := self.artifacts.damage(*cell_id):
+                self.damaged[cell_id] = damage
+        self.summary.reused = len(self.ok)
+        self.store.heal()
+        self.store.append(missing)
+        return len(self.waiting)
+
+    def run(self, make_executor: Callable[[], Executor]) -> Summary:
+        """Do all that is left. A ``KeyboardInterrupt`` stops the workers and passes through."""
+        if not self.waiting:
+            return self.summary
+        executor = make_executor()
+        self._ready = ReadyCells(list(self.cells.values()), self.ok)
+        running: dict[Future[ResultRow], Cell] = {}
+        try:
+            while self.waiting or running:
+                self._fill(executor, running)
+                if running:
+                    done, _ = wait(running, return_when=FIRST_COMPLETED)
+                    self._collect(done, running)
+        except BaseException:
+            executor.kill()
+            raise
+        executor.close()
+        return self.summary
+
+    def _fill(self, executor: Executor, running: dict[Future[ResultRow], Cell]) -> None:
+        """Start what can run, as far as there are free slots; a cell whose worker was killed runs last, and alone."""
+        if any(cell.id in self.deaths for cell in running.values()):
+            return
+        while len(running) < executor.slots and (cell := self._ready.take()):
+            self._start(cell, executor, running)
+        if self._suspects and not running:
+            self._start(self._suspects.popleft(), executor, running)
+
+    def _start(self, cell: Cell, executor: Executor, running: dict[Future[ResultRow], Cell]) -> None:
+        del self.waiting[cell.id]
+        for listener in self.listeners:
+            listener.started(cell)
+        self._handed_at[cell.id] = time.monotonic()
+        running[executor.submit(run_cell, cell, self.env)] = cell
+
+    def _skip_what_needs(self, failed: Cell) -> None:
+        for cell in self._ready.drop_downstream(failed):
+            reason = self._blocked(cell)
+            del self.waiting[cell.id]
+            self.summary.skipped[cell.id] = reason
+            self._record(cell, blank_row(cell, self.env, "skipped", reason))
+
+    def _blocked(self, cell: Cell) -> str:
+        """Return why a cell cannot run: its first upstream cell that failed or was skipped."""
+        failed, skipped = self.summary.failed, self.summary.skipped
+        up = next(up for up in cell.upstream if up in failed or up in skipped)
+        if up in skipped:
+            return skipped[up]
+        return f"needs {self.cells[up].title}, which failed: {failed[up].splitlines()[0]}"
+
+    def _collect(self, done: Iterable[Future[ResultRow]], running: dict[Future[ResultRow], Cell]) -> None:
+        stop: DiskError | None = None
+        for future in done:
+            cell = running.pop(future)
+            self.busy_s += time.monotonic() - self._handed_at[cell.id]
+            error = future.exception()
+            if error is None:
+                self._settle(cell, future.result())
+            elif isinstance(error, DiskError):
+                stop = error
+            elif isinstance(error, WorkerDied):
+                self._again_or_failed(cell, error)
+            else:  # run_cell raises only what a plug-in's KeyboardInterrupt or the machinery itself raises
+                text = "".join(traceback.format_exception(error))
+                self._fail(cell, f"{type(error).__name__}: {error}\n{text}")
+        if stop:  # every cell would meet it; what is done is kept, the rest continues with the next run
+            raise stop
+
+    def _again_or_failed(self, cell: Cell, death: WorkerDied) -> None:
+        """Try a cell once more, alone, when its worker was killed; one that ended itself has failed.
+
+        The kernel kills the process that has most memory, whichever asked for more: only a cell that dies alone is
+        taken to be the cause.
+        """
+        require_space(self.env.out)  # a full disk kills, too (SIGBUS)
+        self.deaths[cell.id] = self.deaths.get(cell.id, 0) + 1
+        if death.status < 0 and self.deaths[cell.id] < MAX_DEATHS:
+            self.waiting[cell.id] = None
+            self._suspects.append(cell)
+        else:
+            self._fail(cell, self._cause(cell, death))
+
+    def _cause(self, cell: Cell, death: WorkerDied) -> str:
+        if death.status >= 0:
+            return (
+                f"{death} in this cell, with no error: code of the cell ended it (os._exit, or a library's abort); "
+                "raise an error there instead"
+            )
+        text = f"{death} {MAX_DEATHS} times in this cell, the last time with no other cell beside it"
+        peak = (self.artifacts.progress(*cell.id) or {}).get("peak_memory_bytes")
+        used = f"; it had used {peak / 2**30:.1f} GiB" if peak else ""
+        if death.out_of_memory:
+            return f"out of memory: {text}{used}; {MEMORY_ADVICE}"
+        if death.status == -signal.SIGKILL:
+            return f"{text}{used}; most often this is lack of memory (see `dmesg`): {MEMORY_ADVICE}"
+        return f"{text}{used}; a compiled library crashed"
+
+    def _fail(self, cell: Cell, text: str) -> None:
+        self.artifacts.fail(*cell.id, text)
+        self._settle(cell, blank_row(cell, self.env, "failed", text))
+
+    def _settle(self, cell: Cell, row: ResultRow) -> None:
+        if cell.id in self.predictions:
+            row = replace(row, costs={**row.costs, **self.predictions[cell.id].costs()})
+        self.ended.append(row)
+        if row.status == "done":
+            self.ok.add(cell.id)
+            self._ready.done(cell)
+            self.summary.done += 1
+            self._redo_out_of_date(cell)
+        else:
+            self.summary.failed[cell.id] = row.error or "unknown error"
+        self._record(cell, row)
+        if row.status != "done":
+            self._skip_what_needs(cell)
+
+    def _redo_out_of_date(self, cell: Cell) -> None:
+        """Do those reused cells again that were made from an earlier, different result of ``cell``."""
+        artifacts = Artifacts(self.env.out)  # the runner's own remembers what it found before
+        for behind in self._ready.below(cell):
+            if behind.id in self.ok and not artifacts.is_done(*behind.id):
+                self.ok.remove(behind.id)
+                self.waiting[behind.id] = None
+                self.summary.reused -= 1
+                self._ready.again(behind, self.ok)
+
+    def _record(self, cell: Cell, row: ResultRow) -> None:
+        self.store.append([row])
+        for listener in self.listeners:
+            listener.finished(cell, row)
+
+
+def _tells_of(row: ResultRow | None, finished: ResultRow) -> bool:
+    """Return whether a row of the store says of a finished cell what its folder says."""
+    if row is None or (row.status, row.finished_at) != ("done", finished.finished_at):
+        return False
+    return repr(sorted(row.metrics.items())) == repr(sorted(finished.metrics.items()))  # repr: NaN is like NaN
+
+
+def rows_of(plan: Plan, env: RunEnv, stored: Mapping[str, ResultRow] | None = None) -> list[ResultRow]:
+    """Return one row for every cell of the plan, under the plan's own names: from its folder, the store, or 'missing'.
+
+    The folder is the truth for what is done; a failure counts until the cell is done. A damaged cell is 'failed', with
+    the file and the remedy as its error, and finished cells that were made from it are 'skipped': none of their numbers
+    is used until ``bench run`` has done the cell again. So is a score whose table of predictions is not there.
+    ``stored`` are the store's rows, read from it where None.
+    """
+    known = Store(env.out).rows() if stored is None else stored
+    artifacts = Artifacts(env.out)
+    titles = {c.id: c.title for c in plan.cells}
+    withheld: dict[CellId, str] = {}  # finished cells whose numbers are not used, and why
+    rows = []
+    for cell in plan.cells:
+        row = known.get(cell.row_key)
+        done = artifacts.is_done(*cell.id)
+        unread = [up for up in cell.upstream if cell.stage == "evaluate" and not artifacts.is_done(*up)]
+        needs = next((up for up in (*cell.upstream, *unread) if done and (up in withheld or up in unread)), None)
+        if damage := artifacts.damage(*cell.id):
+            withheld[cell.id] = f"{damage}; `bench run` does the cell again"
+            row = _blank(cell, env, "failed", withheld[cell.id])
+        elif needs:
+            withheld[cell.id] = withheld.get(needs, "its folder is not there; `bench run` does the cell again")
+            row = _blank(cell, env, "skipped", f"needs {titles[needs]}: {withheld[cell.id]}")
+        elif done:
+            row = _finished(cell, env, artifacts, row)
+        elif row is None or row.status == "done":
+            row = _blank(cell, env, "missing")
+        row = replace(row, suite=env.suite.name, dataset=env.suite.dataset.name)
+        rows.append(replace(row, method=cell.method, classifier=cell.classifier))
+    return rows
+
+
+def damaged_cells(plan: Plan, env: RunEnv) -> dict[str, str]:
+    """Return the plan's finished cells whose files are not what they were, by title: file, what was got, expected."""
+    artifacts = Artifacts(env.out)
+    return {c.title: damage for c in plan.work if (damage := artifacts.damage(*c.id))}
+
+
+def _blank(cell: Cell, env: RunEnv, status: str, error: str | None = None) -> ResultRow:
+    return replace(blank_row(cell, env, status, error), finished_at="")
+
+
+def _finished(cell: Cell, env: RunEnv, artifacts: Artifacts, known: ResultRow | None) -> ResultRow:
+    """Return the row of a finished cell, with what was predicted of its costs where the store tells."""
+    row = finished_row(cell, env, artifacts)
+    predicted = {k: v for k, v in known.costs.items() if k.startswith("predicted_")} if known else {}
+    return replace(row, costs={**row.costs, **predicted})

@@ -1,0 +1,128 @@
+"""From command-line words to a checked plan: which suite, which data, which folder, which device."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench.config import stable_hash
+from bench.cost.host import available_cpus
+from bench.errors import ConfigError
+from bench.plan.plan import Plan, make_plan
+from bench.registry import no_exit
+from bench.stages import RunEnv, load_index
+from bench.store.redact import redact
+from bench.suite.sub_suites import images_in
+from bench.suite.suite import FROM_FILE, Suite, load_suite
+
+MAX_AUTO_JOBS = 8
+
+
+@dataclass(frozen=True)
+class Session:
+    """A suite made ready: its plan, and what every cell needs to run."""
+
+    plan: Plan
+    env: RunEnv
+    command: str  # what to type to run it
+
+    @property
+    def suite(self) -> Suite:
+        """The suite."""
+        return self.plan.suite
+
+    @property
+    def report_folder(self) -> Path:
+        """Where this suite's report is written."""
+        return self.env.out / "reports" / self.suite.name
+
+    @property
+    def kept_index(self) -> Path:
+        """Where the images of this suite's last run are listed."""
+        return self.env.out / "data" / f"{self.suite.name}.json"
+
+    def on_device(self, device: str) -> Session:
+        """Return the session on that device."""
+        return replace(self, env=replace(self.env, device=device))
+
+
+def prepare(suite_name: str, assignments: tuple[str, ...], data: Path | None, out: Path) -> Session:
+    """Check the suite, find the images, plan the cells. Imports no torch.
+
+    ``data`` defaults to BENCH_DATA. Raises ``ConfigError`` and ``DataError``, before anything is trained.
+    """
+    command = typed(suite_name, assignments, data)
+    if data is None and os.environ.get("BENCH_DATA"):
+        data = Path(os.environ["BENCH_DATA"])
+    data = data.expanduser().resolve() if data else None
+    out = out.expanduser().resolve()
+    with no_exit("the suite was planned"):
+        suite = load_suite(suite_name, assignments, data)
+        data = images_in(data, suite.settings.folder) or data
+        index = load_index(suite, data, out)
+        weights = _weights(suite)
+        plan = make_plan(suite, index, _weights_id(weights))
+    return Session(plan, RunEnv(out, suite, plan.fingerprint, data, weights=weights), command)
+
+
+def typed(suite_name: str, assignments: tuple[str, ...], data: Path | None) -> str:
+    """Return what to type to run a suite."""
+    words = ["bench run --suite", suite_name, *map(_option, assignments), f"--data {data}" if data else ""]
+    return redact(" ".join(filter(None, words)))
+
+
+def _option(assignment: str) -> str:
+    """Return how an assignment is typed."""
+    if assignment.startswith(FROM_FILE):
+        return f"--config-from {assignment.removeprefix(FROM_FILE)}"
+    return f"--set {assignment}"
+
+
+def _weights(suite: Suite) -> Path | None:
+    name = suite.settings.weights or os.environ.get("BENCH_WEIGHTS")
+    if not name:
+        return None
+    path = Path(name).expanduser().resolve()
+    if not path.exists():
+        raise ConfigError(f"weights: {path} does not exist; expected a weights file, or a folder of them")
+    return path
+
+
+def _weights_id(path: Path | None) -> str | None:
+    """Identify local weights by content: other weights are another experiment."""
+    if path is None:
+        return None
+    files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
+    return stable_hash([[p.name, _sha256(p)] for p in files])
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as f:
+        return hashlib.file_digest(f, "sha256").hexdigest()
+
+
+def pick_device(asked: str) -> str:
+    """Return a torch device: 'auto' is CUDA where there is one. Raises ``ConfigError`` for one that is not here."""
+    import torch
+
+    if asked == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(asked)
+    except RuntimeError:
+        raise ConfigError(f"--device: got {asked!r}, expected auto, cpu, cuda or cuda:N") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise ConfigError(f"--device {asked}: torch sees no CUDA device here; use --device cpu, or auto")
+    return asked
+
+
+def pick_jobs(asked: int | None, device: str, threads: int | None) -> tuple[int, int]:
+    """Return (cells at a time, CPU threads a cell). On a CPU all cores are filled; a CUDA device serves one cell."""
+    cpus = available_cpus()
+    if asked is None:
+        asked = 1 if device.startswith("cuda") else min(MAX_AUTO_JOBS, max(1, cpus // (threads or cpus)))
+    if asked < 1:
+        raise ConfigError(f"--jobs: got {asked}, expected 1 or more")
+    return asked, threads or max(1, cpus // asked)

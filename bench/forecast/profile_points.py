@@ -1,0 +1,89 @@
+"""The combinations that ``bench profile --suite`` measures, and the measuring of one in a process that may die."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from bench.cost.energy import EnergyMeter
+from bench.cost.timers import PeakMemory
+from bench.forecast.probes import Probe, classifier_probe, generator_probe, inference_probe, sampling_probe
+from bench.forecast.profiles import Point
+from bench.suite.suite import PluginSpec, Suite
+
+CALLS = 9  # of each combination at the most; the median counts
+TRAINING, SAMPLING, INFERENCE = "training", "sampling", "inference"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is measured: a generative method, or a classifier (fed by an online method where one is given)."""
+
+    what: str
+    spec: PluginSpec
+    online: PluginSpec | None = None
+
+    @property
+    def name(self) -> str:
+        """How tables call it."""
+        return f"{self.spec.name}, {self.online.name}" if self.online else self.spec.name
+
+    @property
+    def batch(self) -> int:
+        """Its own batch size; sampling has none."""
+        return 0 if self.what == SAMPLING else int(self.spec.config.batch_size)
+
+    def probe(self, size_px: int, batch: int, device: str, weights: Path | None) -> Probe | None:
+        """Return what measures it."""
+        if self.what == SAMPLING:
+            return sampling_probe(self.spec, size_px, device)
+        if self.what == INFERENCE:
+            return inference_probe(self.spec, size_px, batch, device, weights)
+        if self.spec.kind == "generative":
+            return generator_probe(self.spec, size_px, batch, device)
+        return classifier_probe(self.spec, self.online, size_px, batch, device, weights)
+
+
+def subjects(suite: Suite, methods: Sequence[str]) -> Iterator[Subject]:
+    """Yield what a suite trains, samples from and predicts with; ``methods`` limits it to some, none to all."""
+    chosen = [m for m in suite.methods if not methods or m.name in methods]
+    generative = [m for m in chosen if m.kind == "generative"]
+    online = [m for m in chosen if m.kind == "online"]
+    yield from (Subject(TRAINING, m) for m in generative)
+    yield from (Subject(TRAINING, c, m) for c in suite.classifiers for m in online)
+    yield from (Subject(SAMPLING, m) for m in generative)
+    if not methods or online:
+        yield from (Subject(INFERENCE, c) for c in suite.classifiers)
+
+
+def measure(
+    subject: Subject, size_px: int, batch: int, device: str, weights: Path | None, calls: int, limit_s: float,
+    whole: bool,
+) -> Point:  # fmt: skip
+    """Measure one combination in this process: seconds, peak memory, energy; with ``whole`` FLOPs and shares as well.
+
+    A method that offers no training step gets a point that says so.
+    """
+    point = Point(subject.what, subject.name, size_px, batch)
+    probe = subject.probe(size_px, batch, device, weights)
+    if probe is None:
+        return replace(point, problem="offers no training step to measure")
+    energy = EnergyMeter(device)
+    with PeakMemory(device) as memory:
+        seconds = probe.seconds(calls, limit_s, energy)
+    joules = energy.costs().get("energy_j")
+    peaks = memory.costs()
+    return replace(
+        point,
+        seconds=statistics.median(seconds),
+        images=probe.images,
+        calls=len(seconds),
+        dtype=probe.dtype,
+        energy_j=None if joules is None else joules / len(seconds),
+        peak_memory_bytes=peaks["peak_memory_bytes"],
+        peak_reserved_bytes=peaks.get("peak_reserved_bytes"),
+        flops=probe.flops() if whole and probe.flops else None,
+        shares=dict(probe.shares()) if whole and probe.shares else {},
+    )

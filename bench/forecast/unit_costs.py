@@ -1,0 +1,109 @@
+"""What a unit of work took in the cells that were measured, as sums: adding a cell takes the same time however many."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from bench.forecast.workload import Workload
+from bench.types import ResultRow
+
+WALL, DEVICE = "elapsed", "device"
+WHOLE = "overhead"  # the phase of what belongs to no phase
+
+
+@dataclass(frozen=True)
+class _Sample:
+    """One measured cell by one clock (wall or device): seconds by phase, and the units of work behind them."""
+
+    work: Workload
+    seconds: Mapping[str, float]
+    first: bool  # the first of its stage in its process: its overhead holds imports
+    first_step_s: float
+
+    @classmethod
+    def of(cls, row: ResultRow, work: Workload, clock: str) -> _Sample:
+        costs = row.costs
+        phases = [k.removesuffix("_device_s") for k in costs if k.endswith("_device_s")]
+        infix = "_device_s" if clock == DEVICE else "_s"
+        seconds = {p: costs[p + infix] for p in phases if p + infix in costs}
+        total = costs.get(f"{clock}_s", costs["elapsed_s"])
+        first_step_s = costs.get("step_first_s", 0.0)
+        if clock == DEVICE and costs.get("step_s"):
+            first_step_s *= seconds.get("step", 0.0) / costs["step_s"]
+        seconds[WHOLE] = max(0.0, total - sum(seconds.values()))
+        return cls(work, seconds, bool((row.facts.get("work") or {}).get("first")), first_step_s)
+
+    def rate(self, phase: str) -> float:
+        """Return the seconds of a unit of a phase; of steps without the first block, which warms up."""
+        units, seconds = self.work.of(phase), self.seconds.get(phase, 0.0)
+        if phase == "step" and units > self.work.first_units:
+            return max(0.0, seconds - self.first_step_s) / (units - self.work.first_units)
+        return seconds / units if units else 0.0
+
+    @property
+    def warm_up_s(self) -> float:
+        """Seconds that the first block of steps took longer than later ones do."""
+        return max(0.0, self.first_step_s - self.rate("step") * self.work.first_units)
+
+
+@dataclass
+class _Overheads:
+    """Sums over samples: seconds outside all phases, and seconds that first steps took longer than later ones."""
+
+    count: int = 0
+    overhead_s: float = 0.0
+    warm_up_s: float = 0.0
+
+    def add(self, sample: _Sample) -> None:
+        self.count += 1
+        self.overhead_s += sample.seconds[WHOLE]
+        self.warm_up_s += sample.warm_up_s
+
+
+@dataclass
+class _Totals:
+    """Sums over the samples of one clock.
+
+    ``later`` has the samples that were not the first of their stage in their process: these did not wait for imports.
+    """
+
+    rates: dict[str, float] = field(default_factory=lambda: defaultdict(float))  # by phase, without ``WHOLE``
+    every: _Overheads = field(default_factory=_Overheads)
+    later: _Overheads = field(default_factory=_Overheads)
+
+    def add(self, sample: _Sample) -> None:
+        for phase in sample.seconds.keys() - {WHOLE}:
+            self.rates[phase] += sample.rate(phase)
+        for overheads in (self.every, *([] if sample.first else [self.later])):
+            overheads.add(sample)
+
+    def seconds(self, work: Workload, step_s: float | None, stage: _Totals) -> float:
+        """Return the seconds of a workload; ``step_s`` replaces the measured seconds of a step.
+
+        What the first cells of a process import is left out where others, if need be others of the ``stage``, say
+        what is left; one of every few cells pays for it.
+        """
+        rates = {phase: total / self.every.count for phase, total in self.rates.items()}
+        if step_s is not None and "step" in rates:
+            rates["step"] = step_s
+        overheads = next((o for o in (self.later, stage.later) if o.count), self.every)
+        warm = self.later if self.later.count else self.every
+        steps = sum(rate * work.of(phase) for phase, rate in rates.items())
+        return steps + overheads.overhead_s / overheads.count + warm.warm_up_s / warm.count
+
+
+@dataclass
+class UnitCosts:
+    """Measured cells that are alike, by both clocks."""
+
+    wall: _Totals = field(default_factory=_Totals)
+    device: _Totals = field(default_factory=_Totals)
+    memory: float = 0.0
+
+    def add(self, row: ResultRow, work: Workload) -> None:
+        """Add a finished cell."""
+        self.wall.add(_Sample.of(row, work, WALL))
+        self.device.add(_Sample.of(row, work, DEVICE))
+        self.memory = max(self.memory, row.costs.get("peak_memory_bytes", 0.0))

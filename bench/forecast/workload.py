@@ -1,0 +1,184 @@
+"""How much work a cell is, in units of what its time grows with, and which cells do the same work at other amounts.
+
+A cell's seconds in a phase are taken to be proportional to its units of that phase: steps, images. Cells of equal
+*shape* take equally long for a unit; the shape is a hash of what decides that (networks, image size, threads), and of
+nothing that only decides how many units there are (steps, intervals, the fold).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from bench.config import stable_hash
+from bench.plan.plan import Cell, Plan, classifier_of
+from bench.suite.arms import amount
+from bench.suite.suite import PluginSpec, Suite
+from bench.types import Split
+
+# Of a config: how much is done, or with what numbers; never how long a unit takes.
+AMOUNTS = (
+    "steps", "sample_every", "checkpoint_every", "log_every", "evaluate_every", "fid_every", "patience",
+    "learning_rate", "discriminator_learning_rate", "lr_decay_start", "weight_decay", "warmup_fraction",
+    "label_smoothing", "select_by",
+)  # fmt: skip
+STEPPED = ("fit", "segment", "classify", "validate", "segmenter")  # stages that train
+OF_METHOD = ("fit", "synthesize", "translate", "head")  # stages whose time a generative method decides
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Images in the parts of a fold."""
+
+    train: int
+    validation: int
+    test: int
+
+    @classmethod
+    def of(cls, split: Split) -> Sizes:
+        """Count a split's images."""
+        return cls(len(split.train), len(split.validation), len(split.test))
+
+
+@dataclass(frozen=True)
+class Workload:
+    """``units`` by phase; a phase that is not named has one. ``batch`` images a step, 0 without steps.
+
+    ``first_units`` is how many units the first block of steps has: it also warms up. ``size_px`` is the suite's image
+    side: cells of another say nothing about this one's seconds.
+    """
+
+    shape: str
+    units: Mapping[str, float] = field(default_factory=dict)
+    first_units: float = 1.0
+    batch: int = 0
+    size_px: int = 0
+
+    def of(self, phase: str) -> float:
+        """Return the units of a phase."""
+        return self.units.get(phase, 1.0)
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as a row's fact ``work``."""
+        return asdict(self)
+
+    @classmethod
+    def read(cls, fact: Any) -> Workload | None:
+        """Return what ``plain`` gave, None where a row has none."""
+        if not isinstance(fact, Mapping) or "shape" not in fact:
+            return None
+        return cls(**{k: fact[k] for k in cls.__dataclass_fields__ if k in fact})
+
+
+def workload(cell: Cell, suite: Suite, sizes: Sizes) -> Workload:
+    """Return the work of a cell of a suite on a fold of these sizes."""
+    config = trained_config(cell, suite)
+    units: dict[str, float] = _steps(config, sizes) if config is not None else {}
+    s = suite.settings
+    made = sizes.train * max((_ratio(r) for r in s.ratios), default=0.0)
+    every_image = sizes.train + sizes.validation + sizes.test
+    match cell.stage:
+        case "synthesize":
+            units["sample"] = made
+        case "fidelity":
+            units["evaluate"] = min(made, sizes.train) + every_image
+        case "copies":
+            units["evaluate"] = made + sizes.train + sizes.validation
+        case "translate":
+            units |= {"sample": sizes.test, "evaluate": sizes.test}
+        case "head":
+            units["evaluate"] = sizes.test
+        case "explain":
+            units["evaluate"] = s.explain.images_per_class
+        case "segment":
+            units["data"] = every_image
+        case "classify" | "validate" | "segmenter":
+            units["data"] = sizes.train * (1 + _ratio(amount(cell.ratio)))
+    units = {phase: float(n) for phase, n in units.items() if n > 0}
+    first = min((getattr(config, n, 1) for n in ("log_every", "sample_every", "checkpoint_every", "steps")), default=1)
+    grouped = hasattr(config, "log_every")  # such a loop opens one phase for all steps between two logs
+    batch = int(getattr(config, "batch_size", 0))
+    return Workload(_shape(cell, suite), units, float(first if grouped else 1), batch, s.image_size_px)
+
+
+def workloads(plan: Plan) -> dict[str, Workload]:
+    """Return the work of every cell of a plan, by the key of its row.
+
+    Folds of equal sizes have equal work, so it is found once for all cells of an arm on them.
+    """
+    sizes = {(s.fold, s.repeat): Sizes.of(s) for s in plan.splits}
+    found: dict[tuple[object, ...], Workload] = {}
+    works = {}
+    for c in plan.cells:
+        like = (c.stage, c.method, c.ratio, c.classifier, sizes[c.fold, c.repeat])
+        if like not in found:
+            found[like] = workload(c, plan.suite, sizes[c.fold, c.repeat])
+        works[c.row_key] = found[like]
+    return works
+
+
+def trained_config(cell: Cell, suite: Suite) -> Any:
+    """Return the config of what a cell trains, None for one that trains nothing."""
+    match cell.stage:
+        case "fit":
+            return suite.method(str(cell.method)).config
+        case "segment":
+            return suite.settings.segmentation
+        case "segmenter":
+            return suite.settings.segmenters[str(cell.classifier)]
+        case "classify" | "validate":
+            return classifier_of(suite, str(cell.classifier), cell.method, cell.ratio).config
+    return None
+
+
+def _steps(config: Any, sizes: Sizes) -> dict[str, float]:
+    steps = getattr(config, "steps", 0)
+
+    def times(interval: str) -> int:
+        return math.ceil(steps / getattr(config, interval)) if hasattr(config, interval) else 0
+
+    units = {"step": steps, "sample": times("sample_every"), "checkpoint": max(0, times("checkpoint_every") - 1)}
+    if getattr(config, "fid_every", 0):
+        units["evaluate"] = times("fid_every")
+    if hasattr(config, "evaluate_every"):
+        units["evaluate"] = (1 + times("evaluate_every")) * sizes.validation + sizes.test
+    return units
+
+
+def _ratio(ratio: float | str) -> float:
+    """Synthetic images per real one; of 'balance' about a half is assumed."""
+    return 0.5 if ratio == "balance" else float(ratio)
+
+
+def _shape(cell: Cell, suite: Suite) -> str:
+    s = suite.settings
+    common = [s.image_size_px, s.threads]
+    stage = "classify" if cell.stage == "validate" else cell.stage
+    parts: list[Any] = [stage, *common]
+    if cell.stage in OF_METHOD:
+        parts.append(_identity(suite.method(str(cell.method))))
+    elif stage == "explain":
+        parts.append(_identity(suite.classifier(str(cell.classifier), str(cell.method))))
+    elif stage == "classify":
+        method = suite.method(str(cell.method))
+        online = _identity(method) if method.kind == "online" else None
+        parts += [_identity(suite.classifier(str(cell.classifier), str(cell.method))), online]
+    elif stage == "segmenter":
+        method = suite.method(str(cell.method))
+        online = _identity(method) if method.kind == "online" else None
+        parts += [_lasting(s.segmenters[str(cell.classifier)]), online]
+    elif stage == "segment":
+        parts.append(_lasting(s.segmentation))
+    elif stage in ("fidelity", "copies"):
+        parts.append(s.fidelity)
+    return stable_hash(parts)
+
+
+def _identity(spec: PluginSpec) -> list[Any]:
+    return [spec.registered, spec.version, _lasting(spec.config)]
+
+
+def _lasting(config: Any) -> dict[str, Any]:
+    return {k: v for k, v in asdict(config).items() if k not in AMOUNTS}

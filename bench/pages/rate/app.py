@@ -1,0 +1,80 @@
+"""The rating page's server side: start, an image, an answer. Nothing it says tells what an image is.
+
+Blind by construction: it knows ids, pixels and the rater's own answers; the manifest's key is not kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.pages.server import RequestError, assets, json_body, make_app
+from bench.store.ratings import BEST, Answer, Answers, Study, load_images, rater_name
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
+    from starlette.responses import Response
+    from starlette.types import ASGIApp
+
+PAGE = Path(__file__).parent / "page"
+LONGEST_S = 7 * 24 * 3600.0
+
+
+def rating_app(study: Study, folder: Path) -> ASGIApp:
+    """Return the app of a study. Raises ``DataError`` when its images are not what they were."""
+    from starlette.concurrency import run_in_threadpool
+    from starlette.responses import JSONResponse
+    from starlette.responses import Response as Plain
+    from starlette.routing import Route
+
+    images, answers = load_images(study, folder), Answers(folder)
+
+    async def start(request: Request) -> Response:
+        """The rater's own order, and what they have answered so far."""
+        rater = _rater(await json_body(request))
+        given = await run_in_threadpool(answers.of, rater)
+        known = {i: {"real": a.real, "quality": a.quality} for i, a in given.items() if i in images}
+        return JSONResponse({"rater": rater, "images": study.order(rater), "answers": known})
+
+    async def image(request: Request) -> Response:
+        content = images.get(request.path_params["id"])
+        if content is None:
+            raise RequestError(404, "there is no such image")
+        return Plain(content, media_type="image/png")
+
+    async def answer(request: Request) -> Response:
+        """Save an answer; the reply says that it is on disk."""
+        given = _answer(await json_body(request), images)
+        await run_in_threadpool(answers.add, given)
+        return JSONResponse({"saved": given.image})
+
+    routes = [
+        *assets(PAGE),
+        Route("/api/start", start, methods=["POST"]),
+        Route("/api/answer", answer, methods=["POST"]),
+        Route("/image/{id}", image),
+    ]
+    return make_app(routes)
+
+
+def _rater(data: Mapping[str, Any]) -> str:
+    typed = data.get("rater")
+    if not isinstance(typed, str):
+        raise RequestError(400, "rater: expected a name")
+    return rater_name(typed)
+
+
+def _answer(data: Mapping[str, Any], images: Mapping[str, bytes]) -> Answer:
+    image, real, quality, seconds = (data.get(k) for k in ("image", "real", "quality", "seconds"))
+    if not isinstance(image, str) or image not in images:
+        raise RequestError(400, "image: there is no such image in this study")
+    if not isinstance(real, bool):
+        raise RequestError(400, "real: expected true or false")
+    if not isinstance(quality, int) or isinstance(quality, bool) or not 0 <= quality <= BEST:
+        raise RequestError(400, f"quality: expected a whole number from 0 to {BEST}")
+    if not isinstance(seconds, (int, float)) or not 0 <= seconds <= LONGEST_S:  # NaN is not within either
+        raise RequestError(400, "seconds: expected how long it took, in seconds")
+    at = datetime.now(UTC).isoformat(timespec="seconds")
+    return Answer(_rater(data), image, real, quality, round(float(seconds), 3), at)

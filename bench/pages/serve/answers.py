@@ -1,0 +1,269 @@
+"""What the page asks for, answered: an image classified, explained, compared, translated; images drawn. For JSON."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.interfaces import Translator
+from bench.leakage import PARTS
+from bench.metrics.calibration import apply_temperature
+from bench.pages.serve.alike import DECIMALS, Workshop
+from bench.pages.serve.models import ServeContext, Shelf, Trained, load_classifier, load_segmenter
+from bench.pages.serve.neighbours import ByPixels, Known, Seen, Space, nearest, seen_by
+from bench.pages.serve.overlays import heat, png, tint
+from bench.pages.serve.runs import Run, arm, fold_name
+from bench.pages.server import RequestError
+from bench.pages.uploads import Upload, fitted, read_upload
+from bench.plan.plan import Cell
+from bench.stages.common import Inputs
+from bench.stages.fcn_network import TRUE
+from bench.types import SyntheticImage, Uint8Images
+
+if TYPE_CHECKING:
+    from torch import nn
+
+MAX_DRAWN = 64
+MAX_SEED = 2**31 - 1
+NEIGHBOURS = 4
+FEATURES, PIXELS = BY = ("features", "pixels")  # ways to compare images
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which images to draw: of a run's generator, of a class, how many, by which seed."""
+
+    run: Run
+    cell: Cell
+    label: int
+    count: int
+    seed: int
+
+    @property
+    def id(self) -> str:
+        """What tells it from any other."""
+        return f"{self.run.session.suite.name} {self.cell.key} {self.label} {self.count} {self.seed}"
+
+
+class Answers:
+    """Answers one question at a time; keeps the models that were used last."""
+
+    def __init__(self) -> None:
+        self._classifiers: Shelf[Trained] = Shelf()
+        self._segmenters: Shelf[nn.Module] = Shelf()
+        self._seen: Shelf[Seen] = Shelf()
+        self._by_pixels: Shelf[ByPixels] = Shelf()
+        self._workshop = Workshop()
+        self._drawn: Shelf[list[SyntheticImage]] = Shelf()
+
+    def classify(self, run: Run, cell: Cell, content: bytes, segmenter: str | None = None) -> Json:
+        """Return probabilities, a Grad-CAM overlay and a segmentation of what a file shows.
+
+        ``segmenter`` is the key of the network to segment it with; ``Run.segmenter`` says which it is without one.
+        Raises ``RequestError`` for a file that cannot be used, and for a key that is not offered.
+        """
+        from bench.classifiers.trainer import predict
+
+        upload = read_upload(content, run.session.plan.index.window)
+        env, inputs = run.session.env, Inputs(cell, run.session.env)
+        image = fitted(upload.picture, inputs.settings.image_size_px, inputs.resize)
+        trained = self._classifiers.get(cell.key, lambda: load_classifier(inputs))
+        raw = predict(trained.network, image, env.device, batch_size=1)
+        prob = apply_temperature(raw, trained.calibration.temperature)
+        predicted = int(prob[0].argmax())
+        calibration = trained.calibration
+        return {
+            **_received(upload, image),
+            "classifier": cell.classifier,
+            "arm": arm(cell),
+            "fold": fold_name(cell),
+            "known": _known(inputs, content),
+            "classes": [
+                {"name": name, "probability": float(p), "uncalibrated": float(u)}
+                for name, p, u in zip(inputs.index.classes, prob[0], raw[0], strict=True)
+            ],
+            "predicted": predicted,
+            "calibration": {
+                "temperature": calibration.temperature,
+                "validation_images": calibration.images,
+                "test_ece": calibration.test_ece,
+            },
+            "explanation": _explained(trained, image, predicted, env.device),
+            "segmentation": self._segmented(run, cell, image, segmenter),
+        }
+
+    def _segmented(self, run: Run, cell: Cell, image: Uint8Images, key: str | None) -> Json | None:
+        chosen = run.segmenter(cell, key)
+        if chosen is None:
+            return None
+        from bench.segmentation.trainer import segment
+
+        device, inputs = run.session.env.device, Inputs(chosen.cell, run.session.env)
+        network = self._segmenters.get(chosen.cell.key, lambda: load_segmenter(inputs))
+        mask = segment(network, image, device)
+        learnt_from = TRUE if chosen.compared else inputs.artifacts.result(*chosen.cell.id)["facts"]["masks"]
+        return {
+            **chosen.described(),
+            "overlay": tint(mask[0]),
+            "share": float(mask.mean()),
+            "learnt_from": learnt_from,
+            "explanation": _looked(network, image, mask, device),
+        }
+
+    def neighbours(self, run: Run, cell: Cell, content: bytes, by: str) -> Json:
+        """Return the images nearest to that of a file, among those that a classifier was trained on.
+
+        While features are made, it is how far that is, for the page to ask again; where they are not to be had, it is
+        why, and the nearest by pixels. Raises ``RequestError`` for a file that cannot be used, or another ``by``.
+        """
+        if by not in BY:
+            raise RequestError(400, f"by: got {by[:20]!r}, expected {' or '.join(BY)}")
+        inputs = Inputs(cell, run.session.env)
+        image = fitted(read_upload(content, inputs.index.window).picture, inputs.settings.image_size_px, inputs.resize)
+        key = f"{run.session.suite.name} {cell.key}"
+        seen = self._seen.get(key, lambda: seen_by(inputs))
+        space: Space | None = None
+        why, extractor = "", None
+        if by == FEATURES:
+            job = self._workshop.job(key, inputs, seen)
+            if not job.over or job.key != key:  # another's may be over by now
+                return {"making": {"done": job.done, "total": job.total}}
+            space, why = job.found, job.why
+            extractor = job.found.extractor.tag if job.found else None
+        if space is None:
+            space = self._by_pixels.get(key, lambda: ByPixels.of(inputs, seen))
+        distances = space.distances(image)
+
+        def shown(images: tuple[Known, ...] | None, found: npt.NDArray[np.floating] | None) -> list[Json] | None:
+            if images is None or found is None:
+                return None
+            return [_neighbour(inputs, known, distance) for known, distance in nearest(images, found, NEIGHBOURS)]
+
+        return {
+            "by": PIXELS if extractor is None else FEATURES,
+            "why": why,
+            "extractor": extractor,
+            "training": shown(seen.real, distances.real),
+            "synthetic": shown(seen.synthetic, distances.synthetic),
+        }
+
+    def translate(self, run: Run, cell: Cell, label: int, content: bytes) -> Json:
+        """Return a file's image, said to be of class ``label``, in the other class, and translated back.
+
+        Raises ``RequestError`` for a file that cannot be used, or a generator that does not translate.
+        """
+        window = run.session.plan.index.window
+        upload, inputs = read_upload(content, window), Inputs(cell, run.session.env)
+        method = run.session.suite.method(str(cell.method)).create()
+        classes = inputs.index.classes
+        if not isinstance(method, Translator):
+            raise RequestError(400, f"{cell.method} does not translate images; draw some of a class instead")
+        if label not in (0, 1):
+            raise RequestError(400, f"the image's class is {label}; expected 0 or 1: {' or '.join(classes[:2])}")
+        image = fitted(upload.picture, method.translation_size_px(inputs.settings.image_size_px), inputs.resize)
+        folder = inputs.artifacts.folder(*cell.id)
+        with TemporaryDirectory() as scratch:
+            ctx = _context(run, scratch)
+            there, back = method.cycle(image, label, folder, ctx)
+        return {
+            **_received(upload, image),
+            "method": cell.method,
+            "fold": fold_name(cell),
+            "from": classes[label],
+            "to": classes[1 - label],
+            "translated": png(there[0]),
+            "back": png(back[0]),
+        }
+
+    def draw(self, asked: Asked) -> list[SyntheticImage]:
+        """Return the images asked for; the same question gives the same images."""
+        return self._drawn.get(asked.id, lambda: _draw(asked))
+
+
+def _draw(asked: Asked) -> list[SyntheticImage]:
+    cell, run = asked.cell, asked.run
+    inputs = Inputs(cell, run.session.env)
+    method, folder = run.session.suite.method(str(cell.method)).create(), inputs.artifacts.folder(*cell.id)
+    with TemporaryDirectory() as scratch:
+        ctx = _context(run, scratch, asked.seed)
+        return list(method.synthesize(inputs.fold().training, {asked.label: asked.count}, folder, ctx))
+
+
+def check_asked(run: Run, key: str, label: int, count: int, seed: int) -> Asked:
+    """Return the question. Raises ``RequestError`` for numbers that cannot be."""
+    classes = run.session.plan.index.classes
+    for name, value, low, high in (
+        ("class", label, 0, len(classes) - 1),
+        ("number of images", count, 1, MAX_DRAWN),
+        ("seed", seed, 0, MAX_SEED),
+    ):
+        if not low <= value <= high:
+            raise RequestError(400, f"{name}: got {value}, expected {low} to {high}")
+    return Asked(run, run.cell("fit", key), label, count, seed)
+
+
+def _context(run: Run, scratch: str, seed: int = 0) -> ServeContext:
+    return ServeContext(Path(scratch), run.session.env.device, seed)
+
+
+def _received(upload: Upload, image: Uint8Images) -> Json:
+    return {"image": png(image[0]), "size_px": list(upload.picture.size), "notes": list(upload.notes)}
+
+
+def _known(inputs: Inputs, content: bytes) -> Json | None:
+    """Return which image of the run's data a file is, and of which part of the fold; None for one that is new."""
+    sha256 = hashlib.sha256(content).hexdigest()
+    found = next((r for r in inputs.index.records if r.sha256 == sha256), None)
+    if found is None:
+        return None
+    borders = inputs.fold().borders
+    part = next((name for name in PARTS if found.path in borders.parts[name].paths), "no")
+    return {"path": found.path, "class": inputs.index.classes[found.label], "part": part}
+
+
+def _explained(trained: Trained, image: Uint8Images, target: int, device: str) -> Json:
+    """Return the Grad-CAM of the predicted class as an overlay, or why there is none."""
+    from bench.classifiers.explain import NoLayerError, find_layer, grad_cam
+
+    try:
+        layer = find_layer(trained.network, image.shape[1:3], device)
+    except NoLayerError as e:
+        return {"overlay": None, "why": str(e)}
+    found = grad_cam(trained.network, image, [target], device, layer)[0]
+    empty = "the map is empty: nothing in this layer speaks for the class" if found.max() == 0 else ""
+    return {"overlay": heat(found), "layer": layer.name, "grid": list(layer.grid), "why": empty}
+
+
+def _looked(network: nn.Module, image: Uint8Images, mask: npt.NDArray[np.uint8], device: str) -> Json:
+    """Return the Grad-CAM of the pixels found, mask [1, H, W], as an overlay, or why there is none."""
+    from bench.classifiers.explain import NoLayerError
+    from bench.segmentation.explain import deepest_layer, seg_grad_cam
+    from bench.segmentation.segmenter_network import Segmenter
+
+    if not isinstance(network, Segmenter):
+        return {"overlay": None, "why": "the judge of translations is not explained"}
+    try:
+        layer = deepest_layer(network, image.shape[1:3], device)
+    except NoLayerError as e:
+        return {"overlay": None, "why": str(e)}
+    found = seg_grad_cam(network, image, mask, layer, device)[0]
+    empty = "nothing in this layer speaks for the pixels found" if mask.any() else "no pixel was found"
+    why = f"the map is empty: {empty}" if found.max() == 0 else ""
+    return {"overlay": heat(found), "layer": layer.name, "grid": list(layer.grid), "why": why}
+
+
+def _neighbour(inputs: Inputs, known: Known, distance: float) -> Json:
+    return {
+        "image": png(known.read(inputs.settings.image_size_px)),
+        "name": known.name,
+        "class": inputs.index.classes[known.label],
+        "source": known.source,
+        "distance": max(round(distance, DECIMALS), 0.0),
+    }

@@ -1,0 +1,156 @@
+"""The images nearest to one, among those that a classifier was trained on. Two ways to say what near means.
+
+By features: ``bench.pages.serve.alike``. By colours and rough shapes, here: the root mean square difference of pixels, 0
+to 255, after both images were shrunk to 32 × 32. It finds copies; otherwise it says little more than how alike the mean
+colours are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.data.cache import ImageCache
+from bench.data.loaders import load_synthetic, ratio_counts
+from bench.data.pixels import as_rgb, open_image
+from bench.errors import DataError
+from bench.pages.uploads import fitted
+from bench.stages.common import Inputs
+from bench.stages.memorised import flagged_paths
+from bench.suite.arms import NOCOPIES, amount
+from bench.types import GreyWindow, Resize, Uint8Images
+
+SIDE_PX = 32
+CHUNK = 1024  # images compared at a time
+Floats = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Known:
+    """One image that the classifier was trained on; ``source`` is the training image that it is a translation of.
+
+    ``window`` is that of the data set it belongs to; None for synthetic images.
+    """
+
+    path: Path
+    name: str
+    label: int
+    resize: Resize = "squash"
+    source: str = ""
+    window: GreyWindow | None = None
+
+    def read(self, size_px: int) -> npt.NDArray[np.uint8]:
+        """Return its pixels as the classifier got them, uint8 [S, S, 3]. Raises ``DataError`` when it is gone."""
+        try:
+            return fitted(as_rgb(open_image(self.path.read_bytes()), self.window), size_px, self.resize)[0]
+        except (OSError, SyntaxError) as e:
+            raise DataError(f"the image {self.path} cannot be read any more: {e}") from e
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a ``classify`` cell was trained on: its fold's training images, and its arm's synthetic ones, if any.
+
+    ``made`` are all that the arm's generator made, sorted by class as the stages that judge them do.
+    """
+
+    real: tuple[Known, ...]
+    synthetic: tuple[Known, ...] | None
+    made: tuple[Known, ...] = ()
+
+
+class Distances(NamedTuple):
+    """Of one image to the real and to the synthetic images that were seen, [N] and [M]; None without any."""
+
+    real: Floats
+    synthetic: Floats | None
+
+
+class Space(Protocol):
+    """A way to say how far images are from one another."""
+
+    def distances(self, image: Uint8Images) -> Distances:
+        """Return those of one image uint8 [1, H, W, 3]."""
+
+
+def nearest(images: tuple[Known, ...], distances: Floats, count: int) -> list[tuple[Known, float]]:
+    """Return the nearest images with their distances, the nearest first."""
+    rows = np.argsort(distances, kind="stable")[:count]
+    return [(images[row], float(distances[row])) for row in rows.tolist()]
+
+
+def seen_by(inputs: Inputs) -> Seen:
+    """Return what the classifier of a ``classify`` cell was trained on."""
+    fold, root, ratio = inputs.fold(), inputs.index.root, str(inputs.cell.ratio)
+    window = inputs.index.window
+    real = tuple(Known(root / r.path, r.path, r.label, inputs.resize, window=window) for r in fold.records)
+    if amount(ratio) == "0":
+        return Seen(real, None)
+    found = load_synthetic(inputs.upstream("synthesize"))
+    records = sorted(found.records, key=lambda r: r.label)
+    made = tuple(Known(found.folder / r.path, r.path, r.label, source=r.source_path) for r in records)
+    left_out = flagged_paths(inputs.upstream("copies"), fold.borders) if ratio.endswith(NOCOPIES) else frozenset()
+    chosen: list[Known] = []
+    for label, n in sorted(ratio_counts(amount(ratio), fold.labels).items()):
+        first = [k for k in made if k.label == label][:n]
+        chosen += [k for k in first if k.name not in left_out]
+    return Seen(real, tuple(chosen), made)
+
+
+def real_pixels(inputs: Inputs, seen: Seen) -> Iterator[npt.NDArray[np.uint8]]:
+    """Yield the training images, uint8 [S, S, 3], in their order."""
+    everything = ImageCache(inputs.env.out / "cache").load(inputs.index, inputs.settings.image_size_px, inputs.resize)
+    row = {r.path: i for i, r in enumerate(inputs.index.records)}
+    return (everything[row[known.name]] for known in seen.real)
+
+
+@dataclass(frozen=True)
+class ByPixels:
+    """How images look when they are small: thumbnails uint8 [N, 32, 32, 3]."""
+
+    real: Uint8Images
+    synthetic: Uint8Images | None
+
+    @classmethod
+    def of(cls, inputs: Inputs, seen: Seen) -> ByPixels:
+        """Return it for what a classifier has seen. Raises ``DataError`` when an image is gone."""
+        real = _stack([thumbnail(pixels) for pixels in real_pixels(inputs, seen)])
+        if seen.synthetic is None:
+            return cls(real, None)
+        size = inputs.settings.image_size_px
+        with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter lock
+            return cls(real, _stack(list(pool.map(lambda k: thumbnail(k.read(size)), seen.synthetic))))
+
+    def distances(self, image: Uint8Images) -> Distances:
+        """Return those of one image uint8 [1, H, W, 3], 0 to 255."""
+        wanted = thumbnail(image[0]).astype(np.float32)
+        synthetic = None if self.synthetic is None else _differences(self.synthetic, wanted)
+        return Distances(_differences(self.real, wanted), synthetic)
+
+
+def thumbnail(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return an image uint8 [H, W, 3] as uint8 [32, 32, 3]."""
+    from PIL import Image
+
+    return np.asarray(Image.fromarray(image).resize((SIDE_PX, SIDE_PX), Image.Resampling.BILINEAR), dtype=np.uint8)
+
+
+def chunks(values: npt.NDArray[np.generic], kind: type[np.floating]) -> Iterator[Floats]:
+    """Yield rows of an array, ``CHUNK`` at a time, as floats: one chunk at least, which may be empty."""
+    for start in range(0, max(len(values), 1), CHUNK):
+        yield values[start : start + CHUNK].astype(kind)
+
+
+def _differences(thumbnails: Uint8Images, wanted: Floats) -> Floats:
+    found = [np.sqrt(np.square(c - wanted).mean(axis=(1, 2, 3))) for c in chunks(thumbnails, np.float32)]
+    return np.concatenate(found)
+
+
+def _stack(thumbnails: list[npt.NDArray[np.uint8]]) -> Uint8Images:
+    return np.stack(thumbnails) if thumbnails else np.zeros((0, SIDE_PX, SIDE_PX, 3), np.uint8)

@@ -1,0 +1,170 @@
+"""What can be chosen on the page: the runs in an output folder, and of each the cells that are done."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.engine.session import Session, prepare
+from bench.errors import BenchError
+from bench.interfaces import Translator
+from bench.pages.server import RequestError
+from bench.plan.plan import Cell, unique
+from bench.stages.fcn_network import NONE
+from bench.store.cell_folders import Artifacts
+from bench.suite.arms import ratio_label
+from bench.suite.suite import shipped_suites
+
+
+@dataclass(frozen=True)
+class Network:
+    """A trained segmentation network. ``dice`` is the mean over its fold's validation images, None where not known."""
+
+    cell: Cell
+    dice: float | None = None
+
+    @property
+    def compared(self) -> bool:
+        """Whether it is one of those compared across augmentations, and not the judge of translations."""
+        return self.cell.stage == "segmenter"
+
+    def described(self) -> dict[str, Any]:
+        """Return what the page is told of it, ready for JSON."""
+        name = f"{self.cell.classifier}, {arm(self.cell)}" if self.compared else "the judge of translations"
+        return {"key": self.cell.key, "network": name, "validation_dice": self.dice}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A suite with what is done of it in its output folder. The folder is asked anew each time: a run may go on."""
+
+    session: Session
+
+    def cells(self, stage: str) -> list[Cell]:
+        """Return the finished cells of a stage, each piece of work once, in the plan's order."""
+        artifacts = Artifacts(self.session.env.out)
+        of_stage = [c for c in self.session.plan.cells if c.stage == stage]
+        return [c for c in unique(of_stage) if artifacts.is_done(*c.id)]
+
+    def cell(self, stage: str, key: str) -> Cell:
+        """Return the finished cell of that key. Raises ``RequestError`` when there is none."""
+        found = next((c for c in self.cells(stage) if c.key == key), None)
+        if found is None:
+            raise RequestError(404, f"this run has no finished {stage} cell {key[:40]!r}; load the page again")
+        return found
+
+    def networks(self) -> list[Network]:
+        """Return the finished segmentation networks, the best by validation Dice first.
+
+        Of a fold where none was trained (stage `segmenter`) it is the one that judges translations (`segment`), if any.
+        """
+        artifacts = Artifacts(self.session.env.out)
+        found = [Network(c, _validation_dice(artifacts.result(*c.id))) for c in self.cells("segmenter")]
+        found.sort(key=lambda n: -1.0 if n.dice is None else n.dice, reverse=True)  # ties stay in the plan's order
+        judged = {(n.cell.fold, n.cell.repeat) for n in found}
+        judges = [c for c in self.cells("segment") if (c.fold, c.repeat) not in judged]
+        return found + [Network(c) for c in judges if artifacts.result(*c.id)["facts"].get("masks", NONE) != NONE]
+
+    def segmenter(self, classify: Cell, key: str | None = None) -> Network | None:
+        """Return the segmentation network of that key, or without one the best for a classifier, in its fold.
+
+        The best is that of the classifier's own arm by validation Dice, else of any arm; None where the fold has none.
+        Raises ``RequestError`` for a key that the fold has not.
+        """
+        found = _for(classify, self.networks())
+        if key is None:
+            return found[0] if found else None
+        chosen = next((n for n in found if n.cell.key == key), None)
+        if chosen is None:
+            raise RequestError(404, f"this fold has no finished segmentation network {key[:40]!r}; load the page again")
+        return chosen
+
+    def described(self) -> dict[str, Any]:
+        """Return what the page offers of this run, ready for JSON."""
+        session, networks = self.session, self.networks()
+        places = {n.cell.key: i for i, n in enumerate(networks)}
+        return {
+            "suite": session.suite.name,
+            "classes": list(session.plan.index.classes),
+            "image_size_px": session.suite.settings.image_size_px,
+            "classifiers": [
+                {
+                    "key": c.key,
+                    "classifier": c.classifier,
+                    "arm": arm(c),
+                    "fold": fold_name(c),
+                    "segmenters": [places[n.cell.key] for n in _for(c, networks)],
+                }
+                for c in self.cells("classify")
+            ],
+            "segmenters": [n.described() for n in networks],
+            "generators": [
+                {"key": c.key, "method": c.method, "fold": fold_name(c), "translates": self._translates(c)}
+                for c in self.cells("fit")
+            ],
+        }
+
+    def _translates(self, cell: Cell) -> bool:
+        return isinstance(self.session.suite.method(str(cell.method)).create(), Translator)
+
+
+class Runs:
+    """The run that was asked for, and others with a report in the same folder whose suites are known by name.
+
+    These are made ready when they are first chosen, on the same ``device``.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._first = session
+        self._ready = {session.suite.name: Run(session)}
+
+    def names(self) -> list[str]:
+        """Return the names of the runs, that which was asked for first."""
+        return [self._first.suite.name, *self._others()]
+
+    def get(self, name: str) -> Run:
+        """Return the run of that name. Raises ``RequestError`` when there is none, or its images cannot be found."""
+        if name not in self._ready:
+            if name not in self._others():
+                raise RequestError(404, f"no run is called {name[:40]!r}; load the page again")
+            env = self._first.env
+            try:
+                session = prepare(name, (), env.data, env.out)
+            except BenchError as e:
+                reason = str(e).splitlines()[0]
+                raise RequestError(
+                    409, f"{name}: {reason}; start `bench serve --suite {name}` with its own --data"
+                ) from e
+            self._ready[name] = Run(session.on_device(env.device))
+        return self._ready[name]
+
+    def _others(self) -> Iterator[str]:
+        known = shipped_suites()
+        reports = self._first.env.out / "reports"
+        for folder in sorted(reports.iterdir()) if reports.is_dir() else []:
+            if folder.name in known and folder.name != self._first.suite.name:
+                yield folder.name
+
+
+def arm(cell: Cell) -> str:
+    """'cyclegan ×1'."""
+    return f"{cell.method} {ratio_label(cell.ratio)}".strip()
+
+
+def fold_name(cell: Cell) -> str:
+    """'0', and '0.1' for another repeat."""
+    return f"{cell.fold}" + (f".{cell.repeat}" if cell.repeat else "")
+
+
+def _for(classify: Cell, networks: Sequence[Network]) -> list[Network]:
+    """Return the networks of a classifier's fold, those of its own arm first, otherwise in the order given."""
+    at, own = (classify.fold, classify.repeat), (classify.method, classify.ratio)
+    of_fold = [n for n in networks if (n.cell.fold, n.cell.repeat) == at]
+    return sorted(of_fold, key=lambda n: (n.cell.method, n.cell.ratio) != own)
+
+
+def _validation_dice(result: Mapping[str, Any]) -> float | None:
+    found = float(result["metrics"].get("validation/dice", math.nan))
+    return found if math.isfinite(found) else None

@@ -1,0 +1,66 @@
+"""What a plan refuses because a stage would: image sizes, batch sizes and networks that cannot be trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+
+from bench.classifiers.timm_names import is_timm_model
+from bench.errors import ConfigError, WeightsError, nearest
+from bench.interfaces import ChecksSize
+from bench.segmentation.segmenter_config import SegmenterConfig
+from bench.suite.suite import Suite
+
+INCEPTION = "inception"
+QUICK_ENCODERS = ("vgg11_bn", "resnet18", "resnet34", "tu-vgg11_bn", "tu-resnet10t")  # take what check_size allows
+
+
+def check_trainable(suite: Suite) -> None:
+    """Raise ``ConfigError`` naming each method, classifier, segmenter and extractor that the run could not use.
+
+    Imports torch only for networks that are not known to take any size. Weights are not looked for.
+    """
+    refused = {name: reason for name, check in _checks(suite) if (reason := _reason(check))}
+    if refused:
+        reasons = "\n".join(f"  {name}: {reason}" for name, reason in refused.items())
+        raise ConfigError(f"the suite {suite.name} could not be run:\n{reasons}")
+
+
+def _checks(suite: Suite) -> Iterator[tuple[str, Callable[[], object]]]:
+    side = suite.settings.image_size_px
+    for method in suite.methods:
+        made = method.create()
+        if isinstance(made, ChecksSize):
+            yield f"methods.{method.name}", partial(made.check_size, side)
+    for spec in (*suite.classifiers, *(own for _, own in suite.tuned)):
+        classifier = spec.create()
+        yield f"classifiers.{spec.name}", classifier.check
+        if isinstance(classifier, ChecksSize):
+            yield f"classifiers.{spec.name}", partial(classifier.check_size, side)
+    for name, config in suite.settings.segmenters.items():
+        if config.encoder not in QUICK_ENCODERS:
+            yield f"segmenters.{name}", partial(_build_segmenter, config)
+    if any(m.kind == "generative" for m in suite.methods):
+        yield "fidelity.extractor", partial(_check_extractor, suite.settings.fidelity.extractor)
+
+
+def _reason(check: Callable[[], object]) -> str:
+    try:
+        check()
+    except (ConfigError, WeightsError) as e:
+        return str(e)
+    return ""
+
+
+def _build_segmenter(config: SegmenterConfig) -> None:
+    from bench.segmentation.segmenter_network import build_segmenter
+
+    build_segmenter(replace(config, encoder_weights="none"))
+
+
+def _check_extractor(name: str) -> None:
+    if name != INCEPTION and not is_timm_model(name):
+        import timm
+
+        raise ConfigError(f"no feature extractor is called {name!r}; {nearest(name, [INCEPTION, *timm.list_models()])}")

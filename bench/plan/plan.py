@@ -1,0 +1,296 @@
+"""A suite and a dataset -> the ordered, de-duplicated cells to run.
+
+A cell's key is the hash of (its stage's code version, its config, its upstream keys, the data's fingerprint): nothing
+else decides what it computes, so equal keys are one piece of work, whichever suite asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from bench.config import stable_hash
+from bench.data.masks import masks_fingerprint
+from bench.data.positive import require_positive, with_positive
+from bench.data.records import fingerprint
+from bench.data.splits import make_splits
+from bench.errors import ConfigError
+from bench.interfaces import CarriesMasks, SelfClassifier, Translator
+from bench.metrics.custom import try_out
+from bench.metrics.units import scored_unit
+from bench.suite.arms import NOCOPIES, STEPS, longer, ratio_label, ratio_text, times
+from bench.suite.suite import REFERENCES, PluginSpec, Settings, Suite
+from bench.types import DatasetIndex, Split
+
+STAGES = (
+    "split", "fit", "synthesize", "fidelity", "copies", "segment", "translate", "head", "classify", "evaluate",
+    "explain", "segmenter",
+)  # fmt: skip
+# Raise a stage's number when its code would give another result from the same input: older cells are then not reused.
+CODE_VERSION = {
+    "split": 1,
+    "fit": 2,
+    "synthesize": 1,
+    "fidelity": 2,
+    "copies": 2,
+    "segment": 1,
+    "translate": 1,
+    "head": 1,
+    "classify": 1,
+    "evaluate": 3,
+    "explain": 1,
+    "segmenter": 3,
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One piece of work. ``upstream`` are (stage, key) pairs that must be done first.
+
+    In the stage `segmenter` a segmentation network's name stands in ``classifier``.
+    """
+
+    stage: str
+    key: str
+    fold: int
+    repeat: int
+    method: str | None = None
+    ratio: str | None = None
+    classifier: str | None = None
+    upstream: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def id(self) -> tuple[str, str]:
+        """The address of its folder."""
+        return (self.stage, self.key)
+
+    @property
+    def row_key(self) -> str:
+        """What its row in the store is found by."""
+        return f"{self.stage}/{self.key}"
+
+    @property
+    def title(self) -> str:
+        """A short name for people: 'classify cyclegan ×1 small_cnn fold 0'."""
+        parts = [self.stage, self.method, ratio_label(self.ratio), self.classifier]
+        return " ".join([p for p in parts if p] + [f"fold {self.fold}" + (f".{self.repeat}" if self.repeat else "")])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All cells of a suite on a dataset, upstream before downstream, and the folds that they are of.
+
+    Two arms with one and the same config share their cells' ids; ``work`` lists each id once.
+    """
+
+    suite: Suite
+    index: DatasetIndex
+    fingerprint: str
+    cells: tuple[Cell, ...]
+    splits: tuple[Split, ...]
+    weights: str | None = None  # what identifies the local pretrained weights
+
+    @property
+    def work(self) -> list[Cell]:
+        """The cells, each piece of work once."""
+        return unique(self.cells)
+
+
+def unique(cells: Sequence[Cell]) -> list[Cell]:
+    """Return the first cell of every id, in order."""
+    found: dict[tuple[str, str], Cell] = {}
+    for cell in cells:
+        found.setdefault(cell.id, cell)
+    return list(found.values())
+
+
+def arm_ratios(settings: Settings) -> tuple[str, ...]:
+    """Return the ratios of a suite's generative arms in its order; with ``drop_copies`` each without copies as well."""
+    ratios = map(ratio_text, settings.ratios)
+    return tuple(arm for r in ratios for arm in ((r, r + NOCOPIES) if settings.drop_copies else (r,)))
+
+
+def longer_ratios(settings: Settings, method: str) -> tuple[str, ...]:
+    """Return the ratios of a reference arm's longer trainings, the shortest first; none for the other methods."""
+    return tuple(longer(t) for t in sorted(settings.longer)) if method in REFERENCES else ()
+
+
+def mask_carriers(suite: Suite) -> tuple[str, ...]:
+    """Return the methods that segmentation networks are trained with, in the suite's order.
+
+    Those are online methods that change a mask along with its image, and translators: what they make of an image keeps
+    its geometry, and so its mask. Nobody has outlined what images drawn from noise show.
+    """
+    kinds = {"online": CarriesMasks, "generative": Translator}
+    return tuple(m.name for m in suite.methods if isinstance(m.create(), kinds[m.kind]))
+
+
+def classifier_of(suite: Suite, name: str, method: str | None, ratio: str | None) -> PluginSpec:
+    """Return a classifier as the arm of this method and ratio fine-tunes it."""
+    spec, n = suite.classifier(name, method), times(ratio)
+    return replace(spec, config=replace(spec.config, steps=n * spec.config.steps)) if n > 1 else spec
+
+
+def make_plan(suite: Suite, index: DatasetIndex, weights: str | None = None) -> Plan:
+    """Plan a suite. ``weights`` identifies the local pretrained weights, if any.
+
+    Raises ``ConfigError`` when a method or metric cannot serve these classes, or when classifiers are scored and it is
+    not known which of two classes is the positive one; ``DataError`` when the folds cannot be drawn.
+    """
+    index = with_positive(index, suite.positive)
+    _check_methods(suite, index)
+    if suite.settings.segmenters and not any(r.mask_paths for r in index.records):
+        raise ConfigError(
+            f"segmenters: {index.name} has no masks to learn from; expected a data set with masks, or {{}}"
+        )
+    try_out({m.name: m.create() for m in suite.metrics}, index.classes, index.positive_label)
+    splits = make_splits(index, suite.settings.split)
+    cells = tuple(_cells(suite, index, splits, weights))
+    if any(c.stage in ("evaluate", "head") for c in cells):
+        require_positive(index)
+    return Plan(suite, index, fingerprint(index), cells, tuple(splits), weights)
+
+
+def _check_methods(suite: Suite, index: DatasetIndex) -> None:
+    unable: dict[str, str] = {}
+    for method in suite.methods:
+        if method.kind == "generative":
+            try:
+                method.create().check(index.classes)
+            except ConfigError as e:
+                unable[method.name] = str(e)
+    if unable:
+        reasons = "\n".join(f"  {name}: {reason}" for name, reason in unable.items())
+        leave = " ".join(f"--set methods.{name}=false" for name in unable)
+        raise ConfigError(f"methods that cannot serve {index.name}:\n{reasons}\nto run the others: {leave}")
+
+
+def _cells(suite: Suite, index: DatasetIndex, splits: Sequence[Split], weights: str | None) -> Iterator[Cell]:
+    common = _Common(suite, index, weights)
+    for split in splits:
+        yield from _Fold(common, split.fold, split.repeat, first=split is splits[0]).cells()
+
+
+class _Common:
+    """What the cells of all folds share."""
+
+    def __init__(self, suite: Suite, index: DatasetIndex, weights: str | None) -> None:
+        s = suite.settings
+        generative = {m.name: m.create() for m in suite.methods if m.kind == "generative"}
+        self.suite, self.data = suite, fingerprint(index)
+        self.translators = {name for name, method in generative.items() if isinstance(method, Translator)}
+        self.heads = {name for name, method in generative.items() if _classifies(method)}
+        self.carriers = mask_carriers(suite) if s.segmenters else ()
+        self.ratios = sorted(ratio_text(r) for r in s.ratios)
+        self.config = [s.image_size_px, s.resize, s.seed, s.threads, weights]
+        self.metrics = [{"name": m.name, **m.identity()} for m in suite.metrics]
+        # What of the data decides scores besides the predictions; [] where the second class is the positive one, and
+        # every group has images of one class, so that keys are as they were before either could be otherwise.
+        self.positive = [{"positive": str(index.positive)}] if index.positive_label != 1 else []
+        self.scored = [] if scored_unit(index).per_group else [{"scored": "image"}]
+        read = self.translators or self.carriers
+        self.masks = [suite.dataset.registered, masks_fingerprint(index.root, index.records)] if read else []
+
+
+class _Fold:
+    """The cells of one fold.
+
+    ``made`` holds of every method what identifies the images it trains classifiers on and the cells to wait for,
+    ``clean`` the same without copies; both are known once ``cells`` has come to the classifiers.
+    """
+
+    def __init__(self, common: _Common, fold: int, repeat: int, first: bool) -> None:
+        self.common, self.suite, self.settings = common, common.suite, common.suite.settings
+        self.at, self.first = (fold, repeat), first
+        split = self.settings.split
+        self.root = Cell("split", _key("split", common.data, split, *self.at), *self.at)
+        # Generators see no test image, so suites that differ in the values of a shift that they test on share them.
+        self.learnt = _key("split", common.data, split.control, *self.at)
+        self.tested = [self.root.key] if self.root.key != self.learnt else []
+        self.made: dict[str, tuple[str, list[Cell]]] = {}
+        self.clean: dict[str, tuple[str, list[Cell]]] = {}
+
+    def cells(self) -> Iterator[Cell]:
+        yield self.root
+        segment_key = _key("segment", self.root.key, self.settings.segmentation, self.common.config, self.common.masks)
+        segment = self._cell("segment", segment_key, self.root)
+        if self.common.translators:
+            yield segment
+        for method in self.suite.methods:
+            if method.kind == "generative":
+                yield from self._generator(method, segment)
+            else:
+                key = _key("split", method.identity(), self.root.key, self.common.config)
+                self.made[method.name] = (key, [])
+        for method in self.suite.methods:
+            yield from self._classifiers(method)
+        for method in self.suite.methods:
+            if method.name in self.common.carriers:
+                yield from self._segmenters(method)
+
+    def _cell(self, stage: str, key: str, *waits: Cell, of: Sequence[str | None] = ()) -> Cell:
+        """Return a cell; ``of`` are its method, ratio and classifier."""
+        method, ratio, classifier = (*of, None, None, None)[:3]
+        return Cell(stage, key, *self.at, method, ratio, classifier, tuple(c.id for c in waits))
+
+    def _generator(self, m: PluginSpec, segment: Cell) -> Iterator[Cell]:
+        root, judged, of = self.root, self.settings.fidelity, (m.name,)
+        fit = self._cell("fit", _key("fit", m.identity(), self.learnt, self.common.config), root, of=of)
+        synth = self._cell("synthesize", _key("synthesize", fit.key, self.common.ratios), root, fit, of=of)
+        yield from (fit, synth)
+        yield self._cell("fidelity", _key("fidelity", synth.key, judged, *self.tested), root, synth, of=of)
+        copies = self._cell("copies", _key("copies", synth.key, judged, *self.tested), root, synth, of=of)
+        yield copies
+        if m.name in self.common.translators:
+            yield self._cell("translate", _key("translate", fit.key, segment.key), root, fit, segment, of=of)
+        if m.name in self.common.heads:
+            yield self._cell("head", _key("head", fit.key, *self.tested, *self.common.positive), root, fit, of=of)
+        # Not the synthesize key: its first n images do not depend on how many ratios were asked for, so adding a ratio
+        # to a suite leaves the classifiers of the others valid.
+        source = _key("synthesize", fit.key, *self.tested)
+        self.made[m.name] = (source, [synth])
+        self.clean[m.name] = (_key("copies", source, judged), [synth, copies])
+
+    def _classifiers(self, m: PluginSpec) -> Iterator[Cell]:
+        s = self.settings
+        for ratio in sorted(arm_ratios(s)) if m.kind == "generative" else ["0", *longer_ratios(s, m.name)]:
+            source, upstream = (self.clean if ratio.endswith(NOCOPIES) else self.made)[m.name]
+            images = ratio.partition(STEPS)[0]  # its steps are in the classifier's config
+            for c in (classifier_of(self.suite, c.name, m.name, ratio) for c in self.suite.classifiers):
+                of = (m.name, ratio, c.name)
+                key = _key("classify", source, images, c.identity(), self.common.config)
+                classify = self._cell("classify", key, self.root, *upstream, of=of)
+                yield classify
+                yield self._cell(
+                    "evaluate",
+                    _key("evaluate", key, *self.common.metrics, *self.common.positive, *self.common.scored),
+                    classify,
+                    of=of,
+                )
+                if self.first and STEPS not in ratio and s.explain.images_per_class:
+                    yield self._cell("explain", _key("explain", key, s.explain), self.root, classify, of=of)
+
+    def _segmenters(self, m: PluginSpec) -> Iterator[Cell]:
+        source, upstream = self.made[m.name]
+        for ratio in self.common.ratios if m.kind == "generative" else ["0"]:
+            for name, config in self.settings.segmenters.items():
+                key = _key("segmenter", source, ratio, config, self.common.config, self.common.masks)
+                yield self._cell("segmenter", key, self.root, *upstream, of=(m.name, ratio, name))
+
+
+def validation_cell(classify: Cell) -> Cell:
+    """Return the cell that trains the classifier of a ``classify`` cell without its fold's test part, for tuning.
+
+    It is in no plan. Once it is done, the ``classify`` cell takes its network over instead of training it again.
+    """
+    return replace(classify, stage="validate", key=stable_hash(["validate", classify.key]))
+
+
+def _classifies(method: object) -> bool:
+    """Whether a method offers to classify images itself, and its config keeps what it takes."""
+    return isinstance(method, SelfClassifier) and bool(method.own_head)
+
+
+def _key(stage: str, *parts: Any) -> str:
+    return stable_hash([stage, CODE_VERSION[stage], *parts])

@@ -1,0 +1,67 @@
+"""The answers in words: a sentence or two a measure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bench.analysis.datasets.effects import MEASURES, Measure, Member, separate_sets
+from bench.analysis.datasets.overall import Pooled
+from bench.report.pages.datasets.words import called, size_of, unit_of
+from bench.report.text import count, join, p_value
+from bench.stats.meta_analysis import FEWEST
+
+ASKED: dict[Measure, str] = {
+    "gain": "Does the gain over `none` hold across kinds of images?",
+    "twin": "Does the effect of transfer learning on accuracy hold?",
+    "kid": "And on the likeness of the images (KID, lower is better)?",
+}
+SIDE_BY_SIDE: dict[Measure, str] = {  # members of one data set are no studies of their own, and are not combined
+    "gain": "The gain over `none` in each member, side by side",
+    "twin": "The effect of transfer learning on accuracy in each member, side by side",
+    "kid": "And on the likeness of the images (KID, lower is better)",
+}
+
+
+def answers(members: Sequence[Member], pooled: Sequence[Pooled]) -> dict[str, str]:
+    """Return the answer to each measure's question, a sentence or two each; nothing for what no member measured."""
+    found: dict[str, str] = {}
+    for measure in MEASURES:
+        mine = [p for p in pooled if p.at.measure == measure]
+        if mine and not separate_sets(members):
+            found[measure] = f"**{SIDE_BY_SIDE[measure]}.** {_alone(mine)}"
+        elif mine:
+            found[measure] = f"**{ASKED[measure]}** {_answer(mine)}"
+    return found or {"none": "No member has a result yet."}
+
+
+def _answer(mine: Sequence[Pooled]) -> str:
+    able = [p for p in mine if p.found.studies >= FEWEST]
+    if not able:
+        few = f"It takes {FEWEST} data sets with an interval to say something together; there are fewer."
+        return f"{_alone(mine)} {few}"
+    sets = max(p.found.studies for p in able)
+    decided = [p for p in able if p.word != "undecided"]
+    said = [f"{called(p)} {p.word} ({size_of(p, unit_of(p))}; **{p.carries}**)" for p in decided]
+    parts = [f"Over {count(sets, 'data set')}: {join(said)}." if said else f"Over {count(sets, 'data set')}:"]
+    rest = [p for p in able if p.word == "undecided"]
+    if rest:
+        split = [called(p) for p in rest if p.carries == "differs"]
+        best = min(rest, key=lambda p: p.found.p)
+        near = f"{'nearest: ' if len(rest) > 1 else ''}{called(best)}, {size_of(best, unit_of(best))}"
+        which = f"{'the other' if decided else 'all'} {len(rest)} comparisons are"
+        which = which if len(rest) > 1 else "the only other comparison is" if decided else "the only comparison is"
+        contradict = f"; sets contradict each other on {join(split)}" if split else ""
+        parts.append(f"{which} **undecided** ({near}, p Holm {p_value(best.p_holm)}){contradict}.")
+    apart = [called(p) for p in able if p.found.p_alike < 0.05]
+    if apart:
+        parts.append(f"The sets are not alike (Cochran's Q, p < 0.05, uncorrected) on {join(apart)}.")
+    return " ".join(p[0].upper() + p[1:] if i and parts[i - 1].endswith(".") else p for i, p in enumerate(parts))
+
+
+def _alone(mine: Sequence[Pooled]) -> str:
+    """Say what single members decide, where nothing is said together."""
+    sure = [
+        f"{called(p)} {e.word} on {name}"
+        for p in mine for name, e in p.effects if e.word != "undecided"
+    ]  # fmt: skip
+    return f"Decided by themselves: {join(sure)}." if sure else "No member decides anything by itself."

@@ -1,0 +1,121 @@
+"""The report over the members of a file: a page, a figure, the same numbers as CSV and JSON. Touches no model."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bench.analysis.datasets.effects import At, Effect, Member, read_member
+from bench.analysis.datasets.overall import Pooled, pool
+from bench.analysis.datasets.shift import Shifted, shifts
+from bench.config import strict_json
+from bench.files import write_atomic
+from bench.report.pages.datasets.answers import answers
+from bench.report.pages.datasets.chart import draw_cross
+from bench.report.pages.datasets.page import HTML_PAGE, PAGE, Figures, cross_html, cross_sections, title
+from bench.report.pages.datasets.shift_chart import draw_shift
+from bench.report.pages.datasets.shift_words import shift_answers
+from bench.report.sections.page import markdown_page
+from bench.store.csv_cells import DictWriter
+
+FIGURE, SHIFT_FIGURE = "charts/cross.png", "charts/shift.png"
+COLUMNS = (
+    *("measure", "arm", "reference", "classifier", "member", "dataset", "modality", "pairs", "difference", "low"),
+    *("high", "verdict", "p", "p_holm", "next_low", "next_high", "tau", "i2", "p_alike", "carries"),
+    *("control", "within", "across", "p_equivalent"),
+)
+
+
+def build_cross(
+    name: str, reports: Mapping[str, Path], absent: Mapping[str, str], command: str, out: Path
+) -> Path:  # fmt: skip
+    """Write ``cross.md``, ``.html``, ``.csv``, ``.json`` and ``charts/`` into ``out``; return ``cross.md``.
+
+    ``reports`` are the report folders of the members' suites, ``absent`` why others have none, both by suite. The same
+    reports give the same bytes. Raises ``DataError`` for a report that cannot be read.
+    """
+    members = [read_member(suite.removeprefix(f"{name}-"), folder) for suite, folder in reports.items()]
+    pooled = pool(members)
+    lacking = {suite.removeprefix(f"{name}-"): reason for suite, reason in absent.items()}
+    compared, unpaired = shifts(members)
+    figures = Figures(
+        forest=FIGURE if draw_cross(members, pooled, out / FIGURE) else None,
+        shift=SHIFT_FIGURE if draw_shift(compared, out / SHIFT_FIGURE) else None,
+    )
+    rows = [*_rows(members, pooled), *_shift_rows(members, compared)]
+    write_atomic(out / "cross.csv", _csv(rows))
+    found = {
+        "suite": name,
+        "answers": {**shift_answers(compared), **answers(members, pooled)},
+        "members": [_described(m) for m in members],
+        "absent": lacking,
+        "shifts": [{k: v for k, v in vars(s).items() if k != "compared"} for s in compared],
+        "unpaired": unpaired,
+        "rows": rows,
+        "command": command,
+    }
+    write_atomic(out / "cross.json", json.dumps(strict_json(found), indent=1, ensure_ascii=False) + "\n")
+    sections = cross_sections(members, pooled, lacking, command, figures, (compared, unpaired))
+    about = title(name, members, compared)
+    write_atomic(out / HTML_PAGE, cross_html(about, sections, out))
+    write_atomic(out / PAGE, markdown_page(about, sections, HTML_PAGE))
+    return out / PAGE
+
+
+def _described(m: Member) -> dict[str, Any]:
+    said = {k: v for k, v in vars(m).items() if k not in ("effects", "scores", "values", "folds", "config")}
+    return {**said, "scores": [{"classifier": c, "arm": a, "mean": mean} for (c, a), mean in m.scores.items()]}
+
+
+def _rows(members: Sequence[Member], pooled: Sequence[Pooled]) -> list[dict[str, Any]]:
+    """Return a row for each effect of a member, and after those of an arm one of all together (``member`` empty)."""
+    of = {m.name: m for m in members}
+    rows: list[dict[str, Any]] = []
+    for p in pooled:
+        for name, effect in p.effects:
+            where = {"member": name, "dataset": of[name].dataset, "modality": of[name].modality}
+            rows.append({**_at(p.at), **where, **_numbers(effect)})
+        t = asdict(p.found)
+        ends = {k: t[k] for k in ("low", "high", "p", "next_low", "next_high", "tau", "i2", "p_alike")}
+        judged = {"p_holm": p.p_holm, "verdict": p.word, "carries": p.carries, "pairs": None}
+        rows.append({**_at(p.at), "dataset": f"{p.found.studies} together", "difference": t["mean"], **ends, **judged})
+    return rows
+
+
+def _shift_rows(members: Sequence[Member], compared: Sequence[Shifted]) -> Iterator[dict[str, Any]]:
+    """Yield a row for each price (``measure`` 'shift_price') and each change of a gain or of the effect of a twin."""
+    of = {m.name: m for m in members}
+    for s in compared:
+        where = {"member": s.member, "control": s.control}
+        where |= {"dataset": of[s.member].dataset, "modality": of[s.member].modality}
+        for x in s.compared:
+            at = {
+                "measure": f"shift_{x.kind}",
+                "arm": x.arm.label,
+                "reference": x.reference,
+                "classifier": x.classifier,
+            }
+            names = ("difference", "low", "high", "p", "p_holm", "p_equivalent", "pairs")
+            found = {name: getattr(x.found, name) for name in names}
+            yield {**at, **where, **found, "verdict": x.word, "within": x.within, "across": x.across}
+
+
+def _at(at: At) -> dict[str, Any]:
+    return asdict(at)
+
+
+def _numbers(e: Effect) -> dict[str, Any]:
+    return {"difference": e.difference, "low": e.low, "high": e.high, "verdict": e.word, "pairs": e.pairs}
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    text = io.StringIO()
+    out = DictWriter(text, COLUMNS, lineterminator="\n")
+    out.writeheader()
+    for row in rows:
+        out.writerow({k: "" if v is None or v != v else v for k, v in row.items()})
+    return text.getvalue()

@@ -1,0 +1,170 @@
+"""The page over all members as sections, the answers first; written as Markdown and as one HTML file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from urllib.parse import quote
+
+from bench.analysis.datasets.effects import Member, separate_sets
+from bench.analysis.datasets.overall import Pooled
+from bench.analysis.datasets.shift import Shifted
+from bench.report.html.document import document
+from bench.report.html.tables import VERDICTS, Markdown, definitions
+from bench.report.pages.datasets.answers import answers
+from bench.report.pages.datasets.chart import caption, described
+from bench.report.pages.datasets.shift_chart import ALT, shift_caption
+from bench.report.pages.datasets.shift_words import MEANING, shift_answers, shift_meaning, shift_parts
+from bench.report.pages.datasets.tables import board, board_filters, board_rows, together_parts
+from bench.report.pages.datasets.words import called
+from bench.report.sections.page import ALL, SUMMARY, Section
+from bench.report.text import join, literal
+
+PAGE, HTML_PAGE = "cross.md", "cross.html"
+MEMBERS, SHIFT, HOW_TO = "The members", "The price of the shift, and what augmentation does about it", "How to read it"
+EVERY, EVERY_MEMBER = "Every arm on every data set", "Every arm in every member"
+CARRIES = {"holds": "holds", "on average": "average", "differs": "differs", "lower": "lower", "higher": "higher"}
+OF_SHIFT = {"costs": "hurts", "easier": "helps", "helps more": "helps", "helps less": "hurts"}  # their colours
+ONE = """\
+A data set is one study: its mean paired difference and standard error are those of its own report (patient-level
+balanced accuracy, corrected resampled t; KID by a plain paired t).
+"""
+OF_EACH = {
+    "Accuracy": "patient-level balanced accuracy in %, mean over folds and repeats.",
+    "− none": "the arm minus `none` in the same folds and repeats, in points, with its 95 % interval.",
+    "− twin": "accuracy minus that of the same method with random in the place of transferred weights, in points.",
+    "KID − twin": "how far synthetic images are from real ones, minus the same for that twin's; below 0 is better.",
+    "Verdict": "that of the data set's own report.",
+    "Pairs": "folds and repeats in which both sides were measured.",
+}
+TOGETHER = {
+    "Verdict": "of a data set that of its own report; of all together that of the mean, corrected by Holm over the "
+    "arms with one classifier.",
+    "Mean": "the random-effects mean over data sets (DerSimonian & Laird 1986) with the Hartung–Knapp interval (95 %), "
+    "never narrower than the sets' own errors allow.",
+    "Next": "where the effect on one more data set of this sort is expected (95 % prediction interval).",
+    "Carries over": "an arm **holds** when the mean is decided and *next* leaves out zero too; it is decided **on "
+    "average** when only the mean is; it **differs** when sets contradict each other and the mean is undecided.",
+    "τ": "how far true effects lie apart between sets (sd).",
+    "I²": "their share of what is seen to vary.",
+    "p Holm": "of the mean against zero, corrected as the verdict.",
+    "p alike": "Cochran's Q: how easily sets would lie this far apart if one effect held on all; uncorrected.",
+}
+LIMITS = (
+    "The sets are few and were not drawn at random, and each error is itself estimated from few folds: an interval "
+    "over so few sets is wide for a reason, and undecided is not the same as no effect.\n"
+)
+ONE_SET = "Members of one and the same data set are no studies of their own, and are not combined.\n"
+
+
+@dataclass(frozen=True)
+class Figures:
+    """The charts' paths from the pages' folder; None for one that was not drawn."""
+
+    forest: str | None
+    shift: str | None = None
+
+
+def cross_sections(
+    members: Sequence[Member],
+    pooled: Sequence[Pooled],
+    absent: Mapping[str, str],
+    command: str,
+    charts: Figures,
+    shifted: tuple[Sequence[Shifted], Sequence[str]] = ((), ()),
+) -> list[Section]:
+    """Return the sections of both pages in their order; ``shifted`` is what was compared, and what was not."""
+    compared, unpaired = shifted
+    found = tuple(f"{text}\n" for text in (shift_answers(compared) | answers(members, pooled)).values())
+    forest = _figure(charts.forest, caption(pooled), described(pooled))
+    first = _figure(charts.shift, shift_caption(compared), ALT) or forest
+    later = forest if first is not forest else _figure(None)
+    every = EVERY if separate_sets(members) else EVERY_MEMBER
+    rows = board_rows(members, pooled)
+    legend = "Accuracy is patient-level and in %, its differences are in points.\n"
+    parts = [
+        Section(SUMMARY, found, figures=first.captions, alts=first.alts),
+        Section(SUMMARY, first.markdown, where="markdown"),
+        Section(MEMBERS, (_members(members, "leaderboard.md"),), where="markdown"),
+        Section(MEMBERS, (_members(members, "report.html"),), where="html"),
+        Section(SHIFT, shift_parts(compared), undefined=("Verdict",)),
+        Section("All together", together_parts(pooled)),
+        Section(every, (legend, board(rows, once=True), *later.markdown) if rows else (), where="markdown"),
+        Section(
+            every,
+            (legend, board(rows, once=False)) if rows else (),
+            figures=later.captions,
+            alts=later.alts,
+            where="html",
+            filters=board_filters(rows),
+        ),
+        Section("What is missing", (_missing(members, pooled, absent, unpaired),), undefined=ALL),
+        Section(HOW_TO, _how(members, pooled, compared)),
+        Section("Again", (f"```\n{command}\n```\n",)),
+    ]
+    return [s for s in parts if s.parts]
+
+
+@dataclass(frozen=True)
+class _Figure:
+    captions: Mapping[str, str]
+    alts: Mapping[str, str]
+
+    @property
+    def markdown(self) -> tuple[str, ...]:
+        return tuple(f"![{self.alts[path]}]({path})\n\n{text}\n" for path, text in self.captions.items())
+
+
+def _figure(path: str | None, text: str = "", alt: str = "") -> _Figure:
+    return _Figure({path: text} if path else {}, {path: alt} if path else {})
+
+
+def cross_html(about: str, found: Sequence[Section], folder: Path) -> str:
+    """Return ``cross.html`` with the title ``about``; ``folder`` is where figures' paths start."""
+    notes = definitions("".join(part for s in found if s.title == HOW_TO for part in s.parts))
+    writer = Markdown(notes, {word: word for word in VERDICTS} | CARRIES | OF_SHIFT)
+    style = (files("bench.report.pages.datasets") / "style.css").read_text(encoding="utf-8")
+    return document(about, found, writer, folder, style=style)
+
+
+def title(name: str, members: Sequence[Member], compared: Sequence[Shifted]) -> str:
+    """Return the title of both pages: the question that the members were made for."""
+    if compared:
+        return f"{name}: what does the shift cost, and does augmentation make up for it?"
+    return f"{name}: {'does a gain hold across data sets?' if separate_sets(members) else 'its members side by side'}"
+
+
+def _members(members: Sequence[Member], file: str) -> str:
+    return "".join(f"- {_described(m, file)}\n" for m in members)
+
+
+def _described(m: Member, file: str) -> str:
+    kind = f" ({literal(m.modality)})" if m.modality else ""
+    data = f"{literal(' / '.join(m.classes))}, {m.images} images of {m.groups}; {literal(m.protocol)}"
+    return f"**{m.name}**: `{m.dataset}`{kind}, {data}; [its own report](../{quote(m.suite)}/{file})"
+
+
+def _how(members: Sequence[Member], pooled: Sequence[Pooled], compared: Sequence[Shifted]) -> tuple[str, ...]:
+    together = bool(together_parts(pooled))
+    notes = OF_EACH | (TOGETHER if together else {})
+    shift = (shift_meaning(compared), _listed(MEANING)) if shift_parts(compared) else ()
+    return (*shift, ONE, _listed(notes), *((LIMITS,) if together else () if separate_sets(members) else (ONE_SET,)))
+
+
+def _listed(notes: Mapping[str, str]) -> str:
+    return "".join(f"- **{head}**: {text}\n" for head, text in notes.items())
+
+
+def _missing(
+    members: Sequence[Member], pooled: Sequence[Pooled], absent: Mapping[str, str], unpaired: Sequence[str]
+) -> str:
+    found = [f"{name}: the whole member ({literal(reason)})" for name, reason in absent.items()]
+    found += unpaired
+    found += [f"{m.name}: {literal(text)}" for m in members for text in m.missing]
+    found += [f"{name}: {called(p)} ({p.at.measure}) has no interval" for p in pooled for name in p.left_out]
+    has = {p.at: {name for name, _ in p.effects} for p in pooled}
+    lacks = {at: [m.name for m in members if m.name not in names] for at, names in has.items()}
+    found += [f"{join(names)}: `{at.arm}` ({at.measure}) was not measured" for at, names in lacks.items() if names]
+    return "".join(f"- {text}\n" for text in found) or "Nothing: every arm has every pair on every data set.\n"

@@ -1,0 +1,46 @@
+"""Effects in words and digits, as the answers and the tables have them."""
+
+from __future__ import annotations
+
+import math
+
+from bench.analysis.datasets.effects import Measure
+from bench.analysis.datasets.overall import Pooled
+from bench.report.text import interval, number, points
+
+
+def called(p: Pooled) -> str:
+    with_ = f" with {p.at.classifier}" if p.at.classifier else ""
+    return f"`{p.at.arm}`{with_}"
+
+
+def unit_of(p: Pooled) -> str:
+    return "" if p.at.measure == "kid" else " points"
+
+
+def size_of(p: Pooled, unit: str = "") -> str:
+    t = p.found
+    return (
+        f"{difference(p.at.measure, t.mean, t.low, t.high)}{unit}, next {ends(p.at.measure, t.next_low, t.next_high)}"
+    )
+
+
+def marked(word: str) -> str:
+    return word if word == "undecided" else f"**{word}**"
+
+
+def difference(measure: Measure, mean: float, low: float, high: float) -> str:
+    shown = points(mean) if measure != "kid" else signed(mean)
+    return f"{shown} {ends(measure, low, high)}".strip()
+
+
+def ends(measure: Measure, low: float, high: float) -> str:
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return ""
+    if measure == "kid":
+        return f"[{signed(low)}, {signed(high)}]"
+    return interval(max(low, -1), min(high, 1), signed=True)
+
+
+def signed(value: float) -> str:
+    return ("−" if value < 0 else "+") + number(abs(value))

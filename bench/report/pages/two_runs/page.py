@@ -1,0 +1,205 @@
+"""A comparison in words and tables, the same for terminal and markdown. Pure."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.analysis.info import ReportInfo
+from bench.analysis.lines import COMPARED, METRICS, PRIMARY
+from bench.analysis.two_runs.changes import ABSENT, Changed
+from bench.analysis.two_runs.comparison import Comparison
+from bench.analysis.two_runs.scores import IDENTICAL, Difference
+from bench.analysis.two_runs.side import Side
+from bench.metrics.units import ScoredUnit
+from bench.report.text import DASH, count, join, number, p_value, percent, points, seconds
+
+IMAGES = ("synthetic/test/kid_", "synthetic/test/fid_", "cycle/ssim", "fcn/iou", "copies/flagged_share")
+LONG = 60  # characters of a setting's value
+NAMES = {PRIMARY: ScoredUnit().metric, "balanced_accuracy": "balanced accuracy per image"}
+
+
+@dataclass(frozen=True)
+class Block:
+    """A heading with sentences and a table below it. ``left`` columns hold words; ``detail`` is not for a terminal."""
+
+    title: str
+    lines: tuple[str, ...] = ()
+    header: tuple[str, ...] = ()
+    rows: tuple[tuple[str, ...], ...] = ()
+    left: int = 1
+    detail: bool = False
+
+
+def blocks(c: Comparison) -> list[Block]:
+    """Return the comparison, the answer first."""
+    parts = [Block(f"{c.b.name} against {c.a.name}", tuple(summary(c)), *_sides(c))]
+    parts += _changes(c)
+    if not c.identical:
+        shown = [m for m in COMPARED if any(d.metric == m for d in c.scores)]
+        parts += [_scores(c, m, all(d.identical for d in c.scores if d.metric == m)) for m in shown]
+        parts += _images(c, False)
+    parts += _costs(c)
+    if c.only:
+        rows = tuple((x.side, x.kind, ", ".join(x.names)) for x in c.only)
+        parts.append(Block("Only in one", (), ("Only in", "What", "Names"), rows, left=3))
+    if not c.identical:
+        parts += [_scores(c, m, True) for m in METRICS if m not in COMPARED and any(d.metric == m for d in c.scores)]
+        parts += _images(c, True)
+    return parts
+
+
+def summary(c: Comparison) -> Iterator[str]:
+    """Yield what a reader must know before any table."""
+    yield from (*c.a.notes, *c.b.notes)
+    if c.identical:
+        means = sum(not d.pairs for d in c.images)
+        more = f"; {means} means of images, whose values by fold a report does not hold, are the same too"
+        yield f"identical: {c.values} values, no difference" + (more if means else "")
+        return
+    if not c.paired:
+        yield (
+            f"Not paired, and so without verdicts: {'; '.join(c.unpaired_because)}. Below are the means of two "
+            "experiments with Welch's intervals: they cannot tell what the settings did from what the folds did."
+        )
+        return
+    for metric in (m for m in COMPARED if any(d.metric == m for d in c.scores)):
+        yield _verdicts([d for d in c.scores if d.metric == metric], metric)
+    equal = sum(d.same for d in (*c.scores, *c.images))
+    if c.values:
+        yield f"{c.values} values of scores and images were compared with their like; {equal} of them are the same."
+    else:
+        yield "The two runs have no arm with a score in the same fold: nothing can be compared."
+
+
+def _verdicts(found: Sequence[Difference], metric: str) -> str:
+    words = Counter(d.word for d in found)
+    order = [w for w in ("better", "worse", "equivalent", "undecided", IDENTICAL) if words[w]]
+    said = join(f"{w} in {words[w]}" for w in order) if len(order) > 1 else f"{order[0]} in all"
+    text = f"B − A in {NAMES[metric]}, {count(len(found), 'arm')}: {said}."
+    moved = [d for d in found if not d.identical]
+    if moved:
+        most = max(moved, key=lambda d: abs(d.mean))
+        text += f" The largest mean difference is {points(most.mean)} points ({most.arm.label}, {most.classifier})"
+        text += ", and it cannot be told from chance." if most.word == "undecided" else f": {most.word}."
+    return text
+
+
+def _sides(c: Comparison) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...], int]:
+    def folds(info: ReportInfo) -> str:
+        return f"{info.protocol} ({count(len(info.pairs), 'pair')})"
+
+    rows: dict[str, Callable[[Side], str]] = {
+        "Folder": lambda side: side.name,
+        "Suite": lambda side: f"{side.info.suite} on {side.info.dataset}",
+        "Folds": lambda side: folds(side.info),
+        "Code": lambda side: side.info.git_commit or DASH,
+        "Machine": lambda side: side.info.host or DASH,
+    }
+    return ("", "A", "B"), tuple((name, show(c.a), show(c.b)) for name, show in rows.items()), 3
+
+
+def _changes(c: Comparison) -> Iterator[Block]:
+    rows = [(kind, x) for kind in ("config", "data", "code") for x in getattr(c, kind)]
+    missing = [s.name for s in (c.a, c.b) if s.config is None]
+    lines = [f"{join(missing)}: no suite.yaml, so that settings cannot be compared."] if missing else []
+    unknown = [s.name for s in (c.a, c.b) if not s.info.data.classes]
+    lines += [f"{join(unknown)}: an earlier version's report, which does not say class sizes."] if unknown else []
+    lines += [] if rows else ["Nothing: settings, data, code and machine are the same."]
+    table = tuple((kind, x.path, *_values(x)) for kind, x in rows)
+    yield Block("What changed", tuple(lines), ("Of", "What", "A", "B") if table else (), table, left=4)
+
+
+def _values(x: Changed) -> tuple[str, str]:
+    def shown(value: object) -> str:
+        if value is ABSENT:
+            return DASH
+        if isinstance(value, Mapping):
+            return count(len(value), "setting")
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        return text if len(text) <= LONG else f"{text[: LONG - 1]}…"
+
+    return shown(x.a), shown(x.b)
+
+
+def _scores(c: Comparison, metric: str, detail: bool) -> Block:
+    found = [d for d in c.scores if d.metric == metric]
+    within = points(c.margin).lstrip("+")
+    lines = (f"In per cent, differences in points; p after Holm; equivalent is within ±{within} points.",)
+    header, rows = _table(found, percent, points, by_classifier=True)
+    return Block(_title(metric), lines if c.paired and not detail else (), header, rows, left=2, detail=detail)
+
+
+def _images(c: Comparison, detail: bool) -> Iterator[Block]:
+    for metric in dict.fromkeys(d.metric for d in c.images):
+        found = [d for d in c.images if d.metric == metric]
+        matters = metric.startswith(IMAGES) and not all(d.identical for d in found)
+        if matters == detail:
+            continue
+        without = c.paired and not any(d.pairs for d in found)
+        lines = (
+            ("Not paired: one of the reports has no values by fold; a newer `bench report` has them.",)
+            if without
+            else ()
+        )
+        header, rows = _table(found, number, _signed, by_classifier=False)
+        yield Block(f"Images: {metric}", lines, header, rows, left=1, detail=detail)
+
+
+def _signed(value: float) -> str:
+    return number(value) if not value > 0 else f"+{number(value)}"
+
+
+def _table(
+    found: Sequence[Difference], show: Callable[[float], str], change: Callable[[float], str], by_classifier: bool
+) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    """Return header and rows: the arm, both means, the difference with its interval, p, the word."""
+    rows = []
+    for d in found:
+        known = d.low == d.low
+        ends = f" [{change(d.low)}, {change(d.high)}]" if known else ""
+        p = d.p_holm if d.pairs else d.p
+        n = str(d.pairs) if d.pairs else f"{d.a.n}, {d.b.n}"
+        row = (n, show(d.a.mean), show(d.b.mean), change(d.mean) + ends, p_value(p), d.word)
+        rows.append((d.arm.label, *([d.classifier] if by_classifier else []), *row))
+    header = ("Arm", *(["Classifier"] if by_classifier else []), "Pairs", "A", "B", "B − A [95 %]", "p", "Verdict")
+    return header, tuple(rows)
+
+
+def _title(metric: str) -> str:
+    name = NAMES.get(metric) or metric.replace("_", " ")
+    return name[0].upper() + name[1:]
+
+
+def _costs(c: Comparison) -> Iterator[Block]:
+    if not c.costs:
+        return
+    unit = c.costs[0].unit
+    lines = [f"Mean {unit} seconds of a cell, added up over the arms that both runs have."]
+    if c.machines_differ:
+        lines.append(
+            f"The machines differ (A: {c.a.info.host or 'not known'}; B: {c.b.info.host or 'not known'}): "
+            "the ratios say more of them than of the code."
+        )
+    elif unit == "wall":
+        lines.append("Wall time depends on what else the machine did; an older report has no device seconds.")
+    rows = []
+    for stage in dict.fromkeys(x.stage for x in c.costs):
+        mine = [x for x in c.costs if x.stage == stage]
+        a, b = sum(x.a_s for x in mine), sum(x.b_s for x in mine)
+        rows.append((stage, str(len(mine)), seconds(a), seconds(b), _ratio(b, a)))
+    a, b = sum(x.a_s for x in c.costs), sum(x.b_s for x in c.costs)
+    rows.append(("all", str(len(c.costs)), seconds(a), seconds(b), _ratio(b, a)))
+    yield Block("Cost", tuple(lines), ("Stage", "Arms", "A", "B", "B / A"), tuple(rows))
+    trained = [x for x in c.costs if x.stage in ("fit", "classify")]
+    arms = tuple(
+        (x.stage, x.arm.label, x.classifier, seconds(x.a_s), seconds(x.b_s), _ratio(x.b_s, x.a_s)) for x in trained
+    )
+    if arms:
+        yield Block("Cost by arm", (), ("Stage", "Arm", "Classifier", "A", "B", "B / A"), arms, left=3, detail=True)
+
+
+def _ratio(b: float, a: float) -> str:
+    return f"{b / a:.2f}" if a > 0 else DASH

@@ -1,0 +1,241 @@
+"""What a session tells its report: the suite in words, the folds' sizes, a few real images for the picture grids."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from bench import registry
+from bench.analysis.info import Carried, ClassSize, DataFacts, FoldSize, PublishedFacts, ReportInfo
+from bench.config import to_plain
+from bench.cost.host import git_commit, versions
+from bench.data.published_split import PUBLISHED
+from bench.data.splits import SplitConfig
+from bench.engine.session import Session
+from bench.metrics.custom import own_measures
+from bench.metrics.units import ScoredUnit, scored_unit
+from bench.plan.plan import Plan, arm_ratios, mask_carriers
+from bench.store.run_records import read_runs
+from bench.suite.published import load_published
+from bench.suite.roles import Asked, Roles, roles_of, suites_that_answer
+from bench.suite.suite import Suite, config_folder
+from bench.tuning.cost import tuning_s
+from bench.types import ResultRow, Split
+
+GRID_IMAGES = 8  # real images a class, in the grids
+
+
+def report_info(session: Session, rows: Sequence[ResultRow]) -> ReportInfo:
+    """Describe the session. Machines, versions and commits are those that made the rows, not this process's."""
+    plan, suite, settings = session.plan, session.suite, session.suite.settings
+    unit = scored_unit(plan.index)
+    return ReportInfo(
+        suite=suite.name,
+        dataset=suite.dataset.name,
+        classes=plan.index.classes,
+        methods=tuple(m.name for m in suite.methods),
+        generative=tuple(m.name for m in suite.methods if m.kind == "generative"),
+        classifiers=tuple(c.name for c in suite.classifiers),
+        ratios=arm_ratios(settings),
+        folds=tuple(_fold_size(plan, s) for s in plan.splits),
+        longer=settings.longer,
+        segmenters=tuple(settings.segmenters),
+        mask_carriers=mask_carriers(suite) if settings.segmenters else (),
+        tuned_s=_tuned(session),
+        margin=settings.margin,
+        reference=settings.reference,
+        description=settings.description,
+        protocol=_protocol(settings.split),
+        image_size_px=settings.image_size_px,
+        seed=settings.seed,
+        fingerprint=plan.fingerprint,
+        command=session.command,
+        git_commit=", ".join(_distinct(rows, "git_commit")) or git_commit(),
+        host="; ".join(_distinct(rows, "host")),
+        versions=_versions(rows),
+        data=_data_facts(session, unit),
+        real_images=_real_images(plan, plan.splits[0]),
+        roles=_roles(suite),
+        modality=_modality(suite.dataset.target),
+        modalities=_modalities(suite.dataset.name),
+        carried=tuple(carried(session.env.out / "reports", suite.dataset.name)),
+        runs=tuple(read_runs(session.env.out, suite.name)),
+        published=published_facts(suite, settings.published) if settings.published else None,
+        measures={k: v for m in suite.metrics for k, v in own_measures(m.name, m.create(), unit.per_group).items()},
+        positive=plan.index.positive or "",
+    )
+
+
+def _roles(suite: Suite) -> Roles:
+    roles = roles_of(suite)
+    asked: tuple[Asked, ...] = ("transfer", "cost", "others")
+    left = [question for question in asked if question not in roles.answers]
+    return replace(roles, elsewhere=suites_that_answer(left, suite.dataset.name))
+
+
+def _modality(target: str) -> str:
+    module, _, attribute = target.partition(":")
+    return str(getattr(getattr(import_module(module), attribute), "modality", ""))
+
+
+def _modalities(dataset: str) -> dict[str, str]:
+    """Return the kind of images of the registered data sets besides ``dataset``, of those that say so."""
+    others = {name: _modality(registry.resolve("dataset", name)) for name in registry.names("dataset")}
+    return {name: modality for name, modality in others.items() if modality and name != dataset}
+
+
+def carried(folder: Path, dataset: str) -> Iterator[Carried]:
+    """Yield what the reports under ``folder`` on other data sets say of their twins, in the order of their names."""
+    for path in sorted(folder.glob("*/leaderboard.json")):
+        try:
+            report = json.loads(path.read_text(encoding="utf-8"))
+            info = report["info"]
+            asked = {q["name"]: q for q in report["questions"]}["transfer"]["findings"]
+        except (OSError, ValueError, KeyError, TypeError):  # one of an earlier version, or half-written: it has no say
+            continue
+        for d in (f["difference"] for f in asked if info["dataset"] != dataset):
+            if d["kind"] in ("kid", "accuracy"):
+                low, high = (math.nan if d[end] is None else d[end] for end in ("low", "high"))
+                at = (info["suite"], info["dataset"], info["modality"], d["arm"]["method"], d["reference"], d["kind"])
+                ratio = d["arm"]["ratio"] if d["kind"] == "accuracy" else ""
+                yield Carried(*at, d["classifier"], ratio, d["mean"], low, high, d["word"], d["pairs"])
+
+
+def _tuned(session: Session) -> dict[str, dict[str, float]]:
+    """Return the device seconds for which each arm was tuned, by method and classifier, where it was."""
+    suite, found = session.suite, dict[str, dict[str, float]]()
+    for m in suite.methods:
+        for c in suite.classifiers:
+            if seconds := tuning_s(session.env.out, suite, m.name, c.name):
+                found.setdefault(m.name, {})[c.name] = seconds
+    return found
+
+
+def _protocol(split: SplitConfig) -> str:
+    repeats = f", {split.repeats} repeats" if split.repeats > 1 else ""
+    if split.protocol == PUBLISHED:
+        parts = "training, {0.validation_per_class} validation and {0.test_per_class} test images of each class"
+        drawn = f"{split.train_per_class} {parts.format(split)}{repeats}"
+        return f"{drawn}; fold 0 drawn image by image (patients shared), fold 1 with patients disjoint"
+    if split.by_folds:
+        shift = f"; {split.shift.words}" if split.shift else ""
+        return f"{split.folds}-fold{repeats}, patients disjoint{shift}"
+    return f"holdout {1 - split.test_fraction:.0%} / {split.test_fraction:.0%}{repeats}, patients disjoint"
+
+
+def _data_facts(session: Session, unit: ScoredUnit) -> DataFacts:
+    index = session.plan.index
+    groups: list[set[str]] = [set() for _ in index.classes]
+    for record in index.records:
+        groups[record.label].add(record.group_id)
+    images = Counter(r.label for r in index.records)
+    sizes = tuple(ClassSize(name, images[i], len(groups[i])) for i, name in enumerate(index.classes))
+    problems = Counter(p.kind for p in index.problems)
+    policy = getattr(session.suite.dataset.config, "on_near_duplicate", "")
+    all_groups = len(set().union(*groups))
+    odd = dict(sorted(problems.items()))
+    return DataFacts(sizes, odd, unit.groups, _near(policy, problems), unit.mixed, all_groups)
+
+
+def _near(policy: str, problems: Mapping[str, int]) -> str:
+    """Say what was done with images that show one picture, and with how many."""
+    across, conflicts = problems.get("near_copy_across_groups", 0), problems.get("near_copy_under_two_labels", 0)
+    done = {
+        "group": (f"{across} put in the group of the image they are like", f"{conflicts} with two labels left out"),
+        "drop": (f"{across} left out", f"{conflicts} with two labels left out"),
+        "keep": (f"{across} found across groups, and kept", f"{conflicts} with two labels kept"),
+        "refuse": ("none: they are refused",),
+    }
+    found = across or conflicts or policy not in ("group", "drop", "keep")
+    return ", ".join(done.get(policy, ())) if found else "none found"
+
+
+def _distinct(rows: Sequence[ResultRow], fact: str) -> list[str]:
+    return sorted({str(r.facts[fact]) for r in rows if fact in r.facts})
+
+
+def _versions(rows: Sequence[ResultRow]) -> dict[str, str]:
+    found: dict[str, set[str]] = {}
+    for row in rows:
+        for name, version in row.facts.get("versions", {}).items():
+            found.setdefault(name, set()).add(version)
+    return {name: ", ".join(sorted(v)) for name, v in sorted(found.items())} or versions()
+
+
+def _fold_size(plan: Plan, split: Split) -> FoldSize:
+    group = {r.path: r.group_id for r in plan.index.records}
+    train, validation, test = ({group[path] for path in part} for part in (split.train, split.validation, split.test))
+    return FoldSize(
+        split.fold,
+        split.repeat,
+        train_images=len(split.train),
+        validation_images=len(split.validation),
+        test_images=len(split.test),
+        train_groups=len(train),  # patients, whatever the split's unit
+        validation_groups=len(validation),
+        test_groups=len(test),
+        unit=split.unit,
+        shared_groups=len(train & test),
+    )
+
+
+def published_facts(suite: Suite, name: str) -> PublishedFacts:
+    """Return the published results, and everything in which the suite is not the published protocol."""
+    results = load_published(config_folder() / "published", name)
+    words: dict[str, tuple[str, ...]] = {}
+    settings, exchanged = {}, {}
+    settings_of = {**asdict(suite.settings), "dataset": {"name": suite.dataset.name, **asdict(suite.dataset.config)}}
+    if changed := _changed(results.suite, settings_of):
+        words[""] = tuple(changed.values())
+    for spec in suite.methods:
+        if spec.name not in results.methods:
+            continue
+        known = results.methods[spec.name]
+        target = registry.resolve("method", known.use)
+        if spec.target != target:
+            registered = {registry.resolve("method", n): n for n in registry.names("method")}
+            exchanged[spec.name] = registered.get(spec.target, spec.target)
+        changed = _changed(known.config, asdict(spec.config))
+        settings[spec.name], words[spec.name] = tuple(changed), tuple(changed.values())
+    return PublishedFacts(results, words, settings, exchanged)
+
+
+def _changed(published: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, str]:
+    """Return what differs, by the path of the setting: 'steps 40 (published: 2500)'."""
+    found = {}
+    for path, known in to_plain(published).items():
+        value = to_plain(ours)
+        for key in path.split("."):
+            value = value.get(key, "not there") if isinstance(value, dict) else "not there"
+        if value != known:
+            found[path] = f"{path} {_shown(value)} (published: {_shown(known)})"
+    return found
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False).strip('"')
+
+
+def _real_images(plan: Plan, split: Split) -> dict[str, tuple[Path, ...]]:
+    """A few training images of the first fold per class, of as many patients as there are."""
+    record = plan.index.by_path()
+    chosen = {}
+    for label, name in enumerate(plan.index.classes):
+        of_class = [record[p] for p in split.train if record[p].label == label]
+        nth: dict[str, int] = {}
+        for r in of_class:
+            nth.setdefault(r.group_id, len(nth))
+        turn: dict[str, int] = {}
+        order = []
+        for r in of_class:
+            turn[r.group_id] = turn.get(r.group_id, -1) + 1
+            order.append((turn[r.group_id], nth[r.group_id], r))
+        order.sort(key=lambda item: item[:2])
+        chosen[name] = tuple(plan.index.root / r.path for _, _, r in order[:GRID_IMAGES])
+    return chosen

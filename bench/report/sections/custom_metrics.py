@@ -1,0 +1,64 @@
+"""Metrics of the suite's own: what each means, then a table for each classifier."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from bench.analysis.custom_metrics import OwnScore
+from bench.report.sections.leaderboard import arm_name
+from bench.report.text import DASH, literal, number, p_value, table
+from bench.types import Measure
+
+_CAPTION = (
+    "Means ± sd over pairs, and the paired difference to `none` [95 % interval] by the test of the verdicts above: "
+    "*helps* and *hurts* at 5 %, Holm-corrected over the arms with one classifier and metric, not over metrics. "
+    "Nothing is called equivalent: no margin is known."
+)
+
+
+def own_metrics_section(found: Sequence[OwnScore], measures: Mapping[str, Measure]) -> list[str]:
+    """Return heading, what the metrics mean, and tables; [] where the suite has none of its own."""
+    if not found:
+        return []
+    parts = ["## Own metrics\n", "".join(f"- {_meaning(name, m)}\n" for name, m in measures.items()), f"{_CAPTION}\n"]
+    for classifier in dict.fromkeys(x.classifier for x in found):
+        parts += [f"With {classifier}:\n", _table([x for x in found if x.classifier == classifier])]
+    return parts
+
+
+def _meaning(name: str, measure: Measure) -> str:
+    """'`expected_cost`: lower is better, cost of a decision, from 0 to 5.'"""
+    unit = f", {literal(measure.unit)}" if measure.unit else ""
+    low, high = measure.low, measure.high
+    bounds = f", from {low:g}" if math.isfinite(low) else ""
+    bounds += f"{'' if bounds else ','} to {high:g}" if math.isfinite(high) else ""
+    return f"`{name}`: {measure.better} is better{unit}{bounds}."
+
+
+def _table(found: Sequence[OwnScore]) -> str:
+    columns = {
+        "Metric": [f"`{x.metric}`" for x in found],
+        "Arm": [arm_name(x.arm) for x in found],
+        "Verdict": [f"**{x.word}**" if x.word in ("helps", "hurts") else x.word or DASH for x in found],
+        "Mean ± sd": [_mean_sd(x) for x in found],
+        "Difference": [_difference(x) for x in found],
+        "p Holm": [p_value(x.p_holm) for x in found],
+        "Pairs": [f"{x.score.n} of {x.planned}" for x in found],
+    }
+    return table(list(columns), zip(*columns.values(), strict=True), left=3)
+
+
+def _mean_sd(x: OwnScore) -> str:
+    return number(x.score.mean) + (f" ± {number(x.score.sd)}" if math.isfinite(x.score.sd) else "")
+
+
+def _difference(x: OwnScore) -> str:
+    if not math.isfinite(x.difference):
+        return DASH
+    known = math.isfinite(x.low) and math.isfinite(x.high)
+    return _signed(x.difference) + (f" [{_signed(x.low)}, {_signed(x.high)}]" if known else "")
+
+
+def _signed(value: float) -> str:
+    return ("+" if value > 0 else "") + number(value)

@@ -1,0 +1,95 @@
+"""Copies of training images among the synthetic ones, and whether a gain survives without them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from bench.analysis.info import ReportInfo
+from bench.analysis.memorised import Copies, Survival
+from bench.report.sections.leaderboard import arm_name, difference, word
+from bench.report.text import count, count_of, join, percent, points, table
+
+
+def copies_section(found: Sequence[Copies], survivals: Sequence[Survival], info: ReportInfo) -> list[str]:
+    """Return heading, captions and tables; [] where nobody looked for copies."""
+    if not found and not survivals:
+        return []
+    parts = ["## Copies of training images\n"]
+    if found:
+        parts += [_caption(found), _table(found)]
+    if survivals:
+        parts += ["### Does the gain survive without the copies?\n", f"{survival_sentence(survivals, info)}\n"]
+        parts.append(_survivals(survivals, info))
+    return parts
+
+
+def survival_sentence(survivals: Sequence[Survival], info: ReportInfo) -> str:
+    """Return in one sentence what leaving the flagged images out does to the gains."""
+    gains = [s for s in survivals if s.all_images.word == "helps"]
+    if not gains:
+        low, high = (f([s.change.difference for s in survivals]) for f in (min, max))
+        moved = points(low) if low == high else f"{points(low)} to {points(high)}"
+        return (
+            f"No arm was shown to help, so there is no gain to lose; leaving the flagged images out moved the means by "
+            f"{moved} points."
+        )
+    kept = [s for s in gains if s.survives]
+    lost = [s for s in gains if not s.survives]
+    phrases = []
+    if kept:
+        phrases.append(f"the gain survives for {join(_name(s, info) for s in kept)}")
+    if lost:
+        phrases.append(f"it is not shown any more for {join(_name(s, info) for s in lost)}")
+    return f"Without the images flagged as copies, {'; '.join(phrases)}."
+
+
+def _name(survival: Survival, info: ReportInfo) -> str:
+    name = survival.arm.label + (f", {survival.classifier}" if len(info.classifiers) > 1 else "")
+    return (
+        f"{name} ({points(survival.all_images.difference)} points with, {points(survival.without.difference)} without)"
+    )
+
+
+def _caption(found: Sequence[Copies]) -> str:
+    tags = join(f"`{tag}`" for tag in dict.fromkeys(c.extractor for c in found) if tag)
+    return f"In %, means over pairs; in brackets the same of real validation images. Features of {tags}.\n"
+
+
+def _table(found: Sequence[Copies]) -> str:
+    tag = found[0].extractor
+    shares: Mapping[str, tuple[str, str]] = {
+        "Flagged": ("flagged_share", "false_flag_share"),
+        "AuthPct features": (f"authpct_{tag}", f"real_authpct_{tag}"),
+        "AuthPct pixels": ("authpct_pixels", "real_authpct_pixels"),
+        "Flagged, other class": ("flagged_other_label_share", ""),
+        "Like one patient": ("patient_like_share", ""),
+        "Nearest is own source": ("own_source_share", ""),
+    }
+    columns = {"Method": [f"`{c.method}`" for c in found]}
+    for head, (name, real) in shares.items():
+        if any(c.score(name).n for c in found):
+            columns[head] = [_beside(c, name, real) for c in found]
+    return table(list(columns), zip(*columns.values(), strict=True))
+
+
+def _beside(copies: Copies, name: str, real: str) -> str:
+    """'3.1 (0.8)', in per cent; AuthPct is in per cent already."""
+    scale = 0.01 if name.startswith("authpct") else 1.0
+    other = copies.score(real)
+    return percent(scale * copies.score(name).mean) + (f" ({percent(scale * other.mean)})" if other.n else "")
+
+
+def _survivals(survivals: Sequence[Survival], info: ReportInfo) -> str:
+    columns = {
+        "Arm": [arm_name(s.arm) for s in survivals],
+        "Classifier": [s.classifier for s in survivals],
+        "Left out": [
+            count(round(s.dropped.mean), "image") if s.dropped.n else count_of(s.dropped.mean) for s in survivals
+        ],
+        "All images − none": [f"{difference(s.all_images)} {word(s.all_images)}" for s in survivals],
+        "Without copies − none": [f"{difference(s.without)} {word(s.without)}" for s in survivals],
+        "Without − all": [difference(s.change) for s in survivals],
+    }
+    if len(info.classifiers) == 1:
+        del columns["Classifier"]
+    return table(list(columns), zip(*columns.values(), strict=True), left=2 if "Classifier" in columns else 1)

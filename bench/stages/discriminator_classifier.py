@@ -1,0 +1,40 @@
+"""Classify the fold's test images by what a generative method has learnt itself, and score the saved table.
+
+For a TL-S-CycleGAN that is how its authors evaluated it: by the class head of a discriminator, or, for one without, by
+its verdict on real and fake. Metrics: ``test/<…>`` per image as in stage evaluate.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bench.data.loaders import check_generator, load_seen
+from bench.interfaces import SelfClassifier
+from bench.plan.plan import Cell
+from bench.stages.common import Inputs, Output, RunEnv
+from bench.stages.context import CellContext
+
+TABLE = "predictions.csv"
+
+
+def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
+    from bench.metrics.classification import classification_metrics
+    from bench.metrics.predictions import Predictions, read_predictions, write_predictions
+
+    inputs = Inputs(cell, env)
+    fold, fitted = inputs.fold(), inputs.upstream("fit")
+    check_generator(fitted, load_seen(fitted), fold.borders)  # its head is not tested on what it was trained on
+    method: SelfClassifier = env.suite.method(str(cell.method)).create()
+    test = fold.part("test", method.translation_size_px(env.suite.settings.image_size_px))
+    with ctx.phase("evaluate"):
+        y_prob = np.asarray(method.classify(test.images, fitted, ctx), dtype=np.float64)
+    names = tuple(r.path for r in test.records)
+    part, classes = ("test",) * len(names), inputs.index.classes
+    table = Predictions(names, test.groups, part, cell.fold, cell.repeat, test.labels, y_prob, classes)
+    write_predictions(ctx.folder / TABLE, table)
+    p = read_predictions(ctx.folder / TABLE, "test")
+    positive = inputs.index.positive_label
+    found = classification_metrics(p.y_true, p.y_prob, p.group, p.classes, positive, per_group=False)
+    path = str((inputs.artifacts.folder(*cell.id) / TABLE).relative_to(env.out))
+    facts = {"predictions": path, "own_head": method.own_head, "test_images": len(names)}
+    return Output({f"test/{k}": v for k, v in found.items()}, facts=facts)

@@ -1,0 +1,175 @@
+"""Find copies among synthetic images: near one training image in pixels or in features, listed by image and by patient.
+
+Metrics, t being the extractor's tag (``bench.metrics.memorization`` says what each measure is):
+
+- ``copies/authpct_<t|pixels>``: AuthPct, in per cent; ``copies/real_authpct_<t|pixels>``: that of validation images;
+- ``copies/flagged_share``, ``copies/flagged_<t|pixels>_share``: synthetic images flagged as copies, in either space and
+  in each; ``copies/flagged_other_label_share``: those whose training image has another label than they claim;
+- ``copies/false_flag_share``: validation images flagged, whose patients no training image shows; the thresholds promise
+  at most ``copies/promised_false_flag_share``;
+- ``copies/patient_like_share``: nearer to a training image than (nearly) all images of another patient are;
+- ``copies/own_source_share``: translations whose nearest training image in pixels is their own source.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.data.loaders import Part, assemble_training_set, load_synthetic
+from bench.errors import DataError
+from bench.leakage import FittedStatistics, FoldBorders
+from bench.plan.plan import Cell
+from bench.stages.common import Features, Inputs, Output, RunEnv
+from bench.stages.context import CellContext
+from bench.stages.memorised_picture import closest_pairs
+from bench.store.csv_cells import DictWriter, read_rows
+from bench.types import SyntheticRecord, Uint8Images
+
+if TYPE_CHECKING:
+    from bench.metrics.memorization import CopyTest, Judged
+
+TABLE, PATIENTS, THRESHOLDS = "copies.csv", "copies_by_patient.csv", "copy_thresholds.json"
+PIXELS, FEATURES = "pixels", "features"  # the two spaces
+FALSE_FLAGS = 0.01  # of novel real images, promised for both spaces together
+BySpace = Mapping[str, "Judged"]
+Bools = npt.NDArray[np.bool_]
+
+
+def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
+    inputs, features = Inputs(cell, env), Features(env)
+    with ctx.phase("data"):
+        fold = inputs.fold().sealed()
+        synthetic = load_synthetic(inputs.upstream("synthesize"))
+        both = assemble_training_set(fold, synthetic, Counter(r.label for r in synthetic.records))
+        made = both.images[both.is_synthetic]
+        records = sorted(synthetic.records, key=lambda r: r.label)  # the order in which they were assembled
+        train, held_out = fold.part("train"), fold.part("validation")
+    with ctx.phase("evaluate"):
+        tests, judged, real = _judge(features, train, made, held_out.images)
+    fitted = FittedStatistics("the copy thresholds", {s: t.values() for s, t in tests.items()}, train.origin)
+    fitted.save(ctx.folder / THRESHOLDS)
+    _write_table(ctx.folder / TABLE, records, train, judged)
+    _write_patients(ctx.folder / PATIENTS, train, judged)
+    if len(made):
+        names = [fold.classes[r.label] for r in records]
+        pairs = closest_pairs(made, names, train, fold.classes, nearest_training_image(judged), judged, tests)
+        ctx.save_images("closest_pairs", 0, pairs)
+    metrics = _metrics(records, train, judged, real, {PIXELS: PIXELS, FEATURES: features.tag})
+    metrics["promised_false_flag_share"] = sum(t.promised_across_patients for t in tests.values())
+    facts = {"extractor": features.tag, "synthetic_images": len(made), "thresholds": dict(fitted.values)}
+    facts["flagged_images"] = int(flagged(judged).sum())
+    return Output({f"copies/{name}": value for name, value in metrics.items()}, facts=facts)
+
+
+def flagged_paths(folder: Path, borders: FoldBorders) -> frozenset[str]:
+    """Return the paths, inside the synthetic folder, of the images that the finished cell in ``folder`` flagged.
+
+    Raises ``LeakageError`` unless its thresholds were fitted on the fold's training images, and ``DataError`` when its
+    files are damaged.
+    """
+    FittedStatistics.load(folder / THRESHOLDS).for_fold(borders)
+    try:
+        with open(folder / TABLE, encoding="utf-8", newline="") as f:
+            return frozenset(row["path"] for row in read_rows(f) if int(row["flagged"]))
+    except (OSError, ValueError, KeyError, TypeError) as e:
+        raise DataError(f"{folder / TABLE} cannot be read ({type(e).__name__}: {e}); delete its folder") from e
+
+
+def flagged(judged: BySpace) -> Bools:
+    """Return which images are copies in either space, bool [M]."""
+    return np.logical_or.reduce([j.copied for j in judged.values()])
+
+
+def nearest_training_image(judged: BySpace) -> npt.NDArray[np.int64]:
+    """Return the nearest training image of each image, int64 [M], by the space in which it is nearer to a copy."""
+    chosen = np.argmin([j.nearness for j in judged.values()], axis=0)
+    return np.choose(chosen, [j.near.index[:, 0] for j in judged.values()])
+
+
+def _judge(
+    features: Features, train: Part, made: Uint8Images, held_out: Uint8Images
+) -> tuple[dict[str, CopyTest], dict[str, Judged], dict[str, Judged]]:
+    """Fit the test of each space on the training images, and judge by it the synthetic and the held-out ones."""
+    from bench.metrics.memorization import TURNED, CopyTest, thumbnails
+
+    vectors: dict[str, Callable[[Uint8Images], npt.NDArray[np.floating]]] = {PIXELS: thumbnails, FEATURES: features}
+    known = {space: of(train.images) for space, of in vectors.items()}
+    versions = {PIXELS: TURNED, FEATURES: None}
+    tests = {s: CopyTest(x, train.groups, FALSE_FLAGS / len(known), versions[s]) for s, x in known.items()}
+    judged, real = (
+        {s: t.judge(vectors[s](images) if len(images) else known[s][:0]) for s, t in tests.items()}
+        for images in (made, held_out)
+    )
+    return tests, judged, real
+
+
+def _metrics(
+    records: Sequence[SyntheticRecord], train: Part, judged: BySpace, real: BySpace, names: Mapping[str, str]
+) -> dict[str, float]:
+    metrics = {}
+    for space, j in judged.items():
+        metrics[f"authpct_{names[space]}"] = j.authpct
+        metrics[f"real_authpct_{names[space]}"] = real[space].authpct
+        metrics[f"flagged_{names[space]}_share"] = _share(j.copied)
+    labels = np.array([r.label for r in records], dtype=np.int64)
+    metrics["flagged_share"] = _share(flagged(judged))
+    metrics["flagged_other_label_share"] = _share(
+        flagged(judged) & (train.labels[nearest_training_image(judged)] != labels)
+    )
+    metrics["false_flag_share"] = _share(flagged(real))
+    metrics["patient_like_share"] = _share(np.logical_or.reduce([j.patient_like for j in judged.values()]))
+    row = {r.path: i for i, r in enumerate(train.records)}
+    source = np.array([row.get(r.source_path, -1) for r in records], dtype=np.int64)
+    if (source >= 0).any():
+        metrics["own_source_share"] = _share((judged[PIXELS].near.index[:, 0] == source)[source >= 0])
+    return metrics
+
+
+def _share(of: Bools) -> float:
+    return float(of.mean()) if len(of) else float("nan")
+
+
+def _write_table(path: Path, records: Sequence[SyntheticRecord], train: Part, judged: BySpace) -> None:
+    """Write a row an image: its nearest training image by each space, and what the space makes of it."""
+    rows = []
+    for i, (record, copied) in enumerate(zip(records, flagged(judged), strict=True)):
+        row: dict[str, Any] = {"path": record.path, "label": record.label, "source_path": record.source_path}
+        row["flagged"] = int(copied)
+        for space, j in judged.items():
+            near = train.records[j.near.index[i, 0]]
+            row |= {f"{space}_nearest": near.path, f"{space}_label": near.label, f"{space}_patient": near.group_id}
+            row |= {
+                f"{space}_distance": f"{j.near.distance[i, 0]:.6g}",
+                f"{space}_relative": f"{j.near.relative[i]:.6g}",
+            }
+            row |= {f"{space}_authentic": int(j.authentic[i]), f"{space}_flagged": int(j.copied[i])}
+        rows.append(row)
+    _write_csv(path, rows, ("path", "label", "source_path", "flagged"))
+
+
+def _write_patients(path: Path, train: Part, judged: BySpace) -> None:
+    """Write a row a training patient: the images of his, the synthetic ones they are nearest to, the copies of them."""
+    groups = np.array(train.groups)
+    near = {space: Counter(groups[j.near.index[:, 0]]) for space, j in judged.items()}
+    copied = Counter(groups[nearest_training_image(judged)[flagged(judged)]])
+    rows = [
+        {"patient": group, "training_images": images}
+        | {f"nearest_by_{space}": count[group] for space, count in near.items()}
+        | {"flagged": copied[group]}
+        for group, images in sorted(Counter(train.groups).items())
+    ]
+    _write_csv(path, rows, ("patient",))
+
+
+def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Write rows under the names of the first one; of none, a head of ``columns``."""
+    with open(path, "w", encoding="utf-8", newline="") as f:
+        writer = DictWriter(f, list(rows[0]) if rows else columns)
+        writer.writeheader()
+        writer.writerows(rows)

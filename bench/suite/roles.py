@@ -1,0 +1,117 @@
+"""What a suite's generative methods are to the research questions: read from classes and configs, not from names.
+
+The questions (README) are about one family of methods, CycleGAN and its variants that transfer ImageNet features: what
+is plain there, what transfers, which two differ in nothing but that, and which other generators stand beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from bench.config import to_plain
+from bench.errors import ConfigError, RegistryError
+from bench.interfaces import OfFamily
+from bench.suite.suite import PluginSpec, Suite, load_suite, suite_files
+
+FAMILY = "cyclegan"  # what a method's ``family`` is called in its class
+Asked = Literal["transfer", "cost", "others"]  # what can be asked of the methods of one suite
+PRETRAINED = "pretrained"  # the setting in which twins differ
+
+
+@dataclass(frozen=True)
+class Counterpart:
+    """A method and the plain one that it is least unlike; ``differs`` names their other settings, 'steps 20 (60)'."""
+
+    method: str
+    plain: str
+    differs: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Generative methods by what they are, in the suite's order.
+
+    ``transfer`` are of the family and have pretrained networks, ``random`` the same networks from random weights,
+    ``plain`` nothing that could be pretrained; ``others`` are of no such family. ``twins`` are (pretrained, random)
+    that share every other setting, those of their classifiers included. ``elsewhere`` names, for a question that these
+    methods cannot answer, the shipped suites whose methods can.
+    """
+
+    transfer: tuple[str, ...] = ()
+    random: tuple[str, ...] = ()
+    plain: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    twins: tuple[tuple[str, str], ...] = ()
+    counterparts: tuple[Counterpart, ...] = ()
+    elsewhere: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def answers(self) -> frozenset[Asked]:
+        """The questions that there are methods for."""
+        found: dict[Asked, bool] = {
+            "transfer": bool(self.twins),
+            "cost": bool(self.counterparts),
+            "others": bool(self.transfer and self.others),
+        }
+        return frozenset(question for question, there in found.items() if there)
+
+
+def roles_of(suite: Suite) -> Roles:
+    """Return the roles of a suite's methods; ``elsewhere`` is left empty."""
+    generative = [m for m in suite.methods if m.kind == "generative"]
+    kinds = {m.name: _transfer(m) for m in generative}
+    by_kind = {k: [m for m in generative if kinds[m.name] == k] for k in ("pretrained", "random", "none")}
+    twins = [(a.name, b.name) for a in by_kind["pretrained"] for b in by_kind["random"] if _are_twins(a, b, suite)]
+    transferable = [m for m in generative if kinds[m.name] in ("pretrained", "random")]
+    return Roles(
+        transfer=_names(by_kind["pretrained"]),
+        random=_names(by_kind["random"]),
+        plain=_names(by_kind["none"]),
+        others=tuple(name for name, kind in kinds.items() if not kind),
+        twins=tuple(twins),
+        counterparts=tuple(_counterpart(m, by_kind["none"]) for m in transferable if by_kind["none"]),
+    )
+
+
+def suites_that_answer(questions: Iterable[Asked], dataset: str) -> dict[str, tuple[str, ...]]:
+    """Return by question the shipped suites with methods for it: those of ``dataset`` first, most folds first."""
+    found: dict[str, list[tuple[bool, int, str]]] = {question: [] for question in questions}
+    for name in suite_files() if found else ():
+        try:
+            suite = load_suite(name)
+        except (ConfigError, RegistryError):  # a suite whose plug-ins are not here answers nothing
+            continue
+        for question in roles_of(suite).answers & found.keys():
+            found[question].append((suite.dataset.name != dataset, -suite.settings.split.folds, name))
+    return {question: tuple(name for *_, name in sorted(names)) for question, names in found.items()}
+
+
+def _names(methods: Iterable[PluginSpec]) -> tuple[str, ...]:
+    return tuple(m.name for m in methods)
+
+
+def _transfer(spec: PluginSpec) -> str:
+    """Return what a method of the family says of its networks; '' for a method of no or another family."""
+    method = spec.create()
+    return method.transfer if isinstance(method, OfFamily) and method.family == FAMILY else ""
+
+
+def _are_twins(a: PluginSpec, b: PluginSpec, suite: Suite) -> bool:
+    own = [{name: c for method, c in suite.tuned if method == m.name for name in (c.name,)} for m in (a, b)]
+    return a.version == b.version and set(_differing(a.config, b.config)) == {PRETRAINED} and own[0] == own[1]
+
+
+def _differing(a: Any, b: Any) -> dict[str, tuple[Any, Any]]:
+    """Return the settings that two configs do not share; one that only one of them knows is no setting of the other."""
+    mine, other = (to_plain(asdict(c)) for c in (a, b))
+    keys = [*mine, *(k for k in other if k not in mine)]
+    pairs = {k: (mine.get(k, "–"), other.get(k, "–")) for k in keys}
+    return {k: both for k, both in pairs.items() if both[0] != both[1]}
+
+
+def _counterpart(spec: PluginSpec, plain: Iterable[PluginSpec]) -> Counterpart:
+    nearest = min(plain, key=lambda p: len(_differing(spec.config, p.config)))
+    differs = _differing(spec.config, nearest.config)
+    return Counterpart(spec.name, nearest.name, tuple(f"{k} {a} ({b})" for k, (a, b) in differs.items()))

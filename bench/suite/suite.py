@@ -1,0 +1,315 @@
+"""A suite: which dataset, folds, methods, classifiers and ratios are compared, read from ``configs/suites/*.yaml``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from bench import registry
+from bench.classifiers.config import FineTuneConfig
+from bench.config import build, merged, override, read_yaml
+from bench.data.published_split import PUBLISHED
+from bench.data.splits import SplitConfig
+from bench.errors import ConfigError, nearest
+from bench.names import check_suite
+from bench.segmentation.config import SegmentationConfig
+from bench.segmentation.segmenter_config import SegmenterConfig
+from bench.suite.published import load_published
+from bench.suite.sub_suites import locate, members_in, of_member
+
+Ratio = float | Literal["balance"]
+REFERENCES = ("none", "classical")  # arms without a generator, which may train longer instead
+FROM_FILE = "@"  # begins an assignment that names a YAML file to merge into the suite
+NAMED = ("methods", "classifiers", "metrics", "segmenters")  # name -> config; `false` leaves one out
+
+
+@dataclass(frozen=True)
+class FidelityConfig:
+    """How synthetic images are judged: ``extractor`` is 'inception' or a timm name."""
+
+    extractor: str = "tf_efficientnet_lite0"
+    input_size_px: int | None = None
+    batch_size: int = 32
+
+    def __post_init__(self) -> None:
+        """Raise ``ConfigError`` for sizes that cannot be."""
+        if self.batch_size < 1 or (self.input_size_px is not None and self.input_size_px < 1):
+            raise ConfigError(
+                f"fidelity: got batch_size {self.batch_size}, input_size_px {self.input_size_px}; expected 1 or more"
+            )
+        if self.extractor == "inception" and self.input_size_px not in (None, 299):
+            raise ConfigError(f"fidelity: inception takes 299 px only, got input_size_px {self.input_size_px}: drop it")
+
+
+@dataclass(frozen=True)
+class ExplainConfig:
+    """How many of the first fold's test images show, by Grad-CAM, where each arm's classifier looks."""
+
+    images_per_class: int = 3  # 0: none
+
+    def __post_init__(self) -> None:
+        """Raise ``ConfigError`` for a number of images that cannot be."""
+        if self.images_per_class < 0:
+            raise ConfigError(f"explain.images_per_class: got {self.images_per_class}, expected 0 or more")
+
+
+@dataclass(frozen=True)
+class PluginSpec:
+    """A dataset, method, classifier or metric with its checked config. ``name`` is the suite's name for it."""
+
+    name: str
+    registered: str  # what identifies the class in keys (``registry.identity``)
+    target: str
+    version: int
+    kind: str
+    config: Any
+
+    def create(self) -> Any:
+        """Import the class and build it."""
+        module, _, attribute = self.target.partition(":")
+        return getattr(__import__(module, fromlist=[attribute]), attribute)(self.config)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what of it decides a result: the class, its code version and its config; not the name."""
+        return {"class": self.registered, "version": self.version, "config": self.config}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The plain settings of a suite; everything else in its file names a plug-in."""
+
+    description: str = ""
+    image_size_px: int = 256  # side of the square images that every arm sees
+    resize: Literal["squash", "crop"] = "squash"
+    split: SplitConfig = field(default_factory=SplitConfig)
+    ratios: tuple[Ratio, ...] = (1.0,)  # synthetic images per real one, per class; 'balance' fills the smaller class
+    fidelity: FidelityConfig = field(default_factory=FidelityConfig)
+    segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)  # the judge of translations
+    explain: ExplainConfig = field(default=ExplainConfig(), metadata={"late": True})
+    # segmentation networks that are compared across the arms that can carry masks, by the suite's names for them
+    segmenters: Mapping[str, SegmenterConfig] = field(default_factory=dict, metadata={"late": True})
+    drop_copies: bool = False  # each generative arm once more, without the images that stage `copies` flags
+    margin: float = 0.02  # equivalence margin of the verdict, in balanced accuracy
+    reference: str | None = None  # the generative method that the report compares the others with, besides `none`
+    longer: tuple[int, ...] = ()  # `none` and `classical` again with so many times the steps: equal compute
+    seed: int = 0
+    threads: int | None = None  # CPU threads a cell; fixed, the numbers do not depend on --jobs or the machine's cores
+    published: str | None = None  # of configs/published: results that the report puts beside its own
+    folder: str | None = None  # below --data, where this suite's images lie if it is there
+    weights: str | None = None  # local file or folder of pretrained weights; BENCH_WEIGHTS is the default
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A whole comparison, checked: what is in it can be built."""
+
+    name: str
+    dataset: PluginSpec
+    methods: tuple[PluginSpec, ...]
+    classifiers: tuple[PluginSpec, ...]
+    settings: Settings
+    tuned: tuple[tuple[str, PluginSpec], ...] = ()  # (method, a classifier as that method's arm alone fine-tunes it)
+    metrics: tuple[PluginSpec, ...] = ()  # of the suite's own, beside the built-in ones
+    positive: str | None = None  # the positive one of two classes, as ``dataset.positive`` names it
+
+    def method(self, name: str) -> PluginSpec:
+        """Return the method of that name."""
+        return next(m for m in self.methods if m.name == name)
+
+    def classifier(self, name: str, method: str | None = None) -> PluginSpec:
+        """Return the classifier of that name; with ``method``, as that method's arm fine-tunes it."""
+        own = (spec for arm, spec in self.tuned if (arm, spec.name) == (method, name))
+        return next(own, None) or next(c for c in self.classifiers if c.name == name)
+
+
+def config_folder() -> Path:
+    """Return the folder of YAML configs: the checkout's, or the copy inside an installed package."""
+    here = Path(__file__).parents[1]
+    checkout = here.parent / "configs"
+    return checkout if checkout.is_dir() else here / "_configs"
+
+
+def suite_files() -> dict[str, Path]:
+    """Return the shipped suites by name."""
+    return {p.stem: p for p in sorted((config_folder() / "suites").glob("*.yaml"))}
+
+
+def member_suites(name: str) -> tuple[str, ...]:
+    """Return the names of the suites in a file of members; () for an ordinary suite. Raises as ``load_suite``."""
+    path, member = locate(name, suite_files())
+    found = () if member else members_in(read_yaml(path), path.stem)
+    end = ".yaml" if name.endswith(".yaml") else ""
+    return tuple(f"{name.removesuffix(end)}-{m}{end}" for m in found)
+
+
+def shipped_suites() -> tuple[str, ...]:
+    """Return the names of all shipped suites that can be run by themselves, members of files of members among them."""
+    return tuple(n for name in suite_files() for n in member_suites(name) or (name,))
+
+
+def load_suite(name: str, assignments: tuple[str, ...] = (), root: Path | None = None) -> Suite:
+    """Read a suite by name or by the path of a YAML file, apply ``--set`` assignments, and check all of it.
+
+    An assignment ``@FILE`` (``--config-from FILE``) merges a YAML file in the suite's own syntax into it; these come
+    first. ``root`` is where the images are: a member of several may be another suite where its own are not there
+    (``bench.suite.sub_suites``). Raises ``ConfigError`` for an unknown suite, key, method or value, naming the nearest valid
+    one, and for a file of members: it is no suite by itself.
+    """
+    files = suite_files()
+    path, member = locate(name, files)
+    data = read_yaml(path)
+    if path not in files.values():
+        registry.look_in(path.parent)
+    if member:
+        data = of_member(data, member, root)
+    elif members_in(data, path.stem):
+        raise ConfigError(f"{name} is a file of members; this takes one of them: {', '.join(member_suites(name))}")
+    for text in assignments:
+        if text.startswith(FROM_FILE):
+            data = merged(data, read_yaml(Path(text.removeprefix(FROM_FILE))))
+    called = f"{path.stem}-{member}" if member else path.stem
+    changed = override(data, tuple(a for a in assignments if not a.startswith(FROM_FILE)))
+    for section in NAMED:
+        before, after = _named(data, section), _named(changed, section)
+        for name in (n for n, config in after.items() if config is False and n not in before):
+            raise ConfigError(f"{section}.{name}=false: not in this suite; {nearest(name, before)}")
+    return parse_suite(called, changed)
+
+
+def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:
+    """Turn a suite's mapping into a checked ``Suite``; what is ``false`` in a section of ``NAMED`` is left out."""
+    data = dict(data)
+    for key in NAMED:
+        if named := _named(data, key):
+            data[key] = {n: config for n, config in named.items() if config is not False}
+    check_suite(name, {key: _named(data, key) for key in NAMED}, _named(data, "dataset"))
+    sections = {key: data.pop(key, None) for key in ("dataset", "methods", "classifiers", "metrics")}
+    data = {k: v for k, v in data.items() if not k.startswith("_")}  # YAML anchors live under keys like _gan
+    known = [*Settings.__dataclass_fields__, *sections]
+    for key in data:
+        if key not in known:
+            raise ConfigError(f"suite {name}: unknown key {key!r}; {nearest(key, known)}")
+    if isinstance(segmenters := data.get("segmenters"), dict):
+        data["segmenters"] = {k: {} if v is None else v for k, v in segmenters.items()}
+    settings = build(Settings, data, f"suite {name}")
+    _check_segmenters(name, settings, sections["classifiers"])
+    for times in settings.longer:
+        if not times > 1:
+            raise ConfigError(f"suite {name}: longer: got {times!r}, expected whole numbers above 1")
+    for ratio in settings.ratios:
+        if ratio != "balance" and not ratio > 0:
+            raise ConfigError(f"suite {name}: ratios: got {ratio!r}, expected a number above 0 or 'balance'")
+    if settings.published:
+        load_published(config_folder() / "published", settings.published)  # said now, not when the report is written
+    dataset = sections["dataset"]
+    if not isinstance(dataset, dict) or "name" not in dataset:
+        raise ConfigError(f"suite {name}: dataset: expected a mapping with 'name', got {dataset!r}")
+    dataset = dict(dataset)
+    positive = dataset.pop("positive", None)
+    methods, tuned = _own_classifiers(sections["methods"], sections["classifiers"])
+    plugins = _plugins("method", name, methods)
+    _check_reference(name, settings.reference, plugins)
+    return Suite(
+        name=name,
+        dataset=_plugin("dataset", str(dataset["name"]), {k: v for k, v in dataset.items() if k != "name"}),
+        methods=plugins,
+        classifiers=_classifiers(name, sections["classifiers"], settings),
+        settings=settings,
+        tuned=tuned,
+        metrics=_metrics(name, sections["metrics"]),
+        positive=None if positive is None else str(positive),
+    )
+
+
+def _named(data: Mapping[str, Any], section: str) -> dict[str, Any]:
+    found = data.get(section)
+    return found if isinstance(found, dict) else {}
+
+
+def _check_segmenters(suite: str, settings: Settings, classifiers: Any) -> None:
+    for name, config in settings.segmenters.items():
+        where = f"suite {suite}: segmenters.{name}"
+        if isinstance(classifiers, dict) and name in classifiers:
+            raise ConfigError(f"{where}: a classifier has this name too; expected another")
+        try:
+            config.check_size(settings.image_size_px)
+        except ConfigError as e:
+            raise ConfigError(f"{where}: {e}") from None
+
+
+def _check_reference(suite: str, reference: str | None, methods: tuple[PluginSpec, ...]) -> None:
+    generative = [m.name for m in methods if m.kind == "generative"]
+    if reference is not None and reference not in generative:
+        raise ConfigError(
+            f"suite {suite}: reference: no generative method of this suite is called {reference!r}; "
+            f"{nearest(reference, generative)}"
+        )
+
+
+def _own_classifiers(methods: Any, classifiers: Any) -> tuple[Any, tuple[tuple[str, PluginSpec], ...]]:
+    """Take ``classifiers`` out of the methods' configs: changes to a classifier for the arm of that method alone."""
+    if not isinstance(methods, dict) or not isinstance(classifiers, dict):
+        return methods, ()
+    left, found = {}, []
+    for method, config in methods.items():
+        where = f"methods.{method}.classifiers"
+        left[method] = {k: v for k, v in config.items() if k != "classifiers"} if isinstance(config, dict) else config
+        own = config.get("classifiers") or {} if isinstance(config, dict) else {}
+        if not isinstance(own, dict):
+            raise ConfigError(f"{where}: expected a mapping from a classifier's name to changes, got {own!r}")
+        for name, changes in own.items():
+            if name not in classifiers:
+                raise ConfigError(
+                    f"{where}: no classifier of this suite is called {name!r}; {nearest(name, classifiers)}"
+                )
+            if not isinstance(changes, dict):
+                raise ConfigError(f"{where}.{name}: expected a mapping of config values, got {changes!r}")
+            found.append((str(method), _plugin("classifier", str(name), {**(classifiers[name] or {}), **changes})))
+    return left, tuple(found)
+
+
+def _classifiers(suite: str, section: Any, settings: Settings) -> tuple[PluginSpec, ...]:
+    """Return the classifiers; ``classifiers: {}`` says that a suite has none on purpose."""
+    if section == {}:
+        return ()
+    if settings.split.protocol == PUBLISHED:
+        raise ConfigError(
+            f"suite {suite}: classifiers: the split protocol {PUBLISHED} has folds whose patients are shared beside "
+            "folds whose patients are apart, and an arm's mean over both would mean nothing; expected {} here. To "
+            "compare classifiers take split.protocol kfold or holdout"
+        )
+    return _plugins("classifier", suite, section)
+
+
+def _metrics(suite: str, section: Any) -> tuple[PluginSpec, ...]:
+    """Return the metrics, none where the suite names none."""
+    return _plugins("metric", suite, section) if section else ()
+
+
+def _plugins(kind: registry.Kind, suite: str, section: Any) -> tuple[PluginSpec, ...]:
+    if not isinstance(section, dict) or not section:
+        raise ConfigError(f"suite {suite}: {kind}s: expected a mapping from name to config, got {section!r}")
+    return tuple(_plugin(kind, str(name), data or {}) for name, data in section.items())
+
+
+def _plugin(kind: registry.Kind, name: str, data: Any) -> PluginSpec:
+    where = kind if kind == "dataset" else f"{kind}s.{name}"
+    if not isinstance(data, dict):
+        raise ConfigError(f"{where}: expected a mapping of config values, got {data!r}")
+    data = dict(data)
+    registered = str(data.pop("use", name))  # `use:` lets one method enter a suite under several names and configs
+    cls = registry.load(kind, registered)
+    if kind == "classifier" and registered not in registry.names(kind) and not registry.is_target(registered):
+        data.setdefault("model", registered)  # timm's name
+    if kind == "classifier" and not issubclass(cls.Config, FineTuneConfig):
+        raise ConfigError(f"{where}: {registered}'s Config must extend bench.classifiers.config.FineTuneConfig")
+    return PluginSpec(
+        name=name,
+        registered=registry.identity(kind, registered),
+        target=registry.resolve(kind, registered),
+        version=int(getattr(cls, "version", 1)),
+        kind=str(getattr(cls, "kind", "")),
+        config=build(cls.Config, data, where),
+    )

@@ -1,0 +1,82 @@
+"""What MLflow shows beside numbers: the dataset that a run took in, and sample grids by step in its image view."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.types import DatasetIndex
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+SAMPLES = "samples"
+SAMPLE = re.compile(r"(?P<name>.+)_(?P<step>\d+)\.png")  # as ``bench.stages.context`` names them
+LOGGED_IMAGE = re.compile(r"images/(?P<name>.+?)[+%]step[+%](?P<step>\d+)[+%]")  # as MLflow names them
+
+
+@dataclass(frozen=True)
+class DatasetInput:
+    """A dataset as MLflow lists it: ``digest`` is the fingerprint of all its images, labels and patients."""
+
+    name: str
+    digest: str
+    source: str
+    classes: Mapping[str, int]  # images by class
+    patients: int
+
+    @classmethod
+    def of(cls, index: DatasetIndex, fingerprint: str) -> DatasetInput:
+        """Return the input that a dataset's index makes."""
+        labels = Counter(r.label for r in index.records)
+        classes = {name: labels[i] for i, name in enumerate(index.classes)}
+        return cls(index.name, fingerprint, str(index.root), classes, len({r.group_id for r in index.records}))
+
+    def entity(self) -> Any:
+        """Return it as MLflow's, with the context 'training'."""
+        from mlflow.entities import Dataset, InputTag
+        from mlflow.entities import DatasetInput as Entity
+
+        columns = [{"name": name, "type": "string", "required": True} for name in ("path", "label", "group_id")]
+        profile = {"images": sum(self.classes.values()), "patients": self.patients, **self.classes}
+        dataset = Dataset(
+            name=self.name,
+            digest=self.digest[:36],
+            source_type="local",
+            source=json.dumps({"uri": self.source}),
+            schema=json.dumps({"mlflow_colspec": columns}),
+            profile=json.dumps(profile),
+        )
+        return Entity(dataset, [InputTag("mlflow.data.context", "training")])
+
+
+def log_samples(client: Any, run_id: str, folder: Path) -> None:
+    """Log a cell's sample grids, each once, under its name and step, as MLflow's image view wants them."""
+    from PIL import Image
+
+    found = [(path, match) for path in sorted((folder / SAMPLES).glob("*.png")) if (match := SAMPLE.match(path.name))]
+    if not found:
+        return
+    logged = [LOGGED_IMAGE.match(artifact.path) for artifact in client.list_artifacts(run_id, "images")]
+    held = {(m["name"], int(m["step"])) for m in logged if m}
+    for path, match in found:
+        name, step = re.sub(r"[^a-zA-Z0-9_\-. ]", "_", match["name"]), int(match["step"])
+        if (name, step) not in held:
+            with Image.open(path) as image:
+                at_ms = int(path.stat().st_mtime * 1000)
+                client.log_image(run_id, _square(image), key=name, step=step, timestamp=at_ms, synchronous=True)
+
+
+def _square(image: Image.Image) -> Image.Image:
+    """Return the picture on a square, from its top: MLflow's cards centre a flat one where it cannot be seen."""
+    from PIL import Image
+
+    side = max(image.size)
+    square = Image.new("RGB", (side, side), "white")
+    square.paste(image, (0, 0))
+    return square

@@ -1,0 +1,156 @@
+"""What a results row is to MLflow: the run it belongs to, its parameters and its metric points. Pure functions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import posixpath
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+from bench.cost.usage import USAGE, read_usage
+from bench.store.history import HISTORY, read_history
+from bench.types import ResultRow
+
+GENERATOR_STAGES: Final = ("fit", "synthesize", "fidelity", "copies", "translate", "head")
+CLASSIFIER_STAGES: Final = ("classify", "evaluate", "explain")
+SEGMENTER_STAGES: Final = ("segmenter",)  # one run an arm's segmentation network
+SHARED_STAGES: Final = ("segment",)  # one run a fold, whatever methods use it
+TRIAL_STAGES: Final = ("trial",)  # one run a trial of a tuning study
+POINTS_PER_METRIC: Final = 200  # the MLflow UI draws no more; history.csv in the store keeps every step
+NO_SETTINGS: Final = ("config", "host", "versions", "work", "git_commit", "predictions", "thresholds")
+LONGEST_NAME: Final = 250  # characters, MLflow's limit
+STAGES: Final = GENERATOR_STAGES + CLASSIFIER_STAGES + SEGMENTER_STAGES + SHARED_STAGES + TRIAL_STAGES
+
+
+def unit_name(row: ResultRow) -> str | None:
+    """Return the run name that a row belongs to; None for rows that make no run (splits, skipped cells)."""
+    if row.status == "skipped" or row.stage not in STAGES:
+        return None
+    if row.stage in TRIAL_STAGES:
+        return f"trial{row.facts['trial']:04d}"
+    parts = ["segmentation" if row.stage in SHARED_STAGES else row.method]
+    if row.stage in CLASSIFIER_STAGES + SEGMENTER_STAGES:
+        parts += [f"r{row.ratio}", row.classifier]
+    return "/".join([str(p) for p in parts] + [f"fold{row.fold}", f"repeat{row.repeat}"])
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
+    """Flatten nested mappings to dotted keys with text values, as MLflow stores parameters.
+
+    Two that would have one key, such as ``{"a.b": 1, "a": {"b": 2}}``, both stay: the later one's ends with a hash.
+    """
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        name = f"{prefix}{key}"
+        found = flatten(value, f"{name}.") if isinstance(value, Mapping) else {name: str(value)}
+        for at, text in found.items():
+            flat[at if at not in flat else f"{at}-{digest(repr((prefix, key)))}"] = text
+    return flat
+
+
+def row_entry(row: ResultRow) -> str:
+    """Return what names one row inside a run's ``bench.rows``: its stage, key, status and a hash of what it holds.
+
+    A failure has no time of its own: it is stamped anew whenever it is read.
+    """
+    at = row.finished_at if row.status == "done" else ""
+    held = [row.metrics, row.costs, row.facts, row.error, row.folder, at]
+    content = json.dumps(held, sort_keys=True, default=str)
+    return f"{row.stage}:{row.key}:{row.status}:{digest(content)}"
+
+
+def digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def safe_name(name: str) -> str:
+    """Return a name as MLflow takes it: letters, digits and ``_-./ :``, at most 250 characters, and no odd path.
+
+    A name that had to be changed ends with a hash of it, so that no two become one.
+    """
+    clean = re.sub(r"[^\w\-./ :]", "_", name)
+    if posixpath.normpath(clean) != clean or clean.startswith(("/", "..")) or clean == ".":
+        clean = re.sub(r"[/.]", "_", clean)
+    if clean == name and len(name) <= LONGEST_NAME:
+        return name
+    return f"{clean[: LONGEST_NAME - 13]}-{digest(name)}"
+
+
+def cut(text: str, limit: int) -> str:
+    """Return the text, or its beginning and a mark where it has more than ``limit`` characters."""
+    mark = f"… (cut, {len(text)} characters)"
+    return text if len(text) <= limit else text[: limit - len(mark)] + mark
+
+
+def span_ms(row: ResultRow) -> tuple[int, int]:
+    """Return start and end of a row's work in ms since 1970, from ``finished_at`` and its elapsed time."""
+    try:
+        end = int(datetime.fromisoformat(row.finished_at).timestamp() * 1000)
+    except ValueError:
+        end = 0
+    elapsed = row.costs.get("elapsed_s", 0.0)
+    return max(0, end - int(1000 * elapsed) if math.isfinite(elapsed) else end), end
+
+
+def coordinates(row: ResultRow) -> dict[str, str]:
+    """Return where a row stands in the suite: its tags, and parameters too, since charts of MLflow know only those."""
+    named = {n: getattr(row, n) for n in ("method", "classifier", "ratio", "fold", "repeat")}
+    return {name: str(value) for name, value in named.items() if value is not None}
+
+
+def fact_params(row: ResultRow) -> dict[str, str]:
+    """Return the plain facts of a row as parameters under its stage's name; the machine's are left out."""
+    facts = {k: v for k, v in row.facts.items() if k not in NO_SETTINGS}
+    return flatten(facts, f"{row.stage}.")
+
+
+def fact_metrics(row: ResultRow) -> dict[str, float]:
+    """Return a row's facts that are numbers, such as ``synthesize/images`` and ``classify/best_step``."""
+    facts = {f"{row.stage}/{k}": v for k, v in row.facts.items() if k not in NO_SETTINGS}
+    return {k: float(v) for k, v in facts.items() if isinstance(v, (int, float)) and not isinstance(v, bool)}
+
+
+Point = tuple[str, float, int, int]  # name, value, time in ms, step
+
+
+def metric_points(folder: Path | None, row: ResultRow) -> list[Point]:
+    """Return a row's metric points: history thinned evenly, then metrics, facts that are numbers, and costs."""
+    start, end = span_ms(row)
+    history: dict[str, list[tuple[int, float]]] = {}
+    for step, name, value in read_history(folder / HISTORY) if folder else ():
+        history.setdefault(_curve_name(row.stage, name), []).append((step, value))
+    last_step = max((step for points in history.values() for step, _ in points), default=0)
+    found = []
+    for name, points in history.items():
+        kept = _thinned(points)
+        found += [(safe_name(name), v, start + (end - start) * s // max(last_step, 1), s) for s, v in kept]
+    final = {**fact_metrics(row), **row.metrics, **{f"cost/{row.stage}/{k}": v for k, v in row.costs.items()}}
+    return found + [(safe_name(k), float(v), end, last_step) for k, v in final.items()]
+
+
+def _curve_name(stage: str, name: str) -> str:
+    """A classifier's scores by step go with its training: ``validation/…`` is what the finished one scores."""
+    return name.replace("validation/", "train/validation_", 1) if stage in ("classify", "segmenter") else name
+
+
+def usage_points(folder: Path, run_start_ms: int) -> list[Point]:
+    """Return what a cell used of its machine, as MLflow's system metrics; steps are seconds since its run's start."""
+    series: dict[str, list[tuple[int, float]]] = {}
+    for at, name, value in read_usage(folder / USAGE):
+        series.setdefault(f"system/{name}", []).append((at, value))
+    return [
+        (safe_name(name), value, at, max(0, at - run_start_ms) // 1000)
+        for name, points in series.items()
+        for at, value in _thinned(points)
+    ]
+
+
+def _thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
+    """Return every n-th of the points, the last one among them, so that MLflow can draw them all."""
+    stride = math.ceil(len(points) / POINTS_PER_METRIC) or 1
+    return points[::-stride][::-1]

@@ -1,0 +1,311 @@
+"""A shift within one data set: members compared pair by pair, judged honestly, and told on the page."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from cross_reports import folders, made, shift_report
+from data_sets import picture, png, write
+from shift_studies import Design, claims, learnt, missed, ready_of, studies
+
+from bench.analysis.datasets.effects import Member, read_member
+from bench.analysis.datasets.shift import SHARES, Compared, Shifted, shifts
+from bench.cli.plan import plan_facts
+from bench.engine.session import prepare
+from bench.report.pages.datasets.build import build_cross
+from bench.stats.inference import verdicts
+from bench.suite.suite import load_suite, member_suites
+
+NEAR = {
+    "none": [0.80, 0.82, 0.81, 0.79, 0.83],
+    "classical": [0.81, 0.82, 0.83, 0.80, 0.83],
+    "tl": [0.82, 0.84, 0.82, 0.81, 0.85],
+    "rnd": [0.80, 0.83, 0.81, 0.79, 0.84],
+}
+FAR = {
+    "none": [0.60, 0.63, 0.60, 0.60, 0.62],
+    "classical": [0.61, 0.64, 0.62, 0.61, 0.62],
+    "tl": [0.72, 0.75, 0.71, 0.72, 0.76],
+    "rnd": [0.61, 0.63, 0.62, 0.60, 0.64],
+}
+TWINS = {"tl": "rnd"}
+
+
+def two(**far: Any) -> dict[str, dict[str, Any]]:
+    """The shifted member first: which is the control does not depend on the order, nor on names."""
+    return {
+        "b": shift_report("b", FAR, test=["B"], twins=TWINS, **far),
+        "a": shift_report("a", NEAR, twins=TWINS, test_images=12),
+    }
+
+
+def read(root: Path, reports: Mapping[str, dict[str, Any]]) -> list[Member]:
+    return [read_member(name.removeprefix("cross-"), folder) for name, folder in folders(root, reports).items()]
+
+
+def compared(root: Path, reports: Mapping[str, dict[str, Any]]) -> tuple[tuple[Shifted, ...], tuple[str, ...]]:
+    return shifts(read(root, reports))
+
+
+def by_arm(s: Shifted, kind: Any) -> dict[str, Compared]:
+    return {x.arm.label: x for x in s.of(kind)}
+
+
+def test_prices_and_changes_are_paired_differences_judged_as_in_ordinary_reports(tmp_path: Path) -> None:
+    [s], left = compared(tmp_path, two())
+    assert left == ()
+    assert (s.control, s.member, s.within, s.across, s.tested) == ("a", "b", ("A",), ("B",), (20, 20, 12))
+    assert s.ratio == pytest.approx(12 / 40)  # the control's: it is the larger one
+    price = {m: np.subtract(FAR[m], NEAR[m]) for m in NEAR}
+    gains = {m: price[m] - price["none"] for m in NEAR if m != "none"}
+    labels = {"none": "none", "classical": "classical", "tl": "tl ×1", "rnd": "rnd ×1"}
+    cases: dict[Any, Any] = {"price": price, "gain": gains, "twin": {"tl": price["tl"] - price["rnd"]}}
+    for kind, differences in cases.items():
+        expected = verdicts(differences, 0.02, s.ratio, lasting_share=1.0 if kind == "price" else 0.5)
+        found = by_arm(s, kind)
+        assert found.keys() == {labels[m] for m in differences}
+        for m, v in expected.items():
+            one = found[labels[m]].found
+            assert (one.difference, one.low, one.p, one.p_holm) == pytest.approx((v.difference, v.low, v.p, v.p_holm))
+            assert one.word == v.word
+    prices, changes = by_arm(s, "price"), by_arm(s, "gain")
+    assert {x.word for x in prices.values()} == {"costs"}
+    assert (prices["none"].within, prices["none"].across) == pytest.approx((0.81, 0.61))
+    assert [changes[a].word for a in ("classical", "tl ×1")] == ["equivalent", "helps more"]
+    assert (changes["tl ×1"].within, changes["tl ×1"].across) == pytest.approx((0.018, 0.122))
+    assert by_arm(s, "twin")["tl ×1"].word == "helps more"
+
+
+def test_the_other_words(tmp_path: Path) -> None:
+    turned = {"b": shift_report("b", NEAR, test=["B"]), "a": shift_report("a", FAR)}
+    [s], _ = compared(tmp_path, turned)
+    assert by_arm(s, "price")["none"].word == "easier"
+    assert by_arm(s, "gain")["tl ×1"].word == "helps less"
+
+
+def test_only_pairs_that_all_sides_have_count(tmp_path: Path) -> None:
+    reports = two()
+    line = next(x for x in reports["b"]["lines"] if x["method"] == "tl")
+    del line["values"]["patient_balanced_accuracy"]["2.0"]
+    [s], _ = compared(tmp_path, reports)
+    assert {x.found.pairs for x in s.compared if x.arm.method == "tl"} == {4}
+    assert by_arm(s, "price")["tl ×1"].within == pytest.approx(np.mean([0.82, 0.84, 0.81, 0.85]))
+    assert by_arm(s, "price")["none"].found.pairs == 5
+
+
+def test_several_shifts_have_one_control_and_families_of_their_own(tmp_path: Path) -> None:
+    reports = two() | {"c": shift_report("c", NEAR, test=["C"], twins=TWINS)}
+    found, left = compared(tmp_path / "three", reports)
+    assert [(s.control, s.member, s.across) for s in found] == [("a", "b", ("B",)), ("a", "c", ("C",))]
+    assert left == ()
+    [alone], _ = compared(tmp_path / "two", two())
+    assert found[0].compared == alone.compared
+
+
+def no_control(reports: dict[str, Any]) -> None:
+    reports["a"]["config"]["split"]["shift"]["test"] = ["C"]
+
+
+def trained_elsewhere(reports: dict[str, Any]) -> None:
+    reports["b"]["config"]["split"]["shift"]["train"] = ["A", "C"]
+
+
+def other_images(reports: dict[str, Any]) -> None:
+    reports["b"]["info"]["fingerprint"] = "beef"
+
+
+def other_folds(reports: dict[str, Any]) -> None:
+    reports["b"]["config"]["split"]["seed"] = 1
+
+
+def other_sizes(reports: dict[str, Any]) -> None:
+    reports["b"]["info"]["folds"][3]["train_images"] = 41
+
+
+def other_size_px(reports: dict[str, Any]) -> None:
+    reports["b"]["config"]["image_size_px"] = 64
+
+
+def no_settings(reports: dict[str, Any]) -> None:
+    del reports["b"]["config"]
+    reports["b"]["info"]["protocol"] += "; trained on laboratory A, tested on B"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (no_control, "b: no member is its control, with the shift {attribute: laboratory, train: [A], test: [A]}"),
+        (trained_elsewhere, "b: no member is its control, with the shift {attribute: laboratory, train: [A, C]"),
+        (other_images, "b is not compared with a: their images differ (fingerprints f00d, beef)"),
+        (other_folds, "b is not compared with a: their settings `split` differ"),
+        (other_sizes, "b is not compared with a: they train on other images in pair 3.0"),
+        (other_size_px, "b is not compared with a: their settings `image_size_px` differ"),
+        (no_settings, "b: its report has no suite.yaml"),
+    ],
+)
+def test_members_that_do_not_pair_are_named_and_not_compared(change: Any, said: str, tmp_path: Path) -> None:
+    reports = two()
+    change(reports)
+    there = folders(tmp_path, reports)
+    found, left = shifts([read_member(name.removeprefix("cross-"), folder) for name, folder in there.items()])
+    assert found == ()
+    assert left[0].startswith(said)
+    page = build_cross("cross", there, {}, "bench run", tmp_path / "cross")
+    assert f"- {said}" in page.read_text()
+    assert "What does the shift cost" not in page.read_text()
+    assert not (page.parent / "charts" / "shift.png").exists()
+
+
+def test_arms_with_other_settings_are_left_out_and_other_members_have_no_part(tmp_path: Path) -> None:
+    reports = two()
+    reports["b"]["config"]["methods"]["classical"] = {"flip": False}
+    [s], left = compared(tmp_path / "a", reports)
+    assert left == ("b: `classical` has other settings than in a, and is not compared",)
+    assert "classical" not in by_arm(s, "price")
+    assert compared(tmp_path / "b", made({"one": 0.1, "two": 0.1})) == ((), ())
+
+
+def test_the_page_answers_in_words_a_table_and_a_figure(tmp_path: Path) -> None:
+    there = folders(tmp_path, two())
+    page = build_cross("cross", there, {}, "bench run", tmp_path / "cross")
+    text, html = page.read_text(), page.with_name("cross.html").read_text()
+    assert text.startswith("# cross: what does the shift cost, and does augmentation make up for it?")
+    assert (
+        "**What does the shift cost?** Trained on laboratory A and tested on B instead, `none` goes from 81.0 to 61.0 %"
+    ) in text
+    assert "points: **costs**). Other arms: it **costs** `classical` with net (−" in text
+    assert re.search(
+        r"\*\*Does augmentation make up for it\?\*\* On laboratory B instead of A: \*\*equivalent\*\* for", text
+    )
+    assert "**helps more**: `tl ×1` with net (+1.8 within, +12.2 across: +10.4 [" in text
+    assert "**Does transfer learning help more under the shift?**" in text
+    assert "| `none` | net | 81.0 | 61.0 | −20.0 [" in text
+    assert text.index("What does the shift cost") < text.index("charts/shift.png") < text.index("## The members")
+    assert "Of 12 patients a tests 20 and b 20: a price is in part one of other patients." in text
+    assert "the larger of both members' own (0.30)" in text
+    assert html.count("<figure>") == 2
+    assert re.search(r'<td class="num verdict hurts">\s*<strong>costs', html)
+    assert re.search(r'<td class="num verdict helps">\s*<strong>helps more', html)
+    assert re.search(r'<th scope="col" class="num" title="Price: across − within', html)
+    figure = page.parent / "charts" / "shift.png"
+    assert figure.stat().st_size > 10_000
+    rows = list(csv.DictReader((page.parent / "cross.csv").open()))
+    [row] = [r for r in rows if r["measure"] == "shift_gain" and r["arm"] == "tl ×1"]
+    assert (row["member"], row["control"], row["reference"], row["verdict"]) == ("b", "a", "none", "helps more")
+    assert float(row["low"]) < float(row["difference"]) < float(row["high"])
+    assert float(row["difference"]) == pytest.approx(float(row["across"]) - float(row["within"]))
+    told = json.loads((page.parent / "cross.json").read_text())
+    assert [(s["control"], s["member"]) for s in told["shifts"]] == [("a", "b")]
+    assert list(told["answers"])[:3] == ["shift_price", "shift_gain", "shift_twin"]
+    before = {p: p.read_bytes() for p in page.parent.rglob("*") if p.is_file()}
+    build_cross("cross", there, {}, "bench run", page.parent)
+    assert before == {p: p.read_bytes() for p in before}
+
+
+def test_many_verdicts_alike_are_told_as_a_range(tmp_path: Path) -> None:
+    reports = {"b": shift_report("b", FAR | {"more": FAR["none"]}, test=["B"]),
+               "a": shift_report("a", NEAR | {"more": NEAR["none"]})}  # fmt: skip
+    text = build_cross("cross", folders(tmp_path, reports), {}, "bench run", tmp_path / "cross").read_text()
+    assert "Other arms: it **costs** 4 of 4 (−20.0 to −9.6 points).\n" in text
+
+
+def test_the_same_patients_are_said_to_be_the_same(tmp_path: Path) -> None:
+    reports = two()
+    for report in reports.values():
+        report["info"]["data"]["classes"] = [{"images": 50, "groups": 10}, {"images": 50, "groups": 10}]
+    page = build_cross("cross", folders(tmp_path, reports), {}, "bench run", tmp_path / "cross")
+    assert "Of 20 patients a tests 20 and b 20, the same ones." in page.read_text()
+
+
+@pytest.mark.parametrize(
+    "design",
+    [
+        Design("3 folds, few patients, others across", (11, 11), 3, 1, same=False),
+        Design("3 folds, few patients, and a price", (11, 11), 3, 1, same=True, price=0.8),
+        Design("5 folds, BreakHis' patients", (24, 58), 5, 1, same=True),
+    ],
+    ids=lambda d: d.name,
+)
+def test_without_an_effect_at_most_one_comparison_in_twenty_claims_one(design: Design) -> None:
+    ready = ready_of(design)
+    within, across = studies(design, ready, 300, 4, np.random.default_rng(0))
+    changes = (across[:, 1:] - across[:, :1]) - (within[:, 1:] - within[:, :1])
+    alone, family = claims("gain", changes, ready.ratio)
+    assert alone <= 0.05
+    assert family <= 0.05
+    alone, family = claims("price", across - within, ready.ratio)
+    if design.price:
+        assert alone > 0.05  # what is there is found more often
+    else:
+        assert alone <= 0.05
+        assert family <= 0.05
+
+
+def test_intervals_hold_where_training_sets_decide_what_a_shift_costs() -> None:
+    design = Design("few patients, others across", (11, 11), 3, 1, same=False)
+    within, across = learnt(design, 500, np.random.default_rng(0))
+    price = (across - within)[:, 0]
+    own = price - price.mean(axis=0)
+    assert np.corrcoef(own.T)[np.triu_indices(3, 1)].mean() > 0.03  # folds are alike
+    ratio = 1 / (2 * 0.8)
+    assert missed(price, ratio, SHARES["price"]) <= 0.05 < missed(price, ratio, 0.5)
+    change = (across - within)[:, 1] - price
+    assert missed(change, ratio, SHARES["gain"]) <= 0.05
+
+
+def breakhis_zoomed(root: Path) -> Path:
+    """BreakHis' layout: six patients of each class at 40X, 100X, 200X and 400X."""
+    for p in range(6):
+        for x in (40, 100, 200, 400):
+            for at, name in (
+                ("benign/SOB/adenosis/SOB_B_A", "SOB_B_A"),
+                ("malignant/SOB/ductal_carcinoma/SOB_M_DC", "SOB_M_DC"),
+            ):
+                slide = f"14-{10000 + p + 100 * at.startswith('m')}"
+                seed = 1000 * p + x + 100_000 * at.startswith("m")
+                path = Path(f"{at}_{slide}") / f"{x}X" / f"{name}-{slide}-{x}-001.png"
+                write(root / "BreaKHis_v1" / "histology_slides" / "breast" / path, png(picture(seed, (64, 64))))
+    return root
+
+
+def test_the_shipped_shift_plans_the_same_folds_and_training_images(tmp_path: Path) -> None:
+    data = breakhis_zoomed(tmp_path / "data")
+    assert member_suites("shift") == ("shift-within", "shift-across")
+    quick = ("methods.tlsgan_resnet50=false", "methods.tlsgan_resnet50_scratch=false", "classifiers.resnet18=false")
+    near, far = (prepare(name, quick, data, tmp_path / "out") for name in member_suites("shift"))
+    assert near.plan.fingerprint == far.plan.fingerprint
+    index = near.plan.index
+    zoom = {r.path: dict(r.attributes)["magnification"] for r in index.records}
+    patient = {r.path: r.group_id for r in index.records}
+    assert set(zoom.values()) == {"40", "100", "400"}
+    from bench.data.splits import make_splits
+
+    splits = [make_splits(index, s.suite.settings.split) for s in (near, far)]
+    assert len(splits[0]) == 5
+    for within, across in zip(*splits, strict=True):
+        assert (within.train, within.validation) == (across.train, across.validation)
+        assert {patient[p] for p in within.test} == {patient[p] for p in across.test}
+        assert {zoom[p] for p in (*within.train, *within.validation, *within.test)} == {"40", "100"}
+        assert {zoom[p] for p in across.test} == {"400"}
+    cells = [{(c["stage"], c["method"]) for c in plan_facts(s, ())["cells"]} for s in (near, far)]
+    assert cells[0] == cells[1] >= {("fit", m) for m in ("cyclegan", "tlsgan_lite0", "tlsgan_lite0_scratch")}
+
+
+def test_shift_and_cross_modality_train_alike() -> None:
+    cross, wide = load_suite("cross-modality-breakhis"), load_suite("shift-across")
+    assert [m.name for m in wide.methods] == [
+        "none", "classical", "cyclegan", "tlsgan_resnet50", "tlsgan_resnet50_scratch", "tlsgan_lite0",
+        "tlsgan_lite0_scratch",
+    ]  # fmt: skip
+    assert set(wide.methods) <= set(cross.methods)
+    assert wide.classifiers == cross.classifiers
+    small, other = load_suite("shift-small-across"), load_suite("cross-modality-small-breakhis")
+    assert [m.name for m in small.methods] == [m.name for m in other.methods]
+    assert set(small.methods) <= set(other.methods)

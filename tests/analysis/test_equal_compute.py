@@ -1,0 +1,183 @@
+"""Equal compute: longer trainings of the references are planned and trained, charged, compared and drawn."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from report_rows import made_up
+
+from bench.analysis.compute import charged, matches
+from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.lines import PRIMARY, Line
+from bench.analysis.report import Records, collect
+from bench.analysis.rows import Rows
+from bench.errors import ConfigError
+from bench.plan.plan import classifier_of, make_plan
+from bench.report.build import build_report
+from bench.stats.inference import verdicts
+from bench.stats.pareto import pareto
+from bench.suite.arms import amount, longer, ratio_text, times
+from bench.suite.suite import load_suite, parse_suite
+
+
+@pytest.mark.parametrize(
+    ("ratio", "images", "steps"),
+    [
+        ("0", "0", 1),
+        ("0.5", "0.5", 1),
+        ("balance", "balance", 1),
+        ("1-nocopies", "1", 1),
+        ("0-steps4", "0", 4),
+        (None, "0", 1),
+    ],
+)
+def test_a_ratio_says_how_many_images_and_steps(ratio: str | None, images: str, steps: int) -> None:
+    assert (amount(ratio), times(ratio)) == (images, steps)
+
+
+def test_ratios_are_spelt_one_way() -> None:
+    assert [longer(4), ratio_text(0.5), ratio_text(1.0), ratio_text("balance")] == ["0-steps4", "0.5", "1", "balance"]
+
+
+def small_suite(**settings: object) -> object:
+    data = {
+        "dataset": {"name": "phantom", "patients": 12, "images_per_patient": 2},
+        "split": {"folds": 2, "validation_fraction": 0.4},
+        "methods": {"none": None, "classical": None, "oversample": None},
+        "classifiers": {"small_cnn": {"steps": 5}},
+        **settings,
+    }
+    return parse_suite("small", data)
+
+
+def test_longer_arms_are_planned_for_the_references_alone(tmp_path: Path) -> None:
+    suite = small_suite(longer=[4, 2])
+    index = suite.dataset.create().index(None, tmp_path)
+    plan = make_plan(suite, index)
+    found = {(c.method, c.ratio) for c in plan.cells if c.stage == "evaluate"}
+    steps = ["0", "0-steps2", "0-steps4"]
+    assert found == {(m, r) for m in ("none", "classical") for r in steps} | {("oversample", "0")}
+    assert [classifier_of(suite, "small_cnn", "none", r).config.steps for r in steps] == [5, 10, 20]
+    before = {c.id for c in make_plan(small_suite(), index).cells}
+    assert before < {c.id for c in plan.cells}, "what was trained before is not trained again"
+    whole = make_plan(small_suite(classifiers={"small_cnn": {"steps": 20}}), index)
+    same = {c.key for c in whole.cells if c.stage == "classify" and c.method == "none"}
+    assert same == {c.key for c in plan.cells if c.stage == "classify" and (c.method, c.ratio) == ("none", "0-steps4")}
+
+
+@pytest.mark.parametrize("wrong", [1, 0, -2])
+def test_longer_must_be_longer(wrong: int) -> None:
+    with pytest.raises(ConfigError, match="above 1"):
+        small_suite(longer=[wrong])
+
+
+def test_every_shipped_suite_reads() -> None:
+    assert load_suite("tiny").settings.longer
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Records, ReportInfo, Path, list]:
+    root = tmp_path_factory.mktemp("run")
+    rows, info = made_up(root, folds=5, classifiers=("small_cnn",), ratios=("1",), longer=(2, 8), pictures=False)
+    return collect(Rows(rows), info, root), info, root, rows
+
+
+def test_an_arm_is_charged_generator_sampling_classifier_and_tuning(run: tuple) -> None:
+    records, info, root, rows = run
+    found = {x.arm: x.charged_s for x in records.charged}
+    own = [r for r in rows if r.method == "cgan" and r.stage in ("fit", "synthesize", "classify")]
+    assert found[Arm("cgan", "1")] == pytest.approx(sum(r.costs["device_s"] for r in own))
+    assert found[Arm("none")] == pytest.approx(5 * 9.0)
+    assert found[Arm("none", "0-steps8")] == pytest.approx(5 * 72.0)
+    tuned = collect(Rows(rows), replace(info, tuned_s={"none": {"small_cnn": 100.0}}), root)
+    assert {x.arm: x.charged_s for x in tuned.charged}[Arm("none")] == pytest.approx(5 * 9.0 + 100)
+
+
+def test_longer_trainings_stay_out_of_the_leaderboard_of_equal_steps(run: tuple) -> None:
+    records, info, *_ = run
+    assert {x.arm for x in records.lines} == set(info.arms)
+    assert {x.arm for x in records.longer} == set(info.longer_arms)
+    assert not any(x.versus for x in records.longer)
+
+
+def test_an_arm_is_compared_with_the_training_that_cost_most_alike(run: tuple) -> None:
+    records, info, *_ = run
+    beside = {m.arm: m for m in records.matches if m.reference.method == "none"}
+    assert beside[Arm("cgan", "1")].reference == Arm("none", "0-steps2")  # about 33 s a fold, of 9, 18 and 72 s
+    assert beside[Arm("cyclegan", "1")].reference == Arm("none", "0-steps8")  # about 76 s
+    assert beside[Arm("oversample")].reference == Arm("none")
+    values = {x.arm: x.values[PRIMARY] for x in (*records.lines, *records.longer)}
+    arms = [m.arm for m in records.matches if m.reference.method == "none"]
+    differences = {a.label: [values[a][p] - values[beside[a].reference][p] for p in sorted(values[a])] for a in arms}
+    judged = verdicts(differences, info.margin, info.test_train_ratio)
+    assert {a.label: beside[a].verdict for a in arms} == judged
+
+
+def line(method: str, seconds: float, score: float, ratio: str = "0") -> Line:
+    from bench.analysis.rows import Score
+
+    values = {PRIMARY: {(f, 0): score + 0.01 * f for f in range(3)}}
+    scores = {PRIMARY: Score.of(values[PRIMARY].values())}
+    return Line("c", Arm(method, ratio), 3, scores, values, {}, (), 0.0, 0.0, 0.0, device_s=seconds)
+
+
+def test_time_to_match_is_the_cheapest_that_reached_the_score(run: tuple) -> None:
+    info = replace(run[1], classifiers=("c",))
+    lines = [line("none", 1, 0.70), line("weak", 5, 0.72, "1"), line("strong", 5, 0.95, "1")]
+    more = [line("none", 2, 0.75, "0-steps2"), line("none", 4, 0.80, "0-steps4")]
+    found = {m.arm.method: m for m in matches(lines, more, info)}
+    assert found["weak"].match_s == 6
+    assert found["weak"].reference == Arm("none", "0-steps4")
+    assert math.isinf(found["strong"].match_s)
+    assert found["strong"].most_s == 12
+    assert matches(lines, [], info) == ()
+
+
+def test_the_front_is_of_arms_that_no_cheaper_one_matches() -> None:
+    lines = [line("none", 1, 0.70), line("weak", 5, 0.65, "1"), line("strong", 5, 0.95, "1")]
+    more = [line("none", 2, 0.75, "0-steps2"), line("none", 9, 0.90, "0-steps9")]
+    front = {(x.arm.method, x.arm.ratio) for x in charged(lines, more) if x.on_front}
+    assert front == {("none", "0"), ("none", "0-steps2"), ("strong", "1")}
+    rng = np.random.default_rng(0)
+    points = [(float(a), float(b)) for a, b in rng.random((60, 2))]
+    best = [p for p in points if not any(q != p and q[0] <= p[0] and q[1] >= p[1] for q in points)]
+    assert pareto(points) == sorted(best)
+
+
+def test_the_report_tells_it(run: tuple, tmp_path: Path) -> None:
+    _, info, root, rows = run
+    text = build_report(rows, info, root, tmp_path).read_text(encoding="utf-8")
+    section = text.partition("## At equal compute")[2].partition("\n## ")[0]
+    assert "`none` 8× the steps" in section
+    assert "`cyclegan` ×1" in section
+    assert "Time to match" in section
+    board = text.partition("## small_cnn")[2].partition("\n## ")[0]
+    assert "the steps" not in board
+    assert (tmp_path / "charts" / "cost.png").stat().st_size > 10_000
+    table = list(csv.DictReader((tmp_path / "leaderboard.csv").open()))
+    assert {r["ratio"] for r in table if r["method"] == "classical"} == {"0", "0-steps2", "0-steps8"}
+    found = json.loads((tmp_path / "leaderboard.json").read_text())
+    assert len(found["matches"]) == len(collect(Rows(rows), info, root).matches) > 0
+
+
+def test_a_reference_that_was_given_less_is_not_called_equal(run: tuple, tmp_path: Path) -> None:
+    _, info, root, rows = run
+    texts = []
+    for seconds in (0.0, 3600.0):
+        told = replace(info, tuned_s={"cyclegan": {"small_cnn": seconds}})
+        found = build_report(rows, told, root, tmp_path / str(seconds)).read_text(encoding="utf-8")
+        texts.append(found.partition("## At equal compute")[2].partition("| Arm")[0])
+    short = "less than two thirds of the device time of"
+    assert "`cyclegan`" not in texts[0].partition(short)[2].partition(":")[0]
+    assert "`cyclegan` ×1" in texts[1].partition(short)[2].partition(":")[0]
+
+
+def test_a_suite_without_longer_trainings_has_no_such_section(tmp_path: Path) -> None:
+    rows, info = made_up(tmp_path, folds=2, classifiers=("small_cnn",), ratios=("1",), pictures=False)
+    assert "At equal compute" not in build_report(rows, info, tmp_path, tmp_path / "out").read_text(encoding="utf-8")

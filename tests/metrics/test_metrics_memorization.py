@@ -1,0 +1,216 @@
+"""Copies on plain arrays: neighbours and AuthPct against brute force; the flag keeps its promise and finds copies."""
+
+from __future__ import annotations
+
+import io
+import tracemalloc
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+
+from bench.data.cache import ImageCache
+from bench.data.sets.breakhis import BreakHis, BreakHisConfig
+from bench.data.sets.phantom import Phantom, PhantomConfig
+from bench.errors import DataError
+from bench.metrics import memorization
+from bench.metrics.memorization import (
+    SINGLED_OUT,
+    TURNED,
+    TWINS,
+    CopyTest,
+    Neighbours,
+    authentic,
+    copy_threshold,
+    nearest,
+    thumbnails,
+)
+
+RNG = np.random.default_rng(0)
+TRAIN, MADE = RNG.normal(size=(40, 6)), RNG.normal(size=(30, 6))
+PATIENTS = np.arange(40) // 4
+
+
+def brute(queries: np.ndarray, references: np.ndarray, allowed: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (distance, index) of the nearest allowed reference, one pair at a time."""
+    distance, index = [], []
+    for i, q in enumerate(queries):
+        found = [(float(np.linalg.norm(q - r)), j) for j, r in enumerate(references) if allowed[i, j]]
+        d, j = min(found)
+        distance.append(d)
+        index.append(j)
+    return np.array(distance), np.array(index)
+
+
+def test_neighbours_are_those_of_brute_force(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memorization, "BLOCK", 3 * 40)  # three queries at a time: several blocks, the last one short
+    itself = np.arange(40)
+    for found, allowed, queries in (
+        (nearest(MADE, TRAIN), np.ones((30, 40), bool), MADE),
+        (nearest(TRAIN, TRAIN, itself, itself), ~np.eye(40, dtype=bool), TRAIN),
+        (nearest(TRAIN, TRAIN, PATIENTS, PATIENTS), PATIENTS[:, None] != PATIENTS, TRAIN),
+    ):
+        distance, index = brute(queries, TRAIN, allowed)
+        np.testing.assert_allclose(found.distance[:, 0], distance, rtol=1e-12)
+        np.testing.assert_array_equal(found.index[:, 0], index)
+        assert (np.diff(found.distance, axis=1) >= 0).all()
+        assert found.distance.shape == (len(queries), 10)
+    with pytest.raises(DataError, match="expected vectors"):
+        nearest(MADE, TRAIN[:, :5])
+    with pytest.raises(DataError, match="not finite"):
+        nearest(np.full((2, 6), np.nan), TRAIN)
+
+
+def test_authpct_is_the_published_definition() -> None:
+    """Alaa et al. 2022: authentic where d(s, x*) > d(x*, nearest other training image), x* the nearest to s."""
+    near, own = nearest(MADE, TRAIN), nearest(TRAIN, TRAIN, np.arange(40), np.arange(40))
+    expected = []
+    for s in MADE:
+        star = min(range(40), key=lambda j: float(np.linalg.norm(s - TRAIN[j])))
+        radius = min(float(np.linalg.norm(TRAIN[star] - TRAIN[j])) for j in range(40) if j != star)
+        expected.append(float(np.linalg.norm(s - TRAIN[star])) > radius)
+    np.testing.assert_array_equal(authentic(near, own), expected)
+    test = CopyTest(TRAIN, PATIENTS, 0.01)
+    assert test.judge(MADE).authpct == pytest.approx(100 * np.mean(expected))
+    assert 0 < np.mean(expected) < 1
+    assert test.judge(TRAIN).authpct == 0.0  # a copy never is authentic
+    assert test.judge(MADE + 100).authpct == 100.0
+    assert np.isnan(test.judge(MADE[:0]).authpct)
+
+
+def test_relative_distance_asks_whether_one_image_is_singled_out() -> None:
+    found = Neighbours(
+        np.array([[0.0, 2.0, 4.0], [3.0, 3.0, 3.0], [0, 0, 0], [1.0, np.inf, np.inf], [np.inf] * 3]), None
+    )  # type: ignore[arg-type]
+    np.testing.assert_allclose(found.relative, [0.0, 1.0, 0.0, 1.0, np.nan])
+    assert Neighbours(np.array([[1.0, 3.0, 5.0]]), None).relative[0] == pytest.approx(1 / 3)  # type: ignore[arg-type]
+
+
+def relative(values: np.ndarray) -> Neighbours:
+    """Return neighbours with these relative distances, out of two."""
+    return Neighbours(np.stack([values, 2 - values], axis=1), np.zeros((len(values), 2), dtype=np.int64))
+
+
+def test_the_threshold_is_a_rank_among_the_training_images_and_leaves_twins_out() -> None:
+    values = np.linspace(0.5, 0.698, 199)
+    fitted = copy_threshold(relative(values), 0.01)
+    assert (fitted.value, fitted.promised) == (pytest.approx(values[1]), 2 / 200)
+    few = copy_threshold(relative(values[:50]), 0.01)
+    assert (few.value, few.promised) == (pytest.approx(values[0]), 1 / 51)  # more than was asked for, and said so
+    with_twins = copy_threshold(relative(np.concatenate([np.zeros(60), np.full(40, 0.1), values])), 0.01)
+    assert (with_twins.value, with_twins.promised) == (fitted.value, pytest.approx(102 / 300))  # a twin is a twin
+    capped = copy_threshold(relative(np.full(20, 0.95)), 0.1)
+    assert (capped.value, capped.promised) == (SINGLED_OUT, pytest.approx(1 / 21))
+    only_twins = copy_threshold(relative(np.zeros(8)), 0.01)
+    assert (only_twins.value, only_twins.promised) == (TWINS, 1.0)
+
+
+def test_twins_of_one_patient_promise_nothing_of_other_patients() -> None:
+    pairs = np.repeat(np.random.default_rng(6).normal(size=(50, 20)), 2, axis=0)
+    test = CopyTest(pairs + 0.01 * np.random.default_rng(7).normal(size=pairs.shape), np.arange(100) // 2, 0.01)
+    assert (test.threshold.value, test.threshold.promised) == (TWINS, 1.0)
+    assert test.across_patients.value == SINGLED_OUT
+    assert test.promised_across_patients == 1 / 101
+    assert test.judge(pairs).copied.all()
+    assert set(test.values()) >= {"threshold", "promised", "promised_across_patients"}
+
+
+@pytest.mark.parametrize("dimensions", [2, 5, 8])  # the fewer, the more often one point is much nearer than the rest
+def test_novel_images_are_flagged_as_often_as_promised(dimensions: int) -> None:
+    flagged, promised = [], []
+    for seed in range(60):
+        draw = np.random.default_rng([dimensions, seed]).standard_t(3, size=(300, dimensions))
+        test = CopyTest(draw[:99], np.arange(99) // 3, 0.05)
+        flagged.append(test.judge(draw[99:]).copied.mean())
+        promised.append(test.threshold.promised)
+    error = np.std(np.subtract(flagged, promised)) / np.sqrt(60)
+    assert np.mean(flagged) == pytest.approx(np.mean(promised), abs=3 * error + 0.005)
+
+
+def test_thumbnails_know_turns_noise_and_stain() -> None:
+    image = np.random.default_rng(2).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
+    flat = thumbnails(image)
+    for k, view in enumerate(np.rot90(m, t, (1, 2)) for m in (image, image[:, :, ::-1]) for t in range(4)):
+        np.testing.assert_allclose(thumbnails(np.ascontiguousarray(view)), flat[:, TURNED[k]], atol=1e-12)
+        assert nearest(thumbnails(np.ascontiguousarray(view)), flat, versions=TURNED).distance[0, 0] == 0
+    half = (image // 2).astype(np.uint8)
+    stained = half + np.array([40, 5, 60], dtype=np.uint8)
+    np.testing.assert_allclose(thumbnails(half), thumbnails(stained), atol=1e-12)
+    ramp = np.zeros((2, 64, 64, 3), dtype=np.uint8)
+    ramp[1, :, 32:] = 100  # after its mean is taken away: -50 and 50, so 50 grey levels from the flat one
+    assert nearest(thumbnails(ramp[:1]), thumbnails(ramp[1:])).distance[0, 0] == pytest.approx(50)
+    assert thumbnails(image[:0]).shape == (0, 3072)
+
+
+def test_memory_does_not_grow_with_the_square_of_the_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memorization, "BLOCK", 2**17)
+    x = np.random.default_rng(3).normal(size=(2000, 8))
+    tracemalloc.start()
+    nearest(x, x, np.arange(2000), np.arange(2000))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 6 * 8 * memorization.BLOCK < 8 * 2000**2
+
+
+def jpeg(images: np.ndarray) -> np.ndarray:
+    def one(image: np.ndarray) -> np.ndarray:
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "JPEG", quality=60)
+        return np.asarray(Image.open(file))
+
+    return np.stack([one(i) for i in images])
+
+
+def noisy(images: np.ndarray) -> np.ndarray:
+    return np.clip(images + np.random.default_rng(4).normal(0, 12, images.shape), 0, 255).astype(np.uint8)
+
+
+def stained(images: np.ndarray) -> np.ndarray:
+    shift = np.random.default_rng(5).normal(0, 10, (len(images), 1, 1, 3))
+    return np.clip(images + shift, 0, 255).astype(np.uint8)
+
+
+COPIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "exact": lambda x: x,
+    "jpeg": jpeg,
+    "noisy": noisy,
+    "mirrored, then jpeg": lambda x: jpeg(np.ascontiguousarray(x[:, :, ::-1])),
+    "turned": lambda x: np.ascontiguousarray(np.rot90(x, 1, (1, 2))),
+    "another stain": stained,
+    "one fifth of another image": lambda x: (0.8 * x + 0.2 * np.roll(x, 7, axis=0)).astype(np.uint8),
+}
+
+
+def check_copies_and_novelties(images: np.ndarray, patients: np.ndarray) -> None:
+    held_out = np.isin(patients, np.unique(patients)[::4])
+    train, novel = images[~held_out], images[held_out]
+    test = CopyTest(thumbnails(train), patients[~held_out], 0.005, TURNED)
+    for name, spoil in COPIES.items():
+        assert test.judge(thumbnails(spoil(train))).copied.mean() > 0.95, name
+    judged = test.judge(thumbnails(novel))
+    assert judged.copied.mean() <= test.promised_across_patients + 2 / len(novel)
+    assert judged.authentic.mean() > 0.7
+    blurred = [np.asarray(Image.fromarray(i).filter(ImageFilter.GaussianBlur(4))) for i in novel]
+    assert test.judge(thumbnails(np.stack(blurred))).copied.mean() <= 2 / len(novel)  # dull is not copied
+
+
+def pictures(dataset: Any, root: Path | None, folder: Path, size_px: int, every: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return each n-th image of the data set, n being ``every``, and their patients."""
+    index = dataset.index(root, folder)
+    index = replace(index, records=index.records[::every])
+    return np.asarray(ImageCache(folder / "c").load(index, size_px)), np.array([r.group_id for r in index.records])
+
+
+def test_planted_copies_are_found_among_phantom_images(tmp_path: Path) -> None:
+    images, patients = pictures(Phantom(PhantomConfig(48, 12, images_per_patient=8)), None, tmp_path, 48, 1)
+    check_copies_and_novelties(images, patients)
+
+
+@pytest.mark.realdata
+def test_planted_copies_are_found_among_real_images(real_data: Path, tmp_path: Path) -> None:
+    images, patients = pictures(BreakHis(BreakHisConfig()), real_data / "BreaKHis_v1", tmp_path, 64, 2)
+    check_copies_and_novelties(images, patients)

@@ -1,0 +1,188 @@
+"""cross.html in a headless Chromium, from disk: the same as cross.md, quiet, alone; it sorts, filters and links."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from cross_reports import SETS, folders, made
+
+from bench.report.pages.datasets.build import build_cross
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+EVIL = "<script>document.title='owned'</script><img src=http://example.invalid/x onerror=alert(1)>"
+VOID = {"meta", "link", "img", "input", "br", "wbr"}
+TABLE = """at => [...document.querySelectorAll("table")[at].rows].filter(r => !r.hidden)
+  .map(r => [...r.cells].map(c => c.innerText.replace(/[\\s\\u2195\\u2191\\u2193]+/g, " ").trim()))"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report over four members, of which one tells the contrary in KID, and one has names that try to be markup."""
+    root = tmp_path_factory.mktemp("reports")
+    reports = made(dict.fromkeys(SETS, 0.1), kid=-0.1)
+    reports["two"] = made({"two": 0.1}, kid=0.1)["two"]
+    reports["three"]["info"]["classes"] = ["a", EVIL]
+    there = folders(root, reports)
+    there["cross-my own"] = there["cross-four"].rename(root / "cross-my own")
+    del there["cross-four"]
+    told = (there["cross-my own"] / "leaderboard.json").read_text()
+    (there["cross-my own"] / "leaderboard.json").write_text(told.replace("cross-four", "cross-my own"))
+    return build_cross("cross", there, {"cross-five": EVIL}, "bench run --suite cross", root / "cross").parent
+
+
+@pytest.fixture(scope="module")
+def seen(folder: Path, chromium: Browser) -> Iterator[tuple[Page, list[str], list[str]]]:
+    """The page, what it said, and what it asked for."""
+    page = chromium.new_page(viewport={"width": 1280, "height": 900})
+    said: list[str] = []
+    asked: list[str] = []
+    page.on("console", lambda m: said.append(m.text))
+    page.on("pageerror", lambda e: said.append(str(e)))
+    page.on("dialog", lambda d: said.append(d.message))
+    page.on("request", lambda r: asked.append(r.url))
+    page.goto((folder / "cross.html").as_uri())
+    page.wait_for_load_state("networkidle")
+    yield page, said, asked
+    page.close()
+
+
+class Tags(HTMLParser):
+    """Holds what is open; a tag that closes another one is an error."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: Any) -> None:
+        self.open += [] if tag in VOID else [tag]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def markdown_tables(text: str) -> list[list[list[str]]]:
+    """Return the tables of a page, with an empty arm or classifier filled in from above, and without marks."""
+    tables = []
+    for block in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE):
+        rows = [[re.sub(r"[*`]", "", c) for c in line[1:-1].split("|")] for line in block.splitlines()]
+        rows = [[c.strip() for c in row] for row in (rows[0], *rows[2:])]
+        for above, row in pairwise(rows[1:]):
+            row[:2] = row[:2] if row[0] else above[:2]
+        tables.append(rows)
+    return tables
+
+
+def test_it_is_well_formed_and_one_file(folder: Path) -> None:
+    text = (folder / "cross.html").read_text()
+    tags = Tags()
+    tags.feed(text)
+    assert tags.open == []
+    assert "default-src 'none'" in text
+    assert "unsafe" not in text
+    assert EVIL not in text
+
+
+def test_it_says_what_the_markdown_says(folder: Path, seen: tuple[Page, list[str], list[str]]) -> None:
+    page, text = seen[0], (folder / "cross.md").read_text()
+    tables = markdown_tables(text)
+    assert len(tables) == 3  # gain and KID of all together, every arm on every data set
+    for i, rows in enumerate(tables):
+        assert page.evaluate(TABLE, i) == rows
+    heads = page.eval_on_selector_all("h2", "all => all.map(h => h.innerText)")
+    assert heads == ["Summary", *re.findall(r"^## (.*)$", text, re.MULTILINE)]
+    assert {"What is missing", "How to read it", "Again"} <= set(heads)
+    body = " ".join(page.inner_text("main").split())
+    answer = text.split("\n")[2]
+    assert answer.startswith("**Does the gain")
+    assert " ".join(re.sub(r"[*`]", "", answer).split()) in body
+    assert "bench run --suite cross" in page.inner_text("pre")
+    assert "[cross.html](cross.html)" in text
+
+
+def test_it_opens_from_disk_without_a_word_and_asks_for_nothing(seen: tuple[Page, list[str], list[str]]) -> None:
+    page, said, asked = seen
+    assert said == []
+    assert [url.partition(":")[0] for url in asked if not url.startswith("data:")] == ["file"]
+    assert "owned" not in page.title()
+    assert page.locator("script").count() == 1
+    assert page.inner_text("main").count("<script>document.title") == 2  # a class, and why a member is absent
+
+
+def test_the_figure_and_the_members_reports(folder: Path, seen: tuple[Page, list[str], list[str]]) -> None:
+    page = seen[0]
+    [(width, alt, caption)] = page.eval_on_selector_all(
+        "figure", "all => all.map(f => [f.querySelector('img').naturalWidth, f.querySelector('img').alt, f.innerText])"
+    )
+    assert width > 500
+    assert alt.startswith("Forest chart: every arm's difference on every data set, and of all together")
+    assert caption.startswith("Figure 1. Each data set's mean paired difference")
+    links = page.eval_on_selector_all("main a", "all => all.map(a => [a.getAttribute('href'), a.innerText])")
+    names = ("one", "two", "three", "my%20own")
+    assert links == [[f"../cross-{name}/report.html", "its own report"] for name in names]
+    md = (folder / "cross.md").read_text()
+    assert re.findall(r"\[its own report\]\((.*?)\)", md) == [f"../cross-{name}/leaderboard.md" for name in names]
+
+
+def test_rows_sort_and_filter_without_losing_their_arm(seen: tuple[Page, list[str], list[str]]) -> None:
+    page = seen[0]
+    before = page.evaluate(TABLE, 2)
+    page.locator("table.board th", has_text="− none").locator("button").click()
+    sorted_rows = page.evaluate(TABLE, 2)
+    assert sorted(sorted_rows[1:]) == sorted(before[1:])  # whole rows moved
+    known = [float(row[4].split()[0].replace("−", "-")) for row in sorted_rows[1:] if row[4]]
+    assert known == sorted(known, reverse=True)
+    assert len(set(known)) > 5
+    assert all(row[0] == "none" for row in sorted_rows[1 + len(known) :])
+    page.select_option("select[data-column='Data set']", "two")
+    assert {tuple(row[:3]) for row in page.evaluate(TABLE, 2)[1:]} == {
+        (arm, "net", "two") for arm in ("none", "classical", "tl ×1")
+    }
+    page.select_option("select[data-column='Data set']", "")
+    assert page.inner_text("output") == f"{len(before) - 1} of {len(before) - 1} rows"
+
+
+def test_words_and_columns_of_its_own_are_told_apart(seen: tuple[Page, list[str], list[str]]) -> None:
+    page = seen[0]
+    code = "([kind]) => getComputedStyle(document.querySelector(`td.verdict.${kind} strong`)).color"
+    colour = {kind: page.evaluate(code, [kind]) for kind in ("helps", "holds", "lower", "higher", "differs")}
+    assert colour["helps"] == colour["lower"]
+    assert len(set(colour.values())) == 4
+    titles = page.eval_on_selector_all("th[title]", "all => all.map(h => h.innerText.trim())")
+    assert {"Mean", "Carries over", "Next", "τ", "I²", "p alike", "− none", "KID − twin"} <= set(titles)
+
+
+def test_on_a_phone_only_tables_and_the_figure_scroll_sideways(seen: tuple[Page, list[str], list[str]]) -> None:
+    page = seen[0]
+    page.set_viewport_size({"width": 400, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") == 400
+    assert page.evaluate("document.querySelector('figure').scrollWidth") > 800
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def test_members_of_one_data_set_stand_side_by_side(tmp_path: Path) -> None:
+    reports = made({"one": 0.1, "two": 0.1})
+    for report in reports.values():
+        report["info"]["dataset"] = "phantom"
+    page = build_cross("cross", folders(tmp_path, reports), {}, "bench run", tmp_path / "cross")
+    for text in (page.read_text(), page.with_name("cross.html").read_text()):
+        assert "its members side by side" in text
+        assert "are no studies of their own" in text
+        assert not re.search("together|hexagon|Hartung", text.partition("<main>")[2] or text)
+
+
+def test_without_any_result_it_says_so(tmp_path: Path) -> None:
+    reports = made({"one": 0.1})
+    reports["one"].update(lines=[], questions=[])
+    page = build_cross("cross", folders(tmp_path, reports), {}, "bench run", tmp_path / "cross")
+    for text in (page.read_text(), page.with_name("cross.html").read_text()):
+        assert "No member has a result yet." in text
+        assert "Every arm on every data set" not in text
+        assert "charts/cross.png" not in text

@@ -1,0 +1,269 @@
+"""report.html in a headless Chromium, from disk: quiet, alone, whole; it sorts and filters; names stay names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from report_rows import made_up
+
+from bench.analysis.info import ReportInfo
+from bench.analysis.report import Records, collect
+from bench.analysis.rows import Rows
+from bench.report.build import build_report
+from bench.report.html.page import html_page
+from bench.report.html.pictures import BUDGET, WIDEST, embed
+from bench.report.html.tables import Markdown, definition, definitions, inline, sort_value
+from bench.report.sections.page import BOARD, MORE, Section, sections
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+EVIL = "<script>document.title='owned'</script><img src=http://example.invalid/x onerror=alert(1)>"
+LINKED = "![x](http://example.invalid/y.png)"
+CLASSES = (f"be{EVIL}", f"ma{LINKED}")
+CONFIG = f"description: '</pre>{EVIL}'\nimage_size_px: 32\n"
+
+
+@dataclass
+class Seen:
+    """A page, and what it said and asked for."""
+
+    page: Page
+    messages: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Records, ReportInfo]:
+    """The folder of a report whose names, errors and config try to be markup."""
+    root = tmp_path_factory.mktemp("out")
+    rows, info = made_up(
+        root, generative=("cgan", "cyclegan"), patients=6, per_patient=3, size_px=24, ratios=("1",), pictures=True
+    )
+    rows[-1] = replace(rows[-1], status="failed", metrics={}, facts={}, error=f"ValueError: {EVIL} {LINKED}")
+    told = replace(info, classes=CLASSES, description=f"Of {EVIL} {LINKED}", host=EVIL, git_commit="</code>" + EVIL)
+    told = replace(
+        told,
+        data=replace(info.data, near_copies=LINKED),
+        real_images=dict(zip(CLASSES, info.real_images.values(), strict=True)),
+    )
+    (root / "report").mkdir()
+    (root / "report" / "suite.yaml").write_text(CONFIG)
+    build_report(rows, told, root, root / "report")
+    return root / "report", collect(Rows(rows), told, root), told
+
+
+@pytest.fixture(scope="module")
+def seen(report: tuple[Path, Records, ReportInfo], chromium: Browser) -> Iterator[Seen]:
+    page = chromium.new_page(viewport={"width": 1280, "height": 900})
+    found = Seen(page)
+    page.on("console", lambda m: found.messages.append(m.text))
+    page.on("pageerror", lambda e: found.messages.append(str(e)))
+    page.on("dialog", lambda d: found.messages.append(d.message))
+    page.on("request", lambda r: found.requests.append(r.url))
+    page.goto((report[0] / "report.html").as_uri())
+    yield found
+    page.close()
+
+
+def column(page: Page, head: str, shown: bool = True) -> list[str]:
+    """Texts of a column of the leaderboard, top to bottom."""
+    code = """([head, shown]) => {
+      const table = document.querySelector("table.board");
+      const at = [...table.tHead.rows[0].cells].findIndex((c) => c.textContent.trim() === head);
+      const rows = [...table.tBodies[0].rows].filter((r) => !shown || !r.hidden);
+      return rows.map((r) => r.cells[at].innerText.trim());
+    }"""
+    texts: list[str] = page.evaluate(code, [head, shown])
+    return texts
+
+
+def number(text: str) -> float:
+    return float(re.findall(r"[−+]?\d+\.\d", text)[0].replace("−", "-"))
+
+
+def test_it_opens_from_disk_without_a_word_and_asks_for_nothing(seen: Seen) -> None:
+    seen.page.wait_for_load_state("networkidle")
+    assert seen.messages == []
+    assert [url[:80] for url in seen.requests if not url.startswith(("file:", "data:"))] == []
+    assert sum(url.startswith("file:") for url in seen.requests) == 1
+
+
+def test_every_figure_is_there_with_a_caption_and_a_description(
+    seen: Seen, report: tuple[Path, Records, ReportInfo]
+) -> None:
+    code = "all => all.map(i => [i.naturalWidth, i.alt, i.closest('figure').querySelector('figcaption').innerText])"
+    images: list[list[Any]] = seen.page.eval_on_selector_all("img", code)
+    files = [*(report[0] / "charts").iterdir(), *(report[0] / "pictures").iterdir()]
+    assert len(images) == len(files) >= 8
+    assert all(width > 0 and alt for width, alt, _ in images)
+    assert [re.match(r"Figure (\d+)\. \S", text)[1] for *_, text in images] == [  # type: ignore[index]
+        str(i + 1) for i in range(len(images))
+    ]
+
+
+def test_columns_sort_by_click_and_by_keyboard(seen: Seen) -> None:
+    page = seen.page
+    head = page.locator("table.board th", has_text="Difference")
+    head.locator("button").click()
+    falling = [number(t) for t in column(page, "Difference") if t != "–"]
+    assert falling == sorted(falling, reverse=True)
+    assert len(set(falling)) > 2
+    assert head.get_attribute("aria-sort") == "descending"
+    head.locator("button").focus()
+    page.keyboard.press("Enter")
+    rising = column(page, "Difference")
+    assert [number(t) for t in rising if t != "–"] == sorted(falling)
+    assert rising[-1] == "–"  # what is not known stays last
+    assert head.get_attribute("aria-sort") == "ascending"
+    page.locator("table.board th", has_text="Arm").locator("button").click()
+    assert head.get_attribute("aria-sort") is None
+    arms = column(page, "Arm")
+    assert arms == sorted(arms)
+
+
+def test_the_leaderboard_filters_by_text_verdict_and_classifier(seen: Seen) -> None:
+    page = seen.page
+    everything = column(page, "Arm")
+    page.fill("#find", "CYCLE")
+    assert column(page, "Arm") == ["cyclegan ×1"] * 2
+    page.fill("#find", "")
+    page.select_option("select[data-column=Classifier]", "small_cnn")
+    assert set(column(page, "Classifier")) == {"small_cnn"}
+    page.select_option("select[data-column=Verdict]", "undecided")
+    assert set(column(page, "Verdict")) == {"undecided"}
+    left = column(page, "Arm")
+    assert page.inner_text("output") == f"{len(left)} of {len(everything)} rows"
+    for name in ("Classifier", "Verdict"):
+        page.select_option(f"select[data-column={name}]", "")
+    assert column(page, "Arm") == everything
+
+
+def test_names_that_look_like_markup_stay_names(seen: Seen) -> None:
+    page = seen.page
+    assert "owned" not in page.title()
+    text = page.inner_text("body")
+    assert text.count("<script>document.title") >= 4  # description, class, error, commit
+    assert page.locator("script").count() == 1
+    assert page.locator("img:not([src^='data:image/'])").count() == 0
+    page.locator("summary", has_text="suite.yaml").click()
+    assert page.inner_text("pre") == CONFIG
+
+
+def test_heads_have_scopes_and_say_what_they_mean(seen: Seen) -> None:
+    page = seen.page
+    assert page.locator("thead th:not([scope=col])").count() == 0
+    assert page.locator("tbody tr > :first-child:not(th[scope=row])").count() == 0
+    titles: dict[str, str] = page.eval_on_selector_all(
+        "table.board thead th", "all => Object.fromEntries(all.map(h => [h.innerText.trim(), h.title]))"
+    )
+    assert {head for head, title in titles.items() if not title} == {"Classifier"}
+    assert "balanced accuracy" in titles["Bal. acc."]
+    assert "Holm" in titles["Verdict"]
+    links: list[str] = page.eval_on_selector_all("nav a", "all => all.map(a => a.getAttribute('href').slice(1))")
+    ids: list[str] = page.eval_on_selector_all("section", "all => all.map(s => s.id)")
+    assert links == ids
+    assert len(set(ids)) == len(ids) > 10
+
+
+def test_on_a_phone_only_tables_scroll_sideways(seen: Seen) -> None:
+    page = seen.page
+    page.set_viewport_size({"width": 390, "height": 844})
+    try:
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        assert page.evaluate("[...document.querySelectorAll('.scroll')].some(s => s.scrollWidth > s.clientWidth)")
+    finally:
+        page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def noise(path: Path, width: int, height: int) -> None:
+    path.parent.mkdir(exist_ok=True)
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path, compress_level=0)
+
+
+def test_a_big_report_stays_below_15_mb_and_says_what_it_leaves_out(
+    report: tuple[Path, Records, ReportInfo], tmp_path: Path
+) -> None:
+    """Thirty methods with pictures of noise, the worst that there is for a codec."""
+    for name, size in (("a", (1100, 430)), ("b", (2400, 800))):
+        noise(tmp_path / "pictures" / f"{name}.png", *size)
+    noise(tmp_path / "charts" / "c.png", 320, 200)
+    for i in range(30):
+        (tmp_path / "pictures" / f"m{i:02d}.png").hardlink_to(tmp_path / "pictures" / "a.png")
+    strips = {f"pictures/m{i:02d}.png": f"m{i:02d}" for i in range(30)}
+    wide = {"pictures/b.png": "wide", "charts/c.png": "Kept."}
+    text = html_page([Section("Strips", figures=strips), Section("Wide", figures=wide)], *report[1:], tmp_path)
+    assert 10_000_000 < len(text.encode()) < 15_000_000
+    assert all(f'alt="{what}"' in text for what in ("picture: b", "chart: c"))  # sections take turns, charts go first
+    (left,) = [int(n) for n in re.findall(r"<p>Left out here .*: (\d+) figures, ", text)]
+    assert left + len(re.findall("<figure>", text)) == 32
+    for path, name in strips.items():
+        assert (f"<code>{path}</code>" in text) != (f'alt="picture: {name}"' in text)
+    shrunk = embed([wide], tmp_path, BUDGET)["pictures/b.png"]
+    assert (shrunk.width, shrunk.height) == (WIDEST, 600)
+    assert embed([wide], tmp_path, 1000) == {}
+
+
+def test_a_figure_is_in_the_section_that_claims_it_and_one_that_nobody_claims_comes_last(
+    report: tuple[Path, Records, ReportInfo],
+) -> None:
+    charts = {f"charts/{n}.png": n for n in ("forest", "forest_2", "cost", "roc", "pr", "profile_of_x", "sweep")}
+    pictures = {f"pictures/{n}.png": n for n in ("overview", "cgan", "cgan_closest_pairs", "explanations_a", "odd")}
+    found = {s.title: list(s.figures) for s in sections(*report[1:], charts, pictures) if s.figures}
+    assert found == {
+        "Summary": ["charts/forest.png", "charts/forest_2.png"],
+        "Amount of synthetic data": ["charts/sweep.png"],
+        "Curves and calibration": ["charts/roc.png", "charts/pr.png"],
+        "Where classifiers look": ["pictures/explanations_a.png"],
+        "Accuracy and device time": ["charts/cost.png"],
+        "What the generators made": ["pictures/overview.png", "pictures/cgan.png"],
+        "Copies of training images": ["pictures/cgan_closest_pairs.png"],
+        MORE: ["charts/profile_of_x.png", "pictures/odd.png"],
+    }
+
+
+def test_both_files_say_the_same(report: tuple[Path, Records, ReportInfo]) -> None:
+    folder, records, info = report
+    md, page = (folder / "leaderboard.md").read_text(), (folder / "report.html").read_text()
+    both = [s for s in sections(records, info, {}, {}) if s.where == "both"]
+    assert len(both) >= 8
+    for section in both[1:]:
+        assert f"\n## {section.title}\n" in md
+        assert f"<h2>{inline(section.title)}</h2>" in page
+        for part in section.parts:
+            assert part in md
+    assert "(report.html)" in md
+    assert f"<h2>{BOARD}</h2>" in page
+    assert f"## {BOARD}" not in md
+
+
+def test_cells_sort_by_what_they_mean() -> None:
+    assert [sort_value(t) for t in ("**81.2** ± 3.0 [78, 84]", "−1.2 [−3, 4]", "< 0.001", "3 of 3", "×1.08")] == [
+        *(81.2, -1.2, 0.001, 3, 1.08)
+    ]
+    assert [sort_value(t) for t in ("12.5 min", "18 ± 1.8 s", "183 ms", "812 MiB", "1.1 GiB", "≥ 6.0 min")] == [
+        *(750, 18, 0.183, 812 * 2**20, 1.1 * 2**30, 360)
+    ]
+    assert [sort_value(t) for t in ("–", "undecided", "", "2 a fold", "15/20 = 0.75")] == [None, None, None, 2, 0.75]
+    assert sort_value("never within 3 s") > 1e9  # type: ignore[operator]
+
+
+def test_definitions_are_read_from_the_footnotes() -> None:
+    notes = definitions("- **p, p Holm**: of *that* test.\n- **Precision, Density; Recall**: how `realistic`.\n")
+    assert list(notes) == ["p", "p Holm", "Precision", "Density", "Recall"]
+    assert definition("p Holm", notes) == "p, p Holm: of that test."
+    assert definition("Recall", notes).endswith("how realistic.")
+    assert definition("Recall of each class", notes).startswith("Precision")
+    assert definition("Recalled", notes) == ""
+    table = Markdown(notes).block("| p | Recall |\n| --- | ---: |\n| a | 1.0 (0.5) |\n", "L", ("Recall",))
+    assert '<th scope="col" title="p, p Holm: of that test.">p</th>' in table
+    assert '<th scope="col" class="num">Recall</th>' in table
+    assert '<td class="num" data-v="1">1.0<small> (0.5)</small></td>' in table

@@ -1,0 +1,300 @@
+"""The research questions: who stands beside whom by what it is, numbers by the right test, words that follow them."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from report_rows import TAG, made_up
+from scipy import stats
+
+from bench.analysis.info import Arm, Carried, FoldSize, ReportInfo
+from bench.analysis.lines import PRIMARY, leaderboard
+from bench.analysis.questions import Question, questions
+from bench.analysis.report import collect
+from bench.analysis.rows import Rows
+from bench.report.export import as_json
+from bench.report.run_facts import carried
+from bench.report.sections import questions as section
+from bench.report.sections.page import markdown, sections
+from bench.report.sections.questions import question_section
+from bench.stats.inference import holm, verdicts
+from bench.stats.planning import pair_ratio, pairs_needed
+from bench.suite.roles import Counterpart, Roles, roles_of, suites_that_answer
+from bench.suite.suite import Suite, load_suite, parse_suite
+from bench.types import ResultRow
+
+SMALL = {"steps": 2, "filters": 2, "blocks": 1}
+ROLES = Roles(
+    transfer=("tl", "tl2"), random=("rnd",), plain=("plain",), others=("noise",), twins=(("tl", "rnd"),),
+    counterparts=(Counterpart("tl", "plain", ("norm batch (instance)",)), Counterpart("tl2", "plain", ()),
+                  Counterpart("rnd", "plain", ("norm batch (instance)",))),
+)  # fmt: skip
+METHODS = ("tl", "tl2", "rnd", "plain", "noise")
+PLAN = ReportInfo(
+    "s", "phantom", ("benign", "malignant"), ("none", *METHODS), METHODS, ("a",), ("1",),
+    tuple(FoldSize(f, 0, 160, 40, 50, 32, 8, 10) for f in range(5)), roles=ROLES, modality="histology",
+    modalities={"busi": "ultrasound", "breakhis": "histology"},
+)  # fmt: skip
+RNG = np.random.default_rng(3)
+BASE = {"tl": 0.03, "tl2": 0.05, "rnd": 0.06, "plain": 0.05, "noise": 0.20}
+KID = {m: [b + x for x in RNG.normal(0, 0.004, 5)] for m, b in BASE.items()}
+ACCURACY = {m: [0.8 + x for x in RNG.normal(0, 0.03, 5)] for m in ("none", *METHODS)}
+SECONDS = {"tl": 30.0, "tl2": 12.0, "rnd": 29.0, "plain": 10.0, "noise": 15.0}
+
+
+def seconds(method: str, fold: int) -> float:
+    return SECONDS[method] * (1 + 0.01 * fold * len(method))
+
+
+def rows_of(method: str, fold: int, steps: int = 100) -> list[ResultRow]:
+    at, same = (method, fold, 0), {"ratio": "0" if method == "none" else "1", "classifier": "a"}
+    score = {f"test/{PRIMARY}": ACCURACY[method][fold]}
+    found = [ResultRow(f"e{at}", "evaluate", "s", "d", "done", *at, **same, metrics=score)]  # type: ignore[arg-type]
+    if method == "none":
+        return found
+    step_s = seconds(method, fold)
+    costs = {"device_s": step_s + 1, "step_device_s": step_s, "peak_memory_bytes": 1e9, "flops_per_step": 2e9}
+    facts = {"steps": steps, "parameters": 3_000_000 if method == "plain" else 6_000_000}
+    images = {f"synthetic/test/kid_{TAG}": KID[method][fold], f"synthetic/diversity_{TAG}": 1 + 0.1 * fold}
+    images |= {f"synthetic/test/recall_{TAG}": 0.5, f"synthetic/test/coverage_{TAG}": 0.5 + KID[method][fold]}
+    images |= {f"floor/test/kid_{TAG}": 0.002, f"synthetic/test/kid_subset_size_{TAG}": 40.0}
+    return [
+        *found,
+        ResultRow(f"f{at}", "fit", "s", "d", "done", *at, costs=costs, facts=facts),
+        ResultRow(f"s{at}", "synthesize", "s", "d", "done", *at),
+        ResultRow(f"k{at}", "fidelity", "s", "d", "done", *at, metrics=images),
+        ResultRow(f"c{at}", "copies", "s", "d", "done", *at, metrics={"copies/flagged_share": 0.01 * fold}),
+    ]
+
+
+ROWS = [r for m in ("none", *METHODS) for f in range(5) for r in rows_of(m, f)]
+
+
+def asked(rows: list[ResultRow] = ROWS, info: ReportInfo = PLAN) -> dict[str, Question]:
+    table = Rows(rows)
+    return {q.name: q for q in questions(leaderboard(table, info, Path("nowhere")), table, info)}
+
+
+def text_of(rows: list[ResultRow] = ROWS, info: ReportInfo = PLAN) -> list[str]:
+    """The four answers."""
+    return "\n".join(question_section(tuple(asked(rows, info).values()), info)).split("### ")[1:]
+
+
+def suite(**methods: dict[str, object]) -> Suite:
+    return parse_suite("x", {"dataset": {"name": "phantom"}, "methods": {"none": {}, **methods},
+                             "classifiers": {"small_cnn": {}}})  # fmt: skip
+
+
+def test_roles_are_read_from_classes_and_configs_whatever_the_names() -> None:
+    tl = {"use": "tlsgan_lite0", **SMALL}
+    found = roles_of(
+        suite(
+            noise={"use": "cgan"}, plain={"use": "cyclegan", **SMALL}, a=tl, b={**tl, "pretrained": False},
+            c={"use": "tlsgan_lite0_scratch", **SMALL}, d={**tl, "pretrained": False, "steps": 3},
+            frozen={**tl, "trained_stages": 0}, e={"use": "tlsgan_vgg16_scratch", **SMALL},
+        )
+    )  # fmt: skip
+    assert (found.transfer, found.random) == (("a", "frozen"), ("b", "c", "d", "e"))
+    assert (found.plain, found.others) == (("plain",), ("noise",))
+    assert found.twins == (("a", "b"), ("a", "c"))  # not d, which trains longer, nor e, which is another network
+    assert [c.plain for c in found.counterparts] == ["plain"] * 6
+    assert "discriminator tf_efficientnet_lite0 (patchgan)" in found.counterparts[0].differs
+    assert found.answers == {"transfer", "cost", "others"}
+
+
+def test_arms_with_classifiers_of_their_own_are_no_twins() -> None:
+    tl = {"use": "tlsgan_lite0", **SMALL}
+    own = {"classifiers": {"small_cnn": {"learning_rate": 0.5}}}
+    assert roles_of(suite(a={**tl, **own}, b={**tl, "pretrained": False})).twins == ()
+    assert roles_of(suite(a={**tl, **own}, b={**tl, "pretrained": False, **own})).twins == (("a", "b"),)
+
+
+def test_shipped_suites_have_what_their_questions_need() -> None:
+    assert roles_of(load_suite("ablation-transfer")).twins == (("pretrained", "scratch"),)
+    assert len(roles_of(load_suite("breakhis")).twins) == 3
+    assert roles_of(load_suite("ablation-training")).answers == set()
+    found = suites_that_answer(("transfer", "others"), "breakhis")
+    assert set(found["transfer"][:2]) == {"breakhis", "breakhis-small"}  # its own data first
+    assert "ablation-transfer" in found["transfer"]
+    assert "ablation-transfer" not in found["others"]
+    assert suites_that_answer((), "phantom") == {}
+
+
+def test_twins_are_paired_and_judged_by_the_right_test() -> None:
+    found = {f.difference.kind: f for f in asked()["transfer"].findings}
+    assert list(found) == ["kid", "diversity", "recall", "coverage", "copies", "accuracy"]
+    kid, test = found["kid"].difference, stats.ttest_rel(KID["tl"], KID["rnd"])
+    ends = test.confidence_interval(0.95)
+    assert (kid.p, kid.low, kid.high) == (pytest.approx(test.pvalue), pytest.approx(ends.low), pytest.approx(ends.high))
+    assert (kid.word, kid.reference, kid.pairs) == ("lower", "rnd", 5)
+    change = list(np.subtract(ACCURACY["tl"], ACCURACY["rnd"]))
+    verdict = verdicts({"": change}, PLAN.margin, PLAN.test_train_ratio)[""]
+    accuracy = found["accuracy"]
+    assert (accuracy.difference.word, accuracy.smallest) == (verdict.word, pytest.approx(verdict.smallest_effect))
+    needed = pairs_needed(0.02, float(np.std(change, ddof=1)), pair_ratio(PLAN.test_train_ratio))
+    assert accuracy.needed == (math.inf if needed is None else needed)
+    assert math.isnan(found["recall"].needed)  # the same in every fold: no spread to go by
+    assert found["recall"].difference.word == "undecided"
+
+
+def test_every_transfer_arm_meets_every_other_generator_and_holm_runs_over_all_of_them() -> None:
+    q = asked()["others"]
+    kid = [f.difference for f in q.findings if f.difference.kind == "kid"]
+    assert [(d.arm.method, d.reference) for d in kid] == [("tl", "noise"), ("tl2", "noise")]
+    p = [stats.ttest_rel(KID[m], KID["noise"]).pvalue for m in ("tl", "tl2")]
+    assert [d.p_holm for d in kid] == pytest.approx(list(holm(p)))
+    assert {f.difference.kind for f in q.findings} >= {"accuracy", "training", "coverage"}
+    decided = [f.difference for f in q.findings if f.difference.word in ("higher", "lower", "helps", "hurts")]
+    together = holm([f.difference.p for f in q.findings])
+    words = [f.difference in decided for f in q.findings]
+    assert (q.decided, q.together) == (len(decided), sum(w and p < 0.05 for w, p in zip(words, together, strict=True)))
+
+
+def test_costs_are_ratios_with_a_geometric_mean() -> None:
+    found = {(r.kind, r.method): r for r in asked()["cost"].costs}
+    tl = found["training", "tl"]
+    logs = [math.log((seconds("tl", f) + 1) / (seconds("plain", f) + 1)) for f in range(5)]
+    ends = stats.ttest_1samp(logs, 0).confidence_interval(0.95)
+    assert tl.ratio == pytest.approx(math.exp(np.mean(logs)))
+    assert (tl.low, tl.high) == (pytest.approx(math.exp(ends.low)), pytest.approx(math.exp(ends.high)))
+    assert (tl.word, tl.plain, tl.pairs) == ("higher", "plain", 5)
+    steps = [seconds("tl", f) / seconds("plain", f) for f in range(5)]
+    assert found["step", "tl"].ratio == pytest.approx(stats.gmean(steps))
+    assert (found["memory", "tl"].word, found["flops", "tl"].word) == ("undecided", "equal")  # measured, and counted
+    parameters = found["parameters", "tl"]
+    assert (parameters.ratio, parameters.word) == (2.0, "higher")
+    assert math.isnan(parameters.low)
+
+
+def test_the_words_follow_the_numbers() -> None:
+    transfer, cost, modalities, others = text_of()
+    kid = asked()["transfer"].findings[0].difference
+    assert f"**Decided in {asked()['transfer'].decided} of 6 comparisons.**" in transfer
+    assert f"- `tl` beside `rnd`: images nearer to real ones (KID −{abs(kid.mean):.4f}" in transfer
+    assert "All of these images are far from real ones after 100 steps" in transfer
+    assert "| KID, test | **lower** |" in transfer  # one couple: the sentence names it
+    assert "| KID, test | `tl2` | `noise` | **lower** |" in others
+    assert "To decide on accuracy: 5 pairs of this spread find" in transfer
+    assert "| `plain`, plain |" in cost
+    assert "parameters ×2.00, **higher** for all." in cost
+    assert "operations a step ×1.00, **equal** for all" in cost
+    assert "device time of a step ×1.16 (`tl2`) to ×2.84 (`tl`), **higher** for all" in cost
+    assert "all but `tl2`: norm batch (instance)" in cost
+    assert "it has one data set, `phantom` (histology)" in modalities
+    assert "such as `busi` (ultrasound):" in modalities  # not breakhis: histology again
+    assert "`tl` beside `noise`: images nearer to real ones" in others
+    assert "Without" not in transfer  # every random arm has its twin
+
+
+def test_trainings_of_other_lengths_are_compared_by_their_steps_alone() -> None:
+    rows = [r for r in ROWS if r.method != "rnd"] + [r for f in range(5) for r in rows_of("rnd", f, steps=50)]
+    cost = text_of(rows)[1]
+    assert "Of other lengths, so that only their steps compare: `rnd` 50 steps against 100." in cost
+    span = cost.split("device time of a training ")[1].split(";")[0]
+    assert "rnd" not in span
+    assert "(`rnd`)" in cost.split("device time of a step ")[1].split(";")[0]  # twice as long a step
+
+
+def test_what_cannot_be_answered_says_why_and_what_would() -> None:
+    elsewhere = {"transfer": ("tiny",), "cost": ("tiny", "ci"), "others": ("tiny",)}
+    nothing = replace(PLAN, roles=Roles(plain=("plain",), elsewhere=elsewhere))
+    transfer, cost, _, others = text_of(info=nothing)
+    assert "**This run cannot answer it**: no arm has discriminators that could be pretrained." in transfer
+    assert "Suites that have what it takes: `tiny`." in transfer
+    assert "Suites that have what it takes: `tiny` and `ci`." in cost
+    assert "no arm has pretrained discriminators" in others
+    alone = replace(PLAN, roles=Roles(transfer=("tl",), plain=("plain",)))
+    assert "`tl` has no twin: the same config with `pretrained: false`" in text_of(info=alone)[0]
+    assert "every generator of this run is a CycleGAN" in text_of(info=alone)[3]
+    scratch = replace(PLAN, roles=Roles(random=("rnd",)))
+    assert "`rnd` begins with random weights" in text_of(info=scratch)[0]
+    assert "no arm is a plain CycleGAN" in text_of(info=scratch)[1]
+    assert question_section((), PLAN) == []
+    assert questions((), Rows(()), replace(PLAN, roles=None)) == ()
+    online = replace(PLAN, generative=(), methods=("none",), roles=Roles())
+    assert "makes no synthetic images" in "".join(question_section(tuple(asked([], online).values()), online))
+
+
+def test_a_failed_fit_costs_the_questions_a_pair_and_they_say_so() -> None:
+    broken = [
+        replace(r, status="failed" if r.stage == "fit" else "skipped", metrics={}, costs={}, error="Memory: 80 GiB")
+        if (r.method, r.fold) == ("rnd", 2) else r for r in ROWS
+    ]  # fmt: skip
+    q = asked(broken)
+    assert {f.difference.pairs for f in q["transfer"].findings} == {4}
+    (lack,) = q["transfer"].lacks
+    assert (lack.method, lack.stage, lack.status, lack.pairs) == ("rnd", "fit", "failed", ((2, 0),))
+    assert "**Incomplete:** `fit` of `rnd` failed (Memory: 80 GiB) in fold 2." in text_of(broken)[0]
+    assert "4 of 5" in text_of(broken)[0]
+    assert q["others"].lacks == ()
+    gone = [r for r in ROWS if r.method != "rnd"]
+    assert "no fold has results of both sides" in text_of(gone)[0]
+    assert "`fit` of `rnd` was not run in folds 0, 1, 2, 3 and 4" in text_of(gone)[0]
+
+
+def test_an_unmeasured_stage_takes_its_measure_alone() -> None:
+    broken = [replace(r, status="failed", metrics={}, error="E: x") if r.stage == "fidelity" else r for r in ROWS]
+    q = asked(broken)["transfer"]
+    assert [f.difference.kind for f in q.findings] == ["copies", "accuracy"]
+    assert "`fidelity` of `tl` and `rnd` failed (E: x) in folds 0, 1, 2, 3 and 4" in text_of(broken)[0]
+
+
+def carry(dataset: str, modality: str, word: str, kind: str = "accuracy") -> Carried:
+    return Carried("other", dataset, modality, "tl", "rnd", kind, "a", "1", -0.05, -0.08, -0.02, word, 5)
+
+
+def test_reports_on_other_data_sets_stand_beside_this_one() -> None:
+    better = {**ACCURACY, "tl": [x + 0.2 + 0.001 * i for i, x in enumerate(ACCURACY["rnd"])]}
+    rows = [replace(r, metrics={f"test/{PRIMARY}": better["tl"][r.fold or 0]})
+            if (r.stage, r.method) == ("evaluate", "tl") else r for r in ROWS]  # fmt: skip
+    against = replace(
+        PLAN, carried=(carry("busi", "ultrasound", "hurts"), carry("busi", "ultrasound", "undecided", "kid"))
+    )
+    text = text_of(rows, against)[2]
+    assert "What transfer learning changes on `phantom` (histology) and `busi` (ultrasound)." in text
+    assert "Accuracy: helps on `phantom`, hurts on `busi`; it does **not carry over** as it is." in text
+    assert "decided on 1 data set, so whether it carries over is **undecided**" in text  # KID
+    assert (
+        "| `busi` (ultrasound) | `other` | `tl` ×1 | `rnd` | accuracy a | **hurts** | −5.0 [−8.0, −2.0] | 5 |" in text
+    )
+    same = replace(PLAN, carried=(carry("breakhis", "histology", "helps"),))
+    assert "another data set, but no other kind of images" in text_of(rows, same)[2]
+    assert "Accuracy: helps on `phantom`, helps on `breakhis`; it **carries over** to them." in text_of(rows, same)[2]
+
+
+def test_what_other_reports_say_is_read_from_their_json(tmp_path: Path) -> None:
+    table = Rows(ROWS)
+    other = replace(PLAN, suite="scans", dataset="busi", modality="ultrasound")
+    records = collect(table, other, tmp_path)
+    (tmp_path / "scans").mkdir()
+    (tmp_path / "scans" / "leaderboard.json").write_text(json.dumps(as_json(records, other)))
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "leaderboard.json").write_text("{}")
+    found = list(carried(tmp_path, "phantom"))
+    assert [(c.suite, c.dataset, c.modality, c.method, c.twin, c.kind, c.ratio) for c in found] == [
+        ("scans", "busi", "ultrasound", "tl", "rnd", "kid", ""),
+        ("scans", "busi", "ultrasound", "tl", "rnd", "accuracy", "1"),
+    ]
+    kid = asked()["transfer"].findings[0].difference
+    assert (found[0].difference, found[0].low, found[0].word) == (kid.mean, kid.low, kid.word)
+    assert list(carried(tmp_path, "busi")) == []  # a report on the same data says nothing new
+
+
+def test_the_whole_report_has_them_after_the_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gans = ("cgan", "cyclegan", "tlsgan_lite0", "tlsgan_lite0_scratch")
+    rows, info = made_up(tmp_path, patients=8, per_patient=2, generative=gans, classifiers=("a",), pictures=False)
+    info = replace(info, roles=roles_of(load_suite("tiny")))
+    records = collect(Rows(rows), info, tmp_path)
+    text = markdown(sections(records, info, {}, {}), info)
+    assert text.index("## The research questions") < text.index("## a\n")
+    monkeypatch.setattr(section, "OPEN", 6)
+    assert "<details><summary>All 7 comparisons</summary>" in "".join(question_section(records.questions, info))
+    exported = as_json(records, info)["questions"]
+    assert [q["name"] for q in exported] == ["transfer", "cost", "modalities", "others"]
+    json.dumps(exported, allow_nan=False)
+    assert Arm("tlsgan_lite0", "0.5") in {f.difference.arm for f in records.questions[0].findings}

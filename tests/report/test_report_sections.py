@@ -1,0 +1,244 @@
+"""The sections of a report, each from records or rows made by hand: what they say is true, and nothing unasked."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from report_rows import made_up
+
+from bench.analysis.info import Arm, ClassSize, DataFacts, FoldSize, ReportInfo
+from bench.analysis.lines import PRIMARY, Line, leaderboard
+from bench.analysis.memorised import Copies, Survival, copies, survivals
+from bench.analysis.quality import Quality
+from bench.analysis.rows import Rows, Score
+from bench.analysis.translations import CEILING, Translation, translations
+from bench.report.charts.pages import MOST, even, numbered, pages
+from bench.report.sections.data import data_section
+from bench.report.sections.leaderboard import leaderboard_section, verdict_overview
+from bench.report.sections.memorised import copies_section, survival_sentence
+from bench.report.sections.quality import quality_section
+from bench.report.sections.summary import summary
+from bench.report.sections.translations import translation_section
+from bench.report.text import p_value, percent
+from bench.stats.inference import Verdict, verdict
+from bench.types import ResultRow
+
+SIZES = (160, 40, 50, 32, 8, 10)
+PLAN = ReportInfo(
+    "tiny", "phantom", ("benign", "malignant"), ("none", "classical", "cgan"), ("cgan",), ("a",), ("1", "1-nocopies"),
+    tuple(FoldSize(f, 0, *SIZES) for f in range(5)),
+)  # fmt: skip
+NONE = (0.700, 0.702, 0.704, 0.703, 0.701)
+
+
+def cells(text: str, head: str) -> list[list[str]]:
+    """Rows of the first table whose header holds ``head``."""
+    lines = text[text.index(head) :].splitlines()[2:]
+    rows = []
+    for line in lines:
+        if not line.startswith("|"):
+            break
+        rows.append([c.strip() for c in line.strip("|").split("|")])
+    return rows
+
+
+def scored(method: str, values: tuple[float, ...], ratio: str = "0") -> list[ResultRow]:
+    same = {"ratio": ratio, "classifier": "a"}
+    rows = []
+    for f, v in enumerate(values):
+        at = (method, f, 0)
+        facts = {"copies_dropped": 10 + f} if ratio.endswith("-nocopies") else {}
+        rows.append(ResultRow(f"c{at}{ratio}", "classify", "s", "d", "done", *at, **same, facts=facts))
+        rows.append(
+            ResultRow(f"e{at}{ratio}", "evaluate", "s", "d", "done", *at, **same, metrics={f"test/{PRIMARY}": v})
+        )
+    return rows
+
+
+def plus(by: float, spread: float = 0.002) -> tuple[float, ...]:
+    return tuple(b + by + spread * i for i, b in enumerate(NONE))
+
+
+def survived(with_copies: tuple[float, ...], without: tuple[float, ...]) -> tuple[list[Line], Survival]:
+    rows = Rows(scored("none", NONE) + scored("cgan", with_copies, "1") + scored("cgan", without, "1-nocopies"))
+    lines = list(leaderboard(rows, PLAN, Path("nowhere")))
+    (found,) = survivals(lines, rows, PLAN)
+    return lines, found
+
+
+def test_a_gain_that_survives_without_copies() -> None:
+    lines, found = survived(plus(0.1), plus(0.09))
+    assert (found.arm, found.classifier, found.survives) == (Arm("cgan", "1"), "a", True)
+    assert found.change.difference == pytest.approx(-0.01)
+    assert found.dropped.mean == 12
+    sentence = survival_sentence([found], PLAN)
+    assert sentence == (
+        "Without the images flagged as copies, the gain survives for cgan ×1 (+10.4 points with, +9.4 without)."
+    )
+    text = "\n".join(copies_section((), [found], PLAN))
+    assert cells(text, "| Arm")[0][:2] == ["`cgan` ×1", "12 images"]
+    assert "without copies" not in summary(lines, PLAN)[0]
+
+
+def test_a_gain_that_is_lost_without_copies_and_one_that_never_was() -> None:
+    _, lost = survived(plus(0.1), plus(0.01, spread=0.02))
+    assert (lost.all_images.word, lost.survives) == ("helps", False)
+    assert "it is not shown any more for cgan ×1 (+10.4 points with, +5.0 without)" in survival_sentence([lost], PLAN)
+    _, never = survived(plus(0.0, spread=0.02), plus(-0.01, spread=0.02))
+    assert survival_sentence([never], PLAN).endswith("leaving the flagged images out moved the means by −1.0 points.")
+
+
+def test_arms_without_copies_are_a_family_of_their_own() -> None:
+    arms = scored("none", NONE) + scored("classical", plus(0.02, 0.004)) + scored("cgan", plus(0.03, 0.005), "1")
+    alone = leaderboard(Rows(arms), PLAN, Path("nowhere"))
+    more = leaderboard(Rows(arms + scored("cgan", plus(0.03, 0.006), "1-nocopies")), PLAN, Path("nowhere"))
+
+    def p_holm(lines: tuple[Line, ...]) -> list[float]:
+        return [x.versus["none"][PRIMARY].p_holm for x in lines if "none" in x.versus and not x.arm.without_copies]
+
+    assert p_holm(more) == p_holm(alone)
+    apart = next(x for x in more if x.arm.without_copies).versus["none"][PRIMARY]
+    assert apart.p_holm == apart.p
+
+
+def test_copies_are_read_by_their_names_and_shown_beside_real_images(tmp_path: Path) -> None:
+    rows, plan = made_up(tmp_path, generative=("cgan", "cyclegan"), pictures=False, classifiers=("a",), ratios=("1",))
+    found = copies(Rows(rows), plan)
+    assert [(c.method, c.extractor) for c in found] == [(m, "tf_efficientnet_lite0-1a2b3c4d") for m in plan.generative]
+    first, second = cells("\n".join(copies_section(found, (), plan)), "| Method")
+    assert first == ["`cgan`", "4.0 (1.0)", "91.0 (93.0)", "97.0 (98.0)", "0.0", "2.0", "–"]
+    assert second[1:3] + second[-1:] == ["5.0 (1.0)", "90.0 (93.0)", "60.0"]
+    assert copies_section((), (), plan) == []
+    undefined = Copies("x", "t", {"flagged_share": Score.of([math.nan]), "patient_like_share": Score.of([0.1])})
+    rows_of_both = cells("\n".join(copies_section((*found, undefined), (), plan)), "| Method")
+    assert rows_of_both[2] == ["`x`", "–", "–", "–", "–", "10.0", "–"]
+
+
+def test_every_fid_stands_beside_its_floor_and_number_of_images() -> None:
+    sizes = {"n_synthetic": Score.of([160.0]), "n_real": Score.of([100.0]), "kid_subset_size": Score.of([100.0])}
+    scores = {f"synthetic/test/{k}": s for k, s in sizes.items()}
+    scores |= {f"at_floor/train/{k}": s for k, s in (sizes | {"n_synthetic": Score.of([60.0])}).items()}
+    scores |= {"synthetic/test/fid": Score.of([90.0]), "floor/test/fid": Score.of([30.0])}
+    scores |= {"at_floor/train/fid": Score.of([95.0]), "floor/train/fid": Score.of([35.0])}
+    scores |= {"synthetic/test/kid": Score.of([0.5]), "floor/test/kid": Score.of([math.nan])}
+    scores |= {"synthetic/is": Score.of([1.5]), "real/train/is": Score.of([2.0])}
+    text = "\n".join(quality_section([Quality("cgan", "net-1", scores)]))
+    test, train = text.split("Against training")
+    assert cells(test, "| Method") == [["`cgan`", "160 : 100", "**0.500**", "**90.0** (30.0)", "100"]]
+    assert cells(train, "| Method | Images") == [["`cgan`", "60 : 100", "**95.0** (35.0)", "100"]]
+    assert cells(text, "| Method | Inception") == [["`cgan`", "**1.50** (2.00)"]]
+    assert "not the Inception numbers" in text
+    assert "not the Inception" not in "".join(quality_section([Quality("cgan", "inception-6726825d", scores)]))
+
+
+def test_translations_have_a_ceiling_a_reference_and_the_published_variant_apart(tmp_path: Path) -> None:
+    rows, plan = made_up(tmp_path, generative=("cgan", "cyclegan"), pictures=False, classifiers=("a",), ratios=("1",))
+    found = translations(Rows(rows), plan)
+    assert [t.method for t in found] == [CEILING, "cyclegan"]
+    text = "\n".join(translation_section(found))
+    assert cells(text, "| Method | IoU") == [
+        [f"*{CEILING}*", "70.5", "89.5", "85.5"],
+        ["`cyclegan`", "57.0", "85.0", "80.0"],
+    ]
+    assert cells(text, "| Method | SSIM | PSNR | MSE | L1") == [["`cyclegan`", "0.850", "26.0", "0.00400", "0.0600"]]
+    assert "against true masks" in text
+    assert "unpaired variant that was published" in text
+    assert translations(Rows([r for r in rows if r.stage != "translate"]), plan) == ()
+    assert translation_section(()) == []
+
+
+def test_no_fcn_score_says_why() -> None:
+    found = (Translation("cyclegan", {"cycle/ssim": Score.of([0.9, math.nan])}, "no true masks"),)
+    text = "".join(translation_section(found))
+    assert "There is no FCN score: no true masks." in text
+    assert "| `cyclegan` | 0.900 | – |" in text
+
+
+def test_the_data_its_problems_and_its_guards() -> None:
+    facts = DataFacts(
+        (ClassSize("benign", 80, 9), ClassSize("malignant", 120, 9)), {"copy_under_two_labels": 4}, "groups"
+    )
+    folds = (FoldSize(0, 0, 100, 40, 60, 9, 4, 5), FoldSize(1, 0, 104, 36, 60, 9, 4, 5))
+    text = "\n".join(data_section(replace(PLAN, data=facts, folds=folds)))
+    assert cells(text, "| Class") == [["benign", "80", "9"], ["malignant", "120", "9"]]
+    assert cells(text, "| Part")[0] == ["train", "100 to 104", "9"]
+    assert "- **Odd files**: copy under two labels 4\n" in text
+    assert "**Guards**: group-disjoint (no group" in text
+    assert "Near copies" not in text
+    assert data_section(replace(PLAN, folds=())) == []
+
+
+def test_each_class_has_its_scores_only_where_there_are_more_than_two(tmp_path: Path) -> None:
+    three = made_up(
+        tmp_path, classes=("akiec", "bcc", "nv"), generative=(), classifiers=("a",), pictures=False, patients=9
+    )
+    undefined = next(r for r in three[0] if r.stage == "evaluate" and r.method == "none" and r.fold == 0)
+    undefined.metrics["test/precision_akiec"] = undefined.metrics["test/precision"] = math.nan
+    lines = leaderboard(Rows(three[0]), three[1], tmp_path)
+    text = "\n".join(leaderboard_section("a", lines, three[1]))
+    tables = text.partition("Each class")[2].split("\n| Arm | Mean | akiec | bcc | nv")
+    assert [t.rstrip(":\n").rsplit("\n", 1)[-1] for t in tables[:4]] == [
+        *("Precision", "Recall", "F1", "AUROC, against the rest"),
+    ]
+    none = next(x for x in lines if x.arm.method == "none")
+    of_none = [r.metrics for r in three[0] if r.stage == "evaluate" and r.method == "none"]
+    for part, (metric, macro) in zip(
+        tables[1:],
+        [("precision", "precision"), ("recall", "sensitivity"), ("f1", "f1"), ("auroc", "auroc")],
+        strict=True,
+    ):
+        shown = next(line for line in part.split("\n") if line.startswith("| `none`")).replace("*", "").split("|")[2:-1]
+        for cell, key in zip(shown, [macro, *(f"{metric}_{c}" for c in three[1].classes)], strict=True):
+            values = [m[f"test/{key}"] for m in of_none if math.isfinite(m[f"test/{key}"])]
+            assert cell.strip().startswith(percent(sum(values) / len(values)))
+            assert cell.strip().endswith("(1)") == (len(values) == 1 < len(of_none))
+    assert none.recalls["bcc"].mean == pytest.approx(sum(m["test/recall_bcc"] for m in of_none) / 2)
+    two = leaderboard(Rows(scored("none", NONE)), PLAN, tmp_path)
+    assert "Each class" not in "".join(leaderboard_section("a", two, PLAN))
+
+
+def test_the_statistics_table_holds_what_the_verdict_says() -> None:
+    lines = leaderboard(Rows(scored("none", NONE) + scored("classical", plus(0.1))), PLAN, Path("nowhere"))
+    row = cells("\n".join(leaderboard_section("a", lines, PLAN)), "| Arm | Verdict")[0]
+    v: Verdict = verdict([0.1 + 0.002 * i for i in range(5)], PLAN.margin, PLAN.test_train_ratio)
+    assert row[:2] == ["`classical`", "**helps**"]
+    small = "< 0.001"
+    assert row[3:] == [f"+{v.effect_size:.2f}", small, small, small, "0.062", f"{100 * v.smallest_effect:.1f}"]
+    assert [p_value(p) for p in (0.5, 0.0994, 0.0996, 0.00099, math.nan)] == ["0.50", "0.099", "0.10", "< 0.001", "–"]
+
+
+def test_verdicts_of_all_classifiers_side_by_side() -> None:
+    lines = leaderboard(Rows(scored("none", NONE) + scored("classical", plus(0.1))), PLAN, Path("nowhere"))
+    assert verdict_overview(lines, PLAN) == ""
+    both = [*lines, *(replace(x, classifier="b") for x in lines)]
+    assert "| `classical` | **helps** +10.4 | **helps** +10.4 |" in verdict_overview(
+        both, replace(PLAN, classifiers=("a", "b"))
+    )
+
+
+def test_the_summary_names_the_largest_of_many() -> None:
+    methods = tuple(f"m{i}" for i in range(9))
+    rows = scored("none", NONE) + [r for i, m in enumerate(methods) for r in scored(m, plus(0.1 + i / 100, 0.001))]
+    plan = replace(PLAN, methods=("none", *methods), generative=(), ratios=())
+    sentence = summary(leaderboard(Rows(rows), plan, Path("nowhere")), plan)[0]
+    assert "**helps**: m8 (+18.2), m7 (+17.2), m6 (+16.2), m5 (+15.2), m4 (+14.2) and 4 more." in sentence
+
+
+def test_charts_of_many_arms_are_cut_into_pages() -> None:
+    line = leaderboard(Rows(scored("none", NONE)), PLAN, Path("nowhere"))[0]
+    lines = [replace(line, classifier=c, arm=Arm(f"m{i}")) for c in "abcd" for i in range(50)]
+    found = pages(lines)
+    assert [(p.classifiers, len(p.arms)) for p in found] == [
+        (("a", "b"), 25),
+        (("a", "b"), 25),
+        (("c", "d"), 25),
+        (("c", "d"), 25),
+    ]
+    assert sum(len(p.panel(c)) for p in found for c in p.classifiers) == len(lines)
+    many = pages([replace(line, arm=Arm(f"m{i}")) for i in range(1000)])
+    assert (len(many), many[0].of) == (MOST, 25)
+    assert [list(x) for x in even("abcde", 2)] == [["a"], ["b", "c"], ["d", "e"]]
+    assert [numbered("charts/x", n) for n in (1, 2)] == ["charts/x.png", "charts/x_2.png"]

@@ -1,0 +1,91 @@
+"""Random-effects meta-analysis: a published worked example, statsmodels' own intervals, and coverage by simulation."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from bench.errors import ConfigError
+from bench.stats.meta_analysis import random_effects
+
+# Borenstein, Hedges, Higgins & Rothstein, "Introduction to Meta-Analysis", Wiley 2009, chapter 14, data set 1:
+# mean, sd and number of the treated and of the controls in six studies.
+STUDIES = (
+    ((94, 22, 60), (92, 20, 60)),
+    ((98, 21, 65), (92, 22, 65)),
+    ((98, 28, 40), (88, 26, 40)),
+    ((94, 19, 200), (82, 17, 200)),
+    ((98, 21, 50), (88, 22, 45)),
+    ((96, 21, 85), (92, 22, 85)),
+)
+
+
+def hedges_g(treated: tuple[int, int, int], controls: tuple[int, int, int]) -> tuple[float, float]:
+    (m1, s1, n1), (m2, s2, n2) = treated, controls
+    d = (m1 - m2) / math.sqrt(((n1 - 1) * s1**2 + (n2 - 1) * s2**2) / (n1 + n2 - 2))
+    j = 1 - 3 / (4 * (n1 + n2 - 2) - 1)
+    return j * d, j**2 * ((n1 + n2) / (n1 * n2) + d**2 / (2 * (n1 + n2)))
+
+
+def test_the_book_s_example() -> None:
+    g, v = np.transpose([hedges_g(*study) for study in STUDIES])
+    assert g == pytest.approx([0.095, 0.277, 0.367, 0.664, 0.462, 0.185], abs=6e-4)
+    found = random_effects(g, np.sqrt(v))
+    assert found.studies == 6
+    assert found.q == pytest.approx(12.003, abs=0.001)
+    assert found.tau**2 == pytest.approx(0.037, abs=0.0005)
+    assert found.mean == pytest.approx(0.358, abs=0.001)
+    assert found.i2 == pytest.approx(0.5834, abs=0.0005)
+    assert found.p_alike == pytest.approx(0.0347, abs=0.0005)
+
+
+def test_the_interval_is_statsmodels_hartung_and_knapp() -> None:
+    from statsmodels.stats.meta_analysis import combine_effects
+
+    y, v = np.array([-0.9, 0.1, 0.8, 1.7]), np.array([0.02, 0.03, 0.05, 0.04])
+    found = random_effects(y, np.sqrt(v))
+    other = combine_effects(y, v, method_re="dl", use_t=True)
+    assert other.scale_hksj_re < 1.02
+    low, high = other.conf_int()[1 if other.scale_hksj_re < 1 else 3]
+    assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
+    reach = 4.302653 * math.hypot(found.tau, (found.high - found.mean) / 3.182446)  # t of 2 and of 3 degrees of freedom
+    assert found.next_high == pytest.approx(found.mean + reach, rel=1e-5)
+    alike = random_effects(y / 100, np.sqrt(v))  # no more spread than their errors explain
+    fixed = combine_effects(y / 100, v, method_re="dl", use_t=True)
+    assert fixed.tau2 < 0
+    assert (alike.tau, alike.i2) == (0, 0)
+    assert alike.mean == pytest.approx(fixed.mean_effect_fe)
+    assert alike.low == pytest.approx(fixed.conf_int()[0][0])  # not the narrower one that a chance agreement would give
+    assert fixed.conf_int()[2][0] > alike.low
+
+
+def test_too_few_studies_say_nothing_together() -> None:
+    found = random_effects([0.1, 0.2], [0.1, 0.1])
+    assert found.studies == 2
+    assert math.isnan(found.mean)
+    with pytest.raises(ConfigError, match="above 0"):
+        random_effects([0.1, 0.2, 0.3], [0.1, 0.0, 0.1])
+    with pytest.raises(ConfigError, match="errors"):
+        random_effects([0.1, 0.2, 0.3], [0.1, 0.1])
+
+
+def test_equivalence_takes_a_margin() -> None:
+    errors = [0.002, 0.003, 0.002, 0.004]
+    assert math.isnan(random_effects([0.001, 0.002, -0.001, 0.0], errors).p_equivalent)
+    assert random_effects([0.001, 0.002, -0.001, 0.0], errors, margin=0.02).p_equivalent < 0.01
+    assert random_effects([0.021, 0.022, 0.020, 0.021], errors, margin=0.02).p_equivalent > 0.5
+
+
+@pytest.mark.parametrize("tau", [0.0, 0.03])
+def test_four_sets_of_few_folds_claim_no_more_than_they_may(tau: float) -> None:
+    """Standard errors are estimated from five folds each, as in a suite; no effect on average."""
+    rng = np.random.default_rng(0)
+    wrong = 0
+    for _ in range(400):
+        true = rng.normal(0, tau, 4)
+        values = rng.normal(true[:, None], 0.04, (4, 5))
+        found = random_effects(values.mean(axis=1), values.std(axis=1, ddof=1) / math.sqrt(5))
+        wrong += found.p < 0.05
+    assert wrong / 400 < 0.085  # 5 % and two standard errors of 400, and what few folds do to the weights

@@ -170,9 +170,9 @@ def jitter_stain(images: torch.Tensor, factor: torch.Tensor, shift: torch.Tensor
 
     stains = torch.tensor(HED, dtype=torch.float64)
     stains = stains / stains.norm(dim=1, keepdim=True)
-    apart, together = (m.to(images) for m in (torch.linalg.inv(stains), stains))
-    matrix = torch.einsum("cs,bs,sd->bdc", apart, factor.flatten(1), together)
-    offset = shift.flatten(1) @ together
+    apart, overall = (m.to(images) for m in (torch.linalg.inv(stains), stains))
+    matrix = torch.einsum("cs,bs,sd->bdc", apart, factor.flatten(1), overall)
+    offset = shift.flatten(1) @ overall
     density = -torch.log(images.clamp_min(1 / 255))  # the density of black is infinite
     changed = torch.einsum("bdc,bchw->bdhw", matrix, density) + offset[:, :, None, None]
     return torch.exp(-changed).clamp(0, 1)

@@ -256,7 +256,7 @@ class SelfClassifier(Protocol):
     """
 
     @property
-    def own_head(self) -> str:
+    def discriminator_classifier(self) -> str:
         """By what it classifies, in words; '' where its config does not keep that network."""
         ...
 

@@ -28,7 +28,7 @@ PARTS: tuple[PartName, ...] = ("train", "validation", "test")
 
 
 @dataclass(frozen=True)
-class Origin:
+class SourceImages:
     """The real images behind a thing, as far as they are known.
 
     ``groups`` and ``paths`` are those of ``ImageRecord``; ``content`` holds SHA-256 sums (hex) of files and, where they
@@ -40,7 +40,7 @@ class Origin:
     content: frozenset[str] = frozenset()
 
     @classmethod
-    def of(cls, records: Iterable[ImageRecord]) -> Origin:
+    def of(cls, records: Iterable[ImageRecord]) -> SourceImages:
         """Return the origin of a thing made from all of these images."""
         known = list(records)
         return cls(
@@ -49,11 +49,11 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class FoldBorders:
+class FoldParts:
     """What the three parts of one fold are made of; ``bench.data.splits.check_split`` makes and checks them."""
 
     fold: str  # for messages: 'fold 0'
-    parts: Mapping[PartName, Origin]
+    parts: Mapping[PartName, SourceImages]
 
     def require_disjoint(self) -> None:
         """Raise ``LeakageError`` when a group (so, an image too) or the content of an image is in two parts."""
@@ -70,18 +70,18 @@ class FoldBorders:
                     f"(SHA-256 {_some(content)}); set the dataset's on_duplicate to drop, or put both in one group"
                 )
 
-    def admit(self, what: str, origin: Origin, part: PartName, advice: str) -> None:
+    def require(self, what: str, source_images: SourceImages, part: PartName, advice: str) -> None:
         """Raise ``LeakageError`` unless all of the origin lies in ``part``.
 
         An origin of nothing is refused, and so is a group or path that the fold does not know: nobody can say whose it
         is. Content that no part has is new, and is admitted. ``what`` begins the message, ``advice`` ends it.
         """
-        if not (origin.groups or origin.paths or origin.content):
+        if not (source_images.groups or source_images.paths or source_images.content):
             raise LeakageError(
                 f"{self.fold}: {what} does not say which images it drew on, so it cannot be trusted: {advice}"
             )
         for kind, word in (("groups", "groups"), ("paths", "images"), ("content", "exact copies of images")):
-            used: frozenset[str] = getattr(origin, kind)
+            used: frozenset[str] = getattr(source_images, kind)
             for name, other in self.parts.items():
                 if name != part and (leaked := used & getattr(other, kind)):
                     raise LeakageError(
@@ -94,7 +94,7 @@ class FoldBorders:
                     f"{part} part may be used here: {advice}"
                 )
 
-    def with_content(self, content: Mapping[PartName, Iterable[str]]) -> FoldBorders:
+    def with_content(self, content: Mapping[PartName, Iterable[str]]) -> FoldParts:
         """Return borders that know more content of their parts, such as ``pixel_sums``."""
         parts = {p: replace(o, content=o.content | frozenset(content.get(p, ()))) for p, o in self.parts.items()}
         return replace(self, parts=parts)
@@ -109,16 +109,16 @@ class FittedStatistics:
 
     what: str  # for messages: 'the copy threshold'
     values: Mapping[str, Any] = field(repr=False)  # plain numbers, or lists of them
-    origin: Origin = field(repr=False)
+    source_images: SourceImages = field(repr=False)
 
-    def for_fold(self, borders: FoldBorders) -> Mapping[str, Any]:
+    def for_fold(self, fold_parts: FoldParts) -> Mapping[str, Any]:
         """Return the values, or raise ``LeakageError`` unless they were fitted on the fold's training part only."""
-        check_statistics(self, borders)
+        check_statistics(self, fold_parts)
         return self.values
 
     def save(self, path: Path) -> None:
         """Write values and groups as JSON. (A group is whole in one part, so groups tell all that must be checked.)"""
-        stored = {"what": self.what, "values": dict(self.values), "groups": sorted(self.origin.groups)}
+        stored = {"what": self.what, "values": dict(self.values), "groups": sorted(self.source_images.groups)}
         write_atomic(path, json.dumps(stored, indent=1, ensure_ascii=False) + "\n")
 
     @classmethod
@@ -126,15 +126,15 @@ class FittedStatistics:
         """Read what ``save`` wrote. Raises ``DataError``."""
         try:
             stored = json.loads(path.read_text(encoding="utf-8"))
-            origin = Origin(groups=frozenset(str(g) for g in stored["groups"]))
-            return cls(str(stored["what"]), dict(stored["values"]), origin)
+            source_images = SourceImages(groups=frozenset(str(g) for g in stored["groups"]))
+            return cls(str(stored["what"]), dict(stored["values"]), source_images)
         except (OSError, ValueError, KeyError, TypeError) as e:
             raise DataError(f"{path} holds no fitted statistics ({type(e).__name__}: {e}); run its cell again") from e
 
 
-def check_statistics(statistics: FittedStatistics, borders: FoldBorders) -> None:
+def check_statistics(statistics: FittedStatistics, fold_parts: FoldParts) -> None:
     """Raise ``LeakageError`` unless the statistics were fitted on images of the fold's training part, all of them."""
-    borders.admit(statistics.what, statistics.origin, "train", "fit it on this fold's training images")
+    fold_parts.require(statistics.what, statistics.source_images, "train", "fit it on this fold's training images")
 
 
 def pixel_sums(images: Iterable[npt.NDArray[np.uint8]]) -> list[str]:

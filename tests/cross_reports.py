@@ -18,7 +18,7 @@ SETS = {"one": "histology", "two": "ultrasound", "three": "dermoscopy", "four": 
 
 
 def report_of(
-    name: str, gains: Mapping[str, Sequence[float]], twin: Sequence[float] = (), **info: Any
+    name: str, gains: Mapping[str, Sequence[float]], from_scratch: Sequence[float] = (), **info: Any
 ) -> dict[str, Any]:
     """Return what cross reports read of a leaderboard.json: accuracy minus none by method, one twin's KID."""
     judged = verdicts(dict(gains), 0.02, 0.25)
@@ -31,13 +31,13 @@ def report_of(
     lines.append({**lines[0], "method": "none", "ratio": "0", "pairs": 5, "versus": {},
                   "scores": {"patient_balanced_accuracy": {"mean": 0.7}}})  # fmt: skip
     findings = []
-    if len(twin):
-        t = corrected_resampled_t(twin, 0.0)
+    if len(from_scratch):
+        t = corrected_resampled_t(from_scratch, 0.0)
         word = "undecided" if t.p > 0.05 else "lower" if t.t < 0 else "higher"
         arm = {"method": "tl", "ratio": "0"}
         findings = [{"difference": {
-            "kind": "kid", "classifier": "", "arm": arm, "reference": "tl_scratch", "mean": float(np.mean(twin)),
-            "low": t.low, "high": t.high, "word": word, "pairs": len(twin)}}]  # fmt: skip
+            "kind": "kid", "classifier": "", "arm": arm, "reference": "tl_scratch", "mean": float(np.mean(from_scratch)),
+            "low": t.low, "high": t.high, "word": word, "pairs": len(from_scratch)}}]  # fmt: skip
     sizes = [{"images": 40, "groups": 5}, {"images": 60, "groups": 7}]
     described = {
         "suite": f"cross-{name}", "dataset": f"{name}_set", "modality": SETS.get(name, ""), "classes": ["a", "b"],
@@ -71,7 +71,7 @@ def shift_report(
     name: str,
     scores: Mapping[str, Sequence[float]],
     test: Sequence[Any] = ("A",),
-    twins: Mapping[str, str] | None = None,
+    ablation_pairs: Mapping[str, str] | None = None,
     test_images: int = 10,
     tested: int = 4,
 ) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def shift_report(
     report["info"]["folds"] = [
         {"fold": i, "repeat": 0, **sizes, "test_images": test_images, "test_groups": tested} for i in range(folds)
     ]
-    for arm, reference in (twins or {}).items():
+    for arm, reference in (ablation_pairs or {}).items():
         t = corrected_resampled_t(np.subtract(scores[arm], scores[reference]), 0.25)
         report["questions"][0]["findings"].append({"difference": plain({
             "kind": "accuracy", "classifier": "net", "arm": {"method": arm, "ratio": "1"}, "reference": reference,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.leakage import PARTS, FoldBorders, Origin, PartName
+from bench.leakage import PARTS, FoldParts, PartName, SourceImages
 from bench.types import ImageRecord
 
 
@@ -93,8 +93,8 @@ def two_class_data(n: int = 16, size_px: int = 32, seed: int = 0) -> ArrayData:
 class KnownPart:
     """One part of a made-up fold, as the trainer takes it: images and labels of ``data``, its origin, the borders."""
 
-    borders = FoldBorders("fold 0", {p: Origin(groups=frozenset({f"group of {p}"})) for p in PARTS})
+    fold_parts = FoldParts("fold 0", {p: SourceImages(groups=frozenset({f"group of {p}"})) for p in PARTS})
 
     def __init__(self, data: ArrayData, part: PartName, labels: np.ndarray | None = None) -> None:
         self.images, self.labels = data.images(), data.labels if labels is None else labels
-        self.origin = self.borders.parts[part]
+        self.source_images = self.fold_parts.parts[part]

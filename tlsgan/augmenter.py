@@ -155,7 +155,7 @@ class CycleGAN:
         return cycle(there, back, images, ctx.device)
 
     @property
-    def own_head(self) -> str:
+    def discriminator_classifier(self) -> str:
         """Rule by which D_a classifies, as in the published evaluation; '' if the discriminator is not saved."""
         if not self.config.keep_discriminator:
             return ""
@@ -164,7 +164,7 @@ class CycleGAN:
     def classify(self, images: Uint8Images, fitted: Path, ctx: RunContext) -> npt.NDArray[np.float64]:
         """Return class probabilities float64 [N, 2] of images uint8 [N, H, W, 3] from the discriminator classifier."""
         from tlsgan.checkpoint import load_discriminator
-        from tlsgan.own_head import class_probabilities
+        from tlsgan.discriminator_classifier import class_probabilities
 
         height, width = images.shape[1:3]
         return class_probabilities(

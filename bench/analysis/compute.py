@@ -81,7 +81,7 @@ def matches(lines: Sequence[Line], longer: Sequence[Line], info: ReportInfo) -> 
             steps = [
                 x for x in (*mine, *longer) if (x.arm.method, x.classifier) == (reference, classifier) and _known(x)
             ]
-            arms = [x for x in mine if x.arm.method not in ("none", reference) and not x.arm.without_copies]
+            arms = [x for x in mine if x.arm.method not in ("none", reference) and not x.arm.without_memorised]
             if not steps:
                 continue
             beside = {x.arm: _nearest(x, steps) for x in arms}

@@ -100,7 +100,7 @@ def stage_values(rows: Rows, info: ReportInfo, stage: str, prefix: str) -> Itera
 def accuracies(lines: Sequence[Line], classifier: str, info: ReportInfo) -> Values:
     """Return the primary score of the generative arms with one classifier, those without copies left out."""
     mine = [x for x in lines if x.classifier == classifier and x.arm.method in info.generative]
-    return {x.arm: x.by_pair for x in mine if not x.arm.without_copies}
+    return {x.arm: x.by_pair for x in mine if not x.arm.without_memorised}
 
 
 def training_seconds(rows: Rows, info: ReportInfo) -> Iterator[tuple[Kind, str, Values]]:

@@ -11,7 +11,7 @@ from bench.analysis.lines import Gap, Line, paired_differences
 from bench.analysis.rows import NAN, Pair, Rows, one_line
 from bench.plan.plan import STAGES
 from bench.stats.inference import mean_sd
-from bench.stats.planning import pair_ratio, smallest_detectable_effect
+from bench.stats.planning import minimum_detectable_effect, pair_ratio
 from bench.suite.arms import ratio_label
 from bench.suite.suite import REFERENCES
 from bench.types import ResultRow
@@ -85,7 +85,7 @@ class Family:
     reference: str
     planned: int
     lost: tuple[Arm, ...]
-    without_copies: bool = False
+    without_memorised: bool = False
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def losses(lines: Sequence[Line], info: ReportInfo) -> tuple[Loss, ...]:
                 change = paired_differences(x.by_pair, base.by_pair)
                 verdict = x.versus.get(reference, {}).get(x.primary)
                 ratio, known = pair_ratio(info.test_train_ratio), verdict is not None and math.isfinite(verdict.low)
-                whole = smallest_detectable_effect(mean_sd(change)[1], x.planned, ratio) if known else NAN
+                whole = minimum_detectable_effect(mean_sd(change)[1], x.planned, ratio) if known else NAN
                 found.append(
                     Loss(
                         classifier,
@@ -120,7 +120,7 @@ def losses(lines: Sequence[Line], info: ReportInfo) -> tuple[Loss, ...]:
                         pairs=len(change),
                         own=x.gaps,
                         theirs=base.gaps,
-                        smallest=verdict.smallest_effect if verdict else NAN,
+                        smallest=verdict.minimum_detectable_effect if verdict else NAN,
                         whole=whole,
                         word=verdict.word if verdict else "",
                     )
@@ -133,7 +133,7 @@ def families(lines: Sequence[Line], info: ReportInfo) -> tuple[Family, ...]:
     found = []
     for classifier, reference, base, arms in _compared(lines, info):
         for apart in (False, True):
-            family = [x for x in arms if x.arm.without_copies == apart]
+            family = [x for x in arms if x.arm.without_memorised == apart]
             shared = {x.arm: x.by_pair.keys() & base.by_pair.keys() for x in family}
             lost = tuple(x.arm for x in family if len(shared[x.arm]) < min(2, x.planned))
             if lost:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.metrics.units import ScoredUnit
 from bench.store.run_records import RunRecord
-from bench.suite.arms import NOCOPIES, longer, ratio_label
+from bench.suite.arms import NO_MEMORISED, longer, ratio_label
 from bench.suite.published import Published
 from bench.suite.roles import Roles
 from bench.suite.suite import REFERENCES
@@ -47,9 +47,9 @@ class Arm:
         return f"{self.method} {ratio_label(self.ratio)}".strip()
 
     @property
-    def without_copies(self) -> bool:
+    def without_memorised(self) -> bool:
         """Whether the synthetic images that were flagged as copies are left out of its training set."""
-        return self.ratio.endswith(NOCOPIES)
+        return self.ratio.endswith(NO_MEMORISED)
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class PublishedFacts:
 
 
 @dataclass(frozen=True)
-class Carried:
+class OtherFinding:
     """What a report on another data set, in the same output folder, says of a method beside its twin.
 
     ``kind`` is 'kid' or 'accuracy', the latter with a classifier and a ratio; ``difference`` with its 95 % interval and
@@ -104,7 +104,7 @@ class Carried:
     dataset: str
     modality: str
     method: str
-    twin: str
+    from_scratch: str
     kind: str
     classifier: str
     ratio: str
@@ -163,9 +163,9 @@ class ReportInfo:
     roles: Roles | None = None  # what the methods are to the research questions; None: nobody asks them
     modality: str = ""  # what kind of images the data set has, in words
     modalities: Mapping[str, str] = field(default_factory=dict)  # those of the other data sets that bench knows
-    segmenters: tuple[str, ...] = ()  # segmentation networks that are compared across arms
+    segmentation_networks: tuple[str, ...] = ()  # segmentation networks that are compared across arms
     mask_carriers: tuple[str, ...] = ()  # the methods whose arms these are
-    carried: tuple[Carried, ...] = ()  # from reports on other data sets
+    other_findings: tuple[OtherFinding, ...] = ()  # from reports on other data sets
     runs: tuple[RunRecord, ...] = ()  # of this suite in this output folder, oldest first
     positive: str = ""  # the positive one of two classes; '' in reports of earlier versions, where it is the second
 

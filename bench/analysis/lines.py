@@ -156,7 +156,7 @@ def _comparisons(
     Arms without copies are a family of their own: to look whether a gain survives must not make it harder to show.
     """
     found: dict[Arm, dict[str, dict[str, Verdict]]] = {}
-    families = [[a for a in values if a.without_copies == apart] for apart in (False, True)]
+    families = [[a for a in values if a.without_memorised == apart] for apart in (False, True)]
     for reference in (r for r in REFERENCES if Arm(r) in values):
         base = values[Arm(reference)]
         for metric, family in product(COMPARED, families):
@@ -228,15 +228,15 @@ def _gap(rows: Rows, info: ReportInfo, arm: Arm, classifier: str, pair: Pair) ->
     return Gap(pair, "evaluate", "done", "the score is not defined on this test part")
 
 
-def smallest_effect(line: Line, reference: str = "none") -> float:
+def minimum_detectable_effect(line: Line, reference: str = "none") -> float:
     """Return the smallest true difference that the line's design finds; NaN without any spread to go by."""
     if reference not in line.versus:
         return NAN
     v = line.verdict(reference)
-    return v.smallest_effect if math.isfinite(v.low) else NAN
+    return v.minimum_detectable_effect if math.isfinite(v.low) else NAN
 
 
-def typical_smallest_effect(lines: Iterable[Line]) -> float:
+def typical_minimum_detectable_effect(lines: Iterable[Line]) -> float:
     """Return the median of the lines' smallest effects; NaN where none can be told."""
-    finite = [e for e in map(smallest_effect, lines) if math.isfinite(e)]
+    finite = [e for e in map(minimum_detectable_effect, lines) if math.isfinite(e)]
     return float(np.median(finite)) if finite else NAN

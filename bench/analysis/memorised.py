@@ -9,7 +9,7 @@ from bench.analysis.info import Arm, ReportInfo
 from bench.analysis.lines import Line
 from bench.analysis.rows import Rows, Score, scores_of
 from bench.stats.inference import Verdict, verdict
-from bench.suite.arms import NOCOPIES
+from bench.suite.arms import NO_MEMORISED
 
 
 @dataclass(frozen=True)
@@ -65,22 +65,22 @@ def survivals(lines: Sequence[Line], rows: Rows, info: ReportInfo) -> tuple[Surv
     by_arm = {(x.classifier, x.arm): x for x in lines}
     found = []
     for line in lines:
-        twin_arm = Arm(line.arm.method, line.arm.ratio + NOCOPIES)
-        twin = by_arm.get((line.classifier, twin_arm))
-        if twin is None or "none" not in line.versus or "none" not in twin.versus:
+        from_scratch_arm = Arm(line.arm.method, line.arm.ratio + NO_MEMORISED)
+        from_scratch = by_arm.get((line.classifier, from_scratch_arm))
+        if from_scratch is None or "none" not in line.versus or "none" not in from_scratch.versus:
             continue
-        both = sorted(line.by_pair.keys() & twin.by_pair.keys())
+        both = sorted(line.by_pair.keys() & from_scratch.by_pair.keys())
         if not both:
             continue
-        change = [twin.by_pair[p] - line.by_pair[p] for p in both]
-        trained = [rows.classifier("classify", twin_arm, line.classifier, p) for p in both]
+        change = [from_scratch.by_pair[p] - line.by_pair[p] for p in both]
+        trained = [rows.classifier("classify", from_scratch_arm, line.classifier, p) for p in both]
         dropped = Score.of(float(r.facts["copies_dropped"]) for r in trained if r and "copies_dropped" in r.facts)
         found.append(
             Survival(
                 classifier=line.classifier,
                 arm=line.arm,
                 all_images=line.verdict("none"),
-                without=twin.verdict("none"),
+                without=from_scratch.verdict("none"),
                 change=verdict(change, info.margin, info.test_train_ratio),
                 dropped=dropped,
             )

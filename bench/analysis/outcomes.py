@@ -101,7 +101,7 @@ def chosen_arms(lines: Sequence[Line], generative: Sequence[str]) -> tuple[Arm, 
     """Return the arms that ``rule`` names, each method at its best ratio, in the order of the lines."""
     scores: dict[Arm, list[float]] = {}
     for x in lines:
-        if x.pairs and not x.arm.without_copies:
+        if x.pairs and not x.arm.without_memorised:
             scores.setdefault(x.arm, []).append(x.score.mean)
     ranked = sorted(scores, key=lambda arm: -float(np.mean(scores[arm])))  # stable: of equals the suite's first
     kept = [arm for arm in scores if arm.method in REFERENCES]

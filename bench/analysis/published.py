@@ -141,7 +141,7 @@ def heads(rows: Rows, info: ReportInfo, root: Path) -> tuple[Head, ...]:
                 Head(
                     method=method,
                     unit=unit,
-                    name=str(done[0].facts.get("own_head", "")),
+                    name=str(done[0].facts.get("discriminator_classifier", "")),
                     class_loss=sum(losses) / len(losses),
                     trainings=len(losses),
                     own=share_of(own, of_own),

@@ -23,18 +23,18 @@ from bench.analysis.differences import (
     stage_values,
     training_seconds,
 )
-from bench.analysis.info import Arm, Carried, ReportInfo
+from bench.analysis.info import Arm, OtherFinding, ReportInfo
 from bench.analysis.lines import Line
 from bench.analysis.rows import NAN, Pair, Rows, Score, one_line
 from bench.stats.inference import corrected_resampled_t, holm
-from bench.stats.planning import pair_ratio, pairs_needed, smallest_detectable_effect
+from bench.stats.planning import minimum_detectable_effect, pair_ratio, pairs_needed
 from bench.types import ResultRow
 
 Name = Literal["transfer", "cost", "modalities", "others"]
 Cost = Literal["training", "step", "memory", "flops", "parameters"]
 EFFECT = 0.02  # of patient-level balanced accuracy: what `pairs_needed` is asked for, whatever was seen
 VARIETY: tuple[Kind, ...] = ("diversity", "recall", "coverage", "copies")
-CARRIED: tuple[Kind, ...] = ("kid", "accuracy")  # what reports on other data sets are asked for
+COMPARED_ACROSS_DATASETS: tuple[Kind, ...] = ("kid", "accuracy")  # what reports on other data sets are asked for
 COUNTED: tuple[Cost, ...] = ("flops", "parameters")  # fixed by the networks: no fold can make them differ
 STAGES: dict[Kind, tuple[str, str]] = {  # (stage, how its metric begins), without those read elsewhere
     "kid": ("fidelity", KID),
@@ -106,10 +106,10 @@ class Question:
     name: Name
     findings: tuple[Finding, ...] = ()
     costs: tuple[CostRatio, ...] = ()
-    carried: tuple[Carried, ...] = ()
+    other_findings: tuple[OtherFinding, ...] = ()
     lacks: tuple[Lack, ...] = ()
     decided: int = 0
-    together: int = 0
+    overall: int = 0
     floor: float = NAN
     steps: Mapping[str, int] = field(default_factory=dict)
 
@@ -121,16 +121,18 @@ def questions(lines: Sequence[Line], rows: Rows, info: ReportInfo) -> tuple[Ques
         return ()
     rivals = [(a, b) for b in roles.others for a in roles.transfer]
     couples: dict[Name, Sequence[tuple[str, str]]] = {
-        "transfer": roles.twins,
+        "transfer": roles.ablation_pairs,
         "cost": tuple((c.method, c.plain) for c in roles.counterparts),
         "others": rivals,
     }
-    twins = _findings(("kid", *VARIETY, "accuracy"), roles.twins, lines, rows, info)
+    ablation_pairs = _findings(("kid", *VARIETY, "accuracy"), roles.ablation_pairs, lines, rows, info)
     found: dict[Name, Question] = {
-        "transfer": Question("transfer", twins),
+        "transfer": Question("transfer", ablation_pairs),
         "cost": Question("cost", costs=_ratios(couples["cost"], rows, info)),
         "modalities": Question(
-            "modalities", tuple(f for f in twins if f.difference.kind in CARRIED), carried=info.carried
+            "modalities",
+            tuple(f for f in ablation_pairs if f.difference.kind in COMPARED_ACROSS_DATASETS),
+            other_findings=info.other_findings,
         ),
         "others": Question("others", _findings(("kid", *VARIETY, "accuracy", "training"), rivals, lines, rows, info)),
     }
@@ -138,8 +140,8 @@ def questions(lines: Sequence[Line], rows: Rows, info: ReportInfo) -> tuple[Ques
         stages = ("fit",) if name == "cost" else ("fit", "synthesize", "fidelity", "copies")
         lacks = _lacks(_each(both), () if name == "cost" else lines, rows, info, stages)
         steps = _steps(_each(both), rows, info)
-        decided, together = _decided(found[name].findings)
-        found[name] = replace(found[name], decided=decided, together=together)
+        decided, overall = _decided(found[name].findings)
+        found[name] = replace(found[name], decided=decided, overall=overall)
         found[name] = replace(found[name], lacks=lacks, floor=_floor(rows, info), steps=steps)
     return tuple(found.values())
 
@@ -174,7 +176,7 @@ def _findings(
     found: list[Difference] = []
     for kind in kinds if couples else ():
         for metric, classifier, values in _measures(kind, lines, rows, info):
-            ratios = [r for r in info.ratios if not Arm("", r).without_copies] if classifier else [Arm("").ratio]
+            ratios = [r for r in info.ratios if not Arm("", r).without_memorised] if classifier else [Arm("").ratio]
             against = [(Arm(a, r), b) for a, b in couples for r in ratios]
             found += compare(kind, metric, classifier, values, against, info)
     return tuple(_finding(d, info) for d in found)
@@ -195,7 +197,7 @@ def _finding(d: Difference, info: ReportInfo) -> Finding:
     target = EFFECT if scored else abs(d.mean)
     if not (math.isfinite(d.low) and target > 0):  # no spread, or only rounding: nothing can be said of other draws
         return Finding(d, NAN, target, NAN)
-    smallest = smallest_detectable_effect(d.sd, d.pairs, ratio, alpha=ALPHA)
+    smallest = minimum_detectable_effect(d.sd, d.pairs, ratio, alpha=ALPHA)
     return Finding(d, smallest, target, _needed(target, d.sd, ratio))
 
 

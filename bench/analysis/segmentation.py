@@ -29,7 +29,7 @@ class Segmented:
     ``dice_<class>``, each where any pair has it.
     """
 
-    segmenter: str
+    segmentation_network: str
     arm: Arm
     scores: Mapping[str, OwnScore]
     beside: Mapping[str, OwnScore]
@@ -39,8 +39,8 @@ class Segmented:
 def segmented(rows: Rows, info: ReportInfo) -> tuple[Segmented, ...]:
     """Return a record for each network and arm that carries masks, in the suite's order; () without networks."""
     found = []
-    arms = [a for a in info.arms if a.method in info.mask_carriers and not a.without_copies]
-    for name in info.segmenters:
+    arms = [a for a in info.arms if a.method in info.mask_carriers and not a.without_memorised]
+    for name in info.segmentation_networks:
         metrics = {arm: _metrics(rows, info, arm, name) for arm in arms}
         judged: dict[str, dict[Arm, OwnScore]] = {}
         for measure in MEASURES:

@@ -132,8 +132,8 @@ def shuffled_within_class(fold_of: Ints, labels: Ints, rng: np.random.Generator)
     """Return folds [N] of the same sizes, class by class, with the images dealt anew, whoever they are of."""
     dealt = fold_of.copy()
     for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        dealt[members] = fold_of[rng.permutation(members)]
+        sub_suites = np.flatnonzero(labels == label)
+        dealt[sub_suites] = fold_of[rng.permutation(sub_suites)]
     return dealt
 
 

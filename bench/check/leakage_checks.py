@@ -18,7 +18,7 @@ from bench.data.published_split import PUBLISHED
 from bench.engine.cell_run import run_cell
 from bench.engine.session import Session
 from bench.errors import LeakageError
-from bench.leakage import FittedStatistics, Origin
+from bench.leakage import FittedStatistics, SourceImages
 from bench.plan.plan import Cell
 from bench.stages.common import Inputs
 from bench.store.cell_folders import Artifacts
@@ -61,18 +61,23 @@ def _direct(session: Session, split: Cell) -> Iterator[tuple[str, Callable[[], o
 
     fold = Inputs(replace(split, upstream=(split.id,)), session.env).fold()
     test = fold.part("test")
-    yield "test images asked for where a classifier trains", lambda: fold.sealed().part("test")
+    yield "test images asked for where a classifier trains", lambda: fold.train_validation().part("test")
     yield "a training set with test images", lambda: check_selection(_Known(test, fold), fold.part("validation"))
     yield "a best step chosen by test images", lambda: check_selection(_Known(fold.part("train"), fold), test)
-    statistics = FittedStatistics("a mean over test images", {"mean": 0.5}, Origin(groups=frozenset(test.groups)))
-    yield "statistics fitted on test images", lambda: statistics.for_fold(fold.borders)
+    statistics = FittedStatistics("a mean over test images", {"mean": 0.5}, SourceImages(groups=frozenset(test.groups)))
+    yield "statistics fitted on test images", lambda: statistics.for_fold(fold.fold_parts)
 
 
 class _Known:
     """A part of a fold as if it were to be trained on."""
 
     def __init__(self, part: Part, fold: FoldData) -> None:
-        self.images, self.labels, self.origin, self.borders = part.images, part.labels, part.origin, fold.borders
+        self.images, self.labels, self.source_images, self.fold_parts = (
+            part.images,
+            part.labels,
+            part.source_images,
+            fold.fold_parts,
+        )
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from bench.interfaces import TrainingData
-from bench.leakage import FittedStatistics, Origin
+from bench.leakage import FittedStatistics, SourceImages
 
 LEAST_SD = 1 / 255  # one grey level: flat images must not be blown up without end
 
@@ -25,4 +25,4 @@ def channel_statistics(data: TrainingData) -> FittedStatistics:
     mean = total / pixels
     sd = np.maximum(np.sqrt(np.maximum(squares / pixels - mean**2, 0)), LEAST_SD)
     values = {"mean": mean.tolist(), "sd": sd.tolist()}
-    return FittedStatistics("the normalisation constants", values, Origin.of(data.records))
+    return FittedStatistics("the normalisation constants", values, SourceImages.of(data.records))

@@ -22,7 +22,7 @@ from bench.classifiers.batches import BatchOrder
 from bench.classifiers.config import FineTuneConfig
 from bench.errors import DataError, DivergedError
 from bench.interfaces import OnlineAugmenter, RunContext
-from bench.leakage import FoldBorders, Origin
+from bench.leakage import FoldParts, SourceImages
 from bench.seeding import derive_seed
 from bench.types import Uint8Images
 
@@ -44,14 +44,14 @@ class KnownImages(LabelledImages, Protocol):
     """Labelled images that say which real images they are, or were made from."""
 
     @property
-    def origin(self) -> Origin: ...
+    def source_images(self) -> SourceImages: ...
 
 
 class TrainingSet(KnownImages, Protocol):
     """Training images, and the borders of the fold that they are for."""
 
     @property
-    def borders(self) -> FoldBorders: ...
+    def fold_parts(self) -> FoldParts: ...
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,8 @@ def check_selection(train: TrainingSet, validation: KnownImages) -> None:
     """Raise ``LeakageError`` unless training images are of the fold's training part, and those that choose the best
     step and the early stop of its validation part."""
     advice = "train on the training part and select on the validation part of the same fold"
-    train.borders.admit("the training set", train.origin, "train", advice)
-    train.borders.admit("the images for model selection", validation.origin, "validation", advice)
+    train.fold_parts.require("the training set", train.source_images, "train", advice)
+    train.fold_parts.require("the images for model selection", validation.source_images, "validation", advice)
 
 
 def learning_rate(config: FineTuneConfig, step: int) -> float:

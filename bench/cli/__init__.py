@@ -50,16 +50,16 @@ def run(
     device: str, jobs: int | None, trace: bool, dry_run: bool,
 ) -> None:  # fmt: skip
     """Run a suite: train, synthesise, fine-tune, score, report. Run it again to resume, or to retry failures."""
-    from bench.cli.members import members_of, run_members, show_plans
     from bench.cli.plan import show_plan
     from bench.cli.run import run as run_suite
+    from bench.cli.sub_suites import run_sub_suites, show_plans, sub_suites_of
     from bench.engine.session import prepare
 
-    if members := members_of(suite, assignments, data, out):
+    if sub_suites := sub_suites_of(suite, assignments, data, out):
         if dry_run:
-            show_plans(members, only, as_json=False, jobs=jobs)
+            show_plans(sub_suites, only, as_json=False, jobs=jobs)
             return
-        sys.exit(run_members(members, only, device, jobs, trace))
+        sys.exit(run_sub_suites(sub_suites, only, device, jobs, trace))
     session = prepare(suite, assignments, data, out)
     if dry_run:
         show_plan(session, only, as_json=False, jobs=jobs)
@@ -93,11 +93,11 @@ def plan(
         return
     if pilot is not None:
         raise click.UsageError("--pilot goes with --effect, such as --effect 0.02")
-    from bench.cli.members import members_of, show_plans
     from bench.cli.plan import show_plan
+    from bench.cli.sub_suites import show_plans, sub_suites_of
 
-    if members := members_of(suite, assignments, data, out):
-        show_plans(members, only, as_json, jobs)
+    if sub_suites := sub_suites_of(suite, assignments, data, out):
+        show_plans(sub_suites, only, as_json, jobs)
     else:
         show_plan(prepare(suite, assignments, data, out), only, as_json, jobs)
 
@@ -112,13 +112,13 @@ def status(
     """Show how far a suite is: done, running (with step, losses, memory), failed, time left. Works while it runs."""
     if watch and as_json:
         raise click.UsageError("--watch is for people, --json for programs; take one of them")
-    from bench.cli.members import members_of, show_statuses
     from bench.cli.status import show_status
+    from bench.cli.sub_suites import show_statuses, sub_suites_of
     from bench.engine.session import prepare
 
-    members = None if watch else members_of(suite, assignments, data, out)  # to watch takes one of them
-    if members:
-        show_statuses(members, as_json)
+    sub_suites = None if watch else sub_suites_of(suite, assignments, data, out)  # to watch takes one of them
+    if sub_suites:
+        show_statuses(sub_suites, as_json)
         return
     show_status(prepare(suite, assignments, data, out), as_json, watch)
 
@@ -128,12 +128,12 @@ def status(
 @json_option
 def report(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], as_json: bool) -> None:
     """Write a suite's report again from the store, whatever is done so far."""
-    from bench.cli.members import members_of, report_members
     from bench.cli.report import show_report
+    from bench.cli.sub_suites import report_sub_suites, sub_suites_of
     from bench.engine.session import prepare
 
-    if members := members_of(suite, assignments, data, out):
-        sys.exit(report_members(members, as_json))
+    if sub_suites := sub_suites_of(suite, assignments, data, out):
+        sys.exit(report_sub_suites(sub_suites, as_json))
     sys.exit(show_report(prepare(suite, assignments, data, out), as_json))
 
 

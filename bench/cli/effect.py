@@ -16,7 +16,7 @@ from bench.cli.effect_pilot import Comparison
 from bench.cli.effect_plan import ALPHA, EffectPlan, Option, plan_effect, suite_design
 from bench.engine.console import plain_console
 from bench.engine.session import Session
-from bench.stats.planning import pair_ratio, pairs_needed, power, smallest_detectable_effect
+from bench.stats.planning import minimum_detectable_effect, pair_ratio, pairs_needed, power
 
 GUESSES = (0.01, 0.02, 0.04, 0.08)  # sd of paired differences, where no pilot tells
 SHOWN = 12  # comparisons of the pilot; the JSON has all
@@ -109,7 +109,7 @@ def _show_options(console: Console, plan: EffectPlan) -> None:
         alone = [_percent(o.power_alone)] if plan.arms > 1 else []
         cost = "not measured" if math.isnan(o.core_hours) else _hours(o.core_hours, plan)
         mark = "<- the fewest pairs" if o == plan.recommended else ""
-        effect = _points(o.smallest_effect)
+        effect = _points(o.minimum_detectable_effect)
         table.add_row(_name(o), str(o.pairs), _percent(o.power), *alone, effect, cost, mark)
     console.print(table)
 
@@ -123,7 +123,7 @@ def _show_guesses(console: Console, session: Session, plan: EffectPlan) -> None:
     table = Table(*heads, box=None, pad_edge=False)
     for sd in GUESSES:
         found = power(plan.effect, sd, pairs, ratio, alpha)
-        smallest = smallest_detectable_effect(sd, pairs, ratio, plan.target, alpha)
+        smallest = minimum_detectable_effect(sd, pairs, ratio, plan.target, alpha)
         needed = pairs_needed(plan.effect, sd, ratio, plan.target, alpha)
         plain = pairs_needed(plan.effect, sd, 0.0, plan.target)
         table.add_row(_points(sd), _percent(found), _points(smallest), str(needed or "no number"), str(plain))

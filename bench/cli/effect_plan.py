@@ -22,13 +22,13 @@ from bench.stats.planning import (
     NAN,
     Components,
     Design,
+    design_minimum_detectable_effect,
     design_power,
-    design_smallest_effect,
+    minimum_detectable_effect,
     pair_ratio,
     pairs_needed,
     patients_needed,
     power,
-    smallest_detectable_effect,
 )
 from bench.store.results import Store
 
@@ -51,7 +51,7 @@ class Option:
     pairs: int
     power: float
     power_alone: float
-    smallest_effect: float
+    minimum_detectable_effect: float
     core_hours: float
 
 
@@ -170,9 +170,9 @@ class _Question:
 
     def smallest(self, design: Design) -> float:
         if self.parts:
-            return design_smallest_effect(self.parts, design, self.target, self.alpha)
+            return design_minimum_detectable_effect(self.parts, design, self.target, self.alpha)
         ratio = pair_ratio(design.test_train_ratio)
-        return smallest_detectable_effect(self.sd, design.pairs, ratio, self.target, self.alpha)
+        return minimum_detectable_effect(self.sd, design.pairs, ratio, self.target, self.alpha)
 
 
 def suite_design(split: SplitConfig) -> Design:

@@ -43,7 +43,7 @@ class Comparison:
     synthetic: Scores
     real: Scores
     floor: Scores
-    at_floor: Scores
+    at_real_baseline: Scores
 
 
 def compare(
@@ -57,21 +57,21 @@ def compare(
     from bench.data.pixels import window_of_files
     from bench.metrics.features import FeatureExtractor
     from bench.metrics.fidelity import fidelity_metrics
-    from bench.metrics.real_baseline import floor_of_halves
+    from bench.metrics.real_baseline import real_baseline_of_halves
 
     files = [image_files(folder) for folder in (real, synthetic)]
     network = FeatureExtractor(extractor, weights, input_size_px)
     window = window_of_files(path for found in files for path in found)
     true, made = (network.embed(_batches(found, window), [0] * len(found), device) for found in files)
     as_many = np.sort(np.random.default_rng(SEED).permutation(len(true.logits))[: len(made.logits)])
-    floor, at_floor = floor_of_halves(true.features, made.features, SEED)
+    floor, at_real_baseline = real_baseline_of_halves(true.features, made.features, SEED)
     return Comparison(
         tag=network.tag,
         dimensions=true.features.shape[1],
         synthetic=fidelity_metrics(true.features, made.features) | _alone(made, np.arange(len(made.logits))),
         real=_alone(true, as_many),
         floor=floor,
-        at_floor=at_floor,
+        at_real_baseline=at_real_baseline,
     )
 
 
@@ -134,13 +134,13 @@ def show(found: Comparison) -> None:
     from bench.engine.console import plain_console
 
     console = plain_console()
-    sizes = [f"{s['n_synthetic']:.0f} against {s['n_real']:.0f}" for s in (found.synthetic, found.at_floor)]
+    sizes = [f"{s['n_synthetic']:.0f} against {s['n_real']:.0f}" for s in (found.synthetic, found.at_real_baseline)]
     table = Table("", "synthetic", "synthetic, fewer", "real in their place", box=None, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
     table.add_row("images", sizes[0], sizes[1], sizes[1])
     for name in SHOWN:
-        table.add_row(name, *(_text(scores[name]) for scores in (found.synthetic, found.at_floor, found.floor)))
+        table.add_row(name, *(_text(scores[name]) for scores in (found.synthetic, found.at_real_baseline, found.floor)))
     for name in ("is", "diversity"):
         table.add_row(name, _text(found.synthetic[name]), "", _text(found.real[name]))
     console.print(f"every name ends in _{found.tag}")

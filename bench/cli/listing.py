@@ -7,7 +7,7 @@ from rich.table import Table
 from bench import registry
 from bench.config import read_yaml
 from bench.engine.console import echo_json, plain_console
-from bench.suite.sub_suites import members_in
+from bench.suite.sub_suites import sub_suites_in
 from bench.suite.suite import suite_files
 
 
@@ -17,7 +17,9 @@ def show_list(as_json: bool) -> None:
     for name, path in suite_files().items():
         data = read_yaml(path)
         suites[name] = str(data.get("description", ""))
-        suites |= {f"{name}-{member}": f"the member {member} of {name}" for member in members_in(data, name)}
+        suites |= {
+            f"{name}-{sub_suite}": f"the member {sub_suite} of {name}" for sub_suite in sub_suites_in(data, name)
+        }
     found = {f"{kind}s": registry.names(kind) for kind in registry.KINDS}
     if as_json:
         echo_json({"suites": suites, **found})

@@ -16,11 +16,11 @@ from bench.engine.console import echo_json, plain_console
 from bench.engine.session import Session, prepare, typed
 from bench.errors import DataError
 from bench.forecast.cost_model import duration
-from bench.suite.suite import member_suites
+from bench.suite.suite import sub_suite_names
 
 
 @dataclass(frozen=True)
-class Members:
+class SubSuites:
     """The members of a file: those whose images are here, made ready, and why the others are not, by their suites.
 
     ``command`` is what to type to run them all.
@@ -33,13 +33,13 @@ class Members:
     absent: Mapping[str, str] = field(default_factory=dict)
 
 
-def members_of(suite: str, assignments: tuple[str, ...], data: Path | None, out: Path) -> Members | None:
+def sub_suites_of(suite: str, assignments: tuple[str, ...], data: Path | None, out: Path) -> SubSuites | None:
     """Return the members of a suite, or None where it is an ordinary one.
 
     A member without its images is left out, with the reason. Raises ``DataError`` when all of them are, and as
     ``prepare``.
     """
-    names = member_suites(suite)
+    names = sub_suite_names(suite)
     if not names:
         return None
     ready: list[Session] = []
@@ -52,10 +52,12 @@ def members_of(suite: str, assignments: tuple[str, ...], data: Path | None, out:
     if not ready:
         reasons = "\n".join(f"  {name}: {reason}" for name, reason in absent.items())
         raise DataError(f"no member of {suite} has its images; name the folder that holds them with --data\n{reasons}")
-    return Members(Path(suite).stem, out.expanduser().resolve(), typed(suite, assignments, data), tuple(ready), absent)
+    return SubSuites(
+        Path(suite).stem, out.expanduser().resolve(), typed(suite, assignments, data), tuple(ready), absent
+    )
 
 
-def run_members(m: Members, only: Sequence[str], device: str, jobs: int | None, trace: bool) -> int:
+def run_sub_suites(m: SubSuites, only: Sequence[str], device: str, jobs: int | None, trace: bool) -> int:
     """Run what is left of each member, and report all together; return the exit code, 1 also for absent images."""
     codes, before = [], _told(m)
     for session in m.ready:
@@ -65,16 +67,16 @@ def run_members(m: Members, only: Sequence[str], device: str, jobs: int | None, 
         for session in m.ready[:-1]:
             write_report(session)
     _say_absent(m)
-    together = write_together(m)
-    plain_console().print(f"all together: {together}\npage: {together.with_suffix('.html')}")
+    overall = write_overall(m)
+    plain_console().print(f"all together: {overall}\npage: {overall.with_suffix('.html')}")
     return max([*codes, int(bool(m.absent))])
 
 
-def show_plans(m: Members, only: Sequence[str], as_json: bool, jobs: int | None = None) -> None:
+def show_plans(m: SubSuites, only: Sequence[str], as_json: bool, jobs: int | None = None) -> None:
     """Print the plan of each member, and what is left of all."""
     facts = [plan_facts(s, only, jobs) for s in m.ready]
     if as_json:
-        print(json.dumps({**_head(m), "members": facts}, indent=1, sort_keys=True))
+        print(json.dumps({**_head(m), "sub_suites": facts}, indent=1, sort_keys=True))
         return
     _each(m, lambda session: show_plan(session, only, as_json=False, jobs=jobs))
     known = all(f["expected_wall_s"] is not None for f in facts)
@@ -86,31 +88,31 @@ def show_plans(m: Members, only: Sequence[str], as_json: bool, jobs: int | None 
     plain_console().print(f"{m.name}: {len(facts)} members, {cells} cells, {left} to do: {time}")
 
 
-def show_statuses(m: Members, as_json: bool) -> None:
+def show_statuses(m: SubSuites, as_json: bool) -> None:
     """Print how far each member is."""
     if as_json:
-        echo_json({**_head(m), "members": [plain(read_status(s)) for s in m.ready]})
+        echo_json({**_head(m), "sub_suites": [plain(read_status(s)) for s in m.ready]})
     else:
         _each(m, lambda session: show_status(session, as_json=False))
 
 
-def report_members(m: Members, as_json: bool) -> int:
+def report_sub_suites(m: SubSuites, as_json: bool) -> int:
     """Write the report of each member and that of all together; return the exit code, 1 where cells are damaged."""
     pages = [write_report(session) for session in m.ready]
-    together = write_together(m)
+    overall = write_overall(m)
     console = plain_console()
     code = max(warn_of_damage(session) for session in m.ready)
     if as_json:
-        print(together.with_suffix(".json").read_text(encoding="utf-8"), end="")
+        print(overall.with_suffix(".json").read_text(encoding="utf-8"), end="")
         return code
     for page in pages:
         console.print(str(page), soft_wrap=True)
     _say_absent(m)
-    console.print(f"{together}\n{together.with_suffix('.html')}", soft_wrap=True)
+    console.print(f"{overall}\n{overall.with_suffix('.html')}", soft_wrap=True)
     return code
 
 
-def write_together(m: Members) -> Path:
+def write_overall(m: SubSuites) -> Path:
     """Write what the members' reports say together into ``reports/<name>/`` and return its ``cross.md``."""
     from bench.report.pages.datasets.build import build_cross
 
@@ -118,23 +120,23 @@ def write_together(m: Members) -> Path:
     return build_cross(m.name, folders, m.absent, m.command, m.out / "reports" / m.name)
 
 
-def _told(m: Members) -> list[bytes]:
+def _told(m: SubSuites) -> list[bytes]:
     """Return what identifies the results that each member's report was written from."""
     states = [session.report_folder / ".state" for session in m.ready]
     return [path.read_bytes() if path.is_file() else b"" for path in states]
 
 
-def _each(m: Members, show: Callable[[Session], None]) -> None:
+def _each(m: SubSuites, show: Callable[[Session], None]) -> None:
     for session in m.ready:
         show(session)
         plain_console().print()
     _say_absent(m)
 
 
-def _say_absent(m: Members) -> None:
+def _say_absent(m: SubSuites) -> None:
     for name, reason in m.absent.items():
         plain_console().print(f"suite {name} is left out: {reason}", style="yellow", soft_wrap=True)
 
 
-def _head(m: Members) -> dict[str, Any]:
+def _head(m: SubSuites) -> dict[str, Any]:
     return {"suite": m.name, "absent": dict(m.absent)}

@@ -87,9 +87,9 @@ def suite_options(f: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(f)
     def command(
-        *, drop_copies: bool, config_from: tuple[Path, ...], assignments: tuple[str, ...], **options: Any
+        *, exclude_memorised: bool, config_from: tuple[Path, ...], assignments: tuple[str, ...], **options: Any
     ) -> Any:
-        dropping = ("drop_copies=true",) if drop_copies else ()
+        dropping = ("exclude_memorised=true",) if exclude_memorised else ()
         return f(assignments=(*(f"@{path}" for path in config_from), *assignments, *dropping), **options)
 
     for option in reversed(
@@ -101,7 +101,7 @@ def suite_options(f: Callable[..., Any]) -> Callable[..., Any]:
                          help="A YAML file to merge into the suite, such as `bench tune` writes; before --set."),
             click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE",
                          help="Change a setting: --set dataset.magnification=100, --set 'classifiers.*.steps=50'."),
-            click.option("--drop-copies", is_flag=True,
+            click.option("--exclude-memorised", is_flag=True,
                          help="Each generative arm once more, without copies of training images (drop_copies=true)."),
         )
     ):  # fmt: skip

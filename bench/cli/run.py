@@ -60,11 +60,11 @@ def run(session: Session, only: Sequence[str], device: str, jobs: int | None, tr
     return runner.summary.exit_code
 
 
-def _check_segmenters(session: Session) -> None:
-    from bench.segmentation.segmenter_network import build_segmenter
+def _check_segmentation_networks(session: Session) -> None:
+    from bench.segmentation.segmenter_network import build_segmentation_network
 
-    for config in session.suite.settings.segmenters.values():
-        build_segmenter(config, session.env.weights)
+    for config in session.suite.settings.segmentation_networks.values():
+        build_segmentation_network(config, session.env.weights)
 
 
 def _train(session: Session, runner: Runner, console: Console, jobs: int | None, view: MLflowView) -> RunRecord:
@@ -72,8 +72,8 @@ def _train(session: Session, runner: Runner, console: Console, jobs: int | None,
 
     with no_exit("the methods and classifiers were checked"):
         check_trainable(session.suite)  # what cannot be trained is found now, not after hours of generators
-    if session.suite.settings.segmenters:
-        _check_segmenters(session)
+    if session.suite.settings.segmentation_networks:
+        _check_segmentation_networks(session)
     runner.env = session.env
     jobs, threads = pick_jobs(jobs, session.env.device, session.suite.settings.threads)
     todo = [runner.cells[i] for i in runner.waiting]

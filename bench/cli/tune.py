@@ -213,10 +213,10 @@ class Board:
 
     def failure(self) -> BenchError | None:
         """Return why the study could not go on, if the last trials all failed before it was complete."""
-        from bench.tuning.trial_queue import Desk, TooManyFailures, require_success
+        from bench.tuning.trial_queue import TooManyFailures, TrialQueue, require_success
 
         trials = self._trials()
-        if Desk(self.study, self.arm.space, self.job.trials, self.job.budget_s).is_over(trials):
+        if TrialQueue(self.study, self.arm.space, self.job.trials, self.job.budget_s).is_over(trials):
             return None
         try:
             require_success(trials[self._since :])
@@ -232,9 +232,9 @@ class Board:
         from bench.tuning.study import SETTLED, bill_s
 
         trials, job = self._trials(), self.job
-        settled, bill = sum(t.state in SETTLED for t in trials), duration(bill_s(trials))
+        settled, tuning_cost = sum(t.state in SETTLED for t in trials), duration(bill_s(trials))
         of_trials = f"{settled}/{job.trials} trials" if job.trials else f"{settled} trials"
-        return of_trials + f", {bill}" + (f" of {duration(job.budget_s)}" if job.budget_s else "")
+        return of_trials + f", {tuning_cost}" + (f" of {duration(job.budget_s)}" if job.budget_s else "")
 
     def _panel(self) -> Any:
         from rich.text import Text

@@ -102,11 +102,11 @@ def settle_near_copies(
 
 def mixed_groups(records: Sequence[ImageRecord], classes: Sequence[str]) -> list[DataProblem]:
     """Return a problem per group whose images have several labels, at its first image."""
-    members: defaultdict[str, list[ImageRecord]] = defaultdict(list)
+    sub_suites: defaultdict[str, list[ImageRecord]] = defaultdict(list)
     for record in records:
-        members[record.group_id].append(record)
+        sub_suites[record.group_id].append(record)
     problems = []
-    for group, images in sorted(members.items()):
+    for group, images in sorted(sub_suites.items()):
         labels = sorted({r.label for r in images})
         if len(labels) > 1:
             counts = ", ".join(f"{sum(r.label == i for r in images)} {classes[i]}" for i in labels)
@@ -150,4 +150,4 @@ def _crossing_problem(copy: NearCopy, renamed: Mapping[str, str]) -> DataProblem
 def _merged_groups(crossing: Sequence[NearCopy]) -> dict[str, str]:
     """Return the new name of every group that near copies tie to another one."""
     tied = clusters((c.first.group_id, c.second.group_id) for c in crossing)
-    return {group: members[0] for members in tied for group in members}
+    return {group: sub_suites[0] for sub_suites in tied for group in sub_suites}

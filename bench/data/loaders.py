@@ -22,7 +22,7 @@ from bench.data.published_split import by_unit
 from bench.data.splits import check_split
 from bench.errors import ConfigError, DataError, LeakageError
 from bench.files import write_atomic
-from bench.leakage import PARTS, FoldBorders, Origin, PartName, pixel_sums
+from bench.leakage import PARTS, FoldParts, PartName, SourceImages, pixel_sums
 from bench.store.csv_cells import DictWriter, read_rows
 from bench.types import DatasetIndex, ImageRecord, Resize, Size, Split, SyntheticRecord, SyntheticSet, Uint8Images
 
@@ -39,9 +39,9 @@ class Part(NamedTuple):
     groups: tuple[str, ...]
 
     @property
-    def origin(self) -> Origin:
+    def source_images(self) -> SourceImages:
         """What the part is made of; whoever trains or chooses with it has it checked."""
-        return Origin.of(self.records)
+        return SourceImages.of(self.records)
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class LabelledImages:
     images: Uint8Images
     labels: Labels
     is_synthetic: npt.NDArray[np.bool_]
-    origin: Origin
-    borders: FoldBorders
+    source_images: SourceImages
+    fold_parts: FoldParts
 
 
 class TrainingPart:
@@ -69,7 +69,7 @@ class TrainingPart:
     def __init__(
         self, index: DatasetIndex, split: Split, cache: ImageCache, image_size_px: int, resize: Resize = "squash"
     ) -> None:
-        self._borders = check_split(split, index)
+        self._fold_parts = check_split(split, index)
         self._drawn_from, index = index, by_unit(index, split.unit)
         self._index, self._split, self._cache, self._resize = index, split, cache, resize
         record = index.by_path()
@@ -83,7 +83,7 @@ class TrainingPart:
         return self._part("train", self.image_size_px if size_px is None else size_px).images
 
     def _part(self, name: PartName, size_px: Size) -> Part:
-        require_open(name, self._open, self._borders.fold)
+        require_open(name, self._open, self._fold_parts.fold)
         rows = self._rows(name)
         records = tuple(self._index.records[i] for i in rows)
         images = np.asarray(self._cache.load(self._index, size_px, self._resize)[rows])
@@ -104,18 +104,18 @@ class FoldData(TrainingPart):
     _open = PARTS
 
     @property
-    def borders(self) -> FoldBorders:
+    def fold_parts(self) -> FoldParts:
         """What each part is made of: the judge of everything that is made for this fold."""
-        return self._borders
+        return self._fold_parts
 
     @property
     def training(self) -> TrainingPart:
         """The training part alone: what to hand to a method."""
         return TrainingPart(self._drawn_from, self._split, self._cache, self.image_size_px, self._resize)
 
-    def sealed(self) -> SealedFold:
+    def train_validation(self) -> TrainValidationView:
         """Return this fold with its test part locked: what to hand to whatever chooses something."""
-        return SealedFold(self._drawn_from, self._split, self._cache, self.image_size_px, self._resize)
+        return TrainValidationView(self._drawn_from, self._split, self._cache, self.image_size_px, self._resize)
 
     def part(self, name: PartName, size_px: Size | None = None) -> Part:
         """Return the records, images, labels and groups of 'train', 'validation' or 'test', in the split's order.
@@ -130,7 +130,7 @@ class FoldData(TrainingPart):
         return pixel_sums(images[i] for i in self._rows(name))
 
 
-class SealedFold(FoldData):
+class TrainValidationView(FoldData):
     """A fold for early stopping, model selection and tuning: ``part('test')`` raises ``LeakageError``."""
 
     _open = ("train", "validation")
@@ -179,14 +179,14 @@ def assemble_training_set(
     Raises ``LeakageError`` when the generator saw a group outside the fold's training part, or made a held-out image;
     and ``DataError`` when the set has too few images.
     """
-    real, origin = data.images(), Origin.of(data.records)
+    real, source_images = data.images(), SourceImages.of(data.records)
     wanted = {label: n for label, n in ratio_counts.items() if n > 0}
     if not wanted:
-        return LabelledImages(real, data.labels, np.zeros(len(real), dtype=np.bool_), origin, data.borders)
+        return LabelledImages(real, data.labels, np.zeros(len(real), dtype=np.bool_), source_images, data.fold_parts)
     if synthetic is None:
         raise DataError(f"synthetic images were asked for ({wanted}) without a synthetic set")
-    check_generator(synthetic.folder, synthetic.seen_groups, data.borders)
-    check_sources(synthetic, data.borders)
+    check_generator(synthetic.folder, synthetic.seen_groups, data.fold_parts)
+    check_sources(synthetic, data.fold_parts)
     chosen = first_of_each(synthetic, wanted, data.classes, leave_out)
     paths = [synthetic.folder / r.path for r in chosen]
     extra = np.stack([_read_image(path, data.image_size_px) for path in paths]) if paths else real[:0]
@@ -195,8 +195,8 @@ def assemble_training_set(
         np.concatenate([real, extra]),
         np.concatenate([data.labels, np.array([r.label for r in chosen], dtype=np.int64)]),
         np.arange(len(real) + len(extra)) >= len(real),
-        origin,
-        data.borders,
+        source_images,
+        data.fold_parts,
     )
 
 
@@ -216,21 +216,21 @@ def first_of_each(
     return chosen
 
 
-def check_generator(folder: Path, seen_groups: Iterable[str], borders: FoldBorders) -> None:
+def check_generator(folder: Path, seen_groups: Iterable[str], fold_parts: FoldParts) -> None:
     """Raise ``LeakageError`` unless every group that the generator of ``folder`` saw is of the fold's training part."""
-    seen = Origin(groups=frozenset(seen_groups))
-    borders.admit(f"the generator of {folder}", seen, "train", "fit it on this fold's training part")
+    seen = SourceImages(groups=frozenset(seen_groups))
+    fold_parts.require(f"the generator of {folder}", seen, "train", "fit it on this fold's training part")
 
 
-def check_sources(synthetic: SyntheticSet, borders: FoldBorders) -> None:
+def check_sources(synthetic: SyntheticSet, fold_parts: FoldParts) -> None:
     """Raise ``LeakageError`` unless every source image is of the training part, and the generator says it saw it."""
-    sources = Origin(
+    sources = SourceImages(
         frozenset(r.source_group for r in synthetic.records if r.source_group),
         frozenset(r.source_path for r in synthetic.records if r.source_path),
     )
-    if sources != Origin():
+    if sources != SourceImages():
         what = f"the translations in {synthetic.folder}"
-        borders.admit(what, sources, "train", "translate this fold's training images only")
+        fold_parts.require(what, sources, "train", "translate this fold's training images only")
     if unseen := sorted(sources.groups - set(synthetic.seen_groups)):
         raise LeakageError(
             f"{synthetic.folder / SEEN} leaves out groups whose images {MANIFEST} names as sources, such as "
@@ -240,10 +240,10 @@ def check_sources(synthetic: SyntheticSet, borders: FoldBorders) -> None:
 
 def check_content(paths: Sequence[Path], images: Uint8Images, fold: FoldData) -> None:
     """Raise ``LeakageError`` when a synthetic image, uint8 [N, S, S, 3] or its file, is an image of a held-out part."""
-    borders = fold.borders.with_content({name: fold.pixel_sums(name) for name in ("validation", "test")})
+    fold_parts = fold.fold_parts.with_content({name: fold.pixel_sums(name) for name in ("validation", "test")})
     for path, pixels in zip(paths, pixel_sums(images), strict=True):
-        shown = Origin(content=frozenset({pixels, hashlib.sha256(path.read_bytes()).hexdigest()}))
-        borders.admit(f"the synthetic image {path}", shown, "train", "a generator must not have held-out images")
+        shown = SourceImages(content=frozenset({pixels, hashlib.sha256(path.read_bytes()).hexdigest()}))
+        fold_parts.require(f"the synthetic image {path}", shown, "train", "a generator must not have held-out images")
 
 
 def save_manifest(folder: Path, records: Iterable[SyntheticRecord], seen_groups: Iterable[str]) -> None:

@@ -203,10 +203,10 @@ def clusters(pairs: Iterable[tuple[str, str]]) -> list[list[str]]:
     for a, b in pairs:
         low, high = sorted((root(a), root(b)))
         parent[high] = low
-    members: defaultdict[str, list[str]] = defaultdict(list)
+    sub_suites: defaultdict[str, list[str]] = defaultdict(list)
     for name in sorted(parent):
-        members[root(name)].append(name)
-    return sorted(members.values())
+        sub_suites[root(name)].append(name)
+    return sorted(sub_suites.values())
 
 
 def detail_of(grey: npt.NDArray[np.generic]) -> Floats:

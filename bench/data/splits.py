@@ -21,7 +21,7 @@ from bench.data.records import fingerprint
 from bench.data.shift_split import SHIFT, ShiftConfig, check_shift_enough, shift_counts, shifted
 from bench.errors import ConfigError, DataError, LeakageError
 from bench.files import write_atomic
-from bench.leakage import PARTS, FoldBorders, Origin, PartName
+from bench.leakage import PARTS, FoldParts, PartName, SourceImages
 from bench.seeding import derive_seed
 from bench.types import DatasetIndex, Split, Unit
 
@@ -152,7 +152,7 @@ def group_counts(index: DatasetIndex) -> tuple[list[str], Counts]:
     return names, counts
 
 
-def check_split(split: Split, index: DatasetIndex) -> FoldBorders:
+def check_split(split: Split, index: DatasetIndex) -> FoldParts:
     """Return what the split's parts are made of; ``LeakageError`` when they share a group, an image or its content.
 
     So it is for a split that was drawn from other images or groups: its borders mean nothing here. One that does not
@@ -177,11 +177,11 @@ def check_split(split: Split, index: DatasetIndex) -> FoldBorders:
     missing = sorted(set(record) - set(where))
     if missing:
         raise DataError(f"fold {split.fold}: {len(missing)} images are in no part, such as {missing[0]}")
-    parts = {part: Origin.of(record[path] for path in getattr(split, part)) for part in PARTS}
+    parts = {part: SourceImages.of(record[path] for path in getattr(split, part)) for part in PARTS}
     shared = " (image by image, patients shared)" if split.unit == "image" else ""
-    borders = FoldBorders(f"fold {split.fold}" + (f".{split.repeat}" if split.repeat else "") + shared, parts)
-    borders.require_disjoint()
-    return borders
+    fold_parts = FoldParts(f"fold {split.fold}" + (f".{split.repeat}" if split.repeat else "") + shared, parts)
+    fold_parts.require_disjoint()
+    return fold_parts
 
 
 def check_drawn_from(split: Split, index: DatasetIndex) -> None:
@@ -238,9 +238,9 @@ def split_table(index: DatasetIndex, splits: list[Split]) -> list[dict[str, int 
     rows: list[dict[str, int | str]] = []
     for split in splits:
         for part in PARTS:
-            members = [record[p] for p in getattr(split, part)]
-            images = Counter(index.classes[r.label] for r in members)
-            groups = len({r.group_id for r in members})
+            sub_suites = [record[p] for p in getattr(split, part)]
+            images = Counter(index.classes[r.label] for r in sub_suites)
+            groups = len({r.group_id for r in sub_suites})
             head: dict[str, int | str] = {"repeat": split.repeat, "fold": split.fold, "part": part, "groups": groups}
             rows.append(head | {c: images[c] for c in index.classes})
     return rows

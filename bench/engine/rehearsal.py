@@ -68,8 +68,14 @@ def miniature(suite: Suite, train_images: int) -> Suite:
     s = suite.settings
     ratio = max((r for r in s.ratios if r != "balance"), default=0.5)
     ratio = min(float(ratio), IMAGES / max(1, train_images))
-    segmenters = {name: _few(config) for name, config in s.segmenters.items()}
-    settings = replace(s, ratios=(ratio,), drop_copies=False, segmentation=_few(s.segmentation), segmenters=segmenters)
+    segmentation_networks = {name: _few(config) for name, config in s.segmentation_networks.items()}
+    settings = replace(
+        s,
+        ratios=(ratio,),
+        exclude_memorised=False,
+        segmentation=_few(s.segmentation),
+        segmentation_networks=segmentation_networks,
+    )
     methods = tuple(_few_steps(m) for m in suite.methods)
     classifiers = tuple(_few_steps(c) for c in suite.classifiers)
     return replace(suite, methods=methods, classifiers=classifiers, settings=settings, tuned=())

@@ -22,9 +22,9 @@ from bench import registry
 from bench.cost.updates import UpdateClock
 from bench.forecast.step_profile import count_flops, flop_counter, timed
 from bench.interfaces import Profiled
-from bench.leakage import PARTS, FoldBorders, Origin
+from bench.leakage import PARTS, FoldParts, SourceImages
 from bench.segmentation.config import SegmentationConfig
-from bench.segmentation.segmenter_config import SegmenterConfig
+from bench.segmentation.segmenter_config import SegmentationNetworkConfig
 from bench.suite.suite import PluginSpec
 from bench.types import ImageRecord, ProfiledStep, Uint8Images
 
@@ -149,11 +149,11 @@ def segmentation_probe(config: SegmentationConfig, image_size_px: int, device: s
     return _trainer_probe(train, config.batch_size, device)
 
 
-def segmenter_probe(
-    config: SegmenterConfig, online: PluginSpec | None, image_size_px: int, device: str
+def segmentation_network_probe(
+    config: SegmentationNetworkConfig, online: PluginSpec | None, image_size_px: int, device: str
 ) -> Probe:  # fmt: skip
     """Return a training step of a segmentation network on batches that an online method augments, or plain ones."""
-    from bench.segmentation.segmenter_network import build_segmenter
+    from bench.segmentation.segmenter_network import build_segmentation_network
     from bench.segmentation.trainer import MaskedImages, augmented, train_segmentation
 
     plain = registry.load("method", "none")
@@ -163,10 +163,12 @@ def segmenter_probe(
     def train(steps: int, ctx: ProbeContext) -> None:
         images = random_images(config.batch_size, image_size_px)
         data = MaskedImages(images, (images[..., 0] > 127).astype(np.uint8))
-        train_segmentation(build_segmenter(config), data, data, _few(config, steps=steps), ctx, augmented(augmenter))
+        train_segmentation(
+            build_segmentation_network(config), data, data, _few(config, steps=steps), ctx, augmented(augmenter)
+        )
 
     probe = _trainer_probe(train, config.batch_size, device)
-    return replace(probe, parameters=lambda: sum(p.numel() for p in build_segmenter(config).parameters()))
+    return replace(probe, parameters=lambda: sum(p.numel() for p in build_segmentation_network(config).parameters()))
 
 
 def update_shares(step: Callable[[], object], order: Sequence[str], device: str, times: int = 2) -> dict[str, float]:
@@ -262,12 +264,12 @@ class ProbeContext:
 class RandomPart:
     """A part of a made-up fold: random images of two classes, and an origin that a trainer admits."""
 
-    borders = FoldBorders("a profile", {p: Origin(groups=frozenset({f"group of {p}"})) for p in PARTS})
+    fold_parts = FoldParts("a profile", {p: SourceImages(groups=frozenset({f"group of {p}"})) for p in PARTS})
 
     def __init__(self, size_px: int, n: int, part: Any) -> None:
         self.images = random_images(max(n, 2), size_px)
         self.labels: npt.NDArray[np.int64] = np.arange(max(n, 2)) % len(CLASSES)
-        self.origin = self.borders.parts[part]
+        self.source_images = self.fold_parts.parts[part]
 
 
 class RandomData:

@@ -67,8 +67,8 @@ def _count(cell: Cell, env: RunEnv) -> dict[str, Any]:
     elif cell.stage == "segmenter":
         method = suite.method(str(cell.method))
         online = method if method.kind == "online" else None
-        config = suite.settings.segmenters[str(cell.classifier)]
-        probe = probes.segmenter_probe(config, online, size_px, env.device)
+        config = suite.settings.segmentation_networks[str(cell.classifier)]
+        probe = probes.segmentation_network_probe(config, online, size_px, env.device)
     else:
         method = suite.method(str(cell.method))
         spec = suite.classifier(str(cell.classifier), method.name)

@@ -127,7 +127,7 @@ def trained_config(cell: Cell, suite: Suite) -> Any:
         case "segment":
             return suite.settings.segmentation
         case "segmenter":
-            return suite.settings.segmenters[str(cell.classifier)]
+            return suite.settings.segmentation_networks[str(cell.classifier)]
         case "classify" | "validate":
             return classifier_of(suite, str(cell.classifier), cell.method, cell.ratio).config
     return None
@@ -168,7 +168,7 @@ def _shape(cell: Cell, suite: Suite) -> str:
     elif stage == "segmenter":
         method = suite.method(str(cell.method))
         online = _identity(method) if method.kind == "online" else None
-        parts += [_lasting(s.segmenters[str(cell.classifier)]), online]
+        parts += [_lasting(s.segmentation_networks[str(cell.classifier)]), online]
     elif stage == "segment":
         parts.append(_lasting(s.segmentation))
     elif stage in ("fidelity", "copies"):

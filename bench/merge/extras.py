@@ -13,7 +13,7 @@ from pathlib import Path
 from bench.files import write_atomic
 from bench.forecast.profiles import FOLDER
 from bench.store.run_records import RUNS
-from bench.tuning.cost import BILL
+from bench.tuning.cost import COST_FILE
 from bench.tuning.study import JOURNAL
 
 CONFIGS, TUNING, PROFILES = "reports/*/suite.yaml", "tuning", f"{FOLDER}/*.json"
@@ -83,5 +83,5 @@ def merge_studies(source: Path, out: Path, staging: Path) -> Iterator[str]:
 
 def _content(study: Path) -> bytes:
     """Return what tells a study from another: its journal, which only grows, or its bill."""
-    path = next((study / n for n in (JOURNAL, BILL) if (study / n).is_file()), None)
+    path = next((study / n for n in (JOURNAL, COST_FILE) if (study / n).is_file()), None)
     return path.read_bytes() if path else b""

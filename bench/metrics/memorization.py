@@ -31,7 +31,7 @@ Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.floating]
 NEIGHBOURS = 10
-TWINS = 0.5  # Carlini et al.'s own bound: training images so near to one another are the same picture twice
+SAME_PICTURE = 0.5  # Carlini et al.'s own bound: training images so near to one another are the same picture twice
 # No threshold is above this: where all training images are equally far from one another, as in noise, the quantile is
 # nearly 1, and a blurred or averaged image would pass for a copy of whichever image is dullest.
 SINGLED_OUT = 0.7
@@ -122,7 +122,7 @@ def authentic(synthetic: Neighbours, training: Neighbours) -> Bools:
     return synthetic.distance[:, 0] > training.distance[synthetic.index[:, 0], 0]
 
 
-def copy_threshold(training: Neighbours, quantile: float) -> Threshold:
+def memorisation_threshold(training: Neighbours, quantile: float) -> Threshold:
     """Return the relative distance below which an image is a copy, from the training images' own, each without itself.
 
     The j-th smallest of n is taken, j = floor(quantile (n + 1)), at least 1, but no more than ``SINGLED_OUT``. Training
@@ -134,9 +134,9 @@ def copy_threshold(training: Neighbours, quantile: float) -> Threshold:
     are twins, whose share a novel image has as well; so it also tells where the test is of no use.
     """
     relative = training.relative
-    single = np.sort(relative[relative >= TWINS])
+    single = np.sort(relative[relative >= SAME_PICTURE])
     rank = max(1, int(quantile * (len(single) + 1)))
-    value = min(float(single[rank - 1]), SINGLED_OUT) if len(single) else TWINS
+    value = min(float(single[rank - 1]), SINGLED_OUT) if len(single) else SAME_PICTURE
     return Threshold(value, _promise(training, value))
 
 
@@ -165,7 +165,7 @@ class Judged:
         return 100.0 * float(self.authentic.mean()) if len(self.authentic) else float("nan")
 
 
-class CopyTest:
+class MemorisationTest:
     """The test for copies in one space, fitted on the vectors [N, D] of training images and their patients [N].
 
     ``threshold`` leaves out a training image itself, ``across_patients`` its whole patient; the first decides. A copy
@@ -180,8 +180,8 @@ class CopyTest:
         itself = np.arange(len(training))
         self._own = nearest(training, training, itself, itself, versions=versions)
         self._other = nearest(training, training, patients, patients, versions=versions)
-        self.threshold = copy_threshold(self._own, quantile)
-        self.across_patients = copy_threshold(self._other, quantile)
+        self.threshold = memorisation_threshold(self._own, quantile)
+        self.across_patients = memorisation_threshold(self._other, quantile)
         self.promised_across_patients = _promise(self._other, self.threshold.value)
 
     def judge(self, vectors: Vectors) -> Judged:

@@ -24,7 +24,9 @@ from bench.metrics.fidelity import Features, check_features, fidelity_metrics, f
 Ints = npt.NDArray[np.int64]
 
 
-def floor_of_halves(real: Features, synthetic: Features, seed: int) -> tuple[dict[str, float], dict[str, float]]:
+def real_baseline_of_halves(
+    real: Features, synthetic: Features, seed: int
+) -> tuple[dict[str, float], dict[str, float]]:
     """Return the floor where one set of real images [N, D] is all there is, and the synthetic images' score beside it.
 
     min(M, N // 2) real images stand in for as many of the M synthetic ones, against the other real ones; both are
@@ -37,10 +39,10 @@ def floor_of_halves(real: Features, synthetic: Features, seed: int) -> tuple[dic
     order = rng.permutation(len(real))
     drawn = np.sort(rng.choice(len(synthetic), k, replace=False))
     reference, stand_ins = real[np.sort(order[k:])], real[np.sort(order[:k])]
-    return floor_metrics(reference, stand_ins), floor_metrics(reference, synthetic[drawn])
+    return real_baseline_metrics(reference, stand_ins), real_baseline_metrics(reference, synthetic[drawn])
 
 
-def floor_metrics(reference: Features, stand_ins: Features) -> dict[str, float]:
+def real_baseline_metrics(reference: Features, stand_ins: Features) -> dict[str, float]:
     """Return ``fidelity_metrics`` with the quick exact FID: yardsticks are compared, not looked up elsewhere."""
     return fidelity_metrics(reference, stand_ins, fid=frechet_distance_low_rank)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.errors import ConfigError, LeakageError, nearest
-from bench.leakage import FoldBorders, Origin
+from bench.leakage import FoldParts, SourceImages
 from bench.metrics.classification import classification_metrics
 from bench.metrics.predictions import Predictions
 
@@ -11,7 +11,7 @@ LOWER_IS_BETTER = ("ece", "brier")
 
 
 def selection_score(
-    predictions: Predictions, metric: str = "balanced_accuracy", borders: FoldBorders | None = None
+    predictions: Predictions, metric: str = "balanced_accuracy", fold_parts: FoldParts | None = None
 ) -> float:
     """Return a metric of ``classification_metrics`` on validation predictions; the higher, the better.
 
@@ -19,7 +19,7 @@ def selection_score(
     where the fold's ``borders`` are given, by its image or patient, whatever the row says of itself; ``ConfigError``
     for an unknown metric, ``DataError`` when there are no rows.
     """
-    check_selectable(predictions, borders)
+    check_selectable(predictions, fold_parts)
     p, per_group = predictions, metric.startswith("patient_")
     scores = classification_metrics(p.y_true, p.y_prob, p.group, p.classes, per_group=per_group)
     if metric not in scores:
@@ -27,7 +27,7 @@ def selection_score(
     return -scores[metric] if metric.removeprefix("patient_") in LOWER_IS_BETTER else scores[metric]
 
 
-def check_selectable(predictions: Predictions, borders: FoldBorders | None) -> None:
+def check_selectable(predictions: Predictions, fold_parts: FoldParts | None) -> None:
     """Raise ``LeakageError`` unless every row is of the validation part."""
     test = [image for image, part in zip(predictions.image, predictions.part, strict=True) if part != "validation"]
     if test:
@@ -35,6 +35,8 @@ def check_selectable(predictions: Predictions, borders: FoldBorders | None) -> N
             f"fold {predictions.fold}: a selection was to read {len(test)} predictions of the test part, such as that "
             f"of {test[0]}; it may read validation only: take predictions.select('validation')"
         )
-    if borders is not None and predictions.image:
-        origin = Origin(frozenset(predictions.group), frozenset(predictions.image))
-        borders.admit("the predictions for a selection", origin, "validation", "select on the validation part only")
+    if fold_parts is not None and predictions.image:
+        source_images = SourceImages(frozenset(predictions.group), frozenset(predictions.image))
+        fold_parts.require(
+            "the predictions for a selection", source_images, "validation", "select on the validation part only"
+        )

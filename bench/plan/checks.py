@@ -9,7 +9,7 @@ from functools import partial
 from bench.classifiers.timm_names import is_timm_model
 from bench.errors import ConfigError, WeightsError, nearest
 from bench.interfaces import ChecksSize
-from bench.segmentation.segmenter_config import SegmenterConfig
+from bench.segmentation.segmenter_config import SegmentationNetworkConfig
 from bench.suite.suite import Suite
 
 INCEPTION = "inception"
@@ -38,7 +38,7 @@ def _checks(suite: Suite) -> Iterator[tuple[str, Callable[[], object]]]:
         yield f"classifiers.{spec.name}", classifier.check
         if isinstance(classifier, ChecksSize):
             yield f"classifiers.{spec.name}", partial(classifier.check_size, side)
-    for name, config in suite.settings.segmenters.items():
+    for name, config in suite.settings.segmentation_networks.items():
         if config.encoder not in QUICK_ENCODERS:
             yield f"segmenters.{name}", partial(_build_segmenter, config)
     if any(m.kind == "generative" for m in suite.methods):
@@ -53,10 +53,10 @@ def _reason(check: Callable[[], object]) -> str:
     return ""
 
 
-def _build_segmenter(config: SegmenterConfig) -> None:
-    from bench.segmentation.segmenter_network import build_segmenter
+def _build_segmenter(config: SegmentationNetworkConfig) -> None:
+    from bench.segmentation.segmenter_network import build_segmentation_network
 
-    build_segmenter(replace(config, encoder_weights="none"))
+    build_segmentation_network(replace(config, encoder_weights="none"))
 
 
 def _check_extractor(name: str) -> None:

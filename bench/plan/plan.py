@@ -19,7 +19,7 @@ from bench.errors import ConfigError
 from bench.interfaces import CarriesMasks, SelfClassifier, Translator
 from bench.metrics.custom import try_out
 from bench.metrics.units import scored_unit
-from bench.suite.arms import NOCOPIES, STEPS, longer, ratio_label, ratio_text, times
+from bench.suite.arms import NO_MEMORISED, STEPS, longer, ratio_label, ratio_text, times
 from bench.suite.suite import REFERENCES, PluginSpec, Settings, Suite
 from bench.types import DatasetIndex, Split
 
@@ -108,7 +108,7 @@ def unique(cells: Sequence[Cell]) -> list[Cell]:
 def arm_ratios(settings: Settings) -> tuple[str, ...]:
     """Return the ratios of a suite's generative arms in its order; with ``drop_copies`` each without copies as well."""
     ratios = map(ratio_text, settings.ratios)
-    return tuple(arm for r in ratios for arm in ((r, r + NOCOPIES) if settings.drop_copies else (r,)))
+    return tuple(arm for r in ratios for arm in ((r, r + NO_MEMORISED) if settings.exclude_memorised else (r,)))
 
 
 def longer_ratios(settings: Settings, method: str) -> tuple[str, ...]:
@@ -140,7 +140,7 @@ def make_plan(suite: Suite, index: DatasetIndex, weights: str | None = None) -> 
     """
     index = with_positive(index, suite.positive)
     _check_methods(suite, index)
-    if suite.settings.segmenters and not any(r.mask_paths for r in index.records):
+    if suite.settings.segmentation_networks and not any(r.mask_paths for r in index.records):
         raise ConfigError(
             f"segmenters: {index.name} has no masks to learn from; expected a data set with masks, or {{}}"
         )
@@ -181,7 +181,7 @@ class _Common:
         self.suite, self.data = suite, fingerprint(index)
         self.translators = {name for name, method in generative.items() if isinstance(method, Translator)}
         self.heads = {name for name, method in generative.items() if _classifies(method)}
-        self.carriers = mask_carriers(suite) if s.segmenters else ()
+        self.carriers = mask_carriers(suite) if s.segmentation_networks else ()
         self.ratios = sorted(ratio_text(r) for r in s.ratios)
         self.config = [s.image_size_px, s.resize, s.seed, s.threads, weights]
         self.metrics = [{"name": m.name, **m.identity()} for m in suite.metrics]
@@ -227,7 +227,7 @@ class _Fold:
             yield from self._classifiers(method)
         for method in self.suite.methods:
             if method.name in self.common.carriers:
-                yield from self._segmenters(method)
+                yield from self._segmentation_networks(method)
 
     def _cell(self, stage: str, key: str, *waits: Cell, of: Sequence[str | None] = ()) -> Cell:
         """Return a cell; ``of`` are its method, ratio and classifier."""
@@ -255,7 +255,7 @@ class _Fold:
     def _classifiers(self, m: PluginSpec) -> Iterator[Cell]:
         s = self.settings
         for ratio in sorted(arm_ratios(s)) if m.kind == "generative" else ["0", *longer_ratios(s, m.name)]:
-            source, upstream = (self.clean if ratio.endswith(NOCOPIES) else self.made)[m.name]
+            source, upstream = (self.clean if ratio.endswith(NO_MEMORISED) else self.made)[m.name]
             images = ratio.partition(STEPS)[0]  # its steps are in the classifier's config
             for c in (classifier_of(self.suite, c.name, m.name, ratio) for c in self.suite.classifiers):
                 of = (m.name, ratio, c.name)
@@ -271,10 +271,10 @@ class _Fold:
                 if self.first and STEPS not in ratio and s.explain.images_per_class:
                     yield self._cell("explain", _key("explain", key, s.explain), self.root, classify, of=of)
 
-    def _segmenters(self, m: PluginSpec) -> Iterator[Cell]:
+    def _segmentation_networks(self, m: PluginSpec) -> Iterator[Cell]:
         source, upstream = self.made[m.name]
         for ratio in self.common.ratios if m.kind == "generative" else ["0"]:
-            for name, config in self.settings.segmenters.items():
+            for name, config in self.settings.segmentation_networks.items():
                 key = _key("segmenter", source, ratio, config, self.common.config, self.common.masks)
                 yield self._cell("segmenter", key, self.root, *upstream, of=(m.name, ratio, name))
 
@@ -289,7 +289,7 @@ def validation_cell(classify: Cell) -> Cell:
 
 def _classifies(method: object) -> bool:
     """Whether a method offers to classify images itself, and its config keeps what it takes."""
-    return isinstance(method, SelfClassifier) and bool(method.own_head)
+    return isinstance(method, SelfClassifier) and bool(method.discriminator_classifier)
 
 
 def _key(stage: str, *parts: Any) -> str:

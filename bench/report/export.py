@@ -24,7 +24,16 @@ LINES = ("lines", "longer")  # fields of the records that hold lines
 MEASURED = "measured"
 COLUMNS = (
     *("classifier", "method", "ratio", "metric", "reference", "pairs", "planned", "mean", "sd", "low", "high"),
-    *("p", "p_holm", "p_nadeau_bengio", "p_wilcoxon", "p_equivalent", "effect_size", "verdict", "smallest_effect"),
+    *(
+        "p",
+        "p_holm",
+        "p_nadeau_bengio",
+        "p_wilcoxon",
+        "p_equivalent",
+        "effect_size",
+        "verdict",
+        "minimum_detectable_effect",
+    ),
 )
 
 

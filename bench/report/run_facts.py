@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import registry
-from bench.analysis.info import Carried, ClassSize, DataFacts, FoldSize, PublishedFacts, ReportInfo
+from bench.analysis.info import ClassSize, DataFacts, FoldSize, OtherFinding, PublishedFacts, ReportInfo
 from bench.config import to_plain
 from bench.cost.host import git_commit, versions
 from bench.data.published_split import PUBLISHED
@@ -45,8 +45,8 @@ def report_info(session: Session, rows: Sequence[ResultRow]) -> ReportInfo:
         ratios=arm_ratios(settings),
         folds=tuple(_fold_size(plan, s) for s in plan.splits),
         longer=settings.longer,
-        segmenters=tuple(settings.segmenters),
-        mask_carriers=mask_carriers(suite) if settings.segmenters else (),
+        segmentation_networks=tuple(settings.segmentation_networks),
+        mask_carriers=mask_carriers(suite) if settings.segmentation_networks else (),
         tuned_s=_tuned(session),
         margin=settings.margin,
         reference=settings.reference,
@@ -64,7 +64,7 @@ def report_info(session: Session, rows: Sequence[ResultRow]) -> ReportInfo:
         roles=_roles(suite),
         modality=_modality(suite.dataset.target),
         modalities=_modalities(suite.dataset.name),
-        carried=tuple(carried(session.env.out / "reports", suite.dataset.name)),
+        other_findings=tuple(other_findings(session.env.out / "reports", suite.dataset.name)),
         runs=tuple(read_runs(session.env.out, suite.name)),
         published=published_facts(suite, settings.published) if settings.published else None,
         measures={k: v for m in suite.metrics for k, v in own_measures(m.name, m.create(), unit.per_group).items()},
@@ -90,7 +90,7 @@ def _modalities(dataset: str) -> dict[str, str]:
     return {name: modality for name, modality in others.items() if modality and name != dataset}
 
 
-def carried(folder: Path, dataset: str) -> Iterator[Carried]:
+def other_findings(folder: Path, dataset: str) -> Iterator[OtherFinding]:
     """Yield what the reports under ``folder`` on other data sets say of their twins, in the order of their names."""
     for path in sorted(folder.glob("*/leaderboard.json")):
         try:
@@ -104,7 +104,7 @@ def carried(folder: Path, dataset: str) -> Iterator[Carried]:
                 low, high = (math.nan if d[end] is None else d[end] for end in ("low", "high"))
                 at = (info["suite"], info["dataset"], info["modality"], d["arm"]["method"], d["reference"], d["kind"])
                 ratio = d["arm"]["ratio"] if d["kind"] == "accuracy" else ""
-                yield Carried(*at, d["classifier"], ratio, d["mean"], low, high, d["word"], d["pairs"])
+                yield OtherFinding(*at, d["classifier"], ratio, d["mean"], low, high, d["word"], d["pairs"])
 
 
 def _tuned(session: Session) -> dict[str, dict[str, float]]:

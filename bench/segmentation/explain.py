@@ -13,12 +13,12 @@ import torch
 
 from bench.classifiers.explain import LEAST_CELLS, Asked, Layer, NoLayerError, layout_of, maps_of, outputs_of
 from bench.errors import DataError
-from bench.segmentation.segmenter_network import Segmenter
+from bench.segmentation.segmenter_network import SegmentationNetwork
 from bench.types import Uint8Images
 
 
 def seg_grad_cam(
-    network: Segmenter, images: Uint8Images, found: npt.NDArray[np.uint8], layer: Layer, device: str = "cpu"
+    network: SegmentationNetwork, images: Uint8Images, found: npt.NDArray[np.uint8], layer: Layer, device: str = "cpu"
 ) -> npt.NDArray[np.float32]:
     """Return the maps of masks uint8 [N, H, W] found in images uint8 [N, H, W, 3], float32 [N, H, W] in [0, 1].
 
@@ -38,7 +38,7 @@ def _logits_in(mask: npt.NDArray[np.bool_], device: str) -> Asked:
     return lambda logits: logits[inside].sum()
 
 
-def deepest_layer(network: Segmenter, size_px: tuple[int, ...], device: str = "cpu") -> Layer:
+def deepest_layer(network: SegmentationNetwork, size_px: tuple[int, ...], device: str = "cpu") -> Layer:
     """Return the last module of the encoder that still shows places, for images of ``size_px`` (height, width).
 
     It is one whose output is among the features that the decoder gets. Raises ``NoLayerError`` when none has

@@ -11,7 +11,7 @@ SQUEEZE = 16  # channels to one, in the attention blocks of segmentation-models-
 
 
 @dataclass(frozen=True)
-class SegmenterConfig:
+class SegmentationNetworkConfig:
     """A U-Net of segmentation-models-pytorch by its parts, and its budget, the same for every arm.
 
     An encoder of plain convolutions (vgg11_bn) makes it a U-Net, one of residual blocks (resnet34) a residual U-Net;

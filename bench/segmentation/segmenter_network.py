@@ -15,13 +15,13 @@ import torch
 from torch import nn
 
 from bench.errors import ConfigError, WeightsError
-from bench.segmentation.segmenter_config import SegmenterConfig
+from bench.segmentation.segmenter_config import SegmentationNetworkConfig
 from bench.weights import describe_mismatch, local_state_dict
 
 MEAN, SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, in R, G, B: what encoders' weights expect
 
 
-class Segmenter(nn.Module):
+class SegmentationNetwork(nn.Module):
     """Images float [B, 3, H, W] in [0, 1] -> logits [B, H, W] of the foreground; H and W as ``check_size`` allows."""
 
     mean: torch.Tensor
@@ -38,7 +38,7 @@ class Segmenter(nn.Module):
         return logits.squeeze(1)
 
 
-def build_segmenter(config: SegmenterConfig, weights: Path | None = None) -> Segmenter:
+def build_segmentation_network(config: SegmentationNetworkConfig, weights: Path | None = None) -> SegmentationNetwork:
     """Return a new network; its random weights come from torch's global generator.
 
     Raises ``ConfigError`` for an encoder that does not exist or cannot be halved so often, ``WeightsError`` when its
@@ -62,7 +62,7 @@ def build_segmenter(config: SegmenterConfig, weights: Path | None = None) -> Seg
         ) from e
     if config.encoder_weights == "local":
         _load_encoder(unet.encoder, config.encoder, weights)
-    return Segmenter(unet)
+    return SegmentationNetwork(unet)
 
 
 def _load_encoder(encoder: nn.Module, name: str, weights: Path | None) -> None:

@@ -26,7 +26,7 @@ from bench.metrics.overlap import dice
 from bench.seeding import derive_seed
 from bench.segmentation.config import SegmentationConfig
 from bench.segmentation.network import UNet
-from bench.segmentation.segmenter_config import SegmenterConfig
+from bench.segmentation.segmenter_config import SegmentationNetworkConfig
 from bench.types import Uint8Images
 
 Masks = npt.NDArray[np.uint8]
@@ -68,7 +68,7 @@ def train_segmentation(
     network: nn.Module,
     train: MaskedImages,
     validation: MaskedImages,
-    config: SegmentationConfig | SegmenterConfig,
+    config: SegmentationConfig | SegmentationNetworkConfig,
     ctx: RunContext,
     aim: Aim | None = None,
 ) -> Trained:

@@ -53,7 +53,7 @@ def pilot_chunk(ready: Ready, studies: int, seed: int) -> list[Components]:
     return [estimate_components(r[1], r[0], ready.cohort.labels, f) for r, f in zip(right, folds.tested, strict=True)]
 
 
-def twin_chunk(ready: Ready, studies: int, seed: int) -> list[str]:
+def same_arm_chunk(ready: Ready, studies: int, seed: int) -> list[str]:
     """Return the words on the same arm run twice."""
     rng = np.random.default_rng(seed)
     folds = ready.folds.take(np.arange(studies) % SPLITS)
@@ -88,8 +88,8 @@ def chunk(ready: Ready, studies: int, seed: int) -> Chunk:
     outcomes = []
     for shift in ready.shifts:
         arm = logits[:, 1:2] + shift
-        planted = fold_scores(patient_right(cohort, arm), cohort.labels, folds.tested, k)
-        differences = (planted - scores[:, :1])[:, 0]
+        injected = fold_scores(patient_right(cohort, arm), cohort.labels, folds.tested, k)
+        differences = (injected - scores[:, :1])[:, 0]
         naive = mcnemar(image_right(arm), image_right(reference))
         boot = _bootstrap(cohort, folds, reference, arm, seed) if shift == 0 else {}
         outcomes.append(_outcome(differences, naive, boot, ready.ratio))

@@ -81,8 +81,8 @@ def _of_trial(result: TrialResult) -> Iterator[Promise]:
         (f"no effect: any of {ARMS} arms", Rate.of(result.family)),
         ("false equivalent", equivalent(result.outcomes[WIDE_MARGIN])),
     ]
-    if len(result.twins):
-        rates.insert(1, ("no effect: one arm twice", Rate.of(np.isin(result.twins, CLAIMS))))
+    if len(result.same_arm_twice):
+        rates.insert(1, ("no effect: one arm twice", Rate.of(np.isin(result.same_arm_twice, CLAIMS))))
     for text, rate in rates:
         yield Promise(text, name, "≤ 5 %", rate, rate.low <= ALPHA)
     for effect, outcome in result.outcomes.items():

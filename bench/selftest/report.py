@@ -102,9 +102,9 @@ def _null_table(results: Sequence[TrialResult]) -> str:
     head = ["Design", *(title for title, _ in TESTS.values()), f"any of {ARMS} arms", "one arm twice"]
     rows = []
     for r in results:
-        twins = _text(Rate.of(np.isin(r.twins, ("helps", "hurts")))) if len(r.twins) else ""
+        same_arm_twice = _text(Rate.of(np.isin(r.same_arm_twice, ("helps", "hurts")))) if len(r.same_arm_twice) else ""
         found = rates(r.outcomes[0.0])
-        rows.append([r.trial.name, *(_text(found[t]) for t in TESTS), _text(Rate.of(r.family)), twins])
+        rows.append([r.trial.name, *(_text(found[t]) for t in TESTS), _text(Rate.of(r.family)), same_arm_twice])
     return table([h[0].upper() + h[1:] for h in head], rows)
 
 
@@ -178,7 +178,9 @@ def _trial_json(r: TrialResult) -> dict[str, Any]:
         "accuracy": {"patients": r.scores[0], "images": r.scores[1]},
         "claims_without_effect": {k: asdict(v) for k, v in rates(null).items()},
         "family": asdict(Rate.of(r.family)),
-        "twins": asdict(Rate.of(np.isin(r.twins, ("helps", "hurts")))) if len(r.twins) else None,
+        "ablation_pairs": asdict(Rate.of(np.isin(r.same_arm_twice, ("helps", "hurts"))))
+        if len(r.same_arm_twice)
+        else None,
         "interval_over_patients": asdict(covered(null.boot_low, null.boot_high, 0.0)),
         "single_pilots_10_50_90": np.quantile(r.single_pilots, [0.1, 0.5, 0.9]).tolist(),
         "effects": [

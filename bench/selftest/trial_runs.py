@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from bench.errors import ConfigError
 from bench.seeding import derive_seed
-from bench.selftest.outcomes import Chunk, Outcome, chunk, pilot_chunk, twin_chunk
-from bench.selftest.trials import CHUNK, EFFECTS, PILOTS, TRIALS, TWINS, Ready, Trial, prepare
+from bench.selftest.outcomes import Chunk, Outcome, chunk, pilot_chunk, same_arm_chunk
+from bench.selftest.trials import CHUNK, EFFECTS, PILOTS, SAME_ARM_TWICE, TRIALS, Ready, Trial, prepare
 from bench.stats.pilot import mean_components
 from bench.stats.planning import Components, Design, design_power
 
@@ -37,7 +37,7 @@ class TrialResult:
     single_pilots: npt.NDArray[np.float64]
     family: npt.NDArray[np.bool_]
     scores: tuple[float, float]
-    twins: npt.NDArray[np.str_]
+    same_arm_twice: npt.NDArray[np.str_]
 
     @property
     def design(self) -> Design:
@@ -62,18 +62,20 @@ def run_trials(
     first = {t.splits: t for t in sorted(trials, key=lambda t: t.repeats)}  # the one with most repeats
     ready = dict(zip(first, _run([(prepare, (t, seed)) for t in first.values()], workers), strict=True))
     tasks: list[Task] = []
-    twice = [t for t in trials if t in TWINS]
+    twice = [t for t in trials if t in SAME_ARM_TWICE]
     for trial in trials:
         tasks += _tasks(chunk, ready[trial.splits].of(trial), comparisons, ("selftest", seed, trial.name))
     for trial in twice:
-        tasks += _tasks(twin_chunk, ready[trial.splits].of(trial), comparisons, ("selftest twin", seed, trial.name))
+        tasks += _tasks(same_arm_chunk, ready[trial.splits].of(trial), comparisons, ("selftest twin", seed, trial.name))
     for key, of_splits in ready.items():
         tasks += _tasks(pilot_chunk, of_splits, min(PILOTS, comparisons), ("selftest pilot", seed, key))
     found = iter(_run(tasks, workers, progress))
     chunks = {t.name: [next(found) for _ in range(0, comparisons, CHUNK)] for t in trials}
-    twins = {t.name: [w for _ in range(0, comparisons, CHUNK) for w in next(found)] for t in twice}
+    same_arm_twice = {t.name: [w for _ in range(0, comparisons, CHUNK) for w in next(found)] for t in twice}
     pilots = {key: [c for _ in range(0, min(PILOTS, comparisons), CHUNK) for c in next(found)] for key in ready}
-    return [_gather(ready[t.splits].of(t), chunks[t.name], pilots[t.splits], twins.get(t.name, [])) for t in trials]
+    return [
+        _gather(ready[t.splits].of(t), chunks[t.name], pilots[t.splits], same_arm_twice.get(t.name, [])) for t in trials
+    ]
 
 
 def _tasks(f: Callable[..., Any], ready: Ready, studies: int, seed: tuple[object, ...]) -> list[Task]:
@@ -98,7 +100,9 @@ def _run(
         return [f.result() for f in futures]
 
 
-def _gather(ready: Ready, chunks: Sequence[Chunk], pilots: Sequence[Components], twins: Sequence[str]) -> TrialResult:
+def _gather(
+    ready: Ready, chunks: Sequence[Chunk], pilots: Sequence[Components], same_arm_twice: Sequence[str]
+) -> TrialResult:
     trial = ready.trial
     design = Design(trial.folds, trial.repeats, 1 / trial.folds, ready.ratio)
     typical = mean_components(pilots)
@@ -117,5 +121,5 @@ def _gather(ready: Ready, chunks: Sequence[Chunk], pilots: Sequence[Components],
         single_pilots=np.array([design_power(mean_components([p]), design, max(EFFECTS)) for p in pilots]),
         family=np.array([f for c in chunks for f in c.family]),
         scores=(float(np.mean([c.scores[0] for c in chunks])), float(np.mean([c.scores[1] for c in chunks]))),
-        twins=np.array(twins, dtype=np.str_),
+        same_arm_twice=np.array(same_arm_twice, dtype=np.str_),
     )

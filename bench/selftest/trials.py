@@ -73,7 +73,7 @@ TRIALS = (
     Trial("5 folds, 410 patients", 120, 290, 5, 1),
     Trial("10 folds, 410 patients", 120, 290, 10, 1),
 )
-TWINS = TRIALS[
+SAME_ARM_TWICE = TRIALS[
     :2
 ]  # where the same arm is also run twice: nothing lasts then, and nothing is learnt from other patients
 

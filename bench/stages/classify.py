@@ -18,7 +18,7 @@ from bench.stages.common import Inputs, Output, RunEnv
 from bench.stages.context import CellContext
 from bench.stages.memorised import flagged_paths
 from bench.store.history import HISTORY
-from bench.suite.arms import NOCOPIES, amount
+from bench.suite.arms import NO_MEMORISED, amount
 from bench.suite.suite import PluginSpec
 
 if TYPE_CHECKING:
@@ -32,18 +32,18 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     inputs = Inputs(cell, env)
     with ctx.phase("data"):
         fold = inputs.fold()
-        sealed = fold.sealed()  # what trains and chooses has no test part
+        train_validation = fold.train_validation()  # what trains and chooses has no test part
     tuned = validation_cell(cell)
     costs: dict[str, float] = {}
     if inputs.artifacts.is_done(*tuned.id):
         network, facts, costs = take_over(inputs, tuned, ctx)
     else:
-        network, facts = train(inputs, sealed, ctx)
-    predict_parts(network, {"validation": sealed.part("validation"), "test": fold.part("test")}, inputs, ctx)
+        network, facts = train(inputs, train_validation, ctx)
+    predict_parts(network, {"validation": train_validation.part("validation"), "test": fold.part("test")}, inputs, ctx)
     return Output(costs=costs, facts=facts)
 
 
-def train(inputs: Inputs, sealed: FoldData, ctx: CellContext) -> tuple[nn.Module, dict[str, Any]]:
+def train(inputs: Inputs, train_validation: FoldData, ctx: CellContext) -> tuple[nn.Module, dict[str, Any]]:
     """Fine-tune the cell's classifier on a sealed fold; keep its weights; return it and what is to be told of it."""
     from bench.classifiers.trainer import save_network, train_classifier
 
@@ -55,21 +55,24 @@ def train(inputs: Inputs, sealed: FoldData, ctx: CellContext) -> tuple[nn.Module
         ratio = str(cell.ratio)
         if amount(ratio) != "0":
             synthetic = load_synthetic(inputs.upstream("synthesize"))
-            counts = ratio_counts(amount(ratio), sealed.labels)
-        if ratio.endswith(NOCOPIES):
-            copies = flagged_paths(inputs.upstream("copies"), sealed.borders)
-        training, validation = assemble_training_set(sealed, synthetic, counts, copies), sealed.part("validation")
+            counts = ratio_counts(amount(ratio), train_validation.labels)
+        if ratio.endswith(NO_MEMORISED):
+            copies = flagged_paths(inputs.upstream("copies"), train_validation.fold_parts)
+        training, validation = (
+            assemble_training_set(train_validation, synthetic, counts, copies),
+            train_validation.part("validation"),
+        )
     method = env.suite.method(str(cell.method))
     augmenter = method.create() if method.kind == "online" else _no_augmentation()
     spec = _classifier(inputs)
     network = _build(inputs)
     if getattr(spec.config, "normalisation", "fixed") == "training":
-        normalise(network, sealed, ctx.folder / NORMALISATION)
+        normalise(network, train_validation, ctx.folder / NORMALISATION)
     result = train_classifier(network, training, validation, len(inputs.index.classes), spec.config, augmenter, ctx)
     save_network(network, ctx.folder / WEIGHTS)
     facts = {**asdict(result), "real_images": int((~training.is_synthetic).sum())}
     facts["synthetic_images"] = int(training.is_synthetic.sum())
-    if ratio.endswith(NOCOPIES):
+    if ratio.endswith(NO_MEMORISED):
         facts["copies_dropped"] = sum(counts.values()) - facts["synthetic_images"]
     return network, facts
 
@@ -137,7 +140,7 @@ def normalise(network: Any, fold: FoldData, path: Path) -> None:
 
     if not path.is_file():
         channel_statistics(fold.training).save(path)
-    network.normalise_by(**FittedStatistics.load(path).for_fold(fold.borders))
+    network.normalise_by(**FittedStatistics.load(path).for_fold(fold.fold_parts))
 
 
 def _no_augmentation() -> Any:

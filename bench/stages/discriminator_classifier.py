@@ -23,7 +23,7 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
 
     inputs = Inputs(cell, env)
     fold, fitted = inputs.fold(), inputs.upstream("fit")
-    check_generator(fitted, load_seen(fitted), fold.borders)  # its head is not tested on what it was trained on
+    check_generator(fitted, load_seen(fitted), fold.fold_parts)  # its head is not tested on what it was trained on
     method: SelfClassifier = env.suite.method(str(cell.method)).create()
     test = fold.part("test", method.translation_size_px(env.suite.settings.image_size_px))
     with ctx.phase("evaluate"):
@@ -36,5 +36,9 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     positive = inputs.index.positive_label
     found = classification_metrics(p.y_true, p.y_prob, p.group, p.classes, positive, per_group=False)
     path = str((inputs.artifacts.folder(*cell.id) / TABLE).relative_to(env.out))
-    facts = {"predictions": path, "own_head": method.own_head, "test_images": len(names)}
+    facts = {
+        "predictions": path,
+        "discriminator_classifier": method.discriminator_classifier,
+        "test_images": len(names),
+    }
     return Output({f"test/{k}": v for k, v in found.items()}, facts=facts)

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.data.loaders import FoldData, Part
-from bench.leakage import FittedStatistics, Origin
+from bench.leakage import FittedStatistics, SourceImages
 from bench.plan.plan import Cell
 from bench.stages.classify import NORMALISATION, trained_network
 from bench.stages.common import Inputs, Output, RunEnv
@@ -67,12 +67,12 @@ def admitted(folder: Path, fold: FoldData) -> Predictions:
     """
     from bench.metrics.predictions import read_predictions
 
-    borders = fold.borders
+    fold_parts = fold.fold_parts
     table = read_predictions(folder / "predictions.csv", "test")
-    tested = Origin(frozenset(table.group), frozenset(table.image))
-    borders.admit(f"the test of {folder}", tested, "test", "explain a classifier on the test part of its own fold")
+    tested = SourceImages(frozenset(table.group), frozenset(table.image))
+    fold_parts.require(f"the test of {folder}", tested, "test", "explain a classifier on the test part of its own fold")
     if (folder / NORMALISATION).is_file():
-        FittedStatistics.load(folder / NORMALISATION).for_fold(borders)
+        FittedStatistics.load(folder / NORMALISATION).for_fold(fold_parts)
     return table
 
 

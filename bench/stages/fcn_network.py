@@ -32,8 +32,8 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     inputs, config = Inputs(cell, env), env.suite.settings.segmentation
     with ctx.phase("data"):
         fold = inputs.fold()
-        sealed = fold.sealed()
-        train, validation = sealed.part("train"), sealed.part("validation")
+        train_validation = fold.train_validation()
+        train, validation = train_validation.part("train"), train_validation.part("validation")
         masks, why = choose_masks(inputs, train, validation)
         if masks == NONE:
             return Output(facts={"masks": masks, "no_fcn_score": why})

@@ -49,7 +49,7 @@ def _judge(
     from bench.metrics.diversity import mean_diversity
     from bench.metrics.fidelity import fidelity_metrics
     from bench.metrics.inception_score import inception_score
-    from bench.metrics.real_baseline import counts_of, draw_rows, floor_metrics, matched_counts
+    from bench.metrics.real_baseline import counts_of, draw_rows, matched_counts, real_baseline_metrics
 
     counts = counts_of(labels)
     fake = features.embed(made, labels)
@@ -63,19 +63,19 @@ def _judge(
     against = {part: fidelity_metrics(real[part].features, fake.features) for part in ("train", "test")}
 
     standing_in = draw_rows(truth["train"], counts, rng)  # for the synthetic images, against test images
-    floor_test = floor_metrics(real["test"].features, real["train"].features[standing_in])
+    real_baseline_test = real_baseline_metrics(real["test"].features, real["train"].features[standing_in])
     held_out = [part for part in ("validation", "test") if part in real]
     others = np.concatenate([real[part].features for part in held_out])
     others_truth = np.concatenate([truth[part] for part in held_out])
     common = matched_counts(counts, counts_of(others_truth))
-    floor_train = floor_metrics(real["train"].features, others[draw_rows(others_truth, common, rng)])
-    at_floor_train = floor_metrics(real["train"].features, fake.features[draw_rows(labels, common, rng)])
+    real_baseline_train = real_baseline_metrics(real["train"].features, others[draw_rows(others_truth, common, rng)])
+    at_floor_train = real_baseline_metrics(real["train"].features, fake.features[draw_rows(labels, common, rng)])
 
     scored = {
         "synthetic/train": against["train"],
         "synthetic/test": against["test"],
-        "floor/train": floor_train,
-        "floor/test": floor_test,
+        "floor/train": real_baseline_train,
+        "floor/test": real_baseline_test,
         "at_floor/train": at_floor_train,
         "at_floor/test": against["test"],
         "synthetic": {"is": inception_score(fake.logits), "diversity": mean_diversity(fake.diversity, counts)},

@@ -9,7 +9,7 @@ from bench.data.loaders import save_seen
 from bench.plan.plan import Cell
 from bench.stages.common import Inputs, Output, RunEnv
 from bench.stages.context import CellContext
-from bench.stages.training_fidelity import TrainingJudge
+from bench.stages.training_fidelity import TrainingFidelity
 
 
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
@@ -17,7 +17,7 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     with ctx.phase("data"):
         data = inputs.fold().training
         data.images()
-    ctx.judge = TrainingJudge(env, data)
+    ctx.judge = TrainingFidelity(env, data)
     env.suite.method(str(cell.method)).create().fit(data, ctx)
     save_seen(ctx.folder, (r.group_id for r in data.records))
     facts: dict[str, Any] = {}

@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from bench.data.loaders import Part, assemble_training_set, load_synthetic
 from bench.errors import DataError
-from bench.leakage import FittedStatistics, FoldBorders
+from bench.leakage import FittedStatistics, FoldParts
 from bench.plan.plan import Cell
 from bench.stages.common import Features, Inputs, Output, RunEnv
 from bench.stages.context import CellContext
@@ -32,9 +32,9 @@ from bench.store.csv_cells import DictWriter, read_rows
 from bench.types import SyntheticRecord, Uint8Images
 
 if TYPE_CHECKING:
-    from bench.metrics.memorization import CopyTest, Judged
+    from bench.metrics.memorization import Judged, MemorisationTest
 
-TABLE, PATIENTS, THRESHOLDS = "copies.csv", "copies_by_patient.csv", "copy_thresholds.json"
+TABLE, PATIENTS, THRESHOLDS = "copies.csv", "copies_by_patient.csv", "memorisation_thresholds.json"
 PIXELS, FEATURES = "pixels", "features"  # the two spaces
 FALSE_FLAGS = 0.01  # of novel real images, promised for both spaces together
 BySpace = Mapping[str, "Judged"]
@@ -44,7 +44,7 @@ Bools = npt.NDArray[np.bool_]
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     inputs, features = Inputs(cell, env), Features(env)
     with ctx.phase("data"):
-        fold = inputs.fold().sealed()
+        fold = inputs.fold().train_validation()
         synthetic = load_synthetic(inputs.upstream("synthesize"))
         both = assemble_training_set(fold, synthetic, Counter(r.label for r in synthetic.records))
         made = both.images[both.is_synthetic]
@@ -52,7 +52,7 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
         train, held_out = fold.part("train"), fold.part("validation")
     with ctx.phase("evaluate"):
         tests, judged, real = _judge(features, train, made, held_out.images)
-    fitted = FittedStatistics("the copy thresholds", {s: t.values() for s, t in tests.items()}, train.origin)
+    fitted = FittedStatistics("the copy thresholds", {s: t.values() for s, t in tests.items()}, train.source_images)
     fitted.save(ctx.folder / THRESHOLDS)
     _write_table(ctx.folder / TABLE, records, train, judged)
     _write_patients(ctx.folder / PATIENTS, train, judged)
@@ -67,13 +67,13 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     return Output({f"copies/{name}": value for name, value in metrics.items()}, facts=facts)
 
 
-def flagged_paths(folder: Path, borders: FoldBorders) -> frozenset[str]:
+def flagged_paths(folder: Path, fold_parts: FoldParts) -> frozenset[str]:
     """Return the paths, inside the synthetic folder, of the images that the finished cell in ``folder`` flagged.
 
     Raises ``LeakageError`` unless its thresholds were fitted on the fold's training images, and ``DataError`` when its
     files are damaged.
     """
-    FittedStatistics.load(folder / THRESHOLDS).for_fold(borders)
+    FittedStatistics.load(folder / THRESHOLDS).for_fold(fold_parts)
     try:
         with open(folder / TABLE, encoding="utf-8", newline="") as f:
             return frozenset(row["path"] for row in read_rows(f) if int(row["flagged"]))
@@ -94,14 +94,14 @@ def nearest_training_image(judged: BySpace) -> npt.NDArray[np.int64]:
 
 def _judge(
     features: Features, train: Part, made: Uint8Images, held_out: Uint8Images
-) -> tuple[dict[str, CopyTest], dict[str, Judged], dict[str, Judged]]:
+) -> tuple[dict[str, MemorisationTest], dict[str, Judged], dict[str, Judged]]:
     """Fit the test of each space on the training images, and judge by it the synthetic and the held-out ones."""
-    from bench.metrics.memorization import TURNED, CopyTest, thumbnails
+    from bench.metrics.memorization import TURNED, MemorisationTest, thumbnails
 
     vectors: dict[str, Callable[[Uint8Images], npt.NDArray[np.floating]]] = {PIXELS: thumbnails, FEATURES: features}
     known = {space: of(train.images) for space, of in vectors.items()}
     versions = {PIXELS: TURNED, FEATURES: None}
-    tests = {s: CopyTest(x, train.groups, FALSE_FLAGS / len(known), versions[s]) for s, x in known.items()}
+    tests = {s: MemorisationTest(x, train.groups, FALSE_FLAGS / len(known), versions[s]) for s, x in known.items()}
     judged, real = (
         {s: t.judge(vectors[s](images) if len(images) else known[s][:0]) for s, t in tests.items()}
         for images in (made, held_out)

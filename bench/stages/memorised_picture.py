@@ -12,7 +12,7 @@ from bench.data.loaders import Part
 from bench.types import Uint8Images
 
 if TYPE_CHECKING:
-    from bench.metrics.memorization import CopyTest, Judged
+    from bench.metrics.memorization import Judged, MemorisationTest
 
 PAIRS = 9
 SIDE_PX, GAP_PX, LINE_PX = 192, 4, 16
@@ -26,7 +26,7 @@ def closest_pairs(
     classes: Sequence[str],
     nearest: npt.NDArray[np.int64],
     judged: Mapping[str, Judged],
-    tests: Mapping[str, CopyTest],
+    tests: Mapping[str, MemorisationTest],
 ) -> Uint8Images:
     """Return the ``PAIRS`` synthetic images nearest to being copies, the nearest first, as uint8 [P, H, W, 3].
 
@@ -45,7 +45,7 @@ def closest_pairs(
     return np.stack(pairs)
 
 
-def _line(space: str, judged: Judged, test: CopyTest, i: int) -> tuple[str, bool]:
+def _line(space: str, judged: Judged, test: MemorisationTest, i: int) -> tuple[str, bool]:
     unit = " grey levels" if space == "pixels" else ""
     distance, relative = judged.near.distance[i, 0], judged.near.relative[i]
     text = f"{space}: {distance:.3g}{unit}, relative {relative:.2f} (copy < {test.threshold.value:.2f})"

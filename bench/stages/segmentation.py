@@ -38,7 +38,7 @@ from bench.stages.explain import choose
 from bench.types import Size, SyntheticRecord
 
 if TYPE_CHECKING:
-    from bench.segmentation.segmenter_network import Segmenter
+    from bench.segmentation.segmenter_network import SegmentationNetwork
     from bench.segmentation.trainer import MaskedImages
 
 WEIGHTS, MASKS, EXAMPLES = "segmenter.safetensors", "masks.csv", "examples.npz"
@@ -48,20 +48,20 @@ ADVICE = "train on the training part and select on the validation part of the sa
 
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     from bench.metrics.overlap_table import mean_scores, read_outlined
-    from bench.segmentation.segmenter_network import build_segmenter
+    from bench.segmentation.segmenter_network import build_segmentation_network
     from bench.segmentation.trainer import augmented, save_network, segment, train_segmentation
 
     inputs = Inputs(cell, env)
-    config = inputs.settings.segmenters[str(cell.classifier)]
+    config = inputs.settings.segmentation_networks[str(cell.classifier)]
     method = env.suite.method(str(cell.method))
     with ctx.phase("data"):
         fold = inputs.fold()
-        sealed = fold.sealed()  # what trains and chooses has no test part
-        train, synthetic = training_images(inputs, sealed)
-        held = sealed.part("validation")
-        sealed.borders.admit("the images for model selection", held.origin, "validation", ADVICE)
+        train_validation = fold.train_validation()  # what trains and chooses has no test part
+        train, synthetic = training_images(inputs, train_validation)
+        held = train_validation.part("validation")
+        train_validation.fold_parts.require("the images for model selection", held.source_images, "validation", ADVICE)
         validation = outlined(held, inputs)[1]
-    network = build_segmenter(config, env.weights)
+    network = build_segmentation_network(config, env.weights)
     none = registry.load("method", "none")
     augmenter = method.create() if method.kind == "online" else none(none.Config())
     result = train_segmentation(network, train, validation, config, ctx, augmented(augmenter))
@@ -95,7 +95,7 @@ def training_images(inputs: Inputs, fold: FoldData) -> tuple[MaskedImages, int]:
         counts = {k: n for k, n in ratio_counts(str(cell.ratio), fold.labels).items() if n}
         chosen = first_of_each(synthetic, counts, fold.classes)
     training: LabelledImages = assemble_training_set(fold, synthetic, counts)  # asks whether all of it may be used
-    training.borders.admit("the training set", training.origin, "train", ADVICE)
+    training.fold_parts.require("the training set", training.source_images, "train", ADVICE)
     part, real = outlined(fold.part("train"), inputs)
     masks, rows = source_masks(chosen, inputs, fold)
     extra = training.images[training.is_synthetic][rows]
@@ -175,7 +175,12 @@ def judge(
 
 
 def keep_examples(
-    network: Segmenter, part: Part, test: MaskedImages, found: npt.NDArray[np.uint8], inputs: Inputs, ctx: CellContext
+    network: SegmentationNetwork,
+    part: Part,
+    test: MaskedImages,
+    found: npt.NDArray[np.uint8],
+    inputs: Inputs,
+    ctx: CellContext,
 ) -> dict[str, Any]:
     """Keep a few test images with both masks and where the network looked, chosen by the seed: alike for every arm.
 

@@ -17,7 +17,7 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     inputs = Inputs(cell, env)
     fold, fitted = inputs.fold(), inputs.upstream("fit")
     data, seen_groups = fold.training, load_seen(fitted)  # as the generator's own cell recorded them, not as they ought
-    check_generator(fitted, seen_groups, fold.borders)
+    check_generator(fitted, seen_groups, fold.fold_parts)
     counts: dict[int, int] = {}
     for ratio in inputs.settings.ratios:
         for label, n in ratio_counts(ratio, data.labels).items():

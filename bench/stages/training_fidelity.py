@@ -14,7 +14,7 @@ from bench.stages.common import Features, RunEnv
 from bench.types import Uint8Images
 
 
-class TrainingJudge:
+class TrainingFidelity:
     """Scores images by the suite's feature extractor. Nothing is loaded before the first call.
 
     FID is the exact distance (``frechet_distance_low_rank``), within 1e-6 of itself of the final one's.

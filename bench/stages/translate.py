@@ -59,7 +59,7 @@ class Scores:
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     inputs = Inputs(cell, env)
     fold, fitted = inputs.fold(), inputs.upstream("fit")
-    check_generator(fitted, load_seen(fitted), fold.borders)  # one that knows test patients is not judged on them
+    check_generator(fitted, load_seen(fitted), fold.fold_parts)  # one that knows test patients is not judged on them
     test = fold.part("test")
     with ctx.phase("sample"):
         directions = translate(inputs, fold, fitted, ctx)

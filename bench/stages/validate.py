@@ -14,7 +14,7 @@ SCORED: tuple[PartName, ...] = ("validation",)
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     inputs = Inputs(cell, env)
     with ctx.phase("data"):
-        sealed = inputs.fold().sealed()
-    network, facts = train(inputs, sealed, ctx)
-    predict_parts(network, {name: sealed.part(name) for name in SCORED}, inputs, ctx)
+        train_validation = inputs.fold().train_validation()
+    network, facts = train(inputs, train_validation, ctx)
+    predict_parts(network, {name: train_validation.part(name) for name in SCORED}, inputs, ctx)
     return Output(facts=facts)

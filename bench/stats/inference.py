@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import ConfigError
-from bench.stats.planning import LASTING_SHARE, pair_ratio, smallest_detectable_effect
+from bench.stats.planning import LASTING_SHARE, minimum_detectable_effect, pair_ratio
 
 NAN = float("nan")
 EXACT_UP_TO = 50  # nonzero differences
@@ -57,7 +57,7 @@ class Verdict:
     p: float
     p_holm: float
     p_equivalent: float
-    smallest_effect: float
+    minimum_detectable_effect: float
     margin: float
     pairs: int
     effect_size: float = NAN
@@ -221,9 +221,9 @@ def verdicts(
             p=tests[i].p,
             p_holm=float(p_holm[i]),
             p_equivalent=float(p_equivalent[i]),
-            smallest_effect=NAN
+            minimum_detectable_effect=NAN
             if math.isnan(tests[i].low)  # no spread, or only rounding: nothing can be said of other draws
-            else smallest_detectable_effect(sd, pairs, ratio, alpha=alpha),
+            else minimum_detectable_effect(sd, pairs, ratio, alpha=alpha),
             margin=margin,
             pairs=pairs,
             effect_size=hedges_gz(differences[name]),

@@ -22,7 +22,7 @@ FEWEST = 3  # studies: two have no spread between them to speak of
 
 
 @dataclass(frozen=True)
-class Together:
+class Overall:
     """The mean effect of a population of studies, of which ``studies`` were seen.
 
     ``low`` and ``high`` are its 95 % interval, ``p`` tests it against zero and ``p_equivalent`` (two one-sided tests)
@@ -47,7 +47,7 @@ class Together:
 
 def random_effects(
     effects: npt.ArrayLike, errors: npt.ArrayLike, margin: float | None = None, alpha: float = 0.05
-) -> Together:
+) -> Overall:
     """Combine k effects with their standard errors, both [k] and in one unit; k below ``FEWEST`` combines nothing.
 
     Raises ``ConfigError`` for shapes that differ, or an error that is not above 0.
@@ -57,7 +57,7 @@ def random_effects(
         raise ConfigError(f"got effects {y.tolist()} with errors {se.tolist()}; each needs an error above 0")
     k = len(y)
     if k < FEWEST:
-        return Together(k)
+        return Overall(k)
     from scipy.special import stdtr, stdtrit
     from statsmodels.stats.meta_analysis import combine_effects
 
@@ -72,7 +72,7 @@ def random_effects(
     half = float(stdtrit(k - 1, 1 - alpha / 2)) * error
     reach = float(stdtrit(k - 2, 1 - alpha / 2)) * math.hypot(tau, error)
     beyond = [stdtr(k - 1, -(margin + sign * mean) / error) for sign in (1, -1)] if margin else [NAN]
-    return Together(
+    return Overall(
         studies=k,
         mean=mean,
         low=mean - half,

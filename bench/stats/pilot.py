@@ -36,17 +36,19 @@ def estimate_components(
     d = np.asarray(arm, dtype=np.float64) - base
     tested = ~np.isnan(d)
     runs = [(r, k) for r in range(len(d)) for k in np.unique(f[r][tested[r]])]
-    members = [np.stack([tested[r] & (f[r] == k) & (y == c) for r, k in runs]) for c in np.unique(y)]  # each [runs, P]
+    sub_suites = [
+        np.stack([tested[r] & (f[r] == k) & (y == c) for r, k in runs]) for c in np.unique(y)
+    ]  # each [runs, P]
     repeat = np.array([r for r, _ in runs])
-    spread = np.array([_spread(d, repeat, m) for m in members])
+    spread = np.array([_spread(d, repeat, m) for m in sub_suites])
     if np.isnan(spread).any():
         raise DataError("a class has no two test patients in one repeat: a pilot needs more patients")
-    weight = 1 / len(members) ** 2
+    weight = 1 / len(sub_suites) ** 2
     patients = weight * sum(v / np.sum(y == c) for v, c in zip(spread, np.unique(y), strict=True))
     shared = [_shared_variance(d[:, y == c]) / np.sum(y == c) for c in np.unique(y)]
     lasting = patients if np.isnan(shared).any() else weight * sum(shared)
-    expected = weight * sum(v / np.maximum(1, m.sum(axis=1)) for v, m in zip(spread, members, strict=True))
-    seen = _seen_variance(d, repeat, members, lasting)
+    expected = weight * sum(v / np.maximum(1, m.sum(axis=1)) for v, m in zip(spread, sub_suites, strict=True))
+    seen = _seen_variance(d, repeat, sub_suites, lasting)
     run = 0.0 if math.isnan(seen) else seen - float(np.mean(expected))
     changed, score = (float(np.mean([np.nanmean(v[:, y == c]) for c in np.unique(y)])) for v in (np.abs(d), base))
     return Components(float(lasting), float(patients - lasting), run, changed, score)
@@ -87,9 +89,9 @@ def _pooled_variance(groups: Sequence[Floats]) -> float:
     return float(sum(((g - g.mean()) ** 2).sum() for g in groups if len(g)) / dof) if dof else NAN
 
 
-def _spread(d: Floats, repeat: Ints, members: Bools) -> float:
+def _spread(d: Floats, repeat: Ints, sub_suites: Bools) -> float:
     """Return the variance of patients of one class in one run; in one repeat where each run has but one of them."""
-    by_run = [d[r][m] for r, m in zip(repeat, members, strict=True)]
+    by_run = [d[r][m] for r, m in zip(repeat, sub_suites, strict=True)]
     within = _pooled_variance(by_run)
     if not math.isnan(within):
         return within
@@ -109,9 +111,9 @@ def _shared_variance(d: Floats) -> float:
     return float(np.mean(found)) if found else NAN
 
 
-def _seen_variance(d: Floats, repeat: Ints, members: Sequence[Bools], lasting: float) -> float:
+def _seen_variance(d: Floats, repeat: Ints, sub_suites: Sequence[Bools], lasting: float) -> float:
     """Return Var(pair) as pairs show it: within repeats; between repeats of one pair, which lack what they share."""
-    scores = [[d[r][m].mean() if m.any() else NAN for r, m in zip(repeat, c, strict=True)] for c in members]
+    scores = [[d[r][m].mean() if m.any() else NAN for r, m in zip(repeat, c, strict=True)] for c in sub_suites]
     pairs = np.mean(scores, axis=0)
     repeat, pairs = repeat[~np.isnan(pairs)], pairs[~np.isnan(pairs)]
     within = _pooled_variance([pairs[repeat == r] for r in np.unique(repeat)])

@@ -80,7 +80,7 @@ def _variance_factor(pairs: int, correlation: float) -> float:
     return 1 / pairs + correlation / (1 - correlation)
 
 
-def smallest_detectable_effect(
+def minimum_detectable_effect(
     sd: float,
     pairs: int,
     test_train_ratio: float,
@@ -225,7 +225,9 @@ def design_power(components: Components, design: Design, effect: float, alpha: f
     return power(effect, there.seen_sd(design), design.pairs, ratio, alpha, there.correlation(design))
 
 
-def design_smallest_effect(components: Components, design: Design, target: float = 0.8, alpha: float = 0.05) -> float:
+def design_minimum_detectable_effect(
+    components: Components, design: Design, target: float = 0.8, alpha: float = 0.05
+) -> float:
     """Return the smallest true difference that the design finds with power ``target``; NaN when not even 1 is."""
     from scipy.optimize import brentq
 

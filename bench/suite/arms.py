@@ -6,7 +6,7 @@ four times the optimiser steps, which is what a generator's compute buys when it
 
 from __future__ import annotations
 
-NOCOPIES, STEPS = "-nocopies", "-steps"
+NO_MEMORISED, STEPS = "-nocopies", "-steps"
 
 
 def ratio_text(ratio: float | str) -> str:
@@ -21,7 +21,7 @@ def longer(times: int) -> str:
 
 def amount(ratio: str | None) -> str:
     """Return how many synthetic images a ratio adds: '0', '0.5', 'balance'."""
-    return str(ratio or "0").removesuffix(NOCOPIES).partition(STEPS)[0]
+    return str(ratio or "0").removesuffix(NO_MEMORISED).partition(STEPS)[0]
 
 
 def times(ratio: str | None) -> int:
@@ -34,5 +34,5 @@ def ratio_label(ratio: str | None) -> str:
     added = amount(ratio)
     if added == "0":
         return f"{times(ratio)}× the steps" if times(ratio) > 1 else ""
-    apart = " without copies" if str(ratio).endswith(NOCOPIES) else ""
+    apart = " without copies" if str(ratio).endswith(NO_MEMORISED) else ""
     return (added if added == "balance" else f"×{added}") + apart

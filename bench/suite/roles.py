@@ -43,7 +43,7 @@ class Roles:
     random: tuple[str, ...] = ()
     plain: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
-    twins: tuple[tuple[str, str], ...] = ()
+    ablation_pairs: tuple[tuple[str, str], ...] = ()
     counterparts: tuple[Counterpart, ...] = ()
     elsewhere: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
@@ -51,7 +51,7 @@ class Roles:
     def answers(self) -> frozenset[Asked]:
         """The questions that there are methods for."""
         found: dict[Asked, bool] = {
-            "transfer": bool(self.twins),
+            "transfer": bool(self.ablation_pairs),
             "cost": bool(self.counterparts),
             "others": bool(self.transfer and self.others),
         }
@@ -63,14 +63,16 @@ def roles_of(suite: Suite) -> Roles:
     generative = [m for m in suite.methods if m.kind == "generative"]
     kinds = {m.name: _transfer(m) for m in generative}
     by_kind = {k: [m for m in generative if kinds[m.name] == k] for k in ("pretrained", "random", "none")}
-    twins = [(a.name, b.name) for a in by_kind["pretrained"] for b in by_kind["random"] if _are_twins(a, b, suite)]
+    ablation_pairs = [
+        (a.name, b.name) for a in by_kind["pretrained"] for b in by_kind["random"] if _is_ablation_pair(a, b, suite)
+    ]
     transferable = [m for m in generative if kinds[m.name] in ("pretrained", "random")]
     return Roles(
         transfer=_names(by_kind["pretrained"]),
         random=_names(by_kind["random"]),
         plain=_names(by_kind["none"]),
         others=tuple(name for name, kind in kinds.items() if not kind),
-        twins=tuple(twins),
+        ablation_pairs=tuple(ablation_pairs),
         counterparts=tuple(_counterpart(m, by_kind["none"]) for m in transferable if by_kind["none"]),
     )
 
@@ -98,7 +100,7 @@ def _transfer(spec: PluginSpec) -> str:
     return method.transfer if isinstance(method, OfFamily) and method.family == FAMILY else ""
 
 
-def _are_twins(a: PluginSpec, b: PluginSpec, suite: Suite) -> bool:
+def _is_ablation_pair(a: PluginSpec, b: PluginSpec, suite: Suite) -> bool:
     own = [{name: c for method, c in suite.tuned if method == m.name for name in (c.name,)} for m in (a, b)]
     return a.version == b.version and set(_differing(a.config, b.config)) == {PRETRAINED} and own[0] == own[1]
 

@@ -15,7 +15,7 @@ from bench.config import merged, read_yaml
 from bench.errors import ConfigError, nearest
 from bench.names import check_names
 
-MEMBERS, OTHERWISE = "members", "otherwise"
+SUB_SUITES, FALLBACK_KEY = "sub_suites", "fallback"
 
 
 def locate(name: str, files: Mapping[str, Path]) -> tuple[Path, str | None]:
@@ -30,19 +30,19 @@ def locate(name: str, files: Mapping[str, Path]) -> tuple[Path, str | None]:
     beside = {p.stem: p for p in path.parent.glob("*.yaml")} if path.suffix == ".yaml" else files
     stem = path.stem if path.suffix == ".yaml" else name
     for start in sorted((s for s in beside if stem.startswith(f"{s}-")), key=len, reverse=True):
-        member = stem.removeprefix(f"{start}-")
-        names = members_in(read_yaml(beside[start]), start)
-        if member in names:
-            return beside[start], member
+        sub_suite = stem.removeprefix(f"{start}-")
+        names = sub_suites_in(read_yaml(beside[start]), start)
+        if sub_suite in names:
+            return beside[start], sub_suite
         if names:
-            raise ConfigError(f"suite {start} has no member {member!r}; {nearest(member, names)}")
+            raise ConfigError(f"suite {start} has no member {sub_suite!r}; {nearest(sub_suite, names)}")
     raise ConfigError(f"no suite is called {name!r} and no such file exists; {nearest(name, files)}")
 
 
-def members_in(data: Mapping[str, Any], where: str) -> tuple[str, ...]:
+def sub_suites_in(data: Mapping[str, Any], where: str) -> tuple[str, ...]:
     """Return the names of the members in a suite's mapping, () where it is an ordinary one. Raises ``ConfigError``."""
-    found = data.get(MEMBERS)
-    if MEMBERS not in data:
+    found = data.get(SUB_SUITES)
+    if SUB_SUITES not in data:
         return ()
     if not isinstance(found, dict) or not found or not all(isinstance(v, dict) for v in found.values()):
         raise ConfigError(f"suite {where}: members: expected a mapping from name to changes, got {found!r}")
@@ -51,11 +51,11 @@ def members_in(data: Mapping[str, Any], where: str) -> tuple[str, ...]:
     return names
 
 
-def of_member(data: Mapping[str, Any], member: str, root: Path | None) -> dict[str, Any]:
+def of_sub_suite(data: Mapping[str, Any], sub_suite: str, root: Path | None) -> dict[str, Any]:
     """Return the mapping of the suite that a member is, by what images there are below ``root``."""
-    shared = {k: v for k, v in data.items() if k != MEMBERS}
-    changes = dict(data[MEMBERS][member])
-    otherwise = changes.pop(OTHERWISE, None)
+    shared = {k: v for k, v in data.items() if k != SUB_SUITES}
+    changes = dict(data[SUB_SUITES][sub_suite])
+    otherwise = changes.pop(FALLBACK_KEY, None)
     found: dict[str, Any] = merged(shared, changes)
     if otherwise and images_in(root, found.get("folder")) is None:
         found = merged({k: v for k, v in found.items() if k != "folder"}, otherwise)

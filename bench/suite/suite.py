@@ -15,14 +15,14 @@ from bench.data.splits import SplitConfig
 from bench.errors import ConfigError, nearest
 from bench.names import check_suite
 from bench.segmentation.config import SegmentationConfig
-from bench.segmentation.segmenter_config import SegmenterConfig
+from bench.segmentation.segmenter_config import SegmentationNetworkConfig
 from bench.suite.published import load_published
-from bench.suite.sub_suites import locate, members_in, of_member
+from bench.suite.sub_suites import locate, of_sub_suite, sub_suites_in
 
 Ratio = float | Literal["balance"]
 REFERENCES = ("none", "classical")  # arms without a generator, which may train longer instead
 FROM_FILE = "@"  # begins an assignment that names a YAML file to merge into the suite
-NAMED = ("methods", "classifiers", "metrics", "segmenters")  # name -> config; `false` leaves one out
+NAMED = ("methods", "classifiers", "metrics", "segmentation_networks")  # name -> config; `false` leaves one out
 
 
 @dataclass(frozen=True)
@@ -89,8 +89,10 @@ class Settings:
     segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)  # the judge of translations
     explain: ExplainConfig = field(default=ExplainConfig(), metadata={"late": True})
     # segmentation networks that are compared across the arms that can carry masks, by the suite's names for them
-    segmenters: Mapping[str, SegmenterConfig] = field(default_factory=dict, metadata={"late": True})
-    drop_copies: bool = False  # each generative arm once more, without the images that stage `copies` flags
+    segmentation_networks: Mapping[str, SegmentationNetworkConfig] = field(
+        default_factory=dict, metadata={"late": True}
+    )
+    exclude_memorised: bool = False  # each generative arm once more, without the images that stage `copies` flags
     margin: float = 0.02  # equivalence margin of the verdict, in balanced accuracy
     reference: str | None = None  # the generative method that the report compares the others with, besides `none`
     longer: tuple[int, ...] = ()  # `none` and `classical` again with so many times the steps: equal compute
@@ -136,17 +138,17 @@ def suite_files() -> dict[str, Path]:
     return {p.stem: p for p in sorted((config_folder() / "suites").glob("*.yaml"))}
 
 
-def member_suites(name: str) -> tuple[str, ...]:
+def sub_suite_names(name: str) -> tuple[str, ...]:
     """Return the names of the suites in a file of members; () for an ordinary suite. Raises as ``load_suite``."""
-    path, member = locate(name, suite_files())
-    found = () if member else members_in(read_yaml(path), path.stem)
+    path, sub_suite = locate(name, suite_files())
+    found = () if sub_suite else sub_suites_in(read_yaml(path), path.stem)
     end = ".yaml" if name.endswith(".yaml") else ""
     return tuple(f"{name.removesuffix(end)}-{m}{end}" for m in found)
 
 
 def shipped_suites() -> tuple[str, ...]:
     """Return the names of all shipped suites that can be run by themselves, members of files of members among them."""
-    return tuple(n for name in suite_files() for n in member_suites(name) or (name,))
+    return tuple(n for name in suite_files() for n in sub_suite_names(name) or (name,))
 
 
 def load_suite(name: str, assignments: tuple[str, ...] = (), root: Path | None = None) -> Suite:
@@ -158,18 +160,18 @@ def load_suite(name: str, assignments: tuple[str, ...] = (), root: Path | None =
     one, and for a file of members: it is no suite by itself.
     """
     files = suite_files()
-    path, member = locate(name, files)
+    path, sub_suite = locate(name, files)
     data = read_yaml(path)
     if path not in files.values():
         registry.look_in(path.parent)
-    if member:
-        data = of_member(data, member, root)
-    elif members_in(data, path.stem):
-        raise ConfigError(f"{name} is a file of members; this takes one of them: {', '.join(member_suites(name))}")
+    if sub_suite:
+        data = of_sub_suite(data, sub_suite, root)
+    elif sub_suites_in(data, path.stem):
+        raise ConfigError(f"{name} is a file of members; this takes one of them: {', '.join(sub_suite_names(name))}")
     for text in assignments:
         if text.startswith(FROM_FILE):
             data = merged(data, read_yaml(Path(text.removeprefix(FROM_FILE))))
-    called = f"{path.stem}-{member}" if member else path.stem
+    called = f"{path.stem}-{sub_suite}" if sub_suite else path.stem
     changed = override(data, tuple(a for a in assignments if not a.startswith(FROM_FILE)))
     for section in NAMED:
         before, after = _named(data, section), _named(changed, section)
@@ -191,10 +193,10 @@ def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:
     for key in data:
         if key not in known:
             raise ConfigError(f"suite {name}: unknown key {key!r}; {nearest(key, known)}")
-    if isinstance(segmenters := data.get("segmenters"), dict):
-        data["segmenters"] = {k: {} if v is None else v for k, v in segmenters.items()}
+    if isinstance(segmentation_networks := data.get("segmentation_networks"), dict):
+        data["segmentation_networks"] = {k: {} if v is None else v for k, v in segmentation_networks.items()}
     settings = build(Settings, data, f"suite {name}")
-    _check_segmenters(name, settings, sections["classifiers"])
+    _check_segmentation_networks(name, settings, sections["classifiers"])
     for times in settings.longer:
         if not times > 1:
             raise ConfigError(f"suite {name}: longer: got {times!r}, expected whole numbers above 1")
@@ -228,8 +230,8 @@ def _named(data: Mapping[str, Any], section: str) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _check_segmenters(suite: str, settings: Settings, classifiers: Any) -> None:
-    for name, config in settings.segmenters.items():
+def _check_segmentation_networks(suite: str, settings: Settings, classifiers: Any) -> None:
+    for name, config in settings.segmentation_networks.items():
         where = f"suite {suite}: segmenters.{name}"
         if isinstance(classifiers, dict) and name in classifiers:
             raise ConfigError(f"{where}: a classifier has this name too; expected another")

@@ -18,13 +18,13 @@ from bench.types import ResultRow
 
 GENERATOR_STAGES: Final = ("fit", "synthesize", "fidelity", "copies", "translate", "head")
 CLASSIFIER_STAGES: Final = ("classify", "evaluate", "explain")
-SEGMENTER_STAGES: Final = ("segmenter",)  # one run an arm's segmentation network
+SEGMENTATION_STAGES: Final = ("segmenter",)  # one run an arm's segmentation network
 SHARED_STAGES: Final = ("segment",)  # one run a fold, whatever methods use it
 TRIAL_STAGES: Final = ("trial",)  # one run a trial of a tuning study
 POINTS_PER_METRIC: Final = 200  # the MLflow UI draws no more; history.csv in the store keeps every step
 NO_SETTINGS: Final = ("config", "host", "versions", "work", "git_commit", "predictions", "thresholds")
 LONGEST_NAME: Final = 250  # characters, MLflow's limit
-STAGES: Final = GENERATOR_STAGES + CLASSIFIER_STAGES + SEGMENTER_STAGES + SHARED_STAGES + TRIAL_STAGES
+STAGES: Final = GENERATOR_STAGES + CLASSIFIER_STAGES + SEGMENTATION_STAGES + SHARED_STAGES + TRIAL_STAGES
 
 
 def unit_name(row: ResultRow) -> str | None:
@@ -34,7 +34,7 @@ def unit_name(row: ResultRow) -> str | None:
     if row.stage in TRIAL_STAGES:
         return f"trial{row.facts['trial']:04d}"
     parts = ["segmentation" if row.stage in SHARED_STAGES else row.method]
-    if row.stage in CLASSIFIER_STAGES + SEGMENTER_STAGES:
+    if row.stage in CLASSIFIER_STAGES + SEGMENTATION_STAGES:
         parts += [f"r{row.ratio}", row.classifier]
     return "/".join([str(p) for p in parts] + [f"fold{row.fold}", f"repeat{row.repeat}"])
 

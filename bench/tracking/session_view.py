@@ -84,13 +84,13 @@ def make_tracker(session: Session) -> Tracker:
     names = [s.name for s in suite.methods]
     methods = telling({s.name: s.config for s in suite.methods})
     classifiers = telling({(m, c.name): suite.classifier(c.name, m).config for m in names for c in suite.classifiers})
-    segmenters = telling(suite.settings.segmenters)
+    segmentation_networks = telling(suite.settings.segmentation_networks)
 
     def params(row: ResultRow) -> dict[str, Any]:
         found = {
             "method": methods.get(row.method or ""),
             "classifier": classifiers.get((row.method or "", row.classifier or "")),
-            "segmenter": segmenters.get(row.classifier or ""),
+            "segmenter": segmentation_networks.get(row.classifier or ""),
         }
         return {kind: config for kind, config in found.items() if config}
 

@@ -13,11 +13,11 @@ from bench.errors import StoreError
 from bench.files import write_atomic
 from bench.suite.suite import PluginSpec, Suite
 
-BILL = "bill.json"
+COST_FILE = "tuning_cost.json"
 
 
 @dataclass(frozen=True)
-class Bill:
+class TuningCost:
     """The device-seconds of all trials of one study; pruned, failed and killed ones too, each cell once.
 
     ``identity`` is that of the best method and classifier found (``arm_identity``): an arm that has their configs has
@@ -41,18 +41,18 @@ def arm_identity(method: PluginSpec, classifier: PluginSpec) -> str:
     return stable_hash([method.identity(), classifier.identity()])
 
 
-def write_bill(folder: Path, bill: Bill) -> None:
+def write_tuning_cost(folder: Path, tuning_cost: TuningCost) -> None:
     """Write the bill of the study in ``folder``."""
-    write_atomic(folder / BILL, json.dumps(asdict(bill), indent=1, sort_keys=True) + "\n")
+    write_atomic(folder / COST_FILE, json.dumps(asdict(tuning_cost), indent=1, sort_keys=True) + "\n")
 
 
-def read_bills(out: Path) -> list[Bill]:
+def read_tuning_costs(out: Path) -> list[TuningCost]:
     """Return the bills of all studies of an output folder. Raises ``StoreError`` for one that cannot be read."""
     found = []
-    for path in sorted((out / "tuning").glob(f"*/{BILL}")):
+    for path in sorted((out / "tuning").glob(f"*/{COST_FILE}")):
         try:
             data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            found.append(Bill(**data))
+            found.append(TuningCost(**data))
         except (OSError, ValueError, TypeError) as e:
             raise StoreError(f"{path}: no tuning bill ({e}); delete it, and run `bench tune` again") from e
     return found
@@ -64,4 +64,4 @@ def tuning_s(out: Path, suite: Suite, method: str, classifier: str) -> float:
     Several studies that chose the same config add up.
     """
     mine = arm_identity(suite.method(method), suite.classifier(classifier, method))
-    return sum(b.device_s for b in read_bills(out) if (b.suite, b.identity) == (suite.name, mine))
+    return sum(b.device_s for b in read_tuning_costs(out) if (b.suite, b.identity) == (suite.name, mine))

@@ -64,7 +64,7 @@ def validation_score(cell: Cell, env: RunEnv, metric: str = PATIENTS.primary) ->
     from bench.metrics.selection import selection_score
 
     predictions = read_predictions(Artifacts(env.out).folder(*cell.id) / "predictions.csv")
-    score = selection_score(predictions, metric, Inputs(cell, env).fold().sealed().borders)
+    score = selection_score(predictions, metric, Inputs(cell, env).fold().train_validation().fold_parts)
     if not math.isfinite(score):
         raise TrialFailed(
             f"the validation part of fold {cell.fold} lacks a class, so that its balanced accuracy is not defined; use "

@@ -18,7 +18,7 @@ from bench.files import write_atomic
 from bench.forecast.cost_model import duration
 from bench.store.csv_cells import Writer
 from bench.tuning.arm import Arm
-from bench.tuning.cost import Bill, arm_identity, write_bill
+from bench.tuning.cost import TuningCost, arm_identity, write_tuning_cost
 from bench.tuning.plots import write_plots
 from bench.tuning.spaces import CLASSIFIER, METHOD, RATIO, describe
 from bench.tuning.study import (
@@ -53,9 +53,9 @@ def write_results(arm: Arm, study: Study) -> Path | None:
         return None
     write_atomic(best_file(arm), best_yaml(arm, best, trials))
     suite = arm.suite(best.params)
-    write_bill(
+    write_tuning_cost(
         arm.folder,
-        Bill(
+        TuningCost(
             suite=suite.name,
             study=arm.study,
             method=arm.method.name,

@@ -27,7 +27,7 @@ from bench.tuning.spaces import Space
 from bench.types import Choice, IntRange
 
 JOURNAL = "journal.log"
-OWNER, BEAT = "owner", "beat"  # attributes of a trial: who works on it; a number that grows while it does
+OWNER, HEARTBEAT = "owner", "heartbeat"  # attributes of a trial: who works on it; a number that grows while it does
 ERROR, INTERRUPTED, SURPLUS = "error", "interrupted", "surplus"  # why it has failed
 INSTEAD_OF = "instead_of"  # the trial that it takes up again; SUITE: it is the suite's own config
 ELAPSED = "elapsed_s"  # the attribute with the wall seconds of a trial's folds, by a monotonic clock

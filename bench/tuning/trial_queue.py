@@ -26,8 +26,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from bench.errors import BenchError
 from bench.tuning.spaces import Space
 from bench.tuning.study import (
-    BEAT,
     ERROR,
+    HEARTBEAT,
     INSTEAD_OF,
     INTERRUPTED,
     OWNER,
@@ -39,7 +39,7 @@ from bench.tuning.study import (
 )
 
 POLL_S = 0.5
-BEAT_S, STALE_S = 20.0, 120.0  # of a trial's beat; a worker that was silent for so long is taken for dead
+HEARTBEAT_S, STALE_S = 20.0, 120.0  # of a trial's beat; a worker that was silent for so long is taken for dead
 CLOCK_S = 5.0  # by which a process's start may seem to move when the machine's clock is set
 MAX_DEATHS = 3  # values whose worker was killed so often are taken to be the cause
 MAX_FAILURES = 5  # trials that fail one after another before the study gives up
@@ -49,13 +49,13 @@ class TooManyFailures(BenchError):
     """The last trials all failed."""
 
 
-class Desk:
+class TrialQueue:
     """One worker's view of who works on what. ``trials`` None: as many as the budget pays."""
 
     def __init__(self, study: Study, space: Space, trials: int | None, budget_s: float | None) -> None:
         self.study, self.space, self.trials, self.budget_s = study, space, trials, budget_s
         self._since = len(study.get_trials(deepcopy=False))
-        self._beats: dict[int, tuple[Any, float]] = {}  # trial -> its beat, and since when it has been that
+        self._heartbeats: dict[int, tuple[Any, float]] = {}  # trial -> its beat, and since when it has been that
 
     def next_trial(self) -> Trial | None:
         """Return a trial to work on, or None when the study is complete or its budget is spent.
@@ -99,11 +99,11 @@ class Desk:
         owner = trial.user_attrs.get(OWNER)
         if owner and owner["host"] == this_process()["host"]:
             return not _lives(owner)
-        now, beat = time.monotonic(), trial.user_attrs.get(BEAT)
-        last, since = self._beats.setdefault(trial.number, (beat, now))
-        if beat != last:
-            self._beats[trial.number] = (beat, now)
-        return beat == last and now - since > STALE_S
+        now, heartbeat = time.monotonic(), trial.user_attrs.get(HEARTBEAT)
+        last, since = self._heartbeats.setdefault(trial.number, (heartbeat, now))
+        if heartbeat != last:
+            self._heartbeats[trial.number] = (heartbeat, now)
+        return heartbeat == last and now - since > STALE_S
 
     def _enqueue(self, trials: Sequence[FrozenTrial]) -> None:
         """Have the suite's own values tried first, and those of killed trials again."""
@@ -125,10 +125,10 @@ class Desk:
         before = self.study.get_trials(deepcopy=False)[: mine.number]
         alive = sum(t.state != TrialState.FAIL for t in before)
         target = mine.user_attrs.get(INSTEAD_OF)
-        twin = target is not None and any(
+        duplicate = target is not None and any(
             t.user_attrs.get(INSTEAD_OF) == target and state_of(t) != "surplus" for t in before
         )
-        return twin or (self.trials is not None and alive >= self.trials)
+        return duplicate or (self.trials is not None and alive >= self.trials)
 
 
 def deaths(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
@@ -183,16 +183,16 @@ def beating(trial: Trial) -> Iterator[None]:
     """Let the trial's beat grow, for workers on other machines to see."""
     stop = threading.Event()
 
-    def beat() -> None:
+    def heartbeat() -> None:
         count = 0
-        while not stop.wait(BEAT_S):
+        while not stop.wait(HEARTBEAT_S):
             count += 1
             try:
-                trial.set_user_attr(BEAT, count)
+                trial.set_user_attr(HEARTBEAT, count)
             except Exception:  # a storage that cannot be reached now may be at the next beat
                 continue
 
-    thread = threading.Thread(target=beat, daemon=True)
+    thread = threading.Thread(target=heartbeat, daemon=True)
     thread.start()
     try:
         yield

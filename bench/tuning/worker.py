@@ -38,11 +38,11 @@ class Job:
 def work(job: Job, watch: Watcher = lambda: None) -> None:
     """Work on trials until the study is complete or its budget is spent. Raises ``TooManyFailures``."""
     from bench.tuning.study import open_study
-    from bench.tuning.trial_queue import Desk
+    from bench.tuning.trial_queue import TrialQueue
 
     study = open_study(job.arm, job.storage)
-    desk = Desk(study, job.arm.space, job.trials, job.budget_s)
-    while (trial := desk.next_trial()) is not None:
+    queue = TrialQueue(study, job.arm.space, job.trials, job.budget_s)
+    while (trial := queue.next_trial()) is not None:
         run_trial(job.arm, study, trial, watch)
         watch()
 

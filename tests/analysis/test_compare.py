@@ -59,23 +59,23 @@ def compared(a: Report, b: Report, config_a: Any = CONFIG, config_b: Any = CONFI
     return compare(read_side("A", a, config_a), read_side("B", b, config_b))
 
 
-def changed(report: Report, plant: Callable[[Report], None]) -> Report:
+def changed(report: Report, inject: Callable[[Report], None]) -> Report:
     b = copy.deepcopy(report)
-    plant(b)
+    inject(b)
     return b
 
 
 def shift(changes: dict[str, list[float]], metric: str = PRIMARY) -> Callable[[Report], None]:
     """Return what adds to the values of small_cnn's arms, fold by fold."""
 
-    def plant(report: Report) -> None:
+    def inject(report: Report) -> None:
         for line in report["lines"]:
             if line["method"] in changes and line["classifier"] == "small_cnn":
                 values = line["values"][metric]
                 for pair, change in zip(sorted(values), changes[line["method"]], strict=True):
                     values[pair] += change
 
-    return plant
+    return inject
 
 
 def by_arm(c: Comparison, metric: str = PRIMARY) -> dict[str, Any]:
@@ -91,14 +91,14 @@ def by_hand(changes: list[float], ratio: float) -> tuple[float, float, float]:
 
 
 def test_planted_differences_are_recovered_with_the_statistics_of_the_leaderboard(report: Report) -> None:
-    planted = {
+    injected = {
         "none": [0.0, 0.0, 0.0, 0.0, 0.0],
         "classical": [0.10, 0.11, 0.09, 0.10, 0.12],
         "oversample": [-0.20, -0.22, -0.18, -0.21, -0.19],
         "cgan": [0.001, -0.001, 0.002, -0.002, 0.0],
         "cyclegan": [0.2, -0.2, 0.1, -0.1, 0.05],
     }
-    c = compared(report, changed(report, shift(planted)))
+    c = compared(report, changed(report, shift(injected)))
     found = by_arm(c)
     assert {m: d.word for m, d in found.items()} == {
         "none": "identical",
@@ -111,9 +111,9 @@ def test_planted_differences_are_recovered_with_the_statistics_of_the_leaderboar
     ratio = pair_ratio(float(np.mean([f["test_images"] / f["train_images"] for f in folds])))
     p = {}
     for method, d in found.items():
-        assert (d.pairs, d.mean) == (5, pytest.approx(np.mean(planted[method]), abs=1e-12))
+        assert (d.pairs, d.mean) == (5, pytest.approx(np.mean(injected[method]), abs=1e-12))
         if method != "none":
-            p[method], low, high = by_hand(planted[method], ratio)
+            p[method], low, high = by_hand(injected[method], ratio)
             assert (d.p, d.low, d.high) == pytest.approx((p[method], low, high), rel=1e-6)
     largest = 0.0
     for i, method in enumerate(sorted(p, key=lambda m: p[m])):  # Holm over the four arms that changed
@@ -161,8 +161,8 @@ def test_identical_runs_say_so_and_count_what_was_compared(report: Report) -> No
     ],
     ids=["data", "split seed", "folds", "sizes"],
 )
-def test_other_folds_are_not_paired(report: Report, plant: Any, config: Report, reason: str) -> None:
-    c = compared(report, changed(report, plant), config_b={**CONFIG, "split": {**CONFIG["split"], **config}})
+def test_other_folds_are_not_paired(report: Report, inject: Any, config: Report, reason: str) -> None:
+    c = compared(report, changed(report, inject), config_b={**CONFIG, "split": {**CONFIG["split"], **config}})
     assert not c.paired
     assert not c.identical
     assert reason in c.unpaired_because[0]
@@ -197,13 +197,13 @@ def test_welch_is_scipys_without_overlap_and_wider_with_it() -> None:
 def test_image_measures_are_paired_by_a_plain_t_test(report: Report) -> None:
     changes = [-0.01, -0.012, -0.009, -0.011, -0.01]
 
-    def plant(r: Report) -> None:
+    def inject(r: Report) -> None:
         (cells,) = (x for x in r["measured"] if (x["stage"], x["method"]) == ("fidelity", "cyclegan"))
         (name,) = (n for n in cells["images"] if n.startswith("synthetic/test/kid_"))
         for pair, change in zip(sorted(cells["images"][name]), changes, strict=True):
             cells["images"][name][pair] += change
 
-    c = compared(report, changed(report, plant))
+    c = compared(report, changed(report, inject))
     kid = {d.arm.method: d for d in c.images if d.metric.startswith("synthetic/test/kid_")}
     assert (kid["cyclegan"].word, kid["cgan"].word) == ("lower", "identical")
     assert kid["cyclegan"].p == pytest.approx(stats.ttest_1samp(changes, 0).pvalue, rel=1e-6)

@@ -15,13 +15,13 @@ from cross_reports import folders, made, shift_report
 from data_sets import picture, png, write
 from shift_studies import Design, claims, learnt, missed, ready_of, studies
 
-from bench.analysis.datasets.effects import Member, read_member
+from bench.analysis.datasets.effects import SubSuite, read_sub_suite
 from bench.analysis.datasets.shift import SHARES, Compared, Shifted, shifts
 from bench.cli.plan import plan_facts
 from bench.engine.session import prepare
 from bench.report.pages.datasets.build import build_cross
 from bench.stats.inference import verdicts
-from bench.suite.suite import load_suite, member_suites
+from bench.suite.suite import load_suite, sub_suite_names
 
 NEAR = {
     "none": [0.80, 0.82, 0.81, 0.79, 0.83],
@@ -35,19 +35,19 @@ FAR = {
     "tl": [0.72, 0.75, 0.71, 0.72, 0.76],
     "rnd": [0.61, 0.63, 0.62, 0.60, 0.64],
 }
-TWINS = {"tl": "rnd"}
+SAME_PICTURE = {"tl": "rnd"}
 
 
 def two(**far: Any) -> dict[str, dict[str, Any]]:
     """The shifted member first: which is the control does not depend on the order, nor on names."""
     return {
-        "b": shift_report("b", FAR, test=["B"], twins=TWINS, **far),
-        "a": shift_report("a", NEAR, twins=TWINS, test_images=12),
+        "b": shift_report("b", FAR, test=["B"], ablation_pairs=SAME_PICTURE, **far),
+        "a": shift_report("a", NEAR, ablation_pairs=SAME_PICTURE, test_images=12),
     }
 
 
-def read(root: Path, reports: Mapping[str, dict[str, Any]]) -> list[Member]:
-    return [read_member(name.removeprefix("cross-"), folder) for name, folder in folders(root, reports).items()]
+def read(root: Path, reports: Mapping[str, dict[str, Any]]) -> list[SubSuite]:
+    return [read_sub_suite(name.removeprefix("cross-"), folder) for name, folder in folders(root, reports).items()]
 
 
 def compared(root: Path, reports: Mapping[str, dict[str, Any]]) -> tuple[tuple[Shifted, ...], tuple[str, ...]]:
@@ -61,12 +61,12 @@ def by_arm(s: Shifted, kind: Any) -> dict[str, Compared]:
 def test_prices_and_changes_are_paired_differences_judged_as_in_ordinary_reports(tmp_path: Path) -> None:
     [s], left = compared(tmp_path, two())
     assert left == ()
-    assert (s.control, s.member, s.within, s.across, s.tested) == ("a", "b", ("A",), ("B",), (20, 20, 12))
+    assert (s.control, s.sub_suite, s.within, s.across, s.tested) == ("a", "b", ("A",), ("B",), (20, 20, 12))
     assert s.ratio == pytest.approx(12 / 40)  # the control's: it is the larger one
     price = {m: np.subtract(FAR[m], NEAR[m]) for m in NEAR}
     gains = {m: price[m] - price["none"] for m in NEAR if m != "none"}
     labels = {"none": "none", "classical": "classical", "tl": "tl ×1", "rnd": "rnd ×1"}
-    cases: dict[Any, Any] = {"price": price, "gain": gains, "twin": {"tl": price["tl"] - price["rnd"]}}
+    cases: dict[Any, Any] = {"price": price, "gain": gains, "from_scratch": {"tl": price["tl"] - price["rnd"]}}
     for kind, differences in cases.items():
         expected = verdicts(differences, 0.02, s.ratio, lasting_share=1.0 if kind == "price" else 0.5)
         found = by_arm(s, kind)
@@ -80,7 +80,7 @@ def test_prices_and_changes_are_paired_differences_judged_as_in_ordinary_reports
     assert (prices["none"].within, prices["none"].across) == pytest.approx((0.81, 0.61))
     assert [changes[a].word for a in ("classical", "tl ×1")] == ["equivalent", "helps more"]
     assert (changes["tl ×1"].within, changes["tl ×1"].across) == pytest.approx((0.018, 0.122))
-    assert by_arm(s, "twin")["tl ×1"].word == "helps more"
+    assert by_arm(s, "from_scratch")["tl ×1"].word == "helps more"
 
 
 def test_the_other_words(tmp_path: Path) -> None:
@@ -101,9 +101,9 @@ def test_only_pairs_that_all_sides_have_count(tmp_path: Path) -> None:
 
 
 def test_several_shifts_have_one_control_and_families_of_their_own(tmp_path: Path) -> None:
-    reports = two() | {"c": shift_report("c", NEAR, test=["C"], twins=TWINS)}
+    reports = two() | {"c": shift_report("c", NEAR, test=["C"], ablation_pairs=SAME_PICTURE)}
     found, left = compared(tmp_path / "three", reports)
-    assert [(s.control, s.member, s.across) for s in found] == [("a", "b", ("B",)), ("a", "c", ("C",))]
+    assert [(s.control, s.sub_suite, s.across) for s in found] == [("a", "b", ("B",)), ("a", "c", ("C",))]
     assert left == ()
     [alone], _ = compared(tmp_path / "two", two())
     assert found[0].compared == alone.compared
@@ -154,7 +154,7 @@ def test_members_that_do_not_pair_are_named_and_not_compared(change: Any, said: 
     reports = two()
     change(reports)
     there = folders(tmp_path, reports)
-    found, left = shifts([read_member(name.removeprefix("cross-"), folder) for name, folder in there.items()])
+    found, left = shifts([read_sub_suite(name.removeprefix("cross-"), folder) for name, folder in there.items()])
     assert found == ()
     assert left[0].startswith(said)
     page = build_cross("cross", there, {}, "bench run", tmp_path / "cross")
@@ -198,11 +198,11 @@ def test_the_page_answers_in_words_a_table_and_a_figure(tmp_path: Path) -> None:
     assert figure.stat().st_size > 10_000
     rows = list(csv.DictReader((page.parent / "cross.csv").open()))
     [row] = [r for r in rows if r["measure"] == "shift_gain" and r["arm"] == "tl ×1"]
-    assert (row["member"], row["control"], row["reference"], row["verdict"]) == ("b", "a", "none", "helps more")
+    assert (row["sub_suite"], row["control"], row["reference"], row["verdict"]) == ("b", "a", "none", "helps more")
     assert float(row["low"]) < float(row["difference"]) < float(row["high"])
     assert float(row["difference"]) == pytest.approx(float(row["across"]) - float(row["within"]))
     told = json.loads((page.parent / "cross.json").read_text())
-    assert [(s["control"], s["member"]) for s in told["shifts"]] == [("a", "b")]
+    assert [(s["control"], s["sub_suite"]) for s in told["shifts"]] == [("a", "b")]
     assert list(told["answers"])[:3] == ["shift_price", "shift_gain", "shift_twin"]
     before = {p: p.read_bytes() for p in page.parent.rglob("*") if p.is_file()}
     build_cross("cross", there, {}, "bench run", page.parent)
@@ -277,9 +277,9 @@ def breakhis_zoomed(root: Path) -> Path:
 
 def test_the_shipped_shift_plans_the_same_folds_and_training_images(tmp_path: Path) -> None:
     data = breakhis_zoomed(tmp_path / "data")
-    assert member_suites("shift") == ("shift-within", "shift-across")
+    assert sub_suite_names("shift") == ("shift-within", "shift-across")
     quick = ("methods.tlsgan_resnet50=false", "methods.tlsgan_resnet50_scratch=false", "classifiers.resnet18=false")
-    near, far = (prepare(name, quick, data, tmp_path / "out") for name in member_suites("shift"))
+    near, far = (prepare(name, quick, data, tmp_path / "out") for name in sub_suite_names("shift"))
     assert near.plan.fingerprint == far.plan.fingerprint
     index = near.plan.index
     zoom = {r.path: dict(r.attributes)["magnification"] for r in index.records}

@@ -126,12 +126,12 @@ def test_out_of_fold_predictions_come_from_the_other_folds() -> None:
     rng = np.random.default_rng(0)
     half = rng.normal(size=(40, 5)).astype(np.float32)
     features, labels = np.concatenate([half, half]), np.tile(rng.integers(0, 2, 40), 2)
-    together, apart = np.tile(np.arange(40) % 4, 2), np.repeat([0, 1], 40)
-    right = [(out_of_fold(features, labels, f, 0).argmax(axis=1) == labels).mean() for f in (together, apart)]
+    overall, apart = np.tile(np.arange(40) % 4, 2), np.repeat([0, 1], 40)
+    right = [(out_of_fold(features, labels, f, 0).argmax(axis=1) == labels).mean() for f in (overall, apart)]
     assert right[0] < 0.75
     assert right[1] > 0.95
-    dealt = shuffled_within_class(together, labels, rng)
-    assert (dealt != together).any()
+    dealt = shuffled_within_class(overall, labels, rng)
+    assert (dealt != overall).any()
 
 
 def test_nothing_is_claimed_where_nothing_tells_patients_apart(recognisable: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from bench.check.update import baseline_of, require_sound
 from bench.data.loaders import FoldData
 from bench.engine.session import Session, prepare
 from bench.errors import BenchError
-from bench.leakage import FoldBorders
+from bench.leakage import FoldParts
 from bench.stages import classify, synthesize
 from tlsgan import losses, trainer
 
@@ -174,7 +174,7 @@ def test_a_synthetic_set_that_saw_test_patients_is_named_though_no_check_does(
         return found
 
     monkeypatch.setattr(FoldData, "training", property(everything))
-    monkeypatch.setattr(FoldBorders, "admit", lambda *args: None)
+    monkeypatch.setattr(FoldParts, "admit", lambda *args: None)
     leaks = named(bench.check(tmp_path), "leak")
     assert ("fit cyclegan fold 0", "held-out patients that its generator saw") in leaks
     assert ("synthesize cyclegan fold 0", "held-out patients among its sources") in leaks

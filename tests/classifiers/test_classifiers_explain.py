@@ -98,10 +98,10 @@ def test_a_network_may_work_in_place() -> None:
 
 def test_a_map_depends_on_no_other_image(network: SmallCNNNetwork) -> None:
     images, targets = noise(4), [0, 1, 2, 1]
-    together = grad_cam(network, images, targets)
+    overall = grad_cam(network, images, targets)
     alone = [grad_cam(network, images[i : i + 1], targets[i : i + 1])[0] for i in (3, 1, 0, 2)]
-    np.testing.assert_array_equal(together[[3, 1, 0, 2]], alone)
-    assert not np.array_equal(together[1], together[3])
+    np.testing.assert_array_equal(overall[[3, 1, 0, 2]], alone)
+    assert not np.array_equal(overall[1], overall[3])
 
 
 def test_the_network_is_left_as_it_was(network: SmallCNNNetwork) -> None:

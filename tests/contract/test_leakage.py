@@ -19,11 +19,19 @@ from PIL import Image
 from toy import Toy, register, write_squares, write_suite
 
 from bench.classifiers.normalisation import channel_statistics
-from bench.data.loaders import FoldData, LabelledImages, Part, SealedFold, TrainingPart, load_synthetic, save_manifest
+from bench.data.loaders import (
+    FoldData,
+    LabelledImages,
+    Part,
+    TrainingPart,
+    TrainValidationView,
+    load_synthetic,
+    save_manifest,
+)
 from bench.engine.cell_run import run_cell
 from bench.engine.session import Session, prepare
 from bench.errors import LeakageError
-from bench.leakage import PARTS, FittedStatistics, FoldBorders, Origin
+from bench.leakage import PARTS, FittedStatistics, FoldParts, SourceImages
 from bench.metrics.predictions import Predictions, read_predictions
 from bench.metrics.selection import selection_score
 from bench.plan.plan import Cell
@@ -158,12 +166,12 @@ def a_generator_of_another_fold(shop: Workshop) -> None:
 
 
 def a_generator_that_saw(part: Any) -> Callable[[Workshop], None]:
-    def plant(shop: Workshop) -> None:
+    def inject(shop: Workshop) -> None:
         path = shop.at("synthesize", method="toy") / "seen_groups.json"
         shop.edit(path, lambda seen: [*seen, shop.fold.part(part).groups[0]])
         shop.classify()
 
-    return plant
+    return inject
 
 
 def a_generator_that_does_not_say(shop: Workshop) -> None:
@@ -198,7 +206,7 @@ def a_list_of_seen_groups_that_was_cut(shop: Workshop) -> None:
 def a_pasted_image(part: Any) -> Callable[[Workshop], None]:
     """The generator 'makes' a held-out image; its manifest is spotless."""
 
-    def plant(shop: Workshop) -> None:
+    def inject(shop: Workshop) -> None:
         pasted = shop.fold.part(part).images[3]
         made = Toy.synthesize
 
@@ -210,7 +218,7 @@ def a_pasted_image(part: Any) -> Callable[[Workshop], None]:
         shop.again("synthesize", method="toy")
         shop.classify()
 
-    return plant
+    return inject
 
 
 def a_copied_file(shop: Workshop) -> None:
@@ -232,7 +240,7 @@ def a_copied_file(shop: Workshop) -> None:
 
 
 def tuning_asks_for_the_test_part(shop: Workshop) -> None:
-    shop.fold.sealed().part("test")
+    shop.fold.train_validation().part("test")
 
 
 def a_method_asks_for_the_test_part(shop: Workshop) -> None:
@@ -250,11 +258,11 @@ def a_method_asks_for_the_test_part(shop: Workshop) -> None:
 def early_stopping_on(part: Any) -> Callable[[Workshop], None]:
     """The classify stage is changed to take its validation images from another part."""
 
-    def plant(shop: Workshop) -> None:
+    def inject(shop: Workshop) -> None:
         shop.patch.setattr(FoldData, "sealed", lambda fold: Shifted(fold, part))
         shop.classify()
 
-    return plant
+    return inject
 
 
 class Shifted:
@@ -283,7 +291,9 @@ def a_segmentation_network_chosen_on_test_images(shop: Workshop) -> None:
     split = shop.cell("split")
     segment = replace(split, stage="segment", key="0" * 16, upstream=(split.id,))
     part = FoldData.part
-    shop.patch.setattr(SealedFold, "part", lambda fold, name: part(fold, "test" if name == "validation" else name))
+    shop.patch.setattr(
+        TrainValidationView, "part", lambda fold, name: part(fold, "test" if name == "validation" else name)
+    )
     shop.do(segment)
 
 
@@ -295,10 +305,10 @@ def training_on_test_images(shop: Workshop) -> None:
 
     def more(fold: FoldData, *args: Any) -> LabelledImages:
         train, test = assemble(fold, *args), shop.fold.part("test")
-        groups = Origin(train.origin.groups | test.origin.groups)
+        groups = SourceImages(train.source_images.groups | test.source_images.groups)
         images, labels = np.concatenate([train.images, test.images]), np.concatenate([train.labels, test.labels])
         is_synthetic = np.concatenate([train.is_synthetic, np.zeros(len(test.labels), dtype=bool)])
-        return replace(train, images=images, labels=labels, is_synthetic=is_synthetic, origin=groups)
+        return replace(train, images=images, labels=labels, is_synthetic=is_synthetic, source_images=groups)
 
     shop.patch.setattr(classify, "assemble_training_set", more)
     shop.classify()
@@ -314,7 +324,7 @@ def selection_by_renamed_predictions(shop: Workshop) -> None:
     path = shop.at("classify", method="toy", ratio="1") / "predictions.csv"
     test: Predictions = read_predictions(path).select("test")
     renamed = replace(test, part=("validation",) * len(test.part))
-    selection_score(renamed, borders=shop.fold.borders)
+    selection_score(renamed, fold_parts=shop.fold.fold_parts)
 
 
 # --- feature statistics and normalisation constants ------------------------------------------------------------------
@@ -323,29 +333,31 @@ def selection_by_renamed_predictions(shop: Workshop) -> None:
 def a_threshold_fitted_on_everything(shop: Workshop) -> None:
     """A filter for synthetic images takes its threshold from all images of the dataset."""
     records = shop.session.plan.index.records
-    threshold = FittedStatistics("the filter's threshold", {"distance": 1.0}, Origin.of(records))
-    threshold.for_fold(shop.fold.borders)
+    threshold = FittedStatistics("the filter's threshold", {"distance": 1.0}, SourceImages.of(records))
+    threshold.for_fold(shop.fold.fold_parts)
 
 
 def a_threshold_of_another_fold(shop: Workshop) -> None:
     """A threshold is fitted, saved, and used for another fold."""
     other = Inputs(shop.cell("fit", method="toy", fold=1), shop.session.env).fold().part("train")
-    FittedStatistics("the filter's threshold", {"distance": 1.0}, other.origin).save(shop.folder / "threshold.json")
-    FittedStatistics.load(shop.folder / "threshold.json").for_fold(shop.fold.borders)
+    FittedStatistics("the filter's threshold", {"distance": 1.0}, other.source_images).save(
+        shop.folder / "threshold.json"
+    )
+    FittedStatistics.load(shop.folder / "threshold.json").for_fold(shop.fold.fold_parts)
 
 
 def a_threshold_of_nobody(shop: Workshop) -> None:
     """A threshold does not say on which images it was fitted."""
-    FittedStatistics("the filter's threshold", {"distance": 1.0}, Origin()).for_fold(shop.fold.borders)
+    FittedStatistics("the filter's threshold", {"distance": 1.0}, SourceImages()).for_fold(shop.fold.fold_parts)
 
 
 def a_filter_of_copies_fitted_on_everything(shop: Workshop) -> None:
     """The thresholds by which copies are left out of a training set were fitted on all images of the dataset."""
-    shop = Workshop(suite_of(shop.folder, shop.folder / "data", drop_copies=True), shop.folder, shop.patch)
-    everything = Origin.of(shop.session.plan.index.records)
+    shop = Workshop(suite_of(shop.folder, shop.folder / "data", exclude_memorised=True), shop.folder, shop.patch)
+    everything = SourceImages.of(shop.session.plan.index.records)
     folder = shop.at("copies", method="toy")
     folder.mkdir(parents=True)
-    FittedStatistics("the copy thresholds", {"pixels": 1.0}, everything).save(folder / "copy_thresholds.json")
+    FittedStatistics("the copy thresholds", {"pixels": 1.0}, everything).save(folder / "memorisation_thresholds.json")
     (folder / "copies.csv").write_text("path,flagged\nimages/0/00000.png,1\n")
     shop.classify(ratio="1-nocopies")
 
@@ -394,7 +406,7 @@ class Leak:
 
     path: str
     name: str
-    plant: Callable[[Workshop], Any]
+    inject: Callable[[Workshop], Any]
     guard: str
     says: str
 
@@ -435,13 +447,13 @@ EACH = pytest.mark.parametrize("leak", LEAKS, ids=lambda leak: f"{leak.path}: {l
 @EACH
 def test_a_planted_leak_raises(leak: Leak, shop: Workshop) -> None:
     with pytest.raises(LeakageError, match=leak.says):
-        leak.plant(shop)
+        leak.inject(shop)
 
 
 @EACH
 def test_without_its_guard_the_leak_goes_through(leak: Leak, shop: Workshop) -> None:
     shop.patch.setattr(leak.guard, lambda *args, **kwargs: None)
-    leak.plant(shop)
+    leak.inject(shop)
 
 
 def test_every_path_of_a_leak_is_in_the_table() -> None:
@@ -459,8 +471,8 @@ def test_without_a_leak_nothing_is_refused(shop: Workshop) -> None:
     shop.classify()
     folder, fold = shop.at("classify", method="toy", ratio="1"), shop.fold
     stored = FittedStatistics.load(folder / "normalisation.json")
-    assert stored.origin.groups == set(fold.part("train").groups)
-    values = stored.for_fold(fold.borders)
+    assert stored.source_images.groups == set(fold.part("train").groups)
+    values = stored.for_fold(fold.fold_parts)
     x = fold.part("train").images.reshape(-1, 3) / 255
     np.testing.assert_allclose(values["mean"], x.mean(axis=0), rtol=1e-9)
     np.testing.assert_allclose(values["sd"], x.std(axis=0), rtol=1e-9)
@@ -473,12 +485,12 @@ def test_validation_scores_may_select(shop: Workshop) -> None:
     )
     right = predictions.y_prob.argmax(axis=1) == predictions.y_true
     expected = np.mean([right[predictions.y_true == c].mean() for c in (0, 1)])
-    assert selection_score(predictions, borders=shop.fold.borders) == pytest.approx(expected)
+    assert selection_score(predictions, fold_parts=shop.fold.fold_parts) == pytest.approx(expected)
     assert selection_score(predictions, "brier") < 0 <= selection_score(predictions, "auroc")
 
 
 def test_content_that_no_part_has_is_new_and_names_that_no_part_has_are_refused() -> None:
-    borders = FoldBorders("fold 3", {p: Origin(frozenset({p})) for p in PARTS})
-    borders.admit("it", Origin(frozenset({"train"}), content=frozenset({"new"})), "train", "do so")
+    fold_parts = FoldParts("fold 3", {p: SourceImages(frozenset({p})) for p in PARTS})
+    fold_parts.require("it", SourceImages(frozenset({"train"}), content=frozenset({"new"})), "train", "do so")
     with pytest.raises(LeakageError, match=r"fold 3: it drew on groups that this fold does not know: 'x'; .*: do so"):
-        borders.admit("it", Origin(frozenset({"x"})), "train", "do so")
+        fold_parts.require("it", SourceImages(frozenset({"x"})), "train", "do so")

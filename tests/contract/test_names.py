@@ -24,7 +24,7 @@ from bench.report.html.tables import inline
 from bench.report.text import code, literal
 from bench.stages.context import CellContext
 from bench.store.csv_cells import DictWriter, Writer, neutralised, read_rows, restored
-from bench.suite.suite import load_suite, member_suites, parse_suite
+from bench.suite.suite import load_suite, parse_suite, sub_suite_names
 from bench.types import DatasetIndex, Measure
 
 BAD = ("../../../x", "a/b", "a\nb", "", ".", "..", "CON", "nul.txt", "x" * 300, "=cmd", "+1", "-x", "a b", "a|b",
@@ -43,15 +43,17 @@ def read_named(section: str, name: str, folder: Path) -> object:
         return parse_suite(name, suite())
     if section == "dataset":
         return parse_suite("s", suite(dataset={"name": name, "use": "phantom"}))
-    if section == "members":
-        return member_suites(str(write_suite(folder / "s.yaml", members={name: {}})))
+    if section == "sub_suites":
+        return sub_suite_names(str(write_suite(folder / "s.yaml", sub_suites={name: {}})))
     use = {"methods": "none", "classifiers": "small_cnn", "metrics": "expected_cost"}
     given = {name: {"use": use[section]} if section in use else {}}
     return parse_suite("s", suite(**{section: {**suite().get(section, {}), **given}}))
 
 
 @pytest.mark.parametrize("name", BAD)
-@pytest.mark.parametrize("section", ["methods", "classifiers", "segmenters", "metrics", "dataset", "suite", "members"])
+@pytest.mark.parametrize(
+    "section", ["methods", "classifiers", "segmentation_networks", "metrics", "dataset", "suite", "sub_suites"]
+)
 def test_a_suite_with_a_name_that_could_be_a_path_or_markup_is_refused(section: str, name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         read_named(section, name, tmp_path)

@@ -14,7 +14,7 @@ from bench import registry
 from bench.config import build
 from bench.data.records import fingerprint
 from bench.errors import BenchError, ConfigError, DataError
-from bench.suite.suite import load_suite, member_suites, suite_files
+from bench.suite.suite import load_suite, sub_suite_names, suite_files
 
 MADE_HERE = ("phantom", "phantom_ihc")  # needs no folder from the user
 
@@ -78,7 +78,7 @@ def test_an_unknown_network_is_named_with_its_nearest() -> None:
         cls(cls.Config(model="resnet19")).check()
 
 
-@pytest.mark.parametrize("name", sorted(s for name in suite_files() for s in member_suites(name) or (name,)))
+@pytest.mark.parametrize("name", sorted(s for name in suite_files() for s in sub_suite_names(name) or (name,)))
 def test_a_shipped_suite_can_be_built(name: str) -> None:
     suite = load_suite(name)
     assert suite.settings.description

@@ -170,14 +170,14 @@ def test_eight_thousand_hashes_are_compared_quickly_and_in_little_memory() -> No
 def test_clusters_are_the_connected_sets(edges: list) -> None:
     pairs = [(f"{a:02d}", f"{b:02d}") for a, b in edges]
     found = clusters(pairs)
-    where = {name: i for i, members in enumerate(found) for name in members}
+    where = {name: i for i, sub_suites in enumerate(found) for name in sub_suites}
     assert sorted(where) == sorted({n for p in pairs for n in p})
     assert all(where[a] == where[b] for a, b in pairs)
     reached = {name: {name} for name in where}
     for _ in where:
         for a, b in pairs:
             reached[a] = reached[b] = reached[a] | reached[b]
-    assert all(any(set(members) <= r for r in reached.values()) for members in found)
+    assert all(any(set(sub_suites) <= r for r in reached.values()) for sub_suites in found)
 
 
 def test_pairs_are_remembered_for_this_very_set(tmp_path: Path) -> None:

@@ -88,18 +88,18 @@ def test_other_protocols_may_neither_share_patients_nor_leave_images_out(index: 
 
 def test_the_guards_hold_image_by_image(index: DatasetIndex, folds: list[Split]) -> None:
     split = folds[0]
-    borders = check_split(split, index)
+    fold_parts = check_split(split, index)
     with pytest.raises(LeakageError, match="in train and again in test"):
         check_split(dataclasses.replace(split, test=(*split.test, split.train[0])), index)
     with pytest.raises(DataError, match="1 images are in no part"):
         check_split(dataclasses.replace(split, unused=split.unused[1:]), index)
     with pytest.raises(DataError, match="1 images are in no part"):
         check_split(dataclasses.replace(split, test=split.test[1:]), index)
-    check_generator(Path("fit"), split.train, borders)
+    check_generator(Path("fit"), split.train, fold_parts)
     with pytest.raises(LeakageError, match="groups of the test part"):
-        check_generator(Path("fit"), [*split.train, split.test[0]], borders)
+        check_generator(Path("fit"), [*split.train, split.test[0]], fold_parts)
     with pytest.raises(LeakageError, match="does not know"):
-        check_generator(Path("fit"), [index.by_path()[split.train[0]].group_id], borders)  # a patient is no image
+        check_generator(Path("fit"), [index.by_path()[split.train[0]].group_id], fold_parts)  # a patient is no image
     strict = folds[1]
     other = next(p for p in strict.unused if p.split("_")[0] == strict.test[0].split("_")[0])
     unused = tuple(p for p in strict.unused if p != other)
@@ -155,12 +155,12 @@ def test_a_fold_hands_out_images_that_are_their_own_groups(tmp_path: Path) -> No
     wanted = SplitConfig(protocol="published", train_per_class=4, validation_per_class=2, test_per_class=2)
     mixed, strict = make_splits(index, wanted)
     fold = FoldData(index, mixed, ImageCache(tmp_path / "cache"), 16)
-    for data in (fold, fold.training, fold.sealed()):
+    for data in (fold, fold.training, fold.train_validation()):
         assert all(r.group_id == r.path for r in data.records)
         assert data.images().shape == (8, 16, 16, 3)
     assert fold.part("test").groups == mixed.test
     with pytest.raises(LeakageError):
-        fold.sealed().part("test")
+        fold.train_validation().part("test")
     apart = FoldData(index, strict, ImageCache(tmp_path / "cache"), 16)
     assert {r.group_id for r in apart.records} <= {r.group_id for r in index.records}
     assert by_unit(index, "group") is index

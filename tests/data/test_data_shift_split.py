@@ -137,9 +137,9 @@ def test_the_phantom_s_laboratories(tmp_path: Path) -> None:
 
 def test_generators_are_shared_with_the_control_and_what_is_tested_is_not(tmp_path: Path) -> None:
     few = ("dataset.images_per_patient=1", "dataset.image_size_px=32")
-    members = [load_suite(f"shift-small-{name}", few) for name in ("within", "across")]
-    index = members[0].dataset.create().index(None, tmp_path)
-    within, across = ({c.id: c for c in make_plan(s, index).cells} for s in members)
+    sub_suites = [load_suite(f"shift-small-{name}", few) for name in ("within", "across")]
+    index = sub_suites[0].dataset.create().index(None, tmp_path)
+    within, across = ({c.id: c for c in make_plan(s, index).cells} for s in sub_suites)
     assert {within[i].stage for i in within.keys() & across.keys()} == {"fit", "synthesize"}
     made = [c.id for c in across.values() if c.stage in ("fit", "synthesize")]
     assert made

@@ -186,11 +186,11 @@ def test_an_option_keeps_one_of_different_results(make: Make, tmp_path: Path, po
 def conflicting(make: Make) -> tuple[Path, Path]:
     """Return two stores that differ in one score; the first was finished later."""
 
-    def planted(value: float) -> Callable[[Cell], dict[str, float]]:
+    def injected(value: float) -> Callable[[Cell], dict[str, float]]:
         return lambda c: {**made_score(c), **({"test/balanced_accuracy": value} if c.id == evaluated(a).id else {})}
 
     a, b = make("a"), make("b")
-    return finish(a, metrics=planted(0.25), at=LATER), finish(b, metrics=planted(0.75), at=AT)
+    return finish(a, metrics=injected(0.25), at=LATER), finish(b, metrics=injected(0.75), at=AT)
 
 
 def test_a_failure_loses_against_a_result_and_the_latest_failure_stays(make: Make, tmp_path: Path) -> None:
@@ -347,7 +347,7 @@ def test_run_records_studies_profiles_and_configs_come_along(make: Make, tmp_pat
     found = merge([a, b], tmp_path / "merged")
     out = tmp_path / "merged"
     assert read_runs(out, "s") == [replace(record, closing_s=1.0), replace(record, host="machine 2")]
-    assert (out / "tuning" / "s-toy@2" / "bill.json").read_text() == "other\n"  # what it cost is owed as well
+    assert (out / "tuning" / "s-toy@2" / "tuning_cost.json").read_text() == "other\n"  # what it cost is owed as well
     assert (out / "profile" / "s-cpu.json").read_text() == "p1"
     assert len(found.notes) == 2
     with (a / "tuning/s-toy/journal.log").open("a") as f:

@@ -8,7 +8,13 @@ import numpy as np
 import pytest
 
 from bench.metrics.fidelity import frechet_distance
-from bench.metrics.real_baseline import counts_of, draw_rows, floor_metrics, floor_of_halves, matched_counts
+from bench.metrics.real_baseline import (
+    counts_of,
+    draw_rows,
+    matched_counts,
+    real_baseline_metrics,
+    real_baseline_of_halves,
+)
 
 
 def normal(n: int, seed: int, shift: float = 0.0) -> np.ndarray:
@@ -17,7 +23,7 @@ def normal(n: int, seed: int, shift: float = 0.0) -> np.ndarray:
 
 def test_sizes_are_equal_and_stated() -> None:
     for n, m, k, rest in ((60, 50, 30, 30), (200, 50, 50, 150), (61, 500, 30, 31)):
-        floor, beside = floor_of_halves(normal(n, 0), normal(m, 1), seed=0)
+        floor, beside = real_baseline_of_halves(normal(n, 0), normal(m, 1), seed=0)
         for scores in (floor, beside):
             assert (scores["n_synthetic"], scores["n_real"]) == (k, rest)
 
@@ -25,26 +31,26 @@ def test_sizes_are_equal_and_stated() -> None:
 def test_a_perfect_generator_scores_its_floor_and_a_shifted_one_more() -> None:
     gaps = []
     for seed in range(20):
-        floor, beside = floor_of_halves(normal(80, seed), normal(60, 100 + seed), seed)
+        floor, beside = real_baseline_of_halves(normal(80, seed), normal(60, 100 + seed), seed)
         gaps.append(beside["fid"] - floor["fid"])
         assert floor["fid"] > 5  # far from the 0 of equal distributions: the bias of few images
     assert abs(np.mean(gaps)) < 3 * np.std(gaps) / math.sqrt(len(gaps))
-    floor, beside = floor_of_halves(normal(80, 0), normal(60, 1, shift=1.0), seed=0)
+    floor, beside = real_baseline_of_halves(normal(80, 0), normal(60, 1, shift=1.0), seed=0)
     assert beside["fid"] > floor["fid"] + 20
     assert beside["kid"] > floor["kid"] + 1
 
 
 def test_floor_falls_as_images_are_added() -> None:
     real = normal(400, 0)
-    small, large = (floor_of_halves(x, real, seed=0)[0]["fid"] for x in (real[:80], real))
+    small, large = (real_baseline_of_halves(x, real, seed=0)[0]["fid"] for x in (real[:80], real))
     assert small > 2 * large > 0
-    assert floor_of_halves(real, real, seed=0)[0]["fid"] == large
-    assert math.isnan(floor_of_halves(real[:3], real, seed=0)[0]["fid"])
+    assert real_baseline_of_halves(real, real, seed=0)[0]["fid"] == large
+    assert math.isnan(real_baseline_of_halves(real[:3], real, seed=0)[0]["fid"])
 
 
 def test_its_fid_is_the_same_distance() -> None:
     a, b = normal(20, 0), normal(25, 1)
-    assert floor_metrics(a, b)["fid"] == pytest.approx(frechet_distance(a, b), rel=1e-5)
+    assert real_baseline_metrics(a, b)["fid"] == pytest.approx(frechet_distance(a, b), rel=1e-5)
 
 
 @pytest.mark.parametrize(

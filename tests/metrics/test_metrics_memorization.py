@@ -19,13 +19,13 @@ from bench.data.sets.phantom import Phantom, PhantomConfig
 from bench.errors import DataError
 from bench.metrics import memorization
 from bench.metrics.memorization import (
+    SAME_PICTURE,
     SINGLED_OUT,
     TURNED,
-    TWINS,
-    CopyTest,
+    MemorisationTest,
     Neighbours,
     authentic,
-    copy_threshold,
+    memorisation_threshold,
     nearest,
     thumbnails,
 )
@@ -74,7 +74,7 @@ def test_authpct_is_the_published_definition() -> None:
         radius = min(float(np.linalg.norm(TRAIN[star] - TRAIN[j])) for j in range(40) if j != star)
         expected.append(float(np.linalg.norm(s - TRAIN[star])) > radius)
     np.testing.assert_array_equal(authentic(near, own), expected)
-    test = CopyTest(TRAIN, PATIENTS, 0.01)
+    test = MemorisationTest(TRAIN, PATIENTS, 0.01)
     assert test.judge(MADE).authpct == pytest.approx(100 * np.mean(expected))
     assert 0 < np.mean(expected) < 1
     assert test.judge(TRAIN).authpct == 0.0  # a copy never is authentic
@@ -97,22 +97,22 @@ def relative(values: np.ndarray) -> Neighbours:
 
 def test_the_threshold_is_a_rank_among_the_training_images_and_leaves_twins_out() -> None:
     values = np.linspace(0.5, 0.698, 199)
-    fitted = copy_threshold(relative(values), 0.01)
+    fitted = memorisation_threshold(relative(values), 0.01)
     assert (fitted.value, fitted.promised) == (pytest.approx(values[1]), 2 / 200)
-    few = copy_threshold(relative(values[:50]), 0.01)
+    few = memorisation_threshold(relative(values[:50]), 0.01)
     assert (few.value, few.promised) == (pytest.approx(values[0]), 1 / 51)  # more than was asked for, and said so
-    with_twins = copy_threshold(relative(np.concatenate([np.zeros(60), np.full(40, 0.1), values])), 0.01)
+    with_twins = memorisation_threshold(relative(np.concatenate([np.zeros(60), np.full(40, 0.1), values])), 0.01)
     assert (with_twins.value, with_twins.promised) == (fitted.value, pytest.approx(102 / 300))  # a twin is a twin
-    capped = copy_threshold(relative(np.full(20, 0.95)), 0.1)
+    capped = memorisation_threshold(relative(np.full(20, 0.95)), 0.1)
     assert (capped.value, capped.promised) == (SINGLED_OUT, pytest.approx(1 / 21))
-    only_twins = copy_threshold(relative(np.zeros(8)), 0.01)
-    assert (only_twins.value, only_twins.promised) == (TWINS, 1.0)
+    only_twins = memorisation_threshold(relative(np.zeros(8)), 0.01)
+    assert (only_twins.value, only_twins.promised) == (SAME_PICTURE, 1.0)
 
 
 def test_twins_of_one_patient_promise_nothing_of_other_patients() -> None:
     pairs = np.repeat(np.random.default_rng(6).normal(size=(50, 20)), 2, axis=0)
-    test = CopyTest(pairs + 0.01 * np.random.default_rng(7).normal(size=pairs.shape), np.arange(100) // 2, 0.01)
-    assert (test.threshold.value, test.threshold.promised) == (TWINS, 1.0)
+    test = MemorisationTest(pairs + 0.01 * np.random.default_rng(7).normal(size=pairs.shape), np.arange(100) // 2, 0.01)
+    assert (test.threshold.value, test.threshold.promised) == (SAME_PICTURE, 1.0)
     assert test.across_patients.value == SINGLED_OUT
     assert test.promised_across_patients == 1 / 101
     assert test.judge(pairs).copied.all()
@@ -124,7 +124,7 @@ def test_novel_images_are_flagged_as_often_as_promised(dimensions: int) -> None:
     flagged, promised = [], []
     for seed in range(60):
         draw = np.random.default_rng([dimensions, seed]).standard_t(3, size=(300, dimensions))
-        test = CopyTest(draw[:99], np.arange(99) // 3, 0.05)
+        test = MemorisationTest(draw[:99], np.arange(99) // 3, 0.05)
         flagged.append(test.judge(draw[99:]).copied.mean())
         promised.append(test.threshold.promised)
     error = np.std(np.subtract(flagged, promised)) / np.sqrt(60)
@@ -188,7 +188,7 @@ COPIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def check_copies_and_novelties(images: np.ndarray, patients: np.ndarray) -> None:
     held_out = np.isin(patients, np.unique(patients)[::4])
     train, novel = images[~held_out], images[held_out]
-    test = CopyTest(thumbnails(train), patients[~held_out], 0.005, TURNED)
+    test = MemorisationTest(thumbnails(train), patients[~held_out], 0.005, TURNED)
     for name, spoil in COPIES.items():
         assert test.judge(thumbnails(spoil(train))).copied.mean() > 0.95, name
     judged = test.judge(thumbnails(novel))

@@ -76,7 +76,7 @@ class Finished(NamedTuple):
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     """A run with all that the page can offer, and nothing more."""
     folder = tmp_path_factory.mktemp("serve")
-    suite = write_suite(folder / "small.yaml", **SUITE, classifiers=CLASSIFIERS, segmenters=NETWORKS)
+    suite = write_suite(folder / "small.yaml", **SUITE, classifiers=CLASSIFIERS, segmentation_networks=NETWORKS)
     session = prepare(str(suite), (), None, folder / "out")
     limit_threads(1)
     for cell in {c.id: c for filters in DONE for c in select(session.plan.cells, filters)}.values():
@@ -137,9 +137,9 @@ def test_segmentation_networks_can_be_chosen_the_best_of_the_arm_first(finished:
     session = prepare(str(finished.suite), (), None, tmp_path / "out")
     scored(session, none_unet=0.4, none_scse_unet=0.7, cyclegan_unet=0.5)
     client, content = Client(session), image_of(session, "test")
-    networks = client.offered["segmenters"]
+    networks = client.offered["segmentation_networks"]
     offered = {
-        c["arm"]: [(networks[i]["network"], networks[i]["validation_dice"]) for i in c["segmenters"]]
+        c["arm"]: [(networks[i]["network"], networks[i]["validation_dice"]) for i in c["segmentation_networks"]]
         for c in client.offered["classifiers"]
     }
     unet, scse, other = ("unet, none", 0.4), ("scse_unet, none", 0.7), ("unet, cyclegan ×1", 0.5)
@@ -148,10 +148,12 @@ def test_segmentation_networks_can_be_chosen_the_best_of_the_arm_first(finished:
         found = client.classify(content, arm=arm).json["segmentation"]
         assert (found["network"], found["validation_dice"]) == first
     keys = {n["network"]: n["key"] for n in networks}
-    asked = {name: client.classify(content, segmenter=key).json["segmentation"] for name, key in keys.items()}
+    asked = {
+        name: client.classify(content, segmentation_network=key).json["segmentation"] for name, key in keys.items()
+    }
     assert {name: found["network"] for name, found in asked.items()} == {name: name for name in keys}
     assert len({found["overlay"] for found in asked.values()}) > 1
-    wrong = client.classify(content, segmenter="../../x")
+    wrong = client.classify(content, segmentation_network="../../x")
     assert wrong.status == 404
     assert "no finished segmentation network '../../x'" in wrong.json["error"]
 
@@ -160,8 +162,8 @@ def test_where_no_network_is_compared_the_judge_of_translations_segments(finishe
     suite = write_suite(tmp_path / "small.yaml", **SUITE, classifiers=CLASSIFIERS)
     session = prepare(str(suite), (), None, finished.session.env.out)
     client = Client(session)
-    (judge,) = client.offered["segmenters"]
-    assert [c["segmenters"] for c in client.offered["classifiers"]] == [[0]] * 3
+    (judge,) = client.offered["segmentation_networks"]
+    assert [c["segmentation_networks"] for c in client.offered["classifiers"]] == [[0]] * 3
     found = client.classify(image_of(session, "test")).json["segmentation"]
     named = {"network": "the judge of translations", "learnt_from": "true", "validation_dice": None}
     assert named.items() <= found.items()
@@ -174,11 +176,13 @@ def test_a_map_of_what_was_found_is_a_map_or_says_why_not(monkeypatch: pytest.Mo
     import torch
 
     from bench.pages.serve.answers import _looked
-    from bench.segmentation.segmenter_config import SegmenterConfig
-    from bench.segmentation.segmenter_network import build_segmenter
+    from bench.segmentation.segmenter_config import SegmentationNetworkConfig
+    from bench.segmentation.segmenter_network import build_segmentation_network
 
     torch.manual_seed(0)
-    network = build_segmenter(SegmenterConfig(encoder="tu-test_resnet", decoder_filters=(16, 8, 4)))
+    network = build_segmentation_network(
+        SegmentationNetworkConfig(encoder="tu-test_resnet", decoder_filters=(16, 8, 4))
+    )
     image = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
     mask = np.zeros((1, 32, 32), np.uint8)
     empty = _looked(network, image, mask, "cpu")
@@ -351,11 +355,11 @@ def test_nothing_is_unpickled(finished: Finished, tmp_path: Path, monkeypatch: p
 
 
 def test_too_many_questions_at_once_are_told_so(client: Client) -> None:
-    desk = serve_page.Desk()
+    queue = serve_page.TrialQueue()
 
     async def many() -> list[Any]:
         return await asyncio.gather(
-            *(desk.do(lambda: 1) for _ in range(serve_page.WAITING + 2)), return_exceptions=True
+            *(queue.do(lambda: 1) for _ in range(serve_page.WAITING + 2)), return_exceptions=True
         )
 
     found = asyncio.run(many())

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from bench.pages.limits import Bodies, Limits, RequestError
-from bench.pages.serve.app import PAGE, Desk
+from bench.pages.serve.app import PAGE, TrialQueue
 from bench.pages.server import TOKEN, Guard, assets, listen, make_app, make_server
 
 PATIENCE_S = 60.0  # of a busy machine: nothing here waits for so long unless it has failed
@@ -29,14 +29,14 @@ MAX_BODY = 100_000
 @contextmanager
 def serving(limits: Limits, token: str = "") -> Iterator[int]:
     """Serve an app that echoes sizes at /upload, through a desk as `bench serve` has one; yield the port."""
-    desk = Desk()
+    queue = TrialQueue()
 
     async def upload(request: Request) -> JSONResponse:
         content = await request.body()
-        return JSONResponse({"got": await desk.do(lambda: len(content))})
+        return JSONResponse({"got": await queue.do(lambda: len(content))})
 
     async def ping(request: Request) -> JSONResponse:
-        return JSONResponse({"desk": await desk.do(lambda: "free")})
+        return JSONResponse({"desk": await queue.do(lambda: "free")})
 
     routes = [Route("/upload", upload, methods=["POST"]), Route("/ping", ping)]
     server = make_server(make_app(routes, MAX_BODY, token, limits), limits)

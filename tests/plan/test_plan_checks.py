@@ -54,7 +54,7 @@ def refusal(**changes: object) -> str:
             ("classifiers.resnet18", "32 px, one at a time"),
         ),
         ({"methods": {"cgan": {}}, "fidelity": {"extractor": "efficientnet_lit0"}}, ("no feature extractor",)),
-        ({"segmenters": {"unet": {"encoder": "resnet35", "decoder_filters": [32, 16, 16]}}}, ("segmenters.unet",)),
+        ({"segmentation_networks": {"unet": {"encoder": "resnet35", "decoder_filters": [32, 16, 16]}}}, ("segmenters.unet",)),
     ],
 )  # fmt: skip
 def test_what_a_stage_would_refuse_is_named(changes: dict[str, object], words: tuple[str, ...]) -> None:
@@ -68,9 +68,11 @@ def test_all_that_cannot_be_used_is_named_at_once() -> None:
 
 
 def test_segmenters_of_one_pixel_and_foreign_extractor_sizes_are_refused() -> None:
-    segmenter = {"decoder_filters": [64, 32, 32, 16, 16], "batch_size": 1}
+    segmentation_network = {"decoder_filters": [64, 32, 32, 16, 16], "batch_size": 1}
     with pytest.raises(ConfigError, match="leave one pixel of an image of 32 px"):
-        parse_suite("mine", {"image_size_px": 32, "segmenters": {"unet": segmenter}, "classifiers": {}})
+        parse_suite(
+            "mine", {"image_size_px": 32, "segmentation_networks": {"unet": segmentation_network}, "classifiers": {}}
+        )
     with pytest.raises(ConfigError, match="299 px only"):
         parse_suite("mine", {"fidelity": {"extractor": "inception", "input_size_px": 64}})
 
@@ -126,9 +128,9 @@ def test_names_of_timm_are_known_without_it() -> None:
 
 
 def test_encoders_that_are_not_tried_can_be_built() -> None:
-    from bench.segmentation.segmenter_config import SegmenterConfig
-    from bench.segmentation.segmenter_network import build_segmenter
+    from bench.segmentation.segmenter_config import SegmentationNetworkConfig
+    from bench.segmentation.segmenter_network import build_segmentation_network
 
     for name in QUICK_ENCODERS:
         for filters in ((16,) * 3, (16,) * 5):
-            build_segmenter(SegmenterConfig(encoder=name, decoder_filters=filters))
+            build_segmentation_network(SegmentationNetworkConfig(encoder=name, decoder_filters=filters))

@@ -15,14 +15,14 @@ import yaml
 from click.testing import CliRunner
 from cross_reports import SETS, folders, made, report_of
 
-from bench.analysis.datasets.effects import At, read_member
+from bench.analysis.datasets.effects import At, read_sub_suite
 from bench.analysis.datasets.overall import pool
 from bench.cli import main
 from bench.cli.audit import find_subject
 from bench.engine.scheduler import Listener
 from bench.errors import ConfigError, DataError
 from bench.report.pages.datasets.build import build_cross
-from bench.suite.suite import load_suite, member_suites
+from bench.suite.suite import load_suite, sub_suite_names
 
 SHARED = {
     "image_size_px": 32, "threads": 1, "split": {"protocol": "kfold", "folds": 2, "validation_fraction": 0.25},
@@ -34,7 +34,7 @@ PHANTOM = {"image_size_px": 32, "patients": 8, "images_per_patient": 3}
 
 
 def pooled(root: Path, reports: Mapping[str, dict[str, Any]]) -> dict[At, Any]:
-    return {p.at: p for p in pool([read_member(n, f) for n, f in folders(root, reports).items()])}
+    return {p.at: p for p in pool([read_sub_suite(n, f) for n, f in folders(root, reports).items()])}
 
 
 TL, KID = At("gain", "net", "tl ×1", "none"), At("kid", "", "tl", "tl_scratch")
@@ -43,7 +43,7 @@ TL, KID = At("gain", "net", "tl ×1", "none"), At("kid", "", "tl", "tl_scratch")
 def test_an_effect_s_error_is_the_one_behind_its_interval(tmp_path: Path) -> None:
     gains = {"tl": [0.01, 0.03, 0.02, 0.06, -0.01]}
     [folder] = folders(tmp_path, {"one": report_of("one", gains)}).values()
-    effect = read_member("one", folder).effects[TL]
+    effect = read_sub_suite("one", folder).effects[TL]
     from bench.stats.planning import pair_ratio
 
     assert effect.error == pytest.approx(np.std(gains["tl"], ddof=1) * math.sqrt(1 / 5 + pair_ratio(0.25)))
@@ -103,9 +103,9 @@ def test_the_report_over_all_members(tmp_path: Path) -> None:
     figure = page.parent / "charts" / "cross.png"
     assert figure.stat().st_size > 10_000
     rows = list(csv.DictReader((page.parent / "cross.csv").open()))
-    together = next(r for r in rows if r["dataset"] == "3 together" and r["arm"] == "tl ×1" and r["measure"] == "gain")
-    assert float(together["low"]) < float(together["difference"]) < float(together["high"])
-    assert together["carries"] in ("holds", "on average")
+    overall = next(r for r in rows if r["dataset"] == "3 together" and r["arm"] == "tl ×1" and r["measure"] == "gain")
+    assert float(overall["low"]) < float(overall["difference"]) < float(overall["high"])
+    assert overall["carries"] in ("holds", "on average")
     assert json.loads((page.parent / "cross.json").read_text())["absent"] == {"five": "there is no folder five"}
     before = {p: p.read_bytes() for p in page.parent.rglob("*") if p.is_file()}
     build_cross("cross", there, absent, "bench run --suite cross", page.parent)
@@ -115,12 +115,12 @@ def test_the_report_over_all_members(tmp_path: Path) -> None:
 def test_a_report_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "leaderboard.json").write_text("{}")
     with pytest.raises(DataError, match="write it again"):
-        read_member("x", tmp_path)
+        read_sub_suite("x", tmp_path)
 
 
 def test_the_shipped_members_differ_in_their_images_and_what_may_be_done_to_them(tmp_path: Path) -> None:
     for name in ("cross-modality", "cross-modality-small"):
-        suites = [load_suite(s) for s in member_suites(name)]
+        suites = [load_suite(s) for s in sub_suite_names(name)]
         assert [s.name for s in suites] == [f"{name}-{m}" for m in ("breakhis", "busi", "isic", "ihc")]
         assert [s.dataset.name for s in suites] == ["breakhis", "busi", "isic9", "phantom_ihc"]
         assert len({(s.classifiers, s.settings.split, s.settings.image_size_px) for s in suites}) == 1
@@ -142,24 +142,24 @@ def test_the_list_names_the_members() -> None:
 
 
 def write_members(folder: Path, **changes: Any) -> Path:
-    members = {
+    sub_suites = {
         "easy": {"dataset": {"name": "phantom", **PHANTOM, "difficulty": 0.1}},
         "brown": {"dataset": {"name": "phantom_ihc", **PHANTOM}},
         "scans": {"dataset": {"name": "busi"}, "folder": "Dataset_BUSI_with_GT"},
     }
     path = folder / "mine.yaml"
-    path.write_text(yaml.safe_dump({**SHARED, "members": {**members, **changes}}, sort_keys=False))
+    path.write_text(yaml.safe_dump({**SHARED, "sub_suites": {**sub_suites, **changes}}, sort_keys=False))
     return path
 
 
 def test_members_of_a_file_of_one_s_own(tmp_path: Path) -> None:
     path = write_members(tmp_path, odd={"dataset": {"name": "phantom"}, "methods": {"classical": {"noise": 1}}})
-    assert [Path(n).name for n in member_suites(str(path))] == [
+    assert [Path(n).name for n in sub_suite_names(str(path))] == [
         "mine-easy.yaml", "mine-brown.yaml", "mine-scans.yaml", "mine-odd.yaml",
     ]  # fmt: skip
     suite = load_suite(str(tmp_path / "mine-brown.yaml"), ("split.folds=4",))
     assert (suite.name, suite.dataset.name, suite.settings.split.folds) == ("mine-brown", "phantom_ihc", 4)
-    assert member_suites(str(tmp_path / "mine-brown.yaml")) == ()
+    assert sub_suite_names(str(tmp_path / "mine-brown.yaml")) == ()
     with pytest.raises(ConfigError, match=r"a file of members; this takes one of them: .*mine-easy\.yaml"):
         load_suite(str(path))
     with pytest.raises(ConfigError, match="did you mean 'brown'"):
@@ -191,7 +191,7 @@ def test_the_verbs_over_all_members(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         return CliRunner().invoke(main, [verb, *words, *more])
 
     planned = json.loads(bench("plan", "--json").output)
-    assert [m["suite"] for m in planned["members"]] == ["mine-easy", "mine-brown"]
+    assert [m["suite"] for m in planned["sub_suites"]] == ["mine-easy", "mine-brown"]
     assert "BUSI images are needed" in planned["absent"]["mine-scans"]
     first = bench("run", "--jobs", "1", "--device", "cpu")
     assert first.exit_code == 1, first.output  # a member has no images
@@ -206,7 +206,7 @@ def test_the_verbs_over_all_members(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     again = bench("run", "--jobs", "1", "--device", "cpu")
     assert again.output.count("nothing left to do") == 2
     told = json.loads(bench("status", "--json").output)
-    assert all(m["done"] == m["cells"] > 0 for m in told["members"])
+    assert all(m["done"] == m["cells"] > 0 for m in told["sub_suites"])
     assert "mine-easy" in bench("status").output
     assert "2 members" in bench("plan").output
     assert json.loads(bench("report", "--json").output)["suite"] == "mine"

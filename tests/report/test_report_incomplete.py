@@ -16,7 +16,7 @@ from bench.report.export import as_json
 from bench.report.sections.failures import failure_section
 from bench.report.sections.page import markdown, sections
 from bench.report.sections.summary import summary
-from bench.stats.planning import pair_ratio, smallest_detectable_effect
+from bench.stats.planning import minimum_detectable_effect, pair_ratio
 from bench.suite.roles import Counterpart, Roles
 from bench.types import ResultRow
 
@@ -49,7 +49,7 @@ def chain(method: str) -> list[ResultRow]:
 ROWS = [r for m in METHODS for r in chain(m)]
 
 
-def planted(failed: set[At] = frozenset(), missing: set[At] = frozenset()) -> list[ResultRow]:  # type: ignore[assignment]
+def injected(failed: set[At] = frozenset(), missing: set[At] = frozenset()) -> list[ResultRow]:  # type: ignore[assignment]
     """The rows with these cells failed, or never run; what is behind them is skipped, or never run either."""
     stages = ("fit", "synthesize", "fidelity", "copies", "classify", "evaluate")
     behind = {"fit": stages, "synthesize": stages[1:], "classify": ("classify", "evaluate")}
@@ -93,7 +93,7 @@ def test_five_failed_and_three_missing_cells() -> None:
         ("fit", "tl", 4),
     }
     missing = {("evaluate", "classical", 0), ("evaluate", "rnd", 1), ("copies", "cyclegan", 0)}
-    records, text, last = read(planted(failed, missing))
+    records, text, last = read(injected(failed, missing))
     assert "5 cells failed, 16 skipped behind a failure and 3 not run." in text
     assert "**Incomplete:** 6 scores of 30 are missing, in 5 lines (0 without any score)." in last
     assert {(x.arm.method, x.reference): (x.pairs, x.planned) for x in records.losses} == {
@@ -104,8 +104,8 @@ def test_five_failed_and_three_missing_cells() -> None:
     cgan = next(x for x in records.losses if (x.arm.method, x.reference) == ("cgan", "none"))
     change = [SCORE["cgan"][f] - SCORE["none"][f] for f in (2, 3, 4)]
     sd, ratio = float(np.std(change, ddof=1)), pair_ratio(PLAN.test_train_ratio)
-    assert cgan.smallest == pytest.approx(smallest_detectable_effect(sd, 3, ratio))
-    assert cgan.whole == pytest.approx(smallest_detectable_effect(sd, 5, ratio))
+    assert cgan.smallest == pytest.approx(minimum_detectable_effect(sd, 3, ratio))
+    assert cgan.whole == pytest.approx(minimum_detectable_effect(sd, 5, ratio))
     cells = row(text, "`cgan` ×1", "`none`")
     assert cells[3] == "3 of 5"
     assert cells[4:6] == [f"{100 * cgan.smallest:.1f}", f"{100 * cgan.whole:.1f}"]
@@ -129,7 +129,7 @@ def test_five_failed_and_three_missing_cells() -> None:
 
 
 def test_a_missing_pair_of_none_takes_every_verdict_with_it() -> None:
-    records, text, last = read(planted(missing={("classify", "none", 2)}))
+    records, text, last = read(injected(missing={("classify", "none", 2)}))
     of_none = [x for x in records.losses if x.reference == "none"]
     assert [x.arm.method for x in of_none] == ["classical", *GANS]
     assert {(x.pairs, len(x.own), len(x.theirs)) for x in of_none} == {(4, 0, 1)}
@@ -143,7 +143,7 @@ def test_a_missing_pair_of_none_takes_every_verdict_with_it() -> None:
 
 
 def test_a_generator_that_failed_in_one_fold() -> None:
-    records, text, _ = read(planted(failed={("fit", "tl", 1)}))
+    records, text, _ = read(injected(failed={("fit", "tl", 1)}))
     assert [(x.arm.method, x.reference, x.pairs) for x in records.losses] == [("tl", "none", 4), ("tl", "classical", 4)]
     assert [(s.stage, s.method, s.pairs) for s in records.shortfalls] == [
         (stage, "tl", ((1, 0),)) for stage in ("fit", "synthesize", "fidelity", "copies")
@@ -152,11 +152,11 @@ def test_a_generator_that_failed_in_one_fold() -> None:
     others = {q.name: {x.method for x in q.lacks} for q in records.questions}
     assert others == {"transfer": {"tl"}, "cost": {"tl"}, "modalities": set(), "others": {"tl"}}
     reference = replace(PLAN, reference="tl")
-    assert "every difference to it has lost these pairs" in read(planted(failed={("fit", "tl", 1)}), reference)[1]
+    assert "every difference to it has lost these pairs" in read(injected(failed={("fit", "tl", 1)}), reference)[1]
 
 
 def test_an_arm_that_failed_wholly_is_no_part_of_holms_family() -> None:
-    rows = planted(failed={("fit", "cgan", f) for f in range(5)})
+    rows = injected(failed={("fit", "cgan", f) for f in range(5)})
     records, text, last = read(rows)
     assert [(f.reference, f.planned, f.lost) for f in records.families] == [
         ("none", 5, (Arm("cgan", "1"),)),
@@ -178,7 +178,7 @@ def test_an_arm_that_failed_wholly_is_no_part_of_holms_family() -> None:
 
 
 def test_one_pair_that_is_left_decides_nothing() -> None:
-    records, text, _ = read(planted(failed={("fit", "tl", f) for f in range(4)}))
+    records, text, _ = read(injected(failed={("fit", "tl", f) for f in range(4)}))
     (loss,) = [x for x in records.losses if x.reference == "none"]
     assert (loss.pairs, loss.word) == (1, "undecided")
     assert math.isnan(loss.smallest)
@@ -189,7 +189,7 @@ def test_one_pair_that_is_left_decides_nothing() -> None:
 
 def test_everything_failed() -> None:
     stages = ("fit", "classify")
-    rows = planted(failed={(s, m, f) for s in stages for m in METHODS for f in range(5) if s != "fit" or m in GANS})
+    rows = injected(failed={(s, m, f) for s in stages for m in METHODS for f in range(5) if s != "fit" or m in GANS})
     records, text, last = read(rows)
     first = summary(records.lines, PLAN)[0]
     assert first.startswith("No score could be computed: every arm lacks all of its pairs. The first cause: ")
@@ -204,7 +204,7 @@ def test_everything_failed() -> None:
 
 def test_a_suite_without_classifiers_loses_images_and_no_verdicts() -> None:
     info = replace(PLAN, classifiers=())
-    rows = [r for r in planted(failed={("fit", "tl", 1)}) if r.classifier is None]
+    rows = [r for r in injected(failed={("fit", "tl", 1)}) if r.classifier is None]
     records = collect(Rows(rows), info, Path("nowhere"))
     text = "\n".join(failure_section(records, info))
     assert records.losses == ()
@@ -214,8 +214,8 @@ def test_a_suite_without_classifiers_loses_images_and_no_verdicts() -> None:
 
 def test_classifiers_that_are_hit_alike_are_named_together() -> None:
     info = replace(PLAN, classifiers=("a", "b", "c"))
-    holes = planted(missing={("evaluate", "none", 2)}, failed={("fit", "cgan", f) for f in range(5)})
-    whole = planted(failed={("fit", "cgan", f) for f in range(5)})
+    holes = injected(missing={("evaluate", "none", 2)}, failed={("fit", "cgan", f) for f in range(5)})
+    whole = injected(failed={("fit", "cgan", f) for f in range(5)})
 
     def named(rows: list[ResultRow], name: str) -> list[ResultRow]:
         return [replace(r, key=r.key + name, classifier=name) for r in rows if r.classifier]

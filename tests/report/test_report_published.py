@@ -32,13 +32,13 @@ CLASSES = ("benign", "malignant")
 RESULTS = load_published(config_folder() / "published", "breakhis")
 METHODS = ("cyclegan", "tlsgan_resnet50", "tlsgan_vgg16")
 # (fold, repeat) -> tp, fn, fp, tn of cyclegan; fold 0 is drawn image by image
-PLANTED = {(0, 0): (9, 1, 1, 9), (0, 1): (8, 2, 0, 10), (1, 0): (5, 5, 4, 6), (1, 1): (6, 4, 5, 5)}
+INJECTED = {(0, 0): (9, 1, 1, 9), (0, 1): (8, 2, 0, 10), (1, 0): (5, 5, 4, 6), (1, 1): (6, 4, 5, 5)}
 
 
 def info(**changes: Any) -> ReportInfo:
     folds = tuple(
         FoldSize(f, r, 200, 20, 20, 30, 12, 12, unit="group" if f else "image", shared_groups=0 if f else 11 + r)
-        for f, r in sorted(PLANTED, key=lambda p: p[::-1])
+        for f, r in sorted(INJECTED, key=lambda p: p[::-1])
     )
     made = ReportInfo("s", "breakhis", CLASSES, METHODS, METHODS, (), ("1",), folds, published=PublishedFacts(RESULTS))
     return replace(made, **changes)
@@ -54,13 +54,13 @@ def head_row(root: Path, method: str, pair: tuple[int, int], counts: tuple[int, 
     at = f"cells/head/{method}-{pair[0]}{pair[1]}"
     (root / at).mkdir(parents=True)
     write_predictions(root / at / "predictions.csv", table)
-    facts = {"predictions": f"{at}/predictions.csv", "own_head": "class head of D_a"}
+    facts = {"predictions": f"{at}/predictions.csv", "discriminator_classifier": "class head of D_a"}
     return row("head", method, pair, facts=facts, folder=at)
 
 
 def rows(root: Path, method: str = "cyclegan", loss: float | None = 0.001) -> list[ResultRow]:
     found = []
-    for (fold, repeat), counts in PLANTED.items():
+    for (fold, repeat), counts in INJECTED.items():
         found.append(head_row(root, method, (fold, repeat), counts))
         values = {"fcn/iou": 0.4 + 0.1 * (fold == 0) + 0.02 * repeat * (1 + fold), "unpaired/ssim": 0.2}
         found.append(row("translate", method, (fold, repeat), metrics=values))

@@ -12,13 +12,13 @@ import pytest
 from report_rows import TAG, made_up
 from scipy import stats
 
-from bench.analysis.info import Arm, Carried, FoldSize, ReportInfo
+from bench.analysis.info import Arm, FoldSize, OtherFinding, ReportInfo
 from bench.analysis.lines import PRIMARY, leaderboard
 from bench.analysis.questions import Question, questions
 from bench.analysis.report import collect
 from bench.analysis.rows import Rows
 from bench.report.export import as_json
-from bench.report.run_facts import carried
+from bench.report.run_facts import other_findings
 from bench.report.sections import questions as section
 from bench.report.sections.page import markdown, sections
 from bench.report.sections.questions import question_section
@@ -30,7 +30,7 @@ from bench.types import ResultRow
 
 SMALL = {"steps": 2, "filters": 2, "blocks": 1}
 ROLES = Roles(
-    transfer=("tl", "tl2"), random=("rnd",), plain=("plain",), others=("noise",), twins=(("tl", "rnd"),),
+    transfer=("tl", "tl2"), random=("rnd",), plain=("plain",), others=("noise",), ablation_pairs=(("tl", "rnd"),),
     counterparts=(Counterpart("tl", "plain", ("norm batch (instance)",)), Counterpart("tl2", "plain", ()),
                   Counterpart("rnd", "plain", ("norm batch (instance)",))),
 )  # fmt: skip
@@ -101,7 +101,10 @@ def test_roles_are_read_from_classes_and_configs_whatever_the_names() -> None:
     )  # fmt: skip
     assert (found.transfer, found.random) == (("a", "frozen"), ("b", "c", "d", "e"))
     assert (found.plain, found.others) == (("plain",), ("noise",))
-    assert found.twins == (("a", "b"), ("a", "c"))  # not d, which trains longer, nor e, which is another network
+    assert found.ablation_pairs == (
+        ("a", "b"),
+        ("a", "c"),
+    )  # not d, which trains longer, nor e, which is another network
     assert [c.plain for c in found.counterparts] == ["plain"] * 6
     assert "discriminator tf_efficientnet_lite0 (patchgan)" in found.counterparts[0].differs
     assert found.answers == {"transfer", "cost", "others"}
@@ -110,13 +113,13 @@ def test_roles_are_read_from_classes_and_configs_whatever_the_names() -> None:
 def test_arms_with_classifiers_of_their_own_are_no_twins() -> None:
     tl = {"use": "tlsgan_lite0", **SMALL}
     own = {"classifiers": {"small_cnn": {"learning_rate": 0.5}}}
-    assert roles_of(suite(a={**tl, **own}, b={**tl, "pretrained": False})).twins == ()
-    assert roles_of(suite(a={**tl, **own}, b={**tl, "pretrained": False, **own})).twins == (("a", "b"),)
+    assert roles_of(suite(a={**tl, **own}, b={**tl, "pretrained": False})).ablation_pairs == ()
+    assert roles_of(suite(a={**tl, **own}, b={**tl, "pretrained": False, **own})).ablation_pairs == (("a", "b"),)
 
 
 def test_shipped_suites_have_what_their_questions_need() -> None:
-    assert roles_of(load_suite("ablation-transfer")).twins == (("pretrained", "scratch"),)
-    assert len(roles_of(load_suite("breakhis")).twins) == 3
+    assert roles_of(load_suite("ablation-transfer")).ablation_pairs == (("pretrained", "scratch"),)
+    assert len(roles_of(load_suite("breakhis")).ablation_pairs) == 3
     assert roles_of(load_suite("ablation-training")).answers == set()
     found = suites_that_answer(("transfer", "others"), "breakhis")
     assert set(found["transfer"][:2]) == {"breakhis", "breakhis-small"}  # its own data first
@@ -135,7 +138,10 @@ def test_twins_are_paired_and_judged_by_the_right_test() -> None:
     change = list(np.subtract(ACCURACY["tl"], ACCURACY["rnd"]))
     verdict = verdicts({"": change}, PLAN.margin, PLAN.test_train_ratio)[""]
     accuracy = found["accuracy"]
-    assert (accuracy.difference.word, accuracy.smallest) == (verdict.word, pytest.approx(verdict.smallest_effect))
+    assert (accuracy.difference.word, accuracy.smallest) == (
+        verdict.word,
+        pytest.approx(verdict.minimum_detectable_effect),
+    )
     needed = pairs_needed(0.02, float(np.std(change, ddof=1)), pair_ratio(PLAN.test_train_ratio))
     assert accuracy.needed == (math.inf if needed is None else needed)
     assert math.isnan(found["recall"].needed)  # the same in every fold: no spread to go by
@@ -150,9 +156,9 @@ def test_every_transfer_arm_meets_every_other_generator_and_holm_runs_over_all_o
     assert [d.p_holm for d in kid] == pytest.approx(list(holm(p)))
     assert {f.difference.kind for f in q.findings} >= {"accuracy", "training", "coverage"}
     decided = [f.difference for f in q.findings if f.difference.word in ("higher", "lower", "helps", "hurts")]
-    together = holm([f.difference.p for f in q.findings])
+    overall = holm([f.difference.p for f in q.findings])
     words = [f.difference in decided for f in q.findings]
-    assert (q.decided, q.together) == (len(decided), sum(w and p < 0.05 for w, p in zip(words, together, strict=True)))
+    assert (q.decided, q.overall) == (len(decided), sum(w and p < 0.05 for w, p in zip(words, overall, strict=True)))
 
 
 def test_costs_are_ratios_with_a_geometric_mean() -> None:
@@ -244,8 +250,8 @@ def test_an_unmeasured_stage_takes_its_measure_alone() -> None:
     assert "`fidelity` of `tl` and `rnd` failed (E: x) in folds 0, 1, 2, 3 and 4" in text_of(broken)[0]
 
 
-def carry(dataset: str, modality: str, word: str, kind: str = "accuracy") -> Carried:
-    return Carried("other", dataset, modality, "tl", "rnd", kind, "a", "1", -0.05, -0.08, -0.02, word, 5)
+def carry(dataset: str, modality: str, word: str, kind: str = "accuracy") -> OtherFinding:
+    return OtherFinding("other", dataset, modality, "tl", "rnd", kind, "a", "1", -0.05, -0.08, -0.02, word, 5)
 
 
 def test_reports_on_other_data_sets_stand_beside_this_one() -> None:
@@ -253,7 +259,7 @@ def test_reports_on_other_data_sets_stand_beside_this_one() -> None:
     rows = [replace(r, metrics={f"test/{PRIMARY}": better["tl"][r.fold or 0]})
             if (r.stage, r.method) == ("evaluate", "tl") else r for r in ROWS]  # fmt: skip
     against = replace(
-        PLAN, carried=(carry("busi", "ultrasound", "hurts"), carry("busi", "ultrasound", "undecided", "kid"))
+        PLAN, other_findings=(carry("busi", "ultrasound", "hurts"), carry("busi", "ultrasound", "undecided", "kid"))
     )
     text = text_of(rows, against)[2]
     assert "What transfer learning changes on `phantom` (histology) and `busi` (ultrasound)." in text
@@ -262,7 +268,7 @@ def test_reports_on_other_data_sets_stand_beside_this_one() -> None:
     assert (
         "| `busi` (ultrasound) | `other` | `tl` ×1 | `rnd` | accuracy a | **hurts** | −5.0 [−8.0, −2.0] | 5 |" in text
     )
-    same = replace(PLAN, carried=(carry("breakhis", "histology", "helps"),))
+    same = replace(PLAN, other_findings=(carry("breakhis", "histology", "helps"),))
     assert "another data set, but no other kind of images" in text_of(rows, same)[2]
     assert "Accuracy: helps on `phantom`, helps on `breakhis`; it **carries over** to them." in text_of(rows, same)[2]
 
@@ -275,14 +281,14 @@ def test_what_other_reports_say_is_read_from_their_json(tmp_path: Path) -> None:
     (tmp_path / "scans" / "leaderboard.json").write_text(json.dumps(as_json(records, other)))
     (tmp_path / "old").mkdir()
     (tmp_path / "old" / "leaderboard.json").write_text("{}")
-    found = list(carried(tmp_path, "phantom"))
-    assert [(c.suite, c.dataset, c.modality, c.method, c.twin, c.kind, c.ratio) for c in found] == [
+    found = list(other_findings(tmp_path, "phantom"))
+    assert [(c.suite, c.dataset, c.modality, c.method, c.from_scratch, c.kind, c.ratio) for c in found] == [
         ("scans", "busi", "ultrasound", "tl", "rnd", "kid", ""),
         ("scans", "busi", "ultrasound", "tl", "rnd", "accuracy", "1"),
     ]
     kid = asked()["transfer"].findings[0].difference
     assert (found[0].difference, found[0].low, found[0].word) == (kid.mean, kid.low, kid.word)
-    assert list(carried(tmp_path, "busi")) == []  # a report on the same data says nothing new
+    assert list(other_findings(tmp_path, "busi")) == []  # a report on the same data says nothing new
 
 
 def test_the_whole_report_has_them_after_the_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

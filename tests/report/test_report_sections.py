@@ -18,7 +18,7 @@ from bench.analysis.translations import CEILING, Translation, translations
 from bench.report.charts.pages import MOST, even, numbered, pages
 from bench.report.sections.data import data_section
 from bench.report.sections.leaderboard import leaderboard_section, verdict_overview
-from bench.report.sections.memorised import copies_section, survival_sentence
+from bench.report.sections.memorised import memorised_section, survival_sentence
 from bench.report.sections.quality import quality_section
 from bench.report.sections.summary import summary
 from bench.report.sections.translations import translation_section
@@ -78,7 +78,7 @@ def test_a_gain_that_survives_without_copies() -> None:
     assert sentence == (
         "Without the images flagged as copies, the gain survives for cgan ×1 (+10.4 points with, +9.4 without)."
     )
-    text = "\n".join(copies_section((), [found], PLAN))
+    text = "\n".join(memorised_section((), [found], PLAN))
     assert cells(text, "| Arm")[0][:2] == ["`cgan` ×1", "12 images"]
     assert "without copies" not in summary(lines, PLAN)[0]
 
@@ -97,10 +97,10 @@ def test_arms_without_copies_are_a_family_of_their_own() -> None:
     more = leaderboard(Rows(arms + scored("cgan", plus(0.03, 0.006), "1-nocopies")), PLAN, Path("nowhere"))
 
     def p_holm(lines: tuple[Line, ...]) -> list[float]:
-        return [x.versus["none"][PRIMARY].p_holm for x in lines if "none" in x.versus and not x.arm.without_copies]
+        return [x.versus["none"][PRIMARY].p_holm for x in lines if "none" in x.versus and not x.arm.without_memorised]
 
     assert p_holm(more) == p_holm(alone)
-    apart = next(x for x in more if x.arm.without_copies).versus["none"][PRIMARY]
+    apart = next(x for x in more if x.arm.without_memorised).versus["none"][PRIMARY]
     assert apart.p_holm == apart.p
 
 
@@ -108,12 +108,12 @@ def test_copies_are_read_by_their_names_and_shown_beside_real_images(tmp_path: P
     rows, plan = made_up(tmp_path, generative=("cgan", "cyclegan"), pictures=False, classifiers=("a",), ratios=("1",))
     found = copies(Rows(rows), plan)
     assert [(c.method, c.extractor) for c in found] == [(m, "tf_efficientnet_lite0-1a2b3c4d") for m in plan.generative]
-    first, second = cells("\n".join(copies_section(found, (), plan)), "| Method")
+    first, second = cells("\n".join(memorised_section(found, (), plan)), "| Method")
     assert first == ["`cgan`", "4.0 (1.0)", "91.0 (93.0)", "97.0 (98.0)", "0.0", "2.0", "–"]
     assert second[1:3] + second[-1:] == ["5.0 (1.0)", "90.0 (93.0)", "60.0"]
-    assert copies_section((), (), plan) == []
+    assert memorised_section((), (), plan) == []
     undefined = Copies("x", "t", {"flagged_share": Score.of([math.nan]), "patient_like_share": Score.of([0.1])})
-    rows_of_both = cells("\n".join(copies_section((*found, undefined), (), plan)), "| Method")
+    rows_of_both = cells("\n".join(memorised_section((*found, undefined), (), plan)), "| Method")
     assert rows_of_both[2] == ["`x`", "–", "–", "–", "–", "10.0", "–"]
 
 
@@ -206,7 +206,14 @@ def test_the_statistics_table_holds_what_the_verdict_says() -> None:
     v: Verdict = verdict([0.1 + 0.002 * i for i in range(5)], PLAN.margin, PLAN.test_train_ratio)
     assert row[:2] == ["`classical`", "**helps**"]
     small = "< 0.001"
-    assert row[3:] == [f"+{v.effect_size:.2f}", small, small, small, "0.062", f"{100 * v.smallest_effect:.1f}"]
+    assert row[3:] == [
+        f"+{v.effect_size:.2f}",
+        small,
+        small,
+        small,
+        "0.062",
+        f"{100 * v.minimum_detectable_effect:.1f}",
+    ]
     assert [p_value(p) for p in (0.5, 0.0994, 0.0996, 0.00099, math.nan)] == ["0.50", "0.099", "0.10", "< 0.001", "–"]
 
 

@@ -12,7 +12,7 @@ from report_rows import TAG, made_up
 from bench.analysis.costs import method_costs
 from bench.analysis.failures import failures
 from bench.analysis.info import Arm, FoldSize, ReportInfo
-from bench.analysis.lines import PRIMARY, Line, leaderboard, smallest_effect
+from bench.analysis.lines import PRIMARY, Line, leaderboard, minimum_detectable_effect
 from bench.analysis.quality import image_quality
 from bench.analysis.rows import Rows, one_line
 from bench.errors import StoreError
@@ -101,7 +101,7 @@ def test_equal_differences_have_no_smallest_effect(tmp_path: Path) -> None:
     rows = scores("none", 0.7, 0.8, 0.75) + scores("classical", 0.8, 0.9, 0.85)
     line = line_of(leaderboard(Rows(rows), info(), tmp_path), "classical")
     assert line.versus["none"][PRIMARY].word == "undecided"
-    assert math.isnan(smallest_effect(line))
+    assert math.isnan(minimum_detectable_effect(line))
 
 
 def test_intervals_over_patients_hold_the_mean_and_need_every_table(tmp_path: Path) -> None:

@@ -12,13 +12,13 @@ from torch import nn
 from bench.classifiers.explain import NoLayerError
 from bench.errors import DataError
 from bench.segmentation.explain import deepest_layer, seg_grad_cam
-from bench.segmentation.segmenter_config import SegmenterConfig
-from bench.segmentation.segmenter_network import Segmenter, build_segmenter
+from bench.segmentation.segmenter_config import SegmentationNetworkConfig
+from bench.segmentation.segmenter_network import SegmentationNetwork, build_segmentation_network
 
 
-def unet(encoder: str = "tu-test_resnet", filters: tuple[int, ...] = (16, 8, 8)) -> Segmenter:
+def unet(encoder: str = "tu-test_resnet", filters: tuple[int, ...] = (16, 8, 8)) -> SegmentationNetwork:
     torch.manual_seed(0)
-    return build_segmenter(SegmenterConfig(encoder=encoder, decoder_filters=filters))
+    return build_segmentation_network(SegmentationNetworkConfig(encoder=encoder, decoder_filters=filters))
 
 
 def noise(n: int, side: int = 64) -> npt.NDArray[np.uint8]:
@@ -77,7 +77,7 @@ class Bright(nn.Module):
 def test_the_evidence_lies_where_the_object_is() -> None:
     image = np.full((1, 64, 64, 3), 40, np.uint8)
     image[0, 8:24, 40:56] = 255
-    network = Segmenter(Bright())
+    network = SegmentationNetwork(Bright())
     with torch.no_grad():
         found = (network(torch.tensor(image).permute(0, 3, 1, 2) / 255) > 0).numpy().astype(np.uint8)
     assert 100 < found.sum() < 600
@@ -117,7 +117,7 @@ def test_the_layer_is_the_deepest_of_the_encoder_that_shows_places(
 
 
 def test_what_cannot_be_explained_is_said() -> None:
-    network = Segmenter(Bright())
+    network = SegmentationNetwork(Bright())
     with pytest.raises(NoLayerError, match="4 × 4"):
         deepest_layer(network, (24, 24))
     layer = deepest_layer(network, (64, 64))

@@ -36,7 +36,7 @@ def test_every_promise_holds(results: list[TrialResult]) -> None:
     assert {p.trial for p in kept} == {t.name for t in SMALL}
     for r in results:
         assert Rate.of(r.outcomes[0.0].naive < 0.05).share > 0.3  # images as independent: a coin decides
-        assert len(r.outcomes[0.0].word) == len(r.family) == len(r.twins) == 120
+        assert len(r.outcomes[0.0].word) == len(r.family) == len(r.same_arm_twice) == 120
         assert list(r.promised) == [0.02, 0.05, 0.10]
     repeated = results[1].outcomes[0.0]
     assert np.mean(repeated.plain < 0.05) > 0.08 > np.mean(repeated.bound < 0.05)

@@ -87,7 +87,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
         patch.setitem(registry.REGISTRY["method"], "painter", f"{__name__}:Painter")
         methods = {"none": {}, "painter": {}, "honest": {"use": "painter", "pasted": 0}}
         suite = write_suite(folder / "toy.yaml", methods=methods, ratios=[1.0])
-        made = prepare(str(suite), ("drop_copies=true",), data, folder / "out")
+        made = prepare(str(suite), ("exclude_memorised=true",), data, folder / "out")
         wanted = select(made.plan.cells, ["fold=0", "stage=copies,classify,evaluate"])
         runner = Runner(wanted, made.env)
         runner.reuse()
@@ -113,12 +113,12 @@ def table(session: Session, method: str, name: str = TABLE) -> list[dict[str, st
 
 def test_planted_copies_are_flagged_and_nothing_else(session: Session) -> None:
     rows = table(session, "painter")
-    planted = [r for r in rows if r["source_path"]]
-    assert len(planted) == len(rows) / 2
-    assert [r for r in rows if int(r["pixels_flagged"])] == planted
-    assert all(r["pixels_nearest"] == r["source_path"] for r in planted)
-    assert {r["pixels_label"] for r in planted if r["label"] == "0"} == {"1"}
-    assert all(int(r["pixels_authentic"]) == 0 for r in planted)
+    injected = [r for r in rows if r["source_path"]]
+    assert len(injected) == len(rows) / 2
+    assert [r for r in rows if int(r["pixels_flagged"])] == injected
+    assert all(r["pixels_nearest"] == r["source_path"] for r in injected)
+    assert {r["pixels_label"] for r in injected if r["label"] == "0"} == {"1"}
+    assert all(int(r["pixels_authentic"]) == 0 for r in injected)
     metrics = row(session, "copies", "painter").metrics
     assert metrics["copies/flagged_pixels_share"] == 0.5
     assert metrics["copies/flagged_share"] >= metrics["copies/flagged_other_label_share"] >= 0.5
@@ -177,7 +177,7 @@ def test_an_arm_without_copies_trains_on_the_same_images_but_those(session: Sess
 
     inputs = Inputs(cell(session, "classify", "painter", "1-nocopies"), session.env)
     synthetic, fold = load_synthetic(inputs.upstream("synthesize")), inputs.fold()
-    left_out = flagged_paths(inputs.upstream("copies"), fold.borders)
+    left_out = flagged_paths(inputs.upstream("copies"), fold.fold_parts)
     assert left_out == set(flagged)
     counts = {0: 3, 1: 2}
     kept = [r for r in synthetic.records if int(r.path[-9:-4]) < counts[r.label] and r.path not in left_out]
@@ -191,20 +191,20 @@ def test_an_arm_without_copies_trains_on_the_same_images_but_those(session: Sess
 
 def test_thresholds_of_held_out_patients_drop_nothing(session: Session, tmp_path: Path) -> None:
     inputs = Inputs(cell(session, "classify", "painter", "1-nocopies"), session.env)
-    borders, folder = inputs.fold().borders, inputs.upstream("copies")
+    fold_parts, folder = inputs.fold().fold_parts, inputs.upstream("copies")
     fitted = FittedStatistics.load(folder / THRESHOLDS)
-    assert fitted.origin.groups == borders.parts["train"].groups
+    assert fitted.source_images.groups == fold_parts.parts["train"].groups
     stored = json.loads((folder / THRESHOLDS).read_text())
-    stored["groups"].append(min(borders.parts["validation"].groups))
+    stored["groups"].append(min(fold_parts.parts["validation"].groups))
     (tmp_path / THRESHOLDS).write_text(json.dumps(stored))
     (tmp_path / TABLE).write_text((folder / TABLE).read_text())
     with pytest.raises(LeakageError, match="copy thresholds"):
-        flagged_paths(tmp_path, borders)
+        flagged_paths(tmp_path, fold_parts)
     (tmp_path / THRESHOLDS).write_text((folder / THRESHOLDS).read_text())
-    assert flagged_paths(tmp_path, borders)
+    assert flagged_paths(tmp_path, fold_parts)
     (tmp_path / TABLE).write_text("path,label\nimages/0/00000.png,0\n")
     with pytest.raises(DataError, match="delete its folder"):
-        flagged_paths(tmp_path, borders)
+        flagged_paths(tmp_path, fold_parts)
 
 
 def test_both_arms_stand_in_one_report(session: Session) -> None:
@@ -227,12 +227,12 @@ def test_dropping_copies_adds_cells_and_changes_none(session: Session, monkeypat
         plan = prepare(str(folder / "toy.yaml"), assignments, folder / "data", session.env.out).plan
         return {c.id: c for c in plan.cells}
 
-    plain, dropped = cells(), cells("drop_copies=true")
+    plain, dropped = cells(), cells("exclude_memorised=true")
     assert plain.keys() < dropped.keys()
     added = [c for i, c in dropped.items() if i not in plain]
     assert {(c.stage, c.ratio) for c in added} == {(s, "1-nocopies") for s in ("classify", "evaluate", "explain")}
     assert {c.method for c in added} == {"painter", "honest"}
-    more = cells("drop_copies=true", "ratios=[0.5, 1.0]")
+    more = cells("exclude_memorised=true", "ratios=[0.5, 1.0]")
     assert {c.id for c in added} < more.keys()  # the first n images, and what is a copy, are the same
     only = select(list(dropped.values()), ["method=painter", "ratio=1-nocopies", "fold=0"])
     assert [c.stage for c in only] == ["split", "fit", "synthesize", "copies", "classify", "evaluate", "explain"]
@@ -256,7 +256,7 @@ def test_the_flag_is_the_setting(session: Session, monkeypatch: pytest.MonkeyPat
         assert result.exit_code == 0, result.output
         return json.loads(result.output)
 
-    plans = [call("plan"), call("plan", "--drop-copies"), call("plan", "--set", "drop_copies=true")]
+    plans = [call("plan"), call("plan", "--exclude-memorised"), call("plan", "--set", "exclude_memorised=true")]
     assert plans[1] == plans[2]
     assert len(plans[1]["cells"]) == len(plans[0]["cells"]) + 10  # two methods: two stages in both folds, one in one
-    assert call("status", "--drop-copies")["cells"] == len(plans[1]["cells"])
+    assert call("status", "--exclude-memorised")["cells"] == len(plans[1]["cells"])

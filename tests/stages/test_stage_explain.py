@@ -137,7 +137,7 @@ def test_the_harness_knows_the_stage(finished: tuple[Session, list[ResultRow]]) 
     assert [c.stage for c in only] == ["split", "classify", "explain"]
 
 
-def planted(session: Session, change: Callable[[Path], None]) -> str:
+def injected(session: Session, change: Callable[[Path], None]) -> str:
     """Return the error of an explanation whose classifier's folder was changed; the folder is put back."""
     explain = cell(session, "explain", "none")
     folder = Artifacts(session.env.out).folder(*cell(session, "classify", "none").id)
@@ -161,7 +161,7 @@ def test_a_classifier_of_another_fold_is_refused(finished: tuple[Session, list[R
         swapped = table.replace(",validation,", ",x,").replace(",test,", ",validation,").replace(",x,", ",test,")
         (folder / "predictions.csv").write_text(swapped)
 
-    assert planted(session, trained_elsewhere).startswith("LeakageError")
+    assert injected(session, trained_elsewhere).startswith("LeakageError")
 
 
 def test_a_normalisation_that_knows_test_patients_is_refused(finished: tuple[Session, list[ResultRow]]) -> None:
@@ -172,7 +172,7 @@ def test_a_normalisation_that_knows_test_patients_is_refused(finished: tuple[Ses
         stored = json.loads((folder / NORMALISATION).read_text())
         (folder / NORMALISATION).write_text(json.dumps(stored | {"groups": [*stored["groups"], tested]}))
 
-    error = planted(session, fitted_on_all)
+    error = injected(session, fitted_on_all)
     assert error.startswith("LeakageError")
     assert tested in error
 

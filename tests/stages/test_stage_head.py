@@ -33,7 +33,7 @@ class Dark(Toy):
     """Takes dark images for malignant, and all of its own images at 12 × 20 px, cut from the middle."""
 
     resize = "squash"
-    own_head = "brightness below 145"
+    discriminator_classifier = "brightness below 145"
     seen: list[tuple[int, ...]] = []  # noqa: RUF012
 
     def fit(self, data: Any, ctx: Any) -> None:
@@ -52,7 +52,7 @@ class Dark(Toy):
 class Silent(Dark):
     """Could classify; its config does not keep what it takes."""
 
-    own_head = ""
+    discriminator_classifier = ""
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_it_is_scored_from_its_saved_table(make: Any) -> None:
         assert row.metrics["test/accuracy"] == pytest.approx(right)
         assert right > 0.8, "dark squares are malignant"
         assert not [k for k in row.metrics if "patient" in k]
-        assert row.facts["own_head"] == Dark.own_head
+        assert row.facts["discriminator_classifier"] == Dark.discriminator_classifier
     assert set(Dark.seen) == {(16, 12, 20, 3), (6, 12, 20, 3)}, "fitted and tested at a size of its own"
 
 

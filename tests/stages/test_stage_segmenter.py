@@ -34,8 +34,8 @@ from bench.report.build import build_report
 from bench.report.charts.segmentations import BLUE, draw_segmentations
 from bench.report.run_facts import report_info
 from bench.report.sections.segmentation import segmentation_section
-from bench.segmentation.segmenter_config import SegmenterConfig
-from bench.segmentation.segmenter_network import build_segmenter
+from bench.segmentation.segmenter_config import SegmentationNetworkConfig
+from bench.segmentation.segmenter_network import build_segmentation_network
 from bench.segmentation.trainer import MaskedImages, augmented, mean_dice, segment, train_segmentation
 from bench.stages.common import Inputs
 from bench.stages.segmentation import EXAMPLES, MASKS, stretched, training_images
@@ -56,7 +56,10 @@ SUITE: dict[str, Any] = {
     "image_size_px": 32,
     "methods": {"none": {}, "classical": {}, "oversample": {}, "toy": {}, "mirror": {}},
     "ratios": [0.5],
-    "segmenters": {"unet": NET, "attention_unet": NET | {"attention": "scse", "decoder_filters": [16, 16, 16]}},
+    "segmentation_networks": {
+        "unet": NET,
+        "attention_unet": NET | {"attention": "scse", "decoder_filters": [16, 16, 16]},
+    },
     "explain": {"images_per_class": 0},
 }
 
@@ -152,12 +155,12 @@ def test_what_is_reported_is_what_the_table_holds(done: tuple[Session, list[Resu
 def test_a_translation_has_its_sources_mask(done: tuple[Session, list[ResultRow]]) -> None:
     made, _ = done
     inputs = Inputs(cell(made, "mirror"), made.env)
-    data, extra = training_images(inputs, inputs.fold().sealed())
+    data, extra = training_images(inputs, inputs.fold().train_validation())
     real = len(data.images) - extra
     for image, mask in zip(data.images[real:], data.masks[real:], strict=True):
         source = next(i for i in range(real) if np.array_equal(255 - data.images[i], image))
         np.testing.assert_array_equal(mask, data.masks[source])
-    plain, none = training_images(Inputs(cell(made, "none"), made.env), inputs.fold().sealed())
+    plain, none = training_images(Inputs(cell(made, "none"), made.env), inputs.fold().train_validation())
     assert none == 0
     np.testing.assert_array_equal(plain.images, data.images[:real])
 
@@ -180,10 +183,12 @@ def test_the_harness_knows_the_stage(done: tuple[Session, list[ResultRow]]) -> N
 
 def test_suites_without_segmenters_are_as_they_were(done: tuple[Session, list[ResultRow]], tmp_path: Path) -> None:
     made, _ = done
-    without = session(tmp_path, segmenters={})
+    without = session(tmp_path, segmentation_networks={})
     assert {c.id for c in without.plan.cells} == {c.id for c in made.plan.cells if c.stage != "segmenter"}
-    assert "segmenters" not in json.dumps(stable_hash.__globals__["to_plain"](without.suite.settings, keep_late=False))
-    longer = session(tmp_path, segmenters={"unet": NET | {"steps": 7}})
+    assert "segmentation_networks" not in json.dumps(
+        stable_hash.__globals__["to_plain"](without.suite.settings, keep_late=False)
+    )
+    longer = session(tmp_path, segmentation_networks={"unet": NET | {"steps": 7}})
     ids = [{c.id for c in s.plan.cells if c.stage == "segmenter"} for s in (made, longer)]
     assert ids[1]
     assert not ids[0] & ids[1]
@@ -192,7 +197,7 @@ def test_suites_without_segmenters_are_as_they_were(done: tuple[Session, list[Re
 def test_what_cannot_be_is_said_before_anything_is_trained(
     done: tuple[Session, list[ResultRow]], tmp_path: Path
 ) -> None:
-    for segmenters, said in (
+    for segmentation_networks, said in (
         ({"unet": NET | {"decoder_filters": [16, 8, 8, 8, 8, 8]}}, "3 to 5"),
         ({"unet": NET | {"decoder_filters": [16, 8, 8, 8]}, "small_cnn": NET}, "a classifier has this name too"),
         ({"unet": NET | {"atention": "scse"}}, "attention"),
@@ -200,12 +205,12 @@ def test_what_cannot_be_is_said_before_anything_is_trained(
         ({"unet": NET | {"attention": "scse"}}, "at least 16 each"),
     ):
         with pytest.raises(ConfigError, match=said):
-            session(tmp_path, segmenters=segmenters)
+            session(tmp_path, segmentation_networks=segmentation_networks)
     with pytest.raises(ConfigError, match="no multiple of 8"):
         session(tmp_path, image_size_px=36)
     for encoder in ("resnet1", "tu-nothing"):
         with pytest.raises(ConfigError, match=encoder):
-            build_segmenter(SegmenterConfig(encoder=encoder))
+            build_segmentation_network(SegmentationNetworkConfig(encoder=encoder))
 
 
 def test_a_source_outside_the_training_part_is_refused(done: tuple[Session, list[ResultRow]]) -> None:
@@ -223,7 +228,7 @@ def test_a_source_outside_the_training_part_is_refused(done: tuple[Session, list
         out.writerows(rows)
     try:
         with pytest.raises(LeakageError):
-            training_images(inputs, inputs.fold().sealed())
+            training_images(inputs, inputs.fold().train_validation())
     finally:
         manifest.write_text(kept)
 
@@ -239,11 +244,11 @@ def images_with_masks(n: int, seed: int) -> MaskedImages:
 
 
 def trained(folder: Path, interrupt_at: int | None = None, ctx: FakeContext | None = None) -> tuple[Any, Any]:
-    config = SegmenterConfig(**{**NET, "decoder_filters": (16, 8, 8), "steps": 30, "checkpoint_every": 7})
+    config = SegmentationNetworkConfig(**{**NET, "decoder_filters": (16, 8, 8), "steps": 30, "checkpoint_every": 7})
     classical = registry.load("method", "classical")
     ctx = ctx or FakeContext(folder, seed=3, interrupt_at=interrupt_at)
     torch.manual_seed(0)
-    network = build_segmenter(config)
+    network = build_segmentation_network(config)
     data = images_with_masks(12, 0), images_with_masks(6, 1)
     result = train_segmentation(network, *data, config, ctx, augmented(classical(classical.Config())))
     return network, result
@@ -294,19 +299,19 @@ def test_masks_are_stretched_and_weights_are_local_alone(tmp_path: Path) -> None
     assert (wide[0, :, 8:] == 1).all()
     assert not wide[0, :, :8].any()
     config = replace(
-        SegmenterConfig(**{**NET, "decoder_filters": (16, 8, 8)}), encoder="resnet18", encoder_weights="local"
+        SegmentationNetworkConfig(**{**NET, "decoder_filters": (16, 8, 8)}), encoder="resnet18", encoder_weights="local"
     )
     with pytest.raises(WeightsError, match="resnet18"):
-        build_segmenter(config, None)
-    source = build_segmenter(replace(config, encoder_weights="none"))
+        build_segmentation_network(config, None)
+    source = build_segmentation_network(replace(config, encoder_weights="none"))
     state = {k: v + 1 for k, v in source.unet.get_submodule("encoder").state_dict().items()}
     torch.save(state | {"fc.weight": torch.zeros(2, 2)}, tmp_path / "resnet18.pth")
-    loaded = build_segmenter(config, tmp_path)
+    loaded = build_segmentation_network(config, tmp_path)
     for key, value in loaded.unet.get_submodule("encoder").state_dict().items():
         assert torch.equal(value, state[key])
     torch.save({k: v for k, v in state.items() if k != "conv1.weight"}, tmp_path / "resnet18.pth")
     with pytest.raises(WeightsError, match=r"conv1\.weight"):
-        build_segmenter(config, tmp_path)
+        build_segmentation_network(config, tmp_path)
 
 
 def test_the_report_has_a_table_a_picture_and_who_is_left_out(
@@ -317,7 +322,9 @@ def test_the_report_has_a_table_a_picture_and_who_is_left_out(
     path = build_report(rows, info, made.env.out, tmp_path / "a")
     text = path.read_text(encoding="utf-8").split("## Segmentation\n")[1].split("\n## ")[0]
     by = {(r.method, r.classifier): r for r in rows if r.stage == "segmenter"}
-    tables = {name: text.split(f"\n{name} (")[1].split("\n\n")[1].splitlines()[2:] for name in info.segmenters}
+    tables = {
+        name: text.split(f"\n{name} (")[1].split("\n\n")[1].splitlines()[2:] for name in info.segmentation_networks
+    }
     assert [line.split(" | ")[0] for line in tables["unet"]] == ["| `none`", "| `classical`", "| `mirror` ×0.5"]
     for line, method in zip(tables["unet"], ("none", "classical", "mirror"), strict=True):
         cells = line.strip("| ").split(" | ")
@@ -347,7 +354,7 @@ def test_the_report_has_a_table_a_picture_and_who_is_left_out(
         seen = {tuple(c) for c in np.asarray(image).reshape(-1, 3).tolist()}
     assert BLUE in seen, "the true outlines"
     again = draw_segmentations(Rows(rows), info, made.env.out, tmp_path / "b")
-    assert list(again) == [f"pictures/segmentation_{name}.png" for name in info.segmenters]
+    assert list(again) == [f"pictures/segmentation_{name}.png" for name in info.segmentation_networks]
     assert picture.read_bytes() == (tmp_path / "b" / "pictures" / "segmentation_unet.png").read_bytes()
     assert draw_segmentations(Rows(rows), info, tmp_path, tmp_path / "c") == {}, "where the files are gone"
 
@@ -356,7 +363,7 @@ def test_differences_are_paired_and_judged(tmp_path: Path) -> None:
     from report_rows import made_up, row
 
     _, info = made_up(tmp_path, folds=5, generative=(), classifiers=(), pictures=False, patients=4)
-    info = replace(info, segmenters=("unet",), mask_carriers=("none", "classical"))
+    info = replace(info, segmentation_networks=("unet",), mask_carriers=("none", "classical"))
     rng, rows = np.random.default_rng(0), []
     level = rng.uniform(0.3, 0.8, 5)
     for fold in range(5):

@@ -15,13 +15,13 @@ from bench.stats.pilot import estimate_components, mean_components
 from bench.stats.planning import (
     Components,
     Design,
+    design_minimum_detectable_effect,
     design_power,
-    design_smallest_effect,
+    minimum_detectable_effect,
     pair_ratio,
     pairs_needed,
     patients_needed,
     power,
-    smallest_detectable_effect,
 )
 
 RATIO = 0.25  # five folds
@@ -51,10 +51,10 @@ def test_power_grows_with_the_effect_and_is_never_nan(pairs: int, ratio: float) 
 
 def test_smallest_effect_equals_statsmodels_and_scales_with_sd() -> None:
     wanted = TTestPower().solve_power(None, nobs=5, alpha=0.05, power=0.8)
-    assert smallest_detectable_effect(1, 5, 0) == pytest.approx(wanted, rel=1e-5)
-    assert smallest_detectable_effect(0.03, 5, RATIO) == pytest.approx(0.03 * smallest_detectable_effect(1, 5, RATIO))
-    assert power(smallest_detectable_effect(0.03, 5, RATIO), 0.03, 5, RATIO) == pytest.approx(0.8)
-    assert all(math.isnan(smallest_detectable_effect(*a, RATIO)) for a in [(1, 1), (0, 5), (float("nan"), 5)])
+    assert minimum_detectable_effect(1, 5, 0) == pytest.approx(wanted, rel=1e-5)
+    assert minimum_detectable_effect(0.03, 5, RATIO) == pytest.approx(0.03 * minimum_detectable_effect(1, 5, RATIO))
+    assert power(minimum_detectable_effect(0.03, 5, RATIO), 0.03, 5, RATIO) == pytest.approx(0.8)
+    assert all(math.isnan(minimum_detectable_effect(*a, RATIO)) for a in [(1, 1), (0, 5), (float("nan"), 5)])
 
 
 def test_pairs_needed() -> None:
@@ -141,7 +141,7 @@ def test_repeats_and_patients_buy_what_the_model_says() -> None:
     parts = Components(lasting=1e-4, passing=4e-4, run=1e-4)
     powers = [design_power(parts, five_folds(r), 0.1) for r in (1, 3, 10)]
     assert powers == sorted(powers)
-    effect = design_smallest_effect(parts, five_folds(3))
+    effect = design_minimum_detectable_effect(parts, five_folds(3))
     assert design_power(parts, five_folds(3), effect) == pytest.approx(0.8)
     n = patients_needed(parts, five_folds(1), 0.05, 80)
     assert n is not None

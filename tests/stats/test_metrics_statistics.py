@@ -25,7 +25,7 @@ from bench.stats.inference import (
     wilcoxon,
     wilson,
 )
-from bench.stats.planning import pair_ratio, smallest_detectable_effect
+from bench.stats.planning import minimum_detectable_effect, pair_ratio
 
 RATIO = 0.25  # five folds
 
@@ -208,7 +208,7 @@ def test_a_verdict_carries_its_numbers() -> None:
     ratio = pair_ratio(RATIO)  # half of Nadeau & Bengio's correlation
     got, test = verdict(d, 0.02, RATIO), corrected_resampled_t(d, ratio)
     assert (got.difference, got.low, got.high, got.p, got.p_holm) == (d.mean(), test.low, test.high, test.p, test.p)
-    assert got.smallest_effect == smallest_detectable_effect(d.std(ddof=1), 10, ratio)
+    assert got.minimum_detectable_effect == minimum_detectable_effect(d.std(ddof=1), 10, ratio)
     assert (got.margin, got.pairs) == (0.02, 10)
     assert (got.effect_size, got.p_wilcoxon) == (hedges_gz(d), wilcoxon(d))
 
@@ -232,7 +232,7 @@ def test_no_effect_is_claimed_at_the_stated_rate() -> None:
 
 def test_equal_differences_up_to_rounding_have_no_smallest_effect() -> None:
     got = verdicts({"same": np.full(5, 0.1) + np.array([0, 1, 0, 1, 0]) * 1e-17}, 0.02, 0.3)["same"]
-    assert np.isnan(got.smallest_effect)
+    assert np.isnan(got.minimum_detectable_effect)
     assert got.word == "undecided"
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import FakeContext, two_class_data
+from tlsgan.discriminator_classifier import class_probabilities
 
 from bench.errors import WeightsError
 from bench.interfaces import SelfClassifier
@@ -16,7 +17,6 @@ from bench.metrics.classification import classification_metrics
 from tlsgan.augmenter import CycleGAN, TLSGANLite0Scratch
 from tlsgan.config import CycleGANConfig, TLSGANLite0ScratchConfig
 from tlsgan.discriminators import DiscriminatorOutput
-from tlsgan.own_head import class_probabilities
 
 SMALL: dict[str, Any] = {
     "steps": 2, "batch_size": 2, "filters": 4, "blocks": 1, "log_every": 1, "norm": "instance"
@@ -81,7 +81,7 @@ def fitted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_saved_discriminator_classifies_each_image_independently(fitted: Path, tmp_path: Path) -> None:
     method = CycleGAN(CycleGANConfig(**SMALL, disc_filters=4, keep_discriminator=True))
     assert isinstance(method, SelfClassifier)
-    assert method.own_head == "real/fake output of D_a, class 0 if its mean is above 0.5"
+    assert method.discriminator_classifier == "real/fake output of D_a, class 0 if its mean is above 0.5"
     images = two_class_data(20, 32, seed=5).images()
     prob = method.classify(images, fitted, FakeContext(tmp_path))
     assert prob.shape == (20, 2)
@@ -93,7 +93,7 @@ def test_without_keep_discriminator_none_is_saved(tmp_path: Path) -> None:
     method = CycleGAN(CycleGANConfig(**SMALL, disc_filters=4))
     method.fit(two_class_data(8, 32), FakeContext(tmp_path))
     assert not list(tmp_path.glob("D_*"))
-    assert method.own_head == ""
+    assert method.discriminator_classifier == ""
     with pytest.raises(WeightsError, match="keep_discriminator"):
         method.classify(two_class_data(4, 32).images(), tmp_path, FakeContext(tmp_path))
 
@@ -112,6 +112,6 @@ def test_a_class_head_is_saved_and_loaded(tmp_path: Path) -> None:
     with torch.no_grad():
         expected, output = nets.D_a(x), loaded(x)
     assert torch.equal(expected.classes, output.classes)
-    assert TLSGANLite0Scratch(config).own_head == "class head of D_a"
+    assert TLSGANLite0Scratch(config).discriminator_classifier == "class head of D_a"
     with pytest.raises(WeightsError, match="does not fit a tf_efficientnet_lite0 discriminator"):
         load_discriminator(tmp_path, TLSGANLite0ScratchConfig(**SMALL, head_width=16), (32, 40), "cpu")

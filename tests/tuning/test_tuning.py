@@ -39,7 +39,7 @@ from bench.tuning.study import (
     state_of,
     wilcoxon_threshold,
 )
-from bench.tuning.trial_queue import Desk, TooManyFailures
+from bench.tuning.trial_queue import TooManyFailures, TrialQueue
 from bench.tuning.worker import Job, work
 from bench.types import Choice, FloatRange
 
@@ -257,7 +257,7 @@ def test_a_failed_trial_does_not_count_and_too_many_stop_the_study(arm: Any, mon
 def test_a_silent_worker_of_another_machine_is_taken_for_dead(arm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = arm()
     study = open_study(mine, None)
-    mine_desk = Desk(study, mine.space, 2, None)
+    mine_desk = TrialQueue(study, mine.space, 2, None)
     trial = mine_desk.next_trial()
     assert trial is not None
     trial.suggest_float("classifier.dropout", 0.0, 0.5)
@@ -265,17 +265,17 @@ def test_a_silent_worker_of_another_machine_is_taken_for_dead(arm: Any, monkeypa
     clock = [0.0]
     monkeypatch.setattr(trial_queue.time, "monotonic", lambda: clock[0])
 
-    def state_after(seconds: float, beat: int | None = None) -> str:
+    def state_after(seconds: float, heartbeat: int | None = None) -> str:
         clock[0] += seconds
-        if beat is not None:
-            trial.set_user_attr(trial_queue.BEAT, beat)
+        if heartbeat is not None:
+            trial.set_user_attr(trial_queue.HEARTBEAT, heartbeat)
         mine_desk._give_up_the_dead()
         return state_of(study.get_trials(deepcopy=False)[trial.number])
 
     assert state_after(0.0) == "running"
-    assert state_after(trial_queue.STALE_S - 1, beat=1) == "running"
+    assert state_after(trial_queue.STALE_S - 1, heartbeat=1) == "running"
     assert state_after(trial_queue.STALE_S - 1) == "running"
-    assert state_after(trial_queue.STALE_S - 1, beat=2) == "running"
+    assert state_after(trial_queue.STALE_S - 1, heartbeat=2) == "running"
     assert state_after(trial_queue.STALE_S + 1) == "killed"
     again = mine_desk.next_trial()
     assert again is not None
@@ -286,7 +286,7 @@ def test_a_silent_worker_of_another_machine_is_taken_for_dead(arm: Any, monkeypa
 def test_values_that_kill_every_worker_are_given_up(arm: Any) -> None:
     mine = arm()
     study = open_study(mine, None)
-    mine_desk = Desk(study, mine.space, 9, None)
+    mine_desk = TrialQueue(study, mine.space, 9, None)
     seen = []
     for _ in range(trial_queue.MAX_DEATHS + 1):
         trial = mine_desk.next_trial()

@@ -27,7 +27,7 @@ from bench.plan.selection import select
 from bench.suite.suite import PluginSpec
 from bench.tracking.rows import fact_params, unit_name
 from bench.tuning import tracked
-from bench.tuning.cost import read_bills, tuning_s
+from bench.tuning.cost import read_tuning_costs, tuning_s
 from bench.tuning.spaces import arm_space, check_ranges, parse_range, read_changes, widened
 from bench.types import Choice, FloatRange, IntRange
 
@@ -180,20 +180,20 @@ def test_tune_then_run_the_best_config(bench: Any, tmp_path: Path) -> None:
     rows = list(csv.DictReader((folder / "trials.csv").open()))
     assert [r["state"] for r in rows] == ["done"] * 3
     best = max(float(r["score"]) for r in rows)
-    bill = read_bills(tmp_path / "out")[0]
-    assert (bill.score, bill.trials, bill.method) == (best, {"done": 3}, "toy")
-    assert 0 < bill.device_s <= sum(float(r["device_s"]) for r in rows) + 0.01
+    tuning_cost = read_tuning_costs(tmp_path / "out")[0]
+    assert (tuning_cost.score, tuning_cost.trials, tuning_cost.method) == (best, {"done": 3}, "toy")
+    assert 0 < tuning_cost.device_s <= sum(float(r["device_s"]) for r in rows) + 0.01
 
     session = prepare("toy.yaml", (f"@{folder / 'best-toy.yaml'}",), Path("data"), tmp_path / "anew")
-    scores = validation_scores(session, next(r["ratio"] for r in rows if int(r["trial"]) == bill.best_trial))
+    scores = validation_scores(session, next(r["ratio"] for r in rows if int(r["trial"]) == tuning_cost.best_trial))
     assert np.mean(scores) == best
-    assert tuning_s(tmp_path / "out", session.suite, "toy", "small_cnn") == bill.device_s
+    assert tuning_s(tmp_path / "out", session.suite, "toy", "small_cnn") == tuning_cost.device_s
     plain = prepare("toy.yaml", (), Path("data"), tmp_path / "anew")
     assert tuning_s(tmp_path / "out", plain.suite, "none", "small_cnn") == 0.0
 
     assert (np.asarray(Image.open(folder / "history.png").convert("L")) < 128).sum() > 500
     report = (folder / "tuning.md").read_text()
-    assert f"trial {bill.best_trial}, {best:.4f}" in report
+    assert f"trial {tuning_cost.best_trial}, {best:.4f}" in report
     assert all(name in report for name in ("method.steps", "classifier.dropout", "| ratio |", "history.png"))
 
 
@@ -278,11 +278,11 @@ def test_budgets(text: str, seconds: float) -> None:
 
 
 def test_a_damaged_bill_says_which_file(tmp_path: Path) -> None:
-    path = tmp_path / "tuning" / "study" / "bill.json"
+    path = tmp_path / "tuning" / "study" / "tuning_cost.json"
     path.parent.mkdir(parents=True)
     path.write_text("{")
     with pytest.raises(StoreError, match=r"bill\.json"):
-        read_bills(tmp_path)
+        read_tuning_costs(tmp_path)
 
 
 def test_trials_are_nested_runs_to_mlflow(bench: Any, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from toy import register, write_squares, write_suite
 
-from bench.data.loaders import FoldData, SealedFold
+from bench.data.loaders import FoldData, TrainValidationView
 from bench.engine.session import Session, prepare
 from bench.errors import LeakageError
 from bench.metrics.predictions import read_predictions
@@ -97,7 +97,9 @@ def predicting_the_test_part(study: Study) -> None:
 def early_stopping_on_the_test_part(study: Study) -> None:
     """The fold that it trains with serves test images for validation."""
     part = FoldData.part
-    study.patch.setattr(SealedFold, "part", lambda fold, name: part(fold, "test" if name == "validation" else name))
+    study.patch.setattr(
+        TrainValidationView, "part", lambda fold, name: part(fold, "test" if name == "validation" else name)
+    )
     study.patch.setattr("bench.tuning.objective.validation_score", lambda *_: 0.5)
     study.again()
 
@@ -145,17 +147,17 @@ EACH = pytest.mark.parametrize(("plant", "guard", "says"), LEAKS, ids=lambda x: 
 
 
 @EACH
-def test_a_planted_leak_raises(plant: Any, guard: str, says: str, study: Study) -> None:
+def test_a_planted_leak_raises(inject: Any, guard: str, says: str, study: Study) -> None:
     with pytest.raises(LeakageError, match=says):
-        plant(study)
+        inject(study)
 
 
 @EACH
-def test_without_its_guard_the_leak_goes_through(plant: Any, guard: str, says: str, study: Study) -> None:
+def test_without_its_guard_the_leak_goes_through(inject: Any, guard: str, says: str, study: Study) -> None:
     study.patch.setattr(guard, lambda *args, **kwargs: None)
-    if guard == OPEN and plant is early_stopping_on_the_test_part:
+    if guard == OPEN and inject is early_stopping_on_the_test_part:
         study.patch.setattr(SELECTION, lambda *args: None)  # which would be the next to stop it
-    plant(study)
+    inject(study)
 
 
 def test_without_a_leak_only_validation_images_are_predicted(study: Study) -> None:

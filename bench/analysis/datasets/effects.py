@@ -14,8 +14,10 @@ from bench.config import read_yaml
 from bench.errors import DataError
 from bench.metrics.units import ScoredUnit
 
-Measure = Literal["gain", "twin", "kid"]  # accuracy minus `none`; minus the twin from random weights; KID minus its
-MEASURES: tuple[Measure, ...] = ("gain", "twin", "kid")
+Measure = Literal[
+    "gain", "from_scratch", "kid"
+]  # accuracy minus `none`; minus the twin from random weights; KID minus its
+MEASURES: tuple[Measure, ...] = ("gain", "from_scratch", "kid")
 NAN = float("nan")
 
 
@@ -51,7 +53,7 @@ class Effect:
 
 
 @dataclass(frozen=True)
-class Member:
+class SubSuite:
     """A member's report: its data in words, its effects by what they are of, and what it lacks.
 
     ``values`` are the scores of each pair ('<fold>.<repeat>') by classifier and arm, ``folds`` the sizes of the pairs'
@@ -81,27 +83,27 @@ class Member:
         return tuple(f"{f['fold']}.{f['repeat']}" for f in self.folds)
 
 
-def separate_sets(members: Sequence[Member]) -> bool:
+def separate_sets(sub_suites: Sequence[SubSuite]) -> bool:
     """Tell whether each member is a data set of its own: only such members are studies that can be combined."""
-    return len({m.dataset for m in members}) == len(members)
+    return len({m.dataset for m in sub_suites}) == len(sub_suites)
 
 
-def read_member(name: str, folder: Path) -> Member:
+def read_sub_suite(name: str, folder: Path) -> SubSuite:
     """Read a report folder; ``name`` is the member's in tables. Raises ``DataError`` when it holds no report."""
     path = folder / "leaderboard.json"
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
         config = folder / "suite.yaml"
-        return _member(name, report, read_yaml(config) if config.is_file() else None)
+        return _sub_suite(name, report, read_yaml(config) if config.is_file() else None)
     except (OSError, ValueError, KeyError, TypeError) as e:
         raise DataError(f"{path} is not a report of this version ({type(e).__name__}: {e}); write it again") from e
 
 
-def _member(name: str, report: Mapping[str, Any], config: Mapping[str, Any] | None) -> Member:
+def _sub_suite(name: str, report: Mapping[str, Any], config: Mapping[str, Any] | None) -> SubSuite:
     info = report["info"]
     sizes = info["data"]["classes"]
     effects = {e.at: e for e in (*_gains(report), *_twins(report))}
-    return Member(
+    return SubSuite(
         name=name,
         suite=info["suite"],
         dataset=info["dataset"],
@@ -152,7 +154,7 @@ def _twins(report: Mapping[str, Any]) -> Iterator[Effect]:
     for d in (f["difference"] for f in asked):
         arm = Arm(d["arm"]["method"], d["arm"]["ratio"])
         if d["kind"] == "accuracy":
-            yield _effect(At("twin", d["classifier"], arm.label, d["reference"]), d["mean"], d)
+            yield _effect(At("from_scratch", d["classifier"], arm.label, d["reference"]), d["mean"], d)
         elif d["kind"] == "kid":
             yield _effect(At("kid", "", arm.method, d["reference"]), d["mean"], d)
 

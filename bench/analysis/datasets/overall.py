@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.analysis.datasets.effects import At, Effect, Member, separate_sets
+from bench.analysis.datasets.effects import At, Effect, SubSuite, separate_sets
 from bench.stats.inference import holm
-from bench.stats.meta_analysis import FEWEST, Together, random_effects
+from bench.stats.meta_analysis import FEWEST, Overall, random_effects
 
 ALPHA = 0.05
 Carries = Literal["holds", "on average", "differs", "equivalent", "undecided", "too few"]
@@ -28,25 +28,25 @@ class Pooled:
     at: At
     effects: tuple[tuple[str, Effect], ...]  # by member, those that have it
     left_out: tuple[str, ...]  # members that have it without an interval
-    found: Together
+    found: Overall
     p_holm: float = math.nan
     word: str = "undecided"
     carries: Carries = "too few"
 
 
-def pool(members: Sequence[Member]) -> tuple[Pooled, ...]:
+def pool(sub_suites: Sequence[SubSuite]) -> tuple[Pooled, ...]:
     """Combine each arm's effects over the members, in the members' order of arms.
 
     A family of Holm's correction is all arms with one measure and classifier. Members of one and the same data set are
     no studies of their own: nothing is combined then.
     """
-    separate = separate_sets(members)
+    separate = separate_sets(sub_suites)
     families: dict[tuple[str, str], list[Pooled]] = {}
-    for at in dict.fromkeys(at for m in members for at in m.effects):
-        here = tuple((m.name, m.effects[at]) for m in members if at in m.effects)
+    for at in dict.fromkeys(at for m in sub_suites for at in m.effects):
+        here = tuple((m.name, m.effects[at]) for m in sub_suites if at in m.effects)
         used = [(name, e) for name, e in here if e.error > 0]
-        margin = None if at.measure == "kid" else members[0].margin
-        found = Together(0)
+        margin = None if at.measure == "kid" else sub_suites[0].margin
+        found = Overall(0)
         if separate:
             found = random_effects([e.difference for _, e in used], [e.error for _, e in used], margin, ALPHA)
         names = {name for name, _ in used}

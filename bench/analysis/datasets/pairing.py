@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench.analysis.datasets.effects import Member
+from bench.analysis.datasets.effects import SubSuite
 from bench.data.shift_split import SHIFT
 
 DECISIVE = ("dataset", "image_size_px", "resize", "split", "seed", "weights", "margin")  # beside the arms' own settings
@@ -18,7 +18,7 @@ TRAINED = ("train_images", "validation_images", "train_groups", "validation_grou
 Settings = Mapping[str, Any]
 
 
-def shift_of(m: Member) -> Settings | None:
+def shift_of(m: SubSuite) -> Settings | None:
     """Return the member's shift: attribute, train, test; None where it has none."""
     split = (m.config or {}).get("split") or {}
     found: Settings | None = split.get("shift") if split.get("protocol") == SHIFT else None
@@ -30,16 +30,16 @@ def values_of(shift: Settings, part: str) -> tuple[str, ...]:
     return tuple(sorted({str(v) for v in shift[part]}))
 
 
-def shift_pairs(members: Sequence[Member]) -> tuple[list[tuple[Member, Member]], list[str]]:
+def shift_pairs(sub_suites: Sequence[SubSuite]) -> tuple[list[tuple[SubSuite, SubSuite]], list[str]]:
     """Return (control, shifted member) of every shifted member, and sentences on those that have none, and why.
 
     Its control is the first member with the same data and attribute, trained on the same values, that tests on them.
     Of members without a shift nothing is said.
     """
-    found: list[tuple[Member, Member]] = []
+    found: list[tuple[SubSuite, SubSuite]] = []
     left: list[str] = []
-    controls = [(m, s) for m in members if (s := shift_of(m)) and _is_control(s)]
-    for m in members:
+    controls = [(m, s) for m in sub_suites if (s := shift_of(m)) and _is_control(s)]
+    for m in sub_suites:
         shift = shift_of(m)
         if shift is None and "; trained on" in m.protocol and m.config is None:
             left.append(f"{m.name}: its report has no suite.yaml, so that nobody can tell how its folds were drawn")
@@ -65,7 +65,7 @@ def _trained(shift: Settings) -> tuple[str, tuple[str, ...]]:
     return str(shift["attribute"]), values_of(shift, "train")
 
 
-def not_paired_because(control: Member, m: Member) -> list[str]:
+def not_paired_because(control: SubSuite, m: SubSuite) -> list[str]:
     """Return why two members' pairs are not the same folds and training images; [] where they are.
 
     They are when drawn from the same images by the same settings but for the values that are tested, and when the parts
@@ -82,14 +82,14 @@ def not_paired_because(control: Member, m: Member) -> list[str]:
     return [f"they train on other images in pair {p}" for p in unlike] if both else ["they have no pair in common"]
 
 
-def _decisive(m: Member, key: str) -> Any:
+def _decisive(m: SubSuite, key: str) -> Any:
     value = (m.config or {}).get(key)
     if key != "split" or not isinstance(value, dict):
         return value
     return {**value, "repeats": None, "shift": _trained(value["shift"])}
 
 
-def unlike_arms(control: Member, m: Member) -> list[str]:
+def unlike_arms(control: SubSuite, m: SubSuite) -> list[str]:
     """Return the methods and classifiers that have other settings in one of both than in the other."""
     found: list[str] = []
     for section in ("methods", "classifiers"):

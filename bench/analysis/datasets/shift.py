@@ -29,21 +29,25 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from bench.analysis.datasets.effects import Member
+from bench.analysis.datasets.effects import SubSuite
 from bench.analysis.datasets.pairing import shift_of, shift_pairs, unlike_arms, values_of
 from bench.analysis.info import Arm, FoldSize, test_train_ratio
 from bench.stats.inference import Verdict, verdicts
 from bench.stats.planning import LASTING_SHARE
 
-Kind = Literal["price", "gain", "twin"]
-KINDS: tuple[Kind, ...] = ("price", "gain", "twin")
+Kind = Literal["price", "gain", "from_scratch"]
+KINDS: tuple[Kind, ...] = ("price", "gain", "from_scratch")
 WORDS: Mapping[Kind, Mapping[str, str]] = {
     "price": {"helps": "easier", "hurts": "costs"},
     "gain": {"helps": "helps more", "hurts": "helps less"},
-    "twin": {"helps": "helps more", "hurts": "helps less"},
+    "from_scratch": {"helps": "helps more", "hurts": "helps less"},
 }
 NONE = Arm("none")
-SHARES: Mapping[Kind, float] = {"price": 1.0, "gain": LASTING_SHARE, "twin": LASTING_SHARE}  # of n_test / n_train
+SHARES: Mapping[Kind, float] = {
+    "price": 1.0,
+    "gain": LASTING_SHARE,
+    "from_scratch": LASTING_SHARE,
+}  # of n_test / n_train
 Pairs = Mapping[str, float]
 Values = Mapping[tuple[str, Arm], Pairs]
 
@@ -74,7 +78,7 @@ class Shifted:
     """A shifted member beside its control. ``tested`` counts ``unit``: within, across, and in the data set."""
 
     control: str
-    member: str
+    sub_suite: str
     attribute: str
     within: tuple[str, ...]  # values that both train on and the control tests on
     across: tuple[str, ...]  # values that the member tests on
@@ -94,9 +98,9 @@ class Shifted:
         return tuple(x for x in self.compared if x.kind == kind and classifier in (None, x.classifier))
 
 
-def shifts(members: Sequence[Member]) -> tuple[tuple[Shifted, ...], tuple[str, ...]]:
+def shifts(sub_suites: Sequence[SubSuite]) -> tuple[tuple[Shifted, ...], tuple[str, ...]]:
     """Return every shifted member compared with its control, and sentences on what is not compared, and why."""
-    paired, left = shift_pairs(members)
+    paired, left = shift_pairs(sub_suites)
     found = []
     for control, m in paired:
         unlike = unlike_arms(control, m)
@@ -105,12 +109,12 @@ def shifts(members: Sequence[Member]) -> tuple[tuple[Shifted, ...], tuple[str, .
     return tuple(found), tuple(left)
 
 
-def _shifted(control: Member, m: Member, unlike: Sequence[str]) -> Shifted:
+def _shifted(control: SubSuite, m: SubSuite, unlike: Sequence[str]) -> Shifted:
     shift, ratio = shift_of(m) or {}, max(_ratio(control), _ratio(m))
     count, _, unit = m.groups.partition(" ")
     return Shifted(
         control=control.name,
-        member=m.name,
+        sub_suite=m.name,
         attribute=str(shift["attribute"]),
         within=values_of(shift, "train"),
         across=values_of(shift, "test"),
@@ -122,25 +126,27 @@ def _shifted(control: Member, m: Member, unlike: Sequence[str]) -> Shifted:
     )
 
 
-def _tested(m: Member) -> int:
+def _tested(m: SubSuite) -> int:
     """Return how many patients a repeat tests; it tests none twice."""
     return sum(f["test_groups"] for f in m.folds if f["repeat"] == 0)
 
 
-def _ratio(m: Member) -> float:
+def _ratio(m: SubSuite) -> float:
     return test_train_ratio([FoldSize(**f) for f in m.folds])
 
 
-def _compared(control: Member, m: Member, unlike: Sequence[str], ratio: float) -> Iterator[Compared]:
+def _compared(control: SubSuite, m: SubSuite, unlike: Sequence[str], ratio: float) -> Iterator[Compared]:
     within, across = ({at: v for at, v in x.values.items() if not {at[0], at[1].method} & {*unlike}}
                       for x in (control, m))  # fmt: skip
-    twins = {(at.classifier, at.arm): at.reference for x in (control, m) for at in x.effects if at.measure == "twin"}
+    ablation_pairs = {
+        (at.classifier, at.arm): at.reference for x in (control, m) for at in x.effects if at.measure == "from_scratch"
+    }
     for kind in KINDS:
         for classifier in dict.fromkeys(c for c, _ in within):
             arms = [a for c, a in within if c == classifier and (c, a) in across]
-            against = {a: _reference(kind, a, twins.get((classifier, a.label), "")) for a in arms}
+            against = {a: _reference(kind, a, ablation_pairs.get((classifier, a.label), "")) for a in arms}
             for apart in (False, True):  # as in ordinary reports arms without copies are a family of their own
-                family = {a: r for a, r in against.items() if r != a and a.without_copies == apart}
+                family = {a: r for a, r in against.items() if r != a and a.without_memorised == apart}
                 found = {a: _differences(within, across, classifier, a, r) for a, r in family.items()}
                 found = {a: d for a, d in found.items() if d.size}
                 changes = {a.label: d[1] - d[0] for a, d in found.items()}
@@ -150,13 +156,13 @@ def _compared(control: Member, m: Member, unlike: Sequence[str], ratio: float) -
                     yield Compared(kind, classifier, a, method, float(near), float(far), judged[a.label])
 
 
-def _reference(kind: Kind, arm: Arm, twin: str) -> Arm | None:
+def _reference(kind: Kind, arm: Arm, from_scratch: str) -> Arm | None:
     """Return what the arm is compared with before the shift is looked at: nothing for its price; itself: leave out."""
     if kind == "price":
         return None
     if kind == "gain":
         return NONE
-    return Arm(twin, arm.ratio) if twin else arm
+    return Arm(from_scratch, arm.ratio) if from_scratch else arm
 
 
 def _differences(

@@ -51,7 +51,7 @@ class Difference:
     pairs: int = 0
     same: int = 0
     p_equivalent: float = NAN
-    smallest_effect: float = NAN
+    minimum_detectable_effect: float = NAN
 
     @property
     def identical(self) -> bool:
@@ -93,7 +93,7 @@ def image_differences(a: Side, b: Side, paired: bool) -> tuple[Difference, ...]:
 def _families(keys: Sequence[Key]) -> Iterator[list[Key]]:
     groups: dict[tuple[str, bool, bool], list[Key]] = {}
     for classifier, arm in keys:
-        groups.setdefault((classifier, arm.without_copies, STEPS in arm.ratio), []).append((classifier, arm))
+        groups.setdefault((classifier, arm.without_memorised, STEPS in arm.ratio), []).append((classifier, arm))
     yield from groups.values()
 
 
@@ -106,7 +106,7 @@ def _scores(
         v = judged[key[1].label]
         word = WORDS.get(v.word, v.word)
         tests = (v.difference, v.low, v.high, v.p, v.p_holm)
-        yield _paired("score", metric, key, both, tests, word, v.p_equivalent, v.smallest_effect)
+        yield _paired("score", metric, key, both, tests, word, v.p_equivalent, v.minimum_detectable_effect)
 
 
 def _images(metric: str, shared: Mapping[Key, tuple[Measure, Measure]]) -> Iterator[Difference]:
@@ -127,14 +127,16 @@ def _paired(
     tests: tuple[float, float, float, float, float],
     word: str,
     p_equivalent: float = NAN,
-    smallest_effect: float = NAN,
+    minimum_detectable_effect: float = NAN,
 ) -> Difference:
     a, b = (m.values for m in both)
     pairs = sorted(a.keys() & b.keys())
     same = sum(a[p] == b[p] for p in pairs)
     scores = (Score.of(a[p] for p in pairs), Score.of(b[p] for p in pairs))
     word = IDENTICAL if same == len(pairs) else word
-    return Difference(kind, metric, *key, *scores, *tests, word, len(pairs), same, p_equivalent, smallest_effect)
+    return Difference(
+        kind, metric, *key, *scores, *tests, word, len(pairs), same, p_equivalent, minimum_detectable_effect
+    )
 
 
 def _unpaired(kind: Kind, metric: str, key: Key, both: tuple[Measure, Measure], ratios: Sequence[float]) -> Difference:

@@ -15,7 +15,7 @@ from bench.interfaces import Translator
 from bench.leakage import PARTS
 from bench.metrics.calibration import apply_temperature
 from bench.pages.serve.alike import DECIMALS, Workshop
-from bench.pages.serve.models import ServeContext, Shelf, Trained, load_classifier, load_segmenter
+from bench.pages.serve.models import ServeContext, Shelf, Trained, load_classifier, load_segmentation_network
 from bench.pages.serve.neighbours import ByPixels, Known, Seen, Space, nearest, seen_by
 from bench.pages.serve.overlays import heat, png, tint
 from bench.pages.serve.runs import Run, arm, fold_name
@@ -57,13 +57,13 @@ class Answers:
 
     def __init__(self) -> None:
         self._classifiers: Shelf[Trained] = Shelf()
-        self._segmenters: Shelf[nn.Module] = Shelf()
+        self._segmentation_networks: Shelf[nn.Module] = Shelf()
         self._seen: Shelf[Seen] = Shelf()
         self._by_pixels: Shelf[ByPixels] = Shelf()
         self._workshop = Workshop()
         self._drawn: Shelf[list[SyntheticImage]] = Shelf()
 
-    def classify(self, run: Run, cell: Cell, content: bytes, segmenter: str | None = None) -> Json:
+    def classify(self, run: Run, cell: Cell, content: bytes, segmentation_network: str | None = None) -> Json:
         """Return probabilities, a Grad-CAM overlay and a segmentation of what a file shows.
 
         ``segmenter`` is the key of the network to segment it with; ``Run.segmenter`` says which it is without one.
@@ -96,17 +96,17 @@ class Answers:
                 "test_ece": calibration.test_ece,
             },
             "explanation": _explained(trained, image, predicted, env.device),
-            "segmentation": self._segmented(run, cell, image, segmenter),
+            "segmentation": self._segmented(run, cell, image, segmentation_network),
         }
 
     def _segmented(self, run: Run, cell: Cell, image: Uint8Images, key: str | None) -> Json | None:
-        chosen = run.segmenter(cell, key)
+        chosen = run.segmentation_network(cell, key)
         if chosen is None:
             return None
         from bench.segmentation.trainer import segment
 
         device, inputs = run.session.env.device, Inputs(chosen.cell, run.session.env)
-        network = self._segmenters.get(chosen.cell.key, lambda: load_segmenter(inputs))
+        network = self._segmentation_networks.get(chosen.cell.key, lambda: load_segmentation_network(inputs))
         mask = segment(network, image, device)
         learnt_from = TRUE if chosen.compared else inputs.artifacts.result(*chosen.cell.id)["facts"]["masks"]
         return {
@@ -223,8 +223,8 @@ def _known(inputs: Inputs, content: bytes) -> Json | None:
     found = next((r for r in inputs.index.records if r.sha256 == sha256), None)
     if found is None:
         return None
-    borders = inputs.fold().borders
-    part = next((name for name in PARTS if found.path in borders.parts[name].paths), "no")
+    fold_parts = inputs.fold().fold_parts
+    part = next((name for name in PARTS if found.path in fold_parts.parts[name].paths), "no")
     return {"path": found.path, "class": inputs.index.classes[found.label], "part": part}
 
 
@@ -245,9 +245,9 @@ def _looked(network: nn.Module, image: Uint8Images, mask: npt.NDArray[np.uint8],
     """Return the Grad-CAM of the pixels found, mask [1, H, W], as an overlay, or why there is none."""
     from bench.classifiers.explain import NoLayerError
     from bench.segmentation.explain import deepest_layer, seg_grad_cam
-    from bench.segmentation.segmenter_network import Segmenter
+    from bench.segmentation.segmenter_network import SegmentationNetwork
 
-    if not isinstance(network, Segmenter):
+    if not isinstance(network, SegmentationNetwork):
         return {"overlay": None, "why": "the judge of translations is not explained"}
     try:
         layer = deepest_layer(network, image.shape[1:3], device)

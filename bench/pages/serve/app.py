@@ -37,7 +37,7 @@ MANIFEST = ("path", "class", "seed", "method", "fold", "cell", "asked_seed", "so
 T = TypeVar("T")
 
 
-class Desk:
+class TrialQueue:
     """One thread in which all work is done, so that memory holds one image and model at work, whoever asks."""
 
     def __init__(self) -> None:
@@ -85,8 +85,8 @@ class Page:
     """The endpoints. What makes the server work takes a POST with the page's token."""
 
     def __init__(self, runs: Runs) -> None:
-        self._runs, self._answers, self._desk = runs, Answers(), Desk()
-        self._desk.warm()
+        self._runs, self._answers, self._queue = runs, Answers(), TrialQueue()
+        self._queue.warm()
 
     async def runs(self, request: Request) -> Response:
         """The names of the runs."""
@@ -94,7 +94,7 @@ class Page:
 
     async def run(self, request: Request) -> Response:
         """What a run offers: ?run="""
-        return _json(await self._desk.do(lambda: self._runs.get(_text(request, "run")).described()))
+        return _json(await self._queue.do(lambda: self._runs.get(_text(request, "run")).described()))
 
     async def classify(self, request: Request) -> Response:
         """Classify the image in the body: ?run= &cell= &name=, and of a network to segment it with &segmenter="""
@@ -102,10 +102,13 @@ class Page:
 
         def work() -> dict[str, Any]:
             run = self._runs.get(_text(request, "run"))
-            cell, segmenter = run.cell("classify", _text(request, "cell")), request.query_params.get("segmenter")
-            return self._answers.classify(run, cell, content, segmenter)
+            cell, segmentation_network = (
+                run.cell("classify", _text(request, "cell")),
+                request.query_params.get("segmenter"),
+            )
+            return self._answers.classify(run, cell, content, segmentation_network)
 
-        return _json({"name": _name(request), **await self._desk.do(work)})
+        return _json({"name": _name(request), **await self._queue.do(work)})
 
     async def neighbours(self, request: Request) -> Response:
         """The nearest images to that in the body: ?run= &cell= &by=features or pixels"""
@@ -116,7 +119,7 @@ class Page:
             cell = run.cell("classify", _text(request, "cell"))
             return self._answers.neighbours(run, cell, content, _text(request, "by"))
 
-        return _json(await self._desk.do(work))
+        return _json(await self._queue.do(work))
 
     async def translate(self, request: Request) -> Response:
         """Translate the image in the body, which is of a class: ?run= &cell= &label= &name="""
@@ -127,11 +130,11 @@ class Page:
             cell = run.cell("fit", _text(request, "cell"))
             return self._answers.translate(run, cell, _number(request, "label"), content)
 
-        return _json({"name": _name(request), **await self._desk.do(work)})
+        return _json({"name": _name(request), **await self._queue.do(work)})
 
     async def draw(self, request: Request) -> Response:
         """Draw images of a class: ?run= &cell= &label= &count= &seed="""
-        asked, made = await self._desk.do(lambda: self._drawn(request))
+        asked, made = await self._queue.do(lambda: self._drawn(request))
         described = {"method": asked.cell.method, "fold": fold_name(asked.cell), "class": _class(asked)}
         images = [{"image": png(m.image), "seed": m.seed, "source": m.source_path or ""} for m in made]
         return _json({**described, "seed": asked.seed, "images": images})
@@ -140,7 +143,7 @@ class Page:
         """The same images as a zip, with a manifest."""
         from starlette.responses import Response
 
-        asked, made = await self._desk.do(lambda: self._drawn(request))
+        asked, made = await self._queue.do(lambda: self._drawn(request))
         return Response(
             zipped(asked, made),
             media_type="application/zip",
@@ -154,7 +157,7 @@ class Page:
 
     async def _body(self, request: Request) -> bytes:
         """Return the body. Raises ``RequestError`` when it comes too slowly, and when too many wait."""
-        self._desk.require_room()
+        self._queue.require_room()
         return await request.body()
 
 

@@ -96,17 +96,17 @@ def load_classifier(inputs: Inputs) -> Trained:
     return Trained(network, Calibration.of(folder / "predictions.csv"))
 
 
-def load_segmenter(inputs: Inputs) -> nn.Module:
+def load_segmentation_network(inputs: Inputs) -> nn.Module:
     """Return the network of a ``segmenter`` or ``segment`` cell. Raises ``RequestError`` when its file is damaged."""
     from bench.classifiers.trainer import load_network
     from bench.segmentation.network import UNet
-    from bench.segmentation.segmenter_network import build_segmenter
+    from bench.segmentation.segmenter_network import build_segmentation_network
 
     cell, settings = inputs.cell, inputs.settings
     network: nn.Module
     if cell.stage == "segmenter":
-        config = replace(settings.segmenters[str(cell.classifier)], encoder_weights="none")
-        network, name = build_segmenter(config), SEGMENTER
+        config = replace(settings.segmentation_networks[str(cell.classifier)], encoder_weights="none")
+        network, name = build_segmentation_network(config), SEGMENTER
     else:
         network, name = UNet(settings.segmentation.filters), NETWORK
     path = inputs.artifacts.folder(*cell.id) / name

@@ -23,7 +23,7 @@ from bench.errors import DataError
 from bench.pages.uploads import fitted
 from bench.stages.common import Inputs
 from bench.stages.memorised import flagged_paths
-from bench.suite.arms import NOCOPIES, amount
+from bench.suite.arms import NO_MEMORISED, amount
 from bench.types import GreyWindow, Resize, Uint8Images
 
 SIDE_PX = 32
@@ -95,7 +95,9 @@ def seen_by(inputs: Inputs) -> Seen:
     found = load_synthetic(inputs.upstream("synthesize"))
     records = sorted(found.records, key=lambda r: r.label)
     made = tuple(Known(found.folder / r.path, r.path, r.label, source=r.source_path) for r in records)
-    left_out = flagged_paths(inputs.upstream("copies"), fold.borders) if ratio.endswith(NOCOPIES) else frozenset()
+    left_out = (
+        flagged_paths(inputs.upstream("copies"), fold.fold_parts) if ratio.endswith(NO_MEMORISED) else frozenset()
+    )
     chosen: list[Known] = []
     for label, n in sorted(ratio_counts(amount(ratio), fold.labels).items()):
         first = [k for k in made if k.label == label][:n]

@@ -67,7 +67,7 @@ class Run:
         judges = [c for c in self.cells("segment") if (c.fold, c.repeat) not in judged]
         return found + [Network(c) for c in judges if artifacts.result(*c.id)["facts"].get("masks", NONE) != NONE]
 
-    def segmenter(self, classify: Cell, key: str | None = None) -> Network | None:
+    def segmentation_network(self, classify: Cell, key: str | None = None) -> Network | None:
         """Return the segmentation network of that key, or without one the best for a classifier, in its fold.
 
         The best is that of the classifier's own arm by validation Dice, else of any arm; None where the fold has none.
@@ -95,11 +95,11 @@ class Run:
                     "classifier": c.classifier,
                     "arm": arm(c),
                     "fold": fold_name(c),
-                    "segmenters": [places[n.cell.key] for n in _for(c, networks)],
+                    "segmentation_networks": [places[n.cell.key] for n in _for(c, networks)],
                 }
                 for c in self.cells("classify")
             ],
-            "segmenters": [n.described() for n in networks],
+            "segmentation_networks": [n.described() for n in networks],
             "generators": [
                 {"key": c.key, "method": c.method, "fold": fold_name(c), "translates": self._translates(c)}
                 for c in self.cells("fit")

@@ -68,7 +68,7 @@ def draw_segmentations(rows: Rows, info: ReportInfo, root: Path, out: Path) -> d
         return Examples(**stored, layer=layer_of(row)) if stored else None
 
     drawn: dict[str, str] = {}
-    for network in info.segmenters:
+    for network in info.segmentation_networks:
         found = by_arm(rows, info, "segmenter", network, read)
         pages = even(list(found), ARMS)
         sheets = (_sheet({arm: found[arm] for arm in arms}, info.classes, network) for arms in pages)

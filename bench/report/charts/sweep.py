@@ -11,7 +11,7 @@ from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Line
 from bench.report.charts.forest import forest_limit
 from bench.report.charts.style import GREY, LOOKS, figure, legend_columns
-from bench.suite.arms import NOCOPIES, amount, ratio_label
+from bench.suite.arms import NO_MEMORISED, amount, ratio_label
 
 CLASSIFIERS, METHODS = 2, len(LOOKS)  # panels side by side, and lines in one panel
 BALANCE = "balance"
@@ -61,20 +61,20 @@ def draw_sweep(lines: Sequence[Line], info: ReportInfo, path: Path) -> None:
             for at in range(1, len(amounts)):
                 ax.axvline(at - 0.5, color=GREY, lw=0.6, ls=":" if amounts[at] != BALANCE else "-")
         axes[0][0].set_ylabel("difference to none\n(percentage points)")
-        _legend(fig, methods, width, any(x.arm.ratio.endswith(NOCOPIES) for x in lines))
+        _legend(fig, methods, width, any(x.arm.ratio.endswith(NO_MEMORISED) for x in lines))
 
 
 def _draw(ax: Any, lines: Sequence[Line], amounts: Sequence[str], i: int, shift: float) -> None:
     """Draw one method: its mean and interval at each amount, and a line through those that are numbers."""
     look = LOOKS[i]
-    points = {(amounts.index(amount(x.arm.ratio)), x.arm.without_copies): x.verdict("none") for x in lines}
-    for (at, without_copies), v in points.items():
-        x = at + shift + (0.05 if without_copies else 0)
+    points = {(amounts.index(amount(x.arm.ratio)), x.arm.without_memorised): x.verdict("none") for x in lines}
+    for (at, without_memorised), v in points.items():
+        x = at + shift + (0.05 if without_memorised else 0)
         if math.isfinite(v.low):
             ax.plot([x, x], [100 * v.low, 100 * v.high], color=look.colour, lw=0.9, alpha=0.6, zorder=2)
-        face = "white" if without_copies else look.colour
+        face = "white" if without_memorised else look.colour
         ax.plot(x, 100 * v.difference, look.marker, color=look.colour, mfc=face, ms=4.6, mew=0.9, zorder=4)
-    numbers = sorted(at for at, without_copies in points if not without_copies and amounts[at] != BALANCE)
+    numbers = sorted(at for at, without_memorised in points if not without_memorised and amounts[at] != BALANCE)
     means = [100 * points[at, False].difference for at in numbers]
     ax.plot([at + shift for at in numbers], means, color=look.colour, ls=look.dashes, lw=1.1, zorder=3)
 

@@ -122,11 +122,11 @@ def _grown(losses: Sequence[Loss]) -> str:
 def _holm(families: Sequence[Family], info: ReportInfo) -> Iterable[str]:
     alike: dict[tuple[str, int, tuple[Arm, ...], bool], list[str]] = {}
     for f in families:
-        alike.setdefault((f.reference, f.planned, f.lost, f.without_copies), []).append(f.classifier)
-    for (reference, planned, lost, without_copies), classifiers in alike.items():
+        alike.setdefault((f.reference, f.planned, f.lost, f.without_memorised), []).append(f.classifier)
+    for (reference, planned, lost, without_memorised), classifiers in alike.items():
         left = planned - len(lost)
         arms = join([arm_name(a) for a in lost[:NAMED]] + ([f"{len(lost) - NAMED} more"] * (len(lost) > NAMED)))
-        where = f"against `{reference}`{_among(classifiers, info)}{' without copies' if without_copies else ''}"
+        where = f"against `{reference}`{_among(classifiers, info)}{' without copies' if without_memorised else ''}"
         if not left:
             yield f"No comparison {where} is left of {planned}: fewer than two pairs each."
             continue
@@ -228,7 +228,7 @@ def _asked(method: str, info: ReportInfo) -> list[str]:
         return []
     rivals = (*roles.transfer, *roles.others) if roles.transfer and roles.others else ()
     costs = {m for c in roles.counterparts for m in (c.method, c.plain)}
-    parts = {"1": {m for t in roles.twins for m in t}, "2": costs, "4": set(rivals)}
+    parts = {"1": {m for t in roles.ablation_pairs for m in t}, "2": costs, "4": set(rivals)}
     return [number for number, methods in parts.items() if method in methods]
 
 

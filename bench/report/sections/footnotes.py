@@ -60,7 +60,9 @@ def _scores(info: ReportInfo) -> dict[str, str]:
         shown, other = literal(info.positive_class), literal(info.classes[1 - info.positive_label])
         sens, spec = f"recall of {shown}", f"recall of {other}"
         positive = f" The positive class is {shown}."
-    apart = ", *without copies* leaves out those flagged as copies" if any(a.without_copies for a in info.arms) else ""
+    apart = (
+        ", *without copies* leaves out those flagged as copies" if any(a.without_memorised for a in info.arms) else ""
+    )
     return {
         "Arm": (
             "the augmentation method; ×r adds r synthetic images per real one of each class, *balance* fills the "
@@ -83,7 +85,7 @@ def _scored(unit: ScoredUnit) -> str:
 
 
 def _statistics(info: ReportInfo) -> dict[str, str]:
-    apart = "; arms without copies are a family of their own" if any(a.without_copies for a in info.arms) else ""
+    apart = "; arms without copies are a family of their own" if any(a.without_memorised for a in info.arms) else ""
     return {
         "Difference": (
             "mean paired difference in points [95 % interval of the corrected resampled t test of Nadeau and Bengio, "

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from bench.analysis.info import Arm, ReportInfo
-from bench.analysis.lines import MACRO, REFERENCES, SCORES, Line, smallest_effect
+from bench.analysis.lines import MACRO, REFERENCES, SCORES, Line, minimum_detectable_effect
 from bench.analysis.rows import Score
 from bench.report.text import DASH, bold_best, folded, interval, literal, p_value, percent, points, seconds, table
 from bench.stats.inference import Verdict
@@ -89,7 +89,7 @@ def statistics_table(lines: Sequence[Line], reference: str) -> str:
         "p Holm": [p_value(v.p_holm) for _, v in found],
         "p N&B": [p_value(v.p_nadeau_bengio) for _, v in found],
         "p Wilcoxon": [p_value(v.p_wilcoxon) for _, v in found],
-        "Smallest effect": [_smallest(smallest_effect(x, reference)) for x, _ in found],
+        "Smallest effect": [_smallest(minimum_detectable_effect(x, reference)) for x, _ in found],
     }
     return table(list(columns), zip(*columns.values(), strict=True), left=2)
 

@@ -10,7 +10,7 @@ from bench.report.sections.leaderboard import arm_name, difference, word
 from bench.report.text import count, count_of, join, percent, points, table
 
 
-def copies_section(found: Sequence[Copies], survivals: Sequence[Survival], info: ReportInfo) -> list[str]:
+def memorised_section(found: Sequence[Copies], survivals: Sequence[Survival], info: ReportInfo) -> list[str]:
     """Return heading, captions and tables; [] where nobody looked for copies."""
     if not found and not survivals:
         return []

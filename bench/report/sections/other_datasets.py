@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bench.analysis.info import Arm, Carried, ReportInfo
+from bench.analysis.info import Arm, OtherFinding, ReportInfo
 from bench.analysis.questions import Question
 from bench.report.sections.leaderboard import arm_name
 from bench.report.text import count, interval, join, number, points, table
@@ -14,22 +14,22 @@ MEASURES = {"kid": "KID against test images", "accuracy": "accuracy"}
 NEITHER = "Decided on one data set and undecided on another is no difference between them."
 
 
-def carried_parts(q: Question, info: ReportInfo) -> list[str]:
+def other_dataset_parts(q: Question, info: ReportInfo) -> list[str]:
     """Return what the data sets say together, or why there is one alone."""
-    if not q.carried:
+    if not q.other_findings:
         return [_alone(info)]
-    found = [*_own(q, info), *q.carried]
+    found = [*_own(q, info), *q.other_findings]
     sets = {c.dataset: c.modality for c in found}
     parts = [f"{_lead(found, sets, info)}\n"]
     parts += [f"{_said(kind, [c for c in found if c.kind == kind])} " for kind in MEASURES if _sets(found, kind)]
     return [parts[0], "".join(parts[1:]) + f"{NEITHER}\n", _table(found)]
 
 
-def _own(q: Question, info: ReportInfo) -> list[Carried]:
+def _own(q: Question, info: ReportInfo) -> list[OtherFinding]:
     found = []
     for d in (f.difference for f in q.findings):
         at = (info.suite, info.dataset, info.modality, d.arm.method, d.reference, d.kind, d.classifier)
-        found.append(Carried(*at, d.arm.ratio if d.classifier else "", d.mean, d.low, d.high, d.word, d.pairs))
+        found.append(OtherFinding(*at, d.arm.ratio if d.classifier else "", d.mean, d.low, d.high, d.word, d.pairs))
     return found
 
 
@@ -44,7 +44,7 @@ def _alone(info: ReportInfo) -> str:
     )
 
 
-def _lead(found: Sequence[Carried], sets: dict[str, str], info: ReportInfo) -> str:
+def _lead(found: Sequence[OtherFinding], sets: dict[str, str], info: ReportInfo) -> str:
     if info.dataset not in sets:
         return (
             "**This run cannot answer it**: it has nothing of its own to set beside others (see question 1). The other "
@@ -57,7 +57,7 @@ def _lead(found: Sequence[Carried], sets: dict[str, str], info: ReportInfo) -> s
     return f"What transfer learning changes on {join(map(_set, found_sets(found)))}{same}."
 
 
-def found_sets(found: Sequence[Carried]) -> list[tuple[str, str]]:
+def found_sets(found: Sequence[OtherFinding]) -> list[tuple[str, str]]:
     """Return the data sets and their kinds of images, in the order of the records."""
     return list(dict.fromkeys((c.dataset, c.modality) for c in found))
 
@@ -66,11 +66,11 @@ def _set(at: tuple[str, str]) -> str:
     return f"`{at[0]}`" + (f" ({at[1]})" if at[1] else "")
 
 
-def _sets(found: Sequence[Carried], kind: str) -> set[str]:
+def _sets(found: Sequence[OtherFinding], kind: str) -> set[str]:
     return {c.dataset for c in found if c.kind == kind}
 
 
-def _said(kind: str, found: Sequence[Carried]) -> str:
+def _said(kind: str, found: Sequence[OtherFinding]) -> str:
     """Say of one measure what each data set decides, and whether they agree."""
     decided = {
         name: {c.word for c in found if c.dataset == name and c.word != "undecided"}
@@ -88,12 +88,12 @@ def _said(kind: str, found: Sequence[Carried]) -> str:
     return f"{MEASURES[kind].capitalize() if kind == 'accuracy' else MEASURES[kind]}: {', '.join(each)}; {verdict}."
 
 
-def _table(found: Sequence[Carried]) -> str:
+def _table(found: Sequence[OtherFinding]) -> str:
     columns = {
         "Data set": [_set((c.dataset, c.modality)) for c in found],
         "Suite": [f"`{c.suite}`" for c in found],
         "Arm": [arm_name(Arm(c.method, c.ratio)) if c.ratio else f"`{c.method}`" for c in found],
-        "Beside": [f"`{c.twin}`" for c in found],
+        "Beside": [f"`{c.from_scratch}`" for c in found],
         "Measure": [" ".join(filter(None, ("KID" if c.kind == "kid" else "accuracy", c.classifier))) for c in found],
         "Verdict": [c.word if c.word == "undecided" else f"**{c.word}**" for c in found],
         "Difference": [_difference(c) for c in found],
@@ -102,7 +102,7 @@ def _table(found: Sequence[Carried]) -> str:
     return table(list(columns), zip(*columns.values(), strict=True), left=6)
 
 
-def _difference(c: Carried) -> str:
+def _difference(c: OtherFinding) -> str:
     if c.kind == "accuracy":
         return f"{points(c.difference)} {interval(max(c.low, -1), min(c.high, 1), signed=True)}".strip()
     ends = f" [{_signed(c.low)}, {_signed(c.high)}]" if math.isfinite(c.low) and math.isfinite(c.high) else ""

@@ -22,7 +22,7 @@ from bench.report.sections.failures import failure_section
 from bench.report.sections.footnotes import footnotes
 from bench.report.sections.leaderboard import comparison_parts, leaderboard_section, scores_caption, verdict_overview
 from bench.report.sections.literature import orientation_section
-from bench.report.sections.memorised import copies_section
+from bench.report.sections.memorised import memorised_section
 from bench.report.sections.published import published_section
 from bench.report.sections.quality import quality_section
 from bench.report.sections.questions import question_section
@@ -127,7 +127,7 @@ def _evidence(records: Records, info: ReportInfo) -> Iterable[Section]:
 def _images(records: Records, info: ReportInfo) -> Iterable[Section]:
     made = ("pictures/overview*.png", *(f"pictures/{method}.png" for method in info.generative))
     yield Section("What the generators made", (), made, where="html")
-    copies = copies_section(records.copies, records.survivals, info)
+    copies = memorised_section(records.copies, records.survivals, info)
     yield from _split(copies, ("pictures/*_closest_pairs.png",), or_else="Closest pairs", undefined=("Classifier",))
     yield from _split(quality_section(records.quality))
     yield from _split(rater_section(records.raters, info), undefined=ALL)

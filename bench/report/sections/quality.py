@@ -19,8 +19,10 @@ def quality_section(quality: Sequence[Quality]) -> list[str]:
         mine = [q for q in quality if q.extractor == tag]
         parts += [f"## Synthetic images against real ones, by {tag}\n", _caption(tag)]
         parts += _against(mine, "test", "synthetic/test", "Against test images")
-        at_floor = any(key.startswith("at_floor/train/") for q in mine for key in q.scores)
-        parts += _against(mine, "train", "at_floor/train" if at_floor else "synthetic/train", "Against training images")
+        at_real_baseline = any(key.startswith("at_floor/train/") for q in mine for key in q.scores)
+        parts += _against(
+            mine, "train", "at_floor/train" if at_real_baseline else "synthetic/train", "Against training images"
+        )
         parts += _variety(mine)
     return parts
 

@@ -11,7 +11,7 @@ from bench.analysis.questions import EFFECT, Finding, Lack, Name, Question
 from bench.report.sections.cost_ratios import cost_parts
 from bench.report.sections.differences import SHARES, SHOW, change, phrase
 from bench.report.sections.leaderboard import arm_name
-from bench.report.sections.other_datasets import carried_parts
+from bench.report.sections.other_datasets import other_dataset_parts
 from bench.report.text import DASH, count, folded, join, number, p_value, percent, table
 from bench.suite.roles import Roles
 
@@ -59,7 +59,7 @@ def _answer(q: Question, roles: Roles, info: ReportInfo) -> list[str]:
     if q.name == "cost":
         answered = cost_parts(q.costs, q.steps, roles)
     elif q.name == "modalities":
-        answered = carried_parts(q, info)
+        answered = other_dataset_parts(q, info)
     else:
         answered = [*_sentences(q, roles, info), *_tables(q.findings, info)] if q.findings else []
     if q.name == "modalities":
@@ -81,7 +81,7 @@ def _sentences(q: Question, roles: Roles, info: ReportInfo) -> Iterable[str]:
         for a, b in couples
     ]
     yield "".join(f"- {line}\n" for line in lines)
-    for sentence in (_together(q), _far(q), _needed(q.findings, info), _alone(roles) if q.name == "transfer" else ""):
+    for sentence in (_overall(q), _far(q), _needed(q.findings, info), _alone(roles) if q.name == "transfer" else ""):
         if sentence:
             yield f"{sentence}\n"
 
@@ -114,15 +114,15 @@ def _undecided(found: Sequence[Difference]) -> str:
     return f"{name} ({change(found[0])})" if len(found) == 1 else f"{name} in {len(found)} comparisons"
 
 
-def _together(q: Question) -> str:
+def _overall(q: Question) -> str:
     """Say how much of it a correction over all measures would leave."""
     if not q.decided or len({f.difference.metric for f in q.findings}) == 1:
         return ""
     if q.decided == 1:
-        left = "the one that is higher or lower is still decided" if q.together else "nothing is decided any more"
+        left = "the one that is higher or lower is still decided" if q.overall else "nothing is decided any more"
     else:
-        some = {0: "none", q.decided: "all"}.get(q.together, str(q.together))
-        verb = "is" if q.together < 2 else "are"
+        some = {0: "none", q.decided: "all"}.get(q.overall, str(q.overall))
+        verb = "is" if q.overall < 2 else "are"
         left = f"{some} of the {q.decided} that are higher or lower {verb} still decided"
     return f"Corrected over all {len(q.findings)} comparisons together, and not measure by measure, {left}."
 
@@ -167,7 +167,7 @@ def _needed(found: Sequence[Finding], info: ReportInfo) -> str:
 
 def _alone(roles: Roles) -> str:
     """Name the arms that could have been a twin and have none."""
-    paired = {m for twins in roles.twins for m in twins}
+    paired = {m for ablation_pairs in roles.ablation_pairs for m in ablation_pairs}
     alone = [m for m in roles.random if m not in paired]
     if not alone:
         return ""
@@ -179,12 +179,12 @@ def _why(q: Question, roles: Roles, info: ReportInfo) -> str:
     """Say what is missing for an answer, and what would give one."""
     if q.name in roles.answers:
         return "no fold has results of both sides. Run the suite again: what failed is tried once more."
-    what = {"transfer": _no_twins, "cost": _no_plain}.get(q.name, _no_others)(roles)
+    what = {"transfer": _no_ablation_pairs, "cost": _no_plain}.get(q.name, _no_others)(roles)
     suites = roles.elsewhere.get(q.name, ())[:NAMED]
     return f"{what}." + (f" Suites that have what it takes: {join(f'`{s}`' for s in suites)}." if suites else "")
 
 
-def _no_twins(roles: Roles) -> str:
+def _no_ablation_pairs(roles: Roles) -> str:
     if roles.transfer:
         arms, verb = join(f"`{m}`" for m in roles.transfer[:NAMED]), "have" if len(roles.transfer) > 1 else "has"
         rest = f" and {len(roles.transfer) - NAMED} more" if len(roles.transfer) > NAMED else ""

@@ -35,8 +35,8 @@ def segmentation_section(found: Sequence[Segmented], info: ReportInfo) -> list[s
     if not found:
         return []
     parts = ["## Segmentation\n", f"{_HOW}\n"]
-    for name in dict.fromkeys(x.segmenter for x in found):
-        mine = [x for x in found if x.segmenter == name]
+    for name in dict.fromkeys(x.segmentation_network for x in found):
+        mine = [x for x in found if x.segmentation_network == name]
         size = next((x.parameters for x in mine if math.isfinite(x.parameters)), math.nan)
         known = f" ({size / 1e6:.2f} million weights)" if math.isfinite(size) else ""
         parts += [f"{name}{known}:\n", _table(mine), folded(f"Dice of each class: {name}", _each_class(mine, info))]

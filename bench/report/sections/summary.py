@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from bench.analysis.info import ReportInfo
-from bench.analysis.lines import Line, typical_smallest_effect
+from bench.analysis.lines import Line, typical_minimum_detectable_effect
 from bench.report.text import count, join, percent, points, seconds
 from bench.suite.suite import REFERENCES
 
@@ -24,7 +24,7 @@ def summary(lines: Sequence[Line], info: ReportInfo) -> list[str]:
 
 
 def _verdicts(lines: Sequence[Line], info: ReportInfo) -> str:
-    judged = [x for x in lines if "none" in x.versus and not x.arm.without_copies]
+    judged = [x for x in lines if "none" in x.versus and not x.arm.without_memorised]
     if not judged:
         return (
             "No arm could be compared with `none` (real images only), so this report has scores but no verdicts."
@@ -61,7 +61,7 @@ def _name(line: Line, info: ReportInfo) -> str:
 
 
 def _design(lines: Sequence[Line]) -> str:
-    typical = typical_smallest_effect(lines)
+    typical = typical_minimum_detectable_effect(lines)
     pairs = count(max((x.pairs for x in lines), default=0), "pair")
     if not any(x.versus for x in lines):
         return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bench.analysis.datasets.effects import MEASURES, Measure, Member, separate_sets
+from bench.analysis.datasets.effects import MEASURES, Measure, SubSuite, separate_sets
 from bench.analysis.datasets.overall import Pooled
 from bench.report.pages.datasets.words import called, size_of, unit_of
 from bench.report.text import count, join, p_value
@@ -12,22 +12,22 @@ from bench.stats.meta_analysis import FEWEST
 
 ASKED: dict[Measure, str] = {
     "gain": "Does the gain over `none` hold across kinds of images?",
-    "twin": "Does the effect of transfer learning on accuracy hold?",
+    "from_scratch": "Does the effect of transfer learning on accuracy hold?",
     "kid": "And on the likeness of the images (KID, lower is better)?",
 }
 SIDE_BY_SIDE: dict[Measure, str] = {  # members of one data set are no studies of their own, and are not combined
     "gain": "The gain over `none` in each member, side by side",
-    "twin": "The effect of transfer learning on accuracy in each member, side by side",
+    "from_scratch": "The effect of transfer learning on accuracy in each member, side by side",
     "kid": "And on the likeness of the images (KID, lower is better)",
 }
 
 
-def answers(members: Sequence[Member], pooled: Sequence[Pooled]) -> dict[str, str]:
+def answers(sub_suites: Sequence[SubSuite], pooled: Sequence[Pooled]) -> dict[str, str]:
     """Return the answer to each measure's question, a sentence or two each; nothing for what no member measured."""
     found: dict[str, str] = {}
     for measure in MEASURES:
         mine = [p for p in pooled if p.at.measure == measure]
-        if mine and not separate_sets(members):
+        if mine and not separate_sets(sub_suites):
             found[measure] = f"**{SIDE_BY_SIDE[measure]}.** {_alone(mine)}"
         elif mine:
             found[measure] = f"**{ASKED[measure]}** {_answer(mine)}"

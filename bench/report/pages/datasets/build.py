@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.analysis.datasets.effects import At, Effect, Member, read_member
+from bench.analysis.datasets.effects import At, Effect, SubSuite, read_sub_suite
 from bench.analysis.datasets.overall import Pooled, pool
 from bench.analysis.datasets.shift import Shifted, shifts
 from bench.config import strict_json
@@ -24,7 +24,7 @@ from bench.store.csv_cells import DictWriter
 
 FIGURE, SHIFT_FIGURE = "charts/cross.png", "charts/shift.png"
 COLUMNS = (
-    *("measure", "arm", "reference", "classifier", "member", "dataset", "modality", "pairs", "difference", "low"),
+    *("measure", "arm", "reference", "classifier", "sub_suite", "dataset", "modality", "pairs", "difference", "low"),
     *("high", "verdict", "p", "p_holm", "next_low", "next_high", "tau", "i2", "p_alike", "carries"),
     *("control", "within", "across", "p_equivalent"),
 )
@@ -38,20 +38,20 @@ def build_cross(
     ``reports`` are the report folders of the members' suites, ``absent`` why others have none, both by suite. The same
     reports give the same bytes. Raises ``DataError`` for a report that cannot be read.
     """
-    members = [read_member(suite.removeprefix(f"{name}-"), folder) for suite, folder in reports.items()]
-    pooled = pool(members)
+    sub_suites = [read_sub_suite(suite.removeprefix(f"{name}-"), folder) for suite, folder in reports.items()]
+    pooled = pool(sub_suites)
     lacking = {suite.removeprefix(f"{name}-"): reason for suite, reason in absent.items()}
-    compared, unpaired = shifts(members)
+    compared, unpaired = shifts(sub_suites)
     figures = Figures(
-        forest=FIGURE if draw_cross(members, pooled, out / FIGURE) else None,
+        forest=FIGURE if draw_cross(sub_suites, pooled, out / FIGURE) else None,
         shift=SHIFT_FIGURE if draw_shift(compared, out / SHIFT_FIGURE) else None,
     )
-    rows = [*_rows(members, pooled), *_shift_rows(members, compared)]
+    rows = [*_rows(sub_suites, pooled), *_shift_rows(sub_suites, compared)]
     write_atomic(out / "cross.csv", _csv(rows))
     found = {
         "suite": name,
-        "answers": {**shift_answers(compared), **answers(members, pooled)},
-        "members": [_described(m) for m in members],
+        "answers": {**shift_answers(compared), **answers(sub_suites, pooled)},
+        "sub_suites": [_described(m) for m in sub_suites],
         "absent": lacking,
         "shifts": [{k: v for k, v in vars(s).items() if k != "compared"} for s in compared],
         "unpaired": unpaired,
@@ -59,25 +59,25 @@ def build_cross(
         "command": command,
     }
     write_atomic(out / "cross.json", json.dumps(strict_json(found), indent=1, ensure_ascii=False) + "\n")
-    sections = cross_sections(members, pooled, lacking, command, figures, (compared, unpaired))
-    about = title(name, members, compared)
+    sections = cross_sections(sub_suites, pooled, lacking, command, figures, (compared, unpaired))
+    about = title(name, sub_suites, compared)
     write_atomic(out / HTML_PAGE, cross_html(about, sections, out))
     write_atomic(out / PAGE, markdown_page(about, sections, HTML_PAGE))
     return out / PAGE
 
 
-def _described(m: Member) -> dict[str, Any]:
+def _described(m: SubSuite) -> dict[str, Any]:
     said = {k: v for k, v in vars(m).items() if k not in ("effects", "scores", "values", "folds", "config")}
     return {**said, "scores": [{"classifier": c, "arm": a, "mean": mean} for (c, a), mean in m.scores.items()]}
 
 
-def _rows(members: Sequence[Member], pooled: Sequence[Pooled]) -> list[dict[str, Any]]:
+def _rows(sub_suites: Sequence[SubSuite], pooled: Sequence[Pooled]) -> list[dict[str, Any]]:
     """Return a row for each effect of a member, and after those of an arm one of all together (``member`` empty)."""
-    of = {m.name: m for m in members}
+    of = {m.name: m for m in sub_suites}
     rows: list[dict[str, Any]] = []
     for p in pooled:
         for name, effect in p.effects:
-            where = {"member": name, "dataset": of[name].dataset, "modality": of[name].modality}
+            where = {"sub_suite": name, "dataset": of[name].dataset, "modality": of[name].modality}
             rows.append({**_at(p.at), **where, **_numbers(effect)})
         t = asdict(p.found)
         ends = {k: t[k] for k in ("low", "high", "p", "next_low", "next_high", "tau", "i2", "p_alike")}
@@ -86,12 +86,12 @@ def _rows(members: Sequence[Member], pooled: Sequence[Pooled]) -> list[dict[str,
     return rows
 
 
-def _shift_rows(members: Sequence[Member], compared: Sequence[Shifted]) -> Iterator[dict[str, Any]]:
+def _shift_rows(sub_suites: Sequence[SubSuite], compared: Sequence[Shifted]) -> Iterator[dict[str, Any]]:
     """Yield a row for each price (``measure`` 'shift_price') and each change of a gain or of the effect of a twin."""
-    of = {m.name: m for m in members}
+    of = {m.name: m for m in sub_suites}
     for s in compared:
-        where = {"member": s.member, "control": s.control}
-        where |= {"dataset": of[s.member].dataset, "modality": of[s.member].modality}
+        where = {"sub_suite": s.sub_suite, "control": s.control}
+        where |= {"dataset": of[s.sub_suite].dataset, "modality": of[s.sub_suite].modality}
         for x in s.compared:
             at = {
                 "measure": f"shift_{x.kind}",

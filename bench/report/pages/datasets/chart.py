@@ -7,27 +7,27 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.analysis.datasets.effects import MEASURES, At, Measure, Member
+from bench.analysis.datasets.effects import MEASURES, At, Measure, SubSuite
 from bench.analysis.datasets.overall import Pooled
 from bench.report.charts.style import BLACK, GREY, figure, legend_columns, method_marks
 
 TITLES: dict[Measure, str] = {
     "gain": "balanced accuracy,\nminus none (points)",
-    "twin": "balanced accuracy,\nminus random weights (points)",
+    "from_scratch": "balanced accuracy,\nminus random weights (points)",
     "kid": "KID,\nminus random weights",
 }
-TOGETHER = "H"
+OVERALL = "H"
 Panel = tuple[Measure, str]
 
 
 def caption(pooled: Sequence[Pooled]) -> str:
     """Return how to read the figure; of all together only where there is something."""
-    together = (
+    overall = (
         "; black hexagons: all together (random effects, Hartung–Knapp interval), the thin line behind them where a "
         "next data set is expected (95 %)"
     )
     return (
-        f"Each data set's mean paired difference with its 95 % interval{together if _together(pooled) else ''}. "
+        f"Each data set's mean paired difference with its 95 % interval{overall if _overall(pooled) else ''}. "
         "Accuracy is patient-level; shaded: the equivalence margin. Arrowheads: the interval goes on. A hollow mark "
         "has no interval."
     )
@@ -35,36 +35,36 @@ def caption(pooled: Sequence[Pooled]) -> str:
 
 def described(pooled: Sequence[Pooled]) -> str:
     """Return what the figure is, for who does not see it."""
-    together = ", and of all together" if _together(pooled) else ""
-    return f"Forest chart: every arm's difference on every data set{together}; the tables have its numbers"
+    overall = ", and of all together" if _overall(pooled) else ""
+    return f"Forest chart: every arm's difference on every data set{overall}; the tables have its numbers"
 
 
-def _together(pooled: Sequence[Pooled]) -> bool:
+def _overall(pooled: Sequence[Pooled]) -> bool:
     return any(math.isfinite(p.found.mean) for p in pooled)
 
 
-def draw_cross(members: Sequence[Member], pooled: Sequence[Pooled], path: Path) -> bool:
+def draw_cross(sub_suites: Sequence[SubSuite], pooled: Sequence[Pooled], path: Path) -> bool:
     """Draw the forest: a panel a measure and classifier, a block of rows an arm. False: there is nothing to draw."""
     found: dict[Panel, None] = dict.fromkeys((p.at.measure, p.at.classifier) for p in pooled)
     panels = sorted(found, key=lambda panel: MEASURES.index(panel[0]))
     arms = list(dict.fromkeys(_arm(p.at) for p in pooled))
     if not panels:
         return False
-    height = len(members) + 1.8  # of a block: its sets, all together, a gap
+    height = len(sub_suites) + 1.8  # of a block: its sets, all together, a gap
     top = {arm: i * height for i, arm in enumerate(arms)}
     width = 2.0 + 2.3 * len(panels)
-    columns = legend_columns([_called(m) for m in members], width, most=3)
-    inches = 1.2 + 0.17 * math.ceil((len(members) + 1) / columns) + 0.125 * height * len(arms)
+    columns = legend_columns([_called(m) for m in sub_suites], width, most=3)
+    inches = 1.2 + 0.17 * math.ceil((len(sub_suites) + 1) / columns) + 0.125 * height * len(arms)
     with figure(path, 1, len(panels), width, inches, sharey=True) as (fig, axes):
         for ax, panel in zip(axes[0], panels, strict=True):
             mine = {_arm(p.at): p for p in pooled if (p.at.measure, p.at.classifier) == panel}
-            _panel(ax, panel, mine, top, members)
+            _panel(ax, panel, mine, top, sub_suites)
         axes[0][0].set_ylim(height * len(arms) - 0.9, -0.9)
         axes[0][0].set_yticks([])
         for arm in arms:
-            y = top[arm] + len(members) / 2
+            y = top[arm] + len(sub_suites) / 2
             axes[0][0].text(-0.02, y, arm, transform=axes[0][0].get_yaxis_transform(), ha="right", va="center")
-        _legend(fig, members, columns, _together(pooled))
+        _legend(fig, sub_suites, columns, _overall(pooled))
     return True
 
 
@@ -74,26 +74,26 @@ def _arm(at: At) -> str:
 
 
 def _panel(
-    ax: Any, panel: Panel, mine: Mapping[str, Pooled], top: Mapping[str, float], members: Sequence[Member]
+    ax: Any, panel: Panel, mine: Mapping[str, Pooled], top: Mapping[str, float], sub_suites: Sequence[SubSuite]
 ) -> None:
     measure, classifier = panel
     unit = 1 if measure == "kid" else 100
     limit = _limit(mine.values(), unit)
     if measure != "kid":
-        margin = unit * members[0].margin
+        margin = unit * sub_suites[0].margin
         ax.axvspan(-margin, margin, color="#eef3f7", lw=0)
     ax.axvline(0, color=GREY, lw=0.8)
-    order = {m.name: i for i, m in enumerate(members)}
+    order = {m.name: i for i, m in enumerate(sub_suites)}
     marks = method_marks(list(order))
     for arm, pooled in mine.items():
         for name, e in pooled.effects:
             _mark(ax, top[arm] + order[name], (e.difference, e.low, e.high), unit, limit, *marks[name])
         t = pooled.found
         if math.isfinite(t.mean):
-            y = top[arm] + len(members)
+            y = top[arm] + len(sub_suites)
             reach = [max(-limit, min(limit, unit * end)) for end in (t.next_low, t.next_high)]
             ax.hlines(y, *reach, color=GREY, lw=0.7)
-            _mark(ax, y, (t.mean, t.low, t.high), unit, limit, BLACK, TOGETHER)
+            _mark(ax, y, (t.mean, t.low, t.high), unit, limit, BLACK, OVERALL)
     ax.set(xlim=(-limit, limit))
     ax.set_title(f"{classifier}\n" if classifier else "generators\n", fontsize=9)
     ax.set_xlabel(TITLES[measure], fontsize=8)
@@ -122,17 +122,18 @@ def _limit(pooled: Iterable[Pooled], unit: float) -> float:
     return max(1.15 * means, min(1.08 * ends, legible), least)
 
 
-def _legend(fig: Any, members: Sequence[Member], columns: int, together: bool) -> None:
+def _legend(fig: Any, sub_suites: Sequence[SubSuite], columns: int, overall: bool) -> None:
     from matplotlib.lines import Line2D
 
-    look = method_marks([m.name for m in members])
+    look = method_marks([m.name for m in sub_suites])
     marks = [
-        Line2D([], [], color=look[m.name][0], marker=look[m.name][1], ms=4.2, lw=1.3, label=_called(m)) for m in members
+        Line2D([], [], color=look[m.name][0], marker=look[m.name][1], ms=4.2, lw=1.3, label=_called(m))
+        for m in sub_suites
     ]
-    if together:
-        marks.append(Line2D([], [], color=BLACK, marker=TOGETHER, ms=4.2, lw=1.3, label="all together"))
+    if overall:
+        marks.append(Line2D([], [], color=BLACK, marker=OVERALL, ms=4.2, lw=1.3, label="all together"))
     fig.legend(handles=marks, loc="outside upper center", ncols=columns, handlelength=1.6)
 
 
-def _called(m: Member) -> str:
+def _called(m: SubSuite) -> str:
     return f"{m.name}: {m.dataset}" + (f", {m.modality}" if m.modality else "")

@@ -8,7 +8,7 @@ from importlib.resources import files
 from pathlib import Path
 from urllib.parse import quote
 
-from bench.analysis.datasets.effects import Member, separate_sets
+from bench.analysis.datasets.effects import SubSuite, separate_sets
 from bench.analysis.datasets.overall import Pooled
 from bench.analysis.datasets.shift import Shifted
 from bench.report.html.document import document
@@ -17,14 +17,18 @@ from bench.report.pages.datasets.answers import answers
 from bench.report.pages.datasets.chart import caption, described
 from bench.report.pages.datasets.shift_chart import ALT, shift_caption
 from bench.report.pages.datasets.shift_words import MEANING, shift_answers, shift_meaning, shift_parts
-from bench.report.pages.datasets.tables import board, board_filters, board_rows, together_parts
+from bench.report.pages.datasets.tables import board, board_filters, board_rows, overall_parts
 from bench.report.pages.datasets.words import called
 from bench.report.sections.page import ALL, SUMMARY, Section
 from bench.report.text import join, literal
 
 PAGE, HTML_PAGE = "cross.md", "cross.html"
-MEMBERS, SHIFT, HOW_TO = "The members", "The price of the shift, and what augmentation does about it", "How to read it"
-EVERY, EVERY_MEMBER = "Every arm on every data set", "Every arm in every member"
+SUB_SUITES, SHIFT, HOW_TO = (
+    "The members",
+    "The price of the shift, and what augmentation does about it",
+    "How to read it",
+)
+EVERY, EVERY_SUB_SUITE = "Every arm on every data set", "Every arm in every member"
 CARRIES = {"holds": "holds", "on average": "average", "differs": "differs", "lower": "lower", "higher": "higher"}
 OF_SHIFT = {"costs": "hurts", "easier": "helps", "helps more": "helps", "helps less": "hurts"}  # their colours
 ONE = """\
@@ -39,7 +43,7 @@ OF_EACH = {
     "Verdict": "that of the data set's own report.",
     "Pairs": "folds and repeats in which both sides were measured.",
 }
-TOGETHER = {
+OVERALL = {
     "Verdict": "of a data set that of its own report; of all together that of the mean, corrected by Holm over the "
     "arms with one classifier.",
     "Mean": "the random-effects mean over data sets (DerSimonian & Laird 1986) with the Hartung–Knapp interval (95 %), "
@@ -68,7 +72,7 @@ class Figures:
 
 
 def cross_sections(
-    members: Sequence[Member],
+    sub_suites: Sequence[SubSuite],
     pooled: Sequence[Pooled],
     absent: Mapping[str, str],
     command: str,
@@ -77,20 +81,20 @@ def cross_sections(
 ) -> list[Section]:
     """Return the sections of both pages in their order; ``shifted`` is what was compared, and what was not."""
     compared, unpaired = shifted
-    found = tuple(f"{text}\n" for text in (shift_answers(compared) | answers(members, pooled)).values())
+    found = tuple(f"{text}\n" for text in (shift_answers(compared) | answers(sub_suites, pooled)).values())
     forest = _figure(charts.forest, caption(pooled), described(pooled))
     first = _figure(charts.shift, shift_caption(compared), ALT) or forest
     later = forest if first is not forest else _figure(None)
-    every = EVERY if separate_sets(members) else EVERY_MEMBER
-    rows = board_rows(members, pooled)
+    every = EVERY if separate_sets(sub_suites) else EVERY_SUB_SUITE
+    rows = board_rows(sub_suites, pooled)
     legend = "Accuracy is patient-level and in %, its differences are in points.\n"
     parts = [
         Section(SUMMARY, found, figures=first.captions, alts=first.alts),
         Section(SUMMARY, first.markdown, where="markdown"),
-        Section(MEMBERS, (_members(members, "leaderboard.md"),), where="markdown"),
-        Section(MEMBERS, (_members(members, "report.html"),), where="html"),
+        Section(SUB_SUITES, (_sub_suites(sub_suites, "leaderboard.md"),), where="markdown"),
+        Section(SUB_SUITES, (_sub_suites(sub_suites, "report.html"),), where="html"),
         Section(SHIFT, shift_parts(compared), undefined=("Verdict",)),
-        Section("All together", together_parts(pooled)),
+        Section("All together", overall_parts(pooled)),
         Section(every, (legend, board(rows, once=True), *later.markdown) if rows else (), where="markdown"),
         Section(
             every,
@@ -100,8 +104,8 @@ def cross_sections(
             where="html",
             filters=board_filters(rows),
         ),
-        Section("What is missing", (_missing(members, pooled, absent, unpaired),), undefined=ALL),
-        Section(HOW_TO, _how(members, pooled, compared)),
+        Section("What is missing", (_missing(sub_suites, pooled, absent, unpaired),), undefined=ALL),
+        Section(HOW_TO, _how(sub_suites, pooled, compared)),
         Section("Again", (f"```\n{command}\n```\n",)),
     ]
     return [s for s in parts if s.parts]
@@ -129,28 +133,28 @@ def cross_html(about: str, found: Sequence[Section], folder: Path) -> str:
     return document(about, found, writer, folder, style=style)
 
 
-def title(name: str, members: Sequence[Member], compared: Sequence[Shifted]) -> str:
+def title(name: str, sub_suites: Sequence[SubSuite], compared: Sequence[Shifted]) -> str:
     """Return the title of both pages: the question that the members were made for."""
     if compared:
         return f"{name}: what does the shift cost, and does augmentation make up for it?"
-    return f"{name}: {'does a gain hold across data sets?' if separate_sets(members) else 'its members side by side'}"
+    return f"{name}: {'does a gain hold across data sets?' if separate_sets(sub_suites) else 'its sub_suites side by side'}"
 
 
-def _members(members: Sequence[Member], file: str) -> str:
-    return "".join(f"- {_described(m, file)}\n" for m in members)
+def _sub_suites(sub_suites: Sequence[SubSuite], file: str) -> str:
+    return "".join(f"- {_described(m, file)}\n" for m in sub_suites)
 
 
-def _described(m: Member, file: str) -> str:
+def _described(m: SubSuite, file: str) -> str:
     kind = f" ({literal(m.modality)})" if m.modality else ""
     data = f"{literal(' / '.join(m.classes))}, {m.images} images of {m.groups}; {literal(m.protocol)}"
     return f"**{m.name}**: `{m.dataset}`{kind}, {data}; [its own report](../{quote(m.suite)}/{file})"
 
 
-def _how(members: Sequence[Member], pooled: Sequence[Pooled], compared: Sequence[Shifted]) -> tuple[str, ...]:
-    together = bool(together_parts(pooled))
-    notes = OF_EACH | (TOGETHER if together else {})
+def _how(sub_suites: Sequence[SubSuite], pooled: Sequence[Pooled], compared: Sequence[Shifted]) -> tuple[str, ...]:
+    overall = bool(overall_parts(pooled))
+    notes = OF_EACH | (OVERALL if overall else {})
     shift = (shift_meaning(compared), _listed(MEANING)) if shift_parts(compared) else ()
-    return (*shift, ONE, _listed(notes), *((LIMITS,) if together else () if separate_sets(members) else (ONE_SET,)))
+    return (*shift, ONE, _listed(notes), *((LIMITS,) if overall else () if separate_sets(sub_suites) else (ONE_SET,)))
 
 
 def _listed(notes: Mapping[str, str]) -> str:
@@ -158,13 +162,13 @@ def _listed(notes: Mapping[str, str]) -> str:
 
 
 def _missing(
-    members: Sequence[Member], pooled: Sequence[Pooled], absent: Mapping[str, str], unpaired: Sequence[str]
+    sub_suites: Sequence[SubSuite], pooled: Sequence[Pooled], absent: Mapping[str, str], unpaired: Sequence[str]
 ) -> str:
     found = [f"{name}: the whole member ({literal(reason)})" for name, reason in absent.items()]
     found += unpaired
-    found += [f"{m.name}: {literal(text)}" for m in members for text in m.missing]
+    found += [f"{m.name}: {literal(text)}" for m in sub_suites for text in m.missing]
     found += [f"{name}: {called(p)} ({p.at.measure}) has no interval" for p in pooled for name in p.left_out]
     has = {p.at: {name for name, _ in p.effects} for p in pooled}
-    lacks = {at: [m.name for m in members if m.name not in names] for at, names in has.items()}
+    lacks = {at: [m.name for m in sub_suites if m.name not in names] for at, names in has.items()}
     found += [f"{join(names)}: `{at.arm}` ({at.measure}) was not measured" for at, names in lacks.items() if names]
     return "".join(f"- {text}\n" for text in found) or "Nothing: every arm has every pair on every data set.\n"

@@ -17,13 +17,13 @@ CAPTION = (
     "the gain over `none` changes under the shift{twin}. Green: above 0; vermilion: below; blue: equivalent; black: "
     "undecided; shaded: the margin. Arrowheads: the interval goes on."
 )
-TWIN = ", and (hollow diamond) the difference to the twin with random weights"
+FROM_SCRATCH = ", and (hollow diamond) the difference to the twin with random weights"
 ALT = "Every arm's accuracy within and across a shift, and their paired difference; the table has its numbers"
 
 
 def shift_caption(found: Sequence[Shifted]) -> str:
     """Return how to read the figure; of twins only where there are some."""
-    return CAPTION.format(twin=TWIN if any(s.of("twin") for s in found) else "")
+    return CAPTION.format(from_scratch=FROM_SCRATCH if any(s.of("from_scratch") for s in found) else "")
 
 
 def draw_shift(found: Sequence[Shifted], path: Path) -> bool:
@@ -37,7 +37,10 @@ def draw_shift(found: Sequence[Shifted], path: Path) -> bool:
         for row, (s, c) in zip(axes, blocks, strict=True):
             _block(row, s, c)
         fig.legend(
-            handles=_handles(any(s.of("twin") for s in found)), loc="outside upper center", ncols=4, handlelength=1.2
+            handles=_handles(any(s.of("from_scratch") for s in found)),
+            loc="outside upper center",
+            ncols=4,
+            handlelength=1.2,
         )
     return True
 
@@ -57,7 +60,7 @@ def _block(axes: Sequence[Any], s: Shifted, classifier: str) -> None:
     shift = f"{s.attribute} {', '.join(s.within)} → {', '.join(s.across)}"
     axes[0].set_title(f"{classifier}, {shift}", fontsize=9, loc="left")
     changes = [(x, 0.0, "o", False) for x in s.of("gain", classifier)]
-    changes += [(x, 0.22, "D", True) for x in s.of("twin", classifier)]
+    changes += [(x, 0.22, "D", True) for x in s.of("from_scratch", classifier)]
     _differences(axes[1], [(x, 0.0, "o", False) for x in prices], at, s.margin)
     _differences(axes[2], changes, at, s.margin)
     for ax, label in zip(axes, COLUMNS, strict=True):
@@ -86,7 +89,7 @@ def _differences(
     ax.set(xlim=(-limit, limit))
 
 
-def _handles(twins: bool) -> list[Any]:
+def _handles(ablation_pairs: bool) -> list[Any]:
     from matplotlib.lines import Line2D
 
     looks = [
@@ -94,7 +97,7 @@ def _handles(twins: bool) -> list[Any]:
         ("across", "s", ORANGE, ORANGE),
         ("price, and change of the gain", "o", GREY, GREY),
     ]
-    looks += [("change with the twin", "D", GREY, "white")] if twins else []
+    looks += [("change with the twin", "D", GREY, "white")] if ablation_pairs else []
     return [
         Line2D([], [], color=edge, marker=marker, mfc=face, lw=0, ms=4.5, label=label)
         for label, marker, edge, face in looks

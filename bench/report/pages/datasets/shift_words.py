@@ -17,7 +17,7 @@ HEAD = (
 ASKED: Mapping[Kind, str] = {
     "price": "What does the shift cost?",
     "gain": "Does augmentation make up for it?",
-    "twin": "Does transfer learning help more under the shift?",
+    "from_scratch": "Does transfer learning help more under the shift?",
 }
 NAMED = 3  # comparisons with one verdict that a sentence names; of more it gives the range
 VERBS: Mapping[str, str] = {
@@ -119,10 +119,12 @@ def shift_parts(found: Sequence[Shifted]) -> tuple[str, ...]:
 
 
 def _row(s: Shifted, price: Compared) -> list[str]:
-    others = [next((x for x in s.of(k, price.classifier) if x.arm == price.arm), None) for k in ("gain", "twin")]
+    others = [
+        next((x for x in s.of(k, price.classifier) if x.arm == price.arm), None) for k in ("gain", "from_scratch")
+    ]
     cells = [c for x in others for c in (_cells(x) if x else ["", "", "", ""])]
     own = [percent(price.within), percent(price.across), _difference(price), marked(price.word)]
-    return [f"`{price.arm.label}`", price.classifier, s.member, *own, *cells, str(price.found.pairs)]
+    return [f"`{price.arm.label}`", price.classifier, s.sub_suite, *own, *cells, str(price.found.pairs)]
 
 
 def _cells(x: Compared) -> list[str]:
@@ -133,7 +135,7 @@ def shift_meaning(found: Sequence[Shifted]) -> str:
     """Return how the comparison was made, for 'How to read it'."""
     said = []
     for s in found:
-        of = f"Of {s.tested[2]} {s.unit} {s.control} tests {s.tested[0]} and {s.member} {s.tested[1]}"
+        of = f"Of {s.tested[2]} {s.unit} {s.control} tests {s.tested[0]} and {s.sub_suite} {s.tested[1]}"
         said.append(f"{of}, the same ones." if s.same_patients else f"{of}: a price is in part one of other {s.unit}.")
     ratios = ", ".join(dict.fromkeys(f"{s.ratio:.2f}" for s in found))
     return PAIRED.format(patients=" ".join(said), ratios=ratios)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from bench.analysis.datasets.effects import MEASURES, Effect, Measure, Member
+from bench.analysis.datasets.effects import MEASURES, Effect, Measure, SubSuite
 from bench.analysis.datasets.overall import Pooled
 from bench.report.pages.datasets.words import difference, ends, marked
 from bench.report.text import number, p_value, percent, table
@@ -18,12 +18,12 @@ HEAD = (
 )
 TITLES: dict[Measure, str] = {
     "gain": "The gain over `none`, in points of accuracy",
-    "twin": "Transfer learning: accuracy minus that of the twin with random weights, in points",
+    "from_scratch": "Transfer learning: accuracy minus that of the twin with random weights, in points",
     "kid": "Transfer learning: KID minus that of the twin with random weights (below 0: more like real images)",
 }
 
 
-def together_parts(pooled: Sequence[Pooled]) -> tuple[str, ...]:
+def overall_parts(pooled: Sequence[Pooled]) -> tuple[str, ...]:
     """Return a line and a table a measure, of the arms that enough data sets have; nothing where there are none."""
     parts: list[str] = []
     for measure in MEASURES:
@@ -31,12 +31,12 @@ def together_parts(pooled: Sequence[Pooled]) -> tuple[str, ...]:
         if mine:
             of = ("Classifier",) * (measure != "kid") + ("Minus",) * (measure != "gain")
             head = ("Arm", *of, "Data sets", "Mean", "Verdict", "Carries over", "Next", "τ", "I²", "p Holm", "p alike")
-            rows = [_together(p, of) for p in mine]
+            rows = [_overall(p, of) for p in mine]
             parts += [f"{TITLES[measure]}:\n", table(head, rows, left=1 + len(of))]
     return tuple(parts)
 
 
-def _together(p: Pooled, of: Sequence[str]) -> Row:
+def _overall(p: Pooled, of: Sequence[str]) -> Row:
     t, measure = p.found, p.at.measure
     said = {"Classifier": p.at.classifier, "Minus": f"`{p.at.reference}`"}
     found = [str(t.studies), difference(measure, t.mean, t.low, t.high), marked(p.word), marked(p.carries)]
@@ -45,7 +45,7 @@ def _together(p: Pooled, of: Sequence[str]) -> Row:
     return [f"`{p.at.arm}`", *(said[c] for c in of), *found, next_one, *spread, p_value(p.p_holm), p_value(t.p_alike)]
 
 
-def board_rows(members: Sequence[Member], pooled: Sequence[Pooled]) -> list[Row]:
+def board_rows(sub_suites: Sequence[SubSuite], pooled: Sequence[Pooled]) -> list[Row]:
     """Return what each data set says of each arm, and after them what they say together: rows of ``HEAD``."""
     by_at = {(p.at.measure, p.at.classifier, p.at.arm): p for p in pooled}
     rows: list[Row] = []
@@ -55,26 +55,26 @@ def board_rows(members: Sequence[Member], pooled: Sequence[Pooled]) -> list[Row]
             classifier = gain.at.classifier
             rows += [
                 ["`none`", classifier, m.name, percent(m.scores.get((classifier, "none"), math.nan)), *[""] * 7]
-                for m in members
+                for m in sub_suites
             ]  # fmt: skip
-        twin = by_at.get(("twin", classifier, gain.at.arm))
+        from_scratch = by_at.get(("from_scratch", classifier, gain.at.arm))
         kid = by_at.get(("kid", "", gain.at.arm.split()[0]))
-        rows += [[f"`{gain.at.arm}`", classifier, *row] for row in _block(members, gain, twin, kid)]
+        rows += [[f"`{gain.at.arm}`", classifier, *row] for row in _block(sub_suites, gain, from_scratch, kid)]
     return rows
 
 
-def _block(members: Sequence[Member], gain: Pooled, *others: Pooled | None) -> Iterator[Row]:
+def _block(sub_suites: Sequence[SubSuite], gain: Pooled, *others: Pooled | None) -> Iterator[Row]:
     """Yield the rows of an arm: of each member that has anything, and of all together."""
     three = (gain, *others)
-    for m in members:
+    for m in sub_suites:
         effects = [dict(p.effects).get(m.name) if p else None for p in three]
         if any(effects):
             score = percent(m.scores.get((gain.at.classifier, gain.at.arm), math.nan))
             pairs = max(e.pairs for e in effects if e)
             yield [m.name, score, *(c for e in effects for c in _cells(e)), str(pairs)]
-    together = [c for p in three for c in _mean(p)]
-    if any(together):
-        yield [f"**{gain.found.studies} together**", "", *together, ""]
+    overall = [c for p in three for c in _mean(p)]
+    if any(overall):
+        yield [f"**{gain.found.studies} together**", "", *overall, ""]
 
 
 def _cells(e: Effect | None) -> tuple[str, str]:

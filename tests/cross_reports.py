@@ -36,7 +36,8 @@ def report_of(
         word = "undecided" if t.p > 0.05 else "lower" if t.t < 0 else "higher"
         arm = {"method": "tl", "ratio": "0"}
         findings = [{"difference": {
-            "kind": "kid", "classifier": "", "arm": arm, "reference": "tl_scratch", "mean": float(np.mean(from_scratch)),
+            "kind": "kid", "classifier": "", "arm": arm, "reference": "tl_scratch",
+            "mean": float(np.mean(from_scratch)),
             "low": t.low, "high": t.high, "word": word, "pairs": len(from_scratch)}}]  # fmt: skip
     sizes = [{"images": 40, "groups": 5}, {"images": 60, "groups": 7}]
     described = {

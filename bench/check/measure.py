@@ -7,7 +7,8 @@ from bench.check.costs import cost_rows
 from bench.check.disjoint import disjoint_rows
 from bench.check.leakage_checks import leakage_check_rows
 from bench.check.rows import Row
-from bench.engine.executors.local import limit_threads, make_executor
+from bench.engine.executors.local import make_executor
+from bench.engine.executors.threads import limit_threads
 from bench.engine.scheduler import Listener, Runner
 from bench.engine.session import Session, pick_jobs
 

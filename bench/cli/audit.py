@@ -109,7 +109,7 @@ def _dataset_options(assignments: tuple[str, ...]) -> dict[str, Any]:
 def audit(subject: Subject, as_json: bool, strict: bool, leak_demo: bool = False) -> int:
     """Audit the images, print what was found, return the exit code: 3 for copies that ``strict`` refuses, else 0.
 
-    With ``leak_demo``, what leakage would buy (``bench.audit.leak_demo``) comes last, in JSON under the key ``leak_demo``.
+    With ``leak_demo`` the leak demonstration follows (``bench.audit.leak_demo``), in JSON under the key ``leak_demo``.
     """
     with Console(stderr=True).status("reading every image"):
         result = audit_subject(subject)

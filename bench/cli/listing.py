@@ -17,9 +17,7 @@ def show_list(as_json: bool) -> None:
     for name, path in suite_files().items():
         data = read_yaml(path)
         suites[name] = str(data.get("description", ""))
-        suites |= {
-            f"{name}-{sub_suite}": f"the member {sub_suite} of {name}" for sub_suite in sub_suites_in(data, name)
-        }
+        suites |= {f"{name}-{sub_suite}": f"sub-suite {sub_suite} of {name}" for sub_suite in sub_suites_in(data, name)}
     found = {f"{kind}s": registry.names(kind) for kind in registry.KINDS}
     if as_json:
         echo_json({"suites": suites, **found})

@@ -102,7 +102,7 @@ def suite_options(f: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE",
                          help="Change a setting: --set dataset.magnification=100, --set 'classifiers.*.steps=50'."),
             click.option("--exclude-memorised", is_flag=True,
-                         help="Each generative arm once more, without copies of training images (drop_copies=true)."),
+                         help="Each generative arm once more, without memorised samples (exclude_memorised=true)."),
         )
     ):  # fmt: skip
         command = option(command)

@@ -122,7 +122,8 @@ def choose_arms(
 
 def tune_arm(console: Console, job: Job, workers: int) -> int:
     """Tune one arm, write its results, and return the exit code."""
-    from bench.engine.executors.local import in_process, limit_threads
+    from bench.engine.executors.local import in_process
+    from bench.engine.executors.threads import limit_threads
     from bench.engine.session import pick_jobs
     from bench.tuning.results import write_results
     from bench.tuning.study import open_study

@@ -1,7 +1,7 @@
 """What a plan will cost: a model of cells' seconds and memory, fitted on what was measured here.
 
-A cell's seconds are the sum of its phases', each proportional to the units of work in it (``bench.forecast.workload``). What a
-unit takes is the mean over measured cells of the same shape: finished ones, or else those of a rehearsal
+A cell's seconds are the sum of its phases', each proportional to its units of work (``bench.forecast.workload``). What
+a unit takes is the mean over measured cells of the same shape: finished ones, or else those of a rehearsal
 (``bench profile --suite``). Where no cell of that shape was measured it is *guessed* from all cells of the stage at the
 same image size; where there is none of these either, the cell stays without a prediction.
 """

@@ -4,8 +4,9 @@ FID, KID, precision and recall are torch-fidelity's own functions; the feature e
 name of the number (``FeatureExtractor.tag``), for the same images score differently under another network.
 
 What small sets do: FID is biased upward by about (constant of the network) / n, and its covariance is singular when n
-is below the number of features, so it compares only at equal n and beside its floor (``bench.metrics.real_baseline``); KID is
-unbiased at any n and may be slightly negative. Read KID, recall and coverage first.
+is below the number of features, so it compares only at equal n and beside the real-vs-real baseline
+(``bench.metrics.real_baseline``). KID is unbiased at any n and may be slightly negative. Read KID,
+recall and coverage first.
 
 Precision and density are to be trusted only where recall is not near 0, and at the extractor's own input size. Images
 that a network does not respond to have short feature vectors, near the origin, and the balls of a few bland real

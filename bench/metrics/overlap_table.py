@@ -63,7 +63,7 @@ def mean_scores(rows: Sequence[Outlined], classes: Sequence[str]) -> dict[str, f
     """
     if not rows:
         raise DataError(
-            "no image of the test part has a mask: nothing can be judged; take masks along, or no segmenters"
+            "no image of the test part has a mask: nothing can be judged; add masks, or leave segmentation_networks out"
         )
     lesions, empty = [r for r in rows if r.true_px], [r for r in rows if not r.true_px]
     found: dict[str, float] = {}

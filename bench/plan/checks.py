@@ -40,7 +40,7 @@ def _checks(suite: Suite) -> Iterator[tuple[str, Callable[[], object]]]:
             yield f"classifiers.{spec.name}", partial(classifier.check_size, side)
     for name, config in suite.settings.segmentation_networks.items():
         if config.encoder not in QUICK_ENCODERS:
-            yield f"segmenters.{name}", partial(_build_segmenter, config)
+            yield f"segmentation_networks.{name}", partial(_build_segmenter, config)
     if any(m.kind == "generative" for m in suite.methods):
         yield "fidelity.extractor", partial(_check_extractor, suite.settings.fidelity.extractor)
 

@@ -142,7 +142,7 @@ def make_plan(suite: Suite, index: DatasetIndex, weights: str | None = None) -> 
     _check_methods(suite, index)
     if suite.settings.segmentation_networks and not any(r.mask_paths for r in index.records):
         raise ConfigError(
-            f"segmenters: {index.name} has no masks to learn from; expected a data set with masks, or {{}}"
+            f"segmentation_networks: {index.name} has no masks to learn from; expected a data set with masks, or {{}}"
         )
     try_out({m.name: m.create() for m in suite.metrics}, index.classes, index.positive_label)
     splits = make_splits(index, suite.settings.split)

@@ -35,7 +35,7 @@ def locate(name: str, files: Mapping[str, Path]) -> tuple[Path, str | None]:
         if sub_suite in names:
             return beside[start], sub_suite
         if names:
-            raise ConfigError(f"suite {start} has no member {sub_suite!r}; {nearest(sub_suite, names)}")
+            raise ConfigError(f"suite {start} has no sub-suite {sub_suite!r}; {nearest(sub_suite, names)}")
     raise ConfigError(f"no suite is called {name!r} and no such file exists; {nearest(name, files)}")
 
 
@@ -45,9 +45,9 @@ def sub_suites_in(data: Mapping[str, Any], where: str) -> tuple[str, ...]:
     if SUB_SUITES not in data:
         return ()
     if not isinstance(found, dict) or not found or not all(isinstance(v, dict) for v in found.values()):
-        raise ConfigError(f"suite {where}: members: expected a mapping from name to changes, got {found!r}")
+        raise ConfigError(f"suite {where}: sub_suites: expected a mapping from name to changes, got {found!r}")
     names = tuple(map(str, found))
-    check_names(f"suite {where}: members", names)
+    check_names(f"suite {where}: sub_suites", names)
     return names
 
 

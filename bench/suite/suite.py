@@ -156,8 +156,8 @@ def load_suite(name: str, assignments: tuple[str, ...] = (), root: Path | None =
 
     An assignment ``@FILE`` (``--config-from FILE``) merges a YAML file in the suite's own syntax into it; these come
     first. ``root`` is where the images are: a member of several may be another suite where its own are not there
-    (``bench.suite.sub_suites``). Raises ``ConfigError`` for an unknown suite, key, method or value, naming the nearest valid
-    one, and for a file of members: it is no suite by itself.
+    (``bench.suite.sub_suites``). Raises ``ConfigError`` for an unknown suite, key, method or value, naming the
+    nearest valid one, and for a file with sub-suites.
     """
     files = suite_files()
     path, sub_suite = locate(name, files)
@@ -167,7 +167,7 @@ def load_suite(name: str, assignments: tuple[str, ...] = (), root: Path | None =
     if sub_suite:
         data = of_sub_suite(data, sub_suite, root)
     elif sub_suites_in(data, path.stem):
-        raise ConfigError(f"{name} is a file of members; this takes one of them: {', '.join(sub_suite_names(name))}")
+        raise ConfigError(f"{name} has sub-suites; name one of them: {', '.join(sub_suite_names(name))}")
     for text in assignments:
         if text.startswith(FROM_FILE):
             data = merged(data, read_yaml(Path(text.removeprefix(FROM_FILE))))
@@ -232,7 +232,7 @@ def _named(data: Mapping[str, Any], section: str) -> dict[str, Any]:
 
 def _check_segmentation_networks(suite: str, settings: Settings, classifiers: Any) -> None:
     for name, config in settings.segmentation_networks.items():
-        where = f"suite {suite}: segmenters.{name}"
+        where = f"suite {suite}: segmentation_networks.{name}"
         if isinstance(classifiers, dict) and name in classifiers:
             raise ConfigError(f"{where}: a classifier has this name too; expected another")
         try:

@@ -1,4 +1,4 @@
-"""Writes results rows into MLflow, each once, however often it is asked to; ``bench.tracking.tracker`` says what goes where."""
+"""Writes results rows into MLflow, each once; ``bench.tracking.tracker`` says what goes where."""
 
 from __future__ import annotations
 

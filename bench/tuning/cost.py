@@ -1,4 +1,4 @@
-"""What tuning an arm has cost: ``<out>/tuning/<study>/bill.json``, for whoever charges the arm for it."""
+"""What tuning an arm has cost: ``<out>/tuning/<study>/tuning_cost.json``."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def read_tuning_costs(out: Path) -> list[TuningCost]:
             data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             found.append(TuningCost(**data))
         except (OSError, ValueError, TypeError) as e:
-            raise StoreError(f"{path}: no tuning bill ({e}); delete it, and run `bench tune` again") from e
+            raise StoreError(f"{path}: no tuning cost ({e}); delete it, and run `bench tune` again") from e
     return found
 
 

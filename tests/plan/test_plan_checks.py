@@ -54,7 +54,10 @@ def refusal(**changes: object) -> str:
             ("classifiers.resnet18", "32 px, one at a time"),
         ),
         ({"methods": {"cgan": {}}, "fidelity": {"extractor": "efficientnet_lit0"}}, ("no feature extractor",)),
-        ({"segmentation_networks": {"unet": {"encoder": "resnet35", "decoder_filters": [32, 16, 16]}}}, ("segmenters.unet",)),
+        (
+            {"segmentation_networks": {"unet": {"encoder": "resnet35", "decoder_filters": [32, 16, 16]}}},
+            ("segmentation_networks.unet",),
+        ),
     ],
 )  # fmt: skip
 def test_what_a_stage_would_refuse_is_named(changes: dict[str, object], words: tuple[str, ...]) -> None:

@@ -21,7 +21,7 @@ from bench.analysis.rows import Rows
 from bench.analysis.segmentation import segmented
 from bench.config import stable_hash
 from bench.engine.cell_run import run_cell
-from bench.engine.executors.local import limit_threads
+from bench.engine.executors.threads import limit_threads
 from bench.engine.session import Session, prepare
 from bench.errors import ConfigError, LeakageError, WeightsError
 from bench.forecast.workload import workloads

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
+from bench.engine.executors.threads import limit_threads
 from bench.engine.executors.worker import Worker, WorkerDied
 
 IN_PROCESS = "BENCH_IN_PROCESS"  # environment variable
@@ -122,18 +123,3 @@ def make_executor(jobs: int, threads: int) -> Executor:
 def in_process(jobs: int) -> bool:
     """Return whether the work is to be done in this process: one job at a time, and BENCH_IN_PROCESS=1."""
     return jobs == 1 and os.environ.get(IN_PROCESS) == "1"
-
-
-def limit_threads(threads: int) -> None:
-    """Fix the number of CPU threads of this process: a float sum's order, and so the last digits, depend on it.
-
-    Libraries loaded later read the environment; numpy's BLAS is there and would take all cores in every worker.
-    """
-    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = str(threads)
-    import numpy  # noqa: F401  (loads its BLAS, so that it is limited here)
-    import torch
-    from threadpoolctl import threadpool_limits
-
-    threadpool_limits(threads)
-    torch.set_num_threads(threads)

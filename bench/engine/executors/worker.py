@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from bench.engine.executors.threads import limit_threads
 from bench.errors import BenchError
 
 LOOK_S = 0.2  # between two looks at whether the process lives; its answer is seen at once
@@ -98,8 +99,6 @@ def oom_kills() -> int:
 
 def start_worker(parent: int, threads: int) -> None:
     """Make this process a worker: it leaves Ctrl-C to its parent, dies with it, and keeps to its threads."""
-    from bench.engine.executors.local import limit_threads
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it kills its workers
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_die_with, args=(parent,), daemon=True).start()

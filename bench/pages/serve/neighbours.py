@@ -1,8 +1,8 @@
 """The images nearest to one, among those that a classifier was trained on. Two ways to say what near means.
 
-By features: ``bench.pages.serve.alike``. By colours and rough shapes, here: the root mean square difference of pixels, 0
-to 255, after both images were shrunk to 32 × 32. It finds copies; otherwise it says little more than how alike the mean
-colours are.
+By features: ``bench.pages.serve.alike``. By colours and rough shapes, here: the root mean square difference of
+pixels, 0 to 255, after both images were shrunk to 32 × 32. It finds copies and little else:
+other images with near mean colours are near too.
 """
 
 from __future__ import annotations

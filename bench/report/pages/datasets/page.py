@@ -137,7 +137,8 @@ def title(name: str, sub_suites: Sequence[SubSuite], compared: Sequence[Shifted]
     """Return the title of both pages: the question that the members were made for."""
     if compared:
         return f"{name}: what does the shift cost, and does augmentation make up for it?"
-    return f"{name}: {'does a gain hold across data sets?' if separate_sets(sub_suites) else 'its sub_suites side by side'}"
+    question = "does a gain hold across data sets?" if separate_sets(sub_suites) else "its sub-suites side by side"
+    return f"{name}: {question}"
 
 
 def _sub_suites(sub_suites: Sequence[SubSuite], file: str) -> str:

@@ -51,7 +51,9 @@ def sub_suites_of(suite: str, assignments: tuple[str, ...], data: Path | None, o
             absent[Path(name).stem] = str(e).splitlines()[0]
     if not ready:
         reasons = "\n".join(f"  {name}: {reason}" for name, reason in absent.items())
-        raise DataError(f"no member of {suite} has its images; name the folder that holds them with --data\n{reasons}")
+        raise DataError(
+            f"no sub-suite of {suite} has its images; name the folder that holds them with --data\n{reasons}"
+        )
     return SubSuites(
         Path(suite).stem, out.expanduser().resolve(), typed(suite, assignments, data), tuple(ready), absent
     )
@@ -85,7 +87,7 @@ def show_plans(m: SubSuites, only: Sequence[str], as_json: bool, jobs: int | Non
     )
     cells, left = sum(len(f["cells"]) for f in facts), sum(f["left"] for f in facts)
     time = f"{'' if known else 'at least '}{duration(took)}" if took or not left else "not measured yet"
-    plain_console().print(f"{m.name}: {len(facts)} members, {cells} cells, {left} to do: {time}")
+    plain_console().print(f"{m.name}: {len(facts)} sub-suites, {cells} cells, {left} to do: {time}")
 
 
 def show_statuses(m: SubSuites, as_json: bool) -> None:

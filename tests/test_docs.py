@@ -28,7 +28,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from bench import registry
-from bench.cli import main
+from bench.cli.main import main
 from bench.cli.options import INTERRUPTED
 from bench.cli.profile import ProfileGroup
 from bench.engine.scheduler import Summary

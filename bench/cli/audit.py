@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 from rich.console import Console
 
 from bench import registry
 from bench.audit.audit import audit_listing
 from bench.audit.folds import audit_folds
 from bench.audit.view import show_audit
+from bench.cli.options import Command, json_option
 from bench.config import build, override
 from bench.data.listing import Listed, Listing
 from bench.data.pixels import Intensity
@@ -106,7 +109,7 @@ def _dataset_options(assignments: tuple[str, ...]) -> dict[str, Any]:
     return options
 
 
-def audit(subject: Subject, as_json: bool, strict: bool, leak_demo: bool = False) -> int:
+def audit_folder(subject: Subject, as_json: bool, strict: bool, leak_demo: bool = False) -> int:
     """Audit the images, print what was found, return the exit code: 3 for copies that ``strict`` refuses, else 0.
 
     With ``leak_demo`` the leak demonstration follows (``bench.audit.leak_demo``), in JSON under the key ``leak_demo``.
@@ -162,3 +165,35 @@ def _folds(index: DatasetIndex, suite: Suite, result: Mapping[str, Any]) -> Any:
     exact = [(a, b) for a, b in result["exact"]["pairs"]]
     near = [(p["first"], p["second"]) for p in result["near"]["pairs"]]
     return audit_folds(index, splits, exact, near)
+
+
+@click.command("audit", cls=Command)
+@click.argument("folder", required=False, type=click.Path(path_type=Path))
+@click.option("--data", type=click.Path(path_type=Path), help="The same folder. Default: $BENCH_DATA.")
+@click.option("--dataset", help="The layout: see `bench list`. Default: recognised from the folder.")
+@click.option("--suite", help="Use this suite's dataset and options, and look at its folds too.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a setting, as for `bench run`: --set 'dataset.classes=[ER-, ER+]'.",
+)
+@click.option("--strict", is_flag=True, help="Exit with 3 when copies have two labels or cross groups.")
+@click.option("--leak-demo", is_flag=True, help="Show what a split by image, not by patient, would have claimed.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder in which what was measured is remembered.",
+)
+@json_option
+def audit_(
+    folder: Path | None, data: Path | None, dataset: str | None, suite: str | None, assignments: tuple[str, ...],
+    strict: bool, leak_demo: bool, out: Path, as_json: bool,
+) -> None:  # fmt: skip
+    """Look at every image of FOLDER: copies, near copies, labels, groups, odd files, masks, light, stain."""
+
+    subject = find_subject(folder or data, dataset, suite, out, assignments)
+    sys.exit(audit_folder(subject, as_json, strict, leak_demo))

@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import click
+from rich.console import Console
 
+from bench.analysis.two_runs.comparison import as_json as comparison_json
+from bench.analysis.two_runs.comparison import compare as compare_runs
 from bench.cli.options import Command, json_option
+from bench.files import write_atomic
+from bench.report.pages.two_runs.page import blocks
+from bench.report.pages.two_runs.source import open_side
+from bench.report.pages.two_runs.view import as_markdown, print_blocks
+
+
+def show_comparison(
+    a: Path, b: Path, suite: str | None, data: Path | None, markdown: Path | None, json_wanted: bool
+) -> None:
+    """Compare two report or output folders: print it, or print JSON; write markdown where asked to."""
+    found = compare_runs(open_side(a, suite, data), open_side(b, suite, data))
+    page = blocks(found)
+    if markdown is not None:
+        write_atomic(markdown, as_markdown(page))
+    if json_wanted:
+        print(json.dumps(comparison_json(found), indent=1, ensure_ascii=False))
+    else:
+        print_blocks(page, Console(markup=False, highlight=False))
 
 
 @click.command(cls=Command)
@@ -19,10 +41,8 @@ from bench.cli.options import Command, json_option
 def compare(
     run_a: Path, run_b: Path, suite: str | None, data: Path | None, markdown: Path | None, as_json: bool
 ) -> None:
-    """What is different in RUN_B: scores, images, cost (paired, B − A), and what of config, code and data changed.
+    """What is different in RUN_B: scores, images and cost (paired, B − A); config, code and data.
 
     Each is a report folder (with its leaderboard.json and suite.yaml), or the --out folder of a run.
     """
-    from bench.cli.compare_verb import show_comparison
-
     show_comparison(run_a, run_b, suite, data, markdown, as_json)

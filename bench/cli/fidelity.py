@@ -16,8 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import click
 import numpy as np
 
+from bench.cli.options import Command, device_option, json_option
+from bench.engine.session import pick_device
 from bench.errors import DataError
 from bench.types import GreyWindow, Uint8Images
 
@@ -117,7 +120,7 @@ def _batches(files: Sequence[Path], window: GreyWindow | None) -> Iterator[Uint8
     yield np.stack(pending)
 
 
-def as_json(found: Comparison) -> str:
+def as_json_text(found: Comparison) -> str:
     """Return the comparison as JSON; the tag ends every metric's name, undefined ones are null."""
 
     def named(scores: Scores) -> dict[str, float | None]:
@@ -154,3 +157,30 @@ def show(found: Comparison) -> None:
 
 def _text(value: float) -> str:
     return f"{value:.6g}" if math.isfinite(value) else "–"
+
+
+@click.command(cls=Command)
+@click.argument("real", type=click.Path(path_type=Path))
+@click.argument("synthetic", type=click.Path(path_type=Path))
+@click.option("--extractor", default="tf_efficientnet_lite0", show_default=True, help="inception, or a timm network.")
+@click.option("--input-size", type=click.IntRange(min=8), help="Side in pixels. Default: the network's own.")
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    envvar="BENCH_WEIGHTS",
+    show_envvar=True,
+    help="File of the extractor's weights, or a folder of such.",
+)
+@device_option
+@json_option
+def fidelity(
+    real: Path, synthetic: Path, extractor: str, input_size: int | None, weights: Path | None, device: str,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Compare a folder of SYNTHETIC images with one of REAL images: FID, KID, precision, recall."""
+
+    found = compare(real, synthetic, extractor, input_size, weights, pick_device(device))
+    if as_json:
+        click.echo(as_json_text(found))
+    else:
+        show(found)

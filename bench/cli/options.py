@@ -59,7 +59,7 @@ class Group(click.Group):
         except click.UsageError as e:
             from bench.errors import nearest
 
-            raise click.UsageError(f"no command {args[0]!r}; {nearest(args[0], self.commands)}", ctx) from e
+            raise click.UsageError(f"no command {args[0]!r}; {nearest(args[0], self.list_commands(ctx))}", ctx) from e
 
 
 Group.group_class = Group

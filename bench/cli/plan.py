@@ -5,24 +5,28 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+import click
 from rich.console import Console
 from rich.table import Table
 
-from bench.cli.report import warn_of_damage
+from bench.cli.options import Command, json_option, only_option, suite_options
+from bench.cli.sub_suites import SubSuites, for_each, head, sub_suites_of
 from bench.config import to_plain
 from bench.cost.host import available_cpus
 from bench.data.changes import data_changes
 from bench.data.left_out import data_lines
 from bench.engine.console import plain_console, print_data
 from bench.engine.ready import CellId
-from bench.engine.session import MAX_AUTO_JOBS, Session
+from bench.engine.session import MAX_AUTO_JOBS, Session, prepare
 from bench.forecast.cost_model import CostModel, Estimate, Prediction, Schedule, duration, fit_model, schedule, total
 from bench.metrics.units import scored_unit
 from bench.plan.checks import check_trainable
 from bench.plan.plan import STAGES, Cell, unique
 from bench.plan.selection import select
+from bench.report.writing import warn_of_damage
 from bench.store.cell_folders import Artifacts
 
 
@@ -167,3 +171,51 @@ def _conclude(console: Console, found: Outlook, suite: str) -> None:
 def gib(n: float) -> str:
     """Return bytes for people."""
     return f"{n / 2**30:.1f} GiB" if n else "?"
+
+
+@click.command(cls=Command)
+@suite_options
+@only_option
+@click.option("--effect", type=float, help="Instead: which folds × repeats find this difference; 0.02 is two points.")
+@click.option(
+    "--pilot",
+    type=click.Path(exists=True, path_type=Path),
+    help="An earlier run's --out folder, or its results.jsonl. Default: this suite's scores in --out.",
+)
+@click.option("--power", type=float, default=0.8, show_default=True, help="The chance to find the effect.")
+@click.option("--jobs", type=click.IntRange(1), help="Cells at a time, as for a run. Default: what a run would take.")
+@json_option
+def plan(
+    suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], only: tuple[str, ...],
+    effect: float | None, pilot: Path | None, power: float, jobs: int | None, as_json: bool,
+) -> None:  # fmt: skip
+    """Show the cells of a suite: how many, what is done already, and what the rest will cost."""
+
+    if effect is not None:
+        from bench.cli.effect import show_effect_plan
+
+        show_effect_plan(prepare(suite, assignments, data, out), effect, power, pilot, only, as_json)
+        return
+    if pilot is not None:
+        raise click.UsageError("--pilot goes with --effect, such as --effect 0.02")
+
+    if sub_suites := sub_suites_of(suite, assignments, data, out):
+        show_plans(sub_suites, only, as_json, jobs)
+    else:
+        show_plan(prepare(suite, assignments, data, out), only, as_json, jobs)
+
+
+def show_plans(m: SubSuites, only: Sequence[str], as_json: bool, jobs: int | None = None) -> None:
+    """Print the plan of each member, and what is left of all."""
+    facts = [plan_facts(s, only, jobs) for s in m.ready]
+    if as_json:
+        print(json.dumps({**head(m), "sub_suites": facts}, indent=1, sort_keys=True))
+        return
+    for_each(m, lambda session: show_plan(session, only, as_json=False, jobs=jobs))
+    known = all(f["expected_wall_s"] is not None for f in facts)
+    took = sum(
+        f["expected_core_s"] / f["jobs"] if f["expected_wall_s"] is None else f["expected_wall_s"] for f in facts
+    )
+    cells, left = sum(len(f["cells"]) for f in facts), sum(f["left"] for f in facts)
+    time = f"{'' if known else 'at least '}{duration(took)}" if took or not left else "not measured yet"
+    plain_console().print(f"{m.name}: {len(facts)} sub-suites, {cells} cells, {left} to do: {time}")

@@ -6,13 +6,16 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+import click
 import yaml
 from rich.table import Table
 
 from bench import registry
+from bench.cli.options import Command, device_option, json_option
 from bench.config import build
-from bench.cost.host import describe_host, versions
+from bench.cost.host import available_cpus, describe_host, versions
 from bench.engine.console import plain_console
+from bench.engine.session import pick_device
 from bench.errors import ConfigError
 from bench.forecast.step_profile import StepProfile, peak_memory, profile_steps
 from bench.interfaces import Profiled
@@ -48,7 +51,7 @@ def profile(
     return profile_steps(method, *shape, blocks, memory)
 
 
-def as_json(found: StepProfile, described: dict[str, Any]) -> str:
+def as_json_text(found: StepProfile, described: dict[str, Any]) -> str:
     """Return the profile, what was asked for, and the host, as JSON; everything per step is by the step's name."""
     steps = {
         s.name: {
@@ -89,3 +92,28 @@ def show(found: StepProfile, described: dict[str, Any]) -> None:
     peaks = ", ".join(f"{s.name} {s.peak_flops_per_s / 1e12:.3g} TFLOP/s in {s.dtype}" for s in found.steps)
     console.print(f"peak, of a matrix product: {peaks}")
     console.print(f"medians of {len(found.steps[0].seconds)} blocks that took turns; in brackets the quartiles")
+
+
+@click.command("step", cls=Command)
+@click.option("--method", required=True, help="A method with training steps: cyclegan, tlsgan_lite0, …")
+@click.option("--image-size", "image_size_px", type=click.IntRange(1), required=True, help="Side of the images, px.")
+@click.option("--batch", "batch_size", type=click.IntRange(1), required=True, help="Pairs of images a step.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting of the method: filters=16.")
+@device_option
+@click.option("--threads", type=click.IntRange(1), help="CPU threads. Default: all cores.")
+@click.option("--blocks", type=click.IntRange(1), default=11, show_default=True, help="Turns that each step takes.")
+@json_option
+def step_(
+    method: str, image_size_px: int, batch_size: int, assignments: tuple[str, ...], device: str, threads: int | None,
+    blocks: int, as_json: bool,
+) -> None:  # fmt: skip
+    """Time a method's training steps in alternation: pairs/s, FLOPs, share of the device's peak, peak memory."""
+
+    threads, device = threads or available_cpus(), pick_device(device)
+    found = profile(method, assignments, image_size_px, batch_size, device, blocks, threads)
+    described = {"method": method, "image_size_px": image_size_px, "batch_size": batch_size, "set": list(assignments),
+                 "device": device, "threads": threads}  # fmt: skip
+    if as_json:
+        click.echo(as_json_text(found, described))
+    else:
+        show(found, described)

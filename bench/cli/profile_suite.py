@@ -8,9 +8,11 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import click
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from bench.cli.options import Command, device_option, json_option, suite_options
 from bench.cost.host import available_cpus, describe_host, versions
 from bench.engine.console import plain_console
 from bench.engine.session import pick_device, pick_jobs, prepare
@@ -158,3 +160,31 @@ def _room(r: Room) -> tuple[str, str, str]:
     if not r.largest:
         return "none" if not r.note else "–", "–", str(r.refused or "–")
     return str(r.largest), f"{r.peak_bytes / 1e9:.2f} GB", str(r.refused or "–")
+
+
+@click.command("suite", cls=Command)
+@suite_options
+@click.option("--method", "methods", multiple=True, help="Only this method of the suite; may be repeated.")
+@click.option("--image-size", "sizes", default="", help="Sides in pixels: 64,128. Default: the suite's.")
+@click.option("--batch", "batches", default="", help="Images a step: 1,4,max. Default: what each is trained with.")
+@click.option("--budget", help="Instead: what fits into this much memory, and up to which batch: 16GB.")
+@device_option
+@click.option("--threads", type=click.IntRange(1), help="CPU threads. Default: the suite's.")
+@click.option("--limit", "limit_s", type=float, default=float("inf"), help="Seconds for the table; the rest is left.")
+@click.option("--no-rehearsal", is_flag=True, help="The table only, which needs no data; nothing for `bench plan`.")
+@json_option
+def suite_(
+    suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], methods: tuple[str, ...], sizes: str,
+    batches: str, budget: str | None, device: str, threads: int | None, limit_s: float, no_rehearsal: bool,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Measure everything in a suite: time, FLOPs, memory, energy by image size and batch size; what fits into memory.
+
+    Its first fold is run in miniature as well: `bench plan` then predicts the whole of it.
+    """
+    if budget is not None:
+        profile_budget(suite, assignments, methods, sizes, device, threads, budget, as_json)
+        return
+    profile_suite(
+        suite, assignments, data, out, methods, sizes, batches, device, threads, limit_s, not no_rehearsal, as_json
+    )

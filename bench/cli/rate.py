@@ -1,12 +1,147 @@
-"""`bench rate`: are synthetic images taken for real, and how good are they?"""
+"""`bench rate`: serves a blinded rating study, or says what its raters found."""
 
 from __future__ import annotations
 
+import io
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
+from typing import Any
 
 import click
 
+from bench.analysis.raters import RatedSource, RatingStudy, Share, analysed, raters_of
 from bench.cli.options import Command, json_option, suite_options
+from bench.config import strict_json
+from bench.engine.session import Session, prepare
+from bench.errors import DataError
+from bench.files import write_atomic
+from bench.pages.rate.build import counts, open_study, study_folder
+from bench.report.sections.raters import agreement, apart, coefficient, shown_twice
+from bench.report.text import DASH, interval, percent, seconds
+from bench.store.csv_cells import DictWriter
+from bench.store.ratings import Answers, Study, load_study
+
+RESULTS = "raters.csv"
+COLUMNS = ("source", "rater", "measure", "value", "low", "high", "hits", "n")
+
+
+def serve_study(
+    session: Session, name: str | None, per_method: int | None, seed: int | None, host: str, port: int | None
+) -> None:
+    """Open the study, drawing it from the finished run at the first time, and serve it until Ctrl-C."""
+    from bench.pages.rate.app import rating_app
+    from bench.pages.server import run
+
+    folder, study = open_study(session, name, per_method, seed)
+    held = ", ".join(f"{n} {source}" for source, n in counts(study).items())
+    click.echo(f"study {study.name}: {len(study.images)} images ({held}); answers go to {folder / 'answers.jsonl'}")
+    if study.repeats != 0:
+        click.secho(shown_twice(study.repeats), fg="yellow")
+    missing = [m.name for m in session.suite.methods if m.kind == "generative" and m.name not in study.sources]
+    if missing:
+        click.secho(f"left out, for they had made no images: {', '.join(missing)}", fg="yellow")
+    run(rating_app(study, folder), host, port, "raters go to")
+
+
+def analyse_study(session: Session, name: str | None, as_json: bool) -> None:
+    """Print what a study's raters found, and write it beside their answers. Raises ``DataError`` without answers."""
+    folder = study_folder(session, name)
+    if not folder.exists():
+        raise DataError(f"there is no study {folder}; make one: bench rate without --analyse")
+    study = load_study(folder)
+    ids = {image.id for image in study.images}
+    answers = {at: a for at, a in Answers(folder).read().items() if a.image in ids}
+    if not answers:
+        raise DataError(f"nobody has answered yet: {folder / 'answers.jsonl'} has no answers")
+    found = analysed(study, answers)
+    write_atomic(folder / RESULTS, as_csv(found))
+    if as_json:
+        click.echo(json.dumps(strict_json(asdict(found)), indent=1, ensure_ascii=False))
+        return
+    show(found, study, raters_of(answers))
+    again = session.command.replace("bench run", "bench report", 1)
+    click.echo(f"{folder / RESULTS}\nit becomes part of the report with: {again} --out {session.env.out}")
+
+
+def as_csv(found: RatingStudy) -> str:
+    """Return one row a number: of a source, of a rater, of both, or of the whole study. Shares are in [0, 1]."""
+    text = io.StringIO()
+    out = DictWriter(text, COLUMNS, lineterminator="\n")
+    out.writeheader()
+    out.writerows({k: "" if v != v else v for k, v in row.items()} for row in _rows(found))
+    return text.getvalue()
+
+
+def _rows(found: RatingStudy) -> Iterator[dict[str, Any]]:
+    for s in found.sources:
+        at = {"source": s.source}
+        yield {**at, "measure": "taken_for_real", **asdict(s.taken_for_real)}
+        yield {**at, "measure": "right", **asdict(s.right)}
+        ends = {"low": s.quality_low, "high": s.quality_high}
+        yield {**at, "measure": "quality", "value": s.quality, **ends, "n": s.rated}
+        ends = {"low": s.against_real_low, "high": s.against_real_high}
+        yield {**at, "measure": "taken_for_real_minus_real", "value": s.against_real, **ends}
+        yield from _agreement(s)
+    for r in found.raters:
+        at = {"rater": r.rater}
+        yield {**at, "measure": "right", **asdict(r.right)}
+        yield {**at, "measure": "right_by_guessing", "value": r.by_guessing}
+        yield {**at, "measure": "real_minus_synthetic", "value": r.difference, "low": r.low, "high": r.high}
+        yield {**at, "measure": "median_s", "value": r.median_s, "n": r.answers}
+    for b in found.by_both:
+        at = {"source": b.source, "rater": b.rater}
+        yield {**at, "measure": "taken_for_real", **asdict(b.taken_for_real)}
+        yield {**at, "measure": "right", **asdict(b.right)}
+        yield {**at, "measure": "quality", "value": b.quality, "n": b.right.n}
+    yield {"measure": "right", **asdict(found.whole.right)}
+    yield from ({**row, "source": ""} for row in _agreement(found.whole))
+
+
+def _agreement(s: RatedSource) -> Iterator[dict[str, Any]]:
+    a = s.agreement
+    for measure, n in {"kappa": a.kappa_images, "icc_single": a.icc_images, "icc_mean": a.icc_images}.items():
+        yield {"source": s.source, "measure": measure, "value": getattr(a, measure), "n": n}
+
+
+def show(found: RatingStudy, study: Study, names: list[str]) -> None:
+    """Print a study's tables; the raters' names stand here and in the answers alone."""
+    from rich.table import Column, Table
+
+    from bench.engine.console import plain_console
+
+    console = plain_console()
+    console.print(f"study {found.name} of {study.suite}: {found.images} images, {found.answers} answers")
+    console.print(shown_twice(found.repeats))
+    console.print("; ".join(f"{r.rater}: {name}" for r, name in zip(found.raters, names, strict=True)) + "\n")
+    heads: tuple[str, ...] = ("images of", "rated", "taken for real, %", "quality, 0 to 5")
+    table = Table(*heads, box=None, pad_edge=False)
+    for s in found.sources:
+        quality = f"{s.quality:.2f}" if s.rated else DASH
+        ends = f" [{s.quality_low:.2f}, {s.quality_high:.2f}]" if isfinite(s.quality_low) else ""
+        table.add_row(s.source, f"{s.rated} of {s.images}", _percent(s.taken_for_real), quality + ends)
+    console.print(table)
+    console.print()
+    right = Column("told rightly, %", no_wrap=True)  # narrow terminals break the reasons why a number is undefined
+    table = Table("images of", right, "kappa", "ICC, single", "ICC, mean", box=None, pad_edge=False)
+    for s in (*found.sources, found.whole):
+        a = s.agreement
+        marks = (coefficient(icc, a.icc_undefined) for icc in (a.icc_single, a.icc_mean))
+        table.add_row(s.source, _percent(s.right), coefficient(a.kappa, a.kappa_undefined), *marks)
+    console.print(table)
+    console.print()
+    heads = ("rater", "answers", "right, %", "guessing, %", "told apart", "median time")
+    table = Table(*heads, box=None, pad_edge=False)
+    for r in found.raters:
+        table.add_row(r.rater, str(r.answers), _percent(r.right), percent(r.by_guessing), apart(r), seconds(r.median_s))
+    console.print(table)
+    console.print(f"\n{agreement(found)}")
+
+
+def _percent(share: Share) -> str:
+    return f"{percent(share.value)} {interval(share.low, share.high)}".strip()
 
 
 @click.command(cls=Command)
@@ -27,13 +162,11 @@ def rate(
     The study is drawn once, of test images and of what every generative method made, and never changed. Answers are
     saved at once; start it again, and every rater goes on where they were.
     """
-    from bench.cli import rate_verb as command
-    from bench.engine.session import prepare
 
     if as_json and not analyse:
         raise click.UsageError("--json goes with --analyse")
     session = prepare(suite, assignments, data, out)
     if analyse:
-        command.analyse(session, study, as_json)
+        analyse_study(session, study, as_json)
     else:
-        command.serve_study(session, study, per_method, seed, host, port)
+        serve_study(session, study, per_method, seed, host, port)

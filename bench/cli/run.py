@@ -1,27 +1,31 @@
-"""The verb `bench run`: do what is left of a suite, show it, report it."""
+"""`bench run`: does what is left of a suite, shows it and reports it."""
 
 from __future__ import annotations
 
 import signal
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import click
 from rich.console import Console
 
-from bench.cli.plan import play
-from bench.cli.report import save_config, write_report, written_state
+from bench.cli.options import Command, device_option, only_option, suite_options
+from bench.cli.plan import play, show_plan, show_plans
+from bench.cli.sub_suites import SubSuites, name_absent, sub_suites_of, write_overall
 from bench.cost.host import describe_host
 from bench.data.changes import data_changes, keep_index
 from bench.engine.console import ConsoleListener, plain_console, print_data
 from bench.engine.scheduler import Runner, rows_of
-from bench.engine.session import Session, pick_device, pick_jobs
+from bench.engine.session import Session, pick_device, pick_jobs, prepare
 from bench.forecast.cost_model import Schedule, duration, fit_model
 from bench.plan.checks import check_trainable
 from bench.plan.selection import select
 from bench.registry import no_exit
+from bench.report.writing import save_config, write_report, written_state
 from bench.store.clock import Stamp
 from bench.store.live import LiveRun, announced
 from bench.store.run_records import RunRecord, keep_run
@@ -30,7 +34,7 @@ from bench.tracking.session_view import MLflowView
 MLFLOW_WAIT_S = 120.0
 
 
-def run(session: Session, only: Sequence[str], device: str, jobs: int | None, trace: bool = False) -> int:
+def run_suite(session: Session, only: Sequence[str], device: str, jobs: int | None, trace: bool = False) -> int:
     """Run what is left of the suite, log it, write the report; return the exit code."""
     console = plain_console()
     started = time.monotonic()
@@ -147,3 +151,49 @@ def _close(console: Console, runner: Runner, elapsed_s: float, report: Path) -> 
     if summary.failed:
         console.print("run the same command to retry the failures; everything else is kept")
     console.print(f"report: {report}\npage: {report.with_name('report.html')}")
+
+
+@click.command(cls=Command)
+@suite_options
+@only_option
+@device_option
+@click.option("--jobs", type=int, help="Cells at a time. Default: fill the CPU's cores; 1 on a GPU.")
+@click.option("--trace", is_flag=True, help="Keep a torch.profiler trace of a few steps in each cell that trains.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and stop, like `bench plan`.")
+def run(
+    suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], only: tuple[str, ...],
+    device: str, jobs: int | None, trace: bool, dry_run: bool,
+) -> None:  # fmt: skip
+    """Run a suite: train, synthesise, fine-tune, score, report. Run it again to resume, or to retry failures."""
+
+    if sub_suites := sub_suites_of(suite, assignments, data, out):
+        if dry_run:
+            show_plans(sub_suites, only, as_json=False, jobs=jobs)
+            return
+        sys.exit(run_sub_suites(sub_suites, only, device, jobs, trace))
+    session = prepare(suite, assignments, data, out)
+    if dry_run:
+        show_plan(session, only, as_json=False, jobs=jobs)
+        return
+    sys.exit(run_suite(session, only, device, jobs, trace))
+
+
+def run_sub_suites(m: SubSuites, only: Sequence[str], device: str, jobs: int | None, trace: bool) -> int:
+    """Run what is left of each member, and report all together; return the exit code, 1 also for absent images."""
+    codes, before = [], _told(m)
+    for session in m.ready:
+        codes.append(run_suite(session, only, device, jobs, trace))
+        plain_console().print()
+    if _told(m) != before:  # reports quote each other, and those that were written first the others' old ones
+        for session in m.ready[:-1]:
+            write_report(session)
+    name_absent(m)
+    overall = write_overall(m)
+    plain_console().print(f"all together: {overall}\npage: {overall.with_suffix('.html')}")
+    return max([*codes, int(bool(m.absent))])
+
+
+def _told(m: SubSuites) -> list[bytes]:
+    """Return what identifies the results that each member's report was written from."""
+    states = [session.report_folder / ".state" for session in m.ready]
+    return [path.read_bytes() if path.is_file() else b"" for path in states]

@@ -1,4 +1,4 @@
-"""`bench serve`: a page to try what a run has trained."""
+"""`bench serve`: a page on this machine to try a run's classifiers and generators on images."""
 
 from __future__ import annotations
 
@@ -7,6 +7,25 @@ from pathlib import Path
 import click
 
 from bench.cli.options import Command, device_option, suite_options
+from bench.engine.session import Session, pick_device, prepare
+from bench.errors import ConfigError
+from bench.pages import server
+from bench.pages.serve.app import serve_app
+from bench.pages.serve.runs import Run
+
+
+def serve_run(session: Session, host: str, port: int | None) -> None:
+    """Serve the page of a run and others in its output folder until Ctrl-C.
+
+    Raises ``ConfigError`` when nothing of the run is done that could be tried, or the address cannot be had.
+    """
+    offered = Run(session).described()
+    if not offered["classifiers"] and not offered["generators"]:
+        raise ConfigError(
+            f"{session.env.out}: no classifier or generator of suite {session.suite.name} is trained there; "
+            f"train them: {session.command}"
+        )
+    server.run(serve_app(session), host, port, title=f"{session.suite.name}, ready")
 
 
 @click.command(cls=Command)
@@ -20,7 +39,5 @@ def serve(
     suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], device: str, host: str, port: int | None
 ) -> None:
     """Open a page to try trained classifiers and generators on images, until Ctrl-C. Not a medical device."""
-    from bench.cli.serve_verb import serve as serve_page
-    from bench.engine.session import pick_device, prepare
 
-    serve_page(prepare(suite, assignments, data, out).on_device(pick_device(device)), host, port)
+    serve_run(prepare(suite, assignments, data, out).on_device(pick_device(device)), host, port)

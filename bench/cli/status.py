@@ -6,18 +6,22 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+import click
 from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
+from bench.cli.options import Command, json_option, suite_options
 from bench.cli.plan import gib, planned_jobs
+from bench.cli.sub_suites import SubSuites, for_each, head, sub_suites_of
 from bench.config import to_plain
 from bench.engine.console import echo_json, plain_console, works_table
 from bench.engine.progress import WallLeft, Work, wall_left, work_of
 from bench.engine.scheduler import rows_of
-from bench.engine.session import Session
+from bench.engine.session import Session, prepare
 from bench.forecast.cost_model import duration, fit_model
 from bench.store.cell_folders import Artifacts
 from bench.store.live import LiveRun, live_runs
@@ -152,3 +156,29 @@ def plain(state: Status) -> dict[str, Any]:
 def _plain_work(work: Work) -> dict[str, Any]:
     told: dict[str, Any] = to_plain(work)
     return {**told.pop("cell"), **told}
+
+
+@click.command(cls=Command)
+@suite_options
+@click.option("--watch", is_flag=True, help="Refresh it until nothing works on the suite any more, or Ctrl-C.")
+@json_option
+def status(
+    suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], watch: bool, as_json: bool
+) -> None:  # fmt: skip
+    """Show how far a suite is: done, running, failed, time left. Works while it runs."""
+    if watch and as_json:
+        raise click.UsageError("--watch is for people, --json for programs; take one of them")
+
+    sub_suites = None if watch else sub_suites_of(suite, assignments, data, out)  # to watch takes one of them
+    if sub_suites:
+        show_statuses(sub_suites, as_json)
+        return
+    show_status(prepare(suite, assignments, data, out), as_json, watch)
+
+
+def show_statuses(m: SubSuites, as_json: bool) -> None:
+    """Print how far each member is."""
+    if as_json:
+        echo_json({**head(m), "sub_suites": [plain(read_status(s)) for s in m.ready]})
+    else:
+        for_each(m, lambda session: show_status(session, as_json=False))

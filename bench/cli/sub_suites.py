@@ -1,21 +1,15 @@
-"""A file of members in the verbs run, plan, status and report: its suites one after another, then all together."""
+"""A suite file with sub-suites in the verbs run, plan, status and report: one suite after another, then all of them."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.cli.plan import plan_facts, show_plan
-from bench.cli.report import warn_of_damage, write_report
-from bench.cli.run import run as run_suite
-from bench.cli.status import plain, read_status, show_status
-from bench.engine.console import echo_json, plain_console
+from bench.engine.console import plain_console
 from bench.engine.session import Session, prepare, typed
 from bench.errors import DataError
-from bench.forecast.cost_model import duration
 from bench.suite.suite import sub_suite_names
 
 
@@ -59,61 +53,6 @@ def sub_suites_of(suite: str, assignments: tuple[str, ...], data: Path | None, o
     )
 
 
-def run_sub_suites(m: SubSuites, only: Sequence[str], device: str, jobs: int | None, trace: bool) -> int:
-    """Run what is left of each member, and report all together; return the exit code, 1 also for absent images."""
-    codes, before = [], _told(m)
-    for session in m.ready:
-        codes.append(run_suite(session, only, device, jobs, trace))
-        plain_console().print()
-    if _told(m) != before:  # reports quote each other, and those that were written first the others' old ones
-        for session in m.ready[:-1]:
-            write_report(session)
-    _say_absent(m)
-    overall = write_overall(m)
-    plain_console().print(f"all together: {overall}\npage: {overall.with_suffix('.html')}")
-    return max([*codes, int(bool(m.absent))])
-
-
-def show_plans(m: SubSuites, only: Sequence[str], as_json: bool, jobs: int | None = None) -> None:
-    """Print the plan of each member, and what is left of all."""
-    facts = [plan_facts(s, only, jobs) for s in m.ready]
-    if as_json:
-        print(json.dumps({**_head(m), "sub_suites": facts}, indent=1, sort_keys=True))
-        return
-    _each(m, lambda session: show_plan(session, only, as_json=False, jobs=jobs))
-    known = all(f["expected_wall_s"] is not None for f in facts)
-    took = sum(
-        f["expected_core_s"] / f["jobs"] if f["expected_wall_s"] is None else f["expected_wall_s"] for f in facts
-    )
-    cells, left = sum(len(f["cells"]) for f in facts), sum(f["left"] for f in facts)
-    time = f"{'' if known else 'at least '}{duration(took)}" if took or not left else "not measured yet"
-    plain_console().print(f"{m.name}: {len(facts)} sub-suites, {cells} cells, {left} to do: {time}")
-
-
-def show_statuses(m: SubSuites, as_json: bool) -> None:
-    """Print how far each member is."""
-    if as_json:
-        echo_json({**_head(m), "sub_suites": [plain(read_status(s)) for s in m.ready]})
-    else:
-        _each(m, lambda session: show_status(session, as_json=False))
-
-
-def report_sub_suites(m: SubSuites, as_json: bool) -> int:
-    """Write the report of each member and that of all together; return the exit code, 1 where cells are damaged."""
-    pages = [write_report(session) for session in m.ready]
-    overall = write_overall(m)
-    console = plain_console()
-    code = max(warn_of_damage(session) for session in m.ready)
-    if as_json:
-        print(overall.with_suffix(".json").read_text(encoding="utf-8"), end="")
-        return code
-    for page in pages:
-        console.print(str(page), soft_wrap=True)
-    _say_absent(m)
-    console.print(f"{overall}\n{overall.with_suffix('.html')}", soft_wrap=True)
-    return code
-
-
 def write_overall(m: SubSuites) -> Path:
     """Write what the members' reports say together into ``reports/<name>/`` and return its ``cross.md``."""
     from bench.report.pages.datasets.build import build_cross
@@ -122,23 +61,17 @@ def write_overall(m: SubSuites) -> Path:
     return build_cross(m.name, folders, m.absent, m.command, m.out / "reports" / m.name)
 
 
-def _told(m: SubSuites) -> list[bytes]:
-    """Return what identifies the results that each member's report was written from."""
-    states = [session.report_folder / ".state" for session in m.ready]
-    return [path.read_bytes() if path.is_file() else b"" for path in states]
-
-
-def _each(m: SubSuites, show: Callable[[Session], None]) -> None:
+def for_each(m: SubSuites, show: Callable[[Session], None]) -> None:
     for session in m.ready:
         show(session)
         plain_console().print()
-    _say_absent(m)
+    name_absent(m)
 
 
-def _say_absent(m: SubSuites) -> None:
+def name_absent(m: SubSuites) -> None:
     for name, reason in m.absent.items():
         plain_console().print(f"suite {name} is left out: {reason}", style="yellow", soft_wrap=True)
 
 
-def _head(m: SubSuites) -> dict[str, Any]:
+def head(m: SubSuites) -> dict[str, Any]:
     return {"suite": m.name, "absent": dict(m.absent)}

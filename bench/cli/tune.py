@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
+from bench.cli.options import Command, suite_options
 from bench.errors import BenchError, ConfigError, DiskError, nearest
 from bench.store.redact import redact
 
@@ -66,7 +68,7 @@ def tune_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def tune(
+def tune_suite(
     session: Session, methods: Sequence[str], classifier: str | None, trials: int | None, budget: float | None,
     workers: int, objective: Objective, pruner: Any, seed: int, storage: str | None, space: Path | None, device: str,
 ) -> int:  # fmt: skip
@@ -270,3 +272,17 @@ def _sigterm_interrupts() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, previous)
+
+
+@click.command(cls=Command)
+@suite_options
+@tune_options
+def tune(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], **options: Any) -> None:
+    """Search the settings of arms by validation folds: N trials or a budget for each. Run it again to resume.
+
+    Several of the same command, in terminals or on machines that share --out or --storage, share the work.
+    """
+    from bench.cli.tune import tune as tune_suite
+    from bench.engine.session import prepare
+
+    sys.exit(tune_suite(prepare(suite, assignments, data, out), **options))

@@ -10,6 +10,7 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -21,6 +22,7 @@ from typing import IO
 
 import click
 
+from bench.cli.options import Command, out_option
 from bench.errors import ConfigError
 from bench.store.redact import redact
 from bench.tracking.store import artifacts_of, database, own_database, relocate
@@ -210,3 +212,12 @@ def _terminating() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@click.command(cls=Command)
+@out_option
+@click.option("--port", type=click.IntRange(1, 65535), help="Default: 5000, or the first free one after it.")
+def ui(out: Path, port: int | None) -> None:
+    """Open the MLflow UI on an output folder's runs, until Ctrl-C."""
+
+    sys.exit(serve(out.expanduser().resolve(), port))

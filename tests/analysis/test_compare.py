@@ -23,7 +23,7 @@ from bench.analysis.report import collect
 from bench.analysis.rows import Rows
 from bench.analysis.two_runs.comparison import Comparison, as_json, compare
 from bench.analysis.two_runs.side import read_side
-from bench.cli import main
+from bench.cli.main import main
 from bench.config import to_plain
 from bench.engine.scheduler import rows_of
 from bench.engine.session import prepare

@@ -20,8 +20,8 @@ from bench.audit.audit import audit_listing
 from bench.audit.folds import audit_folds
 from bench.audit.masks import audit_masks
 from bench.audit.text import find_marks
-from bench.cli import main
 from bench.cli.audit import audit_subject, find_subject
+from bench.cli.main import main
 from bench.data.listing import Listed
 from bench.data.sets.busi import Busi, BusiConfig
 from bench.data.sets.image_folder import ImageFolder, ImageFolderConfig

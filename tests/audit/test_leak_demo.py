@@ -17,7 +17,7 @@ from sklearn.metrics import balanced_accuracy_score
 from bench.audit import leak_demo as module
 from bench.audit.colour_texture import colour_texture
 from bench.audit.leak_demo import DIFFERENCE, IMAGE, PATIENT, LeakDemo, leak_demo, out_of_fold, shuffled_within_class
-from bench.cli import main
+from bench.cli.main import main
 from bench.data.sets.breakhis import BreakHis, BreakHisConfig
 from bench.data.sets.image_folder import ImageFolder, ImageFolderConfig
 from bench.errors import DataError

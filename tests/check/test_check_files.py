@@ -26,7 +26,7 @@ from bench.check.reference_workload import ReferenceWorkload, own_seconds
 from bench.check.rows import Row
 from bench.check.summary import write_summary
 from bench.check.tolerance import spreads, tolerance
-from bench.cli import main
+from bench.cli.main import main
 from bench.suite.suite import load_suite
 
 ROOT = Path(__file__).parents[2]
@@ -292,7 +292,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def in_this_process(numerics, request) -> None:
         process.main(json.dumps({**request.__dict__, "costs": numerics.costs}))
 
-    monkeypatch.setattr("bench.cli.check_verb.measure_under", in_this_process)
+    monkeypatch.setattr("bench.cli.check.measure_under", in_this_process)
     write_squares(tmp_path / "data")
     cnn = {"small_cnn": {"steps": 3, "evaluate_every": 3, "batch_size": 8, "width": 4}}
     write_suite(tmp_path / "toy.yaml", methods={"none": {}}, classifiers=cnn)

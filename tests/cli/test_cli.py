@@ -16,7 +16,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from toy import register, write_squares, write_suite
 
-from bench.cli import main
+from bench.cli.main import main
 
 HEAVY = ("torch", "mlflow", "optuna", "timm", "sklearn", "matplotlib", "torchvision")
 
@@ -50,7 +50,7 @@ def heavy_after(code: str) -> list[str]:
 )
 def test_light_commands_import_nothing_heavy(words: list[str], tmp_path: Path) -> None:
     words = [w.format(out=tmp_path) for w in words]
-    assert heavy_after(f"from bench.cli import main; main({words!r})") == []
+    assert heavy_after(f"from bench.cli.main import main; main({words!r})") == []
 
 
 def test_breakhis_without_data_says_where_to_get_it(bench) -> None:

@@ -12,8 +12,8 @@ import pytest
 import toy
 from click.testing import CliRunner, Result
 
-from bench.cli import main
 from bench.cli.effect_plan import EffectPlan, plan_effect, suite_design
+from bench.cli.main import main
 from bench.data.splits import SplitConfig, make_splits
 from bench.engine.session import Session, prepare
 from bench.errors import ConfigError

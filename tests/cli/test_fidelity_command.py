@@ -14,8 +14,8 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from bench.cli import main
 from bench.cli.fidelity import image_files
+from bench.cli.main import main
 from bench.metrics.backbones import INCEPTION_FILE
 from bench.metrics.features import FeatureExtractor
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from bench.cli import main
 from bench.cli import profile_suite as profile_suite_command
+from bench.cli.main import main
 
 SUITE = """
 dataset: {name: phantom, image_size_px: 32, patients: 8, images_per_patient: 4}

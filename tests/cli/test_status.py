@@ -17,7 +17,8 @@ import pytest
 from click.testing import CliRunner
 from rich.console import Console, RenderableType
 
-from bench.cli import main, status
+from bench.cli import status
+from bench.cli.main import main
 from bench.cli.status import described, plain, read_status, show_status
 from bench.engine.console import ConsoleListener
 from bench.engine.progress import wall_left, work_of

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from bench.cli import main, ui
+from bench.cli import ui
+from bench.cli.main import main
 from bench.errors import ConfigError
 
 # Stands in for MLflow: answers /health and the list of experiments, and has a child that outlives its parent's end.

@@ -14,7 +14,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 from bench.audit.appearance import measure
-from bench.cli import main
+from bench.cli.main import main
 from bench.data.records import fingerprint
 from bench.data.sets.detect import detect
 from bench.data.sets.ihc import IHC, IHCConfig

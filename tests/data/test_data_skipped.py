@@ -14,7 +14,7 @@ from PIL import Image
 from rich.console import Console
 
 from bench.audit.audit import audit_listing
-from bench.cli import main
+from bench.cli.main import main
 from bench.data.left_out import data_lines
 from bench.data.sets.breakhis import BreakHis, BreakHisConfig
 from bench.data.sets.busi import Busi, BusiConfig

@@ -13,8 +13,8 @@ from click.testing import CliRunner
 from PIL import Image
 from toy import write_suite
 
-from bench.cli import main
 from bench.cli.effect_plan import plan_effect
+from bench.cli.main import main
 from bench.data.positive import implied, with_positive
 from bench.engine.executors.local import InProcess
 from bench.engine.scheduler import Runner, rows_of

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 from toy import register, write_squares, write_suite
 
-from bench.cli import main
+from bench.cli.main import main
 from bench.engine.cell_run import run_cell
 from bench.engine.executors.local import InProcess, Workers, make_executor
 from bench.engine.executors.worker import WorkerDied, describe_exit

@@ -23,7 +23,7 @@ import pytest
 from click.testing import CliRunner
 from toy import write_squares, write_suite
 
-from bench.cli import main
+from bench.cli.main import main
 from bench.engine.scheduler import rows_of
 from bench.engine.session import Session, prepare
 from bench.store.cell_folders import Artifacts

@@ -8,7 +8,8 @@ import torch
 from click.testing import CliRunner
 from torch import nn
 
-from bench.cli import main, profile_step
+from bench.cli import profile_step
+from bench.cli.main import main
 from bench.errors import ConfigError
 from bench.forecast import step_profile
 from bench.forecast.step_profile import StepCost, count_flops, measured_peak, ratio

@@ -19,7 +19,7 @@ from toy import register, write_squares, write_suite
 import bench.merge.merge as merging
 from bench.analysis.report import collect
 from bench.analysis.rows import Rows
-from bench.cli import main
+from bench.cli.main import main
 from bench.engine.executors.local import InProcess
 from bench.engine.scheduler import Runner, rows_of
 from bench.engine.session import Session, prepare

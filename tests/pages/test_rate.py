@@ -27,7 +27,7 @@ from toy import write_squares, write_suite
 
 from bench.analysis.info import PublishedFacts, ReportInfo
 from bench.analysis.raters import analysed, rating_studies
-from bench.cli import main
+from bench.cli.main import main
 from bench.data.loaders import save_manifest
 from bench.data.splits import make_splits
 from bench.engine.session import Session, prepare

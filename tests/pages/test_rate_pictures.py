@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from PIL import Image
 from toy import write_squares, write_suite
 
-from bench.cli import main
+from bench.cli.main import main
 from bench.data.loaders import save_manifest
 from bench.engine.session import Session, prepare
 from bench.errors import ConfigError

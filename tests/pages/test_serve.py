@@ -26,7 +26,7 @@ from click.testing import CliRunner
 from serve_client import Client, ask, image_of, pixels
 from toy import write_suite
 
-from bench.cli import main
+from bench.cli.main import main
 from bench.engine.cell_run import run_cell
 from bench.engine.executors.local import limit_threads
 from bench.engine.session import Session, prepare

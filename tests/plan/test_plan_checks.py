@@ -14,7 +14,7 @@ from data_sets import two_classes
 from bench.classifiers.timm_classifier import TAKES, TimmClassifier, TimmConfig
 from bench.classifiers.timm_names import is_timm_model
 from bench.classifiers.timm_network import TimmNetwork, create, require_size
-from bench.cli import main
+from bench.cli.main import main
 from bench.errors import ConfigError
 from bench.plan.checks import QUICK_ENCODERS, check_trainable
 from bench.suite.suite import parse_suite

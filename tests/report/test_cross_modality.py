@@ -17,8 +17,8 @@ from cross_reports import SETS, folders, made, report_of
 
 from bench.analysis.datasets.effects import At, read_sub_suite
 from bench.analysis.datasets.overall import pool
-from bench.cli import main
 from bench.cli.audit import find_subject
+from bench.cli.main import main
 from bench.engine.scheduler import Listener
 from bench.errors import ConfigError, DataError
 from bench.report.pages.datasets.build import build_cross

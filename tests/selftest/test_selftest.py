@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 
-from bench.cli import main
+from bench.cli.main import main
 from bench.errors import ConfigError
 from bench.selftest import command
 from bench.selftest.outcomes import mcnemar

@@ -17,7 +17,7 @@ from toy import write_squares, write_suite
 
 from bench import registry
 from bench.analysis.info import ratio_label
-from bench.cli import main
+from bench.cli.main import main
 from bench.data.loaders import assemble_training_set, load_synthetic
 from bench.engine.executors.local import InProcess
 from bench.engine.scheduler import Runner, rows_of

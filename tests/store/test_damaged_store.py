@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 from PIL import Image
 from toy import Toy, register, write_squares, write_suite
 
-from bench.cli import main
+from bench.cli.main import main
 from bench.engine.scheduler import rows_of
 from bench.engine.session import Session, prepare
 from bench.plan.plan import Cell
@@ -473,7 +473,7 @@ def test_the_report_follows_the_code(lab: Lab, monkeypatch: pytest.MonkeyPatch) 
     )
     lab.call("run")
     assert written == []
-    monkeypatch.setattr("bench.cli.report.source_hash", lambda: "another version")
+    monkeypatch.setattr("bench.report.writing.source_hash", lambda: "another version")
     lab.call("run")
     assert len(written) == 1
 

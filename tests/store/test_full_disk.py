@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 from toy import register, write_squares, write_suite
 
-from bench.cli import main
+from bench.cli.main import main
 from bench.data.cache import ImageCache
 from bench.engine.scheduler import rows_of
 from bench.engine.session import Session, prepare

@@ -13,7 +13,8 @@ import pytest
 from click.testing import CliRunner
 from toy import register, write_squares, write_suite
 
-from bench.cli import main, ui
+from bench.cli import ui
+from bench.cli.main import main
 from bench.cli.options import Group
 from bench.engine.cell_run import run_cell
 from bench.engine.session import prepare, typed

@@ -10,7 +10,7 @@ from click.testing import CliRunner
 from PIL import Image
 from toy import register, write_squares, write_suite
 
-from bench.cli import main
+from bench.cli.main import main
 from bench.engine.session import prepare
 from bench.errors import ConfigError
 from bench.suite.suite import load_suite

@@ -17,7 +17,7 @@ from PIL import Image
 from toy import Toy, register, write_squares, write_suite
 
 from bench import registry
-from bench.cli import main
+from bench.cli.main import main
 from bench.cli.tune import choose_arms, parse_budget
 from bench.config import build
 from bench.engine.cell_run import run_cell

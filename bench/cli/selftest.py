@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
+from bench.cli.options import Command, json_option
 from bench.cost.host import available_cpus
 from bench.engine.console import plain_console
 from bench.report.text import percent
@@ -21,7 +24,7 @@ MAX_WORKERS = 8
 BROKEN = 3  # exit code
 
 
-def selftest(out: Path, comparisons: int, seed: int, as_json: bool, workers: int | None = None) -> int:
+def run_selftest(out: Path, comparisons: int, seed: int, as_json: bool, workers: int | None = None) -> int:
     """Run ``bench selftest`` and return its exit code: 0 when every promise holds, else 3.
 
     ``workers`` processes (default: one a core) change the time and no number.
@@ -75,3 +78,20 @@ def _show(results: Sequence[TrialResult], kept: Sequence[Promise], out: Path) ->
 def _cell(promise: Promise, planned: bool) -> str:
     text = percent(promise.found.share) + (f" ({promise.wanted.partition(' ')[0]})" if planned else "")
     return text if promise.holds else f"{text} BROKEN"
+
+
+@click.command(cls=Command)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs/selftest"),
+    show_default=True,
+    help="Folder of selftest.md, selftest.json and selftest.png.",
+)
+@click.option("--comparisons", type=int, default=1000, show_default=True, help="Simulated comparisons a design.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@json_option
+def selftest(out: Path, comparisons: int, seed: int, as_json: bool) -> None:
+    """Test the verdicts on simulated comparisons whose truth is known. Exit code 3: a promise is broken."""
+
+    sys.exit(run_selftest(out, comparisons, seed, as_json))

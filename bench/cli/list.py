@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import click
 from rich.table import Table
 
 from bench import registry
+from bench.cli.options import Command, json_option
 from bench.config import read_yaml
 from bench.engine.console import echo_json, plain_console
 from bench.suite.sub_suites import sub_suites_in
@@ -30,3 +32,11 @@ def show_list(as_json: bool) -> None:
     for kind, names in found.items():
         more = " … and every timm network by its name" if kind == "classifiers" else ""
         console.print(f"\n{kind}: {', '.join(names)}{more}")
+
+
+@click.command("list", cls=Command)
+@json_option
+def list_(as_json: bool) -> None:
+    """List suites, datasets, methods and classifiers."""
+
+    show_list(as_json)

@@ -1,0 +1,69 @@
+"""The command `bench`.
+
+Exit codes: 0 all done, 1 some cells failed or are damaged, 2 bad usage, config or data, 3 a check failed, 4 the output
+folder cannot be written (disk full or read-only), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+
+import click
+
+from bench.cli.options import Group
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+VERBS = {  # a line of help each; the module of a verb is imported when it is used, so that `bench --help` is quick
+    "check": "Run a suite anew and compare it with a stored baseline.",
+    "compare": "Compare two runs: scores, images, cost, config, code, data.",
+    "data": "Fetch data sets; audit a folder of images.",
+    "fidelity": "Compare a folder of synthetic images with one of real images.",
+    "leaderboard": "Merge the stores of several machines or users.",
+    "list": "List suites, data sets, methods, classifiers and metrics.",
+    "mlflow": "Fill the MLflow view in from the store.",
+    "plan": "Show what a run would do and what it would cost.",
+    "profile": "Measure time, memory and FLOPs of what a suite trains.",
+    "rate": "Serve a blinded rating study of a run's images.",
+    "report": "Write a suite's report again from the store.",
+    "run": "Run a suite; run it again to resume or to retry failures.",
+    "selftest": "Test the verdicts on simulated comparisons.",
+    "serve": "Serve a page to try trained classifiers and generators.",
+    "status": "Show what is done, running, failed and left.",
+    "tune": "Search the settings of arms on validation folds.",
+    "ui": "Open the MLflow UI on an output folder.",
+}
+
+
+class Verbs(Group):
+    """The verbs of ``VERBS``: verb ``x`` is the command ``x`` of the module ``bench.cli.x``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs, sorted."""
+        return sorted(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a verb's command; None for no verb."""
+        if cmd_name not in VERBS:
+            return None
+        module = import_module(f"bench.cli.{cmd_name}")
+        command: click.Command = getattr(module, cmd_name, None) or getattr(module, f"{cmd_name}_")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of verbs without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(sorted(VERBS.items()))
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="augbench", prog_name="bench")
+def main() -> None:
+    """Does GAN augmentation help a medical-image classifier on patients it has never seen?
+
+    \b
+    bench run --suite tiny                        a whole comparison on phantom histology, minutes on a CPU
+    bench run --suite breakhis --data DIR         the full comparison on BreakHis
+    bench plan --suite breakhis --data DIR        what that would do, and cost
+    """

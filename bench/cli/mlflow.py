@@ -1,0 +1,38 @@
+"""`bench mlflow sync`: fills MLflow in from the store."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from bench.cli.options import Group, suite_options
+from bench.engine.scheduler import rows_of
+from bench.engine.session import Session, prepare
+from bench.report.writing import write_report, written_state
+from bench.tracking.session_view import MLflowView
+
+
+@click.group(cls=Group)
+def mlflow() -> None:
+    """The MLflow view of the store."""
+
+
+@mlflow.command()
+@suite_options
+def sync(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...]) -> None:
+    """Log to MLflow what is in the store and not yet there."""
+
+    sync_mlflow(prepare(suite, assignments, data, out))
+
+
+def sync_mlflow(session: Session) -> None:
+    """Log to MLflow whatever is missing there; say so when it cannot be reached."""
+    rows = rows_of(session.plan, session.env)
+    report, view = write_report(session, rows).parent, MLflowView(session)
+    warning = view.complete(rows, report, 3600.0, written_state(report))
+    if warning:
+        print(f"MLflow: {warning}", file=sys.stderr)
+        raise SystemExit(1)
+    print(f"MLflow holds everything of this suite ({view.thread.did})")

@@ -242,12 +242,13 @@ def codes(text: str) -> dict[int, str]:
 
 def test_the_exit_codes_that_are_named_are_those_that_there_are() -> None:
     from bench.cli.audit import STRICT_EXIT
+    from bench.errors import DiskError
 
     said = codes((ROOT / "README.md").read_text(encoding="utf-8"))
-    assert said == codes(str(sys.modules["bench.cli"].__doc__))
+    assert said == codes(str(sys.modules["bench.cli.main"].__doc__))
     assert Summary().exit_code == 0
     assert Summary(failed={("fit", "k"): "why"}).exit_code == 1
-    assert set(said) == {0, 1, click.UsageError("").exit_code, STRICT_EXIT, INTERRUPTED}
+    assert set(said) == {0, 1, click.UsageError("").exit_code, STRICT_EXIT, DiskError.exit_code, INTERRUPTED}
     for page in PAGES:
         text = " ".join(page.read_text(encoding="utf-8").split())
         assert {int(n) for n in re.findall(r"\bexit(?:s|ed)?(?: code)?(?: with)? (\d+)\b", text)} <= set(said), (

@@ -196,7 +196,7 @@ def test_fewer_folds_are_advised_only_where_they_would_do(
 def test_plan_and_audit_say_it(odd: Path, tmp_path: Path) -> None:
     suite = write(
         tmp_path / "mine.yaml",
-        b"dataset: {name: image_folder, group_regex: '/(?P<group>P[0-9]+)_'}\nimage_size_px: 32\n"
+        b"dataset: {name: image_folder, group_regex: '/(?P<group>P[0-9]+)_', positive: b}\nimage_size_px: 32\n"
         b"split: {folds: 3}\nmethods: {none: {}}\nclassifiers: {small_cnn: {steps: 1}}\n",
     )
     where = ["--suite", str(suite), "--data", str(odd), "--out", str(tmp_path / "runs")]

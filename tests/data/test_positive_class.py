@@ -40,7 +40,7 @@ GROUPS = [f"p{i}" for i in range(15)]
 
 
 def index(*classes: str, positive: str | None = None) -> DatasetIndex:
-    return DatasetIndex("set", Path(), classes, (), (), positive)
+    return DatasetIndex("set", Path(), classes, (), positive=positive)
 
 
 def test_binary_metrics_are_those_of_the_positive_class() -> None:

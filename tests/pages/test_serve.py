@@ -6,7 +6,6 @@ import asyncio
 import base64
 import csv
 import io
-import json
 import os
 import pickle
 import re
@@ -23,6 +22,7 @@ import numpy as np
 import pytest
 from bad_uploads import EITHER, USABLE, Peak, bad_uploads
 from click.testing import CliRunner
+from made_stores import commit_again
 from serve_client import Client, ask, image_of, pixels
 from toy import write_suite
 
@@ -124,12 +124,11 @@ def test_an_image_is_classified_and_explained(client: Client, finished: Finished
 def scored(session: Session, **scores: float) -> None:
     """Give each network, named method_network, a validation Dice as its cell would have recorded it."""
     artifacts = Artifacts(session.env.out)
-    for cell in (c for c in session.plan.cells if c.stage == "segmenter"):
-        path = artifacts.folder(*cell.id) / "done.json"
-        if path.is_file():
-            result = json.loads(path.read_text())
-            result["metrics"]["validation/dice"] = scores[f"{cell.method}_{cell.classifier}"]
-            path.write_text(json.dumps(result))
+    for cell in (c for c in session.plan.cells if c.stage == "segmenter" and artifacts.is_done(*c.id)):
+        dice = scores[f"{cell.method}_{cell.classifier}"]
+        commit_again(
+            session.env.out, cell, lambda _, result, dice=dice: result["metrics"].update({"validation/dice": dice})
+        )
 
 
 def test_segmentation_networks_can_be_chosen_the_best_of_the_arm_first(finished: Finished, tmp_path: Path) -> None:
@@ -292,10 +291,9 @@ def test_pretrained_weights_are_not_looked_for(finished: Finished, tmp_path: Pat
         for name in ("small_cnn", "test_resnet")
     )
     artifacts = Artifacts(session.env.out)
-    folder = artifacts.folder(*cell.id)
-    shutil.copytree(artifacts.folder(*small.id), folder)
     network = TimmClassifier(TimmConfig(model="test_resnet", pretrained=False)).build(2, 32, None)
-    save_network(network, folder / "classifier.safetensors")
+    shutil.copytree(artifacts.folder(*small.id), artifacts.folder(*cell.id))
+    commit_again(session.env.out, cell, lambda folder, _: save_network(network, folder / "classifier.safetensors"))
     client = Client(session)
     answer = client.classify(image_of(session, "test"), cell=cell.key)
     assert (answer.status, answer.json["classifier"]) == (200, "test_resnet")
@@ -346,8 +344,10 @@ def test_nothing_is_unpickled(finished: Finished, tmp_path: Path, monkeypatch: p
         def __reduce__(self) -> Any:
             return (Path(tmp_path / "ran").touch, ())
 
-    weights = out / "cells" / "classify" / client.cell("classifiers", arm="none") / "classifier.safetensors"
-    weights.write_bytes(pickle.dumps(Evil()))
+    key = client.cell("classifiers", arm="none")
+    cell = next(c for c in finished.session.plan.cells if c.id == ("classify", key))
+    pickled = pickle.dumps(Evil())
+    commit_again(out, cell, lambda folder, _: folder.joinpath("classifier.safetensors").write_bytes(pickled))
     answer = client.classify(content, arm="none")
     assert answer.status == 409
     assert "classifier.safetensors" in answer.json["error"]
@@ -355,7 +355,7 @@ def test_nothing_is_unpickled(finished: Finished, tmp_path: Path, monkeypatch: p
 
 
 def test_too_many_questions_at_once_are_told_so(client: Client) -> None:
-    queue = serve_page.TrialQueue()
+    queue = serve_page.RequestQueue()
 
     async def many() -> list[Any]:
         return await asyncio.gather(

@@ -18,7 +18,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from bench.pages.limits import Bodies, Limits, RequestError
-from bench.pages.serve.app import PAGE, TrialQueue
+from bench.pages.serve.app import PAGE, RequestQueue
 from bench.pages.server import TOKEN, Guard, assets, listen, make_app, make_server
 
 PATIENCE_S = 60.0  # of a busy machine: nothing here waits for so long unless it has failed
@@ -29,7 +29,7 @@ MAX_BODY = 100_000
 @contextmanager
 def serving(limits: Limits, token: str = "") -> Iterator[int]:
     """Serve an app that echoes sizes at /upload, through a desk as `bench serve` has one; yield the port."""
-    queue = TrialQueue()
+    queue = RequestQueue()
 
     async def upload(request: Request) -> JSONResponse:
         content = await request.body()

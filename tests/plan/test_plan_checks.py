@@ -46,7 +46,7 @@ def refusal(**changes: object) -> str:
             ("methods.tlsgan_lite0", "32 px images with batch size 1"),
         ),
         ({"methods": {"tlsgan_lite0": {"trained_stages": 9}}}, ("methods.tlsgan_lite0", "has 8 stages")),
-        ({"methods": {"tlsgan_lite0": {"discriminator": "resnet19"}}}, ("no discriminator is called 'resnet19'",)),
+        ({"methods": {"tlsgan_lite0": {"discriminator": "resnet19"}}}, ("unknown discriminator 'resnet19'",)),
         ({"classifiers": {"resnet19": {}}}, ("classifiers.resnet19", "did you mean")),
         ({"image_size_px": 50, "classifiers": {"test_vit": {}}}, ("classifiers.test_vit", "50 px")),
         (
@@ -83,8 +83,8 @@ def test_segmenters_of_one_pixel_and_foreign_extractor_sizes_are_refused() -> No
 def test_plan_refuses_and_plans_of_shipped_networks_import_no_torch(tmp_path: Path) -> None:
     suite = tmp_path / "mine.yaml"
     suite.write_text(
-        "dataset: {name: image_folder, group_regex: '/(?P<group>P[0-9]+)_'}\nimage_size_px: 52\nsplit: {folds: 3}\n"
-        "methods: {cgan: {}}\nclassifiers: {small_cnn: {}}\n"
+        "dataset: {name: image_folder, group_regex: '/(?P<group>P[0-9]+)_', positive: b}\nimage_size_px: 52\n"
+        "split: {folds: 3}\nmethods: {cgan: {}}\nclassifiers: {small_cnn: {}}\n"
     )
     data = two_classes(tmp_path / "set")
     command = ["plan", "--suite", str(suite), "--data", str(data), "--out", str(tmp_path / "runs")]

@@ -150,7 +150,7 @@ def test_nothing_that_is_stored_has_a_secret(tmp_path: Path, monkeypatch: pytest
     assert row.status == "failed"
     assert "http://***@127.0.0.1:9 with ***" in str(row.error)
     monkeypatch.setattr("bench.tracking.session_view.TrackingThread", lambda tracker: Done())
-    MLflowView(session).complete([replace(row, status="missing")], tmp_path, 1.0)
+    MLflowView(session).complete([replace(row, status="missing")], tmp_path, 1.0, "state")
     assert "http://***@127.0.0.1:9 s" in json.loads((tmp_path / "out" / "mlflow_synced.json").read_text())
     for path in (p for p in tmp_path.rglob("*") if p.is_file()):
         assert is_clean(path.read_bytes().decode("latin-1")), path

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 from helpers import FakeContext, two_class_data
-from tlsgan.discriminator_classifier import class_probabilities
 
 from bench.errors import WeightsError
 from bench.interfaces import SelfClassifier
 from bench.metrics.classification import classification_metrics
 from tlsgan.augmenter import CycleGAN, TLSGANLite0Scratch
 from tlsgan.config import CycleGANConfig, TLSGANLite0ScratchConfig
+from tlsgan.discriminator_classifier import class_probabilities
 from tlsgan.discriminators import DiscriminatorOutput
 
 SMALL: dict[str, Any] = {
@@ -66,7 +66,7 @@ def test_a_class_head_is_used_instead_of_real_or_fake() -> None:
 def test_such_predictions_give_the_published_measures() -> None:
     """4 of 10 malignant and 10 of 10 benign correct: the published accuracy, precision and recall."""
     prob = np.array([[0.9, 0.1]] * 10 + [[0.2, 0.8]] * 4 + [[0.7, 0.3]] * 6)
-    m = classification_metrics([0] * 10 + [1] * 10, prob, ["p"] * 20)
+    m = classification_metrics([0] * 10 + [1] * 10, prob, ["a"] * 10 + ["b"] * 10)
     assert (m["accuracy"], m["precision"], m["sensitivity"]) == pytest.approx((0.7, 1.0, 0.4))
 
 

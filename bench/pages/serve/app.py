@@ -37,7 +37,7 @@ MANIFEST = ("path", "class", "seed", "method", "fold", "cell", "asked_seed", "so
 T = TypeVar("T")
 
 
-class TrialQueue:
+class RequestQueue:
     """One thread in which all work is done, so that memory holds one image and model at work, whoever asks."""
 
     def __init__(self) -> None:
@@ -85,7 +85,7 @@ class Page:
     """The endpoints. What makes the server work takes a POST with the page's token."""
 
     def __init__(self, runs: Runs) -> None:
-        self._runs, self._answers, self._queue = runs, Answers(), TrialQueue()
+        self._runs, self._answers, self._queue = runs, Answers(), RequestQueue()
         self._queue.warm()
 
     async def runs(self, request: Request) -> Response:

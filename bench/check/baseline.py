@@ -140,7 +140,7 @@ def suite_config(suite: Suite) -> dict[str, Any]:
 
 def _decisive(value: Any) -> Any:
     if isinstance(value, dict):
-        dropped = ("version", "kind") if {"target", "config"} <= set(value) else ()
+        dropped = ("version", "kind", "target") if {"target", "config"} <= set(value) else ()
         return {k: _decisive(v) for k, v in value.items() if k not in dropped and v is not None}
     return [_decisive(v) for v in value] if isinstance(value, list) else value
 

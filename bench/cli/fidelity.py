@@ -37,15 +37,15 @@ Scores = Mapping[str, float]
 class Comparison:
     """Scores by name, without the extractor's tag: ``synthetic`` and ``real`` of all images of the folders.
 
-    ``floor`` is of real images in the place of synthetic ones, ``at_floor`` of as many synthetic images; both carry
-    their sizes (see ``bench.metrics.real_baseline.floor_of_halves``). ``dimensions`` is the number of features.
+    ``real_baseline`` is of real images in the place of synthetic ones, ``at_real_baseline`` of as many synthetic
+    images. Both carry their sizes (see ``bench.metrics.real_baseline.real_baseline_of_halves``). ``dimensions`` is the number of features.
     """
 
     tag: str
     dimensions: int
     synthetic: Scores
     real: Scores
-    floor: Scores
+    real_baseline: Scores
     at_real_baseline: Scores
 
 
@@ -67,13 +67,13 @@ def compare(
     window = window_of_files(path for found in files for path in found)
     true, made = (network.embed(_batches(found, window), [0] * len(found), device) for found in files)
     as_many = np.sort(np.random.default_rng(SEED).permutation(len(true.logits))[: len(made.logits)])
-    floor, at_real_baseline = real_baseline_of_halves(true.features, made.features, SEED)
+    baseline, at_real_baseline = real_baseline_of_halves(true.features, made.features, SEED)
     return Comparison(
         tag=network.tag,
         dimensions=true.features.shape[1],
         synthetic=fidelity_metrics(true.features, made.features) | _alone(made, np.arange(len(made.logits))),
         real=_alone(true, as_many),
-        floor=floor,
+        real_baseline=baseline,
         at_real_baseline=at_real_baseline,
     )
 
@@ -126,7 +126,7 @@ def as_json_text(found: Comparison) -> str:
     def named(scores: Scores) -> dict[str, float | None]:
         return {f"{name}_{found.tag}": v if math.isfinite(v) else None for name, v in scores.items()}
 
-    groups = {name: named(getattr(found, name)) for name in ("synthetic", "real", "floor", "at_floor")}
+    groups = {name: named(getattr(found, name)) for name in ("synthetic", "real", "real_baseline", "at_real_baseline")}
     return json.dumps({"extractor": found.tag, "features": found.dimensions, **groups}, indent=1)
 
 
@@ -143,7 +143,9 @@ def show(found: Comparison) -> None:
         column.justify = "right"
     table.add_row("images", sizes[0], sizes[1], sizes[1])
     for name in SHOWN:
-        table.add_row(name, *(_text(scores[name]) for scores in (found.synthetic, found.at_real_baseline, found.floor)))
+        table.add_row(
+            name, *(_text(scores[name]) for scores in (found.synthetic, found.at_real_baseline, found.real_baseline))
+        )
     for name in ("is", "diversity"):
         table.add_row(name, _text(found.synthetic[name]), "", _text(found.real[name]))
     console.print(f"every name ends in _{found.tag}")

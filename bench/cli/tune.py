@@ -232,10 +232,10 @@ class Board:
 
     def _progress(self) -> str:
         from bench.forecast.cost_model import duration
-        from bench.tuning.study import SETTLED, bill_s
+        from bench.tuning.study import SETTLED, tuning_cost_s
 
         trials, job = self._trials(), self.job
-        settled, tuning_cost = sum(t.state in SETTLED for t in trials), duration(bill_s(trials))
+        settled, tuning_cost = sum(t.state in SETTLED for t in trials), duration(tuning_cost_s(trials))
         of_trials = f"{settled}/{job.trials} trials" if job.trials else f"{settled} trials"
         return of_trials + f", {tuning_cost}" + (f" of {duration(job.budget_s)}" if job.budget_s else "")
 
@@ -282,7 +282,6 @@ def tune(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...],
 
     Several of the same command, in terminals or on machines that share --out or --storage, share the work.
     """
-    from bench.cli.tune import tune as tune_suite
     from bench.engine.session import prepare
 
     sys.exit(tune_suite(prepare(suite, assignments, data, out), **options))

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial
 
 from bench.files import atomic_path
 from bench.tuning.arm import Arm
-from bench.tuning.study import best_trial, bill_s, front, mean_score, state_of
+from bench.tuning.study import best_trial, front, mean_score, state_of, tuning_cost_s
 
 SCORE_AXIS = "balanced accuracy,\nvalidation (mean over folds)"
 LOOKS = {"done": ("o", "tab:blue"), "pruned": ("v", "tab:orange")}
@@ -72,12 +72,19 @@ def pareto(trials: list[FrozenTrial], device: str) -> Any:
     """Draw score against device-seconds, with the front of those that no other beats in both."""
     figure, axes = _figure()
     best, done = front(trials), [t for t in trials if state_of(t) == "done"]
-    axes.scatter([bill_s([t]) for t in done], [mean_score(t) for t in done], c="tab:gray", s=18, label="trials")
+    axes.scatter([tuning_cost_s([t]) for t in done], [mean_score(t) for t in done], c="tab:gray", s=18, label="trials")
     axes.step(
-        [bill_s([t]) for t in best], [mean_score(t) for t in best], "o-", where="post", ms=5, label="Pareto front"
+        [tuning_cost_s([t]) for t in best],
+        [mean_score(t) for t in best],
+        "o-",
+        where="post",
+        ms=5,
+        label="Pareto front",
     )
     for t in best:
-        axes.annotate(str(t.number), (bill_s([t]), mean_score(t)), (4, 4), textcoords="offset points", fontsize=8)
+        axes.annotate(
+            str(t.number), (tuning_cost_s([t]), mean_score(t)), (4, 4), textcoords="offset points", fontsize=8
+        )
     unit = "GPU" if device.startswith("cuda") else "CPU"
     axes.set(xlabel=f"{unit} time of the trial, all folds (s)", ylabel=SCORE_AXIS)
     axes.legend(frameon=False, fontsize=8)

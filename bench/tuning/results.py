@@ -27,12 +27,12 @@ from bench.tuning.study import (
     SETTLED,
     SUITE,
     best_trial,
-    bill_s,
     front,
     mean_score,
     pairs_of,
     spread,
     state_of,
+    tuning_cost_s,
 )
 
 TRIALS, REPORT = "trials.csv", "tuning.md"
@@ -62,7 +62,7 @@ def write_results(arm: Arm, study: Study) -> Path | None:
             classifier=arm.classifier.name,
             identity=arm_identity(suite.methods[0], suite.classifiers[0]),
             device=describe_host(arm.session.env.device),
-            device_s=bill_s(trials),
+            device_s=tuning_cost_s(trials),
             trials=dict(sorted(Counter(map(state_of, trials)).items())),
             best_trial=best.number,
             score=mean_score(best),
@@ -85,7 +85,14 @@ def trials_table(trials: Sequence[FrozenTrial], names: Sequence[str]) -> str:
         numbers = [repr(v) if math.isfinite(v) else "" for v in (mean_score(t), spread(t))]
         again = t.user_attrs.get(INSTEAD_OF, "")
         again = "suite" if again == SUITE else again
-        row = [t.number, state_of(t), *numbers, len(pairs_of(t)), round(bill_s([t]), 3), int(t.number in on_front)]
+        row = [
+            t.number,
+            state_of(t),
+            *numbers,
+            len(pairs_of(t)),
+            round(tuning_cost_s([t]), 3),
+            int(t.number in on_front),
+        ]
         writer.writerow([*row, again, error, *(t.params.get(name, "") for name in names)])
     return out.getvalue()
 
@@ -136,7 +143,7 @@ def summary(arm: Arm, trials: Sequence[FrozenTrial], best: FrozenTrial, plots: d
         f"- Best: trial {best.number}, {_plus_minus(best)}; `{best_file(arm).name}` has its values.",
         f"- The suite's own values: {_plus_minus(own) if own else 'not finished'}.",
         f"- Pruner {arm.pruner}: {did} of {without} fold trainings done, {1 - did / without:.0%} saved.",
-        f"- Bill: {duration(bill_s(trials))} of device time ({bill_s(trials):.1f} s), pruned and failed trials too.",
+        f"- Bill: {duration(tuning_cost_s(trials))} of device time ({tuning_cost_s(trials):.1f} s), pruned and failed trials too.",
         "- The best of many trials scores high by luck as well: only a run on the test part says how good it is.",
         "",
         "| setting | searched | best | suite's own |",

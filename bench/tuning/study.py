@@ -161,7 +161,7 @@ def mean_score(trial: FrozenTrial) -> float:
     return sum(scores) / len(scores) if scores else math.nan
 
 
-def bill_s(trials: Iterable[FrozenTrial]) -> float:
+def tuning_cost_s(trials: Iterable[FrozenTrial]) -> float:
     """Return the device-seconds of all cells of these trials, each cell once, failed and killed trials' too."""
     cells: dict[str, float] = {}
     for trial in trials:
@@ -184,7 +184,7 @@ def state_of(trial: FrozenTrial) -> str:
 def best_trial(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
     """Return the finished trial of the highest score; of equal ones that of fewer device-seconds, then the first."""
     done = [t for t in trials if t.state == TrialState.COMPLETE]
-    return min(done, key=lambda t: (-mean_score(t), bill_s([t]), t.number), default=None)
+    return min(done, key=lambda t: (-mean_score(t), tuning_cost_s([t]), t.number), default=None)
 
 
 def spread(trial: FrozenTrial) -> float:
@@ -197,5 +197,5 @@ def front(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     """Return the finished trials that no other beats in score without costing more, the cheapest first."""
     first: dict[tuple[float, float], FrozenTrial] = {}
     for trial in sorted((t for t in trials if state_of(t) == "done"), key=lambda t: t.number):
-        first.setdefault((bill_s([trial]), mean_score(trial)), trial)
+        first.setdefault((tuning_cost_s([trial]), mean_score(trial)), trial)
     return [first[point] for point in pareto(first)]

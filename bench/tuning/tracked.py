@@ -14,7 +14,7 @@ from bench.cost.host import git_commit
 from bench.tracking.media import DatasetInput
 from bench.tracking.tracker import Tracker, TrackingThread
 from bench.tuning.arm import Arm
-from bench.tuning.study import ELAPSED, ERROR, bill_s, mean_score, pairs_of, state_of
+from bench.tuning.study import ELAPSED, ERROR, mean_score, pairs_of, state_of, tuning_cost_s
 from bench.types import ResultRow
 
 ENDED = ("done", "pruned", "failed", "killed")
@@ -33,7 +33,7 @@ def trial_row(arm: Arm, trial: FrozenTrial) -> ResultRow:
         method=arm.method.name,
         classifier=arm.classifier.name,
         metrics={f"validation/{arm.unit.primary}": score} if math.isfinite(score) else {},
-        costs={"elapsed_s": trial.user_attrs.get(ELAPSED, 0.0), "device_s": bill_s([trial])},
+        costs={"elapsed_s": trial.user_attrs.get(ELAPSED, 0.0), "device_s": tuning_cost_s([trial])},
         facts={"trial": trial.number, "state": state_of(trial), "folds": len(pairs_of(trial)), "config": trial.params},
         error=str(trial.user_attrs.get(ERROR, "the worker was killed")) if failed else None,
         finished_at=ended.astimezone(UTC).isoformat(timespec="seconds") if ended else "",

@@ -34,8 +34,8 @@ from bench.tuning.study import (
     SETTLED,
     SUITE,
     SURPLUS,
-    bill_s,
     state_of,
+    tuning_cost_s,
 )
 
 POLL_S = 0.5
@@ -85,7 +85,7 @@ class TrialQueue:
     def is_over(self, trials: Sequence[FrozenTrial]) -> bool:
         """Return whether N trials are finished or pruned, or the budget is spent."""
         enough = self.trials is not None and sum(t.state in SETTLED for t in trials) >= self.trials
-        return enough or (self.budget_s is not None and bill_s(trials) >= self.budget_s)
+        return enough or (self.budget_s is not None and tuning_cost_s(trials) >= self.budget_s)
 
     def _give_up_the_dead(self) -> None:
         for trial in self.study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):

@@ -79,7 +79,7 @@ def run_trial(arm: Arm, study: Any, trial: Any, watch: Watcher = lambda: None) -
 def evaluate(arm: Arm, trial: Any, watch: Watcher) -> list[float] | None:
     """Return the trial's objectives, means over its folds; None when it was pruned."""
     from bench.tuning.objective import run_pair
-    from bench.tuning.study import ELAPSED, PAIR, bill_s, suggest
+    from bench.tuning.study import ELAPSED, PAIR, suggest, tuning_cost_s
 
     values = suggest(trial, arm.space)
     suite, scores, ranks = arm.suite(values), [], []
@@ -97,7 +97,7 @@ def evaluate(arm: Arm, trial: Any, watch: Watcher) -> list[float] | None:
             if step < len(pairs) and trial.should_prune():
                 return None
     score = sum(scores) / len(scores)
-    return [score, bill_s([trial])] if arm.with_seconds else [score]
+    return [score, tuning_cost_s([trial])] if arm.with_seconds else [score]
 
 
 def work_in_processes(job: Job, workers: int, threads: int, watch: Watcher) -> None:

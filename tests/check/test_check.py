@@ -112,7 +112,7 @@ def sleepy(step: Any) -> Any:
 @pytest.mark.parametrize("change", [doubled, sleepy])
 def test_a_slower_step_is_named(bench: Bench, monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], Any]) -> None:
     monkeypatch.setattr(trainer, "make_step", slower(change))
-    rows = costs.cost_rows(bench.engine.session, only=["fit cyclegan"])
+    rows = costs.cost_rows(bench.session, only=["fit cyclegan"])
     kept = {k: v for k, v in bench.baseline.rows.items() if k[:2] == ("cost", "fit cyclegan")}
     comparison = compare(replace(bench.baseline, rows=kept), rows)
     assert ("fit cyclegan", costs.STEP) in named(comparison, "cost")
@@ -174,7 +174,7 @@ def test_a_synthetic_set_that_saw_test_patients_is_named_though_no_check_does(
         return found
 
     monkeypatch.setattr(FoldData, "training", property(everything))
-    monkeypatch.setattr(FoldParts, "admit", lambda *args: None)
+    monkeypatch.setattr(FoldParts, "require", lambda *args: None)
     leaks = named(bench.check(tmp_path), "leak")
     assert ("fit cyclegan fold 0", "held-out patients that its generator saw") in leaks
     assert ("synthesize cyclegan fold 0", "held-out patients among its sources") in leaks

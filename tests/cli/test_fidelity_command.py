@@ -155,15 +155,18 @@ def real_folders(root: Path, into: Path) -> tuple[Path, Path]:
     return into / "real", into / "synthetic"
 
 
-def test_floor_and_score_beside_it_are_of_equal_sizes(tmp_path: Path) -> None:
+def test_real_baseline_and_score_beside_it_are_of_equal_sizes(tmp_path: Path) -> None:
     real, synthetic = pictures(tmp_path / "real", 30, 0), pictures(tmp_path / "synthetic", 20, 1)
     got = call(real, synthetic, "--input-size", 32)
     tag = got["extractor"]
     assert tag.startswith("tf_efficientnet_lite0-32px-")
-    sizes = {k: (got[k][f"n_real_{tag}"], got[k][f"n_synthetic_{tag}"]) for k in ("synthetic", "floor", "at_floor")}
-    assert sizes == {"synthetic": (30, 20), "floor": (15, 15), "at_floor": (15, 15)}
+    sizes = {
+        k: (got[k][f"n_real_{tag}"], got[k][f"n_synthetic_{tag}"])
+        for k in ("synthetic", "real_baseline", "at_real_baseline")
+    }
+    assert sizes == {"synthetic": (30, 20), "real_baseline": (15, 15), "at_real_baseline": (15, 15)}
     assert set(got["real"]) == {f"is_{tag}", f"diversity_{tag}"}
-    assert got["floor"][f"fid_{tag}"] > 0
+    assert got["real_baseline"][f"fid_{tag}"] > 0
 
 
 def test_the_table_names_the_extractor_the_sizes_and_the_subset(tmp_path: Path) -> None:

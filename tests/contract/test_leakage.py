@@ -259,7 +259,7 @@ def early_stopping_on(part: Any) -> Callable[[Workshop], None]:
     """The classify stage is changed to take its validation images from another part."""
 
     def inject(shop: Workshop) -> None:
-        shop.patch.setattr(FoldData, "sealed", lambda fold: Shifted(fold, part))
+        shop.patch.setattr(FoldData, "train_validation", lambda fold: Shifted(fold, part))
         shop.classify()
 
     return inject
@@ -392,7 +392,7 @@ def with_all_parts(fold: FoldData) -> TrainingPart:
 
 # --- the table -------------------------------------------------------------------------------------------------------
 
-SPLIT, DRAWN = "bench.leakage.FoldBorders.require_disjoint", "bench.data.splits.check_drawn_from"
+SPLIT, DRAWN = "bench.leakage.FoldParts.require_disjoint", "bench.data.splits.check_drawn_from"
 GENERATOR, SOURCES = "bench.data.loaders.check_generator", "bench.data.loaders.check_sources"
 CONTENT, OPEN = "bench.data.loaders.check_content", "bench.data.loaders.require_open"
 SAMPLED = "bench.stages.synthesize.check_generator"

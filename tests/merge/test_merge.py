@@ -340,7 +340,11 @@ def test_run_records_studies_profiles_and_configs_come_along(make: Make, tmp_pat
     keep_run(a, replace(record, closing_s=1.0))
     keep_run(b, replace(record, host="machine 2"))  # two machines may start in the same second
     for source, journal, profile in ((a, "one\n", "p1"), (b, "other\n", "p2")):
-        files = {"tuning/s-toy/journal.log": journal, "tuning/s-toy/bill.json": journal, "profile/s-cpu.json": profile}
+        files = {
+            "tuning/s-toy/journal.log": journal,
+            "tuning/s-toy/tuning_cost.json": journal,
+            "profile/s-cpu.json": profile,
+        }
         for name, text in {**files, "reports/s/suite.yaml": "seed: 0\n"}.items():
             (source / name).parent.mkdir(parents=True, exist_ok=True)
             (source / name).write_text(text)

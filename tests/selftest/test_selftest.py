@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 from statsmodels.stats.contingency_tables import mcnemar as reference_mcnemar
 
+from bench.cli import selftest as command
 from bench.cli.main import main
 from bench.errors import ConfigError
-from bench.selftest import command
 from bench.selftest.outcomes import mcnemar
 from bench.selftest.promises import Rate, promises
 from bench.selftest.report import write_report

@@ -31,12 +31,12 @@ from bench.tuning.study import (
     SETTLED,
     SUITE,
     best_trial,
-    bill_s,
     mean_score,
     open_study,
     pairs_of,
     spread,
     state_of,
+    tuning_cost_s,
     wilcoxon_threshold,
 )
 from bench.tuning.trial_queue import TooManyFailures, TrialQueue
@@ -217,19 +217,19 @@ def test_two_objectives_give_a_front_and_are_not_pruned(arm: Any) -> None:
     trials = settled(mine)
     assert [len(pairs_of(t)) for t in trials] == [10] * 8
     for trial in trials:
-        assert trial.values == pytest.approx([mean_score(trial), bill_s([trial])])
+        assert trial.values == pytest.approx([mean_score(trial), tuning_cost_s([trial])])
 
 
 def test_the_budget_stops_new_trials_and_counts_each_cell_once(arm: Any) -> None:
     space = Space({"classifier.dropout": Choice((0.0,))}, {"classifier.dropout": 0.0})
     mine = arm(space)
     work(Job(mine, None, 3, None))
-    once = bill_s(trials_of(mine)[:1])
+    once = tuning_cost_s(trials_of(mine)[:1])
     assert once == pytest.approx(len(mine.cells(space.own)) * 2.0)  # a split and a training of a second each
-    assert bill_s(trials_of(mine)) == once  # three trials of one and the same work
+    assert tuning_cost_s(trials_of(mine)) == once  # three trials of one and the same work
     other = arm()
     work(Job(other, None, None, 2.5 * once))
-    bills = [bill_s(trials_of(other)[:k]) for k in range(1, len(trials_of(other)) + 1)]
+    bills = [tuning_cost_s(trials_of(other)[:k]) for k in range(1, len(trials_of(other)) + 1)]
     assert bills[-1] >= 2.5 * once > bills[-2]
 
 

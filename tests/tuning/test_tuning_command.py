@@ -41,7 +41,9 @@ def spec_of(kind: registry.Kind, name: str, **config: Any) -> PluginSpec:
     cls = registry.load(kind, name)
     if kind == "classifier" and name not in registry.names(kind):
         config["model"] = name
-    return PluginSpec(name, registry.resolve(kind, name), 1, getattr(cls, "kind", ""), build(cls.Config, config, name))
+    return PluginSpec(
+        name, name, registry.resolve(kind, name), 1, getattr(cls, "kind", ""), build(cls.Config, config, name)
+    )
 
 
 # --- search spaces ---------------------------------------------------------------------------------------------------
@@ -277,11 +279,11 @@ def test_budgets(text: str, seconds: float) -> None:
     assert parse_budget(click.Context(click.Command("tune")), option, text) == seconds
 
 
-def test_a_damaged_bill_says_which_file(tmp_path: Path) -> None:
+def test_a_damaged_tuning_cost_says_which_file(tmp_path: Path) -> None:
     path = tmp_path / "tuning" / "study" / "tuning_cost.json"
     path.parent.mkdir(parents=True)
     path.write_text("{")
-    with pytest.raises(StoreError, match=r"bill\.json"):
+    with pytest.raises(StoreError, match=r"tuning_cost\.json"):
         read_tuning_costs(tmp_path)
 
 

@@ -106,7 +106,7 @@ def early_stopping_on_the_test_part(study: Study) -> None:
 
 def training_with_an_open_fold(study: Study) -> None:
     """The stage of tuning is changed to early-stop on test images, out of a fold that is not sealed."""
-    study.patch.setattr(FoldData, "sealed", lambda fold: ShiftedFold(fold))
+    study.patch.setattr(FoldData, "train_validation", lambda fold: ShiftedFold(fold))
     study.patch.setattr("bench.tuning.objective.validation_score", lambda *_: 0.5)
     study.again()
 

@@ -1,4 +1,4 @@
-# Two commands: `make demo` runs the main job on embedded data, `make test` passes the tests.
+# `make demo` runs the main comparison on generated data, `make test` runs the tests.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV   ?= .venv
 BIN    := $(VENV)/bin
@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 
 setup: $(STAMP)
 
-# Uses uv where there is one, else venv + pip. Runs again only when the packaging changes.
+# Uses uv if available, otherwise venv + pip. Runs again only if pyproject.toml or constraints.txt changes.
 $(STAMP): pyproject.toml constraints.txt
 	@set -e; if command -v uv >/dev/null 2>&1; then \
 	  test -x $(BIN)/python || uv venv -q --python $(PYTHON) $(VENV); \
@@ -26,7 +26,7 @@ demo: setup
 test: setup
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
-# The suite `ci` against reports/baselines/ci.json; after a change that is meant: make check CHECK=--update
+# The suite `ci` against reports/baselines/ci.json; after an intended change: make check CHECK=--update
 check: setup
 	@$(BIN)/bench check --suite ci $(CHECK)
 

@@ -189,15 +189,23 @@ def commands(page: Path) -> list[list[str]]:
     return found
 
 
+def subcommands(group: click.Group) -> dict[str, click.Command]:
+    """Return the commands of a group by name, also of one that imports them when they are used."""
+    context = click.Context(group)
+    found = {name: group.get_command(context, name) for name in group.list_commands(context)}
+    return {name: command for name, command in found.items() if command}
+
+
 def resolve(words: list[str]) -> tuple[list[click.Command], list[str]]:
     """Return the commands that the first words name, outermost first, and the words that are left."""
     chain: list[click.Command] = [main]
     words = [w for w in words[1:]]
     while isinstance(chain[-1], click.Group) and words and not words[0].startswith("-"):
-        assert words[0] in chain[-1].commands, f"bench has no verb {words[0]!r}"
-        chain.append(chain[-1].commands[words.pop(0)])
+        verbs = subcommands(chain[-1])
+        assert words[0] in verbs, f"bench has no verb {words[0]!r}"
+        chain.append(verbs[words.pop(0)])
     if isinstance(chain[-1], ProfileGroup):  # `bench profile --suite …` is `bench profile suite --suite …`
-        chain.append(chain[-1].commands["suite"])
+        chain.append(subcommands(chain[-1])["suite"])
     return chain, words
 
 
@@ -206,7 +214,7 @@ def options(command: click.Command) -> set[str]:
 
 
 def every_command(group: click.Group = main) -> Iterator[click.Command]:
-    for command in group.commands.values():
+    for command in subcommands(group).values():
         yield command
         if isinstance(command, click.Group):
             yield from every_command(command)

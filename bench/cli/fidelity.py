@@ -38,7 +38,8 @@ class Comparison:
     """Scores by name, without the extractor's tag: ``synthetic`` and ``real`` of all images of the folders.
 
     ``real_baseline`` is of real images in the place of synthetic ones, ``at_real_baseline`` of as many synthetic
-    images. Both carry their sizes (see ``bench.metrics.real_baseline.real_baseline_of_halves``). ``dimensions`` is the number of features.
+    images. Both carry their sizes (``bench.metrics.real_baseline.real_baseline_of_halves``).
+    ``dimensions`` is the number of features.
     """
 
     tag: str

@@ -143,7 +143,8 @@ def summary(arm: Arm, trials: Sequence[FrozenTrial], best: FrozenTrial, plots: d
         f"- Best: trial {best.number}, {_plus_minus(best)}; `{best_file(arm).name}` has its values.",
         f"- The suite's own values: {_plus_minus(own) if own else 'not finished'}.",
         f"- Pruner {arm.pruner}: {did} of {without} fold trainings done, {1 - did / without:.0%} saved.",
-        f"- Bill: {duration(tuning_cost_s(trials))} of device time ({tuning_cost_s(trials):.1f} s), pruned and failed trials too.",
+        f"- Cost: {duration(tuning_cost_s(trials))} of device time ({tuning_cost_s(trials):.1f} s), with pruned and "
+        "failed trials.",
         "- The best of many trials scores high by luck as well: only a run on the test part says how good it is.",
         "",
         "| setting | searched | best | suite's own |",

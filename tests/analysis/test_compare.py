@@ -152,7 +152,7 @@ def test_identical_runs_say_so_and_count_what_was_compared(report: Report) -> No
 
 
 @pytest.mark.parametrize(
-    ("plant", "config", "reason"),
+    ("inject", "config", "reason"),
     [
         (lambda r: r["info"].update(fingerprint="feedbeef"), {}, "the data are not the same"),
         (lambda r: None, {"seed": 1}, "split.seed is 0 in A, 1 in B"),

@@ -203,7 +203,7 @@ def test_the_page_answers_in_words_a_table_and_a_figure(tmp_path: Path) -> None:
     assert float(row["difference"]) == pytest.approx(float(row["across"]) - float(row["within"]))
     told = json.loads((page.parent / "cross.json").read_text())
     assert [(s["control"], s["sub_suite"]) for s in told["shifts"]] == [("a", "b")]
-    assert list(told["answers"])[:3] == ["shift_price", "shift_gain", "shift_twin"]
+    assert list(told["answers"])[:3] == ["shift_price", "shift_gain", "shift_from_scratch"]
     before = {p: p.read_bytes() for p in page.parent.rglob("*") if p.is_file()}
     build_cross("cross", there, {}, "bench run", page.parent)
     assert before == {p: p.read_bytes() for p in before}

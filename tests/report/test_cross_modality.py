@@ -96,7 +96,7 @@ def test_the_report_over_all_members(tmp_path: Path) -> None:
     assert "| `none` | net | one | 70.0 |" in text
     assert "| **3 together** |  | +" in text
     assert "- five: the whole member (there is no folder five)" in text
-    assert "- two: `tl ×1` with net: 3 of 5 pairs (not run yet)" in text
+    assert "- two: tl ×1 with net: 3 of 5 pairs (not run yet)" in text
     assert "- three: `classical` with net (gain) has no interval" in text
     assert "- three: `tl ×1` (gain) was not measured" in text
     assert "**one**: `one_set` (histology), a / b, 100 images of 12 patients" in text
@@ -137,7 +137,7 @@ def test_the_shipped_members_differ_in_their_images_and_what_may_be_done_to_them
 
 def test_the_list_names_the_members() -> None:
     listed = json.loads(CliRunner().invoke(main, ["list", "--json"]).output)["suites"]
-    assert listed["cross-modality-busi"] == "the member busi of cross-modality"
+    assert listed["cross-modality-busi"] == "sub-suite busi of cross-modality"
     assert "cross-modality" in listed
 
 
@@ -160,7 +160,7 @@ def test_members_of_a_file_of_one_s_own(tmp_path: Path) -> None:
     suite = load_suite(str(tmp_path / "mine-brown.yaml"), ("split.folds=4",))
     assert (suite.name, suite.dataset.name, suite.settings.split.folds) == ("mine-brown", "phantom_ihc", 4)
     assert sub_suite_names(str(tmp_path / "mine-brown.yaml")) == ()
-    with pytest.raises(ConfigError, match=r"a file of members; this takes one of them: .*mine-easy\.yaml"):
+    with pytest.raises(ConfigError, match=r"has sub-suites; name one of them: .*mine-easy\.yaml"):
         load_suite(str(path))
     with pytest.raises(ConfigError, match="did you mean 'brown'"):
         load_suite(str(tmp_path / "mine-brwn.yaml"))
@@ -208,7 +208,7 @@ def test_the_verbs_over_all_members(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     told = json.loads(bench("status", "--json").output)
     assert all(m["done"] == m["cells"] > 0 for m in told["sub_suites"])
     assert "mine-easy" in bench("status").output
-    assert "2 members" in bench("plan").output
+    assert "2 sub-suites" in bench("plan").output
     assert json.loads(bench("report", "--json").output)["suite"] == "mine"
     assert bench("report").output.splitlines()[-1] == str(html)
     write_members(tmp_path, easy={"dataset": {"name": "busi"}}, brown={"dataset": {"name": "busi"}})

@@ -173,7 +173,7 @@ def test_members_of_one_data_set_stand_side_by_side(tmp_path: Path) -> None:
         report["info"]["dataset"] = "phantom"
     page = build_cross("cross", folders(tmp_path, reports), {}, "bench run", tmp_path / "cross")
     for text in (page.read_text(), page.with_name("cross.html").read_text()):
-        assert "its members side by side" in text
+        assert "its sub-suites side by side" in text
         assert "are no studies of their own" in text
         assert not re.search("together|hexagon|Hartung", text.partition("<main>")[2] or text)
 

@@ -143,7 +143,7 @@ LEAKS: tuple[tuple[Callable[[Study], None], str, str], ...] = (
     (a_score_of_test_rows, SELECTABLE, "predictions of the test part"),
     (a_score_of_renamed_test_rows, SELECTABLE, "drew on .* test part"),
 )
-EACH = pytest.mark.parametrize(("plant", "guard", "says"), LEAKS, ids=lambda x: getattr(x, "__name__", ""))
+EACH = pytest.mark.parametrize(("inject", "guard", "says"), LEAKS, ids=lambda x: getattr(x, "__name__", ""))
 
 
 @EACH

@@ -169,4 +169,4 @@ def _missing(report: Mapping[str, Any]) -> Iterator[str]:
         if line["pairs"] < line["planned"]:
             arm = Arm(line["method"], line["ratio"]).label
             why = line["gaps"][0]["reason"] if line["gaps"] else "no score"
-            yield f"`{arm}` with {line['classifier']}: {line['pairs']} of {line['planned']} pairs ({why})"
+            yield f"{arm} with {line['classifier']}: {line['pairs']} of {line['planned']} pairs ({why})"

@@ -66,7 +66,7 @@ class Answers:
     def classify(self, run: Run, cell: Cell, content: bytes, segmentation_network: str | None = None) -> Json:
         """Return probabilities, a Grad-CAM overlay and a segmentation of what a file shows.
 
-        ``segmenter`` is the key of the network to segment it with; ``Run.segmenter`` says which it is without one.
+        ``segmentation_network`` is the key of a network; without one ``Run.segmentation_network`` chooses.
         Raises ``RequestError`` for a file that cannot be used, and for a key that is not offered.
         """
         from bench.classifiers.trainer import predict

@@ -97,14 +97,14 @@ class Page:
         return _json(await self._queue.do(lambda: self._runs.get(_text(request, "run")).described()))
 
     async def classify(self, request: Request) -> Response:
-        """Classify the image in the body: ?run= &cell= &name=, and of a network to segment it with &segmenter="""
+        """Classify the image in the body: ?run= &cell= &name= and, to choose one, &segmentation_network="""
         content = await self._body(request)
 
         def work() -> dict[str, Any]:
             run = self._runs.get(_text(request, "run"))
             cell, segmentation_network = (
                 run.cell("classify", _text(request, "cell")),
-                request.query_params.get("segmenter"),
+                request.query_params.get("segmentation_network"),
             )
             return self._answers.classify(run, cell, content, segmentation_network)
 

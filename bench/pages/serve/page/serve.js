@@ -18,17 +18,17 @@ function choices() {
   fill($("classifier"), same(offered.classifiers.map((c) => c.classifier)));
   fill($("arm"), same(classifiers().map((c) => c.arm)));
   fill($("fold"), same(arms().map((c) => c.fold)));
-  segmenters();
+  segmentationNetworks();
   fill($("method"), same(offered.generators.map((g) => g.method)));
   fill($("gfold"), same(generators().map((g) => g.fold)));
   $("translate").hidden = !generator()?.translates;
 }
 
 // The networks of the classifier's fold, its own arm's best first; what was chosen stays until another classifier is.
-function segmenters() {
-  const select = $("segmenter");
-  const found = (classifier()?.segmenters ?? []).map((place) => offered.segmenters[place]);
-  $("segmenter-choice").hidden = !found.length;
+function segmentationNetworks() {
+  const select = $("segmentation-network");
+  const found = (classifier()?.segmentation_networks ?? []).map((place) => offered.segmentation_networks[place]);
+  $("segmentation-network-choice").hidden = !found.length;
   const before = select.dataset.classifier === classifier()?.key ? select.value : found[0]?.key;
   fill(select, found.map((s) => [s.key, scored(s)]));
   if (found.some((s) => s.key === before)) select.value = before;
@@ -62,7 +62,7 @@ function classify() {
   if (!file || !classifier()) return;
   const values = { run: $("run").value, cell: classifier().key };
   const asked = { ...values };
-  if ($("segmenter").value) values.segmenter = $("segmenter").value;
+  if ($("segmentation-network").value) values.segmentation_network = $("segmentation-network").value;
   work("classify", `Looking at ${file.name} …`, async () => send("/api/classify", values, file), (found) => {
     showFinding(found);
     neighboursOf(found, asked);

@@ -14,8 +14,8 @@ COLUMNS = ("balanced accuracy (%)", "across − within (points)", "change of the
 CAPTION = (
     "Left: each arm's patient-level balanced accuracy, tested within (circle) and across (orange square) the values "
     "that it is trained on. Middle: the price of the shift, their paired difference with its 95 % interval. Right: how "
-    "the gain over `none` changes under the shift{twin}. Green: above 0; vermilion: below; blue: equivalent; black: "
-    "undecided; shaded: the margin. Arrowheads: the interval goes on."
+    "the gain over `none` changes under the shift{from_scratch}. Green: above 0; vermilion: below; blue: equivalent; "
+    "black: undecided; shaded: the margin. Arrowheads: the interval goes on."
 )
 FROM_SCRATCH = ", and (hollow diamond) the difference to the twin with random weights"
 ALT = "Every arm's accuracy within and across a shift, and their paired difference; the table has its numbers"

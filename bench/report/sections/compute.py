@@ -53,7 +53,8 @@ def _sentence(found: Sequence[Match], reference: str, info: ReportInfo) -> str:
     short = [m for m in beside if m.reference_s < SHORT * m.charged_s]
     if short:
         text += (
-            f" It was trained for less than two thirds of the device time of {join(arm_name(m.arm) for m in short[:NAMED])}"
+            " It was trained for less than two thirds of the device time of "
+            f"{join(arm_name(m.arm) for m in short[:NAMED])}"
             f"{' and others' if len(short) > NAMED else ''}: for a compute-matched comparison add a larger "
             "multiplier to the suite's setting `longer`."
         )

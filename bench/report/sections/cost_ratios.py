@@ -48,14 +48,17 @@ def cost_parts(found: Sequence[CostRatio], steps: Mapping[str, int], roles: Role
     spans = "; ".join(_span(of_kind) for of_kind in by_kind if of_kind)
     parts = [f"{lead}. Ratios to {plain}: {spans}.\n"]
     if lengths := [f"`{a}` {steps[a]} steps against {steps[b]}" for a, b in other.items()]:
-        parts.append(f"Trained for other numbers of steps, so that only the cost of a step is comparable: {join(lengths)}.\n")
+        parts.append(
+            f"Trained for other numbers of steps, so that only the cost of a step is comparable: {join(lengths)}.\n"
+        )
     undecided = [r for r in measured if r.word == "undecided"]
     if needs := [f"{WORDS[r.kind]} of `{r.method}` {_needed(r)}" for r in undecided if not math.isnan(r.needed)]:
         parts.append(f"Pairs needed to decide, if the observed ratio is the true one: {join(needs[:6])}.\n")
     parts += [_table(found, kinds), _settings(roles)]
     parts.append(
         "Geometric means of paired ratios [95 % interval of a plain t test of their logarithms; Holm's correction over "
-        "the arms of a column]. Operations and parameters are counted and are the same in every fold. Memory is the peak "
+        "the arms of a column]. Operations and parameters are counted and are the same in every fold. Memory is the "
+        "peak "
         "allocated on a GPU. On a CPU it is that of the whole process, which includes more than the networks, so the "
         "ratio is too close to 1 there.\n"
     )
@@ -128,7 +131,9 @@ def _settings(roles: Roles) -> str:
     groups = {tuple(methods): [d for d in of if of[d] == methods] for methods in of.values()}
     largest = sorted(groups.items(), key=lambda group: -len(group[0]))
     said = [f"{_arms(methods, arms)}: {', '.join(d[:LONG] for d in settings)}" for methods, settings in largest]
-    return f"Settings that differ from the plain method (whose value is in brackets): {'; '.join(said)}.\n" if said else ""
+    return (
+        f"Settings that differ from the plain method (whose value is in brackets): {'; '.join(said)}.\n" if said else ""
+    )
 
 
 def _arms(some: Sequence[str], every: Sequence[str]) -> str:

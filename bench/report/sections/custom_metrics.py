@@ -21,7 +21,11 @@ def own_metrics_section(found: Sequence[OwnScore], measures: Mapping[str, Measur
     """Return heading, definitions and tables; [] if the suite has no custom metrics."""
     if not found:
         return []
-    parts = ["## Custom metrics\n", "".join(f"- {_meaning(name, m)}\n" for name, m in measures.items()), f"{_CAPTION}\n"]
+    parts = [
+        "## Custom metrics\n",
+        "".join(f"- {_meaning(name, m)}\n" for name, m in measures.items()),
+        f"{_CAPTION}\n",
+    ]
     for classifier in dict.fromkeys(x.classifier for x in found):
         parts += [f"With {classifier}:\n", _table([x for x in found if x.classifier == classifier])]
     return parts

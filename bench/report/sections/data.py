@@ -37,7 +37,8 @@ def leakage_checks(info: ReportInfo) -> str:
     shared = sum(f.unit == "image" for f in info.folds)
     if shared:
         return (
-            f"**{info.data.groups} are shared** by the fold parts of {shared} of {len(info.folds)} splits, which are drawn "
+            f"**{info.data.groups} are shared** by the fold parts of {shared} of {len(info.folds)} splits, which are "
+            "drawn "
             f"image by image as published (no image is in two parts). In the other splits no {one} is in two parts. "
             "A generator is used and evaluated only if it was trained on none of the test images, or test "
             f"{info.data.groups}, of its split."

@@ -75,7 +75,11 @@ WORDS: dict[str, dict[str, str]] = {  # meaning of a change of each measure; acc
         "higher": "training takes more device time",
         "undecided": "device time of training undecided",
     },
-    "step": {"lower": "a step takes less", "higher": "a step takes more", "undecided": "device time of a step undecided"},
+    "step": {
+        "lower": "a step takes less",
+        "higher": "a step takes more",
+        "undecided": "device time of a step undecided",
+    },
 }
 
 

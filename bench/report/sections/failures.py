@@ -47,7 +47,9 @@ def failure_section(records: Records, info: ReportInfo) -> list[str]:
         parts.append("Effect on the sections about generators:\n")
         parts.append("".join(f"- {line}\n" for line in _generators(records.shortfalls, info)))
     if any(f.stage == "segmenter" for f in records.failures):
-        parts.append("Segmentation networks lack pairs: their table above gives the number of pairs behind each verdict.\n")
+        parts.append(
+            "Segmentation networks lack pairs: their table above gives the number of pairs behind each verdict.\n"
+        )
     elif records.failures and not (records.losses or records.shortfalls):
         parts.append("No verdict and no metric of a generator is affected.\n")
     if records.failures:
@@ -73,7 +75,11 @@ def _sentences(records: Records, info: ReportInfo) -> Iterable[str]:
     fewer = [x for x in records.losses if x.word and x.pairs >= 2]
     if fewer:
         claims = [x for x in fewer if x.word != "undecided"]
-        said = f", including these claims: {join(_claim(x, info) for x in claims[:NAMED])}" if claims else ", all undecided"
+        said = (
+            f", including these claims: {join(_claim(x, info) for x in claims[:NAMED])}"
+            if claims
+            else ", all undecided"
+        )
         rest = f" and {len(claims) - NAMED} more" if len(claims) > NAMED else ""
         yield f"{count(len(fewer), 'verdict')} based on fewer pairs than planned{said}{rest}. {_grown(fewer)}"
     yield from _holm(records.families, info)
@@ -113,9 +119,7 @@ def _grown(losses: Sequence[Loss]) -> str:
     few = [percent(pick(now for now, _ in grown)) for pick in (min, max)]
     more = [percent(pick(now - whole for now, whole in grown)) for pick in (min, max)]
     span, by = (a if a == b else f"{a} to {b}" for a, b in (few, more))
-    text = (
-        f"Their minimum detectable effect is {span} points, {by} more than with all planned pairs of this spread."
-    )
+    text = f"Their minimum detectable effect is {span} points, {by} more than with all planned pairs of this spread."
     return f"{text} {rest}".strip()
 
 
@@ -126,7 +130,10 @@ def _holm(families: Sequence[Family], info: ReportInfo) -> Iterable[str]:
     for (reference, planned, lost, without_memorised), classifiers in alike.items():
         left = planned - len(lost)
         arms = join([arm_name(a) for a in lost[:NAMED]] + ([f"{len(lost) - NAMED} more"] * (len(lost) > NAMED)))
-        where = f"against `{reference}`{_among(classifiers, info)}{' without memorised samples' if without_memorised else ''}"
+        where = (
+            "against "
+            f"`{reference}`{_among(classifiers, info)}{' without memorised samples' if without_memorised else ''}"
+        )
         if not left:
             yield f"None of {planned} comparisons {where} is left: fewer than two pairs each."
             continue

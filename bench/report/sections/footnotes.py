@@ -20,7 +20,8 @@ def footnotes(records: Records, info: ReportInfo) -> str:
         )
     if info.classifiers:
         notes["Generator, Synthesis, Classifier, Training"] = (
-            "mean wall time per fold; training is their sum. One generator serves all ratios and classifiers; synthesis "
+            "mean wall time per fold; training is their sum. One generator serves all ratios and classifiers; "
+            "synthesis "
             "includes all images that the largest ratio needs."
         )
     if records.matches:
@@ -32,11 +33,11 @@ def footnotes(records: Records, info: ReportInfo) -> str:
     if records.translations:
         notes |= _TRANSLATIONS
     if records.costs:
-        notes["Training, per fold; In steps; Peak memory"] = (
+        notes["Training (fold), In steps, Peak memory"] = (
             "wall time of the generator's training including data loading, and its part spent in steps; peak memory of "
             "the process (CPU) or allocated on the device, maximum over folds."
         )
-        notes["Device time, Generator share, GFLOP per step, Share of peak FLOP/s, Energy"] = (
+        notes["Device, Generator share, GFLOP per step, Share of peak FLOP/s, Energy"] = (
             "CPU time, or the time for which a GPU was allocated; share of step time up to the generator update; "
             "floating-point operations of one step, forward and backward; achieved FLOP/s divided by those of a matrix "
             "product on this machine; energy of the whole GPU by its own counter. Columns without measurements are not "
@@ -44,11 +45,14 @@ def footnotes(records: Records, info: ReportInfo) -> str:
         )
     if info.runs or records.predictions:
         notes["Overhead, Idle"] = (
-            "shares of the workers' time: overhead is time neither in cells nor waiting (start-up, scheduling, counting "
+            "shares of the workers' time: overhead is time neither in cells nor waiting (start-up, scheduling, "
+            "counting "
             "FLOPs); idle is time in which no cell was ready. *In cells* is the sum over the cells of all workers."
         )
     if records.predictions:
-        notes["Error"] = "median over cells of the factor by which the prediction was too high or too low; memory likewise."
+        notes["Error"] = (
+            "median over cells of the factor by which the prediction was too high or too low; memory likewise."
+        )
     return "".join(f"- **{head}**: {text}\n" for head, text in notes.items())
 
 
@@ -68,7 +72,10 @@ def _scores(info: ReportInfo) -> dict[str, str]:
             f"images per real one of each class, *balance* fills up the smaller classes{apart}. Every arm trains the "
             "same classifier for the same number of optimiser steps."
         ),
-        "Pairs": "pairs with a score, of those planned; one pair is one fold × repeat. Arms are paired: same split, same seeds.",
+        "Pairs": (
+            "pairs with a score, of those planned; one pair is one fold × repeat. Arms are paired: same split, same "
+            "seeds."
+        ),
         "Bal. acc., AUROC, F1, Sens., Spec.": (
             f"on test {unit.groups} used to train neither classifier nor generator: balanced accuracy, area under the "
             f"ROC curve, F1, sensitivity ({sens}) and specificity ({spec}).{positive} {_scored(unit)} Bold is the best "
@@ -85,7 +92,9 @@ def _scored(unit: ScoredUnit) -> str:
 
 
 def _statistics(info: ReportInfo) -> dict[str, str]:
-    apart = "; arms without memorised samples are a separate family" if any(a.without_memorised for a in info.arms) else ""
+    apart = (
+        "; arms without memorised samples are a separate family" if any(a.without_memorised for a in info.arms) else ""
+    )
     return {
         "Difference": (
             "mean paired difference in points [95 % interval of the corrected resampled t test of Nadeau and Bengio, "
@@ -93,8 +102,10 @@ def _statistics(info: ReportInfo) -> dict[str, str]:
             "correlation between pairs that they assume, as measured (`bench selftest`); clipped to ±100]."
         ),
         "Verdict": (
-            "*helps* or *hurts*: that test rejects the null hypothesis of no difference at 5 %, Holm-corrected over the "
-            "arms of this classifier; *equivalent*: two one-sided tests, corrected likewise, show that the difference is "
+            "*helps* or *hurts*: that test rejects the null hypothesis of no difference at 5 %, Holm-corrected over "
+            "the "
+            "arms of this classifier; *equivalent*: two one-sided tests, corrected likewise, show that the "
+            "difference is "
             f"less than {100 * info.margin:g} points; "
             "*undecided*: neither."
         ),
@@ -151,12 +162,15 @@ _TRANSLATIONS = {
 }
 _COPIES = {
     "Flagged": (
-        "share of synthetic images flagged as memorised: closer to a training image, in pixels or features, than all but "
+        "share of synthetic images flagged as memorised: closer to a training image, in pixels or features, than all "
+        "but "
         "a chosen share of unseen real images; in brackets the share of flagged validation images. *Other class*: the "
         "closest training image has another class. *Like one patient*: closer to a training image than images of "
         "other patients are."
     ),
     "AuthPct": "per cent of images further from their nearest training image than that image is from its own nearest.",
-    "Nearest is source image": "translations whose nearest training image, in pixels, is the one they were translated from.",
+    "Nearest is source image": (
+        "translations whose nearest training image, in pixels, is the one they were translated from."
+    ),
     "Excluded": "images excluded from each training set, mean over pairs. *Without − all*: paired, uncorrected.",
 }

@@ -45,7 +45,8 @@ def _how(facts: PublishedFacts, info: ReportInfo) -> str:
     known = f" Known differences: {'; '.join(differs)}." if differs else ""
     return (
         f"{facts.results.source}. These are neither a target nor a comparison of methods: their splits, image sizes, "
-        f"networks and budgets differ. Ours: `none`, real images alone, {info.protocol}, {info.image_size_px} px, mean over "
+        f"networks and budgets differ. Ours: `none`, real images alone, {info.protocol}, {info.image_size_px} px, "
+        "mean over "
         f"{count(len(info.pairs), 'pair')} with its 95 % interval by the corrected t test.{known}\n"
     )
 
@@ -95,7 +96,11 @@ def _table(found: Sequence[Beside], facts: PublishedFacts, info: ReportInfo) -> 
         [_network(b, facts), _metric(b.metric, info), _printed(b), _classifier(b, facts), _ours(b.ours), words[b.word]]
         for b in found
     ]
-    return table(["Network", "Measure", "Published, %", "Corresponding network here", "Ours, %", "Published in our interval"], rows, left=2)
+    return table(
+        ["Network", "Measure", "Published, %", "Corresponding network here", "Ours, %", "Published in our interval"],
+        rows,
+        left=2,
+    )
 
 
 def _network(b: Beside, facts: PublishedFacts) -> str:

@@ -51,9 +51,7 @@ def _lead(found: Sequence[OtherFinding], sets: dict[str, str], info: ReportInfo)
             f"other reports in its output folder, on {join(map(_set, found_sets(found)))}:"
         )
     kinds = set(sets.values())
-    same = (
-        f", all of them {next(iter(kinds))}: another data set, but not another modality" if len(kinds) == 1 else ""
-    )
+    same = f", all of them {next(iter(kinds))}: another data set, but not another modality" if len(kinds) == 1 else ""
     return f"Effect of transfer learning on {join(map(_set, found_sets(found)))}{same}."
 
 

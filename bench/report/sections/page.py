@@ -128,7 +128,9 @@ def _images(records: Records, info: ReportInfo) -> Iterable[Section]:
     made = ("pictures/overview*.png", *(f"pictures/{method}.png" for method in info.generative))
     yield Section("Examples of synthetic images", (), made, where="html")
     copies = memorised_section(records.copies, records.survivals, info)
-    yield from _split(copies, ("pictures/*_closest_pairs.png",), or_else="Nearest training images", undefined=("Classifier",))
+    yield from _split(
+        copies, ("pictures/*_closest_pairs.png",), or_else="Nearest training images", undefined=("Classifier",)
+    )
     yield from _split(quality_section(records.quality))
     yield from _split(rater_section(records.raters, info), undefined=ALL)
     translated = translation_section(records.translations)
@@ -181,18 +183,20 @@ def _caption(path: str, name: str, info: ReportInfo) -> str:
         return "Real training images of each class, and synthetic images of each method."
     if stem in info.generative:
         return (
-            f"`{stem}`: real training images of each class, and below them synthetic images, evenly sampled from those of a fold."
+            f"`{stem}`: real training images of each class, and below them synthetic images, evenly sampled from "
+            "those of a fold."
         )
     if stem.startswith("explanations_"):
-        return (
-            f"{name} of the same test images for every arm. Qualitative: it shows where the network looked, not why."
-        )
+        return f"{name} of the same test images for every arm. Qualitative: it shows where the network looked, not why."
     if stem.startswith("segmentation_"):
         found = f"{name} predicted by every arm in the same test images (orange), with the true outline (blue)"
         return f"{found}; below each, Grad-CAM of the prediction. Qualitative."
     for method in info.generative:
         if stem == f"{method}_closest_pairs":
-            return f"`{method}`: synthetic images (left) and their nearest training image (right); red: flagged as memorised."
+            return (
+                f"`{method}`: synthetic images (left) and their nearest training image (right); red: flagged as "
+                "memorised."
+            )
         if stem == f"{method}_translations":
             return f"`{method}`: test images, their translation to another class, and their reconstruction."
     return name

@@ -52,8 +52,10 @@ def _how(facts: PublishedFacts, info: ReportInfo) -> str:
     shared = join(dict.fromkeys(f"{f.shared_groups} of {f.test_groups}" for f in by_image))
     return (
         f"Published: {facts.results.source}; {images} test images. *By image*: training and test images drawn "
-        f"without regard to {info.data.groups}, as the authors did; {shared or DASH} of the test {info.data.groups} were "
-        f"also used for training. *Disjoint*: as many images, with {info.data.groups} in one part only. Shares are pooled over "
+        f"without regard to {info.data.groups}, as the authors did; {shared or DASH} of the test {info.data.groups} "
+        "were "
+        f"also used for training. *Disjoint*: as many images, with {info.data.groups} in one part only. Shares are "
+        "pooled over "
         f"{count(draws, 'draw')}, with Wilson's 95 % interval for that many test images"
         + (" (draws share some images, so it is somewhat too narrow)" if draws > 1 else "")
         + f"; {positive} is the positive class{unknown}. *Leakage*: by image minus disjoint, with Newcombe's "
@@ -188,7 +190,8 @@ def _head(h: Head) -> str:
     return (
         f"`{h.method}`, {split}: final class loss {h.class_loss:.2g} (mean of {count(h.trainings, 'training')}; "
         f"{learnt}) of the {h.name}{taught}. It assigns its training class to {h.own.hits} of {h.own.n} test "
-        f"images of that class and to {h.other.hits} of {h.other.n} of the other: difference {_signed(h.difference)}; {knows}."
+        f"images of that class and to {h.other.hits} of {h.other.n} of the other: difference "
+        f"{_signed(h.difference)}; {knows}."
     )
 
 

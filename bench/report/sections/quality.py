@@ -28,9 +28,7 @@ def quality_section(quality: Sequence[Quality]) -> list[str]:
 
 
 def _caption(tag: str) -> str:
-    text = (
-        f"Features of `{tag}`; means over pairs. In brackets the real-vs-real baseline: the same number of real "
-    )
+    text = f"Features of `{tag}`; means over pairs. In brackets the real-vs-real baseline: the same number of real "
     text += "images of other patients instead of the synthetic ones."
     if not tag.startswith("inception-6726825d"):
         text += " These are not the Inception scores of the literature; compare them only within these tables."

@@ -89,7 +89,9 @@ def _sentences(q: Question, roles: Roles, info: ReportInfo) -> Iterable[str]:
 def _how(q: Question) -> str:
     if q.name == "transfer":
         return "Each arm and its from-scratch counterpart differ only in the initial weights of the discriminators:"
-    return "Every arm with transfer learning is compared with every other generator; none is selected by its test score:"
+    return (
+        "Every arm with transfer learning is compared with every other generator; none is selected by its test score:"
+    )
 
 
 def _couple(a: str, b: str, found: Sequence[Finding], q: Question, info: ReportInfo) -> str:
@@ -135,7 +137,8 @@ def _far(q: Question) -> str:
     steps = sorted(set(q.steps.values()))
     trained = f" after {join(map(str, steps))} steps" if steps and len(steps) < NAMED else ""
     return (
-        f"All of these images are far from real ones{trained}: KID {number(min(means))} or more, with a real-vs-real baseline "
+        f"All of these images are far from real ones{trained}: KID {number(min(means))} or more, with a real-vs-real "
+        "baseline "
         f"of {number(q.floor)}. The result holds for this training budget only."
     )
 
@@ -145,7 +148,9 @@ def _needed(found: Sequence[Finding], info: ReportInfo) -> str:
     scored = [f for f in found if f.difference.kind == "accuracy"]
     undecided = [f for f in scored if f.difference.word == "undecided"]
     if not scored:
-        return "Nothing can be said about classifiers: no pair has the accuracy of both sides." if info.classifiers else ""
+        return (
+            "Nothing can be said about classifiers: no pair has the accuracy of both sides." if info.classifiers else ""
+        )
     if not undecided:
         return ""
     known = [f for f in undecided if math.isfinite(f.smallest)]
@@ -188,7 +193,10 @@ def _no_ablation_pairs(roles: Roles) -> str:
     if roles.transfer:
         arms, verb = join(f"`{m}`" for m in roles.transfer[:NAMED]), "have" if len(roles.transfer) > 1 else "has"
         rest = f" and {len(roles.transfer) - NAMED} more" if len(roles.transfer) > NAMED else ""
-        return f"{arms}{rest} {verb} no from-scratch counterpart: a second arm with the same config and `pretrained: false`"
+        return (
+            f"{arms}{rest} {verb} no from-scratch counterpart: a second arm with the same config and `pretrained: "
+            "false`"
+        )
     if roles.random:
         arms, verb = join(f"`{m}`" for m in roles.random[:NAMED]), "start" if len(roles.random) > 1 else "starts"
         return f"{arms} {verb} from random weights, and no arm from pretrained ones"
@@ -251,7 +259,8 @@ def _tables(found: Sequence[Finding], info: ReportInfo) -> list[str]:
         del columns["Arm"], columns["Compared with"]  # the sentence above names them
     text = table(list(columns), zip(*columns.values(), strict=True), left=list(columns).index("Difference"))
     note = (
-        "Recall, coverage, memorised samples and accuracy in %, differences in points. Lower KID is closer to real images.\n"
+        "Recall, coverage, memorised samples and accuracy in %, differences in points. Lower KID is closer to real "
+        "images.\n"
     )
     return [note, folded(f"All {len(found)} comparisons", text) if len(found) > OPEN else text]
 

@@ -28,9 +28,7 @@ def rater_section(found: Sequence[RatingStudy], info: ReportInfo) -> list[str]:
     if found:
         parts.append(HOW)
         if published and info.published:
-            parts.append(
-                f"Published: {info.published.results.source}; with other raters and other images.\n"
-            )
+            parts.append(f"Published: {info.published.results.source}; with other raters and other images.\n")
     return parts
 
 
@@ -64,7 +62,15 @@ def sources_table(study: RatingStudy, published: Published) -> str:
 def agreement_table(study: RatingStudy) -> str:
     """Return one row for each source and one for all: share classified correctly and agreement of the raters."""
     k = len(study.icc_raters) if len(study.icc_raters) > 1 else "k"
-    header = ["Images of", "Classified correctly, %", "Fleiss' kappa", "Of images", "ICC(2,1)", f"ICC(2,{k})", "Of images"]
+    header = [
+        "Images of",
+        "Classified correctly, %",
+        "Fleiss' kappa",
+        "Of images",
+        "ICC(2,1)",
+        f"ICC(2,{k})",
+        "Of images",
+    ]
     rows = []
     for s in (*study.sources, study.whole):
         a = s.agreement
@@ -84,7 +90,14 @@ def by_rater_table(study: RatingStudy) -> str:
 
 def raters_table(study: RatingStudy) -> str:
     """Return a table with one row for each rater."""
-    header = ["Rater", "Answers", "Correct, %", "By guessing, %", "Real taken for real, %", "Synthetic taken for real, %"]
+    header = [
+        "Rater",
+        "Answers",
+        "Correct, %",
+        "By guessing, %",
+        "Real taken for real, %",
+        "Synthetic taken for real, %",
+    ]
     header += ["Difference, points", "Distinguishes", "Median time"]
     rows = []
     for r in study.raters:
@@ -136,7 +149,8 @@ def shown_twice(repeats: int | None) -> str:
         return "No picture appears twice, neither as itself nor as a translation."
     of = "shows a picture that is" if repeats == 1 else "show pictures that are"
     return (
-        f"{count(repeats, 'image')} {of} in the study already, as itself or as a translation, because there were too few "
+        f"{count(repeats, 'image')} {of} in the study already, as itself or as a translation, because there were too "
+        "few "
         "others: the answers to them are not blinded."
     )
 

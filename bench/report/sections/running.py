@@ -17,7 +17,10 @@ def running_section(runs: Sequence[RunRecord], stages: Sequence[PredictedStage])
     if runs:
         parts += [_runs([r for r in runs if r.wall_s > 0][-SHOWN:])]
     if stages:
-        parts += ["Predicted before the run from earlier measurements on this machine, and measured:\n", _stages(stages)]
+        parts += [
+            "Predicted before the run from earlier measurements on this machine, and measured:\n",
+            _stages(stages),
+        ]
     return ["## Cost of running the suite\n", *parts] if parts else []
 
 
@@ -29,7 +32,7 @@ def _runs(runs: Sequence[RunRecord]) -> str:
         "Wall time": [seconds(r.wall_s) for r in runs],
         "Predicted": [_predicted(r) for r in runs],
         "In cells": [seconds(r.cells_s) for r in runs],
-        "Device time": [seconds(r.device_s) for r in runs],
+        "Device": [seconds(r.device_s) for r in runs],
         "Overhead": [_percent(r.overhead) for r in runs],
         "Idle": [_percent(r.idle) for r in runs],
         "Report, MLflow": [seconds(r.closing_s) if r.closing_s is not None else DASH for r in runs],
@@ -64,5 +67,14 @@ def _stages(stages: Sequence[PredictedStage]) -> str:
         )
         for s in stages
     ]
-    heads = ("Stage", "Cells", "Predicted", "Measured", "Device time, predicted", "Device time, measured", "Error", "Error, memory")
+    heads = (
+        "Stage",
+        "Cells",
+        "Predicted",
+        "Measured",
+        "Device time, predicted",
+        "Device time, measured",
+        "Error",
+        "Error, memory",
+    )
     return table(heads, rows)

@@ -17,7 +17,8 @@ _HOW = (
     "number of steps and from the same initial weights. *Lesions* are the masked structures: Dice, IoU and HD95 are "
     "means over the test images with lesions, as in publications. Values are the mean ± sd over pairs of the mean over "
     "images. Δ is the paired difference to `none` [95 % interval]. The verdict is on Dice of lesions, by the corrected "
-    "test with Holm's correction over the arms of a network (*helps* and *hurts* at 5 %). Dice and IoU are in per cent. "
+    "test with Holm's correction over the arms of a network (*helps* and *hurts* at 5 %). Dice and IoU are in per "
+    "cent. "
     "HD95 is the 95 % Hausdorff distance of the outlines in pixels of the original image. For an empty prediction it "
     "is the diagonal of the image, and Dice and IoU are 0. *Missed*: images with lesions and an empty prediction; "
     "*false alarms*: images without lesions and a non-empty prediction; both in per cent. The best weights were "
@@ -79,7 +80,9 @@ def _left_out(info: ReportInfo) -> list[str]:
     translators = [f"`{m}`" for m in info.mask_carriers if m in info.generative]
     said = []
     if translators:
-        said.append(f"Images by {join(translators)} have the mask of the image they were translated from. If a translation")
+        said.append(
+            f"Images by {join(translators)} have the mask of the image they were translated from. If a translation"
+        )
         said[-1] += " moves or removes the masked structure, its mask is wrong, which lowers the scores of the arm."
     if online:
         said.append(f"Excluded: {join(online)}, which does not define how masks are transformed.")

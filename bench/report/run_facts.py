@@ -91,7 +91,8 @@ def _modalities(dataset: str) -> dict[str, str]:
 
 
 def other_findings(folder: Path, dataset: str) -> Iterator[OtherFinding]:
-    """Yield the results on from-scratch counterparts from reports under ``folder`` on other data sets, sorted by name."""
+    """Yield the results on from-scratch counterparts from reports under ``folder`` on other data sets, sorted by "
+    "name."""
     for path in sorted(folder.glob("*/leaderboard.json")):
         try:
             report = json.loads(path.read_text(encoding="utf-8"))

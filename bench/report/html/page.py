@@ -41,7 +41,4 @@ def _filters(records: Records) -> Mapping[str, Sequence[str]]:
 
 
 def _config(text: str) -> str:
-    return (
-        "<details><summary>suite.yaml with all defaults "
-        f"resolved</summary>\n<pre>{escape(text)}</pre></details>"
-    )
+    return f"<details><summary>suite.yaml with all defaults resolved</summary>\n<pre>{escape(text)}</pre></details>"

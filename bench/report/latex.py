@@ -49,7 +49,8 @@ def _table(classifier: str, lines: Sequence[Line], info: ReportInfo) -> str:
     positive = f" Positive class: {escape(info.positive_class)}." if info.positive_class else ""
     caption = (
         f"{escape(info.suite)} on {escape(info.dataset)}, classifier {escape(classifier)}: scores {info.unit.each} in "
-        rf"\%, mean $\pm$ sd over pairs (fold $\times$ repeat), 95\,\% interval over {info.unit.groups} below; verdict and "
+        rf"\%, mean $\pm$ sd over pairs (fold $\times$ repeat), 95\,\% interval over {info.unit.groups} below; "
+        r"verdict and "
         r"paired difference in points of balanced accuracy to no augmentation, with its 95\,\% interval."
         f"{positive}"
     )

@@ -30,7 +30,7 @@ SUB_SUITES, SHIFT, HOW_TO = (
 )
 EVERY, EVERY_SUB_SUITE = "Every arm on every data set", "Every arm in every sub-suite"
 CARRIES = {"holds": "holds", "on average": "average", "differs": "differs", "lower": "lower", "higher": "higher"}
-OF_SHIFT = {"costs": "hurts", "easier": "helps", "helps more": "helps", "helps less": "hurts"}  # colours of the verdicts
+OF_SHIFT = {"costs": "hurts", "easier": "helps", "helps more": "helps", "helps less": "hurts"}  # verdict -> CSS class
 ONE = """\
 A data set is one study: its mean paired difference and standard error are those of its report (patient-level
 balanced accuracy: corrected resampled t test; KID: plain paired t test).
@@ -50,11 +50,9 @@ OVERALL = {
     "Mean": "the random-effects mean over data sets (DerSimonian & Laird 1986) with the Hartung–Knapp interval (95 %), "
     "never narrower than the standard errors of the data sets allow.",
     "Prediction interval": "95 % prediction interval of the effect on another data set of this kind.",
-    "Generalises": (
-        "an effect **holds** if the mean is decided and the prediction interval excludes zero; it is decided "
-        ""
-    )
-    "**on average** if only the mean is; it **differs** if data sets contradict each other and the mean is undecided.",
+    "Generalises": "an effect **holds** if the mean is decided and the prediction interval excludes zero; it is "
+    "decided **on average** if only the mean is; it **differs** if data sets contradict each other and the mean is "
+    "undecided.",
     "τ": "standard deviation of the true effects between data sets.",
     "I²": "share of the observed variance that is due to differences between data sets.",
     "p Holm": "of the mean against zero, corrected as the verdict.",

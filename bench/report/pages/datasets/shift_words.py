@@ -31,18 +31,12 @@ VERBS: Mapping[str, str] = {
 MEANING = {
     "In-distribution, Out-of-distribution": "mean patient-level balanced accuracy in %, tested on the attribute values "
     "used for training, and on others; over the pairs (fold × repeat) that both have.",
-    "Performance drop": (
-        "out-of-distribution − in-distribution of the same arm, paired by fold × repeat, in points, with "
-        ""
-    )
-    "its 95 % interval. Below 0 the shift *costs* accuracy, above 0 the other images are *easier*; *equivalent*: the "
-    "difference is smaller than the margin.",
+    "Performance drop": "out-of-distribution − in-distribution of the same arm, paired by fold × repeat, in points, "
+    "with its 95 % interval. Below 0 the shift *costs* accuracy, above 0 the other images are *easier*; "
+    "*equivalent*: the difference is smaller than the margin.",
     "Gain in-distribution, Gain out-of-distribution": "the arm minus `none`, in points, of the same pairs.",
-    "Change of gain": (
-        "gain out-of-distribution − gain in-distribution, paired, with its 95 % interval: above 0 the arm "
-        ""
-    )
-    "*helps more* under the shift than without it, below 0 it *helps less*, regardless of the sign of the gains.",
+    "Change of gain": "gain out-of-distribution − gain in-distribution, paired, with its 95 % interval: above 0 the "
+    "arm *helps more* under the shift than without it, below 0 it *helps less*, regardless of the sign of the gains.",
     "− from-scratch in-distribution, − from-scratch out-of-distribution": "accuracy minus that of the from-scratch "
     "counterpart: the same method with random instead of pretrained weights.",
     "Change of this difference": "as *Change of gain*, for the difference to the from-scratch counterpart.",
@@ -51,9 +45,8 @@ PAIRED = (
     "Both sub-suites use the same folds of patients, training images and seeds; a pair is one fold × repeat, in which "
     "only the test images differ. {patients} Verdicts use the corrected resampled t test of the other reports, with "
     "Holm's correction over the arms with one classifier, separately for performance drops, changes of gain and "
-    "changes "
-    "of the from-scratch difference. Its n_test / n_train is the larger of the two sub-suites "
-    "({ratios}), because testing fewer images of each patient does not make folds less correlated. Performance drops "
+    "changes of the from-scratch difference. Its n_test / n_train is the larger of the two sub-suites ({ratios}), "
+    "because testing fewer images of each patient does not make folds less correlated. Performance drops "
     "use the full ratio, changes half of it as in other reports: a performance drop depends on the training set, and "
     "training sets overlap. With few folds only large differences are decided; undecided does not mean no performance "
     "drop.\n"
@@ -109,7 +102,8 @@ def _name(x: Compared) -> str:
 def _size(x: Compared) -> str:
     """Return the difference in points; a change is preceded by its two parts."""
     shown = f"{_difference(x)} points"
-    return shown if x.kind == "price" else f"{points(x.within)} in-distribution, {points(x.across)} out-of-distribution: {shown}"
+    both = f"{points(x.within)} in-distribution, {points(x.across)} out-of-distribution"
+    return shown if x.kind == "price" else f"{both}: {shown}"
 
 
 def _difference(x: Compared) -> str:
@@ -128,9 +122,7 @@ def shift_parts(found: Sequence[Shifted]) -> tuple[str, ...]:
 
 
 def _row(s: Shifted, drop: Compared) -> list[str]:
-    others = [
-        next((x for x in s.of(k, drop.classifier) if x.arm == drop.arm), None) for k in ("gain", "from_scratch")
-    ]
+    others = [next((x for x in s.of(k, drop.classifier) if x.arm == drop.arm), None) for k in ("gain", "from_scratch")]
     cells = [c for x in others for c in (_cells(x) if x else ["", "", "", ""])]
     own = [percent(drop.within), percent(drop.across), _difference(drop), marked(drop.word)]
     return [f"`{drop.arm.label}`", drop.classifier, s.sub_suite, *own, *cells, str(drop.found.pairs)]
@@ -145,6 +137,7 @@ def shift_meaning(found: Sequence[Shifted]) -> str:
     said = []
     for s in found:
         of = f"Of {s.tested[2]} {s.unit} {s.control} tests {s.tested[0]} and {s.sub_suite} {s.tested[1]}"
-        said.append(f"{of}, the same ones." if s.same_patients else f"{of}: a performance drop is partly due to other {s.unit}.")
+        rest = ", the same ones." if s.same_patients else f": a performance drop is partly due to other {s.unit}."
+        said.append(f"{of}{rest}")
     ratios = ", ".join(dict.fromkeys(f"{s.ratio:.2f}" for s in found))
     return PAIRED.format(patients=" ".join(said), ratios=ratios)

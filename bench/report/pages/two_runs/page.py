@@ -184,9 +184,7 @@ def _costs(c: Comparison) -> Iterator[Block]:
             "the ratios depend more on them than on the code."
         )
     elif unit == "wall":
-        lines.append(
-            "Wall time depends on other load of the machine; a report of an earlier version has no device seconds."
-        )
+        lines.append("Wall time depends on other load of the machine; reports of earlier versions have no device time.")
     rows = []
     for stage in dict.fromkeys(x.stage for x in c.costs):
         mine = [x for x in c.costs if x.stage == stage]

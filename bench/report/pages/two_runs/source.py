@@ -27,7 +27,8 @@ def open_side(path: Path, suite: str | None, data: Path | None) -> Side:
 
     The run of an output folder is read from its store with the settings of its suite.yaml, so that it is up to date.
     If that is impossible (missing images, unknown suite, cells that this version would repeat), its last report is
-    read, and a note says so. ``suite`` selects the suite if a folder contains several. Raises ``DataError``, ``ConfigError`` and ``StoreError``.
+    read, and a note says so. ``suite`` selects the suite if a folder contains several. Raises ``DataError``,
+    ``ConfigError`` and ``StoreError``.
     """
     if (path / REPORT).is_file():
         return read_side(str(path), _read_json(path / REPORT), _config(path))

@@ -17,7 +17,7 @@ from bench.suite.suite import REFERENCES
 class Charged:
     """One arm with one classifier: device seconds over all planned pairs including tuning, and mean score in [0, 1].
 
-    ``on_front``: no cheaper arm has an equal or better mean. ``longer``: a reference with a training multiplier above 1.
+    ``on_front``: no cheaper arm has an equal or better mean. ``longer``: reference with a training multiplier.
     """
 
     classifier: str

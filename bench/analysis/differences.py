@@ -40,7 +40,7 @@ class Difference:
     """One measure of an arm, minus that of the reference, over the pairs that both have.
 
     ``metric`` is its name in the store; for metrics of a generator it starts with the stage, and ``classifier`` is ''.
-    ``value`` and ``base`` are the means of arm and reference, ``mean`` that of the differences, ``low`` and ``high`` its
+    ``value`` and ``base`` are the means of arm and reference, ``mean`` that of the differences, ``low``, ``high`` its
     95 % interval (NaN if unknown), ``p_holm`` is corrected over the arms with this measure. ``word`` is a verdict for
     accuracy, else 'lower', 'higher' or 'undecided'. Accuracy is a share in [0, 1]. Training and step are in device
     seconds (``bench.cost.timers``), which depend less on other load of the machine than wall time.
@@ -69,7 +69,8 @@ class Difference:
 
 
 def differences(lines: Sequence[Line], rows: Rows, info: ReportInfo) -> tuple[Difference, ...]:
-    """Return a record for each measure and arm, measure by measure, arms in the suite's order; () without a reference."""
+    """Return a record for each measure and arm, measure by measure, arms in the suite's order; () without a "
+    "reference."""
     if info.reference is None:
         return ()
     found: list[Difference] = []
@@ -89,7 +90,8 @@ def _measures(lines: Sequence[Line], rows: Rows, info: ReportInfo) -> Iterator[t
 
 
 def stage_values(rows: Rows, info: ReportInfo, stage: str, prefix: str) -> Iterator[tuple[str, Values]]:
-    """Yield name and values of each metric of a generator stage that starts with ``prefix``; names start with the stage."""
+    """Yield name and values of each metric of a generator stage that starts with ``prefix``; names start with the "
+    "stage."""
     done = {(m, p): r.metrics for m, p, r in _done(rows, info, stage)}
     names = {k for metrics in done.values() for k in metrics if k.startswith(prefix) and SUBSET not in k}
     for name in sorted(names):

@@ -36,7 +36,9 @@ def patient_intervals(
     score. ``unit`` says whether patients are scored, too. Raises ``StoreError`` if a table cannot be read, because an
     interval over fewer pairs would not match its mean.
     """
-    metrics = {BALANCED: False} | ({unit.primary: True} if unit.per_group else {})  # metric -> whether it is per patient
+    metrics = {BALANCED: False} | (
+        {unit.primary: True} if unit.per_group else {}
+    )  # metric -> whether it is per patient
     pairs = sorted({pair for of_line in tables.values() for pair in of_line})
     sums: dict[Key, dict[str, dict[int, Draws]]] = {key: {m: {} for m in metrics} for key in tables}
     counts: dict[Key, dict[int, int]] = {key: {} for key in tables}

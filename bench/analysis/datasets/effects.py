@@ -96,7 +96,9 @@ def read_sub_suite(name: str, folder: Path) -> SubSuite:
         config = folder / "suite.yaml"
         return _sub_suite(name, report, read_yaml(config) if config.is_file() else None)
     except (OSError, ValueError, KeyError, TypeError) as e:
-        raise DataError(f"{path} is not a report of this version ({type(e).__name__}: {e}); write it again with `bench report`") from e
+        raise DataError(
+            f"{path} is not a report of this version ({type(e).__name__}: {e}); write it again with `bench report`"
+        ) from e
 
 
 def _sub_suite(name: str, report: Mapping[str, Any], config: Mapping[str, Any] | None) -> SubSuite:

@@ -13,7 +13,15 @@ from typing import Any
 from bench.analysis.datasets.effects import SubSuite
 from bench.data.shift_split import SHIFT
 
-DECISIVE = ("dataset", "image_size_px", "resize", "split", "seed", "weights", "margin")  # besides the settings of the arms
+DECISIVE = (
+    "dataset",
+    "image_size_px",
+    "resize",
+    "split",
+    "seed",
+    "weights",
+    "margin",
+)  # besides the settings of the arms
 TRAINED = ("train_images", "validation_images", "train_groups", "validation_groups")  # sizes of the fold parts
 Settings = Mapping[str, Any]
 

@@ -57,8 +57,8 @@ Values = Mapping[tuple[str, Arm], Pairs]
 class Compared:
     """A performance drop or change of an effect: means in- and out-of-distribution over the same pairs, and verdict.
 
-    ``found`` is on ``across`` (out-of-distribution) − ``within`` (in-distribution). ``reference`` is '' for a performance
-    drop, `none`, or the from-scratch counterpart.
+    ``found`` is on ``across`` (out-of-distribution) − ``within`` (in-distribution). ``reference`` is '' for a
+    performance drop, `none`, or the from-scratch counterpart.
     """
 
     kind: Kind
@@ -170,7 +170,8 @@ def _reference(kind: Kind, arm: Arm, from_scratch: str) -> Arm | None:
 def _differences(
     within: Values, across: Values, classifier: str, arm: Arm, reference: Arm | None
 ) -> npt.NDArray[np.float64]:
-    """Return the arm's scores minus the reference's, in- and out-of-distribution: float64 [2, shared pairs], in order."""
+    """Return the arm's scores minus the reference's, in- and out-of-distribution: float64 [2, shared pairs], in "
+    "order."""
     sides = [[side.get((classifier, a), {}) for a in (arm, reference) if a] for side in (within, across)]
     both = sorted(set.intersection(*(set(scores) for side in sides for scores in side)), key=_order)
     rows = [[side[0][p] - (side[1][p] if len(side) > 1 else 0.0) for p in both] for side in sides]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from bench.report.export import plain
+from bench.config import strict_json
 from bench.stats.inference import corrected_resampled_t, verdicts
 
 SETS = {"one": "histology", "two": "ultrasound", "three": "dermoscopy", "four": "immunohistochemistry"}
@@ -45,7 +45,7 @@ def report_of(
         "data": {"classes": sizes, "groups": "patients"}, "protocol": "5-fold, patients disjoint", "margin": 0.02,
     }  # fmt: skip
     questions = [{"name": "transfer", "findings": findings}]
-    return plain({"info": {**described, **info}, "lines": lines, "questions": questions})
+    return strict_json({"info": {**described, **info}, "lines": lines, "questions": questions})
 
 
 def folders(root: Path, reports: Mapping[str, dict[str, Any]]) -> dict[str, Path]:
@@ -94,7 +94,7 @@ def shift_report(
     ]
     for arm, reference in (ablation_pairs or {}).items():
         t = corrected_resampled_t(np.subtract(scores[arm], scores[reference]), 0.25)
-        report["questions"][0]["findings"].append({"difference": plain({
+        report["questions"][0]["findings"].append({"difference": strict_json({
             "kind": "accuracy", "classifier": "net", "arm": {"method": arm, "ratio": "1"}, "reference": reference,
             "mean": float(np.mean(scores[arm]) - np.mean(scores[reference])), "low": t.low, "high": t.high,
             "word": "undecided", "pairs": folds})})  # fmt: skip

@@ -165,7 +165,7 @@ def test_rater_by_rater_has_wilsons_interval() -> None:
         (0, "No picture appears twice"),
         (1, "1 image shows a picture that is in the study already"),
         (7, "7 images show pictures that are in the study already"),
-        (None, "before studies kept pictures apart"),
+        (None, "by an earlier version, which did not separate pictures"),
     ],
 )
 def test_the_report_says_whether_pictures_repeat(repeats: int | None, said: str) -> None:

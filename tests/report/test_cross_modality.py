@@ -98,7 +98,7 @@ def test_the_report_over_all_sub_suites(tmp_path: Path) -> None:
     assert "| `none` | net | one | 70.0 |" in text
     assert "| **overall (3 data sets)** |  | +" in text
     assert "- five: the whole sub-suite (there is no folder five)" in text
-    assert "- two: `tl ×1` with net: 3 of 5 pairs (not run yet)" in text
+    assert "- two: &#96;tl ×1&#96; with net: 3 of 5 pairs (not run yet)" in text
     assert "- three: `classical` with net (gain) has no interval" in text
     assert "- three: `tl ×1` (gain) was not measured" in text
     assert "**one**: `one_set` (histology), a / b, 100 images of 12 patients" in text
@@ -139,7 +139,7 @@ def test_shipped_sub_suites_differ_in_data_set_and_orientation_of_augmentation(t
 
 def test_the_list_names_the_sub_suites() -> None:
     listed = json.loads(CliRunner().invoke(main, ["list", "--json"]).output)["suites"]
-    assert listed["cross-modality-busi"] == "the member busi of cross-modality"
+    assert listed["cross-modality-busi"] == "sub-suite busi of cross-modality"
     assert "cross-modality" in listed
 
 
@@ -162,7 +162,7 @@ def test_sub_suites_of_a_user_file(tmp_path: Path) -> None:
     suite = load_suite(str(tmp_path / "mine-brown.yaml"), ("split.folds=4",))
     assert (suite.name, suite.dataset.name, suite.settings.split.folds) == ("mine-brown", "phantom_ihc", 4)
     assert sub_suite_names(str(tmp_path / "mine-brown.yaml")) == ()
-    with pytest.raises(ConfigError, match=r"a file of members; this takes one of them: .*mine-easy\.yaml"):
+    with pytest.raises(ConfigError, match=r"has sub-suites; name one of them: .*mine-easy\.yaml"):
         load_suite(str(path))
     with pytest.raises(ConfigError, match="did you mean 'brown'"):
         load_suite(str(tmp_path / "mine-brwn.yaml"))
@@ -184,9 +184,7 @@ class NoView(Listener):
 
 def test_the_commands_on_all_sub_suites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BENCH_DATA", raising=False)
-    monkeypatch.setattr(
-        "bench.report.build.draw_figures", lambda *_: {}
-    )  # figures of single suites are tested elsewhere
+    monkeypatch.setattr("bench.report.build.draw_figures", lambda *_: {})  # figures are tested elsewhere
     monkeypatch.setattr("bench.cli.run.MLflowView", NoView)
     path, out = write_sub_suites(tmp_path), tmp_path / "out"
     words = ["--suite", str(path), "--out", str(out)]
@@ -212,10 +210,10 @@ def test_the_commands_on_all_sub_suites(tmp_path: Path, monkeypatch: pytest.Monk
     status = json.loads(bench("status", "--json").output)
     assert all(m["done"] == m["cells"] > 0 for m in status["sub_suites"])
     assert "mine-easy" in bench("status").output
-    assert "2 members" in bench("plan").output
+    assert "2 sub-suites" in bench("plan").output
     assert json.loads(bench("report", "--json").output)["suite"] == "mine"
     assert bench("report").output.splitlines()[-1] == str(html)
     write_sub_suites(tmp_path, easy={"dataset": {"name": "busi"}}, brown={"dataset": {"name": "busi"}})
     nothing = bench("plan")
     assert nothing.exit_code == 2
-    assert "no member of" in nothing.output
+    assert "no sub-suite of" in nothing.output

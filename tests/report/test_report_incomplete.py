@@ -117,8 +117,7 @@ def test_five_failed_and_three_missing_cells() -> None:
     assert "- `cgan`: folds 0 and 1 missing, 3 of 5 pairs left, for the cost of training, the images, the" in text
     assert (
         "- `rnd`: fold 3 missing, 4 of 5 pairs left, for the search for memorised samples; it is used in question 1 "
-        "above"
-        in text
+        "above" in text
     )
     assert "- `tl`: fold 4 missing" in text
     assert "it is used in questions 1, 2 and 4 above" in text

@@ -181,8 +181,7 @@ def test_the_page_has_answers_a_table_and_a_figure(tmp_path: Path) -> None:
     )
     assert (
         "**How large is the performance drop under the shift?** Trained on laboratory A and tested on B instead, "
-        "`none` goes "
-        "from 81.0 to 61.0 %"
+        "`none` goes from 81.0 to 61.0 %"
     ) in text
     assert "points: **costs**). Other arms: it **costs** `classical` with net (−" in text
     assert re.search(

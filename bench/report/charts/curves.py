@@ -30,9 +30,8 @@ def precision_recall_caption(info: ReportInfo) -> str:
     """Return the caption."""
     return (
         f"Precision-recall curves of the test images, {_positive(info)}: step functions, because no threshold gives "
-        "values "
-        "between two points; mean over pairs (fold × repeat) at equal recalls, shaded from the lowest to the highest "
-        "pair. In the legends: AUPRC (average precision), mean and range over pairs. Dotted grey: the "
+        "values between two points; mean over pairs (fold × repeat) at equal recalls, shaded from the lowest to the "
+        "highest pair. In the legends: AUPRC (average precision), mean and range over pairs. Dotted grey: the "
         f"prevalence, the precision at chance level. {rule(info)}"
     )
 

@@ -17,12 +17,11 @@ from bench.report.charts.tiles import ARMS, Sheet, arrays, by_arm, enlarged, lay
 from bench.types import ResultRow, Uint8Images
 
 CAPTION: Final = (
-    "Grad-CAM (Selvaraju et al. 2017): regions that support the true class, on test images of the first fold, the same "
-    "for all arms and not used for training. Below each: the predicted class and its probability, with a tick if "
-    "correct and a cross if wrong. The resolution of a map is that of its layer, and each map is scaled by its own "
-    "maximum: colours are comparable within a map, not between maps. Qualitative: a map shows where the network "
-    "looked, "
-    "not whether that was justified, and a few images prove nothing about an arm."
+    "Grad-CAM (Selvaraju et al. 2017): regions that support the true class, on test images of the first fold, the "
+    "same for all arms and not used for training. Below each: the predicted class and its probability, with a tick "
+    "if correct and a cross if wrong. The resolution of a map is that of its layer, and each map is scaled by its "
+    "own maximum: colours are comparable within a map, not between maps. Qualitative: a map shows where the network "
+    "looked, not whether that was justified, and a few images prove nothing about an arm."
 )
 ARRAYS: Final = ("images", "maps", "labels", "probabilities", "paths")
 

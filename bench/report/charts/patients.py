@@ -49,8 +49,8 @@ def failing_everywhere(found: Sequence[Outcome]) -> list[Patient]:
 def draw_patients(found: Sequence[Outcome], path: Path, classes: Sequence[str]) -> None:
     """Draw one row for each arm, one panel for each classifier."""
     classifiers, arms = _classifiers(found), list(dict.fromkeys(o.arm for o in found))
-    held = {label for o in found for _, label in o.shares}
-    classes = [*classes, SEVERAL] if len(classes) in held else classes
+    labels = {label for o in found for _, label in o.shares}
+    classes = [*classes, SEVERAL] if len(classes) in labels else classes
     number = max(len(o.shares) for o in found)
     width, height = 2.0 + 2.5 * len(classifiers), 1.1 + min(1.4, ROW + MORE * number) * len(arms)
     with figure(path, 1, len(classifiers), width, height, sharey=True) as (fig, axes):

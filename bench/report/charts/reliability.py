@@ -18,13 +18,11 @@ from bench.report.charts.style import BLUE, GREY, LABEL, VERMILLION, figure
 def caption(info: ReportInfo) -> str:
     """Return the caption."""
     return (
-        "Reliability on the test images: accuracy by confidence (largest "
-        f"probability), in {BINS} bins of equal width over [0, 1], all pairs (fold × repeat) pooled; a bar from each "
-        "bin's "
-        "mean confidence on the dashed line to its accuracy: red below the line is overconfident. Bottom: images in "
-        "each "
-        "bin. ECE: expected calibration error in these bins, mean over pairs of each pair's own (pooled, errors may "
-        f"cancel). {rule(info)}"
+        f"Reliability on the test images: accuracy by confidence (largest probability), in {BINS} bins of equal "
+        "width over [0, 1], all pairs (fold × repeat) pooled; a bar from each bin's mean confidence on the dashed "
+        "line to its accuracy: red below the line is overconfident. Bottom: images in each bin. ECE: expected "
+        "calibration error in these bins, mean over pairs of each pair's own (pooled, errors may cancel). "
+        f"{rule(info)}"
     )
 
 

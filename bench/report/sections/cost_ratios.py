@@ -56,11 +56,10 @@ def cost_parts(found: Sequence[CostRatio], steps: Mapping[str, int], roles: Role
         parts.append(f"Pairs needed to decide, if the observed ratio is the true one: {join(needs[:6])}.\n")
     parts += [_table(found, kinds), _settings(roles)]
     parts.append(
-        "Geometric means of paired ratios [95 % interval of a plain t test of their logarithms; Holm's correction over "
-        "the arms of a column]. Operations and parameters are counted and are the same in every fold. Memory is the "
-        "peak "
-        "allocated on a GPU. On a CPU it is that of the whole process, which includes more than the networks, so the "
-        "ratio is too close to 1 there.\n"
+        "Geometric means of paired ratios [95 % interval of a plain t test of their logarithms; Holm's correction "
+        "over the arms of a column]. Operations and parameters are counted and are the same in every fold. Memory "
+        "is the peak allocated on a GPU. On a CPU it is that of the whole process, which includes more than the "
+        "networks, so the ratio is too close to 1 there.\n"
     )
     return parts
 

@@ -38,9 +38,8 @@ def leakage_checks(info: ReportInfo) -> str:
     if shared:
         return (
             f"**{info.data.groups} are shared** by the fold parts of {shared} of {len(info.folds)} splits, which are "
-            "drawn "
-            f"image by image as published (no image is in two parts). In the other splits no {one} is in two parts. "
-            "A generator is used and evaluated only if it was trained on none of the test images, or test "
+            f"drawn image by image as published (no image is in two parts). In the other splits no {one} is in two "
+            "parts. A generator is used and evaluated only if it was trained on none of the test images, or test "
             f"{info.data.groups}, of its split."
         )
     return (

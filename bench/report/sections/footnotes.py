@@ -21,8 +21,7 @@ def footnotes(records: Records, info: ReportInfo) -> str:
     if info.classifiers:
         notes["Generator, Synthesis, Classifier, Training"] = (
             "mean wall time per fold; training is their sum. One generator serves all ratios and classifiers; "
-            "synthesis "
-            "includes all images that the largest ratio needs."
+            "synthesis includes all images that the largest ratio needs."
         )
     if records.matches:
         notes |= _COMPUTE
@@ -46,8 +45,8 @@ def footnotes(records: Records, info: ReportInfo) -> str:
     if info.runs or records.predictions:
         notes["Overhead, Idle"] = (
             "shares of the workers' time: overhead is time neither in cells nor waiting (start-up, scheduling, "
-            "counting "
-            "FLOPs); idle is time in which no cell was ready. *In cells* is the sum over the cells of all workers."
+            "counting FLOPs); idle is time in which no cell was ready. *In cells* is the sum over the cells of all "
+            "workers."
         )
     if records.predictions:
         notes["Error"] = (
@@ -103,11 +102,8 @@ def _statistics(info: ReportInfo) -> dict[str, str]:
         ),
         "Verdict": (
             "*helps* or *hurts*: that test rejects the null hypothesis of no difference at 5 %, Holm-corrected over "
-            "the "
-            "arms of this classifier; *equivalent*: two one-sided tests, corrected likewise, show that the "
-            "difference is "
-            f"less than {100 * info.margin:g} points; "
-            "*undecided*: neither."
+            "the arms of this classifier; *equivalent*: two one-sided tests, corrected likewise, show that the "
+            f"difference lies within ±{100 * info.margin:g} points; *undecided*: neither."
         ),
         "Effect size": "Hedges' g_z, the mean difference over the sd of the differences, small-sample corrected.",
         "p, p Holm, p N&B, p Wilcoxon": (
@@ -162,11 +158,10 @@ _TRANSLATIONS = {
 }
 _COPIES = {
     "Flagged": (
-        "share of synthetic images flagged as memorised: closer to a training image, in pixels or features, than all "
-        "but "
-        "a chosen share of unseen real images; in brackets the share of flagged validation images. *Other class*: the "
-        "closest training image has another class. *Like one patient*: closer to a training image than images of "
-        "other patients are."
+        "share of synthetic images flagged as memorised: closer to a training image, in pixels or features, than "
+        "all but a chosen share of unseen real images; in brackets the share of flagged validation images. *Other "
+        "class*: the closest training image has another class. *Like one patient*: closer to a training image than "
+        "images of other patients are."
     ),
     "AuthPct": "per cent of images further from their nearest training image than that image is from its own nearest.",
     "Nearest is source image": (

@@ -46,8 +46,7 @@ def _how(facts: PublishedFacts, info: ReportInfo) -> str:
     return (
         f"{facts.results.source}. These are neither a target nor a comparison of methods: their splits, image sizes, "
         f"networks and budgets differ. Ours: `none`, real images alone, {info.protocol}, {info.image_size_px} px, "
-        "mean over "
-        f"{count(len(info.pairs), 'pair')} with its 95 % interval by the corrected t test.{known}\n"
+        f"mean over {count(len(info.pairs), 'pair')} with its 95 % interval by the corrected t test.{known}\n"
     )
 
 

@@ -53,10 +53,8 @@ def _how(facts: PublishedFacts, info: ReportInfo) -> str:
     return (
         f"Published: {facts.results.source}; {images} test images. *By image*: training and test images drawn "
         f"without regard to {info.data.groups}, as the authors did; {shared or DASH} of the test {info.data.groups} "
-        "were "
-        f"also used for training. *Disjoint*: as many images, with {info.data.groups} in one part only. Shares are "
-        "pooled over "
-        f"{count(draws, 'draw')}, with Wilson's 95 % interval for that many test images"
+        f"were also used for training. *Disjoint*: as many images, with {info.data.groups} in one part only. Shares "
+        f"are pooled over {count(draws, 'draw')}, with Wilson's 95 % interval for that many test images"
         + (" (draws share some images, so it is somewhat too narrow)" if draws > 1 else "")
         + f"; {positive} is the positive class{unknown}. *Leakage*: by image minus disjoint, with Newcombe's "
         "interval.\n"

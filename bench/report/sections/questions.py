@@ -138,8 +138,7 @@ def _far(q: Question) -> str:
     trained = f" after {join(map(str, steps))} steps" if steps and len(steps) < NAMED else ""
     return (
         f"All of these images are far from real ones{trained}: KID {number(min(means))} or more, with a real-vs-real "
-        "baseline "
-        f"of {number(q.floor)}. The result holds for this training budget only."
+        f"baseline of {number(q.floor)}. The result holds for this training budget only."
     )
 
 

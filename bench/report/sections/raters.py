@@ -150,8 +150,7 @@ def shown_twice(repeats: int | None) -> str:
     of = "shows a picture that is" if repeats == 1 else "show pictures that are"
     return (
         f"{count(repeats, 'image')} {of} in the study already, as itself or as a translation, because there were too "
-        "few "
-        "others: the answers to them are not blinded."
+        "few others: the answers to them are not blinded."
     )
 
 

@@ -13,17 +13,16 @@ from bench.report.sections.leaderboard import arm_name
 from bench.report.text import DASH, folded, join, literal, number, p_value, percent, points, table
 
 _HOW = (
-    "Segmentation networks, trained on real images and their masks for every arm whose images have masks, for the same "
-    "number of steps and from the same initial weights. *Lesions* are the masked structures: Dice, IoU and HD95 are "
-    "means over the test images with lesions, as in publications. Values are the mean ± sd over pairs of the mean over "
-    "images. Δ is the paired difference to `none` [95 % interval]. The verdict is on Dice of lesions, by the corrected "
-    "test with Holm's correction over the arms of a network (*helps* and *hurts* at 5 %). Dice and IoU are in per "
-    "cent. "
-    "HD95 is the 95 % Hausdorff distance of the outlines in pixels of the original image. For an empty prediction it "
-    "is the diagonal of the image, and Dice and IoU are 0. *Missed*: images with lesions and an empty prediction; "
-    "*false alarms*: images without lesions and a non-empty prediction; both in per cent. The best weights were "
-    "selected by Dice over all validation images, including those without lesions (1 for an empty prediction, else 0), "
-    "so that false alarms are penalised. The test images were used once."
+    "Segmentation networks, trained on real images and their masks for every arm whose images have masks, for the "
+    "same number of steps and from the same initial weights. *Lesions* are the masked structures: Dice, IoU and "
+    "HD95 are means over the test images with lesions, as in publications. Values are the mean ± sd over pairs of "
+    "the mean over images. Δ is the paired difference to `none` [95 % interval]. The verdict is on Dice of lesions, "
+    "by the corrected test with Holm's correction over the arms of a network (*helps* and *hurts* at 5 %). Dice and "
+    "IoU are in per cent. HD95 is the 95 % Hausdorff distance of the outlines in pixels of the original image. For "
+    "an empty prediction it is the diagonal of the image, and Dice and IoU are 0. *Missed*: images with lesions and "
+    "an empty prediction; *false alarms*: images without lesions and a non-empty prediction; both in per cent. The "
+    "best weights were selected by Dice over all validation images, including those without lesions (1 for an empty "
+    "prediction, else 0), so that false alarms are penalised. The test images were used once."
 )
 _CLASSES = (
     "Mean Dice in per cent, not compared. An image without lesions counts 100 for an empty prediction, else 0: for a "

@@ -24,8 +24,7 @@ def caption(pooled: Sequence[Pooled]) -> str:
     """Return the caption; the overall mean is explained only if there is one."""
     overall = (
         "; black hexagons: overall mean (random effects, Hartung–Knapp interval), with the 95 % prediction interval "
-        "for "
-        "another data set as a thin line"
+        "for another data set as a thin line"
     )
     return (
         f"Each data set's mean paired difference with its 95 % interval{overall if _overall(pooled) else ''}. "

@@ -1,5 +1,4 @@
-"""Equal compute: every arm charged its generator, its sampling, its classifier and its tuning, beside references that
-were given as much to train longer with. Pure."""
+"""Compute-matched comparison: total compute of every arm, and references trained longer on a similar budget. Pure."""
 
 from __future__ import annotations
 
@@ -16,9 +15,9 @@ from bench.suite.suite import REFERENCES
 
 @dataclass(frozen=True)
 class Charged:
-    """One arm with one classifier: its device seconds over all planned pairs, tuning included, and its mean score.
+    """One arm with one classifier: device seconds over all planned pairs including tuning, and mean score in [0, 1].
 
-    ``on_front``: no cheaper arm scores as well. ``longer``: a reference that trained longer than the suite's steps.
+    ``on_front``: no cheaper arm has an equal or better mean. ``longer``: reference with a training multiplier.
     """
 
     classifier: str
@@ -34,10 +33,10 @@ class Charged:
 
 @dataclass(frozen=True)
 class Match:
-    """An arm beside that training of a reference which cost the most alike.
+    """An arm and the reference training with the closest cost.
 
-    ``verdict`` is on the paired differences arm − reference. ``match_s`` is the least that the reference was seen to
-    reach the arm's mean score with (infinite: it never did), ``most_s`` the most that it was given.
+    ``verdict`` is on the paired differences arm − reference. ``match_s`` is the least device time (seconds) with which
+    the reference reached the mean score of the arm (infinite: never), ``most_s`` the largest that was tried.
     """
 
     classifier: str
@@ -51,7 +50,7 @@ class Match:
 
 
 def charged(lines: Sequence[Line], longer: Sequence[Line]) -> tuple[Charged, ...]:
-    """Return every arm that has a score and a cost, the cheapest first; ``longer`` are the references' trainings."""
+    """Return every arm with a score and a cost, cheapest first; ``longer`` are references with training multipliers."""
     found = []
     for classifier in dict.fromkeys(x.classifier for x in lines):
         known = [x for x in (*lines, *longer) if x.classifier == classifier and _known(x)]
@@ -73,7 +72,7 @@ def charged(lines: Sequence[Line], longer: Sequence[Line]) -> tuple[Charged, ...
 
 
 def matches(lines: Sequence[Line], longer: Sequence[Line], info: ReportInfo) -> tuple[Match, ...]:
-    """Return every arm beside each reference at the same compute. Holm runs over the arms of a classifier."""
+    """Return every arm with each compute-matched reference. Holm's correction runs over the arms of a classifier."""
     found: list[Match] = []
     for classifier in info.classifiers:
         mine = [x for x in lines if x.classifier == classifier and _known(x)]
@@ -86,7 +85,7 @@ def matches(lines: Sequence[Line], longer: Sequence[Line], info: ReportInfo) -> 
                 continue
             beside = {x.arm: _nearest(x, steps) for x in arms}
             differences = {x.arm.label: paired_differences(x.by_pair, beside[x.arm].by_pair) for x in arms}
-            judged = verdicts({k: d for k, d in differences.items() if d}, info.margin, info.test_train_ratio)
+            found_verdicts = verdicts({k: d for k, d in differences.items() if d}, info.margin, info.test_train_ratio)
             found += [
                 Match(
                     classifier,
@@ -94,12 +93,12 @@ def matches(lines: Sequence[Line], longer: Sequence[Line], info: ReportInfo) -> 
                     x.charged_s,
                     beside[x.arm].arm,
                     beside[x.arm].charged_s,
-                    judged[x.arm.label],
+                    found_verdicts[x.arm.label],
                     match_s=min((s.charged_s for s in steps if _mean(s) >= _mean(x)), default=math.inf),
                     most_s=max(s.charged_s for s in steps),
                 )
                 for x in arms
-                if x.arm.label in judged
+                if x.arm.label in found_verdicts
             ]
     return tuple(found)
 

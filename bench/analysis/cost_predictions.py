@@ -1,4 +1,4 @@
-"""What cells were expected to cost, and what they then did. Pure."""
+"""Predicted and measured cost of cells. Pure."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from bench.types import ResultRow
 
 @dataclass(frozen=True)
 class PredictedStage:
-    """The cells of a stage that had a prediction when they ran, added up; ``guessed`` of them from other kinds.
+    """Sums over the cells of a stage that had a prediction; ``guessed`` of these were predicted from other kinds.
 
-    ``error`` is the median over cells of how many times too high or too low the wall seconds were foretold; at least 1.
-    ``memory_error`` the same of the peak memory.
+    ``error`` is the median over cells of the factor by which the predicted wall time was too high or too low, ≥ 1.
+    ``memory_error`` is the same for peak memory.
     """
 
     stage: str
@@ -31,7 +31,7 @@ class PredictedStage:
 
 
 def predicted_stages(rows: Rows) -> tuple[PredictedStage, ...]:
-    """Return the stages that have such cells."""
+    """Return a record for each stage with predicted cells."""
     found = []
     for stage in STAGES:
         known = {r.key: r for r in rows.all(stage) if r.status == "done" and "predicted_elapsed_s" in r.costs}
@@ -58,6 +58,6 @@ def _sum(cells: list[ResultRow], name: str) -> float:
 
 
 def _factor(row: ResultRow, name: str) -> float:
-    """Return how many times too high, or too low, a cost was foretold."""
+    """Return the factor by which a predicted cost was too high or too low, ≥ 1."""
     expected, found = row.costs.get(f"predicted_{name}", NAN), row.costs.get(name, NAN)
     return math.exp(abs(math.log(expected / found))) if expected > 0 and found > 0 else NAN

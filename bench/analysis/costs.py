@@ -1,4 +1,4 @@
-"""What each generative method cost. Pure."""
+"""Cost of each generative method. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.types import ResultRow
 
 @dataclass(frozen=True)
 class MethodCost:
-    """A generative method's compute per pair: seconds, bytes, and what it made. NaN where it was not measured."""
+    """Cost of a generative method per pair (fold × repeat): seconds, bytes, images. NaN if not measured."""
 
     method: str
     fit_s: Score
@@ -25,14 +25,14 @@ class MethodCost:
     device_s: Score
     flops_per_step: float
     share_of_peak: Score
-    generator_share: Score  # of the steps' seconds
+    generator_share: Score  # share of step time
     energy_j: Score
     parameters: str
     weights: str
 
 
 def method_costs(rows: Rows, info: ReportInfo) -> tuple[MethodCost, ...]:
-    """Return the cost of each generative method that got as far as a trained generator."""
+    """Return the cost of each generative method with a trained generator."""
     found = []
     for method in info.generative:
         fits, made = (rows.done(stage, method, info.pairs) for stage in ("fit", "synthesize"))
@@ -69,7 +69,7 @@ def _generator_share(costs: Mapping[str, float]) -> float:
 
 
 def _fact(facts: Mapping[str, Any], name: str) -> str:
-    """Return a fact as text, wherever the method put it: at the top, or in its own facts file."""
+    """Return a fact as text, from the top level or from the method's facts file."""
     value = facts.get(name, (facts.get("facts") or {}).get(name, ""))
     if isinstance(value, Mapping):
         return str(value.get("source") or ", ".join(f"{k}: {v}" for k, v in value.items()))

@@ -1,7 +1,7 @@
-"""Metrics of the suite's own: every arm's mean over pairs, and its paired difference to `none`. Pure.
+"""Custom metrics of the suite: mean over pairs of each arm, and paired difference to `none`. Pure.
 
-The test and Holm's correction are those of the verdicts (``bench.stats.inference.verdicts``). Nothing is called
-equivalent: no margin is known in a unit of one's own.
+The test and Holm's correction are those of the verdicts (``bench.stats.inference.verdicts``). No result is called
+equivalent, because no margin is defined for a custom unit.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ NONE = Arm("none")
 
 @dataclass(frozen=True)
 class OwnScore:
-    """One metric of one arm with one classifier, over the (fold, repeat) pairs that have it.
+    """One metric of one arm with one classifier, over the pairs (fold × repeat) that have it.
 
     ``metric`` is its name in the store without ``test/``. ``difference`` is arm minus `none`, the mean over the
     ``compared`` pairs that both have, with its 95 % interval; ``p_holm`` is corrected over the arms. ``word`` is '' for
-    `none` itself and where nothing could be compared. NaN where it cannot be told.
+    `none` and if nothing could be compared. Unknown values are NaN.
     """
 
     classifier: str
@@ -45,7 +45,7 @@ class OwnScore:
 
 
 def own_scores(rows: Rows, info: ReportInfo) -> tuple[OwnScore, ...]:
-    """Return a record for each classifier, metric and arm, in the suite's order; () where it names no metric."""
+    """Return a record for each classifier, metric and arm, in the suite's order; () without custom metrics."""
     return tuple(x for c in info.classifiers for metric in info.measures for x in _family(rows, info, c, metric))
 
 
@@ -57,9 +57,9 @@ def _family(rows: Rows, info: ReportInfo, classifier: str, metric: str) -> list[
 def compared_with_none(
     values: Mapping[Arm, Mapping[Pair, float]], classifier: str, metric: str, lower: bool, info: ReportInfo
 ) -> list[OwnScore]:
-    """Return a record for each arm's finite values by pair, compared with `none` where that is among them.
+    """Return a record for each arm's finite values by pair, compared with `none` if it is among them.
 
-    Holm's correction runs over the arms. ``lower``: the less of it the better.
+    Holm's correction runs over the arms. ``lower``: lower is better.
     """
     changes = {arm: paired_differences(v, values.get(NONE, {})) for arm, v in values.items() if arm != NONE}
     ratio = pair_ratio(info.test_train_ratio)

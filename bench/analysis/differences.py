@@ -1,8 +1,8 @@
-"""What each generative arm changes against another one, first of all the suite's reference: paired. Pure.
+"""Paired differences of each generative arm to another one, usually the reference of the suite. Pure.
 
-Accuracy is judged as everywhere in the report (``bench.stats.inference.verdicts``). KID and times are
-of a generator, not scores of a classifier on few patients: there a plain paired t test (Student 1908), with Holm's
-correction as well.
+Accuracy is tested as everywhere in the report (``bench.stats.inference.verdicts``). KID and times belong to a
+generator and are not scores of a classifier on few patients: they use a plain paired t test (Student 1908), also with
+Holm's correction.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ SUBSET = "kid_subset_size_"
 ALPHA = 0.05
 
 
-class Judged(NamedTuple):
-    """What a test says of paired differences: see ``Difference``."""
+class TestedChange(NamedTuple):
+    """Result of a test on paired differences; fields as in ``Difference``."""
 
     low: float
     high: float
@@ -39,11 +39,11 @@ class Judged(NamedTuple):
 class Difference:
     """One measure of an arm, minus that of the reference, over the pairs that both have.
 
-    ``metric`` is its name in the store, after its stage for what is measured of a generator; there ``classifier`` is
-    ''. ``value`` and ``base`` are the means of arm and reference, ``mean`` that of the differences, ``low`` and
-    ``high`` its 95 % interval (NaN where it cannot be told), ``p_holm`` corrected over the arms with this measure.
-    ``word`` is a verdict's for accuracy, else 'lower', 'higher' or 'undecided'. Accuracy is a share in [0, 1], training
-    and a step are device seconds (``bench.cost.timers``), which other work on the machine disturbs less than wall time.
+    ``metric`` is its name in the store; for metrics of a generator it starts with the stage, and ``classifier`` is ''.
+    ``value`` and ``base`` are the means of arm and reference, ``mean`` that of the differences, ``low``, ``high`` its
+    95 % interval (NaN if unknown), ``p_holm`` is corrected over the arms with this measure. ``word`` is a verdict for
+    accuracy, else 'lower', 'higher' or 'undecided'. Accuracy is a share in [0, 1]. Training and step are in device
+    seconds (``bench.cost.timers``), which depend less on other load of the machine than wall time.
     """
 
     kind: Kind
@@ -69,7 +69,8 @@ class Difference:
 
 
 def differences(lines: Sequence[Line], rows: Rows, info: ReportInfo) -> tuple[Difference, ...]:
-    """Return a record for each measure and arm, measure by measure, arms in the suite's order; () without reference."""
+    """Return a record for each measure and arm, measure by measure, arms in the suite's order; () without a "
+    "reference."""
     if info.reference is None:
         return ()
     found: list[Difference] = []
@@ -89,7 +90,8 @@ def _measures(lines: Sequence[Line], rows: Rows, info: ReportInfo) -> Iterator[t
 
 
 def stage_values(rows: Rows, info: ReportInfo, stage: str, prefix: str) -> Iterator[tuple[str, Values]]:
-    """Yield what a stage of the generators measured by each metric that begins so; its name begins with the stage."""
+    """Yield name and values of each metric of a generator stage that starts with ``prefix``; names start with the "
+    "stage."""
     done = {(m, p): r.metrics for m, p, r in _done(rows, info, stage)}
     names = {k for metrics in done.values() for k in metrics if k.startswith(prefix) and SUBSET not in k}
     for name in sorted(names):
@@ -98,13 +100,13 @@ def stage_values(rows: Rows, info: ReportInfo, stage: str, prefix: str) -> Itera
 
 
 def accuracies(lines: Sequence[Line], classifier: str, info: ReportInfo) -> Values:
-    """Return the primary score of the generative arms with one classifier, those without copies left out."""
+    """Return the primary score of the generative arms with one classifier, except those without memorised samples."""
     mine = [x for x in lines if x.classifier == classifier and x.arm.method in info.generative]
     return {x.arm: x.by_pair for x in mine if not x.arm.without_memorised}
 
 
 def training_seconds(rows: Rows, info: ReportInfo) -> Iterator[tuple[Kind, str, Values]]:
-    """Yield the device seconds of the generators' trainings, and those of a step."""
+    """Yield the device seconds of each training of a generator, and of one step."""
     fits = list(_done(rows, info, "fit"))
     yield "training", "fit/device_s", _by_arm({(m, p): r.costs.get("device_s", NAN) for m, p, r in fits})
     steps = {(m, p): r.costs.get("step_device_s", NAN) / float(r.facts.get("steps") or NAN) for m, p, r in fits}
@@ -132,7 +134,7 @@ def compare(
 ) -> list[Difference]:
     """Return the differences in one measure of each arm to the method named with it, at the arm's own ratio.
 
-    They are corrected together. What shares no pair is left out.
+    Holm's correction runs over all of them. Arms without a shared pair are omitted.
     """
     shared: dict[tuple[Arm, str], tuple[list[float], list[float]]] = {}
     for arm, reference in against:
@@ -141,12 +143,12 @@ def compare(
         if pairs:
             shared[arm, reference] = [mine[p] for p in pairs], [base[p] for p in pairs]
     changes = {at: [a - b for a, b in zip(*both, strict=True)] for at, both in shared.items()}
-    judged = _as_scores(changes, info) if kind == "accuracy" else _as_such(changes)
+    tested = _as_scores(changes, info) if kind == "accuracy" else _as_such(changes)
     found = []
     for (arm, reference), both in shared.items():
         change = Score.of(changes[arm, reference])
         value, usual = (Score.of(x).mean for x in both)
-        low, high, p, p_holm, word = judged[arm, reference]
+        low, high, p, p_holm, word = tested[arm, reference]
         at = (kind, metric, classifier, arm, reference)
         found.append(Difference(*at, value, usual, change.mean, low, high, p, p_holm, word, change.n, change.sd))
     return found
@@ -155,19 +157,19 @@ def compare(
 Changes = Mapping[tuple[Arm, str], list[float]]
 
 
-def _as_scores(changes: Changes, info: ReportInfo) -> dict[tuple[Arm, str], Judged]:
+def _as_scores(changes: Changes, info: ReportInfo) -> dict[tuple[Arm, str], TestedChange]:
     names = {at: f"{at[0].label} - {at[1]}" for at in changes}
     found = verdicts({names[at]: change for at, change in changes.items()}, info.margin, info.test_train_ratio)
     of = {at: found[name] for at, name in names.items()}
-    return {at: Judged(v.low, v.high, v.p, v.p_holm, v.word) for at, v in of.items()}
+    return {at: TestedChange(v.low, v.high, v.p, v.p_holm, v.word) for at, v in of.items()}
 
 
-def _as_such(changes: Changes) -> dict[tuple[Arm, str], Judged]:
-    """Plain paired t tests: the corrected one at a ratio of 0."""
+def _as_such(changes: Changes) -> dict[tuple[Arm, str], TestedChange]:
+    """Return plain paired t tests: the corrected test with a ratio of 0."""
     tests = {at: corrected_resampled_t(change, 0.0, ALPHA) for at, change in changes.items()}
     corrected = holm([t.p for t in tests.values()])
     found = {}
     for (at, t), p_holm in zip(tests.items(), corrected, strict=True):
         word = ("higher" if t.t > 0 else "lower") if p_holm < ALPHA else "undecided"
-        found[at] = Judged(t.low, t.high, t.p, float(p_holm), word)
+        found[at] = TestedChange(t.low, t.high, t.p, float(p_holm), word)
     return found

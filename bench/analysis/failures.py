@@ -1,4 +1,4 @@
-"""What failed, was skipped or is missing, causes before what they stopped; and what that does to verdicts. Pure."""
+"""Failed, skipped and missing cells, causes first, and their effect on verdicts. Pure."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ ORDER = {"failed": 0, "skipped": 1}
 
 @dataclass(frozen=True)
 class Failure:
-    """Cells of one stage that ended alike, and why. ``where`` names classifier and ratio, for stages that have them."""
+    """Cells of one stage with the same status and reason. ``where`` names classifier and ratio, if the stage has "
+    "them."""
 
     status: str
     stage: str
@@ -33,9 +34,9 @@ class Failure:
 
 
 def failures(rows: Rows, info: ReportInfo) -> tuple[Failure, ...]:
-    """Return what failed, was skipped or is missing; causes before what they stopped.
+    """Return failed, skipped and missing cells; causes before their consequences.
 
-    One record for each stage, method and reason; cells that nobody has started are one record a stage.
+    One record for each stage, method and reason; cells not started are one record for each stage.
     """
     groups: dict[tuple[str, str, str, str], list[ResultRow]] = {}
     for stage in STAGES:
@@ -55,11 +56,11 @@ def failures(rows: Rows, info: ReportInfo) -> tuple[Failure, ...]:
 
 @dataclass(frozen=True)
 class Loss:
-    """What missing scores do to one verdict, of an arm against a reference, with one classifier.
+    """Effect of missing scores on one verdict: an arm against a reference, with one classifier.
 
-    Both have a score in ``pairs`` of the ``planned`` ones; ``own`` are the arm's gaps, ``theirs`` the reference's.
-    ``smallest`` is the smallest true difference that this many pairs find with 80 % power, ``whole`` what all planned
-    ones would, of the same spread; NaN where it cannot be told. ``word`` is the verdict, '' where there is none.
+    Both have a score in ``pairs`` of the ``planned`` pairs; ``own`` are the gaps of the arm, ``theirs`` those of the
+    reference. ``smallest`` is the minimum detectable effect (80 % power) with these pairs, ``whole`` that with all
+    planned pairs and the same spread; NaN if unknown. ``word`` is the verdict, '' without one.
     """
 
     classifier: str
@@ -76,9 +77,9 @@ class Loss:
 
 @dataclass(frozen=True)
 class Family:
-    """The comparisons with a reference that Holm's correction was to run over, and the arms that it runs over without.
+    """A family of comparisons for Holm's correction, and the arms ``lost`` from it.
 
-    These have fewer than two pairs, and so no p value. ``without_copies``: the family of the arms without copies.
+    Lost arms have fewer than two pairs and no p value. ``without_memorised``: the family without memorised samples.
     """
 
     classifier: str
@@ -90,9 +91,9 @@ class Family:
 
 @dataclass(frozen=True)
 class Shortfall:
-    """A stage that is done in fewer ``pairs`` than planned, of one method's generators; '' for what all methods share.
+    """A stage of one method's generators that lacks pairs; ``method`` is '' for stages shared by all methods.
 
-    ``planned`` counts pairs, ``pairs`` are those that are lacking.
+    ``planned`` is the number of planned pairs, ``pairs`` are the missing ones.
     """
 
     stage: str
@@ -129,7 +130,7 @@ def losses(lines: Sequence[Line], info: ReportInfo) -> tuple[Loss, ...]:
 
 
 def families(lines: Sequence[Line], info: ReportInfo) -> tuple[Family, ...]:
-    """Return the families of comparisons that have lost a member."""
+    """Return the families that have lost a comparison."""
     found = []
     for classifier, reference, base, arms in _compared(lines, info):
         for apart in (False, True):
@@ -142,7 +143,7 @@ def families(lines: Sequence[Line], info: ReportInfo) -> tuple[Family, ...]:
 
 
 def _compared(lines: Sequence[Line], info: ReportInfo) -> Iterator[tuple[str, str, Line, list[Line]]]:
-    """Yield classifier, reference, its line, and the lines that are compared with it."""
+    """Yield classifier, reference, the line of the reference, and the lines compared with it."""
     for classifier in info.classifiers:
         mine = [x for x in lines if x.classifier == classifier]
         for reference in REFERENCES:
@@ -152,7 +153,7 @@ def _compared(lines: Sequence[Line], info: ReportInfo) -> Iterator[tuple[str, st
 
 
 def shortfalls(rows: Rows, info: ReportInfo) -> tuple[Shortfall, ...]:
-    """Return the stages before the classifiers that are not done in every pair, of those that were planned."""
+    """Return the planned stages before the classifiers that are not done in every pair."""
     planned: dict[tuple[str, str], set[Pair]] = {}
     for stage in STAGES[: STAGES.index("classify")]:
         for r in rows.all(stage):

@@ -1,4 +1,4 @@
-"""What a report must be told besides the rows: what was planned, on which data, how, and by whom."""
+"""Information on a run besides its rows: plan, data, settings, machine and code."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from bench.types import Measure, Unit
 
 @dataclass(frozen=True)
 class FoldSize:
-    """One planned pair (fold, repeat) and the number of images, and of patients, in its parts.
+    """One planned pair (fold × repeat), and the numbers of images and patients in its parts.
 
-    With the unit 'image' its parts share patients: ``shared_groups`` of those tested are also trained on.
+    With the unit 'image' the parts share patients: ``shared_groups`` of the test patients are also used for training.
     """
 
     fold: int
@@ -43,18 +43,18 @@ class Arm:
 
     @property
     def label(self) -> str:
-        """How tables and figures call it: 'classical', 'cyclegan ×0.5', 'cyclegan balance'."""
+        """Label in tables and figures: 'classical', 'cyclegan ×0.5', 'cyclegan balance'."""
         return f"{self.method} {ratio_label(self.ratio)}".strip()
 
     @property
     def without_memorised(self) -> bool:
-        """Whether the synthetic images that were flagged as copies are left out of its training set."""
+        """Whether synthetic images flagged as memorised are excluded from its training set."""
         return self.ratio.endswith(NO_MEMORISED)
 
 
 @dataclass(frozen=True)
 class ClassSize:
-    """A class of the data set: how many images it has, and of how many patients (or other groups)."""
+    """A class of the data set: numbers of images and of patients (or other groups)."""
 
     name: str
     images: int
@@ -63,11 +63,11 @@ class ClassSize:
 
 @dataclass(frozen=True)
 class DataFacts:
-    """The images behind a suite: classes, what was odd about files (kind -> how many), and who counts as a patient.
+    """The images of a suite: classes, file problems (kind -> count), and groups.
 
-    ``groups`` is what folds keep whole: 'patients', or 'groups' where patients are not known. ``near_copies`` says what
-    was done with images that show one picture, in words; '' where the data set does not look for them. ``mixed_groups``
-    of the groups have images of several classes.
+    ``groups`` is the unit that folds do not split: 'patients', or 'groups' if patients are unknown. ``near_copies``
+    describes how near duplicates were handled; '' if they are not searched for. ``mixed_groups`` groups have images of
+    several classes.
     """
 
     classes: tuple[ClassSize, ...] = ()
@@ -75,29 +75,28 @@ class DataFacts:
     groups: str = "patients"
     near_copies: str = ""
     mixed_groups: int = 0
-    all_groups: int = 0  # one with images of several classes counts once; 0 in reports of earlier versions
+    all_groups: int = 0  # a group with several classes counts once; 0 in reports of earlier versions
 
 
 @dataclass(frozen=True)
 class PublishedFacts:
-    """What was published of the suite's methods, and where this run is another: ``differences`` by method, in words.
+    """Published results of the suite's methods, and the ``differences`` of this run by method, as text.
 
-    Those of the key '' hold for all methods. A method that is not the published one says first what it is. ``settings``
-    names, by method, the settings that differ.
+    The key '' has the differences of all methods. ``settings`` are the names of the differing settings by method.
     """
 
     results: Published
     differences: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    exchanged: Mapping[str, str] = field(default_factory=dict)  # method -> the registered one that ran in its place
+    exchanged: Mapping[str, str] = field(default_factory=dict)  # method -> the registered method that replaced it
 
 
 @dataclass(frozen=True)
 class OtherFinding:
-    """What a report on another data set, in the same output folder, says of a method beside its twin.
+    """Difference of a method to its from-scratch counterpart, from a report on another data set in the output folder.
 
-    ``kind`` is 'kid' or 'accuracy', the latter with a classifier and a ratio; ``difference`` with its 95 % interval and
-    its ``word`` are as in that report, from ``pairs`` pairs.
+    ``kind`` is 'kid' or 'accuracy'; the latter has a classifier and a ratio. ``difference``, its 95 % interval and
+    ``word`` are as in that report, from ``pairs`` pairs.
     """
 
     suite: str
@@ -116,9 +115,9 @@ class OtherFinding:
 
 
 def test_train_ratio(folds: Sequence[FoldSize]) -> float:
-    """Return n_test / n_train in images, the mean over folds: what the corrected t test needs.
+    """Return n_test / n_train in images, mean over folds, for the corrected t test.
 
-    Only what networks are trained on counts as training: the larger ratio, and so the wider intervals.
+    Validation images do not count as training images, which gives the larger ratio and wider intervals.
     """
     shares = [f.test_images / f.train_images for f in folds if f.train_images]
     return sum(shares) / len(shares) if shares else 0.0
@@ -126,13 +125,13 @@ def test_train_ratio(folds: Sequence[FoldSize]) -> float:
 
 @dataclass(frozen=True)
 class ReportInfo:
-    """A suite as its report describes it. Orders are the suite's own; ``methods`` are all, ``generative`` some of them.
+    """Description of a suite for its report, in the suite's order; ``generative`` are some of the ``methods``.
 
-    ``ratios`` are those of the generative methods, spelt as in the rows. ``longer`` are the multiples of the steps that
-    the references also train for; ``tuned_s`` what tuning cost, in device seconds, by method and classifier, where it
-    was. ``margin`` is the equivalence margin in balanced accuracy. ``reference`` is the generative method that the
-    others are compared with. ``real_images`` gives a few real training images per class name, for the picture grids.
-    ``command`` redoes the run; ``host`` and ``git_commit`` say where and from what code.
+    ``ratios`` are those of the generative methods, as spelt in the rows. ``longer`` are the training multipliers of the
+    references. ``tuned_s`` is the tuning cost in device seconds by method and classifier. ``margin`` is the equivalence
+    margin in balanced accuracy. ``reference`` is the generative method that the others are compared with.
+    ``real_images`` are a few real training images by class name, for the picture grids. ``command`` repeats the run;
+    ``host`` and ``git_commit`` identify machine and code.
     """
 
     suite: str
@@ -159,34 +158,34 @@ class ReportInfo:
     data: DataFacts = field(default_factory=DataFacts)
     real_images: Mapping[str, tuple[Path, ...]] = field(default_factory=dict)
     published: PublishedFacts | None = None
-    measures: Mapping[str, Measure] = field(default_factory=dict)  # of the suite's own metrics, by their stored names
-    roles: Roles | None = None  # what the methods are to the research questions; None: nobody asks them
-    modality: str = ""  # what kind of images the data set has, in words
-    modalities: Mapping[str, str] = field(default_factory=dict)  # those of the other data sets that bench knows
-    segmentation_networks: tuple[str, ...] = ()  # segmentation networks that are compared across arms
-    mask_carriers: tuple[str, ...] = ()  # the methods whose arms these are
+    measures: Mapping[str, Measure] = field(default_factory=dict)  # of custom metrics, by stored name
+    roles: Roles | None = None  # roles of the methods in the research questions; None: questions are not answered
+    modality: str = ""  # imaging modality of the data set
+    modalities: Mapping[str, str] = field(default_factory=dict)  # modalities of the other registered data sets
+    segmentation_networks: tuple[str, ...] = ()  # networks compared over arms
+    mask_carriers: tuple[str, ...] = ()  # methods that have masks for their images
     other_findings: tuple[OtherFinding, ...] = ()  # from reports on other data sets
     runs: tuple[RunRecord, ...] = ()  # of this suite in this output folder, oldest first
-    positive: str = ""  # the positive one of two classes; '' in reports of earlier versions, where it is the second
+    positive: str = ""  # positive class of two; '' in reports of earlier versions, where it is the second
 
     @property
     def unit(self) -> ScoredUnit:
-        """What scores count once, and what it is called."""
+        """The unit that is scored (patient or image), and its name."""
         return ScoredUnit(self.data.groups, self.data.mixed_groups)
 
     @property
     def positive_class(self) -> str:
-        """The positive one of two classes; '' where there are more."""
+        """The positive class of two; '' with more classes."""
         return (self.positive or self.classes[1]) if len(self.classes) == 2 else ""
 
     @property
     def positive_label(self) -> int:
-        """The index of the positive one of two classes; 1 where there are more."""
+        """The index of the positive class of two; 1 with more classes."""
         return self.classes.index(self.positive_class) if self.positive_class else 1
 
     @property
     def apart(self) -> ReportInfo:
-        """The same of the folds alone whose patients are apart."""
+        """The same with patient-disjoint folds only."""
         return replace(self, folds=tuple(f for f in self.folds if f.unit == "group"))
 
     @property
@@ -196,7 +195,7 @@ class ReportInfo:
 
     @property
     def longer_arms(self) -> tuple[Arm, ...]:
-        """The references once more, trained longer: they are in no leaderboard but that of equal compute."""
+        """The references with training multipliers; they appear only in the compute-matched comparison."""
         return tuple(Arm(m, longer(t)) for m in REFERENCES if m in self.methods for t in sorted(self.longer))
 
     @property

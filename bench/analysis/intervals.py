@@ -1,7 +1,7 @@
-"""Intervals over patients, from the tables of predictions that evaluate rows point to.
+"""Bootstrap intervals over patients, from the predictions tables of the evaluate rows.
 
-Pair by pair: all arms of a pair are tested on the same patients, so these are resampled once for all of them, and the
-tables of no more than one pair are in memory.
+Processed pair by pair: all arms of a pair are tested on the same patients, which are resampled once for all arms, and
+only the tables of one pair are in memory.
 """
 
 from __future__ import annotations
@@ -30,13 +30,15 @@ PATIENT = ScoredUnit()
 def patient_intervals(
     tables: Mapping[Key, Mapping[Pair, str]], root: Path, unit: ScoredUnit = PATIENT
 ) -> dict[Key, dict[str, Ends]]:
-    """Return the ends of the 95 % intervals of each line's mean balanced accuracies, by metric.
+    """Return the ends of the 95 % intervals of each line's mean balanced accuracy, by metric.
 
-    ``tables`` names, for each line, the table of predictions of every pair that it has a score for, relative to
-    ``root``; ``unit`` says whether each patient is scored once too. Raises ``StoreError`` for one that cannot be read:
-    an interval of fewer pairs would be of other data than its mean.
+    ``tables`` are the paths of the predictions tables of each line by pair, relative to ``root``, for all pairs with a
+    score. ``unit`` says whether patients are scored, too. Raises ``StoreError`` if a table cannot be read, because an
+    interval over fewer pairs would not match its mean.
     """
-    metrics = {BALANCED: False} | ({unit.primary: True} if unit.per_group else {})  # is a patient scored once
+    metrics = {BALANCED: False} | (
+        {unit.primary: True} if unit.per_group else {}
+    )  # metric -> whether it is per patient
     pairs = sorted({pair for of_line in tables.values() for pair in of_line})
     sums: dict[Key, dict[str, dict[int, Draws]]] = {key: {m: {} for m in metrics} for key in tables}
     counts: dict[Key, dict[int, int]] = {key: {} for key in tables}
@@ -57,8 +59,8 @@ def patient_intervals(
 def _draws(
     paths: Mapping[Key, str], pair: Pair, root: Path, metrics: Mapping[str, bool]
 ) -> Iterator[tuple[Key, dict[str, Draws]]]:
-    """Yield what each line's table of one pair gives."""
-    samples: list[PatientSample] = []  # one, as all arms of a pair are tested on the same images
+    """Yield the value and resamples of each line's table of one pair."""
+    samples: list[PatientSample] = []  # usually one, because all arms of a pair have the same test images
     for key, path in paths.items():
         table = read_predictions(root / path, "test")
         truth, prob = check_arrays(table.y_true, table.y_prob, table.group)

@@ -1,4 +1,4 @@
-"""From results rows to the leaderboard's records: scores, paired comparisons, intervals, and what is missing. Pure."""
+"""Records of the leaderboard from result rows: scores, paired comparisons, intervals, gaps. Pure."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from bench.suite.suite import REFERENCES
 from bench.types import ResultRow
 
 SCORES = ("balanced_accuracy", "auroc", "f1", "sensitivity", "specificity")
-PRIMARY = ScoredUnit().primary  # what verdicts are about, where no group has images of several classes
+PRIMARY = ScoredUnit().primary  # metric of the verdicts, if no group has images of several classes
 COMPARED = (PRIMARY, "balanced_accuracy")
 METRICS = tuple(f"patient_{s}" for s in SCORES) + SCORES
-MACRO = "mean over classes"  # the name of what is no class, among the scores of each class
-_MACRO_OF = {"recall": "sensitivity"}  # the name of a class metric's macro average, where it has another
+MACRO = "mean over classes"  # key of the macro average among the scores of each class
+_MACRO_OF = {"recall": "sensitivity"}  # class metric -> name of its macro average, if different
 
 
 @dataclass(frozen=True)
 class Gap:
-    """A planned pair that has no score: which stage stopped it, how it stands there, and the reason in one line."""
+    """A planned pair without a score: the stage that stopped it, its status, and the reason in one line."""
 
     pair: Pair
     stage: str
@@ -41,11 +41,10 @@ class Gap:
 class Line:
     """One arm with one classifier. ``scores`` by metric name; ``values`` of every pair behind them.
 
-    ``versus[reference][metric]`` is the paired verdict. Seconds are means over the pairs with a score: ``generator_s``
-    and ``synthesis_s`` are NaN for arms that train none. ``of_classes[metric][class]`` are the scores of each class
-    against the rest, and of ``MACRO``, per image, where there are more than two classes. ``device_s`` is what a pair
-    took of the device in all three, ``tuned_s`` what tuning took for all pairs. ``primary`` is the metric that verdicts
-    are about.
+    ``versus[reference][metric]`` is the paired verdict. Seconds are means over the pairs with a score; ``generator_s``
+    and ``synthesis_s`` are NaN for arms without a generator. ``of_classes[metric][class]`` are the one-vs-rest scores
+    of each class and of ``MACRO``, per image, with more than two classes. ``device_s`` is the device time of a pair for
+    all three, ``tuned_s`` the tuning cost for all pairs. ``primary`` is the metric of the verdicts.
     """
 
     classifier: str
@@ -70,16 +69,16 @@ class Line:
 
     @property
     def by_pair(self) -> Mapping[Pair, float]:
-        """The primary score of every pair that has it."""
+        """The primary score by pair."""
         return self.values[self.primary]
 
     def verdict(self, reference: str) -> Verdict:
-        """Return what the paired comparison of the primary score with a reference says."""
+        """Return the verdict on the primary score against a reference."""
         return self.versus[reference][self.primary]
 
     @property
     def pairs(self) -> int:
-        """Pairs that have the primary score."""
+        """The number of pairs with the primary score."""
         return self.score.n
 
     @property
@@ -89,7 +88,7 @@ class Line:
 
     @property
     def charged_s(self) -> float:
-        """Device seconds of the whole arm, all planned pairs and its tuning; NaN where nothing was measured."""
+        """Device seconds of the whole arm, all planned pairs and its tuning; NaN if not measured."""
         return self.planned * self.device_s + self.tuned_s
 
     @property
@@ -101,7 +100,7 @@ class Line:
 def leaderboard(rows: Rows, info: ReportInfo, root: Path, arms: Sequence[Arm] | None = None) -> tuple[Line, ...]:
     """Return one line for each arm (None: all of the suite) and classifier, in the suite's order.
 
-    ``root`` is where predictions paths start.
+    Paths of predictions are relative to ``root``.
     """
     arms = info.arms if arms is None else arms
     keys = [(c, arm) for c in info.classifiers for arm in arms]
@@ -110,7 +109,7 @@ def leaderboard(rows: Rows, info: ReportInfo, root: Path, arms: Sequence[Arm] | 
     versus = {c: _comparisons(info, {arm: values[c, arm] for arm in arms}) for c in info.classifiers}
     scored = {key: values[key][info.unit.primary] for key in keys}
     shown = {key: {p: str(done[key][p].facts.get("predictions", "")) for p in scored[key]} for key in keys}
-    tables = {key: of_line for key, of_line in shown.items() if all(of_line.values())}  # made-up results have none
+    tables = {key: of_line for key, of_line in shown.items() if all(of_line.values())}  # synthetic results have none
     ends = patient_intervals(tables, root, info.unit)
     return tuple(
         _line(
@@ -151,9 +150,9 @@ def _of_classes(found: Mapping[Pair, ResultRow], info: ReportInfo) -> dict[str, 
 def _comparisons(
     info: ReportInfo, values: Mapping[Arm, Mapping[str, Mapping[Pair, float]]]
 ) -> dict[Arm, dict[str, dict[str, Verdict]]]:
-    """Return arm -> reference -> metric -> verdict. Holm runs over all the arms with one classifier.
+    """Return arm -> reference -> metric -> verdict. Holm's correction runs over all arms with one classifier.
 
-    Arms without copies are a family of their own: to look whether a gain survives must not make it harder to show.
+    Arms without memorised samples are a separate family, so that they do not reduce the power of the other arms.
     """
     found: dict[Arm, dict[str, dict[str, Verdict]]] = {}
     families = [[a for a in values if a.without_memorised == apart] for apart in (False, True)]
@@ -162,9 +161,9 @@ def _comparisons(
         for metric, family in product(COMPARED, families):
             differences = {a: paired_differences(values[a][metric], base[metric]) for a in family}
             named = {a: d for a, d in differences.items() if d and a.method not in ("none", reference)}
-            judged = verdicts({a.label: d for a, d in named.items()}, info.margin, info.test_train_ratio)
+            found_verdicts = verdicts({a.label: d for a, d in named.items()}, info.margin, info.test_train_ratio)
             for arm in named:
-                found.setdefault(arm, {}).setdefault(reference, {})[metric] = judged[arm.label]
+                found.setdefault(arm, {}).setdefault(reference, {})[metric] = found_verdicts[arm.label]
     return found
 
 
@@ -217,7 +216,7 @@ def _total(parts: Iterable[float]) -> float:
 
 
 def _gap(rows: Rows, info: ReportInfo, arm: Arm, classifier: str, pair: Pair) -> Gap:
-    """Return why a pair has no score: the first stage on its way that did not end well."""
+    """Return why a pair has no score: the first stage that is not done."""
     chain = [rows.generator(s, arm, pair) for s in ("fit", "synthesize")] if arm.method in info.generative else []
     chain += [rows.classifier(s, arm, classifier, pair) for s in ("classify", "evaluate")]
     names = [*(["fit", "synthesize"] if arm.method in info.generative else []), "classify", "evaluate"]
@@ -229,7 +228,7 @@ def _gap(rows: Rows, info: ReportInfo, arm: Arm, classifier: str, pair: Pair) ->
 
 
 def minimum_detectable_effect(line: Line, reference: str = "none") -> float:
-    """Return the smallest true difference that the line's design finds; NaN without any spread to go by."""
+    """Return the minimum detectable effect (80 % power) of the line, in [0, 1]; NaN without spread."""
     if reference not in line.versus:
         return NAN
     v = line.verdict(reference)
@@ -237,6 +236,6 @@ def minimum_detectable_effect(line: Line, reference: str = "none") -> float:
 
 
 def typical_minimum_detectable_effect(lines: Iterable[Line]) -> float:
-    """Return the median of the lines' smallest effects; NaN where none can be told."""
+    """Return the median of the lines' minimum detectable effects; NaN if all are unknown."""
     finite = [e for e in map(minimum_detectable_effect, lines) if math.isfinite(e)]
     return float(np.median(finite)) if finite else NAN

@@ -1,4 +1,4 @@
-"""Published scores of classifiers, and costs of generators, beside what is like them here. Pure."""
+"""Published scores of classifiers and costs of generators, compared with their counterparts here. Pure."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from bench.types import ResultRow
 
 @dataclass(frozen=True)
 class Beside:
-    """One published score of a network, and ours of the classifier that is like it ('': the suite has none).
+    """A published score of a network, and ours of the corresponding ``classifier`` ('': none in the suite).
 
-    ``printed`` and ``sd`` are as printed, '' where they were not; ``published`` is the number, of the counts where
-    these are known. ``ours`` is of real images alone, the mean over pairs with its 95 % interval. ``word`` says where
-    the published number lies: 'in' our interval, 'above' or 'below' it; '' where there is none.
+    ``printed`` and ``sd`` are as printed, else ''. ``published`` is the value, from the counts if these are known.
+    ``ours`` is for real images alone, the mean over pairs with its 95 % interval. ``word`` is the position of the
+    published value relative to our interval: 'in', 'above' or 'below'; '' without an interval.
     """
 
     network: str
@@ -34,7 +34,7 @@ class Beside:
 
 @dataclass(frozen=True)
 class Orientation:
-    """Published scores of other networks than ours by one metric, lowest and highest, and ours by classifier."""
+    """Range of published scores of other networks by one metric, and our scores by classifier."""
 
     metric: str
     networks: int
@@ -45,19 +45,19 @@ class Orientation:
 
 @dataclass(frozen=True)
 class CostBeside:
-    """A training's cost as published, and ours a fold: steps, wall seconds, images a second. NaN: not measured."""
+    """Published cost of a training, and ours per fold: steps, wall seconds, images per second. NaN: not measured."""
 
     method: str
     published_images_per_s: float
     steps: float
     seconds: float
     images_per_s: float
-    published_amount_s: float  # what the published number of images would take here
+    published_amount_s: float  # time for the published number of images here
 
 
 @dataclass(frozen=True)
 class Literature:
-    """What was published for orientation; ``context`` is empty where the suite has a network alike."""
+    """Published numbers for orientation; ``context`` is empty if the suite has a corresponding network."""
 
     beside: tuple[Beside, ...] = ()
     context: tuple[Orientation, ...] = ()
@@ -65,7 +65,7 @@ class Literature:
 
 
 def literature(rows: Rows, info: ReportInfo) -> tuple[Literature, ...]:
-    """Return the published scores and costs that the suite names, beside our own; () where it names none."""
+    """Return the published scores and costs named by the suite, with ours; () if it names none."""
     if info.published is None:
         return ()
     results = info.published.results
@@ -91,7 +91,7 @@ def _beside(rows: Rows, info: ReportInfo, network: str, known: KnownNetwork, met
     return Beside(network, metric, printed, known.sd.get(metric, ""), published, classifier, ours, word)
 
 
-_COUNTS = ("accuracy", "sensitivity", "specificity")  # what a table of two classes tells
+_COUNTS = ("accuracy", "sensitivity", "specificity")  # known from a confusion table of two classes
 
 
 def _counted(c: Confusion, metric: str) -> Number:
@@ -104,9 +104,9 @@ def _counted(c: Confusion, metric: str) -> Number:
 
 
 def _ours(rows: Rows, info: ReportInfo, classifier: str, metric: str) -> Number:
-    """Return the mean of ``none`` over pairs; a share's interval ends at 0 and 1."""
+    """Return the mean of ``none`` over pairs; the interval is clipped to [0, 1]."""
     if metric in ("sensitivity", "specificity") and len(info.classes) != 2:
-        return Number()  # of several classes ours is a mean over them: another measure
+        return Number()  # with several classes ours is a macro average, another measure
     scored = [rows.classifier("evaluate", Arm("none"), classifier, pair) for pair in info.pairs]
     mean = mean_of([r.metrics.get(f"test/{metric}", NAN) for r in scored if r and r.status == "done"], info)
     return replace(mean, low=max(0.0, mean.low), high=min(1.0, mean.high)) if math.isfinite(mean.low) else mean

@@ -1,4 +1,4 @@
-"""What cells measured pair by pair, so that two reports can be compared without their stores. Pure."""
+"""Measurements of cells by pair, so that two reports can be compared without their stores. Pure."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ SYNTHETIC = tuple(f"{m}_" for m in (*MEASURES, *VARIETY))  # an extractor's tag 
 
 @dataclass(frozen=True)
 class Measured:
-    """The finished cells of one stage and arm, by pair; '' for what the stage does not have.
+    """The finished cells of one stage and arm, by pair; '' for coordinates that the stage does not have.
 
-    ``device_s`` are device seconds; ``images`` the measures of synthetic images, copies and translations, by their
-    names in the store. (The scores of classifiers are in the lines.)
+    ``device_s`` are device seconds; ``images`` the metrics of synthetic images, memorised samples and translations, by
+    their names in the store. (The scores of classifiers are in the lines.)
     """
 
     stage: str
@@ -32,7 +32,7 @@ class Measured:
 
 
 def measured(rows: Rows, info: ReportInfo) -> tuple[Measured, ...]:
-    """Return a record a stage and arm, in the order of the stages."""
+    """Return a record for each stage and arm, in the order of the stages."""
     found = []
     for stage in STAGES:
         cells: dict[tuple[str, str, str], dict[Pair, ResultRow]] = {}
@@ -56,7 +56,7 @@ def _images(by_pair: Mapping[Pair, ResultRow]) -> dict[str, dict[Pair, float]]:
 
 
 def is_of_images(stage: str, name: str) -> bool:
-    """Whether a metric says how good all of a method's images are; not floors, sizes, or one direction's."""
+    """Whether a metric is of all images of a method: not a real-vs-real baseline, a size, or of one direction."""
     where, _, last = name.rpartition("/")
     if stage == "fidelity":
         is_measure = last.startswith(SYNTHETIC) and not last.startswith(SIZES)

@@ -1,4 +1,4 @@
-"""Which synthetic images are copies of training images, and whether a gain survives without them. Pure."""
+"""Memorised samples among the synthetic images, and whether a gain remains without them. Pure."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from bench.suite.arms import NO_MEMORISED
 
 @dataclass(frozen=True)
 class Copies:
-    """What the copies stage found of one method: ``scores`` by the stage's names, without 'copies/'.
+    """Result of the copies stage for one method: ``scores`` by metric name without 'copies/'.
 
-    AuthPct is in per cent, shares in [0, 1]. ``extractor`` is the tag of the feature space.
+    AuthPct is in per cent, shares are in [0, 1]. ``extractor`` is the tag of the feature space.
     """
 
     method: str
@@ -24,12 +24,12 @@ class Copies:
     scores: Mapping[str, Score]
 
     def score(self, name: str) -> Score:
-        """Return a score; of none where it was not measured."""
+        """Return a score; an empty one if it was not measured."""
         return self.scores.get(name, Score.of([]))
 
 
 def copies(rows: Rows, info: ReportInfo) -> tuple[Copies, ...]:
-    """Return one record for each method whose images were looked through."""
+    """Return one record for each method searched for memorised samples."""
     found = []
     for method in info.generative:
         done = rows.done("copies", method, info.pairs)
@@ -42,9 +42,9 @@ def copies(rows: Rows, info: ReportInfo) -> tuple[Copies, ...]:
 
 @dataclass(frozen=True)
 class Survival:
-    """An arm with all its synthetic images, and without those flagged as copies; each by its primary score.
+    """An arm with all its synthetic images and without those flagged as memorised, by the primary score.
 
-    ``change`` is the paired difference, without minus with; ``dropped`` the images left out of each training set.
+    ``change`` is the paired difference without − with; ``dropped`` the images excluded from each training set.
     """
 
     classifier: str
@@ -56,12 +56,12 @@ class Survival:
 
     @property
     def survives(self) -> bool:
-        """Whether the arm helps, and still does without the copies."""
+        """Whether the arm helps, with and without the memorised samples."""
         return self.all_images.word == self.without.word == "helps"
 
 
 def survivals(lines: Sequence[Line], rows: Rows, info: ReportInfo) -> tuple[Survival, ...]:
-    """Return a record for each line that was also run without copies, where both are compared with none."""
+    """Return a record for each line that was also run without memorised samples, if both are compared with none."""
     by_arm = {(x.classifier, x.arm): x for x in lines}
     found = []
     for line in lines:

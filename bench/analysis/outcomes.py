@@ -1,6 +1,6 @@
-"""What a few arms said of the test images, from their tables of predictions: the numbers behind the curves. Pure.
+"""Outcomes of a few arms on the test images, from predictions tables: the numbers behind the curves. Pure.
 
-Each table is read once, and only what is drawn of it is kept.
+Each table is read once, and only the numbers needed for charts are kept.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from bench.metrics.predictions import Predictions, read_predictions
 from bench.suite.suite import REFERENCES
 
 Floats = npt.NDArray[np.float64]
-Patient = tuple[str, int]  # group, label; the number of classes for a group with images of several
-Counts = dict[Patient, tuple[int, int]]  # images that are right, images
+Patient = tuple[str, int]  # group, label; label = number of classes for a group with several
+Counts = dict[Patient, tuple[int, int]]  # correct images, images
 
 
 def rule(info: ReportInfo) -> str:
-    """Say which arms ``chosen_arms`` takes."""
+    """Return a sentence on the arms that ``chosen_arms`` selects."""
     return (
         f"Arms: {' and '.join(f'`{r}`' for r in REFERENCES)}, the best generative arm and the best of the other "
-        f"methods, by mean {info.unit.level} balanced accuracy over all classifiers on these same images: part of "
-        "their lead is luck."
+        f"methods, by mean {info.unit.level} balanced accuracy over all classifiers on the same images: part of "
+        "their advantage is selection bias."
     )
 
 
 @dataclass(frozen=True, eq=False)
 class PairOutcome:
-    """One table: curves, calibration error, and the share of right images of each patient."""
+    """Outcome of one table: curves, calibration error, and correct images by patient."""
 
     pair: Pair
     roc: Curve
@@ -45,32 +45,32 @@ class PairOutcome:
     prevalence: float
     ece: float
     reliability: ReliabilityCurve
-    confusion: Floats  # [C, C] images: rows are the truth
+    confusion: Floats  # [C, C] images: rows are the true class
     patient_confusion: Floats | None  # [C, C] patients; None where images are scored
     patients: Counts
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """An arm with one classifier over its pairs, at least one."""
+    """An arm with one classifier over its pairs (at least one)."""
 
     classifier: str
     arm: Arm
     pairs: tuple[PairOutcome, ...]
 
     def curves(self, kind: str) -> list[Curve]:
-        """Return the pairs' curves of a kind, 'roc' or 'precision_recall', without those that are not defined."""
+        """Return the pairs' curves of a kind, 'roc' or 'precision_recall', without undefined ones."""
         found: list[Curve] = [getattr(p, kind) for p in self.pairs]
         return [c for c in found if np.isfinite(c.area)]
 
     @property
     def ece(self) -> float:
-        """The mean over pairs."""
+        """The expected calibration error, mean over pairs."""
         return Score.of(p.ece for p in self.pairs).mean
 
     @property
     def reliability(self) -> ReliabilityCurve:
-        """The bins of all pairs together: means weighted by the bins' images, NaN in an empty one."""
+        """The bins pooled over pairs: means weighted by the images in the bins, NaN in an empty bin."""
         curves = [p.reliability for p in self.pairs]
         images = np.sum([c.images for c in curves], axis=0)
         with np.errstate(invalid="ignore"):
@@ -81,14 +81,14 @@ class Outcome:
         return ReliabilityCurve(confidence, accuracy, images)
 
     def confusion(self, per_patient: bool) -> Floats:
-        """Return the sum over pairs, [C, C]: rows are the truth. ``per_patient`` only where patients are scored."""
+        """Return the sum over pairs, [C, C]: rows are the true class. ``per_patient`` only if patients are scored."""
         found = [p.patient_confusion if per_patient else p.confusion for p in self.pairs]
         total: Floats = np.sum([matrix for matrix in found if matrix is not None], axis=0)
         return total
 
     @property
     def shares(self) -> dict[Patient, float]:
-        """The share of each patient's images that is right, over all pairs that test the patient."""
+        """The share of correct images of each patient, over all pairs that test the patient."""
         counts: Counts = {}
         for p in self.pairs:
             for patient, (right, images) in p.patients.items():
@@ -98,12 +98,12 @@ class Outcome:
 
 
 def chosen_arms(lines: Sequence[Line], generative: Sequence[str]) -> tuple[Arm, ...]:
-    """Return the arms that ``rule`` names, each method at its best ratio, in the order of the lines."""
+    """Return the arms described by ``rule``, each method at its best ratio, in the order of the lines."""
     scores: dict[Arm, list[float]] = {}
     for x in lines:
         if x.pairs and not x.arm.without_memorised:
             scores.setdefault(x.arm, []).append(x.score.mean)
-    ranked = sorted(scores, key=lambda arm: -float(np.mean(scores[arm])))  # stable: of equals the suite's first
+    ranked = sorted(scores, key=lambda arm: -float(np.mean(scores[arm])))  # stable: ties keep the order of the suite
     kept = [arm for arm in scores if arm.method in REFERENCES]
     for allowed in (generative, [arm.method for arm in ranked]):
         taken = {arm.method for arm in kept}
@@ -112,7 +112,7 @@ def chosen_arms(lines: Sequence[Line], generative: Sequence[str]) -> tuple[Arm, 
 
 
 def outcomes(rows: Rows, info: ReportInfo, root: Path, arms: Sequence[Arm]) -> tuple[Outcome, ...]:
-    """Return what is known of each classifier and arm, in the suite's order; ``root`` is where paths of tables start.
+    """Return the outcome of each classifier and arm, in the suite's order; table paths are relative to ``root``.
 
     Raises ``StoreError`` for a table that cannot be read.
     """
@@ -148,7 +148,7 @@ def _outcome(pair: Pair, table: Predictions, info: ReportInfo) -> PairOutcome:
 
 
 def _patients(groups: Sequence[str], truth: npt.NDArray[np.int64], prob: Floats) -> Counts:
-    """Return how many images of each group are right, and how many there are."""
+    """Return the numbers of correct images and of images by patient."""
     labels: dict[str, set[int]] = {}
     for group, label in zip(groups, truth.tolist(), strict=True):
         labels.setdefault(group, set()).add(label)

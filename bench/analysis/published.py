@@ -1,6 +1,6 @@
-"""Published numbers beside our own: with patients shared by training and test, as published, and with patients apart.
+"""Published numbers and ours: with patients shared by training and test, as published, and patient-disjoint.
 
-Pure but for what it reads beside the rows: the tables of predictions, and the losses that a training logged.
+Pure, except that it reads predictions tables and logged training losses.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from bench.types import ResultRow, Unit
 
 @dataclass(frozen=True)
 class Number:
-    """A measure with its 95 % interval (NaN without one): of ``hits`` of ``n`` images, or a mean over ``n`` draws."""
+    """A measure with its 95 % interval (NaN without one): ``hits`` of ``n`` images, or a mean over ``n`` draws."""
 
     value: float = NAN
     low: float = NAN
     high: float = NAN
     n: int = 0
-    hits: int | None = None  # None: no share of images
+    hits: int | None = None  # None: not a share of images
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One measure of one method. ``printed`` is the published number as printed, '' where there is none.
+    """One measure of one method. ``printed`` is the published number as printed, else ''.
 
-    ``published`` is what it must have been, with its interval; ``by_image`` and ``apart`` are ours on splits that share
-    patients and on splits that do not, ``leak`` their difference.
+    ``published`` is the value from the counts behind it, with its interval. ``by_image`` and ``apart`` are ours on
+    splits that share patients and on patient-disjoint splits, ``leak`` is their difference.
     """
 
     method: str
@@ -55,11 +55,10 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Head:
-    """What the head that classified had learnt: its class loss at the end of training, mean over ``trainings``.
+    """The discriminator classifier of a method: its final class loss, mean over ``trainings``, and its predictions.
 
-    ``own`` are test images of the class that it was trained on, ``other`` of the other one: hits are those that it
-    gives its own class, and ``difference`` is by how much more often it does so for its own. ``one_label``: it has
-    never been told another.
+    ``own`` are test images of the class that it was trained on, ``other`` those of the other class; hits are those
+    assigned to its training class, and ``difference`` is own − other. ``one_label``: trained with one label only.
     """
 
     method: str
@@ -75,7 +74,7 @@ class Head:
 
 @dataclass(frozen=True)
 class Impossible:
-    """A published number that cannot be."""
+    """A published number that is impossible."""
 
     method: str
     negatives: int
@@ -84,7 +83,7 @@ class Impossible:
 
 
 def comparisons(rows: Rows, info: ReportInfo, root: Path) -> tuple[Comparison, ...]:
-    """Return the comparisons of every method that has published results, by kind and measure, in the suite's order."""
+    """Return the comparisons of every method with published results, by kind and measure, in the suite's order."""
     facts = info.published
     if facts is None:
         return ()
@@ -109,7 +108,7 @@ def comparisons(rows: Rows, info: ReportInfo, root: Path) -> tuple[Comparison, .
 
 
 def impossible(info: ReportInfo) -> tuple[Impossible, ...]:
-    """Return the published classification numbers that no table of so many test images gives."""
+    """Return the published classification numbers that no confusion table of that size can give."""
     if info.published is None or not _methods(info.published, info):
         return ()
     results, found = info.published.results, []
@@ -121,7 +120,7 @@ def impossible(info: ReportInfo) -> tuple[Impossible, ...]:
 
 
 def heads(rows: Rows, info: ReportInfo, root: Path) -> tuple[Head, ...]:
-    """Return what the heads had learnt, of methods whose training logs that head's class loss."""
+    """Return the discriminator classifiers of the methods that log their class loss."""
     facts = info.published
     if facts is None or not facts.results.own_class_loss:
         return ()
@@ -158,13 +157,13 @@ def _methods(facts: PublishedFacts, info: ReportInfo) -> list[str]:
 
 
 def _sizes(results: Published) -> tuple[int, int]:
-    """Return how many negative and how many positive test images were published."""
+    """Return the published numbers of negative and positive test images."""
     positives = results.test_images[results.positive]
     return sum(results.test_images.values()) - positives, positives
 
 
 def _published_share(results: Published, method: str, measure: str) -> Number:
-    """Return a published measure with the interval of the counts behind it, where the other numbers tell these."""
+    """Return a published measure with the interval of the counts behind it, if the numbers determine these."""
     printed = {m: t for m, t in results.methods[method].classification.items() if m in MEASURES}
     if measure not in printed:
         return Number()
@@ -178,7 +177,7 @@ def _published_share(results: Published, method: str, measure: str) -> Number:
 
 
 def _tables(rows: Rows, info: ReportInfo, method: str, unit: Unit, root: Path) -> list[ConfusionTable]:
-    """Return the confusion table of each draw that has one; the published positive class is the positive one."""
+    """Return the confusion table of each draw that has one, with the published positive class as positive."""
     done = [row for row in _done(rows, info, "head", method, unit) if "predictions" in row.facts]
     return [_confusion(read_predictions(root / str(row.facts["predictions"]), "test"), info) for row in done]
 
@@ -186,13 +185,13 @@ def _tables(rows: Rows, info: ReportInfo, method: str, unit: Unit, root: Path) -
 def _confusion(p: Predictions, info: ReportInfo) -> ConfusionTable:
     positive_class = info.published.results.positive if info.published else ""
     positive = p.classes.index(positive_class) if positive_class in p.classes else info.positive_label
-    truth, said = p.y_true == positive, p.y_prob.argmax(axis=1) == positive
-    counts = (truth & said, truth & ~said, ~truth & said, ~truth & ~said)
+    truth, called = p.y_true == positive, p.y_prob.argmax(axis=1) == positive
+    counts = (truth & called, truth & ~called, ~truth & called, ~truth & ~called)
     return ConfusionTable(*(int(c.sum()) for c in counts))
 
 
 def _share(tables: Sequence[ConfusionTable], measure: str) -> Number:
-    """Return a measure of all draws' test images together."""
+    """Return a measure pooled over the test images of all draws."""
     if not tables:
         return Number()
     pooled = reduce(add, tables)
@@ -212,7 +211,7 @@ def _leak(by_image: Number, apart: Number) -> Number:
 
 
 def mean_of(values: Sequence[float], info: ReportInfo) -> Number:
-    """Return the mean over draws with the interval of the corrected t test, for draws share images; one has none."""
+    """Return the mean over draws with the interval of the corrected t test (draws share images); one draw has none."""
     score = Score.of(values)
     test = corrected_resampled_t([v for v in values if math.isfinite(v)], info.test_train_ratio)
     return Number(score.mean, test.low, test.high, score.n)
@@ -229,7 +228,7 @@ def _done(rows: Rows, info: ReportInfo, stage: str, method: str, unit: Unit) -> 
 
 
 def _last_loss(path: Path, name: str) -> float:
-    """Return the last value that a training logged of a loss; NaN where it logged none."""
+    """Return the last logged value of a loss; NaN if it was not logged."""
     last = NAN
     for _, logged, value in read_history(path):
         if logged == name:

@@ -1,4 +1,4 @@
-"""How synthetic images compare with real ones, by the features of one extractor. Pure."""
+"""Fidelity of synthetic images by the features of one extractor. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bench.analysis.info import ReportInfo
 from bench.analysis.rows import Rows, Score, scores_of
 
-MEASURES = ("kid", "precision", "recall", "density", "coverage", "fid")  # as they are read: KID first, FID last
+MEASURES = ("kid", "precision", "recall", "density", "coverage", "fid")  # in the order of the tables
 VARIETY = ("is", "diversity")
 SIZES = ("n_real", "n_synthetic", "kid_subset_size")
 _KEY = re.compile(rf"(?P<where>.+)/(?P<measure>{'|'.join((*SIZES, *MEASURES, *VARIETY))})_(?P<tag>.+)")
@@ -19,9 +19,10 @@ _KEY = re.compile(rf"(?P<where>.+)/(?P<measure>{'|'.join((*SIZES, *MEASURES, *VA
 class Quality:
     """One method's synthetic images by one extractor: ``scores`` by '<where>/<measure>', as their stage names them.
 
-    ``synthetic/test`` and ``synthetic/train``: all synthetic images against real ones of that part; ``floor/<part>``:
-    real images of other patients in their place, at its own n_real and n_synthetic; ``at_floor/<part>``: synthetic
-    images at those sizes; ``synthetic`` and ``real/train``: inception score and diversity, which need no reference.
+    ``synthetic/test`` and ``synthetic/train``: all synthetic images against real ones of that fold part;
+    ``floor/<part>``: real-vs-real baseline, real images of other patients instead, with its own n_real and
+    n_synthetic; ``at_floor/<part>``: synthetic images at those sizes; ``synthetic`` and ``real/train``: inception score
+    and diversity, which need no reference.
     """
 
     method: str
@@ -29,12 +30,12 @@ class Quality:
     scores: Mapping[str, Score]
 
     def score(self, key: str) -> Score:
-        """Return a score; of none where it was not measured."""
+        """Return a score; an empty one if it was not measured."""
         return self.scores.get(key, Score.of([]))
 
 
 def image_quality(rows: Rows, info: ReportInfo) -> tuple[Quality, ...]:
-    """Return a record a method and extractor, by extractor, in the suite's order."""
+    """Return a record for each method and extractor, sorted by extractor, then in the suite's order."""
     found = []
     for method in info.generative:
         by_tag: dict[str, list[dict[str, float]]] = {}

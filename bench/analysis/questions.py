@@ -1,8 +1,8 @@
-"""The research questions, from the rows: what transfer learning changes, what it costs, and how others compare. Pure.
+"""The research questions: effect of transfer learning, its cost, and comparison with other generators. Pure.
 
-Which methods stand beside which is in ``ReportInfo.roles``, by what they are. Everything is paired over (fold, repeat)
-and judged as in ``differences``; costs as ratios, whose logarithms get a plain paired t test. Every transfer arm is
-compared with every other generator, corrected together: to pick the best first would be to pick it by the test part.
+``ReportInfo.roles`` defines which methods are compared. Everything is paired over fold × repeat and tested as in
+``differences``; costs are ratios, with a plain paired t test of their logarithms. Every transfer arm is compared with
+every other generator with one correction over all, because selecting the best first would use the test part.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from bench.types import ResultRow
 
 Name = Literal["transfer", "cost", "modalities", "others"]
 Cost = Literal["training", "step", "memory", "flops", "parameters"]
-EFFECT = 0.02  # of patient-level balanced accuracy: what `pairs_needed` is asked for, whatever was seen
+EFFECT = 0.02  # of patient-level balanced accuracy: target of `pairs_needed`, independent of the results
 VARIETY: tuple[Kind, ...] = ("diversity", "recall", "coverage", "copies")
-COMPARED_ACROSS_DATASETS: tuple[Kind, ...] = ("kid", "accuracy")  # what reports on other data sets are asked for
-COUNTED: tuple[Cost, ...] = ("flops", "parameters")  # fixed by the networks: no fold can make them differ
-STAGES: dict[Kind, tuple[str, str]] = {  # (stage, how its metric begins), without those read elsewhere
+COMPARED_ACROSS_DATASETS: tuple[Kind, ...] = ("kid", "accuracy")  # measures read from reports on other data sets
+COUNTED: tuple[Cost, ...] = ("flops", "parameters")  # fixed by the networks: equal in all folds
+STAGES: dict[Kind, tuple[str, str]] = {  # (stage, prefix of the metric), without measures read elsewhere
     "kid": ("fidelity", KID),
     "diversity": ("fidelity", "synthetic/diversity_"),
     "recall": ("fidelity", "synthetic/test/recall_"),
@@ -47,11 +47,11 @@ STAGES: dict[Kind, tuple[str, str]] = {  # (stage, how its metric begins), witho
 
 @dataclass(frozen=True)
 class Finding:
-    """A paired difference that a question rests on, and what it would take to decide it.
+    """A paired difference that answers a question, and the number of pairs needed to decide it.
 
-    ``smallest`` is the smallest true difference that so many pairs of this spread find with 80 % power; ``needed`` the
-    pairs that find ``target``: ``EFFECT`` for accuracy, else the difference that was seen. In the measure's unit, and
-    before Holm's correction; NaN without any spread to go by, infinite where no number of pairs is enough.
+    ``smallest`` is the minimum detectable effect (80 % power) with these pairs and this spread; ``needed`` the number
+    of pairs that detect ``target``: ``EFFECT`` for accuracy, else the observed difference. In the unit of the measure,
+    before Holm's correction; NaN without spread, infinite if no number of pairs is enough.
     """
 
     difference: Difference
@@ -62,11 +62,11 @@ class Finding:
 
 @dataclass(frozen=True)
 class CostRatio:
-    """What a method takes of one resource, over what the plain one takes: the geometric mean of the ratios over pairs.
+    """Cost of a method in one resource relative to the plain one: geometric mean of the ratios over pairs.
 
-    ``value`` and ``base`` are means (device seconds, bytes, operations, numbers), ``low`` and ``high`` the 95 % ends
-    of ``ratio``, NaN where it is counted and not measured, or where there is no spread. ``word`` is 'lower', 'higher',
-    'equal' (counted alone) or 'undecided'. ``needed`` are the pairs that would find a ratio as large as the one seen.
+    ``value`` and ``base`` are means (device seconds, bytes, operations, numbers), ``low``, ``high`` the 95 % interval
+    of ``ratio``, NaN for counted resources or without spread. ``word`` is 'lower', 'higher', 'equal' (counted resources
+    only) or 'undecided'. ``needed`` is the number of pairs that would detect the observed ratio.
     """
 
     kind: Cost
@@ -85,7 +85,7 @@ class CostRatio:
 
 @dataclass(frozen=True)
 class Lack:
-    """A stage of ``method`` that did not end well in ``pairs``, the first one on its way there, and why."""
+    """The first stage of ``method`` that is not done in ``pairs``, and the reason."""
 
     method: str
     stage: str
@@ -96,11 +96,11 @@ class Lack:
 
 @dataclass(frozen=True)
 class Question:
-    """One question: what was found, and what is lacking. Without ``findings``, ``costs`` or ``carried``: no answer.
+    """One question with its results and missing cells; no ``findings``, ``costs`` or ``other_findings``: no answer.
 
-    ``decided`` of the findings are higher, lower, a help or a hurt; ``together`` would still be, with Holm's correction
-    over all of them and not measure by measure. ``floor`` is the mean KID of real images of other patients in the place
-    of synthetic ones, ``steps`` for how many steps each method was trained.
+    ``decided`` findings are higher, lower, helps or hurts; ``overall`` of them remain decided with Holm's correction
+    over all findings instead of one for each measure. ``floor`` is the real-vs-real baseline of KID (mean), ``steps``
+    the training steps of each method.
     """
 
     name: Name
@@ -115,7 +115,7 @@ class Question:
 
 
 def questions(lines: Sequence[Line], rows: Rows, info: ReportInfo) -> tuple[Question, ...]:
-    """Return the four questions in their order; () where the roles of the methods are not known."""
+    """Return the four questions in order; () if the roles of the methods are unknown."""
     roles = info.roles
     if roles is None:
         return ()
@@ -142,7 +142,7 @@ def questions(lines: Sequence[Line], rows: Rows, info: ReportInfo) -> tuple[Ques
         steps = _steps(_each(both), rows, info)
         decided, overall = _decided(found[name].findings)
         found[name] = replace(found[name], decided=decided, overall=overall)
-        found[name] = replace(found[name], lacks=lacks, floor=_floor(rows, info), steps=steps)
+        found[name] = replace(found[name], lacks=lacks, floor=_real_baseline(rows, info), steps=steps)
     return tuple(found.values())
 
 
@@ -156,14 +156,14 @@ def _decided(found: Sequence[Finding]) -> tuple[int, int]:
     return sum(words), sum(bool(word and p < ALPHA) for word, p in zip(words, corrected, strict=True))
 
 
-def _floor(rows: Rows, info: ReportInfo) -> float:
-    """Return the mean KID of real images in the place of synthetic ones."""
+def _real_baseline(rows: Rows, info: ReportInfo) -> float:
+    """Return the real-vs-real baseline of KID, mean over methods and pairs."""
     found = [by_arm for _, by_arm in stage_values(rows, info, "fidelity", "floor/test/kid_")]
     return Score.of(v for by_arm in found for by_pair in by_arm.values() for v in by_pair.values()).mean
 
 
 def _steps(methods: Sequence[str], rows: Rows, info: ReportInfo) -> dict[str, int]:
-    """Return how many steps each method was trained, where that is known."""
+    """Return the training steps of each method, if known."""
     rows_of = {m: rows.done("fit", m, info.pairs) for m in methods}
     found = {m: {r.facts.get("steps") or r.costs.get("steps") for r in of} for m, of in rows_of.items()}
     return {m: int(min(steps)) for m, of in found.items() if (steps := [s for s in of if s])}
@@ -172,7 +172,7 @@ def _steps(methods: Sequence[str], rows: Rows, info: ReportInfo) -> dict[str, in
 def _findings(
     kinds: Sequence[Kind], couples: Sequence[tuple[str, str]], lines: Sequence[Line], rows: Rows, info: ReportInfo
 ) -> tuple[Finding, ...]:
-    """Return the findings of each measure in which a method stands beside another one, measure by measure."""
+    """Return the differences of each couple of methods, measure by measure."""
     found: list[Difference] = []
     for kind in kinds if couples else ():
         for metric, classifier, values in _measures(kind, lines, rows, info):
@@ -195,7 +195,7 @@ def _finding(d: Difference, info: ReportInfo) -> Finding:
     scored = d.kind == "accuracy"
     ratio = pair_ratio(info.test_train_ratio) if scored else 0.0
     target = EFFECT if scored else abs(d.mean)
-    if not (math.isfinite(d.low) and target > 0):  # no spread, or only rounding: nothing can be said of other draws
+    if not (math.isfinite(d.low) and target > 0):  # no spread, or only rounding: the power is unknown
         return Finding(d, NAN, target, NAN)
     smallest = minimum_detectable_effect(d.sd, d.pairs, ratio, alpha=ALPHA)
     return Finding(d, smallest, target, _needed(target, d.sd, ratio))
@@ -229,7 +229,7 @@ def _ratios(couples: Sequence[tuple[str, str]], rows: Rows, info: ReportInfo) ->
 
 
 def _shared(kind: Cost, method: str, plain: str, rows: Rows, info: ReportInfo) -> list[tuple[float, float]]:
-    """Return what both took of a resource, in the pairs that have both."""
+    """Return the cost of both methods in a resource, for the pairs that have both."""
     both = [[_taken(kind, rows.generator("fit", Arm(m), pair)) for m in (method, plain)] for pair in info.pairs]
     return [(a, b) for a, b in both if a > 0 and b > 0]
 
@@ -252,7 +252,7 @@ def _lacks(
     info: ReportInfo,
     stages: Sequence[str],
 ) -> tuple[Lack, ...]:
-    """Return what did not end well of the methods: the first stage on the way alone, then their classifiers' gaps."""
+    """Return what is not done for the methods: the first such stage, then the gaps of their classifiers."""
     found: dict[tuple[str, str, str, str], list[Pair]] = {}
     for method in methods:
         for pair in info.pairs:
@@ -261,7 +261,7 @@ def _lacks(
                 if row is None or row.status != "done":
                     at = (method, stage, row.status if row else "missing", one_line(row.error or "") if row else "")
                     found.setdefault(at, []).append(pair)
-                    if stage in ("fit", "synthesize"):  # what follows cannot have been
+                    if stage in ("fit", "synthesize"):  # later stages cannot be done
                         break
         for gap in (g for x in lines if x.arm.method == method for g in x.gaps if g.stage in ("classify", "evaluate")):
             pairs = found.setdefault((method, gap.stage, gap.status, gap.reason), [])

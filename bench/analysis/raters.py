@@ -1,11 +1,11 @@
-"""What raters said of real and synthetic images: by source, by rater, and how far they agree.
+"""Results of rating studies on real and synthetic images: by source, by rater, and agreement.
 
-Answers of several raters to one image are not independent: intervals over raters take that into account (see
-``bench.stats.clustered``). Those of one rater, who sees an image once, are Wilson's.
+Answers of several raters to one image are not independent; intervals over raters account for that (see
+``bench.stats.clustered``). A rater sees an image once, so intervals of one rater are Wilson's.
 
-Raters come and go: kappa counts every image that two have rated. An intraclass correlation needs every mark of every
-rater, so raters of less than ``ICC_SHARE`` of the study are left out of it (one stray answer under a mistyped name
-would leave a single image), and with them nothing but the images that all the others have rated counts.
+Raters may rate only part of a study. Kappa uses every image that two have rated. An intraclass correlation needs the
+marks of all raters, so raters of less than ``ICC_SHARE`` of the study are excluded from it (otherwise one answer under
+a mistyped name would leave a single image), and only images that all others have rated are used.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ ICC_SHARE = 0.5
 
 @dataclass(frozen=True)
 class Share:
-    """So many of ``n`` answers, with a 95 % interval; NaN of none."""
+    """``hits`` of ``n`` answers with a 95 % interval; NaN without answers."""
 
     hits: int
     n: int
@@ -41,12 +41,12 @@ class Share:
 
     @classmethod
     def of(cls, hits: int, n: int) -> Share:
-        """Return the share with Wilson's interval: of independent answers, as one rater's are."""
+        """Return the share with Wilson's interval, for independent answers such as those of one rater."""
         return cls(hits, n, hits / n if n else NAN, *wilson(hits, n))
 
     @classmethod
     def by_image(cls, verdicts: Iterable[Sequence[bool]]) -> Share:
-        """Return the share of hits among several raters' verdicts of each image, which are not independent."""
+        """Return the share of hits over several raters' answers to each image, which are not independent."""
         hits, sizes = [], []
         for of_image in verdicts:
             hits.append(sum(of_image))
@@ -57,10 +57,10 @@ class Share:
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far raters agree on some images; where a number is NaN, ``…_undefined`` says why.
+    """Agreement of raters on some images; if a number is NaN, ``…_undefined`` has the reason.
 
-    ``kappa`` is Fleiss' of the verdicts, on the ``kappa_images`` that two or more have rated. The correlations of the
-    marks, ICC(2,1) and ICC(2,k), are on the ``icc_images`` that all of the study's ``icc_raters`` have rated.
+    ``kappa`` is Fleiss' kappa of the answers on the ``kappa_images`` that two or more have rated. The correlations of
+    the marks, ICC(2,1) and ICC(2,k), use the ``icc_images`` that all of the study's ``icc_raters`` have rated.
     """
 
     kappa: float
@@ -74,17 +74,16 @@ class Agreement:
 
 @dataclass(frozen=True)
 class RatedSource:
-    """What was said of one source's images: 'real', a method's, or ALL.
+    """Ratings of the images of one source: 'real', a method, or ALL.
 
-    ``right`` is the share of right verdicts: for real images the same as ``taken_for_real``, for a method's the rest.
-    ``quality`` is the mean over images of the raters' mean, with its bootstrap interval over images.
-    ``against_real`` is how much more often than real ones they are taken for real, with its interval; NaN for the real
-    ones themselves, and for ALL.
+    ``right`` is the share of correct answers: ``taken_for_real`` for real images, 1 minus it for a method.
+    ``quality`` is the mean over images of the raters' mean, with a bootstrap interval over images. ``against_real`` is
+    the share taken for real minus that of real images, with its interval; NaN for real images and for ALL.
     """
 
     source: str
     images: int
-    rated: int  # of them, by anybody
+    rated: int  # number of them with an answer
     taken_for_real: Share
     right: Share
     quality: float
@@ -98,14 +97,14 @@ class RatedSource:
 
 @dataclass(frozen=True)
 class RatedBy:
-    """How well one rater tells real from fake. ``right`` is the share of right verdicts.
+    """How well one rater distinguishes real from synthetic images. ``right`` is the share of correct answers.
 
-    ``by_guessing`` is what blind guessing would give that says 'real' as often as they do. ``real`` and ``synthetic``
-    are the shares of such images that they take for real, ``difference`` the first minus the second with Newcombe's
-    interval: 0 is chance, however many images of each kind there are.
+    ``by_guessing`` is the share correct of random answers with the same rate of 'real'. ``real`` and ``synthetic`` are
+    the shares of these images taken for real, ``difference`` is real − synthetic with Newcombe's interval: 0 is chance
+    level, for any numbers of images.
     """
 
-    rater: str  # 'rater 1', …: by their first answer; their names stay in the study
+    rater: str  # 'rater 1', …, by first answer; names stay in the study
     answers: int
     right: Share
     by_guessing: float
@@ -114,12 +113,12 @@ class RatedBy:
     difference: float
     low: float
     high: float
-    median_s: float  # of an answer
+    median_s: float  # time of an answer
 
 
 @dataclass(frozen=True)
 class SourceBy:
-    """What one rater said of one source's images."""
+    """Ratings of one source's images by one rater."""
 
     source: str
     rater: str
@@ -130,9 +129,9 @@ class SourceBy:
 
 @dataclass(frozen=True)
 class RatingStudy:
-    """A study: each source by itself, and ``whole``, all of them together.
+    """A study: the results for each source, and ``whole`` for all images.
 
-    ``repeats`` counts the images that show a picture which another shows too; None where that was not recorded.
+    ``repeats`` is the number of images that show the same picture as another image; None if not recorded.
     """
 
     name: str
@@ -143,21 +142,21 @@ class RatingStudy:
     whole: RatedSource
     raters: tuple[RatedBy, ...]
     by_both: tuple[SourceBy, ...]
-    icc_raters: tuple[str, ...]  # who rated enough of the study for the correlations
+    icc_raters: tuple[str, ...]  # raters of enough images for the correlations
 
 
 def rating_studies(info: ReportInfo, root: Path) -> tuple[RatingStudy, ...]:
-    """Return what the answered studies of the suite in the output folder ``root`` found."""
+    """Return the results of the suite's answered studies in the output folder ``root``."""
     return tuple(analysed(study, answers) for study, answers in find_studies(root, info.suite))
 
 
 def raters_of(answers: AnswersBy) -> list[str]:
-    """Return the raters by their first answer."""
+    """Return the raters in the order of their first answer."""
     return list(dict.fromkeys(rater for rater, _ in answers))
 
 
 def analysed(study: Study, answers: AnswersBy) -> RatingStudy:
-    """Return what a study found."""
+    """Return the results of a study."""
     source = {i.id: i.source for i in study.images}
     names = {rater: f"rater {n}" for n, rater in enumerate(raters_of(answers), start=1)}
     given = list(answers.values())
@@ -197,7 +196,7 @@ class _Rated:
         self.taken = Share.by_image([a.real for a in given] for given in self._by_image)
 
     def found(self, real: _Rated | None) -> RatedSource:
-        """Return what was said of them, compared with the ``real`` ones."""
+        """Return the ratings of the source, compared with those of ``real`` images."""
         taken, against = self.taken, (NAN, NAN, NAN)
         if real is not None and self is not real:
             of_real = real.taken
@@ -208,14 +207,14 @@ class _Rated:
         return RatedSource(self._source, *counts, taken, right, *quality, *against, self._agreement())
 
     def _agreement(self) -> Agreement:
-        said = [[a.real for a in given] for given in self._by_image if len(given) > 1]
-        kappa = fleiss_kappa([[sum(v), len(v) - sum(v)] for v in said])
-        no_kappa = "" if isfinite(kappa) else _why_no_kappa(said)
+        answers = [[a.real for a in given] for given in self._by_image if len(given) > 1]
+        kappa = fleiss_kappa([[sum(v), len(v) - sum(v)] for v in answers])
+        no_kappa = "" if isfinite(kappa) else _why_no_kappa(answers)
         whole = [i for i in self._ids if all((r, i) in self._answers for r in self._steady)] if self._steady else []
         marks = [[self._answers[r, i].quality for r in self._steady] for i in whole]
         icc = icc_two_way_random(marks)
         no_icc = "" if isfinite(icc.single) and isfinite(icc.mean) else _why_no_icc(marks, len(self._steady))
-        return Agreement(kappa, len(said), no_kappa, *icc, len(whole), no_icc)
+        return Agreement(kappa, len(answers), no_kappa, *icc, len(whole), no_icc)
 
 
 def _why_no_kappa(verdicts: Sequence[Sequence[bool]]) -> str:

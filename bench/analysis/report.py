@@ -1,4 +1,4 @@
-"""Everything a report says, as data: collected from the rows once, then only read. Pure."""
+"""All numbers of a report, computed once from the rows. Pure."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from bench.analysis.translations import Translation, translations
 
 @dataclass(frozen=True)
 class Records:
-    """One field a section of the report; empty where the rows have nothing to say of it."""
+    """One field for each section of the report; empty without results."""
 
     lines: tuple[Line, ...] = ()
     longer: tuple[Line, ...] = ()
@@ -56,9 +56,9 @@ class Records:
 
 
 def collect(rows: Rows, info: ReportInfo, root: Path) -> Records:
-    """Return the records of one plan's rows. ``root`` is where predictions paths start.
+    """Return the records of one plan's rows. Paths of predictions are relative to ``root``.
 
-    Where some folds share patients, the published numbers are compared on both kinds of folds, all else on the others.
+    If some folds share patients, published numbers are compared on both kinds of folds, all else on disjoint folds.
     """
     apart = info.apart
     lines = leaderboard(rows, apart, root)

@@ -1,4 +1,4 @@
-"""The rows of one plan by their coordinates, and a number over pairs: what every record of the report is made of."""
+"""Rows of one plan by coordinates, and summaries over pairs (fold × repeat): the base of all records."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Coordinates = tuple[str, str | None, str | None, str | None, int | None, int | N
 
 @dataclass(frozen=True)
 class Score:
-    """A number over pairs: mean, sd (ddof 1), how many; and its 95 % interval over patients (NaN where not made)."""
+    """Summary over pairs: mean, sd (ddof 1), count; and a 95 % interval over patients (NaN if not computed)."""
 
     mean: float
     sd: float
@@ -27,13 +27,13 @@ class Score:
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Score:
-        """Summarise the finite ones of ``values``."""
+        """Summarise the finite ``values``."""
         finite = [v for v in values if math.isfinite(v)]
         return cls(*mean_sd(finite), len(finite))
 
 
 def scores_of(rows: Iterable[Mapping[str, float]]) -> dict[str, Score]:
-    """Summarise numbers by name over rows, in the order of first appearance."""
+    """Summarise values by name over rows, in the order of first appearance."""
     values: dict[str, list[float]] = {}
     for row in rows:
         for name, value in row.items():
@@ -42,7 +42,7 @@ def scores_of(rows: Iterable[Mapping[str, float]]) -> dict[str, Score]:
 
 
 class Rows:
-    """The rows of one plan by their coordinates."""
+    """Rows of one plan, indexed by coordinates."""
 
     def __init__(self, rows: Iterable[ResultRow]) -> None:
         self._at: dict[Coordinates, ResultRow] = {}
@@ -55,7 +55,7 @@ class Rows:
         return sorted(found, key=lambda r: (str(r.method), str(r.ratio), str(r.classifier), r.fold or 0, r.repeat or 0))
 
     def at(self, stage: str, pair: Pair) -> ResultRow | None:
-        """Return the row of a stage that a pair has one of: split, segment."""
+        """Return the row of a stage with one cell for each pair: split, segment."""
         return self._at.get((stage, None, None, None, *pair))
 
     def generator(self, stage: str, arm: Arm, pair: Pair) -> ResultRow | None:
@@ -73,6 +73,6 @@ class Rows:
 
 
 def one_line(error: str) -> str:
-    """Return the sentence of an error that says what happened: its first line, without a traceback's frames."""
+    """Return the message of an error in one line: the first line, or the last of a traceback."""
     lines = [line.strip() for line in error.strip().splitlines() if line.strip()] or ["no message"]
     return lines[-1] if lines[0].startswith("Traceback") else lines[0]

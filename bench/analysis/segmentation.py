@@ -1,9 +1,9 @@
-"""Segmentation networks across augmentations: each arm's mean over pairs, and its paired difference to `none`. Pure.
+"""Segmentation networks by augmentation arm: mean over pairs, and paired difference to `none`. Pure.
 
-Judged are Dice, IoU and HD95 of the images with lesions, as the field means them. What becomes of the other images is
-told beside them: missed lesions, false alarms, Dice over all images and by class (``mean_scores``). Differences are
-judged as metrics of the suite's own are (``bench.analysis.custom_metrics``): the corrected resampled t test, Holm's
-correction over the arms with one network and measure, and nothing is called equivalent.
+Tested are Dice, IoU and HD95 of the images with lesions, as usual in the field. Missed lesions, false alarms, and Dice
+over all images and by class are reported without a test (``mean_scores``). Differences are tested like custom metrics
+(``bench.analysis.custom_metrics``): corrected resampled t test, Holm's correction over the arms with one network and
+measure; no result is called equivalent.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bench.analysis.info import Arm, ReportInfo
 from bench.analysis.rows import NAN, Pair, Rows, Score
 from bench.metrics.overlap_table import MEASURES
 
-LOWER = ("lesion_hd95_px",)  # the less the better
+LOWER = ("lesion_hd95_px",)  # lower is better
 MISSED, FALSE_ALARMS, ALL_IMAGES = "missed_share", "false_alarm_share", "dice"
 
 
@@ -25,8 +25,8 @@ MISSED, FALSE_ALARMS, ALL_IMAGES = "missed_share", "false_alarm_share", "dice"
 class Segmented:
     """One arm of one network, over the pairs: ``scores`` by measure of ``MEASURES``, compared with `none`.
 
-    ``beside`` are not compared: the shares ``MISSED`` and ``FALSE_ALARMS``, Dice over ``ALL_IMAGES`` and
-    ``dice_<class>``, each where any pair has it.
+    ``beside`` are scores without a test: the shares ``MISSED`` and ``FALSE_ALARMS``, Dice over ``ALL_IMAGES`` and
+    ``dice_<class>``, each if any pair has it.
     """
 
     segmentation_network: str
@@ -37,20 +37,20 @@ class Segmented:
 
 
 def segmented(rows: Rows, info: ReportInfo) -> tuple[Segmented, ...]:
-    """Return a record for each network and arm that carries masks, in the suite's order; () without networks."""
+    """Return a record for each network and arm with masks, in the suite's order; () without networks."""
     found = []
     arms = [a for a in info.arms if a.method in info.mask_carriers and not a.without_memorised]
     for name in info.segmentation_networks:
         metrics = {arm: _metrics(rows, info, arm, name) for arm in arms}
-        judged: dict[str, dict[Arm, OwnScore]] = {}
+        tested: dict[str, dict[Arm, OwnScore]] = {}
         for measure in MEASURES:
             values = {arm: _values(by_pair, measure) for arm, by_pair in metrics.items()}
             scores = compared_with_none(values, name, f"segmenter/{measure}", measure in LOWER, info)
-            judged[measure] = {x.arm: x for x in scores}
+            tested[measure] = {x.arm: x for x in scores}
         for arm in arms:
             beside = _beside(metrics[arm], name, arm, info)
             parameters = next((m["parameters"] for m in metrics[arm].values()), NAN)
-            found.append(Segmented(name, arm, {m: judged[m][arm] for m in MEASURES}, beside, parameters))
+            found.append(Segmented(name, arm, {m: tested[m][arm] for m in MEASURES}, beside, parameters))
     return tuple(found)
 
 
@@ -61,7 +61,7 @@ def _beside(by_pair: Mapping[Pair, Mapping[str, float]], name: str, arm: Arm, in
 
 
 def of_class(name: str) -> str:
-    """Return the measure that is Dice over the images of a class."""
+    """Return the name of Dice over the images of a class."""
     return f"dice_{name}"
 
 

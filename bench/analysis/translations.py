@@ -1,4 +1,4 @@
-"""How well translating generators do it: cycle reconstruction, FCN score, and the published variant. Pure."""
+"""Quality of image translations: cycle reconstruction, FCN score, and the published unpaired variant. Pure."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ CEILING = "real test images"
 class Translation:
     """One method's translations of test images: ``scores`` by 'cycle/ssim', 'unpaired/mse', 'fcn/iou', ….
 
-    ``reference`` is what the FCN score compares with, or why there is none. The method ``CEILING`` is the segmentation
-    network's own score on the real test images, which no translation can be expected to beat.
+    ``reference`` is the reference of the FCN score, or the reason why there is no score. The method ``CEILING`` is the
+    score of the FCN score network on real test images, an upper bound for translations.
     """
 
     method: str
@@ -28,7 +28,7 @@ class Translation:
 
 
 def translations(rows: Rows, info: ReportInfo) -> tuple[Translation, ...]:
-    """Return the ceiling, where there is an FCN score, and one record for each method that translates."""
+    """Return the upper bound, if there is an FCN score, and one record for each translating method."""
     found = []
     for method in info.generative:
         done = rows.done("translate", method, info.pairs)
@@ -49,5 +49,5 @@ def translations(rows: Rows, info: ReportInfo) -> tuple[Translation, ...]:
 
 
 def _flat(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return the scores of all images; those of one direction have a third part in their name."""
+    """Return the scores of all images, without those of one direction, whose names have a third part."""
     return {name: value for name, value in metrics.items() if name.count("/") == 1}

@@ -1,4 +1,4 @@
-"""From rows to a folder a person can read: tables, figures, picture grids. Touches no model and imports no torch."""
+"""Build the report folder from result rows: tables, figures, picture grids. Imports neither models nor torch."""
 
 from __future__ import annotations
 
@@ -25,10 +25,9 @@ def build_report(rows: Iterable[ResultRow], info: ReportInfo, root: Path, out: P
     """Write the report of one plan's rows into ``out`` and return its ``leaderboard.md``.
 
     ``root`` is the output folder that the rows' paths start from. Writes ``leaderboard.md``, ``.csv`` and ``.json``,
-    ``charts/*.png``, and ``pictures/*.png``, which hold images of the data set. The same rows give the same bytes.
-    Failed, skipped and missing cells are named in the report, never an error. ``report.html`` holds everything, charts
-    and pictures too; the ``suite.yaml`` in ``out`` is part of it. ``leaderboard.tex`` is for papers.
-    Every file is written atomically.
+    ``charts/*.png``, and ``pictures/*.png``, which contain images of the data set. The same rows give the same bytes.
+    Failed, skipped and missing cells are listed in the report and raise no error. ``report.html`` contains everything,
+    including figures and the ``suite.yaml`` in ``out``. ``leaderboard.tex`` is for papers. Writes are atomic.
     """
     table = Rows(rows)
     records = collect(table, info, root)

@@ -1,4 +1,4 @@
-"""The leaderboard as data: a tidy CSV, and what ``bench report --json`` prints."""
+"""Export of the leaderboard: a tidy CSV, and the JSON that ``bench report --json`` prints."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bench.config import strict_json
 from bench.report.sections.summary import summary
 from bench.store.csv_cells import DictWriter
 
-LINES = ("lines", "longer")  # fields of the records that hold lines
+LINES = ("lines", "longer")  # fields of ``Records`` that contain lines
 MEASURED = "measured"
 COLUMNS = (
     *("classifier", "method", "ratio", "metric", "reference", "pairs", "planned", "mean", "sd", "low", "high"),
@@ -38,11 +38,10 @@ COLUMNS = (
 
 
 def tidy_csv(records: Records) -> str:
-    """Return one row a number: scores and seconds (``reference`` empty), and differences to a reference.
+    """Return one row for each number: scores and seconds (``reference`` empty), and differences to a reference.
 
-    Scores and differences are shares in [0, 1], but those of metrics of the suite's own are in their unit; ``low`` and
-    ``high`` are 95 % intervals; empty means not known. What is measured of a generator has no classifier, and the name
-    of its stage before its metric.
+    Scores and differences are in [0, 1], except custom metrics, which are in their own unit. ``low`` and ``high`` are
+    95 % intervals; empty means unknown. Rows on a generator have no classifier, and the stage as prefix of the metric.
     """
     text = io.StringIO()
     out = DictWriter(text, COLUMNS, lineterminator="\n")
@@ -100,7 +99,7 @@ def _numbers(score: Score) -> dict[str, Any]:
 
 
 def as_json(records: Records, info: ReportInfo) -> dict[str, Any]:
-    """Return the whole report as plain JSON values; what is not known is None."""
+    """Return the whole report as plain JSON values; unknown values are None."""
     described = {k: v for k, v in asdict(info).items() if k != "real_images"}
     found = {
         "summary": summary(records.lines, info),
@@ -144,5 +143,5 @@ def _measured(x: Measured) -> dict[str, Any]:
 
 
 def _by_pair(values: Mapping[Pair, float]) -> dict[str, float]:
-    """Return values by '<fold>.<repeat>'."""
+    """Return the values by '<fold>.<repeat>'."""
     return {f"{fold}.{repeat}": x for (fold, repeat), x in sorted(values.items())}

@@ -1,4 +1,4 @@
-"""``leaderboard.tex``: a booktabs table a classifier, for a paper: ``\\input`` it after ``\\usepackage{booktabs}``."""
+"""``leaderboard.tex``: one booktabs table for each classifier. ``\\input`` it after ``\\usepackage{booktabs}``."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _WITH_INTERVAL = re.compile(r"(.*?)\s*(\[[^\[\]]*\])?", re.DOTALL)
 
 
 def latex(records: Records, info: ReportInfo) -> str:
-    """Return the tables, one a classifier: verdict, difference to none and scores, intervals below each.
+    """Return one table for each classifier: verdict, difference to none and scores, with intervals below.
 
-    Needs the package booktabs and UTF-8, LaTeX's own encoding since 2018.
+    Needs the package booktabs and UTF-8, the default encoding of LaTeX since 2018.
     """
     head = f"% {info.suite}: {info.command or 'bench report'}, commit {info.git_commit or 'unknown'}".replace("\n", " ")
     tables = [_table(c, [x for x in records.lines if x.classifier == c], info) for c in info.classifiers]
@@ -34,7 +34,7 @@ def latex(records: Records, info: ReportInfo) -> str:
 
 
 def escape(text: str) -> str:
-    """Return the text such that LaTeX prints it as it is, whatever characters a name has."""
+    """Return the text with LaTeX's special characters escaped."""
     return "".join(_SIGNS.get(c, c) for c in text)
 
 
@@ -49,7 +49,8 @@ def _table(classifier: str, lines: Sequence[Line], info: ReportInfo) -> str:
     positive = f" Positive class: {escape(info.positive_class)}." if info.positive_class else ""
     caption = (
         f"{escape(info.suite)} on {escape(info.dataset)}, classifier {escape(classifier)}: scores {info.unit.each} in "
-        rf"\%, mean $\pm$ sd over pairs of fold and repeat, 95\,\% interval over {info.unit.groups} below; verdict and "
+        rf"\%, mean $\pm$ sd over pairs (fold $\times$ repeat), 95\,\% interval over {info.unit.groups} below; "
+        r"verdict and "
         r"paired difference in points of balanced accuracy to no augmentation, with its 95\,\% interval."
         f"{positive}"
     )
@@ -72,14 +73,14 @@ def _table(classifier: str, lines: Sequence[Line], info: ReportInfo) -> str:
 
 
 def _split(cell: str) -> tuple[str, str]:
-    """'**81.2** ± 3.0 [78.0, 84.1]' as LaTeX: what stands above, and its interval."""
+    """Return a cell such as '**81.2** ± 3.0 [78.0, 84.1]' as LaTeX: its value, and its interval for the line below."""
     found = _WITH_INTERVAL.fullmatch(cell)
     above, interval = (found[1], found[2] or "") if found else (cell, "")
     return _marked(above), _marked(interval)
 
 
 def _marked(text: str) -> str:
-    """Turn the markdown of a cell, code and bold, into LaTeX and escape the rest."""
+    """Convert the code and bold marks of a cell to LaTeX and escape the rest."""
     parts, at = [], 0
     for m in _MARKED.finditer(text):
         command = rf"\texttt{{{escape(m[1])}}}" if m[1] else rf"\textbf{{{escape(unescape(m[2]))}}}"

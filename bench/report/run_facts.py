@@ -1,4 +1,4 @@
-"""What a session tells its report: the suite in words, the folds' sizes, a few real images for the picture grids."""
+"""Collect the facts of a session for its report: suite, fold sizes, real images for the picture grids."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ from bench.suite.suite import Suite, config_folder
 from bench.tuning.cost import tuning_s
 from bench.types import ResultRow, Split
 
-GRID_IMAGES = 8  # real images a class, in the grids
+GRID_IMAGES = 8  # real images of each class in the grids
 
 
 def report_info(session: Session, rows: Sequence[ResultRow]) -> ReportInfo:
-    """Describe the session. Machines, versions and commits are those that made the rows, not this process's."""
+    """Return the facts of a session. Machines, versions and commits are those of the rows, not of this process."""
     plan, suite, settings = session.plan, session.suite, session.suite.settings
     unit = scored_unit(plan.index)
     return ReportInfo(
@@ -85,19 +85,20 @@ def _modality(target: str) -> str:
 
 
 def _modalities(dataset: str) -> dict[str, str]:
-    """Return the kind of images of the registered data sets besides ``dataset``, of those that say so."""
+    """Return the modality of each registered data set that declares one, except ``dataset``."""
     others = {name: _modality(registry.resolve("dataset", name)) for name in registry.names("dataset")}
     return {name: modality for name, modality in others.items() if modality and name != dataset}
 
 
 def other_findings(folder: Path, dataset: str) -> Iterator[OtherFinding]:
-    """Yield what the reports under ``folder`` on other data sets say of their twins, in the order of their names."""
+    """Yield the results on from-scratch counterparts from reports under ``folder`` on other data sets, sorted by "
+    "name."""
     for path in sorted(folder.glob("*/leaderboard.json")):
         try:
             report = json.loads(path.read_text(encoding="utf-8"))
             info = report["info"]
             asked = {q["name"]: q for q in report["questions"]}["transfer"]["findings"]
-        except (OSError, ValueError, KeyError, TypeError):  # one of an earlier version, or half-written: it has no say
+        except (OSError, ValueError, KeyError, TypeError):  # from an earlier version, or incomplete
             continue
         for d in (f["difference"] for f in asked if info["dataset"] != dataset):
             if d["kind"] in ("kid", "accuracy"):
@@ -108,7 +109,7 @@ def other_findings(folder: Path, dataset: str) -> Iterator[OtherFinding]:
 
 
 def _tuned(session: Session) -> dict[str, dict[str, float]]:
-    """Return the device seconds for which each arm was tuned, by method and classifier, where it was."""
+    """Return the tuning cost in device seconds by method and classifier, for arms that were tuned."""
     suite, found = session.suite, dict[str, dict[str, float]]()
     for m in suite.methods:
         for c in suite.classifiers:
@@ -144,12 +145,12 @@ def _data_facts(session: Session, unit: ScoredUnit) -> DataFacts:
 
 
 def _near(policy: str, problems: Mapping[str, int]) -> str:
-    """Say what was done with images that show one picture, and with how many."""
+    """Return how near duplicates were handled, and how many there were."""
     across, conflicts = problems.get("near_copy_across_groups", 0), problems.get("near_copy_under_two_labels", 0)
     done = {
-        "group": (f"{across} put in the group of the image they are like", f"{conflicts} with two labels left out"),
-        "drop": (f"{across} left out", f"{conflicts} with two labels left out"),
-        "keep": (f"{across} found across groups, and kept", f"{conflicts} with two labels kept"),
+        "group": (f"{across} moved to the group of their near duplicate", f"{conflicts} with two labels excluded"),
+        "drop": (f"{across} excluded", f"{conflicts} with two labels excluded"),
+        "keep": (f"{across} in different groups kept", f"{conflicts} with two labels kept"),
         "refuse": ("none: they are refused",),
     }
     found = across or conflicts or policy not in ("group", "drop", "keep")
@@ -186,7 +187,7 @@ def _fold_size(plan: Plan, split: Split) -> FoldSize:
 
 
 def published_facts(suite: Suite, name: str) -> PublishedFacts:
-    """Return the published results, and everything in which the suite is not the published protocol."""
+    """Return the published results, and all deviations of the suite from the published protocol."""
     results = load_published(config_folder() / "published", name)
     words: dict[str, tuple[str, ...]] = {}
     settings, exchanged = {}, {}
@@ -207,7 +208,7 @@ def published_facts(suite: Suite, name: str) -> PublishedFacts:
 
 
 def _changed(published: Mapping[str, Any], ours: Mapping[str, Any]) -> dict[str, str]:
-    """Return what differs, by the path of the setting: 'steps 40 (published: 2500)'."""
+    """Return the differences by path of the setting: 'steps 40 (published: 2500)'."""
     found = {}
     for path, known in to_plain(published).items():
         value = to_plain(ours)
@@ -223,7 +224,7 @@ def _shown(value: Any) -> str:
 
 
 def _real_images(plan: Plan, split: Split) -> dict[str, tuple[Path, ...]]:
-    """A few training images of the first fold per class, of as many patients as there are."""
+    """Return a few training images of the first fold for each class, from as many patients as possible."""
     record = plan.index.by_path()
     chosen = {}
     for label, name in enumerate(plan.index.classes):

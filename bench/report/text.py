@@ -1,4 +1,4 @@
-"""Numbers as people read them, GitHub tables, and texts that mean nothing to Markdown. One place for every report."""
+"""Formatting for all reports: numbers, GitHub tables, and escaping of Markdown."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
-DASH = "–"  # shown where a number is not known
-# What Markdown or HTML could take for markup, wherever it stands; an underscore inside a word is none.
+DASH = "–"  # shown for an unknown number
+# Characters that Markdown or HTML may interpret as markup; an underscore inside a word is harmless.
 _MARKUP = re.compile(r"[&<>|$`*~\\\[\]]|(?<![^\W_])_|_(?![^\W_])|(?<=www)\.|:(?=//)|^\s*[-+=#]|(?<=^\d)[.)]")
 
 
 def literal(text: str) -> str:
-    """Return Markdown that shows a text from outside, such as a class's name, as it is: nothing in it is markup.
+    """Return Markdown that shows an external text, such as a class name, literally.
 
-    Marks become HTML's numeric entities, which GitHub, Markdown and ``html.unescape`` turn back into the characters.
+    Markup characters become numeric HTML entities, which GitHub, Markdown and ``html.unescape`` decode.
     """
     return _MARKUP.sub(lambda m: f"{m[0][:-1]}&#{ord(m[0][-1])};", " ".join(text.split("\n")))
 
 
 def code(text: str) -> str:
-    """Return a text from outside as code in a line of Markdown, whatever backticks it holds."""
+    """Return an external text as inline Markdown code; backticks in it are handled."""
     fence = "`" * (1 + max((len(run) for run in re.findall("`+", text)), default=0))
     pad = " " if "`" in text else ""
     return f"{fence}{pad}{' '.join(text.split(chr(10)))}{pad}{fence}"
@@ -32,7 +32,7 @@ def percent(value: float) -> str:
 
 
 def points(value: float) -> str:
-    """A difference of two shares in percentage points, with its sign: -0.0123 -> '−1.2'."""
+    """Format a difference of two shares in percentage points with its sign: -0.0123 -> '−1.2'."""
     if not math.isfinite(value):
         return DASH
     text = f"{100 * value:+.1f}"
@@ -40,7 +40,7 @@ def points(value: float) -> str:
 
 
 def interval(low: float, high: float, signed: bool = False) -> str:
-    """'[78.0, 84.1]', or nothing where there is no interval."""
+    """'[78.0, 84.1]', or '' without an interval."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return ""
     show = points if signed else percent
@@ -48,7 +48,7 @@ def interval(low: float, high: float, signed: bool = False) -> str:
 
 
 def number(value: float) -> str:
-    """Three significant digits, without an exponent: 0.0412, 153, 2.5."""
+    """Format with three significant digits, without an exponent: 0.0412, 153, 2.5."""
     if not math.isfinite(value):
         return DASH
     if value == 0:
@@ -58,14 +58,14 @@ def number(value: float) -> str:
 
 
 def p_value(value: float) -> str:
-    """Two significant digits down to a thousandth: 0.34, 0.012, '< 0.001'."""
+    """Format with two significant digits, not below 0.001: 0.34, 0.012, '< 0.001'."""
     if not math.isfinite(value):
         return DASH
     return "< 0.001" if value < 0.001 else f"{value:.3f}" if value < 0.0995 else f"{value:.2f}"
 
 
 def count_of(value: float) -> str:
-    """A mean number of things, without decimals."""
+    """Format a mean count without decimals."""
     return f"{value:.0f}" if math.isfinite(value) else DASH
 
 
@@ -81,7 +81,7 @@ def seconds(value: float) -> str:
 
 
 def size(value: float) -> str:
-    """Bytes as '812 MiB' or '3.4 GiB'."""
+    """Format bytes as '812 MiB' or '3.4 GiB'."""
     if not math.isfinite(value):
         return DASH
     return f"{value / 2**20:.0f} MiB" if value < 2**30 else f"{value / 2**30:.1f} GiB"
@@ -110,14 +110,14 @@ def _cell(text: str) -> str:
 
 
 def folded(title: str, body: str) -> str:
-    """Return a block that GitHub shows closed under its title."""
+    """Return a block that is collapsed under its title on GitHub."""
     return f"<details><summary>{title}</summary>\n\n{body}\n</details>\n"
 
 
 def bold_best(
     values: Sequence[float], texts: Sequence[str], eligible: Sequence[bool], lowest: bool = False
 ) -> list[str]:
-    """Return ``texts`` with the best eligible value bold: all that print like it, but none when all are the same."""
+    """Return ``texts`` with the best eligible value bold, and ties in print; none is bold if all are equal."""
     known = [v for v, ok in zip(values, eligible, strict=True) if ok and math.isfinite(v)]
     if not known or (len(known) > 1 and min(known) == max(known)):
         return list(texts)

@@ -1,4 +1,4 @@
-"""Writes a session's report when it is out of date, and says which finished cells are damaged."""
+"""Write the report of a session if it is out of date, and report damaged cells."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from bench.store.ratings import find_studies
 from bench.tracking.session_view import resolved
 from bench.types import ResultRow
 
-STATE = ".state"  # beside the report, written last: what the report was made from, and its files
-CONFIG = "suite.yaml"  # the settings that the report was made with
+STATE = ".state"  # in the report folder, written last: hash of the inputs, and hashes of the files
+CONFIG = "suite.yaml"  # the settings of the reported run
 
 
 def write_report(session: Session, rows: Sequence[ResultRow] | None = None) -> Path:
     """Write the suite's report from the store and return its leaderboard; with ``rows``, only if anything changed.
 
-    Nothing changed when the state is the same (see ``report_state``) and every file of the report is as it was
-    written: one that is missing, cut or edited means that the report is written again.
+    Nothing has changed if the state is the same (see ``report_state``) and every file of the report is intact. The
+    report is written again if a file is missing, truncated or edited.
     """
     from bench.report.build import build_report
     from bench.report.run_facts import report_info
@@ -42,7 +42,7 @@ def write_report(session: Session, rows: Sequence[ResultRow] | None = None) -> P
     if rows is not None and _is_whole(folder, state):
         return folder / "leaderboard.md"
     (folder / STATE).unlink(missing_ok=True)
-    for leftover in folder.rglob(".*.tmp*"):  # of a process that was killed while it wrote the report
+    for leftover in folder.rglob(".*.tmp*"):  # of a process killed while writing
         leftover.unlink()
     save_config(session)
     path = build_report(found, info, out, folder)
@@ -51,12 +51,12 @@ def write_report(session: Session, rows: Sequence[ResultRow] | None = None) -> P
 
 
 def report_state(session: Session, rows: Sequence[ResultRow], info: ReportInfo) -> str:
-    """Return one hash (hex) of all that a report is made from; equal states need no new report and no new logging.
+    """Return one hash (hex) of all inputs of a report; equal states need no new report and no new logging.
 
-    That is every setting, the data, the version of the code, the rows with all their numbers, the content of every
-    finished cell, what raters said, and what the reports of other suites say (in ``info``).
+    The inputs are all settings, the data, the code version, the rows with all numbers, the content of every finished
+    cell, the answers of raters, and the results of other reports (in ``info``).
     """
-    runs = tuple(replace(run, closing_s=None) for run in info.runs)  # known only after the report
+    runs = tuple(replace(run, closing_s=None) for run in info.runs)  # only known after the report is written
     artifacts = Artifacts(session.env.out)
     settings = to_plain([resolved(session), session.plan.fingerprint, session.plan.weights])
     cells = [artifacts.content(*cell.id) for cell in session.plan.work]
@@ -66,29 +66,29 @@ def report_state(session: Session, rows: Sequence[ResultRow], info: ReportInfo) 
 
 
 def save_config(session: Session) -> None:
-    """Write the suite with every default filled in beside its report."""
+    """Write the suite with all defaults resolved to its report folder."""
     text = yaml.safe_dump(to_plain(resolved(session)), sort_keys=False, allow_unicode=True)
     write_atomic(session.report_folder / CONFIG, text)
 
 
 def warn_of_damage(session: Session) -> int:
-    """Name the damaged cells of a suite, what is wrong and what to do, on standard error; return 1 if there are any."""
+    """Print the damaged cells of a suite and what to do on standard error; return 1 if there are any, else 0."""
     damaged = damaged_cells(session.plan, session.env)
     for title, damage in damaged.items():
         click.secho(f"{title}: {damage}", fg="red", err=True)
     if damaged:
-        click.secho(f"damaged cells: {len(damaged)}; their numbers are not used. {session.command} does them again",
+        click.secho(f"damaged cells: {len(damaged)}; their results are not used. Run {session.command} to repeat them",
                     fg="red", err=True)  # fmt: skip
     return int(bool(damaged))
 
 
 def written_state(folder: Path) -> str:
-    """Return the state of the report that ``write_report`` left in a folder."""
+    """Return the state stored by ``write_report`` in a report folder."""
     return str(json.loads((folder / STATE).read_text(encoding="utf-8"))["inputs"])
 
 
 def _is_whole(folder: Path, state: str) -> bool:
-    """Return whether a folder holds the report of a state, with every file as it was written."""
+    """Return whether a folder contains the report of a state with all files intact."""
     try:
         known = json.loads((folder / STATE).read_text(encoding="utf-8"))
         files: Mapping[str, str] = known["files"]
@@ -98,5 +98,5 @@ def _is_whole(folder: Path, state: str) -> bool:
 
 
 def _files(folder: Path) -> dict[str, str]:
-    """Return the SHA-256 of every file of a report, by its path in the folder."""
+    """Return the SHA-256 of every file of a report by relative path."""
     return {p.relative_to(folder).as_posix(): sha256_of(p) for p in files_below(folder) if p.name != STATE}

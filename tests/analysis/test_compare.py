@@ -1,4 +1,4 @@
-"""`bench compare`: planted differences come out as planted, by statistics that are done here by hand."""
+"""`bench compare`: injected differences are recovered, with statistics computed here independently."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def changed(report: Report, inject: Callable[[Report], None]) -> Report:
 
 
 def shift(changes: dict[str, list[float]], metric: str = PRIMARY) -> Callable[[Report], None]:
-    """Return what adds to the values of small_cnn's arms, fold by fold."""
+    """Return a function that adds to the values of small_cnn's arms, fold by fold."""
 
     def inject(report: Report) -> None:
         for line in report["lines"]:
@@ -90,7 +90,7 @@ def by_hand(changes: list[float], ratio: float) -> tuple[float, float, float]:
     return 2 * stats.t.sf(abs(x.mean() / error), len(x) - 1), x.mean() - half, x.mean() + half
 
 
-def test_planted_differences_are_recovered_with_the_statistics_of_the_leaderboard(report: Report) -> None:
+def test_injected_differences_are_recovered_with_the_statistics_of_the_leaderboard(report: Report) -> None:
     injected = {
         "none": [0.0, 0.0, 0.0, 0.0, 0.0],
         "classical": [0.10, 0.11, 0.09, 0.10, 0.12],
@@ -126,7 +126,7 @@ def test_planted_differences_are_recovered_with_the_statistics_of_the_leaderboar
     assert "−20.0 points (oversample, small_cnn): worse" in text
 
 
-def test_a_reports_own_comparison_to_none_is_the_same_as_comparing_it_with_a_run_of_none(report: Report) -> None:
+def test_the_comparison_to_none_in_a_report_equals_the_comparison_with_a_run_of_none(report: Report) -> None:
     def none_everywhere(b: Report) -> None:
         none = {x["classifier"]: x["values"] for x in b["lines"] if x["method"] == "none"}
         for line in b["lines"]:
@@ -177,10 +177,10 @@ def test_other_folds_are_not_paired(report: Report, inject: Any, config: Report,
 def test_what_does_not_decide_the_folds_leaves_them_paired(report: Report) -> None:
     config = {**CONFIG, "split": {**CONFIG["split"], "repeats": 2, "test_fraction": 0.4}}
     assert compared(report, report, config_b=config).paired
-    assert not compared(report, report, config_a=None).paired  # nobody can tell how its folds were drawn
+    assert not compared(report, report, config_a=None).paired  # unknown how its folds were drawn
 
 
-def test_welch_is_scipys_without_overlap_and_wider_with_it() -> None:
+def test_welch_equals_scipy_without_overlap_and_is_wider_with_it() -> None:
     a, b = [0.7, 0.8, 0.75, 0.9], [0.6, 0.85, 0.5, 0.72, 0.66]
     samples = [Sample(float(np.mean(x)), float(np.std(x, ddof=1)), len(x)) for x in (a, b)]
     plain = welch(samples[0], samples[1])
@@ -277,7 +277,7 @@ def test_a_score_that_one_run_lacks_is_listed(report: Report) -> None:
     assert not c.identical
 
 
-def test_reports_of_earlier_versions_are_compared_by_what_they_hold(report: Report) -> None:
+def test_reports_of_earlier_versions_are_compared_by_their_content(report: Report) -> None:
     def older(r: Report) -> None:
         for name in ("measured", "longer", "copies", "translations"):
             del r[name]
@@ -322,8 +322,8 @@ def test_the_command_prints_writes_and_gives_json(report: Report, tmp_path: Path
     [
         ({}, "a folder without leaderboard.json or reports/"),
         ({"leaderboard.json": "{"}, "cannot be read"),
-        ({"leaderboard.json": '{"lines": 3}'}, "no report of bench"),
-        ({"reports/x/suite.yaml": "a: 1", "reports/y/suite.yaml": "a: 1"}, "say which by --suite"),
+        ({"leaderboard.json": '{"lines": 3}'}, "not a report of bench"),
+        ({"reports/x/suite.yaml": "a: 1", "reports/y/suite.yaml": "a: 1"}, "select one with --suite"),
     ],
     ids=["nothing", "torn", "something else", "two suites"],
 )
@@ -372,7 +372,7 @@ def test_output_folders_are_compared_from_their_stores_each_by_its_own_settings(
     assert "nowhere" in gone.stderr
 
 
-def test_a_store_that_this_version_would_make_anew_is_compared_by_its_last_report(
+def test_a_store_that_this_version_would_repeat_is_compared_by_its_last_report(
     stores: tuple[Path, Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     a, _, data = stores
@@ -384,9 +384,9 @@ def test_a_store_that_this_version_would_make_anew_is_compared_by_its_last_repor
     (a / "reports" / "s" / "leaderboard.json").write_text(made, encoding="utf-8")
     assert "taken from" not in bench("compare", a, a, *here).output
     monkeypatch.setitem(plan.CODE_VERSION, "evaluate", 99)
-    said = " ".join(bench("compare", a, a, *here).output.split())
-    assert "not from its store: that has 0 of its" in said
-    assert "identical: " in said
+    shown = " ".join(bench("compare", a, a, *here).output.split())
+    assert "not from its store: with the plan of this version it has 0 of the" in shown
+    assert "identical: " in shown
 
 
 def test_without_the_images_the_last_written_report_is_taken_and_a_note_says_so(report: Report, tmp_path: Path) -> None:
@@ -394,5 +394,5 @@ def test_without_the_images_the_last_written_report_is_taken_and_a_note_says_so(
         folder(tmp_path / name / "reports" / "breakhis", report)
     found = bench("compare", tmp_path / "a", tmp_path / "b", "--data", tmp_path / "nowhere")
     assert found.exit_code == 0, found.output
-    assert "taken from the report" in " ".join(found.output.split())
+    assert "taken from the last report" in " ".join(found.output.split())
     assert "identical: " in found.output

@@ -1,4 +1,4 @@
-"""A shift within one data set: members compared pair by pair, judged honestly, and told on the page."""
+"""A shift in one data set: paired comparison of sub-suites, error rates of the tests, and text of the page."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SAME_PICTURE = {"tl": "rnd"}
 
 
 def two(**far: Any) -> dict[str, dict[str, Any]]:
-    """The shifted member first: which is the control does not depend on the order, nor on names."""
+    """Return two reports, the shifted one first: the control depends neither on the order nor on names."""
     return {
         "b": shift_report("b", FAR, test=["B"], ablation_pairs=SAME_PICTURE, **far),
         "a": shift_report("a", NEAR, ablation_pairs=SAME_PICTURE, test_images=12),
@@ -58,15 +58,15 @@ def by_arm(s: Shifted, kind: Any) -> dict[str, Compared]:
     return {x.arm.label: x for x in s.of(kind)}
 
 
-def test_prices_and_changes_are_paired_differences_judged_as_in_ordinary_reports(tmp_path: Path) -> None:
+def test_drops_and_changes_are_paired_differences_tested_as_in_other_reports(tmp_path: Path) -> None:
     [s], left = compared(tmp_path, two())
     assert left == ()
     assert (s.control, s.sub_suite, s.within, s.across, s.tested) == ("a", "b", ("A",), ("B",), (20, 20, 12))
     assert s.ratio == pytest.approx(12 / 40)  # the control's: it is the larger one
-    price = {m: np.subtract(FAR[m], NEAR[m]) for m in NEAR}
-    gains = {m: price[m] - price["none"] for m in NEAR if m != "none"}
+    drop = {m: np.subtract(FAR[m], NEAR[m]) for m in NEAR}
+    gains = {m: drop[m] - drop["none"] for m in NEAR if m != "none"}
     labels = {"none": "none", "classical": "classical", "tl": "tl ×1", "rnd": "rnd ×1"}
-    cases: dict[Any, Any] = {"price": price, "gain": gains, "from_scratch": {"tl": price["tl"] - price["rnd"]}}
+    cases: dict[Any, Any] = {"price": drop, "gain": gains, "from_scratch": {"tl": drop["tl"] - drop["rnd"]}}
     for kind, differences in cases.items():
         expected = verdicts(differences, 0.02, s.ratio, lasting_share=1.0 if kind == "price" else 0.5)
         found = by_arm(s, kind)
@@ -75,9 +75,9 @@ def test_prices_and_changes_are_paired_differences_judged_as_in_ordinary_reports
             one = found[labels[m]].found
             assert (one.difference, one.low, one.p, one.p_holm) == pytest.approx((v.difference, v.low, v.p, v.p_holm))
             assert one.word == v.word
-    prices, changes = by_arm(s, "price"), by_arm(s, "gain")
-    assert {x.word for x in prices.values()} == {"costs"}
-    assert (prices["none"].within, prices["none"].across) == pytest.approx((0.81, 0.61))
+    drops, changes = by_arm(s, "price"), by_arm(s, "gain")
+    assert {x.word for x in drops.values()} == {"costs"}
+    assert (drops["none"].within, drops["none"].across) == pytest.approx((0.81, 0.61))
     assert [changes[a].word for a in ("classical", "tl ×1")] == ["equivalent", "helps more"]
     assert (changes["tl ×1"].within, changes["tl ×1"].across) == pytest.approx((0.018, 0.122))
     assert by_arm(s, "from_scratch")["tl ×1"].word == "helps more"
@@ -100,7 +100,7 @@ def test_only_pairs_that_all_sides_have_count(tmp_path: Path) -> None:
     assert by_arm(s, "price")["none"].found.pairs == 5
 
 
-def test_several_shifts_have_one_control_and_families_of_their_own(tmp_path: Path) -> None:
+def test_several_shifts_share_one_control_and_have_separate_families(tmp_path: Path) -> None:
     reports = two() | {"c": shift_report("c", NEAR, test=["C"], ablation_pairs=SAME_PICTURE)}
     found, left = compared(tmp_path / "three", reports)
     assert [(s.control, s.sub_suite, s.across) for s in found] == [("a", "b", ("B",)), ("a", "c", ("C",))]
@@ -139,10 +139,10 @@ def no_settings(reports: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "expected"),
     [
-        (no_control, "b: no member is its control, with the shift {attribute: laboratory, train: [A], test: [A]}"),
-        (trained_elsewhere, "b: no member is its control, with the shift {attribute: laboratory, train: [A, C]"),
+        (no_control, "b: no sub-suite is its control, with the shift {attribute: laboratory, train: [A], test: [A]}"),
+        (trained_elsewhere, "b: no sub-suite is its control, with the shift {attribute: laboratory, train: [A, C]"),
         (other_images, "b is not compared with a: their images differ (fingerprints f00d, beef)"),
         (other_folds, "b is not compared with a: their settings `split` differ"),
         (other_sizes, "b is not compared with a: they train on other images in pair 3.0"),
@@ -150,50 +150,55 @@ def no_settings(reports: dict[str, Any]) -> None:
         (no_settings, "b: its report has no suite.yaml"),
     ],
 )
-def test_members_that_do_not_pair_are_named_and_not_compared(change: Any, said: str, tmp_path: Path) -> None:
+def test_unpaired_sub_suites_are_named_and_not_compared(change: Any, expected: str, tmp_path: Path) -> None:
     reports = two()
     change(reports)
     there = folders(tmp_path, reports)
     found, left = shifts([read_sub_suite(name.removeprefix("cross-"), folder) for name, folder in there.items()])
     assert found == ()
-    assert left[0].startswith(said)
+    assert left[0].startswith(expected)
     page = build_cross("cross", there, {}, "bench run", tmp_path / "cross")
-    assert f"- {said}" in page.read_text()
-    assert "What does the shift cost" not in page.read_text()
+    assert f"- {expected}" in page.read_text()
+    assert "How large is the performance drop" not in page.read_text()
     assert not (page.parent / "charts" / "shift.png").exists()
 
 
-def test_arms_with_other_settings_are_left_out_and_other_members_have_no_part(tmp_path: Path) -> None:
+def test_arms_with_other_settings_are_excluded_and_other_sub_suites_ignored(tmp_path: Path) -> None:
     reports = two()
     reports["b"]["config"]["methods"]["classical"] = {"flip": False}
     [s], left = compared(tmp_path / "a", reports)
-    assert left == ("b: `classical` has other settings than in a, and is not compared",)
+    assert left == ("b: `classical` has other settings than in a and is not compared",)
     assert "classical" not in by_arm(s, "price")
     assert compared(tmp_path / "b", made({"one": 0.1, "two": 0.1})) == ((), ())
 
 
-def test_the_page_answers_in_words_a_table_and_a_figure(tmp_path: Path) -> None:
+def test_the_page_has_answers_a_table_and_a_figure(tmp_path: Path) -> None:
     there = folders(tmp_path, two())
     page = build_cross("cross", there, {}, "bench run", tmp_path / "cross")
     text, html = page.read_text(), page.with_name("cross.html").read_text()
-    assert text.startswith("# cross: what does the shift cost, and does augmentation make up for it?")
+    assert text.startswith(
+        "# cross: how large is the performance drop under the shift, and does augmentation reduce it?"
+    )
     assert (
-        "**What does the shift cost?** Trained on laboratory A and tested on B instead, `none` goes from 81.0 to 61.0 %"
+        "**How large is the performance drop under the shift?** Trained on laboratory A and tested on B instead, "
+        "`none` goes from 81.0 to 61.0 %"
     ) in text
     assert "points: **costs**). Other arms: it **costs** `classical` with net (−" in text
     assert re.search(
-        r"\*\*Does augmentation make up for it\?\*\* On laboratory B instead of A: \*\*equivalent\*\* for", text
+        r"\*\*Does augmentation reduce it\?\*\* On laboratory B instead of A: \*\*equivalent\*\* for", text
     )
-    assert "**helps more**: `tl ×1` with net (+1.8 within, +12.2 across: +10.4 [" in text
+    assert "**helps more**: `tl ×1` with net (+1.8 in-distribution, +12.2 out-of-distribution: +10.4 [" in text
     assert "**Does transfer learning help more under the shift?**" in text
     assert "| `none` | net | 81.0 | 61.0 | −20.0 [" in text
-    assert text.index("What does the shift cost") < text.index("charts/shift.png") < text.index("## The members")
-    assert "Of 12 patients a tests 20 and b 20: a price is in part one of other patients." in text
-    assert "the larger of both members' own (0.30)" in text
+    assert text.index("How large is the") < text.index("charts/shift.png") < text.index("## Sub-suites")
+    assert "Of 12 patients a tests 20 and b 20: a performance drop is partly due to other patients." in text
+    assert "the larger of the two sub-suites (0.30)" in text
     assert html.count("<figure>") == 2
     assert re.search(r'<td class="num verdict hurts">\s*<strong>costs', html)
     assert re.search(r'<td class="num verdict helps">\s*<strong>helps more', html)
-    assert re.search(r'<th scope="col" class="num" title="Price: across − within', html)
+    assert re.search(
+        r'<th scope="col" class="num" title="Performance drop: out-of-distribution − in-distribution', html
+    )
     figure = page.parent / "charts" / "shift.png"
     assert figure.stat().st_size > 10_000
     rows = list(csv.DictReader((page.parent / "cross.csv").open()))
@@ -201,22 +206,22 @@ def test_the_page_answers_in_words_a_table_and_a_figure(tmp_path: Path) -> None:
     assert (row["sub_suite"], row["control"], row["reference"], row["verdict"]) == ("b", "a", "none", "helps more")
     assert float(row["low"]) < float(row["difference"]) < float(row["high"])
     assert float(row["difference"]) == pytest.approx(float(row["across"]) - float(row["within"]))
-    told = json.loads((page.parent / "cross.json").read_text())
-    assert [(s["control"], s["sub_suite"]) for s in told["shifts"]] == [("a", "b")]
-    assert list(told["answers"])[:3] == ["shift_price", "shift_gain", "shift_from_scratch"]
+    stored = json.loads((page.parent / "cross.json").read_text())
+    assert [(s["control"], s["sub_suite"]) for s in stored["shifts"]] == [("a", "b")]
+    assert list(stored["answers"])[:3] == ["shift_price", "shift_gain", "shift_from_scratch"]
     before = {p: p.read_bytes() for p in page.parent.rglob("*") if p.is_file()}
     build_cross("cross", there, {}, "bench run", page.parent)
     assert before == {p: p.read_bytes() for p in before}
 
 
-def test_many_verdicts_alike_are_told_as_a_range(tmp_path: Path) -> None:
+def test_many_equal_verdicts_are_given_as_a_range(tmp_path: Path) -> None:
     reports = {"b": shift_report("b", FAR | {"more": FAR["none"]}, test=["B"]),
                "a": shift_report("a", NEAR | {"more": NEAR["none"]})}  # fmt: skip
     text = build_cross("cross", folders(tmp_path, reports), {}, "bench run", tmp_path / "cross").read_text()
     assert "Other arms: it **costs** 4 of 4 (−20.0 to −9.6 points).\n" in text
 
 
-def test_the_same_patients_are_said_to_be_the_same(tmp_path: Path) -> None:
+def test_equal_patients_are_reported_as_the_same(tmp_path: Path) -> None:
     reports = two()
     for report in reports.values():
         report["info"]["data"]["classes"] = [{"images": 50, "groups": 10}, {"images": 50, "groups": 10}]
@@ -242,26 +247,26 @@ def test_without_an_effect_at_most_one_comparison_in_twenty_claims_one(design: D
     assert family <= 0.05
     alone, family = claims("price", across - within, ready.ratio)
     if design.price:
-        assert alone > 0.05  # what is there is found more often
+        assert alone > 0.05  # a true effect is found more often
     else:
         assert alone <= 0.05
         assert family <= 0.05
 
 
-def test_intervals_hold_where_training_sets_decide_what_a_shift_costs() -> None:
+def test_intervals_hold_if_the_performance_drop_depends_on_the_training_set() -> None:
     design = Design("few patients, others across", (11, 11), 3, 1, same=False)
     within, across = learnt(design, 500, np.random.default_rng(0))
-    price = (across - within)[:, 0]
-    own = price - price.mean(axis=0)
-    assert np.corrcoef(own.T)[np.triu_indices(3, 1)].mean() > 0.03  # folds are alike
+    drop = (across - within)[:, 0]
+    centred = drop - drop.mean(axis=0)
+    assert np.corrcoef(centred.T)[np.triu_indices(3, 1)].mean() > 0.03  # folds are correlated
     ratio = 1 / (2 * 0.8)
-    assert missed(price, ratio, SHARES["price"]) <= 0.05 < missed(price, ratio, 0.5)
-    change = (across - within)[:, 1] - price
+    assert missed(drop, ratio, SHARES["price"]) <= 0.05 < missed(drop, ratio, 0.5)
+    change = (across - within)[:, 1] - drop
     assert missed(change, ratio, SHARES["gain"]) <= 0.05
 
 
 def breakhis_zoomed(root: Path) -> Path:
-    """BreakHis' layout: six patients of each class at 40X, 100X, 200X and 400X."""
+    """Write a copy of the BreakHis layout: six patients of each class at 40X, 100X, 200X and 400X."""
     for p in range(6):
         for x in (40, 100, 200, 400):
             for at, name in (
@@ -298,7 +303,7 @@ def test_the_shipped_shift_plans_the_same_folds_and_training_images(tmp_path: Pa
     assert cells[0] == cells[1] >= {("fit", m) for m in ("cyclegan", "tlsgan_lite0", "tlsgan_lite0_scratch")}
 
 
-def test_shift_and_cross_modality_train_alike() -> None:
+def test_shift_and_cross_modality_have_equal_methods() -> None:
     cross, wide = load_suite("cross-modality-breakhis"), load_suite("shift-across")
     assert [m.name for m in wide.methods] == [
         "none", "classical", "cyclegan", "tlsgan_resnet50", "tlsgan_resnet50_scratch", "tlsgan_lite0",

@@ -1,4 +1,4 @@
-"""Equal compute: longer trainings of the references are planned and trained, charged, compared and drawn."""
+"""Compute-matched comparison: references with training multipliers are planned, charged, compared and drawn."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def small_suite(**settings: object) -> object:
     return parse_suite("small", data)
 
 
-def test_longer_arms_are_planned_for_the_references_alone(tmp_path: Path) -> None:
+def test_training_multipliers_are_planned_for_references_only(tmp_path: Path) -> None:
     suite = small_suite(longer=[4, 2])
     index = suite.dataset.create().index(None, tmp_path)
     plan = make_plan(suite, index)
@@ -72,7 +72,7 @@ def test_longer_arms_are_planned_for_the_references_alone(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("wrong", [1, 0, -2])
-def test_longer_must_be_longer(wrong: int) -> None:
+def test_a_training_multiplier_must_be_above_1(wrong: int) -> None:
     with pytest.raises(ConfigError, match="above 1"):
         small_suite(longer=[wrong])
 
@@ -99,14 +99,14 @@ def test_an_arm_is_charged_generator_sampling_classifier_and_tuning(run: tuple) 
     assert {x.arm: x.charged_s for x in tuned.charged}[Arm("none")] == pytest.approx(5 * 9.0 + 100)
 
 
-def test_longer_trainings_stay_out_of_the_leaderboard_of_equal_steps(run: tuple) -> None:
+def test_training_multipliers_are_not_in_the_leaderboard(run: tuple) -> None:
     records, info, *_ = run
     assert {x.arm for x in records.lines} == set(info.arms)
     assert {x.arm for x in records.longer} == set(info.longer_arms)
     assert not any(x.versus for x in records.longer)
 
 
-def test_an_arm_is_compared_with_the_training_that_cost_most_alike(run: tuple) -> None:
+def test_an_arm_is_compared_with_the_training_of_the_closest_cost(run: tuple) -> None:
     records, info, *_ = run
     beside = {m.arm: m for m in records.matches if m.reference.method == "none"}
     assert beside[Arm("cgan", "1")].reference == Arm("none", "0-steps2")  # about 33 s a fold, of 9, 18 and 72 s
@@ -115,8 +115,8 @@ def test_an_arm_is_compared_with_the_training_that_cost_most_alike(run: tuple) -
     values = {x.arm: x.values[PRIMARY] for x in (*records.lines, *records.longer)}
     arms = [m.arm for m in records.matches if m.reference.method == "none"]
     differences = {a.label: [values[a][p] - values[beside[a].reference][p] for p in sorted(values[a])] for a in arms}
-    judged = verdicts(differences, info.margin, info.test_train_ratio)
-    assert {a.label: beside[a].verdict for a in arms} == judged
+    expected = verdicts(differences, info.margin, info.test_train_ratio)
+    assert {a.label: beside[a].verdict for a in arms} == expected
 
 
 def line(method: str, seconds: float, score: float, ratio: str = "0") -> Line:
@@ -150,10 +150,10 @@ def test_the_front_is_of_arms_that_no_cheaper_one_matches() -> None:
     assert pareto(points) == sorted(best)
 
 
-def test_the_report_tells_it(run: tuple, tmp_path: Path) -> None:
+def test_the_report_has_the_section(run: tuple, tmp_path: Path) -> None:
     _, info, root, rows = run
     text = build_report(rows, info, root, tmp_path).read_text(encoding="utf-8")
-    section = text.partition("## At equal compute")[2].partition("\n## ")[0]
+    section = text.partition("## Compute-matched comparison")[2].partition("\n## ")[0]
     assert "`none` 8× the steps" in section
     assert "`cyclegan` ×1" in section
     assert "Time to match" in section
@@ -166,18 +166,20 @@ def test_the_report_tells_it(run: tuple, tmp_path: Path) -> None:
     assert len(found["matches"]) == len(collect(Rows(rows), info, root).matches) > 0
 
 
-def test_a_reference_that_was_given_less_is_not_called_equal(run: tuple, tmp_path: Path) -> None:
+def test_a_reference_with_less_device_time_is_named(run: tuple, tmp_path: Path) -> None:
     _, info, root, rows = run
     texts = []
     for seconds in (0.0, 3600.0):
-        told = replace(info, tuned_s={"cyclegan": {"small_cnn": seconds}})
-        found = build_report(rows, told, root, tmp_path / str(seconds)).read_text(encoding="utf-8")
-        texts.append(found.partition("## At equal compute")[2].partition("| Arm")[0])
+        tuned = replace(info, tuned_s={"cyclegan": {"small_cnn": seconds}})
+        found = build_report(rows, tuned, root, tmp_path / str(seconds)).read_text(encoding="utf-8")
+        texts.append(found.partition("## Compute-matched comparison")[2].partition("| Arm")[0])
     short = "less than two thirds of the device time of"
     assert "`cyclegan`" not in texts[0].partition(short)[2].partition(":")[0]
     assert "`cyclegan` ×1" in texts[1].partition(short)[2].partition(":")[0]
 
 
-def test_a_suite_without_longer_trainings_has_no_such_section(tmp_path: Path) -> None:
+def test_a_suite_without_training_multipliers_has_no_such_section(tmp_path: Path) -> None:
     rows, info = made_up(tmp_path, folds=2, classifiers=("small_cnn",), ratios=("1",), pictures=False)
-    assert "At equal compute" not in build_report(rows, info, tmp_path, tmp_path / "out").read_text(encoding="utf-8")
+    assert "Compute-matched comparison" not in build_report(rows, info, tmp_path, tmp_path / "out").read_text(
+        encoding="utf-8"
+    )

@@ -88,7 +88,7 @@ def test_a_foretold_run_keeps_what_was_foretold(out: Path) -> None:
     assert 0 < record["cells_s"] <= record["busy_s"] <= record["wall_s"]
     assert record["closing_s"] > 0
     report = (out / "reports" / "small" / "leaderboard.md").read_text()
-    assert "## What running it took" in report
+    assert "## Cost of running the suite" in report
     assert "| `classify` | 1 |" in report
 
 

@@ -99,7 +99,7 @@ def test_worker_processes_score_the_saved_test_predictions_and_the_report_shows_
     info = report_info(session, rows)
     records = collect(Rows(rows), info, session.env.out)
     text = markdown(sections(records, info, {}, {}), info)
-    assert "## Own metrics" in text
+    assert "## Custom metrics" in text
     for words in ("`patient_expected_cost`: lower is better", "`patients_worst`: higher is better", "from 0 to 3."):
         assert words in text
     table = tidy_csv(records)

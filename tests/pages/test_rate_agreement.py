@@ -99,7 +99,7 @@ def test_a_stray_rater_leaves_agreement_as_it_was() -> None:
     assert kappas(after)["all images"] == pytest.approx(1 - within / ((m - 1).sum() * 2 * p * (1 - p)))
     text = "\n".join(rater_section([after], INFO))
     assert "of the 20 images that rater 1, rater 2 and rater 3 rated" in text
-    assert "Left out of the ICC, for they rated less than half of the study: rater 4 (1 of 20)." in text
+    assert "Excluded from the ICC because they rated less than half of the study: rater 4 (1 of 20)." in text
     assert "ICC(2,3)" in text
     assert "nan" not in text
 
@@ -162,10 +162,10 @@ def test_rater_by_rater_has_wilsons_interval() -> None:
 @pytest.mark.parametrize(
     ("repeats", "said"),
     [
-        (0, "No picture is in it twice"),
-        (1, "1 image shows a picture that is in it already"),
-        (7, "7 images show pictures that are in it already"),
-        (None, "before studies kept pictures apart"),
+        (0, "No picture appears twice"),
+        (1, "1 image shows a picture that is in the study already"),
+        (7, "7 images show pictures that are in the study already"),
+        (None, "by an earlier version, which did not separate pictures"),
     ],
 )
 def test_the_report_says_whether_pictures_repeat(repeats: int | None, said: str) -> None:

@@ -153,7 +153,7 @@ def test_repeats_are_counted_and_said(session: Session, monkeypatch: pytest.Monk
     assert told.exit_code == 0, told.output
     study = load_study(session.env.out / "studies" / "many")
     assert study.repeats == needed - len(set(pictures(session.plan.index).values())) > 0
-    assert f"{study.repeats} images show pictures that are in it already" in told.output
+    assert f"{study.repeats} images show pictures that are in the study already" in told.output
     told = CliRunner().invoke(main, ["rate", *where, "--study", "kept", "--per-method", "8"])
     assert "already" not in told.output
 

@@ -1,4 +1,4 @@
-"""A file of members: what its suites are, what their reports say together, and the verbs over all of them."""
+"""A file of sub-suites: its suites, the report over all of them, and the commands on all of them."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def test_a_gain_on_every_set_holds(tmp_path: Path) -> None:
     assert found[TL].p_holm >= found[TL].found.p  # corrected over both arms
 
 
-def test_a_gain_here_and_a_loss_there_differs(tmp_path: Path) -> None:
+def test_opposite_effects_differ(tmp_path: Path) -> None:
     found = pooled(tmp_path, made({"one": 0.2, "two": -0.2, "three": 0.2, "four": -0.2}))
     assert (found[TL].word, found[TL].carries) == ("undecided", "differs")
     assert found[TL].found.i2 > 0.9
@@ -83,7 +83,7 @@ def test_two_sets_or_one_twice_are_not_combined(tmp_path: Path) -> None:
     assert pooled(tmp_path / "b", same)[TL].carries == "too few"
 
 
-def test_the_report_over_all_members(tmp_path: Path) -> None:
+def test_the_report_over_all_sub_suites(tmp_path: Path) -> None:
     reports = made(dict.fromkeys(SETS, 0.10))
     reports["two"]["lines"][1] = report_of("two", {"tl": [0.1, 0.12, 0.11]})["lines"][0]
     reports["three"]["lines"] = report_of("three", {"classical": [0.1]})["lines"]
@@ -91,11 +91,13 @@ def test_the_report_over_all_members(tmp_path: Path) -> None:
     absent = {"cross-five": "there is no folder five"}
     page = build_cross("cross", there, absent, "bench run --suite cross", tmp_path / "reports" / "cross")
     text = page.read_text()
-    assert "**Does the gain over `none` hold across kinds of images?** Over 3 data sets: `tl ×1` with net helps" in text
+    assert (
+        "**Does the gain over `none` hold on all imaging modalities?** Over 3 data sets: `tl ×1` with net helps" in text
+    )
     assert "| `tl ×1` | net | one | 80." in text
     assert "| `none` | net | one | 70.0 |" in text
-    assert "| **3 together** |  | +" in text
-    assert "- five: the whole member (there is no folder five)" in text
+    assert "| **overall (3 data sets)** |  | +" in text
+    assert "- five: the whole sub-suite (there is no folder five)" in text
     assert "- two: tl ×1 with net: 3 of 5 pairs (not run yet)" in text
     assert "- three: `classical` with net (gain) has no interval" in text
     assert "- three: `tl ×1` (gain) was not measured" in text
@@ -118,7 +120,7 @@ def test_a_report_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         read_sub_suite("x", tmp_path)
 
 
-def test_the_shipped_members_differ_in_their_images_and_what_may_be_done_to_them(tmp_path: Path) -> None:
+def test_shipped_sub_suites_differ_in_data_set_and_orientation_of_augmentation(tmp_path: Path) -> None:
     for name in ("cross-modality", "cross-modality-small"):
         suites = [load_suite(s) for s in sub_suite_names(name)]
         assert [s.name for s in suites] == [f"{name}-{m}" for m in ("breakhis", "busi", "isic", "ihc")]
@@ -135,13 +137,13 @@ def test_the_shipped_members_differ_in_their_images_and_what_may_be_done_to_them
     assert (audited.name, audited.root) == ("ihc", tmp_path / "IHC")
 
 
-def test_the_list_names_the_members() -> None:
+def test_the_list_names_the_sub_suites() -> None:
     listed = json.loads(CliRunner().invoke(main, ["list", "--json"]).output)["suites"]
     assert listed["cross-modality-busi"] == "sub-suite busi of cross-modality"
     assert "cross-modality" in listed
 
 
-def write_members(folder: Path, **changes: Any) -> Path:
+def write_sub_suites(folder: Path, **changes: Any) -> Path:
     sub_suites = {
         "easy": {"dataset": {"name": "phantom", **PHANTOM, "difficulty": 0.1}},
         "brown": {"dataset": {"name": "phantom_ihc", **PHANTOM}},
@@ -152,8 +154,8 @@ def write_members(folder: Path, **changes: Any) -> Path:
     return path
 
 
-def test_members_of_a_file_of_one_s_own(tmp_path: Path) -> None:
-    path = write_members(tmp_path, odd={"dataset": {"name": "phantom"}, "methods": {"classical": {"noise": 1}}})
+def test_sub_suites_of_a_user_file(tmp_path: Path) -> None:
+    path = write_sub_suites(tmp_path, odd={"dataset": {"name": "phantom"}, "methods": {"classical": {"noise": 1}}})
     assert [Path(n).name for n in sub_suite_names(str(path))] == [
         "mine-easy.yaml", "mine-brown.yaml", "mine-scans.yaml", "mine-odd.yaml",
     ]  # fmt: skip
@@ -171,20 +173,20 @@ def test_members_of_a_file_of_one_s_own(tmp_path: Path) -> None:
 
 
 class NoView(Listener):
-    """In the place of MLflow, which is a view and slow to start."""
+    """Replaces the MLflow view, which is slow to start."""
 
     def __init__(self, session: Any) -> None:
-        """Take what the view takes."""
+        """Take the arguments of the view."""
 
     def is_complete(self, digest: str) -> bool:
         return True
 
 
-def test_the_verbs_over_all_members(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_commands_on_all_sub_suites(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BENCH_DATA", raising=False)
-    monkeypatch.setattr("bench.report.build.draw_figures", lambda *_: {})  # each member's own, tested elsewhere
+    monkeypatch.setattr("bench.report.build.draw_figures", lambda *_: {})  # figures are tested elsewhere
     monkeypatch.setattr("bench.cli.run.MLflowView", NoView)
-    path, out = write_members(tmp_path), tmp_path / "out"
+    path, out = write_sub_suites(tmp_path), tmp_path / "out"
     words = ["--suite", str(path), "--out", str(out)]
 
     def bench(verb: str, *more: str) -> Any:
@@ -194,10 +196,10 @@ def test_the_verbs_over_all_members(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert [m["suite"] for m in planned["sub_suites"]] == ["mine-easy", "mine-brown"]
     assert "BUSI images are needed" in planned["absent"]["mine-scans"]
     first = bench("run", "--jobs", "1", "--device", "cpu")
-    assert first.exit_code == 1, first.output  # a member has no images
+    assert first.exit_code == 1, first.output  # a sub-suite has no images
     assert "suite mine-scans is left out" in first.output
     page = (out / "reports" / "mine" / "cross.md").read_text()
-    assert "- scans: the whole member" in page
+    assert "- scans: the whole sub-suite" in page
     assert f"bench run --suite {path}" in page
     assert (out / "reports" / "mine-brown" / "leaderboard.md").is_file()
     html = out / "reports" / "mine" / "cross.html"
@@ -205,13 +207,13 @@ def test_the_verbs_over_all_members(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert f"page: {html}" in first.output.replace("\n", "")
     again = bench("run", "--jobs", "1", "--device", "cpu")
     assert again.output.count("nothing left to do") == 2
-    told = json.loads(bench("status", "--json").output)
-    assert all(m["done"] == m["cells"] > 0 for m in told["sub_suites"])
+    status = json.loads(bench("status", "--json").output)
+    assert all(m["done"] == m["cells"] > 0 for m in status["sub_suites"])
     assert "mine-easy" in bench("status").output
     assert "2 sub-suites" in bench("plan").output
     assert json.loads(bench("report", "--json").output)["suite"] == "mine"
     assert bench("report").output.splitlines()[-1] == str(html)
-    write_members(tmp_path, easy={"dataset": {"name": "busi"}}, brown={"dataset": {"name": "busi"}})
+    write_sub_suites(tmp_path, easy={"dataset": {"name": "busi"}}, brown={"dataset": {"name": "busi"}})
     nothing = bench("plan")
     assert nothing.exit_code == 2
-    assert "no member of" in nothing.output
+    assert "no sub-suite of" in nothing.output

@@ -1,4 +1,4 @@
-"""cross.html in a headless Chromium, from disk: the same as cross.md, quiet, alone; it sorts, filters and links."""
+"""cross.html in a headless Chromium, from disk: same content as cross.md, self-contained, sorts, filters and links."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ TABLE = """at => [...document.querySelectorAll("table")[at].rows].filter(r => !r
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report over four members, of which one tells the contrary in KID, and one has names that try to be markup."""
+    """A report over four sub-suites: one with the opposite effect on KID, one with names that look like markup."""
     root = tmp_path_factory.mktemp("reports")
     reports = made(dict.fromkeys(SETS, 0.1), kid=-0.1)
     reports["two"] = made({"two": 0.1}, kid=0.1)["two"]
@@ -33,29 +33,29 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     there = folders(root, reports)
     there["cross-my own"] = there["cross-four"].rename(root / "cross-my own")
     del there["cross-four"]
-    told = (there["cross-my own"] / "leaderboard.json").read_text()
-    (there["cross-my own"] / "leaderboard.json").write_text(told.replace("cross-four", "cross-my own"))
+    content = (there["cross-my own"] / "leaderboard.json").read_text()
+    (there["cross-my own"] / "leaderboard.json").write_text(content.replace("cross-four", "cross-my own"))
     return build_cross("cross", there, {"cross-five": EVIL}, "bench run --suite cross", root / "cross").parent
 
 
 @pytest.fixture(scope="module")
 def seen(folder: Path, chromium: Browser) -> Iterator[tuple[Page, list[str], list[str]]]:
-    """The page, what it said, and what it asked for."""
+    """The page, its messages, and its requests."""
     page = chromium.new_page(viewport={"width": 1280, "height": 900})
-    said: list[str] = []
-    asked: list[str] = []
-    page.on("console", lambda m: said.append(m.text))
-    page.on("pageerror", lambda e: said.append(str(e)))
-    page.on("dialog", lambda d: said.append(d.message))
-    page.on("request", lambda r: asked.append(r.url))
+    messages: list[str] = []
+    requests: list[str] = []
+    page.on("console", lambda m: messages.append(m.text))
+    page.on("pageerror", lambda e: messages.append(str(e)))
+    page.on("dialog", lambda d: messages.append(d.message))
+    page.on("request", lambda r: requests.append(r.url))
     page.goto((folder / "cross.html").as_uri())
     page.wait_for_load_state("networkidle")
-    yield page, said, asked
+    yield page, messages, requests
     page.close()
 
 
 class Tags(HTMLParser):
-    """Holds what is open; a tag that closes another one is an error."""
+    """Tracks open tags; a mismatched closing tag is an error."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -90,15 +90,15 @@ def test_it_is_well_formed_and_one_file(folder: Path) -> None:
     assert EVIL not in text
 
 
-def test_it_says_what_the_markdown_says(folder: Path, seen: tuple[Page, list[str], list[str]]) -> None:
+def test_it_has_the_content_of_the_markdown(folder: Path, seen: tuple[Page, list[str], list[str]]) -> None:
     page, text = seen[0], (folder / "cross.md").read_text()
     tables = markdown_tables(text)
-    assert len(tables) == 3  # gain and KID of all together, every arm on every data set
+    assert len(tables) == 3  # overall gain and KID, every arm on every data set
     for i, rows in enumerate(tables):
         assert page.evaluate(TABLE, i) == rows
     heads = page.eval_on_selector_all("h2", "all => all.map(h => h.innerText)")
     assert heads == ["Summary", *re.findall(r"^## (.*)$", text, re.MULTILINE)]
-    assert {"What is missing", "How to read it", "Again"} <= set(heads)
+    assert {"What is missing", "How to read it", "Command"} <= set(heads)
     body = " ".join(page.inner_text("main").split())
     answer = text.split("\n")[2]
     assert answer.startswith("**Does the gain")
@@ -107,28 +107,30 @@ def test_it_says_what_the_markdown_says(folder: Path, seen: tuple[Page, list[str
     assert "[cross.html](cross.html)" in text
 
 
-def test_it_opens_from_disk_without_a_word_and_asks_for_nothing(seen: tuple[Page, list[str], list[str]]) -> None:
-    page, said, asked = seen
-    assert said == []
-    assert [url.partition(":")[0] for url in asked if not url.startswith("data:")] == ["file"]
+def test_it_opens_from_disk_without_messages_and_requests(seen: tuple[Page, list[str], list[str]]) -> None:
+    page, messages, requests = seen
+    assert messages == []
+    assert [url.partition(":")[0] for url in requests if not url.startswith("data:")] == ["file"]
     assert "owned" not in page.title()
     assert page.locator("script").count() == 1
-    assert page.inner_text("main").count("<script>document.title") == 2  # a class, and why a member is absent
+    assert (
+        page.inner_text("main").count("<script>document.title") == 2
+    )  # a class, and the reason for an absent sub-suite
 
 
-def test_the_figure_and_the_members_reports(folder: Path, seen: tuple[Page, list[str], list[str]]) -> None:
+def test_the_figure_and_the_links_to_the_reports(folder: Path, seen: tuple[Page, list[str], list[str]]) -> None:
     page = seen[0]
     [(width, alt, caption)] = page.eval_on_selector_all(
         "figure", "all => all.map(f => [f.querySelector('img').naturalWidth, f.querySelector('img').alt, f.innerText])"
     )
     assert width > 500
-    assert alt.startswith("Forest chart: every arm's difference on every data set, and of all together")
+    assert alt.startswith("Forest chart: every arm's difference on every data set, and overall")
     assert caption.startswith("Figure 1. Each data set's mean paired difference")
     links = page.eval_on_selector_all("main a", "all => all.map(a => [a.getAttribute('href'), a.innerText])")
     names = ("one", "two", "three", "my%20own")
-    assert links == [[f"../cross-{name}/report.html", "its own report"] for name in names]
+    assert links == [[f"../cross-{name}/report.html", "report"] for name in names]
     md = (folder / "cross.md").read_text()
-    assert re.findall(r"\[its own report\]\((.*?)\)", md) == [f"../cross-{name}/leaderboard.md" for name in names]
+    assert re.findall(r"\[report\]\((.*?)\)", md) == [f"../cross-{name}/leaderboard.md" for name in names]
 
 
 def test_rows_sort_and_filter_without_losing_their_arm(seen: tuple[Page, list[str], list[str]]) -> None:
@@ -149,14 +151,23 @@ def test_rows_sort_and_filter_without_losing_their_arm(seen: tuple[Page, list[st
     assert page.inner_text("output") == f"{len(before) - 1} of {len(before) - 1} rows"
 
 
-def test_words_and_columns_of_its_own_are_told_apart(seen: tuple[Page, list[str], list[str]]) -> None:
+def test_verdicts_have_colours_and_columns_have_definitions(seen: tuple[Page, list[str], list[str]]) -> None:
     page = seen[0]
     code = "([kind]) => getComputedStyle(document.querySelector(`td.verdict.${kind} strong`)).color"
     colour = {kind: page.evaluate(code, [kind]) for kind in ("helps", "holds", "lower", "higher", "differs")}
     assert colour["helps"] == colour["lower"]
     assert len(set(colour.values())) == 4
     titles = page.eval_on_selector_all("th[title]", "all => all.map(h => h.innerText.trim())")
-    assert {"Mean", "Carries over", "Next", "τ", "I²", "p alike", "− none", "KID − twin"} <= set(titles)
+    assert {
+        "Mean",
+        "Generalises",
+        "Prediction interval",
+        "τ",
+        "I²",
+        "p homogeneity",
+        "− none",
+        "KID − from-scratch",
+    } <= set(titles)
 
 
 def test_on_a_phone_only_tables_and_the_figure_scroll_sideways(seen: tuple[Page, list[str], list[str]]) -> None:
@@ -167,15 +178,15 @@ def test_on_a_phone_only_tables_and_the_figure_scroll_sideways(seen: tuple[Page,
     page.set_viewport_size({"width": 1280, "height": 900})
 
 
-def test_members_of_one_data_set_stand_side_by_side(tmp_path: Path) -> None:
+def test_sub_suites_of_one_data_set_are_not_combined(tmp_path: Path) -> None:
     reports = made({"one": 0.1, "two": 0.1})
     for report in reports.values():
         report["info"]["dataset"] = "phantom"
     page = build_cross("cross", folders(tmp_path, reports), {}, "bench run", tmp_path / "cross")
     for text in (page.read_text(), page.with_name("cross.html").read_text()):
-        assert "its sub-suites side by side" in text
-        assert "are no studies of their own" in text
-        assert not re.search("together|hexagon|Hartung", text.partition("<main>")[2] or text)
+        assert "comparison of its sub-suites" in text
+        assert "are not separate studies" in text
+        assert not re.search("[Oo]verall|hexagon|Hartung", text.partition("<main>")[2] or text)
 
 
 def test_without_any_result_it_says_so(tmp_path: Path) -> None:
@@ -183,6 +194,6 @@ def test_without_any_result_it_says_so(tmp_path: Path) -> None:
     reports["one"].update(lines=[], questions=[])
     page = build_cross("cross", folders(tmp_path, reports), {}, "bench run", tmp_path / "cross")
     for text in (page.read_text(), page.with_name("cross.html").read_text()):
-        assert "No member has a result yet." in text
+        assert "No sub-suite has a result yet." in text
         assert "Every arm on every data set" not in text
         assert "charts/cross.png" not in text

@@ -1,4 +1,4 @@
-"""A store of 10,000 rows: read, reported and drawn, with the same numbers as each part on its own."""
+"""A store of 10,000 rows is read, reported and drawn, with the same numbers as its parts."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bench.types import ResultRow
 ONLINE, GANS = ("none", "classical", "oversample"), tuple(f"gan_{i}" for i in range(9))
 RATIOS, CLASSIFIERS = ("0.5", "1", "2", "balance"), ("a", "b", "c", "d")
 PAIRS = [(fold, repeat) for repeat in range(6) for fold in range(5)]
-LEVELS = 5  # how good an arm is; arms of one level share their tables, so that few files make many rows
+LEVELS = 5  # score level of an arm; arms of one level share tables, so that few files give many rows
 
 
 INFO = ReportInfo(
@@ -91,13 +91,13 @@ def test_a_store_of_ten_thousand_rows_is_reported_whole(root: Path) -> None:
     }
 
 
-def test_arms_share_their_patients_resamples_and_get_the_intervals_that_they_would_get_alone(root: Path) -> None:
-    alike: dict[int, set[tuple[float, float]]] = {}
+def test_shared_resamples_give_the_intervals_of_a_single_arm(root: Path) -> None:
+    intervals: dict[int, set[tuple[float, float]]] = {}
     for r in primary_scores(root):
-        alike.setdefault(level(r["method"]), set()).add((float(r["low"]), float(r["high"])))
+        intervals.setdefault(level(r["method"]), set()).add((float(r["low"]), float(r["high"])))
     for n in range(LEVELS):
         tables = [read_predictions(root / f"{n}-{f}.{r}.csv", "test") for f, r in PAIRS]
         folds = [ScoredFold(t.y_true, t.y_prob, t.group, t.repeat) for t in tables]
         alone = cluster_bootstrap_ci(folds, "balanced_accuracy", per_patient=True, seed=n)
-        ((low, high),) = alike[n]
+        ((low, high),) = intervals[n]
         assert (low, high) == pytest.approx((alone.low, alone.high), abs=0.02)  # other draws, of 8 patients a fold

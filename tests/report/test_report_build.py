@@ -1,4 +1,4 @@
-"""The report as files: complete, the same bytes every time, honest about what is missing, and built without torch."""
+"""The report as files: complete, reproducible to the byte, with missing results listed, and built without torch."""
 
 from __future__ import annotations
 
@@ -63,7 +63,9 @@ def test_every_table_row_has_as_many_cells_as_its_header(run: tuple[Path, list[R
             width = cells
         else:
             width = 0
-    assert tables == 21  # verdicts; 5 a classifier; copies; 3 of quality; 3 of translations; costs; 2 of the data
+    assert (
+        tables == 21
+    )  # verdicts; 5 for each classifier; memorised samples; 3 of quality; 3 of translations; costs; 2 of the data
     notes = text.split("## How to read it")[1]
     heads = {
         h.strip()
@@ -121,7 +123,7 @@ def test_failed_and_missing_cells_are_reported(run: tuple[Path, list[ResultRow],
     text = build_report(broken(rows), info, root, tmp_path / "r").read_text()
     assert "**Incomplete:** 8 scores of 28 are missing" in text
     assert "| failed | evaluate | 5 | `cgan` | small_cnn ×0.5," in text
-    assert "ValueError: a &#124; b |" in text  # no column of its own, on GitHub and anywhere
+    assert "ValueError: a &#124; b |" in text  # escaped, so it does not start a new column
     assert "0 of 2" in text
 
 
@@ -163,7 +165,7 @@ def test_building_a_report_imports_no_torch_and_no_pyplot() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_records_know_neither_text_nor_charts_and_text_knows_no_charts() -> None:
+def test_records_import_neither_text_nor_charts_and_text_imports_no_charts() -> None:
     report = Path(build_report.__code__.co_filename).parent
     for package, banned in (("records", ("sections", "charts")), ("sections", ("charts",))):
         for path in (report / package).glob("*.py"):
@@ -171,7 +173,7 @@ def test_records_know_neither_text_nor_charts_and_text_knows_no_charts() -> None
             assert not found, path
 
 
-def test_numbers_as_people_read_them() -> None:
+def test_number_formats() -> None:
     nan = float("nan")
     assert [percent(0.8123), percent(nan), points(-0.0123), points(0.05), points(-0.0001)] == [
         "81.2",
@@ -198,11 +200,11 @@ def test_numbers_as_people_read_them() -> None:
     assert table(["a", "b"], [["x|y", "1\n2"]]) == "| a | b |\n| --- | ---: |\n| x\\|y | 1 2 |\n"
 
 
-def test_pareto_front_keeps_what_nothing_beats() -> None:
+def test_pareto_front_keeps_undominated_points() -> None:
     assert pareto([(3, 0.9), (1, 0.7), (2, 0.6), (1, 0.5), (4, 0.9)]) == [(1, 0.7), (3, 0.9)]
 
 
-def test_spread_takes_from_all_over() -> None:
+def test_spread_is_even() -> None:
     names = [Path(str(i)) for i in range(10)]
     assert [p.name for p in spread(names, 5)] == ["0", "2", "4", "6", "8"]
     assert spread(names[:3], 5) == names[:3]

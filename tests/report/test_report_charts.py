@@ -1,4 +1,4 @@
-"""Every chart, as matplotlib drew it: axes say what they show, legends hide nothing, numbers are those stored."""
+"""Every chart as drawn by matplotlib: axes have labels, legends hide no data, numbers equal the stored ones."""
 
 from __future__ import annotations
 
@@ -39,17 +39,17 @@ class Drawn:
     captions: dict[str, str]
 
     def stored(self, metric: str, arm: Arm, classifier: str) -> float:
-        """Return the mean over pairs of a metric, as its rows have it."""
+        """Return the mean of a metric over the stored rows."""
         same = [r for r in self.rows if (r.stage, r.method, r.ratio) == ("evaluate", arm.method, arm.ratio)]
         return float(np.mean([r.metrics[f"test/{metric}"] for r in same if r.classifier == classifier]))
 
     def arm(self, label: str) -> Arm:
-        """Return the arm that a figure calls so."""
+        """Return the arm with this label."""
         return next(a for a in self.info.arms if a.label == label.replace("\n", ""))
 
 
 def train_classifiers(root: Path, rows: Sequence[ResultRow]) -> None:
-    """Give every classify cell a history."""
+    """Write a history for every classify cell."""
     for k, r in enumerate(r for r in rows if r.stage == "classify"):
         with (root / str(r.folder) / "history.csv").open("w", newline="") as f:
             out = csv.writer(f)
@@ -60,7 +60,7 @@ def train_classifiers(root: Path, rows: Sequence[ResultRow]) -> None:
 
 
 def draw(root: Path, patch: pytest.MonkeyPatch, **options: Any) -> Drawn:
-    """Draw the charts of a made-up run, and keep them instead of writing them."""
+    """Draw the charts of a synthetic run and keep the figures instead of writing them."""
     reference = options.pop("reference", None)
     rows, info = made_up(root, pictures=False, generative=GANS, **options)
     train_classifiers(root, rows)
@@ -81,7 +81,7 @@ def patch() -> Iterator[pytest.MonkeyPatch]:
 
 @pytest.fixture(scope="module")
 def two(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch) -> Drawn:
-    """Two classes and everything that a suite can have beside them, with one profile."""
+    """Two classes with all optional features of a suite, and one profile."""
     root = tmp_path_factory.mktemp("two")
     drawn = draw(
         root,
@@ -109,16 +109,16 @@ def data_axes(fig: Any) -> list[Any]:
 
 
 def labelled(ax: Any, which: str, labels: set[str]) -> bool:
-    """Whether an axis has a label: its own, its figure's, or that of the panel beside it that it shares ticks with."""
+    """Whether an axis has a label: its own, its figure's, or that of a panel with shared ticks."""
     shared = getattr(ax, f"get_shared_{which}_axes")()
-    alike = [ax, *(other for other in ax.figure.axes if shared.joined(ax, other))]
-    own = any(getattr(other, f"get_{which}label")() for other in alike)
-    arms = which == "y" and any(t.get_text() in labels for other in alike for t in other.texts)
+    sharing = [ax, *(other for other in ax.figure.axes if shared.joined(ax, other))]
+    own = any(getattr(other, f"get_{which}label")() for other in sharing)
+    arms = which == "y" and any(t.get_text() in labels for other in sharing for t in other.texts)
     return bool(own or arms or getattr(ax.figure, f"get_sup{which}label")())
 
 
 @pytest.mark.parametrize("which", ["two", "three"])
-def test_every_axis_says_what_it_shows(which: str, request: pytest.FixtureRequest) -> None:
+def test_every_axis_has_a_label(which: str, request: pytest.FixtureRequest) -> None:
     drawn: Drawn = request.getfixturevalue(which)
     labels = {a.label for a in drawn.info.arms} | set(drawn.info.methods)
     axes = [(name, ax) for name, fig in drawn.figures.items() for ax in data_axes(fig)]
@@ -126,7 +126,9 @@ def test_every_axis_says_what_it_shows(which: str, request: pytest.FixtureReques
     for side in ("x", "y"):
         unnamed = [name for name, ax in axes if "confusion" not in name and not labelled(ax, side, labels)]
         assert unnamed == [], side
-    for name in (n for n in drawn.figures if "confusion" in n):  # of a grid of matrices, those at the edges are named
+    for name in (
+        n for n in drawn.figures if "confusion" in n
+    ):  # in a grid of matrices, only the outer axes have labels
         assert {"true class", "predicted class"} <= {
             text.split("\n")[-1] for ax in drawn.figures[name].axes for text in (ax.get_xlabel(), ax.get_ylabel())
         }
@@ -204,7 +206,7 @@ def test_confusion_matrices_are_those_behind_the_stored_metrics(two: Drawn, thre
         assert len(list(matrices(two, name, 2))) == 2 * 4
 
 
-def test_a_dot_a_patient_at_the_share_of_right_images(three: Drawn) -> None:
+def test_one_dot_per_patient_at_the_share_of_correct_images(three: Drawn) -> None:
     ax = data_axes(three.figures["patients"])[0]
     dots = [line for line in ax.lines if line.get_linestyle() == "None" and line.get_markerfacecolor() != "none"]
     assert sum(len(line.get_xdata()) for line in dots) == 4 * 24  # arms, patients
@@ -220,10 +222,10 @@ def test_a_sweep_joins_numbers_and_leaves_balance_apart(two: Drawn) -> None:
     assert [[round(x) for x in line.get_xdata()] for line in joined] == [[0, 1]] * len(GANS)
     marks = [line for line in ax.lines if line.get_marker() != "None"]
     assert len(marks) == 4 * len(GANS)
-    assert sum(line.get_markerfacecolor() == "white" for line in marks) == len(GANS)  # without copies
+    assert sum(line.get_markerfacecolor() == "white" for line in marks) == len(GANS)  # without memorised samples
 
 
-def test_lines_are_told_apart_without_colour(two: Drawn) -> None:
+def test_lines_are_distinguishable_without_colour(two: Drawn) -> None:
     identity: dict[str, Callable[[Any], Any]] = {
         "roc": lambda line: line.get_linestyle() + str(line._dash_pattern),
         "classifier_losses": lambda line: line.get_linestyle() + str(line._dash_pattern),
@@ -233,11 +235,11 @@ def test_lines_are_told_apart_without_colour(two: Drawn) -> None:
         fig = two.figures[name]
         legend = (fig.legends or [x for ax in fig.axes if (x := ax.get_legend())])[0]
         looks = [look(handle) for handle in legend.get_lines()]
-        named = [t.get_text() for t in legend.get_texts() if t.get_text() != "without copies"]
+        named = [t.get_text() for t in legend.get_texts() if t.get_text() != "without memorised samples"]
         assert len({*looks[: len(named)]}) == len(named) > 1, name
 
 
-def test_captions_say_what_bands_and_choices_are(two: Drawn) -> None:
+def test_captions_explain_bands_and_selected_arms(two: Drawn) -> None:
     for name in ("roc", "pr"):
         assert re.search(r"mean over pairs .* shaded from the lowest to the highest", two.captions[name])
     assert "malignant against benign" in two.captions["roc"]

@@ -1,4 +1,4 @@
-"""What charts of predictions are made of: which arms, which tables, which patients."""
+"""Data behind the charts of predictions: arms, tables, patients."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def outcome(run: Run, arm: Arm = NONE) -> Outcome:
     return found
 
 
-def test_bins_of_all_pairs_are_those_of_their_images_together(run: Run) -> None:
+def test_pooled_bins_equal_the_bins_of_pooled_images(run: Run) -> None:
     root, rows, _ = run
     mine = [r for r in rows if (r.stage, r.method) == ("evaluate", "none")]
     tables = [read_predictions(root / str(r.facts["predictions"]), "test") for r in mine]
@@ -73,7 +73,7 @@ def test_bins_of_all_pairs_are_those_of_their_images_together(run: Run) -> None:
 
 
 def test_a_damaged_table_is_an_error(run: Run, tmp_path: Path) -> None:
-    """A chart of fewer pairs than the tables would not say so; `rows_of` has taken damaged cells out before."""
+    """A chart must not silently use fewer pairs than the tables; `rows_of` has already removed damaged cells."""
     root, rows, info = run
     for r in rows:
         if r.stage == "evaluate" and r.method == "none":
@@ -114,7 +114,7 @@ def test_patients_that_fail_everywhere(run: Run) -> None:
 
 def test_a_sweep_needs_two_amounts(lines: tuple[Line, ...]) -> None:
     assert {x.arm for x in swept(lines)} == {Arm(m, r) for m in GANS for r in ("0.5", "1", "1-nocopies")}
-    assert swept([x for x in lines if x.arm.ratio != "0.5"]) == []  # with and without copies is one amount
+    assert swept([x for x in lines if x.arm.ratio != "0.5"]) == []  # with and without memorised samples is one amount
 
 
 def test_repeats_are_said_to_count_twice(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Differences to a suite's reference arm: paired, judged by the right test, corrected, and said in words."""
+"""Differences to a suite's reference arm: paired, with the correct test, corrected, and as text."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_every_measure_of_every_other_arm(rows: list[ResultRow]) -> None:
     assert found[0].metric == f"fidelity/synthetic/test/kid_{TAG}"
 
 
-def test_kid_and_times_are_judged_by_a_plain_paired_t_test(rows: list[ResultRow]) -> None:
+def test_kid_and_times_use_a_plain_paired_t_test(rows: list[ResultRow]) -> None:
     frozen, scratch = compared(rows)[:2]
     test = stats.ttest_rel(KID["frozen"], KID["pretrained"])
     other = stats.ttest_rel(KID["scratch"], KID["pretrained"])
@@ -88,7 +88,7 @@ def test_kid_and_times_are_judged_by_a_plain_paired_t_test(rows: list[ResultRow]
     assert frozen.mean == pytest.approx(frozen.value - frozen.base) == pytest.approx(-0.02)
 
 
-def test_accuracy_is_judged_as_everywhere_in_the_report(rows: list[ResultRow]) -> None:
+def test_accuracy_is_tested_as_everywhere_in_the_report(rows: list[ResultRow]) -> None:
     found = {d.arm.method: d for d in compared(rows) if d.kind == "accuracy"}
     base = ACCURACY["pretrained"]
     paired = {m: [a - b for a, b in zip(ACCURACY[m], base, strict=True)] for m in ("frozen", "scratch")}
@@ -122,24 +122,24 @@ def test_one_sentence_an_arm_and_one_table_a_measure(rows: list[ResultRow]) -> N
     found = compared(rows)
     frozen, scratch = (sentence(m, [d for d in found if d.arm.method == m], PLAN) for m in ("frozen", "scratch"))
     assert frozen.startswith(
-        "`frozen`: images nearer to real ones (KID −0.0200 [−0.0212, −0.0188] from 0.0514); accuracy helps (+9.8 ["
+        "`frozen`: images closer to real ones (KID −0.0200 [−0.0212, −0.0188] from 0.0514); accuracy helps (+9.8 ["
     )
     assert "training takes less device time (−20 s [" in frozen
     assert frozen.endswith("from 420 ms, −47 %).")
-    assert "likeness to real images undecided (KID +" in scratch
+    assert "similarity to real images undecided (KID +" in scratch
     text = "\n".join(difference_section(found, PLAN))
     assert text.count("| Arm | Verdict | Difference |") == 4
-    assert f"KID against real test images, by {TAG} (lower is nearer)" in text
+    assert f"KID against real test images, by {TAG} (lower is closer)" in text
     assert "| `frozen` | **lower** | −0.0200 [" in text
     assert "| 5 of 5 |" in text
 
 
-def test_nothing_is_said_without_a_reference(rows: list[ResultRow]) -> None:
+def test_there_is_no_section_without_a_reference(rows: list[ResultRow]) -> None:
     assert compared(rows, replace(PLAN, reference=None)) == []
     assert difference_section([], PLAN) == []
 
 
-def test_many_accuracies_are_summed_up(rows: list[ResultRow]) -> None:
+def test_many_accuracies_are_summarised(rows: list[ResultRow]) -> None:
     (template,) = (d for d in compared(rows) if (d.kind, d.arm.method) == ("accuracy", "frozen"))
     wide = replace(PLAN, classifiers=("a", "b", "c"))
     found = [

@@ -1,4 +1,4 @@
-"""report.html in a headless Chromium, from disk: quiet, alone, whole; it sorts and filters; names stay names."""
+"""report.html in a headless Chromium, from disk: self-contained, complete, sorts, filters, and escapes names."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CONFIG = f"description: '</pre>{EVIL}'\nimage_size_px: 32\n"
 
 @dataclass
 class Seen:
-    """A page, and what it said and asked for."""
+    """A page with its messages and requests."""
 
     page: Page
     messages: list[str] = field(default_factory=list)
@@ -42,22 +42,22 @@ class Seen:
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Records, ReportInfo]:
-    """The folder of a report whose names, errors and config try to be markup."""
+    """The folder of a report with names, errors and config that look like markup."""
     root = tmp_path_factory.mktemp("out")
     rows, info = made_up(
         root, generative=("cgan", "cyclegan"), patients=6, per_patient=3, size_px=24, ratios=("1",), pictures=True
     )
     rows[-1] = replace(rows[-1], status="failed", metrics={}, facts={}, error=f"ValueError: {EVIL} {LINKED}")
-    told = replace(info, classes=CLASSES, description=f"Of {EVIL} {LINKED}", host=EVIL, git_commit="</code>" + EVIL)
-    told = replace(
-        told,
+    evil = replace(info, classes=CLASSES, description=f"Of {EVIL} {LINKED}", host=EVIL, git_commit="</code>" + EVIL)
+    evil = replace(
+        evil,
         data=replace(info.data, near_copies=LINKED),
         real_images=dict(zip(CLASSES, info.real_images.values(), strict=True)),
     )
     (root / "report").mkdir()
     (root / "report" / "suite.yaml").write_text(CONFIG)
-    build_report(rows, told, root, root / "report")
-    return root / "report", collect(Rows(rows), told, root), told
+    build_report(rows, evil, root, root / "report")
+    return root / "report", collect(Rows(rows), evil, root), evil
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,7 @@ def seen(report: tuple[Path, Records, ReportInfo], chromium: Browser) -> Iterato
 
 
 def column(page: Page, head: str, shown: bool = True) -> list[str]:
-    """Texts of a column of the leaderboard, top to bottom."""
+    """Return the texts of a column of the leaderboard, top to bottom."""
     code = """([head, shown]) => {
       const table = document.querySelector("table.board");
       const at = [...table.tHead.rows[0].cells].findIndex((c) => c.textContent.trim() === head);
@@ -89,14 +89,14 @@ def number(text: str) -> float:
     return float(re.findall(r"[−+]?\d+\.\d", text)[0].replace("−", "-"))
 
 
-def test_it_opens_from_disk_without_a_word_and_asks_for_nothing(seen: Seen) -> None:
+def test_it_opens_from_disk_without_messages_and_requests(seen: Seen) -> None:
     seen.page.wait_for_load_state("networkidle")
     assert seen.messages == []
     assert [url[:80] for url in seen.requests if not url.startswith(("file:", "data:"))] == []
     assert sum(url.startswith("file:") for url in seen.requests) == 1
 
 
-def test_every_figure_is_there_with_a_caption_and_a_description(
+def test_every_figure_has_a_caption_and_an_alternative_text(
     seen: Seen, report: tuple[Path, Records, ReportInfo]
 ) -> None:
     code = "all => all.map(i => [i.naturalWidth, i.alt, i.closest('figure').querySelector('figcaption').innerText])"
@@ -121,7 +121,7 @@ def test_columns_sort_by_click_and_by_keyboard(seen: Seen) -> None:
     page.keyboard.press("Enter")
     rising = column(page, "Difference")
     assert [number(t) for t in rising if t != "–"] == sorted(falling)
-    assert rising[-1] == "–"  # what is not known stays last
+    assert rising[-1] == "–"  # unknown values stay last
     assert head.get_attribute("aria-sort") == "ascending"
     page.locator("table.board th", has_text="Arm").locator("button").click()
     assert head.get_attribute("aria-sort") is None
@@ -157,7 +157,7 @@ def test_names_that_look_like_markup_stay_names(seen: Seen) -> None:
     assert page.inner_text("pre") == CONFIG
 
 
-def test_heads_have_scopes_and_say_what_they_mean(seen: Seen) -> None:
+def test_headings_have_scopes_and_definitions(seen: Seen) -> None:
     page = seen.page
     assert page.locator("thead th:not([scope=col])").count() == 0
     assert page.locator("tbody tr > :first-child:not(th[scope=row])").count() == 0
@@ -189,10 +189,10 @@ def noise(path: Path, width: int, height: int) -> None:
     Image.fromarray(pixels).save(path, compress_level=0)
 
 
-def test_a_big_report_stays_below_15_mb_and_says_what_it_leaves_out(
+def test_a_big_report_stays_below_15_mb_and_lists_omitted_figures(
     report: tuple[Path, Records, ReportInfo], tmp_path: Path
 ) -> None:
-    """Thirty methods with pictures of noise, the worst that there is for a codec."""
+    """Thirty methods with pictures of noise, the worst case for compression."""
     for name, size in (("a", (1100, 430)), ("b", (2400, 800))):
         noise(tmp_path / "pictures" / f"{name}.png", *size)
     noise(tmp_path / "charts" / "c.png", 320, 200)
@@ -203,7 +203,7 @@ def test_a_big_report_stays_below_15_mb_and_says_what_it_leaves_out(
     text = html_page([Section("Strips", figures=strips), Section("Wide", figures=wide)], *report[1:], tmp_path)
     assert 10_000_000 < len(text.encode()) < 15_000_000
     assert all(f'alt="{what}"' in text for what in ("picture: b", "chart: c"))  # sections take turns, charts go first
-    (left,) = [int(n) for n in re.findall(r"<p>Left out here .*: (\d+) figures, ", text)]
+    (left,) = [int(n) for n in re.findall(r"<p>Omitted to limit .*: (\d+) figures, ", text)]
     assert left + len(re.findall("<figure>", text)) == 32
     for path, name in strips.items():
         assert (f"<code>{path}</code>" in text) != (f'alt="picture: {name}"' in text)
@@ -212,7 +212,7 @@ def test_a_big_report_stays_below_15_mb_and_says_what_it_leaves_out(
     assert embed([wide], tmp_path, 1000) == {}
 
 
-def test_a_figure_is_in_the_section_that_claims_it_and_one_that_nobody_claims_comes_last(
+def test_a_figure_is_in_the_section_that_claims_it_and_unclaimed_ones_are_last(
     report: tuple[Path, Records, ReportInfo],
 ) -> None:
     charts = {f"charts/{n}.png": n for n in ("forest", "forest_2", "cost", "roc", "pr", "profile_of_x", "sweep")}
@@ -222,15 +222,15 @@ def test_a_figure_is_in_the_section_that_claims_it_and_one_that_nobody_claims_co
         "Summary": ["charts/forest.png", "charts/forest_2.png"],
         "Amount of synthetic data": ["charts/sweep.png"],
         "Curves and calibration": ["charts/roc.png", "charts/pr.png"],
-        "Where classifiers look": ["pictures/explanations_a.png"],
+        "Grad-CAM of the classifiers": ["pictures/explanations_a.png"],
         "Accuracy and device time": ["charts/cost.png"],
-        "What the generators made": ["pictures/overview.png", "pictures/cgan.png"],
-        "Copies of training images": ["pictures/cgan_closest_pairs.png"],
+        "Examples of synthetic images": ["pictures/overview.png", "pictures/cgan.png"],
+        "Memorised samples": ["pictures/cgan_closest_pairs.png"],
         MORE: ["charts/profile_of_x.png", "pictures/odd.png"],
     }
 
 
-def test_both_files_say_the_same(report: tuple[Path, Records, ReportInfo]) -> None:
+def test_both_files_have_the_same_content(report: tuple[Path, Records, ReportInfo]) -> None:
     folder, records, info = report
     md, page = (folder / "leaderboard.md").read_text(), (folder / "report.html").read_text()
     both = [s for s in sections(records, info, {}, {}) if s.where == "both"]
@@ -245,7 +245,7 @@ def test_both_files_say_the_same(report: tuple[Path, Records, ReportInfo]) -> No
     assert f"## {BOARD}" not in md
 
 
-def test_cells_sort_by_what_they_mean() -> None:
+def test_cells_sort_by_their_value() -> None:
     assert [sort_value(t) for t in ("**81.2** ± 3.0 [78, 84]", "−1.2 [−3, 4]", "< 0.001", "3 of 3", "×1.08")] == [
         *(81.2, -1.2, 0.001, 3, 1.08)
     ]

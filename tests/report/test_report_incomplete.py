@@ -1,4 +1,4 @@
-"""Stores with holes: the report still comes, names what is missing, and says what that does to every verdict."""
+"""Incomplete stores: the report is written, lists missing cells and their effect on every verdict."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ At = tuple[str, str, int]  # stage, method, fold
 
 
 def chain(method: str) -> list[ResultRow]:
-    """All cells of a method."""
+    """Return all cells of a method."""
     made = ("fit", "synthesize", "fidelity", "copies") if method in GANS else ()
     found = [ResultRow(f"{s}{method}{f}", s, "s", "d", "done", method, f, 0) for s in made for f in range(5)]
     for f in range(5):
@@ -50,7 +50,7 @@ ROWS = [r for m in METHODS for r in chain(m)]
 
 
 def injected(failed: set[At] = frozenset(), missing: set[At] = frozenset()) -> list[ResultRow]:  # type: ignore[assignment]
-    """The rows with these cells failed, or never run; what is behind them is skipped, or never run either."""
+    """Return the rows with these cells failed or missing; dependent cells are skipped or missing."""
     stages = ("fit", "synthesize", "fidelity", "copies", "classify", "evaluate")
     behind = {"fit": stages, "synthesize": stages[1:], "classify": ("classify", "evaluate")}
     found = []
@@ -67,18 +67,18 @@ def injected(failed: set[At] = frozenset(), missing: set[At] = frozenset()) -> l
 
 
 def read(rows: list[ResultRow], info: ReportInfo = PLAN) -> tuple[Records, str, str]:
-    """Records, the section about what is missing, and the last sentence of the summary."""
+    """Return the records, the section on missing cells, and the last sentence of the summary."""
     records = collect(Rows(rows), info, Path("nowhere"))
     return records, "\n".join(failure_section(records, info)), summary(records.lines, info)[-1]
 
 
 def row(text: str, *begins: str) -> list[str]:
-    """The cells of the one table row that begins so."""
+    """Return the cells of the only table row with this beginning."""
     (found,) = [x for x in text.splitlines() if x.startswith("| " + " | ".join(begins) + " |")]
     return [c.strip() for c in found.strip("|").split("|")]
 
 
-def test_a_whole_store_has_nothing_to_say() -> None:
+def test_a_complete_store_has_no_section() -> None:
     records, text, last = read(ROWS)
     assert (records.losses, records.families, records.shortfalls, text) == ((), (), (), "")
     assert "Incomplete" not in last
@@ -94,7 +94,7 @@ def test_five_failed_and_three_missing_cells() -> None:
     }
     missing = {("evaluate", "classical", 0), ("evaluate", "rnd", 1), ("copies", "cyclegan", 0)}
     records, text, last = read(injected(failed, missing))
-    assert "5 cells failed, 16 skipped behind a failure and 3 not run." in text
+    assert "5 cells failed, 16 skipped after a failure and 3 not run." in text
     assert "**Incomplete:** 6 scores of 30 are missing, in 5 lines (0 without any score)." in last
     assert {(x.arm.method, x.reference): (x.pairs, x.planned) for x in records.losses} == {
         ("classical", "none"): (4, 5), ("cgan", "none"): (3, 5), ("cyclegan", "none"): (4, 5), ("tl", "none"): (4, 5),
@@ -110,36 +110,39 @@ def test_five_failed_and_three_missing_cells() -> None:
     assert cells[3] == "3 of 5"
     assert cells[4:6] == [f"{100 * cgan.smallest:.1f}", f"{100 * cgan.whole:.1f}"]
     assert cells[6] == "folds 0 and 1 (fit failed)"
-    assert cells[7] == f"the smallest effect grew by {100 * (cgan.smallest - cgan.whole):.1f} points"
-    assert records.families == ()  # every arm has two pairs at least: Holm runs over all of them
+    assert cells[7] == f"the minimum detectable effect grew by {100 * (cgan.smallest - cgan.whole):.1f} points"
+    assert records.families == ()  # every arm has at least two pairs: Holm's correction covers all of them
     assert "`tl` ×1 helps against `none` on 4 pairs" in text
     assert "**`classical` itself lacks fold 0** (evaluate was not run), so all 4 verdicts against it" in text
-    assert "- `cgan`: folds 0 and 1 missing, 3 of 5 pairs left, in the cost of training, the images, their" in text
+    assert "- `cgan`: folds 0 and 1 missing, 3 of 5 pairs left, for the cost of training, the images, the" in text
     assert (
-        "- `rnd`: fold 3 missing, 4 of 5 pairs left, in the search for copies; it is part of question 1 above" in text
+        "- `rnd`: fold 3 missing, 4 of 5 pairs left, for the search for memorised samples; it is used in question 1 "
+        "above" in text
     )
     assert "- `tl`: fold 4 missing" in text
-    assert "it is part of questions 1, 2 and 4 above" in text
+    assert "it is used in questions 1, 2 and 4 above" in text
     assert row(text, "failed", "fit", "2")[3:] == ["`cgan`", "–", "0, 1", REASON]
     assert row(text, "missing", "evaluate", "2")[3:5] == ["`classical`, `rnd`", "a, a ×1"]
     whole = markdown(sections(records, PLAN, {}, {}), PLAN)
     assert "## Failed, skipped and missing" in whole
-    assert "**Incomplete:** `fit` of `tl` failed" in whole  # the questions say it too
+    assert "**Incomplete:** `fit` of `tl` failed" in whole  # also listed in the questions
     assert len(as_json(records, PLAN)["losses"]) == 9
 
 
-def test_a_missing_pair_of_none_takes_every_verdict_with_it() -> None:
+def test_a_missing_pair_of_none_affects_every_verdict() -> None:
     records, text, last = read(injected(missing={("classify", "none", 2)}))
     of_none = [x for x in records.losses if x.reference == "none"]
     assert [x.arm.method for x in of_none] == ["classical", *GANS]
     assert {(x.pairs, len(x.own), len(x.theirs)) for x in of_none} == {(4, 0, 1)}
     assert all(x.smallest > x.whole for x in of_none)
-    assert not [x for x in records.losses if x.reference == "classical"]  # that reference is whole
-    expected = "**`none` itself lacks fold 2** (classify was not run), so all 5 verdicts against it can rest on 4 of 5"
+    assert not [x for x in records.losses if x.reference == "classical"]  # that reference is complete
+    expected = (
+        "**`none` itself lacks fold 2** (classify was not run), so all 5 verdicts against it can use at most 4 of 5"
+    )
     assert expected in text
-    assert "`none` itself has 4 of 5 pairs, so no verdict against it there has more." in last
+    assert "`none` itself has 4 of 5 pairs, so no verdict against it uses more." in last
     grown = [100 * (x.smallest - x.whole) for x in of_none]
-    assert f"{min(grown):.1f} to {max(grown):.1f} more than all planned pairs of this spread would" in text
+    assert f"{min(grown):.1f} to {max(grown):.1f} more than with all planned pairs of this spread" in text
 
 
 def test_a_generator_that_failed_in_one_fold() -> None:
@@ -152,38 +155,38 @@ def test_a_generator_that_failed_in_one_fold() -> None:
     others = {q.name: {x.method for x in q.lacks} for q in records.questions}
     assert others == {"transfer": {"tl"}, "cost": {"tl"}, "modalities": set(), "others": {"tl"}}
     reference = replace(PLAN, reference="tl")
-    assert "every difference to it has lost these pairs" in read(injected(failed={("fit", "tl", 1)}), reference)[1]
+    assert "every difference to it lacks these pairs" in read(injected(failed={("fit", "tl", 1)}), reference)[1]
 
 
-def test_an_arm_that_failed_wholly_is_no_part_of_holms_family() -> None:
+def test_an_arm_without_scores_is_not_counted_in_holms_correction() -> None:
     rows = injected(failed={("fit", "cgan", f) for f in range(5)})
     records, text, last = read(rows)
     assert [(f.reference, f.planned, f.lost) for f in records.families] == [
         ("none", 5, (Arm("cgan", "1"),)),
         ("classical", 4, (Arm("cgan", "1"),)),
     ]
-    expected = "Holm's correction against `none` runs over 4 of 5 comparisons at most, without `cgan` ×1"
+    expected = "Holm's correction against `none` covers at most 4 of 5 comparisons, without `cgan` ×1"
     assert expected in text
     assert "multiplied by 4 instead of 5" in text
     cells = row(text, "`cgan` ×1", "`none`")
     assert cells[2:4] == ["–", "0 of 5"]
-    assert cells[7] == "no verdict, and no part of Holm's family"
+    assert cells[7] == "no verdict; not counted in Holm's correction"
     assert "(1 without any score)" in last
     whole = collect(Rows(ROWS), PLAN, Path("nowhere")).lines
     less = {x.arm: x.versus["none"]["patient_balanced_accuracy"].p_holm for x in records.lines if "none" in x.versus}
     before = {x.arm: x.versus["none"]["patient_balanced_accuracy"].p_holm for x in whole if "none" in x.versus}
-    assert all(p <= before[arm] for arm, p in less.items())  # more easily, as the text says
+    assert all(p <= before[arm] for arm, p in less.items())  # decided more easily, as stated in the text
     assert any(p < before[arm] for arm, p in less.items())
-    assert "`cgan`: every fold missing in the cost of training" in text
+    assert "`cgan`: every fold missing for the cost of training" in text
 
 
-def test_one_pair_that_is_left_decides_nothing() -> None:
+def test_one_remaining_pair_decides_nothing() -> None:
     records, text, _ = read(injected(failed={("fit", "tl", f) for f in range(4)}))
     (loss,) = [x for x in records.losses if x.reference == "none"]
     assert (loss.pairs, loss.word) == (1, "undecided")
     assert math.isnan(loss.smallest)
     assert math.isnan(loss.whole)
-    assert "one pair has no spread: undecided whatever it is" in row(text, "`tl` ×1", "`none`")[7]
+    assert "one pair has no spread: always undecided" in row(text, "`tl` ×1", "`none`")[7]
     assert [f.lost for f in records.families] == [(Arm("tl", "1"),)] * 2
 
 
@@ -196,7 +199,7 @@ def test_everything_failed() -> None:
     assert REASON in first
     assert "so nothing is compared with them" in last
     assert "**`none` itself lacks folds 0, 1, 2, 3 and 4** (classify failed), so there is no verdict against it" in text
-    assert "No comparison against `none` is left of 5" in text
+    assert "None of 5 comparisons against `none` is left" in text
     whole = markdown(sections(records, PLAN, {}, {}), PLAN)
     assert whole.count("**This run cannot answer it**") == 4
     as_json(records, PLAN)
@@ -212,7 +215,7 @@ def test_a_suite_without_classifiers_loses_images_and_no_verdicts() -> None:
     assert "- `tl`: fold 1 missing, 4 of 5 pairs left" in text
 
 
-def test_classifiers_that_are_hit_alike_are_named_together() -> None:
+def test_equally_affected_classifiers_are_named_in_one_sentence() -> None:
     info = replace(PLAN, classifiers=("a", "b", "c"))
     holes = injected(missing={("evaluate", "none", 2)}, failed={("fit", "cgan", f) for f in range(5)})
     whole = injected(failed={("fit", "cgan", f) for f in range(5)})
@@ -224,21 +227,21 @@ def test_classifiers_that_are_hit_alike_are_named_together() -> None:
     some = [*shared, *named(holes, "a"), *named(holes, "b"), *named(whole, "c")]
     text, last = read(some, info)[1:]
     assert "**`none` itself lacks fold 2** with a and b (evaluate was not run), so all 10 verdicts against it" in text
-    assert text.count("Holm's correction against `none` with every classifier runs over 4 of 5") == 1
-    assert "`none` itself has 4 of 5 pairs with a and b, so no verdict against it there has more." in last
+    assert text.count("Holm's correction against `none` with every classifier covers at most 4 of 5") == 1
+    assert "`none` itself has 4 of 5 pairs with a and b, so no verdict against it uses more." in last
     every = read([*shared, *named(holes, "a"), *named(holes, "b"), *named(holes, "c")], info)
     assert "**`none` itself lacks fold 2** with every classifier" in every[1]
     assert "`none` itself has 4 of 5 pairs, so no verdict" in every[2]
 
 
-def test_what_no_verdict_rests_on_says_so() -> None:
+def test_missing_cells_without_effect_on_verdicts() -> None:
     extra = ResultRow("x", "explain", "s", "d", "missing", "tl", 0, 0, "1", "a")
     text = read([*ROWS, extra])[1]
     assert "1 cell was not run." in text
-    assert "No verdict rests on it, and no measure of a generator." in text
+    assert "No verdict and no metric of a generator is affected." in text
 
 
-def test_cells_that_nobody_planned_yet_count_as_not_run() -> None:
+def test_cells_without_a_row_count_as_not_run() -> None:
     records, text, _ = read([r for r in ROWS if (r.stage, r.method, r.fold) != ("evaluate", "cgan", 3)])
     assert records.failures == ()  # the store has no row for it
     assert "fold 3 (evaluate was not run)" in row(text, "`cgan` ×1", "`none`")[6]

@@ -1,4 +1,4 @@
-"""leaderboard.tex: as many cells in every row as columns, whatever characters a name has, one table a classifier."""
+"""leaderboard.tex: one table for each classifier, equal numbers of cells in all rows, special characters escaped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EVIL = r"50% & $x_1^2$ #{a}~\b <c> [d]"
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Records, ReportInfo]:
+def collected(tmp_path_factory: pytest.TempPathFactory) -> tuple[Records, ReportInfo]:
     root = tmp_path_factory.mktemp("out")
     rows, info = made_up(root, folds=2, generative=("tls_gan",), patients=8, pictures=False)
     rows = [replace(r, classifier=EVIL) if r.classifier == "small_cnn" else r for r in rows]
@@ -29,30 +29,30 @@ def unescaped(text: str, character: str) -> list[str]:
     return re.findall(rf"(?<!\\){re.escape(character)}", text)
 
 
-def test_names_are_printed_as_they_are() -> None:
+def test_names_are_escaped() -> None:
     assert escape(EVIL) == (
         r"50\% \& \$x\_1\textasciicircum{}2\$ \#\{a\}\textasciitilde{}\textbackslash{}b \textless{}c\textgreater{} [d]"
     )
     assert escape("−1.2 ± 3 ×0.5 –") == r"$-$1.2 $\pm$ 3 $\times$0.5 --"
 
 
-def test_every_row_has_as_many_cells_as_the_table_has_columns(told: tuple[Records, ReportInfo]) -> None:
-    text = latex(*told)
+def test_every_row_has_as_many_cells_as_the_table_has_columns(collected: tuple[Records, ReportInfo]) -> None:
+    text = latex(*collected)
     tables = re.findall(r"\\begin\{tabular\}\{(\w+)\}\n\\toprule\n(.*?)\\bottomrule", text, re.DOTALL)
     assert len(tables) == 2
     for columns, body in tables:
         rows = [line for line in body.splitlines() if line != r"\midrule"]
         assert {len(unescaped(line, "&")) + 1 for line in rows} == {len(columns)} == {8}
         assert all(re.search(r"\\\\(\[2pt\])?$", line) for line in rows)
-        assert not any(line.startswith("[") for line in rows)  # \\ would take it for its argument
+        assert not any(line.startswith("[") for line in rows)  # \\ would read it as its argument
         assert sum(line.startswith(r"\texttt{") for line in rows) == 3 + 2
         intervals = [line for line in rows[1:] if not line.startswith(r"\texttt{")]
         assert intervals
         assert all(line.startswith(" & ") and "[" in line for line in intervals)
 
 
-def test_it_compiles_as_far_as_that_can_be_told_without_latex(told: tuple[Records, ReportInfo]) -> None:
-    text = latex(*told)
+def test_the_syntax_is_valid_as_far_as_checked_without_latex(collected: tuple[Records, ReportInfo]) -> None:
+    text = latex(*collected)
     lines = [line for line in text.splitlines() if not line.startswith("%")]
     body = "\n".join(lines)
     assert text.startswith("% ")
@@ -68,17 +68,17 @@ def test_it_compiles_as_far_as_that_can_be_told_without_latex(told: tuple[Record
         *("begin", "end", "caption", "label", "centering", "scriptsize", "setlength", "tabcolsep", "toprule"),
         *("midrule", "bottomrule", "texttt", "textbf", "times", "pm", "textbackslash", "textasciicircum"),
         *("textasciitilde", "textless", "textgreater"),
-    }  # nothing but LaTeX's own and booktabs'
+    }  # only commands of LaTeX and booktabs
     labels = re.findall(r"\\label\{(.*?)\}", body)
     assert len(set(labels)) == 2
     assert all(re.fullmatch(r"tab:[a-z0-9-]+", label) for label in labels)
 
 
-def test_it_holds_the_numbers_of_the_leaderboard(told: tuple[Records, ReportInfo]) -> None:
-    records, _ = told
+def test_it_has_the_numbers_of_the_leaderboard(collected: tuple[Records, ReportInfo]) -> None:
+    records, _ = collected
     line = next(x for x in records.lines if x.classifier != EVIL and x.arm.label == "tls_gan ×0.5")
     score, verdict = line.scores["patient_balanced_accuracy"], line.versus["none"]["patient_balanced_accuracy"]
-    table = latex(*told).split(r"\end{table}")[1].splitlines()
+    table = latex(*collected).split(r"\end{table}")[1].splitlines()
     at = next(i for i, text in enumerate(table) if text.startswith(r"\texttt{tls\_gan} $\times$0.5"))
     cells, below = (re.sub(r"\$-\$", "-", text).split(" & ") for text in table[at : at + 2])
     assert cells[1].replace(r"\textbf{", "").strip("}") == verdict.word

@@ -1,4 +1,4 @@
-"""Published numbers beside planted ones: pooled counts, intervals, what leakage makes, and what is said of the head."""
+"""Published and injected numbers: pooled counts, intervals, leakage, and the discriminator classifier."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def info(**changes: Any) -> ReportInfo:
 def head_row(root: Path, method: str, pair: tuple[int, int], counts: tuple[int, ...]) -> ResultRow:
     tp, fn, fp, tn = counts
     truth = np.array([1] * (tp + fn) + [0] * (fp + tn))
-    said = np.array([1] * tp + [0] * fn + [1] * fp + [0] * tn)
-    prob = np.where(said == 1, 0.8, 0.1)
+    called = np.array([1] * tp + [0] * fn + [1] * fp + [0] * tn)
+    prob = np.where(called == 1, 0.8, 0.1)
     names = tuple(f"{i}.png" for i in range(len(truth)))
     table = Predictions(names, names, ("test",) * len(names), *pair, truth, np.stack([1 - prob, prob], 1), CLASSES)
     at = f"cells/head/{method}-{pair[0]}{pair[1]}"
@@ -97,7 +97,7 @@ def test_published_shares_get_the_interval_of_the_counts_behind_them(tmp_path: P
     assert (accuracy.published.hits, accuracy.published.n) == (19, 20)
     assert (round(accuracy.published.low, 2), round(accuracy.published.high, 2)) == (0.76, 0.99)
     precision = comparison(found, "tlsgan_resnet50", "precision")
-    assert (precision.published.hits, precision.published.n) == (10, 11), "the nearest that can be"
+    assert (precision.published.hits, precision.published.n) == (10, 11), "the nearest possible"
     assert comparison(found, "cyclegan", "precision").published.n == 4
     assert not np.isfinite(accuracy.by_image.value)
 
@@ -114,7 +114,7 @@ def test_means_over_draws_have_an_interval_where_there_are_several(tmp_path: Pat
     )
 
 
-def test_the_impossible_precision_is_found_and_the_other_numbers_are_not_blamed() -> None:
+def test_only_the_impossible_precision_is_found() -> None:
     (wrong,) = impossible(info())
     assert (wrong.method, wrong.found.measure, wrong.found.printed) == ("tlsgan_resnet50", "precision", "0.9036")
     mended = replace(
@@ -125,14 +125,16 @@ def test_the_impossible_precision_is_found_and_the_other_numbers_are_not_blamed(
     assert impossible(info(published=PublishedFacts(results))) == ()
 
 
-def test_a_head_is_described_by_what_it_did(tmp_path: Path) -> None:
+def test_a_discriminator_classifier_is_described_by_its_predictions(tmp_path: Path) -> None:
     shared, apart = heads(Rows(rows(tmp_path, loss=0.002)), info(), tmp_path)
     assert (shared.class_loss, shared.trainings, shared.one_label) == (pytest.approx(0.002), 2, True)
     assert (shared.own.hits, shared.own.n, shared.other.hits, shared.other.n) == (19, 20, 3, 20)
     assert shared.difference.value == pytest.approx(16 / 20)
     assert (apart.own.hits, apart.other.hits) == (11, 9)
     assert apart.difference.low < 0 < apart.difference.high
-    assert heads(Rows(rows(tmp_path / "plain", loss=None)), info(), tmp_path / "plain") == (), "no class head, no word"
+    assert heads(Rows(rows(tmp_path / "plain", loss=None)), info(), tmp_path / "plain") == (), (
+        "no class loss, no record"
+    )
 
 
 def page(tmp_path: Path, facts: PublishedFacts, loss: float = 0.001, method: str = "cyclegan") -> str:
@@ -146,7 +148,7 @@ def line(text: str, start: str) -> str:
 
 def test_the_page_has_three_columns_and_the_difference(tmp_path: Path) -> None:
     text = page(tmp_path, PublishedFacts(RESULTS))
-    assert "| Accuracy | Published | Ours, by image | Ours, apart | Leak |" in text
+    assert "| Accuracy | Published | Ours, by image | Ours, disjoint | Leakage |" in text
     accuracy = line(text, "| `cyclegan` | 0.70")
     assert "36/40 = 0.90 [0.77, 0.96]" in accuracy
     assert "22/40 = 0.55 [" in accuracy
@@ -154,8 +156,8 @@ def test_the_page_has_three_columns_and_the_difference(tmp_path: Path) -> None:
     assert "0.9036 (impossible; 10/11 = 0.91 [0.62, 0.98])" in text
     assert "precision 0.9036 is impossible with accuracy 0.95, recall 1.00 and f1 0.95 on 10 + 10 images" in text
     assert "nearest possible 10/11 = 0.9091" in text
-    assert "11 of 12 and 12 of 12 were also trained on" in text
-    assert "keeps to the published protocol" in text
+    assert "11 of 12 and 12 of 12 of the test patients were also used for training" in text
+    assert "follows the published protocol" in text
     assert "patients are shared" in text
     assert "does augmentation help" not in text
     assert "No score" not in text
@@ -163,20 +165,20 @@ def test_the_page_has_three_columns_and_the_difference(tmp_path: Path) -> None:
     assert stored["impossible"][0]["found"]["nearest"] == {"tp": 10, "fn": 0, "fp": 1, "tn": 9}
 
 
-def test_sentences_about_the_head_follow_its_numbers(tmp_path: Path) -> None:
+def test_sentences_on_the_discriminator_classifier_follow_its_numbers(tmp_path: Path) -> None:
     text = page(tmp_path, PublishedFacts(RESULTS))
-    shared, apart = (line(text, f"`cyclegan`, {split}:") for split in ("by image", "patients apart"))
-    assert "0.001 (mean of 2 trainings; nothing left to learn)" in shared
-    assert "only ever been told one class" in shared
-    assert "it does tell the classes apart" in shared
-    assert "do not show that it knows one class from the other" in apart
+    shared, apart = (line(text, f"`cyclegan`, {split}:") for split in ("by image", "patients disjoint"))
+    assert "0.001 (mean of 2 trainings; converged)" in shared
+    assert "trained with one class label only" in shared
+    assert "; it separates the classes" in shared
+    assert "do not show that it separates the classes" in apart
     taught = PublishedFacts(RESULTS, {"cyclegan": ("x",)}, {"cyclegan": ("class_on_both",)})
     text = page(tmp_path / "b", taught, loss=0.5)
-    assert "only ever been told one class" not in text
-    assert "0.5 (mean of 2 trainings; 0.69 is chance)" in text
+    assert "trained with one class label only" not in text
+    assert "0.5 (mean of 2 trainings; 0.69 is chance level)" in text
 
 
-def test_what_ran_instead_is_named_in_the_table(tmp_path: Path) -> None:
+def test_a_replacement_is_named_in_the_table(tmp_path: Path) -> None:
     facts = PublishedFacts(
         RESULTS,
         {"cyclegan": ("steps 9 (published: 2500)",), "tlsgan_vgg16": ("pretrained false (published: true)",)},
@@ -184,11 +186,11 @@ def test_what_ran_instead_is_named_in_the_table(tmp_path: Path) -> None:
         {"tlsgan_resnet50": "tlsgan_lite0"},
     )
     text = page(tmp_path, replace(facts, differences={**facts.differences, "tlsgan_resnet50": ()}))
-    assert "`tlsgan_resnet50`, ours by `tlsgan_lite0` | 0.95" in text
+    assert "`tlsgan_resnet50`, ours with `tlsgan_lite0` | 0.95" in text
     assert "`tlsgan_vgg16`, ours without its pretraining | 0.50" in text
-    assert "`cyclegan`, ours altered (see above) | 0.70" in text
+    assert "`cyclegan`, ours modified (see above) | 0.70" in text
     assert "Not the published protocol" in text
-    assert "what is called `tlsgan_resnet50` there is `tlsgan_lite0`" in text
+    assert "`tlsgan_resnet50` stands for `tlsgan_lite0` there" in text
 
 
 def test_differences_of_the_suite_alone_are_named_too(tmp_path: Path) -> None:
@@ -199,7 +201,7 @@ def test_differences_of_the_suite_alone_are_named_too(tmp_path: Path) -> None:
     assert "- all: steps 9 (published: 2500)\n- `cyclegan`: a" in text
 
 
-def test_all_else_in_the_report_is_of_splits_with_patients_apart(tmp_path: Path) -> None:
+def test_all_other_sections_use_patient_disjoint_splits(tmp_path: Path) -> None:
     records = collect(Rows(rows(tmp_path)), info(), tmp_path)
     (translation,) = records.translations
     assert translation.scores["fcn/iou"].mean == pytest.approx(0.42)
@@ -228,7 +230,7 @@ def test_every_difference_from_it_is_named() -> None:
     assert facts.differences["cyclegan"] == ("steps 7 (published: 2500)",)
 
 
-def test_results_that_do_not_exist_are_missed_at_the_plan(tmp_path: Path) -> None:
+def test_missing_published_results_are_reported_when_planning(tmp_path: Path) -> None:
     data = yaml.safe_load(suite_files()["breakhis-published"].read_text())
     with pytest.raises(ConfigError, match="did you mean 'breakhis'"):
         parse_suite("s", {**data, "published": "breakhiss"})
@@ -238,7 +240,7 @@ def test_results_that_do_not_exist_are_missed_at_the_plan(tmp_path: Path) -> Non
         load_published(tmp_path, "odd")
 
 
-def test_scores_of_the_literature_stand_below_our_own_for_orientation(tmp_path: Path) -> None:
+def test_scores_of_the_literature_are_given_for_orientation(tmp_path: Path) -> None:
     literature = load_published(config_folder() / "published", "breakhis-literature")
     assert not literature.methods
     facts = PublishedFacts(literature, {"": ("dataset.magnification 100 (published: 400)",)})
@@ -260,7 +262,7 @@ def test_scores_of_the_literature_stand_below_our_own_for_orientation(tmp_path: 
     assert listed in text
     assert "| Patient-level accuracy | 82.1 to 89.6 | 85.0 [" in text
     assert "2-fold, patients disjoint, 64 px, mean over 2 pairs" in text
-    assert "Known to differ: dataset.magnification 100 (published: 400)." in text
+    assert "Known differences: dataset.magnification 100 (published: 400)." in text
     assert published_section((), (), (), made) == []  # no method of the suite was published
     empty = orientation_section(collect(Rows([]), made, tmp_path).orientations, made)
     assert "| Patient-level accuracy | 82.1 to 89.6 | – | – |" in empty[-1]
@@ -282,7 +284,7 @@ def none_rows(scores: Mapping[str, Mapping[str, Sequence[float]]]) -> list[Resul
     ]  # fmt: skip
 
 
-def test_published_networks_stand_beside_the_like_one_of_ours(tmp_path: Path) -> None:
+def test_published_networks_are_compared_with_corresponding_ones(tmp_path: Path) -> None:
     made = literature_info("busi-gradcam", ("benign", "malignant", "normal"), ("vgg19", "resnet152", "small_cnn"))
     scores = {
         "vgg19": {"recall_benign": (0.70, 0.74, 0.75), "recall_bm": (0.90, 0.91, 0.92)},
@@ -304,26 +306,26 @@ def test_published_networks_stand_beside_the_like_one_of_ours(tmp_path: Path) ->
     assert shown.endswith("| yes |")
     assert line(text, "| ResNet152V2 | Mean recall of benign and malignant").endswith("| no: above |")
     assert "| `resnet152` (V1, not V2) |" in text
-    assert "| EfficientNetB7" not in text, "36 numbers that nothing here is like"
-    assert "Of 3 published numbers with a like network here, 1 lies in our interval, which is" in text
+    assert "| EfficientNetB7" not in text, "36 numbers without a corresponding network here"
+    assert "Of 3 published numbers with a corresponding network here, 1 lies in our interval, which is" in text
     middle = of["VGG19", "recall_bm"].ours  # as wide as that of the ResNet; the third is wider
     assert f"which is {100 * (middle.high - middle.low):.1f} points wide (median)" in text
     assert "**Above it, 1**: ResNet152V2: mean recall of benign and malignant." in text
     assert "**Below it, 1**: VGG19: mean recall of benign and malignant." in text
 
 
-def test_a_suite_without_a_like_network_says_so_and_gives_the_range(tmp_path: Path) -> None:
+def test_a_suite_without_a_corresponding_network_gives_the_range(tmp_path: Path) -> None:
     made = literature_info("busi-gradcam", ("benign", "malignant", "normal"), ("small_cnn",))
     (found,) = collect(Rows(none_rows({"small_cnn": {"recall_benign": (0.5, 0.6, 0.7)}})), made, tmp_path).orientations
     text = "\n".join(orientation_section((found,), made))
     assert "No classifier of this suite is one of the published networks" in text
-    assert "As context only, lowest and highest of 6 published networks" in text
+    assert "For context only: minimum and maximum of 6 published networks" in text
     assert "| Recall of benign | 7.0 to 88.0 | 60.0 [" in text
-    assert text.count("\n| ") == 9  # head, rule, one row a measure
+    assert text.count("\n| ") == 9  # heading, rule, one row for each measure
     assert "recall_" not in text
 
 
-def test_every_like_network_of_the_literature_is_in_the_suite_that_asks() -> None:
+def test_every_corresponding_network_of_the_literature_is_in_the_suite() -> None:
     likes = {n: k.like for n, k in load_published(config_folder() / "published", "busi-gradcam").literature.items()}
     assert list(likes.values()) == [c.name for c in load_suite("busi").classifiers]
 
@@ -347,17 +349,17 @@ def test_printed_counts_give_an_interval_and_show_a_misprint(tmp_path: Path) -> 
     assert not any(np.isfinite(b.ours.value) for b in several.beside if b.metric == "sensitivity"), "another measure"
 
 
-def test_the_published_cost_stands_beside_our_own(tmp_path: Path) -> None:
+def test_the_published_cost_is_compared_with_ours(tmp_path: Path) -> None:
     made = literature_info("skin-cgan", ("a", "b"), (), host="two cores")
     made = replace(made, methods=("none", "cgan_skin"), generative=("cgan_skin",))
     costs = {"steps": 100.0, "elapsed_s": 50.0, "images_per_s": 25.0}
     rows = [row("fit", "cgan_skin", (f, 0), costs=costs) for f in range(3)]
     text = "\n".join(orientation_section(collect(Rows(rows), made, tmp_path).orientations, made))
     assert "| Published | NVIDIA Tesla P100 | 100,000 | 8.8 h | 50.8 |" in text
-    assert "| Ours, a fold | two cores | 100 | 50 s | 25.0 |" in text
-    assert "100,000 steps of 16 images. As many images would take 17.8 h here, 2.03 times as long." in text
+    assert "| Ours, per fold | two cores | 100 | 50 s | 25.0 |" in text
+    assert "100,000 steps of 16 images. The same number of images would take 17.8 h here, 2.03 times as long." in text
     missing = "\n".join(orientation_section(collect(Rows([]), made, tmp_path).orientations, made))
-    assert "| Ours, a fold | two cores | – | – | – |" in missing
+    assert "| Ours, per fold | two cores | – | – | – |" in missing
     assert load_suite("isic9").settings.published == load_suite("isic9-small").settings.published == "skin-cgan"
 
 

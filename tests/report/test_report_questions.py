@@ -1,4 +1,4 @@
-"""The research questions: who stands beside whom by what it is, numbers by the right test, words that follow them."""
+"""The research questions: comparisons by role, numbers by the correct test, text that follows them."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def asked(rows: list[ResultRow] = ROWS, info: ReportInfo = PLAN) -> dict[str, Qu
 
 
 def text_of(rows: list[ResultRow] = ROWS, info: ReportInfo = PLAN) -> list[str]:
-    """The four answers."""
+    """Return the text of the four answers."""
     return "\n".join(question_section(tuple(asked(rows, info).values()), info)).split("### ")[1:]
 
 
@@ -110,7 +110,7 @@ def test_roles_are_read_from_classes_and_configs_whatever_the_names() -> None:
     assert found.answers == {"transfer", "cost", "others"}
 
 
-def test_arms_with_classifiers_of_their_own_are_no_twins() -> None:
+def test_arms_with_different_classifiers_are_not_counterparts() -> None:
     tl = {"use": "tlsgan_lite0", **SMALL}
     own = {"classifiers": {"small_cnn": {"learning_rate": 0.5}}}
     assert roles_of(suite(a={**tl, **own}, b={**tl, "pretrained": False})).ablation_pairs == ()
@@ -128,7 +128,7 @@ def test_shipped_suites_have_what_their_questions_need() -> None:
     assert suites_that_answer((), "phantom") == {}
 
 
-def test_twins_are_paired_and_judged_by_the_right_test() -> None:
+def test_counterparts_are_paired_with_the_correct_test() -> None:
     found = {f.difference.kind: f for f in asked()["transfer"].findings}
     assert list(found) == ["kid", "diversity", "recall", "coverage", "copies", "accuracy"]
     kid, test = found["kid"].difference, stats.ttest_rel(KID["tl"], KID["rnd"])
@@ -144,7 +144,7 @@ def test_twins_are_paired_and_judged_by_the_right_test() -> None:
     )
     needed = pairs_needed(0.02, float(np.std(change, ddof=1)), pair_ratio(PLAN.test_train_ratio))
     assert accuracy.needed == (math.inf if needed is None else needed)
-    assert math.isnan(found["recall"].needed)  # the same in every fold: no spread to go by
+    assert math.isnan(found["recall"].needed)  # equal in every fold: no spread
     assert found["recall"].difference.word == "undecided"
 
 
@@ -177,48 +177,54 @@ def test_costs_are_ratios_with_a_geometric_mean() -> None:
     assert math.isnan(parameters.low)
 
 
-def test_the_words_follow_the_numbers() -> None:
+def test_the_text_follows_the_numbers() -> None:
     transfer, cost, modalities, others = text_of()
     kid = asked()["transfer"].findings[0].difference
     assert f"**Decided in {asked()['transfer'].decided} of 6 comparisons.**" in transfer
-    assert f"- `tl` beside `rnd`: images nearer to real ones (KID −{abs(kid.mean):.4f}" in transfer
+    assert f"- `tl` compared with `rnd`: images closer to real ones (KID −{abs(kid.mean):.4f}" in transfer
     assert "All of these images are far from real ones after 100 steps" in transfer
     assert "| KID, test | **lower** |" in transfer  # one couple: the sentence names it
     assert "| KID, test | `tl2` | `noise` | **lower** |" in others
-    assert "To decide on accuracy: 5 pairs of this spread find" in transfer
+    assert "Accuracy: 5 pairs of this spread detect" in transfer
     assert "| `plain`, plain |" in cost
     assert "parameters ×2.00, **higher** for all." in cost
-    assert "operations a step ×1.00, **equal** for all" in cost
+    assert "operations per step ×1.00, **equal** for all" in cost
     assert "device time of a step ×1.16 (`tl2`) to ×2.84 (`tl`), **higher** for all" in cost
     assert "all but `tl2`: norm batch (instance)" in cost
     assert "it has one data set, `phantom` (histology)" in modalities
     assert "such as `busi` (ultrasound):" in modalities  # not breakhis: histology again
-    assert "`tl` beside `noise`: images nearer to real ones" in others
-    assert "Without" not in transfer  # every random arm has its twin
+    assert "`tl` compared with `noise`: images closer to real ones" in others
+    assert "Without" not in transfer  # every random arm has its counterpart
 
 
 def test_trainings_of_other_lengths_are_compared_by_their_steps_alone() -> None:
     rows = [r for r in ROWS if r.method != "rnd"] + [r for f in range(5) for r in rows_of("rnd", f, steps=50)]
     cost = text_of(rows)[1]
-    assert "Of other lengths, so that only their steps compare: `rnd` 50 steps against 100." in cost
-    span = cost.split("device time of a training ")[1].split(";")[0]
+    assert (
+        "Trained for other numbers of steps, so that only the cost of a step is comparable: `rnd` 50 steps against 100."
+        in cost
+    )
+    span = cost.split("device time of training ")[1].split(";")[0]
     assert "rnd" not in span
     assert "(`rnd`)" in cost.split("device time of a step ")[1].split(";")[0]  # twice as long a step
 
 
-def test_what_cannot_be_answered_says_why_and_what_would() -> None:
+def test_unanswered_questions_name_the_reason_and_suitable_suites() -> None:
     elsewhere = {"transfer": ("tiny",), "cost": ("tiny", "ci"), "others": ("tiny",)}
     nothing = replace(PLAN, roles=Roles(plain=("plain",), elsewhere=elsewhere))
     transfer, cost, _, others = text_of(info=nothing)
     assert "**This run cannot answer it**: no arm has discriminators that could be pretrained." in transfer
-    assert "Suites that have what it takes: `tiny`." in transfer
-    assert "Suites that have what it takes: `tiny` and `ci`." in cost
+    assert "Suites that can answer it: `tiny`." in transfer
+    assert "Suites that can answer it: `tiny` and `ci`." in cost
     assert "no arm has pretrained discriminators" in others
     alone = replace(PLAN, roles=Roles(transfer=("tl",), plain=("plain",)))
-    assert "`tl` has no twin: the same config with `pretrained: false`" in text_of(info=alone)[0]
+    assert (
+        "`tl` has no from-scratch counterpart: a second arm with the same config and `pretrained: false`"
+        in text_of(info=alone)[0]
+    )
     assert "every generator of this run is a CycleGAN" in text_of(info=alone)[3]
     scratch = replace(PLAN, roles=Roles(random=("rnd",)))
-    assert "`rnd` begins with random weights" in text_of(info=scratch)[0]
+    assert "`rnd` starts from random weights" in text_of(info=scratch)[0]
     assert "no arm is a plain CycleGAN" in text_of(info=scratch)[1]
     assert question_section((), PLAN) == []
     assert questions((), Rows(()), replace(PLAN, roles=None)) == ()
@@ -226,7 +232,7 @@ def test_what_cannot_be_answered_says_why_and_what_would() -> None:
     assert "makes no synthetic images" in "".join(question_section(tuple(asked([], online).values()), online))
 
 
-def test_a_failed_fit_costs_the_questions_a_pair_and_they_say_so() -> None:
+def test_a_failed_fit_removes_a_pair_and_is_named() -> None:
     broken = [
         replace(r, status="failed" if r.stage == "fit" else "skipped", metrics={}, costs={}, error="Memory: 80 GiB")
         if (r.method, r.fold) == ("rnd", 2) else r for r in ROWS
@@ -243,37 +249,37 @@ def test_a_failed_fit_costs_the_questions_a_pair_and_they_say_so() -> None:
     assert "`fit` of `rnd` was not run in folds 0, 1, 2, 3 and 4" in text_of(gone)[0]
 
 
-def test_an_unmeasured_stage_takes_its_measure_alone() -> None:
+def test_an_unmeasured_stage_removes_only_its_measure() -> None:
     broken = [replace(r, status="failed", metrics={}, error="E: x") if r.stage == "fidelity" else r for r in ROWS]
     q = asked(broken)["transfer"]
     assert [f.difference.kind for f in q.findings] == ["copies", "accuracy"]
     assert "`fidelity` of `tl` and `rnd` failed (E: x) in folds 0, 1, 2, 3 and 4" in text_of(broken)[0]
 
 
-def carry(dataset: str, modality: str, word: str, kind: str = "accuracy") -> OtherFinding:
+def finding(dataset: str, modality: str, word: str, kind: str = "accuracy") -> OtherFinding:
     return OtherFinding("other", dataset, modality, "tl", "rnd", kind, "a", "1", -0.05, -0.08, -0.02, word, 5)
 
 
-def test_reports_on_other_data_sets_stand_beside_this_one() -> None:
+def test_reports_on_other_data_sets_are_compared_with_this_one() -> None:
     better = {**ACCURACY, "tl": [x + 0.2 + 0.001 * i for i, x in enumerate(ACCURACY["rnd"])]}
     rows = [replace(r, metrics={f"test/{PRIMARY}": better["tl"][r.fold or 0]})
             if (r.stage, r.method) == ("evaluate", "tl") else r for r in ROWS]  # fmt: skip
     against = replace(
-        PLAN, other_findings=(carry("busi", "ultrasound", "hurts"), carry("busi", "ultrasound", "undecided", "kid"))
+        PLAN, other_findings=(finding("busi", "ultrasound", "hurts"), finding("busi", "ultrasound", "undecided", "kid"))
     )
     text = text_of(rows, against)[2]
-    assert "What transfer learning changes on `phantom` (histology) and `busi` (ultrasound)." in text
-    assert "Accuracy: helps on `phantom`, hurts on `busi`; it does **not carry over** as it is." in text
-    assert "decided on 1 data set, so whether it carries over is **undecided**" in text  # KID
+    assert "Effect of transfer learning on `phantom` (histology) and `busi` (ultrasound)." in text
+    assert "Accuracy: helps on `phantom`, hurts on `busi`; it does **not generalise** unchanged." in text
+    assert "decided on 1 data set, so whether it generalises is **undecided**" in text  # KID
     assert (
         "| `busi` (ultrasound) | `other` | `tl` ×1 | `rnd` | accuracy a | **hurts** | −5.0 [−8.0, −2.0] | 5 |" in text
     )
-    same = replace(PLAN, other_findings=(carry("breakhis", "histology", "helps"),))
-    assert "another data set, but no other kind of images" in text_of(rows, same)[2]
-    assert "Accuracy: helps on `phantom`, helps on `breakhis`; it **carries over** to them." in text_of(rows, same)[2]
+    same = replace(PLAN, other_findings=(finding("breakhis", "histology", "helps"),))
+    assert "another data set, but not another modality" in text_of(rows, same)[2]
+    assert "Accuracy: helps on `phantom`, helps on `breakhis`; it **generalises** to them." in text_of(rows, same)[2]
 
 
-def test_what_other_reports_say_is_read_from_their_json(tmp_path: Path) -> None:
+def test_results_of_other_reports_are_read_from_their_json(tmp_path: Path) -> None:
     table = Rows(ROWS)
     other = replace(PLAN, suite="scans", dataset="busi", modality="ultrasound")
     records = collect(table, other, tmp_path)
@@ -288,7 +294,7 @@ def test_what_other_reports_say_is_read_from_their_json(tmp_path: Path) -> None:
     ]
     kid = asked()["transfer"].findings[0].difference
     assert (found[0].difference, found[0].low, found[0].word) == (kid.mean, kid.low, kid.word)
-    assert list(other_findings(tmp_path, "busi")) == []  # a report on the same data says nothing new
+    assert list(other_findings(tmp_path, "busi")) == []  # reports on the same data are ignored
 
 
 def test_the_whole_report_has_them_after_the_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""Two reports of one store, built by processes that hash and order differently, are the same to the last byte."""
+"""Two reports of one store, built by processes with different hash seeds and row orders, have the same bytes."""
 
 from __future__ import annotations
 
@@ -56,17 +56,17 @@ def test_fresh_processes_write_the_same_bytes_of_every_section(tmp_path: Path) -
     assert [name for name in first if first[name] != second[name]] == []
     text = first["leaderboard.md"].decode()
     for section in (
-        "Copies",
+        "Memorised samples",
         "Synthetic images",
         "Translations",
-        "What the generators",
+        "Cost of the generators",
         "Differences to `cyclegan`",
         "Failed",
         "Figures",
-        "The data",
+        "Data",
     ):
         assert f"\n## {section}" in text, section
-    for part in ("Does the gain survive", "Each class", "Verdicts and mean differences", "Variety"):
+    for part in ("Does the gain remain", "Each class", "Verdicts and mean differences", "Diversity"):
         assert part in text, part
     assert {
         "charts/forest.png",

@@ -1,4 +1,4 @@
-"""The sections of a report, each from records or rows made by hand: what they say is true, and nothing unasked."""
+"""The sections of a report, each checked on handmade records or rows."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NONE = (0.700, 0.702, 0.704, 0.703, 0.701)
 
 
 def cells(text: str, head: str) -> list[list[str]]:
-    """Rows of the first table whose header holds ``head``."""
+    """Return the rows of the first table whose header contains ``head``."""
     lines = text[text.index(head) :].splitlines()[2:]
     rows = []
     for line in lines:
@@ -69,29 +69,29 @@ def survived(with_copies: tuple[float, ...], without: tuple[float, ...]) -> tupl
     return lines, found
 
 
-def test_a_gain_that_survives_without_copies() -> None:
+def test_a_gain_that_remains_without_memorised_samples() -> None:
     lines, found = survived(plus(0.1), plus(0.09))
     assert (found.arm, found.classifier, found.survives) == (Arm("cgan", "1"), "a", True)
     assert found.change.difference == pytest.approx(-0.01)
     assert found.dropped.mean == 12
     sentence = survival_sentence([found], PLAN)
     assert sentence == (
-        "Without the images flagged as copies, the gain survives for cgan ×1 (+10.4 points with, +9.4 without)."
+        "Without the images flagged as memorised, the gain remains for cgan ×1 (+10.4 points with, +9.4 without)."
     )
     text = "\n".join(memorised_section((), [found], PLAN))
     assert cells(text, "| Arm")[0][:2] == ["`cgan` ×1", "12 images"]
-    assert "without copies" not in summary(lines, PLAN)[0]
+    assert "without" not in summary(lines, PLAN)[0]
 
 
-def test_a_gain_that_is_lost_without_copies_and_one_that_never_was() -> None:
+def test_a_gain_that_is_lost_without_memorised_samples_and_no_gain_at_all() -> None:
     _, lost = survived(plus(0.1), plus(0.01, spread=0.02))
     assert (lost.all_images.word, lost.survives) == ("helps", False)
-    assert "it is not shown any more for cgan ×1 (+10.4 points with, +5.0 without)" in survival_sentence([lost], PLAN)
+    assert "it is no longer shown for cgan ×1 (+10.4 points with, +5.0 without)" in survival_sentence([lost], PLAN)
     _, never = survived(plus(0.0, spread=0.02), plus(-0.01, spread=0.02))
-    assert survival_sentence([never], PLAN).endswith("leaving the flagged images out moved the means by −1.0 points.")
+    assert survival_sentence([never], PLAN).endswith("Excluding the flagged images changed the means by −1.0 points.")
 
 
-def test_arms_without_copies_are_a_family_of_their_own() -> None:
+def test_arms_without_memorised_samples_are_a_separate_family() -> None:
     arms = scored("none", NONE) + scored("classical", plus(0.02, 0.004)) + scored("cgan", plus(0.03, 0.005), "1")
     alone = leaderboard(Rows(arms), PLAN, Path("nowhere"))
     more = leaderboard(Rows(arms + scored("cgan", plus(0.03, 0.006), "1-nocopies")), PLAN, Path("nowhere"))
@@ -104,7 +104,7 @@ def test_arms_without_copies_are_a_family_of_their_own() -> None:
     assert apart.p_holm == apart.p
 
 
-def test_copies_are_read_by_their_names_and_shown_beside_real_images(tmp_path: Path) -> None:
+def test_memorised_samples_are_read_by_name_and_compared_with_real_images(tmp_path: Path) -> None:
     rows, plan = made_up(tmp_path, generative=("cgan", "cyclegan"), pictures=False, classifiers=("a",), ratios=("1",))
     found = copies(Rows(rows), plan)
     assert [(c.method, c.extractor) for c in found] == [(m, "tf_efficientnet_lite0-1a2b3c4d") for m in plan.generative]
@@ -117,7 +117,7 @@ def test_copies_are_read_by_their_names_and_shown_beside_real_images(tmp_path: P
     assert rows_of_both[2] == ["`x`", "–", "–", "–", "–", "10.0", "–"]
 
 
-def test_every_fid_stands_beside_its_floor_and_number_of_images() -> None:
+def test_every_fid_has_its_real_vs_real_baseline_and_number_of_images() -> None:
     sizes = {"n_synthetic": Score.of([160.0]), "n_real": Score.of([100.0]), "kid_subset_size": Score.of([100.0])}
     scores = {f"synthetic/test/{k}": s for k, s in sizes.items()}
     scores |= {f"at_floor/train/{k}": s for k, s in (sizes | {"n_synthetic": Score.of([60.0])}).items()}
@@ -130,11 +130,11 @@ def test_every_fid_stands_beside_its_floor_and_number_of_images() -> None:
     assert cells(test, "| Method") == [["`cgan`", "160 : 100", "**0.500**", "**90.0** (30.0)", "100"]]
     assert cells(train, "| Method | Images") == [["`cgan`", "60 : 100", "**95.0** (35.0)", "100"]]
     assert cells(text, "| Method | Inception") == [["`cgan`", "**1.50** (2.00)"]]
-    assert "not the Inception numbers" in text
+    assert "not the Inception scores" in text
     assert "not the Inception" not in "".join(quality_section([Quality("cgan", "inception-6726825d", scores)]))
 
 
-def test_translations_have_a_ceiling_a_reference_and_the_published_variant_apart(tmp_path: Path) -> None:
+def test_translations_have_an_upper_bound_a_reference_and_the_published_variant(tmp_path: Path) -> None:
     rows, plan = made_up(tmp_path, generative=("cgan", "cyclegan"), pictures=False, classifiers=("a",), ratios=("1",))
     found = translations(Rows(rows), plan)
     assert [t.method for t in found] == [CEILING, "cyclegan"]
@@ -144,20 +144,20 @@ def test_translations_have_a_ceiling_a_reference_and_the_published_variant_apart
         ["`cyclegan`", "57.0", "85.0", "80.0"],
     ]
     assert cells(text, "| Method | SSIM | PSNR | MSE | L1") == [["`cyclegan`", "0.850", "26.0", "0.00400", "0.0600"]]
-    assert "against true masks" in text
-    assert "unpaired variant that was published" in text
+    assert "compared with true masks" in text
+    assert "published unpaired variant" in text
     assert translations(Rows([r for r in rows if r.stage != "translate"]), plan) == ()
     assert translation_section(()) == []
 
 
-def test_no_fcn_score_says_why() -> None:
+def test_a_missing_fcn_score_has_a_reason() -> None:
     found = (Translation("cyclegan", {"cycle/ssim": Score.of([0.9, math.nan])}, "no true masks"),)
     text = "".join(translation_section(found))
     assert "There is no FCN score: no true masks." in text
     assert "| `cyclegan` | 0.900 | – |" in text
 
 
-def test_the_data_its_problems_and_its_guards() -> None:
+def test_the_data_its_problems_and_its_leakage_checks() -> None:
     facts = DataFacts(
         (ClassSize("benign", 80, 9), ClassSize("malignant", 120, 9)), {"copy_under_two_labels": 4}, "groups"
     )
@@ -165,9 +165,9 @@ def test_the_data_its_problems_and_its_guards() -> None:
     text = "\n".join(data_section(replace(PLAN, data=facts, folds=folds)))
     assert cells(text, "| Class") == [["benign", "80", "9"], ["malignant", "120", "9"]]
     assert cells(text, "| Part")[0] == ["train", "100 to 104", "9"]
-    assert "- **Odd files**: copy under two labels 4\n" in text
-    assert "**Guards**: group-disjoint (no group" in text
-    assert "Near copies" not in text
+    assert "- **File problems**: copy under two labels 4\n" in text
+    assert "**Leakage checks**: group-disjoint (no group" in text
+    assert "Near duplicates" not in text
     assert data_section(replace(PLAN, folds=())) == []
 
 
@@ -200,7 +200,7 @@ def test_each_class_has_its_scores_only_where_there_are_more_than_two(tmp_path: 
     assert "Each class" not in "".join(leaderboard_section("a", two, PLAN))
 
 
-def test_the_statistics_table_holds_what_the_verdict_says() -> None:
+def test_the_statistics_table_has_the_values_of_the_verdict() -> None:
     lines = leaderboard(Rows(scored("none", NONE) + scored("classical", plus(0.1))), PLAN, Path("nowhere"))
     row = cells("\n".join(leaderboard_section("a", lines, PLAN)), "| Arm | Verdict")[0]
     v: Verdict = verdict([0.1 + 0.002 * i for i in range(5)], PLAN.margin, PLAN.test_train_ratio)

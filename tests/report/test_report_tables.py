@@ -1,4 +1,4 @@
-"""Records of the report, checked against numbers worked out by hand and against the statistics they come from."""
+"""Records of the report, checked against values computed by hand and against the statistics modules."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def info(folds: int = 3, **fields: object) -> ReportInfo:
 
 
 def scores(method: str, *values: float, ratio: str = "0") -> list[ResultRow]:
-    """Evaluate rows of one arm, fold by fold."""
+    """Return the evaluate rows of one arm, fold by fold."""
     return [
         ResultRow(f"e{method}{ratio}{f}", "evaluate", "tiny", "phantom", "done", method, f, 0, ratio, "small_cnn",
                   metrics={f"test/{PRIMARY}": v, "test/balanced_accuracy": v - 0.1})
@@ -66,7 +66,7 @@ def test_scores_and_paired_differences_by_hand(tmp_path: Path) -> None:
     assert line_of(lines, "none").versus == {}
 
 
-def test_a_clear_effect_is_called_by_its_name(tmp_path: Path) -> None:
+def test_a_clear_effect_has_the_right_verdict(tmp_path: Path) -> None:
     base = (0.700, 0.702, 0.704, 0.703, 0.701)
     rows = scores("none", *base) + scores("classical", *(b + 0.1 + 0.002 * i for i, b in enumerate(base)))
     rows += scores("cgan", *(b + 0.001 * (-1) ** i for i, b in enumerate(base)), ratio="1")
@@ -76,7 +76,7 @@ def test_a_clear_effect_is_called_by_its_name(tmp_path: Path) -> None:
     assert line_of(lines, "cgan ×1").versus["classical"][PRIMARY].word == "hurts"
 
 
-def test_only_common_pairs_are_compared_and_gaps_say_why(tmp_path: Path) -> None:
+def test_only_common_pairs_are_compared_and_gaps_have_reasons(tmp_path: Path) -> None:
     rows = scores("none", 0.7, 0.8, 0.75) + scores("cgan", 0.6, 0.7, 0.9, ratio="1")[:2]
     fit = ResultRow(
         "f2", "fit", "tiny", "phantom", "failed", "cgan", 2, 0, error="DivergedError: g_loss at step 7\nTraceback"
@@ -91,26 +91,26 @@ def test_only_common_pairs_are_compared_and_gaps_say_why(tmp_path: Path) -> None
     assert math.isnan(empty.scores[PRIMARY].mean)
 
 
-def test_an_undefined_score_is_a_gap_and_no_number(tmp_path: Path) -> None:
+def test_an_undefined_score_is_a_gap(tmp_path: Path) -> None:
     line = line_of(leaderboard(Rows(scores("none", 0.7, math.nan, 0.8)), info(), tmp_path), "none")
     assert (line.pairs, line.scores[PRIMARY].mean) == (2, pytest.approx(0.75))
     assert line.gaps[0].pair == (1, 0)
 
 
-def test_equal_differences_have_no_smallest_effect(tmp_path: Path) -> None:
+def test_equal_differences_have_no_minimum_detectable_effect(tmp_path: Path) -> None:
     rows = scores("none", 0.7, 0.8, 0.75) + scores("classical", 0.8, 0.9, 0.85)
     line = line_of(leaderboard(Rows(rows), info(), tmp_path), "classical")
     assert line.versus["none"][PRIMARY].word == "undecided"
     assert math.isnan(minimum_detectable_effect(line))
 
 
-def test_intervals_over_patients_hold_the_mean_and_need_every_table(tmp_path: Path) -> None:
+def test_intervals_over_patients_contain_the_mean_and_need_every_table(tmp_path: Path) -> None:
     rows, plan = made_up(tmp_path, classifiers=("small_cnn",), ratios=("1",), generative=("cgan",), pictures=False)
     full = line_of(leaderboard(Rows(rows), plan, tmp_path), "cgan ×1").scores[PRIMARY]
     assert full.low < full.mean < full.high
     (tmp_path / "cells/classify/cgan-1-small_cnn-0.0/predictions.csv").unlink()
     with pytest.raises(StoreError, match=r"cgan-1-small_cnn-0.0/predictions.csv: predictions cannot be read"):
-        leaderboard(Rows(rows), plan, tmp_path)  # never an interval of fewer pairs than its mean, nor none in silence
+        leaderboard(Rows(rows), plan, tmp_path)  # never an interval over fewer pairs than the mean, or silently none
 
 
 def test_costs_are_means_over_folds(tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_costs_are_means_over_folds(tmp_path: Path) -> None:
     assert math.isnan(line_of(lines, "none").generator_s)
 
 
-def test_image_quality_is_by_extractor_with_floors_and_variety(tmp_path: Path) -> None:
+def test_image_quality_is_by_extractor_with_baselines_and_diversity(tmp_path: Path) -> None:
     rows, plan = made_up(tmp_path, classifiers=("small_cnn",), ratios=("1",), generative=("cgan",), pictures=False)
     quality = image_quality(Rows(rows), plan)
     assert [(q.method, q.extractor) for q in quality] == [("cgan", TAG)]

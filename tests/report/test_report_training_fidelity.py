@@ -1,4 +1,4 @@
-"""FID and KID by step stand in a chart of their own, and leave the losses their scale."""
+"""FID and KID by step have a separate chart, which keeps the scale of the losses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from bench.report.charts import style
 from bench.report.charts.losses import draw_losses, read_curves
-from bench.report.charts.training_fidelity import draw_training_fidelity, judged
+from bench.report.charts.training_fidelity import draw_training_fidelity, fidelity_curves
 
 TAG = "tf_efficientnet_lite0-96px-57934424"
 
@@ -33,7 +33,7 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return found
 
 
-def test_scores_by_step_have_their_own_chart(tmp_path: Path, figures: dict[str, Any]) -> None:
+def test_scores_by_step_have_a_separate_chart(tmp_path: Path, figures: dict[str, Any]) -> None:
     histories = {
         "cgan": read_curves([history(tmp_path, fold, scored=True) for fold in (0, 1)]),
         "cgan_skin": read_curves([history(tmp_path, fold, scored=False) for fold in (0, 1)]),
@@ -44,9 +44,9 @@ def test_scores_by_step_have_their_own_chart(tmp_path: Path, figures: dict[str, 
     drawn = [line.get_ydata() for ax in figures["losses"].axes for line in ax.lines if len(line.get_ydata())]
     assert max(float(np.max(y)) for y in drawn) == 1.5
 
-    found = judged(histories)
+    found = fidelity_curves(histories)
     assert list(found) == ["cgan"]
-    assert judged({"cgan_skin": histories["cgan_skin"]}) == {}
+    assert fidelity_curves({"cgan_skin": histories["cgan_skin"]}) == {}
     draw_training_fidelity(found, tmp_path / "fidelity.png")
     kid, fid = figures["fidelity"].axes
     assert [ax.get_title() for ax in (kid, fid)] == ["KID", "FID"]

@@ -338,8 +338,8 @@ def test_the_report_has_a_table_a_picture_and_who_is_left_out(
     assert of_classes[2] == "| Arm | All images | benign | malignant |"
     wanted = [f"{100 * by['none', 'unet'].metrics[f'test/dice{of}']:.1f}" for of in ("", "_benign", "_malignant")]
     assert of_classes[4] == f"| `none` | {' | '.join(wanted)} |"
-    assert "Left out: `oversample`" in text
-    assert "Left out: `toy`, whose images come from noise" in text
+    assert "Excluded: `oversample`" in text
+    assert "Excluded: `toy`, whose images are generated from noise" in text
     assert "`mirror` have the mask of the image they were translated from" in text
     written = list(csv.DictReader((tmp_path / "a" / "leaderboard.csv").open()))
     scores = {

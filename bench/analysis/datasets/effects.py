@@ -1,4 +1,4 @@
-"""What the report of each member says of each arm: differences with their intervals, read from its leaderboard.json."""
+"""Differences of each arm with intervals, read from the leaderboard.json of each sub-suite's report."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from bench.metrics.units import ScoredUnit
 
 Measure = Literal[
     "gain", "from_scratch", "kid"
-]  # accuracy minus `none`; minus the twin from random weights; KID minus its
+]  # accuracy minus `none`; minus the from-scratch counterpart; KID minus that of the counterpart
 MEASURES: tuple[Measure, ...] = ("gain", "from_scratch", "kid")
 NAN = float("nan")
 
 
 @dataclass(frozen=True)
 class At:
-    """What is compared with what: ``classifier`` is '' for KID, which is of a generator."""
+    """Key of an effect: what is compared with what. ``classifier`` is '' for KID, which belongs to a generator."""
 
     measure: Measure
     classifier: str
@@ -33,7 +33,7 @@ class At:
 
 @dataclass(frozen=True)
 class Effect:
-    """One difference on one data set, as in its report: shares in [0, 1], or KID; NaN where there is no interval."""
+    """One difference on one data set, as in its report: share in [0, 1] or KID; NaN ends without an interval."""
 
     at: At
     difference: float
@@ -44,7 +44,7 @@ class Effect:
 
     @property
     def error(self) -> float:
-        """The standard error behind the 95 % interval, which is a t interval of ``pairs`` − 1 degrees of freedom."""
+        """The standard error behind the 95 % interval, which is a t interval with ``pairs`` − 1 degrees of freedom."""
         if not math.isfinite(self.low) or self.pairs < 2:
             return NAN
         from scipy.special import stdtrit
@@ -54,10 +54,10 @@ class Effect:
 
 @dataclass(frozen=True)
 class SubSuite:
-    """A member's report: its data in words, its effects by what they are of, and what it lacks.
+    """Report of a sub-suite: description of its data, effects, and missing results.
 
-    ``values`` are the scores of each pair ('<fold>.<repeat>') by classifier and arm, ``folds`` the sizes of the pairs'
-    parts, ``config`` the report's suite.yaml: None where it has none.
+    ``values`` are the scores of each pair ('<fold>.<repeat>') by classifier and arm, ``folds`` the sizes of the fold
+    parts, ``config`` the suite.yaml of the report, or None.
     """
 
     name: str
@@ -84,25 +84,27 @@ class SubSuite:
 
 
 def separate_sets(sub_suites: Sequence[SubSuite]) -> bool:
-    """Tell whether each member is a data set of its own: only such members are studies that can be combined."""
+    """Return whether each sub-suite has a different data set; only then can they be combined as separate studies."""
     return len({m.dataset for m in sub_suites}) == len(sub_suites)
 
 
 def read_sub_suite(name: str, folder: Path) -> SubSuite:
-    """Read a report folder; ``name`` is the member's in tables. Raises ``DataError`` when it holds no report."""
+    """Read a report folder; ``name`` is used in tables. Raises ``DataError`` if it contains no valid report."""
     path = folder / "leaderboard.json"
     try:
         report = json.loads(path.read_text(encoding="utf-8"))
         config = folder / "suite.yaml"
         return _sub_suite(name, report, read_yaml(config) if config.is_file() else None)
     except (OSError, ValueError, KeyError, TypeError) as e:
-        raise DataError(f"{path} is not a report of this version ({type(e).__name__}: {e}); write it again") from e
+        raise DataError(
+            f"{path} is not a report of this version ({type(e).__name__}: {e}); write it again with `bench report`"
+        ) from e
 
 
 def _sub_suite(name: str, report: Mapping[str, Any], config: Mapping[str, Any] | None) -> SubSuite:
     info = report["info"]
     sizes = info["data"]["classes"]
-    effects = {e.at: e for e in (*_gains(report), *_twins(report))}
+    effects = {e.at: e for e in (*_gains(report), *_from_scratch(report))}
     return SubSuite(
         name=name,
         suite=info["suite"],
@@ -124,7 +126,7 @@ def _sub_suite(name: str, report: Mapping[str, Any], config: Mapping[str, Any] |
 
 
 def _primary(report: Mapping[str, Any]) -> str:
-    """Return the metric that a report's verdicts are about."""
+    """Return the primary metric of a report, which its verdicts use."""
     return ScoredUnit(mixed=report["info"]["data"].get("mixed_groups", 0)).primary
 
 
@@ -149,7 +151,7 @@ def _gains(report: Mapping[str, Any]) -> Iterator[Effect]:
             yield _effect(at, found["difference"], found)
 
 
-def _twins(report: Mapping[str, Any]) -> Iterator[Effect]:
+def _from_scratch(report: Mapping[str, Any]) -> Iterator[Effect]:
     asked: list[Any] = next((q["findings"] for q in report["questions"] if q["name"] == "transfer"), [])
     for d in (f["difference"] for f in asked):
         arm = Arm(d["arm"]["method"], d["arm"]["ratio"])

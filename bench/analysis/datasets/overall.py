@@ -1,4 +1,4 @@
-"""What the data sets say together of each arm: random-effects means, judged, and whether a next set is told by them."""
+"""Overall effect of each arm over data sets: random-effects mean, verdict and prediction interval."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ BETTER, WORSE = ("helps", "lower"), ("hurts", "higher")
 
 @dataclass(frozen=True)
 class Pooled:
-    """One arm's difference over data sets. ``word`` as a report's, of the mean; corrected by Holm over its family.
+    """One arm's difference over data sets. ``word`` is the verdict on the mean, corrected by Holm over its family.
 
-    ``carries``: *holds* where the mean is decided and a next data set is expected on the same side of zero as well;
-    *on average* where the mean alone is decided; *differs* where the mean is not and sets contradict each other;
-    *equivalent* where the mean lies within the margin; *too few* with under three data sets.
+    ``carries``: *holds* if the mean is decided and the prediction interval excludes zero; *on average* if only the
+    mean is decided; *differs* if the mean is undecided and data sets contradict each other; *equivalent* if the mean
+    is within the margin; *too few* with fewer than three data sets.
     """
 
     at: At
-    effects: tuple[tuple[str, Effect], ...]  # by member, those that have it
-    left_out: tuple[str, ...]  # members that have it without an interval
+    effects: tuple[tuple[str, Effect], ...]  # by sub-suite
+    left_out: tuple[str, ...]  # sub-suites that have it without an interval
     found: Overall
     p_holm: float = math.nan
     word: str = "undecided"
@@ -35,10 +35,10 @@ class Pooled:
 
 
 def pool(sub_suites: Sequence[SubSuite]) -> tuple[Pooled, ...]:
-    """Combine each arm's effects over the members, in the members' order of arms.
+    """Combine the effects of each arm over the sub-suites, in their order of arms.
 
-    A family of Holm's correction is all arms with one measure and classifier. Members of one and the same data set are
-    no studies of their own: nothing is combined then.
+    A family of Holm's correction is all arms with one measure and classifier. Sub-suites of the same data set are not
+    separate studies and are not combined.
     """
     separate = separate_sets(sub_suites)
     families: dict[tuple[str, str], list[Pooled]] = {}
@@ -52,19 +52,19 @@ def pool(sub_suites: Sequence[SubSuite]) -> tuple[Pooled, ...]:
         names = {name for name, _ in used}
         left_out = tuple(name for name, _ in here if name not in names)
         families.setdefault((at.measure, at.classifier), []).append(Pooled(at, here, left_out, found))
-    return tuple(p for family in families.values() for p in _judged(family))
+    return tuple(p for family in families.values() for p in _with_verdicts(family))
 
 
-def _judged(family: Sequence[Pooled]) -> list[Pooled]:
+def _with_verdicts(family: Sequence[Pooled]) -> list[Pooled]:
     p_holm = holm([p.found.p for p in family])
     p_equivalent = holm([p.found.p_equivalent for p in family])
-    judged = []
+    found = []
     for pooled, p, same in zip(family, p_holm, p_equivalent, strict=True):
         word = _word(pooled, float(p), float(same))
-        judged.append(
+        found.append(
             Pooled(pooled.at, pooled.effects, pooled.left_out, pooled.found, float(p), word, _carries(pooled, word))
         )
-    return judged
+    return found
 
 
 def _word(pooled: Pooled, p_holm: float, p_equivalent: float) -> str:

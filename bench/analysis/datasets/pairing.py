@@ -1,8 +1,8 @@
-"""Which members of one data set are a shift and its control, and whether their pairs are the same: from their reports.
+"""Find shifted sub-suites and their controls from their reports, and check that their pairs are the same.
 
-A shifted member trains on some values of an attribute and tests on others (``bench.data.shift_split``); its control
-trains on the same values and tests on these. Both draw the same folds and train on the same images from the same seeds,
-so that in a pair (fold, repeat) nothing differs but the images that are tested.
+A shifted sub-suite trains on some values of an attribute and tests on others (``bench.data.shift_split``); its control
+trains and tests on the same values. Both use the same folds, training images and seeds, so that in a pair (fold ×
+repeat) only the test images differ.
 """
 
 from __future__ import annotations
@@ -13,28 +13,36 @@ from typing import Any
 from bench.analysis.datasets.effects import SubSuite
 from bench.data.shift_split import SHIFT
 
-DECISIVE = ("dataset", "image_size_px", "resize", "split", "seed", "weights", "margin")  # beside the arms' own settings
-TRAINED = ("train_images", "validation_images", "train_groups", "validation_groups")  # sizes of a fold's parts
+DECISIVE = (
+    "dataset",
+    "image_size_px",
+    "resize",
+    "split",
+    "seed",
+    "weights",
+    "margin",
+)  # besides the settings of the arms
+TRAINED = ("train_images", "validation_images", "train_groups", "validation_groups")  # sizes of the fold parts
 Settings = Mapping[str, Any]
 
 
 def shift_of(m: SubSuite) -> Settings | None:
-    """Return the member's shift: attribute, train, test; None where it has none."""
+    """Return the shift of a sub-suite (attribute, train, test), or None."""
     split = (m.config or {}).get("split") or {}
     found: Settings | None = split.get("shift") if split.get("protocol") == SHIFT else None
     return found
 
 
 def values_of(shift: Settings, part: str) -> tuple[str, ...]:
-    """Return the values that a part ('train' or 'test') may have, sorted."""
+    """Return the sorted attribute values of a part ('train' or 'test')."""
     return tuple(sorted({str(v) for v in shift[part]}))
 
 
 def shift_pairs(sub_suites: Sequence[SubSuite]) -> tuple[list[tuple[SubSuite, SubSuite]], list[str]]:
-    """Return (control, shifted member) of every shifted member, and sentences on those that have none, and why.
+    """Return (control, shifted sub-suite) pairs, and sentences on shifted sub-suites without a control.
 
-    Its control is the first member with the same data and attribute, trained on the same values, that tests on them.
-    Of members without a shift nothing is said.
+    The control is the first sub-suite with the same data and attribute that trains and tests on the same values.
+    Sub-suites without a shift are ignored.
     """
     found: list[tuple[SubSuite, SubSuite]] = []
     left: list[str] = []
@@ -42,14 +50,14 @@ def shift_pairs(sub_suites: Sequence[SubSuite]) -> tuple[list[tuple[SubSuite, Su
     for m in sub_suites:
         shift = shift_of(m)
         if shift is None and "; trained on" in m.protocol and m.config is None:
-            left.append(f"{m.name}: its report has no suite.yaml, so that nobody can tell how its folds were drawn")
+            left.append(f"{m.name}: its report has no suite.yaml, so it is unknown how its folds were drawn")
         if shift is None or _is_control(shift):
             continue
         fitting = [c for c, s in controls if c.dataset == m.dataset and _trained(s) == _trained(shift)]
         if not fitting:
             values = ", ".join(map(str, shift["train"]))
             like = f"{{attribute: {shift['attribute']}, train: [{values}], test: [{values}]}}"
-            left.append(f"{m.name}: no member is its control, with the shift {like} and all else alike")
+            left.append(f"{m.name}: no sub-suite is its control, with the shift {like} and otherwise the same settings")
         elif reasons := not_paired_because(fitting[0], m):
             left.append(f"{m.name} is not compared with {fitting[0].name}: {'; '.join(reasons)}")
         else:
@@ -66,10 +74,10 @@ def _trained(shift: Settings) -> tuple[str, tuple[str, ...]]:
 
 
 def not_paired_because(control: SubSuite, m: SubSuite) -> list[str]:
-    """Return why two members' pairs are not the same folds and training images; [] where they are.
+    """Return why the pairs of two sub-suites differ in folds or training images; [] if they are the same.
 
-    They are when drawn from the same images by the same settings but for the values that are tested, and when the parts
-    that are trained on have the same sizes.
+    They are the same if the images and settings are equal except for the test values, and the training and validation
+    parts have the same sizes.
     """
     if not control.fingerprint or control.fingerprint != m.fingerprint:
         return [f"their images differ (fingerprints {control.fingerprint or 'unknown'}, {m.fingerprint or 'unknown'})"]
@@ -90,7 +98,7 @@ def _decisive(m: SubSuite, key: str) -> Any:
 
 
 def unlike_arms(control: SubSuite, m: SubSuite) -> list[str]:
-    """Return the methods and classifiers that have other settings in one of both than in the other."""
+    """Return the methods and classifiers with different settings in the two sub-suites."""
     found: list[str] = []
     for section in ("methods", "classifiers"):
         one, other = ((x.config or {}).get(section) or {} for x in (control, m))

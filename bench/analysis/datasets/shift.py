@@ -1,23 +1,24 @@
-"""What a shift costs, and whether augmentation makes up for it: a shifted member minus its control, pair by pair.
+"""Performance drop under a shift, and the effect of augmentation on it: a shifted sub-suite minus its control.
 
-    price   accuracy across − accuracy within, of one arm
-    gain    (arm − `none`) across − (arm − `none`) within
-    twin    (arm − its twin) across − (arm − its twin) within
+    price         accuracy out-of-distribution − in-distribution, of one arm (performance drop)
+    gain          (arm − `none`) out-of-distribution − (arm − `none`) in-distribution
+    from_scratch  (arm − its from-scratch counterpart) out-of-distribution − the same in-distribution
 
-each over pairs (fold, repeat), judged by the corrected resampled t test of ordinary reports
-(``bench.stats.inference``) and Holm over the arms with one classifier and one shift.
+Each is paired over fold × repeat and tested by the corrected resampled t test of other reports
+(``bench.stats.inference``), with Holm's correction over the arms with one classifier and one shift.
 
-n_test / n_train is the larger of both members' own. What two pairs of such differences have in common is what two pairs
-of the control have: training patients and, over repeats, the patients of a test part, for in neither member two folds
-of a repeat test one patient. The control's ratio says that; it is at least 1 / (folds − 1). The shifted member's may be
-smaller only since it tests fewer images of a patient (one magnification, not two), which makes pairs no less alike.
+n_test / n_train is the larger of the two sub-suites. Two pairs of such differences share what two pairs of the control
+share: training patients and, over repeats, test patients (in one repeat no patient is tested in two folds). The ratio
+of the control is at least 1 / (folds − 1). That of the shifted sub-suite can be smaller only because it tests fewer
+images of each patient (one magnification instead of two), which does not make pairs less correlated.
 
-Of a price the test takes the whole of it (Nadeau & Bengio 2003), of changes half, as ordinary reports do: that half was
-measured on differences of arms that are tested on the same images, of which a change is made. In a price it counts,
-too, what one training set happens to make of the other images, and training sets overlap. On made-up data sets, where
-regularised linear classifiers learn everything from 22 patients in 3 folds and other patients are tested across, the
-prices of folds correlate by 0.1, those of changes by 0.02. 95 % intervals of prices miss the true one in 5 to 6 % of
-studies at half of the ratio, in 2 to 4 % at the whole; those of changes in 2 % at half (tests/shift_studies.py).
+For performance drops the test uses the full ratio (Nadeau & Bengio 2003), for changes half of it, as other reports do:
+that half was measured on differences of arms tested on the same images, and a change consists of such differences. A
+performance drop also depends on how one training set generalises to the other images, and training sets overlap. In
+simulations (regularised linear classifiers, 22 patients, 3 folds, other patients tested out-of-distribution) the
+performance drops of folds correlate by 0.1, the changes by 0.02. 95 % intervals of performance drops miss the true
+value in 5 to 6 % of studies with half of the ratio and in 2 to 4 % with the full ratio; those of changes in 2 % with
+half (tests/shift_studies.py).
 """
 
 from __future__ import annotations
@@ -47,16 +48,17 @@ SHARES: Mapping[Kind, float] = {
     "price": 1.0,
     "gain": LASTING_SHARE,
     "from_scratch": LASTING_SHARE,
-}  # of n_test / n_train
+}  # share of n_test / n_train
 Pairs = Mapping[str, float]
 Values = Mapping[tuple[str, Arm], Pairs]
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A price, or the change of an effect: the means ``within`` and ``across`` of the same pairs, and their verdict.
+    """A performance drop or change of an effect: means in- and out-of-distribution over the same pairs, and verdict.
 
-    ``found`` is of across − within; ``reference`` is '' for a price, `none`, or the twin.
+    ``found`` is on ``across`` (out-of-distribution) − ``within`` (in-distribution). ``reference`` is '' for a
+    performance drop, `none`, or the from-scratch counterpart.
     """
 
     kind: Kind
@@ -69,19 +71,19 @@ class Compared:
 
     @property
     def word(self) -> str:
-        """*costs* or *easier* (price), *helps more* or *helps less*; else *equivalent* or *undecided*."""
+        """*costs* or *easier* (performance drop), *helps more* or *helps less*; else *equivalent* or *undecided*."""
         return WORDS[self.kind].get(self.found.word, self.found.word)
 
 
 @dataclass(frozen=True)
 class Shifted:
-    """A shifted member beside its control. ``tested`` counts ``unit``: within, across, and in the data set."""
+    """A shifted sub-suite and its control. ``tested``: number of ``unit`` in-, out-of-distribution, in the data set."""
 
     control: str
     sub_suite: str
     attribute: str
-    within: tuple[str, ...]  # values that both train on and the control tests on
-    across: tuple[str, ...]  # values that the member tests on
+    within: tuple[str, ...]  # training values of both, and test values of the control
+    across: tuple[str, ...]  # test values of the sub-suite
     tested: tuple[int, int, int]
     unit: str  # 'patients'
     ratio: float  # n_test / n_train
@@ -99,12 +101,12 @@ class Shifted:
 
 
 def shifts(sub_suites: Sequence[SubSuite]) -> tuple[tuple[Shifted, ...], tuple[str, ...]]:
-    """Return every shifted member compared with its control, and sentences on what is not compared, and why."""
+    """Return every shifted sub-suite compared with its control, and sentences on missing comparisons."""
     paired, left = shift_pairs(sub_suites)
     found = []
     for control, m in paired:
         unlike = unlike_arms(control, m)
-        left += [f"{m.name}: `{n}` has other settings than in {control.name}, and is not compared" for n in unlike]
+        left += [f"{m.name}: `{n}` has other settings than in {control.name} and is not compared" for n in unlike]
         found.append(_shifted(control, m, unlike))
     return tuple(found), tuple(left)
 
@@ -127,7 +129,7 @@ def _shifted(control: SubSuite, m: SubSuite, unlike: Sequence[str]) -> Shifted:
 
 
 def _tested(m: SubSuite) -> int:
-    """Return how many patients a repeat tests; it tests none twice."""
+    """Return the number of patients tested in one repeat; each is tested at most once."""
     return sum(f["test_groups"] for f in m.folds if f["repeat"] == 0)
 
 
@@ -145,19 +147,19 @@ def _compared(control: SubSuite, m: SubSuite, unlike: Sequence[str], ratio: floa
         for classifier in dict.fromkeys(c for c, _ in within):
             arms = [a for c, a in within if c == classifier and (c, a) in across]
             against = {a: _reference(kind, a, ablation_pairs.get((classifier, a.label), "")) for a in arms}
-            for apart in (False, True):  # as in ordinary reports arms without copies are a family of their own
+            for apart in (False, True):  # as in other reports, arms without memorised samples are a separate family
                 family = {a: r for a, r in against.items() if r != a and a.without_memorised == apart}
                 found = {a: _differences(within, across, classifier, a, r) for a, r in family.items()}
                 found = {a: d for a, d in found.items() if d.size}
                 changes = {a.label: d[1] - d[0] for a, d in found.items()}
-                judged = verdicts(changes, control.margin, ratio, lasting_share=SHARES[kind])
+                found_verdicts = verdicts(changes, control.margin, ratio, lasting_share=SHARES[kind])
                 for a, d in found.items():
                     method, (near, far) = r.method if (r := against[a]) else "", d.mean(axis=1)
-                    yield Compared(kind, classifier, a, method, float(near), float(far), judged[a.label])
+                    yield Compared(kind, classifier, a, method, float(near), float(far), found_verdicts[a.label])
 
 
 def _reference(kind: Kind, arm: Arm, from_scratch: str) -> Arm | None:
-    """Return what the arm is compared with before the shift is looked at: nothing for its price; itself: leave out."""
+    """Return what the arm is compared with on each side: None for a performance drop; the arm itself means: skip."""
     if kind == "price":
         return None
     if kind == "gain":
@@ -168,7 +170,8 @@ def _reference(kind: Kind, arm: Arm, from_scratch: str) -> Arm | None:
 def _differences(
     within: Values, across: Values, classifier: str, arm: Arm, reference: Arm | None
 ) -> npt.NDArray[np.float64]:
-    """Return the arm's scores, minus the reference's, within and across: float64 [2, pairs that all have], in order."""
+    """Return the arm's scores minus the reference's, in- and out-of-distribution: float64 [2, shared pairs], in "
+    "order."""
     sides = [[side.get((classifier, a), {}) for a in (arm, reference) if a] for side in (within, across)]
     both = sorted(set.intersection(*(set(scores) for side in sides for scores in side)), key=_order)
     rows = [[side[0][p] - (side[1][p] if len(side) > 1 else 0.0) for p in both] for side in sides]

@@ -1,4 +1,4 @@
-"""What is not the same in two runs: settings, code, data, folds. Pure."""
+"""Differences between two runs in settings, code, data and folds. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.analysis.two_runs.side import Side
 from bench.data.published_split import PUBLISHED
 from bench.data.splits import SplitConfig
 
-# Which settings decide the folds. Not `repeats`: each repeat is drawn by itself, so that those of both runs are alike.
+# Settings that determine the folds. Not `repeats`: repeats are drawn independently, so shared ones are equal.
 DECISIVE = {
     "kfold": ("protocol", "folds", "validation_fraction", "seed"),
     "holdout": ("protocol", "test_fraction", "validation_fraction", "seed"),
@@ -19,7 +19,7 @@ DECISIVE = {
 
 
 class Absent:
-    """Stands for a setting that one of two configs does not have."""
+    """Placeholder for a setting that one of two configs does not have."""
 
     def __repr__(self) -> str:
         return "not there"
@@ -30,7 +30,7 @@ ABSENT = Absent()
 
 @dataclass(frozen=True)
 class Changed:
-    """One thing that differs, by its path ('methods.cyclegan.steps'), in A and in B; ``ABSENT`` where it is not."""
+    """One difference by path ('methods.cyclegan.steps'), with the values in A and B; ``ABSENT`` if missing."""
 
     path: str
     a: Any
@@ -38,7 +38,8 @@ class Changed:
 
 
 def config_changes(a: Mapping[str, Any], b: Mapping[str, Any], at: str = "") -> Iterator[Changed]:
-    """Yield where two nested mappings differ, in A's order, what only B has last; lists are compared whole."""
+    """Yield the differences of two nested mappings, in A's order, then keys only in B; lists are compared as a "
+    "whole."""
     for key in dict.fromkeys((*a, *b)):
         path, one, other = f"{at}{key}", a.get(key, ABSENT), b.get(key, ABSENT)
         if isinstance(one, Mapping) and isinstance(other, Mapping):
@@ -48,18 +49,18 @@ def config_changes(a: Mapping[str, Any], b: Mapping[str, Any], at: str = "") -> 
 
 
 def code_changes(a: ReportInfo, b: ReportInfo) -> tuple[Changed, ...]:
-    """Return what differs in commit, library versions and machines; what a report does not say is ''."""
+    """Return the differences in commit, library versions and machines; unknown values are ''."""
     versions = config_changes(a.versions, b.versions, "version of ")
     found = [Changed("git commit", a.git_commit, b.git_commit), *versions, Changed("machine", a.host, b.host)]
     return tuple(c for c in found if c.a != c.b)
 
 
 def data_changes(a: ReportInfo, b: ReportInfo) -> tuple[Changed, ...]:
-    """Return what differs in the images: the data set, their fingerprint, the classes and their sizes."""
+    """Return the differences in data set, fingerprint, classes and their sizes."""
     found = [Changed("dataset", a.dataset, b.dataset), Changed("fingerprint", a.fingerprint, b.fingerprint)]
     found.append(Changed("positive class", a.positive_class, b.positive_class))
     sizes = [{c.name: f"{c.images} images, {c.groups} groups" for c in x.data.classes} for x in (a, b)]
-    if all(sizes):  # reports of earlier versions do not say them
+    if all(sizes):  # missing in reports of earlier versions
         found += config_changes(sizes[0], sizes[1], "class ")
     found.append(Changed("classes", ", ".join(a.classes), ", ".join(b.classes)))
     if a.fingerprint == b.fingerprint:
@@ -68,21 +69,21 @@ def data_changes(a: ReportInfo, b: ReportInfo) -> tuple[Changed, ...]:
 
 
 def not_paired_because(a: Side, b: Side) -> tuple[str, ...]:
-    """Return why the folds of two runs are not the same folds; () where they are.
+    """Return why the folds of two runs differ; () if they are the same.
 
-    They are the same when they were drawn from the same images, by the same settings, and have the same sizes.
+    They are the same if images, settings and sizes are equal.
     """
     if a.info.fingerprint != b.info.fingerprint or not a.info.fingerprint:
         return (f"the data are not the same ({_data(a.info)} in A, {_data(b.info)} in B)",)
     missing = [side.name for side in (a, b) if side.config is None]
     if missing:
-        return tuple(f"{name} has no suite.yaml, so that nobody can tell how its folds were drawn" for name in missing)
+        return tuple(f"{name} has no suite.yaml, so it is unknown how its folds were drawn" for name in missing)
     one, other = ({**asdict(SplitConfig()), **(side.config or {}).get("split", {})} for side in (a, b))
     names = DECISIVE.get(one["protocol"], tuple(one)) if one["protocol"] != PUBLISHED else tuple(one)
     different = [n for n in names if n != "repeats" and one[n] != other.get(n)]
     if different:
         return tuple(
-            f"the folds were drawn otherwise: split.{n} is {one[n]} in A, {other.get(n)} in B" for n in different
+            f"the folds were drawn differently: split.{n} is {one[n]} in A, {other.get(n)} in B" for n in different
         )
     sizes = [(x, y) for x, y in _shared_folds(a.info, b.info) if _sizes(x) != _sizes(y)]
     return tuple(f"fold {x.fold}.{x.repeat} has {_sizes(x)} in A, {_sizes(y)} in B" for x, y in sizes)

@@ -1,4 +1,4 @@
-"""Two runs, of one suite or of two: what differs in their results, and in how they were made. Pure."""
+"""Comparison of two runs of one or two suites: differences in results, settings, code and data. Pure."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class CostChange:
 
 @dataclass(frozen=True)
 class OnlyIn:
-    """What one of the runs has and the other has not: 'arm', 'classifier', 'pair' or 'score', by name."""
+    """Names of a kind ('arm', 'classifier', 'pair' or 'score') that only one of the runs has."""
 
     side: str
     kind: str
@@ -50,9 +50,9 @@ class OnlyIn:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Everything ``bench compare`` says. ``unpaired_because`` is () where pairs were compared with their like.
+    """All results of ``bench compare``. ``unpaired_because`` is () if the comparison is paired.
 
-    ``margin`` is the smaller one of the two suites': what is equivalent must be so by both.
+    ``margin`` is the smaller of the two suites' equivalence margins.
     """
 
     a: Side
@@ -74,23 +74,23 @@ class Comparison:
 
     @property
     def values(self) -> int:
-        """How many values, of scores and images, were compared with their like."""
+        """The number of paired values of scores and image metrics."""
         return sum(d.pairs for d in (*self.scores, *self.images))
 
     @property
     def identical(self) -> bool:
-        """Whether not one of them differs, and neither run has what the other has not."""
+        """Whether all paired values are equal, and neither run has results that the other lacks."""
         same = all(d.identical for d in (*self.scores, *self.images))
         return self.paired and self.values > 0 and not self.only and same
 
     @property
     def machines_differ(self) -> bool:
-        """Whether seconds are those of other machines, or nobody knows."""
+        """Whether the runs used different or unknown machines."""
         return self.a.info.host != self.b.info.host or not self.a.info.host
 
 
 def compare(a: Side, b: Side) -> Comparison:
-    """Return everything that differs in two runs; see ``Comparison``."""
+    """Return the comparison of two runs."""
     reasons = not_paired_because(a, b)
     margin = min(a.info.margin, b.info.margin)
     both_known = a.config is not None and b.config is not None
@@ -110,7 +110,7 @@ def compare(a: Side, b: Side) -> Comparison:
 
 
 def _costs(a: Side, b: Side) -> tuple[CostChange, ...]:
-    """Return seconds by stage and arm, of those that both have; wall seconds where one does not know the device's."""
+    """Return seconds by stage and arm that both have; wall seconds if a run has no device seconds."""
     device = bool(a.device_s) and bool(b.device_s)
     one, other = (a.device_s, b.device_s) if device else (a.wall_s, b.wall_s)
     known: Mapping[Cost, float] = {
@@ -136,7 +136,7 @@ def _only(a: Side, b: Side) -> Iterable[OnlyIn]:
 
 
 def _scores_without(mine: Side, other: Side) -> Iterator[str]:
-    """Yield the arms and pairs, of those that both runs have, whose score the other one lacks: a cell that failed."""
+    """Yield the arms and pairs of both runs whose score the other run lacks because a cell failed."""
     shared = {*mine.info.pairs} & {*other.info.pairs}
     for metric, arms in mine.scores.items():
         for key, measure in arms.items():
@@ -147,7 +147,7 @@ def _scores_without(mine: Side, other: Side) -> Iterator[str]:
 
 
 def as_json(c: Comparison) -> dict[str, Any]:
-    """Return the comparison as plain JSON values; what is not known, or not there, is None."""
+    """Return the comparison as plain JSON values; unknown or missing values are None."""
     found = {
         **{name: _described(side) for name, side in (("a", c.a), ("b", c.b))},
         "paired": c.paired,

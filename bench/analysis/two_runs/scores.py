@@ -1,7 +1,7 @@
-"""What two runs measured, arm by arm: paired where their folds are the same, else two means side by side. Pure.
+"""Results of two runs by arm: paired if their folds are the same, else two means. Pure.
 
-Scores of classifiers are judged by the leaderboard's own test (``bench.stats.inference.verdicts``), measures of
-images by a plain paired t test, as in the report's differences to a reference; both with Holm's correction.
+Scores of classifiers are tested as in the leaderboard (``bench.stats.inference.verdicts``), image metrics by a plain
+paired t test, as in the report's differences to a reference; both with Holm's correction.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ IDENTICAL, SAME_MEAN, UNPAIRED = "identical", "same mean", "not paired"
 class Difference:
     """One measure of one arm in both runs, B − A.
 
-    Paired: ``a`` and ``b`` are of the shared pairs, of which ``same`` have the same value in both; ``low`` and ``high``
-    are the 95 % interval of the mean difference, ``p_holm`` is corrected over the arms with this measure. ``word`` is
-    better, worse, equivalent or undecided for scores, higher, lower or undecided for images; 'identical' where no value
-    differs. Not paired: ``pairs`` is 0, ``a`` and ``b`` are of all pairs, the interval is Welch's, and there is no
-    verdict; 'same mean' where mean and sd agree to the last digit. NaN where it cannot be told.
+    Paired: ``a`` and ``b`` are over the shared pairs, ``same`` of which have equal values; ``low`` and ``high`` are the
+    95 % interval of the mean difference, ``p_holm`` is corrected over the arms with this measure. ``word`` is better,
+    worse, equivalent or undecided for scores, higher, lower or undecided for images; 'identical' if all values are
+    equal. Not paired: ``pairs`` is 0, ``a`` and ``b`` are over all pairs, the interval is Welch's, and there is no
+    verdict; 'same mean' if mean and sd are exactly equal. Unknown values are NaN.
     """
 
     kind: Kind
@@ -55,15 +55,15 @@ class Difference:
 
     @property
     def identical(self) -> bool:
-        """Whether both runs have the same value in every shared pair; or the same mean and sd, if that is all."""
+        """Whether both runs have equal values in all shared pairs, or without pairs equal mean and sd."""
         return self.word in (IDENTICAL, SAME_MEAN)
 
 
 def score_differences(a: Side, b: Side, paired: bool, margin: float) -> tuple[Difference, ...]:
     """Return a record for each metric, classifier and arm that both runs have.
 
-    Holm runs over the arms with one classifier, as in the leaderboard; arms without copies, and references trained
-    longer, are families of their own.
+    Holm's correction runs over the arms with one classifier, as in the leaderboard; arms without memorised samples and
+    references with training multipliers are separate families.
     """
     found: list[Difference] = []
     for metric in (m for m in a.scores if m in b.scores):
@@ -72,13 +72,13 @@ def score_differences(a: Side, b: Side, paired: bool, margin: float) -> tuple[Di
             shared = {k: m for k, m in both.items() if paired and m[0].values.keys() & m[1].values.keys()}
             found += _scores(metric, shared, margin, a.info.test_train_ratio)
             ratios = tuple(pair_ratio(x.info.test_train_ratio) for x in (a, b))
-            apart = () if paired else both  # an arm without a shared pair says nothing
+            apart = () if paired else both  # arms without a shared pair are omitted
             found += [_unpaired("score", metric, key, both[key], ratios) for key in apart if _has_any(both[key])]
     return tuple(found)
 
 
 def image_differences(a: Side, b: Side, paired: bool) -> tuple[Difference, ...]:
-    """Return a record for each measure of images and method that both runs have. Holm runs over the methods."""
+    """Return a record for each measure of images and method of both runs. Holm's correction runs over the methods."""
     found: list[Difference] = []
     for metric in (m for m in a.images if m in b.images):
         both = {k: (m, b.images[metric][k]) for k, m in a.images[metric].items() if k in b.images[metric]}
@@ -101,9 +101,9 @@ def _scores(
     metric: str, shared: Mapping[Key, tuple[Measure, Measure]], margin: float, test_train_ratio: float
 ) -> Iterator[Difference]:
     changes = {key[1].label: paired_differences(b.values, a.values) for key, (a, b) in shared.items()}
-    judged = verdicts(changes, margin, test_train_ratio)
+    found_verdicts = verdicts(changes, margin, test_train_ratio)
     for key, both in shared.items():
-        v = judged[key[1].label]
+        v = found_verdicts[key[1].label]
         word = WORDS.get(v.word, v.word)
         tests = (v.difference, v.low, v.high, v.p, v.p_holm)
         yield _paired("score", metric, key, both, tests, word, v.p_equivalent, v.minimum_detectable_effect)
@@ -140,7 +140,7 @@ def _paired(
 
 
 def _unpaired(kind: Kind, metric: str, key: Key, both: tuple[Measure, Measure], ratios: Sequence[float]) -> Difference:
-    """Two means and Welch's interval. No verdict: nobody can say what of the difference the folds are to blame for."""
+    """Return two means with Welch's interval, without a verdict: part of the difference may be due to the folds."""
     a, b = (m.score for m in both)
     one, other = (Sample(s.mean, s.sd, s.n, ratio) for s, ratio in zip((a, b), ratios, strict=True))
     found = welch(one, other)

@@ -1,4 +1,4 @@
-"""One run as a comparison reads it: the content of its ``leaderboard.json`` and its ``suite.yaml``. Pure."""
+"""One run of a comparison: the content of its ``leaderboard.json`` and its ``suite.yaml``. Pure."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from bench.analysis.measured import is_of_images
 from bench.analysis.rows import NAN, Pair, Score
 from bench.errors import StoreError
 
-Key = tuple[str, Arm]  # classifier ('' where none is concerned), arm
+Key = tuple[str, Arm]  # classifier ('' for none), arm
 Cost = tuple[str, str, Arm]  # stage, classifier, arm
-ANY = Arm("")  # of stages that belong to no method
-WALL = {"generator_s": "fit", "synthesis_s": "synthesize", "classifier_s": "classify"}  # of a line -> its stage
+ANY = Arm("")  # for stages without a method
+WALL = {"generator_s": "fit", "synthesis_s": "synthesize", "classifier_s": "classify"}  # field of a line -> stage
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A number of one arm: over all its pairs, and by pair; ``values`` is empty where the report does not hold them."""
+    """A number of one arm: over all its pairs, and by pair; ``values`` is empty if the report does not have them."""
 
     score: Score
     values: Mapping[Pair, float]
@@ -30,7 +30,7 @@ class Side:
     """One of two runs. ``scores`` and ``images`` are by metric, then by arm; ``config`` is None without a suite.yaml.
 
     ``device_s`` and ``wall_s`` are mean seconds of a cell; reports of earlier versions have only the latter. ``notes``
-    say what the reader must know of where this comes from.
+    are remarks on the source of the run.
     """
 
     name: str
@@ -51,9 +51,9 @@ class Side:
 def read_side(
     name: str, report: Mapping[str, Any], config: Mapping[str, Any] | None, notes: tuple[str, ...] = ()
 ) -> Side:
-    """Return a run from what ``bench.report.export.as_json`` gives, of this version or an earlier one.
+    """Return a run from the output of ``bench.report.export.as_json``, of this or an earlier version.
 
-    Raises ``StoreError`` where it is something else.
+    Raises ``StoreError`` for anything else.
     """
     try:
         lines = [*report["lines"], *report.get("longer", ())]
@@ -70,13 +70,13 @@ def read_side(
         )
     except (KeyError, TypeError, ValueError, AttributeError) as e:
         raise StoreError(
-            f"{name}: no report of bench ({type(e).__name__}: {e}); expected a leaderboard.json as `bench report` "
-            "writes it: make it again"
+            f"{name}: not a report of bench ({type(e).__name__}: {e}); expected a leaderboard.json written by "
+            "`bench report`: write it again"
         ) from e
 
 
 def _info(data: Mapping[str, Any]) -> ReportInfo:
-    """Return what the report says of its run; what an earlier version did not say keeps its default."""
+    """Return the info of the report; values missing in earlier versions keep their defaults."""
     simple = ("suite", "dataset", "margin", "protocol", "image_size_px", "seed", "fingerprint", "git_commit", "host")
     lists = ("classes", "methods", "generative", "classifiers", "ratios")
     known: dict[str, Any] = {k: data[k] for k in simple if k in data} | {k: tuple(data[k]) for k in lists}
@@ -114,16 +114,16 @@ def _images(measured: list[Mapping[str, Any]]) -> dict[str, dict[Key, Measure]]:
 
 
 def _image_means(report: Mapping[str, Any]) -> dict[str, dict[Key, Measure]]:
-    """Return the image measures of a report that holds means alone, under the names that they have in the store."""
+    """Return the image metrics of a report with means only, by their names in the store."""
     named = []
     for q in report.get("quality", ()):
-        where = f"synthetic/{q['part']}/" if "part" in q else ""  # as earlier versions wrote it
+        where = f"synthetic/{q['part']}/" if "part" in q else ""  # format of earlier versions
         named += [("fidelity", q["method"], f"{where}{k}_{q['extractor']}", s) for k, s in q["scores"].items()]
     named += [("translate", t["method"], k, s) for t in report.get("translations", ()) for k, s in t["scores"].items()]
     named += [
         ("copies", c["method"], f"copies/{k}", s) for c in report.get("copies", ()) for k, s in c["scores"].items()
     ]
-    generative = report["info"]["generative"]  # the tables also hold what real images get
+    generative = report["info"]["generative"]  # the tables also have scores of real images
     found: dict[str, dict[Key, Measure]] = {}
     for stage, method, metric, score in named:
         if method in generative and is_of_images(stage, metric):

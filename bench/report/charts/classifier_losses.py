@@ -1,4 +1,4 @@
-"""How the classifiers trained: training loss and validation score by step, a column a classifier."""
+"""Training curves of the classifiers: training loss and validation score by step, one column each."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ Histories = Mapping[tuple[str, Arm], Mapping[str, Curve]]
 
 
 def caption(info: ReportInfo) -> str:
-    """Say what the curves are."""
+    """Return the caption."""
     return (
-        "Training of the classifiers by optimiser step: cross entropy on the training images, as weighted, mixed and "
-        "smoothed by each arm, and balanced accuracy of the validation images (the best step is kept, and tested "
-        f"once). Mean over pairs, shaded from the lowest to the highest (the first {PAIRS} pairs at most). {rule(info)}"
+        "Training of the classifiers by optimiser step: cross entropy on the training images, with the class weights, "
+        "mixing and label smoothing of each arm, and balanced accuracy on the validation images (the best step is kept "
+        f"and tested once). Mean over pairs (fold × repeat), shaded: range (at most the first {PAIRS} pairs). "
+        f"{rule(info)}"
     )
 
 
 def read_trainings(rows: Rows, info: ReportInfo, root: Path, arms: Sequence[Arm]) -> Histories:
-    """Return, by classifier and arm, the curves ``LOSS`` and ``SCORE`` at the steps that all of the pairs logged."""
+    """Return the curves ``LOSS`` and ``SCORE`` by classifier and arm, at the steps logged in all pairs."""
     found = {}
     for classifier in info.classifiers:
         for arm in arms:

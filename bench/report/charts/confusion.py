@@ -15,32 +15,33 @@ from bench.report.charts.pages import wrapped
 from bench.report.charts.style import LABEL, figure
 
 CLASSIFIERS = 2  # in one figure
-FEW = 2  # classes whose matrices are small enough to stand in one row for each classifier
+FEW = 2  # classes up to which the matrices of a classifier fit in one row
 MANY = 4  # classes; with more, numbers are smaller
 WIDTH = 7.6  # inches
 
 
 def caption(info: ReportInfo, per_patient: bool) -> str:
-    """Say what is counted."""
+    """Return the caption."""
     unit, how = "images", ""
     if per_patient:
         unit, how = info.unit.groups, ", each by the mean probability of its images"
-    counted = f"Confusion of the test {unit}{how}, summed over pairs (fold, repeat)"
+    counted = f"Confusion of the test {unit}{how}, summed over pairs (fold × repeat)"
     if len({f.repeat for f in info.folds}) > 1:
         counted += f": repeats count the same {unit} again"
     return (
         f"{counted}. Rows are the true class, columns the predicted one; numbers are {unit}, shading is the share of "
-        f"the true class, white 0 % to dark 100 %. {rule(info)}"
+        f"the true class, from white (0 %) to dark (100 %). {rule(info)}"
     )
 
 
 def per_page(info: ReportInfo) -> int:
-    """Return how many classifiers a figure holds."""
+    """Return the number of classifiers in one figure."""
     return CLASSIFIERS if len(info.classes) <= FEW else 1
 
 
 def draw_confusion(found: Sequence[Outcome], path: Path, classes: Sequence[str], per_patient: bool) -> None:
-    """Draw a panel an outcome: of two classes a column an arm and a row a classifier, of more as they fit."""
+    """Draw one panel for each outcome: for two classes by arm (columns) and classifier (rows), else in reading "
+    "order."""
     classifiers = list(dict.fromkeys(o.classifier for o in found))
     arms = list(dict.fromkeys(o.arm for o in found))
     longest = max(map(len, classes))

@@ -1,4 +1,4 @@
-"""Score against all the device time that an arm takes, with the Pareto front and the references trained longer."""
+"""Score against total device time of an arm, with the Pareto front and the compute-matched references."""
 
 from __future__ import annotations
 
@@ -15,23 +15,25 @@ from bench.stats.pareto import pareto
 from bench.suite.arms import ratio_label
 from bench.suite.suite import REFERENCES
 
-NAMED = 20  # methods that can be told apart by colour and shape
-SMALL, LARGE = 4.0, 5.5  # marks, in points: references trained longer, and arms without a ratio
+NAMED = 20  # methods that can be distinguished by colour and shape
+SMALL, LARGE = 4.0, 5.5  # marker sizes in points: references with more steps, and arms without a ratio
 Mark = tuple[str, str]  # colour, shape
 
 
 def caption(info: ReportInfo) -> str:
-    """Say what the marks are."""
+    """Return the caption."""
     text = (
         f"Mean {info.unit.level} balanced accuracy (95 % interval over {info.unit.groups}) against the device time of "
-        "an arm: generator, synthesis, classifier and tuning, all folds. Filled marks on the grey line: no cheaper arm "
-        "has as good a mean."
+        "an arm: generator, synthesis, classifier and tuning, all folds. Filled marks on the grey line (Pareto front): "
+        "no cheaper arm has an equal or better mean."
     )
-    return f"{text} Lines: {' and '.join(f'`{r}`' for r in REFERENCES)} trained longer." if info.longer else text
+    return (
+        f"{text} Lines: {' and '.join(f'`{r}`' for r in REFERENCES)} trained for more steps." if info.longer else text
+    )
 
 
 def draw_cost(page: Page, info: ReportInfo, path: Path) -> None:
-    """Draw a mark an arm: its colour and shape tell the method, its size the ratio.
+    """Draw one marker for each arm: colour and shape for the method, size for the ratio.
 
     Of more than ``NAMED`` methods only those on a Pareto front, and the references, are named; the others are grey.
     """

@@ -1,4 +1,4 @@
-"""ROC and precision-recall curves: the mean over pairs with the range of the pairs, a panel a classifier."""
+"""ROC and precision-recall curves: mean and range over pairs, one panel for each classifier."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from bench.analysis.outcomes import Outcome, rule
 from bench.metrics.curves import FPR_GRID, RECALL_GRID
 from bench.report.charts.style import GREY, Look, arm_looks, figure
 
-Panel = tuple[Any, list[tuple[Outcome, Look]]]  # axes, and what is drawn in them
+Panel = tuple[Any, list[tuple[Outcome, Look]]]  # axes, and the outcomes drawn in them
 
 
 def roc_caption(info: ReportInfo) -> str:
-    """Say what is averaged how."""
+    """Return the caption."""
     return (
-        f"ROC curves of the test images, {_positive(info)}: mean over pairs (fold, repeat) at equal false positive "
-        "rates, shaded from the lowest to the highest pair at each. In the legends: AUROC, mean and range over pairs. "
+        f"ROC curves of the test images, {_positive(info)}: mean over pairs (fold × repeat) at equal false positive "
+        "rates, shaded from the lowest to the highest pair. In the legends: AUROC, mean and range over pairs. "
         f"Dotted grey: chance. {rule(info)}"
     )
 
 
 def precision_recall_caption(info: ReportInfo) -> str:
-    """Say what is averaged how."""
+    """Return the caption."""
     return (
-        f"Precision-recall curves of the test images, {_positive(info)}: staircases, as no threshold reaches what lies "
-        "between two points; mean over pairs (fold, repeat) at equal recalls, shaded from the lowest to the highest "
-        "pair at each. In the legends: AUPRC (average precision), mean and range over pairs. Dotted grey: the "
-        f"prevalence, which is what guessing reaches. {rule(info)}"
+        f"Precision-recall curves of the test images, {_positive(info)}: step functions, because no threshold gives "
+        "values between two points; mean over pairs (fold × repeat) at equal recalls, shaded from the lowest to the "
+        "highest pair. In the legends: AUPRC (average precision), mean and range over pairs. Dotted grey: the "
+        f"prevalence, the precision at chance level. {rule(info)}"
     )
 
 
@@ -44,13 +44,13 @@ def _positive(info: ReportInfo) -> str:
 
 
 def draw_roc(found: Sequence[Outcome], path: Path) -> None:
-    """Draw a panel a classifier."""
+    """Draw one panel for each classifier."""
     with _panels(found, path, "false positive rate (1 − specificity)", "true positive rate (sensitivity)") as panels:
         for ax, outcomes in panels:
             ax.plot([0, 1], [0, 1], ":", color=GREY, lw=1, zorder=1)
             for outcome, look in outcomes:
                 values = np.array([c.values for c in outcome.curves("roc")])
-                at = np.append(0.0, FPR_GRID)  # every curve starts at (0, 0), and may then rise straight up
+                at = np.append(0.0, FPR_GRID)  # every curve starts at (0, 0) and may rise vertically
                 mean, low, high = (np.append(0.0, f(values, axis=0)) for f in (np.mean, np.min, np.max))
                 ax.plot(at, mean, color=look.colour, ls=look.dashes, label=_label(outcome, "roc"), zorder=3)
                 if len(values) > 1:
@@ -58,7 +58,7 @@ def draw_roc(found: Sequence[Outcome], path: Path) -> None:
 
 
 def draw_precision_recall(found: Sequence[Outcome], path: Path) -> None:
-    """Draw a panel a classifier."""
+    """Draw one panel for each classifier."""
     with _panels(found, path, "recall (sensitivity)", "precision (positive predictive value)") as panels:
         for ax, outcomes in panels:
             chance = float(np.mean([p.prevalence for outcome, _ in outcomes for p in outcome.pairs]))
@@ -76,7 +76,7 @@ def draw_precision_recall(found: Sequence[Outcome], path: Path) -> None:
 
 @contextmanager
 def _panels(found: Sequence[Outcome], path: Path, xlabel: str, ylabel: str) -> Iterator[list[Panel]]:
-    """Yield panels over [0, 1], one a classifier, and put a legend under each."""
+    """Yield one panel over [0, 1] for each classifier, with a legend below."""
     classifiers = list(dict.fromkeys(o.classifier for o in found))
     looks = arm_looks(list(dict.fromkeys(o.arm for o in found)))
     n, legend = len(classifiers), 0.1 + 0.17 * len(looks)

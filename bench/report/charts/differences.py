@@ -1,4 +1,4 @@
-"""What each method changes against the suite's reference: a row a method, a panel a measure."""
+"""Differences of each method to the suite's reference: one row for each method, one panel for each measure."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.analysis.info import Arm, ReportInfo
 from bench.report.charts.style import BLACK, BLUE, GREEN, GREY, VERMILLION, arm_axis, figure
 from bench.suite.arms import ratio_label
 
-CLASSIFIERS = 2  # panels of accuracy; the tables have all
+CLASSIFIERS = 2  # panels of accuracy; the tables show all classifiers
 COLOURS = {"helps": GREEN, "lower": GREEN, "hurts": VERMILLION, "higher": VERMILLION, "equivalent": BLUE}
 SHOWN = {  # kind -> title, what is on the axis, scale
     "kid": ("KID", "difference in KID", 1.0),
@@ -22,16 +22,16 @@ SHOWN = {  # kind -> title, what is on the axis, scale
 
 
 def caption(info: ReportInfo) -> str:
-    """Say what is compared with what, and what colours mean."""
+    """Return the caption."""
     return (
-        f"Difference to `{info.reference}`, paired: mean and 95 % interval. Left is nearer to real images (KID), right "
-        f"is better ({info.unit.metric}), left is quicker (training step). Green and red: the difference "
-        "is shown after Holm's correction, for better and for worse; blue: equivalent; black: undecided."
+        f"Difference to `{info.reference}`, paired: mean and 95 % interval. Left is closer to real images (KID), right "
+        f"is better ({info.unit.metric}), left is faster (training step). Green: better, red: worse (both "
+        "after Holm's correction); blue: equivalent; black: undecided."
     )
 
 
 def draw_differences(found: Sequence[Difference], info: ReportInfo, path: Path) -> None:
-    """Draw the panels side by side; accuracy is that at the largest ratio, of the first classifiers."""
+    """Draw the panels side by side; accuracy at the largest ratio, of the first classifiers."""
     methods = [m for m in info.generative if m != info.reference]
     panels = _panels(found, info)
     width, height = 1.9 + 2.3 * len(panels), 1.25 + 0.26 * len(methods)

@@ -1,4 +1,4 @@
-"""Which charts a report has, by what its rows allow."""
+"""Draw all charts that the rows allow."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from bench.report.text import count, join
 
 
 def draw_figures(records: Records, rows: Rows, info: ReportInfo, root: Path, out: Path) -> dict[str, str]:
-    """Draw what the rows allow into ``out/charts`` and return caption by path relative to ``out``."""
+    """Draw all charts that the rows allow into ``out/charts``; return captions by path relative to ``out``."""
     scored = [x for x in records.lines if x.pairs]
     costed = [*scored, *(x for x in records.longer if x.pairs)]
-    judged = [x for x in scored if "none" in x.versus]
+    compared = [x for x in scored if "none" in x.versus]
     return {
-        **_draw("forest", pages(judged), forest.draw_forest, forest.caption(info), info, out),
+        **_draw("forest", pages(compared), forest.draw_forest, forest.caption(info), info, out),
         **_draw("folds", pages(scored), folds.draw_folds, folds.caption(info), info, out),
         **_draw("cost", pages(costed, rows=len(costed) or 1), cost.draw_cost, cost.caption(info), info, out),
         **_sweep(scored, info, out),
@@ -39,7 +39,7 @@ def _draw(
     info: ReportInfo,
     out: Path,
 ) -> dict[str, str]:
-    """Draw every page of one chart; the first carries the caption, the last says what was left out."""
+    """Draw every page of one chart; the first has the caption, the last names omitted pages."""
     drawn = {}
     for page in found:
         path = numbered(f"charts/{name}", page.number)
@@ -76,7 +76,7 @@ def _losses(rows: Rows, info: ReportInfo, root: Path, out: Path) -> dict[str, st
         path = numbered("charts/losses", number)
         losses.draw_losses({m: histories[m] for m in methods}, out / path)
         drawn[path] = losses.CAPTION if number == 1 else f"Continued: {join(methods)}."
-    if judged := training_fidelity.judged(histories):
-        training_fidelity.draw_training_fidelity(judged, out / "charts/training_fidelity.png")
+    if found := training_fidelity.fidelity_curves(histories):
+        training_fidelity.draw_training_fidelity(found, out / "charts/training_fidelity.png")
         drawn["charts/training_fidelity.png"] = training_fidelity.CAPTION
     return drawn

@@ -1,4 +1,4 @@
-"""Grad-CAM overlays: the same test images under every arm, before and after augmentation side by side."""
+"""Grad-CAM overlays of the same test images for every arm, side by side."""
 
 from __future__ import annotations
 
@@ -17,19 +17,18 @@ from bench.report.charts.tiles import ARMS, Sheet, arrays, by_arm, enlarged, lay
 from bench.types import ResultRow, Uint8Images
 
 CAPTION: Final = (
-    "Grad-CAM (Selvaraju et al. 2017): where a network finds what speaks for an image's true class, on test images of "
-    "the first fold that no arm has trained on, the same for all arms. Below each: the class predicted and its "
-    "probability, with a tick where it is right and a cross where it is wrong. A map is as coarse as the grid of the "
-    "layer that it was computed on, and scaled by its own maximum: colours tell places within a map, not how much one "
-    "map has beside another. Qualitative: a map says where the network looked, not that it was right to, and a few "
-    "images prove nothing about an arm."
+    "Grad-CAM (Selvaraju et al. 2017): regions that support the true class, on test images of the first fold, the "
+    "same for all arms and not used for training. Below each: the predicted class and its probability, with a tick "
+    "if correct and a cross if wrong. The resolution of a map is that of its layer, and each map is scaled by its "
+    "own maximum: colours are comparable within a map, not between maps. Qualitative: a map shows where the network "
+    "looked, not whether that was justified, and a few images prove nothing about an arm."
 )
 ARRAYS: Final = ("images", "maps", "labels", "probabilities", "paths")
 
 
 @dataclass(frozen=True)
 class Explained:
-    """What stage explain left: images uint8 [K, H, W, 3], maps [K, H, W] or [0, H, W], labels [K], probabilities.
+    """Output of stage explain: images uint8 [K, H, W, 3], maps [K, H, W] or [0, H, W], labels [K], probabilities.
 
     ``layer`` says in words what the maps were computed on.
     """
@@ -64,10 +63,10 @@ def draw_explanations(rows: Rows, info: ReportInfo, root: Path, out: Path) -> di
 
 
 def _sheet(arms: Mapping[Arm, Explained], classes: Sequence[str], classifier: str) -> Sheet:
-    """Rows are test images, columns the image itself and each arm's overlay."""
+    """Return a page with test images as rows, and the image and each arm's overlay as columns."""
     first = next(iter(arms.values()))
     sheet = Sheet(
-        f"Where {classifier} looks, by arm",
+        f"Grad-CAM of {classifier}, by arm",
         next((e.layer for e in arms.values() if e.layer), ""),
         ["test image", *(arm.label for arm in arms)],
         first.labels,

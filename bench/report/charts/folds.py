@@ -1,4 +1,4 @@
-"""Every pair's score beside what none scored on the same patients."""
+"""Score of every pair compared with `none` on the same patients."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from bench.analysis.info import Arm, ReportInfo
 from bench.report.charts.pages import Page
 from bench.report.charts.style import GREY, VERDICT, arm_axis, figure
 
-FEW = 10  # pairs that can be told apart as lines in a row
+FEW = 10  # most pairs that are drawn as separate lines in a row
 UP, DOWN = VERDICT["equivalent"], VERDICT["hurts"]
 Point = tuple[float, float, float | None]  # y, score, score of none; in %
 
 
 def caption(info: ReportInfo) -> str:
-    """Say what the chart shows, which depends on how many pairs there are."""
+    """Return the caption, which depends on the number of pairs."""
     if len(info.pairs) > FEW:
-        return f"Difference to `none` in {info.unit.metric} of every pair (fold, repeat), a dot each."
+        return f"Difference to `none` in {info.unit.metric} of every pair (fold × repeat), one dot each."
     return (
-        f"{info.unit.metric.capitalize()} of every pair (fold, repeat), top to bottom in each row; the line leads "
-        f"from the score of `none` on the same {info.unit.groups}."
+        f"{info.unit.metric.capitalize()} of every pair (fold × repeat), top to bottom in each row; the line starts "
+        f"at the score of `none` on the same {info.unit.groups}."
     )
 
 
 def draw_folds(page: Page, info: ReportInfo, path: Path) -> None:
-    """Draw a row an arm: few pairs as lines from the score of none, many as dots of the difference to it."""
+    """Draw one row for each arm: few pairs as lines from the score of none, many as dots of the difference."""
     few = len(info.pairs) <= FEW
     width = 2.3 + 2.9 * len(page.classifiers)
     height = 1.1 + (max(0.25, 0.09 * len(info.pairs)) if few else 0.235) * len(page.arms)
@@ -85,7 +85,7 @@ def _legend(fig: Any, few: bool) -> None:
         Line2D([], [], color=GREY, marker="o", mfc="white", ms=3.6, lw=0, label="none"),
         Line2D([], [], color=UP, marker="o", ms=4.2, lw=1.1 * few, label="better than none"),
         Line2D([], [], color=DOWN, marker="o", ms=4.2, lw=1.1 * few, label="worse"),
-        Line2D([], [], color=GREY, marker="o", ms=4.2, lw=0, label="the same"),
+        Line2D([], [], color=GREY, marker="o", ms=4.2, lw=0, label="equal"),
     ]
     fig.legend(
         handles=marks if few else marks[1:], loc="outside upper right", ncols=4, handlelength=1.4, columnspacing=1.2

@@ -1,4 +1,4 @@
-"""Differences to none with their intervals: a row an arm, a panel a classifier."""
+"""Differences to none with intervals: one row for each arm, one panel for each classifier."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from bench.stats.inference import Verdict
 
 
 def caption(info: ReportInfo) -> str:
-    """Say what the marks are."""
+    """Return the caption."""
     return (
         f"Difference to `none` in {info.unit.metric}: mean over pairs and 95 % interval (corrected resampled t). "
-        "Arrowheads: the interval goes on. Shaded: the equivalence margin. A hollow mark has no interval."
+        "Arrowheads: the interval extends beyond the axis. Shaded: the equivalence margin. Hollow: no interval."
     )
 
 
 def draw_forest(page: Page, info: ReportInfo, path: Path) -> None:
-    """Mean paired difference to none with its corrected interval."""
+    """Draw the mean paired difference to none with its corrected interval."""
     limit = forest_limit([x.verdict("none") for x in page.lines.values()], info.margin)
     width, height = 2.3 + 2.9 * len(page.classifiers), 1.25 + 0.235 * len(page.arms)
     with figure(path, 1, len(page.classifiers), width, height, sharey=True) as (fig, axes):
@@ -40,7 +40,7 @@ def draw_forest(page: Page, info: ReportInfo, path: Path) -> None:
 
 
 def forest_limit(found: Sequence[Verdict], margin: float) -> float:
-    """Return the axis' half width in points: all means, and intervals as far as the means stay legible."""
+    """Return half the axis width in points: covers all means, and intervals as far as the means stay legible."""
     means = [abs(100 * v.difference) for v in found]
     ends = [abs(100 * e) for v in found for e in (v.low, v.high) if math.isfinite(e)]
     return min(105.0, max(1.15 * max(means), 150 * margin, min(1.08 * max(ends, default=0), 3.5 * max(means), 100.0)))

@@ -1,4 +1,4 @@
-"""Picture grids: real images beside what each method made of the same classes. By Pillow; they hold data-set images."""
+"""Picture grids of real and synthetic images by class, drawn with Pillow. They contain images of the data set."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from bench.report.charts.explanations import draw_explanations
 from bench.report.charts.pages import even, numbered
 from bench.report.charts.segmentations import draw_segmentations
 
-# what stages saved by ``ctx.save_images``: (stage, name) -> what it shows
+# pictures saved by stages with ``ctx.save_images``: (stage, name) -> title
 SAMPLES: Final = {
     ("copies", "closest_pairs"): "closest pairs",
     ("translate", "real_translation_reconstruction"): "translations",
 }
 METHODS: Final = 8  # side by side in an overview
-TILE: Final = 96  # px; small images are enlarged without smoothing, so that their pixels show
+TILE: Final = 96  # px; small images are enlarged without smoothing, so that pixels stay visible
 GAP: Final = 3
-BLOCK: Final = (2, 3)  # columns and rows of images a method has in the overview
+BLOCK: Final = (2, 3)  # columns and rows of images for each method in the overview
 STRIP: Final = 10  # images in a row of a method's own grid
 TEXT: Final = 15
 WHITE, INK = (255, 255, 255), (20, 20, 20)
@@ -29,9 +29,9 @@ Pictures = Mapping[str, Sequence[Path]]  # class name -> images
 
 
 def draw_grids(rows: Rows, info: ReportInfo, root: Path, out: Path) -> dict[str, str]:
-    """Draw ``out/pictures/overview.png`` and one grid a method, and copy what stages drew of the method's images.
+    """Draw ``out/pictures/overview.png`` and one grid for each method, and copy the pictures saved by stages.
 
-    Returns what each shows, by path relative to ``out``.
+    Returns titles by path relative to ``out``.
     """
     made = {m: _synthetic(rows, info, m, root) for m in info.generative}
     made = {m: found for m, found in made.items() if any(found.values())}
@@ -61,7 +61,7 @@ def draw_grids(rows: Rows, info: ReportInfo, root: Path, out: Path) -> dict[str,
 
 
 def _sample(rows: Rows, info: ReportInfo, stage: str, method: str, name: str, root: Path) -> Path | None:
-    """Return the last picture of that name which a stage saved, of the first pair that has one."""
+    """Return the last saved picture of that name, from the first pair that has one."""
     for row in rows.done(stage, method, info.pairs):
         if row.folder and (found := sorted((root / row.folder / "samples").glob(f"{name}_*.png"))):
             return found[-1]
@@ -69,7 +69,7 @@ def _sample(rows: Rows, info: ReportInfo, stage: str, method: str, name: str, ro
 
 
 def _synthetic(rows: Rows, info: ReportInfo, method: str, root: Path) -> dict[str, list[Path]]:
-    """Return a few images of each class from the first pair that has any, spread over those it made."""
+    """Return a few images of each class from the first pair that has any, evenly sampled."""
     for pair in info.pairs:
         row = rows.generator("synthesize", Arm(method), pair)
         folder = root / row.folder if row and row.status == "done" and row.folder else None
@@ -80,12 +80,12 @@ def _synthetic(rows: Rows, info: ReportInfo, method: str, root: Path) -> dict[st
 
 
 def spread(items: Sequence[Path], n: int) -> list[Path]:
-    """Return ``n`` of the items at even distances (all of them, when there are fewer)."""
+    """Return ``n`` evenly spaced items (all if there are fewer)."""
     return [items[i * len(items) // n] for i in range(n)] if len(items) > n else list(items)
 
 
 def _overview(columns: Mapping[str, Pictures], classes: Sequence[str]) -> Any:
-    """Rows are classes, columns real | method | method …, each a block of images under its name."""
+    """Return a picture with classes as rows and real images and methods as columns, one block of images each."""
     from PIL import Image, ImageDraw
 
     wide, high = (n * (TILE + GAP) for n in BLOCK)
@@ -107,7 +107,7 @@ def _overview(columns: Mapping[str, Pictures], classes: Sequence[str]) -> Any:
 
 
 def _strips(method: str, real: Pictures, made: Pictures, classes: Sequence[str]) -> Any:
-    """Two rows a class: real images, and below them the method's."""
+    """Return a picture with two rows for each class: real images, and below them those of the method."""
     from PIL import Image, ImageDraw
 
     rows = [(f"{c}\n{who}", p.get(c, ())) for c in classes for who, p in (("real", real), (method, made))]
@@ -152,7 +152,7 @@ def _wrapped(name: str, width: int) -> str:
 
 
 def _write(draw: Any, at: tuple[int, int], text: str, anchor: str) -> None:
-    """Write text, of several lines too, with ``at`` its left edge and, by ``anchor``, its bottom (d) or middle (m)."""
+    """Draw text of one or more lines; ``at`` is the left edge and, by ``anchor``, the bottom (d) or middle (m)."""
     lines = text.split("\n")
     height = len(lines) * (TEXT + 3)
     top = at[1] - (height if anchor == "ld" else height // 2)

@@ -1,4 +1,4 @@
-"""Training losses by step, a panel a method."""
+"""Training losses by step, one panel for each method."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from bench.analysis.rows import Rows
 from bench.report.charts.style import CYCLE, LINES, figure, plain_log
 from bench.store.history import HISTORY, read_history
 
-PAIRS = 10  # enough to see the spread, and a long run's histories are millions of lines
+PAIRS = 10  # enough to show the spread; the histories of a long run have millions of lines
 CAPTION = (
-    "Training losses by step as each method logs them: mean over pairs, shaded from the lowest to the highest "
-    f"(the first {PAIRS} pairs at most)."
+    "Training losses by step, as logged by each method: mean over pairs (fold × repeat), shaded from the lowest to the "
+    f"highest (at most the first {PAIRS} pairs)."
 )
 METHODS = 12  # in one figure
-JUDGED = "fidelity/"  # begins the names of KID and FID during training, which have a chart of their own
+FIDELITY = "fidelity/"  # prefix of KID and FID during training, which have a separate chart
 Curve = tuple[np.ndarray, np.ndarray]  # steps [S]; values [pairs, S]
 
 
 def read_histories(rows: Rows, info: ReportInfo, root: Path) -> dict[str, dict[str, Curve]]:
-    """Return the losses of each method by name, at the steps that all of the first pairs logged."""
+    """Return the losses of each method by name, at the steps logged in all of the first pairs."""
     found = {}
     for method in info.generative:
         folders = [root / r.folder for r in rows.done("fit", method, info.pairs) if r.folder]
@@ -33,7 +33,7 @@ def read_histories(rows: Rows, info: ReportInfo, root: Path) -> dict[str, dict[s
 
 
 def read_curves(paths: Sequence[Path]) -> dict[str, Curve]:
-    """Return the values by name that several pairs' histories hold, at the steps that all of them logged."""
+    """Return the logged values of several pairs by name, at the steps logged in all of them."""
     by_name: dict[str, list[dict[int, float]]] = {}
     for path in paths:
         for name, values in _history(path).items():
@@ -47,7 +47,8 @@ def read_curves(paths: Sequence[Path]) -> dict[str, Curve]:
 
 
 def _history(path: Path) -> dict[str, dict[int, float]]:
-    """Return values by step by name, in the order of first appearance; a step that was logged twice keeps its last."""
+    """Return values by step by name, in the order of first appearance; if a step is logged twice, the last value "
+    "counts."""
     values: dict[str, dict[int, float]] = {}
     for step, name, value in read_history(path):
         values.setdefault(name, {})[step] = value
@@ -55,8 +56,8 @@ def _history(path: Path) -> dict[str, dict[int, float]]:
 
 
 def draw_losses(histories: Mapping[str, Mapping[str, Curve]], path: Path) -> None:
-    """Draw a panel a method: mean over pairs, the range of the pairs shaded; KID and FID are left out."""
-    histories = {m: {n: c for n, c in of.items() if not n.startswith(JUDGED)} for m, of in histories.items()}
+    """Draw one panel for each method: mean over pairs, range shaded; without KID and FID."""
+    histories = {m: {n: c for n, c in of.items() if not n.startswith(FIDELITY)} for m, of in histories.items()}
     names = list(dict.fromkeys(n for curves in histories.values() for n in curves))
     style = {n: (CYCLE[i % len(CYCLE)], LINES[i // len(CYCLE) % len(LINES)]) for i, n in enumerate(names)}
     columns = min(3, len(histories))

@@ -1,4 +1,4 @@
-"""The charts of what a few arms did with single images and patients: which arms, and cut into which figures."""
+"""Charts of the predictions of a few arms: selection of the arms, and split into figures."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from bench.report.charts import classifier_losses, confusion, curves, patients, 
 from bench.report.charts.pages import draw_cuts, even
 from bench.report.text import join
 
-CLASSIFIERS = 2  # side by side in one figure, so that it can be read at half a page's width
+CLASSIFIERS = 2  # side by side in one figure, legible at half a page width
 
 
 def draw_outcomes(lines: Sequence[Line], rows: Rows, info: ReportInfo, root: Path, out: Path) -> dict[str, str]:
-    """Draw what predictions and training histories allow; every table of predictions is read once for all charts.
+    """Draw all charts of predictions and training histories; every predictions table is read once.
 
-    ``lines`` are those with a score, and choose the arms. Returns caption by path relative to ``out``.
+    ``lines`` are those with a score; they determine the arms. Returns captions by path relative to ``out``.
     """
     found = outcomes(rows, info, root, chosen_arms(lines, info.generative))
     counted = _cut(found, confusion.per_page(info))
@@ -40,7 +40,7 @@ def draw_outcomes(lines: Sequence[Line], rows: Rows, info: ReportInfo, root: Pat
 
 
 def _cut(found: Iterable[Outcome], most: int = CLASSIFIERS) -> dict[str, list[Outcome]]:
-    """Return the outcomes by the classifiers of one figure."""
+    """Return the outcomes for each figure, by the names of its classifiers."""
     found = list(found)
     classifiers = list(dict.fromkeys(o.classifier for o in found))
     return {join(some): [o for o in found if o.classifier in some] for some in even(classifiers, most)}

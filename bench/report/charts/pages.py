@@ -1,4 +1,4 @@
-"""How a chart of many arms and classifiers stays legible: it is cut into pages, each a figure of its own."""
+"""Split charts of many arms and classifiers into pages, one figure each."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from bench.analysis.info import Arm
 from bench.analysis.lines import Line
 
 PANELS, ROWS = 3, 40  # classifiers side by side, and arms below each other, in one figure
-MOST = 4  # pages of one chart; what is beyond them is in the tables
+MOST = 4  # pages of one chart; the tables show the rest
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Page:
-    """What one figure shows: lines by classifier and arm (one may be missing), and which figure of how many it is."""
+    """Content of one figure: lines by classifier and arm (some may be missing), its number, and the total."""
 
     classifiers: tuple[str, ...]
     arms: tuple[Arm, ...]
@@ -32,7 +32,7 @@ class Page:
 
 
 def pages(lines: Sequence[Line], rows: int = ROWS) -> list[Page]:
-    """Cut lines into pages of at most ``PANELS`` classifiers and ``rows`` arms, equally full, and ``MOST`` of them."""
+    """Split lines into at most ``MOST`` pages of at most ``PANELS`` classifiers and ``rows`` arms, evenly filled."""
     found = {(x.classifier, x.arm): x for x in lines}
     arms = list(dict.fromkeys(x.arm for x in lines))
     classifiers = list(dict.fromkeys(x.classifier for x in lines))
@@ -41,7 +41,7 @@ def pages(lines: Sequence[Line], rows: int = ROWS) -> list[Page]:
 
 
 def even(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
-    """Yield consecutive pieces of at most ``most`` items whose lengths differ by one at the most."""
+    """Yield consecutive parts of at most ``most`` items, with lengths that differ by at most one."""
     count = math.ceil(len(items) / most)
     for i in range(count):
         yield items[i * len(items) // count : (i + 1) * len(items) // count]
@@ -50,9 +50,9 @@ def even(items: Sequence[T], most: int) -> Iterator[Sequence[T]]:
 def draw_cuts(
     name: str, cuts: Mapping[str, T], caption: str, draw: Callable[[T, Path], None], out: Path
 ) -> dict[str, str]:
-    """Draw a figure a cut (what is in it -> its data) that has any, ``MOST`` of them; return captions by path.
+    """Draw one figure for each non-empty part (name -> data), at most ``MOST``; return captions by path.
 
-    The first has the caption, the others say what they hold, the last what was left out.
+    The first has the caption, the others name their content, the last also names the omitted parts.
     """
     found = {what: data for what, data in cuts.items() if data}
     drawn = {}
@@ -66,7 +66,7 @@ def draw_cuts(
 
 
 def numbered(name: str, number: int) -> str:
-    """Return the path of the n-th picture of one kind: 'charts/forest.png', 'charts/forest_2.png', …"""
+    """Return the path of the n-th figure of one kind: 'charts/forest.png', 'charts/forest_2.png', …"""
     return f"{name}.png" if number == 1 else f"{name}_{number}.png"
 
 

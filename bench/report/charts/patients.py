@@ -1,4 +1,4 @@
-"""Which patients are hard: a dot a test patient, arm by arm, at the share of the patient's images that is right."""
+"""Difficult patients: one dot for each test patient and arm, at the share of correctly classified images."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from bench.analysis.outcomes import Outcome, Patient, rule
 from bench.report.charts.style import BLACK, CYCLE, GREY, LABEL, MARKERS, arm_axis, figure, legend_columns
 from bench.report.text import join
 
-NAMED = 6  # patients that a caption names
-ROW, MORE = 0.62, 0.006  # inches an arm, and more of them a patient
+NAMED = 6  # most patients that a caption names
+ROW, MORE = 0.62, 0.006  # inches for each arm, and more for each patient
 FAILS = "fails in every arm"
-SEVERAL = "several classes"  # what a dot of a group with images of more than one class is called
-WRONG = 0.5  # a patient fails where fewer of its images are right
+SEVERAL = "several classes"  # label of a group with images of more than one class
+WRONG = 0.5  # a patient fails if a smaller share of the images is correct
 
 
 def caption(found: Sequence[Outcome], info: ReportInfo) -> str:
-    """Say what a dot is, and which patients fail everywhere."""
+    """Return the caption, with the patients that fail in every arm."""
     text = (
-        f"Test {info.data.groups}: a dot each, at the share of its images that is classified right, over all pairs "
-        "that test it. It keeps its height in every row: class by class, and of a class the easiest over all arms at "
-        "the top. Ringed: less than half right in every arm shown"
+        f"Test {info.data.groups}: one dot each, at the share of correctly classified images over all pairs (fold × "
+        "repeat) that test it. The height is the same in every row: sorted by class, then by mean share over all arms, "
+        "highest at the top. Ringed: less than half correct in every arm shown"
     )
     failing = {c: failing_everywhere([o for o in found if o.classifier == c]) for c in _classifiers(found)}
     said = [f"{len(patients)} with {c}{_names(patients)}" for c, patients in failing.items() if patients]
-    return f"{text} ({join(said) if said else 'nobody'}). {rule(info)}"
+    return f"{text} ({join(said) if said else 'none'}). {rule(info)}"
 
 
 def _names(patients: Sequence[Patient]) -> str:
@@ -40,17 +40,17 @@ def _classifiers(found: Sequence[Outcome]) -> list[str]:
 
 
 def failing_everywhere(found: Sequence[Outcome]) -> list[Patient]:
-    """Return the patients of which every one of these arms gets less than half of the images right."""
+    """Return the patients with less than half of the images correct in each of these arms."""
     shares = [o.shares for o in found]
     everywhere = set.intersection(*(set(s) for s in shares)) if shares else set()
     return sorted(p for p in everywhere if all(s[p] < WRONG for s in shares))
 
 
 def draw_patients(found: Sequence[Outcome], path: Path, classes: Sequence[str]) -> None:
-    """Draw a row an arm, a panel a classifier."""
+    """Draw one row for each arm, one panel for each classifier."""
     classifiers, arms = _classifiers(found), list(dict.fromkeys(o.arm for o in found))
-    held = {label for o in found for _, label in o.shares}
-    classes = [*classes, SEVERAL] if len(classes) in held else classes
+    labels = {label for o in found for _, label in o.shares}
+    classes = [*classes, SEVERAL] if len(classes) in labels else classes
     number = max(len(o.shares) for o in found)
     width, height = 2.0 + 2.5 * len(classifiers), 1.1 + min(1.4, ROW + MORE * number) * len(arms)
     with figure(path, 1, len(classifiers), width, height, sharey=True) as (fig, axes):
@@ -62,7 +62,7 @@ def draw_patients(found: Sequence[Outcome], path: Path, classes: Sequence[str]) 
             ax.set(title=classifier, xlim=(-4, 104))
             arm_axis(ax, arms, named=classifier == classifiers[0])
             ax.set_xticks(range(0, 101, 25))
-        fig.supxlabel("share of the patient's test images classified right (%)", fontsize=LABEL)
+        fig.supxlabel("share of the patient's test images classified correctly (%)", fontsize=LABEL)
         _legend(fig, classes, width, ringed)
 
 
@@ -92,7 +92,7 @@ def _mark(label: int) -> tuple[str, str]:
 def _legend(fig: Any, classes: Sequence[str], width: float, ringed: bool) -> None:
     from matplotlib.lines import Line2D
 
-    names = [f" {c}" if c.startswith("_") else c for c in classes]  # a label that begins with _ is no entry
+    names = [f" {c}" if c.startswith("_") else c for c in classes]  # matplotlib ignores labels that start with _
     marks = [Line2D([], [], color=_mark(i)[0], marker=_mark(i)[1], lw=0, ms=4.5, mew=0, label=c)
              for i, c in enumerate(names)]  # fmt: skip
     columns = legend_columns([*classes, FAILS], width)

@@ -10,18 +10,18 @@ from bench.report.charts.style import LINES, figure, method_marks, plain_log
 
 Value = Callable[[Point], float | None]
 PANELS: dict[str, Value] = {
-    "seconds a call": lambda p: p.seconds,
+    "seconds per call": lambda p: p.seconds,
     "peak memory (GiB)": lambda p: None if p.peak_memory_bytes is None else p.peak_memory_bytes / 2**30,
-    "images a second": lambda p: p.images_per_s,
+    "images per second": lambda p: p.images_per_s,
 }
-TITLES = {"training": "a training step", "sampling": "making synthetic images", "inference": "prediction"}
+TITLES = {"training": "a training step", "sampling": "image synthesis", "inference": "prediction"}
 
 
 def draw_profile(points: Sequence[Point], folder: Path, name: str) -> list[Path]:
     """Draw a figure of three panels for each kind of work that was measured; return the files.
 
-    The horizontal axis is what varies most: image sizes, or batch sizes at each size (a line each). A combination that
-    does not fit leaves a gap.
+    The horizontal axis is the one with more values: image sizes, or batch sizes (one line for each image size). A
+    combination that does not fit in memory leaves a gap.
     """
     drawn = []
     for what, title in TITLES.items():
@@ -50,7 +50,7 @@ def _draw(points: Sequence[Point], title: str, by_batch: bool, path: Path) -> No
                     [x for x, _ in line], [y for _, y in line], style, marker=marker, color=colour, ms=4.5,
                     label=said if len(others) > 1 else name,
                 )  # fmt: skip
-            ax.set(xscale="log", xlabel="images a batch" if by_batch else "image side (px)", ylabel=label)
+            ax.set(xscale="log", xlabel="images per batch" if by_batch else "image side (px)", ylabel=label)
             ax.set_xticks(along, [str(x) for x in along])
             ax.set_xticks([], minor=True)
             if "memory" in label:
@@ -61,7 +61,7 @@ def _draw(points: Sequence[Point], title: str, by_batch: bool, path: Path) -> No
         handles, names = axes[0][0].get_legend_handles_labels()
         unique = dict(zip(names, handles, strict=True))
         fig.legend(unique.values(), unique.keys(), loc="outside right upper")
-        fig.suptitle(f"What {title} costs", fontsize=9.5)
+        fig.suptitle(f"Cost of {title}", fontsize=9.5)
 
 
 def _at(point: Point, by_batch: bool) -> int:
@@ -73,7 +73,7 @@ def _other(point: Point, by_batch: bool) -> int:
 
 
 def _lines(points: Sequence[Point], by_batch: bool) -> dict[tuple[str, int], list[Point]]:
-    """Group points to lines: one name at one size (or batch), the other varying."""
+    """Group points into lines: one name at one size (or batch size), the other varies."""
     groups: dict[tuple[str, int], list[Point]] = {}
     for p in points:
         groups.setdefault((p.name, _other(p, by_batch)), []).append(p)

@@ -1,4 +1,4 @@
-"""Reliability diagrams: how often an arm is right, by how sure it is, with the images of each bin below."""
+"""Reliability diagrams: accuracy by confidence, with the number of images in each bin below."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from bench.report.charts.style import BLUE, GREY, LABEL, VERMILLION, figure
 
 
 def caption(info: ReportInfo) -> str:
-    """Say what the bars are."""
+    """Return the caption."""
     return (
-        "Reliability of the test images' predicted classes: share that is right by the confidence (largest "
-        f"probability), in {BINS} bins of equal width over [0, 1], all pairs pooled; a bar from each bin's mean "
-        "confidence on the dashed line to its accuracy: red below the line is overconfident. Bottom: images in each "
-        "bin. ECE: expected calibration error in these bins, mean over pairs of each pair's own (pooled, errors may "
-        f"cancel). {rule(info)}"
+        f"Reliability on the test images: accuracy by confidence (largest probability), in {BINS} bins of equal "
+        "width over [0, 1], all pairs (fold × repeat) pooled; a bar from each bin's mean confidence on the dashed "
+        "line to its accuracy: red below the line is overconfident. Bottom: images in each bin. ECE: expected "
+        "calibration error in these bins, mean over pairs of each pair's own (pooled, errors may cancel). "
+        f"{rule(info)}"
     )
 
 
 def draw_reliability(found: Sequence[Outcome], path: Path) -> None:
-    """Draw two panels an outcome: a column an arm, two rows a classifier."""
+    """Draw two panels for each outcome: one column for each arm, two rows for each classifier."""
     classifiers, arms = (list(dict.fromkeys(getattr(o, name) for o in found)) for name in ("classifier", "arm"))
     n, lowest = len(arms), 1 / len(found[0].pairs[0].confusion)
     width, height = 0.7 + 1.6 * n, 0.65 + 2.6 * len(classifiers)

@@ -1,6 +1,6 @@
-"""Masks that each arm's segmentation network found in the same test images beside the true ones, and where it looked.
+"""Predicted and true masks of the same test images for each arm's segmentation network, with Grad-CAM.
 
-The true outline is blue, what was found is tinted orange; the Grad-CAM of what was found is below.
+The true outline is blue, the predicted mask is tinted orange; Grad-CAM of the prediction is below.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ from bench.report.charts.tiles import (
 from bench.types import ResultRow, Uint8Images
 
 CAPTION: Final = (
-    "Above: what the network of each arm found (orange), the true outline (blue), and the Dice of the image. Below: "
-    "Grad-CAM of a segmentation (Vinogradova et al. 2020), where the network finds what speaks for the pixels that it "
-    "found, on the deepest layer of its encoder; the skips past that layer are not in it. As coarse as the layer's "
-    "grid, scaled by its own maximum, empty where nothing was found. Test images of the first fold, the same for all "
+    "Above: the predicted mask of each arm's network (orange), the true outline (blue), and the Dice of the image. "
+    "Below: Grad-CAM of the segmentation (Vinogradova et al. 2020): regions that support the predicted pixels, on the "
+    "deepest layer of the encoder, without the skip connections. The resolution is that of the layer; each map is "
+    "scaled by its own maximum and empty for an empty prediction. Test images of the first fold, the same for all "
     "arms. Qualitative: a few images prove nothing about an arm."
 )
 ARRAYS: Final = ("images", "true", "found", "maps", "labels", "paths")
@@ -43,9 +43,9 @@ TINT: Final = 0.45
 
 @dataclass(frozen=True)
 class Examples:
-    """What stage segmenter left: images uint8 [K, H, W, 3], masks uint8 [K, H, W], maps [K, H, W] or [0, H, W].
+    """Output of the segmentation stage: images uint8 [K, H, W, 3], masks uint8 [K, H, W], maps [K, H, W] or [0, H, W].
 
-    ``layer`` says in words what the maps were computed on.
+    ``layer`` describes the layer of the maps.
     """
 
     images: Uint8Images
@@ -60,7 +60,7 @@ class Examples:
 def draw_segmentations(rows: Rows, info: ReportInfo, root: Path, out: Path) -> dict[str, str]:
     """Draw ``out/pictures/segmentation_<network>.png``, on as many pages as arms need.
 
-    Returns what each shows, by path relative to ``out``; nothing of a network that has found nothing yet.
+    Returns titles by path relative to ``out``; nothing for a network without results.
     """
 
     def read(row: ResultRow) -> Examples | None:
@@ -77,15 +77,15 @@ def draw_segmentations(rows: Rows, info: ReportInfo, root: Path, out: Path) -> d
 
 
 def _sheet(arms: Mapping[Arm, Examples], classes: Sequence[str], network: str) -> Sheet:
-    """Rows are test images, columns the image, its true mask and what each arm found; maps below those."""
+    """Return a page with test images as rows; columns are image, true mask and each arm's prediction above its map."""
     first = next(iter(arms.values()))
     sheet = Sheet(
-        f"What {network} finds, by arm",
+        f"Predictions of {network}, by arm",
         next((e.layer for e in arms.values() if e.layer), ""),
         ["test image", "true mask", *(arm.label for arm in arms)],
         first.labels,
         classes,
-        "what was found",
+        "the predicted mask",
         CAPTION,
         second="Grad-CAM",
     )
@@ -101,7 +101,7 @@ def _sheet(arms: Mapping[Arm, Examples], classes: Sequence[str], network: str) -
 
 
 def _marked(image: Uint8Images, found: npt.NDArray[np.uint8], true: npt.NDArray[np.uint8]) -> Any:
-    """Return the enlarged image with what was found tinted, and the true mask's outline."""
+    """Return the enlarged image with the predicted mask tinted, and the outline of the true mask."""
     from PIL import Image
 
     pixels = np.asarray(enlarged(image)).astype(np.float64)

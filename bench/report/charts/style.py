@@ -1,4 +1,4 @@
-"""How figures look: the Okabe–Ito palette, print sizes, and PNG files that are the same bytes every time."""
+"""Figure style: Okabe–Ito palette, print sizes, reproducible PNG files."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "*", "p")
 LINES: Final = ("-", "--", ":", "-.")
 VERDICT: Final = {"helps": GREEN, "hurts": VERMILLION, "equivalent": BLUE, "undecided": BLACK}
 DPI: Final = 160
-LABEL: Final = 8.5  # points, of labels that a whole figure has
+LABEL: Final = 8.5  # points, for labels of a whole figure
 
 
 class Look(NamedTuple):
-    """How one arm is drawn wherever it is a line: no two of a figure share their dashes, nor their markers."""
+    """Line style of one arm: no two arms of a figure share dashes or markers."""
 
     colour: str
     dashes: Any
@@ -64,13 +64,13 @@ def method_marks(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
 
 
 def arm_looks(arms: Sequence[Arm]) -> dict[Arm, Look]:
-    """Return the look of each of at most ``len(LOOKS)`` arms; that of `none` is a plain black line."""
+    """Return the line style of at most ``len(LOOKS)`` arms; `none` is a solid black line."""
     ordered = sorted(arms, key=lambda arm: arm.method != "none")
     return dict(zip(ordered, LOOKS, strict=False))
 
 
 def legend_columns(names: Sequence[str], width: float, most: int = 5) -> int:
-    """Return how many of these names stand side by side in a legend of so many inches."""
+    """Return how many legend columns fit into this width in inches."""
     return max(1, min(most, len(names), int(width / (0.75 + 0.068 * max(map(len, names))))))
 
 
@@ -79,7 +79,7 @@ def plain_log(axis: Any) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
     low, high = axis.get_view_interval()
-    wide = high > 100 * low  # more than two decades: powers of ten only, or the labels meet
+    wide = high > 100 * low  # more than two decades: powers of ten only, so that labels do not overlap
     axis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0), numticks=12))
     axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     axis.set_minor_locator(NullLocator())
@@ -89,7 +89,7 @@ def plain_log(axis: Any) -> None:
 def figure(
     path: Path, rows: int, columns: int, width: float, height: float, **options: Any
 ) -> Iterator[tuple[Any, Any]]:
-    """Yield a figure (inches) and its axes [rows, columns], and save it as PNG without a date or a version in it."""
+    """Yield a figure (inches) and its axes [rows, columns], and save it as PNG without date and version."""
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -102,13 +102,13 @@ def figure(
 
 
 def save(fig: Any, path: Path) -> None:
-    """Write a finished figure. Every chart goes through here, so that tests can look at what was drawn."""
+    """Write a finished figure. All charts use this function, so that tests can inspect them."""
     with atomic_path(path) as temporary:
         fig.savefig(temporary, metadata={"Software": None})
 
 
 def arm_axis(ax: Any, arms: Sequence[Arm], named: bool) -> None:
-    """Make a row an arm, with its name to the left where ``named``: as text, since ticks cost ten times as much."""
+    """Set up one row for each arm, named at the left if ``named``; as text, which is ten times faster than ticks."""
     ax.set_ylim(len(arms) - 0.4, -0.6)
     ax.set_yticks([])
     for y, arm in enumerate(arms if named else ()):

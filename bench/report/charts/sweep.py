@@ -1,4 +1,4 @@
-"""What more synthetic images do: the difference to none by their ratio to the real ones, a line a method."""
+"""Effect of the amount of synthetic data: difference to none by ratio, one line for each method."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ BALANCE = "balance"
 
 
 def caption(info: ReportInfo) -> str:
-    """Say what the points are."""
+    """Return the caption."""
     return (
-        f"Difference to `none` in {info.unit.metric} by how many synthetic images are added per real one: mean over "
-        "pairs and 95 % interval (corrected resampled t), which may go on beyond the panel; points of one ratio stand "
-        "side by side. `balance` fills up the smaller classes, so it is no point of the line. Hollow: the same without "
-        "the images flagged as copies. Shaded: the equivalence margin."
+        f"Difference to `none` in {info.unit.metric} by the number of synthetic images per real one: mean over "
+        "pairs (fold × repeat) and 95 % interval (corrected resampled t), which may extend beyond the panel; points of "
+        "one ratio are drawn side by side. `balance` fills up the smaller classes and is not part of the line. Hollow: "
+        "without memorised samples. Shaded: the equivalence margin."
     )
 
 
 def swept(lines: Sequence[Line]) -> list[Line]:
     """Return the lines of methods that have a difference to none at two or more amounts of synthetic images."""
-    judged = [x for x in lines if "none" in x.versus and amount(x.arm.ratio) != "0"]
+    compared = [x for x in lines if "none" in x.versus and amount(x.arm.ratio) != "0"]
     amounts: dict[str, set[str]] = {}
-    for x in judged:
+    for x in compared:
         amounts.setdefault(x.arm.method, set()).add(amount(x.arm.ratio))
-    return [x for x in judged if len(amounts[x.arm.method]) > 1]
+    return [x for x in compared if len(amounts[x.arm.method]) > 1]
 
 
 def draw_sweep(lines: Sequence[Line], info: ReportInfo, path: Path) -> None:
-    """Draw a panel a classifier: ratios evenly spaced, since they are usually doubled."""
+    """Draw one panel for each classifier, with evenly spaced ratios, which are usually doubled."""
     classifiers = list(dict.fromkeys(x.classifier for x in lines))
     methods = list(dict.fromkeys(x.arm.method for x in lines))
     amounts = sorted({amount(x.arm.ratio) for x in lines}, key=lambda a: math.inf if a == BALANCE else float(a))
@@ -65,7 +65,7 @@ def draw_sweep(lines: Sequence[Line], info: ReportInfo, path: Path) -> None:
 
 
 def _draw(ax: Any, lines: Sequence[Line], amounts: Sequence[str], i: int, shift: float) -> None:
-    """Draw one method: its mean and interval at each amount, and a line through those that are numbers."""
+    """Draw one method: its mean and interval at each amount, and a line through the numeric ones."""
     look = LOOKS[i]
     points = {(amounts.index(amount(x.arm.ratio)), x.arm.without_memorised): x.verdict("none") for x in lines}
     for (at, without_memorised), v in points.items():
@@ -87,6 +87,8 @@ def _legend(fig: Any, methods: Sequence[str], width: float, hollow: bool) -> Non
         for m, k in zip(methods, LOOKS, strict=False)
     ]
     if hollow:
-        marks.append(Line2D([], [], color=GREY, marker="o", mfc="white", lw=0, ms=4.6, label="without copies"))
+        marks.append(
+            Line2D([], [], color=GREY, marker="o", mfc="white", lw=0, ms=4.6, label="without memorised samples")
+        )
     columns = legend_columns([str(m.get_label()) for m in marks], width)
     fig.legend(handles=marks, loc="outside lower center", ncols=columns, handlelength=3.2)

@@ -1,7 +1,7 @@
-"""Test images under every arm side by side: what the pictures of explanations and of segmentations are made of.
+"""Pages of test images for every arm side by side, used for explanations and segmentations.
 
-By Pillow; they hold data-set images. Colours of maps are of matplotlib's perceptually uniform map viridis, over the
-image in grey, so that colour means the map alone.
+Drawn with Pillow; they contain images of the data set. Maps use matplotlib's perceptually uniform colours viridis
+over the grey image, so that colour shows only the map.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bench.report.charts.pages import numbered
 from bench.types import ResultRow, Uint8Images
 
 ARMS: Final = 7  # side by side on a page
-TILE: Final = 128  # px; small images are enlarged without smoothing, so that their pixels show
+TILE: Final = 128  # px; small images are enlarged without smoothing, so that pixels stay visible
 GAP, TEXT, PAD, BAR = 6, 12, 12, (180, 12)
 LINE: Final = TEXT + 4
 LEGEND: Final = BAR[1] + TEXT + 2 * PAD
@@ -36,11 +36,11 @@ BLUE, ORANGE, VERMILLION = (0, 114, 178), (230, 159, 0), (213, 94, 0)  # Okabe &
 
 
 class Shown(Protocol):
-    """What a cell left of a few test images."""
+    """Output of a cell for a few test images."""
 
     @property
     def paths(self) -> npt.NDArray[np.str_]:
-        """Whose they are."""
+        """Paths of the images."""
 
 
 S = TypeVar("S", bound=Shown)
@@ -49,9 +49,9 @@ S = TypeVar("S", bound=Shown)
 def by_arm(
     rows: Rows, info: ReportInfo, stage: str, network: str, read: Callable[[ResultRow], S | None]
 ) -> dict[Arm, S]:
-    """Return what cells of a stage left of a network, by arm in their order, of the first pair that has any.
+    """Return the output of a stage for a network by arm, from the first pair that has any.
 
-    Arms that were shown other images than the first of them are left out, and files that ``read`` finds no good.
+    Arms with other test images than the first arm are omitted, and files that ``read`` rejects.
     """
     for pair in info.pairs:
         found: dict[Arm, S] = {}
@@ -66,7 +66,7 @@ def by_arm(
 
 
 def arrays(path: Path, names: Sequence[str]) -> dict[str, Any] | None:
-    """Return those arrays of a cell's file, None for one that is gone or damaged."""
+    """Return the named arrays of a cell's file; None if it is missing or damaged."""
     try:
         with np.load(path, allow_pickle=False) as stored:
             return {name: stored[name] for name in names}
@@ -75,16 +75,16 @@ def arrays(path: Path, names: Sequence[str]) -> dict[str, Any] | None:
 
 
 def layer_of(row: ResultRow) -> str:
-    """Say what a cell's maps were computed on; '' for a cell without."""
+    """Return the layer of a cell's maps; '' without maps."""
     grid = " × ".join(str(n) for n in row.facts.get("grid", ()))
     return f"layer {row.facts['layer']}, {grid} cells" if grid else ""
 
 
 class Sheet:
-    """A page of tiles: a title, heads above, names left, a legend of maps and a caption below.
+    """A page of tiles: title, column headings, row names, legend of the maps, caption.
 
-    ``labels`` [K] are the classes of the rows; each has one line of tiles, or two where ``second`` names the second.
-    ``layer`` says what maps were computed on, ``evidence`` what they show.
+    ``labels`` [K] are the classes of the rows. Each row has one line of tiles, or two if ``second`` names the second.
+    ``layer`` describes the layer of the maps, ``evidence`` their content.
     """
 
     def __init__(
@@ -123,11 +123,11 @@ class Sheet:
         self._draw.multiline_text((PAD, bottom + LEGEND), "\n".join(foot), fill=INK, font=_font())
 
     def at(self, row: int, column: int, line: int = 0) -> tuple[int, int]:
-        """Return the left upper corner of a tile in the row's first (0) or second line."""
+        """Return the upper left corner of a tile in the first (0) or second (1) line of a row."""
         return self._left + column * (TILE + GAP), self._top + row * self._row_px + line * BELOW
 
     def overlay(self, image: Uint8Images, found: npt.NDArray[np.float16] | None, at: tuple[int, int]) -> None:
-        """Paste a map over its image in grey; the grey image alone, with words, where there is none or it is empty."""
+        """Paste a map over its grey image; without a map or with an empty one, the grey image and a note."""
         from PIL import Image
 
         grey = enlarged(image).convert("L").convert("RGB")
@@ -142,7 +142,7 @@ class Sheet:
         self.canvas.paste(Image.blend(grey, Image.fromarray(_colours()[levels]), ALPHA), at)
 
     def note(self, text: str, at: tuple[int, int]) -> None:
-        """Write what stands below a tile."""
+        """Write text below a tile."""
         self._draw.text((at[0], at[1] + TILE + 1), text, fill=INK, font=_font())
 
     def verdict(self, name: str, number: str, right: bool, at: tuple[int, int]) -> None:
@@ -157,7 +157,7 @@ class Sheet:
         self._draw.text((x + 14, y), f"{name} {number}", fill=INK if right else VERMILLION, font=_font())
 
     def _legend(self, at: tuple[int, int], evidence: str) -> None:
-        """Draw the strip of colours as they look over mid-grey, and what its ends mean."""
+        """Draw the colour bar over mid-grey, with labels at its ends."""
         from PIL import Image
 
         x, y = at
@@ -171,7 +171,7 @@ class Sheet:
 
 
 def save(sheets: Iterable[Sheet], kind: str, network: str, what: str, out: Path) -> dict[str, str]:
-    """Write a network's pages to ``out/pictures/<kind>_<network>.png`` and on; return what each shows, by path."""
+    """Write a network's pages to ``out/pictures/<kind>_<network>.png`` and on; return titles by path."""
     saved: dict[str, str] = {}
     name = re.sub(r"[^A-Za-z0-9_.-]", "_", network)
     for number, sheet in enumerate(sheets, start=1):

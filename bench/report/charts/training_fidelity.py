@@ -1,31 +1,31 @@
-"""KID and FID of what generators made while they trained, by step: a panel a score, a line a method."""
+"""KID and FID of generators during training, by step: one panel for each score, one line for each method."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
 
-from bench.report.charts.losses import JUDGED, PAIRS, Curve
+from bench.report.charts.losses import FIDELITY, PAIRS, Curve
 from bench.report.charts.style import figure, method_marks
 
 CAPTION = (
-    "KID and FID against the training images, lower is nearer, of what each generator made while it trained; by step, "
-    f"mean over pairs, shaded from the lowest to the highest (the first {PAIRS} pairs at most). Of few images and "
-    "without a floor: for a generator's own course, not to be compared with the scores of the finished ones."
+    "KID and FID of each generator against the training images during training (lower is closer), by step: mean over "
+    f"pairs (fold × repeat), shaded: range (at most the first {PAIRS} pairs). Computed from few images and without a "
+    "real-vs-real baseline: use them for the course of training only, not to compare with the final scores."
 )
 SCORES = ("kid", "fid")
 
 
-def judged(histories: Mapping[str, Mapping[str, Curve]]) -> dict[str, dict[str, Curve]]:
-    """Return the methods that logged such scores: their curves by the score's name, the extractor's tag in it."""
+def fidelity_curves(histories: Mapping[str, Mapping[str, Curve]]) -> dict[str, dict[str, Curve]]:
+    """Return the curves of the methods that logged KID or FID, by method and score name with the extractor's tag."""
     found = {
-        m: {n.removeprefix(JUDGED): c for n, c in of.items() if n.startswith(JUDGED)} for m, of in histories.items()
+        m: {n.removeprefix(FIDELITY): c for n, c in of.items() if n.startswith(FIDELITY)} for m, of in histories.items()
     }
     return {method: curves for method, curves in found.items() if curves}
 
 
 def draw_training_fidelity(curves: Mapping[str, Mapping[str, Curve]], path: Path) -> None:
-    """Draw a panel for each score that there is."""
+    """Draw one panel for each score."""
     names = sorted({n for of in curves.values() for n in of}, key=lambda n: (SCORES.index(n.split("_")[0]), n))
     marks = method_marks(list(curves))
     with figure(path, 1, len(names), 0.6 + 3.4 * len(names), 3.2) as (fig, axes):

@@ -1,6 +1,6 @@
-"""Sections as one HTML page that needs nothing but itself: no network and no other file.
+"""Sections as one self-contained HTML page: no network, no other files.
 
-Scripts and styles that are not the page's own cannot run: its content security policy names theirs by their hashes.
+The content security policy allows only the page's own script and style, by their hashes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bench.report.html.tables import Markdown, inline, plain
 from bench.report.sections.page import Section, alt
 from bench.report.text import count
 
-OPEN = 3  # pictures of a section that are shown; the others are folded away
+OPEN = 3  # pictures of a section that are shown; the others are folded
 
 
 def document(
@@ -31,11 +31,11 @@ def document(
     style: str = "",
     budget: int = BUDGET,
 ) -> str:
-    """Return the page of those sections that are not for markdown alone.
+    """Return the page with all sections except those for markdown only.
 
-    ``title`` is plain text, of which what follows the first colon is set lightly; ``about`` a line of markdown below
-    it. ``folder`` is where figures' paths start; figures beyond ``budget`` characters are left out and named.
-    ``appendix`` are last sections that are HTML already, by title; ``style`` is CSS beside that of every page.
+    ``title`` is plain text; the part after the first colon is set in a lighter font. ``about`` is a line of markdown
+    below it. Figure paths are relative to ``folder``; figures beyond ``budget`` characters are omitted and listed.
+    ``appendix`` are final sections in HTML by title; ``style`` is additional CSS.
     """
     shown, appendix = [s for s in found if s.where != "markdown"], appendix or {}
     embedded = embed([s.figures for s in shown], folder, budget)
@@ -69,7 +69,7 @@ def _section(
         shown[cut:] = [f"<details><summary>{more}</summary>\n{''.join(shown[cut:])}</details>\n"]
     if left_out:
         names = ", ".join(f"<code>{escape(p)}</code>" for p in left_out)
-        what = f"Left out here to keep this file small, and to be found beside it: {count(len(left_out), 'figure')}"
+        what = f"Omitted to limit the size of this file; see the report folder: {count(len(left_out), 'figure')}"
         shown.append(f"<p>{what}, {names}.</p>\n")
     return f'<section id="{name}">\n<h2>{inline(section.title)}</h2>\n{"".join(parts)}{"".join(shown)}</section>'
 
@@ -85,7 +85,7 @@ def _figure(section: Section, path: str, figure: Embedded, number: int) -> str:
 
 
 def _filters(columns: Mapping[str, Sequence[str]]) -> str:
-    """Return the controls of a table; the script shows them, since without it they do nothing."""
+    """Return the filter controls of a table, hidden until the script enables them."""
     fields = ['<label>Find <input type="search" id="find" placeholder="part of a name"></label>']
     fields += [_select(column, values) for column, values in columns.items()]
     return f'<form class="filters" hidden>{"".join(fields)}<output aria-live="polite"></output></form>\n'
@@ -103,7 +103,7 @@ def _contents(titles: Sequence[str], ids: Sequence[str]) -> str:
 
 
 def _ids(titles: Sequence[str]) -> list[str]:
-    """Return an anchor a title: 'what-running-it-took'; the same title again gets a number."""
+    """Return an anchor for each title, such as 'cost-of-the-generators'; repeated titles get a number."""
     names = [re.sub(r"[^a-z0-9]+", "-", t.lower()).strip("-") or "section" for t in titles]
     return [n if n not in names[:i] else f"{n}-{i}" for i, n in enumerate(names)]
 

@@ -1,4 +1,4 @@
-"""``report.html``: every section of a suite's report, with a leaderboard that filters and the config of the run."""
+"""``report.html``: all sections of a suite's report, a filterable leaderboard, and the config of the run."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ CONFIG = "Config of the run"
 def html_page(
     found: Sequence[Section], records: Records, info: ReportInfo, folder: Path, config: str = "", budget: int = BUDGET
 ) -> str:
-    """Return the page. ``folder`` is where figures' paths start, ``config`` the resolved suite as YAML.
+    """Return the page. Figure paths are relative to ``folder``; ``config`` is the resolved suite as YAML.
 
-    Figures beyond ``budget`` characters are left out and named.
+    Figures beyond ``budget`` characters are omitted and listed.
     """
     found = [replace(s, filters=_filters(records)) if s.title == BOARD else s for s in found]
     writer = Markdown(definitions(footnotes(records, info)))
@@ -33,7 +33,7 @@ def html_page(
 
 
 def _filters(records: Records) -> Mapping[str, Sequence[str]]:
-    """Return the columns by which the leaderboard filters, with what can be in them."""
+    """Return the filter columns of the leaderboard with their possible values."""
     classifiers = list(dict.fromkeys(x.classifier for x in records.lines))
     words = {x.verdict(reference).word for x in records.lines for reference in x.versus}
     found = {"Verdict": [w for w in VERDICTS if w in words]} if words else {}
@@ -41,7 +41,4 @@ def _filters(records: Records) -> Mapping[str, Sequence[str]]:
 
 
 def _config(text: str) -> str:
-    return (
-        "<details><summary>suite.yaml, every setting with its default "
-        f"resolved</summary>\n<pre>{escape(text)}</pre></details>"
-    )
+    return f"<details><summary>suite.yaml with all defaults resolved</summary>\n<pre>{escape(text)}</pre></details>"

@@ -1,4 +1,4 @@
-"""Figures as data URIs: one file with everything in it, and small enough to send."""
+"""Figures as data URIs, so that the report is one file of limited size."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-BUDGET: Final = 13_000_000  # characters of data URIs in one report, which must stay below 15 MB
-WIDEST: Final = 1800  # px; wider ones are shrunk
-KEPT: Final = 100_000  # bytes below which a PNG stays what it is
-QUALITY: Final = 85  # of JPEG, for pictures alone: charts have thin lines and stay PNG
-CSS_PX: Final = 96 / 160  # a chart's pixel on the page: charts are drawn with 160 px an inch
+BUDGET: Final = 13_000_000  # characters of data URIs in one report; the file must stay below 15 MB
+WIDEST: Final = 1800  # px; wider pictures are downscaled
+KEPT: Final = 100_000  # bytes; smaller PNGs are not converted
+QUALITY: Final = 85  # of JPEG, for pictures only; charts stay PNG because of thin lines
+CSS_PX: Final = 96 / 160  # CSS pixels for each chart pixel: charts are drawn at 160 px per inch
 SMALL: Final = 600  # px; narrower pictures are shown at twice their size
 
 
 @dataclass(frozen=True)
 class Embedded:
-    """A figure in the page: its data URI, and the size at which it is shown, in CSS pixels."""
+    """An embedded figure: its data URI and its displayed size in CSS pixels."""
 
     uri: str
     width: int
@@ -30,8 +30,8 @@ class Embedded:
 def embed(sections: Sequence[Mapping[str, str]], folder: Path, budget: int = BUDGET) -> dict[str, Embedded]:
     """Return the figures of each section (captions by path from ``folder``) as data URIs, by path.
 
-    Charts go first, then the first picture of every section, the second of each, and so on, while the budget lasts:
-    what is not in the result did not fit.
+    Charts come first, then the first picture of every section, the second of each, and so on, up to the budget.
+    Figures missing from the result did not fit.
     """
     charts = [path for paths in sections for path in paths if not _is_picture(path)]
     turns = [(turn, path) for paths in sections for turn, path in enumerate(filter(_is_picture, paths))]

@@ -1,5 +1,5 @@
 "use strict";
-// Without this script the report reads just as well: it sorts tables, filters the leaderboard, and unfolds for print.
+// Sorts tables, filters the leaderboard and unfolds blocks for print. The report is complete without it.
 
 const rowsOf = (table) => [...table.tBodies[0].rows];
 const textOf = (row, column) => row.cells[column].textContent.trim();
@@ -29,7 +29,7 @@ function keyOf(cell) {
   return { number: "v" in cell.dataset ? Number(cell.dataset.v) : null, text: text === "\u2013" ? "" : text };
 }
 
-// Numbers come before words, and what is not known comes last, whichever way a column is sorted.
+// Numbers come before words and unknown values last, in either sort direction.
 function compare(a, b, direction) {
   if (a.number !== null && b.number !== null) return direction * (a.number - b.number);
   if (a.number !== null || b.number !== null) return a.number !== null ? -1 : 1;

@@ -1,4 +1,4 @@
-"""GitHub markdown as HTML: tables that a script can sort, folded blocks, and nothing from the data that is markup."""
+"""Convert GitHub markdown to HTML with sortable tables and folded blocks; external text is never markup."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ _UNITS = {"ms": 1e-3, "min": 60.0, "h": 3600.0, "MiB": 2.0**20, "GiB": 2.0**30, 
 
 @dataclass(frozen=True)
 class Markdown:
-    """Renders blocks of one report. ``notes`` define columns, by head.
+    """Renderer for the blocks of one report. ``notes`` are definitions by column heading.
 
-    ``verdicts`` are the CSS classes of cells by what they say, all of it or its first word.
+    ``verdicts`` are CSS classes of cells by their text or its first word.
     """
 
     notes: Mapping[str, str]
     verdicts: Mapping[str, str] = field(default_factory=lambda: {word: word for word in VERDICTS})
 
     def block(self, text: str, label: str, undefined: Sequence[str] = (), kind: str = "") -> str:
-        """Render markdown; ``label`` names its tables for screen readers, ``kind`` is their class."""
+        """Render markdown; ``label`` names its tables for screen readers, ``kind`` is their CSS class."""
         notes = {} if "*" in undefined else {h: n for h, n in self.notes.items() if h not in undefined}
         env = {"label": label, "notes": notes, "kind": kind, "verdicts": self.verdicts}
         out, at = [], 0
@@ -48,17 +48,17 @@ class Markdown:
 
 
 def inline(text: str) -> str:
-    """Render a line of markdown without a paragraph around it."""
+    """Render one line of markdown without a paragraph element."""
     return str(_PARSER.renderInline(text))
 
 
 def plain(text: str) -> str:
-    """Return a line of markdown without its marks."""
+    """Return a line of markdown as plain text."""
     return unescape(re.sub(r"[*`]", "", text))
 
 
 def definitions(footnotes: str) -> dict[str, str]:
-    """Return what each column means, by its head, from the footnotes' list: '- **p, p Holm**: of that test'."""
+    """Return the definition of each column heading from the footnotes: '- **p, p Holm**: of that test'."""
     found: dict[str, str] = {}
     for heads, text in _NOTE.findall(footnotes):
         for head in re.split(r"[,;] ", heads):
@@ -67,14 +67,14 @@ def definitions(footnotes: str) -> dict[str, str]:
 
 
 def definition(head: str, notes: Mapping[str, str]) -> str:
-    """Return the note of a column: that of its own name, or of the longest that its name begins with; '' for none."""
+    """Return the definition of a column: of its heading, or of the longest prefix of it; '' without one."""
     known = [h for h in notes if head == h or head.startswith((f"{h} ", f"{h},"))]
     return notes[max(known, key=len)] if known else ""
 
 
 def sort_value(text: str) -> float | None:
-    """Return what a cell sorts by: its first number in seconds or bytes, None without one. 'never' is beyond all."""
-    text = plain(text).rpartition(" = ")[2]  # of '15/20 = 0.75' the share
+    """Return the sort key of a cell: its first number in seconds or bytes, None without one; 'never' is the largest."""
+    text = plain(text).rpartition(" = ")[2]  # the share of '15/20 = 0.75'
     if text.startswith("never"):
         return 1e300
     found = _NUMBER.match(text)
@@ -85,10 +85,10 @@ def sort_value(text: str) -> float | None:
 
 
 class _Renderer(RendererHTML):
-    """Tables in a box that scrolls, with scopes, definitions and sort values; no style attributes: CSP forbids them."""
+    """Scrollable tables with scopes, definitions and sort values; no style attributes, which the CSP forbids."""
 
     def code_inline(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
-        return f"<code>{escape(tokens[idx].content).replace('_', '_<wbr>')}</code>"  # long names break there
+        return f"<code>{escape(tokens[idx].content).replace('_', '_<wbr>')}</code>"  # allow line breaks in long names
 
     def table_open(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
         label, kind = escape(plain(env["label"])), f' class="{env["kind"]}"' if env["kind"] else ""
@@ -129,7 +129,7 @@ def _classes(*names: str) -> str:
 
 
 def _with_aside(children: list[Token]) -> list[Token]:
-    """Put the spread and the interval at the end of a cell, or what stands in brackets, into small print."""
+    """Set the spread and interval at the end of a cell, or text in brackets, in small print."""
     if not children or children[-1].type != "text":
         return children
     found = _ASIDE.fullmatch(children[-1].content)

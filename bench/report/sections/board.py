@@ -1,4 +1,4 @@
-"""One leaderboard of everything: an arm's scores, its verdict and its cost in one row, for all classifiers at once."""
+"""One leaderboard over all classifiers: scores, verdict and cost of an arm in one row."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.report.text import DASH, seconds, table
 
 
 def board(lines: Sequence[Line], info: ReportInfo) -> str:
-    """Return one table of all lines, best primary score first; bold is the best of a classifier."""
+    """Return one table of all lines, best primary score first; the best score of each classifier is bold."""
     found: list[tuple[float, dict[str, str]]] = []
     for name in info.classifiers:
         mine = sort_lines([x for x in lines if x.classifier == name])
@@ -26,7 +26,7 @@ def board(lines: Sequence[Line], info: ReportInfo) -> str:
 
 
 def arm_columns(lines: Sequence[Line]) -> dict[str, list[str]]:
-    """Return the columns that answer the question, as GitHub markdown: verdict, difference, scores."""
+    """Return the columns verdict, difference and scores as GitHub markdown."""
     versus = [x.versus.get("none", {}).get(x.primary) for x in lines]
     prefix = next((x.primary.removesuffix("balanced_accuracy") for x in lines), "")
     heads: Mapping[str, str] = {f"{prefix}{s}": HEADS[s] for s in SCORES}

@@ -1,4 +1,4 @@
-"""The second leaderboard: what every arm took of the device, and what the references reach with as much."""
+"""The compute-matched comparison: device time of each arm, and what the references reach with the same time."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from bench.report.text import DASH, bold_best, count, interval, join, p_value, p
 from bench.suite.suite import REFERENCES
 
 NAMED = 4  # arms in one sentence
-SHORT = 2 / 3  # of an arm's device time: a reference that had less was not given as much
+SHORT = 2 / 3  # of an arm's device time: a reference trained for less is not compute-matched
 
 
 def compute_section(arms: Sequence[Charged], found: Sequence[Match], info: ReportInfo) -> list[str]:
-    """Return heading, sentences and tables; [] where no reference was given more to train with."""
+    """Return heading, sentences and tables; [] if no reference was trained with more steps."""
     if not found:
         return []
-    parts = ["## At equal compute\n"]
+    parts = ["## Compute-matched comparison\n"]
     for classifier in info.classifiers:
         mine = [m for m in found if m.classifier == classifier]
         if not mine:
@@ -30,12 +30,12 @@ def compute_section(arms: Sequence[Charged], found: Sequence[Match], info: Repor
         for reference in REFERENCES:
             beside = [m for m in mine if m.reference.method == reference]
             if beside:
-                parts += [f"Beside `{reference}` given as much, differences in points:\n", _table(beside)]
+                parts += [f"Compared with the compute-matched `{reference}`, differences in points:\n", _table(beside)]
     return parts
 
 
 def _sentence(found: Sequence[Match], reference: str, info: ReportInfo) -> str:
-    """Say in words which generators pay when their compute could have gone into the reference."""
+    """Return which generative arms are worth their compute, compared with a reference trained for the same time."""
     beside = [m for m in found if m.reference.method == reference and m.arm.method in info.generative]
     if not beside:
         return ""
@@ -46,16 +46,16 @@ def _sentence(found: Sequence[Match], reference: str, info: ReportInfo) -> str:
     never = [m for m in beside if math.isinf(m.match_s)]
     reached = len(beside) - len(never)
     text = (
-        f"Beside `{reference}` trained for as much device time, {count(len(beside), 'generative arm')}: "
+        f"Compared with `{reference}` trained for as much device time, {count(len(beside), 'generative arm')}: "
         f"{'; '.join(said)}. `{reference}` reached the mean score of {reached} of them"
     )
     text += f", but never that of {_named(never)}." if never else "."
     short = [m for m in beside if m.reference_s < SHORT * m.charged_s]
     if short:
         text += (
-            f" It was given less than two thirds of the device time of {join(arm_name(m.arm) for m in short[:NAMED])}"
-            f"{' and others' if len(short) > NAMED else ''}: for an equal comparison add a longer training to the "
-            "suite's `longer`."
+            " It was trained for less than two thirds of the device time of "
+            f"{join(arm_name(m.arm) for m in short[:NAMED])}{' and others' if len(short) > NAMED else ''}: for a "
+            "compute-matched comparison add a larger multiplier to the suite's setting `longer`."
         )
     return text
 
@@ -71,9 +71,9 @@ def _charges(arms: Sequence[Charged]) -> str:
     columns = {
         "Arm": [arm_name(x.arm) for x in arms],
         "Device time": [seconds(x.charged_s) for x in arms],
-        "Of it tuning": [seconds(x.tuned_s) if x.tuned_s else DASH for x in arms],
+        "Of which tuning": [seconds(x.tuned_s) if x.tuned_s else DASH for x in arms],
         "Bal. acc.": [f"{m} {interval(x.low, x.high)}".strip() for m, x in zip(means, arms, strict=True)],
-        "On the front": ["yes" if x.on_front else "" for x in arms],
+        "On the Pareto front": ["yes" if x.on_front else "" for x in arms],
     }
     columns = {head: texts for head, texts in columns.items() if set(texts) != {DASH}}
     return table(list(columns), zip(*columns.values(), strict=True))
@@ -87,7 +87,7 @@ def _table(found: Sequence[Match]) -> str:
         "p Holm": [p_value(m.verdict.p_holm) for m in found],
         "Device time": [seconds(m.charged_s) for m in found],
         "Reference": [arm_name(m.reference) for m in found],
-        "Its device time": [seconds(m.reference_s) for m in found],
+        "Reference device time": [seconds(m.reference_s) for m in found],
         "Time to match": [_time_to_match(m) for m in found],
     }
     return table(list(columns), zip(*columns.values(), strict=True), left=2)

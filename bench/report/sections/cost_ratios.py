@@ -1,4 +1,4 @@
-"""What transfer learning costs against a plain CycleGAN: ratios in a table, their range in a sentence."""
+"""Cost of transfer learning relative to a plain CycleGAN: a table of ratios, and their range in a sentence."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from bench.suite.roles import Roles
 
 HEADS: dict[Cost, str] = {
     "training": "Training",
-    "step": "A step",
+    "step": "Step",
     "memory": "Peak memory",
-    "flops": "GFLOP a step",
+    "flops": "GFLOP per step",
     "parameters": "Parameters",
 }
 WORDS: dict[Cost, str] = {
-    "training": "device time of a training",
+    "training": "device time of training",
     "step": "device time of a step",
     "memory": "peak memory",
-    "flops": "operations a step",
+    "flops": "operations per step",
     "parameters": "parameters",
 }
 SHOW: dict[Cost, Callable[[float], str]] = {
@@ -34,42 +34,44 @@ LONG = 90  # characters of one setting that are shown
 
 
 def cost_parts(found: Sequence[CostRatio], steps: Mapping[str, int], roles: Roles) -> list[str]:
-    """Return sentences and a table; [] where no cost of both sides is known."""
+    """Return sentences and a table; [] if no cost is known for both sides."""
     if not found:
         return []
     other = _other_lengths(found, steps)
-    told = [r for r in found if r.kind != "training" or r.method not in other]
-    measured = [r for r in told if r.kind not in COUNTED]
+    comparable = [r for r in found if r.kind != "training" or r.method not in other]
+    measured = [r for r in comparable if r.kind not in COUNTED]
     decided = [r for r in measured if r.word != "undecided"]
     lead = f"**Decided in {len(decided)} of {count(len(measured), 'comparison')}**" if measured else "**Counted**"
     plain = join(f"`{p}`" for p in dict.fromkeys(r.plain for r in found))
     kinds = [k for k in HEADS if any(r.kind == k for r in found)]
-    by_kind = [[r for r in told if r.kind == k] for k in kinds]
+    by_kind = [[r for r in comparable if r.kind == k] for k in kinds]
     spans = "; ".join(_span(of_kind) for of_kind in by_kind if of_kind)
-    parts = [f"{lead}; in times what {plain} takes: {spans}.\n"]
+    parts = [f"{lead}. Ratios to {plain}: {spans}.\n"]
     if lengths := [f"`{a}` {steps[a]} steps against {steps[b]}" for a, b in other.items()]:
-        parts.append(f"Of other lengths, so that only their steps compare: {join(lengths)}.\n")
+        parts.append(
+            f"Trained for other numbers of steps, so that only the cost of a step is comparable: {join(lengths)}.\n"
+        )
     undecided = [r for r in measured if r.word == "undecided"]
     if needs := [f"{WORDS[r.kind]} of `{r.method}` {_needed(r)}" for r in undecided if not math.isnan(r.needed)]:
-        parts.append(f"Pairs that would decide it, if the ratio seen is true: {join(needs[:6])}.\n")
+        parts.append(f"Pairs needed to decide, if the observed ratio is the true one: {join(needs[:6])}.\n")
     parts += [_table(found, kinds), _settings(roles)]
     parts.append(
-        "Geometric means of paired ratios [95 % interval of a plain t test of their logarithms; Holm's correction over "
-        "the arms of a column]. Operations and parameters are counted, the same in every fold. Memory is the most that "
-        "was allocated on a GPU; on a CPU that of the whole process, with much in it that no network needs, so its "
-        "ratio says too little there.\n"
+        "Geometric means of paired ratios [95 % interval of a plain t test of their logarithms; Holm's correction "
+        "over the arms of a column]. Operations and parameters are counted and are the same in every fold. Memory "
+        "is the peak allocated on a GPU. On a CPU it is that of the whole process, which includes more than the "
+        "networks, so the ratio is too close to 1 there.\n"
     )
     return parts
 
 
 def _other_lengths(found: Sequence[CostRatio], steps: Mapping[str, int]) -> dict[str, str]:
-    """Return the methods that were trained for other numbers of steps than the plain one beside them."""
+    """Return the methods trained for another number of steps than their plain counterpart, with that counterpart."""
     couples = {r.method: r.plain for r in found}
     return {a: b for a, b in couples.items() if a in steps and b in steps and steps[a] != steps[b]}
 
 
 def _span(found: Sequence[CostRatio]) -> str:
-    """'×1.2 (`a`) to ×3.1 (`b`) device time of a training, **higher** for 7 of 8'."""
+    """'device time of training ×1.2 (`a`) to ×3.1 (`b`), **higher** for 7'."""
     low, high = (pick(found, key=lambda r: r.ratio) for pick in (min, max))
     name = WORDS[found[0].kind]
     if len(found) == 1:
@@ -101,7 +103,7 @@ def _needed(r: CostRatio) -> str:
 
 
 def _table(found: Sequence[CostRatio], kinds: Sequence[Cost]) -> str:
-    """One row for each plain method, in units, and below it the arms beside it as ratios."""
+    """Return one row in units for each plain method, and below it the ratios of the arms compared with it."""
     at = {(r.method, r.plain, r.kind): r for r in found}
     rows = []
     for plain in dict.fromkeys(r.plain for r in found):
@@ -122,13 +124,15 @@ def _cell(r: CostRatio | None) -> str:
 
 
 def _settings(roles: Roles) -> str:
-    """Name the settings in which the arms and the plain method differ: what the ratios are of."""
+    """Return the settings in which the arms differ from the plain method."""
     arms = [c.method for c in roles.counterparts]
     of = {d: [c.method for c in roles.counterparts if d in c.differs] for c in roles.counterparts for d in c.differs}
     groups = {tuple(methods): [d for d in of if of[d] == methods] for methods in of.values()}
     largest = sorted(groups.items(), key=lambda group: -len(group[0]))
     said = [f"{_arms(methods, arms)}: {', '.join(d[:LONG] for d in settings)}" for methods, settings in largest]
-    return f"What differs from the plain one, in brackets its own setting: {'; '.join(said)}.\n" if said else ""
+    return (
+        f"Settings that differ from the plain method (whose value is in brackets): {'; '.join(said)}.\n" if said else ""
+    )
 
 
 def _arms(some: Sequence[str], every: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""What the generators cost: a table."""
+"""Table of the cost of the generators."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from bench.report.text import DASH, count_of, seconds, size, table
 
 
 def cost_section(costs: Sequence[MethodCost]) -> list[str]:
-    """Return heading and table; [] without any generator."""
-    return ["## What the generators cost\n", _cost_table(costs)] if costs else []
+    """Return heading and table; [] without a trained generator."""
+    return ["## Cost of the generators\n", _cost_table(costs)] if costs else []
 
 
 def _cost_table(costs: Sequence[MethodCost]) -> str:
@@ -20,14 +20,14 @@ def _cost_table(costs: Sequence[MethodCost]) -> str:
         "Method": [f"`{c.method}`" for c in costs],
         "Weights": [c.weights or DASH for c in costs],
         "Parameters": [_parameters(c.parameters) for c in costs],
-        "Training a fold": [_time(c.fit_s) for c in costs],
+        "Training (fold)": [_time(c.fit_s) for c in costs],
         "In steps": [seconds(c.step_s.mean) for c in costs],
         "Device": [seconds(c.device_s.mean) for c in costs],
-        "Generators' part": [_share(c.generator_share) for c in costs],
-        "GFLOP a step": [f"{c.flops_per_step / 1e9:.3g}" if math.isfinite(c.flops_per_step) else DASH for c in costs],
-        "Of peak": [_share(c.share_of_peak) for c in costs],
+        "Generator share": [_share(c.generator_share) for c in costs],
+        "GFLOP per step": [f"{c.flops_per_step / 1e9:.3g}" if math.isfinite(c.flops_per_step) else DASH for c in costs],
+        "Share of peak FLOP/s": [_share(c.share_of_peak) for c in costs],
         "Energy": [f"{c.energy_j.mean / 1e3:.3g} kJ" if c.energy_j.n else DASH for c in costs],
-        "Synthesis a fold": [_time(c.synthesis_s) for c in costs],
+        "Synthesis (fold)": [_time(c.synthesis_s) for c in costs],
         "Images": [count_of(c.images.mean) for c in costs],
         "Peak memory": [size(c.peak_memory_bytes) for c in costs],
     }

@@ -1,4 +1,4 @@
-"""Metrics of the suite's own: what each means, then a table for each classifier."""
+"""Custom metrics of the suite: their definitions, then a table for each classifier."""
 
 from __future__ import annotations
 
@@ -13,15 +13,19 @@ from bench.types import Measure
 _CAPTION = (
     "Means ± sd over pairs, and the paired difference to `none` [95 % interval] by the test of the verdicts above: "
     "*helps* and *hurts* at 5 %, Holm-corrected over the arms with one classifier and metric, not over metrics. "
-    "Nothing is called equivalent: no margin is known."
+    "No result is called equivalent, because no margin is defined for these metrics."
 )
 
 
 def own_metrics_section(found: Sequence[OwnScore], measures: Mapping[str, Measure]) -> list[str]:
-    """Return heading, what the metrics mean, and tables; [] where the suite has none of its own."""
+    """Return heading, definitions and tables; [] if the suite has no custom metrics."""
     if not found:
         return []
-    parts = ["## Own metrics\n", "".join(f"- {_meaning(name, m)}\n" for name, m in measures.items()), f"{_CAPTION}\n"]
+    parts = [
+        "## Custom metrics\n",
+        "".join(f"- {_meaning(name, m)}\n" for name, m in measures.items()),
+        f"{_CAPTION}\n",
+    ]
     for classifier in dict.fromkeys(x.classifier for x in found):
         parts += [f"With {classifier}:\n", _table([x for x in found if x.classifier == classifier])]
     return parts

@@ -1,4 +1,4 @@
-"""What each arm changes against the suite's reference arm: a sentence an arm, then a table a measure."""
+"""Differences to the suite's reference arm: one sentence for each arm, then one table for each measure."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from bench.report.sections.leaderboard import arm_name
 from bench.report.text import DASH, count, join, number, p_value, percent, points, seconds, table
 
 SHARES: tuple[Kind, ...] = ("accuracy", "recall", "coverage", "copies")  # in [0, 1], shown in %
-SHOWN = 2  # accuracies of one arm that its sentence spells out
+SHOWN = 2  # most accuracies of one arm that its sentence lists one by one
 
 
 def difference_section(found: Sequence[Difference], info: ReportInfo) -> list[str]:
-    """Return heading, sentences and tables; [] where the suite names no reference or nothing could be compared."""
+    """Return heading, sentences and tables; [] if the suite has no reference or nothing could be compared."""
     if not found:
         return []
     parts = [f"## Differences to `{info.reference}`\n", f"{_CAPTION}\n"]
@@ -33,7 +33,7 @@ _CAPTION = (
 
 
 def sentence(method: str, found: Sequence[Difference], info: ReportInfo) -> str:
-    """Say in one sentence what a method changes; '' where nothing was compared."""
+    """Return one sentence on what a method changes; '' if nothing was compared."""
     if not found:
         return ""
     phrases = [phrase(d, info) for d in found if d.kind == "kid"]
@@ -48,16 +48,16 @@ def sentence(method: str, found: Sequence[Difference], info: ReportInfo) -> str:
     return f"`{method}`: {'; '.join(phrases)}."
 
 
-WORDS: dict[str, dict[str, str]] = {  # what a change of a measure means; accuracy has its verdicts
+WORDS: dict[str, dict[str, str]] = {  # meaning of a change of each measure; accuracy uses its verdicts
     "kid": {
-        "lower": "images nearer to real ones",
-        "higher": "images farther from real ones",
-        "undecided": "likeness to real images undecided",
+        "lower": "images closer to real ones",
+        "higher": "images further from real ones",
+        "undecided": "similarity to real images undecided",
     },
-    "diversity": {"lower": "less varied", "higher": "more varied", "undecided": "variety within a class undecided"},
+    "diversity": {"lower": "less varied", "higher": "more varied", "undecided": "diversity within a class undecided"},
     "recall": {
-        "lower": "less of the real variety reached",
-        "higher": "more of the real variety reached",
+        "lower": "smaller part of the real diversity covered",
+        "higher": "larger part of the real diversity covered",
         "undecided": "recall undecided",
     },
     "coverage": {
@@ -66,28 +66,32 @@ WORDS: dict[str, dict[str, str]] = {  # what a change of a measure means; accura
         "undecided": "coverage undecided",
     },
     "copies": {
-        "lower": "fewer copies of training images",
-        "higher": "more copies of training images",
-        "undecided": "share of copies undecided",
+        "lower": "fewer memorised samples",
+        "higher": "more memorised samples",
+        "undecided": "share of memorised samples undecided",
     },
     "training": {
         "lower": "training takes less device time",
         "higher": "training takes more device time",
         "undecided": "device time of training undecided",
     },
-    "step": {"lower": "a step less", "higher": "a step more", "undecided": "that of a step undecided"},
+    "step": {
+        "lower": "a step takes less",
+        "higher": "a step takes more",
+        "undecided": "device time of a step undecided",
+    },
 }
 
 
 def phrase(d: Difference, info: ReportInfo) -> str:
-    """'images nearer to real ones (KID −0.012 [−0.020, −0.004] from 0.054)'."""
+    """'images closer to real ones (KID −0.012 [−0.020, −0.004] from 0.054)'."""
     words = WORDS[d.kind][d.word] if d.kind in WORDS else " ".join(f"accuracy {_where(d, info)} {d.word}".split())
     share = f", {_signed(100 * d.share, _whole)} %" if d.kind in ("training", "step") else ""
     return f"{words} ({'KID ' * (d.kind == 'kid')}{change(d)} from {SHOW[d.kind](d.base)}{share})"
 
 
 def _where(d: Difference, info: ReportInfo) -> str:
-    """Name classifier and ratio, as far as the suite has more than one."""
+    """Return classifier and ratio, each only if the suite has more than one."""
     ratio = d.arm.label.removeprefix(d.arm.method).strip() if len(info.ratios) > 1 else ""
     classifier = d.classifier if len(info.classifiers) > 1 else ""
     return ", ".join(part for part in (classifier, ratio) if part)
@@ -95,10 +99,10 @@ def _where(d: Difference, info: ReportInfo) -> str:
 
 def _title(d: Difference, info: ReportInfo) -> str:
     if d.kind == "kid":
-        return f"KID against real test images, by {d.metric.partition(KID)[2]} (lower is nearer)"
+        return f"KID against real test images, by {d.metric.partition(KID)[2]} (lower is closer)"
     if d.kind == "accuracy":
         return f"{info.unit.metric.capitalize()} of {d.classifier}, in % and points"
-    return {"training": "Device time of the generator's training, a fold", "step": "Device time of a training step"}[
+    return {"training": "Device time of the generator's training, per fold", "step": "Device time of a training step"}[
         d.kind
     ]
 
@@ -109,7 +113,7 @@ def _table(found: Sequence[Difference], info: ReportInfo) -> str:
         "Verdict": [f"**{d.word}**" if d.word != "undecided" else d.word for d in found],
         "Difference": [change(d) for d in found],
         "p Holm": [p_value(d.p_holm) for d in found],
-        "Arm's mean": [SHOW[d.kind](d.value) for d in found],
+        "Arm mean": [SHOW[d.kind](d.value) for d in found],
         f"Mean of {info.reference}": [SHOW[d.kind](d.base) for d in found],
         "Pairs": [f"{d.pairs} of {len(info.pairs)}" for d in found],
     }

@@ -1,4 +1,4 @@
-"""What each column of the report means: the text at its foot."""
+"""Footnotes: the definition of every column of the report."""
 
 from __future__ import annotations
 
@@ -10,19 +10,18 @@ from bench.stats.planning import LASTING_SHARE
 
 
 def footnotes(records: Records, info: ReportInfo) -> str:
-    """Return a list that defines every column of the sections that there are, with this run's numbers in it."""
+    """Return a Markdown list that defines the columns of all sections present, with the numbers of this run."""
     notes = _scores(info) | _statistics(info) if info.classifiers else {}
     if any(x.of_classes for x in records.lines):
         notes["Each class"] = (
-            "precision, the share of the images given a class that are of it; recall, the share of a class's images "
-            "that are given it; F1, their harmonic mean; area under the ROC curve of the class against the rest. "
-            "*Mean* counts every class alike (macro). The precision of a class that no image was given is 0; one "
-            "without test images in a pair has no recall there, and that pair no mean."
+            "precision, recall and F1 of the class (one-vs-rest), and its area under the ROC curve against the rest. "
+            "*Mean* is the macro average: every class has the same weight. The precision of a class that is never "
+            "predicted is 0. A class without test images in a pair has no recall there, and that pair has no mean."
         )
     if info.classifiers:
         notes["Generator, Synthesis, Classifier, Training"] = (
-            "mean wall time a fold; training is their sum. One generator serves all ratios and classifiers; synthesis "
-            "is of all images that the largest ratio needs."
+            "mean wall time per fold; training is their sum. One generator serves all ratios and classifiers; "
+            "synthesis includes all images that the largest ratio needs."
         )
     if records.matches:
         notes |= _COMPUTE
@@ -33,23 +32,26 @@ def footnotes(records: Records, info: ReportInfo) -> str:
     if records.translations:
         notes |= _TRANSLATIONS
     if records.costs:
-        notes["Training a fold, In steps, Peak memory"] = (
-            "wall time of the generator's training with loading of data, and what of it went into steps; the highest "
-            "memory of the process (CPU) or allocated on the device, over folds."
+        notes["Training (fold), In steps, Peak memory"] = (
+            "wall time of the generator's training including data loading, and its part spent in steps; peak memory of "
+            "the process (CPU) or allocated on the device, maximum over folds."
         )
-        notes["Device, Generators' part, GFLOP a step, Of peak, Energy"] = (
-            "processor seconds, or those for which a GPU was held; the share of the steps' seconds up to the update of "
-            "the generators; floating-point operations of one step, forward and backward; those a second over what a "
-            "matrix product reaches here; of the whole GPU, by its own counter. A column that was not measured is not "
+        notes["Device, Generator share, GFLOP per step, Share of peak FLOP/s, Energy"] = (
+            "CPU time, or the time for which a GPU was allocated; share of step time up to the generator update; "
+            "floating-point operations of one step, forward and backward; achieved FLOP/s divided by those of a matrix "
+            "product on this machine; energy of the whole GPU by its own counter. Columns without measurements are not "
             "shown."
         )
     if info.runs or records.predictions:
-        notes["Harness, Idle"] = (
-            "of the workers' time: what went into neither cells nor waiting (their start, scheduling, counting "
-            "FLOPs), and what no cell was ready for. *In cells* adds up the cells of all workers."
+        notes["Overhead, Idle"] = (
+            "shares of the workers' time: overhead is time neither in cells nor waiting (start-up, scheduling, "
+            "counting FLOPs); idle is time in which no cell was ready. *In cells* is the sum over the cells of all "
+            "workers."
         )
     if records.predictions:
-        notes["Error"] = "the median cell took so many times as long, or as short, as was foretold; memory likewise."
+        notes["Error"] = (
+            "median over cells of the factor by which the prediction was too high or too low; memory likewise."
+        )
     return "".join(f"- **{head}**: {text}\n" for head, text in notes.items())
 
 
@@ -61,19 +63,23 @@ def _scores(info: ReportInfo) -> dict[str, str]:
         sens, spec = f"recall of {shown}", f"recall of {other}"
         positive = f" The positive class is {shown}."
     apart = (
-        ", *without copies* leaves out those flagged as copies" if any(a.without_memorised for a in info.arms) else ""
+        ", *without copies* excludes those flagged as memorised" if any(a.without_memorised for a in info.arms) else ""
     )
     return {
         "Arm": (
-            "the augmentation method; ×r adds r synthetic images per real one of each class, *balance* fills the "
-            f"smaller class{apart}. Every arm trains the same classifier for the same number of optimiser steps."
+            "one way of making the training set: a method, and for generative methods a ratio. ×r adds r synthetic "
+            f"images per real one of each class, *balance* fills up the smaller classes{apart}. Every arm trains the "
+            "same classifier for the same number of optimiser steps."
         ),
-        "Pairs": "(fold, repeat) with a score, of those planned. Arms are paired: same split, same seeds.",
+        "Pairs": (
+            "pairs with a score, of those planned; one pair is one fold × repeat. Arms are paired: same split, same "
+            "seeds."
+        ),
         "Bal. acc., AUROC, F1, Sens., Spec.": (
-            f"on test {unit.groups} that neither classifier nor generator has seen: balanced accuracy, area under the "
+            f"on test {unit.groups} used to train neither classifier nor generator: balanced accuracy, area under the "
             f"ROC curve, F1, sensitivity ({sens}) and specificity ({spec}).{positive} {_scored(unit)} Bold is the best "
-            "mean among the lines with the most pairs; it is no claim. The interval comes from resampling "
-            f"{unit.groups} within folds; there is none where all score alike."
+            "mean among the lines with the most pairs; it is not a claim. The interval is a bootstrap over "
+            f"{unit.groups} in each fold; there is none if all scores are equal."
         ),
     }
 
@@ -85,76 +91,81 @@ def _scored(unit: ScoredUnit) -> str:
 
 
 def _statistics(info: ReportInfo) -> dict[str, str]:
-    apart = "; arms without copies are a family of their own" if any(a.without_memorised for a in info.arms) else ""
+    apart = (
+        "; arms without memorised samples are a separate family" if any(a.without_memorised for a in info.arms) else ""
+    )
     return {
         "Difference": (
             "mean paired difference in points [95 % interval of the corrected resampled t test of Nadeau and Bengio, "
-            f"n_test/n_train = {number(info.test_train_ratio)}, at {LASTING_SHARE:g} times the correlation of pairs "
-            "that they assume, as measured (`bench selftest`); cut at ±100, the largest possible]."
+            f"n_test/n_train = {number(info.test_train_ratio)}, with {LASTING_SHARE:g} times the "
+            "correlation between pairs that they assume, as measured (`bench selftest`); clipped to ±100]."
         ),
         "Verdict": (
-            "*helps* or *hurts*: that test rejects no difference at 5 %, Holm-corrected over this classifier's arms; "
-            f"*equivalent*: two one-sided tests, corrected likewise, place it within ±{100 * info.margin:g} points; "
-            "*undecided*: neither."
+            "*helps* or *hurts*: that test rejects the null hypothesis of no difference at 5 %, Holm-corrected over "
+            "the arms of this classifier; *equivalent*: two one-sided tests, corrected likewise, show that the "
+            f"difference lies within ±{100 * info.margin:g} points; *undecided*: neither."
         ),
         "Effect size": "Hedges' g_z, the mean difference over the sd of the differences, small-sample corrected.",
         "p, p Holm, p N&B, p Wilcoxon": (
             f"of that t test, before and after Holm's correction over this classifier's arms{apart}; "
-            "uncorrected at the whole of Nadeau and Bengio's correlation, an upper bound; of Wilcoxon's "
-            "signed-rank test, uncorrected, which takes pairs as independent and cannot go below 0.0625 with five."
+            "uncorrected with the full correlation of Nadeau and Bengio, an upper bound; of Wilcoxon's "
+            "signed-rank test, uncorrected, which assumes independent pairs and is at least 0.0625 with five."
         ),
-        "Smallest effect": (
-            "the true difference, in points, that a design with this spread and number of pairs finds with 80 % power."
+        "Minimum detectable effect": (
+            "MDE: the true difference, in points, that this spread and number of pairs detect with 80 % power."
         ),
     }
 
 
 _COMPUTE = {
-    "Device time, Of it tuning": (
-        "over all folds, of the generator's training, synthesis, the classifier's training, and the search for the "
-        "arm's settings where there was one (`bench tune`): seconds that the device was held, on a CPU the processor's "
-        "seconds. A generator is charged in full to each of its arms."
+    "Device time, Of which tuning": (
+        "over all folds: training of the generator, synthesis, training of the classifier, and hyperparameter tuning "
+        "if there was any (`bench tune`). Seconds for which the GPU was allocated, or CPU time. The full cost of a "
+        "generator is counted for each of its arms."
     ),
-    "On the front": "no cheaper arm has as good a mean; means only, see the intervals.",
-    "Reference, Its device time": (
-        "the training of the reference whose device time is nearest, of the multiples of the steps that the suite "
-        "gives it. Differences, verdicts and p as in the leaderboard, Holm's correction over these arms."
+    "On the Pareto front": "no cheaper arm has an equal or better mean; means only, see the intervals.",
+    "Reference, Reference device time": (
+        "the reference with the closest device time, of the step multipliers set in the suite. Differences, verdicts "
+        "and p as in the leaderboard, with Holm's correction over these arms."
     ),
-    "Time to match": "the least device time with which the reference reached the arm's mean, of those tried.",
+    "Time to match": "the least device time with which the reference reached the mean of the arm, of those tried.",
 }
 _QUALITY = {
     "KID, FID": (
-        "distance of features from those of real images, lower is nearer; KID is unbiased for few images, FID is not, "
-        "and says nothing but beside its floor. *KID subset*: images drawn at a time."
+        "distance between the feature distributions of synthetic and real images, lower is closer. KID is unbiased for "
+        "few images. FID is biased: compare it only with its real-vs-real baseline. *KID subset*: images per subset."
     ),
     "Precision, Density; Recall, Coverage": (
-        "how realistic the images are; how much of the real variety they reach. Precision says nothing where recall is "
+        "realism of the images; part of the real diversity that they cover. Precision is not informative if recall is "
         "near 0."
     ),
-    "Images": "synthetic : real ones that the scores are of, mean over pairs.",
+    "Images": "numbers of synthetic : real images behind the scores, mean over pairs.",
     "Inception score, Diversity": (
         "exp of the mutual information of image and predicted class, higher is better; mean perceptual distance "
-        "between images of a class. Beside that of as many real training images."
+        "between images of a class. In brackets the value of as many real training images."
     ),
 }
 _TRANSLATIONS = {
     "SSIM, PSNR, MSE, L1": (
-        "likeness of two images: structural similarity (1 is identical), peak signal-to-noise ratio in dB, mean "
+        "similarity of two images: structural similarity (1 is identical), peak signal-to-noise ratio in dB, mean "
         "squared and mean absolute difference of intensities in [0, 1]."
     ),
     "IoU, Pixel accuracy, Class accuracy": (
-        "of the segmentation: intersection over union, mean over foreground and background; share of pixels that are "
-        "right; mean over foreground and background of their shares."
+        "of the segmentation: intersection over union, mean over foreground and background; share of correct pixels; "
+        "mean over foreground and background of their shares."
     ),
-    "Unpaired variant": "compares images that have nothing to do with each other; it is here because it was published.",
+    "Unpaired variant": "compares unrelated images; reported only because it was published.",
 }
 _COPIES = {
     "Flagged": (
-        "synthetic images nearer to a training image, in pixels or features, than all but a planned share of novel "
-        "real images are; in brackets the validation images so flagged. *Other class*: copies of an image of another "
-        "class than they claim. *Like one patient*: nearer to a training image than images of another patient are."
+        "share of synthetic images flagged as memorised: closer to a training image, in pixels or features, than "
+        "all but a chosen share of unseen real images; in brackets the share of flagged validation images. *Other "
+        "class*: the closest training image has another class. *Like one patient*: closer to a training image than "
+        "images of other patients are."
     ),
-    "AuthPct": "share of images that are farther from their nearest training image than it is from its own nearest.",
-    "Nearest is own source": "translations whose nearest training image, in pixels, is the one they were made from.",
-    "Left out": "images dropped from each training set, mean over pairs. *Without − all*: paired, uncorrected.",
+    "AuthPct": "per cent of images further from their nearest training image than that image is from its own nearest.",
+    "Nearest is source image": (
+        "translations whose nearest training image, in pixels, is the one they were translated from."
+    ),
+    "Excluded": "images excluded from each training set, mean over pairs. *Without − all*: paired, uncorrected.",
 }

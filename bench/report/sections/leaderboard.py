@@ -1,4 +1,4 @@
-"""The leaderboard of one classifier: scores, then what the paired differences say; and verdicts over classifiers."""
+"""The leaderboard of one classifier: scores and paired differences; and an overview of verdicts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CLASS_TITLES = {
 
 
 def scores_caption(info: ReportInfo) -> str:
-    """Say what is scored, and which class is the positive one."""
+    """Return what is scored, and the positive class."""
     unit = info.unit
     over = f"95 % interval over {unit.groups}" + ("" if unit.per_group else ", each with all its images")
     positive = f" Positive class: {info.positive_class}." if info.positive_class else ""
@@ -35,18 +35,18 @@ def scores_caption(info: ReportInfo) -> str:
 
 
 def leaderboard_section(classifier: str, lines: Sequence[Line], info: ReportInfo) -> list[str]:
-    """Return the tables of one classifier: two that answer the question, and folded away the rest."""
+    """Return the tables of one classifier: scores and verdicts shown, the others folded."""
     lines = sort_lines(lines)
     parts = [f"## {classifier}\n", f"{scores_caption(info)}\n", _scores(lines, info.unit.prefix, pairs=True)]
     return parts + comparison_parts(lines)
 
 
 def comparison_parts(lines: Sequence[Line]) -> list[str]:
-    """Return what one classifier's section says beside its primary scores: comparisons, and folded the rest."""
+    """Return the tables of one classifier other than its primary scores: comparisons shown, the others folded."""
     lines, parts = sort_lines(lines), []
-    judged = [x for x in lines if "none" in x.versus]
-    if judged:
-        parts += ["Difference to `none`, in points:\n", statistics_table(judged, "none")]
+    compared = [x for x in lines if "none" in x.versus]
+    if compared:
+        parts += ["Difference to `none`, in points:\n", statistics_table(compared, "none")]
     for reference in REFERENCES[1:]:
         against = [x for x in lines if reference in x.versus]
         if against:
@@ -55,12 +55,12 @@ def comparison_parts(lines: Sequence[Line]) -> list[str]:
         parts.append(folded("Scores per image", _scores(lines, "", pairs=False)))
     if any(x.of_classes for x in lines):
         parts.append(folded("Each class", _each_class(lines)))
-    parts.append(folded("Compute of each arm, a fold", _compute(lines)))
+    parts.append(folded("Compute of each arm, per fold", _compute(lines)))
     return parts
 
 
 def verdict_overview(lines: Sequence[Line], info: ReportInfo) -> str:
-    """Return the verdicts against none of all classifiers side by side; '' with fewer than two of them."""
+    """Return the verdicts against `none`, one column for each classifier; '' with fewer than two classifiers."""
     found = {(x.arm, x.classifier): x.verdict("none") for x in lines if "none" in x.versus}
     if len({c for _, c in found}) < 2:
         return ""
@@ -73,12 +73,12 @@ def verdict_overview(lines: Sequence[Line], info: ReportInfo) -> str:
 
 
 def sort_lines(lines: Sequence[Line]) -> list[Line]:
-    """Return the lines, best primary score first; those without a score last."""
+    """Return the lines sorted by primary score, best first; those without a score are last."""
     return sorted(lines, key=lambda x: -x.score.mean if x.pairs else math.inf)
 
 
 def statistics_table(lines: Sequence[Line], reference: str) -> str:
-    """Return everything that the paired comparisons with a reference say, strongest arm first."""
+    """Return the statistics of the paired comparisons with a reference, in the order of ``lines``."""
     found = [(x, x.verdict(reference)) for x in lines]
     columns = {
         "Arm": [arm_name(x.arm) for x, _ in found],
@@ -89,7 +89,7 @@ def statistics_table(lines: Sequence[Line], reference: str) -> str:
         "p Holm": [p_value(v.p_holm) for _, v in found],
         "p N&B": [p_value(v.p_nadeau_bengio) for _, v in found],
         "p Wilcoxon": [p_value(v.p_wilcoxon) for _, v in found],
-        "Smallest effect": [_smallest(minimum_detectable_effect(x, reference)) for x, _ in found],
+        "Minimum detectable effect": [_detectable(minimum_detectable_effect(x, reference)) for x, _ in found],
     }
     return table(list(columns), zip(*columns.values(), strict=True), left=2)
 
@@ -100,18 +100,18 @@ def arm_name(arm: Arm) -> str:
 
 
 def word(verdict: Verdict) -> str:
-    """Return the verdict's word, bold where it is a claim."""
+    """Return the verdict's word, bold if it is a claim."""
     return f"**{verdict.word}**" if verdict.word != "undecided" else verdict.word
 
 
 def difference(verdict: Verdict) -> str:
-    """'+2.1 [−0.3, +4.5]', cut at ±100 points."""
+    """'+2.1 [−0.3, +4.5]', clipped to ±100 points."""
     ends = interval(max(verdict.low, -1), min(verdict.high, 1), signed=True)
     return f"{points(verdict.difference)} {ends}".strip()
 
 
 def signed(value: float) -> str:
-    """A number with its sign and two decimals."""
+    """Return a number with its sign and two decimals."""
     return f"{value:+.2f}".replace("-", "−") if math.isfinite(value) else DASH
 
 
@@ -119,7 +119,7 @@ def _word_and_mean(verdict: Verdict) -> str:
     return f"{word(verdict)} {points(verdict.difference)}"
 
 
-def _smallest(effect: float) -> str:
+def _detectable(effect: float) -> str:
     return "> 100" if effect > 1 else percent(effect)
 
 
@@ -139,7 +139,7 @@ def _scores(lines: Sequence[Line], prefix: str, pairs: bool) -> str:
 def _each_class(lines: Sequence[Line]) -> str:
     """Return a table of arms and classes for each metric of a class against the rest."""
     most = max(x.pairs for x in lines)
-    parts = ["Per image, in %: mean ± sd over pairs; in brackets, how many pairs define it, where not all do.\n"]
+    parts = ["Per image, in %: mean ± sd over pairs; in brackets the number of pairs that define it, if not all do.\n"]
     for metric, title in CLASS_TITLES.items():
         found = [x.of_classes.get(metric, {}) for x in lines]
         names = list(dict.fromkeys(name for scores in found for name in scores))
@@ -159,7 +159,7 @@ def _each_class(lines: Sequence[Line]) -> str:
 
 
 def score_column(lines: Sequence[Line], scores: Sequence[Score]) -> list[str]:
-    """Return a column of means, best in bold; only lines with as many pairs as the fullest one compete for it."""
+    """Return a column of means with the best in bold, among the lines with the most pairs."""
     most = max((x.pairs for x in lines), default=0)
     means = bold_best([s.mean for s in scores], [percent(s.mean) for s in scores], [x.pairs == most for x in lines])
     return [_spread(m, s) for m, s in zip(means, scores, strict=True)]

@@ -1,4 +1,4 @@
-"""Published scores of classifiers, network by network beside ours, and the published cost of a training."""
+"""Published scores of classifiers compared with ours, network by network, and the published cost of training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.analysis.published import Number
 from bench.report.text import DASH, count, interval, join, literal, number, percent, seconds, table
 from bench.suite.published import KnownCost
 
-LISTED = 8  # published scores without one of ours beside them: more are told by their range
+LISTED = 8  # most published scores without a counterpart here that are listed; more are given as a range
 METRICS = {
     "patient_score": "Patient-level accuracy",
     "accuracy": "Accuracy, per image",
@@ -23,7 +23,7 @@ METRICS = {
 
 
 def orientation_section(literature: Sequence[Literature], info: ReportInfo) -> list[str]:
-    """Return what was published of classifiers and costs beside our own; [] for a suite that names neither."""
+    """Return published scores and costs compared with ours; [] for a suite that names neither."""
     facts = info.published
     if facts is None or not literature:
         return []
@@ -42,27 +42,27 @@ def orientation_section(literature: Sequence[Literature], info: ReportInfo) -> l
 
 def _how(facts: PublishedFacts, info: ReportInfo) -> str:
     differs = [*facts.results.differs, *facts.differences.get("", ())]
-    known = f" Known to differ: {'; '.join(differs)}." if differs else ""
+    known = f" Known differences: {'; '.join(differs)}." if differs else ""
     return (
-        f"{facts.results.source}. No target, and no comparison of methods: their splits, image sizes, networks and "
-        f"budgets are others. Ours: `none`, real images alone, {info.protocol}, {info.image_size_px} px, mean over "
-        f"{count(len(info.pairs), 'pair')} with its 95 % interval by the corrected t test.{known}\n"
+        f"{facts.results.source}. These are neither a target nor a comparison of methods: their splits, image sizes, "
+        f"networks and budgets differ. Ours: `none`, real images alone, {info.protocol}, {info.image_size_px} px, "
+        f"mean over {count(len(info.pairs), 'pair')} with its 95 % interval by the corrected t test.{known}\n"
     )
 
 
 def _summary(found: Sequence[Beside], info: ReportInfo) -> list[str]:
-    """Say how many published numbers lie in our intervals, and which do not."""
-    told = [b for b in found if b.word]
+    """Return how many published numbers lie in our intervals, and which do not."""
+    with_interval = [b for b in found if b.word]
     if not any(b.classifier for b in found):
         return ["No classifier of this suite is one of the published networks.\n"]
-    if not told:
-        return ["None of ours has an interval to hold them against.\n"]
-    text = f"Of {count(len(told), 'published number')} with a like network here, "
-    inside = sum(b.word == "in" for b in told)
-    width = 100 * median(b.ours.high - b.ours.low for b in told)
+    if not with_interval:
+        return ["None of our scores has an interval to compare them with.\n"]
+    text = f"Of {count(len(with_interval), 'published number')} with a corresponding network here, "
+    inside = sum(b.word == "in" for b in with_interval)
+    width = 100 * median(b.ours.high - b.ours.low for b in with_interval)
     text += f"{inside} {'lies' if inside == 1 else 'lie'} in our interval, which is {width:.1f} points wide (median)."
     for word in ("above", "below"):
-        outside = [b for b in told if b.word == word]
+        outside = [b for b in with_interval if b.word == word]
         by_network = {n: [_metric(b.metric, info) for b in outside if b.network == n] for n in _networks(outside)}
         if outside:
             each = "; ".join(f"{n}: {join(_small(m) for m in metrics)}" for n, metrics in by_network.items())
@@ -75,7 +75,7 @@ def _networks(found: Sequence[Beside]) -> list[str]:
 
 
 def _misprints(found: Sequence[Beside]) -> list[str]:
-    """Say which printed numbers are not those of the printed counts."""
+    """Return sentences on printed numbers that differ from the printed counts."""
     wrong = [b for b in found if b.printed and b.published.n and _rounded(b) != b.printed]
     return [
         f"{b.network}: its {b.metric} was printed as {b.printed}; its own confusion matrix gives "
@@ -95,7 +95,11 @@ def _table(found: Sequence[Beside], facts: PublishedFacts, info: ReportInfo) -> 
         [_network(b, facts), _metric(b.metric, info), _printed(b), _classifier(b, facts), _ours(b.ours), words[b.word]]
         for b in found
     ]
-    return table(["Network", "Measure", "Published, %", "Like it here", "Ours, %", "Published in ours"], rows, left=2)
+    return table(
+        ["Network", "Measure", "Published, %", "Corresponding network here", "Ours, %", "Published in our interval"],
+        rows,
+        left=2,
+    )
 
 
 def _network(b: Beside, facts: PublishedFacts) -> str:
@@ -111,7 +115,7 @@ def _classifier(b: Beside, facts: PublishedFacts) -> str:
 
 
 def _printed(b: Beside) -> str:
-    """'87.9 ± 4.1'; of counts '40/43 = 93.0 [81.4, 97.6]'."""
+    """'87.9 ± 4.1', or for counts '40/43 = 93.0 [81.4, 97.6]'."""
     p = b.published
     if p.n:
         return f"{p.hits}/{p.n} = {percent(p.value)} {interval(p.low, p.high)}"
@@ -123,7 +127,7 @@ def _ours(n: Number) -> str:
 
 
 def _metric(metric: str, info: ReportInfo) -> str:
-    """'Recall of benign' for ``recall_benign``; a sensitivity says of which class."""
+    """'Recall of benign' for ``recall_benign``; a sensitivity names its class."""
     if metric in ("sensitivity", "specificity") and len(info.classes) == 2:
         return f"{METRICS[metric]} (recall of {literal(info.classes[metric == 'sensitivity'])})"
     kind, _, of = metric.partition("_")
@@ -135,14 +139,14 @@ def _small(text: str) -> str:
 
 
 def _context(found: Sequence[Orientation], info: ReportInfo) -> list[str]:
-    """Return the range that other networks have, which says little where it is wide."""
+    """Return the range of the published networks' scores."""
     rows = []
     for o in found:
         span = percent(o.lowest) if o.networks == 1 else f"{percent(o.lowest)} to {percent(o.highest)}"
         rows.append([_metric(o.metric, info), span, *(_ours(n) for n in o.ours.values())])
     networks = count(max(o.networks for o in found), "published network")
     header = ["Measure", "Published, %", *(f"`{c}`, %" for c in info.classifiers)]
-    return [f"As context only, lowest and highest of {networks}, and ours:\n", table(header, rows)]
+    return [f"For context only: minimum and maximum of {networks}, and ours:\n", table(header, rows)]
 
 
 def _costs(found: Sequence[CostBeside], facts: PublishedFacts, info: ReportInfo) -> list[str]:
@@ -152,13 +156,13 @@ def _costs(found: Sequence[CostBeside], facts: PublishedFacts, info: ReportInfo)
         device = info.host or DASH
         rows = [
             ["Published", known.device, f"{known.steps:,}", seconds(known.seconds), number(c.published_images_per_s)],
-            ["Ours, a fold", device, _steps(c.steps), seconds(c.seconds), number(c.images_per_s)],
+            ["Ours, per fold", device, _steps(c.steps), seconds(c.seconds), number(c.images_per_s)],
         ]
         parts.append(
-            f"What training `{c.method}` took. Published: {facts.results.source}; {known.steps:,} steps of "
+            f"Cost of training `{c.method}`. Published: {facts.results.source}; {known.steps:,} steps of "
             f"{known.batch_size} images." + _pace(c, known) + "\n"
         )
-        parts.append(table(["Training", "Device", "Steps", "Wall time", "Images a second"], rows, left=2))
+        parts.append(table(["Training", "Device", "Steps", "Wall time", "Images per second"], rows, left=2))
     return parts
 
 
@@ -166,7 +170,7 @@ def _pace(c: CostBeside, known: KnownCost) -> str:
     if not math.isfinite(c.published_amount_s):
         return ""
     times = c.published_amount_s / known.seconds
-    return f" As many images would take {seconds(c.published_amount_s)} here, {number(times)} times as long."
+    return f" The same number of images would take {seconds(c.published_amount_s)} here, {number(times)} times as long."
 
 
 def _steps(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Copies of training images among the synthetic ones, and whether a gain survives without them."""
+"""Memorised samples among the synthetic images, and whether a gain remains without them."""
 
 from __future__ import annotations
 
@@ -11,36 +11,36 @@ from bench.report.text import count, count_of, join, percent, points, table
 
 
 def memorised_section(found: Sequence[Copies], survivals: Sequence[Survival], info: ReportInfo) -> list[str]:
-    """Return heading, captions and tables; [] where nobody looked for copies."""
+    """Return heading, captions and tables; [] if memorised samples were not searched for."""
     if not found and not survivals:
         return []
-    parts = ["## Copies of training images\n"]
+    parts = ["## Memorised samples\n"]
     if found:
         parts += [_caption(found), _table(found)]
     if survivals:
-        parts += ["### Does the gain survive without the copies?\n", f"{survival_sentence(survivals, info)}\n"]
+        parts += ["### Does the gain remain without memorised samples?\n", f"{survival_sentence(survivals, info)}\n"]
         parts.append(_survivals(survivals, info))
     return parts
 
 
 def survival_sentence(survivals: Sequence[Survival], info: ReportInfo) -> str:
-    """Return in one sentence what leaving the flagged images out does to the gains."""
+    """Return one sentence on how excluding the flagged images changes the gains."""
     gains = [s for s in survivals if s.all_images.word == "helps"]
     if not gains:
         low, high = (f([s.change.difference for s in survivals]) for f in (min, max))
         moved = points(low) if low == high else f"{points(low)} to {points(high)}"
         return (
-            f"No arm was shown to help, so there is no gain to lose; leaving the flagged images out moved the means by "
+            f"No arm was shown to help, so there is no gain to lose. Excluding the flagged images changed the means by "
             f"{moved} points."
         )
     kept = [s for s in gains if s.survives]
     lost = [s for s in gains if not s.survives]
     phrases = []
     if kept:
-        phrases.append(f"the gain survives for {join(_name(s, info) for s in kept)}")
+        phrases.append(f"the gain remains for {join(_name(s, info) for s in kept)}")
     if lost:
-        phrases.append(f"it is not shown any more for {join(_name(s, info) for s in lost)}")
-    return f"Without the images flagged as copies, {'; '.join(phrases)}."
+        phrases.append(f"it is no longer shown for {join(_name(s, info) for s in lost)}")
+    return f"Without the images flagged as memorised, {'; '.join(phrases)}."
 
 
 def _name(survival: Survival, info: ReportInfo) -> str:
@@ -52,7 +52,7 @@ def _name(survival: Survival, info: ReportInfo) -> str:
 
 def _caption(found: Sequence[Copies]) -> str:
     tags = join(f"`{tag}`" for tag in dict.fromkeys(c.extractor for c in found) if tag)
-    return f"In %, means over pairs; in brackets the same of real validation images. Features of {tags}.\n"
+    return f"In %, means over pairs; in brackets the same for real validation images. Features of {tags}.\n"
 
 
 def _table(found: Sequence[Copies]) -> str:
@@ -63,7 +63,7 @@ def _table(found: Sequence[Copies]) -> str:
         "AuthPct pixels": ("authpct_pixels", "real_authpct_pixels"),
         "Flagged, other class": ("flagged_other_label_share", ""),
         "Like one patient": ("patient_like_share", ""),
-        "Nearest is own source": ("own_source_share", ""),
+        "Nearest is source image": ("own_source_share", ""),
     }
     columns = {"Method": [f"`{c.method}`" for c in found]}
     for head, (name, real) in shares.items():
@@ -73,7 +73,7 @@ def _table(found: Sequence[Copies]) -> str:
 
 
 def _beside(copies: Copies, name: str, real: str) -> str:
-    """'3.1 (0.8)', in per cent; AuthPct is in per cent already."""
+    """'3.1 (0.8)' in per cent; AuthPct is stored in per cent, the others in [0, 1]."""
     scale = 0.01 if name.startswith("authpct") else 1.0
     other = copies.score(real)
     return percent(scale * copies.score(name).mean) + (f" ({percent(scale * other.mean)})" if other.n else "")
@@ -83,11 +83,11 @@ def _survivals(survivals: Sequence[Survival], info: ReportInfo) -> str:
     columns = {
         "Arm": [arm_name(s.arm) for s in survivals],
         "Classifier": [s.classifier for s in survivals],
-        "Left out": [
+        "Excluded": [
             count(round(s.dropped.mean), "image") if s.dropped.n else count_of(s.dropped.mean) for s in survivals
         ],
         "All images − none": [f"{difference(s.all_images)} {word(s.all_images)}" for s in survivals],
-        "Without copies − none": [f"{difference(s.without)} {word(s.without)}" for s in survivals],
+        "Without memorised − none": [f"{difference(s.without)} {word(s.without)}" for s in survivals],
         "Without − all": [difference(s.change) for s in survivals],
     }
     if len(info.classifiers) == 1:

@@ -1,4 +1,4 @@
-"""Whether what transfer learning changes is the same on other kinds of images: this run beside other reports."""
+"""Whether the effect of transfer learning is the same on other modalities: this run compared with other reports."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from bench.report.sections.leaderboard import arm_name
 from bench.report.text import count, interval, join, number, points, table
 
 MEASURES = {"kid": "KID against test images", "accuracy": "accuracy"}
-NEITHER = "Decided on one data set and undecided on another is no difference between them."
+NEITHER = "Decided on one data set and undecided on another does not show a difference between them."
 
 
 def other_dataset_parts(q: Question, info: ReportInfo) -> list[str]:
-    """Return what the data sets say together, or why there is one alone."""
+    """Return the comparison over data sets, or why there is only one."""
     if not q.other_findings:
         return [_alone(info)]
     found = [*_own(q, info), *q.other_findings]
@@ -39,26 +39,24 @@ def _alone(info: ReportInfo) -> str:
     others = [f"`{name}` ({m})" for name, m in info.modalities.items() if m != info.modality]
     wanted = f", such as {join(others, 'or')}" if others else ""
     return (
-        f"{text} It takes a second kind of images{wanted}: a suite of two classes of them with the same twins, run "
-        "into this output folder. The next report of either suite then sets both beside each other here.\n"
+        f"{text} A second modality is needed{wanted}: run a two-class suite on it, with the same from-scratch "
+        "counterparts, into this output folder. The next report of either suite then compares both here.\n"
     )
 
 
 def _lead(found: Sequence[OtherFinding], sets: dict[str, str], info: ReportInfo) -> str:
     if info.dataset not in sets:
         return (
-            "**This run cannot answer it**: it has nothing of its own to set beside others (see question 1). The other "
-            f"reports in its output folder, on {join(map(_set, found_sets(found)))}, say:"
+            "**This run cannot answer it**: it has no result of its own to compare (see question 1). Results of the "
+            f"other reports in its output folder, on {join(map(_set, found_sets(found)))}:"
         )
     kinds = set(sets.values())
-    same = (
-        f", all of them {next(iter(kinds))}: another data set, but no other kind of images" if len(kinds) == 1 else ""
-    )
-    return f"What transfer learning changes on {join(map(_set, found_sets(found)))}{same}."
+    same = f", all of them {next(iter(kinds))}: another data set, but not another modality" if len(kinds) == 1 else ""
+    return f"Effect of transfer learning on {join(map(_set, found_sets(found)))}{same}."
 
 
 def found_sets(found: Sequence[OtherFinding]) -> list[tuple[str, str]]:
-    """Return the data sets and their kinds of images, in the order of the records."""
+    """Return the data sets and their modalities, in the order of the records."""
     return list(dict.fromkeys((c.dataset, c.modality) for c in found))
 
 
@@ -71,7 +69,7 @@ def _sets(found: Sequence[OtherFinding], kind: str) -> set[str]:
 
 
 def _said(kind: str, found: Sequence[OtherFinding]) -> str:
-    """Say of one measure what each data set decides, and whether they agree."""
+    """Return, for one measure, the verdict on each data set and whether they agree."""
     decided = {
         name: {c.word for c in found if c.dataset == name and c.word != "undecided"}
         for name in dict.fromkeys(c.dataset for c in found)
@@ -80,11 +78,11 @@ def _said(kind: str, found: Sequence[OtherFinding]) -> str:
     each = [f"{join(sorted(words)) if words else 'undecided'} on `{name}`" for name, words in decided.items()]
     words = set().union(*sure.values()) if sure else set()
     if len(sure) < 2:
-        verdict = f"decided on {count(len(sure), 'data set')}, so whether it carries over is **undecided**"
+        verdict = f"decided on {count(len(sure), 'data set')}, so whether it generalises is **undecided**"
     elif len(words) == 1:
-        verdict = "it **carries over**" + (" to them" if len(sure) == len(decided) else " to those that are decided")
+        verdict = "it **generalises**" + (" to them" if len(sure) == len(decided) else " to those that are decided")
     else:
-        verdict = "it does **not carry over** as it is"
+        verdict = "it does **not generalise** unchanged"
     return f"{MEASURES[kind].capitalize() if kind == 'accuracy' else MEASURES[kind]}: {', '.join(each)}; {verdict}."
 
 
@@ -93,7 +91,7 @@ def _table(found: Sequence[OtherFinding]) -> str:
         "Data set": [_set((c.dataset, c.modality)) for c in found],
         "Suite": [f"`{c.suite}`" for c in found],
         "Arm": [arm_name(Arm(c.method, c.ratio)) if c.ratio else f"`{c.method}`" for c in found],
-        "Beside": [f"`{c.from_scratch}`" for c in found],
+        "Compared with": [f"`{c.from_scratch}`" for c in found],
         "Measure": [" ".join(filter(None, ("KID" if c.kind == "kid" else "accuracy", c.classifier))) for c in found],
         "Verdict": [c.word if c.word == "undecided" else f"**{c.word}**" for c in found],
         "Difference": [_difference(c) for c in found],

@@ -1,6 +1,6 @@
-"""The report as a sequence of named sections, each with its text and its figures. Two renderers read it.
+"""The report as a sequence of named sections, each with its text and figures.
 
-``markdown`` below writes leaderboard.md, ``bench.report.html`` report.html: what a section says is written once.
+Two renderers read them: ``markdown`` below writes leaderboard.md, ``bench.report.html`` writes report.html.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ Where = Literal["both", "markdown", "html"]
 
 @dataclass(frozen=True)
 class Section:
-    """A part of the report: its title, blocks of GitHub markdown below it, and the figures that belong there.
+    """A section of the report: title, blocks of GitHub markdown, and figures.
 
-    ``claims`` are patterns of figures' paths, ``figures`` what was found of them: captions by path. ``where`` says
-    which of the two files has the section; ``undefined`` are columns that the footnotes do not define here, or '*'.
-    ``filters`` are the columns by which a reader of the HTML narrows down the section's table, with their values, None
-    for no such controls; ``alts`` describe figures, by path, that their file's name does not describe.
+    ``claims`` are patterns of figure paths, ``figures`` the captions of the matching figures by path. ``where`` names
+    the file that has the section. ``undefined`` are columns that the footnotes do not define here, or '*' for all.
+    ``filters`` are the columns by which the HTML table can be filtered, with their values; None for no filters.
+    ``alts`` are alternative texts of figures by path, if the file name is not enough.
     """
 
     title: str
@@ -70,9 +70,9 @@ class Section:
 def sections(
     records: Records, info: ReportInfo, figures: Mapping[str, str], pictures: Mapping[str, str]
 ) -> list[Section]:
-    """Return the report in its order. ``figures`` and ``pictures`` are captions by path from the report's folder.
+    """Return the sections in order. ``figures`` and ``pictures`` are captions by path, relative to the report folder.
 
-    A figure that no section claims is in a last one of its own. Sections without text and figures are left out.
+    Figures that no section claims are put in a last section. Sections without text and figures are omitted.
     """
     found = [
         *_answers(records, info),
@@ -86,13 +86,13 @@ def sections(
     found += [
         *_split(data_section(info), undefined=ALL),
         Section("How to read it", (footnotes(records, info),)),
-        Section("How it was made", (_made(info),)),
+        Section("Settings and versions", (_made(info),)),
     ]
     return [s for s in found if s.parts or s.figures]
 
 
 def _answers(records: Records, info: ReportInfo) -> Iterable[Section]:
-    """What most readers came for: the summary in words, the leaderboard, the comparisons of each classifier."""
+    """Yield the summary, the leaderboard, the research questions and the comparisons of each classifier."""
     yield Section(SUMMARY, tuple(f"{sentence}\n" for sentence in summary(records.lines, info)), _charts("forest"))
     overview = verdict_overview(records.lines, info)
     named = f"Verdicts and mean differences to `none`, in points of {info.unit.metric}"
@@ -114,7 +114,7 @@ def _evidence(records: Records, info: ReportInfo) -> Iterable[Section]:
     yield Section("Amount of synthetic data", (), _charts("sweep"), where="html")
     yield Section("Curves and calibration", (), _charts("roc", "pr", "reliability"), where="html")
     yield Section("Errors, by class and by patient", (), _charts("confusion", "patients"), where="html")
-    yield Section("Where classifiers look", (), ("pictures/explanations*.png",), where="html")
+    yield Section("Grad-CAM of the classifiers", (), ("pictures/explanations*.png",), where="html")
     segmentation = segmentation_section(records.segmented, info)
     yield from _split(segmentation, ("pictures/segmentation_*.png",), or_else="Segmentation", undefined=ALL)
     equal = compute_section(records.charged, records.matches, info)
@@ -126,9 +126,11 @@ def _evidence(records: Records, info: ReportInfo) -> Iterable[Section]:
 
 def _images(records: Records, info: ReportInfo) -> Iterable[Section]:
     made = ("pictures/overview*.png", *(f"pictures/{method}.png" for method in info.generative))
-    yield Section("What the generators made", (), made, where="html")
+    yield Section("Examples of synthetic images", (), made, where="html")
     copies = memorised_section(records.copies, records.survivals, info)
-    yield from _split(copies, ("pictures/*_closest_pairs.png",), or_else="Closest pairs", undefined=("Classifier",))
+    yield from _split(
+        copies, ("pictures/*_closest_pairs.png",), or_else="Nearest training images", undefined=("Classifier",)
+    )
     yield from _split(quality_section(records.quality))
     yield from _split(rater_section(records.raters, info), undefined=ALL)
     translated = translation_section(records.translations)
@@ -144,16 +146,16 @@ def _cost(records: Records, info: ReportInfo) -> Iterable[Section]:
 
 
 def _charts(*names: str) -> tuple[str, ...]:
-    """Return patterns of all pages of charts."""
+    """Return path patterns of all pages of these charts."""
     return tuple(pattern for name in names for pattern in (f"charts/{name}.png", f"charts/{name}_*.png"))
 
 
 def _split(
     parts: Sequence[str], claims: tuple[str, ...] = (), or_else: str = "", undefined: tuple[str, ...] = ()
 ) -> list[Section]:
-    """Cut markdown at its headings of the second level; the first section gets the claims.
+    """Split markdown at second-level headings; the first section gets the claims.
 
-    Without any text the claims get a section of report.html under the title ``or_else``.
+    Without text, the claims go to a section of report.html with the title ``or_else``.
     """
     found: list[Section] = []
     for part in parts:
@@ -166,7 +168,7 @@ def _split(
 
 
 def _placed(found: Iterable[Section], figures: Mapping[str, str]) -> list[Section]:
-    """Give every figure to the first section that claims it, in the order of its claims; the rest to a last one."""
+    """Assign every figure to the first section that claims it; the rest go to a last section."""
     left, placed = dict(figures), []
     for section in found:
         mine = [path for claim in section.claims for path in left if fnmatch(path, claim)]
@@ -175,26 +177,28 @@ def _placed(found: Iterable[Section], figures: Mapping[str, str]) -> list[Sectio
 
 
 def _caption(path: str, name: str, info: ReportInfo) -> str:
-    """Say what a picture shows; those that are not known here bring their own words."""
+    """Return the caption of a picture; ``name`` for an unknown one."""
     stem = path.removeprefix("pictures/").removesuffix(".png")
     if fnmatch(stem, "overview*"):
-        return "Real training images of each class, and what each method made of it."
+        return "Real training images of each class, and synthetic images of each method."
     if stem in info.generative:
         return (
-            f"`{stem}`: real training images of each class, and below them synthetic ones, spread over those of a fold."
+            f"`{stem}`: real training images of each class, and below them synthetic images, evenly sampled from "
+            "those of a fold."
         )
     if stem.startswith("explanations_"):
-        return (
-            f"{name} of the same test images under every arm. Qualitative: where it looked, not that it was right to."
-        )
+        return f"{name} of the same test images for every arm. Qualitative: it shows where the network looked, not why."
     if stem.startswith("segmentation_"):
-        found = f"{name} found by every arm in the same test images (orange), with the true outline (blue)"
-        return f"{found}; below each, Grad-CAM of what was found. Qualitative."
+        found = f"{name} predicted by every arm in the same test images (orange), with the true outline (blue)"
+        return f"{found}; below each, Grad-CAM of the prediction. Qualitative."
     for method in info.generative:
         if stem == f"{method}_closest_pairs":
-            return f"`{method}`: synthetic images (left) with the training image that is nearest (right); red: flagged."
+            return (
+                f"`{method}`: synthetic images (left) and their nearest training image (right); red: flagged as "
+                "memorised."
+            )
         if stem == f"{method}_translations":
-            return f"`{method}`: test images, their translation to another class, and from there back, side by side."
+            return f"`{method}`: test images, their translation to another class, and their reconstruction."
     return name
 
 
@@ -204,9 +208,9 @@ def markdown(found: Sequence[Section], info: ReportInfo) -> str:
 
 
 def markdown_page(title: str, found: Sequence[Section], html_file: str) -> str:
-    """Return sections as GitHub markdown: the summary right below the title, and a link to the same as HTML."""
+    """Return sections as GitHub markdown: the summary below the title, then a link to the HTML version."""
     parts = [f"# {title}\n", *(part for s in found if s.title == SUMMARY for part in s.parts if s.where != "html")]
-    parts.append(f"All of it on one page, with every figure, and tables that sort: [{html_file}]({html_file}).\n")
+    parts.append(f"One page with all figures and sortable tables: [{html_file}]({html_file}).\n")
     for section in found:
         if section.parts and section.title != SUMMARY and section.where != "html":
             parts += [f"## {section.title}\n", *section.parts]
@@ -215,12 +219,12 @@ def markdown_page(title: str, found: Sequence[Section], html_file: str) -> str:
 
 def question(info: ReportInfo) -> str:
     """Return the report's title."""
-    asked = "does augmentation help on unseen patients?" if info.classifiers else "what do its generators make?"
+    asked = "does augmentation help on unseen patients?" if info.classifiers else "quality of the synthetic images"
     return f"{info.suite}: {asked}"
 
 
 def alt(path: str) -> str:
-    """Return what a figure is, in a few words: 'chart: forest'."""
+    """Return a short alternative text of a figure: 'chart: forest'."""
     kind, _, name = path.removesuffix(".png").rpartition("/")
     return f"{kind.removesuffix('s') or 'figure'}: {name.replace('_', ' ')}"
 
@@ -230,7 +234,7 @@ def _figures(figures: Mapping[str, str], pictures: Mapping[str, str]) -> Iterabl
     yield from (f"![{alt(path)}]({path})\n\n*{caption}*\n" for path, caption in main.items())
     if pictures:
         links = ", ".join(f"[{name}]({path})" for path, name in pictures.items())
-        yield f"Real and synthetic images side by side: {links}. They show images of the data set.\n"
+        yield f"Real and synthetic images side by side: {links}. These files contain images of the data set.\n"
 
 
 def _made(info: ReportInfo) -> str:

@@ -1,4 +1,4 @@
-"""Published | ours, split by image | ours, patients apart; and what of the published numbers cannot be."""
+"""Published | ours, split by image | ours, patient-disjoint; and published numbers that are impossible."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.report.text import DASH, count, join, literal, table
 NAMES = {"accuracy": "Accuracy", "precision": "Precision", "recall": "Recall", "f1": "F1"}
 NAMES |= {"iou": "IoU", "pixel_accuracy": "Pixel accuracy", "class_accuracy": "Class accuracy"}
 NAMES |= {"ssim": "SSIM", "psnr": "PSNR, dB", "mse": "MSE"}
-CHANCE = math.log(2)  # cross entropy of a head that cannot tell two classes apart
+CHANCE = math.log(2)  # cross entropy of a classifier at chance level, two classes
 
 
 def published_section(
@@ -22,18 +22,18 @@ def published_section(
     info: ReportInfo,
     rated: bool = False,
 ) -> list[str]:
-    """Return heading, tables and what they do not show; [] for a suite whose methods have no published results.
+    """Return heading, tables and remarks; [] for a suite whose methods have no published results.
 
-    ``rated``: raters were asked here too, and have a section of their own.
+    ``rated``: this run has a rating study too, in a separate section.
     """
     facts = info.published
     if facts is None or not facts.results.methods:
         return []
-    parts = ["## Published, and reproduced\n", _how(facts, info)]
+    parts = ["## Published and reproduced results\n", _how(facts, info)]
     parts += [f"{line}\n" for line in _differences(facts)]
     parts += _classification(found, wrong, facts)
     parts += _means(
-        found, "fcn", "FCN score", "published: against which masks, is not known; ours: see Translations", facts
+        found, "fcn", "FCN score", "published: the reference masks are not known; ours: see Translations", facts
     )
     unpaired = f"published: {facts.results.unpaired or DASH}"
     parts += _means(found, "unpaired", "Translation against an unrelated real image", unpaired, facts)
@@ -47,33 +47,33 @@ def _how(facts: PublishedFacts, info: ReportInfo) -> str:
     by_image, sizes = [f for f in info.folds if f.unit == "image"], facts.results.test_images.values()
     images = " + ".join(f"{n} {literal(name)}" for name, n in facts.results.test_images.items())
     positive = literal(facts.results.positive)
-    untold = ", which the published numbers fit no better than the other" if len(set(sizes)) == 1 else ""
+    unknown = ", an assumption: the published numbers fit both classes equally well" if len(set(sizes)) == 1 else ""
     draws = max(len(by_image), len(info.apart.folds))
     shared = join(dict.fromkeys(f"{f.shared_groups} of {f.test_groups}" for f in by_image))
     return (
-        f"Published: {facts.results.source}; {images} test images. *By image*: training and test images drawn from all "
-        f"alike, as the authors did; of the {info.data.groups} tested, {shared or DASH} were also trained on. *Apart*: "
-        f"as many images, of {info.data.groups} that are in one part only. Shares are pooled over "
-        f"{count(draws, 'draw')}, with Wilson's 95 % interval for so many test images"
-        + (" (draws share some, so it is rather too narrow)" if draws > 1 else "")
-        + f"; {positive} is the positive class{untold}. *Leak*: by image minus apart, with Newcombe's "
+        f"Published: {facts.results.source}; {images} test images. *By image*: training and test images drawn "
+        f"without regard to {info.data.groups}, as the authors did; {shared or DASH} of the test {info.data.groups} "
+        f"were also used for training. *Disjoint*: as many images, with {info.data.groups} in one part only. Shares "
+        f"are pooled over {count(draws, 'draw')}, with Wilson's 95 % interval for that many test images"
+        + (" (draws share some images, so it is somewhat too narrow)" if draws > 1 else "")
+        + f"; {positive} is the positive class{unknown}. *Leakage*: by image minus disjoint, with Newcombe's "
         "interval.\n"
     )
 
 
 def _differences(facts: PublishedFacts) -> list[str]:
-    """Say where this run is not the published protocol, all methods' common differences once."""
+    """Return where this run deviates from the published protocol; differences common to all methods once."""
     methods = [m for m in facts.differences if m]
     if not any(facts.differences.values()) and not facts.exchanged:
-        return ["The run keeps to the published protocol in every setting that is known."]
+        return ["The run follows the published protocol in every known setting."]
     every = [d for m in methods[1:2] for d in facts.differences[m] if all(d in facts.differences[x] for x in methods)]
-    lines = ["**Not the published protocol**, so these numbers are no replication:"]
+    lines = ["**Not the published protocol**, so these numbers are not a replication:"]
     common = [*facts.differences.get("", ()), *every]
     if common:
         lines.append(f"- all: {', '.join(common)}")
     for m in methods:
         own = [d for d in facts.differences[m] if d not in common]
-        other = f"**run with `{facts.exchanged[m]}` in its place**" if m in facts.exchanged else ""
+        other = f"**replaced by `{facts.exchanged[m]}`**" if m in facts.exchanged else ""
         if own or other:
             lines.append(f"- `{m}`: {'; '.join(filter(None, (other, ', '.join(own))))}")
     return ["\n".join([lines[0], "", *lines[1:]])]
@@ -94,37 +94,37 @@ def _classification(found: Sequence[Comparison], wrong: Sequence[Impossible], fa
             for c in of_kind
             if c.measure == measure
         ]
-        parts += [table([NAMES[measure], "Published", "Ours, by image", "Ours, apart", "Leak"], rows)]
-    return ["Test images classified by a network of the generator's own, a discriminator:\n", *parts] if parts else []
+        parts += [table([NAMES[measure], "Published", "Ours, by image", "Ours, disjoint", "Leakage"], rows)]
+    return ["Test images classified by the discriminator classifier of each generator:\n", *parts] if parts else []
 
 
 def _means(found: Sequence[Comparison], kind: str, what: str, note: str, facts: PublishedFacts) -> list[str]:
     of_kind = [c for c in found if c.kind == kind]
     if not any(math.isfinite(n.value) for c in of_kind for n in (c.published, c.by_image, c.apart)):
         return []
-    parts = [f"{what} ({note}); ours are means over draws, with the interval of a t test where there are several:\n"]
+    parts = [f"{what} ({note}); ours are means over draws, with the interval of a t test if there are several:\n"]
     for measure in dict.fromkeys(c.measure for c in of_kind):
         rows = [
             [_method(c, facts), c.printed or DASH, _mean(c.by_image), _mean(c.apart), _signed(c.leak)]
             for c in of_kind
             if c.measure == measure
         ]
-        parts.append(table([NAMES[measure], "Published", "Ours, by image", "Ours, apart", "Leak"], rows))
+        parts.append(table([NAMES[measure], "Published", "Ours, by image", "Ours, disjoint", "Leakage"], rows))
     return parts
 
 
 def _method(c: Comparison, facts: PublishedFacts) -> str:
-    """Name a method; one that ran in the place of the published one is named as what it is."""
+    """Return the name of a method; a replacement of the published method is named as such."""
     other = facts.exchanged.get(c.method)
     if other:
-        return f"`{c.method}`, ours by `{other}`"
+        return f"`{c.method}`, ours with `{other}`"
     if "pretrained" in facts.settings.get(c.method, ()):
         return f"`{c.method}`, ours without its pretraining"
-    return f"`{c.method}`" + (", ours altered (see above)" if facts.differences.get(c.method) else "")
+    return f"`{c.method}`" + (", ours modified (see above)" if facts.differences.get(c.method) else "")
 
 
 def _printed(c: Comparison, impossible: bool) -> str:
-    """'0.95 [0.76, 0.99]'; of a number that cannot be, the counts that its interval is of."""
+    """'0.95 [0.76, 0.99]'; for an impossible number also the counts behind its interval."""
     if not c.printed:
         return DASH
     return f"{c.printed} (impossible; {_share(c.published)})" if impossible else f"{c.printed}{_ends(c.published)}"
@@ -159,8 +159,8 @@ def _signed(n: Number) -> str:
 def _inconsistencies(wrong: Sequence[Impossible], facts: PublishedFacts) -> str:
     n = sum(facts.results.test_images.values())
     if not wrong:
-        return f"Every published share is one that {n} test images can give together with the others.\n"
-    lines = [f"Published numbers that cannot be, found by going through every table of {n} test images:", ""]
+        return f"The published shares are consistent with each other on {n} test images.\n"
+    lines = [f"Impossible published numbers, found by enumerating every confusion table of {n} test images:", ""]
     return "\n".join([*lines, *(f"- {_impossible(w)}" for w in wrong)]) + "\n"
 
 
@@ -170,7 +170,7 @@ def _impossible(w: Impossible) -> str:
     hits, of = near.counts(x.measure)
     decimals = len(x.printed.partition(".")[2])
     value = f"{near.value(x.measure):.{decimals}f}" if of else "undefined"
-    alone = " (nor by itself: no two counts of so few images give it)" if x.alone else ""
+    alone = " (and on its own: no ratio of two counts of so few images gives it)" if x.alone else ""
     return (
         f"`{w.method}`: {x.measure} {x.printed} is impossible with {others} on {w.negatives} + {w.positives} "
         f"images{alone}; nearest possible {hits}/{of} = {value}."
@@ -178,29 +178,30 @@ def _impossible(w: Impossible) -> str:
 
 
 def _head(h: Head) -> str:
-    """Say what a head had left to learn, and whether it tells the classes apart; by its numbers."""
-    split = "by image" if h.unit == "image" else "patients apart"
-    taught = ", which has only ever been told one class" if h.one_label else ""
-    learnt = "nothing left to learn" if h.class_loss < CHANCE / 10 else f"{CHANCE:.2f} is chance"
-    knows = "these numbers do not show that it knows one class from the other"
+    """Return the final class loss of a discriminator classifier, and whether it separates the classes."""
+    split = "by image" if h.unit == "image" else "patients disjoint"
+    taught = ", which was trained with one class label only" if h.one_label else ""
+    learnt = "converged" if h.class_loss < CHANCE / 10 else f"{CHANCE:.2f} is chance level"
+    knows = "these numbers do not show that it separates the classes"
     if h.difference.low > 0 or h.difference.high < 0:
-        knows = "it does tell the classes apart" if h.difference.low > 0 else "it tells them apart the wrong way round"
+        knows = "it separates the classes" if h.difference.low > 0 else "it separates them in the wrong direction"
     return (
-        f"`{h.method}`, {split}: class loss at the end {h.class_loss:.2g} (mean of {count(h.trainings, 'training')}; "
-        f"{learnt}) of the {h.name}{taught}. It gives its own class to {h.own.hits} of {h.own.n} test images of that "
-        f"class and to {h.other.hits} of {h.other.n} of the other: difference {_signed(h.difference)}; {knows}."
+        f"`{h.method}`, {split}: final class loss {h.class_loss:.2g} (mean of {count(h.trainings, 'training')}; "
+        f"{learnt}) of the {h.name}{taught}. It assigns its training class to {h.own.hits} of {h.own.n} test "
+        f"images of that class and to {h.other.hits} of {h.other.n} of the other: difference "
+        f"{_signed(h.difference)}; {knows}."
     )
 
 
 def _raters(facts: PublishedFacts) -> str:
-    """Name what was published and has no counterpart here."""
+    """Return the published ratings, which have no counterpart here."""
     found = {f"`{m}`": known.raters for m, known in facts.results.methods.items() if known.raters}
     if not found:
         return ""
     found["real images"] = facts.results.raters_of_real_images
     texts = [f"{who} {r['quality']} and {r['taken_for_real']}" for who, r in found.items() if r]
     what = "raters' mean quality, 0 to 5, and share of images taken for real"
-    return f"Published besides, and not repeated here, where nobody was asked: {what}: {'; '.join(texts)}."
+    return f"Also published, but not repeated here (this run has no rating study): {what}: {'; '.join(texts)}."
 
 
 def _rest(info: ReportInfo) -> str:
@@ -208,6 +209,6 @@ def _rest(info: ReportInfo) -> str:
     if not apart or len(apart) == len(info.folds):
         return ""
     ran = dict(info.published.exchanged) if info.published else {}
-    named = f"; what is called {join(f'`{m}`' for m in ran)} there is {join(f'`{o}`' for o in ran.values())}"
+    named = f"; {join(f'`{m}`' for m in ran)} stands for {join(f'`{o}`' for o in ran.values())} there"
     splits = count(len(apart), "split")
-    return f"Every section below is of the {splits} alone whose {info.data.groups} are apart{named if ran else ''}."
+    return f"All sections below use only the {splits} with disjoint {info.data.groups}{named if ran else ''}."

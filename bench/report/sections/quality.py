@@ -1,4 +1,4 @@
-"""Synthetic images against real ones: KID first, and every score beside its floor at the same number of images."""
+"""Synthetic against real images: KID first, every score with its real-vs-real baseline at the same sample size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ NAMES = {"kid": "KID", "fid": "FID", "is": "IS"}
 
 
 def quality_section(quality: Sequence[Quality]) -> list[str]:
-    """Return headings, captions and tables, an extractor after the other."""
+    """Return headings, captions and tables for each feature extractor."""
     parts = []
     for tag in dict.fromkeys(q.extractor for q in quality):
         mine = [q for q in quality if q.extractor == tag]
@@ -28,17 +28,15 @@ def quality_section(quality: Sequence[Quality]) -> list[str]:
 
 
 def _caption(tag: str) -> str:
-    text = (
-        f"Features of `{tag}`; means over pairs. In brackets the floor: real images of other patients in the place of "
-    )
-    text += "the synthetic ones, as many of them."
+    text = f"Features of `{tag}`; means over pairs. In brackets the real-vs-real baseline: the same number of real "
+    text += "images of other patients instead of the synthetic ones."
     if not tag.startswith("inception-6726825d"):
-        text += " These are not the Inception numbers of the literature; compare them within these tables."
+        text += " These are not the Inception scores of the literature; compare them only within these tables."
     return text + "\n"
 
 
 def _against(quality: Sequence[Quality], part: str, where: str, title: str) -> list[str]:
-    """Return a table of every measure against one part, each with its floor; nothing where nothing was measured."""
+    """Return a table of every measure against one fold part with its real-vs-real baseline; [] without results."""
     found = [q for q in quality if any(key.startswith(f"{where}/") for key in q.scores)]
     if not found:
         return []
@@ -47,9 +45,9 @@ def _against(quality: Sequence[Quality], part: str, where: str, title: str) -> l
     for measure in MEASURES:
         scores = [q.score(f"{where}/{measure}") for q in found]
         if any(s.n for s in scores):
-            floors = [q.score(f"floor/{part}/{measure}") for q in found]
+            baselines = [q.score(f"floor/{part}/{measure}") for q in found]
             name = NAMES.get(measure, measure.capitalize())
-            columns[name] = _beside(scores, floors, lowest=measure in LOWER_IS_BETTER)
+            columns[name] = _beside(scores, baselines, lowest=measure in LOWER_IS_BETTER)
     subset = [q.score(f"{where}/kid_subset_size") for q in found]
     if any(s.n for s in subset):
         columns["KID subset"] = [count_of(s.mean) for s in subset]
@@ -65,15 +63,15 @@ def _variety(quality: Sequence[Quality]) -> list[str]:
     if len(columns) == 1:
         return []
     return [
-        "Variety, in brackets that of real training images:\n",
+        "Diversity, in brackets that of real training images:\n",
         table(list(columns), zip(*columns.values(), strict=True)),
     ]
 
 
-def _beside(scores: Sequence[Score], floors: Sequence[Score], lowest: bool = False) -> list[str]:
-    """'0.0412 (0.0040)': the best score in bold, in brackets what real images get."""
+def _beside(scores: Sequence[Score], baselines: Sequence[Score], lowest: bool = False) -> list[str]:
+    """'0.0412 (0.0040)': the best score in bold, in brackets the score of real images."""
     best = bold_best([s.mean for s in scores], [number(s.mean) for s in scores], [True] * len(scores), lowest)
-    return [text + (f" ({number(f.mean)})" if f.n else "") for text, f in zip(best, floors, strict=True)]
+    return [text + (f" ({number(f.mean)})" if f.n else "") for text, f in zip(best, baselines, strict=True)]
 
 
 def _n(quality: Quality, key: str) -> str:

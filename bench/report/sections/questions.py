@@ -1,4 +1,4 @@
-"""The four research questions: what this run says of each in words, the numbers behind it, what would decide it."""
+"""The four research questions: this run's answer in words, the numbers, and what would decide open ones."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from bench.suite.roles import Roles
 
 TITLES: dict[Name, str] = {
     "transfer": "1. How does transfer learning change the synthetic images, and the classifiers trained on them?",
-    "cost": "2. What does transfer learning cost in compute, memory and training time, against a plain CycleGAN?",
-    "modalities": "3. Does it carry over to other kinds of images?",
-    "others": "4. How does it compare with other ways of making synthetic images?",
+    "cost": "2. What does transfer learning cost in compute, memory and training time, compared with a plain CycleGAN?",
+    "modalities": "3. Does the effect generalise to other imaging modalities?",
+    "others": "4. How does it compare with other generative methods?",
 }
 NAMES = {"kid": "KID, test", "diversity": "Diversity", "recall": "Recall", "coverage": "Coverage"}
-NAMES |= {"copies": "Copies", "accuracy": "Accuracy", "training": "Training"}
-FAR = 10  # times the floor of KID: such images are unlike real ones, whichever of them is nearer
-OPEN = 18  # rows of a table; longer ones are folded
+NAMES |= {"copies": "Memorised samples", "accuracy": "Accuracy", "training": "Training"}
+FAR = 10  # times the real-vs-real baseline of KID: above it all images are far from real ones
+OPEN = 18  # rows of a table; tables with more are folded
 NAMED = 3  # suites, claims of one sort
 HOPELESS = 1000  # pairs
 REASON = 120  # characters
@@ -36,7 +36,7 @@ def question_section(found: Sequence[Question], info: ReportInfo) -> list[str]:
     if roles is None or not found:
         return []
     if not info.generative:
-        return ["## The research questions\n", "This run makes no synthetic images, so it says nothing of them.\n"]
+        return ["## The research questions\n", "This run makes no synthetic images, so it cannot answer them.\n"]
     parts = ["## The research questions\n"]
     parts += [_caption(info)] if any(q.findings or q.costs for q in found) else []
     for q in found:
@@ -48,10 +48,10 @@ def _caption(info: ReportInfo) -> str:
     return (
         f"Paired over (fold, repeat) [95 % interval, uncorrected]: accuracy ({info.unit.metric}) by the test of the "
         "verdicts, the rest by a plain paired t test. Holm's correction runs over the comparisons of one measure, not "
-        "over measures: where nothing has an effect, one measure in 20 is decided by chance. *Smallest effect*: what "
-        "so many pairs of this spread find with 80 % power, before that correction; *Pairs needed*: to find "
-        f"{100 * EFFECT:g} points of accuracy, or in any other measure a difference as large as the one seen (∞: no "
-        "number of repeats of these folds).\n"
+        "over measures: without any effect, one measure in 20 is decided by chance. *Minimum detectable effect*: the "
+        "difference that this number of pairs and spread detects with 80 % power, before that correction. *Pairs "
+        f"needed*: to detect {100 * EFFECT:g} points of accuracy, or for any other measure the observed difference (∞: "
+        "no number of repeats of these folds is enough).\n"
     )
 
 
@@ -88,12 +88,14 @@ def _sentences(q: Question, roles: Roles, info: ReportInfo) -> Iterable[str]:
 
 def _how(q: Question) -> str:
     if q.name == "transfer":
-        return "Twins differ in nothing but whether their discriminators begin with ImageNet's weights or random ones:"
-    return "Every arm with transfer learning beside every other generator; none is picked by what it scores here:"
+        return "Each arm and its from-scratch counterpart differ only in the initial weights of the discriminators:"
+    return (
+        "Every arm with transfer learning is compared with every other generator; none is selected by its test score:"
+    )
 
 
 def _couple(a: str, b: str, found: Sequence[Finding], q: Question, info: ReportInfo) -> str:
-    """Say what is decided between two methods with its numbers, and name the rest."""
+    """Return a sentence on two methods: decided measures with numbers, and the names of undecided ones."""
     claims = [f.difference for f in found if f.difference.word != "undecided"]
     phrases = [phrase(d, info) for d in claims if d.kind != "accuracy"]
     accuracies = [d for d in claims if d.kind == "accuracy"]
@@ -105,7 +107,7 @@ def _couple(a: str, b: str, found: Sequence[Finding], q: Question, info: ReportI
     phrases += [f"undecided: {join(open_)}"] if open_ else []
     steps = [q.steps.get(m) for m in (a, b)]
     trained = f" (trained for {steps[0]} and {steps[1]} steps)" if all(steps) and steps[0] != steps[1] else ""
-    return f"`{a}` beside `{b}`{trained}: {'; '.join(phrases)}."
+    return f"`{a}` compared with `{b}`{trained}: {'; '.join(phrases)}."
 
 
 def _undecided(found: Sequence[Difference]) -> str:
@@ -115,83 +117,88 @@ def _undecided(found: Sequence[Difference]) -> str:
 
 
 def _overall(q: Question) -> str:
-    """Say how much of it a correction over all measures would leave."""
+    """Return how many decisions would remain with a correction over all measures."""
     if not q.decided or len({f.difference.metric for f in q.findings}) == 1:
         return ""
     if q.decided == 1:
-        left = "the one that is higher or lower is still decided" if q.overall else "nothing is decided any more"
+        left = "the one decided difference remains decided" if q.overall else "no difference remains decided"
     else:
         some = {0: "none", q.decided: "all"}.get(q.overall, str(q.overall))
         verb = "is" if q.overall < 2 else "are"
-        left = f"{some} of the {q.decided} that are higher or lower {verb} still decided"
-    return f"Corrected over all {len(q.findings)} comparisons together, and not measure by measure, {left}."
+        left = f"{some} of the {q.decided} decided differences {verb} still decided"
+    return f"With a correction over all {len(q.findings)} comparisons instead of one for each measure, {left}."
 
 
 def _far(q: Question) -> str:
-    """Warn where the images are so unlike real ones that a difference between them says little of what could be."""
+    """Return a warning if all images are far from real ones, so that a difference between them means little."""
     means = [m for f in q.findings if f.difference.kind == "kid" for m in (f.difference.value, f.difference.base)]
     if not means or not q.floor > 0 or min(means) < FAR * q.floor:
         return ""
     steps = sorted(set(q.steps.values()))
     trained = f" after {join(map(str, steps))} steps" if steps and len(steps) < NAMED else ""
     return (
-        f"All of these images are far from real ones{trained}: KID {number(min(means))} or more, where real images of "
-        f"other patients have {number(q.floor)}. This is what these methods do at this budget, not what they can do."
+        f"All of these images are far from real ones{trained}: KID {number(min(means))} or more, with a real-vs-real "
+        f"baseline of {number(q.floor)}. The result holds for this training budget only."
     )
 
 
 def _needed(found: Sequence[Finding], info: ReportInfo) -> str:
-    """Say what this design could have found in accuracy, and what it would take to find a little."""
+    """Return the minimum detectable effect in accuracy, and the number of pairs needed for ``EFFECT``."""
     scored = [f for f in found if f.difference.kind == "accuracy"]
     undecided = [f for f in scored if f.difference.word == "undecided"]
     if not scored:
-        return "Of the classifiers nothing can be said: no accuracy of both sides is there." if info.classifiers else ""
+        return (
+            "Nothing can be said about classifiers: no pair has the accuracy of both sides." if info.classifiers else ""
+        )
     if not undecided:
         return ""
     known = [f for f in undecided if math.isfinite(f.smallest)]
     if not known:
-        return "What it takes to decide on accuracy cannot be told: the pairs show no spread to go by."
+        return "The number of pairs needed to decide on accuracy is unknown: the pairs show no spread."
     effects, pairs = sorted(f.smallest for f in known), count(known[0].difference.pairs, "pair")
     few, many = percent(effects[0]), percent(min(effects[-1], 1.0))
     span = few if few == many else f"{few} to {many}"
-    text = f"To decide on accuracy: {pairs} of this spread find {span} points or more"
+    text = f"Accuracy: {pairs} of this spread detect {span} points or more"
     if effects[0] > 1:
-        text = f"To decide on accuracy: {pairs} of this spread find no difference there can be"
+        text = f"Accuracy: {pairs} of this spread cannot detect any possible difference"
     needs = sorted(f.needed for f in known)
     if math.isinf(needs[-1]):
         some = "" if math.isinf(needs[0]) else f" in {sum(map(math.isinf, needs))} of {len(needs)} comparisons"
-        return f"{text}; repeats of these folds never find {100 * EFFECT:g} points{some}, only more patients can."
+        return f"{text}; repeats of these folds never detect {100 * EFFECT:g} points{some}: more patients are needed."
     few, many = (f"{n:.0f}" for n in (needs[0], needs[-1]))
-    return f"{text}; {100 * EFFECT:g} points take {few if few == many else f'{few} to {many}'} pairs."
+    return f"{text}; {100 * EFFECT:g} points need {few if few == many else f'{few} to {many}'} pairs."
 
 
 def _alone(roles: Roles) -> str:
-    """Name the arms that could have been a twin and have none."""
+    """Return a sentence on random-weight arms without a pretrained counterpart."""
     paired = {m for ablation_pairs in roles.ablation_pairs for m in ablation_pairs}
     alone = [m for m in roles.random if m not in paired]
     if not alone:
         return ""
-    lacks = "a pretrained twin" if len(alone) == 1 else "pretrained twins"
-    return f"Without {lacks} in this run, and so no part of this: {join(f'`{m}`' for m in alone)}."
+    lacks = "a pretrained counterpart" if len(alone) == 1 else "pretrained counterparts"
+    return f"Without {lacks} in this run, and therefore not compared: {join(f'`{m}`' for m in alone)}."
 
 
 def _why(q: Question, roles: Roles, info: ReportInfo) -> str:
-    """Say what is missing for an answer, and what would give one."""
+    """Return what is missing for an answer, and suites that have it."""
     if q.name in roles.answers:
-        return "no fold has results of both sides. Run the suite again: what failed is tried once more."
+        return "no fold has results of both sides. Run the suite again to repeat failed cells."
     what = {"transfer": _no_ablation_pairs, "cost": _no_plain}.get(q.name, _no_others)(roles)
     suites = roles.elsewhere.get(q.name, ())[:NAMED]
-    return f"{what}." + (f" Suites that have what it takes: {join(f'`{s}`' for s in suites)}." if suites else "")
+    return f"{what}." + (f" Suites that can answer it: {join(f'`{s}`' for s in suites)}." if suites else "")
 
 
 def _no_ablation_pairs(roles: Roles) -> str:
     if roles.transfer:
         arms, verb = join(f"`{m}`" for m in roles.transfer[:NAMED]), "have" if len(roles.transfer) > 1 else "has"
         rest = f" and {len(roles.transfer) - NAMED} more" if len(roles.transfer) > NAMED else ""
-        return f"{arms}{rest} {verb} no twin: the same config with `pretrained: false`, as an arm of its own"
+        return (
+            f"{arms}{rest} {verb} no from-scratch counterpart: a second arm with the same config and `pretrained: "
+            "false`"
+        )
     if roles.random:
-        arms, verb = join(f"`{m}`" for m in roles.random[:NAMED]), "begin" if len(roles.random) > 1 else "begins"
-        return f"{arms} {verb} with random weights, and no arm with pretrained ones"
+        arms, verb = join(f"`{m}`" for m in roles.random[:NAMED]), "start" if len(roles.random) > 1 else "starts"
+        return f"{arms} {verb} from random weights, and no arm from pretrained ones"
     return "no arm has discriminators that could be pretrained"
 
 
@@ -208,7 +215,7 @@ def _no_others(roles: Roles) -> str:
 
 
 def _lacks(found: Sequence[Lack]) -> str:
-    """Name the cells that this answer had to do without."""
+    """Return the cells that are missing for this answer."""
     same = {(x.stage, _ended(x), x.pairs): None for x in found}
     methods = {at: [x.method for x in found if (x.stage, _ended(x), x.pairs) == at] for at in same}
     items = [
@@ -216,7 +223,7 @@ def _lacks(found: Sequence[Lack]) -> str:
         for stage, ended, pairs in same
     ]
     shown = items[: 2 * NAMED]
-    rest = [f"{len(items) - len(shown)} more of the kind"] if len(items) > len(shown) else []
+    rest = [f"{len(items) - len(shown)} more of this kind"] if len(items) > len(shown) else []
     return f"**Incomplete:** {join([*shown, *rest])}."
 
 
@@ -237,21 +244,22 @@ def _tables(found: Sequence[Finding], info: ReportInfo) -> list[str]:
         "Arm": [
             arm_name(f.difference.arm) if f.difference.classifier else f"`{f.difference.arm.method}`" for f in found
         ],
-        "Beside": [f"`{f.difference.reference}`" for f in found],
+        "Compared with": [f"`{f.difference.reference}`" for f in found],
         "Verdict": [_word(f.difference.word) for f in found],
         "Difference": [change(f.difference) for f in found],
         "p Holm": [p_value(f.difference.p_holm) for f in found],
-        "Arm's mean": [SHOW[f.difference.kind](f.difference.value) for f in found],
-        "Other's mean": [SHOW[f.difference.kind](f.difference.base) for f in found],
-        "Smallest effect": [_smallest(f) for f in found],
+        "Arm mean": [SHOW[f.difference.kind](f.difference.value) for f in found],
+        "Reference mean": [SHOW[f.difference.kind](f.difference.base) for f in found],
+        "Minimum detectable effect": [_detectable(f) for f in found],
         "Pairs": [f"{f.difference.pairs} of {len(info.pairs)}" for f in found],
         "Pairs needed": [_pairs(f) for f in found],
     }
     if len({(f.difference.arm.method, f.difference.reference) for f in found}) == 1 and len(info.ratios) == 1:
-        del columns["Arm"], columns["Beside"]  # the sentence above has named them
+        del columns["Arm"], columns["Compared with"]  # the sentence above names them
     text = table(list(columns), zip(*columns.values(), strict=True), left=list(columns).index("Difference"))
     note = (
-        "Recall, coverage, copies and accuracy in %, differences in points. Lower KID is nearer to real test images.\n"
+        "Recall, coverage, memorised samples and accuracy in %, differences in points. Lower KID is closer to real "
+        "images.\n"
     )
     return [note, folded(f"All {len(found)} comparisons", text) if len(found) > OPEN else text]
 
@@ -264,7 +272,7 @@ def _word(word: str) -> str:
     return word if word == "undecided" else f"**{word}**"
 
 
-def _smallest(f: Finding) -> str:
+def _detectable(f: Finding) -> str:
     if not math.isfinite(f.smallest):
         return DASH
     if f.difference.kind in SHARES and f.smallest > 1:
@@ -273,7 +281,7 @@ def _smallest(f: Finding) -> str:
 
 
 def _pairs(f: Finding) -> str:
-    """'34', or '∞'; of a decided comparison nothing is needed."""
+    """'34' or '∞'; a dash for a decided comparison."""
     if f.difference.word != "undecided" or math.isnan(f.needed):
         return DASH
     return "∞" if math.isinf(f.needed) else f"> {HOPELESS}" if f.needed > HOPELESS else f"{f.needed:.0f}"

@@ -1,4 +1,4 @@
-"""What raters said of real and synthetic images, beside what was published of them."""
+"""Rating study of real and synthetic images, with the published ratings for comparison."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Published = dict[str, tuple[str, str]]  # source -> quality and share taken for 
 
 
 def rater_section(found: Sequence[RatingStudy], info: ReportInfo) -> list[str]:
-    """Return heading, tables and how to read them; [] without answers."""
+    """Return heading, tables and their explanation; [] without answers."""
     parts = ["## Raters\n"] if found else []
     published = _published(info)
     for study in found:
@@ -24,33 +24,31 @@ def rater_section(found: Sequence[RatingStudy], info: ReportInfo) -> list[str]:
         parts.append(agreement(study) + "\n")
         parts.append(raters_table(study))
         if len(study.raters) > 1:
-            parts.append(folded("Told rightly, %: rater by rater", by_rater_table(study)))
+            parts.append(folded("Classified correctly, %, for each rater", by_rater_table(study)))
     if found:
         parts.append(HOW)
         if published and info.published:
-            parts.append(
-                f"Published: {info.published.results.source}; other raters, other images of other trainings.\n"
-            )
+            parts.append(f"Published: {info.published.results.source}; with other raters and other images.\n")
     return parts
 
 
 HOW = (
-    "Raters saw one image at a time, not knowing where it came from, each in another order. Taken for real: the share "
-    "of answers. Against real: how much more often than real images; an image nobody can tell from a real one has 0. "
-    "Told rightly: verdicts that were right. Several raters' answers to one image are not independent: the intervals "
-    "of these are Wilson's, of as many answers as the clustered ones are worth (Rao and Scott 1992), and, of the "
-    "difference, put together as by Newcombe (Zou and Donner 2008). They are of these raters: what others would say is "
-    "not in them. Quality, 0 to 5: the mean over images of the raters' means, with a bootstrap interval over images. "
-    "Rater by rater, who see an image once: Wilson's interval; guessing: what blind guessing gives who says 'real' as "
-    "often. Told apart: whether they take real images for real more often than synthetic ones, by Newcombe's interval "
-    "of the difference. Agreement is 1 when all say the same of each image, 0 when no more than by chance; where "
-    "nearly all answers are alike it is near 0 however alike they are, so read it beside the shares.\n"
+    "Raters saw single images in random order, blinded to their source. *Taken for real*: share of answers 'real'. "
+    "*Minus real*: this share minus that of real images; 0 for images that cannot be distinguished from real ones. "
+    "*Classified correctly*: share of correct answers. Answers of several raters to one image are not independent: the "
+    "intervals are Wilson's with the effective number of answers (Rao and Scott 1992); that of the difference combines "
+    "them as Newcombe does (Zou and Donner 2008). They hold for these raters and do not cover other raters. Quality, 0 "
+    "to 5: mean over images of the mean over raters, with a bootstrap interval over images. Each rater sees an image "
+    "once: Wilson's interval. *By guessing*: share correct of random answers with the same rate of 'real'. "
+    "*Distinguishes*: whether the rater takes real images for real more often than synthetic ones, by Newcombe's "
+    "interval of the difference. Agreement is 1 if all raters agree on each image and 0 at chance level. If nearly all "
+    "answers are equal it is near 0 whatever the agreement, so read it together with the shares.\n"
 )
 
 
 def sources_table(study: RatingStudy, published: Published) -> str:
-    """Return one line a source."""
-    header = ["Images of", "Rated", "Answers", "Taken for real, %", "Against real, points", "Quality"]
+    """Return a table with one row for each source."""
+    header = ["Images of", "Rated", "Answers", "Taken for real, %", "Minus real, points", "Quality"]
     beside = ["Published: quality", "taken for real"] if published else []
     rows = []
     for s in study.sources:
@@ -62,9 +60,17 @@ def sources_table(study: RatingStudy, published: Published) -> str:
 
 
 def agreement_table(study: RatingStudy) -> str:
-    """Return one line a source, and one of all: how often it was told rightly, and how far raters agreed on it."""
+    """Return one row for each source and one for all: share classified correctly and agreement of the raters."""
     k = len(study.icc_raters) if len(study.icc_raters) > 1 else "k"
-    header = ["Images of", "Told rightly, %", "Fleiss' kappa", "Of images", "ICC(2,1)", f"ICC(2,{k})", "Of images"]
+    header = [
+        "Images of",
+        "Classified correctly, %",
+        "Fleiss' kappa",
+        "Of images",
+        "ICC(2,1)",
+        f"ICC(2,{k})",
+        "Of images",
+    ]
     rows = []
     for s in (*study.sources, study.whole):
         a = s.agreement
@@ -75,7 +81,7 @@ def agreement_table(study: RatingStudy) -> str:
 
 
 def by_rater_table(study: RatingStudy) -> str:
-    """Return one line a rater, one column a source: how often they told it rightly."""
+    """Return one row for each rater and one column for each source: share classified correctly."""
     right = {(b.rater, b.source): _share(b.right) for b in study.by_both}
     sources = [s.source for s in study.sources]
     rows = [[r.rater, *(right.get((r.rater, s), DASH) for s in sources)] for r in study.raters]
@@ -83,9 +89,16 @@ def by_rater_table(study: RatingStudy) -> str:
 
 
 def raters_table(study: RatingStudy) -> str:
-    """Return one line a rater."""
-    header = ["Rater", "Answers", "Right, %", "Guessing, %", "Real ones for real, %", "Synthetic ones for real, %"]
-    header += ["Difference, points", "Told apart", "Median time"]
+    """Return a table with one row for each rater."""
+    header = [
+        "Rater",
+        "Answers",
+        "Correct, %",
+        "By guessing, %",
+        "Real taken for real, %",
+        "Synthetic taken for real, %",
+    ]
+    header += ["Difference, points", "Distinguishes", "Median time"]
     rows = []
     for r in study.raters:
         shares = (_share(r.right), percent(r.by_guessing), _share(r.real), _share(r.synthetic))
@@ -95,18 +108,18 @@ def raters_table(study: RatingStudy) -> str:
 
 
 def apart(r: RatedBy) -> str:
-    """Say whether a rater tells real from synthetic images."""
+    """Return whether a rater distinguishes real from synthetic images."""
     if not math.isfinite(r.low):
         return DASH
-    return "yes" if r.low > 0 else "the wrong way round" if r.high < 0 else "not shown"
+    return "yes" if r.low > 0 else "in the wrong direction" if r.high < 0 else "not shown"
 
 
 def agreement(study: RatingStudy) -> str:
-    """Say what the agreement between raters rests on, and who was left out of it."""
+    """Return the images and raters behind the agreement coefficients, and who was excluded."""
     if len(study.raters) < 2:
         return "Agreement between raters: there is one rater."
     a = study.whole.agreement
-    text = f"Fleiss' kappa is of the verdicts on the {count(a.kappa_images, 'image')} that two or more raters rated"
+    text = f"Fleiss' kappa uses the answers on the {count(a.kappa_images, 'image')} that two or more raters rated"
     few = [r for r in study.raters if r.rater not in study.icc_raters]
     if len(study.icc_raters) < 2:
         return f"{text}. ICC of quality: fewer than two raters have rated half of the study."
@@ -114,30 +127,30 @@ def agreement(study: RatingStudy) -> str:
     text += f"; ICC of quality, of the {count(a.icc_images, 'image')} that {raters} rated."
     if few:
         left_out = join(f"{r.rater} ({r.answers} of {study.images})" for r in few)
-        text += f" Left out of the ICC, for they rated less than half of the study: {left_out}."
+        text += f" Excluded from the ICC because they rated less than half of the study: {left_out}."
     return text
 
 
 def _about(study: RatingStudy) -> str:
     of = study.images * len(study.raters)
-    whole = "every one of them all images" if study.answers == of else f"{study.answers} of {of} answers are in"
-    held = f"Study `{study.name}`: {study.images} images, {count(len(study.raters), 'rater')}, {whole}."
-    return f"{held} {shown_twice(study.repeats)}\n"
+    whole = "every rater rated all images" if study.answers == of else f"{study.answers} of {of} answers are in"
+    about = f"Study `{study.name}`: {study.images} images, {count(len(study.raters), 'rater')}, {whole}."
+    return f"{about} {shown_twice(study.repeats)}\n"
 
 
 def shown_twice(repeats: int | None) -> str:
-    """Say whether raters may have seen a picture twice, which breaks the blinding."""
+    """Return whether raters may have seen a picture twice, which breaks the blinding."""
     if repeats is None:
         return (
-            "It was drawn before studies kept pictures apart: raters may have seen a real image and its own "
-            "translation, or two translations of one."
+            "It was made by an earlier version, which did not separate pictures: raters may have seen a real image and "
+            "its own translation, or two translations of one image."
         )
     if repeats == 0:
-        return "No picture is in it twice, neither as itself nor translated."
+        return "No picture appears twice, neither as itself nor as a translation."
     of = "shows a picture that is" if repeats == 1 else "show pictures that are"
     return (
-        f"{count(repeats, 'image')} {of} in it already, as itself or translated, for there were too few others: their "
-        "answers are not blind."
+        f"{count(repeats, 'image')} {of} in the study already, as itself or as a translation, because there were too "
+        "few others: the answers to them are not blinded."
     )
 
 

@@ -1,4 +1,4 @@
-"""What running the suite took: the harness's own share, and how well it was foretold."""
+"""Cost of running the suite: overhead of the harness, and accuracy of the predictions."""
 
 from __future__ import annotations
 
@@ -12,25 +12,28 @@ SHOWN = 5  # the last runs
 
 
 def running_section(runs: Sequence[RunRecord], stages: Sequence[PredictedStage]) -> list[str]:
-    """Return heading and tables; [] where no run was recorded and nothing was foretold."""
+    """Return heading and tables; [] without recorded runs and predictions."""
     parts = []
     if runs:
         parts += [_runs([r for r in runs if r.wall_s > 0][-SHOWN:])]
     if stages:
-        parts += ["Foretold before the run, from what had been measured on this machine, and found:\n", _stages(stages)]
-    return ["## What running it took\n", *parts] if parts else []
+        parts += [
+            "Predicted before the run from earlier measurements on this machine, and measured:\n",
+            _stages(stages),
+        ]
+    return ["## Cost of running the suite\n", *parts] if parts else []
 
 
 def _runs(runs: Sequence[RunRecord]) -> str:
     columns = {
         "Run": [r.started_at[:16].replace("T", " ") for r in runs],
         "Cells": [str(r.cells) + (f" + {r.failed} failed" if r.failed else "") for r in runs],
-        "At a time": [str(r.jobs) for r in runs],
-        "Wall": [seconds(r.wall_s) for r in runs],
-        "Foretold": [_predicted(r) for r in runs],
+        "Parallel jobs": [str(r.jobs) for r in runs],
+        "Wall time": [seconds(r.wall_s) for r in runs],
+        "Predicted": [_predicted(r) for r in runs],
         "In cells": [seconds(r.cells_s) for r in runs],
         "Device": [seconds(r.device_s) for r in runs],
-        "Harness": [_percent(r.overhead) for r in runs],
+        "Overhead": [_percent(r.overhead) for r in runs],
         "Idle": [_percent(r.idle) for r in runs],
         "Report, MLflow": [seconds(r.closing_s) if r.closing_s is not None else DASH for r in runs],
         "Peak memory of a cell": [size(r.peak_memory_bytes) for r in runs],
@@ -64,5 +67,14 @@ def _stages(stages: Sequence[PredictedStage]) -> str:
         )
         for s in stages
     ]
-    heads = ("Stage", "Cells", "Foretold", "Found", "Device, foretold", "Device, found", "Error", "Error, memory")
+    heads = (
+        "Stage",
+        "Cells",
+        "Predicted",
+        "Measured",
+        "Device time, predicted",
+        "Device time, measured",
+        "Error",
+        "Error, memory",
+    )
     return table(heads, rows)

@@ -1,4 +1,4 @@
-"""Segmentation networks: what each arm's network finds in test images, beside `none`; and who could take no part."""
+"""Segmentation networks: scores of each arm compared with `none`, and the methods without an arm."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from bench.report.sections.leaderboard import arm_name
 from bench.report.text import DASH, folded, join, literal, number, p_value, percent, points, table
 
 _HOW = (
-    "Networks that outline what is to be found, trained on real images with their masks under every arm that can "
-    "carry masks, for the same number of steps from the same first weights. *Lesions* are whatever the masks outline: "
-    "Dice, IoU and HD95 are means over the test images that have any, as papers report them. Means ± sd over pairs of "
-    "a fold's mean over images; Δ is the paired difference to `none` [95 % interval], the verdict on Dice, lesions, by "
-    "the corrected test, Holm-corrected over the arms of a network (*helps* and *hurts* at 5 %). Dice and IoU in "
-    "percent. HD95 is the 95 % Hausdorff distance of the outlines, in pixels of the original image, whatever shape it "
-    "was brought to; where nothing was found it is the image's diagonal, and Dice and IoU are 0. *Missed*: images with "
-    "lesions where nothing was found; *false alarms*: images without, where something was; both in percent. The best "
-    "weights were chosen by Dice over all validation images, those without lesions included (1 where nothing is found, "
-    "else 0), so that false alarms have a price; the test images were read once."
+    "Segmentation networks, trained on real images and their masks for every arm whose images have masks, for the "
+    "same number of steps and from the same initial weights. *Lesions* are the masked structures: Dice, IoU and "
+    "HD95 are means over the test images with lesions, as in publications. Values are the mean ± sd over pairs of "
+    "the mean over images. Δ is the paired difference to `none` [95 % interval]. The verdict is on Dice of lesions, "
+    "by the corrected test with Holm's correction over the arms of a network (*helps* and *hurts* at 5 %). Dice and "
+    "IoU are in per cent. HD95 is the 95 % Hausdorff distance of the outlines in pixels of the original image. For "
+    "an empty prediction it is the diagonal of the image, and Dice and IoU are 0. *Missed*: images with lesions and "
+    "an empty prediction; *false alarms*: images without lesions and a non-empty prediction; both in per cent. The "
+    "best weights were selected by Dice over all validation images, including those without lesions (1 for an empty "
+    "prediction, else 0), so that false alarms are penalised. The test images were used once."
 )
 _CLASSES = (
-    "Means of Dice in percent, not compared. An image without lesions counts 100 where nothing was found, else 0: a "
-    "class of such images shows how often no false alarm was raised."
+    "Mean Dice in per cent, not compared. An image without lesions counts 100 for an empty prediction, else 0: for a "
+    "class of such images it is the share without false alarms."
 )
 
 
 def segmentation_section(found: Sequence[Segmented], info: ReportInfo) -> list[str]:
-    """Return heading, how it was measured, a table for each network, and who is left out; [] without networks."""
+    """Return heading, method, a table for each network, and the methods without an arm; [] without networks."""
     if not found:
         return []
     parts = ["## Segmentation\n", f"{_HOW}\n"]
@@ -73,18 +73,20 @@ def _beside(x: Segmented, measure: str) -> str:
 
 
 def _left_out(info: ReportInfo) -> list[str]:
-    """Say which methods have no arm here, and why; and what is taken for granted of those that have."""
+    """Return which methods have no arm here and why, and what is assumed about the masks of the others."""
     out = [m for m in info.methods if m not in info.mask_carriers]
     online, made = ([f"`{m}`" for m in out if (m in info.generative) == of] for of in (False, True))
     translators = [f"`{m}`" for m in info.mask_carriers if m in info.generative]
     said = []
     if translators:
-        said.append(f"Images by {join(translators)} have the mask of the image they were translated from: as far as a")
-        said[-1] += " translation moves or removes what is outlined, its mask is wrong, and the arm pays for it."
+        said.append(
+            f"Images by {join(translators)} have the mask of the image they were translated from. If a translation"
+        )
+        said[-1] += " moves or removes the masked structure, its mask is wrong, which lowers the scores of the arm."
     if online:
-        said.append(f"Left out: {join(online)}, which says nothing of what becomes of a mask.")
+        said.append(f"Excluded: {join(online)}, which does not define how masks are transformed.")
     if made:
-        said.append(f"Left out: {join(made)}, whose images come from noise: nobody has outlined what they show.")
+        said.append(f"Excluded: {join(made)}, whose images are generated from noise and have no masks.")
     return said
 
 

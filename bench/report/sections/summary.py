@@ -1,4 +1,4 @@
-"""The report's first words, generated from its numbers: what helps, what hurts, what this design could have seen."""
+"""The summary, generated from the numbers: verdicts, minimum detectable effect, cost, missing scores."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from bench.analysis.lines import Line, typical_minimum_detectable_effect
 from bench.report.text import count, join, percent, points, seconds
 from bench.suite.suite import REFERENCES
 
-HOPELESS = 0.25  # no augmentation does that much: a design which needs it can decide nothing
-MOST_NAMED = 5  # lines with one verdict
+HOPELESS = 0.25  # minimum detectable effect from which the design is useless: no augmentation gains as much
+MOST_NAMED = 5  # most lines with one verdict that are named
 SEEN = "power 80 %, two-sided 5 %"
 
 
 def summary(lines: Sequence[Line], info: ReportInfo) -> list[str]:
-    """Return the sentences of the summary, one paragraph each; none for a suite without classifiers."""
+    """Return the sentences of the summary, one for each paragraph; [] for a suite without classifiers."""
     if not info.classifiers:
         return []
     found = (_verdicts(lines, info), info.unit.note, _design(lines), _cost(lines), _missing(lines, info))
@@ -24,32 +24,32 @@ def summary(lines: Sequence[Line], info: ReportInfo) -> list[str]:
 
 
 def _verdicts(lines: Sequence[Line], info: ReportInfo) -> str:
-    judged = [x for x in lines if "none" in x.versus and not x.arm.without_memorised]
-    if not judged:
+    compared = [x for x in lines if "none" in x.versus and not x.arm.without_memorised]
+    if not compared:
         return (
             "No arm could be compared with `none` (real images only), so this report has scores but no verdicts."
             if any(x.pairs for x in lines)
             else _no_score(lines)
         )
-    words = {w: [x for x in judged if x.verdict("none").word == w] for w in ("helps", "hurts", "equivalent")}
+    words = {w: [x for x in compared if x.verdict("none").word == w] for w in ("helps", "hurts", "equivalent")}
     phrases = [f"**{word}**: {_named(found, info)}" for word, found in words.items() if found]
-    undecided = len(judged) - sum(map(len, words.values()))
-    base = f"Against real images alone (`none`), {info.unit.metric}, {count(len(judged), 'comparison')}: "
-    if not phrases and not any(x.verdict("none").difference for x in judged):
+    undecided = len(compared) - sum(map(len, words.values()))
+    base = f"Against real images alone (`none`), {info.unit.metric}, {count(len(compared), 'comparison')}: "
+    if not phrases and not any(x.verdict("none").difference for x in compared):
         return f"{base}**undecided** in all of them; no mean differs from that of `none`."
     if not phrases:
-        best = max(judged, key=lambda x: x.verdict("none").difference)
+        best = max(compared, key=lambda x: x.verdict("none").difference)
         effect = points(best.verdict("none").difference)
         return (
             f"{base}**undecided** in all of them. The largest mean difference is {effect} points "
-            f"({_name(best, info)}), and this run cannot tell it from chance."
+            f"({_name(best, info)}), and this run cannot distinguish it from chance."
         )
     rest = f"; **undecided**: the other {undecided}." if undecided else "."
     return base + "; ".join(phrases) + rest
 
 
 def _named(lines: Sequence[Line], info: ReportInfo) -> str:
-    """Name the lines with their differences: the largest ones only, where there are many."""
+    """Return the names of the lines with their differences; only the largest if there are many."""
     by_size = sorted(lines, key=lambda x: -abs(x.verdict("none").difference))
     rest = [f"{len(lines) - MOST_NAMED} more"] if len(lines) > MOST_NAMED + 1 else []
     shown = by_size[:MOST_NAMED] if rest else list(lines)
@@ -66,16 +66,16 @@ def _design(lines: Sequence[Line]) -> str:
     if not any(x.versus for x in lines):
         return ""
     if not math.isfinite(typical):
-        return f"With {pairs} of folds the smallest effect that could be found cannot be told: no spread to go by."
+        return f"With {pairs} (fold × repeat) the minimum detectable effect is unknown: the pairs show no spread."
     if typical >= HOPELESS:
         return (
-            f"With {pairs} and the spread seen, the typical comparison would have missed any difference below "
-            f"{_capped(typical)} points ({SEEN}): read this as a check that everything runs, and add folds or "
+            f"With {pairs} (fold × repeat) and the observed spread, the median minimum detectable effect is "
+            f"{_capped(typical)} points ({SEEN}): use this run only to check that everything works, and add folds or "
             "repeats before claiming an effect."
         )
     return (
-        f"With {pairs} and the spread seen, the typical comparison would have found a difference of "
-        f"{percent(typical)} points or more ({SEEN}); smaller effects, either way, are not ruled out."
+        f"With {pairs} (fold × repeat) and the observed spread, the median minimum detectable effect is "
+        f"{percent(typical)} points ({SEEN}); smaller effects in either direction are not ruled out."
     )
 
 
@@ -89,10 +89,10 @@ def _cost(lines: Sequence[Line]) -> str:
         return ""
     cheap, dear = (pick(trained, key=lambda x: x.generator_s) for pick in (min, max))
     span = (
-        f"{seconds(cheap.generator_s)} a fold for {cheap.arm.method}"
+        f"{seconds(cheap.generator_s)} per fold for {cheap.arm.method}"
         if cheap.arm.method == dear.arm.method
         else f"between {seconds(cheap.generator_s)} ({cheap.arm.method}) and "
-        f"{seconds(dear.generator_s)} ({dear.arm.method}) a fold"
+        f"{seconds(dear.generator_s)} ({dear.arm.method}) per fold"
     )
     classifier = [x.classifier_s for x in lines if math.isfinite(x.classifier_s)]
     low, high = seconds(min(classifier)), seconds(max(classifier))
@@ -111,14 +111,14 @@ def _missing(lines: Sequence[Line], info: ReportInfo) -> str:
     )
     text += _hit(short, info)
     return text + (
-        "A mean over fewer pairs is of other patients than its neighbours', so compare it with care; its verdict rests "
-        "on the pairs it shares with the reference. Arms without a score are in no verdict, and the Holm correction "
-        "counts only arms that are. What this does to each verdict is under *Failed, skipped and missing*."
+        "A mean over fewer pairs is of other patients than the other means, so compare it with care; its verdict uses "
+        "the pairs shared with the reference. Arms without a score have no verdict and are not counted in the Holm "
+        "correction. *Failed, skipped and missing* lists the effect on each verdict."
     )
 
 
 def _hit(short: Sequence[Line], info: ReportInfo) -> str:
-    """Say where a reference is among the lines that lack a score: it takes every verdict with it."""
+    """Return which references lack scores, because every verdict against them is affected."""
     hit = [x for x in short if x.arm.method in REFERENCES]
     alike: dict[tuple[str, int, int], list[str]] = {}
     for x in hit:
@@ -129,12 +129,12 @@ def _hit(short: Sequence[Line], info: ReportInfo) -> str:
         for (method, pairs, planned), classifiers in alike.items()
     ]
     it, any_left = "it" if len({x.arm.method for x in hit}) == 1 else "them", any(x.pairs for x in hit)
-    rest = f"so no verdict against {it} there has more. " if any_left else f"so nothing is compared with {it}. "
+    rest = f"so no verdict against {it} uses more. " if any_left else f"so nothing is compared with {it}. "
     return f"{join(texts)}, {rest}" if texts else ""
 
 
 def _no_score(lines: Sequence[Line]) -> str:
-    """Say that nothing was scored: not yet, or because of what failed first."""
+    """Return why nothing was scored: not run yet, or the first failure."""
     ended = [g for x in lines for g in x.gaps if g.status not in ("missing", "done")]
     if not ended:
         return "No score has been computed yet."

@@ -1,4 +1,4 @@
-"""How good translations are: cycle reconstructions, the FCN score with its ceiling, and the published variant apart."""
+"""Quality of translations: cycle reconstruction, FCN score with its upper bound, and the published unpaired variant."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ NAMES |= {"pixel_accuracy": "Pixel accuracy", "class_accuracy": "Class accuracy"
 
 
 def translation_section(found: Sequence[Translation]) -> list[str]:
-    """Return heading, captions and tables; [] without any method that translates."""
+    """Return heading, captions and tables; [] without a translating method."""
     if not found:
         return []
     methods = [t for t in found if t.method != CEILING]
     parts = ["## Translations of test images\n"]
-    parts += _table("Cycle reconstruction against its own source, a true pair:\n", methods, "cycle", CYCLE, number)
+    parts += _table("Cycle reconstruction compared with its source image (paired):\n", methods, "cycle", CYCLE, number)
     parts += _table(_fcn_caption(methods), found, "fcn", FCN, percent)
     caption = (
-        "The unpaired variant that was published: a translation against an unrelated real image of its target class.\n"
+        "The published unpaired variant: a translation compared with an unrelated real image of its target class.\n"
     )
     return parts + _table(caption, methods, "unpaired", UNPAIRED, number)
 
@@ -29,8 +29,8 @@ def translation_section(found: Sequence[Translation]) -> list[str]:
 def _fcn_caption(methods: Sequence[Translation]) -> str:
     references = list(dict.fromkeys(t.reference for t in methods if "fcn/iou" in t.scores))
     return (
-        "FCN score, in %: what a segmentation network trained on real images finds in a translation, against "
-        f"{join(references) or 'its reference'}. The first line is the ceiling, its score on real test images.\n"
+        "FCN score, in %: what a segmentation network trained on real images predicts for a translation, compared with "
+        f"{join(references) or 'its reference'}. The first line is the upper bound: its score on real test images.\n"
     )
 
 

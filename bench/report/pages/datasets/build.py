@@ -1,4 +1,4 @@
-"""The report over the members of a file: a page, a figure, the same numbers as CSV and JSON. Touches no model."""
+"""The report over all sub-suites of a file: page, figures, CSV and JSON. Loads no model."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def build_cross(
 ) -> Path:  # fmt: skip
     """Write ``cross.md``, ``.html``, ``.csv``, ``.json`` and ``charts/`` into ``out``; return ``cross.md``.
 
-    ``reports`` are the report folders of the members' suites, ``absent`` why others have none, both by suite. The same
-    reports give the same bytes. Raises ``DataError`` for a report that cannot be read.
+    ``reports`` are the report folders of the sub-suites, ``absent`` the reasons why others have none, both by suite.
+    The same reports give the same bytes. Raises ``DataError`` for a report that cannot be read.
     """
     sub_suites = [read_sub_suite(suite.removeprefix(f"{name}-"), folder) for suite, folder in reports.items()]
     pooled = pool(sub_suites)
@@ -72,7 +72,7 @@ def _described(m: SubSuite) -> dict[str, Any]:
 
 
 def _rows(sub_suites: Sequence[SubSuite], pooled: Sequence[Pooled]) -> list[dict[str, Any]]:
-    """Return a row for each effect of a member, and after those of an arm one of all together (``member`` empty)."""
+    """Return a row for each effect of a sub-suite, and after those of an arm an overall row without ``sub_suite``."""
     of = {m.name: m for m in sub_suites}
     rows: list[dict[str, Any]] = []
     for p in pooled:
@@ -81,13 +81,14 @@ def _rows(sub_suites: Sequence[SubSuite], pooled: Sequence[Pooled]) -> list[dict
             rows.append({**_at(p.at), **where, **_numbers(effect)})
         t = asdict(p.found)
         ends = {k: t[k] for k in ("low", "high", "p", "next_low", "next_high", "tau", "i2", "p_alike")}
-        judged = {"p_holm": p.p_holm, "verdict": p.word, "carries": p.carries, "pairs": None}
-        rows.append({**_at(p.at), "dataset": f"{p.found.studies} together", "difference": t["mean"], **ends, **judged})
+        verdict = {"p_holm": p.p_holm, "verdict": p.word, "carries": p.carries, "pairs": None}
+        rows.append({**_at(p.at), "dataset": f"{p.found.studies} together", "difference": t["mean"], **ends, **verdict})
     return rows
 
 
 def _shift_rows(sub_suites: Sequence[SubSuite], compared: Sequence[Shifted]) -> Iterator[dict[str, Any]]:
-    """Yield a row for each price (``measure`` 'shift_price') and each change of a gain or of the effect of a twin."""
+    """Yield a row for each performance drop (measure 'shift_price') and each change of a gain or from-scratch "
+    "effect."""
     of = {m.name: m for m in sub_suites}
     for s in compared:
         where = {"sub_suite": s.sub_suite, "control": s.control}

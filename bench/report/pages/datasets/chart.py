@@ -1,4 +1,4 @@
-"""One figure: every arm's difference on every data set, and of all together, by kind of images."""
+"""Forest chart: difference of every arm on every data set, and the overall mean."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ Panel = tuple[Measure, str]
 
 
 def caption(pooled: Sequence[Pooled]) -> str:
-    """Return how to read the figure; of all together only where there is something."""
+    """Return the caption; the overall mean is explained only if there is one."""
     overall = (
-        "; black hexagons: all together (random effects, Hartung–Knapp interval), the thin line behind them where a "
-        "next data set is expected (95 %)"
+        "; black hexagons: overall mean (random effects, Hartung–Knapp interval), with the 95 % prediction interval "
+        "for another data set as a thin line"
     )
     return (
         f"Each data set's mean paired difference with its 95 % interval{overall if _overall(pooled) else ''}. "
-        "Accuracy is patient-level; shaded: the equivalence margin. Arrowheads: the interval goes on. A hollow mark "
-        "has no interval."
+        "Accuracy is patient-level; shaded: the equivalence margin. Arrowheads: the interval extends beyond the axis. "
+        "Hollow: no interval."
     )
 
 
 def described(pooled: Sequence[Pooled]) -> str:
-    """Return what the figure is, for who does not see it."""
-    overall = ", and of all together" if _overall(pooled) else ""
+    """Return the alternative text of the figure."""
+    overall = ", and overall" if _overall(pooled) else ""
     return f"Forest chart: every arm's difference on every data set{overall}; the tables have its numbers"
 
 
@@ -44,13 +44,13 @@ def _overall(pooled: Sequence[Pooled]) -> bool:
 
 
 def draw_cross(sub_suites: Sequence[SubSuite], pooled: Sequence[Pooled], path: Path) -> bool:
-    """Draw the forest: a panel a measure and classifier, a block of rows an arm. False: there is nothing to draw."""
+    """Draw one panel for each measure and classifier, one block of rows for each arm; False if there is no data."""
     found: dict[Panel, None] = dict.fromkeys((p.at.measure, p.at.classifier) for p in pooled)
     panels = sorted(found, key=lambda panel: MEASURES.index(panel[0]))
     arms = list(dict.fromkeys(_arm(p.at) for p in pooled))
     if not panels:
         return False
-    height = len(sub_suites) + 1.8  # of a block: its sets, all together, a gap
+    height = len(sub_suites) + 1.8  # of a block: its data sets, the overall row, a gap
     top = {arm: i * height for i, arm in enumerate(arms)}
     width = 2.0 + 2.3 * len(panels)
     columns = legend_columns([_called(m) for m in sub_suites], width, most=3)
@@ -69,7 +69,7 @@ def draw_cross(sub_suites: Sequence[SubSuite], pooled: Sequence[Pooled], path: P
 
 
 def _arm(at: At) -> str:
-    """Return the method: its KID has no ratio, its accuracy one, and both stand in one block."""
+    """Return the name of the block: the method, without a ratio of 1, so that KID and accuracy share a block."""
     return at.arm.split()[0] if at.measure == "kid" else at.arm.removesuffix(" ×1")
 
 
@@ -114,7 +114,7 @@ def _mark(
 
 
 def _limit(pooled: Iterable[Pooled], unit: float) -> float:
-    """Return the axis' half width: all means, and intervals as far as the means stay legible."""
+    """Return half the axis width: covers all means, and intervals as far as the means stay legible."""
     found = [(e.difference, e.low, e.high) for p in pooled for _, e in p.effects]
     means = unit * max(abs(d) for d, *_ in found)
     ends = unit * max((abs(x) for _, low, high in found for x in (low, high) if math.isfinite(x)), default=0.0)
@@ -131,7 +131,7 @@ def _legend(fig: Any, sub_suites: Sequence[SubSuite], columns: int, overall: boo
         for m in sub_suites
     ]
     if overall:
-        marks.append(Line2D([], [], color=BLACK, marker=OVERALL, ms=4.2, lw=1.3, label="all together"))
+        marks.append(Line2D([], [], color=BLACK, marker=OVERALL, ms=4.2, lw=1.3, label="overall"))
     fig.legend(handles=marks, loc="outside upper center", ncols=columns, handlelength=1.6)
 
 

@@ -1,4 +1,4 @@
-"""The page over all members as sections, the answers first; written as Markdown and as one HTML file."""
+"""The page over all sub-suites as sections, answers first; written as Markdown and as one HTML file."""
 
 from __future__ import annotations
 
@@ -24,48 +24,50 @@ from bench.report.text import join, literal
 
 PAGE, HTML_PAGE = "cross.md", "cross.html"
 SUB_SUITES, SHIFT, HOW_TO = (
-    "The members",
-    "The price of the shift, and what augmentation does about it",
+    "Sub-suites",
+    "Performance drop under the shift, and effect of augmentation",
     "How to read it",
 )
-EVERY, EVERY_SUB_SUITE = "Every arm on every data set", "Every arm in every member"
+EVERY, EVERY_SUB_SUITE = "Every arm on every data set", "Every arm in every sub-suite"
 CARRIES = {"holds": "holds", "on average": "average", "differs": "differs", "lower": "lower", "higher": "higher"}
-OF_SHIFT = {"costs": "hurts", "easier": "helps", "helps more": "helps", "helps less": "hurts"}  # their colours
+OF_SHIFT = {"costs": "hurts", "easier": "helps", "helps more": "helps", "helps less": "hurts"}  # verdict -> CSS class
 ONE = """\
-A data set is one study: its mean paired difference and standard error are those of its own report (patient-level
-balanced accuracy, corrected resampled t; KID by a plain paired t).
+A data set is one study: its mean paired difference and standard error are those of its report (patient-level
+balanced accuracy: corrected resampled t test; KID: plain paired t test).
 """
 OF_EACH = {
     "Accuracy": "patient-level balanced accuracy in %, mean over folds and repeats.",
     "− none": "the arm minus `none` in the same folds and repeats, in points, with its 95 % interval.",
-    "− twin": "accuracy minus that of the same method with random in the place of transferred weights, in points.",
-    "KID − twin": "how far synthetic images are from real ones, minus the same for that twin's; below 0 is better.",
-    "Verdict": "that of the data set's own report.",
-    "Pairs": "folds and repeats in which both sides were measured.",
+    "− from-scratch": "accuracy minus that of the from-scratch counterpart: the same method with random instead of "
+    "pretrained weights; in points.",
+    "KID − from-scratch": "KID of the synthetic images minus that of the from-scratch counterpart; below 0 is better.",
+    "Verdict": "as in the report of the data set.",
+    "Pairs": "number of pairs (fold × repeat) in which both sides were measured.",
 }
 OVERALL = {
-    "Verdict": "of a data set that of its own report; of all together that of the mean, corrected by Holm over the "
+    "Verdict": "for a data set as in its report; overall that of the mean, corrected by Holm over the "
     "arms with one classifier.",
     "Mean": "the random-effects mean over data sets (DerSimonian & Laird 1986) with the Hartung–Knapp interval (95 %), "
-    "never narrower than the sets' own errors allow.",
-    "Next": "where the effect on one more data set of this sort is expected (95 % prediction interval).",
-    "Carries over": "an arm **holds** when the mean is decided and *next* leaves out zero too; it is decided **on "
-    "average** when only the mean is; it **differs** when sets contradict each other and the mean is undecided.",
-    "τ": "how far true effects lie apart between sets (sd).",
-    "I²": "their share of what is seen to vary.",
+    "never narrower than the standard errors of the data sets allow.",
+    "Prediction interval": "95 % prediction interval of the effect on another data set of this kind.",
+    "Generalises": "an effect **holds** if the mean is decided and the prediction interval excludes zero; it is "
+    "decided **on average** if only the mean is; it **differs** if data sets contradict each other and the mean is "
+    "undecided.",
+    "τ": "standard deviation of the true effects between data sets.",
+    "I²": "share of the observed variance that is due to differences between data sets.",
     "p Holm": "of the mean against zero, corrected as the verdict.",
-    "p alike": "Cochran's Q: how easily sets would lie this far apart if one effect held on all; uncorrected.",
+    "p homogeneity": "Cochran's Q test of equal effects on all data sets; uncorrected.",
 }
 LIMITS = (
-    "The sets are few and were not drawn at random, and each error is itself estimated from few folds: an interval "
-    "over so few sets is wide for a reason, and undecided is not the same as no effect.\n"
+    "The data sets are few and not a random sample, and each standard error is estimated from few folds. Intervals "
+    "over few data sets are wide, and undecided does not mean no effect.\n"
 )
-ONE_SET = "Members of one and the same data set are no studies of their own, and are not combined.\n"
+ONE_SET = "Sub-suites of the same data set are not separate studies and are not combined.\n"
 
 
 @dataclass(frozen=True)
 class Figures:
-    """The charts' paths from the pages' folder; None for one that was not drawn."""
+    """Paths of the charts, relative to the page; None if not drawn."""
 
     forest: str | None
     shift: str | None = None
@@ -79,7 +81,7 @@ def cross_sections(
     charts: Figures,
     shifted: tuple[Sequence[Shifted], Sequence[str]] = ((), ()),
 ) -> list[Section]:
-    """Return the sections of both pages in their order; ``shifted`` is what was compared, and what was not."""
+    """Return the sections of both pages in order; ``shifted`` are the comparisons, and the reasons for missing ones."""
     compared, unpaired = shifted
     found = tuple(f"{text}\n" for text in (shift_answers(compared) | answers(sub_suites, pooled)).values())
     forest = _figure(charts.forest, caption(pooled), described(pooled))
@@ -94,7 +96,7 @@ def cross_sections(
         Section(SUB_SUITES, (_sub_suites(sub_suites, "leaderboard.md"),), where="markdown"),
         Section(SUB_SUITES, (_sub_suites(sub_suites, "report.html"),), where="html"),
         Section(SHIFT, shift_parts(compared), undefined=("Verdict",)),
-        Section("All together", overall_parts(pooled)),
+        Section("Overall", overall_parts(pooled)),
         Section(every, (legend, board(rows, once=True), *later.markdown) if rows else (), where="markdown"),
         Section(
             every,
@@ -106,7 +108,7 @@ def cross_sections(
         ),
         Section("What is missing", (_missing(sub_suites, pooled, absent, unpaired),), undefined=ALL),
         Section(HOW_TO, _how(sub_suites, pooled, compared)),
-        Section("Again", (f"```\n{command}\n```\n",)),
+        Section("Command", (f"```\n{command}\n```\n",)),
     ]
     return [s for s in parts if s.parts]
 
@@ -126,7 +128,7 @@ def _figure(path: str | None, text: str = "", alt: str = "") -> _Figure:
 
 
 def cross_html(about: str, found: Sequence[Section], folder: Path) -> str:
-    """Return ``cross.html`` with the title ``about``; ``folder`` is where figures' paths start."""
+    """Return ``cross.html`` with the title ``about``; figure paths are relative to ``folder``."""
     notes = definitions("".join(part for s in found if s.title == HOW_TO for part in s.parts))
     writer = Markdown(notes, {word: word for word in VERDICTS} | CARRIES | OF_SHIFT)
     style = (files("bench.report.pages.datasets") / "style.css").read_text(encoding="utf-8")
@@ -134,10 +136,10 @@ def cross_html(about: str, found: Sequence[Section], folder: Path) -> str:
 
 
 def title(name: str, sub_suites: Sequence[SubSuite], compared: Sequence[Shifted]) -> str:
-    """Return the title of both pages: the question that the members were made for."""
+    """Return the title of both pages: the question of the sub-suites."""
     if compared:
-        return f"{name}: what does the shift cost, and does augmentation make up for it?"
-    question = "does a gain hold across data sets?" if separate_sets(sub_suites) else "its sub-suites side by side"
+        return f"{name}: how large is the performance drop under the shift, and does augmentation reduce it?"
+    question = "does a gain hold across data sets?" if separate_sets(sub_suites) else "comparison of its sub-suites"
     return f"{name}: {question}"
 
 
@@ -148,7 +150,7 @@ def _sub_suites(sub_suites: Sequence[SubSuite], file: str) -> str:
 def _described(m: SubSuite, file: str) -> str:
     kind = f" ({literal(m.modality)})" if m.modality else ""
     data = f"{literal(' / '.join(m.classes))}, {m.images} images of {m.groups}; {literal(m.protocol)}"
-    return f"**{m.name}**: `{m.dataset}`{kind}, {data}; [its own report](../{quote(m.suite)}/{file})"
+    return f"**{m.name}**: `{m.dataset}`{kind}, {data}; [report](../{quote(m.suite)}/{file})"
 
 
 def _how(sub_suites: Sequence[SubSuite], pooled: Sequence[Pooled], compared: Sequence[Shifted]) -> tuple[str, ...]:
@@ -165,11 +167,11 @@ def _listed(notes: Mapping[str, str]) -> str:
 def _missing(
     sub_suites: Sequence[SubSuite], pooled: Sequence[Pooled], absent: Mapping[str, str], unpaired: Sequence[str]
 ) -> str:
-    found = [f"{name}: the whole member ({literal(reason)})" for name, reason in absent.items()]
+    found = [f"{name}: the whole sub-suite ({literal(reason)})" for name, reason in absent.items()]
     found += unpaired
     found += [f"{m.name}: {literal(text)}" for m in sub_suites for text in m.missing]
     found += [f"{name}: {called(p)} ({p.at.measure}) has no interval" for p in pooled for name in p.left_out]
     has = {p.at: {name for name, _ in p.effects} for p in pooled}
     lacks = {at: [m.name for m in sub_suites if m.name not in names] for at, names in has.items()}
     found += [f"{join(names)}: `{at.arm}` ({at.measure}) was not measured" for at, names in lacks.items() if names]
-    return "".join(f"- {text}\n" for text in found) or "Nothing: every arm has every pair on every data set.\n"
+    return "".join(f"- {text}\n" for text in found) or "Nothing: every arm has all pairs on every data set.\n"

@@ -1,4 +1,4 @@
-"""One figure of a shift: every arm's accuracy within and across beside each other, what it costs, what gains do."""
+"""Chart of a shift: accuracy in- and out-of-distribution of each arm, performance drop, and change of the gain."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from typing import Any
 from bench.analysis.datasets.shift import Compared, Shifted
 from bench.report.charts.style import BLACK, GREY, ORANGE, VERDICT, figure
 
-COLUMNS = ("balanced accuracy (%)", "across − within (points)", "change of the gain (points)")
+COLUMNS = ("balanced accuracy (%)", "out- − in-distribution (points)", "change of the gain (points)")
 CAPTION = (
-    "Left: each arm's patient-level balanced accuracy, tested within (circle) and across (orange square) the values "
-    "that it is trained on. Middle: the price of the shift, their paired difference with its 95 % interval. Right: how "
-    "the gain over `none` changes under the shift{from_scratch}. Green: above 0; vermilion: below; blue: equivalent; "
-    "black: undecided; shaded: the margin. Arrowheads: the interval goes on."
+    "Left: patient-level balanced accuracy of each arm, in-distribution (circle) and out-of-distribution (orange "
+    "square). Middle: performance drop under the shift, the paired difference with its 95 % interval. Right: change of "
+    "the gain over `none` under the shift{from_scratch}. Green: above 0; vermilion: below; blue: equivalent; black: "
+    "undecided; shaded: the equivalence margin. Arrowheads: the interval extends beyond the axis."
 )
-FROM_SCRATCH = ", and (hollow diamond) the difference to the twin with random weights"
-ALT = "Every arm's accuracy within and across a shift, and their paired difference; the table has its numbers"
+FROM_SCRATCH = ", and (hollow diamond) of the difference to the from-scratch counterpart"
+ALT = "Accuracy of every arm in- and out-of-distribution, and the paired difference; numbers are in the table"
 
 
 def shift_caption(found: Sequence[Shifted]) -> str:
-    """Return how to read the figure; of twins only where there are some."""
+    """Return the caption; from-scratch counterparts are explained only if there are any."""
     return CAPTION.format(from_scratch=FROM_SCRATCH if any(s.of("from_scratch") for s in found) else "")
 
 
 def draw_shift(found: Sequence[Shifted], path: Path) -> bool:
-    """Draw it: a row of panels for each shift and classifier, arms from above. False: there is nothing to draw."""
+    """Draw one row of panels for each shift and classifier; False if there is no data."""
     blocks = [(s, c) for s in found for c in dict.fromkeys(x.classifier for x in s.of("price"))]
     if not blocks:
         return False
@@ -46,12 +46,12 @@ def draw_shift(found: Sequence[Shifted], path: Path) -> bool:
 
 
 def _block(axes: Sequence[Any], s: Shifted, classifier: str) -> None:
-    prices = s.of("price", classifier)
-    at = {x.arm: i for i, x in enumerate(prices)}
+    drops = s.of("price", classifier)
+    at = {x.arm: i for i, x in enumerate(drops)}
     for ax in axes:
-        ax.set_ylim(len(prices) - 0.4, -0.6)
+        ax.set_ylim(len(drops) - 0.4, -0.6)
         ax.set_yticks([])
-    for x in prices:
+    for x in drops:
         y = at[x.arm]
         axes[0].text(-0.03, y, x.arm.label, transform=axes[0].get_yaxis_transform(), ha="right", va="center")
         axes[0].plot([100 * x.within, 100 * x.across], [y, y], color=GREY, lw=1.0)
@@ -61,7 +61,7 @@ def _block(axes: Sequence[Any], s: Shifted, classifier: str) -> None:
     axes[0].set_title(f"{classifier}, {shift}", fontsize=9, loc="left")
     changes = [(x, 0.0, "o", False) for x in s.of("gain", classifier)]
     changes += [(x, 0.22, "D", True) for x in s.of("from_scratch", classifier)]
-    _differences(axes[1], [(x, 0.0, "o", False) for x in prices], at, s.margin)
+    _differences(axes[1], [(x, 0.0, "o", False) for x in drops], at, s.margin)
     _differences(axes[2], changes, at, s.margin)
     for ax, label in zip(axes, COLUMNS, strict=True):
         ax.set_xlabel(label, fontsize=8)
@@ -71,7 +71,7 @@ def _block(axes: Sequence[Any], s: Shifted, classifier: str) -> None:
 def _differences(
     ax: Any, shown: Sequence[tuple[Compared, float, str, bool]], at: dict[Any, int], margin: float
 ) -> None:
-    """Draw differences with their intervals, each a little below its arm's row, by a marker that may be hollow."""
+    """Draw differences with intervals, each at an offset below its arm's row, with a filled or hollow marker."""
     means = 100 * max((abs(x.found.difference) for x, *_ in shown), default=0.0)
     ends = [100 * abs(e) for x, *_ in shown for e in (x.found.low, x.found.high) if math.isfinite(e)]
     limit = max(1.15 * means, min(1.08 * max(ends, default=0.0), max(3.5 * means, 10.0)), 3.0)
@@ -93,11 +93,11 @@ def _handles(ablation_pairs: bool) -> list[Any]:
     from matplotlib.lines import Line2D
 
     looks = [
-        ("within", "o", BLACK, "white"),
-        ("across", "s", ORANGE, ORANGE),
-        ("price, and change of the gain", "o", GREY, GREY),
+        ("in-distribution", "o", BLACK, "white"),
+        ("out-of-distribution", "s", ORANGE, ORANGE),
+        ("performance drop, and change of the gain", "o", GREY, GREY),
     ]
-    looks += [("change with the twin", "D", GREY, "white")] if ablation_pairs else []
+    looks += [("change of the from-scratch difference", "D", GREY, "white")] if ablation_pairs else []
     return [
         Line2D([], [], color=edge, marker=marker, mfc=face, lw=0, ms=4.5, label=label)
         for label, marker, edge, face in looks

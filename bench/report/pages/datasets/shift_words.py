@@ -1,4 +1,4 @@
-"""What members say of a shift: the answers in words, the one table, and what its columns mean."""
+"""Text on a shift: answers, the table, and the definitions of its columns."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from bench.report.pages.datasets.words import marked
 from bench.report.text import interval, join, p_value, percent, points, table
 
 HEAD = (
-    *("Arm", "Classifier", "Shift", "Within", "Across", "Price", "Verdict"),
-    *("Gain within", "Gain across", "Change of gain", "Verdict"),
-    *("− twin within", "− twin across", "Change with the twin", "Verdict", "Pairs"),
+    *("Arm", "Classifier", "Shift", "In-distribution", "Out-of-distribution", "Performance drop", "Verdict"),
+    *("Gain in-distribution", "Gain out-of-distribution", "Change of gain", "Verdict"),
+    *("− from-scratch in-distribution", "− from-scratch out-of-distribution", "Change of this difference", "Verdict"),
+    "Pairs",
 )
 ASKED: Mapping[Kind, str] = {
-    "price": "What does the shift cost?",
-    "gain": "Does augmentation make up for it?",
+    "price": "How large is the performance drop under the shift?",
+    "gain": "Does augmentation reduce it?",
     "from_scratch": "Does transfer learning help more under the shift?",
 }
-NAMED = 3  # comparisons with one verdict that a sentence names; of more it gives the range
+NAMED = 3  # most comparisons with one verdict that a sentence names; for more it gives the range
 VERBS: Mapping[str, str] = {
     "costs": "it **costs**",
     "easier": "**easier** for",
@@ -28,31 +29,32 @@ VERBS: Mapping[str, str] = {
     "helps less": "**helps less**:",
 }
 MEANING = {
-    "Within, Across": "mean patient-level balanced accuracy in %, tested within the values that are trained on, and "
-    "across on others; over the pairs that both have.",
-    "Price": "across − within of the same arm, paired by fold and repeat, in points, with its 95 % interval. Below 0 "
-    "the shift *costs*, above 0 the other images are *easier*; *equivalent* lies within the margin.",
-    "Gain within, Gain across": "the arm minus `none`, in points, of the same pairs.",
-    "Change of gain": "gain across − gain within, paired, with its 95 % interval: above 0 the arm *helps more* under "
-    "the shift than without it, below 0 it *helps less*, whatever the sign of both gains.",
-    "− twin within, − twin across": "accuracy minus that of the same method with random in the place of transferred "
-    "weights.",
-    "Change with the twin": "the same for the difference to the twin: does transfer learning help more?",
+    "In-distribution, Out-of-distribution": "mean patient-level balanced accuracy in %, tested on the attribute values "
+    "used for training, and on others; over the pairs (fold × repeat) that both have.",
+    "Performance drop": "out-of-distribution − in-distribution of the same arm, paired by fold × repeat, in points, "
+    "with its 95 % interval. Below 0 the shift *costs* accuracy, above 0 the other images are *easier*; "
+    "*equivalent*: the difference is smaller than the margin.",
+    "Gain in-distribution, Gain out-of-distribution": "the arm minus `none`, in points, of the same pairs.",
+    "Change of gain": "gain out-of-distribution − gain in-distribution, paired, with its 95 % interval: above 0 the "
+    "arm *helps more* under the shift than without it, below 0 it *helps less*, regardless of the sign of the gains.",
+    "− from-scratch in-distribution, − from-scratch out-of-distribution": "accuracy minus that of the from-scratch "
+    "counterpart: the same method with random instead of pretrained weights.",
+    "Change of this difference": "as *Change of gain*, for the difference to the from-scratch counterpart.",
 }
 PAIRED = (
-    "The members draw the same folds of patients and train on the same images from the same seeds; a pair is one fold "
-    "and repeat, and in it nothing differs but the images that are tested. {patients} Verdicts are by the corrected "
-    "resampled t test of the ordinary reports, corrected by Holm over the arms with one classifier: prices, changes of "
-    "gain and changes with the twin each by themselves. Its n_test / n_train is the larger of both members' own "
-    "({ratios}), for folds are no less alike when fewer images of each patient are tested; of a price the test "
-    "takes all of it, of changes half as in ordinary reports: what a training set happens to make of other images is "
-    "part of a price, and training sets overlap. Few folds decide only large differences, and undecided is not the "
-    "same as no price.\n"
+    "Both sub-suites use the same folds of patients, training images and seeds; a pair is one fold × repeat, in which "
+    "only the test images differ. {patients} Verdicts use the corrected resampled t test of the other reports, with "
+    "Holm's correction over the arms with one classifier, separately for performance drops, changes of gain and "
+    "changes of the from-scratch difference. Its n_test / n_train is the larger of the two sub-suites ({ratios}), "
+    "because testing fewer images of each patient does not make folds less correlated. Performance drops "
+    "use the full ratio, changes half of it as in other reports: a performance drop depends on the training set, and "
+    "training sets overlap. With few folds only large differences are decided; undecided does not mean no performance "
+    "drop.\n"
 )
 
 
 def shift_answers(found: Sequence[Shifted]) -> dict[str, str]:
-    """Return the answer to each question by 'shift_price' and so on, of what was compared."""
+    """Return the answer to each question by key, such as 'shift_price'."""
     answers: dict[str, str] = {}
     for kind in KINDS:
         said = [_answer(kind, s) for s in found if s.of(kind)]
@@ -74,7 +76,7 @@ def _answer(kind: Kind, s: Shifted) -> str:
 
 
 def _verdicts(mine: Sequence[Compared]) -> str:
-    """Say what is decided, verdict by verdict, and of what is not the nearest."""
+    """Return the decided comparisons by verdict, and the undecided one with the lowest p."""
     said = []
     for word, verb in VERBS.items():
         of = [x for x in mine if x.word == word]
@@ -88,7 +90,7 @@ def _verdicts(mine: Sequence[Compared]) -> str:
         near = min(rest, key=lambda x: x.found.p if math.isfinite(x.found.p) else 2.0)
         many = "both" if len(rest) == 2 else f"all {len(rest)}"
         which = f"the other {len(rest)} are" if said and len(rest) > 1 else f"{many} are"
-        which, nearest = (which, f"nearest: {_name(near)}, ") if len(rest) > 1 else (f"{_name(near)} is", "")
+        which, nearest = (which, f"lowest p: {_name(near)}, ") if len(rest) > 1 else (f"{_name(near)} is", "")
         said.append(f"{which} **undecided** ({nearest}{_size(near)}, p Holm {p_value(near.found.p_holm)})")
     return "; ".join(said)
 
@@ -98,9 +100,10 @@ def _name(x: Compared) -> str:
 
 
 def _size(x: Compared) -> str:
-    """Return the difference in points; of a change after what it is of."""
+    """Return the difference in points; a change is preceded by its two parts."""
     shown = f"{_difference(x)} points"
-    return shown if x.kind == "price" else f"{points(x.within)} within, {points(x.across)} across: {shown}"
+    both = f"{points(x.within)} in-distribution, {points(x.across)} out-of-distribution"
+    return shown if x.kind == "price" else f"{both}: {shown}"
 
 
 def _difference(x: Compared) -> str:
@@ -109,8 +112,8 @@ def _difference(x: Compared) -> str:
 
 
 def shift_parts(found: Sequence[Shifted]) -> tuple[str, ...]:
-    """Return the table and what was compared, in words; nothing where nothing was."""
-    rows = [_row(s, price) for s in found for price in s.of("price")]
+    """Return the table of all shifts; () without one."""
+    rows = [_row(s, drop) for s in found for drop in s.of("price")]
     shown = [len({row[i] for row in rows}) > 1 if HEAD[i] == "Shift" else any(row[i] for row in rows)
              for i in range(len(HEAD))]  # fmt: skip
     kept = [i for i, yes in enumerate(shown) if yes]
@@ -118,13 +121,11 @@ def shift_parts(found: Sequence[Shifted]) -> tuple[str, ...]:
     return (table([HEAD[i] for i in kept], ([row[i] for i in kept] for row in rows), left=left),) if rows else ()
 
 
-def _row(s: Shifted, price: Compared) -> list[str]:
-    others = [
-        next((x for x in s.of(k, price.classifier) if x.arm == price.arm), None) for k in ("gain", "from_scratch")
-    ]
+def _row(s: Shifted, drop: Compared) -> list[str]:
+    others = [next((x for x in s.of(k, drop.classifier) if x.arm == drop.arm), None) for k in ("gain", "from_scratch")]
     cells = [c for x in others for c in (_cells(x) if x else ["", "", "", ""])]
-    own = [percent(price.within), percent(price.across), _difference(price), marked(price.word)]
-    return [f"`{price.arm.label}`", price.classifier, s.sub_suite, *own, *cells, str(price.found.pairs)]
+    own = [percent(drop.within), percent(drop.across), _difference(drop), marked(drop.word)]
+    return [f"`{drop.arm.label}`", drop.classifier, s.sub_suite, *own, *cells, str(drop.found.pairs)]
 
 
 def _cells(x: Compared) -> list[str]:
@@ -132,10 +133,11 @@ def _cells(x: Compared) -> list[str]:
 
 
 def shift_meaning(found: Sequence[Shifted]) -> str:
-    """Return how the comparison was made, for 'How to read it'."""
+    """Return how the comparison was made, for the section 'How to read it'."""
     said = []
     for s in found:
         of = f"Of {s.tested[2]} {s.unit} {s.control} tests {s.tested[0]} and {s.sub_suite} {s.tested[1]}"
-        said.append(f"{of}, the same ones." if s.same_patients else f"{of}: a price is in part one of other {s.unit}.")
+        rest = ", the same ones." if s.same_patients else f": a performance drop is partly due to other {s.unit}."
+        said.append(f"{of}{rest}")
     ratios = ", ".join(dict.fromkeys(f"{s.ratio:.2f}" for s in found))
     return PAIRED.format(patients=" ".join(said), ratios=ratios)

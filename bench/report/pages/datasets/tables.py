@@ -1,4 +1,4 @@
-"""The tables over all members: what they say together, and every arm on every data set."""
+"""The tables over all sub-suites: overall results, and every arm on every data set."""
 
 from __future__ import annotations
 
@@ -13,24 +13,36 @@ from bench.stats.meta_analysis import FEWEST
 
 Row = list[str]
 HEAD = (
-    *("Arm", "Classifier", "Data set", "Accuracy", "− `none`", "Verdict", "− twin", "Verdict", "KID − twin", "Verdict"),
-    "Pairs",
+    *("Arm", "Classifier", "Data set", "Accuracy", "− `none`", "Verdict"),
+    *("− from-scratch", "Verdict", "KID − from-scratch", "Verdict", "Pairs"),
 )
 TITLES: dict[Measure, str] = {
     "gain": "The gain over `none`, in points of accuracy",
-    "from_scratch": "Transfer learning: accuracy minus that of the twin with random weights, in points",
-    "kid": "Transfer learning: KID minus that of the twin with random weights (below 0: more like real images)",
+    "from_scratch": "Transfer learning: accuracy minus that of the from-scratch counterpart, in points",
+    "kid": "Transfer learning: KID minus that of the from-scratch counterpart (below 0: closer to real images)",
 }
 
 
 def overall_parts(pooled: Sequence[Pooled]) -> tuple[str, ...]:
-    """Return a line and a table a measure, of the arms that enough data sets have; nothing where there are none."""
+    """Return a caption and a table for each measure, of arms with enough data sets; () without any."""
     parts: list[str] = []
     for measure in MEASURES:
         mine = [p for p in pooled if p.at.measure == measure and p.found.studies >= FEWEST]
         if mine:
             of = ("Classifier",) * (measure != "kid") + ("Minus",) * (measure != "gain")
-            head = ("Arm", *of, "Data sets", "Mean", "Verdict", "Carries over", "Next", "τ", "I²", "p Holm", "p alike")
+            head = (
+                "Arm",
+                *of,
+                "Data sets",
+                "Mean",
+                "Verdict",
+                "Generalises",
+                "Prediction interval",
+                "τ",
+                "I²",
+                "p Holm",
+                "p homogeneity",
+            )
             rows = [_overall(p, of) for p in mine]
             parts += [f"{TITLES[measure]}:\n", table(head, rows, left=1 + len(of))]
     return tuple(parts)
@@ -46,7 +58,7 @@ def _overall(p: Pooled, of: Sequence[str]) -> Row:
 
 
 def board_rows(sub_suites: Sequence[SubSuite], pooled: Sequence[Pooled]) -> list[Row]:
-    """Return what each data set says of each arm, and after them what they say together: rows of ``HEAD``."""
+    """Return the rows of ``HEAD``: for each arm one row for each data set, then the overall row."""
     by_at = {(p.at.measure, p.at.classifier, p.at.arm): p for p in pooled}
     rows: list[Row] = []
     classifier = ""
@@ -64,7 +76,7 @@ def board_rows(sub_suites: Sequence[SubSuite], pooled: Sequence[Pooled]) -> list
 
 
 def _block(sub_suites: Sequence[SubSuite], gain: Pooled, *others: Pooled | None) -> Iterator[Row]:
-    """Yield the rows of an arm: of each member that has anything, and of all together."""
+    """Yield the rows of an arm: one for each sub-suite with a result, then the overall row."""
     three = (gain, *others)
     for m in sub_suites:
         effects = [dict(p.effects).get(m.name) if p else None for p in three]
@@ -74,7 +86,7 @@ def _block(sub_suites: Sequence[SubSuite], gain: Pooled, *others: Pooled | None)
             yield [m.name, score, *(c for e in effects for c in _cells(e)), str(pairs)]
     overall = [c for p in three for c in _mean(p)]
     if any(overall):
-        yield [f"**{gain.found.studies} together**", "", *overall, ""]
+        yield [f"**overall ({gain.found.studies} data sets)**", "", *overall, ""]
 
 
 def _cells(e: Effect | None) -> tuple[str, str]:
@@ -88,9 +100,9 @@ def _mean(p: Pooled | None) -> tuple[str, str]:
 
 
 def board(rows: Sequence[Row], once: bool) -> str:
-    """Return those rows as a table without columns that are empty.
+    """Return these rows as a table without empty columns.
 
-    ``once``: an arm and its classifier stand in the first row of theirs alone.
+    ``once``: arm and classifier are shown only in their first row.
     """
     kept = [i for i in range(len(HEAD)) if any(row[i] for row in rows)]
     above = [["", ""], *(row[:2] for row in rows)]
@@ -99,6 +111,6 @@ def board(rows: Sequence[Row], once: bool) -> str:
 
 
 def board_filters(rows: Sequence[Row]) -> Mapping[str, Sequence[str]]:
-    """Return what a reader can narrow the table down to: values by column, of those with a choice."""
+    """Return the filter values by column, for columns with more than one value."""
     values = {head: list(dict.fromkeys(row[i].strip("`*") for row in rows)) for i, head in enumerate(HEAD[:3])}
     return {head: found for head, found in values.items() if len(found) > 1}

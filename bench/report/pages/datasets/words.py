@@ -1,4 +1,4 @@
-"""Effects in words and digits, as the answers and the tables have them."""
+"""Effects as text, for the answers and the tables."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ def unit_of(p: Pooled) -> str:
 def size_of(p: Pooled, unit: str = "") -> str:
     t = p.found
     return (
-        f"{difference(p.at.measure, t.mean, t.low, t.high)}{unit}, next {ends(p.at.measure, t.next_low, t.next_high)}"
+        f"{difference(p.at.measure, t.mean, t.low, t.high)}{unit}, prediction interval "
+        f"{ends(p.at.measure, t.next_low, t.next_high)}"
     )
 
 

@@ -1,4 +1,4 @@
-"""A comparison in words and tables, the same for terminal and markdown. Pure."""
+"""A comparison of two runs as text and tables, for terminal and markdown. Pure."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from bench.metrics.units import ScoredUnit
 from bench.report.text import DASH, count, join, number, p_value, percent, points, seconds
 
 IMAGES = ("synthetic/test/kid_", "synthetic/test/fid_", "cycle/ssim", "fcn/iou", "copies/flagged_share")
-LONG = 60  # characters of a setting's value
+LONG = 60  # most characters of a setting's value
 NAMES = {PRIMARY: ScoredUnit().metric, "balanced_accuracy": "balanced accuracy per image"}
 
 
 @dataclass(frozen=True)
 class Block:
-    """A heading with sentences and a table below it. ``left`` columns hold words; ``detail`` is not for a terminal."""
+    """A heading with sentences and a table. ``left`` columns contain words; ``detail`` is omitted on a terminal."""
 
     title: str
     lines: tuple[str, ...] = ()
@@ -34,7 +34,7 @@ class Block:
 
 
 def blocks(c: Comparison) -> list[Block]:
-    """Return the comparison, the answer first."""
+    """Return the comparison, summary first."""
     parts = [Block(f"{c.b.name} against {c.a.name}", tuple(summary(c)), *_sides(c))]
     parts += _changes(c)
     if not c.identical:
@@ -44,7 +44,7 @@ def blocks(c: Comparison) -> list[Block]:
     parts += _costs(c)
     if c.only:
         rows = tuple((x.side, x.kind, ", ".join(x.names)) for x in c.only)
-        parts.append(Block("Only in one", (), ("Only in", "What", "Names"), rows, left=3))
+        parts.append(Block("Only in one run", (), ("Only in", "What", "Names"), rows, left=3))
     if not c.identical:
         parts += [_scores(c, m, True) for m in METRICS if m not in COMPARED and any(d.metric == m for d in c.scores)]
         parts += _images(c, True)
@@ -52,24 +52,24 @@ def blocks(c: Comparison) -> list[Block]:
 
 
 def summary(c: Comparison) -> Iterator[str]:
-    """Yield what a reader must know before any table."""
+    """Yield the sentences of the summary."""
     yield from (*c.a.notes, *c.b.notes)
     if c.identical:
         means = sum(not d.pairs for d in c.images)
-        more = f"; {means} means of images, whose values by fold a report does not hold, are the same too"
+        more = f"; {means} means of image metrics, without values by fold in a report, are equal too"
         yield f"identical: {c.values} values, no difference" + (more if means else "")
         return
     if not c.paired:
         yield (
-            f"Not paired, and so without verdicts: {'; '.join(c.unpaired_because)}. Below are the means of two "
-            "experiments with Welch's intervals: they cannot tell what the settings did from what the folds did."
+            f"Not paired, and therefore without verdicts: {'; '.join(c.unpaired_because)}. Below are the means of two "
+            "experiments with Welch's intervals: effects of settings and of folds cannot be separated."
         )
         return
     for metric in (m for m in COMPARED if any(d.metric == m for d in c.scores)):
         yield _verdicts([d for d in c.scores if d.metric == metric], metric)
     equal = sum(d.same for d in (*c.scores, *c.images))
     if c.values:
-        yield f"{c.values} values of scores and images were compared with their like; {equal} of them are the same."
+        yield f"{c.values} values of scores and image metrics were compared in pairs; {equal} of them are equal."
     else:
         yield "The two runs have no arm with a score in the same fold: nothing can be compared."
 
@@ -83,7 +83,7 @@ def _verdicts(found: Sequence[Difference], metric: str) -> str:
     if moved:
         most = max(moved, key=lambda d: abs(d.mean))
         text += f" The largest mean difference is {points(most.mean)} points ({most.arm.label}, {most.classifier})"
-        text += ", and it cannot be told from chance." if most.word == "undecided" else f": {most.word}."
+        text += ", which cannot be distinguished from chance." if most.word == "undecided" else f": {most.word}."
     return text
 
 
@@ -104,12 +104,12 @@ def _sides(c: Comparison) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...],
 def _changes(c: Comparison) -> Iterator[Block]:
     rows = [(kind, x) for kind in ("config", "data", "code") for x in getattr(c, kind)]
     missing = [s.name for s in (c.a, c.b) if s.config is None]
-    lines = [f"{join(missing)}: no suite.yaml, so that settings cannot be compared."] if missing else []
+    lines = [f"{join(missing)}: no suite.yaml, so settings cannot be compared."] if missing else []
     unknown = [s.name for s in (c.a, c.b) if not s.info.data.classes]
-    lines += [f"{join(unknown)}: an earlier version's report, which does not say class sizes."] if unknown else []
+    lines += [f"{join(unknown)}: a report of an earlier version, without class sizes."] if unknown else []
     lines += [] if rows else ["Nothing: settings, data, code and machine are the same."]
     table = tuple((kind, x.path, *_values(x)) for kind, x in rows)
-    yield Block("What changed", tuple(lines), ("Of", "What", "A", "B") if table else (), table, left=4)
+    yield Block("What changed", tuple(lines), ("Part", "Setting", "A", "B") if table else (), table, left=4)
 
 
 def _values(x: Changed) -> tuple[str, str]:
@@ -126,8 +126,8 @@ def _values(x: Changed) -> tuple[str, str]:
 
 def _scores(c: Comparison, metric: str, detail: bool) -> Block:
     found = [d for d in c.scores if d.metric == metric]
-    within = points(c.margin).lstrip("+")
-    lines = (f"In per cent, differences in points; p after Holm; equivalent is within ±{within} points.",)
+    margin = points(c.margin).lstrip("+")
+    lines = (f"In per cent, differences in points; p with Holm's correction; equivalence margin ±{margin} points.",)
     header, rows = _table(found, percent, points, by_classifier=True)
     return Block(_title(metric), lines if c.paired and not detail else (), header, rows, left=2, detail=detail)
 
@@ -140,7 +140,7 @@ def _images(c: Comparison, detail: bool) -> Iterator[Block]:
             continue
         without = c.paired and not any(d.pairs for d in found)
         lines = (
-            ("Not paired: one of the reports has no values by fold; a newer `bench report` has them.",)
+            ("Not paired: one of the reports has no values by fold; a current `bench report` writes them.",)
             if without
             else ()
         )
@@ -155,7 +155,7 @@ def _signed(value: float) -> str:
 def _table(
     found: Sequence[Difference], show: Callable[[float], str], change: Callable[[float], str], by_classifier: bool
 ) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
-    """Return header and rows: the arm, both means, the difference with its interval, p, the word."""
+    """Return header and rows: arm, both means, difference with interval, p, verdict."""
     rows = []
     for d in found:
         known = d.low == d.low
@@ -177,14 +177,14 @@ def _costs(c: Comparison) -> Iterator[Block]:
     if not c.costs:
         return
     unit = c.costs[0].unit
-    lines = [f"Mean {unit} seconds of a cell, added up over the arms that both runs have."]
+    lines = [f"Mean {unit} seconds of a cell, summed over the arms of both runs."]
     if c.machines_differ:
         lines.append(
-            f"The machines differ (A: {c.a.info.host or 'not known'}; B: {c.b.info.host or 'not known'}): "
-            "the ratios say more of them than of the code."
+            f"The machines differ (A: {c.a.info.host or 'unknown'}; B: {c.b.info.host or 'unknown'}): "
+            "the ratios depend more on them than on the code."
         )
     elif unit == "wall":
-        lines.append("Wall time depends on what else the machine did; an older report has no device seconds.")
+        lines.append("Wall time depends on other load of the machine; reports of earlier versions have no device time.")
     rows = []
     for stage in dict.fromkeys(x.stage for x in c.costs):
         mine = [x for x in c.costs if x.stage == stage]

@@ -1,4 +1,4 @@
-"""Where the two runs of a comparison come from: a report folder as it lies, or an output folder's store."""
+"""Read the two runs of a comparison from a report folder or from the store of an output folder."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ REPORT, CONFIG = "leaderboard.json", "suite.yaml"
 
 
 def open_side(path: Path, suite: str | None, data: Path | None) -> Side:
-    """Return the run behind ``path``: a report folder, or an output folder that holds it.
+    """Return the run in ``path``: a report folder, or an output folder.
 
-    An output folder's run is made from its store, as its suite.yaml says, so that what is done by now counts; where
-    that cannot be (the images are not here, the suite is not known any more, this version would make its cells anew),
-    its last written report is taken, and a note says so. ``suite`` names the one that is meant where a folder holds
-    several. Raises ``DataError``, ``ConfigError`` and ``StoreError``.
+    The run of an output folder is read from its store with the settings of its suite.yaml, so that it is up to date.
+    If that is impossible (missing images, unknown suite, cells that this version would repeat), its last report is
+    read, and a note says so. ``suite`` selects the suite if a folder contains several. Raises ``DataError``,
+    ``ConfigError`` and ``StoreError``.
     """
     if (path / REPORT).is_file():
         return read_side(str(path), _read_json(path / REPORT), _config(path))
@@ -42,12 +42,12 @@ def open_side(path: Path, suite: str | None, data: Path | None) -> Side:
         report = _from_store(path, suite or folder.name, config, data)
         if written is None or _scores(report) >= _scores(written):
             return read_side(str(path), report, config)
-        why = f"that has {_scores(report)} of its {_scores(written)} scores, as this version plans the suite"
+        why = f"with the plan of this version it has {_scores(report)} of the report's {_scores(written)} scores"
     except (BenchError, OSError) as e:
         if written is None:
             raise e if isinstance(e, BenchError) else StoreError(f"{path}: {e}") from e
         why = str(e)
-    note = f"{path}: taken from the report that its run wrote last, not from its store: {why}"
+    note = f"{path}: taken from the last report of the run, not from its store: {why}"
     return read_side(str(path), written, config, (note,))
 
 
@@ -56,37 +56,37 @@ def _scores(report: Mapping[str, Any]) -> int:
 
 
 def _which(path: Path, suite: str | None) -> str:
-    """Return the name of the suite that is meant, of those that an output folder holds."""
-    held = sorted(p.name for p in (path / "reports").iterdir() if (p / CONFIG).is_file() or (p / REPORT).is_file())
+    """Return the name of the selected suite of an output folder."""
+    known = sorted(p.name for p in (path / "reports").iterdir() if (p / CONFIG).is_file() or (p / REPORT).is_file())
     if suite is not None:
         name = Path(suite).stem if suite.endswith((".yaml", ".yml")) else suite
-        if name not in held:
-            raise DataError(f"{path} holds no run of suite {name!r}; {nearest(name, held)}")
+        if name not in known:
+            raise DataError(f"{path} has no run of suite {name!r}; {nearest(name, known)}")
         return name
-    if len(held) != 1:
+    if len(known) != 1:
         several = (
-            f"runs of {len(held)} suites ({', '.join(held)}): say which by --suite, or name its folder in reports/"
+            f"runs of {len(known)} suites ({', '.join(known)}): select one with --suite, or give its folder in reports/"
         )
-        raise DataError(f"{path} holds {several if held else 'no run of any suite'}")
-    return held[0]
+        raise DataError(f"{path} has {several if known else 'no run of any suite'}")
+    return known[0]
 
 
 def _from_store(out: Path, suite: str, config: Mapping[str, Any] | None, data: Path | None) -> dict[str, Any]:
-    """Return the report of a suite as its store has it now; planning remembers images, nothing else is written."""
+    """Return the current report of a suite from its store; planning caches the image index, nothing else is written."""
     session = prepare(suite, (), data, out)
     if config is not None:
         session = prepare(suite, tuple(f"{c.path}={json.dumps(c.b)}" for c in _changes(session, config)), data, out)
         if left := [c.path for c in _changes(session, config)]:
-            raise ConfigError(f"suite {suite} is not what it was when it ran ({', '.join(left[:3])})")
+            raise ConfigError(f"the settings of suite {suite} have changed since its run ({', '.join(left[:3])})")
     rows = rows_of(session.plan, session.env)
     if not any(r.status == "done" for r in rows):
-        raise StoreError(f"no cell of suite {suite}, as this version plans it, is done in {out}")
+        raise StoreError(f"no cell of suite {suite} is done in {out}, with the plan of this version")
     info = report_info(session, rows)
     return as_json(collect(Rows(rows), info, session.env.out), info)
 
 
 def _changes(session: Session, config: Mapping[str, Any]) -> list[Changed]:
-    """Return in which settings a run differed from the session's suite; ones that are new since then do not count."""
+    """Return the settings in which a run differs from the session's suite; settings added since are ignored."""
     mine: dict[str, Any] = to_plain(resolved(session))
     return [c for c in config_changes(mine, config) if c.b is not ABSENT and c.path != "name"]
 

@@ -1,4 +1,4 @@
-"""A comparison on a terminal, and as a markdown file."""
+"""Output of a comparison on a terminal and as a markdown file."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ WORDS = {
     "not paired": "yellow",
 }
 MOST = 40  # rows of a table in a terminal
-SHORT = 1 / 3  # of the terminal's width: words as long stay on one line
+SHORT = 1 / 3  # of the terminal's width: text up to this length is not wrapped
 
 
 def print_blocks(blocks: Sequence[Block], console: Console) -> None:
-    """Print what fits a terminal: not the details, and no more than ``MOST`` rows a table."""
+    """Print the blocks without details, with at most ``MOST`` rows in each table."""
     for block in (b for b in blocks if not b.detail):
         console.print(Text(block.title, style="bold"))
         for line in block.lines:
@@ -37,12 +37,12 @@ def print_blocks(blocks: Sequence[Block], console: Console) -> None:
 
 
 def _as_table(block: Block, width: int) -> Table:
-    """Return a table whose long words wrap and whose numbers do not."""
+    """Return a table in which long text wraps and numbers do not."""
     found = Table(box=None, pad_edge=False, header_style="dim")
     for i, name in enumerate(block.header):
         words = i < block.left
         short = max(len(row[i]) for row in block.rows) <= SHORT * width
-        whole = not words or (short and block.left == len(block.header))  # beside numbers it is the words that give way
+        whole = not words or (short and block.left == len(block.header))  # next to numbers, text columns shrink
         found.add_column(name, justify="left" if words else "right", no_wrap=whole, overflow="fold")
     for row in block.rows[:MOST]:
         found.add_row(*(Text(cell, style=WORDS.get(cell, "")) for cell in row))

@@ -1,4 +1,4 @@
-"""Whole groups -> parts of given shares, balanced in the images of every class at once."""
+"""Division of whole groups into parts of given shares, balanced in the images of every class at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Counts = npt.NDArray[np.int64]  # [groups, classes], images
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 LACKING = 100.0  # a part that lacks a class costs more than any imbalance
-SWAPS_UP_TO = 200  # groups; with more of them single moves balance well enough, and pairs would be millions
+SWAPS_UP_TO = 200  # number of groups; above it single moves balance well enough, and there would be millions of pairs
 
 
 def partition(
@@ -19,9 +19,10 @@ def partition(
 ) -> Ints:
     """Return the part of each group, int64 [G], so that part p gets about ``shares[p]`` of every class's images.
 
-    ``min_groups[p]`` groups of every class in part p come before any balance. Starts from groups placed where they are
-    missed most, larger ones rather first, and mends by single moves and swaps while they help. With a ``tolerance``
-    it starts from a random draw instead, and stops as soon as every share is met within it: nearly a free draw.
+    ``min_groups[p]`` groups of every class in part p have priority over balance. Groups are first placed where they are
+    needed most, larger ones preferably first; single moves and swaps then improve the result until none helps. With a
+    ``tolerance`` the search starts from a random draw instead and stops as soon as every share is met within it: nearly
+    a random draw.
     """
     balance = _Balance(counts, shares, np.asarray(min_groups))
     if tolerance:
@@ -39,10 +40,12 @@ def partition(
 
 
 class _Balance:
-    """An assignment of groups to parts, and what it costs.
+    """An assignment of groups to parts, and its cost.
 
-    cost = Σ_parts Σ_classes (share held − share wanted)² + LACKING · groups lacking. Features of a group, [2C]: its
-    share of each class's images, then 1 for each class that it holds; those of a part are the sums over its groups.
+        cost = Σ_parts Σ_classes (share of images − target share)² + LACKING · missing groups
+
+    Features of a group, [2C]: its share of each class's images, then 1 for each class that it has. Features of a part
+    are the sums over its groups.
     """
 
     def __init__(self, counts: Counts, shares: Floats, least: Ints) -> None:
@@ -53,7 +56,7 @@ class _Balance:
         self.held = np.zeros((len(shares), 2 * self.classes))
 
     def cost(self, held: Floats, part: Ints) -> Floats:
-        """Return the cost [...] of parts [...] if they held the features [..., 2C]."""
+        """Return the cost [...] of parts [...] with the features [..., 2C]."""
         gap = held[..., : self.classes] - self.shares[part][..., None]
         lacking = np.maximum(0, self.least[part][..., None] - held[..., self.classes :])
         return (gap**2).sum(-1) + LACKING * lacking.sum(-1)
@@ -76,7 +79,7 @@ class _Balance:
         return bool(gap.max() <= tolerance and not lacking.any())
 
     def best_change(self) -> list[tuple[int, int]]:
-        """Return [(group, new part)] of the move or swap that lowers the cost most; empty where none does."""
+        """Return [(group, new part)] of the move or swap that lowers the cost most; empty if none does."""
         now = self.cost(self.held, np.arange(len(self.shares)))
         move = self._move_gains(now)
         g, p = np.unravel_index(move.argmin(), move.shape)
@@ -95,7 +98,7 @@ class _Balance:
             self.part[group] = target
 
     def _move_gains(self, now: Floats) -> Floats:
-        """Return the change of cost [G, P] when a group goes to a part."""
+        """Return the change of cost [G, P] when a group moves to a part."""
         leave = self.cost(self.held[self.part] - self.features, self.part) - now[self.part]
         every = np.arange(len(self.shares))[None]
         enter = self.cost(self.held[None] + self.features[:, None], every) - now

@@ -141,7 +141,7 @@ def require_open(name: PartName, opened: Sequence[PartName], fold: str) -> None:
     """Raise ``LeakageError`` unless the part is one that the caller may read."""
     if name not in opened:
         raise LeakageError(
-            f"{fold}: the {name} part was requested, but only {' and '.join(opened)} may be read here; select by "
+            f"{fold}: the {name} part was asked for, but only {' and '.join(opened)} may be read here; select by "
             "validation images, and read the test part once, after all selection is done"
         )
 
@@ -234,7 +234,7 @@ def check_sources(synthetic: SyntheticSet, fold_parts: FoldParts) -> None:
         fold_parts.require(what, sources, "train", "translate this fold's training images only")
     if unseen := sorted(sources.groups - set(synthetic.seen_groups)):
         raise LeakageError(
-            f"{synthetic.folder / SEEN} does not list groups whose images {MANIFEST} names as sources, such as "
+            f"{synthetic.folder / SEEN} leaves out groups whose images {MANIFEST} names as sources, such as "
             f"{unseen[0]!r}: one of the two files was changed; delete the folder and run again"
         )
 

@@ -182,7 +182,7 @@ def correlations(first: Floats, second: Floats) -> Floats:
 
 
 def _low_values(values: Floats, counted: npt.NDArray[np.bool_]) -> Floats:
-    """Return the third lowest of each column's 16 values, scaled to the blocks counted; 0 if there are too few blocks."""
+    """Return the third lowest of each column's 16 values, scaled to the blocks counted; 0 for too few blocks."""
     n = counted.sum(axis=0)
     ordered = np.sort(np.where(counted, values, 2.0), axis=0)
     low = ordered[n // 8, np.arange(values.shape[1])]

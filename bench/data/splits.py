@@ -58,8 +58,8 @@ class SplitConfig:
             raise ConfigError(f"split protocol is {self.protocol!r}; valid: {', '.join(PROTOCOLS)}")
         if (self.protocol == SHIFT) != (self.shift is not None):
             raise ConfigError(
-                f"split protocol is {self.protocol!r} and shift is {self.shift}; protocol 'shift' needs shift, and only it "
-                "has it, such as shift: {attribute: magnification, train: [40, 100], test: [400]}"
+                f"split protocol is {self.protocol!r} and shift is {self.shift}; only protocol 'shift' has a shift, "
+                "such as shift: {attribute: magnification, train: [40, 100], test: [400]}"
             )
         for name in ("train_per_class", "validation_per_class", "test_per_class"):
             if getattr(self, name) < 1:
@@ -262,9 +262,7 @@ def _as_split(
     for name in PARTS:
         lacking = [c for i, c in enumerate(index.classes) if not any(label[p] == i for p in parts[name])]
         if lacking:
-            raise DataError(
-                f"fold {fold}: {name} has no images of {', '.join(lacking)}, and no division of whole groups was found that gives it some"
-            )
+            raise DataError(f"fold {fold}: no division of whole groups gives {name} images of {', '.join(lacking)}")
     check_split(split, index)
     return split
 

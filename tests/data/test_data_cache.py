@@ -130,7 +130,7 @@ def test_a_changed_or_removed_file_is_an_error(index: DatasetIndex, tmp_path: Pa
     with pytest.raises(DataError, match="changed since"):
         ImageCache(tmp_path / "cache").load(index, 16)
     (index.root / index.records[3].path).unlink()
-    with pytest.raises(DataError, match="cannot be read now"):
+    with pytest.raises(DataError, match="cannot be read any more"):
         ImageCache(tmp_path / "cache").load(index, 16)
 
 

@@ -111,7 +111,7 @@ def test_without_synthetic_images_only_real_ones(fold: FoldData) -> None:
         real = assemble_training_set(fold, None, counts)
         assert len(real.images) == len(fold.records)
         assert not real.is_synthetic.any()
-    with pytest.raises(DataError, match="without a synthetic set"):
+    with pytest.raises(DataError, match="no synthetic set was given"):
         assemble_training_set(fold, None, {0: 1})
 
 

@@ -89,9 +89,9 @@ def test_what_cannot_be_is_said() -> None:
         make_splits(index, config(ShiftConfig("magnification", (40,), (200,))))
     with pytest.raises(DataError, match="its images have none"):
         make_splits(made_up_index([[6, 0]] * 9 + [[0, 6]] * 9), config())
-    with pytest.raises(ConfigError, match="go together"):
+    with pytest.raises(ConfigError, match="only protocol 'shift' has a shift"):
         SplitConfig(protocol="shift")
-    with pytest.raises(ConfigError, match="go together"):
+    with pytest.raises(ConfigError, match="only protocol 'shift' has a shift"):
         SplitConfig(shift=FAR)
     with pytest.raises(ConfigError, match=r"shift\.test is empty"):
         ShiftConfig("magnification", (40,), ())

@@ -130,7 +130,7 @@ def test_too_few_groups_say_how_many_are_needed(protocol: str, folds: int, neede
 def test_groups_that_cannot_be_spread_are_an_error() -> None:
     """Every class has three groups, but only one group has all the classes that a part of a single group needs."""
     index = made_up_index([[2, 2, 0], [2, 0, 2], [0, 2, 2], [2, 2, 2]])
-    with pytest.raises(DataError, match="no way was found"):
+    with pytest.raises(DataError, match="no division of whole groups"):
         make_splits(index, SplitConfig(protocol="holdout"))
 
 

@@ -85,7 +85,7 @@ def test_folders_called_otherwise_and_several_receptors_are_chosen_by_config(tmp
     assert index.classes == ("weak", "strong")
     assert {r.group_id for r in index.records} == {"case0", "case1", "case2"}
     assert detect(root) == "ihc"
-    with pytest.raises(DataError, match=r"several receptors, ER, HER2; name the classes of one(.|\n)*--set"):
+    with pytest.raises(DataError, match=r"several receptors, ER, HER2; give the classes of one(.|\n)*--set"):
         IHC(IHCConfig()).index(root, tmp_path / "cache")
     folders(root, "PR-", "PR+")
     assert IHC(IHCConfig()).index(root, tmp_path / "cache").classes == ("PR-", "PR+")

@@ -176,7 +176,7 @@ def test_image_folder_messages_draw_the_layout(tmp_path: Path) -> None:
 def test_image_folder_group_regex_must_be_sound_and_match(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"\(\?P<group>"):
         ImageFolderConfig(group_regex=r"P\d+")
-    with pytest.raises(ConfigError, match="no regular expression"):
+    with pytest.raises(ConfigError, match="not a regular expression"):
         ImageFolderConfig(group_regex="(?P<group>")
     root = two_classes(tmp_path / "set")
     with pytest.raises(DataError, match="finds no patient in"):

@@ -16,7 +16,7 @@ from bench.errors import ConfigError, DataError
 from bench.types import DataProblem, DatasetIndex
 
 LAYOUT = """\
-Expected layout, one folder a class (deeper folders are read too):
+Expected layout, one folder per class (deeper folders are read too):
   DIR/
     <class a>/image_1.png, image_2.jpg, …
     <class b>/image_3.png, …"""

@@ -76,7 +76,7 @@ def test_patients_that_can_be_recognised_are_what_leaks(shown: tuple[DatasetInde
     assert "cannot be told from guessing (0.500)" in demo.says
     assert f"{100 * bought.value:+.1f} points" in demo.says
     lines = demo.lines()
-    assert [line.split("  ")[0] for line in lines[2:5]] == ["split by image", "split by patient", "bought by leakage"]
+    assert [line.split("  ")[0] for line in lines[2:5]] == ["split by image", "split by patient", "gained by leakage"]
 
 
 def test_where_the_class_is_what_shows_leakage_buys_nothing(tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_missing_folders_say_what_was_found_and_what_to_do(tmp_path: Path) -> No
         DataError, match=r"no folder PR-, PR\+; it has strong, weak(.|\n)*dataset.classes(.|\n)*phantom_ihc"
     ):
         IHC(IHCConfig()).index(folders(tmp_path / "d", "weak", "strong"), tmp_path / "cache")
-    with pytest.raises(DataError, match=r"none was named(.|\n)*PR-"):
+    with pytest.raises(DataError, match=r"none was given(.|\n)*PR-"):
         IHC(IHCConfig()).index(None, tmp_path / "cache")
 
 

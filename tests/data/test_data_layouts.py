@@ -161,7 +161,7 @@ def test_image_folder_messages_draw_the_layout(tmp_path: Path) -> None:
     (tmp_path / "half" / "a").mkdir(parents=True)
     write(tmp_path / "half" / "b" / "x.png", png(picture(1)))
     write(tmp_path / "half" / "a" / "bad.png", b"nothing")
-    cases = {None: "none was named", tmp_path / "absent": "no folder", tmp_path / "empty": "1 class folders"}
+    cases = {None: "none was given", tmp_path / "absent": "does not exist", tmp_path / "empty": "1 class folders"}
     for root, text in {**cases, tmp_path / "half": "no usable a images"}.items():
         with pytest.raises(DataError) as e:
             ImageFolder(ImageFolderConfig()).index(root, tmp_path / "cache")

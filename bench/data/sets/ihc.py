@@ -26,7 +26,7 @@ Expected layout, one folder per class (deeper folders are read too):
     PR+/image_2.png, …
 Folders of another receptor, such as ER-, ER+ or HER2 0, HER2 1+, HER2 2+, HER2 3+, are found by their names too.
 What to do: give that folder with `--data DIR` or the variable BENCH_DATA; give folders with other names with
-`--set 'dataset.classes=[weak, strong]'`, and patient ids in file names with `dataset.group_regex`. To run without images:
+`--set 'dataset.classes=[weak, strong]'`, and patient ids in file names with `dataset.group_regex`. Without any images:
 `--set dataset.name=phantom_ihc`."""
 _LEVELS = ("neg", "0", "low", "1", "2", "3", "high", "pos")  # in the order of the labels
 _CLASS = re.compile(

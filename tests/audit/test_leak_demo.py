@@ -73,7 +73,7 @@ def test_patients_that_can_be_recognised_are_what_leaks(shown: tuple[DatasetInde
     assert bought.value == pytest.approx(by_image.value - by_patient.value)
     assert by_image.low < by_image.value < by_image.high
     assert (demo.images, demo.groups, bought.patients, demo.folds) == (80, 16, 16, 5)
-    assert "cannot be told from guessing (0.500)" in demo.says
+    assert "cannot be distinguished from guessing (0.500)" in demo.says
     assert f"{100 * bought.value:+.1f} points" in demo.says
     lines = demo.lines()
     assert [line.split("  ")[0] for line in lines[2:5]] == ["split by image", "split by patient", "gained by leakage"]
@@ -85,7 +85,7 @@ def test_where_the_class_is_what_shows_leakage_buys_nothing(tmp_path: Path) -> N
     bought = demo.scores[DIFFERENCE]["balanced_accuracy"]
     assert demo.scores[PATIENT]["balanced_accuracy"].value > 0.75
     assert bought.low < 0 < bought.high
-    assert demo.says.endswith("cannot be told from nothing.")
+    assert demo.says.endswith("cannot be distinguished from zero.")
 
 
 def test_the_same_seed_gives_the_same_numbers_on_any_number_of_cores(

@@ -202,7 +202,7 @@ class MemorisationTest:
         )
 
     def values(self) -> dict[str, float]:
-        """Return the fitted values (finite numbers only): thresholds, false positive rates, median nearest distances."""
+        """Return the fitted values, finite only: thresholds, false positive rates, median nearest distances."""
         values = {
             "threshold": self.threshold.value,
             "promised": self.threshold.promised,

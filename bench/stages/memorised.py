@@ -1,14 +1,14 @@
-"""Find copies among synthetic images: near one training image in pixels or in features, listed by image and by patient.
+"""Find memorised samples: synthetic images near one training image in pixels or features, by image and by patient.
 
-Metrics, t being the extractor's tag (``bench.metrics.memorization`` says what each measure is):
+Metrics, t being the extractor's tag (definitions in ``bench.metrics.memorization``):
 
 - ``copies/authpct_<t|pixels>``: AuthPct, in per cent; ``copies/real_authpct_<t|pixels>``: that of validation images;
-- ``copies/flagged_share``, ``copies/flagged_<t|pixels>_share``: synthetic images flagged as copies, in either space and
-  in each; ``copies/flagged_other_label_share``: those whose training image has another label than they claim;
-- ``copies/false_flag_share``: validation images flagged, whose patients no training image shows; the thresholds promise
-  at most ``copies/promised_false_flag_share``;
+- ``copies/flagged_share``, ``copies/flagged_<t|pixels>_share``: synthetic images flagged as memorised, in either space
+  and in each; ``copies/flagged_other_label_share``: those whose training image has another label;
+- ``copies/false_flag_share``: flagged validation images, whose patients have no training images; the thresholds
+  guarantee at most ``copies/promised_false_flag_share``;
 - ``copies/patient_like_share``: nearer to a training image than (nearly) all images of another patient are;
-- ``copies/own_source_share``: translations whose nearest training image in pixels is their own source.
+- ``copies/own_source_share``: translations whose nearest training image in pixels is their source image.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from bench.metrics.memorization import Judged, MemorisationTest
 
 TABLE, PATIENTS, THRESHOLDS = "copies.csv", "copies_by_patient.csv", "memorisation_thresholds.json"
-PIXELS, FEATURES = "pixels", "features"  # the two spaces
-FALSE_FLAGS = 0.01  # of novel real images, promised for both spaces together
+PIXELS, FEATURES = "pixels", "features"  # names of the two spaces
+FALSE_FLAGS = 0.01  # share of new real images, for both spaces together
 BySpace = Mapping[str, "Judged"]
 Bools = npt.NDArray[np.bool_]
 
@@ -48,11 +48,13 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
         synthetic = load_synthetic(inputs.upstream("synthesize"))
         both = assemble_training_set(fold, synthetic, Counter(r.label for r in synthetic.records))
         made = both.images[both.is_synthetic]
-        records = sorted(synthetic.records, key=lambda r: r.label)  # the order in which they were assembled
+        records = sorted(synthetic.records, key=lambda r: r.label)  # the order in which they were concatenated
         train, held_out = fold.part("train"), fold.part("validation")
     with ctx.phase("evaluate"):
         tests, judged, real = _judge(features, train, made, held_out.images)
-    fitted = FittedStatistics("the copy thresholds", {s: t.values() for s, t in tests.items()}, train.source_images)
+    fitted = FittedStatistics(
+        "the memorisation thresholds", {s: t.values() for s, t in tests.items()}, train.source_images
+    )
     fitted.save(ctx.folder / THRESHOLDS)
     _write_table(ctx.folder / TABLE, records, train, judged)
     _write_patients(ctx.folder / PATIENTS, train, judged)
@@ -82,12 +84,12 @@ def flagged_paths(folder: Path, fold_parts: FoldParts) -> frozenset[str]:
 
 
 def flagged(judged: BySpace) -> Bools:
-    """Return which images are copies in either space, bool [M]."""
+    """Return which images are flagged in either space, bool [M]."""
     return np.logical_or.reduce([j.copied for j in judged.values()])
 
 
 def nearest_training_image(judged: BySpace) -> npt.NDArray[np.int64]:
-    """Return the nearest training image of each image, int64 [M], by the space in which it is nearer to a copy."""
+    """Return the nearest training image of each image, int64 [M], in the space in which it is nearer to a copy."""
     chosen = np.argmin([j.nearness for j in judged.values()], axis=0)
     return np.choose(chosen, [j.near.index[:, 0] for j in judged.values()])
 
@@ -95,7 +97,7 @@ def nearest_training_image(judged: BySpace) -> npt.NDArray[np.int64]:
 def _judge(
     features: Features, train: Part, made: Uint8Images, held_out: Uint8Images
 ) -> tuple[dict[str, MemorisationTest], dict[str, Judged], dict[str, Judged]]:
-    """Fit the test of each space on the training images, and judge by it the synthetic and the held-out ones."""
+    """Fit the test of each space on the training images; apply it to the synthetic and the held-out images."""
     from bench.metrics.memorization import TURNED, MemorisationTest, thumbnails
 
     vectors: dict[str, Callable[[Uint8Images], npt.NDArray[np.floating]]] = {PIXELS: thumbnails, FEATURES: features}
@@ -136,7 +138,7 @@ def _share(of: Bools) -> float:
 
 
 def _write_table(path: Path, records: Sequence[SyntheticRecord], train: Part, judged: BySpace) -> None:
-    """Write a row an image: its nearest training image by each space, and what the space makes of it."""
+    """Write a row per image: its nearest training image and its test result in each space."""
     rows = []
     for i, (record, copied) in enumerate(zip(records, flagged(judged), strict=True)):
         row: dict[str, Any] = {"path": record.path, "label": record.label, "source_path": record.source_path}
@@ -154,7 +156,7 @@ def _write_table(path: Path, records: Sequence[SyntheticRecord], train: Part, ju
 
 
 def _write_patients(path: Path, train: Part, judged: BySpace) -> None:
-    """Write a row a training patient: the images of his, the synthetic ones they are nearest to, the copies of them."""
+    """Write a row per training patient: its images, the synthetic images nearest to them, the flagged ones."""
     groups = np.array(train.groups)
     near = {space: Counter(groups[j.near.index[:, 0]]) for space, j in judged.items()}
     copied = Counter(groups[nearest_training_image(judged)[flagged(judged)]])
@@ -168,7 +170,7 @@ def _write_patients(path: Path, train: Part, judged: BySpace) -> None:
 
 
 def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Write rows under the names of the first one; of none, a head of ``columns``."""
+    """Write rows with the keys of the first as header; for no rows, ``columns`` as header."""
     with open(path, "w", encoding="utf-8", newline="") as f:
         writer = DictWriter(f, list(rows[0]) if rows else columns)
         writer.writeheader()

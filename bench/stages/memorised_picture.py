@@ -1,4 +1,4 @@
-"""The picture of the closest pairs: synthetic images beside the training images that they are nearest to."""
+"""A picture of the closest pairs: synthetic images beside their nearest training images."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def closest_pairs(
     judged: Mapping[str, Judged],
     tests: Mapping[str, MemorisationTest],
 ) -> Uint8Images:
-    """Return the ``PAIRS`` synthetic images nearest to being copies, the nearest first, as uint8 [P, H, W, 3].
+    """Return the ``PAIRS`` synthetic images that are nearest to being memorised, nearest first, as uint8 [P, H, W, 3].
 
-    On the left the synthetic image, turned as its training image lies, with the class that it claims; on the right
-    training image ``nearest`` [M]; below, by each space, its distance to the nearest training image and the relative
-    distance beside the threshold.
+    Left: the synthetic image, aligned with its training image, with its class label; right: training image ``nearest``
+    [M]; below, for each space, its distance to the nearest training image and the relative distance beside the
+    threshold.
     """
     nearness = np.min([j.nearness for j in judged.values()], axis=0)
     chosen = np.argsort(nearness, kind="stable")[:PAIRS]
@@ -53,7 +53,7 @@ def _line(space: str, judged: Judged, test: MemorisationTest, i: int) -> tuple[s
 
 
 def _turned_like(image: Uint8Images, other: Uint8Images) -> Uint8Images:
-    """Return the image in that of its eight quarter turns and mirror images which is nearest to the other."""
+    """Return the rotated or mirrored version (of eight) of the image that is nearest to the other."""
     from bench.metrics.memorization import TURNED, thumbnails
 
     one, target = thumbnails(np.stack([image, other]))

@@ -155,7 +155,7 @@ SHARE = Measure("higher", "", 0, 1)
         ("mine", Bad({"b": 0.5}, a=SHARE), r"gave \{'b': 0.5\}, expected a number for each of \['a'\]"),
         ("mine", Bad({"a": 1.5}, a=SHARE), r"a is 1.5, declared to lie in \[0, 1\]"),
         ("mine", Bad({}), "measures"),
-        ("mine", Bad(ZeroDivisionError("division"), a=SHARE), "made-up predictions: ZeroDivisionError: division"),
+        ("mine", Bad(ZeroDivisionError("division"), a=SHARE), "simulated predictions: ZeroDivisionError: division"),
     ],
 )
 def test_what_cannot_be_right_is_said_before_anything_is_trained(name: str, metric: Any, message: str) -> None:

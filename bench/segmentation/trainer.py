@@ -216,7 +216,7 @@ def _mean_loss(losses: list[torch.Tensor], step: int) -> float:
     value = float(torch.stack(losses).mean())
     if not math.isfinite(value):
         raise DivergedError(
-            f"the segmentation loss is {value} near step {step}; lower segmentation.learning_rate, or learning_rate of the "
+            f"the segmentation loss is {value} near step {step}; lower segmentation.learning_rate, or that of the "
             "segmentation network"
         )
     return value

@@ -168,7 +168,7 @@ class CellContext:
         os.replace(temp, self._checkpoint)
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """Return the last checkpoint of this cell, or None; later history is removed, because it will be logged again."""
+        """Return the last checkpoint of this cell, or None; later history is removed, as it will be logged again."""
         if not self._checkpoint.exists():
             return None
         try:
@@ -177,7 +177,7 @@ class CellContext:
             if is_out_of_memory(e):
                 raise
             print(
-                f"{self._checkpoint} cannot be used ({type(e).__name__}: {e}); the cell starts from the beginning",
+                f"{self._checkpoint} cannot be used ({type(e).__name__}: {e}); the cell starts anew",
                 file=sys.stderr,
             )
             self.drop_checkpoint()

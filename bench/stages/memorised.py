@@ -52,9 +52,7 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
         train, held_out = fold.part("train"), fold.part("validation")
     with ctx.phase("evaluate"):
         tests, judged, real = _judge(features, train, made, held_out.images)
-    fitted = FittedStatistics(
-        "the memorisation thresholds", {s: t.values() for s, t in tests.items()}, train.source_images
-    )
+    fitted = FittedStatistics("the copy thresholds", {s: t.values() for s, t in tests.items()}, train.source_images)
     fitted.save(ctx.folder / THRESHOLDS)
     _write_table(ctx.folder / TABLE, records, train, judged)
     _write_patients(ctx.folder / PATIENTS, train, judged)

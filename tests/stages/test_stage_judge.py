@@ -79,5 +79,5 @@ def test_nobodys_random_numbers_are_touched(ctx: CellContext) -> None:
 
 
 def test_there_is_nothing_to_compare_with_outside_fit(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="in `fit` only"):
+    with pytest.raises(ConfigError, match="only available in `fit`"):
         CellContext(tmp_path, "cpu", 0, None).fidelity(made(0, 2), np.zeros(2, dtype=np.int64))

@@ -178,7 +178,7 @@ def weighted_auroc(weights: Floats, y_true: Ints, y_prob: Floats) -> Floats:
 
 
 def _auroc(weights: Floats, positive: npt.NDArray[np.bool_], score: Floats) -> Floats:
-    """P(positive above negative) + P(equal) / 2: each positive counts the negatives below it, and half of equal ones."""
+    """P(positive above negative) + P(equal) / 2: each positive counts negatives below it, and half of equal ones."""
     values, place = np.unique(score, return_inverse=True)
     at = np.eye(len(values))[place]  # [N, V]: sums weights by score
     pos, neg = (weights * positive) @ at, (weights * ~positive) @ at

@@ -36,7 +36,7 @@ NAN = float("nan")
 # none); 0.05-0.5 with logistic regression, extra trees and small MLPs on 330 made-up data sets of 82 patients (noise,
 # fitted Gaussians and oversampling against none). In those data sets the correlation of pairs can be measured directly:
 # -0.02 to 0.03 between folds of one repeat, 0.00 to 0.09 between repeats, where Nadeau & Bengio have 0.20: less than
-# half of it. With the full ratio the test is positive in about 1 % of comparisons without an effect instead of 5 %, with
+# half of it. With the full ratio it is positive in about 1 % of comparisons without an effect instead of 5 %, with
 # repeats in 0.3 %; with half, in 2 % (`bench selftest`).
 LASTING_SHARE = 0.5
 

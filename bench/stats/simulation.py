@@ -118,7 +118,10 @@ def patient_right(cohort: Cohort, logits: Floats) -> Bools:
 
 
 def fold_scores(right: Bools, labels: Ints, tested: Ints, folds: int) -> Floats:
-    """Return balanced accuracy of each pair, float [S, A, R * K], from correct units bool [S, A, R, U]."""
+    """Return balanced accuracy of each pair, float [S, A, R * K], from correct units bool [S, A, R, U].
+
+    ``labels`` int [U] and ``tested`` int [S, R, U] are the class and the fold of each unit (patients or images).
+    """
     hits = []
     for c in (0, 1):
         of_class = labels == c

@@ -103,5 +103,5 @@ def test_planted_points_are_points_of_the_metric() -> None:
     for effect, shift in zip(effects, shifts, strict=True):
         arm = fold_scores(patient_right(of, logits[:, 1:] + shift), of.labels, split.tested, 5).mean()
         assert arm - base == pytest.approx(effect, abs=0.008)
-    with pytest.raises(ConfigError, match="cannot be planted"):
+    with pytest.raises(ConfigError, match="cannot be injected"):
         shift_for(of, SPREAD, [0.4], np.random.default_rng(0))

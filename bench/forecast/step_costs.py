@@ -43,7 +43,7 @@ def step_costs(cell: Cell, env: RunEnv, work: Workload, seconds: Mapping[str, fl
 
 
 def step_facts(cell: Cell, env: RunEnv, work: Workload) -> dict[str, Any]:
-    """Return ``flops``, ``peak_flops_per_s`` and ``shares`` of a cell's step; {} if it cannot be measured separately."""
+    """Return ``flops``, ``peak_flops_per_s`` and ``shares`` of a cell's step; {} if not separately measurable."""
     path = env.out / "cache" / "steps" / f"{stable_hash([work.shape, describe_host(env.device)])}.json"
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
@@ -86,7 +86,7 @@ def _count(cell: Cell, env: RunEnv) -> dict[str, Any]:
 
 
 def peak(env: RunEnv, dtype: str) -> float:
-    """Return the FLOPs per second of the device's matrix products, with the threads of a cell; measured once per host."""
+    """Return the FLOPs per second of the device's matrix products, with a cell's threads; measured once per host."""
     import torch
 
     key = stable_hash([describe_host(env.device), torch.get_num_threads(), dtype])

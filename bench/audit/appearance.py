@@ -64,7 +64,7 @@ class Appearance:
 
 
 def measure(content: bytes, stain: Stain = "H&E", window: GreyWindow | None = None) -> Appearance:
-    """Decode and measure an image that ``records.judge`` found usable; dyes only if the data set has them.
+    """Decode and measure an image that ``records.decode`` found usable; dyes only if the data set has them.
 
     ``window`` is the data set's; levels are those after scaling.
     """

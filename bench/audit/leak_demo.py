@@ -131,8 +131,8 @@ def shuffled_within_class(fold_of: Ints, labels: Ints, rng: np.random.Generator)
     """Return folds [N] of the same sizes per class, with the images assigned at random, independent of the patient."""
     dealt = fold_of.copy()
     for label in np.unique(labels):
-        sub_suites = np.flatnonzero(labels == label)
-        dealt[sub_suites] = fold_of[rng.permutation(sub_suites)]
+        rows = np.flatnonzero(labels == label)
+        dealt[rows] = fold_of[rng.permutation(rows)]
     return dealt
 
 

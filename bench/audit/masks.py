@@ -66,6 +66,6 @@ def _read(path: Path) -> _Mask:
     sha256 = hashlib.sha256(content).hexdigest()
     try:
         image = open_image(content)
-    except Exception:  # as in ``records.judge``: decoders raise many kinds of errors
+    except Exception:  # as in ``records.decode``: decoders raise many kinds of errors
         return _Mask(sha256)
     return _Mask(sha256, image.size, not np.asarray(image).any())

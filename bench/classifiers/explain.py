@@ -24,7 +24,7 @@ from bench.types import Uint8Images
 
 LEAST_CELLS = 4  # per side: a coarser layer's map has little information
 Layout = Literal["channels first", "channels last", "tokens"]
-Asked = Callable[[torch.Tensor], torch.Tensor]  # output of a network for one image -> the number to explain
+ScalarOutput = Callable[[torch.Tensor], torch.Tensor]  # output of a network for one image -> the number to explain
 
 
 class NoLayerError(BenchError):
@@ -72,7 +72,7 @@ def grad_cam(
 
 
 def maps_of(
-    network: nn.Module, images: Uint8Images, asked: Sequence[Asked], layer: Layer, device: str = "cpu"
+    network: nn.Module, images: Uint8Images, outputs: Sequence[ScalarOutput], layer: Layer, device: str = "cpu"
 ) -> npt.NDArray[np.float32]:
     """Return the maps, float32 [N, H, W] in [0, 1], of N scalars, each computed from the output for its image."""
     from pytorch_grad_cam import GradCAM
@@ -82,7 +82,7 @@ def maps_of(
     with torch.enable_grad(), _frozen(network):  # only gradients of activations are needed, not of weights
         cam = GradCAM(network, [layer.module], reshape_transform=layer.maps)
         try:
-            for i, number in enumerate(asked):
+            for i, number in enumerate(outputs):
                 x = torch.tensor(np.ascontiguousarray(images[i : i + 1]), device=device).permute(0, 3, 1, 2)
                 maps[i] = cam((x.float() / 255).requires_grad_(), [number])[0]
         finally:

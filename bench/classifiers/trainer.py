@@ -122,7 +122,7 @@ def train_classifier(
                     f"the classifier's validation loss is {metrics['loss']} at step {run.step}; {ADVICE}"
                 )
             ctx.log(run.step, config.steps, {f"validation/{k}": v for k, v in metrics.items()})
-            run.judge(metrics, config)
+            run.update_best(metrics, config)
         if checkpoint:
             with ctx.phase("checkpoint"):
                 run.save(ctx)
@@ -201,7 +201,7 @@ class _Progress:
         self.best_weights: dict[str, torch.Tensor] = {}
         self.looks_without_gain = 0
 
-    def judge(self, metrics: dict[str, float], config: FineTuneConfig) -> None:
+    def update_best(self, metrics: dict[str, float], config: FineTuneConfig) -> None:
         """Store these weights if they are better on validation than all before."""
         if not self.best or _rank(metrics, config) > _rank(self.best, config):
             self.best, self.best_step, self.looks_without_gain = metrics, self.step, 0

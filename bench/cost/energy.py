@@ -59,13 +59,13 @@ class EnergyMeter:
 
     def _total(self) -> float | None:
         """Return the joules since the driver was loaded; None if the device has no energy counter (before Volta)."""
-        return asked(lambda: self._library.nvmlDeviceGetTotalEnergyConsumption(self._handle) / 1e3)
+        return query_nvml(lambda: self._library.nvmlDeviceGetTotalEnergyConsumption(self._handle) / 1e3)
 
     def _watts(self) -> float | None:
-        return asked(lambda: self._library.nvmlDeviceGetPowerUsage(self._handle) / 1e3)
+        return query_nvml(lambda: self._library.nvmlDeviceGetPowerUsage(self._handle) / 1e3)
 
 
-def asked(question: Any) -> float | None:
+def query_nvml(question: Any) -> float | None:
     """Return the result of an NVML query, None if NVML does not know it."""
     try:
         return float(question())

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psutil
 
-from bench.cost.energy import asked, open_device
+from bench.cost.energy import open_device, query_nvml
 from bench.cost.timers import high_water_bytes, resident_bytes
 from bench.store.history import read_history
 
@@ -93,13 +93,13 @@ class UsageMonitor:
         }
         if self._library is not None:
             nvml, handle = self._library, self._handle
-            gpu = f"gpu_{int(asked(lambda: nvml.nvmlDeviceGetIndex(handle)) or 0)}"
-            used = asked(lambda: nvml.nvmlDeviceGetMemoryInfo(handle).used)
-            total = asked(lambda: nvml.nvmlDeviceGetMemoryInfo(handle).total)
-            found[f"{gpu}_utilization_percentage"] = asked(lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+            gpu = f"gpu_{int(query_nvml(lambda: nvml.nvmlDeviceGetIndex(handle)) or 0)}"
+            used = query_nvml(lambda: nvml.nvmlDeviceGetMemoryInfo(handle).used)
+            total = query_nvml(lambda: nvml.nvmlDeviceGetMemoryInfo(handle).total)
+            found[f"{gpu}_utilization_percentage"] = query_nvml(lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
             found[f"{gpu}_memory_usage_megabytes"] = None if used is None else used / MB
             found[f"{gpu}_memory_usage_percentage"] = 100 * used / total if used is not None and total else None
-            found[f"{gpu}_power_usage_watts"] = asked(lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1e3)
+            found[f"{gpu}_power_usage_watts"] = query_nvml(lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1e3)
         return {name: value for name, value in found.items() if value is not None}
 
     def _write(self) -> None:

@@ -61,7 +61,7 @@ def near_copies(records: Sequence[ImageRecord], pairs: Iterable[NearPair]) -> li
     return sorted(found, key=lambda c: (c.first.path, c.second.path))
 
 
-def settle_near_copies(
+def resolve_near_copies(
     everything: Sequence[ImageRecord],
     kept: Sequence[ImageRecord],
     pairs: Sequence[NearPair],
@@ -103,11 +103,11 @@ def settle_near_copies(
 
 def mixed_groups(records: Sequence[ImageRecord], classes: Sequence[str]) -> list[DataProblem]:
     """Return a problem for each group whose images have several labels, reported at its first image."""
-    sub_suites: defaultdict[str, list[ImageRecord]] = defaultdict(list)
+    by_group: defaultdict[str, list[ImageRecord]] = defaultdict(list)
     for record in records:
-        sub_suites[record.group_id].append(record)
+        by_group[record.group_id].append(record)
     problems = []
-    for group, images in sorted(sub_suites.items()):
+    for group, images in sorted(by_group.items()):
         labels = sorted({r.label for r in images})
         if len(labels) > 1:
             counts = ", ".join(f"{sum(r.label == i for r in images)} {classes[i]}" for i in labels)
@@ -151,4 +151,4 @@ def _crossing_problem(copy: NearCopy, renamed: Mapping[str, str]) -> DataProblem
 def _merged_groups(crossing: Sequence[NearCopy]) -> dict[str, str]:
     """Return the new name of each group that near copies link to another group."""
     tied = clusters((c.first.group_id, c.second.group_id) for c in crossing)
-    return {group: sub_suites[0] for sub_suites in tied for group in sub_suites}
+    return {group: names[0] for names in tied for group in names}

@@ -203,10 +203,10 @@ def clusters(pairs: Iterable[tuple[str, str]]) -> list[list[str]]:
     for a, b in pairs:
         low, high = sorted((root(a), root(b)))
         parent[high] = low
-    sub_suites: defaultdict[str, list[str]] = defaultdict(list)
+    by_root: defaultdict[str, list[str]] = defaultdict(list)
     for name in sorted(parent):
-        sub_suites[root(name)].append(name)
-    return sorted(sub_suites.values())
+        by_root[root(name)].append(name)
+    return sorted(by_root.values())
 
 
 def detail_of(grey: npt.NDArray[np.generic]) -> Floats:

@@ -56,8 +56,8 @@ def draw_groups(
     for attempt in range(TRIES):
         shares = dealt + (needed - dealt) * attempt / (TRIES - 1)
         part = partition(counts, shares, rng, min_groups=(1, 1, 1))
-        held = np.stack([counts[part == p].sum(axis=0) for p in range(len(PARTS))])
-        if (held >= least[:, None]).all():
+        totals = np.stack([counts[part == p].sum(axis=0) for p in range(len(PARTS))])
+        if (totals >= least[:, None]).all():
             part_of = dict(zip(names, (PARTS[p] for p in part), strict=True))
             return _take(index, {r.path: part_of[r.group_id] for r in index.records}, wanted, rng)
     raise DataError(

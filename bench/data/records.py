@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bench.data.duplicates import exact_copies, mixed_groups, settle_near_copies
+from bench.data.duplicates import exact_copies, mixed_groups, resolve_near_copies
 from bench.data.left_out import summaries
 from bench.data.listing import ImageChecks, Listed, Listing
 from bench.data.near_duplicates import NearPair, Thumbnail, look_at, near_pairs
@@ -39,7 +39,7 @@ GREY_OR_COLOUR = ("1", "L", "P", "RGB", "I", "I;16", "I;16L", "I;16B", "F")
 _SCAN_VERSION = 4  # increase it when an image would be evaluated differently: cached results are then not reused
 
 
-class Judged(NamedTuple):
+class Decoded(NamedTuple):
     """Result of decoding: ``kind`` is empty for a usable image (see ``DataProblem``); hashes and thumbnail as from
     ``look_at``; ``values`` of an image of more than 8 bits; whether it has at most two colours.
     """
@@ -123,7 +123,7 @@ def _as_seen(image: Image.Image, values: GreyValues | None) -> Image.Image:
     return as_rgb(image, values.window if values else None)
 
 
-def judge(content: bytes) -> Judged:
+def decode(content: bytes) -> Decoded:
     """Decode an image file's bytes, check that it can be used, and measure its appearance."""
     from PIL import Image, UnidentifiedImageError
 
@@ -134,24 +134,24 @@ def judge(content: bytes) -> Judged:
                 width, height = probe.size
                 deep_colour = is_deep_colour(probe)
         if width * height > MAX_PIXELS:
-            return Judged("too_large", f"{width}×{height} pixels; at most {MAX_PIXELS:,} are read: tile it first")
+            return Decoded("too_large", f"{width}×{height} pixels; at most {MAX_PIXELS:,} are read: tile it first")
         image = open_image(content)
     except UnidentifiedImageError:
-        return Judged("not_an_image", f"{len(content):,} bytes that match no image format")
+        return Decoded("not_an_image", f"{len(content):,} bytes that match no image format")
     except Image.DecompressionBombError as e:
-        return Judged("too_large", str(e))
+        return Decoded("too_large", str(e))
     except Exception as e:  # decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error, …
-        return Judged("truncated", f"cannot be decoded completely: {e}")
+        return Decoded("truncated", f"cannot be decoded completely: {e}")
     if min(width, height) < MIN_SIDE_PX:
-        return Judged("too_small", f"{width}×{height} pixels; at least {MIN_SIDE_PX} per side are needed")
+        return Decoded("too_small", f"{width}×{height} pixels; at least {MIN_SIDE_PX} per side are needed")
     if image.mode not in GREY_OR_COLOUR or (image.mode == "P" and "transparency" in image.info):
         channels = ", ".join(image.getbands()) + (" and transparency" if image.mode == "P" else "")
-        return Judged("channels", f"{len(image.getbands())} channels ({channels}); grey or RGB is needed")
+        return Decoded("channels", f"{len(image.getbands())} channels ({channels}); grey or RGB is needed")
     try:
         values = grey_values(image, deep_colour)
     except DataError as e:
-        return Judged("not_finite", str(e))
-    return Judged("", "", *look_at(_as_seen(image, values)), values, has_two_colours(image, values))
+        return Decoded("not_finite", str(e))
+    return Decoded("", "", *look_at(_as_seen(image, values)), values, has_two_colours(image, values))
 
 
 def index_listing(name: str, listing: Listing, checks: ImageChecks, cache: Path, where: str) -> DatasetIndex:
@@ -162,7 +162,7 @@ def index_listing(name: str, listing: Listing, checks: ImageChecks, cache: Path,
     listed = sorted(listing.files, key=lambda f: f.path)
     reading = read_files(listing.root, [f.path for f in listed], cache)
     window = reading.window(checks.intensity)
-    records, problems = settle(listed, reading, (*listing.classes, *listing.others), checks, cache)
+    records, problems = resolve(listed, reading, (*listing.classes, *listing.others), checks, cache)
     if listing.others:
         paths = {f.path for f in listing.files if f.label < len(listing.classes)}
         records = [r for r in records if r.path in paths]
@@ -192,13 +192,13 @@ def scan(
     copies (by SHA-256) of one class: the first by path is kept. Copies with two labels: none is kept, because one label
     is wrong. ``on_duplicate='keep'`` reports them and keeps all; ``'refuse'`` raises. Near copies in different groups
     are merged into one group, dropped, kept or refused according to ``on_near_duplicate``; with two labels, none is
-    kept unless it is 'keep': see ``duplicates.settle_near_copies``. A group with two labels is reported.
+    kept unless it is 'keep': see ``duplicates.resolve_near_copies``. A group with two labels is reported.
     """
     listed = sorted(files, key=lambda f: f.path)
-    return settle(listed, read_files(root, [f.path for f in listed], cache), classes, checks, cache)
+    return resolve(listed, read_files(root, [f.path for f in listed], cache), classes, checks, cache)
 
 
-def settle(
+def resolve(
     listed: Sequence[Listed], reading: Reading, classes: Sequence[str], checks: ImageChecks, cache: Path
 ) -> tuple[list[ImageRecord], list[DataProblem]]:
     """Return the usable records of files that were read, and the problems found, as ``scan`` does."""
@@ -211,7 +211,7 @@ def settle(
         raise DataError(refusal(root, copies, "exact copies", "remove them, or set on_duplicate to drop"))
     kept = [r for r in everything if checks.on_duplicate != "drop" or r.path not in surplus]
     pairs = reading.near_pairs(cache)
-    records, near = settle_near_copies(everything, kept, pairs, classes, checks.on_near_duplicate)
+    records, near = resolve_near_copies(everything, kept, pairs, classes, checks.on_near_duplicate)
     if near and checks.on_near_duplicate == "refuse":
         raise DataError(refusal(root, near, "near copies", "remove them, or set on_near_duplicate to group or drop"))
     return records, bad + copies + near + mixed_groups(records, classes)
@@ -272,12 +272,12 @@ def read_files(root: Path, paths: Sequence[str], cache: Path) -> Reading:
         size, mtime_ns, ctime_ns, inode = found
         if known and known.sha256 == sha256:
             return replace(known, size=size, mtime_ns=mtime_ns, ctime_ns=ctime_ns, inode=inode)
-        judged = judge(content)
-        if judged.thumbnail is not None:
-            thumbnails[sha256] = judged.thumbnail
+        decoded = decode(content)
+        if decoded.thumbnail is not None:
+            thumbnails[sha256] = decoded.thumbnail
         return Outcome(
-            size, mtime_ns, sha256, judged.kind, judged.detail, judged.hashes, ctime_ns, inode, judged.values,
-            judged.two_colours,
+            size, mtime_ns, sha256, decoded.kind, decoded.detail, decoded.hashes, ctime_ns, inode, decoded.values,
+            decoded.two_colours,
         )  # fmt: skip
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # Pillow decodes outside the interpreter lock

@@ -67,9 +67,9 @@ def shift_counts(index: DatasetIndex, shift: ShiftConfig, names: list[str]) -> C
     row = {name: i for i, name in enumerate(names)}
     counts = np.zeros((len(names), len(index.classes), len(present)), dtype=np.int64)
     for r in index.records:
-        held = value_of[r.path]
-        if held is not None:
-            counts[row[r.group_id], r.label, present.index(held)] += 1
+        present_value = value_of[r.path]
+        if present_value is not None:
+            counts[row[r.group_id], r.label, present.index(present_value)] += 1
     flat = counts.reshape(len(names), -1)
     return flat[:, flat.any(axis=0)]
 
@@ -82,12 +82,12 @@ def shifted(index: DatasetIndex, shift: ShiftConfig, part_of: Mapping[str, str])
 def check_shift_enough(index: DatasetIndex, shift: ShiftConfig, folds: int) -> None:
     """Raise ``DataError`` when a class has too few groups (patients) with the values for training or testing."""
     for part, needed in (("train", max(3, folds)), ("test", folds)):
-        held = {c: {r.group_id for r in index.records if r.label == i and shift.keeps(r, part)}
+        groups_of = {c: {r.group_id for r in index.records if r.label == i and shift.keeps(r, part)}
                 for i, c in enumerate(index.classes)}  # fmt: skip
-        short = [f"{c} has {len(groups)}" for c, groups in held.items() if len(groups) < needed]
+        short = [f"{c} has {len(groups)}" for c, groups in groups_of.items() if len(groups) < needed]
         if short:
             values = ", ".join(map(str, shift.test if part == "test" else shift.train))
-            fewest = min(len(groups) for groups in held.values())
+            fewest = min(len(groups) for groups in groups_of.values())
             fewer = f"split.folds={fewest}, " if 3 <= fewest < folds else ""
             raise DataError(
                 f"{losses(index)}{index.name}: {folds} folds need at least {needed} groups (patients) of each class "

@@ -114,8 +114,8 @@ def make_splits(index: DatasetIndex, config: SplitConfig) -> list[Split]:
             part = np.where(test, 2, 0)
             rest = np.flatnonzero(~test)
             shares = np.array([1 - config.validation_fraction, config.validation_fraction])
-            held = counts[rest][:, counts[rest].any(axis=0)]
-            part[rest] = partition(held, shares, rng, min_groups=(1, 1))
+            kept = counts[rest][:, counts[rest].any(axis=0)]
+            part[rest] = partition(kept, shares, rng, min_groups=(1, 1))
             part_of = dict(zip(names, (PARTS[p] for p in part), strict=True))
             parts: dict[str, str] = {r.path: part_of[r.group_id] for r in index.records}
             if config.shift:
@@ -241,9 +241,9 @@ def split_table(index: DatasetIndex, splits: list[Split]) -> list[dict[str, int 
     rows: list[dict[str, int | str]] = []
     for split in splits:
         for part in PARTS:
-            sub_suites = [record[p] for p in getattr(split, part)]
-            images = Counter(index.classes[r.label] for r in sub_suites)
-            groups = len({r.group_id for r in sub_suites})
+            chosen = [record[p] for p in getattr(split, part)]
+            images = Counter(index.classes[r.label] for r in chosen)
+            groups = len({r.group_id for r in chosen})
             head: dict[str, int | str] = {"repeat": split.repeat, "fold": split.fold, "part": part, "groups": groups}
             rows.append(head | {c: images[c] for c in index.classes})
     return rows

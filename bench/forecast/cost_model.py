@@ -182,8 +182,8 @@ def schedule(cells: Sequence[Cell], predictions: Mapping[tuple[str, str], Predic
 
     Upstream cells that are not among ``cells`` count as done; cells without a prediction take no time.
     """
-    asked = {c.id for c in cells}
-    needs = [{u for u in c.upstream if u in asked} for c in cells]
+    included = {c.id for c in cells}
+    needs = [{u for u in c.upstream if u in included} for c in cells]
     needed_by: dict[tuple[str, str], list[int]] = defaultdict(list)
     for i, ups in enumerate(needs):
         for up in ups:

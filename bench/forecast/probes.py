@@ -106,8 +106,8 @@ def classifier_probe(
     def train(steps: int, ctx: ProbeContext) -> None:
         network = build()
         config = _few(spec.config, steps=steps, batch_size=batch)
-        learnt, judged = RandomPart(image_size_px, batch, "train"), RandomPart(image_size_px, 2, "validation")
-        train_classifier(network, learnt, judged, len(CLASSES), config, augmenter, ctx)
+        learnt, selection = RandomPart(image_size_px, batch, "train"), RandomPart(image_size_px, 2, "validation")
+        train_classifier(network, learnt, selection, len(CLASSES), config, augmenter, ctx)
 
     def parameters() -> int:
         return sum(p.numel() for p in build().parameters())

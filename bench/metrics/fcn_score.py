@@ -41,8 +41,8 @@ def fcn_score(matrix: Counts) -> dict[str, float]:
     (t_i + sum_j n_ji - n_ii) over the classes in the reference or the prediction; foreground_iou: the same quotient of
     class 1 alone (the background is easy and raises the mean where lesions are small). NaN if there is no pixel.
     """
-    right, true, said = np.diag(matrix).astype(np.float64), matrix.sum(axis=1), matrix.sum(axis=0)
-    union = true + said - right
+    right, true, predicted = np.diag(matrix).astype(np.float64), matrix.sum(axis=1), matrix.sum(axis=0)
+    union = true + predicted - right
     with np.errstate(invalid="ignore", divide="ignore"):
         iou, recall = right / union, right / true
     return {

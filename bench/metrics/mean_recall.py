@@ -58,6 +58,6 @@ class MeanRecall:
     ) -> Mapping[str, float]:
         """Return the mean recall; NaN if one of the classes has no image."""
         called = y_prob.argmax(axis=1)
-        sub_suites = [y_true == classes.index(name) for name in self.config.classes]
-        recalls = [float((called[of] == y_true[of]).mean()) if of.any() else float("nan") for of in sub_suites]
+        of_classes = [y_true == classes.index(name) for name in self.config.classes]
+        recalls = [float((called[of] == y_true[of]).mean()) if of.any() else float("nan") for of in of_classes]
         return {"mean_recall": float(np.mean(recalls))}

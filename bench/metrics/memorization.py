@@ -151,7 +151,7 @@ def _promise(training: Neighbours, threshold: float) -> float:
 
 
 @dataclass(frozen=True)
-class Judged:
+class MemorisationResult:
     """Result of the test for M images: ``copied`` flags memorised samples, ``nearness`` is relative distance /
     threshold.
 
@@ -190,10 +190,10 @@ class MemorisationTest:
         self.across_patients = memorisation_threshold(self._other, quantile)
         self.promised_across_patients = _promise(self._other, self.threshold.value)
 
-    def judge(self, vectors: Vectors) -> Judged:
+    def evaluate(self, vectors: Vectors) -> MemorisationResult:
         """Evaluate images by their vectors [M, D]."""
         near = nearest(vectors, self._training, versions=self._versions)
-        return Judged(
+        return MemorisationResult(
             near,
             authentic(near, self._own),
             near.relative < self.threshold.value,

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from bench.classifiers.explain import LEAST_CELLS, Asked, Layer, NoLayerError, layout_of, maps_of, outputs_of
+from bench.classifiers.explain import LEAST_CELLS, Layer, NoLayerError, ScalarOutput, layout_of, maps_of, outputs_of
 from bench.errors import DataError
 from bench.segmentation.segmenter_network import SegmentationNetwork
 from bench.types import Uint8Images
@@ -33,7 +33,7 @@ def seg_grad_cam(
     return maps_of(network, images, [_logits_in(mask != 0, device) for mask in found], layer, device)
 
 
-def _logits_in(mask: npt.NDArray[np.bool_], device: str) -> Asked:
+def _logits_in(mask: npt.NDArray[np.bool_], device: str) -> ScalarOutput:
     inside = torch.tensor(mask, device=device)
     return lambda logits: logits[inside].sum()
 

@@ -56,11 +56,11 @@ class Aim:
     """The input and the selection criterion of a network.
 
     ``feed`` turns a batch, uint8 [B, H, W, 3] and [B, H, W], and a seed into float [B, 3, H, W] in [0, 1] and [B, H,
-    W]; ``judge`` returns a network's scores on masked images, of which the one named ``by`` selects the best weights.
+    W]; ``evaluate`` returns a network's scores on masked images. The score named ``by`` selects the best weights.
     """
 
     feed: Callable[[torch.Tensor, torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]]
-    judge: Callable[[nn.Module, MaskedImages, str], dict[str, float]]
+    evaluate: Callable[[nn.Module, MaskedImages, str], dict[str, float]]
     by: str
 
 
@@ -82,7 +82,7 @@ def train_segmentation(
     """
     for part in (train, validation):
         _check(part)
-    aim = aim or Aim(turned, judge, "iou")
+    aim = aim or Aim(turned, evaluate, "iou")
     device = torch.device(ctx.device)
     network.to(device).to(memory_format=torch.channels_last)
     images, masks = (torch.from_numpy(np.ascontiguousarray(x)).to(device) for x in (train.images, train.masks))
@@ -119,7 +119,7 @@ def train_segmentation(
             losses.clear()
         if look:
             with ctx.phase("evaluate"):
-                score = aim.judge(network, validation, ctx.device)
+                score = aim.evaluate(network, validation, ctx.device)
             ctx.log(step, config.steps, {f"validation/{k}": v for k, v in score.items()})
             if score[aim.by] > best.validation_score:
                 best = Trained(step, score[aim.by], best.parameters)
@@ -191,7 +191,7 @@ def _segment(network: nn.Module, images: Uint8Images, device: str) -> Masks:
     return found
 
 
-def judge(network: nn.Module, data: MaskedImages, device: str) -> dict[str, float]:
+def evaluate(network: nn.Module, data: MaskedImages, device: str) -> dict[str, float]:
     """Return the scores of ``bench.metrics.fcn_score`` of the network on masked images."""
     return fcn_score(confusion(data.masks, segment(network, data.images, device)).sum(axis=0))
 

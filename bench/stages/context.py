@@ -29,7 +29,7 @@ from bench.store.csv_cells import Writer
 from bench.types import Uint8Images
 
 PROGRESS_EVERY_S = 0.5
-Judge = Callable[[Uint8Images, npt.NDArray[np.int64]], Mapping[str, float]]
+FidelityFunction = Callable[[Uint8Images, npt.NDArray[np.int64]], Mapping[str, float]]
 
 
 class CellContext:
@@ -47,7 +47,7 @@ class CellContext:
         self.timer = PhaseTimer(device)
         self.updates = UpdateClock(updates, device) if updates and not device.startswith("cuda") else None
         self._trace = StepTrace(folder / TRACE, device) if trace else None
-        self.judge: Judge | None = None  # for images that a generator makes during training: set by the stage
+        self.score_images: FidelityFunction | None = None  # set by the stage: scores a generator's images in training
         self._history = folder / "history.csv"
         self._checkpoint = folder / "checkpoint.pt"
         self.restoring = (
@@ -225,12 +225,12 @@ class CellContext:
 
     def fidelity(self, images: Uint8Images, labels: npt.NDArray[np.int64]) -> Mapping[str, float]:
         """Return KID and FID against the fold's training images. Raises ``ConfigError`` outside ``fit``."""
-        if self.judge is None:
+        if self.score_images is None:
             raise ConfigError(
                 "ctx.fidelity: training images to compare with are only available in `fit`; call it there"
             )
         with self.phase("evaluate"):
-            return self.judge(images, labels)
+            return self.score_images(images, labels)
 
 
 def tile(images: Uint8Images, columns: int | None = None, gap_px: int = 2) -> np.ndarray:

@@ -33,7 +33,7 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     folder = inputs.upstream("classify")
     with ctx.phase("data"):
         fold = inputs.fold()
-        table = admitted(folder, fold)
+        table = checked_predictions(folder, fold)
         test = fold.part("test")
         rows = choose(test, inputs.settings.explain.images_per_class, ctx.seed)
         network = trained_network(inputs, folder)
@@ -59,7 +59,7 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     return Output(facts=facts)
 
 
-def admitted(folder: Path, fold: FoldData) -> Predictions:
+def checked_predictions(folder: Path, fold: FoldData) -> Predictions:
     """Return the test predictions in a classifier's folder, after checking that they belong to this fold.
 
     Raises ``LeakageError`` when the classifier was tested on images outside the fold's test part, or when its input is

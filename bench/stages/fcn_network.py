@@ -27,7 +27,7 @@ SHOWN = 6  # number of test images in the sample picture
 
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     from bench.segmentation.network import UNet
-    from bench.segmentation.trainer import judge, save_network, segment, train_segmentation
+    from bench.segmentation.trainer import evaluate, save_network, segment, train_segmentation
 
     inputs, config = Inputs(cell, env), env.suite.settings.segmentation
     with ctx.phase("data"):
@@ -37,13 +37,13 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
         masks, why = choose_masks(inputs, train, validation)
         if masks == NONE:
             return Output(facts={"masks": masks, "no_fcn_score": why})
-        learnt, judged = (masked(part, masks, inputs) for part in (train, validation))
+        learnt, selection = (masked(part, masks, inputs) for part in (train, validation))
     network = UNet(config.filters)
-    result = train_segmentation(network, learnt, judged, config, ctx)
+    result = train_segmentation(network, learnt, selection, config, ctx)
     save_network(network, ctx.folder / NETWORK)
     with ctx.phase("evaluate"):
         test = masked(fold.part("test"), masks, inputs)
-        score = judge(network, test, env.device) if len(test.images) else {}
+        score = evaluate(network, test, env.device) if len(test.images) else {}
         if score:
             shown = np.unique(np.linspace(0, len(test.images) - 1, SHOWN).astype(int))
             found = segment(network, test.images[shown], env.device)

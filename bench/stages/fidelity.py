@@ -34,12 +34,12 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     both = assemble_training_set(fold, synthetic, counts)  # at most one synthetic image per real image
     made, labels = both.images[both.is_synthetic], both.labels[both.is_synthetic]
     with ctx.phase("evaluate"):
-        scores = _judge(features, made, labels, fold, np.random.default_rng(ctx.seed))
+        scores = _evaluate(features, made, labels, fold, np.random.default_rng(ctx.seed))
     metrics = {f"{name}_{features.tag}": value for name, value in scores.items()}
     return Output(metrics=metrics, facts={"extractor": features.tag, "synthetic_images": len(made)})
 
 
-def _judge(
+def _evaluate(
     features: Features,
     made: npt.NDArray[np.uint8],
     labels: npt.NDArray[np.int64],

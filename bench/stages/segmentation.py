@@ -59,9 +59,11 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
         fold = inputs.fold()
         train_validation = fold.train_validation()  # training and model selection have no access to the test part
         train, synthetic = training_images(inputs, train_validation)
-        held = train_validation.part("validation")
-        train_validation.fold_parts.require("the images for model selection", held.source_images, "validation", ADVICE)
-        validation = outlined(held, inputs)[1]
+        validation_part = train_validation.part("validation")
+        train_validation.fold_parts.require(
+            "the images for model selection", validation_part.source_images, "validation", ADVICE
+        )
+        validation = outlined(validation_part, inputs)[1]
     network = build_segmentation_network(config, env.weights)
     none = registry.load("method", "none")
     augmenter = method.create() if method.kind == "online" else none(none.Config())
@@ -71,7 +73,7 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
         part, test = outlined(fold.part("test"), inputs)
         found = segment(network, test.images, env.device)
         spacing = pixel_spacing(inputs.index.root, part.records, inputs.settings.image_size_px, inputs.resize)
-        judge(part, test.masks, found, spacing, inputs.index.classes, ctx.folder / MASKS)
+        score_masks(part, test.masks, found, spacing, inputs.index.classes, ctx.folder / MASKS)
         looks = keep_examples(network, part, test, found, inputs, ctx)
     scores = mean_scores(read_outlined(ctx.folder / MASKS), inputs.index.classes)
     metrics = {f"test/{name}": value for name, value in scores.items()}
@@ -154,7 +156,7 @@ def outlined(part: Part, inputs: Inputs) -> tuple[Part, MaskedImages]:
     return kept, MaskedImages(kept.images, masks)
 
 
-def judge(
+def score_masks(
     part: Part,
     true: npt.NDArray[np.uint8],
     found: npt.NDArray[np.uint8],

@@ -67,13 +67,13 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     with ctx.phase("sample"):
         directions = translate(inputs, fold, fitted, ctx)
     with ctx.phase("evaluate"):
-        judge = FCNJudge(inputs, test, env.device)
+        scorer = FCNScorer(inputs, test, env.device)
         targets = {d.name: other.real for d, other in zip(directions, directions[::-1], strict=True) if other != d}
-        scores = [score(d, targets.get(d.name), judge) for d in directions]
+        scores = [score(d, targets.get(d.name), scorer) for d in directions]
     write_table(ctx.folder / TABLE, scores, test, inputs.index.classes)
     strips = [_strips(d) for d in directions]
     ctx.save_images("real_translation_reconstruction", 0, np.concatenate(strips))
-    facts = {**judge.facts, "test_images": len(test.records)}
+    facts = {**scorer.facts, "test_images": len(test.records)}
     return Output(metrics=summary(scores, directions[0].real[0].size), facts=facts)
 
 
@@ -94,7 +94,7 @@ def translate(inputs: Inputs, fold: FoldData, fitted: Path, ctx: CellContext) ->
     return found
 
 
-class FCNJudge:
+class FCNScorer:
     """The fold's segmentation network, and the reference mask of a translation: its source's mask or prediction.
 
     ``facts`` say which of the two, or why there is no FCN score.
@@ -131,11 +131,11 @@ class FCNJudge:
         return confusion(reference, segment(self._network, images, self._device)), rows
 
 
-def score(direction: Direction, target: Uint8Images | None, judge: FCNJudge) -> Scores:
+def score(direction: Direction, target: Uint8Images | None, scorer: FCNScorer) -> Scores:
     """Evaluate one direction; ``target`` are the real test images of the target class, None without any."""
     cycle = paired_quality(direction.real, direction.reconstructed)
     unpaired = {} if target is None else unpaired_quality(direction.translated, target)
-    return Scores(direction.name, direction.rows, cycle, unpaired, *judge.confusions(direction))
+    return Scores(direction.name, direction.rows, cycle, unpaired, *scorer.confusions(direction))
 
 
 def summary(scores: Sequence[Scores], samples: int) -> dict[str, float]:

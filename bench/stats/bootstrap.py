@@ -155,12 +155,12 @@ def patient_weights(strata: Ints, resamples: int, rng: np.random.Generator) -> t
     """Return weights float64 [B, P] of patients by their strata [P], and how many are alone in theirs."""
     weights, lone = np.ones((resamples, len(strata))), 0
     for stratum in np.unique(strata):
-        sub_suites = np.flatnonzero(strata == stratum)
-        n = len(sub_suites)
+        rows = np.flatnonzero(strata == stratum)
+        n = len(rows)
         if n == 1:
             lone += 1
         else:
-            weights[:, sub_suites] = rng.multinomial(n - 1, np.full(n, 1 / n), size=resamples) * (n / (n - 1))
+            weights[:, rows] = rng.multinomial(n - 1, np.full(n, 1 / n), size=resamples) * (n / (n - 1))
     return weights, lone
 
 

@@ -36,19 +36,17 @@ def estimate_components(
     d = np.asarray(arm, dtype=np.float64) - base
     tested = ~np.isnan(d)
     runs = [(r, k) for r in range(len(d)) for k in np.unique(f[r][tested[r]])]
-    sub_suites = [
-        np.stack([tested[r] & (f[r] == k) & (y == c) for r, k in runs]) for c in np.unique(y)
-    ]  # each [runs, P]
+    by_class = [np.stack([tested[r] & (f[r] == k) & (y == c) for r, k in runs]) for c in np.unique(y)]  # each [runs, P]
     repeat = np.array([r for r, _ in runs])
-    spread = np.array([_spread(d, repeat, m) for m in sub_suites])
+    spread = np.array([_spread(d, repeat, m) for m in by_class])
     if np.isnan(spread).any():
         raise DataError("a class has no two test patients in one repeat: a pilot needs more patients")
-    weight = 1 / len(sub_suites) ** 2
+    weight = 1 / len(by_class) ** 2
     patients = weight * sum(v / np.sum(y == c) for v, c in zip(spread, np.unique(y), strict=True))
     shared = [_shared_variance(d[:, y == c]) / np.sum(y == c) for c in np.unique(y)]
     lasting = patients if np.isnan(shared).any() else weight * sum(shared)
-    expected = weight * sum(v / np.maximum(1, m.sum(axis=1)) for v, m in zip(spread, sub_suites, strict=True))
-    seen = _seen_variance(d, repeat, sub_suites, lasting)
+    expected = weight * sum(v / np.maximum(1, m.sum(axis=1)) for v, m in zip(spread, by_class, strict=True))
+    seen = _seen_variance(d, repeat, by_class, lasting)
     run = 0.0 if math.isnan(seen) else seen - float(np.mean(expected))
     changed, score = (float(np.mean([np.nanmean(v[:, y == c]) for c in np.unique(y)])) for v in (np.abs(d), base))
     return Components(float(lasting), float(patients - lasting), run, changed, score)
@@ -89,9 +87,9 @@ def _pooled_variance(groups: Sequence[Floats]) -> float:
     return float(sum(((g - g.mean()) ** 2).sum() for g in groups if len(g)) / dof) if dof else NAN
 
 
-def _spread(d: Floats, repeat: Ints, sub_suites: Bools) -> float:
+def _spread(d: Floats, repeat: Ints, by_class: Bools) -> float:
     """Return the variance of patients of one class in one run; within one repeat if each run has only one of them."""
-    by_run = [d[r][m] for r, m in zip(repeat, sub_suites, strict=True)]
+    by_run = [d[r][m] for r, m in zip(repeat, by_class, strict=True)]
     within = _pooled_variance(by_run)
     if not math.isnan(within):
         return within
@@ -111,9 +109,9 @@ def _shared_variance(d: Floats) -> float:
     return float(np.mean(found)) if found else NAN
 
 
-def _seen_variance(d: Floats, repeat: Ints, sub_suites: Sequence[Bools], lasting: float) -> float:
+def _seen_variance(d: Floats, repeat: Ints, by_class: Sequence[Bools], lasting: float) -> float:
     """Return Var(pair): within repeats, plus between repeats of one pair, which does not include what they share."""
-    scores = [[d[r][m].mean() if m.any() else NAN for r, m in zip(repeat, c, strict=True)] for c in sub_suites]
+    scores = [[d[r][m].mean() if m.any() else NAN for r, m in zip(repeat, c, strict=True)] for c in by_class]
     pairs = np.mean(scores, axis=0)
     repeat, pairs = repeat[~np.isnan(pairs)], pairs[~np.isnan(pairs)]
     within = _pooled_variance([pairs[repeat == r] for r in np.unique(repeat)])

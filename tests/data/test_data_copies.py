@@ -106,7 +106,7 @@ def test_an_image_like_one_under_two_labels_is_as_doubtful(folder: Path) -> None
 
 def test_a_second_start_looks_at_no_image(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = index(folder)
-    monkeypatch.setattr(records_module, "judge", lambda content: pytest.fail("decoded again"))
+    monkeypatch.setattr(records_module, "decode", lambda content: pytest.fail("decoded again"))
     monkeypatch.setattr(records_module, "look_at", lambda image: pytest.fail("looked at again"))
     assert index(folder) == first
 

@@ -75,11 +75,11 @@ def test_authpct_is_the_published_definition() -> None:
         expected.append(float(np.linalg.norm(s - TRAIN[star])) > radius)
     np.testing.assert_array_equal(authentic(near, own), expected)
     test = MemorisationTest(TRAIN, PATIENTS, 0.01)
-    assert test.judge(MADE).authpct == pytest.approx(100 * np.mean(expected))
+    assert test.evaluate(MADE).authpct == pytest.approx(100 * np.mean(expected))
     assert 0 < np.mean(expected) < 1
-    assert test.judge(TRAIN).authpct == 0.0  # a copy never is authentic
-    assert test.judge(MADE + 100).authpct == 100.0
-    assert np.isnan(test.judge(MADE[:0]).authpct)
+    assert test.evaluate(TRAIN).authpct == 0.0  # a copy never is authentic
+    assert test.evaluate(MADE + 100).authpct == 100.0
+    assert np.isnan(test.evaluate(MADE[:0]).authpct)
 
 
 def test_relative_distance_asks_whether_one_image_is_singled_out() -> None:
@@ -115,7 +115,7 @@ def test_twins_of_one_patient_promise_nothing_of_other_patients() -> None:
     assert (test.threshold.value, test.threshold.promised) == (SAME_PICTURE, 1.0)
     assert test.across_patients.value == SINGLED_OUT
     assert test.promised_across_patients == 1 / 101
-    assert test.judge(pairs).copied.all()
+    assert test.evaluate(pairs).copied.all()
     assert set(test.values()) >= {"threshold", "promised", "promised_across_patients"}
 
 
@@ -125,7 +125,7 @@ def test_novel_images_are_flagged_as_often_as_promised(dimensions: int) -> None:
     for seed in range(60):
         draw = np.random.default_rng([dimensions, seed]).standard_t(3, size=(300, dimensions))
         test = MemorisationTest(draw[:99], np.arange(99) // 3, 0.05)
-        flagged.append(test.judge(draw[99:]).copied.mean())
+        flagged.append(test.evaluate(draw[99:]).copied.mean())
         promised.append(test.threshold.promised)
     error = np.std(np.subtract(flagged, promised)) / np.sqrt(60)
     assert np.mean(flagged) == pytest.approx(np.mean(promised), abs=3 * error + 0.005)
@@ -190,12 +190,12 @@ def check_copies_and_novelties(images: np.ndarray, patients: np.ndarray) -> None
     train, novel = images[~held_out], images[held_out]
     test = MemorisationTest(thumbnails(train), patients[~held_out], 0.005, TURNED)
     for name, spoil in COPIES.items():
-        assert test.judge(thumbnails(spoil(train))).copied.mean() > 0.95, name
-    judged = test.judge(thumbnails(novel))
+        assert test.evaluate(thumbnails(spoil(train))).copied.mean() > 0.95, name
+    judged = test.evaluate(thumbnails(novel))
     assert judged.copied.mean() <= test.promised_across_patients + 2 / len(novel)
     assert judged.authentic.mean() > 0.7
     blurred = [np.asarray(Image.fromarray(i).filter(ImageFilter.GaussianBlur(4))) for i in novel]
-    assert test.judge(thumbnails(np.stack(blurred))).copied.mean() <= 2 / len(novel)  # dull is not copied
+    assert test.evaluate(thumbnails(np.stack(blurred))).copied.mean() <= 2 / len(novel)  # dull is not copied
 
 
 def pictures(dataset: Any, root: Path | None, folder: Path, size_px: int, every: int) -> tuple[np.ndarray, np.ndarray]:

@@ -20,7 +20,7 @@ from bench.segmentation.pseudo_masks import nuclear_masks
 from bench.segmentation.trainer import (
     MaskedImages,
     bce_dice,
-    judge,
+    evaluate,
     load_network,
     save_network,
     segment,
@@ -70,8 +70,8 @@ def test_it_learns_and_keeps_the_weights_best_on_validation(tmp_path: Path) -> N
     looks = {step: m["validation/iou"] for step, m in ctx.history if "validation/iou" in m}
     assert sorted(looks) == [6, 12, 18, 24, 30]
     assert result.validation_score == max(looks.values()) == looks[result.best_step]
-    assert judge(network, VALIDATION, "cpu")["iou"] == result.validation_score
-    assert judge(network, discs(6, 2), "cpu")["iou"] > 0.85
+    assert evaluate(network, VALIDATION, "cpu")["iou"] == result.validation_score
+    assert evaluate(network, discs(6, 2), "cpu")["iou"] > 0.85
     assert result.parameters == sum(p.numel() for p in network.parameters())
 
 
@@ -119,7 +119,7 @@ def test_a_mask_does_not_depend_on_the_images_beside_it() -> None:
 def test_its_judgement_is_the_fcn_score_of_its_masks() -> None:
     network, data = fresh(), discs(5, 5)
     matrix = confusion(data.masks, segment(network, data.images, "cpu")).sum(axis=0)
-    assert judge(network, data, "cpu") == fcn_score(matrix)
+    assert evaluate(network, data, "cpu") == fcn_score(matrix)
 
 
 def test_saved_and_loaded_it_is_the_same(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench.metrics.features import Embedding
-from bench.stages.fidelity import _judge
+from bench.stages.fidelity import _evaluate
 
 
 class Seen:
@@ -31,16 +31,16 @@ def part(counts: dict[int, int], value: int) -> Any:
     return SimpleNamespace(images=images(len(labels), value), labels=labels)
 
 
-def judge(synthetic: dict[int, int], **parts: Any) -> dict[str, float]:
+def compare(synthetic: dict[int, int], **parts: Any) -> dict[str, float]:
     made = part(synthetic, 50)
     seen: Any = Seen()
     fold: Any = SimpleNamespace(part=parts.__getitem__)
-    return _judge(seen, made.images, made.labels, fold, np.random.default_rng(0))
+    return _evaluate(seen, made.images, made.labels, fold, np.random.default_rng(0))
 
 
 @pytest.fixture(scope="module")
 def scores() -> dict[str, float]:
-    return judge(
+    return compare(
         {0: 20, 1: 40},
         train=part({0: 20, 1: 60}, 100),
         validation=part({0: 5, 1: 9}, 101),
@@ -75,7 +75,7 @@ def test_names(scores: dict[str, float]) -> None:
 
 
 def test_classes_without_synthetic_images_are_left_out() -> None:
-    found = judge({1: 8}, train=part({0: 9, 1: 12}, 100), validation=part({0: 3}, 100), test=part({0: 4, 1: 6}, 100))
+    found = compare({1: 8}, train=part({0: 9, 1: 12}, 100), validation=part({0: 3}, 100), test=part({0: 4, 1: 6}, 100))
     assert sizes(found, "synthetic/train") == (8, 12)
     assert sizes(found, "floor/train") == (6, 12)
     assert sizes(found, "floor/test") == (8, 6)

@@ -47,7 +47,7 @@ def ctx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CellContext:
     monkeypatch.setattr(training_fidelity, "Features", Colours)
     ctx = CellContext(tmp_path, "cpu", 0, None)
     data = ArrayData(made(0, 60), np.arange(60) % 3, classes=("a", "b", "c"))
-    ctx.judge = training_fidelity.TrainingFidelity(Env(), data)  # type: ignore[arg-type]
+    ctx.score_images = training_fidelity.TrainingFidelity(Env(), data)  # type: ignore[arg-type]
     return ctx
 
 

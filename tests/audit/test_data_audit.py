@@ -1,4 +1,4 @@
-"""The audit: planted faults are found and named, its figures are those of an independent count, it changes nothing."""
+"""The audit finds injected faults, its counts match an independent count, and it changes nothing."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def audit(root: Path, tmp_path: Path, **options: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def dirty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight patients a class, one image each, and one of every fault."""
+    """Eight patients per class, one image each, and one example of every fault."""
     root = tmp_path_factory.mktemp("dirty") / "set"
     for label, name in enumerate("ab"):
         for patient in range(8):
@@ -196,7 +196,7 @@ def test_a_mask_that_is_gone_is_unreadable(tmp_path: Path) -> None:
     assert found["unreadable"] == ["x_mask.png"]
 
 
-# --- what an image looks like
+# --- appearance of an image
 
 
 def test_measures_are_what_they_say() -> None:
@@ -213,7 +213,7 @@ def test_measures_are_what_they_say() -> None:
 
 
 def test_stain_is_the_optical_density_of_the_dyes() -> None:
-    """A patch made of haematoxylin alone, by the published vectors, gives its density back and no eosin."""
+    """A patch of pure haematoxylin, by the published vectors, gives its density and no eosin."""
     from skimage.color import rgb_from_hed
 
     for dye, name in ((0, "haematoxylin_od"), (1, "eosin_od")):

@@ -1,4 +1,4 @@
-"""The leak demonstration: it finds what leaks, finds nothing where nothing does, and is fair to both protocols."""
+"""The leak demonstration: it detects leakage, finds none where there is none, and treats both protocols equally."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def folder_of(root: Path, patient_spread: float, class_shift: float, patients: int = PATIENTS) -> Path:
-    """Noisy squares whose colour tells the patient (by ``patient_spread``) or the class (by ``class_shift``)."""
+    """Noisy squares whose colour depends on the patient (by ``patient_spread``) or the class (by ``class_shift``)."""
     rng = np.random.default_rng(3)
     for label, name in enumerate("ab"):
         for patient in range(patients):
@@ -51,7 +51,7 @@ def index_of(root: Path, cache: Path, group_regex: str | None = r"(?P<group>[ab]
 
 @pytest.fixture(scope="module")
 def recognisable(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Each patient has a colour of his own, and the class has none."""
+    """Each patient has an individual colour; the class has no effect."""
     return folder_of(tmp_path_factory.mktemp("recognisable"), patient_spread=35, class_shift=0)
 
 
@@ -122,7 +122,7 @@ def test_both_protocols_test_every_image_once_in_folds_of_the_same_images_of_eac
 
 
 def test_out_of_fold_predictions_come_from_the_other_folds() -> None:
-    """Labels of a fold cannot be learnt when no other image looks alike; with its twin in training they can."""
+    """Random labels cannot be learnt without a similar image in training; with a duplicate in training they can."""
     rng = np.random.default_rng(0)
     half = rng.normal(size=(40, 5)).astype(np.float32)
     features, labels = np.concatenate([half, half]), np.tile(rng.integers(0, 2, 40), 2)
@@ -178,12 +178,12 @@ def test_features_are_finite_and_mean_what_they_say() -> None:
     histograms = found[:, 18:66].reshape(3, 3, 16)
     np.testing.assert_allclose(histograms.sum(axis=2), 1, rtol=1e-6)
     np.testing.assert_allclose(found[:, 90:100].sum(axis=1), 1, rtol=1e-6)  # local binary patterns
-    np.testing.assert_allclose(found[0, :90], found[2, :90], atol=1e-6)  # colour does not mind a mirror
+    np.testing.assert_allclose(found[0, :90], found[2, :90], atol=1e-6)  # colour features are invariant to mirroring
 
 
 @pytest.mark.realdata
 def test_real_breakhis_at_100x(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """353 images of 18 patients: about 0.90 by image, 0.61 by patient; intervals of so few patients are wide."""
+    """353 images of 18 patients: about 0.90 by image, 0.61 by patient; the intervals are wide."""
     monkeypatch.setattr(module, "TREES", 30)
     index = BreakHis(BreakHisConfig(magnification=100)).index(real_data / "BreaKHis_v1", tmp_path)
     demo = leak_demo(index, tmp_path, repeats=1)

@@ -1,4 +1,4 @@
-"""The order of images: every image once a pass, the same for the same seed, weighted when asked."""
+"""The order of images: every image once per pass, the same for the same seed, optionally weighted."""
 
 from __future__ import annotations
 

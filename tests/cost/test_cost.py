@@ -1,4 +1,4 @@
-"""Seconds by phase and peak memory: what is charged to a cell, and what is not."""
+"""Seconds by phase and peak memory: what counts as a cell's cost, and what does not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""BUSI and ISIC9: images and masks apart, folders found wherever they are nested, layouts recognised."""
+"""BUSI and ISIC9: images and masks are separated, nested folders are found, layouts are recognised."""
 
 from __future__ import annotations
 

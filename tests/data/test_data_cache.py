@@ -1,4 +1,4 @@
-"""The image cache: right pixels, built once, never decoded twice, mended when damaged."""
+"""The image cache: correct pixels, built once, never decoded twice, rebuilt when damaged."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def index(tmp_path: Path) -> DatasetIndex:
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the files decoded from here on."""
+    """The names of the files decoded from now on."""
     seen: list[str] = []
     real = cache_module.resized
 

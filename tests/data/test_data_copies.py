@@ -1,4 +1,4 @@
-"""What is done about copies before any split: grouped, dropped, refused or kept, and never in silence."""
+"""Handling of copies before any split: grouped, dropped, refused or kept, and always reported."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def index(root: Path, **options: object) -> DatasetIndex:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Six patients a class with two images each, and the copies that the tests speak of."""
+    """Six patients per class with two images each, and the copies used in the tests."""
     root = tmp_path / "set"
     for label, name in enumerate("ab"):
         for patient in range(6):
             for i in range(2):
                 write(root / name / f"P{label}{patient}_{i}.png", png(scene(100 * label + 10 * patient + i)))
-    write(root / "a" / "P00_copy.jpg", jpeg(scene(0)))  # of P00_0, same patient: harmless
+    write(root / "a" / "P00_copy.jpg", jpeg(scene(0)))  # of P00_0, same patient: allowed
     write(root / "a" / "P05_copy.jpg", jpeg(scene(10).rotate(90, expand=True)))  # of P01_0
     write(root / "a" / "P04_copy.jpg", jpeg(scene(10).resize((100, 80))))  # of P01_0 too
     write(root / "b" / "P15_copy.jpg", jpeg(scene(20)))  # of P02_0, which is an a
@@ -115,4 +115,4 @@ def test_pairs_are_found_again_from_remembered_hashes(folder: Path) -> None:
     first = index(folder)
     for memory in (folder.parent / "cache").glob("near-*.json"):
         memory.unlink()
-    assert index(folder) == first  # the thumbnails of candidates are made again from their files
+    assert index(folder) == first  # the thumbnails of candidates are computed again from their files

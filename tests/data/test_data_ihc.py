@@ -1,4 +1,4 @@
-"""Immunohistochemistry: the folder layout, two dyes told apart, and the phantom whose classes differ in DAB alone."""
+"""Immunohistochemistry: the folder layout, separation of two dyes, and the phantom whose classes differ in DAB only."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_labels_keep_to_their_definition_at_every_difficulty(difficulty: float) 
 
 
 def test_every_image_keeps_to_its_patients_side_of_one_percent() -> None:
-    """However few nuclei it has; those of a patient together do so then too."""
+    """For any number of nuclei; those of a patient together as well."""
     phantom = PhantomIHC(PhantomIHCConfig(patients=40, difficulty=1.0))
     for patient in (phantom.patient(i) for i in range(40)):
         rng = np.random.default_rng(patient.label)
@@ -208,7 +208,7 @@ def test_only_stained_nuclei_are_brown() -> None:
 
 
 def test_difficulty_hides_the_stain_without_touching_labels() -> None:
-    """How brown a slide is as a whole tells easy patients apart, and says little of hard ones."""
+    """The overall brownness of a slide separates easy patients, but hardly difficult ones."""
     found, labels = {}, {}
     for difficulty in (0.2, 1.0):
         phantom = PhantomIHC(PhantomIHCConfig(image_size_px=48, patients=30, difficulty=difficulty))

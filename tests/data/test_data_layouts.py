@@ -1,4 +1,4 @@
-"""BreakHis and plain image folders: what is listed, what is refused, and what the messages say."""
+"""BreakHis and plain image folders: the files listed, the files refused, and the messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A fold's images, synthetic folders, and the guards against leaks: each is planted here, and must be caught."""
+"""A fold's images, synthetic folders, and the leakage checks: each leak is injected here and must be detected."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def fold(index: DatasetIndex, split: Split, tmp_path: Path) -> FoldData:
 
 
 def synthetic(folder: Path, fold: FoldData, per_label: int = 4, **changes: object) -> SyntheticSet:
-    """A finished synthetic folder whose image i of label y is the colour (i, y, 0)."""
+    """A finished synthetic folder whose image i of label y has the colour (i, y, 0)."""
     records = []
     for label in (0, 1):
         source = next(r for r in fold.records if r.label != label)

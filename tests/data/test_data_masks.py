@@ -1,4 +1,4 @@
-"""Masks as they are found: several files, odd modes, sizes that do not fit; and turned to size as their images are."""
+"""Masks as published: several files, unusual modes, wrong sizes; and resized like their images."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_whatever_is_not_zero_is_foreground(mode: str, tmp_path: Path) -> None:
 
 
 def test_distances_are_those_of_the_original_image(tmp_path: Path) -> None:
-    """Spots 12 px apart across, or 6 down, in an image of 60 × 30: squashed or cropped, they stay that far apart."""
+    """Spots 12 px apart horizontally, or 6 vertically, in an image of 60 × 30: resizing keeps the original distance."""
 
     def at(y: int, x: int) -> Image.Image:
         spots = np.zeros((30, 60), np.bool_)
@@ -152,7 +152,7 @@ def test_a_phantoms_masks_are_its_nuclei(tmp_path: Path) -> None:
 
 @pytest.mark.realdata
 def test_lesions_of_breast_ultrasound(real_data: Path) -> None:
-    """Two images of each class; one with several masks, whose union is larger than any of them."""
+    """Two images of each class; one with several masks, whose union is larger than each of them."""
     root = real_data / "Dataset_BUSI_with_GT"
     paths = [p for c in ("benign", "malignant", "normal") for p in sorted((root / c).glob("*).png"))[:2]]
     several = next(p for p in sorted(root.glob("benign/*_mask_1.png")))

@@ -1,4 +1,4 @@
-"""Near duplicates: what is one picture is found however it was stored, and what is not is not."""
+"""Near duplicates: the same picture is found in any stored form, and different pictures do not match."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_different_pictures_do_not_match(tmp_path: Path) -> None:
 
 
 def test_a_common_surround_is_no_match(tmp_path: Path) -> None:
-    """Eyes through one ophthalmoscope, moles through one dermatoscope: the same sharp black surround in all of them."""
+    """Eyes through one ophthalmoscope, moles through one dermatoscope: all have the same sharp black surround."""
     y, x = np.mgrid[0:120, 0:160]
     away = np.hypot((x - 80) / 78, (y - 60) / 58)
     images = []
@@ -92,7 +92,7 @@ def test_a_common_surround_is_no_match(tmp_path: Path) -> None:
         seen[away > 1] = 5
         images.append(Image.fromarray(np.clip(seen, 0, 255).astype(np.uint8)))
     hashes = np.stack([perceptual_hashes(look_at(i)[1].astype(np.float32)) for i in images])
-    assert len({(i, j) for i, j, *_ in candidates(hashes)}) >= 8  # to the hash many of them are alike
+    assert len({(i, j) for i, j, *_ in candidates(hashes)}) >= 8  # many of them have similar hashes
     assert pairs_of(images, tmp_path) == []
     assert len(pairs_of([*images, images[0].resize((100, 75))], tmp_path)) == 1
 

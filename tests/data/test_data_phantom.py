@@ -1,4 +1,4 @@
-"""The phantom: deterministic, atomic, plausible as tissue, and its parameters do what they say."""
+"""The phantom: deterministic, atomic, plausible as tissue, and controlled by its parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The published draw: sizes by class, patients shared in fold 0 and apart in fold 1, and no guard weaker elsewhere."""
+"""The published split: sizes by class, shared patients in fold 0, disjoint in fold 1; other checks stay as strict."""
 
 from __future__ import annotations
 
@@ -99,7 +99,9 @@ def test_the_guards_hold_image_by_image(index: DatasetIndex, folds: list[Split])
     with pytest.raises(LeakageError, match="groups of the test part"):
         check_generator(Path("fit"), [*split.train, split.test[0]], fold_parts)
     with pytest.raises(LeakageError, match="does not know"):
-        check_generator(Path("fit"), [index.by_path()[split.train[0]].group_id], fold_parts)  # a patient is no image
+        check_generator(
+            Path("fit"), [index.by_path()[split.train[0]].group_id], fold_parts
+        )  # a patient is not an image
     strict = folds[1]
     other = next(p for p in strict.unused if p.split("_")[0] == strict.test[0].split("_")[0])
     unused = tuple(p for p in strict.unused if p != other)

@@ -1,4 +1,4 @@
-"""Reading listed files: bad images, copies, memory, fingerprint."""
+"""Reading of listed files: bad images, copies, caching, fingerprint."""
 
 from __future__ import annotations
 

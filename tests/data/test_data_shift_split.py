@@ -1,4 +1,4 @@
-"""The split protocol 'shift': patients apart as ever, each part with the values of an attribute that it may have."""
+"""The split protocol 'shift': disjoint patients, and each part only has images with its attribute values."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_shift_split_is_saved_and_checked_like_any_other(tmp_path: Path) -> No
     assert load_split(tmp_path / "split.json") == split
     moved = dataclasses.replace(split, train=(*split.train, split.test[0]), test=split.test[1:])
     with pytest.raises(LeakageError):
-        check_split(moved, index)  # its patient is tested still
+        check_split(moved, index)  # its patient is still tested
     with pytest.raises(LeakageError):
         check_split(dataclasses.replace(split, protocol="kfold"), index)
 

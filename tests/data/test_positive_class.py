@@ -1,4 +1,4 @@
-"""The positive class is named and never the second in the alphabet; with patients that have images of both classes."""
+"""The positive class is declared and not the second in alphabetical order; also for patients with both classes."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from bench.stages.common import Inputs
 from bench.stats.bootstrap import ScoredFold, cluster_bootstrap_ci
 from bench.types import DatasetIndex, ResultRow
 
-CLASSES = ("melanoma", "other")  # the positive class sorts first
-# Of five melanomas two are missed, of ten others one is taken for a melanoma.
+CLASSES = ("melanoma", "other")  # the positive class is first in alphabetical order
+# Of five melanomas two are missed; of ten others one is predicted as melanoma.
 Y = np.array([0] * 5 + [1] * 10)
 CALLED = np.array([0, 0, 0, 1, 1] + [0] + [1] * 9)
 PROB = np.eye(2)[CALLED] * 0.8 + 0.1
@@ -131,7 +131,7 @@ def test_where_nothing_implies_it_it_is_asked_for_with_the_line_to_add(tmp_path:
         plan_of(tmp_path, names=("a", "b"))
     assert plan_of(tmp_path, "dataset.positive=a", names=("a", "b")).plan.index.positive == "a"
     no_scores = plan_of(tmp_path, names=("a", "b"), classifiers={}, methods={"none": {}})
-    assert no_scores.plan.index.positive is None  # nothing depends on it: nobody is asked
+    assert no_scores.plan.index.positive is None  # no metric depends on it, so it is not required
 
 
 def test_keys_change_only_where_the_first_class_is_the_positive_one(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_keys_change_only_where_the_first_class_is_the_positive_one(tmp_path: Pa
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Session, list[ResultRow]]:
-    """A finished run: the positive class sorts first, and all patients have images of both classes."""
+    """A finished run: the positive class is first in alphabetical order, and all patients have images of both classes."""
     classifier = {"steps": 40, "evaluate_every": 20, "batch_size": 8, "width": 4}
     changes: dict[str, Any] = {"metrics": {"expected_cost": {}}, "classifiers": {"small_cnn": classifier}}
     session = plan_of(tmp_path_factory.mktemp("run"), mixed=True, **changes)

@@ -1,4 +1,4 @@
-"""What fits into memory: the search for the largest batch, and processes that die in the place of this one."""
+"""Memory: the search for the largest batch, and child processes that may be killed."""
 
 from __future__ import annotations
 

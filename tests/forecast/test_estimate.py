@@ -1,4 +1,4 @@
-"""What a plan will cost: learnt from like cells by phase and unit, and never invented."""
+"""Predicted costs of a plan: from similar cells by phase and unit, and None without measurements."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def cell(stage: str, key: str = "k", upstream: tuple[str, ...] = ()) -> Cell:
 def row(
     stage: str, work: Workload, first: bool = False, status: str = "done", overhead_s: float = 1.0, **phases: float
 ) -> ResultRow:
-    """A row whose phases took the processor half of their wall time."""
+    """A row whose phases used the processor for half of their wall time."""
     first_s = phases.pop("step_first_s", 0.0)
     costs = {"elapsed_s": overhead_s + sum(phases.values()), "device_s": (overhead_s + sum(phases.values())) / 2}
     for name, seconds in phases.items():
@@ -36,7 +36,9 @@ def test_a_rehearsal_of_few_steps_predicts_many() -> None:
     found = model.predict(cell("fit"))
     assert found is not None
     assert found.how == "measured"
-    assert found.elapsed_s == pytest.approx(100 * 0.2 + 1.8 + 3.0)  # steps, the longer first one, what is no phase
+    assert found.elapsed_s == pytest.approx(
+        100 * 0.2 + 1.8 + 3.0
+    )  # steps, the longer first step, seconds outside phases
     assert found.device_s == pytest.approx(found.elapsed_s / 2)
     assert found.peak_memory_bytes == 2e9
 

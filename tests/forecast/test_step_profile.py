@@ -1,4 +1,4 @@
-"""bench profile step: FLOPs against a count by hand, ratios in alternation, memory, and the verb itself."""
+"""bench profile step: FLOPs against a count by hand, interleaved ratios, memory, and the command."""
 
 import json
 import time
@@ -40,7 +40,7 @@ def test_flops_of_a_cyclegan_step_are_those_counted_by_hand(name):
     # Forward 1, backward 2 (by input and by weight); the first layer has no gradient by its input where that is data.
     generators = 6 * 3 * g - 4 * g_first  # only in the cycle passes does the input have a gradient
     if name == "reference":
-        judging = 2 * 3 * p  # of translations, with gradients by weights that are thrown away
+        judging = 2 * 3 * p  # of translations, with gradients of weights that are not used
         learning = 4 * (3 * p - p_first)
     else:
         generators += (

@@ -1,4 +1,4 @@
-"""Feature extractors: names, weights and sizes in the tag; features by content; clear errors without weights."""
+"""Feature extractors: names, weights and sizes in the tag; caching by content; clear errors without weights."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_cache_is_by_content_and_survives_damage(
     np.testing.assert_array_equal(cached_features(tiny, images, tmp_path), first)
     entry.write_bytes(b"")
     np.testing.assert_array_equal(cached_features(tiny, images, tmp_path), first)
-    assert len(list(tmp_path.iterdir())) == 2  # nothing half-written is left
+    assert len(list(tmp_path.iterdir())) == 2  # no partially written file remains
 
 
 def test_one_look_gives_features_logits_and_diversity(lite0: FeatureExtractor, images: np.ndarray) -> None:
@@ -178,7 +178,7 @@ def test_inception_without_weights_fails_at_once(tmp_path: Path, monkeypatch: py
 
 
 def test_inception_from_a_file_is_torch_fidelitys(tmp_path: Path, images: np.ndarray) -> None:
-    """The weights are random: the wiring is under test, not the figures."""
+    """The weights are random: this tests the integration, not the values."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     path = tmp_path / "weights-inception-2015-12-05-6726825d.pth"

@@ -1,4 +1,4 @@
-"""FID, KID, precision, recall, density, coverage: torch-fidelity's own figures, closed forms, small sets."""
+"""FID, KID, precision, recall, density, coverage: torch-fidelity's values, closed forms, small sets."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_ill_features_are_a_typed_error() -> None:
 
 @pytest.mark.parametrize(("n", "m"), [(40, 30), (30, 90), (200, 200)])
 def test_fid_of_few_images_equals_the_root_of_the_whole_covariance(n: int, m: int) -> None:
-    """The short cut through N x M against tr((C1^1/2 C2 C1^1/2)^1/2) by symmetric eigenproblems, D = 256."""
+    """The shortcut through N x M against tr((C1^1/2 C2 C1^1/2)^1/2) by symmetric eigenproblems, D = 256."""
     rng = np.random.default_rng(n)
     real, synthetic = rng.gamma(2, 1, (n, 256)), rng.gamma(3, 1, (m, 256))
     c1, c2 = np.cov(real, rowvar=False), np.cov(synthetic, rowvar=False)
@@ -135,7 +135,7 @@ def test_fid_of_few_images_equals_the_root_of_the_whole_covariance(n: int, m: in
 
 
 def test_whose_rounding_the_difference_is() -> None:
-    """Six images each, 40 features, the distance in 60 digits: the low-rank form has it, torch-fidelity rounds."""
+    """Six images each, 40 features, the distance in 60 digits: equals the low-rank form; torch-fidelity rounds."""
     import mpmath
 
     real, synthetic = (normal(6, 40, s).astype(np.float64) for s in (0, 1))

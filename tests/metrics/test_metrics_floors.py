@@ -1,4 +1,4 @@
-"""Floors: what real images score in the place of synthetic ones, at the very same sizes and mix of classes."""
+"""The real-vs-real baseline: scores of real images in place of synthetic ones, at equal sizes and class proportions."""
 
 from __future__ import annotations
 

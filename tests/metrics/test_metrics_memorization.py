@@ -1,4 +1,4 @@
-"""Copies on plain arrays: neighbours and AuthPct against brute force; the flag keeps its promise and finds copies."""
+"""Memorisation metrics on plain arrays: neighbours and AuthPct against brute force; false positive rate and recall."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def brute(queries: np.ndarray, references: np.ndarray, allowed: np.ndarray) -> t
 
 
 def test_neighbours_are_those_of_brute_force(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memorization, "BLOCK", 3 * 40)  # three queries at a time: several blocks, the last one short
+    monkeypatch.setattr(memorization, "BLOCK", 3 * 40)  # three queries per block: several blocks, the last one shorter
     itself = np.arange(40)
     for found, allowed, queries in (
         (nearest(MADE, TRAIN), np.ones((30, 40), bool), MADE),
@@ -77,7 +77,7 @@ def test_authpct_is_the_published_definition() -> None:
     test = MemorisationTest(TRAIN, PATIENTS, 0.01)
     assert test.evaluate(MADE).authpct == pytest.approx(100 * np.mean(expected))
     assert 0 < np.mean(expected) < 1
-    assert test.evaluate(TRAIN).authpct == 0.0  # a copy never is authentic
+    assert test.evaluate(TRAIN).authpct == 0.0  # an exact copy is never authentic
     assert test.evaluate(MADE + 100).authpct == 100.0
     assert np.isnan(test.evaluate(MADE[:0]).authpct)
 
@@ -100,9 +100,12 @@ def test_the_threshold_is_a_rank_among_the_training_images_and_leaves_twins_out(
     fitted = memorisation_threshold(relative(values), 0.01)
     assert (fitted.value, fitted.promised) == (pytest.approx(values[1]), 2 / 200)
     few = memorisation_threshold(relative(values[:50]), 0.01)
-    assert (few.value, few.promised) == (pytest.approx(values[0]), 1 / 51)  # more than was asked for, and said so
+    assert (few.value, few.promised) == (pytest.approx(values[0]), 1 / 51)  # more than requested, and reported
     with_twins = memorisation_threshold(relative(np.concatenate([np.zeros(60), np.full(40, 0.1), values])), 0.01)
-    assert (with_twins.value, with_twins.promised) == (fitted.value, pytest.approx(102 / 300))  # a twin is a twin
+    assert (with_twins.value, with_twins.promised) == (
+        fitted.value,
+        pytest.approx(102 / 300),
+    )  # further duplicates change nothing
     capped = memorisation_threshold(relative(np.full(20, 0.95)), 0.1)
     assert (capped.value, capped.promised) == (SINGLED_OUT, pytest.approx(1 / 21))
     only_twins = memorisation_threshold(relative(np.zeros(8)), 0.01)
@@ -119,7 +122,7 @@ def test_twins_of_one_patient_promise_nothing_of_other_patients() -> None:
     assert set(test.values()) >= {"threshold", "promised", "promised_across_patients"}
 
 
-@pytest.mark.parametrize("dimensions", [2, 5, 8])  # the fewer, the more often one point is much nearer than the rest
+@pytest.mark.parametrize("dimensions", [2, 5, 8])  # the fewer images, the more often one is much nearer than the rest
 def test_novel_images_are_flagged_as_often_as_promised(dimensions: int) -> None:
     flagged, promised = [], []
     for seed in range(60):
@@ -141,7 +144,7 @@ def test_thumbnails_know_turns_noise_and_stain() -> None:
     stained = half + np.array([40, 5, 60], dtype=np.uint8)
     np.testing.assert_allclose(thumbnails(half), thumbnails(stained), atol=1e-12)
     ramp = np.zeros((2, 64, 64, 3), dtype=np.uint8)
-    ramp[1, :, 32:] = 100  # after its mean is taken away: -50 and 50, so 50 grey levels from the flat one
+    ramp[1, :, 32:] = 100  # without its mean: -50 and 50, so 50 grey levels from the flat one
     assert nearest(thumbnails(ramp[:1]), thumbnails(ramp[1:])).distance[0, 0] == pytest.approx(50)
     assert thumbnails(image[:0]).shape == (0, 3072)
 
@@ -195,11 +198,13 @@ def check_copies_and_novelties(images: np.ndarray, patients: np.ndarray) -> None
     assert judged.copied.mean() <= test.promised_across_patients + 2 / len(novel)
     assert judged.authentic.mean() > 0.7
     blurred = [np.asarray(Image.fromarray(i).filter(ImageFilter.GaussianBlur(4))) for i in novel]
-    assert test.evaluate(thumbnails(np.stack(blurred))).copied.mean() <= 2 / len(novel)  # dull is not copied
+    assert test.evaluate(thumbnails(np.stack(blurred))).copied.mean() <= 2 / len(
+        novel
+    )  # blurred images are not flagged
 
 
 def pictures(dataset: Any, root: Path | None, folder: Path, size_px: int, every: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return each n-th image of the data set, n being ``every``, and their patients."""
+    """Return every n-th image of the data set (n = ``every``), and the patients."""
     index = dataset.index(root, folder)
     index = replace(index, records=index.records[::every])
     return np.asarray(ImageCache(folder / "c").load(index, size_px)), np.array([r.group_id for r in index.records])

@@ -28,7 +28,7 @@ def test_mse_and_psnr_are_those_of_scikit_image() -> None:
 
 
 def test_ssim_is_the_formula_of_wang_2004() -> None:
-    """Equations 12 to 16 written out: an 11 × 11 Gaussian window at every place where it lies wholly in the image."""
+    """Equations 12 to 16 written out: an 11 × 11 Gaussian window at every position completely in the image."""
     a = noise(1, 32)
     b = np.clip(a.astype(int) + np.random.default_rng(2).normal(0, 40, a.shape), 0, 255).astype(np.uint8)
     bell = np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2)

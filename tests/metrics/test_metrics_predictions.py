@@ -1,4 +1,4 @@
-"""The predictions table: reads back exactly, and says by path what is wrong with a damaged one."""
+"""The predictions table: exact round trip, and errors with the path of a damaged file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Groups are the unit: those with images of several classes are resampled, split and planned whole."""
+"""Groups are the unit: groups with images of several classes are resampled, split and planned as a whole."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_group_has_one_place_and_a_class_only_if_all_its_images_agree() -> Non
 
 
 def strata(*held: str) -> list[int]:
-    """Strata of groups that hold these classes, such as '01'."""
+    """Strata of groups with these classes, such as '01'."""
     rows = [(int(c), g) for g, classes in enumerate(held) for c in classes]
     return group_strata(np.array([c for c, _ in rows]), [f"{g:02d}" for _, g in rows]).tolist()
 
@@ -42,7 +42,7 @@ def strata(*held: str) -> list[int]:
 def test_groups_that_hold_the_same_classes_are_resampled_together() -> None:
     assert strata("0", "1", "0", "1") == [0, 1, 0, 1]
     assert len(set(strata("0", "0", "1", "1", "01", "01"))) == 3
-    assert strata("0", "0", "1", "01")[2:] in ([1, 1], [2, 2])  # the two that hold class 1: neither is left alone
+    assert strata("0", "0", "1", "01")[2:] in ([1, 1], [2, 2])  # the two with class 1: neither remains alone
     alone = strata("0", "0", "0", "1")
     assert alone.count(alone[3]) == 1  # joining the others could lose its class
 
@@ -60,7 +60,7 @@ def test_no_resample_loses_a_class() -> None:
 
 
 def mixed_fold(rng: np.random.Generator, patients: int = 60) -> ScoredFold:
-    """Patients with images of both classes, but for ten of each; how many of a patient's are right varies a lot."""
+    """Patients with images of both classes, except ten of each; the share of correct images varies between patients."""
     counts = rng.integers(2, 6, (patients, 2))
     counts[:10, 1] = counts[10:20, 0] = 0
     groups = np.repeat(np.arange(patients), counts.sum(axis=1))
@@ -70,7 +70,7 @@ def mixed_fold(rng: np.random.Generator, patients: int = 60) -> ScoredFold:
 
 
 def test_intervals_over_patients_with_images_of_both_classes_cover_what_they_promise() -> None:
-    """With (patient, class) as the unit this covers 87 %: a patient's classes counted as two patients."""
+    """With (patient, class) as the unit the coverage is 87 %: the classes of a patient would count as two patients."""
     rng, covered = np.random.default_rng(0), []
     for seed in range(1000):
         got = cluster_bootstrap_ci([mixed_fold(rng)], resamples=600, seed=seed)
@@ -97,7 +97,7 @@ def test_every_part_of_a_split_has_both_classes_and_whole_patients() -> None:
 
 
 def test_the_planner_takes_a_patient_as_one_observation() -> None:
-    """The variance that the components promise for a mean over patients is the one that pairs show."""
+    """The variance of a mean over patients by the components equals the observed variance of pairs."""
     rng, patients, shown, promised, split = np.random.default_rng(5), 40, [], [], []
     counts = rng.integers(2, 7, (patients, 2)).astype(float)
     folds = np.repeat(np.arange(4), 10)[None]

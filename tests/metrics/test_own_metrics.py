@@ -1,4 +1,4 @@
-"""Metrics of one's own: from a file beside the suite to the store, the report, and back; and what is refused."""
+"""User-defined metrics: from a file beside the suite to the store and the report; and which ones are refused."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Worst:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with images, and a suite beside a module of its own, which no other test sees."""
+    """A folder with images, and a suite with a separate module that no other test imports."""
     register(monkeypatch)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(registry, "_FOLDERS", [])
@@ -109,7 +109,7 @@ def test_worker_processes_score_the_saved_test_predictions_and_the_report_shows_
 
 def test_expected_cost_is_elkans() -> None:
     y_prob = np.array([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8], [0.85, 0.15]])
-    metric = ExpectedCost(ExpectedCostConfig(false_negative=4, false_positive=1))  # called malignant from 0.2 on
+    metric = ExpectedCost(ExpectedCostConfig(false_negative=4, false_positive=1))  # predicted malignant from 0.2 on
     assert metric.compute(np.array([0, 0, 1, 1]), y_prob, list("abcd"), ("b", "m")) == {"cost": (1 + 4) / 4}
     equal = ExpectedCost(ExpectedCostConfig(false_negative=1, false_positive=1))
     truth = np.array([0, 1, 1, 1])
@@ -121,7 +121,7 @@ def test_per_patient_a_patients_images_count_as_one_row() -> None:
     y_true, groups = np.array([1, 1, 0, 1]), ["x", "x", "y", "z"]
     y_prob = np.array([[0.2, 0.8], [0.99, 0.01], [0.9, 0.1], [0.95, 0.05]])
     found = own_scores("c", ExpectedCost(ExpectedCostConfig()), y_true, y_prob, groups, ("b", "m"))
-    assert found == {"c": 10 / 4, "patient_c": 5 / 3}  # x by the mean of its two, 0.405: called
+    assert found == {"c": 10 / 4, "patient_c": 5 / 3}  # x by the mean of its two, 0.405: predicted malignant
 
 
 class Bad:

@@ -1,4 +1,4 @@
-"""The segmentation network behind the FCN score: it learns, resumes exactly, and judges image by image."""
+"""The segmentation network of the FCN score: it learns, resumes exactly, and is evaluated image by image."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SMALL = SegmentationConfig(steps=12, batch_size=3, filters=3, learning_rate=1e-2
 
 
 def discs(n: int, seed: int, size: int = 24) -> MaskedImages:
-    """Noisy pictures of a dark disc on a light ground; the mask is the disc."""
+    """Noisy pictures of a dark disc on a light background; the mask is the disc."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:size, :size]
     masks = np.stack(
@@ -89,7 +89,7 @@ def test_killed_and_resumed_it_ends_with_the_same_weights(interrupt_at: int, tmp
 
 
 def test_the_harness_can_store_and_load_where_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same, through files, as in a killed run."""
+    """The same, through files, as after a killed run."""
     whole, result = trained(FakeContext(tmp_path / "whole"))
     ctx, log = CellContext(tmp_path, "cpu", 0, None), CellContext.log
 
@@ -166,7 +166,7 @@ def test_what_cannot_be_trained_is_refused(tmp_path: Path) -> None:
 
 
 def test_haematoxylin_is_found_where_it_was_put() -> None:
-    """Discs of haematoxylin in a field of eosin, mixed by scikit-image's inverse; and two specks, which are dropped."""
+    """Discs of haematoxylin in a field of eosin, mixed by scikit-image's inverse; and two specks, which are removed."""
     wanted = discs(3, 7, size=64).masks
     specks = wanted.copy()
     specks[:, 0, 0] = 1

@@ -1,4 +1,4 @@
-"""Grad-CAM of a segmentation: the formula by hand, evidence where the object is, nothing for nothing, and the layer."""
+"""Grad-CAM of a segmentation: the formula by hand, evidence at the object, empty masks, and the layer."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_map_is_the_papers_formula() -> None:
 
 
 class Bright(nn.Module):
-    """An encoder that halves three times and a decoder that takes what is bright for the object."""
+    """An encoder with three downsamplings and a decoder that detects bright pixels."""
 
     class Encoder(nn.Module):
         out_channels = (3, 1)

@@ -1,4 +1,4 @@
-"""Stage explain: the same test images for every arm, each arm's own network, nothing of another fold; its picture."""
+"""Stage explain: the same test images for every arm, each arm's network, nothing from another fold; its picture."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FLAT = {"use": "flat", "steps": 2, "evaluate_every": 2, "batch_size": 8, "pretra
 
 
 class Flat:
-    """A classifier without a grid anywhere: the image's pixels, weighed."""
+    """A classifier without a grid: weighted pixels of the image."""
 
     version = 1
     Config = FineTuneConfig
@@ -57,7 +57,7 @@ class Flat:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Session, list[ResultRow]]:
-    """Two arms without a generator and two classifiers, of which one cannot be explained; the first fold done."""
+    """Two arms without a generator and two classifiers, of which one cannot be explained; the first fold is done."""
     folder = tmp_path_factory.mktemp("explain")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(registry.REGISTRY["classifier"], "flat", f"{__name__}:Flat")
@@ -138,7 +138,7 @@ def test_the_harness_knows_the_stage(finished: tuple[Session, list[ResultRow]]) 
 
 
 def injected(session: Session, change: Callable[[Path], None]) -> str:
-    """Return the error of an explanation whose classifier's folder was changed; the folder is put back."""
+    """Return the error of an explanation whose classifier's folder was changed; the folder is restored."""
     explain = cell(session, "explain", "none")
     folder = Artifacts(session.env.out).folder(*cell(session, "classify", "none").id)
     kept = {p: p.read_bytes() for p in folder.iterdir() if p.is_file()}
@@ -156,7 +156,7 @@ def injected(session: Session, change: Callable[[Path], None]) -> str:
 def test_a_classifier_of_another_fold_is_refused(finished: tuple[Session, list[ResultRow]]) -> None:
     session, _ = finished
 
-    def trained_elsewhere(folder: Path) -> None:  # what fold 1 would have been tested on is training here
+    def trained_elsewhere(folder: Path) -> None:  # the test images of fold 1 are training images here
         table = (folder / "predictions.csv").read_text()
         swapped = table.replace(",validation,", ",x,").replace(",test,", ",validation,").replace(",x,", ",test,")
         (folder / "predictions.csv").write_text(swapped)
@@ -239,5 +239,5 @@ def test_many_arms_go_on_several_pages(tmp_path: Path) -> None:
     drawn = draw_explanations(Rows(rows), info, tmp_path, tmp_path / "out")
     assert list(drawn) == [f"pictures/explanations_net_1{page}.png" for page in ("", "_2", "_3")]
     widths = [Image.open(tmp_path / "out" / p).width for p in drawn]
-    step = 128 + 6  # arms: 15, one of them left out for its other images; the first is on every page
+    step = 128 + 6  # arms: 15, one of them excluded for its other images; the first is on every page
     assert [round((w - min(widths)) / step) for w in widths] == [0, 0, 1]

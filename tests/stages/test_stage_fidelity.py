@@ -1,4 +1,4 @@
-"""The fidelity stage: which images are held against which, and under what names."""
+"""The fidelity stage: which images are compared with which, and under what names."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.stages.fidelity import _evaluate
 
 
 class Seen:
-    """Stands in for the extractor: an image's features are noise around its first pixel's value."""
+    """Replaces the extractor: an image's features are noise around the value of its first pixel."""
 
     def embed(self, images: np.ndarray, labels: np.ndarray) -> Embedding:
         assert len(images) == len(labels) > 0
@@ -55,7 +55,7 @@ def sizes(scores: dict[str, float], where: str) -> tuple[float, float]:
 def test_floors_are_of_the_sizes_of_the_scores_beside_them(scores: dict[str, float]) -> None:
     assert sizes(scores, "synthetic/test") == sizes(scores, "floor/test") == sizes(scores, "at_floor/test") == (60, 30)
     assert sizes(scores, "synthetic/train") == (60, 80)
-    # held out are 15 and 29 images: 14 and 29 keep the mix of 20 to 40, against the same 80
+    # held out are 15 and 29 images: 14 and 29 keep the proportions of 20 to 40, against the same 80
     assert sizes(scores, "floor/train") == sizes(scores, "at_floor/train") == (43, 80)
 
 

@@ -1,4 +1,4 @@
-"""A generator's own head on the test images of both kinds of splits: planned where offered, held to its fold."""
+"""The discriminator classifier on the test images of both kinds of splits: planned if available, limited to its fold."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SUITE: dict[str, Any] = {
 
 
 class Dark(Toy):
-    """Takes dark images for malignant, and all of its own images at 12 × 20 px, cut from the middle."""
+    """Predicts malignant for dark images; its images have 12 × 20 px, cut from the centre."""
 
     resize = "squash"
     discriminator_classifier = "brightness below 145"
@@ -51,7 +51,7 @@ class Dark(Toy):
 
 
 class Silent(Dark):
-    """Could classify; its config does not keep what it takes."""
+    """Could classify; its config does not keep the required field."""
 
     discriminator_classifier = ""
 
@@ -105,7 +105,7 @@ def test_a_head_that_was_trained_on_test_images_is_not_tested_on_them(make: Any)
     session = make()
     run(session, "stage=fit", "method=dark")
     cells = {c.fold: c for c in session.plan.cells if (c.stage, c.method) == ("head", "dark")}
-    for fold in (0, 1):  # image by image the seen "groups" are images, with patients apart they are patients
+    for fold in (0, 1):  # image by image the seen "groups" are images, with disjoint patients they are patients
         fit = next(c for c in session.plan.cells if (c.stage, c.method, c.fold) == ("fit", "dark", fold))
         folder = session.env.out / "cells" / "fit" / fit.key
         split = session.env.out / "cells" / "split" / dict(fit.upstream)["split"] / "split.json"

@@ -1,4 +1,4 @@
-"""KID and FID of a generator's images while it trains: the harness's numbers, against training images, and no side."""
+"""KID and FID of a generator's images during training: against training images, without side effects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.stages.context import CellContext
 
 
 class Colours:
-    """A feature extractor: the mean colour of each quarter of an image; like a network it draws its weights."""
+    """A feature extractor: the mean colour of each quarter of an image; like a network it draws random weights."""
 
     tag = "colours-00000000"
 
@@ -54,7 +54,7 @@ def ctx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CellContext:
 def test_the_scores_are_those_of_the_fidelity_stage_against_training_images_of_the_same_classes(
     ctx: CellContext,
 ) -> None:
-    images, labels = made(1, 30, shift=20), np.arange(30) % 2  # of two classes: the third is left out
+    images, labels = made(1, 30, shift=20), np.arange(30) % 2  # of two classes: the third is excluded
     found = ctx.fidelity(images, labels)
     extract = Colours(None).extract
     wanted = fidelity_metrics(extract(made(0, 60)[np.arange(60) % 3 < 2]), extract(images))

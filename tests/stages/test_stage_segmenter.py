@@ -1,4 +1,4 @@
-"""Stage segmenter: which arms carry masks, what they learn from, that nothing leaks, that it resumes; its report."""
+"""Stage segmenter: which arms have masks, what they train on, no leakage, resuming; its report."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ SUITE: dict[str, Any] = {
 
 
 class Mirror(Toy):
-    """A translator whose images are their sources' negatives."""
+    """A translator whose images are the negatives of their sources."""
 
     def translation_size_px(self, image_size_px: int) -> int:
         return image_size_px
@@ -280,7 +280,7 @@ def test_classical_moves_image_and_mask_alike() -> None:
     assert isinstance(classical, CarriesMasks)
     data = images_with_masks(16, 5)
     masks = torch.from_numpy(data.masks).float()
-    images = masks[:, None].expand(-1, 3, -1, -1).contiguous()  # an image that is its own mask
+    images = masks[:, None].expand(-1, 3, -1, -1).contiguous()  # an image that equals its mask
     moved, turned = classical.transform_with_masks(images, masks, torch.Generator().manual_seed(1))
     assert set(turned.unique().tolist()) == {0.0, 1.0}
     assert torch.equal((moved[:, 0] >= 0.5).float(), turned)

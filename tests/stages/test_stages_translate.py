@@ -1,4 +1,4 @@
-"""Stages segment and translate: a perfect translator scores the ceiling, a bad one below; what is not there is said."""
+"""Stages segment and translate: a perfect translator reaches the upper reference, a bad one is below; missing data."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ class Inverts(Keeps):
 
 
 class Smaller(Keeps):
-    """A translator of half the suite's size."""
+    """A translator for half the suite's image size."""
 
     def translation_size_px(self, image_size_px: int) -> int:
         return image_size_px // 2
 
 
 class Stained(ImageFolder):
-    """A folder whose images are said to be stained."""
+    """A folder whose images are declared as stained."""
 
     haematoxylin = True
 
@@ -76,7 +76,7 @@ def session(folder: Path, **changes: Any) -> Session:
 
 
 def run(session: Session, **where: Any) -> dict[tuple[str, str | None], ResultRow]:
-    """Run fold 0's translate cells with what they need; return the rows by stage and method."""
+    """Run the translate cells of fold 0 with their inputs; return the rows by stage and method."""
     limit_threads(1)
     cells = select(session.plan.cells, ["stage=translate", "fold=0"])
     return {(c.stage, c.method): run_cell(c, session.env) for c in cells}

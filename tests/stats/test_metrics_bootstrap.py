@@ -1,4 +1,4 @@
-"""Patient bootstrap: weighted statistics equal the plain ones on repeated rows; intervals cover what they promise."""
+"""Patient bootstrap: weighted statistics equal the plain ones on repeated rows; intervals have nominal coverage."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.stats.bootstrap import STATISTICS, ScoredFold, cluster_bootstrap_ci, 
 
 
 def fold(seed: int, patients: int = 8, images: int = 6, c: int = 2, repeat: int = 0, skill: float = 1.0) -> ScoredFold:
-    """Patients differ (a normal effect each), so that their images stand or fall together."""
+    """Patients differ (a normal effect each), so their images are dependent."""
     rng = np.random.default_rng(seed)
     groups = np.repeat(np.arange(patients), images)
     y = groups % c
@@ -65,7 +65,7 @@ def test_weights_keep_every_class_and_the_variance_of_the_mean() -> None:
 
 
 def test_intervals_cover_what_they_promise() -> None:
-    """Accuracy of patients whose share right varies: the truth lies within about 95 % of the intervals."""
+    """Accuracy of patients with varying share of correct images: about 95 % of the intervals contain the truth."""
     rng = np.random.default_rng(0)
     covered = []
     for seed in range(300):

@@ -1,4 +1,4 @@
-"""What small test sets can and cannot give, against a search of our own; and the interval of a difference of shares."""
+"""Possible results of small test sets, against an independent search; and the interval of a difference of proportions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Power and designs: against statsmodels, against simulation of the model, and what a pilot's patients tell."""
+"""Power and designs: against statsmodels, against simulation of the model, and estimates from a pilot."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_smallest_effect_equals_statsmodels_and_scales_with_sd() -> None:
 
 
 def test_pairs_needed() -> None:
-    """Two points at an sd of 2 to 4 take 10 to 34 independent pairs; with overlap some effects are out of reach."""
+    """Two points at an sd of 2 to 4 need 10 to 34 independent pairs; with overlap some effects cannot be reached."""
     assert (pairs_needed(2, 2, 0), pairs_needed(2, 4, 0)) == (10, 34)
     n = pairs_needed(2, 1, RATIO)
     assert n is not None
@@ -81,10 +81,10 @@ def test_pairs_cannot_have_every_correlation(rho: float) -> None:
 
 
 def test_correlated_pairs_are_found_as_often_as_promised() -> None:
-    """Equally correlated normal pairs: the corrected test's level and power are the formula's."""
+    """Equally correlated normal pairs: the corrected test's level and power equal the formula's."""
     rng, pairs, rho = np.random.default_rng(0), 6, 0.1
     shared, own = rng.normal(0, math.sqrt(rho), (8000, 1)), rng.normal(0, math.sqrt(1 - rho), (8000, pairs))
-    sd = math.sqrt(1 - rho)  # what the pairs show
+    sd = math.sqrt(1 - rho)  # sd of the pairs
     for effect in (0.0, 2.0):
         found = np.mean([corrected_resampled_t(row, RATIO).p < 0.05 for row in effect + shared + own])
         assert power(effect, sd, pairs, RATIO, correlation=rho) == pytest.approx(found, abs=0.015)
@@ -105,7 +105,7 @@ def five_folds(repeats: int, folds: int = 5) -> Design:
 
 
 def test_variance_of_the_mean_is_what_the_components_say() -> None:
-    """Var(mean) = A + B / repeats + G / pairs for k folds, by the two ways there are to it."""
+    """Var(mean) = A + B / repeats + G / pairs for k folds, computed in two ways."""
     parts = Components(lasting=4.0, passing=6.0, run=3.0)
     for design in (five_folds(1), five_folds(4), five_folds(2, folds=10), Design(1, 8, 0.3, 3 / 7)):
         rho, j = parts.correlation(design), design.pairs
@@ -116,14 +116,14 @@ def test_variance_of_the_mean_is_what_the_components_say() -> None:
             assert wanted == pytest.approx(4 + 6 / design.repeats + 3 / j)
     assert parts.correlation(five_folds(1)) == 0
     assert parts.lasting_share == 0.4
-    # hold-out and nothing but lasting responses: the correlation is Nadeau & Bengio's n_test / (n_test + n_train)
+    # hold-out and only lasting responses: the correlation is Nadeau & Bengio's n_test / (n_test + n_train)
     assert Components(1.0, 0.0, 0.0).correlation(Design(1, 10, 0.3, 3 / 7)) == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize("effect", [0.02, 0.05, 0.1])
 @pytest.mark.parametrize(("score", "moved"), [(0.75, 0.3), (0.75, 0.8), (0.88, 0.3)])
 def test_an_effect_changes_more_patients_than_none(effect: float, score: float, moved: float) -> None:
-    """Normal scores moved by normal amounts: the variance of what patients do, by simulation."""
+    """Normal scores changed by normal amounts: the variance of the patients' responses, by simulation."""
     rng = np.random.default_rng(0)
     z = np.array([NormalDist().inv_cdf(score)]) + rng.normal(0, 1, 200_000)
     to = z + rng.normal(0, moved, z.shape)
@@ -134,7 +134,7 @@ def test_an_effect_changes_more_patients_than_none(effect: float, score: float, 
     there = parts.with_effect(effect)
     assert (there.lasting + there.passing) / 1e-3 == pytest.approx(response.var() / none.var(), rel=0.1)
     assert there.passing <= parts.passing
-    assert Components(1.0, 1.0, 1.0).with_effect(effect) == Components(1.0, 1.0, 1.0)  # no count of patients to go by
+    assert Components(1.0, 1.0, 1.0).with_effect(effect) == Components(1.0, 1.0, 1.0)  # no count of patients available
 
 
 def test_repeats_and_patients_buy_what_the_model_says() -> None:
@@ -147,7 +147,9 @@ def test_repeats_and_patients_buy_what_the_model_says() -> None:
     assert n is not None
     assert design_power(parts.with_patients(n / 80), five_folds(1), 0.05) >= 0.8
     assert design_power(parts.with_patients((n - 1) / 80), five_folds(1), 0.05) < 0.8
-    assert patients_needed(Components(0, 0, 1.0), five_folds(1), 0.01, 80) is None  # runs alone vary too much
+    assert (
+        patients_needed(Components(0, 0, 1.0), five_folds(1), 0.01, 80) is None
+    )  # the variance of the runs alone is too large
     assert patients_needed(parts, five_folds(1), 0.5, 80) <= 80
 
 
@@ -178,7 +180,7 @@ def test_one_repeat_cannot_tell_lasting_from_passing_and_promises_repeats_nothin
 
 
 def test_a_hold_out_pilot_tells_the_components_too() -> None:
-    """Each repeat is one run of 30 % of the patients; what the others share is seen where two repeats test the same."""
+    """Each repeat is one run with 30 % of the patients; shared variance is seen where two repeats test the same ones."""
     found = []
     for s in range(30):
         d, none, y, folds = pilot(6, 0.3, 0.4, 0.0, s)

@@ -1,4 +1,4 @@
-"""Simulated predictions: scored as the harness scores, no effect where none is planted, and the one that is."""
+"""Simulated predictions: scored like the harness, no effect unless injected, and the injected effect otherwise."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_patients_mean_probability_by_hand() -> None:
 
 
 def test_parts_of_a_logit_are_shared_by_what_the_module_says() -> None:
-    """One part alone at a time: who moves together."""
+    """One term of the model at a time: which units are correlated."""
     of = cohort(4, 4)
     split = folds(of, 400, 2, 2)
     none = replace(SPREAD, **{k: 0.0 for k in SPREAD.__dataclass_fields__ if k != "levels"}, levels=(0.0, 0.0))

@@ -145,7 +145,7 @@ def test_keys_change_only_where_the_first_class_is_the_positive_one(tmp_path: Pa
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Session, list[ResultRow]]:
-    """A finished run: the positive class is first in alphabetical order, and all patients have images of both classes."""
+    """A finished run: the positive class sorts first, and all patients have images of both classes."""
     classifier = {"steps": 40, "evaluate_every": 20, "batch_size": 8, "width": 4}
     changes: dict[str, Any] = {"metrics": {"expected_cost": {}}, "classifiers": {"small_cnn": classifier}}
     session = plan_of(tmp_path_factory.mktemp("run"), mixed=True, **changes)

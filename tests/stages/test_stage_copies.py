@@ -1,4 +1,4 @@
-"""Stage copies: injected copies are flagged, listed and drawn; --drop-copies trains each generative arm without them."""
+"""Stage copies: injected copies are flagged and listed; --drop-copies trains every generative arm without them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The discriminator classifier on the test images of both kinds of splits: planned if available, limited to its fold."""
+"""The discriminator classifier on the test images of both split units: planned if available, and only on its fold."""
 
 from __future__ import annotations
 

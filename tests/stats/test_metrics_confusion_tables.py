@@ -1,4 +1,4 @@
-"""Possible results of small test sets, against an independent search; and the interval of a difference of proportions."""
+"""Possible results of small test sets, against an independent search; the interval of a difference of proportions."""
 
 from __future__ import annotations
 

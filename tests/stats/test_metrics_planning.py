@@ -180,7 +180,7 @@ def test_one_repeat_cannot_tell_lasting_from_passing_and_promises_repeats_nothin
 
 
 def test_a_hold_out_pilot_tells_the_components_too() -> None:
-    """Each repeat is one run with 30 % of the patients; shared variance is seen where two repeats test the same ones."""
+    """Each repeat is one run with 30 % of the patients; shared variance is seen where two repeats test the same."""
     found = []
     for s in range(30):
         d, none, y, folds = pilot(6, 0.3, 0.4, 0.0, s)

@@ -64,7 +64,7 @@ def shown(recognisable: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
         return index, cache, leak_demo(index, cache, repeats=2)
 
 
-def test_patients_that_can_be_recognised_are_what_leaks(shown: tuple[DatasetIndex, Path, LeakDemo]) -> None:
+def test_recognisable_patients_cause_leakage(shown: tuple[DatasetIndex, Path, LeakDemo]) -> None:
     _, _, demo = shown
     by_image, by_patient, bought = (demo.scores[p]["balanced_accuracy"] for p in (IMAGE, PATIENT, DIFFERENCE))
     assert by_image.value > 0.8
@@ -79,7 +79,7 @@ def test_patients_that_can_be_recognised_are_what_leaks(shown: tuple[DatasetInde
     assert [line.split("  ")[0] for line in lines[2:5]] == ["split by image", "split by patient", "gained by leakage"]
 
 
-def test_where_the_class_is_what_shows_leakage_buys_nothing(tmp_path: Path) -> None:
+def test_without_patient_effect_leakage_gains_nothing(tmp_path: Path) -> None:
     root = folder_of(tmp_path / "set", patient_spread=0, class_shift=6)
     demo = leak_demo(index_of(root, tmp_path / "cache"), tmp_path / "cache", repeats=2)
     bought = demo.scores[DIFFERENCE]["balanced_accuracy"]
@@ -134,7 +134,7 @@ def test_out_of_fold_predictions_come_from_the_other_folds() -> None:
     assert (dealt != overall).any()
 
 
-def test_nothing_is_claimed_where_nothing_tells_patients_apart(recognisable: Path, tmp_path: Path) -> None:
+def test_nothing_is_claimed_without_patient_ids(recognisable: Path, tmp_path: Path) -> None:
     alone = index_of(recognisable, tmp_path, group_regex=None)
     demo = leak_demo(alone, tmp_path)
     assert (demo.scores, demo.shared_images) == ({}, 0)
@@ -165,7 +165,7 @@ def test_the_audit_shows_it(recognisable: Path, tmp_path: Path) -> None:
     assert "leak_demo" not in json.loads(CliRunner().invoke(main, [*words[:-1], "--json"]).stdout)
 
 
-def test_features_are_finite_and_mean_what_they_say() -> None:
+def test_features_are_finite_and_have_expected_values() -> None:
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (48, 48, 3), dtype=np.uint8)
     flat = np.full((48, 48, 3), (200, 120, 160), np.uint8)

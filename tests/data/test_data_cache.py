@@ -103,7 +103,7 @@ def test_a_truncated_file_is_built_again(index: DatasetIndex, tmp_path: Path, ke
     assert len(decoded) == 48
 
 
-def test_a_foreign_array_in_the_place_is_built_again(index: DatasetIndex, tmp_path: Path, decoded: list[str]) -> None:
+def test_a_foreign_array_is_replaced(index: DatasetIndex, tmp_path: Path, decoded: list[str]) -> None:
     cache = ImageCache(tmp_path / "cache")
     first = np.array(cache.load(index, 16))
     (path,) = (tmp_path / "cache").glob("*.npy")
@@ -113,7 +113,7 @@ def test_a_foreign_array_in_the_place_is_built_again(index: DatasetIndex, tmp_pa
     assert len(decoded) == 72
 
 
-def test_an_interrupted_build_leaves_nothing_behind(
+def test_an_interrupted_build_leaves_no_files(
     index: DatasetIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*args: object) -> np.ndarray:

@@ -72,7 +72,7 @@ def test_parts_follow_the_split(index: DatasetIndex, split: Split, fold: FoldDat
     assert fold.classes == ("a", "b")
 
 
-def test_methods_are_handed_no_way_to_the_other_parts(fold: FoldData, split: Split) -> None:
+def test_methods_cannot_access_the_other_parts(fold: FoldData, split: Split) -> None:
     training = fold.training
     assert type(training) is TrainingPart
     assert {n for n in dir(training) if not n.startswith("_")} == {

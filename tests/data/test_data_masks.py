@@ -69,7 +69,7 @@ def test_whatever_is_not_zero_is_foreground(mode: str, tmp_path: Path) -> None:
     assert (made == expected).all()
 
 
-def test_distances_are_those_of_the_original_image(tmp_path: Path) -> None:
+def test_spacing_is_that_of_the_original_image(tmp_path: Path) -> None:
     """Spots 12 px apart horizontally, or 6 vertically, in an image of 60 × 30: resizing keeps the original distance."""
 
     def at(y: int, x: int) -> Image.Image:
@@ -98,7 +98,7 @@ def test_distances_are_those_of_the_original_image(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("resize", ["squash", "crop"])
-def test_a_mask_lies_where_its_image_shows_it(resize: str, tmp_path: Path) -> None:
+def test_masks_are_aligned_with_resized_images(resize: str, tmp_path: Path) -> None:
     large = np.kron(B, np.ones((4, 4), np.bool_))
     r = record(tmp_path, Image.fromarray(large), size=(4 * W, 4 * H))
     Image.fromarray((large * 255).astype(np.uint8)).save(tmp_path / "image.png")
@@ -128,7 +128,7 @@ def test_a_mask_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         load_masks(tmp_path, [record(tmp_path)], 16)
 
 
-def test_none_asked_for_is_none() -> None:
+def test_no_records_give_no_masks() -> None:
     assert load_masks(Path(), [], 16).shape == (0, 16, 16)
 
 

@@ -122,7 +122,7 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     assert fingerprint(first) != fingerprint(second)
 
 
-def test_a_damaged_memory_is_not_fatal(tmp_path: Path) -> None:
+def test_a_damaged_cache_is_not_fatal(tmp_path: Path) -> None:
     root = two_classes(tmp_path / "set")
     first = folder_index(root, tmp_path / "cache")
     (memory,) = (tmp_path / "cache").glob("scan-*.json")

@@ -90,7 +90,7 @@ def test_names_that_mean_a_finding_imply_the_positive_class(classes: tuple[str, 
     assert implied(classes) == positive
 
 
-def test_what_the_suite_says_comes_first_and_must_be_a_class_of_two() -> None:
+def test_the_suites_setting_has_priority_and_must_be_one_of_two_classes() -> None:
     assert with_positive(index("a", "b"), "a").positive_label == 0
     assert with_positive(index("PR+", "PR-", positive="PR+"), None).positive == "PR+"
     assert with_positive(index("benign", "malignant"), "benign").positive == "benign"
@@ -126,7 +126,7 @@ def plan_of(folder: Path, *assignments: str, names: tuple[str, str] = CLASSES, *
     return prepare(str(suite), assignments, data, folder / "runs")
 
 
-def test_where_nothing_implies_it_it_is_asked_for_with_the_line_to_add(tmp_path: Path) -> None:
+def test_an_unknown_positive_class_is_an_error_with_the_line_to_add(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"dataset\.positive: 'a' or 'b'\?.*--set 'dataset\.positive=b'"):
         plan_of(tmp_path, names=("a", "b"))
     assert plan_of(tmp_path, "dataset.positive=a", names=("a", "b")).plan.index.positive == "a"

@@ -255,7 +255,7 @@ def test_one_patient_and_one_image() -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_ranges_and_no_figure_beyond_them(seed: int) -> None:
+def test_values_stay_in_their_ranges(seed: int) -> None:
     rng = np.random.default_rng(seed)
     n, c = int(rng.integers(1, 12)), int(rng.integers(2, 5))
     prob = rng.dirichlet(np.full(c, 0.3), n)
@@ -279,7 +279,7 @@ def test_ranges_and_no_figure_beyond_them(seed: int) -> None:
         ([0, 1], np.full((2, 2), np.nan), ["a", "b"], "probabilities"),
     ],
 )
-def test_ill_input_is_a_typed_error(y: list, prob: np.ndarray, groups: list, message: str) -> None:
+def test_invalid_input_is_a_typed_error(y: list, prob: np.ndarray, groups: list, message: str) -> None:
     with pytest.raises(DataError, match=message):
         classification_metrics(y, prob, groups)
 
@@ -289,7 +289,7 @@ def test_names_must_fit_the_classes() -> None:
         classification_metrics([0, 1], np.ones((2, 3)) / 3, ["a", "b"], classes=("benign", "malignant"))
 
 
-def test_what_is_better_low_is_negated_when_something_is_chosen_by_it() -> None:
+def test_lower_is_better_metrics_are_negated_for_selection() -> None:
     y, prob, groups = draw(40, 2, 0)
     part, n = ("validation",) * 40, tuple(map(str, range(40)))
     table = Predictions(n, tuple(groups), part, 0, 0, y, prob, ("benign", "malignant"))

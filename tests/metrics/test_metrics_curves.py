@@ -67,7 +67,7 @@ def test_perfect_and_constant_scores() -> None:
     assert prevalence(np.array([0, 1, 2, 2]), 3) == pytest.approx(1 / 3)
 
 
-def test_a_class_without_images_leaves_no_average() -> None:
+def test_a_class_without_images_gives_no_average() -> None:
     y, prob = scored(0, 40, 3)
     kept = y != 2
     curve = roc(y[kept], prob[kept])

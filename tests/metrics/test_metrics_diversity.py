@@ -51,7 +51,7 @@ def test_range() -> None:
     assert measured([apart, 5 * up]) == pytest.approx(6)  # the scale of a map has no effect
 
 
-def test_labels_are_kept_apart() -> None:
+def test_labels_are_separate() -> None:
     maps = torch.randn(6, 3, 2, 2, generator=torch.Generator().manual_seed(1))
     distance = PairwiseDistance()
     distance.add([maps], [0, 1, 0, 1, 1, 2])

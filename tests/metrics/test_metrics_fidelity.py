@@ -67,7 +67,7 @@ def test_kid_is_the_same_every_time() -> None:
     assert kernel_distance(real, synthetic, seed=1) != kernel_distance(real, synthetic, seed=2)
 
 
-def test_precision_and_recall_tell_what_is_missing() -> None:
+def test_precision_and_recall_show_missing_modes() -> None:
     rng = np.random.default_rng(0)
     real = np.concatenate([normal(60, 4, 0, -6), normal(60, 4, 1, 6)])
     one_mode = fidelity_metrics(real, normal(60, 4, 2, 6))
@@ -111,7 +111,7 @@ def test_unequal_small_sets() -> None:
     assert math.isnan(fidelity_metrics(normal(30, 8, 0), np.zeros((0, 8), np.float32))["density"])
 
 
-def test_ill_features_are_a_typed_error() -> None:
+def test_invalid_features_are_a_typed_error() -> None:
     with pytest.raises(DataError, match="one extractor"):
         fidelity_metrics(normal(9, 4, 0), normal(9, 5, 0))
     with pytest.raises(DataError, match="finite"):
@@ -134,7 +134,7 @@ def test_fid_of_few_images_equals_the_root_of_the_whole_covariance(n: int, m: in
     assert frechet_distance(real.astype(np.float32), synthetic.astype(np.float32)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_whose_rounding_the_difference_is() -> None:
+def test_the_difference_is_rounding_of_torch_fidelity() -> None:
     """Six images each, 40 features, the distance in 60 digits: equals the low-rank form; torch-fidelity rounds."""
     import mpmath
 

@@ -29,7 +29,7 @@ def test_it_falls_with_the_number_of_images() -> None:
     assert inception_score(sure[:40]) <= 4 < 25 < inception_score(sure)
 
 
-def test_nan_where_it_says_nothing() -> None:
+def test_nan_where_undefined() -> None:
     logits = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
     assert math.isfinite(inception_score(logits))
     assert math.isnan(inception_score(logits[:19]))

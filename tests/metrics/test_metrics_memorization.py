@@ -82,7 +82,7 @@ def test_authpct_is_the_published_definition() -> None:
     assert np.isnan(test.evaluate(MADE[:0]).authpct)
 
 
-def test_relative_distance_asks_whether_one_image_is_singled_out() -> None:
+def test_relative_distance_is_small_only_for_a_single_nearest_image() -> None:
     found = Neighbours(
         np.array([[0.0, 2.0, 4.0], [3.0, 3.0, 3.0], [0, 0, 0], [1.0, np.inf, np.inf], [np.inf] * 3]), None
     )  # type: ignore[arg-type]
@@ -95,7 +95,7 @@ def relative(values: np.ndarray) -> Neighbours:
     return Neighbours(np.stack([values, 2 - values], axis=1), np.zeros((len(values), 2), dtype=np.int64))
 
 
-def test_the_threshold_is_a_rank_among_the_training_images_and_leaves_twins_out() -> None:
+def test_the_threshold_is_a_rank_among_training_images_without_duplicates() -> None:
     values = np.linspace(0.5, 0.698, 199)
     fitted = memorisation_threshold(relative(values), 0.01)
     assert (fitted.value, fitted.promised) == (pytest.approx(values[1]), 2 / 200)
@@ -112,7 +112,7 @@ def test_the_threshold_is_a_rank_among_the_training_images_and_leaves_twins_out(
     assert (only_twins.value, only_twins.promised) == (SAME_PICTURE, 1.0)
 
 
-def test_twins_of_one_patient_promise_nothing_of_other_patients() -> None:
+def test_duplicates_of_one_patient_do_not_raise_the_rate_for_other_patients() -> None:
     pairs = np.repeat(np.random.default_rng(6).normal(size=(50, 20)), 2, axis=0)
     test = MemorisationTest(pairs + 0.01 * np.random.default_rng(7).normal(size=pairs.shape), np.arange(100) // 2, 0.01)
     assert (test.threshold.value, test.threshold.promised) == (SAME_PICTURE, 1.0)
@@ -134,7 +134,7 @@ def test_novel_images_are_flagged_as_often_as_promised(dimensions: int) -> None:
     assert np.mean(flagged) == pytest.approx(np.mean(promised), abs=3 * error + 0.005)
 
 
-def test_thumbnails_know_turns_noise_and_stain() -> None:
+def test_thumbnails_are_robust_to_rotation_noise_and_stain() -> None:
     image = np.random.default_rng(2).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
     flat = thumbnails(image)
     for k, view in enumerate(np.rot90(m, t, (1, 2)) for m in (image, image[:, :, ::-1]) for t in range(4)):
@@ -210,12 +210,12 @@ def pictures(dataset: Any, root: Path | None, folder: Path, size_px: int, every:
     return np.asarray(ImageCache(folder / "c").load(index, size_px)), np.array([r.group_id for r in index.records])
 
 
-def test_planted_copies_are_found_among_phantom_images(tmp_path: Path) -> None:
+def test_injected_copies_are_found_among_phantom_images(tmp_path: Path) -> None:
     images, patients = pictures(Phantom(PhantomConfig(48, 12, images_per_patient=8)), None, tmp_path, 48, 1)
     check_copies_and_novelties(images, patients)
 
 
 @pytest.mark.realdata
-def test_planted_copies_are_found_among_real_images(real_data: Path, tmp_path: Path) -> None:
+def test_injected_copies_are_found_among_real_images(real_data: Path, tmp_path: Path) -> None:
     images, patients = pictures(BreakHis(BreakHisConfig()), real_data / "BreaKHis_v1", tmp_path, 64, 2)
     check_copies_and_novelties(images, patients)

@@ -54,7 +54,7 @@ def test_a_shifted_square_in_closed_form() -> None:
     assert hausdorff95(a, b) == d
 
 
-def test_a_single_stray_pixel_is_what_the_95th_percentile_forgives() -> None:
+def test_the_95th_percentile_ignores_a_single_outlier_pixel() -> None:
     a = square(64, 20, 20, 20)
     b = a.copy()
     b[0, 0] = 1
@@ -125,7 +125,7 @@ def row(label: str, true_px: int, found_px: int, score: float = 0.0, distance: f
     return Outlined(f"{label}/a, b.png", "g", label, score, score / 2, distance, true_px, found_px)
 
 
-def test_the_table_gives_back_what_was_written_and_its_means(tmp_path: Path) -> None:
+def test_the_table_round_trip_and_its_means(tmp_path: Path) -> None:
     rows = [row("benign", 9, 0), row("benign", 9, 5, 0.5), row("normal", 0, 0, 1.0, 0.0), row("normal", 0, 2)]
     rows.append(row("malignant", 4, 4, 0.7, 2.0))
     write_outlined(tmp_path / "masks.csv", rows)

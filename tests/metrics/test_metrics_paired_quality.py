@@ -59,7 +59,7 @@ def test_closed_forms() -> None:
     assert (black["mse"], black["l1"], black["psnr"]) == (1, 1, 0)
 
 
-def test_identical_images_and_the_mean_they_enter() -> None:
+def test_identical_images_and_their_part_in_the_mean() -> None:
     a = noise(2)
     b = a.copy()
     b[1, 0, 0, 0] ^= 1  # one intensity, one level
@@ -74,7 +74,7 @@ def test_identical_images_and_the_mean_they_enter() -> None:
     assert mean_quality(far, samples)["psnr"] == 0
 
 
-def test_the_unpaired_variant_pairs_by_place_and_cannot_tell_good_from_unrelated() -> None:
+def test_the_unpaired_variant_pairs_by_index_and_does_not_measure_quality() -> None:
     a, b = noise(5), noise(3, seed=1)
     got = unpaired_quality(a, b)
     assert set(got) == {"ssim", "psnr", "mse"}

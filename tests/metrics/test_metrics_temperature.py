@@ -46,7 +46,7 @@ def test_likelihood_on_validation_is_never_worse(seed: int) -> None:
     assert scaled.sum(axis=1) == pytest.approx(1)
 
 
-def test_where_no_temperature_can_be_told_it_is_one() -> None:
+def test_an_undefined_temperature_is_one() -> None:
     assert (
         fit_temperature([0, 1, 1], [[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]]) == 1.0
     )  # all correct: the likelihood has no maximum
@@ -60,7 +60,7 @@ def test_certainty_is_scaled_too() -> None:
     assert apply_temperature([[0.8, 0.2]], 1.0) == pytest.approx(np.array([[0.8, 0.2]]))
 
 
-def test_what_cannot_be_scaled_is_said() -> None:
+def test_invalid_input_is_reported() -> None:
     with pytest.raises(DataError, match="more than 0"):
         apply_temperature([[0.5, 0.5]], 0.0)
     with pytest.raises(DataError, match="at least one image"):

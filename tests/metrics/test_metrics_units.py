@@ -13,7 +13,7 @@ from bench.stats.bootstrap import PatientSample, ScoredFold, cluster_bootstrap_c
 from bench.stats.pilot import clustered_components, estimate_components
 
 
-def test_one_function_says_what_is_scored_and_what_it_is_called() -> None:
+def test_one_function_defines_the_scored_unit_and_its_name() -> None:
     alike, mixed = scored_unit(made_up_index([[2, 0], [0, 2]])), scored_unit(made_up_index([[2, 0], [1, 2], [1, 1]]))
     assert (alike.primary, alike.level, alike.note) == ("patient_balanced_accuracy", "patient-level", "")
     assert (mixed.primary, mixed.metric) == ("balanced_accuracy", "image-level balanced accuracy, clustered by patient")
@@ -39,7 +39,7 @@ def strata(*held: str) -> list[int]:
     return group_strata(np.array([c for c, _ in rows]), [f"{g:02d}" for _, g in rows]).tolist()
 
 
-def test_groups_that_hold_the_same_classes_are_resampled_together() -> None:
+def test_groups_with_the_same_classes_are_resampled_together() -> None:
     assert strata("0", "1", "0", "1") == [0, 1, 0, 1]
     assert len(set(strata("0", "0", "1", "1", "01", "01"))) == 3
     assert strata("0", "0", "1", "01")[2:] in ([1, 1], [2, 2])  # the two with class 1: neither remains alone
@@ -69,7 +69,7 @@ def mixed_fold(rng: np.random.Generator, patients: int = 60) -> ScoredFold:
     return ScoredFold(y, np.eye(2)[np.where(right, y, 1 - y)], groups.tolist())
 
 
-def test_intervals_over_patients_with_images_of_both_classes_cover_what_they_promise() -> None:
+def test_intervals_over_patients_with_both_classes_have_nominal_coverage() -> None:
     """With (patient, class) as the unit the coverage is 87 %: the classes of a patient would count as two patients."""
     rng, covered = np.random.default_rng(0), []
     for seed in range(1000):
@@ -96,7 +96,7 @@ def test_every_part_of_a_split_has_both_classes_and_whole_patients() -> None:
         assert len(set.union(*held)) == sum(map(len, held)) == 10
 
 
-def test_the_planner_takes_a_patient_as_one_observation() -> None:
+def test_the_planner_counts_a_patient_as_one_observation() -> None:
     """The variance of a mean over patients by the components equals the observed variance of pairs."""
     rng, patients, shown, promised, split = np.random.default_rng(5), 40, [], [], []
     counts = rng.integers(2, 7, (patients, 2)).astype(float)

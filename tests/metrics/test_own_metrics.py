@@ -64,7 +64,7 @@ def planned(folder: Path, **changes: Any) -> Plan:
     return prepare(str(write_suite(folder / "mine.yaml", **changes)), (), folder / "data", folder / "runs").plan
 
 
-def test_a_suite_without_metrics_keeps_its_keys_and_one_with_them_trains_nothing_anew(folder: Path) -> None:
+def test_a_suite_without_metrics_keeps_its_keys_and_adding_them_trains_nothing_again(folder: Path) -> None:
     plain, none, own = planned(folder), planned(folder, metrics={}), planned(folder, metrics=METRICS)
     assert [c.id for c in plain.cells] == [c.id for c in none.cells]
     changed = {a.stage for a, b in zip(plain.cells, own.cells, strict=True) if a.id != b.id}
@@ -158,7 +158,7 @@ SHARE = Measure("higher", "", 0, 1)
         ("mine", Bad(ZeroDivisionError("division"), a=SHARE), "simulated predictions: ZeroDivisionError: division"),
     ],
 )
-def test_what_cannot_be_right_is_said_before_anything_is_trained(name: str, metric: Any, message: str) -> None:
+def test_invalid_metrics_are_reported_before_training(name: str, metric: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         try_out({name: metric}, ("benign", "malignant", "normal"))
 
@@ -203,7 +203,7 @@ def test_a_suite_that_names_a_metric_wrongly_is_refused(folder: Path, metrics: A
         ("dataset", "", "is no dataset: it has no index"),
     ],
 )
-def test_a_class_that_lacks_what_its_kind_must_have_is_refused(
+def test_a_class_without_required_attributes_is_refused(
     folder: Path, kind: registry.Kind, body: str, message: str
 ) -> None:
     module = f"lacking_{kind}_{len(body)}"
@@ -213,7 +213,7 @@ def test_a_class_that_lacks_what_its_kind_must_have_is_refused(
         registry.load(kind, f"{module}:Mine")
 
 
-def test_a_classifier_of_ones_own_needs_the_fine_tunings_settings(folder: Path) -> None:
+def test_a_user_defined_classifier_needs_the_fine_tuning_settings(folder: Path) -> None:
     text = MODULE + "\nclass Net:\n    Config = Config\n    def check(self): ...\n    def build(self, *_): ...\n"
     (folder / "worst_patient.py").write_text(text, encoding="utf-8")
     path = write_suite(folder / "mine.yaml", classifiers={"net": {"use": "worst_patient:Net"}})
@@ -221,7 +221,7 @@ def test_a_classifier_of_ones_own_needs_the_fine_tunings_settings(folder: Path) 
         load_suite(str(path))
 
 
-def test_nothing_is_added_to_the_path_for_a_suite_without_a_class_of_its_own(folder: Path) -> None:
+def test_sys_path_is_unchanged_for_a_suite_without_user_classes(folder: Path) -> None:
     before = [*sys.path]
     load_suite(str(write_suite(folder / "mine.yaml", metrics={"expected_cost": {}})))
     assert sys.path == before

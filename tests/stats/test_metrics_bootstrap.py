@@ -116,7 +116,7 @@ def test_too_few_patients() -> None:
     assert cluster_bootstrap_ci([one_class], "accuracy").value == 0.5
 
 
-def test_ill_input_is_a_typed_error() -> None:
+def test_invalid_input_is_a_typed_error() -> None:
     with pytest.raises(ConfigError, match="balanced_accuracy"):
         cluster_bootstrap_ci([fold(0)], "balanced")
     with pytest.raises(DataError, match="fold"):

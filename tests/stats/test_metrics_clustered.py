@@ -11,7 +11,7 @@ from bench.stats.proportions import newcombe
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 9), (3, 7), (20, 40), (9, 9), (1, 1)])
-def test_one_answer_a_thing_is_wilson(hits: int, n: int) -> None:
+def test_one_answer_per_item_is_wilson(hits: int, n: int) -> None:
     assert clustered_wilson([1] * hits + [0] * (n - hits), [1] * n) == pytest.approx(wilson(hits, n))
 
 

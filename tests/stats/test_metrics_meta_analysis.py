@@ -29,7 +29,7 @@ def hedges_g(treated: tuple[int, int, int], controls: tuple[int, int, int]) -> t
     return j * d, j**2 * ((n1 + n2) / (n1 * n2) + d**2 / (2 * (n1 + n2)))
 
 
-def test_the_book_s_example() -> None:
+def test_the_textbook_example() -> None:
     g, v = np.transpose([hedges_g(*study) for study in STUDIES])
     assert g == pytest.approx([0.095, 0.277, 0.367, 0.664, 0.462, 0.185], abs=6e-4)
     found = random_effects(g, np.sqrt(v))
@@ -61,7 +61,7 @@ def test_the_interval_is_statsmodels_hartung_and_knapp() -> None:
     assert fixed.conf_int()[2][0] > alike.low
 
 
-def test_too_few_studies_say_nothing_together() -> None:
+def test_too_few_studies_give_nan() -> None:
     found = random_effects([0.1, 0.2], [0.1, 0.1])
     assert found.studies == 2
     assert math.isnan(found.mean)
@@ -79,7 +79,7 @@ def test_equivalence_takes_a_margin() -> None:
 
 
 @pytest.mark.parametrize("tau", [0.0, 0.03])
-def test_four_sets_of_few_folds_claim_no_more_than_they_may(tau: float) -> None:
+def test_false_positives_of_four_sets_of_few_folds_are_controlled(tau: float) -> None:
     """Standard errors are estimated from five folds each, as in a suite; no effect on average."""
     rng = np.random.default_rng(0)
     wrong = 0

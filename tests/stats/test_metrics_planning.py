@@ -49,7 +49,7 @@ def test_power_grows_with_the_effect_and_is_never_nan(pairs: int, ratio: float) 
     assert values[-1] == pytest.approx(1)
 
 
-def test_smallest_effect_equals_statsmodels_and_scales_with_sd() -> None:
+def test_minimum_detectable_effect_equals_statsmodels_and_scales_with_sd() -> None:
     wanted = TTestPower().solve_power(None, nobs=5, alpha=0.05, power=0.8)
     assert minimum_detectable_effect(1, 5, 0) == pytest.approx(wanted, rel=1e-5)
     assert minimum_detectable_effect(0.03, 5, RATIO) == pytest.approx(0.03 * minimum_detectable_effect(1, 5, RATIO))
@@ -104,7 +104,7 @@ def five_folds(repeats: int, folds: int = 5) -> Design:
     return Design(folds, repeats, 1 / folds, 1 / (folds - 1))
 
 
-def test_variance_of_the_mean_is_what_the_components_say() -> None:
+def test_variance_of_the_mean_follows_from_the_components() -> None:
     """Var(mean) = A + B / repeats + G / pairs for k folds, computed in two ways."""
     parts = Components(lasting=4.0, passing=6.0, run=3.0)
     for design in (five_folds(1), five_folds(4), five_folds(2, folds=10), Design(1, 8, 0.3, 3 / 7)):
@@ -137,7 +137,7 @@ def test_an_effect_changes_more_patients_than_none(effect: float, score: float, 
     assert Components(1.0, 1.0, 1.0).with_effect(effect) == Components(1.0, 1.0, 1.0)  # no count of patients available
 
 
-def test_repeats_and_patients_buy_what_the_model_says() -> None:
+def test_repeats_and_patients_change_power_as_the_model_predicts() -> None:
     parts = Components(lasting=1e-4, passing=4e-4, run=1e-4)
     powers = [design_power(parts, five_folds(r), 0.1) for r in (1, 3, 10)]
     assert powers == sorted(powers)
@@ -164,14 +164,14 @@ def pilot(repeats: int, lasting: float, passing: float, run: float, seed: int, p
     return d + np.take_along_axis(runs, folds, axis=1), reference, y, folds
 
 
-def test_a_pilot_tells_the_components() -> None:
+def test_a_pilot_estimates_the_components() -> None:
     found = mean_components(estimate_components(*pilot(4, 0.3, 0.4, 0.1, s)) for s in range(30))
     assert found.lasting == pytest.approx(0.3**2 / 400, rel=0.1)
     assert found.passing == pytest.approx(0.4**2 / 400, rel=0.1)
     assert found.run == pytest.approx(0.1**2, rel=0.2)
 
 
-def test_one_repeat_cannot_tell_lasting_from_passing_and_promises_repeats_nothing() -> None:
+def test_one_repeat_cannot_separate_lasting_from_passing_and_repeats_gain_nothing() -> None:
     found = estimate_components(*pilot(1, 0.3, 0.4, 0.0, 0))
     assert found.passing == 0
     assert found.lasting == pytest.approx(0.25 / 400, rel=0.2)
@@ -179,7 +179,7 @@ def test_one_repeat_cannot_tell_lasting_from_passing_and_promises_repeats_nothin
         estimate_components([[1.0, 0.0]], [[0.0, 0.0]], [0, 1], [[0, 0]])
 
 
-def test_a_hold_out_pilot_tells_the_components_too() -> None:
+def test_a_hold_out_pilot_estimates_the_components_too() -> None:
     """Each repeat is one run with 30 % of the patients; shared variance is seen where two repeats test the same."""
     found = []
     for s in range(30):

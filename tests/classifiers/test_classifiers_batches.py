@@ -14,7 +14,7 @@ from bench.errors import DataError
 
 @settings(max_examples=30, deadline=None)
 @given(n=st.integers(1, 40), batch_size=st.integers(1, 50), passes=st.integers(1, 4))
-def test_every_image_is_drawn_once_a_pass(n: int, batch_size: int, passes: int) -> None:
+def test_every_image_is_drawn_once_per_pass(n: int, batch_size: int, passes: int) -> None:
     order = BatchOrder(n, batch_size, seed=1)
     steps = -(-n * passes // batch_size)
     drawn = torch.cat([order.indices(s) for s in range(steps)])

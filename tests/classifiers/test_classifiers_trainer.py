@@ -69,7 +69,7 @@ def test_learns_two_colours_and_logs(tmp_path: Path) -> None:
     assert {"step", "evaluate"} <= set(ctx.phases)
 
 
-def test_budget_is_steps_whatever_the_size_of_the_set(tmp_path: Path) -> None:
+def test_budget_is_steps_for_any_size_of_the_set(tmp_path: Path) -> None:
     bigger = two_class_data(200, 32)
     small = fine_tune(FakeContext(tmp_path), steps=12)[1]
     large = fine_tune(FakeContext(tmp_path), train=KnownPart(bigger, "train"), steps=12)[1]

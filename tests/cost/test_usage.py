@@ -20,7 +20,7 @@ def busy(seconds: float) -> None:
         sum(range(1000))
 
 
-def test_a_busy_block_shows_its_own_processor_and_memory(tmp_path: Path) -> None:
+def test_a_busy_block_shows_its_processor_and_memory_use(tmp_path: Path) -> None:
     before_ms = time.time() * 1000
     with UsageMonitor(tmp_path, "cpu", interval_s=0.2):
         busy(0.7)
@@ -72,7 +72,7 @@ class Nvml:
         raise RuntimeError("not supported")
 
 
-def test_a_gpu_is_told_of_as_mlflow_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_metrics_have_mlflows_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(usage, "open_device", lambda device: (Nvml, object()))
     monkeypatch.setattr("torch.cuda.memory_allocated", lambda device: 3e6)
     found = UsageMonitor(tmp_path, "cuda:0")._sample()

@@ -43,7 +43,7 @@ def values_and_groups(index: DatasetIndex, split: Split) -> dict[str, tuple[set[
     }
 
 
-def test_parts_have_their_values_and_patients_are_apart() -> None:
+def test_parts_have_their_values_and_disjoint_patients() -> None:
     index = zoomed()
     tested: set[str] = set()
     for split in make_splits(index, config()):
@@ -105,7 +105,7 @@ def test_what_cannot_be_is_said() -> None:
     assert FAR.words == "trained on magnification 40, 100, tested on 400"
 
 
-def test_it_leaves_the_keys_of_other_splits_alone() -> None:
+def test_keys_of_other_splits_are_unchanged() -> None:
     before = {
         "protocol": "kfold",
         "folds": 5,
@@ -150,7 +150,7 @@ def test_generators_are_shared_with_the_control_and_what_is_tested_is_not(tmp_pa
 
 
 @pytest.mark.realdata
-def test_breakhis_tells_magnifications(real_data: Path, tmp_path: Path) -> None:
+def test_breakhis_has_magnifications(real_data: Path, tmp_path: Path) -> None:
     index = BreakHis(BreakHisConfig()).index(real_data, tmp_path)
     with pytest.raises(DataError, match="no image has magnification 400; present: 100"):
         make_splits(index, config(ShiftConfig("magnification", (100,), (400,))))

@@ -168,7 +168,7 @@ def test_unknown_patients_are_counted(tmp_path: Path) -> None:
         index_of(root, tmp_path, group_regex="/(?P<group>P[0-9]+)_")
 
 
-def test_too_few_groups_say_first_what_was_left_out(odd: Path, tmp_path: Path) -> None:
+def test_too_few_groups_first_list_what_was_excluded(odd: Path, tmp_path: Path) -> None:
     same = png(picture(50))
     for name in ("a/P000_7.png", "b/P100_7.png"):
         write(odd / name, same)
@@ -193,7 +193,7 @@ def test_fewer_folds_are_advised_only_where_they_would_do(
         assert make_splits(index, SplitConfig(folds=4))
 
 
-def test_plan_and_audit_say_it(odd: Path, tmp_path: Path) -> None:
+def test_plan_and_audit_report_it(odd: Path, tmp_path: Path) -> None:
     suite = write(
         tmp_path / "mine.yaml",
         b"dataset: {name: image_folder, group_regex: '/(?P<group>P[0-9]+)_', positive: b}\nimage_size_px: 32\n"

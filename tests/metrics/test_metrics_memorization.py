@@ -123,7 +123,7 @@ def test_duplicates_of_one_patient_do_not_raise_the_rate_for_other_patients() ->
 
 
 @pytest.mark.parametrize("dimensions", [2, 5, 8])  # the fewer images, the more often one is much nearer than the rest
-def test_novel_images_are_flagged_as_often_as_promised(dimensions: int) -> None:
+def test_new_images_are_flagged_at_the_promised_rate(dimensions: int) -> None:
     flagged, promised = [], []
     for seed in range(60):
         draw = np.random.default_rng([dimensions, seed]).standard_t(3, size=(300, dimensions))

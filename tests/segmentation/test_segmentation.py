@@ -88,7 +88,7 @@ def test_killed_and_resumed_it_ends_with_the_same_weights(interrupt_at: int, tmp
     assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), again.state_dict().values(), strict=True))
 
 
-def test_the_harness_can_store_and_load_where_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_harness_can_store_and_load_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same, through files, as after a killed run."""
     whole, result = trained(FakeContext(tmp_path / "whole"))
     ctx, log = CellContext(tmp_path, "cpu", 0, None), CellContext.log
@@ -116,7 +116,7 @@ def test_a_mask_does_not_depend_on_the_images_beside_it() -> None:
     assert segment(network, images[:0], "cpu").shape == (0, 24, 24)
 
 
-def test_its_judgement_is_the_fcn_score_of_its_masks() -> None:
+def test_evaluation_is_the_fcn_score_of_the_masks() -> None:
     network, data = fresh(), discs(5, 5)
     matrix = confusion(data.masks, segment(network, data.images, "cpu")).sum(axis=0)
     assert evaluate(network, data, "cpu") == fcn_score(matrix)
@@ -150,7 +150,7 @@ def test_the_loss_in_closed_form() -> None:
     assert float(bce_dice(100 * (2 * target - 1), target)) == pytest.approx(0, abs=1e-6)
 
 
-def test_what_cannot_be_trained_is_refused(tmp_path: Path) -> None:
+def test_invalid_training_input_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="N >= 1"):
         train_segmentation(
             fresh(), MaskedImages(TRAIN.images[:0], TRAIN.masks[:0]), VALIDATION, SMALL, FakeContext(tmp_path)
@@ -165,7 +165,7 @@ def test_what_cannot_be_trained_is_refused(tmp_path: Path) -> None:
         train_segmentation(broken, TRAIN, VALIDATION, SMALL, FakeContext(tmp_path))
 
 
-def test_haematoxylin_is_found_where_it_was_put() -> None:
+def test_haematoxylin_is_found_at_its_position() -> None:
     """Discs of haematoxylin in a field of eosin, mixed by scikit-image's inverse; and two specks, which are removed."""
     wanted = discs(3, 7, size=64).masks
     specks = wanted.copy()

@@ -111,7 +111,7 @@ def table(session: Session, method: str, name: str = TABLE) -> list[dict[str, st
         return list(csv.DictReader(f))
 
 
-def test_planted_copies_are_flagged_and_nothing_else(session: Session) -> None:
+def test_injected_copies_are_flagged_and_nothing_else(session: Session) -> None:
     rows = table(session, "painter")
     injected = [r for r in rows if r["source_path"]]
     assert len(injected) == len(rows) / 2
@@ -130,7 +130,7 @@ def test_planted_copies_are_flagged_and_nothing_else(session: Session) -> None:
     )  # an exact copy has exactly the features of its image, a noisy one need not be nearer
 
 
-def test_novel_images_are_not_flagged(session: Session) -> None:
+def test_new_images_are_not_flagged(session: Session) -> None:
     metrics = row(session, "copies", "honest").metrics
     assert metrics["copies/flagged_pixels_share"] == 0.0
     assert metrics["copies/flagged_share"] <= metrics["copies/promised_false_flag_share"]
@@ -166,7 +166,7 @@ def test_the_closest_pairs_are_drawn(session: Session) -> None:
     np.testing.assert_array_equal(left, right)
 
 
-def test_an_arm_without_copies_trains_on_the_same_images_but_those(session: Session) -> None:
+def test_an_arm_without_copies_trains_on_the_same_images_except_those(session: Session) -> None:
     plain, clean = (row(session, "classify", "painter", r).facts for r in ("1", "1-nocopies"))
     flagged = [r["path"] for r in table(session, "painter") if int(r["flagged"])]
     assert "copies_dropped" not in plain
@@ -209,7 +209,7 @@ def test_thresholds_of_held_out_patients_drop_nothing(session: Session, tmp_path
         flagged_paths(tmp_path, fold_parts)
 
 
-def test_both_arms_stand_in_one_report(session: Session) -> None:
+def test_both_arms_are_in_one_report(session: Session) -> None:
     info = report_info(session, rows_of(session.plan, session.env))
     labels = [arm.label for arm in info.arms]
     assert labels == ["none", "painter ×1", "painter ×1 without copies", "honest ×1", "honest ×1 without copies"]

@@ -102,7 +102,7 @@ def test_every_arm_is_explained_on_the_same_test_images(finished: tuple[Session,
     assert len({test.groups[row[p]] for p in found["paths"]}) == 6, "as many patients as images"
 
 
-def test_what_is_explained_is_the_arms_own_network(finished: tuple[Session, list[ResultRow]]) -> None:
+def test_the_explained_network_is_that_of_the_arm(finished: tuple[Session, list[ResultRow]]) -> None:
     session, _ = finished
     for method in ("none", "classical"):
         found, inputs = explained(session, method), Inputs(cell(session, "explain", method), session.env)
@@ -117,7 +117,7 @@ def test_what_is_explained_is_the_arms_own_network(finished: tuple[Session, list
         assert maps.max() > 0.99
 
 
-def test_a_network_without_a_grid_is_told_of_and_fails_nothing(finished: tuple[Session, list[ResultRow]]) -> None:
+def test_a_network_without_a_grid_is_reported_and_not_an_error(finished: tuple[Session, list[ResultRow]]) -> None:
     session, rows = finished
     (row,) = [r for r in rows if (r.stage, r.method, r.classifier) == ("explain", "none", "flat")]
     assert row.status == "done"
@@ -164,7 +164,7 @@ def test_a_classifier_of_another_fold_is_refused(finished: tuple[Session, list[R
     assert injected(session, trained_elsewhere).startswith("LeakageError")
 
 
-def test_a_normalisation_that_knows_test_patients_is_refused(finished: tuple[Session, list[ResultRow]]) -> None:
+def test_a_normalisation_fitted_on_test_patients_is_refused(finished: tuple[Session, list[ResultRow]]) -> None:
     session, _ = finished
     tested = Inputs(cell(session, "explain", "none"), session.env).fold().part("test").groups[0]
 
@@ -211,14 +211,14 @@ def test_the_report_draws_them(finished: tuple[Session, list[ResultRow]], tmp_pa
     assert (tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes()
 
 
-def test_the_report_goes_without_what_is_gone(finished: tuple[Session, list[ResultRow]], tmp_path: Path) -> None:
+def test_the_report_skips_missing_files(finished: tuple[Session, list[ResultRow]], tmp_path: Path) -> None:
     session, rows = finished
     info: Any = report_info(session, rows)
     assert draw_explanations(Rows(rows), info, tmp_path, tmp_path / "a") == {}
     assert draw_explanations(Rows([r for r in rows if r.stage != "explain"]), info, session.env.out, tmp_path) == {}
 
 
-def test_many_arms_go_on_several_pages(tmp_path: Path) -> None:
+def test_many_arms_use_several_pages(tmp_path: Path) -> None:
     from report_rows import made_up, row
 
     rows, info = made_up(tmp_path, folds=1, classifiers=("net/1",), pictures=False, patients=4)

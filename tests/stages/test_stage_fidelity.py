@@ -52,7 +52,7 @@ def sizes(scores: dict[str, float], where: str) -> tuple[float, float]:
     return scores[f"{where}/n_synthetic"], scores[f"{where}/n_real"]
 
 
-def test_floors_are_of_the_sizes_of_the_scores_beside_them(scores: dict[str, float]) -> None:
+def test_baselines_have_the_sizes_of_their_scores(scores: dict[str, float]) -> None:
     assert sizes(scores, "synthetic/test") == sizes(scores, "floor/test") == sizes(scores, "at_floor/test") == (60, 30)
     assert sizes(scores, "synthetic/train") == (60, 80)
     # held out are 15 and 29 images: 14 and 29 keep the proportions of 20 to 40, against the same 80

@@ -66,7 +66,7 @@ def test_the_scores_are_those_of_the_fidelity_stage_against_training_images_of_t
     assert ctx.costs()["evaluate_s"] > 0
 
 
-def test_nobodys_random_numbers_are_touched(ctx: CellContext) -> None:
+def test_global_random_states_are_unchanged(ctx: CellContext) -> None:
     def drawn(judged: bool) -> tuple[float, float, float]:
         torch.manual_seed(3)
         np.random.seed(3)
@@ -78,6 +78,6 @@ def test_nobodys_random_numbers_are_touched(ctx: CellContext) -> None:
     assert drawn(judged=True) == drawn(judged=False)
 
 
-def test_there_is_nothing_to_compare_with_outside_fit(tmp_path: Path) -> None:
+def test_fidelity_is_not_available_outside_fit(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="only available in `fit`"):
         CellContext(tmp_path, "cpu", 0, None).fidelity(made(0, 2), np.zeros(2, dtype=np.int64))

@@ -64,7 +64,7 @@ def test_weights_keep_every_class_and_the_variance_of_the_mean() -> None:
     assert means.var() == pytest.approx(values.var(ddof=1) / 5, rel=0.05)  # not values.var() / 5
 
 
-def test_intervals_cover_what_they_promise() -> None:
+def test_intervals_have_nominal_coverage() -> None:
     """Accuracy of patients with varying share of correct images: about 95 % of the intervals contain the truth."""
     rng = np.random.default_rng(0)
     covered = []

@@ -80,7 +80,7 @@ def test_pairs_cannot_have_every_correlation(rho: float) -> None:
         power(1.0, 1, 5, RATIO, correlation=rho)
 
 
-def test_correlated_pairs_are_found_as_often_as_promised() -> None:
+def test_power_for_correlated_pairs_equals_simulation() -> None:
     """Equally correlated normal pairs: the corrected test's level and power equal the formula's."""
     rng, pairs, rho = np.random.default_rng(0), 6, 0.1
     shared, own = rng.normal(0, math.sqrt(rho), (8000, 1)), rng.normal(0, math.sqrt(1 - rho), (8000, pairs))

@@ -37,7 +37,7 @@ def folds(of: Cohort, studies: int, repeats: int, k: int, seed: int = 0) -> Fold
     return Folds(tested, tested[:, :, None] != np.arange(k)[:, None])
 
 
-def test_scores_are_the_harness_own() -> None:
+def test_scores_equal_those_of_the_harness() -> None:
     of = cohort()
     split = folds(of, 3, 2, 3)
     logits = draw_logits(of, split, 2, SPREAD, np.random.default_rng(1))
@@ -60,7 +60,7 @@ def test_patients_mean_probability_by_hand() -> None:
     assert patient_right(of, logits).tolist() == [[True, False]]
 
 
-def test_parts_of_a_logit_are_shared_by_what_the_module_says() -> None:
+def test_terms_of_a_logit_are_shared_as_documented() -> None:
     """One term of the model at a time: which units are correlated."""
     of = cohort(4, 4)
     split = folds(of, 400, 2, 2)
@@ -92,7 +92,7 @@ def test_parts_of_a_logit_are_shared_by_what_the_module_says() -> None:
         assert value.std() == pytest.approx(1, rel=0.05)
 
 
-def test_planted_points_are_points_of_the_metric() -> None:
+def test_injected_points_are_points_of_the_metric() -> None:
     of = cohort(20, 40)
     effects = (0.0, 0.02, 0.1, -0.05)
     shifts = shift_for(of, SPREAD, effects, np.random.default_rng(0))

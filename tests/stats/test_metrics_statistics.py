@@ -74,7 +74,7 @@ def test_worked_example_of_the_scikit_learn_guide() -> None:
 
 
 @pytest.mark.parametrize("values", [[], [0.1], [0.02] * 5, [0.0] * 5, [0.1, float("nan"), 0.2]])
-def test_what_cannot_be_told_is_nan_and_undecided(values: list[float]) -> None:
+def test_undefined_results_are_nan_and_undecided(values: list[float]) -> None:
     assert all(math.isnan(v) for v in corrected_resampled_t(values, RATIO))
     assert math.isnan(tost(values, 0.01, RATIO))
     got = verdict(values, 0.01, RATIO)
@@ -194,7 +194,7 @@ def test_no_effect_size_and_no_wilcoxon_without_differences(values: list[float])
     assert math.isnan(hedges_gz([0.1, 0.2]))
 
 
-def test_words() -> None:
+def test_verdicts() -> None:
     spread = np.array([-0.01, -0.005, 0, 0.005, 0.01])
     assert verdict(0.10 + spread, 0.02, RATIO).word == "helps"
     assert verdict(-0.10 + spread, 0.02, RATIO).word == "hurts"
@@ -232,7 +232,7 @@ def test_no_effect_is_claimed_at_the_stated_rate() -> None:
     assert 0.03 < share < 0.07
 
 
-def test_equal_differences_up_to_rounding_have_no_smallest_effect() -> None:
+def test_equal_differences_up_to_rounding_have_no_minimum_detectable_effect() -> None:
     got = verdicts({"same": np.full(5, 0.1) + np.array([0, 1, 0, 1, 0]) * 1e-17}, 0.02, 0.3)["same"]
     assert np.isnan(got.minimum_detectable_effect)
     assert got.word == "undecided"

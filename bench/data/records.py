@@ -226,7 +226,7 @@ def records_of(listed: Sequence[Listed], reading: Reading) -> tuple[list[ImageRe
         if outcome.kind:
             bad.append(DataProblem(file.path, outcome.kind, outcome.detail))
         elif partner := reading.masks.get(file.path):
-            detail = f"two colours, and named like {partner}: a mask is no image"
+            detail = f"two colours, and named like {partner}: a mask is not an image"
             bad.append(DataProblem(file.path, "suspected_mask", detail))
         else:
             masks, attributes = file.masks, file.attributes

@@ -71,7 +71,7 @@ class Walk:
     def _file(self, entry: os.DirEntry[str]) -> tuple[str, str]:
         kind = HIDDEN if entry.name.startswith(".") else ""
         if not entry.is_file():
-            kind = BROKEN if entry.is_symlink() else "files that are none (pipes, sockets, devices)"
+            kind = BROKEN if entry.is_symlink() else "special files (pipes, sockets, devices)"
         return self._relative(Path(entry.path)), kind
 
     def _relative(self, path: Path) -> str:

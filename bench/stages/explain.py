@@ -70,7 +70,7 @@ def checked_predictions(folder: Path, fold: FoldData) -> Predictions:
     fold_parts = fold.fold_parts
     table = read_predictions(folder / "predictions.csv", "test")
     tested = SourceImages(frozenset(table.group), frozenset(table.image))
-    fold_parts.require(f"the test of {folder}", tested, "test", "explain a classifier on the test part of its own fold")
+    fold_parts.require(f"the test of {folder}", tested, "test", "explain a classifier on the test part of its fold")
     if (folder / NORMALISATION).is_file():
         FittedStatistics.load(folder / NORMALISATION).for_fold(fold_parts)
     return table

@@ -49,7 +49,7 @@ class Inconsistency:
     """A printed number that no table gives together with the others.
 
     ``tables`` are those that match all the others; ``nearest`` is the one among them whose value of ``measure`` is
-    nearest to the printed one. ``alone``: no table gives the number at all, whatever the others are.
+    nearest to the printed one. ``alone``: no table gives the number, for any values of the others.
     """
 
     measure: str

@@ -111,7 +111,7 @@ def test_masks_are_aligned_with_resized_images(resize: str, tmp_path: Path) -> N
 
 def test_a_mask_of_another_size_is_named(tmp_path: Path) -> None:
     r = record(tmp_path, Image.fromarray(A), Image.fromarray(B[:, 1:]))
-    with pytest.raises(DataError, match=r"mask_1\.png has 39×30 pixels, its image of 40×30"):
+    with pytest.raises(DataError, match=r"mask_1\.png has 39×30 pixels, its image 40×30"):
         load_masks(tmp_path, [r], 16)
 
 

@@ -141,7 +141,7 @@ def test_few_levels_are_refused_with_what_to_declare(tmp_path: Path) -> None:
     index = index_of(root, tmp_path, intensity=(0, 900))
     assert len(np.unique(levels(index, tmp_path))) > 200
     labels = folder(tmp_path / "numbers", lambda i: tiff((ramp(0, 3, i).round() * 700).astype(np.uint16)))
-    with pytest.raises(DataError, match="keep 4 grey levels"):  # a map of labels is no image
+    with pytest.raises(DataError, match="keep 4 grey levels"):  # a label map is not an image
         index_of(labels, tmp_path)
 
 

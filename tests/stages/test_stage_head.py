@@ -98,7 +98,7 @@ def test_it_is_scored_from_its_saved_table(make: Any) -> None:
         assert right > 0.8, "dark squares are malignant"
         assert not [k for k in row.metrics if "patient" in k]
         assert row.facts["discriminator_classifier"] == Dark.discriminator_classifier
-    assert set(Dark.seen) == {(16, 12, 20, 3), (6, 12, 20, 3)}, "fitted and tested at a size of its own"
+    assert set(Dark.seen) == {(16, 12, 20, 3), (6, 12, 20, 3)}, "fitted and tested at its individual size"
 
 
 def test_a_discriminator_trained_on_test_images_is_not_tested_on_them(make: Any) -> None:

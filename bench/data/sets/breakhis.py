@@ -105,7 +105,7 @@ class BreakHis:
             present = Counter(int(dict(f.attributes)["magnification"]) for f in listing.files)
             has = ", ".join(f"{m}X ({n})" for m, n in sorted(present.items()))
             raise DataError(f"no images of magnification {wanted} under {listing.root}; it has {has}.\n{WHERE}")
-        where = f"Asked for: magnification {wanted or 'any'}.\n{WHERE}"
+        where = f"Requested: magnification {wanted or 'any'}.\n{WHERE}"
         return index_listing("breakhis", replace(listing, files=files), self.config, cache, where)
 
     def listing(self, root: Path | None) -> Listing:

@@ -1,9 +1,9 @@
-"""What one image looks like: its format, light, stain and sharpness; and which groups stand out from the others.
+"""Appearance of one image (format, brightness, stain, sharpness), and which groups are outliers.
 
 Stain: mean optical density (base 10) of each dye by colour deconvolution, Ruifrok & Johnston, "Quantification of
-histochemical staining by color deconvolution", 2001, as in scikit-image's ``separate_stains``. Sharpness:
-variance of the Laplacian of the grey image, Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", 2000.
-Outliers: the modified z-score of Iglewicz & Hoaglin, "How to detect and handle outliers", 1993, beyond 3.5.
+histochemical staining by color deconvolution", 2001, as in scikit-image's ``separate_stains``. Sharpness: variance of
+the Laplacian of the grey image, Pech-Pacheco et al., "Diatom autofocusing in brightfield microscopy", 2000. Outliers:
+the modified z-score of Iglewicz & Hoaglin, "How to detect and handle outliers", 1993, beyond 3.5.
 """
 
 from __future__ import annotations
@@ -25,22 +25,25 @@ from bench.store.disk import write_cache
 from bench.types import GreyWindow
 
 FAR = 3.5  # modified z-score
-DYES: dict[Stain, tuple[str, ...]] = {  # what is measured of each stain
+DYES: dict[Stain, tuple[str, ...]] = {  # the measures of each stain
     "": (),
     "H&E": ("haematoxylin_od", "eosin_od"),
     "H-DAB": ("haematoxylin_od", "dab_od"),
 }
-MIN_GROUPS = 5  # fewer have no spread to stand out from
+MIN_GROUPS = 5  # with fewer groups the spread is not meaningful
 _EXIF_ORIENTATION = 0x0112
-_GREY_SPREAD = 4  # levels between the channels that compression may leave in a grey image stored as RGB
-_VERSION = 2  # raise it when the same image would be measured otherwise: remembered ones are then not reused
+_GREY_SPREAD = 4  # difference between channels that compression may cause in a grey image stored as RGB
+_VERSION = 2  # increase it when the same image would be measured differently: cached values are then not reused
 
 
 @dataclass(frozen=True, slots=True)
 class Appearance:
-    """Of one file: as Pillow names format and mode; ``lowest`` to ``highest`` grey level, 0 to 255; ``brightness`` and
-    ``contrast``: mean and standard deviation of the grey levels; ``sharpness``: variance of the Laplacian, levels²;
-    optical densities (stained colour images only, else None); ``marks``: see ``audit_text``."""
+    """Measurements of one file.
+
+    Format and mode are Pillow's names; ``lowest`` to ``highest`` grey level, 0 to 255; ``brightness`` and ``contrast``:
+    mean and standard deviation of the grey levels; ``sharpness``: variance of the Laplacian, levels²; optical densities
+    (stained colour images only, else None); ``marks``: see ``audit.text``.
+    """
 
     format: str
     mode: str
@@ -61,9 +64,9 @@ class Appearance:
 
 
 def measure(content: bytes, stain: Stain = "H&E", window: GreyWindow | None = None) -> Appearance:
-    """Decode and measure an image that ``records.judge`` found usable; dyes only where some can be expected.
+    """Decode and measure an image that ``records.decode`` found usable; dyes only if the data set has them.
 
-    ``window`` is the data set's; levels are those after it.
+    ``window`` is the data set's; levels are those after scaling.
     """
     from PIL import Image
     from scipy.ndimage import laplace
@@ -114,7 +117,7 @@ def _densities(rgb: npt.NDArray[np.uint8], stain: Stain) -> dict[str, float]:
 def measure_all(
     root: Path, sha256_of: Mapping[str, str], stain: Stain, memory: Path, window: GreyWindow | None = None
 ) -> dict[str, Appearance]:
-    """Return the appearance of every file by its path; contents measured before are remembered in ``memory``."""
+    """Return the appearance of every file by its path; measurements of known contents are cached in ``memory``."""
     known = _load(memory)
     todo = {sha: path for path, sha in sha256_of.items() if sha not in known}
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
@@ -132,11 +135,11 @@ def _load(memory: Path) -> dict[str, Appearance]:
         stored = json.loads(memory.read_text(encoding="utf-8"))
         return {k: Appearance(**v) for k, v in stored["images"].items()} if stored["version"] == _VERSION else {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}  # absent or damaged: everything is measured again
+        return {}  # missing or damaged: everything is measured again
 
 
 def modified_z(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Return 0.6745 (x − median) / MAD of values [N]; zeros where more than half of them are one value (MAD 0)."""
+    """Return 0.6745 (x − median) / MAD of values [N]; zeros if more than half of the values are equal (MAD 0)."""
     x = np.asarray(values, dtype=np.float64)
     away = x - np.median(x)
     spread = float(np.median(np.abs(away)))
@@ -146,7 +149,7 @@ def modified_z(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
 def group_means(
     appearances: Mapping[str, Appearance], group_of: Mapping[str, str], measures: Sequence[str]
 ) -> dict[str, dict[str, float]]:
-    """Return each group's mean of each measure (the mean of what its images have; absent where none has it)."""
+    """Return each group's mean of each measure over its images with a value; missing if no image has one."""
     values: dict[str, dict[str, list[float]]] = {}
     for path, appearance in sorted(appearances.items()):
         for name in measures:
@@ -157,9 +160,9 @@ def group_means(
 
 
 def outliers(means: Mapping[str, Mapping[str, float]], measures: Iterable[str]) -> list[dict[str, str | float]]:
-    """Return the groups whose mean lies beyond 3.5 modified z-scores, farthest first.
+    """Return the groups whose mean lies beyond 3.5 modified z-scores, largest first.
 
-    Sharpness is judged on a logarithmic scale, as it spans decades.
+    Sharpness is compared on a logarithmic scale, because it spans decades.
     """
     found: list[dict[str, str | float]] = []
     for name in measures:

@@ -1,13 +1,13 @@
-"""The audit of a folder of images, before any training and before any policy: every file counts, nothing is left out.
+"""The audit of a folder of images, before training and before duplicates are handled: every file is counted.
 
 ``audit_listing`` returns plain data, sorted, the same for the same files; ``bench data audit --json`` prints it. Keys:
 
-``dataset, root, classes``      what was read, and how
+``dataset, root, classes``      what was read and how
 ``counts``                      the figures of everything below, flat: ``files``, ``usable``, ``contents`` (different
                                 files), ``groups``, ``exact_pairs``, ``exact_clusters``, ``exact_label_conflicts``
                                 (pairs), ``exact_across_groups`` (pairs), and the same for ``near_…``;
                                 ``near_within_groups``, ``mixed_groups``, ``unusable``, ``odd``, ``marked``
-``groups_known``                false: nothing tells patients apart, so every image is its own group
+``groups_known``                false: no patient ids, so every image is its own group
 ``exact``                       ``pairs`` [[path, path]] of all byte-identical images, usable or not; ``clusters``
                                 [[path, …]]; ``label_conflicts`` and ``across_groups``, subsets of the pairs
 ``near``                        ``pairs`` [{first, second, distance, correlation, orientation}] (``near_duplicates``),
@@ -17,10 +17,10 @@
                                 become 0 to 255 in the whole set (``pixels.grey_window``)
 ``skipped``                     [{kind, count, example}]: files that are not taken for images
 ``mixed_groups``                [{group, images: {class: n}}] with images of two classes or more
-``unusable``                    [{path, kind, detail}]: not read by a run; foreign names too
-``odd``                         [{path, kind, detail}]: read by a run, yet unlike the others: mode, size, constant,
+``unusable``                    [{path, kind, detail}]: not used by a run; also foreign names
+``odd``                         [{path, kind, detail}]: used by a run, but unusual: mode, size, constant,
                                 extension, exif_rotation, sixteen_bit, several_frames
-``marks``                       {text: [path], cross: [path]}: burned in, by a heuristic (``audit_text``): a warning
+``marks``                       {text: [path], cross: [path]}: burned in, by a heuristic (``audit.text``): a warning
 ``masks``                       null where the layout has none; else ``files``, ``missing`` [image], ``unreadable``,
                                 ``empty`` [image], ``empty_by_class``, ``several`` [{path, masks}], ``other_size``,
                                 ``identical`` [{paths, empty}], ``identical_pairs``
@@ -66,7 +66,7 @@ _EXTENSIONS = {
 
 
 def audit_listing(name: str, listing: Listing, cache: Path, intensity: Intensity = "auto") -> dict[str, Any]:
-    """Audit every file of a listing. Returns plain data (see the module); ``cache`` remembers what was measured.
+    """Audit every file of a listing. Returns plain data (see the module); measurements are stored in ``cache``.
 
     ``intensity`` is the data set's option. Raises ``DataError`` when its images keep too few grey levels.
     """
@@ -125,7 +125,11 @@ def _near(
 ) -> dict[str, Any]:
     pairs = [(c.first.path, c.second.path) for c in copies]
     measured = [
-        {"first": c.first.path, "second": c.second.path, **_measured(asdict(c.pair))}  # the pair's own names are hashes
+        {
+            "first": c.first.path,
+            "second": c.second.path,
+            **_measured(asdict(c.pair)),
+        }  # the names in the pair are hashes
         for c in copies
     ]
     within = [[a, b] for a, b in pairs if group_of[a] == group_of[b] and label_of[a] == label_of[b]]
@@ -141,7 +145,7 @@ def _measured(pair: Mapping[str, Any]) -> dict[str, Any]:
 def _sorted_out(
     pairs: Iterable[Pair], label_of: Mapping[str, int], group_of: Mapping[str, str]
 ) -> dict[str, list[list[str]]]:
-    """Return the pairs under two labels, and those of two groups; files of foreign names have neither."""
+    """Return the pairs with two labels, and those of two groups; files with foreign names have neither."""
     known = [(a, b) for a, b in pairs if label_of[a] >= 0 and label_of[b] >= 0]
     return {
         "label_conflicts": [[a, b] for a, b in known if label_of[a] != label_of[b]],
@@ -157,7 +161,7 @@ def _mixed(files: Sequence[Listed], classes: Sequence[str]) -> list[dict[str, An
 
 
 def _odd(seen: Mapping[str, Appearance], window: GreyWindow | None) -> list[DataProblem]:
-    """Return what is unlike the rest of the set, or unlike what its name says."""
+    """Return properties that differ from the rest of the set, or from the file name."""
     if not seen:
         return []
     shown = f"{window.low:g} to {window.high:g} become 0 to 255" if window else ""

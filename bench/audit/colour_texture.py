@@ -1,7 +1,8 @@
-"""Hand-made features of colour and texture: what a small, quick, weightless classifier can tell images apart by.
+"""Hand-crafted colour and texture features for a small, fast classifier without pretrained weights.
 
-Of every image, and fitted on none: colour moments and histograms in RGB and in stain space (HED; Ruifrok & Johnston
-2001), uniform local binary patterns at two radii (Ojala et al. 2002), and grey-level co-occurrences (Haralick 1973).
+They are computed per image, without fitting: colour moments and histograms in RGB and in stain space (HED; Ruifrok &
+Johnston 2001), uniform local binary patterns at two radii (Ojala et al. 2002), and grey-level co-occurrences (Haralick
+1973).
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ Floats = npt.NDArray[np.float64]
 Uint8Image = npt.NDArray[np.uint8]
 
 RGB_BINS, HED_BINS = 16, 8
-HED_RANGE = (0.0, 0.1)  # as scikit-image scales stains: 0.05 is a strong one; deeper ones count to the last bin
+HED_RANGE = (0.0, 0.1)  # as in scikit-image: 0.05 is a strong stain; larger values are counted in the last bin
 LBP = ((8, 1), (16, 2))  # points on a circle, radius in pixels
 GLCM_STEPS_PX, GLCM_LEVELS = (1, 3), 32
 GLCM_PROPERTIES = ("contrast", "homogeneity", "energy", "correlation")
 
 
 def colour_texture(images: Iterable[Uint8Image]) -> npt.NDArray[np.float32]:
-    """Return features float32 [N, 126] of images uint8 [H, W, 3], best of one size: texture has a scale."""
+    """Return features float32 [N, 126] of images uint8 [H, W, 3]; all should have one size, as texture has a scale."""
     return np.stack([_features(image) for image in images]).astype(np.float32)
 
 

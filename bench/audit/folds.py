@@ -1,6 +1,6 @@
-"""Do copies cross the borders of a suite's folds, and what may each fold's generator see?
+"""Checks whether copies cross the parts of a suite's folds, and lists what each fold's generator may see.
 
-After the policy of ``records.scan`` none should; the audit says so fold by fold instead of trusting it.
+After ``records.scan`` no copy should cross; the audit verifies this for each fold.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ def audit_folds(
     """Return a row per fold, in plain data.
 
     ``fold, repeat``; ``images`` and ``groups``, {part: n}; ``exact_crossing`` and ``near_crossing``, [[path, part,
-    path, part]]: copies, among the images that the suite uses, of which two parts hold one each; ``generator``: all
-    that a generator of this fold may see, ``images`` and ``groups`` (numbers) and ``group_ids``. Raises
-    ``LeakageError`` when a group is in two parts.
+    path, part]]: copies among the images of the suite that are in two different parts; ``generator``: all that a
+    generator of this fold may see, ``images`` and ``groups`` (numbers) and ``group_ids``. Raises ``LeakageError`` when
+    a group is in two parts.
     """
     group_of = {r.path: r.group_id for r in index.records}
     rows = []

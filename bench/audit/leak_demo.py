@@ -1,12 +1,11 @@
-"""How much accuracy leakage would buy: one classifier under an image-level and a patient-level split, side by side.
+"""How much leakage would raise accuracy: one classifier under an image-level and a patient-level split.
 
-An image-level split lets images of one patient into training and test, the commonest leak in published comparisons. The
-classifier is a random forest (Breiman 2001) on colour and texture; both protocols test every image once a repeat, in
-folds of the same size and the same images of each class, so that who is in training with whom is all that differs.
-
-Each repeat's out-of-fold predictions of all images are scored together and intervals are over patients, in both
-protocols alike: the images of a patient are one observation, however they were split. (With few patients a
-patient-level score may lie below chance: taking a patient out shifts the training set away from his class.)
+An image-level split puts images of one patient into training and test, the most common leak in published comparisons.
+The classifier is a random forest (Breiman 2001) on colour and texture features. Both protocols test every image once
+per repeat, in folds of the same size and with the same number of images of each class; they differ only in which
+patients are in training together. Each repeat's out-of-fold predictions of all images are scored together. Intervals
+are over patients in both protocols, because the images of a patient are one observation for any split. (With few
+patients a patient-level score may be below chance: removing a patient shifts the training set away from his class.)
 """
 
 from __future__ import annotations
@@ -35,14 +34,14 @@ IMAGE, PATIENT, DIFFERENCE = "image_level", "patient_level", "difference"
 METRICS = ("balanced_accuracy", "accuracy")
 IMAGE_SIZE_PX = 64
 FOLDS, REPEATS, TREES = 5, 5, 200
-LEAST_SHARED = 0.5  # share of images with another of their patient; with less, a patient-level split is no other one
+LEAST_SHARED = 0.5  # share of images with another image of their patient; below it, the splits hardly differ
 
 
 @dataclass(frozen=True)
 class LeakDemo:
-    """What leakage buys on a dataset. ``scores[protocol][metric]``, protocols image_level, patient_level, difference.
+    """Effect of leakage on a dataset. ``scores[protocol][metric]``, protocols image_level, patient_level, difference.
 
-    ``scores`` is empty where there is nothing to show; ``says`` puts it in words either way. ``shared_images`` are
+    ``scores`` is empty if both splits are nearly the same; ``says`` is the conclusion in words. ``shared_images`` are
     those whose group has other images; ``chance`` is the balanced accuracy of guessing.
     """
 
@@ -60,7 +59,7 @@ class LeakDemo:
     scores: Mapping[str, Mapping[str, Interval]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        """Return it as plain data; numbers that cannot be told are None."""
+        """Return it as plain data; undefined numbers are None."""
         plain = asdict(self)
         for protocol in plain["scores"].values():
             for name, interval in protocol.items():
@@ -77,7 +76,7 @@ class LeakDemo:
         for protocol, title in (
             (IMAGE, "split by image"),
             (PATIENT, "split by patient"),
-            (DIFFERENCE, "bought by leakage"),
+            (DIFFERENCE, "gained by leakage"),
         ):
             cells = [_text(self.scores[protocol][name], signed=protocol == DIFFERENCE) for name in METRICS]
             lines.append(f"{title:<22}" + "".join(f"{c:<26}" for c in cells).rstrip())
@@ -95,7 +94,7 @@ def leak_demo(
     """Score both protocols on a dataset. The same images and seed give the same numbers on any number of cores.
 
     ``groups_known``: whether the groups are patients (False: images, and clusters of near copies). Fewer ``folds`` are
-    drawn where a class has fewer groups. Raises ``DataError`` when a class has a single group.
+    drawn if a class has fewer groups. Raises ``DataError`` when a class has a single group.
     """
     groups = [r.group_id for r in index.records]
     size = Counter(groups)
@@ -108,7 +107,7 @@ def leak_demo(
     folds = min(folds, int((counts > 0).sum(axis=0).min()))
     if folds < 2:
         raise DataError(
-            f"{index.name}: a class has images of one patient only, so no patient-level split can test it and train on "
+            f"{index.name}: a class has images of one patient only, so a patient-level split cannot train and test on "
             "it; take more data"
         )
     truth = np.array([r.label for r in index.records], dtype=np.int64)
@@ -129,16 +128,16 @@ def leak_demo(
 
 
 def shuffled_within_class(fold_of: Ints, labels: Ints, rng: np.random.Generator) -> Ints:
-    """Return folds [N] of the same sizes, class by class, with the images dealt anew, whoever they are of."""
+    """Return folds [N] of the same sizes per class, with the images assigned at random, independent of the patient."""
     dealt = fold_of.copy()
     for label in np.unique(labels):
-        sub_suites = np.flatnonzero(labels == label)
-        dealt[sub_suites] = fold_of[rng.permutation(sub_suites)]
+        rows = np.flatnonzero(labels == label)
+        dealt[rows] = fold_of[rng.permutation(rows)]
     return dealt
 
 
 def out_of_fold(features: npt.NDArray[np.float32], labels: Ints, fold_of: Ints, seed: int) -> npt.NDArray[np.float64]:
-    """Return probabilities float64 [N, C] of every image, by a forest that was trained on the other folds."""
+    """Return probabilities float64 [N, C] of every image, from a forest trained on the other folds."""
     from sklearn.ensemble import RandomForestClassifier
 
     y_prob = np.zeros((len(labels), int(labels.max()) + 1))
@@ -148,29 +147,29 @@ def out_of_fold(features: npt.NDArray[np.float32], labels: Ints, fold_of: Ints, 
             TREES, class_weight="balanced", random_state=derive_seed("fold", seed, int(fold)), n_jobs=available_cpus()
         )
         forest.fit(features[~test], labels[~test])
-        forest.set_params(n_jobs=1)  # threads would add up the trees' votes in any order, and so round otherwise
+        forest.set_params(n_jobs=1)  # threads would sum the trees' votes in any order, with different rounding
         y_prob[np.ix_(test, forest.classes_)] = forest.predict_proba(features[test])
     return y_prob
 
 
 def _nothing(shared: int, images: int) -> str:
     if not shared:
-        return "Every image is its own group: a split by patient is a split by image, so there is nothing to show."
+        return "Every image is its own group: a split by patient equals a split by image, so there is nothing to show."
     return (
-        f"Nothing tells patients apart here ({shared} of {images} images share a group, mostly as near copies): a "
-        "split by group is hardly another one than a split by image, so there is nothing to show."
+        f"Patients are unknown here ({shared} of {images} images share a group, mostly as near copies): a "
+        "split by group hardly differs from a split by image, so there is nothing to show."
     )
 
 
 def _conclusion(scores: Mapping[str, Mapping[str, Interval]], chance: float) -> str:
     by_image, by_patient, bought = (scores[p]["balanced_accuracy"] for p in (IMAGE, PATIENT, DIFFERENCE))
     ends = f"95 % interval {100 * bought.low:+.1f} to {100 * bought.high:+.1f}"
-    text = f"Leakage would have bought {100 * bought.value:+.1f} points of balanced accuracy ({ends})"
+    text = f"Leakage would have changed the result by {100 * bought.value:+.1f} points of balanced accuracy ({ends})"
     if not bought.low > 0:
-        return f"{text}: with {bought.patients} patients, that cannot be told from nothing."
-    text += f": {by_image.value:.3f} where patients that training has not seen get {by_patient.value:.3f}"
+        return f"{text}: with {bought.patients} patients, this cannot be distinguished from zero."
+    text += f": {by_image.value:.3f} by image, where patients unseen in training get {by_patient.value:.3f}"
     if by_patient.low <= chance:
-        text += f", which with {bought.patients} patients cannot be told from guessing ({chance:.3f})"
+        text += f", which with {bought.patients} patients cannot be distinguished from guessing ({chance:.3f})"
     return f"{text}."
 
 

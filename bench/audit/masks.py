@@ -1,4 +1,4 @@
-"""What is odd about masks: missing, empty, of another size than their image, several, the same file twice."""
+"""Problems of masks: missing, empty, another size than the image, several per image, the same file twice."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def audit_masks(
 ) -> dict[str, Any]:
     """Return the mask section of an audit (its keys are documented in ``audit``).
 
-    ``sizes`` holds width and height of the usable images.
+    ``sizes`` has width and height of the usable images.
     """
     paths = sorted({m for f in files for m in f.masks})
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
@@ -66,6 +66,6 @@ def _read(path: Path) -> _Mask:
     sha256 = hashlib.sha256(content).hexdigest()
     try:
         image = open_image(content)
-    except Exception:  # as in ``records.judge``: decoders raise whatever they like
+    except Exception:  # as in ``records.decode``: decoders raise many kinds of errors
         return _Mask(sha256)
     return _Mask(sha256, image.size, not np.asarray(image).any())

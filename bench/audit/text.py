@@ -1,11 +1,11 @@
-"""A modest heuristic for text and measuring marks burned into grey images (ultrasound, X-ray): a warning, no verdict.
+"""A heuristic for text and measuring marks burned into grey images (ultrasound, X-ray); its result is a warning.
 
-Such marks tell a network the hospital, the side or that somebody measured a lesion here. They are sought among small
-bright spots that stand out from their surroundings (white top-hat 5 × 5) at a side of 256 pixels: two or more of like
-height on one line are *text*, a thin upright cross of 5 to 13 pixels is a *cross* (callipers). Measured by eye on 60 of
-BUSI's images: all 11 with text and all 8 with callipers alone were found, and nothing else; of the 146 that it names
-among all 586, about five show neither. Dark, coloured, slanted or larger marks are missed. Colour images are not
-searched: glands, hairs and reflections look like letters (it named 131 of 350 in BreakHis).
+Such marks reveal to a network the hospital, the side, or that a lesion was measured. The search covers small bright
+spots that stand out from their surroundings (white top-hat 5 × 5) at a side of 256 pixels: two or more of similar
+height on one line are *text*, a thin upright cross of 5 to 13 pixels is a *cross* (callipers). Checked by eye on 60
+images of BUSI: all 11 with text and all 8 with callipers alone were found, without false alarms; of the 146 marked
+among all 586, about five have neither. Dark, coloured, slanted or larger marks are missed. Colour images are not
+searched, because glands, hairs and reflections look like letters (131 of 350 in BreakHis were marked).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import numpy.typing as npt
 Mark = Literal["", "text", "cross"]
 SEARCHED_SIDE_PX = 256
 _STANDS_OUT, _BRIGHT = 80.0, 150.0  # grey levels of 255
-_SAME_LINE_PX = 60  # letters further apart are of other words
+_SAME_LINE_PX = 60  # letters further apart belong to different words
 
 
 def find_marks(grey: npt.NDArray[np.uint8]) -> Mark:
-    """Return what is burned into a grey picture [H, W] whose longer side is about 256 pixels, by the heuristic."""
+    """Return the marks found in a grey picture [H, W] whose longer side is about 256 pixels, by the heuristic."""
     from scipy import ndimage
 
     values = grey.astype(np.float32)
@@ -44,7 +44,7 @@ def _is_letter(shape: npt.NDArray[np.bool_]) -> bool:
 
 
 def _on_one_line(a: tuple[int, int, int], b: tuple[int, int, int]) -> bool:
-    """Tell whether two letters (top, bottom, left) share a base line and a height."""
+    """Return whether two letters (top, bottom, left) have the same base line and height."""
     return abs(a[1] - b[1]) <= 1 and abs((a[1] - a[0]) - (b[1] - b[0])) <= 1 and abs(a[2] - b[2]) <= _SAME_LINE_PX
 
 

@@ -13,8 +13,8 @@ from rich.table import Table
 from bench.data.left_out import skipped_line
 from bench.types import SkippedFiles
 
-MOST = 3  # examples of a kind
-MOST_GROUPS = 20  # with more, only those that stand out are shown
+MOST = 3  # maximum number of examples of a kind
+MOST_GROUPS = 20  # with more groups, only outliers are shown
 _LOOKS = {"bad": ("✗", "red"), "note": ("!", "yellow"), "good": ("✓", "green"), "plain": ("·", "")}
 
 
@@ -29,14 +29,14 @@ def show_audit(audit: Mapping[str, Any], console: Console | None = None) -> None
     if audit["masks"] is not None:
         view.title("Masks")
         _show_masks(view, audit["masks"], audit["counts"]["files"])
-    view.title("Light and stain" if "haematoxylin_od" in audit["appearance"]["measures"] else "Light")
+    view.title("Brightness and stain" if "haematoxylin_od" in audit["appearance"]["measures"] else "Light")
     _show_appearance(view, audit)
     view.title("In a run")
     _show_run(view, audit)
 
 
 class _View:
-    """Lines with a mark before them, and the first few examples below."""
+    """Lines with a mark, and the first few examples below each."""
 
     def __init__(self, console: Console) -> None:
         self.console = console
@@ -53,7 +53,7 @@ class _View:
             self.console.print(f"      … and {len(examples) - MOST:,} more (--json lists all)", style="dim")
 
     def finding(self, look: str, what: str, examples: Sequence[str]) -> None:
-        """Print how many there are; a look other than 'good' only where there are any."""
+        """Print how many there are; a look other than 'good' only if there are any."""
         if examples:
             self.line(look, f"{what}: {len(examples):,}", examples)
         else:
@@ -65,10 +65,12 @@ def _show_head(view: _View, audit: Mapping[str, Any]) -> None:
     how = "recognised by its layout" if audit["detected"] else "as named"
     how = f"suite {audit['suite']}" if audit["suite"] else how
     view.console.print(f"{audit['dataset']} ({how}): {audit['root']}", style="bold")
-    groups = f"{counts['groups']:,} groups (patients)" if audit["groups_known"] else "no patient ids: a group an image"
+    groups = (
+        f"{counts['groups']:,} groups (patients)" if audit["groups_known"] else "no patient ids: each image is a group"
+    )
     different = f"{counts['contents']:,} different" if counts["contents"] < counts["files"] else "all different"
     view.console.print(f"{counts['files']:,} images, {different}; {len(audit['classes'])} classes; {groups}\n")
-    columns = ["images", "groups", "images a group", "magnifications", "sizes"]
+    columns = ["images", "groups", "images per group", "magnifications", "sizes"]
     if not audit["magnifications"]:
         columns.remove("magnifications")
     table = Table("class", box=None, pad_edge=False)
@@ -93,7 +95,7 @@ def _class_row(rows: Sequence[Mapping[str, Any]]) -> dict[str, str]:
     return {
         "images": f"{sum(group.values()):,}",
         "groups": f"{len(group):,}",
-        "images a group": spread if per_group[0] < per_group[-1] else str(per_group[0]),
+        "images per group": spread if per_group[0] < per_group[-1] else str(per_group[0]),
         "magnifications": ", ".join(f"{m}X ({n:,})" for m, n in sorted(magnification.items(), key=_by_number)),
         "sizes": f"{usual} ({often:,})" + (f" + {_n(len(others), 'other')}" if others else ""),
     }
@@ -126,8 +128,8 @@ def _show_memorised(view: _View, audit: Mapping[str, Any]) -> None:
         across = found["across_groups"]
         if audit["groups_known"] or not across:
             view.finding("bad", f"{kind} copies across groups", examples(across))
-        else:  # then every pair is: naming some of them again would tell nothing
-            view.line("bad", f"{kind} copies across groups: {len(across):,}, every image being its own group")
+        else:  # then every pair crosses groups, and examples would add nothing
+            view.line("bad", f"{kind} copies across groups: {len(across):,}, because every image is its own group")
     mixed = [f"{m['group']}: " + ", ".join(f"{n} {c}" for c, n in m["images"].items()) for m in audit["mixed_groups"]]
     view.finding("bad", "groups with two labels", mixed)
 
@@ -162,7 +164,7 @@ def _show_files(view: _View, audit: Mapping[str, Any]) -> None:
     marks = audit["marks"]
     if marks["text"] or marks["cross"]:
         found = f"{len(marks['text']):,} with text, {len(marks['cross']):,} with callipers"
-        view.line("note", f"seem to have something burned in (a heuristic): {found}", sorted(marks["text"])[:1])
+        view.line("note", f"seem to have burned-in marks (a heuristic): {found}", sorted(marks["text"])[:1])
 
 
 def _show_masks(view: _View, masks: Mapping[str, Any], images: int) -> None:
@@ -232,7 +234,7 @@ def _show_run(view: _View, audit: Mapping[str, Any]) -> None:
     left = f"{options} uses {run['images']:,} of {audit['counts']['files']:,} images, in {run['groups']:,} groups"
     view.line("plain", left + (f"; reported: {problems}" if problems else ""))
     if folds is None:
-        view.line("plain", "copies across folds and what generators may see: add --suite")
+        view.line("plain", "for copies across folds and the data that generators may see, add --suite")
         return
     if isinstance(folds, Mapping):
         view.line("bad", f"no folds can be used: {folds['error']}")

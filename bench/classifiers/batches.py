@@ -1,4 +1,4 @@
-"""Which images make up the batch of a step: a pure function of (seed, step), so that nothing need be checkpointed."""
+"""The images of each step's batch: a pure function of (seed, step), so that no state needs a checkpoint."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from bench.seeding import derive_seed
 class BatchOrder:
     """Batches of ``batch_size`` indices into ``n`` images.
 
-    Without ``weights``: an endless chain of shuffles cut into batches, so that after k·n draws each image was drawn k
-    times. With ``weights`` [n] (not negative): independent draws with replacement.
+    Without ``weights``: an endless sequence of shuffles divided into batches, so that after k·n draws each image was
+    drawn k times. With ``weights`` [n] (not negative): independent draws with replacement.
     """
 
     def __init__(self, n: int, batch_size: int, seed: int, weights: npt.NDArray[np.float64] | None = None) -> None:

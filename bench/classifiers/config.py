@@ -1,4 +1,4 @@
-"""How a classifier is fine-tuned: one set of options for every network, and the same for every arm of a comparison."""
+"""Fine-tuning options of a classifier: the same set for every network and every arm of a comparison."""
 
 from __future__ import annotations
 
@@ -16,21 +16,23 @@ class FineTuneConfig:
     AdamW (Loshchilov & Hutter 2019) with a linear warm-up and a cosine decay to zero (Loshchilov & Hutter 2017).
     """
 
-    steps: int = 1000  # optimiser steps; a bigger training set does not buy more of them
-    batch_size: int = 32  # images a step
+    steps: int = 1000  # optimiser steps; independent of the training set size
+    batch_size: int = 32  # images per step
     learning_rate: float = 3e-4  # at the end of the warm-up
     weight_decay: float = 1e-4
     warmup_fraction: float = 0.05  # share of the steps in which the learning rate rises linearly
     label_smoothing: float = 0.0  # in [0, 1)
     pretrained: bool = True  # start from ImageNet weights
-    class_weights: bool = False  # weigh the loss by inverse class frequency in the training set
-    evaluate_every: int = 100  # steps between looks at the validation images
-    patience: int | None = None  # stop after so many looks without improvement; None: never
-    select_by: Literal["balanced_accuracy", "loss"] = "balanced_accuracy"  # on validation; ties go to the lower loss
+    class_weights: bool = False  # weight the loss by inverse class frequency in the training set
+    evaluate_every: int = 100  # steps between validations
+    patience: int | None = None  # stop after this many validations without improvement; None: never
+    select_by: Literal["balanced_accuracy", "loss"] = (
+        "balanced_accuracy"  # on validation; ties are decided by the lower loss
+    )
     checkpoint_every: int = 200  # steps
 
     def __post_init__(self) -> None:
-        """Raise ``ConfigError`` for values that cannot be trained with."""
+        """Raise ``ConfigError`` for values that cannot be used for training."""
         for name in ("steps", "batch_size", "evaluate_every", "checkpoint_every"):
             require(getattr(self, name) >= 1, self, name, "at least 1")
         require(self.learning_rate > 0, self, "learning_rate", "more than 0")
@@ -42,9 +44,10 @@ class FineTuneConfig:
 
 
 def fine_tuning_space(config: FineTuneConfig) -> dict[str, SearchRange]:
-    """Return what of a fine-tuning to search: rate, decay, warm-up, smoothing. The budget is every arm's own and fixed.
+    """Return the search space of fine-tuning: rate, decay, warm-up, smoothing. The budget is fixed and the same for
+    all.
 
-    The rate lies within a factor of 10 of the config's, which says whether a network is trained or fine-tuned.
+    The rate is within a factor of 10 of the config's, which depends on whether a network is trained or fine-tuned.
     """
     return {
         "learning_rate": FloatRange(config.learning_rate / 10, config.learning_rate * 10, log=True),
@@ -56,6 +59,6 @@ def fine_tuning_space(config: FineTuneConfig) -> dict[str, SearchRange]:
 
 
 def require(holds: bool, config: object, name: str, expected: str) -> None:
-    """Raise ``ConfigError`` naming the field of ``config``, what it holds and what was expected, unless ``holds``."""
+    """Raise ``ConfigError`` unless ``holds``; it names the field of ``config``, its value and what was expected."""
     if not holds:
         raise ConfigError(f"{name}: got {getattr(config, name)!r}, expected {expected}")

@@ -1,9 +1,9 @@
-"""Grad-CAM: where in an image a classifier finds what speaks for a class.
+"""Grad-CAM: which image regions support a class in a classifier.
 
 Selvaraju et al. 2017, "Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization": the mean
-gradient of the class's logit weighs each channel of a deep layer (eq. 1), and the positive part of the weighted sum is
-the map (eq. 2). By the library grad-cam, which scales a map to [0, 1] by its own minimum and maximum and brings it to
-the image's size bilinearly. A map is qualitative: it says where the network looked, not whether it was right to.
+gradient of the class's logit weights each channel of a deep layer (eq. 1), and the positive part of the weighted sum is
+the map (eq. 2). Computed by the library grad-cam, which scales a map to [0, 1] by its minimum and maximum and resizes
+it bilinearly to the image. A map is qualitative: it shows where the network looked, not whether that was correct.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from torch import nn
 from bench.errors import BenchError, DataError
 from bench.types import Uint8Images
 
-LEAST_CELLS = 4  # a side: a coarser layer's map would say little more than 'in the image'
+LEAST_CELLS = 4  # per side: a coarser layer's map has little information
 Layout = Literal["channels first", "channels last", "tokens"]
-Asked = Callable[[torch.Tensor], torch.Tensor]  # what a network gives for one image -> the number to explain
+ScalarOutput = Callable[[torch.Tensor], torch.Tensor]  # output of a network for one image -> the number to explain
 
 
 class NoLayerError(BenchError):
-    """A network has no layer that Grad-CAM could be computed on; the message says why."""
+    """A network has no layer on which Grad-CAM can be computed; the message says why."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """What a map is computed on: a module, and how its output spells channels over a grid of (rows, columns)."""
+    """The layer of a map: a module, and how its output stores channels on a grid of (rows, columns)."""
 
     name: str
     module: nn.Module
@@ -43,11 +43,11 @@ class Layer:
     def maps(self, output: torch.Tensor) -> torch.Tensor:
         """Return an output of the module as [B, C, rows, columns]."""
         rows, columns = self.grid
-        if self.layout == "tokens":  # whatever is no patch, such as the class token, comes first
+        if self.layout == "tokens":  # tokens that are not patches, such as the class token, come first
             output = output[:, -rows * columns :].transpose(1, 2).unflatten(2, self.grid)
         elif self.layout == "channels last":
             output = output.permute(0, 3, 1, 2)
-        return output.clone()  # the network may go on to work in place
+        return output.clone()  # the network may modify it in place afterwards
 
 
 def grad_cam(
@@ -55,10 +55,9 @@ def grad_cam(
 ) -> npt.NDArray[np.float32]:
     """Return the maps of class ``targets`` [N] in images uint8 [N, H, W, 3], float32 [N, H, W] in [0, 1].
 
-    ``network`` takes float [B, 3, H, W] in [0, 1] and gives logits [B, C]; it is set to eval. ``layer`` is what
-    ``find_layer`` gives. Each image goes through alone, so that its map depends on nothing but itself; a map is all
-    zero where the weighted sum is nowhere positive. Raises ``NoLayerError``, and ``DataError`` for other images or
-    targets.
+    ``network`` takes float [B, 3, H, W] in [0, 1] and gives logits [B, C]; it is set to eval. ``layer`` is the result
+    of ``find_layer``. Images are processed one by one, so that each map depends on its image only; a map is all zero if
+    the weighted sum is positive nowhere. Raises ``NoLayerError``, and ``DataError`` for other images or targets.
     """
     from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
@@ -73,17 +72,17 @@ def grad_cam(
 
 
 def maps_of(
-    network: nn.Module, images: Uint8Images, asked: Sequence[Asked], layer: Layer, device: str = "cpu"
+    network: nn.Module, images: Uint8Images, outputs: Sequence[ScalarOutput], layer: Layer, device: str = "cpu"
 ) -> npt.NDArray[np.float32]:
-    """Return the maps, float32 [N, H, W] in [0, 1], of N numbers, each made of what the network gives for its image."""
+    """Return the maps, float32 [N, H, W] in [0, 1], of N scalars, each computed from the output for its image."""
     from pytorch_grad_cam import GradCAM
 
     network.to(device).eval()
     maps = np.zeros(images.shape[:3], np.float32)
-    with torch.enable_grad(), _frozen(network):  # gradients of activations are wanted, none of weights
+    with torch.enable_grad(), _frozen(network):  # only gradients of activations are needed, not of weights
         cam = GradCAM(network, [layer.module], reshape_transform=layer.maps)
         try:
-            for i, number in enumerate(asked):
+            for i, number in enumerate(outputs):
                 x = torch.tensor(np.ascontiguousarray(images[i : i + 1]), device=device).permute(0, 3, 1, 2)
                 maps[i] = cam((x.float() / 255).requires_grad_(), [number])[0]
         finally:
@@ -104,18 +103,18 @@ def _frozen(network: nn.Module) -> Iterator[None]:
 
 
 def find_layer(network: nn.Module, size_px: tuple[int, ...], device: str = "cpu") -> Layer:
-    """Return the deepest layer that still shows places, for images of ``size_px`` (height, width).
+    """Return the deepest layer with spatial resolution, for images of ``size_px`` (height, width).
 
-    Of timm networks it is one of the stages that their ``feature_info`` names, in transformers before the block's
-    attention, since the class token alone goes on from the last block; of others, a convolution. Layers whose grid has
-    fewer than ``LEAST_CELLS`` a side are passed over. Raises ``NoLayerError`` when there is none.
+    For timm networks it is one of the stages in their ``feature_info``; in transformers before the block's attention,
+    because only the class token is used after the last block; for others, a convolution. Layers whose grid has fewer
+    than ``LEAST_CELLS`` per side are skipped. Raises ``NoLayerError`` when there is none.
     """
     network.to(device).eval()
     stages, convolutions = _stages(network), _convolutions(network)
     outputs = outputs_of(network, {*stages, *convolutions}, size_px, device)
     prefix = int(getattr(getattr(network, "model", network), "num_prefix_tokens", 0))
     seen = []
-    for known, order in ((stages, stages), (convolutions, outputs)):  # convolutions in the order in which they run
+    for known, order in ((stages, stages), (convolutions, outputs)):  # convolutions in execution order
         for name in reversed([n for n in order if n in known and n in outputs]):
             read = layout_of(outputs[name], known[name], prefix)
             if read is not None and min(read[1]) >= LEAST_CELLS:
@@ -146,9 +145,9 @@ def _convolutions(network: nn.Module) -> dict[str, int]:
 def outputs_of(
     network: nn.Module, names: Iterable[str], size_px: tuple[int, ...], device: str
 ) -> dict[str, torch.Size]:
-    """Return the shapes of what modules give for one image, in the order in which they end.
+    """Return the output shapes of modules for one image, in the order in which they finish.
 
-    What is no tensor, or comes from a module that runs more than once, has the shape ().
+    An output that is not a tensor, or of a module that runs more than once, has the shape ().
     """
     shapes: dict[str, torch.Size] = {}
 
@@ -170,9 +169,9 @@ def outputs_of(
 
 
 def layout_of(shape: torch.Size, channels: int, prefix: int = 0) -> tuple[Layout, tuple[int, int]] | None:
-    """Return how an output of that shape is laid out and its grid, None for what is no grid of square cells.
+    """Return the layout and the grid of an output of that shape, None if it is not a grid of square cells.
 
-    ``prefix`` is how many tokens before the patches' there may be.
+    ``prefix`` is the possible number of tokens before those of the patches.
     """
     if len(shape) == 4 and shape[1] == channels:
         return "channels first", (shape[2], shape[3])

@@ -1,4 +1,4 @@
-"""Channel statistics for networks that are trained from scratch: of a fold's real training images, and of no others."""
+"""Channel statistics for networks trained from scratch, from a fold's real training images only."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import numpy as np
 from bench.interfaces import TrainingData
 from bench.leakage import FittedStatistics, SourceImages
 
-LEAST_SD = 1 / 255  # one grey level: flat images must not be blown up without end
+LEAST_SD = 1 / 255  # one grey level: avoids large values for flat images
 
 
 def channel_statistics(data: TrainingData) -> FittedStatistics:
-    """Return 'mean' and 'sd' (three floats each, of images in [0, 1]) over all pixels, and the images they are of.
+    """Return 'mean' and 'sd' (three floats each, of images in [0, 1]) over all pixels, and their source images.
 
-    In float64 and image by image, so that a large fold needs no float copy of itself.
+    In float64 and image by image, so that a large fold needs no float copy.
     """
     images = data.images()
     total, squares = np.zeros(3), np.zeros(3)

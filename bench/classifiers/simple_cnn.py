@@ -1,8 +1,8 @@
-"""The SimpleCNN of MedSynGAN, to the letter: convolution, ReLU, max-pooling, twice; flattened; two linear layers.
+"""The SimpleCNN of MedSynGAN: convolution, ReLU, max-pooling, twice; flattened; two linear layers.
 
-"PR Classification with MedSynGAN" (seraju77, 2025), 128×128 pixels; its widths and kernels were not published. Its
-training there, Adam for 50 epochs, is here that of every other classifier (``FineTuneConfig``: AdamW with warm-up and
-cosine decay, for steps): arms and classifiers are compared on one budget.
+"PR Classification with MedSynGAN" (seraju77, 2025), 128×128 pixels; widths and kernels are not published. The source
+trains it with Adam for 50 epochs; here it is trained like every other classifier (``FineTuneConfig``: AdamW with
+warm-up and cosine decay, for steps), so that arms and classifiers are compared with one budget.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SimpleCNNConfig(FineTuneConfig):
-    """Fine-tuning options; the network has none."""
+    """Fine-tuning options; the network has no options."""
 
     learning_rate: float = 1e-3  # from scratch: Adam's default, as in the source
     weight_decay: float = 0.0
-    pretrained: bool = False  # there are no weights to start from
+    pretrained: bool = False  # there are no pretrained weights
 
     def __post_init__(self) -> None:
-        """Raise ``ConfigError`` for values that cannot be trained with."""
+        """Raise ``ConfigError`` for values that cannot be used for training."""
         super().__post_init__()
         require(not self.pretrained, self, "pretrained", "false: simple_cnn has no pretrained weights")
 
@@ -50,7 +50,7 @@ class SimpleCNN:
         """Every config that could be constructed can be built."""
 
     def check_size(self, image_size_px: int) -> None:
-        """Raise ``ConfigError`` for images that two poolings would make vanish."""
+        """Raise ``ConfigError`` for images that are too small for two poolings."""
         if image_size_px < 4:
             raise ConfigError(f"simple_cnn: got images of {image_size_px} px, expected 4 or more")
 
@@ -58,7 +58,7 @@ class SimpleCNN:
         """Return the network: float [B, 3, S, S] in [0, 1] -> logits [B, num_classes]; S is ``image_size_px``.
 
         Initial weights come from torch's global generator, which the caller has seeded. Raises ``ConfigError`` for
-        images that two poolings would make vanish.
+        images that are too small for two poolings.
         """
         self.check_size(image_size_px)
         from bench.classifiers.simple_cnn_network import SimpleCNNNetwork

@@ -1,6 +1,6 @@
-"""The network of ``simple_cnn``; apart from its config so that planning a run does not import torch.
+"""The network of ``simple_cnn``; separate from its config so that planning a run does not import torch.
 
-The source names the layers in order. Widths and kernels are not published: 3×3 with padding, 32 and 64 channels and 128
+The source gives the order of layers. Widths and kernels are not published: 3×3 with padding, 32 and 64 channels and 128
 hidden units are our choice.
 """
 
@@ -13,7 +13,7 @@ WIDTHS, HIDDEN = (32, 64), 128
 
 
 class SimpleCNNNetwork(nn.Module):
-    """Float [B, 3, S, S] in [0, 1] -> logits [B, num_classes], for one side S: the flattening fixes it."""
+    """Float [B, 3, S, S] in [0, 1] -> logits [B, num_classes], for one side S, which the flattening fixes."""
 
     def __init__(self, num_classes: int, image_size_px: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The network of ``small_cnn``; apart from its config so that planning a run does not import torch."""
+"""The network of ``small_cnn``; separate from its config so that planning a run does not import torch."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import nn
 class SmallCNNNetwork(nn.Module):
     """Float [B, 3, H, W] in [0, 1] -> logits [B, num_classes]. H and W are at least 16.
 
-    Input is normalised by channel, (x - mean) / sd; mean and sd are 1/2 until ``normalise_by`` sets others, and are
-    saved with the weights.
+    Input is normalised by channel, (x - mean) / sd; mean and sd are 1/2 unless set by ``normalise_by``, and are saved
+    with the weights.
     """
 
     mean: torch.Tensor
@@ -40,7 +40,7 @@ class SmallCNNNetwork(nn.Module):
 
 
 def _block(channels_in: int, channels_out: int) -> nn.Sequential:
-    # Pooling before the activation is the same function as after it (ReLU is monotone) on a quarter of the values.
+    # Pooling before the activation gives the same result (ReLU is monotone) on a quarter of the values.
     return nn.Sequential(
         nn.Conv2d(channels_in, channels_out, 3, padding=1, bias=False),
         nn.BatchNorm2d(channels_out),

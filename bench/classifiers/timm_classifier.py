@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import torch
 
 
-TAKES = {  # networks of the shipped suites: any side of 33 px and more that is a multiple of so many pixels
+TAKES = {  # networks of the shipped suites: any side of at least 33 px that is a multiple of this number of pixels
     **dict.fromkeys(("resnet18", "resnet50", "resnet152", "vgg19", "convnext_base", "test_resnet"), 1),
     **dict.fromkeys(("efficientnet_b0", "tf_efficientnet_lite0", "tf_efficientnet_b7", "tf_efficientnetv2_s"), 1),
     "vit_base_patch16_224": 16,
@@ -43,7 +43,7 @@ class TimmClassifier:
         self.config = config
 
     def search_space(self) -> dict[str, SearchRange]:
-        """Return the fine-tuning's settings; which network it is, is not searched."""
+        """Return the fine-tuning's settings; the network itself is not searched."""
         return fine_tuning_space(self.config)
 
     def check(self) -> None:
@@ -53,16 +53,16 @@ class TimmClassifier:
 
             close = get_close_matches(self.config.model, [*timm.list_models(), "small_cnn"], n=3, cutoff=0.5)
             hint = f"did you mean {' or '.join(map(repr, close))}?" if close else "timm.list_models() lists all names"
-            raise ConfigError(f"no classifier, nor a timm model, is called {self.config.model!r}; {hint}")
+            raise ConfigError(f"neither a classifier nor a timm model is called {self.config.model!r}; {hint}")
 
     def check_size(self, image_size_px: int) -> None:
         """Raise ``ConfigError`` when the network cannot be trained on such images with its batch size.
 
-        Unless it is known to take them, it is built and tried: for its shapes alone, and again with numbers where that
-        fails, as some networks cannot do without.
+        Unless it is known to support them, it is built and tried: for its shapes only, and with numbers if that fails,
+        because some networks need them.
         """
         self.check()
-        name, one = self.config.model, self.config.batch_size == 1  # a batch norm needs two values of each channel
+        name, one = self.config.model, self.config.batch_size == 1  # a batch norm needs two values per channel
         if image_size_px >= (33 if one else 32) and image_size_px % TAKES.get(name, image_size_px + 1) == 0:
             return
         import torch

@@ -1,4 +1,4 @@
-"""Which networks timm knows, without importing it: that takes seconds, and planning a run needs the names only."""
+"""The names of timm's networks, without importing timm, which takes seconds; planning a run needs only the names."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _REGISTERED = re.compile(r"^@register_model\s+def (\w+)\(", re.MULTILINE)
 
 @cache
 def _declared() -> frozenset[str]:
-    """Return the names of the functions that timm's own files register as models."""
+    """Return the names of the functions that timm's files register as models."""
     spec = find_spec("timm")
     folders = [Path(p) / "models" for p in (spec.submodule_search_locations or ())] if spec else []
     texts = (path.read_text(encoding="utf-8") for folder in folders for path in folder.glob("*.py"))
@@ -20,7 +20,7 @@ def _declared() -> frozenset[str]:
 
 
 def is_timm_model(name: str) -> bool:
-    """Whether timm knows a network of this name. timm is imported only where its files do not declare it plainly."""
+    """Whether timm has a network of this name. timm is imported only if its files do not declare it directly."""
     if name in _declared():
         return True
     import timm

@@ -1,4 +1,4 @@
-"""Builds timm networks; apart from their config so that planning a run does not import torch."""
+"""Builds timm networks; separate from their config so that planning a run does not import torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.weights import ADVICE, StateDict, backbone_state_dict
 
 
 def require_size(network: nn.Module, name: str, image_size_px: int, training: bool = False) -> None:
-    """Raise ``ConfigError`` unless the network takes square images of this size; many find out only when they run.
+    """Raise ``ConfigError`` unless the network takes square images of this size; many fail only at run time.
 
     With ``training`` it must train on a batch of one; that draws from torch's global generator.
     """
@@ -27,7 +27,7 @@ def require_size(network: nn.Module, name: str, image_size_px: int, training: bo
 
 
 class TimmNetwork(nn.Module):
-    """Wraps a timm model so that it takes float [B, 3, H, W] in [0, 1] and normalises by the model's own statistics."""
+    """Wraps a timm model so that it takes float [B, 3, H, W] in [0, 1] and uses the model's normalisation."""
 
     mean: torch.Tensor
     std: torch.Tensor
@@ -36,7 +36,7 @@ class TimmNetwork(nn.Module):
         super().__init__()
         self.model = model
         statistics: Any = model.pretrained_cfg
-        for name in ("mean", "std"):  # not learned, and known from the model's name: left out of saved weights
+        for name in ("mean", "std"):  # not learned, and known from the model's name: not part of saved weights
             self.register_buffer(name, torch.tensor(statistics[name]).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -59,10 +59,10 @@ def create(name: str, num_classes: int, image_size_px: int, **options: Any) -> n
 
 
 def create_pretrained(name: str, num_classes: int, image_size_px: int, weights: Path | None) -> nn.Module:
-    """Return timm's model with pretrained weights and a fresh head.
+    """Return timm's model with pretrained weights and a new head.
 
-    The weights are loaded strictly, with the head that they came with (if any), before that head is replaced: a file
-    that does not belong to the model must not pass for pretraining. Raises ``WeightsError``.
+    The weights are loaded strictly, with their original head (if any), before that head is replaced: a file that does
+    not belong to the model must not be accepted. Raises ``WeightsError``.
     """
     state, provenance = backbone_state_dict(name, weights)
     problem: Exception | None = None
@@ -70,7 +70,7 @@ def create_pretrained(name: str, num_classes: int, image_size_px: int, weights: 
         overlay = {"state_dict": dict(state), "num_classes": source_classes, "label_offset": 0}
         try:
             model = create(name, source_classes, image_size_px, pretrained=True, pretrained_cfg_overlay=overlay)
-        except (RuntimeError, KeyError) as e:  # what load_state_dict and timm's own renaming raise
+        except (RuntimeError, KeyError) as e:  # errors of load_state_dict and of timm's renaming
             problem = e
             continue
         model.reset_classifier(num_classes)  # type: ignore[operator]

@@ -1,7 +1,7 @@
-"""The one fine-tuning loop for every classifier and every arm, and prediction.
+"""The fine-tuning loop for every classifier and every arm, and prediction.
 
-The budget is a number of optimiser steps. Every random choice of a step derives from (seed, step), so a resumed run
-needs no generator states to go on exactly, and arms with the same training set see the same images in the same order.
+The budget is a number of optimiser steps. All random choices of a step derive from (seed, step), so a resumed run needs
+no generator states to continue exactly, and arms with the same training set see the same images in the same order.
 """
 
 from __future__ import annotations
@@ -41,14 +41,14 @@ class LabelledImages(Protocol):
 
 
 class KnownImages(LabelledImages, Protocol):
-    """Labelled images that say which real images they are, or were made from."""
+    """Labelled images with the real images that they are, or were made from."""
 
     @property
     def source_images(self) -> SourceImages: ...
 
 
 class TrainingSet(KnownImages, Protocol):
-    """Training images, and the borders of the fold that they are for."""
+    """Training images, with the parts of their fold."""
 
     @property
     def fold_parts(self) -> FoldParts: ...
@@ -73,12 +73,12 @@ def train_classifier(
     augmenter: OnlineAugmenter,
     ctx: RunContext,
 ) -> FineTuneResult:
-    """Fine-tune ``network`` in place for ``config.steps`` optimiser steps; it ends with the best weights seen.
+    """Fine-tune ``network`` in place for ``config.steps`` optimiser steps; it ends with the best weights found.
 
-    Best is judged on ``validation`` alone. Loss: cross entropy with soft targets (what mixing methods make), weighted
-    by class when asked. Continues from ``ctx.load_checkpoint()``. Raises ``LeakageError`` when either set drew on
-    images of another part of the fold, ``DataError`` for sets that cannot be used and ``DivergedError`` when the loss
-    is not finite.
+    The best weights are selected on ``validation`` only. Loss: cross entropy with soft targets (for mixing methods),
+    optionally weighted by class. Continues from ``ctx.load_checkpoint()``. Raises ``LeakageError`` when either set
+    contains images of another part of the fold, ``DataError`` for sets that cannot be used and ``DivergedError`` when
+    the loss is not finite.
     """
     check_selection(train, validation)
     _check("training", train, num_classes)
@@ -122,7 +122,7 @@ def train_classifier(
                     f"the classifier's validation loss is {metrics['loss']} at step {run.step}; {ADVICE}"
                 )
             ctx.log(run.step, config.steps, {f"validation/{k}": v for k, v in metrics.items()})
-            run.judge(metrics, config)
+            run.update_best(metrics, config)
         if checkpoint:
             with ctx.phase("checkpoint"):
                 run.save(ctx)
@@ -132,8 +132,11 @@ def train_classifier(
 
 
 def check_selection(train: TrainingSet, validation: KnownImages) -> None:
-    """Raise ``LeakageError`` unless training images are of the fold's training part, and those that choose the best
-    step and the early stop of its validation part."""
+    """Raise ``LeakageError`` unless training images are of the fold's training part and validation images of its
+    validation part.
+
+    The validation images decide the best step and the early stop.
+    """
     advice = "train on the training part and select on the validation part of the same fold"
     train.fold_parts.require("the training set", train.source_images, "train", advice)
     train.fold_parts.require("the images for model selection", validation.source_images, "validation", advice)
@@ -181,14 +184,14 @@ def save_network(network: nn.Module, path: Path) -> None:
 
 
 def load_network(network: nn.Module, path: Path) -> None:
-    """Put back what ``save_network`` wrote into a network of the same build."""
+    """Load what ``save_network`` wrote into a network of the same architecture."""
     from safetensors.torch import load_file
 
     network.load_state_dict(load_file(path))
 
 
 class _Progress:
-    """Where a run stands: everything that a checkpoint must hold."""
+    """The state of a run: everything that a checkpoint must store."""
 
     def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         self.network, self.optimizer = network, optimizer
@@ -198,8 +201,8 @@ class _Progress:
         self.best_weights: dict[str, torch.Tensor] = {}
         self.looks_without_gain = 0
 
-    def judge(self, metrics: dict[str, float], config: FineTuneConfig) -> None:
-        """Keep these weights if they are better on validation than any before."""
+    def update_best(self, metrics: dict[str, float], config: FineTuneConfig) -> None:
+        """Store these weights if they are better on validation than all before."""
         if not self.best or _rank(metrics, config) > _rank(self.best, config):
             self.best, self.best_step, self.looks_without_gain = metrics, self.step, 0
             self.best_weights = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
@@ -226,7 +229,7 @@ class _Progress:
 
 
 def _rank(metrics: Mapping[str, float], config: FineTuneConfig) -> tuple[float, ...]:
-    # Small validation sets tie in balanced accuracy all the time; the loss then tells the better from the worse.
+    # Small validation sets often tie in balanced accuracy; the loss then decides.
     if config.select_by == "loss":
         return (-metrics["loss"],)
     return (metrics["balanced_accuracy"], -metrics["loss"])
@@ -239,7 +242,7 @@ def _seed_step(seed: int, step: int) -> torch.Generator:
 
 
 def _mean_loss(losses: list[torch.Tensor], step: int) -> float:
-    """Return the mean of the losses since the last look; one transfer from the device for all of them."""
+    """Return the mean of the losses since the last validation; one transfer from the device for all of them."""
     values = torch.stack(losses)
     bad = (~torch.isfinite(values)).nonzero()
     if len(bad):

@@ -1,7 +1,7 @@
-"""Energy of a CUDA device over a block, from NVIDIA's management library where there is one.
+"""Energy of a CUDA device over a block, from NVIDIA's management library (NVML).
 
 Needs the package nvidia-ml-py (``pip install 'augbench[gpu]'``) and its driver. Without them, or on another device,
-nothing is returned: not measured is not zero. It is the whole device's energy, whoever else works on it.
+nothing is returned: not measured is not zero. The value is for the whole device, including other processes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import threading
 import time
 from typing import Any
 
-INTERVAL_S = 0.1  # between two looks at the power, on devices that keep no total
+INTERVAL_S = 0.1  # seconds between two readings of the power, on devices without an energy counter
 
 
 class EnergyMeter:
@@ -41,40 +41,40 @@ class EnergyMeter:
             self._joules = end - self._start
 
     def costs(self) -> dict[str, float]:
-        """Return ``energy_j``, or nothing where it was not measured."""
+        """Return ``energy_j``, or nothing if it was not measured."""
         return {} if self._joules is None else {"energy_j": self._joules}
 
     def _integrate(self) -> None:
-        """Add up power over time by the trapezoid rule."""
+        """Integrate power over time by the trapezoidal rule."""
         joules, at, watts = 0.0, time.perf_counter(), self._watts()
         last = False
         while not last:
             last = self._stop.wait(self.interval_s)
             now, power = time.perf_counter(), self._watts()
             if power is None or watts is None:
-                return  # the device stopped telling: a part of the energy is not the energy
+                return  # the device stopped reporting: part of the energy is not the energy
             joules += 0.5 * (power + watts) * (now - at)
             at, watts = now, power
         self._joules = joules
 
     def _total(self) -> float | None:
-        """Return the joules since the driver was loaded; None where the device keeps no count (before Volta)."""
-        return asked(lambda: self._library.nvmlDeviceGetTotalEnergyConsumption(self._handle) / 1e3)
+        """Return the joules since the driver was loaded; None if the device has no energy counter (before Volta)."""
+        return query_nvml(lambda: self._library.nvmlDeviceGetTotalEnergyConsumption(self._handle) / 1e3)
 
     def _watts(self) -> float | None:
-        return asked(lambda: self._library.nvmlDeviceGetPowerUsage(self._handle) / 1e3)
+        return query_nvml(lambda: self._library.nvmlDeviceGetPowerUsage(self._handle) / 1e3)
 
 
-def asked(question: Any) -> float | None:
-    """Return what a question to NVML gives, None where it cannot tell."""
+def query_nvml(question: Any) -> float | None:
+    """Return the result of an NVML query, None if NVML does not know it."""
     try:
         return float(question())
-    except Exception:  # NVML's errors are a class each; none of them may end a training
+    except Exception:  # NVML has one class per error; none of them may stop a training
         return None
 
 
 def open_device(device: str) -> tuple[Any, Any]:
-    """Return (the library, the device's handle), or (None, None) where NVML has nothing to tell."""
+    """Return (the library, the device's handle), or (None, None) if NVML is not available."""
     if not device.startswith("cuda"):
         return None, None
     try:
@@ -84,5 +84,5 @@ def open_device(device: str) -> tuple[Any, Any]:
         pynvml.nvmlInit()
         uuid = str(torch.cuda.get_device_properties(device).uuid)
         return pynvml, pynvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith("GPU-") else f"GPU-{uuid}")
-    except Exception:  # not installed, no driver, a device that NVML does not know
+    except Exception:  # not installed, no driver, or a device that NVML does not know
         return None, None

@@ -1,4 +1,4 @@
-"""What machine and which versions a result was made with."""
+"""The machine and the library versions that a result was made with."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PACKAGES = ("torch", "torchvision", "timm", "torch-fidelity", "mlflow", "scikit-
 
 @cache
 def versions() -> dict[str, str]:
-    """Return the versions of Python, of this project and of the libraries that decide numbers."""
+    """Return the versions of Python, of this project and of the libraries that affect results."""
     found = {"python": platform.python_version()}
     for name in ("augbench", *PACKAGES):
         try:
@@ -50,7 +50,7 @@ def available_cpus() -> int:
 
 
 def describe_host(device: str) -> str:
-    """Return one line for people: processor, cores, memory, and the accelerator where one was used."""
+    """Return a one-line description: processor, cores, memory, and the accelerator if one was used."""
     text = f"{cpu_name()}, {available_cpus()} cores, {_memory_gib():.0f} GiB"
     if device.startswith("cuda"):
         import torch
@@ -61,7 +61,7 @@ def describe_host(device: str) -> str:
 
 @cache
 def source_hash() -> str:
-    """Return the SHA-256 (hex) of the files of this package: which code runs, in a checkout or installed."""
+    """Return the SHA-256 (hex) of the files of this package, for a checkout or an installation."""
     root = Path(__file__).parents[1]
     found = hashlib.sha256()
     for path in sorted(p for p in root.rglob("*") if p.is_file() and "__pycache__" not in p.parts):
@@ -71,7 +71,7 @@ def source_hash() -> str:
 
 @cache
 def git_commit() -> str:
-    """Return the commit of the checkout that runs, with '+changes' where it differs; 'unknown' outside git."""
+    """Return the git commit of the checkout, with '+changes' if modified; 'unknown' outside git."""
     folder = Path(__file__).parent
 
     def git(*args: str) -> str:

@@ -1,7 +1,7 @@
-"""A process of its own for what may need more memory than there is: it ends, and this one goes on.
+"""A separate process for calls that may need more memory than available: only this process ends.
 
-On CUDA torch itself refuses (``OutOfMemoryError``), within the budget's share of the device. On a CPU the process is
-watched from outside and killed when its resident set passes the budget; torch or the kernel may be quicker.
+On CUDA torch itself refuses (``OutOfMemoryError``) within the budget's share of the device. On a CPU the process is
+monitored from outside and killed when its resident set exceeds the budget; torch or the kernel may stop it earlier.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from typing import Any, Literal
 
 import psutil
 
-LOOK_S = 0.01  # between two looks at the process's memory
-RESERVE = 0.9  # of the memory that is free: the most that a process on a CPU may take, whatever its budget
+LOOK_S = 0.01  # seconds between two checks of the process's memory
+RESERVE = 0.9  # share of the free memory that a process on a CPU may use, for any budget
 MEMORY_ADVICE = "use fewer --jobs, smaller batches or images, or a machine with more memory"
 NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "cannot allocate memory", "alloc_failed")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a call ended; ``value`` is what it returned, ``text`` the error that it raised."""
+    """How a call ended; ``value`` is its return value, ``text`` its error."""
 
     kind: Literal["done", "memory", "time", "error"]
     value: Any = None
@@ -34,7 +34,7 @@ class Outcome:
 
 
 class Sandbox:
-    """Calls functions in a process that may die; the next call starts another one."""
+    """Calls functions in a process that may die; the next call starts a new one."""
 
     def __init__(self, device: str, threads: int, budget_bytes: float | None = None) -> None:
         self.device, self.threads, self.budget_bytes = device, threads, budget_bytes
@@ -101,7 +101,7 @@ def _resident(process: psutil.Process) -> int:
 def _serve(pipe: Any, device: str, threads: int, budget_bytes: float | None) -> None:
     """Answer calls until the other end is closed."""
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ[name] = str(threads)  # numpy and torch are not loaded yet; the first call that needs them does
+        os.environ[name] = str(threads)  # numpy and torch are not loaded yet; the first call that needs them loads them
     if device.startswith("cuda"):
         import torch
 
@@ -119,7 +119,7 @@ def _serve(pipe: Any, device: str, threads: int, budget_bytes: float | None) -> 
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether the error says that memory did not suffice, on the CPU or on a device."""
+    """Return whether the error means that memory was exhausted, on the CPU or on a device."""
     text = f"{type(error).__name__}: {error}".lower()
     return isinstance(error, MemoryError) or any(words in text for words in NO_MEMORY)
 
@@ -130,5 +130,5 @@ def _outcome(function: Callable[..., Any], args: tuple[Any, ...]) -> Outcome:
     except Exception as e:
         text = f"{type(e).__name__}: {e}"
         short = is_out_of_memory(e)
-        traceback.clear_frames(e.__traceback__)  # they hold the tensors that did not leave room
+        traceback.clear_frames(e.__traceback__)  # they hold the tensors that filled the memory
         return Outcome("memory" if short else "error", text=text.splitlines()[0][:300])

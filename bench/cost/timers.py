@@ -1,4 +1,4 @@
-"""Seconds by phase, and the peak memory of a block: what a cell is charged."""
+"""Seconds by phase, and the peak memory of a block: the costs of a cell."""
 
 from __future__ import annotations
 
@@ -18,19 +18,21 @@ CLEAR_REFS, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
 class PhaseTimer:
-    """Adds up wall and device seconds by phase name. On CUDA a phase ends when the device has finished its work.
+    """Sums wall and device seconds by phase name. On CUDA a phase ends when the device has finished its work.
 
-    Phases nest: an inner phase's seconds are taken out of the outer one, so that the phases add up to no more than the
-    wall time. Device seconds are those for which the phase had the device: on CUDA the wall seconds, since every phase
-    ends with the device's work; on a CPU the processor's seconds, of all threads of this process.
+    Phases nest: an inner phase's seconds are subtracted from the outer one, so that the phases add up to no more than
+    the wall time. Device seconds are the time that the phase occupied the device: on CUDA the wall seconds, because
+    every phase ends with the device's work; on a CPU the processor's seconds of all threads of this process.
     """
 
     def __init__(self, device: str = "cpu") -> None:
         self.device = device
         self.seconds: dict[str, float] = {}
         self.device_seconds: dict[str, float] = {}
-        self.first_seconds: dict[str, float] = {}  # of each phase's first block, which also warms up
-        self._open: list[list[float]] = []  # (wall, device) seconds already given to inner phases, an entry a phase
+        self.first_seconds: dict[str, float] = {}  # of each phase's first block, which includes the warm-up
+        self._open: list[
+            list[float]
+        ] = []  # (wall, device) seconds already assigned to inner phases, one entry per phase
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -51,7 +53,7 @@ class PhaseTimer:
                 self._open[-1][1] += on_device
 
     def device_clock(self) -> float:
-        """Return the clock that device seconds are differences of."""
+        """Return the reading of the clock for device seconds."""
         return time.perf_counter() if self.device.startswith("cuda") else time.process_time()
 
     def _synchronize(self) -> None:
@@ -70,9 +72,9 @@ class PhaseTimer:
 class PeakMemory:
     """Peak memory of a block in bytes: allocated and reserved on CUDA; resident set of this process on a CPU.
 
-    The resident set's high-water mark is the kernel's, set back at the start (Linux), and only where that cannot be
-    done a sample every ``interval_s`` by a thread. What earlier cells left unused is given back to the system first.
-    It includes the interpreter and its libraries.
+    The resident set's high-water mark is read from the kernel and reset at the start (Linux). Where that is impossible,
+    a thread samples every ``interval_s``. Memory left unused by earlier cells is first returned to the system. The
+    value includes the interpreter and its libraries.
     """
 
     def __init__(self, device: str = "cpu", interval_s: float = 0.05) -> None:
@@ -121,12 +123,12 @@ class PeakMemory:
 
 
 def resident_bytes() -> int:
-    """Return the present resident set of this process."""
+    """Return the current resident set of this process."""
     return int(psutil.Process().memory_info().rss)
 
 
 def reset_high_water() -> bool:
-    """Set the kernel's high-water mark of this process's resident set to the present one; return whether it could."""
+    """Reset the kernel's high-water mark of this process's resident set; return whether that was possible."""
     try:
         CLEAR_REFS.write_text("5")
     except OSError:
@@ -135,7 +137,7 @@ def reset_high_water() -> bool:
 
 
 def high_water_bytes() -> int:
-    """Return the highest resident set since the mark was set back; 0 where the kernel does not tell."""
+    """Return the highest resident set since the mark was reset; 0 if the kernel does not report it."""
     try:
         lines = STATUS.read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -143,19 +145,19 @@ def high_water_bytes() -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:")), 0)
 
 
-_frozen_modules = 0  # how many were loaded when their objects were last set aside
+_frozen_modules = 0  # number of modules loaded when their objects were last frozen
 
 
 def _give_back_memory() -> None:
-    """Return freed memory to the system, where the C library can (glibc); else a cell would be charged for the last.
+    """Return freed memory to the system, if the C library can (glibc); otherwise a cell would be charged for the last.
 
-    What libraries made when they were imported never goes away: it is looked through once, not before every cell.
+    Objects that libraries made on import are never freed: they are traversed once, not before every cell.
     """
     global _frozen_modules
     gc.collect()
     if len(sys.modules) != _frozen_modules:
         if not _frozen_modules:
-            atexit.register(gc.unfreeze)  # libraries that count their leaks at the end of a process count these
+            atexit.register(gc.unfreeze)  # libraries that check for leaks when a process ends count these
         _frozen_modules = len(sys.modules)
         gc.freeze()
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None

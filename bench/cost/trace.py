@@ -1,4 +1,4 @@
-"""A trace of a few training steps by torch.profiler: ``trace.json.gz``, which Perfetto and TensorBoard open."""
+"""A trace of a few training steps by torch.profiler: ``trace.json.gz``, for Perfetto and TensorBoard."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 TRACE = "trace.json.gz"  # in the cell's folder
-UPDATES = 6  # optimisers' steps that are traced: two steps of a CycleGAN
+UPDATES = 6  # optimiser steps that are traced: two steps of a CycleGAN
 
 
 class StepTrace:
-    """Traces from the second block of steps on (the first one warms up), until so many updates or the block's end."""
+    """Traces from the second block of steps on (the first is a warm-up), up to a number of updates."""
 
     def __init__(self, path: Path, device: str, updates: int = UPDATES) -> None:
         self.path, self.device, self.updates = path, device, updates

@@ -1,9 +1,9 @@
 """How a training step divides into the updates of its networks: generator, discriminator.
 
-The time up to an optimiser's step, from the one before it, belongs to the network that it updates. On a CPU this is
-read inside the training itself, at no cost: nothing there has to be waited for. On CUDA it would need a wait for the
-device at every update, which would change what is measured; there it is the share that a few steps outside the training
-took, which is applied to the training's step seconds (``bench.cost.step_costs``).
+The time from one optimiser step to the next belongs to the network that the later one updates. On a CPU it is measured
+during training, at no cost, because there is no asynchronous device. On CUDA it would need a synchronisation at every
+update, which would change the measured times; there the shares are measured on a few steps outside the training and
+applied to the training's step seconds (``bench.cost.step_costs``).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 
 class UpdateClock:
-    """Seconds by name of what is updated; ``order`` names the updates of one step, in their order."""
+    """Seconds by name of the updated network; ``order`` names the updates of one step, in their order."""
 
     def __init__(self, order: Sequence[str], device: str = "cpu") -> None:
         self.order, self.device = tuple(order), device
@@ -25,7 +25,7 @@ class UpdateClock:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Listen to the optimisers of this process within the block, in which whole steps are taken."""
+        """Record the optimiser steps of this process within the block, which contains whole steps."""
         from torch.optim.optimizer import register_optimizer_step_post_hook
 
         self._since = time.perf_counter()
@@ -46,7 +46,7 @@ class UpdateClock:
         self._since = now
 
     def costs(self, steps: int) -> dict[str, float]:
-        """Return ``generator_step_s``, …; nothing unless every update of so many steps was heard of."""
+        """Return ``generator_step_s``, …; nothing unless every update of all steps was recorded."""
         if not steps or self.updates != steps * len(self.order):
             return {}
         return {f"{name}_step_s": seconds for name, seconds in self.seconds.items()}

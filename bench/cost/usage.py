@@ -1,14 +1,14 @@
-"""What a cell uses of its machine while it runs, sampled by a thread: the numbers of MLflow's system-metrics view.
+"""Resources that a cell uses while it runs, sampled by a thread: the values of MLflow's system-metrics view.
 
-MLflow's own monitor writes into a run that is open; here runs are written afterwards, from the store. So a cell keeps
-its samples in ``system.csv`` (time in ms since 1970, name, value), under MLflow's names where they mean the same:
+MLflow's monitor writes into an open run; here runs are written afterwards, from the store. So a cell keeps its
+samples in ``system.csv`` (time in ms since 1970, name, value), under MLflow's names where they mean the same:
 
-``cpu_utilization_percentage``      the machine's processors, whoever uses them
+``cpu_utilization_percentage``      the machine's processors, all processes
 ``system_memory_usage_megabytes``   the machine's memory, and ``…_percentage`` of it
-``gpu_<i>_…``                       the device's utilization, memory and power, whoever uses it (needs nvidia-ml-py)
-``process_cpu_percentage``          this process alone; 100 is one core
+``gpu_<i>_…``                       the device's utilization, memory and power, all processes (needs nvidia-ml-py)
+``process_cpu_percentage``          this process only; 100 is one core
 ``process_memory_megabytes``        its resident set, interpreter and libraries included
-``process_gpu_memory_megabytes``    what its tensors take on a CUDA device
+``process_gpu_memory_megabytes``    memory of its tensors on a CUDA device
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psutil
 
-from bench.cost.energy import asked, open_device
+from bench.cost.energy import open_device, query_nvml
 from bench.cost.timers import high_water_bytes, resident_bytes
 from bench.store.history import read_history
 
@@ -38,8 +38,8 @@ Sample = tuple[int, dict[str, float]]
 class UsageMonitor:
     """Samples a block every ``interval_s``, first after one interval, and writes ``<folder>/system.csv`` at its end.
 
-    An earlier attempt's samples are kept: a cell that was interrupted shows both, and the time between. A block that
-    is over before the first sample leaves no file. ``also`` is called at the start and after each sample.
+    Samples of an earlier attempt are kept: an interrupted cell shows both, with the gap between them. A block that ends
+    before the first sample writes no file. ``also`` is called at the start and after each sample.
     """
 
     def __init__(
@@ -63,14 +63,14 @@ class UsageMonitor:
         self._write()
 
     def _work(self) -> None:
-        psutil.cpu_percent()  # both tell the use since this thread last asked
+        psutil.cpu_percent()  # both report the use since this thread's last call
         self._process.cpu_percent()
         while not self._stop.wait(self.interval_s):
             self.samples.append((time.time_ns() // 1_000_000, self._sample()))
             if len(self.samples) > MOST_SAMPLES:
                 self.samples = self.samples[::2]
                 self.interval_s *= 2
-            with suppress(OSError):  # a full disk: the cell itself will find out
+            with suppress(OSError):  # a full disk: the cell itself will report it
                 self._also()
 
     def _sample(self) -> dict[str, float]:
@@ -85,7 +85,7 @@ class UsageMonitor:
         return found | self._of_gpu() if self.device.startswith("cuda") else found
 
     def _of_gpu(self) -> dict[str, float]:
-        """Return what NVML and torch's allocator tell. No call of CUDA itself: one would break a graph's recording."""
+        """Return the values of NVML and torch's allocator, without CUDA calls, which would break a graph capture."""
         import torch
 
         found: dict[str, float | None] = {
@@ -93,13 +93,13 @@ class UsageMonitor:
         }
         if self._library is not None:
             nvml, handle = self._library, self._handle
-            gpu = f"gpu_{int(asked(lambda: nvml.nvmlDeviceGetIndex(handle)) or 0)}"
-            used = asked(lambda: nvml.nvmlDeviceGetMemoryInfo(handle).used)
-            total = asked(lambda: nvml.nvmlDeviceGetMemoryInfo(handle).total)
-            found[f"{gpu}_utilization_percentage"] = asked(lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+            gpu = f"gpu_{int(query_nvml(lambda: nvml.nvmlDeviceGetIndex(handle)) or 0)}"
+            used = query_nvml(lambda: nvml.nvmlDeviceGetMemoryInfo(handle).used)
+            total = query_nvml(lambda: nvml.nvmlDeviceGetMemoryInfo(handle).total)
+            found[f"{gpu}_utilization_percentage"] = query_nvml(lambda: nvml.nvmlDeviceGetUtilizationRates(handle).gpu)
             found[f"{gpu}_memory_usage_megabytes"] = None if used is None else used / MB
             found[f"{gpu}_memory_usage_percentage"] = 100 * used / total if used is not None and total else None
-            found[f"{gpu}_power_usage_watts"] = asked(lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1e3)
+            found[f"{gpu}_power_usage_watts"] = query_nvml(lambda: nvml.nvmlDeviceGetPowerUsage(handle) / 1e3)
         return {name: value for name, value in found.items() if value is not None}
 
     def _write(self) -> None:
@@ -107,17 +107,19 @@ class UsageMonitor:
             return
         with self.path.open("a", newline="", encoding="utf-8") as f:
             writer = csv.writer(f)
-            writer.writerow(COLUMNS if f.tell() == 0 else ())  # an empty line ends one that a kill has torn
+            writer.writerow(
+                COLUMNS if f.tell() == 0 else ()
+            )  # an empty line ends a line that was cut when the process was killed
             writer.writerows((at, name, round(value, 1)) for at, found in self.samples for name, value in found.items())
 
 
 def read_usage(path: Path) -> list[tuple[int, str, float]]:
-    """Return (time in ms since 1970, name, value) of a cell's samples; nothing where there is no such file."""
+    """Return (time in ms since 1970, name, value) of a cell's samples; nothing if there is no such file."""
     return list(read_history(path))
 
 
 def peak_bytes(device: str) -> int:
-    """Return the highest memory so far of the cell that this process works on, as ``PeakMemory`` will count it."""
+    """Return the highest memory so far of the current cell of this process, as ``PeakMemory`` will count it."""
     if device.startswith("cuda"):
         import torch
 

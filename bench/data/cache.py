@@ -1,4 +1,4 @@
-"""Decoded and resized images in one memory-mapped array per dataset and size; no PNG is decoded twice for a size."""
+"""Cache of decoded and resized images: one memory-mapped array per data set and size."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bench.files import sha256_of, signature, sync_file, write_atomic
 from bench.store.disk import reserve
 from bench.types import DatasetIndex, GreyWindow, Resize, Size, Uint8Images, height_width
 
-_RECIPE = "pillow-bicubic-antialias-1"  # part of the key: raise the number when the same file would give other pixels
+_RECIPE = "pillow-bicubic-antialias-1"  # part of the key; increase it when the same file would give different pixels
 
 
 class ImageCache:
@@ -32,10 +32,10 @@ class ImageCache:
     def load(self, index: DatasetIndex, size_px: Size, resize: Resize = "squash") -> Uint8Images:
         """Return uint8 [N, H, W, 3] in the order of ``index.records``, read-only and memory-mapped.
 
-        ``squash`` stretches to the size; ``crop`` scales the image to cover it and cuts the centre. Bicubic with
-        antialiasing. Built at the first call, by one process at a time; a file that is not what was written (by its
-        SHA-256) is built again. Rows that another index already has at this size are copied, not decoded. Raises
-        ``DataError`` when an image changed.
+        ``squash`` stretches the image to the size; ``crop`` scales it to cover the size and cuts out the centre.
+        Resampling is bicubic with antialiasing. The array is built at the first call, by one process at a time, and
+        built again if the SHA-256 of the file does not match. Rows that another index already has at this size are
+        copied, not decoded. Raises ``DataError`` when an image changed.
         """
         height, width = height_width(size_px)
         if min(height, width) < 1 or resize not in ("squash", "crop"):
@@ -51,7 +51,7 @@ class ImageCache:
         if found is None:
             self.folder.mkdir(parents=True, exist_ok=True)
             with FileLock(path.with_suffix(".lock")):
-                found = _open(path, hashes, shape)  # another process may have built it meanwhile
+                found = _open(path, hashes, shape)  # another process may have built it in the meantime
                 if found is None:
                     self._build(path, index, size_px, resize)
                     found = _open(path, hashes, shape)
@@ -95,7 +95,7 @@ class ImageCache:
 
 
 def _prefix(size_px: Size, resize: Resize, window: GreyWindow | None) -> str:
-    """'images-64-squash', or 'images-460x700-squash' (height, width) where it is no square; a window ends it."""
+    """Return 'images-64-squash', or 'images-460x700-squash' (height, width) if not square; a window is appended."""
     height, width = height_width(size_px)
     scaled = f"-{window.low:g}to{window.high:g}" if window else ""
     return f"images-{height if height == width else f'{height}x{width}'}-{resize}{scaled}"
@@ -104,16 +104,16 @@ def _prefix(size_px: Size, resize: Resize, window: GreyWindow | None) -> str:
 def resized(
     path: Path, sha256: str, size_px: Size, resize: Resize = "squash", window: GreyWindow | None = None
 ) -> npt.NDArray[np.uint8]:
-    """Decode one file to uint8 [H, W, 3]; ``window`` is its data set's.
+    """Decode one file to uint8 [H, W, 3]; ``window`` is the grey-value window of its data set.
 
-    Raises ``DataError`` when it is gone or not the file indexed.
+    Raises ``DataError`` when the file cannot be read or its content has changed since it was indexed.
     """
     from PIL import Image, ImageOps
 
     try:
         content = path.read_bytes()
     except OSError as e:
-        raise DataError(f"{path} was there when the images were listed and cannot be read now: {e}") from e
+        raise DataError(f"{path} was listed but cannot be read any more: {e}") from e
     if hashlib.sha256(content).hexdigest() != sha256:
         raise DataError(f"{path} changed since the images were listed; run again")
     image = as_rgb(open_image(content), window)
@@ -123,9 +123,9 @@ def resized(
 
 
 def _open(path: Path, hashes: Sequence[str], shape: tuple[int, ...]) -> Uint8Images | None:
-    """Map a finished file read-only; None when it is absent, of another shape, or not what was written.
+    """Map a finished file read-only; None when it is missing, has another shape, or fails the content check.
 
-    Its content is hashed when its signature is not that of the last time, as a second look at 1 GB would take seconds.
+    The content is hashed only when the file signature changed, because hashing 1 GB takes seconds.
     """
     listing = _listing(path.with_suffix(".json"))
     if (listing.get("recipe"), listing.get("sha256")) != (_RECIPE, list(hashes)):
@@ -142,7 +142,7 @@ def _open(path: Path, hashes: Sequence[str], shape: tuple[int, ...]) -> Uint8Ima
 
 
 def _listing(path: Path) -> dict[str, Any]:
-    """Return what the listing beside an array says of it; {} for one that is absent or damaged."""
+    """Return the metadata stored beside an array; {} if it is missing or damaged."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -151,6 +151,6 @@ def _listing(path: Path) -> dict[str, Any]:
 
 
 def _remember(path: Path, listing: Mapping[str, Any]) -> None:
-    """Write the listing of an array with its signature; a folder that cannot be written to is no error."""
+    """Write the metadata of an array with its signature; an unwritable folder is not an error."""
     with suppress(OSError):
         write_atomic(path.with_suffix(".json"), json.dumps({**listing, "signature": signature(path)}))

@@ -12,9 +12,10 @@ from bench.types import DatasetIndex
 
 
 def data_changes(index: DatasetIndex, path: Path) -> str:
-    """Return in words how an index differs from the one kept at ``path``; '' where it does not, or none is kept.
+    """Return a description of how an index differs from the one stored at ``path``.
 
-    Images are compared by path: by the SHA-256 of their files, and by their class and group (patient).
+    Returns '' if nothing differs or no index is stored. Images are compared by path: the SHA-256 of the file, the class
+    and the group (patient).
     """
     before, now = _read(path), _images(index)
     if before is None or before == now:
@@ -31,7 +32,7 @@ def data_changes(index: DatasetIndex, path: Path) -> str:
 
 
 def keep_index(index: DatasetIndex, path: Path) -> None:
-    """Keep what ``data_changes`` compares the next run's index with."""
+    """Store the index that ``data_changes`` compares with at the next run."""
     images = _images(index)
     if _read(path) != images:
         write_atomic(path, json.dumps(images, ensure_ascii=False, indent=0))
@@ -42,7 +43,7 @@ def _images(index: DatasetIndex) -> dict[str, list[str]]:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """Return what was kept; None where nothing was, or it cannot be read."""
+    """Return the stored index; None if there is none or it cannot be read."""
     with suppress(OSError, ValueError):
         found = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(found, dict) and all(isinstance(v, list) and len(v) == 3 for v in found.values()):

@@ -1,4 +1,4 @@
-"""Fetching public data sets through Kaggle's own client, an optional extra."""
+"""Download of public data sets with Kaggle's client, an optional dependency."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ KAGGLE = {"breakhis": "ambarish/breakhis"}
 def download(name: str, into: Path) -> Path:
     """Download a dataset below ``into`` and return the folder to give to ``--data``.
 
-    A second call finds what the first one fetched. Raises ``BenchError`` where the client is not installed or the
-    download fails, and ``DataError`` when what came is not the dataset.
+    A second call uses the files that the first call downloaded. Raises ``BenchError`` if the client is not installed or
+    the download fails, and ``DataError`` if the downloaded files are not the dataset.
     """
     if name not in KAGGLE:
         raise ConfigError(f"no download is known for {name!r}; {nearest(name, KAGGLE)}")
     into.mkdir(parents=True, exist_ok=True)
-    os.environ["KAGGLEHUB_CACHE"] = str(into.resolve())  # read by the client when it is imported or used
+    os.environ["KAGGLEHUB_CACHE"] = str(into.resolve())  # the client reads it when it is imported or used
     try:
         import kagglehub
     except ImportError as e:
@@ -30,7 +30,7 @@ def download(name: str, into: Path) -> Path:
         ) from e
     try:
         fetched = Path(kagglehub.dataset_download(KAGGLE[name]))
-    except Exception as e:  # the client raises its own, requests' and urllib3's errors
+    except Exception as e:  # the client raises its own errors and those of requests and urllib3
         raise BenchError(
             f"Kaggle did not deliver {KAGGLE[name]} ({type(e).__name__}: {e}); try again, "
             f"or fetch the images by hand from {HOMEPAGE}"

@@ -1,7 +1,7 @@
-"""Copies among a dataset's images, and what is done about them before any split is drawn.
+"""Duplicates among the images of a data set, and how they are handled before any split is drawn.
 
-Exact copies have the same bytes; near copies show one picture (``near_duplicates``). Nothing here is silent: whatever
-is left out, or put into another group, is reported as a problem.
+Exact copies have the same bytes; near copies show the same picture (``near_duplicates``). Every image that is excluded
+or moved to another group is reported as a problem.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from bench.types import DataProblem, ImageRecord
 
 OnDuplicate = Literal["drop", "keep", "refuse"]
 OnNearDuplicate = Literal["group", "drop", "keep", "refuse"]
-_MOST_NAMED = 3  # others in one message
+_MOST_NAMED = 3  # maximum number of other images named in one message
 
 
 class NearCopy(NamedTuple):
@@ -28,9 +28,9 @@ class NearCopy(NamedTuple):
 
 
 def exact_copies(records: Sequence[ImageRecord], classes: Sequence[str]) -> tuple[list[DataProblem], set[str]]:
-    """Return a problem per image that is one copy too many, and the paths of all these.
+    """Return one problem per surplus copy, and the paths of all surplus copies.
 
-    Of copies of one class the first by path is the one to keep; of copies under two labels none is.
+    Among copies of one class the first by path is kept; of copies with two labels none is kept.
     """
     problems: list[DataProblem] = []
     surplus: set[str] = set()
@@ -51,7 +51,7 @@ def exact_copies(records: Sequence[ImageRecord], classes: Sequence[str]) -> tupl
 
 
 def near_copies(records: Sequence[ImageRecord], pairs: Iterable[NearPair]) -> list[NearCopy]:
-    """Return the pairs of images behind pairs of contents, sorted by path."""
+    """Return the image pairs that belong to the content pairs, sorted by path."""
     having = by_content(records)
     found = []
     for pair in pairs:
@@ -61,18 +61,19 @@ def near_copies(records: Sequence[ImageRecord], pairs: Iterable[NearPair]) -> li
     return sorted(found, key=lambda c: (c.first.path, c.second.path))
 
 
-def settle_near_copies(
+def resolve_near_copies(
     everything: Sequence[ImageRecord],
     kept: Sequence[ImageRecord],
     pairs: Sequence[NearPair],
     classes: Sequence[str],
     policy: OnNearDuplicate,
 ) -> tuple[list[ImageRecord], list[DataProblem]]:
-    """Return what stays of ``kept``, and the problems; near copies within one group and class are harmless.
+    """Return the images of ``kept`` that remain, and the problems. Near copies within one group and class are allowed.
 
-    Near copies under two labels: ``group`` and ``drop`` leave both out (``everything`` counts here: an image like one
-    that was left out under two labels is as doubtful). Across groups: ``group`` puts them in one group, the first by
-    name, so that no split can part them; ``drop`` keeps the first by path. ``keep`` and ``refuse`` only report.
+    Near copies with two labels: ``group`` and ``drop`` exclude both. This uses ``everything``: an image that resembles
+    one excluded because of two labels is excluded too. Near copies in different groups: ``group`` merges the groups
+    under the first name, so that no split can separate them; ``drop`` keeps the first image by path. ``keep`` and
+    ``refuse`` only report.
     """
     stays = {r.path for r in kept}
     copies = near_copies(everything, pairs)
@@ -88,11 +89,11 @@ def settle_near_copies(
         and c.first.group_id != c.second.group_id
     ]
     renamed = _merged_groups(crossing) if policy == "group" else {}
-    first_of: dict[str, NearCopy] = {}  # one problem an image, naming the first one that it is a copy of
+    first_of: dict[str, NearCopy] = {}  # one problem per image, which names the first image that it is a copy of
     for copy in crossing:
         if policy == "drop":
             if copy.first.path not in stays:
-                continue  # what it was a copy of is out already
+                continue  # the image that it is a copy of is already excluded
             stays.discard(copy.second.path)
         first_of.setdefault(copy.second.path, copy)
     problems = [_crossing_problem(copy, renamed) for copy in first_of.values()]
@@ -101,22 +102,22 @@ def settle_near_copies(
 
 
 def mixed_groups(records: Sequence[ImageRecord], classes: Sequence[str]) -> list[DataProblem]:
-    """Return a problem per group whose images have several labels, at its first image."""
-    sub_suites: defaultdict[str, list[ImageRecord]] = defaultdict(list)
+    """Return a problem for each group whose images have several labels, reported at its first image."""
+    by_group: defaultdict[str, list[ImageRecord]] = defaultdict(list)
     for record in records:
-        sub_suites[record.group_id].append(record)
+        by_group[record.group_id].append(record)
     problems = []
-    for group, images in sorted(sub_suites.items()):
+    for group, images in sorted(by_group.items()):
         labels = sorted({r.label for r in images})
         if len(labels) > 1:
             counts = ", ".join(f"{sum(r.label == i for r in images)} {classes[i]}" for i in labels)
-            detail = f"group {group!r} has images of several classes ({counts}); it is kept whole"
+            detail = f"group {group!r} has images of several classes ({counts}); the group is not divided"
             problems.append(DataProblem(images[0].path, "group_with_two_labels", detail))
     return problems
 
 
 def by_content(records: Iterable[ImageRecord]) -> dict[str, list[ImageRecord]]:
-    """Return the images of each content, in their order."""
+    """Return the images of each content, in order."""
     found: defaultdict[str, list[ImageRecord]] = defaultdict(list)
     for record in records:
         found[record.sha256].append(record)
@@ -148,6 +149,6 @@ def _crossing_problem(copy: NearCopy, renamed: Mapping[str, str]) -> DataProblem
 
 
 def _merged_groups(crossing: Sequence[NearCopy]) -> dict[str, str]:
-    """Return the new name of every group that near copies tie to another one."""
+    """Return the new name of each group that near copies link to another group."""
     tied = clusters((c.first.group_id, c.second.group_id) for c in crossing)
-    return {group: sub_suites[0] for sub_suites in tied for group in sub_suites}
+    return {group: names[0] for names in tied for group in names}

@@ -1,4 +1,4 @@
-"""What of a data set's folder is not used, and how its pixels are read, in a line each."""
+"""Files of a data set that are not used, and how its pixels are read, one line each."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 from bench.types import DataProblem, DatasetIndex, SkippedFiles
 
-MOST_NAMED = 3  # images of one kind of problem
-MOST_KINDS = 6  # of skipped files that one line names
-KEPT = ("group_with_two_labels", "known_layout")  # problems of images that are used all the same
+MOST_NAMED = 3  # maximum number of images named per kind of problem
+MOST_KINDS = 6  # maximum number of kinds of skipped files named in one line
+KEPT = ("group_with_two_labels", "known_layout")  # problems of images that are used nevertheless
 
 
 def data_lines(index: DatasetIndex) -> list[str]:
-    """Return how the pixels of an index are read, if not as they are, and what of its folder is not used."""
+    """Return how the pixels of an index are scaled (if at all) and which files of its folder are not used."""
     window = index.window
     scaled = []
     if window:
@@ -25,9 +25,9 @@ def data_lines(index: DatasetIndex) -> list[str]:
 
 
 def summaries(problems: Sequence[DataProblem], skipped: Sequence[SkippedFiles]) -> list[str]:
-    """Return a line for each kind of problem, with the first of its images, and one for all skipped files.
+    """Return one line per kind of problem with its first images, and one line for all skipped files.
 
-    The reason is that of the first image.
+    The reason shown is that of the first image.
     """
     kinds: defaultdict[str, list[DataProblem]] = defaultdict(list)
     for problem in problems:
@@ -40,7 +40,7 @@ def summaries(problems: Sequence[DataProblem], skipped: Sequence[SkippedFiles]) 
 
 
 def skipped_line(skipped: Sequence[SkippedFiles]) -> str:
-    """Return how many files of each kind are not taken for images, with an example of each."""
+    """Return how many files of each kind are not read as images, with an example of each."""
     named = [f"{s.count:,} {s.kind} (such as {s.example})" for s in skipped[:MOST_KINDS]]
     if rest := sum(s.count for s in skipped[MOST_KINDS:]):
         named.append(f"{rest:,} others")
@@ -48,6 +48,6 @@ def skipped_line(skipped: Sequence[SkippedFiles]) -> str:
 
 
 def losses(index: DatasetIndex) -> str:
-    """Return what was left out of an index, a line each, to stand before an error about what remains; '' if nothing."""
+    """Return what was excluded from an index, one line each, as a prefix for an error message; '' if nothing."""
     lines = summaries([p for p in index.problems if p.kind not in KEPT], index.skipped)
     return "".join([f"left out of {index.name}:\n", *(f"  {line}\n" for line in lines)]) if lines else ""

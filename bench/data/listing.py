@@ -1,4 +1,4 @@
-"""What a layout on disk names, before any file is read; and the options that every dataset of files has."""
+"""The files that a dataset layout lists, before any is read, and the options of all file-based data sets."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ Stain = Literal["", "H&E", "H-DAB"]  # none; haematoxylin and eosin; haematoxyli
 
 @dataclass(frozen=True)
 class ImageChecks:
-    """What is done about bad images, exact copies and near copies (``records.scan``); base of datasets' configs.
+    """How bad images, exact copies and near copies are handled (``records.scan``); base class of dataset configs.
 
-    ``intensity``: which grey values of images of more than 8 bits become 0 to 255, in the whole set: 'auto'
-    (``pixels.grey_window``), or (lowest, highest) as stored. Images of 8 bits a channel are used as they are.
+    ``intensity``: the grey values of images with more than 8 bits that are mapped to 0 to 255, for the whole set:
+    'auto' (``pixels.grey_window``), or (lowest, highest) as stored. Images of 8 bits per channel are used as they are.
     """
 
     on_bad_image: OnBadImage = "skip"
@@ -46,7 +46,7 @@ class ImageChecks:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A file that a layout names as an image: POSIX path relative to the root, what it shows, and whose it is."""
+    """A file that a layout lists as an image: POSIX path relative to the root, class and group."""
 
     path: str
     label: int
@@ -57,11 +57,11 @@ class Listed:
 
 @dataclass(frozen=True)
 class Listing:
-    """All images under a root, whatever a config chooses among them, and the files that fit the layout badly.
+    """All images under a root, including those that a config does not select, and files that do not fit the layout.
 
-    ``knows_groups`` is false where nothing tells patients apart, so that every image is its own group.
-    ``skipped`` are the other files that lie there. ``stain`` tells which dyes can be looked for. ``others`` are classes
-    that were not chosen, of the labels after those of ``classes``: their files only tell which images have two labels.
+    ``knows_groups`` is false if the layout has no patient ids, so that every image is its own group. ``skipped`` lists
+    the other files in the folder. ``stain`` says which dyes the images have. ``others`` are the classes that were not
+    selected; their labels follow those of ``classes``, and their files are only used to find images with two labels.
     """
 
     root: Path

@@ -1,7 +1,7 @@
-"""What stages read: one fold's training data, its parts for evaluation, synthetic folders, and both put together.
+"""The data that stages read: the training data of one fold, its parts for evaluation, and synthetic folders.
 
-A generator is part of the training set, so a synthetic set is let in only if every group that its generator has seen
-belongs to the fold's training groups, and if none of its images is a held-out image.
+A generator is part of the training procedure. A synthetic set is therefore accepted only if every group that its
+generator has seen belongs to the training groups of the fold, and if none of its images is a held-out image.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Part(NamedTuple):
 
     @property
     def source_images(self) -> SourceImages:
-        """What the part is made of; whoever trains or chooses with it has it checked."""
+        """The source images of this part, for leakage checks."""
         return SourceImages.of(self.records)
 
 
@@ -48,7 +48,8 @@ class Part(NamedTuple):
 class LabelledImages:
     """A training set: images uint8 [N, S, S, 3], labels int64 [N], is_synthetic bool [N]; real images come first.
 
-    ``origin`` is that of the real images (synthetic ones were checked when they were let in), ``borders`` the fold's.
+    ``source_images`` are those of the real images (synthetic ones were checked when they were loaded); ``fold_parts``
+    are those of the fold.
     """
 
     images: Uint8Images
@@ -59,9 +60,9 @@ class LabelledImages:
 
 
 class TrainingPart:
-    """The training part of one fold, as methods see it (``TrainingData``); nothing public leads to the other parts.
+    """The training part of one fold, as methods see it (``TrainingData``); it gives no access to the other parts.
 
-    Records have the groups that the split goes by: where it divides image by image, each is a group of its own.
+    Records have the groups that the split uses: in an image-level split, every image is its own group.
     """
 
     _open: ClassVar[tuple[PartName, ...]] = ("train",)
@@ -79,7 +80,7 @@ class TrainingPart:
         self.image_size_px = image_size_px
 
     def images(self, size_px: Size | None = None) -> Uint8Images:
-        """Return uint8 [N, H, W, 3] in the order of ``records``, a copy; of the suite's size for None."""
+        """Return uint8 [N, H, W, 3] in the order of ``records``, a copy; at the suite's size for None."""
         return self._part("train", self.image_size_px if size_px is None else size_px).images
 
     def _part(self, name: PartName, size_px: Size) -> Part:
@@ -96,36 +97,36 @@ class TrainingPart:
 
 
 class FoldData(TrainingPart):
-    """One fold, as the harness sees it: the training part, and the held-out ones for evaluation.
+    """One fold, as the harness sees it: the training part and the held-out parts for evaluation.
 
-    Raises ``LeakageError`` or ``DataError`` as ``check_split`` when made.
+    Raises ``LeakageError`` or ``DataError`` as ``check_split`` on construction.
     """
 
     _open = PARTS
 
     @property
     def fold_parts(self) -> FoldParts:
-        """What each part is made of: the judge of everything that is made for this fold."""
+        """The source images of each part, used by the leakage checks of this fold."""
         return self._fold_parts
 
     @property
     def training(self) -> TrainingPart:
-        """The training part alone: what to hand to a method."""
+        """The training part only, for methods."""
         return TrainingPart(self._drawn_from, self._split, self._cache, self.image_size_px, self._resize)
 
     def train_validation(self) -> TrainValidationView:
-        """Return this fold with its test part locked: what to hand to whatever chooses something."""
+        """Return this fold with its test part locked, for model selection and tuning."""
         return TrainValidationView(self._drawn_from, self._split, self._cache, self.image_size_px, self._resize)
 
     def part(self, name: PartName, size_px: Size | None = None) -> Part:
         """Return the records, images, labels and groups of 'train', 'validation' or 'test', in the split's order.
 
-        Images are of the suite's size for None.
+        Images have the suite's size for None.
         """
         return self._part(name, self.image_size_px if size_px is None else size_px)
 
     def pixel_sums(self, name: PartName) -> list[str]:
-        """Return a sum of each image's pixels at the suite's size; they tell equal images, and show none."""
+        """Return a checksum of each image's pixels at the suite's size; it identifies equal images."""
         images = self._cache.load(self._index, self.image_size_px, self._resize)
         return pixel_sums(images[i] for i in self._rows(name))
 
@@ -137,19 +138,19 @@ class TrainValidationView(FoldData):
 
 
 def require_open(name: PartName, opened: Sequence[PartName], fold: str) -> None:
-    """Raise ``LeakageError`` unless a part is among those that its reader may see."""
+    """Raise ``LeakageError`` unless the part is one that the caller may read."""
     if name not in opened:
         raise LeakageError(
-            f"{fold}: the {name} part was asked for where only {' and '.join(opened)} may be read; choose by "
-            "validation images, and read the test part once, when nothing is left to choose"
+            f"{fold}: the {name} part was asked for, but only {' and '.join(opened)} may be read here; select by "
+            "validation images, and read the test part once, after all selection is done"
         )
 
 
 def ratio_counts(ratio: str | float, labels: npt.ArrayLike) -> dict[int, int]:
-    """Return how many synthetic images of each class a ratio asks for, given the real ``labels`` [N].
+    """Return how many synthetic images of each class a ratio requires, given the real ``labels`` [N].
 
     A number r gives r times the real count of every class, rounded half up; ``'balance'`` fills every class up to the
-    largest one.
+    size of the largest.
 
     >>> ratio_counts(0.5, [0, 0, 0, 1]), ratio_counts("balance", [0, 0, 0, 1])
     ({0: 2, 1: 1}, {0: 0, 1: 2})
@@ -163,7 +164,7 @@ def ratio_counts(ratio: str | float, labels: npt.ArrayLike) -> dict[int, int]:
     except (TypeError, ValueError):
         factor = -1.0
     if not 0 <= factor < float("inf"):
-        raise ConfigError(f"ratio is {ratio!r}; a number of at least 0, or 'balance', is needed")
+        raise ConfigError(f"ratio is {ratio!r}; expected a number of at least 0, or 'balance'")
     return {label: int(factor * n + 0.5) for label, n in counts.items()}
 
 
@@ -173,18 +174,18 @@ def assemble_training_set(
     ratio_counts: Mapping[int, int],
     leave_out: Container[str] = (),
 ) -> LabelledImages:
-    """Return the fold's real training images, and the first ``ratio_counts[label]`` synthetic ones of each label.
+    """Return the fold's real training images and the first ``ratio_counts[label]`` synthetic images of each label.
 
-    Those whose paths in the synthetic folder are in ``leave_out`` are left out of these, and none takes their place.
-    Raises ``LeakageError`` when the generator saw a group outside the fold's training part, or made a held-out image;
-    and ``DataError`` when the set has too few images.
+    Of these, the images whose paths in the synthetic folder are in ``leave_out`` are excluded and not replaced. Raises
+    ``LeakageError`` when the generator saw a group outside the fold's training part, or made a held-out image, and
+    ``DataError`` when the set has too few images.
     """
     real, source_images = data.images(), SourceImages.of(data.records)
     wanted = {label: n for label, n in ratio_counts.items() if n > 0}
     if not wanted:
         return LabelledImages(real, data.labels, np.zeros(len(real), dtype=np.bool_), source_images, data.fold_parts)
     if synthetic is None:
-        raise DataError(f"synthetic images were asked for ({wanted}) without a synthetic set")
+        raise DataError(f"synthetic images were requested ({wanted}), but no synthetic set was given")
     check_generator(synthetic.folder, synthetic.seen_groups, data.fold_parts)
     check_sources(synthetic, data.fold_parts)
     chosen = first_of_each(synthetic, wanted, data.classes, leave_out)
@@ -203,7 +204,7 @@ def assemble_training_set(
 def first_of_each(
     synthetic: SyntheticSet, counts: Mapping[int, int], classes: Sequence[str], leave_out: Container[str] = ()
 ) -> list[SyntheticRecord]:
-    """Return the first ``counts[label]`` records of each label, sorted by it, without those left out.
+    """Return the first ``counts[label]`` records of each label, sorted by label, without the excluded ones.
 
     Raises ``DataError`` when the set has too few.
     """
@@ -217,13 +218,13 @@ def first_of_each(
 
 
 def check_generator(folder: Path, seen_groups: Iterable[str], fold_parts: FoldParts) -> None:
-    """Raise ``LeakageError`` unless every group that the generator of ``folder`` saw is of the fold's training part."""
+    """Raise ``LeakageError`` unless every group that the generator of ``folder`` saw is in the training part."""
     seen = SourceImages(groups=frozenset(seen_groups))
     fold_parts.require(f"the generator of {folder}", seen, "train", "fit it on this fold's training part")
 
 
 def check_sources(synthetic: SyntheticSet, fold_parts: FoldParts) -> None:
-    """Raise ``LeakageError`` unless every source image is of the training part, and the generator says it saw it."""
+    """Raise ``LeakageError`` unless every source image is in the training part and in the generator's seen groups."""
     sources = SourceImages(
         frozenset(r.source_group for r in synthetic.records if r.source_group),
         frozenset(r.source_path for r in synthetic.records if r.source_path),
@@ -234,12 +235,12 @@ def check_sources(synthetic: SyntheticSet, fold_parts: FoldParts) -> None:
     if unseen := sorted(sources.groups - set(synthetic.seen_groups)):
         raise LeakageError(
             f"{synthetic.folder / SEEN} leaves out groups whose images {MANIFEST} names as sources, such as "
-            f"{unseen[0]!r}: one of the two was changed, so neither can be trusted; delete the folder and run again"
+            f"{unseen[0]!r}: one of the two files was changed; delete the folder and run again"
         )
 
 
 def check_content(paths: Sequence[Path], images: Uint8Images, fold: FoldData) -> None:
-    """Raise ``LeakageError`` when a synthetic image, uint8 [N, S, S, 3] or its file, is an image of a held-out part."""
+    """Raise ``LeakageError`` when a synthetic image (uint8 [N, S, S, 3], or its file) is a held-out image."""
     fold_parts = fold.fold_parts.with_content({name: fold.pixel_sums(name) for name in ("validation", "test")})
     for path, pixels in zip(paths, pixel_sums(images), strict=True):
         shown = SourceImages(content=frozenset({pixels, hashlib.sha256(path.read_bytes()).hexdigest()}))
@@ -247,7 +248,7 @@ def check_content(paths: Sequence[Path], images: Uint8Images, fold: FoldData) ->
 
 
 def save_manifest(folder: Path, records: Iterable[SyntheticRecord], seen_groups: Iterable[str]) -> None:
-    """Write ``manifest.csv``, one row an image, and ``seen_groups.json`` beside the images in ``folder``."""
+    """Write ``manifest.csv``, one row per image, and ``seen_groups.json`` beside the images in ``folder``."""
     folder.mkdir(parents=True, exist_ok=True)
     with open(folder / MANIFEST, "w", encoding="utf-8", newline="") as f:
         writer = DictWriter(f, [c.name for c in fields(SyntheticRecord)])
@@ -257,7 +258,7 @@ def save_manifest(folder: Path, records: Iterable[SyntheticRecord], seen_groups:
 
 
 def save_seen(folder: Path, groups: Iterable[str]) -> None:
-    """Write the groups that a generator has seen, as JSON, to its own folder or to that of what it made."""
+    """Write the groups that a generator has seen, as JSON, to its folder or to the folder of its images."""
     write_atomic(folder / SEEN, json.dumps(sorted(set(groups)), indent=1, ensure_ascii=False) + "\n")
 
 
@@ -267,7 +268,7 @@ def load_seen(folder: Path) -> tuple[str, ...]:
         return tuple(str(g) for g in json.loads((folder / SEEN).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError) as e:
         raise DataError(
-            f"{folder} does not tell which groups its generator saw ({type(e).__name__}: {e}); delete it and run again"
+            f"{folder} does not list its generator's groups ({type(e).__name__}: {e}); delete it and run again"
         ) from e
 
 

@@ -1,7 +1,7 @@
-"""Segmentation masks of dataset images, read beside them: which pixels show the thing (a nucleus, a lesion).
+"""Segmentation masks of dataset images: which pixels belong to the foreground (a nucleus, a lesion).
 
-Masks come as they were published: one file or several an image, 1-bit, grey, colour or 16-bit instance numbers. Every
-pixel that is not 0 in any of an image's masks belongs to the foreground.
+Masks are read as published: one or several files per image; 1-bit, grey, colour or 16-bit instance numbers. Every pixel
+that is not 0 in any mask of an image belongs to the foreground.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ Masks = npt.NDArray[np.uint8]
 
 
 def load_masks(root: Path, records: Sequence[ImageRecord], size_px: Size, resize: Resize = "squash") -> Masks:
-    """Return the masks of records that have any: uint8 [N, H, W] of that size, 1 foreground, 0 background.
+    """Return the masks of the records as uint8 [N, H, W] of the given size, 1 foreground, 0 background.
 
-    Several masks of an image are OR-ed, then brought to size as the image is (``squash`` or ``crop``), by nearest
-    neighbour. Raises ``DataError`` naming the file when a mask is missing, unreadable, or of another size than its
-    image, and the image when it has none.
+    Several masks of an image are combined by OR, then resized like the image (``squash`` or ``crop``) by nearest
+    neighbour. Raises ``DataError`` naming the file when a mask is missing, unreadable, or has another size than its
+    image, and naming the image when it has no mask.
     """
     if not records:
         return np.zeros((0, *height_width(size_px)), np.uint8)
@@ -35,10 +35,10 @@ def load_masks(root: Path, records: Sequence[ImageRecord], size_px: Size, resize
 def pixel_spacing(
     root: Path, records: Sequence[ImageRecord], size_px: Size, resize: Resize = "squash"
 ) -> list[tuple[float, float]]:
-    """Return how far apart, down and across, the pixels of images at that size are in their originals, in their pixels.
+    """Return the pixel spacing (vertical, horizontal) of resized images, in pixels of their originals.
 
-    A squashed image of h × w pixels at H × W has (h / H, w / W); a cropped one keeps its shape: the smaller for both.
-    Raises ``DataError`` for an image that cannot be read.
+    A squashed image of h × w pixels at H × W has (h / H, w / W). A cropped image keeps its aspect ratio: the smaller
+    value for both. Raises ``DataError`` for an image that cannot be read.
     """
     height, width = height_width(size_px)
     sizes = [_size(root / record.path) for record in records]
@@ -49,7 +49,7 @@ def pixel_spacing(
 def masks_fingerprint(root: Path, records: Iterable[ImageRecord]) -> str | None:
     """Return 16 hex characters over the masks' paths and contents; None when no record has a mask.
 
-    A dataset's fingerprint does not cover masks, as no classifier sees them.
+    The fingerprint of a data set does not cover masks, because no classifier uses them.
     """
     digest, found = hashlib.sha256(), False
     for path in sorted(path for record in records for path in record.mask_paths):
@@ -57,7 +57,7 @@ def masks_fingerprint(root: Path, records: Iterable[ImageRecord]) -> str | None:
         try:
             content = hashlib.sha256((root / path).read_bytes()).hexdigest()
         except OSError:
-            content = "unreadable"  # said when it is to be used
+            content = "unreadable"  # reported when the mask is used
         digest.update(f"{path}\x1f{content}\x1e".encode())
     return digest.hexdigest()[:16] if found else None
 
@@ -78,7 +78,7 @@ def _load(root: Path, record: ImageRecord, size_px: Size, resize: Resize) -> npt
 
 
 def _size(path: Path) -> tuple[int, int]:
-    """Return the width and height of an image, by its header."""
+    """Return the width and height of an image from its header."""
     from PIL import Image
 
     try:
@@ -89,14 +89,14 @@ def _size(path: Path) -> tuple[int, int]:
 
 
 def _read(path: Path, expected: tuple[int, int]) -> npt.NDArray[np.bool_]:
-    """Return bool [H, W]: where the file is not 0 (not black, for a colour or palette image; opacity is no part)."""
+    """Return bool [H, W]: True where the file is not 0 (not black in a colour or palette image; alpha is ignored)."""
     try:
         image = open_image(path.read_bytes())
     except Exception as e:  # decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error, …
-        raise DataError(f"the mask {path} cannot be read: {e}; mend it or download it again") from e
+        raise DataError(f"the mask {path} cannot be read: {e}; repair it or download it again") from e
     if image.size != expected:
         sizes = [f"{w}×{h}" for w, h in (image.size, expected)]
-        raise DataError(f"the mask {path} is of {sizes[0]} pixels, its image of {sizes[1]}; they must be the same")
+        raise DataError(f"the mask {path} has {sizes[0]} pixels, its image {sizes[1]}; both must have the same size")
     if image.mode in ("P", "PA"):
         image = image.convert("RGB")
     pixels = np.asarray(image)

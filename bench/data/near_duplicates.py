@@ -1,23 +1,23 @@
-"""Near duplicates: one picture stored twice, resized, recompressed, recoloured, turned, mirrored or cut a little off.
+"""Near duplicates: one picture stored twice, resized, recompressed, recoloured, rotated, mirrored or slightly cropped.
 
 Candidates come from a perceptual hash: 64 bits of the low frequencies of the discrete cosine transform (Zauner,
-"Implementation and benchmarking of perceptual image hash functions", 2010), compared in all 8 quarter turns and mirror
-images. Every candidate is then checked in its pixels, for a hash of 64 bits calls many different pictures alike.
+"Implementation and benchmarking of perceptual image hash functions", 2010), compared in all 8 rotations by 90° and
+mirror images. Because a 64-bit hash matches many different pictures, every candidate is then compared pixel by pixel.
 
-**The pixel check.** Both pictures in grey, 64 × 64, their detail divided by the local contrast (so that neither
-exposure nor colour nor a common bright centre counts), in 4 × 4 blocks of 16 pixels. Each block of one is looked for in
-the other within ± 3 pixels, and the third lowest of the 16 best cosines is the pair's ``correlation``: all of a picture
-but two blocks (text, callipers) must be found again, in its place; a black surround that a whole set shares is not
-enough. Blocks that are flat in both say nothing and are left out; pictures with fewer than 6 blocks of texture cannot
-be compared and match nothing.
+**The pixel check.** Both pictures are converted to grey, 64 × 64, and their detail is divided by the local contrast, so
+that exposure, colour and a common bright centre have no effect. The first picture is divided into 4 × 4 blocks of 16
+pixels. Each block is searched for in the second within ± 3 pixels, and the third lowest of the 16 best cosines is the
+pair's ``correlation``. So all but two blocks (text, callipers) must be found at their place; a black surround that a
+whole set shares is not enough. Blocks that are flat in both pictures are ignored; pictures with fewer than 6 textured
+blocks cannot be compared and match nothing.
 
 **How the thresholds were chosen.** By eye, on the pairs of BreakHis (353 images), BUSI (586) and ISIC's nine classes
 (2,241) nearest to the threshold. ``MIN_CORRELATION = 0.35``: all pairs above it show one picture (another exposure,
-colour or crop, other callipers, a neighbouring frame of one scan); two different pictures reach 0.264 at most, two
-moles in the same black vignette, whose whole pictures correlate at 0.94. Of 176 pairs seen to be one picture 155 pass;
-those missed are frames or crops further apart. ``MAX_DISTANCE = 16``: true pairs were seen at every distance up to it,
-and one beyond. The mean difference of colours would not separate them: it is 1 to 26 grey levels for true pairs, and as
-little as 12 for different pictures.
+colour or crop, other callipers, a neighbouring frame of one scan). Two different pictures reach 0.264 at most: two
+moles in the same black vignette, whose whole pictures correlate at 0.94. Of 176 pairs that show one picture, 155 pass;
+the missed ones are more distant frames or crops. ``MAX_DISTANCE = 16``: true pairs were found at every distance up to
+it, and one beyond. The mean difference of colours would not separate them: it is 1 to 26 grey levels for true pairs,
+and as low as 12 for different pictures.
 """
 
 from __future__ import annotations
@@ -59,19 +59,19 @@ ORIENTATIONS = (
 _SIDE, _BLOCK, _REACH = 64, 16, 3  # pixels
 _BLOCKS = _SIDE // _BLOCK
 _MIN_TEXTURED_BLOCKS = 6
-_FLAT = 0.2  # root mean square of a block's normalised detail; a grey level or so of noise
-_ODD = np.array([(-1.0) ** u for u in range(1, 9)], dtype=np.float32)  # what mirroring does to the frequencies 1 to 8
+_FLAT = 0.2  # root mean square of a block's normalised detail; about one grey level of noise
+_ODD = np.array([(-1.0) ** u for u in range(1, 9)], dtype=np.float32)  # effect of mirroring on the frequencies 1 to 8
 _NOISE = 2.0  # grey levels: contrast below it counts as none
 _SIGMA = 1.5  # pixels at 64 × 64
-_VERSION = 2  # raise it when other pairs would be found: remembered ones are then not reused
+_VERSION = 2  # increase it when other pairs would be found: cached pairs are then not reused
 
 
 @dataclass(frozen=True, slots=True)
 class NearPair:
     """Two contents (``first`` < ``second``, by SHA-256) that show one picture.
 
-    ``distance``: bits of 64 in which their hashes differ; ``correlation`` in [0.35, 1]: the pixel check (see the
-    module); ``orientation``: what must be done to the second, counter-clockwise, to make it lie like the first.
+    ``distance``: number of the 64 hash bits that differ. ``correlation`` in [0.35, 1]: result of the pixel check (see
+    the module). ``orientation``: the transformation, counter-clockwise, that aligns the second with the first.
     """
 
     first: str
@@ -81,9 +81,9 @@ class NearPair:
     orientation: str
 
     def swapped(self) -> NearPair:
-        """Return the same pair seen from the second: a quarter turn goes the other way round."""
+        """Return the same pair with both contents exchanged: a quarter turn changes its direction."""
         k = ORIENTATIONS.index(self.orientation)
-        back = ORIENTATIONS[k if k >= 4 else -k % 4]  # a mirrored turn undoes itself
+        back = ORIENTATIONS[k if k >= 4 else -k % 4]  # a mirrored turn is its own inverse
         return replace(self, first=self.second, second=self.first, orientation=back)
 
     def describe(self) -> str:
@@ -95,7 +95,7 @@ class NearPair:
 def look_at(image: Image.Image) -> tuple[str, Thumbnail]:
     """Return a picture's hashes (128 hex digits: 64 bits in each orientation) and thumbnail.
 
-    The hashes are '' for a picture without texture, which can be told from no other one.
+    The hashes are '' for a picture without texture, which cannot be compared.
     """
     from PIL import Image as Pillow
 
@@ -110,7 +110,7 @@ def look_at(image: Image.Image) -> tuple[str, Thumbnail]:
 def perceptual_hashes(grey: Floats) -> npt.NDArray[np.uint64]:
     """Return the pHash of a grey picture [64, 64] in its 8 orientations, uint64 [8].
 
-    The cosine transform of a turned or mirrored picture is that of the picture, transposed and with other signs.
+    The cosine transform of a rotated or mirrored picture is that of the picture, transposed and with other signs.
     """
     from scipy.fft import dctn
 
@@ -126,15 +126,15 @@ def perceptual_hashes(grey: Floats) -> npt.NDArray[np.uint64]:
 
 
 def turn(picture: npt.NDArray[np.generic], orientation: int) -> npt.NDArray[np.generic]:
-    """Return a picture [H, W] mirrored left to right for orientations from 4, then turned by quarter turns."""
+    """Return a picture [H, W], mirrored left to right for orientations from 4, then rotated by quarter turns."""
     return np.rot90(picture[:, ::-1] if orientation >= 4 else picture, orientation % 4)
 
 
 def near_pairs(hashes: Mapping[str, str], thumbnail: Callable[[str], Thumbnail], cache: Path) -> list[NearPair]:
     """Return the pairs of contents that show one picture, sorted.
 
-    ``hashes`` maps a content's SHA-256 to what ``look_at`` gave; ``thumbnail`` is asked for candidates only, from
-    several threads. The outcome is remembered below ``cache`` for this very set of contents.
+    ``hashes`` maps a content's SHA-256 to the result of ``look_at``; ``thumbnail`` is called for candidates only, from
+    several threads. The result is stored below ``cache`` for this set of contents.
     """
     names = sorted(sha for sha, text in hashes.items() if text)
     key = hashlib.sha256("\n".join([str(_VERSION), *names]).encode()).hexdigest()[:16]
@@ -149,9 +149,9 @@ def near_pairs(hashes: Mapping[str, str], thumbnail: Callable[[str], Thumbnail],
 
 
 def candidates(hashes: Hashes, max_distance: int = MAX_DISTANCE) -> Iterable[tuple[int, int, int, int]]:
-    """Yield (i, j, orientation, distance) with i < j wherever hash i is near that of j in an orientation.
+    """Yield (i, j, orientation, distance) with i < j where hash i is near that of j in an orientation.
 
-    All pairs are compared, some rows at a time, so that memory stays at a few MB: 8,000 pictures take about a second.
+    All pairs are compared in blocks of rows, so that memory stays at a few MB: 8,000 pictures take about a second.
     """
     rows = max(1, 500_000 // max(1, len(hashes)))
     for start in range(0, len(hashes), rows):
@@ -169,7 +169,7 @@ def correlations(first: Floats, second: Floats) -> Floats:
     padded = np.pad(second, _REACH, mode="reflect")
     down, right = padded.strides
     reach = 2 * _REACH + 1
-    shape = (_BLOCKS, _BLOCKS, reach, reach, _BLOCK, _BLOCK)  # where each block may lie
+    shape = (_BLOCKS, _BLOCKS, reach, reach, _BLOCK, _BLOCK)  # the possible positions of each block
     strides = (_BLOCK * down, _BLOCK * right, down, right, down, right)
     windows = np.lib.stride_tricks.as_strided(padded, shape, strides, writeable=False)
     windows = windows.reshape(_BLOCKS**2, reach**2, _BLOCK**2)
@@ -182,7 +182,7 @@ def correlations(first: Floats, second: Floats) -> Floats:
 
 
 def _low_values(values: Floats, counted: npt.NDArray[np.bool_]) -> Floats:
-    """Return the third lowest of each column's 16 values, or as low a one of those counted; 0 where too few are."""
+    """Return the third lowest of each column's 16 values, scaled to the blocks counted; 0 for too few blocks."""
     n = counted.sum(axis=0)
     ordered = np.sort(np.where(counted, values, 2.0), axis=0)
     low = ordered[n // 8, np.arange(values.shape[1])]
@@ -203,10 +203,10 @@ def clusters(pairs: Iterable[tuple[str, str]]) -> list[list[str]]:
     for a, b in pairs:
         low, high = sorted((root(a), root(b)))
         parent[high] = low
-    sub_suites: defaultdict[str, list[str]] = defaultdict(list)
+    by_root: defaultdict[str, list[str]] = defaultdict(list)
     for name in sorted(parent):
-        sub_suites[root(name)].append(name)
-    return sorted(sub_suites.values())
+        by_root[root(name)].append(name)
+    return sorted(by_root.values())
 
 
 def detail_of(grey: npt.NDArray[np.generic]) -> Floats:
@@ -221,14 +221,14 @@ def detail_of(grey: npt.NDArray[np.generic]) -> Floats:
 def _confirmed(
     names: Sequence[str], found: Sequence[tuple[int, int, int, int]], thumbnail: Callable[[str], Thumbnail]
 ) -> list[NearPair]:
-    """Check candidates in their pixels, those of one second picture at once; keep a pair's best orientation."""
+    """Check the candidates pixel by pixel, grouped by second picture; keep the best orientation of each pair."""
     partners: defaultdict[int, list[tuple[int, int, int]]] = defaultdict(list)
     for i, j, k, distance in found:
         partners[j].append((i, k, distance))
     needed = sorted({i for i, *_ in found} | set(partners))
 
     def check(j: int) -> list[NearPair]:
-        # Instead of the second picture, whose windows cost most, its partners are turned: the other way round.
+        # The windows of the second picture are the expensive part, so its partners are rotated instead, in reverse.
         turned = [turn(details[i], k if k >= 4 else -k % 4) for i, k, _ in partners[j]]
         values = correlations(np.stack(turned).astype(np.float32), details[j].astype(np.float32))
         return [
@@ -253,4 +253,4 @@ def _load(path: Path) -> list[NearPair] | None:
         stored = json.loads(path.read_text(encoding="utf-8"))
         return [NearPair(**p) for p in stored["pairs"]] if stored["version"] == _VERSION else None
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # absent or damaged: found again
+        return None  # missing or damaged: computed again

@@ -1,9 +1,9 @@
-"""The one place where the bytes of an image file become pixels: 8-bit RGB.
+"""Conversion of image files to 8-bit RGB; the only module that decodes image bytes.
 
-Images of 8 bits a channel are used as they are. Grey images of more bits (12 bits in 16, signed CT values, float) are
-scaled by one ``GreyWindow`` for the whole data set, never image by image: equal values are equal levels in every
-image. Which window it is, ``grey_window`` decides from the grey values of all images, or the user declares it
-(``dataset.intensity``). Labels play no part in it.
+Images of 8 bits per channel are used as they are. Grey images of more bits (12 bits in 16, signed CT values, float) are
+scaled by one ``GreyWindow`` for the whole data set, never per image: equal values give equal levels in every image.
+``grey_window`` derives the window from the grey values of all images, or the user sets it (``dataset.intensity``).
+Labels have no influence on it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Intensity = Literal["auto"] | tuple[float, float]
 MIN_LEVELS = 32  # grey levels of 256 that the images of a set must keep
-LOW, HIGH = 0.005, 0.995  # quantiles between which a window lies where no number of bits says its limits
+LOW, HIGH = 0.005, 0.995  # quantiles that limit a window when no number of bits defines its limits
 _QUANTILES = (0.0, 0.001, LOW, 0.01, 0.025, 0.05, *(i / 10 for i in range(1, 10)), 0.95, 0.975, 0.99, HIGH, 0.999, 1.0)
 _COLOUR_LOSES = "images of 16 bits a colour channel, of which the upper 8 are read"
 
@@ -35,8 +35,8 @@ _COLOUR_LOSES = "images of 16 bits a colour channel, of which the upper 8 are re
 class GreyValues:
     """The values of one image of more than 8 bits.
 
-    ``kind``: 'integer' or 'float' for grey; 'colour' for RGB of 16 bits a channel, of which only the upper bytes are
-    read: the values are of these. ``quantiles`` are those of ``_QUANTILES``, from the least value to the largest;
+    ``kind``: 'integer' or 'float' for grey; 'colour' for RGB of 16 bits per channel, of which only the upper bytes are
+    read; the values refer to these. ``quantiles`` are those of ``_QUANTILES``, from the smallest value to the largest;
     ``distinct`` is the number of different values, at most 256.
     """
 
@@ -46,7 +46,7 @@ class GreyValues:
 
     @property
     def window(self) -> GreyWindow:
-        """A window of this image alone, for a look at its structure that no exposure changes."""
+        """A window of this image alone, for comparing structure independent of exposure."""
         low, high = (self.quantiles[_QUANTILES.index(q)] for q in (LOW, HIGH))
         if not low < high:
             low, high = self.quantiles[0], self.quantiles[-1]
@@ -54,32 +54,32 @@ class GreyValues:
 
 
 def open_image(content: bytes) -> Image.Image:
-    """Decode an image file's bytes completely. Raises what Pillow raises, whatever the process-wide settings are."""
+    """Decode an image file's bytes completely, independent of process-wide Pillow settings. Raises Pillow's errors."""
     from PIL import Image
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # records.MAX_PIXELS limits the size instead
         with Image.open(io.BytesIO(content)) as probe:
-            probe.verify()  # check sums, which decoding alone does not read
+            probe.verify()  # verifies check sums, which decoding alone does not read
         image = Image.open(io.BytesIO(content))
         image.load()
     return image
 
 
 def is_deep(image: Image.Image) -> bool:
-    """Whether an image is grey of more than 8 bits, so that a window is needed to show it."""
+    """Whether an image is grey with more than 8 bits, so that it needs a window."""
     return image.mode[0] in "IF"
 
 
 def is_deep_colour(unread: Image.Image) -> bool:
-    """Whether an opened image, not yet decoded, has 16 bits a colour channel: Pillow reads the upper 8 of these."""
+    """Whether an opened, not yet decoded image has 16 bits per colour channel; Pillow reads the upper 8 of these."""
     raw = (tile[3] for tile in getattr(unread, "tile", ()))
     modes = (str(args[0] if isinstance(args, tuple) and args else args) for args in raw)
     return not is_deep(unread) and any(";16" in mode for mode in modes)
 
 
 def grey_values(image: Image.Image, deep_colour: bool = False) -> GreyValues | None:
-    """Return the values of a decoded image of more than 8 bits; None for any other one.
+    """Return the values of a decoded image of more than 8 bits; None for any other image.
 
     Raises ``DataError`` when they are not all finite.
     """
@@ -97,7 +97,7 @@ def grey_values(image: Image.Image, deep_colour: bool = False) -> GreyValues | N
 def as_rgb(image: Image.Image, window: GreyWindow | None = None) -> Image.Image:
     """Return 8-bit RGB; grey is repeated over three channels.
 
-    Grey of more than 8 bits is scaled by the data set's ``window``; ``DataError`` where there is none.
+    Grey of more than 8 bits is scaled by the ``window`` of the data set; ``DataError`` without a window.
     """
     if is_deep(image):
         from PIL import Image
@@ -112,11 +112,11 @@ def as_rgb(image: Image.Image, window: GreyWindow | None = None) -> Image.Image:
 
 
 def to_levels(values: npt.NDArray[np.generic], window: GreyWindow) -> npt.NDArray[np.uint8]:
-    """Return the levels 0 to 255 of grey values, uint8 of the same shape; those outside the window become 0 or 255.
+    """Return the levels 0 to 255 of grey values, uint8 of the same shape; values outside the window become 0 or 255.
 
     Whole numbers from 0 to 2^b - 1 keep their upper 8 of b bits.
     """
-    step = 0 if np.issubdtype(values.dtype, np.floating) else 1  # a whole number covers the step up to the next one
+    step = 0 if np.issubdtype(values.dtype, np.floating) else 1  # a whole number covers the interval up to the next one
     scaled = (values.astype(np.float64) - window.low) * (256 / (window.high - window.low + step))
     return np.clip(np.floor(scaled), 0, 255).astype(np.uint8)
 
@@ -124,9 +124,9 @@ def to_levels(values: npt.NDArray[np.generic], window: GreyWindow) -> npt.NDArra
 def grey_window(found: Sequence[GreyValues], declared: Intensity = "auto") -> GreyWindow | None:
     """Return the window of a data set, given the values of its images of more than 8 bits; None without grey ones.
 
-    'auto': whole numbers from 0 on have the fewest bits that hold the largest value of the set. Sets with values below
-    0, or of float images, lie between the 0.5th and the 99.5th percentile of all their pixels, each image counting
-    alike. Raises ``DataError`` when so few levels are left that the images would be near black, or flat.
+    'auto': for non-negative whole numbers, the fewest bits that can store the largest value of the set. For sets with
+    negative values or float images, the 0.5th to the 99.5th percentile of all their pixels, with equal weight for each
+    image. Raises ``DataError`` when so few levels remain that the images would be nearly black or flat.
     """
     grey = [v for v in found if v.kind != "colour"]
     colour = [v for v in found if v.kind == "colour"]
@@ -159,9 +159,9 @@ def grey_window(found: Sequence[GreyValues], declared: Intensity = "auto") -> Gr
 
 
 def window_of_files(paths: Iterable[Path]) -> GreyWindow | None:
-    """Return the window of image files that are no data set, by all those of more than 8 bits.
+    """Return the common window of image files that are not a data set, from all those of more than 8 bits.
 
-    Files that cannot be read are passed over: whoever uses them says so. Raises ``DataError`` as ``grey_window``.
+    Unreadable files are ignored here; the code that uses them reports them. Raises ``DataError`` as ``grey_window``.
     """
     from PIL import Image
 
@@ -182,7 +182,7 @@ def window_of_files(paths: Iterable[Path]) -> GreyWindow | None:
 def _require_levels(
     found: Sequence[GreyValues], window: GreyWindow, advice: str, span: tuple[float, float] | None = None
 ) -> None:
-    """Raise ``DataError`` unless the values between ``span`` (None: between quantiles) keep enough levels."""
+    """Raise ``DataError`` unless the values in ``span`` (None: between the quantiles) keep enough levels."""
     low, high = span or _pooled(found, (LOW, HIGH))
     flat = not window.low < window.high
     whole = all(v.kind != "float" for v in found)
@@ -198,9 +198,11 @@ def _require_levels(
 
 
 def _pooled(found: Sequence[GreyValues], probabilities: Sequence[float]) -> tuple[float, ...]:
-    """Return quantiles of the pixels of all images, each image counting alike, by the images' own quantiles."""
+    """Return quantiles of the pixels of all images, each image with equal weight, from the images' quantiles."""
     cuts = np.array(_QUANTILES)
-    mass = np.diff(np.concatenate([[0.0], (cuts[1:] + cuts[:-1]) / 2, [1.0]]))  # of pixels nearest to each quantile
+    mass = np.diff(
+        np.concatenate([[0.0], (cuts[1:] + cuts[:-1]) / 2, [1.0]])
+    )  # number of pixels nearest to each quantile
     values = np.array([v.quantiles for v in found], dtype=np.float64)
     order = np.argsort(values, axis=None, kind="stable")
     reached = np.cumsum(np.broadcast_to(mass, values.shape).ravel()[order]) / len(found)

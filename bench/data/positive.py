@@ -1,7 +1,7 @@
-"""Which of two classes is the positive one: the case that sensitivity, precision, F1, AUPRC and costs are about.
+"""Which of two classes is the positive one, to which sensitivity, precision, F1, AUPRC and costs refer.
 
-Never taken from the order of names. The suite says so (``dataset.positive``), or the data set does
-(``DatasetIndex.positive``), or the names of the classes mean it, such as malignant against benign.
+It never depends on the order of names. It comes from the suite (``dataset.positive``), from the data set
+(``DatasetIndex.positive``), or from the meaning of the class names, such as malignant and benign.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import replace
 from bench.errors import ConfigError, nearest
 from bench.types import DatasetIndex
 
-# Names that mean a finding, and names that mean none; in lower case.
+# Names that mean a finding, and names that mean no finding; in lower case.
 CASES = (
     "abnormal", "cancer", "carcinoma", "covid", "covid-19", "diseased", "infected", "malignant", "mel", "melanoma",
     "parasitized", "pathological", "pneumonia", "positive", "pos", "sick", "tuberculosis", "tumor", "tumour",
@@ -23,10 +23,10 @@ CONTROLS = (
 
 
 def with_positive(index: DatasetIndex, asked: str | None) -> DatasetIndex:
-    """Return the index with its positive class: ``asked``, or else what the data set or the names of classes imply.
+    """Return the index with its positive class: ``asked`` if given, else the one implied by data set or class names.
 
-    ``positive`` stays None where nothing implies it, and for other than two classes. Raises ``ConfigError`` when
-    ``asked`` is no class, or when there are not two.
+    ``positive`` stays None if nothing implies it, and unless there are two classes. Raises ``ConfigError`` when
+    ``asked`` is not a class, or when there are not two classes.
     """
     if asked is None:
         return index if index.positive else replace(index, positive=implied(index.classes))
@@ -41,7 +41,7 @@ def with_positive(index: DatasetIndex, asked: str | None) -> DatasetIndex:
 
 
 def implied(classes: Sequence[str]) -> str | None:
-    """Return the one of two classes whose name means a finding, or whose other's means none; None if neither does."""
+    """Return the class whose name means a finding, or whose counterpart's name means none; None if neither does."""
     if len(classes) != 2:
         return None
     cases = [c for c in classes if c.lower() in CASES]
@@ -51,11 +51,11 @@ def implied(classes: Sequence[str]) -> str | None:
 
 
 def require_positive(index: DatasetIndex) -> None:
-    """Raise ``ConfigError``, with the line to add, when it is not known which of two classes is the positive one."""
+    """Raise ``ConfigError``, with the line to add, when the positive one of two classes is unknown."""
     if len(index.classes) == 2 and index.positive is None:
         a, b = index.classes
         raise ConfigError(
-            f"dataset.positive: {a!r} or {b!r}? Nothing in {index.name} tells which class is the positive one, the "
-            "case that sensitivity, specificity, precision, F1, AUPRC and costs are about. Add it to the suite "
+            f"dataset.positive: {a!r} or {b!r}? Nothing in {index.name} says which class is the positive one, to "
+            "which sensitivity, specificity, precision, F1, AUPRC and costs refer. Add it to the suite "
             f"(dataset: {{positive: {b}}}) or to the command (--set 'dataset.positive={b}'), or the other name"
         )

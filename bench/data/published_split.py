@@ -1,7 +1,7 @@
-"""The draw of the TL-S-CycleGAN work, which no other protocol may use: a few images of each class, by seed.
+"""The split protocol of the TL-S-CycleGAN publication: a few images of each class, drawn by seed.
 
-Fold 0 draws image by image, as the authors did, so that training and test show the same patients. Fold 1 draws as many
-images with whole patients apart. What the first scores more than the second is what the shared patients are worth.
+Fold 0 draws image by image, as the authors did, so that training and test share patients. Fold 1 draws the same number
+of images with disjoint patients. The score difference between the folds is the effect of shared patients.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from bench.types import DatasetIndex, Unit
 
 PUBLISHED = "published"
 UNITS: tuple[Unit, ...] = ("image", "group")  # of folds 0 and 1
-TRIES = 50  # draws of patients before it is said that they cannot be had
-Wanted = Mapping[PartName, int]  # images of each class
+TRIES = 50  # draws of patients before giving up
+Wanted = Mapping[PartName, int]  # images per class
 
 
 def by_unit(index: DatasetIndex, unit: Unit) -> DatasetIndex:
-    """Return the index that a split of that unit goes by: for 'image' every image is a group of its own."""
+    """Return the index for a split of that unit: for 'image' every image is its own group."""
     if unit == "group":
         return index
     return replace(index, records=tuple(replace(r, group_id=r.path) for r in index.records))
 
 
 def draw_images(index: DatasetIndex, wanted: Wanted, rng: np.random.Generator) -> dict[str, str]:
-    """Return the part of each drawn image by its path, any image alike. Raises ``DataError`` when there are too few."""
+    """Return the part of each drawn image by its path, image by image. Raises ``DataError`` if there are too few."""
     _check_enough(index, wanted)
     return _take(index, dict.fromkeys((r.path for r in index.records), None), wanted, rng)
 
@@ -44,11 +44,11 @@ def draw_groups(
     wanted: Wanted,
     rng: np.random.Generator,
 ) -> dict[str, str]:
-    """Return the part of each drawn image by its path; no group (patient) gives images to two parts.
+    """Return the part of each drawn image by its path; no group (patient) has images in two parts.
 
-    ``names`` and ``counts`` are ``group_counts(index)``. The groups are first dealt out by ``fractions`` of the images,
-    so that a few test images come from many patients, or, where that leaves a part short, by the images wanted.
-    Raises ``DataError`` when no draw gives every part its images.
+    ``names`` and ``counts`` are ``group_counts(index)``. The groups are first divided by ``fractions`` of the images,
+    so that a few test images come from many patients; if a part is then short of images, by the wanted numbers of
+    images. Raises ``DataError`` when no draw gives every part its images.
     """
     _check_enough(index, wanted)
     least = np.array([wanted[p] for p in PARTS])
@@ -56,8 +56,8 @@ def draw_groups(
     for attempt in range(TRIES):
         shares = dealt + (needed - dealt) * attempt / (TRIES - 1)
         part = partition(counts, shares, rng, min_groups=(1, 1, 1))
-        held = np.stack([counts[part == p].sum(axis=0) for p in range(len(PARTS))])
-        if (held >= least[:, None]).all():
+        totals = np.stack([counts[part == p].sum(axis=0) for p in range(len(PARTS))])
+        if (totals >= least[:, None]).all():
             part_of = dict(zip(names, (PARTS[p] for p in part), strict=True))
             return _take(index, {r.path: part_of[r.group_id] for r in index.records}, wanted, rng)
     raise DataError(
@@ -70,7 +70,7 @@ def draw_groups(
 def _take(
     index: DatasetIndex, allowed: Mapping[str, str | None], wanted: Wanted, rng: np.random.Generator
 ) -> dict[str, str]:
-    """Draw the wanted images of each class for test, training, validation in turn; None allows any part."""
+    """Draw the wanted images of each class for test, training, validation in this order; None allows any part."""
     part_of: dict[str, str] = {}
     for label in range(len(index.classes)):
         paths = sorted(r.path for r in index.records if r.label == label)

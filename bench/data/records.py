@@ -1,7 +1,7 @@
-"""Listed files -> image records: every image is decoded and hashed once, oddities are named, copies are settled.
+"""From listed files to image records: decode and hash every image, report problems, handle duplicates.
 
-The outcome is remembered by path and signature (``files.signature``: size, times, inode), so that a second start reads
-no pixels. A file with another signature is hashed, and decoded again where its content is new.
+The result is cached by path and signature (``files.signature``: size, times, inode), so that a second start reads no
+pixels. A file with a new signature is hashed, and decoded again if its content is new.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bench.data.duplicates import exact_copies, mixed_groups, settle_near_copies
+from bench.data.duplicates import exact_copies, mixed_groups, resolve_near_copies
 from bench.data.left_out import summaries
 from bench.data.listing import ImageChecks, Listed, Listing
 from bench.data.near_duplicates import NearPair, Thumbnail, look_at, near_pairs
@@ -36,12 +36,13 @@ DEFAULT_CHECKS = ImageChecks()
 MIN_SIDE_PX = 16
 MAX_PIXELS = 100_000_000  # a decompression bomb, or a whole slide that should be tiled first
 GREY_OR_COLOUR = ("1", "L", "P", "RGB", "I", "I;16", "I;16L", "I;16B", "F")
-_SCAN_VERSION = 4  # raise it when an image would be judged otherwise: remembered outcomes are then not reused
+_SCAN_VERSION = 4  # increase it when an image would be evaluated differently: cached results are then not reused
 
 
-class Judged(NamedTuple):
-    """What decoding told: ``kind`` is empty for a usable image (see ``DataProblem``); hashes and thumbnail as
-    ``look_at`` gives them; ``values`` of an image of more than 8 bits; whether it has two colours at most."""
+class Decoded(NamedTuple):
+    """Result of decoding: ``kind`` is empty for a usable image (see ``DataProblem``); hashes and thumbnail as from
+    ``look_at``; ``values`` of an image of more than 8 bits; whether it has at most two colours.
+    """
 
     kind: str = ""
     detail: str = ""
@@ -53,7 +54,7 @@ class Judged(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What reading one file told; this is what is remembered."""
+    """Result of reading one file; this is what the cache stores."""
 
     size: int
     mtime_ns: int
@@ -68,12 +69,12 @@ class Outcome:
 
     @property
     def signature(self) -> tuple[int, int, int, int]:
-        """The signature of the file as it was read (``files.signature``)."""
+        """The signature of the file when it was read (``files.signature``)."""
         return self.size, self.mtime_ns, self.ctime_ns, self.inode
 
     @classmethod
     def remembered(cls, stored: Mapping[str, Any]) -> Outcome:
-        """Return what ``asdict`` and JSON made of one."""
+        """Rebuild it from the JSON form of ``asdict``."""
         if not (values := stored["values"]):
             return cls(**stored)
         return cls(**{**stored, "values": GreyValues(**{**values, "quantiles": tuple(values["quantiles"])})})
@@ -81,7 +82,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Reading:
-    """Files as read: an outcome each; thumbnails, by content, of those that were decoded and not remembered."""
+    """Files as read: one result per file; thumbnails, by content, of files that were decoded and not cached."""
 
     root: Path
     outcomes: Mapping[str, Outcome]
@@ -98,12 +99,12 @@ class Reading:
             try:
                 return look_at(_as_seen(open_image(path.read_bytes()), self.outcomes[path_of[sha256]].values))[1]
             except OSError as e:
-                raise DataError(f"{path} was there when the images were listed and cannot be read now: {e}") from e
+                raise DataError(f"{path} was listed but cannot be read any more: {e}") from e
 
         return near_pairs({sha: self.outcomes[path].hashes for sha, path in path_of.items()}, thumbnail, cache)
 
     def window(self, intensity: Intensity = "auto") -> GreyWindow | None:
-        """Return the window of grey values of all usable images together. Raises ``DataError`` as ``grey_window``."""
+        """Return the common window of grey values of all usable images. Raises ``DataError`` as ``grey_window``."""
         usable = (o for path, o in sorted(self.outcomes.items()) if not o.kind and path not in self.masks)
         values = [o.values for o in usable if o.values]
         try:
@@ -118,12 +119,12 @@ class Reading:
 
 
 def _as_seen(image: Image.Image, values: GreyValues | None) -> Image.Image:
-    """Return what near copies are told by: 8-bit RGB, an image of more bits scaled by itself."""
+    """Return the picture for near-copy detection: 8-bit RGB; an image of more bits is scaled by its own window."""
     return as_rgb(image, values.window if values else None)
 
 
-def judge(content: bytes) -> Judged:
-    """Decode an image file's bytes and say whether it can be used, and what it looks like."""
+def decode(content: bytes) -> Decoded:
+    """Decode an image file's bytes, check that it can be used, and measure its appearance."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -133,24 +134,24 @@ def judge(content: bytes) -> Judged:
                 width, height = probe.size
                 deep_colour = is_deep_colour(probe)
         if width * height > MAX_PIXELS:
-            return Judged("too_large", f"{width}×{height} pixels; at most {MAX_PIXELS:,} are read: tile it first")
+            return Decoded("too_large", f"{width}×{height} pixels; at most {MAX_PIXELS:,} are read: tile it first")
         image = open_image(content)
     except UnidentifiedImageError:
-        return Judged("not_an_image", f"{len(content):,} bytes that no image format fits")
+        return Decoded("not_an_image", f"{len(content):,} bytes that match no image format")
     except Image.DecompressionBombError as e:
-        return Judged("too_large", str(e))
+        return Decoded("too_large", str(e))
     except Exception as e:  # decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error, …
-        return Judged("truncated", f"cannot be decoded to its end: {e}")
+        return Decoded("truncated", f"cannot be decoded completely: {e}")
     if min(width, height) < MIN_SIDE_PX:
-        return Judged("too_small", f"{width}×{height} pixels; at least {MIN_SIDE_PX} a side are needed")
+        return Decoded("too_small", f"{width}×{height} pixels; at least {MIN_SIDE_PX} per side are needed")
     if image.mode not in GREY_OR_COLOUR or (image.mode == "P" and "transparency" in image.info):
         channels = ", ".join(image.getbands()) + (" and transparency" if image.mode == "P" else "")
-        return Judged("channels", f"{len(image.getbands())} channels ({channels}); grey or RGB is needed")
+        return Decoded("channels", f"{len(image.getbands())} channels ({channels}); grey or RGB is needed")
     try:
         values = grey_values(image, deep_colour)
     except DataError as e:
-        return Judged("not_finite", str(e))
-    return Judged("", "", *look_at(_as_seen(image, values)), values, has_two_colours(image, values))
+        return Decoded("not_finite", str(e))
+    return Decoded("", "", *look_at(_as_seen(image, values)), values, has_two_colours(image, values))
 
 
 def index_listing(name: str, listing: Listing, checks: ImageChecks, cache: Path, where: str) -> DatasetIndex:
@@ -161,7 +162,7 @@ def index_listing(name: str, listing: Listing, checks: ImageChecks, cache: Path,
     listed = sorted(listing.files, key=lambda f: f.path)
     reading = read_files(listing.root, [f.path for f in listed], cache)
     window = reading.window(checks.intensity)
-    records, problems = settle(listed, reading, (*listing.classes, *listing.others), checks, cache)
+    records, problems = resolve(listed, reading, (*listing.classes, *listing.others), checks, cache)
     if listing.others:
         paths = {f.path for f in listing.files if f.label < len(listing.classes)}
         records = [r for r in records if r.path in paths]
@@ -185,39 +186,39 @@ def scan(
     cache: Path,
     checks: ImageChecks = DEFAULT_CHECKS,
 ) -> tuple[list[ImageRecord], list[DataProblem]]:
-    """Read every listed file once and return the usable records, sorted by path, and what was odd.
+    """Read every listed file once and return the usable records, sorted by path, and the problems found.
 
-    Bad images are left out; with ``on_bad_image='refuse'`` they raise ``DataError``, all of them named. Exact copies
-    (by SHA-256) of one class: the first by path stays. Copies under two labels: none stays, for one label is wrong.
-    ``on_duplicate='keep'`` reports them and keeps all; ``'refuse'`` raises. Near copies across groups are put in one
-    group, dropped, kept or refused by ``on_near_duplicate``; under two labels, none stays unless kept: see
-    ``copies.settle_near_copies``. A group with two labels is reported.
+    Bad images are excluded; with ``on_bad_image='refuse'`` they raise ``DataError`` that names all of them. Exact
+    copies (by SHA-256) of one class: the first by path is kept. Copies with two labels: none is kept, because one label
+    is wrong. ``on_duplicate='keep'`` reports them and keeps all; ``'refuse'`` raises. Near copies in different groups
+    are merged into one group, dropped, kept or refused according to ``on_near_duplicate``; with two labels, none is
+    kept unless it is 'keep': see ``duplicates.resolve_near_copies``. A group with two labels is reported.
     """
     listed = sorted(files, key=lambda f: f.path)
-    return settle(listed, read_files(root, [f.path for f in listed], cache), classes, checks, cache)
+    return resolve(listed, read_files(root, [f.path for f in listed], cache), classes, checks, cache)
 
 
-def settle(
+def resolve(
     listed: Sequence[Listed], reading: Reading, classes: Sequence[str], checks: ImageChecks, cache: Path
 ) -> tuple[list[ImageRecord], list[DataProblem]]:
-    """Return the usable records of files that were read, and what was odd, as ``scan`` does."""
+    """Return the usable records of files that were read, and the problems found, as ``scan`` does."""
     root = reading.root
     everything, bad = records_of(listed, reading)
     if bad and checks.on_bad_image == "refuse":
-        raise DataError(refusal(root, bad, "bad images", "mend or remove them, or set on_bad_image to skip"))
+        raise DataError(refusal(root, bad, "bad images", "repair or remove them, or set on_bad_image to skip"))
     copies, surplus = exact_copies(everything, classes)
     if copies and checks.on_duplicate == "refuse":
         raise DataError(refusal(root, copies, "exact copies", "remove them, or set on_duplicate to drop"))
     kept = [r for r in everything if checks.on_duplicate != "drop" or r.path not in surplus]
     pairs = reading.near_pairs(cache)
-    records, near = settle_near_copies(everything, kept, pairs, classes, checks.on_near_duplicate)
+    records, near = resolve_near_copies(everything, kept, pairs, classes, checks.on_near_duplicate)
     if near and checks.on_near_duplicate == "refuse":
         raise DataError(refusal(root, near, "near copies", "remove them, or set on_near_duplicate to group or drop"))
     return records, bad + copies + near + mixed_groups(records, classes)
 
 
 def records_of(listed: Sequence[Listed], reading: Reading) -> tuple[list[ImageRecord], list[DataProblem]]:
-    """Return the usable images in their order, and a problem for each of the others."""
+    """Return the usable images in order, and a problem for each of the others."""
     records: list[ImageRecord] = []
     bad: list[DataProblem] = []
     for file in listed:
@@ -225,7 +226,7 @@ def records_of(listed: Sequence[Listed], reading: Reading) -> tuple[list[ImageRe
         if outcome.kind:
             bad.append(DataProblem(file.path, outcome.kind, outcome.detail))
         elif partner := reading.masks.get(file.path):
-            detail = f"two colours, and named like {partner}: a mask is no image"
+            detail = f"two colours, and named like {partner}: a mask is not an image"
             bad.append(DataProblem(file.path, "suspected_mask", detail))
         else:
             masks, attributes = file.masks, file.attributes
@@ -234,7 +235,7 @@ def records_of(listed: Sequence[Listed], reading: Reading) -> tuple[list[ImageRe
 
 
 def refusal(root: Path, problems: Sequence[DataProblem], what: str, remedy: str) -> str:
-    """Return an error text that names every path."""
+    """Return an error message that names every path."""
     lines = "\n".join(f"  {p.path}: {p.kind}: {p.detail}" for p in problems)
     return f"{len(problems)} {what} under {root}:\n{lines}\n{remedy}"
 
@@ -242,25 +243,25 @@ def refusal(root: Path, problems: Sequence[DataProblem], what: str, remedy: str)
 def fingerprint(index: DatasetIndex) -> str:
     """Return 16 hex characters over classes, every (path, label, group, sha256), and the window of grey values if any.
 
-    The same images give the same value wherever they lie and in whatever order they were listed.
+    The same images give the same value for any folder and any listing order.
     """
     rows = sorted((r.path, r.label, r.group_id, r.sha256) for r in index.records)
     content: list[Any] = [list(index.classes), rows]
-    if index.window:  # without one, the value is that of the versions that knew none
+    if index.window:  # without a window, the value is the same as in versions without windows
         content.append([index.window.low, index.window.high])
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def read_files(root: Path, paths: Sequence[str], cache: Path) -> Reading:
-    """Read and judge every file, or remember the outcome if its signature, or else its content, is the same."""
+    """Read and check every file, or reuse the cached result if its signature or its content is unchanged."""
     memory_path = cache / f"scan-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]}.json"
     memory = _load_memory(memory_path)
     thumbnails: dict[str, Thumbnail] = {}
 
     def read(path: str) -> Outcome:
         try:
-            found = signature(root / path)  # before the content: a change between the two is seen the next time
+            found = signature(root / path)  # before the content: a change in between is detected at the next run
             known = memory.get(path)
             if known and known.signature == found:
                 return known
@@ -271,12 +272,12 @@ def read_files(root: Path, paths: Sequence[str], cache: Path) -> Reading:
         size, mtime_ns, ctime_ns, inode = found
         if known and known.sha256 == sha256:
             return replace(known, size=size, mtime_ns=mtime_ns, ctime_ns=ctime_ns, inode=inode)
-        judged = judge(content)
-        if judged.thumbnail is not None:
-            thumbnails[sha256] = judged.thumbnail
+        decoded = decode(content)
+        if decoded.thumbnail is not None:
+            thumbnails[sha256] = decoded.thumbnail
         return Outcome(
-            size, mtime_ns, sha256, judged.kind, judged.detail, judged.hashes, ctime_ns, inode, judged.values,
-            judged.two_colours,
+            size, mtime_ns, sha256, decoded.kind, decoded.detail, decoded.hashes, ctime_ns, inode, decoded.values,
+            decoded.two_colours,
         )  # fmt: skip
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # Pillow decodes outside the interpreter lock
@@ -295,4 +296,4 @@ def _load_memory(path: Path) -> dict[str, Outcome]:
             return {}
         return {p: Outcome.remembered(o) for p, o in stored["files"].items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}  # absent or damaged: everything is read again
+        return {}  # missing or damaged: everything is read again

@@ -1,8 +1,9 @@
-"""A shift within one data set: train on images with some values of an attribute, test on others, patients apart.
+"""Distribution shift within one data set: train and test on different values of an attribute, with disjoint patients.
 
-Such as BreakHis' ``magnification``, or the phantom's ``laboratory``. Folds are of patients, as ever; then each part
-keeps the images it may have, and the others are unused. Which patients are tested together depends on the attribute
-alone, not on the values, so that suites with other values of one attribute train and test on the same patients.
+Examples: ``magnification`` of BreakHis, ``laboratory`` of the phantom. Folds are drawn by patient as usual; then each
+part keeps the images with its values, and the others are unused. Which patients are tested together depends on the
+attribute alone, not on the values, so that suites with other values of one attribute train and test on the same
+patients.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ Values = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class ShiftConfig:
-    """``train`` (and validation) images have one of these values of ``attribute``, ``test`` images one of those.
+    """Training and validation images have one of the ``train`` values of ``attribute``, test images one of ``test``.
 
-    The same values in both make the control: no shift, and all else as with it.
+    The same values in both define the control: no shift, everything else equal.
     """
 
     attribute: str
@@ -38,13 +39,13 @@ class ShiftConfig:
                 raise ConfigError(f"shift.{name} is empty; expected values of {self.attribute}, such as [40, 100]")
 
     def keeps(self, record: ImageRecord, part: str) -> bool:
-        """Return whether a part may have the image."""
+        """Return whether a part may contain the image."""
         wanted = self.test if part == "test" else self.train
         return dict(record.attributes).get(self.attribute) in {str(v) for v in wanted}
 
     @property
     def words(self) -> str:
-        """Return it for people: 'trained on magnification 40, 100, tested on 400'."""
+        """Return a description, such as 'trained on magnification 40, 100, tested on 400'."""
         train, test = (", ".join(map(str, values)) for values in (self.train, self.test))
         return f"trained on {self.attribute} {train}, tested on {test}"
 
@@ -66,27 +67,27 @@ def shift_counts(index: DatasetIndex, shift: ShiftConfig, names: list[str]) -> C
     row = {name: i for i, name in enumerate(names)}
     counts = np.zeros((len(names), len(index.classes), len(present)), dtype=np.int64)
     for r in index.records:
-        held = value_of[r.path]
-        if held is not None:
-            counts[row[r.group_id], r.label, present.index(held)] += 1
+        present_value = value_of[r.path]
+        if present_value is not None:
+            counts[row[r.group_id], r.label, present.index(present_value)] += 1
     flat = counts.reshape(len(names), -1)
     return flat[:, flat.any(axis=0)]
 
 
 def shifted(index: DatasetIndex, shift: ShiftConfig, part_of: Mapping[str, str]) -> dict[str, str]:
-    """Return the part of each image by its path, without those that it may not have."""
+    """Return the part of each image by its path, without images that the part may not contain."""
     return {r.path: part_of[r.path] for r in index.records if shift.keeps(r, part_of[r.path])}
 
 
 def check_shift_enough(index: DatasetIndex, shift: ShiftConfig, folds: int) -> None:
-    """Raise ``DataError`` when some class has too few groups (patients) with the values to be trained or tested on."""
+    """Raise ``DataError`` when a class has too few groups (patients) with the values for training or testing."""
     for part, needed in (("train", max(3, folds)), ("test", folds)):
-        held = {c: {r.group_id for r in index.records if r.label == i and shift.keeps(r, part)}
+        groups_of = {c: {r.group_id for r in index.records if r.label == i and shift.keeps(r, part)}
                 for i, c in enumerate(index.classes)}  # fmt: skip
-        short = [f"{c} has {len(groups)}" for c, groups in held.items() if len(groups) < needed]
+        short = [f"{c} has {len(groups)}" for c, groups in groups_of.items() if len(groups) < needed]
         if short:
             values = ", ".join(map(str, shift.test if part == "test" else shift.train))
-            fewest = min(len(groups) for groups in held.values())
+            fewest = min(len(groups) for groups in groups_of.values())
             fewer = f"split.folds={fewest}, " if 3 <= fewest < folds else ""
             raise DataError(
                 f"{losses(index)}{index.name}: {folds} folds need at least {needed} groups (patients) of each class "

@@ -35,11 +35,11 @@ class SplitConfig:
     """How a dataset is divided.
 
     ``kfold``: every group is tested once per repeat, in one of ``folds`` folds. ``holdout``: ``repeats`` independent
-    draws of ``test_fraction`` of each class's images (± 0.1, for patients are not divided). ``validation_fraction`` is
-    of the images that are not tested. ``published``: each repeat draws so many images of each class twice: fold 0 image
-    by image, so that parts share patients, fold 1 with patients apart (``bench.data.published_split``). ``shift``:
-    ``kfold``, whose parts keep the images with the values of an attribute that ``shift`` names
-    (``bench.data.shift_split``).
+    draws of ``test_fraction`` of each class's images (± 0.1, because patients are not divided). ``validation_fraction``
+    refers to the images that are not tested. ``published``: each repeat draws a fixed number of images of each class
+    twice: fold 0 image by image, so that parts share patients, fold 1 with disjoint patients
+    (``bench.data.published_split``). ``shift``: as ``kfold``, but each part keeps only images with the attribute values
+    in ``shift`` (``bench.data.shift_split``).
     """
 
     protocol: Literal["kfold", "holdout", "published", "shift"] = "kfold"
@@ -58,8 +58,8 @@ class SplitConfig:
             raise ConfigError(f"split protocol is {self.protocol!r}; valid: {', '.join(PROTOCOLS)}")
         if (self.protocol == SHIFT) != (self.shift is not None):
             raise ConfigError(
-                f"split protocol is {self.protocol!r} and shift is {self.shift}; the protocol 'shift' and it go "
-                "together, such as shift: {attribute: magnification, train: [40, 100], test: [400]}"
+                f"split protocol is {self.protocol!r} and shift is {self.shift}; only protocol 'shift' has a shift, "
+                "such as shift: {attribute: magnification, train: [40, 100], test: [400]}"
             )
         for name in ("train_per_class", "validation_per_class", "test_per_class"):
             if getattr(self, name) < 1:
@@ -74,19 +74,19 @@ class SplitConfig:
 
     @property
     def control(self) -> SplitConfig:
-        """The split with the same training and validation parts that tests on images such as it trains on."""
+        """The split with the same training and validation parts that tests on the same attribute values."""
         return replace(self, shift=replace(self.shift, test=self.shift.train)) if self.shift else self
 
     @property
     def by_folds(self) -> bool:
-        """Whether every group is in the test part of one fold a repeat."""
+        """Whether every group is in the test part of exactly one fold per repeat."""
         return self.protocol in ("kfold", SHIFT)
 
 
 def make_splits(index: DatasetIndex, config: SplitConfig) -> list[Split]:
-    """Return the folds, repeat after repeat. The same images and config give the same folds in any listing order.
+    """Return the folds of all repeats. The same images and config give the same folds for any listing order.
 
-    Every part of every fold holds every class; ``DataError`` says how many groups that takes where there are too few.
+    Every part of every fold has images of every class; otherwise ``DataError`` says how many groups are needed.
     """
     if config.protocol == PUBLISHED:
         return _published(index, config)
@@ -101,7 +101,9 @@ def make_splits(index: DatasetIndex, config: SplitConfig) -> list[Split]:
         rng = np.random.default_rng(derive_seed("split", config.seed, drawn_as, repeat))
         if config.by_folds:
             shares = np.full(config.folds, 1 / config.folds)
-            least = (2 if config.folds == 2 else 1,) * config.folds  # what is not tested must make two parts
+            least = (
+                2 if config.folds == 2 else 1,
+            ) * config.folds  # the images that are not tested are divided into two parts
             tested = partition(counts, shares, rng, min_groups=least)
             tests = [tested == fold for fold in range(config.folds)]
         else:
@@ -112,8 +114,8 @@ def make_splits(index: DatasetIndex, config: SplitConfig) -> list[Split]:
             part = np.where(test, 2, 0)
             rest = np.flatnonzero(~test)
             shares = np.array([1 - config.validation_fraction, config.validation_fraction])
-            held = counts[rest][:, counts[rest].any(axis=0)]
-            part[rest] = partition(held, shares, rng, min_groups=(1, 1))
+            kept = counts[rest][:, counts[rest].any(axis=0)]
+            part[rest] = partition(kept, shares, rng, min_groups=(1, 1))
             part_of = dict(zip(names, (PARTS[p] for p in part), strict=True))
             parts: dict[str, str] = {r.path: part_of[r.group_id] for r in index.records}
             if config.shift:
@@ -153,10 +155,11 @@ def group_counts(index: DatasetIndex) -> tuple[list[str], Counts]:
 
 
 def check_split(split: Split, index: DatasetIndex) -> FoldParts:
-    """Return what the split's parts are made of; ``LeakageError`` when they share a group, an image or its content.
+    """Return the source images of the split's parts; ``LeakageError`` when they share a group, an image or its content.
 
-    So it is for a split that was drawn from other images or groups: its borders mean nothing here. One that does not
-    cover the index is a ``DataError``. Called on every use of a split, for it comes from a file.
+    ``LeakageError`` also for a split that was drawn from other images or groups, because its parts need not be disjoint
+    here. A split that does not cover the index is a ``DataError``. Called on every use of a split, because splits are
+    read from files.
     """
     check_drawn_from(split, index)
     if split.protocol != PUBLISHED and (split.unit != "group" or (split.unused and split.protocol != SHIFT)):
@@ -211,7 +214,7 @@ def load_split(path: Path) -> Split:
     """Read what ``save_split`` wrote; the caller checks it against its index. Raises ``DataError``."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        groups = {UNUSED: {}, **stored["parts"]}  # as every split was saved before some could leave images out
+        groups = {UNUSED: {}, **stored["parts"]}  # older files, from before images could be unused, have no such part
         parts = {p: tuple(sorted(i for images in groups[p].values() for i in images)) for p in (*PARTS, UNUSED)}
         return Split(
             fold=int(stored["fold"]),
@@ -238,9 +241,9 @@ def split_table(index: DatasetIndex, splits: list[Split]) -> list[dict[str, int 
     rows: list[dict[str, int | str]] = []
     for split in splits:
         for part in PARTS:
-            sub_suites = [record[p] for p in getattr(split, part)]
-            images = Counter(index.classes[r.label] for r in sub_suites)
-            groups = len({r.group_id for r in sub_suites})
+            chosen = [record[p] for p in getattr(split, part)]
+            images = Counter(index.classes[r.label] for r in chosen)
+            groups = len({r.group_id for r in chosen})
             head: dict[str, int | str] = {"repeat": split.repeat, "fold": split.fold, "part": part, "groups": groups}
             rows.append(head | {c: images[c] for c in index.classes})
     return rows
@@ -249,7 +252,7 @@ def split_table(index: DatasetIndex, splits: list[Split]) -> list[dict[str, int 
 def _as_split(
     index: DatasetIndex, config: SplitConfig, part_of: Mapping[str, str], fold: int, repeat: int, unit: Unit = "group"
 ) -> Split:
-    """Make and check a split of the parts of images by path; those without one are its unused images."""
+    """Make and check a split from the part of each image by path; images without a part are unused."""
     paths: dict[str, list[str]] = {p: [] for p in (*PARTS, UNUSED)}
     for record in index.records:
         paths[part_of.get(record.path, UNUSED)].append(record.path)
@@ -259,9 +262,7 @@ def _as_split(
     for name in PARTS:
         lacking = [c for i, c in enumerate(index.classes) if not any(label[p] == i for p in parts[name])]
         if lacking:
-            raise DataError(
-                f"fold {fold}: no way was found to give {name} images of {', '.join(lacking)} with whole groups"
-            )
+            raise DataError(f"fold {fold}: no division of whole groups gives {name} images of {', '.join(lacking)}")
     check_split(split, index)
     return split
 

@@ -1,4 +1,4 @@
-"""Which files of a folder seem to be segmentation masks of its images, so that none is trained on by mistake."""
+"""Files of a folder that seem to be segmentation masks of its images; they must not be used as images."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ _SURE_NAME = re.compile(r".+[ _.-]masks?([ _-]?\d+)?", re.IGNORECASE)
 
 
 def has_two_colours(image: Image.Image, values: GreyValues | None = None) -> bool:
-    """Whether a decoded image shows two colours or grey values at most, as a mask does."""
+    """Whether a decoded image has at most two colours or grey values, as a mask does."""
     return values.distinct <= 2 if values else image.getcolors(2) is not None
 
 
 def named_masks(paths: Iterable[str]) -> dict[str, str]:
-    """Return of POSIX paths those named as masks, and the image each belongs to, '' where there is none.
+    """Return the paths that are named as masks, with the image each belongs to; '' if there is no such image.
 
-    ``x_mask.png`` and ``x_mask_1.png`` are masks; ``x_seg.png``, ``x_gt.png`` and the like where there is an ``x``.
+    Paths are POSIX. ``x_mask.png`` and ``x_mask_1.png`` are masks; ``x_seg.png``, ``x_gt.png`` and similar names only
+    if an image ``x`` exists.
     """
     paths = list(paths)
     images = {_stem(p): p for p in sorted(paths, reverse=True)}
@@ -41,9 +42,9 @@ def named_masks(paths: Iterable[str]) -> dict[str, str]:
 
 
 def mask_partners(two_colours: Mapping[str, bool]) -> dict[str, str]:
-    """Return the files of two colours that share their name with an image of more, and that image.
+    """Return the two-colour files that share their name with an image of more colours, and that image.
 
-    The names, of POSIX paths, are compared without folder, extension and ``_mask`` or the like at their end.
+    Names of POSIX paths are compared without folder, extension and a suffix such as ``_mask``.
     """
     images: defaultdict[str, list[str]] = defaultdict(list)
     for path, is_flat in sorted(two_colours.items()):

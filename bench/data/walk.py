@@ -1,4 +1,4 @@
-"""The files below a data set's folder: which are pictures, and what else lies there, by kind; all are counted."""
+"""The files below a data set's folder: pictures, and all other files counted by kind."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ HIDDEN, BROKEN, LOOP = "hidden files", "broken links", "links to a folder that t
 
 
 class Walk:
-    """What lies below folders of ``root``. Paths are POSIX and relative to it; links are followed, each path once."""
+    """Files below folders of ``root``. Paths are POSIX and relative to it; links are followed, each path once."""
 
     def __init__(self, root: Path, extensions: Collection[str] = PICTURES) -> None:
         self.root, self._extensions = root, tuple(e.lower() for e in extensions)
         self._skipped: defaultdict[str, list[str]] = defaultdict(list)
 
     def pictures(self, folder: str = "") -> list[str]:
-        """Return the files below a folder of the root whose extension, in any case, is a picture's, sorted."""
+        """Return the files below a folder of the root that have a picture's extension (in any case), sorted."""
         found = []
         for path, kind in self._files(self.root / folder, ()):
             if kind:
@@ -44,12 +44,12 @@ class Walk:
 
     @property
     def skipped(self) -> tuple[SkippedFiles, ...]:
-        """What was found beside pictures, the most frequent kind first."""
+        """The files that are not pictures, the most frequent kind first."""
         kinds = sorted(self._skipped.items(), key=lambda item: (-len(item[1]), item[0]))
         return tuple(SkippedFiles(kind, len(paths), min(paths)) for kind, paths in kinds)
 
     def _files(self, folder: Path, above: tuple[tuple[int, int], ...], kind: str = "") -> Iterator[tuple[str, str]]:
-        """Yield the path of every file, and why it is none of the set's, '' where it may be."""
+        """Yield the path of every file, and the reason why it is not part of the set; '' if it may be."""
         entries = _entries(folder)
         if entries is None:
             yield self._relative(folder), "folders that cannot be read"
@@ -71,7 +71,7 @@ class Walk:
     def _file(self, entry: os.DirEntry[str]) -> tuple[str, str]:
         kind = HIDDEN if entry.name.startswith(".") else ""
         if not entry.is_file():
-            kind = BROKEN if entry.is_symlink() else "files that are none (pipes, sockets, devices)"
+            kind = BROKEN if entry.is_symlink() else "special files (pipes, sockets, devices)"
         return self._relative(Path(entry.path)), kind
 
     def _relative(self, path: Path) -> str:
@@ -87,7 +87,7 @@ def _folder_kind(name: str) -> str:
 
 
 def _entries(folder: Path) -> list[os.DirEntry[str]] | None:
-    """Return what is in a folder; None where it cannot be read."""
+    """Return the entries of a folder; None if it cannot be read."""
     try:
         with os.scandir(folder) as entries:
             return list(entries)

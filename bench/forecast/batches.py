@@ -1,18 +1,18 @@
-"""The largest batch that fits into memory, by a straight line through what was measured, and a measurement there."""
+"""The largest batch that fits into memory, by linear extrapolation of measurements, confirmed by a measurement."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-PRECISE = 0.1  # the answer is at most this share below the largest batch that fits
+PRECISE = 0.1  # the result is at most this share below the largest batch that fits
 MOST = 2**16
 TRIES = 12
 
 
 @dataclass
 class Fit:
-    """``largest`` fits (measured); ``refused`` is the smallest batch that was tried and does not, None for none.
+    """``largest`` fits (measured); ``refused`` is the smallest tested batch that does not fit, None for none.
 
     ``peaks`` are the bytes of every batch that fitted.
     """
@@ -20,7 +20,7 @@ class Fit:
     largest: int = 0
     refused: int | None = None
     peaks: dict[int, float] = field(default_factory=dict)
-    stopped: bool = False  # a try ended without an answer: it took too long
+    stopped: bool = False  # a measurement ended without result: it took too long
 
 
 def largest_batch(
@@ -29,8 +29,8 @@ def largest_batch(
     """Return the largest batch whose peak stays within the budget.
 
     ``peak_of(batch)`` measures: bytes, or None when it does not fit; a ``TimeoutError`` ends the search. ``known`` are
-    peaks measured before. The next batch to try is where the line through the two largest meets the budget, or half
-    way between what fits and what does not.
+    earlier measurements. The next batch to measure is where the line through the two largest reaches the budget, or
+    half-way between a batch that fits and one that does not.
     """
     fit = Fit(peaks={b: p for b, p in known.items() if p <= budget_bytes})
     fit.largest = max(fit.peaks, default=0)
@@ -52,7 +52,7 @@ def largest_batch(
 
 
 def _next(fit: Fit, budget_bytes: float, least: int) -> int | None:
-    """Return the batch to try, None when the answer is known well enough."""
+    """Return the next batch to measure, None when the result is precise enough."""
     if fit.refused is not None and fit.refused - fit.largest <= max(1, int(PRECISE * fit.largest)):
         return None
     if fit.refused is not None and fit.refused <= least:
@@ -70,7 +70,7 @@ def _next(fit: Fit, budget_bytes: float, least: int) -> int | None:
 
 
 def extrapolate(peaks: Mapping[int, float], budget_bytes: float) -> int | None:
-    """Return the batch at which the line through the two largest measured ones meets the budget, None without two."""
+    """Return the batch at which the line through the two largest measured ones reaches the budget, None without two."""
     if len(peaks) < 2:
         return None
     a, b = sorted(peaks)[-2:]

@@ -1,9 +1,9 @@
-"""What a plan will cost: a model of cells' seconds and memory, fitted on what was measured here.
+"""Prediction of a plan's costs: a model of cells' seconds and memory, fitted to measurements on this machine.
 
-A cell's seconds are the sum of its phases', each proportional to its units of work (``bench.forecast.workload``). What
-a unit takes is the mean over measured cells of the same shape: finished ones, or else those of a rehearsal
-(``bench profile --suite``). Where no cell of that shape was measured it is *guessed* from all cells of the stage at the
-same image size; where there is none of these either, the cell stays without a prediction.
+A cell's seconds are the sum over its phases, each proportional to its units of work (``bench.forecast.workload``). The
+seconds per unit are the mean over measured cells of the same shape: finished ones, or else those of a rehearsal
+(``bench profile --suite``). If no cell of that shape was measured, they are *guessed* from all cells of the stage at
+the same image size; without these, the cell has no prediction.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ How = Literal["measured", "guessed"]
 
 @dataclass(frozen=True)
 class Prediction:
-    """A cell's expected wall seconds, device seconds and peak memory, and where they come from."""
+    """A cell's predicted wall seconds, device seconds and peak memory, and the basis of the prediction."""
 
     elapsed_s: float
     device_s: float
@@ -36,7 +36,7 @@ class Prediction:
     how: How
 
     def costs(self) -> dict[str, float]:
-        """Return it as costs of the row that it is of."""
+        """Return it as costs of its row."""
         names = ("elapsed_s", "device_s", "peak_memory_bytes")
         found = {f"predicted_{n}": float(getattr(self, n)) for n in names}
         return {**found, "predicted_by_guess": float(self.how == "guessed")}
@@ -47,7 +47,7 @@ NOTHING = Prediction(0.0, 0.0, 0.0, "guessed")
 
 @dataclass(frozen=True)
 class Estimate:
-    """The sum over cells: seconds one cell at a time, device seconds, the highest memory; how many cells are known."""
+    """The sum over cells: seconds without parallel jobs, device seconds, the highest memory, number of known cells."""
 
     known_s: float = 0.0
     device_s: float = 0.0
@@ -58,11 +58,11 @@ class Estimate:
 
 
 class CostModel:
-    """Learns from rows; ``work`` gives the workloads of the cells that are asked about, by the key of their row.
+    """Fitted to rows; ``work`` gives the workloads of the cells to predict, by the key of their row.
 
-    ``rehearsed`` are rows of few steps, taken where there are no others; ``step_s`` has the seconds of a step by shape
-    where a rehearsal's own say nothing (on CUDA a long training runs compiled or recorded, a short one does not).
-    ``startup_s`` is what a run takes before its first cell; ``on_gpu`` says what it was measured on.
+    ``rehearsed`` are rows of few steps, used if there are no others; ``step_s`` has the seconds of a step by shape
+    where those of a rehearsal are not representative (on CUDA a long training runs compiled or recorded, a short one
+    does not). ``startup_s`` is the time of a run before its first cell; ``on_gpu`` says what it was measured on.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class CostModel:
             self._learn(row, self._rehearsed)
 
     def add(self, row: ResultRow) -> None:
-        """Learn from one more row, if it is a finished one."""
+        """Add a row, if it is finished."""
         self._learn(row, self._shapes)
 
     def _learn(self, row: ResultRow, into: dict[str, UnitCosts]) -> None:
@@ -90,7 +90,7 @@ class CostModel:
         self._stages[row.stage, work.size_px].add(row, work)
 
     def predict(self, cell: Cell) -> Prediction | None:
-        """Return what a cell will cost, None when nothing of its stage and image size was measured."""
+        """Return the predicted costs of a cell, None when nothing of its stage and image size was measured."""
         work = self._work.get(cell.row_key)
         if work is None:
             return None
@@ -130,10 +130,10 @@ def total(predictions: Sequence[Prediction | None]) -> Estimate:
 def fit_model(
     plan: Plan, out: Path, more: Iterable[ResultRow] = (), stored: Mapping[str, ResultRow] | None = None
 ) -> CostModel:
-    """Return the model of what was measured on this machine, with this torch, in an output folder and in ``more`` rows.
+    """Return the model from measurements on this machine with this torch, in an output folder and in ``more`` rows.
 
-    ``stored`` are the rows of the folder's store, read from it where None. Cells that ran on a GPU here are taken where
-    there are any, else those that ran on the processor.
+    ``stored`` are the rows of the folder's store, read from it if None. Cells that ran on a GPU here are used if there
+    are any, else those that ran on the processor.
     """
     stored = Store(out).rows() if stored is None else stored
     profiles = [p for p in read_profiles(out) if _here(p.host, p.versions)]
@@ -153,7 +153,7 @@ def fit_model(
 
 
 def _here(host: str | None, made_with: Mapping[str, str] | None) -> bool:
-    """Return whether something was measured on this machine with this torch; what does not say is taken to be."""
+    """Return whether a row was measured on this machine with this torch; True if it does not say."""
     torch = (made_with or {}).get("torch", versions()["torch"])
     return (host is None or host.endswith(describe_host("cpu"))) and torch == versions()["torch"]
 
@@ -164,7 +164,7 @@ def _on_gpu(row: ResultRow) -> bool:
 
 @dataclass(frozen=True)
 class Schedule:
-    """How a run would go: wall seconds from its first cell to its last, and the memory of all cells at work at once."""
+    """Predicted course of a run: wall seconds from first to last cell, and memory of all cells that run in parallel."""
 
     wall_s: float = 0.0
     peak_memory_bytes: float = 0.0
@@ -178,12 +178,12 @@ class _Running:
 
 
 def schedule(cells: Sequence[Cell], predictions: Mapping[tuple[str, str], Prediction], jobs: int) -> Schedule:
-    """Play a run: each cell starts as soon as what it needs is done and one of ``jobs`` slots is free, in plan order.
+    """Simulate a run: each cell starts as soon as its inputs are done and one of ``jobs`` slots is free, in plan order.
 
-    Cells upstream that are not among ``cells`` are taken to be done, those without a prediction to take no time.
+    Upstream cells that are not among ``cells`` count as done; cells without a prediction take no time.
     """
-    asked = {c.id for c in cells}
-    needs = [{u for u in c.upstream if u in asked} for c in cells]
+    included = {c.id for c in cells}
+    needs = [{u for u in c.upstream if u in included} for c in cells]
     needed_by: dict[tuple[str, str], list[int]] = defaultdict(list)
     for i, ups in enumerate(needs):
         for up in ups:
@@ -207,7 +207,7 @@ def schedule(cells: Sequence[Cell], predictions: Mapping[tuple[str, str], Predic
 
 
 def duration(seconds: float) -> str:
-    """Return seconds for people: '42 s', '3 min 20 s', '5 h 12 min'."""
+    """Return a duration as text: '42 s', '3 min 20 s', '5 h 12 min'."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)

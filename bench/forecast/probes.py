@@ -1,8 +1,7 @@
-"""Single training steps and predictions of what a suite trains, to be timed and counted apart from any run.
+"""Single training steps and predictions of a suite's networks, measured outside any run.
 
-Each is made of the very code that trains: a method's own ``training_steps``, or the trainers of classifiers and of the
-segmentation network, listened to through the context that they report to. Images are random: what they show changes no
-time.
+Each uses the code that trains: a method's ``training_steps``, or the trainers of classifiers and of the segmentation
+network, observed through their context. Images are random, because their content does not change the time.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from bench.types import ImageRecord, ProfiledStep, Uint8Images
 
 Meter = AbstractContextManager[Any]
 CLASSES = ("first", "second")
-SAMPLES = 32  # images that sampling is timed on
+SAMPLES = 32  # number of images for timing of sampling
 FEW = {"sample_every": 1000, "checkpoint_every": 1000, "evaluate_every": 1000, "log_every": 1}
 
 
@@ -38,9 +37,9 @@ FEW = {"sample_every": 1000, "checkpoint_every": 1000, "evaluate_every": 1000, "
 class Probe:
     """Something whose single calls can be measured.
 
-    ``seconds(n, limit_s, meter)`` makes everything ready, warms up, and returns the wall seconds of each of up to ``n``
-    calls within ``meter``, stopping after ``limit_s``. ``flops()`` returns those of one call, which processes
-    ``images``. ``shares`` gives the networks' parts in a step's time by name, where a step updates several.
+    ``seconds(n, limit_s, meter)`` prepares, warms up, and returns the wall seconds of each of up to ``n`` calls within
+    ``meter``, stopping after ``limit_s``. ``flops()`` returns the FLOPs of one call, which processes ``images``.
+    ``shares`` gives each network's share of a step's time by name, if a step updates several.
     """
 
     images: int
@@ -52,7 +51,7 @@ class Probe:
 
 
 def generator_probe(spec: PluginSpec, image_size_px: int, batch_size: int | None, device: str) -> Probe | None:
-    """Return a generative method's own training step; None for a method that offers none to measure."""
+    """Return the training step of a generative method; None for a method without a measurable step."""
     step = training_step(spec, image_size_px, batch_size, device)
     if step is None:
         return None
@@ -67,7 +66,7 @@ def generator_probe(spec: PluginSpec, image_size_px: int, batch_size: int | None
 
 
 def training_step(spec: PluginSpec, image_size_px: int, batch_size: int | None, device: str) -> ProfiledStep | None:
-    """Return the training step that a method's config asks for, at its own batch size for None."""
+    """Return the training step for a method's config, at its default batch size for None."""
     method = spec.create()
     if not isinstance(method, Profiled):
         return None
@@ -76,7 +75,7 @@ def training_step(spec: PluginSpec, image_size_px: int, batch_size: int | None, 
 
 
 def sampling_probe(spec: PluginSpec, image_size_px: int, device: str) -> Probe:
-    """Return the making of ``SAMPLES`` images by a generative method that was trained for a single step."""
+    """Return the generation of ``SAMPLES`` images by a generative method that was trained for a single step."""
     method = type(spec.create())(_few(spec.config, steps=1))
     data = RandomData(image_size_px)
 
@@ -94,7 +93,7 @@ def classifier_probe(
     spec: PluginSpec, online: PluginSpec | None, image_size_px: int, batch_size: int | None, device: str,
     weights: Path | None = None,
 ) -> Probe:  # fmt: skip
-    """Return a classifier's training step on batches that an online method augments (None: that leaves them be)."""
+    """Return a classifier's training step on batches augmented by an online method (None: no augmentation)."""
     from bench.classifiers.trainer import train_classifier
 
     batch = batch_size or int(spec.config.batch_size)
@@ -107,8 +106,8 @@ def classifier_probe(
     def train(steps: int, ctx: ProbeContext) -> None:
         network = build()
         config = _few(spec.config, steps=steps, batch_size=batch)
-        learnt, judged = RandomPart(image_size_px, batch, "train"), RandomPart(image_size_px, 2, "validation")
-        train_classifier(network, learnt, judged, len(CLASSES), config, augmenter, ctx)
+        learnt, selection = RandomPart(image_size_px, batch, "train"), RandomPart(image_size_px, 2, "validation")
+        train_classifier(network, learnt, selection, len(CLASSES), config, augmenter, ctx)
 
     def parameters() -> int:
         return sum(p.numel() for p in build().parameters())
@@ -152,13 +151,13 @@ def segmentation_probe(config: SegmentationConfig, image_size_px: int, device: s
 def segmentation_network_probe(
     config: SegmentationNetworkConfig, online: PluginSpec | None, image_size_px: int, device: str
 ) -> Probe:  # fmt: skip
-    """Return a training step of a segmentation network on batches that an online method augments, or plain ones."""
+    """Return a training step of a segmentation network on batches augmented by an online method, or plain ones."""
     from bench.segmentation.segmenter_network import build_segmentation_network
     from bench.segmentation.trainer import MaskedImages, augmented, train_segmentation
 
     plain = registry.load("method", "none")
     augmenter = online.create() if online else plain(plain.Config())
-    config = replace(config, encoder_weights="none")  # they change no time
+    config = replace(config, encoder_weights="none")  # their values change no time
 
     def train(steps: int, ctx: ProbeContext) -> None:
         images = random_images(config.batch_size, image_size_px)
@@ -172,7 +171,7 @@ def segmentation_network_probe(
 
 
 def update_shares(step: Callable[[], object], order: Sequence[str], device: str, times: int = 2) -> dict[str, float]:
-    """Return each network's share of a step's seconds, by the updates; empty when they cannot be heard."""
+    """Return each network's share of a step's seconds; empty when updates cannot be observed."""
     step()
     clock = UpdateClock(order, device)
     with clock.running():
@@ -184,7 +183,7 @@ def update_shares(step: Callable[[], object], order: Sequence[str], device: str,
 
 
 def each(call: Callable[[], object], n: int, limit_s: float, device: str, meter: Meter) -> list[float]:
-    """Return the wall seconds of up to ``n`` calls within ``meter``, after one to warm up; at least one."""
+    """Return the wall seconds of up to ``n`` calls within ``meter``, after one warm-up call; at least one."""
     timed(call, 1, device)
     seconds: list[float] = []
     start = time.perf_counter()
@@ -195,7 +194,7 @@ def each(call: Callable[[], object], n: int, limit_s: float, device: str, meter:
 
 
 def _trainer_probe(train: Callable[[int, ProbeContext], None], batch: int, device: str) -> Probe:
-    """Listen to the steps of a trainer: it is asked for more than it is let finish, and stopped when time is up."""
+    """Observe the steps of a trainer: it is started with more steps than needed, and stopped when time is up."""
 
     def seconds(n: int, limit_s: float, meter: Meter) -> list[float]:
         with tempfile.TemporaryDirectory() as folder:
@@ -214,11 +213,11 @@ def _trainer_probe(train: Callable[[int, ProbeContext], None], batch: int, devic
 
 
 class _TimeIsUp(Exception):
-    """Ends a training that has shown enough."""
+    """Ends a training that has been measured long enough."""
 
 
 class ProbeContext:
-    """A ``RunContext`` that keeps nothing but the seconds, or the FLOPs, of the steps of a training."""
+    """A ``RunContext`` that records only the seconds, or the FLOPs, of training steps."""
 
     def __init__(self, folder: Path, device: str, limit_s: float = float("inf"), counting: bool = False) -> None:
         self.folder, self.device, self.seed, self.limit_s, self.counting = folder, device, 0, limit_s, counting
@@ -229,7 +228,7 @@ class ProbeContext:
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Time, or count, what is a step."""
+        """Time, or count, the steps."""
         if name != "step":
             yield
             return
@@ -244,25 +243,25 @@ class ProbeContext:
         self.flops += getattr(counter, "total", 0)
 
     def log(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
-        """Keep nothing."""
+        """Do nothing."""
 
     def fidelity(self, images: Uint8Images, labels: npt.NDArray[np.int64]) -> Mapping[str, float]:
-        """Judge nothing: what is measured is a training."""
+        """Do nothing: only training is measured."""
         return {}
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
-        """Keep nothing."""
+        """Do nothing."""
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """Return None: every training here is a new one."""
+        """Return None: every training here starts new."""
         return None
 
     def save_images(self, name: str, step: int, images: Uint8Images) -> None:
-        """Keep nothing."""
+        """Do nothing."""
 
 
 class RandomPart:
-    """A part of a made-up fold: random images of two classes, and an origin that a trainer admits."""
+    """A part of a simulated fold: random images of two classes, with source images that pass the leakage checks."""
 
     fold_parts = FoldParts("a profile", {p: SourceImages(groups=frozenset({f"group of {p}"})) for p in PARTS})
 
@@ -293,6 +292,6 @@ def random_images(n: int, size_px: int) -> Uint8Images:
 
 
 def _few(config: Any, **values: Any) -> Any:
-    """Return the config with these values, and with nothing that happens now and then."""
+    """Return the config with these values, without steps that happen only occasionally."""
     known = {k: v for k, v in {**FEW, **values}.items() if hasattr(config, k)}
     return replace(config, **known)

@@ -1,4 +1,4 @@
-"""The combinations that ``bench profile --suite`` measures, and the measuring of one in a process that may die."""
+"""The combinations that ``bench profile --suite`` measures, and their measurement in a separate process."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from bench.forecast.probes import Probe, classifier_probe, generator_probe, infe
 from bench.forecast.profiles import Point
 from bench.suite.suite import PluginSpec, Suite
 
-CALLS = 9  # of each combination at the most; the median counts
+CALLS = 9  # maximum number of calls of each combination; the median is used
 TRAINING, SAMPLING, INFERENCE = "training", "sampling", "inference"
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is measured: a generative method, or a classifier (fed by an online method where one is given)."""
+    """What is measured: a generative method, or a classifier (with an online method if given)."""
 
     what: str
     spec: PluginSpec
@@ -27,16 +27,16 @@ class Subject:
 
     @property
     def name(self) -> str:
-        """How tables call it."""
+        """The name in tables."""
         return f"{self.spec.name}, {self.online.name}" if self.online else self.spec.name
 
     @property
     def batch(self) -> int:
-        """Its own batch size; sampling has none."""
+        """Its default batch size; sampling has none."""
         return 0 if self.what == SAMPLING else int(self.spec.config.batch_size)
 
     def probe(self, size_px: int, batch: int, device: str, weights: Path | None) -> Probe | None:
-        """Return what measures it."""
+        """Return its probe."""
         if self.what == SAMPLING:
             return sampling_probe(self.spec, size_px, device)
         if self.what == INFERENCE:
@@ -47,7 +47,7 @@ class Subject:
 
 
 def subjects(suite: Suite, methods: Sequence[str]) -> Iterator[Subject]:
-    """Yield what a suite trains, samples from and predicts with; ``methods`` limits it to some, none to all."""
+    """Yield the trainings, samplings and predictions of a suite; ``methods`` selects some, none selects all."""
     chosen = [m for m in suite.methods if not methods or m.name in methods]
     generative = [m for m in chosen if m.kind == "generative"]
     online = [m for m in chosen if m.kind == "online"]
@@ -62,14 +62,14 @@ def measure(
     subject: Subject, size_px: int, batch: int, device: str, weights: Path | None, calls: int, limit_s: float,
     whole: bool,
 ) -> Point:  # fmt: skip
-    """Measure one combination in this process: seconds, peak memory, energy; with ``whole`` FLOPs and shares as well.
+    """Measure one combination in this process: seconds, peak memory, energy; with ``whole`` also FLOPs and shares.
 
-    A method that offers no training step gets a point that says so.
+    A method without a measurable training step gets a point that says so.
     """
     point = Point(subject.what, subject.name, size_px, batch)
     probe = subject.probe(size_px, batch, device, weights)
     if probe is None:
-        return replace(point, problem="offers no training step to measure")
+        return replace(point, problem="has no training step that can be measured")
     energy = EnergyMeter(device)
     with PeakMemory(device) as memory:
         seconds = probe.seconds(calls, limit_s, energy)

@@ -1,4 +1,4 @@
-"""What everything in a suite costs by image size and batch size, and the largest batches that fit into memory."""
+"""Costs of a suite's trainings and predictions by image and batch size, and the largest batches that fit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bench.store.csv_cells import DictWriter
 from bench.suite.suite import Suite
 
 MAX = "max"
-STEP_LIMIT_S = 60.0  # a combination whose measuring takes longer is given up
+STEP_LIMIT_S = 60.0  # a combination that takes longer to measure is skipped
 UNITS = {"GB": 1e9, "GIB": 2**30, "MB": 1e6, "MIB": 2**20}
 
 
@@ -26,7 +26,7 @@ UNITS = {"GB": 1e9, "GIB": 2**30, "MB": 1e6, "MIB": 2**20}
 class Table:
     """Measures a suite's combinations one by one; ``limit_s`` is for all of them.
 
-    ``batches`` are numbers or 'max', none for each subject's own; ``told`` hears of every point.
+    ``batches`` are numbers or 'max', none for each subject's default; ``told`` is called with every point.
     """
 
     suite: Suite
@@ -56,7 +56,7 @@ class Table:
         return self.points
 
     def _measure(self, sandbox: Sandbox, subject: Subject, size_px: int) -> None:
-        """Measure a subject at a size: at each batch size asked for, and at the largest that fits."""
+        """Measure a subject at a size: at each requested batch size, and at the largest that fits."""
         numbers = [b for b in self.batches if isinstance(b, int)]
         first: Point | None = None
         peaks: dict[int, float] = {}
@@ -73,7 +73,7 @@ class Table:
     def _largest(
         self, sandbox: Sandbox, subject: Subject, size_px: int, peaks: dict[int, float], first: Point | None
     ) -> None:
-        """Search the largest batch that fits; keep it and the one that does not as points."""
+        """Search the largest batch that fits; store it and the one that does not as points."""
         tried: dict[int, Point] = {}
 
         def peak_of(batch: int) -> float | None:
@@ -124,7 +124,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Room:
-    """What fits of a subject at a size: the largest batch measured to, its peak, and the next that does not."""
+    """Batch sizes of a subject at a size: the largest that fits (measured), its peak, and the next that does not."""
 
     name: str
     what: str
@@ -136,8 +136,10 @@ class Room:
 
 
 def rooms(table: Table) -> list[Room]:
-    """Return the largest batch that fits the table's budget, for all that trains: two small batches are measured, a
-    line through them foretells the largest, and a measurement there says whether it does."""
+    """Return the largest batch that fits the table's budget, for all trainings.
+
+    Two small batches are measured, a line through them predicts the largest, and a measurement there confirms it.
+    """
     found = []
     with Sandbox(table.device, table.threads, table.budget_bytes) as sandbox:
         for subject in (s for s in subjects(table.suite, table.methods) if s.what == "training"):
@@ -183,7 +185,7 @@ def bytes_of(text: str) -> float:
 
 
 def numbers(text: str, option: str, words: Sequence[str] = ()) -> list[int | str]:
-    """Return '64,128' as numbers; ``words`` are allowed too. Raises ``ConfigError``."""
+    """Return '64,128' as numbers; the strings in ``words`` are allowed too. Raises ``ConfigError``."""
     found: list[int | str] = []
     for part in (p.strip() for p in text.split(",") if p.strip()):
         if part in words:
@@ -196,7 +198,7 @@ def numbers(text: str, option: str, words: Sequence[str] = ()) -> list[int | str
 
 
 def write_csv(points: Sequence[Point], path: Path) -> None:
-    """Write a row a point; empty is not measured."""
+    """Write one row per point; empty means not measured."""
     rows = [{k: v for k, v in p.plain().items() if k != "shares"} | _shares(p) for p in points]
     columns = list(dict.fromkeys(name for row in rows for name in row))
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as f:
@@ -210,12 +212,12 @@ def _shares(point: Point) -> dict[str, float]:
 
 
 def size_text(n: float) -> str:
-    """Return bytes as a budget is named: '16 GB'."""
+    """Return bytes as text in the form of a budget: '16 GB'."""
     return f"{n / 1e9:.3g} GB"
 
 
 def _memory(device: str) -> float:
-    """Return the device's memory in bytes: what may be used of it."""
+    """Return the device's memory in bytes that may be used."""
     if device.startswith("cuda"):
         import torch
 

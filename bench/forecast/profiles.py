@@ -1,4 +1,4 @@
-"""What ``bench profile --suite`` found, kept in ``<out>/profile/<suite>.json`` for the cost model."""
+"""Results of ``bench profile --suite``, stored in ``<out>/profile/<suite>.json`` for the cost model."""
 
 from __future__ import annotations
 
@@ -36,23 +36,25 @@ class Point:
     peak_memory_bytes: float | None = None
     peak_reserved_bytes: float | None = None
     energy_j: float | None = None  # of a call
-    shares: Mapping[str, float] = field(default_factory=dict)  # of each network that a step updates, in its seconds
+    shares: Mapping[str, float] = field(
+        default_factory=dict
+    )  # of each network that a step updates, as share of its seconds
     problem: str = ""
 
     @property
     def images_per_s(self) -> float | None:
-        """Images a second; of a CycleGAN pairs."""
+        """Images per second; for a CycleGAN, pairs per second."""
         return self.images / self.seconds if self.seconds else None
 
     @property
     def share_of_peak(self) -> float | None:
-        """FLOPs a second over those of a matrix product."""
+        """FLOPs per second relative to those of a matrix product."""
         if not self.flops or not self.seconds or not self.peak_flops_per_s:
             return None
         return self.flops / self.seconds / self.peak_flops_per_s
 
     def plain(self) -> dict[str, Any]:
-        """Return all numbers, the derived ones with them, as JSON and CSV have them."""
+        """Return all numbers, including derived ones, as JSON and CSV store them."""
         return {**asdict(self), "images_per_s": self.images_per_s, "share_of_peak": self.share_of_peak}
 
 
@@ -74,7 +76,7 @@ class Profile:
     versions: Mapping[str, str] = field(default_factory=dict)
 
     def save(self, out: Path) -> Path:
-        """Write it into the output folder, in place of an earlier one of the suite on that kind of device."""
+        """Write it into the output folder, replacing an earlier one of the suite on that kind of device."""
         folder = out / FOLDER
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{self.suite}-{self.device.split(':')[0]}.json"
@@ -83,7 +85,7 @@ class Profile:
 
 
 def read_profiles(out: Path) -> list[Profile]:
-    """Return the profiles of an output folder, oldest first; files that cannot be read are left out."""
+    """Return the profiles of an output folder, oldest first; unreadable files are skipped."""
     found = []
     for path in sorted((out / FOLDER).glob("*.json"), key=lambda p: p.stat().st_mtime):
         try:

@@ -1,7 +1,7 @@
-"""What one training step of a cell does: its FLOPs, the device's peak to compare with, each network's share.
+"""Costs of one training step of a cell: its FLOPs, the device's peak for comparison, each network's share.
 
-Counted on a single step apart from the training, once a shape, and kept in the cache folder: the training itself runs
-unwatched, and the next cell of that shape on that host counts nothing.
+Measured on a single step outside the training, once per shape, and stored in the cache folder: the training runs
+without measurement, and the next cell of that shape on that host reuses the result.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from bench.store.disk import write_cache
 
 
 def step_costs(cell: Cell, env: RunEnv, work: Workload, seconds: Mapping[str, float], steps: float) -> dict[str, float]:
-    """Return what the ``steps`` that a cell took come to: ``images_per_s``, ``flops_per_step``, ``share_of_peak``, ….
+    """Return the costs of a cell's ``steps``: ``images_per_s``, ``flops_per_step``, ``share_of_peak``, ….
 
-    ``seconds`` are the cell's costs so far. Empty for a cell that took none; without what could not be measured.
+    ``seconds`` are the cell's costs so far. Empty for a cell without steps; values that could not be measured are
+    missing.
     """
     step_s = seconds.get("step_s", 0.0)
     if cell.stage not in STEPPED or not steps or step_s <= 0:
@@ -42,7 +43,7 @@ def step_costs(cell: Cell, env: RunEnv, work: Workload, seconds: Mapping[str, fl
 
 
 def step_facts(cell: Cell, env: RunEnv, work: Workload) -> dict[str, Any]:
-    """Return ``flops``, ``peak_flops_per_s`` and ``shares`` of a cell's step; {} where it cannot be had apart."""
+    """Return ``flops``, ``peak_flops_per_s`` and ``shares`` of a cell's step; {} if not separately measurable."""
     path = env.out / "cache" / "steps" / f"{stable_hash([work.shape, describe_host(env.device)])}.json"
     try:
         return dict(json.loads(path.read_text(encoding="utf-8")))
@@ -50,7 +51,7 @@ def step_facts(cell: Cell, env: RunEnv, work: Workload) -> dict[str, Any]:
         pass
     try:
         facts = _count(cell, env)
-    except Exception as e:  # a plug-in's probe may fail in any way; no training may be lost for it
+    except Exception as e:  # a plug-in's probe may fail in any way; this must not stop a training
         facts = {"error": f"{type(e).__name__}: {e}"}
     write_cache(path, json.dumps(facts))
     return facts
@@ -85,7 +86,7 @@ def _count(cell: Cell, env: RunEnv) -> dict[str, Any]:
 
 
 def peak(env: RunEnv, dtype: str) -> float:
-    """Return the FLOPs a second of the device's matrix products, with the threads of a cell; measured once a host."""
+    """Return the FLOPs per second of the device's matrix products, with a cell's threads; measured once per host."""
     import torch
 
     key = stable_hash([describe_host(env.device), torch.get_num_threads(), dtype])

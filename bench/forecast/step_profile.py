@@ -1,7 +1,7 @@
-"""What a method's training steps cost: time in alternation, FLOPs, share of the device's peak, peak memory.
+"""Costs of a method's training steps: interleaved timing, FLOPs, share of the device's peak, peak memory.
 
-Steps are timed in blocks that take turns, so that whatever else the machine does meets all of them alike; the ratio of
-two steps is the median over the turns. Memory is measured in processes of their own, one step each.
+Blocks of the steps are timed in turn, so that other load on the machine affects all of them equally; the ratio of two
+steps is the median over the turns. Memory is measured in a separate process for each step.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from typing import Any
 from bench.cost.timers import PeakMemory, resident_bytes
 from bench.interfaces import Profiled
 
-BLOCK_S = 0.5  # a block is as many steps as fit in, at least one
+BLOCK_S = 0.5  # a block has as many steps as fit in, at least one
 PEAK_SIZE = {"cpu": 1024, "cuda": 8192}  # side of the square matrices whose product gives the peak
 
 
 @dataclass(frozen=True)
 class StepCost:
-    """One step's costs. ``seconds`` are those of one step, a value a block.
+    """The costs of one step. ``seconds`` are those of one step, one value per block.
 
-    ``flops`` are those of one step as torch's counter sees them, forward and backward: a multiplication and an addition
-    count two; what is elementwise counts nothing. ``peak_flops_per_s`` is the best of the device's matrix products in
+    ``flops`` are those of one step by torch's counter, forward and backward: a multiplication and an addition count
+    two; elementwise operations are not counted. ``peak_flops_per_s`` is the best of the device's matrix products in
     ``dtype``.
     """
 
@@ -46,18 +46,18 @@ class StepCost:
 
     @property
     def pairs_per_s(self) -> float:
-        """Pairs of images a second."""
+        """Pairs of images per second."""
         return self.pairs / self.step_s
 
     @property
     def share_of_peak(self) -> float:
-        """FLOPs a second over the peak's."""
+        """FLOPs per second relative to the peak."""
         return self.flops / self.step_s / self.peak_flops_per_s
 
 
 @dataclass(frozen=True)
 class Ratio:
-    """How many times as long the first step takes as this one: median and quartiles over the turns."""
+    """Speed-up over the first step: ratio of seconds, median and quartiles over the turns."""
 
     name: str
     median: float
@@ -67,7 +67,7 @@ class Ratio:
 
 @dataclass(frozen=True)
 class StepProfile:
-    """All steps of a method at one size; ratios are against the first of them."""
+    """All steps of a method at one size; ratios refer to the first of them."""
 
     steps: tuple[StepCost, ...]
     ratios: tuple[Ratio, ...] = field(default=())
@@ -76,7 +76,7 @@ class StepProfile:
 def profile_steps(
     method: Profiled, image_size_px: int, batch_size: int, device: str, blocks: int, memory: Mapping[str, int] | None
 ) -> StepProfile:
-    """Measure every training step that a method offers, ``memory`` (see ``peak_memory``) apart."""
+    """Measure every training step that a method has; ``memory`` (see ``peak_memory``) is passed in."""
     offered = method.training_steps(image_size_px, batch_size, device)
     flops = {name: count_flops(step.count()) for name, step in offered.items()}
     seconds = alternate({name: step.build() for name, step in offered.items()}, device, blocks)
@@ -92,7 +92,7 @@ def profile_steps(
 
 
 def alternate(steps: Mapping[str, Callable[[], object]], device: str, blocks: int) -> dict[str, list[float]]:
-    """Return the seconds a step takes, a value a block, of steps that take turns; every other turn runs backwards."""
+    """Return the seconds per step, one value per block, of interleaved steps; every other turn is in reverse order."""
     for step in steps.values():  # the first call allocates, chooses algorithms, compiles
         timed(step, 1, device)
     counts = {name: max(1, math.ceil(BLOCK_S / timed(step, 1, device))) for name, step in steps.items()}
@@ -104,7 +104,7 @@ def alternate(steps: Mapping[str, Callable[[], object]], device: str, blocks: in
 
 
 def timed(step: Callable[[], object], times: int, device: str) -> float:
-    """Return the wall seconds of so many calls, the device's work included."""
+    """Return the wall seconds of that many calls, including the device's work."""
     start = time.perf_counter()
     for _ in range(times):
         step()
@@ -116,14 +116,14 @@ def timed(step: Callable[[], object], times: int, device: str) -> float:
 
 
 def ratio(first: StepCost, other: StepCost) -> Ratio:
-    """Return how many times as long ``first`` takes as ``other``, turn by turn."""
+    """Return the ratio of the seconds of ``first`` to those of ``other``, turn by turn."""
     turns = [a / b for a, b in zip(first.seconds, other.seconds, strict=True)]
     low, _, high = statistics.quantiles(turns, n=4) if len(turns) > 1 else turns * 3
     return Ratio(other.name, statistics.median(turns), low, high)
 
 
 def count_flops(step: Callable[[], object], warm: bool = True) -> int:
-    """Return the FLOPs of one call, see ``flop_counter``; with ``warm`` of the second, which may do less."""
+    """Return the FLOPs of one call, see ``flop_counter``; with ``warm`` of the second call, which may do less."""
     if warm:
         step()
     with flop_counter() as counter:
@@ -132,11 +132,12 @@ def count_flops(step: Callable[[], object], warm: bool = True) -> int:
 
 
 def flop_counter() -> Any:
-    """Return a context whose ``total`` is the FLOPs within by torch's formulas, backward passes included.
+    """Return a context whose ``total`` is the FLOPs in it by torch's formulas, including backward passes.
 
-    Two things are done otherwise than by ``FlopCounterMode``: its per-module hooks refuse gradients by leaves that are
-    no parameters; and its formula for the backward pass of a convolution counts depthwise ones as if they were dense.
-    Here each gradient, by the input or the weight, counts what the forward pass counts.
+    It differs from ``FlopCounterMode`` in two points: the per-module hooks of that class fail for gradients with
+    respect to leaves that are not parameters, and its formula for the backward pass of a convolution counts depthwise
+    ones as if they were dense. Here each gradient, with respect to the input or the weight, counts the same as the
+    forward pass.
     """
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
@@ -161,7 +162,7 @@ def flop_counter() -> Any:
 
 
 def measured_peak(device: str, dtype: str, times: int = 10) -> float:
-    """Return the FLOPs a second of the best of several square matrix products (on CUDA in the arithmetic of cuDNN)."""
+    """Return the FLOPs per second of the best of several square matrix products (on CUDA in cuDNN's arithmetic)."""
     import torch
 
     kind = torch.device(device).type
@@ -179,11 +180,11 @@ def measured_peak(device: str, dtype: str, times: int = 10) -> float:
 def peak_memory(
     make: Callable[..., Profiled], arguments: Sequence[Any], names: Sequence[str], threads: int
 ) -> dict[str, int]:
-    """Return each step's peak memory in bytes, measured in a process of its own.
+    """Return each step's peak memory in bytes, measured in a separate process.
 
     ``make(*arguments[:-3])`` builds the method there; the last three arguments are image size, batch size and device.
-    On CUDA: allocated by torch. On a CPU: by how much the resident set grew, networks, optimisers and libraries that
-    are loaded for them included.
+    On CUDA: allocated by torch. On a CPU: the growth of the resident set, including networks, optimisers and the
+    libraries loaded for them.
     """
     found = {}
     for name in names:

@@ -1,4 +1,4 @@
-"""What a unit of work took in the cells that were measured, as sums: adding a cell takes the same time however many."""
+"""Seconds per unit of work in measured cells, stored as sums, so that adding a cell takes constant time."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from bench.forecast.workload import Workload
 from bench.types import ResultRow
 
 WALL, DEVICE = "elapsed", "device"
-WHOLE = "overhead"  # the phase of what belongs to no phase
+WHOLE = "overhead"  # the phase of seconds that belong to no phase
 
 
 @dataclass(frozen=True)
 class _Sample:
-    """One measured cell by one clock (wall or device): seconds by phase, and the units of work behind them."""
+    """One measured cell by one clock (wall or device): seconds by phase, and its units of work."""
 
     work: Workload
     seconds: Mapping[str, float]
-    first: bool  # the first of its stage in its process: its overhead holds imports
+    first: bool  # the first of its stage in its process: its overhead includes imports
     first_step_s: float
 
     @classmethod
@@ -36,7 +36,7 @@ class _Sample:
         return cls(work, seconds, bool((row.facts.get("work") or {}).get("first")), first_step_s)
 
     def rate(self, phase: str) -> float:
-        """Return the seconds of a unit of a phase; of steps without the first block, which warms up."""
+        """Return the seconds per unit of a phase; for steps without the first block, which includes the warm-up."""
         units, seconds = self.work.of(phase), self.seconds.get(phase, 0.0)
         if phase == "step" and units > self.work.first_units:
             return max(0.0, seconds - self.first_step_s) / (units - self.work.first_units)
@@ -44,13 +44,13 @@ class _Sample:
 
     @property
     def warm_up_s(self) -> float:
-        """Seconds that the first block of steps took longer than later ones do."""
+        """Additional seconds of the first block of steps compared with later ones."""
         return max(0.0, self.first_step_s - self.rate("step") * self.work.first_units)
 
 
 @dataclass
 class _Overheads:
-    """Sums over samples: seconds outside all phases, and seconds that first steps took longer than later ones."""
+    """Sums over samples: seconds outside all phases, and additional seconds of first steps."""
 
     count: int = 0
     overhead_s: float = 0.0
@@ -66,7 +66,7 @@ class _Overheads:
 class _Totals:
     """Sums over the samples of one clock.
 
-    ``later`` has the samples that were not the first of their stage in their process: these did not wait for imports.
+    ``later`` has the samples that were not the first of their stage in their process: they did not include imports.
     """
 
     rates: dict[str, float] = field(default_factory=lambda: defaultdict(float))  # by phase, without ``WHOLE``
@@ -82,8 +82,8 @@ class _Totals:
     def seconds(self, work: Workload, step_s: float | None, stage: _Totals) -> float:
         """Return the seconds of a workload; ``step_s`` replaces the measured seconds of a step.
 
-        What the first cells of a process import is left out where others, if need be others of the ``stage``, say
-        what is left; one of every few cells pays for it.
+        The import time of the first cells of a process is excluded if other cells, if necessary others of the
+        ``stage``, show the time without it.
         """
         rates = {phase: total / self.every.count for phase, total in self.rates.items()}
         if step_s is not None and "step" in rates:
@@ -96,7 +96,7 @@ class _Totals:
 
 @dataclass
 class UnitCosts:
-    """Measured cells that are alike, by both clocks."""
+    """Measured cells of one kind, by both clocks."""
 
     wall: _Totals = field(default_factory=_Totals)
     device: _Totals = field(default_factory=_Totals)

@@ -1,8 +1,8 @@
-"""How much work a cell is, in units of what its time grows with, and which cells do the same work at other amounts.
+"""The amount of work of a cell, in units to which its time is proportional, and which cells do the same kind of work.
 
-A cell's seconds in a phase are taken to be proportional to its units of that phase: steps, images. Cells of equal
-*shape* take equally long for a unit; the shape is a hash of what decides that (networks, image size, threads), and of
-nothing that only decides how many units there are (steps, intervals, the fold).
+A cell's seconds in a phase are assumed proportional to its units of that phase: steps, images. Cells of equal *shape*
+take equally long per unit. The shape is a hash of the values that determine that (networks, image size, threads),
+without those that only determine the number of units (steps, intervals, the fold).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from bench.suite.arms import amount
 from bench.suite.suite import PluginSpec, Suite
 from bench.types import Split
 
-# Of a config: how much is done, or with what numbers; never how long a unit takes.
+# Config fields for the amount of work or its numbers; they do not change the seconds per unit.
 AMOUNTS = (
     "steps", "sample_every", "checkpoint_every", "log_every", "evaluate_every", "fid_every", "patience",
     "learning_rate", "discriminator_learning_rate", "lr_decay_start", "weight_decay", "warmup_fraction",
     "label_smoothing", "select_by",
 )  # fmt: skip
 STEPPED = ("fit", "segment", "classify", "validate", "segmenter")  # stages that train
-OF_METHOD = ("fit", "synthesize", "translate", "head")  # stages whose time a generative method decides
+OF_METHOD = ("fit", "synthesize", "translate", "head")  # stages whose time depends on a generative method
 
 
 @dataclass(frozen=True)
@@ -44,10 +44,10 @@ class Sizes:
 
 @dataclass(frozen=True)
 class Workload:
-    """``units`` by phase; a phase that is not named has one. ``batch`` images a step, 0 without steps.
+    """``units`` by phase; a phase without entry has one. ``batch`` images per step, 0 without steps.
 
-    ``first_units`` is how many units the first block of steps has: it also warms up. ``size_px`` is the suite's image
-    side: cells of another say nothing about this one's seconds.
+    ``first_units`` is the number of units in the first block of steps, which includes the warm-up. ``size_px`` is the
+    suite's image side: cells of another side do not predict this one's seconds.
     """
 
     shape: str
@@ -66,7 +66,7 @@ class Workload:
 
     @classmethod
     def read(cls, fact: Any) -> Workload | None:
-        """Return what ``plain`` gave, None where a row has none."""
+        """Read what ``plain`` returned, None if a row has none."""
         if not isinstance(fact, Mapping) or "shape" not in fact:
             return None
         return cls(**{k: fact[k] for k in cls.__dataclass_fields__ if k in fact})
@@ -106,7 +106,7 @@ def workload(cell: Cell, suite: Suite, sizes: Sizes) -> Workload:
 def workloads(plan: Plan) -> dict[str, Workload]:
     """Return the work of every cell of a plan, by the key of its row.
 
-    Folds of equal sizes have equal work, so it is found once for all cells of an arm on them.
+    Folds of equal sizes have equal work, so it is computed once for all cells of an arm on them.
     """
     sizes = {(s.fold, s.repeat): Sizes.of(s) for s in plan.splits}
     found: dict[tuple[object, ...], Workload] = {}
@@ -120,7 +120,7 @@ def workloads(plan: Plan) -> dict[str, Workload]:
 
 
 def trained_config(cell: Cell, suite: Suite) -> Any:
-    """Return the config of what a cell trains, None for one that trains nothing."""
+    """Return the config of what a cell trains, None for a cell that trains nothing."""
     match cell.stage:
         case "fit":
             return suite.method(str(cell.method)).config
@@ -148,7 +148,7 @@ def _steps(config: Any, sizes: Sizes) -> dict[str, float]:
 
 
 def _ratio(ratio: float | str) -> float:
-    """Synthetic images per real one; of 'balance' about a half is assumed."""
+    """Synthetic images per real image; about a half is assumed for 'balance'."""
     return 0.5 if ratio == "balance" else float(ratio)
 
 

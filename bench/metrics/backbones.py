@@ -1,7 +1,7 @@
-"""The networks behind feature extractors: what each says of a batch, and where its weights come from.
+"""The networks of the feature extractors, what they return for a batch, and the source of their weights.
 
-``inception`` is the network and resize of the FID papers (Szegedy et al. 2015) as torch-fidelity ports them; every
-other name is timm's.
+``inception`` is the network and resize of the FID papers (Szegedy et al. 2015) as ported by torch-fidelity; every other
+name is a timm model.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 INCEPTION = "inception"
 INCEPTION_SIZE_PX = 299
 INCEPTION_FILE = "weights-inception-2015-12-05-6726825d.pth"
-INCEPTION_MAPS = ("MaxPool_1", "MaxPool_2", "Mixed_5d", "Mixed_6e", "Mixed_7c")  # the last of each resolution
+INCEPTION_MAPS = ("MaxPool_1", "MaxPool_2", "Mixed_5d", "Mixed_6e", "Mixed_7c")  # the last layer of each resolution
 
 
 class View(NamedTuple):
-    """What a network says of a batch: features [B, D]; logits [B, K], K = 0 without a classifier; maps [B, C, H, W].
+    """Output for a batch: features [B, D]; logits [B, K], K = 0 without a classifier; maps [B, C, H, W].
 
-    The maps are those of the network's depths, shallow first; none where timm cannot tell them.
+    The maps are those of the network's depths, shallow first; none if timm does not provide them.
     """
 
     features: torch.Tensor
@@ -33,7 +33,7 @@ class View(NamedTuple):
 
 
 def view_timm(network: Any, pixels: torch.Tensor) -> View:
-    """One pass of a timm network over normalised pixels [B, 3, H, W]; features are pooled, before the classifier."""
+    """Forward pass of a timm network on normalised pixels [B, 3, H, W]; pooled features before the classifier."""
     if hasattr(network, "forward_intermediates"):
         last, maps = network.forward_intermediates(pixels)
     else:
@@ -44,7 +44,7 @@ def view_timm(network: Any, pixels: torch.Tensor) -> View:
 
 
 def view_inception(network: torch.nn.Module, pixels: torch.Tensor) -> View:
-    """One pass over uint8 [B, 3, H, W]: the 2048 features, the logits without bias (as papers' IS has them), maps."""
+    """Forward pass on uint8 [B, 3, H, W]: 2048 features, the logits without bias (as for the papers' IS), maps."""
     maps: list[torch.Tensor] = []
     layers = [network.get_submodule(name) for name in INCEPTION_MAPS]
     hooks = [layer.register_forward_hook(lambda _, __, out: maps.append(out)) for layer in layers]
@@ -57,9 +57,9 @@ def view_inception(network: torch.nn.Module, pixels: torch.Tensor) -> View:
 
 
 def load_timm(name: str, weights: Path | None) -> tuple[torch.nn.Module, str]:
-    """Return a timm network with its classifier, where the weights hold it, and the SHA-256 of their file.
+    """Return a timm network with its classifier, if the weights contain it, and the SHA-256 of their file.
 
-    Raises ``ConfigError`` for an unknown name, ``WeightsError`` when the weights are not to be had or do not fit.
+    Raises ``ConfigError`` for an unknown name, ``WeightsError`` when the weights are unavailable or do not fit.
     """
     import timm
 
@@ -89,7 +89,9 @@ def load_inception(weights: Path | None) -> tuple[torch.nn.Module, str]:
     from bench.weights import backbone_state_dict
 
     path = _find_inception(weights)
-    backbone_state_dict(INCEPTION, path)  # torch-fidelity unpickles what it is given: read it first as plain weights
+    backbone_state_dict(
+        INCEPTION, path
+    )  # torch-fidelity unpickles its input, so the file is first read as weights only
     layers = ["2048", "logits_unbiased"]
     try:
         network = FeatureExtractorInceptionV3(INCEPTION, layers, feature_extractor_weights_path=str(path))

@@ -1,6 +1,6 @@
-"""Do the probabilities mean what they say? Reliability curve, expected calibration error, Brier score; plain arrays.
+"""Calibration of predicted probabilities: reliability curve, expected calibration error, Brier score; plain arrays.
 
-And what makes them say it: temperature scaling.
+Also temperature scaling, which calibrates them.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from bench.errors import DataError
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 BINS = 15
-TEMPERATURES = (0.05, 20.0)  # what is searched; at 20 hardly any confidence is left
+TEMPERATURES = (0.05, 20.0)  # search range; at 20 hardly any confidence remains
 
 
 class ReliabilityCurve(NamedTuple):
-    """One entry a bin of confidence, over [0, 1], each of the same width: (low, high].
+    """One entry per confidence bin over [0, 1], bins of equal width: (low, high].
 
-    ``confidence`` float64 [M], mean in the bin, and ``accuracy`` float64 [M], share right, are NaN in an empty bin;
-    ``images`` int64 [M] counts them.
+    ``confidence`` float64 [M], mean in the bin, and ``accuracy`` float64 [M], share of correct images, are NaN in an
+    empty bin; ``images`` int64 [M] counts them.
     """
 
     confidence: Floats
@@ -31,10 +31,10 @@ class ReliabilityCurve(NamedTuple):
 
 
 def reliability_curve(y_true: npt.ArrayLike, y_prob: npt.ArrayLike, bins: int = BINS) -> ReliabilityCurve:
-    """Return how often the predicted class is right, by the confidence in it (DeGroot & Fienberg 1983).
+    """Return the accuracy of the predicted class by its confidence (DeGroot & Fienberg 1983).
 
-    ``y_true`` int [N], ``y_prob`` float [N, C]. Confidence is the largest probability of a row, so that with C classes
-    nothing lies below 1/C. Raises ``DataError`` on empty or ill-fitting input.
+    ``y_true`` int [N], ``y_prob`` float [N, C]. Confidence is the largest probability of a row, so with C classes it is
+    never below 1/C. Raises ``DataError`` on empty or inconsistent input.
     """
     truth, prob = check_probabilities(y_true, y_prob)
     confidence, right = prob.max(axis=1), prob.argmax(axis=1) == truth
@@ -49,7 +49,7 @@ def expected_calibration_error(y_true: npt.ArrayLike, y_prob: npt.ArrayLike, bin
     """Return the ECE of the predicted class (Guo et al. 2017, eq. 3), in [0, 1]; 0 is best.
 
     sum_m |B_m| / N * |accuracy_m - confidence_m| over the bins of ``reliability_curve``. It is biased upward on few
-    images: a calibrated classifier does not score 0. Raises ``DataError`` on empty or ill-fitting input.
+    images: a calibrated classifier does not score 0. Raises ``DataError`` on empty or inconsistent input.
     """
     curve = reliability_curve(y_true, y_prob, bins)
     gap = np.nan_to_num(curve.accuracy - curve.confidence)
@@ -60,7 +60,7 @@ def brier_score(y_true: npt.ArrayLike, y_prob: npt.ArrayLike) -> float:
     """Return the Brier score (Brier 1950); 0 is best.
 
     Two classes: mean of (p_1 - y)^2, in [0, 1]. More: mean over images of sum_c (p_c - y_c)^2, in [0, 2]. Raises
-    ``DataError`` on empty or ill-fitting input.
+    ``DataError`` on empty or inconsistent input.
     """
     truth, prob = check_probabilities(y_true, y_prob)
     error = float(np.square(prob - np.eye(prob.shape[1])[truth]).sum(axis=1).mean())
@@ -76,9 +76,9 @@ def negative_log_likelihood(y_true: npt.ArrayLike, y_prob: npt.ArrayLike) -> flo
 def fit_temperature(y_true: npt.ArrayLike, y_prob: npt.ArrayLike) -> float:
     """Return the temperature T of least negative log-likelihood (Guo et al. 2017, section 4.2), within TEMPERATURES.
 
-    ``y_true`` int [N] and ``y_prob`` float [N, C] are of *validation* images. Above 1: the network is too sure of
-    itself. 1 where none can be told: when every image is classified right, the likelihood only grows as T falls.
-    Raises ``DataError`` on empty or ill-fitting input.
+    ``y_true`` int [N] and ``y_prob`` float [N, C] are of *validation* images. T above 1 means that the network is
+    overconfident. Returns 1 when every image is classified correctly, because the likelihood then only grows as T
+    falls. Raises ``DataError`` on empty or inconsistent input.
     """
     from scipy.optimize import minimize_scalar
 
@@ -89,14 +89,14 @@ def fit_temperature(y_true: npt.ArrayLike, y_prob: npt.ArrayLike) -> float:
     def loss(log_temperature: float) -> float:
         return negative_log_likelihood(truth, apply_temperature(prob, float(np.exp(log_temperature))))
 
-    # Convex in 1/T, so that there is one minimum along log T.
+    # Convex in 1/T, so there is one minimum along log T.
     low, high = np.log(TEMPERATURES)
     found = float(minimize_scalar(loss, bounds=(low, high), method="bounded", options={"xatol": 1e-6}).x)
     return float(np.exp(found)) if loss(found) < loss(0.0) else 1.0
 
 
 def apply_temperature(y_prob: npt.ArrayLike, temperature: float) -> Floats:
-    """Return softmax(z / T) float64 [N, C] of probabilities softmax(z) [N, C]; which class is largest stays the same.
+    """Return softmax(z / T) float64 [N, C] of probabilities softmax(z) [N, C]; the largest class does not change.
 
     Raises ``DataError`` unless T > 0.
     """
@@ -114,7 +114,7 @@ def _log(prob: Floats) -> Floats:
 
 
 def check_probabilities(y_true: npt.ArrayLike, y_prob: npt.ArrayLike) -> tuple[Ints, Floats]:
-    """Return int64 [N] and float64 [N, C]. Raises ``DataError`` on empty or ill-fitting input."""
+    """Return int64 [N] and float64 [N, C]. Raises ``DataError`` on empty or inconsistent input."""
     truth, prob = np.asarray(y_true), np.asarray(y_prob, dtype=np.float64)
     if len(truth) == 0:
         raise DataError("no predictions to score: y_true is empty; expected at least one image")

@@ -3,18 +3,18 @@
 Conventions, the same for every function here:
 
 - The prediction is the class of the largest probability (ties: the class of lower index).
-- Two classes: the one of index ``positive`` is the positive one. More: one against rest, averaged over classes
-  (macro), and each class by itself.
-- What is undefined is NaN, never 0 or 1: a recall, AUROC or balanced accuracy when a class has no image. The precision
-  of a class that has images and was never predicted (0/0) is 0, as in scikit-learn: left out, a mean over folds would
-  be of those alone where the class was found. F1 = 2TP / (2TP + FP + FN) is 0 then by its formula; MCC is 0 when every
-  image got one class, which is its limit (Chicco & Jurman 2020). Nothing to score is a ``DataError``.
-- A patient's probabilities are the mean of its images', its prediction their largest. A group with images of several
-  classes has no class of its own and cannot be scored once (``bench.metrics.units``).
+- Two classes: the one of index ``positive`` is the positive one. More: one against rest, averaged over classes (macro),
+  and each class separately.
+- Undefined values are NaN, never 0 or 1: a recall, AUROC or balanced accuracy when a class has no image. The precision
+  of a class that has images and was never predicted (0/0) is 0, as in scikit-learn; if it were excluded, a mean over
+  folds would only use folds where the class was found. F1 = 2TP / (2TP + FP + FN) is then 0 by its formula. MCC is 0
+  when all images get one class, which is its limit (Chicco & Jurman 2020). Empty input raises ``DataError``.
+- A patient's probabilities are the mean of its images' probabilities, its prediction the largest of them. A group with
+  images of several classes has no single class and is not scored as one unit (``bench.metrics.units``).
 - Macro averages run over all C classes; if one of them is undefined, so is the average.
 
 Sources: sensitivity to F1 and their macro averages as in Sokolova & Lapalme (2009), AUROC as in Hanley & McNeil (1982),
-average precision as in scikit-learn; the others where they are computed.
+average precision as in scikit-learn; the others are given in their functions.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def classification_metrics(
     more than two classes in [0, 2]. Keys: those of ``METRICS`` per image; with ``per_group`` as patient_<metric> per
     patient, and patient_score; for more than two classes <metric>_<class> and patient_<metric>_<class> with the names
     in ``CLASS_METRICS`` (``classes`` names the classes, else their index). Raises ``DataError`` when the arrays are
-    empty or do not fit each other, and with ``per_group`` when a group has images of several classes.
+    empty or inconsistent, and with ``per_group`` when a group has images of several classes.
     """
     truth, prob = check_arrays(y_true, y_prob, groups)
     names = [str(c) for c in (range(prob.shape[1]) if classes is None else classes)]
@@ -70,10 +70,10 @@ def classification_metrics(
 
 
 def check_arrays(y_true: npt.ArrayLike, y_prob: npt.ArrayLike, groups: Sequence[object]) -> tuple[Ints, Floats]:
-    """Return int64 [N] and float64 [N, C]. Raises ``DataError`` on empty or ill-fitting input."""
+    """Return int64 [N] and float64 [N, C]. Raises ``DataError`` on empty or inconsistent input."""
     truth, prob = check_probabilities(y_true, y_prob)
     if len(groups) != len(truth):
-        raise DataError(f"expected groups [N], one a row of y_true; got {len(groups)} groups of {len(truth)} rows")
+        raise DataError(f"expected groups [N], one per row of y_true; got {len(groups)} groups of {len(truth)} rows")
     return truth, prob
 
 
@@ -91,7 +91,7 @@ def patient_predictions(y_true: Ints, y_prob: Floats, groups: Sequence[object]) 
 def patient_score(y_true: Ints, y_prob: Floats, groups: Sequence[object]) -> float:
     """Return Spanhol et al.'s (2016, eq. 1 and 2) patient-level recognition rate, in [0, 1].
 
-    The mean over patients of the share of the patient's images that is classified right.
+    The mean over patients of the share of correctly classified images.
     """
     unit = group_places(groups)
     right = np.bincount(unit, weights=y_prob.argmax(axis=1) == y_true)
@@ -110,11 +110,11 @@ def per_class_recall(matrix: Floats) -> Floats:
 
 
 def confusion_metrics(matrix: Floats, positive: int = 1) -> dict[str, Floats]:
-    """Return what follows from confusion matrices [..., C, C], each value [...]; keys are ``CONFUSION_METRICS``.
+    """Return the metrics of confusion matrices [..., C, C], each value [...]; keys are ``CONFUSION_METRICS``.
 
     Of class ``positive`` for two classes, else the mean of ``class_confusion_metrics``. Balanced accuracy is the mean
-    of the classes' recalls (Brodersen et al. 2010). mcc is Gorodkin's (2004) R_K, Matthews' own for two classes. One
-    class absent or never predicted: see the module's text.
+    of the classes' recalls (Brodersen et al. 2010). mcc is Gorodkin's (2004) R_K, which equals Matthews' for two
+    classes. For classes that are absent or never predicted see the module docstring.
     """
     hit = np.diagonal(matrix, axis1=-2, axis2=-1).sum(axis=-1)
     of_class, predicted = matrix.sum(axis=-1), matrix.sum(axis=-2)
@@ -134,8 +134,8 @@ def class_confusion_metrics(matrix: Floats) -> dict[str, Floats]:
     """Return recall, specificity, precision and f1 of each class, [..., C], of matrices [..., C, C].
 
     Recall (sensitivity) TP / (TP + FN), specificity TN / (TN + FP), precision TP / (TP + FP), f1 2TP / (2TP + FP + FN);
-    each in [0, 1], or NaN where 0/0, and f1 where the class has no image; precision is 0 where a class that has images
-    was never predicted.
+    each in [0, 1], or NaN for 0/0, and f1 also if the class has no image; precision is 0 if a class that has images was
+    never predicted.
     """
     hit = np.diagonal(matrix, axis1=-2, axis2=-1)
     of_class, predicted = matrix.sum(axis=-1), matrix.sum(axis=-2)
@@ -151,9 +151,9 @@ def class_confusion_metrics(matrix: Floats) -> dict[str, Floats]:
 def class_ranking_metrics(y_true: Ints, y_prob: Floats) -> dict[str, Floats]:
     """Return auroc and auprc of each class against the rest, [C], in [0, 1]; NaN when it has no image, or all of them.
 
-    auroc = P(score of a positive > score of a negative) + P(equal) / 2. auprc is the average precision
-    sum_n (R_n - R_n-1) P_n over thresholds, not interpolated; its chance level is the share of positives, so it
-    compares within one test set only.
+    auroc = P(score of a positive > score of a negative) + P(equal) / 2. auprc is the average precision sum_n (R_n -
+    R_n-1) P_n over thresholds, not interpolated. Its chance level is the share of positives, so values are comparable
+    only for the same test set.
     """
     from sklearn.metrics import average_precision_score, roc_auc_score
 

@@ -13,10 +13,10 @@ def density_coverage(
 ) -> tuple[float, float]:
     """Return density (>= 0, expected 1 for a perfect generator) and coverage (in [0, 1]) of float [N, D] and [M, D].
 
-    A real image's ball reaches to its k-th nearest other real image. Density (eq. 4) is the number of balls that a
-    synthetic image lies in, divided by k, averaged; coverage (eq. 5) the share of real images whose ball holds a
-    synthetic one. A perfect generator's expected coverage is 1 - (1/2)^k for large equal sets (their eq. 9), 0.97 for
-    k = 5: it is not 1. NaN when there are not more than k real images, or no synthetic one.
+    The radius of a real image's ball is the distance to its k-th nearest other real image. Density (eq. 4) is the mean
+    number of balls that contain a synthetic image, divided by k; coverage (eq. 5) is the share of real images whose
+    ball contains a synthetic one. A perfect generator's expected coverage is 1 - (1/2)^k for large equal sets (their
+    eq. 9), 0.97 for k = 5: it is not 1. NaN when there are not more than k real images, or no synthetic one.
     """
     if len(real) <= neighbours or len(synthetic) == 0:
         return float("nan"), float("nan")

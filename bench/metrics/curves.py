@@ -1,13 +1,13 @@
-"""ROC and precision-recall curves on common grids, so that those of several folds can be averaged; plain arrays.
+"""ROC and precision-recall curves on common grids, so that curves of several folds can be averaged; plain arrays.
 
 Two classes: the one of index ``positive`` is the positive one. More: one against rest, averaged over the classes
-(macro), as the stored ``auroc`` and ``auprc`` are. A class without images, or with all of them, has no curve, and then
+(macro), as for the stored ``auroc`` and ``auprc``. A class without images, or with all of them, has no curve, and then
 there is no average.
 
 ROC curves are averaged vertically (Fawcett 2006, section 8.1): at equal false positive rates. Between its corners a ROC
-curve is a straight line, so that its area counts ties half. A precision-recall curve is not: a line between two of its
-points promises what no threshold reaches (Davis & Goadrich 2006), so it is a staircase, whose area is the average
-precision.
+curve is a straight line, so that its area counts ties half. A precision-recall curve is a step function whose area is
+the average precision, because points on a line between two of its points cannot be reached by any threshold (Davis &
+Goadrich 2006).
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 STEPS: Final = 200
 FPR_GRID: Final[Floats] = np.arange(STEPS + 1) / STEPS  # false positive rates, 0 to 1
-RECALL_GRID: Final[Floats] = np.arange(1, STEPS + 1) / STEPS  # recalls; at 0 nothing is found and precision is 0/0
+RECALL_GRID: Final[Floats] = np.arange(1, STEPS + 1) / STEPS  # recalls; at recall 0 precision is 0/0
 
 
 class Curve(NamedTuple):
-    """A curve at the points of its grid, float64 [G] in [0, 1], and the exact area under it; all NaN without one."""
+    """A curve at the points of its grid, float64 [G] in [0, 1], and the exact area under it; all NaN if undefined."""
 
     values: Floats
     area: float
@@ -37,8 +37,8 @@ class Curve(NamedTuple):
 def roc(y_true: npt.ArrayLike, y_prob: npt.ArrayLike, positive: int = 1) -> Curve:
     """Return the true positive rate at ``FPR_GRID``, and the AUROC.
 
-    ``y_true`` int [N], ``y_prob`` float [N, C]. Where the curve rises straight up, its upper end. Raises ``DataError``
-    on empty or ill-fitting input.
+    ``y_true`` int [N], ``y_prob`` float [N, C]. Where the curve is vertical, its upper end is used. Raises
+    ``DataError`` on empty or inconsistent input.
     """
     return _macro(y_true, y_prob, roc_of, positive)
 
@@ -57,7 +57,7 @@ def prevalence(y_true: npt.ArrayLike, classes: int, positive: int = 1) -> float:
 
 
 def roc_of(positive: Bools, score: Floats) -> Curve:
-    """Return the curve of one class: ``positive`` [N], and the score [N] by which it is found."""
+    """Return the ROC curve of one class: ``positive`` bool [N] and the score [N] of the class."""
     hits, alarms = _thresholds(positive, score)
     if not (hits[-1] and alarms[-1]):
         return _undefined(len(FPR_GRID))
@@ -66,7 +66,7 @@ def roc_of(positive: Bools, score: Floats) -> Curve:
 
 
 def precision_recall_of(positive: Bools, score: Floats) -> Curve:
-    """Return the curve of one class: ``positive`` [N], and the score [N] by which it is found."""
+    """Return the precision-recall curve of one class: ``positive`` bool [N] and the score [N] of the class."""
     hits, alarms = _thresholds(positive, score)
     if not (hits[-1] and alarms[-1]):
         return _undefined(len(RECALL_GRID))
@@ -85,10 +85,10 @@ def _macro(
 
 
 def _thresholds(positive: Bools, score: Floats) -> tuple[Floats, Floats]:
-    """Return how many positives and how many others score at or above each value that occurs, highest first."""
+    """Return how many positives and negatives score at or above each distinct value, highest first."""
     order = np.argsort(-score, kind="stable")
     ordered = score[order]
-    last = np.append(ordered[1:] != ordered[:-1], True)  # of those with one score: they pass a threshold together
+    last = np.append(ordered[1:] != ordered[:-1], True)  # of images with equal scores: they pass a threshold together
     hits = np.cumsum(positive[order])[last].astype(np.float64)
     return hits, np.flatnonzero(last) + 1 - hits
 

@@ -1,6 +1,6 @@
-"""Metrics of one's own (``bench.interfaces.Metric``): tried out before anything is trained, then computed and checked.
+"""User-defined metrics (``bench.interfaces.Metric``): checked before any training, then computed and checked again.
 
-A metric that a suite calls ``name`` is stored as ``test/<name>``, and ``test/patient_<name>`` where each patient counts
+A metric that a suite calls ``name`` is stored as ``test/<name>``, and as ``test/patient_<name>`` if each patient counts
 as one row; one with several measures as ``test/<name>_<measure>``.
 """
 
@@ -22,15 +22,15 @@ PATIENT = "patient_"
 
 
 def built_in_names(classes: Sequence[str]) -> set[str]:
-    """Return the names that ``classification_metrics`` gives for these classes."""
+    """Return the names of the metrics of ``classification_metrics`` for these classes."""
     names = [*METRICS, *(f"{metric}_{name}" for metric in CLASS_METRICS for name in classes)]
     return {*names, *(PATIENT + name for name in names), "patient_score"}
 
 
 def own_measures(name: str, metric: Metric, per_group: bool = True) -> dict[str, Measure]:
-    """Return the measures of a metric by the names that they are stored under, without ``test/``.
+    """Return the measures of a metric by their stored names, without ``test/``.
 
-    ``per_group``: whether the data set's groups can be scored once (``units.ScoredUnit``).
+    ``per_group``: whether the data set's groups are scored as one unit each (``units.ScoredUnit``).
     """
     declared = metric.measures()
     if not declared:
@@ -53,11 +53,11 @@ def own_scores(
     positive: int = 1,
     per_group: bool = True,
 ) -> dict[str, float]:
-    """Return the values of a metric by their stored names: per image, and per patient where it has that.
+    """Return the values of a metric by their stored names: per image, and per patient if it is defined for patients.
 
-    A patient's row is as in ``classification``: the mean of its images' probabilities; none without ``per_group``. A
-    metric gets two classes with the positive one, of index ``positive``, as the second. Raises ``ConfigError`` when the
-    metric does not give what it declares: a number within its bounds, or NaN, for each measure.
+    A patient's row is as in ``classification``: the mean of its images' probabilities; none without ``per_group``. For
+    two classes, the metric gets the positive one, of index ``positive``, as the second. Raises ``ConfigError`` when the
+    metric does not return what it declares: a number within its bounds, or NaN, for each measure.
     """
     truth, prob = check_arrays(y_true, y_prob, groups)
     classes = positive_last(classes, positive)
@@ -72,12 +72,12 @@ def own_scores(
 
 
 def positive_last(classes: Sequence[str], positive: int) -> tuple[str, ...]:
-    """Return the classes as metrics get them: of two, the positive one is the second."""
+    """Return the classes in the order for metrics: of two classes, the positive one is the second."""
     return tuple(reversed(classes)) if len(classes) == 2 and positive == 0 else tuple(classes)
 
 
 def try_out(metrics: Mapping[str, Metric], classes: Sequence[str], positive: int = 1) -> None:
-    """Raise ``ConfigError`` when a metric cannot serve these classes, fails on made-up predictions, or takes a name."""
+    """Raise ``ConfigError`` if a metric does not support these classes, fails on test input, or reuses a name."""
     classes = positive_last(classes, positive)
     taken = dict.fromkeys(built_in_names(classes), "a built-in metric")
     rng = np.random.default_rng(0)
@@ -95,7 +95,7 @@ def try_out(metrics: Mapping[str, Metric], classes: Sequence[str], positive: int
         except ConfigError:
             raise
         except Exception as e:
-            raise ConfigError(f"metrics.{name}: fails on made-up predictions: {type(e).__name__}: {e}") from e
+            raise ConfigError(f"metrics.{name}: fails on simulated predictions: {type(e).__name__}: {e}") from e
 
 
 def _computed(
@@ -107,7 +107,9 @@ def _computed(
     classes: Sequence[str],
 ) -> dict[str, float]:
     declared = metric.measures()
-    values = metric.compute(y_true.copy(), y_prob.copy(), tuple(groups), tuple(classes))  # it may not touch the others'
+    values = metric.compute(
+        y_true.copy(), y_prob.copy(), tuple(groups), tuple(classes)
+    )  # a copy: other metrics keep theirs
     if not isinstance(values, Mapping) or values.keys() != declared.keys():
         raise ConfigError(f"metrics.{name}: compute() gave {values!r}, expected a number for each of {list(declared)}")
     for key, value in values.items():

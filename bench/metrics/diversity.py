@@ -1,12 +1,12 @@
-"""Diversity: the mean perceptual distance between two images of one set, by any network's feature maps.
+"""Diversity: the mean perceptual distance between two images of one set, from the feature maps of any network.
 
 The distance is that of LPIPS (Zhang et al. 2018, eq. 1), d(x, y) = sum_l 1/(H_l W_l) sum_hw |x_l[hw] - y_l[hw]|^2 with
-every map's channels scaled to length 1 at each place, but with all channel weights 1 where LPIPS has learnt ones, and
-over the depths of whatever extractor is named. So it orders sets as LPIPS does in the main, but the figures are no
-LPIPS figures, and it never carries that name. Each depth adds 0 to 4; where activations are not negative, 0 to 2.
+every map's channels scaled to length 1 at each place, but with all channel weights 1, where LPIPS uses learnt weights,
+and with the depths of the given extractor. It ranks sets similarly to LPIPS, but the values are not LPIPS values, and
+the metric must not be called LPIPS. Each depth adds 0 to 4, or 0 to 2 if activations are not negative.
 
-All pairs are counted, none sampled: with z the scaled maps of an image put end to end, d is |z_x - z_y|^2, and the mean
-over the n(n-1)/2 pairs is 2/(n-1) (sum |z_i|^2 - |sum z_i|^2 / n). Two running sums, one look at each image.
+All pairs are counted: with z the concatenated scaled maps of an image, d is |z_x - z_y|^2, and the mean over the
+n(n-1)/2 pairs is 2/(n-1) (sum |z_i|^2 - |sum z_i|^2 / n). This needs two running sums and one pass over the images.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import torch
 
-EPSILON = 1e-10  # of LPIPS: keeps a place without any activation at 0
+EPSILON = 1e-10  # as in LPIPS: avoids division by 0 where no channel is active
 
 
 class PairwiseDistance:
-    """Running mean distance over all pairs of images of each label; feed it every image once."""
+    """Running mean distance over all pairs of images of each label; add every image once."""
 
     def __init__(self) -> None:
         self._n: dict[int, int] = {}
@@ -29,7 +29,7 @@ class PairwiseDistance:
         self._squares: dict[int, float] = {}
 
     def add(self, maps: Sequence[torch.Tensor], labels: Sequence[int]) -> None:
-        """Take a batch: ``maps`` float [B, C_l, H_l, W_l] by depth, ``labels`` [B]."""
+        """Add a batch: ``maps`` float [B, C_l, H_l, W_l] by depth, ``labels`` [B]."""
         import torch
 
         if not maps:
@@ -56,10 +56,12 @@ class PairwiseDistance:
 
 
 def mean_diversity(by_label: Mapping[int, float], labels: Iterable[int]) -> float:
-    """Return the mean over ``labels`` of their diversities: within classes, so that classes differing is no credit.
+    """Return the mean over ``labels`` of their diversities, i.e. within classes; differences between classes do not
+    count.
 
-    0 is a generator with one image a class; compare with real images of the same classes. It does not depend on the
-    number of images (in expectation). NaN when a label has fewer than two images, or the extractor tells no maps.
+    0 means that the generator makes one image per class; compare with real images of the same classes. The expected
+    value does not depend on the number of images. NaN when a label has fewer than two images, or the extractor has no
+    maps.
     """
     values = [by_label.get(int(y), float("nan")) for y in labels]
     return sum(values) / len(values) if values else float("nan")

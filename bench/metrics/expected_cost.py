@@ -1,7 +1,7 @@
-"""What wrong decisions cost: a missed case may be far worse than a false alarm.
+"""Expected cost of wrong decisions: a missed case may be far worse than a false alarm.
 
-Elkan 2001, "The foundations of cost-sensitive learning" (IJCAI): each image gets the decision that is cheapest by its
-probability, and the mean cost of the decisions is reported. It rewards probabilities that mean what they say.
+Elkan 2001, "The foundations of cost-sensitive learning" (IJCAI): each image gets the decision with the lowest expected
+cost by its probability, and the mean cost of the decisions is reported. It rewards calibrated probabilities.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from bench.types import Measure
 
 @dataclass(frozen=True)
 class ExpectedCostConfig:
-    """Costs in any one unit; a right decision costs nothing. The positive class is the case that may be missed."""
+    """Costs in any common unit; correct decisions cost nothing. The positive class is the case that may be missed."""
 
     false_negative: float = 5.0  # cost of missing a case of the positive class
-    false_positive: float = 1.0  # cost of calling the other class positive
+    false_positive: float = 1.0  # cost of predicting positive for the other class
 
     def __post_init__(self) -> None:
         for name in ("false_negative", "false_positive"):
@@ -31,7 +31,7 @@ class ExpectedCostConfig:
 
 
 class ExpectedCost:
-    """Mean cost of a decision when the positive class, the second, is called from p = fp / (fp + fn) on.
+    """Mean cost of a decision when the positive class, the second, is predicted from p = fp / (fp + fn) on.
 
     Elkan 2001, eq. 2.
     """
@@ -47,7 +47,7 @@ class ExpectedCost:
         """Raise ``ConfigError`` unless there are two classes."""
         if len(classes) != 2:
             raise ConfigError(
-                f"expected_cost: got {len(classes)} classes, expected 2, one of them the case that may be missed"
+                f"expected_cost: got {len(classes)} classes, expected 2, of which one is the case that may be missed"
             )
 
     def measures(self) -> Mapping[str, Measure]:
@@ -62,7 +62,7 @@ class ExpectedCost:
         groups: Sequence[str],
         classes: Sequence[str],
     ) -> Mapping[str, float]:
-        """Return the mean cost: it grows with the share of class 1, so it compares within one test set only."""
+        """Return the mean cost: it grows with the share of class 1, so compare it only for the same test set."""
         c = self.config
         called = y_prob[:, 1] >= c.false_positive / (c.false_positive + c.false_negative)
         missed, alarmed = (y_true == 1) & ~called, (y_true == 0) & called

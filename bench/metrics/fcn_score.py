@@ -1,8 +1,8 @@
-"""The FCN score of translated images: does a segmentation network trained on real images still find its way in them?
+"""The FCN score of translated images: how well a segmentation network trained on real images segments them.
 
 Isola et al. 2017, "Image-to-Image Translation with Conditional Adversarial Networks", section 5.1; the measures are
-those of Long et al. 2015, "Fully Convolutional Networks for Semantic Segmentation", section 5. All come from one
-confusion matrix over all pixels of all images.
+those of Long et al. 2015, "Fully Convolutional Networks for Semantic Segmentation", section 5. All are computed from
+one confusion matrix over all pixels of all images.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ Masks = npt.NDArray[np.uint8]
 
 
 def confusion(reference: Masks, predicted: Masks, classes: int = 2) -> Counts:
-    """Return pixel counts int64 [N, C, C] of label maps uint8 [N, H, W] with values 0..C-1, one matrix an image.
+    """Return pixel counts int64 [N, C, C] of label maps uint8 [N, H, W] with values 0..C-1, one matrix per image.
 
-    Entry [k, i, j]: pixels of class i in the reference that were predicted as j. Their sum over k is the matrix of all.
+    Entry [k, i, j]: pixels of class i in the reference that were predicted as j. Their sum over k is the total matrix.
     """
     if reference.shape != predicted.shape or reference.ndim != 3:
         raise DataError(f"label maps: got {reference.shape} and {predicted.shape}, expected two of [N, H, W]")
@@ -36,14 +36,13 @@ def confusion(reference: Masks, predicted: Masks, classes: int = 2) -> Counts:
 def fcn_score(matrix: Counts) -> dict[str, float]:
     """Return the FCN score of a confusion matrix int64 [C, C]; all in [0, 1], higher is better.
 
-    With n_ij pixels of class i predicted as j and t_i = sum_j n_ij (Long et al. 2015, section 5):
-    pixel_accuracy = sum_i n_ii / sum_i t_i; class_accuracy = mean_i n_ii / t_i over the classes in the reference;
-    iou = mean_i n_ii / (t_i + sum_j n_ji - n_ii) over the classes in the reference or the prediction;
-    foreground_iou: the same quotient of class 1 alone (background is easy: it lifts the mean where lesions are small).
-    NaN where there is no pixel to judge.
+    With n_ij pixels of class i predicted as j and t_i = sum_j n_ij (Long et al. 2015, section 5): pixel_accuracy =
+    sum_i n_ii / sum_i t_i; class_accuracy = mean_i n_ii / t_i over the classes in the reference; iou = mean_i n_ii /
+    (t_i + sum_j n_ji - n_ii) over the classes in the reference or the prediction; foreground_iou: the same quotient of
+    class 1 alone (the background is easy and raises the mean where lesions are small). NaN if there is no pixel.
     """
-    right, true, said = np.diag(matrix).astype(np.float64), matrix.sum(axis=1), matrix.sum(axis=0)
-    union = true + said - right
+    right, true, predicted = np.diag(matrix).astype(np.float64), matrix.sum(axis=1), matrix.sum(axis=0)
+    union = true + predicted - right
     with np.errstate(invalid="ignore", divide="ignore"):
         iou, recall = right / union, right / true
     return {

@@ -1,9 +1,9 @@
-"""Features of images by a named pretrained network, for FID, KID and their kin; cached by content.
+"""Image features from a named pretrained network, for FID, KID and similar metrics; cached by content.
 
-The name of a number carries ``FeatureExtractor.tag``: network, input size where it is not the network's own, and the
-first 8 hex digits of its weights' SHA-256. Extractors: ``inception``, the network and resize of the FID papers as
-torch-fidelity ports them (its tag with the standard weights is ``inception-6726825d``; only that one gives the FID
-that papers report); ``tf_efficientnet_lite0``, whose ImageNet weights come with a package, no download; any timm name.
+The name of a metric contains ``FeatureExtractor.tag``: network, input size if it is not the network's default, and the
+first 8 hex digits of the SHA-256 of its weights. Extractors: ``inception``, the network and resize of the FID papers as
+ported by torch-fidelity (its tag with the standard weights is ``inception-6726825d``; only this one gives the FID that
+papers report); ``tf_efficientnet_lite0``, whose ImageNet weights are in a package and need no download; any timm name.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ if TYPE_CHECKING:
     import torch
 
 Features = npt.NDArray[np.float32]
-PREPROCESSING = 1  # raise it when ``extract`` would give other features for the same images: cached ones are then stale
+PREPROCESSING = 1  # increase it when ``extract`` would give other features for the same images
 DIGEST = hashlib.sha256().digest_size  # bytes at the end of a cached entry
 
 
 @dataclass(frozen=True)
 class Embedding:
-    """What one look of a network at N images gives.
+    """Output of a network for N images.
 
-    ``features`` float32 [N, D]; ``logits`` float32 [N, K] of its ImageNet classes, K = 0 where the weights have no
+    ``features`` float32 [N, D]; ``logits`` float32 [N, K] of its ImageNet classes, K = 0 if the weights have no
     classifier; ``diversity`` of each label with two or more images (see ``bench.metrics.diversity``).
     """
 
@@ -57,16 +57,16 @@ class Embedding:
 class FeatureExtractor:
     """A pretrained network as a function from images to features.
 
-    ``weights`` is a local file or folder (see ``bench.weights``); ``input_size_px`` the side that images are resized
-    to, None for the network's own (inception allows no other). Raises ``ConfigError`` for an unknown name or size and
-    ``WeightsError`` when the weights can be had in no way.
+    ``weights`` is a local file or folder (see ``bench.weights``); ``input_size_px`` is the side that images are resized
+    to, None for the network's default (inception allows no other). Raises ``ConfigError`` for an unknown name or size
+    and ``WeightsError`` when the weights cannot be found.
     """
 
     def __init__(self, name: str, weights: Path | None = None, input_size_px: int | None = None) -> None:
         self.name = name
         if name == INCEPTION:
             if input_size_px not in (None, INCEPTION_SIZE_PX):
-                raise ConfigError(f"inception takes {INCEPTION_SIZE_PX} px only, got {input_size_px}: drop the size")
+                raise ConfigError(f"inception takes {INCEPTION_SIZE_PX} px only, got {input_size_px}: remove the size")
             self.network, self.sha256 = load_inception(weights)
             own_size_px, self._mean, self._std = INCEPTION_SIZE_PX, (0.0,) * 3, (1.0,) * 3
         else:
@@ -75,14 +75,14 @@ class FeatureExtractor:
             own_size_px, self._mean, self._std = config["input_size"][-1], config["mean"], config["std"]
         self.input_size_px = input_size_px or own_size_px
         size = "" if self.input_size_px == own_size_px else f"-{self.input_size_px}px"
-        self.tag = f"{name}{size}-{self.sha256[:8]}"  # signs that MLflow takes in a metric's name
+        self.tag = f"{name}{size}-{self.sha256[:8]}"  # characters that MLflow allows in a metric's name
 
     def extract(self, images: Uint8Images, device: str = "cpu", batch_size: int = 32) -> Features:
         """Return features float32 [N, D] of uint8 [N, H, W, 3].
 
-        timm networks: antialiased bilinear resize to ``input_size_px`` in float (not rounded), the network's own
-        normalisation, pooled features before the classifier. inception: torch-fidelity's own resize, 2048 features.
-        Raises ``DataError`` for images of another kind.
+        timm networks: antialiased bilinear resize to ``input_size_px`` in float (not rounded), the network's
+        normalisation, pooled features before the classifier. inception: torch-fidelity's resize, 2048 features. Raises
+        ``DataError`` for other input.
         """
         return self.embed(batches_of(images, batch_size), [0] * len(images), device).features
 
@@ -90,7 +90,7 @@ class FeatureExtractor:
         """Return features, logits and each label's diversity of images uint8 [B, H, W, 3], batch by batch.
 
         Batches may differ in image size. ``labels`` [N] are in the order of all the images. Raises ``DataError`` for
-        images of another kind, or none.
+        other input, or no images.
         """
         import torch
 
@@ -98,7 +98,7 @@ class FeatureExtractor:
         network = self.network.to(device).eval()
         with torch.inference_mode():
             for batch in batches:
-                # Always in C order: how pixels lie in memory changes the last digits (this is also the quicker way).
+                # Always in C order: the memory layout of pixels changes the last digits (this is also faster).
                 pixels = torch.from_numpy(np.array(_checked(batch), order="C")).to(device)
                 view = self._look(network, pixels)
                 features.append(view.features.float().cpu())
@@ -125,7 +125,7 @@ class FeatureExtractor:
 
 
 def batches_of(images: Uint8Images, batch_size: int) -> Iterator[Uint8Images]:
-    """Yield the images in their order, ``batch_size`` at a time; one empty batch where there are none."""
+    """Yield the images in order, in batches of ``batch_size``; one empty batch if there are none."""
     for i in range(0, max(len(images), 1), batch_size):
         yield images[i : i + batch_size]
 
@@ -139,9 +139,9 @@ def _checked(images: Uint8Images) -> Uint8Images:
 def cached_features(
     extractor: FeatureExtractor, images: Uint8Images, cache: Path, device: str = "cpu", batch_size: int = 32
 ) -> Features:
-    """Return ``extractor.extract(images)``, kept in folder ``cache`` under a hash of pixels, weights, preprocessing.
+    """Return ``extractor.extract(images)``, cached in folder ``cache`` under a hash of pixels, weights, preprocessing.
 
-    Other pixels, weights, size or device never meet an old entry; writing is atomic, a damaged entry is made anew.
+    Other pixels, weights, size or device have another hash; writing is atomic, and a damaged entry is computed again.
     """
     path = cache / f"{_entry(extractor, images, device, batch_size)}.npy"
     features = _load(path, len(images))
@@ -159,9 +159,9 @@ def cached_embedding(
     device: str = "cpu",
     batch_size: int = 32,
 ) -> Embedding:
-    """Return ``extractor.embed(images, labels)``, kept like ``cached_features`` and sharing its entries.
+    """Return ``extractor.embed(images, labels)``, cached like ``cached_features`` and sharing its entries.
 
-    The maps are not kept (they are a thousand times the size of the features), the labels' diversity is.
+    The maps are not stored (they are a thousand times the size of the features), the labels' diversity is.
     """
     entry = _entry(extractor, images, device, batch_size)
     whose = hashlib.sha256(labels.astype(np.int64).tobytes()).hexdigest()[:16]
@@ -186,7 +186,7 @@ def _entry(extractor: FeatureExtractor, images: Uint8Images, device: str, batch_
 
 
 def _load(path: Path, rows: int | None) -> Any:
-    """Return the array of an entry, or None when it is not there, not what was written, or of another shape."""
+    """Return the array of an entry, or None if it is missing, damaged, or of another shape."""
     try:
         content = path.read_bytes()
         if hashlib.sha256(content[:-DIGEST]).digest() != content[-DIGEST:]:
@@ -199,7 +199,7 @@ def _load(path: Path, rows: int | None) -> Any:
 
 
 def _save(path: Path, values: npt.NDArray[Any]) -> None:
-    """Write an array as .npy, and after it the SHA-256 of that."""
+    """Write an array as .npy, followed by its SHA-256."""
     content = io.BytesIO()
     np.save(content, values)
     write_atomic(path, content.getvalue() + hashlib.sha256(content.getvalue()).digest())

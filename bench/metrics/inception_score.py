@@ -1,4 +1,4 @@
-"""Inception score (Salimans et al. 2016): torch-fidelity's own figure, on plain logits."""
+"""Inception score (Salimans et al. 2016): torch-fidelity's value, on plain logits."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ def inception_score(logits: npt.NDArray[np.floating], splits: int = SPLITS, seed
     """Return the mean over random splits of exp(E_x KL(p(y|x) || p(y))), from logits [N, K]; in [1, K], higher is
     better.
 
-    It asks whether a classifier is sure of each image and unsure of the set. The classes are ImageNet's, which mean
-    little for tissue: the score of real images is no ceiling, and no better generator is owed a higher one. It is here
-    because papers report it. It knows no real images, and falls with n: a split of m images cannot exceed m. So read it
-    only beside the score of as many real ones, under its extractor's name (the papers' network is inception; others
-    give other figures). NaN with fewer than two images a split, or without a classifier (K < 2).
+    It is high if a classifier is certain about each image and the predicted classes vary over the set. The classes are
+    those of ImageNet, which mean little for tissue: real images have no maximal score, and a better generator need not
+    score higher. It is included because papers report it. It ignores real images, and falls with n: a split of m images
+    cannot exceed m. So compare it only with the score of as many real images, under its extractor's name (the papers'
+    network is inception; others give other values). NaN with fewer than two images per split, or without a classifier
+    (K < 2).
     """
     if len(logits) < 2 * splits or logits.shape[1] < 2:
         return float("nan")

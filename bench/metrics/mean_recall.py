@@ -1,8 +1,8 @@
-"""The mean recall of some of the classes: for those whose misses matter, where others are only told apart on the way.
+"""The mean recall of selected classes, for studies in which only misses of these classes matter.
 
-With benign and malignant it is ``recall_bm``, by which the reproduced study on breast ultrasound (benign, malignant and
-normal) chose its model. With all classes it is balanced accuracy (Brodersen et al. 2010, "The balanced accuracy and its
-posterior distribution").
+With benign and malignant it is ``recall_bm``, the model selection criterion of the reproduced study on breast
+ultrasound (benign, malignant and normal). With all classes it is balanced accuracy (Brodersen et al. 2010, "The
+balanced accuracy and its posterior distribution").
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bench.types import Measure
 
 @dataclass(frozen=True)
 class MeanRecallConfig:
-    """``classes``: those to average over, by name; every class counts alike."""
+    """``classes``: names of the classes to average over, with equal weights."""
 
     classes: tuple[str, ...] = ("benign", "malignant")
 
@@ -30,7 +30,7 @@ class MeanRecallConfig:
 
 
 class MeanRecall:
-    """Mean over the named classes of the share of a class's images that are called by its name."""
+    """Mean over the selected classes of the share of a class's images that are classified correctly."""
 
     version: ClassVar[int] = 1
     Config: ClassVar[type] = MeanRecallConfig
@@ -40,7 +40,7 @@ class MeanRecall:
         self.config = config
 
     def check(self, classes: Sequence[str]) -> None:
-        """Raise ``ConfigError`` unless the data set has all of the named classes."""
+        """Raise ``ConfigError`` unless the data set has all of the selected classes."""
         for name in self.config.classes:
             if name not in classes:
                 raise ConfigError(f"mean recall: no class is called {name!r}; {nearest(name, classes)}")
@@ -56,8 +56,8 @@ class MeanRecall:
         groups: Sequence[str],
         classes: Sequence[str],
     ) -> Mapping[str, float]:
-        """Return the mean recall; NaN where one of the classes has no image."""
+        """Return the mean recall; NaN if one of the classes has no image."""
         called = y_prob.argmax(axis=1)
-        sub_suites = [y_true == classes.index(name) for name in self.config.classes]
-        recalls = [float((called[of] == y_true[of]).mean()) if of.any() else float("nan") for of in sub_suites]
+        of_classes = [y_true == classes.index(name) for name in self.config.classes]
+        recalls = [float((called[of] == y_true[of]).mean()) if of.any() else float("nan") for of in of_classes]
         return {"mean_recall": float(np.mean(recalls))}

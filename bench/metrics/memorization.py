@@ -1,19 +1,22 @@
-"""Does a generator copy its training images? Nearest training images, AuthPct and a calibrated test for copies.
+"""Memorisation of training images by a generator: nearest training images, AuthPct and a calibrated test.
 
 On plain arrays. Distances are Euclidean, in one of two spaces: features of a network, or pixels, which are thumbnails
-(``thumbnails``) compared in all eight turned and mirrored versions (``TURNED``), for translations are made of turned
-sources. Three measures, for an image s with nearest training images x1, x2, … at distances d1 <= d2 <= …:
+(``thumbnails``) compared in all eight rotated and mirrored versions (``TURNED``), because translations are made from
+augmented sources. Three measures, for an image s with nearest training images x1, x2, … at distances d1 <= d2 <= …:
 
-authentic   d1 > distance of x1 to its own nearest other training image (Alaa et al. 2022, "How Faithful is your
-            Synthetic Data?"; AuthPct, the authentic images in per cent, as in Stein et al. 2023, "Exposing flaws of
-            generative model evaluation metrics"). A perfect generator does not reach 100: read it beside the AuthPct
-            of held-out real images.
-relative    r = d1 / mean(d1, …, d10), in [0, 1] (Carlini et al. 2023, "Extracting Training Data from Diffusion
-distance    Models", whose set has 50 neighbours; training sets are small here). It asks whether one training image is
-            singled out, so that neither a stain shared by all nor an empty field counts as a copy.
-copy        r is below the threshold that only a small share (``quantile``) of the training images themselves are
-            below, each against the others, and below 0.7. So of new real images, even of the training patients, at most
-            that share is called a copy.
+authentic
+  d1 > distance of x1 to its nearest other training image (Alaa et al. 2022, "How Faithful is your Synthetic Data?").
+  AuthPct is the percentage of authentic images, as in Stein et al. 2023, "Exposing flaws of generative model
+  evaluation metrics". A perfect generator does not reach 100: compare it with the AuthPct of held-out real images.
+
+relative distance
+  r = d1 / mean(d1, …, d10), in [0, 1] (Carlini et al. 2023, "Extracting Training Data from Diffusion Models", with 50
+  neighbours; training sets are small here). It is small only if one training image is much nearer than the others, so
+  a stain shared by all images or an empty field does not count as memorised.
+
+memorised
+  r is below 0.7 and below the threshold that only a small share (``quantile``) of the training images, each compared
+  with the others, fall below. So at most that share of new real images, even of training patients, is flagged.
 """
 
 from __future__ import annotations
@@ -31,25 +34,25 @@ Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 Vectors = npt.NDArray[np.floating]
 NEIGHBOURS = 10
-SAME_PICTURE = 0.5  # Carlini et al.'s own bound: training images so near to one another are the same picture twice
-# No threshold is above this: where all training images are equally far from one another, as in noise, the quantile is
-# nearly 1, and a blurred or averaged image would pass for a copy of whichever image is dullest.
+SAME_PICTURE = 0.5  # The bound of Carlini et al.: training images so near to one another are duplicates.
+# Upper limit of the threshold: if all training images are equally far from one another, as in noise, the quantile
+# is nearly 1, and a blurred or averaged image would be flagged as a memorised sample.
 SINGLED_OUT = 0.7
 THUMBNAIL_PX = 32
-BLOCK = 2**22  # distances held at a time: 32 MiB
-ROUNDING = 1e-12  # of squared norms: what is left of the distance of equal vectors
+BLOCK = 2**22  # distances computed per block: 32 MiB
+ROUNDING = 1e-12  # of squared norms: rounding error of the distance of equal vectors
 
 
 @dataclass(frozen=True)
 class Neighbours:
-    """The K nearest references of every query, nearest first, [M, K] each; the distance is inf where there is none."""
+    """The K nearest references of every query, nearest first, [M, K] each; the distance is inf if there is none."""
 
     distance: Floats
     index: Ints
 
     @property
     def relative(self) -> Floats:
-        """Nearest distance over the mean of all K, in [0, 1]; 0 for an exact copy, NaN where there is no reference."""
+        """Nearest distance over the mean of all K, in [0, 1]; 0 for an exact copy, NaN without references."""
         known = np.isfinite(self.distance)
         distance = np.where(known, self.distance, 0.0)
         total, count = distance.sum(axis=1), known.sum(axis=1)
@@ -59,7 +62,7 @@ class Neighbours:
 
 @dataclass(frozen=True)
 class Threshold:
-    """A relative distance below ``value`` is a copy; at most a share ``promised`` of novel images fall below it."""
+    """A relative distance below ``value`` is a copy; at most a share ``promised`` of new images fall below it."""
 
     value: float
     promised: float
@@ -73,11 +76,11 @@ def nearest(
     neighbours: int = NEIGHBOURS,
     versions: Ints | None = None,
 ) -> Neighbours:
-    """Return the nearest of the references [N, D] for each of the queries [M, D].
+    """Return the nearest references [N, D] of each query [M, D].
 
-    With groups [M] and [N] a query's own group is left out: an image itself (``arange``), or a whole patient. With
-    ``versions`` [V, D], permutations such as ``TURNED``, a query's distance is that of its nearest version. Works in
-    float64 and through blocks of ``BLOCK`` distances. Raises ``DataError`` on other shapes, on values that are not
+    With groups [M] and [N] references of the query's group are excluded: the image itself (``arange``), or its patient.
+    With ``versions`` [V, D], permutations such as ``TURNED``, a query's distance is that of its nearest version.
+    Computed in float64, in blocks of ``BLOCK`` distances. Raises ``DataError`` on other shapes, on values that are not
     finite, and when there is no reference.
     """
     if queries.ndim != 2 or references.ndim != 2 or queries.shape[1] != references.shape[1] or not len(references):
@@ -95,7 +98,7 @@ def nearest(
             block[own[at, None] == other] = np.inf
         chosen = np.argpartition(block, k - 1, axis=1)[:, :k]
         found = np.take_along_axis(block, chosen, axis=1)
-        order = np.lexsort((chosen, found), axis=1)  # of equal distances the first reference
+        order = np.lexsort((chosen, found), axis=1)  # among equal distances the first reference
         distance[at] = np.sqrt(np.take_along_axis(found, order, axis=1))
         index[at] = np.take_along_axis(chosen, order, axis=1)
     return Neighbours(distance, index)
@@ -114,7 +117,7 @@ def _squared(queries: Floats, references: Floats, versions: Ints | None) -> Floa
 
 
 def authentic(synthetic: Neighbours, training: Neighbours) -> Bools:
-    """Return which images are authentic, bool [M]: d(s, x1) > d(x1, nearest training image but x1 itself).
+    """Return which images are authentic, bool [M]: d(s, x1) > d(x1, nearest other training image of x1).
 
     ``synthetic`` are the neighbours of the images among the training images, ``training`` those of the training images
     among each other, each without itself.
@@ -123,15 +126,17 @@ def authentic(synthetic: Neighbours, training: Neighbours) -> Bools:
 
 
 def memorisation_threshold(training: Neighbours, quantile: float) -> Threshold:
-    """Return the relative distance below which an image is a copy, from the training images' own, each without itself.
+    """Return the relative distance below which an image counts as memorised, from the training images' relative
+    distances.
 
-    The j-th smallest of n is taken, j = floor(quantile (n + 1)), at least 1, but no more than ``SINGLED_OUT``. Training
-    images that are the same picture twice (``TWINS``) are left out of those n, for a set with duplicates would else
-    excuse copies; where no others are, ``TWINS`` is the threshold.
+    ``training`` are the neighbours of the training images among each other. The j-th smallest of n is taken, j =
+    floor(quantile (n + 1)), at least 1, but no more than ``SINGLED_OUT``. Duplicate training images (below
+    ``SAME_PICTURE``) are excluded from those n, because otherwise a set with duplicates would have too low a threshold;
+    if no others remain, the threshold is ``SAME_PICTURE``.
 
-    ``promised`` counts all N training images: (1 + those below the threshold) / (N + 1), the chance that an image which
-    could as well have been one of them falls below it. It is above ``quantile`` where N < 1 / quantile and where there
-    are twins, whose share a novel image has as well; so it also tells where the test is of no use.
+    ``promised`` counts all N training images: (1 + those below the threshold) / (N + 1), the chance that a new image
+    from the same distribution falls below it. It exceeds ``quantile`` if N < 1 / quantile or if there are duplicates,
+    because new images include duplicates at the same rate. A large value means that the test is not useful.
     """
     relative = training.relative
     single = np.sort(relative[relative >= SAME_PICTURE])
@@ -146,11 +151,12 @@ def _promise(training: Neighbours, threshold: float) -> float:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """What a test says of M images: ``copied`` is its verdict, ``nearness`` the relative distance over the threshold.
+class MemorisationResult:
+    """Result of the test for M images: ``copied`` flags memorised samples, ``nearness`` is relative distance /
+    threshold.
 
-    ``patient_like``: nearer than (nearly) all training images are to those of other patients; so the patient was learnt
-    if not one image of his.
+    ``patient_like``: nearer than (nearly) all training images are to those of other patients; the generator then
+    reproduces the patient, if not a single image.
     """
 
     near: Neighbours
@@ -161,16 +167,16 @@ class Judged:
 
     @property
     def authpct(self) -> float:
-        """The authentic images in per cent, in [0, 100]; NaN where there is no image."""
+        """The authentic images in per cent, in [0, 100]; NaN without images."""
         return 100.0 * float(self.authentic.mean()) if len(self.authentic) else float("nan")
 
 
 class MemorisationTest:
-    """The test for copies in one space, fitted on the vectors [N, D] of training images and their patients [N].
+    """The memorisation test in one space, fitted on the vectors [N, D] of training images and their patients [N].
 
-    ``threshold`` leaves out a training image itself, ``across_patients`` its whole patient; the first decides. A copy
-    is of one image, and by the second, a new image of a training patient would be called one too often.
-    ``promised_across_patients`` is what the first promises of images of new patients.
+    ``threshold`` excludes the training image itself, ``across_patients`` its whole patient. The first decides, because
+    a memorised sample copies one image; by the second, new images of a training patient would be flagged too often.
+    ``promised_across_patients`` is the false positive rate of the first for images of new patients.
     """
 
     def __init__(
@@ -184,10 +190,10 @@ class MemorisationTest:
         self.across_patients = memorisation_threshold(self._other, quantile)
         self.promised_across_patients = _promise(self._other, self.threshold.value)
 
-    def judge(self, vectors: Vectors) -> Judged:
-        """Judge images by their vectors [M, D]."""
+    def evaluate(self, vectors: Vectors) -> MemorisationResult:
+        """Evaluate images by their vectors [M, D]."""
         near = nearest(vectors, self._training, versions=self._versions)
-        return Judged(
+        return MemorisationResult(
             near,
             authentic(near, self._own),
             near.relative < self.threshold.value,
@@ -196,7 +202,7 @@ class MemorisationTest:
         )
 
     def values(self) -> dict[str, float]:
-        """Return what was fitted, finite numbers only: thresholds, what they promise, median nearest distances."""
+        """Return the fitted values, finite only: thresholds, false positive rates, median nearest distances."""
         values = {
             "threshold": self.threshold.value,
             "promised": self.threshold.promised,
@@ -209,11 +215,12 @@ class MemorisationTest:
 
 
 def thumbnails(images: Uint8Images) -> Floats:
-    """Return uint8 [N, H, W, 3] as vectors [N, 3072]: 32 × 32 px by area, each without its own mean colour.
+    """Return uint8 [N, H, W, 3] as vectors [N, 3072]: 32 × 32 px by area, without the mean colour of each image.
 
-    Scaled so that a Euclidean distance is the root mean square difference in grey levels, 0..255. Noise and
-    compression fade at that size, and without its mean colour a copy in another stain is still near its source. Smaller
-    ones would call every translation that keeps its source's layout a copy, larger ones would miss noisy copies.
+    Scaled so that a Euclidean distance is the root mean square difference in grey levels, 0..255. At this size noise
+    and compression have little effect, and without the mean colour a copy in another stain is still near its source.
+    Smaller thumbnails would flag every translation that keeps the layout of its source, larger ones would miss noisy
+    copies.
     """
     from PIL import Image
 
@@ -230,4 +237,6 @@ def _turned() -> Ints:
     return np.stack([np.rot90(m, turns).ravel() for m in (places, places[:, ::-1]) for turns in range(4)])
 
 
-TURNED = _turned()  # [8, 3072]: a thumbnail's quarter turns and mirror images as permutations; the first is as it is
+TURNED = (
+    _turned()
+)  # [8, 3072]: the rotations and mirror images of a thumbnail as permutations; the first is the identity

@@ -1,16 +1,16 @@
-"""How well a mask that was found covers the true one: Dice, IoU and the 95 % Hausdorff distance, image by image.
+"""Overlap of a predicted with the true mask: Dice, IoU and the 95 % Hausdorff distance, image by image.
 
-Dice 1945, "Measures of the amount of ecologic association between species": 2 |A ∩ B| / (|A| + |B|). Jaccard 1912,
-"The distribution of the flora in the alpine zone", as IoU: |A ∩ B| / |A ∪ B|. HD95 after Huttenlocher, Klanderman &
+Dice 1945, "Measures of the amount of ecologic association between species": 2 |A ∩ B| / (|A| + |B|). Jaccard 1912, "The
+distribution of the flora in the alpine zone", as IoU: |A ∩ B| / |A ∪ B|. HD95 after Huttenlocher, Klanderman &
 Rucklidge 1993, "Comparing images using the Hausdorff distance": the larger of the two directed distances, each the 95th
 percentile (linear between ranks) of the distances from the pixels on one outline to the nearest on the other, as in
-Maier-Hein et al. 2024, "Metrics reloaded". An outline are the foreground pixels with one of their four neighbours
-outside the foreground; what lies beyond the image's edge is outside. Pixels need not be square: an image that was
-squashed is judged in the geometry that it had (``spacing``).
+Maier-Hein et al. 2024, "Metrics reloaded". The outline consists of the foreground pixels with one of their four
+neighbours outside the foreground; the area beyond the image's edge counts as outside. Pixels need not be square: a
+squashed image is measured in its original geometry (``spacing``).
 
-Empty masks: where both are empty the answer is right: Dice and IoU 1, distance 0. Where one is, Dice and IoU are 0,
-and the distance, which is undefined, is the image's diagonal: the worst there can be. Leaving such images out would
-reward a network that finds nothing.
+Empty masks: if both are empty the prediction is correct: Dice and IoU 1, distance 0. If one is, Dice and IoU are 0, and
+the distance, which is undefined, is set to the worst value, the image's diagonal. Excluding such images would reward a
+network that finds nothing.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ Mask = npt.NDArray[np.bool_]
 
 
 def dice(true: npt.ArrayLike, found: npt.ArrayLike) -> float:
-    """Return 2 |A ∩ B| / (|A| + |B|), in [0, 1], of two masks [H, W]; 1 where both are empty."""
+    """Return 2 |A ∩ B| / (|A| + |B|), in [0, 1], of two masks [H, W]; 1 if both are empty."""
     a, b = _masks(true, found)
     size = int(a.sum()) + int(b.sum())
     return 2 * int((a & b).sum()) / size if size else 1.0
 
 
 def iou(true: npt.ArrayLike, found: npt.ArrayLike) -> float:
-    """Return |A ∩ B| / |A ∪ B|, in [0, 1], of two masks [H, W]; 1 where both are empty."""
+    """Return |A ∩ B| / |A ∪ B|, in [0, 1], of two masks [H, W]; 1 if both are empty."""
     a, b = _masks(true, found)
     union = int((a | b).sum())
     return int((a & b).sum()) / union if union else 1.0
@@ -43,9 +43,9 @@ def iou(true: npt.ArrayLike, found: npt.ArrayLike) -> float:
 def hausdorff95(true: npt.ArrayLike, found: npt.ArrayLike, spacing: tuple[float, float] = (1.0, 1.0)) -> float:
     """Return the 95 % Hausdorff distance of two masks [H, W], in the unit of ``spacing``.
 
-    ``spacing`` is how far a pixel is from the next one, down and across: of masks that were brought from h × w to
-    H × W pixels, (h / H, w / W) gives the distance in pixels of the h × w image. 0 where both masks are empty; the
-    image's diagonal, √((H · down)² + (W · across)²), where one is.
+    ``spacing`` is the vertical and horizontal distance of neighbouring pixels: for masks resized from h × w to H × W
+    pixels, (h / H, w / W) gives the distance in pixels of the h × w image. 0 if both masks are empty; the image's
+    diagonal, √((H · down)² + (W · across)²), if one is.
     """
     a, b = _masks(true, found)
     down, across = spacing
@@ -58,7 +58,9 @@ def hausdorff95(true: npt.ArrayLike, found: npt.ArrayLike, spacing: tuple[float,
     from scipy.ndimage import distance_transform_edt
 
     outlines = [outline(a), outline(b)]
-    to = [distance_transform_edt(~edge, sampling=spacing) for edge in outlines]  # from every pixel to the outline
+    to = [
+        distance_transform_edt(~edge, sampling=spacing) for edge in outlines
+    ]  # distance from every pixel to the outline
     directed = [np.percentile(to[1 - i][edge], PERCENTILE) for i, edge in enumerate(outlines)]
     return float(max(directed))
 
@@ -71,7 +73,7 @@ def outline(mask: Mask) -> Mask:
 
 
 def _masks(true: npt.ArrayLike, found: npt.ArrayLike) -> tuple[Mask, Mask]:
-    """Return both as bool [H, W]: whatever is not 0 is foreground. Raises ``DataError`` for other shapes."""
+    """Return both as bool [H, W]: every nonzero value is foreground. Raises ``DataError`` for other shapes."""
     a, b = np.asarray(true) != 0, np.asarray(found) != 0
     if a.ndim != 2 or a.shape != b.shape or not a.size:
         raise DataError(f"overlap: got masks of shapes {a.shape} and {b.shape}, expected two of one shape [H, W]")

@@ -1,4 +1,4 @@
-"""The masks that a network found in a fold's test images, judged image by image: a table on disk, and its means."""
+"""Table of the masks predicted for a fold's test images, one row per image, and its means."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Outlined:
 
 
 def write_outlined(path: Path, rows: Iterable[Outlined]) -> None:
-    """Write a row an image, numbers without loss."""
+    """Write one row per image, numbers without loss of precision."""
     text = io.StringIO()
     out = DictWriter(text, [f.name for f in fields(Outlined)], lineterminator="\n")
     out.writeheader()
@@ -50,20 +50,20 @@ def read_outlined(path: Path) -> list[Outlined]:
         with open(path, encoding="utf-8", newline="") as f:
             return [Outlined(**{k: kind.get(k, str)(v) for k, v in row.items()}) for row in read_rows(f)]
     except (OSError, ValueError, TypeError) as e:
-        raise DataError(f"{path} is no table of masks ({type(e).__name__}: {e}); run its cell again") from e
+        raise DataError(f"{path} is not a table of masks ({type(e).__name__}: {e}); run its cell again") from e
 
 
 def mean_scores(rows: Sequence[Outlined], classes: Sequence[str]) -> dict[str, float]:
-    """Return means over images; each is left out where there are no such images.
+    """Return means over images; a mean is missing if there are no such images.
 
-    ``MEASURES`` are over the images with lesions: those whose true mask, at the suite's size, is not empty, whatever it
-    outlines. ``missed_share`` is the share of these where nothing was found, ``false_alarm_share`` that of the others
-    where something was. ``dice`` is over all images, ``dice_<class>`` over those of a class; there, an image without
-    lesions counts 1 where nothing was found and 0 where something was.
+    ``MEASURES`` are over the images with lesions: those whose true mask, at the suite's size, is not empty.
+    ``missed_share`` is the share of these with an empty prediction, ``false_alarm_share`` the share of the others with
+    a non-empty prediction. ``dice`` is over all images, ``dice_<class>`` over those of a class; there, an image without
+    lesions counts 1 if the prediction is empty and 0 otherwise.
     """
     if not rows:
         raise DataError(
-            "no image of the test part has a mask: nothing can be judged; add masks, or leave segmentation_networks out"
+            "no image of the test part has a mask: nothing can be evaluated; add masks, or remove segmentation_networks"
         )
     lesions, empty = [r for r in rows if r.true_px], [r for r in rows if not r.true_px]
     found: dict[str, float] = {}

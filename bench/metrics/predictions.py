@@ -1,7 +1,7 @@
-"""The table of predictions of one fold: the only thing classification metrics are computed from.
+"""The table of predictions of one fold, from which all classification metrics are computed.
 
-``predictions.csv`` has one row an image: image, group, fold, repeat, part, y_true, y_pred, prob_<class> ...; classes
-are written by name, in the order of the probability columns, and probabilities so that they read back bit for bit.
+``predictions.csv`` has one row per image: image, group, fold, repeat, part, y_true, y_pred, prob_<class> ...; classes
+are written by name, in the order of the probability columns, and probabilities without loss of precision.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ PREFIX = "prob_"
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a classifier said of N images of one fold.
+    """Predictions of a classifier for N images of one fold.
 
-    ``part`` is 'validation' or 'test' an image; ``y_true`` int64 [N] indexes ``classes``; ``y_prob`` float64 [N, C]
-    has rows that sum to 1. Raises ``DataError`` when lengths, labels or names do not fit.
+    ``part`` is 'validation' or 'test' per image; ``y_true`` int64 [N] indexes ``classes``; ``y_prob`` float64 [N, C]
+    has rows that sum to 1. Raises ``DataError`` when lengths, labels or names are inconsistent.
     """
 
     image: tuple[str, ...]
@@ -57,7 +57,7 @@ class Predictions:
             raise DataError(f"y_true runs from {self.y_true.min()} to {self.y_true.max()}; expected 0 to {c - 1}")
 
     def select(self, part: str) -> Predictions:
-        """Return the rows of one part, in their order; none when the part is empty."""
+        """Return the rows of one part, in order; none when the part is empty."""
         rows = [i for i, p in enumerate(self.part) if p == part]
         image, group = (tuple(column[i] for i in rows) for column in (self.image, self.group))
         y_true, y_prob = self.y_true[rows], self.y_prob[rows]
@@ -65,7 +65,7 @@ class Predictions:
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Write the table as CSV (see the module's text); probabilities by ``repr``, so that they read back exactly."""
+    """Write the table as CSV (see the module); probabilities by ``repr``, so that they are read back exactly."""
     p = predictions
     y_pred = p.y_prob.argmax(axis=1)
     with path.open("w", newline="", encoding="utf-8") as f:
@@ -77,9 +77,10 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
 
 
 def read_predictions(path: Path, part: str | None = None) -> Predictions:
-    """Read what ``write_predictions`` wrote; with ``part``, its rows alone (all lines are checked, these are parsed).
+    """Read what ``write_predictions`` wrote; with ``part``, only its rows (all lines are checked, only these are
+    parsed).
 
-    Raises ``StoreError``, with the path and line, on anything else.
+    Raises ``StoreError``, with the path and line, on invalid content.
     """
     try:
         with path.open(newline="", encoding="utf-8") as f:
@@ -101,9 +102,9 @@ Columns = Sequence[Sequence[str]]
 
 
 def _columns(text: str) -> tuple[list[str], list[int], Columns]:
-    """Return the header, the number of fields of every line, and the columns (of no use when the widths differ).
+    """Return the header, the number of fields of every line, and the columns (invalid when the numbers differ).
 
-    A report reads a million lines, so csv's reader works only where there are quotes.
+    A report reads a million lines, so Python's csv reader is used only for files with quotes.
     """
     if '"' in text:
         rows = list(csv.reader(io.StringIO(text, newline="")))

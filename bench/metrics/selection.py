@@ -1,4 +1,4 @@
-"""The score by which something may be chosen: of validation predictions, never of the test part's."""
+"""The score for model selection, computed on validation predictions only."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ LOWER_IS_BETTER = ("ece", "brier")
 def selection_score(
     predictions: Predictions, metric: str = "balanced_accuracy", fold_parts: FoldParts | None = None
 ) -> float:
-    """Return a metric of ``classification_metrics`` on validation predictions; the higher, the better.
+    """Return a metric of ``classification_metrics`` on validation predictions; higher is better.
 
     (ece and brier are therefore negated.) Raises ``LeakageError`` when any row is of the test part, by its ``part`` or,
-    where the fold's ``borders`` are given, by its image or patient, whatever the row says of itself; ``ConfigError``
-    for an unknown metric, ``DataError`` when there are no rows.
+    if ``fold_parts`` are given, by its image or patient, even if its ``part`` says validation; ``ConfigError`` for an
+    unknown metric, ``DataError`` when there are no rows.
     """
     check_selectable(predictions, fold_parts)
     p, per_group = predictions, metric.startswith("patient_")
@@ -32,8 +32,8 @@ def check_selectable(predictions: Predictions, fold_parts: FoldParts | None) -> 
     test = [image for image, part in zip(predictions.image, predictions.part, strict=True) if part != "validation"]
     if test:
         raise LeakageError(
-            f"fold {predictions.fold}: a selection was to read {len(test)} predictions of the test part, such as that "
-            f"of {test[0]}; it may read validation only: take predictions.select('validation')"
+            f"fold {predictions.fold}: model selection got {len(test)} predictions of the test part, such as that "
+            f"of {test[0]}; it may use validation only: take predictions.select('validation')"
         )
     if fold_parts is not None and predictions.image:
         source_images = SourceImages(frozenset(predictions.group), frozenset(predictions.image))

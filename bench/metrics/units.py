@@ -1,8 +1,8 @@
-"""What a score counts once, and what an interval resamples.
+"""The unit that scores count and intervals resample.
 
-The images of a group (a patient, where patients are known) are one observation. Where every group of a data set has
-images of one class, a group is scored once, by the mean probability of its images. Where a group has images of several
-classes (cells of one patient, lesions), it has no class of its own: images are scored, and groups are resampled whole.
+The images of a group (a patient, if patients are known) are one observation. If every group of a data set has images of
+one class, a group is scored once, by the mean probability of its images. If a group has images of several classes
+(cells of one patient, lesions), it has no single class: images are scored, and whole groups are resampled.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ PATIENTS, GROUPS = "patients", "groups"
 
 @dataclass(frozen=True)
 class ScoredUnit:
-    """What the scores of a data set count, and what they are called.
+    """The unit that the scores of a data set count, and its name.
 
-    ``groups`` is what folds keep whole: 'patients', or 'groups' where patients are not known. ``mixed`` of them have
-    images of several classes.
+    ``groups`` is the unit that folds do not divide: 'patients', or 'groups' if patients are not known. ``mixed`` of
+    them have images of several classes.
     """
 
     groups: str = PATIENTS
@@ -33,7 +33,7 @@ class ScoredUnit:
 
     @property
     def per_group(self) -> bool:
-        """Whether each group is scored once; otherwise each image is."""
+        """Whether each group is scored once; if not, each image is."""
         return self.mixed == 0
 
     @property
@@ -43,12 +43,12 @@ class ScoredUnit:
 
     @property
     def prefix(self) -> str:
-        """The prefix of the metrics that verdicts are about: 'patient_', or '' where images are scored."""
+        """The prefix of the metrics used for verdicts: 'patient_', or '' if images are scored."""
         return "patient_" if self.per_group else ""
 
     @property
     def primary(self) -> str:
-        """The metric that verdicts are about."""
+        """The metric used for verdicts."""
         return f"{self.prefix}balanced_accuracy"
 
     @property
@@ -68,7 +68,7 @@ class ScoredUnit:
 
     @property
     def note(self) -> str:
-        """A sentence on why images are scored; '' where groups are."""
+        """A sentence on why images are scored; '' if groups are."""
         if self.per_group:
             return ""
         have = f"1 of the {self.groups} has" if self.mixed == 1 else f"{self.mixed} of the {self.groups} have"
@@ -79,16 +79,16 @@ class ScoredUnit:
 
 
 def scored_unit(index: DatasetIndex) -> ScoredUnit:
-    """Return the unit of a data set. The whole set decides, so that all folds, parts and arms have the same."""
+    """Return the unit of a data set. It depends on the whole set, so all folds, parts and arms have the same."""
     classes: dict[str, set[int]] = {}
     for record in index.records:
         classes.setdefault(record.group_id, set()).add(record.label)
-    alone = any(r.group_id == r.path for r in index.records)  # where no patient is known, an image is its own group
+    alone = any(r.group_id == r.path for r in index.records)  # without patient ids, an image is its own group
     return ScoredUnit(GROUPS if alone else PATIENTS, sum(len(labels) > 1 for labels in classes.values()))
 
 
 def group_places(groups: Sequence[object]) -> Ints:
-    """Return the place of each image's group among the sorted groups, int64 [N] in 0..P-1."""
+    """Return the index of each image's group among the sorted groups, int64 [N] in 0..P-1."""
     names = [str(g) for g in groups]
     place = {name: i for i, name in enumerate(sorted(set(names)))}
     return np.array([place[name] for name in names], dtype=np.int64)
@@ -103,24 +103,26 @@ def group_labels(y_true: Ints, groups: Sequence[object]) -> Ints:
     labels = y_true[np.unique(place, return_index=True)[1]]
     if len(mixed := np.flatnonzero(labels[place] != y_true)):
         raise DataError(
-            f"group {str(groups[mixed[0]])!r} has images of several classes, so it has no class of its own; expected "
+            f"group {str(groups[mixed[0]])!r} has images of several classes, so it has no single class; expected "
             "one class in each group. Score the images instead"
         )
     return labels
 
 
 def group_strata(y_true: Ints, groups: Sequence[object]) -> Ints:
-    """Return the stratum of each group, int64 [P]: groups that hold the same classes are resampled together.
+    """Return the stratum of each group, int64 [P]: groups with the same classes are resampled together.
 
-    A group that is alone with its classes joins the smallest stratum that shares a class with it, if every class is
-    then still held by all members of some stratum: so no resample loses a class.
+    A group with a unique combination of classes joins the smallest stratum that shares a class with it, if every class
+    is then still present in all groups of some stratum: so no resample loses a class.
     """
     place = group_places(groups)
     lacks = np.ones((place.max() + 1, y_true.max() + 1), dtype=bool)
     lacks[place, y_true] = False
-    patterns, found = np.unique(lacks, axis=0, return_inverse=True)  # of one class each: in the order of the classes
+    patterns, found = np.unique(
+        lacks, axis=0, return_inverse=True
+    )  # patterns with one class: in the order of the classes
     stratum: Ints = found.reshape(-1).astype(np.int64)
-    kept = ~patterns  # [strata, classes]: what all members of a stratum hold
+    kept = ~patterns  # [strata, classes]: classes that all groups of a stratum have
     every = kept.any(axis=0)
     for s in np.flatnonzero(np.bincount(stratum) == 1):
         size = np.bincount(stratum, minlength=len(kept))

@@ -10,18 +10,18 @@ from bench.errors import ConfigError
 
 @dataclass(frozen=True)
 class SegmentationConfig:
-    """Size and budget of the U-Net that judges translations; one is trained a fold, for all methods.
+    """Size and budget of the U-Net of the FCN score; one is trained per fold, for all methods.
 
-    ``pseudo_masks`` says what to train on where a dataset has no masks: 'haematoxylin' takes thresholded haematoxylin
-    (nuclei), 'off' nothing, which leaves the FCN score out; 'auto' is haematoxylin where the dataset says it is stained
-    with it, else off.
+    ``pseudo_masks`` says what to train on if a dataset has no masks: 'haematoxylin' uses thresholded haematoxylin
+    (nuclei), 'off' nothing, so that there is no FCN score; 'auto' is haematoxylin if the dataset declares that stain,
+    else off.
     """
 
     steps: int = 1000  # optimiser steps
-    batch_size: int = 8  # images a step
-    learning_rate: float = 2e-3  # at the start; falls to 0 as a half cosine
+    batch_size: int = 8  # images per step
+    learning_rate: float = 2e-3  # initial; decreases to 0 as a half cosine
     filters: int = 16  # of the first convolutions; doubled at each halving of the image
-    evaluate_every: int = 100  # steps between looks at the validation images
+    evaluate_every: int = 100  # steps between validations
     checkpoint_every: int = 200  # steps
     pseudo_masks: Literal["auto", "haematoxylin", "off"] = "auto"
 

@@ -1,8 +1,8 @@
-"""Grad-CAM of a segmentation network: where in an image it finds what speaks for what it outlined.
+"""Grad-CAM of a segmentation network: which image regions support its predicted mask.
 
 Vinogradova, Dibrov & Myers 2020, "Towards Interpretable Semantic Segmentation via Gradient-weighted Class Activation
-Mapping": Grad-CAM of the sum of the logits over a set of pixels (eq. 3), here those that the network took for what is
-to be found, on the deepest layer of the encoder. As qualitative as Grad-CAM of a classifier.
+Mapping": Grad-CAM of the sum of the logits over a set of pixels (eq. 3), here the predicted foreground, on the deepest
+layer of the encoder. Qualitative, like Grad-CAM of a classifier.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from bench.classifiers.explain import LEAST_CELLS, Asked, Layer, NoLayerError, layout_of, maps_of, outputs_of
+from bench.classifiers.explain import LEAST_CELLS, Layer, NoLayerError, ScalarOutput, layout_of, maps_of, outputs_of
 from bench.errors import DataError
 from bench.segmentation.segmenter_network import SegmentationNetwork
 from bench.types import Uint8Images
@@ -20,10 +20,10 @@ from bench.types import Uint8Images
 def seg_grad_cam(
     network: SegmentationNetwork, images: Uint8Images, found: npt.NDArray[np.uint8], layer: Layer, device: str = "cpu"
 ) -> npt.NDArray[np.float32]:
-    """Return the maps of masks uint8 [N, H, W] found in images uint8 [N, H, W, 3], float32 [N, H, W] in [0, 1].
+    """Return the maps of masks uint8 [N, H, W] predicted for images uint8 [N, H, W, 3], float32 [N, H, W] in [0, 1].
 
-    ``layer`` is what ``deepest_layer`` gives. A map is all zero where the mask is empty, and where nothing speaks for
-    it. Raises ``DataError`` for other images or masks.
+    ``layer`` is the result of ``deepest_layer``. A map is all zero if the mask is empty or no region supports it.
+    Raises ``DataError`` for other images or masks.
     """
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3 or found.shape != images.shape[:3]:
         raise DataError(
@@ -33,16 +33,16 @@ def seg_grad_cam(
     return maps_of(network, images, [_logits_in(mask != 0, device) for mask in found], layer, device)
 
 
-def _logits_in(mask: npt.NDArray[np.bool_], device: str) -> Asked:
+def _logits_in(mask: npt.NDArray[np.bool_], device: str) -> ScalarOutput:
     inside = torch.tensor(mask, device=device)
     return lambda logits: logits[inside].sum()
 
 
 def deepest_layer(network: SegmentationNetwork, size_px: tuple[int, ...], device: str = "cpu") -> Layer:
-    """Return the last module of the encoder that still shows places, for images of ``size_px`` (height, width).
+    """Return the last module of the encoder with spatial resolution, for images of ``size_px`` (height, width).
 
-    It is one whose output is among the features that the decoder gets. Raises ``NoLayerError`` when none has
-    ``LEAST_CELLS`` a side.
+    Its output is among the features that the decoder gets. Raises ``NoLayerError`` when none has a grid of at least
+    ``LEAST_CELLS`` per side.
     """
     encoder = network.unet.encoder
     assert isinstance(encoder, torch.nn.Module)

@@ -1,8 +1,8 @@
 """A small U-Net (Ronneberger, Fischer, Brox 2015, "U-Net: Convolutional Networks for Biomedical Image Segmentation").
 
-Differences to the paper: convolutions are padded, so that the map is as large as the image; batch norm (Ioffe & Szegedy
-2015) after each; nearest-neighbour upsampling instead of transposed convolutions; three halvings instead of four, and
-fewer filters.
+Differences from the paper: convolutions are padded, so that the map is as large as the image; batch norm (Ioffe &
+Szegedy 2015) after each; nearest-neighbour upsampling instead of transposed convolutions; three downsamplings instead
+of four, and fewer filters.
 """
 
 from __future__ import annotations

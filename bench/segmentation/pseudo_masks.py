@@ -1,8 +1,8 @@
-"""Nuclei without an annotator: where haematoxylin, the stain that nuclei take up, is dense, or DAB in its place.
+"""Pseudo masks of nuclei without annotation: regions with dense haematoxylin, the stain of nuclei, or DAB in its place.
 
 Ruifrok & Johnston 2001, "Quantification of histochemical staining by color deconvolution" (as in scikit-image);
-threshold: Otsu 1979, image by image, since slides differ in how strongly they are stained. Good enough to train a
-network that shall tell whether translations keep their nuclei; no ground truth, and never called so.
+threshold: Otsu 1979, image by image, because slides differ in staining intensity. Sufficient to train a network that
+checks whether translations keep their nuclei; not ground truth, and never reported as such.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import numpy.typing as npt
 
 from bench.types import Uint8Images
 
-BROWN = 0.2 / 6  # optical density, base 10 (scikit-image counts in sixths of it): less DAB is background
-SPECK = 1 / 2000  # of an image's area; smaller parts are dropped as noise
+BROWN = 0.2 / 6  # optical density, base 10 (the unit of scikit-image is a sixth of it): less DAB is background
+SPECK = 1 / 2000  # of an image's area; smaller components are removed as noise
 
 
 def nuclear_masks(images: Uint8Images, dab: bool = False) -> npt.NDArray[np.uint8]:
     """Return masks uint8 [N, H, W] of images uint8 [N, H, W, 3]: 1 where nuclear dye is dense, else 0.
 
-    Beside DAB (``dab``) a nucleus may hold either dye. An image of one colour gives an empty mask.
+    With ``dab``, a nucleus may have either dye. An image of one colour gives an empty mask.
     """
     if not len(images):
         return np.zeros(images.shape[:3], np.uint8)

@@ -1,4 +1,4 @@
-"""How a segmentation network that is compared across augmentations is built and trained; importable without torch."""
+"""Config of the segmentation networks that are compared under augmentation; importable without torch."""
 
 from __future__ import annotations
 
@@ -12,25 +12,31 @@ SQUEEZE = 16  # channels to one, in the attention blocks of segmentation-models-
 
 @dataclass(frozen=True)
 class SegmentationNetworkConfig:
-    """A U-Net of segmentation-models-pytorch by its parts, and its budget, the same for every arm.
+    """A U-Net of segmentation-models-pytorch: its parts, and its budget, the same for every arm.
 
-    An encoder of plain convolutions (vgg11_bn) makes it a U-Net, one of residual blocks (resnet34) a residual U-Net;
-    with ``attention`` 'scse' every decoder block recalibrates its channels and pixels. ``encoder_weights`` 'local'
-    takes the encoder's from the suite's `weights`; nothing is ever downloaded.
+    An encoder of plain convolutions (vgg11_bn) gives a U-Net, one of residual blocks (resnet34) a residual U-Net; with
+    ``attention`` 'scse' every decoder block recalibrates its channels and pixels. ``encoder_weights`` 'local' loads the
+    encoder's weights from the suite's `weights`; nothing is downloaded.
     """
 
-    encoder: str = "vgg11_bn"  # as segmentation-models-pytorch calls it; 'tu-<name>' is timm's
+    encoder: str = "vgg11_bn"  # name in segmentation-models-pytorch; 'tu-<name>' is timm's
     attention: Literal["none", "scse"] = "none"
-    decoder_filters: tuple[int, ...] = (256, 128, 64, 32, 16)  # from the coarsest on; one for each halving of the image
+    decoder_filters: tuple[int, ...] = (
+        256,
+        128,
+        64,
+        32,
+        16,
+    )  # from the coarsest on; one for each downsampling of the image
     encoder_weights: Literal["none", "local"] = "none"
     steps: int = 2000  # optimiser steps
-    batch_size: int = 16  # images a step
-    learning_rate: float = 1e-3  # at the start; falls to 0 as a half cosine
-    evaluate_every: int = 100  # steps between looks at the validation images
+    batch_size: int = 16  # images per step
+    learning_rate: float = 1e-3  # initial; decreases to 0 as a half cosine
+    evaluate_every: int = 100  # steps between validations
     checkpoint_every: int = 500  # steps
 
     def __post_init__(self) -> None:
-        """Raise ``ConfigError`` for what cannot be trained."""
+        """Raise ``ConfigError`` for values that cannot be used for training."""
         for name in ("steps", "batch_size", "evaluate_every", "checkpoint_every"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}, expected at least 1")
@@ -45,7 +51,7 @@ class SegmentationNetworkConfig:
             )
 
     def check_size(self, image_size_px: int) -> None:
-        """Raise ``ConfigError`` unless images of this side can be halved once a decoder block."""
+        """Raise ``ConfigError`` unless images of this side can be halved once per decoder block."""
         halvings = len(self.decoder_filters)
         if image_size_px % 2**halvings:
             raise ConfigError(

@@ -18,7 +18,7 @@ from bench.errors import ConfigError, WeightsError
 from bench.segmentation.segmenter_config import SegmentationNetworkConfig
 from bench.weights import describe_mismatch, local_state_dict
 
-MEAN, SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, in R, G, B: what encoders' weights expect
+MEAN, SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, in R, G, B: expected by encoders' weights
 
 
 class SegmentationNetwork(nn.Module):
@@ -41,8 +41,8 @@ class SegmentationNetwork(nn.Module):
 def build_segmentation_network(config: SegmentationNetworkConfig, weights: Path | None = None) -> SegmentationNetwork:
     """Return a new network; its random weights come from torch's global generator.
 
-    Raises ``ConfigError`` for an encoder that does not exist or cannot be halved so often, ``WeightsError`` when its
-    weights are asked for and not among the local ``weights``.
+    Raises ``ConfigError`` for an encoder that does not exist or has too few downsamplings, ``WeightsError`` when its
+    weights are requested but are not among the local ``weights``.
     """
     import segmentation_models_pytorch as smp
 
@@ -55,7 +55,7 @@ def build_segmentation_network(config: SegmentationNetworkConfig, weights: Path 
             decoder_attention_type=None if config.attention == "none" else config.attention,
             classes=1,
         )
-    except Exception as e:  # the library and timm each raise their own kinds
+    except Exception as e:  # the library and timm each raise other errors
         raise ConfigError(
             f"encoder {config.encoder!r} with {len(config.decoder_filters)} decoder_filters cannot be built by "
             f"segmentation-models-pytorch: {type(e).__name__}: {str(e)[:300]}"
@@ -66,7 +66,7 @@ def build_segmentation_network(config: SegmentationNetworkConfig, weights: Path 
 
 
 def _load_encoder(encoder: nn.Module, name: str, weights: Path | None) -> None:
-    """Load an encoder's local weights; what only a classifier needs is left aside."""
+    """Load an encoder's local weights; weights that only a classifier needs are ignored."""
     found, wanted = local_state_dict(name.removeprefix("tu-"), weights), encoder.state_dict()
     prefix = "model." if name.startswith("tu-") else ""  # the library wraps timm's networks
     kept = {prefix + key: value for key, value in found.items() if prefix + key in wanted}

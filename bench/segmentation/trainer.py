@@ -1,7 +1,7 @@
-"""Training of segmentation networks, and prediction: of the one that judges a fold's translations, and of those that
-are compared across augmentations (``Aim``).
+"""Training and prediction of segmentation networks: the network of the FCN score, and networks compared under
+augmentation (``Aim``).
 
-Every random choice of a step derives from (seed, step), so a resumed run needs no generator states to go on exactly.
+All random choices of a step derive from (seed, step), so a resumed run needs no generator states to continue exactly.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from bench.types import Uint8Images
 
 Masks = npt.NDArray[np.uint8]
 LOG_EVERY = 10  # steps
-BATCH = 8  # of prediction; always full, so that a mask's bits do not depend on how many images there are
+BATCH = 8  # of prediction; always full, so that a mask does not depend on the number of images
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class MaskedImages:
 
 @dataclass(frozen=True)
 class Trained:
-    """``validation_score`` is the aim's, on the validation images at ``best_step``."""
+    """``validation_score`` is the score of the aim on the validation images at ``best_step``."""
 
     best_step: int
     validation_score: float
@@ -53,14 +53,14 @@ class Trained:
 
 @dataclass(frozen=True)
 class Aim:
-    """What a network is fed and chosen by.
+    """The input and the selection criterion of a network.
 
-    ``feed`` turns a batch, uint8 [B, H, W, 3] and [B, H, W], and a seed into float [B, 3, H, W] in [0, 1] and
-    [B, H, W]; ``judge`` gives a network's scores on masked images, and the one named ``by`` chooses the best weights.
+    ``feed`` turns a batch, uint8 [B, H, W, 3] and [B, H, W], and a seed into float [B, 3, H, W] in [0, 1] and [B, H,
+    W]; ``evaluate`` returns a network's scores on masked images. The score named ``by`` selects the best weights.
     """
 
     feed: Callable[[torch.Tensor, torch.Tensor, int], tuple[torch.Tensor, torch.Tensor]]
-    judge: Callable[[nn.Module, MaskedImages, str], dict[str, float]]
+    evaluate: Callable[[nn.Module, MaskedImages, str], dict[str, float]]
     by: str
 
 
@@ -74,14 +74,15 @@ def train_segmentation(
 ) -> Trained:
     """Train ``network`` in place for ``config.steps`` steps; it ends with the weights best on ``validation``.
 
-    Loss: binary cross entropy plus soft Dice (Milletari et al. 2016, eq. 3, over the batch), which keeps small
-    foregrounds from being given up. Adam (Kingma & Ba 2015), the rate falling to 0 as a half cosine. Without an ``aim``
-    it is that of the judge of translations: each batch is turned and mirrored at random, the best weights are those of
-    the highest mean IoU (Long et al. 2015). Continues from ``ctx.load_checkpoint()``. Raises ``DivergedError``.
+    Loss: binary cross entropy plus soft Dice (Milletari et al. 2016, eq. 3, over the batch), which keeps the network
+    from ignoring small foregrounds. Adam (Kingma & Ba 2015), the learning rate decreasing to 0 as a half cosine.
+    Without an ``aim``, that of the FCN score network is used: each batch is rotated and mirrored at random, and the
+    best weights are those of the highest mean IoU (Long et al. 2015). Continues from ``ctx.load_checkpoint()``. Raises
+    ``DivergedError``.
     """
     for part in (train, validation):
         _check(part)
-    aim = aim or Aim(turned, judge, "iou")
+    aim = aim or Aim(turned, evaluate, "iou")
     device = torch.device(ctx.device)
     network.to(device).to(memory_format=torch.channels_last)
     images, masks = (torch.from_numpy(np.ascontiguousarray(x)).to(device) for x in (train.images, train.masks))
@@ -118,7 +119,7 @@ def train_segmentation(
             losses.clear()
         if look:
             with ctx.phase("evaluate"):
-                score = aim.judge(network, validation, ctx.device)
+                score = aim.evaluate(network, validation, ctx.device)
             ctx.log(step, config.steps, {f"validation/{k}": v for k, v in score.items()})
             if score[aim.by] > best.validation_score:
                 best = Trained(step, score[aim.by], best.parameters)
@@ -141,9 +142,9 @@ def bce_dice(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
 
 
 def turned(images: torch.Tensor, masks: torch.Tensor, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return uint8 [B, H, W, 3] and [B, H, W] as float [B, 3, H, W] in [0, 1] and [B, H, W], turned and mirrored.
+    """Return uint8 [B, H, W, 3] and [B, H, W] as float [B, 3, H, W] in [0, 1] and [B, H, W], rotated and mirrored.
 
-    One of the eight turnings of a square for the whole batch; of an oblong, one of the four that keep its shape.
+    One of the eight symmetries of a square for the whole batch; for a rectangle, one of the four that keep its shape.
     """
     x, y = images.permute(0, 3, 1, 2).float().div_(255), masks.float()
     turns, mirror = divmod(int(np.random.default_rng(seed).integers(8)), 2)
@@ -156,7 +157,7 @@ def turned(images: torch.Tensor, masks: torch.Tensor, seed: int) -> tuple[torch.
 
 
 def augmented(augmenter: CarriesMasks) -> Aim:
-    """Return the aim of a network that an online method feeds: the highest Dice, the mean over validation images."""
+    """Return the aim for an online augmentation method: the highest mean Dice over validation images."""
 
     def feed(images: torch.Tensor, masks: torch.Tensor, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
         generator = torch.Generator().manual_seed(seed)
@@ -179,7 +180,7 @@ def segment(network: nn.Module, images: Uint8Images, device: str) -> Masks:
     return _segment(network, images, device)
 
 
-@torch.inference_mode()  # weights that were moved in here could not be trained any further
+@torch.inference_mode()  # weights cast here could not be trained further
 def _segment(network: nn.Module, images: Uint8Images, device: str) -> Masks:
     found = np.zeros(images.shape[:3], np.uint8)
     for start in range(0, len(images), BATCH):
@@ -190,7 +191,7 @@ def _segment(network: nn.Module, images: Uint8Images, device: str) -> Masks:
     return found
 
 
-def judge(network: nn.Module, data: MaskedImages, device: str) -> dict[str, float]:
+def evaluate(network: nn.Module, data: MaskedImages, device: str) -> dict[str, float]:
     """Return the scores of ``bench.metrics.fcn_score`` of the network on masked images."""
     return fcn_score(confusion(data.masks, segment(network, data.images, device)).sum(axis=0))
 

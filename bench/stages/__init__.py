@@ -1,7 +1,7 @@
-"""What each kind of cell does: one file a stage, one function ``run`` from its inputs on disk to an ``Output``.
+"""What each kind of cell does: one file per stage, with one function ``run`` from its inputs on disk to an ``Output``.
 
-The way of one image: split -> fit on training records only -> synthetic folder with a manifest -> classifier on real
-and synthetic images -> one pass over the test part -> predictions.csv -> metrics from that file. No step reaches back.
+Data flow: split -> fit on training records only -> synthetic folder with a manifest -> classifier on real and synthetic
+images -> one pass over the test part -> predictions.csv -> metrics from that file.
 """
 
 from __future__ import annotations
@@ -42,5 +42,5 @@ STAGE: dict[str, Callable[[Cell, RunEnv, CellContext], Output]] = {
     "evaluate": evaluate.run,
     "explain": explain.run,
     "segmenter": segmentation.run,
-    "validate": validate.run,  # in no plan: tuning asks for it
+    "validate": validate.run,  # not part of a plan: used by tuning
 }

@@ -25,14 +25,14 @@ if TYPE_CHECKING:
     from torch import nn
 
 NORMALISATION, WEIGHTS = "normalisation.json", "classifier.safetensors"
-MADE_BY = ("git_commit", "host", "versions")  # facts of every cell, its own
+MADE_BY = ("git_commit", "host", "versions")  # facts of every cell, for this cell
 
 
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     inputs = Inputs(cell, env)
     with ctx.phase("data"):
         fold = inputs.fold()
-        train_validation = fold.train_validation()  # what trains and chooses has no test part
+        train_validation = fold.train_validation()  # training and model selection have no access to the test part
     tuned = validation_cell(cell)
     costs: dict[str, float] = {}
     if inputs.artifacts.is_done(*tuned.id):
@@ -44,7 +44,7 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
 
 
 def train(inputs: Inputs, train_validation: FoldData, ctx: CellContext) -> tuple[nn.Module, dict[str, Any]]:
-    """Fine-tune the cell's classifier on a sealed fold; keep its weights; return it and what is to be told of it."""
+    """Fine-tune the cell's classifier on the train/validation view; store its weights; return it and its facts."""
     from bench.classifiers.trainer import save_network, train_classifier
 
     cell, env = inputs.cell, inputs.env
@@ -78,9 +78,9 @@ def train(inputs: Inputs, train_validation: FoldData, ctx: CellContext) -> tuple
 
 
 def take_over(inputs: Inputs, tuned: Cell, ctx: CellContext) -> tuple[nn.Module, dict[str, Any], dict[str, float]]:
-    """Return the network that tuning trained for this very cell, what is told of it, and its peak memory.
+    """Return the network that tuning trained for this cell, its facts, and its peak memory.
 
-    Its seconds count as this cell's own: no arm gets a training for nothing.
+    Its seconds count as this cell's, so that no arm gets free training.
     """
     folder, done = inputs.artifacts.folder(*tuned.id), inputs.artifacts.result(*tuned.id)
     for name in (WEIGHTS, HISTORY, NORMALISATION):
@@ -92,7 +92,7 @@ def take_over(inputs: Inputs, tuned: Cell, ctx: CellContext) -> tuple[nn.Module,
 
 
 def trained_network(inputs: Inputs, folder: Path) -> nn.Module:
-    """Return the cell's classifier with the weights, and so the normalisation, that its training left in a folder."""
+    """Return the cell's classifier with the weights, including the normalisation, of a finished training."""
     from bench.classifiers.trainer import load_network
 
     network = _build(inputs)
@@ -135,7 +135,7 @@ def _build(inputs: Inputs) -> nn.Module:
 
 
 def normalise(network: Any, fold: FoldData, path: Path) -> None:
-    """Normalise the network's input by the statistics of the fold's real training images, kept at ``path``."""
+    """Normalise the network's input by the statistics of the fold's real training images, stored at ``path``."""
     from bench.classifiers.normalisation import channel_statistics
 
     if not path.is_file():

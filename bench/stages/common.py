@@ -1,4 +1,4 @@
-"""What every stage gets and returns: the run's environment, a cell's inputs, its output; and cached features."""
+"""Common code of the stages: the run's environment, a cell's inputs, its output, and cached features."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OF_A_GENERATOR = ("fit", "synthesize", "fidelity", "copies", "translate", "head"
 
 @dataclass(frozen=True)
 class RunEnv:
-    """What every cell of a run shares; small, since it travels to the worker processes."""
+    """Settings shared by all cells of a run; small, because they are sent to the worker processes."""
 
     out: Path
     suite: Suite
@@ -37,24 +37,24 @@ class RunEnv:
     data: Path | None = None
     device: str = "cpu"
     weights: Path | None = None
-    trace: bool = False  # keep a torch.profiler trace of a few training steps in each cell that trains
+    trace: bool = False  # store a torch.profiler trace of a few training steps in each cell that trains
 
     @property
     def weights_folder(self) -> Path | None:
-        """The folder of pretrained weights, None where ``weights`` is a single file, which is some backbone's."""
+        """The folder of pretrained weights, None if ``weights`` is a single file, which belongs to one backbone."""
         return self.weights if self.weights and self.weights.is_dir() else None
 
 
 @dataclass
 class Output:
-    """What a stage found out, beside the files it wrote."""
+    """Results of a stage, in addition to the files it wrote."""
 
     metrics: dict[str, float] = field(default_factory=dict)
     costs: dict[str, float] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-# By fingerprint and data set: a worker process reads the index once, not once a cell.
+# By fingerprint and data set: a worker process reads the index once, not once per cell.
 _INDEXES: dict[tuple[str, str], DatasetIndex] = {}
 
 
@@ -64,7 +64,7 @@ def load_index(suite: Suite, data: Path | None, out: Path) -> DatasetIndex:
 
 
 class Inputs:
-    """Everything a cell reads: the index, its split, the images of its parts, and its upstream folders."""
+    """The inputs of a cell: the index, its split, the images of its parts, and its upstream folders."""
 
     def __init__(self, cell: Cell, env: RunEnv) -> None:
         self.cell, self.env, self.settings = cell, env, env.suite.settings
@@ -73,7 +73,7 @@ class Inputs:
         if known not in _INDEXES:
             index = load_index(env.suite, env.data, env.out)
             if fingerprint(index) != env.fingerprint:
-                raise DataError("the images changed while the run was going on; start `bench run` again to plan anew")
+                raise DataError("the images changed during the run; start `bench run` again to make a new plan")
             _INDEXES[known] = index
         self.index = with_positive(_INDEXES[known], env.suite.positive)
 
@@ -83,19 +83,19 @@ class Inputs:
         return self.artifacts.folder(stage, key)
 
     def fold(self) -> FoldData:
-        """Return the images of the fold; its split is checked when it is made, and is of the suite's protocol."""
+        """Return the images of the fold; its split is checked here, and must have the suite's protocol."""
         path = self.upstream("split") / "split.json"
         split = load_split(path)
         if split.protocol != self.settings.split.protocol:
             raise LeakageError(
                 f"{path} was drawn by the protocol {split.protocol}, this suite's is {self.settings.split.protocol}: "
-                "its parts need not be apart as they should be; delete its folder and run again"
+                "its parts may not be disjoint; delete its folder and run again"
             )
         return FoldData(self.index, split, ImageCache(self.env.out / "cache"), self.settings.image_size_px, self.resize)
 
     @property
     def resize(self) -> Resize:
-        """How images are brought to size: as the suite says, but in a generator's stages as its method does, if so."""
+        """How images are resized: as the suite says, but in a generator's stages as its method says, if it does."""
         own = None
         if self.cell.stage in OF_A_GENERATOR:
             own = getattr(self.env.suite.method(str(self.cell.method)).create(), "resize", None)
@@ -103,7 +103,7 @@ class Inputs:
 
 
 class Features:
-    """The suite's feature extractor, its results cached: uint8 [N, H, W, 3] -> float32 [N, D]."""
+    """The suite's feature extractor with a cache of its results: uint8 [N, H, W, 3] -> float32 [N, D]."""
 
     def __init__(self, env: RunEnv) -> None:
         from bench.metrics.features import FeatureExtractor
@@ -113,18 +113,18 @@ class Features:
         self.tag = self._extractor.tag
 
     def __call__(self, images: Uint8Images) -> npt.NDArray[np.float32]:
-        """Return the features of the images, in their order."""
+        """Return the features of the images, in order."""
         from bench.metrics.features import cached_features
 
         cache = self._env.out / "cache" / "features"
         return cached_features(self._extractor, images, cache, self._env.device, self._config.batch_size)
 
     def extract(self, images: Uint8Images) -> npt.NDArray[np.float32]:
-        """Return the features of images that nobody will ask for again: they are not kept."""
+        """Return the features of images that are not needed again: they are not cached."""
         return self._extractor.extract(images, self._env.device, self._config.batch_size)
 
     def embed(self, images: Uint8Images, labels: npt.NDArray[np.int64]) -> Embedding:
-        """Return features, logits and the diversity of each label, of images in their order."""
+        """Return features, logits and the diversity of each label, for images in order."""
         from bench.metrics.features import cached_embedding
 
         cache = self._env.out / "cache" / "features"

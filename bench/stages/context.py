@@ -1,4 +1,4 @@
-"""The harness's side of ``bench.interfaces.RunContext``: history, checkpoints, sample grids and costs of one cell."""
+"""The harness's implementation of ``bench.interfaces.RunContext``: history, checkpoints, samples, costs of a cell."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from bench.store.csv_cells import Writer
 from bench.types import Uint8Images
 
 PROGRESS_EVERY_S = 0.5
-Judge = Callable[[Uint8Images, npt.NDArray[np.int64]], Mapping[str, float]]
+FidelityFunction = Callable[[Uint8Images, npt.NDArray[np.int64]], Mapping[str, float]]
 
 
 class CellContext:
     """Writes ``history.csv`` (step, name, value), ``checkpoint.pt``, ``progress.json`` and ``samples/``.
 
-    ``updates`` names what a training step updates, in its order, to divide the seconds of steps by (on a CPU);
+    ``updates`` names what a training step updates, in order, to divide the seconds of steps among them (on a CPU);
     ``trace`` records a few steps for torch's profiler.
     """
 
@@ -47,10 +47,12 @@ class CellContext:
         self.timer = PhaseTimer(device)
         self.updates = UpdateClock(updates, device) if updates and not device.startswith("cuda") else None
         self._trace = StepTrace(folder / TRACE, device) if trace else None
-        self.judge: Judge | None = None  # of the images that a generator makes while it trains: the stage's to give
+        self.score_images: FidelityFunction | None = None  # set by the stage: scores a generator's images in training
         self._history = folder / "history.csv"
         self._checkpoint = folder / "checkpoint.pt"
-        self.restoring = False  # from a checkpoint on until training goes on: what fails then, fails by the checkpoint
+        self.restoring = (
+            False  # from loading a checkpoint until training continues: a failure is then due to the checkpoint
+        )
         self._rows: list[tuple[int, str, float]] = []
         self._series: set[str] = set()  # names that were logged
         self._last_progress = -math.inf
@@ -58,13 +60,15 @@ class CellContext:
         self._progress_lock = threading.Lock()
         self._started = time.monotonic()
         self._device_started = self.timer.device_clock()
-        # By the interrupted runs that this one continues, up to their last checkpoint:
+        # From interrupted runs that this one continues, up to their last checkpoint:
         self._spent_before_s = self._device_spent_before_s = 0.0
         if not self._checkpoint.exists():
-            self._history.unlink(missing_ok=True)  # a cold start: what an interrupted run logged is logged again
+            self._history.unlink(
+                missing_ok=True
+            )  # without checkpoint: entries of an interrupted run will be logged again
 
     def log(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
-        """Record losses by name at a step, and show progress (``step`` of ``total``)."""
+        """Log losses by name at a step, and show progress (``step`` of ``total``)."""
         self.restoring = False
         for name in metrics.keys() - self._series:
             self._series.add(check_series("ctx.log", name))
@@ -78,9 +82,9 @@ class CellContext:
             self.flush()
 
     def show_progress(self) -> None:
-        """Write ``progress.json``: who works here, for how long, how far, with how much memory. Any thread may call it.
+        """Write ``progress.json``: process, elapsed time, progress and memory. Any thread may call it.
 
-        ``elapsed_s`` is that of the moment ``updated``, a ``Stamp``, as is the step.
+        ``elapsed_s`` refers to the time ``updated``, a ``Stamp``, as does the step.
         """
         state = {
             "pid": os.getpid(),
@@ -109,11 +113,11 @@ class CellContext:
 
     @property
     def elapsed_s(self) -> float:
-        """Wall seconds that led to the present state, those of interrupted runs included."""
+        """Wall seconds that led to the current state, including interrupted runs."""
         return self._spent_before_s + time.monotonic() - self._started
 
     def count(self, costs: Mapping[str, float]) -> None:
-        """Count the seconds of another cell, in all and by phase, as this one's: it takes over what they made."""
+        """Add the seconds of another cell, in total and by phase, because this cell reuses its result."""
         self._spent_before_s += costs["elapsed_s"]
         self._device_spent_before_s += costs.get("device_s", 0.0)
         for key in costs:
@@ -124,11 +128,11 @@ class CellContext:
 
     @property
     def device_s(self) -> float:
-        """Seconds of the device that led to the present state: of the processor, or for which a GPU was held."""
+        """Device seconds that led to the current state: of the processor, or the time that a GPU was occupied."""
         return self._device_spent_before_s + self.timer.device_clock() - self._device_started
 
     def costs(self) -> dict[str, float]:
-        """Return all seconds so far: in total, by phase, and ``overhead_s``, which no phase accounts for."""
+        """Return all seconds so far: in total, by phase, and ``overhead_s``, which belongs to no phase."""
         elapsed_s, device_s = self.elapsed_s, self.device_s
         phases = self.timer.costs()
         phases["overhead_s"] = elapsed_s - sum(self.timer.seconds.values())
@@ -148,7 +152,7 @@ class CellContext:
             yield
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
-        """Store a resumable state atomically, with how long the history was and what was spent until then."""
+        """Store a resumable state atomically, with the length of the history and the costs so far."""
         import torch
 
         self.flush()
@@ -164,7 +168,7 @@ class CellContext:
         os.replace(temp, self._checkpoint)
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """Return the last checkpoint of this cell, or None; later history is cut off, since it will be logged again."""
+        """Return the last checkpoint of this cell, or None; later history is removed, as it will be logged again."""
         if not self._checkpoint.exists():
             return None
         try:
@@ -172,7 +176,10 @@ class CellContext:
         except Exception as e:  # torch raises OSError, RuntimeError, EOFError, UnpicklingError, … for a damaged file
             if is_out_of_memory(e):
                 raise
-            print(f"{self._checkpoint} cannot be used ({type(e).__name__}: {e}); the cell starts anew", file=sys.stderr)
+            print(
+                f"{self._checkpoint} cannot be used ({type(e).__name__}: {e}); the cell starts anew",
+                file=sys.stderr,
+            )
             self.drop_checkpoint()
             self._history.unlink(missing_ok=True)
             return None
@@ -190,7 +197,7 @@ class CellContext:
         return dict(saved["state"])
 
     def _read_checkpoint(self) -> dict[str, Any]:
-        """Return what ``save_checkpoint`` stored, and cut the history to that length. Raises whatever torch does."""
+        """Return what ``save_checkpoint`` stored, and truncate the history to that length. Raises torch's errors."""
         import torch
 
         with torch.serialization.safe_globals(_numpy_globals()):
@@ -204,11 +211,11 @@ class CellContext:
         return saved
 
     def drop_checkpoint(self) -> None:
-        """Forget the checkpoint: a diverged training must not be continued from where it went wrong."""
+        """Delete the checkpoint: a diverged training must not continue from it."""
         self._checkpoint.unlink(missing_ok=True)
 
     def save_images(self, name: str, step: int, images: Uint8Images) -> None:
-        """Tile uint8 [N, H, W, 3] into ``samples/<name>_<step>.png``, as square as it gets."""
+        """Tile uint8 [N, H, W, 3] into ``samples/<name>_<step>.png``, as nearly square as possible."""
         from PIL import Image
 
         check_name("ctx.save_images", name)
@@ -218,10 +225,12 @@ class CellContext:
 
     def fidelity(self, images: Uint8Images, labels: npt.NDArray[np.int64]) -> Mapping[str, float]:
         """Return KID and FID against the fold's training images. Raises ``ConfigError`` outside ``fit``."""
-        if self.judge is None:
-            raise ConfigError("ctx.fidelity: there are training images to compare with in `fit` only; call it there")
+        if self.score_images is None:
+            raise ConfigError(
+                "ctx.fidelity: training images to compare with are only available in `fit`; call it there"
+            )
         with self.phase("evaluate"):
-            return self.judge(images, labels)
+            return self.score_images(images, labels)
 
 
 def tile(images: Uint8Images, columns: int | None = None, gap_px: int = 2) -> np.ndarray:
@@ -237,7 +246,7 @@ def tile(images: Uint8Images, columns: int | None = None, gap_px: int = 2) -> np
 
 
 def _numpy_globals() -> list[Any]:
-    """What ``weights_only`` loading needs to know to read NumPy arrays and scalars."""
+    """The globals that ``weights_only`` loading must allow for NumPy arrays and scalars."""
     kinds = ("float64", "float32", "int64", "int32", "uint64", "uint32", "uint8", "bool")
     reconstruct = np.zeros(1).__reduce__()[0]
     scalar = np.float64(0).__reduce__()[0]

@@ -1,7 +1,7 @@
-"""Classify the fold's test images by what a generative method has learnt itself, and score the saved table.
+"""Classify the fold's test images with the discriminator of a generative method, and score the saved table.
 
-For a TL-S-CycleGAN that is how its authors evaluated it: by the class head of a discriminator, or, for one without, by
-its verdict on real and fake. Metrics: ``test/<…>`` per image as in stage evaluate.
+For a TL-S-CycleGAN this is the evaluation of its authors: by the class head of a discriminator, or, without one, by its
+real/fake output. Metrics: ``test/<…>`` per image as in stage evaluate.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
 
     inputs = Inputs(cell, env)
     fold, fitted = inputs.fold(), inputs.upstream("fit")
-    check_generator(fitted, load_seen(fitted), fold.fold_parts)  # its head is not tested on what it was trained on
+    check_generator(fitted, load_seen(fitted), fold.fold_parts)  # the method must not be tested on its training images
     method: SelfClassifier = env.suite.method(str(cell.method)).create()
     test = fold.part("test", method.translation_size_px(env.suite.settings.image_size_px))
     with ctx.phase("evaluate"):

@@ -1,7 +1,7 @@
-"""Grad-CAM of a few test images, the same ones for every arm of a fold: where each arm's network looks.
+"""Grad-CAM of a few test images, the same for every arm of a fold: where each arm's network looks.
 
-For looking at only: nothing is chosen or scored by it. ``explanations.npz`` holds, without pickles, ``images`` uint8
-[K, H, W, 3], ``maps`` float16 [K, H, W] in [0, 1] of the true class ([0, H, W] where the network allows none),
+For visual inspection only: nothing is selected or scored by it. ``explanations.npz`` has, without pickles, ``images``
+uint8 [K, H, W, 3], ``maps`` float16 [K, H, W] in [0, 1] of the true class ([0, H, W] if the network allows none),
 ``labels`` int64 [K], ``probabilities`` float64 [K, C] as in the classifier's table, and ``paths`` unicode [K].
 """
 
@@ -33,7 +33,7 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     folder = inputs.upstream("classify")
     with ctx.phase("data"):
         fold = inputs.fold()
-        table = admitted(folder, fold)
+        table = checked_predictions(folder, fold)
         test = fold.part("test")
         rows = choose(test, inputs.settings.explain.images_per_class, ctx.seed)
         network = trained_network(inputs, folder)
@@ -59,18 +59,18 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     return Output(facts=facts)
 
 
-def admitted(folder: Path, fold: FoldData) -> Predictions:
-    """Return the test predictions of a classifier's folder, once it is known to be of this fold.
+def checked_predictions(folder: Path, fold: FoldData) -> Predictions:
+    """Return the test predictions in a classifier's folder, after checking that they belong to this fold.
 
-    Raises ``LeakageError`` when it was tested on images outside the fold's test part, or when its input is normalised
-    by statistics of images outside the training part.
+    Raises ``LeakageError`` when the classifier was tested on images outside the fold's test part, or when its input is
+    normalised by statistics of images outside the training part.
     """
     from bench.metrics.predictions import read_predictions
 
     fold_parts = fold.fold_parts
     table = read_predictions(folder / "predictions.csv", "test")
     tested = SourceImages(frozenset(table.group), frozenset(table.image))
-    fold_parts.require(f"the test of {folder}", tested, "test", "explain a classifier on the test part of its own fold")
+    fold_parts.require(f"the test of {folder}", tested, "test", "explain a classifier on the test part of its fold")
     if (folder / NORMALISATION).is_file():
         FittedStatistics.load(folder / NORMALISATION).for_fold(fold_parts)
     return table
@@ -79,14 +79,14 @@ def admitted(folder: Path, fold: FoldData) -> Predictions:
 def choose(test: Part, per_class: int, seed: int) -> npt.NDArray[np.intp]:
     """Return rows of the test part, ``per_class`` of each class or all it has, of as many patients as possible.
 
-    Sorted by class; by chance otherwise. The first rows of a class do not depend on how many are asked for.
+    Sorted by class, random within a class. The first rows of a class do not depend on ``per_class``.
     """
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(test.labels))
     found: list[int] = []
     for label in np.unique(test.labels):
-        turns: dict[str, int] = {}  # how many images of a patient came before
-        ranked: list[tuple[int, int, int]] = []  # (turn, place in the order, row)
+        turns: dict[str, int] = {}  # number of earlier images of the same patient
+        ranked: list[tuple[int, int, int]] = []  # (turn, position in the order, row)
         for row in order[test.labels[order] == label].tolist():
             turn = turns[test.groups[row]] = turns.get(test.groups[row], -1) + 1
             ranked.append((turn, len(ranked), row))

@@ -1,7 +1,7 @@
-"""Train the segmentation network behind the FCN score on a fold's real training images; all methods share it.
+"""Train the segmentation network of the FCN score on a fold's real training images; all methods share it.
 
-The validation part picks the best weights. Test images are read once, at the end, for the ceiling: the network's own
-score on real images, which no translation can be expected to beat.
+The best weights are selected on the validation part. Test images are read once, at the end, for the network's score on
+real images, which is the upper reference for translations.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 NETWORK = "segmentation.safetensors"
 TRUE, THRESHOLD, NONE = "true", "haematoxylin threshold", "none"
 REFERENCE = {TRUE: "true masks", THRESHOLD: "own prediction on the source image"}
-SHOWN = 6  # test images in the sample picture
+SHOWN = 6  # number of test images in the sample picture
 
 
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     from bench.segmentation.network import UNet
-    from bench.segmentation.trainer import judge, save_network, segment, train_segmentation
+    from bench.segmentation.trainer import evaluate, save_network, segment, train_segmentation
 
     inputs, config = Inputs(cell, env), env.suite.settings.segmentation
     with ctx.phase("data"):
@@ -37,13 +37,13 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
         masks, why = choose_masks(inputs, train, validation)
         if masks == NONE:
             return Output(facts={"masks": masks, "no_fcn_score": why})
-        learnt, judged = (masked(part, masks, inputs) for part in (train, validation))
+        learnt, selection = (masked(part, masks, inputs) for part in (train, validation))
     network = UNet(config.filters)
-    result = train_segmentation(network, learnt, judged, config, ctx)
+    result = train_segmentation(network, learnt, selection, config, ctx)
     save_network(network, ctx.folder / NETWORK)
     with ctx.phase("evaluate"):
         test = masked(fold.part("test"), masks, inputs)
-        score = judge(network, test, env.device) if len(test.images) else {}
+        score = evaluate(network, test, env.device) if len(test.images) else {}
         if score:
             shown = np.unique(np.linspace(0, len(test.images) - 1, SHOWN).astype(int))
             found = segment(network, test.images[shown], env.device)
@@ -57,21 +57,21 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
 
 
 def choose_masks(inputs: Inputs, train: Part, validation: Part) -> tuple[str, str]:
-    """Return which masks there are to learn from (TRUE, THRESHOLD or NONE), and the reason for NONE."""
+    """Return the kind of masks available for training (TRUE, THRESHOLD or NONE), and the reason for NONE."""
     if all(any(r.mask_paths for r in part.records) for part in (train, validation)):
         return TRUE, ""
     wanted = inputs.settings.segmentation.pseudo_masks
     if wanted == "off":
         return NONE, "no true masks, and segmentation.pseudo_masks is off"
     if wanted == "auto" and not getattr(inputs.env.suite.dataset.create(), "haematoxylin", False):
-        return NONE, "no true masks, and the dataset does not say that its images are stained with haematoxylin"
+        return NONE, "no true masks, and the dataset does not declare a haematoxylin stain"
     if (train.images == train.images[..., :1]).all():
-        return NONE, "no true masks, and the images are grey: haematoxylin cannot be told from other dyes"
+        return NONE, "no true masks, and the images are grey: haematoxylin cannot be distinguished from other dyes"
     return THRESHOLD, ""
 
 
 def masked(part: Part, masks: str, inputs: Inputs) -> MaskedImages:
-    """Return the images of a part that have masks of that kind, with them, at the suite's size."""
+    """Return the images of a part that have masks of that kind, with the masks, at the suite's size."""
     from bench.segmentation.pseudo_masks import nuclear_masks
     from bench.segmentation.trainer import MaskedImages
 

@@ -1,10 +1,11 @@
-"""Judge synthetic images by features: against the fold's real training and test images.
+"""Compare synthetic images with the fold's real training and test images in a feature space.
 
-Metrics, for the extractor's tag t (``bench.metrics.fidelity`` and its neighbours say what each means):
+Metrics, for the extractor's tag t (definitions in ``bench.metrics.fidelity`` and neighbouring modules):
 
 - ``synthetic/<train|test>/<fid|kid|precision|…>_t``: all synthetic images against all real ones of that part;
-- ``floor/<train|test>/<…>_t``: real images of other patients in their place, at the sizes n_synthetic and n_real of the
-  same prefix; ``at_floor/<train|test>/<…>_t``: synthetic images at those sizes (``bench.metrics.real_baseline``);
+- ``floor/<train|test>/<…>_t``: the real-vs-real baseline, i.e. real images of other patients in their place, at the
+  sizes n_synthetic and n_real of the same prefix; ``at_floor/<train|test>/<…>_t``: synthetic images at those sizes
+  (``bench.metrics.real_baseline``);
 - ``synthetic/is_t`` and ``real/train/is_t``: inception score, of as many real training images;
 - ``synthetic/diversity_t`` and ``real/train/diversity_t``: mean perceptual distance within a class.
 """
@@ -30,22 +31,22 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     synthetic = load_synthetic(inputs.upstream("synthesize"))
     available = counts_of(np.array([r.label for r in synthetic.records], dtype=np.int64))
     counts = {y: min(n, available[y]) for y, n in counts_of(fold.labels).items() if y in available}
-    both = assemble_training_set(fold, synthetic, counts)  # up to one synthetic per real image
+    both = assemble_training_set(fold, synthetic, counts)  # at most one synthetic image per real image
     made, labels = both.images[both.is_synthetic], both.labels[both.is_synthetic]
     with ctx.phase("evaluate"):
-        scores = _judge(features, made, labels, fold, np.random.default_rng(ctx.seed))
+        scores = _evaluate(features, made, labels, fold, np.random.default_rng(ctx.seed))
     metrics = {f"{name}_{features.tag}": value for name, value in scores.items()}
     return Output(metrics=metrics, facts={"extractor": features.tag, "synthetic_images": len(made)})
 
 
-def _judge(
+def _evaluate(
     features: Features,
     made: npt.NDArray[np.uint8],
     labels: npt.NDArray[np.int64],
     fold: FoldData,
     rng: np.random.Generator,
 ) -> dict[str, float]:
-    """Return every score of the synthetic images and of real ones, its name without the tag."""
+    """Return every score of the synthetic and the real images, by name without the tag."""
     from bench.metrics.diversity import mean_diversity
     from bench.metrics.fidelity import fidelity_metrics
     from bench.metrics.inception_score import inception_score
@@ -62,7 +63,7 @@ def _judge(
             real[part] = features.embed(chosen.images[rows], truth[part])
     against = {part: fidelity_metrics(real[part].features, fake.features) for part in ("train", "test")}
 
-    standing_in = draw_rows(truth["train"], counts, rng)  # for the synthetic images, against test images
+    standing_in = draw_rows(truth["train"], counts, rng)  # in place of the synthetic images, against test images
     real_baseline_test = real_baseline_metrics(real["test"].features, real["train"].features[standing_in])
     held_out = [part for part in ("validation", "test") if part in real]
     others = np.concatenate([real[part].features for part in held_out])

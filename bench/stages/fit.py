@@ -17,7 +17,7 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     with ctx.phase("data"):
         data = inputs.fold().training
         data.images()
-    ctx.judge = TrainingFidelity(env, data)
+    ctx.score_images = TrainingFidelity(env, data)
     env.suite.method(str(cell.method)).create().fit(data, ctx)
     save_seen(ctx.folder, (r.group_id for r in data.records))
     facts: dict[str, Any] = {}

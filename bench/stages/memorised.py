@@ -1,14 +1,14 @@
-"""Find copies among synthetic images: near one training image in pixels or in features, listed by image and by patient.
+"""Find memorised samples: synthetic images near one training image in pixels or features, by image and by patient.
 
-Metrics, t being the extractor's tag (``bench.metrics.memorization`` says what each measure is):
+Metrics, t being the extractor's tag (definitions in ``bench.metrics.memorization``):
 
 - ``copies/authpct_<t|pixels>``: AuthPct, in per cent; ``copies/real_authpct_<t|pixels>``: that of validation images;
-- ``copies/flagged_share``, ``copies/flagged_<t|pixels>_share``: synthetic images flagged as copies, in either space and
-  in each; ``copies/flagged_other_label_share``: those whose training image has another label than they claim;
-- ``copies/false_flag_share``: validation images flagged, whose patients no training image shows; the thresholds promise
-  at most ``copies/promised_false_flag_share``;
+- ``copies/flagged_share``, ``copies/flagged_<t|pixels>_share``: synthetic images flagged as memorised, in either space
+  and in each; ``copies/flagged_other_label_share``: those whose training image has another label;
+- ``copies/false_flag_share``: flagged validation images, whose patients have no training images; the thresholds
+  guarantee at most ``copies/promised_false_flag_share``;
 - ``copies/patient_like_share``: nearer to a training image than (nearly) all images of another patient are;
-- ``copies/own_source_share``: translations whose nearest training image in pixels is their own source.
+- ``copies/own_source_share``: translations whose nearest training image in pixels is their source image.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from bench.store.csv_cells import DictWriter, read_rows
 from bench.types import SyntheticRecord, Uint8Images
 
 if TYPE_CHECKING:
-    from bench.metrics.memorization import Judged, MemorisationTest
+    from bench.metrics.memorization import MemorisationResult, MemorisationTest
 
 TABLE, PATIENTS, THRESHOLDS = "copies.csv", "copies_by_patient.csv", "memorisation_thresholds.json"
-PIXELS, FEATURES = "pixels", "features"  # the two spaces
-FALSE_FLAGS = 0.01  # of novel real images, promised for both spaces together
-BySpace = Mapping[str, "Judged"]
+PIXELS, FEATURES = "pixels", "features"  # names of the two spaces
+FALSE_FLAGS = 0.01  # share of new real images, for both spaces together
+BySpace = Mapping[str, "MemorisationResult"]
 Bools = npt.NDArray[np.bool_]
 
 
@@ -48,22 +48,22 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
         synthetic = load_synthetic(inputs.upstream("synthesize"))
         both = assemble_training_set(fold, synthetic, Counter(r.label for r in synthetic.records))
         made = both.images[both.is_synthetic]
-        records = sorted(synthetic.records, key=lambda r: r.label)  # the order in which they were assembled
+        records = sorted(synthetic.records, key=lambda r: r.label)  # the order in which they were concatenated
         train, held_out = fold.part("train"), fold.part("validation")
     with ctx.phase("evaluate"):
-        tests, judged, real = _judge(features, train, made, held_out.images)
+        tests, results, real = _evaluate(features, train, made, held_out.images)
     fitted = FittedStatistics("the copy thresholds", {s: t.values() for s, t in tests.items()}, train.source_images)
     fitted.save(ctx.folder / THRESHOLDS)
-    _write_table(ctx.folder / TABLE, records, train, judged)
-    _write_patients(ctx.folder / PATIENTS, train, judged)
+    _write_table(ctx.folder / TABLE, records, train, results)
+    _write_patients(ctx.folder / PATIENTS, train, results)
     if len(made):
         names = [fold.classes[r.label] for r in records]
-        pairs = closest_pairs(made, names, train, fold.classes, nearest_training_image(judged), judged, tests)
+        pairs = closest_pairs(made, names, train, fold.classes, nearest_training_image(results), results, tests)
         ctx.save_images("closest_pairs", 0, pairs)
-    metrics = _metrics(records, train, judged, real, {PIXELS: PIXELS, FEATURES: features.tag})
+    metrics = _metrics(records, train, results, real, {PIXELS: PIXELS, FEATURES: features.tag})
     metrics["promised_false_flag_share"] = sum(t.promised_across_patients for t in tests.values())
     facts = {"extractor": features.tag, "synthetic_images": len(made), "thresholds": dict(fitted.values)}
-    facts["flagged_images"] = int(flagged(judged).sum())
+    facts["flagged_images"] = int(flagged(results).sum())
     return Output({f"copies/{name}": value for name, value in metrics.items()}, facts=facts)
 
 
@@ -81,53 +81,53 @@ def flagged_paths(folder: Path, fold_parts: FoldParts) -> frozenset[str]:
         raise DataError(f"{folder / TABLE} cannot be read ({type(e).__name__}: {e}); delete its folder") from e
 
 
-def flagged(judged: BySpace) -> Bools:
-    """Return which images are copies in either space, bool [M]."""
-    return np.logical_or.reduce([j.copied for j in judged.values()])
+def flagged(results: BySpace) -> Bools:
+    """Return which images are flagged in either space, bool [M]."""
+    return np.logical_or.reduce([j.copied for j in results.values()])
 
 
-def nearest_training_image(judged: BySpace) -> npt.NDArray[np.int64]:
-    """Return the nearest training image of each image, int64 [M], by the space in which it is nearer to a copy."""
-    chosen = np.argmin([j.nearness for j in judged.values()], axis=0)
-    return np.choose(chosen, [j.near.index[:, 0] for j in judged.values()])
+def nearest_training_image(results: BySpace) -> npt.NDArray[np.int64]:
+    """Return the nearest training image of each image, int64 [M], in the space in which it is nearer to a copy."""
+    chosen = np.argmin([j.nearness for j in results.values()], axis=0)
+    return np.choose(chosen, [j.near.index[:, 0] for j in results.values()])
 
 
-def _judge(
+def _evaluate(
     features: Features, train: Part, made: Uint8Images, held_out: Uint8Images
-) -> tuple[dict[str, MemorisationTest], dict[str, Judged], dict[str, Judged]]:
-    """Fit the test of each space on the training images, and judge by it the synthetic and the held-out ones."""
+) -> tuple[dict[str, MemorisationTest], dict[str, MemorisationResult], dict[str, MemorisationResult]]:
+    """Fit the test of each space on the training images; apply it to the synthetic and the held-out images."""
     from bench.metrics.memorization import TURNED, MemorisationTest, thumbnails
 
     vectors: dict[str, Callable[[Uint8Images], npt.NDArray[np.floating]]] = {PIXELS: thumbnails, FEATURES: features}
     known = {space: of(train.images) for space, of in vectors.items()}
     versions = {PIXELS: TURNED, FEATURES: None}
     tests = {s: MemorisationTest(x, train.groups, FALSE_FLAGS / len(known), versions[s]) for s, x in known.items()}
-    judged, real = (
-        {s: t.judge(vectors[s](images) if len(images) else known[s][:0]) for s, t in tests.items()}
+    results, real = (
+        {s: t.evaluate(vectors[s](images) if len(images) else known[s][:0]) for s, t in tests.items()}
         for images in (made, held_out)
     )
-    return tests, judged, real
+    return tests, results, real
 
 
 def _metrics(
-    records: Sequence[SyntheticRecord], train: Part, judged: BySpace, real: BySpace, names: Mapping[str, str]
+    records: Sequence[SyntheticRecord], train: Part, results: BySpace, real: BySpace, names: Mapping[str, str]
 ) -> dict[str, float]:
     metrics = {}
-    for space, j in judged.items():
+    for space, j in results.items():
         metrics[f"authpct_{names[space]}"] = j.authpct
         metrics[f"real_authpct_{names[space]}"] = real[space].authpct
         metrics[f"flagged_{names[space]}_share"] = _share(j.copied)
     labels = np.array([r.label for r in records], dtype=np.int64)
-    metrics["flagged_share"] = _share(flagged(judged))
+    metrics["flagged_share"] = _share(flagged(results))
     metrics["flagged_other_label_share"] = _share(
-        flagged(judged) & (train.labels[nearest_training_image(judged)] != labels)
+        flagged(results) & (train.labels[nearest_training_image(results)] != labels)
     )
     metrics["false_flag_share"] = _share(flagged(real))
-    metrics["patient_like_share"] = _share(np.logical_or.reduce([j.patient_like for j in judged.values()]))
+    metrics["patient_like_share"] = _share(np.logical_or.reduce([j.patient_like for j in results.values()]))
     row = {r.path: i for i, r in enumerate(train.records)}
     source = np.array([row.get(r.source_path, -1) for r in records], dtype=np.int64)
     if (source >= 0).any():
-        metrics["own_source_share"] = _share((judged[PIXELS].near.index[:, 0] == source)[source >= 0])
+        metrics["own_source_share"] = _share((results[PIXELS].near.index[:, 0] == source)[source >= 0])
     return metrics
 
 
@@ -135,13 +135,13 @@ def _share(of: Bools) -> float:
     return float(of.mean()) if len(of) else float("nan")
 
 
-def _write_table(path: Path, records: Sequence[SyntheticRecord], train: Part, judged: BySpace) -> None:
-    """Write a row an image: its nearest training image by each space, and what the space makes of it."""
+def _write_table(path: Path, records: Sequence[SyntheticRecord], train: Part, results: BySpace) -> None:
+    """Write a row per image: its nearest training image and its test result in each space."""
     rows = []
-    for i, (record, copied) in enumerate(zip(records, flagged(judged), strict=True)):
+    for i, (record, copied) in enumerate(zip(records, flagged(results), strict=True)):
         row: dict[str, Any] = {"path": record.path, "label": record.label, "source_path": record.source_path}
         row["flagged"] = int(copied)
-        for space, j in judged.items():
+        for space, j in results.items():
             near = train.records[j.near.index[i, 0]]
             row |= {f"{space}_nearest": near.path, f"{space}_label": near.label, f"{space}_patient": near.group_id}
             row |= {
@@ -153,11 +153,11 @@ def _write_table(path: Path, records: Sequence[SyntheticRecord], train: Part, ju
     _write_csv(path, rows, ("path", "label", "source_path", "flagged"))
 
 
-def _write_patients(path: Path, train: Part, judged: BySpace) -> None:
-    """Write a row a training patient: the images of his, the synthetic ones they are nearest to, the copies of them."""
+def _write_patients(path: Path, train: Part, results: BySpace) -> None:
+    """Write a row per training patient: its images, the synthetic images nearest to them, the flagged ones."""
     groups = np.array(train.groups)
-    near = {space: Counter(groups[j.near.index[:, 0]]) for space, j in judged.items()}
-    copied = Counter(groups[nearest_training_image(judged)[flagged(judged)]])
+    near = {space: Counter(groups[j.near.index[:, 0]]) for space, j in results.items()}
+    copied = Counter(groups[nearest_training_image(results)[flagged(results)]])
     rows = [
         {"patient": group, "training_images": images}
         | {f"nearest_by_{space}": count[group] for space, count in near.items()}
@@ -168,7 +168,7 @@ def _write_patients(path: Path, train: Part, judged: BySpace) -> None:
 
 
 def _write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Write rows under the names of the first one; of none, a head of ``columns``."""
+    """Write rows with the keys of the first as header; for no rows, ``columns`` as header."""
     with open(path, "w", encoding="utf-8", newline="") as f:
         writer = DictWriter(f, list(rows[0]) if rows else columns)
         writer.writeheader()

@@ -1,4 +1,4 @@
-"""The picture of the closest pairs: synthetic images beside the training images that they are nearest to."""
+"""A picture of the closest pairs: synthetic images beside their nearest training images."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.data.loaders import Part
 from bench.types import Uint8Images
 
 if TYPE_CHECKING:
-    from bench.metrics.memorization import Judged, MemorisationTest
+    from bench.metrics.memorization import MemorisationResult, MemorisationTest
 
 PAIRS = 9
 SIDE_PX, GAP_PX, LINE_PX = 192, 4, 16
@@ -25,35 +25,35 @@ def closest_pairs(
     train: Part,
     classes: Sequence[str],
     nearest: npt.NDArray[np.int64],
-    judged: Mapping[str, Judged],
+    results: Mapping[str, MemorisationResult],
     tests: Mapping[str, MemorisationTest],
 ) -> Uint8Images:
-    """Return the ``PAIRS`` synthetic images nearest to being copies, the nearest first, as uint8 [P, H, W, 3].
+    """Return the ``PAIRS`` synthetic images that are nearest to being memorised, nearest first, as uint8 [P, H, W, 3].
 
-    On the left the synthetic image, turned as its training image lies, with the class that it claims; on the right
-    training image ``nearest`` [M]; below, by each space, its distance to the nearest training image and the relative
-    distance beside the threshold.
+    Left: the synthetic image, aligned with its training image, with its class label; right: training image ``nearest``
+    [M]; below, for each space, its distance to the nearest training image and the relative distance beside the
+    threshold.
     """
-    nearness = np.min([j.nearness for j in judged.values()], axis=0)
+    nearness = np.min([j.nearness for j in results.values()], axis=0)
     chosen = np.argsort(nearness, kind="stable")[:PAIRS]
     pairs = []
     for i in chosen:
         real = int(nearest[i])
         heads = (f"synthetic {names[i]}", f"{classes[train.labels[real]]} of {train.groups[real]}")
-        lines = [_line(space, j, tests[space], int(i)) for space, j in judged.items()]
+        lines = [_line(space, j, tests[space], int(i)) for space, j in results.items()]
         pairs.append(_pair(_turned_like(made[i], train.images[real]), train.images[real], heads, lines))
     return np.stack(pairs)
 
 
-def _line(space: str, judged: Judged, test: MemorisationTest, i: int) -> tuple[str, bool]:
+def _line(space: str, result: MemorisationResult, test: MemorisationTest, i: int) -> tuple[str, bool]:
     unit = " grey levels" if space == "pixels" else ""
-    distance, relative = judged.near.distance[i, 0], judged.near.relative[i]
+    distance, relative = result.near.distance[i, 0], result.near.relative[i]
     text = f"{space}: {distance:.3g}{unit}, relative {relative:.2f} (copy < {test.threshold.value:.2f})"
-    return text, bool(judged.copied[i])
+    return text, bool(result.copied[i])
 
 
 def _turned_like(image: Uint8Images, other: Uint8Images) -> Uint8Images:
-    """Return the image in that of its eight quarter turns and mirror images which is nearest to the other."""
+    """Return the rotated or mirrored version (of eight) of the image that is nearest to the other."""
     from bench.metrics.memorization import TURNED, thumbnails
 
     one, target = thumbnails(np.stack([image, other]))

@@ -1,12 +1,13 @@
 """Train a segmentation network on a fold's real training images under one arm; test it once, image by image.
 
-Real images come with their own masks. What a translator made of an image keeps its geometry, so it carries the mask of
-its source. Every arm takes the same number of optimiser steps from the same first weights; validation images choose the
-best weights, by Dice over all of them, those without lesions included: an alarm raised in one costs its point. The test
-part is read once, at the end. ``masks.csv`` holds a row for every test image that has a mask; distances in it are in
-pixels of the image as it was before it was brought to size.
-``examples.npz`` holds, without pickles, a few of them, the same for all arms: ``images`` uint8 [K, H, W, 3], ``true``
-and ``found`` uint8 [K, H, W], ``maps`` float16 [K, H, W] in [0, 1], the Grad-CAM of what was found ([0, H, W] where the
+Real images have masks. A translation keeps the geometry of its source image, so it gets the mask of its source. Every
+arm has the same number of optimiser steps and the same initial weights. The best weights are selected by Dice over all
+validation images, including those without lesions, where a false alarm scores 0. The test part is read once, at the
+end. ``masks.csv`` has a row for every test image with a mask; its distances are in pixels of the original image, before
+resizing.
+
+``examples.npz`` has, without pickles, a few of them, the same for all arms: ``images`` uint8 [K, H, W, 3], ``true`` and
+``found`` uint8 [K, H, W], ``maps`` float16 [K, H, W] in [0, 1], the Grad-CAM of the predicted mask ([0, H, W] if the
 network allows none), ``labels`` int64 [K], ``paths`` unicode [K].
 """
 
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from bench.segmentation.trainer import MaskedImages
 
 WEIGHTS, MASKS, EXAMPLES = "segmenter.safetensors", "masks.csv", "examples.npz"
-SHOWN = 6  # test images in the examples, divided among the classes
+SHOWN = 6  # number of test images in the examples, divided among the classes
 ADVICE = "train on the training part and select on the validation part of the same fold"
 
 
@@ -56,11 +57,13 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     method = env.suite.method(str(cell.method))
     with ctx.phase("data"):
         fold = inputs.fold()
-        train_validation = fold.train_validation()  # what trains and chooses has no test part
+        train_validation = fold.train_validation()  # training and model selection have no access to the test part
         train, synthetic = training_images(inputs, train_validation)
-        held = train_validation.part("validation")
-        train_validation.fold_parts.require("the images for model selection", held.source_images, "validation", ADVICE)
-        validation = outlined(held, inputs)[1]
+        validation_part = train_validation.part("validation")
+        train_validation.fold_parts.require(
+            "the images for model selection", validation_part.source_images, "validation", ADVICE
+        )
+        validation = outlined(validation_part, inputs)[1]
     network = build_segmentation_network(config, env.weights)
     none = registry.load("method", "none")
     augmenter = method.create() if method.kind == "online" else none(none.Config())
@@ -70,7 +73,7 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
         part, test = outlined(fold.part("test"), inputs)
         found = segment(network, test.images, env.device)
         spacing = pixel_spacing(inputs.index.root, part.records, inputs.settings.image_size_px, inputs.resize)
-        judge(part, test.masks, found, spacing, inputs.index.classes, ctx.folder / MASKS)
+        score_masks(part, test.masks, found, spacing, inputs.index.classes, ctx.folder / MASKS)
         looks = keep_examples(network, part, test, found, inputs, ctx)
     scores = mean_scores(read_outlined(ctx.folder / MASKS), inputs.index.classes)
     metrics = {f"test/{name}": value for name, value in scores.items()}
@@ -80,10 +83,11 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
 
 
 def training_images(inputs: Inputs, fold: FoldData) -> tuple[MaskedImages, int]:
-    """Return the fold's training images of the cell's arm that have masks, real ones first, and how many are synthetic.
+    """Return the fold's training images of the cell's arm that have masks, real ones first, and the number of
+    synthetic.
 
-    Raises ``LeakageError`` when a synthetic image comes from elsewhere than the training part, ``DataError`` when one
-    does not say which image it was made from.
+    Raises ``LeakageError`` when a synthetic image is not from the training part, ``DataError`` when its source image is
+    not recorded.
     """
     from bench.segmentation.trainer import MaskedImages
 
@@ -94,32 +98,32 @@ def training_images(inputs: Inputs, fold: FoldData) -> tuple[MaskedImages, int]:
         synthetic = load_synthetic(inputs.upstream("synthesize"))
         counts = {k: n for k, n in ratio_counts(str(cell.ratio), fold.labels).items() if n}
         chosen = first_of_each(synthetic, counts, fold.classes)
-    training: LabelledImages = assemble_training_set(fold, synthetic, counts)  # asks whether all of it may be used
+    training: LabelledImages = assemble_training_set(fold, synthetic, counts)  # checks that all of it may be used
     training.fold_parts.require("the training set", training.source_images, "train", ADVICE)
     part, real = outlined(fold.part("train"), inputs)
     masks, rows = source_masks(chosen, inputs, fold)
     extra = training.images[training.is_synthetic][rows]
     if not len(part.records):
-        raise DataError("no image of the training part has a mask: there is nothing to learn from")
+        raise DataError("no image of the training part has a mask, so training is impossible")
     return MaskedImages(np.concatenate([real.images, extra]), np.concatenate([real.masks, masks])), len(extra)
 
 
 def source_masks(
     chosen: list[SyntheticRecord], inputs: Inputs, fold: FoldData
 ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.intp]]:
-    """Return the masks uint8 [N, S, S] of the images that synthetic ones were made from, and the rows of these.
+    """Return the masks uint8 [N, S, S] of the source images of synthetic ones, and the rows of these synthetic images.
 
-    Those whose source has no mask are left out. A mask is brought to size as the method that translated has its images,
-    then stretched to the suite's size as they are.
+    Images whose source has no mask are excluded. A mask is resized as the translating method resizes its images, then
+    stretched to the suite's size, as the images are.
     """
     size_px = inputs.settings.image_size_px
     known = {r.path: r for r in fold.records}
     sources = []
     for record in chosen:
         if not record.source_path:
-            raise DataError(f"{record.path} does not say which image it was made from, so it has no mask; run again")
+            raise DataError(f"{record.path} has no recorded source image, so it has no mask; run again")
         if record.source_path not in known:
-            raise LeakageError(f"{record.path} was made from {record.source_path}, which is not of the training part")
+            raise LeakageError(f"{record.path} was made from {record.source_path}, which is not in the training part")
         sources.append(known[record.source_path])
     rows = np.array([i for i, r in enumerate(sources) if r.mask_paths], dtype=np.intp)
     if not len(rows):
@@ -142,7 +146,7 @@ def stretched(masks: npt.NDArray[np.uint8], size_px: int) -> npt.NDArray[np.uint
 
 
 def outlined(part: Part, inputs: Inputs) -> tuple[Part, MaskedImages]:
-    """Return those images of a part that have masks: as a part, and with their masks at the suite's size."""
+    """Return the images of a part that have masks: as a part, and with their masks at the suite's size."""
     from bench.segmentation.trainer import MaskedImages
 
     rows = [i for i, r in enumerate(part.records) if r.mask_paths]
@@ -152,7 +156,7 @@ def outlined(part: Part, inputs: Inputs) -> tuple[Part, MaskedImages]:
     return kept, MaskedImages(kept.images, masks)
 
 
-def judge(
+def score_masks(
     part: Part,
     true: npt.NDArray[np.uint8],
     found: npt.NDArray[np.uint8],
@@ -160,9 +164,9 @@ def judge(
     classes: tuple[str, ...],
     path: Path,
 ) -> None:
-    """Write the scores of masks found in a part's images, [N, H, W] like the true ones, to a table.
+    """Write the scores of masks predicted for a part's images, [N, H, W] like the true ones, to a table.
 
-    ``spacing`` has, for each image, how far apart its pixels are in the original (``bench.data.masks.pixel_spacing``).
+    ``spacing`` is the pixel spacing in the original for each image (``bench.data.masks.pixel_spacing``).
     """
     from bench.metrics.overlap import dice, hausdorff95, iou
     from bench.metrics.overlap_table import Outlined, write_outlined
@@ -182,9 +186,9 @@ def keep_examples(
     inputs: Inputs,
     ctx: CellContext,
 ) -> dict[str, Any]:
-    """Keep a few test images with both masks and where the network looked, chosen by the seed: alike for every arm.
+    """Store a few test images with both masks and Grad-CAM maps, chosen by the seed: the same for every arm.
 
-    Returns what the maps were computed on.
+    Returns the layer that the maps were computed on.
     """
     from bench.classifiers.explain import NoLayerError
     from bench.segmentation.explain import deepest_layer, seg_grad_cam

@@ -16,7 +16,7 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     check_split(split, inputs.index)
     save_split(split, inputs.index, ctx.folder / "split.json")
     sizes = {f"{part}_images": len(getattr(split, part)) for part in ("train", "validation", "test")}
-    group = {r.path: r.group_id for r in inputs.index.records}  # the patients, whatever the split's unit
+    group = {r.path: r.group_id for r in inputs.index.records}  # the patients, for any unit of the split
     of = {part: {group[x] for x in getattr(split, part)} for part in ("train", "validation", "test")}
     groups = {f"{part}_groups": len(found) for part, found in of.items()}
     shared = {"unit": split.unit, "test_groups_also_trained_on": len(of["train"] & of["test"])}

@@ -1,4 +1,4 @@
-"""Make a fitted method's synthetic folder: images, their manifest, and the groups its generator has seen."""
+"""Make a fitted method's synthetic folder: images, their manifest, and the groups that its generator has seen."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
 
     inputs = Inputs(cell, env)
     fold, fitted = inputs.fold(), inputs.upstream("fit")
-    data, seen_groups = fold.training, load_seen(fitted)  # as the generator's own cell recorded them, not as they ought
+    data, seen_groups = fold.training, load_seen(fitted)  # as the generator's cell recorded them
     check_generator(fitted, seen_groups, fold.fold_parts)
     counts: dict[int, int] = {}
     for ratio in inputs.settings.ratios:
@@ -38,7 +38,7 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
             done[item.label] += 1
             ctx.log(len(records), total, {})
     if done != counts:
-        raise BenchError(f"method {cell.method} made {done} images per label, {counts} were asked for")
+        raise BenchError(f"method {cell.method} made {done} images per label, expected {counts}")
     save_manifest(ctx.folder, records, seen_groups)
     seconds = ctx.timer.seconds["sample"]
     return Output(costs={"images_per_s": total / max(seconds, 1e-9)}, facts={"images": total})

@@ -1,4 +1,4 @@
-"""The check of what a method makes: size, type and origin of a synthetic image, before it is written."""
+"""Checks of a method's synthetic images before they are written: size, type, label and source image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.types import Size, SyntheticImage, height_width
 
 
 def synthetic_size(method: object, image_size_px: int) -> tuple[int, int]:
-    """Return (height, width) in px of the images that a method makes: its own, else the suite's side."""
+    """Return (height, width) in px of the images that a method makes: as it declares, else the suite's side."""
     size: Size = image_size_px
     if isinstance(method, OwnSize):
         size = method.synthetic_size_px(image_size_px)
@@ -35,15 +35,17 @@ def require_image(name: str, image: object, size: tuple[int, int]) -> None:
         return
     raise BenchError(
         f"method {name} made an image that is {got}; expected an array uint8 {list(shape)} (height, width, RGB), "
-        "values 0 to 255. A method whose images have a size of their own says so by `synthetic_size_px`"
+        "values 0 to 255. A method with another image size declares it by `synthetic_size_px`"
     )
 
 
 def require_synthetic(
     name: str, item: SyntheticImage, size: tuple[int, int], labels: Collection[int], sources: Collection[str]
 ) -> None:
-    """Raise ``BenchError`` naming the method unless an item has an image of that size, one of the labels asked for,
-    and, if any, one of the training images as its source."""
+    """Raise ``BenchError`` naming the method unless an item is valid.
+
+    Its image must have that size, its label must be one of ``labels``, and its source, if any, a training image.
+    """
     require_image(name, item.image, size)
     if item.label not in labels:
         raise BenchError(f"method {name} made an image of label {item.label!r}; expected one of {sorted(labels)}")

@@ -1,4 +1,4 @@
-"""KID and FID of what a generator makes while it trains, against the training images of its fold."""
+"""KID and FID of a generator's images during training, against the training images of its fold."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from bench.types import Uint8Images
 
 
 class TrainingFidelity:
-    """Scores images by the suite's feature extractor. Nothing is loaded before the first call.
+    """Scores images by the suite's feature extractor, which is loaded at the first call.
 
-    FID is the exact distance (``frechet_distance_low_rank``), within 1e-6 of itself of the final one's.
+    FID is the exact distance (``frechet_distance_low_rank``), within a relative 1e-6 of the final evaluation's value.
     """
 
     def __init__(self, env: RunEnv, data: TrainingData) -> None:
@@ -25,7 +25,7 @@ class TrainingFidelity:
         self._features: Features | None = None
 
     def __call__(self, images: Uint8Images, labels: npt.NDArray[np.int64]) -> dict[str, float]:
-        """Return 'kid_<tag>' and 'fid_<tag>' of images uint8 [N, H, W, 3] that claim to be of ``labels`` [N]."""
+        """Return 'kid_<tag>' and 'fid_<tag>' of images uint8 [N, H, W, 3] with labels ``labels`` [N]."""
         from bench.metrics.fidelity import check_features, frechet_distance_low_rank, kernel_distance
 
         with random_numbers_kept(self._env.device):
@@ -39,7 +39,7 @@ class TrainingFidelity:
 
 @contextmanager
 def random_numbers_kept(device: str) -> Iterator[None]:
-    """Give Python, NumPy and torch their random states back: building a network draws its first weights."""
+    """Restore the random states of Python, NumPy and torch: building a network draws its initial weights."""
     import torch
 
     python, numpy = random.getstate(), np.random.get_state()

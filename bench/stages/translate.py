@@ -1,6 +1,7 @@
-"""Judge a generator's translations of the fold's test images: cycle reconstruction, FCN score, the unpaired variant.
+"""Evaluate a generator's translations of the fold's test images: cycle reconstruction, FCN score, unpaired variant.
 
-For evaluation only: what is made here is measured and thrown away but for a small picture, and reaches no classifier.
+For evaluation only: the translations are measured and discarded, except for a small picture, and no classifier sees
+them.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ from bench.store.csv_cells import DictWriter
 from bench.types import Uint8Images
 
 TABLE = "translations.csv"
-SHOWN = 4  # images of each direction in the sample picture
+SHOWN = 4  # number of images of each direction in the sample picture
 
 
 @dataclass(frozen=True)
 class Direction:
-    """The test images of one class, at the generator's size: real, translated into the other class, and back again.
+    """The test images of one class, at the generator's size: real, translated into the other class, and back.
 
-    ``rows`` are their places in the test part.
+    ``rows`` are their indices in the test part.
     """
 
     name: str
@@ -46,7 +47,7 @@ class Direction:
 
 @dataclass(frozen=True)
 class Scores:
-    """Values by image of one direction; ``unpaired`` may have fewer, ``confusions`` those that ``scored`` names."""
+    """Values per image of one direction; ``unpaired`` may have fewer, ``confusions`` those of the rows ``scored``."""
 
     name: str
     rows: npt.NDArray[np.intp]
@@ -59,23 +60,25 @@ class Scores:
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     inputs = Inputs(cell, env)
     fold, fitted = inputs.fold(), inputs.upstream("fit")
-    check_generator(fitted, load_seen(fitted), fold.fold_parts)  # one that knows test patients is not judged on them
+    check_generator(
+        fitted, load_seen(fitted), fold.fold_parts
+    )  # a generator that has seen test patients is not evaluated on them
     test = fold.part("test")
     with ctx.phase("sample"):
         directions = translate(inputs, fold, fitted, ctx)
     with ctx.phase("evaluate"):
-        judge = FCNJudge(inputs, test, env.device)
+        scorer = FCNScorer(inputs, test, env.device)
         targets = {d.name: other.real for d, other in zip(directions, directions[::-1], strict=True) if other != d}
-        scores = [score(d, targets.get(d.name), judge) for d in directions]
+        scores = [score(d, targets.get(d.name), scorer) for d in directions]
     write_table(ctx.folder / TABLE, scores, test, inputs.index.classes)
     strips = [_strips(d) for d in directions]
     ctx.save_images("real_translation_reconstruction", 0, np.concatenate(strips))
-    facts = {**judge.facts, "test_images": len(test.records)}
+    facts = {**scorer.facts, "test_images": len(test.records)}
     return Output(metrics=summary(scores, directions[0].real[0].size), facts=facts)
 
 
 def translate(inputs: Inputs, fold: FoldData, fitted: Path, ctx: CellContext) -> list[Direction]:
-    """Return the cycle of the test images of each class that has any, at the method's own size."""
+    """Return the cycle of the test images of each class with images, at the method's size."""
     method: Translator = inputs.env.suite.method(str(inputs.cell.method)).create()
     test = fold.part("test", method.translation_size_px(inputs.settings.image_size_px))
     found = []
@@ -91,8 +94,8 @@ def translate(inputs: Inputs, fold: FoldData, fitted: Path, ctx: CellContext) ->
     return found
 
 
-class FCNJudge:
-    """The fold's segmentation network, and what it is to find in a translation: its source's mask, or its own finding.
+class FCNScorer:
+    """The fold's segmentation network, and the reference mask of a translation: its source's mask or prediction.
 
     ``facts`` say which of the two, or why there is no FCN score.
     """
@@ -116,7 +119,7 @@ class FCNJudge:
             self._reference = segment(self._network, test.images, device)
 
     def confusions(self, direction: Direction) -> tuple[Counts, npt.NDArray[np.intp]]:
-        """Return confusion matrices int64 [M, 2, 2] and the rows of the test part [M] that they are of."""
+        """Return confusion matrices int64 [M, 2, 2] and their rows of the test part [M]."""
         chosen = np.flatnonzero(np.isin(direction.rows, self._masked))
         rows = direction.rows[chosen]
         if not len(rows):
@@ -128,11 +131,11 @@ class FCNJudge:
         return confusion(reference, segment(self._network, images, self._device)), rows
 
 
-def score(direction: Direction, target: Uint8Images | None, judge: FCNJudge) -> Scores:
-    """Judge one direction; ``target`` are the real test images of the class translated into, None without any."""
+def score(direction: Direction, target: Uint8Images | None, scorer: FCNScorer) -> Scores:
+    """Evaluate one direction; ``target`` are the real test images of the target class, None without any."""
     cycle = paired_quality(direction.real, direction.reconstructed)
     unpaired = {} if target is None else unpaired_quality(direction.translated, target)
-    return Scores(direction.name, direction.rows, cycle, unpaired, *judge.confusions(direction))
+    return Scores(direction.name, direction.rows, cycle, unpaired, *scorer.confusions(direction))
 
 
 def summary(scores: Sequence[Scores], samples: int) -> dict[str, float]:
@@ -150,7 +153,7 @@ def summary(scores: Sequence[Scores], samples: int) -> dict[str, float]:
 
 
 def write_table(path: Path, scores: Sequence[Scores], test: Part, classes: Sequence[str]) -> None:
-    """Write one row a test image: what it is, and its values; empty where one is not defined."""
+    """Write one row per test image: path and values; empty if a value is undefined."""
     rows: list[dict[str, Any]] = []
     for s in scores:
         matrices = dict(zip(s.scored.tolist(), s.confusions, strict=True))
@@ -169,7 +172,7 @@ def write_table(path: Path, scores: Sequence[Scores], test: Part, classes: Seque
 
 
 def at_size(images: Uint8Images, size_px: int) -> Uint8Images:
-    """Return the images at the suite's size, resized as classifiers get synthetic ones."""
+    """Return the images at the suite's size, resized like synthetic images for classifiers."""
     from PIL import Image
 
     if images.shape[1:3] == (size_px, size_px):

@@ -1,4 +1,4 @@
-"""Fine-tune a classifier for tuning: as stage ``classify`` does, on a fold whose test part cannot be had."""
+"""Fine-tune a classifier for tuning: as stage ``classify``, on a train/validation view without the test part."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far raters agree: Fleiss' kappa for verdicts, intraclass correlations for marks. Pure functions of arrays."""
+"""Inter-rater agreement: Fleiss' kappa for categories, intraclass correlations for scores; functions of arrays."""
 
 from __future__ import annotations
 
@@ -13,21 +13,23 @@ RESAMPLES = 2000
 
 
 class Icc(NamedTuple):
-    """Intraclass correlations of marks: of ``single`` ones, ICC(2,1), and of the raters' ``mean``, ICC(2,k)."""
+    """Intraclass correlations of scores: ``single`` is ICC(2,1), ``mean`` of the raters ICC(2,k)."""
 
     single: float
     mean: float
 
 
 def fleiss_kappa(counts: npt.ArrayLike) -> float:
-    """Return Fleiss' kappa, at most 1, 0 for chance; ``counts`` [N, K]: how many raters put n into category k.
+    """Return Fleiss' kappa, at most 1, 0 for chance; ``counts`` [N, K]: number of raters who put n into category k.
 
     Subjects may have different numbers of ratings (Fleiss & Cuzick 1979; Fleiss, Levin & Paik 2003, "Statistical
-    Methods for Rates and Proportions", ch. 18): with x_nk of subject n's m_n ratings in category k, and the
-    categories' shares p_k of all ratings,
-    1 - sum_n sum_k x_nk (m_n - x_nk) / m_n / (sum_n (m_n - 1) * sum_k p_k (1 - p_k)).
-    With as many ratings of every subject this is Fleiss' (1971) kappa to the letter. Subjects with fewer than 2
-    ratings tell nothing of agreement and are left out. NaN where none is left, or when all is in one category.
+    Methods for Rates and Proportions", ch. 18): with x_nk of subject n's m_n ratings in category k, and the categories'
+    shares p_k of all ratings,
+
+        1 - sum_n sum_k x_nk (m_n - x_nk) / m_n / (sum_n (m_n - 1) * sum_k p_k (1 - p_k)).
+
+    For equal numbers of ratings this equals Fleiss' (1971) kappa. Subjects with fewer than 2 ratings carry no
+    information about agreement and are excluded. NaN if none remains, or when all ratings are in one category.
     """
     n = np.asarray(counts, dtype=np.float64)
     if n.ndim != 2:
@@ -42,12 +44,12 @@ def fleiss_kappa(counts: npt.ArrayLike) -> float:
 
 
 def icc_two_way_random(ratings: npt.ArrayLike) -> Icc:
-    """Return ICC(2,1) and ICC(2,k) of ``ratings`` [N, k], a mark of each target by each rater, none missing.
+    """Return ICC(2,1) and ICC(2,k) of ``ratings`` [N, k], a score of each target by each rater, none missing.
 
-    Shrout & Fleiss (1979): targets and raters are both drawn at random, and raters who mark higher than others count
-    against agreement. Of the two-way analysis of variance, BMS, JMS and EMS (targets, raters, residual):
-    (BMS - EMS) / (BMS + (k - 1) EMS + k (JMS - EMS) / N) and (BMS - EMS) / (BMS + (JMS - EMS) / N); at most 1, and
-    below 0 when targets differ less than by chance. NaN for fewer than 2 targets or raters, or no spread at all.
+    Shrout & Fleiss (1979): targets and raters are both drawn at random, and systematic differences between raters count
+    against agreement. With BMS, JMS and EMS (targets, raters, residual) of the two-way analysis of variance: (BMS -
+    EMS) / (BMS + (k - 1) EMS + k (JMS - EMS) / N) and (BMS - EMS) / (BMS + (JMS - EMS) / N); at most 1, and below 0
+    when targets differ less than by chance. NaN for fewer than 2 targets or raters, or without variance.
     """
     x = np.asarray(ratings, dtype=np.float64)
     if x.ndim != 2 or min(x.shape) < 2 or np.ptp(x) == 0:
@@ -63,9 +65,9 @@ def icc_two_way_random(ratings: npt.ArrayLike) -> Icc:
 
 
 def bootstrap_mean(values: npt.ArrayLike, seed: int = 0, alpha: float = 0.05) -> tuple[float, float, float]:
-    """Return the mean of N values and the ends of its percentile bootstrap interval (Efron 1979).
+    """Return the mean of N values and its percentile bootstrap interval (Efron 1979).
 
-    NaN for no value; no interval for one, nor without spread. The same values give the same ends.
+    NaN for no value; no interval for one value, nor without variance. The same values give the same interval.
     """
     x = np.asarray(values, dtype=np.float64)
     if len(x) < 2 or np.ptp(x) == 0:

@@ -1,10 +1,10 @@
-"""Intervals over patients: images of one patient stand or fall together, so patients are resampled, not images.
+"""Intervals over patients: images of one patient are dependent, so patients are resampled, not images.
 
-Within each fold, patients of each class are drawn on their own (balanced accuracy stays defined), n_h - 1 of n_h with
-weight n_h / (n_h - 1) each (Rao & Wu 1988): drawing n_h of n_h would understate the variance by 1/n_h, half of it where
-a fold has two patients of a class. A patient with images of several classes is one unit all the same, and is drawn
-among patients with the same classes (``units.group_strata``). A patient that is alone in its class and fold cannot be
-resampled; ``lone`` counts them, and the interval leaves their share of the variance out.
+Within each fold, patients of each class are drawn separately (so balanced accuracy stays defined), n_h - 1 of n_h with
+weight n_h / (n_h - 1) each (Rao & Wu 1988): drawing n_h of n_h would understate the variance by 1/n_h, which is half of
+it for two patients of a class. A patient with images of several classes is still one unit, and is drawn among patients
+with the same classes (``units.group_strata``). A patient who is the only one of a class in a fold cannot be resampled;
+``lone`` counts such patients, and the interval does not include their share of the variance.
 
 A statistic takes weights [B, N] and returns a value for each of the B resamples, so that all are computed at once.
 """
@@ -45,10 +45,11 @@ class ScoredFold:
 
 @dataclass(frozen=True)
 class Interval:
-    """Value of the mean over folds and its percentile interval, NaN where it cannot be told.
+    """Value of the mean over folds and its percentile interval, NaN if undefined.
 
-    That is: nobody to resample, no spread, or a statistic that is undefined in some resample (precision, often).
-    ``patients`` counts them, ``lone`` those that are alone in their class and fold (see the module).
+    It is undefined without patients to resample, without variance, or if the statistic is undefined in some resample
+    (precision, often). ``patients`` counts the patients, ``lone`` those who are the only one of their class and fold
+    (see the module).
     """
 
     value: float
@@ -70,14 +71,13 @@ def cluster_bootstrap_ci(
 ) -> Interval:
     """Return the mean over folds of a statistic with its 1 - alpha interval over patients.
 
-    ``statistic`` is a name of ``STATISTICS`` or a function of weights. With a
-    ``reference`` (the same folds and images, another arm) it is of the paired difference, arm minus reference.
-    ``per_patient`` scores each patient's mean probability, and ``positive`` is the index of the positive one of two
-    classes (sensitivity, precision and the like). Patients of one repeat are in disjoint test folds and drawn
-    independently; repeats test the same patients again, so they count as moving together and the interval's ends are
-    the means of the repeats' ends: repeats cannot buy what only patients can. Raises ``DataError`` when folds are
-    empty, the reference is of other images, or a patient to be scored once has images of several classes;
-    ``ConfigError`` for an unknown name.
+    ``statistic`` is a name of ``STATISTICS`` or a function of weights. With a ``reference`` (the same folds and images,
+    another arm) it is the statistic of the paired difference, arm minus reference. ``per_patient`` scores each
+    patient's mean probability, and ``positive`` is the index of the positive one of two classes (for sensitivity,
+    precision and similar). Patients of one repeat are in disjoint test folds and drawn independently. Repeats test the
+    same patients again, so they are treated as fully correlated, and the interval's ends are the means of the repeats'
+    ends: more repeats do not replace more patients. Raises ``DataError`` when folds are empty, the reference is of
+    other images, or a patient to be scored once has images of several classes; ``ConfigError`` for an unknown name.
     """
     if isinstance(statistic, str) and statistic not in STATISTICS:
         raise ConfigError(f"no interval for {statistic!r}; valid: {', '.join(STATISTICS)}")
@@ -102,9 +102,9 @@ def cluster_bootstrap_ci(
 
 
 def percentile_interval(repeats: Sequence[Floats], alpha: float = 0.05) -> tuple[float, float, float]:
-    """Return value, low and high from each repeat's mean over folds, [1 + B]: the value itself, then its resamples.
+    """Return value, low and high from each repeat's mean over folds, [1 + B]: the value, then its resamples.
 
-    The ends are the means of the repeats' ends (see ``cluster_bootstrap_ci``); NaN where they cannot be told.
+    The ends are the means of the repeats' ends (see ``cluster_bootstrap_ci``); NaN if they are undefined.
     """
     point = float(np.mean([draws[0] for draws in repeats]))
     spread = np.mean([np.sort(draws[1:]) for draws in repeats], axis=0)
@@ -115,17 +115,17 @@ def percentile_interval(repeats: Sequence[Floats], alpha: float = 0.05) -> tuple
 
 
 class PatientSample:
-    """The resamples of one fold's patients: drawn once, they serve every arm that is tested on the same images.
+    """The resamples of one fold's patients: drawn once, used for every arm that is tested on the same images.
 
-    ``y_true`` int64 [N] and ``groups`` [N] name the images' classes and patients; ``lone`` counts patients that are
+    ``y_true`` int64 [N] and ``groups`` [N] are the images' classes and patients; ``lone`` counts patients that are
     alone in their stratum.
     """
 
     def __init__(self, y_true: Ints, groups: Sequence[object], resamples: int, rng: np.random.Generator) -> None:
         self._truth, self._groups = y_true, groups
-        self._unit = group_places(groups)  # of each image its patient, [N]
+        self._unit = group_places(groups)  # index of each image's patient, [N]
         weights, self.lone = patient_weights(group_strata(y_true, groups), resamples, rng)
-        self._weights = np.concatenate([np.ones((1, weights.shape[1])), weights])  # row 0: the value itself
+        self._weights = np.concatenate([np.ones((1, weights.shape[1])), weights])  # row 0: no resampling
 
     def fits(self, y_true: Ints, groups: Sequence[object]) -> bool:
         """Return whether these are the images' classes and patients."""
@@ -141,7 +141,9 @@ class PatientSample:
         if per_patient:
             truth, y_prob = patient_predictions(truth, y_prob, self._groups)
             unit = np.arange(len(truth))
-        if statistic in CONFUSION_METRICS:  # images of a unit share its weight: sum them first, and weigh P, not N
+        if (
+            statistic in CONFUSION_METRICS
+        ):  # images of a patient share its weight: sum them first, then weight P values instead of N
             cell = unit * c * c + truth * c + y_prob.argmax(axis=1)
             counts = np.bincount(cell, minlength=self._weights.shape[1] * c * c).reshape(-1, c * c).astype(np.float64)
             return _of_confusion(str(statistic), (self._weights @ counts).reshape(-1, c, c), positive)
@@ -153,12 +155,12 @@ def patient_weights(strata: Ints, resamples: int, rng: np.random.Generator) -> t
     """Return weights float64 [B, P] of patients by their strata [P], and how many are alone in theirs."""
     weights, lone = np.ones((resamples, len(strata))), 0
     for stratum in np.unique(strata):
-        sub_suites = np.flatnonzero(strata == stratum)
-        n = len(sub_suites)
+        rows = np.flatnonzero(strata == stratum)
+        n = len(rows)
         if n == 1:
             lone += 1
         else:
-            weights[:, sub_suites] = rng.multinomial(n - 1, np.full(n, 1 / n), size=resamples) * (n / (n - 1))
+            weights[:, rows] = rng.multinomial(n - 1, np.full(n, 1 / n), size=resamples) * (n / (n - 1))
     return weights, lone
 
 
@@ -176,7 +178,7 @@ def weighted_auroc(weights: Floats, y_true: Ints, y_prob: Floats) -> Floats:
 
 
 def _auroc(weights: Floats, positive: npt.NDArray[np.bool_], score: Floats) -> Floats:
-    """P(positive above negative) + P(equal) / 2: each positive counts the negatives below it, and half those beside."""
+    """P(positive above negative) + P(equal) / 2: each positive counts negatives below it, and half of equal ones."""
     values, place = np.unique(score, return_inverse=True)
     at = np.eye(len(values))[place]  # [N, V]: sums weights by score
     pos, neg = (weights * positive) @ at, (weights * ~positive) @ at
@@ -186,7 +188,7 @@ def _auroc(weights: Floats, positive: npt.NDArray[np.bool_], score: Floats) -> F
 
 
 def _of_confusion(name: str, matrices: Floats, positive: int = 1) -> Floats:
-    if name == "balanced_accuracy":  # the one that every report needs, without the other six
+    if name == "balanced_accuracy":  # needed by every report; faster without the other six
         return per_class_recall(matrices).mean(axis=-1)
     return confusion_metrics(matrices, positive)[name]
 

@@ -1,6 +1,6 @@
-"""Shares of answers, several of them to one thing: such answers stand or fall together and are not independent.
+"""Proportions of clustered answers: several answers about the same item are not independent.
 
-Raters stay as they are: the intervals are of what these raters say of more such things, not of what others would say.
+Raters are fixed: the intervals are for the same raters and more items, not for other raters.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ Ends = tuple[float, float]
 
 
 def design_effect(hits: npt.ArrayLike, sizes: npt.ArrayLike) -> float:
-    """Return how many times the variance of the share sum(hits) / sum(sizes) is that of independent answers.
+    """Return the design effect: variance of sum(hits) / sum(sizes) relative to independent answers.
 
-    ``hits`` and ``sizes`` [N]: of each of N things how many answers of how many hit. Rao & Scott (1992), "A simple
-    method for the analysis of clustered binary data", Biometrics 48: the variance of a ratio over the binomial one.
-    It is kept between 1 (never better than independent answers, as in Korn & Graubard 1998) and sum(sizes²) /
-    sum(sizes), where all answers to a thing are the same; this is also what is taken where nothing can be estimated,
-    for one thing and where all answers are alike. NaN for no answers.
+    ``hits`` and ``sizes`` [N]: positive answers and all answers for each of N items. Rao & Scott (1992), "A simple
+    method for the analysis of clustered binary data", Biometrics 48: the variance of a ratio over the binomial one. It
+    is limited to the range from 1 (never better than independent answers, as in Korn & Graubard 1998) to sum(sizes²) /
+    sum(sizes), the value if all answers about an item are equal. The upper limit is also used if nothing can be
+    estimated: for one item, and if all answers are equal. NaN for no answers.
     """
     x, n = np.asarray(hits, dtype=np.float64), np.asarray(sizes, dtype=np.float64)
     if not n.sum():
@@ -36,9 +36,9 @@ def design_effect(hits: npt.ArrayLike, sizes: npt.ArrayLike) -> float:
 
 
 def clustered_wilson(hits: npt.ArrayLike, sizes: npt.ArrayLike, alpha: float = 0.05) -> Ends:
-    """Return Wilson's (1927) interval of sum(hits) / sum(sizes) for as many answers as the clustered ones are worth.
+    """Return Wilson's (1927) interval of sum(hits) / sum(sizes) with the effective number of clustered answers.
 
-    Both are divided by the design effect first: with one answer a thing it is Wilson's own. NaN for no answers.
+    Both are divided by the design effect first; with one answer per item it is Wilson's interval. NaN for no answers.
     """
     total, effect = float(np.sum(sizes)), design_effect(hits, sizes)
     if not total:
@@ -50,9 +50,9 @@ def clustered_wilson(hits: npt.ArrayLike, sizes: npt.ArrayLike, alpha: float = 0
 
 
 def difference(a: float, ends_a: Ends, b: float, ends_b: Ends) -> tuple[float, float, float]:
-    """Return a - b of two independent shares with an interval, from the interval of each; NaN where one is.
+    """Return a - b of two independent proportions with an interval, from the interval of each; NaN if one is NaN.
 
-    Newcombe's (1998) method 10, which Zou & Donner (2008) show to hold for other intervals than Wilson's too.
+    Newcombe's (1998) method 10, which Zou & Donner (2008) show to be valid for other intervals than Wilson's too.
     """
     (low_a, high_a), (low_b, high_b) = ends_a, ends_b
     return a - b, a - b - math.hypot(a - low_a, high_b - b), a - b + math.hypot(high_a - a, b - low_b)

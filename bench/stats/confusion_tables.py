@@ -1,7 +1,7 @@
-"""Can published numbers be? All the confusion tables that so few test images allow, held against what was printed.
+"""Consistency of published numbers: compares them with all confusion tables that the number of test images allows.
 
-A share of ten images is a tenth, so a precision, a recall and an accuracy of one small test set hang together: most
-combinations of printed digits belong to no table at all.
+With few test images, precision, recall and accuracy can take few values and depend on each other; most combinations of
+printed digits belong to no table.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ MEASURES = ("accuracy", "precision", "recall", "f1")
 
 @dataclass(frozen=True)
 class ConfusionTable:
-    """Counts of one binary test: the positive class's images found (tp) and missed (fn), the other's taken for it (fp)
-    and left (tn)."""
+    """Counts of one binary test.
+
+    Positive images found (tp) and missed (fn), negative images predicted as positive (fp) and as negative (tn).
+    """
 
     tp: int
     fn: int
@@ -25,7 +27,7 @@ class ConfusionTable:
     tn: int
 
     def counts(self, measure: str) -> tuple[int, int]:
-        """Return (n, of how many) of a measure; their ratio is its value. For f1: 2 tp and 2 tp + fp + fn."""
+        """Return (numerator, denominator) of a measure. For f1: 2 tp and 2 tp + fp + fn."""
         return {
             "accuracy": (self.tp + self.tn, self.tp + self.fn + self.fp + self.tn),
             "precision": (self.tp, self.tp + self.fp),
@@ -44,10 +46,10 @@ class ConfusionTable:
 
 @dataclass(frozen=True)
 class Inconsistency:
-    """A printed number that no table gives together with the rest.
+    """A printed number that no table gives together with the others.
 
-    ``tables`` are those that print all the others; ``nearest`` is of these the one whose own value of ``measure`` is
-    next to the printed one. ``alone``: no table gives the number at all, whatever the others are.
+    ``tables`` are those that match all the others; ``nearest`` is the one among them whose value of ``measure`` is
+    nearest to the printed one. ``alone``: no table gives the number, for any values of the others.
     """
 
     measure: str
@@ -58,21 +60,21 @@ class Inconsistency:
 
 
 def prints_as(value: float, printed: str) -> bool:
-    """Return whether a value, rounded to the decimals of a printed number, is that number (ties may go either way)."""
+    """Return whether a value, rounded to the decimals of a printed number, equals it (ties may round either way)."""
     decimals = len(printed.partition(".")[2])
     return abs(value - float(printed)) <= 0.5 * 10**-decimals + 1e-12
 
 
 def possible_tables(printed: Mapping[str, str], negatives: int, positives: int) -> list[ConfusionTable]:
-    """Return every table of so many test images that prints all of these measures."""
+    """Return every table of that number of test images that matches all of these measures."""
     return [t for t in _tables(negatives, positives) if all(prints_as(t.value(m), text) for m, text in printed.items())]
 
 
 def inconsistencies(printed: Mapping[str, str], negatives: int, positives: int) -> list[Inconsistency]:
-    """Return the fewest numbers without which the others go together; [] where a table prints all of them.
+    """Return the smallest set of numbers without which the others are consistent; [] if a table matches all of them.
 
-    Where several choices are as few, all of them are returned: each is then a way to mend the rest. [] as well where
-    no two of the numbers go together, for then nothing can be said.
+    If several sets are equally small, all of them are returned; each is then a possible correction. [] also if no two
+    of the numbers are consistent, because then no conclusion is possible.
     """
     if possible_tables(printed, negatives, positives):
         return []

@@ -1,15 +1,15 @@
-"""From folds to claims: paired tests for overlapping training sets, equivalence, effect sizes, verdicts; plain arrays.
+"""Inference from folds: paired tests for overlapping training sets, equivalence, effect sizes, verdicts; plain arrays.
 
-A *pair* is one (fold, repeat): the same split scored with and without an augmentation; J differences of a metric. Pairs
-share patients, so the differences are not independent and a plain t test claims too much; the correction of
-Nadeau & Bengio (2003) widens its variance from s^2 / J to s^2 (1/J + n_test/n_train). For k folds that ratio is
-1/(k-1) whatever the number of repeats. Nothing here knows a file; intervals over patients are in ``bootstrap``, what a
-design can find is in ``planning``. What cannot be told (one pair, no spread) is NaN and 'undecided'.
+A *pair* is one fold × repeat: the same split scored with and without an augmentation; J pairs give J differences of a
+metric. Pairs share patients, so the differences are not independent and a plain t test has too many false positives;
+the correction of Nadeau & Bengio (2003) increases its variance from s^2 / J to s^2 (1/J + n_test/n_train). For k folds
+that ratio is 1/(k-1) for any number of repeats. Intervals over patients are in ``bootstrap``, the power of a design is
+in ``planning``. Undefined results (one pair, no variance) are NaN and 'undecided'.
 
-The ratio stands for a mean correlation rho between pairs, ratio = rho / (1 - rho): Var(mean) = E[s^2] (1/J + rho /
-(1 - rho)) holds for any J equally spread values (Corani et al. 2017, section 3), and n_test / n_train says that two
-pairs are as much alike as their share of test patients. Power and the smallest effect take another rho where one was
-measured.
+The ratio represents a mean correlation rho between pairs, ratio = rho / (1 - rho): Var(mean) = E[s^2] (1/J + rho / (1 -
+rho)) holds for any J values of equal variance (Corani et al. 2017, section 3), and n_test / n_train assumes that the
+correlation of two pairs is their share of common test patients. Power and the minimum detectable effect use another rho
+if one was measured.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ class TTest(NamedTuple):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What J paired differences of a metric (higher is better) say of one arm against its reference.
+    """Result of J paired differences of a metric (higher is better) between one arm and its reference.
 
     ``difference`` is their mean, ``low`` and ``high`` its corrected 95 % interval, ``p`` and ``p_holm`` the two-sided
-    corrected t test before and after Holm, ``p_equivalent`` the TOST at the margin, ``smallest_effect`` what a design
-    of this spread and number of pairs would have shown with 80 % power. ``p_nadeau_bengio`` is ``p`` at the
-    whole n_test / n_train, ``effect_size`` Hedges' g_z and ``p_wilcoxon`` the signed-rank test, uncorrected: they
-    describe, the word does not rest on them. NaN where it cannot be told.
+    corrected t test before and after Holm, ``p_equivalent`` the TOST at the margin, ``smallest_effect`` the minimum
+    detectable effect (80 % power) of a design with this variance and number of pairs. ``p_nadeau_bengio`` is ``p`` with
+    the full n_test / n_train, ``effect_size`` Hedges' g_z and ``p_wilcoxon`` the uncorrected signed-rank test: these
+    are descriptive, the verdict does not use them. NaN if undefined.
     """
 
     word: Word
@@ -66,7 +66,7 @@ class Verdict:
 
 
 def mean_sd(values: npt.ArrayLike) -> tuple[float, float]:
-    """Return mean and standard deviation (ddof 1); the sd of one value is NaN, as are both of none."""
+    """Return mean and standard deviation (ddof 1); the sd of one value is NaN, and both are for no value."""
     x = np.asarray(values, dtype=np.float64)
     mean = float(x.mean()) if len(x) else NAN
     return mean, float(x.std(ddof=1)) if len(x) > 1 else NAN
@@ -77,9 +77,9 @@ def corrected_resampled_t(differences: npt.ArrayLike, test_train_ratio: float, a
 
     t = mean / sqrt((1/J + n_test/n_train) s^2) with J - 1 degrees of freedom; ``test_train_ratio`` is n_test/n_train
     (0.25 for 5 folds, 3/7 for 70/30; 0 gives the plain paired t test). NaN with fewer than 2 differences, with a NaN
-    among them, or when they are all the same (no spread is no proof of certainty).
+    among them, or when all are equal (no variance is not a proof of certainty).
     """
-    from scipy.special import stdtr, stdtrit  # scipy.stats says the same a hundred times slower
+    from scipy.special import stdtr, stdtrit  # scipy.stats gives the same result a hundred times slower
 
     mean, error, dof = _standard_error(differences, test_train_ratio)
     if not error > 0:
@@ -92,7 +92,7 @@ def corrected_resampled_t(differences: npt.ArrayLike, test_train_ratio: float, a
 def tost(differences: npt.ArrayLike, margin: float, test_train_ratio: float) -> float:
     """Return p of two one-sided tests (Schuirmann 1987) that the mean lies within (-margin, margin).
 
-    The larger p of the two corrected t tests; below alpha, the 1 - 2 alpha interval lies within the margin. NaN where
+    The larger p of the two corrected t tests; below alpha, the 1 - 2 alpha interval lies within the margin. NaN if
     ``corrected_resampled_t`` is NaN. Raises ``ConfigError`` when the margin is not above 0.
     """
     from scipy.special import stdtr
@@ -109,9 +109,10 @@ def tost(differences: npt.ArrayLike, margin: float, test_train_ratio: float) -> 
 def wilcoxon(differences: npt.ArrayLike) -> float:
     """Return p of Wilcoxon's (1945) two-sided signed-rank test that J differences are symmetric about 0.
 
-    Zeros are dropped and equal sizes share a rank. Exact, ties included, up to 50 differences (every sign change counts
-    alike), normal beyond. J nonzero differences cannot go below p = 2 / 2^J: 0.0625 for five folds. It takes the pairs
-    as independent, which repeats are not. NaN for no difference, a NaN among them, or nothing but zeros.
+    Zeros are dropped and equal absolute values share a rank. Exact, including ties, up to 50 differences (all sign
+    changes have equal probability), normal approximation beyond. For J nonzero differences the smallest p is 2 / 2^J:
+    0.0625 for five folds. It assumes independent pairs, which repeats are not. NaN for no difference, a NaN among them,
+    or only zeros.
     """
     x = _without_zeros(differences)
     if len(x) > EXACT_UP_TO:
@@ -121,7 +122,7 @@ def wilcoxon(differences: npt.ArrayLike) -> float:
     if not len(x):
         return NAN
     ranks = np.rint(2 * _ranks(x)).astype(np.int64)  # doubled, so that shared ranks are whole numbers
-    chance = np.zeros(ranks.sum() + 1)  # of each sum of the ranks that get a plus, from none of them to all
+    chance = np.zeros(ranks.sum() + 1)  # number of sign patterns for each sum of the ranks with a plus
     chance[0] = 1
     for rank in ranks:
         chance[rank:] += chance[:-rank].copy()
@@ -131,17 +132,17 @@ def wilcoxon(differences: npt.ArrayLike) -> float:
 
 
 def rank_biserial(differences: npt.ArrayLike) -> float:
-    """Return the matched-pairs rank-biserial correlation (Kerby 2014), in [-1, 1]: the effect size beside Wilcoxon's.
+    """Return the matched-pairs rank-biserial correlation (Kerby 2014), in [-1, 1]: the effect size for Wilcoxon's test.
 
-    (W+ - W-) / (W+ + W-), the sums of ranks of the sizes of positive and of negative differences; zeros are dropped.
-    NaN as ``wilcoxon``.
+    (W+ - W-) / (W+ + W-), the rank sums of positive and of negative differences; zeros are dropped. NaN as
+    ``wilcoxon``.
     """
     x = _without_zeros(differences)
     return float(np.sign(x) @ _ranks(x) / (len(x) * (len(x) + 1) / 2)) if len(x) else NAN
 
 
 def cohens_dz(differences: npt.ArrayLike) -> float:
-    """Return mean / sd of paired differences (Cohen 1988, section 2.3.5; Lakens 2013, eq. 6); NaN without spread."""
+    """Return mean / sd of paired differences (Cohen 1988, section 2.3.5; Lakens 2013, eq. 6); NaN without variance."""
     mean, error, dof = _standard_error(differences, 0.0)
     return mean / (error * math.sqrt(dof + 1)) if error > 0 else NAN
 
@@ -149,7 +150,8 @@ def cohens_dz(differences: npt.ArrayLike) -> float:
 def hedges_gz(differences: npt.ArrayLike) -> float:
     """Return d_z without its small-sample bias, times G(m/2) / (sqrt(m/2) G((m-1)/2)), m = J - 1 (Hedges 1981, eq. 6e).
 
-    About 1 - 3 / (4 m - 1): 0.80 for five pairs. NaN without spread; also for two pairs, where no unbiased one exists.
+    About 1 - 3 / (4 m - 1): 0.80 for five pairs. NaN without variance; also for two pairs, where no unbiased one
+    exists.
     """
     m = len(np.asarray(differences)) - 1
     if m < 2:
@@ -172,7 +174,7 @@ def holm(p_values: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 def wilson(successes: int, trials: int, alpha: float = 0.05) -> tuple[float, float]:
-    """Return Wilson's (1927) score interval of a share, within [0, 1]; NaN for no trials."""
+    """Return Wilson's (1927) score interval of a proportion, within [0, 1]; NaN for no trials."""
     if trials == 0:
         return NAN, NAN
     from scipy.stats import binomtest
@@ -195,14 +197,14 @@ def verdicts(
 ) -> dict[str, Verdict]:
     """Return the verdict on each arm: name -> J paired differences (arm minus reference; higher is better).
 
-    *equivalent*: TOST shows the mean within the margin (even if it differs from 0 for certain: it is then too small to
-    matter). Else *helps* or *hurts* by the sign, when the corrected t test rejects 0. Else *undecided*. Both tests are
-    corrected by Holm over the arms given, each as a family, so give all the arms of one claim in one call.
+    *equivalent*: TOST shows the mean within the margin (even if it differs significantly from 0, because it is then too
+    small to matter). Else *helps* or *hurts* by the sign, when the corrected t test rejects 0. Else *undecided*. Both
+    tests are corrected by Holm over the given arms, each as a family, so pass all arms of one claim in one call.
 
-    The tests get ``pair_ratio(test_train_ratio)``: Nadeau & Bengio's correction at the correlation of pairs that was
-    measured, half of their n_test / (n_test + n_train). At the whole of it the test claims far too seldom to be of use,
-    as `bench selftest` shows; at half its false claims are below 5 % still. For differences of another kind, whose
-    correlation nobody measured, ``lasting_share`` 1 takes the whole.
+    The tests use ``pair_ratio(test_train_ratio)``: Nadeau & Bengio's correction with the measured correlation of pairs,
+    half of their n_test / (n_test + n_train). With the full correction the test has too little power to be useful, as
+    `bench selftest` shows; with half of it its false positive rate is still below 5 %. For differences whose
+    correlation has not been measured, use ``lasting_share`` 1, the full correction.
     """
     names = list(differences)
     ratio = pair_ratio(test_train_ratio, lasting_share)
@@ -222,7 +224,7 @@ def verdicts(
             p_holm=float(p_holm[i]),
             p_equivalent=float(p_equivalent[i]),
             minimum_detectable_effect=NAN
-            if math.isnan(tests[i].low)  # no spread, or only rounding: nothing can be said of other draws
+            if math.isnan(tests[i].low)  # no variance, or only rounding: no conclusion about other draws
             else minimum_detectable_effect(sd, pairs, ratio, alpha=alpha),
             margin=margin,
             pairs=pairs,
@@ -242,17 +244,17 @@ def _word(mean: float, p_holm: float, p_equivalent: float, alpha: float) -> Word
 
 
 def _standard_error(differences: npt.ArrayLike, test_train_ratio: float) -> tuple[float, float, int]:
-    """Return mean, corrected standard error (NaN when it cannot be told, 0 spread included) and degrees of freedom."""
+    """Return mean, corrected standard error (NaN if undefined or without variance) and degrees of freedom."""
     if not test_train_ratio >= 0:
         raise ConfigError(f"n_test / n_train cannot be below 0, got {test_train_ratio}")
     x = np.asarray(differences, dtype=np.float64)
     mean, sd = mean_sd(x)
-    spread = sd > 1e-12 * max(1.0, float(np.abs(x).max())) if len(x) > 1 else False  # rounding is not spread
+    spread = sd > 1e-12 * max(1.0, float(np.abs(x).max())) if len(x) > 1 else False  # rounding errors are not variance
     return mean, sd * math.sqrt(1 / len(x) + test_train_ratio) if spread else NAN, len(x) - 1
 
 
 def _without_zeros(differences: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Return the nonzero differences over the largest, to 12 digits: 0.3 - 0.2 and 0.2 - 0.1 are of one size."""
+    """Return the nonzero differences over the largest, to 12 digits: 0.3 - 0.2 and 0.2 - 0.1 are equal."""
     x = np.asarray(differences, dtype=np.float64)
     if np.isnan(x).any() or not x.any():
         return np.empty(0)
@@ -261,6 +263,6 @@ def _without_zeros(differences: npt.ArrayLike) -> npt.NDArray[np.float64]:
 
 
 def _ranks(x: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the ranks of sizes from 1; equal ones get the mean of theirs."""
+    """Return the ranks of absolute values from 1; equal ones get their mean rank."""
     _, place, count = np.unique(np.abs(x), return_inverse=True, return_counts=True)
     return (np.cumsum(count) - (count - 1) / 2)[place]

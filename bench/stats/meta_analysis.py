@@ -1,10 +1,10 @@
-"""What several studies say together: random-effects meta-analysis of a handful of differences; plain arrays.
+"""Random-effects meta-analysis of the differences of a few studies; plain arrays.
 
-DerSimonian & Laird, Controlled Clinical Trials 7, 1986, for the variance between studies; the interval of the mean is
-Hartung & Knapp's (Statistics in Medicine 20, 2001), which for few studies keeps its promise where the normal one does
-not (IntHout, Ioannidis & Borm, BMC Med Res Methodol 14:25, 2014), never narrower than at the studies' own errors
-(Knapp & Hartung, Statistics in Medicine 22, 2003); the prediction interval is that of Higgins, Thompson & Spiegelhalter
-(J R Stat Soc A 172, 2009) with that same error. The sums are statsmodels'.
+DerSimonian & Laird, Controlled Clinical Trials 7, 1986, for the variance between studies. The interval of the mean is
+Hartung & Knapp's (Statistics in Medicine 20, 2001), which has correct coverage for few studies, unlike the normal one
+(IntHout, Ioannidis & Borm, BMC Med Res Methodol 14:25, 2014). It is never narrower than with the studies' own errors
+(Knapp & Hartung, Statistics in Medicine 22, 2003). The prediction interval is that of Higgins, Thompson & Spiegelhalter
+(J R Stat Soc A 172, 2009) with the same error. The sums are statsmodels'.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ import numpy.typing as npt
 from bench.errors import ConfigError
 
 NAN = float("nan")
-FEWEST = 3  # studies: two have no spread between them to speak of
+FEWEST = 3  # number of studies: with two, the variance between them cannot be estimated
 
 
 @dataclass(frozen=True)
 class Overall:
-    """The mean effect of a population of studies, of which ``studies`` were seen.
+    """The mean effect of a population of studies, of which ``studies`` were observed.
 
     ``low`` and ``high`` are its 95 % interval, ``p`` tests it against zero and ``p_equivalent`` (two one-sided tests)
-    against the margin. The effect of a next study is expected between ``next_low`` and ``next_high`` (95 %). ``tau`` is
-    the standard deviation of true effects between studies, ``i2`` their share in [0, 1] of the variance seen,
-    ``p_alike`` Cochran's test that all are one. NaN where it cannot be told: everything, with too few studies.
+    against the margin. ``next_low`` and ``next_high`` are the 95 % prediction interval of the effect in a new study.
+    ``tau`` is the standard deviation of true effects between studies, ``i2`` their share in [0, 1] of the observed
+    variance, ``p_alike`` Cochran's test of homogeneity. NaN if undefined: all of them, with too few studies.
     """
 
     studies: int
@@ -48,7 +48,7 @@ class Overall:
 def random_effects(
     effects: npt.ArrayLike, errors: npt.ArrayLike, margin: float | None = None, alpha: float = 0.05
 ) -> Overall:
-    """Combine k effects with their standard errors, both [k] and in one unit; k below ``FEWEST`` combines nothing.
+    """Combine k effects with their standard errors, both [k] and in one unit; k below ``FEWEST`` gives NaN.
 
     Raises ``ConfigError`` for shapes that differ, or an error that is not above 0.
     """
@@ -61,9 +61,9 @@ def random_effects(
     from scipy.special import stdtr, stdtrit
     from statsmodels.stats.meta_analysis import combine_effects
 
-    with np.errstate(invalid="ignore", divide="ignore"):  # at a variance below 0: see the next line
+    with np.errstate(invalid="ignore", divide="ignore"):  # at a negative variance: see the next line
         found = combine_effects(y, se**2, method_re="dl")
-    spread = found.tau2 > 0  # statsmodels goes below 0, where DerSimonian and Laird take none: then effects are fixed
+    spread = found.tau2 > 0  # statsmodels goes below 0, where DerSimonian and Laird set 0: then effects are fixed
     mean = float(found.mean_effect_re if spread else found.mean_effect_fe)
     error = float(found.sd_eff_w_re if spread else found.sd_eff_w_fe)
     scale = float(found.scale_hksj_re if spread else found.scale_hksj_fe)

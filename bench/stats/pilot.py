@@ -1,4 +1,4 @@
-"""What a pilot's predictions tell of a paired difference's variance: the components that ``planning`` reckons with."""
+"""Variance components of a paired difference, estimated from a pilot's predictions for use in ``planning``."""
 
 from __future__ import annotations
 
@@ -20,35 +20,33 @@ Bools = npt.NDArray[np.bool_]
 def estimate_components(
     arm: npt.ArrayLike, reference: npt.ArrayLike, labels: npt.ArrayLike, folds: npt.ArrayLike
 ) -> Components:
-    """Return the components of one comparison from its patients, by the method of moments.
+    """Return the variance components of one comparison from its patients, by the method of moments.
 
-    ``arm`` and ``reference`` float [R, P]: 1 where a patient is right, 0 where it is wrong, NaN where the repeat does
-    not test it; ``labels`` int [P]; ``folds`` int [R, P], the fold that tests it. The metric is the mean over classes
-    of the mean over patients, as balanced accuracy is.
+    ``arm`` and ``reference`` float [R, P]: 1 if a patient is classified correctly, 0 if not, NaN if the repeat does not
+    test the patient; ``labels`` int [P]; ``folds`` int [R, P], the fold that tests the patient. The metric is the mean
+    over classes of the mean over patients, like balanced accuracy.
 
-    A + B from the spread of patients of one class in one run; A from what two repeats have in common, patient by
-    patient; G from what folds of one repeat (of hold-out: repeats) differ by beyond their patients. One repeat cannot
-    tell A from B: all is A then, and repeats are promised nothing. Unbiased, so A and G may come out below 0; pool
-    comparisons, or a single one, with ``mean_components`` before asking for a power. Raises ``DataError`` when a class
-    has no two patients in one repeat.
+    A + B is estimated from the variance of patients of one class in one run; A from the covariance of two repeats over
+    patients; G from the variance between folds of one repeat (of hold-out: repeats) beyond that due to their patients.
+    With one repeat A and B cannot be separated: everything is A then, so that more repeats gain nothing. The estimates
+    are unbiased, so A and G may be below 0; combine comparisons (or a single one) with ``mean_components`` before
+    computing a power. Raises ``DataError`` when a class has no two patients in one repeat.
     """
     base, y, f = np.asarray(reference, dtype=np.float64), np.asarray(labels), np.asarray(folds)
     d = np.asarray(arm, dtype=np.float64) - base
     tested = ~np.isnan(d)
     runs = [(r, k) for r in range(len(d)) for k in np.unique(f[r][tested[r]])]
-    sub_suites = [
-        np.stack([tested[r] & (f[r] == k) & (y == c) for r, k in runs]) for c in np.unique(y)
-    ]  # each [runs, P]
+    by_class = [np.stack([tested[r] & (f[r] == k) & (y == c) for r, k in runs]) for c in np.unique(y)]  # each [runs, P]
     repeat = np.array([r for r, _ in runs])
-    spread = np.array([_spread(d, repeat, m) for m in sub_suites])
+    spread = np.array([_spread(d, repeat, m) for m in by_class])
     if np.isnan(spread).any():
         raise DataError("a class has no two test patients in one repeat: a pilot needs more patients")
-    weight = 1 / len(sub_suites) ** 2
+    weight = 1 / len(by_class) ** 2
     patients = weight * sum(v / np.sum(y == c) for v, c in zip(spread, np.unique(y), strict=True))
     shared = [_shared_variance(d[:, y == c]) / np.sum(y == c) for c in np.unique(y)]
     lasting = patients if np.isnan(shared).any() else weight * sum(shared)
-    expected = weight * sum(v / np.maximum(1, m.sum(axis=1)) for v, m in zip(spread, sub_suites, strict=True))
-    seen = _seen_variance(d, repeat, sub_suites, lasting)
+    expected = weight * sum(v / np.maximum(1, m.sum(axis=1)) for v, m in zip(spread, by_class, strict=True))
+    seen = _seen_variance(d, repeat, by_class, lasting)
     run = 0.0 if math.isnan(seen) else seen - float(np.mean(expected))
     changed, score = (float(np.mean([np.nanmean(v[:, y == c]) for c in np.unique(y)])) for v in (np.abs(d), base))
     return Components(float(lasting), float(patients - lasting), run, changed, score)
@@ -57,13 +55,13 @@ def estimate_components(
 def clustered_components(
     arm: npt.ArrayLike, reference: npt.ArrayLike, images: npt.ArrayLike, folds: npt.ArrayLike
 ) -> Components:
-    """Return the components of balanced accuracy per image, where patients have images of several classes.
+    """Return the components of balanced accuracy per image, for patients with images of several classes.
 
-    ``arm`` and ``reference`` float [R, P, C]: how many of a patient's images of each class are right, NaN where the
-    repeat does not test the patient; ``images`` float [P, C]: how many there are; ``folds`` int [R, P]. A patient is
-    one observation with all its images: its response is what it adds to the linearised difference of two mean recalls
+    ``arm`` and ``reference`` float [R, P, C]: number of a patient's images of each class that are correct, NaN if the
+    repeat does not test the patient; ``images`` float [P, C]: number of images; ``folds`` int [R, P]. A patient is one
+    observation with all its images: its response is its contribution to the linearised difference of two mean recalls
     (a ratio estimator; Cochran 1977, section 2.11), so that the mean response over patients is the difference. The
-    metric counts no patients, so ``changed`` and ``score`` are NaN. Raises as ``estimate_components``.
+    metric does not count patients, so ``changed`` and ``score`` are NaN. Raises as ``estimate_components``.
     """
     n = np.asarray(images, dtype=np.float64)
     gained = np.asarray(arm, dtype=np.float64) - np.asarray(reference, dtype=np.float64)  # [R, P, C]
@@ -76,7 +74,7 @@ def clustered_components(
 
 
 def mean_components(components: Iterable[Components]) -> Components:
-    """Return the mean of one or more comparisons' components, brought within 0 <= A <= A + B and 0 <= G."""
+    """Return the mean components of one or more comparisons, limited to 0 <= A <= A + B and 0 <= G."""
     parts = np.array([(c.lasting, c.lasting + c.passing, c.run, c.changed, c.score) for c in components])
     lasting, patients, run, changed, score = (float(v) for v in parts.mean(axis=0))
     lasting = min(max(lasting, 0.0), patients)
@@ -89,9 +87,9 @@ def _pooled_variance(groups: Sequence[Floats]) -> float:
     return float(sum(((g - g.mean()) ** 2).sum() for g in groups if len(g)) / dof) if dof else NAN
 
 
-def _spread(d: Floats, repeat: Ints, sub_suites: Bools) -> float:
-    """Return the variance of patients of one class in one run; in one repeat where each run has but one of them."""
-    by_run = [d[r][m] for r, m in zip(repeat, sub_suites, strict=True)]
+def _spread(d: Floats, repeat: Ints, by_class: Bools) -> float:
+    """Return the variance of patients of one class in one run; within one repeat if each run has only one of them."""
+    by_run = [d[r][m] for r, m in zip(repeat, by_class, strict=True)]
     within = _pooled_variance(by_run)
     if not math.isnan(within):
         return within
@@ -111,9 +109,9 @@ def _shared_variance(d: Floats) -> float:
     return float(np.mean(found)) if found else NAN
 
 
-def _seen_variance(d: Floats, repeat: Ints, sub_suites: Sequence[Bools], lasting: float) -> float:
-    """Return Var(pair) as pairs show it: within repeats; between repeats of one pair, which lack what they share."""
-    scores = [[d[r][m].mean() if m.any() else NAN for r, m in zip(repeat, c, strict=True)] for c in sub_suites]
+def _seen_variance(d: Floats, repeat: Ints, by_class: Sequence[Bools], lasting: float) -> float:
+    """Return Var(pair): within repeats, plus between repeats of one pair, which does not include what they share."""
+    scores = [[d[r][m].mean() if m.any() else NAN for r, m in zip(repeat, c, strict=True)] for c in by_class]
     pairs = np.mean(scores, axis=0)
     repeat, pairs = repeat[~np.isnan(pairs)], pairs[~np.isnan(pairs)]
     within = _pooled_variance([pairs[repeat == r] for r in np.unique(repeat)])

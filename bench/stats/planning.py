@@ -1,21 +1,23 @@
-"""What a design of folds and repeats can find: power of the corrected t test, and the variance a paired difference has.
+"""Power of a design of folds and repeats: the corrected t test, and the variance of a paired difference.
 
-A pair (fold, repeat) differs from another for three reasons, and only two of them average out over repeats:
+The difference of a pair (fold × repeat) has three sources of variance, of which only two average out over repeats:
 
     difference = mean over the fold's test patients of (lasting + passing response of a patient) + run
 
-*lasting*: a patient is helped or hurt by an arm whenever it is tested (only more patients help); *passing*: this time
-only; *run*: one training, common to all it tests. With A, B what the patients' lasting and passing responses add to the
-variance of a mean over all patients, G the variance of a run, a share tau of the patients in each test part, and m
-disjoint test parts a repeat (1 / tau for k-fold, 1 for hold-out):
+*lasting*: the effect of an arm on a patient that returns whenever the patient is tested (only more patients help);
+*passing*: the effect in this test only; *run*: one training, common to all patients that it tests. Let A, B be the
+contributions of lasting and passing responses to the variance of a mean over all patients, G the variance of a run, tau
+the share of the patients in each test part, and m the number of disjoint test parts per repeat (1 / tau for k-fold, 1
+for hold-out):
 
     Var(pair) = (A + B) / tau + G        Cov(two repeats) = A        Cov(two folds of one repeat) = 0
 
-so the mean of J pairs varies by Var(pair) / J + A (J - m) / J. Nadeau & Bengio (2003) take two pairs to be as much
-alike as the share of test patients they have in common, rho = n_test / (n_test + n_train): that is this with hold-out
-splits and B = G = 0. Real learners have a B, and folds of one repeat share no test patient, so their rho is an upper
-bound; ``LASTING_SHARE`` says how far below. What pairs share through training patients cannot be estimated without bias
-from one data set (Bengio & Grandvalet 2004) and counts as 0 here. ``pilot`` estimates A, B and G.
+so the variance of the mean of J pairs is Var(pair) / J + A (J - m) / J. Nadeau & Bengio (2003) assume that the
+correlation of two pairs is their share of common test patients, rho = n_test / (n_test + n_train): this is the model
+above with hold-out splits and B = G = 0. Real learners have B > 0, and folds of one repeat share no test patient, so
+their rho is an upper bound; ``LASTING_SHARE`` is the measured fraction of it. The correlation of pairs through shared
+training patients cannot be estimated without bias from one data set (Bengio & Grandvalet 2004) and is set to 0 here.
+``pilot`` estimates A, B and G.
 """
 
 from __future__ import annotations
@@ -29,20 +31,20 @@ from bench.errors import ConfigError
 
 NAN = float("nan")
 
-# A / (A + B): how much of a patient's response to an arm returns when the patient is tested again. Measured, 5 folds
+# A / (A + B): the share of a patient's response to an arm that returns when it is tested again. Measured, 5 folds
 # x 4 repeats: 0.1-0.3 with bench's small_cnn on 18 BreakHis and on 82 phantom patients (classical, oversample against
 # none); 0.05-0.5 with logistic regression, extra trees and small MLPs on 330 made-up data sets of 82 patients (noise,
-# fitted Gaussians and oversampling against none). Over those data sets the correlation of pairs can be seen directly:
+# fitted Gaussians and oversampling against none). In those data sets the correlation of pairs can be measured directly:
 # -0.02 to 0.03 between folds of one repeat, 0.00 to 0.09 between repeats, where Nadeau & Bengio have 0.20: less than
-# half of it. With all of it the test claims in about 1 % of comparisons without an effect instead of 5 %, with
+# half of it. With the full ratio it is positive in about 1 % of comparisons without an effect instead of 5 %, with
 # repeats in 0.3 %; with half, in 2 % (`bench selftest`).
 LASTING_SHARE = 0.5
 
 
 def pair_ratio(test_train_ratio: float, lasting_share: float = LASTING_SHARE) -> float:
-    """Return rho / (1 - rho) for rho = lasting_share x n_test / (n_test + n_train): what the corrected t test is told.
+    """Return rho / (1 - rho) for rho = lasting_share x n_test / (n_test + n_train), for the corrected t test.
 
-    ``lasting_share`` 1 gives n_test / n_train, Nadeau & Bengio's own; 0 the plain paired t test. Raises ``ConfigError``
+    ``lasting_share`` 1 gives n_test / n_train, as Nadeau & Bengio; 0 the plain paired t test. Raises ``ConfigError``
     for a negative ratio.
     """
     if not test_train_ratio >= 0:
@@ -54,13 +56,13 @@ def pair_ratio(test_train_ratio: float, lasting_share: float = LASTING_SHARE) ->
 def power(
     effect: float, sd: float, pairs: int, test_train_ratio: float, alpha: float = 0.05, correlation: float | None = None
 ) -> float:
-    """Return the chance that the corrected t test of ``pairs`` differences of that sd finds a mean of ``effect``.
+    """Return the power of the corrected t test of ``pairs`` differences of that sd for a mean of ``effect``.
 
-    ``correlation`` is the true mean correlation rho of two pairs. The test divides by s^2 (1/J + ratio) while the mean
-    varies by s^2 c, c = 1/J + rho / (1 - rho); so t^2 (1/J + ratio) / c is noncentral F with 1 and J - 1 degrees of
-    freedom, lambda = effect^2 / (sd^2 c). None takes the test at its word, rho / (1 - rho) = ratio, and then this is
-    the textbook's power. (scipy's noncentral t, the usual way, is NaN for ordinary values.) NaN for fewer than 2 pairs
-    or an sd that is not above 0. Raises ``ConfigError`` for a correlation that J pairs cannot have.
+    ``correlation`` is the true mean correlation rho of two pairs. The test divides by s^2 (1/J + ratio) while the
+    variance of the mean is s^2 c, c = 1/J + rho / (1 - rho); so t^2 (1/J + ratio) / c is noncentral F with 1 and J - 1
+    degrees of freedom, lambda = effect^2 / (sd^2 c). None assumes that the test is exact, rho / (1 - rho) = ratio,
+    which gives the textbook power. (scipy's noncentral t, the usual method, is NaN for ordinary values.) NaN for fewer
+    than 2 pairs or an sd that is not above 0. Raises ``ConfigError`` for a correlation that J pairs cannot have.
     """
     from scipy.special import ncfdtr, stdtrit
 
@@ -70,7 +72,7 @@ def power(
     true = assumed if correlation is None else _variance_factor(pairs, correlation)
     critical = float(stdtrit(pairs - 1, 1 - alpha / 2)) ** 2 * assumed / true
     missed = float(ncfdtr(1, pairs - 1, (effect / sd) ** 2 / true, critical))
-    return 1.0 if math.isnan(missed) else 1 - missed  # NaN where the chance to miss is below its precision
+    return 1.0 if math.isnan(missed) else 1 - missed  # NaN if the probability of a miss is below its precision
 
 
 def _variance_factor(pairs: int, correlation: float) -> float:
@@ -88,9 +90,9 @@ def minimum_detectable_effect(
     alpha: float = 0.05,
     correlation: float | None = None,
 ) -> float:
-    """Return the mean difference (> 0, the unit of ``sd``) that this design finds with power ``target``; NaN as above.
+    """Return the minimum detectable mean difference (> 0, unit of ``sd``) with power ``target``; NaN as above.
 
-    With a ratio above 0 it does not fall to 0 as repeats are added: overlapping training sets set a floor.
+    With a ratio above 0 it does not fall to 0 as repeats are added, because training sets overlap.
     """
     if pairs < 2 or not sd > 0:
         return NAN
@@ -115,12 +117,12 @@ def _standardised_effect(
 def pairs_needed(
     effect: float, sd: float, test_train_ratio: float, target: float = 0.8, alpha: float = 0.05, limit: int = 10_000
 ) -> int | None:
-    """Return the fewest pairs that find ``effect`` with power ``target``; None when ``limit`` pairs do not.
+    """Return the smallest number of pairs that finds ``effect`` with power ``target``; None if ``limit`` pairs do not.
 
-    The ratio counts as fixed, as it is when the same k folds are repeated; None then says: more repeats cannot do it.
-    ``planning`` asks the same of folds and repeats whose correlation was measured.
+    The ratio is fixed, as when the same k folds are repeated; None then means that more repeats are not enough.
+    ``planning`` computes the same for folds and repeats whose correlation was measured.
     """
-    low, high = 1, limit  # power at ``low`` is too little, at ``high`` enough
+    low, high = 1, limit  # power at ``low`` is too small, at ``high`` large enough
     if not power(effect, sd, high, test_train_ratio, alpha) >= target:
         return None
     while high - low > 1:
@@ -152,10 +154,11 @@ class Design:
 
 @dataclass(frozen=True)
 class Components:
-    """Variances of a paired difference, in the squared unit of the metric; see the module's text for A, B and G.
+    """Variances of a paired difference, in the squared unit of the metric; A, B and G are defined in the module
+    docstring.
 
-    ``changed`` is the share of patients, mean over classes, that are right under one arm and wrong under the other, and
-    ``score`` the share that is right under the reference; NaN where the metric does not count patients.
+    ``changed`` is the share of patients, mean over classes, that are correct under one arm and wrong under the other,
+    and ``score`` the share that is correct under the reference; NaN if the metric does not count patients.
     """
 
     lasting: float
@@ -182,22 +185,22 @@ class Components:
         return self.lasting * (design.pairs - design.folds) / (design.pairs - 1) / variance
 
     def seen_sd(self, design: Design) -> float:
-        """Return the square root of E[s^2]: the sd that the design's J pairs show, below the sd of a pair alone."""
+        """Return the square root of E[s^2]: the sd of the design's J pairs, which is below the sd of a single pair."""
         return math.sqrt(self.pair_variance(design) * (1 - self.correlation(design)))
 
     def with_patients(self, factor: float) -> Components:
-        """Return what they would be with so many times the patients, the runs as they are."""
+        """Return the components for that multiple of the patients, with unchanged runs."""
         return replace(self, lasting=self.lasting / factor, passing=self.passing / factor)
 
     def with_effect(self, effect: float) -> Components:
-        """Return what they would be if the arm's mean effect on a patient were ``effect`` instead of 0.
+        """Return the components if the arm's mean effect on a patient were ``effect`` instead of 0.
 
         A patient's response is -1, 0 or 1 with mean d, so its variance is changed - d^2; and an effect changes more
-        patients. With scores that move by normal amounts, and patients as dense around the border as a normal has them
-        where ``score`` of it is on the right side, halfway between here and there, the share is the mean of a folded
-        normal (Leone et al. 1961): sd sqrt(2/pi) exp(-d^2 / 2 sd^2) + d (1 - 2 Phi(-d / sd)), sd from ``changed``. What
-        an effect adds are patients near the border whenever they are tested. An effect that passes 1 is taken as one
-        that reaches it.
+        patients. Assume that scores change by normal amounts, and that the density of patients at the decision
+        threshold is that of a normal distribution with ``score`` of it on the correct side, half-way between both arms.
+        Then the share is the mean of a folded normal (Leone et al. 1961): sd sqrt(2/pi) exp(-d^2 / 2 sd^2) + d (1 - 2
+        Phi(-d / sd)), sd from ``changed``. The additional patients are near the threshold whenever they are tested. An
+        effect that gives a score above 1 is limited to a score of 1.
         """
         if not (self.changed > 0 and 0 < self.score < 1) or effect == 0:
             return self
@@ -214,9 +217,9 @@ class Components:
 
 
 def design_power(components: Components, design: Design, effect: float, alpha: float = 0.05) -> float:
-    """Return the chance that the verdict's t test finds a true mean difference ``effect`` with this design.
+    """Return the power of the verdict's t test for a true mean difference ``effect`` with this design.
 
-    1 for any effect where the components have no variance at all.
+    1 for any effect if the components have no variance at all.
     """
     there = components.with_effect(effect)
     if not there.pair_variance(design) > 0:
@@ -228,7 +231,7 @@ def design_power(components: Components, design: Design, effect: float, alpha: f
 def design_minimum_detectable_effect(
     components: Components, design: Design, target: float = 0.8, alpha: float = 0.05
 ) -> float:
-    """Return the smallest true difference that the design finds with power ``target``; NaN when not even 1 is."""
+    """Return the minimum detectable true difference of the design at power ``target``; NaN if not even 1 is."""
     from scipy.optimize import brentq
 
     def lacking(effect: float) -> float:
@@ -242,9 +245,9 @@ def design_minimum_detectable_effect(
 def patients_needed(
     components: Components, design: Design, effect: float, patients: int, target: float = 0.8, alpha: float = 0.05
 ) -> int | None:
-    """Return how many patients like these ``patients`` the design takes to find ``effect``.
+    """Return how many patients like these ``patients`` the design needs to find ``effect``.
 
-    None when no number does: the runs alone vary too much, or there are fewer than 2 pairs.
+    None when no number is enough: the variance of the runs is too large, or there are fewer than 2 pairs.
     """
 
     def enough(n: int) -> bool:

@@ -1,4 +1,4 @@
-"""The difference of two shares, with its interval."""
+"""The difference of two proportions, with its interval."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from bench.stats.inference import wilson
 
 
 def newcombe(hits_a: int, n_a: int, hits_b: int, n_b: int, alpha: float = 0.05) -> tuple[float, float, float]:
-    """Return a/n_a − b/n_b and the ends of its interval; all NaN where a share is of nothing.
+    """Return a/n_a − b/n_b and its interval; all NaN if a denominator is 0.
 
     Newcombe 1998, "Interval estimation for the difference between independent proportions", method 10: the two Wilson
-    intervals, put together.
+    intervals combined.
     """
     if not (n_a and n_b):
         return math.nan, math.nan, math.nan

@@ -1,15 +1,15 @@
-"""Made-up predictions of a whole comparison, whose true effect is known: what ``bench selftest`` judges the harness on.
+"""Simulated predictions of a whole comparison with known true effect, on which ``bench selftest`` tests the harness.
 
-An image i of a patient p, tested in a run (repeat r, fold f) under an arm a, is right where its logit is above 0:
+An image i of a patient p, tested in a run (repeat r, fold f) under an arm a, is correct if its logit is above 0:
 
     logit = level[class] + difficulty[p] + difficulty[i] + lasting[a, p] + passing[a, p, r] + passing[a, i, r]
             + run[a, r, f] + bias[a, r, f] (+ for class 0, - for class 1) + training[a, r, f] + shift[a]
 
-Difficulties are common to the arms, which makes them paired; ``lasting`` is a patient's own response to an arm, the
-same in every repeat; ``training`` is the mean influence of the run's training patients, so that runs are alike as far
-as they share them. All are normal with mean 0 and the sd of ``Spread``; without a shift all arms are equal in
-expectation. A shift is found by ``shift_for`` so that the expected patient-level balanced accuracy moves as asked.
-Pure arrays: S studies, A arms, R repeats, K folds, P patients, M images, images of a patient side by side.
+Difficulties are common to the arms, so arms are paired; ``lasting`` is a patient's individual response to an arm, the
+same in every repeat; ``training`` is the mean influence of the run's training patients, so that runs are correlated by
+shared patients. All are normal with mean 0 and the sd of ``Spread``; without a shift all arms are equal in expectation.
+``shift_for`` finds the shift for a given change of the expected patient-level balanced accuracy. Pure arrays: S
+studies, A arms, R repeats, K folds, P patients, M images; images of a patient are adjacent.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bench.metrics.classification import confusion_metrics
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-TRAINED_SHARE = 0.64  # of the patients, about, in a training part: it enters by the smallest of all variances
+TRAINED_SHARE = 0.64  # approximate share of the patients in a training part: used only by the smallest of all variances
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Cohort:
 
 @dataclass(frozen=True)
 class Spread:
-    """Standard deviations of the parts of a logit (see the module), and its levels for class 0 and class 1.
+    """Standard deviations of the terms of a logit (see the module), and its levels for class 0 and class 1.
 
     ``training`` is that of one training patient's influence; a run has the mean of them.
     """
@@ -62,7 +62,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class Folds:
-    """Who is tested and trained where: ``tested`` int [S, R, P] the fold, ``trained`` bool [S, R, K, P]."""
+    """Folds and training patients: ``tested`` int [S, R, P] the fold, ``trained`` bool [S, R, K, P]."""
 
     tested: Ints
     trained: Bools
@@ -101,7 +101,7 @@ def draw_logits(cohort: Cohort, folds: Folds, arms: int, spread: Spread, rng: Ge
 
 
 def image_right(logits: Floats) -> Bools:
-    """Return whether each image is classified right, bool [..., M]."""
+    """Return whether each image is classified correctly, bool [..., M]."""
     return logits > 0
 
 
@@ -113,12 +113,12 @@ def patient_probability(cohort: Cohort, logits: Floats) -> Floats:
 
 
 def patient_right(cohort: Cohort, logits: Floats) -> Bools:
-    """Return whether each patient's mean probability is right, bool [..., P]: the harness's own rule."""
+    """Return whether each patient's mean probability is correct, bool [..., P]: the rule of the harness."""
     return patient_probability(cohort, logits) > 0.5
 
 
 def fold_scores(right: Bools, labels: Ints, tested: Ints, folds: int) -> Floats:
-    """Return balanced accuracy of each pair, float [S, A, R * K], from right or wrong units [S, A, R, U].
+    """Return balanced accuracy of each pair, float [S, A, R * K], from correct units bool [S, A, R, U].
 
     ``labels`` int [U] and ``tested`` int [S, R, U] are the class and the fold of each unit (patients or images).
     """
@@ -136,9 +136,9 @@ def fold_scores(right: Bools, labels: Ints, tested: Ints, folds: int) -> Floats:
 
 
 def shift_for(cohort: Cohort, spread: Spread, points: npt.ArrayLike, rng: Generator, patients: int = 40_000) -> Floats:
-    """Return the shifts that move the expected patient-level balanced accuracy by ``points`` (0.02: two points).
+    """Return the shifts that change the expected patient-level balanced accuracy by ``points`` (0.02: two points).
 
-    Each of many made-up patients becomes right at one shift, found by bisection; the metric's expectation is their
+    Each of many simulated patients becomes correct at one shift, found by bisection; the metric's expectation is their
     distribution, the mean over classes. Raises ``ConfigError`` for an effect beyond the ceiling.
     """
     wanted = np.atleast_1d(np.asarray(points, dtype=np.float64))
@@ -157,7 +157,7 @@ def shift_for(cohort: Cohort, spread: Spread, points: npt.ArrayLike, rng: Genera
 
     base = expected(0.0)
     if base + wanted.max() > 0.995 or base + wanted.min() < 0.005:
-        raise ConfigError(f"an effect of {wanted.max():+.3f} cannot be planted at an expected score of {base:.3f}")
+        raise ConfigError(f"an effect of {wanted.max():+.3f} cannot be injected at an expected score of {base:.3f}")
     low, high = np.full(len(wanted), -20.0), np.full(len(wanted), 20.0)
     for _ in range(60):
         middle = (low + high) / 2
@@ -167,7 +167,7 @@ def shift_for(cohort: Cohort, spread: Spread, points: npt.ArrayLike, rng: Genera
 
 
 def _turning_shift(cohort: Cohort, logits: Floats) -> Floats:
-    """Return for each patient the shift from which on its mean probability is above one half, [P]."""
+    """Return for each patient the smallest shift at which its mean probability is above one half, [P]."""
     of = cohort.patient
     low, high = np.full(len(cohort.labels), -30.0), np.full(len(cohort.labels), 30.0)
     for _ in range(30):

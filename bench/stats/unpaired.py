@@ -1,8 +1,8 @@
-"""Two runs whose folds do not belong together: Welch's comparison of means, from means, spreads and numbers alone.
+"""Comparison of two runs with unrelated folds: Welch's test from means, standard deviations and numbers.
 
-Folds of one run share training images, so here too the variance of a mean is s^2 (1/J + ratio) in place of s^2 / J
-(Nadeau & Bengio 2003; see ``bench.stats.inference``), on each side by itself. Welch (1947), Biometrika 34; degrees
-of freedom by Satterthwaite (1946), Biometrics Bulletin 2.
+Folds of one run share training images, so the variance of a mean is s^2 (1/J + ratio) instead of s^2 / J (Nadeau &
+Bengio 2003; see ``bench.stats.inference``), for each side separately. Welch (1947), Biometrika 34; degrees of freedom
+by Satterthwaite (1946), Biometrics Bulletin 2.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ NAN = float("nan")
 
 
 class Sample(NamedTuple):
-    """J values by their mean and sd (ddof 1); ``ratio`` is what their overlap adds to 1/J, 0 for none."""
+    """J values by their mean and sd (ddof 1); ``ratio`` is added to 1/J because of overlap, 0 for none."""
 
     mean: float
     sd: float
@@ -34,7 +34,7 @@ class Unpaired(NamedTuple):
 def welch(a: Sample, b: Sample, alpha: float = 0.05) -> Unpaired:
     """Return b - a with Welch's interval; at ratios of 0 the p is that of scipy's ``ttest_ind(equal_var=False)``.
 
-    Interval and p are NaN where a side has fewer than two values, or neither has any spread.
+    Interval and p are NaN if a side has fewer than two values, or neither has any variance.
     """
     from scipy.special import stdtr, stdtrit
 

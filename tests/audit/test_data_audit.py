@@ -1,4 +1,4 @@
-"""The audit: planted faults are found and named, its figures are those of an independent count, it changes nothing."""
+"""The audit finds injected faults, its counts match an independent count, and it changes nothing."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def audit(root: Path, tmp_path: Path, **options: Any) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def dirty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eight patients a class, one image each, and one of every fault."""
+    """Eight patients per class, one image each, and one example of every fault."""
     root = tmp_path_factory.mktemp("dirty") / "set"
     for label, name in enumerate("ab"):
         for patient in range(8):
@@ -76,7 +76,7 @@ def _turned_exif() -> Image.Exif:
     return exif
 
 
-def test_planted_copies_are_found(dirty: Path, tmp_path: Path) -> None:
+def test_injected_copies_are_found(dirty: Path, tmp_path: Path) -> None:
     found = audit(dirty, tmp_path)
     exact, near = found["exact"], found["near"]
     ablation_pairs = [
@@ -100,7 +100,7 @@ def test_planted_copies_are_found(dirty: Path, tmp_path: Path) -> None:
     assert found["mixed_groups"] == [{"group": "P06", "images": {"a": 1, "b": 1}}]
 
 
-def test_planted_oddities_are_named(dirty: Path, tmp_path: Path) -> None:
+def test_injected_oddities_are_named(dirty: Path, tmp_path: Path) -> None:
     found = audit(dirty, tmp_path)
     assert {(p["path"], p["kind"]) for p in found["unusable"]} == {
         ("a/P05_cut.png", "truncated"),
@@ -191,15 +191,15 @@ def test_mask_problems_are_found(tmp_path: Path) -> None:
     assert found["exact"]["pairs"] == []  # masks are not images
 
 
-def test_a_mask_that_is_gone_is_unreadable(tmp_path: Path) -> None:
+def test_a_missing_mask_is_unreadable(tmp_path: Path) -> None:
     found = audit_masks(tmp_path, [Listed("x.png", 0, "x", ("x_mask.png",))], ("a",), {})
     assert found["unreadable"] == ["x_mask.png"]
 
 
-# --- what an image looks like
+# --- appearance of an image
 
 
-def test_measures_are_what_they_say() -> None:
+def test_measures_have_expected_values() -> None:
     picture = np.zeros((40, 60, 3), np.uint8)
     picture[:, 30:] = (200, 200, 200)
     seen = measure(png(Image.fromarray(picture)))
@@ -213,7 +213,7 @@ def test_measures_are_what_they_say() -> None:
 
 
 def test_stain_is_the_optical_density_of_the_dyes() -> None:
-    """A patch made of haematoxylin alone, by the published vectors, gives its density back and no eosin."""
+    """A patch of pure haematoxylin, by the published vectors, gives its density and no eosin."""
     from skimage.color import rgb_from_hed
 
     for dye, name in ((0, "haematoxylin_od"), (1, "eosin_od")):
@@ -225,7 +225,7 @@ def test_stain_is_the_optical_density_of_the_dyes() -> None:
         assert measure(png(Image.fromarray(image)), stain="").haematoxylin_od is None
 
 
-def test_the_group_that_stands_out_is_named() -> None:
+def test_outlier_groups_are_named() -> None:
     values = [10.0, 11.0, 9.0, 10.5, 9.5, 30.0]
     base = measure(png(scene(1)))
     seen = {f"g{i}/x.png": dataclasses.replace(base, brightness=v) for i, v in enumerate(values)}
@@ -238,7 +238,7 @@ def test_the_group_that_stands_out_is_named() -> None:
     np.testing.assert_array_equal(modified_z([1, 1, 1, 5]), 0)
 
 
-def test_burned_in_marks_are_sought_in_grey_images_only() -> None:
+def test_burned_in_marks_are_searched_in_grey_images_only() -> None:
     from PIL import ImageDraw
 
     grey = scene(3, (256, 200)).convert("L").point(lambda v: v // 3 + 20)
@@ -307,7 +307,7 @@ def test_the_command_prints_everything_as_json_and_counts_in_the_terminal(dirty:
         assert text in done.stdout
 
 
-def test_folds_that_exact_copies_would_part_are_reported_not_drawn(dirty: Path, tmp_path: Path) -> None:
+def test_folds_that_would_separate_exact_copies_are_reported_not_drawn(dirty: Path, tmp_path: Path) -> None:
     suite = str(suite_file(tmp_path, ", on_duplicate: keep"))
     found = audit_subject(find_subject(dirty, None, suite, tmp_path / "runs"))
     assert "have exact copies in" in found["folds"]["error"]
@@ -326,7 +326,7 @@ def test_strict_refuses_conflicts_and_crossing_copies_only(dirty: Path, tmp_path
     assert "isic9 (recognised by its layout)" in done.stdout
 
 
-def test_wrong_words_are_clear_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_arguments_are_clear_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BENCH_DATA", raising=False)
     suite = str(suite_file(tmp_path))
     cases = {
@@ -342,7 +342,7 @@ def test_wrong_words_are_clear_errors(tmp_path: Path, monkeypatch: pytest.Monkey
         assert text in done.output
 
 
-def test_a_set_too_small_to_run_is_audited_all_the_same(tmp_path: Path) -> None:
+def test_a_set_too_small_to_run_can_be_audited(tmp_path: Path) -> None:
     root = tmp_path / "set"
     write(root / "a" / "P00_0.png", png(scene(1)))
     write(root / "b" / "P10_0.png", b"broken")
@@ -390,7 +390,7 @@ def test_real_sets_against_a_plain_count(real_data: Path, tmp_path: Path, folder
     assert found["counts"]["files"] == len(pictures)
 
 
-def test_appearances_are_remembered_by_content(dirty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_appearances_are_cached_by_content(dirty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import bench.audit.appearance as appearance_module
 
     first = audit(dirty, tmp_path)

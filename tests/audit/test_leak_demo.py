@@ -1,4 +1,4 @@
-"""The leak demonstration: it finds what leaks, finds nothing where nothing does, and is fair to both protocols."""
+"""The leak demonstration: it detects leakage, finds none where there is none, and treats both protocols equally."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def folder_of(root: Path, patient_spread: float, class_shift: float, patients: int = PATIENTS) -> Path:
-    """Noisy squares whose colour tells the patient (by ``patient_spread``) or the class (by ``class_shift``)."""
+    """Noisy squares whose colour depends on the patient (by ``patient_spread``) or the class (by ``class_shift``)."""
     rng = np.random.default_rng(3)
     for label, name in enumerate("ab"):
         for patient in range(patients):
@@ -51,7 +51,7 @@ def index_of(root: Path, cache: Path, group_regex: str | None = r"(?P<group>[ab]
 
 @pytest.fixture(scope="module")
 def recognisable(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Each patient has a colour of his own, and the class has none."""
+    """Each patient has an individual colour; the class has no effect."""
     return folder_of(tmp_path_factory.mktemp("recognisable"), patient_spread=35, class_shift=0)
 
 
@@ -64,7 +64,7 @@ def shown(recognisable: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
         return index, cache, leak_demo(index, cache, repeats=2)
 
 
-def test_patients_that_can_be_recognised_are_what_leaks(shown: tuple[DatasetIndex, Path, LeakDemo]) -> None:
+def test_recognisable_patients_cause_leakage(shown: tuple[DatasetIndex, Path, LeakDemo]) -> None:
     _, _, demo = shown
     by_image, by_patient, bought = (demo.scores[p]["balanced_accuracy"] for p in (IMAGE, PATIENT, DIFFERENCE))
     assert by_image.value > 0.8
@@ -73,19 +73,19 @@ def test_patients_that_can_be_recognised_are_what_leaks(shown: tuple[DatasetInde
     assert bought.value == pytest.approx(by_image.value - by_patient.value)
     assert by_image.low < by_image.value < by_image.high
     assert (demo.images, demo.groups, bought.patients, demo.folds) == (80, 16, 16, 5)
-    assert "cannot be told from guessing (0.500)" in demo.says
+    assert "cannot be distinguished from guessing (0.500)" in demo.says
     assert f"{100 * bought.value:+.1f} points" in demo.says
     lines = demo.lines()
-    assert [line.split("  ")[0] for line in lines[2:5]] == ["split by image", "split by patient", "bought by leakage"]
+    assert [line.split("  ")[0] for line in lines[2:5]] == ["split by image", "split by patient", "gained by leakage"]
 
 
-def test_where_the_class_is_what_shows_leakage_buys_nothing(tmp_path: Path) -> None:
+def test_without_patient_effect_leakage_gains_nothing(tmp_path: Path) -> None:
     root = folder_of(tmp_path / "set", patient_spread=0, class_shift=6)
     demo = leak_demo(index_of(root, tmp_path / "cache"), tmp_path / "cache", repeats=2)
     bought = demo.scores[DIFFERENCE]["balanced_accuracy"]
     assert demo.scores[PATIENT]["balanced_accuracy"].value > 0.75
     assert bought.low < 0 < bought.high
-    assert demo.says.endswith("cannot be told from nothing.")
+    assert demo.says.endswith("cannot be distinguished from zero.")
 
 
 def test_the_same_seed_gives_the_same_numbers_on_any_number_of_cores(
@@ -122,7 +122,7 @@ def test_both_protocols_test_every_image_once_in_folds_of_the_same_images_of_eac
 
 
 def test_out_of_fold_predictions_come_from_the_other_folds() -> None:
-    """Labels of a fold cannot be learnt when no other image looks alike; with its twin in training they can."""
+    """Random labels cannot be learnt without a similar image in training; with a duplicate in training they can."""
     rng = np.random.default_rng(0)
     half = rng.normal(size=(40, 5)).astype(np.float32)
     features, labels = np.concatenate([half, half]), np.tile(rng.integers(0, 2, 40), 2)
@@ -134,7 +134,7 @@ def test_out_of_fold_predictions_come_from_the_other_folds() -> None:
     assert (dealt != overall).any()
 
 
-def test_nothing_is_claimed_where_nothing_tells_patients_apart(recognisable: Path, tmp_path: Path) -> None:
+def test_nothing_is_claimed_without_patient_ids(recognisable: Path, tmp_path: Path) -> None:
     alone = index_of(recognisable, tmp_path, group_regex=None)
     demo = leak_demo(alone, tmp_path)
     assert (demo.scores, demo.shared_images) == ({}, 0)
@@ -165,7 +165,7 @@ def test_the_audit_shows_it(recognisable: Path, tmp_path: Path) -> None:
     assert "leak_demo" not in json.loads(CliRunner().invoke(main, [*words[:-1], "--json"]).stdout)
 
 
-def test_features_are_finite_and_mean_what_they_say() -> None:
+def test_features_are_finite_and_have_expected_values() -> None:
     rng = np.random.default_rng(0)
     noise = rng.integers(0, 256, (48, 48, 3), dtype=np.uint8)
     flat = np.full((48, 48, 3), (200, 120, 160), np.uint8)
@@ -178,12 +178,12 @@ def test_features_are_finite_and_mean_what_they_say() -> None:
     histograms = found[:, 18:66].reshape(3, 3, 16)
     np.testing.assert_allclose(histograms.sum(axis=2), 1, rtol=1e-6)
     np.testing.assert_allclose(found[:, 90:100].sum(axis=1), 1, rtol=1e-6)  # local binary patterns
-    np.testing.assert_allclose(found[0, :90], found[2, :90], atol=1e-6)  # colour does not mind a mirror
+    np.testing.assert_allclose(found[0, :90], found[2, :90], atol=1e-6)  # colour features are invariant to mirroring
 
 
 @pytest.mark.realdata
 def test_real_breakhis_at_100x(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """353 images of 18 patients: about 0.90 by image, 0.61 by patient; intervals of so few patients are wide."""
+    """353 images of 18 patients: about 0.90 by image, 0.61 by patient; the intervals are wide."""
     monkeypatch.setattr(module, "TREES", 30)
     index = BreakHis(BreakHisConfig(magnification=100)).index(real_data / "BreaKHis_v1", tmp_path)
     demo = leak_demo(index, tmp_path, repeats=1)

@@ -1,4 +1,4 @@
-"""The order of images: every image once a pass, the same for the same seed, weighted when asked."""
+"""The order of images: every image once per pass, the same for the same seed, optionally weighted."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.errors import DataError
 
 @settings(max_examples=30, deadline=None)
 @given(n=st.integers(1, 40), batch_size=st.integers(1, 50), passes=st.integers(1, 4))
-def test_every_image_is_drawn_once_a_pass(n: int, batch_size: int, passes: int) -> None:
+def test_every_image_is_drawn_once_per_pass(n: int, batch_size: int, passes: int) -> None:
     order = BatchOrder(n, batch_size, seed=1)
     steps = -(-n * passes // batch_size)
     drawn = torch.cat([order.indices(s) for s in range(steps)])

@@ -1,4 +1,4 @@
-"""Grad-CAM: the formula by hand, evidence in one corner, images that do not meet, and the layer it is computed on."""
+"""Grad-CAM: the formula by hand, evidence in one corner, independence of images, and the chosen layer."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def noise(n: int, side: int = 32, seed: int = 0) -> npt.NDArray[np.uint8]:
 
 
 def by_hand(network: nn.Module, layer: Layer, image: npt.NDArray[np.uint8], target: int) -> npt.NDArray[np.float32]:
-    """Equations 1 and 2 of the paper, bilinear to the image's size, and scaled to [0, 1] by the map's own range."""
+    """Equations 1 and 2 of the paper, bilinear to the image's size, scaled to [0, 1] by the map's range."""
     kept: list[torch.Tensor] = []
     handle = layer.module.register_forward_hook(lambda module, inputs, output: kept.append(output))
     logits = network.eval()(torch.tensor(image[None]).permute(0, 3, 1, 2) / 255)
@@ -64,7 +64,7 @@ class Rectified(nn.Module):
 
 
 class Marked(nn.Module):
-    """Looks for a white square wherever it is."""
+    """Detects a white square at any position."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -140,7 +140,9 @@ def test_layouts_of_outputs_without_a_network() -> None:
     grid = torch.arange(2 * 3 * 4.0).view(1, 2, 3, 4)  # [B, C, rows, columns]
     last = Layer("", nn.Identity(), "channels last", (3, 4))
     assert torch.equal(last.maps(grid.permute(0, 2, 3, 1)), grid)
-    tokens = torch.cat([torch.full((1, 2, 2), -1.0), grid.flatten(2).transpose(1, 2)], dim=1)  # two that are no patch
+    tokens = torch.cat(
+        [torch.full((1, 2, 2), -1.0), grid.flatten(2).transpose(1, 2)], dim=1
+    )  # two tokens that are not patches
     assert torch.equal(Layer("", nn.Identity(), "tokens", (3, 4)).maps(tokens), grid)
 
 

@@ -50,14 +50,14 @@ def test_unknown_names_get_the_nearest(typo: str, meant: str) -> None:
         timm_classifier(typo).check()
 
 
-def test_a_size_that_cannot_be_is_a_config_error() -> None:
+def test_an_impossible_size_is_a_config_error() -> None:
     with pytest.raises(ConfigError, match="'test_vit' cannot take images of 50 px"):
         timm_classifier("test_vit", pretrained=False).build(2, 50, None)
     with pytest.raises(ConfigError, match="small_cnn: got images of 12 px"):
         SmallCNN(SmallCNN.Config()).build(2, 12, None)
 
 
-def test_weights_that_cannot_be_had_fail_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unavailable_weights_fail_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     start = time.monotonic()
     with pytest.raises(WeightsError, match="convnext_atto"):

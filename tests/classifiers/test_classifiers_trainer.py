@@ -1,4 +1,4 @@
-"""The fine-tuning loop: it learns, repeats itself, resumes exactly, and looks at validation only to choose."""
+"""The fine-tuning loop: it learns, is reproducible, resumes exactly, and selects on validation images only."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_learns_two_colours_and_logs(tmp_path: Path) -> None:
     assert {"step", "evaluate"} <= set(ctx.phases)
 
 
-def test_budget_is_steps_whatever_the_size_of_the_set(tmp_path: Path) -> None:
+def test_budget_is_steps_for_any_size_of_the_set(tmp_path: Path) -> None:
     bigger = two_class_data(200, 32)
     small = fine_tune(FakeContext(tmp_path), steps=12)[1]
     large = fine_tune(FakeContext(tmp_path), train=KnownPart(bigger, "train"), steps=12)[1]
@@ -96,7 +96,9 @@ def test_interrupted_and_resumed_equals_uninterrupted(tmp_path: Path, augmenter:
     assert ctx.checkpoint is not None
     assert ctx.checkpoint["progress"]["step"] == 14
     ctx.interrupt_at = None
-    resumed, result = fine_tune(ctx, augmenter, seed=99, **options)  # another start: the checkpoint must replace it
+    resumed, result = fine_tune(
+        ctx, augmenter, seed=99, **options
+    )  # other initial weights: the checkpoint must replace them
     assert result == expected
     for name, tensor in whole.state_dict().items():
         assert torch.equal(tensor, resumed.state_dict()[name]), name
@@ -106,7 +108,7 @@ def test_best_weights_on_validation_are_the_ones_returned(tmp_path: Path) -> Non
     ctx = FakeContext(tmp_path)
     flipped = KnownPart(
         VALIDATION, "validation", 1 - VALIDATION.labels
-    )  # the better it learns, the worse it looks here
+    )  # the better it learns, the lower the score here
     network, result = fine_tune(ctx, validation=flipped, select_by="loss", steps=40, evaluate_every=5)
     losses = {s: m["validation/loss"] for s, m in ctx.history if "validation/loss" in m}
     assert result.best_step == min(losses, key=lambda s: losses[s])

@@ -1,4 +1,4 @@
-"""Seconds by phase and peak memory: what is charged to a cell, and what is not."""
+"""Seconds by phase and peak memory: what counts as a cell's cost, and what does not."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.cost.timers import PeakMemory, PhaseTimer
 MIB = 2**20
 
 
-def test_phases_add_up_and_inner_ones_are_taken_out_of_outer_ones() -> None:
+def test_phases_add_up_and_inner_ones_are_subtracted_from_outer_ones() -> None:
     timer = PhaseTimer()
     start = time.perf_counter()
     with timer.phase("step"):
@@ -33,7 +33,7 @@ def test_phases_add_up_and_inner_ones_are_taken_out_of_outer_ones() -> None:
     assert 0.05 <= timer.first_seconds["step"] < costs["step_s"]
 
 
-def test_a_phase_that_fails_is_charged_all_the_same() -> None:
+def test_a_phase_that_fails_is_still_charged() -> None:
     timer = PhaseTimer()
     with contextlib.suppress(ZeroDivisionError), timer.phase("step"):
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""What a cell uses of its machine is sampled while it runs, and its progress file tells so to others."""
+"""The resources of a cell are sampled while it runs and shown in its progress file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def busy(seconds: float) -> None:
         sum(range(1000))
 
 
-def test_a_busy_block_shows_its_own_processor_and_memory(tmp_path: Path) -> None:
+def test_a_busy_block_shows_its_processor_and_memory_use(tmp_path: Path) -> None:
     before_ms = time.time() * 1000
     with UsageMonitor(tmp_path, "cpu", interval_s=0.2):
         busy(0.7)
@@ -30,7 +30,7 @@ def test_a_busy_block_shows_its_own_processor_and_memory(tmp_path: Path) -> None
         "cpu_utilization_percentage", "system_memory_usage_megabytes", "system_memory_usage_percentage",
         "process_cpu_percentage", "process_memory_megabytes",
     }  # fmt: skip
-    assert max(by_name["process_cpu_percentage"]) > 20  # one core, shared with whoever else is here
+    assert max(by_name["process_cpu_percentage"]) > 20  # one core, shared with other processes
     assert 20 < by_name["process_memory_megabytes"][0] < by_name["system_memory_usage_megabytes"][0]
     assert all(0 <= v <= 100 for v in by_name["cpu_utilization_percentage"])
     times = [at for at, name, _ in found if name == "process_cpu_percentage"]
@@ -61,7 +61,7 @@ def test_long_cells_are_sampled_less_often(tmp_path: Path, monkeypatch: pytest.M
 
 
 class Nvml:
-    """NVML's library with one device, the second of its machine, that does not tell its power."""
+    """NVML's library with one device, the second of its machine, that does not report its power."""
 
     nvmlDeviceGetIndex = staticmethod(lambda handle: 1)  # noqa: N815
     nvmlDeviceGetMemoryInfo = staticmethod(lambda handle: SimpleNamespace(used=20e6, total=80e6))  # noqa: N815
@@ -72,7 +72,7 @@ class Nvml:
         raise RuntimeError("not supported")
 
 
-def test_a_gpu_is_told_of_as_mlflow_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpu_metrics_have_mlflows_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(usage, "open_device", lambda device: (Nvml, object()))
     monkeypatch.setattr("torch.cuda.memory_allocated", lambda device: 3e6)
     found = UsageMonitor(tmp_path, "cuda:0")._sample()

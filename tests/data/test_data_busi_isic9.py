@@ -1,4 +1,4 @@
-"""BUSI and ISIC9: images and masks apart, folders found wherever they are nested, layouts recognised."""
+"""BUSI and ISIC9: images and masks are separated, nested folders are found, layouts are recognised."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_busi_classes_can_be_chosen(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("above", ["", "Skin cancer ISIC", "ISIC9/Skin cancer ISIC"])
-def test_isic9_train_folder_is_found_where_it_lies(tmp_path: Path, above: str) -> None:
+def test_isic9_train_folder_is_found_at_any_depth(tmp_path: Path, above: str) -> None:
     plain = isic9_set(tmp_path / "plain")
     nested = tmp_path / "nested" / above
     nested.parent.mkdir(parents=True, exist_ok=True)
@@ -85,7 +85,7 @@ def test_isic9_classes_can_be_chosen(tmp_path: Path) -> None:
         Isic9Config(classes=("melanom", "nevus"))
 
 
-def test_isic9_an_image_that_lies_in_a_class_not_chosen_as_well_is_left_out_too(tmp_path: Path) -> None:
+def test_isic9_an_image_also_in_an_unselected_class_is_excluded(tmp_path: Path) -> None:
     folder = isic9_set(tmp_path / "set")
     train = next(p.parent for p in folder.rglob("melanoma"))
     two = ("melanoma", "nevus")

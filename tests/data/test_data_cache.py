@@ -1,4 +1,4 @@
-"""The image cache: right pixels, built once, never decoded twice, mended when damaged."""
+"""The image cache: correct pixels, built once, never decoded twice, rebuilt when damaged."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def index(tmp_path: Path) -> DatasetIndex:
 
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The names of the files decoded from here on."""
+    """The names of the files decoded from now on."""
     seen: list[str] = []
     real = cache_module.resized
 
@@ -103,7 +103,7 @@ def test_a_truncated_file_is_built_again(index: DatasetIndex, tmp_path: Path, ke
     assert len(decoded) == 48
 
 
-def test_a_foreign_array_in_the_place_is_built_again(index: DatasetIndex, tmp_path: Path, decoded: list[str]) -> None:
+def test_a_foreign_array_is_replaced(index: DatasetIndex, tmp_path: Path, decoded: list[str]) -> None:
     cache = ImageCache(tmp_path / "cache")
     first = np.array(cache.load(index, 16))
     (path,) = (tmp_path / "cache").glob("*.npy")
@@ -113,7 +113,7 @@ def test_a_foreign_array_in_the_place_is_built_again(index: DatasetIndex, tmp_pa
     assert len(decoded) == 72
 
 
-def test_an_interrupted_build_leaves_nothing_behind(
+def test_an_interrupted_build_leaves_no_files(
     index: DatasetIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*args: object) -> np.ndarray:
@@ -130,7 +130,7 @@ def test_a_changed_or_removed_file_is_an_error(index: DatasetIndex, tmp_path: Pa
     with pytest.raises(DataError, match="changed since"):
         ImageCache(tmp_path / "cache").load(index, 16)
     (index.root / index.records[3].path).unlink()
-    with pytest.raises(DataError, match="cannot be read now"):
+    with pytest.raises(DataError, match="cannot be read any more"):
         ImageCache(tmp_path / "cache").load(index, 16)
 
 

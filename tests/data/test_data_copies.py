@@ -1,4 +1,4 @@
-"""What is done about copies before any split: grouped, dropped, refused or kept, and never in silence."""
+"""Handling of copies before any split: grouped, dropped, refused or kept, and always reported."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def index(root: Path, **options: object) -> DatasetIndex:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Six patients a class with two images each, and the copies that the tests speak of."""
+    """Six patients per class with two images each, and the copies used in the tests."""
     root = tmp_path / "set"
     for label, name in enumerate("ab"):
         for patient in range(6):
             for i in range(2):
                 write(root / name / f"P{label}{patient}_{i}.png", png(scene(100 * label + 10 * patient + i)))
-    write(root / "a" / "P00_copy.jpg", jpeg(scene(0)))  # of P00_0, same patient: harmless
+    write(root / "a" / "P00_copy.jpg", jpeg(scene(0)))  # of P00_0, same patient: allowed
     write(root / "a" / "P05_copy.jpg", jpeg(scene(10).rotate(90, expand=True)))  # of P01_0
     write(root / "a" / "P04_copy.jpg", jpeg(scene(10).resize((100, 80))))  # of P01_0 too
     write(root / "b" / "P15_copy.jpg", jpeg(scene(20)))  # of P02_0, which is an a
@@ -38,7 +38,7 @@ CONFLICT = {"a/P02_0.png", "b/P15_copy.jpg"}
 CROSSING = {"a/P04_copy.jpg", "a/P05_copy.jpg"}
 
 
-def test_group_ties_patients_together_and_leaves_conflicts_out(folder: Path) -> None:
+def test_group_merges_patients_and_excludes_conflicts(folder: Path) -> None:
     found = index(folder)
     kinds = {p.path: p.kind for p in found.problems}
     assert {p for p, k in kinds.items() if k == "near_copy_under_two_labels"} == CONFLICT
@@ -54,14 +54,14 @@ def test_group_ties_patients_together_and_leaves_conflicts_out(folder: Path) -> 
     }
 
 
-def test_no_split_parts_near_copies(folder: Path) -> None:
+def test_no_split_separates_near_copies(folder: Path) -> None:
     found = index(folder)
     for split in make_splits(found, SplitConfig(folds=3, repeats=3)):
         part = {path: name for name in PARTS for path in getattr(split, name)}
         assert len({part[p] for p in ("a/P01_0.png", "a/P04_copy.jpg", "a/P05_copy.jpg")}) == 1
 
 
-def test_messages_say_what_was_seen_and_done(folder: Path) -> None:
+def test_messages_name_the_finding_and_the_action(folder: Path) -> None:
     details = {p.path: p.detail for p in index(folder).problems}
     assert "near copy of a/P01_0.png" in details["a/P05_copy.jpg"]
     assert "turned 270°" in details["a/P05_copy.jpg"]
@@ -93,7 +93,7 @@ def test_refuse_names_them_all(folder: Path) -> None:
     assert len(index(folder, on_near_duplicate="refuse").records) == 24
 
 
-def test_an_image_like_one_under_two_labels_is_as_doubtful(folder: Path) -> None:
+def test_an_image_similar_to_one_with_two_labels_is_excluded(folder: Path) -> None:
     twice = png(scene(500))
     write(folder / "a" / "P03_x.png", twice)
     write(folder / "b" / "P13_x.png", twice)
@@ -104,15 +104,15 @@ def test_an_image_like_one_under_two_labels_is_as_doubtful(folder: Path) -> None
     assert not {"a/P03_x.png", "b/P13_x.png", "b/P13_y.jpg"} & set(found.by_path())
 
 
-def test_a_second_start_looks_at_no_image(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_start_reads_no_image(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = index(folder)
-    monkeypatch.setattr(records_module, "judge", lambda content: pytest.fail("decoded again"))
+    monkeypatch.setattr(records_module, "decode", lambda content: pytest.fail("decoded again"))
     monkeypatch.setattr(records_module, "look_at", lambda image: pytest.fail("looked at again"))
     assert index(folder) == first
 
 
-def test_pairs_are_found_again_from_remembered_hashes(folder: Path) -> None:
+def test_pairs_are_found_again_from_cached_hashes(folder: Path) -> None:
     first = index(folder)
     for memory in (folder.parent / "cache").glob("near-*.json"):
         memory.unlink()
-    assert index(folder) == first  # the thumbnails of candidates are made again from their files
+    assert index(folder) == first  # the thumbnails of candidates are computed again from their files

@@ -1,4 +1,4 @@
-"""Immunohistochemistry: the folder layout, two dyes told apart, and the phantom whose classes differ in DAB alone."""
+"""Immunohistochemistry: the folder layout, separation of two dyes, and the phantom whose classes differ in DAB only."""
 
 from __future__ import annotations
 
@@ -74,18 +74,18 @@ def test_another_receptor_is_found_by_its_folders_from_negative_to_positive(
         ("ER-", "PR+"), ("ER-", "er neg"), ("ERA", "PRO"), ("score 0", "score 1"), ("PR", "ER"),
     ],
 )  # fmt: skip
-def test_folders_of_anything_else_are_not_taken_for_it(tmp_path: Path, names: tuple[str, ...]) -> None:
+def test_other_folders_are_not_detected_as_ihc(tmp_path: Path, names: tuple[str, ...]) -> None:
     assert detect(folders(tmp_path / "d", *names)) == "image_folder"
 
 
-def test_folders_called_otherwise_and_several_receptors_are_chosen_by_config(tmp_path: Path) -> None:
+def test_other_folder_names_and_several_receptors_are_chosen_by_config(tmp_path: Path) -> None:
     root = folders(tmp_path / "d", "weak", "strong", "ER-", "ER+", "HER2 0", "HER2 3+")
     config = IHCConfig(classes=("weak", "strong"), group_regex=r"(?P<group>case\d+)_")
     index = IHC(config).index(root, tmp_path / "cache")
     assert index.classes == ("weak", "strong")
     assert {r.group_id for r in index.records} == {"case0", "case1", "case2"}
     assert detect(root) == "ihc"
-    with pytest.raises(DataError, match=r"several receptors, ER, HER2; name the classes of one(.|\n)*--set"):
+    with pytest.raises(DataError, match=r"several receptors, ER, HER2; give the classes of one(.|\n)*--set"):
         IHC(IHCConfig()).index(root, tmp_path / "cache")
     folders(root, "PR-", "PR+")
     assert IHC(IHCConfig()).index(root, tmp_path / "cache").classes == ("PR-", "PR+")
@@ -96,7 +96,7 @@ def test_missing_folders_say_what_was_found_and_what_to_do(tmp_path: Path) -> No
         DataError, match=r"no folder PR-, PR\+; it has strong, weak(.|\n)*dataset.classes(.|\n)*phantom_ihc"
     ):
         IHC(IHCConfig()).index(folders(tmp_path / "d", "weak", "strong"), tmp_path / "cache")
-    with pytest.raises(DataError, match=r"none was named(.|\n)*PR-"):
+    with pytest.raises(DataError, match=r"none was given(.|\n)*PR-"):
         IHC(IHCConfig()).index(None, tmp_path / "cache")
 
 
@@ -176,7 +176,7 @@ def test_the_phantom_is_drawn_once_with_a_mask_for_every_image(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("difficulty", [0.0, 0.4, 0.8, 1.0])
-def test_labels_keep_to_their_definition_at_every_difficulty(difficulty: float) -> None:
+def test_labels_follow_their_definition_at_every_difficulty(difficulty: float) -> None:
     phantom = PhantomIHC(PhantomIHCConfig(patients=400, difficulty=difficulty))
     patients = [phantom.patient(i) for i in range(400)]
     assert all((p.trait >= 0.01) == bool(p.label) for p in patients)
@@ -184,8 +184,8 @@ def test_labels_keep_to_their_definition_at_every_difficulty(difficulty: float) 
     assert lowest == pytest.approx(0.3 ** (1 - difficulty) * 0.01**difficulty, rel=0.1)
 
 
-def test_every_image_keeps_to_its_patients_side_of_one_percent() -> None:
-    """However few nuclei it has; those of a patient together do so then too."""
+def test_every_image_is_on_its_patients_side_of_one_percent() -> None:
+    """For any number of nuclei; those of a patient together as well."""
     phantom = PhantomIHC(PhantomIHCConfig(patients=40, difficulty=1.0))
     for patient in (phantom.patient(i) for i in range(40)):
         rng = np.random.default_rng(patient.label)
@@ -208,7 +208,7 @@ def test_only_stained_nuclei_are_brown() -> None:
 
 
 def test_difficulty_hides_the_stain_without_touching_labels() -> None:
-    """How brown a slide is as a whole tells easy patients apart, and says little of hard ones."""
+    """The overall brownness of a slide separates easy patients, but hardly difficult ones."""
     found, labels = {}, {}
     for difficulty in (0.2, 1.0):
         phantom = PhantomIHC(PhantomIHCConfig(image_size_px=48, patients=30, difficulty=difficulty))

@@ -1,4 +1,4 @@
-"""BreakHis and plain image folders: what is listed, what is refused, and what the messages say."""
+"""BreakHis and plain image folders: the files listed, the files refused, and the messages."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_breakhis_magnifications(breast: Path, tmp_path: Path, magnification: ob
     assert len(index(breast, tmp_path, magnification=magnification).records) == n
 
 
-def test_breakhis_absent_magnification_says_what_there_is(breast: Path, tmp_path: Path) -> None:
+def test_breakhis_missing_magnification_lists_the_present_ones(breast: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"200.*40X \(1\), 100X \(5\), 400X \(1\)"):
         index(breast, tmp_path, magnification=200)
     with pytest.raises(ConfigError, match="40, 100, 200, 400"):
@@ -122,7 +122,7 @@ def test_breakhis_without_a_class_is_an_error(breast: Path, tmp_path: Path) -> N
         index(breast, tmp_path)
 
 
-def test_missing_data_are_told_at_once_and_without_heavy_imports() -> None:
+def test_missing_data_are_reported_at_once_without_heavy_imports() -> None:
     code = (
         "import sys; from pathlib import Path\n"
         "import bench.data.sets.phantom, bench.data.sets.image_folder, bench.data.loaders, bench.data.download\n"
@@ -156,12 +156,12 @@ def test_image_folder_classes_groups_and_extensions(tmp_path: Path) -> None:
     assert grouped.by_path()["a/P003_1.png"].label == 1
 
 
-def test_image_folder_messages_draw_the_layout(tmp_path: Path) -> None:
+def test_image_folder_messages_show_the_layout(tmp_path: Path) -> None:
     (tmp_path / "empty" / "a").mkdir(parents=True)
     (tmp_path / "half" / "a").mkdir(parents=True)
     write(tmp_path / "half" / "b" / "x.png", png(picture(1)))
     write(tmp_path / "half" / "a" / "bad.png", b"nothing")
-    cases = {None: "none was named", tmp_path / "absent": "no folder", tmp_path / "empty": "1 class folders"}
+    cases = {None: "none was given", tmp_path / "absent": "does not exist", tmp_path / "empty": "1 class folders"}
     for root, text in {**cases, tmp_path / "half": "no usable a images"}.items():
         with pytest.raises(DataError) as e:
             ImageFolder(ImageFolderConfig()).index(root, tmp_path / "cache")
@@ -173,10 +173,10 @@ def test_image_folder_messages_draw_the_layout(tmp_path: Path) -> None:
         ImageFolder(ImageFolderConfig(classes=("a", "c"))).index(tmp_path / "half", tmp_path / "cache")
 
 
-def test_image_folder_group_regex_must_be_sound_and_match(tmp_path: Path) -> None:
+def test_image_folder_group_regex_must_be_valid_and_match(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"\(\?P<group>"):
         ImageFolderConfig(group_regex=r"P\d+")
-    with pytest.raises(ConfigError, match="no regular expression"):
+    with pytest.raises(ConfigError, match="not a regular expression"):
         ImageFolderConfig(group_regex="(?P<group>")
     root = two_classes(tmp_path / "set")
     with pytest.raises(DataError, match="finds no patient in"):
@@ -192,7 +192,7 @@ def test_download_without_the_client_says_what_to_install(tmp_path: Path, monkey
         download("breakhs", tmp_path)
 
 
-def test_download_returns_the_folder_to_name(breast: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_download_returns_the_data_folder(breast: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Client:
         @staticmethod
         def dataset_download(handle: str) -> str:

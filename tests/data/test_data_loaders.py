@@ -1,4 +1,4 @@
-"""A fold's images, synthetic folders, and the guards against leaks: each is planted here, and must be caught."""
+"""A fold's images, synthetic folders, and the leakage checks: each leak is injected here and must be detected."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def fold(index: DatasetIndex, split: Split, tmp_path: Path) -> FoldData:
 
 
 def synthetic(folder: Path, fold: FoldData, per_label: int = 4, **changes: object) -> SyntheticSet:
-    """A finished synthetic folder whose image i of label y is the colour (i, y, 0)."""
+    """A finished synthetic folder whose image i of label y has the colour (i, y, 0)."""
     records = []
     for label in (0, 1):
         source = next(r for r in fold.records if r.label != label)
@@ -72,7 +72,7 @@ def test_parts_follow_the_split(index: DatasetIndex, split: Split, fold: FoldDat
     assert fold.classes == ("a", "b")
 
 
-def test_methods_are_handed_no_way_to_the_other_parts(fold: FoldData, split: Split) -> None:
+def test_methods_cannot_access_the_other_parts(fold: FoldData, split: Split) -> None:
     training = fold.training
     assert type(training) is TrainingPart
     assert {n for n in dir(training) if not n.startswith("_")} == {
@@ -111,7 +111,7 @@ def test_without_synthetic_images_only_real_ones(fold: FoldData) -> None:
         real = assemble_training_set(fold, None, counts)
         assert len(real.images) == len(fold.records)
         assert not real.is_synthetic.any()
-    with pytest.raises(DataError, match="without a synthetic set"):
+    with pytest.raises(DataError, match="no synthetic set was given"):
         assemble_training_set(fold, None, {0: 1})
 
 

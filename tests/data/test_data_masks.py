@@ -1,4 +1,4 @@
-"""Masks as they are found: several files, odd modes, sizes that do not fit; and turned to size as their images are."""
+"""Masks as published: several files, unusual modes, wrong sizes; and resized like their images."""
 
 from __future__ import annotations
 
@@ -69,8 +69,8 @@ def test_whatever_is_not_zero_is_foreground(mode: str, tmp_path: Path) -> None:
     assert (made == expected).all()
 
 
-def test_distances_are_those_of_the_original_image(tmp_path: Path) -> None:
-    """Spots 12 px apart across, or 6 down, in an image of 60 × 30: squashed or cropped, they stay that far apart."""
+def test_spacing_is_that_of_the_original_image(tmp_path: Path) -> None:
+    """Spots 12 px apart horizontally, or 6 vertically, in an image of 60 × 30: resizing keeps the original distance."""
 
     def at(y: int, x: int) -> Image.Image:
         spots = np.zeros((30, 60), np.bool_)
@@ -98,7 +98,7 @@ def test_distances_are_those_of_the_original_image(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("resize", ["squash", "crop"])
-def test_a_mask_lies_where_its_image_shows_it(resize: str, tmp_path: Path) -> None:
+def test_masks_are_aligned_with_resized_images(resize: str, tmp_path: Path) -> None:
     large = np.kron(B, np.ones((4, 4), np.bool_))
     r = record(tmp_path, Image.fromarray(large), size=(4 * W, 4 * H))
     Image.fromarray((large * 255).astype(np.uint8)).save(tmp_path / "image.png")
@@ -111,7 +111,7 @@ def test_a_mask_lies_where_its_image_shows_it(resize: str, tmp_path: Path) -> No
 
 def test_a_mask_of_another_size_is_named(tmp_path: Path) -> None:
     r = record(tmp_path, Image.fromarray(A), Image.fromarray(B[:, 1:]))
-    with pytest.raises(DataError, match=r"mask_1\.png is of 39×30 pixels, its image of 40×30"):
+    with pytest.raises(DataError, match=r"mask_1\.png has 39×30 pixels, its image 40×30"):
         load_masks(tmp_path, [r], 16)
 
 
@@ -128,7 +128,7 @@ def test_a_mask_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         load_masks(tmp_path, [record(tmp_path)], 16)
 
 
-def test_none_asked_for_is_none() -> None:
+def test_no_records_give_no_masks() -> None:
     assert load_masks(Path(), [], 16).shape == (0, 16, 16)
 
 
@@ -152,7 +152,7 @@ def test_a_phantoms_masks_are_its_nuclei(tmp_path: Path) -> None:
 
 @pytest.mark.realdata
 def test_lesions_of_breast_ultrasound(real_data: Path) -> None:
-    """Two images of each class; one with several masks, whose union is larger than any of them."""
+    """Two images of each class; one with several masks, whose union is larger than each of them."""
     root = real_data / "Dataset_BUSI_with_GT"
     paths = [p for c in ("benign", "malignant", "normal") for p in sorted((root / c).glob("*).png"))[:2]]
     several = next(p for p in sorted(root.glob("benign/*_mask_1.png")))

@@ -1,4 +1,4 @@
-"""Near duplicates: what is one picture is found however it was stored, and what is not is not."""
+"""Near duplicates: the same picture is found in any stored form, and different pictures do not match."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_one_picture_is_found_in_every_orientation(change: str, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("k", range(8))
-def test_a_pair_seen_from_its_other_end(k: int) -> None:
+def test_swapped_pair_has_the_inverse_orientation(k: int) -> None:
     pair = NearPair("a", "b", 3, 0.9, ORIENTATIONS[k])
     back = ORIENTATIONS.index(pair.swapped().orientation)
     grey = np.arange(12).reshape(3, 4)
@@ -82,8 +82,8 @@ def test_different_pictures_do_not_match(tmp_path: Path) -> None:
     assert pairs_of([scene(i) for i in range(40)], tmp_path) == []
 
 
-def test_a_common_surround_is_no_match(tmp_path: Path) -> None:
-    """Eyes through one ophthalmoscope, moles through one dermatoscope: the same sharp black surround in all of them."""
+def test_a_common_surround_does_not_match(tmp_path: Path) -> None:
+    """Eyes through one ophthalmoscope, moles through one dermatoscope: all have the same sharp black surround."""
     y, x = np.mgrid[0:120, 0:160]
     away = np.hypot((x - 80) / 78, (y - 60) / 58)
     images = []
@@ -92,7 +92,7 @@ def test_a_common_surround_is_no_match(tmp_path: Path) -> None:
         seen[away > 1] = 5
         images.append(Image.fromarray(np.clip(seen, 0, 255).astype(np.uint8)))
     hashes = np.stack([perceptual_hashes(look_at(i)[1].astype(np.float32)) for i in images])
-    assert len({(i, j) for i, j, *_ in candidates(hashes)}) >= 8  # to the hash many of them are alike
+    assert len({(i, j) for i, j, *_ in candidates(hashes)}) >= 8  # many of them have similar hashes
     assert pairs_of(images, tmp_path) == []
     assert len(pairs_of([*images, images[0].resize((100, 75))], tmp_path)) == 1
 
@@ -180,7 +180,7 @@ def test_clusters_are_the_connected_sets(edges: list) -> None:
     assert all(any(set(sub_suites) <= r for r in reached.values()) for sub_suites in found)
 
 
-def test_pairs_are_remembered_for_this_very_set(tmp_path: Path) -> None:
+def test_pairs_are_cached_for_one_set_of_contents(tmp_path: Path) -> None:
     looks = {f"{i:02d}": look_at(image) for i, image in enumerate([ORIGINAL, ORIGINAL.resize((80, 60)), scene(9)])}
     hashes = {k: v[0] for k, v in looks.items()}
     first = near_pairs(hashes, lambda sha: looks[sha][1], tmp_path)

@@ -1,4 +1,4 @@
-"""The phantom: deterministic, atomic, plausible as tissue, and its parameters do what they say."""
+"""The phantom: deterministic, atomic, plausible as tissue, and controlled by its parameters."""
 
 from __future__ import annotations
 
@@ -61,9 +61,7 @@ def test_a_second_index_draws_nothing(made: DatasetIndex, monkeypatch: pytest.Mo
     assert Phantom(SMALL).index(None, made.root.parent) == made
 
 
-def test_an_interrupted_drawing_is_not_taken_for_finished(
-    made: DatasetIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_set_is_not_used(made: DatasetIndex, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real, left = Phantom.image, [5]
 
     def interrupted(*args: object) -> object:
@@ -178,7 +176,7 @@ def test_difficulty_brings_the_classes_together() -> None:
     assert values[2] < 1
 
 
-def test_patients_have_a_look_of_their_own() -> None:
+def test_patients_differ_in_appearance() -> None:
     """Mean colours differ more between patients than between images of one patient, whose tissue differs too."""
 
     def colours(variation: float) -> np.ndarray:
@@ -207,7 +205,7 @@ def test_other_sizes_show_the_same_field_of_view() -> None:
     assert covered(64) == pytest.approx(covered(128), rel=0.2)
 
 
-def test_a_nucleus_is_drawn_where_it_is_said_to_be() -> None:
+def test_a_nucleus_is_drawn_at_its_position() -> None:
     def column(*values: float) -> np.ndarray:
         return np.array(values)
 

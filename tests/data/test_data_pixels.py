@@ -1,4 +1,4 @@
-"""From files to 8-bit RGB: one window of grey values for a whole data set, stated, part of its identity."""
+"""From files to 8-bit RGB: one window of grey values for a whole data set, reported, part of its fingerprint."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def tiff(values: Values) -> bytes:
 
 
 def signed_tiff(values: npt.NDArray[np.int16]) -> bytes:
-    """A TIFF of signed 16 bits, as CT is stored; Pillow reads it and cannot write it."""
+    """A TIFF of signed 16 bits, as CT is stored; Pillow can read but not write it."""
     import tifffile
 
     out = io.BytesIO()
@@ -43,7 +43,7 @@ def signed_tiff(values: npt.NDArray[np.int16]) -> bytes:
 
 
 def ramp(low: float, high: float, seed: int) -> npt.NDArray[np.float64]:
-    """Values from low to high, each image in an order of its own."""
+    """Values from low to high, in a different order for each image."""
     values = np.linspace(low, high, SIDE * SIDE)
     return np.random.default_rng(seed).permutation(values).reshape(SIDE, SIDE)
 
@@ -59,12 +59,21 @@ def index_of(root: Path, tmp_path: Path, **options: object) -> DatasetIndex:
 
 
 def levels(index: DatasetIndex, tmp_path: Path) -> npt.NDArray[np.uint8]:
-    """The images at their own size, uint8 [N, H, W], as stages read them."""
+    """The images at their original size, uint8 [N, H, W], as stages read them."""
     return np.asarray(ImageCache(tmp_path / "cache").load(index, SIDE))[..., 0]
 
 
 def test_twelve_bits_in_sixteen_have_one_scale(tmp_path: Path) -> None:
-    tops = (4095, 200, 1000, 2000, 3000, 3500, 4000, 600)  # the second was taken for an 8-bit image, others near black
+    tops = (
+        4095,
+        200,
+        1000,
+        2000,
+        3000,
+        3500,
+        4000,
+        600,
+    )  # the second was read as an 8-bit image, others were nearly black
     images = [ramp(0, top, i).astype(np.uint16) for i, top in enumerate(tops)]
     index = index_of(folder(tmp_path / "set", lambda i: png(Image.fromarray(images[i])), "png"), tmp_path)
     assert index.window == GreyWindow(0, 4095)
@@ -94,7 +103,7 @@ def test_signed_values_lie_between_percentiles_of_the_set(tmp_path: Path) -> Non
     shown = levels(index, tmp_path)
     order = [int(Path(r.path).stem) for r in index.records]
     same_value = [shown[row][np.abs(images[i] - 500.0) <= 4] for row, i in enumerate(order)]
-    assert np.ptp(np.concatenate(same_value)) <= 2  # equal values are equal levels, in whatever image
+    assert np.ptp(np.concatenate(same_value)) <= 2  # equal values give equal levels, in every image
     assert len(np.unique(shown)) > 200
     declared = index_of(tmp_path / "set", tmp_path, intensity=(-160, 240))
     soft = levels(declared, tmp_path)[0]
@@ -132,7 +141,7 @@ def test_few_levels_are_refused_with_what_to_declare(tmp_path: Path) -> None:
     index = index_of(root, tmp_path, intensity=(0, 900))
     assert len(np.unique(levels(index, tmp_path))) > 200
     labels = folder(tmp_path / "numbers", lambda i: tiff((ramp(0, 3, i).round() * 700).astype(np.uint16)))
-    with pytest.raises(DataError, match="keep 4 grey levels"):  # a map of labels is no image
+    with pytest.raises(DataError, match="keep 4 grey levels"):  # a label map is not an image
         index_of(labels, tmp_path)
 
 
@@ -158,8 +167,8 @@ def test_the_window_is_part_of_the_identity_and_of_the_cache(tmp_path: Path) -> 
     auto, narrow = index_of(root, tmp_path), index_of(root, tmp_path, intensity=(0, 2000))
     assert fingerprint(auto) != fingerprint(narrow)
     assert levels(auto, tmp_path).max() == 4000 >> 4
-    assert levels(narrow, tmp_path).max() == 255  # no row of the other window is taken over
-    assert index_of(root, tmp_path) == auto  # remembered outcomes hold the values
+    assert levels(narrow, tmp_path).max() == 255  # no row of the other window is reused
+    assert index_of(root, tmp_path) == auto  # the cached results include the values
 
 
 def test_eight_bit_sets_are_untouched(tmp_path: Path) -> None:
@@ -167,7 +176,7 @@ def test_eight_bit_sets_are_untouched(tmp_path: Path) -> None:
     index = index_of(root, tmp_path)
     assert index.window is None
     assert data_lines(index) == []
-    assert fingerprint(index) == "353c17c20c41a69e"  # as before there were windows
+    assert fingerprint(index) == "353c17c20c41a69e"  # as in versions without windows
     with pytest.raises(DataError, match="no image is grey of more than 8 bits"):
         index_of(root, tmp_path, intensity=(0, 100))
     with pytest.raises(ConfigError, match="expected auto, or"):

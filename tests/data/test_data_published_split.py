@@ -1,4 +1,4 @@
-"""The published draw: sizes by class, patients shared in fold 0 and apart in fold 1, and no guard weaker elsewhere."""
+"""The published split: sizes by class, shared patients in fold 0, disjoint in fold 1; other checks stay as strict."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_patients_are_shared_in_fold_0_and_apart_in_fold_1(index: DatasetIndex, 
             assert len(train | validation | test) == len(train) + len(validation) + len(test)
 
 
-def test_seed_and_repeat_alone_decide_the_draw(index: DatasetIndex, folds: list[Split]) -> None:
+def test_the_draw_depends_on_seed_and_repeat_only(index: DatasetIndex, folds: list[Split]) -> None:
     backwards = dataclasses.replace(index, records=index.records[::-1])
     assert make_splits(backwards, CONFIG) == folds
     assert len({s.test for s in folds}) == len(folds)
@@ -79,14 +79,14 @@ def test_too_few_images_or_patients_say_so() -> None:
         SplitConfig(protocol="published", test_per_class=0)
 
 
-def test_other_protocols_may_neither_share_patients_nor_leave_images_out(index: DatasetIndex) -> None:
+def test_other_protocols_may_not_share_patients_or_omit_images(index: DatasetIndex) -> None:
     split = make_splits(index, SplitConfig(folds=3))[0]
     for change in ({"unit": "image"}, {"unused": split.test[:1], "test": split.test[1:]}):
         with pytest.raises(LeakageError, match="kfold keeps patients apart and uses every image"):
             check_split(dataclasses.replace(split, **change), index)
 
 
-def test_the_guards_hold_image_by_image(index: DatasetIndex, folds: list[Split]) -> None:
+def test_leakage_checks_apply_to_image_level_splits(index: DatasetIndex, folds: list[Split]) -> None:
     split = folds[0]
     fold_parts = check_split(split, index)
     with pytest.raises(LeakageError, match="in train and again in test"):
@@ -99,7 +99,9 @@ def test_the_guards_hold_image_by_image(index: DatasetIndex, folds: list[Split])
     with pytest.raises(LeakageError, match="groups of the test part"):
         check_generator(Path("fit"), [*split.train, split.test[0]], fold_parts)
     with pytest.raises(LeakageError, match="does not know"):
-        check_generator(Path("fit"), [index.by_path()[split.train[0]].group_id], fold_parts)  # a patient is no image
+        check_generator(
+            Path("fit"), [index.by_path()[split.train[0]].group_id], fold_parts
+        )  # a patient is not an image
     strict = folds[1]
     other = next(p for p in strict.unused if p.split("_")[0] == strict.test[0].split("_")[0])
     unused = tuple(p for p in strict.unused if p != other)
@@ -149,7 +151,7 @@ def test_later_fields_leave_the_keys_of_other_protocols_alone() -> None:
     assert stable_hash(SplitConfig(train_per_class=7)) != stable_hash(before)
 
 
-def test_a_fold_hands_out_images_that_are_their_own_groups(tmp_path: Path) -> None:
+def test_images_of_an_image_level_fold_are_their_own_groups(tmp_path: Path) -> None:
     config = ImageFolderConfig(group_regex=r"(?P<group>P\d+)_")
     index = ImageFolder(config).index(two_classes(tmp_path / "data", patients=5), tmp_path / "cache")
     wanted = SplitConfig(protocol="published", train_per_class=4, validation_per_class=2, test_per_class=2)

@@ -1,4 +1,4 @@
-"""Reading listed files: bad images, copies, memory, fingerprint."""
+"""Reading of listed files: bad images, copies, caching, fingerprint."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from PIL import Image
 
 import bench.data.records as records_module
 from bench.data.pixels import as_rgb, open_image
-from bench.data.records import Listed, fingerprint, judge, scan
+from bench.data.records import Listed, decode, fingerprint, scan
 from bench.data.sets.image_folder import ImageFolder, ImageFolderConfig
 from bench.errors import ConfigError, DataError
 from bench.types import DatasetIndex, GreyWindow
@@ -57,31 +57,31 @@ def test_every_cut_of_a_png_or_jpeg_is_found() -> None:
     jpeg = io.BytesIO()
     picture(5, (64, 64)).save(jpeg, "JPEG")
     for whole in (png(picture(4, (64, 64))), jpeg.getvalue()):
-        assert judge(whole)[:2] == ("", "")
+        assert decode(whole)[:2] == ("", "")
         for share in (0.1, 0.5, 0.9, 0.99):
-            assert judge(whole[: int(len(whole) * share)])[0] in ("truncated", "not_an_image"), share
+            assert decode(whole[: int(len(whole) * share)])[0] in ("truncated", "not_an_image"), share
 
 
 def test_a_png_without_its_last_chunk_is_found() -> None:
-    assert judge(png(picture(4, (64, 64)))[:-12])[0] == "truncated"
+    assert decode(png(picture(4, (64, 64)))[:-12])[0] == "truncated"
 
 
 def test_a_flipped_byte_in_a_png_is_found() -> None:
     content = bytearray(png(picture(4, (64, 64))))
     content[len(content) // 2] ^= 0xFF
-    assert judge(bytes(content))[0] == "truncated"
+    assert decode(bytes(content))[0] == "truncated"
 
 
 def test_decompression_bombs_are_refused_without_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(records_module, "MAX_PIXELS", 1000)
     monkeypatch.setattr(records_module, "open_image", lambda content: pytest.fail("decoded"))
-    assert judge(png(picture(1, (64, 64))))[0] == "too_large"
+    assert decode(png(picture(1, (64, 64))))[0] == "too_large"
 
 
 @pytest.mark.parametrize(("mode", "kind"), [("L", ""), ("1", ""), ("P", ""), ("LA", "channels"), ("RGBA", "channels")])
 def test_grey_and_palette_are_used_and_transparency_is_not(mode: str, kind: str) -> None:
     image = picture(1, (32, 32)).convert("L").convert(mode) if mode in ("1", "LA") else picture(1, (32, 32), mode)
-    assert judge(png(image))[0] == kind
+    assert decode(png(image))[0] == kind
 
 
 def test_palette_with_transparency_and_cmyk_are_refused() -> None:
@@ -89,16 +89,16 @@ def test_palette_with_transparency_and_cmyk_are_refused() -> None:
 
     out = io.BytesIO()
     picture(1, (32, 32), "P").save(out, "PNG", transparency=0)
-    assert judge(out.getvalue())[0] == "channels"
+    assert decode(out.getvalue())[0] == "channels"
     out = io.BytesIO()
     picture(1, (32, 32), "CMYK").save(out, "TIFF")
-    assert judge(out.getvalue())[0] == "channels"
+    assert decode(out.getvalue())[0] == "channels"
 
 
 def test_sixteen_bit_grey_keeps_its_upper_byte() -> None:
     grey = np.arange(0, 65536, 64, dtype=np.uint16).reshape(32, 32)
     image = open_image(png(Image.fromarray(grey)))
-    assert judge(png(Image.fromarray(grey)))[:2] == ("", "")
+    assert decode(png(Image.fromarray(grey)))[:2] == ("", "")
     with pytest.raises(DataError, match="no window"):
         as_rgb(image)
     rgb = np.asarray(as_rgb(image, GreyWindow(0, 65535)))
@@ -109,7 +109,7 @@ def test_sixteen_bit_grey_keeps_its_upper_byte() -> None:
 def test_a_second_scan_reads_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = two_classes(tmp_path / "set")
     first = folder_index(root, tmp_path / "cache")
-    monkeypatch.setattr(records_module, "judge", lambda content: pytest.fail("decoded again"))
+    monkeypatch.setattr(records_module, "decode", lambda content: pytest.fail("decoded again"))
     assert folder_index(root, tmp_path / "cache") == first
 
 
@@ -122,7 +122,7 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     assert fingerprint(first) != fingerprint(second)
 
 
-def test_a_damaged_memory_is_not_fatal(tmp_path: Path) -> None:
+def test_a_damaged_cache_is_not_fatal(tmp_path: Path) -> None:
     root = two_classes(tmp_path / "set")
     first = folder_index(root, tmp_path / "cache")
     (memory,) = (tmp_path / "cache").glob("scan-*.json")

@@ -1,4 +1,4 @@
-"""The split protocol 'shift': patients apart as ever, each part with the values of an attribute that it may have."""
+"""The split protocol 'shift': disjoint patients, and each part only has images with its attribute values."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def values_and_groups(index: DatasetIndex, split: Split) -> dict[str, tuple[set[
     }
 
 
-def test_parts_have_their_values_and_patients_are_apart() -> None:
+def test_parts_have_their_values_and_disjoint_patients() -> None:
     index = zoomed()
     tested: set[str] = set()
     for split in make_splits(index, config()):
@@ -76,7 +76,7 @@ def test_a_shift_split_is_saved_and_checked_like_any_other(tmp_path: Path) -> No
     assert load_split(tmp_path / "split.json") == split
     moved = dataclasses.replace(split, train=(*split.train, split.test[0]), test=split.test[1:])
     with pytest.raises(LeakageError):
-        check_split(moved, index)  # its patient is tested still
+        check_split(moved, index)  # its patient is still tested
     with pytest.raises(LeakageError):
         check_split(dataclasses.replace(split, protocol="kfold"), index)
 
@@ -89,9 +89,9 @@ def test_what_cannot_be_is_said() -> None:
         make_splits(index, config(ShiftConfig("magnification", (40,), (200,))))
     with pytest.raises(DataError, match="its images have none"):
         make_splits(made_up_index([[6, 0]] * 9 + [[0, 6]] * 9), config())
-    with pytest.raises(ConfigError, match="go together"):
+    with pytest.raises(ConfigError, match="only protocol 'shift' has a shift"):
         SplitConfig(protocol="shift")
-    with pytest.raises(ConfigError, match="go together"):
+    with pytest.raises(ConfigError, match="only protocol 'shift' has a shift"):
         SplitConfig(shift=FAR)
     with pytest.raises(ConfigError, match=r"shift\.test is empty"):
         ShiftConfig("magnification", (40,), ())
@@ -105,7 +105,7 @@ def test_what_cannot_be_is_said() -> None:
     assert FAR.words == "trained on magnification 40, 100, tested on 400"
 
 
-def test_it_leaves_the_keys_of_other_splits_alone() -> None:
+def test_keys_of_other_splits_are_unchanged() -> None:
     before = {
         "protocol": "kfold",
         "folds": 5,
@@ -150,7 +150,7 @@ def test_generators_are_shared_with_the_control_and_what_is_tested_is_not(tmp_pa
 
 
 @pytest.mark.realdata
-def test_breakhis_tells_magnifications(real_data: Path, tmp_path: Path) -> None:
+def test_breakhis_has_magnifications(real_data: Path, tmp_path: Path) -> None:
     index = BreakHis(BreakHisConfig()).index(real_data, tmp_path)
     with pytest.raises(DataError, match="no image has magnification 400; present: 100"):
         make_splits(index, config(ShiftConfig("magnification", (100,), (400,))))

@@ -1,4 +1,4 @@
-"""Files of a data folder that do not become images: counted by kind, and said by plan, run, audit and errors."""
+"""Files of a data folder that are not images: counted by kind, reported by plan, run, audit and errors."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def mask() -> bytes:
 
 @pytest.fixture
 def odd(tmp_path: Path) -> Path:
-    """24 images, and a bit of everything else."""
+    """24 images, and one or more examples of every other kind."""
     root = two_classes(tmp_path / "set")
     for name in ("a/notes.txt", "a/deep/table.CSV", "b/scan.dcm", "b/more.dcm", "b/README", "top.txt", "top.png"):
         write(root / name, b"x")
@@ -104,11 +104,11 @@ def test_upper_case_extensions_in_the_known_layouts(tmp_path: Path) -> None:
 def test_suspected_masks_are_never_images(tmp_path: Path) -> None:
     root = two_classes(tmp_path / "set")
     for name in ("a/P000_0_mask.png", "a/P000_0_mask_1.png", "a/P001_0_seg.png", "b/stray_mask.png"):
-        write(root / name, png(picture(2000 + len(name))))  # by their names, whatever they show
+        write(root / name, png(picture(2000 + len(name))))  # by their names, for any content
     for name in ("masks/P000_1.png", "masks/P100_1.png", "masks/empty/P100_2.png"):
         content = png(Image.new("L", (24, 20))) if "empty" in name else mask()
         write(root / name, content)  # two colours, and the name of an image
-    write(root / "b" / "P_seg.png", png(picture(3000)))  # there is no P.png
+    write(root / "b" / "P_seg.png", png(picture(3000)))  # P.png does not exist
     for name in ("a/drawing.png", "masks/photo.png"):
         write(root / name, mask() if "drawing" in name else png(picture(3001)))
     index = index_of(root, tmp_path)
@@ -168,7 +168,7 @@ def test_unknown_patients_are_counted(tmp_path: Path) -> None:
         index_of(root, tmp_path, group_regex="/(?P<group>P[0-9]+)_")
 
 
-def test_too_few_groups_say_first_what_was_left_out(odd: Path, tmp_path: Path) -> None:
+def test_too_few_groups_first_list_what_was_excluded(odd: Path, tmp_path: Path) -> None:
     same = png(picture(50))
     for name in ("a/P000_7.png", "b/P100_7.png"):
         write(odd / name, same)
@@ -193,7 +193,7 @@ def test_fewer_folds_are_advised_only_where_they_would_do(
         assert make_splits(index, SplitConfig(folds=4))
 
 
-def test_plan_and_audit_say_it(odd: Path, tmp_path: Path) -> None:
+def test_plan_and_audit_report_it(odd: Path, tmp_path: Path) -> None:
     suite = write(
         tmp_path / "mine.yaml",
         b"dataset: {name: image_folder, group_regex: '/(?P<group>P[0-9]+)_', positive: b}\nimage_size_px: 32\n"

@@ -1,4 +1,4 @@
-"""Splits: whole groups, every class everywhere, balance by images, and the guard on every use."""
+"""Splits: undivided groups, every class in every part, balance by images, and the check on every use."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ EVEN = [[6, 0]] * 8 + [[0, 9]] * 10
 
 
 def assert_sound(index: DatasetIndex, splits: list[Split]) -> None:
-    """Said without the code under test: parts cover everything once, no group in two, every class in each."""
+    """Independent check: parts cover everything once, no group in two parts, every class in each."""
     record = {r.path: r for r in index.records}
     for split in splits:
         parts = [set(getattr(split, p)) for p in PARTS]
@@ -44,7 +44,7 @@ def assert_sound(index: DatasetIndex, splits: list[Split]) -> None:
 
 @st.composite
 def group_sets(draw: st.DrawFn) -> list[list[int]]:
-    """Image counts per group and class: enough pure groups of every class, and some of several classes."""
+    """Image counts per group and class: enough groups of one class for every class, and some of several classes."""
     classes = draw(st.integers(2, 4))
     rows = []
     for c in range(classes):
@@ -128,9 +128,9 @@ def test_too_few_groups_say_how_many_are_needed(protocol: str, folds: int, neede
 
 
 def test_groups_that_cannot_be_spread_are_an_error() -> None:
-    """Every class has three groups, but only one group has all the classes that a part of a single group needs."""
+    """Every class has three groups, but only one group has all the classes that a part with a single group needs."""
     index = made_up_index([[2, 2, 0], [2, 0, 2], [0, 2, 2], [2, 2, 2]])
-    with pytest.raises(DataError, match="no way was found"):
+    with pytest.raises(DataError, match="no division of whole groups"):
         make_splits(index, SplitConfig(protocol="holdout"))
 
 

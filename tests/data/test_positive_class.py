@@ -1,4 +1,4 @@
-"""The positive class is named and never the second in the alphabet; with patients that have images of both classes."""
+"""The positive class is declared and not the second in alphabetical order; also for patients with both classes."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from bench.stages.common import Inputs
 from bench.stats.bootstrap import ScoredFold, cluster_bootstrap_ci
 from bench.types import DatasetIndex, ResultRow
 
-CLASSES = ("melanoma", "other")  # the positive class sorts first
-# Of five melanomas two are missed, of ten others one is taken for a melanoma.
+CLASSES = ("melanoma", "other")  # the positive class is first in alphabetical order
+# Of five melanomas two are missed; of ten others one is predicted as melanoma.
 Y = np.array([0] * 5 + [1] * 10)
 CALLED = np.array([0, 0, 0, 1, 1] + [0] + [1] * 9)
 PROB = np.eye(2)[CALLED] * 0.8 + 0.1
@@ -90,7 +90,7 @@ def test_names_that_mean_a_finding_imply_the_positive_class(classes: tuple[str, 
     assert implied(classes) == positive
 
 
-def test_what_the_suite_says_comes_first_and_must_be_a_class_of_two() -> None:
+def test_the_suites_setting_has_priority_and_must_be_one_of_two_classes() -> None:
     assert with_positive(index("a", "b"), "a").positive_label == 0
     assert with_positive(index("PR+", "PR-", positive="PR+"), None).positive == "PR+"
     assert with_positive(index("benign", "malignant"), "benign").positive == "benign"
@@ -126,12 +126,12 @@ def plan_of(folder: Path, *assignments: str, names: tuple[str, str] = CLASSES, *
     return prepare(str(suite), assignments, data, folder / "runs")
 
 
-def test_where_nothing_implies_it_it_is_asked_for_with_the_line_to_add(tmp_path: Path) -> None:
+def test_an_unknown_positive_class_is_an_error_with_the_line_to_add(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"dataset\.positive: 'a' or 'b'\?.*--set 'dataset\.positive=b'"):
         plan_of(tmp_path, names=("a", "b"))
     assert plan_of(tmp_path, "dataset.positive=a", names=("a", "b")).plan.index.positive == "a"
     no_scores = plan_of(tmp_path, names=("a", "b"), classifiers={}, methods={"none": {}})
-    assert no_scores.plan.index.positive is None  # nothing depends on it: nobody is asked
+    assert no_scores.plan.index.positive is None  # no metric depends on it, so it is not required
 
 
 def test_keys_change_only_where_the_first_class_is_the_positive_one(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What fits into memory: the search for the largest batch, and processes that die in the place of this one."""
+"""Memory: the search for the largest batch, and child processes that may be killed."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_the_largest_batch_is_found_by_a_line_and_measured() -> None:
     assert len(tried) == 2
 
 
-def test_a_line_that_bends_is_bisected() -> None:
+def test_a_nonlinear_peak_is_bisected() -> None:
     found = largest_batch(lambda b: 1.0 * b * b if b * b <= 10_000 else None, 10_000, {1: 1.0, 2: 4.0})
     assert 90 <= found.largest <= 100
     assert found.refused is not None
@@ -76,7 +76,7 @@ def test_a_process_that_takes_too_much_ends_and_the_next_call_works() -> None:
         assert "ValueError" in wrong.text
 
 
-def test_words_of_the_command_line() -> None:
+def test_options_of_the_command_line() -> None:
     assert bytes_of("16GB") == 16e9
     assert bytes_of("512 MiB") == 512 * MIB
     assert numbers("1,4,max", "--batch", ("max",)) == [1, 4, "max"]
@@ -87,7 +87,7 @@ def test_words_of_the_command_line() -> None:
         numbers("64,big", "--image-size")
 
 
-def test_a_profile_is_kept_and_drawn(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_profile_is_stored_and_drawn(tmp_path) -> None:  # type: ignore[no-untyped-def]
     points = tuple(
         Point("training", name, size, 4, 0.1 * size, 4, 3, 10**9, "float32", 1e11, 1e9 * size)
         for name in ("cgan", "cyclegan")

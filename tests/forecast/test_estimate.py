@@ -1,4 +1,4 @@
-"""What a plan will cost: learnt from like cells by phase and unit, and never invented."""
+"""Predicted costs of a plan: from similar cells by phase and unit, and None without measurements."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def cell(stage: str, key: str = "k", upstream: tuple[str, ...] = ()) -> Cell:
 def row(
     stage: str, work: Workload, first: bool = False, status: str = "done", overhead_s: float = 1.0, **phases: float
 ) -> ResultRow:
-    """A row whose phases took the processor half of their wall time."""
+    """A row whose phases used the processor for half of their wall time."""
     first_s = phases.pop("step_first_s", 0.0)
     costs = {"elapsed_s": overhead_s + sum(phases.values()), "device_s": (overhead_s + sum(phases.values())) / 2}
     for name, seconds in phases.items():
@@ -36,19 +36,21 @@ def test_a_rehearsal_of_few_steps_predicts_many() -> None:
     found = model.predict(cell("fit"))
     assert found is not None
     assert found.how == "measured"
-    assert found.elapsed_s == pytest.approx(100 * 0.2 + 1.8 + 3.0)  # steps, the longer first one, what is no phase
+    assert found.elapsed_s == pytest.approx(
+        100 * 0.2 + 1.8 + 3.0
+    )  # steps, the longer first step, seconds outside phases
     assert found.device_s == pytest.approx(found.elapsed_s / 2)
     assert found.peak_memory_bytes == 2e9
 
 
-def test_finished_cells_are_believed_before_a_rehearsal() -> None:
+def test_finished_cells_have_priority_over_a_rehearsal() -> None:
     model = CostModel({"fit/k": steps(100)}, [row("fit", steps(50), step=50.0)], [row("fit", steps(5), step=50.0)])
     found = model.predict(cell("fit"))
     assert found is not None
     assert found.elapsed_s == pytest.approx(1.0 + 50.0 / 49 * 100)
 
 
-def test_what_was_not_measured_is_guessed_from_its_stage_or_left_open() -> None:
+def test_unmeasured_cells_are_guessed_from_their_stage_or_have_no_prediction() -> None:
     asked = {"fit/k": steps(10, "other"), "classify/k": steps(10, "another")}
     model = CostModel(asked, [row("fit", steps(10), step=5.0), row("fit", steps(9), status="failed", step=900.0)])
     guess = model.predict(cell("fit"))
@@ -73,7 +75,7 @@ def test_a_model_learns_while_a_run_goes_on() -> None:
     assert model.predict(cell("fit")) is not None
 
 
-def test_a_run_is_played_as_it_would_go() -> None:
+def test_a_run_is_simulated_in_plan_order() -> None:
     cells = [cell("fit", "a"), cell("fit", "b"), cell("fit", "c", upstream=("a",)), cell("fit", "d", upstream=("b",))]
     seconds = {"a": 1.0, "b": 5.0, "c": 2.0, "d": 1.0}
     expected = {c.id: Prediction(seconds[c.key], 0.0, 10.0 * seconds[c.key], "measured") for c in cells}
@@ -87,5 +89,5 @@ def test_a_run_is_played_as_it_would_go() -> None:
     ("seconds", "text"),
     [(0.4, "0 s"), (99, "99 s"), (200, "3 min 20 s"), (3599.7, "1 h 00 min"), (18720, "5 h 12 min")],
 )
-def test_durations_are_for_people(seconds: float, text: str) -> None:
+def test_durations_are_readable(seconds: float, text: str) -> None:
     assert duration(seconds) == text

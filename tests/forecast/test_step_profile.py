@@ -1,4 +1,4 @@
-"""bench profile step: FLOPs against a count by hand, ratios in alternation, memory, and the verb itself."""
+"""bench profile step: FLOPs against a count by hand, interleaved ratios, memory, and the command."""
 
 import json
 import time
@@ -40,7 +40,7 @@ def test_flops_of_a_cyclegan_step_are_those_counted_by_hand(name):
     # Forward 1, backward 2 (by input and by weight); the first layer has no gradient by its input where that is data.
     generators = 6 * 3 * g - 4 * g_first  # only in the cycle passes does the input have a gradient
     if name == "reference":
-        judging = 2 * 3 * p  # of translations, with gradients by weights that are thrown away
+        judging = 2 * 3 * p  # of translations, with gradients of weights that are not used
         learning = 4 * (3 * p - p_first)
     else:
         generators += (
@@ -72,7 +72,7 @@ def test_a_ratio_is_taken_turn_by_turn():
     assert other.share_of_peak == pytest.approx(5 / 1.5 / 100)
 
 
-def test_steps_take_turns(monkeypatch):
+def test_steps_are_interleaved(monkeypatch):
     monkeypatch.setattr(step_profile, "BLOCK_S", 0.0)
     order = []
     steps = {"one": lambda: order.append(1), "two": lambda: (order.append(2), time.sleep(0.02))}
@@ -85,7 +85,7 @@ def test_the_peak_is_that_of_a_matrix_product():
     assert 1e8 < measured_peak("cpu", "float32", times=2) < 1e14
 
 
-def test_the_verb_prints_json_and_a_table(monkeypatch):
+def test_the_command_prints_json_and_a_table(monkeypatch):
     monkeypatch.setattr(step_profile, "BLOCK_S", 0.0)
     monkeypatch.setattr(profile_step, "peak_memory", lambda *_: {"reference": 2**20})
     words = ["profile", "step", "--method", "cyclegan", "--image-size", "24", "--batch", "2", "--device", "cpu"]
@@ -109,14 +109,14 @@ def test_the_verb_prints_json_and_a_table(monkeypatch):
     torch.set_num_threads(threads)
 
 
-def test_memory_is_measured_in_a_process_of_its_own():
+def test_memory_is_measured_in_a_separate_process():
     assignments = ("filters=2", "blocks=1", "disc_filters=64", "steps=100")
     found = step_profile.peak_memory(profile_step.make, ("cyclegan", assignments, 24, 2, "cpu"), ["fast"], 1)
     weights = 2 * 2_764_737 * 4
     assert 3 * weights < found["fast"] < 2**30, "weights and two moments of both discriminators, and more"
 
 
-def test_what_cannot_be_profiled_is_named():
+def test_methods_that_cannot_be_profiled_are_named():
     with pytest.raises(ConfigError, match=r"oversample offers no training step.*cyclegan"):
         profile_step.make("oversample", ())
     with pytest.raises(ConfigError, match="unknown key 'filter'; did you mean 'filters'"):

@@ -1,4 +1,4 @@
-"""Classification and calibration metrics against scikit-learn and torchmetrics, and at their edges."""
+"""Classification and calibration metrics against scikit-learn and torchmetrics, and in edge cases."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bench.metrics.selection import selection_score
 
 
 def draw(n: int, c: int, seed: int, patients: int = 12, ties: bool = True) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Predictions that are better than chance; patients of one label each; with ``ties`` probabilities on a grid."""
+    """Predictions better than chance; patients of one label each; with ``ties`` probabilities on a grid."""
     rng = np.random.default_rng(seed)
     patient = rng.integers(0, patients, n)
     y = patient % c
@@ -33,7 +33,7 @@ def draw(n: int, c: int, seed: int, patients: int = 12, ties: bool = True) -> tu
 
 
 def expected(y: np.ndarray, prob: np.ndarray) -> dict[str, float]:
-    """Every metric by scikit-learn, and by torchmetrics what scikit-learn lacks."""
+    """Every metric by scikit-learn, and by torchmetrics if scikit-learn lacks it."""
     c, pred = prob.shape[1], prob.argmax(1)
     average = "binary" if c == 2 else "macro"
     positive = [1] if c == 2 else range(c)
@@ -63,7 +63,7 @@ def test_every_metric_equals_scikit_learn_or_torchmetrics(seed: int, c: int, tie
     got = classification_metrics(y, prob, groups)
     wanted, by_patient = expected(y, prob), expected(*patient_predictions(y, prob, groups))
     assert set(wanted) == set(METRICS)
-    if ties:  # on the border of two bins torchmetrics goes by float32
+    if ties:  # at the edge of two bins torchmetrics uses float32
         del wanted["ece"], by_patient["ece"]
     assert {k: got[k] for k in wanted} == pytest.approx(wanted, abs=1e-6)
     assert {k: got[f"patient_{k}"] for k in by_patient} == pytest.approx(by_patient, abs=1e-6)
@@ -176,7 +176,7 @@ def test_patient_level_by_hand() -> None:
     assert got["patient_mcc"] == pytest.approx(0.5)  # TP 1, FP 1, TN 1, FN 0
     mean = np.array([(0.4 + 0.4 + 0.9) / 3, 0.1, 0.65])
     assert got["patient_brier"] == pytest.approx(np.square(mean - [0, 0, 1]).mean())
-    assert got["patient_ece"] == pytest.approx((mean[0] + (1 - 0.9) + (1 - 0.65)) / 3)  # each in a bin of its own
+    assert got["patient_ece"] == pytest.approx((mean[0] + (1 - 0.9) + (1 - 0.65)) / 3)  # each in a separate bin
 
 
 def test_a_group_with_images_of_two_classes_is_never_scored_once() -> None:
@@ -215,9 +215,9 @@ def test_a_class_absent_from_the_truth_gives_nan_and_never_a_figure() -> None:
     assert all(math.isnan(three[f"{k}_2"]) for k in CLASS_METRICS)  # never seen, never predicted
     assert [three[f"{k}_0"] for k in CLASS_METRICS] == [1, 1, 1, 1]
     assert all(math.isnan(three[k]) for k in ("auroc", "auprc", "precision", "f1", "patient_auroc"))
-    assert three["brier"] == pytest.approx(0.04 + 0.01 + 0.01)  # calibration needs no class to be there
+    assert three["brier"] == pytest.approx(0.04 + 0.01 + 0.01)  # calibration does not need all classes
     claimed = classification_metrics([0, 1], np.array([[0.8, 0.1, 0.1], [0.1, 0.1, 0.8]]), ["a", "b"])
-    assert (claimed["precision_2"], claimed["precision_0"]) == (0, 1)  # predicted in vain: defined, and 0
+    assert (claimed["precision_2"], claimed["precision_0"]) == (0, 1)  # predicted but absent: defined, and 0
     assert math.isnan(claimed["recall_2"])
     perfect = classification_metrics([1, 1], np.array([[0.2, 0.8], [0.1, 0.9]]), ["a", "b"])
     assert math.isnan(perfect["mcc"])
@@ -255,7 +255,7 @@ def test_one_patient_and_one_image() -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_ranges_and_no_figure_beyond_them(seed: int) -> None:
+def test_values_stay_in_their_ranges(seed: int) -> None:
     rng = np.random.default_rng(seed)
     n, c = int(rng.integers(1, 12)), int(rng.integers(2, 5))
     prob = rng.dirichlet(np.full(c, 0.3), n)
@@ -279,7 +279,7 @@ def test_ranges_and_no_figure_beyond_them(seed: int) -> None:
         ([0, 1], np.full((2, 2), np.nan), ["a", "b"], "probabilities"),
     ],
 )
-def test_ill_input_is_a_typed_error(y: list, prob: np.ndarray, groups: list, message: str) -> None:
+def test_invalid_input_is_a_typed_error(y: list, prob: np.ndarray, groups: list, message: str) -> None:
     with pytest.raises(DataError, match=message):
         classification_metrics(y, prob, groups)
 
@@ -289,7 +289,7 @@ def test_names_must_fit_the_classes() -> None:
         classification_metrics([0, 1], np.ones((2, 3)) / 3, ["a", "b"], classes=("benign", "malignant"))
 
 
-def test_what_is_better_low_is_negated_when_something_is_chosen_by_it() -> None:
+def test_lower_is_better_metrics_are_negated_for_selection() -> None:
     y, prob, groups = draw(40, 2, 0)
     part, n = ("validation",) * 40, tuple(map(str, range(40)))
     table = Predictions(n, tuple(groups), part, 0, 0, y, prob, ("benign", "malignant"))

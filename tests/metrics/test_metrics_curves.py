@@ -1,4 +1,4 @@
-"""ROC and precision-recall curves against scikit-learn's, and on cases whose answer is known."""
+"""ROC and precision-recall curves against scikit-learn's, and for cases with known results."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_the_drawn_curve_has_the_area_that_it_claims() -> None:
 
 
 def test_precision_between_two_thresholds_is_a_step_not_a_line() -> None:
-    """The best image is right; every other one ties: from recall 1/5 on, the precision of taking all of them."""
+    """The best image is correct and all others tie: from recall 1/5 on, the precision of predicting all positive."""
     positive = np.array([True] * 5 + [False] * 5)
     curve = precision_recall_of(positive, np.array([0.9] + [0.5] * 9))
     assert curve.values[RECALL_GRID <= 0.2] == pytest.approx(1.0)
@@ -67,7 +67,7 @@ def test_perfect_and_constant_scores() -> None:
     assert prevalence(np.array([0, 1, 2, 2]), 3) == pytest.approx(1 / 3)
 
 
-def test_a_class_without_images_leaves_no_average() -> None:
+def test_a_class_without_images_gives_no_average() -> None:
     y, prob = scored(0, 40, 3)
     kept = y != 2
     curve = roc(y[kept], prob[kept])

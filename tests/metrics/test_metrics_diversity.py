@@ -1,4 +1,4 @@
-"""Diversity against LPIPS's formula pair by pair; what it says of copies, blur and two classes."""
+"""Diversity against LPIPS's formula pair by pair; for copies, blur and two classes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bench.metrics.features import FeatureExtractor, batches_of
 
 
 def by_pairs(maps: list[torch.Tensor]) -> float:
-    """Zhang et al. (2018), eq. 1, with all weights 1, for every pair on its own."""
+    """Zhang et al. (2018), eq. 1, with all weights 1, computed separately for every pair."""
     total = []
     for i, j in itertools.combinations(range(len(maps[0])), 2):
         d = 0.0
@@ -39,19 +39,19 @@ def measured(maps: list[torch.Tensor], batch: int = 100) -> float:
 def test_all_pairs_at_once_equal_pair_by_pair(batch: int) -> None:
     generator = torch.Generator().manual_seed(0)
     maps = [torch.randn(7, c, s, s + 1, generator=generator) for c, s in ((4, 6), (9, 3), (2, 1))]
-    maps[1][2] = 0  # an image that nothing responds to at one depth
+    maps[1][2] = 0  # an image without activation at one depth
     assert measured(maps, batch) == pytest.approx(by_pairs(maps), rel=1e-6)
 
 
 def test_range() -> None:
     up = torch.tensor([1.0, -1.0]).view(2, 1, 1, 1).expand(2, 3, 4, 4)
-    assert measured([up, up]) == pytest.approx(8)  # opposite everywhere: 4 a depth
+    assert measured([up, up]) == pytest.approx(8)  # opposite everywhere: 4 per depth
     apart = torch.eye(2).view(2, 2, 1, 1)
-    assert measured([apart]) == pytest.approx(2)  # nothing in common
-    assert measured([apart, 5 * up]) == pytest.approx(6)  # the scale of a map does not matter
+    assert measured([apart]) == pytest.approx(2)  # orthogonal maps
+    assert measured([apart, 5 * up]) == pytest.approx(6)  # the scale of a map has no effect
 
 
-def test_labels_are_kept_apart() -> None:
+def test_labels_are_separate() -> None:
     maps = torch.randn(6, 3, 2, 2, generator=torch.Generator().manual_seed(1))
     distance = PairwiseDistance()
     distance.add([maps], [0, 1, 0, 1, 1, 2])

@@ -1,4 +1,4 @@
-"""The FCN score against scikit-learn, a worked example, and its edges."""
+"""The FCN score against scikit-learn, a worked example, and edge cases."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_equals_scikit_learn(classes: int) -> None:
 
 
 def test_a_worked_example() -> None:
-    """10 pixels: 6 background of which 1 is called nucleus, 4 nucleus of which 2 are found."""
+    """10 pixels: 6 background of which 1 is predicted as nucleus, 4 nucleus of which 2 are found."""
     got = fcn_score(np.array([[5, 1], [2, 2]]))
     assert got["pixel_accuracy"] == 0.7
     assert got["class_accuracy"] == pytest.approx((5 / 6 + 2 / 4) / 2)
@@ -41,7 +41,7 @@ def test_a_worked_example() -> None:
 
 def test_edges() -> None:
     empty = np.zeros((2, 4, 4), np.uint8)
-    alone = fcn_score(confusion(empty, empty).sum(axis=0))  # no foreground anywhere: it is not averaged in
+    alone = fcn_score(confusion(empty, empty).sum(axis=0))  # no foreground anywhere: it is excluded from the mean
     assert (alone["iou"], alone["class_accuracy"], alone["pixel_accuracy"]) == (1, 1, 1)
     assert math.isnan(alone["foreground_iou"])
     invented = fcn_score(confusion(empty, empty + 1).sum(axis=0))

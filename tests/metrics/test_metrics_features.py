@@ -1,4 +1,4 @@
-"""Feature extractors: names, weights and sizes in the tag; features by content; clear errors without weights."""
+"""Feature extractors: names, weights and sizes in the tag; caching by content; clear errors without weights."""
 
 from __future__ import annotations
 
@@ -93,10 +93,10 @@ def test_cache_is_by_content_and_survives_damage(
     np.testing.assert_array_equal(cached_features(tiny, images, tmp_path), first)
     entry.write_bytes(b"")
     np.testing.assert_array_equal(cached_features(tiny, images, tmp_path), first)
-    assert len(list(tmp_path.iterdir())) == 2  # nothing half-written is left
+    assert len(list(tmp_path.iterdir())) == 2  # no partially written file remains
 
 
-def test_one_look_gives_features_logits_and_diversity(lite0: FeatureExtractor, images: np.ndarray) -> None:
+def test_one_pass_gives_features_logits_and_diversity(lite0: FeatureExtractor, images: np.ndarray) -> None:
     got = lite0.embed(batches_of(images, 4), [0, 0, 1, 0, 1, 2])
     np.testing.assert_array_equal(got.features, lite0.extract(images, batch_size=4))
     x = torch.nn.functional.interpolate(torch.tensor(images).permute(0, 3, 1, 2) / 255, (64, 64), mode="bilinear",
@@ -110,7 +110,7 @@ def test_one_look_gives_features_logits_and_diversity(lite0: FeatureExtractor, i
         lite0.embed(batches_of(images, 4), [0])
 
 
-def test_how_pixels_lie_in_memory_does_not_matter(lite0: FeatureExtractor, images: np.ndarray) -> None:
+def test_the_memory_layout_of_pixels_has_no_effect(lite0: FeatureExtractor, images: np.ndarray) -> None:
     transposed = np.ascontiguousarray(images.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1)
     np.testing.assert_array_equal(lite0.extract(transposed), lite0.extract(images))
 
@@ -143,7 +143,7 @@ def test_embeddings_are_cached_and_share_the_features(
     assert cached_embedding(tiny, images, labels, tmp_path).diversity == first.diversity
 
 
-def test_other_weights_and_sizes_never_meet_an_old_entry(images: np.ndarray, tmp_path: Path) -> None:
+def test_other_weights_and_sizes_do_not_use_old_entries(images: np.ndarray, tmp_path: Path) -> None:
     path = tmp_path / "w.pth"
     for seed, size_px in ((0, 32), (1, 32), (1, 24)):
         torch.manual_seed(seed)
@@ -154,12 +154,12 @@ def test_other_weights_and_sizes_never_meet_an_old_entry(images: np.ndarray, tmp
     assert len(list((tmp_path / "cache").iterdir())) == 3
 
 
-def test_unknown_names_are_told_with_the_nearest() -> None:
+def test_unknown_names_are_reported_with_the_nearest() -> None:
     with pytest.raises(ConfigError, match="tf_efficientnet_lite0"):
         FeatureExtractor("tf_eficientnet_lite0")
 
 
-def test_weights_that_do_not_fit_are_told(tmp_path: Path) -> None:
+def test_weights_that_do_not_fit_are_reported(tmp_path: Path) -> None:
     path = tmp_path / "weights.pth"
     torch.save({"a": torch.zeros(1)}, path)
     with pytest.raises(WeightsError, match="do not fit"):
@@ -178,7 +178,7 @@ def test_inception_without_weights_fails_at_once(tmp_path: Path, monkeypatch: py
 
 
 def test_inception_from_a_file_is_torch_fidelitys(tmp_path: Path, images: np.ndarray) -> None:
-    """The weights are random: the wiring is under test, not the figures."""
+    """The weights are random: this tests the integration, not the values."""
     from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
     path = tmp_path / "weights-inception-2015-12-05-6726825d.pth"

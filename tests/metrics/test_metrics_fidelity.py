@@ -1,4 +1,4 @@
-"""FID, KID, precision, recall, density, coverage: torch-fidelity's own figures, closed forms, small sets."""
+"""FID, KID, precision, recall, density, coverage: torch-fidelity's values, closed forms, small sets."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_kid_is_the_same_every_time() -> None:
     assert kernel_distance(real, synthetic, seed=1) != kernel_distance(real, synthetic, seed=2)
 
 
-def test_precision_and_recall_tell_what_is_missing() -> None:
+def test_precision_and_recall_show_missing_modes() -> None:
     rng = np.random.default_rng(0)
     real = np.concatenate([normal(60, 4, 0, -6), normal(60, 4, 1, 6)])
     one_mode = fidelity_metrics(real, normal(60, 4, 2, 6))
@@ -111,7 +111,7 @@ def test_unequal_small_sets() -> None:
     assert math.isnan(fidelity_metrics(normal(30, 8, 0), np.zeros((0, 8), np.float32))["density"])
 
 
-def test_ill_features_are_a_typed_error() -> None:
+def test_invalid_features_are_a_typed_error() -> None:
     with pytest.raises(DataError, match="one extractor"):
         fidelity_metrics(normal(9, 4, 0), normal(9, 5, 0))
     with pytest.raises(DataError, match="finite"):
@@ -120,7 +120,7 @@ def test_ill_features_are_a_typed_error() -> None:
 
 @pytest.mark.parametrize(("n", "m"), [(40, 30), (30, 90), (200, 200)])
 def test_fid_of_few_images_equals_the_root_of_the_whole_covariance(n: int, m: int) -> None:
-    """The short cut through N x M against tr((C1^1/2 C2 C1^1/2)^1/2) by symmetric eigenproblems, D = 256."""
+    """The shortcut through N x M against tr((C1^1/2 C2 C1^1/2)^1/2) by symmetric eigenproblems, D = 256."""
     rng = np.random.default_rng(n)
     real, synthetic = rng.gamma(2, 1, (n, 256)), rng.gamma(3, 1, (m, 256))
     c1, c2 = np.cov(real, rowvar=False), np.cov(synthetic, rowvar=False)
@@ -134,8 +134,8 @@ def test_fid_of_few_images_equals_the_root_of_the_whole_covariance(n: int, m: in
     assert frechet_distance(real.astype(np.float32), synthetic.astype(np.float32)) == pytest.approx(expected, rel=1e-5)
 
 
-def test_whose_rounding_the_difference_is() -> None:
-    """Six images each, 40 features, the distance in 60 digits: the low-rank form has it, torch-fidelity rounds."""
+def test_the_difference_is_rounding_of_torch_fidelity() -> None:
+    """Six images each, 40 features, the distance in 60 digits: equals the low-rank form; torch-fidelity rounds."""
     import mpmath
 
     real, synthetic = (normal(6, 40, s).astype(np.float64) for s in (0, 1))

@@ -1,4 +1,4 @@
-"""Floors: what real images score in the place of synthetic ones, at the very same sizes and mix of classes."""
+"""The real-vs-real baseline: scores of real images in place of synthetic ones, at equal sizes and class proportions."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def normal(n: int, seed: int, shift: float = 0.0) -> np.ndarray:
     return (np.random.default_rng(seed).normal(size=(n, 32)) + shift).astype(np.float32)
 
 
-def test_sizes_are_equal_and_stated() -> None:
+def test_sizes_are_equal_and_reported() -> None:
     for n, m, k, rest in ((60, 50, 30, 30), (200, 50, 50, 150), (61, 500, 30, 31)):
         floor, beside = real_baseline_of_halves(normal(n, 0), normal(m, 1), seed=0)
         for scores in (floor, beside):
             assert (scores["n_synthetic"], scores["n_real"]) == (k, rest)
 
 
-def test_a_perfect_generator_scores_its_floor_and_a_shifted_one_more() -> None:
+def test_a_perfect_generator_scores_the_baseline_and_a_shifted_one_more() -> None:
     gaps = []
     for seed in range(20):
         floor, beside = real_baseline_of_halves(normal(80, seed), normal(60, 100 + seed), seed)
@@ -40,7 +40,7 @@ def test_a_perfect_generator_scores_its_floor_and_a_shifted_one_more() -> None:
     assert beside["kid"] > floor["kid"] + 1
 
 
-def test_floor_falls_as_images_are_added() -> None:
+def test_the_baseline_falls_as_images_are_added() -> None:
     real = normal(400, 0)
     small, large = (real_baseline_of_halves(x, real, seed=0)[0]["fid"] for x in (real[:80], real))
     assert small > 2 * large > 0
@@ -63,7 +63,7 @@ def test_its_fid_is_the_same_distance() -> None:
         ({1: 4}, {0: 6, 1: 2}, {1: 2}),
     ],
 )
-def test_counts_keep_the_mix_of_classes(wanted: dict, available: dict, expected: dict) -> None:
+def test_counts_keep_the_class_proportions(wanted: dict, available: dict, expected: dict) -> None:
     assert matched_counts(wanted, available) == expected
 
 

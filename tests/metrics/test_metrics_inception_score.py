@@ -1,4 +1,4 @@
-"""Inception score: closed forms, torch-fidelity's own figure, and too few images."""
+"""Inception score: closed forms, torch-fidelity's value, and too few images."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def test_equals_torch_fidelity() -> None:
 
 def test_closed_forms() -> None:
     sure = 40 * np.eye(5, dtype=np.float32)[np.arange(200) % 5]
-    assert inception_score(sure, splits=1) == pytest.approx(5)  # sure of each image, unsure of the set
-    assert inception_score(np.zeros((40, 5), np.float32)) == pytest.approx(1)  # sure of nothing
-    assert inception_score(sure[:1].repeat(40, axis=0)) == pytest.approx(1)  # one image, again and again
+    assert inception_score(sure, splits=1) == pytest.approx(5)  # certain of each image, uniform over the set
+    assert inception_score(np.zeros((40, 5), np.float32)) == pytest.approx(1)  # uniform for each image
+    assert inception_score(sure[:1].repeat(40, axis=0)) == pytest.approx(1)  # the same image several times
 
 
 def test_it_falls_with_the_number_of_images() -> None:
@@ -29,7 +29,7 @@ def test_it_falls_with_the_number_of_images() -> None:
     assert inception_score(sure[:40]) <= 4 < 25 < inception_score(sure)
 
 
-def test_nan_where_it_says_nothing() -> None:
+def test_nan_where_undefined() -> None:
     logits = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
     assert math.isfinite(inception_score(logits))
     assert math.isnan(inception_score(logits[:19]))

@@ -1,4 +1,4 @@
-"""Copies on plain arrays: neighbours and AuthPct against brute force; the flag keeps its promise and finds copies."""
+"""Memorisation metrics on plain arrays: neighbours and AuthPct against brute force; false positive rate and recall."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def brute(queries: np.ndarray, references: np.ndarray, allowed: np.ndarray) -> t
 
 
 def test_neighbours_are_those_of_brute_force(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memorization, "BLOCK", 3 * 40)  # three queries at a time: several blocks, the last one short
+    monkeypatch.setattr(memorization, "BLOCK", 3 * 40)  # three queries per block: several blocks, the last one shorter
     itself = np.arange(40)
     for found, allowed, queries in (
         (nearest(MADE, TRAIN), np.ones((30, 40), bool), MADE),
@@ -75,14 +75,14 @@ def test_authpct_is_the_published_definition() -> None:
         expected.append(float(np.linalg.norm(s - TRAIN[star])) > radius)
     np.testing.assert_array_equal(authentic(near, own), expected)
     test = MemorisationTest(TRAIN, PATIENTS, 0.01)
-    assert test.judge(MADE).authpct == pytest.approx(100 * np.mean(expected))
+    assert test.evaluate(MADE).authpct == pytest.approx(100 * np.mean(expected))
     assert 0 < np.mean(expected) < 1
-    assert test.judge(TRAIN).authpct == 0.0  # a copy never is authentic
-    assert test.judge(MADE + 100).authpct == 100.0
-    assert np.isnan(test.judge(MADE[:0]).authpct)
+    assert test.evaluate(TRAIN).authpct == 0.0  # an exact copy is never authentic
+    assert test.evaluate(MADE + 100).authpct == 100.0
+    assert np.isnan(test.evaluate(MADE[:0]).authpct)
 
 
-def test_relative_distance_asks_whether_one_image_is_singled_out() -> None:
+def test_relative_distance_is_small_only_for_a_single_nearest_image() -> None:
     found = Neighbours(
         np.array([[0.0, 2.0, 4.0], [3.0, 3.0, 3.0], [0, 0, 0], [1.0, np.inf, np.inf], [np.inf] * 3]), None
     )  # type: ignore[arg-type]
@@ -95,43 +95,46 @@ def relative(values: np.ndarray) -> Neighbours:
     return Neighbours(np.stack([values, 2 - values], axis=1), np.zeros((len(values), 2), dtype=np.int64))
 
 
-def test_the_threshold_is_a_rank_among_the_training_images_and_leaves_twins_out() -> None:
+def test_the_threshold_is_a_rank_among_training_images_without_duplicates() -> None:
     values = np.linspace(0.5, 0.698, 199)
     fitted = memorisation_threshold(relative(values), 0.01)
     assert (fitted.value, fitted.promised) == (pytest.approx(values[1]), 2 / 200)
     few = memorisation_threshold(relative(values[:50]), 0.01)
-    assert (few.value, few.promised) == (pytest.approx(values[0]), 1 / 51)  # more than was asked for, and said so
+    assert (few.value, few.promised) == (pytest.approx(values[0]), 1 / 51)  # more than requested, and reported
     with_twins = memorisation_threshold(relative(np.concatenate([np.zeros(60), np.full(40, 0.1), values])), 0.01)
-    assert (with_twins.value, with_twins.promised) == (fitted.value, pytest.approx(102 / 300))  # a twin is a twin
+    assert (with_twins.value, with_twins.promised) == (
+        fitted.value,
+        pytest.approx(102 / 300),
+    )  # further duplicates change nothing
     capped = memorisation_threshold(relative(np.full(20, 0.95)), 0.1)
     assert (capped.value, capped.promised) == (SINGLED_OUT, pytest.approx(1 / 21))
     only_twins = memorisation_threshold(relative(np.zeros(8)), 0.01)
     assert (only_twins.value, only_twins.promised) == (SAME_PICTURE, 1.0)
 
 
-def test_twins_of_one_patient_promise_nothing_of_other_patients() -> None:
+def test_duplicates_of_one_patient_do_not_raise_the_rate_for_other_patients() -> None:
     pairs = np.repeat(np.random.default_rng(6).normal(size=(50, 20)), 2, axis=0)
     test = MemorisationTest(pairs + 0.01 * np.random.default_rng(7).normal(size=pairs.shape), np.arange(100) // 2, 0.01)
     assert (test.threshold.value, test.threshold.promised) == (SAME_PICTURE, 1.0)
     assert test.across_patients.value == SINGLED_OUT
     assert test.promised_across_patients == 1 / 101
-    assert test.judge(pairs).copied.all()
+    assert test.evaluate(pairs).copied.all()
     assert set(test.values()) >= {"threshold", "promised", "promised_across_patients"}
 
 
-@pytest.mark.parametrize("dimensions", [2, 5, 8])  # the fewer, the more often one point is much nearer than the rest
-def test_novel_images_are_flagged_as_often_as_promised(dimensions: int) -> None:
+@pytest.mark.parametrize("dimensions", [2, 5, 8])  # the fewer images, the more often one is much nearer than the rest
+def test_new_images_are_flagged_at_the_promised_rate(dimensions: int) -> None:
     flagged, promised = [], []
     for seed in range(60):
         draw = np.random.default_rng([dimensions, seed]).standard_t(3, size=(300, dimensions))
         test = MemorisationTest(draw[:99], np.arange(99) // 3, 0.05)
-        flagged.append(test.judge(draw[99:]).copied.mean())
+        flagged.append(test.evaluate(draw[99:]).copied.mean())
         promised.append(test.threshold.promised)
     error = np.std(np.subtract(flagged, promised)) / np.sqrt(60)
     assert np.mean(flagged) == pytest.approx(np.mean(promised), abs=3 * error + 0.005)
 
 
-def test_thumbnails_know_turns_noise_and_stain() -> None:
+def test_thumbnails_are_robust_to_rotation_noise_and_stain() -> None:
     image = np.random.default_rng(2).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
     flat = thumbnails(image)
     for k, view in enumerate(np.rot90(m, t, (1, 2)) for m in (image, image[:, :, ::-1]) for t in range(4)):
@@ -141,7 +144,7 @@ def test_thumbnails_know_turns_noise_and_stain() -> None:
     stained = half + np.array([40, 5, 60], dtype=np.uint8)
     np.testing.assert_allclose(thumbnails(half), thumbnails(stained), atol=1e-12)
     ramp = np.zeros((2, 64, 64, 3), dtype=np.uint8)
-    ramp[1, :, 32:] = 100  # after its mean is taken away: -50 and 50, so 50 grey levels from the flat one
+    ramp[1, :, 32:] = 100  # without its mean: -50 and 50, so 50 grey levels from the flat one
     assert nearest(thumbnails(ramp[:1]), thumbnails(ramp[1:])).distance[0, 0] == pytest.approx(50)
     assert thumbnails(image[:0]).shape == (0, 3072)
 
@@ -190,27 +193,29 @@ def check_copies_and_novelties(images: np.ndarray, patients: np.ndarray) -> None
     train, novel = images[~held_out], images[held_out]
     test = MemorisationTest(thumbnails(train), patients[~held_out], 0.005, TURNED)
     for name, spoil in COPIES.items():
-        assert test.judge(thumbnails(spoil(train))).copied.mean() > 0.95, name
-    judged = test.judge(thumbnails(novel))
+        assert test.evaluate(thumbnails(spoil(train))).copied.mean() > 0.95, name
+    judged = test.evaluate(thumbnails(novel))
     assert judged.copied.mean() <= test.promised_across_patients + 2 / len(novel)
     assert judged.authentic.mean() > 0.7
     blurred = [np.asarray(Image.fromarray(i).filter(ImageFilter.GaussianBlur(4))) for i in novel]
-    assert test.judge(thumbnails(np.stack(blurred))).copied.mean() <= 2 / len(novel)  # dull is not copied
+    assert test.evaluate(thumbnails(np.stack(blurred))).copied.mean() <= 2 / len(
+        novel
+    )  # blurred images are not flagged
 
 
 def pictures(dataset: Any, root: Path | None, folder: Path, size_px: int, every: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return each n-th image of the data set, n being ``every``, and their patients."""
+    """Return every n-th image of the data set (n = ``every``), and the patients."""
     index = dataset.index(root, folder)
     index = replace(index, records=index.records[::every])
     return np.asarray(ImageCache(folder / "c").load(index, size_px)), np.array([r.group_id for r in index.records])
 
 
-def test_planted_copies_are_found_among_phantom_images(tmp_path: Path) -> None:
+def test_injected_copies_are_found_among_phantom_images(tmp_path: Path) -> None:
     images, patients = pictures(Phantom(PhantomConfig(48, 12, images_per_patient=8)), None, tmp_path, 48, 1)
     check_copies_and_novelties(images, patients)
 
 
 @pytest.mark.realdata
-def test_planted_copies_are_found_among_real_images(real_data: Path, tmp_path: Path) -> None:
+def test_injected_copies_are_found_among_real_images(real_data: Path, tmp_path: Path) -> None:
     images, patients = pictures(BreakHis(BreakHisConfig()), real_data / "BreaKHis_v1", tmp_path, 64, 2)
     check_copies_and_novelties(images, patients)

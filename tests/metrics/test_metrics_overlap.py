@@ -1,4 +1,4 @@
-"""Dice, IoU and HD95 against closed forms and every pair of pixels; the table of masks; mean recall."""
+"""Dice, IoU and HD95 against closed forms and brute force over pixels; the table of masks; mean recall."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def square(size: int, top: int, left: int, side: int) -> np.ndarray:
 
 
 def by_every_pair(a: np.ndarray, b: np.ndarray, spacing: tuple[float, float] = (1.0, 1.0)) -> float:
-    """HD95 with no distance transform: all distances between the two outlines' pixels, found pixel by pixel."""
+    """HD95 without a distance transform: all distances between the pixels of the two outlines, by brute force."""
 
     def edge(mask: np.ndarray) -> np.ndarray:
         on = {(int(y), int(x)) for y, x in np.argwhere(mask)}
@@ -50,11 +50,11 @@ def test_a_shifted_square_in_closed_form() -> None:
     assert dice(a, b) == both / n**2
     assert iou(a, b) == both / (2 * n**2 - both)
     assert iou(a, b) == pytest.approx(dice(a, b) / (2 - dice(a, b)))
-    # of 4(n-1) = 76 outline pixels the n of the far side are d away: more than 5 %
+    # of 4(n-1) = 76 outline pixels the n of the far side have distance d: more than 5 %
     assert hausdorff95(a, b) == d
 
 
-def test_a_single_stray_pixel_is_what_the_95th_percentile_forgives() -> None:
+def test_the_95th_percentile_ignores_a_single_outlier_pixel() -> None:
     a = square(64, 20, 20, 20)
     b = a.copy()
     b[0, 0] = 1
@@ -78,14 +78,14 @@ def test_random_masks_against_every_pair_of_pixels(seed: int) -> None:
 
 
 def test_pixels_that_are_not_square_in_closed_form() -> None:
-    """An image of 40 × 120 squashed to 40 × 40: a step across is three pixels of the original, a step down one."""
+    """An image of 40 × 120 squashed to 40 × 40: one pixel horizontally is three original pixels, vertically one."""
     a = square(40, 5, 5, 20)
     across, down = square(40, 5, 10, 20), square(40, 10, 5, 20)
     assert (hausdorff95(a, across), hausdorff95(a, down)) == (5, 5)
     assert (hausdorff95(a, across, (1, 3)), hausdorff95(a, down, (1, 3))) == (15, 5)
     point, other = square(40, 0, 0, 1), square(40, 4, 1, 1)
     assert hausdorff95(point, other, (1, 3)) == 5, "√(4² + (1 · 3)²)"
-    # the two nearest pixels are others than where both axes count alike
+    # the two nearest pixels differ from those with equal spacing
     near_across, near_down = square(40, 10, 12, 1) | square(40, 14, 10, 1), square(40, 10, 10, 1)
     assert hausdorff95(near_down, near_across, (1, 3)) == pytest.approx(np.percentile([4, 6], 95))
     for wrong in ((0, 1), (1, -1), (math.nan, 1), (1, math.inf)):
@@ -125,7 +125,7 @@ def row(label: str, true_px: int, found_px: int, score: float = 0.0, distance: f
     return Outlined(f"{label}/a, b.png", "g", label, score, score / 2, distance, true_px, found_px)
 
 
-def test_the_table_gives_back_what_was_written_and_its_means(tmp_path: Path) -> None:
+def test_the_table_round_trip_and_its_means(tmp_path: Path) -> None:
     rows = [row("benign", 9, 0), row("benign", 9, 5, 0.5), row("normal", 0, 0, 1.0, 0.0), row("normal", 0, 2)]
     rows.append(row("malignant", 4, 4, 0.7, 2.0))
     write_outlined(tmp_path / "masks.csv", rows)

@@ -28,7 +28,7 @@ def test_mse_and_psnr_are_those_of_scikit_image() -> None:
 
 
 def test_ssim_is_the_formula_of_wang_2004() -> None:
-    """Equations 12 to 16 written out: an 11 × 11 Gaussian window at every place where it lies wholly in the image."""
+    """Equations 12 to 16 written out: an 11 × 11 Gaussian window at every position completely in the image."""
     a = noise(1, 32)
     b = np.clip(a.astype(int) + np.random.default_rng(2).normal(0, 40, a.shape), 0, 255).astype(np.uint8)
     bell = np.exp(-0.5 * (np.arange(-5, 6) / 1.5) ** 2)
@@ -59,7 +59,7 @@ def test_closed_forms() -> None:
     assert (black["mse"], black["l1"], black["psnr"]) == (1, 1, 0)
 
 
-def test_identical_images_and_the_mean_they_enter() -> None:
+def test_identical_images_and_their_part_in_the_mean() -> None:
     a = noise(2)
     b = a.copy()
     b[1, 0, 0, 0] ^= 1  # one intensity, one level
@@ -74,7 +74,7 @@ def test_identical_images_and_the_mean_they_enter() -> None:
     assert mean_quality(far, samples)["psnr"] == 0
 
 
-def test_the_unpaired_variant_pairs_by_place_and_cannot_tell_good_from_unrelated() -> None:
+def test_the_unpaired_variant_pairs_by_index_and_does_not_measure_quality() -> None:
     a, b = noise(5), noise(3, seed=1)
     got = unpaired_quality(a, b)
     assert set(got) == {"ssim", "psnr", "mse"}

@@ -1,4 +1,4 @@
-"""The predictions table: reads back exactly, and says by path what is wrong with a damaged one."""
+"""The predictions table: exact round trip, and errors with the path of a damaged file."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_reads_one_part_alone(tmp_path: Path, classes: tuple[str, ...]) -> None:
         (lambda text: "", "header"),
     ],
 )
-def test_damage_is_told_with_the_path(tmp_path: Path, damage, message: str) -> None:
+def test_damage_is_reported_with_the_path(tmp_path: Path, damage, message: str) -> None:
     path = tmp_path / "predictions.csv"
     write_predictions(path, make())
     path.write_text(damage(path.read_text()))
@@ -112,7 +112,7 @@ def test_a_missing_file_is_a_store_error(tmp_path: Path) -> None:
         {"classes": ("same", "same")},
     ],
 )
-def test_what_does_not_fit_is_refused(change: dict) -> None:
+def test_inconsistent_input_is_refused(change: dict) -> None:
     p = make()
     values = {f.name: getattr(p, f.name) for f in fields(Predictions)}
     with pytest.raises(DataError):

@@ -1,4 +1,4 @@
-"""Temperature scaling finds the temperature that a network's logits were multiplied by, and never does harm."""
+"""Temperature scaling recovers the temperature of a network's logits and never increases the loss."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def softmax(z: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
 
 
 def drawn(temperature: float, classes: int, n: int = 40_000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Labels drawn from softmax(z), and the probabilities of a network that says softmax(T z)."""
+    """Labels drawn from softmax(z), and the probabilities softmax(T z) of a network."""
     rng = np.random.default_rng(seed)
     z = rng.normal(0, 1.5, (n, classes))
     truth = (rng.random((n, 1)) > softmax(z).cumsum(axis=1)).sum(axis=1).clip(max=classes - 1)
@@ -46,8 +46,10 @@ def test_likelihood_on_validation_is_never_worse(seed: int) -> None:
     assert scaled.sum(axis=1) == pytest.approx(1)
 
 
-def test_where_no_temperature_can_be_told_it_is_one() -> None:
-    assert fit_temperature([0, 1, 1], [[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]]) == 1.0  # all right: likelihood has no peak
+def test_an_undefined_temperature_is_one() -> None:
+    assert (
+        fit_temperature([0, 1, 1], [[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]]) == 1.0
+    )  # all correct: the likelihood has no maximum
 
 
 def test_certainty_is_scaled_too() -> None:
@@ -58,7 +60,7 @@ def test_certainty_is_scaled_too() -> None:
     assert apply_temperature([[0.8, 0.2]], 1.0) == pytest.approx(np.array([[0.8, 0.2]]))
 
 
-def test_what_cannot_be_scaled_is_said() -> None:
+def test_invalid_input_is_reported() -> None:
     with pytest.raises(DataError, match="more than 0"):
         apply_temperature([[0.5, 0.5]], 0.0)
     with pytest.raises(DataError, match="at least one image"):

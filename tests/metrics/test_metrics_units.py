@@ -1,4 +1,4 @@
-"""Groups are the unit: those with images of several classes are resampled, split and planned whole."""
+"""Groups are the unit: groups with images of several classes are resampled, split and planned as a whole."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.stats.bootstrap import PatientSample, ScoredFold, cluster_bootstrap_c
 from bench.stats.pilot import clustered_components, estimate_components
 
 
-def test_one_function_says_what_is_scored_and_what_it_is_called() -> None:
+def test_one_function_defines_the_scored_unit_and_its_name() -> None:
     alike, mixed = scored_unit(made_up_index([[2, 0], [0, 2]])), scored_unit(made_up_index([[2, 0], [1, 2], [1, 1]]))
     assert (alike.primary, alike.level, alike.note) == ("patient_balanced_accuracy", "patient-level", "")
     assert (mixed.primary, mixed.metric) == ("balanced_accuracy", "image-level balanced accuracy, clustered by patient")
@@ -34,15 +34,15 @@ def test_a_group_has_one_place_and_a_class_only_if_all_its_images_agree() -> Non
 
 
 def strata(*held: str) -> list[int]:
-    """Strata of groups that hold these classes, such as '01'."""
+    """Strata of groups with these classes, such as '01'."""
     rows = [(int(c), g) for g, classes in enumerate(held) for c in classes]
     return group_strata(np.array([c for c, _ in rows]), [f"{g:02d}" for _, g in rows]).tolist()
 
 
-def test_groups_that_hold_the_same_classes_are_resampled_together() -> None:
+def test_groups_with_the_same_classes_are_resampled_together() -> None:
     assert strata("0", "1", "0", "1") == [0, 1, 0, 1]
     assert len(set(strata("0", "0", "1", "1", "01", "01"))) == 3
-    assert strata("0", "0", "1", "01")[2:] in ([1, 1], [2, 2])  # the two that hold class 1: neither is left alone
+    assert strata("0", "0", "1", "01")[2:] in ([1, 1], [2, 2])  # the two with class 1: neither remains alone
     alone = strata("0", "0", "0", "1")
     assert alone.count(alone[3]) == 1  # joining the others could lose its class
 
@@ -60,7 +60,7 @@ def test_no_resample_loses_a_class() -> None:
 
 
 def mixed_fold(rng: np.random.Generator, patients: int = 60) -> ScoredFold:
-    """Patients with images of both classes, but for ten of each; how many of a patient's are right varies a lot."""
+    """Patients with images of both classes, except ten of each; the share of correct images varies between patients."""
     counts = rng.integers(2, 6, (patients, 2))
     counts[:10, 1] = counts[10:20, 0] = 0
     groups = np.repeat(np.arange(patients), counts.sum(axis=1))
@@ -69,8 +69,8 @@ def mixed_fold(rng: np.random.Generator, patients: int = 60) -> ScoredFold:
     return ScoredFold(y, np.eye(2)[np.where(right, y, 1 - y)], groups.tolist())
 
 
-def test_intervals_over_patients_with_images_of_both_classes_cover_what_they_promise() -> None:
-    """With (patient, class) as the unit this covers 87 %: a patient's classes counted as two patients."""
+def test_intervals_over_patients_with_both_classes_have_nominal_coverage() -> None:
+    """With (patient, class) as the unit the coverage is 87 %: the classes of a patient would count as two patients."""
     rng, covered = np.random.default_rng(0), []
     for seed in range(1000):
         got = cluster_bootstrap_ci([mixed_fold(rng)], resamples=600, seed=seed)
@@ -96,8 +96,8 @@ def test_every_part_of_a_split_has_both_classes_and_whole_patients() -> None:
         assert len(set.union(*held)) == sum(map(len, held)) == 10
 
 
-def test_the_planner_takes_a_patient_as_one_observation() -> None:
-    """The variance that the components promise for a mean over patients is the one that pairs show."""
+def test_the_planner_counts_a_patient_as_one_observation() -> None:
+    """The variance of a mean over patients by the components equals the observed variance of pairs."""
     rng, patients, shown, promised, split = np.random.default_rng(5), 40, [], [], []
     counts = rng.integers(2, 7, (patients, 2)).astype(float)
     folds = np.repeat(np.arange(4), 10)[None]

@@ -1,4 +1,4 @@
-"""Metrics of one's own: from a file beside the suite to the store, the report, and back; and what is refused."""
+"""User-defined metrics: from a file beside the suite to the store and the report; and which ones are refused."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Worst:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A folder with images, and a suite beside a module of its own, which no other test sees."""
+    """A folder with images, and a suite with a separate module that no other test imports."""
     register(monkeypatch)
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(registry, "_FOLDERS", [])
@@ -64,7 +64,7 @@ def planned(folder: Path, **changes: Any) -> Plan:
     return prepare(str(write_suite(folder / "mine.yaml", **changes)), (), folder / "data", folder / "runs").plan
 
 
-def test_a_suite_without_metrics_keeps_its_keys_and_one_with_them_trains_nothing_anew(folder: Path) -> None:
+def test_a_suite_without_metrics_keeps_its_keys_and_adding_them_trains_nothing_again(folder: Path) -> None:
     plain, none, own = planned(folder), planned(folder, metrics={}), planned(folder, metrics=METRICS)
     assert [c.id for c in plain.cells] == [c.id for c in none.cells]
     changed = {a.stage for a, b in zip(plain.cells, own.cells, strict=True) if a.id != b.id}
@@ -109,7 +109,7 @@ def test_worker_processes_score_the_saved_test_predictions_and_the_report_shows_
 
 def test_expected_cost_is_elkans() -> None:
     y_prob = np.array([[0.9, 0.1], [0.7, 0.3], [0.2, 0.8], [0.85, 0.15]])
-    metric = ExpectedCost(ExpectedCostConfig(false_negative=4, false_positive=1))  # called malignant from 0.2 on
+    metric = ExpectedCost(ExpectedCostConfig(false_negative=4, false_positive=1))  # predicted malignant from 0.2 on
     assert metric.compute(np.array([0, 0, 1, 1]), y_prob, list("abcd"), ("b", "m")) == {"cost": (1 + 4) / 4}
     equal = ExpectedCost(ExpectedCostConfig(false_negative=1, false_positive=1))
     truth = np.array([0, 1, 1, 1])
@@ -121,7 +121,7 @@ def test_per_patient_a_patients_images_count_as_one_row() -> None:
     y_true, groups = np.array([1, 1, 0, 1]), ["x", "x", "y", "z"]
     y_prob = np.array([[0.2, 0.8], [0.99, 0.01], [0.9, 0.1], [0.95, 0.05]])
     found = own_scores("c", ExpectedCost(ExpectedCostConfig()), y_true, y_prob, groups, ("b", "m"))
-    assert found == {"c": 10 / 4, "patient_c": 5 / 3}  # x by the mean of its two, 0.405: called
+    assert found == {"c": 10 / 4, "patient_c": 5 / 3}  # x by the mean of its two, 0.405: predicted malignant
 
 
 class Bad:
@@ -155,10 +155,10 @@ SHARE = Measure("higher", "", 0, 1)
         ("mine", Bad({"b": 0.5}, a=SHARE), r"gave \{'b': 0.5\}, expected a number for each of \['a'\]"),
         ("mine", Bad({"a": 1.5}, a=SHARE), r"a is 1.5, declared to lie in \[0, 1\]"),
         ("mine", Bad({}), "measures"),
-        ("mine", Bad(ZeroDivisionError("division"), a=SHARE), "made-up predictions: ZeroDivisionError: division"),
+        ("mine", Bad(ZeroDivisionError("division"), a=SHARE), "simulated predictions: ZeroDivisionError: division"),
     ],
 )
-def test_what_cannot_be_right_is_said_before_anything_is_trained(name: str, metric: Any, message: str) -> None:
+def test_invalid_metrics_are_reported_before_training(name: str, metric: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         try_out({name: metric}, ("benign", "malignant", "normal"))
 
@@ -203,7 +203,7 @@ def test_a_suite_that_names_a_metric_wrongly_is_refused(folder: Path, metrics: A
         ("dataset", "", "is no dataset: it has no index"),
     ],
 )
-def test_a_class_that_lacks_what_its_kind_must_have_is_refused(
+def test_a_class_without_required_attributes_is_refused(
     folder: Path, kind: registry.Kind, body: str, message: str
 ) -> None:
     module = f"lacking_{kind}_{len(body)}"
@@ -213,7 +213,7 @@ def test_a_class_that_lacks_what_its_kind_must_have_is_refused(
         registry.load(kind, f"{module}:Mine")
 
 
-def test_a_classifier_of_ones_own_needs_the_fine_tunings_settings(folder: Path) -> None:
+def test_a_user_defined_classifier_needs_the_fine_tuning_settings(folder: Path) -> None:
     text = MODULE + "\nclass Net:\n    Config = Config\n    def check(self): ...\n    def build(self, *_): ...\n"
     (folder / "worst_patient.py").write_text(text, encoding="utf-8")
     path = write_suite(folder / "mine.yaml", classifiers={"net": {"use": "worst_patient:Net"}})
@@ -221,7 +221,7 @@ def test_a_classifier_of_ones_own_needs_the_fine_tunings_settings(folder: Path) 
         load_suite(str(path))
 
 
-def test_nothing_is_added_to_the_path_for_a_suite_without_a_class_of_its_own(folder: Path) -> None:
+def test_sys_path_is_unchanged_for_a_suite_without_user_classes(folder: Path) -> None:
     before = [*sys.path]
     load_suite(str(write_suite(folder / "mine.yaml", metrics={"expected_cost": {}})))
     assert sys.path == before

@@ -1,4 +1,4 @@
-"""The segmentation network behind the FCN score: it learns, resumes exactly, and judges image by image."""
+"""The segmentation network of the FCN score: it learns, resumes exactly, and is evaluated image by image."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bench.segmentation.pseudo_masks import nuclear_masks
 from bench.segmentation.trainer import (
     MaskedImages,
     bce_dice,
-    judge,
+    evaluate,
     load_network,
     save_network,
     segment,
@@ -33,7 +33,7 @@ SMALL = SegmentationConfig(steps=12, batch_size=3, filters=3, learning_rate=1e-2
 
 
 def discs(n: int, seed: int, size: int = 24) -> MaskedImages:
-    """Noisy pictures of a dark disc on a light ground; the mask is the disc."""
+    """Noisy pictures of a dark disc on a light background; the mask is the disc."""
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:size, :size]
     masks = np.stack(
@@ -70,8 +70,8 @@ def test_it_learns_and_keeps_the_weights_best_on_validation(tmp_path: Path) -> N
     looks = {step: m["validation/iou"] for step, m in ctx.history if "validation/iou" in m}
     assert sorted(looks) == [6, 12, 18, 24, 30]
     assert result.validation_score == max(looks.values()) == looks[result.best_step]
-    assert judge(network, VALIDATION, "cpu")["iou"] == result.validation_score
-    assert judge(network, discs(6, 2), "cpu")["iou"] > 0.85
+    assert evaluate(network, VALIDATION, "cpu")["iou"] == result.validation_score
+    assert evaluate(network, discs(6, 2), "cpu")["iou"] > 0.85
     assert result.parameters == sum(p.numel() for p in network.parameters())
 
 
@@ -88,8 +88,8 @@ def test_killed_and_resumed_it_ends_with_the_same_weights(interrupt_at: int, tmp
     assert all(torch.equal(a, b) for a, b in zip(whole.state_dict().values(), again.state_dict().values(), strict=True))
 
 
-def test_the_harness_can_store_and_load_where_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same, through files, as in a killed run."""
+def test_the_harness_can_store_and_load_checkpoints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same, through files, as after a killed run."""
     whole, result = trained(FakeContext(tmp_path / "whole"))
     ctx, log = CellContext(tmp_path, "cpu", 0, None), CellContext.log
 
@@ -116,10 +116,10 @@ def test_a_mask_does_not_depend_on_the_images_beside_it() -> None:
     assert segment(network, images[:0], "cpu").shape == (0, 24, 24)
 
 
-def test_its_judgement_is_the_fcn_score_of_its_masks() -> None:
+def test_evaluation_is_the_fcn_score_of_the_masks() -> None:
     network, data = fresh(), discs(5, 5)
     matrix = confusion(data.masks, segment(network, data.images, "cpu")).sum(axis=0)
-    assert judge(network, data, "cpu") == fcn_score(matrix)
+    assert evaluate(network, data, "cpu") == fcn_score(matrix)
 
 
 def test_saved_and_loaded_it_is_the_same(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_the_loss_in_closed_form() -> None:
     assert float(bce_dice(100 * (2 * target - 1), target)) == pytest.approx(0, abs=1e-6)
 
 
-def test_what_cannot_be_trained_is_refused(tmp_path: Path) -> None:
+def test_invalid_training_input_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="N >= 1"):
         train_segmentation(
             fresh(), MaskedImages(TRAIN.images[:0], TRAIN.masks[:0]), VALIDATION, SMALL, FakeContext(tmp_path)
@@ -165,8 +165,8 @@ def test_what_cannot_be_trained_is_refused(tmp_path: Path) -> None:
         train_segmentation(broken, TRAIN, VALIDATION, SMALL, FakeContext(tmp_path))
 
 
-def test_haematoxylin_is_found_where_it_was_put() -> None:
-    """Discs of haematoxylin in a field of eosin, mixed by scikit-image's inverse; and two specks, which are dropped."""
+def test_haematoxylin_is_found_at_its_position() -> None:
+    """Discs of haematoxylin in a field of eosin, mixed by scikit-image's inverse; and two specks, which are removed."""
     wanted = discs(3, 7, size=64).masks
     specks = wanted.copy()
     specks[:, 0, 0] = 1

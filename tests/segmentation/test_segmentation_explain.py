@@ -1,4 +1,4 @@
-"""Grad-CAM of a segmentation: the formula by hand, evidence where the object is, nothing for nothing, and the layer."""
+"""Grad-CAM of a segmentation: the formula by hand, evidence at the object, empty masks, and the layer."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def test_a_map_is_the_papers_formula() -> None:
 
 
 class Bright(nn.Module):
-    """An encoder that halves three times and a decoder that takes what is bright for the object."""
+    """An encoder with three downsamplings and a decoder that detects bright pixels."""
 
     class Encoder(nn.Module):
         out_channels = (3, 1)
@@ -90,7 +90,7 @@ def test_the_evidence_lies_where_the_object_is() -> None:
     assert map_[40:, :32].max() < 0.05
 
 
-def test_nothing_found_has_an_empty_map_and_no_map_depends_on_others() -> None:
+def test_empty_masks_have_empty_maps_and_maps_are_independent() -> None:
     network, images, masks = unet(), noise(3), boxes(3)
     masks[1] = 0
     layer = deepest_layer(network, (64, 64))
@@ -108,7 +108,7 @@ def test_nothing_found_has_an_empty_map_and_no_map_depends_on_others() -> None:
         ("vgg11_bn", (16, 8, 8), 32, (4, 4)),
     ],
 )
-def test_the_layer_is_the_deepest_of_the_encoder_that_shows_places(
+def test_the_layer_is_the_deepest_of_the_encoder_with_spatial_resolution(
     encoder: str, filters: tuple[int, ...], size_px: int, grid: tuple[int, int]
 ) -> None:
     layer = deepest_layer(unet(encoder, filters), (size_px, size_px))
@@ -116,7 +116,7 @@ def test_the_layer_is_the_deepest_of_the_encoder_that_shows_places(
     assert layer.grid == grid
 
 
-def test_what_cannot_be_explained_is_said() -> None:
+def test_networks_that_cannot_be_explained_are_reported() -> None:
     network = SegmentationNetwork(Bright())
     with pytest.raises(NoLayerError, match="4 × 4"):
         deepest_layer(network, (24, 24))

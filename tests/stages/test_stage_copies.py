@@ -1,4 +1,4 @@
-"""Stage copies: planted copies are flagged, listed and drawn; --drop-copies trains each generative arm without them."""
+"""Stage copies: injected copies are flagged and listed; --drop-copies trains every generative arm without them."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ from bench.types import ResultRow, SyntheticImage
 
 @dataclass(frozen=True)
 class PainterConfig:
-    pasted: int = 2  # of every so many images one is a training image of the other class; 0: none is
+    pasted: int = 2  # every n-th image is a training image of the other class; 0: none
 
 
 class Painter:
-    """Draws new squares, and pastes training images under the other label: as they are, mirrored, noisy, stained."""
+    """Draws new squares, and inserts training images under the other label: unchanged, mirrored, noisy, stained."""
 
     kind = "generative"
     version = 1
@@ -80,7 +80,7 @@ def spoilt(image: np.ndarray, how: int, rng: np.random.Generator) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
-    """Both painters and their classifiers, on one fold, with --drop-copies."""
+    """Both methods and their classifiers, on one fold, with --drop-copies."""
     folder = tmp_path_factory.mktemp("copies")
     data = write_squares(folder / "data")
     with pytest.MonkeyPatch.context() as patch:
@@ -111,7 +111,7 @@ def table(session: Session, method: str, name: str = TABLE) -> list[dict[str, st
         return list(csv.DictReader(f))
 
 
-def test_planted_copies_are_flagged_and_nothing_else(session: Session) -> None:
+def test_injected_copies_are_flagged_and_nothing_else(session: Session) -> None:
     rows = table(session, "painter")
     injected = [r for r in rows if r["source_path"]]
     assert len(injected) == len(rows) / 2
@@ -125,16 +125,18 @@ def test_planted_copies_are_flagged_and_nothing_else(session: Session) -> None:
     assert metrics["copies/own_source_share"] == 1.0
     assert metrics["copies/authpct_pixels"] <= 50
     (name,) = [m for m in metrics if m.startswith("copies/authpct_tf_efficientnet_lite0-32px-")]
-    assert metrics[name] <= 50 + 12.5  # an exact copy has its image's very features, a noisy one need not be nearer
+    assert (
+        metrics[name] <= 50 + 12.5
+    )  # an exact copy has exactly the features of its image, a noisy one need not be nearer
 
 
-def test_novel_images_are_not_flagged(session: Session) -> None:
+def test_new_images_are_not_flagged(session: Session) -> None:
     metrics = row(session, "copies", "honest").metrics
     assert metrics["copies/flagged_pixels_share"] == 0.0
     assert metrics["copies/flagged_share"] <= metrics["copies/promised_false_flag_share"]
     assert metrics["copies/false_flag_share"] <= 2 * metrics["copies/promised_false_flag_share"]
     assert metrics["copies/authpct_pixels"] > 50
-    assert "copies/own_source_share" not in metrics  # it translates nothing
+    assert "copies/own_source_share" not in metrics  # it translates no image
 
 
 def test_they_are_logged_with_their_generator(session: Session) -> None:
@@ -164,7 +166,7 @@ def test_the_closest_pairs_are_drawn(session: Session) -> None:
     np.testing.assert_array_equal(left, right)
 
 
-def test_an_arm_without_copies_trains_on_the_same_images_but_those(session: Session) -> None:
+def test_an_arm_without_copies_trains_on_the_same_images_except_those(session: Session) -> None:
     plain, clean = (row(session, "classify", "painter", r).facts for r in ("1", "1-nocopies"))
     flagged = [r["path"] for r in table(session, "painter") if int(r["flagged"])]
     assert "copies_dropped" not in plain
@@ -207,7 +209,7 @@ def test_thresholds_of_held_out_patients_drop_nothing(session: Session, tmp_path
         flagged_paths(tmp_path, fold_parts)
 
 
-def test_both_arms_stand_in_one_report(session: Session) -> None:
+def test_both_arms_are_in_one_report(session: Session) -> None:
     info = report_info(session, rows_of(session.plan, session.env))
     labels = [arm.label for arm in info.arms]
     assert labels == ["none", "painter ×1", "painter ×1 without copies", "honest ×1", "honest ×1 without copies"]
@@ -233,7 +235,7 @@ def test_dropping_copies_adds_cells_and_changes_none(session: Session, monkeypat
     assert {(c.stage, c.ratio) for c in added} == {(s, "1-nocopies") for s in ("classify", "evaluate", "explain")}
     assert {c.method for c in added} == {"painter", "honest"}
     more = cells("exclude_memorised=true", "ratios=[0.5, 1.0]")
-    assert {c.id for c in added} < more.keys()  # the first n images, and what is a copy, are the same
+    assert {c.id for c in added} < more.keys()  # the first n images and the flagged ones are the same
     only = select(list(dropped.values()), ["method=painter", "ratio=1-nocopies", "fold=0"])
     assert [c.stage for c in only] == ["split", "fit", "synthesize", "copies", "classify", "evaluate", "explain"]
 

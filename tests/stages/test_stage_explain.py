@@ -1,4 +1,4 @@
-"""Stage explain: the same test images for every arm, each arm's own network, nothing of another fold; its picture."""
+"""Stage explain: the same test images for every arm, each arm's network, nothing from another fold; its picture."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ FLAT = {"use": "flat", "steps": 2, "evaluate_every": 2, "batch_size": 8, "pretra
 
 
 class Flat:
-    """A classifier without a grid anywhere: the image's pixels, weighed."""
+    """A classifier without a grid: weighted pixels of the image."""
 
     version = 1
     Config = FineTuneConfig
@@ -57,7 +57,7 @@ class Flat:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Session, list[ResultRow]]:
-    """Two arms without a generator and two classifiers, of which one cannot be explained; the first fold done."""
+    """Two arms without a generator and two classifiers, of which one cannot be explained; the first fold is done."""
     folder = tmp_path_factory.mktemp("explain")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(registry.REGISTRY["classifier"], "flat", f"{__name__}:Flat")
@@ -102,7 +102,7 @@ def test_every_arm_is_explained_on_the_same_test_images(finished: tuple[Session,
     assert len({test.groups[row[p]] for p in found["paths"]}) == 6, "as many patients as images"
 
 
-def test_what_is_explained_is_the_arms_own_network(finished: tuple[Session, list[ResultRow]]) -> None:
+def test_the_explained_network_is_that_of_the_arm(finished: tuple[Session, list[ResultRow]]) -> None:
     session, _ = finished
     for method in ("none", "classical"):
         found, inputs = explained(session, method), Inputs(cell(session, "explain", method), session.env)
@@ -117,7 +117,7 @@ def test_what_is_explained_is_the_arms_own_network(finished: tuple[Session, list
         assert maps.max() > 0.99
 
 
-def test_a_network_without_a_grid_is_told_of_and_fails_nothing(finished: tuple[Session, list[ResultRow]]) -> None:
+def test_a_network_without_a_grid_is_reported_and_not_an_error(finished: tuple[Session, list[ResultRow]]) -> None:
     session, rows = finished
     (row,) = [r for r in rows if (r.stage, r.method, r.classifier) == ("explain", "none", "flat")]
     assert row.status == "done"
@@ -138,7 +138,7 @@ def test_the_harness_knows_the_stage(finished: tuple[Session, list[ResultRow]]) 
 
 
 def injected(session: Session, change: Callable[[Path], None]) -> str:
-    """Return the error of an explanation whose classifier's folder was changed; the folder is put back."""
+    """Return the error of an explanation whose classifier's folder was changed; the folder is restored."""
     explain = cell(session, "explain", "none")
     folder = Artifacts(session.env.out).folder(*cell(session, "classify", "none").id)
     kept = {p: p.read_bytes() for p in folder.iterdir() if p.is_file()}
@@ -156,7 +156,7 @@ def injected(session: Session, change: Callable[[Path], None]) -> str:
 def test_a_classifier_of_another_fold_is_refused(finished: tuple[Session, list[ResultRow]]) -> None:
     session, _ = finished
 
-    def trained_elsewhere(folder: Path) -> None:  # what fold 1 would have been tested on is training here
+    def trained_elsewhere(folder: Path) -> None:  # the test images of fold 1 are training images here
         table = (folder / "predictions.csv").read_text()
         swapped = table.replace(",validation,", ",x,").replace(",test,", ",validation,").replace(",x,", ",test,")
         (folder / "predictions.csv").write_text(swapped)
@@ -164,7 +164,7 @@ def test_a_classifier_of_another_fold_is_refused(finished: tuple[Session, list[R
     assert injected(session, trained_elsewhere).startswith("LeakageError")
 
 
-def test_a_normalisation_that_knows_test_patients_is_refused(finished: tuple[Session, list[ResultRow]]) -> None:
+def test_a_normalisation_fitted_on_test_patients_is_refused(finished: tuple[Session, list[ResultRow]]) -> None:
     session, _ = finished
     tested = Inputs(cell(session, "explain", "none"), session.env).fold().part("test").groups[0]
 
@@ -211,14 +211,14 @@ def test_the_report_draws_them(finished: tuple[Session, list[ResultRow]], tmp_pa
     assert (tmp_path / "a" / path).read_bytes() == (tmp_path / "b" / path).read_bytes()
 
 
-def test_the_report_goes_without_what_is_gone(finished: tuple[Session, list[ResultRow]], tmp_path: Path) -> None:
+def test_the_report_skips_missing_files(finished: tuple[Session, list[ResultRow]], tmp_path: Path) -> None:
     session, rows = finished
     info: Any = report_info(session, rows)
     assert draw_explanations(Rows(rows), info, tmp_path, tmp_path / "a") == {}
     assert draw_explanations(Rows([r for r in rows if r.stage != "explain"]), info, session.env.out, tmp_path) == {}
 
 
-def test_many_arms_go_on_several_pages(tmp_path: Path) -> None:
+def test_many_arms_use_several_pages(tmp_path: Path) -> None:
     from report_rows import made_up, row
 
     rows, info = made_up(tmp_path, folds=1, classifiers=("net/1",), pictures=False, patients=4)
@@ -239,5 +239,5 @@ def test_many_arms_go_on_several_pages(tmp_path: Path) -> None:
     drawn = draw_explanations(Rows(rows), info, tmp_path, tmp_path / "out")
     assert list(drawn) == [f"pictures/explanations_net_1{page}.png" for page in ("", "_2", "_3")]
     widths = [Image.open(tmp_path / "out" / p).width for p in drawn]
-    step = 128 + 6  # arms: 15, one of them left out for its other images; the first is on every page
+    step = 128 + 6  # arms: 15, one of them excluded for its other images; the first is on every page
     assert [round((w - min(widths)) / step) for w in widths] == [0, 0, 1]

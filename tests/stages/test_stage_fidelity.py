@@ -1,4 +1,4 @@
-"""The fidelity stage: which images are held against which, and under what names."""
+"""The fidelity stage: which images are compared with which, and under what names."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from bench.metrics.features import Embedding
-from bench.stages.fidelity import _judge
+from bench.stages.fidelity import _evaluate
 
 
 class Seen:
-    """Stands in for the extractor: an image's features are noise around its first pixel's value."""
+    """Replaces the extractor: an image's features are noise around the value of its first pixel."""
 
     def embed(self, images: np.ndarray, labels: np.ndarray) -> Embedding:
         assert len(images) == len(labels) > 0
@@ -31,16 +31,16 @@ def part(counts: dict[int, int], value: int) -> Any:
     return SimpleNamespace(images=images(len(labels), value), labels=labels)
 
 
-def judge(synthetic: dict[int, int], **parts: Any) -> dict[str, float]:
+def compare(synthetic: dict[int, int], **parts: Any) -> dict[str, float]:
     made = part(synthetic, 50)
     seen: Any = Seen()
     fold: Any = SimpleNamespace(part=parts.__getitem__)
-    return _judge(seen, made.images, made.labels, fold, np.random.default_rng(0))
+    return _evaluate(seen, made.images, made.labels, fold, np.random.default_rng(0))
 
 
 @pytest.fixture(scope="module")
 def scores() -> dict[str, float]:
-    return judge(
+    return compare(
         {0: 20, 1: 40},
         train=part({0: 20, 1: 60}, 100),
         validation=part({0: 5, 1: 9}, 101),
@@ -52,10 +52,10 @@ def sizes(scores: dict[str, float], where: str) -> tuple[float, float]:
     return scores[f"{where}/n_synthetic"], scores[f"{where}/n_real"]
 
 
-def test_floors_are_of_the_sizes_of_the_scores_beside_them(scores: dict[str, float]) -> None:
+def test_baselines_have_the_sizes_of_their_scores(scores: dict[str, float]) -> None:
     assert sizes(scores, "synthetic/test") == sizes(scores, "floor/test") == sizes(scores, "at_floor/test") == (60, 30)
     assert sizes(scores, "synthetic/train") == (60, 80)
-    # held out are 15 and 29 images: 14 and 29 keep the mix of 20 to 40, against the same 80
+    # held out are 15 and 29 images: 14 and 29 keep the proportions of 20 to 40, against the same 80
     assert sizes(scores, "floor/train") == sizes(scores, "at_floor/train") == (43, 80)
 
 
@@ -75,7 +75,7 @@ def test_names(scores: dict[str, float]) -> None:
 
 
 def test_classes_without_synthetic_images_are_left_out() -> None:
-    found = judge({1: 8}, train=part({0: 9, 1: 12}, 100), validation=part({0: 3}, 100), test=part({0: 4, 1: 6}, 100))
+    found = compare({1: 8}, train=part({0: 9, 1: 12}, 100), validation=part({0: 3}, 100), test=part({0: 4, 1: 6}, 100))
     assert sizes(found, "synthetic/train") == (8, 12)
     assert sizes(found, "floor/train") == (6, 12)
     assert sizes(found, "floor/test") == (8, 6)

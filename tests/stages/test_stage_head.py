@@ -1,4 +1,4 @@
-"""A generator's own head on the test images of both kinds of splits: planned where offered, held to its fold."""
+"""The discriminator classifier on the test images of both split units: planned if available, and only on its fold."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SUITE: dict[str, Any] = {
 
 
 class Dark(Toy):
-    """Takes dark images for malignant, and all of its own images at 12 × 20 px, cut from the middle."""
+    """Predicts malignant for dark images; its images have 12 × 20 px, cut from the centre."""
 
     resize = "squash"
     discriminator_classifier = "brightness below 145"
@@ -51,7 +51,7 @@ class Dark(Toy):
 
 
 class Silent(Dark):
-    """Could classify; its config does not keep what it takes."""
+    """Could classify; its config does not keep the required field."""
 
     discriminator_classifier = ""
 
@@ -75,7 +75,7 @@ def run(session: Session, *only: str) -> dict[tuple[str, int], ResultRow]:
     return {(c.stage, c.fold): run_cell(c, session.env) for c in select(session.plan.cells, only)}
 
 
-def test_a_head_is_planned_where_a_method_offers_one(make: Any) -> None:
+def test_a_discriminator_classifier_is_planned_if_a_method_has_one(make: Any) -> None:
     counts = Counter((c.stage, c.method) for c in make(methods={"dark": {}, "silent": {}, "toy": {}}).plan.cells)
     assert counts["head", "dark"] == 2
     assert ("head", "silent") not in counts
@@ -98,14 +98,14 @@ def test_it_is_scored_from_its_saved_table(make: Any) -> None:
         assert right > 0.8, "dark squares are malignant"
         assert not [k for k in row.metrics if "patient" in k]
         assert row.facts["discriminator_classifier"] == Dark.discriminator_classifier
-    assert set(Dark.seen) == {(16, 12, 20, 3), (6, 12, 20, 3)}, "fitted and tested at a size of its own"
+    assert set(Dark.seen) == {(16, 12, 20, 3), (6, 12, 20, 3)}, "fitted and tested at its individual size"
 
 
-def test_a_head_that_was_trained_on_test_images_is_not_tested_on_them(make: Any) -> None:
+def test_a_discriminator_trained_on_test_images_is_not_tested_on_them(make: Any) -> None:
     session = make()
     run(session, "stage=fit", "method=dark")
     cells = {c.fold: c for c in session.plan.cells if (c.stage, c.method) == ("head", "dark")}
-    for fold in (0, 1):  # image by image the seen "groups" are images, with patients apart they are patients
+    for fold in (0, 1):  # image by image the seen "groups" are images, with disjoint patients they are patients
         fit = next(c for c in session.plan.cells if (c.stage, c.method, c.fold) == ("fit", "dark", fold))
         folder = session.env.out / "cells" / "fit" / fit.key
         split = session.env.out / "cells" / "split" / dict(fit.upstream)["split"] / "split.json"
@@ -117,14 +117,14 @@ def test_a_head_that_was_trained_on_test_images_is_not_tested_on_them(make: Any)
         assert (run_cell(cells[fold], session.env).error or "").startswith("LeakageError")
 
 
-def test_the_splits_say_who_is_shared(make: Any) -> None:
+def test_the_splits_say_whether_patients_are_shared(make: Any) -> None:
     rows = run(make(), "stage=split")
     assert rows["split", 0].facts["unit"] == "image"
     assert rows["split", 0].facts["test_groups_also_trained_on"] > 0
     assert rows["split", 1].facts["test_groups_also_trained_on"] == 0
 
 
-def test_another_protocols_split_is_not_taken(make: Any) -> None:
+def test_a_split_of_another_protocol_is_refused(make: Any) -> None:
     session = make()
     run(session, "stage=split")
 
@@ -142,7 +142,7 @@ def test_another_protocols_split_is_not_taken(make: Any) -> None:
     assert all(e.startswith("LeakageError") and "this suite's is published" in e for e in errors)
 
 
-def test_classifiers_are_refused_where_some_splits_share_patients(make: Any) -> None:
+def test_classifiers_are_refused_if_some_splits_share_patients(make: Any) -> None:
     with pytest.raises(ConfigError, match="patients are shared"):
         make(classifiers={"small_cnn": {}})
     with pytest.raises(ConfigError, match="classifiers: expected a mapping"):
@@ -150,7 +150,7 @@ def test_classifiers_are_refused_where_some_splits_share_patients(make: Any) -> 
     assert make(split={"folds": 2}).suite.classifiers == ()
 
 
-def test_generators_are_judged_with_images_resized_as_theirs_are(make: Any) -> None:
+def test_discriminator_classifiers_get_images_resized_like_training_images(make: Any) -> None:
     from bench.stages.common import Inputs
 
     session = make(resize="crop")

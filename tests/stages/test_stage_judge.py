@@ -1,4 +1,4 @@
-"""KID and FID of a generator's images while it trains: the harness's numbers, against training images, and no side."""
+"""KID and FID of a generator's images during training: against training images, without side effects."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.stages.context import CellContext
 
 
 class Colours:
-    """A feature extractor: the mean colour of each quarter of an image; like a network it draws its weights."""
+    """A feature extractor: the mean colour of each quarter of an image; like a network it draws random weights."""
 
     tag = "colours-00000000"
 
@@ -47,14 +47,14 @@ def ctx(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> CellContext:
     monkeypatch.setattr(training_fidelity, "Features", Colours)
     ctx = CellContext(tmp_path, "cpu", 0, None)
     data = ArrayData(made(0, 60), np.arange(60) % 3, classes=("a", "b", "c"))
-    ctx.judge = training_fidelity.TrainingFidelity(Env(), data)  # type: ignore[arg-type]
+    ctx.score_images = training_fidelity.TrainingFidelity(Env(), data)  # type: ignore[arg-type]
     return ctx
 
 
 def test_the_scores_are_those_of_the_fidelity_stage_against_training_images_of_the_same_classes(
     ctx: CellContext,
 ) -> None:
-    images, labels = made(1, 30, shift=20), np.arange(30) % 2  # of two classes: the third is left out
+    images, labels = made(1, 30, shift=20), np.arange(30) % 2  # of two classes: the third is excluded
     found = ctx.fidelity(images, labels)
     extract = Colours(None).extract
     wanted = fidelity_metrics(extract(made(0, 60)[np.arange(60) % 3 < 2]), extract(images))
@@ -66,7 +66,7 @@ def test_the_scores_are_those_of_the_fidelity_stage_against_training_images_of_t
     assert ctx.costs()["evaluate_s"] > 0
 
 
-def test_nobodys_random_numbers_are_touched(ctx: CellContext) -> None:
+def test_global_random_states_are_unchanged(ctx: CellContext) -> None:
     def drawn(judged: bool) -> tuple[float, float, float]:
         torch.manual_seed(3)
         np.random.seed(3)
@@ -78,6 +78,6 @@ def test_nobodys_random_numbers_are_touched(ctx: CellContext) -> None:
     assert drawn(judged=True) == drawn(judged=False)
 
 
-def test_there_is_nothing_to_compare_with_outside_fit(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="in `fit` only"):
+def test_fidelity_is_not_available_outside_fit(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="only available in `fit`"):
         CellContext(tmp_path, "cpu", 0, None).fidelity(made(0, 2), np.zeros(2, dtype=np.int64))

@@ -1,4 +1,4 @@
-"""Stage segmenter: which arms carry masks, what they learn from, that nothing leaks, that it resumes; its report."""
+"""Stage segmenter: which arms have masks, what they train on, no leakage, resuming; its report."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ SUITE: dict[str, Any] = {
 
 
 class Mirror(Toy):
-    """A translator whose images are their sources' negatives."""
+    """A translator whose images are the negatives of their sources."""
 
     def translation_size_px(self, image_size_px: int) -> int:
         return image_size_px
@@ -108,7 +108,7 @@ def folder(session: Session, method: str, network: str = "unet") -> Path:
     return Artifacts(session.env.out).folder(*cell(session, method, network).id)
 
 
-def test_arms_that_carry_masks_are_trained_and_others_are_not(done: tuple[Session, list[ResultRow]]) -> None:
+def test_arms_with_masks_are_trained_and_others_are_not(done: tuple[Session, list[ResultRow]]) -> None:
     made, rows = done
     assert {(r.status, r.error) for r in rows} == {("done", None)}
     assert mask_carriers(made.suite) == ("none", "classical", "mirror")
@@ -124,7 +124,7 @@ def test_arms_that_carry_masks_are_trained_and_others_are_not(done: tuple[Sessio
     assert facts["none"]["real_images"] == facts["mirror"]["real_images"]
 
 
-def test_what_is_reported_is_what_the_table_holds(done: tuple[Session, list[ResultRow]]) -> None:
+def test_reported_values_equal_those_of_the_table(done: tuple[Session, list[ResultRow]]) -> None:
     made, rows = done
     test = Inputs(cell(made, "none"), made.env).fold().part("test")
     for r in (r for r in rows if r.stage == "segmenter"):
@@ -181,7 +181,9 @@ def test_the_harness_knows_the_stage(done: tuple[Session, list[ResultRow]]) -> N
     assert [c.stage for c in only] == ["split", "fit", "synthesize", "segmenter"]
 
 
-def test_suites_without_segmenters_are_as_they_were(done: tuple[Session, list[ResultRow]], tmp_path: Path) -> None:
+def test_suites_without_segmentation_networks_are_unchanged(
+    done: tuple[Session, list[ResultRow]], tmp_path: Path
+) -> None:
     made, _ = done
     without = session(tmp_path, segmentation_networks={})
     assert {c.id for c in without.plan.cells} == {c.id for c in made.plan.cells if c.stage != "segmenter"}
@@ -194,9 +196,7 @@ def test_suites_without_segmenters_are_as_they_were(done: tuple[Session, list[Re
     assert not ids[0] & ids[1]
 
 
-def test_what_cannot_be_is_said_before_anything_is_trained(
-    done: tuple[Session, list[ResultRow]], tmp_path: Path
-) -> None:
+def test_invalid_settings_are_reported_before_training(done: tuple[Session, list[ResultRow]], tmp_path: Path) -> None:
     for segmentation_networks, said in (
         ({"unet": NET | {"decoder_filters": [16, 8, 8, 8, 8, 8]}}, "3 to 5"),
         ({"unet": NET | {"decoder_filters": [16, 8, 8, 8]}, "small_cnn": NET}, "a classifier has this name too"),
@@ -280,7 +280,7 @@ def test_classical_moves_image_and_mask_alike() -> None:
     assert isinstance(classical, CarriesMasks)
     data = images_with_masks(16, 5)
     masks = torch.from_numpy(data.masks).float()
-    images = masks[:, None].expand(-1, 3, -1, -1).contiguous()  # an image that is its own mask
+    images = masks[:, None].expand(-1, 3, -1, -1).contiguous()  # an image that equals its mask
     moved, turned = classical.transform_with_masks(images, masks, torch.Generator().manual_seed(1))
     assert set(turned.unique().tolist()) == {0.0, 1.0}
     assert torch.equal((moved[:, 0] >= 0.5).float(), turned)
@@ -291,7 +291,7 @@ def test_classical_moves_image_and_mask_alike() -> None:
     torch.testing.assert_close(alone, along, msg="the image is the same whether or not a mask goes along")
 
 
-def test_masks_are_stretched_and_weights_are_local_alone(tmp_path: Path) -> None:
+def test_masks_are_stretched_and_weights_are_local_only(tmp_path: Path) -> None:
     masks = np.zeros((1, 4, 8), np.uint8)
     masks[0, :, 4:] = 1
     wide = stretched(masks, 16)
@@ -314,7 +314,7 @@ def test_masks_are_stretched_and_weights_are_local_alone(tmp_path: Path) -> None
         build_segmentation_network(config, tmp_path)
 
 
-def test_the_report_has_a_table_a_picture_and_who_is_left_out(
+def test_the_report_has_a_table_a_picture_and_the_excluded_arms(
     done: tuple[Session, list[ResultRow]], tmp_path: Path
 ) -> None:
     made, rows = done
@@ -359,7 +359,7 @@ def test_the_report_has_a_table_a_picture_and_who_is_left_out(
     assert draw_segmentations(Rows(rows), info, tmp_path, tmp_path / "c") == {}, "where the files are gone"
 
 
-def test_differences_are_paired_and_judged(tmp_path: Path) -> None:
+def test_differences_are_paired_and_tested(tmp_path: Path) -> None:
     from report_rows import made_up, row
 
     _, info = made_up(tmp_path, folds=5, generative=(), classifiers=(), pictures=False, patients=4)

@@ -1,4 +1,4 @@
-"""What a method yields is checked before it is written; files have the permissions that the umask says."""
+"""Images of a method are checked before they are written; files have the permissions of the umask."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stages segment and translate: a perfect translator scores the ceiling, a bad one below; what is not there is said."""
+"""Stages segment and translate: a perfect translator reaches the upper reference, a bad one is below; missing data."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ class Inverts(Keeps):
 
 
 class Smaller(Keeps):
-    """A translator of half the suite's size."""
+    """A translator for half the suite's image size."""
 
     def translation_size_px(self, image_size_px: int) -> int:
         return image_size_px // 2
 
 
 class Stained(ImageFolder):
-    """A folder whose images are said to be stained."""
+    """A folder whose images are declared as stained."""
 
     haematoxylin = True
 
@@ -76,7 +76,7 @@ def session(folder: Path, **changes: Any) -> Session:
 
 
 def run(session: Session, **where: Any) -> dict[tuple[str, str | None], ResultRow]:
-    """Run fold 0's translate cells with what they need; return the rows by stage and method."""
+    """Run the translate cells of fold 0 with their inputs; return the rows by stage and method."""
     limit_threads(1)
     cells = select(session.plan.cells, ["stage=translate", "fold=0"])
     return {(c.stage, c.method): run_cell(c, session.env) for c in cells}
@@ -100,7 +100,7 @@ def folder(session: Session, row: ResultRow) -> Path:
     return session.env.out / row.folder
 
 
-def test_the_network_segments_real_images_and_translations_are_held_against_it(phantom: Any) -> None:
+def test_the_network_segments_real_images_and_evaluates_translations(phantom: Any) -> None:
     _, rows = phantom
     real = rows["segment", None]
     assert real.facts["masks"] == "true"
@@ -144,7 +144,7 @@ def test_a_picture_and_a_table_by_image_are_kept(phantom: Any) -> None:
     assert len(list((segment / "samples").glob("image_mask_prediction_*.png"))) == 1
 
 
-def test_a_generator_that_saw_test_patients_is_not_judged_on_them(phantom: Any) -> None:
+def test_a_generator_that_saw_test_patients_is_not_evaluated_on_them(phantom: Any) -> None:
     session, rows = phantom
     translate = next(c for c in session.plan.cells if (c.stage, c.method, c.fold) == ("translate", "keeps", 0))
     held_out = min(json.loads((folder(session, rows["split", None]) / "split.json").read_text())["parts"]["test"])
@@ -170,7 +170,7 @@ def test_without_masks_or_stain_there_is_no_fcn_score_and_a_reason(make: Any) ->
     assert row.metrics["cycle/ssim"] == 1
 
 
-def test_stained_images_without_masks_are_held_against_their_own_segmentation(make: Any) -> None:
+def test_stained_images_without_masks_are_compared_with_the_prediction_for_their_source(make: Any) -> None:
     dataset = {"name": "stained", "group_regex": r"(?P<group>[bm]\d+)_"}
     small = {"steps": 2, "batch_size": 2, "filters": 2}
     rows = run(make(dataset=dataset, segmentation=small))
@@ -197,7 +197,7 @@ def keys(plan: Plan, stage: str) -> set[str]:
     return {c.key for c in plan.cells if c.stage == stage}
 
 
-def test_one_network_a_fold_serves_all_translators(make: Any) -> None:
+def test_one_network_per_fold_serves_all_translators(make: Any) -> None:
     plan = make(methods={"none": {}, "toy": {}, "keeps": {}, "inverts": {}}).plan
     assert [c.method for c in plan.cells if c.stage == "segment"] == [None, None]
     assert sorted(str(c.method) for c in plan.cells if c.stage == "translate") == ["inverts"] * 2 + ["keeps"] * 2
@@ -210,7 +210,7 @@ def test_one_network_a_fold_serves_all_translators(make: Any) -> None:
     }
 
 
-def test_another_network_or_other_masks_judge_anew_and_train_no_generator(make: Any, tmp_path: Path) -> None:
+def test_another_network_or_other_masks_evaluate_again_and_train_no_generator(make: Any, tmp_path: Path) -> None:
     before, after = make().plan, make(segmentation={"steps": 7}).plan
     for stage in ("segment", "translate"):
         assert not keys(before, stage) & keys(after, stage)

@@ -1,4 +1,4 @@
-"""Agreement of raters, against the examples of the papers and against other implementations."""
+"""Inter-rater agreement, against published examples and other implementations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bench.stats.agreement import bootstrap_mean, fleiss_kappa, icc_two_way_rand
 # other
 FLEISS = """00060 03003 01401 00006 03030 20400 00402 20310 20040 00006 10050 11040 03300 10050 02031
             00501 30012 51000 02040 10203 00006 01050 02013 20040 10041 05010 40002 02040 10500 00006"""
-# Shrout & Fleiss 1979, table 2: 6 targets, 4 judges
+# Shrout & Fleiss 1979, table 2: 6 targets, 4 raters
 SHROUT = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
 
 
@@ -44,12 +44,12 @@ def test_fleiss_extremes() -> None:
 
 
 def test_fleiss_of_unequal_numbers_of_ratings() -> None:
-    """The example of Fleiss (1981) that Stata's manual of `kappa` works: 25 subjects of 2 to 5 ratings, 0.5415."""
+    """The example of Fleiss (1981) in Stata's manual of `kappa`: 25 subjects with 2 to 5 ratings, 0.5415."""
     ratings = np.array([2, 2, 3, 4, 3, 4, 3, 5, 2, 4, 5, 3, 4, 4, 2, 2, 3, 2, 4, 5, 3, 4, 3, 3, 2])
     positive = np.array([2, 0, 2, 3, 3, 1, 0, 0, 0, 4, 5, 3, 4, 3, 0, 2, 1, 1, 1, 4, 2, 0, 0, 3, 2])
     counts = np.stack([positive, ratings - positive], axis=1)
     assert fleiss_kappa(counts) == pytest.approx(0.5415, abs=5e-5)
-    single = np.array([[1, 0], [0, 1], [0, 0], [0, 1]])  # tells nothing of agreement
+    single = np.array([[1, 0], [0, 1], [0, 0], [0, 1]])  # carries no information about agreement
     assert fleiss_kappa(np.concatenate([counts, single])) == fleiss_kappa(counts)
     # two subjects by hand: 1 of 2 and 3 of 3; p = 4/5: 1 - 2 (1/2) / ((1 + 2) 2 (4/5) (1/5))
     assert fleiss_kappa([[1, 1], [3, 0]]) == pytest.approx(1 - 1 / (3 * 0.32))
@@ -78,7 +78,7 @@ def test_icc_counts_a_strict_rater_against_agreement() -> None:
 
 
 def test_icc_spearman_brown() -> None:
-    """The mean of k marks is as reliable as Spearman & Brown say of single ones."""
+    """The mean of k scores has the reliability that Spearman & Brown derive from that of a single score."""
     found, k = icc_two_way_random(np.random.default_rng(0).normal(size=(9, 3)) + np.arange(9)[:, None]), 3
     assert found.mean == pytest.approx(k * found.single / (1 + (k - 1) * found.single))
 
@@ -97,5 +97,5 @@ def test_bootstrap_of_a_mean() -> None:
     assert bootstrap_mean(x) == (mean, low, high)
     assert bootstrap_mean([2.0])[0] == 2
     assert np.isnan(bootstrap_mean([2.0])[1:]).all()
-    assert np.isnan(bootstrap_mean([2.0, 2.0, 2.0])[1:]).all()  # no spread is no proof of certainty
+    assert np.isnan(bootstrap_mean([2.0, 2.0, 2.0])[1:]).all()  # no variance is not a proof of certainty
     assert np.isnan(bootstrap_mean([])).all()

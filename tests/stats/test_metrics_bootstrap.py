@@ -1,4 +1,4 @@
-"""Patient bootstrap: weighted statistics equal the plain ones on repeated rows; intervals cover what they promise."""
+"""Patient bootstrap: weighted statistics equal the plain ones on repeated rows; intervals have nominal coverage."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bench.stats.bootstrap import STATISTICS, ScoredFold, cluster_bootstrap_ci, 
 
 
 def fold(seed: int, patients: int = 8, images: int = 6, c: int = 2, repeat: int = 0, skill: float = 1.0) -> ScoredFold:
-    """Patients differ (a normal effect each), so that their images stand or fall together."""
+    """Patients differ (a normal effect each), so their images are dependent."""
     rng = np.random.default_rng(seed)
     groups = np.repeat(np.arange(patients), images)
     y = groups % c
@@ -64,8 +64,8 @@ def test_weights_keep_every_class_and_the_variance_of_the_mean() -> None:
     assert means.var() == pytest.approx(values.var(ddof=1) / 5, rel=0.05)  # not values.var() / 5
 
 
-def test_intervals_cover_what_they_promise() -> None:
-    """Accuracy of patients whose share right varies: the truth lies within about 95 % of the intervals."""
+def test_intervals_have_nominal_coverage() -> None:
+    """Accuracy of patients with varying share of correct images: about 95 % of the intervals contain the truth."""
     rng = np.random.default_rng(0)
     covered = []
     for seed in range(300):
@@ -116,7 +116,7 @@ def test_too_few_patients() -> None:
     assert cluster_bootstrap_ci([one_class], "accuracy").value == 0.5
 
 
-def test_ill_input_is_a_typed_error() -> None:
+def test_invalid_input_is_a_typed_error() -> None:
     with pytest.raises(ConfigError, match="balanced_accuracy"):
         cluster_bootstrap_ci([fold(0)], "balanced")
     with pytest.raises(DataError, match="fold"):

@@ -1,4 +1,4 @@
-"""Intervals of shares of clustered answers: against Wilson's, by hand, and how often they hold the truth."""
+"""Intervals of proportions of clustered answers: against Wilson's, by hand, and their coverage."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bench.stats.proportions import newcombe
 
 
 @pytest.mark.parametrize(("hits", "n"), [(0, 9), (3, 7), (20, 40), (9, 9), (1, 1)])
-def test_one_answer_a_thing_is_wilson(hits: int, n: int) -> None:
+def test_one_answer_per_item_is_wilson(hits: int, n: int) -> None:
     assert clustered_wilson([1] * hits + [0] * (n - hits), [1] * n) == pytest.approx(wilson(hits, n))
 
 
@@ -19,7 +19,7 @@ def test_answers_that_are_all_the_same_count_once() -> None:
     hits = np.array([1, 0, 1, 1, 0, 1, 0, 0, 1, 1])
     assert design_effect(4 * hits, [4] * 10) == 4
     assert clustered_wilson(4 * hits, [4] * 10) == pytest.approx(wilson(6, 10))
-    for all_alike in (0, 1):  # nothing to estimate it from: the same, on the safe side
+    for all_alike in (0, 1):  # nothing to estimate it from: the conservative value
         assert clustered_wilson([4 * all_alike] * 10, [4] * 10) == pytest.approx(wilson(10 * all_alike, 10))
     assert design_effect([2], [3]) == 3
     assert design_effect([0, 0], [1, 3]) == pytest.approx(10 / 4)
@@ -42,7 +42,7 @@ def test_difference_of_independent_answers_is_newcombe() -> None:
 
 @pytest.mark.parametrize("share", [0.5, 0.85])
 def test_coverage(share: float) -> None:
-    """20 images by 4 raters who agree on an image (correlation 0.5): Wilson's own holds the truth far too seldom."""
+    """20 images by 4 raters who agree on an image (correlation 0.5): Wilson's interval has far too low coverage."""
     rng, sizes = np.random.default_rng(0), [4] * 20
     ours = naive = 0
     for _ in range(400):

@@ -1,4 +1,4 @@
-"""What small test sets can and cannot give, against a search of our own; and the interval of a difference of shares."""
+"""Possible results of small test sets, against an independent search; the interval of a difference of proportions."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_rounding_to_the_printed_decimals(value: float, printed: str, same: bool
     assert prints_as(value, printed) == same
 
 
-def test_a_number_no_table_gives_is_found_with_the_nearest_that_one_gives() -> None:
+def test_an_impossible_number_is_found_with_the_nearest_possible_one() -> None:
     (found,) = inconsistencies(RESNET50, 10, 10)
     assert (found.measure, found.printed, found.nearest, found.alone) == (
         "precision", "0.9036", ConfusionTable(10, 0, 1, 9), True
@@ -47,7 +47,7 @@ def test_a_number_no_table_gives_is_found_with_the_nearest_that_one_gives() -> N
     assert not any(f"{x:.4f}" == "0.9036" for x in brute)
 
 
-def test_consistent_numbers_are_left_alone() -> None:
+def test_consistent_numbers_are_not_reported() -> None:
     assert possible_tables({"accuracy": "0.70", "precision": "1.0000", "recall": "0.40", "f1": "0.57"}, 10, 10) == [
         ConfusionTable(4, 6, 0, 10)
     ]

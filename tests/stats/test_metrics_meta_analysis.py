@@ -1,4 +1,4 @@
-"""Random-effects meta-analysis: a published worked example, statsmodels' own intervals, and coverage by simulation."""
+"""Random-effects meta-analysis: a published example, statsmodels' intervals, and coverage by simulation."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def hedges_g(treated: tuple[int, int, int], controls: tuple[int, int, int]) -> t
     return j * d, j**2 * ((n1 + n2) / (n1 * n2) + d**2 / (2 * (n1 + n2)))
 
 
-def test_the_book_s_example() -> None:
+def test_the_textbook_example() -> None:
     g, v = np.transpose([hedges_g(*study) for study in STUDIES])
     assert g == pytest.approx([0.095, 0.277, 0.367, 0.664, 0.462, 0.185], abs=6e-4)
     found = random_effects(g, np.sqrt(v))
@@ -52,16 +52,16 @@ def test_the_interval_is_statsmodels_hartung_and_knapp() -> None:
     assert (found.low, found.high) == (pytest.approx(low), pytest.approx(high))
     reach = 4.302653 * math.hypot(found.tau, (found.high - found.mean) / 3.182446)  # t of 2 and of 3 degrees of freedom
     assert found.next_high == pytest.approx(found.mean + reach, rel=1e-5)
-    alike = random_effects(y / 100, np.sqrt(v))  # no more spread than their errors explain
+    alike = random_effects(y / 100, np.sqrt(v))  # no more variance than their errors explain
     fixed = combine_effects(y / 100, v, method_re="dl", use_t=True)
     assert fixed.tau2 < 0
     assert (alike.tau, alike.i2) == (0, 0)
     assert alike.mean == pytest.approx(fixed.mean_effect_fe)
-    assert alike.low == pytest.approx(fixed.conf_int()[0][0])  # not the narrower one that a chance agreement would give
+    assert alike.low == pytest.approx(fixed.conf_int()[0][0])  # not the narrower one of an agreement by chance
     assert fixed.conf_int()[2][0] > alike.low
 
 
-def test_too_few_studies_say_nothing_together() -> None:
+def test_too_few_studies_give_nan() -> None:
     found = random_effects([0.1, 0.2], [0.1, 0.1])
     assert found.studies == 2
     assert math.isnan(found.mean)
@@ -79,7 +79,7 @@ def test_equivalence_takes_a_margin() -> None:
 
 
 @pytest.mark.parametrize("tau", [0.0, 0.03])
-def test_four_sets_of_few_folds_claim_no_more_than_they_may(tau: float) -> None:
+def test_false_positives_of_four_sets_of_few_folds_are_controlled(tau: float) -> None:
     """Standard errors are estimated from five folds each, as in a suite; no effect on average."""
     rng = np.random.default_rng(0)
     wrong = 0
@@ -88,4 +88,4 @@ def test_four_sets_of_few_folds_claim_no_more_than_they_may(tau: float) -> None:
         values = rng.normal(true[:, None], 0.04, (4, 5))
         found = random_effects(values.mean(axis=1), values.std(axis=1, ddof=1) / math.sqrt(5))
         wrong += found.p < 0.05
-    assert wrong / 400 < 0.085  # 5 % and two standard errors of 400, and what few folds do to the weights
+    assert wrong / 400 < 0.085  # 5 % and two standard errors of 400, and the effect of few folds on the weights

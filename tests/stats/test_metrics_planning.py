@@ -1,4 +1,4 @@
-"""Power and designs: against statsmodels, against simulation of the model, and what a pilot's patients tell."""
+"""Power and designs: against statsmodels, against simulation of the model, and estimates from a pilot."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_power_grows_with_the_effect_and_is_never_nan(pairs: int, ratio: float) 
     assert values[-1] == pytest.approx(1)
 
 
-def test_smallest_effect_equals_statsmodels_and_scales_with_sd() -> None:
+def test_minimum_detectable_effect_equals_statsmodels_and_scales_with_sd() -> None:
     wanted = TTestPower().solve_power(None, nobs=5, alpha=0.05, power=0.8)
     assert minimum_detectable_effect(1, 5, 0) == pytest.approx(wanted, rel=1e-5)
     assert minimum_detectable_effect(0.03, 5, RATIO) == pytest.approx(0.03 * minimum_detectable_effect(1, 5, RATIO))
@@ -58,7 +58,7 @@ def test_smallest_effect_equals_statsmodels_and_scales_with_sd() -> None:
 
 
 def test_pairs_needed() -> None:
-    """Two points at an sd of 2 to 4 take 10 to 34 independent pairs; with overlap some effects are out of reach."""
+    """Two points at an sd of 2 to 4 need 10 to 34 independent pairs; with overlap some effects cannot be reached."""
     assert (pairs_needed(2, 2, 0), pairs_needed(2, 4, 0)) == (10, 34)
     n = pairs_needed(2, 1, RATIO)
     assert n is not None
@@ -80,11 +80,11 @@ def test_pairs_cannot_have_every_correlation(rho: float) -> None:
         power(1.0, 1, 5, RATIO, correlation=rho)
 
 
-def test_correlated_pairs_are_found_as_often_as_promised() -> None:
-    """Equally correlated normal pairs: the corrected test's level and power are the formula's."""
+def test_power_for_correlated_pairs_equals_simulation() -> None:
+    """Equally correlated normal pairs: the corrected test's level and power equal the formula's."""
     rng, pairs, rho = np.random.default_rng(0), 6, 0.1
     shared, own = rng.normal(0, math.sqrt(rho), (8000, 1)), rng.normal(0, math.sqrt(1 - rho), (8000, pairs))
-    sd = math.sqrt(1 - rho)  # what the pairs show
+    sd = math.sqrt(1 - rho)  # sd of the pairs
     for effect in (0.0, 2.0):
         found = np.mean([corrected_resampled_t(row, RATIO).p < 0.05 for row in effect + shared + own])
         assert power(effect, sd, pairs, RATIO, correlation=rho) == pytest.approx(found, abs=0.015)
@@ -104,8 +104,8 @@ def five_folds(repeats: int, folds: int = 5) -> Design:
     return Design(folds, repeats, 1 / folds, 1 / (folds - 1))
 
 
-def test_variance_of_the_mean_is_what_the_components_say() -> None:
-    """Var(mean) = A + B / repeats + G / pairs for k folds, by the two ways there are to it."""
+def test_variance_of_the_mean_follows_from_the_components() -> None:
+    """Var(mean) = A + B / repeats + G / pairs for k folds, computed in two ways."""
     parts = Components(lasting=4.0, passing=6.0, run=3.0)
     for design in (five_folds(1), five_folds(4), five_folds(2, folds=10), Design(1, 8, 0.3, 3 / 7)):
         rho, j = parts.correlation(design), design.pairs
@@ -116,14 +116,14 @@ def test_variance_of_the_mean_is_what_the_components_say() -> None:
             assert wanted == pytest.approx(4 + 6 / design.repeats + 3 / j)
     assert parts.correlation(five_folds(1)) == 0
     assert parts.lasting_share == 0.4
-    # hold-out and nothing but lasting responses: the correlation is Nadeau & Bengio's n_test / (n_test + n_train)
+    # hold-out and only lasting responses: the correlation is Nadeau & Bengio's n_test / (n_test + n_train)
     assert Components(1.0, 0.0, 0.0).correlation(Design(1, 10, 0.3, 3 / 7)) == pytest.approx(0.3)
 
 
 @pytest.mark.parametrize("effect", [0.02, 0.05, 0.1])
 @pytest.mark.parametrize(("score", "moved"), [(0.75, 0.3), (0.75, 0.8), (0.88, 0.3)])
 def test_an_effect_changes_more_patients_than_none(effect: float, score: float, moved: float) -> None:
-    """Normal scores moved by normal amounts: the variance of what patients do, by simulation."""
+    """Normal scores changed by normal amounts: the variance of the patients' responses, by simulation."""
     rng = np.random.default_rng(0)
     z = np.array([NormalDist().inv_cdf(score)]) + rng.normal(0, 1, 200_000)
     to = z + rng.normal(0, moved, z.shape)
@@ -134,10 +134,10 @@ def test_an_effect_changes_more_patients_than_none(effect: float, score: float, 
     there = parts.with_effect(effect)
     assert (there.lasting + there.passing) / 1e-3 == pytest.approx(response.var() / none.var(), rel=0.1)
     assert there.passing <= parts.passing
-    assert Components(1.0, 1.0, 1.0).with_effect(effect) == Components(1.0, 1.0, 1.0)  # no count of patients to go by
+    assert Components(1.0, 1.0, 1.0).with_effect(effect) == Components(1.0, 1.0, 1.0)  # no count of patients available
 
 
-def test_repeats_and_patients_buy_what_the_model_says() -> None:
+def test_repeats_and_patients_change_power_as_the_model_predicts() -> None:
     parts = Components(lasting=1e-4, passing=4e-4, run=1e-4)
     powers = [design_power(parts, five_folds(r), 0.1) for r in (1, 3, 10)]
     assert powers == sorted(powers)
@@ -147,7 +147,9 @@ def test_repeats_and_patients_buy_what_the_model_says() -> None:
     assert n is not None
     assert design_power(parts.with_patients(n / 80), five_folds(1), 0.05) >= 0.8
     assert design_power(parts.with_patients((n - 1) / 80), five_folds(1), 0.05) < 0.8
-    assert patients_needed(Components(0, 0, 1.0), five_folds(1), 0.01, 80) is None  # runs alone vary too much
+    assert (
+        patients_needed(Components(0, 0, 1.0), five_folds(1), 0.01, 80) is None
+    )  # the variance of the runs alone is too large
     assert patients_needed(parts, five_folds(1), 0.5, 80) <= 80
 
 
@@ -162,14 +164,14 @@ def pilot(repeats: int, lasting: float, passing: float, run: float, seed: int, p
     return d + np.take_along_axis(runs, folds, axis=1), reference, y, folds
 
 
-def test_a_pilot_tells_the_components() -> None:
+def test_a_pilot_estimates_the_components() -> None:
     found = mean_components(estimate_components(*pilot(4, 0.3, 0.4, 0.1, s)) for s in range(30))
     assert found.lasting == pytest.approx(0.3**2 / 400, rel=0.1)
     assert found.passing == pytest.approx(0.4**2 / 400, rel=0.1)
     assert found.run == pytest.approx(0.1**2, rel=0.2)
 
 
-def test_one_repeat_cannot_tell_lasting_from_passing_and_promises_repeats_nothing() -> None:
+def test_one_repeat_cannot_separate_lasting_from_passing_and_repeats_gain_nothing() -> None:
     found = estimate_components(*pilot(1, 0.3, 0.4, 0.0, 0))
     assert found.passing == 0
     assert found.lasting == pytest.approx(0.25 / 400, rel=0.2)
@@ -177,8 +179,8 @@ def test_one_repeat_cannot_tell_lasting_from_passing_and_promises_repeats_nothin
         estimate_components([[1.0, 0.0]], [[0.0, 0.0]], [0, 1], [[0, 0]])
 
 
-def test_a_hold_out_pilot_tells_the_components_too() -> None:
-    """Each repeat is one run of 30 % of the patients; what the others share is seen where two repeats test the same."""
+def test_a_hold_out_pilot_estimates_the_components_too() -> None:
+    """Each repeat is one run with 30 % of the patients; shared variance is seen where two repeats test the same."""
     found = []
     for s in range(30):
         d, none, y, folds = pilot(6, 0.3, 0.4, 0.0, s)

@@ -1,4 +1,4 @@
-"""Simulated predictions: scored as the harness scores, no effect where none is planted, and the one that is."""
+"""Simulated predictions: scored like the harness, no effect unless injected, and the injected effect otherwise."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def folds(of: Cohort, studies: int, repeats: int, k: int, seed: int = 0) -> Fold
     return Folds(tested, tested[:, :, None] != np.arange(k)[:, None])
 
 
-def test_scores_are_the_harness_own() -> None:
+def test_scores_equal_those_of_the_harness() -> None:
     of = cohort()
     split = folds(of, 3, 2, 3)
     logits = draw_logits(of, split, 2, SPREAD, np.random.default_rng(1))
@@ -60,8 +60,8 @@ def test_patients_mean_probability_by_hand() -> None:
     assert patient_right(of, logits).tolist() == [[True, False]]
 
 
-def test_parts_of_a_logit_are_shared_by_what_the_module_says() -> None:
-    """One part alone at a time: who moves together."""
+def test_terms_of_a_logit_are_shared_as_documented() -> None:
+    """One term of the model at a time: which units are correlated."""
     of = cohort(4, 4)
     split = folds(of, 400, 2, 2)
     none = replace(SPREAD, **{k: 0.0 for k in SPREAD.__dataclass_fields__ if k != "levels"}, levels=(0.0, 0.0))
@@ -92,7 +92,7 @@ def test_parts_of_a_logit_are_shared_by_what_the_module_says() -> None:
         assert value.std() == pytest.approx(1, rel=0.05)
 
 
-def test_planted_points_are_points_of_the_metric() -> None:
+def test_injected_points_are_points_of_the_metric() -> None:
     of = cohort(20, 40)
     effects = (0.0, 0.02, 0.1, -0.05)
     shifts = shift_for(of, SPREAD, effects, np.random.default_rng(0))
@@ -103,5 +103,5 @@ def test_planted_points_are_points_of_the_metric() -> None:
     for effect, shift in zip(effects, shifts, strict=True):
         arm = fold_scores(patient_right(of, logits[:, 1:] + shift), of.labels, split.tested, 5).mean()
         assert arm - base == pytest.approx(effect, abs=0.008)
-    with pytest.raises(ConfigError, match="cannot be planted"):
+    with pytest.raises(ConfigError, match="cannot be injected"):
         shift_for(of, SPREAD, [0.4], np.random.default_rng(0))

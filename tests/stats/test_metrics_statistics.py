@@ -74,7 +74,7 @@ def test_worked_example_of_the_scikit_learn_guide() -> None:
 
 
 @pytest.mark.parametrize("values", [[], [0.1], [0.02] * 5, [0.0] * 5, [0.1, float("nan"), 0.2]])
-def test_what_cannot_be_told_is_nan_and_undecided(values: list[float]) -> None:
+def test_undefined_results_are_nan_and_undecided(values: list[float]) -> None:
     assert all(math.isnan(v) for v in corrected_resampled_t(values, RATIO))
     assert math.isnan(tost(values, 0.01, RATIO))
     got = verdict(values, 0.01, RATIO)
@@ -151,7 +151,7 @@ def test_wilcoxon_without_ties_is_scipys_exact(n: int) -> None:
 
 @pytest.mark.parametrize("seed", range(5))
 def test_wilcoxon_with_ties_and_zeros_is_the_count_over_all_sign_changes(seed: int) -> None:
-    d = np.random.default_rng(seed).integers(-2, 4, 9) / 10  # balanced accuracies of few patients look like this
+    d = np.random.default_rng(seed).integers(-2, 4, 9) / 10  # balanced accuracies of few patients have such values
     ranks = stats.rankdata(np.abs(d[d != 0]))
     signs = np.array(np.meshgrid(*[[0, 1]] * len(ranks))).reshape(len(ranks), -1)
     sums, seen = ranks @ signs, ranks @ (d[d != 0] > 0)
@@ -164,7 +164,7 @@ def test_wilcoxon_of_many_is_scipys_normal_and_of_five_no_less_than_a_sixteenth(
     d = differences(0, 0.01, n=60)
     assert wilcoxon(d) == pytest.approx(stats.wilcoxon(d, method="asymptotic").pvalue)
     assert wilcoxon([0.3, 0.4, 0.1, 0.2, 0.5]) == 0.0625
-    assert wilcoxon([0.3 - 0.2, 0.2 - 0.1, -0.1]) == wilcoxon([1, 1, -1])  # equal up to rounding is equal
+    assert wilcoxon([0.3 - 0.2, 0.2 - 0.1, -0.1]) == wilcoxon([1, 1, -1])  # equal up to rounding counts as equal
 
 
 def test_rank_biserial_by_hand() -> None:
@@ -194,13 +194,15 @@ def test_no_effect_size_and_no_wilcoxon_without_differences(values: list[float])
     assert math.isnan(hedges_gz([0.1, 0.2]))
 
 
-def test_words() -> None:
+def test_verdicts() -> None:
     spread = np.array([-0.01, -0.005, 0, 0.005, 0.01])
     assert verdict(0.10 + spread, 0.02, RATIO).word == "helps"
     assert verdict(-0.10 + spread, 0.02, RATIO).word == "hurts"
     assert verdict(spread, 0.03, RATIO).word == "equivalent"
     assert verdict(spread, 0.005, RATIO).word == "undecided"
-    assert verdict(0.01 + spread / 100, 0.02, RATIO).word == "equivalent"  # surely above 0, surely too small to matter
+    assert (
+        verdict(0.01 + spread / 100, 0.02, RATIO).word == "equivalent"
+    )  # significantly above 0, but too small to matter
 
 
 def test_a_verdict_carries_its_numbers() -> None:
@@ -230,7 +232,7 @@ def test_no_effect_is_claimed_at_the_stated_rate() -> None:
     assert 0.03 < share < 0.07
 
 
-def test_equal_differences_up_to_rounding_have_no_smallest_effect() -> None:
+def test_equal_differences_up_to_rounding_have_no_minimum_detectable_effect() -> None:
     got = verdicts({"same": np.full(5, 0.1) + np.array([0, 1, 0, 1, 0]) * 1e-17}, 0.02, 0.3)["same"]
     assert np.isnan(got.minimum_detectable_effect)
     assert got.word == "undecided"

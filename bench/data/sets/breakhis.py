@@ -58,8 +58,8 @@ _PATH = re.compile(
 class BreakHisConfig(ImageChecks):
     """``magnification``: 40, 100, 200, 400, several of them, or None for all that are present.
 
-    ``group_by='patient'`` takes the number of the slide id alone (``22549AB`` and ``22549CD`` are one group): nothing
-    published says that they are two patients. ``'slide'`` takes the whole id.
+    ``group_by='patient'`` uses the number in the slide id alone (``22549AB`` and ``22549CD`` are one group), because no
+    publication says that they are two patients. ``'slide'`` uses the whole id.
     """
 
     magnification: int | tuple[int, ...] | None = None
@@ -94,7 +94,7 @@ class BreakHis:
     def index(self, root: Path | None, cache: Path) -> DatasetIndex:
         """List the images. ``root`` is BreaKHis_v1, a folder that contains it, or a folder inside it.
 
-        Record paths start below ``breast/``, so they do not depend on which of these was given. Raises ``DataError``.
+        Record paths start below ``breast/``, so they are the same for each of these. Raises ``DataError``.
         """
         wanted = self.config.magnifications
         listing = self.listing(root)
@@ -105,16 +105,16 @@ class BreakHis:
             present = Counter(int(dict(f.attributes)["magnification"]) for f in listing.files)
             has = ", ".join(f"{m}X ({n})" for m, n in sorted(present.items()))
             raise DataError(f"no images of magnification {wanted} under {listing.root}; it has {has}.\n{WHERE}")
-        where = f"Asked for: magnification {wanted or 'any'}.\n{WHERE}"
+        where = f"Requested: magnification {wanted or 'any'}.\n{WHERE}"
         return index_listing("breakhis", replace(listing, files=files), self.config, cache, where)
 
     def listing(self, root: Path | None) -> Listing:
-        """Return the images of every magnification, unread. Raises ``DataError`` when there are none."""
+        """Return the images of every magnification, without reading them. Raises ``DataError`` if there are none."""
         folder = find_breast_folder(root)
         files: list[Listed] = []
         foreign: list[DataProblem] = []
         walk = Walk(folder)
-        for path in walk.pictures():  # a foreign picture is named, not ignored
+        for path in walk.pictures():  # a file that does not match is reported, not ignored
             match = _PATH.fullmatch(path)
             problem = _contradiction(match) if match else f"expected {EXPECTED_NAME}"
             if match is None or problem:
@@ -134,11 +134,11 @@ class BreakHis:
 
 
 def find_breast_folder(root: Path | None) -> Path:
-    """Return the folder that holds ``benign`` and ``malignant``. Raises ``DataError`` that says what to do."""
+    """Return the folder that holds ``benign`` and ``malignant``. Raises ``DataError`` with instructions."""
     if root is None:
-        raise DataError(f"the BreakHis images are needed, and no folder was named.\n{WHERE}")
+        raise DataError(f"the BreakHis images are needed, but no folder was given.\n{WHERE}")
     if not root.is_dir():
-        raise DataError(f"there is no folder {root}.\n{WHERE}")
+        raise DataError(f"folder {root} does not exist.\n{WHERE}")
     inside = ("", "breast", "histology_slides/breast", "BreaKHis_v1/histology_slides/breast")
     for candidate in [root / p for p in (*inside, "BreaKHis_v1/BreaKHis_v1/histology_slides/breast")]:
         if any((candidate / c / "SOB").is_dir() for c in CLASSES):
@@ -147,7 +147,7 @@ def find_breast_folder(root: Path | None) -> Path:
 
 
 def _contradiction(match: re.Match[str]) -> str:
-    """Return what the file's name says against its folder, or ''."""
+    """Return how the file's name contradicts its folder, or ''."""
     if match["letter"] != match["class"][0].upper():
         return f"the name says class {match['letter']}, the folder {match['class']}"
     if SUBTYPES.get(match["subtype"]) != match["folder"]:
@@ -155,5 +155,5 @@ def _contradiction(match: re.Match[str]) -> str:
     if match["magnification"] != match["x"]:
         return f"the name says {match['magnification']}X, the folder {match['x']}X"
     if int(match["x"]) not in MAGNIFICATIONS:
-        return f"{match['x']}X is none of BreakHis's magnifications"
+        return f"{match['x']}X is not a magnification of BreakHis"
     return ""

@@ -1,9 +1,9 @@
 """BUSI: breast ultrasound images, benign, malignant and normal, with masks of the lesions.
 
 Al-Dhabyani, Gomaa, Khaled, Fahmy: "Dataset of breast ultrasound images", Data in Brief 28:104863, 2020. An image
-``benign (4).png`` has one or more masks beside it, ``benign (4)_mask.png``, ``benign (4)_mask_1.png``, to be OR-ed; the
-masks of normal images are empty. There are no patient ids, and many images show one scan twice: near copies are put
-in one group (``on_near_duplicate``), which is all that can be known of who is who.
+``benign (4).png`` has one or more mask files, ``benign (4)_mask.png``, ``benign (4)_mask_1.png``, which are combined by
+OR; the masks of normal images are empty. There are no patient ids, and many images show the same scan twice. Near
+copies are put in one group (``on_near_duplicate``); more about patients is not known.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ class BusiConfig(ImageChecks):
             if name not in CLASSES:
                 raise ConfigError(f"busi: no class is called {name!r}; {nearest(name, CLASSES)}")
         if len(set(self.classes)) < max(2, len(self.classes)):
-            raise ConfigError(f"busi: classes are {self.classes}; at least 2 are needed, each named once")
+            raise ConfigError(f"busi: classes are {self.classes}; expected at least 2, each only once")
 
 
 class Busi:
-    """Breast ultrasound; every image its own group until near copies tie some together. Masks in ``mask_paths``."""
+    """Breast ultrasound; every image is its own group unless near copies link some. Masks in ``mask_paths``."""
 
     Config = BusiConfig
     modality: ClassVar[str] = "ultrasound"
@@ -61,7 +61,7 @@ class Busi:
         return index_listing("busi", self.listing(root), self.config, cache, WHERE)
 
     def listing(self, root: Path | None) -> Listing:
-        """Return the images of the chosen classes with their masks, unread; a mask without its image is foreign."""
+        """Return the images of the selected classes with their masks, unread; a mask without its image is reported."""
         folder = find_busi_folder(root)
         files: list[Listed] = []
         foreign: list[DataProblem] = []
@@ -76,7 +76,7 @@ class Busi:
                 if match and image.lower() in image_of:
                     masks[image_of[image.lower()]].append((int(match["number"] or 0), path))
                 elif match:
-                    foreign.append(DataProblem(path, "mask_without_image", f"there is no {image}"))
+                    foreign.append(DataProblem(path, "mask_without_image", f"{image} does not exist"))
             for path, found in masks.items():
                 files.append(Listed(path, label, path, tuple(p for _, p in sorted(found))))
         if not files:
@@ -88,11 +88,11 @@ class Busi:
 
 
 def find_busi_folder(root: Path | None) -> Path:
-    """Return the folder of the classes, which holds masks. Raises ``DataError`` that says what to do."""
+    """Return the folder of the classes, which holds masks. Raises ``DataError`` with instructions."""
     if root is None:
-        raise DataError(f"the BUSI images are needed, and no folder was named.\n{WHERE}")
+        raise DataError(f"the BUSI images are needed, but no folder was given.\n{WHERE}")
     if not root.is_dir():
-        raise DataError(f"there is no folder {root}.\n{WHERE}")
+        raise DataError(f"folder {root} does not exist.\n{WHERE}")
     for inside in ("", "Dataset_BUSI_with_GT", "Dataset_BUSI_with_GT/Dataset_BUSI_with_GT"):
         if any(_MASK.fullmatch(p.name) for name in CLASSES for p in (root / inside / name).glob("*_[mM]*")):
             return root / inside

@@ -1,4 +1,4 @@
-"""Which registered layout a folder of images has; and reading a folder with a word about another layout that it has."""
+"""Detects which registered dataset layout a folder of images has, and warns when it fits another dataset."""
 
 from __future__ import annotations
 
@@ -24,17 +24,19 @@ LAYOUTS: dict[str, Callable[[Path | None], Path]] = {
 
 
 def detect(root: Path) -> str:
-    """Return the dataset whose layout ``root`` has; ``image_folder``, one folder a class, where none of them fits.
+    """Return the dataset whose layout ``root`` has; ``image_folder`` (one folder per class) if none fits.
 
-    Raises ``DataError`` when there is no such folder.
+    Raises ``DataError`` if the folder does not exist.
     """
     if not root.is_dir():
-        raise DataError(f"there is no folder {root}; name a folder of images, as argument, with --data or BENCH_DATA")
+        raise DataError(
+            f"folder {root} does not exist; give a folder of images, as argument, with --data or BENCH_DATA"
+        )
     return known_layout(root) or "image_folder"
 
 
 def known_layout(root: Path | None) -> str | None:
-    """Return the dataset whose layout a folder has; None where it is no folder, or none of them fits."""
+    """Return the dataset whose layout a folder has; None if it is not a folder or no layout fits."""
     if root is None or not root.is_dir():
         return None
     for name, find in LAYOUTS.items():
@@ -49,8 +51,8 @@ def known_layout(root: Path | None) -> str | None:
 def read_index(dataset: Dataset, name: str, root: Path | None, cache: Path) -> DatasetIndex:
     """Return the index of the dataset called ``name``.
 
-    A folder that has the layout of another dataset is a problem of the index: that one's reader may know patients and
-    masks that this one does not. Raises ``DataError``; it names that layout, too.
+    A folder that has the layout of another dataset is reported as a problem of the index, because the other reader may
+    know patients and masks that this one does not. Raises ``DataError``, which also names the other layout.
     """
     with naming_layout(name, root):
         index = dataset.index(root, cache)
@@ -59,7 +61,7 @@ def read_index(dataset: Dataset, name: str, root: Path | None, cache: Path) -> D
         return index
     detail = (
         f"this folder has the layout of {known}, whose reader knows its patients, classes and masks: use "
-        f"dataset.name={known} unless {name} is meant"
+        f"dataset.name={known} unless you want {name}"
     )
     return replace(index, problems=(DataProblem(str(root), "known_layout", detail), *index.problems))
 

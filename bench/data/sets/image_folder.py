@@ -1,4 +1,4 @@
-"""Any set of images with one folder a class; a regular expression tells which images are of one patient."""
+"""Any set of images with one folder per class; a regular expression extracts the patient from the path."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from bench.errors import ConfigError, DataError
 from bench.types import DataProblem, DatasetIndex
 
 LAYOUT = """\
-Expected layout, one folder a class (deeper folders are read too):
+Expected layout, one folder per class (deeper folders are read too):
   DIR/
     <class a>/image_1.png, image_2.jpg, …
     <class b>/image_3.png, …"""
-WHERE = f"{LAYOUT}\nWhat to do: name that folder with `--data DIR` or the variable BENCH_DATA."
+WHERE = f"{LAYOUT}\nWhat to do: give that folder with `--data DIR` or the variable BENCH_DATA."
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class ImageFolderConfig(ImageChecks):
     """``classes``: the folders to read, in the order of the labels; None for all, sorted by name.
 
     ``group_regex`` is searched in each image's path relative to the root, with ``/``; its named group ``group`` is the
-    patient, e.g. ``'/(?P<group>P[0-9]+)_'``. None: every image is its own group, which is right only where no patient
+    patient, e.g. ``'/(?P<group>P[0-9]+)_'``. None: every image is its own group, which is correct only if no patient
     has two images.
     """
 
@@ -39,19 +39,19 @@ class ImageFolderConfig(ImageChecks):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.classes is not None and len(set(self.classes)) != len(self.classes):
-            raise ConfigError(f"image_folder: a class is named twice in {self.classes}")
+            raise ConfigError(f"image_folder: a class is listed twice in {self.classes}")
         if self.group_regex is None:
             return
         try:
             named = "group" in re.compile(self.group_regex).groupindex
         except re.error as e:
-            raise ConfigError(f"image_folder: group_regex {self.group_regex!r} is no regular expression: {e}") from e
+            raise ConfigError(f"image_folder: group_regex {self.group_regex!r} is not a regular expression: {e}") from e
         if not named:
             raise ConfigError(f"image_folder: group_regex {self.group_regex!r} needs a part named (?P<group>…)")
 
 
 class ImageFolder:
-    """One folder a class."""
+    """One folder per class."""
 
     Config = ImageFolderConfig
 
@@ -63,11 +63,11 @@ class ImageFolder:
         return index_listing("image_folder", self.listing(root), self.config, cache, WHERE)
 
     def listing(self, root: Path | None) -> Listing:
-        """Return the images of the chosen classes, unread. Raises ``DataError`` when folders are missing."""
+        """Return the images of the selected classes, unread. Raises ``DataError`` if folders are missing."""
         if root is None:
-            raise DataError(f"a folder of images is needed, and none was named.\n{WHERE}")
+            raise DataError(f"a folder of images is needed, but none was given.\n{WHERE}")
         if not root.is_dir():
-            raise DataError(f"there is no folder {root}.\n{WHERE}")
+            raise DataError(f"folder {root} does not exist.\n{WHERE}")
         classes, walk = self._classes(root), Walk(root, self.config.extensions)
         label_of = {path: label for label, name in enumerate(classes) for path in walk.pictures(name)}
         walk.leave(classes)
@@ -93,7 +93,7 @@ class ImageFolder:
         return tuple(present)
 
     def _groups(self, paths: Iterable[str]) -> dict[str, str]:
-        """Return the patient of each image. Raises ``DataError`` that counts the images of unknown patients."""
+        """Return the patient of each image. Raises ``DataError`` that counts the images without a patient."""
         if self.config.group_regex is None:
             return {path: path for path in paths}
         matches = {path: re.search(self.config.group_regex, path) for path in paths}
@@ -103,11 +103,11 @@ class ImageFolder:
             examples = ", ".join(unknown[:3])
             raise DataError(
                 f"group_regex {self.config.group_regex!r} finds no patient in {len(unknown):,} of {len(matches):,} "
-                f"images, such as {examples}; mend the expression, or move the files away: an image of an unknown "
-                "patient may leak"
+                f"images, such as {examples}; correct the expression, or move the files away: an image of an unknown "
+                "patient may cause leakage"
             )
         return found
 
 
 def _mask_of(image: str) -> str:
-    return f"named as a mask of {image}" if image else "named as a mask, of no image that is there"
+    return f"named as a mask of {image}" if image else "named as a mask, but its image does not exist"

@@ -1,9 +1,10 @@
-"""ISIC9: dermoscopy images of nine classes from the ISIC archive, as selected on Kaggle, one folder a class.
+"""ISIC9: dermoscopy images of nine classes from the ISIC archive, as selected on Kaggle, one folder per class.
 
 "Skin Cancer ISIC: The International Skin Imaging Collaboration", a selection from the ISIC archive
-(https://www.isic-archive.com), whose images are CC-BY, CC-BY-NC or CC-0. There are no patient ids, and well over a
-hundred images lie in two classes: with the default options both copies are left out. That leaves 2 of 77 images of
-seborrheic keratosis (75 are byte for byte images of melanoma too), too few for any fold: a suite names the other eight.
+(https://www.isic-archive.com), whose images are CC-BY, CC-BY-NC or CC-0. There are no patient ids, and more than a
+hundred images are in two classes: with the default options both copies are excluded. This leaves 2 of 77 images of
+seborrheic keratosis (75 are byte-identical to images of melanoma), too few for any fold: suites use the other eight
+classes.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ CLASSES = (
     "squamous cell carcinoma",
     "vascular lesion",
 )
-_ENOUGH_CLASSES = 5  # folders by which the set is recognised: melanoma and nevus are in other sets too
+_ENOUGH_CLASSES = 5  # folders by which the set is recognised: other sets have melanoma and nevus too
 WHERE = f"""\
 Expected layout (the folders above Train may be left out, and so may Train itself):
   Skin cancer ISIC The International Skin Imaging Collaboration/
@@ -46,7 +47,7 @@ or the variable BENCH_DATA. The folder Test is not used: folds are drawn from Tr
 class Isic9Config(ImageChecks):
     """``classes``: which of the nine to use, in the order of the labels.
 
-    An image that also lies in a class not chosen has two labels all the same, and is treated so.
+    An image that is also in an unselected class still counts as an image with two labels.
     """
 
     classes: tuple[str, ...] = CLASSES
@@ -57,11 +58,11 @@ class Isic9Config(ImageChecks):
             if name not in CLASSES:
                 raise ConfigError(f"isic9: no class is called {name!r}; {nearest(name, CLASSES)}")
         if len(set(self.classes)) < max(2, len(self.classes)):
-            raise ConfigError(f"isic9: classes are {self.classes}; at least 2 are needed, each named once")
+            raise ConfigError(f"isic9: classes are {self.classes}; expected at least 2, each only once")
 
 
 class Isic9:
-    """Dermoscopy of nine classes; every image its own group until near copies tie some together."""
+    """Dermoscopy of nine classes; every image is its own group unless near copies link some."""
 
     Config = Isic9Config
     modality: ClassVar[str] = "dermoscopy"
@@ -70,7 +71,7 @@ class Isic9:
         self.config: Isic9Config = config
 
     def index(self, root: Path | None, cache: Path) -> DatasetIndex:
-        """Read the images below the ``Train`` folder, wherever it lies in ``root``. Raises ``DataError``."""
+        """Read the images below the ``Train`` folder, at any depth in ``root``. Raises ``DataError``."""
         listing = self.listing(root)
         others = tuple(name for name in CLASSES if name not in self.config.classes)
         witnesses = _listed(Walk(listing.root), others, len(self.config.classes))
@@ -78,7 +79,7 @@ class Isic9:
         return index_listing("isic9", whole, self.config, cache, WHERE)
 
     def listing(self, root: Path | None) -> Listing:
-        """Return the images of the chosen classes, unread. Raises ``DataError`` when there are none."""
+        """Return the images of the selected classes, unread. Raises ``DataError`` if there are none."""
         folder = find_train_folder(root)
         walk = Walk(folder)
         files = _listed(walk, self.config.classes)
@@ -98,11 +99,11 @@ def _listed(walk: Walk, classes: tuple[str, ...], first_label: int = 0) -> list[
 
 
 def find_train_folder(root: Path | None) -> Path:
-    """Return the folder of the class folders. Raises ``DataError`` that says what to do."""
+    """Return the folder of the class folders. Raises ``DataError`` with instructions."""
     if root is None:
-        raise DataError(f"the ISIC images are needed, and no folder was named.\n{WHERE}")
+        raise DataError(f"the ISIC images are needed, but no folder was given.\n{WHERE}")
     if not root.is_dir():
-        raise DataError(f"there is no folder {root}.\n{WHERE}")
+        raise DataError(f"folder {root} does not exist.\n{WHERE}")
     for pattern in (".", "Train", "*/Train", "*/*/Train"):
         for candidate in sorted(root.glob(pattern)) if pattern != "." else [root]:
             if sum((candidate / name).is_dir() for name in CLASSES) >= _ENOUGH_CLASSES:

@@ -1,8 +1,8 @@
-"""Phantom: procedural histology made at run time from a seed, with nuclear masks, for machines without real images.
+"""Phantom: procedural histology drawn at run time from a seed, with nuclear masks, for use without real images.
 
-Benign and malignant differ in ``atypia`` (see ``phantom_tissue``). Every patient has a biology and a stain, focus and
-illumination of its own (``phantom_optics``): a network that may see other images of a test patient recognises the slide
-rather than the disease, so image-level splits look better than they are, and patient-level ones do not.
+Benign and malignant differ in ``atypia`` (see ``phantom_tissue``). Every patient has individual biology, stain, focus
+and illumination (``phantom_optics``). A network that has seen other images of a test patient recognises the slide
+rather than the disease, so image-level splits give too optimistic scores, and patient-level splits do not.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ _MARKER = "done.json"
 class SlidesConfig:
     """The set to draw.
 
-    ``images_spread`` is the relative half-width of the images per patient (0.25: 8 to 12 where 10 are asked for).
-    ``difficulty`` in [0, 1] brings the classes together and lets patients and images of a class lie further apart; at
-    1 they overlap almost wholly. ``stain_variation`` scales how far patients' stain, focus and light lie apart (0: all
-    alike, 1: as slides of several laboratories).
+    ``images_spread`` is the relative half-width of the images per patient (0.25: 8 to 12 for a mean of 10).
+    ``difficulty`` in [0, 1] brings the classes closer together and increases the variance between patients and images
+    of a class; at 1 they overlap almost completely. ``stain_variation`` scales the differences of stain, focus and
+    light between patients (0: none, 1: as slides of several laboratories).
     """
 
     image_size_px: int = 96
@@ -50,11 +50,11 @@ class SlidesConfig:
 
     def __post_init__(self) -> None:
         if not 32 <= self.image_size_px <= 1024:
-            raise ConfigError(f"phantom: image_size_px is {self.image_size_px}; 32 to 1024 can be drawn")
+            raise ConfigError(f"phantom: image_size_px is {self.image_size_px}; expected 32 to 1024")
         if self.patients < 2 or self.images_per_patient < 1:
             raise ConfigError(
                 f"phantom: got {self.patients} patients of {self.images_per_patient} images; "
-                "at least 2 patients of 1 image are needed"
+                "expected at least 2 patients with 1 image"
             )
         for name, top in (("images_spread", 0.9), ("difficulty", 1.0), ("stain_variation", 2.0)):
             if not 0 <= getattr(self, name) <= top:
@@ -63,7 +63,7 @@ class SlidesConfig:
 
 @dataclass(frozen=True)
 class PhantomConfig(SlidesConfig):
-    """``malignant_fraction`` is of the patients; ``difficulty`` brings the classes' atypia together."""
+    """``malignant_fraction`` is a fraction of the patients; ``difficulty`` reduces the difference in atypia."""
 
     malignant_fraction: float = 0.5
 
@@ -73,16 +73,16 @@ class PhantomConfig(SlidesConfig):
 
 
 def check_fraction(name: str, value: float) -> None:
-    """Raise ``ConfigError`` for a share of the patients that leaves a class without any."""
+    """Raise ``ConfigError`` if the fraction leaves a class without patients."""
     if not 0 < value < 1:
         raise ConfigError(f"phantom: {name} is {value}; it must lie between 0 and 1")
 
 
 @dataclass(frozen=True)
 class Patient:
-    """A made-up patient: class, number of images, and what all of them share.
+    """A simulated patient: class, number of images, and what all images share.
 
-    ``trait`` is what the classes differ in: atypia, or the share of nuclei that take up DAB.
+    ``trait`` is what distinguishes the classes: atypia, or the share of nuclei that take up DAB.
     """
 
     name: str
@@ -94,22 +94,22 @@ class Patient:
 
 
 class Slides(ABC):
-    """Procedural histology of made-up patients. Nuclear instance masks are uint16, 0 where there is none.
+    """Procedural histology of simulated patients. Nuclear instance masks are uint16, 0 for background.
 
-    The attribute ``laboratory`` tells whose dyes a patient's slides are nearer to: A or B.
+    The attribute ``laboratory`` is the laboratory with the more similar dyes: A or B.
     """
 
     name: ClassVar[str]
     classes: ClassVar[tuple[str, str]]  # the second is the positive one
     modality: ClassVar[str] = "histology"
-    drawing: ClassVar[int] = 1  # raise it when the same config would draw other images
+    drawing: ClassVar[int] = 1  # increase it when the same config would draw different images
 
     def __init__(self, config: Any) -> None:
         self.config: Any = config
 
     @abstractmethod
     def patient(self, number: int) -> Patient:
-        """Draw a patient's class, biology and look."""
+        """Draw a patient's class, biology and appearance."""
 
     @abstractmethod
     def image(self, patient: Patient, number: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint16]]:
@@ -119,7 +119,7 @@ class Slides(ABC):
         """
 
     def index(self, root: Path | None, cache: Path) -> DatasetIndex:
-        """Draw the set below ``cache`` unless it is there already, and list it; ``root`` is not used."""
+        """Draw the set below ``cache`` unless it exists there, and list it; ``root`` is not used."""
         key = hashlib.sha256(json.dumps([self.drawing, asdict(self.config)], sort_keys=True).encode()).hexdigest()[:12]
         folder = cache / f"{self.name}-{key}"
         files = self._listed(folder)
@@ -136,7 +136,7 @@ class Slides(ABC):
         folder.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(folder.with_suffix(".lock")):
             if self._listed(folder) is not None:
-                return  # another process drew it meanwhile
+                return  # another process drew it in the meantime
             work = folder.with_suffix(".tmp")
             for stale in (work, folder):
                 shutil.rmtree(stale, ignore_errors=True)
@@ -154,7 +154,7 @@ class Slides(ABC):
             os.replace(work, folder)
 
     def _listed(self, folder: Path) -> list[Listed] | None:
-        """Return the images of a finished set; None when it is absent or lacks a file."""
+        """Return the images of a finished set; None if it is missing or lacks a file."""
         try:
             names = json.loads((folder / _MARKER).read_text(encoding="utf-8"))["files"]
         except (OSError, ValueError, KeyError, TypeError):
@@ -183,7 +183,7 @@ class Phantom(Slides):
         return photograph(dyes.haematoxylin, dyes.eosin, patient.look, rng), dyes.mask
 
     def patient(self, number: int) -> Patient:
-        """Draw a patient's class, biology and look. Classes alternate as evenly as their shares allow."""
+        """Draw a patient's class, biology and appearance. Classes alternate as evenly as their fractions allow."""
         c: PhantomConfig = self.config
         name = f"P{number + 1:03d}"
         rng = np.random.default_rng(derive_seed("phantom-patient", c.seed, name))
@@ -201,14 +201,16 @@ class Phantom(Slides):
 
 
 def label_of(number: int, patients: int, fraction: float) -> int:
-    """Return the class of a patient: the second one's share is ``fraction``, and none is without patients."""
+    """Return the class of a patient: the second has the share ``fraction``, and no class is without patients."""
     second = min(max(round(fraction * patients), 1), patients - 1)
     return (number + 1) * second // patients - number * second // patients
 
 
 def images_of(config: SlidesConfig, name: str) -> int:
     """Draw how many images a patient has."""
-    count = np.random.default_rng(derive_seed("phantom-count", config.seed, name))  # apart: spread changes no picture
+    count = np.random.default_rng(
+        derive_seed("phantom-count", config.seed, name)
+    )  # a separate generator: spread changes no picture
     fewest = max(1, round(config.images_per_patient * (1 - config.images_spread)))
     most = max(1, round(config.images_per_patient * (1 + config.images_spread)))
     return int(count.integers(fewest, most + 1))

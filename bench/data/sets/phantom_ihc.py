@@ -1,12 +1,14 @@
 """The phantom in immunohistochemistry: nuclei blue with haematoxylin, those of positive cells brown with DAB.
 
 A model of progesterone-receptor staining. The label is exact: a patient is positive when at least 1 % of its nuclei
-take up the dye, else negative (Hammond et al., ASCO/CAP guideline, J Clin Oncol 28, 2010). Every image keeps to its
-patient's side of 1 %, the count of its stained nuclei being rounded up or down: an image of fewer than 100 nuclei has
-none where the patient is negative and one or more where positive (an image without any nucleus tells nothing). What is
-hard is to see it: few and pale nuclei, dye that binds where no receptor is, dried edges, counterstain and focus.
-Tissue, patients' looks and masks are the phantom's own (``phantom``, ``phantom_tissue``); colours follow Ruifrok &
-Johnston 2001 (``phantom_optics``).
+take up the dye, else negative (Hammond et al., ASCO/CAP guideline, J Clin Oncol 28, 2010). Every image stays on its
+patient's side of 1 %, because the count of its stained nuclei is rounded up or down: an image of fewer than 100 nuclei
+has none if the patient is negative and at least one if positive (an image without nuclei carries no information). The
+classes are hard to distinguish visually: few and pale nuclei, non-specific binding of the dye, dried edges,
+counterstain and focus.
+
+Tissue, patients' appearance and masks are those of the phantom (``phantom``, ``phantom_tissue``); colours follow
+Ruifrok & Johnston 2001 (``phantom_optics``).
 """
 
 from __future__ import annotations
@@ -24,20 +26,20 @@ from bench.data.sets.phantom_optics import DAB, draw_look, photograph
 from bench.data.sets.phantom_tissue import Dyes, grow
 from bench.seeding import derive_seed
 
-ATYPIA = 0.35  # of the tissue, the same in both classes: only the stain tells them apart
+ATYPIA = 0.35  # of the tissue, the same in both classes: they differ only in the stain
 COUNTERSTAIN = 0.6  # haematoxylin beside DAB is kept weak
-POSITIVE = 0.01  # of the nuclei, at the least
-NEGATIVE = 0.0099  # at the most
-HIGHEST = 0.45  # of the nuclei; the others are of cells without the receptor
+POSITIVE = 0.01  # share of the nuclei, minimum
+NEGATIVE = 0.0099  # maximum
+HIGHEST = 0.45  # share of the nuclei; the others are of cells without the receptor
 
 
 @dataclass(frozen=True)
 class PhantomIHCConfig(SlidesConfig):
-    """``positive_fraction`` is of the patients.
+    """``positive_fraction`` is a fraction of the patients.
 
-    ``difficulty`` changes no label: it lets positives be low (their share of stained nuclei reaches from 30 % at 0 and
-    2 % at 0.8 down to 1 % at 1) and pale, brings dye to the background and to edges, and lets patients' counterstain
-    and focus vary.
+    ``difficulty`` changes no label. It reduces the share of stained nuclei in positive patients (from 30 % at 0 and 2 %
+    at 0.8 down to 1 % at 1) and their intensity, adds dye to the background and to edges, and increases the variation
+    of counterstain and focus between patients.
     """
 
     positive_fraction: float = 0.5
@@ -49,10 +51,10 @@ class PhantomIHCConfig(SlidesConfig):
 
 @dataclass(frozen=True)
 class Staining:
-    """How the stain of one patient's slides turned out, beside its ``Look``; densities before colour."""
+    """Stain properties of one patient's slides, in addition to its ``Look``; densities before colour."""
 
     strength: float  # of DAB in a stained nucleus
-    background: float  # of DAB that binds anywhere in the tissue
+    background: float  # of DAB that binds non-specifically in the tissue
     edge: float  # of DAB at a dried edge
     counterstain: float
 
@@ -69,7 +71,7 @@ class PhantomIHC(Slides):
     drawing: ClassVar[int] = 2
 
     def patient(self, number: int) -> Patient:
-        """Draw a patient's class, the share of its nuclei that are stained (``trait``), biology and look."""
+        """Draw a patient's class, the share of stained nuclei (``trait``), biology and appearance."""
         c: PhantomIHCConfig = self.config
         name = f"R{number + 1:03d}"
         rng = np.random.default_rng(derive_seed("phantom-ihc-patient", c.seed, name))
@@ -113,7 +115,7 @@ class PhantomIHC(Slides):
 def stained(dyes: Dyes, patient: Patient, rng: np.random.Generator) -> npt.NDArray[np.intp]:
     """Choose the nuclei of an image that take up the dye, numbers of the mask [N]: on the patient's side of 1 %.
 
-    They are among the larger ones: nuclei of stroma and of lymphocytes, which have no receptor, are the smaller ones.
+    They are among the larger ones: the smaller nuclei are of stroma and lymphocytes, which have no receptor.
     """
     sizes = np.bincount(dyes.mask.ravel(), minlength=2)
     sizes[0] = 0  # no nucleus
@@ -130,7 +132,7 @@ def stained(dyes: Dyes, patient: Patient, rng: np.random.Generator) -> npt.NDArr
 
 
 def brown(dyes: Dyes, taken: npt.NDArray[np.intp], strength: float, rng: np.random.Generator) -> Field:
-    """Return the DAB of these nuclei, [S, S], each with a density of its own."""
+    """Return the DAB of these nuclei, [S, S]; each has an individual density."""
     from scipy.ndimage import gaussian_filter
 
     density = np.zeros(int(dyes.mask.max()) + 1, dtype=np.float32)
@@ -139,7 +141,7 @@ def brown(dyes: Dyes, taken: npt.NDArray[np.intp], strength: float, rng: np.rand
 
 
 def edge(size_px: int, rng: np.random.Generator) -> Field:
-    """Return how dry each place was, [S, S] in [0, 1]: nothing in most images, towards one side in some."""
+    """Return the dryness of each place, [S, S] in [0, 1]: zero in most images, a gradient towards one side in some."""
     angle, depth, dry = rng.uniform(0, 2 * np.pi), rng.uniform(0.1, 0.5), rng.random() < 0.2
     across = np.linspace(-1, 1, size_px, dtype=np.float32)
     along = across[None, :] * np.cos(angle) + across[:, None] * np.sin(angle)

@@ -13,7 +13,7 @@ Values = npt.NDArray[np.floating]  # [N]
 
 @dataclass(frozen=True)
 class Nuclei:
-    """N nuclei: centres and semi-axes in pixels, angle of the long axis in radians, then looks, each [N].
+    """N nuclei: centres and semi-axes in pixels, angle of the long axis in radians, then appearance, each [N].
 
     ``dark`` is the haematoxylin taken up; ``clumps`` the contrast of the chromatin; ``bumps`` the irregularity of the
     outline; ``nucleolus`` its darkness.
@@ -33,7 +33,7 @@ class Nuclei:
         return len(self.x)
 
     def where(self, keep: npt.NDArray[np.bool_]) -> Nuclei:
-        """Return the chosen ones."""
+        """Return the selected nuclei."""
         return Nuclei(*(getattr(self, f.name)[keep] for f in fields(self)))
 
 
@@ -43,7 +43,7 @@ def join(sets: list[Nuclei]) -> Nuclei:
 
 
 def jittered_grid(size_px: int, spacing: float, disorder: float, rng: np.random.Generator) -> tuple[Values, Values]:
-    """Return x and y of a hexagonal grid over the image and a margin, each point displaced: cells pack like this."""
+    """Return x and y of a hexagonal grid over the image and a margin, each point displaced randomly."""
     n = int(np.ceil((size_px + 4 * spacing) / spacing))
     rows = int(np.ceil(n / 0.866))
     column, row = np.meshgrid(np.arange(n), np.arange(rows))
@@ -56,15 +56,15 @@ def jittered_grid(size_px: int, spacing: float, disorder: float, rng: np.random.
 
 
 def at(field: npt.NDArray[np.floating], x: Values, y: Values) -> Values:
-    """Return a field's values at the nearest pixels (points outside take the border's)."""
+    """Return a field's values at the nearest pixels (points outside take the value at the edge)."""
     top = field.shape[0] - 1
     return np.asarray(field[np.clip(np.rint(y), 0, top).astype(int), np.clip(np.rint(x), 0, top).astype(int)], float)
 
 
 def draw(nuclei: Nuclei, size_px: int, rng: np.random.Generator) -> tuple[Field, Field, npt.NDArray[np.uint16]]:
-    """Return coverage [S, S] in 0..1, haematoxylin [S, S], and the instance mask uint16 [S, S], 0 where there is none.
+    """Return coverage [S, S] in 0..1, haematoxylin [S, S], and the instance mask uint16 [S, S], 0 for background.
 
-    Later nuclei lie over earlier ones.
+    Later nuclei cover earlier ones.
     """
     from scipy.ndimage import gaussian_filter
 
@@ -82,7 +82,9 @@ def draw(nuclei: Nuclei, size_px: int, rng: np.random.Generator) -> tuple[Field,
     chromatin *= 0.38 / (chromatin.std() + 1e-6)
     phase = rng.uniform(0, 2 * np.pi, len(nuclei))
     patches: dict[int, tuple[Field, Field, Field]] = {}
-    for pad in np.unique(reach):  # nuclei of like size together: one patch size for all would be mostly empty
+    for pad in np.unique(
+        reach
+    ):  # nuclei of similar size are drawn together: one patch size for all would be mostly empty
         chosen = np.flatnonzero(reach == pad)
         drawn = zip(*_patches(nuclei.where(reach == pad), phase[chosen], int(pad)), strict=True)
         patches.update(zip(chosen.tolist(), drawn, strict=True))
@@ -99,7 +101,7 @@ def draw(nuclei: Nuclei, size_px: int, rng: np.random.Generator) -> tuple[Field,
 
 
 def _patches(nuclei: Nuclei, phase: Values, pad: int) -> tuple[Field, Field, Field]:
-    """Return each nucleus on its own patch, [N, 2·pad+1, 2·pad+1]: coverage, haematoxylin, weight of the chromatin."""
+    """Return each nucleus on a separate patch, [N, 2·pad+1, 2·pad+1]: coverage, haematoxylin, chromatin weight."""
 
     def column(values: Values) -> Field:
         return np.asarray(values, dtype=np.float32)[:, None, None]
@@ -111,7 +113,7 @@ def _patches(nuclei: Nuclei, phase: Values, pad: int) -> tuple[Field, Field, Fie
     along = (dx * cos + dy * sin) / column(nuclei.long)
     across = (dy * cos - dx * sin) / column(nuclei.short)
     radius = np.sqrt(along**2 + across**2) + 1e-6
-    # cos 2φ and cos 3φ as polynomials of the direction's cosine and sine: bumps without an arc tangent
+    # cos 2φ and cos 3φ as polynomials of the direction's cosine and sine, which avoids an arc tangent
     c, s = along / radius, across / radius
     c2, s2 = c * c - s * s, 2 * c * s
     two = c2 * column(np.cos(phase)) + s2 * column(np.sin(phase))

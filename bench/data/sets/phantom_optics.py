@@ -1,9 +1,8 @@
-"""Staining and imaging of the phantom: what makes all images of one patient look alike.
+"""Staining and imaging of the phantom: the properties that all images of one patient share.
 
-Colour follows Beer and Lambert: I = I₀ · exp(−Σ dye density · dye vector). A laboratory's dye vectors lie somewhere
-between two published pairs: Ruifrok & Johnston, "Quantification of histochemical staining by color deconvolution",
-Anal Quant Cytol Histol 23, 2001; Macenko et al., "A method for normalizing histology slides for quantitative
-analysis", ISBI 2009.
+Colour follows Beer and Lambert: I = I₀ · exp(−Σ dye density · dye vector). A laboratory's dye vectors lie between two
+published pairs: Ruifrok & Johnston, "Quantification of histochemical staining by color deconvolution", Anal Quant Cytol
+Histol 23, 2001; Macenko et al., "A method for normalizing histology slides for quantitative analysis", ISBI 2009.
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ DAB = np.array([[0.268, 0.570, 0.776], [0.268, 0.570, 0.776]])  # Ruifrok, for e
 class Look:
     """One patient's slide and microscope: dye vectors [3], their strengths, lamp colour [3], focus and light.
 
-    ``other`` is the dye beside haematoxylin: eosin, or DAB. ``between`` is where its dyes lie from the
-    first laboratory's (0) to the second's (1).
+    ``other`` is the dye beside haematoxylin: eosin, or DAB. ``between`` is the position of its dyes between the first
+    laboratory (0) and the second (1).
     """
 
     haematoxylin: npt.NDArray[np.float64]
@@ -42,7 +41,7 @@ class Look:
 
 
 def draw_look(rng: np.random.Generator, variation: float, other: npt.NDArray[np.float64] = EOSIN) -> Look:
-    """Draw a patient's look; ``variation`` scales how far patients lie apart (0: all alike, 1: as several labs).
+    """Draw a patient's appearance; ``variation`` scales the variance between patients (0: none, 1: several labs).
 
     ``other`` [2, 3] are the two laboratories' vectors of the dye beside haematoxylin.
     """
@@ -69,7 +68,7 @@ def draw_look(rng: np.random.Generator, variation: float, other: npt.NDArray[np.
 
 
 def photograph(haematoxylin: Field, other: Field, look: Look, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """Return the picture, uint8 [S, S, 3], of dye densities [S, S]; a little differs from image to image."""
+    """Return the picture, uint8 [S, S, 3], of dye densities [S, S]; some properties vary slightly between images."""
     from scipy.ndimage import gaussian_filter
 
     size = haematoxylin.shape[0]

@@ -1,6 +1,6 @@
 """Tissue of the phantom: stroma, glands with lumina, solid nests and their cells, as maps of the two dyes.
 
-A model of what makes the two classes differ, not of pathology: one number, ``atypia`` in [0, 1], drives architecture
+It models the difference between the classes, not pathology: one number, ``atypia`` in [0, 1], controls architecture
 (glands → solid disordered nests) and cytology (nuclei larger, more varied, more irregular, coarser chromatin).
 """
 
@@ -19,7 +19,7 @@ DESIGN_PX = 96  # lengths below are in pixels of an image of this side; other si
 
 @dataclass(frozen=True)
 class Biology:
-    """One patient's tissue, all relative to the average patient: these effects make patients of a class differ."""
+    """One patient's tissue, relative to the average patient; these values vary between patients of a class."""
 
     nuclear_size: float
     crowding: float
@@ -42,7 +42,7 @@ class Dyes:
 
 @dataclass
 class _Scene:
-    """What the steps of one image share."""
+    """State shared by the drawing steps of one image."""
 
     size_px: int
     unit: float  # pixels of this image per design pixel
@@ -86,7 +86,7 @@ def noise(scene: _Scene, scale: float) -> Field:
 
 @lru_cache(maxsize=32)
 def _noise_plane(size_px: int, along: float, across: float) -> Field:
-    """Return a wide plane of noise that tiles; images cut windows of it, for filtering anew would be half the cost."""
+    """Return a wide plane of tileable noise; images take windows of it, because filtering each anew is slow."""
     from scipy.ndimage import gaussian_filter
 
     side = 4 * size_px
@@ -139,7 +139,7 @@ def _glands(scene: _Scene) -> tuple[Field, Field, Nuclei]:
         thick = unit * scene.biology.nuclear_size * rng.uniform(6.5, 8.5) * (1 + 0.7 * a)
         outline = _Outline(rng, wobble=rng.uniform(0.04, 0.12) + 0.14 * a)
         dx, dy = scene.x - centre[0], scene.y - centre[1]
-        edge = radius * outline(np.arctan2(dy, dx)) - np.hypot(dx, dy)  # pixels inside the outer border
+        edge = radius * outline(np.arctan2(dy, dx)) - np.hypot(dx, dy)  # pixels inside the outer edge
         inside = _step(edge, 1.0)
         hollow = _step(edge - thick, 1.2)
         epithelium = np.maximum(epithelium, inside)
@@ -165,7 +165,7 @@ class _Outline:
 def _ring_nuclei(
     scene: _Scene, centre: npt.NDArray[np.float64], radius: float, thick: float, outline: _Outline
 ) -> list[Nuclei]:
-    """Return luminal cells, in rows that atypia disorders, and the flat myoepithelial cells outside them."""
+    """Return luminal cells in rows, less ordered with more atypia, and the flat myoepithelial cells outside them."""
     rng, unit, a = scene.rng, scene.unit, scene.atypia
     rows = 1 + int(rng.random() < 0.25 + 0.7 * a) + int(rng.random() < 0.7 * a)
     sets = []
@@ -186,7 +186,7 @@ def _ring_nuclei(
 
 
 def _nests(scene: _Scene, glands: Field, lumen: Field) -> tuple[Field, Nuclei]:
-    """Return solid epithelium: a few compact lobules where atypia is low, wide invading sheets where it is high."""
+    """Return solid epithelium: a few compact lobules for low atypia, wide invading sheets for high atypia."""
     rng, unit, a = scene.rng, scene.unit, scene.atypia
     share = np.clip((0.06 + 0.62 * a) * scene.biology.epithelium * rng.uniform(0.6, 1.4), 0, 0.85)
     field = noise(scene, rng.choice((6, 9, 13))) + (0.15 + 0.45 * a) * noise(scene, 3)

@@ -67,7 +67,7 @@ class FoldParts:
                 )
             if content := one.content & other.content:
                 raise LeakageError(
-                    f"{self.fold}: {len(content)} images of {a} have exact duplicates in {b} with other names or groups "
+                    f"{self.fold}: {len(content)} images of {a} have exact duplicates in {b} with other names/groups "
                     f"(SHA-256 {_some(content)}); set the dataset's on_duplicate to drop, or put both in one group"
                 )
 

@@ -1,4 +1,4 @@
-"""YAML <-> frozen dataclasses. An unknown key is an error that names the nearest valid one; configs have stable hashes."""
+"""YAML <-> frozen dataclasses. An unknown key is an error with the nearest valid one; configs have stable hashes."""
 
 from __future__ import annotations
 

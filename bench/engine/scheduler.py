@@ -1,4 +1,4 @@
-"""Runs a plan: resumes, retries failures, skips cells that depend on a failure (with the reason), records everything."""
+"""Runs a plan: resumes, retries failures, skips cells that depend on a failure (with reasons), records all rows."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """Sub-suites: several suites in one YAML file that share all settings except the changes of each sub-suite.
 
 ``sub_suites`` maps a name to changes in the suite's syntax; the rest of the file is shared. A sub-suite may also have a
-``fallback``: further changes that apply if its ``folder`` of images does not exist. Sub-suite ``busi`` of ``cross.yaml``
-is the suite ``cross-busi``, as if a file of that name existed.
+``fallback``: further changes that apply if its ``folder`` of images does not exist. The sub-suite ``busi`` of
+``cross.yaml`` is the suite ``cross-busi``, as if a file of that name existed.
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ def summary(arm: Arm, trials: Sequence[FrozenTrial], best: FrozenTrial, plots: d
         f"- Pruner {arm.pruner}: {did} of {without} fold trainings run, {1 - did / without:.0%} saved.",
         f"- Tuning cost: {duration(bill_s(trials))} of device time ({bill_s(trials):.1f} s), including pruned and "
         "failed trials.",
-        "- The best score of many trials is optimistically biased: only a run on the test part gives an unbiased score.",
+        "- The best score of many trials is biased upwards: only a run on the test part gives an unbiased score.",
         "",
         "| setting | searched | best | suite |",
         "|---|---|---|---|",

@@ -58,8 +58,8 @@ class _Place(NamedTuple):
 def choose(sources: Sequence[Sequence[Candidate]], n: int, classes: tuple[str, ...], seed: int) -> list[Candidate]:
     """Return n candidates of each source: balanced over classes, no picture twice, balanced over folds.
 
-    The criteria have this priority: if there are too few pictures, as few as possible are repeated; folds are unbalanced
-    only if this avoids a repeat. Raises ``ConfigError`` if a class has too few images.
+    The criteria have this priority: if there are too few pictures, as few as possible are repeated; folds are
+    unbalanced only if this avoids a repeat. Raises ``ConfigError`` if a class has too few images.
     """
     chosen: list[Candidate] = []
     places: list[_Place] = []

@@ -1,4 +1,4 @@
-"""Responses to the page's requests, as JSON values: classify, explain, compare and translate an image; generate images."""
+"""JSON responses to the page's requests: classify, explain, compare or translate an image; generate images."""
 
 from __future__ import annotations
 

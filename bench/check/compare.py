@@ -21,7 +21,7 @@ DONE = "done"
 
 @dataclass(frozen=True)
 class Finding:
-    """The result of one row. ``better``: a cost below its tolerance, which is no regression but an outdated baseline."""
+    """The result of one row. ``better``: a cost below its tolerance; no regression, but the baseline is outdated."""
 
     kind: Kind
     cell: str

@@ -1,4 +1,4 @@
-"""A new baseline: the suite measured under several numerics; values of the default numerics, tolerances from spreads."""
+"""A new baseline: the suite is measured under several numerics; tolerances come from the spread."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SOUND = ("done", REFUSED, 0.0)  # required values of a status, a leakage check a
 def make_baseline(
     session: Session, request: Request, say: Callable[[str], None], run: Callable[[Numerics, Request], None]
 ) -> Baseline:
-    """Measure the suite under all numerics by ``run``, each in a folder in ``request.out``; ``say`` gets a message each.
+    """Measure the suite under all numerics by ``run``, each in a folder in ``request.out``; ``say`` prints progress.
 
     Raises ``BenchError`` if a cell fails, a leakage check fails or a leak is found; then no baseline is written.
     """

@@ -125,7 +125,10 @@ def as_json_text(found: Comparison) -> str:
     def named(scores: Scores) -> dict[str, float | None]:
         return {f"{name}_{found.tag}": v if math.isfinite(v) else None for name, v in scores.items()}
 
-    groups = {name: named(getattr(found, name)) for name in ("synthetic", "real", "floor", "at_floor")}
+    scores = {name: getattr(found, name) for name in ("synthetic", "real", "floor")} | {
+        "at_floor": found.at_real_baseline
+    }
+    groups = {name: named(of_name) for name, of_name in scores.items()}
     return json.dumps({"extractor": found.tag, "features": found.dimensions, **groups}, indent=1)
 
 

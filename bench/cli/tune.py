@@ -282,7 +282,6 @@ def tune(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...],
 
     The same command may run in several terminals, or on machines that share --out or --storage, to share the trials.
     """
-    from bench.cli.tune import tune as tune_suite
     from bench.engine.session import prepare
 
     sys.exit(tune_suite(prepare(suite, assignments, data, out), **options))

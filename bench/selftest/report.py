@@ -147,9 +147,9 @@ def _made(results: Sequence[TrialResult], seed: int) -> list[str]:
         f"{percent(first.scores[1])} % of the images are correct; {percent(parts.changed)} % of the patients are "
         f"correct in one arm only; sd of paired differences {sd:.1f} points; {percent(parts.lasting_share)} % of the "
         "effect on a patient is the same in all repeats. The source code names the runs that these values are from.\n",
-        "- **Splits**: created by the harness, disjoint patients, one fifth of the rest for validation; the t test uses "
-        f"n_test/n_train = {first.test_train_ratio:.4f} as in a report, and {LASTING_SHARE:g} times the correlation of "
-        "pairs (fold × repeat) that Nadeau and Bengio assume.\n",
+        "- **Splits**: created by the harness, disjoint patients, one fifth of the rest for validation; the t test "
+        f"uses n_test/n_train = {first.test_train_ratio:.4f} as in a report, and {LASTING_SHARE:g} times the "
+        "correlation of pairs (fold × repeat) that Nadeau and Bengio assume.\n",
         f"- **Seed**: {seed}; {len(first.family)} comparisons per design.\n",
     ]
 

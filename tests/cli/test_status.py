@@ -179,7 +179,7 @@ def test_watching_ends_when_nothing_works_on_the_suite(
 def test_watching_and_json_exclude_each_other(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["status", "--suite", "ci", "--watch", "--json", "--out", str(tmp_path)])
     assert result.exit_code == 2
-    assert "--watch is for people" in result.output
+    assert "--watch and --json cannot be combined" in result.output
 
 
 def test_a_runs_own_panel_shows_the_same_facts(session: Session) -> None:

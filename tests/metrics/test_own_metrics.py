@@ -197,8 +197,8 @@ def test_a_suite_that_names_a_metric_wrongly_is_refused(folder: Path, metrics: A
 @pytest.mark.parametrize(
     ("kind", "body", "message"),
     [
-        ("method", "kind = 'onlin'\n    Config = int", "kind = 'onlin'; a method's is 'online' or 'generative'"),
-        ("method", "kind = 'generative'", "no generative method: it has no check, no fit, no synthesize, no Config"),
+        ("method", "kind = 'onlin'\n    Config = int", "kind = 'onlin'; expected 'online' or 'generative' for a method"),
+        ("method", "kind = 'generative'", "not a valid generative method: missing check, fit, synthesize, Config"),
         ("classifier", "def build(self): ...", "is no classifier: it has no check, no Config, a frozen dataclass"),
         ("dataset", "", "is no dataset: it has no index"),
     ],

@@ -143,7 +143,7 @@ def test_another_protocols_split_is_not_taken(make: Any) -> None:
 
 
 def test_classifiers_are_refused_where_some_splits_share_patients(make: Any) -> None:
-    with pytest.raises(ConfigError, match="patients are shared"):
+    with pytest.raises(ConfigError, match="shared patients"):
         make(classifiers={"small_cnn": {}})
     with pytest.raises(ConfigError, match="classifiers: expected a mapping"):
         make(classifiers=None, split={"folds": 2})

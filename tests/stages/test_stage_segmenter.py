@@ -199,7 +199,7 @@ def test_what_cannot_be_is_said_before_anything_is_trained(
 ) -> None:
     for segmentation_networks, said in (
         ({"unet": NET | {"decoder_filters": [16, 8, 8, 8, 8, 8]}}, "3 to 5"),
-        ({"unet": NET | {"decoder_filters": [16, 8, 8, 8]}, "small_cnn": NET}, "a classifier has this name too"),
+        ({"unet": NET | {"decoder_filters": [16, 8, 8, 8]}, "small_cnn": NET}, "a classifier has the same name"),
         ({"unet": NET | {"atention": "scse"}}, "attention"),
         ({"unet": NET | {"attention": "gate"}}, "attention"),
         ({"unet": NET | {"attention": "scse"}}, "at least 16 each"),

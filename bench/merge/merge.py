@@ -193,7 +193,7 @@ def _refusal(conflicts: Sequence[Choice], sources: Sequence[Source]) -> str:
 
 
 def _described(choice: Choice, sources: Sequence[Source]) -> str:
-    """Describe a cell and the first different metric: 'evaluate/ab12 (none 0 small_cnn fold 0): test/f1 0.9 in A, …'."""
+    """Describe a cell and its first different metric: 'evaluate/ab (none 0 small_cnn fold 0): test/f1 0.9 in A, …'."""
     other = choice.different[0]
     results = [sources[i].result(choice.key) for i in (choice.source, other)]
     a, b = (dict(r.metrics) if r else {} for r in results)

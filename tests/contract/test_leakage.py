@@ -423,7 +423,9 @@ LEAKS = (
     Leak("synthetic", "held-out source image", a_translation_of_a_held_out_image, SOURCES, "images of the test part"),
     Leak("synthetic", "held-out source patient", a_translation_of_a_held_out_patient, SOURCES, "of the validation"),
     Leak("synthetic", "list of seen groups cut", a_list_of_seen_groups_that_was_cut, SOURCES, "leaves out groups"),
-    Leak("synthetic", "validation image pasted", a_pasted_image("validation"), CONTENT, "duplicates of images of the val"),
+    Leak(
+        "synthetic", "validation image pasted", a_pasted_image("validation"), CONTENT, "duplicates of images of the v"
+    ),
     Leak("synthetic", "test image pasted", a_pasted_image("test"), CONTENT, "duplicates of images of the test"),
     Leak("synthetic", "test file copied", a_copied_file, CONTENT, "duplicates of images of the test"),
     Leak("tuning", "sealed fold", tuning_asks_for_the_test_part, OPEN, "the test part was asked for"),

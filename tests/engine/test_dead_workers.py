@@ -28,7 +28,7 @@ ENDS = {  # how a plug-in ends, and what the failed row must say
     "KeyboardInterrupt": "KeyboardInterrupt",
     "BaseException": "OwnError: not an Exception",
     "MemoryError": "out of memory: use fewer --jobs, smaller batches",
-    "SIGKILL": "the worker process was killed by SIGKILL 2 times in this cell, the last time while no other cell was running",
+    "SIGKILL": "the worker process was killed by SIGKILL 2 times in this cell, the last time while no other cell was",
 }
 TOY = ("--suite", "toy.yaml", "--data", "data")
 

@@ -245,8 +245,8 @@ def test_nothing_served_tells_what_an_image_is(study: tuple[Path, Study]) -> Non
 
 
 BAD = [
-    ({}, "there is no such image"),
-    ({"image": "../manifest"}, "no such image"),
+    ({}, "not an image of this study"),
+    ({"image": "../manifest"}, "not an image of this study"),
     ({"real": "yes"}, "real"),
     ({"real": None}, "real"),
     ({"quality": 6}, "from 0 to 5"),
@@ -403,7 +403,7 @@ def test_who_is_turned_away(echo: Any) -> None:
 def test_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     with listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"--port {port} is taken"):
+        with pytest.raises(ConfigError, match=f"--port {port} is used"):
             listen("127.0.0.1", port)
         monkeypatch.setattr("bench.pages.server.PORT", port)
         with listen("127.0.0.1", None) as other:

@@ -1,4 +1,4 @@
-"""YAML <-> frozen dataclasses. An unknown key fails with the nearest valid one; every config has a stable hash."""
+"""YAML <-> frozen dataclasses. An unknown key is an error with the nearest valid one; configs have stable hashes."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ T = TypeVar("T")
 def build(cls: type[T], data: Mapping[str, Any], where: str) -> T:
     """Build the frozen dataclass ``cls`` from plain data, nested dataclasses included.
 
-    ``where`` is the place that error messages name ("methods.cyclegan"). Raises ``ConfigError`` on an unknown key, a
-    missing one, or a value of the wrong type.
+    ``where`` is the location for error messages ("methods.cyclegan"). Raises ``ConfigError`` for an unknown key, a
+    missing key, or a value of the wrong type.
     """
     from pydantic import ValidationError
 
@@ -43,7 +43,7 @@ def build(cls: type[T], data: Mapping[str, Any], where: str) -> T:
 
 @cache
 def _adapter(cls: Any) -> Any:
-    """Return pydantic's validator of a class; making one takes far longer than using it."""
+    """Return pydantic's validator of a class; cached because building one is slow."""
     from pydantic import TypeAdapter
 
     return TypeAdapter(cls)
@@ -60,8 +60,8 @@ def _refuse_unknown(cls: type, data: Any, where: str) -> None:
     for name, value in data.items():
         if get_origin(hints[name]) is Mapping and isinstance(value, Mapping):
             item = get_args(hints[name])[1]
-            for key, held in value.items() if dataclasses.is_dataclass(item) else ():
-                _refuse_unknown(item, held, f"{where}.{name}.{key}")
+            for key, nested in value.items() if dataclasses.is_dataclass(item) else ():
+                _refuse_unknown(item, nested, f"{where}.{name}.{key}")
             continue
         for option in (hints[name], *get_args(hints[name])):
             if dataclasses.is_dataclass(option) and isinstance(option, type) and isinstance(value, Mapping):
@@ -73,12 +73,12 @@ def _fields(cls: type) -> tuple[dataclasses.Field[Any], ...]:
 
 
 def to_plain(value: Any, keep_late: bool = True) -> Any:
-    """Return ``value`` as what JSON and YAML hold: dataclasses become dicts, tuples lists, paths strings.
+    """Return ``value`` as plain JSON/YAML data: dataclasses become dicts, tuples become lists, paths become strings.
 
-    Without ``keep_late``, fields marked ``metadata={"late": True}`` are left out where they hold their default.
+    Without ``keep_late``, fields marked ``metadata={"late": True}`` are left out if they have their default.
     """
     if value is None or type(value) in (str, int, float, bool):
-        return value  # most values: large plans are hashed through here
+        return value  # fast path for most values: large plans are hashed through this function
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         found = {f: getattr(value, f.name) for f in _fields(type(value))}
         kept = {f.name: v for f, v in found.items() if keep_late or not f.metadata.get("late") or v != _default(f)}
@@ -95,9 +95,9 @@ def _default(field: dataclasses.Field[Any]) -> Any:
 
 
 def stable_hash(value: Any) -> str:
-    """Return 16 hex digits that depend on the content only: not on key order, process, or machine.
+    """Return 16 hex digits that depend on the content only, not on key order, process or machine.
 
-    Nor on a config's late fields at their defaults: one that is added later leaves the keys of finished work alone.
+    Late fields at their defaults do not count, so adding such a field keeps the keys of finished cells.
     """
     text = json.dumps(to_plain(value, keep_late=False), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
@@ -112,12 +112,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     except OSError as e:
         raise ConfigError(f"{path}: cannot be read: {e}") from None
     if not isinstance(data, dict):
-        raise ConfigError(f"{path}: got {type(data).__name__}, expected a mapping at the top")
+        raise ConfigError(f"{path}: got {type(data).__name__}, expected a mapping at the top level")
     return data
 
 
 def merged(data: Any, changes: Any) -> Any:
-    """Return ``data`` with ``changes`` in place: mappings are merged key by key, anything else is replaced."""
+    """Return ``data`` with ``changes`` applied: mappings are merged key by key, other values are replaced."""
     if not isinstance(changes, dict) or not isinstance(data, dict | None):
         return changes
     old = data or {}
@@ -127,7 +127,7 @@ def merged(data: Any, changes: Any) -> Any:
 def override(data: dict[str, Any], assignments: tuple[str, ...]) -> dict[str, Any]:
     """Apply ``--set a.b=value`` in order; ``*`` in a part matches every existing key (``methods.*.steps=10``).
 
-    Values are read as YAML. A star that matches nothing is a ``ConfigError``; so is a text without ``=``.
+    Values are read as YAML. Raises ``ConfigError`` if a star matches nothing or a text has no ``=``.
     """
     data = json.loads(json.dumps(data))
     for text in assignments:
@@ -139,10 +139,10 @@ def override(data: dict[str, Any], assignments: tuple[str, ...]) -> dict[str, An
 
 
 def _assign(node: dict[str, Any], parts: list[str], value: Any, text: str) -> None:
-    head, rest = parts[0], parts[1:]
-    keys = [k for k in node if fnmatchcase(str(k), head)] if "*" in head else [head]
+    first, rest = parts[0], parts[1:]
+    keys = [k for k in node if fnmatchcase(str(k), first)] if "*" in first else [first]
     if not keys:
-        raise ConfigError(f"--set {text!r}: {head!r} matches nothing here; {nearest(head, map(str, node))}")
+        raise ConfigError(f"--set {text!r}: {first!r} matches no key; {nearest(first, map(str, node))}")
     for key in keys:
         if not rest:
             node[key] = value
@@ -150,12 +150,12 @@ def _assign(node: dict[str, Any], parts: list[str], value: Any, text: str) -> No
         if node.get(key) is None:
             node[key] = {}
         if not isinstance(node[key], dict):
-            raise ConfigError(f"--set {text!r}: {key!r} holds {node[key]!r}, not a mapping")
+            raise ConfigError(f"--set {text!r}: {key!r} is {node[key]!r}, not a mapping")
         _assign(node[key], rest, value, text)
 
 
 def strict_json(value: Any) -> Any:
-    """Return JSON values as strict JSON has them: a number that is not finite is None."""
+    """Return JSON values for strict JSON: numbers that are not finite become None."""
     if isinstance(value, dict):
         return {str(k): strict_json(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

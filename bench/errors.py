@@ -1,4 +1,4 @@
-"""Typed errors. Each message says what was got, what was expected, and what to do."""
+"""Typed errors. Each message says what was given, what was expected, and what to do."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ class BenchError(Exception):
 
 
 class ConfigError(BenchError):
-    """A suite, a flag or a method's config is wrong; found before anything is trained."""
+    """A suite, an option or a method's config is wrong; raised before training starts."""
 
 
 class DataError(BenchError):
-    """Images are missing, unreadable, or not laid out as expected."""
+    """Images are missing or unreadable, or the folder has another layout than expected."""
 
 
 class LeakageError(BenchError):
-    """Held-out patients would reach training, directly or through a generator."""
+    """Held-out patients would be used in training, directly or through a generator."""
 
 
 class RegistryError(ConfigError):
-    """No such dataset, method, classifier or metric."""
+    """The dataset, method, classifier or metric does not exist."""
 
 
 class WeightsError(BenchError):
-    """Pretrained weights can be had neither locally nor by download."""
+    """Pretrained weights are available neither locally nor by download."""
 
 
 class DivergedError(BenchError):
-    """A training produced a non-finite loss; the message names the step and the loss."""
+    """Training produced a non-finite loss; the message names the step and the loss."""
 
 
 class StoreError(BenchError):
@@ -48,7 +48,7 @@ class DiskError(BenchError):
 
 
 def nearest(name: str, valid: Iterable[str]) -> str:
-    """Return a hint: ``did you mean 'x'?`` where one is close, and all the valid names."""
+    """Return a hint: ``did you mean 'x'?`` if a valid name is similar, and all valid names."""
     names = sorted(valid)
     close = get_close_matches(name, names, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""

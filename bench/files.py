@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and whether one is still what was written."""
+"""Atomic writing of files, and checks that a file is unchanged."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-SYNC_THREADS = 16  # the journal of a file system writes calls of fsync that wait at the same time together
+SYNC_THREADS = 16  # file systems write concurrent fsync calls to their journal in one batch
 
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``, of the same suffix, for the caller to write a file to.
+    """Yield a temporary path in the folder of ``path``, with the same suffix, for the caller to write to.
 
-    At the end of the block the file is synced and takes its place in one step: a reader sees the old file or the new.
+    At the end of the block the file is synced and renamed atomically: a reader sees the old file or the new one.
     If the block raises, the old file stays and the temporary one is removed.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,13 +31,13 @@ def atomic_path(path: Path) -> Iterator[Path]:
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
-    """Replace a file in one step and wait until it is on disk: a reader sees the old one or the new."""
+    """Replace a file atomically and wait until it is on disk; a reader sees the old file or the new one."""
     with atomic_path(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
 def sync_file(path: Path) -> None:
-    """Wait until a file's content, or a folder's list of names, is on disk."""
+    """Wait until a file's content, or a folder's list of entries, is on disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -65,10 +65,10 @@ def sha256_of(path: Path) -> str:
 
 
 def signature(path: Path) -> tuple[int, int, int, int]:
-    """Return (size, time of change, time of the last change of content or attributes, inode), times in ns.
+    """Return (size, mtime, ctime, inode), times in ns.
 
-    A file whose signature is the same has the same content. A program can set a file's time of change back, but not
-    the third value (ctime), so an edit that keeps size and time is seen. Raises ``OSError``.
+    Files with the same signature have the same content. A program can reset mtime but not ctime, so an edit that keeps
+    size and mtime is detected. Raises ``OSError``.
     """
     stat = path.stat()
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino

@@ -1,7 +1,7 @@
-"""What the harness asks of a dataset, an augmentation method, a classifier and a metric; and what it gives them.
+"""Interfaces of plug-ins: datasets, augmentation methods, classifiers and metrics, and the context they receive.
 
 A plug-in is a class with a ``Config`` (a frozen dataclass with a default for every field, units in the names), built as
-``cls(config)``. It is named by one line in ``bench/registry.py`` or by an entry point of another package.
+``cls(config)``. It is registered by one line in ``bench/registry.py`` or by an entry point of another package.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 class Dataset(Protocol):
     """A labelled, grouped set of images on disk.
 
-    One whose images are stained with haematoxylin says so by a class attribute ``haematoxylin = True``: translations of
-    a set without masks can then be judged by its nuclei (``dab = True``: those may be brown with DAB instead). What
-    kind of images it has it may say by ``modality``, such as 'ultrasound'. Which of two classes is the positive one it
-    says by ``DatasetIndex.positive``, where the names of the classes do not imply it (``bench.data.positive``).
+    Optional class attributes: ``haematoxylin = True`` if the images are stained with haematoxylin, so that translations
+    can be evaluated by their nuclei if there are no masks (``dab = True``: nuclei may be brown with DAB instead);
+    ``modality``, such as 'ultrasound'. If the class names do not imply which of two classes is positive, the dataset
+    sets ``DatasetIndex.positive`` (``bench.data.positive``).
     """
 
     Config: ClassVar[type]
@@ -44,16 +44,16 @@ class Dataset(Protocol):
     def __init__(self, config: Any) -> None: ...
 
     def index(self, root: Path | None, cache: Path) -> DatasetIndex:
-        """List the images under ``root`` (None: the user named no folder).
+        """List the images under ``root`` (None: the user gave no folder).
 
-        ``cache`` is a folder for what is costly to find out again. Raises ``DataError`` with the path and the expected
-        layout when the data are missing or foreign.
+        ``cache`` is a folder for results that are expensive to recompute. Raises ``DataError`` with the path and the
+        expected layout if images are missing or the layout is another one.
         """
         ...
 
 
 class TrainingData(Protocol):
-    """The training part of one fold: all that a method may ever see."""
+    """The training part of one fold: the only images that a method can access."""
 
     @property
     def classes(self) -> tuple[str, ...]: ...
@@ -74,52 +74,52 @@ class TrainingData(Protocol):
     def images(self, size_px: Size | None = None) -> Uint8Images:
         """Return uint8 [N, H, W, 3] in the order of ``records``; ``None`` means the suite's size.
 
-        A pair is (height, width), for a method whose own images are no squares.
+        A tuple is (height, width), for a method whose images are not square.
         """
         ...
 
 
 class RunContext(Protocol):
-    """What a stage gets from the harness. Everything written lands in ``folder``, which survives an interruption."""
+    """The context that the harness gives a stage. Files are written to ``folder``, which survives an interruption."""
 
     folder: Path
     device: str
     seed: int
     weights: Path | None  # a local file or folder of pretrained weights, from `weights:` or BENCH_WEIGHTS
-    cache: Path | None  # a folder for what is costly to find out again, shared by all cells; None: keep nothing
+    cache: Path | None  # folder for results that are expensive to recompute, shared by all cells; None: no cache
 
     def log(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
-        """Record losses by name at a step and report progress (``step`` of ``total``). Cheap; call it every N steps."""
+        """Log losses by name at a step and report progress (``step`` of ``total``). Fast; call it every N steps."""
         ...
 
     def phase(self, name: str) -> AbstractContextManager[None]:
-        """Time a block under a cost phase: 'data', 'step', 'sample', 'evaluate', 'checkpoint'."""
+        """Measure the time of a block as a cost phase: 'data', 'step', 'sample', 'evaluate', 'checkpoint'."""
         ...
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
-        """Store a resumable state (tensors, numbers, strings, lists, dicts) atomically, replacing the last one."""
+        """Save a resumable state (tensors, numbers, strings, lists, dicts) atomically, replacing the last one."""
         ...
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """Return the last checkpoint of this very cell, or None at a cold start."""
+        """Return the last checkpoint of this cell, or None if training starts from the beginning."""
         ...
 
     def save_images(self, name: str, step: int, images: Uint8Images) -> None:
-        """Keep a sample grid: uint8 [N, H, W, 3] tiled into one PNG, shown by step in MLflow and in the report."""
+        """Save a sample grid: uint8 [N, H, W, 3] tiled into one PNG, shown by step in MLflow and in the report."""
         ...
 
     def fidelity(self, images: Uint8Images, labels: npt.NDArray[np.int64]) -> Mapping[str, float]:
-        """Return KID and FID of images uint8 [N, H, W, 3], claimed to be of ``labels`` [N], during ``fit`` only.
+        """Return KID and FID of synthetic images uint8 [N, H, W, 3] of ``labels`` [N]; allowed during ``fit`` only.
 
-        Against the fold's real *training* images of these classes, by the suite's extractor, whose tag ends the names:
-        'kid_<tag>', 'fid_<tag>'. The same images give the same numbers, and nobody's random numbers are touched.
-        Costly; to be logged as 'fidelity/…'. Raises ``ConfigError`` in other stages.
+        The reference is the fold's real *training* images of these classes. Names end in the tag of the suite's
+        extractor: 'kid_<tag>', 'fid_<tag>'. Deterministic; no global random state is changed. Slow. Log the values as
+        'fidelity/…'. Raises ``ConfigError`` in other stages.
         """
         ...
 
 
 class OnlineAugmenter(Protocol):
-    """A method that changes how real images are fed to the classifier, and makes no images of its own."""
+    """A method that changes how real images are fed to the classifier and generates no images."""
 
     kind: ClassVar[Literal["online"]]
     version: ClassVar[int]
@@ -128,7 +128,7 @@ class OnlineAugmenter(Protocol):
     def __init__(self, config: Any) -> None: ...
 
     def sampling_weights(self, labels: npt.NDArray[np.int64]) -> npt.NDArray[np.float64] | None:
-        """Return weights [N] to draw training images by, or None for plain shuffling."""
+        """Return sampling weights [N] of the training images, or None for plain shuffling."""
         ...
 
     def transform(
@@ -143,9 +143,9 @@ class OnlineAugmenter(Protocol):
 
 @runtime_checkable
 class CarriesMasks(Protocol):
-    """What an online method offers besides when it can change a mask along with its image.
+    """Optional interface of an online method that can transform a mask together with its image.
 
-    The harness finds it by its method and then trains segmentation networks with it, too.
+    The harness then also trains segmentation networks with this method.
     """
 
     def transform_with_masks(
@@ -153,33 +153,34 @@ class CarriesMasks(Protocol):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Augment one training batch: images float [B, 3, H, W] in [0, 1], masks float [B, H, W] of 0 and 1.
 
-        Both are moved alike; a mask stays one of 0 and 1. All randomness comes from ``generator`` (on the CPU).
+        Both get the same geometric transform; masks remain 0 or 1. All randomness comes from ``generator`` (on the
+        CPU).
         """
         ...
 
 
 class GenerativeAugmenter(Protocol):
-    """A method that learns from training images and then makes synthetic ones.
+    """A method that learns from training images and then generates synthetic ones.
 
-    One that wants images brought to size otherwise than the suite says has an attribute ``resize``, 'squash' or 'crop'
-    (None: as the suite): the images that it gets and that its own are compared with are then made that way.
+    An attribute ``resize``, 'squash' or 'crop' (None: as in the suite), sets how images are resized for this method:
+    both its training images and the images that its results are compared with.
     """
 
     kind: ClassVar[Literal["generative"]]
-    version: ClassVar[int]  # raise it when the same config would give other images: old cells are then not reused
+    version: ClassVar[int]  # increase it when the same config gives other images: old cells are then not reused
     Config: ClassVar[type]
 
     def __init__(self, config: Any) -> None: ...
 
     def check(self, classes: Sequence[str]) -> None:
-        """Raise ``ConfigError`` when the method cannot serve these classes. Called before anything is trained."""
+        """Raise ``ConfigError`` if the method does not support these classes. Called before training starts."""
         ...
 
     def fit(self, data: TrainingData, ctx: RunContext) -> None:
-        """Train, resuming from ``ctx.load_checkpoint()`` if any; leave what ``synthesize`` needs in ``ctx.folder``.
+        """Train, resuming from ``ctx.load_checkpoint()`` if any; write what ``synthesize`` needs to ``ctx.folder``.
 
-        What else the report should know goes to two optional JSON objects there: ``facts.json`` ({"parameters": n}, of
-        all networks trained) and ``weights.json`` (where pretrained weights came from).
+        Two optional JSON files there add information to the report: ``facts.json`` ({"parameters": n}, of all trained
+        networks) and ``weights.json`` (source of the pretrained weights).
         """
         ...
 
@@ -188,15 +189,15 @@ class GenerativeAugmenter(Protocol):
     ) -> Iterable[SyntheticImage]:
         """Yield ``counts[label]`` images of each label from the model in ``fitted``.
 
-        Images are uint8 [S, S, 3] of the suite's side, or of the method's own size (``OwnSize``, ``Translator``); any
-        other one is an error. The first n images of a label do not depend on how many are asked for.
+        Images are uint8 [S, S, 3] of the suite's side, or of the method's own size (``OwnSize``, ``Translator``); other
+        sizes are an error. The first n images of a label do not depend on the requested number.
         """
         ...
 
 
 @runtime_checkable
 class OwnSize(Protocol):
-    """What a generative method offers besides when its images have another size than the suite's.
+    """Optional interface of a generative method whose images have another size than the suite's.
 
     They are stretched to the suite's size when they are used.
     """
@@ -211,27 +212,26 @@ Transfer = Literal["none", "random", "pretrained"]
 
 @runtime_checkable
 class OfFamily(Protocol):
-    """What a generative method offers besides when it is one of a family: a plain method and variants of it.
+    """Optional interface of a generative method that belongs to a family: a plain method and its variants.
 
-    The report's research questions find by it which methods to put beside which. Methods of one family and version
-    differ in nothing but their configs; two whose configs differ in ``pretrained`` alone show what transfer learning
-    changes.
+    The report's research questions use it to select which methods to compare. Methods of the same family and version
+    differ only in their configs; two configs that differ only in ``pretrained`` are an ablation pair, which shows the
+    effect of transfer learning.
     """
 
     family: ClassVar[str]  # 'cyclegan'
 
     @property
     def transfer(self) -> Transfer:
-        """'pretrained' networks; the same from 'random' weights; 'none': there is nothing in it to be pretrained."""
+        """'pretrained' networks; 'random': the same networks from random weights; 'none': no pretrainable part."""
         ...
 
 
 @runtime_checkable
 class Translator(Protocol):
-    """What a generative method offers besides when it translates images between two classes, there and back.
+    """Optional interface of a generative method that translates images between two classes in both directions.
 
-    The harness finds it by its methods and then judges translations of *test* images; nothing made here ever reaches a
-    classifier.
+    The harness then evaluates translations of *test* images; these are never used to train a classifier.
     """
 
     def translation_size_px(self, image_size_px: int) -> Size:
@@ -241,29 +241,28 @@ class Translator(Protocol):
     def cycle(self, images: Uint8Images, label: int, fitted: Path, ctx: RunContext) -> tuple[Uint8Images, Uint8Images]:
         """Return (translations into the other class, reconstructions), both like ``images``, uint8 [N, H, W, 3].
 
-        ``images`` are of class ``label``; ``fitted`` is what ``fit`` left. The way back starts from the translation as
-        the generator made it, in float, not from its rounded copy. An image's result does not depend on the others.
+        ``images`` are of class ``label``; ``fitted`` is the folder written by ``fit``. The reconstruction is computed
+        from the float translation, not from the rounded one. The result of an image does not depend on other images.
         """
         ...
 
 
 @runtime_checkable
 class SelfClassifier(Protocol):
-    """What a generative method offers besides when a network of its own can classify images.
+    """Optional interface of a generative method with a network that can classify images.
 
-    The harness finds it by its methods, and tests it on the fold's test images: as good a classifier as the method
-    itself has learnt, without one trained downstream.
+    The harness evaluates this classifier on the fold's test images, without training a downstream classifier.
     """
 
     @property
     def discriminator_classifier(self) -> str:
-        """By what it classifies, in words; '' where its config does not keep that network."""
+        """Name of the classifying network in words; '' if the config does not keep that network."""
         ...
 
     def classify(self, images: Uint8Images, fitted: Path, ctx: RunContext) -> npt.NDArray[np.float64]:
         """Return probabilities float64 [N, C], rows summing to 1, of images uint8 [N, H, W, 3].
 
-        Images are of ``translation_size_px``; ``fitted`` is what ``fit`` left. A row does not depend on the others.
+        Images are of ``translation_size_px``; ``fitted`` is the folder written by ``fit``. Rows are independent.
         """
         ...
 
@@ -274,32 +273,32 @@ class SelfClassifier(Protocol):
 
 @runtime_checkable
 class Profiled(Protocol):
-    """What a generative method offers besides when its training steps can be measured (`bench profile`).
+    """Optional interface of a generative method whose training steps can be measured (`bench profile`).
 
-    One whose step updates several networks may name them in the order of their optimisers' steps, by a class attribute
-    such as ``updates = ("discriminator", "generator")``: a step's seconds are then divided by network.
+    If a step updates several networks, a class attribute such as ``updates = ("discriminator", "generator")`` names
+    them in the order of their optimiser steps; the time of a step is then reported per network.
     """
 
     def training_steps(self, image_size_px: int, batch_size: int, device: str) -> Mapping[str, ProfiledStep]:
-        """Return the ways of taking a training step by name; the first is what the others are compared with."""
+        """Return the variants of a training step by name; the first is the reference for the others."""
         ...
 
 
 @runtime_checkable
 class Tunable(Protocol):
-    """What a method or a classifier offers besides when `bench tune` may search for its settings."""
+    """Optional interface of a method or a classifier whose settings can be tuned by `bench tune`."""
 
     def search_space(self) -> Mapping[str, SearchRange]:
-        """Return what to search by the config's field names; it may depend on the config that it was built with.
+        """Return search ranges by field name of the config; they may depend on the current config.
 
-        That config's own values are always searched too. A classifier's ``steps`` and ``batch_size`` are no part of
-        it: every arm has the same budget.
+        The current config is always tried too. A classifier's ``steps`` and ``batch_size`` must not be included: every
+        arm has the same budget.
         """
         ...
 
 
 class Classifier(Protocol):
-    """A network to be fine-tuned; the trainer is the same for all of them."""
+    """A network to be fine-tuned; all classifiers use the same trainer."""
 
     version: ClassVar[int]
     Config: ClassVar[type]
@@ -307,44 +306,44 @@ class Classifier(Protocol):
     def __init__(self, config: Any) -> None: ...
 
     def check(self) -> None:
-        """Raise ``ConfigError`` when the config cannot be built (an unknown timm name). May import torch."""
+        """Raise ``ConfigError`` if the network cannot be built (for example an unknown timm name). May import torch."""
         ...
 
     def build(self, num_classes: int, image_size_px: int, weights: Path | None) -> torch.nn.Module:
-        """Return a module: float [B, 3, H, W] in [0, 1] -> logits [B, num_classes]; it normalises its own input."""
+        """Return a module: float [B, 3, H, W] in [0, 1] -> logits [B, num_classes]; it normalises its input itself."""
         ...
 
 
 @runtime_checkable
 class ChecksSize(Protocol):
-    """What a method or a classifier offers besides when it cannot be trained on images of every size."""
+    """Optional interface of a method or a classifier that cannot be trained on images of every size."""
 
     def check_size(self, image_size_px: int) -> None:
-        """Raise ``ConfigError`` when it cannot be trained, as configured, on images of the suite's side.
+        """Raise ``ConfigError`` if it cannot be trained, as configured, on images of the suite's side.
 
-        Called when a run is planned, which is quick: torch is imported only where nothing else tells.
+        Called when a run is planned, so it should be fast: import torch only if the check needs it.
         """
         ...
 
 
 class Metric(Protocol):
-    """A score of one's own for a classifier: a pure function of its saved predictions on a fold's test part.
+    """A custom score of a classifier: a pure function of its saved predictions on a fold's test part.
 
-    Every arm gets it, beside the built-in ones; the report compares it with `none` over folds.
+    It is computed for every arm in addition to the built-in metrics; the report compares it with `none` over folds.
     """
 
-    version: ClassVar[int]  # raise it when the same predictions would give other numbers
+    version: ClassVar[int]  # increase it when the same predictions give other numbers
     Config: ClassVar[type]
-    per_patient: ClassVar[bool]  # whether it is also had with each patient as one row, where patients have one class
+    per_patient: ClassVar[bool]  # whether it is also computed with one row per patient, if each patient has one class
 
     def __init__(self, config: Any) -> None: ...
 
     def check(self, classes: Sequence[str]) -> None:
-        """Raise ``ConfigError`` when the metric cannot serve these classes. Called before anything is trained."""
+        """Raise ``ConfigError`` if the metric does not support these classes. Called before training starts."""
         ...
 
     def measures(self) -> Mapping[str, Measure]:
-        """Return what ``compute`` gives, by name: mostly one. Depends on the config only."""
+        """Return the measures that ``compute`` returns, by name; usually one. Depends on the config only."""
         ...
 
     def compute(
@@ -354,10 +353,10 @@ class Metric(Protocol):
         groups: Sequence[str],
         classes: Sequence[str],
     ) -> Mapping[str, float]:
-        """Return a number for each of ``measures``; NaN where the images do not define it.
+        """Return a number for each of ``measures``; NaN if it is undefined for these images.
 
         ``y_true`` int64 [N] indexes ``classes``, ``y_prob`` float64 [N, C] has rows that sum to 1, ``groups`` [N] are
-        the patients. Every image counts alike, in whatever order they come. Of two classes the second, 1, is the
-        positive one, whatever the order of the data set's classes.
+        the patients. All images have equal weight and their order does not matter. Of two classes, the second one (1)
+        is the positive class, independent of the order in the data set.
         """
         ...

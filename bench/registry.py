@@ -1,8 +1,8 @@
-"""Names of datasets, methods, classifiers and metrics -> "module:Class", imported only when asked for.
+"""Names of datasets, methods, classifiers and metrics -> "module:Class", imported only when needed.
 
-Other people's packages add names through the entry-point groups ``bench.datasets``, ``bench.methods``,
-``bench.classifiers`` and ``bench.metrics``. A class that no package has registered is named as "module:Class" itself;
-its module is looked for on Python's path and then beside the suite's file (``look_in``).
+Other packages add names through the entry-point groups ``bench.datasets``, ``bench.methods``, ``bench.classifiers``
+and ``bench.metrics``. A class that is not registered is given as "module:Class"; its module is searched on Python's
+path and then in the folder of the suite's file (``look_in``).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ REGISTRY: dict[str, dict[str, str]] = {
 }
 FALLBACK = {"classifier": "bench.classifiers.timm_classifier:TimmClassifier"}  # any other name is timm's
 FALLBACK_NAME = "timm"
-OFFERS = {  # what a class must have to be one of its kind: said before anything is trained
+OFFERS = {  # attributes that a class of each kind must have; checked before training starts
     "dataset": ("index",),
     "online": ("sampling_weights", "transform"),
     "generative": ("check", "fit", "synthesize"),
@@ -80,13 +80,13 @@ def names(kind: Kind) -> list[str]:
 
 
 def look_in(folder: Path) -> None:
-    """Look for modules of classes named as "module:Class" in this folder too, after Python's own path."""
+    """Add a folder to search for modules of "module:Class" names, after Python's path."""
     if (name := str(folder.resolve())) not in _FOLDERS:
         _FOLDERS.append(name)
 
 
 def resolve(kind: Kind, name: str) -> str:
-    """Return the "module:Class" behind a name, or the name where it is one itself.
+    """Return the "module:Class" of a name, or the name itself if it has that form.
 
     Raises ``RegistryError`` with the nearest valid name.
     """
@@ -97,32 +97,32 @@ def resolve(kind: Kind, name: str) -> str:
         return name
     if kind in FALLBACK:
         return FALLBACK[kind]
-    raise RegistryError(f"no {kind} is called {name!r}; {nearest(name, known)}")
+    raise RegistryError(f"unknown {kind} {name!r}; {nearest(name, known)}")
 
 
 def identity(kind: Kind, name: str) -> str:
-    """Return what identifies the class behind a name in the keys of cells.
+    """Return the identifier of a class in the keys of cells.
 
-    That is its registered name, 'timm' for a classifier that timm knows by ``name``, or "module:Class" for a class that
-    no package has registered. A registered class may move to another module and its finished cells are still found.
+    It is the registered name, 'timm' for a timm model, or "module:Class" for a class that is not registered. Finished
+    cells of a registered class remain valid when the class moves to another module.
     """
     known = name in REGISTRY[kind] or name in _plugins(kind) or is_target(name)
     return name if known or kind not in FALLBACK else FALLBACK_NAME
 
 
 def is_target(name: str) -> bool:
-    """Whether a name says itself which class it means: "module:Class"."""
+    """Whether a name has the form "module:Class"."""
     module, _, attribute = name.partition(":")
     return attribute.isidentifier() and all(part.isidentifier() for part in module.split("."))
 
 
 def load(kind: Kind, name: str) -> Any:
-    """Import and return the class behind a name.
+    """Import and return the class of a name.
 
-    Raises ``RegistryError`` when it cannot be imported, ``ConfigError`` when it lacks what its kind must have.
+    Raises ``RegistryError`` if it cannot be imported, ``ConfigError`` if it lacks an attribute that its kind needs.
     """
     target = resolve(kind, name)
-    if name == target:  # sys.path, and not a loader of files: worker processes get it, and import the module by name
+    if name == target:  # extend sys.path, which worker processes inherit, so that they can import the module by name
         sys.path += [folder for folder in _FOLDERS if folder not in sys.path]
     module, _, attribute = target.partition(":")
     try:
@@ -131,14 +131,14 @@ def load(kind: Kind, name: str) -> Any:
         if name != target:
             raise RegistryError(f"{kind} {name!r} is registered as {target!r}, which cannot be imported: {e}") from e
         places = ", ".join([*_FOLDERS, "PYTHONPATH"])
-        raise RegistryError(f"{kind} {name!r} cannot be imported: {e}; its module was looked for in {places}") from e
+        raise RegistryError(f"{kind} {name!r} cannot be imported: {e}; its module was searched in {places}") from e
     _check(kind, target, cls)
     return cls
 
 
 @contextmanager
 def no_exit(doing: str) -> Iterator[None]:
-    """Raise ``ConfigError`` for a plug-in's ``sys.exit`` within the block: it must not end the command with code 0."""
+    """Raise ``ConfigError`` if a plug-in calls ``sys.exit`` in the block: it must not end the command with code 0."""
     try:
         yield
     except SystemExit as e:
@@ -150,13 +150,13 @@ def no_exit(doing: str) -> Iterator[None]:
 
 
 def _check(kind: Kind, target: str, cls: Any) -> None:
-    """Raise ``ConfigError`` unless the class offers what the harness calls (``bench.interfaces``)."""
+    """Raise ``ConfigError`` unless the class has the attributes that the harness uses (``bench.interfaces``)."""
     offered = getattr(cls, "kind", None) if kind == "method" else kind
     if offered not in OFFERS:
-        raise ConfigError(f"{target} has kind = {offered!r}; a method's is 'online' or 'generative'")
+        raise ConfigError(f"{target} has kind = {offered!r}; expected 'online' or 'generative' for a method")
     missing = [name for name in OFFERS[offered] if not hasattr(cls, name)]
     if not is_dataclass(getattr(cls, "Config", None)):
         missing.append("Config, a frozen dataclass")
     if missing:
         what = f"{offered} {kind}" if kind == "method" else kind
-        raise ConfigError(f"{target} is no {what}: it has no {', no '.join(missing)}; see docs/extending.md")
+        raise ConfigError(f"{target} is not a valid {what}: missing {', '.join(missing)}; see docs/extending.md")

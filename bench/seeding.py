@@ -1,7 +1,7 @@
-"""Seeds that derive from what they are for, never from the order in which things run.
+"""Seeds derived from their purpose, never from the order of execution.
 
-Split, generator and classifier seeds derive from (purpose, fold, repeat) and not from the method, so that
-the arms of a comparison are paired: the same initialisation and the same order of images wherever possible.
+Seeds of splits, generators and classifiers depend on (purpose, fold, repeat) and not on the method, so that the arms of
+a comparison are paired: same initialisation and same order of images wherever possible.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def derive_seed(purpose: str, *parts: object) -> int:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy's legacy generator and torch (all devices); make torch's choices deterministic."""
+    """Seed Python, NumPy's legacy generator and torch (all devices); use deterministic cuDNN algorithms."""
     import torch
 
     random.seed(seed)

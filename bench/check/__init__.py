@@ -1,6 +1,6 @@
-"""The regression check: a suite run fresh, held against a stored baseline with measured tolerances.
+"""The regression check: a suite is run from scratch and compared with a stored baseline with measured tolerances.
 
-``collect`` and ``costs`` and ``guards`` find the rows, ``numerics`` the run-to-run spread, ``baseline`` keeps both,
-``identity`` tells whether numbers must be equal to the last bit, ``compare`` compares, ``junit`` and ``summary`` write
-it down.
+``collect``, ``costs`` and ``leakage_checks`` compute the rows, ``numerics`` the run-to-run spread, ``baseline`` stores
+both, ``identity`` decides whether values must be bit-identical, ``compare`` compares, ``junit`` and ``summary`` write
+reports.
 """

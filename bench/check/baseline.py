@@ -1,4 +1,4 @@
-"""The stored baseline: a JSON file that people can read and compare line by line, one row a line, sorted."""
+"""The stored baseline: a readable JSON file with one sorted row per line, suitable for line-by-line diffs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from bench.suite.suite import Suite
 
 SCHEMA = 2
 DIGITS = 7  # significant, of values; of tolerances and spreads 3
-NAMED = 5  # changed settings that a message names
+NAMED = 5  # maximum number of changed settings in a message
 RULE = {
     "factor": FACTOR,
     "relative_floors": RELATIVE,
@@ -50,7 +50,7 @@ Key = tuple[str, str, str]
 
 @dataclass(frozen=True)
 class Expected:
-    """A row of the baseline: its value, by how much it may move, and the measured spread behind that."""
+    """A row of the baseline: its value, its tolerance, and the measured spread."""
 
     row: Row
     tolerance: float
@@ -59,7 +59,7 @@ class Expected:
 
 @dataclass(frozen=True)
 class Baseline:
-    """What a suite measured, where, by which code, and under which numerics its spread was found."""
+    """The measured rows of a suite, with machine, commit, versions, and the numerics used for the spread."""
 
     suite: str
     config: Mapping[str, Any]
@@ -68,10 +68,10 @@ class Baseline:
     versions: Mapping[str, str]
     numerics: tuple[str, ...]
     rows: Mapping[Key, Expected]
-    identity: str = ""  # of the numerics that its values were computed under, the first of them
+    identity: str = ""  # identity of the first numerics, under which the values were computed
 
     def require_suite(self, suite: Suite, path: Path, advice: str) -> None:
-        """Raise ``ConfigError``, naming what changed, unless the baseline is of this very suite."""
+        """Raise ``ConfigError`` with the changed settings unless the baseline is of exactly this suite."""
         changed = list(_changes(self.config, suite_config(suite)))
         if self.suite != suite.name:
             changed.insert(0, f"suite: {self.suite} then, {suite.name} now")
@@ -79,12 +79,12 @@ class Baseline:
             more = f"; and {len(changed) - NAMED} more" if len(changed) > NAMED else ""
             raise ConfigError(
                 f"{path} is the baseline of another suite: {'; '.join(changed[:NAMED])}{more}. "
-                f"If that is meant, measure it anew: {advice}"
+                f"If this is intended, measure it again: {advice}"
             )
 
     def save(self, path: Path) -> None:
-        """Write it."""
-        head = {
+        """Write the file."""
+        header = {
             "schema": SCHEMA,
             "suite": self.suite,
             "commit": self.commit,
@@ -95,41 +95,39 @@ class Baseline:
             "rule": RULE,
             "config": self.config,
         }
-        text = json.dumps(head, indent=1, ensure_ascii=False).removesuffix("\n}")
+        text = json.dumps(header, indent=1, ensure_ascii=False).removesuffix("\n}")
         write_atomic(path, f'{text},\n "rows": {{\n{_rows_text(self.rows)}\n }}\n}}\n')
 
 
 def load_baseline(path: Path, advice: str) -> Baseline:
-    """Read a baseline. Raises ``ConfigError`` where there is none, or one that cannot be read."""
+    """Read a baseline. Raises ``ConfigError`` if it is missing or cannot be read."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         if found["schema"] != SCHEMA:
-            raise ConfigError(
-                f"{path} has schema {found['schema']!r}, this version reads {SCHEMA}; measure it anew: {advice}"
-            )
+            raise ConfigError(f"{path}: got schema {found['schema']!r}, expected {SCHEMA}; measure it again: {advice}")
         rows = {}
         for kind, cells in found["rows"].items():
             for cell, quantities in cells.items():
                 for quantity, (value, tolerance, spread) in quantities.items():
                     row = Row(kind, cell, quantity, _value(value))
                     rows[row.key] = Expected(row, math.inf if tolerance is None else float(tolerance), float(spread))
-        head = {k: found[k] for k in ("suite", "config", "commit", "machine", "versions", "identity")}
-        return Baseline(**head, numerics=tuple(found["numerics"]), rows=rows)
+        header = {k: found[k] for k in ("suite", "config", "commit", "machine", "versions", "identity")}
+        return Baseline(**header, numerics=tuple(found["numerics"]), rows=rows)
     except FileNotFoundError:
-        raise ConfigError(f"{path}: there is no such baseline; measure one: {advice}") from None
+        raise ConfigError(f"{path}: the baseline does not exist; measure one: {advice}") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
-        raise ConfigError(f"{path} is no baseline ({type(e).__name__}: {e}); measure one: {advice}") from None
+        raise ConfigError(f"{path} is not a valid baseline ({type(e).__name__}: {e}); measure one: {advice}") from None
 
 
 def rounded(row: Row) -> Row:
-    """Return the row as a baseline keeps it."""
+    """Return the row with its value rounded as in a baseline."""
     return replace(row, value=_value(_plain(row.value, DIGITS)))
 
 
 def suite_config(suite: Suite) -> dict[str, Any]:
-    """Return what of a suite decides its numbers, as plain data: no code versions, no texts, no settings that are null.
+    """Return the settings of a suite that affect its values, as plain data without versions, texts and null settings.
 
-    So a setting that comes later, and is null where nobody asks for it, leaves baselines valid.
+    New settings that are null by default therefore keep baselines valid.
     """
     plain: dict[str, Any] = json.loads(json.dumps(to_plain(suite, keep_late=False)))
     plain.pop("name")
@@ -146,14 +144,14 @@ def _decisive(value: Any) -> Any:
 
 
 def _changes(then: Any, now: Any, where: str = "") -> Iterator[str]:
-    """Yield, in words, where two configs differ."""
+    """Yield descriptions of the differences of two configs."""
     if isinstance(then, list) and isinstance(now, list):
         then, now = _by_name(then), _by_name(now)
     if isinstance(then, dict) and isinstance(now, dict):
         for key in dict.fromkeys([*then, *now]):
             at = f"{where}.{key}" if where else str(key)
             if key not in now or key not in then:
-                yield f"{at} is {'gone' if key not in now else 'new'}"
+                yield f"{at} is {'removed' if key not in now else 'new'}"
             else:
                 yield from _changes(then[key], now[key], at)
     elif then != now:
@@ -165,7 +163,7 @@ def _by_name(items: list[Any]) -> dict[str, Any]:
 
 
 def _rows_text(rows: Mapping[Key, Expected]) -> str:
-    """Return the rows as JSON, one a line: quantity: [value, tolerance, spread]; the tolerance null where infinite."""
+    """Return the rows as JSON, one per line: quantity: [value, tolerance, spread]; null for an infinite tolerance."""
     kinds = []
     for kind in (k for k in KINDS if any(key[0] == k for key in rows)):
         cells = []
@@ -182,7 +180,7 @@ def _rows_text(rows: Mapping[Key, Expected]) -> str:
 
 
 def _plain(value: Value, digits: int) -> Any:
-    """Return a value as JSON has it: whole numbers whole, NaN as null."""
+    """Return a value for JSON: integers without decimals, NaN as null."""
     if isinstance(value, str):
         return value
     if math.isnan(value):

@@ -21,12 +21,12 @@ from bench.store.csv_cells import read_rows
 from bench.store.history import HISTORY, read_history
 from bench.types import ResultRow
 
-# Of a test part. Accuracy, precision, F1 and MCC follow from sensitivity and specificity once sizes are fixed.
+# Scores of a test part. Accuracy, precision, F1 and MCC follow from sensitivity and specificity for fixed sizes.
 SCORES = ("balanced_accuracy", "sensitivity", "specificity", "auroc", "auprc", "brier", "ece")
 PATIENT_SCORES = ("score", "balanced_accuracy", "auroc", "brier")
-BY_PATIENT = ("balanced_accuracy", "auroc")  # those of a patient's that one patient, and not one image, moves a step
-COUNTED = ("n_real", "n_synthetic", "kid_subset_size")  # fidelity's: how many images it was asked of
-SHARES = ("precision", "recall", "coverage", "share", "authpct")  # of images, among the image metrics
+BY_PATIENT = ("balanced_accuracy", "auroc")  # patient-level scores whose smallest step is one patient, not one image
+COUNTED = ("n_real", "n_synthetic", "kid_subset_size")  # sample sizes of the fidelity metrics
+SHARES = ("precision", "recall", "coverage", "share", "authpct")  # image metrics that are shares of images
 FACTS = (
     "parameters",
     "images",
@@ -37,11 +37,11 @@ FACTS = (
     "steps_run",
     "images_seen",
 )
-COSTS = ("flops_per_step", "steps")  # of a training, and exact
+COSTS = ("flops_per_step", "steps")  # exact costs of a training
 
 
 def collect(session: Session) -> list[Row]:
-    """Return the rows of all cells of the plan from their folders; of a cell that is not done, its status only."""
+    """Return the rows of all cells of the plan from their folders; only the status of a cell that is not done."""
     artifacts = Artifacts(session.env.out)
     found: dict[tuple[str, str, str], Row] = {}
     sizes = Sizes(session)
@@ -54,8 +54,8 @@ def collect(session: Session) -> list[Row]:
 def means(rows: Iterable[Row]) -> list[Row]:
     """Return the mean of each score and image metric over all cells of a stage that have it; NaN cells are left out.
 
-    A mean over cells moves far less with rounding than one cell does, so it tells a loss of a few points. Sensitivity
-    and specificity trade places with rounding; their mean, the balanced accuracy, does not.
+    A mean over cells changes far less with rounding than a single cell, so it detects a loss of a few points.
+    Sensitivity and specificity change in opposite directions with rounding; their mean, balanced accuracy, does not.
     """
     values: dict[tuple[str, str], list[float]] = {}
     for row in rows:
@@ -67,7 +67,7 @@ def means(rows: Iterable[Row]) -> list[Row]:
 
 
 class Sizes:
-    """How many images and groups each class has in each part of a fold: what a share can move by."""
+    """Numbers of images and groups per class and part of a fold, which give the smallest step of a share."""
 
     def __init__(self, session: Session) -> None:
         self._records = session.plan.index.by_path()
@@ -75,7 +75,7 @@ class Sizes:
         self._of: dict[tuple[int, int], dict[str, Counter[str]]] = {}
 
     def read(self, cell: Cell, path: Path) -> dict[str, Counter[str]]:
-        """Return {part: {class: images}} of a saved split, and remember the images and groups of its fold."""
+        """Return {part: {class: images}} of a saved split, and store the numbers of images and groups of its fold."""
         parts = json.loads(path.read_text(encoding="utf-8"))["parts"]
         images: dict[str, Counter[str]] = {}
         groups: dict[str, Counter[str]] = {}
@@ -90,7 +90,7 @@ class Sizes:
         return self._of[cell.fold, cell.repeat]
 
     def quantum(self, cell: Cell, part: str) -> float:
-        """Return one over the smallest class of a part (such as 'test', 'test patients') of the cell's fold."""
+        """Return 1 / (size of the smallest class) of a part ('test', 'test patients', …) of the cell's fold."""
         counts = self._of.get((cell.fold, cell.repeat), {}).get(part)
         return 1 / min(counts.values()) if counts else 0.0
 
@@ -129,8 +129,8 @@ def _images_per_class(name: str, manifest: Path) -> Iterator[Row]:
 def first_and_last(history: Path) -> list[tuple[str, float]]:
     """Return the first and the last value of every loss in a ``history.csv``, named with their steps.
 
-    The first ones have gone through few updates, so rounding has hardly grown in them: they are what a changed loss
-    shows in. Validation scores are left out, the test scores stand for them.
+    First values follow few updates, so rounding errors in them are small and a changed loss is detected. Validation
+    scores are left out, because the test scores are compared.
     """
     series: dict[str, list[tuple[int, float]]] = {}
     for step, name, value in read_history(history):
@@ -158,7 +158,7 @@ def _metrics(cell: Cell, metrics: Mapping[str, float], sizes: Sizes) -> Iterable
 
 
 def _image_quantum(cell: Cell, name: str, sizes: Sizes) -> float:
-    """Return by how much one image moves a share of images; 0 for what is no share."""
+    """Return the change of a share of images by one image; 0 for other metrics."""
     if not any(word in name for word in SHARES):
         return 0.0
     return sizes.quantum(cell, "test") * (100 if "authpct" in name else 1)

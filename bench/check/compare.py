@@ -1,4 +1,4 @@
-"""Fresh rows against a baseline's: what moved, what is missing, what is new."""
+"""Compare new rows with those of a baseline: moved, missing, added."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DONE = "done"
 
 @dataclass(frozen=True)
 class Finding:
-    """What became of one row. ``better`` is a cost below its tolerance: no regression, but the baseline is old."""
+    """The result of one row. ``better``: a cost below its tolerance; no regression, but the baseline is outdated."""
 
     kind: Kind
     cell: str
@@ -38,7 +38,7 @@ class Finding:
 
     @property
     def text(self) -> str:
-        """It in one line: 'loss_G at step 5: 11.92 -> 12.41, moved by 0.49 (tolerance 0.06)'."""
+        """One line: 'loss_G at step 5: 11.92 -> 12.41, moved by 0.49 (tolerance 0.06)'."""
         if self.state == "missing":
             return f"{self.quantity}: {shown(self.baseline)} -> missing"
         if self.state == "added":
@@ -49,7 +49,7 @@ class Finding:
 
     @property
     def by(self) -> str:
-        """By how much it moved, signed; '' for words."""
+        """The signed change; '' for texts."""
         if not isinstance(self.baseline, float) or not isinstance(self.now, float):
             return ""
         return f"{shown(self.now - self.baseline, signed=True)}"
@@ -63,12 +63,12 @@ class Comparison:
 
     @property
     def regressions(self) -> list[Finding]:
-        """What makes the check fail. Rows of a cell that did not finish are counted, and the cell itself is named."""
+        """The findings that make the check fail; for an unfinished cell only the cell itself, not its rows."""
         unfinished = {f.cell for f in self.findings if f.kind == "cell" and f.fails}
         return [f for f in self.findings if f.fails and (f.kind == "cell" or f.cell not in unfinished)]
 
     def counts(self) -> dict[Kind, Counter[State]]:
-        """Return how many rows of each kind are in which state."""
+        """Return the number of rows of each kind by state."""
         found: dict[Kind, Counter[State]] = {kind: Counter() for kind in KINDS}
         for f in self.findings:
             found[f.kind][f.state] += 1
@@ -94,10 +94,10 @@ class Comparison:
 
 
 def compare(baseline: Baseline, rows: Sequence[Row], exact: bool = False) -> Comparison:
-    """Compare fresh rows with a baseline's.
+    """Compare new rows with those of a baseline.
 
-    ``exact``: they were computed under the baseline's own numerics, so all but costs must be equal to its last digit,
-    and costs within ``COST_SAME``. Otherwise each may move by its tolerance.
+    ``exact``: the numerics are those of the baseline, so all rows except costs must be equal in all stored digits, and
+    costs must be within ``COST_SAME``. If not ``exact``, each row may move by its tolerance.
     """
     now = {r.key: r for r in rows}
     findings = [_compared(r, baseline, exact) for r in rows]
@@ -129,7 +129,7 @@ def _state(kind: Kind, then: Value, now: Value, tolerance: float) -> State:
 
 
 def medians(rows: Iterable[Row], again: Sequence[Iterable[Row]]) -> list[Row]:
-    """Return rows with the median of what was measured for them and ``again``, where it was."""
+    """Return rows with the median of their value and the repeated measurements in ``again``, if any."""
     measured: dict[tuple[str, str, str], list[float]] = {}
     for row in chain.from_iterable(again):
         if isinstance(row.value, float):
@@ -143,7 +143,7 @@ def medians(rows: Iterable[Row], again: Sequence[Iterable[Row]]) -> list[Row]:
 
 
 def shown(value: Value | None, signed: bool = False) -> str:
-    """Return a value for people: five significant digits."""
+    """Return a value as text with five significant digits."""
     if value is None or isinstance(value, str):
         return value or "–"
     sign = "+" if signed else ""

@@ -1,9 +1,9 @@
-"""Cost ratios: a training step's seconds as multiples of the reference workload's; and the peak of its tensors' bytes.
+"""Cost ratios: time of a training step relative to the reference workload, and peak bytes of its tensors.
 
-The suite's own stages are run again, on the run's folds, with a context that listens: a round is a step of the training
-and as many of the reference workload as last as long, and after enough rounds the training is stopped. So all that a
-step does counts: its passes, the order of images, the reading of losses. A ratio is the median over the rounds, each
-step being compared with the reference just before it and just after it: a machine that slows down slows both.
+The suite's stages are run again on the run's folds with a measuring context. A round is one training step and reference
+steps of about the same duration; after enough rounds the training is stopped. So everything in a step is measured:
+its passes, the order of images, the reading of losses. A ratio is the median over rounds; each step is compared with
+the reference just before and after it, so a slower machine slows both.
 """
 
 from __future__ import annotations
@@ -28,41 +28,41 @@ from bench.stages.context import CellContext
 from bench.store.cell_folders import Artifacts
 from bench.suite.suite import PluginSpec
 
-TIMED = ("fit", "segment", "classify")  # stages; drawing samples writes files, and disks are too unlike
-WARM_UP, LEAST, MOST = 2, 11, 40  # rounds: not counted; at least; at the most
-LIMIT_S = 5.0  # of own time for a cell's rounds, once there are enough
+TIMED = ("fit", "segment", "classify")  # stages; sampling writes files, and disks differ too much
+WARM_UP, LEAST, MOST = 2, 11, 40  # rounds: warm-up, minimum, maximum
+LIMIT_S = 5.0  # time limit of a cell's rounds after the minimum number
 STEP, PEAK = "step / reference", "peak tensor bytes"
 FEW = {"sample_every": 10**6, "checkpoint_every": 10**6, "evaluate_every": 10**6, "log_every": 1}
 
 
 @dataclass
 class Found:
-    """What was heard of one cell: seconds of a step, and of a reference step, in each round."""
+    """Measurements of one cell: seconds of a step and of a reference step in each round."""
 
     rounds: list[tuple[float, float]] = field(default_factory=list)
     peak_bytes: int | None = None
 
     @property
     def ratio(self) -> float:
-        """The seconds of a step as multiples of a reference step's."""
+        """Time of a step divided by the time of a reference step."""
         rounds = self.rounds[WARM_UP:]
         if len(rounds) < 2:
             rounds = self.rounds[-1:] * 2
-        pairs = pairwise(rounds)
-        return statistics.median(step_s / ((before_s + after_s) / 2) for (_, before_s), (step_s, after_s) in pairs)
+        neighbours = pairwise(rounds)
+        return statistics.median(step_s / ((before_s + after_s) / 2) for (_, before_s), (step_s, after_s) in neighbours)
 
 
 def cost_rows(session: Session, only: Iterable[str] | None = None, times: int = 1) -> list[Row]:
-    """Measure one cell of each kind that the run has finished the upstream of; ``only``: those that rows call so.
+    """Measure one cell of each kind whose upstream cells are done; ``only``: names of the rows to measure.
 
-    With ``times`` above 1 all are measured that often, in turns, and the median of each ratio counts.
+    With ``times`` above 1, all cells are measured that often, alternating, and the median of each ratio is used.
     """
     wanted = None if only is None else set(only)
     reference = ReferenceWorkload(session.env.device)
     cells = [c for c in timed_cells(session) if wanted is None or arm(c) in wanted]
     values: dict[tuple[str, str], list[float]] = {}
     for cell in cells * times:
-        found = listen(cell, session.env, reference)
+        found = measure_cell(cell, session.env, reference)
         if found.rounds:
             values.setdefault((arm(cell), STEP), []).append(found.ratio)
         if found.peak_bytes is not None:
@@ -71,14 +71,14 @@ def cost_rows(session: Session, only: Iterable[str] | None = None, times: int = 
 
 
 def arm(cell: Cell) -> str:
-    """Return what cost rows call a cell: its title without the fold."""
+    """Return the name of a cell in cost rows: its title without the fold."""
     return cell.title.partition(" fold ")[0]
 
 
 def timed_cells(session: Session) -> list[Cell]:
-    """Return the first cell of each arm that trains, and whose upstream is done.
+    """Return the first cell of each arm that trains and whose upstream cells are done.
 
-    A classifier's step is the same whatever made the synthetic images: only online methods' arms are measured.
+    A classifier's step does not depend on the generator, so classifiers are measured only in arms of online methods.
     """
     artifacts = Artifacts(session.env.out)
     online = {m.name for m in session.suite.methods if m.kind == "online"}
@@ -90,18 +90,18 @@ def timed_cells(session: Session) -> list[Cell]:
     return list(chosen.values())
 
 
-def listen(cell: Cell, env: RunEnv, reference: ReferenceWorkload) -> Found:
-    """Run a cell's stage in a folder of its own until it has been heard enough. Nothing of it is kept.
+def measure_cell(cell: Cell, env: RunEnv, reference: ReferenceWorkload) -> Found:
+    """Run a cell's stage in a temporary folder until there are enough measurements. No results are kept.
 
-    A cell that fails here has failed in the run too, and is a row there: it has no costs.
+    A cell that fails here has also failed in the run, where it has a row; it has no costs.
     """
     found = Found()
-    patient = replace(env, suite=_patient(env.suite), trace=False)
+    endless = replace(env, suite=_endless(env.suite), trace=False)
     folder = Path(tempfile.mkdtemp(prefix="bench-cost-"))
     try:
         seed_everything(0)
         with suppress(Enough):
-            STAGE[cell.stage](cell, patient, Listening(folder, env, reference, found))
+            STAGE[cell.stage](cell, endless, MeasuringContext(folder, env, reference, found))
     except Exception:
         return Found()
     finally:
@@ -109,8 +109,8 @@ def listen(cell: Cell, env: RunEnv, reference: ReferenceWorkload) -> Found:
     return found
 
 
-def _patient(suite: Any) -> Any:
-    """Return the suite with trainings longer than they will be let run, and nothing that happens now and then."""
+def _endless(suite: Any) -> Any:
+    """Return the suite with more training steps than will be run, and without periodic actions."""
     settings = replace(suite.settings, segmentation=_long(suite.settings.segmentation))
 
     def of(specs: Sequence[PluginSpec]) -> tuple[PluginSpec, ...]:
@@ -126,11 +126,11 @@ def _long(config: Any) -> Any:
 
 
 class Enough(Exception):
-    """Ends a stage that has been heard enough."""
+    """Stops a stage that has enough measurements."""
 
 
-class Listening(CellContext):
-    """A cell's context that times its steps, each against the reference workload; and the last for its peak."""
+class MeasuringContext(CellContext):
+    """A cell's context that measures each step and the reference workload, and the peak memory of the last step."""
 
     def __init__(self, folder: Path, env: RunEnv, reference: ReferenceWorkload, found: Found) -> None:
         super().__init__(folder, env.device, 0, env.weights, env.out / "cache")
@@ -162,5 +162,5 @@ class Listening(CellContext):
         self._spent_s += own_seconds() - start
 
     def _is_enough(self) -> bool:
-        heard = len(self._found.rounds) - WARM_UP
-        return heard >= MOST or (heard >= LEAST and self._spent_s > LIMIT_S)
+        rounds = len(self._found.rounds) - WARM_UP
+        return rounds >= MOST or (rounds >= LEAST and self._spent_s > LIMIT_S)

@@ -1,6 +1,6 @@
-"""Who was trained on and who was tested, read again from a run's files: none of the run's own checks is asked.
+"""Independent leakage check: training and test patients are read from a run's files, without the run's own checks.
 
-Patients are those of the dataset's index. What should be nothing is counted, a row each; the baseline has 0.
+Patients are those of the dataset index. Each row counts a kind of leak; the baseline has 0.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ PARTS = ("train", "validation", "test")
 
 
 def disjoint_rows(session: Session) -> list[Row]:
-    """Return the counts of every split, generator, synthetic folder and table of predictions that is there.
+    """Return the counts of every existing split, generator, synthetic folder and table of predictions.
 
-    None for the protocol 'published', half of whose folds share patients by design.
+    Empty for the protocol 'published', half of whose folds share patients by design.
     """
     if session.suite.settings.split.protocol == PUBLISHED:
         return []
@@ -50,7 +50,7 @@ class _Reader:
         self._held_out: dict[tuple[int, int], set[str]] = {}
 
     def knows(self, cell: Cell, artifacts: Artifacts) -> bool:
-        """Read the cell's fold, if its split is there."""
+        """Read the split of the cell's fold; return whether it exists."""
         at = (cell.fold, cell.repeat)
         if at not in self._parts:
             split = next(c for c in self._session.plan.cells if c.stage == "split" and (c.fold, c.repeat) == at)
@@ -62,7 +62,7 @@ class _Reader:
         return True
 
     def counts(self, cell: Cell, folder: Path) -> Iterator[tuple[str, int]]:
-        """Yield what should be none in the files of a cell, and how many there are."""
+        """Yield (kind of leak, count) of a cell's files; all counts should be 0."""
         parts = self._parts[cell.fold, cell.repeat]
         groups = {p: {self._group[x] for x in parts[p]} for p in PARTS}
         held_out = groups["validation"] | groups["test"]

@@ -1,4 +1,4 @@
-"""Whether two processes compute the same bits: equal identities promise equal numbers for equal code on a CPU."""
+"""Identity of the numerics of a process: with equal identities, equal code gives bit-identical results on a CPU."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ SETTINGS = (
 
 
 def numerics_identity(device: str) -> str:
-    """Return 16 hex digits of what decides the bits of a result here: processor, libraries, and what they are told.
+    """Return 16 hex digits for everything that affects the bits of a result: processor, libraries, their settings.
 
-    The result of a few training steps is part of it, for processors that go by one name need not be alike. '' on a
-    GPU, whose sums have no fixed order: nothing is promised there.
+    The result of a few training steps is included, because processors with the same name may differ. '' on a GPU,
+    whose sums have no fixed order.
     """
     if device != "cpu":
         return ""

@@ -1,4 +1,4 @@
-"""The comparison as JUnit XML, as CI services read it: a suite a kind of row, a test case a cell."""
+"""The comparison as JUnit XML for CI services: one test suite per kind of row, one test case per cell."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def write_junit(path: Path, suite: str, comparison: Comparison, elapsed_s: float) -> None:
-    """Write the file. A test case fails when a row of its cell moved or is missing; its message is the first."""
+    """Write the file. A test case fails if a row of its cell moved or is missing; the message is the first one."""
     root = ET.Element("testsuites", name=f"bench check {suite}", time=f"{elapsed_s:.1f}")
     tests = failures = 0
     for kind in KINDS:

@@ -1,6 +1,6 @@
-"""Do the leakage checks work? Leaks are injected into copies of a run's folders; each must be refused.
+"""Tests of the leakage checks: leaks are injected into copies of a run's folders, and each must be refused.
 
-Injected leaks go through the harness's own stages, so a check that nothing calls any more is found.
+Injected leaks go through the normal stages, so a check that is no longer called is detected.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ CHECKS = "leakage checks"
 
 
 def leakage_check_rows(session: Session) -> list[Row]:
-    """Inject each leak into the first fold and return what became of it; [] where not even a split is done.
+    """Inject each leak into the first fold and return the outcomes; [] if no split is done.
 
-    None for the protocol 'published', whose first fold shares patients by design.
+    Empty for the protocol 'published', whose first fold shares patients by design.
     """
     artifacts = Artifacts(session.env.out)
     cells = session.plan.cells
@@ -56,7 +56,7 @@ def _outcome(what: str, leak: Callable[[], object]) -> Row:
 
 
 def _direct(session: Session, split: Cell) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Yield leaks that need no finished cell beside the split."""
+    """Yield leaks that need no finished cell except the split."""
     from bench.classifiers.trainer import check_selection
 
     fold = Inputs(replace(split, upstream=(split.id,)), session.env).fold()
@@ -69,7 +69,7 @@ def _direct(session: Session, split: Cell) -> Iterator[tuple[str, Callable[[], o
 
 
 class _Known:
-    """A part of a fold as if it were to be trained on."""
+    """A part of a fold in the role of a training set."""
 
     def __init__(self, part: Part, fold: FoldData) -> None:
         self.images, self.labels, self.source_images, self.fold_parts = (
@@ -90,7 +90,7 @@ class Arm:
 
 
 def _arm(session: Session, artifacts: Artifacts) -> Arm | None:
-    """Return the first generative arm that was drawn from, and has a classifier."""
+    """Return the first generative arm with synthetic images and a classifier."""
     for synthesize in session.plan.cells:
         if synthesize.stage != "synthesize" or not artifacts.is_done(*synthesize.id):
             continue
@@ -103,7 +103,7 @@ def _arm(session: Session, artifacts: Artifacts) -> Arm | None:
 
 @dataclass(frozen=True)
 class InjectedLeak:
-    """A leak: what is done to the copied folders, and the stage that must refuse it."""
+    """A leak: the change of the copied folders, and the stage that must refuse it."""
 
     what: str
     stage: str

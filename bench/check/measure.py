@@ -1,4 +1,4 @@
-"""A fresh run of a suite, and everything that is compared of it."""
+"""A new run of a suite, and all rows that are compared."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from bench.engine.executors.threads import limit_threads
 from bench.engine.scheduler import Listener, Runner
 from bench.engine.session import Session, pick_jobs
 
-COST_THREADS = 1  # a step and the reference workload are then timed in one thread, whose waiting for a core is known
+COST_THREADS = 1  # steps and reference are measured in one thread, whose waiting time for a core is known
 
 
 def measure(session: Session, jobs: int | None, costs: int = 1, listener: Listener | None = None) -> list[Row]:
-    """Run what is left of the suite in the session's folder, and return all rows.
+    """Run the unfinished cells of the suite in the session's folder, and return all rows.
 
-    Nothing is reported or logged: no MLflow, no charts. What failed has its status as a row, and no others. Steps are
-    timed ``costs`` times: 0 leaves them out.
+    No report, no MLflow, no charts. A failed cell has only its status as a row. Steps are measured ``costs`` times; 0:
+    not at all.
     """
     runner = Runner(session.plan.cells, session.env, (listener,) if listener else ())
     jobs, threads = pick_jobs(jobs, session.env.device, session.suite.settings.threads)

@@ -1,4 +1,4 @@
-"""How many bytes of tensors a step holds at once: what it asks for, whichever kernels and allocator serve it."""
+"""Peak bytes of live tensors in a step, independent of kernels and allocator."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from torch.utils._pytree import tree_leaves
 
 
 class LiveTensors(TorchDispatchMode):
-    """Counts the storages that operators make while they live; those made before do not count.
+    """Counts the bytes of live storages created by operators inside the block.
 
-    Kernels' scratch memory is not seen, so equal code gives equal bytes on any CPU.
+    Temporary memory of kernels is not counted, so equal code gives equal bytes on any CPU.
     """
 
     def __init__(self) -> None:

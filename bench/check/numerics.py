@@ -1,9 +1,9 @@
-"""Other machines, as far as one machine can be made to compute as they do.
+"""Emulation of the numerics of other machines on one machine.
 
-On a CPU a suite gives the same bits again. Another machine has other vector instructions, other kernels of its
-mathematical libraries, and another split of sums over threads: its losses differ in the last digits, and training
-amplifies that. So a suite's spread is measured under several numerics, each in a process of its own, since libraries
-read their settings when they are loaded.
+On a CPU a suite is bit-reproducible. Other machines have other vector instructions, other kernels of mathematical
+libraries, and another division of sums over threads: losses differ in the last digits, and training amplifies this. A
+suite's spread is therefore measured under several numerics, each in a separate process, because libraries read their
+settings when they are loaded.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from bench.errors import BenchError
 
 @dataclass(frozen=True)
 class Numerics:
-    """One way to compute: environment variables for the libraries, assignments (as of ``--set``) for the suite."""
+    """One set of numerics: environment variables for the libraries, assignments (as for ``--set``) for the suite."""
 
     name: str
     environment: Mapping[str, str] = field(default_factory=dict)
     assignments: tuple[str, ...] = ()
-    costs: int = 1  # how often steps are timed; their median counts
+    costs: int = 1  # how often steps are measured; the median is used
 
 
 def ways() -> list[Numerics]:
-    """Return the numerics that a baseline is measured under. The first is how the machine computes by itself."""
+    """Return the numerics of a baseline. The first one is the default of the machine."""
     avx2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
     old = {
         "ATEN_CPU_CAPABILITY": "default",  # torch's own kernels without vector instructions beyond SSE2
@@ -41,23 +41,23 @@ def ways() -> list[Numerics]:
             numpy_extensions()
         ),  # procedural images: another grey level here and there
     }
-    patient = {"OMP_WAIT_POLICY": "PASSIVE"}  # where other cells work beside it, who waits must not spin
+    patient = {"OMP_WAIT_POLICY": "PASSIVE"}  # waiting threads must not spin while other cells run
     found = [
-        Numerics("as is", costs=5),  # its costs are the baseline's
+        Numerics("as is", costs=5),  # its costs are stored in the baseline
         Numerics("as is, again"),
         Numerics("AVX2", avx2),
-        Numerics("SSE 4.1", old, costs=0),  # there are no such machines any more: their seconds say nothing
+        Numerics("SSE 4.1", old, costs=0),  # such machines no longer exist, so their times are not useful
         Numerics("AVX", {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX"}, costs=0),
         Numerics("torch's own kernels without vectors", {"ATEN_CPU_CAPABILITY": "default"}),
-        Numerics("2 threads a cell", patient, ("threads=2",), costs=0),  # steps are timed in one thread anyway
+        Numerics("2 threads a cell", patient, ("threads=2",), costs=0),  # steps are always measured in one thread
     ]
-    if available_cpus() >= 3:  # on fewer cores three threads wait for each other most of the time
+    if available_cpus() >= 3:  # with fewer cores, three threads mostly wait for each other
         found.append(Numerics("AVX2, 3 threads a cell", {**avx2, **patient}, ("threads=3",), costs=0))
     return found
 
 
 def numpy_extensions() -> list[str]:
-    """Return what NumPy may be told to leave alone on this machine."""
+    """Return the SIMD extensions that NumPy can disable on this machine."""
     import numpy as np
 
     config = np.show_config(mode="dicts")
@@ -66,7 +66,7 @@ def numpy_extensions() -> list[str]:
 
 @dataclass(frozen=True)
 class Request:
-    """What a measuring process is asked for: a fresh run of a suite in ``out``, its rows written to ``answer``."""
+    """A request to a measuring process: a new run of a suite in ``out``, with its rows written to ``answer``."""
 
     suite: str
     assignments: tuple[str, ...]
@@ -79,7 +79,7 @@ class Request:
 
 
 def measure_under(numerics: Numerics, request: Request) -> None:
-    """Answer a request in a process of its own. Raises ``BenchError`` with the end of what it said, should it die."""
+    """Run a request in a separate process. Raises ``BenchError`` with the end of its output if it fails."""
     environment = {**os.environ, **numerics.environment}
     spec = json.dumps(
         {**request.__dict__, "assignments": [*request.assignments, *numerics.assignments], "costs": numerics.costs}
@@ -89,5 +89,5 @@ def measure_under(numerics: Numerics, request: Request) -> None:
         env=environment, capture_output=True, text=True, check=False,
     )  # fmt: skip
     if run.returncode:
-        said = (run.stderr or run.stdout).strip()[-2000:]
-        raise BenchError(f"the run under the numerics {numerics.name!r} ended with {run.returncode}:\n{said}")
+        output = (run.stderr or run.stdout).strip()[-2000:]
+        raise BenchError(f"the run with numerics {numerics.name!r} ended with code {run.returncode}:\n{output}")

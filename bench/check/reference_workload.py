@@ -1,9 +1,8 @@
-"""A fixed piece of work that steps are timed against, and a clock that leaves out the waiting for a core.
+"""The reference workload for step times, and a clock that excludes waiting for a core.
 
-The reference workload is one training step of a small convolutional network, written here in plain torch: no change of
-this project makes it faster or slower, and what makes the machine slower makes it slower too. Both are on this clock:
-wall time less the time for which the thread was ready to run and had no core. So sleeping and waiting for files count,
-and what other processes take does not.
+The reference workload is one training step of a small convolutional network in plain torch: changes of this project do
+not affect it, but a slower machine slows it too. The clock is wall time minus the time in which the thread was ready
+but had no core. Sleeping and waiting for files count; time taken by other processes does not.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ WAITED = Path("/proc/thread-self/schedstat")  # Linux: ns on a core, ns ready an
 
 
 def own_seconds() -> float:
-    """Return a clock's seconds; where the system does not tell how long a thread waits, they are wall seconds."""
+    """Return the clock's time in seconds; wall time if the system does not report the waiting time of a thread."""
     try:
         waited_ns = int(WAITED.read_text(encoding="ascii").split()[1])
     except (OSError, ValueError, IndexError):
@@ -27,7 +26,7 @@ def own_seconds() -> float:
 
 
 class ReferenceWorkload:
-    """Its seconds, taken right beside whatever is measured."""
+    """Measures the reference workload next to each measured step."""
 
     def __init__(self, device: str) -> None:
         self._device = device
@@ -36,7 +35,7 @@ class ReferenceWorkload:
         self._last = self.seconds(0.0)
 
     def seconds(self, at_least: float) -> float:
-        """Return the seconds of one call, from so many as last about as long as ``at_least``, one to thirty."""
+        """Return the seconds per call, measured over calls that take about ``at_least`` s in total (1 to 30 calls)."""
         calls = min(30, max(1, round(at_least / self._last))) if at_least else 1
         start = own_seconds()
         for _ in range(calls):
@@ -47,9 +46,9 @@ class ReferenceWorkload:
 
 
 def reference_bits(steps: int = 3) -> bytes:
-    """Return what a few steps of the workload in one thread give: its weights, and functions that networks use.
+    """Return the result of a few steps in one thread: the weights, and functions used by networks.
 
-    Two processes with the same bits here use the same kernels in the same order of sums.
+    Two processes with the same bits use the same kernels and the same order of sums.
     """
     import torch
 
@@ -75,7 +74,7 @@ def reference_bits(steps: int = 3) -> bytes:
 
 
 def wait_for(device: str) -> None:
-    """Wait until a GPU has done what it was given."""
+    """Wait until a GPU has finished its work."""
     if device.startswith("cuda"):
         import torch
 
@@ -83,7 +82,7 @@ def wait_for(device: str) -> None:
 
 
 def _training_step(device: str) -> tuple[Callable[[], None], Any]:
-    """Return a step of a residual network that learns to copy noise, and that network."""
+    """Return a training step of a residual network that learns to reproduce noise, and that network."""
     import torch
     import torch.nn.functional as F
     from torch import nn

@@ -1,4 +1,4 @@
-"""What is compared: one number or word a row, found by the cell that it is of and its name."""
+"""The compared rows: one number or text per row, identified by its cell and quantity."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ PERCENT = "authpct"
 
 @dataclass(frozen=True)
 class Row:
-    """One thing that was measured.
+    """One measured value.
 
-    ``cell`` is its cell's title ('fit cyclegan fold 0'), or what stands for one; ``quantum`` the least amount by which
-    ``value`` can move where it is a share of few images or patients, else 0.
+    ``cell`` is the title of its cell ('fit cyclegan fold 0') or a similar name; ``quantum`` is the smallest possible
+    change of ``value`` if it is a share of few images or patients, else 0.
     """
 
     kind: Kind
@@ -39,12 +39,12 @@ class Row:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        """What it is found by."""
+        """The key of the row."""
         return (self.kind, self.cell, self.quantity)
 
 
 def is_share(quantity: str) -> bool:
-    """Return whether a score or image metric lies in [0, 1], or in [0, 100] where its name has ``PERCENT``."""
+    """Return whether a score or image metric lies in [0, 1], or in [0, 100] if its name contains ``PERCENT``."""
     return quantity.startswith("test/") or any(word in quantity for word in SHARES)
 
 

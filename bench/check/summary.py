@@ -31,7 +31,7 @@ def write_summary(path: Path, baseline: Baseline, comparison: Comparison, device
 
 
 def other_versions(baseline: Baseline) -> list[str]:
-    """Return a sentence a library that is of another version than the baseline's."""
+    """Return one sentence per library with another version than in the baseline."""
     now = versions()
     return [f"{k}: {v} then, {now.get(k)} now" for k, v in baseline.versions.items() if now.get(k) != v]
 
@@ -58,9 +58,9 @@ def _notes(comparison: Comparison, update: str) -> list[str]:
     if added:
         names = ", ".join(f"{f.cell}: {f.quantity}" for f in added[:10])
         more = f" and {len(added) - 10} more" if len(added) > 10 else ""
-        notes.append(f"- Not in the baseline, and so not compared: {names}{more}.")
+        notes.append(f"- Not in the baseline, therefore not compared: {names}{more}.")
     if better:
-        notes.append("- Costs less than before: " + ", ".join(f"{f.cell}: {f.text}" for f in better) + ".")
+        notes.append("- Lower costs than in the baseline: " + ", ".join(f"{f.cell}: {f.text}" for f in better) + ".")
     if comparison.failed or added or better:
-        notes.append(f"- If this is meant, measure the baseline anew and commit it: `{update}`")
+        notes.append(f"- If the change is intended, measure the baseline again and commit it: `{update}`")
     return notes

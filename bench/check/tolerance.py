@@ -1,13 +1,13 @@
-"""By how much a row may move: what was measured, times a factor, and no less than a floor of its kind.
+"""Tolerances of rows: the measured spread times a factor, with a minimum per kind of row.
 
-A row's spread is the most by which it moved under any of the numerics. A few runs say little about one row alone, so
-rows stand in for each other: the spread of a quantity is the largest over the folds and repeats of its arm, and over
-both directions of a translation ('loss_cycle_a' and 'loss_cycle_b'). Arms whose training amplifies rounding (most
-generators', and the classifiers' trained on their images) also stand in for each other, stage by stage, except in the
-losses of generators, which have no common scale. First losses stay narrow, and so does what depends on no generator.
+A row's spread is its largest change under any of the numerics. A few runs give little information about a single row,
+so spreads are pooled: the spread of a quantity is the maximum over the folds and repeats of its arm, and over both
+directions of a translation ('loss_cycle_a' and 'loss_cycle_b'). Arms whose training amplifies rounding (most generators
+and the classifiers trained on their images) are also pooled by stage, except for losses of generators, which have no
+common scale. Tolerances of first losses and of rows without a generator remain narrow.
 
-No tolerance of a score or a share is above ``MOST``. Where a cell's number would need a wider one, it is compared only
-where the numerics are those of the baseline, and there exactly; elsewhere its mean over all cells stands for it.
+The tolerance of a score or share is at most ``MOST``. A row that needs a wider one is compared only, and exactly, under
+the baseline's numerics; under other numerics only its mean over all cells is compared.
 """
 
 from __future__ import annotations
@@ -20,15 +20,17 @@ from bench.check.costs import PEAK
 from bench.check.rows import PERCENT, Row, is_share
 
 FACTOR = 4.0  # times the measured spread
-RELATIVE = {"loss": 0.005, "image": 0.01}  # floors, of the value
-RESTLESS = 8.0  # an arm is, with a row beyond so many floors; suite `ci`: GANs and what follows 9 to 700, others to 6
-LEAST = 1e-4  # absolute floor of losses and image metrics: values near 0
-MOST = 0.05  # of scores and shares, absolute: five points
-MOST_RELATIVE = 0.25  # of other image metrics, of the value
-MEAN_FLOOR = 0.01  # of means of scores and shares: on another machine single images are decided otherwise
-COST_FACTOR, COST_FLOOR, COST_MOST = 1.5, 0.3, 0.4  # the last two of the value: half as slow again is never tolerated
-COST_SAME = 0.09  # of a ratio's value, on a machine like the baseline's
-PEAK_FLOOR = 0.05  # of peak bytes: equal code gives equal bytes, another torch hardly others
+RELATIVE = {"loss": 0.005, "image": 0.01}  # minimum, relative to the value
+RESTLESS = (
+    8.0  # spread in minimum tolerances above which an arm is pooled by stage; suite `ci`: GANs 9 to 700, others ≤ 6
+)
+LEAST = 1e-4  # absolute minimum for losses and image metrics with values near 0
+MOST = 0.05  # maximum for scores and shares, absolute: five points
+MOST_RELATIVE = 0.25  # maximum for other image metrics, relative to the value
+MEAN_FLOOR = 0.01  # minimum for means of scores and shares: single predictions differ between machines
+COST_FACTOR, COST_FLOOR, COST_MOST = 1.5, 0.3, 0.4  # the last two relative to the value: +50 % is never tolerated
+COST_SAME = 0.09  # relative to a ratio's value, on the same kind of machine as the baseline
+PEAK_FLOOR = 0.05  # relative to peak bytes: equal code gives equal bytes, other torch versions almost
 FOLD = re.compile(r" fold \d+(\.\d+)?$")
 DIRECTION = re.compile(r"_(a|b|ab|ba)(?= at step |$)|/[^/]+_to_[^/]+$")  # of 'loss_adv_ab at step 5', 'fcn/iou/x_to_y'
 
@@ -37,7 +39,7 @@ Rows = Mapping[Key, Row]
 
 
 def spreads(rows: Rows, runs: Sequence[Rows]) -> dict[Key, float]:
-    """Return the spread of every numeric row over all runs, with those of the rows that it stands in for."""
+    """Return the pooled spread of every numeric row over all runs."""
     own: dict[Key, float] = {}
     for key, row in rows.items():
         others = [run[key].value for run in runs if key in run]
@@ -52,16 +54,16 @@ def spreads(rows: Rows, runs: Sequence[Rows]) -> dict[Key, float]:
 
 
 def moved(baseline: float, now: float) -> float:
-    """Return the distance of two values; equal ones, NaN included, are 0 apart, NaN infinitely far from a number."""
+    """Return the distance of two values: 0 if equal or both NaN, infinity between NaN and a number."""
     if baseline == now or (math.isnan(baseline) and math.isnan(now)):
         return 0.0
     return math.inf if math.isnan(baseline) or math.isnan(now) else abs(now - baseline)
 
 
 def tolerance(row: Row, spread: float) -> float:
-    """Return by how much a numeric row may move: 0 for facts, statuses and leaks, which no numerics move.
+    """Return the tolerance of a numeric row: 0 for facts, statuses and leaks, which do not depend on numerics.
 
-    Infinity where only the baseline's own numerics say anything: the row is compared there alone.
+    Infinity for a row that is compared only under the baseline's numerics.
     """
     if not isinstance(row.value, float) or row.kind in ("cell", "leak"):
         return 0.0
@@ -75,14 +77,14 @@ def tolerance(row: Row, spread: float) -> float:
 
 
 def tolerance_here(row: Row, elsewhere: float) -> float:
-    """Return by how much a row may move under the baseline's own numerics; ``elsewhere`` is what others may."""
+    """Return the tolerance of a row under the baseline's numerics; ``elsewhere`` is that under other numerics."""
     if row.kind != "cost" or row.quantity == PEAK or not isinstance(row.value, float):
         return 0.0
     return min(elsewhere, COST_SAME * row.value)
 
 
 def _most(row: Row) -> float:
-    """Return the widest tolerance that says anything of a row."""
+    """Return the largest useful tolerance of a row."""
     if row.kind == "loss":
         return math.inf
     if is_share(row.quantity):
@@ -107,7 +109,7 @@ def _arm(key: Key) -> str:
 
 
 def _pools(key: Key, restless: set[str]) -> list[Key]:
-    """Return what a row shares its spread with: its own arm; and where that is restless, its stage."""
+    """Return the pools of a row's spread: its arm, and its stage if the arm amplifies rounding."""
     kind, quantity = key[0], DIRECTION.sub("", key[2])
     stage = _arm(key).partition(" ")[0]
     shared = _arm(key) in restless and kind in ("loss", "score", "image") and stage != "fit"

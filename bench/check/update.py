@@ -1,4 +1,4 @@
-"""A new baseline: the suite measured under several numerics, values as the machine is, tolerances from the spread."""
+"""A new baseline: the suite is measured under several numerics; tolerances come from the spread."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from bench.engine.session import Session
 from bench.errors import BenchError
 from bench.forecast.cost_model import duration
 
-SOUND = ("done", REFUSED, 0.0)  # what a status, a leakage check or a count of leaks must be
+SOUND = ("done", REFUSED, 0.0)  # required values of a status, a leakage check and a count of leaks
 
 
 def make_baseline(
     session: Session, request: Request, say: Callable[[str], None], run: Callable[[Numerics, Request], None]
 ) -> Baseline:
-    """Measure the suite under all numerics by ``run``, each in a folder within ``request.out``; ``say`` hears of each.
+    """Measure the suite under all numerics by ``run``, each in a folder in ``request.out``; ``say`` prints progress.
 
-    Raises ``BenchError`` when a cell fails, a leakage check fails or a leak is found: no baseline is made of that.
+    Raises ``BenchError`` if a cell fails, a leakage check fails or a leak is found; then no baseline is written.
     """
     numerics = ways()
     runs = []
@@ -40,9 +40,9 @@ def make_baseline(
 
 
 def baseline_of(session: Session, device: str, runs: Sequence[Sequence[Row]], numerics: Sequence[str]) -> Baseline:
-    """Return the baseline of what was measured; the first run, of the machine as it is, gives all values.
+    """Return the baseline of all runs; values are those of the first run, with the machine's default numerics.
 
-    Words that are not the same in all runs are left out.
+    Texts that differ between runs are left out.
     """
     found = [{row.key: row for row in run} for run in runs]
     centre = found[0]
@@ -68,7 +68,7 @@ def require_sound(rows: Sequence[Row], name: str) -> None:
     bad = [f"{r.cell}, {r.quantity}: {r.value}" for r in rows if r.kind in ("cell", "leak") and r.value not in SOUND]
     if bad:
         more = f"\nand {len(bad) - 10} more" if len(bad) > 10 else ""
-        raise BenchError(f"numerics {name!r}: no baseline can be made of this run:\n" + "\n".join(bad[:10]) + more)
+        raise BenchError(f"numerics {name!r}: this run cannot be a baseline:\n" + "\n".join(bad[:10]) + more)
 
 
 def _rows(way: Numerics, request: Request, name: str, run: Callable[[Numerics, Request], None]) -> list[Row]:

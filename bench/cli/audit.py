@@ -1,4 +1,4 @@
-"""The verb `bench data audit`: what is found in a folder of images before anything is trained on it."""
+"""The verb `bench data audit`: check a folder of images before training."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ REFUSED = ("exact_label_conflicts", "near_label_conflicts", "exact_across_groups
 
 @dataclass(frozen=True)
 class Subject:
-    """The images that a data command is about. ``root`` is None only for a dataset that needs no folder."""
+    """The images to audit. ``root`` is None only for a dataset that needs no folder."""
 
     name: str
     dataset: Any
     root: Path | None
     cache: Path
     suite: Suite | None = None
-    detected: bool = False  # from the folder's layout, no one having named the dataset
+    detected: bool = False  # the dataset was recognised from the folder's layout, not named by the user
 
     def index(self) -> DatasetIndex:
         """Read the images that a run would use. Raises ``DataError``."""
         return read_index(self.dataset, self.name, self.root, self.cache)
 
     def listing(self) -> Listing:
-        """Return all images there are; of a dataset that cannot list without choosing, those that a run would use."""
+        """Return all images; for a dataset without ``listing``, the images that a run would use."""
         if hasattr(self.dataset, "listing"):
             with naming_layout(self.name, self.root):
                 listing: Listing = self.dataset.listing(self.root)
@@ -70,7 +70,7 @@ def find_subject(
     out: Path,
     assignments: tuple[str, ...] = (),
 ) -> Subject:
-    """Return what to look at: the suite's dataset, the one named, or the one whose layout the folder has.
+    """Return the images to audit: of the suite's dataset, of the named one, or of the one recognised from the layout.
 
     ``folder`` defaults to BENCH_DATA. ``assignments`` are those of ``--set``; without a suite only ``dataset.…`` can be
     set. Raises ``ConfigError`` and ``DataError``.
@@ -84,21 +84,21 @@ def find_subject(
         root = images_in(root, suite.settings.folder) or root
         if dataset not in (None, suite.dataset.name):
             raise ConfigError(
-                f"--dataset {dataset}: suite {suite.name} is about {suite.dataset.name}; name one of them"
+                f"--dataset {dataset}: suite {suite.name} uses dataset {suite.dataset.name}; give only one of them"
             )
         return Subject(suite.dataset.name, suite.dataset.create(), root, cache, suite)
     options = _dataset_options(assignments)
-    options.pop("positive", None)  # of scores, and nothing is scored here
+    options.pop("positive", None)  # only scores need it; an audit computes none
     dataset = str(options.pop("name")) if "name" in options else dataset
     if dataset is None and root is None:
-        raise DataError("no folder was named; give one as argument, with --data or the variable BENCH_DATA")
+        raise DataError("no image folder given; give one as argument, with --data or in the variable BENCH_DATA")
     name = dataset or detect(root or Path())
     cls = registry.load("dataset", name)
     return Subject(name, cls(build(cls.Config, options, name)), root, cache, detected=dataset is None)
 
 
 def _dataset_options(assignments: tuple[str, ...]) -> dict[str, Any]:
-    """Return what ``--set dataset.…`` says. Raises ``ConfigError`` for anything else: that needs a suite."""
+    """Return the options of ``--set dataset.…``. Raises ``ConfigError`` for other settings, which need a suite."""
     found = override({"dataset": {}}, assignments)
     options = found.pop("dataset")
     if found or not isinstance(options, dict):
@@ -110,7 +110,7 @@ def _dataset_options(assignments: tuple[str, ...]) -> dict[str, Any]:
 
 
 def audit_folder(subject: Subject, as_json: bool, strict: bool, leak_demo: bool = False) -> int:
-    """Audit the images, print what was found, return the exit code: 3 for copies that ``strict`` refuses, else 0.
+    """Audit the images, print the result, return the exit code: 3 for duplicates that ``strict`` refuses, else 0.
 
     With ``leak_demo`` the leak demonstration follows (``bench.audit.leak_demo``), in JSON under the key ``leak_demo``.
     """
@@ -124,7 +124,7 @@ def audit_folder(subject: Subject, as_json: bool, strict: bool, leak_demo: bool 
         show_audit(result)
         if demo:
             console = Console(soft_wrap=True, markup=False, highlight=False)
-            console.print("\nWhat leakage would buy", style="bold")
+            console.print("\nScore gained by leakage", style="bold")
             console.print(*(f"  {line}" for line in demo.lines()), sep="\n")
     return STRICT_EXIT if strict and any(result["counts"][name] for name in REFUSED) else 0
 
@@ -137,7 +137,7 @@ def _leak_demo(subject: Subject) -> LeakDemo:
 
 
 def audit_subject(subject: Subject) -> dict[str, Any]:
-    """Return the whole audit: that of ``bench.audit.audit``, and what a run would make of the images.
+    """Return the whole audit: that of ``bench.audit.audit``, and which images a run would use.
 
     ``detected`` (bool); ``suite``: its name, or null; ``run``: {images, groups, problems: {kind: n}} with the suite's
     options, else the default ones, or {error}; ``folds``: a list (``bench.audit.folds``), {error}, or null.
@@ -169,9 +169,9 @@ def _folds(index: DatasetIndex, suite: Suite, result: Mapping[str, Any]) -> Any:
 
 @click.command("audit", cls=Command)
 @click.argument("folder", required=False, type=click.Path(path_type=Path))
-@click.option("--data", type=click.Path(path_type=Path), help="The same folder. Default: $BENCH_DATA.")
-@click.option("--dataset", help="The layout: see `bench list`. Default: recognised from the folder.")
-@click.option("--suite", help="Use this suite's dataset and options, and look at its folds too.")
+@click.option("--data", type=click.Path(path_type=Path), help="Same as FOLDER. Default: $BENCH_DATA.")
+@click.option("--dataset", help="Dataset (layout), see `bench list`. Default: recognised from the folder.")
+@click.option("--suite", help="Use this suite's dataset and options, and audit its folds too.")
 @click.option(
     "--set",
     "assignments",
@@ -179,21 +179,23 @@ def _folds(index: DatasetIndex, suite: Suite, result: Mapping[str, Any]) -> Any:
     metavar="KEY=VALUE",
     help="Change a setting, as for `bench run`: --set 'dataset.classes=[ER-, ER+]'.",
 )
-@click.option("--strict", is_flag=True, help="Exit with 3 when copies have two labels or cross groups.")
-@click.option("--leak-demo", is_flag=True, help="Show what a split by image, not by patient, would have claimed.")
+@click.option("--strict", is_flag=True, help="Exit with code 3 if duplicates have two labels or are in two groups.")
+@click.option(
+    "--leak-demo", is_flag=True, help="Show the score that a split by image instead of by patient would give."
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
     default=Path("runs"),
     show_default=True,
-    help="Folder in which what was measured is remembered.",
+    help="Folder whose cache keeps the measurements.",
 )
 @json_option
 def audit_(
     folder: Path | None, data: Path | None, dataset: str | None, suite: str | None, assignments: tuple[str, ...],
     strict: bool, leak_demo: bool, out: Path, as_json: bool,
 ) -> None:  # fmt: skip
-    """Look at every image of FOLDER: copies, near copies, labels, groups, odd files, masks, light, stain."""
+    """Check every image of FOLDER: duplicates, near duplicates, labels, groups, bad files, masks, brightness, stain."""
 
     subject = find_subject(folder or data, dataset, suite, out, assignments)
     sys.exit(audit_folder(subject, as_json, strict, leak_demo))

@@ -1,4 +1,4 @@
-"""`bench check`: a new run of a suite against its stored baseline, or a new baseline (`--update`)."""
+"""The verb `bench check`: compare a new run of a suite with its stored baseline, or write one (`--update`)."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ from bench.types import ResultRow
 
 REGRESSION = 3  # exit code
 NAMED = 40  # rows in the terminal; the files have all
-LOG_WIDTH = 150  # characters, where no terminal says how many fit
-SECOND_LOOKS = 4  # at a step that seems slower: noise goes away, a slower step stays
+LOG_WIDTH = 150  # characters, if the output is not a terminal
+SECOND_LOOKS = 4  # repeated measurements of a step that seems slower, to exclude noise
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """What was asked for on the command line."""
+    """The options of the command line."""
 
     suite: str
     assignments: tuple[str, ...]
@@ -61,12 +61,12 @@ class Wanted:
 
     @property
     def path(self) -> Path:
-        """Where the baseline is."""
+        """Path of the baseline file."""
         return self.baseline or Path("reports/baselines") / f"{Path(self.suite).stem}.json"
 
     @property
     def update(self) -> str:
-        """What to type to measure the baseline anew."""
+        """The command that measures the baseline again."""
         words = ["bench", "check", "--update", "--suite", self.suite]
         words += [w for a in self.assignments for w in ("--set", a)]
         words += ["--data", str(self.data)] if self.data else []
@@ -76,8 +76,8 @@ class Wanted:
 def check_suite(wanted: Wanted) -> int:
     """Run the suite and compare it with its baseline; return 0, or 3 for a regression.
 
-    A cell that fails or is missing is a regression too. Raises ``ConfigError`` for a baseline that is missing,
-    unreadable or of another suite, before anything is run.
+    A cell that fails or is missing is a regression too. Raises ``ConfigError`` before the run if the baseline is
+    missing, unreadable or of another suite.
     """
     console, start = plain_console(), time.monotonic()
     baseline = load_baseline(wanted.path, wanted.update)
@@ -86,7 +86,7 @@ def check_suite(wanted: Wanted) -> int:
         baseline.require_suite(session.suite, wanted.path, wanted.update)
         session = session.on_device(pick_device(wanted.device))
         n = len(session.plan.work)
-        console.print(f"suite {session.suite.name}: {n} cells, fresh; {describe_host(session.env.device)}")
+        console.print(f"suite {session.suite.name}: {n} cells, run from scratch; {describe_host(session.env.device)}")
         with Cells(n) as cells:
             rows = measure(session, wanted.jobs, listener=cells)
         exact = _same_numerics(console, baseline, session.env.device)
@@ -103,7 +103,7 @@ def check_suite(wanted: Wanted) -> int:
 def update_baseline(wanted: Wanted) -> int:
     """Measure values and tolerances under several numerics and write the baseline; return 0.
 
-    Raises ``BenchError``, and writes nothing, where a cell fails or a leakage check does not work.
+    Raises ``BenchError`` and writes nothing if a cell fails or a leakage check does not work.
     """
     console, start = plain_console(), time.monotonic()
     with _folder(wanted) as out:
@@ -119,7 +119,7 @@ def update_baseline(wanted: Wanted) -> int:
 
 
 class Cells(Listener):
-    """A bar over the cells of a run, in a terminal; nothing elsewhere."""
+    """A progress bar over the cells of a run, shown in a terminal only."""
 
     def __init__(self, total: int) -> None:
         columns = (TextColumn("cells"), BarColumn(bar_width=40), MofNCompleteColumn(), TimeElapsedColumn())
@@ -140,15 +140,15 @@ class Cells(Listener):
 
 
 def _same_numerics(console: Console, baseline: Baseline, device: str) -> bool:
-    """Return whether numbers must be those of the baseline to the last digit, and say so."""
+    """Return and print whether values are compared exactly: only if the numerics are those of the baseline."""
     same = bool(baseline.identity) and baseline.identity == numerics_identity(device)
-    how = "the baseline's own: compared to the last digit" if same else "others than the baseline's: within tolerances"
+    how = "same as the baseline: exact comparison" if same else "different from the baseline: tolerances apply"
     console.print(f"numerics: {how}")
     return same
 
 
 def _looked_at_again(session: Session, baseline: Baseline, rows: list[Row], exact: bool) -> Comparison:
-    """Compare; costs that seem too high are measured again, and the median counts."""
+    """Compare; costs that seem too high are measured again, and the median is used."""
     comparison = compare(baseline, rows, exact)
     slow = {f.cell for f in comparison.of("moved") if f.kind == "cost"}
     if not slow:
@@ -159,7 +159,7 @@ def _looked_at_again(session: Session, baseline: Baseline, rows: list[Row], exac
 
 @contextmanager
 def _folder(wanted: Wanted) -> Iterator[Path]:
-    """Yield the folder to run in: the one asked for, or one that is deleted afterwards."""
+    """Yield the folder to run in: ``wanted.out``, or a temporary folder that is deleted afterwards."""
     if wanted.out is None:
         folder = Path(tempfile.mkdtemp(prefix="bench-check-"))
         try:
@@ -169,8 +169,8 @@ def _folder(wanted: Wanted) -> Iterator[Path]:
         return
     if Artifacts(wanted.out).root.exists() and not wanted.reuse:
         raise ConfigError(
-            f"--out {wanted.out} holds an earlier run, and a check runs afresh; name another folder, or add --reuse to "
-            "compare what is there"
+            f"--out {wanted.out} contains an earlier run, but a check runs from scratch; give another folder, or add "
+            "--reuse to compare the existing results"
         )
     yield wanted.out
 
@@ -190,51 +190,52 @@ def show(console: Console, comparison: Comparison, baseline: Baseline, update: s
     if named:
         console.print(_table(named[:NAMED]))
     if len(named) > NAMED:
-        console.print(f"and {len(named) - NAMED} more; --junit FILE and --summary FILE keep them")
+        console.print(f"and {len(named) - NAMED} more; --junit FILE and --summary FILE list all")
     if comparison.failed:
         for text in other_versions(baseline):
             console.print(text, style="yellow")
-        console.print(f"if this is meant: {update}")
+        console.print(f"if the change is intended: {update}")
     style = "red" if comparison.failed else "green"
     console.print(f"{comparison.verdict()} ({duration(elapsed_s)})", style=style)
 
 
 def _table(findings: list[Finding]) -> Table:
-    heads = ("baseline", "now", "moved by", "tolerance")
-    table = Table(Column("cell or arm"), Column("quantity"), *(Column(h, justify="right") for h in heads))
+    headings = ("baseline", "now", "moved by", "tolerance")
+    table = Table(Column("cell or arm"), Column("quantity"), *(Column(h, justify="right") for h in headings))
     table.box, table.pad_edge = None, False
     style = {"moved": "red", "missing": "red", "better": "green", "added": "yellow"}
     for f in findings:
         now = "missing" if f.state == "missing" else shown(f.now)
-        then = "not there" if f.state == "added" else shown(f.baseline)
+        then = "none" if f.state == "added" else shown(f.baseline)
         texts = (f.cell, f.quantity, then, now, f.by, shown(f.tolerance) if f.by else "")
         table.add_row(*(t.replace("[", "\\[") for t in texts), style=style[f.state])
     return table
 
 
 @click.command(cls=Command)
-@click.option("--suite", required=True, help="A suite's name (see `bench list`), or a YAML file; a tiny one: ci.")
+@click.option("--suite", required=True, help="Name of a suite (see `bench list`; a small one is ci) or YAML file.")
 @click.option("--baseline", type=click.Path(path_type=Path), help="Default: reports/baselines/SUITE.json.")
 @click.option("--update", is_flag=True, help="Measure the baseline: values, and tolerances from several numerics.")
-@click.option("--junit", type=click.Path(path_type=Path), help="Write JUnit XML there: a test case a cell.")
-@click.option("--summary", type=click.Path(path_type=Path), help="Write a markdown summary there.")
+@click.option("--junit", type=click.Path(path_type=Path), help="Write JUnit XML to this file: one test case per cell.")
+@click.option("--summary", type=click.Path(path_type=Path), help="Write a markdown summary to this file.")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the images. Default: $BENCH_DATA.")
-@click.option("--out", type=click.Path(path_type=Path), help="Keep the run there. Default: a folder that is deleted.")
-@click.option("--reuse", is_flag=True, help="Take over what an earlier run left in --out, instead of refusing it.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Keep the run in this folder. Default: a temporary folder."
+)
+@click.option("--reuse", is_flag=True, help="Reuse the cells of an earlier run in --out.")
 @click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Change a setting of the suite.")
-@click.option("--jobs", type=click.IntRange(1), help="Cells at a time. Default: fill the CPU's cores; 1 on a GPU.")
+@click.option("--jobs", type=click.IntRange(1), help="Number of parallel jobs. Default: use all CPU cores; 1 on a GPU.")
 @device_option
 def check(
     suite: str, baseline: Path | None, update: bool, junit: Path | None, summary: Path | None, data: Path | None,
     out: Path | None, reuse: bool, assignments: tuple[str, ...], jobs: int | None, device: str,
 ) -> None:  # fmt: skip
-    """Run a suite afresh and compare it with a stored baseline. Exit code 0, or 3 for a regression.
+    """Run a suite from scratch and compare it with a stored baseline. Exit code 0, or 3 for a regression.
 
-    Losses, scores, image metrics, step times (against a fixed piece of work, so on any machine), tensor memory, sizes
-    and guards against leakage are compared; a cell that fails is a regression. Exit code 2: no baseline, or one of
-    other settings.
+    It compares losses, scores, image metrics, step times (relative to a reference workload, so on any machine), tensor
+    memory, sizes and leakage checks. A cell that fails is a regression. Exit code 2: no baseline, or other settings.
     """
     if update and (junit or summary or reuse):
-        raise click.UsageError("--update writes a baseline; --junit, --summary and --reuse go with a check")
+        raise click.UsageError("--update cannot be combined with --junit, --summary or --reuse")
     wanted = Wanted(suite, assignments, data, out, baseline, device, jobs, reuse, junit, summary)
     sys.exit(update_baseline(wanted) if update else check_suite(wanted))

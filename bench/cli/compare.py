@@ -1,4 +1,4 @@
-"""`bench compare`: two runs beside each other."""
+"""The verb `bench compare`: differences between two runs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from bench.report.pages.two_runs.view import as_markdown, print_blocks
 def show_comparison(
     a: Path, b: Path, suite: str | None, data: Path | None, markdown: Path | None, json_wanted: bool
 ) -> None:
-    """Compare two report or output folders: print it, or print JSON; write markdown where asked to."""
+    """Compare two report or output folders; print tables or JSON, and write markdown if a path is given."""
     found = compare_runs(open_side(a, suite, data), open_side(b, suite, data))
     page = blocks(found)
     if markdown is not None:
@@ -34,15 +34,17 @@ def show_comparison(
 @click.command(cls=Command)
 @click.argument("run_a", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("run_b", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--suite", help="Which suite of an output folder. Default: the only one that it holds.")
+@click.option("--suite", help="Suite to take from an output folder. Default: the only one in it.")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the images. Default: $BENCH_DATA.")
-@click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Also write all of it to this file.")
+@click.option(
+    "--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Also write the comparison to this file."
+)
 @json_option
 def compare(
     run_a: Path, run_b: Path, suite: str | None, data: Path | None, markdown: Path | None, as_json: bool
 ) -> None:
-    """What is different in RUN_B: scores, images and cost (paired, B − A); config, code and data.
+    """Compare RUN_B with RUN_A: scores, images and cost (paired, B − A); config, code and data.
 
-    Each is a report folder (with its leaderboard.json and suite.yaml), or the --out folder of a run.
+    Each run is a report folder (with leaderboard.json and suite.yaml) or the --out folder of a run.
     """
     show_comparison(run_a, run_b, suite, data, markdown, as_json)

@@ -1,4 +1,4 @@
-"""`bench data`: fetch data sets, and find out what is wrong with them."""
+"""The verb `bench data`: download data sets and audit them."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from bench.cli.options import Group
 
 @click.group(cls=Group)
 def data() -> None:
-    """Fetch data sets; find out what is wrong with one before training on it."""
+    """Download data sets; audit a data set before training on it."""
 
 
 @data.command()
 @click.argument("name")
 @click.option("--into", type=click.Path(path_type=Path), default=Path("data"), show_default=True)
 def download(name: str, into: Path) -> None:
-    """Fetch a data set through kagglehub (pip install 'augbench[download]')."""
+    """Download a data set through kagglehub (pip install 'augbench[download]')."""
     from bench.data.download import download as fetch
 
     folder = fetch(name, into)

@@ -1,4 +1,4 @@
-"""The verb `bench plan --effect`: shows which folds x repeats find an effect, and what they cost."""
+"""`bench plan --effect`: which folds x repeats detect an effect, and their cost."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from bench.engine.console import plain_console
 from bench.engine.session import Session
 from bench.stats.planning import minimum_detectable_effect, pair_ratio, pairs_needed, power
 
-GUESSES = (0.01, 0.02, 0.04, 0.08)  # sd of paired differences, where no pilot tells
-SHOWN = 12  # comparisons of the pilot; the JSON has all
+GUESSES = (0.01, 0.02, 0.04, 0.08)  # sd of paired differences, used without a pilot
+SHOWN = 12  # comparisons of the pilot in the table; the JSON has all
 
 
 def show_effect_plan(
     session: Session, effect: float, target: float, pilot: Path | None, only: Sequence[str], as_json: bool
 ) -> None:
-    """Print what finds ``effect`` with power ``target``: from a pilot or, without one, for several spreads."""
+    """Print the designs that detect ``effect`` with power ``target``: from a pilot, or for several assumed sds."""
     plan = plan_effect(session, effect, target, pilot, only)
     if as_json:
         print(
@@ -34,8 +34,8 @@ def show_effect_plan(
         return
     console = plain_console()
     console.print(
-        f"suite {session.suite.name}: to find a difference of {_points(effect)} points of {plan.metric} to none, "
-        f"power {target:.0%}, two-sided 5 %"
+        f"suite {session.suite.name}: designs that detect a difference of {_points(effect)} points of {plan.metric} "
+        f"to none (a pair is one fold × repeat), power {target:.0%}, two-sided 5 %"
     )
     if plan.note:
         console.print(plan.note)
@@ -49,42 +49,43 @@ def show_effect_plan(
 
 
 def sentences(plan: EffectPlan) -> list[str]:
-    """Return what follows from the plan, a sentence each; none without a pilot."""
+    """Return the conclusions of the plan, one sentence each; empty without a pilot."""
     if not plan.comparisons:
         return []
     effect, best = _points(plan.effect), plan.recommended
-    holm = f", first of {plan.arms} arms by Holm" if plan.arms > 1 else ""
+    holm = f" (Holm correction for {plan.arms} arms)" if plan.arms > 1 else ""
     text = []
     if best:
         cost = "" if math.isnan(best.core_hours) else f", {_hours(best.core_hours, plan)} core-hours"
         text.append(
-            f"Take {_name(best)}: {best.pairs} pairs find {effect} points with a power of {best.power:.0%}{holm}{cost}."
+            f"Use {_name(best)}: {best.pairs} pairs detect {effect} points with power {best.power:.0%}{holm}{cost}."
         )
     else:
         text.append(
-            f"No design shown finds {effect} points{holm}: with any number of repeats the smallest effect is "
-            f"{_points(plan.floor)} points."
+            f"No design shown detects {effect} points{holm}: with any number of repeats the minimum detectable effect "
+            f"is {_points(plan.floor)} points."
         )
         text.append(_patients(plan))
     share = plan.components.lasting_share if plan.components else math.nan
     if not plan.components:
-        text.append("The pilot's predictions cannot be read, so pairs count as alike as the t test takes them to be.")
+        text.append("The pilot's predictions cannot be read; the correlation of pairs is that of the corrected t test.")
     elif all(c.components is None or c.components.passing == 0 for c in plan.comparisons):
-        text.append("The pilot has one repeat, so all that an arm does to a patient counts as lasting; two would tell.")
+        text.append("The pilot has one repeat, so an arm's effect on a patient counts as lasting; use two repeats.")
     elif math.isfinite(share):
-        over = "; above a half the t test claims too often where there are repeats" if share > 0.5 else ""
-        text.append(f"{share:.0%} of what an arm does to a patient lasts over repeats{over}.")
+        over = "; above 50 % the t test has too many false positives with repeats" if share > 0.5 else ""
+        text.append(f"{share:.0%} of an arm's effect on a patient is the same in all repeats{over}.")
     if plan.plain_pairs:
-        text.append(f"Pairs that shared no patient would be {plan.plain_pairs}, by the plain t test at the pilot's sd.")
+        text.append(f"With independent pairs, {plan.plain_pairs} would suffice (plain t test at the pilot's sd).")
     return text
 
 
 def _patients(plan: EffectPlan) -> str:
     if plan.patients_best is None:
-        cannot = "cannot be said either: trainings vary too much, or no prediction was read."
-        return f"That more {plan.groups} would help {cannot}"
-    own = f", or {plan.patients_own} in the suite's own" if plan.patients_own else ""
-    best = f"about {plan.patients_best} like these {plan.patients} in {_name(plan.best)}{own}"
+        return (
+            f"Whether more {plan.groups} would help is unknown: trainings vary too much, or no predictions were read."
+        )
+    own = f", or {plan.patients_own} in the suite's design" if plan.patients_own else ""
+    best = f"about {plan.patients_best} similar to these {plan.patients} in {_name(plan.best)}{own}"
     return f"Only more {plan.groups} help: {best}."
 
 
@@ -103,35 +104,35 @@ def _show_pilot(console: Console, comparisons: Sequence[Comparison]) -> None:
 
 def _show_options(console: Console, plan: EffectPlan) -> None:
     holm = f"{plan.arms} arms" if plan.arms > 1 else "alone"
-    heads = ["design", "pairs", f"power ({holm})", *(["power (alone)"] if plan.arms > 1 else [])]
-    table = Table(*heads, "smallest effect", "core-hours", "", box=None, pad_edge=False)
+    headings = ["design", "pairs", f"power ({holm})", *(["power (alone)"] if plan.arms > 1 else [])]
+    table = Table(*headings, "min. detectable", "core-hours", "", box=None, pad_edge=False)
     for o in plan.options:
         alone = [_percent(o.power_alone)] if plan.arms > 1 else []
         cost = "not measured" if math.isnan(o.core_hours) else _hours(o.core_hours, plan)
-        mark = "<- the fewest pairs" if o == plan.recommended else ""
+        mark = "<- fewest pairs" if o == plan.recommended else ""
         effect = _points(o.minimum_detectable_effect)
         table.add_row(_name(o), str(o.pairs), _percent(o.power), *alone, effect, cost, mark)
     console.print(table)
 
 
 def _show_guesses(console: Console, session: Session, plan: EffectPlan) -> None:
-    """Without a pilot: what several spreads of the paired differences would mean for the suite's own design."""
+    """Print, without a pilot, the power of the suite's design for several assumed sds of the paired differences."""
     design = suite_design(session.suite.settings.split)
     ratio, alpha = pair_ratio(design.test_train_ratio), ALPHA / plan.arms
     pairs = max(2, design.pairs)
-    heads = ("sd, points", f"power of {pairs} pairs", "smallest effect", "pairs needed", "pairs, if independent")
-    table = Table(*heads, box=None, pad_edge=False)
+    headings = ("sd, points", f"power of {pairs} pairs", "min. detectable", "pairs needed", "pairs, if independent")
+    table = Table(*headings, box=None, pad_edge=False)
     for sd in GUESSES:
         found = power(plan.effect, sd, pairs, ratio, alpha)
         smallest = minimum_detectable_effect(sd, pairs, ratio, plan.target, alpha)
         needed = pairs_needed(plan.effect, sd, ratio, plan.target, alpha)
         plain = pairs_needed(plan.effect, sd, 0.0, plan.target)
-        table.add_row(_points(sd), _percent(found), _points(smallest), str(needed or "no number"), str(plain))
+        table.add_row(_points(sd), _percent(found), _points(smallest), str(needed or "none"), str(plain))
     console.print(table)
     console.print(
-        f"no pilot: nothing of this suite is scored in --out yet. The table takes the verdict's t test at its word "
-        f"(n_test/n_train {design.test_train_ratio:.3f}, {plan.arms} arm{'s' if plan.arms > 1 else ''}). For a plan of "
-        "your own: bench run with a repeat or two, or --pilot RUN of an earlier run."
+        f"no pilot: --out has no scores of this suite yet. The table assumes the corrected t test of the report "
+        f"(n_test/n_train {design.test_train_ratio:.3f}, {plan.arms} arm{'s' if plan.arms > 1 else ''}). For a plan "
+        "from data: bench run with one or two repeats, or --pilot RUN of an earlier run."
     )
 
 
@@ -154,7 +155,7 @@ def _hours(value: float, plan: EffectPlan) -> str:
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no NaN."""
+    """Return the value with NaN and infinity replaced by None, as JSON has neither."""
     if isinstance(value, dict):
         return {k: _finite(v) for k, v in value.items()}
     if isinstance(value, list | tuple):

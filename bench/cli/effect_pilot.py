@@ -1,4 +1,4 @@
-"""A pilot's saved predictions -> its paired comparisons with none, and what these tell of the patients."""
+"""A pilot's saved predictions -> its paired comparisons with none, and their variance components over patients."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Pair = tuple[int, int]  # fold, repeat
 
 @dataclass(frozen=True)
 class Comparison:
-    """A pilot's arm against none: pairs, mean and sd of their differences; components where patients can be read."""
+    """A pilot's arm against none: number of pairs, mean and sd of the differences; components if patients are known."""
 
     arm: Arm
     pairs: int
@@ -38,14 +38,14 @@ class Comparison:
 
 
 def pilot_rows(session: Session, pilot: Path | None, unit: ScoredUnit) -> tuple[list[ResultRow], Path]:
-    """Return the finished scores of the pilot and the folder that their predictions are named from."""
+    """Return the finished scores of the pilot and the folder that their prediction paths are relative to."""
     if pilot is None:
         return [r for r in rows_of(session.plan, session.env) if _is_score(r, unit)], session.env.out
     root = pilot.parent if pilot.name == "results.jsonl" else pilot
     rows = [r for r in Store(root).rows().values() if _is_score(r, unit)]
     suites = sorted({r.suite for r in rows})
     if len(suites) > 1 and session.suite.name not in suites:
-        raise ConfigError(f"--pilot {pilot}: holds the suites {', '.join(suites)} and not {session.suite.name}")
+        raise ConfigError(f"--pilot {pilot}: contains suites {', '.join(suites)}, but not {session.suite.name}")
     return [r for r in rows if len(suites) < 2 or r.suite == session.suite.name], root
 
 
@@ -57,16 +57,16 @@ def _is_score(row: ResultRow, unit: ScoredUnit) -> bool:
 
 @dataclass(frozen=True)
 class Pilot:
-    """A pilot's predictions, under ``root``: what its pairs tell of a data set of ``patients`` patients."""
+    """A pilot's predictions under ``root``, used to plan for a data set of ``patients`` patients."""
 
     root: Path
     unit: ScoredUnit
     patients: int
 
     def comparisons(self, rows: Sequence[ResultRow], asked: set[Arm] | None) -> list[Comparison]:
-        """Return the comparisons with none of the arms that are asked for; None for all."""
+        """Return the comparisons with none of the arms in ``asked``; None: of all arms."""
         scores: dict[Arm, dict[Pair, ResultRow]] = {}
-        for r in sorted(rows, key=lambda r: r.finished_at):  # the last of equal coordinates counts
+        for r in sorted(rows, key=lambda r: r.finished_at):  # of equal coordinates the last one is used
             arm = (r.method or "", r.ratio or "", r.classifier or "")
             scores.setdefault(arm, {})[r.fold or 0, r.repeat or 0] = r
         metric, found = f"test/{self.unit.primary}", []
@@ -81,10 +81,10 @@ class Pilot:
         return found
 
     def _components(self, pairs: dict[Pair, tuple[ResultRow, ResultRow]]) -> Components | None:
-        """Return what these pairs tell of all patients.
+        """Return the variance components over all patients.
 
-        None where patients are too few, or there is no table of predictions at all, as beside a copied
-        ``results.jsonl``. Raises ``StoreError`` where some are there and one is damaged or missing.
+        None if there are too few patients or no prediction tables, as with a copied ``results.jsonl``. Raises
+        ``StoreError`` if only some tables exist or one is damaged.
         """
         paths = [r.facts.get("predictions") for rows in pairs.values() for r in rows]
         if not all(paths) or not any((self.root / str(path)).is_file() for path in paths):
@@ -101,14 +101,14 @@ class Pilot:
             r, at = repeats.index(repeat), [place[group] for group in of_arm]
             if of_arm.keys() != of_base.keys() or (fold_of[r, at] >= 0).any():
                 raise ConfigError(
-                    f"--pilot: fold {fold} of repeat {repeat} tests patients that another fold or arm does not leave "
-                    "to it; the folder mixes runs of different splits: name one that holds a single run"
+                    f"--pilot: the test patients of fold {fold}, repeat {repeat} differ between arms or overlap with "
+                    "another fold; the folder mixes runs of different splits: give the folder of a single run"
                 )
             fold_of[r, at] = fold
             arm[r, at] = [right.right for right in of_arm.values()]
             base[r, at] = [of_base[group].right for group in of_arm]
         try:
-            if self.unit.per_group:  # one row a patient, of its class
+            if self.unit.per_group:  # one row per patient
                 found = estimate_components(arm.sum(axis=2), base.sum(axis=2), counts.argmax(axis=1), fold_of)
             else:
                 found = clustered_components(arm, base, counts, fold_of)
@@ -117,19 +117,19 @@ class Pilot:
         return found.with_patients(self.patients / len(groups))
 
     def _right(self, table: Predictions) -> dict[str, _Right]:
-        """Return what is right of each patient: itself, by the mean probability of its images; or its images."""
+        """Count correct predictions per patient: of the patient (mean probability of its images) or of its images."""
         labels, prob, groups = table.y_true, table.y_prob, table.group
         if self.unit.per_group:
             (labels, prob), groups = patient_predictions(labels, prob, groups), tuple(sorted(set(groups)))
         found = {group: _Right(np.zeros(prob.shape[1]), np.zeros(prob.shape[1])) for group in sorted(set(groups))}
-        for group, label, said in zip(groups, labels.tolist(), prob.argmax(axis=1).tolist(), strict=True):
-            found[group].right[label] += said == label
+        for group, label, predicted in zip(groups, labels.tolist(), prob.argmax(axis=1).tolist(), strict=True):
+            found[group].right[label] += predicted == label
             found[group].images[label] += 1
         return found
 
 
 class _Right(NamedTuple):
-    """How many are right, and how many there are, by class: float [C] each."""
+    """Number of correct predictions and number of images (or patients) by class: float [C] each."""
 
     right: npt.NDArray[np.float64]
     images: npt.NDArray[np.float64]
@@ -138,5 +138,5 @@ class _Right(NamedTuple):
 def _read(row: ResultRow, root: Path, artifacts: Artifacts) -> Predictions:
     path = root / str(row.facts["predictions"])
     if damage := artifacts.damage(path.parent.parent.name, path.parent.name):
-        raise StoreError(f"{damage}; the run that made it does the cell again")
+        raise StoreError(f"{damage}; run the suite of this pilot again to repair it")
     return read_predictions(path, "test")

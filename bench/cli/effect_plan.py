@@ -1,4 +1,4 @@
-"""What it takes to find an effect: a pilot's paired differences -> folds and repeats, their power and their cost."""
+"""Planning for an effect: a pilot's paired differences -> folds and repeats, their power and their cost."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ ALPHA = 0.05
 FOLDS = (3, 5, 10)
 REPEATS = (1, 2, 3, 5, 10, 20)
 HOLDOUT_REPEATS = (5, 10, 20, 40, 80)
-MANY = 1000  # repeats: more of them change nothing any more
+MANY = 1000  # repeats; more do not change the result
 
 
 @dataclass(frozen=True)
 class Option:
-    """One design: power for the effect asked for and smallest effect, first of the arms (Holm) and alone.
+    """One design: power for the requested effect with Holm correction and alone, and the minimum detectable effect.
 
-    ``core_hours`` are of the kinds of cell that were measured; NaN when none was.
+    ``core_hours`` covers the kinds of cells that were measured; NaN if none was.
     """
 
     folds: int
@@ -57,13 +57,13 @@ class Option:
 
 @dataclass(frozen=True)
 class EffectPlan:
-    """The whole answer. ``components`` is None without patients' predictions, ``sd`` NaN without any pilot.
+    """The result. ``components`` is None without patients' predictions, ``sd`` NaN without a pilot.
 
-    ``floor`` is the smallest effect with any number of repeats of the best folds; ``best`` the option of most power;
-    ``patients_best`` and ``patients_own`` how many patients it and the suite's own design would take, None where no
-    number does or it cannot be told; ``plain_pairs`` what independent pairs would take. ``unmeasured`` cells of each
-    pair are not in the cost. ``metric`` names what is compared, ``note`` says why where images are scored, ``groups``
-    what there are ``patients`` of: 'patients' or 'groups'.
+    ``floor``: minimum detectable effect of the best folds with any number of repeats. ``best``: option with the highest
+    power. ``patients_best``, ``patients_own``: number of patients needed with that option and with the suite's design,
+    None if no number suffices or it is unknown. ``plain_pairs``: pairs needed if they were independent.
+    ``unmeasured``: cells per pair whose cost is not included. ``metric``: compared metric. ``note``: reason if images
+    instead of patients are scored. ``groups``: what ``patients`` counts, 'patients' or 'groups'.
     """
 
     effect: float
@@ -89,11 +89,11 @@ class EffectPlan:
 def plan_effect(
     session: Session, effect: float, target: float = 0.8, pilot: Path | None = None, only: Sequence[str] = ()
 ) -> EffectPlan:
-    """Say which folds x repeats find a mean difference to none of ``effect`` (0.02: two points) with power ``target``.
+    """Find the folds x repeats that detect a mean difference ``effect`` to none (0.02: 2 points) with power ``target``.
 
-    ``pilot`` is the --out folder of an earlier run or its results.jsonl; None takes what this suite has in its own.
-    ``only`` narrows the comparisons, as for a run. Raises ``ConfigError`` for values out of range, or when a pilot was
-    named and holds no comparison.
+    ``pilot`` is the --out folder of an earlier run or its results.jsonl; None uses the finished scores of this suite.
+    ``only`` selects comparisons, as for a run. Raises ``ConfigError`` for values out of range, or if the given pilot
+    has no comparison.
     """
     for name, value in (("--effect", effect), ("--power", target)):
         if not 0 < value < 1:
@@ -105,9 +105,9 @@ def plan_effect(
     patients = len({r.group_id for r in session.plan.index.records})
     found = Pilot(root, unit, patients).comparisons(rows, asked if only or pilot is None else None)
     if pilot is not None and not found:
-        raise ConfigError(f"--pilot {pilot}: no finished comparison with none in it; expected an --out folder of a run")
-    judged = {a for a in asked if a[0] != "none"}  # Holm counts the arms that a report of this plan compares
-    arms = max([sum(a[2] == c for a in judged) for c in {a[2] for a in judged}], default=1)
+        raise ConfigError(f"--pilot {pilot}: no finished comparison with none found; expected an --out folder of a run")
+    compared = {a for a in asked if a[0] != "none"}  # Holm counts the arms that a report of this plan compares
+    arms = max([sum(a[2] == c for a in compared) for c in {a[2] for a in compared}], default=1)
     seen = [c.components for c in found if c.components]
     parts = mean_components(seen) if seen else None
     sds = [c.sd for c in found if c.sd > 0]
@@ -143,7 +143,7 @@ def plan_effect(
 
 @dataclass(frozen=True)
 class _Question:
-    """What is asked of every design: with the pilot's components, else with its sd and the test at its word."""
+    """The effect to detect with each design: from the pilot's components, else from its sd and the corrected t test."""
 
     effect: float
     target: float
@@ -176,7 +176,7 @@ class _Question:
 
 
 def suite_design(split: SplitConfig) -> Design:
-    """Return a split's design, n_test / n_train as a report has it: validation images are not trained on."""
+    """Return a split's design, with n_test / n_train as in the report: validation images are not training images."""
     share = 1 / split.folds if split.by_folds else split.test_fraction
     ratio = share / ((1 - share) * (1 - split.validation_fraction))
     return Design(split.folds if split.by_folds else 1, split.repeats, share, ratio)
@@ -196,7 +196,7 @@ def _designs(session: Session) -> list[Design]:
 
 
 def _pair_hours(every: Sequence[Cell], chosen: Sequence[Cell], costs: CostModel) -> tuple[float, int]:
-    """Return the core-hours of a pair of the chosen arms and of none, and how many of its cells are not in it."""
+    """Return the core-hours of one pair (chosen arms and none), and how many of its cells have no known cost."""
     ids = {c.id for c in chosen}
     classifiers = {c.classifier for c in chosen}
     first = [c for c in every if (c.fold, c.repeat) == (0, 0)]

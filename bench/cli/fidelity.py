@@ -1,8 +1,7 @@
-"""``bench fidelity``: every image metric of two folders of images, as torch-fidelity's own command line gives them.
+"""The verb `bench fidelity`: image metrics of two folders, equal to those of torch-fidelity's command line.
 
-Files are found below each folder and taken in the order of their real paths, 64 at a time, as ``fidelity
---samples-find-deep`` does, so that the figures are the same; where sizes differ, images of one size are batched and
-each is resized on its own.
+Files are found recursively and processed in the order of their real paths, in batches of 64, as with ``fidelity
+--samples-find-deep``, so the values are the same. If sizes differ, images of the same size are batched.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from bench.types import GreyWindow, Uint8Images
 if TYPE_CHECKING:
     from bench.metrics.features import Embedding
 
-BATCH = 64  # torch-fidelity's own
-SEED = 2020  # torch-fidelity's own
+BATCH = 64  # default of torch-fidelity
+SEED = 2020  # default of torch-fidelity
 SHOWN = ("kid", "fid", "precision", "recall", "density", "coverage")
 Scores = Mapping[str, float]
 
@@ -56,7 +55,7 @@ def compare(
     """Score a folder of synthetic images against one of real images.
 
     Raises ``DataError`` for a folder without readable images, ``ConfigError`` for an unknown extractor or size, and
-    ``WeightsError`` when the extractor's weights can be had in no way.
+    ``WeightsError`` if the extractor's weights are not available.
     """
     from bench.data.pixels import window_of_files
     from bench.metrics.features import FeatureExtractor
@@ -80,7 +79,7 @@ def compare(
 
 
 def _alone(embedding: Embedding, rows: Any) -> dict[str, float]:
-    """Return what a set scores by itself; the inception score, which depends on their number, of some of its rows."""
+    """Return the scores of one set: diversity, and the inception score (depends on set size) of ``rows``."""
     from bench.metrics.diversity import mean_diversity
     from bench.metrics.inception_score import inception_score
 
@@ -92,7 +91,7 @@ def image_files(folder: Path) -> list[Path]:
     from PIL import Image
 
     if not folder.is_dir():
-        raise DataError(f"{folder} is no folder; expected one with images in it")
+        raise DataError(f"{folder} is not a folder; expected a folder of images")
     known = {ext for ext, kind in Image.registered_extensions().items() if kind in Image.OPEN}
     found = (p for p in folder.rglob("*") if p.suffix.lower() in known and not p.name.startswith(".") and p.is_file())
     files = sorted((Path(os.path.realpath(p)) for p in found), key=str)
@@ -102,7 +101,7 @@ def image_files(folder: Path) -> list[Path]:
 
 
 def _batches(files: Sequence[Path], window: GreyWindow | None) -> Iterator[Uint8Images]:
-    """Yield runs of images of one size, up to ``BATCH`` at a time; ``window`` is that of both folders together."""
+    """Yield batches of up to ``BATCH`` consecutive images of one size; ``window`` is that of both folders."""
     from rich.console import Console
     from rich.progress import track
 
@@ -113,7 +112,7 @@ def _batches(files: Sequence[Path], window: GreyWindow | None) -> Iterator[Uint8
         try:
             image = np.asarray(as_rgb(open_image(path.read_bytes()), window), dtype=np.uint8)
         except (OSError, SyntaxError, ValueError) as e:
-            raise DataError(f"{path} cannot be read as an image ({e}); mend or move it") from e
+            raise DataError(f"{path} cannot be read as an image ({e}); repair or remove it") from e
         if pending and (len(pending) == BATCH or pending[0].shape != image.shape):
             yield np.stack(pending)
             pending = []
@@ -122,7 +121,7 @@ def _batches(files: Sequence[Path], window: GreyWindow | None) -> Iterator[Uint8
 
 
 def as_json_text(found: Comparison) -> str:
-    """Return the comparison as JSON; the tag ends every metric's name, undefined ones are null."""
+    """Return the comparison as JSON; metric names end with the tag, undefined values are null."""
 
     def named(scores: Scores) -> dict[str, float | None]:
         return {f"{name}_{found.tag}": v if math.isfinite(v) else None for name, v in scores.items()}
@@ -132,14 +131,14 @@ def as_json_text(found: Comparison) -> str:
 
 
 def show(found: Comparison) -> None:
-    """Print the comparison as a table, with what to make of it."""
+    """Print the comparison as a table, with notes on how to read it."""
     from rich.table import Table
 
     from bench.engine.console import plain_console
 
     console = plain_console()
-    sizes = [f"{s['n_synthetic']:.0f} against {s['n_real']:.0f}" for s in (found.synthetic, found.at_real_baseline)]
-    table = Table("", "synthetic", "synthetic, fewer", "real in their place", box=None, pad_edge=False)
+    sizes = [f"{s['n_synthetic']:.0f} vs {s['n_real']:.0f}" for s in (found.synthetic, found.at_real_baseline)]
+    table = Table("", "synthetic", "synthetic, subset", "real vs real", box=None, pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
     table.add_row("images", sizes[0], sizes[1], sizes[1])
@@ -149,13 +148,13 @@ def show(found: Comparison) -> None:
         )
     for name in ("is", "diversity"):
         table.add_row(name, _text(found.synthetic[name]), "", _text(found.real[name]))
-    console.print(f"every name ends in _{found.tag}")
+    console.print(f"full metric names end in _{found.tag}")
     console.print(table)
     subset = found.synthetic["kid_subset_size"]
     console.print(f"KID over 100 subsets of {subset:.0f} images: torch-fidelity's --kid-subset-size {subset:.0f}.")
-    console.print("FID falls as images are added: compare the last two columns, which are of equal sizes.")
+    console.print("FID depends on the number of images: compare the last two columns, which have equal sizes.")
     if min(found.synthetic["n_real"], found.synthetic["n_synthetic"]) <= found.dimensions:
-        console.print(f"There are no more images than features ({found.dimensions}): go by KID, recall and coverage.")
+        console.print(f"Not more images than features ({found.dimensions}): use KID, recall and coverage, not FID.")
 
 
 def _text(value: float) -> str:
@@ -166,13 +165,13 @@ def _text(value: float) -> str:
 @click.argument("real", type=click.Path(path_type=Path))
 @click.argument("synthetic", type=click.Path(path_type=Path))
 @click.option("--extractor", default="tf_efficientnet_lite0", show_default=True, help="inception, or a timm network.")
-@click.option("--input-size", type=click.IntRange(min=8), help="Side in pixels. Default: the network's own.")
+@click.option("--input-size", type=click.IntRange(min=8), help="Side in pixels. Default: that of the network.")
 @click.option(
     "--weights",
     type=click.Path(path_type=Path),
     envvar="BENCH_WEIGHTS",
     show_envvar=True,
-    help="File of the extractor's weights, or a folder of such.",
+    help="File of the extractor's weights, or a folder of weights.",
 )
 @device_option
 @json_option
@@ -180,7 +179,7 @@ def fidelity(
     real: Path, synthetic: Path, extractor: str, input_size: int | None, weights: Path | None, device: str,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Compare a folder of SYNTHETIC images with one of REAL images: FID, KID, precision, recall."""
+    """Compare a folder of SYNTHETIC images with a folder of REAL images: FID, KID, precision, recall."""
 
     found = compare(real, synthetic, extractor, input_size, weights, pick_device(device))
     if as_json:

@@ -1,4 +1,4 @@
-"""`bench leaderboard merge`: the stores of several machines or users as one."""
+"""The verb `bench leaderboard merge`: merge the stores of several machines or users."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bench.report.text import DASH, size
 
 
 def merge_stores(paths: Sequence[Path], out: Path, policy: Policy) -> None:
-    """Merge, and print what came from where."""
+    """Merge the stores and print what was taken from each."""
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
         task = progress.add_task("cells", total=None)
@@ -30,14 +30,14 @@ def merge_stores(paths: Sequence[Path], out: Path, policy: Policy) -> None:
 
 
 def show(found: Merged) -> None:
-    """Print the summary table, the notes, and what to do next."""
+    """Print the summary table, the notes, and the commands to run next."""
     columns = {
         "rows": [t.rows for t in found.taken],
         "duplicates": [t.duplicates for t in found.taken],
         "conflicts": [t.conflicts for t in found.taken],
-        "outdone failures": [t.outdone for t in found.taken],
+        "replaced failures": [t.outdone for t in found.taken],
         "cells": [t.cells for t in found.taken],
-        "torn cells": [t.torn for t in found.taken],
+        "incomplete cells": [t.torn for t in found.taken],
     }
     always = ("rows", "duplicates", "conflicts", "cells")
     shown = {name: numbers for name, numbers in columns.items() if name in always or any(numbers)}
@@ -52,7 +52,7 @@ def show(found: Merged) -> None:
     console = plain_console()
     linked, copied = (sum(getattr(t, name) for t in found.taken) for name in ("linked_bytes", "copied_bytes"))
     if linked or copied:
-        console.print(f"{size(linked)} linked, which take no room while their source is there; {size(copied)} copied")
+        console.print(f"{size(linked)} hard-linked (no extra space while the source exists); {size(copied)} copied")
     for note in found.notes:
         console.print(note, style="yellow")
     for suite in found.suites:
@@ -74,12 +74,12 @@ def leaderboard() -> None:
     type=click.Choice(get_args(Policy)),
     default="refuse",
     show_default=True,
-    help="Of a cell with different results keep that of the first or last store given, or the newest.",
+    help="If stores differ in a cell's result, keep that of the first or last store given, or the newest.",
 )
 def merge(stores: tuple[Path, ...], out: Path, on_duplicate: Policy) -> None:
-    """Combine STORES, --out folders of runs, into one that reports and resumes like any other.
+    """Merge STORES (--out folders of runs) into one output folder, which can be reported and resumed as usual.
 
-    What --out holds already stays. Cells with the same result are taken once. Files are linked where that can be. Run
-    records, tuning studies, profiles and suite.yaml come along; caches, the MLflow view and reports are made again.
+    Existing content of --out is kept. Cells with the same result are taken once. Files are hard-linked if possible.
+    Run records, tuning studies, profiles and suite.yaml are merged too; caches, MLflow data and reports are not.
     """
     merge_stores(stores, out, on_duplicate)

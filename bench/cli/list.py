@@ -1,4 +1,4 @@
-"""The verb `bench list`: the names that a suite may use."""
+"""The verb `bench list`: names of suites, data sets, methods, classifiers and metrics."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def show_list(as_json: bool) -> None:
         table.add_row(name, description)
     console.print(table)
     for kind, names in found.items():
-        more = " … and every timm network by its name" if kind == "classifiers" else ""
+        more = " … and every timm network by name" if kind == "classifiers" else ""
         console.print(f"\n{kind}: {', '.join(names)}{more}")
 
 
 @click.command("list", cls=Command)
 @json_option
 def list_(as_json: bool) -> None:
-    """List suites, datasets, methods and classifiers."""
+    """List suites, data sets, methods, classifiers and metrics."""
 
     show_list(as_json)

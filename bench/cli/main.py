@@ -15,24 +15,24 @@ from bench.cli.options import Group
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
-VERBS = {  # a line of help each; the module of a verb is imported when it is used, so that `bench --help` is quick
-    "check": "Run a suite anew and compare it with a stored baseline.",
+VERBS = {  # one line of help per verb; a verb's module is imported when it is used, so that `bench --help` is fast
+    "check": "Run a suite from scratch and compare it with a stored baseline.",
     "compare": "Compare two runs: scores, images, cost, config, code, data.",
-    "data": "Fetch data sets; audit a folder of images.",
+    "data": "Download data sets; audit a folder of images.",
     "fidelity": "Compare a folder of synthetic images with one of real images.",
     "leaderboard": "Merge the stores of several machines or users.",
     "list": "List suites, data sets, methods, classifiers and metrics.",
-    "mlflow": "Fill the MLflow view in from the store.",
-    "plan": "Show what a run would do and what it would cost.",
-    "profile": "Measure time, memory and FLOPs of what a suite trains.",
+    "mlflow": "Log stored results to MLflow.",
+    "plan": "Show the cells of a run and their predicted cost.",
+    "profile": "Measure time, memory and FLOPs of a suite's trainings.",
     "rate": "Serve a blinded rating study of a run's images.",
-    "report": "Write a suite's report again from the store.",
+    "report": "Write a suite's report from the stored results.",
     "run": "Run a suite; run it again to resume or to retry failures.",
-    "selftest": "Test the verdicts on simulated comparisons.",
-    "serve": "Serve a page to try trained classifiers and generators.",
-    "status": "Show what is done, running, failed and left.",
-    "tune": "Search the settings of arms on validation folds.",
-    "ui": "Open the MLflow UI on an output folder.",
+    "selftest": "Test the statistics on simulated comparisons.",
+    "serve": "Serve a web page to try trained classifiers and generators.",
+    "status": "Show which cells are done, running, failed or not started.",
+    "tune": "Tune hyperparameters on validation folds.",
+    "ui": "Open the MLflow UI for an output folder.",
 }
 
 
@@ -44,7 +44,7 @@ class Verbs(Group):
         return sorted(VERBS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import and return a verb's command; None for no verb."""
+        """Import and return a verb's command, or None for an unknown verb."""
         if cmd_name not in VERBS:
             return None
         module = import_module(f"bench.cli.{cmd_name}")
@@ -63,7 +63,7 @@ def main() -> None:
     """Does GAN augmentation help a medical-image classifier on patients it has never seen?
 
     \b
-    bench run --suite tiny                        a whole comparison on phantom histology, minutes on a CPU
+    bench run --suite tiny                        a small comparison on phantom histology; minutes on a CPU
     bench run --suite breakhis --data DIR         the full comparison on BreakHis
-    bench plan --suite breakhis --data DIR        what that would do, and cost
+    bench plan --suite breakhis --data DIR        the cells of that run and their predicted cost
     """

@@ -1,4 +1,4 @@
-"""`bench mlflow sync`: fills MLflow in from the store."""
+"""The verb `bench mlflow sync`: log stored results to MLflow."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ from bench.tracking.session_view import MLflowView
 
 @click.group(cls=Group)
 def mlflow() -> None:
-    """The MLflow view of the store."""
+    """Log stored results to MLflow."""
 
 
 @mlflow.command()
 @suite_options
 def sync(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...]) -> None:
-    """Log to MLflow what is in the store and not yet there."""
+    """Log the stored results that are missing in MLflow."""
 
     sync_mlflow(prepare(suite, assignments, data, out))
 
 
 def sync_mlflow(session: Session) -> None:
-    """Log to MLflow whatever is missing there; say so when it cannot be reached."""
+    """Log the missing results to MLflow; exit with code 1 if it cannot be reached."""
     rows = rows_of(session.plan, session.env)
     report, view = write_report(session, rows).parent, MLflowView(session)
     warning = view.complete(rows, report, 3600.0, written_state(report))
     if warning:
         print(f"MLflow: {warning}", file=sys.stderr)
         raise SystemExit(1)
-    print(f"MLflow holds everything of this suite ({view.thread.did})")
+    print(f"MLflow has all results of this suite ({view.thread.did})")

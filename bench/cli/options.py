@@ -1,4 +1,4 @@
-"""What every verb shares: typed errors as one clear message, groups that suggest the nearest verb, common options."""
+"""Code shared by all verbs: typed errors as one message, groups that suggest the nearest verb, common options."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ INTERRUPTED = 130
 
 
 class Command(click.Command):
-    """A click command whose typed errors become one clear message and their exit code: 2, or 4 for the disk."""
+    """A click command that prints a typed error as one message and exits with its code: 2, or 4 for disk errors."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -26,7 +26,7 @@ class Command(click.Command):
         except (click.exceptions.Exit, click.Abort):
             raise
         except click.ClickException as e:
-            e.__dict__["message"] = redact(e.message)  # click declares it final
+            e.__dict__["message"] = redact(e.message)  # click declares the attribute final
             raise
         except Exception as e:
             error = (disk_error(e) if isinstance(e, OSError) else None) or e
@@ -36,12 +36,12 @@ class Command(click.Command):
             click.secho(redact(f"{type(error).__name__}: {error}"), fg="red", err=True)
             raise SystemExit(error.exit_code) from None
         except KeyboardInterrupt:
-            click.secho("\ninterrupted; the same command continues where this one stopped", fg="yellow", err=True)
+            click.secho("\ninterrupted; run the same command to continue", fg="yellow", err=True)
             raise SystemExit(INTERRUPTED) from None
 
 
 def _hide_secrets_of(e: Exception) -> None:
-    """Print a traceback that has a secret in it without it, and end with code 1; return where it has none."""
+    """If the traceback contains a secret, print it with the secret removed and exit with code 1; otherwise return."""
     text = "".join(traceback.format_exception(e))
     if (shown := redact(text)) != text:
         click.echo(shown, err=True)
@@ -49,7 +49,7 @@ def _hide_secrets_of(e: Exception) -> None:
 
 
 class Group(click.Group):
-    """A group whose commands are ``Command``s, and which suggests the nearest verb."""
+    """A group of ``Command``s; it suggests the nearest verb for an unknown one."""
 
     command_class = Command
 
@@ -69,7 +69,7 @@ only_option = click.option(
     "--only",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Only these cells and what they need: method, classifier, fold, repeat, ratio, stage.",
+    help="Run only these cells and the cells they depend on. Keys: method, classifier, fold, repeat, ratio, stage.",
 )
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 out_option = click.option(
@@ -77,13 +77,13 @@ out_option = click.option(
     type=click.Path(path_type=Path),
     default=Path("runs"),
     show_default=True,
-    help="Folder for everything that is written.",
+    help="Output folder.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 
 
 def suite_options(f: Callable[..., Any]) -> Callable[..., Any]:
-    """Options that say which plan is meant."""
+    """Add the options that select a suite, its images and its settings."""
 
     @functools.wraps(f)
     def command(
@@ -94,15 +94,15 @@ def suite_options(f: Callable[..., Any]) -> Callable[..., Any]:
 
     for option in reversed(
         (
-            click.option("--suite", required=True, help="A suite's name (see `bench list`), or a YAML file."),
+            click.option("--suite", required=True, help="Name of a suite (see `bench list`) or path of a YAML file."),
             click.option("--data", type=click.Path(path_type=Path), help="Folder of the images. Default: $BENCH_DATA."),
             out_option,
             click.option("--config-from", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
-                         help="A YAML file to merge into the suite, such as `bench tune` writes; before --set."),
+                         help="YAML file to merge into the suite, e.g. from `bench tune`. Applied before --set."),
             click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE",
                          help="Change a setting: --set dataset.magnification=100, --set 'classifiers.*.steps=50'."),
             click.option("--exclude-memorised", is_flag=True,
-                         help="Each generative arm once more, without memorised samples (exclude_memorised=true)."),
+                         help="Add each generative arm without its memorised samples (exclude_memorised=true)."),
         )
     ):  # fmt: skip
         command = option(command)

@@ -1,4 +1,4 @@
-"""The verb `bench plan`: the cells of a suite by stage and by method, and what is left of them will cost."""
+"""The verb `bench plan`: the cells of a suite by stage and by method, and the predicted cost of the unfinished ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from bench.store.cell_folders import Artifacts
 
 @dataclass(frozen=True)
 class Outlook:
-    """The cells of a plan, those that are left by their ids, and what is predicted of these, ``jobs`` in parallel."""
+    """The cells of a plan, the unfinished ones by id, and their predicted cost with ``jobs`` parallel jobs."""
 
     cells: Sequence[Cell]
     left: Mapping[CellId, Cell]
@@ -41,14 +41,14 @@ class Outlook:
     jobs: int
 
     def estimate(self, cells: Iterable[Cell]) -> Estimate:
-        """Add up what is predicted of cells that are left."""
+        """Add up the predicted costs of unfinished cells."""
         return total([self.predictions.get(c.id) for c in cells])
 
 
 def outlook(session: Session, only: Sequence[str], jobs: int | None = None) -> Outlook:
-    """Read what is done, and predict the rest; ``jobs`` is what a run would take by itself where None.
+    """Find the unfinished cells and predict their cost. ``jobs`` None: the number that a run would use by default.
 
-    Raises ``ConfigError`` for what a stage of the rest would refuse.
+    Raises ``ConfigError`` for a setting that a stage of these cells would refuse.
     """
     cells = unique(select(session.plan.cells, only))
     artifacts, model = Artifacts(session.env.out), fit_model(session.plan, session.env.out)
@@ -60,9 +60,9 @@ def outlook(session: Session, only: Sequence[str], jobs: int | None = None) -> O
 
 
 def show_plan(session: Session, only: Sequence[str], as_json: bool, jobs: int | None = None) -> None:
-    """Print the cells, how many are done, and the predicted time and memory of the rest with ``jobs`` at a time.
+    """Print the cells, how many are done, and the predicted time and memory of the rest with ``jobs`` parallel jobs.
 
-    Raises ``ConfigError`` for what a stage of the rest would refuse.
+    Raises ``ConfigError`` for a setting that a stage of these cells would refuse.
     """
     warn_of_damage(session)
     if as_json:
@@ -74,7 +74,7 @@ def show_plan(session: Session, only: Sequence[str], as_json: bool, jobs: int | 
     console.print(f"suite {session.suite.name}: {len(index.records)} images of {groups} {unit.groups}, {index.name}")
     if session.suite.classifiers:
         positive = f"; positive class: {index.positive}" if index.positive else ""
-        console.print(f"verdicts are about {unit.metric}{positive}")
+        console.print(f"primary metric: {unit.metric}{positive}")
         if unit.note:
             console.print(unit.note)
     print_data(console, index)
@@ -89,7 +89,7 @@ def show_plan(session: Session, only: Sequence[str], as_json: bool, jobs: int | 
 
 
 def plan_facts(session: Session, only: Sequence[str], jobs: int | None = None) -> dict[str, Any]:
-    """Return the same for programs."""
+    """Return the plan as JSON values."""
     found = outlook(session, only, jobs)
     estimate = found.estimate(found.left.values())
     expected = {i: asdict(p) for i, p in found.predictions.items()}
@@ -114,25 +114,25 @@ def plan_facts(session: Session, only: Sequence[str], jobs: int | None = None) -
 
 
 def play(model: CostModel, cells: Sequence[Cell], jobs: int) -> tuple[dict[CellId, Prediction], Schedule]:
-    """Return the predictions of cells, by their ids, and how a run of them would go, its start included."""
+    """Return the predictions of cells by id, and the simulated schedule of a run, start-up included."""
     found = {c.id: p for c in cells if (p := model.predict(c))}
     played = schedule(cells, found, jobs)
     return found, Schedule(played.wall_s + (model.startup_s if cells else 0.0), played.peak_memory_bytes)
 
 
 def planned_jobs(session: Session, model: CostModel) -> int:
-    """Return how many cells a run would do at a time by itself: one on the GPU that was measured, else all cores'."""
+    """Return a run's default number of parallel jobs: 1 if costs were measured on a GPU, else as the cores allow."""
     threads = session.suite.settings.threads or available_cpus()
     return 1 if model.on_gpu else min(MAX_AUTO_JOBS, max(1, available_cpus() // threads))
 
 
 def _table(
-    head: str, names: Sequence[str], of: Callable[[Cell], str | None], found: Outlook, with_total: bool = True
+    title: str, names: Sequence[str], of: Callable[[Cell], str | None], found: Outlook, with_total: bool = True
 ) -> Table:
-    table = Table(head, box=None, pad_edge=False)
+    table = Table(title, box=None, pad_edge=False)
     for heading in ("cells", "left", "time left", "device", "memory"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("from", no_wrap=True)
+    table.add_column("source", no_wrap=True)
     groups: dict[str | None, list[Cell]] = {name: [] for name in names}
     for cell in found.cells:
         groups.setdefault(of(cell), []).append(cell)
@@ -150,8 +150,8 @@ def _costs(e: Estimate, any_left: bool) -> tuple[str, str, str, str]:
     if not e.measured and not e.guessed:
         return "", "", "", "not measured yet"
     parts = [f"{n} {word}" for n, word in ((e.measured, "measured"), (e.guessed, "guessed"), (e.unknown, "?")) if n]
-    said = parts[0].split()[1] if len(parts) == 1 else ", ".join(parts)
-    return duration(e.known_s), duration(e.device_s), gib(e.peak_memory_bytes), said
+    sources = parts[0].split()[1] if len(parts) == 1 else ", ".join(parts)
+    return duration(e.known_s), duration(e.device_s), gib(e.peak_memory_bytes), sources
 
 
 def _conclude(console: Console, found: Outlook, suite: str) -> None:
@@ -160,36 +160,36 @@ def _conclude(console: Console, found: Outlook, suite: str) -> None:
         at_least = "at least " if e.unknown else ""
         console.print(
             f"predicted with --jobs {found.jobs}: {at_least}{duration(played.wall_s)} of wall time, "
-            f"{e.device_s / 3600:.2g} device-hours, {gib(played.peak_memory_bytes)} at the most"
+            f"{e.device_s / 3600:.2g} device-hours, peak memory {gib(played.peak_memory_bytes)}"
         )
-    counted = f"{e.measured} cells by like ones measured here, {e.guessed} guessed from others of their stage"
+    counted = f"{e.measured} cells predicted from similar measured cells, {e.guessed} from other cells of their stage"
     if e.unknown:
-        counted += f", {e.unknown} not at all"
+        counted += f", {e.unknown} not predicted"
     console.print(counted + (f"; to measure: bench profile --suite {suite}" if e.unknown or e.guessed else ""))
 
 
 def gib(n: float) -> str:
-    """Return bytes for people."""
+    """Return a number of bytes as text in GiB."""
     return f"{n / 2**30:.1f} GiB" if n else "?"
 
 
 @click.command(cls=Command)
 @suite_options
 @only_option
-@click.option("--effect", type=float, help="Instead: which folds × repeats find this difference; 0.02 is two points.")
+@click.option("--effect", type=float, help="Instead: folds × repeats needed to detect this difference; 0.02: 2 points.")
 @click.option(
     "--pilot",
     type=click.Path(exists=True, path_type=Path),
-    help="An earlier run's --out folder, or its results.jsonl. Default: this suite's scores in --out.",
+    help="--out folder of an earlier run, or its results.jsonl. Default: this suite's scores in --out.",
 )
-@click.option("--power", type=float, default=0.8, show_default=True, help="The chance to find the effect.")
-@click.option("--jobs", type=click.IntRange(1), help="Cells at a time, as for a run. Default: what a run would take.")
+@click.option("--power", type=float, default=0.8, show_default=True, help="Probability of detecting the effect.")
+@click.option("--jobs", type=click.IntRange(1), help="Number of parallel jobs. Default: as for `bench run`.")
 @json_option
 def plan(
     suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], only: tuple[str, ...],
     effect: float | None, pilot: Path | None, power: float, jobs: int | None, as_json: bool,
 ) -> None:  # fmt: skip
-    """Show the cells of a suite: how many, what is done already, and what the rest will cost."""
+    """Show the cells of a suite: how many there are, how many are done, and the predicted cost of the rest."""
 
     if effect is not None:
         from bench.cli.effect import show_effect_plan
@@ -197,7 +197,7 @@ def plan(
         show_effect_plan(prepare(suite, assignments, data, out), effect, power, pilot, only, as_json)
         return
     if pilot is not None:
-        raise click.UsageError("--pilot goes with --effect, such as --effect 0.02")
+        raise click.UsageError("--pilot needs --effect, for example --effect 0.02")
 
     if sub_suites := sub_suites_of(suite, assignments, data, out):
         show_plans(sub_suites, only, as_json, jobs)
@@ -206,7 +206,7 @@ def plan(
 
 
 def show_plans(m: SubSuites, only: Sequence[str], as_json: bool, jobs: int | None = None) -> None:
-    """Print the plan of each member, and what is left of all."""
+    """Print the plan of each sub-suite and the total of unfinished cells."""
     facts = [plan_facts(s, only, jobs) for s in m.ready]
     if as_json:
         print(json.dumps({**head(m), "sub_suites": facts}, indent=1, sort_keys=True))
@@ -218,4 +218,4 @@ def show_plans(m: SubSuites, only: Sequence[str], as_json: bool, jobs: int | Non
     )
     cells, left = sum(len(f["cells"]) for f in facts), sum(f["left"] for f in facts)
     time = f"{'' if known else 'at least '}{duration(took)}" if took or not left else "not measured yet"
-    plain_console().print(f"{m.name}: {len(facts)} sub-suites, {cells} cells, {left} to do: {time}")
+    plain_console().print(f"{m.name}: {len(facts)} sub-suites, {cells} cells, {left} to run: {time}")

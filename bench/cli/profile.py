@@ -1,4 +1,4 @@
-"""`bench profile`: what training costs, of everything in a suite or of one method's step."""
+"""The verb `bench profile`: cost of all trainings of a suite, or of one method's training step."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.cli.profile_suite import suite_
 
 
 class ProfileGroup(Group):
-    """`bench profile --suite …` is `bench profile suite --suite …`."""
+    """Read `bench profile --suite …` as `bench profile suite --suite …`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         if args and args[0].startswith("-") and args[0] not in ("-h", "--help"):
@@ -20,7 +20,7 @@ class ProfileGroup(Group):
 
 @click.group(cls=ProfileGroup)
 def profile() -> None:
-    """Measure what training costs: `bench profile --suite tiny`."""
+    """Measure the cost of training: `bench profile --suite tiny`."""
 
 
 profile.add_command(suite_)

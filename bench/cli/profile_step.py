@@ -1,4 +1,4 @@
-"""``bench profile step``: what a method's training steps cost, side by side."""
+"""The verb `bench profile step`: cost of a method's training steps."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bench.interfaces import Profiled
 
 
 def make(name: str, assignments: tuple[str, ...]) -> Profiled:
-    """Build a method with ``key=value`` settings. Raises ``ConfigError`` when it has no training steps to profile."""
+    """Build a method with ``key=value`` settings. Raises ``ConfigError`` if it has no training steps to profile."""
     cls = registry.load("method", name)
     settings: dict[str, Any] = {}
     for text in assignments:
@@ -33,14 +33,14 @@ def make(name: str, assignments: tuple[str, ...]) -> Profiled:
     method = cls(build(cls.Config, settings, f"method {name}"))
     if not isinstance(method, Profiled):
         able = [n for n in registry.names("method") if hasattr(registry.load("method", n), "training_steps")]
-        raise ConfigError(f"{name} offers no training step to profile; these do: {', '.join(able)}")
+        raise ConfigError(f"method {name} has no training step to profile; use one of: {', '.join(able)}")
     return method
 
 
 def profile(
     name: str, assignments: tuple[str, ...], image_size_px: int, batch_size: int, device: str, blocks: int, threads: int
 ) -> StepProfile:
-    """Measure; raises ``ConfigError`` for a method, setting or size that does not serve."""
+    """Measure a method's training steps. Raises ``ConfigError`` for an unsuitable method, setting or size."""
     import torch
 
     torch.set_num_threads(threads)
@@ -52,7 +52,7 @@ def profile(
 
 
 def as_json_text(found: StepProfile, described: dict[str, Any]) -> str:
-    """Return the profile, what was asked for, and the host, as JSON; everything per step is by the step's name."""
+    """Return the profile, the options and the host as JSON; values per step are keyed by the step's name."""
     steps = {
         s.name: {
             "dtype": s.dtype,
@@ -78,10 +78,10 @@ def show(found: StepProfile, described: dict[str, Any]) -> None:
     """Print the profile as a table."""
     console = plain_console()
     console.print(describe_host(described["device"]))
-    said = {key: " ".join(value) if key == "set" else value for key, value in described.items()}
-    console.print(", ".join(f"{key} {value}" for key, value in said.items() if value != ""))
+    options = {key: " ".join(value) if key == "set" else value for key, value in described.items()}
+    console.print(", ".join(f"{key} {value}" for key, value in options.items() if value != ""))
     table = Table(box=None, pad_edge=False)
-    for heading in ("step", "pairs/s", "s/step", "GFLOP/step", "of peak", "memory", "times as fast"):
+    for heading in ("step", "pairs/s", "s/step", "GFLOP/step", "of peak", "memory", "speed-up"):
         table.add_column(heading, justify="left" if heading == "step" else "right", no_wrap=True)
     ratios = {r.name: f"{r.median:.2f} [{r.low:.2f}, {r.high:.2f}]" for r in found.ratios}
     for s in found.steps:
@@ -90,24 +90,24 @@ def show(found: StepProfile, described: dict[str, Any]) -> None:
         table.add_row(s.name, *numbers, memory, ratios.get(s.name, "1"))
     console.print(table)
     peaks = ", ".join(f"{s.name} {s.peak_flops_per_s / 1e12:.3g} TFLOP/s in {s.dtype}" for s in found.steps)
-    console.print(f"peak, of a matrix product: {peaks}")
-    console.print(f"medians of {len(found.steps[0].seconds)} blocks that took turns; in brackets the quartiles")
+    console.print(f"peak (measured with a matrix product): {peaks}")
+    console.print(f"medians of {len(found.steps[0].seconds)} alternating blocks; quartiles in brackets")
 
 
 @click.command("step", cls=Command)
-@click.option("--method", required=True, help="A method with training steps: cyclegan, tlsgan_lite0, …")
+@click.option("--method", required=True, help="Method with training steps: cyclegan, tlsgan_lite0, …")
 @click.option("--image-size", "image_size_px", type=click.IntRange(1), required=True, help="Side of the images, px.")
-@click.option("--batch", "batch_size", type=click.IntRange(1), required=True, help="Pairs of images a step.")
-@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="A setting of the method: filters=16.")
+@click.option("--batch", "batch_size", type=click.IntRange(1), required=True, help="Image pairs per step.")
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Setting of the method: filters=16.")
 @device_option
 @click.option("--threads", type=click.IntRange(1), help="CPU threads. Default: all cores.")
-@click.option("--blocks", type=click.IntRange(1), default=11, show_default=True, help="Turns that each step takes.")
+@click.option("--blocks", type=click.IntRange(1), default=11, show_default=True, help="Alternating blocks per step.")
 @json_option
 def step_(
     method: str, image_size_px: int, batch_size: int, assignments: tuple[str, ...], device: str, threads: int | None,
     blocks: int, as_json: bool,
 ) -> None:  # fmt: skip
-    """Time a method's training steps in alternation: pairs/s, FLOPs, share of the device's peak, peak memory."""
+    """Measure a method's training steps in alternation: pairs/s, FLOPs, share of the device's peak, peak memory."""
 
     threads, device = threads or available_cpus(), pick_device(device)
     found = profile(method, assignments, image_size_px, batch_size, device, blocks, threads)

@@ -1,4 +1,4 @@
-"""The verb `bench profile --suite`: a table of what everything costs, and the rehearsal behind `bench plan`."""
+"""`bench profile --suite`: a cost table of everything in a suite, and the rehearsal used by `bench plan`."""
 
 from __future__ import annotations
 
@@ -27,9 +27,10 @@ def profile_suite(
     suite_name: str, assignments: tuple[str, ...], data: Path | None, out: Path, methods: Sequence[str], sizes: str,
     batches: str, device: str, threads: int | None, limit_s: float, rehearsing: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Measure a suite, print the table, and keep everything in ``<out>/profile/``.
+    """Measure a suite, print the table, and save everything in ``<out>/profile/``.
 
-    With ``rehearsing`` its first fold is run in miniature as well, for the cost model; without, no data are needed.
+    With ``rehearsing``, a smoke-test version of the first fold is also run for the cost model; otherwise no images are
+    needed.
     """
     console, out = plain_console(), out.expanduser().resolve()
     suite, device = load_suite(suite_name, assignments), pick_device(device)
@@ -58,20 +59,20 @@ def profile_suite(
         console.print(f"rehearsal: {failure}", style="red")
     console.print(f"{path}, .csv, {', '.join(p.name for p in drawn)}")
     if rehearsing:
-        console.print(f"now `bench plan --suite {suite_name}` predicts what a run takes")
+        console.print(f"next: `bench plan --suite {suite_name}` predicts time and memory of a run")
 
 
 def _rehearsed(
     found: Profile, suite_name: str, assignments: tuple[str, ...], data: Path | None, out: Path, methods: Sequence[str]
 ) -> tuple[Profile, tuple[str, ...]]:
-    """Return the profile with the rows of a rehearsal, and what failed there."""
+    """Return the profile with the rows of a rehearsal, and the rehearsal's failures."""
     from bench.engine.rehearsal import rehearse
 
     session = prepare(suite_name, assignments, data, out).on_device(found.device)
     jobs, threads = pick_jobs(None, found.device, session.suite.settings.threads)
     rehearsal = rehearse(session, jobs, threads, methods)
     steps: dict[str, float] = {}
-    if found.device.startswith("cuda"):  # a rehearsal's few steps run as they are; a training's may be compiled
+    if found.device.startswith("cuda"):  # the rehearsal's few steps are not compiled; those of a training may be
         own = {(p.name, p.batch): p.seconds for p in found.points if p.what == "training" and p.seconds}
         size_px = session.suite.settings.image_size_px
         here = {k: s for k, s in own.items() if any(p.image_size_px == size_px for p in found.points)}
@@ -87,12 +88,12 @@ def _rehearsed(
 def show(console: Console, found: Profile) -> None:
     """Print the table of a profile, 80 columns wide."""
     console.print(f"{found.host}; {found.threads} threads")
-    for what, head in (("training", "training step"), ("sampling", "sampling"), ("inference", "prediction")):
+    for what, title in (("training", "training step"), ("sampling", "sampling"), ("inference", "prediction")):
         points = [p for p in found.points if p.what == what]
         if not points:
             continue
         table = RichTable(box=None, pad_edge=False)
-        table.add_column(head, max_width=24)
+        table.add_column(title, max_width=24)
         for heading in ("px", "batch", "seconds", "img/s", "GFLOP", "peak", "memory", "J"):
             table.add_column(heading, justify="right", no_wrap=True)
         for p in points:
@@ -102,9 +103,10 @@ def show(console: Console, found: Profile) -> None:
             if p.problem:
                 console.print(f"  {p.name}, {p.image_size_px} px, batch {p.batch}: {p.problem}")
     console.print(
-        "seconds: median of a call; img/s of a CycleGAN: pairs; peak: share of a matrix product's; memory: "
+        "seconds: median per call; img/s: image pairs per second for a CycleGAN; peak: share of the FLOP/s of a matrix "
+        "product; memory: "
         + ("allocated" if found.device.startswith("cuda") else "of the whole process")
-        + "; J: energy of a call, – where it is not measured"
+        + "; J: energy per call, – if not measured"
     )
 
 
@@ -129,7 +131,7 @@ def profile_budget(
     suite_name: str, assignments: tuple[str, ...], methods: Sequence[str], sizes: str, device: str,
     threads: int | None, budget: str, as_json: bool,
 ) -> None:  # fmt: skip
-    """Print which of a suite's trainings fit into ``budget`` of memory, and up to which batch size."""
+    """Print which of a suite's trainings fit into a memory ``budget``, and up to which batch size."""
     suite, device = load_suite(suite_name, assignments), pick_device(device)
     cores = threads or suite.settings.threads or available_cpus()
     px = [int(n) for n in numbers(sizes, "--image-size")] or [suite.settings.image_size_px]
@@ -140,10 +142,10 @@ def profile_budget(
         print(json.dumps({**described, "fits": [asdict(r) for r in found]}, indent=1))
         return
     console = plain_console()
-    console.print(f"{describe_host(device)}; what fits in {size_text(table.budget_bytes or 0)}")
+    console.print(f"{describe_host(device)}; memory budget {size_text(table.budget_bytes or 0)}")
     shown = RichTable(box=None, pad_edge=False)
     shown.add_column("training", max_width=30)
-    for heading in ("px", "largest batch", "its memory", "too large"):
+    for heading in ("px", "largest batch", "memory", "too large"):
         shown.add_column(heading, justify="right", no_wrap=True)
     for r in found:
         shown.add_row(r.name, str(r.image_size_px), *_room(r))
@@ -151,9 +153,7 @@ def profile_budget(
     for r in found:
         if r.note:
             console.print(f"  {r.name}, {r.image_size_px} px: larger batches were not tried: {r.note}")
-    console.print(
-        "every number is a measurement: the largest batch that was trained with, the smallest that did not fit"
-    )
+    console.print("all numbers are measured: the largest batch that fitted, and the smallest that did not")
 
 
 def _room(r: Room) -> tuple[str, str, str]:
@@ -166,21 +166,21 @@ def _room(r: Room) -> tuple[str, str, str]:
 @suite_options
 @click.option("--method", "methods", multiple=True, help="Only this method of the suite; may be repeated.")
 @click.option("--image-size", "sizes", default="", help="Sides in pixels: 64,128. Default: the suite's.")
-@click.option("--batch", "batches", default="", help="Images a step: 1,4,max. Default: what each is trained with.")
-@click.option("--budget", help="Instead: what fits into this much memory, and up to which batch: 16GB.")
+@click.option("--batch", "batches", default="", help="Batch sizes: 1,4,max. Default: those of the suite.")
+@click.option("--budget", help="Instead: which trainings and batch sizes fit into this memory: 16GB.")
 @device_option
 @click.option("--threads", type=click.IntRange(1), help="CPU threads. Default: the suite's.")
-@click.option("--limit", "limit_s", type=float, default=float("inf"), help="Seconds for the table; the rest is left.")
-@click.option("--no-rehearsal", is_flag=True, help="The table only, which needs no data; nothing for `bench plan`.")
+@click.option("--limit", "limit_s", type=float, default=float("inf"), help="Time limit of the table in seconds.")
+@click.option("--no-rehearsal", is_flag=True, help="Only the table, which needs no images; not used by `bench plan`.")
 @json_option
 def suite_(
     suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], methods: tuple[str, ...], sizes: str,
     batches: str, budget: str | None, device: str, threads: int | None, limit_s: float, no_rehearsal: bool,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Measure everything in a suite: time, FLOPs, memory, energy by image size and batch size; what fits into memory.
+    """Measure a suite's trainings: time, FLOPs, memory and energy by image and batch size; what fits into memory.
 
-    Its first fold is run in miniature as well: `bench plan` then predicts the whole of it.
+    A smoke-test version of the first fold is also run, from which `bench plan` predicts the cost of the whole suite.
     """
     if budget is not None:
         profile_budget(suite, assignments, methods, sizes, device, threads, budget, as_json)

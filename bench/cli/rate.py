@@ -1,4 +1,4 @@
-"""`bench rate`: serves a blinded rating study, or says what its raters found."""
+"""The verb `bench rate`: serve a blinded rating study, or analyse its answers."""
 
 from __future__ import annotations
 
@@ -31,31 +31,31 @@ COLUMNS = ("source", "rater", "measure", "value", "low", "high", "hits", "n")
 def serve_study(
     session: Session, name: str | None, per_method: int | None, seed: int | None, host: str, port: int | None
 ) -> None:
-    """Open the study, drawing it from the finished run at the first time, and serve it until Ctrl-C."""
+    """Open the study, or sample a new one from the finished run, and serve it until Ctrl-C."""
     from bench.pages.rate.app import rating_app
     from bench.pages.server import run
 
     folder, study = open_study(session, name, per_method, seed)
-    held = ", ".join(f"{n} {source}" for source, n in counts(study).items())
-    click.echo(f"study {study.name}: {len(study.images)} images ({held}); answers go to {folder / 'answers.jsonl'}")
+    sizes = ", ".join(f"{n} {source}" for source, n in counts(study).items())
+    click.echo(f"study {study.name}: {len(study.images)} images ({sizes}); answers: {folder / 'answers.jsonl'}")
     if study.repeats != 0:
         click.secho(shown_twice(study.repeats), fg="yellow")
     missing = [m.name for m in session.suite.methods if m.kind == "generative" and m.name not in study.sources]
     if missing:
-        click.secho(f"left out, for they had made no images: {', '.join(missing)}", fg="yellow")
-    run(rating_app(study, folder), host, port, "raters go to")
+        click.secho(f"left out, no synthetic images: {', '.join(missing)}", fg="yellow")
+    run(rating_app(study, folder), host, port, "page for raters")
 
 
 def analyse_study(session: Session, name: str | None, as_json: bool) -> None:
-    """Print what a study's raters found, and write it beside their answers. Raises ``DataError`` without answers."""
+    """Print the results of a study and write them next to the answers. Raises ``DataError`` without answers."""
     folder = study_folder(session, name)
     if not folder.exists():
-        raise DataError(f"there is no study {folder}; make one: bench rate without --analyse")
+        raise DataError(f"study {folder} does not exist; create it: bench rate without --analyse")
     study = load_study(folder)
     ids = {image.id for image in study.images}
     answers = {at: a for at, a in Answers(folder).read().items() if a.image in ids}
     if not answers:
-        raise DataError(f"nobody has answered yet: {folder / 'answers.jsonl'} has no answers")
+        raise DataError(f"{folder / 'answers.jsonl'} has no answers yet; let raters answer first: bench rate")
     found = analysed(study, answers)
     write_atomic(folder / RESULTS, as_csv(found))
     if as_json:
@@ -63,11 +63,11 @@ def analyse_study(session: Session, name: str | None, as_json: bool) -> None:
         return
     show(found, study, raters_of(answers))
     again = session.command.replace("bench run", "bench report", 1)
-    click.echo(f"{folder / RESULTS}\nit becomes part of the report with: {again} --out {session.env.out}")
+    click.echo(f"{folder / RESULTS}\nto add it to the report: {again} --out {session.env.out}")
 
 
 def as_csv(found: RatingStudy) -> str:
-    """Return one row a number: of a source, of a rater, of both, or of the whole study. Shares are in [0, 1]."""
+    """Return CSV with one row per number: per source, per rater, per both, or overall. Shares are in [0, 1]."""
     text = io.StringIO()
     out = DictWriter(text, COLUMNS, lineterminator="\n")
     out.writeheader()
@@ -107,7 +107,7 @@ def _agreement(s: RatedSource) -> Iterator[dict[str, Any]]:
 
 
 def show(found: RatingStudy, study: Study, names: list[str]) -> None:
-    """Print a study's tables; the raters' names stand here and in the answers alone."""
+    """Print a study's tables; only this output and the answers contain the raters' names."""
     from rich.table import Column, Table
 
     from bench.engine.console import plain_console
@@ -116,24 +116,24 @@ def show(found: RatingStudy, study: Study, names: list[str]) -> None:
     console.print(f"study {found.name} of {study.suite}: {found.images} images, {found.answers} answers")
     console.print(shown_twice(found.repeats))
     console.print("; ".join(f"{r.rater}: {name}" for r, name in zip(found.raters, names, strict=True)) + "\n")
-    heads: tuple[str, ...] = ("images of", "rated", "taken for real, %", "quality, 0 to 5")
-    table = Table(*heads, box=None, pad_edge=False)
+    headings: tuple[str, ...] = ("source", "rated", "rated as real, %", "quality, 0 to 5")
+    table = Table(*headings, box=None, pad_edge=False)
     for s in found.sources:
         quality = f"{s.quality:.2f}" if s.rated else DASH
         ends = f" [{s.quality_low:.2f}, {s.quality_high:.2f}]" if isfinite(s.quality_low) else ""
         table.add_row(s.source, f"{s.rated} of {s.images}", _percent(s.taken_for_real), quality + ends)
     console.print(table)
     console.print()
-    right = Column("told rightly, %", no_wrap=True)  # narrow terminals break the reasons why a number is undefined
-    table = Table("images of", right, "kappa", "ICC, single", "ICC, mean", box=None, pad_edge=False)
+    right = Column("correct, %", no_wrap=True)  # narrow terminals wrap the reasons why a number is undefined instead
+    table = Table("source", right, "kappa", "ICC, single", "ICC, mean", box=None, pad_edge=False)
     for s in (*found.sources, found.whole):
         a = s.agreement
         marks = (coefficient(icc, a.icc_undefined) for icc in (a.icc_single, a.icc_mean))
         table.add_row(s.source, _percent(s.right), coefficient(a.kappa, a.kappa_undefined), *marks)
     console.print(table)
     console.print()
-    heads = ("rater", "answers", "right, %", "guessing, %", "told apart", "median time")
-    table = Table(*heads, box=None, pad_edge=False)
+    headings = ("rater", "answers", "correct, %", "by guessing, %", "distinguishes", "median time")
+    table = Table(*headings, box=None, pad_edge=False)
     for r in found.raters:
         table.add_row(r.rater, str(r.answers), _percent(r.right), percent(r.by_guessing), apart(r), seconds(r.median_s))
     console.print(table)
@@ -146,25 +146,25 @@ def _percent(share: Share) -> str:
 
 @click.command(cls=Command)
 @suite_options
-@click.option("--study", help="Its name. Default: the suite's.")
-@click.option("--per-method", type=click.IntRange(1), help="Images of each method, and real ones. Default: 20.")
-@click.option("--seed", type=int, help="Which images are drawn, and the raters' orders. Default: 0.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0: for others too.")
+@click.option("--study", help="Name of the study. Default: the suite's name.")
+@click.option("--per-method", type=click.IntRange(1), help="Images per method, and real images. Default: 20.")
+@click.option("--seed", type=int, help="Seed of the sampled images and of the order per rater. Default: 0.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on; 0.0.0.0: all networks.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Default: 8000, or the first free one after it.")
-@click.option("--analyse", is_flag=True, help="Say what the raters found so far, instead of serving the page.")
+@click.option("--analyse", is_flag=True, help="Print the results so far instead of serving the page.")
 @json_option
 def rate(
     suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], study: str | None, per_method: int | None,
     seed: int | None, host: str, port: int | None, analyse: bool, as_json: bool,
 ) -> None:  # fmt: skip
-    """Serve a blinded study of a finished run's images: real or fake, and quality 0 to 5. Ctrl-C stops it.
+    """Serve a blinded study of a finished run's images: real or synthetic, and quality 0 to 5. Ctrl-C stops it.
 
-    The study is drawn once, of test images and of what every generative method made, and never changed. Answers are
-    saved at once; start it again, and every rater goes on where they were.
+    The study is sampled once, from test images and the synthetic images of every generative method, and then fixed.
+    Every answer is saved at once; after a restart, raters continue where they stopped.
     """
 
     if as_json and not analyse:
-        raise click.UsageError("--json goes with --analyse")
+        raise click.UsageError("--json needs --analyse")
     session = prepare(suite, assignments, data, out)
     if analyse:
         analyse_study(session, study, as_json)

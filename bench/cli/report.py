@@ -1,4 +1,4 @@
-"""`bench report`: writes a suite's report again from the store."""
+"""The verb `bench report`: write a suite's report from the stored results."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bench.report.writing import warn_of_damage, write_report
 @suite_options
 @json_option
 def report(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], as_json: bool) -> None:
-    """Write a suite's report again from the store, whatever is done so far."""
+    """Write a suite's report from the stored results, also while cells are unfinished."""
 
     if sub_suites := sub_suites_of(suite, assignments, data, out):
         sys.exit(report_sub_suites(sub_suites, as_json))
@@ -26,7 +26,7 @@ def report(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...
 
 
 def show_report(session: Session, as_json: bool) -> int:
-    """Write the report and say where it is; return the exit code: 1 where cells are damaged, which it names."""
+    """Write the report and print its path; return the exit code: 1 if cells are damaged, which are listed."""
     path = write_report(session)
     if as_json:
         click.echo((path.parent / "leaderboard.json").read_text(encoding="utf-8"))
@@ -36,7 +36,7 @@ def show_report(session: Session, as_json: bool) -> int:
 
 
 def report_sub_suites(m: SubSuites, as_json: bool) -> int:
-    """Write the report of each member and that of all together; return the exit code, 1 where cells are damaged."""
+    """Write the report of each sub-suite and the overall report; return the exit code, 1 if cells are damaged."""
     pages = [write_report(session) for session in m.ready]
     overall = write_overall(m)
     console = plain_console()

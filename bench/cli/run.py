@@ -1,4 +1,4 @@
-"""`bench run`: does what is left of a suite, shows it and reports it."""
+"""The verb `bench run`: run the unfinished cells of a suite, show progress, write the report."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ MLFLOW_WAIT_S = 120.0
 
 
 def run_suite(session: Session, only: Sequence[str], device: str, jobs: int | None, trace: bool = False) -> int:
-    """Run what is left of the suite, log it, write the report; return the exit code."""
+    """Run the unfinished cells of the suite, log them, write the report; return the exit code."""
     console = plain_console()
     started = time.monotonic()
     runner = Runner(select(session.plan.cells, only), session.env)
     left = runner.reuse()
     name, total = session.suite.name, len(runner.cells)
-    console.print(f"suite {name}: {total} cells, {runner.summary.reused} done already, {left} to do")
+    console.print(f"suite {name}: {total} cells, {runner.summary.reused} already done, {left} to run")
     print_data(console, session.plan.index)
     _say_changes(console, session, runner)
     view = MLflowView(session)
@@ -75,20 +75,20 @@ def _train(session: Session, runner: Runner, console: Console, jobs: int | None,
     from bench.engine.executors.local import make_executor
 
     with no_exit("the methods and classifiers were checked"):
-        check_trainable(session.suite)  # what cannot be trained is found now, not after hours of generators
+        check_trainable(session.suite)  # before the generators are trained, which may take hours
     if session.suite.settings.segmentation_networks:
         _check_segmentation_networks(session)
     runner.env = session.env
     jobs, threads = pick_jobs(jobs, session.env.device, session.suite.settings.threads)
     todo = [runner.cells[i] for i in runner.waiting]
-    shape = f"{jobs} at a time, {threads} thread{'s' if threads > 1 else ''} each"
+    shape = f"{jobs} parallel job{'s' if jobs > 1 else ''}, {threads} thread{'s' if threads > 1 else ''} each"
     console.print(f"{describe_host(session.env.device)}; {shape}")
-    if not (session.report_folder / "leaderboard.md").is_file():  # else it says what the report was made with
+    if not (session.report_folder / "leaderboard.md").is_file():  # keep the config that an existing report describes
         save_config(session)
     model = fit_model(session.plan, session.env.out)
     runner.predictions, expected = play(model, todo, jobs)
     if len(runner.predictions) == len(todo):
-        console.print(f"predicted: {duration(expected.wall_s)}")
+        console.print(f"predicted wall time: {duration(expected.wall_s)}")
     shown = ConsoleListener(console, runner.artifacts, todo, model, jobs)
     runner.listeners = (shown, view)
     previous = signal.signal(signal.SIGTERM, _interrupt)
@@ -106,7 +106,7 @@ def _train(session: Session, runner: Runner, console: Console, jobs: int | None,
 
 
 def _record(session: Session, runner: Runner, live: LiveRun, wall_s: float, expected: Schedule) -> RunRecord:
-    """Describe the run that just ended, and what had been expected of it."""
+    """Return the record of the run that just ended, with its predicted time and memory."""
     found = runner.predictions.values()
     return RunRecord(
         suite=session.suite.name,
@@ -129,12 +129,12 @@ def _record(session: Session, runner: Runner, live: LiveRun, wall_s: float, expe
 
 
 def _say_changes(console: Console, session: Session, runner: Runner) -> None:
-    """Say, before anything is trained, what changed in the data since the last run and which cells are damaged."""
+    """Print what changed in the data since the last run, and which cells are damaged, before training starts."""
     if changes := data_changes(session.plan.index, session.kept_index):
         console.print(f"the data changed since the last run: {changes}", style="yellow")
     keep_index(session.plan.index, session.kept_index)
     for cell_id, damage in runner.damaged.items():
-        console.print(f"{runner.cells[cell_id].title} is done again: {damage}", style="yellow")
+        console.print(f"{runner.cells[cell_id].title} is run again: {damage}", style="yellow")
 
 
 def _interrupt(*_: object) -> None:
@@ -143,13 +143,13 @@ def _interrupt(*_: object) -> None:
 
 def _close(console: Console, runner: Runner, elapsed_s: float, report: Path) -> None:
     summary = runner.summary
-    bad = f", {len(summary.failed)} failed, {len(summary.skipped)} skipped that need them" if summary.exit_code else ""
-    did = f"{summary.done} done in {duration(elapsed_s)}{bad}" if summary.done or bad else "nothing left to do"
+    bad = f", {len(summary.failed)} failed, {len(summary.skipped)} dependent skipped" if summary.exit_code else ""
+    did = f"{summary.done} done in {duration(elapsed_s)}{bad}" if summary.done or bad else "all cells are done"
     console.print(did)
     for cell_id, error in summary.failed.items():
         console.print(f"{runner.cells[cell_id].title}: {error.splitlines()[0]}", style="red")
     if summary.failed:
-        console.print("run the same command to retry the failures; everything else is kept")
+        console.print("run the same command to retry the failed cells; finished cells are kept")
     console.print(f"report: {report}\npage: {report.with_name('report.html')}")
 
 
@@ -157,14 +157,14 @@ def _close(console: Console, runner: Runner, elapsed_s: float, report: Path) -> 
 @suite_options
 @only_option
 @device_option
-@click.option("--jobs", type=int, help="Cells at a time. Default: fill the CPU's cores; 1 on a GPU.")
-@click.option("--trace", is_flag=True, help="Keep a torch.profiler trace of a few steps in each cell that trains.")
-@click.option("--dry-run", is_flag=True, help="Show the plan and stop, like `bench plan`.")
+@click.option("--jobs", type=int, help="Number of parallel jobs (cells). Default: use all CPU cores; 1 on a GPU.")
+@click.option("--trace", is_flag=True, help="Save a torch.profiler trace of a few steps of each training.")
+@click.option("--dry-run", is_flag=True, help="Show the plan and exit, as `bench plan` does.")
 def run(
     suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], only: tuple[str, ...],
     device: str, jobs: int | None, trace: bool, dry_run: bool,
 ) -> None:  # fmt: skip
-    """Run a suite: train, synthesise, fine-tune, score, report. Run it again to resume, or to retry failures."""
+    """Run a suite: train, synthesise, fine-tune, evaluate, report. Run it again to resume or to retry failures."""
 
     if sub_suites := sub_suites_of(suite, assignments, data, out):
         if dry_run:
@@ -179,21 +179,21 @@ def run(
 
 
 def run_sub_suites(m: SubSuites, only: Sequence[str], device: str, jobs: int | None, trace: bool) -> int:
-    """Run what is left of each member, and report all together; return the exit code, 1 also for absent images."""
-    codes, before = [], _told(m)
+    """Run each sub-suite and write the overall report; return the exit code, which is 1 also if images are missing."""
+    codes, before = [], _report_states(m)
     for session in m.ready:
         codes.append(run_suite(session, only, device, jobs, trace))
         plain_console().print()
-    if _told(m) != before:  # reports quote each other, and those that were written first the others' old ones
+    if _report_states(m) != before:  # reports quote each other; the first ones written quoted old results
         for session in m.ready[:-1]:
             write_report(session)
     name_absent(m)
     overall = write_overall(m)
-    plain_console().print(f"all together: {overall}\npage: {overall.with_suffix('.html')}")
+    plain_console().print(f"overall report: {overall}\npage: {overall.with_suffix('.html')}")
     return max([*codes, int(bool(m.absent))])
 
 
-def _told(m: SubSuites) -> list[bytes]:
-    """Return what identifies the results that each member's report was written from."""
+def _report_states(m: SubSuites) -> list[bytes]:
+    """Return the state file of each sub-suite's report, which identifies the results it was written from."""
     states = [session.report_folder / ".state" for session in m.ready]
     return [path.read_bytes() if path.is_file() else b"" for path in states]

@@ -1,4 +1,4 @@
-"""The verb: run the trials, write the report, say what holds."""
+"""The verb `bench selftest`: test the statistics on simulated comparisons and write a report."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ BROKEN = 3  # exit code
 
 
 def run_selftest(out: Path, comparisons: int, seed: int, as_json: bool, workers: int | None = None) -> int:
-    """Run ``bench selftest`` and return its exit code: 0 when every promise holds, else 3.
+    """Run ``bench selftest`` and return its exit code: 0 if every promise holds, else 3.
 
-    ``workers`` processes (default: one a core) change the time and no number.
+    ``workers`` is the number of processes (default: one per core, at most 8); it does not change the results.
     """
     workers = workers or min(MAX_WORKERS, available_cpus())
     results = _run(comparisons, seed, workers)
@@ -57,11 +57,11 @@ def _run(comparisons: int, seed: int, workers: int) -> list[TrialResult]:
 
 
 def _show(results: Sequence[TrialResult], kept: Sequence[Promise], out: Path) -> None:
-    """Print a row for each kind of promise and a column for each design."""
+    """Print one row per kind of promise and one column per design."""
     console = plain_console()
     names = [r.trial.name for r in results]
-    heads = [n.replace(", ", "\n") for n in names]
-    shown = Table(Column("%", no_wrap=True), *heads, Column("promised", no_wrap=True), box=None, pad_edge=False)
+    headings = [n.replace(", ", "\n") for n in names]
+    shown = Table(Column("%", no_wrap=True), *headings, Column("promised", no_wrap=True), box=None, pad_edge=False)
     for text in dict.fromkeys(p.text for p in kept):
         found = {p.trial: p for p in kept if p.text == text}
         wanted = {p.wanted for p in found.values()}
@@ -86,12 +86,12 @@ def _cell(promise: Promise, planned: bool) -> str:
     type=click.Path(path_type=Path),
     default=Path("runs/selftest"),
     show_default=True,
-    help="Folder of selftest.md, selftest.json and selftest.png.",
+    help="Folder for selftest.md, selftest.json and selftest.png.",
 )
-@click.option("--comparisons", type=int, default=1000, show_default=True, help="Simulated comparisons a design.")
+@click.option("--comparisons", type=int, default=1000, show_default=True, help="Simulated comparisons per design.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @json_option
 def selftest(out: Path, comparisons: int, seed: int, as_json: bool) -> None:
-    """Test the verdicts on simulated comparisons whose truth is known. Exit code 3: a promise is broken."""
+    """Test the statistics on simulated comparisons with known truth. Exit code 3: a promise is broken."""
 
     sys.exit(run_selftest(out, comparisons, seed, as_json))

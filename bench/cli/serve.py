@@ -1,4 +1,4 @@
-"""`bench serve`: a page on this machine to try a run's classifiers and generators on images."""
+"""The verb `bench serve`: a local web page to try a run's classifiers and generators on images."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from bench.pages.serve.runs import Run
 
 
 def serve_run(session: Session, host: str, port: int | None) -> None:
-    """Serve the page of a run and others in its output folder until Ctrl-C.
+    """Serve the page for a run and the other runs in its output folder until Ctrl-C.
 
-    Raises ``ConfigError`` when nothing of the run is done that could be tried, or the address cannot be had.
+    Raises ``ConfigError`` if no classifier or generator is trained, or the address cannot be used.
     """
     offered = Run(session).described()
     if not offered["classifiers"] and not offered["generators"]:
         raise ConfigError(
-            f"{session.env.out}: no classifier or generator of suite {session.suite.name} is trained there; "
+            f"{session.env.out}: no trained classifier or generator of suite {session.suite.name} found; "
             f"train them: {session.command}"
         )
     server.run(serve_app(session), host, port, title=f"{session.suite.name}, ready")
@@ -31,13 +31,11 @@ def serve_run(session: Session, host: str, port: int | None) -> None:
 @click.command(cls=Command)
 @suite_options
 @device_option
-@click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Address to listen on. Default: this machine only."
-)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on. The default is local only.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Default: 8000, or the first free one after it.")
 def serve(
     suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], device: str, host: str, port: int | None
 ) -> None:
-    """Open a page to try trained classifiers and generators on images, until Ctrl-C. Not a medical device."""
+    """Serve a page to try trained classifiers and generators on images, until Ctrl-C. Not a medical device."""
 
     serve_run(prepare(suite, assignments, data, out).on_device(pick_device(device)), host, port)

@@ -1,4 +1,4 @@
-"""The verb `bench status`: how far a suite is, read from its folders, so that it works while others run it."""
+"""The verb `bench status`: progress of a suite, read from its folders; it works while other processes run the suite."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ WATCH_S = 2.0
 
 @dataclass(frozen=True)
 class Status:
-    """How far a suite is: its cells by state, those in work, who works on them, and what is left.
+    """Progress of a suite: cells by state, running cells, active runs, and time left.
 
-    ``counts`` are of cells that are not in work, by the status of their rows; ``jobs`` is how many cells the runs that
-    go on do at a time, or what a run would do by itself; ``core_s`` adds up the cells that are left.
+    ``counts`` gives the cells that are not running, by the status of their rows. ``jobs`` is the number of parallel
+    jobs of the active runs, or a run's default if none is active. ``core_s`` is the sum over the unfinished cells.
     """
 
     suite: str
@@ -52,12 +52,12 @@ class Status:
 
     @property
     def going_on(self) -> bool:
-        """Whether some process works on the suite."""
+        """Whether a process is running the suite."""
         return bool(self.runs or self.works)
 
 
 def read_status(session: Session) -> Status:
-    """Read it all from the output folder."""
+    """Read the status from the output folder."""
     artifacts, stored = Artifacts(session.env.out), Store(session.env.out).rows()
     rows = {r.key: r for r in rows_of(session.plan, session.env, stored)}
     cells = session.plan.work
@@ -84,7 +84,7 @@ def read_status(session: Session) -> Status:
 
 
 def show_status(session: Session, as_json: bool, watch: bool = False) -> None:
-    """Print how far the suite is; with ``watch`` again and again, until nothing works on it or Ctrl-C."""
+    """Print the suite's progress; with ``watch`` repeatedly, until no process runs it or Ctrl-C."""
     if as_json:
         echo_json(plain(read_status(session)))
         return
@@ -99,22 +99,23 @@ def show_status(session: Session, as_json: bool, watch: bool = False) -> None:
                     time.sleep(WATCH_S)
                     state = read_status(session)
                     live.update(described(state), refresh=True)
-        while watch and state.going_on:  # into a pipe or a file: one after the other
+        while watch and state.going_on:  # output is a pipe or a file: print one status after the other
             time.sleep(WATCH_S)
             state = read_status(session)
             console.print(described(state))
-    except KeyboardInterrupt:  # leaves the last state on the screen; the run itself goes on
+    except KeyboardInterrupt:  # the last status stays on the screen; the run continues
         return
 
 
 def described(state: Status) -> Group:
-    """Return the status for people."""
+    """Return the status as text for the terminal."""
     counts = state.counts
     numbers = f"{counts['done']} done, {len(state.works)} running, {counts['failed']} failed"
-    numbers += f", {counts['skipped']} skipped, {counts['missing']} to come"
+    numbers += f", {counts['skipped']} skipped, {counts['missing']} not started"
     lines = [Text(f"suite {state.suite}: {state.cells} cells: {numbers}")]
     for run in state.runs:
-        shape = f"{run.jobs} at a time, {run.threads} thread{'s' if run.threads > 1 else ''} each, on {run.device}"
+        jobs = f"{run.jobs} parallel job{'s' if run.jobs > 1 else ''}"
+        shape = f"{jobs}, {run.threads} thread{'s' if run.threads > 1 else ''} each, on {run.device}"
         since = duration(run.elapsed_s)
         lines.append(Text(f"running for {since}: {shape} (process {run.pid} on {run.node})"))
     failed = [
@@ -128,15 +129,16 @@ def _closing(state: Status) -> list[Text]:
     lines = []
     if state.left:
         unknown = f" + {state.wall.unknown} cells not measured yet" if state.wall.unknown else ""
-        idle = "" if state.going_on else "nothing runs now; "
-        lines.append(Text(f"{idle}time left: {state.wall}{unknown}, {state.jobs} at a time"))
+        idle = "" if state.going_on else "no run is active; "
+        jobs = f"{state.jobs} parallel job{'s' if state.jobs > 1 else ''}"
+        lines.append(Text(f"{idle}time left: {state.wall}{unknown}, with {jobs}"))
     if state.peak_memory_bytes:
-        lines.append(Text(f"memory: {gib(state.peak_memory_bytes)} at the most in a cell so far"))
+        lines.append(Text(f"peak memory of a cell so far: {gib(state.peak_memory_bytes)}"))
     return lines
 
 
 def plain(state: Status) -> dict[str, Any]:
-    """Return the status for programs. ``expected_wall_s`` leaves out the cells that nothing is known of."""
+    """Return the status as JSON values. ``expected_wall_s`` leaves out cells of unknown cost."""
     return {
         "suite": state.suite,
         "cells": state.cells,
@@ -154,22 +156,22 @@ def plain(state: Status) -> dict[str, Any]:
 
 
 def _plain_work(work: Work) -> dict[str, Any]:
-    told: dict[str, Any] = to_plain(work)
-    return {**told.pop("cell"), **told}
+    values: dict[str, Any] = to_plain(work)
+    return {**values.pop("cell"), **values}
 
 
 @click.command(cls=Command)
 @suite_options
-@click.option("--watch", is_flag=True, help="Refresh it until nothing works on the suite any more, or Ctrl-C.")
+@click.option("--watch", is_flag=True, help="Refresh until no process runs the suite, or Ctrl-C.")
 @json_option
 def status(
     suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], watch: bool, as_json: bool
 ) -> None:  # fmt: skip
-    """Show how far a suite is: done, running, failed, time left. Works while it runs."""
+    """Show the progress of a suite: cells done, running and failed, time left. Works while the suite runs."""
     if watch and as_json:
-        raise click.UsageError("--watch is for people, --json for programs; take one of them")
+        raise click.UsageError("--watch and --json cannot be combined; use one of them")
 
-    sub_suites = None if watch else sub_suites_of(suite, assignments, data, out)  # to watch takes one of them
+    sub_suites = None if watch else sub_suites_of(suite, assignments, data, out)  # --watch needs a single sub-suite
     if sub_suites:
         show_statuses(sub_suites, as_json)
         return
@@ -177,7 +179,7 @@ def status(
 
 
 def show_statuses(m: SubSuites, as_json: bool) -> None:
-    """Print how far each member is."""
+    """Print the progress of each sub-suite."""
     if as_json:
         echo_json({**head(m), "sub_suites": [plain(read_status(s)) for s in m.ready]})
     else:

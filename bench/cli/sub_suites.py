@@ -1,4 +1,4 @@
-"""A suite file with sub-suites in the verbs run, plan, status and report: one suite after another, then all of them."""
+"""Suite files with sub-suites in the verbs run, plan, status and report: one sub-suite after another, then overall."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from bench.suite.suite import sub_suite_names
 
 @dataclass(frozen=True)
 class SubSuites:
-    """The members of a file: those whose images are here, made ready, and why the others are not, by their suites.
+    """The sub-suites of a file: sessions of those whose images were found, and by name why the others are absent.
 
-    ``command`` is what to type to run them all.
+    ``command`` is the command that runs them all.
     """
 
     name: str
@@ -28,9 +28,9 @@ class SubSuites:
 
 
 def sub_suites_of(suite: str, assignments: tuple[str, ...], data: Path | None, out: Path) -> SubSuites | None:
-    """Return the members of a suite, or None where it is an ordinary one.
+    """Return the sub-suites of a suite, or None if it has none.
 
-    A member without its images is left out, with the reason. Raises ``DataError`` when all of them are, and as
+    A sub-suite without images is left out, with the reason. Raises ``DataError`` if all are left out, and the errors of
     ``prepare``.
     """
     names = sub_suite_names(suite)
@@ -46,7 +46,7 @@ def sub_suites_of(suite: str, assignments: tuple[str, ...], data: Path | None, o
     if not ready:
         reasons = "\n".join(f"  {name}: {reason}" for name, reason in absent.items())
         raise DataError(
-            f"no sub-suite of {suite} has its images; name the folder that holds them with --data\n{reasons}"
+            f"no images found for any sub-suite of {suite}; give the folder that contains them with --data\n{reasons}"
         )
     return SubSuites(
         Path(suite).stem, out.expanduser().resolve(), typed(suite, assignments, data), tuple(ready), absent
@@ -54,7 +54,7 @@ def sub_suites_of(suite: str, assignments: tuple[str, ...], data: Path | None, o
 
 
 def write_overall(m: SubSuites) -> Path:
-    """Write what the members' reports say together into ``reports/<name>/`` and return its ``cross.md``."""
+    """Write the overall report of the sub-suites into ``reports/<name>/`` and return the path of its ``cross.md``."""
     from bench.report.pages.datasets.build import build_cross
 
     folders = {s.suite.name: s.report_folder for s in m.ready}

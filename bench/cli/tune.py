@@ -1,4 +1,4 @@
-"""``bench tune``: search an arm's settings by validation folds; the test part stays locked."""
+"""The verb `bench tune`: tune an arm's hyperparameters on validation folds; test images are never used."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ UNITS = {"h": 3600.0, "m": 60.0, "min": 60.0, "s": 1.0}
 
 
 def parse_budget(context: click.Context, option: click.Parameter, text: str | None) -> float | None:
-    """Return seconds of '2h', '90m', '1h30m' or '45s'."""
+    """Return a time such as '2h', '90m', '1h30m' or '45s' in seconds."""
     if text is None:
         return None
     parts = re.findall(r"(\d+(?:\.\d+)?)\s*(h|min|m|s)", text)
@@ -42,25 +42,25 @@ def parse_budget(context: click.Context, option: click.Parameter, text: str | No
 
 
 def tune_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Options of `bench tune`, beside those that say which suite is meant."""
+    """Add the options of `bench tune`, except those that select the suite."""
     for option in reversed(
         (
             click.option("--method", "methods", multiple=True, required=True,
-                         help="An arm to tune, or all; repeatable."),
-            click.option("--classifier", help="The classifier of the arms. Default: the suite's, if it has one."),
-            click.option("--trials", type=click.IntRange(1), help="Finished or pruned trials of each arm."),
+                         help="Arm to tune, or all; may be repeated."),
+            click.option("--classifier", help="Classifier of the arms. Default: the suite's, if it has only one."),
+            click.option("--trials", type=click.IntRange(1), help="Finished or pruned trials per arm."),
             click.option("--budget", callback=parse_budget, metavar="TIME",
-                         help="Device time of each arm, such as 2h: no trial is begun after it."),
-            click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Trials at a time."),
+                         help="Device time per arm, e.g. 2h; no trial is started after it."),
+            click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Parallel trials."),
             click.option("--objective", type=click.Choice(get_args(Objective)), default="balanced_accuracy",
                          show_default=True, help="Score on validation images; or that and device-seconds (NSGA-II)."),
             click.option("--pruner", type=click.Choice(PRUNERS),
-                         help="What stops bad trials after some folds. Default: hyperband; none for two objectives."),
-            click.option("--seed", type=int, default=0, show_default=True, help="Of the search, not of the trainings."),
+                         help="Pruner that stops bad trials early. Default: hyperband; none for two objectives."),
+            click.option("--seed", type=int, default=0, show_default=True, help="Seed of the search, not of training."),
             click.option("--storage", metavar="URL", envvar="BENCH_STORAGE", show_envvar=True,
-                         help="An Optuna storage. Default: a journal in the study folder."),
+                         help="Optuna storage. Default: a journal file in the study folder."),
             click.option("--space", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
-                         help="YAML that changes what is searched: {NAME: {FIELD: {low, high, log} or {values}}}."),
+                         help="YAML that changes the search space: {NAME: {FIELD: {low, high, log} or {values}}}."),
             click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
         )
     ):  # fmt: skip
@@ -72,16 +72,16 @@ def tune_suite(
     session: Session, methods: Sequence[str], classifier: str | None, trials: int | None, budget: float | None,
     workers: int, objective: Objective, pruner: Any, seed: int, storage: str | None, space: Path | None, device: str,
 ) -> int:  # fmt: skip
-    """Tune the arms one after another; return the exit code: 0, or 1 when an arm's trials only failed."""
+    """Tune the arms one after another; return the exit code: 0, or 1 if all trials of an arm failed."""
     from bench.engine.console import plain_console
     from bench.engine.session import pick_device
     from bench.tuning.worker import Job
 
     if trials is None and budget is None:
-        raise ConfigError("say when to stop: --trials N, --budget 2h, or both")
+        raise ConfigError("no stopping rule given; add --trials N, --budget 2h, or both")
     with_seconds = objective != "balanced_accuracy"
     if with_seconds and pruner not in (None, "none"):
-        raise ConfigError(f"--pruner {pruner}: a search with two objectives cannot be pruned; leave it out")
+        raise ConfigError(f"--pruner {pruner}: a search with two objectives cannot be pruned; leave --pruner out")
     pruner = pruner or ("none" if with_seconds else "hyperband")
     arms = choose_arms(session, methods, classifier, space, with_seconds, pruner, seed)
     session = session.on_device(pick_device(device))
@@ -97,7 +97,7 @@ def choose_arms(
     session: Session, methods: Sequence[str], classifier: str | None, space: Path | None, with_seconds: bool,
     pruner: Any, seed: int,
 ) -> list[Arm]:  # fmt: skip
-    """Return the arms to tune, their search spaces checked. Raises ``ConfigError`` with the nearest name."""
+    """Return the arms to tune, with checked search spaces. Raises ``ConfigError`` with the nearest name."""
     from bench.tuning.arm import Arm
     from bench.tuning.spaces import arm_space, read_changes
 
@@ -117,8 +117,8 @@ def choose_arms(
     changes = read_changes(space, suite) if space else {}
     arms = []
     for name in wanted:
-        pair = suite.method(name), suite.classifier(classifier, name)
-        arms.append(Arm(session, *pair, arm_space(suite, *pair, changes), with_seconds, pruner, seed))
+        specs = suite.method(name), suite.classifier(classifier, name)
+        arms.append(Arm(session, *specs, arm_space(suite, *specs, changes), with_seconds, pruner, seed))
     return arms
 
 
@@ -158,7 +158,7 @@ def tune_arm(console: Console, job: Job, workers: int) -> int:
 
 
 class Board:
-    """What a study shows in the terminal: a bar where there is one, and a line for every trial that has ended."""
+    """Terminal output of a study: a progress line in a terminal, and one line per trial that has ended."""
 
     def __init__(self, console: Console, job: Job) -> None:
         from rich.live import Live
@@ -170,7 +170,7 @@ class Board:
         self.study = open_study(job.arm, job.storage)
         self.view = StudyView(job.arm)
         self._since = len(self._trials())
-        self._told = {t.number for t in self._trials() if t.state.is_finished()}
+        self._printed = {t.number for t in self._trials() if t.state.is_finished()}
         self._last = 0.0
         self._live = Live(get_renderable=self._panel, console=console, refresh_per_second=1, transient=True)
 
@@ -189,7 +189,7 @@ class Board:
         self._live.stop()
 
     def watch(self, now: bool = False) -> None:
-        """Print what has ended since the last look, and log it."""
+        """Print and log the trials that have ended since the last call."""
         from bench.tuning.study import state_of
 
         if not now and time.monotonic() - self._last < SHOW_EVERY_S:
@@ -197,25 +197,25 @@ class Board:
         self._last = time.monotonic()
         trials = self._trials()
         for trial in trials:
-            if trial.state.is_finished() and trial.number not in self._told:
-                self._told.add(trial.number)
+            if trial.state.is_finished() and trial.number not in self._printed:
+                self._printed.add(trial.number)
                 if state_of(trial) != "surplus":
                     self.console.print(f"{self._progress()}: {_describe(trial)}")
         self.view.update(trials)
 
     def tell_result(self, best: Path | None) -> None:
-        """Say what came out."""
+        """Print the best trial and the paths of the results."""
         from bench.tuning.study import best_trial
 
         found = best_trial(self._trials())
         if found is None or best is None:
-            self.console.print("no trial is finished yet")
+            self.console.print("no trial has finished yet")
             return
         self.console.print(f"{self._progress()}; best: {_describe(found)}\nreport: {best.parent / 'tuning.md'}")
         self.console.print(f"use it with: {self.arm.session.command} --config-from {best}")
 
     def failure(self) -> BenchError | None:
-        """Return why the study could not go on, if the last trials all failed before it was complete."""
+        """Return the error if the last trials all failed before the study was complete, else None."""
         from bench.tuning.trial_queue import TooManyFailures, TrialQueue, require_success
 
         trials = self._trials()
@@ -278,9 +278,9 @@ def _sigterm_interrupts() -> Iterator[None]:
 @suite_options
 @tune_options
 def tune(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], **options: Any) -> None:
-    """Search the settings of arms by validation folds: N trials or a budget for each. Run it again to resume.
+    """Tune hyperparameters of arms on validation folds, with N trials or a budget per arm. Run it again to resume.
 
-    Several of the same command, in terminals or on machines that share --out or --storage, share the work.
+    The same command may run in several terminals, or on machines that share --out or --storage, to share the trials.
     """
     from bench.engine.session import prepare
 

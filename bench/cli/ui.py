@@ -1,4 +1,4 @@
-"""The verb `bench ui`: the MLflow UI on an output folder's runs, until Ctrl-C."""
+"""The verb `bench ui`: the MLflow UI for the runs of an output folder, until Ctrl-C."""
 
 from __future__ import annotations
 
@@ -31,31 +31,31 @@ from bench.tracking.views import CLASSIFIERS, TAG
 from bench.tracking.writer import KIND
 
 PORT = 5000
-PORTS = 50  # that many are tried, from the first on
+PORTS = 50  # number of ports that are tried
 READY_S = 180.0  # MLflow takes seconds to start, on a busy machine a minute
 STOP_S = 10.0
 HOST = "127.0.0.1"
 
 
 def serve(out: Path, port: int | None) -> int:
-    """Serve the folder's MLflow store, say where once it answers, stop it with Ctrl-C; return the exit code.
+    """Serve the folder's MLflow store, print the address once it answers, stop at Ctrl-C; return the exit code.
 
-    Raises ``ConfigError`` when there is no store in ``out``, or when ``port`` is asked for and taken.
+    Raises ``ConfigError`` if ``out`` has no store, or if ``port`` is given and in use.
     """
     store = tracking_uri(out)
     if store.startswith(("http://", "https://", "databricks")):
-        click.echo(f"MLflow: {redact(store)} (MLFLOW_TRACKING_URI); its own server shows the runs")
+        click.echo(f"MLflow: {redact(store)} (MLFLOW_TRACKING_URI); open the runs on that server")
         return 0
     check_store(out, store)
     log = out / "mlflow_ui.log"
     with pick_port(port) as chosen, _terminating():
         if port is None and chosen != PORT:
-            click.echo(f"port {PORT} is taken; taking {chosen}")
-        click.echo(f"MLflow on {out} is starting …")
+            click.echo(f"port {PORT} is in use; using {chosen}")
+        click.echo(f"starting MLflow for {out} …")
         server, keeper = _start(ui_command(port=chosen), ui_environment(out), log)
         try:
             _wait_until_ready(server, keeper, chosen, log)
-            click.echo(f"ready: http://{HOST}:{chosen} (Ctrl-C stops it; its log: {log})")
+            click.echo(f"ready: http://{HOST}:{chosen} (Ctrl-C stops it; log: {log})")
             for name, link in links(chosen):
                 click.echo(f"  {name}: {link}")
             return server.wait()
@@ -67,27 +67,27 @@ def serve(out: Path, port: int | None) -> int:
 
 
 def check_store(out: Path, store: str) -> None:
-    """Raise ``ConfigError`` when the sqlite file that ``store`` names is not there: MLflow would make an empty one."""
+    """Raise ``ConfigError`` if the SQLite file of ``store`` does not exist; MLflow would create an empty one."""
     path = database(store)
     if path is None:
         return
     if path.is_file():
-        with contextlib.suppress(sqlite3.Error):  # MLflow itself says what is wrong with it
+        with contextlib.suppress(sqlite3.Error):  # MLflow reports the error itself
             if path == own_database(out, store):
                 relocate(path, artifacts_of(out))
         return
     if (out / "results.jsonl").is_file():
         raise ConfigError(
-            f"{path}: no MLflow store there, but results; fill it: bench mlflow sync --suite S --out {out}"
+            f"{path}: no MLflow store, but stored results; log them: bench mlflow sync --suite S --out {out}"
         )
-    raise ConfigError(f"{path}: no MLflow store there; expected the --out folder of a `bench run`, such as runs")
+    raise ConfigError(f"{path}: no MLflow store; expected the --out folder of a `bench run`, for example runs")
 
 
 @contextlib.contextmanager
 def pick_port(asked: int | None) -> Iterator[int]:
-    """Give the port asked for, else the first free one from 5000 on. Raises ``ConfigError`` when none is free.
+    """Yield the port ``asked`` for, or the first free one from 5000 on. Raises ``ConfigError`` if none is free.
 
-    Another `bench ui` cannot get it within the block, though MLflow takes a while until it listens.
+    The port is locked against other `bench ui` processes inside the block, because MLflow starts to listen late.
     """
     for port in [asked] if asked is not None else range(PORT, PORT + PORTS):
         with _claim(port).open("w") as claim:
@@ -99,8 +99,8 @@ def pick_port(asked: int | None) -> Iterator[int]:
                 yield port
                 return
     if asked is not None:
-        raise ConfigError(f"--port {asked} is taken by another program; leave --port out to get a free one")
-    raise ConfigError(f"ports {PORT} to {PORT + PORTS - 1} are all taken; say which to use: --port N")
+        raise ConfigError(f"--port {asked} is used by another program; leave --port out to get a free one")
+    raise ConfigError(f"ports {PORT} to {PORT + PORTS - 1} are all in use; give another one: --port N")
 
 
 def _claim(port: int) -> Path:
@@ -120,9 +120,9 @@ def _is_free(port: int) -> bool:
 def _start(
     command: list[str], environment: dict[str, str], log: Path
 ) -> tuple[subprocess.Popen[bytes], threading.Thread]:
-    """Start the server in a session of its own, so that Ctrl-C is ours to handle and all its children can be found.
+    """Start the server in a new session, so that this process handles Ctrl-C and can find all child processes.
 
-    The thread writes what it says to ``log``, without passwords, until the last of its children has ended.
+    The thread writes the server's output to ``log``, without passwords, until the last child process has ended.
     """
     server = subprocess.Popen(
         command,
@@ -137,9 +137,9 @@ def _start(
     return server, keeper
 
 
-def _keep_log(said: IO[bytes], log: Path) -> None:
-    with said, log.open("a", encoding="utf-8") as f:
-        for line in said:
+def _keep_log(output: IO[bytes], log: Path) -> None:
+    with output, log.open("a", encoding="utf-8") as f:
+        for line in output:
             f.write(redact(line.decode(errors="replace")))
             f.flush()
 
@@ -149,16 +149,16 @@ def _wait_until_ready(server: subprocess.Popen[bytes], keeper: threading.Thread,
     while time.monotonic() < deadline:
         if server.poll() is not None:
             keeper.join(STOP_S)
-            raise ConfigError(f"MLflow ended with code {server.returncode}; its last words, from {log}:\n{_tail(log)}")
+            raise ConfigError(f"MLflow ended with code {server.returncode}; last lines of {log}:\n{_tail(log)}")
         with contextlib.suppress(OSError), urllib.request.urlopen(f"http://{HOST}:{port}/health", timeout=5) as answer:
             if answer.status == 200 and server.poll() is None:
                 return
         time.sleep(0.3)
-    raise ConfigError(f"MLflow did not answer within {READY_S:g} s; its last words, from {log}:\n{_tail(log)}")
+    raise ConfigError(f"MLflow did not answer within {READY_S:g} s; last lines of {log}:\n{_tail(log)}")
 
 
 def links(port: int) -> list[tuple[str, str]]:
-    """Return every experiment that has runs of ours, by name, with the address of its runs, best classifiers first."""
+    """Return (name, address of its runs) of every experiment logged by `bench`, best classifiers first."""
     body = json.dumps({"max_results": 1000, "order_by": ["last_update_time DESC"]}).encode()
     address = f"http://{HOST}:{port}/api/2.0/mlflow/experiments/search"
     request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
@@ -179,7 +179,7 @@ def _tail(log: Path, lines: int = 8) -> str:
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:
-    """End the server and all that it started: politely, then for good."""
+    """Stop the server and its child processes: first SIGTERM, then SIGKILL."""
     for how in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(server.pid, how)
@@ -201,7 +201,7 @@ def _group_lives(group: int) -> bool:
 
 @contextlib.contextmanager
 def _terminating() -> Iterator[None]:
-    """Treat SIGTERM and a closed terminal like Ctrl-C within the block."""
+    """Treat SIGTERM and a closed terminal like Ctrl-C inside the block."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -218,6 +218,6 @@ def _terminating() -> Iterator[None]:
 @out_option
 @click.option("--port", type=click.IntRange(1, 65535), help="Default: 5000, or the first free one after it.")
 def ui(out: Path, port: int | None) -> None:
-    """Open the MLflow UI on an output folder's runs, until Ctrl-C."""
+    """Open the MLflow UI for the runs of an output folder, until Ctrl-C."""
 
     sys.exit(serve(out.expanduser().resolve(), port))

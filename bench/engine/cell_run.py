@@ -1,4 +1,4 @@
-"""One cell from start to end: locked, seeded, measured, and finished whole or recorded as a failure."""
+"""Run one cell: lock, seed, measure, and commit the result atomically or record a failure."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from bench.store.disk import disk_error
 from bench.store.redact import redact
 from bench.types import ResultRow
 
-_SEEN: set[str] = set()  # stages that this process has been through: the first cell of one also imports and warms up
-SEEDED_AS = {"validate": "classify"}  # the same training, without the test part
+_SEEN: set[str] = set()  # stages that this process has run; the first cell of a stage includes imports and warm-up
+SEEDED_AS = {"validate": "classify"}  # same training, without the test part
 
 
 def blank_row(cell: Cell, env: RunEnv, status: str, error: str | None = None) -> ResultRow:
-    """Return a row with the cell's coordinates and nothing measured."""
+    """Return a row with the cell's coordinates and no measurements."""
     return ResultRow(
         key=cell.row_key,
         stage=cell.stage,
@@ -51,7 +51,7 @@ def blank_row(cell: Cell, env: RunEnv, status: str, error: str | None = None) ->
 
 
 def finished_row(cell: Cell, env: RunEnv, artifacts: Artifacts | None = None) -> ResultRow:
-    """Return the row of a finished cell, read from its folder. Raises ``StoreError`` when that is damaged."""
+    """Return the row of a finished cell, read from its folder. Raises ``StoreError`` if the folder is damaged."""
     artifacts = artifacts or Artifacts(env.out)
     done = artifacts.result(*cell.id)
     folder = str(artifacts.folder(*cell.id).relative_to(env.out))
@@ -61,9 +61,9 @@ def finished_row(cell: Cell, env: RunEnv, artifacts: Artifacts | None = None) ->
 
 
 def run_cell(cell: Cell, env: RunEnv) -> ResultRow:
-    """Do one cell, or find it done, and return its row. A failure is a row too, with its traceback.
+    """Run one cell, unless it is done, and return its row. A failure is a row with the traceback.
 
-    Raises ``DiskError`` when the output folder cannot be written.
+    Raises ``DiskError`` if the output folder cannot be written.
     """
     try:
         return _run_cell(cell, env)
@@ -92,14 +92,14 @@ def _run_cell(cell: Cell, env: RunEnv) -> ResultRow:
                     seed_everything(seed)
                 output = STAGE[cell.stage](cell, env, ctx)
             ctx.flush()
-        except KeyboardInterrupt:  # Ctrl-C, where the cell runs in the main process
+        except KeyboardInterrupt:  # Ctrl-C, if the cell runs in the main process
             raise
         except BaseException as e:  # a plug-in's sys.exit() must not end the run
             if disk := disk_error(e, env.out):
                 raise disk from e
             if isinstance(e, DivergedError) or (ctx.restoring and not is_out_of_memory(e)):
                 ctx.drop_checkpoint()
-            text = redact(_described(e))  # it goes to the store, the report and MLflow
+            text = redact(_described(e))  # used in the store, the report and MLflow
             artifacts.fail(*cell.id, text)
             return blank_row(cell, env, "failed", text)
         costs = {**ctx.costs(), **memory.costs(), **energy.costs(), **output.costs}
@@ -117,10 +117,10 @@ def _run_cell(cell: Cell, env: RunEnv) -> ResultRow:
 
 
 def _described(error: BaseException) -> str:
-    """Return an error for the row of a failed cell: type, message, advice where there is some, and traceback."""
+    """Return an error as text for the row of a failed cell: type, message, advice if any, and traceback."""
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, SystemExit):
-        text += " (code of the cell called sys.exit; raise an error there instead)"
+        text += " (the cell called sys.exit; raise an error there instead)"
     elif is_out_of_memory(error):
         text += f" (out of memory: {MEMORY_ADVICE})"
     return text if isinstance(error, BenchError) else f"{text}\n{traceback.format_exc()}"
@@ -129,7 +129,7 @@ def _described(error: BaseException) -> str:
 def _step_costs(
     cell: Cell, env: RunEnv, ctx: CellContext, work: Workload, costs: dict[str, float], output: Output
 ) -> dict[str, float]:
-    """Return what the cell's steps come to; ``measuring_s`` is what it took to find out, after the cell's own time."""
+    """Return the costs of the cell's steps; ``measuring_s`` is the time of this measurement, after the cell's run."""
     start = time.perf_counter()
     steps = float(output.facts.get("steps_run", work.units.get("step", 0)))
     found = step_costs(cell, env, work, costs, steps)
@@ -144,12 +144,12 @@ def _step_costs(
 
 
 def _updates(cell: Cell, env: RunEnv) -> tuple[str, ...]:
-    """Return what a step of the cell's training updates, in order, where the method says so."""
+    """Return the networks that a training step of the cell updates, in order, if the method names them."""
     return tuple(getattr(env.suite.method(str(cell.method)).create(), "updates", ())) if cell.stage == "fit" else ()
 
 
 def _sizes(cell: Cell, env: RunEnv) -> Sizes:
-    """Return the sizes of the cell's fold, none for a cell that reads none of its images."""
+    """Return the sizes of the cell's fold; zeros for a cell that reads no images of a fold."""
     artifacts = Artifacts(env.out)
     key = next((key for stage, key in cell.upstream if stage == "split"), None)
     return Sizes.of(load_split(artifacts.folder("split", key) / "split.json")) if key else Sizes(0, 0, 0)

@@ -1,4 +1,4 @@
-"""What a run shows in the terminal: a live panel where there is one, plain lines elsewhere."""
+"""Terminal output of a run: a live panel in a terminal, plain lines in a pipe or a file."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from bench.types import DatasetIndex, ResultRow
 
 
 def plain_console() -> Console:
-    """Return a console that prints texts as they are: a file name or an error may hold ``[brackets]``."""
+    """Return a console without markup: a file name or an error may contain ``[brackets]``."""
     return Console(soft_wrap=True, markup=False, highlight=False)
 
 
 class ConsoleListener(Listener):
-    """Progress of a run: one bar, the cells in work with what they tell, and every failure as it comes."""
+    """Progress of a run: a bar, the running cells with their step and losses, and every failure when it happens."""
 
     def __init__(self, console: Console, artifacts: Artifacts, todo: list[Cell], costs: CostModel, jobs: int) -> None:
         self.console, self.artifacts, self.costs, self.jobs = console, artifacts, costs, jobs
@@ -53,7 +53,7 @@ class ConsoleListener(Listener):
             self._live.stop()
 
     def started(self, cell: Cell) -> None:
-        """Show the cell as in work."""
+        """Show the cell as running."""
         self.running[cell.id] = cell
 
     def finished(self, cell: Cell, row: ResultRow) -> None:
@@ -65,7 +65,7 @@ class ConsoleListener(Listener):
         if row.status == "done":
             if cell.stage in ("fit", "classify"):
                 self.console.print(f"{at} {cell.title}: {self._outcome(row)}")
-        elif row.status == "failed":  # what is skipped because of it is counted at the end, not listed
+        elif row.status == "failed":  # cells skipped because of it are counted at the end, not listed
             self.console.print(f"{at} {cell.title}: FAILED: {(row.error or '').splitlines()[0]}", style="red")
 
     def _outcome(self, row: ResultRow) -> str:
@@ -76,7 +76,7 @@ class ConsoleListener(Listener):
         return [work_of(cell, self.artifacts, self.costs) for cell in list(self.running.values())]
 
     def _eta(self, works: Sequence[Work]) -> WallLeft:
-        """Expected wall time left. Of a large run it is worked out again only as often as costs the run nothing."""
+        """Expected wall time left; recomputed so rarely that it takes at most 5 % of the time."""
         now = time.monotonic()
         if now >= self._ask_again_at:
             self._wall_left = wall_left(list(self.left.values()), works, self.costs, self.jobs)
@@ -95,7 +95,7 @@ class ConsoleListener(Listener):
 
 
 def works_table(works: Sequence[Work]) -> Group:
-    """Return the cells in work, a line each: step, elapsed, left, peak memory so far; losses where there is room."""
+    """Return one line per running cell: step, elapsed, left, peak memory so far, and losses if they fit."""
     table = [(f"  {work.cell.title}", *work.columns()) for work in works]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = []
@@ -106,11 +106,11 @@ def works_table(works: Sequence[Work]) -> Group:
 
 
 def print_data(console: Console, index: DatasetIndex) -> None:
-    """Print how the pixels of a data set are read, if not as they are, and what of its folder is not used or odd."""
+    """Print how pixel values are rescaled, if they are, and which files of the folder are unused or have problems."""
     for line in data_lines(index):
         console.print(line, style="yellow")
 
 
 def echo_json(value: Any) -> None:
-    """Print a value, frozen dataclasses and paths in it too, as JSON."""
+    """Print a value as JSON; it may contain frozen dataclasses and paths."""
     print(json.dumps(to_plain(value), indent=1, sort_keys=True))

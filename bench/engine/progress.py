@@ -1,4 +1,4 @@
-"""How far the cells in work are, from the files that they write, and when all will be done."""
+"""Progress of running cells, read from the files that they write, and the expected time left."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from bench.plan.plan import Cell
 from bench.store.cell_folders import Artifacts
 from bench.store.clock import Stamp
 
-TRUST_STEPS = 0.1  # from this share of its steps on, a cell's own pace tells more than like cells do
-LOSSES = 3  # that many are shown
+TRUST_STEPS = 0.1  # after this share of its steps, a cell's own speed predicts better than similar cells
+LOSSES = 3  # number of losses that are shown
 
 
 @dataclass(frozen=True)
 class Work:
-    """A cell in work; None is what it has not told, or what nobody knows.
+    """A running cell; None where a value is unknown or not reported yet.
 
-    ``elapsed_s`` is wall time, with what interrupted attempts spent on what it continues; ``peak_memory_bytes`` the
-    most so far, of tensors on a CUDA device, of the whole process on a CPU.
+    ``elapsed_s`` is wall time, including interrupted attempts that it continues. ``peak_memory_bytes`` is the peak so
+    far: of tensors on a CUDA device, of the whole process on a CPU.
     """
 
     cell: Cell
@@ -32,7 +32,7 @@ class Work:
     left_s: float | None = None
 
     def columns(self) -> tuple[str, str, str, str, str]:
-        """Return for people: step, elapsed, left, memory, losses."""
+        """Return texts for the terminal: step, elapsed, left, memory, losses."""
         return (
             f"step {self.step}/{self.total}" if self.step is not None else "",
             duration(self.elapsed_s) if self.elapsed_s is not None else "starting",
@@ -43,26 +43,26 @@ class Work:
 
 
 def work_of(cell: Cell, artifacts: Artifacts, costs: CostModel) -> Work:
-    """Read what a cell in work tells of itself, and expect when it ends: by its own pace, or by like cells."""
+    """Read the progress file of a running cell and predict its time left, by its own speed or from similar cells."""
     state = artifacts.progress(*cell.id) or {}
     try:
-        told_s, since_s = float(state["elapsed_s"]), Stamp(**state["updated"]).elapsed_s()
-    except (KeyError, TypeError, ValueError):  # has told nothing yet, or is of an earlier version
+        reported_s, since_s = float(state["elapsed_s"]), Stamp(**state["updated"]).elapsed_s()
+    except (KeyError, TypeError, ValueError):  # nothing reported yet, or written by an earlier version
         return Work(cell)
-    elapsed_s = told_s + since_s
+    elapsed_s = reported_s + since_s
     step, total = state.get("step"), state.get("total")
     work = Work(
         cell, elapsed_s, step, total, state.get("metrics", {}), state.get("peak_memory_bytes"), state.get("device")
     )
     if step and total and step >= TRUST_STEPS * total:
-        return replace(work, left_s=max(0.0, told_s * total / step - elapsed_s))
+        return replace(work, left_s=max(0.0, reported_s * total / step - elapsed_s))
     expected = costs.predict(cell)
     return replace(work, left_s=max(0.0, expected.elapsed_s - elapsed_s)) if expected else work
 
 
 @dataclass(frozen=True)
 class WallLeft:
-    """Expected wall seconds until all is done, and of how many cells nothing is known: they come on top."""
+    """Expected wall time in seconds until all cells are done, without the ``unknown`` cells, whose cost is unknown."""
 
     seconds: float
     unknown: int
@@ -72,9 +72,9 @@ class WallLeft:
 
 
 def wall_left(left: Sequence[Cell], works: Sequence[Work], costs: CostModel, jobs: int) -> WallLeft:
-    """Play the rest of a run: what is in work goes on, then ``jobs`` cells at a time as their upstream gets done.
+    """Simulate the rest of a run: running cells continue, the others start on ``jobs`` parallel jobs when ready.
 
-    ``left`` are all cells that are not done, those of ``works`` among them.
+    ``left`` contains all unfinished cells, including those of ``works``.
     """
     expected = {c.id: p for c in left if (p := costs.predict(c))}
     for work in works:

@@ -1,4 +1,4 @@
-"""Which cells of a run can start, and which no longer can. A whole run takes time in proportion to its cells."""
+"""Which cells of a run can start, and which cannot any more. Total time is linear in the number of cells."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ CellId = tuple[str, str]
 
 
 class ReadyCells:
-    """The cells of a run in plan order; ``done`` are the ids of those that are finished already."""
+    """The cells of a run in plan order; ``done`` are the ids of the finished ones."""
 
     def __init__(self, cells: Sequence[Cell], done: Collection[CellId]) -> None:
         self._cells = list(cells)
@@ -21,21 +21,21 @@ class ReadyCells:
         for cell in self._cells:
             for up in cell.upstream:
                 self._below[up].append(cell.id)
-        # What each waiting cell waits for; a cell that was taken, dropped or finished is not in it.
+        # Unfinished upstream cells of each waiting cell; cells that were taken, dropped or finished are not in it.
         self._missing = {c.id: {up for up in c.upstream if up not in done} for c in self._cells if c.id not in done}
         self._heap = [self._order[cell_id] for cell_id, missing in self._missing.items() if not missing]
 
     def take(self) -> Cell | None:
-        """Return the first cell whose upstream is done; None where there is none now."""
+        """Return the first cell whose upstream cells are done; None if there is none now."""
         while self._heap:
             cell = self._cells[heapq.heappop(self._heap)]
-            if cell.id in self._missing and not self._missing[cell.id]:  # else it waits again since it was pushed
+            if cell.id in self._missing and not self._missing[cell.id]:  # otherwise it had to wait again
                 del self._missing[cell.id]
                 return cell
         return None
 
     def done(self, cell: Cell) -> None:
-        """Note that a cell is finished: cells that waited only for it can start."""
+        """Mark a cell as finished: cells that waited only for it can start."""
         for cell_id in self._below[cell.id]:
             missing = self._missing.get(cell_id)
             if missing is not None and cell.id in missing:
@@ -43,7 +43,7 @@ class ReadyCells:
                 self._push_if_ready(cell_id)
 
     def again(self, cell: Cell, done: Collection[CellId]) -> None:
-        """Let a finished cell wait once more; ``done`` are all ids that are finished now, without it."""
+        """Put a finished cell back into the queue; ``done`` are all ids that are finished now, without it."""
         self._missing[cell.id] = {up for up in cell.upstream if up not in done}
         for cell_id in self._below[cell.id]:
             if cell_id in self._missing:
@@ -55,7 +55,7 @@ class ReadyCells:
         return [self._cells[self._order[cell_id]] for cell_id in self._below[cell.id]]
 
     def drop_downstream(self, cell: Cell) -> list[Cell]:
-        """Take out, and return in plan order, all waiting cells that need this one, directly or through others."""
+        """Remove and return, in plan order, all waiting cells that depend on this one, directly or indirectly."""
         found: set[CellId] = set()
         todo = [cell.id]
         while todo:

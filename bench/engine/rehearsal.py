@@ -1,4 +1,4 @@
-"""A suite in miniature: its first fold with few steps, by the very code of a run, to learn what its cells take."""
+"""Smoke-test version of a suite: its first fold with few steps, run by the normal code, to measure costs of cells."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from bench.plan.plan import Cell, make_plan
 from bench.suite.suite import PluginSpec, Suite
 from bench.types import ResultRow
 
-SHARE, LEAST, MOST = 12, 4, 25  # steps: one in SHARE of the suite's, within these bounds
-IMAGES = 200  # synthetic images of a fold at the most
-FEATURES = "features"  # in the cache folder: what a run has to compute
+SHARE, LEAST, MOST = 12, 4, 25  # number of steps: the suite's divided by SHARE, between LEAST and MOST
+IMAGES = 200  # maximum number of synthetic images of a fold
+FEATURES = "features"  # in the cache folder: features that a run has to compute
 
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """The rows of its cells, their metrics left out; the seconds before the first cell; what failed, in words."""
+    """The rows of its cells without metrics; seconds before the first cell; descriptions of failures."""
 
     rows: tuple[ResultRow, ...]
     startup_s: float
@@ -35,9 +35,9 @@ class Rehearsal:
 
 
 def rehearse(session: Session, jobs: int, threads: int, methods: Collection[str] = ()) -> Rehearsal:
-    """Run the first fold of a suite in miniature, in a folder of its own that is deleted afterwards.
+    """Run a smoke-test version of the first fold of a suite, in a temporary folder.
 
-    Read images are shared with the run's cache, features are not: a run computes them too. ``methods`` limits it.
+    Images in the run's cache are reused, features are not, because a run computes them too. ``methods``: only these.
     """
     suite = session.suite
     first = session.plan.splits[0]
@@ -64,7 +64,7 @@ def rehearse(session: Session, jobs: int, threads: int, methods: Collection[str]
 
 
 def miniature(suite: Suite, train_images: int) -> Suite:
-    """Return the suite with few steps, everything that happens now and then once, and few synthetic images."""
+    """Return the suite with few steps, few synthetic images, and each periodic action once."""
     s = suite.settings
     ratio = max((r for r in s.ratios if r != "balance"), default=0.5)
     ratio = min(float(ratio), IMAGES / max(1, train_images))
@@ -102,13 +102,13 @@ def _share_cache(of_run: Path, own: Path) -> None:
 
 
 def _keep_step_costs(own: Path, of_run: Path) -> None:
-    """Hand over what was counted of single steps, so that the run need not count again."""
+    """Copy the counted costs of single steps to the run's cache, so that they need not be counted again."""
     if (own / "steps").is_dir() and not (own / "steps").is_symlink():
         shutil.copytree(own / "steps", of_run / "steps", dirs_exist_ok=True)
 
 
 def _alone(cells: Sequence[Cell], rows: dict[str, ResultRow], jobs: int) -> float:
-    """Return the seconds that the cells alone would have taken, one after another on so many workers."""
+    """Return the wall time in seconds of the cells alone, scheduled on ``jobs`` workers."""
     took = {
         c.id: Prediction(rows[c.row_key].costs["elapsed_s"], 0.0, 0.0, "measured")
         for c in cells

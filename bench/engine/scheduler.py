@@ -1,4 +1,4 @@
-"""Runs a plan: resumes, retries failures, skips what depends on a failure (with the reason), records everything."""
+"""Runs a plan: resumes, retries failures, skips cells that depend on a failure (with reasons), records all rows."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from bench.store.disk import require_space
 from bench.store.results import Store
 from bench.types import ResultRow
 
-MAX_DEATHS = 2  # a cell whose worker was killed so often, the last time with no other cell beside it, has failed
+MAX_DEATHS = 2  # a cell has failed if its worker was killed this often, the last time without other running cells
 
 
 @dataclass
 class Summary:
-    """How a run ended, as counts of pieces of work."""
+    """The outcome of a run, as numbers of cells."""
 
     reused: int = 0
     done: int = 0
@@ -38,12 +38,12 @@ class Summary:
 
     @property
     def exit_code(self) -> int:
-        """0 when every cell is done, 1 when some failed."""
+        """0 if every cell is done, 1 if some failed."""
         return 1 if self.failed or self.skipped else 0
 
 
 class Listener:
-    """What a run tells while it goes on; the console and the MLflow view listen. Override what matters."""
+    """Callbacks during a run, used by the console and the MLflow view. Override the methods that you need."""
 
     def started(self, cell: Cell) -> None:
         """A cell was handed to a worker."""
@@ -53,7 +53,7 @@ class Listener:
 
 
 class Runner:
-    """Walks the cells in plan order, each as soon as its upstream is done and a slot is free."""
+    """Runs the cells in plan order, each as soon as its upstream cells are done and a slot is free."""
 
     def __init__(self, cells: Sequence[Cell], env: RunEnv, listeners: Sequence[Listener] = ()) -> None:
         self.env, self.listeners = env, listeners
@@ -62,18 +62,18 @@ class Runner:
         self.waiting = dict.fromkeys(self.cells)  # ids, in plan order
         self.ok: set[CellId] = set()
         self.summary = Summary()
-        self.damaged: dict[CellId, str] = {}  # finished cells that are done again, and what is wrong with their files
-        self.deaths: dict[CellId, int] = {}  # of workers that were killed in a cell
-        self.predictions: Mapping[CellId, Prediction] = {}  # kept in the rows of the cells that they are of
-        self.ended: list[ResultRow] = []  # of this run
-        self.busy_s = 0.0  # seconds that slots were taken, added up
+        self.damaged: dict[CellId, str] = {}  # finished cells that are run again, and the problem of their files
+        self.deaths: dict[CellId, int] = {}  # number of workers that were killed, per cell
+        self.predictions: Mapping[CellId, Prediction] = {}  # stored in the rows of their cells
+        self.ended: list[ResultRow] = []  # rows of this run
+        self.busy_s = 0.0  # sum of the seconds that slots were in use
         self._handed_at: dict[CellId, float] = {}
         self._suspects: deque[Cell] = deque()  # waiting cells whose worker was killed
 
     def reuse(self) -> int:
-        """Take over what is already done, adding rows that a killed run could not; return what is left to do.
+        """Reuse finished cells, adding rows that a killed run did not write; return the number of cells to run.
 
-        A cell whose files are not those that it wrote is left to do, and named in ``damaged``.
+        A cell with changed files is run again and listed in ``damaged``.
         """
         known = self.store.rows()
         missing = []
@@ -82,7 +82,7 @@ class Runner:
                 del self.waiting[cell_id]
                 self.ok.add(cell_id)
                 row = finished_row(self.cells[cell_id], self.env, self.artifacts)
-                if not _tells_of(known.get(row.key), row):
+                if not _is_same_result(known.get(row.key), row):
                     missing.append(row)
             elif damage := self.artifacts.damage(*cell_id):
                 self.damaged[cell_id] = damage
@@ -92,7 +92,7 @@ class Runner:
         return len(self.waiting)
 
     def run(self, make_executor: Callable[[], Executor]) -> Summary:
-        """Do all that is left. A ``KeyboardInterrupt`` stops the workers and passes through."""
+        """Run the remaining cells. A ``KeyboardInterrupt`` stops the workers and is raised again."""
         if not self.waiting:
             return self.summary
         executor = make_executor()
@@ -111,7 +111,7 @@ class Runner:
         return self.summary
 
     def _fill(self, executor: Executor, running: dict[Future[ResultRow], Cell]) -> None:
-        """Start what can run, as far as there are free slots; a cell whose worker was killed runs last, and alone."""
+        """Start ready cells while slots are free; a cell whose worker was killed runs last and alone."""
         if any(cell.id in self.deaths for cell in running.values()):
             return
         while len(running) < executor.slots and (cell := self._ready.take()):
@@ -134,7 +134,7 @@ class Runner:
             self._record(cell, blank_row(cell, self.env, "skipped", reason))
 
     def _blocked(self, cell: Cell) -> str:
-        """Return why a cell cannot run: its first upstream cell that failed or was skipped."""
+        """Return why a cell cannot run: the first upstream cell that failed or was skipped."""
         failed, skipped = self.summary.failed, self.summary.skipped
         up = next(up for up in cell.upstream if up in failed or up in skipped)
         if up in skipped:
@@ -148,24 +148,24 @@ class Runner:
             self.busy_s += time.monotonic() - self._handed_at[cell.id]
             error = future.exception()
             if error is None:
-                self._settle(cell, future.result())
+                self._finish(cell, future.result())
             elif isinstance(error, DiskError):
                 stop = error
             elif isinstance(error, WorkerDied):
                 self._again_or_failed(cell, error)
-            else:  # run_cell raises only what a plug-in's KeyboardInterrupt or the machinery itself raises
+            else:  # run_cell raises only a plug-in's KeyboardInterrupt or errors of the harness itself
                 text = "".join(traceback.format_exception(error))
                 self._fail(cell, f"{type(error).__name__}: {error}\n{text}")
-        if stop:  # every cell would meet it; what is done is kept, the rest continues with the next run
+        if stop:  # every cell would fail in the same way; finished cells are kept, the next run continues
             raise stop
 
     def _again_or_failed(self, cell: Cell, death: WorkerDied) -> None:
-        """Try a cell once more, alone, when its worker was killed; one that ended itself has failed.
+        """Retry a cell once, alone, if its worker was killed; if the worker exited by itself, the cell has failed.
 
-        The kernel kills the process that has most memory, whichever asked for more: only a cell that dies alone is
-        taken to be the cause.
+        The kernel kills the process with the most memory, not the one that requested more. Only a cell that is killed
+        while it runs alone is considered the cause.
         """
-        require_space(self.env.out)  # a full disk kills, too (SIGBUS)
+        require_space(self.env.out)  # a full disk also kills processes (SIGBUS)
         self.deaths[cell.id] = self.deaths.get(cell.id, 0) + 1
         if death.status < 0 and self.deaths[cell.id] < MAX_DEATHS:
             self.waiting[cell.id] = None
@@ -176,23 +176,23 @@ class Runner:
     def _cause(self, cell: Cell, death: WorkerDied) -> str:
         if death.status >= 0:
             return (
-                f"{death} in this cell, with no error: code of the cell ended it (os._exit, or a library's abort); "
+                f"{death} in this cell without an error: code of the cell ended it (os._exit, or abort in a library); "
                 "raise an error there instead"
             )
-        text = f"{death} {MAX_DEATHS} times in this cell, the last time with no other cell beside it"
+        text = f"{death} {MAX_DEATHS} times in this cell, the last time while no other cell was running"
         peak = (self.artifacts.progress(*cell.id) or {}).get("peak_memory_bytes")
         used = f"; it had used {peak / 2**30:.1f} GiB" if peak else ""
         if death.out_of_memory:
             return f"out of memory: {text}{used}; {MEMORY_ADVICE}"
         if death.status == -signal.SIGKILL:
-            return f"{text}{used}; most often this is lack of memory (see `dmesg`): {MEMORY_ADVICE}"
+            return f"{text}{used}; the usual cause is lack of memory (see `dmesg`): {MEMORY_ADVICE}"
         return f"{text}{used}; a compiled library crashed"
 
     def _fail(self, cell: Cell, text: str) -> None:
         self.artifacts.fail(*cell.id, text)
-        self._settle(cell, blank_row(cell, self.env, "failed", text))
+        self._finish(cell, blank_row(cell, self.env, "failed", text))
 
-    def _settle(self, cell: Cell, row: ResultRow) -> None:
+    def _finish(self, cell: Cell, row: ResultRow) -> None:
         if cell.id in self.predictions:
             row = replace(row, costs={**row.costs, **self.predictions[cell.id].costs()})
         self.ended.append(row)
@@ -208,8 +208,8 @@ class Runner:
             self._skip_what_needs(cell)
 
     def _redo_out_of_date(self, cell: Cell) -> None:
-        """Do those reused cells again that were made from an earlier, different result of ``cell``."""
-        artifacts = Artifacts(self.env.out)  # the runner's own remembers what it found before
+        """Run those reused cells again that were made from an earlier, different result of ``cell``."""
+        artifacts = Artifacts(self.env.out)  # a new object, because the runner's one caches earlier checks
         for behind in self._ready.below(cell):
             if behind.id in self.ok and not artifacts.is_done(*behind.id):
                 self.ok.remove(behind.id)
@@ -223,25 +223,25 @@ class Runner:
             listener.finished(cell, row)
 
 
-def _tells_of(row: ResultRow | None, finished: ResultRow) -> bool:
-    """Return whether a row of the store says of a finished cell what its folder says."""
+def _is_same_result(row: ResultRow | None, finished: ResultRow) -> bool:
+    """Return whether a row of the store equals the result in the cell's folder."""
     if row is None or (row.status, row.finished_at) != ("done", finished.finished_at):
         return False
-    return repr(sorted(row.metrics.items())) == repr(sorted(finished.metrics.items()))  # repr: NaN is like NaN
+    return repr(sorted(row.metrics.items())) == repr(sorted(finished.metrics.items()))  # repr: NaN equals NaN
 
 
 def rows_of(plan: Plan, env: RunEnv, stored: Mapping[str, ResultRow] | None = None) -> list[ResultRow]:
-    """Return one row for every cell of the plan, under the plan's own names: from its folder, the store, or 'missing'.
+    """Return one row for every cell of the plan, with the plan's names: from its folder, the store, or 'missing'.
 
-    The folder is the truth for what is done; a failure counts until the cell is done. A damaged cell is 'failed', with
-    the file and the remedy as its error, and finished cells that were made from it are 'skipped': none of their numbers
-    is used until ``bench run`` has done the cell again. So is a score whose table of predictions is not there.
-    ``stored`` are the store's rows, read from it where None.
+    The folder decides whether a cell is done; a failure counts until the cell is done. A damaged cell is 'failed', with
+    the file and the remedy as its error, and finished cells that were made from it are 'skipped': their numbers are not
+    used until ``bench run`` has run the cell again. The same applies to a score whose table of predictions is missing.
+    ``stored`` are the store's rows; None: they are read.
     """
     known = Store(env.out).rows() if stored is None else stored
     artifacts = Artifacts(env.out)
     titles = {c.id: c.title for c in plan.cells}
-    withheld: dict[CellId, str] = {}  # finished cells whose numbers are not used, and why
+    withheld: dict[CellId, str] = {}  # finished cells whose numbers are not used, and the reason
     rows = []
     for cell in plan.cells:
         row = known.get(cell.row_key)
@@ -249,10 +249,10 @@ def rows_of(plan: Plan, env: RunEnv, stored: Mapping[str, ResultRow] | None = No
         unread = [up for up in cell.upstream if cell.stage == "evaluate" and not artifacts.is_done(*up)]
         needs = next((up for up in (*cell.upstream, *unread) if done and (up in withheld or up in unread)), None)
         if damage := artifacts.damage(*cell.id):
-            withheld[cell.id] = f"{damage}; `bench run` does the cell again"
+            withheld[cell.id] = f"{damage}; `bench run` runs the cell again"
             row = _blank(cell, env, "failed", withheld[cell.id])
         elif needs:
-            withheld[cell.id] = withheld.get(needs, "its folder is not there; `bench run` does the cell again")
+            withheld[cell.id] = withheld.get(needs, "its folder is missing; `bench run` runs the cell again")
             row = _blank(cell, env, "skipped", f"needs {titles[needs]}: {withheld[cell.id]}")
         elif done:
             row = _finished(cell, env, artifacts, row)
@@ -264,7 +264,7 @@ def rows_of(plan: Plan, env: RunEnv, stored: Mapping[str, ResultRow] | None = No
 
 
 def damaged_cells(plan: Plan, env: RunEnv) -> dict[str, str]:
-    """Return the plan's finished cells whose files are not what they were, by title: file, what was got, expected."""
+    """Return the plan's finished cells with changed files, by title: the file, its state and the expected state."""
     artifacts = Artifacts(env.out)
     return {c.title: damage for c in plan.work if (damage := artifacts.damage(*c.id))}
 
@@ -274,7 +274,7 @@ def _blank(cell: Cell, env: RunEnv, status: str, error: str | None = None) -> Re
 
 
 def _finished(cell: Cell, env: RunEnv, artifacts: Artifacts, known: ResultRow | None) -> ResultRow:
-    """Return the row of a finished cell, with what was predicted of its costs where the store tells."""
+    """Return the row of a finished cell, with its predicted costs if the store has them."""
     row = finished_row(cell, env, artifacts)
     predicted = {k: v for k, v in known.costs.items() if k.startswith("predicted_")} if known else {}
     return replace(row, costs={**row.costs, **predicted})

@@ -1,4 +1,4 @@
-"""From command-line words to a checked plan: which suite, which data, which folder, which device."""
+"""From command-line options to a checked plan: suite, images, output folder, device."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ MAX_AUTO_JOBS = 8
 
 @dataclass(frozen=True)
 class Session:
-    """A suite made ready: its plan, and what every cell needs to run."""
+    """A checked suite: its plan, and the environment of its cells."""
 
     plan: Plan
     env: RunEnv
-    command: str  # what to type to run it
+    command: str  # the command that runs it
 
     @property
     def suite(self) -> Suite:
@@ -35,12 +35,12 @@ class Session:
 
     @property
     def report_folder(self) -> Path:
-        """Where this suite's report is written."""
+        """Folder of this suite's report."""
         return self.env.out / "reports" / self.suite.name
 
     @property
     def kept_index(self) -> Path:
-        """Where the images of this suite's last run are listed."""
+        """File that lists the images of this suite's last run."""
         return self.env.out / "data" / f"{self.suite.name}.json"
 
     def on_device(self, device: str) -> Session:
@@ -49,9 +49,9 @@ class Session:
 
 
 def prepare(suite_name: str, assignments: tuple[str, ...], data: Path | None, out: Path) -> Session:
-    """Check the suite, find the images, plan the cells. Imports no torch.
+    """Check the suite, find the images, plan the cells. Does not import torch.
 
-    ``data`` defaults to BENCH_DATA. Raises ``ConfigError`` and ``DataError``, before anything is trained.
+    ``data`` defaults to BENCH_DATA. Raises ``ConfigError`` and ``DataError`` before training starts.
     """
     command = typed(suite_name, assignments, data)
     if data is None and os.environ.get("BENCH_DATA"):
@@ -68,13 +68,13 @@ def prepare(suite_name: str, assignments: tuple[str, ...], data: Path | None, ou
 
 
 def typed(suite_name: str, assignments: tuple[str, ...], data: Path | None) -> str:
-    """Return what to type to run a suite."""
+    """Return the command that runs a suite."""
     words = ["bench run --suite", suite_name, *map(_option, assignments), f"--data {data}" if data else ""]
     return redact(" ".join(filter(None, words)))
 
 
 def _option(assignment: str) -> str:
-    """Return how an assignment is typed."""
+    """Return the command-line option of an assignment."""
     if assignment.startswith(FROM_FILE):
         return f"--config-from {assignment.removeprefix(FROM_FILE)}"
     return f"--set {assignment}"
@@ -91,7 +91,7 @@ def _weights(suite: Suite) -> Path | None:
 
 
 def _weights_id(path: Path | None) -> str | None:
-    """Identify local weights by content: other weights are another experiment."""
+    """Return an identifier of local weights by content: other weights are another experiment."""
     if path is None:
         return None
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
@@ -104,7 +104,7 @@ def _sha256(path: Path) -> str:
 
 
 def pick_device(asked: str) -> str:
-    """Return a torch device: 'auto' is CUDA where there is one. Raises ``ConfigError`` for one that is not here."""
+    """Return a torch device; 'auto' is CUDA if available. Raises ``ConfigError`` for a missing device."""
     import torch
 
     if asked == "auto":
@@ -114,12 +114,12 @@ def pick_device(asked: str) -> str:
     except RuntimeError:
         raise ConfigError(f"--device: got {asked!r}, expected auto, cpu, cuda or cuda:N") from None
     if device.type == "cuda" and not torch.cuda.is_available():
-        raise ConfigError(f"--device {asked}: torch sees no CUDA device here; use --device cpu, or auto")
+        raise ConfigError(f"--device {asked}: torch finds no CUDA device on this machine; use --device cpu or auto")
     return asked
 
 
 def pick_jobs(asked: int | None, device: str, threads: int | None) -> tuple[int, int]:
-    """Return (cells at a time, CPU threads a cell). On a CPU all cores are filled; a CUDA device serves one cell."""
+    """Return (parallel jobs, CPU threads per cell). By default all CPU cores are used; on CUDA one cell at once."""
     cpus = available_cpus()
     if asked is None:
         asked = 1 if device.startswith("cuda") else min(MAX_AUTO_JOBS, max(1, cpus // (threads or cpus)))

@@ -1,4 +1,4 @@
-"""Which of several results of one cell a merged store keeps. Pure."""
+"""Selection of one of several results of a cell for a merged store. Pure functions."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from bench.types import ResultRow
 
 Policy = Literal["refuse", "first", "last", "newest"]
 POLICIES: tuple[Policy, ...] = ("refuse", "first", "last", "newest")
-RANK = {"done": 0, "failed": 1, "skipped": 2}  # of rows; a result is worth more than a failure
+RANK = {"done": 0, "failed": 1, "skipped": 2}  # order of preference of rows
 
 
 @dataclass(frozen=True)
 class Choice:
-    """One key: the index of the source that it is taken from, and what the others have of it.
+    """One key: the index of the selected source, and the state of the key in the other sources.
 
-    ``same`` are sources with the same result, ``different`` with another one, ``lesser`` with a failure that somebody
-    else does not have. ``folder`` is False where nobody has the finished folder any more, or the cell never finished.
+    ``same``: sources with the same result; ``different``: with another result; ``lesser``: with a failure while another
+    source has a result. ``folder`` is False if no source has a finished folder of the cell.
     """
 
     key: str
@@ -33,8 +33,8 @@ class Choice:
 def choose(sources: Sequence[Source], policy: Policy, kept: bool) -> list[Choice]:
     """Return a choice for every key, in the order of first appearance.
 
-    With ``kept`` the first source is the merged store itself: what is finished there stays, whatever the policy says.
-    'refuse' chooses like 'first'; to refuse what is ``different`` is up to the caller.
+    With ``kept`` the first source is the merged store itself: its finished cells are kept under every policy. 'refuse'
+    selects like 'first'; the caller must refuse choices with ``different``.
     """
     keys = dict.fromkeys(key for s in sources for key in (*s.rows, *s.cells))
     return [_choice(key, sources, policy, kept) for key in keys]
@@ -62,7 +62,7 @@ def _choice(key: str, sources: Sequence[Source], policy: Policy, kept: bool) -> 
 
 
 def _by_policy(results: Mapping[int, Result], policy: Policy) -> int:
-    """Return the index of the result that the policy keeps; the newest is the one that was finished last."""
+    """Return the index of the result that the policy keeps; the newest is the one that finished last."""
     if policy == "last":
         return max(results)
     if policy == "newest":
@@ -71,6 +71,6 @@ def _by_policy(results: Mapping[int, Result], policy: Policy) -> int:
 
 
 def _best_failure(rows: Mapping[int, ResultRow]) -> int:
-    """Return the index of the row that says most: a failure before what it stopped, a late one before an early one."""
+    """Return the index of the most informative row: failed before skipped, late before early."""
     newest_first = sorted(rows, key=lambda i: rows[i].finished_at, reverse=True)
     return min(newest_first, key=lambda i: RANK.get(rows[i].status, len(RANK)))

@@ -1,6 +1,6 @@
-"""What a store holds besides rows and cells: run records, configs of suites, tuning studies, profiles.
+"""Merging of other files of a store: run records, configs of suites, tuning studies, profiles.
 
-Left behind are caches (made again), the MLflow view (`bench mlflow sync` fills it in) and reports (`bench report`).
+Not merged: caches (recomputed), MLflow data (`bench mlflow sync`) and reports (`bench report`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CONFIGS, TUNING, PROFILES = "reports/*/suite.yaml", "tuning", f"{FOLDER}/*.json"
 
 
 def merge_runs(source: Path, out: Path) -> int:
-    """Add the run records that are not there yet; return how many. Lines that cannot be read are left out."""
+    """Add missing run records; return their number. Unreadable lines are skipped."""
     known = _runs(out)
     new = {k: None for k in _runs(source) if k not in known}
     if new:
@@ -41,23 +41,23 @@ def _runs(folder: Path) -> dict[str, None]:
 
 
 def merge_small_files(source: Path, out: Path) -> Iterator[str]:
-    """Take configs of suites and profiles that ``out`` lacks; yield a note for each that is another one there."""
+    """Copy configs of suites and profiles that ``out`` lacks; yield a note for each existing file that differs."""
     for pattern in (CONFIGS, PROFILES):
         for path in sorted(source.glob(pattern)):
             target = out / path.relative_to(source)
             text = path.read_text(encoding="utf-8")
             if not target.exists():
                 write_atomic(target, text)
-                shutil.copystat(path, target)  # of two profiles the newer one counts
+                shutil.copystat(path, target)  # the newer of two profiles is used
             elif target.read_text(encoding="utf-8") != text:
-                yield f"{path} differs from {target}, which stays"
+                yield f"{path} differs from {target}, which is kept"
 
 
 def merge_studies(source: Path, out: Path, staging: Path) -> Iterator[str]:
-    """Take tuning studies. One that went on since is replaced; yield a note for another one of the same name.
+    """Copy tuning studies. A study is replaced by its continuation; yield a note for a different study of that name.
 
-    That one comes along under a name of its own, for its bill is owed as well; `bench tune` continues the first.
-    Studies are copied, never linked: their journals grow.
+    The different study is copied under another name, because its tuning cost counts too; `bench tune` continues the
+    first one. Studies are copied, never hard-linked, because their journals grow.
     """
     for folder in sorted(p for p in (source / TUNING).glob("*") if p.is_dir()):
         mine = _content(folder)
@@ -72,7 +72,7 @@ def merge_studies(source: Path, out: Path, staging: Path) -> Iterator[str]:
         if target.exists() and len(_content(target)) >= len(mine):
             continue
         if number > 1:
-            yield f"{folder}: another study of this name is there; taken as {target.name}"
+            yield f"{folder}: another study of this name exists; copied as {target.name}"
         staged = staging / target.name
         shutil.copytree(folder, staged)
         if target.exists():
@@ -82,6 +82,6 @@ def merge_studies(source: Path, out: Path, staging: Path) -> Iterator[str]:
 
 
 def _content(study: Path) -> bytes:
-    """Return what tells a study from another: its journal, which only grows, or its bill."""
+    """Return the content that identifies a study: its journal, which only grows, or its tuning cost."""
     path = next((study / n for n in (JOURNAL, COST_FILE) if (study / n).is_file()), None)
     return path.read_bytes() if path else b""

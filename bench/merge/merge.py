@@ -1,9 +1,8 @@
-"""Several stores -> one, which is a store like any other: it reports, resumes, and can be merged again.
+"""Merge several stores into one normal store, which can be reported, resumed and merged again.
 
-Nothing is written before everything was read and found to fit. Then cells come first, each by one rename, and rows
-last, so that a merge that was interrupted is continued by the same command. No source is written to, and one may be in
-use: a finished cell's folder never changes, so that it may even be the same files (hard links), and what is not
-finished stays where it is.
+Nothing is written before all sources are read and checked. Then cells are added, each by one rename, and rows last, so
+an interrupted merge is continued by the same command. Sources are not changed and may be in use: a finished cell's
+folder never changes, so its files may be hard-linked; unfinished cells are not merged.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ from bench.store.cell_folders import Artifacts
 from bench.store.results import Store
 from bench.types import ResultRow
 
-STAGING = ".merging"  # inside the merged store: what is not whole yet
-LISTED = 10  # conflicts that an error spells out
+STAGING = ".merging"  # folder inside the merged store for incomplete cells
+LISTED = 10  # maximum number of conflicts in an error message
 
 
 @dataclass
 class Taken:
-    """What a merge took of one source. ``duplicates`` are the same result as another's, ``conflicts`` a different one.
+    """What was taken from one source. ``duplicates``: same result as another source; ``conflicts``: different result.
 
-    ``outdone``: failures of cells that another source has done. ``linked_bytes`` take no room on the disk.
+    ``outdone``: failures of cells that are done in another source. ``linked_bytes`` use no additional disk space.
     """
 
     path: Path
@@ -46,7 +45,7 @@ class Taken:
 
 @dataclass
 class Merged:
-    """A finished merge: what came from where, what the reader should know, and the suites that it holds rows of."""
+    """A finished merge: what was taken from each source, notes, and the suites in the store."""
 
     out: Path
     taken: list[Taken]
@@ -57,11 +56,11 @@ class Merged:
 def merge(
     paths: Sequence[Path], out: Path, policy: Policy = "refuse", progress: Callable[[int, int], None] | None = None
 ) -> Merged:
-    """Combine the stores in ``paths`` in ``out``, where what is finished already stays.
+    """Merge the stores in ``paths`` into ``out``, whose finished cells are kept.
 
-    ``policy`` says what becomes of a cell with different results: 'refuse' raises, the others keep that of the 'first'
-    or 'last' source in the order given, or the 'newest'. ``progress`` hears of (cells taken, cells to take). Raises
-    ``StoreError`` and ``ConfigError``, before anything is written.
+    ``policy`` for cells with different results: 'refuse' raises; 'first' and 'last' keep that of the first or last
+    source in the given order; 'newest' the latest one. ``progress`` is called with (cells merged, cells to merge).
+    Raises ``StoreError`` and ``ConfigError`` before anything is written.
     """
     _check(paths, out)
     kept = (out / "results.jsonl").is_file() or (out / "cells").is_dir()
@@ -92,7 +91,7 @@ def merge(
 def _check(paths: Sequence[Path], out: Path) -> None:
     real = [p.resolve() for p in paths]
     if out.resolve() in real:
-        raise ConfigError(f"--out {out} is one of the sources; what it holds stays anyway: leave it out of them")
+        raise ConfigError(f"--out {out} is one of the sources; its content is kept anyway: remove it from the sources")
     for path in paths:
         if real.count(path.resolve()) > 1:
             raise ConfigError(f"{path} is given twice; give every source once")
@@ -102,7 +101,7 @@ def _refuse_in_use(todo: Sequence[Choice], out: Path) -> None:
     artifacts = Artifacts(out)
     for choice in todo:
         if artifacts.is_locked(*_id(choice.key)):
-            raise StoreError(f"{out} is in use: a run works on {choice.key}; wait for it, or merge into a new folder")
+            raise StoreError(f"{out} is in use: a run is working on {choice.key}; wait, or merge into a new folder")
 
 
 def _id(key: str) -> tuple[str, str]:
@@ -111,7 +110,7 @@ def _id(key: str) -> tuple[str, str]:
 
 
 def _staging(out: Path) -> Path:
-    """Return an empty folder on the merged store's disk; what an interrupted merge left there is gone."""
+    """Return an empty folder on the merged store's disk; files of an interrupted merge are deleted."""
     folder = out / STAGING
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -119,7 +118,7 @@ def _staging(out: Path) -> Path:
 
 
 def _take_cell(choice: Choice, source: Path, out: Path, staging: Path, taken: Taken) -> None:
-    """Bring one finished cell's folder to its address in ``out``: whole, or not at all."""
+    """Add one finished cell's folder to ``out`` atomically."""
     stage, key = _id(choice.key)
     staged = staging / f"{stage}-{key}"
     linked, copied = _copy(Artifacts(source).folder(stage, key), staged)
@@ -130,7 +129,7 @@ def _take_cell(choice: Choice, source: Path, out: Path, staging: Path, taken: Ta
 
 
 def _copy(source: Path, target: Path) -> tuple[int, int]:
-    """Make ``target`` the same tree by hard links, by copies where there can be none; return the bytes of either."""
+    """Copy a tree by hard links, or by copies where links are impossible; return (linked bytes, copied bytes)."""
     linked = copied = 0
     for folder, _, names in os.walk(source):
         into = target / Path(folder).relative_to(source)
@@ -140,14 +139,14 @@ def _copy(source: Path, target: Path) -> tuple[int, int]:
             try:
                 os.link(path, into / name)
                 linked += path.stat().st_size
-            except OSError:  # another disk, or one that knows no links
+            except OSError:  # another disk, or a file system without hard links
                 shutil.copy2(path, into / name)
                 copied += path.stat().st_size
     return linked, copied
 
 
 def _new_rows(choices: Sequence[Choice], sources: Sequence[Source], out: Path, kept: bool) -> dict[int, ResultRow]:
-    """Return the rows that the merged store lacks, by the number of their choice."""
+    """Return the rows that the merged store lacks, by the index of their choice."""
     found = {}
     for i, c in enumerate(choices):
         row = _row(c, sources, out)
@@ -158,9 +157,9 @@ def _new_rows(choices: Sequence[Choice], sources: Sequence[Source], out: Path, k
 
 
 def _row(choice: Choice, sources: Sequence[Source], out: Path) -> ResultRow | None:
-    """Return the row of a choice; None where nobody has one (a killed run's: the next one writes it).
+    """Return the row of a choice; None if no source has one (after a killed run; the next run writes it).
 
-    Its own source's, unless that is of another state than the folder: then the folder says what was measured.
+    It is the row of the selected source, unless it does not match the folder; then it is created from the folder.
     """
     own = sources[choice.source].rows.get(choice.key)
     if not choice.folder:
@@ -189,12 +188,12 @@ def _refusal(conflicts: Sequence[Choice], sources: Sequence[Source]) -> str:
     count = f"{len(conflicts)} cell{'s have' if len(conflicts) > 1 else ' has'} different results"
     return (
         f"{count} in these stores; nothing was merged:\n  " + "\n  ".join(lines) + "\n--on-duplicate first, last or "
-        "newest keeps one result of each; but the same cell should give the same numbers: look at what made them differ"
+        "newest keeps one result of each; but the same cell should give the same numbers: find out why they differ"
     )
 
 
 def _described(choice: Choice, sources: Sequence[Source]) -> str:
-    """Name a cell and the first metric that differs: 'evaluate/ab12 (none 0 small_cnn fold 0): test/f1 0.9 in A, …'."""
+    """Describe a cell and its first different metric: 'evaluate/ab (none 0 small_cnn fold 0): test/f1 0.9 in A, …'."""
     other = choice.different[0]
     results = [sources[i].result(choice.key) for i in (choice.source, other)]
     a, b = (dict(r.metrics) if r else {} for r in results)

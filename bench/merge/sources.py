@@ -1,4 +1,4 @@
-"""What a store holds, as a merge reads it: its rows, and which cells are finished."""
+"""The sources of a merge: the rows and finished cells of a store."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from bench.types import ResultRow
 
 @dataclass(frozen=True)
 class Result:
-    """What a finished cell measured, and when. NaN for a metric that is not defined."""
+    """The metrics of a finished cell, and its time. NaN for an undefined metric."""
 
     metrics: Mapping[str, float]
     finished_at: str
 
     def equals(self, other: Result) -> bool:
-        """Whether both measured the same. Times and costs do not count: they never repeat."""
+        """Whether both have the same metrics. Times and costs are ignored, because they always differ."""
         a, b = self.metrics, other.metrics
         return a.keys() == b.keys() and all(a[k] == b[k] or (math.isnan(a[k]) and math.isnan(b[k])) for k in a)
 
@@ -37,17 +37,17 @@ class Source:
     torn: tuple[str, ...]
 
     def result(self, key: str) -> Result | None:
-        """Return what a cell measured: by its folder, or where that is away, by its row; None if it is not done."""
+        """Return a cell's result from its folder, or, if that is missing, from its row; None if it is not done."""
         row = self.rows.get(key)
         of_row = Result(row.metrics, row.finished_at) if row and row.status == "done" else None
         return self.cells.get(key) or of_row
 
 
 def read_source(path: Path) -> Source:
-    """Read a store, also while a run writes to it. Raises ``StoreError`` for none, or one of another schema."""
+    """Read a store, also during a run. Raises ``StoreError`` if it does not exist or has another schema."""
     if not (path / "results.jsonl").is_file() and not (path / "cells").is_dir():
-        raise StoreError(f"{path}: no store; expected the --out folder of a run, with results.jsonl and cells/")
-    # Before the cells: one that ends meanwhile has a folder that no row tells of, as after a kill, and not the reverse.
+        raise StoreError(f"{path}: not a store; expected the --out folder of a run, with results.jsonl and cells/")
+    # Read rows before cells: a cell that ends meanwhile then has a folder without a row, as after a kill.
     rows = Store(path).rows(strict=True)
     artifacts = Artifacts(path)
     found: dict[str, Result] = {}
@@ -61,7 +61,7 @@ def read_source(path: Path) -> Source:
 
 
 def row_from_cell(row: ResultRow, out: Path) -> ResultRow:
-    """Return a row of the same cell that says what its finished folder in ``out`` holds."""
+    """Return a row of the same cell with the content of its finished folder in ``out``."""
     stage, _, key = row.key.partition("/")
     artifacts = Artifacts(out)
     done = artifacts.result(stage, key)
@@ -72,7 +72,7 @@ def row_from_cell(row: ResultRow, out: Path) -> ResultRow:
 
 
 def _finished(path: Path) -> Iterator[str]:
-    """Yield the key of every cell that lies at its address; not those in work."""
+    """Yield the key of every finished cell folder; running cells are left out."""
     for stage in sorted((path / "cells").glob("*")):
         for folder in sorted(stage.iterdir()) if stage.is_dir() else ():
             if folder.is_dir() and "." not in folder.name and (folder / "done.json").exists():

@@ -1,1 +1,1 @@
-"""Pages that bench serves on this machine: no framework in the browser, nothing that leaves the machine."""
+"""Local web pages of bench: no JavaScript framework, and no data leaves the machine."""

@@ -1,4 +1,4 @@
-"""What a client may take of a page's server: how long a request may take to arrive, how much is held at once."""
+"""Limits of a page's server: time for a request to arrive, number of connections, and memory for bodies."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ FULL = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\ncontent-length
 
 
 class RequestError(BenchError):
-    """A request that cannot be served: the client gets the HTTP status and ``{"error": message}``."""
+    """An invalid or refused request: the client gets the HTTP status and ``{"error": message}``."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -26,21 +26,21 @@ class RequestError(BenchError):
 
 @dataclass(frozen=True)
 class Limits:
-    """Seconds, connections and bytes. A client is an address; pages on one machine are one client."""
+    """Times, connections and memory. A client is an IP address; all pages on one machine are one client."""
 
     head_s: float = 10.0  # until a request's headers are complete
-    stall_s: float = 10.0  # between two pieces of a body
+    stall_s: float = 10.0  # between two chunks of a body
     body_s: float = 60.0  # until a body is complete
-    unread_s: float = 60.0  # for which a client may leave an answer unread
+    unread_s: float = 60.0  # until a client must have read a response
     keep_alive_s: float = 5.0  # until the next request on a connection
     connections: int = 256
     connections_per_client: int = 64
-    bodies: int = 8  # so many of the largest bodies are held at once, by all clients together
+    bodies: int = 8  # memory for bodies of all clients, in bodies of maximum size
     bodies_per_client: int = 6
 
 
 def protocol(limits: Limits) -> type[asyncio.Protocol]:
-    """Return uvicorn's protocol with these limits on connections and on the time that headers may take."""
+    """Return uvicorn's protocol with these limits on connections and on the time for headers."""
     import h11
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -83,7 +83,7 @@ def protocol(limits: Limits) -> type[asyncio.Protocol]:
             super().connection_lost(exc)
 
         def _watch(self, waiting: bool) -> None:
-            """Let the time for a request's headers run from the first of them on, or end it."""
+            """Start or stop the timeout for a request's headers."""
             if waiting and self._late is None:
                 self._late = self.loop.call_later(limits.head_s, self._give_up)
             elif not waiting and self._late is not None:
@@ -99,7 +99,7 @@ def protocol(limits: Limits) -> type[asyncio.Protocol]:
 
 
 class Bodies:
-    """The bodies that are being received or worked on: their number by client, and their bytes in all."""
+    """The bodies that are being received or processed: their number per client, and their total size."""
 
     def __init__(self, limits: Limits, max_body_bytes: int) -> None:
         self.limits, self.max_body_bytes = limits, max_body_bytes
@@ -107,36 +107,36 @@ class Bodies:
         self._of: Counter[str] = Counter()
 
     def of(self, scope: Scope, receive: Receive) -> Body:
-        """Return a request's body. Raises ``RequestError`` when its client has too many under way."""
+        """Return a request's body. Raises ``RequestError`` if its client has too many active requests."""
         if scope["method"] in ("GET", "HEAD"):
             return Body(self, None, receive)
         client = str((scope.get("client") or ("", 0))[0])
         if self._of[client] >= self.limits.bodies_per_client:
-            raise RequestError(429, f"{self._of[client]} requests of this client are under way; try again in a minute")
+            raise RequestError(429, f"this client has {self._of[client]} active requests; try again in a minute")
         self._of[client] += 1
         return Body(self, client, receive)
 
     def take(self, body: Body, size: int) -> None:
-        """Count bytes that have come. Raises ``RequestError`` when they are more than may be held."""
+        """Count received bytes. Raises ``RequestError`` if they exceed the limits."""
         body.size += size
         self._held += size
         if body.size > self.max_body_bytes:
             raise too_large(self.max_body_bytes)
         if self._held > self.limits.bodies * self.max_body_bytes:
-            raise RequestError(503, "the server is busy: it holds as many uploads as it can; try again in a minute")
+            raise RequestError(503, "the server is busy with other uploads; try again in a minute")
 
     def release(self, body: Body) -> None:
         """Forget a request's body."""
         self._held -= body.size
         if body.client is not None:
             self._of[body.client] -= 1
-            self._of += Counter()  # clients that have none are forgotten
+            self._of += Counter()  # removes clients without bodies
 
 
 class Body:
-    """One request's body as it comes. ``receive`` raises ``RequestError`` when it takes too long or is too large.
+    """One request's body while it arrives. ``receive`` raises ``RequestError`` if it takes too long or is too large.
 
-    ``client`` is None for a request that has none by its kind.
+    ``client`` is None for a kind of request without a body (GET, HEAD).
     """
 
     def __init__(self, bodies: Bodies, client: str | None, receive: Receive) -> None:
@@ -145,7 +145,7 @@ class Body:
         self._until: float | None = None
 
     async def receive(self) -> Message:
-        """Return the next message, in time."""
+        """Return the next message, within the time limits."""
         if self.whole:
             return await self._receive()
         limits, now = self._bodies.limits, asyncio.get_running_loop().time()
@@ -160,10 +160,10 @@ class Body:
 
 
 def too_large(most: int) -> RequestError:
-    """Return the refusal of a body of more than ``most`` bytes."""
-    return RequestError(413, f"the request is too large; at most {most // 1024} KiB are taken")
+    """Return the error for a body of more than ``most`` bytes."""
+    return RequestError(413, f"the request is too large; the maximum is {most // 1024} KiB")
 
 
 def settings(limits: Limits) -> dict[str, Any]:
-    """Return the settings of ``uvicorn.Config`` that keep these limits."""
+    """Return the settings of ``uvicorn.Config`` for these limits."""
     return {"http": protocol(limits), "ws": "none", "timeout_keep_alive": limits.keep_alive_s}

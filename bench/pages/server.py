@@ -1,7 +1,7 @@
-"""What every page of ours is served by: security headers, limits, errors as JSON, a free port, Ctrl-C.
+"""The web server of all bench pages: security headers, limits, errors as JSON, a free port, Ctrl-C.
 
-Routes are starlette's, served by uvicorn. Pages and scripts are files of the package, listed when the app is made: no
-path of a request ever reaches the file system.
+Routes are starlette's, served by uvicorn. Pages and scripts are files of the package, listed when the app is created:
+the path of a request is never used to access the file system.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 HOST, PORT = "127.0.0.1", 8000
-PORTS = 50  # that many are tried, from the first on
+PORTS = 50  # number of ports that are tried
 BODY_BYTES = 64 * 1024
 BACKLOG = 128
 LIMITS = Limits()
@@ -62,10 +62,10 @@ def make_app(
 ) -> Guard:
     """Return an app of these routes, with security headers, limits on bodies, and every error as JSON.
 
-    With a ``token`` every POST must have it in its header ``x-bench-token``: only a page of ours knows it.
+    With a ``token``, every POST must send it in the header ``x-bench-token``; only pages of this server have it.
 
-    An endpoint raises ``RequestError`` to say no; any other ``BenchError`` becomes a 400 with its message, everything
-    else a 500 without one, and the server lives.
+    An endpoint raises ``RequestError`` to refuse a request; any other ``BenchError`` becomes a 400 with its message,
+    everything else a 500 without a message; the server continues.
     """
     from starlette.applications import Starlette
     from starlette.exceptions import HTTPException
@@ -77,7 +77,7 @@ def make_app(
 
 
 def assets(folder: Path, token: str = "") -> list[BaseRoute]:
-    """Return a route for each page, script and style in ``folder``; ``index.html``, at ``/``, is given the token."""
+    """Return a route for each page, script and style in ``folder``; ``index.html``, at ``/``, contains the token."""
     from starlette.routing import Route
 
     found: list[BaseRoute] = []
@@ -91,11 +91,11 @@ def assets(folder: Path, token: str = "") -> list[BaseRoute]:
 async def json_body(request: Request) -> dict[str, Any]:
     """Return the JSON object of a request. Raises ``RequestError`` for anything else.
 
-    It must be declared as JSON, which no other site's form can do.
+    The content type must be JSON, which a form of another site cannot send.
     """
     kind = request.headers.get("content-type", "")
     if kind.partition(";")[0].strip().lower() != "application/json":
-        raise RequestError(415, f"got content of type {kind or '(none)'!r}, expected application/json")
+        raise RequestError(415, f"got content type {kind or '(none)'!r}, expected application/json")
     try:
         found = json.loads(await request.body())
     except (ValueError, RecursionError):
@@ -106,17 +106,17 @@ async def json_body(request: Request) -> dict[str, Any]:
 
 
 def run(app: ASGIApp, host: str = HOST, port: int | None = None, title: str = "ready") -> None:
-    """Serve until Ctrl-C, after printing the address.
+    """Print the address and serve until Ctrl-C.
 
-    Without a ``port``: 8000, or the first free one after it; 0 is any free one. Raises ``ConfigError`` when a port that
-    was asked for is taken, or ``host`` is no address of this machine.
+    Without a ``port``: 8000, or the first free one after it; 0: any free port. Raises ``ConfigError`` if the given port
+    is in use, or ``host`` is not an address of this machine.
     """
     with listen(host, port) as listening:
         chosen = listening.getsockname()[1]
         if port is None and chosen != PORT:
-            click.echo(f"port {PORT} is taken; taking {chosen}")
+            click.echo(f"port {PORT} is in use; using {chosen}")
         if not is_loopback(host):
-            click.secho("anyone who can reach this machine can open it: no password, no encryption", fg="yellow")
+            click.secho("every computer in the network can open this page: no password, no encryption", fg="yellow")
         click.echo(f"{title}: {address(host, chosen)} (Ctrl-C stops it)")
         with suppress(KeyboardInterrupt):
             make_server(app).run(sockets=[listening])
@@ -124,7 +124,7 @@ def run(app: ASGIApp, host: str = HOST, port: int | None = None, title: str = "r
 
 
 def make_server(app: ASGIApp, limits: Limits = LIMITS) -> uvicorn.Server:
-    """Return a server of the app that keeps the limits."""
+    """Return a server of the app with the limits."""
     import uvicorn
 
     config = uvicorn.Config(
@@ -141,7 +141,7 @@ def make_server(app: ASGIApp, limits: Limits = LIMITS) -> uvicorn.Server:
 
 
 def listen(host: str, port: int | None) -> socket.socket:
-    """Return a socket that listens already; see ``run``."""
+    """Return a listening socket; see ``run``."""
     try:
         family, _, _, _, _ = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)[0]
     except OSError as e:
@@ -155,23 +155,23 @@ def listen(host: str, port: int | None) -> socket.socket:
             return found
         except PermissionError:
             found.close()
-            raise ConfigError(f"--port {candidate}: this user may not listen there; take one above 1023") from None
+            raise ConfigError(f"--port {candidate}: permission denied; use a port above 1023") from None
         except OSError as e:
             found.close()
-            if e.errno == errno.EADDRNOTAVAIL:  # no port will do
-                raise ConfigError(f"--host {host} is no address of this machine; {HOST} is") from None
+            if e.errno == errno.EADDRNOTAVAIL:  # the address is wrong for every port
+                raise ConfigError(f"--host {host} is not an address of this machine; use {HOST}") from None
     if port is not None:
-        raise ConfigError(f"--port {port} is taken by another program; leave --port out to get a free one")
-    raise ConfigError(f"ports {PORT} to {PORT + PORTS - 1} are all taken; say which to use: --port N")
+        raise ConfigError(f"--port {port} is used by another program; leave --port out to get a free one")
+    raise ConfigError(f"ports {PORT} to {PORT + PORTS - 1} are all in use; give another one: --port N")
 
 
 def address(host: str, port: int) -> str:
-    """Return the address to type into a browser."""
+    """Return the URL for a browser."""
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether only this machine itself can reach ``host``."""
+    """Return whether only this machine can reach ``host``."""
     try:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
@@ -179,7 +179,7 @@ def is_loopback(host: str) -> bool:
 
 
 class Guard:
-    """Puts the headers on every answer; turns away foreign pages and bodies that are too large or too slow."""
+    """Adds the headers to every response; refuses requests of other sites and bodies that are too large or too slow."""
 
     def __init__(self, app: ASGIApp, max_body_bytes: int, token: str, limits: Limits) -> None:
         self.app, self.max_body_bytes, self.token = app, max_body_bytes, token
@@ -191,61 +191,61 @@ class Guard:
             return
         body: Body | None = None
 
-        async def guarded(message: Message) -> None:
+        async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                ours = [(k.encode(), v.encode()) for k, v in HEADERS.items()]
+                added = [(k.encode(), v.encode()) for k, v in HEADERS.items()]
                 if scope["method"] not in ("GET", "HEAD") and not (body and body.whole):
-                    ours.append((b"connection", b"close"))  # what is left of the body is not waited for
-                message = {**message, "headers": [*message.get("headers", []), *ours]}
+                    added.append((b"connection", b"close"))  # do not wait for the rest of the body
+                message = {**message, "headers": [*message.get("headers", []), *added]}
             await send(message)
 
         try:
             self._check(scope)
             body = self._bodies.of(scope, receive)
         except RequestError as e:
-            await _answer(e.status, str(e))(scope, receive, guarded)
+            await _answer(e.status, str(e))(scope, receive, with_headers)
             return
         try:
-            await self.app(scope, body.receive, guarded)
+            await self.app(scope, body.receive, with_headers)
         finally:
             self._bodies.release(body)
 
     def _check(self, scope: Scope) -> None:
-        """Raise ``RequestError`` for a request by another site's page, too large a body, or headers that are neither.
+        """Raise ``RequestError`` for a request of another site's page, a body that is too large, or invalid headers.
 
-        What a header holds is matched as a whole before it is used: parsers of addresses and numbers raise, or read
-        more into it than a browser would send.
+        The complete header value is matched before it is parsed, because parsers of addresses and numbers raise other
+        errors or accept values that a browser would not send.
         """
         host = _header(scope, "host", ADDRESS) or ""
         name = host.lower() if host.endswith("]") else host.rpartition(":")[0] or host
         served = (scope.get("server") or ("", None))[0]
-        if is_loopback(served) and not is_loopback(name):  # a foreign name that was made to point here
+        if is_loopback(served) and not is_loopback(name):  # DNS rebinding: another name that resolves to this machine
             raise RequestError(421, f"this server is {served}, not {name!r}")
         origin = _header(scope, "origin", ORIGIN)
         if scope["method"] not in ("GET", "HEAD") and origin is not None and origin.partition("://")[2] != host:
-            raise RequestError(403, "this request was sent by the page of another site")
+            raise RequestError(403, "this request was sent by a page of another site")
         site = _header(scope, "sec-fetch-site", WORD)
         if site in ("cross-site", "same-site") and scope["path"] != "/":
-            raise RequestError(403, "this request was sent by the page of another site")
+            raise RequestError(403, "this request was sent by a page of another site")
         if self.token and scope["method"] not in ("GET", "HEAD"):
             given = _header(scope, TOKEN, WORD) or ""
             if not hmac.compare_digest(given, self.token):
-                raise RequestError(403, "this page is of an earlier start of the server; load it again")
+                raise RequestError(403, "the server was restarted after this page was loaded; reload the page")
         length = (_header(scope, "content-length", WHOLE_NUMBER) or "0").lstrip("0")
         if len(length) > MOST_DIGITS or int(length or "0") > self.max_body_bytes:
             raise too_large(self.max_body_bytes)
 
 
 def _header(scope: Scope, name: str, pattern: re.Pattern[str]) -> str | None:
-    """Return a header that must be there once at most and look like ``pattern``; None without it.
+    """Return a header that may occur once and must match ``pattern``; None if it is missing.
 
     Raises ``RequestError``.
     """
     found = [value.decode("latin-1") for key, value in scope["headers"] if key.lower() == name.encode()]
     if len(found) > 1:
-        raise RequestError(400, f"the request has {len(found)} headers {name}; expected one")
+        raise RequestError(400, f"got {len(found)} headers {name}, expected one")
     if found and not pattern.fullmatch(found[0]):
-        raise RequestError(400, f"the request's header {name} cannot be read: {found[0][:40]!r}")
+        raise RequestError(400, f"invalid header {name}: {found[0][:40]!r}")
     return found[0] if found else None
 
 
@@ -265,7 +265,7 @@ def _answer(status: int, message: str) -> Response:
 
 
 async def _http_error(request: Request, e: Any) -> Response:
-    return _answer(e.status_code, {404: "there is nothing here"}.get(e.status_code, str(e.detail)))
+    return _answer(e.status_code, {404: "this address does not exist"}.get(e.status_code, str(e.detail)))
 
 
 async def _bench_error(request: Request, e: BenchError) -> Response:
@@ -273,8 +273,8 @@ async def _bench_error(request: Request, e: BenchError) -> Response:
 
 
 async def _broke_off(request: Request, e: Exception) -> Response:
-    return _answer(400, "the request broke off")
+    return _answer(400, "the request was aborted")
 
 
 async def _our_fault(request: Request, e: Exception) -> Response:
-    return _answer(500, "something went wrong on the server; its terminal says what")
+    return _answer(500, "internal error of the server; see its terminal")

@@ -1,4 +1,4 @@
-"""What a plan refuses because a stage would: image sizes, batch sizes and networks that cannot be trained."""
+"""Checks of a plan for settings that a stage would refuse: image sizes, batch sizes and networks."""
 
 from __future__ import annotations
 
@@ -13,18 +13,24 @@ from bench.segmentation.segmenter_config import SegmentationNetworkConfig
 from bench.suite.suite import Suite
 
 INCEPTION = "inception"
-QUICK_ENCODERS = ("vgg11_bn", "resnet18", "resnet34", "tu-vgg11_bn", "tu-resnet10t")  # take what check_size allows
+QUICK_ENCODERS = (
+    "vgg11_bn",
+    "resnet18",
+    "resnet34",
+    "tu-vgg11_bn",
+    "tu-resnet10t",
+)  # valid for all sizes that check_size allows
 
 
 def check_trainable(suite: Suite) -> None:
-    """Raise ``ConfigError`` naming each method, classifier, segmenter and extractor that the run could not use.
+    """Raise ``ConfigError`` with each method, classifier, segmentation network and extractor that cannot be used.
 
-    Imports torch only for networks that are not known to take any size. Weights are not looked for.
+    Imports torch only for networks that may not support all sizes. Weights are not checked.
     """
     refused = {name: reason for name, check in _checks(suite) if (reason := _reason(check))}
     if refused:
         reasons = "\n".join(f"  {name}: {reason}" for name, reason in refused.items())
-        raise ConfigError(f"the suite {suite.name} could not be run:\n{reasons}")
+        raise ConfigError(f"suite {suite.name} cannot be run:\n{reasons}")
 
 
 def _checks(suite: Suite) -> Iterator[tuple[str, Callable[[], object]]]:
@@ -40,7 +46,7 @@ def _checks(suite: Suite) -> Iterator[tuple[str, Callable[[], object]]]:
             yield f"classifiers.{spec.name}", partial(classifier.check_size, side)
     for name, config in suite.settings.segmentation_networks.items():
         if config.encoder not in QUICK_ENCODERS:
-            yield f"segmentation_networks.{name}", partial(_build_segmenter, config)
+            yield f"segmentation_networks.{name}", partial(_build_network, config)
     if any(m.kind == "generative" for m in suite.methods):
         yield "fidelity.extractor", partial(_check_extractor, suite.settings.fidelity.extractor)
 
@@ -53,7 +59,7 @@ def _reason(check: Callable[[], object]) -> str:
     return ""
 
 
-def _build_segmenter(config: SegmentationNetworkConfig) -> None:
+def _build_network(config: SegmentationNetworkConfig) -> None:
     from bench.segmentation.segmenter_network import build_segmentation_network
 
     build_segmentation_network(replace(config, encoder_weights="none"))
@@ -63,4 +69,4 @@ def _check_extractor(name: str) -> None:
     if name != INCEPTION and not is_timm_model(name):
         import timm
 
-        raise ConfigError(f"no feature extractor is called {name!r}; {nearest(name, [INCEPTION, *timm.list_models()])}")
+        raise ConfigError(f"unknown feature extractor {name!r}; {nearest(name, [INCEPTION, *timm.list_models()])}")

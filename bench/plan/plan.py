@@ -1,7 +1,7 @@
 """A suite and a dataset -> the ordered, de-duplicated cells to run.
 
-A cell's key is the hash of (its stage's code version, its config, its upstream keys, the data's fingerprint): nothing
-else decides what it computes, so equal keys are one piece of work, whichever suite asks for it.
+A cell's key is the hash of (its stage's code version, its config, its upstream keys, the data's fingerprint). Nothing
+else affects its result, so cells with equal keys are the same work, also in different suites.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ STAGES = (
     "split", "fit", "synthesize", "fidelity", "copies", "segment", "translate", "head", "classify", "evaluate",
     "explain", "segmenter",
 )  # fmt: skip
-# Raise a stage's number when its code would give another result from the same input: older cells are then not reused.
+# Increase a stage's number when its code gives another result for the same input: older cells are then not reused.
 CODE_VERSION = {
     "split": 1,
     "fit": 2,
@@ -46,9 +46,9 @@ CODE_VERSION = {
 
 @dataclass(frozen=True)
 class Cell:
-    """One piece of work. ``upstream`` are (stage, key) pairs that must be done first.
+    """One unit of work. ``upstream`` are the (stage, key) ids of cells that must be done first.
 
-    In the stage `segmenter` a segmentation network's name stands in ``classifier``.
+    In the stage `segmenter`, ``classifier`` holds the name of the segmentation network.
     """
 
     stage: str
@@ -62,26 +62,26 @@ class Cell:
 
     @property
     def id(self) -> tuple[str, str]:
-        """The address of its folder."""
+        """The id that addresses its folder."""
         return (self.stage, self.key)
 
     @property
     def row_key(self) -> str:
-        """What its row in the store is found by."""
+        """The key of its row in the store."""
         return f"{self.stage}/{self.key}"
 
     @property
     def title(self) -> str:
-        """A short name for people: 'classify cyclegan ×1 small_cnn fold 0'."""
+        """A short readable name: 'classify cyclegan ×1 small_cnn fold 0'."""
         parts = [self.stage, self.method, ratio_label(self.ratio), self.classifier]
         return " ".join([p for p in parts if p] + [f"fold {self.fold}" + (f".{self.repeat}" if self.repeat else "")])
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All cells of a suite on a dataset, upstream before downstream, and the folds that they are of.
+    """All cells of a suite on a dataset, upstream before downstream, and their folds.
 
-    Two arms with one and the same config share their cells' ids; ``work`` lists each id once.
+    Two arms with the same config share their cells' ids; ``work`` lists each id once.
     """
 
     suite: Suite
@@ -89,11 +89,11 @@ class Plan:
     fingerprint: str
     cells: tuple[Cell, ...]
     splits: tuple[Split, ...]
-    weights: str | None = None  # what identifies the local pretrained weights
+    weights: str | None = None  # identifier of the local pretrained weights
 
     @property
     def work(self) -> list[Cell]:
-        """The cells, each piece of work once."""
+        """The cells, each id once."""
         return unique(self.cells)
 
 
@@ -106,28 +106,28 @@ def unique(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def arm_ratios(settings: Settings) -> tuple[str, ...]:
-    """Return the ratios of a suite's generative arms in its order; with ``drop_copies`` each without copies as well."""
+    """Return the ratios of a suite's generative arms in order; with ``exclude_memorised`` both variants of each."""
     ratios = map(ratio_text, settings.ratios)
     return tuple(arm for r in ratios for arm in ((r, r + NO_MEMORISED) if settings.exclude_memorised else (r,)))
 
 
 def longer_ratios(settings: Settings, method: str) -> tuple[str, ...]:
-    """Return the ratios of a reference arm's longer trainings, the shortest first; none for the other methods."""
+    """Return the ratio strings of a reference arm's compute-matched variants, ascending; () for other methods."""
     return tuple(longer(t) for t in sorted(settings.longer)) if method in REFERENCES else ()
 
 
 def mask_carriers(suite: Suite) -> tuple[str, ...]:
     """Return the methods that segmentation networks are trained with, in the suite's order.
 
-    Those are online methods that change a mask along with its image, and translators: what they make of an image keeps
-    its geometry, and so its mask. Nobody has outlined what images drawn from noise show.
+    These are online methods that transform masks with their images, and translators, which preserve the geometry of an
+    image and so its mask. Images generated from noise have no masks.
     """
     kinds = {"online": CarriesMasks, "generative": Translator}
     return tuple(m.name for m in suite.methods if isinstance(m.create(), kinds[m.kind]))
 
 
 def classifier_of(suite: Suite, name: str, method: str | None, ratio: str | None) -> PluginSpec:
-    """Return a classifier as the arm of this method and ratio fine-tunes it."""
+    """Return a classifier with the settings of the arm of this method and ratio."""
     spec, n = suite.classifier(name, method), times(ratio)
     return replace(spec, config=replace(spec.config, steps=n * spec.config.steps)) if n > 1 else spec
 
@@ -135,15 +135,13 @@ def classifier_of(suite: Suite, name: str, method: str | None, ratio: str | None
 def make_plan(suite: Suite, index: DatasetIndex, weights: str | None = None) -> Plan:
     """Plan a suite. ``weights`` identifies the local pretrained weights, if any.
 
-    Raises ``ConfigError`` when a method or metric cannot serve these classes, or when classifiers are scored and it is
-    not known which of two classes is the positive one; ``DataError`` when the folds cannot be drawn.
+    Raises ``ConfigError`` if a method or metric does not support these classes, or if classifiers are scored and the
+    positive class of two is unknown; ``DataError`` if the folds cannot be created.
     """
     index = with_positive(index, suite.positive)
     _check_methods(suite, index)
     if suite.settings.segmentation_networks and not any(r.mask_paths for r in index.records):
-        raise ConfigError(
-            f"segmentation_networks: {index.name} has no masks to learn from; expected a data set with masks, or {{}}"
-        )
+        raise ConfigError(f"segmentation_networks: {index.name} has no masks; expected a data set with masks, or {{}}")
     try_out({m.name: m.create() for m in suite.metrics}, index.classes, index.positive_label)
     splits = make_splits(index, suite.settings.split)
     cells = tuple(_cells(suite, index, splits, weights))
@@ -163,7 +161,7 @@ def _check_methods(suite: Suite, index: DatasetIndex) -> None:
     if unable:
         reasons = "\n".join(f"  {name}: {reason}" for name, reason in unable.items())
         leave = " ".join(f"--set methods.{name}=false" for name in unable)
-        raise ConfigError(f"methods that cannot serve {index.name}:\n{reasons}\nto run the others: {leave}")
+        raise ConfigError(f"methods that do not support {index.name}:\n{reasons}\nto run the others: {leave}")
 
 
 def _cells(suite: Suite, index: DatasetIndex, splits: Sequence[Split], weights: str | None) -> Iterator[Cell]:
@@ -173,7 +171,7 @@ def _cells(suite: Suite, index: DatasetIndex, splits: Sequence[Split], weights: 
 
 
 class _Common:
-    """What the cells of all folds share."""
+    """Data shared by the cells of all folds."""
 
     def __init__(self, suite: Suite, index: DatasetIndex, weights: str | None) -> None:
         s = suite.settings
@@ -185,8 +183,8 @@ class _Common:
         self.ratios = sorted(ratio_text(r) for r in s.ratios)
         self.config = [s.image_size_px, s.resize, s.seed, s.threads, weights]
         self.metrics = [{"name": m.name, **m.identity()} for m in suite.metrics]
-        # What of the data decides scores besides the predictions; [] where the second class is the positive one, and
-        # every group has images of one class, so that keys are as they were before either could be otherwise.
+        # Properties of the data that affect scores; [] if the second class is positive and every group has images of
+        # one class, so that keys are the same as before these settings existed.
         self.positive = [{"positive": str(index.positive)}] if index.positive_label != 1 else []
         self.scored = [] if scored_unit(index).per_group else [{"scored": "image"}]
         read = self.translators or self.carriers
@@ -196,8 +194,8 @@ class _Common:
 class _Fold:
     """The cells of one fold.
 
-    ``made`` holds of every method what identifies the images it trains classifiers on and the cells to wait for,
-    ``clean`` the same without copies; both are known once ``cells`` has come to the classifiers.
+    ``made`` holds for every method the key of its training images and the cells to wait for; ``clean`` the same without
+    memorised samples. Both are filled by ``cells`` before the classifiers.
     """
 
     def __init__(self, common: _Common, fold: int, repeat: int, first: bool) -> None:
@@ -205,7 +203,7 @@ class _Fold:
         self.at, self.first = (fold, repeat), first
         split = self.settings.split
         self.root = Cell("split", _key("split", common.data, split, *self.at), *self.at)
-        # Generators see no test image, so suites that differ in the values of a shift that they test on share them.
+        # Generators use no test images, so suites that differ only in the shift values of the test part share them.
         self.learnt = _key("split", common.data, split.control, *self.at)
         self.tested = [self.root.key] if self.root.key != self.learnt else []
         self.made: dict[str, tuple[str, list[Cell]]] = {}
@@ -235,22 +233,22 @@ class _Fold:
         return Cell(stage, key, *self.at, method, ratio, classifier, tuple(c.id for c in waits))
 
     def _generator(self, m: PluginSpec, segment: Cell) -> Iterator[Cell]:
-        root, judged, of = self.root, self.settings.fidelity, (m.name,)
+        root, fidelity, of = self.root, self.settings.fidelity, (m.name,)
         fit = self._cell("fit", _key("fit", m.identity(), self.learnt, self.common.config), root, of=of)
         synth = self._cell("synthesize", _key("synthesize", fit.key, self.common.ratios), root, fit, of=of)
         yield from (fit, synth)
-        yield self._cell("fidelity", _key("fidelity", synth.key, judged, *self.tested), root, synth, of=of)
-        copies = self._cell("copies", _key("copies", synth.key, judged, *self.tested), root, synth, of=of)
+        yield self._cell("fidelity", _key("fidelity", synth.key, fidelity, *self.tested), root, synth, of=of)
+        copies = self._cell("copies", _key("copies", synth.key, fidelity, *self.tested), root, synth, of=of)
         yield copies
         if m.name in self.common.translators:
             yield self._cell("translate", _key("translate", fit.key, segment.key), root, fit, segment, of=of)
         if m.name in self.common.heads:
             yield self._cell("head", _key("head", fit.key, *self.tested, *self.common.positive), root, fit, of=of)
-        # Not the synthesize key: its first n images do not depend on how many ratios were asked for, so adding a ratio
-        # to a suite leaves the classifiers of the others valid.
+        # Not the synthesize key: the first n images do not depend on the number of ratios, so adding a ratio to a suite
+        # keeps the classifiers of the other ratios valid.
         source = _key("synthesize", fit.key, *self.tested)
         self.made[m.name] = (source, [synth])
-        self.clean[m.name] = (_key("copies", source, judged), [synth, copies])
+        self.clean[m.name] = (_key("copies", source, fidelity), [synth, copies])
 
     def _classifiers(self, m: PluginSpec) -> Iterator[Cell]:
         s = self.settings
@@ -282,13 +280,13 @@ class _Fold:
 def validation_cell(classify: Cell) -> Cell:
     """Return the cell that trains the classifier of a ``classify`` cell without its fold's test part, for tuning.
 
-    It is in no plan. Once it is done, the ``classify`` cell takes its network over instead of training it again.
+    It is not part of a plan. Once it is done, the ``classify`` cell uses its network instead of training again.
     """
     return replace(classify, stage="validate", key=stable_hash(["validate", classify.key]))
 
 
 def _classifies(method: object) -> bool:
-    """Whether a method offers to classify images itself, and its config keeps what it takes."""
+    """Whether a method can classify images itself, and its config keeps the network for it."""
     return isinstance(method, SelfClassifier) and bool(method.discriminator_classifier)
 
 

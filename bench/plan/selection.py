@@ -1,4 +1,4 @@
-"""``--only``: some of a plan's cells, and what they need."""
+"""``--only``: select cells of a plan and the cells they depend on."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ FILTERS = ("stage", "method", "classifier", "fold", "repeat", "ratio")
 
 
 def select(cells: Sequence[Cell], filters: Sequence[str]) -> list[Cell]:
-    """Return the cells that ``--only key=value`` names, and everything upstream of them, in plan order.
+    """Return the cells that match ``--only key=value``, and everything upstream of them, in plan order.
 
-    Values of one key are alternatives, separated by commas; different keys must all hold. A cell to which a key
-    does not apply (a split has no method) is kept only as upstream. Raises ``ConfigError`` when nothing matches.
+    Values of one key are alternatives, separated by commas; different keys must all match. A cell to which a key
+    does not apply (a split has no method) is kept only as upstream. Raises ``ConfigError`` if nothing matches.
     """
     wanted = _parse(filters)
     for key, values in wanted.items():
         present = {str(getattr(c, key)) for c in cells if getattr(c, key) is not None}
         for value in values - present:
-            raise ConfigError(f"--only {key}={value}: nothing in this plan; {nearest(value, present)}")
+            raise ConfigError(f"--only {key}={value}: no cell of this plan; {nearest(value, present)}")
     by_id = {c.id: c for c in cells}
     chosen = {c.id for c in cells if all(str(getattr(c, k)) in v for k, v in wanted.items())}
     todo = list(chosen)

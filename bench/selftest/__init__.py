@@ -1,1 +1,1 @@
-"""``bench selftest``: the harness judged on itself."""
+"""``bench selftest``: simulation tests of the harness's statistics."""

@@ -1,4 +1,4 @@
-"""What each test says of the simulated comparisons: the harness's own verdict, and those that papers often use."""
+"""Results of each test on simulated comparisons: the harness's verdict, and tests that papers often use."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ CLAIMS = ("helps", "hurts")
 
 @dataclass(frozen=True)
 class Outcome:
-    """What the tests said of N simulated comparisons with one planted effect; arrays [N], words as strings.
+    """Test results of N simulated comparisons with one injected effect; arrays [N], words as strings.
 
-    ``low`` and ``high`` are the verdict's; ``naive``, ``plain`` and ``bound`` the p values of McNemar over images, of
-    the t test without correction and with n_test / n_train; ``boot_low`` and ``boot_high`` the interval over patients,
-    for every n-th (else NaN).
+    ``low`` and ``high``: interval of the verdict. ``naive``, ``plain``, ``bound``: p values of McNemar over images, and
+    of the t test without correction and with n_test / n_train. ``boot_low``, ``boot_high``: interval over patients, for
+    every n-th comparison (else NaN).
     """
 
     word: npt.NDArray[np.str_]
@@ -46,7 +46,7 @@ class Outcome:
 
 
 def pilot_chunk(ready: Ready, studies: int, seed: int) -> list[Components]:
-    """Return what the planner would learn from each of these pilots, which have no effect."""
+    """Return the variance components that the planner estimates from each of these pilots, which have no effect."""
     rng = np.random.default_rng(seed)
     folds = ready.folds.take(np.arange(studies) % SPLITS).first(PILOT_REPEATS)
     right = patient_right(ready.cohort, draw_logits(ready.cohort, folds, 2, SPREAD, rng)).astype(np.float64)
@@ -54,7 +54,7 @@ def pilot_chunk(ready: Ready, studies: int, seed: int) -> list[Components]:
 
 
 def same_arm_chunk(ready: Ready, studies: int, seed: int) -> list[str]:
-    """Return the words on the same arm run twice."""
+    """Return the verdicts of an arm compared with a second run of the same arm."""
     rng = np.random.default_rng(seed)
     folds = ready.folds.take(np.arange(studies) % SPLITS)
     same = replace(SPREAD, lasting=0.0, training=0.0)
@@ -65,7 +65,7 @@ def same_arm_chunk(ready: Ready, studies: int, seed: int) -> list[str]:
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some studies' outcomes by effect, their families, and the mean scores."""
+    """Outcomes of some studies by effect, claims of their families, and mean scores."""
 
     outcomes: list[Outcome]
     family: list[bool]
@@ -111,12 +111,12 @@ def _outcome(
     boot: dict[int, tuple[float, float]],
     ratio: float,
 ) -> Outcome:
-    judged = [verdict(d, MARGIN, ratio) for d in differences]
-    ends = [boot.get(i, (np.nan, np.nan)) for i in range(len(judged))]
+    found = [verdict(d, MARGIN, ratio) for d in differences]
+    ends = [boot.get(i, (np.nan, np.nan)) for i in range(len(found))]
     return Outcome(
-        word=np.array([v.word for v in judged], dtype=np.str_),
-        low=np.array([v.low for v in judged]),
-        high=np.array([v.high for v in judged]),
+        word=np.array([v.word for v in found], dtype=np.str_),
+        low=np.array([v.low for v in found]),
+        high=np.array([v.high for v in found]),
         naive=naive,
         plain=np.array([corrected_resampled_t(d, 0.0).p for d in differences]),
         bound=np.array([corrected_resampled_t(d, ratio).p for d in differences]),
@@ -147,7 +147,7 @@ def _bootstrap(
 
 
 def _scored(cohort: Cohort, logits: npt.NDArray[np.floating], tested: npt.NDArray[np.bool_], repeat: int) -> ScoredFold:
-    """One fold's patients with their mean probabilities, which is all that patient-level scores look at."""
+    """Return one fold's patients with their mean probabilities, from which patient-level scores are computed."""
     right = patient_probability(cohort, logits)[tested]
     y = cohort.labels[tested]
     malignant = np.where(y == 1, right, 1 - right)

@@ -1,4 +1,4 @@
-"""What the harness promises, and whether the trials bear it out."""
+"""The promises of the harness, and whether they hold in the trials."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from bench.selftest.trials import ARMS, WIDE_MARGIN
 from bench.stats.inference import wilson
 
 ALPHA = 0.05
-AT_LEAST = 0.01  # of A/A comparisons: a test that never decides is of no use
-POWER_OFF = 0.05  # found against promised power
-ENOUGH = 1000  # comparisons from which found power is taken as it is; chance widens what is allowed for fewer
+AT_LEAST = 0.01  # minimum claims in A/A comparisons: a test that never decides is useless
+POWER_OFF = 0.05  # allowed difference between found and promised power
+ENOUGH = 1000  # comparisons; with fewer, the allowed difference is increased by the sampling error
 
 
 @dataclass(frozen=True)
 class Rate:
-    """How often something was so: share of n, with its Wilson interval."""
+    """A rate: share of n, with its Wilson interval."""
 
     share: float
     low: float
@@ -31,14 +31,14 @@ class Rate:
 
     @classmethod
     def of(cls, events: npt.NDArray[np.bool_]) -> Rate:
-        """Count."""
+        """Return the rate of True values."""
         n, hits = len(events), int(events.sum())
         return cls(hits / n if n else math.nan, *wilson(hits, n), n)
 
 
 @dataclass(frozen=True)
 class Promise:
-    """One thing that must hold: ``wanted`` of a rate, in words."""
+    """One promise: ``wanted`` is the required rate, in words."""
 
     text: str
     trial: str
@@ -48,7 +48,7 @@ class Promise:
 
 
 def claims(outcome: Outcome) -> npt.NDArray[np.bool_]:
-    """Return where the verdict claims an effect, either way."""
+    """Return where the verdict claims an effect, in either direction."""
     return np.isin(outcome.word, CLAIMS)
 
 
@@ -58,16 +58,16 @@ def equivalent(outcome: Outcome) -> Rate:
 
 
 def covered(low: npt.NDArray[np.float64], high: npt.NDArray[np.float64], effect: float) -> Rate:
-    """Return how often an interval holds the true effect, among those that have one."""
+    """Return how often an interval contains the true effect, among comparisons that have an interval."""
     made = ~np.isnan(low)
     return Rate.of((low[made] <= effect) & (effect <= high[made]))
 
 
 def promises(results: Sequence[TrialResult]) -> list[Promise]:
-    """Return everything that the harness promises, with what the trials found.
+    """Return all promises with the rates found in the trials.
 
-    Claims without an effect and found power are taken as they are (from ``ENOUGH`` comparisons on; fewer are allowed
-    their chance), the rest within the Wilson interval: a rate is broken when it lies beyond its bound for certain.
+    False claims and power are compared directly (with fewer than ``ENOUGH`` comparisons, plus the sampling error).
+    Other promises are broken only if the whole Wilson interval is beyond the bound.
     """
     return [p for r in results for p in _of_trial(r)]
 

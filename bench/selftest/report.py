@@ -1,4 +1,4 @@
-"""The trials' results for people and programs: ``selftest.md``, ``.json``, ``.png``, without a clock or a path."""
+"""Reports of the trials: ``selftest.md``, ``.json``, ``.png``; reproducible, without times or paths."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LARGEST = max(EFFECTS)
 
 
 def write_report(results: Sequence[TrialResult], kept: Sequence[Promise], seed: int, out: Path) -> dict[str, Any]:
-    """Write the three files into ``out`` and return what the JSON holds. The same results give the same bytes."""
+    """Write the three files into ``out`` and return the content of the JSON. Equal results give equal bytes."""
     out.mkdir(parents=True, exist_ok=True)
     data = as_json(results, kept, seed)
     write_atomic(out / "selftest.json", json.dumps(data, indent=1, ensure_ascii=False) + "\n")
@@ -41,12 +41,12 @@ def write_report(results: Sequence[TrialResult], kept: Sequence[Promise], seed: 
 
 def rates(outcome: Outcome) -> dict[str, Rate]:
     """Return how often each test claims an effect, by its name in ``TESTS``."""
-    said = {n: np.nan_to_num(getattr(outcome, n), nan=1.0) < ALPHA for n in ("bound", "plain", "naive")}
-    return {"verdict": Rate.of(claims(outcome)), **{n: Rate.of(v) for n, v in said.items()}}
+    claimed = {n: np.nan_to_num(getattr(outcome, n), nan=1.0) < ALPHA for n in ("bound", "plain", "naive")}
+    return {"verdict": Rate.of(claims(outcome)), **{n: Rate.of(v) for n, v in claimed.items()}}
 
 
 def conclusions(results: Sequence[TrialResult], kept: Sequence[Promise]) -> list[str]:
-    """Return what was found, a sentence each."""
+    """Return the conclusions, one sentence each."""
     null = [rates(r.outcomes[0.0]) for r in results]
     low, high = (f(n["verdict"].share for n in null) for f in (min, max))
     naive = [f(n["naive"].share for n in null) for f in (min, max)]
@@ -55,11 +55,11 @@ def conclusions(results: Sequence[TrialResult], kept: Sequence[Promise]) -> list
     first = results[0]
     found = Rate.of(first.outcomes[LARGEST].word == "helps")
     return [
-        f"Where there is no effect, the harness claims one in {percent(low)} to {percent(high)} % of comparisons; a "
-        f"test that takes images as independent would in {percent(naive[0])} to {percent(naive[1])} %.",
-        f"Planted effects are found as often as `bench plan --effect` promises, within {percent(off)} points of power.",
+        f"Without an effect, the harness claims one in {percent(low)} to {percent(high)} % of comparisons; a "
+        f"test that treats images as independent does so in {percent(naive[0])} to {percent(naive[1])} %.",
+        f"The power for injected effects agrees with `bench plan --effect` within {percent(off)} percentage points.",
         f"{first.trial.name}: an effect of {percent(LARGEST)} points is found in {percent(found.share)} % of "
-        "comparisons. What is undecided there is not equal.",
+        "comparisons. An undecided verdict does not mean that the arms are equal.",
         f"All {len(kept)} promises hold."
         if not broken
         else f"{len(broken)} of {len(kept)} promises are broken: "
@@ -71,28 +71,28 @@ def conclusions(results: Sequence[TrialResult], kept: Sequence[Promise]) -> list
 def markdown(results: Sequence[TrialResult], kept: Sequence[Promise], seed: int) -> str:
     """Return the text of selftest.md."""
     n = len(results[0].family)
-    text = ["# Selftest: is the harness right about comparisons whose truth is known?\n"]
+    text = ["# Selftest: the statistics on simulated comparisons with known truth\n"]
     text += [f"- {s}\n" for s in conclusions(results, kept)]
     text += [
-        "\n![Left: chance to find a planted effect, promised and found. Right: false claims by test](selftest.png)\n",
-        "\n## Without an effect: how often is one claimed?\n",
+        "\n![Left: power for an injected effect, promised and found. Right: false claims by test](selftest.png)\n",
+        "\n## False claims without an effect\n",
         f"\nShare of {n} simulated A/A comparisons, in % [95 % interval]. Promised: {percent(AT_LEAST)} to "
-        f"{percent(ALPHA)}. *Any of {ARMS} arms*: arms without an effect that share a reference, judged together "
-        "(Holm). *One arm twice*: the same arm run again, so that no response of a patient lasts.\n\n",
+        f"{percent(ALPHA)}. *Any of {ARMS} arms*: arms without an effect that share a reference, corrected by Holm. "
+        "*One arm twice*: a second run of the same arm, so that no effect on a patient is the same in all repeats.\n\n",
         _null_table(results),
-        "\n## With an effect: is it found as often as promised?\n",
-        f"\nChance to be called *helps*, in %. Promised by the planner from a pilot of 5 folds × {PILOT_REPEATS} on as "
-        f"many patients ({min(PILOTS, n)} pilots, averaged, so that what is off is the planner's own); *one pilot* is "
-        f"what 8 of 10 single pilots promise for {percent(LARGEST)} points. McNemar: what images as independent "
-        "claim.\n\n",
+        "\n## Power with an effect\n",
+        f"\nShare of verdicts *helps*, in %. Promised: the planner's power from a pilot of 5 folds × {PILOT_REPEATS} "
+        f"with the same number of patients, averaged over {min(PILOTS, n)} pilots, so that a difference is an error of "
+        f"the planner; *one pilot*: range of 8 of 10 single pilots for {percent(LARGEST)} points. McNemar: claims if "
+        "images are treated as independent.\n\n",
         _power_table(results),
         "\n## Intervals and equivalence\n",
-        "\nHow often the 95 % interval of the verdict holds the true effect, in % (promised: 95 at least). The "
-        "interval over patients is that of the scores: it leaves out what training again would change, and promises no "
-        f"more. *Equivalent*: the effect is shown to be smaller than {percent(WIDE_MARGIN)} points; where it is just "
-        "that large, that is false (promised: 5 at most).\n\n",
+        "\nHow often the 95 % interval of the verdict contains the true effect, in % (promised: at least 95). The "
+        "interval over patients is that of the scores; it does not include the variation of repeated training. "
+        f"*Equivalent*: the effect is shown to be smaller than {percent(WIDE_MARGIN)} points; if it is exactly that "
+        "large, this is false (promised: at most 5).\n\n",
         _interval_table(results),
-        "\n## How it was made\n\n",
+        "\n## Simulation\n\n",
         *_made(results, seed),
     ]
     return "".join(text)
@@ -142,15 +142,15 @@ def _made(results: Sequence[TrialResult], seed: int) -> list[str]:
     parts = first.components
     sd = 100 * math.sqrt(parts.pair_variance(first.design))
     return [
-        f"- **Predictions**: logits of the true class with normal parts, in units of the logit: {spread}.\n",
-        f"- **What they look like** ({first.trial.name}): {percent(first.scores[0])} % of the patients and "
-        f"{percent(first.scores[1])} % of the images are right; {percent(parts.changed)} % of the patients are right "
-        f"under one arm only; sd of paired differences {sd:.1f} points; {percent(parts.lasting_share)} % of the "
-        "patients' response lasts. The code says from which runs these are taken.\n",
-        "- **Splits**: drawn by the harness, patients disjoint, a fifth of the rest for validation; the t test is told "
-        f"n_test/n_train = {first.test_train_ratio:.4f} as a report would tell it, and takes {LASTING_SHARE:g} times "
-        "the correlation of pairs that Nadeau and Bengio assume.\n",
-        f"- **Seed**: {seed}; {len(first.family)} comparisons a design.\n",
+        f"- **Predictions**: logits of the true class with normal components, in logit units: {spread}.\n",
+        f"- **Properties** ({first.trial.name}): {percent(first.scores[0])} % of the patients and "
+        f"{percent(first.scores[1])} % of the images are correct; {percent(parts.changed)} % of the patients are "
+        f"correct in one arm only; sd of paired differences {sd:.1f} points; {percent(parts.lasting_share)} % of the "
+        "effect on a patient is the same in all repeats. The source code names the runs that these values are from.\n",
+        "- **Splits**: created by the harness, disjoint patients, one fifth of the rest for validation; the t test "
+        f"uses n_test/n_train = {first.test_train_ratio:.4f} as in a report, and {LASTING_SHARE:g} times the "
+        "correlation of pairs (fold × repeat) that Nadeau and Bengio assume.\n",
+        f"- **Seed**: {seed}; {len(first.family)} comparisons per design.\n",
     ]
 
 

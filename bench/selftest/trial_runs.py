@@ -1,4 +1,4 @@
-"""Runs the trials, on as many cores as there are, and gathers what was found; the same seed gives the same numbers."""
+"""Runs the trials in parallel and collects the results; the same seed gives the same numbers."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ Task = tuple[Callable[..., Any], tuple[Any, ...]]
 
 @dataclass(frozen=True)
 class TrialResult:
-    """One trial: outcomes by planted effect, and what the planner promised, told the mean of the pilots' components.
+    """One trial: outcomes by injected effect, and the planner's power from the mean of the pilots' components.
 
-    ``family`` bool [N]: any of ``ARMS`` arms without effect was said to help or to hurt. ``single_pilots`` are the
-    promises for the largest effect that each pilot alone would have made. ``scores`` are the mean patient- and
-    image-level accuracies. ``twins`` are the words on one arm run twice, empty where that was not tried.
+    ``family`` bool [N]: any of ``ARMS`` arms without effect was claimed to help or to hurt. ``single_pilots``: power
+    for the largest effect from each single pilot. ``scores``: mean patient- and image-level accuracies.
+    ``same_arm_twice``: verdicts of an arm run twice, empty if not simulated.
     """
 
     trial: Trial
@@ -41,7 +41,7 @@ class TrialResult:
 
     @property
     def design(self) -> Design:
-        """What the planner is told of the trial."""
+        """The design of the trial for the planner."""
         return Design(self.trial.folds, self.trial.repeats, 1 / self.trial.folds, self.test_train_ratio)
 
 
@@ -54,8 +54,8 @@ def run_trials(
 ) -> list[TrialResult]:
     """Simulate ``comparisons`` studies of every trial and return the results, in the trials' order.
 
-    ``workers`` processes share the work; the numbers do not depend on how many. Raises ``ConfigError`` for fewer than
-    20 comparisons, from which no rate can be told.
+    The results do not depend on the number of ``workers`` (processes). Raises ``ConfigError`` for fewer than 20
+    comparisons, which are too few for a rate.
     """
     if comparisons < 20:
         raise ConfigError(f"--comparisons: got {comparisons}, expected 20 or more (1000 for a rate within 1.5 points)")
@@ -79,14 +79,14 @@ def run_trials(
 
 
 def _tasks(f: Callable[..., Any], ready: Ready, studies: int, seed: tuple[object, ...]) -> list[Task]:
-    """Divide studies into tasks of at most ``CHUNK``, each with a seed of its own."""
+    """Divide studies into tasks of at most ``CHUNK``, each with a separate seed."""
     return [(f, (ready, min(CHUNK, studies - i), derive_seed(*map(str, seed), i))) for i in range(0, studies, CHUNK)]
 
 
 def _run(
     tasks: Sequence[Task], workers: int, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> list[Any]:
-    """Return the tasks' results in their order, whatever the order they end in."""
+    """Return the results in the order of the tasks."""
     if workers == 1:
         found = []
         for i, (f, args) in enumerate(tasks):

@@ -1,4 +1,4 @@
-"""The designs that the harness is judged on, with their patients, their folds and what is planted in them."""
+"""The simulated designs of the selftest: patients, folds and injected effects."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from bench.stats.simulation import Cohort, Folds, Spread, shift_for
 from bench.types import DatasetIndex, ImageRecord, Split
 
 EFFECTS = (0.0, 0.02, 0.05, 0.10)  # of patient-level balanced accuracy; 0 is the A/A comparison
-MARGIN = 0.02  # of the verdicts, as suites have it
-WIDE_MARGIN = 0.10  # a margin that these designs can show equivalence within, to see whether they do so rightly
-ARMS = 4  # of the family that Holm corrects, besides the reference
+MARGIN = 0.02  # equivalence margin of the verdicts, as in suites
+WIDE_MARGIN = 0.10  # margin that is wide enough for these designs to show equivalence
+ARMS = 4  # arms in the family corrected by Holm, without the reference
 IMAGES_A_PATIENT = 20  # mean; BreakHis at one magnification has 24
-CHUNK = 50  # studies a task
-SPLITS = 10  # different draws of folds, used in turn
-BOOTSTRAPPED = 5  # every n-th study gets its interval over patients too
-PILOTS = 200  # studies that stand for the pilot the planner is fed with
-PILOT_REPEATS = 2  # the planner has to tell one repeat, and three, from two
+CHUNK = 50  # studies per task
+SPLITS = 10  # number of different splits, used alternately
+BOOTSTRAPPED = 5  # the interval over patients is computed for every n-th study
+PILOTS = 200  # simulated pilots for the planner
+PILOT_REPEATS = 2  # repeats of a pilot, from which the planner predicts one and three repeats
 
 # What the parts of a prediction vary by, so that simulated comparisons look like those of real folds. Measured on 18
 # BreakHis patients: with three networks, the 42 comparisons against none in reports/breakhis-small have 0.20 of the
@@ -63,7 +63,7 @@ class Trial:
 
     @property
     def splits(self) -> tuple[tuple[int, int], int]:
-        """What its folds are drawn for: trials that agree in it share them."""
+        """Key of its splits: trials with the same key share them."""
         return (self.cohort, self.folds)
 
 
@@ -80,7 +80,7 @@ SAME_ARM_TWICE = TRIALS[
 
 @dataclass(frozen=True)
 class Ready:
-    """A trial made ready: its patients, the draws of its folds, and the shifts that plant the effects."""
+    """A prepared trial: its patients, its splits, and the logit shifts that inject the effects."""
 
     trial: Trial
     cohort: Cohort
@@ -94,9 +94,9 @@ class Ready:
 
 
 def prepare(trial: Trial, seed: int) -> Ready:
-    """Draw a cohort, its folds (as many repeats as a pilot needs, too) and the shifts that plant the effects.
+    """Create a cohort, its folds (with enough repeats for a pilot) and the logit shifts that inject the effects.
 
-    The ratio is what a report of these folds would tell the t test.
+    The ratio n_test / n_train is that of a report with these folds.
     """
     rng = np.random.default_rng(derive_seed("selftest cohort", seed, trial.cohort))
     labels = np.repeat([0, 1], trial.cohort)

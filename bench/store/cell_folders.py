@@ -1,23 +1,23 @@
-"""Content-addressed folders: a cell's result appears at its address whole, or not at all, and stays what was written.
+"""Content-addressed folders of cells. A result is committed by one atomic rename, and later changes are detected.
 
-``<out>/cells/<stage>/<key>/``             finished: holds ``done.json``; put there by one atomic rename
-``<out>/cells/<stage>/<key>.partial/``     in work: checkpoint, history and progress survive an interruption
+``<out>/cells/<stage>/<key>/``             finished: contains ``done.json``; created by one atomic rename
+``<out>/cells/<stage>/<key>.partial/``     running: checkpoint, history and progress survive an interruption
 ``<out>/cells/<stage>/<key>.failed.json``  the last failure, with its traceback; removed by a later success
-``<out>/cells/<stage>/<key>.lock``         held while a process works on it, released by the kernel however it ends
-``<out>/cells/<stage>/<key>.checked.json`` what its files were when their content was last verified
+``<out>/cells/<stage>/<key>.lock``         locked while a process runs the cell; the kernel releases it at process end
+``<out>/cells/<stage>/<key>.checked.json`` file signatures at the last verification of the contents
 
-A cell is finished when
+A cell is finished if
 
-1. ``done.json`` is whole: its ``checksum`` is that of the rest of it;
-2. every file that it lists is there with the listed size and SHA-256. It lists every file of the folder. Files are
-   hashed when their sizes, times, ctimes or inodes are not those of ``checked.json``, so a second look costs one
-   ``stat`` a file;
-3. none of the results that it was made from was replaced by another since: ``done.json`` says what its upstream cells
-   held (``inputs``) and what its own result replaced (``replaced``).
+1. ``done.json`` is complete: its ``checksum`` matches the rest of it;
+2. every file that it lists exists with the listed size and SHA-256. It lists every file of the folder. Files are
+   hashed only if size, mtime, ctime or inode differ from ``checked.json``, so repeated checks cost one ``stat`` per
+   file;
+3. no result that it was made from has been replaced by a different one since: ``done.json`` records the content of its
+   upstream cells (``inputs``) and the content that its own result replaced (``replaced``).
 
-A folder that breaks a rule is damaged. ``bench run`` does the cell again, and after it those cells that rule 3 then
-calls out of date: where the new result has the same content, everything made from it is kept. A folder of an earlier
-version, whose ``done.json`` lists no files, is taken as it is.
+A folder that violates a rule is damaged. ``bench run`` runs the cell again, and then the cells that are out of date by
+rule 3; if the new result has the same content, everything made from it is kept. A folder of an earlier version, whose
+``done.json`` lists no files, is accepted.
 """
 
 from __future__ import annotations
@@ -36,34 +36,33 @@ from bench.errors import StoreError
 from bench.files import files_below, sha256_of, signature_of, sync_file, sync_tree, write_atomic
 
 NEEDED = ("metrics", "costs", "facts", "finished_at")
-VARYING = ("system.csv", "trace.json.gz")  # files that differ between two runs of one cell: no part of its content
+VARYING = ("system.csv", "trace.json.gz")  # files that differ between runs of the same cell; not part of its content
 CellId = tuple[str, str]  # stage and key
 Listing = dict[str, dict[str, Any]]  # path relative to the folder -> {"bytes": n, "sha256": hex}
 
 
 class Artifacts:
-    """The folders of one output directory's cells. An object looks at a finished cell's files once."""
+    """The folders of one output directory's cells. Each object checks a finished cell's files once."""
 
     def __init__(self, out: Path) -> None:
         self.root = out / "cells"
-        self._read: dict[CellId, dict[str, Any]] = {}  # each done.json that is whole
+        self._read: dict[CellId, dict[str, Any]] = {}  # each complete done.json
         self._verified: set[CellId] = set()
 
     def folder(self, stage: str, key: str) -> Path:
-        """Return where the finished cell lies, or will lie."""
+        """Return the folder of the finished cell."""
         return self.root / stage / key
 
     def partial(self, stage: str, key: str) -> Path:
-        """Return where the cell is worked on."""
+        """Return the folder used while the cell runs."""
         return self.root / stage / f"{key}.partial"
 
     def is_done(self, stage: str, key: str) -> bool:
-        """Return whether the cell is finished and undamaged (see the module's text)."""
+        """Return whether the cell is finished and undamaged (rules in the module's docstring)."""
         return self.folder(stage, key).is_dir() and self.damage(stage, key) is None
 
     def damage(self, stage: str, key: str) -> str | None:
-        """Return what is wrong with a cell's folder: file, what was got and expected. None where nothing is, or it is
-        not there."""
+        """Return the problem of a cell's folder: file, found and expected state. None if undamaged or missing."""
         if not self.folder(stage, key).is_dir():
             return None
         try:
@@ -73,7 +72,7 @@ class Artifacts:
         return None
 
     def result(self, stage: str, key: str) -> dict[str, Any]:
-        """Return what the finished cell recorded. Raises ``StoreError`` when its folder is damaged or not there."""
+        """Return the record of a finished cell. Raises ``StoreError`` if its folder is damaged or missing."""
         done = self._done(stage, key)
         if (stage, key) not in self._verified and "files" in done:
             self._check_files(stage, key, done)
@@ -82,9 +81,9 @@ class Artifacts:
         return done
 
     def content(self, stage: str, key: str) -> str | None:
-        """Return the hash of what a finished cell's files hold, without files that vary from run to run.
+        """Return the hash of a finished cell's files, without those that vary from run to run.
 
-        None where ``done.json`` does not tell.
+        None if ``done.json`` does not list them.
         """
         try:
             return _content(self._done(stage, key)["files"])
@@ -92,13 +91,13 @@ class Artifacts:
             return None
 
     def commit(self, stage: str, key: str, result: Mapping[str, Any], upstream: Iterable[CellId] = ()) -> Path:
-        """Turn the partial folder into the finished one; ``result`` goes to ``done.json``, with what it was made from.
+        """Rename the partial folder to the finished one; ``result`` and its inputs are written to ``done.json``.
 
-        All files are on disk before the folder takes its name.
+        All files are on disk before the rename.
         """
         partial, final = self.partial(stage, key), self.folder(stage, key)
         leftovers = [partial / name for name in ("checkpoint.pt", "progress.json", "done.json")]
-        for path in (*leftovers, *partial.rglob(".*.tmp*")):  # the last are of an attempt that was killed
+        for path in (*leftovers, *partial.rglob(".*.tmp*")):  # temporary files of a killed attempt
             path.unlink(missing_ok=True)
         files = _listing(partial)
         inputs = {f"{s}/{k}": content for s, k in upstream if (content := self.content(s, k))}
@@ -109,7 +108,7 @@ class Artifacts:
         text = json.dumps({**done, "checksum": _checksum(done)}, indent=1, sort_keys=True)
         write_atomic(partial / "done.json", text)
         sync_file(partial)
-        if final.exists():  # only a damaged one can be here: the caller holds the lock and saw it was not done
+        if final.exists():  # it is damaged: the caller has the lock and found that the cell is not done
             shutil.rmtree(final)
         os.replace(partial, final)
         sync_file(final.parent)
@@ -119,9 +118,9 @@ class Artifacts:
         return final
 
     def adopt(self, stage: str, key: str, folder: Path) -> bool:
-        """Move a finished cell's folder, made elsewhere on this disk, to its address; False where one is finished."""
+        """Move a finished cell's folder from elsewhere on this disk into the store; False if the cell is finished."""
         with self.work(stage, key) as partial:
-            shutil.rmtree(partial)  # an attempt of this store's own, which nobody needs to continue now
+            shutil.rmtree(partial)  # an unfinished attempt of this store, which is no longer needed
             if self.is_done(stage, key):
                 return False
             final = self.folder(stage, key)
@@ -132,20 +131,20 @@ class Artifacts:
         return True
 
     def fail(self, stage: str, key: str, error: str) -> None:
-        """Record a failure. The partial folder stays, so that a retry continues from its last checkpoint."""
+        """Record a failure. The partial folder is kept, so that a retry continues from its last checkpoint."""
         path = self._failed(stage, key)
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, json.dumps({"error": error}, indent=1))
 
     def progress(self, stage: str, key: str) -> dict[str, Any] | None:
-        """Return the last progress of a cell in work, or None."""
+        """Return the last progress of a running cell, or None."""
         try:
             return json.loads((self.partial(stage, key) / "progress.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
 
     def is_locked(self, stage: str, key: str) -> bool:
-        """Return whether some process works on the cell right now."""
+        """Return whether a process is running the cell now."""
         path = self._lock(stage, key)
         if not path.exists():
             return False
@@ -158,7 +157,7 @@ class Artifacts:
 
     @contextmanager
     def work(self, stage: str, key: str) -> Iterator[Path]:
-        """Hold the cell's lock (waiting for another process that works on it) and yield its partial folder."""
+        """Lock the cell (waiting for another process that runs it) and yield its partial folder."""
         partial = self.partial(stage, key)
         partial.parent.mkdir(parents=True, exist_ok=True)
         with self._lock(stage, key).open("w") as f:
@@ -177,7 +176,7 @@ class Artifacts:
         try:
             now = signature_of((folder / name for name in sorted(listed)), folder)
         except OSError as e:
-            raise StoreError(f"{e.filename} is listed in done.json and cannot be read: {e.strerror}") from e
+            raise StoreError(f"{e.filename} is listed in done.json but cannot be read: {e.strerror}") from e
         known = self._checked(stage, key)
         if known.get("files") == now and known.get("content") == _content(listed):
             return
@@ -191,11 +190,11 @@ class Artifacts:
         self._remember(stage, key, done)
 
     def _check_inputs(self, stage: str, key: str, done: Mapping[str, Any]) -> None:
-        """Raise ``StoreError`` when a result that this one was made from has been replaced by another."""
+        """Raise ``StoreError`` if a result that this one was made from has been replaced by a different one."""
         for name, content in done["inputs"].items():
             try:
                 replaced = self._done(*name.split("/")).get("replaced", ())
-            except StoreError:  # not there, or to be done again itself: nothing has replaced it yet
+            except StoreError:  # missing, or to be run again itself: it has not been replaced yet
                 continue
             if content in replaced:
                 raise StoreError(
@@ -203,7 +202,7 @@ class Artifacts:
                 )
 
     def _checked(self, stage: str, key: str) -> dict[str, Any]:
-        """Return what is known of a cell's files since they were last verified; {} where nothing is."""
+        """Return the record of the last verification of a cell's files; {} if there is none."""
         try:
             found = json.loads(self._checked_path(stage, key).read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -211,7 +210,7 @@ class Artifacts:
         return found if isinstance(found, dict) else {}
 
     def _remember(self, stage: str, key: str, done: Mapping[str, Any]) -> None:
-        """Keep what a cell's files are, now that they were verified; a store that cannot be written to is no error."""
+        """Save the signatures of a cell's verified files; a read-only store is not an error."""
         folder, listed = self.folder(stage, key), done["files"]
         try:
             files = signature_of((folder / name for name in sorted(listed)), folder)
@@ -231,19 +230,19 @@ class Artifacts:
 
 
 def _read_done(path: Path) -> dict[str, Any]:
-    """Return a ``done.json`` that is whole. Raises ``StoreError``."""
+    """Return the content of a complete ``done.json``. Raises ``StoreError``."""
     try:
         done = json.loads(path.read_bytes())
     except FileNotFoundError as e:
-        raise StoreError(f"{path} is not there") from e
+        raise StoreError(f"{path} does not exist") from e
     except (OSError, ValueError) as e:
         raise StoreError(f"{path} cannot be read ({e})") from e
     if not isinstance(done, dict) or (lacking := [name for name in NEEDED if name not in done]):
-        got = f"lacks {', '.join(lacking)}" if isinstance(done, dict) else f"holds a {type(done).__name__}"
+        got = f"lacks {', '.join(lacking)}" if isinstance(done, dict) else f"contains a {type(done).__name__}"
         raise StoreError(f"{path} {got}; expected an object with {', '.join(NEEDED)}")
     checksum = done.pop("checksum", None)
     if ("files" in done or checksum is not None) and checksum != _checksum(done):
-        raise StoreError(f"{path} was changed: its checksum is not that of its content")
+        raise StoreError(f"{path} was changed: its checksum does not match its content")
     return done
 
 
@@ -256,7 +255,7 @@ def _listing(folder: Path) -> Listing:
 
 
 def _content(listed: Listing) -> str:
-    """Return a hash (hex) of what the listed files hold, but for files that vary from run to run."""
+    """Return a hash (hex) of the listed files, without those that vary from run to run."""
     parts = sorted(f"{name} {f['sha256']}" for name, f in listed.items() if name not in VARYING)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 

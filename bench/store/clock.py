@@ -1,4 +1,4 @@
-"""How long ago something began, by a clock that nobody sets: for durations that another process works out, too."""
+"""Time stamps by a monotonic clock, for durations that are computed by other processes too."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Stamp:
-    """A moment: ``wall_s`` since 1970, for people, and ``monotonic_s`` since this machine's start, named by ``boot``.
+    """A moment: ``wall_s`` since 1970 and ``monotonic_s`` since the machine's boot, which ``boot`` identifies.
 
-    The monotonic clock of a machine is one for all its processes, and goes on when the wall clock is set.
+    All processes of a machine share its monotonic clock, which does not change when the wall clock is set.
     """
 
     wall_s: float
@@ -21,13 +21,13 @@ class Stamp:
 
     @classmethod
     def now(cls) -> Stamp:
-        """Return the present moment."""
+        """Return the current moment."""
         return cls(time.time(), time.monotonic(), boot_id())
 
     def elapsed_s(self) -> float:
         """Return the seconds since then.
 
-        By the wall clock, and never below 0, for a moment of another machine or of before this machine's last start.
+        The wall clock is used, with a minimum of 0, for a moment on another machine or before the last boot.
         """
         if self.boot and self.boot == boot_id():
             return time.monotonic() - self.monotonic_s
@@ -36,7 +36,7 @@ class Stamp:
 
 @cache
 def boot_id() -> str:
-    """Return what identifies this start of this machine; '' where the system does not tell."""
+    """Return an identifier of the machine's last boot; '' if the system has none."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:

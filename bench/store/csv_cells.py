@@ -1,7 +1,7 @@
-"""CSV files that a spreadsheet opens without taking a text for a formula; every CSV of bench is written by these.
+"""CSV files without formula injection: a spreadsheet must not read a text as a formula. All CSV files of bench use it.
 
-A text that begins, after white space, with = + - or @ gets an apostrophe before it. ``restored`` takes it off again,
-for every text there can be, so that what bench reads back is what was written. Numbers stay numbers.
+A text that starts (after white space) with = + - or @ gets a leading apostrophe. ``restored`` removes it again for
+every possible text, so reading returns what was written. Numbers are unchanged.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-_FORMULA = re.compile(r"'*(?:\s*[=+\-@＝＋－＠]|[\t\r\n])")  # the wide ones are taken for the others in some places
+_FORMULA = re.compile(r"'*(?:\s*[=+\-@＝＋－＠]|[\t\r\n])")  # some spreadsheets treat full-width characters alike
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]inf")
 T = TypeVar("T")
 
 
 class Sink(Protocol):
-    """Where text goes: an open file, or ``io.StringIO``."""
+    """Output for text: an open file, or ``io.StringIO``."""
 
     def write(self, text: str, /) -> object: ...
 
 
 class Writer:
-    """Writes rows as ``csv.writer`` does, texts neutralised."""
+    """Writes rows as ``csv.writer`` does, with neutralised texts."""
 
     def __init__(self, out: Sink, lineterminator: str = "\r\n") -> None:
         self._rows = csv.writer(out, lineterminator=lineterminator)
@@ -39,9 +39,9 @@ class Writer:
 
 
 class DictWriter:
-    """Writes mappings under a head of column names, texts neutralised; a column that a row lacks is empty.
+    """Writes mappings under a header of column names, with neutralised texts; missing columns are empty.
 
-    Raises ``ValueError`` for a key that is no column.
+    Raises ``ValueError`` for a key that is not a column.
     """
 
     def __init__(self, out: Sink, columns: Sequence[str], lineterminator: str = "\r\n") -> None:
@@ -54,7 +54,7 @@ class DictWriter:
     def writerow(self, row: Mapping[str, Any]) -> None:
         """Write one row."""
         if more := row.keys() - self._known:
-            raise ValueError(f"got the columns {sorted(more)}, expected only {list(self._columns)}")
+            raise ValueError(f"got columns {sorted(more)}, expected only {list(self._columns)}")
         self._rows.writerow([row.get(column, "") for column in self._columns])
 
     def writerows(self, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -64,7 +64,7 @@ class DictWriter:
 
 
 def neutralised(cell: T) -> T | str:
-    """Return what to write for a cell: a text that a spreadsheet would compute gets an apostrophe before it."""
+    """Return the value to write for a cell: a text that a spreadsheet would evaluate gets a leading apostrophe."""
     risky = isinstance(cell, str) and _FORMULA.match(cell) and not _NUMBER.fullmatch(cell)
     return f"'{cell}" if risky else cell
 
@@ -77,7 +77,7 @@ def restored(cell: str) -> str:
 def read_rows(lines: Iterable[str]) -> list[dict[str, str]]:
     """Return the rows of a file by their columns, as ``csv.DictReader``, texts restored.
 
-    Raises ``ValueError`` for a line that has more or fewer fields than the head.
+    Raises ``ValueError`` for a line that has more or fewer fields than the header.
     """
     table = csv.reader(lines)
     columns = [restored(name) for name in next(table, [])]

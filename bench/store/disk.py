@@ -1,4 +1,4 @@
-"""A disk that cannot be written: recognised, told in one sentence, and never taken for a failure of a cell."""
+"""Detection of a disk that cannot be written, so that it is not recorded as the failure of a cell."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from bench.files import write_atomic
 FULL = {errno.ENOSPC, errno.EDQUOT}
 READ_ONLY = {errno.EROFS}
 FORBIDDEN = {errno.EACCES, errno.EPERM}
-LEAST_FREE_BYTES = 2**20  # with less than this, a write that failed is taken to have failed for lack of space
+LEAST_FREE_BYTES = 2**20  # with less free space, a failed write is attributed to a full disk
 
 
 def disk_error(error: BaseException, out: Path | None = None) -> DiskError | None:
-    """Return what is wrong with the disk, if the error or one that led to it says so; else None.
+    """Return a ``DiskError`` if the error, or one in its chain, was caused by the disk; else None.
 
-    ``out``: the folder that was written to. With it, missing permission counts only within the folder, and any error
-    counts when its disk has no space left: libraries raise errors of their own kinds for a failed write.
+    ``out`` is the output folder. If given, missing permission counts only inside it, and any error counts if its disk
+    is full, because libraries raise various errors for a failed write.
     """
     if isinstance(error, DiskError):
         return error
@@ -40,12 +40,12 @@ def disk_error(error: BaseException, out: Path | None = None) -> DiskError | Non
 
 
 def has_space(folder: Path) -> bool:
-    """Return whether the disk of a folder that exists, or of its nearest parent that does, has space left."""
+    """Return whether the disk of a folder (or of its nearest existing parent) has space left."""
     return (free_bytes(folder) or LEAST_FREE_BYTES) >= LEAST_FREE_BYTES
 
 
 def free_bytes(folder: Path) -> int | None:
-    """Return the free space of the disk that a folder lies on; None where it cannot be found out."""
+    """Return the free space of a folder's disk in bytes; None if unknown."""
     folder = next((p for p in (folder, *folder.absolute().parents) if p.exists()), folder)
     try:
         return shutil.disk_usage(folder).free
@@ -54,21 +54,21 @@ def free_bytes(folder: Path) -> int | None:
 
 
 def require_space(out: Path) -> None:
-    """Raise ``DiskError`` when the disk of the output folder is full."""
+    """Raise ``DiskError`` if the disk of the output folder is full."""
     if not has_space(out):
         raise _full(out)
 
 
 def write_cache(path: Path, text: str) -> None:
-    """Replace a file of what can be found out again; that the disk cannot be written is no error."""
+    """Replace a cache file atomically; a disk that cannot be written is not an error."""
     with suppress(OSError):
         write_atomic(path, text)
 
 
 def reserve(path: Path) -> None:
-    """Take the space of a sparse file now, so that writes to a map of it cannot end the process by SIGBUS.
+    """Allocate the space of a sparse file, so that writes to its memory map cannot end the process by SIGBUS.
 
-    Raises ``OSError`` (ENOSPC) when the disk has no room.
+    Raises ``OSError`` (ENOSPC) if the disk is full.
     """
     if not hasattr(os, "posix_fallocate"):  # neither Linux nor FreeBSD
         return
@@ -84,20 +84,20 @@ def _full(path: Path | None) -> DiskError:
     free = free_bytes(path) if path else None
     left = f" ({free / 2**20:.1f} MiB left)" if free is not None else ""
     return DiskError(
-        f"{path or 'the disk'}: no space left on the device{left}, or a quota is used up; what is finished is kept: "
-        "free some space and give the same command again, or take an --out folder on another disk"
+        f"{path or 'the disk'}: no space left on the device{left}, or a quota is exceeded; finished cells are kept: "
+        "free some space and run the same command again, or use an --out folder on another disk"
     )
 
 
 def _unwritable(path: Path | None, error: OSError) -> DiskError:
     return DiskError(
         f"{path or 'the disk'} cannot be written ({error.strerror}); make it writable, or copy the output folder to a "
-        "disk that is and name the copy with --out"
+        "writable disk and give the copy with --out"
     )
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield the error, then what it was raised from or during."""
+    """Yield the error and the errors in its chain (``__cause__``, ``__context__``)."""
     seen: set[int] = set()
     e: BaseException | None = error
     while e is not None and id(e) not in seen:

@@ -1,4 +1,4 @@
-"""``history.csv`` of a cell: what its training logged, a line a value."""
+"""``history.csv`` of a cell: the logged values of its training, one per line."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ COLUMNS = ("step", "name", "value")
 
 
 def read_history(path: Path) -> Iterator[tuple[int, str, float]]:
-    """Yield (step, name, value) as they were logged; nothing where there is no such file.
+    """Yield (step, name, value) in the order of logging; nothing if the file does not exist.
 
-    Lines that are no such values, as a killed process may leave one, are passed over.
+    Invalid lines, such as an incomplete last line of a killed process, are skipped.
     """
     if not path.is_file():
         return
@@ -24,5 +24,5 @@ def read_history(path: Path) -> Iterator[tuple[int, str, float]]:
             try:
                 ((step, name, value),) = csv.reader([line.decode()])
                 yield int(step), restored(name), float(value)
-            except (ValueError, csv.Error):  # COLUMNS, too
+            except (ValueError, csv.Error):  # also the header
                 continue

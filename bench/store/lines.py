@@ -1,4 +1,4 @@
-"""Files of one JSON object a line that several processes append to, and that no damaged line makes unreadable."""
+"""JSON Lines files that several processes append to; a damaged line does not make the file unreadable."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from typing import Any, BinaryIO, Generic, TypeVar
 
 from bench.files import write_atomic
 
-TELL_S = 10.0  # of waiting for another process before it is said
+TELL_S = 10.0  # waiting time for another process before a message is printed
 T = TypeVar("T")
-_NAMED: set[tuple[Path, str]] = set()  # what was said in this process of unreadable lines: it is said once
+_NAMED: set[tuple[Path, str]] = set()  # messages about unreadable lines, printed once per process
 
 
 @dataclass(frozen=True)
 class BadLine:
-    """A line that was passed over: its number from 1, its bytes, and why."""
+    """A line that was skipped: its number from 1, its bytes, and the reason."""
 
     number: int
     content: bytes
@@ -33,14 +33,14 @@ class BadLine:
 class JsonLines(Generic[T]):
     """The objects of a file, decoded by ``decode``.
 
-    ``decode`` takes what a line holds and raises ``ValueError``, ``KeyError`` or ``TypeError`` for what it cannot use.
+    ``decode`` takes the object of a line and raises ``ValueError``, ``KeyError`` or ``TypeError`` if it is invalid.
     """
 
     def __init__(self, path: Path, decode: Callable[[Mapping[str, Any]], T]) -> None:
         self.path, self._decode = path, decode
 
     def append(self, objects: Iterable[Mapping[str, Any]]) -> None:
-        """Add objects at the end and wait until they are on disk; a torn last line of a killed process is closed."""
+        """Append objects and wait until they are on disk; an incomplete last line of a killed process is ended."""
         text = "".join(json.dumps(o, sort_keys=True) + "\n" for o in objects)
         if text:
             with locked(self.path) as f:
@@ -50,10 +50,10 @@ class JsonLines(Generic[T]):
                 os.fsync(f.fileno())
 
     def read(self, remedy: str = "") -> list[T]:
-        """Return what the lines hold, in their order.
+        """Return the objects of the lines, in order.
 
-        Lines that cannot be read are passed over. How many, and why, goes to standard error, once a process, with the
-        ``remedy``.
+        Unreadable lines are skipped. Their number and the reasons are printed to standard error once per process, with
+        the ``remedy``.
         """
         found, bad = self.scan()
         if bad:
@@ -61,14 +61,14 @@ class JsonLines(Generic[T]):
             why = ", ".join(f"{n} {reason}" if len(reasons) > 1 else reason for reason, n in reasons.items())
             lines = f"line{'s' if len(bad) > 1 else ''} {', '.join(str(line.number) for line in bad[:5])}"
             more = ", …" if len(bad) > 5 else ""
-            text = f"{self.path}: {len(bad)} passed over ({lines}{more}): {why}{'; ' if remedy else ''}{remedy}"
+            text = f"{self.path}: {len(bad)} skipped ({lines}{more}): {why}{'; ' if remedy else ''}{remedy}"
             if (self.path, text) not in _NAMED:
                 _NAMED.add((self.path, text))
                 print(text, file=sys.stderr)
         return found
 
     def scan(self) -> tuple[list[T], list[BadLine]]:
-        """Return what the lines hold, and the lines that cannot be read."""
+        """Return the objects of the lines, and the unreadable lines."""
         found, bad = [], []
         for number, line in enumerate(_lines(self.path), 1):
             if not line.strip():
@@ -80,7 +80,7 @@ class JsonLines(Generic[T]):
         return found, bad
 
     def heal(self) -> int:
-        """Move lines that cannot be read to ``<name>.damaged`` beside the file; return how many."""
+        """Move unreadable lines to ``<name>.damaged`` in the same folder; return their number."""
         if not self.scan()[1]:
             return 0
         with locked(self.path):
@@ -96,37 +96,37 @@ class JsonLines(Generic[T]):
 
 @contextmanager
 def locked(path: Path) -> Iterator[BinaryIO]:
-    """Yield a file opened for appending and reading that no other process appends to meanwhile; it is made if absent.
+    """Yield a file opened for appending and reading, locked against other processes; it is created if missing.
 
-    The kernel releases the lock however the process ends.
+    The kernel releases the lock when the process ends.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     while True:
         with path.open("ab+") as f:
             _lock(f, path)
-            if not _is_at(path, f):  # another process put a healed file in its place meanwhile
+            if not _is_at(path, f):  # another process has replaced the file by a repaired one
                 continue
             yield f
             return
 
 
 def _lock(f: BinaryIO, path: Path) -> None:
-    """Wait for the lock; say so when that takes long, which only a stopped process or a network file system causes."""
+    """Wait for the lock; print a message if it takes long (a stopped process, or a network file system)."""
     try:
         fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return
     except BlockingIOError:
-        told = Timer(TELL_S, lambda: print(f"waiting for {path}: another process has it locked", file=sys.stderr))
-    told.daemon = True
-    told.start()
+        message = Timer(TELL_S, lambda: print(f"waiting for {path}: locked by another process", file=sys.stderr))
+    message.daemon = True
+    message.start()
     try:
         fcntl.flock(f, fcntl.LOCK_EX)
     finally:
-        told.cancel()
+        message.cancel()
 
 
 def ends_whole(f: BinaryIO) -> bool:
-    """Return whether an open file is empty or ends with a whole line."""
+    """Return whether an open file is empty or ends with a complete line."""
     if f.seek(0, os.SEEK_END) == 0:
         return True
     f.seek(-1, os.SEEK_END)
@@ -151,7 +151,7 @@ def _lines(path: Path) -> Iterator[bytes]:
 def _object(line: bytes) -> Mapping[str, Any]:
     found = json.loads(line)
     if not isinstance(found, dict):
-        raise TypeError(f"not an object but {type(found).__name__}")
+        raise TypeError(f"{type(found).__name__} instead of an object")
     return found
 
 
@@ -159,7 +159,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, UnicodeDecodeError):
         return "not UTF-8"
     if isinstance(error, json.JSONDecodeError):
-        return "not whole JSON"
+        return "incomplete or invalid JSON"
     if isinstance(error, KeyError):
         return f"without {error.args[0]!r}"
     return str(error)

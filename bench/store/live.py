@@ -1,4 +1,4 @@
-"""The runs that go on right now, each announced by a file in ``<out>/live/`` that its process holds a lock on."""
+"""The active runs: each has a file in ``<out>/live/`` that its process keeps locked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LIVE = "live"
 
 @dataclass(frozen=True)
 class LiveRun:
-    """A run of a suite that goes on: ``jobs`` cells at a time, ``threads`` each; ``started`` in s since 1970.
+    """An active run of a suite: ``jobs`` parallel jobs with ``threads`` each; ``started`` in s since 1970.
 
     ``monotonic_s`` and ``boot`` are those of its start (``clock.Stamp``).
     """
@@ -35,7 +35,7 @@ class LiveRun:
 
     @classmethod
     def here(cls, suite: str, jobs: int, threads: int, device: str, at: Stamp) -> LiveRun:
-        """Return the run of this process, started at a moment."""
+        """Return the run of this process, started at the given moment."""
         who = (os.getpid(), socket.gethostname())
         return cls(suite, jobs, threads, device, at.wall_s, *who, at.monotonic_s, at.boot)
 
@@ -47,7 +47,7 @@ class LiveRun:
 
 @contextmanager
 def announced(out: Path, run: LiveRun) -> Iterator[None]:
-    """Let others know of the run within the block. However the process ends, the kernel releases the lock."""
+    """Announce the run to other processes inside the block. The kernel releases the lock when the process ends."""
     path = out / LIVE / f"{run.node}-{run.pid}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8") as f:
@@ -61,21 +61,21 @@ def announced(out: Path, run: LiveRun) -> Iterator[None]:
 
 
 def live_runs(out: Path, suite: str) -> list[LiveRun]:
-    """Return a suite's runs that go on, oldest first."""
+    """Return the active runs of a suite, oldest first."""
     found = [run for path in sorted((out / LIVE).glob("*.json")) if (run := _read(path)) and run.suite == suite]
     return sorted(found, key=lambda run: run.started)
 
 
 def _read(path: Path) -> LiveRun | None:
-    """Return the run of a file that a process holds; None for what a killed run left, which is removed."""
+    """Return the run of a locked file; None for the file of a killed run, which is removed."""
     try:
         with path.open(encoding="utf-8") as f:
             try:
                 fcntl.flock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)
             except BlockingIOError:
                 return LiveRun(**json.loads(f.read()))
-            if path.stat().st_size:  # one without text has just been made, and is about to be locked
+            if path.stat().st_size:  # an empty file has just been created and is about to be locked
                 path.unlink()
-    except (OSError, ValueError, TypeError):  # gone meanwhile, half written, or of another version
+    except (OSError, ValueError, TypeError):  # removed meanwhile, incomplete, or of another version
         pass
     return None

@@ -1,8 +1,8 @@
-"""Passwords and tokens are kept out of everything that bench prints, stores or puts on a command line.
+"""Removes passwords and tokens from everything that bench prints, stores or puts on a command line.
 
-A secret is the user part of an address (``scheme://user:password@host``), a parameter of it that is called like one
-(``?password=…``), the value of a variable that MLflow, Optuna or a cloud reads one from, and the password of an address
-that was handed to ``remember``. They become ``***`` wherever they stand in a text.
+Secrets are: the user part of a URL (``scheme://user:password@host``), URL parameters with such a name
+(``?password=…``), the values of environment variables from which MLflow, Optuna or a cloud reads secrets, and passwords
+of URLs given to ``remember``. Each occurrence in a text becomes ``***``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 HIDDEN = "***"
-SHORTEST = 4  # characters; a shorter password is hidden inside its address alone, not wherever else it stands
+SHORTEST = 4  # characters; a shorter password is hidden only inside its URL, not elsewhere in a text
 _USER = re.compile(r"(?<![\w+.-])([A-Za-z][\w+.-]*://)[^\s'\"<>]*@(?=[^\s@'\"<>/]*(?:[/?#:\s'\"<>]|$))")
 _NAMED = r"[\w.-]*(?:passw(?:or)?d|pwd|token|secret|api[_-]?key|access[_-]?key|signature|credential)[\w.-]*"
 _PARAMETER = re.compile(rf"([?&;]{_NAMED}=)[^&;\s'\"#]+", re.IGNORECASE)
@@ -23,7 +23,7 @@ _remembered: set[str] = set()
 
 
 def remember(address: str | None) -> None:
-    """Hide the password of an address from now on, wherever it stands. A path or None has none."""
+    """Hide the password of a URL in all later texts. A path or None has none."""
     if address:
         _remembered.update(_passwords(address))
 
@@ -48,13 +48,13 @@ def _secrets() -> set[str]:
 
 
 def _passwords(address: str) -> set[str]:
-    """Return an address's password, and its user where that is all it gives, as it may be spelt in a message."""
+    """Return the password of a URL (or its user if there is no password) in all spellings used in messages."""
     if "://" not in address:
         return set()
     user, at, _ = address.partition("://")[2].rpartition("@")
     try:
         named = {m[0].partition("=")[2] for m in _PARAMETER.finditer("?" + urlsplit(address).query)}
-    except ValueError:  # no address that Python can read
+    except ValueError:  # not a URL that Python can parse
         named = set()
     given = user.partition(":")[2] or user if at else ""
     spelt = {s for raw in ({given} | named) for s in (raw, unquote(raw), quote(unquote(raw), safe=""), quote_plus(raw))}

@@ -1,6 +1,6 @@
-"""The append-only store of results, ``<out>/results.jsonl``: one JSON object a line, the last one of a key counts.
+"""The append-only store of results, ``<out>/results.jsonl``: one JSON object per line; the last one of a key is used.
 
-The folders of the cells are the truth and this file a view of them: what is missing or damaged in it is added again.
+The cell folders are authoritative; missing or damaged rows of this file are added again from them.
 """
 
 from __future__ import annotations
@@ -18,39 +18,38 @@ from bench.types import ResultRow
 SCHEMA = 1
 _FIELDS = {f.name for f in fields(ResultRow)}
 _NEEDED = [f.name for f in fields(ResultRow) if f.default is MISSING and f.default_factory is MISSING]
-_OTHER_SCHEMA = "got schema "  # begins the reason
-_REMEDY = "`bench run` adds what they said again, from the folders of the cells"
+_OTHER_SCHEMA = "got schema "  # start of the reason
+_REMEDY = "`bench run` adds these rows again from the cell folders"
 
 
 class Store:
-    """Reads and appends rows. Any number of processes may do both."""
+    """Reads and appends rows. Several processes may do both."""
 
     def __init__(self, out: Path) -> None:
         self.path = out / "results.jsonl"
         self._lines = JsonLines(self.path, _decode)
 
     def append(self, rows: Iterable[ResultRow]) -> None:
-        """Add rows at the end and wait until they are on disk. A torn last line of a killed run is closed first."""
+        """Append rows and wait until they are on disk. An incomplete last line of a killed run is ended first."""
         self._lines.append(_encode(asdict(row)) for row in rows)
 
     def rows(self, strict: bool = False) -> dict[str, ResultRow]:
         """Return the last row of every key, in the order of first appearance.
 
-        A line that cannot be read is passed over, and named once on standard error: its cell's folder holds the result,
-        and the next run adds it again. Raises ``StoreError`` when all rows are of another schema; with ``strict``, when
-        one is.
+        An unreadable line is skipped and reported once on standard error: its cell's folder has the result, and the
+        next run adds it again. Raises ``StoreError`` if all rows have another schema; with ``strict``, if one has.
         """
         found, bad = self._lines.scan()
         other = [line for line in bad if line.reason.startswith(_OTHER_SCHEMA)]
         if other and (strict or not found):
             raise StoreError(
                 f"{self.path}, line {other[0].number}: {other[0].reason}; "
-                "the store was written by another version: use that version, or another --out folder"
+                "the store was written by another version of bench: use that version, or another --out folder"
             )
         return {row.key: row for row in (self._lines.read(_REMEDY) if bad else found)}
 
     def heal(self) -> None:
-        """Move lines that cannot be read to ``results.jsonl.damaged``."""
+        """Move unreadable lines to ``results.jsonl.damaged``."""
         self._lines.heal()
 
 
@@ -69,7 +68,7 @@ def _decode(data: Mapping[str, Any]) -> ResultRow:
 
 
 def _encode(data: dict[str, Any]) -> dict[str, Any]:
-    """JSON has no NaN: an undefined metric is stored as null."""
+    """Return the row as JSON values; undefined metrics become null, because JSON has no NaN."""
     for name in ("metrics", "costs"):
         data[name] = {k: None if not math.isfinite(v) else v for k, v in data[name].items()}
     return data

@@ -1,4 +1,4 @@
-"""One line a run in ``<out>/runs.jsonl``: how long it took, what of it its cells were, and what was expected."""
+"""One line per run in ``<out>/runs.jsonl``: its time, the time of its cells, and the predictions."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ RUNS = "runs.jsonl"
 
 @dataclass(frozen=True)
 class RunRecord:
-    """A finished run of a suite. Seconds are wall seconds; ``predicted_*`` are None where nothing was measured before.
+    """A finished run of a suite. Seconds are wall time; ``predicted_*`` are None if nothing had been measured before.
 
-    ``cells_s`` is what the cells took, added up; ``busy_s`` the same by the scheduler's clock, with a worker's start
-    and all that surrounds a cell. ``wall_s`` is from the first cell's start to the last one's end, ``closing_s`` what
-    report and MLflow took after it (None: not yet known).
+    ``cells_s`` is the sum over cells; ``busy_s`` is the sum by the scheduler's clock, including worker start-up and
+    overhead around cells. ``wall_s`` is from the first cell's start to the last one's end; ``closing_s`` is the time of
+    report and MLflow after it (None: not known yet).
     """
 
     suite: str
@@ -41,26 +41,26 @@ class RunRecord:
 
     @property
     def overhead(self) -> float:
-        """The harness's own share of the workers' time: not spent in cells, and not waiting for one to end."""
+        """Share of the workers' time used by the harness: neither in cells nor idle."""
         return (self.busy_s - self.cells_s) / (self.jobs * self.wall_s)
 
     @property
     def idle(self) -> float:
-        """The share of the workers' time in which no cell was ready for them."""
+        """Share of the workers' time in which no cell was ready."""
         return 1 - self.busy_s / (self.jobs * self.wall_s)
 
 
 def keep_run(out: Path, record: RunRecord) -> None:
-    """Add a run; one that is the same but for ``closing_s`` replaces what was said of it before."""
+    """Append a run; it replaces an earlier record that differs only in ``closing_s``."""
     JsonLines(out / RUNS, _decode).append([asdict(record)])
 
 
 def read_runs(out: Path, suite: str) -> list[RunRecord]:
-    """Return a suite's runs, oldest first; lines that cannot be read are left out, and named on standard error."""
+    """Return a suite's runs, oldest first; unreadable lines are skipped and reported on standard error."""
     found: dict[RunRecord, RunRecord] = {}
     for record in JsonLines(out / RUNS, _decode).read("delete them"):
         if record.suite == suite:
-            found[replace(record, closing_s=None)] = record  # said twice: before its report, and after
+            found[replace(record, closing_s=None)] = record  # recorded twice: before and after the report
     return list(found.values())
 
 

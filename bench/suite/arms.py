@@ -1,7 +1,7 @@
-"""How rows and folders spell an arm's ratio: how many synthetic images it adds, and what else sets its training apart.
+"""The ratio string of an arm in rows and folders: number of synthetic images and variant of the training.
 
-'0', '0.5', 'balance'; '1-nocopies', the same without the images flagged as copies; '0-steps4', real images alone with
-four times the optimiser steps, which is what a generator's compute buys when it goes into the classifier.
+'0', '0.5', 'balance'; '1-nocopies': without memorised samples; '0-steps4': only real images with four times the
+optimiser steps (compute-matched: a generator's compute is used for the classifier instead).
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ NO_MEMORISED, STEPS = "-nocopies", "-steps"
 
 
 def ratio_text(ratio: float | str) -> str:
-    """Return a ratio as rows and folders spell it: '0', '0.5', '1', 'balance'."""
+    """Return the ratio string: '0', '0.5', '1', 'balance'."""
     return ratio if isinstance(ratio, str) else f"{ratio:g}"
 
 
 def longer(times: int) -> str:
-    """Return the ratio of an arm without synthetic images that trains so many times as long."""
+    """Return the ratio string of an arm without synthetic images that trains for ``times`` times the steps."""
     return f"0{STEPS}{times}"
 
 
 def amount(ratio: str | None) -> str:
-    """Return how many synthetic images a ratio adds: '0', '0.5', 'balance'."""
+    """Return the number of synthetic images of a ratio string: '0', '0.5', 'balance'."""
     return str(ratio or "0").removesuffix(NO_MEMORISED).partition(STEPS)[0]
 
 
 def times(ratio: str | None) -> int:
-    """Return how many times as long as its suite says an arm of this ratio trains its classifier."""
+    """Return the train multiplier of a ratio string: classifier steps relative to the suite's."""
     return int(str(ratio or "0").partition(STEPS)[2] or 1)
 
 

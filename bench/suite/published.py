@@ -1,4 +1,4 @@
-"""What a work has published of a suite's methods, and by which settings: ``configs/published/<name>.yaml``."""
+"""Published results of a suite's methods, and their settings: ``configs/published/<name>.yaml``."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 from bench.config import build, read_yaml
 from bench.errors import ConfigError, nearest
 
-Printed = Mapping[str, str]  # measure -> the number as it was printed: its decimals say how far it was rounded
+Printed = Mapping[str, str]  # measure -> number as printed; the decimals show its rounding
 
 
 @dataclass(frozen=True)
 class PublishedMethod:
-    """One method: the registered one that reproduces it, the settings published, and what came out."""
+    """One method: the registered method that reproduces it, its published settings, and its results."""
 
     use: str
     config: Mapping[str, Any]
@@ -26,7 +26,7 @@ class PublishedMethod:
 
 @dataclass(frozen=True)
 class Confusion:
-    """Counts of test images of two classes; class 1 of ours is the positive one."""
+    """Counts of test images of two classes; the positive class is class 1 of this harness."""
 
     tn: int
     fp: int
@@ -36,11 +36,11 @@ class Confusion:
 
 @dataclass(frozen=True)
 class KnownNetwork:
-    """Published scores of a classifier trained on real images alone.
+    """Published scores of a classifier trained on real images only.
 
-    A metric is named as an evaluate row has it without ``test/``, and is defined alike. ``sd`` is over the folds of
-    that work; ``confusion`` has the counts where they were printed. ``like`` is the classifier of ours, by its name in
-    a suite, that is the same network, and ``unlike`` in what it is not.
+    Metric names are those of an evaluate row without ``test/``, with the same definitions. ``sd`` is over the folds of
+    that work; ``confusion`` has the counts if they were printed. ``like`` is the classifier of this harness, by its
+    name in a suite, with the same network; ``unlike`` describes the differences.
     """
 
     scores: Printed
@@ -53,7 +53,7 @@ class KnownNetwork:
 
 @dataclass(frozen=True)
 class KnownCost:
-    """What training a method took where it was published: wall seconds for so many steps on a device."""
+    """Published training cost of a method: wall time in seconds, number of steps, device."""
 
     steps: int
     batch_size: int
@@ -63,12 +63,12 @@ class KnownCost:
 
 @dataclass(frozen=True)
 class Published:
-    """What was published of a suite's methods by one work, or of its classifiers by several.
+    """Published results of a suite's methods (one work) or of its classifiers (several works).
 
-    ``methods`` are of one work, with ``test_images`` by class and ``positive`` the class that precision and recall are
-    of. ``literature`` holds scores of classifiers by the network in words, for orientation. ``suite`` holds settings
-    by their path in a suite; ``own_class_loss`` is the logged loss of the head that classified; ``unpaired`` says what
-    was published of the unpaired measures.
+    ``methods`` are of one work, with ``test_images`` by class and ``positive``, the class of precision and recall.
+    ``literature``: scores of classifiers by network name, for orientation. ``suite``: settings by their path in a
+    suite. ``own_class_loss``: logged loss of the classifying head. ``unpaired``: text about published unpaired
+    measures.
     """
 
     source: str
@@ -85,13 +85,13 @@ class Published:
 
 
 def load_published(folder: Path, name: str) -> Published:
-    """Read ``folder/<name>.yaml``. Raises ``ConfigError`` when there is none, or it holds something else."""
+    """Read ``folder/<name>.yaml``. Raises ``ConfigError`` if it does not exist or is invalid."""
     files = {p.stem: p for p in sorted(folder.glob("*.yaml"))}
     if name not in files:
-        raise ConfigError(f"published: no results are called {name!r}; {nearest(name, files)}")
+        raise ConfigError(f"published: unknown results {name!r}; {nearest(name, files)}")
     data = {k: v for k, v in read_yaml(files[name]).items() if not k.startswith("_")}
     found = build(Published, data, f"published results {name}")
     if found.methods and found.positive not in found.test_images:
         known = ", ".join(found.test_images) or "no classes"
-        raise ConfigError(f"published results {name}: positive is {found.positive!r}, test_images has {known}")
+        raise ConfigError(f"published results {name}: got positive {found.positive!r}, expected one of: {known}")
     return found

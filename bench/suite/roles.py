@@ -1,7 +1,7 @@
-"""What a suite's generative methods are to the research questions: read from classes and configs, not from names.
+"""Roles of a suite's generative methods in the research questions, determined from classes and configs, not from names.
 
-The questions (README) are about one family of methods, CycleGAN and its variants that transfer ImageNet features: what
-is plain there, what transfers, which two differ in nothing but that, and which other generators stand beside them.
+The questions (README) are about one family of methods, CycleGAN and its variants that transfer ImageNet features:
+plain methods, transfer methods, ablation pairs that differ only in the transfer, and other generators.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from bench.errors import ConfigError, RegistryError
 from bench.interfaces import OfFamily
 from bench.suite.suite import PluginSpec, Suite, load_suite, suite_files
 
-FAMILY = "cyclegan"  # what a method's ``family`` is called in its class
-Asked = Literal["transfer", "cost", "others"]  # what can be asked of the methods of one suite
-PRETRAINED = "pretrained"  # the setting in which twins differ
+FAMILY = "cyclegan"  # value of ``family`` in the methods' classes
+Asked = Literal["transfer", "cost", "others"]  # research questions about the methods of one suite
+PRETRAINED = "pretrained"  # the setting in which the methods of an ablation pair differ
 
 
 @dataclass(frozen=True)
 class Counterpart:
-    """A method and the plain one that it is least unlike; ``differs`` names their other settings, 'steps 20 (60)'."""
+    """A method and the most similar plain one; ``differs`` lists different settings, such as 'steps 20 (60)'."""
 
     method: str
     plain: str
@@ -31,12 +31,12 @@ class Counterpart:
 
 @dataclass(frozen=True)
 class Roles:
-    """Generative methods by what they are, in the suite's order.
+    """Generative methods by role, in the suite's order.
 
-    ``transfer`` are of the family and have pretrained networks, ``random`` the same networks from random weights,
-    ``plain`` nothing that could be pretrained; ``others`` are of no such family. ``twins`` are (pretrained, random)
-    that share every other setting, those of their classifiers included. ``elsewhere`` names, for a question that these
-    methods cannot answer, the shipped suites whose methods can.
+    ``transfer``: of the family, with pretrained networks; ``random``: the same networks from random weights; ``plain``:
+    without pretrainable networks; ``others``: not of the family. ``ablation_pairs``: (pretrained, random) methods with
+    all other settings equal, including those of their classifiers. ``elsewhere``: for a question that these methods
+    cannot answer, the shipped suites that can.
     """
 
     transfer: tuple[str, ...] = ()
@@ -49,7 +49,7 @@ class Roles:
 
     @property
     def answers(self) -> frozenset[Asked]:
-        """The questions that there are methods for."""
+        """The questions that these methods can answer."""
         found: dict[Asked, bool] = {
             "transfer": bool(self.ablation_pairs),
             "cost": bool(self.counterparts),
@@ -78,12 +78,12 @@ def roles_of(suite: Suite) -> Roles:
 
 
 def suites_that_answer(questions: Iterable[Asked], dataset: str) -> dict[str, tuple[str, ...]]:
-    """Return by question the shipped suites with methods for it: those of ``dataset`` first, most folds first."""
+    """Return the shipped suites that can answer each question: those of ``dataset`` first, then by number of folds."""
     found: dict[str, list[tuple[bool, int, str]]] = {question: [] for question in questions}
     for name in suite_files() if found else ():
         try:
             suite = load_suite(name)
-        except (ConfigError, RegistryError):  # a suite whose plug-ins are not here answers nothing
+        except (ConfigError, RegistryError):  # a plug-in of the suite is not installed
             continue
         for question in roles_of(suite).answers & found.keys():
             found[question].append((suite.dataset.name != dataset, -suite.settings.split.folds, name))
@@ -95,7 +95,7 @@ def _names(methods: Iterable[PluginSpec]) -> tuple[str, ...]:
 
 
 def _transfer(spec: PluginSpec) -> str:
-    """Return what a method of the family says of its networks; '' for a method of no or another family."""
+    """Return the ``transfer`` value of a method of the family; '' for other methods."""
     method = spec.create()
     return method.transfer if isinstance(method, OfFamily) and method.family == FAMILY else ""
 
@@ -106,11 +106,11 @@ def _is_ablation_pair(a: PluginSpec, b: PluginSpec, suite: Suite) -> bool:
 
 
 def _differing(a: Any, b: Any) -> dict[str, tuple[Any, Any]]:
-    """Return the settings that two configs do not share; one that only one of them knows is no setting of the other."""
+    """Return the settings in which two configs differ; '–' stands for a setting that a config does not have."""
     mine, other = (to_plain(asdict(c)) for c in (a, b))
     keys = [*mine, *(k for k in other if k not in mine)]
-    pairs = {k: (mine.get(k, "–"), other.get(k, "–")) for k in keys}
-    return {k: both for k, both in pairs.items() if both[0] != both[1]}
+    values = {k: (mine.get(k, "–"), other.get(k, "–")) for k in keys}
+    return {k: both for k, both in values.items() if both[0] != both[1]}
 
 
 def _counterpart(spec: PluginSpec, plain: Iterable[PluginSpec]) -> Counterpart:

@@ -1,8 +1,8 @@
-"""A file of members: several suites in one YAML file, alike in everything but what each member changes.
+"""Sub-suites: several suites in one YAML file that share all settings except the changes of each sub-suite.
 
-``members`` maps a name to changes in the suite's own syntax; the rest of the file is what they share. Beside the
-changes a member may have ``otherwise``: further changes for where its own ``folder`` of images is not there. The member
-``busi`` of ``cross.yaml`` is the suite ``cross-busi``, as though a file of that name lay there too.
+``sub_suites`` maps a name to changes in the suite's syntax; the rest of the file is shared. A sub-suite may also have a
+``fallback``: further changes that apply if its ``folder`` of images does not exist. The sub-suite ``busi`` of
+``cross.yaml`` is the suite ``cross-busi``, as if a file of that name existed.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ SUB_SUITES, FALLBACK_KEY = "sub_suites", "fallback"
 
 
 def locate(name: str, files: Mapping[str, Path]) -> tuple[Path, str | None]:
-    """Return the YAML file that a suite is in, and the member that it is there, if it is one.
+    """Return the YAML file of a suite, and the name of the sub-suite in it, if it is one.
 
-    ``name`` is one of ``files`` (the shipped suites), a path, or either with ``-<member>`` behind it. Raises
-    ``ConfigError`` that names the nearest valid one.
+    ``name`` is one of ``files`` (the shipped suites), a path, or either of them followed by ``-<sub-suite>``. Raises
+    ``ConfigError`` with the nearest valid name.
     """
     path = files.get(name) or Path(name)
     if path.is_file():
@@ -36,11 +36,11 @@ def locate(name: str, files: Mapping[str, Path]) -> tuple[Path, str | None]:
             return beside[start], sub_suite
         if names:
             raise ConfigError(f"suite {start} has no sub-suite {sub_suite!r}; {nearest(sub_suite, names)}")
-    raise ConfigError(f"no suite is called {name!r} and no such file exists; {nearest(name, files)}")
+    raise ConfigError(f"unknown suite {name!r}, and no such file exists; {nearest(name, files)}")
 
 
 def sub_suites_in(data: Mapping[str, Any], where: str) -> tuple[str, ...]:
-    """Return the names of the members in a suite's mapping, () where it is an ordinary one. Raises ``ConfigError``."""
+    """Return the names of the sub-suites in a suite's mapping, () if there are none. Raises ``ConfigError``."""
     found = data.get(SUB_SUITES)
     if SUB_SUITES not in data:
         return ()
@@ -52,18 +52,18 @@ def sub_suites_in(data: Mapping[str, Any], where: str) -> tuple[str, ...]:
 
 
 def of_sub_suite(data: Mapping[str, Any], sub_suite: str, root: Path | None) -> dict[str, Any]:
-    """Return the mapping of the suite that a member is, by what images there are below ``root``."""
+    """Return the suite mapping of a sub-suite; its fallback applies if its images are not below ``root``."""
     shared = {k: v for k, v in data.items() if k != SUB_SUITES}
     changes = dict(data[SUB_SUITES][sub_suite])
-    otherwise = changes.pop(FALLBACK_KEY, None)
+    fallback = changes.pop(FALLBACK_KEY, None)
     found: dict[str, Any] = merged(shared, changes)
-    if otherwise and images_in(root, found.get("folder")) is None:
-        found = merged({k: v for k, v in found.items() if k != "folder"}, otherwise)
+    if fallback and images_in(root, found.get("folder")) is None:
+        found = merged({k: v for k, v in found.items() if k != "folder"}, fallback)
     return found
 
 
 def images_in(root: Path | None, folder: str | None) -> Path | None:
-    """Return the folder of images: of that name in ``root``, or ``root`` where it is called so; else None."""
+    """Return the folder of images: ``root/folder``, or ``root`` if it has that name; else None."""
     if root is None or folder is None:
         return None
     return next((p for p in (root / folder, root) if p.name == folder and p.is_dir()), None)

@@ -1,4 +1,4 @@
-"""A suite: which dataset, folds, methods, classifiers and ratios are compared, read from ``configs/suites/*.yaml``."""
+"""A suite: the dataset, folds, methods, classifiers and ratios of a comparison, read from ``configs/suites/*.yaml``."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ from bench.suite.published import load_published
 from bench.suite.sub_suites import locate, of_sub_suite, sub_suites_in
 
 Ratio = float | Literal["balance"]
-REFERENCES = ("none", "classical")  # arms without a generator, which may train longer instead
-FROM_FILE = "@"  # begins an assignment that names a YAML file to merge into the suite
-NAMED = ("methods", "classifiers", "metrics", "segmentation_networks")  # name -> config; `false` leaves one out
+REFERENCES = ("none", "classical")  # arms without a generator, which may have compute-matched variants
+FROM_FILE = "@"  # prefix of an assignment that names a YAML file to merge into the suite
+NAMED = ("methods", "classifiers", "metrics", "segmentation_networks")  # name -> config; `false` removes an entry
 
 
 @dataclass(frozen=True)
 class FidelityConfig:
-    """How synthetic images are judged: ``extractor`` is 'inception' or a timm name."""
+    """Settings of the fidelity metrics: ``extractor`` is 'inception' or a timm name."""
 
     extractor: str = "tf_efficientnet_lite0"
     input_size_px: int | None = None
     batch_size: int = 32
 
     def __post_init__(self) -> None:
-        """Raise ``ConfigError`` for sizes that cannot be."""
+        """Raise ``ConfigError`` for invalid sizes."""
         if self.batch_size < 1 or (self.input_size_px is not None and self.input_size_px < 1):
             raise ConfigError(
                 f"fidelity: got batch_size {self.batch_size}, input_size_px {self.input_size_px}; expected 1 or more"
             )
         if self.extractor == "inception" and self.input_size_px not in (None, 299):
-            raise ConfigError(f"fidelity: inception takes 299 px only, got input_size_px {self.input_size_px}: drop it")
+            raise ConfigError(f"fidelity: got input_size_px {self.input_size_px}, inception needs 299 px: remove it")
 
 
 @dataclass(frozen=True)
 class ExplainConfig:
-    """How many of the first fold's test images show, by Grad-CAM, where each arm's classifier looks."""
+    """Number of the first fold's test images for which Grad-CAM maps of each arm's classifier are computed."""
 
     images_per_class: int = 3  # 0: none
 
     def __post_init__(self) -> None:
-        """Raise ``ConfigError`` for a number of images that cannot be."""
+        """Raise ``ConfigError`` for an invalid number of images."""
         if self.images_per_class < 0:
             raise ConfigError(f"explain.images_per_class: got {self.images_per_class}, expected 0 or more")
 
@@ -60,7 +60,7 @@ class PluginSpec:
     """A dataset, method, classifier or metric with its checked config. ``name`` is the suite's name for it."""
 
     name: str
-    registered: str  # what identifies the class in keys (``registry.identity``)
+    registered: str  # identifier of the class in cell keys (``registry.identity``)
     target: str
     version: int
     kind: str
@@ -72,62 +72,62 @@ class PluginSpec:
         return getattr(__import__(module, fromlist=[attribute]), attribute)(self.config)
 
     def identity(self) -> dict[str, Any]:
-        """Return what of it decides a result: the class, its code version and its config; not the name."""
+        """Return what determines its results: the class, its code version and its config; not the name."""
         return {"class": self.registered, "version": self.version, "config": self.config}
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The plain settings of a suite; everything else in its file names a plug-in."""
+    """The plain settings of a suite; all other entries of its file name plug-ins."""
 
     description: str = ""
-    image_size_px: int = 256  # side of the square images that every arm sees
+    image_size_px: int = 256  # side of the square images that every arm uses
     resize: Literal["squash", "crop"] = "squash"
     split: SplitConfig = field(default_factory=SplitConfig)
-    ratios: tuple[Ratio, ...] = (1.0,)  # synthetic images per real one, per class; 'balance' fills the smaller class
+    ratios: tuple[Ratio, ...] = (1.0,)  # synthetic images per real one, per class; 'balance' equalises the classes
     fidelity: FidelityConfig = field(default_factory=FidelityConfig)
-    segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)  # the judge of translations
+    segmentation: SegmentationConfig = field(default_factory=SegmentationConfig)  # FCN score network
     explain: ExplainConfig = field(default=ExplainConfig(), metadata={"late": True})
-    # segmentation networks that are compared across the arms that can carry masks, by the suite's names for them
+    # segmentation networks that are compared over the arms with masks, by their names in the suite
     segmentation_networks: Mapping[str, SegmentationNetworkConfig] = field(
         default_factory=dict, metadata={"late": True}
     )
-    exclude_memorised: bool = False  # each generative arm once more, without the images that stage `copies` flags
+    exclude_memorised: bool = False  # add each generative arm without the memorised samples flagged by stage `copies`
     margin: float = 0.02  # equivalence margin of the verdict, in balanced accuracy
-    reference: str | None = None  # the generative method that the report compares the others with, besides `none`
-    longer: tuple[int, ...] = ()  # `none` and `classical` again with so many times the steps: equal compute
+    reference: str | None = None  # generative method that the report compares the others with, in addition to `none`
+    longer: tuple[int, ...] = ()  # train multipliers of compute-matched `none` and `classical` arms
     seed: int = 0
-    threads: int | None = None  # CPU threads a cell; fixed, the numbers do not depend on --jobs or the machine's cores
-    published: str | None = None  # of configs/published: results that the report puts beside its own
-    folder: str | None = None  # below --data, where this suite's images lie if it is there
+    threads: int | None = None  # CPU threads per cell; if fixed, results do not depend on --jobs or number of cores
+    published: str | None = None  # name in configs/published: results that the report compares with
+    folder: str | None = None  # folder of this suite's images below --data, if it exists
     weights: str | None = None  # local file or folder of pretrained weights; BENCH_WEIGHTS is the default
 
 
 @dataclass(frozen=True)
 class Suite:
-    """A whole comparison, checked: what is in it can be built."""
+    """A checked suite: all its plug-ins can be built."""
 
     name: str
     dataset: PluginSpec
     methods: tuple[PluginSpec, ...]
     classifiers: tuple[PluginSpec, ...]
     settings: Settings
-    tuned: tuple[tuple[str, PluginSpec], ...] = ()  # (method, a classifier as that method's arm alone fine-tunes it)
-    metrics: tuple[PluginSpec, ...] = ()  # of the suite's own, beside the built-in ones
-    positive: str | None = None  # the positive one of two classes, as ``dataset.positive`` names it
+    tuned: tuple[tuple[str, PluginSpec], ...] = ()  # (method, classifier settings of that method's arm)
+    metrics: tuple[PluginSpec, ...] = ()  # custom metrics, in addition to the built-in ones
+    positive: str | None = None  # name of the positive class of two, from ``dataset.positive``
 
     def method(self, name: str) -> PluginSpec:
         """Return the method of that name."""
         return next(m for m in self.methods if m.name == name)
 
     def classifier(self, name: str, method: str | None = None) -> PluginSpec:
-        """Return the classifier of that name; with ``method``, as that method's arm fine-tunes it."""
+        """Return the classifier of that name; with ``method``, with the settings of that method's arm."""
         own = (spec for arm, spec in self.tuned if (arm, spec.name) == (method, name))
         return next(own, None) or next(c for c in self.classifiers if c.name == name)
 
 
 def config_folder() -> Path:
-    """Return the folder of YAML configs: the checkout's, or the copy inside an installed package."""
+    """Return the folder of YAML configs: of the checkout, or the copy in the installed package."""
     here = Path(__file__).parents[1]
     checkout = here.parent / "configs"
     return checkout if checkout.is_dir() else here / "_configs"
@@ -139,7 +139,7 @@ def suite_files() -> dict[str, Path]:
 
 
 def sub_suite_names(name: str) -> tuple[str, ...]:
-    """Return the names of the suites in a file of members; () for an ordinary suite. Raises as ``load_suite``."""
+    """Return the names of the sub-suites of a suite; () if there are none. Raises the errors of ``load_suite``."""
     path, sub_suite = locate(name, suite_files())
     found = () if sub_suite else sub_suites_in(read_yaml(path), path.stem)
     end = ".yaml" if name.endswith(".yaml") else ""
@@ -147,17 +147,17 @@ def sub_suite_names(name: str) -> tuple[str, ...]:
 
 
 def shipped_suites() -> tuple[str, ...]:
-    """Return the names of all shipped suites that can be run by themselves, members of files of members among them."""
+    """Return the names of all shipped suites that can be run, with sub-suites in place of their parent."""
     return tuple(n for name in suite_files() for n in sub_suite_names(name) or (name,))
 
 
 def load_suite(name: str, assignments: tuple[str, ...] = (), root: Path | None = None) -> Suite:
-    """Read a suite by name or by the path of a YAML file, apply ``--set`` assignments, and check all of it.
+    """Read a suite by name or by the path of a YAML file, apply ``--set`` assignments, and check it.
 
-    An assignment ``@FILE`` (``--config-from FILE``) merges a YAML file in the suite's own syntax into it; these come
-    first. ``root`` is where the images are: a member of several may be another suite where its own are not there
-    (``bench.suite.sub_suites``). Raises ``ConfigError`` for an unknown suite, key, method or value, naming the
-    nearest valid one, and for a file with sub-suites.
+    An assignment ``@FILE`` (``--config-from FILE``) merges a YAML file with the suite's syntax; these are applied
+    first. ``root`` is the folder of images, which decides whether a sub-suite's fallback applies
+    (``bench.suite.sub_suites``). Raises ``ConfigError`` for an unknown suite, key, method or value, with the nearest
+    valid one, and for a file with sub-suites.
     """
     files = suite_files()
     path, sub_suite = locate(name, files)
@@ -167,7 +167,7 @@ def load_suite(name: str, assignments: tuple[str, ...] = (), root: Path | None =
     if sub_suite:
         data = of_sub_suite(data, sub_suite, root)
     elif sub_suites_in(data, path.stem):
-        raise ConfigError(f"{name} has sub-suites; name one of them: {', '.join(sub_suite_names(name))}")
+        raise ConfigError(f"{name} has sub-suites; give one of them: {', '.join(sub_suite_names(name))}")
     for text in assignments:
         if text.startswith(FROM_FILE):
             data = merged(data, read_yaml(Path(text.removeprefix(FROM_FILE))))
@@ -181,14 +181,14 @@ def load_suite(name: str, assignments: tuple[str, ...] = (), root: Path | None =
 
 
 def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:
-    """Turn a suite's mapping into a checked ``Suite``; what is ``false`` in a section of ``NAMED`` is left out."""
+    """Return a checked ``Suite`` from its mapping; entries that are ``false`` in sections of ``NAMED`` are removed."""
     data = dict(data)
     for key in NAMED:
         if named := _named(data, key):
             data[key] = {n: config for n, config in named.items() if config is not False}
     check_suite(name, {key: _named(data, key) for key in NAMED}, _named(data, "dataset"))
     sections = {key: data.pop(key, None) for key in ("dataset", "methods", "classifiers", "metrics")}
-    data = {k: v for k, v in data.items() if not k.startswith("_")}  # YAML anchors live under keys like _gan
+    data = {k: v for k, v in data.items() if not k.startswith("_")}  # keys like _gan hold YAML anchors
     known = [*Settings.__dataclass_fields__, *sections]
     for key in data:
         if key not in known:
@@ -204,7 +204,9 @@ def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:
         if ratio != "balance" and not ratio > 0:
             raise ConfigError(f"suite {name}: ratios: got {ratio!r}, expected a number above 0 or 'balance'")
     if settings.published:
-        load_published(config_folder() / "published", settings.published)  # said now, not when the report is written
+        load_published(
+            config_folder() / "published", settings.published
+        )  # errors are raised now, not when the report is written
     dataset = sections["dataset"]
     if not isinstance(dataset, dict) or "name" not in dataset:
         raise ConfigError(f"suite {name}: dataset: expected a mapping with 'name', got {dataset!r}")
@@ -234,7 +236,7 @@ def _check_segmentation_networks(suite: str, settings: Settings, classifiers: An
     for name, config in settings.segmentation_networks.items():
         where = f"suite {suite}: segmentation_networks.{name}"
         if isinstance(classifiers, dict) and name in classifiers:
-            raise ConfigError(f"{where}: a classifier has this name too; expected another")
+            raise ConfigError(f"{where}: a classifier has the same name; use another name")
         try:
             config.check_size(settings.image_size_px)
         except ConfigError as e:
@@ -245,13 +247,12 @@ def _check_reference(suite: str, reference: str | None, methods: tuple[PluginSpe
     generative = [m.name for m in methods if m.kind == "generative"]
     if reference is not None and reference not in generative:
         raise ConfigError(
-            f"suite {suite}: reference: no generative method of this suite is called {reference!r}; "
-            f"{nearest(reference, generative)}"
+            f"suite {suite}: reference: unknown generative method {reference!r}; {nearest(reference, generative)}"
         )
 
 
 def _own_classifiers(methods: Any, classifiers: Any) -> tuple[Any, tuple[tuple[str, PluginSpec], ...]]:
-    """Take ``classifiers`` out of the methods' configs: changes to a classifier for the arm of that method alone."""
+    """Separate ``classifiers`` from the methods' configs: classifier settings for the arm of that method only."""
     if not isinstance(methods, dict) or not isinstance(classifiers, dict):
         return methods, ()
     left, found = {}, []
@@ -263,9 +264,7 @@ def _own_classifiers(methods: Any, classifiers: Any) -> tuple[Any, tuple[tuple[s
             raise ConfigError(f"{where}: expected a mapping from a classifier's name to changes, got {own!r}")
         for name, changes in own.items():
             if name not in classifiers:
-                raise ConfigError(
-                    f"{where}: no classifier of this suite is called {name!r}; {nearest(name, classifiers)}"
-                )
+                raise ConfigError(f"{where}: unknown classifier {name!r}; {nearest(name, classifiers)}")
             if not isinstance(changes, dict):
                 raise ConfigError(f"{where}.{name}: expected a mapping of config values, got {changes!r}")
             found.append((str(method), _plugin("classifier", str(name), {**(classifiers[name] or {}), **changes})))
@@ -273,20 +272,20 @@ def _own_classifiers(methods: Any, classifiers: Any) -> tuple[Any, tuple[tuple[s
 
 
 def _classifiers(suite: str, section: Any, settings: Settings) -> tuple[PluginSpec, ...]:
-    """Return the classifiers; ``classifiers: {}`` says that a suite has none on purpose."""
+    """Return the classifiers; ``classifiers: {}`` means that the suite intentionally has none."""
     if section == {}:
         return ()
     if settings.split.protocol == PUBLISHED:
         raise ConfigError(
-            f"suite {suite}: classifiers: the split protocol {PUBLISHED} has folds whose patients are shared beside "
-            "folds whose patients are apart, and an arm's mean over both would mean nothing; expected {} here. To "
-            "compare classifiers take split.protocol kfold or holdout"
+            f"suite {suite}: classifiers: the split protocol {PUBLISHED} has folds with and without shared patients, "
+            "so an arm's mean over folds is not meaningful; expected {} here. To compare classifiers use "
+            "split.protocol kfold or holdout"
         )
     return _plugins("classifier", suite, section)
 
 
 def _metrics(suite: str, section: Any) -> tuple[PluginSpec, ...]:
-    """Return the metrics, none where the suite names none."""
+    """Return the custom metrics of the suite."""
     return _plugins("metric", suite, section) if section else ()
 
 
@@ -301,7 +300,7 @@ def _plugin(kind: registry.Kind, name: str, data: Any) -> PluginSpec:
     if not isinstance(data, dict):
         raise ConfigError(f"{where}: expected a mapping of config values, got {data!r}")
     data = dict(data)
-    registered = str(data.pop("use", name))  # `use:` lets one method enter a suite under several names and configs
+    registered = str(data.pop("use", name))  # `use:` allows one method under several names and configs
     cls = registry.load(kind, registered)
     if kind == "classifier" and registered not in registry.names(kind) and not registry.is_target(registered):
         data.setdefault("model", registered)  # timm's name

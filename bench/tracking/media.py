@@ -1,4 +1,4 @@
-"""What MLflow shows beside numbers: the dataset that a run took in, and sample grids by step in its image view."""
+"""Data sets and sample images in MLflow: the input of a run, and sample grids by step in the image view."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOGGED_IMAGE = re.compile(r"images/(?P<name>.+?)[+%]step[+%](?P<step>\d+)[+%]") 
 
 @dataclass(frozen=True)
 class DatasetInput:
-    """A dataset as MLflow lists it: ``digest`` is the fingerprint of all its images, labels and patients."""
+    """A data set as an MLflow input: ``digest`` is the fingerprint of all its images, labels and patients."""
 
     name: str
     digest: str
@@ -32,13 +32,13 @@ class DatasetInput:
 
     @classmethod
     def of(cls, index: DatasetIndex, fingerprint: str) -> DatasetInput:
-        """Return the input that a dataset's index makes."""
+        """Return the MLflow input of a dataset index."""
         labels = Counter(r.label for r in index.records)
         classes = {name: labels[i] for i, name in enumerate(index.classes)}
         return cls(index.name, fingerprint, str(index.root), classes, len({r.group_id for r in index.records}))
 
     def entity(self) -> Any:
-        """Return it as MLflow's, with the context 'training'."""
+        """Return the MLflow entity, with the context 'training'."""
         from mlflow.entities import Dataset, InputTag
         from mlflow.entities import DatasetInput as Entity
 
@@ -56,24 +56,24 @@ class DatasetInput:
 
 
 def log_samples(client: Any, run_id: str, folder: Path) -> None:
-    """Log a cell's sample grids, each once, under its name and step, as MLflow's image view wants them."""
+    """Log a cell's sample grids, each once, by name and step, as needed by MLflow's image view."""
     from PIL import Image
 
     found = [(path, match) for path in sorted((folder / SAMPLES).glob("*.png")) if (match := SAMPLE.match(path.name))]
     if not found:
         return
     logged = [LOGGED_IMAGE.match(artifact.path) for artifact in client.list_artifacts(run_id, "images")]
-    held = {(m["name"], int(m["step"])) for m in logged if m}
+    known = {(m["name"], int(m["step"])) for m in logged if m}
     for path, match in found:
         name, step = re.sub(r"[^a-zA-Z0-9_\-. ]", "_", match["name"]), int(match["step"])
-        if (name, step) not in held:
+        if (name, step) not in known:
             with Image.open(path) as image:
                 at_ms = int(path.stat().st_mtime * 1000)
                 client.log_image(run_id, _square(image), key=name, step=step, timestamp=at_ms, synchronous=True)
 
 
 def _square(image: Image.Image) -> Image.Image:
-    """Return the picture on a square, from its top: MLflow's cards centre a flat one where it cannot be seen."""
+    """Return the image at the top of a white square; MLflow's cards do not show wide images completely."""
     from PIL import Image
 
     side = max(image.size)

@@ -1,4 +1,4 @@
-"""What a results row is to MLflow: the run it belongs to, its parameters and its metric points. Pure functions."""
+"""Results rows in MLflow: the run of a row, its parameters and its metric points. Pure functions."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from bench.types import ResultRow
 
 GENERATOR_STAGES: Final = ("fit", "synthesize", "fidelity", "copies", "translate", "head")
 CLASSIFIER_STAGES: Final = ("classify", "evaluate", "explain")
-SEGMENTATION_STAGES: Final = ("segmenter",)  # one run an arm's segmentation network
-SHARED_STAGES: Final = ("segment",)  # one run a fold, whatever methods use it
-TRIAL_STAGES: Final = ("trial",)  # one run a trial of a tuning study
-POINTS_PER_METRIC: Final = 200  # the MLflow UI draws no more; history.csv in the store keeps every step
+SEGMENTATION_STAGES: Final = ("segmenter",)  # one run per segmentation network of an arm
+SHARED_STAGES: Final = ("segment",)  # one run per fold, shared by the methods
+TRIAL_STAGES: Final = ("trial",)  # one run per trial of a tuning study
+POINTS_PER_METRIC: Final = 200  # the MLflow UI shows no more; history.csv in the store has every step
 NO_SETTINGS: Final = ("config", "host", "versions", "work", "git_commit", "predictions", "thresholds")
 LONGEST_NAME: Final = 250  # characters, MLflow's limit
 STAGES: Final = GENERATOR_STAGES + CLASSIFIER_STAGES + SEGMENTATION_STAGES + SHARED_STAGES + TRIAL_STAGES
 
 
 def unit_name(row: ResultRow) -> str | None:
-    """Return the run name that a row belongs to; None for rows that make no run (splits, skipped cells)."""
+    """Return the name of the run that a row belongs to; None for rows without a run (splits, skipped cells)."""
     if row.status == "skipped" or row.stage not in STAGES:
         return None
     if row.stage in TRIAL_STAGES:
@@ -42,7 +42,7 @@ def unit_name(row: ResultRow) -> str | None:
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
     """Flatten nested mappings to dotted keys with text values, as MLflow stores parameters.
 
-    Two that would have one key, such as ``{"a.b": 1, "a": {"b": 2}}``, both stay: the later one's ends with a hash.
+    If two keys collide, as in ``{"a.b": 1, "a": {"b": 2}}``, the later one gets a hash as suffix.
     """
     flat: dict[str, str] = {}
     for key, value in values.items():
@@ -54,13 +54,13 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def row_entry(row: ResultRow) -> str:
-    """Return what names one row inside a run's ``bench.rows``: its stage, key, status and a hash of what it holds.
+    """Return the entry of a row in a run's ``bench.rows``: its stage, key, status and a hash of its content.
 
-    A failure has no time of its own: it is stamped anew whenever it is read.
+    The time of a failure is not included, because it changes whenever the failure is read.
     """
     at = row.finished_at if row.status == "done" else ""
-    held = [row.metrics, row.costs, row.facts, row.error, row.folder, at]
-    content = json.dumps(held, sort_keys=True, default=str)
+    values = [row.metrics, row.costs, row.facts, row.error, row.folder, at]
+    content = json.dumps(values, sort_keys=True, default=str)
     return f"{row.stage}:{row.key}:{row.status}:{digest(content)}"
 
 
@@ -69,9 +69,9 @@ def digest(text: str) -> str:
 
 
 def safe_name(name: str) -> str:
-    """Return a name as MLflow takes it: letters, digits and ``_-./ :``, at most 250 characters, and no odd path.
+    """Return a name that MLflow accepts: letters, digits and ``_-./ :``, at most 250 characters, a normalised path.
 
-    A name that had to be changed ends with a hash of it, so that no two become one.
+    A changed name ends with a hash of the original, so that different names stay different.
     """
     clean = re.sub(r"[^\w\-./ :]", "_", name)
     if posixpath.normpath(clean) != clean or clean.startswith(("/", "..")) or clean == ".":
@@ -82,7 +82,7 @@ def safe_name(name: str) -> str:
 
 
 def cut(text: str, limit: int) -> str:
-    """Return the text, or its beginning and a mark where it has more than ``limit`` characters."""
+    """Return the text, or its beginning and a mark if it has more than ``limit`` characters."""
     mark = f"… (cut, {len(text)} characters)"
     return text if len(text) <= limit else text[: limit - len(mark)] + mark
 
@@ -98,13 +98,13 @@ def span_ms(row: ResultRow) -> tuple[int, int]:
 
 
 def coordinates(row: ResultRow) -> dict[str, str]:
-    """Return where a row stands in the suite: its tags, and parameters too, since charts of MLflow know only those."""
+    """Return a row's coordinates, used as tags and also as parameters, because MLflow's charts use only those."""
     named = {n: getattr(row, n) for n in ("method", "classifier", "ratio", "fold", "repeat")}
     return {name: str(value) for name, value in named.items() if value is not None}
 
 
 def fact_params(row: ResultRow) -> dict[str, str]:
-    """Return the plain facts of a row as parameters under its stage's name; the machine's are left out."""
+    """Return a row's facts as parameters, prefixed with its stage, without those about the machine."""
     facts = {k: v for k, v in row.facts.items() if k not in NO_SETTINGS}
     return flatten(facts, f"{row.stage}.")
 
@@ -134,12 +134,12 @@ def metric_points(folder: Path | None, row: ResultRow) -> list[Point]:
 
 
 def _curve_name(stage: str, name: str) -> str:
-    """A classifier's scores by step go with its training: ``validation/…`` is what the finished one scores."""
+    """Rename a classifier's validation scores by step to ``train/…``; ``validation/…`` are its final scores."""
     return name.replace("validation/", "train/validation_", 1) if stage in ("classify", "segmenter") else name
 
 
 def usage_points(folder: Path, run_start_ms: int) -> list[Point]:
-    """Return what a cell used of its machine, as MLflow's system metrics; steps are seconds since its run's start."""
+    """Return a cell's resource usage as MLflow system metrics; steps are seconds since the start of its run."""
     series: dict[str, list[tuple[int, float]]] = {}
     for at, name, value in read_usage(folder / USAGE):
         series.setdefault(f"system/{name}", []).append((at, value))
@@ -151,6 +151,6 @@ def usage_points(folder: Path, run_start_ms: int) -> list[Point]:
 
 
 def _thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
-    """Return every n-th of the points, the last one among them, so that MLflow can draw them all."""
+    """Return every n-th point, including the last one, so that MLflow can plot all of them."""
     stride = math.ceil(len(points) / POINTS_PER_METRIC) or 1
     return points[::-stride][::-1]

@@ -1,4 +1,4 @@
-"""The runs of an experiment as MLflow holds them: which there are, what each holds, and how one is written to."""
+"""The runs of an MLflow experiment: listing them with their content, and writing to them."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from bench.tracking.rows import cut, safe_name
 from bench.tracking.store import ROWS
 
 PARENT: Final = "mlflow.parentRunId"
-COMPLETE: Final = "bench.complete"  # tag of the suite's run, set last: the hash of the settings that it holds
-FILES: Final = "bench.files"  # tag of a run: how many files it has, where they are in the output folder
-CUT: Final = "bench.cut"  # tag of a run: its values that were longer than MLflow takes
+COMPLETE: Final = "bench.complete"  # tag of the suite's run, set last: hash of its logged settings
+FILES: Final = "bench.files"  # tag of a run: number of its files, if they are in the output folder
+CUT: Final = "bench.cut"  # tag of a run: names of values that were longer than MLflow allows
 LONGEST_PARAM, LONGEST_TAG = 6000, 4000  # characters, below MLflow's limits
 BATCH: Final = 1000  # MLflow's limit of one log_batch, with at most 100 parameters and 100 tags among them
 
 
 @dataclass(frozen=True)
 class Logged:
-    """A run of ours: ``rows`` as in its tag, ``complete`` of the suite's run alone; a new one holds nothing yet."""
+    """A run logged by bench: ``rows`` as in its tag; ``complete`` only for the suite's run; empty for a new run."""
 
     run_id: str
     key: str
@@ -30,22 +30,22 @@ class Logged:
     rows: frozenset[str] = frozenset()
     complete: str = ""
     parent: str = ""
-    place: str = ""  # the address of its files
+    place: str = ""  # URI of its files
     files: int = 0
 
     @property
     def lacks_files(self) -> bool:
-        """Whether files that it had are not there any more; those of a server are not counted."""
+        """Whether some of its files are missing; files on a server are not counted."""
         return count_files(self.place) < self.files
 
     @property
     def keys(self) -> set[str]:
-        """The keys of the rows it holds, or was begun for."""
+        """The keys of its logged rows and of the row it was created for."""
         return {self.key, *(entry.split(":")[1] for entry in self.rows)}
 
 
 def existing_runs(client: Any, experiment: str) -> dict[str, list[Logged]]:
-    """Return the runs of an experiment that this module made, by name: one search, paged."""
+    """Return the runs of an experiment that bench logged, by name, with one paged search."""
     found: dict[str, list[Logged]] = {}
     token: str | None = None
     while True:
@@ -64,7 +64,7 @@ def existing_runs(client: Any, experiment: str) -> dict[str, list[Logged]]:
 
 
 def log_batches(client: Any, run_id: str, metrics: list[Any], params: dict[str, str], tags: dict[str, str]) -> None:
-    """Log everything in as few calls as MLflow allows; the tags go with the last one."""
+    """Log everything in as few calls as MLflow allows; the tags are in the last call."""
     from mlflow.entities import Param, RunTag
 
     long = [k for k, v in params.items() if len(v) > LONGEST_PARAM] + [
@@ -88,7 +88,7 @@ def all_runs(by_name: Mapping[str, Sequence[Logged]]) -> Iterator[Logged]:
 
 
 def count_files(place: str) -> int:
-    """Return how many files are in a folder of this machine, 0 for another kind of address."""
+    """Return the number of files in a local folder; 0 for another kind of URI."""
     if not place.startswith("file:"):
         return 0
     folder = Path(unquote(urlsplit(place).path))

@@ -1,4 +1,4 @@
-"""The MLflow view of a session: fed from the background while a run goes on, and known to be complete or not."""
+"""MLflow logging of a session: in the background during a run, with a check whether it is complete."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ NOTE = """{description}
 
 `{command}`
 
-The run named as the suite holds its settings and its report (Artifacts). Below it, `<method>/fold…` is a generator,
-with its losses, sample grids by step and fidelity; `<method>/r<ratio>/<classifier>/fold…` is a classifier trained
-with it; all classifiers have the same metrics: filter by `tags.kind = "classifier"`, group by the parameter `method`,
-or mark some and compare them. `params.ratio = "1"` means as many synthetic images as real ones. Verdicts, with their
-intervals over paired folds, are in the report.
+The run with the name of the suite has its settings and its report (Artifacts). Below it, `<method>/fold…` is a
+generator, with its losses, sample grids by step and fidelity; `<method>/r<ratio>/<classifier>/fold…` is a classifier
+trained with its images. All classifiers have the same metrics: filter by `tags.kind = "classifier"`, group by the
+parameter `method`, or select some and compare them. `params.ratio = "1"` means as many synthetic images as real ones.
+Verdicts, with their intervals over paired folds, are in the report.
 """
 
 
 def resolved(session: Session) -> dict[str, Any]:
-    """Return the suite with every default filled in, as plain data."""
+    """Return the suite with all defaults, as plain data."""
     suite = session.suite
     return {
         "name": suite.name,
@@ -57,10 +57,10 @@ def _own_classifiers(suite: Suite, method: str) -> dict[str, Any]:
 
 
 def telling(configs: Mapping[Any, Any]) -> dict[Any, dict[str, Any]]:
-    """Return of each config what tells it from others: fields that are not at their default, or that differ.
+    """Return the distinguishing fields of each config: those that differ between configs or from their default.
 
-    MLflow shows all parameters of a run wherever it shows the run, above its pictures too; the suite's own run has the
-    whole configs. How often something is logged or kept changes no result.
+    MLflow shows all parameters of a run in every view, so only these are logged; the suite's run has the complete
+    configs. Logging and checkpoint intervals (``*_every``) are left out, because they do not change results.
     """
     plain = {name: asdict(config) for name, config in configs.items()}
     defaults = {name: asdict(type(config)()) for name, config in configs.items()}
@@ -79,7 +79,7 @@ def telling(configs: Mapping[Any, Any]) -> dict[Any, dict[str, Any]]:
 
 
 def make_tracker(session: Session) -> Tracker:
-    """Return the suite's MLflow tracker; nothing is imported or contacted yet."""
+    """Return the suite's MLflow tracker; MLflow is not imported or contacted yet."""
     suite = session.suite
     names = [s.name for s in suite.methods]
     methods = telling({s.name: s.config for s in suite.methods})
@@ -117,18 +117,18 @@ def _user() -> str:
 
 
 class MLflowView(Listener):
-    """Hands rows to a background thread. MLflow being slow, broken or away never loses or stops a run."""
+    """Sends rows to a background thread. Problems of MLflow never stop a run or lose its results."""
 
     def __init__(self, session: Session) -> None:
         self.session = session
         self._thread: TrackingThread | None = None
-        self._ledger = session.env.out / "mlflow_synced.json"  # of servers; the folder's own database is asked itself
+        self._ledger = session.env.out / "mlflow_synced.json"  # for servers; the folder's own database is queried
         self._uri = tracking_uri(session.env.out)
         self._key = f"{redact(self._uri)} {session.suite.name}"
 
     @property
     def thread(self) -> TrackingThread:
-        """The thread, started when first needed: importing MLflow takes seconds."""
+        """The thread, started when first used, because importing MLflow takes seconds."""
         self._thread = self._thread or TrackingThread(make_tracker(self.session))
         return self._thread
 
@@ -137,14 +137,14 @@ class MLflowView(Listener):
         self.thread.submit(row)
 
     def is_complete(self, state: str) -> bool:
-        """Return whether MLflow is known to hold everything of this state (``report_state``)."""
+        """Return whether everything of this state (``report_state``) is known to be logged."""
         out = self.session.env.out
         if (own := own_database(out, self._uri)) is not None:
             return holds(own, artifacts_of(out), self.session.suite.name, state)
         return self._read().get(self._key) == state
 
     def complete(self, rows: Sequence[ResultRow], report: Path, wait_s: float, state: str) -> str | None:
-        """Log whatever is not there yet and the report of a state; return a warning when that did not end in time."""
+        """Log missing rows and the report of a state; return a warning if this did not finish in time."""
         for row in rows:
             if row.status != "missing":
                 self.thread.submit(row)

@@ -1,4 +1,4 @@
-"""The database that MLflow's runs are kept in: its address, whether it is sound and where its files are."""
+"""The database of MLflow's runs: its URI, its integrity, and the location of its files."""
 
 from __future__ import annotations
 
@@ -13,42 +13,42 @@ from urllib.parse import quote, unquote
 
 from bench.errors import BenchError
 
-SYNCED: Final = "bench.synced"  # tag of an experiment: the state that was logged, and how many runs that took
-ROWS: Final = "bench.rows"  # tag of a run, set last: which rows it holds, with a hash of each one's content
+SYNCED: Final = "bench.synced"  # tag of an experiment: the logged state and its number of runs
+ROWS: Final = "bench.rows"  # tag of a run, set last: its logged rows, with a hash of each one's content
 ARTIFACTS: Final = "mlartifacts"
-_LOCAL, _QUOTED = "sqlite:///", "sqlite+pysqlite:///"  # MLflow would make the folder that a quoted path spells
+_LOCAL, _QUOTED = "sqlite:///", "sqlite+pysqlite:///"  # MLflow would create a folder with the quoted name
 _HEADER = b"SQLite format 3\x00"
 
 
 def tracking_uri(out: Path, uri: str | None = None) -> str:
-    """Return ``uri``, else ``MLFLOW_TRACKING_URI``, else the sqlite file of the output folder."""
+    """Return ``uri``, else ``MLFLOW_TRACKING_URI``, else the SQLite file of the output folder."""
     path = str((out / "mlflow.db").resolve())
     local = _QUOTED + quote(path) if set("?#%") & set(path) else _LOCAL + path
     return uri or os.environ.get("MLFLOW_TRACKING_URI") or local
 
 
 def database(uri: str) -> Path | None:
-    """Return the sqlite file behind an address, None for a server or another database."""
+    """Return the SQLite file of a URI, None for a server or another database."""
     if uri.startswith(_QUOTED):
         return Path(unquote(uri.removeprefix(_QUOTED)))
     return Path(uri.removeprefix(_LOCAL)) if uri.startswith(_LOCAL) else None
 
 
 def own_database(out: Path, uri: str) -> Path | None:
-    """Return the sqlite file when it is the output folder's own, which may be made again; else None."""
+    """Return the SQLite file if it is the output folder's own, which may be created again; else None."""
     path = database(uri)
     return path if path is not None and path == (out / "mlflow.db").resolve() else None
 
 
 def artifacts_of(out: Path) -> str:
-    """Return the address of the folder in which an output folder's own MLflow database keeps files."""
+    """Return the URI of the folder with the files of an output folder's own MLflow database."""
     return (out / ARTIFACTS).resolve().as_uri()
 
 
 def set_aside_damaged(path: Path) -> str | None:
-    """Move a database that cannot be used out of the way, to be filled again from the store; return what was done.
+    """Rename an unusable database, so that a new one is filled from the store; return a message, or None.
 
-    That is a file of other bytes, a torn one, or one that MLflow had not finished making.
+    Unusable: not SQLite, incomplete, or not completely created by MLflow.
     """
     if not path.is_file() or is_sound(path):
         return None
@@ -56,11 +56,11 @@ def set_aside_damaged(path: Path) -> str | None:
     kept = next(k for k in (path.with_name(name) for name in names) if not k.exists())
     os.replace(path, kept)
     path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
-    return f"{path.name} was damaged: it is now {kept.name}, and a new one was filled from the store"
+    return f"{path.name} was damaged: renamed to {kept.name}; a new one was filled from the store"
 
 
 def is_sound(path: Path) -> bool:
-    """Return whether a file is an MLflow database, or empty. Raises ``sqlite3.OperationalError`` while it is locked."""
+    """Return whether a file is an MLflow database or empty. Raises ``sqlite3.OperationalError`` if it is locked."""
     with path.open("rb") as f:
         start = f.read(len(_HEADER))
     if not start:
@@ -79,9 +79,9 @@ def is_sound(path: Path) -> bool:
 
 
 def relocate(path: Path, artifacts: str) -> str | None:
-    """Let a database that was moved with its folder find its files where they are now; return what was done.
+    """Update the file locations in a database that was moved with its folder; return a message, or None.
 
-    MLflow stores absolute addresses, and would go on writing to the old place.
+    MLflow stores absolute URIs and would continue to write to the old location.
     """
     if not path.is_file() or path.stat().st_size == 0:
         return None
@@ -96,11 +96,11 @@ def relocate(path: Path, artifacts: str) -> str | None:
                 "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) WHERE substr(artifact_uri, 1, ?) = ?",
                 (artifacts, len(old) + 1, len(old) + 1, f"{old}/"),
             )
-    return f"the output folder was moved: MLflow's files are now looked for in {artifacts}" if moved else None
+    return f"the output folder was moved: the location of MLflow's files is now {artifacts}" if moved else None
 
 
 def holds(path: Path, artifacts: str, experiment: str, state: str) -> bool:
-    """Return whether a database says that it holds everything of a state, and still has as many whole runs."""
+    """Return whether a database has the tag of a state and still the same number of complete runs."""
     query = (
         "SELECT e.artifact_location, t.value, (SELECT count(*) FROM runs r JOIN tags g ON g.run_uuid = r.run_uuid"
         " WHERE r.experiment_id = e.experiment_id AND r.lifecycle_stage = 'active' AND g.key = ?)"
@@ -124,7 +124,7 @@ def _one(db: sqlite3.Connection, query: str) -> Any:
 
 
 def sole_writer(out: Path) -> Any:
-    """Hold the output folder's MLflow lock: two processes that create one database race and lose."""
+    """Lock the output folder for MLflow: two processes must not create the same database. Raises ``BenchError``."""
     out.mkdir(parents=True, exist_ok=True)
     lock = (out / "mlflow.lock").open("w")
     try:
@@ -144,8 +144,8 @@ def new_client(uri: str) -> Any:
     from sqlalchemy.engine import make_url
 
     path = database(uri)
-    if path is not None and make_url(uri).database != str(path):  # before SQLAlchemy 2.1 nothing is unquoted
-        raise BenchError(f"MLflow cannot keep a database in {path.parent}: take an --out without ? # %")
+    if path is not None and make_url(uri).database != str(path):  # SQLAlchemy before 2.1 does not unquote
+        raise BenchError(f"MLflow cannot use a database in {path.parent}: use an --out folder without ? # %")
     for name in ("mlflow", "alembic"):  # creating the database prints a line per migration
         logging.getLogger(name).setLevel(logging.ERROR)
     return MlflowClient(tracking_uri=uri, registry_uri=uri)

@@ -1,15 +1,15 @@
-"""MLflow as a view of the results store. The store is the truth: whatever is missing here can be filled in from it.
+"""MLflow as a view of the results store. The store is authoritative: missing runs can be logged again from it.
 
 One experiment per suite; one parent run per suite and config; below it one nested run per *unit* of work:
 
 ``<method>/fold<f>/repeat<r>``                          a generator: fit, synthesize, fidelity and translate
 ``<method>/r<ratio>/<classifier>/fold<f>/repeat<r>``    a classifier: classify, evaluate, explain
 ``<method>/r<ratio>/<segmenter>/fold<f>/repeat<r>``     a segmentation network of an arm: segmenter
-``segmentation/fold<f>/repeat<r>``                      the network that judges translations: segment
+``segmentation/fold<f>/repeat<r>``                      the FCN score network: segment
 
-A unit's run grows as its stages finish. The tag ``bench.rows``, written last, says which rows it holds, with a hash of
-each one's content: a run that was cut off has none and is replaced, and so is one whose row has changed, such as a
-failure since mended, or whose files are gone. ``bench.complete`` says the same of the suite's own run.
+A unit's run is extended as its stages finish. The tag ``bench.rows``, written last, lists its rows with a hash of each
+one's content. A run without this tag was interrupted and is replaced. A run is also replaced if a row has changed (such
+as a failed cell that is now done) or its files are missing. ``bench.complete`` does the same for the suite's run.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def ui_command(port: int = 5000) -> list[str]:
 
 
 def ui_environment(out: Path, uri: str | None = None) -> dict[str, str]:
-    """Return the variables that say which store ``ui_command`` serves; its command line could be read by everyone."""
+    """Return the environment variables with the store of ``ui_command``; command lines are visible to all users."""
     return {
         "MLFLOW_BACKEND_STORE_URI": tracking_uri(out, uri),
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -46,10 +46,10 @@ def ui_environment(out: Path, uri: str | None = None) -> dict[str, str]:
 
 
 class TrackingThread:
-    """Feeds a ``Tracker`` from the background, so that MLflow being slow, broken or away never costs a run anything.
+    """Runs a ``Tracker`` in the background, so that problems of MLflow do not delay or stop a run.
 
-    A daemon thread: it dies with the process, and what it had not written yet is written by ``bench mlflow sync`` or by
-    the next run. After a failure it waits ``RETRY_S`` before it tries again.
+    A daemon thread: it ends with the process; rows that are not logged by then are logged by ``bench mlflow sync`` or
+    the next run. After a failure it waits ``RETRY_S`` before the next attempt.
     """
 
     RETRY_S: Final = 30.0
@@ -57,47 +57,47 @@ class TrackingThread:
     def __init__(self, tracker: Tracker) -> None:
         self._tracker = tracker
         self._queue: queue.Queue[ResultRow | Path | None] = queue.Queue()
-        self._pending: dict[str, ResultRow] = {}  # by row key; what MLflow does not hold yet
+        self._pending: dict[str, ResultRow] = {}  # by row key; not logged yet
         self._report: Path | None = None
         self._state = ""
         self._error: str | None = None
-        self._guard = threading.Lock()
+        self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
         self._thread.start()
 
     def submit(self, row: ResultRow) -> None:
-        """Hand over a finished, failed or skipped row. Returns at once and never raises."""
+        """Queue a finished, failed or skipped row. Returns at once and never raises."""
         if unit_name(row) is not None:
-            with self._guard:
+            with self._lock:
                 self._pending[row.key] = row
             self._queue.put(row)
 
     def report(self, folder: Path, state: str = "") -> None:
-        """Have the report folder attached to the suite's run, after the rows, and then ``state`` noted as logged."""
+        """Queue the report folder, to be attached to the suite's run after the rows; then mark ``state`` as logged."""
         self._state = state
         self._queue.put(folder)
 
     @property
     def did(self) -> str:
-        """What was written, in words; to be read after ``close``."""
+        """A summary of what was written; to be read after ``close``."""
         return self._tracker.summary()
 
     @property
     def notes(self) -> Sequence[str]:
-        """What was mended, in words."""
+        """Messages about repairs."""
         return self._tracker.notes
 
     def close(self, timeout_s: float = 30.0) -> str | None:
-        """Wait at most ``timeout_s`` for the rest to be written; return a warning for what was not, else None."""
+        """Wait at most ``timeout_s`` for the remaining writes; return a warning about unwritten data, else None."""
         self._queue.put(None)
         self._thread.join(timeout_s)
-        with self._guard:
+        with self._lock:
             left = list(self._pending.values())
         if not left and self._error is None and not self._thread.is_alive():
             return None
         cause = self._error or f"not finished within {timeout_s:g} s"
         what = f"{len(left)} cells not yet in MLflow" if left else "the report is not yet in MLflow"
-        return f"{what}: {cause}; nothing is lost, run `bench mlflow sync` to fill it in"
+        return f"{what}: {cause}; no results are lost, run `bench mlflow sync` to log them"
 
     def _work(self) -> None:
         open_for_more, retry_at = True, 0.0
@@ -113,8 +113,8 @@ class TrackingThread:
         self._tracker.close()
 
     def _flush(self) -> bool:
-        """Try to write everything pending; return whether it worked. One bad row does not hold up the others."""
-        with self._guard:
+        """Try to write all pending rows; return whether it worked. One bad row does not block the others."""
+        with self._lock:
             todo = list(self._pending.values())
         failures = 0
         try:
@@ -133,14 +133,14 @@ class TrackingThread:
                 if self._state and not failures:
                     self._tracker.mark_synced(self._state)
                 self._report = None
-        except Exception as e:  # whatever MLflow, its database or the network throws, the run goes on
+        except Exception as e:  # the run continues after any error of MLflow, its database or the network
             failures, self._error = failures + 1, _one_line(e)
         if not failures:
             self._error = None
         return not failures
 
     def _drop(self, row: ResultRow) -> None:
-        with self._guard:
+        with self._lock:
             if self._pending.get(row.key) is row:
                 del self._pending[row.key]
 

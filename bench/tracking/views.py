@@ -1,6 +1,6 @@
-"""Views of the runs table that MLflow lists under "Views": columns, filter, order and grouping that suit a comparison.
+"""Saved views of MLflow's runs table (under "Views"): columns, filter, order and grouping for a comparison.
 
-MLflow's UI keeps a saved view as a tag of the experiment. A version that keeps them otherwise ignores these.
+MLflow's UI stores a view as a tag of the experiment. Versions that store views in another way ignore these tags.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from typing import Any, Final
 
 TAG: Final = "mlflow.sharedViewState."
 CLASSIFIERS, ARMS, GENERATORS = "bench-classifiers", "bench-arms", "bench-generators"
-PRIMARY: Final = "test/patient_balanced_accuracy"  # what verdicts are about
+PRIMARY: Final = "test/patient_balanced_accuracy"  # primary metric of the verdicts
 SCORES: Final = (PRIMARY, "test/patient_auroc", "test/balanced_accuracy", "test/ece", "cost/classify/device_s")
 COSTS: Final = ("cost/fit/device_s", "cost/fit/peak_memory_bytes", "copies/flagged_share", "cycle/ssim")
 
 
 def view_tags() -> dict[str, str]:
-    """Return the tags that make the views: every classifier, their means by arm, every generator."""
+    """Return the tags of the views: every classifier, means by arm, every generator."""
     by = {"aggregateFunction": "average", "groupByKeys": [_by(name) for name in ("method", "ratio", "classifier")]}
     where = ("method", "ratio", "classifier", "fold")
     return {
@@ -53,7 +53,7 @@ def _state(kind: str, params: Sequence[str], metrics: Sequence[str]) -> dict[str
 
 
 def _view(name: str, state: dict[str, Any]) -> str:
-    """Return a saved view as MLflow's UI writes it: its state as JSON, deflated, in base64."""
+    """Return a saved view in MLflow's format: its state as JSON, deflated, base64."""
     packed = base64.b64encode(zlib.compress(json.dumps(state).encode())).decode()
     now = int(time.time() * 1000)
     return json.dumps({"name": name, "createdAt": now, "updatedAt": now, "state": f"deflate;{packed}"})

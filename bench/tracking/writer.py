@@ -1,4 +1,4 @@
-"""Writes results rows into MLflow, each once; ``bench.tracking.tracker`` says what goes where."""
+"""Writes results rows to MLflow, each once; ``bench.tracking.tracker`` describes the layout."""
 
 from __future__ import annotations
 
@@ -54,20 +54,20 @@ from bench.tracking.store import (
 from bench.types import ResultRow
 
 KIND: Final = "mlflow.experimentKind"
-MACHINE_LEARNING: Final = "custom_model_development"  # which of its two faces the UI shows an experiment with
-CONFLICT = "INVALID_PARAMETER_VALUE"  # a parameter is there with another value, and no value can be changed
+MACHINE_LEARNING: Final = "custom_model_development"  # the kind of experiment page in the UI
+CONFLICT = "INVALID_PARAMETER_VALUE"  # a parameter exists with another value; values cannot be changed
 
 
-RANK = ("were complete", "added to", "written", "written again")  # what was done to a run, the most of it last
+RANK = ("were complete", "added to", "written", "written again")  # actions on a run, in ascending order
 
 
 class Tracker:
-    """Writes rows to MLflow, each once. Synchronous and outspoken; ``TrackingThread`` makes it harmless to a run.
+    """Writes rows to MLflow, each once. Synchronous, raises errors; use ``TrackingThread`` during a run.
 
-    ``uri`` None means ``MLFLOW_TRACKING_URI``, else ``<out>/mlflow.db`` with pictures under ``<out>/mlartifacts``.
-    ``config`` is the suite's, logged on the parent run; ``params_of`` gives a cell's by its row (default:
-    ``facts["config"]``); ``tags`` go on every run, ``dataset`` is an input of every run; ``shown`` are tags of
-    the experiment, set where it has none of that name. Nothing is contacted before ``connect`` or ``sync``.
+    ``uri`` None means ``MLFLOW_TRACKING_URI``, else ``<out>/mlflow.db`` with files under ``<out>/mlartifacts``.
+    ``config`` is the suite's, logged on the parent run; ``params_of`` returns a cell's parameters from its row
+    (default: ``facts["config"]``); ``tags`` are set on every run, ``dataset`` is an input of every run; ``shown`` are
+    tags of the experiment, set if missing. MLflow is not contacted before ``connect`` or ``sync``.
     """
 
     def __init__(
@@ -86,18 +86,18 @@ class Tracker:
         self.params_of = params_of or (lambda row: row.facts.get("config") or {})
         self.dataset, self.shown = dataset, {KIND: MACHINE_LEARNING, **(shown or {})}
         self._client: Any = None
-        self._logged: dict[str, list[Logged]] = {}  # run name -> its runs: one for each config that was run
-        self._rows: dict[str, dict[str, ResultRow]] = {}  # unit -> stage -> row, all that was ever given
+        self._logged: dict[str, list[Logged]] = {}  # run name -> its runs, one per config
+        self._rows: dict[str, dict[str, ResultRow]] = {}  # unit -> stage -> row, all rows so far
         self._lock: Any = None
-        self._did: dict[str, str] = {}  # what was done to each run, one of RANK
-        self.notes: list[str] = []  # what else was done, in words
+        self._did: dict[str, str] = {}  # action on each run, one of RANK
+        self.notes: list[str] = []  # messages about other actions
 
     def sync(self, rows: Iterable[ResultRow]) -> int:
-        """Log what MLflow does not hold yet and return the number of runs written. May be called any number of times.
+        """Log rows that MLflow does not have yet and return the number of runs written. May be called repeatedly.
 
-        Give it the rows of one plan, in any order and in any pieces.
+        The rows must be of one plan, in any order, also in several calls.
 
-        Raises ``BenchError`` when another process is writing, and whatever MLflow raises when it cannot be reached.
+        Raises ``BenchError`` if another process is writing, and MLflow's errors if it cannot be reached.
         """
         touched: dict[str, None] = {}
         for row in rows:
@@ -115,25 +115,25 @@ class Tracker:
         self._client.set_terminated(self._parent, "FINISHED")
 
     def mark_synced(self, state: str) -> None:
-        """Note that everything of a state of the store is logged; ``tracking_store.holds`` looks for it."""
+        """Set the tag that everything of a state of the store is logged; ``tracking.store.holds`` reads it."""
         self.connect()
-        whole = sum(bool(run.rows) for run in all_runs(existing_runs(self._client, self._experiment)))
-        self._client.set_experiment_tag(self._experiment, SYNCED, f"{state} {whole}")
+        complete = sum(bool(run.rows) for run in all_runs(existing_runs(self._client, self._experiment)))
+        self._client.set_experiment_tag(self._experiment, SYNCED, f"{state} {complete}")
 
     def summary(self) -> str:
-        """Say what was done: '3 runs written, 1 written again, 20 were complete'."""
+        """Return a summary: '3 runs written, 1 run written again, 20 runs were complete'."""
         counts = Counter(self._did.values())
-        said = [f"{counts[what]} {'run' if counts[what] == 1 else 'runs'} {what}" for what in RANK if counts[what]]
-        return "; ".join([*(self.notes), ", ".join(said) or "nothing to write"])
+        parts = [f"{counts[what]} {'run' if counts[what] == 1 else 'runs'} {what}" for what in RANK if counts[what]]
+        return "; ".join([*(self.notes), ", ".join(parts) or "nothing to write"])
 
     def close(self) -> None:
-        """Let another process write."""
+        """Release the lock, so that other processes can write."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
 
     def connect(self) -> None:
-        """Import MLflow, create or open the experiment and list its runs, unless that was done already."""
+        """Import MLflow, create or open the experiment and list its runs, unless already done."""
         if self._client is not None:
             return
         if self._lock is None:
@@ -156,7 +156,7 @@ class Tracker:
         self._client = client
 
     def _parent_run(self, client: Any) -> str:
-        """Return the suite's run with all its settings: found whole, filled in, or made."""
+        """Return the suite's run with all settings: an existing complete one, a completed one, or a new one."""
         from mlflow.exceptions import MlflowException
 
         content = digest(repr(sorted(self.config.items())))
@@ -166,7 +166,7 @@ class Tracker:
         if known and known.complete == content:
             return known.run_id
         if known:
-            self.notes.append("the suite's run lacked settings: filled in")
+            self.notes.append("settings missing in the suite's run were added")
             try:
                 return self._fill_parent(client, known.run_id, content)
             except MlflowException as e:
@@ -176,7 +176,7 @@ class Tracker:
             del parents[known.run_id]
         fresh = self._fill_parent(client, self._create_parent(client, key), content)
         for run in all_runs(self._logged):
-            if run.parent and run.parent not in parents:  # such as of one that was deleted
+            if run.parent and run.parent not in parents:  # its parent was deleted
                 client.set_tag(run.run_id, PARENT, fresh)
         return fresh
 
@@ -195,30 +195,30 @@ class Tracker:
             client.log_inputs(run_id, [self.dataset.entity()])
 
     def _log_unit(self, unit: str) -> bool:
-        """Bring one unit's run up to date; return whether anything was written."""
+        """Update one unit's run; return whether anything was written."""
         rows = sorted(self._rows[unit].values(), key=lambda r: STAGES.index(r.stage))
         entries = {row_entry(r): r for r in rows}
         others = self._logged.setdefault(unit, [])
         olds = [run for run in others if run.keys & {r.key for r in rows}]
         old = olds[0] if len(olds) == 1 else None
-        whole = old is not None and not old.lacks_files
-        if old and whole and old.rows >= entries.keys():
+        complete = old is not None and not old.lacks_files
+        if old and complete and old.rows >= entries.keys():
             return self._note(unit, "were complete")
-        held = old.rows if old and whole and old.rows < entries.keys() else frozenset()
+        kept = old.rows if old and complete and old.rows < entries.keys() else frozenset()
         for run in olds:
             others.remove(run)
-            if not held:
+            if not kept:
                 self._client.delete_run(run.run_id)
-        run = old if old and held else self._create(unit, rows[0])
+        run = old if old and kept else self._create(unit, rows[0])
         others.append(run)
-        params = {} if held else {**coordinates(rows[0]), **flatten(self.params_of(rows[0]))}
-        new = [row for entry, row in entries.items() if entry not in held]
+        params = {} if kept else {**coordinates(rows[0]), **flatten(self.params_of(rows[0]))}
+        new = [row for entry, row in entries.items() if entry not in kept]
         files = self._write(run, rows, new, params, {ROWS: " ".join(entries)})
         others[-1] = replace(run, key=rows[0].key, rows=frozenset(entries), files=files)
-        return self._note(unit, "added to" if held else "written again" if olds else "written")
+        return self._note(unit, "added to" if kept else "written again" if olds else "written")
 
     def _note(self, unit: str, what: str) -> bool:
-        """Keep the most that was done to a run; return whether anything was."""
+        """Record the highest-ranked action on a run; return whether anything was written."""
         self._did[unit] = max(what, self._did.get(unit, what), key=RANK.index)
         return what != RANK[0]
 
@@ -241,11 +241,11 @@ class Tracker:
         params: dict[str, str],
         last: dict[str, str],
     ) -> int:
-        """Log ``new`` rows into a run that will hold all of ``rows``; ``last`` are the tags that say so.
+        """Log ``new`` rows to a run that then has all of ``rows``; the tags ``last`` are set at the end.
 
-        Return how many files the run has now, as far as they can be counted.
+        Return the number of the run's files, as far as it is known.
 
-        Times come from the rows and repeated points are one point to MLflow, so a write that was cut off may be redone.
+        Times come from the rows, and MLflow merges repeated points, so an interrupted write can be repeated.
         """
         from mlflow.entities import Metric
 

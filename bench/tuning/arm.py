@@ -1,4 +1,4 @@
-"""What one study tunes: an arm (method and classifier) of a suite, what of it is searched, and by which objective."""
+"""The subject of a tuning study: an arm (method and classifier) of a suite, its search space and its objective."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ Pair = tuple[int, int]  # (fold, repeat)
 
 @dataclass(frozen=True)
 class Arm:
-    """A study's subject. Small enough to travel to worker processes."""
+    """The subject of a study. It is pickled and sent to worker processes."""
 
     session: Session
     method: PluginSpec
     classifier: PluginSpec
     space: Space
-    with_seconds: bool = False  # a second objective: device-seconds, the fewer the better
+    with_seconds: bool = False  # second objective: device-seconds, to be minimised
     pruner: Pruner = "none"
     seed: int = 0
 
     @property
     def title(self) -> str:
-        """A name for people."""
+        """A readable name."""
         return f"{self.method.name} with {self.classifier.name}"
 
     @cached_property
     def study(self) -> str:
-        """The study's name: the same for whatever gives comparable trials, however many are asked for."""
+        """The study's name: equal for all settings that give comparable trials, independent of their number."""
         content = [
             sorted({c.key for cells in self.cells(self.space.own).values() for c in cells}),
             {name: [type(r).__name__, to_plain(r)] for name, r in self.space.ranges.items()},
@@ -51,21 +51,21 @@ class Arm:
         return f"{re.sub(r'[^A-Za-z0-9_.-]', '_', plain)}-{stable_hash(content)[:8]}"
 
     def on(self, session: Session) -> Arm:
-        """Return the arm in another session of the same suite, such as on a device."""
+        """Return the arm in another session of the same suite, for example on another device."""
         return replace(self, session=session)
 
     @cached_property
     def unit(self) -> ScoredUnit:
-        """What the objective scores: patients, or images where patients have images of several classes."""
+        """The unit of the objective: patients, or images if patients have images of several classes."""
         return scored_unit(self.session.plan.index)
 
     @property
     def folder(self) -> Path:
-        """Where everything about the study is written."""
+        """The study's folder."""
         return self.session.env.out / "tuning" / self.study
 
     def suite(self, values: Mapping[str, Any]) -> Suite:
-        """Return the suite with this arm alone, with these values. Raises ``ConfigError`` when they do not fit."""
+        """Return the suite with only this arm, with these values. Raises ``ConfigError`` if they are invalid."""
         method, classifier = (
             replace(spec, config=replace(spec.config, **self.space.changes(values, part)))
             for part, spec in ((METHOD, self.method), (CLASSIFIER, self.classifier))
@@ -73,12 +73,12 @@ class Arm:
         return replace(self.session.suite, methods=(method,), classifiers=(classifier,), tuned=())
 
     def cells(self, values: Mapping[str, Any]) -> dict[Pair, list[Cell]]:
-        """Return the cells of a trial by fold and repeat: those of `bench run`, the last one without the test part."""
+        """Return a trial's cells by (fold, repeat): those of `bench run`, but the last without the test part."""
         plan, first = self.session.plan, ratio_text(self.session.suite.settings.ratios[0])
         ratio = values.get(RATIO, first) if self.method.kind == "generative" else "0"
         cells = make_plan(self.suite(values), plan.index, plan.weights).cells
         found: dict[Pair, list[Cell]] = {}
         for cell in select(cells, ("stage=classify", f"ratio={ratio}")):
-            mine = validation_cell(cell) if cell.stage == "classify" else cell
-            found.setdefault((cell.fold, cell.repeat), []).append(mine)
+            tuned = validation_cell(cell) if cell.stage == "classify" else cell
+            found.setdefault((cell.fold, cell.repeat), []).append(tuned)
         return found

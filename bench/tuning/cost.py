@@ -1,4 +1,4 @@
-"""What tuning an arm has cost: ``<out>/tuning/<study>/tuning_cost.json``."""
+"""The tuning cost of an arm: ``<out>/tuning/<study>/tuning_cost.json``."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ COST_FILE = "tuning_cost.json"
 
 @dataclass(frozen=True)
 class TuningCost:
-    """The device-seconds of all trials of one study; pruned, failed and killed ones too, each cell once.
+    """The device-seconds of all trials of one study, including pruned, failed and killed ones; each cell counts once.
 
-    ``identity`` is that of the best method and classifier found (``arm_identity``): an arm that has their configs has
-    been tuned, and owes this. ``trials`` counts them by how they ended. ``score`` is the best one's mean over folds.
+    ``identity`` is that of the best method and classifier (``arm_identity``): this cost is assigned to arms with their
+    configs. ``trials`` counts trials by final state. ``score`` is the best trial's mean over folds.
     """
 
     suite: str
@@ -37,31 +37,31 @@ class TuningCost:
 
 
 def arm_identity(method: PluginSpec, classifier: PluginSpec) -> str:
-    """Return a hash of what decides an arm's results: classes, code versions and configs."""
+    """Return a hash of everything that determines an arm's results: classes, code versions and configs."""
     return stable_hash([method.identity(), classifier.identity()])
 
 
 def write_tuning_cost(folder: Path, tuning_cost: TuningCost) -> None:
-    """Write the bill of the study in ``folder``."""
+    """Write the tuning cost of the study in ``folder``."""
     write_atomic(folder / COST_FILE, json.dumps(asdict(tuning_cost), indent=1, sort_keys=True) + "\n")
 
 
 def read_tuning_costs(out: Path) -> list[TuningCost]:
-    """Return the bills of all studies of an output folder. Raises ``StoreError`` for one that cannot be read."""
+    """Return the tuning costs of all studies in an output folder. Raises ``StoreError`` for an unreadable file."""
     found = []
     for path in sorted((out / "tuning").glob(f"*/{COST_FILE}")):
         try:
             data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             found.append(TuningCost(**data))
         except (OSError, ValueError, TypeError) as e:
-            raise StoreError(f"{path}: no tuning cost ({e}); delete it, and run `bench tune` again") from e
+            raise StoreError(f"{path}: not a valid tuning cost ({e}); delete it and run `bench tune` again") from e
     return found
 
 
 def tuning_s(out: Path, suite: Suite, method: str, classifier: str) -> float:
-    """Return the device-seconds for which an arm of the suite was tuned: 0 unless it has a config that a study chose.
+    """Return the device-seconds of tuning of an arm of the suite: 0 unless a study selected its config.
 
-    Several studies that chose the same config add up.
+    If several studies selected the same config, their costs are added.
     """
-    mine = arm_identity(suite.method(method), suite.classifier(classifier, method))
-    return sum(b.device_s for b in read_tuning_costs(out) if (b.suite, b.identity) == (suite.name, mine))
+    arm = arm_identity(suite.method(method), suite.classifier(classifier, method))
+    return sum(b.device_s for b in read_tuning_costs(out) if (b.suite, b.identity) == (suite.name, arm))

@@ -1,9 +1,10 @@
-"""An Optuna journal that heals: one operation a line, appended by several processes under a lock of the kernel.
+"""An Optuna journal that repairs itself: one operation per line, appended by several processes under a kernel lock.
 
-Optuna's own backend locks by a file that a killed process leaves behind, appends to a torn last line, and refuses a
-journal for one damaged line. Here the kernel releases the lock however a process ends; a torn last line, which no
-process has acted on, is cut off by the next append; and what follows a damaged line is moved aside when the study is
-opened, since the trials before it are a whole study. Trials after it are drawn again, and find their finished cells.
+Optuna's own backend uses a lock file that remains after a process is killed, appends to an incomplete last line, and
+cannot read a journal with a damaged line. Here the kernel releases the lock when a process ends. An incomplete last
+line, which no process has used, is removed by the next append. A damaged line and all lines after it are moved to
+another file when the study is opened; the trials before it are a valid study. Later trials are sampled again and reuse
+their finished cells.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ from bench.store.lines import ends_whole, locked
 
 
 class Journal(BaseJournalBackend):
-    """The journal file at ``path``, made if absent. Log n is the file's line n, from 0."""
+    """The journal file at ``path``, created if missing. Log n is the file's line n, from 0."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._starts = [0]  # where each line begins that was read so far, and the next one
+        self._starts = [0]  # byte offsets of the lines read so far, and of the next one
         with locked(path) as f:
             self._heal(f)
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
-        """Yield the operations from a number on; a last line that is not whole is not read."""
+        """Yield the operations from a number on; an incomplete last line is not read."""
         with self.path.open("rb") as f:
             if os.fstat(f.fileno()).st_size < self._starts[log_number_from]:
-                raise StoreError(f"{self.path} was cut while it was in use; give the same command again")
+                raise StoreError(f"{self.path} was truncated while in use; run the same command again")
             f.seek(self._starts[log_number_from])
             for number, line in enumerate(f, log_number_from):
                 if not line.endswith(b"\n"):
@@ -43,14 +44,14 @@ class Journal(BaseJournalBackend):
                 if log is None:
                     raise StoreError(
                         f"{self.path}, line {number + 1}: got {line[:40]!r}, expected an operation of a study; "
-                        "give the same command again: it heals the journal"
+                        "run the same command again: it repairs the journal"
                     )
                 if number + 1 == len(self._starts):
                     self._starts.append(self._starts[number] + len(line))
                 yield log
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        """Add operations at the end and wait until they are on disk: all of them, or none where that fails."""
+        """Append operations and wait until they are on disk; if this fails, none is appended."""
         text = "".join(json.dumps(log, separators=(",", ":")) + "\n" for log in logs)
         with locked(self.path) as f:
             _cut_torn_line(f)
@@ -77,7 +78,7 @@ class Journal(BaseJournalBackend):
                 after = rest.count(b"\n") - 1
                 print(
                     f"{self.path}, line {number}: cannot be read; it and the {after} lines after it "
-                    f"were moved to {aside.name}. Their trials are drawn again, and find the cells that are finished",
+                    f"were moved to {aside.name}. Their trials are sampled again and reuse their finished cells",
                     file=sys.stderr,
                 )
                 return
@@ -91,7 +92,7 @@ def _cut_torn_line(f: BinaryIO) -> None:
 
 
 def _operation(line: bytes) -> dict[str, Any] | None:
-    """Return the operation of a line, None where it is none."""
+    """Return the operation of a line, None if it is invalid."""
     try:
         log = json.loads(line)
     except (ValueError, RecursionError):

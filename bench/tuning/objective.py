@@ -1,4 +1,4 @@
-"""What a trial does: for each fold the cells of `bench run`, with the test part locked, and a score by validation."""
+"""The work of a trial: per fold, the cells of `bench run` without access to the test part, and a validation score."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from bench.tuning.arm import Arm
 
 TIE_BREAK = "brier"
 PATIENTS = ScoredUnit()
-TIE = 1e-3  # weight of the tie break against the score
+TIE = 1e-3  # weight of the tie break relative to the score
 
 
 class TrialFailed(BenchError):
-    """A cell of a trial failed, or its score is not defined."""
+    """A cell of a trial failed, or its score is undefined."""
 
 
 @dataclass(frozen=True)
 class PairResult:
-    """One fold of a trial: the validation score, and the device-seconds of the arm's own cells by row key."""
+    """One fold × repeat of a trial: the validation score, and the device-seconds of the arm's cells by row key."""
 
     score: float
     seconds: Mapping[str, float]
@@ -35,19 +35,19 @@ class PairResult:
 
     @property
     def rank(self) -> float:
-        """What pruners compare: few validation patients give many equal scores, and a tie tells them nothing."""
+        """The value that pruners compare; a tie break is added because few validation patients give many ties."""
         return self.score + TIE * self.tie_break
 
 
 def run_pair(arm: Arm, suite: Suite, cells: list[Cell]) -> PairResult:
-    """Do the cells of one fold and repeat, or find them done. Raises ``TrialFailed``."""
+    """Run the cells of one fold × repeat unless they are done. Raises ``TrialFailed``."""
     env = replace(arm.session.env, suite=suite)
     seconds = {}
     for cell in cells:
         row = run_cell(cell, env)
         if row.status != "done":
             raise TrialFailed(f"{cell.title}: {row.error}")
-        if cell.method is not None:  # the split is nobody's
+        if cell.method is not None:  # the split belongs to no arm
             seconds[cell.row_key] = row.costs.get("device_s", row.costs["elapsed_s"])
     metrics = (arm.unit.primary, arm.unit.prefix + TIE_BREAK)
     score, tie_break = (validation_score(cells[-1], env, metric) for metric in metrics)
@@ -55,10 +55,10 @@ def run_pair(arm: Arm, suite: Suite, cells: list[Cell]) -> PairResult:
 
 
 def validation_score(cell: Cell, env: RunEnv, metric: str = PATIENTS.primary) -> float:
-    """Return a metric of a finished ``validate`` cell's predictions; the higher, the better.
+    """Return a metric of a finished ``validate`` cell's predictions; higher is better.
 
-    Raises ``LeakageError`` when one of them is not of the fold's validation part, whatever it says of itself, and
-    ``TrialFailed`` where that part lacks a class.
+    Raises ``LeakageError`` if a prediction is not of the fold's validation part, whatever part it declares, and
+    ``TrialFailed`` if that part lacks a class.
     """
     from bench.metrics.predictions import read_predictions
     from bench.metrics.selection import selection_score
@@ -67,7 +67,7 @@ def validation_score(cell: Cell, env: RunEnv, metric: str = PATIENTS.primary) ->
     score = selection_score(predictions, metric, Inputs(cell, env).fold().train_validation().fold_parts)
     if not math.isfinite(score):
         raise TrialFailed(
-            f"the validation part of fold {cell.fold} lacks a class, so that its balanced accuracy is not defined; use "
+            f"the validation part of fold {cell.fold} lacks a class, so its balanced accuracy is undefined; use "
             "fewer folds, or a larger split.validation_fraction"
         )
     return score

@@ -1,4 +1,4 @@
-"""Pictures of a study: its history, what mattered (fANOVA), and what accuracy costs."""
+"""Figures of a study: history, importance of settings (fANOVA), and score against cost."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from bench.tuning.study import best_trial, front, mean_score, state_of, tuning_c
 
 SCORE_AXIS = "balanced accuracy,\nvalidation (mean over folds)"
 LOOKS = {"done": ("o", "tab:blue"), "pruned": ("v", "tab:orange")}
-ENOUGH = 4  # finished trials; fewer tell nothing of what matters
+ENOUGH = 4  # finished trials needed for the importance of settings
 
 
 def write_plots(arm: Arm, study: Study) -> dict[str, str]:
-    """Write PNGs into the study's folder; return their names by what they show, or '' by why there is none."""
+    """Write PNGs into the study's folder; return {title: file name}, or {reason: ''} for a missing figure."""
     from matplotlib.figure import Figure
 
     trials = [t for t in study.get_trials(deepcopy=False) if state_of(t) in LOOKS]
@@ -51,13 +51,13 @@ def _figure(height_in: float = 3.4) -> tuple[Any, Any]:
 
 
 def history(trials: list[FrozenTrial]) -> Any:
-    """Draw scores by trial: a pruned trial's is over the folds that it did; the line is the best finished so far."""
+    """Plot the score of each trial (pruned trials: mean over their finished folds) and the best score so far."""
     figure, axes = _figure()
     for state, (marker, colour) in LOOKS.items():
         mine = [t for t in trials if state_of(t) == state]
         if mine:
             axes.scatter([t.number for t in mine], [mean_score(t) for t in mine], marker=marker, c=colour, s=22,
-                         label="pruned (mean of the folds done)" if state == "pruned" else state)  # fmt: skip
+                         label="pruned (mean of finished folds)" if state == "pruned" else state)  # fmt: skip
     steps = [(t.number, mean_score(t)) for i, t in enumerate(trials) if best_trial(trials[: i + 1]) is t]
     if steps:
         x, y = zip(*steps, (trials[-1].number, steps[-1][1]), strict=True)
@@ -69,7 +69,7 @@ def history(trials: list[FrozenTrial]) -> Any:
 
 
 def pareto(trials: list[FrozenTrial], device: str) -> Any:
-    """Draw score against device-seconds, with the front of those that no other beats in both."""
+    """Plot score against device-seconds, with the Pareto front."""
     figure, axes = _figure()
     best, done = front(trials), [t for t in trials if state_of(t) == "done"]
     axes.scatter([tuning_cost_s([t]) for t in done], [mean_score(t) for t in done], c="tab:gray", s=18, label="trials")
@@ -92,7 +92,7 @@ def pareto(trials: list[FrozenTrial], device: str) -> Any:
 
 
 def importance(study: Study) -> Any:
-    """Draw each setting's share of the score's variance over the space (Hutter et al. 2014)."""
+    """Plot each setting's share of the score's variance over the search space (Hutter et al. 2014)."""
     import optuna
 
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)

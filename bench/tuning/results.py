@@ -1,4 +1,4 @@
-"""What a study leaves in its folder: ``trials.csv``, the best config as YAML, its bill, plots, and ``tuning.md``."""
+"""Result files of a study: ``trials.csv``, the best config as YAML, its tuning cost, plots, and ``tuning.md``."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ ON_VALIDATION = "on validation images"
 
 
 def best_file(arm: Arm) -> Path:
-    """Return where the best config is written, for `bench run --config-from`."""
+    """Return the path of the best config, for `bench run --config-from`."""
     return arm.folder / f"best-{arm.method.name}.yaml"
 
 
 def write_results(arm: Arm, study: Study) -> Path | None:
-    """Write everything from the study as it is; return the best config's file, None when no trial is finished."""
+    """Write all result files; return the path of the best config, None if no trial is finished."""
     trials = study.get_trials(deepcopy=False)
     write_atomic(arm.folder / TRIALS, trials_table(trials, list(arm.space.ranges)))
     best = best_trial(trials)
@@ -74,12 +74,12 @@ def write_results(arm: Arm, study: Study) -> Path | None:
 
 
 def trials_table(trials: Sequence[FrozenTrial], names: Sequence[str]) -> str:
-    """Return all trials as CSV: how each ended, its score over the folds it did, its device-seconds, its values."""
+    """Return all trials as CSV: state, score over the finished folds, device-seconds, values."""
     on_front = {t.number for t in front(trials)}
     out = io.StringIO()
     writer = Writer(out, lineterminator="\n")
-    head = ("trial", "state", "score", "standard_error", "folds", "device_s", "pareto", "again", "error")
-    writer.writerow([*head, *names])
+    columns = ("trial", "state", "score", "standard_error", "folds", "device_s", "pareto", "again", "error")
+    writer.writerow([*columns, *names])
     for t in trials:
         error = str(t.user_attrs.get(ERROR, "")).partition("\n")[0]
         numbers = [repr(v) if math.isfinite(v) else "" for v in (mean_score(t), spread(t))]
@@ -98,7 +98,7 @@ def trials_table(trials: Sequence[FrozenTrial], names: Sequence[str]) -> str:
 
 
 def best_config(arm: Arm, best: FrozenTrial) -> dict[str, Any]:
-    """Return a trial's values in the suite's own syntax: the method's, and those of the classifier on its arm."""
+    """Return a trial's values in the suite's syntax: those of the method, and of the classifier for its arm."""
     config: dict[str, Any] = arm.space.changes(best.params, METHOD)
     classifier = arm.space.changes(best.params, CLASSIFIER)
     if classifier:
@@ -107,7 +107,7 @@ def best_config(arm: Arm, best: FrozenTrial) -> dict[str, Any]:
 
 
 def best_yaml(arm: Arm, best: FrozenTrial, trials: Sequence[FrozenTrial]) -> str:
-    """Return the best config as YAML that says where it comes from."""
+    """Return the best config as YAML, with comments about its study."""
     ratio = f", ratio {best.params[RATIO]}" if RATIO in best.params else ""
     lines = [
         f"study {arm.study}: trial {best.number} of {len(trials)}{ratio}",
@@ -118,9 +118,9 @@ def best_yaml(arm: Arm, best: FrozenTrial, trials: Sequence[FrozenTrial]) -> str
 
 
 def folds_saved(arm: Arm, trials: Sequence[FrozenTrial]) -> tuple[int, int]:
-    """Return (folds done by finished and pruned trials, folds that these would have done without pruning)."""
-    settled = [t for t in trials if t.state in SETTLED]
-    return sum(len(pairs_of(t)) for t in settled), len(settled) * len(arm.cells(arm.space.own))
+    """Return (folds run by finished and pruned trials, folds that they would have run without pruning)."""
+    ended = [t for t in trials if t.state in SETTLED]
+    return sum(len(pairs_of(t)) for t in ended), len(ended) * len(arm.cells(arm.space.own))
 
 
 def _plus_minus(trial: FrozenTrial) -> str:
@@ -129,7 +129,7 @@ def _plus_minus(trial: FrozenTrial) -> str:
 
 
 def summary(arm: Arm, trials: Sequence[FrozenTrial], best: FrozenTrial, plots: dict[str, str]) -> str:
-    """Return the study in words, as Markdown."""
+    """Return a summary of the study as Markdown."""
     count = Counter(map(state_of, trials))
     did, without = folds_saved(arm, trials)
     own = next((t for t in trials if t.user_attrs.get(INSTEAD_OF) == SUITE and state_of(t) == "done"), None)
@@ -139,15 +139,15 @@ def summary(arm: Arm, trials: Sequence[FrozenTrial], best: FrozenTrial, plots: d
         f"# Tuning {arm.title} in suite {arm.session.suite.name}",
         "",
         f"- Objective: {objective}; mean over {len(arm.cells(arm.space.own))} folds, ± its standard error.",
-        f"- Trials: {ended}." + (" What was killed was taken up again." if count["killed"] else ""),
+        f"- Trials: {ended}." + (" Killed trials were run again." if count["killed"] else ""),
         f"- Best: trial {best.number}, {_plus_minus(best)}; `{best_file(arm).name}` has its values.",
-        f"- The suite's own values: {_plus_minus(own) if own else 'not finished'}.",
-        f"- Pruner {arm.pruner}: {did} of {without} fold trainings done, {1 - did / without:.0%} saved.",
-        f"- Cost: {duration(tuning_cost_s(trials))} of device time ({tuning_cost_s(trials):.1f} s), with pruned and "
+        f"- The suite's values: {_plus_minus(own) if own else 'not finished'}.",
+        f"- Pruner {arm.pruner}: {did} of {without} fold trainings run, {1 - did / without:.0%} saved.",
+        f"- Tuning cost: {duration(tuning_cost_s(trials))} of device time ({tuning_cost_s(trials):.1f} s), including pruned and "
         "failed trials.",
-        "- The best of many trials scores high by luck as well: only a run on the test part says how good it is.",
+        "- The best score of many trials is biased upwards: only a run on the test part gives an unbiased score.",
         "",
-        "| setting | searched | best | suite's own |",
+        "| setting | searched | best | suite |",
         "|---|---|---|---|",
     ]
     for line, name in zip(describe(arm.space.ranges), arm.space.ranges, strict=True):

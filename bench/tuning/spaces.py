@@ -1,6 +1,6 @@
-"""What a study searches: the ranges that a method and a classifier declare, checked against their configs.
+"""The search space of a study: ranges declared by a method and a classifier, checked against their configs.
 
-A user's file may narrow, add or drop some, by the names that the suite uses::
+A user's file may change, add or remove ranges, by the names used in the suite::
 
     cgan: {learning_rate: {low: 1.0e-4, high: 5.0e-4, log: true}, z_dim: {values: [32, 64]}, steps: null}
     small_cnn: {dropout: {low: 0, high: 0.3}}
@@ -20,13 +20,13 @@ from bench.suite.arms import ratio_text
 from bench.suite.suite import PluginSpec, Suite
 from bench.types import Choice, FloatRange, IntRange, SearchRange
 
-METHOD, CLASSIFIER, RATIO = "method.", "classifier.", "ratio"  # a dimension's name is one of the first two and a field
-PLAIN = (str, int, float, bool, type(None))  # what a choice may hold
+METHOD, CLASSIFIER, RATIO = "method.", "classifier.", "ratio"  # a dimension is one of the first two plus a field name
+PLAIN = (str, int, float, bool, type(None))  # allowed types in a choice
 
 
 @dataclass(frozen=True)
 class Space:
-    """The ranges of one arm by name, and the suite's ``own`` values of them, which the first trial takes."""
+    """The ranges of one arm by name, and the suite's ``own`` values, which the first trial uses."""
 
     ranges: Mapping[str, SearchRange]
     own: Mapping[str, Any]
@@ -37,35 +37,33 @@ class Space:
 
 
 def read_changes(path: Path, suite: Suite) -> dict[str, Any]:
-    """Return a user's file, by method or classifier. Raises ``ConfigError`` for names that the suite lacks."""
+    """Read a user's file, by method or classifier. Raises ``ConfigError`` for names that are not in the suite."""
     changes = read_yaml(path)
     known = [spec.name for spec in (*suite.methods, *suite.classifiers)]
     for name, of_name in changes.items():
         if name not in known:
-            raise ConfigError(
-                f"{path}: no method or classifier of this suite is called {name!r}; {nearest(name, known)}"
-            )
+            raise ConfigError(f"{path}: no method or classifier {name!r} in this suite; {nearest(name, known)}")
         if not isinstance(of_name, Mapping):
             raise ConfigError(f"{path}: {name}: got {of_name!r}, expected a mapping from field to range")
     return changes
 
 
 def arm_space(suite: Suite, method: PluginSpec, classifier: PluginSpec, changes: Mapping[str, Any]) -> Space:
-    """Return what to search for one arm; a generative method's ratio too, where the suite has several.
+    """Return the search space of one arm; it includes the ratio of a generative method if the suite has several.
 
-    Raises ``ConfigError`` for a range that its config cannot have, and when nothing is left to search.
+    Raises ``ConfigError`` for a range that the config does not allow, and for an empty search space.
     """
     ranges: dict[str, SearchRange] = {}
     own: dict[str, Any] = {}
     for part, spec in ((METHOD, method), (CLASSIFIER, classifier)):
         for name, found in _of_plugin(spec, changes.get(spec.name, {})).items():
-            mine = getattr(spec.config, name)
-            ranges[part + name], own[part + name] = widened(found, mine)
+            value = getattr(spec.config, name)
+            ranges[part + name], own[part + name] = widened(found, value)
     ratios = tuple(map(ratio_text, suite.settings.ratios))
     if method.kind == "generative" and len(ratios) > 1:
         ranges[RATIO], own[RATIO] = Choice(ratios), ratios[0]
     if not ranges:
-        raise ConfigError(f"neither {method.name} nor {classifier.name} declares anything to search; use --space FILE")
+        raise ConfigError(f"neither {method.name} nor {classifier.name} has a search space; give one with --space FILE")
     return Space(ranges, own)
 
 
@@ -85,7 +83,7 @@ def _of_plugin(spec: PluginSpec, changes: Mapping[str, Any]) -> dict[str, Search
 
 
 def parse_range(data: Any, whole: bool, where: str) -> SearchRange:
-    """Read ``{values: […]}`` or ``{low: …, high: …, log: …}``; ``whole`` when the field takes whole numbers only."""
+    """Read ``{values: […]}`` or ``{low: …, high: …, log: …}``; ``whole`` if the field is an integer."""
     if isinstance(data, Mapping) and set(data) == {"values"} and isinstance(data["values"], list):
         return Choice(tuple(data["values"]))
     if not isinstance(data, Mapping) or not {"low", "high"} <= set(data) <= {"low", "high", "log"}:
@@ -94,27 +92,27 @@ def parse_range(data: Any, whole: bool, where: str) -> SearchRange:
 
 
 def check_ranges(spec: PluginSpec, ranges: Mapping[str, SearchRange], where: str) -> None:
-    """Raise ``ConfigError`` unless every range is of a field of the config, and the config takes its ends."""
+    """Raise ``ConfigError`` unless every range is of a field of the config, and the config accepts its bounds."""
     for name, found in ranges.items():
         at = f"{where}: {name}"
         require_field(spec, name, at)
         if isinstance(found, Choice):
             if not found.values or any(not isinstance(v, PLAIN) for v in found.values):
-                raise ConfigError(f"{at}: got values {list(found.values)}, expected plain values, at least one")
+                raise ConfigError(f"{at}: got values {list(found.values)}, expected at least one plain value")
         elif not found.low <= found.high or (found.log and found.low <= 0):
             expected = "0 < low <= high" if found.log else "low <= high"
             raise ConfigError(f"{at}: got low {found.low} and high {found.high}, expected {expected}")
         if isinstance(found, FloatRange) and _is_whole(spec, name):
-            raise ConfigError(f"{at}: got a range of fractions, but the field takes whole numbers; use an IntRange")
+            raise ConfigError(f"{at}: got a range of real numbers, but the field is an integer; use an IntRange")
         for value in _ends(found):
             build(type(spec.config), {**asdict(spec.config), name: value}, at)
 
 
 def require_field(spec: PluginSpec, name: str, where: str) -> None:
-    """Raise ``ConfigError`` with the nearest name unless the config has that field."""
+    """Raise ``ConfigError`` with the nearest name if the config does not have that field."""
     known = [f.name for f in fields(spec.config)]
     if name not in known:
-        raise ConfigError(f"{where}: {spec.name} has no setting of that name; {nearest(name, known)}")
+        raise ConfigError(f"{where}: {spec.name} has no such setting; {nearest(name, known)}")
 
 
 def _is_whole(spec: PluginSpec, name: str) -> bool:
@@ -128,7 +126,7 @@ def _ends(found: SearchRange) -> Iterator[Any]:
 
 
 def widened(found: SearchRange, own: Any) -> tuple[SearchRange, Any]:
-    """Return the range with the suite's own value in it, and that value; a range's low end where it cannot hold it."""
+    """Return the range extended to the suite's value, and that value (``low`` if the range cannot contain it)."""
     if isinstance(found, Choice):
         known = own in found.values and type(own) in {type(v) for v in found.values if v == own}
         return (found if known else Choice((*found.values, own))), own
@@ -139,10 +137,10 @@ def widened(found: SearchRange, own: Any) -> tuple[SearchRange, Any]:
 
 
 def describe(ranges: Mapping[str, SearchRange]) -> Iterable[str]:
-    """Yield a line for people for every range."""
+    """Yield a readable line for every range."""
     for name, found in ranges.items():
         if isinstance(found, Choice):
             yield f"{name}: {', '.join(map(str, found.values))}"
         else:
-            kind = "whole, " if isinstance(found, IntRange) else ""
+            kind = "integer, " if isinstance(found, IntRange) else ""
             yield f"{name}: {found.low:g} to {found.high:g} ({kind}{'log' if found.log else 'uniform'})"

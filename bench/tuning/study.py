@@ -1,4 +1,4 @@
-"""An arm's Optuna study: its storage, sampler and pruner; and what its trials' attributes mean.
+"""An arm's Optuna study: storage, sampler, pruner, and the attributes of its trials.
 
 Akiba et al. 2019, "Optuna: A Next-generation Hyperparameter Optimization Framework".
 """
@@ -27,21 +27,21 @@ from bench.tuning.spaces import Space
 from bench.types import Choice, IntRange
 
 JOURNAL = "journal.log"
-OWNER, HEARTBEAT = "owner", "heartbeat"  # attributes of a trial: who works on it; a number that grows while it does
-ERROR, INTERRUPTED, SURPLUS = "error", "interrupted", "surplus"  # why it has failed
-INSTEAD_OF = "instead_of"  # the trial that it takes up again; SUITE: it is the suite's own config
-ELAPSED = "elapsed_s"  # the attribute with the wall seconds of a trial's folds, by a monotonic clock
-PAIR = "fold "  # begins the attribute with a fold's score and the seconds of its cells
+OWNER, HEARTBEAT = "owner", "heartbeat"  # attributes of a trial: its process; a number that grows while it runs
+ERROR, INTERRUPTED, SURPLUS = "error", "interrupted", "surplus"  # reasons of a failed trial
+INSTEAD_OF = "instead_of"  # the killed trial that this one repeats; SUITE: the trial has the suite's config
+ELAPSED = "elapsed_s"  # attribute with the wall time (s) of a trial's folds, by a monotonic clock
+PAIR = "fold "  # prefix of the attribute with the score and cell times of one fold × repeat
 SUITE = -1
 OPENINGS = 4
-RACES = ("IntegrityError", "OperationalError", "ProgrammingError")  # two workers make a database's tables at once
+RACES = ("IntegrityError", "OperationalError", "ProgrammingError")  # two workers create database tables concurrently
 SETTLED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 def open_study(arm: Arm, storage: str | None) -> Study:
-    """Open the arm's study, or make it; without a ``storage`` URL in a journal in its folder.
+    """Open or create the arm's study; without a ``storage`` URL it is a journal file in its folder.
 
-    Raises ``ConfigError`` when the storage cannot be reached.
+    Raises ``ConfigError`` if the storage cannot be reached.
     """
     remember(storage)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -58,12 +58,12 @@ def open_study(arm: Arm, storage: str | None) -> Study:
                 directions=directions,
                 load_if_exists=True,
             )
-        except Exception as e:  # whatever a database, its driver or the network throws
+        except Exception as e:  # any error of a database, its driver or the network
             if type(e).__name__ not in RACES or attempt == OPENINGS - 1:
                 if isinstance(e, OSError) and storage is None:
                     raise
                 place = f"--storage {storage}" if storage else f"{arm.folder / JOURNAL}"
-                remedy = "" if storage else "; move it away to begin the study anew, with the cells that are finished"
+                remedy = "" if storage else "; move the file away to restart the study; finished cells are reused"
                 raise ConfigError(redact(f"{place}: {type(e).__name__}: {e}{remedy}")) from None
             time.sleep(1.0)
     raise AssertionError("the last attempt returns or raises")
@@ -76,35 +76,37 @@ def _journal(arm: Arm) -> optuna.storages.BaseStorage:
 
 
 def _sampler(arm: Arm, seed: int) -> BaseSampler:
-    """TPE (Bergstra et al. 2011), or NSGA-II (Deb et al. 2002) for two objectives."""
+    """Return TPE (Bergstra et al. 2011), or NSGA-II (Deb et al. 2002) for two objectives."""
     if arm.with_seconds:
         return optuna.samplers.NSGAIISampler(seed=seed, population_size=20)
     return optuna.samplers.TPESampler(seed=seed)
 
 
 def make_pruner(arm: Arm) -> optuna.pruners.BasePruner:
-    """Return the pruner; a trial's steps are its folds and repeats, in the order of the plan."""
+    """Return the pruner; the steps of a trial are its folds × repeats, in the order of the plan."""
     pairs = len(arm.cells(arm.space.own))
     if arm.pruner == "wilcoxon":
         return optuna.pruners.WilcoxonPruner(p_threshold=wilcoxon_threshold(pairs))
-    if arm.pruner == "hyperband":  # by fours, ten folds give two brackets, both of which stop trials by the fourth
+    if arm.pruner == "hyperband":  # with factor 4, ten folds give two brackets; both stop trials by the fourth fold
         return optuna.pruners.HyperbandPruner(min_resource=1, max_resource=max(1, pairs), reduction_factor=4)
     return optuna.pruners.NopPruner()
 
 
 def wilcoxon_threshold(pairs: int) -> float:
-    """Return the p-value below which a trial is stopped: that of three folds, or of two where there are few.
+    """Return the p-value below which a trial is stopped: that of three folds, or of two with fewer than six.
 
-    k folds that are all worse than the best trial's have p = 2^-k (one-sided signed-rank test, Wilcoxon 1945). At
-    Optuna's own 0.1 it takes four, so that of five folds only one could ever be saved.
+    If all k folds are worse than those of the best trial, p = 2^-k (one-sided signed-rank test, Wilcoxon 1945).
+    Optuna's default 0.1 needs four folds, so of five folds only one could be saved.
     """
     enough = 3 if pairs >= 6 else 2
     return 1.001 * 2.0**-enough
 
 
 class SeededByTrial(BaseSampler):
-    """A sampler seeded anew for each trial, by its number: what it draws depends on the trials so far and on the seed,
-    not on which worker asks, nor on how often the study was interrupted. All else is the sampler's that ``make`` makes.
+    """A sampler that is seeded for each trial by the trial's number.
+
+    Its samples depend only on the previous trials and the seed, not on the worker or on interruptions. All calls are
+    passed to the sampler created by ``make``.
     """
 
     def __init__(self, make: Callable[[int], BaseSampler], seed: int) -> None:
@@ -134,7 +136,7 @@ class SeededByTrial(BaseSampler):
 
 
 def suggest(trial: Trial, space: Space) -> dict[str, Any]:
-    """Draw a value from every range."""
+    """Sample a value from every range."""
     values: dict[str, Any] = {}
     for name, found in space.ranges.items():
         if isinstance(found, Choice):
@@ -147,7 +149,7 @@ def suggest(trial: Trial, space: Space) -> dict[str, Any]:
 
 
 def pairs_of(trial: FrozenTrial) -> list[Mapping[str, Any]]:
-    """Return what a trial has recorded of its folds, in their order: 'score', 'seconds' by cell."""
+    """Return a trial's records of its folds, in order: 'score', 'seconds' by cell."""
     return [v for k, v in sorted(trial.user_attrs.items(), key=_pair_order) if k.startswith(PAIR)]
 
 
@@ -156,13 +158,13 @@ def _pair_order(item: tuple[str, Any]) -> tuple[int, ...]:
 
 
 def mean_score(trial: FrozenTrial) -> float:
-    """Return the mean score over the folds done; NaN for none."""
+    """Return the mean score over the finished folds; NaN if there are none."""
     scores = [p["score"] for p in pairs_of(trial)]
     return sum(scores) / len(scores) if scores else math.nan
 
 
 def tuning_cost_s(trials: Iterable[FrozenTrial]) -> float:
-    """Return the device-seconds of all cells of these trials, each cell once, failed and killed trials' too."""
+    """Return the tuning cost of trials: device-seconds of all cells, each once, including failed and killed trials."""
     cells: dict[str, float] = {}
     for trial in trials:
         for pair in pairs_of(trial):
@@ -171,7 +173,7 @@ def tuning_cost_s(trials: Iterable[FrozenTrial]) -> float:
 
 
 def state_of(trial: FrozenTrial) -> str:
-    """Return done, pruned, running, waiting, failed, or killed (to be taken up again) or surplus (never started)."""
+    """Return done, pruned, running, waiting, failed, killed (to be run again) or surplus (never started)."""
     if trial.state != TrialState.FAIL:
         return {TrialState.COMPLETE: "done", TrialState.PRUNED: "pruned", TrialState.RUNNING: "running"}.get(
             trial.state, "waiting"
@@ -182,7 +184,7 @@ def state_of(trial: FrozenTrial) -> str:
 
 
 def best_trial(trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
-    """Return the finished trial of the highest score; of equal ones that of fewer device-seconds, then the first."""
+    """Return the finished trial with the highest score; ties: fewer device-seconds, then the lower number."""
     done = [t for t in trials if t.state == TrialState.COMPLETE]
     return min(done, key=lambda t: (-mean_score(t), tuning_cost_s([t]), t.number), default=None)
 
@@ -194,7 +196,7 @@ def spread(trial: FrozenTrial) -> float:
 
 
 def front(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """Return the finished trials that no other beats in score without costing more, the cheapest first."""
+    """Return the Pareto front of finished trials in score and device-seconds, the cheapest first."""
     first: dict[tuple[float, float], FrozenTrial] = {}
     for trial in sorted((t for t in trials if state_of(t) == "done"), key=lambda t: t.number):
         first.setdefault((tuning_cost_s([trial]), mean_score(trial)), trial)

@@ -1,4 +1,4 @@
-"""A study in MLflow: an experiment whose parent run is the study, with a nested run for every trial that has ended."""
+"""A study in MLflow: an experiment whose parent run is the study, with one nested run per ended trial."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ENDED = ("done", "pruned", "failed", "killed")
 
 
 def trial_row(arm: Arm, trial: FrozenTrial) -> ResultRow:
-    """Return a trial that has ended as the tracking layer takes it; nothing of it goes to the store."""
+    """Return an ended trial as a row for the tracking layer; it is not written to the store."""
     ended, score = trial.datetime_complete, mean_score(trial)
     failed = state_of(trial) in ("failed", "killed")
     return ResultRow(
@@ -41,14 +41,14 @@ def trial_row(arm: Arm, trial: FrozenTrial) -> ResultRow:
 
 
 class StudyView:
-    """Hands ended trials to a background thread, each once. MLflow being slow, broken or away stops nothing."""
+    """Sends ended trials to a background thread, each once. Problems of MLflow do not stop the study."""
 
     def __init__(self, arm: Arm) -> None:
         config: dict[str, Any] = {
             "space": {k: to_plain(r) for k, r in arm.space.ranges.items()}, "own": dict(arm.space.own),
             "pruner": arm.pruner, "seed": arm.seed, "with_seconds": arm.with_seconds,
         }  # fmt: skip
-        self._arm, self._given = arm, set[int]()
+        self._arm, self._sent = arm, set[int]()
         plan = arm.session.plan
         dataset = DatasetInput.of(plan.index, plan.fingerprint)
         tags = {"git_commit": git_commit()}
@@ -58,12 +58,12 @@ class StudyView:
     def update(self, trials: Sequence[FrozenTrial]) -> None:
         """Log trials that have ended since the last call."""
         for trial in trials:
-            if trial.number not in self._given and state_of(trial) in ENDED:
-                self._given.add(trial.number)
+            if trial.number not in self._sent and state_of(trial) in ENDED:
+                self._sent.add(trial.number)
                 self._thread.submit(trial_row(self._arm, trial))
 
     def close(self, wait_s: float) -> str | None:
-        """Attach the study's folder and wait for the rest; return a warning for what was not logged in time."""
+        """Attach the study's folder and wait for the thread; return a warning if something was not logged in time."""
         self._thread.report(self._arm.folder)
         warning = self._thread.close(wait_s)
         return warning and warning.replace(" cells ", " trials ").replace("`bench mlflow sync`", "the same command")

@@ -1,10 +1,10 @@
-"""Hands out an arm's trials, so that exactly N of them end finished or pruned, whoever works on them and dies.
+"""Queue of an arm's trials: exactly N trials end finished or pruned, even if workers are killed.
 
-No lock is needed, and no clock of another machine: all is decided by the trials' numbers, which the storage gives out
-one by one. A trial that was asked for goes on only if fewer than N trials of a lower number have not failed; so the
-trial that would be one too many always knows. Nobody marks a killed worker's trial: it stays 'running', with a note of
-its owner. On the owner's own machine it is seen whether that process lives; elsewhere, whether its beat still grows.
-Its values are tried again by a new trial, which finds the finished cells and the checkpoints of the old one.
+No lock and no clock of another machine is needed: decisions use the trials' numbers, which the storage assigns one by
+one. A new trial starts only if fewer than N trials with a lower number have not failed, so a surplus trial detects
+itself. A killed worker's trial stays 'running' and records its owner. On the owner's machine, other workers check
+whether that process is alive; on other machines, whether its heartbeat still grows. Its values are tried again by a new
+trial, which reuses the finished cells and checkpoints of the old one.
 """
 
 from __future__ import annotations
@@ -39,28 +39,28 @@ from bench.tuning.study import (
 )
 
 POLL_S = 0.5
-HEARTBEAT_S, STALE_S = 20.0, 120.0  # of a trial's beat; a worker that was silent for so long is taken for dead
-CLOCK_S = 5.0  # by which a process's start may seem to move when the machine's clock is set
-MAX_DEATHS = 3  # values whose worker was killed so often are taken to be the cause
-MAX_FAILURES = 5  # trials that fail one after another before the study gives up
+HEARTBEAT_S, STALE_S = 20.0, 120.0  # heartbeat interval; a worker without heartbeat for STALE_S is considered dead
+CLOCK_S = 5.0  # tolerance of a process's start time, which shifts when the machine's clock is set
+MAX_DEATHS = 3  # values are not tried again after their worker was killed this often
+MAX_FAILURES = 5  # consecutive failed trials before the study stops
 
 
 class TooManyFailures(BenchError):
-    """The last trials all failed."""
+    """The last ``MAX_FAILURES`` trials all failed."""
 
 
 class TrialQueue:
-    """One worker's view of who works on what. ``trials`` None: as many as the budget pays."""
+    """One worker's view of the queue. ``trials`` None: as many trials as the budget allows."""
 
     def __init__(self, study: Study, space: Space, trials: int | None, budget_s: float | None) -> None:
         self.study, self.space, self.trials, self.budget_s = study, space, trials, budget_s
         self._since = len(study.get_trials(deepcopy=False))
-        self._heartbeats: dict[int, tuple[Any, float]] = {}  # trial -> its beat, and since when it has been that
+        self._heartbeats: dict[int, tuple[Any, float]] = {}  # trial -> its last heartbeat and when it was first seen
 
     def next_trial(self) -> Trial | None:
-        """Return a trial to work on, or None when the study is complete or its budget is spent.
+        """Return the next trial, or None if the study is complete or its budget is spent.
 
-        Waits while others work on the last ones, to take over if they die. Raises ``TooManyFailures``.
+        Waits while other workers run the last trials, to take over if they die. Raises ``TooManyFailures``.
         """
         while True:
             self._give_up_the_dead()
@@ -93,7 +93,7 @@ class TrialQueue:
                 try:
                     self.study.tell(trial.number, state=TrialState.FAIL)
                 except (ValueError, RuntimeError):
-                    continue  # another worker was faster, or its owner has just ended it
+                    continue  # another worker has marked it, or its owner has just ended it
 
     def _is_dead(self, trial: FrozenTrial) -> bool:
         owner = trial.user_attrs.get(OWNER)
@@ -106,7 +106,7 @@ class TrialQueue:
         return heartbeat == last and now - since > STALE_S
 
     def _enqueue(self, trials: Sequence[FrozenTrial]) -> None:
-        """Have the suite's own values tried first, and those of killed trials again."""
+        """Enqueue the suite's values as first trial, and the values of killed trials again."""
         taken = {t.user_attrs[INSTEAD_OF] for t in trials if INSTEAD_OF in t.user_attrs and state_of(t) != "surplus"}
         if SUITE not in taken:
             self.study.enqueue_trial(dict(self.space.own), {INSTEAD_OF: SUITE})
@@ -121,7 +121,7 @@ class TrialQueue:
                 self.study.enqueue_trial(dict(values), {INSTEAD_OF: trial.number})
 
     def _is_surplus(self, mine: Trial) -> bool:
-        """Return whether N trials come before this one, or one of them does the same."""
+        """Return whether N trials precede this one, or an earlier trial repeats the same trial."""
         before = self.study.get_trials(deepcopy=False)[: mine.number]
         alive = sum(t.state != TrialState.FAIL for t in before)
         target = mine.user_attrs.get(INSTEAD_OF)
@@ -132,7 +132,7 @@ class TrialQueue:
 
 
 def deaths(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
-    """Return how often a worker was killed with these values; what the user interrupted does not count."""
+    """Return how often a worker was killed with these values; interruptions by the user do not count."""
     count = 0
     at: FrozenTrial | None = trial
     while at is not None:
@@ -143,8 +143,10 @@ def deaths(trial: FrozenTrial, trials: Sequence[FrozenTrial]) -> int:
 
 
 def require_success(trials: Sequence[FrozenTrial]) -> None:
-    """Raise ``TooManyFailures`` when the last trials failed, all of them. Give it those begun since the command was:
-    what made earlier ones fail may be mended."""
+    """Raise ``TooManyFailures`` if the last trials all failed.
+
+    Pass only the trials started since the command was: the cause of earlier failures may have been removed.
+    """
     ended = [t for t in trials if t.state in SETTLED or state_of(t) == "failed"]
     last = ended[-MAX_FAILURES:]
     if len(last) == MAX_FAILURES and all(state_of(t) == "failed" for t in last):
@@ -154,7 +156,7 @@ def require_success(trials: Sequence[FrozenTrial]) -> None:
 
 @cache
 def _host() -> str:
-    """Return what tells machines, their boots and their containers apart: a process number means nothing elsewhere."""
+    """Return an identifier of machine, boot and container, inside which process ids are unique."""
     parts = [platform.node()]
     for path in ("/proc/sys/kernel/random/boot_id", "/proc/self/ns/pid"):
         try:
@@ -165,7 +167,7 @@ def _host() -> str:
 
 
 def this_process() -> dict[str, Any]:
-    """Return what identifies this process among all of all machines."""
+    """Return an identifier of this process that is unique across machines."""
     return {"host": _host(), "pid": os.getpid(), "started": psutil.Process().create_time()}
 
 
@@ -180,7 +182,7 @@ def _lives(owner: dict[str, Any]) -> bool:
 
 @contextmanager
 def beating(trial: Trial) -> Iterator[None]:
-    """Let the trial's beat grow, for workers on other machines to see."""
+    """Increase the trial's heartbeat in the background, for workers on other machines."""
     stop = threading.Event()
 
     def heartbeat() -> None:
@@ -189,7 +191,7 @@ def beating(trial: Trial) -> Iterator[None]:
             count += 1
             try:
                 trial.set_user_attr(HEARTBEAT, count)
-            except Exception:  # a storage that cannot be reached now may be at the next beat
+            except Exception:  # the storage may be reachable again at the next heartbeat
                 continue
 
     thread = threading.Thread(target=heartbeat, daemon=True)

@@ -1,4 +1,4 @@
-"""Works on an arm's trials: in this process, or in several of its own."""
+"""Workers that run an arm's trials, in this process or in several processes."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from bench.errors import BenchError, DiskError
 from bench.store.redact import redact
 from bench.tuning.arm import Arm
 
-DEATHS_PER_WORKER = 3  # a killed worker is replaced so often
-STOP_S = 5.0  # for a worker to note that it was interrupted
+DEATHS_PER_WORKER = 3  # how often a killed worker is replaced
+STOP_S = 5.0  # time for a worker to record that it was interrupted
 INTERRUPTED_CODE = 130
 
-Watcher = Callable[[], None]  # called now and again while trials go on
+Watcher = Callable[[], None]  # called regularly while trials run
 
 
 @dataclass(frozen=True)
 class Job:
-    """An arm, where its study is kept, and when to stop."""
+    """An arm, the storage of its study, and the stopping rule."""
 
     arm: Arm
     storage: str | None
@@ -36,7 +36,7 @@ class Job:
 
 
 def work(job: Job, watch: Watcher = lambda: None) -> None:
-    """Work on trials until the study is complete or its budget is spent. Raises ``TooManyFailures``."""
+    """Run trials until the study is complete or its budget is spent. Raises ``TooManyFailures``."""
     from bench.tuning.study import open_study
     from bench.tuning.trial_queue import TrialQueue
 
@@ -48,7 +48,7 @@ def work(job: Job, watch: Watcher = lambda: None) -> None:
 
 
 def run_trial(arm: Arm, study: Any, trial: Any, watch: Watcher = lambda: None) -> None:
-    """Run one trial fold by fold and tell the study how it ended. What interrupts it has it taken up again."""
+    """Run one trial fold by fold and record its final state. An interrupted trial is run again later."""
     from optuna.trial import TrialState
 
     from bench.tuning.study import ERROR, INTERRUPTED
@@ -59,7 +59,7 @@ def run_trial(arm: Arm, study: Any, trial: Any, watch: Watcher = lambda: None) -
         try:
             values = evaluate(arm, trial, watch)
             state = TrialState.PRUNED if values is None else TrialState.COMPLETE
-        except DiskError:  # no fault of these values: they are tried again when there is space
+        except DiskError:  # not caused by these values: they are tried again when there is space
             with suppress(Exception):
                 trial.set_user_attr(INTERRUPTED, True)
             raise
@@ -72,12 +72,12 @@ def run_trial(arm: Arm, study: Any, trial: Any, watch: Watcher = lambda: None) -
             raise
     try:
         study.tell(trial, values, state=state)
-    except (ValueError, RuntimeError) as e:  # taken for dead, and given to another worker meanwhile
-        print(f"trial {trial.number} is no longer this worker's: {e}", file=sys.stderr)
+    except (ValueError, RuntimeError) as e:  # this worker was considered dead and the trial given to another one
+        print(f"trial {trial.number} now belongs to another worker: {e}", file=sys.stderr)
 
 
 def evaluate(arm: Arm, trial: Any, watch: Watcher) -> list[float] | None:
-    """Return the trial's objectives, means over its folds; None when it was pruned."""
+    """Return the trial's objectives (score: mean over folds); None if it was pruned."""
     from bench.tuning.objective import run_pair
     from bench.tuning.study import ELAPSED, PAIR, suggest, tuning_cost_s
 
@@ -92,7 +92,7 @@ def evaluate(arm: Arm, trial: Any, watch: Watcher) -> list[float] | None:
         trial.set_user_attr(ELAPSED, time.monotonic() - started)
         watch()
         if not arm.with_seconds:
-            # Wilcoxon's test pairs each fold with the best trial's; Hyperband compares trials by one number
+            # Wilcoxon's test pairs each fold with that of the best trial; Hyperband compares one number per trial
             trial.report(found.rank if arm.pruner == "wilcoxon" else sum(ranks) / step, step)
             if step < len(pairs) and trial.should_prune():
                 return None
@@ -101,7 +101,7 @@ def evaluate(arm: Arm, trial: Any, watch: Watcher) -> list[float] | None:
 
 
 def work_in_processes(job: Job, workers: int, threads: int, watch: Watcher) -> None:
-    """Have ``workers`` processes work on the study; replace those that end before it does. Raises ``BenchError``."""
+    """Run the study in ``workers`` processes; replace processes that end early. Raises ``BenchError``."""
     running, deaths = [_Process(job, threads) for _ in range(workers)], 0
     try:
         while running:
@@ -127,7 +127,7 @@ def work_in_processes(job: Job, workers: int, threads: int, watch: Watcher) -> N
 
 
 class _Process:
-    """A process that works on the study, and the pipe by which it says that it has ended as it should."""
+    """A worker process of the study, and the pipe through which it reports a normal end."""
 
     def __init__(self, job: Job, threads: int) -> None:
         context = multiprocessing.get_context("spawn")
@@ -137,14 +137,14 @@ class _Process:
         theirs.close()
 
     def ended(self) -> str | BenchError | None:
-        """Return how the work ended: in a word, or the error; None when the process ended before it said so."""
+        """Return how the work ended: a word or the error; None if the process ended without a report."""
         try:
             return self._pipe.recv() if self._pipe.poll() else None
         except (EOFError, ConnectionError):
             return None
 
     def stop(self) -> None:
-        """Interrupt the work, so that its trial is taken up again; kill the process when it does not end."""
+        """Interrupt the work, so that its trial is run again later; kill the process if it does not end."""
         self.process.terminate()
         self.process.join(STOP_S)
         self.process.kill()
@@ -162,7 +162,7 @@ def _process(job: Job, parent: int, threads: int, pipe: Any) -> None:
         pipe.send("complete")
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED_CODE)
-    except TooManyFailures:  # the parent sees it in the study, too
+    except TooManyFailures:  # the parent process finds it in the study
         pipe.send("gave up")
     except Exception as e:
         pipe.send(e if isinstance(e, BenchError) else BenchError(redact("".join(traceback.format_exception(e)))))

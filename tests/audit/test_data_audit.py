@@ -310,7 +310,7 @@ def test_the_command_prints_everything_as_json_and_counts_in_the_terminal(dirty:
 def test_folds_that_would_separate_exact_copies_are_reported_not_drawn(dirty: Path, tmp_path: Path) -> None:
     suite = str(suite_file(tmp_path, ", on_duplicate: keep"))
     found = audit_subject(find_subject(dirty, None, suite, tmp_path / "runs"))
-    assert "have exact copies in" in found["folds"]["error"]
+    assert "have exact duplicates in" in found["folds"]["error"]
     done = CliRunner().invoke(main, ["data", "audit", str(dirty), "--suite", suite, "--out", str(tmp_path / "runs")])
     assert "no folds can be used" in done.stdout
 

@@ -158,7 +158,7 @@ def test_the_audit_shows_it(recognisable: Path, tmp_path: Path) -> None:
     words = ["data", "audit", str(recognisable), "--dataset", "image_folder", "--out", str(tmp_path), "--leak-demo"]
     text = CliRunner().invoke(main, words)
     assert text.exit_code == 0, text.output
-    assert "What leakage would buy\n  image_folder: 80 images in 80 groups\n" in text.output
+    assert "Score gained by leakage\n  image_folder: 80 images in 80 groups\n" in text.output
     machine = CliRunner().invoke(main, [*words, "--json"])
     found: dict[str, Any] = json.loads(machine.stdout)["leak_demo"]
     assert (found["images"], found["scores"]) == (80, {})

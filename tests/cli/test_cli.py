@@ -91,7 +91,7 @@ def test_plan_run_status_report_agree(bench) -> None:
     lines = json.loads(bench("report", *TOY, "--json").output)
     assert "toy" in json.dumps(lines)
     again = bench("run", *TOY)
-    assert "25 done already, 0 to do" in again.output
+    assert "25 already done, 0 to run" in again.output
     plan = bench("plan", *TOY, "--set", "methods.toy.steps=7")
     assert "predicted with --jobs" in plan.output  # what is left has a price, from the cells just measured
 
@@ -157,5 +157,5 @@ def test_an_interrupt_is_exit_130_and_leaves_no_process(tmp_path: Path) -> None:
     run.send_signal(signal.SIGINT)
     output, _ = run.communicate(timeout=60)
     assert run.returncode == 130, output
-    assert "the same command continues" in output
+    assert "run the same command to continue" in output
     assert psutil.wait_procs(workers, timeout=10)[1] == []

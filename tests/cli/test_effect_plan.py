@@ -214,7 +214,7 @@ def test_the_verb_for_people_and_programs(session: Session, tmp_path: Path) -> N
     write_pilot(session, tmp_path / "pilot", 3)
     shown = verb("--effect", "0.3", "--pilot", "pilot/results.jsonl")
     assert shown.exit_code == 0, shown.output
-    for words in ("5 folds × 3", "toy ×1 small_cnn", "core-hours", "Take ", "lasts over repeats"):
+    for words in ("5 folds × 3", "toy ×1 small_cnn", "core-hours", "Use ", "is the same in all repeats"):
         assert words in shown.output
     data = json.loads(verb("--effect", "0.3", "--pilot", "pilot", "--json").output)
     assert data["recommended"] in data["options"]

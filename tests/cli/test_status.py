@@ -152,7 +152,7 @@ def test_status_of_a_run_that_goes_on(session: Session) -> None:
     assert state.peak_memory_bytes == 3 * 2**30
     text = text_of(described(state))
     assert f"{state.cells} cells: 0 done, 2 running, 0 failed, 0 skipped, {state.cells - 2} to come" in text
-    assert "2 at a time, 1 thread each, on cpu (process" in text
+    assert "2 parallel jobs, 1 thread each, on cpu (process" in text
     line = next(line for line in text.splitlines() if cells[0].title in line)
     assert [word in line for word in ("step 5/20", "30 s", "left", "3.0 GiB", "loss_G 1.5")] == [True] * 5
     assert "time left: >" in text
@@ -179,7 +179,7 @@ def test_watching_ends_when_nothing_works_on_the_suite(
 def test_watching_and_json_exclude_each_other(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["status", "--suite", "ci", "--watch", "--json", "--out", str(tmp_path)])
     assert result.exit_code == 2
-    assert "--watch is for people" in result.output
+    assert "--watch and --json cannot be combined" in result.output
 
 
 def test_a_runs_own_panel_shows_the_same_facts(session: Session) -> None:

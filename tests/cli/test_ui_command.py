@@ -101,7 +101,7 @@ def test_a_taken_port_is_passed_over_or_refused(taken: int, monkeypatch: pytest.
     monkeypatch.setattr(ui, "PORT", taken)
     with ui.pick_port(None) as first, ui.pick_port(None) as second:  # of two that start at once each gets its own
         assert taken < first < second < taken + ui.PORTS
-    with pytest.raises(ConfigError, match=f"--port {taken} is taken"), ui.pick_port(taken):
+    with pytest.raises(ConfigError, match=f"--port {taken} is used"), ui.pick_port(taken):
         pass
     monkeypatch.setattr(ui, "PORTS", 1)
     with pytest.raises(ConfigError, match="all taken"), ui.pick_port(None):

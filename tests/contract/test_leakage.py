@@ -413,7 +413,7 @@ class Leak:
 
 LEAKS = (
     Leak("split", "a patient in two parts", a_patient_in_two_parts, SPLIT, "in one part only"),
-    Leak("split", "a copy under another patient", a_copy_under_another_patient, SPLIT, "exact copies in"),
+    Leak("split", "a copy under another patient", a_copy_under_another_patient, SPLIT, "exact duplicates in"),
     Leak("split", "of other images", a_split_of_other_images, DRAWN, "drawn from other images"),
     Leak("synthetic", "generator fitted on everything", a_generator_fitted_on_everything, SAMPLED, "drew on groups"),
     Leak("synthetic", "generator of another fold", a_generator_of_another_fold, GENERATOR, "drew on groups"),
@@ -423,9 +423,11 @@ LEAKS = (
     Leak("synthetic", "held-out source image", a_translation_of_a_held_out_image, SOURCES, "images of the test part"),
     Leak("synthetic", "held-out source patient", a_translation_of_a_held_out_patient, SOURCES, "of the validation"),
     Leak("synthetic", "list of seen groups cut", a_list_of_seen_groups_that_was_cut, SOURCES, "leaves out groups"),
-    Leak("synthetic", "validation image pasted", a_pasted_image("validation"), CONTENT, "copies of images of the val"),
-    Leak("synthetic", "test image pasted", a_pasted_image("test"), CONTENT, "copies of images of the test"),
-    Leak("synthetic", "test file copied", a_copied_file, CONTENT, "copies of images of the test"),
+    Leak(
+        "synthetic", "validation image pasted", a_pasted_image("validation"), CONTENT, "duplicates of images of the v"
+    ),
+    Leak("synthetic", "test image pasted", a_pasted_image("test"), CONTENT, "duplicates of images of the test"),
+    Leak("synthetic", "test file copied", a_copied_file, CONTENT, "duplicates of images of the test"),
     Leak("tuning", "sealed fold", tuning_asks_for_the_test_part, OPEN, "the test part was asked for"),
     Leak("tuning", "method's data", a_method_asks_for_the_test_part, OPEN, "the test part was asked for"),
     Leak("tuning", "segmentation", a_segmentation_network_chosen_on_test_images, OPEN, "the test part was asked for"),
@@ -492,5 +494,5 @@ def test_validation_scores_may_select(shop: Workshop) -> None:
 def test_content_that_no_part_has_is_new_and_names_that_no_part_has_are_refused() -> None:
     fold_parts = FoldParts("fold 3", {p: SourceImages(frozenset({p})) for p in PARTS})
     fold_parts.require("it", SourceImages(frozenset({"train"}), content=frozenset({"new"})), "train", "do so")
-    with pytest.raises(LeakageError, match=r"fold 3: it drew on groups that this fold does not know: 'x'; .*: do so"):
+    with pytest.raises(LeakageError, match=r"fold 3: it used groups that are not in this fold: 'x'; .*: do so"):
         fold_parts.require("it", SourceImages(frozenset({"x"})), "train", "do so")

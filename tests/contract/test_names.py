@@ -57,14 +57,14 @@ def read_named(section: str, name: str, folder: Path) -> object:
 def test_a_suite_with_a_name_that_could_be_a_path_or_markup_is_refused(section: str, name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         read_named(section, name, tmp_path)
-    assert "ASCII letters, digits and _" in str(caught.value) or "device on Windows" in str(caught.value)
+    assert "ASCII letters, digits and _" in str(caught.value) or "device name on Windows" in str(caught.value)
     assert "\n" not in str(caught.value)
     assert len(str(caught.value)) < 400
 
 
 @pytest.mark.parametrize("name", ["real", "Overview", "segmentation", "segmentation_unet", "explanations"])
 def test_a_method_cannot_take_a_name_of_the_reports_own_files(name: str) -> None:
-    with pytest.raises(ConfigError, match="the report uses for itself"):
+    with pytest.raises(ConfigError, match="is reserved for the report"):
         parse_suite("s", suite(methods={"none": {}, name: {"use": "classical"}}))
 
 

@@ -23,12 +23,12 @@ from bench.engine.session import Session, prepare
 from bench.plan.plan import Cell
 
 ENDS = {  # how a plug-in ends, and what the failed row must say
-    "sys.exit(0)": "SystemExit: 0 (code of the cell called sys.exit",
+    "sys.exit(0)": "SystemExit: 0 (the cell called sys.exit",
     "os._exit(0)": "the worker process ended with exit code 0 in this cell",
     "KeyboardInterrupt": "KeyboardInterrupt",
     "BaseException": "OwnError: not an Exception",
     "MemoryError": "out of memory: use fewer --jobs, smaller batches",
-    "SIGKILL": "the worker process was killed by SIGKILL 2 times in this cell, the last time with no other cell beside",
+    "SIGKILL": "the worker process was killed by SIGKILL 2 times in this cell, the last time while no other cell was",
 }
 TOY = ("--suite", "toy.yaml", "--data", "data")
 

@@ -183,7 +183,7 @@ def test_the_built_in_names_are_all_there() -> None:
         ({"expected_cost": {"false_negative": -1}}, "expected a finite cost above 0"),
         ({"my cost": {"use": "expected_cost"}}, "letters, digits and _"),
         ({"x": {"use": "worst_patient:Wurst"}}, "has no attribute 'Wurst'"),
-        ({"x": {"use": "nowhere_at_all:Worst"}}, "No module named 'nowhere_at_all'.*looked for in"),
+        ({"x": {"use": "nowhere_at_all:Worst"}}, "No module named 'nowhere_at_all'.*searched in"),
         ({"x": {"use": "worst_patient:Config"}}, "is no metric: it has no check, no measures"),
         (["expected_cost"], "expected a mapping"),
     ],
@@ -197,8 +197,8 @@ def test_a_suite_that_names_a_metric_wrongly_is_refused(folder: Path, metrics: A
 @pytest.mark.parametrize(
     ("kind", "body", "message"),
     [
-        ("method", "kind = 'onlin'\n    Config = int", "kind = 'onlin'; a method's is 'online' or 'generative'"),
-        ("method", "kind = 'generative'", "no generative method: it has no check, no fit, no synthesize, no Config"),
+        ("method", "kind = 'onlin'\n    Config = int", "kind = 'onlin'; expected 'online' or 'generative' for a"),
+        ("method", "kind = 'generative'", "not a valid generative method: missing check, fit, synthesize, Config"),
         ("classifier", "def build(self): ...", "is no classifier: it has no check, no Config, a frozen dataclass"),
         ("dataset", "", "is no dataset: it has no index"),
     ],

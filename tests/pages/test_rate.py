@@ -245,8 +245,8 @@ def test_nothing_served_tells_what_an_image_is(study: tuple[Path, Study]) -> Non
 
 
 BAD = [
-    ({}, "there is no such image"),
-    ({"image": "../manifest"}, "no such image"),
+    ({}, "not an image of this study"),
+    ({"image": "../manifest"}, "not an image of this study"),
     ({"real": "yes"}, "real"),
     ({"real": None}, "real"),
     ({"quality": 6}, "from 0 to 5"),
@@ -277,7 +277,7 @@ def test_changed_images_are_not_served(session: Session) -> None:
     folder, found = open_study(session, "changed", 4)
     path = folder / "images" / f"{found.images[3].id}.png"
     path.write_bytes(path.read_bytes() + b" ")
-    with pytest.raises(DataError, match="is not the image it was"):
+    with pytest.raises(DataError, match="has changed"):
         rating_app(found, folder)
 
 
@@ -365,7 +365,7 @@ def echo() -> Any:
     [
         (("POST", "/back", {"a": 1}), 200, None),
         (("POST", "/back", [1]), 400, "JSON object"),
-        (("POST", "/back", "x" * 2000), 413, "too large; at most 1 KiB"),
+        (("POST", "/back", "x" * 2000), 413, "too large; the maximum is 1 KiB"),
         (("GET", "/back"), 405, "Not Allowed"),
         (("GET", "/nowhere"), 404, "nothing here"),
         (("GET", "/no/typed"), 400, "so and so"),
@@ -403,14 +403,14 @@ def test_who_is_turned_away(echo: Any) -> None:
 def test_ports(monkeypatch: pytest.MonkeyPatch) -> None:
     with listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"--port {port} is taken"):
+        with pytest.raises(ConfigError, match=f"--port {port} is used"):
             listen("127.0.0.1", port)
         monkeypatch.setattr("bench.pages.server.PORT", port)
         with listen("127.0.0.1", None) as other:
             assert port < other.getsockname()[1] < port + 50
     with pytest.raises(ConfigError, match="--host"):
         listen("no such host", 0)
-    with pytest.raises(ConfigError, match="no address of this machine"):
+    with pytest.raises(ConfigError, match="not an address of this machine"):
         listen("192.0.2.1", 0)
 
 
@@ -514,15 +514,15 @@ def test_the_verb_analyses(session: Session) -> None:
     root = session.env.out.parent
     where = ["--suite", str(root / "secret_suite.yaml"), "--data", str(root / "data"), "--out", str(session.env.out)]
     run: Callable[..., Any] = lambda *more: CliRunner().invoke(main, ["rate", *where, "--study", "told", *more])  # noqa: E731
-    assert "there is no study" in run("--analyse").stderr
+    assert "does not exist; create it" in run("--analyse").stderr
     folder, found = open_study(session, "told", 4)
-    assert "nobody has answered yet" in run("--analyse").stderr
+    assert "has no answers yet" in run("--analyse").stderr
     for rater in ("ann", "bob"):
         for i, image in enumerate(found.images):
             Answers(folder).add(answer(image.id, rater, image.source == REAL, i % 6))
     told = run("--analyse")
     assert told.exit_code == 0, told.output
-    for words in ("rater 1: ann; rater 2: bob", "100.0 [51.0, 100.0]", "undefined:", "told rightly, %"):
+    for words in ("rater 1: ann; rater 2: bob", "100.0 [51.0, 100.0]", "undefined:", "correct, %"):
         assert words in told.output
     rows = list(csv.DictReader((folder / "raters.csv").open()))
     taken = {r["source"]: r for r in rows if r["measure"] == "taken_for_real" and not r["rater"]}
@@ -588,7 +588,7 @@ def test_twenty_images_by_keyboard_with_the_server_killed_in_the_middle(chromium
         page.keyboard.press("Enter")
         page.locator("#image").wait_for(state="visible")
         page.keyboard.press("Enter")
-        page.locator("#status", has_text="Still to answer: real or fake, and quality.").wait_for()
+        page.locator("#status", has_text="Please answer first: real or fake, and quality.").wait_for()
         rate_until(page, 1, 8)
         server.send_signal(signal.SIGKILL)
         server.wait()

@@ -77,7 +77,7 @@ def test_the_fewest_repeats_where_there_are_too_few() -> None:
 def test_images_made_from_noise_repeat_nothing() -> None:
     sources = [candidates(REAL, ["p0", "p1"]), candidates("cgan", [""] * 9)]
     assert repeats(choose(sources, 4, CLASSES, 0)) == 0
-    with pytest.raises(ConfigError, match="cgan has 18 images of benign, 25 are needed; take fewer: --per-method"):
+    with pytest.raises(ConfigError, match="cgan has 18 images of benign, 25 are needed; use a smaller --per-method"):
         choose([candidates("cgan", [""] * 9)], 50, CLASSES, 0)
 
 

@@ -164,11 +164,11 @@ def test_where_no_network_is_compared_the_judge_of_translations_segments(finishe
     (judge,) = client.offered["segmentation_networks"]
     assert [c["segmentation_networks"] for c in client.offered["classifiers"]] == [[0]] * 3
     found = client.classify(image_of(session, "test")).json["segmentation"]
-    named = {"network": "the judge of translations", "learnt_from": "true", "validation_dice": None}
+    named = {"network": "the FCN score network", "learnt_from": "true", "validation_dice": None}
     assert named.items() <= found.items()
     assert named["network"] == judge["network"]
     assert pixels(found["overlay"]).shape == (32, 32, 4)
-    assert found["explanation"] == {"overlay": None, "why": "the judge of translations is not explained"}
+    assert found["explanation"] == {"overlay": None, "why": "there is no Grad-CAM for the FCN score network"}
 
 
 def test_a_map_of_what_was_found_is_a_map_or_says_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +185,7 @@ def test_a_map_of_what_was_found_is_a_map_or_says_why_not(monkeypatch: pytest.Mo
     image = np.random.default_rng(0).integers(0, 256, (1, 32, 32, 3), dtype=np.uint8)
     mask = np.zeros((1, 32, 32), np.uint8)
     empty = _looked(network, image, mask, "cpu")
-    assert empty["why"] == "the map is empty: no pixel was found"
+    assert empty["why"] == "the map is empty: no pixel was segmented"
     assert not pixels(empty["overlay"])[..., 3].any()
     mask[0, 8:20, 8:20] = 1
     full = _looked(network, image, mask, "cpu")
@@ -228,7 +228,7 @@ def test_an_image_is_translated(client: Client, finished: Finished) -> None:
         cell=client.cell("generators", method="cgan"),
         label=0,
     )
-    assert (no.status, no.json["error"]) == (400, "cgan does not translate images; draw some of a class instead")
+    assert (no.status, no.json["error"]) == (400, "cgan does not translate images; generate images of a class instead")
 
 
 @pytest.mark.parametrize(
@@ -237,10 +237,10 @@ def test_an_image_is_translated(client: Client, finished: Finished) -> None:
         ({"count": 65}, 400, "number of images: got 65, expected 1 to 64"),
         ({"label": 2}, 400, "class: got 2, expected 0 to 1"),
         ({"seed": 2**31}, 400, "seed: got 2147483648"),
-        ({"count": "-1"}, 400, "got '-1', expected a whole number"),
-        ({"count": "٣"}, 400, "expected a whole number"),
+        ({"count": "-1"}, 400, "got '-1', expected an integer"),
+        ({"count": "٣"}, 400, "expected an integer"),
         ({"cell": "../../fit"}, 404, "no finished fit cell '../../fit'"),
-        ({"run": "../tiny"}, 404, "no run is called '../tiny'"),
+        ({"run": "../tiny"}, 404, "unknown run '../tiny'"),
         ({"run": ""}, 400, "?run= is missing"),
     ],
 )
@@ -389,7 +389,7 @@ def test_other_runs_in_the_folder_can_be_chosen(
         (out / "reports" / name).mkdir(parents=True)
     runs = Runs(prepare(str(finished.suite), (), None, out))
     assert runs.names() == ["small", "breakhis", "ci"]
-    with pytest.raises(RequestError, match="start `bench serve --suite breakhis` with its own --data"):
+    with pytest.raises(RequestError, match="start `bench serve --suite breakhis` with the right --data"):
         runs.get("breakhis")
     asked = []
 
@@ -406,7 +406,7 @@ def test_other_runs_in_the_folder_can_be_chosen(
 def test_the_verb_says_what_is_missing(finished: Finished, tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["serve", "--suite", str(finished.suite), "--out", str(tmp_path / "empty")])
     assert result.exit_code == 2
-    assert "no classifier or generator of suite small is trained there; train them: bench run --suite" in result.output
+    assert "no trained classifier or generator of suite small found; train them: bench run --suite" in result.output
 
 
 @pytest.fixture
@@ -443,9 +443,9 @@ def test_the_page_in_a_browser(address: str, finished: Finished, chromium: Brows
     assert page.get_by_role("note").inner_text() == serve_page.NOTICE
     page.get_by_label("Trained with").select_option("cyclegan ×1")
     page.locator("#file").set_input_files(broken)
-    page.locator("#classify-state", has_text="damaged or cut short").wait_for()
+    page.locator("#classify-state", has_text="damaged or incomplete").wait_for()
     page.locator("#file").set_input_files(large)
-    page.locator("#classify-state", has_text="at most 20 MB are taken").wait_for()
+    page.locator("#classify-state", has_text="the maximum is 20 MB").wait_for()
     page.locator("#file").set_input_files(image)
     page.locator("#classified").wait_for(timeout=60_000)
     assert re.fullmatch(r"(benign|malignant), \d+\.\d %", page.locator("#verdict").inner_text())
@@ -476,11 +476,11 @@ def test_the_page_in_a_browser(address: str, finished: Finished, chromium: Brows
 def by_keyboard(page: Page) -> None:
     """Another layer and another segmentation network, with the arrow keys alone."""
     page.keyboard.press("ArrowDown")  # the focus is on the segmentation's choice
-    assert page.get_by_label("where the segmentation network looks (Grad-CAM)").is_checked()
+    assert page.get_by_label("Grad-CAM of the segmentation network").is_checked()
     assert drawn(page, "#looks") == 32
     assert page.locator("#mask").is_hidden()
     first = page.locator("#layer-text").inner_text()
-    assert "the pixels found by unet, cyclegan ×1" in first
+    assert "the pixels segmented by unet, cyclegan ×1" in first
     network = page.get_by_label("Segmentation network (validation Dice)")
     names = network.locator("option").all_inner_texts()
     assert re.fullmatch(r"unet, cyclegan ×1 \(\d+\.\d %\)", names[0])
@@ -488,13 +488,13 @@ def by_keyboard(page: Page) -> None:
     network.focus()
     page.keyboard.press("ArrowDown")
     chosen = names[1].rpartition(" (")[0]
-    page.locator("#layer-text", has_text=f"the pixels found by {chosen}").wait_for()
+    page.locator("#layer-text", has_text=f"the pixels segmented by {chosen}").wait_for()
     assert network.input_value() != ""
     page.get_by_label("Trained with").select_option("none")
     page.locator("#layer-text", has_text=", none").wait_for()
     assert network.locator("option:checked").inner_text().rpartition(", ")[2].startswith("none (")
     page.get_by_label("Trained with").select_option("cyclegan ×1")
-    page.locator("#layer-text", has_text="the pixels found by unet, cyclegan ×1").wait_for()
+    page.locator("#layer-text", has_text="the pixels segmented by unet, cyclegan ×1").wait_for()
     page.locator("#mask-choice").check()
 
 

@@ -79,7 +79,7 @@ def test_a_host_that_is_none(app: ASGIApp, value: str, served: str) -> None:
     for method in ("GET", "POST"):
         status, answer = ask(app, [(b"host", value.encode("latin-1"))], method, served)
         assert status == 400
-        assert answer["error"].startswith("the request's header host cannot be read: ")
+        assert answer["error"].startswith("invalid header host: ")
         assert len(answer["error"]) < 220
 
 
@@ -91,7 +91,7 @@ def test_a_host_that_is_none(app: ASGIApp, value: str, served: str) -> None:
 def test_an_origin_that_is_none(app: ASGIApp, value: str) -> None:
     status, answer = ask(app, [HOST, (b"origin", value.encode("latin-1"))])
     assert status == 400
-    assert answer["error"].startswith("the request's header origin cannot be read: ")
+    assert answer["error"].startswith("invalid header origin: ")
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_an_origin_that_is_none(app: ASGIApp, value: str) -> None:
 def test_a_length_that_is_no_number(app: ASGIApp, value: str) -> None:
     status, answer = ask(app, [HOST, (b"content-length", value.encode("latin-1"))])
     assert status == 400
-    assert answer["error"].startswith("the request's header content-length cannot be read: ")
+    assert answer["error"].startswith("invalid header content-length: ")
 
 
 @pytest.mark.parametrize("value", [str(LIMIT + 1), "9" * 18, "9" * 19, "9" * 5000])  # int refuses the last
@@ -117,7 +117,7 @@ def test_headers_that_must_be_there_once(app: ASGIApp, twice: tuple[bytes, bytes
     name, value = twice
     for other in (twice, (name.upper(), value), (name, b"[")):
         status, answer = ask(app, [*([HOST] if twice != HOST else []), twice, other])
-        assert (status, answer["error"]) == (400, f"the request has 2 headers {name.decode()}; expected one")
+        assert (status, answer["error"]) == (400, f"got 2 headers {name.decode()}, expected one")
 
 
 def test_other_sites_are_turned_away(app: ASGIApp) -> None:

@@ -166,5 +166,5 @@ def test_a_reference_must_be_a_generative_method_of_the_suite() -> None:
     suite = {"dataset": {"name": "phantom"}, "methods": {"none": {}, "cyclegan": {}}, "classifiers": {"small_cnn": {}}}
     assert parse_suite("s", {**suite, "reference": "cyclegan"}).settings.reference == "cyclegan"
     for wrong in ("none", "cyclegam"):
-        with pytest.raises(ConfigError, match=f"no generative method of this suite is called '{wrong}'"):
+        with pytest.raises(ConfigError, match=f"unknown generative method '{wrong}'"):
             parse_suite("s", {**suite, "reference": wrong})

@@ -378,5 +378,5 @@ def test_the_breakhis_suites_name_the_literature_and_say_where_they_differ() -> 
 def test_published_methods_need_their_positive_class(tmp_path: Path) -> None:
     wrong = {"source": "x", "positive": "c", "test_images": {"a": 1}, "methods": {"m": {"use": "cgan", "config": {}}}}
     (tmp_path / "odd.yaml").write_text(json.dumps(wrong))
-    with pytest.raises(ConfigError, match="positive is 'c', test_images has a"):
+    with pytest.raises(ConfigError, match="got positive 'c', expected one of: a"):
         load_published(tmp_path, "odd")

@@ -142,8 +142,8 @@ def test_a_split_of_another_protocol_is_refused(make: Any) -> None:
     assert all(e.startswith("LeakageError") and "this suite's is published" in e for e in errors)
 
 
-def test_classifiers_are_refused_if_some_splits_share_patients(make: Any) -> None:
-    with pytest.raises(ConfigError, match="patients are shared"):
+def test_classifiers_are_refused_where_some_splits_share_patients(make: Any) -> None:
+    with pytest.raises(ConfigError, match="shared patients"):
         make(classifiers={"small_cnn": {}})
     with pytest.raises(ConfigError, match="classifiers: expected a mapping"):
         make(classifiers=None, split={"folds": 2})

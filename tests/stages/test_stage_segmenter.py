@@ -199,7 +199,7 @@ def test_suites_without_segmentation_networks_are_unchanged(
 def test_invalid_settings_are_reported_before_training(done: tuple[Session, list[ResultRow]], tmp_path: Path) -> None:
     for segmentation_networks, said in (
         ({"unet": NET | {"decoder_filters": [16, 8, 8, 8, 8, 8]}}, "3 to 5"),
-        ({"unet": NET | {"decoder_filters": [16, 8, 8, 8]}, "small_cnn": NET}, "a classifier has this name too"),
+        ({"unet": NET | {"decoder_filters": [16, 8, 8, 8]}, "small_cnn": NET}, "a classifier has the same name"),
         ({"unet": NET | {"atention": "scse"}}, "attention"),
         ({"unet": NET | {"attention": "gate"}}, "attention"),
         ({"unet": NET | {"attention": "scse"}}, "at least 16 each"),

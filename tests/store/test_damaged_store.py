@@ -213,19 +213,24 @@ def other_state(folder: Path) -> None:
 
 
 HEALED: list[tuple[str, Callable[[Lab], object], str, str]] = [  # name, damage, what `report` says, what `run` says
-    ("not UTF-8", line(2, lambda b: b"\xff" + b), "1 passed over (line 3): not UTF-8", "not UTF-8"),
-    ("null", line(2, lambda _: b"null\n"), "(line 3): not an object but NoneType", "NoneType"),
-    ("a list", line(0, lambda _: b"[1]\n"), "(line 1): not an object but list", "list"),
+    ("not UTF-8", line(2, lambda b: b"\xff" + b), "1 skipped (line 3): not UTF-8", "not UTF-8"),
+    ("null", line(2, lambda _: b"null\n"), "(line 3): NoneType instead of an object", "NoneType"),
+    ("a list", line(0, lambda _: b"[1]\n"), "(line 1): list instead of an object", "list"),
     ("an empty object", line(0, lambda _: b"{}\n"), "without 'schema'", "without 'schema'"),
-    ("a line cut", line(4, lambda b: b[:40] + b"\n"), "(line 5): not whole JSON", "not whole JSON"),
-    ("two rows in one line", line(4, lambda b: b[:-1] + b), "(line 5): not whole JSON", "not whole JSON"),
-    ("the last line torn", line(-1, lambda b: b[:-30]), "not whole JSON", "not whole JSON"),
-    ("zeros at the end", line(-1, lambda b: b + bytes(512)), "passed over", "passed over"),
+    ("a line cut", line(4, lambda b: b[:40] + b"\n"), "(line 5): incomplete or invalid", "incomplete or invalid JSON"),
+    (
+        "two rows in one line",
+        line(4, lambda b: b[:-1] + b),
+        "(line 5): incomplete or invalid",
+        "incomplete or invalid JSON",
+    ),
+    ("the last line torn", line(-1, lambda b: b[:-30]), "incomplete or invalid JSON", "incomplete or invalid JSON"),
+    ("zeros at the end", line(-1, lambda b: b + bytes(512)), "skipped", "skipped"),
     ("a row without key", line(1, row(key=...)), "without 'key'", "without 'key'"),
     ("a key that is a number", line(1, row(key=5)), "with a int as 'key'", "with a int"),
     ("another schema", line(1, row(schema=9)), "got schema 9, expected 1", "got schema 9"),
-    ("metrics a list", line(1, row(metrics=["x"])), "passed over (line 2)", "passed over"),
-    ("a metric that is a word", line(1, row(metrics={"test/auroc": "high"})), "passed over (line 2)", "passed over"),
+    ("metrics a list", line(1, row(metrics=["x"])), "skipped (line 2)", "skipped"),
+    ("a metric that is a word", line(1, row(metrics={"test/auroc": "high"})), "skipped (line 2)", "skipped"),
     ("no results.jsonl", lambda lab: (lab.out / "results.jsonl").unlink(), "", ""),
     ("runs.jsonl damaged", line(0, lambda b: b"null\n\xff\n" + b, "runs.jsonl"), "2 passed over", "2 passed over"),
     ("checkpoint cut", interrupted(spoil("checkpoint.pt", lambda b: b[: len(b) // 2])), "", "starts anew"),
@@ -333,7 +338,7 @@ def test_damage_is_named_and_mended(damage: Damage, lab: Lab, finished: tuple[La
     says = damage.says if damage.run_says is None else damage.run_says
     assert (run.exit_code, says in run.output) == (damage.run, True), run.output
     assert lab.numbers() == finished[1]
-    assert "nothing left to do" in lab.call("run").output
+    assert "all cells are done" in lab.call("run").output
 
 
 def test_plan_and_status_name_a_damaged_cell_and_count_it_as_to_be_done(lab: Lab) -> None:
@@ -362,7 +367,7 @@ def test_a_finished_cell_of_an_earlier_version_is_taken_as_it_is(
     new = ("files", "inputs", "replaced", "checksum")
     done_json(lambda d: {k: v for k, v in d.items() if k not in new})(lab)
     run = lab.call("run")
-    assert (run.exit_code, "nothing left to do" in run.output) == (0, True)
+    assert (run.exit_code, "all cells are done" in run.output) == (0, True)
     assert lab.numbers()["lines"] == finished[1]["lines"]
 
 
@@ -379,7 +384,7 @@ def test_a_killed_attempt_leaves_nothing_temporary_in_a_finished_cell(tmp_path: 
 def test_an_undamaged_copy_has_nothing_to_say(lab: Lab, finished: tuple[Lab, dict[str, Any]]) -> None:
     assert (lab.call("report").exit_code, lab.numbers()) == (0, finished[1])
     run = lab.call("run")
-    assert (run.exit_code, "nothing left to do" in run.output) == (0, True)
+    assert (run.exit_code, "all cells are done" in run.output) == (0, True)
 
 
 def test_a_checkpoint_that_the_method_cannot_restore_fails_once_and_then_starts_anew(
@@ -434,7 +439,7 @@ def test_a_report_that_is_not_whole_is_written_again(name: str, lab: Lab) -> Non
     whole = report_files(lab)
     REPORTS[name](lab.out / "reports" / "s")
     run = lab.call("run")
-    assert (run.exit_code, "nothing left to do" in run.output) == (0, True)
+    assert (run.exit_code, "all cells are done" in run.output) == (0, True)
     assert report_files(lab) == whole
 
 
@@ -457,7 +462,7 @@ def test_the_report_follows_every_setting(setting: str, lab: Lab) -> None:
     name, _, value = setting.partition("=")
     before = report_files(lab)
     run = lab.call("run", "--set", setting)
-    assert (run.exit_code, "nothing left to do" in run.output) == (0, True)
+    assert (run.exit_code, "all cells are done" in run.output) == (0, True)
     after = report_files(lab)
     assert f"{name}: {value}" in after["suite.yaml"].decode()
     assert after["leaderboard.md"] != before["leaderboard.md"]
@@ -501,7 +506,7 @@ def test_a_result_that_differs_takes_all_that_was_made_from_the_old_one_with_it(
     assert f"{len(first)} done in" in run.output, "all of the generator's, in its fold alone"
     assert lab.folder("evaluate", "none").stat().st_ino == before
     assert Artifacts(lab.out).is_done(*evaluated.id)
-    assert "nothing left to do" in lab.call("run").output
+    assert "all cells are done" in lab.call("run").output
 
 
 def darker(folder: Path) -> None:

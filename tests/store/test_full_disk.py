@@ -102,14 +102,14 @@ def test_a_finished_store_that_cannot_be_written_can_be_read(
     shutil.rmtree(copied / "cache")
     Disk(monkeypatch, copied).fail(code)
     cells = len(session(root, copied).plan.work)
-    for verb, says in (("plan", "suite s: 48 images"), ("status", f"{cells} done"), ("run", "nothing left to do")):
+    for verb, says in (("plan", "suite s: 48 images"), ("status", f"{cells} done"), ("run", "all cells are done")):
         result = call(root, copied, verb)
         assert (result.exit_code, says in result.output) == (0, True), (verb, result.output)
     result = call(root, copied, "report")
     assert result.exit_code == 4, result.output
     assert f"DiskError: {copied}" in result.output
     assert "cannot be written" in result.output
-    assert "name the copy with --out" in result.output
+    assert "give the copy with --out" in result.output
 
 
 @pytest.mark.parametrize("name", ["predictions.csv", "done.json", "results.jsonl"])
@@ -125,7 +125,7 @@ def test_a_disk_that_fills_up_stops_the_run_and_costs_nothing(
         result = call(root, out, "run", *part)
     assert result.exit_code == 4, result.output
     assert "no space left on the device" in result.output
-    assert "free some space and give the same command again" in result.output
+    assert "free some space and run the same command again" in result.output
     assert "Traceback" not in result.output
     assert not list((out / "cells").rglob("*.failed.json"))
     result = call(root, out, "run", *part)

@@ -293,7 +293,7 @@ def test_one_bad_row_does_not_hold_up_the_others(tmp_path: Path) -> None:
     assert sorted(flaky.written) == ["a", "c"]
     assert flaky.reports == [tmp_path]
     assert warning == (
-        "1 cells not yet in MLflow: OSError: disk full; nothing is lost, run `bench mlflow sync` to fill it in"
+        "1 cells not yet in MLflow: OSError: disk full; no results are lost, run `bench mlflow sync` to log them"
     )
 
 

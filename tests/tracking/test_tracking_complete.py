@@ -100,7 +100,7 @@ def files_below(folder: Path) -> int:
 
 def test_what_is_complete_is_left_alone(copied: Any) -> None:
     out = copied("same")
-    note = "the output folder was moved: MLflow's files are now looked for in "
+    note = "the output folder was moved: the location of MLflow's files is now "
     assert write(out, ROWS) == f"{note}{artifacts_of(out)}; 3 runs were complete"
     assert write(out, ROWS) == "3 runs were complete"
 
@@ -112,7 +112,7 @@ def test_the_suites_run_is_filled_in_after_a_write_that_failed(copied: Any, monk
         with pytest.raises(OSError, match="locked"):
             write(out, [], experiment="other")
     assert runs_of(out, "other")["other"].data.params == {}
-    assert write(out, [], experiment="other") == "the suite's run lacked settings: filled in; nothing to write"
+    assert write(out, [], experiment="other") == "settings missing in the suite's run were added; nothing to write"
     found = runs_of(out, "other")["other"].data
     assert len(found.params) == 4
     assert found.tags[COMPLETE]
@@ -172,7 +172,7 @@ def test_a_database_that_is_gone_or_damaged_is_filled_again(copied: Any, damage:
     assert not holds(path, artifacts_of(out), "s", STATE)
     said = write(out, ROWS)
     assert said.endswith("3 runs written")
-    assert (damage == "deleted") != said.startswith("mlflow.db was damaged: it is now mlflow.db.damaged")
+    assert (damage == "deleted") != said.startswith("mlflow.db was damaged: renamed to mlflow.db.damaged")
     assert len(runs_of(out)) == 4
     assert (out / "mlflow.db.damaged").exists() == (damage != "deleted")
 
@@ -225,7 +225,7 @@ def test_mlflow_writes_into_a_folder_with_odd_signs_and_nowhere_else(copied: Any
 
 def test_a_sqlalchemy_that_cannot_have_such_a_folder_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tracking_store, "unquote", lambda text: text)
-    with pytest.raises(BenchError, match=r"take an --out without \? # %"):
+    with pytest.raises(BenchError, match=r"use an --out folder without \? # %"):
         tracking_store.new_client(tracking_uri(tmp_path / "a?b"))
 
 

@@ -124,7 +124,7 @@ class BrokenMLflow:
 
     def close(self, timeout_s: float) -> str:
         left = f"{len(self.rows)} cells not yet in MLflow"
-        return f"{left}: OSError: broken; nothing is lost, run `bench mlflow sync` to fill it in"
+        return f"{left}: OSError: broken; no results are lost, run `bench mlflow sync` to log them"
 
 
 @pytest.fixture
@@ -177,7 +177,7 @@ def test_tune_then_run_the_best_config(bench: Any, tmp_path: Path) -> None:
     result = bench(*words, "--trials", "3")
     assert result.exit_code == 0, result.output
     assert "3 trials not yet in MLflow: " in result.output  # it could not be reached, and said so
-    assert "run the same command to fill it in" in result.output
+    assert "run the same command to log them" in result.output
     (folder,) = (tmp_path / "out" / "tuning").iterdir()
     rows = list(csv.DictReader((folder / "trials.csv").open()))
     assert [r["state"] for r in rows] == ["done"] * 3
@@ -228,7 +228,7 @@ def test_a_ctrl_c_is_exit_130_and_the_same_command_continues(bench: Any, monkeyp
 
     monkeypatch.setattr(Toy, "fit", interrupted)
     result = bench(*TUNE, "--trials", "1", "--out", "out")
-    assert (result.exit_code, "the same command continues" in result.output) == (130, True)
+    assert (result.exit_code, "run the same command to continue" in result.output) == (130, True)
     result = bench(*TUNE, "--trials", "1", "--out", "out")
     assert result.exit_code == 0, result.output
     assert len(calls) == 3  # the first fold was not trained again

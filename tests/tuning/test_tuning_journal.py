@@ -135,7 +135,7 @@ def test_waiting_for_a_lock_is_said(
 
     def flock(f: object, how: int) -> None:
         if how == fcntl.LOCK_EX:
-            said.append(_wait_for(capsys, "another process has it locked"))
+            said.append(_wait_for(capsys, "locked by another process"))
             held.close()  # the other process goes on
         real(f, how)
 

@@ -1,4 +1,4 @@
-"""Where cells run on one machine: in worker processes, or in this process."""
+"""Executors on one machine: worker processes, or the current process."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ IN_PROCESS = "BENCH_IN_PROCESS"  # environment variable
 
 
 class Executor(Protocol):
-    """Runs one function call at a time per slot."""
+    """Runs function calls; each slot runs one call at once."""
 
     slots: int
 
@@ -24,16 +24,16 @@ class Executor(Protocol):
         ...
 
     def close(self) -> None:
-        """Let the workers go; nothing is in work."""
+        """End the workers; no call may be running."""
         ...
 
     def kill(self) -> None:
-        """Stop everything at once; what was in work resumes from its checkpoints next time."""
+        """Stop everything immediately; interrupted cells resume from their checkpoints in the next run."""
         ...
 
 
 class InProcess:
-    """One cell at a time, in this process. A cell that ends the process ends the run."""
+    """Runs cells one after another in this process. A cell that ends the process ends the run."""
 
     slots = 1
 
@@ -42,7 +42,7 @@ class InProcess:
         self._ready = False
 
     def submit(self, fn: Callable[..., Any], *args: Any) -> Future[Any]:
-        """Run the call now; its outcome comes as a finished future."""
+        """Run the call now and return a finished future."""
         if not self._ready:
             limit_threads(self._threads)
             self._ready = True
@@ -54,14 +54,14 @@ class InProcess:
         return future
 
     def close(self) -> None:
-        """Nothing to let go."""
+        """Do nothing: there are no workers."""
 
     def kill(self) -> None:
-        """Nothing to stop."""
+        """Do nothing: there are no workers."""
 
 
 class Workers:
-    """``slots`` worker processes. When one dies, its call fails with ``WorkerDied``, and no other call does."""
+    """``slots`` worker processes. If one dies, only its call fails, with ``WorkerDied``."""
 
     def __init__(self, slots: int, threads: int) -> None:
         self.slots, self._threads = slots, threads
@@ -72,7 +72,7 @@ class Workers:
         self._killed = False
 
     def submit(self, fn: Callable[..., Any], *args: Any) -> Future[Any]:
-        """Hand the call to a worker; one is started when none is idle."""
+        """Give the call to a worker; start a new worker if none is idle."""
         return self._pool.submit(self._call, fn, args)
 
     def _call(self, fn: Callable[..., Any], args: tuple[Any, ...]) -> Any:
@@ -97,7 +97,7 @@ class Workers:
             return worker
 
     def close(self) -> None:
-        """Let the workers end."""
+        """Wait for the workers to end."""
         self._pool.shutdown(wait=True)
         for worker in self._all:
             worker.close()
@@ -112,14 +112,14 @@ class Workers:
 
 
 def make_executor(jobs: int, threads: int) -> Executor:
-    """Return the executor for ``jobs`` cells at a time with ``threads`` CPU threads each.
+    """Return the executor for ``jobs`` parallel jobs with ``threads`` CPU threads each.
 
-    They run in processes of their own, a single one too: nothing that a plug-in does can end the run. For a debugger,
-    BENCH_IN_PROCESS=1 with one cell at a time keeps it in this process.
+    Cells run in separate processes, even with one job, so that a plug-in cannot end the run. For debugging, one job
+    with BENCH_IN_PROCESS=1 runs in this process.
     """
     return InProcess(threads) if in_process(jobs) else Workers(jobs, threads)
 
 
 def in_process(jobs: int) -> bool:
-    """Return whether the work is to be done in this process: one job at a time, and BENCH_IN_PROCESS=1."""
+    """Return whether cells run in this process: one job and BENCH_IN_PROCESS=1."""
     return jobs == 1 and os.environ.get(IN_PROCESS) == "1"

@@ -1,4 +1,4 @@
-"""The number of CPU threads of a process that runs cells."""
+"""Number of CPU threads of a process that runs cells."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import os
 
 
 def limit_threads(threads: int) -> None:
-    """Fix the number of CPU threads of this process: a float sum's order, and so the last digits, depend on it.
+    """Fix the number of CPU threads of this process, because the order of float sums (last digits) depends on it.
 
-    Libraries loaded later read the environment; numpy's BLAS is there and would take all cores in every worker.
+    Libraries loaded later read the environment; numpy's BLAS is already loaded and would use all cores in each worker.
     """
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(threads)

@@ -1,4 +1,4 @@
-"""A worker process: it does one call after another, and may die without taking this process with it."""
+"""A worker process that runs one call after another; if it dies, this process continues."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from typing import Any
 from bench.engine.executors.threads import limit_threads
 from bench.errors import BenchError
 
-LOOK_S = 0.2  # between two looks at whether the process lives; its answer is seen at once
-LEAVE_S = 10.0  # for a worker to end by itself; then it is killed
+LOOK_S = 0.2  # interval of checks whether the process is alive; its answer is received at once
+LEAVE_S = 10.0  # time for a worker to end by itself before it is killed
 
 
 class WorkerDied(BenchError):
-    """The process of a call ended before the call did.
+    """The worker process ended before its call returned.
 
-    ``status`` is its exit code, negative for a signal. ``out_of_memory`` says whether the kernel killed a process for
-    lack of memory meanwhile.
+    ``status`` is its exit code, negative for a signal. ``out_of_memory``: whether the kernel killed a process for lack
+    of memory during the call.
     """
 
     def __init__(self, status: int, out_of_memory: bool = False) -> None:
@@ -33,7 +33,7 @@ class WorkerDied(BenchError):
 
 
 def describe_exit(exit_code: int) -> str:
-    """Return in words how a process ended: 'ended with exit code 0', 'was killed by SIGKILL'."""
+    """Return how a process ended as text: 'ended with exit code 0', 'was killed by SIGKILL'."""
     if exit_code >= 0:
         return f"ended with exit code {exit_code}"
     try:
@@ -43,14 +43,14 @@ def describe_exit(exit_code: int) -> str:
 
 
 class Worker:
-    """One process, a fresh interpreter, so that CUDA and thread pools start clean. Used by one thread at a time."""
+    """One process with a new interpreter, so that CUDA and thread pools are initialised anew. Not thread-safe."""
 
     def __init__(self, threads: int) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
         self._kills_before = oom_kills()
         self._process = context.Process(target=_serve, args=(theirs, os.getpid(), threads))
-        # A Ctrl-C while the interpreter starts is for the parent alone; the worker inherits the mask.
+        # Only the parent handles Ctrl-C while the interpreter starts; the worker inherits the signal mask.
         previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self._process.start()
@@ -59,7 +59,7 @@ class Worker:
         theirs.close()
 
     def call(self, function: Callable[..., Any], args: tuple[Any, ...]) -> Any:
-        """Return ``function(*args)``, or raise what it raised. Raises ``WorkerDied`` when the process ended instead."""
+        """Return ``function(*args)`` or raise its error. Raises ``WorkerDied`` if the process ended before."""
         try:
             self._pipe.send((function, args))
             while not self._pipe.poll(LOOK_S):  # a child of the worker may hold the pipe open after its death
@@ -78,7 +78,7 @@ class Worker:
         return WorkerDied(int(self._process.exitcode or 0), out_of_memory)
 
     def close(self) -> None:
-        """Let the process end; kill it when it does not."""
+        """Wait for the process to end; kill it if it does not."""
         self._pipe.close()
         self._process.join(LEAVE_S)
         self.kill()
@@ -89,7 +89,7 @@ class Worker:
 
 
 def oom_kills() -> int:
-    """Return how many processes the kernel has killed for lack of memory since it started; 0 where it does not say."""
+    """Return how many processes the kernel has killed for lack of memory since boot; 0 if unknown."""
     try:
         lines = Path("/proc/vmstat").read_text(encoding="ascii").splitlines()
     except OSError:
@@ -98,15 +98,15 @@ def oom_kills() -> int:
 
 
 def start_worker(parent: int, threads: int) -> None:
-    """Make this process a worker: it leaves Ctrl-C to its parent, dies with it, and keeps to its threads."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle; it kills its workers
+    """Set up this process as a worker: ignore Ctrl-C, exit when the parent exits, limit the threads."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and kills its workers
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
     limit_threads(threads)
 
 
 def _die_with(parent: int) -> None:
-    """Exit when the parent is gone, even by ``kill -9``: an orphan would hold its cell's lock and a core."""
+    """Exit when the parent has ended, even by ``kill -9``: an orphan would keep its cell's lock and a core."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)
@@ -128,7 +128,7 @@ def _serve(pipe: Any, parent: int, threads: int) -> None:
 
 
 def _portable(error: BaseException) -> BaseException:
-    """Return the error with its traceback as a note, or a plain one that says the same, if it cannot be pickled."""
+    """Return the error with its traceback as a note, or a ``BenchError`` with its message if it cannot be pickled."""
     error.add_note("".join(traceback.format_exception(error)))
     try:
         pickle.loads(pickle.dumps(error))

@@ -1,1 +1,1 @@
-"""A blinded rating study: real or fake, and how good? Built from a finished run, answered in the browser."""
+"""A blinded rating study (real or synthetic, quality 0 to 5) of a finished run, answered in the browser."""

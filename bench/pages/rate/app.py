@@ -1,6 +1,6 @@
-"""The rating page's server side: start, an image, an answer. Nothing it says tells what an image is.
+"""Server of the rating page: start, image, answer. Responses never reveal the source of an image.
 
-Blind by construction: it knows ids, pixels and the rater's own answers; the manifest's key is not kept.
+Blinded by construction: the app has only ids, pixels and the rater's own answers, not the sources in the manifest.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LONGEST_S = 7 * 24 * 3600.0
 
 
 def rating_app(study: Study, folder: Path) -> ASGIApp:
-    """Return the app of a study. Raises ``DataError`` when its images are not what they were."""
+    """Return the app of a study. Raises ``DataError`` if its images have changed."""
     from starlette.concurrency import run_in_threadpool
     from starlette.responses import JSONResponse
     from starlette.responses import Response as Plain
@@ -32,7 +32,7 @@ def rating_app(study: Study, folder: Path) -> ASGIApp:
     images, answers = load_images(study, folder), Answers(folder)
 
     async def start(request: Request) -> Response:
-        """The rater's own order, and what they have answered so far."""
+        """Return the rater's order of images and their answers so far."""
         rater = _rater(await json_body(request))
         given = await run_in_threadpool(answers.of, rater)
         known = {i: {"real": a.real, "quality": a.quality} for i, a in given.items() if i in images}
@@ -41,11 +41,11 @@ def rating_app(study: Study, folder: Path) -> ASGIApp:
     async def image(request: Request) -> Response:
         content = images.get(request.path_params["id"])
         if content is None:
-            raise RequestError(404, "there is no such image")
+            raise RequestError(404, "this image does not exist")
         return Plain(content, media_type="image/png")
 
     async def answer(request: Request) -> Response:
-        """Save an answer; the reply says that it is on disk."""
+        """Save an answer; it is on disk when the response is sent."""
         given = _answer(await json_body(request), images)
         await run_in_threadpool(answers.add, given)
         return JSONResponse({"saved": given.image})
@@ -69,12 +69,12 @@ def _rater(data: Mapping[str, Any]) -> str:
 def _answer(data: Mapping[str, Any], images: Mapping[str, bytes]) -> Answer:
     image, real, quality, seconds = (data.get(k) for k in ("image", "real", "quality", "seconds"))
     if not isinstance(image, str) or image not in images:
-        raise RequestError(400, "image: there is no such image in this study")
+        raise RequestError(400, "image: not an image of this study")
     if not isinstance(real, bool):
         raise RequestError(400, "real: expected true or false")
     if not isinstance(quality, int) or isinstance(quality, bool) or not 0 <= quality <= BEST:
-        raise RequestError(400, f"quality: expected a whole number from 0 to {BEST}")
-    if not isinstance(seconds, (int, float)) or not 0 <= seconds <= LONGEST_S:  # NaN is not within either
-        raise RequestError(400, "seconds: expected how long it took, in seconds")
+        raise RequestError(400, f"quality: expected an integer from 0 to {BEST}")
+    if not isinstance(seconds, (int, float)) or not 0 <= seconds <= LONGEST_S:  # refuses NaN too
+        raise RequestError(400, "seconds: expected the time taken, in seconds")
     at = datetime.now(UTC).isoformat(timespec="seconds")
     return Answer(_rater(data), image, real, quality, round(float(seconds), 3), at)

@@ -1,4 +1,4 @@
-"""Draw the images of a rating study from a finished run: test images, and what every generative method made."""
+"""Sample the images of a rating study from a finished run: test images and synthetic images of every method."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ PER_SOURCE = 20
 def open_study(
     session: Session, name: str | None = None, per_source: int | None = None, seed: int | None = None
 ) -> tuple[Path, Study]:
-    """Return a study's folder and what it holds; it is drawn from the finished run if it is not there yet.
+    """Return a study's folder and content; if it does not exist, sample it from the finished run.
 
-    ``name`` defaults to the suite's, ``per_source`` to 20 real images and 20 of each method, ``seed`` to 0. Raises
-    ``ConfigError`` when there is nothing to rate, too little of it, or a study of that name that is another.
+    ``name`` defaults to the suite's, ``per_source`` to 20 real images and 20 per method, ``seed`` to 0. Raises
+    ``ConfigError`` if there are no or too few images, or the existing study has other settings.
     """
     folder = study_folder(session, name)
     if not folder.exists():
@@ -45,20 +45,20 @@ def open_study(
         if value is not None and value != getattr(study, key):
             option = {"per_source": "--per-method"}.get(key, f"--{key}")
             raise ConfigError(
-                f"the study {folder.name} was made with {option} {getattr(study, key)}, not {value}; a study is never "
-                "changed: make another with --study NAME"
+                f"study {folder.name} was created with {option} {getattr(study, key)}, not {value}; a study must not "
+                "change: create a new one with --study NAME"
             )
     return folder, study
 
 
 def study_folder(session: Session, name: str | None) -> Path:
-    """Return where the study of that name is, or will be. Raises ``ConfigError`` for a name that is no folder's."""
+    """Return the folder of the study of that name. Raises ``ConfigError`` for an invalid name."""
     name = session.suite.name if name is None else name
     return studies_folder(session.env.out) / check_name("--study", name)
 
 
 def generated(session: Session) -> dict[str, list[Candidate]]:
-    """Return the images that each generative method has made so far, methods in the suite's order."""
+    """Return the synthetic images of each generative method so far, methods in the suite's order."""
     artifacts, shown = Artifacts(session.env.out), pictures(session.plan.index)
     found: dict[str, list[Candidate]] = {}
     for cell in session.plan.cells:
@@ -89,19 +89,19 @@ def held_out(session: Session) -> list[Candidate]:
 
 
 def pictures(index: DatasetIndex) -> Mapping[str, str]:
-    """Return of each image which picture it shows: the first path with the same content."""
+    """Return the picture that each image shows: the first path with the same content."""
     first: dict[str, str] = {}
     return {r.path: first.setdefault(r.sha256, r.path) for r in index.records}
 
 
 def _draw(session: Session, folder: Path, per_source: int, seed: int) -> None:
-    """Write a study; it appears whole or not at all."""
+    """Write a study atomically."""
     if per_source < 1:
         raise ConfigError(f"--per-method: got {per_source}, expected 1 or more")
     made = generated(session)
     if not made:
         raise ConfigError(
-            f"there are no synthetic images of {session.suite.name} in {session.env.out}; make some with: "
+            f"no synthetic images of suite {session.suite.name} in {session.env.out}; generate them with: "
             f"{session.command} --out {session.env.out}"
         )
     classes, settings = session.plan.index.classes, session.suite.settings
@@ -109,7 +109,9 @@ def _draw(session: Session, folder: Path, per_source: int, seed: int) -> None:
     chosen = choose(list(sources.values()), per_source, classes, seed)
     random.Random(derive_seed("rate", seed)).shuffle(chosen)
     folder.parent.mkdir(parents=True, exist_ok=True)
-    partial = folder.parent / f".{folder.name}.{secrets.token_hex(8)}"  # permissions by the umask: no mkdtemp
+    partial = (
+        folder.parent / f".{folder.name}.{secrets.token_hex(8)}"
+    )  # not mkdtemp, so that the umask sets the permissions
     try:
         (partial / "images").mkdir(parents=True)
         images = tuple(_copy(partial, folder.name, seed, chosen, classes, settings.image_size_px))
@@ -117,7 +119,7 @@ def _draw(session: Session, folder: Path, per_source: int, seed: int) -> None:
         drawn_with = (seed, per_source, settings.image_size_px)
         study = Study(folder.name, *names, *drawn_with, tuple(sources), images, repeats(chosen))
         write_atomic(partial / "manifest.json", encode_study(study))
-        os.rename(partial, folder)  # fails when another process made it meanwhile: then that one counts
+        os.rename(partial, folder)  # fails if another process has created it meanwhile; then that one is used
     except OSError:
         if not folder.exists():
             raise
@@ -128,7 +130,7 @@ def _draw(session: Session, folder: Path, per_source: int, seed: int) -> None:
 def _copy(
     partial: Path, name: str, seed: int, chosen: list[Candidate], classes: tuple[str, ...], size_px: int
 ) -> Iterator[StudyImage]:
-    """Write the images anew, all of one size and without metadata, under ids that say only where they were shuffled."""
+    """Write the images as PNGs of one size without metadata; ids depend only on the position after shuffling."""
     for place, c in enumerate(chosen):
         id_ = hashlib.sha256(f"{name}\x1f{seed}\x1f{place}".encode()).hexdigest()[:16]
         content = encode(c.load(), size_px)
@@ -138,7 +140,7 @@ def _copy(
 
 
 def encode(image: Any, size_px: int) -> bytes:
-    """Return a PIL image as a PNG of size_px × size_px that holds its pixels and nothing else."""
+    """Return a PIL image as a PNG of size_px × size_px without metadata."""
     from PIL import Image
 
     bare = Image.new("RGB", (size_px, size_px))
@@ -154,7 +156,7 @@ def _reader(path: Path) -> Callable[[], Any]:
         try:
             return as_rgb(open_image(path.read_bytes()))
         except (OSError, SyntaxError, ValueError) as e:
-            raise DataError(f"the synthetic image {path} cannot be read ({e}); delete its folder and run again") from e
+            raise DataError(f"synthetic image {path} cannot be read ({e}); delete its folder and run again") from e
 
     return load
 
@@ -169,5 +171,5 @@ def _real(path: Path, sha256: str, size_px: int, resize: Resize, window: GreyWin
 
 
 def counts(study: Study) -> Mapping[str, int]:
-    """Return how many images of each source a study holds."""
+    """Return the number of images of each source in a study."""
     return {source: sum(i.source == source for i in study.images) for source in study.sources}

@@ -1,7 +1,7 @@
-"""Choose the images of a rating study: evenly, and so that no picture of the data set is shown twice.
+"""Select the images of a rating study: balanced, and without showing a picture of the data set twice.
 
-A rater who sees a real image beside its own translation, or two translations of one picture, is no longer blind, and
-their answers are not independent.
+A rater who sees a real image and its translation, or two translations of one picture, is not blinded, and their answers
+are not independent.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Fold = tuple[int, int]
 
 @dataclass(frozen=True)
 class Candidate:
-    """An image that may be shown: what it is, and how to get its pixels (a PIL image, RGB, of any size).
+    """An image that may be selected; ``load`` returns its pixels (a PIL image, RGB, of any size).
 
-    ``picture`` is the data set's image that it shows, itself or translated; '' for one made from noise.
+    ``picture`` is the data-set image that it shows, original or translated; '' for one generated from noise.
     """
 
     source: str
@@ -39,27 +39,27 @@ class Candidate:
 
     @property
     def at(self) -> Fold:
-        """The fold that it belongs to."""
+        """Its (fold, repeat)."""
         return self.fold, self.repeat
 
     @property
     def shows(self) -> str:
-        """What no other image of a study should show."""
+        """The picture that no other image of a study should show."""
         return self.picture or f"\x1f{self.origin}"
 
 
 class _Place(NamedTuple):
-    """A place to fill, with one of a source's candidates of a class, rather of the fold ``at``."""
+    """A place to fill with one of a source's candidates of a class, preferably of the fold ``at``."""
 
     pool: Sequence[Candidate]
     at: Fold
 
 
 def choose(sources: Sequence[Sequence[Candidate]], n: int, classes: tuple[str, ...], seed: int) -> list[Candidate]:
-    """Return n candidates of each source: as many of each class, no picture twice, and evenly from the folds.
+    """Return n candidates of each source: balanced over classes, no picture twice, balanced over folds.
 
-    That is the order of what counts: where there are too few pictures, the fewest possible are repeated; and a fold
-    gives more than another where only so a repeat is avoided. Raises ``ConfigError`` when a class has too few.
+    The criteria have this priority: if there are too few pictures, as few as possible are repeated; folds are
+    unbalanced only if this avoids a repeat. Raises ``ConfigError`` if a class has too few images.
     """
     chosen: list[Candidate] = []
     places: list[_Place] = []
@@ -70,7 +70,7 @@ def choose(sources: Sequence[Sequence[Candidate]], n: int, classes: tuple[str, .
             if len(pool) < wanted:
                 raise ConfigError(
                     f"{candidates[0].source} has {len(pool)} images of {classes[label]}, {wanted} are needed; "
-                    "take fewer: --per-method"
+                    "use a smaller --per-method"
                 )
             turns = _by_turns(pool, seed)
             if any(c.picture for c in turns):
@@ -81,12 +81,12 @@ def choose(sources: Sequence[Sequence[Candidate]], n: int, classes: tuple[str, .
 
 
 def repeats(chosen: Sequence[Candidate]) -> int:
-    """Return how many images show a picture that another one has shown."""
+    """Return the number of images that show the same picture as an earlier one."""
     return len(chosen) - len({c.shows for c in chosen})
 
 
 def _by_turns(pool: Sequence[Candidate], seed: int) -> list[Candidate]:
-    """Return the candidates of one source and class shuffled, the folds taking turns."""
+    """Return the shuffled candidates of one source and class, alternating between folds."""
     folds: dict[Fold, list[Candidate]] = {}
     for c in pool:
         folds.setdefault(c.at, []).append(c)
@@ -96,10 +96,10 @@ def _by_turns(pool: Sequence[Candidate], seed: int) -> list[Candidate]:
 
 
 def _assigned(places: Sequence[_Place], rng: np.random.Generator) -> list[Candidate]:
-    """Return a candidate for each place, with as few repeated pictures as can be, drawn at random among the equal.
+    """Return a candidate for each place with the fewest repeated pictures; ties are broken at random.
 
-    Places and pictures are matched at the least cost (an assignment problem): nothing for a picture of the place's own
-    fold, 1 for one of another, and for none, so that a picture must be repeated, more than for all folds together.
+    Places and pictures are matched at minimum cost (assignment problem): 0 for a picture of the place's fold, 1 for
+    another fold, and, for no picture (a repeat), more than the sum of all fold costs.
     """
     from scipy.optimize import linear_sum_assignment
 
@@ -116,13 +116,13 @@ def _assigned(places: Sequence[_Place], rng: np.random.Generator) -> list[Candid
             rows[key][[column[c.shows] for c in place.pool]] = 1
             rows[key][[column[c.shows] for c in place.pool if c.at == place.at]] = 0
         row[: len(column)] = rows[key]
-    cost += rng.random(cost.shape) / (2 * n)  # among equal ones any; all together less than 1
+    cost += rng.random(cost.shape) / (2 * n)  # random tie break; the sum is below 1
     matched = linear_sum_assignment(cost)[1]
     return _taken(places, [int(i) if i < len(column) else None for i in matched], column)
 
 
 def _taken(places: Sequence[_Place], matched: Sequence[int | None], column: dict[str, int]) -> list[Candidate]:
-    """Return the candidates that show the matched pictures; for places without one, those that repeat the rarest."""
+    """Return the candidates with the matched pictures; places without one repeat the least shown picture."""
     found: dict[int, Candidate] = {}
     taken: set[str] = set()
     shown: Counter[str] = Counter()

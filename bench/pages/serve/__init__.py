@@ -1,1 +1,1 @@
-"""The page of `bench serve`: classify an image with a trained classifier, translate it, draw from a generator."""
+"""The page of `bench serve`: classify an image, translate it, generate images."""

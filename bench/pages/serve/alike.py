@@ -1,11 +1,11 @@
-"""What images show alike, by the suite's feature extractor: cosine distance, made ready while the page goes on.
+"""Similarity of images by the suite's feature extractor: cosine distance, computed in the background.
 
-Distance: 1 - cos of the angle between two images' feature vectors; 0 for the same direction, 1 for nothing in common, 2
-for opposite ones. Features that are never negative, such as those of ``tf_efficientnet_lite0`` and ``inception``, give
-at most 1. Numbers come in six decimals: the last digits of features change with what else is in a batch.
+Distance: 1 - cos of the angle between two feature vectors; 0 for the same direction, 1 for orthogonal, 2 for opposite
+vectors. For non-negative features, such as those of ``tf_efficientnet_lite0`` and ``inception``, it is at most 1.
+Distances are rounded to six decimals, because the last digits of features depend on the other images in a batch.
 
-Features come from the run's own cache, where the stages ``fidelity`` and ``copies`` have put them; what is missing is
-made once, and put there. Nothing is downloaded.
+Features come from the run's cache, which the stages ``fidelity`` and ``copies`` fill; missing ones are computed once
+and added. Nothing is downloaded.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
     import torch
 
 DECIMALS = 6
-OFFLINE = "HF_HUB_OFFLINE"  # ``bench.weights`` asks no host where this is set
+OFFLINE = "HF_HUB_OFFLINE"  # if set, ``bench.weights`` contacts no host
 
 
 class Watched(FeatureExtractor):
-    """The suite's feature extractor, with the same features; ``done`` counts images; it stops when the program does."""
+    """The suite's feature extractor with a counter ``done`` of images; it stops when the program ends."""
 
     done = 0
 
@@ -55,12 +55,12 @@ class Watched(FeatureExtractor):
             self.done += len(batch)
 
     def _look(self, network: torch.nn.Module, batch: torch.Tensor) -> View:
-        return super()._look(network, batch)._replace(maps=())  # diversity is not asked for: less memory and time
+        return super()._look(network, batch)._replace(maps=())  # not needed without diversity; saves memory and time
 
 
 @dataclass(frozen=True)
 class ByFeatures:
-    """What images show: features float32 [N, D]. ``extractor`` looks at the images to compare."""
+    """Comparison by features float32 [N, D]. ``extractor`` computes those of the query image."""
 
     extractor: FeatureExtractor
     device: str
@@ -75,7 +75,7 @@ class ByFeatures:
 
 
 def cosine_distances(features: Features, wanted: Floats) -> Floats:
-    """Return 1 - cos of the angles between rows [N, D] and a vector [D]; 1 where either has no direction."""
+    """Return 1 - cos of the angles between rows [N, D] and a vector [D]; 1 if either is zero."""
     found = []
     for chunk in chunks(features, np.float64):
         lengths = np.linalg.norm(chunk, axis=1) * np.linalg.norm(wanted)
@@ -85,9 +85,9 @@ def cosine_distances(features: Features, wanted: Floats) -> Floats:
 
 
 class Making:
-    """The features of what one classifier has seen, made in a thread of its own.
+    """The features of one classifier's training images, computed in a separate thread.
 
-    ``found`` is None until they are made, and for good where they cannot be; then ``why`` says so.
+    ``found`` is None until they are computed. If they cannot be computed it stays None, and ``why`` has the reason.
     """
 
     def __init__(self, key: str, inputs: Inputs, seen: Seen) -> None:
@@ -101,12 +101,12 @@ class Making:
 
     @property
     def over(self) -> bool:
-        """Whether there is nothing to wait for."""
+        """Whether the job has ended."""
         return self.found is not None or bool(self.why)
 
     @property
     def done(self) -> int:
-        """How many images of ``total`` have features."""
+        """Number of images of ``total`` that have features."""
         return self._before + (self._extractor.done if self._extractor else 0)
 
     def _work(self, inputs: Inputs, seen: Seen) -> None:
@@ -114,9 +114,9 @@ class Making:
             self.found = self._make(inputs, seen)
         except (BenchError, OSError) as e:
             self.why = (str(e) or type(e).__name__).splitlines()[0]
-        except Exception:  # the page must not wait for ever
+        except Exception:  # the page must not wait forever
             traceback.print_exc()
-            self.why = "something went wrong on the server; its terminal says what"
+            self.why = "internal error of the server; see its terminal"
 
     def _make(self, inputs: Inputs, seen: Seen) -> ByFeatures:
         env, config, size = inputs.env, inputs.settings.fidelity, inputs.settings.image_size_px
@@ -142,13 +142,13 @@ class Making:
 
 
 class Workshop:
-    """Makes features for one classifier at a time; keeps those that were used last."""
+    """Computes features for one classifier after another; keeps the most recently used ones."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, Making] = {}
 
     def job(self, key: str, inputs: Inputs, seen: Seen) -> Making:
-        """Return what is made, or is being made, for that classifier; or what must be over before: its key tells."""
+        """Return the job of that classifier, or the job that must end before (it has another key)."""
         job = self._jobs.pop(key, None)
         if job is None:
             before = next((j for j in self._jobs.values() if not j.over), None)
@@ -165,7 +165,7 @@ class Workshop:
 def on_disk(
     images: Iterable[npt.NDArray[np.uint8]], shape: tuple[int, ...], folder: Path
 ) -> Iterator[npt.NDArray[np.uint8]]:
-    """Yield images as one array that lies on disk, in a file without a name: of any number, few are in memory."""
+    """Yield images as one array mapped to a temporary file, so that few of them are in memory."""
     with TemporaryFile(dir=folder) as f:
         for image in images:
             f.write(np.ascontiguousarray(image).data)
@@ -175,8 +175,8 @@ def on_disk(
 
 @contextmanager
 def no_downloads() -> Iterator[None]:
-    """Keep ``bench.weights`` from asking any host meanwhile: weights that are not on this machine are not to be had."""
-    import timm  # noqa: F401  # reads the variable for good when it is first imported
+    """Prevent downloads by ``bench.weights`` inside the block: only weights on this machine are used."""
+    import timm  # noqa: F401  # reads the variable once, at its first import
 
     before = os.environ.get(OFFLINE)
     os.environ[OFFLINE] = "1"

@@ -1,4 +1,4 @@
-"""What the page asks for, answered: an image classified, explained, compared, translated; images drawn. For JSON."""
+"""JSON responses to the page's requests: classify, explain, compare or translate an image; generate images."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Json = dict[str, Any]
 
 @dataclass(frozen=True)
 class Asked:
-    """Which images to draw: of a run's generator, of a class, how many, by which seed."""
+    """A request for synthetic images: run, generator, class, number and seed."""
 
     run: Run
     cell: Cell
@@ -48,12 +48,12 @@ class Asked:
 
     @property
     def id(self) -> str:
-        """What tells it from any other."""
+        """A unique key of the request."""
         return f"{self.run.session.suite.name} {self.cell.key} {self.label} {self.count} {self.seed}"
 
 
 class Answers:
-    """Answers one question at a time; keeps the models that were used last."""
+    """Answers one request after another; keeps the most recently used models."""
 
     def __init__(self) -> None:
         self._classifiers: Shelf[Trained] = Shelf()
@@ -64,10 +64,10 @@ class Answers:
         self._drawn: Shelf[list[SyntheticImage]] = Shelf()
 
     def classify(self, run: Run, cell: Cell, content: bytes, segmentation_network: str | None = None) -> Json:
-        """Return probabilities, a Grad-CAM overlay and a segmentation of what a file shows.
+        """Return probabilities, a Grad-CAM overlay and a segmentation of a file's image.
 
-        ``segmentation_network`` is the key of a network; without one ``Run.segmentation_network`` chooses.
-        Raises ``RequestError`` for a file that cannot be used, and for a key that is not offered.
+        ``segmentation_network`` is the key of the network; None: the default of ``Run.segmentation_network``. Raises
+        ``RequestError`` for an unusable file and for an unknown key.
         """
         from bench.classifiers.trainer import predict
 
@@ -118,10 +118,11 @@ class Answers:
         }
 
     def neighbours(self, run: Run, cell: Cell, content: bytes, by: str) -> Json:
-        """Return the images nearest to that of a file, among those that a classifier was trained on.
+        """Return the images nearest to a file's image, among those that a classifier was trained on.
 
-        While features are made, it is how far that is, for the page to ask again; where they are not to be had, it is
-        why, and the nearest by pixels. Raises ``RequestError`` for a file that cannot be used, or another ``by``.
+        While features are computed, the response has the progress, and the page asks again. If they are not available,
+        it has the reason and the nearest images by pixels. Raises ``RequestError`` for an unusable file or another
+        ``by``.
         """
         if by not in BY:
             raise RequestError(400, f"by: got {by[:20]!r}, expected {' or '.join(BY)}")
@@ -133,7 +134,7 @@ class Answers:
         why, extractor = "", None
         if by == FEATURES:
             job = self._workshop.job(key, inputs, seen)
-            if not job.over or job.key != key:  # another's may be over by now
+            if not job.over or job.key != key:  # the job of another classifier may have ended
                 return {"making": {"done": job.done, "total": job.total}}
             space, why = job.found, job.why
             extractor = job.found.extractor.tag if job.found else None
@@ -155,18 +156,18 @@ class Answers:
         }
 
     def translate(self, run: Run, cell: Cell, label: int, content: bytes) -> Json:
-        """Return a file's image, said to be of class ``label``, in the other class, and translated back.
+        """Return a file's image of class ``label`` translated into the other class, and its reconstruction.
 
-        Raises ``RequestError`` for a file that cannot be used, or a generator that does not translate.
+        Raises ``RequestError`` for an unusable file or a generator that does not translate.
         """
         window = run.session.plan.index.window
         upload, inputs = read_upload(content, window), Inputs(cell, run.session.env)
         method = run.session.suite.method(str(cell.method)).create()
         classes = inputs.index.classes
         if not isinstance(method, Translator):
-            raise RequestError(400, f"{cell.method} does not translate images; draw some of a class instead")
+            raise RequestError(400, f"{cell.method} does not translate images; generate images of a class instead")
         if label not in (0, 1):
-            raise RequestError(400, f"the image's class is {label}; expected 0 or 1: {' or '.join(classes[:2])}")
+            raise RequestError(400, f"class: got {label}, expected 0 or 1: {' or '.join(classes[:2])}")
         image = fitted(upload.picture, method.translation_size_px(inputs.settings.image_size_px), inputs.resize)
         folder = inputs.artifacts.folder(*cell.id)
         with TemporaryDirectory() as scratch:
@@ -183,7 +184,7 @@ class Answers:
         }
 
     def draw(self, asked: Asked) -> list[SyntheticImage]:
-        """Return the images asked for; the same question gives the same images."""
+        """Return the requested images; equal requests give equal images."""
         return self._drawn.get(asked.id, lambda: _draw(asked))
 
 
@@ -197,7 +198,7 @@ def _draw(asked: Asked) -> list[SyntheticImage]:
 
 
 def check_asked(run: Run, key: str, label: int, count: int, seed: int) -> Asked:
-    """Return the question. Raises ``RequestError`` for numbers that cannot be."""
+    """Return the request. Raises ``RequestError`` for invalid numbers."""
     classes = run.session.plan.index.classes
     for name, value, low, high in (
         ("class", label, 0, len(classes) - 1),
@@ -218,7 +219,7 @@ def _received(upload: Upload, image: Uint8Images) -> Json:
 
 
 def _known(inputs: Inputs, content: bytes) -> Json | None:
-    """Return which image of the run's data a file is, and of which part of the fold; None for one that is new."""
+    """Return the path, class and fold part of a file that is an image of the run's data set; None for a new image."""
     sha256 = hashlib.sha256(content).hexdigest()
     found = next((r for r in inputs.index.records if r.sha256 == sha256), None)
     if found is None:
@@ -229,7 +230,7 @@ def _known(inputs: Inputs, content: bytes) -> Json | None:
 
 
 def _explained(trained: Trained, image: Uint8Images, target: int, device: str) -> Json:
-    """Return the Grad-CAM of the predicted class as an overlay, or why there is none."""
+    """Return the Grad-CAM of the predicted class as an overlay, or the reason why there is none."""
     from bench.classifiers.explain import NoLayerError, find_layer, grad_cam
 
     try:
@@ -237,24 +238,24 @@ def _explained(trained: Trained, image: Uint8Images, target: int, device: str) -
     except NoLayerError as e:
         return {"overlay": None, "why": str(e)}
     found = grad_cam(trained.network, image, [target], device, layer)[0]
-    empty = "the map is empty: nothing in this layer speaks for the class" if found.max() == 0 else ""
+    empty = "the map is empty: no cell of this layer supports the class" if found.max() == 0 else ""
     return {"overlay": heat(found), "layer": layer.name, "grid": list(layer.grid), "why": empty}
 
 
 def _looked(network: nn.Module, image: Uint8Images, mask: npt.NDArray[np.uint8], device: str) -> Json:
-    """Return the Grad-CAM of the pixels found, mask [1, H, W], as an overlay, or why there is none."""
+    """Return the Grad-CAM of the segmented pixels, mask [1, H, W], as an overlay, or the reason why there is none."""
     from bench.classifiers.explain import NoLayerError
     from bench.segmentation.explain import deepest_layer, seg_grad_cam
     from bench.segmentation.segmenter_network import SegmentationNetwork
 
     if not isinstance(network, SegmentationNetwork):
-        return {"overlay": None, "why": "the judge of translations is not explained"}
+        return {"overlay": None, "why": "there is no Grad-CAM for the FCN score network"}
     try:
         layer = deepest_layer(network, image.shape[1:3], device)
     except NoLayerError as e:
         return {"overlay": None, "why": str(e)}
     found = seg_grad_cam(network, image, mask, layer, device)[0]
-    empty = "nothing in this layer speaks for the pixels found" if mask.any() else "no pixel was found"
+    empty = "no cell of this layer supports the segmented pixels" if mask.any() else "no pixel was segmented"
     why = f"the map is empty: {empty}" if found.max() == 0 else ""
     return {"overlay": heat(found), "layer": layer.name, "grid": list(layer.grid), "why": why}
 

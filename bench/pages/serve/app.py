@@ -1,6 +1,6 @@
-"""The page's addresses: what each takes, and that only one of them works at a time.
+"""The endpoints of the page and their parameters; requests are processed one after another.
 
-Files come as the raw body of a POST: no form to take apart, and no name that could become a path.
+Files are sent as the raw body of a POST: no form to parse, and no file name that could be used as a path.
 """
 
 from __future__ import annotations
@@ -31,31 +31,31 @@ if TYPE_CHECKING:
 
 PAGE = Path(__file__).parent / "page"
 NOTICE = "Not a medical device; for research only."
-WAITING = 8  # questions at once, the one being worked on included
+WAITING = 8  # maximum number of requests in the queue, including the active one
 SLOW = ("bench.classifiers.trainer", "pytorch_grad_cam", "matplotlib")
 MANIFEST = ("path", "class", "seed", "method", "fold", "cell", "asked_seed", "source_path")
 T = TypeVar("T")
 
 
 class RequestQueue:
-    """One thread in which all work is done, so that memory holds one image and model at work, whoever asks."""
+    """One thread for all work, so that only one image and one model are processed at once."""
 
     def __init__(self) -> None:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="serve")
         self._waiting = 0
 
     def warm(self) -> None:
-        """Import what the first question would have to wait for."""
+        """Import modules that the first request would have to wait for."""
         for module in SLOW:
             self._thread.submit(import_module, module)
 
     def require_room(self) -> None:
-        """Raise ``RequestError`` (503) when too many wait already. Ask before a body is read, too."""
+        """Raise ``RequestError`` (503) if the queue is full. Also called before a body is read."""
         if self._waiting >= WAITING:
-            raise RequestError(503, f"the server is busy: {WAITING} questions wait already; try again in a minute")
+            raise RequestError(503, f"the server is busy: {WAITING} requests are waiting; try again in a minute")
 
     async def do(self, work: Callable[[], T]) -> T:
-        """Return what the work gives; nobody waits for a request that is still arriving. Raises ``RequestError``."""
+        """Run ``work`` in the thread and return its result. Raises ``RequestError`` if the queue is full."""
         self.require_room()
         self._waiting += 1
         try:
@@ -65,7 +65,7 @@ class RequestQueue:
 
 
 def serve_app(session: Session) -> Guard:
-    """Return the app that serves the page for a run and others in its output folder."""
+    """Return the app of the page for a run and the other runs in its output folder."""
     from starlette.routing import Route
 
     page, token = Page(Runs(session)), secrets.token_urlsafe(24)
@@ -82,18 +82,18 @@ def serve_app(session: Session) -> Guard:
 
 
 class Page:
-    """The endpoints. What makes the server work takes a POST with the page's token."""
+    """The endpoints. Expensive ones need a POST with the page's token."""
 
     def __init__(self, runs: Runs) -> None:
         self._runs, self._answers, self._queue = runs, Answers(), RequestQueue()
         self._queue.warm()
 
     async def runs(self, request: Request) -> Response:
-        """The names of the runs."""
+        """Return the names of the runs."""
         return _json({"notice": NOTICE, "runs": self._runs.names()})
 
     async def run(self, request: Request) -> Response:
-        """What a run offers: ?run="""
+        """Return the classifiers, generators and networks of a run: ?run="""
         return _json(await self._queue.do(lambda: self._runs.get(_text(request, "run")).described()))
 
     async def classify(self, request: Request) -> Response:
@@ -111,7 +111,7 @@ class Page:
         return _json({"name": _name(request), **await self._queue.do(work)})
 
     async def neighbours(self, request: Request) -> Response:
-        """The nearest images to that in the body: ?run= &cell= &by=features or pixels"""
+        """Return the images nearest to that in the body: ?run= &cell= &by=features or pixels"""
         content = await self._body(request)
 
         def work() -> dict[str, Any]:
@@ -122,7 +122,7 @@ class Page:
         return _json(await self._queue.do(work))
 
     async def translate(self, request: Request) -> Response:
-        """Translate the image in the body, which is of a class: ?run= &cell= &label= &name="""
+        """Translate the image in the body, of class ``label``: ?run= &cell= &label= &name="""
         content = await self._body(request)
 
         def work() -> dict[str, Any]:
@@ -133,14 +133,14 @@ class Page:
         return _json({"name": _name(request), **await self._queue.do(work)})
 
     async def draw(self, request: Request) -> Response:
-        """Draw images of a class: ?run= &cell= &label= &count= &seed="""
+        """Generate images of a class: ?run= &cell= &label= &count= &seed="""
         asked, made = await self._queue.do(lambda: self._drawn(request))
         described = {"method": asked.cell.method, "fold": fold_name(asked.cell), "class": _class(asked)}
         images = [{"image": png(m.image), "seed": m.seed, "source": m.source_path or ""} for m in made]
         return _json({**described, "seed": asked.seed, "images": images})
 
     async def drawn(self, request: Request) -> Response:
-        """The same images as a zip, with a manifest."""
+        """Return the same images as a zip with a manifest."""
         from starlette.responses import Response
 
         asked, made = await self._queue.do(lambda: self._drawn(request))
@@ -156,13 +156,13 @@ class Page:
         return asked, self._answers.draw(asked)
 
     async def _body(self, request: Request) -> bytes:
-        """Return the body. Raises ``RequestError`` when it comes too slowly, and when too many wait."""
+        """Return the body. Raises ``RequestError`` if it arrives too slowly, or the queue is full."""
         self._queue.require_room()
         return await request.body()
 
 
 def zipped(asked: Asked, made: list[SyntheticImage]) -> bytes:
-    """Return drawn images as a zip: PNGs and ``manifest.csv``. The same images give the same bytes."""
+    """Return generated images as a zip: PNGs and ``manifest.csv``. Equal images give equal bytes."""
     out, table = io.BytesIO(), io.StringIO(newline="")
     rows = Writer(table, lineterminator="\n")
     rows.writerow(MANIFEST)
@@ -177,7 +177,7 @@ def zipped(asked: Asked, made: list[SyntheticImage]) -> bytes:
 
 
 def _put(archive: zipfile.ZipFile, path: str, content: bytes) -> None:
-    archive.writestr(zipfile.ZipInfo(path), content)  # of the zip epoch: no time of day in it
+    archive.writestr(zipfile.ZipInfo(path), content)  # with the zip epoch as time, so that bytes are reproducible
 
 
 def _class(asked: Asked) -> str:
@@ -200,7 +200,7 @@ def _text(request: Request, name: str) -> str:
 def _number(request: Request, name: str) -> int:
     text = _text(request, name)
     if not (text.isascii() and text.isdigit() and len(text) <= 10):
-        raise RequestError(400, f"{name}: got {text[:20]!r}, expected a whole number")
+        raise RequestError(400, f"{name}: got {text[:20]!r}, expected an integer")
     return int(text)
 
 

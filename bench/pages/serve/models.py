@@ -1,7 +1,6 @@
-"""Trained networks back from disk: safetensors only, nothing that could run code, nothing downloaded.
+"""Loading of trained networks: safetensors only, no code execution, no downloads.
 
-Networks are built without pretrained weights, which the trained ones replace anyway: so no file but the cell's own is
-read.
+Networks are built without pretrained weights, because the trained ones replace them; only the cell's files are read.
 """
 
 from __future__ import annotations
@@ -31,30 +30,30 @@ if TYPE_CHECKING:
     from torch import nn
 
 V = TypeVar("V")
-KEPT = 2  # of each kind of thing; the one not used for longest goes first
+KEPT = 2  # entries per cache; the least recently used one is removed first
 
 
 class Shelf(Generic[V]):
-    """The last ``KEPT`` things that were used, by key."""
+    """A cache of the ``KEPT`` most recently used values."""
 
     def __init__(self) -> None:
-        self._things: OrderedDict[str, V] = OrderedDict()
+        self._values: OrderedDict[str, V] = OrderedDict()
 
     def get(self, key: str, make: Callable[[], V]) -> V:
-        """Return the thing of that key, made if need be."""
-        if key not in self._things:
-            self._things[key] = make()
-        self._things.move_to_end(key)
-        while len(self._things) > KEPT:
-            self._things.popitem(last=False)
-        return self._things[key]
+        """Return the value of a key; create it with ``make`` if it is not cached."""
+        if key not in self._values:
+            self._values[key] = make()
+        self._values.move_to_end(key)
+        while len(self._values) > KEPT:
+            self._values.popitem(last=False)
+        return self._values[key]
 
 
 @dataclass(frozen=True)
 class Calibration:
     """A temperature fitted on validation images, and the calibration error on test images without and with it.
 
-    The errors are None where the fold has no test images.
+    The errors are None if the fold has no test images.
     """
 
     temperature: float
@@ -83,7 +82,7 @@ class Trained:
 
 
 def load_classifier(inputs: Inputs) -> Trained:
-    """Return the trained classifier of a ``classify`` cell. Raises ``RequestError`` when its files are damaged."""
+    """Return the trained classifier of a ``classify`` cell. Raises ``RequestError`` if its files are damaged."""
     from bench.classifiers.trainer import load_network
 
     cell, suite = inputs.cell, inputs.env.suite
@@ -91,13 +90,13 @@ def load_classifier(inputs: Inputs) -> Trained:
     spec = replace(spec, config=replace(spec.config, pretrained=False))
     network: nn.Module = spec.create().build(len(inputs.index.classes), suite.settings.image_size_px, None)
     folder = inputs.artifacts.folder(*cell.id)
-    with said(folder / WEIGHTS):
+    with load_errors(folder / WEIGHTS):
         load_network(network, folder / WEIGHTS)
     return Trained(network, Calibration.of(folder / "predictions.csv"))
 
 
 def load_segmentation_network(inputs: Inputs) -> nn.Module:
-    """Return the network of a ``segmenter`` or ``segment`` cell. Raises ``RequestError`` when its file is damaged."""
+    """Return the network of a ``segmenter`` or ``segment`` cell. Raises ``RequestError`` if its file is damaged."""
     from bench.classifiers.trainer import load_network
     from bench.segmentation.network import UNet
     from bench.segmentation.segmenter_network import build_segmentation_network
@@ -110,26 +109,26 @@ def load_segmentation_network(inputs: Inputs) -> nn.Module:
     else:
         network, name = UNet(settings.segmentation.filters), NETWORK
     path = inputs.artifacts.folder(*cell.id) / name
-    with said(path):
+    with load_errors(path):
         load_network(network, path)
     return network
 
 
 @contextmanager
-def said(path: Path) -> Iterator[None]:
-    """Say of a file of weights that cannot be read in one sentence what is wrong, and what to do."""
+def load_errors(path: Path) -> Iterator[None]:
+    """Raise ``RequestError`` with the cause and the remedy if a file of weights cannot be loaded in the block."""
     try:
         yield
     except BenchError:
         raise
-    except Exception as e:  # safetensors' own, OSError, torch's RuntimeError for other shapes
+    except Exception as e:  # safetensors' errors, OSError, torch's RuntimeError for other shapes
         first = (str(e).strip() or type(e).__name__).splitlines()[0][:200]
         message = f"{path.name} of cell {path.parent.name} cannot be used ({first}); delete its folder and run again"
         raise RequestError(409, message) from e
 
 
 class ServeContext:
-    """``RunContext`` for drawing and translating: it trains nothing, keeps nothing, and knows no pretrained weights."""
+    """``RunContext`` for generating and translating: no training, no saved files, no pretrained weights."""
 
     weights: Path | None = None
     cache: Path | None = None
@@ -138,24 +137,24 @@ class ServeContext:
         self.folder, self.device, self.seed = folder, device, seed
 
     def log(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
-        """Nobody asks."""
+        """Do nothing."""
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Nothing is timed."""
+        """Do not measure the time."""
         yield
 
     def save_checkpoint(self, state: Mapping[str, Any]) -> None:
-        """Raise ``BenchError``: a method that trains here is at fault."""
-        raise BenchError("a method wanted to save a checkpoint while images were drawn; nothing is trained here")
+        """Raise ``BenchError``: a method must not train here."""
+        raise BenchError("a method tried to save a checkpoint while images were generated; only fit may do this")
 
     def load_checkpoint(self) -> dict[str, Any] | None:
-        """There is none."""
+        """Return None: there is no checkpoint."""
         return None
 
     def save_images(self, name: str, step: int, images: Uint8Images) -> None:
-        """Nothing is kept."""
+        """Do nothing."""
 
     def fidelity(self, images: Uint8Images, labels: npt.NDArray[np.int64]) -> Mapping[str, float]:
-        """Raise ``BenchError``: only training is judged."""
-        raise BenchError("a method wanted its images judged while they were drawn; that is for training only")
+        """Raise ``BenchError``: fidelity is available in training only."""
+        raise BenchError("a method called fidelity while images were generated; only fit may do this")

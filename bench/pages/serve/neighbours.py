@@ -1,8 +1,8 @@
-"""The images nearest to one, among those that a classifier was trained on. Two ways to say what near means.
+"""Nearest images of a query among those that a classifier was trained on, with two distances.
 
-By features: ``bench.pages.serve.alike``. By colours and rough shapes, here: the root mean square difference of
-pixels, 0 to 255, after both images were shrunk to 32 × 32. It finds copies and little else:
-other images with near mean colours are near too.
+By features: ``bench.pages.serve.alike``. By colours and rough shapes, in this module: the root mean square difference
+of pixels, 0 to 255, after both images were resized to 32 × 32. It finds duplicates reliably; other images are near if
+their mean colours are similar.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from bench.suite.arms import NO_MEMORISED, amount
 from bench.types import GreyWindow, Resize, Uint8Images
 
 SIDE_PX = 32
-CHUNK = 1024  # images compared at a time
+CHUNK = 1024  # images compared at once
 Floats = npt.NDArray[np.floating]
 
 
 @dataclass(frozen=True)
 class Known:
-    """One image that the classifier was trained on; ``source`` is the training image that it is a translation of.
+    """One image that the classifier was trained on; ``source`` is the training image that it was translated from.
 
-    ``window`` is that of the data set it belongs to; None for synthetic images.
+    ``window`` is that of its data set; None for synthetic images.
     """
 
     path: Path
@@ -46,18 +46,18 @@ class Known:
     window: GreyWindow | None = None
 
     def read(self, size_px: int) -> npt.NDArray[np.uint8]:
-        """Return its pixels as the classifier got them, uint8 [S, S, 3]. Raises ``DataError`` when it is gone."""
+        """Return its pixels as used by the classifier, uint8 [S, S, 3]. Raises ``DataError`` if it is missing."""
         try:
             return fitted(as_rgb(open_image(self.path.read_bytes()), self.window), size_px, self.resize)[0]
         except (OSError, SyntaxError) as e:
-            raise DataError(f"the image {self.path} cannot be read any more: {e}") from e
+            raise DataError(f"image {self.path} can no longer be read: {e}") from e
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What a ``classify`` cell was trained on: its fold's training images, and its arm's synthetic ones, if any.
+    """The training images of a ``classify`` cell: real ones of its fold, and synthetic ones of its arm, if any.
 
-    ``made`` are all that the arm's generator made, sorted by class as the stages that judge them do.
+    ``made`` are all images of the arm's generator, sorted by class as in the stages that evaluate them.
     """
 
     real: tuple[Known, ...]
@@ -66,17 +66,17 @@ class Seen:
 
 
 class Distances(NamedTuple):
-    """Of one image to the real and to the synthetic images that were seen, [N] and [M]; None without any."""
+    """Distances of one image to the real and the synthetic training images, [N] and [M]; None without any."""
 
     real: Floats
     synthetic: Floats | None
 
 
 class Space(Protocol):
-    """A way to say how far images are from one another."""
+    """A distance between images."""
 
     def distances(self, image: Uint8Images) -> Distances:
-        """Return those of one image uint8 [1, H, W, 3]."""
+        """Return the distances of one image uint8 [1, H, W, 3]."""
 
 
 def nearest(images: tuple[Known, ...], distances: Floats, count: int) -> list[tuple[Known, float]]:
@@ -86,7 +86,7 @@ def nearest(images: tuple[Known, ...], distances: Floats, count: int) -> list[tu
 
 
 def seen_by(inputs: Inputs) -> Seen:
-    """Return what the classifier of a ``classify`` cell was trained on."""
+    """Return the training images of a ``classify`` cell."""
     fold, root, ratio = inputs.fold(), inputs.index.root, str(inputs.cell.ratio)
     window = inputs.index.window
     real = tuple(Known(root / r.path, r.path, r.label, inputs.resize, window=window) for r in fold.records)
@@ -114,14 +114,14 @@ def real_pixels(inputs: Inputs, seen: Seen) -> Iterator[npt.NDArray[np.uint8]]:
 
 @dataclass(frozen=True)
 class ByPixels:
-    """How images look when they are small: thumbnails uint8 [N, 32, 32, 3]."""
+    """Comparison by thumbnails uint8 [N, 32, 32, 3]."""
 
     real: Uint8Images
     synthetic: Uint8Images | None
 
     @classmethod
     def of(cls, inputs: Inputs, seen: Seen) -> ByPixels:
-        """Return it for what a classifier has seen. Raises ``DataError`` when an image is gone."""
+        """Return the thumbnails of a classifier's training images. Raises ``DataError`` if an image is missing."""
         real = _stack([thumbnail(pixels) for pixels in real_pixels(inputs, seen)])
         if seen.synthetic is None:
             return cls(real, None)
@@ -130,7 +130,7 @@ class ByPixels:
             return cls(real, _stack(list(pool.map(lambda k: thumbnail(k.read(size)), seen.synthetic))))
 
     def distances(self, image: Uint8Images) -> Distances:
-        """Return those of one image uint8 [1, H, W, 3], 0 to 255."""
+        """Return the distances of one image uint8 [1, H, W, 3], 0 to 255."""
         wanted = thumbnail(image[0]).astype(np.float32)
         synthetic = None if self.synthetic is None else _differences(self.synthetic, wanted)
         return Distances(_differences(self.real, wanted), synthetic)
@@ -144,7 +144,7 @@ def thumbnail(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def chunks(values: npt.NDArray[np.generic], kind: type[np.floating]) -> Iterator[Floats]:
-    """Yield rows of an array, ``CHUNK`` at a time, as floats: one chunk at least, which may be empty."""
+    """Yield chunks of up to ``CHUNK`` rows of an array as floats; at least one chunk, which may be empty."""
     for start in range(0, max(len(values), 1), CHUNK):
         yield values[start : start + CHUNK].astype(kind)
 

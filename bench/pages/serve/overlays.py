@@ -1,4 +1,4 @@
-"""Pictures for the page: PNGs, masks as a tint, maps as colours whose strength is the map's."""
+"""Images for the page: PNGs, masks as a tint, maps as colours whose opacity follows the map."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def png_bytes(image: npt.NDArray[np.uint8]) -> bytes:
 
 
 def tint(mask: npt.NDArray[np.uint8]) -> str:
-    """Return the foreground of a mask [H, W] as a coloured PNG that can be seen through; the rest is clear."""
+    """Return a mask [H, W] as PNG: semi-transparent colour in the foreground, transparent elsewhere."""
     overlay = np.zeros((*mask.shape, 4), np.uint8)
     overlay[mask > 0] = (*MASK_COLOUR, MASK_ALPHA)
     return png(overlay)
 
 
 def heat(found: npt.NDArray[np.float32]) -> str:
-    """Return a map [H, W] in [0, 1] as a coloured PNG; where it is 0, the image below is seen."""
+    """Return a map [H, W] in [0, 1] as a coloured PNG that is transparent where the map is 0."""
     from matplotlib import colormaps
 
     overlay = colormaps[MAP_COLOURS](found, bytes=True)

@@ -1,4 +1,4 @@
-"""What can be chosen on the page: the runs in an output folder, and of each the cells that are done."""
+"""The choices on the page: the runs in an output folder, and their finished cells."""
 
 from __future__ import annotations
 
@@ -20,69 +20,69 @@ from bench.suite.suite import shipped_suites
 
 @dataclass(frozen=True)
 class Network:
-    """A trained segmentation network. ``dice`` is the mean over its fold's validation images, None where not known."""
+    """A trained segmentation network. ``dice`` is the mean over its fold's validation images, None if unknown."""
 
     cell: Cell
     dice: float | None = None
 
     @property
     def compared(self) -> bool:
-        """Whether it is one of those compared across augmentations, and not the judge of translations."""
+        """Whether it is a network of an arm (stage `segmenter`) and not the FCN score network."""
         return self.cell.stage == "segmenter"
 
     def described(self) -> dict[str, Any]:
-        """Return what the page is told of it, ready for JSON."""
-        name = f"{self.cell.classifier}, {arm(self.cell)}" if self.compared else "the judge of translations"
+        """Return its description for the page, as JSON values."""
+        name = f"{self.cell.classifier}, {arm(self.cell)}" if self.compared else "the FCN score network"
         return {"key": self.cell.key, "network": name, "validation_dice": self.dice}
 
 
 @dataclass(frozen=True)
 class Run:
-    """A suite with what is done of it in its output folder. The folder is asked anew each time: a run may go on."""
+    """A suite and the finished cells in its output folder. The folder is read each time, as a run may be active."""
 
     session: Session
 
     def cells(self, stage: str) -> list[Cell]:
-        """Return the finished cells of a stage, each piece of work once, in the plan's order."""
+        """Return the finished cells of a stage, each id once, in the plan's order."""
         artifacts = Artifacts(self.session.env.out)
         of_stage = [c for c in self.session.plan.cells if c.stage == stage]
         return [c for c in unique(of_stage) if artifacts.is_done(*c.id)]
 
     def cell(self, stage: str, key: str) -> Cell:
-        """Return the finished cell of that key. Raises ``RequestError`` when there is none."""
+        """Return the finished cell of that key. Raises ``RequestError`` if there is none."""
         found = next((c for c in self.cells(stage) if c.key == key), None)
         if found is None:
-            raise RequestError(404, f"this run has no finished {stage} cell {key[:40]!r}; load the page again")
+            raise RequestError(404, f"this run has no finished {stage} cell {key[:40]!r}; reload the page")
         return found
 
     def networks(self) -> list[Network]:
-        """Return the finished segmentation networks, the best by validation Dice first.
+        """Return the finished segmentation networks, sorted by validation Dice, the best first.
 
-        Of a fold where none was trained (stage `segmenter`) it is the one that judges translations (`segment`), if any.
+        A fold without networks of arms (stage `segmenter`) has its FCN score network (`segment`), if any.
         """
         artifacts = Artifacts(self.session.env.out)
         found = [Network(c, _validation_dice(artifacts.result(*c.id))) for c in self.cells("segmenter")]
         found.sort(key=lambda n: -1.0 if n.dice is None else n.dice, reverse=True)  # ties stay in the plan's order
-        judged = {(n.cell.fold, n.cell.repeat) for n in found}
-        judges = [c for c in self.cells("segment") if (c.fold, c.repeat) not in judged]
-        return found + [Network(c) for c in judges if artifacts.result(*c.id)["facts"].get("masks", NONE) != NONE]
+        covered = {(n.cell.fold, n.cell.repeat) for n in found}
+        fcn = [c for c in self.cells("segment") if (c.fold, c.repeat) not in covered]
+        return found + [Network(c) for c in fcn if artifacts.result(*c.id)["facts"].get("masks", NONE) != NONE]
 
     def segmentation_network(self, classify: Cell, key: str | None = None) -> Network | None:
-        """Return the segmentation network of that key, or without one the best for a classifier, in its fold.
+        """Return the segmentation network of that key, or the best one for a classifier, in its fold.
 
-        The best is that of the classifier's own arm by validation Dice, else of any arm; None where the fold has none.
-        Raises ``RequestError`` for a key that the fold has not.
+        The best has the highest validation Dice in the classifier's arm, else in any arm; None if the fold has none.
+        Raises ``RequestError`` for a key that is not in the fold.
         """
         found = _for(classify, self.networks())
         if key is None:
             return found[0] if found else None
         chosen = next((n for n in found if n.cell.key == key), None)
         if chosen is None:
-            raise RequestError(404, f"this fold has no finished segmentation network {key[:40]!r}; load the page again")
+            raise RequestError(404, f"this fold has no finished segmentation network {key[:40]!r}; reload the page")
         return chosen
 
     def described(self) -> dict[str, Any]:
-        """Return what the page offers of this run, ready for JSON."""
+        """Return the choices of this run for the page, as JSON values."""
         session, networks = self.session, self.networks()
         places = {n.cell.key: i for i, n in enumerate(networks)}
         return {
@@ -111,9 +111,9 @@ class Run:
 
 
 class Runs:
-    """The run that was asked for, and others with a report in the same folder whose suites are known by name.
+    """The requested run, and others in the same folder that have a report and a shipped suite.
 
-    These are made ready when they are first chosen, on the same ``device``.
+    The others are prepared when first selected, on the same ``device``.
     """
 
     def __init__(self, session: Session) -> None:
@@ -121,21 +121,21 @@ class Runs:
         self._ready = {session.suite.name: Run(session)}
 
     def names(self) -> list[str]:
-        """Return the names of the runs, that which was asked for first."""
+        """Return the names of the runs, starting with the requested one."""
         return [self._first.suite.name, *self._others()]
 
     def get(self, name: str) -> Run:
-        """Return the run of that name. Raises ``RequestError`` when there is none, or its images cannot be found."""
+        """Return the run of that name. Raises ``RequestError`` if it does not exist or its images are not found."""
         if name not in self._ready:
             if name not in self._others():
-                raise RequestError(404, f"no run is called {name[:40]!r}; load the page again")
+                raise RequestError(404, f"unknown run {name[:40]!r}; reload the page")
             env = self._first.env
             try:
                 session = prepare(name, (), env.data, env.out)
             except BenchError as e:
                 reason = str(e).splitlines()[0]
                 raise RequestError(
-                    409, f"{name}: {reason}; start `bench serve --suite {name}` with its own --data"
+                    409, f"{name}: {reason}; start `bench serve --suite {name}` with the right --data"
                 ) from e
             self._ready[name] = Run(session.on_device(env.device))
         return self._ready[name]
@@ -149,17 +149,17 @@ class Runs:
 
 
 def arm(cell: Cell) -> str:
-    """'cyclegan ×1'."""
+    """Return the arm as text: 'cyclegan ×1'."""
     return f"{cell.method} {ratio_label(cell.ratio)}".strip()
 
 
 def fold_name(cell: Cell) -> str:
-    """'0', and '0.1' for another repeat."""
+    """Return '0', or '0.1' for repeat 1."""
     return f"{cell.fold}" + (f".{cell.repeat}" if cell.repeat else "")
 
 
 def _for(classify: Cell, networks: Sequence[Network]) -> list[Network]:
-    """Return the networks of a classifier's fold, those of its own arm first, otherwise in the order given."""
+    """Return the networks of a classifier's fold, those of its arm first, then in the given order."""
     at, own = (classify.fold, classify.repeat), (classify.method, classify.ratio)
     of_fold = [n for n in networks if (n.cell.fold, n.cell.repeat) == at]
     return sorted(of_fold, key=lambda n: (n.cell.method, n.cell.ratio) != own)

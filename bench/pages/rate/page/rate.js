@@ -1,11 +1,11 @@
-// One image at a time; every complete answer goes to the server at once, and again until the server has it.
+// Shows one image at a time; every complete answer is sent to the server at once, with retries until it is saved.
 "use strict";
 
 const RETRY_MS = 1000;
 const $ = (id) => document.getElementById(id);
-const study = { rater: "", images: [], saved: {} }; // saved: image -> the answer that the server has
-let at = 0; // which image is shown; images.length: the end
-let shownAt = 0; // ms, when it appeared
+const study = { rater: "", images: [], saved: {} }; // saved: image -> answer on the server
+let at = 0; // index of the shown image; images.length: the end
+let shownAt = 0; // time in ms when it was shown
 let saving = Promise.resolve();
 let unsaved = 0;
 
@@ -33,7 +33,7 @@ $("who").addEventListener("submit", async (event) => {
     const found = await post("api/start", { rater: $("rater").value });
     Object.assign(study, { rater: found.rater, images: found.images, saved: found.answers });
   } catch (error) {
-    $("start-problem").textContent = error.refused ? error.message : "The server does not answer. Try again in a moment.";
+    $("start-problem").textContent = error.refused ? error.message : "The server does not respond. Try again in a moment.";
     return;
   }
   $("welcome").hidden = true;
@@ -69,13 +69,13 @@ function show(place) {
 function load(id) {
   const image = $("image");
   shownAt = 0;
-  image.style.visibility = "hidden"; // not the one before under the new questions
+  image.style.visibility = "hidden"; // hide the previous image while the new one loads
   image.onload = () => {
     image.style.visibility = "visible";
     shownAt = performance.now();
   };
   image.onerror = async () => {
-    say("The image did not come. Trying again …", true);
+    say("The image could not be loaded. Trying again …", true);
     await pause(RETRY_MS);
     if (study.images[at] === id && shownAt === 0) load(id);
   };
@@ -96,7 +96,7 @@ function given() {
 
 function changed() {
   if (!shownAt) {
-    $("answer").reset(); // nobody has seen the image yet
+    $("answer").reset(); // the image is not visible yet
     return;
   }
   const answer = given();
@@ -122,7 +122,7 @@ async function save(id, answer) {
         say(`Not saved: ${error.message}`, true);
         return;
       }
-      say("Not saved yet: the server does not answer. Trying again …", true);
+      say("Not saved yet: the server does not respond. Trying again …", true);
       await pause(RETRY_MS);
     }
   }
@@ -138,11 +138,11 @@ async function next() {
   if (!answer) {
     const form = new FormData($("answer"));
     const missing = [form.get("real") === null && "real or fake", form.get("quality") === null && "quality"];
-    say(`Still to answer: ${missing.filter(Boolean).join(", and ")}.`, true);
+    say(`Please answer first: ${missing.filter(Boolean).join(", and ")}.`, true);
     return;
   }
   moving = true;
-  await saving; // however long the server is away
+  await saving; // wait until the server responds
   moving = false;
   if (study.images[at] in study.saved) show(at + 1);
 }

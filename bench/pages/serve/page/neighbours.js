@@ -1,15 +1,15 @@
-// The nearest images of the image that was classified last, by features or by colours and rough shape.
+// The images nearest to the last classified image, by features or by colours and rough shape.
 import { $, pngFile, send, tile, tiles, work } from "./parts.js";
 
-const AGAIN_MS = 500; // until the server is asked again whether its features are made
+const AGAIN_MS = 500; // polling interval while features are computed
 const LISTS = ["training", "synthetic"];
 const HOW = {
-  features: ({ extractor }) => `by features: cosine distance, 0 (alike) to 2, of what the network ${extractor} sees in them`,
-  pixels: () => "by colours and rough shape: root mean square difference at 32 × 32 px, of 255",
+  features: ({ extractor }) => `by features: cosine distance, 0 (same direction) to 2, of the features of ${extractor}`,
+  pixels: () => "by colours and rough shape: root mean square difference at 32 × 32 px, 0 to 255",
 };
 const DIGITS = { features: 4, pixels: 1 };
-let finding = null; // what was found in the image
-let asked = null; // of which run and classifier
+let finding = null; // the last classification
+let asked = null; // its run and classifier
 
 export function neighboursOf(found, values) {
   finding = found;
@@ -24,17 +24,17 @@ export function askNeighbours() {
     tiles($(id), []);
   }
   const values = { ...asked, by: document.querySelector("[name=by]:checked").value };
-  const image = pngFile(finding.image, finding.name); // as the classifier got it: small, however large the file is
-  work("neighbours", "Looking for the nearest images …", (state, wanted) => answered(values, image, state, wanted), showNeighbours);
+  const image = pngFile(finding.image, finding.name); // resized as for the classifier, so that little is sent
+  work("neighbours", "Searching for the nearest images …", (state, wanted) => answered(values, image, state, wanted), showNeighbours);
 }
 
-// Features that are not made yet are waited for; the page goes on meanwhile.
+// Waits for features that are not computed yet; the page can be used meanwhile.
 async function answered(values, image, state, wanted) {
   for (;;) {
     const answer = await send("/api/neighbours", values, image);
     if (!answer.making || !wanted()) return answer;
     const { done, total } = answer.making;
-    const text = `Making features, once: ${done} of ${total} images. Meanwhile choose “by colours and rough shape”, or go on.`;
+    const text = `Computing features (once): ${done} of ${total} images. Meanwhile you can select “by colours and rough shape”.`;
     if (state.textContent !== text) state.textContent = text;
     await new Promise((resolve) => setTimeout(resolve, AGAIN_MS));
     if (!wanted()) return answer;
@@ -43,11 +43,11 @@ async function answered(values, image, state, wanted) {
 
 function showNeighbours(found) {
   const { arm, fold } = finding;
-  if (found.why) $("neighbours-state").textContent = `Not by features: ${found.why}. By colours and rough shape instead.`;
-  const whose = { training: `of fold ${fold}'s training part`, synthetic: `that ${arm} added in fold ${fold}` };
+  if (found.why) $("neighbours-state").textContent = `Features are not available: ${found.why}. Compared by colours and rough shape instead.`;
+  const whose = { training: `images of fold ${fold}'s training part`, synthetic: `synthetic images of ${arm} in fold ${fold}` };
   for (const id of LISTS) {
     const images = found[id];
-    $(`${id}-text`).textContent = images ? `The nearest ${whose[id]}, ${HOW[found.by](found)}.` : `${arm} adds no synthetic images.`;
+    $(`${id}-text`).textContent = images ? `The nearest ${whose[id]}, ${HOW[found.by](found)}.` : `${arm} has no synthetic images.`;
     const digits = DIGITS[found.by];
     const items = (images ?? []).map((n) =>
       tile(n.image, `${n.class}, ${n.name}`, [n.class, n.distance.toFixed(digits), n.name, n.source && `from ${n.source}`]),

@@ -1,6 +1,6 @@
-// What the parts of the page share: pictures as blobs, questions to the server, what is being worked on.
+// Functions shared by the parts of the page: images as blobs, requests to the server, state lines.
 const MAX_BYTES = 20 * 2 ** 20;
-const turn = {}; // the newest question of each kind: older answers are not shown
+const turn = {}; // number of the newest request of each kind: older responses are not shown
 const $ = (id) => document.getElementById(id);
 
 function fill(select, values) {
@@ -38,7 +38,7 @@ function tiles(list, items) {
   list.replaceChildren(...items);
 }
 
-const TOKEN = document.querySelector("meta[name=token]").content; // what makes the server work needs it
+const TOKEN = document.querySelector("meta[name=token]").content; // needed for expensive requests
 
 async function answerOf(path, values, options = {}) {
   let answer;
@@ -46,7 +46,7 @@ async function answerOf(path, values, options = {}) {
     const headers = { "x-bench-token": TOKEN };
     answer = await fetch(`${path}?${new URLSearchParams(values)}`, { method: "POST", headers, ...options });
   } catch {
-    throw new Error("The server does not answer; is bench serve still running?");
+    throw new Error("The server does not respond; is bench serve still running?");
   }
   if (!answer.ok) throw new Error((await answer.json()).error);
   return answer;
@@ -56,7 +56,7 @@ async function ask(path, values, options = {}) {
   return (await answerOf(path, values, options)).json();
 }
 
-// Have the browser keep what the server answers as a file of that name.
+// Download the response of the server as a file of that name.
 async function download(path, values, name) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(await (await answerOf(path, values)).blob());
@@ -65,14 +65,14 @@ async function download(path, values, name) {
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
-// Send a file as the body. One that is too large would be turned away unread, which browsers call a lost connection.
+// Send a file as the body. Too large files are refused here; the server would close the connection without a message.
 function send(path, values, file) {
-  if (file.size > MAX_BYTES) throw new Error(`${file.name} has ${Math.ceil(file.size / 2 ** 20)} MB; at most 20 MB are taken.`);
+  if (file.size > MAX_BYTES) throw new Error(`${file.name} has ${Math.ceil(file.size / 2 ** 20)} MB; the maximum is 20 MB.`);
   return ask(path, { ...values, name: file.name }, { body: file });
 }
 
-// Ask for something and show it; what goes wrong is said in the state line. A question that takes several steps gets
-// that line, and can ask whether it is still the newest.
+// Send a request and show the response; errors are shown in the state line. A request with several steps gets that
+// line, and a function that tells whether it is still the newest.
 async function work(kind, busy, question, shown) {
   const state = $(`${kind}-state`);
   const mine = (turn[kind] = (turn[kind] ?? 0) + 1);

@@ -1,8 +1,8 @@
-// The page of `bench serve`. Plain scripts: every text is put in by textContent, every picture as a blob of this page.
+// The page of `bench serve`. Plain scripts: texts are set by textContent, images are blobs of this page.
 import { askNeighbours, neighboursOf } from "./neighbours.js";
 import { $, ask, fill, send, show, tile, tiles, work } from "./parts.js";
 
-let offered = null; // what the chosen run offers
+let offered = null; // choices of the selected run
 
 const unique = (values) => [...new Set(values)];
 const same = (values) => unique(values).map((v) => [v, v]);
@@ -24,7 +24,7 @@ function choices() {
   $("translate").hidden = !generator()?.translates;
 }
 
-// The networks of the classifier's fold, its own arm's best first; what was chosen stays until another classifier is.
+// The networks of the classifier's fold, the best of its arm first; the choice is kept until the classifier changes.
 function segmentationNetworks() {
   const select = $("segmentation-network");
   const found = (classifier()?.segmentation_networks ?? []).map((place) => offered.segmentation_networks[place]);
@@ -51,7 +51,7 @@ async function chooseRun() {
   fill($("from"), classes.slice(0, 2));
   choices();
   $("file").disabled = !offered.classifiers.length;
-  if (!offered.classifiers.length) $("classify-state").textContent = "No classifier of this run is trained yet.";
+  if (!offered.classifiers.length) $("classify-state").textContent = "This run has no trained classifier yet.";
   for (const id of ["generate", "translate"]) if (!offered.generators.length) $(id).hidden = true;
   $("generate").hidden = !offered.generators.length;
   $("no-generator").hidden = offered.generators.length > 0;
@@ -63,7 +63,7 @@ function classify() {
   const values = { run: $("run").value, cell: classifier().key };
   const asked = { ...values };
   if ($("segmentation-network").value) values.segmentation_network = $("segmentation-network").value;
-  work("classify", `Looking at ${file.name} …`, async () => send("/api/classify", values, file), (found) => {
+  work("classify", `Classifying ${file.name} …`, async () => send("/api/classify", values, file), (found) => {
     showFinding(found);
     neighboursOf(found, asked);
   });
@@ -71,8 +71,8 @@ function classify() {
 
 function showFinding(found) {
   const best = found.classes[found.predicted];
-  show($("image"), found.image, `${found.name}, as the classifier got it`);
-  $("seen-text").textContent = `${found.name}: ${found.size_px.join(" × ")} px, seen at ${offered.image_size_px} px`;
+  show($("image"), found.image, `${found.name}, as used by the classifier`);
+  $("seen-text").textContent = `${found.name}: ${found.size_px.join(" × ")} px, resized to ${offered.image_size_px} px`;
   $("verdict").textContent = `${best.name}, ${percent(best.probability)}`;
   $("classes").replaceChildren(...found.classes.map((c) => row(c, c === best)));
   $("calibration").textContent = calibrationText(found.calibration);
@@ -103,15 +103,15 @@ function calibrationText({ temperature, validation_images, test_ece }) {
   const errors = test_ece ? ` Calibration error on the test images: ${test_ece.map((e) => e.toFixed(3)).join(" before, ")} after.` : "";
   const how =
     temperature === 1
-      ? `No temperature can be told from the ${validation_images} validation images (all are classified right, or none does better): shown as the network says.`
+      ? `No temperature could be fitted on the ${validation_images} validation images (all are classified correctly, or no value is better): probabilities are not calibrated.`
       : `Temperature ${temperature.toFixed(2)}, fitted on ${validation_images} validation images.`;
   return how + errors;
 }
 
 function knownText(known, fold) {
   const where = known.part === "no" ? "in no part" : `in the ${known.part} part`;
-  const worth = known.part === "test" || known.part === "no" ? "" : " The classifier was trained or chosen with it: its confidence proves nothing.";
-  return `This file is the run's own image ${known.path} (${known.class}), ${where} of fold ${fold}.${worth}`;
+  const warning = known.part === "test" || known.part === "no" ? "" : " The classifier was trained or selected with this image: its confidence is not meaningful.";
+  return `This file is image ${known.path} (${known.class}) of the run, ${where} of fold ${fold}.${warning}`;
 }
 
 let layerTexts = {};
@@ -121,9 +121,9 @@ function showLayers(found) {
   const looked = segmentation?.explanation;
   layerTexts = {
     overlay: mapText(explanation, found.classes[found.predicted].name),
-    looks: looked ? mapText(looked, `the pixels found by ${segmentation.network}`) : "",
+    looks: looked ? mapText(looked, `the pixels segmented by ${segmentation.network}`) : "",
     mask: segmentation
-      ? `Segmentation: ${percent(segmentation.share)} of the image, by ${scored(segmentation)}, which learnt from ${segmentation.learnt_from === "true" ? "true masks" : `a ${segmentation.learnt_from}`}.`
+      ? `Segmentation: ${percent(segmentation.share)} of the image, by ${scored(segmentation)}, trained with ${segmentation.learnt_from === "true" ? "true masks" : `a ${segmentation.learnt_from}`}.`
       : "",
     none: "",
   };
@@ -140,7 +140,7 @@ function showLayers(found) {
 function mapText({ overlay, layer, grid, why }, whatFor) {
   const because = why ? ` ${why}.` : "";
   if (!overlay) return `No Grad-CAM:${because}`;
-  return `What speaks for ${whatFor}, brighter is more (layer ${layer}, ${grid.join(" × ")} cells).${because} Qualitative: where the network looked, not whether it was right to.`;
+  return `Evidence for ${whatFor}; brighter means more (layer ${layer}, ${grid.join(" × ")} cells).${because} Qualitative: it shows where the network finds evidence, not whether this is correct.`;
 }
 
 function layer(id, base64, alt) {
@@ -161,7 +161,7 @@ function draw(event) {
   event.preventDefault();
   const values = { run: $("run").value, cell: generator().key };
   for (const id of ["label", "count", "seed"]) values[id] = $(id).value;
-  work("draw", "Drawing …", () => ask("/api/draw", values), (found) => {
+  work("draw", "Generating …", () => ask("/api/draw", values), (found) => {
     const name = `${found.class} by ${found.method}, fold ${found.fold}`;
     tiles($("drawn-images"), found.images.map((m, i) => tile(m.image, `${name}, image ${i + 1}`, [m.source && `from ${m.source}`])));
     $("zip").onclick = (clicked) => {
@@ -182,7 +182,7 @@ function translate() {
     const items = [
       [found.image, found.name, `as ${found.from}`],
       [found.translated, "translated", `${found.from} to ${found.to}, by ${found.method}, fold ${found.fold}`],
-      [found.back, "and back again", `${found.to} to ${found.from}`],
+      [found.back, "reconstruction", `${found.to} to ${found.from}`],
     ];
     tiles($("translated"), items.map(([image, ...lines]) => tile(image, lines.join(", "), lines)));
   });

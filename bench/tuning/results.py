@@ -143,8 +143,8 @@ def summary(arm: Arm, trials: Sequence[FrozenTrial], best: FrozenTrial, plots: d
         f"- Best: trial {best.number}, {_plus_minus(best)}; `{best_file(arm).name}` has its values.",
         f"- The suite's values: {_plus_minus(own) if own else 'not finished'}.",
         f"- Pruner {arm.pruner}: {did} of {without} fold trainings run, {1 - did / without:.0%} saved.",
-        f"- Tuning cost: {duration(tuning_cost_s(trials))} of device time ({tuning_cost_s(trials):.1f} s), including pruned and "
-        "failed trials.",
+        f"- Tuning cost: {duration(tuning_cost_s(trials))} of device time ({tuning_cost_s(trials):.1f} s), including "
+        "pruned and failed trials.",
         "- The best score of many trials is biased upwards: only a run on the test part gives an unbiased score.",
         "",
         "| setting | searched | best | suite |",

@@ -117,7 +117,7 @@ def test_memory_is_measured_in_a_process_of_its_own():
 
 
 def test_what_cannot_be_profiled_is_named():
-    with pytest.raises(ConfigError, match=r"oversample offers no training step.*cyclegan"):
+    with pytest.raises(ConfigError, match=r"oversample has no training step.*cyclegan"):
         profile_step.make("oversample", ())
     with pytest.raises(ConfigError, match="unknown key 'filter'; did you mean 'filters'"):
         profile_step.make("cyclegan", ("filter=8",))

@@ -76,7 +76,7 @@ def test_the_class_loss_is_searched_where_there_is_one() -> None:
         ({"learning_rate": FloatRange(1, 0.1)}, "expected low <= high"),
         ({"learning_rate": FloatRange(0, 0.1, log=True)}, "expected 0 < low"),
         ({"learning_rate": FloatRange(-1, 0.1)}, "expected more than 0"),
-        ({"batch_size": FloatRange(1, 2)}, "whole numbers"),
+        ({"batch_size": FloatRange(1, 2)}, "the field is an integer"),
         ({"dropout": FloatRange(0, 1.5)}, "dropout: got 1.5"),
         ({"select_by": Choice(("loss", "accuracy"))}, "select_by"),
         ({"select_by": Choice(())}, "at least one"),

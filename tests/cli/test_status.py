@@ -173,7 +173,7 @@ def test_watching_ends_when_nothing_works_on_the_suite(
     show_status(session, as_json=False, watch=True)
     shown = capsys.readouterr().out
     assert shown.index("1 running") < shown.index("0 running")
-    assert "nothing runs now; time left" in shown
+    assert "no run is active; time left" in shown
 
 
 def test_watching_and_json_exclude_each_other(tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_the_class_loss_is_searched_where_there_is_one() -> None:
         ({"dropout": FloatRange(0, 1.5)}, "dropout: got 1.5"),
         ({"select_by": Choice(("loss", "accuracy"))}, "select_by"),
         ({"select_by": Choice(())}, "at least one"),
-        ({"select_by": Choice((("loss",),))}, "plain values"),
+        ({"select_by": Choice((("loss",),))}, "at least one plain value"),
     ],
 )
 def test_a_range_that_the_config_cannot_have_fails_at_once(space: Any, message: str) -> None:

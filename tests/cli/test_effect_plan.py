@@ -141,7 +141,7 @@ def test_one_repeat_counts_all_as_lasting(session: Session, tmp_path: Path) -> N
     assert one.components is not None
     assert one.components.passing == 0
     result = verb("--effect", "0.1", "--pilot", "one")
-    assert "two would tell" in result.output
+    assert "use two repeats" in result.output
 
 
 def test_without_predictions_the_test_is_taken_at_its_word(session: Session, tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ def test_status_of_a_run_that_goes_on(session: Session) -> None:
     assert state.works[0].left_s == pytest.approx(90, abs=5)
     assert state.peak_memory_bytes == 3 * 2**30
     text = text_of(described(state))
-    assert f"{state.cells} cells: 0 done, 2 running, 0 failed, 0 skipped, {state.cells - 2} to come" in text
+    assert f"{state.cells} cells: 0 done, 2 running, 0 failed, 0 skipped, {state.cells - 2} not started" in text
     assert "2 parallel jobs, 1 thread each, on cpu (process" in text
     line = next(line for line in text.splitlines() if cells[0].title in line)
     assert [word in line for word in ("step 5/20", "30 s", "left", "3.0 GiB", "loss_G 1.5")] == [True] * 5
@@ -173,7 +173,7 @@ def test_watching_ends_when_nothing_works_on_the_suite(
     show_status(session, as_json=False, watch=True)
     shown = capsys.readouterr().out
     assert shown.index("1 running") < shown.index("0 running")
-    assert "nothing runs now; time left" in shown
+    assert "no run is active; time left" in shown
 
 
 def test_watching_and_json_exclude_each_other(tmp_path: Path) -> None:

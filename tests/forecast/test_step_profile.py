@@ -116,8 +116,8 @@ def test_memory_is_measured_in_a_separate_process():
     assert 3 * weights < found["fast"] < 2**30, "weights and two moments of both discriminators, and more"
 
 
-def test_methods_that_cannot_be_profiled_are_named():
-    with pytest.raises(ConfigError, match=r"oversample offers no training step.*cyclegan"):
+def test_what_cannot_be_profiled_is_named():
+    with pytest.raises(ConfigError, match=r"oversample has no training step.*cyclegan"):
         profile_step.make("oversample", ())
     with pytest.raises(ConfigError, match="unknown key 'filter'; did you mean 'filters'"):
         profile_step.make("cyclegan", ("filter=8",))

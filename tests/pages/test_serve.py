@@ -500,7 +500,7 @@ def by_keyboard(page: Page) -> None:
 
 def neighbours_by_keyboard(page: Page) -> None:
     """By features, unless the other way to compare is chosen; each with its own distances."""
-    page.locator("#training-text", has_text="cosine distance, 0 (alike) to 2").wait_for()
+    page.locator("#training-text", has_text="cosine distance, 0 (same direction) to 2").wait_for()
     page.get_by_label("by features").focus()
     shown = []
     for key, words in (("ArrowDown", "root mean square difference"), ("ArrowUp", "cosine distance")):

@@ -76,7 +76,7 @@ def test_segmenters_of_one_pixel_and_foreign_extractor_sizes_are_refused() -> No
         parse_suite(
             "mine", {"image_size_px": 32, "segmentation_networks": {"unet": segmentation_network}, "classifiers": {}}
         )
-    with pytest.raises(ConfigError, match="299 px only"):
+    with pytest.raises(ConfigError, match="inception needs 299 px"):
         parse_suite("mine", {"fidelity": {"extractor": "inception", "input_size_px": 64}})
 
 

@@ -315,7 +315,7 @@ DAMAGES = [
         "done.json lacks costs",
     ),
     Damage("done.json with other scores", done_json(better, "evaluate"), "done.json was changed: its checksum"),
-    Damage("done.json deleted", remove("done.json", "evaluate", "toy"), "done.json is not there"),
+    Damage("done.json deleted", remove("done.json", "evaluate", "toy"), "done.json does not exist"),
     Damage(
         "done.json of another cell",
         lambda lab: shutil.copy(

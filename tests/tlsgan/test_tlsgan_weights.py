@@ -109,7 +109,7 @@ def test_a_missing_or_ambiguous_path_raises_an_error(tmp_path):
         backbone_state_dict("resnet50", tmp_path / "absent")
     for name in ("resnet50.pth", "resnet50-0676ba61.pth"):
         (tmp_path / name).touch()
-    with pytest.raises(WeightsError, match="several weights"):
+    with pytest.raises(WeightsError, match="several weight files"):
         backbone_state_dict("resnet50", tmp_path)
 
 

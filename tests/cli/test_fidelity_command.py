@@ -187,7 +187,11 @@ def test_bad_folders_are_told(tmp_path: Path) -> None:
     (tmp_path / "empty" / "notes.txt").write_text("no image")
     bad = pictures(tmp_path / "bad", 2, 0)
     (bad / "cut.png").write_bytes(b"\x89PNG\r\n")
-    for folder, message in (("none", "no folder"), ("empty", "no images below"), ("bad", "cut.png cannot be read")):
+    for folder, message in (
+        ("none", "is not a folder"),
+        ("empty", "no images below"),
+        ("bad", "cut.png cannot be read"),
+    ):
         result = CliRunner().invoke(main, ["fidelity", str(tmp_path / folder), str(good), "--input-size", "32"])
         assert result.exit_code == 2
         assert message in result.stderr

@@ -347,7 +347,7 @@ def a_threshold_of_another_fold(shop: Workshop) -> None:
 
 
 def a_threshold_of_nobody(shop: Workshop) -> None:
-    """A threshold does not say on which images it was fitted."""
+    """A threshold does not list its source images on which images it was fitted."""
     FittedStatistics("the filter's threshold", {"distance": 1.0}, SourceImages()).for_fold(shop.fold.fold_parts)
 
 
@@ -415,11 +415,17 @@ LEAKS = (
     Leak("split", "a patient in two parts", a_patient_in_two_parts, SPLIT, "in one part only"),
     Leak("split", "a copy under another patient", a_copy_under_another_patient, SPLIT, "exact duplicates in"),
     Leak("split", "of other images", a_split_of_other_images, DRAWN, "drawn from other images"),
-    Leak("synthetic", "generator fitted on everything", a_generator_fitted_on_everything, SAMPLED, "drew on groups"),
-    Leak("synthetic", "generator of another fold", a_generator_of_another_fold, GENERATOR, "drew on groups"),
+    Leak("synthetic", "generator fitted on everything", a_generator_fitted_on_everything, SAMPLED, "used groups"),
+    Leak("synthetic", "generator of another fold", a_generator_of_another_fold, GENERATOR, "used groups"),
     Leak("synthetic", "generator saw validation", a_generator_that_saw("validation"), GENERATOR, "validation part"),
     Leak("synthetic", "generator saw test", a_generator_that_saw("test"), GENERATOR, "test part"),
-    Leak("synthetic", "generator does not say", a_generator_that_does_not_say, GENERATOR, "does not say"),
+    Leak(
+        "synthetic",
+        "generator does not list its source images",
+        a_generator_that_does_not_say,
+        GENERATOR,
+        "does not list its source images",
+    ),
     Leak("synthetic", "held-out source image", a_translation_of_a_held_out_image, SOURCES, "images of the test part"),
     Leak("synthetic", "held-out source patient", a_translation_of_a_held_out_patient, SOURCES, "of the validation"),
     Leak("synthetic", "list of seen groups cut", a_list_of_seen_groups_that_was_cut, SOURCES, "leaves out groups"),
@@ -431,17 +437,17 @@ LEAKS = (
     Leak("tuning", "sealed fold", tuning_asks_for_the_test_part, OPEN, "the test part was asked for"),
     Leak("tuning", "method's data", a_method_asks_for_the_test_part, OPEN, "the test part was asked for"),
     Leak("tuning", "segmentation", a_segmentation_network_chosen_on_test_images, OPEN, "the test part was asked for"),
-    Leak("tuning", "early stopping on test", early_stopping_on("test"), SELECTION, "selection drew on .* test part"),
-    Leak("tuning", "early stopping on training", early_stopping_on("train"), SELECTION, "selection drew on .* train"),
-    Leak("tuning", "training on test", training_on_test_images, SELECTION, "training set drew on .* test part"),
+    Leak("tuning", "early stopping on test", early_stopping_on("test"), SELECTION, "selection used .* test part"),
+    Leak("tuning", "early stopping on training", early_stopping_on("train"), SELECTION, "selection used .* train"),
+    Leak("tuning", "training on test", training_on_test_images, SELECTION, "training set used .* test part"),
     Leak("tuning", "score of test rows", selection_by_test_predictions, SELECTABLE, "predictions of the test part"),
-    Leak("tuning", "score of renamed rows", selection_by_renamed_predictions, SELECTABLE, "drew on .* test part"),
-    Leak("features", "threshold of everything", a_threshold_fitted_on_everything, STATISTICS, "threshold drew on"),
-    Leak("features", "threshold of another fold", a_threshold_of_another_fold, STATISTICS, "threshold drew on"),
-    Leak("features", "filter of copies", a_filter_of_copies_fitted_on_everything, STATISTICS, "thresholds drew on"),
-    Leak("features", "threshold of nobody", a_threshold_of_nobody, STATISTICS, "does not say"),
-    Leak("normalisation", "constants of everything", constants_of_everything, STATISTICS, "constants drew on"),
-    Leak("normalisation", "constants of another fold", constants_of_another_fold, STATISTICS, "constants drew on"),
+    Leak("tuning", "score of renamed rows", selection_by_renamed_predictions, SELECTABLE, "used .* test part"),
+    Leak("features", "threshold of everything", a_threshold_fitted_on_everything, STATISTICS, "threshold used"),
+    Leak("features", "threshold of another fold", a_threshold_of_another_fold, STATISTICS, "threshold used"),
+    Leak("features", "filter of copies", a_filter_of_copies_fitted_on_everything, STATISTICS, "thresholds used"),
+    Leak("features", "threshold of nobody", a_threshold_of_nobody, STATISTICS, "does not list its source images"),
+    Leak("normalisation", "constants of everything", constants_of_everything, STATISTICS, "constants used"),
+    Leak("normalisation", "constants of another fold", constants_of_another_fold, STATISTICS, "constants used"),
 )
 EACH = pytest.mark.parametrize("leak", LEAKS, ids=lambda leak: f"{leak.path}: {leak.name}")
 

@@ -144,7 +144,7 @@ def test_a_translation_of_a_held_out_image_is_a_leak(fold: FoldData, tmp_path: P
     test = fold.part("test").records[0]
     value = test.group_id if field == "source_group" else test.path
     leaky = synthetic(tmp_path / "syn", fold, **{field: value})
-    with pytest.raises(LeakageError, match=r"translations in .* drew on .* of the test part"):
+    with pytest.raises(LeakageError, match=r"translations in .* used .* of the test part"):
         assemble_training_set(fold, leaky, {1: 1})
 
 
@@ -157,7 +157,7 @@ def test_a_leak_in_a_row_that_is_not_used_is_still_a_leak(fold: FoldData, tmp_pa
 
 def test_a_set_that_does_not_say_what_it_saw_is_refused(fold: FoldData, tmp_path: Path) -> None:
     made = dataclasses.replace(synthetic(tmp_path / "syn", fold), seen_groups=())
-    with pytest.raises(LeakageError, match="does not say"):
+    with pytest.raises(LeakageError, match="does not list its source images"):
         assemble_training_set(fold, made, {0: 1})
 
 

@@ -205,7 +205,7 @@ def test_plan_says_what_is_scored_and_plans_with_patients(run: tuple[Session, li
     assert done.exit_code == 0, done.output
     said = " ".join(done.output.split())
     assert "40 images of 8 patients" in said
-    assert "verdicts are about image-level balanced accuracy, clustered by patient; positive class: melanoma" in said
+    assert "primary metric: image-level balanced accuracy, clustered by patient; positive class: melanoma" in said
     assert "8 of the patients have images of several classes, so images are scored" in said
 
 

@@ -276,7 +276,7 @@ def test_an_interrupted_merge_is_continued_by_the_same_command(
     monkeypatch.setattr(merging, "_copy", ctrl_c)
     stopped = bench("leaderboard", "merge", a, b, "--out", tmp_path / "merged")
     assert stopped.exit_code == 130
-    assert "continues" in stopped.stderr
+    assert "run the same command to continue" in stopped.stderr
     assert sum(1 for k in content(tmp_path / "merged") if k.startswith("cells/") and k.endswith("done.json")) == 4
     monkeypatch.undo()
     assert not (tmp_path / "merged" / "results.jsonl").exists()
@@ -368,7 +368,7 @@ def test_what_cannot_be_merged_is_said_clearly(make: Make, tmp_path: Path) -> No
     a, b = halves(make)
     (tmp_path / "empty").mkdir()
     for sources, message in (
-        ([a, tmp_path / "empty"], "no store"),
+        ([a, tmp_path / "empty"], "not a store"),
         ([a, a], "given twice"),
         ([a, b], "one of the sources"),
     ):

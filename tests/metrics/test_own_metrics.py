@@ -184,7 +184,7 @@ def test_the_built_in_names_are_all_there() -> None:
         ({"my cost": {"use": "expected_cost"}}, "letters, digits and _"),
         ({"x": {"use": "worst_patient:Wurst"}}, "has no attribute 'Wurst'"),
         ({"x": {"use": "nowhere_at_all:Worst"}}, "No module named 'nowhere_at_all'.*searched in"),
-        ({"x": {"use": "worst_patient:Config"}}, "is no metric: it has no check, no measures"),
+        ({"x": {"use": "worst_patient:Config"}}, "is not a valid metric: missing check, measures"),
         (["expected_cost"], "expected a mapping"),
     ],
 )
@@ -199,8 +199,8 @@ def test_a_suite_that_names_a_metric_wrongly_is_refused(folder: Path, metrics: A
     [
         ("method", "kind = 'onlin'\n    Config = int", "kind = 'onlin'; expected 'online' or 'generative' for a"),
         ("method", "kind = 'generative'", "not a valid generative method: missing check, fit, synthesize, Config"),
-        ("classifier", "def build(self): ...", "is no classifier: it has no check, no Config, a frozen dataclass"),
-        ("dataset", "", "is no dataset: it has no index"),
+        ("classifier", "def build(self): ...", "is not a valid classifier: missing check, Config, a frozen dataclass"),
+        ("dataset", "", "is not a valid dataset: missing index"),
     ],
 )
 def test_a_class_without_required_attributes_is_refused(

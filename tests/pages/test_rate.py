@@ -172,7 +172,7 @@ def test_a_study_is_made_once(session: Session) -> None:
     before = {p: p.stat().st_mtime_ns for p in folder.rglob("*")}
     assert open_study(session, "once") == (folder, first)
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("*")} == before
-    with pytest.raises(ConfigError, match="made with --per-method 4, not 5"):
+    with pytest.raises(ConfigError, match="created with --per-method 4, not 5"):
         open_study(session, "once", 5)
     with pytest.raises(ConfigError, match="made with --seed 3, not 0"):
         open_study(session, "once", seed=0)
@@ -190,7 +190,7 @@ def test_what_cannot_be_rated(session: Session, tmp_path: Path) -> None:
             open_study(session, name)
     empty = finished(tmp_path)
     shutil.rmtree(empty.env.out / "cells")
-    with pytest.raises(ConfigError, match="no synthetic images of secret_suite"):
+    with pytest.raises(ConfigError, match="no synthetic images of suite secret_suite"):
         open_study(empty)
 
 
@@ -257,8 +257,8 @@ BAD = [
     ({"seconds": float("nan")}, "seconds"),
     ({"seconds": float("inf")}, "seconds"),
     ({"seconds": -1}, "seconds"),
-    ({"rater": "  "}, "1 to 60 characters"),
-    ({"rater": "x" * 61}, "1 to 60 characters"),
+    ({"rater": "  "}, "expected 1 to 60"),
+    ({"rater": "x" * 61}, "expected 1 to 60"),
     ({"rater": 7}, "expected a name"),
 ]
 
@@ -367,7 +367,7 @@ def echo() -> Any:
         (("POST", "/back", [1]), 400, "JSON object"),
         (("POST", "/back", "x" * 2000), 413, "too large; the maximum is 1 KiB"),
         (("GET", "/back"), 405, "Not Allowed"),
-        (("GET", "/nowhere"), 404, "nothing here"),
+        (("GET", "/nowhere"), 404, "this address does not exist"),
         (("GET", "/no/typed"), 400, "so and so"),
         (("GET", "/no/status"), 418, "no tea"),
         (("GET", "/broken"), 500, "terminal"),

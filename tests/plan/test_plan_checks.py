@@ -53,7 +53,7 @@ def refusal(**changes: object) -> str:
             {"image_size_px": 32, "classifiers": {"resnet18": {"batch_size": 1}}},
             ("classifiers.resnet18", "32 px, one at a time"),
         ),
-        ({"methods": {"cgan": {}}, "fidelity": {"extractor": "efficientnet_lit0"}}, ("no feature extractor",)),
+        ({"methods": {"cgan": {}}, "fidelity": {"extractor": "efficientnet_lit0"}}, ("unknown feature extractor",)),
         (
             {"segmentation_networks": {"unet": {"encoder": "resnet35", "decoder_filters": [32, 16, 16]}}},
             ("segmentation_networks.unet",),

@@ -216,4 +216,4 @@ def test_the_commands_on_all_sub_suites(tmp_path: Path, monkeypatch: pytest.Monk
     write_sub_suites(tmp_path, easy={"dataset": {"name": "busi"}}, brown={"dataset": {"name": "busi"}})
     nothing = bench("plan")
     assert nothing.exit_code == 2
-    assert "no sub-suite of" in nothing.output
+    assert "no images found for any sub-suite of" in nothing.output

@@ -232,7 +232,7 @@ HEALED: list[tuple[str, Callable[[Lab], object], str, str]] = [  # name, damage,
     ("metrics a list", line(1, row(metrics=["x"])), "skipped (line 2)", "skipped"),
     ("a metric that is a word", line(1, row(metrics={"test/auroc": "high"})), "skipped (line 2)", "skipped"),
     ("no results.jsonl", lambda lab: (lab.out / "results.jsonl").unlink(), "", ""),
-    ("runs.jsonl damaged", line(0, lambda b: b"null\n\xff\n" + b, "runs.jsonl"), "2 passed over", "2 passed over"),
+    ("runs.jsonl damaged", line(0, lambda b: b"null\n\xff\n" + b, "runs.jsonl"), "2 skipped", "2 skipped"),
     ("checkpoint cut", interrupted(spoil("checkpoint.pt", lambda b: b[: len(b) // 2])), "", "starts anew"),
     ("checkpoint empty", interrupted(spoil("checkpoint.pt", lambda _: b"")), "", "the cell starts anew"),
     ("checkpoint of other bytes", interrupted(spoil("checkpoint.pt", lambda b: b"\x80" * len(b))), "", "starts anew"),
@@ -301,9 +301,9 @@ DAMAGES = [
     Damage("copies table edited", edit("copies.csv", "copies", "toy", lambda b: b + b"x"), "copies.csv was changed"),
     Damage("done.json empty", edit("done.json", "classify", "none", lambda b: b""), "done.json cannot be read"),
     Damage("done.json cut", edit("done.json", "classify", "none", lambda b: b[:100]), "done.json cannot be read"),
-    Damage("done.json null", done_json(lambda d: None), "done.json holds a NoneType"),
+    Damage("done.json null", done_json(lambda d: None), "done.json contains a NoneType"),
     Damage("done.json of an empty object", done_json(lambda d: {}), "done.json lacks metrics"),
-    Damage("done.json a list", done_json(lambda d: [1]), "done.json holds a list"),
+    Damage("done.json a list", done_json(lambda d: [1]), "done.json contains a list"),
     Damage(
         "done.json not UTF-8",
         edit("done.json", "evaluate", "none", lambda b: b"\xff" + b[1:]),
@@ -410,9 +410,9 @@ def test_a_store_of_a_newer_version_is_refused_by_file_and_line(lab: Lab) -> Non
 
 def test_what_cannot_be_read_is_kept_aside_and_said_once(lab: Lab) -> None:
     line(2, lambda b: b"\xff" + b)(lab)
-    assert lab.call("run").output.count("passed over") == 1
+    assert lab.call("run").output.count("1 skipped") == 1
     assert (lab.out / "results.jsonl.damaged").read_bytes().startswith(b"\xff{")
-    assert "passed over" not in lab.call("run").output
+    assert "skipped (" not in lab.call("run").output
 
 
 def report_files(lab: Lab) -> dict[str, bytes]:

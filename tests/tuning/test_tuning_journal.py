@@ -92,7 +92,7 @@ def test_damage_under_an_open_study_names_file_line_and_remedy(journal: Path) ->
     opened = study(journal)
     with journal.open("ab") as f:
         f.write(b"\x00\x01\n")
-    with pytest.raises(StoreError, match=r"journal\.log, line \d+: got .*; give the same command again"):
+    with pytest.raises(StoreError, match=r"journal\.log, line \d+: got .*; run the same command again"):
         opened.get_trials()
 
 

@@ -139,9 +139,9 @@ def a_score_of_renamed_test_rows(study: Study) -> None:
 LEAKS: tuple[tuple[Callable[[Study], None], str, str], ...] = (
     (predicting_the_test_part, OPEN, "the test part was asked for"),
     (early_stopping_on_the_test_part, OPEN, "the test part was asked for"),
-    (training_with_an_open_fold, SELECTION, "selection drew on .* test part"),
+    (training_with_an_open_fold, SELECTION, "selection used .* test part"),
     (a_score_of_test_rows, SELECTABLE, "predictions of the test part"),
-    (a_score_of_renamed_test_rows, SELECTABLE, "drew on .* test part"),
+    (a_score_of_renamed_test_rows, SELECTABLE, "used .* test part"),
 )
 EACH = pytest.mark.parametrize(("inject", "guard", "says"), LEAKS, ids=lambda x: getattr(x, "__name__", ""))
 

@@ -174,7 +174,7 @@ def test_the_table_names_the_extractor_the_sizes_and_the_subset(tmp_path: Path) 
     result = CliRunner().invoke(main, ["fidelity", str(real), str(synthetic), "--input-size", "32"])
     assert result.exit_code == 0, result.output
     assert "tf_efficientnet_lite0-32px-" in result.stdout
-    assert "2 against 3" in result.stdout
+    assert "2 vs 3" in result.stdout
     assert "subsets of 2 images" in result.stdout
     assert "–" in result.stdout  # what two images cannot tell
     got = call(real, synthetic, "--input-size", 32)

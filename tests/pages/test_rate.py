@@ -174,7 +174,7 @@ def test_a_study_is_made_once(session: Session) -> None:
     assert {p: p.stat().st_mtime_ns for p in folder.rglob("*")} == before
     with pytest.raises(ConfigError, match="created with --per-method 4, not 5"):
         open_study(session, "once", 5)
-    with pytest.raises(ConfigError, match="made with --seed 3, not 0"):
+    with pytest.raises(ConfigError, match="created with --seed 3, not 0"):
         open_study(session, "once", seed=0)
     again = open_study(session, "twice", 4, seed=3)[1]
     assert [(i.source, i.origin) for i in again.images] == [(i.source, i.origin) for i in first.images]

@@ -1,6 +1,6 @@
 // The page of `bench serve`. Plain scripts: texts are set by textContent, images are blobs of this page.
 import { askNeighbours, neighboursOf } from "./neighbours.js";
-import { $, ask, fill, send, show, tile, tiles, work } from "./parts.js";
+import { $, ask, download, fill, send, show, tile, tiles, work } from "./parts.js";
 
 let offered = null; // choices of the selected run
 

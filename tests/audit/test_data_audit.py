@@ -330,11 +330,11 @@ def test_wrong_arguments_are_clear_errors(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.delenv("BENCH_DATA", raising=False)
     suite = str(suite_file(tmp_path))
     cases = {
-        (): "no folder was named",
+        (): "no image folder given",
         (str(tmp_path / "nowhere"),): "nowhere",
         (str(tmp_path), "--dataset", "bussi"): "did you mean 'busi'",
         (str(tmp_path), "--dataset", "busi"): "does not hold BUSI",
-        (str(tmp_path), "--dataset", "busi", "--suite", suite): "is about image_folder",
+        (str(tmp_path), "--dataset", "busi", "--suite", suite): "uses dataset image_folder",
     }
     for words, text in cases.items():
         done = CliRunner().invoke(main, ["data", "audit", *words, "--out", str(tmp_path / "runs")])

@@ -204,7 +204,7 @@ class _Fold:
         split = self.settings.split
         self.root = Cell("split", _key("split", common.data, split, *self.at), *self.at)
         # Generators use no test images, so suites that differ only in the shift values of the test part share them.
-        self.learnt = _key("split", common.data, split.control, *self.at)
+        self.learnt = _key("split", common.data, split.learned, *self.at)
         self.tested = [self.root.key] if self.root.key != self.learnt else []
         self.made: dict[str, tuple[str, list[Cell]]] = {}
         self.clean: dict[str, tuple[str, list[Cell]]] = {}

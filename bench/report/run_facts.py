@@ -16,7 +16,7 @@ from bench.analysis.info import ClassSize, DataFacts, FoldSize, OtherFinding, Pu
 from bench.config import to_plain
 from bench.cost.host import git_commit, versions
 from bench.data.published_split import PUBLISHED
-from bench.data.splits import SplitConfig
+from bench.data.split_config import SplitConfig
 from bench.engine.session import Session
 from bench.metrics.custom import own_measures
 from bench.metrics.units import ScoredUnit, scored_unit

@@ -11,7 +11,7 @@ from bench import registry
 from bench.classifiers.config import FineTuneConfig
 from bench.config import build, merged, override, read_yaml
 from bench.data.published_split import PUBLISHED
-from bench.data.splits import SplitConfig
+from bench.data.split_config import SplitConfig
 from bench.errors import ConfigError, nearest
 from bench.names import check_suite
 from bench.segmentation.config import SegmentationConfig

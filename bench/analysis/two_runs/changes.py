@@ -9,7 +9,7 @@ from typing import Any
 from bench.analysis.info import FoldSize, ReportInfo
 from bench.analysis.two_runs.side import Side
 from bench.data.published_split import PUBLISHED
-from bench.data.splits import SplitConfig
+from bench.data.split_config import SplitConfig
 
 # Settings that determine the folds. Not `repeats`: repeats are drawn independently, so shared ones are equal.
 DECISIVE = {

@@ -110,6 +110,10 @@ class SplitConfig:
             return replace(self.drawn, replicates=2, test_patients=None)
         return replace(self, shift=replace(self.shift, test=self.shift.train)) if self.shift else self
 
+    def only_reference(self, train_patients: int | None) -> bool:
+        """Whether only the reference `none` is trained on sets of this size."""
+        return train_patients in self.reference_only
+
     @property
     def predicts_unused(self) -> bool:
         """Whether classifiers also predict the images of other training sets.

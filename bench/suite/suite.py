@@ -20,7 +20,8 @@ from bench.suite.published import load_published
 from bench.suite.sub_suites import locate, of_sub_suite, sub_suites_in
 
 Ratio = float | Literal["balance"]
-REFERENCES = ("none", "classical")  # arms without a generator, which may have compute-matched variants
+NONE = "none"  # the reference arm of every comparison: real images alone
+REFERENCES = (NONE, "classical")  # arms without a generator, which may have compute-matched variants
 FROM_FILE = "@"  # prefix of an assignment that names a YAML file to merge into the suite
 NAMED = ("methods", "classifiers", "metrics", "segmentation_networks")  # name -> config; `false` removes an entry
 

@@ -20,7 +20,8 @@ from bench.interfaces import CarriesMasks, SelfClassifier, Translator
 from bench.metrics.custom import try_out
 from bench.metrics.units import scored_unit
 from bench.suite.arms import NO_MEMORISED, STEPS, longer, ratio_label, ratio_text, times
-from bench.suite.suite import NONE, REFERENCES, PluginSpec, Settings, Suite
+from bench.suite.contrast import NONE
+from bench.suite.suite import REFERENCES, PluginSpec, Settings, Suite
 from bench.types import At, DatasetIndex, Split
 
 STAGES = (
@@ -224,7 +225,7 @@ class _Fold:
         self.learnt = _key("split", common.data, split.learned, *of)
         self.tested = [self.root.key] if self.root.key != self.learnt else []
         self.predicted = [] if split.predicts_unused else self.tested
-        self.test_part = self.tested if split.predicts_unused else []
+        self.test_part = [self.root.key] if split.predicts_unused else []
         self.methods = [
             m for m in self.suite.methods if not split.only_reference(self.train_patients) or m.name == NONE
         ]

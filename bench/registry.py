@@ -37,6 +37,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "none": "baselines.none:NoAugmentation",
         "classical": "baselines.classical:Classical",
         "oversample": "baselines.oversample:Oversample",
+        "noise": "baselines.noise:Noise",
         "cgan": "baselines.cgan:ConditionalGAN",
         "cgan_skin": "baselines.cgan_skin:SkinGAN",
         "medsyngan": "baselines.medsyngan:MedSynGAN",

@@ -16,6 +16,7 @@ from bench.names import check_classes
 Uint8Images = npt.NDArray[np.uint8]  # [N, H, W, 3], RGB, 0..255
 Size = int | tuple[int, int]  # px: the side of a square, or (height, width)
 Resize = Literal["squash", "crop"]  # stretch to the size; or scale the shorter side and crop the centre
+At = tuple[int, int, int | None]  # fold, repeat, train_patients
 Unit = Literal["group", "image"]  # unit of a split: all images of a patient stay in one part, or each image is alone
 
 
@@ -107,7 +108,9 @@ class Split:
     """One fold: the paths of its three parts. Groups are disjoint; ``bench.data.splits`` checks this on every use.
 
     ``fingerprint`` is that of the dataset index it was created from. With unit 'image', every image is a separate
-    group, so parts share patients; only the protocol 'published' allows this, and ``unused`` images.
+    group, so parts share patients; only the protocol 'published' allows this. ``unused`` images are in no part.
+    In a learning curve ``fold`` is the number of the training set, and ``train_patients`` its size, validation patients
+    included; None in other protocols.
     """
 
     fold: int
@@ -120,6 +123,12 @@ class Split:
     test: tuple[str, ...]
     unit: Unit = "group"
     unused: tuple[str, ...] = ()
+    train_patients: int | None = None
+
+    @property
+    def at(self) -> At:
+        """Fold, repeat and, in a learning curve, the size of the training set: what tells folds of a suite apart."""
+        return (self.fold, self.repeat, self.train_patients)
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,3 +242,4 @@ class ResultRow:
     folder: str = ""
     finished_at: str = ""
     schema: int = 1
+    train_patients: int | None = None  # size of the training set, of a learning curve only

@@ -19,6 +19,7 @@ from bench.seeding import derive_seed
 from bench.types import SyntheticImage
 
 PATIENTS, IMAGES = 6, 4
+CURVE = {"protocol": "learning_curve", "train_patients": [4, 8], "replicates": 3, "validation_fraction": 0.4}
 
 
 @dataclass(frozen=True)
@@ -66,14 +67,14 @@ class Toy:
                 yield SyntheticImage(np.clip(means[label] + noise, 0, 255).astype(np.uint8), label, seed)
 
 
-def write_squares(root: Path, size_px: int = 16, seed: int = 0) -> Path:
+def write_squares(root: Path, size_px: int = 16, seed: int = 0, patients: int = PATIENTS, images: int = IMAGES) -> Path:
     """Write two class folders of noisy coloured squares; patients are in the names."""
     rng = np.random.default_rng(seed)
     for name, colour in (("benign", (200, 120, 160)), ("malignant", (120, 60, 150))):
         (root / name).mkdir(parents=True)
-        for patient in range(PATIENTS):
+        for patient in range(patients):
             shift = rng.normal(0, 15, 3)
-            for i in range(IMAGES):
+            for i in range(images):
                 pixels = np.clip(colour + shift + rng.normal(0, 30, (size_px, size_px, 3)), 0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(root / name / f"{name[0]}{patient}_{i}.png")
     return root

@@ -12,7 +12,7 @@ from bench.suite.arms import Arm
 from bench.suite.published import Published
 from bench.suite.roles import Roles
 from bench.suite.suite import REFERENCES
-from bench.types import Measure, Unit
+from bench.types import At, Measure, Unit
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,12 @@ class FoldSize:
     test_groups: int = 0
     unit: Unit = "group"
     shared_groups: int = 0
+    train_patients: int | None = None  # size of the training set, of a learning curve only; ``fold`` is its number
+
+    @property
+    def at(self) -> At:
+        """Fold, repeat and, in a learning curve, the size of the training set."""
+        return (self.fold, self.repeat, self.train_patients)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from bench.plan.plan import Cell
 from bench.store.cell_folders import Artifacts
 from bench.store.csv_cells import read_rows
 from bench.store.history import HISTORY, read_history
-from bench.types import ResultRow
+from bench.types import At, ResultRow
 
 # Scores of a test part. Accuracy, precision, F1 and MCC follow from sensitivity and specificity for fixed sizes.
 SCORES = ("balanced_accuracy", "sensitivity", "specificity", "auroc", "auprc", "brier", "ece")
@@ -72,7 +72,7 @@ class Sizes:
     def __init__(self, session: Session) -> None:
         self._records = session.plan.index.by_path()
         self._classes = session.plan.index.classes
-        self._of: dict[tuple[int, int], dict[str, Counter[str]]] = {}
+        self._of: dict[At, dict[str, Counter[str]]] = {}
 
     def read(self, cell: Cell, path: Path) -> dict[str, Counter[str]]:
         """Return {part: {class: images}} of a saved split, and store the numbers of images and groups of its fold."""
@@ -83,15 +83,15 @@ class Sizes:
             records = [self._records[p] for paths in parts[part].values() for p in paths]
             images[part] = Counter(self._classes[r.label] for r in records)
             groups[part] = Counter(self._classes[label] for label, _ in {(r.label, r.group_id) for r in records})
-        self._of[cell.fold, cell.repeat] = {
+        self._of[cell.at] = {
             **images,
             **{f"{part} patients": count for part, count in groups.items()},
         }
-        return self._of[cell.fold, cell.repeat]
+        return self._of[cell.at]
 
     def quantum(self, cell: Cell, part: str) -> float:
         """Return 1 / (size of the smallest class) of a part ('test', 'test patients', …) of the cell's fold."""
-        counts = self._of.get((cell.fold, cell.repeat), {}).get(part)
+        counts = self._of.get(cell.at, {}).get(part)
         return 1 / min(counts.values()) if counts else 0.0
 
 

@@ -19,6 +19,7 @@ from bench.leakage import pixel_sums
 from bench.plan.plan import Cell
 from bench.store.cell_folders import Artifacts
 from bench.store.csv_cells import read_rows
+from bench.types import At
 
 PARTS = ("train", "validation", "test")
 
@@ -46,14 +47,14 @@ class _Reader:
         self._index = session.plan.index
         self._group = {r.path: r.group_id for r in self._index.records}
         self._session = session
-        self._parts: dict[tuple[int, int], dict[str, set[str]]] = {}  # paths
-        self._held_out: dict[tuple[int, int], set[str]] = {}
+        self._parts: dict[At, dict[str, set[str]]] = {}  # paths
+        self._held_out: dict[At, set[str]] = {}
 
     def knows(self, cell: Cell, artifacts: Artifacts) -> bool:
         """Read the split of the cell's fold; return whether it exists."""
-        at = (cell.fold, cell.repeat)
+        at = cell.at
         if at not in self._parts:
-            split = next(c for c in self._session.plan.cells if c.stage == "split" and (c.fold, c.repeat) == at)
+            split = next(c for c in self._session.plan.cells if c.stage == "split" and c.at == at)
             path = artifacts.folder(*split.id) / "split.json"
             if not path.is_file():
                 return False
@@ -63,7 +64,7 @@ class _Reader:
 
     def counts(self, cell: Cell, folder: Path) -> Iterator[tuple[str, int]]:
         """Yield (kind of leak, count) of a cell's files; all counts should be 0."""
-        parts = self._parts[cell.fold, cell.repeat]
+        parts = self._parts[cell.at]
         groups = {p: {self._group[x] for x in parts[p]} for p in PARTS}
         held_out = groups["validation"] | groups["test"]
         if cell.stage == "split":
@@ -80,8 +81,13 @@ class _Reader:
             yield "held-out images among its images", self._copies(cell, [folder / x["path"] for x in lines])
         if (folder / "predictions.csv").is_file():
             with (folder / "predictions.csv").open(newline="", encoding="utf-8") as f:
-                tested = [x["image"] for x in read_rows(f) if x["part"] == "test"]
-            yield "tested images of patients in training", sum(self._group[x] in groups["train"] for x in tested)
+                of_part = [(x["image"], x["part"]) for x in read_rows(f) if x["part"] != "validation"]
+            # A learning curve may predict images of other sets too, in the part 'held_out'.
+            tested = [image for image, part in of_part if part == "test" or image in parts["test"]]
+            yield (
+                "tested images of patients in training",
+                sum(self._group[x] in groups["train"] | groups["validation"] for x, _ in of_part),
+            )
             yield (
                 "images of the test part tested not once",
                 len(parts["test"] ^ set(tested)) + len(tested) - len(set(tested)),
@@ -91,7 +97,7 @@ class _Reader:
         import numpy as np
         from PIL import Image
 
-        at = (cell.fold, cell.repeat)
+        at = cell.at
         if at not in self._held_out:
             settings = self._session.suite.settings
             images = ImageCache(self._session.env.out / "cache").load(

@@ -15,6 +15,7 @@ from pathlib import Path
 from bench.check.rows import Row
 from bench.data.loaders import SEEN, FoldData, Part, load_synthetic, save_manifest
 from bench.data.published_split import PUBLISHED
+from bench.data.split_config import LEARNING_CURVE
 from bench.engine.cell_run import run_cell
 from bench.engine.session import Session
 from bench.errors import LeakageError
@@ -40,7 +41,8 @@ def leakage_check_rows(session: Session) -> list[Row]:
     rows = [_outcome(what, leak) for what, leak in _direct(session, split)]
     arm = _arm(session, artifacts)
     if arm:
-        for leak in LEAKS:
+        several_sets = session.suite.settings.split.protocol == LEARNING_CURVE
+        for leak in (*LEAKS, *(OF_OTHER_SETS if several_sets else ())):
             rows.append(Row("leak", CHECKS, leak.what, leak.outcome(session, arm)))
     return rows
 
@@ -132,6 +134,13 @@ def _saw_a_test_patient(folder: Path, fold: FoldData) -> None:
     (folder / SEEN).write_text(json.dumps([*seen, fold.part("test").groups[0]]), encoding="utf-8")
 
 
+def _saw_another_set(artifacts: Artifacts, arm: Arm, fold: FoldData) -> None:
+    folder, tested = artifacts.folder(*arm.fit.id), set(fold.part("test").groups)
+    other = next(g for g in fold.held_out().groups if g not in tested)
+    seen = json.loads((folder / SEEN).read_text(encoding="utf-8"))
+    (folder / SEEN).write_text(json.dumps([*seen, other]), encoding="utf-8")
+
+
 def _of_the_generator(artifacts: Artifacts, arm: Arm, fold: FoldData) -> None:
     _saw_a_test_patient(artifacts.folder(*arm.fit.id), fold)
 
@@ -168,4 +177,7 @@ LEAKS = (
     InjectedLeak("a synthetic set whose generator saw a test patient", "classify", _of_the_synthetic_set),
     InjectedLeak("a translation of a test image", "classify", _source),
     InjectedLeak("a test image among the synthetic ones", "classify", _image),
+)
+OF_OTHER_SETS = (
+    InjectedLeak("samples of a generator that saw a patient of another training set", "synthesize", _saw_another_set),
 )

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from bench.cli.effect_pilot import Comparison, Pilot, pilot_rows
-from bench.data.splits import SplitConfig
+from bench.data.split_config import SplitConfig
 from bench.engine.session import Session
 from bench.errors import ConfigError
 from bench.forecast.cost_model import CostModel, fit_model

@@ -69,7 +69,8 @@ only_option = click.option(
     "--only",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Run only these cells and the cells they depend on. Keys: method, classifier, fold, repeat, ratio, stage.",
+    help="Run only these cells and the cells they depend on. Keys: method, classifier, fold, repeat, ratio, stage, "
+    "train_patients.",
 )
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 out_option = click.option(

@@ -85,15 +85,18 @@ class TrainingPart:
 
     def _part(self, name: PartName, size_px: Size) -> Part:
         require_open(name, self._open, self._fold_parts.fold)
-        rows = self._rows(name)
+        return self._read(getattr(self._split, name), size_px)
+
+    def _read(self, paths: Sequence[str], size_px: Size) -> Part:
+        rows = self._rows(paths)
         records = tuple(self._index.records[i] for i in rows)
         images = np.asarray(self._cache.load(self._index, size_px, self._resize)[rows])
         labels = np.array([r.label for r in records], dtype=np.int64)
         return Part(records, images, labels, tuple(r.group_id for r in records))
 
-    def _rows(self, name: PartName) -> list[int]:
+    def _rows(self, paths: Sequence[str]) -> list[int]:
         row = {r.path: i for i, r in enumerate(self._index.records)}
-        return [row[path] for path in getattr(self._split, name)]
+        return [row[path] for path in paths]
 
 
 class FoldData(TrainingPart):
@@ -125,10 +128,15 @@ class FoldData(TrainingPart):
         """
         return self._part(name, self.image_size_px if size_px is None else size_px)
 
+    def held_out(self) -> Part:
+        """Return every image outside training and validation part, by path: the test part and unused images."""
+        require_open("test", self._open, self._fold_parts.fold)
+        return self._read(sorted((*self._split.test, *self._split.unused)), self.image_size_px)
+
     def pixel_sums(self, name: PartName) -> list[str]:
         """Return a checksum of each image's pixels at the suite's size; it identifies equal images."""
         images = self._cache.load(self._index, self.image_size_px, self._resize)
-        return pixel_sums(images[i] for i in self._rows(name))
+        return pixel_sums(images[i] for i in self._rows(getattr(self._split, name)))
 
 
 class TrainValidationView(FoldData):

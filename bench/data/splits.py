@@ -1,4 +1,4 @@
-"""Patient-disjoint splits: k-fold and repeated hold-out, stratified by class and balanced by image count.
+"""Patient-disjoint splits: k-fold, repeated hold-out, learning curves; stratified by class.
 
 A group (patient) is never divided. Repeated 70/30 by patient is the protocol of Spanhol et al., IEEE TBME 63(7), 2016.
 """
@@ -8,86 +8,38 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
+from bench.data.learning_curve import draw_sets
 from bench.data.left_out import losses
 from bench.data.partition import Counts, partition
 from bench.data.published_split import PUBLISHED, UNITS, by_unit, draw_groups, draw_images
 from bench.data.records import fingerprint
-from bench.data.shift_split import SHIFT, ShiftConfig, check_shift_enough, shift_counts, shifted
-from bench.errors import ConfigError, DataError, LeakageError
+from bench.data.shift_split import SHIFT, check_shift_enough, shift_counts, shifted
+from bench.data.split_config import LEARNING_CURVE, SplitConfig
+from bench.errors import DataError, LeakageError
 from bench.files import write_atomic
 from bench.leakage import PARTS, FoldParts, PartName, SourceImages
 from bench.seeding import derive_seed
-from bench.types import DatasetIndex, Split, Unit
+from bench.types import At, DatasetIndex, Split, Unit
 
 UNUSED = "unused"
-PROTOCOLS = ("kfold", "holdout", PUBLISHED, SHIFT)
+WITH_UNUSED = (PUBLISHED, SHIFT, LEARNING_CURVE)  # protocols that may leave images in no part
 HOLDOUT_TOLERANCE = 0.1  # exact shares would leave so few choices that every draw tested the same patients
 
 
-@dataclass(frozen=True)
-class SplitConfig:
-    """How a dataset is divided.
-
-    ``kfold``: every group is tested once per repeat, in one of ``folds`` folds. ``holdout``: ``repeats`` independent
-    draws of ``test_fraction`` of each class's images (± 0.1, because patients are not divided). ``validation_fraction``
-    refers to the images that are not tested. ``published``: each repeat draws a fixed number of images of each class
-    twice: fold 0 image by image, so that parts share patients, fold 1 with disjoint patients
-    (``bench.data.published_split``). ``shift``: as ``kfold``, but each part keeps only images with the attribute values
-    in ``shift`` (``bench.data.shift_split``).
-    """
-
-    protocol: Literal["kfold", "holdout", "published", "shift"] = "kfold"
-    folds: int = 5
-    repeats: int = 1
-    test_fraction: float = 0.3
-    validation_fraction: float = 0.2
-    seed: int = 0
-    train_per_class: int = field(default=100, metadata={"late": True})  # images; this and the next: 'published' only
-    validation_per_class: int = field(default=10, metadata={"late": True})
-    test_per_class: int = field(default=10, metadata={"late": True})
-    shift: ShiftConfig | None = field(default=None, metadata={"late": True})  # with 'shift' only
-
-    def __post_init__(self) -> None:
-        if self.protocol not in PROTOCOLS:
-            raise ConfigError(f"split protocol is {self.protocol!r}; valid: {', '.join(PROTOCOLS)}")
-        if (self.protocol == SHIFT) != (self.shift is not None):
-            raise ConfigError(
-                f"split protocol is {self.protocol!r} and shift is {self.shift}; only protocol 'shift' has a shift, "
-                "such as shift: {attribute: magnification, train: [40, 100], test: [400]}"
-            )
-        for name in ("train_per_class", "validation_per_class", "test_per_class"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; at least 1 is needed")
-        if self.folds < 2 or self.repeats < 1:
-            raise ConfigError(
-                f"got folds={self.folds}, repeats={self.repeats}; at least 2 folds and 1 repeat are needed"
-            )
-        for name in ("test_fraction", "validation_fraction"):
-            if not 0 < getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; it must lie between 0 and 1, both excluded")
-
-    @property
-    def control(self) -> SplitConfig:
-        """The split with the same training and validation parts that tests on the same attribute values."""
-        return replace(self, shift=replace(self.shift, test=self.shift.train)) if self.shift else self
-
-    @property
-    def by_folds(self) -> bool:
-        """Whether every group is in the test part of exactly one fold per repeat."""
-        return self.protocol in ("kfold", SHIFT)
-
-
-def make_splits(index: DatasetIndex, config: SplitConfig) -> list[Split]:
+def make_splits(index: DatasetIndex, config: SplitConfig, only: At | None = None) -> list[Split]:
     """Return the folds of all repeats. The same images and config give the same folds for any listing order.
 
     Every part of every fold has images of every class; otherwise ``DataError`` says how many groups are needed.
+    ``only`` returns the fold with these coordinates alone.
     """
+    if only is not None and config.protocol != LEARNING_CURVE:
+        return [s for s in make_splits(index, config) if s.at == only]
+    if config.protocol == LEARNING_CURVE:
+        return _learning_curve(index, config, only)
     if config.protocol == PUBLISHED:
         return _published(index, config)
     names, counts = group_counts(index)
@@ -144,6 +96,15 @@ def _published(index: DatasetIndex, config: SplitConfig) -> list[Split]:
     return splits
 
 
+def _learning_curve(index: DatasetIndex, config: SplitConfig, only: At | None) -> list[Split]:
+    splits = []
+    for drawn in draw_sets(index, config, *group_counts(index)):
+        if only in (None, (drawn.fold, 0, drawn.train_patients)):
+            part_of = {r.path: p for r in index.records if (p := drawn.part_of.get(r.group_id))}
+            splits.append(_as_split(index, config, part_of, drawn.fold, 0, train_patients=drawn.train_patients))
+    return splits
+
+
 def group_counts(index: DatasetIndex) -> tuple[list[str], Counts]:
     """Return the group names, sorted, and their images per class, int64 [groups, classes]."""
     names = sorted({r.group_id for r in index.records})
@@ -162,9 +123,9 @@ def check_split(split: Split, index: DatasetIndex) -> FoldParts:
     read from files.
     """
     check_drawn_from(split, index)
-    if split.protocol != PUBLISHED and (split.unit != "group" or (split.unused and split.protocol != SHIFT)):
+    if split.protocol != PUBLISHED and (split.unit != "group" or (split.unused and split.protocol not in WITH_UNUSED)):
         raise LeakageError(
-            f"fold {split.fold}: its unit is {split.unit!r} and {len(split.unused)} images are unused, but the "
+            f"{_name(split)}: its unit is {split.unit!r} and {len(split.unused)} images are unused, but the "
             f"protocol {split.protocol} keeps patients apart and uses every image; delete the split and run again"
         )
     index = by_unit(index, split.unit)
@@ -173,25 +134,31 @@ def check_split(split: Split, index: DatasetIndex) -> FoldParts:
     for part in (*PARTS, UNUSED):
         for path in getattr(split, part):
             if path not in record:
-                raise DataError(f"fold {split.fold}: {part} names {path}, which {index.name} does not have")
+                raise DataError(f"{_name(split)}: {part} names {path}, which {index.name} does not have")
             if path in where:
-                raise LeakageError(f"fold {split.fold}: {path} is in {where[path]} and again in {part}")
+                raise LeakageError(f"{_name(split)}: {path} is in {where[path]} and again in {part}")
             where[path] = part
     missing = sorted(set(record) - set(where))
     if missing:
-        raise DataError(f"fold {split.fold}: {len(missing)} images are in no part, such as {missing[0]}")
+        raise DataError(f"{_name(split)}: {len(missing)} images are in no part, such as {missing[0]}")
     parts = {part: SourceImages.of(record[path] for path in getattr(split, part)) for part in PARTS}
     shared = " (image by image, patients shared)" if split.unit == "image" else ""
-    fold_parts = FoldParts(f"fold {split.fold}" + (f".{split.repeat}" if split.repeat else "") + shared, parts)
+    fold_parts = FoldParts(_name(split) + shared, parts)
     fold_parts.require_disjoint()
     return fold_parts
+
+
+def _name(split: Split) -> str:
+    if split.train_patients is not None:
+        return f"set {split.fold} of {split.train_patients} patients"
+    return f"fold {split.fold}" + (f".{split.repeat}" if split.repeat else "")
 
 
 def check_drawn_from(split: Split, index: DatasetIndex) -> None:
     """Raise ``LeakageError`` when the split was drawn from other images, labels or groups than those of the index."""
     if split.fingerprint != fingerprint(index):
         raise LeakageError(
-            f"the split of fold {split.fold} was drawn from other images (fingerprint {split.fingerprint}) than those "
+            f"the split of {_name(split)} was drawn from other images (fingerprint {split.fingerprint}) than those "
             f"of {index.name} at {index.root} ({fingerprint(index)}), so its parts need not be disjoint here; draw it "
             "again, or name the folder it came from"
         )
@@ -207,6 +174,8 @@ def save_split(split: Split, index: DatasetIndex, path: Path) -> None:
         for image in getattr(split, name):
             groups.setdefault(group_of[image], []).append(image)
     head = {k: getattr(split, k) for k in ("fold", "repeat", "protocol", "seed", "fingerprint", "unit")}
+    if split.train_patients is not None:
+        head["train_patients"] = split.train_patients
     write_atomic(path, json.dumps({**head, "parts": parts}, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
 
 
@@ -223,6 +192,7 @@ def load_split(path: Path) -> Split:
             seed=int(stored["seed"]),
             fingerprint=str(stored["fingerprint"]),
             unit=_unit(stored.get("unit", "group")),
+            train_patients=stored.get("train_patients"),
             **parts,
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as e:
@@ -244,25 +214,37 @@ def split_table(index: DatasetIndex, splits: list[Split]) -> list[dict[str, int 
             chosen = [record[p] for p in getattr(split, part)]
             images = Counter(index.classes[r.label] for r in chosen)
             groups = len({r.group_id for r in chosen})
-            head: dict[str, int | str] = {"repeat": split.repeat, "fold": split.fold, "part": part, "groups": groups}
+            size = {} if split.train_patients is None else {"train_patients": split.train_patients}
+            at: dict[str, int | str] = {"repeat": split.repeat, "fold": split.fold, **size}
+            head: dict[str, int | str] = {**at, "part": part, "groups": groups}
             rows.append(head | {c: images[c] for c in index.classes})
     return rows
 
 
 def _as_split(
-    index: DatasetIndex, config: SplitConfig, part_of: Mapping[str, str], fold: int, repeat: int, unit: Unit = "group"
-) -> Split:
+    index: DatasetIndex, config: SplitConfig, part_of: Mapping[str, str], fold: int, repeat: int, unit: Unit = "group",
+    train_patients: int | None = None,
+) -> Split:  # fmt: skip
     """Make and check a split from the part of each image by path; images without a part are unused."""
     paths: dict[str, list[str]] = {p: [] for p in (*PARTS, UNUSED)}
     for record in index.records:
         paths[part_of.get(record.path, UNUSED)].append(record.path)
     parts = {p: tuple(sorted(images)) for p, images in paths.items()}
-    split = Split(fold, repeat, config.protocol, config.seed, fingerprint(index), unit=unit, **parts)
+    split = Split(
+        fold,
+        repeat,
+        config.protocol,
+        config.seed,
+        fingerprint(index),
+        unit=unit,
+        train_patients=train_patients,
+        **parts,
+    )
     label = {r.path: r.label for r in index.records}
     for name in PARTS:
         lacking = [c for i, c in enumerate(index.classes) if not any(label[p] == i for p in parts[name])]
         if lacking:
-            raise DataError(f"fold {fold}: no division of whole groups gives {name} images of {', '.join(lacking)}")
+            raise DataError(f"{_name(split)}: no division of whole groups gives {name} images of {', '.join(lacking)}")
     check_split(split, index)
     return split
 

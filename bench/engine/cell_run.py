@@ -45,6 +45,7 @@ def blank_row(cell: Cell, env: RunEnv, status: str, error: str | None = None) ->
         repeat=cell.repeat,
         ratio=cell.ratio,
         classifier=cell.classifier,
+        train_patients=cell.train_patients,
         error=error,
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )

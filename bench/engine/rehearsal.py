@@ -43,7 +43,7 @@ def rehearse(session: Session, jobs: int, threads: int, methods: Collection[str]
     first = session.plan.splits[0]
     small = miniature(suite, len(first.train))
     plan = make_plan(small, session.plan.index, session.plan.weights)
-    cells = [c for c in plan.cells if (c.fold, c.repeat) == (first.fold, first.repeat)]
+    cells = [c for c in plan.cells if c.at == first.at]
     cells = [c for c in cells if not methods or c.method is None or c.method in methods]
     ImageCache(session.env.out / "cache").load(plan.index, suite.settings.image_size_px, suite.settings.resize)
     (session.env.out / FOLDER).mkdir(parents=True, exist_ok=True)

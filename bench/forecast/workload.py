@@ -112,13 +112,13 @@ def workloads(plan: Plan) -> dict[str, Workload]:
 
     Folds of equal sizes have equal work, so it is computed once for all cells of an arm on them.
     """
-    sizes = {(s.fold, s.repeat): Sizes.of(s) for s in plan.splits}
+    sizes = {s.at: Sizes.of(s) for s in plan.splits}
     found: dict[tuple[object, ...], Workload] = {}
     works = {}
     for c in plan.cells:
-        like = (c.stage, c.method, c.ratio, c.classifier, sizes[c.fold, c.repeat])
+        like = (c.stage, c.method, c.ratio, c.classifier, sizes[c.at])
         if like not in found:
-            found[like] = workload(c, plan.suite, sizes[c.fold, c.repeat])
+            found[like] = workload(c, plan.suite, sizes[c.at])
         works[c.row_key] = found[like]
     return works
 

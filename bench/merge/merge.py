@@ -17,6 +17,7 @@ from bench.errors import ConfigError, StoreError
 from bench.merge.choose import Choice, Policy, choose
 from bench.merge.extras import merge_runs, merge_small_files, merge_studies
 from bench.merge.sources import Source, read_source, row_from_cell
+from bench.plan.plan import fold_title
 from bench.store.cell_folders import Artifacts
 from bench.store.results import Store
 from bench.types import ResultRow
@@ -199,7 +200,8 @@ def _described(choice: Choice, sources: Sequence[Source]) -> str:
     a, b = (dict(r.metrics) if r else {} for r in results)
     name = next(k for k in dict.fromkeys((*a, *b)) if k not in a or k not in b or str(a[k]) != str(b[k]))
     row = next((r for i in (choice.source, other) if (r := sources[i].rows.get(choice.key))), None)
-    where = [row.method, row.ratio, row.classifier, f"fold {row.fold}"] if row else []
+    at = fold_title(row.fold, row.repeat, row.train_patients) if row else ""
+    where = [row.method, row.ratio, row.classifier, at] if row else []
     what = f"{choice.key} ({' '.join(x for x in where if x)})" if row else choice.key
     shown = [f"{values.get(name, 'none')} in {sources[i].path}" for values, i in ((a, choice.source), (b, other))]
     return f"{what}: {name} {', '.join(shown)}"

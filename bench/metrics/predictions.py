@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from itertools import compress
 from pathlib import Path
 
@@ -20,7 +20,8 @@ from bench.errors import DataError, StoreError
 from bench.store.csv_cells import Writer, neutralised, restored
 
 COLUMNS = ("image", "group", "fold", "repeat", "part", "y_true", "y_pred")
-PARTS = ("validation", "test")
+HELD_OUT = "held_out"
+PARTS = ("validation", "test", HELD_OUT)
 PREFIX = "prob_"
 
 
@@ -28,8 +29,10 @@ PREFIX = "prob_"
 class Predictions:
     """Predictions of a classifier for N images of one fold.
 
-    ``part`` is 'validation' or 'test' per image; ``y_true`` int64 [N] indexes ``classes``; ``y_prob`` float64 [N, C]
-    has rows that sum to 1. Raises ``DataError`` when lengths, labels or names are inconsistent.
+    ``part`` is 'validation', 'test' or 'held_out' per image: 'held_out' in a learning curve without a fixed test part,
+    where a classifier predicts every image outside its training set (``testing``). ``y_true`` int64 [N] indexes
+    ``classes``; ``y_prob`` float64 [N, C] has rows that sum to 1. Raises ``DataError`` when lengths, labels or names
+    are inconsistent.
     """
 
     image: tuple[str, ...]
@@ -58,10 +61,28 @@ class Predictions:
 
     def select(self, part: str) -> Predictions:
         """Return the rows of one part, in order; none when the part is empty."""
-        rows = [i for i, p in enumerate(self.part) if p == part]
-        image, group = (tuple(column[i] for i in rows) for column in (self.image, self.group))
-        y_true, y_prob = self.y_true[rows], self.y_prob[rows]
-        return Predictions(image, group, (part,) * len(rows), self.fold, self.repeat, y_true, y_prob, self.classes)
+        return self._rows([i for i, p in enumerate(self.part) if p == part])
+
+    def testing(self, images: Collection[str]) -> Predictions:
+        """Return the table of a fold that tests ``images``: these 'held_out' rows become 'test', the others are left
+        out. A table without held-out rows is returned as it is.
+
+        Raises ``DataError`` if some of ``images`` have no prediction.
+        """
+        if HELD_OUT not in self.part:
+            return self
+        wanted = set(images)
+        if missing := sorted(wanted - {i for i, p in zip(self.image, self.part, strict=True) if p == HELD_OUT}):
+            raise DataError(f"{len(missing)} tested images have no prediction, such as {missing[0]}")
+        rows = [i for i, p in enumerate(self.part) if p != HELD_OUT or self.image[i] in wanted]
+        found = self._rows(rows)
+        return replace(found, part=tuple("test" if p == HELD_OUT else p for p in found.part))
+
+    def _rows(self, rows: Sequence[int]) -> Predictions:
+        chosen = list(rows)
+        image, group, part = (tuple(column[i] for i in chosen) for column in (self.image, self.group, self.part))
+        y_true, y_prob = self.y_true[chosen], self.y_prob[chosen]
+        return Predictions(image, group, part, self.fold, self.repeat, y_true, y_prob, self.classes)
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:

@@ -20,8 +20,9 @@ from bench.interfaces import CarriesMasks, SelfClassifier, Translator
 from bench.metrics.custom import try_out
 from bench.metrics.units import scored_unit
 from bench.suite.arms import Arm, ratio_text
+from bench.suite.contrast import NONE
 from bench.suite.suite import REFERENCES, PluginSpec, Settings, Suite
-from bench.types import DatasetIndex, Split
+from bench.types import At, DatasetIndex, Split
 
 STAGES = (
     "split", "fit", "synthesize", "fidelity", "memorised", "fcn_score", "translate", "discriminator_classifier",
@@ -59,6 +60,12 @@ class Cell:
     ratio: str | None = None
     classifier: str | None = None
     upstream: tuple[tuple[str, str], ...] = ()
+    train_patients: int | None = None  # size of the training set, of a learning curve only; ``fold`` is its number
+
+    @property
+    def at(self) -> At:
+        """Fold, repeat and, in a learning curve, the size of the training set."""
+        return (self.fold, self.repeat, self.train_patients)
 
     @property
     def id(self) -> tuple[str, str]:
@@ -79,7 +86,14 @@ class Cell:
     def title(self) -> str:
         """A short readable name: 'classify cyclegan ×1 small_cnn fold 0'."""
         parts = [self.stage, self.method, self.arm.variant_label, self.classifier]
-        return " ".join([p for p in parts if p] + [f"fold {self.fold}" + (f".{self.repeat}" if self.repeat else "")])
+        return " ".join([*(p for p in parts if p), fold_title(*self.at)])
+
+
+def fold_title(fold: int | None, repeat: int | None, train_patients: int | None = None) -> str:
+    """Return 'fold 0', 'fold 0.1' of repeat 1, or 'set 0 of 40 patients' of a learning curve."""
+    if train_patients is not None:
+        return f"set {fold} of {train_patients} patients"
+    return f"fold {fold}" + (f".{repeat}" if repeat else "")
 
 
 @dataclass(frozen=True)
@@ -174,7 +188,7 @@ def _check_methods(suite: Suite, index: DatasetIndex) -> None:
 def _cells(suite: Suite, index: DatasetIndex, splits: Sequence[Split], weights: str | None) -> Iterator[Cell]:
     common = _Common(suite, index, weights)
     for split in splits:
-        yield from _Fold(common, split.fold, split.repeat, first=split is splits[0]).cells()
+        yield from _Fold(common, split.at, first=split is splits[0]).cells()
 
 
 class _Common:
@@ -205,39 +219,51 @@ class _Fold:
     memorised samples. Both are filled by ``cells`` before the classifiers.
     """
 
-    def __init__(self, common: _Common, fold: int, repeat: int, first: bool) -> None:
+    def __init__(self, common: _Common, at: At, first: bool) -> None:
         self.common, self.suite, self.settings = common, common.suite, common.suite.settings
-        self.at, self.first = (fold, repeat), first
+        self.fold, self.repeat, self.train_patients = at
+        self.first = first
         split = self.settings.split
-        self.root = Cell("split", _key("split", common.data, split, *self.at), *self.at)
-        # Generators use no test images, so suites that differ only in the shift values of the test part share them.
-        self.learnt = _key("split", common.data, split.control, *self.at)
+        of = [x for x in at if x is not None]
+        self.root = self._cell("split", _key("split", common.data, split.drawn, *of))
+        # Generators use no test images, so suites that differ only in the shift values of the test part share them, as
+        # do learning curves that differ only in their number of sets. Without a fixed test part, classifiers of a
+        # learning curve predict all images outside their set, so they do not depend on the test part either.
+        self.learnt = _key("split", common.data, split.learned, *of)
         self.tested = [self.root.key] if self.root.key != self.learnt else []
+        self.predicted = [] if split.predicts_unused else self.tested
+        self.test_part = [self.root.key] if split.predicts_unused else []
+        self.methods = [
+            m for m in self.suite.methods if not split.only_reference(self.train_patients) or m.name == NONE
+        ]
         self.made: dict[str, tuple[str, list[Cell]]] = {}
         self.clean: dict[str, tuple[str, list[Cell]]] = {}
 
     def cells(self) -> Iterator[Cell]:
         yield self.root
-        fcn_key = _key("fcn_score", self.root.key, self.settings.segmentation, self.common.config, self.common.masks)
+        read = [self.learnt, *self.test_part] if self.test_part else [self.root.key]
+        fcn_key = _key("fcn_score", *read, self.settings.segmentation, self.common.config, self.common.masks)
         fcn = self._cell("fcn_score", fcn_key, self.root)
-        if self.common.translators:
+        if self.common.translators & {m.name for m in self.methods}:
             yield fcn
-        for method in self.suite.methods:
+        for method in self.methods:
             if method.kind == "generative":
                 yield from self._generator(method, fcn)
             else:
-                key = _key("split", method.identity(), self.root.key, self.common.config)
+                parts = self.learnt if self.settings.split.predicts_unused else self.root.key
+                key = _key("split", method.identity(), parts, self.common.config)
                 self.made[method.name] = (key, [])
-        for method in self.suite.methods:
+        for method in self.methods:
             yield from self._classifiers(method)
-        for method in self.suite.methods:
+        for method in self.methods:
             if method.name in self.common.carriers:
                 yield from self._segmentation_networks(method)
 
     def _cell(self, stage: str, key: str, *waits: Cell, of: Sequence[str | None] = ()) -> Cell:
         """Return a cell; ``of`` are its method, ratio and classifier."""
         method, ratio, classifier = (*of, None, None, None)[:3]
-        return Cell(stage, key, *self.at, method, ratio, classifier, tuple(c.id for c in waits))
+        upstream = tuple(c.id for c in waits)
+        return Cell(stage, key, self.fold, self.repeat, method, ratio, classifier, upstream, self.train_patients)
 
     def _generator(self, m: PluginSpec, fcn: Cell) -> Iterator[Cell]:
         root, fidelity, of = self.root, self.settings.fidelity, (m.name,)
@@ -259,13 +285,15 @@ class _Fold:
             )
         # Not the synthesize key: the first n images do not depend on the number of ratios, so adding a ratio to a suite
         # keeps the classifiers of the other ratios valid.
-        source = _key("synthesize", fit.key, *self.tested)
+        source = _key("synthesize", fit.key, *self.predicted)
         self.made[m.name] = (source, [synth])
         self.clean[m.name] = (_key("memorised", source, fidelity), [synth, memorised])
 
     def _classifiers(self, m: PluginSpec) -> Iterator[Cell]:
         s = self.settings
-        for ratio in sorted(arm_ratios(s)) if m.kind == "generative" else ["0", *longer_ratios(s, m.name)]:
+        scored = (*self.common.metrics, *self.common.positive, *self.common.scored, *self.test_part)
+        reads = [self.root] if self.test_part else []
+        for ratio in sorted(arm_ratios(s)) if m.kind == "generative" else ["0", *self._longer_ratios(m.name)]:
             arm = Arm.parse(m.name, ratio)
             source, upstream = (self.clean if arm.exclude_memorised else self.made)[m.name]
             images = replace(arm, train_multiplier=1).variant  # its steps are in the classifier's config
@@ -274,21 +302,21 @@ class _Fold:
                 key = _key("classify", source, images, c.identity(), self.common.config)
                 classify = self._cell("classify", key, self.root, *upstream, of=of)
                 yield classify
-                yield self._cell(
-                    "evaluate",
-                    _key("evaluate", key, *self.common.metrics, *self.common.positive, *self.common.scored),
-                    classify,
-                    of=of,
-                )
+                yield self._cell("evaluate", _key("evaluate", key, *scored), classify, *reads, of=of)
                 if self.first and arm.train_multiplier == 1 and s.explain.images_per_class:
-                    yield self._cell("explain", _key("explain", key, s.explain), self.root, classify, of=of)
+                    explain_key = _key("explain", key, s.explain, *self.test_part)
+                    yield self._cell("explain", explain_key, self.root, classify, of=of)
+
+    def _longer_ratios(self, method: str) -> tuple[str, ...]:
+        only_reference = self.settings.split.only_reference(self.train_patients)
+        return () if only_reference else longer_ratios(self.settings, method)
 
     def _segmentation_networks(self, m: PluginSpec) -> Iterator[Cell]:
         source, upstream = self.made[m.name]
         for ratio in self.common.ratios if m.kind == "generative" else ["0"]:
             for name, config in self.settings.segmentation_networks.items():
-                key = _key("segmentation", source, ratio, config, self.common.config, self.common.masks)
-                yield self._cell("segmentation", key, self.root, *upstream, of=(m.name, ratio, name))
+                key = _key("segmenter", source, ratio, config, self.common.config, self.common.masks, *self.test_part)
+                yield self._cell("segmenter", key, self.root, *upstream, of=(m.name, ratio, name))
 
 
 def validation_cell(classify: Cell) -> Cell:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from bench.errors import ConfigError, nearest
 from bench.plan.plan import Cell
 
-FILTERS = ("stage", "method", "classifier", "fold", "repeat", "ratio")
+FILTERS = ("stage", "method", "classifier", "fold", "repeat", "ratio", "train_patients")
 
 
 def select(cells: Sequence[Cell], filters: Sequence[str]) -> list[Cell]:

@@ -16,7 +16,7 @@ from bench.analysis.info import ClassSize, DataFacts, FoldSize, OtherFinding, Pu
 from bench.config import to_plain
 from bench.cost.host import git_commit, versions
 from bench.data.published_split import PUBLISHED
-from bench.data.splits import SplitConfig
+from bench.data.split_config import LEARNING_CURVE, SplitConfig
 from bench.engine.session import Session
 from bench.metrics.custom import own_measures
 from bench.metrics.units import ScoredUnit, scored_unit
@@ -124,6 +124,9 @@ def _protocol(split: SplitConfig) -> str:
         parts = "training, {0.validation_per_class} validation and {0.test_per_class} test images of each class"
         drawn = f"{split.train_per_class} {parts.format(split)}{repeats}"
         return f"{drawn}; fold 0 drawn image by image (patients shared), fold 1 with patients disjoint"
+    if split.protocol == LEARNING_CURVE:
+        sizes = ", ".join(map(str, split.train_patients))
+        return f"learning curve: {split.sets} disjoint training sets of {sizes} patients, one common test part"
     if split.by_folds:
         shift = f"; {split.shift.words}" if split.shift else ""
         return f"{split.folds}-fold{repeats}, patients disjoint{shift}"
@@ -183,6 +186,7 @@ def _fold_size(plan: Plan, split: Split) -> FoldSize:
         test_groups=len(test),
         unit=split.unit,
         shared_groups=len(train & test),
+        train_patients=split.train_patients,
     )
 
 

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.analysis.info import FoldSize, test_train_ratio
-from bench.data.splits import SplitConfig, make_splits
+from bench.data.split_config import SplitConfig
+from bench.data.splits import make_splits
 from bench.seeding import derive_seed
 from bench.stats.simulation import Cohort, Folds, Spread, shift_for
 from bench.types import DatasetIndex, ImageRecord, Split

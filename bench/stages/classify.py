@@ -13,6 +13,7 @@ import numpy as np
 from bench import registry
 from bench.data.loaders import FoldData, Part, assemble_training_set, load_synthetic, ratio_counts
 from bench.leakage import FittedStatistics
+from bench.metrics.predictions import HELD_OUT
 from bench.plan.plan import Cell, classifier_of, validation_cell
 from bench.stages.common import Inputs, Output, RunEnv
 from bench.stages.context import CellContext
@@ -38,7 +39,10 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
         network, facts, costs = take_over(inputs, tuned, ctx)
     else:
         network, facts = train(inputs, train_validation, ctx)
-    predict_parts(network, {"validation": train_validation.part("validation"), "test": fold.part("test")}, inputs, ctx)
+    parts = {"validation": train_validation.part("validation"), "test": fold.part("test")}
+    if inputs.settings.split.predicts_unused:
+        parts = {"validation": parts["validation"], HELD_OUT: fold.held_out()}
+    predict_parts(network, parts, inputs, ctx)
     return Output(costs=costs, facts=facts)
 
 

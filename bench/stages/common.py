@@ -19,7 +19,7 @@ from bench.errors import DataError, LeakageError
 from bench.plan.plan import Cell
 from bench.store.cell_folders import Artifacts
 from bench.suite.suite import Suite
-from bench.types import DatasetIndex, Resize, Uint8Images
+from bench.types import DatasetIndex, Resize, Split, Uint8Images
 
 if TYPE_CHECKING:
     from bench.metrics.features import Embedding
@@ -83,7 +83,12 @@ class Inputs:
         return self.artifacts.folder(stage, key)
 
     def fold(self) -> FoldData:
-        """Return the images of the fold; its split is checked here, and must have the suite's protocol."""
+        """Return the images of the fold; its split is checked here."""
+        cache = ImageCache(self.env.out / "cache")
+        return FoldData(self.index, self.split(), cache, self.settings.image_size_px, self.resize)
+
+    def split(self) -> Split:
+        """Return the saved split of the fold, which must have the suite's protocol."""
         path = self.upstream("split") / "split.json"
         split = load_split(path)
         if split.protocol != self.settings.split.protocol:
@@ -91,7 +96,7 @@ class Inputs:
                 f"{path} was drawn by the protocol {split.protocol}, this suite's is {self.settings.split.protocol}: "
                 "its parts may not be disjoint; delete its folder and run again"
             )
-        return FoldData(self.index, split, ImageCache(self.env.out / "cache"), self.settings.image_size_px, self.resize)
+        return split
 
     @property
     def resize(self) -> Resize:

@@ -68,7 +68,8 @@ def checked_predictions(folder: Path, fold: FoldData) -> Predictions:
     from bench.metrics.predictions import read_predictions
 
     fold_parts = fold.fold_parts
-    table = read_predictions(folder / "predictions.csv", "test")
+    table = read_predictions(folder / "predictions.csv").testing([r.path for r in fold.part("test").records])
+    table = table.select("test")
     tested = SourceImages(frozenset(table.group), frozenset(table.image))
     fold_parts.require(f"the test of {folder}", tested, "test", "explain a classifier on the test part of its fold")
     if (folder / NORMALISATION).is_file():

@@ -11,8 +11,7 @@ from bench.stages.context import CellContext
 
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     inputs = Inputs(cell, env)
-    splits = make_splits(inputs.index, env.suite.settings.split)
-    split = next(s for s in splits if (s.fold, s.repeat) == (cell.fold, cell.repeat))
+    split = make_splits(inputs.index, env.suite.settings.split, only=cell.at)[0]
     check_split(split, inputs.index)
     save_split(split, inputs.index, ctx.folder / "split.json")
     sizes = {f"{part}_images": len(getattr(split, part)) for part in ("train", "validation", "test")}

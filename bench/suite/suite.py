@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,16 +11,18 @@ from bench import registry
 from bench.classifiers.config import FineTuneConfig
 from bench.config import build, merged, override, read_yaml
 from bench.data.published_split import PUBLISHED
-from bench.data.splits import SplitConfig
+from bench.data.split_config import SplitConfig
 from bench.errors import ConfigError, nearest
 from bench.names import check_suite
 from bench.segmentation.config import SegmentationConfig
 from bench.segmentation.network_config import SegmentationNetworkConfig
+from bench.suite.contrast import NONE, Contrast, as_mapping, check_contrast
 from bench.suite.published import load_published
 from bench.suite.sub_suites import locate, of_sub_suite, sub_suites_in
 
 Ratio = float | Literal["balance"]
-REFERENCES = ("none", "classical")  # arms without a generator, which may have compute-matched variants
+Primary = Literal["auroc", "log_loss", "brier", "balanced_accuracy"]
+REFERENCES = (NONE, "classical")  # arms without a generator, which may have compute-matched variants
 FROM_FILE = "@"  # prefix of an assignment that names a YAML file to merge into the suite
 NAMED = ("methods", "classifiers", "metrics", "segmentation_networks")  # name -> config; `false` removes an entry
 
@@ -92,9 +94,9 @@ class Settings:
     segmentation_networks: Mapping[str, SegmentationNetworkConfig] = field(
         default_factory=dict, metadata={"late": True}
     )
-    exclude_memorised: bool = (
-        False  # add each generative arm without the memorised samples flagged by stage `memorised`
-    )
+    exclude_memorised: bool = False  # add each generative arm without the memorised samples flagged by stage `memorised`
+    primary: Primary = "auroc"  # endpoint that decides: at patient level, or per image where patients have many classes
+    contrast: Contrast | None = None  # the comparison that is tested first, declared before the run
     margin: float = 0.02  # equivalence margin of the verdict, in balanced accuracy
     reference: str | None = None  # generative method that the report compares the others with, in addition to `none`
     longer: tuple[int, ...] = ()  # train multipliers of compute-matched `none` and `classical` arms
@@ -197,6 +199,8 @@ def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:
             raise ConfigError(f"suite {name}: unknown key {key!r}; {nearest(key, known)}")
     if isinstance(segmentation_networks := data.get("segmentation_networks"), dict):
         data["segmentation_networks"] = {k: {} if v is None else v for k, v in segmentation_networks.items()}
+    if "contrast" in data:
+        data["contrast"] = as_mapping(data["contrast"])
     settings = build(Settings, data, f"suite {name}")
     _check_segmentation_networks(name, settings, sections["classifiers"])
     for times in settings.longer:
@@ -217,11 +221,16 @@ def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:
     methods, tuned = _own_classifiers(sections["methods"], sections["classifiers"])
     plugins = _plugins("method", name, methods)
     _check_reference(name, settings.reference, plugins)
+    found = _classifiers(name, sections["classifiers"], settings)
+    declared = check_contrast(
+        settings.contrast, settings.split, [m.name for m in plugins], settings.ratios, [c.name for c in found]
+    )
+    settings = replace(settings, contrast=declared)
     return Suite(
         name=name,
         dataset=_plugin("dataset", str(dataset["name"]), {k: v for k, v in dataset.items() if k != "name"}),
         methods=plugins,
-        classifiers=_classifiers(name, sections["classifiers"], settings),
+        classifiers=found,
         settings=settings,
         tuned=tuned,
         metrics=_metrics(name, sections["metrics"]),

@@ -36,7 +36,8 @@ def unit_name(row: ResultRow) -> str | None:
     parts = ["segmentation" if row.stage in SHARED_STAGES else row.method]
     if row.stage in CLASSIFIER_STAGES + SEGMENTATION_STAGES:
         parts += [f"r{row.ratio}", row.classifier]
-    return "/".join([str(p) for p in parts] + [f"fold{row.fold}", f"repeat{row.repeat}"])
+    size = [] if row.train_patients is None else [f"patients{row.train_patients}"]
+    return "/".join([*map(str, parts), *size, f"fold{row.fold}", f"repeat{row.repeat}"])
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
@@ -99,7 +100,7 @@ def span_ms(row: ResultRow) -> tuple[int, int]:
 
 def coordinates(row: ResultRow) -> dict[str, str]:
     """Return a row's coordinates, used as tags and also as parameters, because MLflow's charts use only those."""
-    named = {n: getattr(row, n) for n in ("method", "classifier", "ratio", "fold", "repeat")}
+    named = {n: getattr(row, n) for n in ("method", "classifier", "ratio", "fold", "repeat", "train_patients")}
     return {name: str(value) for name, value in named.items() if value is not None}
 
 

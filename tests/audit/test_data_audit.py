@@ -25,7 +25,8 @@ from bench.cli.main import main
 from bench.data.listing import Listed
 from bench.data.sets.busi import Busi, BusiConfig
 from bench.data.sets.image_folder import ImageFolder, ImageFolderConfig
-from bench.data.splits import SplitConfig, make_splits
+from bench.data.split_config import SplitConfig
+from bench.data.splits import make_splits
 
 REGEX = r"/(?P<group>P\d+)_"
 

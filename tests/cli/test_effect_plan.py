@@ -14,7 +14,8 @@ from click.testing import CliRunner, Result
 
 from bench.cli.effect_plan import EffectPlan, plan_effect, suite_design
 from bench.cli.main import main
-from bench.data.splits import SplitConfig, make_splits
+from bench.data.split_config import SplitConfig
+from bench.data.splits import make_splits
 from bench.engine.session import Session, prepare
 from bench.errors import ConfigError
 from bench.forecast.workload import workloads

@@ -20,7 +20,8 @@ from bench.data.loaders import (
     save_manifest,
 )
 from bench.data.sets.image_folder import ImageFolder, ImageFolderConfig
-from bench.data.splits import SplitConfig, make_splits
+from bench.data.split_config import SplitConfig
+from bench.data.splits import make_splits
 from bench.errors import ConfigError, DataError, LeakageError
 from bench.types import DatasetIndex, Split, SyntheticRecord, SyntheticSet
 

@@ -15,7 +15,8 @@ from bench.data.sets.phantom import Phantom, PhantomConfig
 from bench.data.sets.phantom_nuclei import Nuclei, draw
 from bench.data.sets.phantom_optics import draw_look, photograph
 from bench.data.sets.phantom_tissue import Biology, grow
-from bench.data.splits import SplitConfig, make_splits
+from bench.data.split_config import SplitConfig
+from bench.data.splits import make_splits
 from bench.errors import ConfigError
 from bench.types import DatasetIndex
 

@@ -15,7 +15,8 @@ from bench.data.cache import ImageCache
 from bench.data.loaders import FoldData, check_generator
 from bench.data.published_split import by_unit
 from bench.data.sets.image_folder import ImageFolder, ImageFolderConfig
-from bench.data.splits import PARTS, SplitConfig, check_split, load_split, make_splits, save_split
+from bench.data.split_config import SplitConfig
+from bench.data.splits import PARTS, check_split, load_split, make_splits, save_split
 from bench.errors import ConfigError, DataError, LeakageError
 from bench.types import DatasetIndex, Split
 

@@ -12,7 +12,8 @@ from bench.config import build, stable_hash
 from bench.data.sets.breakhis import BreakHis, BreakHisConfig
 from bench.data.sets.phantom import Phantom, PhantomConfig
 from bench.data.shift_split import ShiftConfig
-from bench.data.splits import PARTS, SplitConfig, check_split, load_split, make_splits, save_split
+from bench.data.split_config import SplitConfig
+from bench.data.splits import PARTS, check_split, load_split, make_splits, save_split
 from bench.errors import ConfigError, DataError, LeakageError
 from bench.plan.plan import make_plan
 from bench.suite.suite import load_suite

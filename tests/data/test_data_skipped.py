@@ -21,7 +21,8 @@ from bench.data.sets.busi import Busi, BusiConfig
 from bench.data.sets.detect import read_index
 from bench.data.sets.image_folder import ImageFolder, ImageFolderConfig
 from bench.data.sets.isic9 import Isic9, Isic9Config
-from bench.data.splits import SplitConfig, make_splits
+from bench.data.split_config import SplitConfig
+from bench.data.splits import make_splits
 from bench.engine.console import print_data
 from bench.errors import DataError
 from bench.types import DatasetIndex

@@ -13,9 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench.data.sets.breakhis import BreakHis, BreakHisConfig
+from bench.data.split_config import SplitConfig
 from bench.data.splits import (
     PARTS,
-    SplitConfig,
     check_split,
     group_counts,
     load_split,

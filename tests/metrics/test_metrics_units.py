@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from data_sets import made_up_index
 
-from bench.data.splits import SplitConfig, make_splits
+from bench.data.split_config import SplitConfig
+from bench.data.splits import make_splits
 from bench.errors import DataError
 from bench.metrics.units import ScoredUnit, group_labels, group_places, group_strata, scored_unit
 from bench.stats.bootstrap import PatientSample, ScoredFold, cluster_bootstrap_ci

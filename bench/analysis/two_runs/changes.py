@@ -8,8 +8,9 @@ from typing import Any
 
 from bench.analysis.info import FoldSize, ReportInfo
 from bench.analysis.two_runs.side import Side
+from bench.config import build
 from bench.data.published_split import PUBLISHED
-from bench.data.splits import SplitConfig
+from bench.data.split_config import SplitConfig
 
 # Settings that determine the folds. Not `repeats`: repeats are drawn independently, so shared ones are equal.
 DECISIVE = {
@@ -78,7 +79,7 @@ def not_paired_because(a: Side, b: Side) -> tuple[str, ...]:
     missing = [side.name for side in (a, b) if side.config is None]
     if missing:
         return tuple(f"{name} has no suite.yaml, so it is unknown how its folds were drawn" for name in missing)
-    one, other = ({**asdict(SplitConfig()), **(side.config or {}).get("split", {})} for side in (a, b))
+    one, other = (asdict(build(SplitConfig, (s.config or {}).get("split", {}), s.name).drawn) for s in (a, b))
     names = DECISIVE.get(one["protocol"], tuple(one)) if one["protocol"] != PUBLISHED else tuple(one)
     different = [n for n in names if n != "repeats" and one[n] != other.get(n)]
     if different:
@@ -90,8 +91,8 @@ def not_paired_because(a: Side, b: Side) -> tuple[str, ...]:
 
 
 def _shared_folds(a: ReportInfo, b: ReportInfo) -> list[tuple[FoldSize, FoldSize]]:
-    others = {(f.fold, f.repeat): f for f in b.folds}
-    return [(f, others[f.fold, f.repeat]) for f in a.folds if (f.fold, f.repeat) in others]
+    others = {f.at: f for f in b.folds}
+    return [(f, others[f.at]) for f in a.folds if f.at in others]
 
 
 def _sizes(fold: FoldSize) -> str:

@@ -6,7 +6,7 @@ Networks are built without pretrained weights, because the trained ones replace 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -61,9 +61,12 @@ class Calibration:
     test_ece: tuple[float, float] | None
 
     @classmethod
-    def of(cls, predictions: Path) -> Calibration:
-        """Fit it on a cell's ``predictions.csv``. Raises ``StoreError`` or ``DataError``."""
-        validation, test = (read_predictions(predictions, part) for part in ("validation", "test"))
+    def of(cls, predictions: Path, tested: Sequence[str]) -> Calibration:
+        """Fit it on a cell's ``predictions.csv``; ``tested`` are the fold's test images. Raises ``StoreError`` or
+        ``DataError``.
+        """
+        table = read_predictions(predictions).testing(tested)
+        validation, test = table.select("validation"), table.select("test")
         temperature = fit_temperature(validation.y_true, validation.y_prob)
         errors = None
         if len(test.y_true):
@@ -92,7 +95,7 @@ def load_classifier(inputs: Inputs) -> Trained:
     folder = inputs.artifacts.folder(*cell.id)
     with load_errors(folder / WEIGHTS):
         load_network(network, folder / WEIGHTS)
-    return Trained(network, Calibration.of(folder / "predictions.csv"))
+    return Trained(network, Calibration.of(folder / "predictions.csv", inputs.split().test))
 
 
 def load_segmentation_network(inputs: Inputs) -> nn.Module:

@@ -6,9 +6,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.analysis.comparison import compared
 from bench.analysis.info import ReportInfo
-from bench.analysis.lines import Line, paired_differences
-from bench.stats.inference import Verdict, verdicts
+from bench.analysis.lines import Line
+from bench.stats.decide import Verdict
 from bench.stats.pareto import pareto
 from bench.suite.arms import Arm
 from bench.suite.suite import REFERENCES
@@ -36,8 +37,7 @@ class Charged:
 class Match:
     """An arm and the reference training with the closest cost.
 
-    ``verdict`` is on the paired differences arm − reference. ``match_s`` is the least device time (seconds) with which
-    the reference reached the mean score of the arm (infinite: never), ``most_s`` the largest that was tried.
+    ``verdict`` is on arm − reference.
     """
 
     classifier: str
@@ -46,8 +46,6 @@ class Match:
     reference: Arm
     reference_s: float
     verdict: Verdict
-    match_s: float
-    most_s: float
 
 
 def charged(lines: Sequence[Line], longer: Sequence[Line]) -> tuple[Charged, ...]:
@@ -85,21 +83,13 @@ def matches(lines: Sequence[Line], longer: Sequence[Line], info: ReportInfo) -> 
             if not steps:
                 continue
             beside = {x.arm: _nearest(x, steps) for x in arms}
-            differences = {x.arm.label: paired_differences(x.by_pair, beside[x.arm].by_pair) for x in arms}
-            found_verdicts = verdicts({k: d for k, d in differences.items() if d}, info.margin, info.test_train_ratio)
+            sides = {x.arm: x.scored(info) for x in (*arms, *steps)}
+            pairs = [(x.arm, beside[x.arm].arm) for x in arms]
+            family = f"compute-matched with {reference}"
+            cost = {x.arm: x.charged_s for x in (*arms, *steps)}
             found += [
-                Match(
-                    classifier,
-                    x.arm,
-                    x.charged_s,
-                    beside[x.arm].arm,
-                    beside[x.arm].charged_s,
-                    found_verdicts[x.arm.label],
-                    match_s=min((s.charged_s for s in steps if _mean(s) >= _mean(x)), default=math.inf),
-                    most_s=max(s.charged_s for s in steps),
-                )
-                for x in arms
-                if x.arm.label in found_verdicts
+                Match(classifier, c.arm, cost[c.arm], c.reference, cost[c.reference], c.verdict)
+                for c in compared(sides, pairs, info, info.unit.primary, classifier, family, info.margin)
             ]
     return tuple(found)
 
@@ -111,6 +101,3 @@ def _nearest(line: Line, steps: Sequence[Line]) -> Line:
 def _known(line: Line) -> bool:
     return line.pairs > 0 and math.isfinite(line.charged_s) and line.charged_s > 0
 
-
-def _mean(line: Line) -> float:
-    return line.score.mean

@@ -7,7 +7,7 @@ Hold-out draws test other groups each time, so there are only scores per pair.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,11 +20,9 @@ from bench.metrics.classification import check_arrays, patient_predictions
 from bench.metrics.predictions import read_predictions
 from bench.metrics.units import ScoredUnit, group_places
 from bench.stats.endpoints import ENDPOINTS, score_units
-from bench.suite.arms import Arm
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-Key = tuple[str, Arm]  # classifier, arm
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +41,7 @@ class Contributions:
 
     ``rows`` names the R rows: sets of a learning curve, or repeats of k-fold. ``groups`` [G] are sorted. ``values`` are
     float64 [R, G] by endpoint, the mean of a row is its score; ``fold`` int64 [R, G] is the fold that tests a group.
-    ``y_true`` and ``y_prob`` are the units of the first row. ``constant``: every row predicts one class ranking.
+    ``units`` are the scored units of each row.
     """
 
     rows: tuple[int, ...]
@@ -59,6 +57,10 @@ class Contributions:
     def at(self, rows: Sequence[int], endpoint: str) -> Floats:
         """Return the contributions of some rows, float64 [len(rows), G]."""
         return self.values[endpoint][[self.rows.index(r) for r in rows]]
+
+    def folds_of(self, rows: Sequence[int]) -> Ints:
+        """Return the fold that tests each group in some rows, int64 [len(rows), G]."""
+        return self.fold[[self.rows.index(r) for r in rows]]
 
 
 def contributions(tables: Mapping[Pair, str], root: Path, info: ReportInfo) -> Contributions | None:
@@ -81,7 +83,7 @@ def contributions(tables: Mapping[Pair, str], root: Path, info: ReportInfo) -> C
 
 def _rows(tables: Mapping[Pair, str], info: ReportInfo) -> dict[int, list[Pair]]:
     """Return the pairs of each row: one set, or the folds of a repeat that is complete."""
-    if info.curve is not None:
+    if info.is_curve:
         return {pair[0]: [pair] for pair in sorted(tables)}
     if not info.by_folds:
         return {}
@@ -106,9 +108,6 @@ def _units(paths: Sequence[tuple[int, Path]], unit: ScoredUnit) -> Units:
     return Units(np.concatenate(truth), np.concatenate(prob), tuple(names), np.array(folds, dtype=np.int64))
 
 
-def _folds(units: Sequence[Units] | object, groups: Sequence[str]) -> Ints:
-    rows = []
-    for u in units:  # type: ignore[attr-defined]
-        of = dict(zip(u.group, u.fold.tolist(), strict=True))
-        rows.append([of[g] for g in groups])
-    return np.array(rows, dtype=np.int64)
+def _folds(units: Iterable[Units], groups: Sequence[str]) -> Ints:
+    of_groups = [dict(zip(u.group, u.fold.tolist(), strict=True)) for u in units]
+    return np.array([[of[g] for g in groups] for of in of_groups], dtype=np.int64)

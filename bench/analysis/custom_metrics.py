@@ -1,24 +1,21 @@
 """Custom metrics of the suite: mean over pairs of each arm, and paired difference to `none`. Pure.
 
-The test and Holm's correction are those of the verdicts (``bench.stats.inference.verdicts``). No result is called
-equivalent, because no margin is defined for a custom unit.
+Test and Holm's correction are those of ``bench.analysis.comparison``. No result is called equivalent, because no margin is defined for a custom unit.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from bench.analysis.comparison import Scored, compared
 from bench.analysis.info import ReportInfo
-from bench.analysis.lines import paired_differences
 from bench.analysis.rows import NAN, Pair, Rows, Score
-from bench.stats.inference import corrected_resampled_t, holm
-from bench.stats.planning import pair_ratio
+from bench.stats.decide import Verdict
 from bench.suite.arms import Arm
 
-ALPHA = 0.05
 NONE = Arm("none")
 
 
@@ -27,7 +24,7 @@ class OwnScore:
     """One metric of one arm with one classifier, over the pairs (fold × repeat) that have it.
 
     ``metric`` is its name in the store without ``test/``. ``difference`` is arm minus `none`, the mean over the
-    ``compared`` pairs that both have, with its 95 % interval; ``p_holm`` is corrected over the arms. ``word`` is '' for
+    ``compared`` pairs that both have, with its 95 % interval; ``p_adjusted`` is corrected over the arms. ``word`` is '' for
     `none` and if nothing could be compared. Unknown values are NaN.
     """
 
@@ -40,9 +37,10 @@ class OwnScore:
     low: float = NAN
     high: float = NAN
     p: float = NAN
-    p_holm: float = NAN
-    word: Literal["", "helps", "hurts", "undecided"] = ""
+    p_adjusted: float = NAN
+    word: Literal["", "helps", "hurts", "equivalent", "undecided"] = ""
     compared: int = 0
+    verdict: Verdict | None = None  # with test, family and level
 
 
 def own_scores(rows: Rows, info: ReportInfo) -> tuple[OwnScore, ...]:
@@ -62,19 +60,18 @@ def compared_with_none(
 
     Holm's correction runs over the arms. ``lower``: lower is better.
     """
-    changes = {arm: paired_differences(v, values.get(NONE, {})) for arm, v in values.items() if arm != NONE}
-    ratio = pair_ratio(info.test_train_ratio)
-    tests = {arm: corrected_resampled_t(change, ratio, ALPHA) for arm, change in changes.items() if change}
-    corrected = dict(zip(tests, holm([t.p for t in tests.values()]).tolist(), strict=True))
+    scored = {arm: Scored(by_pair, lower=lower) for arm, by_pair in values.items()}
+    against = [(arm, NONE) for arm in values if arm != NONE]
+    tested = {c.arm: c.verdict for c in compared(scored, against, info, metric, classifier, f"{metric}, {classifier}")}
     found = []
     for arm, mine in values.items():
         record = OwnScore(classifier, arm, metric, Score.of(mine.values()), len(info.pairs))
-        if arm in tests:
-            mean, t, p_holm = Score.of(changes[arm]).mean, tests[arm], corrected[arm]
-            better = "helps" if (mean < 0) == lower else "hurts"
-            word = better if p_holm < ALPHA else "undecided"
-            at = (record.classifier, arm, metric, record.score, record.planned)
-            record = OwnScore(*at, mean, t.low, t.high, t.p, p_holm, word, len(changes[arm]))  # type: ignore[arg-type]
+        if v := tested.get(arm):
+            shared = mine.keys() & values[NONE].keys()
+            sign = -1 if lower else 1
+            ends = sorted((sign * v.low, sign * v.high))
+            record = replace(record, difference=sign * v.difference, low=ends[0], high=ends[1], p=v.p, verdict=v)
+            record = replace(record, p_adjusted=v.p_adjusted, word=v.word, compared=len(shared))
         found.append(record)
     return found
 

@@ -1,8 +1,7 @@
 """Paired differences of each generative arm to another one, usually the reference of the suite. Pure.
 
-Accuracy is tested as everywhere in the report (``bench.stats.inference.verdicts``). KID and times belong to a
-generator and are not scores of a classifier on few patients: they use a plain paired t test (Student 1908), also with
-Holm's correction.
+All are tested as the verdicts are (``bench.analysis.comparison``), image quality as strictly as scores. Times depend on
+the machine and not on patients: they use a plain paired t test (Student 1908).
 """
 
 from __future__ import annotations
@@ -10,30 +9,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Literal
 
+from bench.analysis.comparison import Scored, compared
 from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Line
 from bench.analysis.rows import NAN, Pair, Rows, Score
-from bench.stats.inference import corrected_resampled_t, holm, verdicts
 from bench.suite.arms import Arm
 from bench.types import ResultRow
 
 Kind = Literal["kid", "diversity", "recall", "coverage", "memorised", "accuracy", "training", "step"]
-Values = Mapping[Arm, Mapping[Pair, float]]
+Values = Mapping[Arm, Scored]
 KID = "synthetic/test/kid_"  # an extractor's tag follows
 SUBSET = "kid_subset_size_"
-ALPHA = 0.05
-
-
-class TestedChange(NamedTuple):
-    """Result of a test on paired differences; fields as in ``Difference``."""
-
-    low: float
-    high: float
-    p: float
-    p_holm: float
-    word: str
+TIMES: tuple[Kind, ...] = ("training", "step")
+DIRECTION = {"helps": "higher", "hurts": "lower"}  # of a measure that is not a score
 
 
 @dataclass(frozen=True)
@@ -42,8 +32,8 @@ class Difference:
 
     ``metric`` is its name in the store; for metrics of a generator it starts with the stage, and ``classifier`` is ''.
     ``value`` and ``base`` are the means of arm and reference, ``mean`` that of the differences, ``low``, ``high`` its
-    95 % interval (NaN if unknown), ``p_holm`` is corrected over the arms with this measure. ``word`` is a verdict for
-    accuracy, else 'lower', 'higher' or 'undecided'. Accuracy is a share in [0, 1]. Training and step are in device
+    95 % interval (NaN if unknown), ``p_adjusted`` is corrected by Holm over ``family``. ``word`` is a verdict for accuracy,
+    else 'lower', 'higher' or 'undecided'. Accuracy is a share in [0, 1]. Training and step are in device
     seconds (``bench.cost.timers``), which depend less on other load of the machine than wall time.
     """
 
@@ -58,10 +48,13 @@ class Difference:
     low: float
     high: float
     p: float
-    p_holm: float
+    p_adjusted: float
     word: str
     pairs: int
-    sd: float = NAN  # of the differences
+    minimum_detectable_effect: float = NAN  # at the level that decides the word
+    test: str = ""
+    family: str = ""
+    level: float = NAN
 
     @property
     def share(self) -> float:
@@ -103,7 +96,8 @@ def stage_values(rows: Rows, info: ReportInfo, stage: str, prefix: str) -> Itera
 def accuracies(lines: Sequence[Line], classifier: str, info: ReportInfo) -> Values:
     """Return the primary score of the generative arms with one classifier, except those without memorised samples."""
     mine = [x for x in lines if x.classifier == classifier and x.arm.method in info.generative]
-    return {x.arm: x.by_pair for x in mine if not x.arm.exclude_memorised}
+    kept = [x for x in mine if not x.arm.exclude_memorised]
+    return {x.arm: x.scored(info) for x in kept}
 
 
 def training_seconds(rows: Rows, info: ReportInfo) -> Iterator[tuple[Kind, str, Values]]:
@@ -122,12 +116,12 @@ def _done(rows: Rows, info: ReportInfo, stage: str) -> Iterator[tuple[str, Pair,
                 yield method, pair, row
 
 
-def _by_arm(values: Mapping[tuple[str, Pair], float]) -> dict[Arm, dict[Pair, float]]:
+def _by_arm(values: Mapping[tuple[str, Pair], float]) -> dict[Arm, Scored]:
     found: dict[Arm, dict[Pair, float]] = {}
     for (method, pair), value in values.items():
         if math.isfinite(value):
             found.setdefault(Arm(method), {})[pair] = value
-    return found
+    return {arm: Scored(by_pair) for arm, by_pair in found.items()}
 
 
 def compare(
@@ -135,42 +129,38 @@ def compare(
 ) -> list[Difference]:
     """Return the differences in one measure of each arm to the method named with it, at the arm's own ratio.
 
-    Holm's correction runs over all of them. Arms without a shared pair are omitted.
+    They are one family. Arms without a shared pair are omitted.
     """
-    shared: dict[tuple[Arm, str], tuple[list[float], list[float]]] = {}
-    for arm, reference in against:
-        mine, base = values.get(arm, {}), values.get(replace(arm, method=reference), {})
-        pairs = sorted(mine.keys() & base.keys())
-        if pairs:
-            shared[arm, reference] = [mine[p] for p in pairs], [base[p] for p in pairs]
-    changes = {at: [a - b for a, b in zip(*both, strict=True)] for at, both in shared.items()}
-    tested = _as_scores(changes, info) if kind == "accuracy" else _as_such(changes)
+    pairs = [(arm, replace(arm, method=reference)) for arm, reference in against]
+    named = f"{metric}, {classifier}" if classifier else metric
+    margin = info.margin if kind == "accuracy" else None
     found = []
-    for (arm, reference), both in shared.items():
-        change = Score.of(changes[arm, reference])
-        value, usual = (Score.of(x).mean for x in both)
-        low, high, p, p_holm, word = tested[arm, reference]
-        at = (kind, metric, classifier, arm, reference)
-        found.append(Difference(*at, value, usual, change.mean, low, high, p, p_holm, word, change.n, change.sd))
-    return found
-
-
-Changes = Mapping[tuple[Arm, str], list[float]]
-
-
-def _as_scores(changes: Changes, info: ReportInfo) -> dict[tuple[Arm, str], TestedChange]:
-    names = {at: f"{at[0].label} - {at[1]}" for at in changes}
-    found = verdicts({names[at]: change for at, change in changes.items()}, info.margin, info.test_train_ratio)
-    of = {at: found[name] for at, name in names.items()}
-    return {at: TestedChange(v.low, v.high, v.p, v.p_holm, v.word) for at, v in of.items()}
-
-
-def _as_such(changes: Changes) -> dict[tuple[Arm, str], TestedChange]:
-    """Return plain paired t tests: the corrected test with a ratio of 0."""
-    tests = {at: corrected_resampled_t(change, 0.0, ALPHA) for at, change in changes.items()}
-    corrected = holm([t.p for t in tests.values()])
-    found = {}
-    for (at, t), p_holm in zip(tests.items(), corrected, strict=True):
-        word = ("higher" if t.t > 0 else "lower") if p_holm < ALPHA else "undecided"
-        found[at] = TestedChange(t.low, t.high, t.p, float(p_holm), word)
+    for c in compared(values, pairs, info, metric, classifier, named, margin, plain=kind in TIMES):
+        mine, base = values[c.arm], values[c.reference]
+        shared = sorted(mine.by_pair.keys() & base.by_pair.keys())
+        value, usual = (Score.of(s.by_pair[p] for p in shared).mean for s in (mine, base))
+        v = c.verdict
+        word = v.word if kind == "accuracy" else DIRECTION.get(v.word, "undecided")
+        found.append(
+            Difference(
+                kind,
+                metric,
+                classifier,
+                c.arm,
+                c.reference.method,
+                value=value,
+                base=usual,
+                mean=v.difference,
+                low=v.low,
+                high=v.high,
+                p=v.p,
+                p_adjusted=v.p_adjusted,
+                word=word,
+                pairs=len(shared),
+                minimum_detectable_effect=v.minimum_detectable_effect,
+                test=v.test,
+                family=v.family,
+                level=v.level,
+            )
+        )
     return found

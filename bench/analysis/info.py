@@ -9,6 +9,7 @@ from pathlib import Path
 from bench.metrics.units import ScoredUnit
 from bench.store.run_records import RunRecord
 from bench.suite.arms import Arm
+from bench.suite.contrast import Contrast
 from bench.suite.published import Published
 from bench.suite.roles import Roles
 from bench.suite.suite import REFERENCES
@@ -117,7 +118,7 @@ class ReportInfo:
 
     ``ratios`` are those of the generative methods, as spelt in the rows. ``longer`` are the training multipliers of the
     references. ``tuned_s`` is the tuning cost in device seconds by method and classifier. ``margin`` is the equivalence
-    margin in balanced accuracy. ``reference`` is the generative method that the others are compared with.
+    margin in the unit of ``endpoint``. ``reference`` is the generative method that the others are compared with.
     ``real_images`` are a few real training images by class name, for the picture grids. ``command`` repeats the run;
     ``host`` and ``git_commit`` identify machine and code.
     """
@@ -155,11 +156,17 @@ class ReportInfo:
     other_findings: tuple[OtherFinding, ...] = ()  # from reports on other data sets
     runs: tuple[RunRecord, ...] = ()  # of this suite in this output folder, oldest first
     positive: str = ""  # positive class of two; '' in reports of earlier versions, where it is the second
+    design: str = "kfold"  # split protocol
+    endpoint: str = "balanced_accuracy"  # score of the verdicts; the default is that of reports of earlier versions
+    contrast: Contrast | None = None  # the comparison that was declared before the run
+    sizes: tuple[int, ...] = ()  # patients in a training set, ascending, of a learning curve
+    reference_only: tuple[int, ...] = ()  # sizes at which only `none` is trained
+    size: int | None = None  # of the training sets of ``folds``, in a learning curve (``at_size``)
 
     @property
     def unit(self) -> ScoredUnit:
         """The unit that is scored (patient or image), and its name."""
-        return ScoredUnit(self.data.groups, self.data.mixed_groups)
+        return ScoredUnit(self.data.groups, self.data.mixed_groups, self.endpoint)
 
     @property
     def positive_class(self) -> str:
@@ -175,6 +182,33 @@ class ReportInfo:
     def apart(self) -> ReportInfo:
         """The same with patient-disjoint folds only."""
         return replace(self, folds=tuple(f for f in self.folds if f.unit == "group"))
+
+    @property
+    def is_curve(self) -> bool:
+        """Whether it is a learning curve: disjoint training sets, one common test part."""
+        return bool(self.sizes)
+
+    @property
+    def by_folds(self) -> bool:
+        """Whether every group is tested once in each repeat."""
+        return self.design in ("kfold", "shift")
+
+    @property
+    def verdict_size(self) -> int | None:
+        """The size of the training sets that the leaderboard shows: of the contrast, or the smallest with all arms."""
+        if not self.is_curve:
+            return None
+        declared = self.contrast.train_patients if self.contrast else None
+        return declared or next((n for n in self.sizes if n not in self.reference_only), self.sizes[0])
+
+    def at_size(self, size: int | None) -> ReportInfo:
+        """Return the same with the training sets of one size of a learning curve; with None, itself."""
+        if size is None:
+            return self
+        methods = ("none",) if size in self.reference_only else self.methods
+        folds = tuple(f for f in self.folds if f.train_patients == size)
+        generative = tuple(m for m in self.generative if m in methods)
+        return replace(self, methods=methods, generative=generative, folds=folds, size=size)
 
     @property
     def arms(self) -> tuple[Arm, ...]:

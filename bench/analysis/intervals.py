@@ -6,17 +6,22 @@ only the tables of one pair are in memory.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from bench.analysis.contributions import Contributions
+from bench.analysis.info import ReportInfo
 from bench.analysis.rows import Pair
 from bench.metrics.classification import check_arrays
 from bench.metrics.predictions import read_predictions
 from bench.metrics.units import ScoredUnit
 from bench.stats.bootstrap import RESAMPLES, PatientSample, percentile_interval
+from bench.stats.crossed import crossed_test
+from bench.stats.folds_test import components_test
 from bench.suite.arms import Arm
 
 Draws = npt.NDArray[np.float64]  # [1 + resamples]: the value, then its resamples
@@ -54,6 +59,17 @@ def patient_intervals(
         means = {m: [total / counts[key][r] for r, total in by_repeat.items()] for m, by_repeat in by_metric.items()}
         found[key] = {m: percentile_interval(repeats)[1:] for m, repeats in means.items() if repeats}
     return found
+
+
+def pooled_interval(pooled: Contributions, endpoint: str, info: ReportInfo) -> Ends:
+    """Return the 95 % interval of an arm's score from the contributions of its test groups.
+
+    It covers other training sets and other test groups in a learning curve, other groups in k-fold.
+    """
+    values = pooled.values[endpoint]
+    found = crossed_test(values) if info.is_curve else components_test(values, pooled.fold)
+    low, high = (-math.inf, math.inf) if endpoint == "log_loss" else (0.0, 1.0)
+    return max(found.low, low), min(found.high, high)
 
 
 def _draws(

@@ -5,25 +5,28 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
 from pathlib import Path
 
 import numpy as np
 
+from bench.analysis.comparison import Comparison, Scored, compared
+from bench.analysis.contributions import Contributions, contributions
 from bench.analysis.info import ReportInfo
-from bench.analysis.intervals import patient_intervals
+from bench.analysis.intervals import patient_intervals, pooled_interval
 from bench.analysis.rows import NAN, Pair, Rows, Score, one_line
 from bench.metrics.classification import CLASS_METRICS
 from bench.metrics.units import ScoredUnit
-from bench.stats.inference import Verdict, verdicts
+from bench.stats.decide import Verdict
+from bench.stats.endpoints import ENDPOINTS
 from bench.suite.arms import Arm
 from bench.suite.suite import REFERENCES
 from bench.types import ResultRow
 
-SCORES = ("balanced_accuracy", "auroc", "f1", "sensitivity", "specificity")
-PRIMARY = ScoredUnit().primary  # metric of the verdicts, if no group has images of several classes
+SCORES = ("auroc", "balanced_accuracy", "f1", "sensitivity", "specificity")
+LOSSES = ("log_loss", "brier")
+PRIMARY = ScoredUnit().primary  # metric of the verdicts in reports of earlier versions
 COMPARED = (PRIMARY, "balanced_accuracy")
-METRICS = tuple(f"patient_{s}" for s in SCORES) + SCORES
+METRICS = tuple(f"{prefix}{s}" for prefix in ("patient_", "") for s in (*SCORES, *LOSSES))
 MACRO = "mean over classes"  # key of the macro average among the scores of each class
 _MACRO_OF = {"recall": "sensitivity"}  # class metric -> name of its macro average, if different
 
@@ -42,7 +45,7 @@ class Gap:
 class Line:
     """One arm with one classifier. ``scores`` by metric name; ``values`` of every pair behind them.
 
-    ``versus[reference][metric]`` is the paired verdict. Seconds are means over the pairs with a score; ``generator_s``
+    ``versus[reference][metric]`` is the paired verdict; ``comparisons`` has the same as records. Seconds are means over the pairs with a score; ``generator_s``
     and ``synthesis_s`` are NaN for arms without a generator. ``of_classes[metric][class]`` are the one-vs-rest scores
     of each class and of ``MACRO``, per image, with more than two classes. ``device_s`` is the device time of a pair for
     all three, ``tuned_s`` the tuning cost for all pairs. ``primary`` is the metric of the verdicts.
@@ -62,6 +65,8 @@ class Line:
     device_s: float = NAN
     tuned_s: float = 0.0
     primary: str = PRIMARY
+    comparisons: tuple[Comparison, ...] = ()
+    contributions: Contributions | None = field(default=None, compare=False, repr=False)
 
     @property
     def score(self) -> Score:
@@ -72,6 +77,10 @@ class Line:
     def by_pair(self) -> Mapping[Pair, float]:
         """The primary score by pair."""
         return self.values[self.primary]
+
+    def scored(self, info: ReportInfo) -> Scored:
+        """Return the primary score as input of a comparison."""
+        return Scored(self.by_pair, self.contributions, info.endpoint, info.unit.lower_is_better)
 
     def verdict(self, reference: str) -> Verdict:
         """Return the verdict on the primary score against a reference."""
@@ -101,30 +110,27 @@ class Line:
 def leaderboard(rows: Rows, info: ReportInfo, root: Path, arms: Sequence[Arm] | None = None) -> tuple[Line, ...]:
     """Return one line for each arm (None: all of the suite) and classifier, in the suite's order.
 
-    Paths of predictions are relative to ``root``.
+    Paths of predictions are relative to ``root``. ``rows`` and ``info`` are of one size of training sets.
     """
     arms = info.arms if arms is None else arms
     keys = [(c, arm) for c in info.classifiers for arm in arms]
     done = {key: _scored(rows, info, *key) for key in keys}
     values = {key: {m: _values(found, m) for m in METRICS} for key, found in done.items()}
-    versus = {c: _comparisons(info, {arm: values[c, arm] for arm in arms}) for c in info.classifiers}
     scored = {key: values[key][info.unit.primary] for key in keys}
     shown = {key: {p: str(done[key][p].facts.get("predictions", "")) for p in scored[key]} for key in keys}
-    tables = {key: of_line for key, of_line in shown.items() if all(of_line.values())}  # synthetic results have none
-    ends = patient_intervals(tables, root, info.unit)
-    return tuple(
-        _line(
-            rows,
-            info,
-            arm,
-            c,
-            values[c, arm],
-            versus[c].get(arm, {}),
-            ends.get((c, arm), {}),
-            _of_classes(done[c, arm], info),
-        )
-        for c, arm in keys
-    )
+    tables = {key: of_line for key, of_line in shown.items() if of_line and all(of_line.values())}
+    made_of = {key: contributions(of_line, root, info) for key, of_line in tables.items()}
+    pooled = {key: known for key, known in made_of.items() if known}
+    ends = patient_intervals({k: of for k, of in tables.items() if k not in pooled}, root, info.unit)
+    found = []
+    for c in info.classifiers:
+        of_classifier = {arm: (values[c, arm], pooled.get((c, arm))) for arm in arms}
+        made = _comparisons(info, c, of_classifier)
+        for arm in arms:
+            key, mine = (c, arm), tuple(x for x in made if x.arm == arm)
+            line = _line(rows, info, arm, c, values[key], mine, ends.get(key, {}), pooled.get(key))
+            found.append(replace(line, of_classes=_of_classes(done[key], info)))
+    return tuple(found)
 
 
 def _scored(rows: Rows, info: ReportInfo, classifier: str, arm: Arm) -> dict[Pair, ResultRow]:
@@ -149,22 +155,34 @@ def _of_classes(found: Mapping[Pair, ResultRow], info: ReportInfo) -> dict[str, 
 
 
 def _comparisons(
-    info: ReportInfo, values: Mapping[Arm, Mapping[str, Mapping[Pair, float]]]
-) -> dict[Arm, dict[str, dict[str, Verdict]]]:
-    """Return arm -> reference -> metric -> verdict. Holm's correction runs over all arms with one classifier.
+    info: ReportInfo,
+    classifier: str,
+    arms: Mapping[Arm, tuple[Mapping[str, Mapping[Pair, float]], Contributions | None]],
+) -> list[Comparison]:
+    """Return the comparisons of all arms with each reference, for every endpoint of patients and of images.
 
-    Arms without memorised samples are a separate family, so that they do not reduce the power of the other arms.
+    One endpoint against one reference is one family. Arms without memorised samples are a family of their own, so that
+    they do not reduce the power of the others.
     """
-    found: dict[Arm, dict[str, dict[str, Verdict]]] = {}
-    families = [[a for a in values if a.exclude_memorised == apart] for apart in (False, True)]
-    for reference in (r for r in REFERENCES if Arm(r) in values):
-        base = values[Arm(reference)]
-        for metric, family in product(COMPARED, families):
-            differences = {a: paired_differences(values[a][metric], base[metric]) for a in family}
-            named = {a: d for a, d in differences.items() if d and a.method not in ("none", reference)}
-            found_verdicts = verdicts({a.label: d for a, d in named.items()}, info.margin, info.test_train_ratio)
-            for arm in named:
-                found.setdefault(arm, {}).setdefault(reference, {})[metric] = found_verdicts[arm.label]
+    found: list[Comparison] = []
+    declared = (info.contrast.against,) if info.contrast else ()
+    for against in dict.fromkeys((*REFERENCES, *declared)):
+        reference = next((a for a in arms if a.method == against and not a.exclude_memorised), None)
+        if reference is None:
+            continue
+        for metric in dict.fromkeys((*(f"{info.unit.prefix}{e}" for e in ENDPOINTS), "balanced_accuracy")):
+            endpoint = metric.removeprefix("patient_")
+            pooled = metric.startswith(info.unit.prefix)
+            scored = {
+                arm: Scored(values[metric], c if pooled else None, endpoint, ENDPOINTS[endpoint] == "lower")
+                for arm, (values, c) in arms.items()
+            }
+            for apart in (False, True):
+                pairs = [(a, reference) for a in arms if a.exclude_memorised == apart]
+                pairs = [(a, b) for a, b in pairs if a.method not in ("none", against)]
+                name = f"{metric} against {against}" + (", without memorised samples" if apart else "")
+                margin = info.margin if metric in (info.unit.primary, "balanced_accuracy") else None
+                found += compared(scored, pairs, info, metric, classifier, name, margin)
     return found
 
 
@@ -179,12 +197,18 @@ def _line(
     arm: Arm,
     classifier: str,
     values: Mapping[str, Mapping[Pair, float]],
-    versus: Mapping[str, Mapping[str, Verdict]],
+    comparisons: tuple[Comparison, ...],
     ends: Mapping[str, tuple[float, float]],
-    of_classes: Mapping[str, Mapping[str, Score]],
+    pooled: Contributions | None,
 ) -> Line:
     scores = {m: Score.of(v.values()) for m, v in values.items()}
     scores |= {m: replace(scores[m], low=low, high=high) for m, (low, high) in ends.items()}
+    if pooled:
+        of = {f"{info.unit.prefix}{e}": (pooled.score(e), *pooled_interval(pooled, e, info)) for e in ENDPOINTS}
+        scores |= {m: replace(scores[m], mean=mean, low=low, high=high) for m, (mean, low, high) in of.items()}
+    versus: dict[str, dict[str, Verdict]] = {}
+    for c in comparisons:
+        versus.setdefault(c.reference.method, {})[c.metric] = c.verdict
     primary = info.unit.primary
     scored = [p for p in info.pairs if p in values[primary]]
     own = {s: [rows.generator(s, arm, p) for p in scored] for s in ("fit", "synthesize")}
@@ -200,10 +224,11 @@ def _line(
         generator_s=_mean_cost(own["fit"], "elapsed_s"),
         synthesis_s=_mean_cost(own["synthesize"], "elapsed_s"),
         classifier_s=_mean_cost(own["classify"], "elapsed_s"),
-        of_classes=of_classes,
         device_s=_total(_mean_cost(found, "device_s") for found in own.values()),
         tuned_s=info.tuned_s.get(arm.method, {}).get(classifier, 0.0),
         primary=primary,
+        comparisons=comparisons,
+        contributions=pooled,
     )
 
 

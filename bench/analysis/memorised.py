@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from bench.analysis.comparison import compared
 from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Line
 from bench.analysis.rows import Rows, Score, scores_of
-from bench.stats.inference import Verdict, verdict
+from bench.stats.decide import Verdict
 from bench.suite.arms import Arm
 
 
@@ -72,7 +73,10 @@ def survivals(lines: Sequence[Line], rows: Rows, info: ReportInfo) -> tuple[Surv
         both = sorted(line.by_pair.keys() & without.by_pair.keys())
         if not both:
             continue
-        change = [without.by_pair[p] - line.by_pair[p] for p in both]
+        sides = {x.arm: x.scored(info) for x in (line, without)}
+        family = f"{line.primary} without and with memorised samples"
+        pair = [(without_arm, line.arm)]
+        (change,) = compared(sides, pair, info, line.primary, line.classifier, family, info.margin)
         trained = [rows.classifier("classify", without_arm, line.classifier, p) for p in both]
         dropped = Score.of(float(r.facts["memorised_dropped"]) for r in trained if r and "memorised_dropped" in r.facts)
         found.append(
@@ -81,7 +85,7 @@ def survivals(lines: Sequence[Line], rows: Rows, info: ReportInfo) -> tuple[Surv
                 arm=line.arm,
                 all_images=line.verdict("none"),
                 without=without.verdict("none"),
-                change=verdict(change, info.margin, info.test_train_ratio),
+                change=change.verdict,
                 dropped=dropped,
             )
         )

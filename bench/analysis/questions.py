@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from bench.analysis.differences import (
-    ALPHA,
     KID,
     Difference,
     Kind,
@@ -23,17 +22,16 @@ from bench.analysis.differences import (
     stage_values,
     training_seconds,
 )
+from bench.analysis.comparison import ALPHA
 from bench.analysis.info import OtherFinding, ReportInfo
 from bench.analysis.lines import Line
 from bench.analysis.rows import NAN, Pair, Rows, Score, one_line
 from bench.stats.inference import corrected_resampled_t, holm
-from bench.stats.planning import minimum_detectable_effect, pair_ratio, pairs_needed
 from bench.suite.arms import Arm
 from bench.types import ResultRow
 
 Name = Literal["transfer", "cost", "modalities", "others"]
 Cost = Literal["training", "step", "memory", "flops", "parameters"]
-EFFECT = 0.02  # of patient-level balanced accuracy: target of `pairs_needed`, independent of the results
 VARIETY: tuple[Kind, ...] = ("diversity", "recall", "coverage", "memorised")
 COMPARED_ACROSS_DATASETS: tuple[Kind, ...] = ("kid", "accuracy")  # measures read from reports on other data sets
 COUNTED: tuple[Cost, ...] = ("flops", "parameters")  # fixed by the networks: equal in all folds
@@ -48,17 +46,14 @@ STAGES: dict[Kind, tuple[str, str]] = {  # (stage, prefix of the metric), withou
 
 @dataclass(frozen=True)
 class Finding:
-    """A paired difference that answers a question, and the number of pairs needed to decide it.
+    """A paired difference that answers a question.
 
-    ``smallest`` is the minimum detectable effect (80 % power) with these pairs and this spread; ``needed`` the number
-    of pairs that detect ``target``: ``EFFECT`` for accuracy, else the observed difference. In the unit of the measure,
-    before Holm's correction; NaN without spread, infinite if no number of pairs is enough.
+    ``smallest`` is the minimum detectable effect (80 % power) at the level that decides it, in the unit of the measure;
+    NaN without spread.
     """
 
     difference: Difference
     smallest: float
-    target: float
-    needed: float
 
 
 @dataclass(frozen=True)
@@ -67,7 +62,7 @@ class CostRatio:
 
     ``value`` and ``base`` are means (device seconds, bytes, operations, numbers), ``low``, ``high`` the 95 % interval
     of ``ratio``, NaN for counted resources or without spread. ``word`` is 'lower', 'higher', 'equal' (counted resources
-    only) or 'undecided'. ``needed`` is the number of pairs that would detect the observed ratio.
+    only) or 'undecided'.
     """
 
     kind: Cost
@@ -78,10 +73,9 @@ class CostRatio:
     ratio: float
     low: float
     high: float
-    p_holm: float
+    p_adjusted: float
     word: str
     pairs: int
-    needed: float = NAN
 
 
 @dataclass(frozen=True)
@@ -160,7 +154,7 @@ def _decided(found: Sequence[Finding]) -> tuple[int, int]:
 def _real_baseline(rows: Rows, info: ReportInfo) -> float:
     """Return the real-vs-real baseline of KID, mean over methods and pairs."""
     found = [by_arm for _, by_arm in stage_values(rows, info, "fidelity", "real_baseline/test/kid_")]
-    return Score.of(v for by_arm in found for by_pair in by_arm.values() for v in by_pair.values()).mean
+    return Score.of(v for by_arm in found for s in by_arm.values() for v in s.by_pair.values()).mean
 
 
 def _steps(methods: Sequence[str], rows: Rows, info: ReportInfo) -> dict[str, int]:
@@ -182,7 +176,7 @@ def _findings(
             )
             against = [(Arm.parse(a, r), b) for a, b in couples for r in ratios]
             found += compare(kind, metric, classifier, values, against, info)
-    return tuple(_finding(d, info) for d in found)
+    return tuple(Finding(d, d.minimum_detectable_effect) for d in found)
 
 
 def _measures(kind: Kind, lines: Sequence[Line], rows: Rows, info: ReportInfo) -> Iterator[tuple[str, str, Values]]:
@@ -192,21 +186,6 @@ def _measures(kind: Kind, lines: Sequence[Line], rows: Rows, info: ReportInfo) -
         yield from ((metric, "", values) for metric, values in stage_values(rows, info, *STAGES[kind]))
     else:
         yield from ((metric, "", values) for k, metric, values in training_seconds(rows, info) if k == kind)
-
-
-def _finding(d: Difference, info: ReportInfo) -> Finding:
-    scored = d.kind == "accuracy"
-    ratio = pair_ratio(info.test_train_ratio) if scored else 0.0
-    target = EFFECT if scored else abs(d.mean)
-    if not (math.isfinite(d.low) and target > 0):  # no spread, or only rounding: the power is unknown
-        return Finding(d, NAN, target, NAN)
-    smallest = minimum_detectable_effect(d.sd, d.pairs, ratio, alpha=ALPHA)
-    return Finding(d, smallest, target, _needed(target, d.sd, ratio))
-
-
-def _needed(effect: float, sd: float, ratio: float) -> float:
-    found = pairs_needed(effect, sd, ratio, alpha=ALPHA) if effect > 0 else None
-    return math.inf if found is None else found
 
 
 def _ratios(couples: Sequence[tuple[str, str]], rows: Rows, info: ReportInfo) -> tuple[CostRatio, ...]:
@@ -224,9 +203,8 @@ def _ratios(couples: Sequence[tuple[str, str]], rows: Rows, info: ReportInfo) ->
             if kind in COUNTED:
                 word = "equal" if abs(mean) < 1e-12 else "higher" if mean > 0 else "lower"
             ends = (NAN, NAN) if math.isnan(t.low) else (math.exp(t.low), math.exp(t.high))
-            needed = _needed(abs(mean), Score.of(logs[at]).sd, 0.0) if math.isfinite(t.low) else NAN
             found.append(
-                CostRatio(kind, *at, value, base, math.exp(mean), *ends, float(p), word, len(logs[at]), needed)
+                CostRatio(kind, *at, value, base, math.exp(mean), *ends, float(p), word, len(logs[at]))
             )
     return tuple(found)
 

@@ -42,12 +42,18 @@ def scores_of(rows: Iterable[Mapping[str, float]]) -> dict[str, Score]:
 
 
 class Rows:
-    """Rows of one plan, indexed by coordinates."""
+    """Rows of one plan by coordinates; of a learning curve, those of the training sets of ``train_patients``."""
 
-    def __init__(self, rows: Iterable[ResultRow]) -> None:
+    def __init__(self, rows: Iterable[ResultRow], train_patients: int | None = None) -> None:
         self._at: dict[Coordinates, ResultRow] = {}
-        for r in rows:
-            self._at[(r.stage, r.method, r.ratio, r.classifier, r.fold, r.repeat)] = r
+        self._all = list(rows)
+        for r in self._all:
+            if r.train_patients == train_patients:
+                self._at[(r.stage, r.method, r.ratio, r.classifier, r.fold, r.repeat)] = r
+
+    def at_size(self, train_patients: int | None) -> Rows:
+        """Return the rows of one size of training sets; with None, itself."""
+        return self if train_patients is None else Rows(self._all, train_patients)
 
     def all(self, stage: str) -> list[ResultRow]:
         """Return the rows of a stage, sorted by their coordinates."""

@@ -28,6 +28,7 @@ class ReliabilityCurve(NamedTuple):
     confidence: Floats
     accuracy: Floats
     images: Ints
+SMALLEST_PROBABILITY = 1e-6  # of the true class in ``log_loss``
 
 
 def reliability_curve(y_true: npt.ArrayLike, y_prob: npt.ArrayLike, bins: int = BINS) -> ReliabilityCurve:
@@ -65,6 +66,16 @@ def brier_score(y_true: npt.ArrayLike, y_prob: npt.ArrayLike) -> float:
     truth, prob = check_probabilities(y_true, y_prob)
     error = float(np.square(prob - np.eye(prob.shape[1])[truth]).sum(axis=1).mean())
     return error / 2 if prob.shape[1] == 2 else error
+
+
+def log_loss(y_true: npt.ArrayLike, y_prob: npt.ArrayLike) -> float:
+    """Return the mean of -log p of the true class, with p at least 1e-6, so that one case cannot decide the mean.
+
+    Natural logarithm; 0 is best, 13.8 the largest value (``bench.stats.endpoints`` uses the same limit). Raises
+    ``DataError`` as the others.
+    """
+    truth, prob = check_probabilities(y_true, y_prob)
+    return float(-np.log(np.maximum(prob[np.arange(len(truth)), truth], SMALLEST_PROBABILITY)).mean())
 
 
 def negative_log_likelihood(y_true: npt.ArrayLike, y_prob: npt.ArrayLike) -> float:

@@ -25,13 +25,13 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import DataError
-from bench.metrics.calibration import brier_score, check_probabilities, expected_calibration_error
+from bench.metrics.calibration import brier_score, check_probabilities, expected_calibration_error, log_loss
 from bench.metrics.units import group_labels, group_places
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 CONFUSION_METRICS = ("balanced_accuracy", "accuracy", "sensitivity", "specificity", "precision", "f1", "mcc")
-METRICS = (*CONFUSION_METRICS, "auroc", "auprc", "ece", "brier")
+METRICS = (*CONFUSION_METRICS, "auroc", "auprc", "ece", "brier", "log_loss")
 CLASS_METRICS = ("recall", "precision", "f1", "auroc")
 
 
@@ -47,7 +47,7 @@ def classification_metrics(
 
     ``y_true`` int [N] in 0..C-1, ``y_prob`` float [N, C] with rows that sum to 1, ``groups`` [N] the patients;
     ``positive`` is the index of the positive one of two classes. All values are in [0, 1], mcc in [-1, 1], brier of
-    more than two classes in [0, 2]. Keys: those of ``METRICS`` per image; with ``per_group`` as patient_<metric> per
+    more than two classes in [0, 2], log_loss in [0, 13.8]. Keys: those of ``METRICS`` per image; with ``per_group`` as patient_<metric> per
     patient, and patient_score; for more than two classes <metric>_<class> and patient_<metric>_<class> with the names
     in ``CLASS_METRICS`` (``classes`` names the classes, else their index). Raises ``DataError`` when the arrays are
     empty or inconsistent, and with ``per_group`` when a group has images of several classes.
@@ -178,6 +178,7 @@ def _scores(y_true: Ints, y_prob: Floats, names: Sequence[str], positive: int) -
     result = {k: float(v) for k, v in confusion_metrics(matrix, positive).items()}
     result |= {k: float(v[positive] if len(v) == 2 else v.mean()) for k, v in ranking.items()}
     result |= {"ece": expected_calibration_error(y_true, y_prob), "brier": brier_score(y_true, y_prob)}
+    result["log_loss"] = log_loss(y_true, y_prob)
     if len(names) > 2:
         of_class = class_confusion_metrics(matrix) | ranking
         for metric in CLASS_METRICS:

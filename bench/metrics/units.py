@@ -18,6 +18,13 @@ from bench.types import DatasetIndex
 
 Ints = npt.NDArray[np.int64]
 PATIENTS, GROUPS = "patients", "groups"
+ENDPOINT_NAMES = {
+    "auroc": "AUROC",
+    "log_loss": "log loss",
+    "brier": "Brier score",
+    "balanced_accuracy": "balanced accuracy",
+}
+LOWER_IS_BETTER = ("log_loss", "brier")
 
 
 @dataclass(frozen=True)
@@ -25,11 +32,13 @@ class ScoredUnit:
     """The unit that the scores of a data set count, and its name.
 
     ``groups`` is the unit that folds do not divide: 'patients', or 'groups' if patients are not known. ``mixed`` of
-    them have images of several classes.
+    them have images of several classes. ``endpoint`` is the score that decides verdicts, one of ``ENDPOINT_NAMES``; the
+    default is that of reports of earlier versions.
     """
 
     groups: str = PATIENTS
     mixed: int = 0
+    endpoint: str = "balanced_accuracy"
 
     @property
     def per_group(self) -> bool:
@@ -49,7 +58,17 @@ class ScoredUnit:
     @property
     def primary(self) -> str:
         """The metric used for verdicts."""
-        return f"{self.prefix}balanced_accuracy"
+        return f"{self.prefix}{self.endpoint}"
+
+    @property
+    def endpoint_name(self) -> str:
+        """The endpoint in words."""
+        return ENDPOINT_NAMES[self.endpoint]
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether lower values of the endpoint are better."""
+        return self.endpoint in LOWER_IS_BETTER
 
     @property
     def level(self) -> str:
@@ -64,7 +83,7 @@ class ScoredUnit:
     @property
     def metric(self) -> str:
         """The primary metric in words."""
-        return f"{self.level} balanced accuracy" + ("" if self.per_group else f", clustered by {self.group}")
+        return f"{self.level} {self.endpoint_name}" + ("" if self.per_group else f", clustered by {self.group}")
 
     @property
     def note(self) -> str:
@@ -78,13 +97,13 @@ class ScoredUnit:
         )
 
 
-def scored_unit(index: DatasetIndex) -> ScoredUnit:
-    """Return the unit of a data set. It depends on the whole set, so all folds, parts and arms have the same."""
+def scored_unit(index: DatasetIndex, endpoint: str = "balanced_accuracy") -> ScoredUnit:
+    """Return the unit of a data set, with the endpoint of its suite. It depends on the whole set, so all folds, parts and arms have the same."""
     classes: dict[str, set[int]] = {}
     for record in index.records:
         classes.setdefault(record.group_id, set()).add(record.label)
     alone = any(r.group_id == r.path for r in index.records)  # without patient ids, an image is its own group
-    return ScoredUnit(GROUPS if alone else PATIENTS, sum(len(labels) > 1 for labels in classes.values()))
+    return ScoredUnit(GROUPS if alone else PATIENTS, sum(len(labels) > 1 for labels in classes.values()), endpoint)
 
 
 def group_places(groups: Sequence[object]) -> Ints:

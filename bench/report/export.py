@@ -26,13 +26,13 @@ COLUMNS = (
     *("classifier", "method", "ratio", "metric", "reference", "pairs", "planned", "mean", "sd", "low", "high"),
     *(
         "p",
-        "p_holm",
-        "p_nadeau_bengio",
-        "p_wilcoxon",
+        "p_adjusted",
         "p_equivalent",
-        "effect_size",
         "verdict",
         "minimum_detectable_effect",
+        "test",
+        "family",
+        "level",
     ),
 )
 
@@ -82,7 +82,7 @@ def _of_own(x: OwnScore) -> Iterator[dict[str, Any]]:
     base = {"classifier": x.classifier, "method": x.arm.method, "ratio": x.arm.variant, "metric": x.metric}
     yield {**base, "planned": x.planned, **_numbers(x.score)}
     if x.word:
-        found = {k: getattr(x, k) for k in ("low", "high", "p", "p_holm")}
+        found = {k: getattr(x, k) for k in ("low", "high", "p", "p_adjusted")}
         yield {**base, "reference": "none", "pairs": x.compared, "mean": x.difference, **found, "verdict": x.word}
 
 

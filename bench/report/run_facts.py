@@ -34,7 +34,7 @@ GRID_IMAGES = 8  # real images of each class in the grids
 def report_info(session: Session, rows: Sequence[ResultRow]) -> ReportInfo:
     """Return the facts of a session. Machines, versions and commits are those of the rows, not of this process."""
     plan, suite, settings = session.plan, session.suite, session.suite.settings
-    unit = scored_unit(plan.index)
+    unit = scored_unit(plan.index, settings.primary)
     return ReportInfo(
         suite=suite.name,
         dataset=suite.dataset.name,
@@ -69,6 +69,11 @@ def report_info(session: Session, rows: Sequence[ResultRow]) -> ReportInfo:
         published=published_facts(suite, settings.published) if settings.published else None,
         measures={k: v for m in suite.metrics for k, v in own_measures(m.name, m.create(), unit.per_group).items()},
         positive=plan.index.positive or "",
+        design=settings.split.protocol,
+        endpoint=settings.primary,
+        contrast=settings.contrast,
+        sizes=tuple(settings.split.train_patients) if settings.split.protocol == LEARNING_CURVE else (),
+        reference_only=tuple(settings.split.reference_only),
     )
 
 

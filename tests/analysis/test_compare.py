@@ -118,7 +118,7 @@ def test_injected_differences_are_recovered_with_the_statistics_of_the_leaderboa
     largest = 0.0
     for i, method in enumerate(sorted(p, key=lambda m: p[m])):  # Holm over the four arms that changed
         largest = max(largest, min(1.0, (4 - i) * p[method]))
-        assert found[method].p_holm == pytest.approx(largest, rel=1e-6)
+        assert found[method].p_adjusted == pytest.approx(largest, rel=1e-6)
     assert math.isnan(found["none"].p)
     assert found["none"].same == 5
     text = " ".join(summary(c))
@@ -136,7 +136,7 @@ def test_the_comparison_to_none_in_a_report_equals_the_comparison_with_a_run_of_
     for line in (x for x in report["lines"] if x["classifier"] == "small_cnn" and x["method"] != "none"):
         v, d = line["versus"]["none"][PRIMARY], found[line["method"]]
         assert (d.mean, d.low, d.high, d.p) == pytest.approx(tuple(v[k] for k in ("difference", "low", "high", "p")))
-        assert (d.p_holm, d.p_equivalent) == pytest.approx((v["p_holm"], v["p_equivalent"]))
+        assert (d.p_adjusted, d.p_equivalent) == pytest.approx((v["p_adjusted"], v["p_equivalent"]))
 
 
 def test_identical_runs_say_so_and_count_what_was_compared(report: Report) -> None:

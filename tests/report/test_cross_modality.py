@@ -57,7 +57,7 @@ def test_a_gain_on_every_set_holds(tmp_path: Path) -> None:
     assert found[TL].found.low < 0.10 < found[TL].found.high
     assert (found[KID].word, found[KID].carries) == ("lower", "holds")
     assert found[At("gain", "net", "classical", "none")].word == "undecided"
-    assert found[TL].p_holm >= found[TL].found.p  # corrected over both arms
+    assert found[TL].p_adjusted >= found[TL].found.p  # corrected over both arms
 
 
 def test_opposite_effects_differ(tmp_path: Path) -> None:

@@ -84,7 +84,7 @@ def test_kid_and_times_use_a_plain_paired_t_test(rows: list[ResultRow]) -> None:
     interval = test.confidence_interval(0.95)
     assert (frozen.low, frozen.high) == (pytest.approx(interval.low), pytest.approx(interval.high))
     assert frozen.p == pytest.approx(test.pvalue)
-    assert [frozen.p_holm, scratch.p_holm] == pytest.approx(holm([test.pvalue, other.pvalue]))
+    assert [frozen.p_adjusted, scratch.p_adjusted] == pytest.approx(holm([test.pvalue, other.pvalue]))
     assert (frozen.word, scratch.word) == ("lower", "undecided")
     assert frozen.mean == pytest.approx(frozen.value - frozen.base) == pytest.approx(-0.02)
 
@@ -96,7 +96,7 @@ def test_accuracy_is_tested_as_everywhere_in_the_report(rows: list[ResultRow]) -
     expected = verdicts(paired, PLAN.margin, PLAN.test_train_ratio)
     for method, v in expected.items():
         d = found[method]
-        assert (d.word, d.low, d.high, d.p_holm) == (v.word, v.low, v.high, v.p_holm)
+        assert (d.word, d.low, d.high, d.p_adjusted) == (v.word, v.low, v.high, v.p_adjusted)
     assert found["frozen"].arm == Arm("frozen", "1")
 
 

@@ -154,7 +154,7 @@ def test_every_transfer_arm_meets_every_other_generator_and_holm_runs_over_all_o
     kid = [f.difference for f in q.findings if f.difference.kind == "kid"]
     assert [(d.arm.method, d.reference) for d in kid] == [("tl", "noise"), ("tl2", "noise")]
     p = [stats.ttest_rel(KID[m], KID["noise"]).pvalue for m in ("tl", "tl2")]
-    assert [d.p_holm for d in kid] == pytest.approx(list(holm(p)))
+    assert [d.p_adjusted for d in kid] == pytest.approx(list(holm(p)))
     assert {f.difference.kind for f in q.findings} >= {"accuracy", "training", "coverage"}
     decided = [f.difference for f in q.findings if f.difference.word in ("higher", "lower", "helps", "hurts")]
     overall = holm([f.difference.p for f in q.findings])

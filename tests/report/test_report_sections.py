@@ -99,12 +99,12 @@ def test_arms_without_memorised_samples_are_a_separate_family() -> None:
     alone = leaderboard(Rows(arms), PLAN, Path("nowhere"))
     more = leaderboard(Rows(arms + scored("cgan", plus(0.03, 0.006), "1-without-memorised")), PLAN, Path("nowhere"))
 
-    def p_holm(lines: tuple[Line, ...]) -> list[float]:
-        return [x.versus["none"][PRIMARY].p_holm for x in lines if "none" in x.versus and not x.arm.exclude_memorised]
+    def p_adjusted(lines: tuple[Line, ...]) -> list[float]:
+        return [x.versus["none"][PRIMARY].p_adjusted for x in lines if "none" in x.versus and not x.arm.exclude_memorised]
 
-    assert p_holm(more) == p_holm(alone)
+    assert p_adjusted(more) == p_adjusted(alone)
     apart = next(x for x in more if x.arm.exclude_memorised).versus["none"][PRIMARY]
-    assert apart.p_holm == apart.p
+    assert apart.p_adjusted == apart.p
 
 
 def test_memorised_samples_are_read_by_name_and_compared_with_real_images(tmp_path: Path) -> None:

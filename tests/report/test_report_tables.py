@@ -60,7 +60,7 @@ def test_scores_and_paired_differences_by_hand(tmp_path: Path) -> None:
     assert (verdict.difference, verdict.pairs) == (pytest.approx(0.04), 3)
     assert (verdict.low, verdict.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
     other = line_of(lines, "cgan ×1").versus["none"][PRIMARY]
-    assert sorted([verdict.p_holm, other.p_holm]) == pytest.approx(
+    assert sorted([verdict.p_adjusted, other.p_adjusted]) == pytest.approx(
         [2 * min(verdict.p, other.p), max(2 * min(verdict.p, other.p), verdict.p, other.p)]
     )
     assert "classical" not in line.versus

@@ -127,7 +127,9 @@ def _sub_suite(name: str, report: Mapping[str, Any], config: Mapping[str, Any] |
 
 def _primary(report: Mapping[str, Any]) -> str:
     """Return the primary metric of a report, which its verdicts use."""
-    return ScoredUnit(mixed=report["info"]["data"].get("mixed_groups", 0)).primary
+    info = report["info"]
+    mixed = info["data"].get("mixed_groups", 0)
+    return ScoredUnit(mixed=mixed, endpoint=info.get("endpoint", "balanced_accuracy")).primary
 
 
 def _values(report: Mapping[str, Any]) -> Iterator[tuple[tuple[str, Arm], dict[str, float]]]:
@@ -163,7 +165,7 @@ def _from_scratch(report: Mapping[str, Any]) -> Iterator[Effect]:
 
 def _effect(at: At, difference: float, found: Mapping[str, Any]) -> Effect:
     low, high = (NAN if found[end] is None else float(found[end]) for end in ("low", "high"))
-    return Effect(at, float(difference), low, high, found["word"], int(found["pairs"]))
+    return Effect(at, float(difference), low, high, found["word"], int(found["pairs"] if "pairs" in found else found["sets"]))
 
 
 def _missing(report: Mapping[str, Any]) -> Iterator[str]:

@@ -29,7 +29,7 @@ class Pooled:
     effects: tuple[tuple[str, Effect], ...]  # by sub-suite
     left_out: tuple[str, ...]  # sub-suites that have it without an interval
     found: Overall
-    p_holm: float = math.nan
+    p_adjusted: float = math.nan
     word: str = "undecided"
     carries: Carries = "too few"
 
@@ -56,10 +56,10 @@ def pool(sub_suites: Sequence[SubSuite]) -> tuple[Pooled, ...]:
 
 
 def _with_verdicts(family: Sequence[Pooled]) -> list[Pooled]:
-    p_holm = holm([p.found.p for p in family])
+    p_adjusted = holm([p.found.p for p in family])
     p_equivalent = holm([p.found.p_equivalent for p in family])
     found = []
-    for pooled, p, same in zip(family, p_holm, p_equivalent, strict=True):
+    for pooled, p, same in zip(family, p_adjusted, p_equivalent, strict=True):
         word = _word(pooled, float(p), float(same))
         found.append(
             Pooled(pooled.at, pooled.effects, pooled.left_out, pooled.found, float(p), word, _carries(pooled, word))
@@ -67,10 +67,10 @@ def _with_verdicts(family: Sequence[Pooled]) -> list[Pooled]:
     return found
 
 
-def _word(pooled: Pooled, p_holm: float, p_equivalent: float) -> str:
+def _word(pooled: Pooled, p_adjusted: float, p_equivalent: float) -> str:
     if p_equivalent < ALPHA:
         return "equivalent"
-    if not p_holm < ALPHA:
+    if not p_adjusted < ALPHA:
         return "undecided"
     above = pooled.found.mean > 0
     if pooled.at.measure == "kid":

@@ -33,8 +33,8 @@ import numpy.typing as npt
 from bench.analysis.datasets.effects import SubSuite
 from bench.analysis.datasets.pairing import shift_of, shift_pairs, unlike_arms, values_of
 from bench.analysis.info import FoldSize, test_train_ratio
-from bench.stats.inference import Verdict, verdicts
-from bench.stats.planning import LASTING_SHARE
+from bench.stats.decide import Verdict, decide
+from bench.stats.folds_test import resampled_test
 from bench.suite.arms import Arm
 
 Kind = Literal["price", "gain", "from_scratch"]
@@ -45,11 +45,6 @@ WORDS: Mapping[Kind, Mapping[str, str]] = {
     "from_scratch": {"helps": "helps more", "hurts": "helps less"},
 }
 NONE = Arm("none")
-SHARES: Mapping[Kind, float] = {
-    "price": 1.0,
-    "gain": LASTING_SHARE,
-    "from_scratch": LASTING_SHARE,
-}  # share of n_test / n_train
 Pairs = Mapping[str, float]
 Values = Mapping[tuple[str, Arm], Pairs]
 
@@ -144,6 +139,7 @@ def _compared(control: SubSuite, m: SubSuite, unlike: Sequence[str], ratio: floa
     ablation_pairs = {
         (at.classifier, at.arm): at.reference for x in (control, m) for at in x.effects if at.measure == "from_scratch"
     }
+    repeats = len({f["repeat"] for f in control.folds})
     for kind in KINDS:
         for classifier in dict.fromkeys(c for c, _ in within):
             arms = [a for c, a in within if c == classifier and (c, a) in across]
@@ -153,7 +149,9 @@ def _compared(control: SubSuite, m: SubSuite, unlike: Sequence[str], ratio: floa
                 found = {a: _differences(within, across, classifier, a, r) for a, r in family.items()}
                 found = {a: d for a, d in found.items() if d.size}
                 changes = {a.label: d[1] - d[0] for a, d in found.items()}
-                found_verdicts = verdicts(changes, control.margin, ratio, lasting_share=SHARES[kind])
+                protocol = "holdout" if kind == "price" or repeats > 1 else "kfold"
+                tests = {label: resampled_test(change, ratio, protocol) for label, change in changes.items()}
+                found_verdicts = decide(tests, control.margin, family=f"{kind}, {classifier}")
                 for a, d in found.items():
                     method, (near, far) = r.method if (r := against[a]) else "", d.mean(axis=1)
                     yield Compared(kind, classifier, a, method, float(near), float(far), found_verdicts[a.label])

@@ -1,6 +1,6 @@
 """Results of two runs by arm: paired if their folds are the same, else two means. Pure.
 
-Scores of classifiers are tested as in the leaderboard (``bench.stats.inference.verdicts``), image metrics by a plain
+Scores of classifiers are tested per pair, with Nadeau & Bengio's whole correction, image metrics by a plain
 paired t test, as in the report's differences to a reference; both with Holm's correction.
 """
 
@@ -13,8 +13,9 @@ from typing import Literal
 from bench.analysis.lines import paired_differences
 from bench.analysis.rows import NAN, Score
 from bench.analysis.two_runs.side import Key, Measure, Side
-from bench.stats.inference import corrected_resampled_t, holm, verdicts
-from bench.stats.planning import pair_ratio
+from bench.stats.decide import decide
+from bench.stats.folds_test import resampled_test
+from bench.stats.inference import corrected_resampled_t, holm
 from bench.stats.unpaired import Sample, welch
 from bench.suite.arms import Arm
 
@@ -29,7 +30,7 @@ class Difference:
     """One measure of one arm in both runs, B − A.
 
     Paired: ``a`` and ``b`` are over the shared pairs, ``same`` of which have equal values; ``low`` and ``high`` are the
-    95 % interval of the mean difference, ``p_holm`` is corrected over the arms with this measure. ``word`` is better,
+    95 % interval of the mean difference, ``p_adjusted`` is corrected over the arms with this measure. ``word`` is better,
     worse, equivalent or undecided for scores, higher, lower or undecided for images; 'identical' if all values are
     equal. Not paired: ``pairs`` is 0, ``a`` and ``b`` are over all pairs, the interval is Welch's, and there is no
     verdict; 'same mean' if mean and sd are exactly equal. Unknown values are NaN.
@@ -45,7 +46,7 @@ class Difference:
     low: float
     high: float
     p: float
-    p_holm: float
+    p_adjusted: float
     word: str
     pairs: int = 0
     same: int = 0
@@ -70,7 +71,7 @@ def score_differences(a: Side, b: Side, paired: bool, margin: float) -> tuple[Di
             both = {key: (a.scores[metric][key], b.scores[metric][key]) for key in family}
             shared = {k: m for k, m in both.items() if paired and m[0].values.keys() & m[1].values.keys()}
             found += _scores(metric, shared, margin, a.info.test_train_ratio)
-            ratios = tuple(pair_ratio(x.info.test_train_ratio) for x in (a, b))
+            ratios = tuple(x.info.test_train_ratio for x in (a, b))
             apart = () if paired else both  # arms without a shared pair are omitted
             found += [_unpaired("score", metric, key, both[key], ratios) for key in apart if _has_any(both[key])]
     return tuple(found)
@@ -100,22 +101,23 @@ def _scores(
     metric: str, shared: Mapping[Key, tuple[Measure, Measure]], margin: float, test_train_ratio: float
 ) -> Iterator[Difference]:
     changes = {key[1].label: paired_differences(b.values, a.values) for key, (a, b) in shared.items()}
-    found_verdicts = verdicts(changes, margin, test_train_ratio)
+    tests = {label: resampled_test(d, test_train_ratio, "holdout", alpha=ALPHA) for label, d in changes.items() if d}
+    found_verdicts = decide(tests, margin, ALPHA, f"{metric} of both runs")
     for key, both in shared.items():
         v = found_verdicts[key[1].label]
         word = WORDS.get(v.word, v.word)
-        tests = (v.difference, v.low, v.high, v.p, v.p_holm)
-        yield _paired("score", metric, key, both, tests, word, v.p_equivalent, v.minimum_detectable_effect)
+        numbers = (v.difference, v.low, v.high, v.p, v.p_adjusted)
+        yield _paired("score", metric, key, both, numbers, word, v.p_equivalent, v.minimum_detectable_effect)
 
 
 def _images(metric: str, shared: Mapping[Key, tuple[Measure, Measure]]) -> Iterator[Difference]:
     changes = {key: paired_differences(b.values, a.values) for key, (a, b) in shared.items()}
     tests = {key: corrected_resampled_t(change, 0.0, ALPHA) for key, change in changes.items()}
     corrected = holm([t.p for t in tests.values()])
-    for (key, t), p_holm in zip(tests.items(), map(float, corrected), strict=True):
+    for (key, t), p_adjusted in zip(tests.items(), map(float, corrected), strict=True):
         mean = Score.of(changes[key]).mean
-        word = ("higher" if t.t > 0 else "lower") if p_holm < ALPHA else "undecided"
-        yield _paired("image", metric, key, shared[key], (mean, t.low, t.high, t.p, p_holm), word)
+        word = ("higher" if t.t > 0 else "lower") if p_adjusted < ALPHA else "undecided"
+        yield _paired("image", metric, key, shared[key], (mean, t.low, t.high, t.p, p_adjusted), word)
 
 
 def _paired(

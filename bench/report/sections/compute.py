@@ -84,7 +84,7 @@ def _table(found: Sequence[Match]) -> str:
         "Arm": [arm_name(m.arm) for m in found],
         "Verdict": [word(m.verdict) for m in found],
         "Difference": [difference(m.verdict) for m in found],
-        "p Holm": [p_value(m.verdict.p_holm) for m in found],
+        "p Holm": [p_value(m.verdict.p_adjusted) for m in found],
         "Device time": [seconds(m.charged_s) for m in found],
         "Reference": [arm_name(m.reference) for m in found],
         "Reference device time": [seconds(m.reference_s) for m in found],

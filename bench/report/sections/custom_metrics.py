@@ -47,7 +47,7 @@ def _table(found: Sequence[OwnScore]) -> str:
         "Verdict": [f"**{x.word}**" if x.word in ("helps", "hurts") else x.word or DASH for x in found],
         "Mean ± sd": [_mean_sd(x) for x in found],
         "Difference": [_difference(x) for x in found],
-        "p Holm": [p_value(x.p_holm) for x in found],
+        "p Holm": [p_value(x.p_adjusted) for x in found],
         "Pairs": [f"{x.score.n} of {x.planned}" for x in found],
     }
     return table(list(columns), zip(*columns.values(), strict=True), left=3)

@@ -112,7 +112,7 @@ def _table(found: Sequence[Difference], info: ReportInfo) -> str:
         "Arm": [arm_name(d.arm) if d.kind == "accuracy" else f"`{d.arm.method}`" for d in found],
         "Verdict": [f"**{d.word}**" if d.word != "undecided" else d.word for d in found],
         "Difference": [change(d) for d in found],
-        "p Holm": [p_value(d.p_holm) for d in found],
+        "p Holm": [p_value(d.p_adjusted) for d in found],
         "Arm mean": [SHOW[d.kind](d.value) for d in found],
         f"Mean of {info.reference}": [SHOW[d.kind](d.base) for d in found],
         "Pairs": [f"{d.pairs} of {len(info.pairs)}" for d in found],

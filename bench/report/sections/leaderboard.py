@@ -87,7 +87,7 @@ def statistics_table(lines: Sequence[Line], reference: str) -> str:
         "Difference": [difference(v) for _, v in found],
         "Effect size": [signed(v.effect_size) for _, v in found],
         "p": [p_value(v.p) for _, v in found],
-        "p Holm": [p_value(v.p_holm) for _, v in found],
+        "p Holm": [p_value(v.p_adjusted) for _, v in found],
         "p N&B": [p_value(v.p_nadeau_bengio) for _, v in found],
         "p Wilcoxon": [p_value(v.p_wilcoxon) for _, v in found],
         "Minimum detectable effect": [_detectable(minimum_detectable_effect(x, reference)) for x, _ in found],

@@ -247,7 +247,7 @@ def _tables(found: Sequence[Finding], info: ReportInfo) -> list[str]:
         "Compared with": [f"`{f.difference.reference}`" for f in found],
         "Verdict": [_word(f.difference.word) for f in found],
         "Difference": [change(f.difference) for f in found],
-        "p Holm": [p_value(f.difference.p_holm) for f in found],
+        "p Holm": [p_value(f.difference.p_adjusted) for f in found],
         "Arm mean": [SHOW[f.difference.kind](f.difference.value) for f in found],
         "Reference mean": [SHOW[f.difference.kind](f.difference.base) for f in found],
         "Minimum detectable effect": [_detectable(f) for f in found],

@@ -50,7 +50,7 @@ def _table(found: Sequence[Segmented]) -> str:
         "Verdict": [f"**{x.word}**" if x.word in ("helps", "hurts") else x.word or DASH for x in dice],
         "Dice, lesions": [_mean_sd(x, percent) for x in dice],
         "Δ Dice": [_difference(x, points) for x in dice],
-        "p Holm": [p_value(x.p_holm) for x in dice],
+        "p Holm": [p_value(x.p_adjusted) for x in dice],
         "IoU, lesions": [_mean_sd(x, percent) for x in iou],
         "Δ IoU": [_difference(x, points) for x in iou],
         "HD95, lesions, px": [_mean_sd(x, number) for x in distance],

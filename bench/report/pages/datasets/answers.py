@@ -51,7 +51,7 @@ def _answer(mine: Sequence[Pooled]) -> str:
         which = f"{'the other' if decided else 'all'} {len(rest)} comparisons are"
         which = which if len(rest) > 1 else "the only other comparison is" if decided else "the only comparison is"
         contradict = f"; the data sets contradict each other for {join(split)}" if split else ""
-        parts.append(f"{which} **undecided** ({near}, p Holm {p_value(best.p_holm)}){contradict}.")
+        parts.append(f"{which} **undecided** ({near}, p Holm {p_value(best.p_adjusted)}){contradict}.")
     apart = [called(p) for p in able if p.found.p_alike < 0.05]
     if apart:
         parts.append(f"The data sets are heterogeneous (Cochran's Q, p < 0.05, uncorrected) for {join(apart)}.")

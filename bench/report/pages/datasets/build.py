@@ -25,7 +25,7 @@ from bench.store.csv_cells import DictWriter
 FIGURE, SHIFT_FIGURE = "charts/cross.png", "charts/shift.png"
 COLUMNS = (
     *("measure", "arm", "reference", "classifier", "sub_suite", "dataset", "modality", "pairs", "difference", "low"),
-    *("high", "verdict", "p", "p_holm", "next_low", "next_high", "tau", "i2", "p_alike", "carries"),
+    *("high", "verdict", "p", "p_adjusted", "next_low", "next_high", "tau", "i2", "p_alike", "carries"),
     *("control", "within", "across", "p_equivalent"),
 )
 
@@ -81,7 +81,7 @@ def _rows(sub_suites: Sequence[SubSuite], pooled: Sequence[Pooled]) -> list[dict
             rows.append({**_at(p.at), **where, **_numbers(effect)})
         t = asdict(p.found)
         ends = {k: t[k] for k in ("low", "high", "p", "next_low", "next_high", "tau", "i2", "p_alike")}
-        verdict = {"p_holm": p.p_holm, "verdict": p.word, "carries": p.carries, "pairs": None}
+        verdict = {"p_adjusted": p.p_adjusted, "verdict": p.word, "carries": p.carries, "pairs": None}
         rows.append({**_at(p.at), "dataset": f"{p.found.studies} together", "difference": t["mean"], **ends, **verdict})
     return rows
 
@@ -100,7 +100,7 @@ def _shift_rows(sub_suites: Sequence[SubSuite], compared: Sequence[Shifted]) -> 
                 "reference": x.reference,
                 "classifier": x.classifier,
             }
-            names = ("difference", "low", "high", "p", "p_holm", "p_equivalent", "pairs")
+            names = ("difference", "low", "high", "p", "p_adjusted", "p_equivalent", "pairs")
             found = {name: getattr(x.found, name) for name in names}
             yield {**at, **where, **found, "verdict": x.word, "within": x.within, "across": x.across}
 

@@ -91,7 +91,7 @@ def _verdicts(mine: Sequence[Compared]) -> str:
         many = "both" if len(rest) == 2 else f"all {len(rest)}"
         which = f"the other {len(rest)} are" if said and len(rest) > 1 else f"{many} are"
         which, nearest = (which, f"lowest p: {_name(near)}, ") if len(rest) > 1 else (f"{_name(near)} is", "")
-        said.append(f"{which} **undecided** ({nearest}{_size(near)}, p Holm {p_value(near.found.p_holm)})")
+        said.append(f"{which} **undecided** ({nearest}{_size(near)}, p Holm {p_value(near.found.p_adjusted)})")
     return "; ".join(said)
 
 

@@ -160,7 +160,7 @@ def _table(
     for d in found:
         known = d.low == d.low
         ends = f" [{change(d.low)}, {change(d.high)}]" if known else ""
-        p = d.p_holm if d.pairs else d.p
+        p = d.p_adjusted if d.pairs else d.p
         n = str(d.pairs) if d.pairs else f"{d.a.n}, {d.b.n}"
         row = (n, show(d.a.mean), show(d.b.mean), change(d.mean) + ends, p_value(p), d.word)
         rows.append((d.arm.label, *([d.classifier] if by_classifier else []), *row))

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from bench.analysis.info import ReportInfo
 from bench.analysis.rows import Pair, Rows, one_line
 from bench.plan.plan import STAGES
-from bench.suite.arms import ratio_label
 from bench.types import ResultRow
 
 ORDER = {"failed": 0, "skipped": 1}
@@ -42,7 +41,9 @@ def failures(rows: Rows, info: ReportInfo) -> tuple[Failure, ...]:
     found = []
     for (status, stage, _, reason), cells in groups.items():
         methods = tuple(m for m in info.methods if any(r.method == m for r in cells))
-        where = dict.fromkeys(f"{r.classifier} {ratio_label(r.ratio)}".strip() for r in cells if r.classifier)
+        where = dict.fromkeys(
+            f"{r.classifier} {Arm.parse(r.method, r.ratio).variant_label}".strip() for r in cells if r.classifier
+        )
         pairs = {(r.fold or 0, r.repeat or 0) for r in cells}
         found.append(Failure(status, stage, reason, len(cells), methods, tuple(where), tuple(sorted(pairs))))
     return tuple(sorted(found, key=lambda f: ORDER.get(f.status, len(ORDER))))

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench.analysis.info import Arm, FoldSize, ReportInfo
+from bench.analysis.info import FoldSize, ReportInfo
 from bench.analysis.report import collect
 from bench.analysis.rows import Rows
 from bench.files import write_atomic
@@ -19,6 +19,7 @@ from bench.report.latex import latex
 from bench.report.markdown import markdown
 from bench.report.page import HTML_FILE, defined, more, sections, title
 from bench.report.text import literal
+from bench.suite.arms import Arm
 from bench.types import ResultRow
 
 __all__ = ["Arm", "FoldSize", "ReportInfo", "build_report"]

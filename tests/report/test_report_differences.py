@@ -13,7 +13,7 @@ from report_text import text as said
 from scipy import stats
 
 from bench.analysis.differences import Difference, differences
-from bench.analysis.info import Arm, FoldSize, ReportInfo
+from bench.analysis.info import FoldSize, ReportInfo
 from bench.analysis.lines import PRIMARY, leaderboard
 from bench.analysis.report import Records, collect
 from bench.analysis.rows import Rows
@@ -22,6 +22,7 @@ from bench.report.export import tidy_csv
 from bench.report.sections import differences as section
 from bench.report.sections.differences import sentence
 from bench.stats.inference import holm, verdicts
+from bench.suite.arms import Arm
 from bench.suite.suite import parse_suite
 from bench.types import ResultRow
 

@@ -10,7 +10,7 @@ from bench.analysis.info import ReportInfo
 from bench.report.charts.forest import DECIDED, Mark, Panel, forest
 from bench.report.charts.pages import Page
 from bench.report.charts.style import method_looks
-from bench.suite.arms import ratio_label
+from bench.suite.arms import Arm
 
 CLASSIFIERS = 2  # panels of accuracy to a reference; the tables show all classifiers
 SHOWN = {  # kind -> title, what is on the axis, scale
@@ -56,8 +56,8 @@ def draw_differences(found: Sequence[Difference], info: ReportInfo, path: Path) 
     """Draw the panels side by side; accuracy at the largest ratio, of the first classifiers."""
     methods = [m for m in info.generative if m != info.reference]
     looks = method_looks(info.methods)
-    ratio = max((d.arm.ratio for d in found if d.kind == "accuracy"), key=info.ratios.index, default="")
-    shown = [d for d in found if d.kind in SHOWN and (d.kind != "accuracy" or d.arm.ratio == ratio)]
+    ratio = max((d.arm.variant for d in found if d.kind == "accuracy"), key=info.ratios.index, default="")
+    shown = [d for d in found if d.kind in SHOWN and (d.kind != "accuracy" or d.arm.variant == ratio)]
     shown = [d for d in shown if d.kind != "accuracy" or d.classifier in info.classifiers[:CLASSIFIERS]]
     panels = []
     for kind, metric, classifier in dict.fromkeys((d.kind, d.metric, d.classifier) for d in shown):
@@ -69,5 +69,7 @@ def draw_differences(found: Sequence[Difference], info: ReportInfo, path: Path) 
             )
             for d in shown if (d.kind, d.metric, d.classifier) == (kind, metric, classifier)
         ]  # fmt: skip
-        panels.append(Panel(f"{classifier}\n{ratio_label(ratio)}" if classifier else title, label, marks))
+        panels.append(
+            Panel(f"{classifier}\n{Arm.parse('', ratio).variant_label}" if classifier else title, label, marks)
+        )
     forest(panels, dict(enumerate(methods)), path, legend=DECIDED)

@@ -10,7 +10,7 @@ from typing import Any
 from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Line
 from bench.report.charts.style import GREY, MARGIN, Look, figure, legend_columns, method_looks
-from bench.suite.arms import NO_MEMORISED, amount, ratio_label
+from bench.suite.arms import Arm
 
 CLASSIFIERS, METHODS = 2, 6  # panels side by side, and lines in one panel
 BALANCE = "balance"
@@ -28,10 +28,10 @@ def caption(info: ReportInfo) -> str:
 
 def swept(lines: Sequence[Line]) -> list[Line]:
     """Return the lines of methods that have a difference to none at two or more amounts of synthetic images."""
-    compared = [x for x in lines if "none" in x.versus and amount(x.arm.ratio) != "0"]
+    compared = [x for x in lines if "none" in x.versus and x.arm.ratio != "0"]
     amounts: dict[str, set[str]] = {}
     for x in compared:
-        amounts.setdefault(x.arm.method, set()).add(amount(x.arm.ratio))
+        amounts.setdefault(x.arm.method, set()).add(x.arm.ratio)
     return [x for x in compared if len(amounts[x.arm.method]) > 1]
 
 
@@ -39,7 +39,7 @@ def draw_sweep(lines: Sequence[Line], info: ReportInfo, path: Path) -> None:
     """Draw one panel for each classifier, with evenly spaced ratios, which are usually doubled."""
     classifiers = list(dict.fromkeys(x.classifier for x in lines))
     methods = list(dict.fromkeys(x.arm.method for x in lines))
-    amounts = sorted({amount(x.arm.ratio) for x in lines}, key=lambda a: math.inf if a == BALANCE else float(a))
+    amounts = sorted({x.arm.ratio for x in lines}, key=lambda a: math.inf if a == BALANCE else float(a))
     looks, verdicts = method_looks(info.methods), [x.verdict("none") for x in lines]
     ends = [abs(e) for v in verdicts for e in (v.difference, v.low, v.high) if math.isfinite(e)]
     limit = min(105.0, max(105 * max(ends, default=0.0), 150 * info.margin))
@@ -57,17 +57,17 @@ def draw_sweep(lines: Sequence[Line], info: ReportInfo, path: Path) -> None:
                 ylim=(-limit, limit),
                 xlim=(-0.5, len(amounts) - 0.5),
             )
-            ax.set_xticks(range(len(amounts)), [ratio_label(a) for a in amounts])
+            ax.set_xticks(range(len(amounts)), [Arm("", a).variant_label for a in amounts])
             ax.grid(False, axis="x")
             for at in range(1, len(amounts)):
                 ax.axvline(at - 0.5, color=GREY, lw=0.6, ls=":" if amounts[at] != BALANCE else "-")
         axes[0][0].set_ylabel("difference to none\n(percentage points)")
-        _legend(fig, {m: looks[m] for m in methods}, width, any(x.arm.ratio.endswith(NO_MEMORISED) for x in lines))
+        _legend(fig, {m: looks[m] for m in methods}, width, any(x.arm.exclude_memorised for x in lines))
 
 
 def _draw(ax: Any, lines: Sequence[Line], amounts: Sequence[str], look: Look, shift: float) -> None:
     """Draw one method: its mean and interval at each amount, and a line through the numeric ones."""
-    points = {(amounts.index(amount(x.arm.ratio)), x.arm.without_memorised): x.verdict("none") for x in lines}
+    points = {(amounts.index(x.arm.ratio), x.arm.exclude_memorised): x.verdict("none") for x in lines}
     for (at, without_memorised), v in points.items():
         x = at + shift + (0.05 if without_memorised else 0)
         if math.isfinite(v.low):

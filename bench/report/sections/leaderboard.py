@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.info import ReportInfo
 from bench.analysis.lines import MACRO, REFERENCES, SCORES, Line, minimum_detectable_effect
 from bench.analysis.report import Records
 from bench.analysis.rows import Score
@@ -14,6 +14,7 @@ from bench.report.content import Block, Details, Section, Table
 from bench.report.text import DASH, bold_best, interval, literal, number, p_value, percent, points, seconds
 from bench.stats.inference import Verdict
 from bench.stats.planning import LASTING_SHARE
+from bench.suite.arms import Arm
 
 HEADS = {
     "balanced_accuracy": "Bal. acc.",
@@ -72,8 +73,8 @@ def score_terms(info: ReportInfo) -> dict[str, str]:
         shown, other = literal(info.positive_class), literal(info.classes[1 - info.positive_label])
         sens, spec = f"recall of {shown}", f"recall of {other}"
     apart = (
-        ", *without memorised* excludes those flagged as memorised"
-        if any(a.without_memorised for a in info.arms)
+        ", *without memorised samples* excludes those flagged as memorised"
+        if any(a.exclude_memorised for a in info.arms)
         else ""
     )
     return {
@@ -104,7 +105,7 @@ def _scored(unit: ScoredUnit) -> str:
 
 def verdict_terms(info: ReportInfo) -> dict[str, str]:
     """Return the definitions of difference and verdict, with the numbers of this run."""
-    apart = "; arms without memorised samples are a family of their own" * any(a.without_memorised for a in info.arms)
+    apart = "; arms without memorised samples are a family of their own" * any(a.exclude_memorised for a in info.arms)
     return {
         "Difference": (
             "mean paired difference in points [95 % interval of the corrected resampled t test of Nadeau and Bengio, "

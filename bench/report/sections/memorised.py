@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from bench.analysis.info import ReportInfo
-from bench.analysis.memorised import Copies, Survival
+from bench.analysis.memorised import MemorisedSamples, Survival
 from bench.analysis.report import Records
 from bench.report.content import Block, Section, Table
 from bench.report.sections.leaderboard import arm_name, difference, word
@@ -29,8 +29,8 @@ TERMS = {
 def sections(records: Records, info: ReportInfo) -> Iterator[Section]:
     """Yield captions, tables and the nearest pairs; tables only if memorised samples were searched for."""
     blocks: list[Block] = []
-    if records.copies:
-        blocks += [_caption(records.copies), _table(records.copies)]
+    if records.memorised:
+        blocks += [_caption(records.memorised), _table(records.memorised)]
     if records.survivals:
         blocks += ["### Does the gain remain without memorised samples?", survival_sentence(records.survivals, info)]
         blocks.append(_survivals(records.survivals, info))
@@ -65,12 +65,12 @@ def _name(survival: Survival, info: ReportInfo) -> str:
     )
 
 
-def _caption(found: Sequence[Copies]) -> str:
+def _caption(found: Sequence[MemorisedSamples]) -> str:
     tags = join(f"`{tag}`" for tag in dict.fromkeys(c.extractor for c in found) if tag)
     return f"In %, means over pairs; in brackets the same for real validation images. Features of {tags}."
 
 
-def _table(found: Sequence[Copies]) -> Table:
+def _table(found: Sequence[MemorisedSamples]) -> Table:
     tag = found[0].extractor
     shares: Mapping[str, tuple[str, str]] = {
         "Flagged": ("flagged_share", "false_flag_share"),
@@ -87,11 +87,11 @@ def _table(found: Sequence[Copies]) -> Table:
     return Table.by_column(columns, title="Memorised samples")
 
 
-def _beside(copies: Copies, name: str, real: str) -> str:
+def _beside(samples: MemorisedSamples, name: str, real: str) -> str:
     """'3.1 (0.8)' in per cent; AuthPct is stored in per cent, the others in [0, 1]."""
     scale = 0.01 if name.startswith("authpct") else 1.0
-    other = copies.score(real)
-    return percent(scale * copies.score(name).mean) + (f" ({percent(scale * other.mean)})" if other.n else "")
+    other = samples.score(real)
+    return percent(scale * samples.score(name).mean) + (f" ({percent(scale * other.mean)})" if other.n else "")
 
 
 def _survivals(survivals: Sequence[Survival], info: ReportInfo) -> Table:

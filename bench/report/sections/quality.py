@@ -36,10 +36,10 @@ def sections(records: Records, _: ReportInfo) -> Iterator[Section]:
     """Yield a section for each feature extractor."""
     for tag in dict.fromkeys(q.extractor for q in records.quality):
         mine = [q for q in records.quality if q.extractor == tag]
-        at_real_baseline = any(key.startswith("at_floor/train/") for q in mine for key in q.scores)
+        at_real_baseline = any(key.startswith("at_real_baseline/train/") for q in mine for key in q.scores)
         blocks: list[Block] = [_caption(tag)]
         blocks += _against(mine, "test", "synthetic/test")
-        blocks += _against(mine, "train", "at_floor/train" if at_real_baseline else "synthetic/train")
+        blocks += _against(mine, "train", "at_real_baseline/train" if at_real_baseline else "synthetic/train")
         blocks += _variety(mine)
         yield Section(f"Synthetic images against real ones, by {tag}", tuple(blocks), 220, definitions=TERMS)
 
@@ -62,7 +62,7 @@ def _against(quality: Sequence[Quality], part: str, where: str) -> list[Block]:
     for measure in MEASURES:
         scores = [q.score(f"{where}/{measure}") for q in found]
         if any(s.n for s in scores):
-            baselines = [q.score(f"floor/{part}/{measure}") for q in found]
+            baselines = [q.score(f"real_baseline/{part}/{measure}") for q in found]
             name = NAMES.get(measure, measure.capitalize())
             columns[name] = _beside(scores, baselines, lowest=measure in LOWER_IS_BETTER)
     subset = [q.score(f"{where}/kid_subset_size") for q in found]

@@ -29,7 +29,7 @@ SHORT: dict[Name, str] = {
     "others": "other generative methods",
 }
 NAMES = {"kid": "KID, test", "diversity": "Diversity", "recall": "Recall", "coverage": "Coverage"}
-NAMES |= {"copies": "Memorised samples", "accuracy": "Accuracy", "training": "Training"}
+NAMES |= {"memorised": "Memorised samples", "accuracy": "Accuracy", "training": "Training"}
 FAR = 10  # times the real-vs-real baseline of KID: above it all images are far from real ones
 NAMED = 3  # claims of one sort
 COUPLES = 6  # pairs of methods with a sentence

@@ -152,8 +152,9 @@ def test_an_example_runs_as_it_stands(block: Block, folders: dict[Path, Path], b
         report = (folder / "runs" / "reports" / path.stem / "leaderboard.md").read_text(encoding="utf-8")
         for name in suite["methods"]:
             assert f"| `{name}`" in report
+        page = (folder / "runs" / "reports" / path.stem / "report.html").read_text(encoding="utf-8")
         for name in suite["classifiers"]:
-            assert f"## {name}\n" in report
+            assert f"Scores and comparisons: {name}</h2>" in page
         for name in suite.get("metrics", ()):
             assert f"- `{name}`: " in report
             assert f"| `patient_{name}` | `none` | – |" in report

@@ -1,19 +1,12 @@
-"""Failed, skipped and missing cells, causes first, and their effect on verdicts. Pure."""
+"""Failed, skipped and missing cells, causes first, and the stages of generators that lack pairs. Pure."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.analysis.info import ReportInfo
-from bench.analysis.lines import Gap, Line, paired_differences
-from bench.analysis.rows import NAN, Pair, Rows, one_line
+from bench.analysis.rows import Pair, Rows, one_line
 from bench.plan.plan import STAGES
-from bench.stats.inference import mean_sd
-from bench.stats.planning import minimum_detectable_effect, pair_ratio
-from bench.suite.arms import Arm
-from bench.suite.suite import REFERENCES
 from bench.types import ResultRow
 
 ORDER = {"failed": 0, "skipped": 1}
@@ -57,41 +50,6 @@ def failures(rows: Rows, info: ReportInfo) -> tuple[Failure, ...]:
 
 
 @dataclass(frozen=True)
-class Loss:
-    """Effect of missing scores on one verdict: an arm against a reference, with one classifier.
-
-    Both have a score in ``pairs`` of the ``planned`` pairs; ``own`` are the gaps of the arm, ``theirs`` those of the
-    reference. ``smallest`` is the minimum detectable effect (80 % power) with these pairs, ``whole`` that with all
-    planned pairs and the same spread; NaN if unknown. ``word`` is the verdict, '' without one.
-    """
-
-    classifier: str
-    arm: Arm
-    reference: str
-    planned: int
-    pairs: int
-    own: tuple[Gap, ...]
-    theirs: tuple[Gap, ...]
-    smallest: float
-    whole: float
-    word: str
-
-
-@dataclass(frozen=True)
-class Family:
-    """A family of comparisons for Holm's correction, and the arms ``lost`` from it.
-
-    Lost arms have fewer than two pairs and no p value. ``without_memorised``: the family without memorised samples.
-    """
-
-    classifier: str
-    reference: str
-    planned: int
-    lost: tuple[Arm, ...]
-    without_memorised: bool = False
-
-
-@dataclass(frozen=True)
 class Shortfall:
     """A stage of one method's generators that lacks pairs; ``method`` is '' for stages shared by all methods.
 
@@ -102,56 +60,6 @@ class Shortfall:
     method: str
     planned: int
     pairs: tuple[Pair, ...]
-
-
-def losses(lines: Sequence[Line], info: ReportInfo) -> tuple[Loss, ...]:
-    """Return a record for each comparison that lacks a pair, by classifier and reference, arms in the suite's order."""
-    found = []
-    for classifier, reference, base, arms in _compared(lines, info):
-        for x in arms:
-            if x.gaps or base.gaps:
-                change = paired_differences(x.by_pair, base.by_pair)
-                verdict = x.versus.get(reference, {}).get(x.primary)
-                ratio, known = pair_ratio(info.test_train_ratio), verdict is not None and math.isfinite(verdict.low)
-                whole = minimum_detectable_effect(mean_sd(change)[1], x.planned, ratio) if known else NAN
-                found.append(
-                    Loss(
-                        classifier,
-                        x.arm,
-                        reference,
-                        planned=x.planned,
-                        pairs=len(change),
-                        own=x.gaps,
-                        theirs=base.gaps,
-                        smallest=verdict.minimum_detectable_effect if verdict else NAN,
-                        whole=whole,
-                        word=verdict.word if verdict else "",
-                    )
-                )
-    return tuple(found)
-
-
-def families(lines: Sequence[Line], info: ReportInfo) -> tuple[Family, ...]:
-    """Return the families that have lost a comparison."""
-    found = []
-    for classifier, reference, base, arms in _compared(lines, info):
-        for apart in (False, True):
-            family = [x for x in arms if x.arm.exclude_memorised == apart]
-            shared = {x.arm: x.by_pair.keys() & base.by_pair.keys() for x in family}
-            lost = tuple(x.arm for x in family if len(shared[x.arm]) < min(2, x.planned))
-            if lost:
-                found.append(Family(classifier, reference, len(family), lost, apart))
-    return tuple(found)
-
-
-def _compared(lines: Sequence[Line], info: ReportInfo) -> Iterator[tuple[str, str, Line, list[Line]]]:
-    """Yield classifier, reference, the line of the reference, and the lines compared with it."""
-    for classifier in info.classifiers:
-        mine = [x for x in lines if x.classifier == classifier]
-        for reference in REFERENCES:
-            base = next((x for x in mine if x.arm == Arm(reference)), None)
-            if base is not None:
-                yield classifier, reference, base, [x for x in mine if x.arm.method not in ("none", reference)]
 
 
 def shortfalls(rows: Rows, info: ReportInfo) -> tuple[Shortfall, ...]:

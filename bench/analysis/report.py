@@ -10,7 +10,7 @@ from bench.analysis.cost_predictions import PredictedStage, predicted_stages
 from bench.analysis.costs import MethodCost, method_costs
 from bench.analysis.custom_metrics import OwnScore, own_scores
 from bench.analysis.differences import Difference, differences
-from bench.analysis.failures import Failure, Family, Loss, Shortfall, failures, families, losses, shortfalls
+from bench.analysis.failures import Failure, Shortfall, failures, shortfalls
 from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Line, leaderboard
 from bench.analysis.literature import Literature, literature
@@ -47,8 +47,6 @@ class Records:
     questions: tuple[Question, ...] = ()
     measured: tuple[Measured, ...] = ()
     failures: tuple[Failure, ...] = ()
-    losses: tuple[Loss, ...] = ()
-    families: tuple[Family, ...] = ()
     shortfalls: tuple[Shortfall, ...] = ()
     own_metrics: tuple[OwnScore, ...] = ()
     segmented: tuple[Segmented, ...] = ()
@@ -82,8 +80,6 @@ def collect(rows: Rows, info: ReportInfo, root: Path) -> Records:
         questions=questions(lines, rows, apart),
         measured=measured(rows, apart),
         failures=failures(rows, info),
-        losses=losses(lines, apart),
-        families=families(lines, apart),
         shortfalls=shortfalls(rows, info),
         own_metrics=own_scores(rows, apart),
         segmented=segmented(rows, apart),

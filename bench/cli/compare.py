@@ -12,9 +12,9 @@ from bench.analysis.two_runs.comparison import as_json as comparison_json
 from bench.analysis.two_runs.comparison import compare as compare_runs
 from bench.cli.options import Command, json_option
 from bench.files import write_atomic
-from bench.report.pages.two_runs.page import blocks
+from bench.report.pages.two_runs.page import sections
 from bench.report.pages.two_runs.source import open_side
-from bench.report.pages.two_runs.view import as_markdown, print_blocks
+from bench.report.pages.two_runs.view import as_markdown, print_sections
 
 
 def show_comparison(
@@ -22,13 +22,13 @@ def show_comparison(
 ) -> None:
     """Compare two report or output folders; print tables or JSON, and write markdown if a path is given."""
     found = compare_runs(open_side(a, suite, data), open_side(b, suite, data))
-    page = blocks(found)
+    page = sections(found)
     if markdown is not None:
         write_atomic(markdown, as_markdown(page))
     if json_wanted:
         print(json.dumps(comparison_json(found), indent=1, ensure_ascii=False))
     else:
-        print_blocks(page, Console(markup=False, highlight=False))
+        print_sections(page, Console(markup=False, highlight=False))
 
 
 @click.command(cls=Command)

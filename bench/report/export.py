@@ -17,8 +17,10 @@ from bench.analysis.measured import Measured
 from bench.analysis.report import Records
 from bench.analysis.rows import Pair, Score
 from bench.config import strict_json
+from bench.report.content import Table
 from bench.report.sections.summary import summary
-from bench.store.csv_cells import DictWriter
+from bench.report.text import plain
+from bench.store.csv_cells import DictWriter, Writer
 
 LINES = ("lines", "longer")  # fields of ``Records`` that contain lines
 MEASURED = "measured"
@@ -50,6 +52,15 @@ def tidy_csv(records: Records) -> str:
     lines, own = map(_of_line, (*records.lines, *records.longer)), map(_of_own, _own(records))
     for row in chain(*lines, *own, _of_generators(records), compared):
         out.writerow({k: "" if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()})
+    return text.getvalue()
+
+
+def table_csv(table: Table) -> str:
+    """Return a table of the report as CSV, with its cells as plain text."""
+    text = io.StringIO()
+    out = Writer(text, lineterminator="\n")
+    out.writerow(map(plain, table.heads))
+    out.writerows(map(plain, row) for row in table.rows)
     return text.getvalue()
 
 

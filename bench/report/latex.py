@@ -1,4 +1,4 @@
-"""``leaderboard.tex``: one booktabs table for each classifier. ``\\input`` it after ``\\usepackage{booktabs}``."""
+"""``leaderboard.tex``: every table of a report. ``\\input`` it after ``\\usepackage{booktabs}``, or copy one table."""
 
 from __future__ import annotations
 
@@ -6,11 +6,7 @@ import re
 from collections.abc import Sequence
 from html import unescape
 
-from bench.analysis.info import ReportInfo
-from bench.analysis.lines import Line
-from bench.analysis.report import Records
-from bench.report.sections.board import arm_columns
-from bench.report.sections.leaderboard import sort_lines
+from bench.report.content import Section, Table, frames
 from bench.report.text import DASH
 
 _SIGNS = {
@@ -18,18 +14,19 @@ _SIGNS = {
     **{c: f"\\{c}" for c in "&%$#_{}"},
     **{"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''"},
     **{"×": r"$\times$", "±": r"$\pm$", "−": "$-$", "≥": r"$\geq$", "≤": r"$\leq$", DASH: "--", "\n": " "},
+    **{"Δ": r"$\Delta$", "τ": r"$\tau$", "²": "$^2$", "∞": r"$\infty$", "→": r"$\rightarrow$", "…": r"\ldots{}"},
 }
-_MARKED = re.compile(r"`([^`]+)`|\*\*(.+?)\*\*")
+_MARKED = re.compile(r"`([^`]+)`|\*\*(.+?)\*\*|\*(.+?)\*")
 _WITH_INTERVAL = re.compile(r"(.*?)\s*(\[[^\[\]]*\])?", re.DOTALL)
 
 
-def latex(records: Records, info: ReportInfo) -> str:
-    """Return one table for each classifier: verdict, difference to none and scores, with intervals below.
+def latex(found: Sequence[Section], about: str, suite: str) -> str:
+    """Return all tables, with intervals below their values. ``about`` is the comment at the top.
 
     Needs the package booktabs and UTF-8, the default encoding of LaTeX since 2018.
     """
-    head = f"% {info.suite}: {info.command or 'bench report'}, commit {info.git_commit or 'unknown'}".replace("\n", " ")
-    tables = [_table(c, [x for x in records.lines if x.classifier == c], info) for c in info.classifiers]
+    head = f"% {about}".replace("\n", " ")
+    tables = [_table(name, table, suite) for name, table in frames(found) if table.rows]
     return "\n".join([head, r"% Needs \usepackage{booktabs}.", *tables])
 
 
@@ -38,52 +35,34 @@ def escape(text: str) -> str:
     return "".join(_SIGNS.get(c, c) for c in text)
 
 
-def _table(classifier: str, lines: Sequence[Line], info: ReportInfo) -> str:
-    columns = arm_columns(sort_lines(lines))
-    rows = [" & ".join(map(escape, columns)) + r" \\", r"\midrule"]
-    for cells in zip(*columns.values(), strict=True):
-        above, below = zip(*(_split(c) for c in cells), strict=True)
-        rows.append(" & ".join(above) + r" \\")
-        if any(below):
-            rows.append(" & ".join(below) + r" \\[2pt]")
-    positive = f" Positive class: {escape(info.positive_class)}." if info.positive_class else ""
-    caption = (
-        f"{escape(info.suite)} on {escape(info.dataset)}, classifier {escape(classifier)}: scores {info.unit.each} in "
-        rf"\%, mean $\pm$ sd over pairs (fold $\times$ repeat), 95\,\% interval over {info.unit.groups} below; "
-        r"verdict and "
-        r"paired difference in points of balanced accuracy to no augmentation, with its 95\,\% interval."
-        f"{positive}"
-    )
-    label = re.sub(r"[^a-z0-9]+", "-", f"{info.suite}-{classifier}".lower()).strip("-")
-    return "\n".join(
-        [
-            r"\begin{table}",
-            rf"\caption{{{caption}}}",
-            rf"\label{{tab:{label}}}",
-            r"\centering\scriptsize\setlength{\tabcolsep}{3pt}",
-            rf"\begin{{tabular}}{{ll{'c' * (len(columns) - 2)}}}",
-            r"\toprule",
-            *rows,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table}",
-            "",
-        ]
-    )
+def _table(name: str, table: Table, suite: str) -> str:
+    rows: list[list[str]] = []
+    for cells in table.rows:
+        above, below = zip(*(_split(c, i < table.left) for i, c in enumerate(cells)), strict=True)
+        rows += [list(above)] + ([list(below)] if any(below) else [])
+    columns = [marked(head) for head in table.heads]
+    frame = Table.of(columns, rows).frame
+    caption = f"{escape(suite)}: {escape(table.title or name.replace('-', ' '))}."
+    caption += f" {marked(table.caption)}" if table.caption else ""
+    label = re.sub(r"[^a-z0-9]+", "-", f"tab-{suite}-{name}".lower()).strip("-").replace("tab-", "tab:", 1)
+    layout = "l" * table.left + "c" * (len(columns) - table.left)
+    text = str(frame.to_latex(index=False, escape=False, column_format=layout, caption=caption, label=label))
+    return text.replace("\\begin{tabular}", "\\centering\\scriptsize\\setlength{\\tabcolsep}{3pt}\n\\begin{tabular}", 1)
 
 
-def _split(cell: str) -> tuple[str, str]:
+def _split(cell: str, words: bool) -> tuple[str, str]:
     """Return a cell such as '**81.2** ± 3.0 [78.0, 84.1]' as LaTeX: its value, and its interval for the line below."""
-    found = _WITH_INTERVAL.fullmatch(cell)
-    above, interval = (found[1], found[2] or "") if found else (cell, "")
-    return _marked(above), _marked(interval)
+    found = None if words else _WITH_INTERVAL.fullmatch(cell)
+    above, interval = (found[1], found[2] or "") if found and found[1] else (cell, "")
+    guard = "{}" if cell.startswith("[") else ""  # LaTeX reads '[' after the end of a row as its argument
+    return guard + marked(above), marked(interval)
 
 
-def _marked(text: str) -> str:
-    """Convert the code and bold marks of a cell to LaTeX and escape the rest."""
+def marked(text: str) -> str:
+    """Convert the code and emphasis marks of a cell to LaTeX and escape the rest."""
     parts, at = [], 0
     for m in _MARKED.finditer(text):
-        command = rf"\texttt{{{escape(m[1])}}}" if m[1] else rf"\textbf{{{escape(unescape(m[2]))}}}"
-        parts += [escape(unescape(text[at : m.start()])), command]
+        kind, inner = ("texttt", m[1]) if m[1] else ("textbf", unescape(m[2])) if m[2] else ("emph", unescape(m[3]))
+        parts += [escape(unescape(text[at : m.start()])), rf"\{kind}{{{escape(inner)}}}"]
         at = m.end()
     return "".join(parts) + escape(unescape(text[at:]))

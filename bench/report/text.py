@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Sequence
+from html import unescape
 
 DASH = "–"  # shown for an unknown number
 # Characters that Markdown or HTML may interpret as markup; an underscore inside a word is harmless.
@@ -109,9 +110,9 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("\n", " ")
 
 
-def folded(title: str, body: str) -> str:
-    """Return a block that is collapsed under its title on GitHub."""
-    return f"<details><summary>{title}</summary>\n\n{body}\n</details>\n"
+def plain(text: str) -> str:
+    """Return a line of markdown as plain text."""
+    return unescape(re.sub(r"[*`]", "", text))
 
 
 def bold_best(

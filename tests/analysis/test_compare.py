@@ -30,7 +30,7 @@ from bench.engine.session import prepare
 from bench.files import write_atomic
 from bench.plan import plan
 from bench.report import export
-from bench.report.pages.two_runs.page import blocks, summary
+from bench.report.pages.two_runs.page import sections, summary
 from bench.report.pages.two_runs.view import as_markdown
 from bench.report.run_facts import report_info
 from bench.stats.planning import pair_ratio
@@ -145,7 +145,7 @@ def test_identical_runs_say_so_and_count_what_was_compared(report: Report) -> No
     assert c.values == 2 * 5 * 5 * 10 + sum(len(v) for x in report["measured"] for v in x["images"].values())
     assert list(summary(c)) == [f"identical: {c.values} values, no difference"]
     assert c.config == c.code == c.data == c.only == ()
-    assert [b.title for b in blocks(c)][:2] == ["B against A", "What changed"]
+    assert [b.title for b in sections(c)][:2] == ["B against A", "What changed"]
     one_off = compared(report, changed(report, shift({"none": [0, 0, 0, 0, 1e-9]})))
     assert not one_off.identical
     assert by_arm(one_off)["none"].word != "identical"
@@ -220,7 +220,7 @@ def test_costs_are_ratios_by_stage_and_other_machines_are_named(report: Report) 
     c = compared(report, changed(report, slower))
     assert {x.unit for x in c.costs} == {"device"}
     assert {(x.stage, round(x.ratio, 6)) for x in c.costs} == {("fit", 1.0), ("synthesize", 1.0), ("classify", 2.0)}
-    (cost,) = (b for b in blocks(c) if b.title == "Cost")
+    (cost,) = (b for b in sections(c) if b.title == "Cost")
     assert dict((r[0], r[-1]) for r in cost.rows)["classify"] == "2.00"
     assert "2 × Some CPU, 8 GiB, Linux" in cost.lines[1]
     assert "Another CPU" in cost.lines[1]
@@ -244,7 +244,7 @@ def test_what_changed_is_named_by_its_path(report: Report) -> None:
     assert [x.path for x in c.data] == ["class benign"]
     plain = json.loads(json.dumps(as_json(c), allow_nan=False))
     assert plain["config"][1] == {"path": "methods.cgan", "a": None, "b": {"steps": 1}, "only_in": "B"}
-    text = as_markdown(blocks(c))
+    text = as_markdown(sections(c))
     assert "| config | methods.cyclegan.steps | 60 | 90 |" in text
     assert "| config | methods.cgan | – | 1 setting |" in text
 
@@ -291,7 +291,7 @@ def test_reports_of_earlier_versions_are_compared_by_their_content(report: Repor
     kid = next(d for d in c.images if d.metric.startswith("synthetic/test/kid_"))
     assert (kid.word, kid.pairs, kid.a.mean) == ("same mean", 0, kid.b.mean)
     assert {(x.unit, x.stage) for x in c.costs} == {("wall", s) for s in ("fit", "synthesize", "classify")}
-    assert any("earlier version" in line for b in blocks(c) for line in b.lines)
+    assert any("earlier version" in line for b in sections(c) for line in b.blocks if isinstance(line, str))
 
 
 def bench(*args: object) -> Result:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from report_rows import made_up
+from report_text import text as section_text
 
 from bench.analysis.compute import charged, matches
 from bench.analysis.info import ReportInfo
@@ -20,6 +21,7 @@ from bench.analysis.rows import Rows
 from bench.errors import ConfigError
 from bench.plan.plan import classifier_of, make_plan
 from bench.report.build import build_report
+from bench.report.sections import compute
 from bench.stats.inference import verdicts
 from bench.stats.pareto import pareto
 from bench.suite.arms import Arm, ratio_text
@@ -156,14 +158,20 @@ def test_the_front_is_of_arms_that_no_cheaper_one_matches() -> None:
     assert pareto(points) == sorted(best)
 
 
+def appendix(rows: list, info: ReportInfo, root: Path) -> str:
+    """Return the text of the compute-matched section."""
+    return section_text(compute, info, **vars(collect(Rows(rows), info, root)))
+
+
 def test_the_report_has_the_section(run: tuple, tmp_path: Path) -> None:
     _, info, root, rows = run
     text = build_report(rows, info, root, tmp_path).read_text(encoding="utf-8")
-    section = text.partition("## Compute-matched comparison")[2].partition("\n## ")[0]
+    assert "Compared with `none` trained for as much device time" in text.partition("## Cost")[2].partition("\n## ")[0]
+    section = appendix(rows, info, root)
     assert "`none` 8× the steps" in section
     assert "`cyclegan` ×1" in section
     assert "Time to match" in section
-    board = text.partition("## small_cnn")[2].partition("\n## ")[0]
+    board = text.partition("## Leaderboard")[2].partition("\n## ")[0]
     assert "the steps" not in board
     assert (tmp_path / "charts" / "cost.png").stat().st_size > 10_000
     table = list(csv.DictReader((tmp_path / "leaderboard.csv").open()))
@@ -176,9 +184,7 @@ def test_a_reference_with_less_device_time_is_named(run: tuple, tmp_path: Path) 
     _, info, root, rows = run
     texts = []
     for seconds in (0.0, 3600.0):
-        tuned = replace(info, tuned_s={"cyclegan": {"small_cnn": seconds}})
-        found = build_report(rows, tuned, root, tmp_path / str(seconds)).read_text(encoding="utf-8")
-        texts.append(found.partition("## Compute-matched comparison")[2].partition("| Arm")[0])
+        texts.append(appendix(rows, replace(info, tuned_s={"cyclegan": {"small_cnn": seconds}}), root))
     short = "less than two thirds of the device time of"
     assert "`cyclegan`" not in texts[0].partition(short)[2].partition(":")[0]
     assert "`cyclegan` ×1" in texts[1].partition(short)[2].partition(":")[0]
@@ -186,6 +192,5 @@ def test_a_reference_with_less_device_time_is_named(run: tuple, tmp_path: Path) 
 
 def test_a_suite_without_training_multipliers_has_no_such_section(tmp_path: Path) -> None:
     rows, info = made_up(tmp_path, folds=2, classifiers=("small_cnn",), ratios=("1",), pictures=False)
-    assert "Compute-matched comparison" not in build_report(rows, info, tmp_path, tmp_path / "out").read_text(
-        encoding="utf-8"
-    )
+    assert appendix(rows, info, tmp_path) == ""
+    assert "device time" not in "".join(compute.compute_sentences(collect(Rows(rows), info, tmp_path).matches, info))

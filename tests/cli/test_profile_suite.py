@@ -87,9 +87,9 @@ def test_a_foretold_run_keeps_what_was_foretold(out: Path) -> None:
     assert record["cells"] == record["predicted_cells"] == 4
     assert 0 < record["cells_s"] <= record["busy_s"] <= record["wall_s"]
     assert record["closing_s"] > 0
-    report = (out / "reports" / "small" / "leaderboard.md").read_text()
-    assert "## Cost of running the suite" in report
-    assert "| `classify` | 1 |" in report
+    report = out / "reports" / "small"
+    assert "Cost of running the suite</h2>" in (report / "report.html").read_text()
+    assert "\nclassify,1" in (report / "tables" / "predicted-and-measured-cost.csv").read_text()
 
 
 def test_out_of_time_is_a_result(tmp_path: Path) -> None:

@@ -176,7 +176,7 @@ def test_its_report_names_the_unit_and_the_positive_class(run: tuple[Session, li
     for words in (
         "image-level balanced accuracy, clustered by patient",
         "8 of the patients have images of several classes, so images are scored",
-        "Per image, in %: mean ± sd over pairs [95 % interval over patients, each with all its images]. "
+        "Per image, in %: mean over pairs [95 % interval over patients, each with all its images]. "
         "Positive class: melanoma.",
         "sensitivity (recall of melanoma) and specificity (recall of other)",
         "Positive class: melanoma",

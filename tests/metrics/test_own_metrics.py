@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from report_text import whole
 from toy import register, write_squares, write_suite
 
 from bench import registry
@@ -78,8 +79,8 @@ def test_worker_processes_score_the_saved_test_predictions_and_the_report_shows_
     from bench.analysis.rows import Rows
     from bench.engine.executors.local import Workers
     from bench.report.export import tidy_csv
+    from bench.report.page import sections
     from bench.report.run_facts import report_info
-    from bench.report.sections.page import markdown, sections
 
     changes: Any = {"metrics": METRICS, "methods": {"none": {}, "classical": {}}}
     suite = str(write_suite(folder / "mine.yaml", **changes))
@@ -98,7 +99,7 @@ def test_worker_processes_score_the_saved_test_predictions_and_the_report_shows_
         assert "validation/expected_cost" not in row.metrics
     info = report_info(session, rows)
     records = collect(Rows(rows), info, session.env.out)
-    text = markdown(sections(records, info, {}, {}), info)
+    text = whole(sections(records, info, {}, {}))
     assert "## Custom metrics" in text
     for words in ("`patient_expected_cost`: lower is better", "`patients_worst`: higher is better", "from 0 to 3."):
         assert words in text

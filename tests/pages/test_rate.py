@@ -23,6 +23,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image, PngImagePlugin
+from report_text import text as section_text
 from toy import write_squares, write_suite
 
 from bench.analysis.info import PublishedFacts, ReportInfo
@@ -35,7 +36,7 @@ from bench.errors import BenchError, ConfigError, DataError
 from bench.pages.rate.app import rating_app
 from bench.pages.rate.build import open_study
 from bench.pages.server import HEADERS, RequestError, json_body, listen, make_app
-from bench.report.sections.raters import rater_section
+from bench.report.sections import raters as rater_section
 from bench.stats.inference import wilson
 from bench.store.cell_folders import Artifacts
 from bench.store.ratings import REAL, Answer, Answers, Study, StudyImage, encode_study, load_study, rater_name
@@ -472,11 +473,11 @@ def test_one_rater_and_no_agreement() -> None:
         a = source.agreement
         assert np.isnan([a.kappa, a.icc_single, a.icc_mean]).all()
         assert (a.kappa_undefined, a.icc_undefined) == ("no image rated twice", "fewer than 2 raters")
-    text = "\n".join(rater_section([found], INFO))
+    text = section_text(rater_section, INFO, raters=(found,))
     assert "there is one rater" in text
     assert "nan" not in text
     half = analysed(small_study(), {k: v for k, v in some_answers().items() if k in (("ann", "r0"), ("bob", "c0"))})
-    text = "\n".join(rater_section([half], INFO))
+    text = section_text(rater_section, INFO, raters=(half,))
     assert "fewer than two raters have rated half of the study" in text
     assert "nan" not in text
 
@@ -493,21 +494,20 @@ def test_the_report_has_them_beside_the_published_ones(tmp_path: Path) -> None:
         Answers(folder).add(given)
     found = rating_studies(INFO, tmp_path)
     assert rating_studies(replace(INFO, suite="another"), tmp_path) == ()
-    parts = rater_section(found, INFO)
-    assert parts[0] == "## Raters\n"
-    text = "\n".join(parts)
+    text = section_text(rater_section, INFO, raters=found)
+    assert "\n## Raters\n" in text
     assert "8 images, 2 raters, 15 of 16 answers are in" in text
     assert "on the 7 images that two or more raters rated; ICC of quality, of the 7 images that all 2 rated" in text
     assert "ann" not in re.findall(r"\w+", text)  # names stay in the study
     assert "Published" not in text
     cyclegan = PublishedMethod("cyclegan", {}, raters={"quality": "3.51", "taken_for_real": "0.80"})
     results = Published("a thesis", methods={"cyclegan": cyclegan}, raters_of_real_images={"quality": "3.90"})
-    text = "\n".join(rater_section(found, replace(INFO, published=PublishedFacts(results))))
+    text = section_text(rater_section, replace(INFO, published=PublishedFacts(results)), raters=found)
     assert re.search(r"`cyclegan` \|.*42\.9 \[15\.8, 75\.0\].*\| 3\.51 \| 0\.80 \|", text)
     assert re.search(r"real \|.*\| 3\.90 \| – \|", text)
     (folder / "manifest.json").write_text("{}")
     assert rating_studies(INFO, tmp_path) == ()  # damaged: no report fails for it
-    assert rater_section((), INFO) == []
+    assert section_text(rater_section, INFO) == ""
 
 
 def test_the_verb_analyses(session: Session) -> None:

@@ -7,11 +7,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from report_text import shown
+from report_text import text as section_text
 from statsmodels.stats.inter_rater import fleiss_kappa as reference
 
 from bench.analysis.info import ReportInfo
 from bench.analysis.raters import RatingStudy, analysed
-from bench.report.sections.raters import agreement_table, by_rater_table, rater_section
+from bench.report.sections import raters as rater_section
+from bench.report.sections.raters import agreement_table, by_rater_table
 from bench.stats.agreement import icc_two_way_random
 from bench.stats.clustered import clustered_wilson
 from bench.stats.inference import wilson
@@ -97,7 +100,7 @@ def test_a_stray_rater_leaves_agreement_as_it_was() -> None:
     m, p = counts.sum(axis=1), counts[:, 0].sum() / 61
     within = 2 * (counts[:, 0] * counts[:, 1] / m).sum()
     assert kappas(after)["all images"] == pytest.approx(1 - within / ((m - 1).sum() * 2 * p * (1 - p)))
-    text = "\n".join(rater_section([after], INFO))
+    text = section_text(rater_section, INFO, raters=(after,))
     assert "of the 20 images that rater 1, rater 2 and rater 3 rated" in text
     assert "Excluded from the ICC because they rated less than half of the study: rater 4 (1 of 20)." in text
     assert "ICC(2,3)" in text
@@ -130,10 +133,10 @@ def test_undefined_is_said_and_no_nan() -> None:
     found = analysed(study(), answers(verdicts, marks))
     assert found.sources[0].agreement.kappa_undefined == "all said real"
     assert found.whole.agreement.kappa == pytest.approx(1)
-    row = agreement_table(found).splitlines()[3]
+    row = shown(agreement_table(found)).splitlines()[3]
     alike = "undefined: all marks alike"
     assert row == f"| `cyclegan` | 100.0 [72.2, 100.0] | undefined: all said fake | 10 | {alike} | {alike} | 10 |"
-    assert "nan" not in agreement_table(found)
+    assert "nan" not in shown(agreement_table(found))
     assert found.sources[0].agreement.icc_undefined == ""
 
 
@@ -151,7 +154,7 @@ def test_marks_that_tell_nothing_of_agreement() -> None:
 def test_rater_by_rater_has_wilsons_interval() -> None:
     verdicts, marks = marked()
     found = analysed(study(), stray(answers(verdicts, marks)))
-    rows = by_rater_table(found).splitlines()
+    rows = shown(by_rater_table(found)).strip().splitlines()
     assert rows[0] == "| Rater | real | `cyclegan` |"
     assert rows[-1] == "| rater 4 | 100.0 [20.7, 100.0] | – |"
     right = int(verdicts[:PER, 0].sum())
@@ -169,4 +172,4 @@ def test_rater_by_rater_has_wilsons_interval() -> None:
     ],
 )
 def test_the_report_says_whether_pictures_repeat(repeats: int | None, said: str) -> None:
-    assert said in "\n".join(rater_section([analysed(study(repeats), answers(*marked()))], INFO))
+    assert said in section_text(rater_section, INFO, raters=(analysed(study(repeats), answers(*marked())),))

@@ -82,7 +82,10 @@ def test_a_store_of_ten_thousand_rows_is_reported_whole(root: Path) -> None:
     assert all(float(r["low"]) < float(r["mean"]) < float(r["high"]) for r in scores)
     text = (root / "report" / "leaderboard.md").read_text()
     assert "152 comparisons" in text
-    assert all(f"\n## {c}\n" in text for c in CLASSIFIERS)
+    assert "116 more rows: see the page and the CSV files." in text
+    assert len(text.split()) <= 3000
+    page = (root / "report" / "report.html").read_text()
+    assert all(f"Scores and comparisons: {c}</h2>" in page for c in CLASSIFIERS)
     charts = {p.name for p in (root / "report" / "charts").iterdir()}
     names = ("forest", "folds", "cost", "roc", "pr", "reliability", "confusion", "confusion_patients", "patients")
     assert charts == {

@@ -49,6 +49,7 @@ def test_the_same_rows_give_the_same_bytes_in_any_order(run: tuple[Path, list[Re
         *(f"charts/{n}.png" for n in ("confusion", "confusion_patients", "patients")),
         *(f"pictures/{n}.png" for n in ("overview", *GANS, *(f"{g}_closest_pairs" for g in GANS))),
         f"pictures/{GANS[1]}_translations.png",
+        *(n for n in files(root / "report") if n.startswith("tables/")),
     }  # fmt: skip
 
 
@@ -63,32 +64,38 @@ def test_every_table_row_has_as_many_cells_as_its_header(run: tuple[Path, list[R
             width = cells
         else:
             width = 0
-    assert (
-        tables == 21
-    )  # verdicts; 5 for each classifier; memorised samples; 3 of quality; 3 of translations; costs; 2 of the data
-    notes = text.split("## How to read it")[1]
-    heads = {
-        h.strip()
-        for line in text.splitlines()
-        if "| ---" not in line and line.startswith("| ")
-        for h in line.split("|")
-    }
-    for column in ("Bal. acc.", "AUROC", "Verdict", "p Wilcoxon", "Generator", "KID", "FID", "AuthPct", "PSNR", "IoU"):
-        assert any(column in h for h in heads), column
-        assert column in notes  # defined at the foot
-    for path in ("charts/forest.png", "pictures/overview.png"):
-        assert f"({path})" in text
+    assert tables == 2  # leaderboard and cost; the appendix is in the page
+    main, notes = text.split("## Definitions")
+    for column in ("Arm", "Bal. acc.", "AUROC", "Verdict", "Difference", "Training (fold)"):
+        assert f"| {column} |" in main, column
+        assert column in notes  # defined at the end
+    assert "KID" not in notes  # is no column here
+    assert "(charts/forest.png)" in main
+    assert "pictures/" not in text
     assert "`bench run --suite tiny`" in text
+
+
+def test_every_table_of_the_page_is_a_csv_file_and_in_latex(run: tuple[Path, list[ResultRow], ReportInfo]) -> None:
+    report = run[0] / "report"
+    page, tex = (report / "report.html").read_text(), (report / "leaderboard.tex").read_text()
+    found = sorted((report / "tables").iterdir())
+    assert page.count("<table") == tex.count(r"\begin{tabular}") == len(found) > 15
+    for path in found:
+        with path.open() as f:
+            assert len({len(line) for line in csv.reader(f)}) == 1, path
+    with (report / "tables" / "fcn-score.csv").open() as f:
+        assert next(csv.reader(f)) == ["Method", "IoU", "Pixel accuracy", "Class accuracy"]
+    assert rf"\label{{tab:{run[2].suite}-fcn-score}}" in tex
 
 
 def test_lines_are_sorted_and_the_best_is_bold(run: tuple[Path, list[ResultRow], ReportInfo]) -> None:
     text = (run[0] / "report" / "leaderboard.md").read_text()
-    first = text.split("## small_cnn")[1].split("## ")[0].split("Difference to")[0]
-    cells = [line.split("|") for line in first.splitlines() if line.startswith("| `")]
-    means = [float(c[3].replace("*", "").split("±")[0].split("[")[0]) for c in cells]
+    first = text.split("## Leaderboard")[1].split("## ")[0]
+    cells = [line.split("|") for line in first.splitlines() if line.startswith("| `") and "small_cnn" in line]
+    means = [float(c[5].replace("*", "").split("[")[0]) for c in cells]
     assert len(cells) == 3 + 2 * 2
     assert means == sorted(means, reverse=True)
-    assert ["**" in c[3] for c in cells] == [m == means[0] for m in means]
+    assert ["**" in c[5] for c in cells] == [m == means[0] for m in means]
 
 
 def test_csv_and_json_hold_the_numbers(run: tuple[Path, list[ResultRow], ReportInfo]) -> None:
@@ -141,8 +148,9 @@ def test_without_none_there_are_scores_but_no_verdicts(
     methods = tuple(m for m in info.methods if m != "none")
     text = build_report(kept, replace(info, methods=methods), root, tmp_path / "r").read_text()
     assert "no verdicts" in text
-    assert "Difference to `none`, in points" not in text
-    assert "Difference to classical" in text
+    tables = {p.name for p in (tmp_path / "r" / "tables").iterdir()}
+    assert "difference-to-none-small-cnn.csv" not in tables
+    assert "difference-to-classical-small-cnn.csv" in tables
 
 
 def test_pictures_show_real_and_synthetic_images(run: tuple[Path, list[ResultRow], ReportInfo]) -> None:
@@ -165,9 +173,9 @@ def test_building_a_report_imports_no_torch_and_no_pyplot() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_records_import_neither_text_nor_charts_and_text_imports_no_charts() -> None:
+def test_sections_import_no_renderer() -> None:
     report = Path(build_report.__code__.co_filename).parent
-    for package, banned in (("records", ("sections", "charts")), ("sections", ("charts",))):
+    for package, banned in (("sections", ("charts", "html", "latex", "markdown")),):
         for path in (report / package).glob("*.py"):
             found = [name for name in banned if f"bench.report.{name}" in path.read_text(encoding="utf-8")]
             assert not found, path

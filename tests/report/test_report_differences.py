@@ -9,16 +9,18 @@ from pathlib import Path
 
 import pytest
 from report_rows import TAG, made_up
+from report_text import text as said
 from scipy import stats
 
 from bench.analysis.differences import Difference, differences
 from bench.analysis.info import FoldSize, ReportInfo
 from bench.analysis.lines import PRIMARY, leaderboard
-from bench.analysis.report import collect
+from bench.analysis.report import Records, collect
 from bench.analysis.rows import Rows
 from bench.errors import ConfigError
 from bench.report.export import tidy_csv
-from bench.report.sections.differences import difference_section, sentence
+from bench.report.sections import differences as section
+from bench.report.sections.differences import sentence
 from bench.stats.inference import holm, verdicts
 from bench.suite.arms import Arm
 from bench.suite.suite import parse_suite
@@ -128,7 +130,7 @@ def test_one_sentence_an_arm_and_one_table_a_measure(rows: list[ResultRow]) -> N
     assert "training takes less device time (−20 s [" in frozen
     assert frozen.endswith("from 420 ms, −47 %).")
     assert "similarity to real images undecided (KID +" in scratch
-    text = "\n".join(difference_section(found, PLAN))
+    text = said(section, PLAN, differences=tuple(found))
     assert text.count("| Arm | Verdict | Difference |") == 4
     assert f"KID against real test images, by {TAG} (lower is closer)" in text
     assert "| `frozen` | **lower** | −0.0200 [" in text
@@ -137,7 +139,7 @@ def test_one_sentence_an_arm_and_one_table_a_measure(rows: list[ResultRow]) -> N
 
 def test_there_is_no_section_without_a_reference(rows: list[ResultRow]) -> None:
     assert compared(rows, replace(PLAN, reference=None)) == []
-    assert difference_section([], PLAN) == []
+    assert list(section.sections(Records(), PLAN)) == []
 
 
 def test_many_accuracies_are_summarised(rows: list[ResultRow]) -> None:

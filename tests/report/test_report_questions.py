@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from report_rows import TAG, made_up
+from report_text import text as section_text
+from report_text import whole
 from scipy import stats
 
 from bench.analysis.info import FoldSize, OtherFinding, ReportInfo
@@ -18,10 +20,9 @@ from bench.analysis.questions import Question, questions
 from bench.analysis.report import collect
 from bench.analysis.rows import Rows
 from bench.report.export import as_json
+from bench.report.page import sections
 from bench.report.run_facts import other_findings
 from bench.report.sections import questions as section
-from bench.report.sections.page import markdown, sections
-from bench.report.sections.questions import question_section
 from bench.stats.inference import holm, verdicts
 from bench.stats.planning import pair_ratio, pairs_needed
 from bench.suite.arms import Arm
@@ -81,9 +82,11 @@ def asked(rows: list[ResultRow] = ROWS, info: ReportInfo = PLAN) -> dict[str, Qu
     return {q.name: q for q in questions(leaderboard(table, info, Path("nowhere")), table, info)}
 
 
-def text_of(rows: list[ResultRow] = ROWS, info: ReportInfo = PLAN) -> list[str]:
-    """Return the text of the four answers."""
-    return "\n".join(question_section(tuple(asked(rows, info).values()), info)).split("### ")[1:]
+def text_of(rows: list[ResultRow] = ROWS, info: ReportInfo = PLAN) -> dict[str, str]:
+    """Return the text of each answer by question."""
+    text = section_text(section, info, questions=tuple(asked(rows, info).values()))
+    parts = dict(part.split("\n", 1) for part in text.split("\n### ")[1:])
+    return {name: parts[title] for name, title in section.TITLES.items() if title in parts}
 
 
 def suite(**methods: dict[str, object]) -> Suite:
@@ -179,7 +182,9 @@ def test_costs_are_ratios_with_a_geometric_mean() -> None:
 
 
 def test_the_text_follows_the_numbers() -> None:
-    transfer, cost, modalities, others = text_of()
+    found = text_of()
+    assert list(found) == ["transfer", "cost", "others"]
+    transfer, cost, others = found.values()
     kid = asked()["transfer"].findings[0].difference
     assert f"**Decided in {asked()['transfer'].decided} of 6 comparisons.**" in transfer
     assert f"- `tl` compared with `rnd`: images closer to real ones (KID −{abs(kid.mean):.4f}" in transfer
@@ -192,15 +197,13 @@ def test_the_text_follows_the_numbers() -> None:
     assert "operations per step ×1.00, **equal** for all" in cost
     assert "device time of a step ×1.16 (`tl2`) to ×2.84 (`tl`), **higher** for all" in cost
     assert "all but `tl2`: norm batch (instance)" in cost
-    assert "it has one data set, `phantom` (histology)" in modalities
-    assert "such as `busi` (ultrasound):" in modalities  # not breakhis: histology again
     assert "`tl` compared with `noise`: images closer to real ones" in others
-    assert "Without" not in transfer  # every random arm has its counterpart
+    assert "Not answered by this run: other imaging modalities." in others
 
 
 def test_trainings_of_other_lengths_are_compared_by_their_steps_alone() -> None:
     rows = [r for r in ROWS if r.method != "rnd"] + [r for f in range(5) for r in rows_of("rnd", f, steps=50)]
-    cost = text_of(rows)[1]
+    cost = text_of(rows)["cost"]
     assert (
         "Trained for other numbers of steps, so that only the cost of a step is comparable: `rnd` 50 steps against 100."
         in cost
@@ -210,27 +213,17 @@ def test_trainings_of_other_lengths_are_compared_by_their_steps_alone() -> None:
     assert "(`rnd`)" in cost.split("device time of a step ")[1].split(";")[0]  # twice as long a step
 
 
-def test_unanswered_questions_name_the_reason_and_suitable_suites() -> None:
-    elsewhere = {"transfer": ("tiny",), "cost": ("tiny", "ci"), "others": ("tiny",)}
-    nothing = replace(PLAN, roles=Roles(plain=("plain",), elsewhere=elsewhere))
-    transfer, cost, _, others = text_of(info=nothing)
-    assert "**This run cannot answer it**: no arm has discriminators that could be pretrained." in transfer
-    assert "Suites that can answer it: `tiny`." in transfer
-    assert "Suites that can answer it: `tiny` and `ci`." in cost
-    assert "no arm has pretrained discriminators" in others
-    alone = replace(PLAN, roles=Roles(transfer=("tl",), plain=("plain",)))
+def test_only_answered_questions_are_shown_and_the_others_named_with_suitable_suites() -> None:
+    elsewhere = {"transfer": ("tiny",), "others": ("tiny", "ci")}
+    some = replace(PLAN, roles=replace(ROLES, ablation_pairs=(), others=(), elsewhere=elsewhere))
+    found = text_of(info=some)
+    assert list(found) == ["cost"]
     assert (
-        "`tl` has no from-scratch counterpart: a second arm with the same config and `pretrained: false`"
-        in text_of(info=alone)[0]
+        "Not answered by this run: the effect of transfer learning (suites that can: `tiny`), other imaging modalities "
+        "and other generative methods (suites that can: `tiny` and `ci`)." in found["cost"]
     )
-    assert "every generator of this run is a CycleGAN" in text_of(info=alone)[3]
-    scratch = replace(PLAN, roles=Roles(random=("rnd",)))
-    assert "`rnd` starts from random weights" in text_of(info=scratch)[0]
-    assert "no arm is a plain CycleGAN" in text_of(info=scratch)[1]
-    assert question_section((), PLAN) == []
+    assert text_of(info=replace(PLAN, roles=Roles(plain=("plain",), elsewhere=elsewhere))) == {}
     assert questions((), Rows(()), replace(PLAN, roles=None)) == ()
-    online = replace(PLAN, generative=(), methods=("none",), roles=Roles())
-    assert "makes no synthetic images" in "".join(question_section(tuple(asked([], online).values()), online))
 
 
 def test_a_failed_fit_removes_a_pair_and_is_named() -> None:
@@ -242,19 +235,18 @@ def test_a_failed_fit_removes_a_pair_and_is_named() -> None:
     assert {f.difference.pairs for f in q["transfer"].findings} == {4}
     (lack,) = q["transfer"].lacks
     assert (lack.method, lack.stage, lack.status, lack.pairs) == ("rnd", "fit", "failed", ((2, 0),))
-    assert "**Incomplete:** `fit` of `rnd` failed (Memory: 80 GiB) in fold 2." in text_of(broken)[0]
-    assert "4 of 5" in text_of(broken)[0]
+    assert "**Incomplete:** `fit` of `rnd` failed (Memory: 80 GiB) in fold 2." in text_of(broken)["transfer"]
+    assert "4 of 5" in text_of(broken)["transfer"]
     assert q["others"].lacks == ()
     gone = [r for r in ROWS if r.method != "rnd"]
-    assert "no fold has results of both sides" in text_of(gone)[0]
-    assert "`fit` of `rnd` was not run in folds 0, 1, 2, 3 and 4" in text_of(gone)[0]
+    assert list(text_of(gone)) == ["cost", "others"]
 
 
 def test_an_unmeasured_stage_removes_only_its_measure() -> None:
     broken = [replace(r, status="failed", metrics={}, error="E: x") if r.stage == "fidelity" else r for r in ROWS]
     q = asked(broken)["transfer"]
     assert [f.difference.kind for f in q.findings] == ["memorised", "accuracy"]
-    assert "`fidelity` of `tl` and `rnd` failed (E: x) in folds 0, 1, 2, 3 and 4" in text_of(broken)[0]
+    assert "`fidelity` of `tl` and `rnd` failed (E: x) in folds 0, 1, 2, 3 and 4" in text_of(broken)["transfer"]
 
 
 def finding(dataset: str, modality: str, word: str, kind: str = "accuracy") -> OtherFinding:
@@ -268,7 +260,7 @@ def test_reports_on_other_data_sets_are_compared_with_this_one() -> None:
     against = replace(
         PLAN, other_findings=(finding("busi", "ultrasound", "hurts"), finding("busi", "ultrasound", "undecided", "kid"))
     )
-    text = text_of(rows, against)[2]
+    text = text_of(rows, against)["modalities"]
     assert "Effect of transfer learning on `phantom` (histology) and `busi` (ultrasound)." in text
     assert "Accuracy: helps on `phantom`, hurts on `busi`; it does **not generalise** unchanged." in text
     assert "decided on 1 data set, so whether it generalises is **undecided**" in text  # KID
@@ -276,8 +268,11 @@ def test_reports_on_other_data_sets_are_compared_with_this_one() -> None:
         "| `busi` (ultrasound) | `other` | `tl` ×1 | `rnd` | accuracy a | **hurts** | −5.0 [−8.0, −2.0] | 5 |" in text
     )
     same = replace(PLAN, other_findings=(finding("breakhis", "histology", "helps"),))
-    assert "another data set, but not another modality" in text_of(rows, same)[2]
-    assert "Accuracy: helps on `phantom`, helps on `breakhis`; it **generalises** to them." in text_of(rows, same)[2]
+    assert "another data set, but not another modality" in text_of(rows, same)["modalities"]
+    assert (
+        "Accuracy: helps on `phantom`, helps on `breakhis`; it **generalises** to them."
+        in text_of(rows, same)["modalities"]
+    )
 
 
 def test_results_of_other_reports_are_read_from_their_json(tmp_path: Path) -> None:
@@ -298,15 +293,14 @@ def test_results_of_other_reports_are_read_from_their_json(tmp_path: Path) -> No
     assert list(other_findings(tmp_path, "busi")) == []  # reports on the same data are ignored
 
 
-def test_the_whole_report_has_them_after_the_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_whole_report_has_them_before_the_comparisons(tmp_path: Path) -> None:
     gans = ("cgan", "cyclegan", "tlsgan_lite0", "tlsgan_lite0_scratch")
     rows, info = made_up(tmp_path, patients=8, per_patient=2, generative=gans, classifiers=("a",), pictures=False)
     info = replace(info, roles=roles_of(load_suite("tiny")))
     records = collect(Rows(rows), info, tmp_path)
-    text = markdown(sections(records, info, {}, {}), info)
-    assert text.index("## The research questions") < text.index("## a\n")
-    monkeypatch.setattr(section, "OPEN", 6)
-    assert "<details><summary>All 7 comparisons</summary>" in "".join(question_section(records.questions, info))
+    text = whole(sections(records, info, {}, {}))
+    assert 0 < text.index("## Research questions") < text.index("## Scores and comparisons: a\n")
+    assert "#### All 7 comparisons" in text
     exported = as_json(records, info)["questions"]
     assert [q["name"] for q in exported] == ["transfer", "cost", "modalities", "others"]
     json.dumps(exported, allow_nan=False)

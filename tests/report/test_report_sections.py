@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from report_rows import made_up
+from report_text import shown
+from report_text import text as said
 
 from bench.analysis.info import ClassSize, DataFacts, FoldSize, ReportInfo
 from bench.analysis.lines import PRIMARY, Line, leaderboard
@@ -16,12 +18,14 @@ from bench.analysis.quality import Quality
 from bench.analysis.rows import Rows, Score
 from bench.analysis.translations import CEILING, Translation, translations
 from bench.report.charts.pages import MOST, even, numbered, pages
-from bench.report.sections.data import data_section
-from bench.report.sections.leaderboard import leaderboard_section, verdict_overview
-from bench.report.sections.memorised import memorised_section, survival_sentence
-from bench.report.sections.quality import quality_section
+from bench.report.sections import data as data_section
+from bench.report.sections import leaderboard as leaderboard_section
+from bench.report.sections import memorised as memorised_section
+from bench.report.sections import quality as quality_section
+from bench.report.sections import translations as translation_section
+from bench.report.sections.board import verdict_overview
+from bench.report.sections.memorised import survival_sentence
 from bench.report.sections.summary import summary
-from bench.report.sections.translations import translation_section
 from bench.report.text import p_value, percent
 from bench.stats.inference import Verdict, verdict
 from bench.suite.arms import Arm
@@ -81,7 +85,7 @@ def test_a_gain_that_remains_without_memorised_samples() -> None:
     assert sentence == (
         "Without the images flagged as memorised, the gain remains for cgan ×1 (+10.4 points with, +9.4 without)."
     )
-    text = "\n".join(memorised_section((), [found], PLAN))
+    text = said(memorised_section, PLAN, survivals=(found,))
     assert cells(text, "| Arm")[0][:2] == ["`cgan` ×1", "12 images"]
     assert "without" not in summary(lines, PLAN)[0]
 
@@ -111,14 +115,14 @@ def test_memorised_samples_are_read_by_name_and_compared_with_real_images(tmp_pa
     rows, plan = made_up(tmp_path, generative=("cgan", "cyclegan"), pictures=False, classifiers=("a",), ratios=("1",))
     found = memorised_samples(Rows(rows), plan)
     assert [(c.method, c.extractor) for c in found] == [(m, "tf_efficientnet_lite0-1a2b3c4d") for m in plan.generative]
-    first, second = cells("\n".join(memorised_section(found, (), plan)), "| Method")
+    first, second = cells(said(memorised_section, plan, memorised=found), "| Method")
     assert first == ["`cgan`", "4.0 (1.0)", "91.0 (93.0)", "97.0 (98.0)", "0.0", "2.0", "–"]
     assert second[1:3] + second[-1:] == ["5.0 (1.0)", "90.0 (93.0)", "60.0"]
-    assert memorised_section((), (), plan) == []
+    assert said(memorised_section, plan) == ""
     undefined = MemorisedSamples(
         "x", "t", {"flagged_share": Score.of([math.nan]), "patient_like_share": Score.of([0.1])}
     )
-    rows_of_both = cells("\n".join(memorised_section((*found, undefined), (), plan)), "| Method")
+    rows_of_both = cells(said(memorised_section, plan, memorised=(*found, undefined)), "| Method")
     assert rows_of_both[2] == ["`x`", "–", "–", "–", "–", "10.0", "–"]
 
 
@@ -130,20 +134,22 @@ def test_every_fid_has_its_real_vs_real_baseline_and_number_of_images() -> None:
     scores |= {"at_real_baseline/train/fid": Score.of([95.0]), "real_baseline/train/fid": Score.of([35.0])}
     scores |= {"synthetic/test/kid": Score.of([0.5]), "real_baseline/test/kid": Score.of([math.nan])}
     scores |= {"synthetic/is": Score.of([1.5]), "real/train/is": Score.of([2.0])}
-    text = "\n".join(quality_section([Quality("cgan", "net-1", scores)]))
-    test, train = text.split("Against training")
+    text = said(quality_section, PLAN, quality=(Quality("cgan", "net-1", scores),))
+    test, train = text.split("Against training images:")
     assert cells(test, "| Method") == [["`cgan`", "160 : 100", "**0.500**", "**90.0** (30.0)", "100"]]
     assert cells(train, "| Method | Images") == [["`cgan`", "60 : 100", "**95.0** (35.0)", "100"]]
     assert cells(text, "| Method | Inception") == [["`cgan`", "**1.50** (2.00)"]]
     assert "not the Inception scores" in text
-    assert "not the Inception" not in "".join(quality_section([Quality("cgan", "inception-6726825d", scores)]))
+    assert "not the Inception" not in said(
+        quality_section, PLAN, quality=(Quality("cgan", "inception-6726825d", scores),)
+    )
 
 
 def test_translations_have_an_upper_bound_a_reference_and_the_published_variant(tmp_path: Path) -> None:
     rows, plan = made_up(tmp_path, generative=("cgan", "cyclegan"), pictures=False, classifiers=("a",), ratios=("1",))
     found = translations(Rows(rows), plan)
     assert [t.method for t in found] == [CEILING, "cyclegan"]
-    text = "\n".join(translation_section(found))
+    text = said(translation_section, PLAN, translations=found)
     assert cells(text, "| Method | IoU") == [
         [f"*{CEILING}*", "70.5", "89.5", "85.5"],
         ["`cyclegan`", "57.0", "85.0", "80.0"],
@@ -152,12 +158,12 @@ def test_translations_have_an_upper_bound_a_reference_and_the_published_variant(
     assert "compared with true masks" in text
     assert "published unpaired variant" in text
     assert translations(Rows([r for r in rows if r.stage != "translate"]), plan) == ()
-    assert translation_section(()) == []
+    assert said(translation_section, PLAN) == ""
 
 
 def test_a_missing_fcn_score_has_a_reason() -> None:
     found = (Translation("cyclegan", {"cycle/ssim": Score.of([0.9, math.nan])}, "no true masks"),)
-    text = "".join(translation_section(found))
+    text = said(translation_section, PLAN, translations=found)
     assert "There is no FCN score: no true masks." in text
     assert "| `cyclegan` | 0.900 | – |" in text
 
@@ -167,13 +173,13 @@ def test_the_data_its_problems_and_its_leakage_checks() -> None:
         (ClassSize("benign", 80, 9), ClassSize("malignant", 120, 9)), {"copy_under_two_labels": 4}, "groups"
     )
     folds = (FoldSize(0, 0, 100, 40, 60, 9, 4, 5), FoldSize(1, 0, 104, 36, 60, 9, 4, 5))
-    text = "\n".join(data_section(replace(PLAN, data=facts, folds=folds)))
+    text = said(data_section, replace(PLAN, data=facts, folds=folds))
     assert cells(text, "| Class") == [["benign", "80", "9"], ["malignant", "120", "9"]]
     assert cells(text, "| Part")[0] == ["train", "100 to 104", "9"]
     assert "- **File problems**: copy under two labels 4\n" in text
     assert "**Leakage checks**: group-disjoint (no group" in text
     assert "Near duplicates" not in text
-    assert data_section(replace(PLAN, folds=())) == []
+    assert said(data_section, replace(PLAN, folds=())) == ""
 
 
 def test_each_class_has_its_scores_only_where_there_are_more_than_two(tmp_path: Path) -> None:
@@ -183,7 +189,7 @@ def test_each_class_has_its_scores_only_where_there_are_more_than_two(tmp_path: 
     undefined = next(r for r in three[0] if r.stage == "evaluate" and r.method == "none" and r.fold == 0)
     undefined.metrics["test/precision_akiec"] = undefined.metrics["test/precision"] = math.nan
     lines = leaderboard(Rows(three[0]), three[1], tmp_path)
-    text = "\n".join(leaderboard_section("a", lines, three[1]))
+    text = said(leaderboard_section, three[1], lines=lines)
     tables = text.partition("Each class")[2].split("\n| Arm | Mean | akiec | bcc | nv")
     assert [t.rstrip(":\n").rsplit("\n", 1)[-1] for t in tables[:4]] == [
         *("Precision", "Recall", "F1", "AUROC, against the rest"),
@@ -202,12 +208,12 @@ def test_each_class_has_its_scores_only_where_there_are_more_than_two(tmp_path: 
             assert cell.strip().endswith("(1)") == (len(values) == 1 < len(of_none))
     assert none.recalls["bcc"].mean == pytest.approx(sum(m["test/recall_bcc"] for m in of_none) / 2)
     two = leaderboard(Rows(scored("none", NONE)), PLAN, tmp_path)
-    assert "Each class" not in "".join(leaderboard_section("a", two, PLAN))
+    assert "Each class" not in said(leaderboard_section, PLAN, lines=two)
 
 
 def test_the_statistics_table_has_the_values_of_the_verdict() -> None:
     lines = leaderboard(Rows(scored("none", NONE) + scored("classical", plus(0.1))), PLAN, Path("nowhere"))
-    row = cells("\n".join(leaderboard_section("a", lines, PLAN)), "| Arm | Verdict")[0]
+    row = cells(said(leaderboard_section, PLAN, lines=lines), "| Arm | Verdict")[0]
     v: Verdict = verdict([0.1 + 0.002 * i for i in range(5)], PLAN.margin, PLAN.test_train_ratio)
     assert row[:2] == ["`classical`", "**helps**"]
     small = "< 0.001"
@@ -224,11 +230,11 @@ def test_the_statistics_table_has_the_values_of_the_verdict() -> None:
 
 def test_verdicts_of_all_classifiers_side_by_side() -> None:
     lines = leaderboard(Rows(scored("none", NONE) + scored("classical", plus(0.1))), PLAN, Path("nowhere"))
-    assert verdict_overview(lines, PLAN) == ""
+    assert verdict_overview(lines, PLAN) is None
     both = [*lines, *(replace(x, classifier="b") for x in lines)]
-    assert "| `classical` | **helps** +10.4 | **helps** +10.4 |" in verdict_overview(
-        both, replace(PLAN, classifiers=("a", "b"))
-    )
+    overview = verdict_overview(both, replace(PLAN, classifiers=("a", "b")))
+    assert overview is not None
+    assert "| `classical` | **helps** +10.4 | **helps** +10.4 |" in shown(overview)
 
 
 def test_the_summary_names_the_largest_of_many() -> None:

@@ -47,7 +47,7 @@ def test_scores_by_step_have_a_separate_chart(tmp_path: Path, figures: dict[str,
     found = fidelity_curves(histories)
     assert list(found) == ["cgan"]
     assert fidelity_curves({"cgan_skin": histories["cgan_skin"]}) == {}
-    draw_training_fidelity(found, tmp_path / "fidelity.png")
+    draw_training_fidelity(found, ("cgan",), tmp_path / "fidelity.png")
     kid, fid = figures["fidelity"].axes
     assert [ax.get_title() for ax in (kid, fid)] == ["KID", "FID"]
     assert {ax.get_ylabel() for ax in (kid, fid)} == {TAG}

@@ -17,6 +17,7 @@ from PIL import Image
 from toy import Toy, write_suite
 
 from bench import registry
+from bench.analysis.report import Records
 from bench.analysis.rows import Rows
 from bench.analysis.segmentation import segmented
 from bench.config import stable_hash
@@ -33,7 +34,7 @@ from bench.plan.selection import select
 from bench.report.build import build_report
 from bench.report.charts.segmentations import BLUE, draw_segmentations
 from bench.report.run_facts import report_info
-from bench.report.sections.segmentation import segmentation_section
+from bench.report.sections import segmentation as segmentation_section
 from bench.segmentation.network_config import SegmentationNetworkConfig
 from bench.segmentation.smp_unet import build_segmentation_network
 from bench.segmentation.trainer import MaskedImages, augmented, mean_dice, segment, train_segmentation
@@ -334,10 +335,9 @@ def test_the_report_has_a_table_a_picture_and_the_excluded_arms(
         if method != "none":
             change = 100 * (metrics["test/lesion_dice"] - by["none", "unet"].metrics["test/lesion_dice"])
             assert float(cells[3].replace("−", "-")) == pytest.approx(change, abs=0.05 + 1e-9)
-    of_classes = text.split("Dice of each class: unet</summary>")[1].split("</details>")[0].strip().splitlines()
-    assert of_classes[2] == "| Arm | All images | benign | malignant |"
+    of_classes = list(csv.DictReader((tmp_path / "a" / "tables" / "dice-of-each-class-unet.csv").open()))
     wanted = [f"{100 * by['none', 'unet'].metrics[f'test/dice{of}']:.1f}" for of in ("", "_benign", "_malignant")]
-    assert of_classes[4] == f"| `none` | {' | '.join(wanted)} |"
+    assert of_classes[0] == dict(zip(("Arm", "All images", "benign", "malignant"), ("none", *wanted), strict=True))
     assert "Excluded: `oversample`" in text
     assert "Excluded: `toy`, whose images are generated from noise" in text
     assert "`mirror` have the mask of the image they were translated from" in text
@@ -379,4 +379,4 @@ def test_differences_are_paired_and_tested(tmp_path: Path) -> None:
     assert found == {"dice": ("helps", 0.104), "iou": ("undecided", 0.0), "hd95_px": ("helps", -10.4)}
     beside = {name: (x.word, round(x.score.mean, 6), x.score.n) for name, x in classical.beside.items()}
     assert beside == {"missed_share": ("", 0.125, 1), "dice": ("", 0.9, 5), "dice_benign": ("", 0.25, 5)}
-    assert segmentation_section([], info) == []
+    assert [s.blocks for s in segmentation_section.sections(Records(), info)] == [()]

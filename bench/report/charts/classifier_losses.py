@@ -40,10 +40,10 @@ def read_trainings(rows: Rows, info: ReportInfo, root: Path, arms: Sequence[Arm]
     return found
 
 
-def draw_trainings(histories: Histories, path: Path) -> None:
+def draw_trainings(histories: Histories, path: Path, methods: Sequence[str]) -> None:
     """Draw the loss above the score of each classifier."""
     classifiers = list(dict.fromkeys(c for c, _ in histories))
-    looks = arm_looks(list(dict.fromkeys(a for _, a in histories)))
+    looks = arm_looks(list(dict.fromkeys(a for _, a in histories)), methods)
     width = 0.8 + 2.7 * len(classifiers)
     with figure(path, 2, len(classifiers), width, 4.4, sharey="row", sharex="col") as (fig, axes):
         for (classifier, arm), curves in histories.items():

@@ -10,14 +10,13 @@ from typing import Any
 from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Line
 from bench.report.charts.pages import Page
-from bench.report.charts.style import GREY, figure, method_marks, plain_log
+from bench.report.charts.style import GREY, Look, figure, method_looks, plain_log
 from bench.stats.pareto import pareto
 from bench.suite.arms import Arm
 from bench.suite.suite import REFERENCES
 
 NAMED = 20  # methods that can be distinguished by colour and shape
 SMALL, LARGE = 4.0, 5.5  # marker sizes in points: references with more steps, and arms without a ratio
-Mark = tuple[str, str]  # colour, shape
 
 
 def caption(info: ReportInfo) -> str:
@@ -38,7 +37,8 @@ def draw_cost(page: Page, info: ReportInfo, path: Path) -> None:
     Of more than ``NAMED`` methods only those on a Pareto front, and the references, are named; the others are grey.
     """
     sizes = {r: SMALL + min(1.6, 6 / len(info.ratios)) * i for i, r in enumerate(info.ratios)}
-    marks = method_marks(_named(page, info))
+    looks = method_looks(info.methods)
+    marks = {m: looks[m] for m in _named(page, info)}
     width = 2.3 + 3.1 * len(page.classifiers)
     with figure(path, 1, len(page.classifiers), width, 3.9, sharey=True) as (fig, axes):
         for ax, classifier in zip(axes[0], page.classifiers, strict=True):
@@ -53,7 +53,9 @@ def draw_cost(page: Page, info: ReportInfo, path: Path) -> None:
                     _draw_arm(ax, x, marks[x.arm.method], size, _point(x) in front)
             for reference in REFERENCES if info.longer else ():
                 steps = sorted(_point(x) for x in lines if x.arm.method == reference)
-                ax.plot([x for x, _ in steps], [100 * y for _, y in steps], color=marks[reference][0], lw=0.9, zorder=2)
+                ax.plot(
+                    [x for x, _ in steps], [100 * y for _, y in steps], color=marks[reference].colour, lw=0.9, zorder=2
+                )
             ax.set(title=classifier, xscale="log")
             plain_log(ax.xaxis)
         axes[0][0].set_ylabel(f"{info.unit.level} balanced accuracy (%)")
@@ -63,8 +65,8 @@ def draw_cost(page: Page, info: ReportInfo, path: Path) -> None:
         fig.legend(handles=_legend(marks, sizes, len(marks) < len(info.methods)), loc="outside right upper")
 
 
-def _draw_arm(ax: Any, line: Line, mark: Mark, size: float, filled: bool) -> None:
-    (colour, marker), (x, y), score = mark, _point(line), line.score
+def _draw_arm(ax: Any, line: Line, mark: Look, size: float, filled: bool) -> None:
+    colour, marker, (x, y), score = mark.colour, mark.marker, _point(line), line.score
     if math.isfinite(score.low) and math.isfinite(score.high):
         ax.plot([x, x], [100 * score.low, 100 * score.high], color=colour, lw=0.8, alpha=0.45, zorder=2)
     ax.plot(x, 100 * y, marker, color=colour, mfc=colour if filled else "white", ms=size, mew=1.1, zorder=3)
@@ -89,10 +91,10 @@ def _point(line: Line) -> tuple[float, float]:
     return line.charged_s, line.score.mean
 
 
-def _legend(marks: Mapping[str, Mark], sizes: Mapping[str, float], others: bool) -> Sequence[Any]:
+def _legend(marks: Mapping[str, Look], sizes: Mapping[str, float], others: bool) -> Sequence[Any]:
     from matplotlib.lines import Line2D
 
-    handles = [Line2D([], [], color=c, marker=m, mfc="white", lw=0, ms=5.5, label=n) for n, (c, m) in marks.items()]
+    handles = [Line2D([], [], color=c, marker=m, mfc="white", lw=0, ms=5.5, label=n) for n, (c, _, m) in marks.items()]
     if others:
         handles.append(Line2D([], [], color=GREY, marker="o", lw=0, ms=2.5, mew=0, label="other methods"))
     if len(sizes) > 1:

@@ -43,9 +43,11 @@ def _positive(info: ReportInfo) -> str:
     return f"one class against the rest, averaged over the {len(info.classes)} classes"
 
 
-def draw_roc(found: Sequence[Outcome], path: Path) -> None:
+def draw_roc(found: Sequence[Outcome], path: Path, methods: Sequence[str]) -> None:
     """Draw one panel for each classifier."""
-    with _panels(found, path, "false positive rate (1 − specificity)", "true positive rate (sensitivity)") as panels:
+    with _panels(
+        found, methods, path, "false positive rate (1 − specificity)", "true positive rate (sensitivity)"
+    ) as panels:
         for ax, outcomes in panels:
             ax.plot([0, 1], [0, 1], ":", color=GREY, lw=1, zorder=1)
             for outcome, look in outcomes:
@@ -57,9 +59,9 @@ def draw_roc(found: Sequence[Outcome], path: Path) -> None:
                     ax.fill_between(at, low, high, color=look.colour, alpha=0.13, lw=0, zorder=2)
 
 
-def draw_precision_recall(found: Sequence[Outcome], path: Path) -> None:
+def draw_precision_recall(found: Sequence[Outcome], path: Path, methods: Sequence[str]) -> None:
     """Draw one panel for each classifier."""
-    with _panels(found, path, "recall (sensitivity)", "precision (positive predictive value)") as panels:
+    with _panels(found, methods, path, "recall (sensitivity)", "precision (positive predictive value)") as panels:
         for ax, outcomes in panels:
             chance = float(np.mean([p.prevalence for outcome, _ in outcomes for p in outcome.pairs]))
             ax.axhline(chance, ls=":", color=GREY, lw=1, zorder=1)
@@ -75,10 +77,12 @@ def draw_precision_recall(found: Sequence[Outcome], path: Path) -> None:
 
 
 @contextmanager
-def _panels(found: Sequence[Outcome], path: Path, xlabel: str, ylabel: str) -> Iterator[list[Panel]]:
+def _panels(
+    found: Sequence[Outcome], methods: Sequence[str], path: Path, xlabel: str, ylabel: str
+) -> Iterator[list[Panel]]:
     """Yield one panel over [0, 1] for each classifier, with a legend below."""
     classifiers = list(dict.fromkeys(o.classifier for o in found))
-    looks = arm_looks(list(dict.fromkeys(o.arm for o in found)))
+    looks = arm_looks(list(dict.fromkeys(o.arm for o in found)), methods)
     n, legend = len(classifiers), 0.1 + 0.17 * len(looks)
     options = {"sharey": "row", "height_ratios": [2.75, legend]}
     with figure(path, 2, n, 0.55 + 2.75 * n, 3.2 + legend, **options) as (_, axes):

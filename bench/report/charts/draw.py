@@ -9,7 +9,7 @@ from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Line
 from bench.analysis.report import Records
 from bench.analysis.rows import Rows
-from bench.report.charts import cost, differences, folds, forest, losses, sweep, training_fidelity
+from bench.report.charts import cost, differences, folds, losses, sweep, training_fidelity
 from bench.report.charts.outcomes import draw_outcomes
 from bench.report.charts.pages import Page, draw_cuts, even, numbered, pages
 from bench.report.text import count, join
@@ -21,7 +21,7 @@ def draw_figures(records: Records, rows: Rows, info: ReportInfo, root: Path, out
     costed = [*scored, *(x for x in records.longer if x.pairs)]
     compared = [x for x in scored if "none" in x.versus]
     return {
-        **_draw("forest", pages(compared), forest.draw_forest, forest.caption(info), info, out),
+        **_draw("forest", pages(compared), differences.draw_none, differences.none_caption(info), info, out),
         **_draw("folds", pages(scored), folds.draw_folds, folds.caption(info), info, out),
         **_draw("cost", pages(costed, rows=len(costed) or 1), cost.draw_cost, cost.caption(info), info, out),
         **_sweep(scored, info, out),
@@ -77,6 +77,6 @@ def _losses(rows: Rows, info: ReportInfo, root: Path, out: Path) -> dict[str, st
         losses.draw_losses({m: histories[m] for m in methods}, out / path)
         drawn[path] = losses.CAPTION if number == 1 else f"Continued: {join(methods)}."
     if found := training_fidelity.fidelity_curves(histories):
-        training_fidelity.draw_training_fidelity(found, out / "charts/training_fidelity.png")
+        training_fidelity.draw_training_fidelity(found, info.methods, out / "charts/training_fidelity.png")
         drawn["charts/training_fidelity.png"] = training_fidelity.CAPTION
     return drawn

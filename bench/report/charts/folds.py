@@ -8,11 +8,11 @@ from typing import Any
 
 from bench.analysis.info import ReportInfo
 from bench.report.charts.pages import Page
-from bench.report.charts.style import GREY, VERDICT, arm_axis, figure
+from bench.report.charts.style import BLUE, GREY, VERMILLION, arm_axis, figure
 from bench.suite.arms import Arm
 
 FEW = 10  # most pairs that are drawn as separate lines in a row
-UP, DOWN = VERDICT["equivalent"], VERDICT["hurts"]
+UP, DOWN = BLUE, VERMILLION
 Point = tuple[float, float, float | None]  # y, score, score of none; in %
 
 

@@ -1,75 +1,106 @@
-"""Differences to none with intervals: one row for each arm, one panel for each classifier."""
+"""The forest chart: estimates with intervals, one row each, panels side by side with rows in common.
+
+The leaderboard, the differences to a reference and the page over several data sets all use it.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.analysis.info import ReportInfo
-from bench.report.charts.pages import Page
-from bench.report.charts.style import GREY, VERDICT, arm_axis, figure
-from bench.stats.inference import Verdict
+from bench.report.charts.style import BLACK, GREY, LABEL, MARGIN, figure, legend_columns
+
+ROW = 0.235  # inches
+MARK = 4.8  # points
 
 
-def caption(info: ReportInfo) -> str:
-    """Return the caption."""
-    return (
-        f"Difference to `none` in {info.unit.metric}: mean over pairs and 95 % interval (corrected resampled t). "
-        "Arrowheads: the interval extends beyond the axis. Shaded: the equivalence margin. Hollow: no interval."
-    )
+@dataclass(frozen=True)
+class Mark:
+    """An estimate and its interval (NaN: none) in row ``y``; rows are numbered from the top and may be fractions.
+
+    ``decided`` marks are filled. ``wide`` is a second, wider interval, drawn as a thin line.
+    """
+
+    y: float
+    mean: float
+    low: float
+    high: float
+    colour: str = BLACK
+    shape: str = "o"
+    decided: bool = True
+    wide: tuple[float, float] = (math.nan, math.nan)
 
 
-def draw_forest(page: Page, info: ReportInfo, path: Path) -> None:
-    """Draw the mean paired difference to none with its corrected interval."""
-    limit = forest_limit([x.verdict("none") for x in page.lines.values()], info.margin)
-    width, height = 2.3 + 2.9 * len(page.classifiers), 1.25 + 0.235 * len(page.arms)
-    with figure(path, 1, len(page.classifiers), width, height, sharey=True) as (fig, axes):
-        for ax, classifier in zip(axes[0], page.classifiers, strict=True):
-            ax.axvspan(-100 * info.margin, 100 * info.margin, color="#eef3f7", lw=0)
-            ax.axvline(0, color=GREY, lw=0.8)
-            panel = page.panel(classifier)
-            rows = [(page.arms.index(arm), line.verdict("none")) for arm, line in panel.items()]
-            for word, colour in VERDICT.items():
-                _intervals(ax, [(y, v) for y, v in rows if v.word == word], limit, colour)
-            ax.set(title=classifier, xlim=(-limit, limit))
-            arm_axis(ax, page.arms, named=classifier == page.classifiers[0])
-        fig.supxlabel(f"difference to none in {info.unit.level} balanced accuracy (percentage points)", fontsize=8.5)
-        _verdict_legend(fig)
+@dataclass(frozen=True)
+class Panel:
+    """One panel: its marks, and half the width of the shaded band around 0, the equivalence margin (0: none)."""
+
+    title: str
+    xlabel: str
+    marks: Sequence[Mark]
+    margin: float = 0.0
 
 
-def forest_limit(found: Sequence[Verdict], margin: float) -> float:
-    """Return half the axis width in points: covers all means, and intervals as far as the means stay legible."""
-    means = [abs(100 * v.difference) for v in found]
-    ends = [abs(100 * e) for v in found for e in (v.low, v.high) if math.isfinite(e)]
-    return min(105.0, max(1.15 * max(means), 150 * margin, min(1.08 * max(ends, default=0), 3.5 * max(means), 100.0)))
+def forest(
+    panels: Sequence[Panel],
+    rows: Mapping[float, str],
+    path: Path,
+    xlabel: str = "",
+    legend: Mapping[str, Mark] | None = None,
+    row: float = ROW,
+) -> None:
+    """Draw the panels; ``rows`` are the names at the left by y. ``legend`` explains marks by their meaning."""
+    last = max((m.y for p in panels for m in p.marks), default=0.0)
+    width = 0.5 + 0.075 * max(map(len, rows.values()), default=0) + 2.45 * len(panels)
+    keys = legend or {}
+    columns = legend_columns(list(keys), width) if keys else 1
+    lines = max(p.title.count("\n") + p.xlabel.count("\n") for p in panels)
+    height = 1.05 + 0.15 * lines + row * (last + 1) + 0.18 * math.ceil(len(keys) / columns)
+    with figure(path, 1, len(panels), width, height, sharey=True) as (fig, axes):
+        for i, (ax, panel) in enumerate(zip(axes[0], panels, strict=True)):
+            draw_panel(ax, panel)
+            ax.set_ylim(last + 0.6, -0.6)
+            ax.set_yticks([])
+            for y, name in rows.items() if i == 0 else ():
+                ax.text(-0.015, y, name, transform=ax.get_yaxis_transform(), ha="right", va="center")
+        if xlabel:
+            fig.supxlabel(xlabel, fontsize=LABEL)
+        if keys:
+            handles = [_key(name, mark) for name, mark in keys.items()]
+            fig.legend(handles=handles, loc="outside upper right", ncols=columns, handlelength=1.6, columnspacing=1.2)
 
 
-def _intervals(ax: Any, rows: Sequence[tuple[int, Verdict]], limit: float, colour: str) -> None:
-    known = [(y, 100 * v.low, 100 * v.high) for y, v in rows if math.isfinite(v.low)]
-    ax.hlines(
-        [y for y, _, _ in known],
-        [max(low, -limit) for _, low, _ in known],
-        [min(high, limit) for _, _, high in known],
-        color=colour,
-        lw=1.3,
-    )
-    ends = [(end, y, sign) for y, low, high in known for end, sign in ((low, -1), (high, 1))]
-    inside = [(end, y) for end, y, _ in ends if abs(end) <= limit]
-    ax.plot([x for x, _ in inside], [y for _, y in inside], "|", color=colour, ms=5, mew=1.3)
-    for sign, arrow in ((-1, "<"), (1, ">")):
-        beyond = [y for end, y, s in ends if s == sign and sign * end > limit]
-        if beyond:
-            ax.plot([sign * limit * 0.985] * len(beyond), beyond, arrow, color=colour, ms=4, clip_on=False)
-    for hollow in (False, True):
-        marks = [(100 * v.difference, y) for y, v in rows if math.isfinite(v.low) != hollow]
-        face = "white" if hollow else colour
-        ax.plot([x for x, _ in marks], [y for _, y in marks], "o", ms=4.8, color=colour, mfc=face, zorder=3)
+def draw_panel(ax: Any, panel: Panel) -> None:
+    """Draw marks and intervals; the axis shows every interval and 0."""
+    ends = [x for m in panel.marks for x in (m.mean, m.low, m.high, *m.wide) if math.isfinite(x)]
+    low, high = min([0.0, -panel.margin, *ends]), max([0.0, panel.margin, *ends])
+    pad = 0.05 * (high - low or 1.0)
+    if panel.margin:
+        ax.axvspan(-panel.margin, panel.margin, color=MARGIN, lw=0)
+    ax.axvline(0, color=GREY, lw=0.8)
+    for m in panel.marks:
+        if math.isfinite(m.wide[0]):
+            ax.hlines(m.y, *m.wide, color=m.colour, lw=0.6)
+        if math.isfinite(m.low):
+            ax.hlines(m.y, m.low, m.high, color=m.colour, lw=1.3)
+            ax.plot([m.low, m.high], [m.y, m.y], "|", color=m.colour, ms=5, mew=1.3)
+        face = m.colour if m.decided else "white"
+        ax.plot(m.mean, m.y, m.shape, ms=MARK, color=m.colour, mfc=face, zorder=3)
+    ax.set(title=panel.title, xlabel=panel.xlabel, xlim=(low - pad, high + pad))
+    ax.locator_params(axis="x", nbins=6)
 
 
-def _verdict_legend(fig: Any) -> None:
+def _key(name: str, mark: Mark) -> Any:
     from matplotlib.lines import Line2D
 
-    marks = [Line2D([], [], color=c, marker="o", ms=4.8, lw=1.3, label=w) for w, c in VERDICT.items()]
-    fig.legend(handles=marks, loc="outside upper right", ncols=4, handlelength=1.6, columnspacing=1.2)
+    face = mark.colour if mark.decided else "white"
+    return Line2D([], [], color=mark.colour, marker=mark.shape, mfc=face, ms=MARK, lw=1.3, label=name)
+
+
+DECIDED = {  # legend of charts in which a filled mark is a decided one
+    "decided": Mark(0, 0, 0, 0, GREY),
+    "undecided": Mark(0, 0, 0, 0, GREY, decided=False),
+}

@@ -25,9 +25,10 @@ def draw_outcomes(lines: Sequence[Line], rows: Rows, info: ReportInfo, root: Pat
     found = outcomes(rows, info, root, chosen_arms(lines, info.generative))
     counted = _cut(found, confusion.per_page(info))
     roc, pr = (_cut(o for o in found if o.curves(kind)) for kind in ("roc", "precision_recall"))
+    draw_pr = partial(curves.draw_precision_recall, methods=info.methods)
     drawn = {
-        **draw_cuts("roc", roc, curves.roc_caption(info), curves.draw_roc, out),
-        **draw_cuts("pr", pr, curves.precision_recall_caption(info), curves.draw_precision_recall, out),
+        **draw_cuts("roc", roc, curves.roc_caption(info), partial(curves.draw_roc, methods=info.methods), out),
+        **draw_cuts("pr", pr, curves.precision_recall_caption(info), draw_pr, out),
         **draw_cuts("reliability", _cut(found), reliability.caption(info), reliability.draw_reliability, out),
     }
     kinds = {"confusion": False} | ({"confusion_patients": True} if info.unit.per_group else {})
@@ -53,5 +54,5 @@ def _trainings(lines: Sequence[Line], rows: Rows, info: ReportInfo, root: Path, 
         join(some): {at: curves for at, curves in histories.items() if at[0] in some}
         for some in even(classifiers, CLASSIFIERS)
     }
-    draw = classifier_losses.draw_trainings
+    draw = partial(classifier_losses.draw_trainings, methods=info.methods)
     return draw_cuts("classifier_losses", cuts, classifier_losses.caption(info), draw, out)

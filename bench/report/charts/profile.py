@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from bench.forecast.profiles import Point
-from bench.report.charts.style import LINES, figure, method_marks, plain_log
+from bench.report.charts.style import LINES, figure, method_looks, plain_log
 
 Value = Callable[[Point], float | None]
 PANELS: dict[str, Value] = {
@@ -36,13 +36,13 @@ def draw_profile(points: Sequence[Point], folder: Path, name: str) -> list[Path]
 
 
 def _draw(points: Sequence[Point], title: str, by_batch: bool, path: Path) -> None:
-    marks = method_marks(list(dict.fromkeys(p.name for p in points)))
+    marks = method_looks(list(dict.fromkeys(p.name for p in points)))
     others = sorted({_other(p, by_batch) for p in points})
     along = sorted({_at(p, by_batch) for p in points})
     with figure(path, 1, len(PANELS), 10.4, 3.4) as (fig, axes):
         for ax, (label, value) in zip(axes[0], PANELS.items(), strict=True):
             for (name, other), group in _lines(points, by_batch).items():
-                colour, marker = marks[name]
+                colour, _, marker = marks[name]
                 style = LINES[others.index(other) % len(LINES)]
                 said = f"{name}, {other} px" if by_batch else f"{name}, batch {other}"
                 line = sorted((_at(p, by_batch), found) for p in group if (found := value(p)) is not None)

@@ -16,7 +16,7 @@ BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 CYCLE: Final = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, BLACK)  # yellow is too faint for lines in print
 MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "h", "*", "p")
 LINES: Final = ("-", "--", ":", "-.")
-VERDICT: Final = {"helps": GREEN, "hurts": VERMILLION, "equivalent": BLUE, "undecided": BLACK}
+MARGIN: Final = "#e3ebf2"  # band of equivalence
 DPI: Final = 160
 LABEL: Final = 8.5  # points, for labels of a whole figure
 
@@ -29,13 +29,17 @@ class Look(NamedTuple):
     marker: str
 
 
-LOOKS: Final = (
-    Look(BLACK, "-", "o"),
-    Look(ORANGE, (0, (5, 1.5)), "s"),
-    Look(BLUE, (0, (6, 1.5, 1.5, 1.5)), "^"),
-    Look(VERMILLION, (0, (1.2, 1.2)), "D"),
-    Look(GREEN, (0, (6, 1.2, 1.2, 1.2, 1.2, 1.2)), "v"),
-    Look(PURPLE, (0, (10, 2)), "P"),
+COLOURS: Final = (  # of methods, in the suite's order; `none` is black
+    *(BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY),
+    *("#882255", "#999933", "#661100", "#332288", "#44AA99", "#DDCC77"),  # Tol's muted palette
+)
+DASHES: Final = (
+    "-",
+    (0, (5, 1.5)),
+    (0, (6, 1.5, 1.5, 1.5)),
+    (0, (1.2, 1.2)),
+    (0, (6, 1.2, 1.2, 1.2, 1.2, 1.2)),
+    (0, (10, 2)),
 )
 
 RC: Final[Any] = {
@@ -58,15 +62,31 @@ RC: Final[Any] = {
 }
 
 
-def method_marks(methods: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """Return a colour and a marker for each method; no two methods share both."""
-    return {m: (CYCLE[i % len(CYCLE)], MARKERS[i % len(MARKERS)]) for i, m in enumerate(methods)}
+def method_looks(methods: Sequence[str]) -> dict[str, Look]:
+    """Return the look of every method from the suite's order: its colour is the same in all charts of a report.
+
+    `none` is a solid black line. No two methods share colour and marker, or colour and dashes, up to 60 methods.
+    """
+    others = [m for m in methods if m != "none"]
+    found = {
+        m: Look(
+            COLOURS[i % len(COLOURS)],
+            DASHES[1 + i % (len(DASHES) - 1)],
+            MARKERS[(1 + i + i // len(COLOURS)) % len(MARKERS)],
+        )
+        for i, m in enumerate(others)
+    }
+    return {"none": Look(BLACK, DASHES[0], MARKERS[0])} | found
 
 
-def arm_looks(arms: Sequence[Arm]) -> dict[Arm, Look]:
-    """Return the line style of at most ``len(LOOKS)`` arms; `none` is a solid black line."""
+def arm_looks(arms: Sequence[Arm], methods: Sequence[str]) -> dict[Arm, Look]:
+    """Return the line style of a few arms of a figure: the colour of the method, and dashes and a marker of its own."""
+    colours = method_looks(methods)
     ordered = sorted(arms, key=lambda arm: arm.method != "none")
-    return dict(zip(ordered, LOOKS, strict=False))
+    return {
+        arm: Look(colours[arm.method].colour, DASHES[i % len(DASHES)], MARKERS[i % len(MARKERS)])
+        for i, arm in enumerate(ordered)
+    }
 
 
 def legend_columns(names: Sequence[str], width: float, most: int = 5) -> int:

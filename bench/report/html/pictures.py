@@ -15,6 +15,7 @@ KEPT: Final = 100_000  # bytes; smaller PNGs are not converted
 QUALITY: Final = 85  # of JPEG, for pictures only; charts stay PNG because of thin lines
 CSS_PX: Final = 96 / 160  # CSS pixels for each chart pixel: charts are drawn at 160 px per inch
 SMALL: Final = 600  # px; narrower pictures are shown at twice their size
+WIDE: Final = 520  # CSS pixels; wider figures are not put beside a table
 
 
 @dataclass(frozen=True)

@@ -1,68 +1,76 @@
-"""Convert GitHub markdown to HTML with sortable tables and folded blocks; external text is never markup."""
+"""Notes and cells as HTML: GitHub markdown in which external text is never markup, and the view of a table."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, MutableMapping, Sequence
-from dataclasses import dataclass, field
-from html import escape, unescape
+from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
-from markdown_it.token import Token
-from markdown_it.utils import OptionsDict
+from markupsafe import Markup
 
-VERDICTS = ("helps", "hurts", "equivalent", "undecided")
-Tokens = Sequence[Token]
-Env = MutableMapping[str, Any]
+from bench.report.content import Table
+from bench.report.text import plain
 
-_FOLDED = re.compile(r"^<details><summary>(.*?)</summary>\n(.*?)^</details>$", re.MULTILINE | re.DOTALL)
-_NOTE = re.compile(r"^- \*\*(.+?)\*\*: (.*)$", re.MULTILINE)
-_ASIDE = re.compile(r"(.*?)((?: ± [\d.]+)?(?: ?\[[^\[\]]*\])?)( \([^()]*\))?", re.DOTALL)
+VERDICTS: Mapping[str, str] = {word: word for word in ("helps", "hurts", "equivalent", "undecided")}
+_ASIDE = re.compile(r"(.*?)((?: ± [\d.]+)?(?: ?\[[^\[\]]*\])?)( \([^()`]*\))?", re.DOTALL)
 _NUMBER = re.compile(r"([^\w−-]*)([−-]?)(\d[\d,]*(?:\.\d+)?)(?: ± [\d.]+)?\s*(ms|s|min|h|MiB|GiB|k|M)?(?![\w/])")
 _UNITS = {"ms": 1e-3, "min": 60.0, "h": 3600.0, "MiB": 2.0**20, "GiB": 2.0**30, "k": 1e3, "M": 1e6}
 
 
-@dataclass(frozen=True)
-class Markdown:
-    """Renderer for the blocks of one report. ``notes`` are definitions by column heading.
-
-    ``verdicts`` are CSS classes of cells by their text or its first word.
-    """
-
-    notes: Mapping[str, str]
-    verdicts: Mapping[str, str] = field(default_factory=lambda: {word: word for word in VERDICTS})
-
-    def block(self, text: str, label: str, undefined: Sequence[str] = (), kind: str = "") -> str:
-        """Render markdown; ``label`` names its tables for screen readers, ``kind`` is their CSS class."""
-        notes = {} if "*" in undefined else {h: n for h, n in self.notes.items() if h not in undefined}
-        env = {"label": label, "notes": notes, "kind": kind, "verdicts": self.verdicts}
-        out, at = [], 0
-        for m in _FOLDED.finditer(text):
-            out.append(_PARSER.render(text[at : m.start()], env))
-            inner = _PARSER.render(m[2], env | {"label": f"{label}: {m[1]}"})
-            out.append(f"<details><summary>{inline(m[1])}</summary>\n{inner}</details>\n")
-            at = m.end()
-        return "".join(out) + _PARSER.render(text[at:], env)
+def block(text: str) -> Markup:
+    """Render markdown paragraphs and lists."""
+    return Markup(_PARSER.render(text))
 
 
-def inline(text: str) -> str:
+def inline(text: str) -> Markup:
     """Render one line of markdown without a paragraph element."""
-    return str(_PARSER.renderInline(text))
+    return Markup(_PARSER.renderInline(text))
 
 
-def plain(text: str) -> str:
-    """Return a line of markdown as plain text."""
-    return unescape(re.sub(r"[*`]", "", text))
+def table_view(table: Table, label: str, definitions: Mapping[str, str], verdicts: Mapping[str, str]) -> dict[str, Any]:
+    """Return what the template needs of a table; ``definitions`` by terms are shown for its headings."""
+    notes = by_head(definitions)
+    heads = [
+        {"html": inline(h), "number": i >= table.left, "note": definition(plain(h), notes)}
+        for i, h in enumerate(table.heads)
+    ]
+    rows = [[_cell(text, i >= table.left, verdicts) for i, text in enumerate(row)] for row in table.rows]
+    values = {head: [plain(x) for x in table.frame[head]] for head in table.filters}
+    several = {head: list(dict.fromkeys(v)) for head, v in values.items() if len(set(v)) > 1}
+    filters = {head: [v for v in found if v != "–"] for head, found in several.items()}
+    return {"label": label, "heads": heads, "rows": rows, "filters": filters or dict.fromkeys(table.filters[:1], ())}
 
 
-def definitions(footnotes: str) -> dict[str, str]:
-    """Return the definition of each column heading from the footnotes: '- **p, p Holm**: of that test'."""
+def _cell(text: str, number: bool, verdicts: Mapping[str, str]) -> dict[str, Any]:
+    said = plain(text)
+    word = verdicts.get(said) or verdicts.get(said.partition(" ")[0])
+    kinds = " ".join([*(["num"] if number else []), *(["verdict", word] if word else [])])
+    if not number:
+        return {"html": inline(text), "kinds": kinds, "value": None}
+    value = sort_value(text)
+    return {"html": with_aside(text), "kinds": kinds, "value": None if value is None else f"{value:g}"}
+
+
+def with_aside(text: str) -> Markup:
+    """Render a cell with the spread and interval at its end, or text in brackets, in small print."""
+    found = _ASIDE.fullmatch(text)
+    if found is None or not (found[2] or found[3]):
+        return inline(text)
+    value, spread, beside = (inline((part or "").strip()) for part in found.groups())
+    below = Markup(' class="below"') if value else Markup("")
+    small = Markup("<small{}>{}</small>").format(below, spread) if spread else Markup("")
+    return value + small + (Markup("<small> {}</small>").format(beside) if beside else Markup(""))
+
+
+def by_head(definitions: Mapping[str, str]) -> dict[str, str]:
+    """Return the definition of each column heading: {'p, p Holm': 'of that test'} has those of both."""
     found: dict[str, str] = {}
-    for heads, text in _NOTE.findall(footnotes):
+    for heads, text in definitions.items():
         for head in re.split(r"[,;] ", heads):
-            found.setdefault(head, plain(f"{heads}: {text}"))
+            found.setdefault(plain(head), plain(f"{heads}: {text}"))
     return found
 
 
@@ -85,76 +93,13 @@ def sort_value(text: str) -> float | None:
 
 
 class _Renderer(RendererHTML):
-    """Scrollable tables with scopes, definitions and sort values; no style attributes, which the CSP forbids."""
-
-    def code_inline(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
+    def code_inline(self, tokens: Sequence[Any], idx: int, options: Any, env: Any) -> str:
         return f"<code>{escape(tokens[idx].content).replace('_', '_<wbr>')}</code>"  # allow line breaks in long names
-
-    def table_open(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
-        label, kind = escape(plain(env["label"])), f' class="{env["kind"]}"' if env["kind"] else ""
-        return f'<div class="scroll" role="region" tabindex="0" aria-label="Table: {label}"><table{kind}>\n'
-
-    def table_close(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
-        return "</table></div>\n"
-
-    def th_open(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
-        note = definition(plain(tokens[idx + 1].content), env["notes"])
-        title = f' title="{escape(note)}"' if note else ""
-        return f'<th scope="col"{_classes("num" * _right(tokens[idx]))}{title}>'
-
-    def td_open(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
-        if tokens[idx - 1].type == "tr_open":
-            return '<th scope="row">'
-        cell, text = tokens[idx + 1], plain(tokens[idx + 1].content)
-        found = env["verdicts"].get(text) or env["verdicts"].get(text.partition(" ")[0])
-        verdict = f"verdict {found}" if found else ""
-        if not _right(tokens[idx]):
-            return f"<td{_classes(verdict)}>"
-        value = sort_value(text)
-        cell.children = _with_aside(cell.children or [])
-        known = f' data-v="{value:g}"' if value is not None else ""
-        return f"<td{_classes('num', verdict)}{known}>"
-
-    def td_close(self, tokens: Tokens, idx: int, options: OptionsDict, env: Env) -> str:
-        return "</th>\n" if tokens[idx - 3].type == "tr_open" else "</td>\n"
-
-
-def _right(token: Token) -> bool:
-    return "right" in str(token.attrGet("style") or "")
-
-
-def _classes(*names: str) -> str:
-    found = " ".join(filter(None, names))
-    return f' class="{found}"' if found else ""
-
-
-def _with_aside(children: list[Token]) -> list[Token]:
-    """Set the spread and interval at the end of a cell, or text in brackets, in small print."""
-    if not children or children[-1].type != "text":
-        return children
-    found = _ASIDE.fullmatch(children[-1].content)
-    if found is None or not (found[2] or found[3]):
-        return children
-    out = [*children[:-1], _text(found[1])]
-    if found[2]:
-        out += _small(found[2].strip(), "below" if found[1].strip() or len(children) > 1 else "")
-    if found[3]:
-        out += _small(found[3])
-    return out
-
-
-def _small(text: str, kind: str = "") -> list[Token]:
-    attrs: dict[str, str | int | float] = {"class": kind} if kind else {}
-    return [Token("small_open", "small", 1, attrs=attrs), _text(text), Token("small_close", "small", -1)]
-
-
-def _text(content: str) -> Token:
-    return Token("text", "", 0, content=content)
 
 
 def _parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": False}, renderer_cls=_Renderer)
-    return parser.enable("table").disable(["image", "autolink"])
+    return parser.disable(["image", "autolink"])
 
 
 _PARSER = _parser()

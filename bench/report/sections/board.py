@@ -1,49 +1,90 @@
-"""One leaderboard over all classifiers: scores, verdict and cost of an arm in one row."""
+"""The leaderboard over all classifiers, beside the main figure: verdict, difference, score and cost of each arm."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from bench.analysis.info import ReportInfo
-from bench.analysis.lines import SCORES, Line
-from bench.report.sections.leaderboard import HEADS, arm_name, difference, score_column, sort_lines, word
-from bench.report.text import DASH, seconds, table
+from bench.analysis.lines import Line
+from bench.analysis.report import Records
+from bench.report.content import Block, Details, Section, Table, charts
+from bench.report.sections.leaderboard import (
+    HEADS,
+    arm_name,
+    difference,
+    score_column,
+    score_terms,
+    scores_caption,
+    sort_lines,
+    verdict_terms,
+    word,
+)
+from bench.report.text import DASH, points, seconds
+
+MAIN = ("curve", "forest")  # the main figure: the learning curve, or the forest chart
 
 
-def board(lines: Sequence[Line], info: ReportInfo) -> str:
+def sections(records: Records, info: ReportInfo) -> Iterator[Section]:
+    """Yield the leaderboard and its figure."""
+    if not info.classifiers:
+        return
+    caption = _caption(records.lines, info) if records.lines else ""
+    blocks: list[Block] = [caption, replace(board(records.lines, info), caption=caption)] if caption else []
+    if overview := verdict_overview(records.lines, info):
+        blocks.append(Details("Verdicts and mean differences to `none`, by classifier", (overview,)))
+    terms = score_terms(info) | verdict_terms(info)
+    yield Section("Leaderboard", tuple(blocks), 10, False, terms, charts(*MAIN), beside=True)
+
+
+def board(lines: Sequence[Line], info: ReportInfo) -> Table:
     """Return one table of all lines, best primary score first; the best score of each classifier is bold."""
-    found: list[tuple[float, dict[str, str]]] = []
+    found: list[tuple[float, tuple[str, ...]]] = []
+    heads: list[str] = []
     for name in info.classifiers:
         mine = sort_lines([x for x in lines if x.classifier == name])
-        columns = arm_columns(mine) | _cost(mine)
-        columns = {"Arm": columns.pop("Arm"), "Classifier": [name] * len(mine), **columns}
-        cells = zip(*columns.values(), strict=True)
-        found += [(_rank(x), dict(zip(columns, row, strict=True))) for x, row in zip(mine, cells, strict=True)]
-    found.sort(key=lambda item: item[0])
-    heads = [h for h in (found[0][1] if found else ()) if h != "Classifier" or len(info.classifiers) > 1]
-    return table(heads, [[row[h] for h in heads] for _, row in found], left=3 if "Classifier" in heads else 2)
+        columns = _columns(mine, name, info.unit.prefix)
+        heads = list(columns)
+        ranks = [-x.score.mean if x.pairs else math.inf for x in mine]
+        found += zip(ranks, zip(*columns.values(), strict=True), strict=True)
+    table = Table.of(heads, [row for _, row in sorted(found, key=lambda item: item[0])], 3, "Leaderboard")
+    several = len(info.classifiers) > 1
+    hidden = [*([] if several else ["Classifier"]), *(["Pairs"] if _whole(lines) else [])]
+    return replace(table.without(*hidden), filters=("Verdict", "Classifier") if several else ("Verdict",))
 
 
-def arm_columns(lines: Sequence[Line]) -> dict[str, list[str]]:
-    """Return the columns verdict, difference and scores as GitHub markdown."""
+def _columns(lines: Sequence[Line], classifier: str, prefix: str) -> dict[str, list[str]]:
     versus = [x.versus.get("none", {}).get(x.primary) for x in lines]
-    prefix = next((x.primary.removesuffix("balanced_accuracy") for x in lines), "")
-    heads: Mapping[str, str] = {f"{prefix}{s}": HEADS[s] for s in SCORES}
+    balanced, auroc = ([x.scores[prefix + score] for x in lines] for score in ("balanced_accuracy", "auroc"))
     return {
         "Arm": [arm_name(x.arm) for x in lines],
+        "Classifier": [classifier] * len(lines),
         "Verdict": [word(v) if v else DASH for v in versus],
         "Difference": [difference(v) if v else DASH for v in versus],
-        **{head: score_column(lines, [x.scores[key] for x in lines]) for key, head in heads.items()},
-    }
-
-
-def _cost(lines: Sequence[Line]) -> dict[str, list[str]]:
-    return {
+        HEADS["balanced_accuracy"]: score_column(lines, balanced, sd=False),
+        HEADS["auroc"]: score_column(lines, auroc, sd=False, ends=False),
         "Training": [seconds(x.total_s) if x.total_s else DASH for x in lines],
         "Pairs": [f"{x.pairs} of {x.planned}" for x in lines],
     }
 
 
-def _rank(line: Line) -> float:
-    return -line.score.mean if line.pairs else math.inf
+def verdict_overview(lines: Sequence[Line], info: ReportInfo) -> Table | None:
+    """Return the verdicts against `none`, one column for each classifier; None with fewer than two classifiers."""
+    found = {(x.arm, x.classifier): x.verdict("none") for x in lines if "none" in x.versus}
+    if len({c for _, c in found}) < 2:
+        return None
+    arms = [a for a in info.arms if any((a, c) in found for c in info.classifiers)]
+    said = {at: f"{word(v)} {points(v.difference)}" for at, v in found.items()}
+    rows = [[arm_name(a), *(said.get((a, c), DASH) for c in info.classifiers)] for a in arms]
+    return Table.of(["Arm", *info.classifiers], rows, title="Verdicts by classifier")
+
+
+def _whole(lines: Sequence[Line]) -> bool:
+    return all(x.pairs == x.planned for x in lines)
+
+
+def _caption(lines: Sequence[Line], info: ReportInfo) -> str:
+    pairs = f" Every arm has all {lines[0].planned} pairs." if _whole(lines) else ""
+    note = f" {info.unit.note}" if info.unit.note else ""
+    return f"{scores_caption(info, sd=False)} Differences are to `none`, in points.{pairs}{note}"

@@ -3,35 +3,59 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from bench.analysis.compute import Charged, Match
 from bench.analysis.info import ReportInfo
+from bench.analysis.report import Records
+from bench.report.content import Block, Section, Table
 from bench.report.sections.leaderboard import arm_name, difference, word
-from bench.report.text import DASH, bold_best, count, interval, join, p_value, percent, points, seconds, table
+from bench.report.text import DASH, bold_best, count, interval, join, p_value, percent, points, seconds
 from bench.suite.suite import REFERENCES
 
 NAMED = 4  # arms in one sentence
 SHORT = 2 / 3  # of an arm's device time: a reference trained for less is not compute-matched
 
 
-def compute_section(arms: Sequence[Charged], found: Sequence[Match], info: ReportInfo) -> list[str]:
-    """Return heading, sentences and tables; [] if no reference was trained with more steps."""
-    if not found:
-        return []
-    parts = ["## Compute-matched comparison\n"]
+TERMS = {
+    "Device time, Of which tuning": (
+        "over all folds: training of the generator, synthesis, training of the classifier, and hyperparameter tuning "
+        "if there was any (`bench tune`). Seconds for which the GPU was allocated, or CPU time. The full cost of a "
+        "generator is counted for each of its arms."
+    ),
+    "On the Pareto front": "no cheaper arm has an equal or better mean; means only, see the intervals.",
+    "Reference, Reference device time": (
+        "the reference with the closest device time, of the step multipliers set in the suite. Differences, verdicts "
+        "and p as in the leaderboard, with Holm's correction over these arms."
+    ),
+    "Time to match": "the least device time with which the reference reached the mean of the arm, of those tried.",
+}
+
+
+def sections(records: Records, info: ReportInfo) -> Iterator[Section]:
+    """Yield the tables of the compute-matched comparison; nothing if no reference was trained with more steps."""
+    blocks: list[Block] = []
     for classifier in info.classifiers:
-        mine = [m for m in found if m.classifier == classifier]
+        mine = [m for m in records.matches if m.classifier == classifier]
         if not mine:
             continue
-        parts += [f"### {classifier}\n"] if len(info.classifiers) > 1 else []
-        parts += [f"{sentence}\n" for r in REFERENCES if (sentence := _sentence(mine, r, info))]
-        parts.append(_charges([x for x in arms if x.classifier == classifier]))
+        blocks += [f"### {classifier}"] if len(info.classifiers) > 1 else []
+        blocks.append(_charges([x for x in records.charged if x.classifier == classifier]))
         for reference in REFERENCES:
             beside = [m for m in mine if m.reference.method == reference]
             if beside:
-                parts += [f"Compared with the compute-matched `{reference}`, differences in points:\n", _table(beside)]
-    return parts
+                blocks += [text for text in [_unmatched(beside, reference, info)] if text]
+                blocks.append(f"Compared with the compute-matched `{reference}`, differences in points:")
+                blocks.append(_table(beside, f"Compute-matched {reference}: {classifier}"))
+    yield Section("Compute-matched comparison", tuple(blocks), 130, definitions=TERMS if blocks else {})
+
+
+def compute_sentences(found: Sequence[Match], info: ReportInfo) -> Iterator[str]:
+    """Yield a sentence for each classifier and reference: which generative arms are worth their compute."""
+    for classifier in info.classifiers:
+        mine = [m for m in found if m.classifier == classifier]
+        named = f"**{classifier}**: " if len(info.classifiers) > 1 else ""
+        yield from (f"{named}{text}" for r in REFERENCES if (text := _sentence(mine, r, info)))
 
 
 def _sentence(found: Sequence[Match], reference: str, info: ReportInfo) -> str:
@@ -50,14 +74,25 @@ def _sentence(found: Sequence[Match], reference: str, info: ReportInfo) -> str:
         f"{'; '.join(said)}. `{reference}` reached the mean score of {reached} of them"
     )
     text += f", but never that of {_named(never)}." if never else "."
-    short = [m for m in beside if m.reference_s < SHORT * m.charged_s]
-    if short:
-        text += (
-            " It was trained for less than two thirds of the device time of "
-            f"{join(arm_name(m.arm) for m in short[:NAMED])}{' and others' if len(short) > NAMED else ''}: for a "
-            "compute-matched comparison add a larger multiplier to the suite's setting `longer`."
-        )
+    if short := _short(beside, info):
+        text += f" {len(short)} of them had over 1.5 times its device time (see the appendix)."
     return text
+
+
+def _short(found: Sequence[Match], info: ReportInfo) -> list[Match]:
+    """Return the generative arms whose reference was trained for too little device time to be compute-matched."""
+    return [m for m in found if m.arm.method in info.generative and m.reference_s < SHORT * m.charged_s]
+
+
+def _unmatched(found: Sequence[Match], reference: str, info: ReportInfo) -> str:
+    short = _short(found, info)
+    if not short:
+        return ""
+    return (
+        f"`{reference}` was trained for less than two thirds of the device time of "
+        f"{join(arm_name(m.arm) for m in short)}: for a compute-matched comparison add a larger multiplier to the "
+        "suite's setting `longer`."
+    )
 
 
 def _named(found: Sequence[Match]) -> str:
@@ -66,7 +101,7 @@ def _named(found: Sequence[Match]) -> str:
     return join([f"{arm_name(m.arm)} ({points(m.verdict.difference)})" for m in shown] + rest)
 
 
-def _charges(arms: Sequence[Charged]) -> str:
+def _charges(arms: Sequence[Charged]) -> Table:
     means = bold_best([x.mean for x in arms], [percent(x.mean) for x in arms], [True] * len(arms))
     columns = {
         "Arm": [arm_name(x.arm) for x in arms],
@@ -75,11 +110,10 @@ def _charges(arms: Sequence[Charged]) -> str:
         "Bal. acc.": [f"{m} {interval(x.low, x.high)}".strip() for m, x in zip(means, arms, strict=True)],
         "On the Pareto front": ["yes" if x.on_front else "" for x in arms],
     }
-    columns = {head: texts for head, texts in columns.items() if set(texts) != {DASH}}
-    return table(list(columns), zip(*columns.values(), strict=True))
+    return Table.by_column(columns, title=f"Device time of each arm: {arms[0].classifier}", keep_empty=False)
 
 
-def _table(found: Sequence[Match]) -> str:
+def _table(found: Sequence[Match], title: str) -> Table:
     columns = {
         "Arm": [arm_name(m.arm) for m in found],
         "Verdict": [word(m.verdict) for m in found],
@@ -90,7 +124,7 @@ def _table(found: Sequence[Match]) -> str:
         "Reference device time": [seconds(m.reference_s) for m in found],
         "Time to match": [_time_to_match(m) for m in found],
     }
-    return table(list(columns), zip(*columns.values(), strict=True), left=2)
+    return Table.by_column(columns, 2, title)
 
 
 def _time_to_match(match: Match) -> str:

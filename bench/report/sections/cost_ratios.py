@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 from bench.analysis.questions import COUNTED, Cost, CostRatio
-from bench.report.text import DASH, count, join, number, seconds, size, table
+from bench.report.content import Block, Details, Table
+from bench.report.text import DASH, count, join, number, seconds, size
 from bench.suite.roles import Roles
 
 HEADS: dict[Cost, str] = {
@@ -33,8 +34,16 @@ SHOW: dict[Cost, Callable[[float], str]] = {
 LONG = 90  # characters of one setting that are shown
 
 
-def cost_parts(found: Sequence[CostRatio], steps: Mapping[str, int], roles: Roles) -> list[str]:
-    """Return sentences and a table; [] if no cost is known for both sides."""
+HOW = (
+    "Geometric means of paired ratios [95 % interval of a plain t test of their logarithms; Holm's correction over the "
+    "arms of a column]. Operations and parameters are counted and are the same in every fold. Memory is the peak "
+    "allocated on a GPU. On a CPU it is that of the whole process, which includes more than the networks, so the ratio "
+    "is too close to 1 there."
+)
+
+
+def cost_blocks(found: Sequence[CostRatio], steps: Mapping[str, int], roles: Roles) -> list[Block]:
+    """Return a sentence, and a collapsed table with its explanation; [] if no cost is known for both sides."""
     if not found:
         return []
     other = _other_lengths(found, steps)
@@ -45,23 +54,17 @@ def cost_parts(found: Sequence[CostRatio], steps: Mapping[str, int], roles: Role
     plain = join(f"`{p}`" for p in dict.fromkeys(r.plain for r in found))
     kinds = [k for k in HEADS if any(r.kind == k for r in found)]
     by_kind = [[r for r in comparable if r.kind == k] for k in kinds]
-    spans = "; ".join(_span(of_kind) for of_kind in by_kind if of_kind)
-    parts = [f"{lead}. Ratios to {plain}: {spans}.\n"]
+    details: list[Block] = []
     if lengths := [f"`{a}` {steps[a]} steps against {steps[b]}" for a, b in other.items()]:
-        parts.append(
-            f"Trained for other numbers of steps, so that only the cost of a step is comparable: {join(lengths)}.\n"
+        details.append(
+            f"Trained for other numbers of steps, so that only the cost of a step is comparable: {join(lengths)}."
         )
     undecided = [r for r in measured if r.word == "undecided"]
     if needs := [f"{WORDS[r.kind]} of `{r.method}` {_needed(r)}" for r in undecided if not math.isnan(r.needed)]:
-        parts.append(f"Pairs needed to decide, if the observed ratio is the true one: {join(needs[:6])}.\n")
-    parts += [_table(found, kinds), _settings(roles)]
-    parts.append(
-        "Geometric means of paired ratios [95 % interval of a plain t test of their logarithms; Holm's correction "
-        "over the arms of a column]. Operations and parameters are counted and are the same in every fold. Memory "
-        "is the peak allocated on a GPU. On a CPU it is that of the whole process, which includes more than the "
-        "networks, so the ratio is too close to 1 there.\n"
-    )
-    return parts
+        details.append(f"Pairs needed to decide, if the observed ratio is the true one: {join(needs[:6])}.")
+    details += [_table(found, kinds), *_settings(roles), HOW]
+    answer = f"{lead}. Ratios to {plain}: {'; '.join(_span(of_kind) for of_kind in by_kind if of_kind)}."
+    return [answer, Details("Ratios of every arm", tuple(details))]
 
 
 def _other_lengths(found: Sequence[CostRatio], steps: Mapping[str, int]) -> dict[str, str]:
@@ -102,7 +105,7 @@ def _needed(r: CostRatio) -> str:
     return "no number" if math.isinf(r.needed) else f"{r.needed:.0f} (of {r.pairs} now)"
 
 
-def _table(found: Sequence[CostRatio], kinds: Sequence[Cost]) -> str:
+def _table(found: Sequence[CostRatio], kinds: Sequence[Cost]) -> Table:
     """Return one row in units for each plain method, and below it the ratios of the arms compared with it."""
     at = {(r.method, r.plain, r.kind): r for r in found}
     rows = []
@@ -113,7 +116,7 @@ def _table(found: Sequence[CostRatio], kinds: Sequence[Cost]) -> str:
         for method in dict.fromkeys(r.method for r in of_plain):
             cells = [_cell(at.get((method, plain, k))) for k in kinds]
             rows.append([f"`{method}`", *cells, str(max(r.pairs for r in of_plain if r.method == method))])
-    return table(["Arm", *(HEADS[k] for k in kinds), "Pairs"], rows)
+    return Table.of(["Arm", *(HEADS[k] for k in kinds), "Pairs"], rows, title="Cost ratios")
 
 
 def _cell(r: CostRatio | None) -> str:
@@ -123,7 +126,7 @@ def _cell(r: CostRatio | None) -> str:
     return text if r.kind in COUNTED or r.word == "undecided" else f"**{text}**"
 
 
-def _settings(roles: Roles) -> str:
+def _settings(roles: Roles) -> list[Block]:
     """Return the settings in which the arms differ from the plain method."""
     arms = [c.method for c in roles.counterparts]
     of = {d: [c.method for c in roles.counterparts if d in c.differs] for c in roles.counterparts for d in c.differs}
@@ -131,7 +134,7 @@ def _settings(roles: Roles) -> str:
     largest = sorted(groups.items(), key=lambda group: -len(group[0]))
     said = [f"{_arms(methods, arms)}: {', '.join(d[:LONG] for d in settings)}" for methods, settings in largest]
     return (
-        f"Settings that differ from the plain method (whose value is in brackets): {'; '.join(said)}.\n" if said else ""
+        [f"Settings that differ from the plain method (whose value is in brackets): {'; '.join(said)}."] if said else []
     )
 
 

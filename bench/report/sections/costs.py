@@ -1,21 +1,45 @@
-"""Table of the cost of the generators."""
+"""Cost: what a generator takes, whether it is worth its compute, and every measured resource in a collapsed table."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from bench.analysis.costs import MethodCost
+from bench.analysis.info import ReportInfo
+from bench.analysis.report import Records
 from bench.analysis.rows import Score
-from bench.report.text import DASH, count_of, seconds, size, table
+from bench.report.content import Block, Details, Section, Table, charts
+from bench.report.sections.compute import compute_sentences
+from bench.report.text import DASH, count_of, seconds, size
+
+TERMS = {
+    "Training (fold), In steps, Peak memory": (
+        "wall time of the generator's training including data loading, and its part spent in steps; peak memory of the "
+        "process (CPU) or allocated on the device, maximum over folds."
+    ),
+    "Device, Generator share, GFLOP per step, Share of peak FLOP/s, Energy": (
+        "CPU time, or the time for which a GPU was allocated; share of step time up to the generator update; "
+        "floating-point operations of one step, forward and backward; achieved FLOP/s divided by those of a matrix "
+        "product on this machine; energy of the whole GPU by its own counter."
+    ),
+}
+SHORT = ("Method", "Training (fold)", "Synthesis (fold)", "Peak memory", "GFLOP per step")
 
 
-def cost_section(costs: Sequence[MethodCost]) -> list[str]:
-    """Return heading and table; [] without a trained generator."""
-    return ["## Cost of the generators\n", _cost_table(costs)] if costs else []
+def sections(records: Records, info: ReportInfo) -> Iterator[Section]:
+    """Yield the cost of the generators, and the answer of the compute-matched comparison."""
+    blocks: list[Block] = [*compute_sentences(records.matches, info)]
+    if records.costs:
+        whole = _table(records.costs)
+        short = whole.without(*(h for h in whole.heads if h not in SHORT))
+        blocks += (
+            [short, Details("Every measured resource", (whole,))] if len(whole.heads) > len(short.heads) else [whole]
+        )
+    yield Section("Cost", tuple(blocks), 20, False, TERMS if records.costs else {}, charts("cost") if blocks else ())
 
 
-def _cost_table(costs: Sequence[MethodCost]) -> str:
+def _table(costs: Sequence[MethodCost]) -> Table:
     columns = {
         "Method": [f"`{c.method}`" for c in costs],
         "Weights": [c.weights or DASH for c in costs],
@@ -31,8 +55,8 @@ def _cost_table(costs: Sequence[MethodCost]) -> str:
         "Images": [count_of(c.images.mean) for c in costs],
         "Peak memory": [size(c.peak_memory_bytes) for c in costs],
     }
-    columns = {head: texts for head, texts in columns.items() if set(texts) != {DASH}}
-    return table(list(columns), zip(*columns.values(), strict=True), left=2)
+    left = 1 + (set(columns["Weights"]) != {DASH})
+    return Table.by_column(columns, left, "Cost of the generators", keep_empty=False)
 
 
 def _share(score: Score) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from bench.analysis.custom_metrics import OwnScore
+from bench.analysis.info import ReportInfo
+from bench.analysis.report import Records
+from bench.report.content import Block, Section, Table
 from bench.report.sections.leaderboard import arm_name
-from bench.report.text import DASH, literal, number, p_value, table
+from bench.report.text import DASH, literal, number, p_value
 from bench.types import Measure
 
 _CAPTION = (
@@ -17,18 +20,15 @@ _CAPTION = (
 )
 
 
-def own_metrics_section(found: Sequence[OwnScore], measures: Mapping[str, Measure]) -> list[str]:
-    """Return heading, definitions and tables; [] if the suite has no custom metrics."""
+def sections(records: Records, info: ReportInfo) -> Iterator[Section]:
+    """Yield definitions and a table for each classifier; nothing if the suite has no custom metrics."""
+    found = records.own_metrics
     if not found:
-        return []
-    parts = [
-        "## Custom metrics\n",
-        "".join(f"- {_meaning(name, m)}\n" for name, m in measures.items()),
-        f"{_CAPTION}\n",
-    ]
+        return
+    blocks: list[Block] = ["".join(f"- {_meaning(name, m)}\n" for name, m in info.measures.items()), _CAPTION]
     for classifier in dict.fromkeys(x.classifier for x in found):
-        parts += [f"With {classifier}:\n", _table([x for x in found if x.classifier == classifier])]
-    return parts
+        blocks += [f"With {classifier}:", _table([x for x in found if x.classifier == classifier])]
+    yield Section("Custom metrics", tuple(blocks), 60, appendix=False)
 
 
 def _meaning(name: str, measure: Measure) -> str:
@@ -40,7 +40,7 @@ def _meaning(name: str, measure: Measure) -> str:
     return f"`{name}`: {measure.better} is better{unit}{bounds}."
 
 
-def _table(found: Sequence[OwnScore]) -> str:
+def _table(found: Sequence[OwnScore]) -> Table:
     columns = {
         "Metric": [f"`{x.metric}`" for x in found],
         "Arm": [arm_name(x.arm) for x in found],
@@ -50,7 +50,7 @@ def _table(found: Sequence[OwnScore]) -> str:
         "p Holm": [p_value(x.p_adjusted) for x in found],
         "Pairs": [f"{x.score.n} of {x.planned}" for x in found],
     }
-    return table(list(columns), zip(*columns.values(), strict=True), left=3)
+    return Table.by_column(columns, 3, f"Custom metrics: {found[0].classifier}")
 
 
 def _mean_sd(x: OwnScore) -> str:

@@ -2,33 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from bench.analysis.info import FoldSize, ReportInfo
-from bench.report.text import literal, table
+from bench.analysis.report import Records
+from bench.report.content import Block, Section, Table, listed
+from bench.report.text import literal
 
 PARTS = ("train", "validation", "test")
 
 
-def data_section(info: ReportInfo) -> list[str]:
-    """Return heading, tables and list; [] if nothing is known about the data."""
-    if not info.data.classes and not info.folds:
-        return []
-    parts = ["## Data\n"]
+def sections(_: Records, info: ReportInfo) -> Iterator[Section]:
+    """Yield tables and a list; nothing if nothing is known about the data."""
+    blocks: list[Block] = []
     if info.data.classes:
         rows = [[literal(c.name), str(c.images), str(c.groups)] for c in info.data.classes]
-        parts.append(table(["Class", "Images", info.data.groups.capitalize()], rows))
+        blocks.append(Table.of(["Class", "Images", info.data.groups.capitalize()], rows, title="Classes"))
     if info.folds:
         rows = [[p, _range(info.folds, f"{p}_images"), _range(info.folds, f"{p}_groups")] for p in PARTS]
-        parts.append(table(["Part of a fold", "Images", info.data.groups.capitalize()], rows))
+        blocks.append(Table.of(["Part of a fold", "Images", info.data.groups.capitalize()], rows, title="Fold parts"))
     problems = [f"{kind.replace('_', ' ')} {n}" for kind, n in sorted(info.data.problems.items())]
     facts = {
         "File problems": ", ".join(problems),
         "Near duplicates": literal(info.data.near_copies),
         "Leakage checks": leakage_checks(info),
     }
-    parts.append("".join(f"- **{head}**: {text}\n" for head, text in facts.items() if text))
-    return parts
+    blocks += [listed({head: text for head, text in facts.items() if text})] if blocks else []
+    yield Section("Data", tuple(blocks), 800)
 
 
 def leakage_checks(info: ReportInfo) -> str:

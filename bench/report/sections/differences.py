@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from bench.analysis.differences import KID, Difference, Kind
 from bench.analysis.info import ReportInfo
+from bench.analysis.report import Records
+from bench.report.content import Block, Section, Table, charts
 from bench.report.sections.leaderboard import arm_name
-from bench.report.text import DASH, count, join, number, p_value, percent, points, seconds, table
+from bench.report.text import DASH, count, join, number, p_value, percent, points, seconds
 
 SHARES: tuple[Kind, ...] = ("accuracy", "recall", "coverage", "memorised")  # in [0, 1], shown in %
 SHOWN = 2  # most accuracies of one arm that its sentence lists one by one
 
 
-def difference_section(found: Sequence[Difference], info: ReportInfo) -> list[str]:
-    """Return heading, sentences and tables; [] if the suite has no reference or nothing could be compared."""
+def sections(records: Records, info: ReportInfo) -> Iterator[Section]:
+    """Yield sentences and tables; nothing if the suite has no reference or nothing could be compared."""
+    found = records.differences
     if not found:
-        return []
-    parts = [f"## Differences to `{info.reference}`\n", f"{_CAPTION}\n"]
+        return
     sentences = [sentence(m, [d for d in found if d.arm.method == m], info) for m in info.generative]
-    parts.append("".join(f"- {text}\n" for text in sentences if text))
+    blocks: list[Block] = [_CAPTION, "".join(f"- {text}\n" for text in sentences if text)]
     for title in dict.fromkeys(_title(d, info) for d in found):
-        parts += [f"{title}:\n", _table([d for d in found if _title(d, info) == title], info)]
-    return parts
+        blocks += [f"{title}:", _table([d for d in found if _title(d, info) == title], info, title)]
+    yield Section(f"Differences to `{info.reference}`", tuple(blocks), 150, claims=charts("differences"))
 
 
 _CAPTION = (
@@ -107,7 +109,7 @@ def _title(d: Difference, info: ReportInfo) -> str:
     ]
 
 
-def _table(found: Sequence[Difference], info: ReportInfo) -> str:
+def _table(found: Sequence[Difference], info: ReportInfo, title: str) -> Table:
     columns = {
         "Arm": [arm_name(d.arm) if d.kind == "accuracy" else f"`{d.arm.method}`" for d in found],
         "Verdict": [f"**{d.word}**" if d.word != "undecided" else d.word for d in found],
@@ -117,7 +119,7 @@ def _table(found: Sequence[Difference], info: ReportInfo) -> str:
         f"Mean of {info.reference}": [SHOW[d.kind](d.base) for d in found],
         "Pairs": [f"{d.pairs} of {len(info.pairs)}" for d in found],
     }
-    return table(list(columns), zip(*columns.values(), strict=True), left=2)
+    return Table.by_column(columns, 2, title)
 
 
 def change(d: Difference) -> str:

@@ -1,15 +1,19 @@
-"""The leaderboard of one classifier: scores and paired differences; and an overview of verdicts."""
+"""Scores and comparisons of each classifier, in the appendix; and the words and terms that other sections share."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from bench.analysis.info import ReportInfo
 from bench.analysis.lines import MACRO, REFERENCES, SCORES, Line, minimum_detectable_effect
+from bench.analysis.report import Records
 from bench.analysis.rows import Score
-from bench.report.text import DASH, bold_best, folded, interval, literal, p_value, percent, points, seconds, table
+from bench.metrics.units import ScoredUnit
+from bench.report.content import Block, Details, Section, Table
+from bench.report.text import DASH, bold_best, interval, literal, number, p_value, percent, points, seconds
 from bench.stats.inference import Verdict
+from bench.stats.planning import LASTING_SHARE
 from bench.suite.arms import Arm
 
 HEADS = {
@@ -27,50 +31,106 @@ CLASS_TITLES = {
 }
 
 
-def scores_caption(info: ReportInfo) -> str:
+def sections(records: Records, info: ReportInfo) -> Iterator[Section]:
+    """Yield a section for each classifier: all scores, and comparisons with every reference."""
+    terms = score_terms(info) | verdict_terms(info) | STATISTICS_TERMS
+    for i, classifier in enumerate(info.classifiers):
+        lines = sort_lines([x for x in records.lines if x.classifier == classifier])
+        if lines:
+            blocks = tuple(_blocks(lines, info))
+            yield Section(f"Scores and comparisons: {classifier}", blocks, 100 + i, definitions=terms)
+
+
+def _blocks(lines: Sequence[Line], info: ReportInfo) -> Iterator[Block]:
+    name = lines[0].classifier
+    yield scores_caption(info)
+    yield _scores(lines, info.unit.prefix, f"Scores: {name}")
+    for reference in REFERENCES:
+        against = [x for x in lines if reference in x.versus]
+        if against:
+            yield f"Difference to `{reference}`, in points:"
+            yield _statistics(against, reference)
+    if any(x.primary != "balanced_accuracy" for x in lines):
+        yield Details("Scores per image", (_scores(lines, "", f"Scores per image: {name}"),))
+    if any(x.of_classes for x in lines):
+        yield Details("Each class", tuple(_each_class(lines)))
+    yield Details("Wall time of each arm, per fold", (_compute(lines),))
+
+
+def scores_caption(info: ReportInfo, sd: bool = True) -> str:
     """Return what is scored, and the positive class."""
     unit = info.unit
     over = f"95 % interval over {unit.groups}" + ("" if unit.per_group else ", each with all its images")
-    positive = f" Positive class: {info.positive_class}." if info.positive_class else ""
-    return f"{unit.each.capitalize()}, in %: mean ± sd over pairs [{over}].{positive}"
+    positive = f" Positive class: {literal(info.positive_class)}." if info.positive_class else ""
+    return f"{unit.each.capitalize()}, in %: mean{' ± sd' * sd} over pairs [{over}].{positive}"
 
 
-def leaderboard_section(classifier: str, lines: Sequence[Line], info: ReportInfo) -> list[str]:
-    """Return the tables of one classifier: scores and verdicts shown, the others folded."""
-    lines = sort_lines(lines)
-    parts = [f"## {classifier}\n", f"{scores_caption(info)}\n", _scores(lines, info.unit.prefix, pairs=True)]
-    return parts + comparison_parts(lines)
+def score_terms(info: ReportInfo) -> dict[str, str]:
+    """Return the definitions of arm, pair and scores, with the classes of this run."""
+    sens, spec = "mean recall over classes", "mean over classes of the recall of the rest"
+    unit = info.unit
+    if info.positive_class:
+        shown, other = literal(info.positive_class), literal(info.classes[1 - info.positive_label])
+        sens, spec = f"recall of {shown}", f"recall of {other}"
+    apart = (
+        ", *without memorised samples* excludes those flagged as memorised"
+        if any(a.exclude_memorised for a in info.arms)
+        else ""
+    )
+    return {
+        "Arm": (
+            "one way of making the training set: a method, and for generative methods a ratio. ×r adds r synthetic "
+            f"images per real one of each class, *balance* fills up the smaller classes{apart}. Every arm trains the "
+            "same classifier for the same number of optimiser steps."
+        ),
+        "Pairs": "pairs with a score, of those planned; a pair is one fold × repeat, with the same split for all arms.",
+        "Bal. acc., AUROC, F1, Sens., Spec.": (
+            f"on test {unit.groups} used to train neither classifier nor generator: balanced accuracy, area under the "
+            f"ROC curve, F1, sensitivity ({sens}) and specificity ({spec}). {_scored(unit)} Bold is the "
+            "best mean among the lines with the most pairs; it is not a claim. The interval is a bootstrap over "
+            f"{unit.groups} in each fold; there is none if all scores are equal."
+        ),
+        "Training": (
+            "mean wall time per fold of training the generator, synthesis and training the classifier. One generator "
+            "serves all ratios and classifiers."
+        ),
+    }
 
 
-def comparison_parts(lines: Sequence[Line]) -> list[str]:
-    """Return the tables of one classifier other than its primary scores: comparisons shown, the others folded."""
-    lines, parts = sort_lines(lines), []
-    compared = [x for x in lines if "none" in x.versus]
-    if compared:
-        parts += ["Difference to `none`, in points:\n", statistics_table(compared, "none")]
-    for reference in REFERENCES[1:]:
-        against = [x for x in lines if reference in x.versus]
-        if against:
-            parts.append(folded(f"Difference to {reference}", statistics_table(against, reference)))
-    if any(x.primary != "balanced_accuracy" for x in lines):
-        parts.append(folded("Scores per image", _scores(lines, "", pairs=False)))
-    if any(x.of_classes for x in lines):
-        parts.append(folded("Each class", _each_class(lines)))
-    parts.append(folded("Compute of each arm, per fold", _compute(lines)))
-    return parts
+def _scored(unit: ScoredUnit) -> str:
+    if not unit.per_group:
+        return f"Every image is scored: {unit.note}"
+    return f"{unit.each.capitalize()}, the mean probability over a {unit.group}'s images is scored once."
 
 
-def verdict_overview(lines: Sequence[Line], info: ReportInfo) -> str:
-    """Return the verdicts against `none`, one column for each classifier; '' with fewer than two classifiers."""
-    found = {(x.arm, x.classifier): x.verdict("none") for x in lines if "none" in x.versus}
-    if len({c for _, c in found}) < 2:
-        return ""
-    arms = [a for a in info.arms if any((a, c) in found for c in info.classifiers)]
-    rows = [
-        [arm_name(a), *(_word_and_mean(found[a, c]) if (a, c) in found else DASH for c in info.classifiers)]
-        for a in arms
-    ]
-    return table(["Arm", *info.classifiers], rows)
+def verdict_terms(info: ReportInfo) -> dict[str, str]:
+    """Return the definitions of difference and verdict, with the numbers of this run."""
+    apart = "; arms without memorised samples are a family of their own" * any(a.exclude_memorised for a in info.arms)
+    return {
+        "Difference": (
+            "mean paired difference in points [95 % interval of the corrected resampled t test of Nadeau and Bengio, "
+            f"n_test/n_train = {number(info.test_train_ratio)}, with {LASTING_SHARE:g} times the "
+            "correlation between pairs that they assume, as measured (`bench selftest`); clipped to ±100]."
+        ),
+        "Verdict": (
+            "*helps* or *hurts*: that test rejects no difference at 5 %, Holm-corrected over the arms of this "
+            f"classifier{apart}; *equivalent*: two one-sided tests, corrected likewise, show that the difference lies "
+            f"within ±{100 * info.margin:g} points; *undecided*: neither."
+        ),
+        "Minimum detectable effect": (
+            "the true difference, in points, that this spread and number of pairs detect with 80 % power."
+        ),
+    }
+
+
+STATISTICS_TERMS = {
+    "Effect size": "Hedges' g_z, the mean difference over the sd of the differences, small-sample corrected.",
+    "p, p Holm, p N&B, p Wilcoxon": (
+        "of the test of the verdict, before and after Holm's correction over this classifier's arms; uncorrected with "
+        "the full correlation of Nadeau and Bengio, an upper bound; of Wilcoxon's signed-rank test, uncorrected, which "
+        "assumes independent pairs and is at least 0.0625 with five."
+    ),
+}
 
 
 def sort_lines(lines: Sequence[Line]) -> list[Line]:
@@ -78,8 +138,7 @@ def sort_lines(lines: Sequence[Line]) -> list[Line]:
     return sorted(lines, key=lambda x: -x.score.mean if x.pairs else math.inf)
 
 
-def statistics_table(lines: Sequence[Line], reference: str) -> str:
-    """Return the statistics of the paired comparisons with a reference, in the order of ``lines``."""
+def _statistics(lines: Sequence[Line], reference: str) -> Table:
     found = [(x, x.verdict(reference)) for x in lines]
     columns = {
         "Arm": [arm_name(x.arm) for x, _ in found],
@@ -92,7 +151,7 @@ def statistics_table(lines: Sequence[Line], reference: str) -> str:
         "p Wilcoxon": [p_value(v.p_wilcoxon) for _, v in found],
         "Minimum detectable effect": [_detectable(minimum_detectable_effect(x, reference)) for x, _ in found],
     }
-    return table(list(columns), zip(*columns.values(), strict=True), left=2)
+    return Table.by_column(columns, 2, f"Difference to {reference}: {lines[0].classifier}")
 
 
 def arm_name(arm: Arm) -> str:
@@ -116,35 +175,32 @@ def signed(value: float) -> str:
     return f"{value:+.2f}".replace("-", "−") if math.isfinite(value) else DASH
 
 
-def _word_and_mean(verdict: Verdict) -> str:
-    return f"{word(verdict)} {points(verdict.difference)}"
-
-
 def _detectable(effect: float) -> str:
     return "> 100" if effect > 1 else percent(effect)
 
 
-def _scores(lines: Sequence[Line], prefix: str, pairs: bool) -> str:
-    columns = {"Arm": [arm_name(x.arm) for x in lines]}
-    if pairs:
-        columns["Pairs"] = [f"{x.pairs} of {x.planned}" for x in lines]
+def _scores(lines: Sequence[Line], prefix: str, title: str) -> Table:
+    columns = {"Arm": [arm_name(x.arm) for x in lines], "Pairs": [f"{x.pairs} of {x.planned}" for x in lines]}
     columns |= {HEADS[s]: score_column(lines, [x.scores[prefix + s] for x in lines]) for s in SCORES}
-    if pairs:
-        columns["Training"] = [seconds(x.total_s) if x.total_s else DASH for x in lines]
-    else:
+    if not prefix:
         versus = [x.versus.get("none", {}).get("balanced_accuracy") for x in lines]
         columns["Bal. acc. − none"] = [difference(v) if v else DASH for v in versus]
-    return table(list(columns), zip(*columns.values(), strict=True))
+    return Table.by_column(columns, title=title)
 
 
-def _each_class(lines: Sequence[Line]) -> str:
-    """Return a table of arms and classes for each metric of a class against the rest."""
+def _each_class(lines: Sequence[Line]) -> Iterator[Block]:
+    """Yield a table of arms and classes for each metric of a class against the rest."""
     most = max(x.pairs for x in lines)
-    parts = ["Per image, in %: mean ± sd over pairs; in brackets the number of pairs that define it, if not all do.\n"]
+    yield (
+        "Per image, in %: mean ± sd over pairs, of the class against the rest; in brackets the number of pairs that "
+        "define it, if not all do. *Mean* is the macro average: every class has the same weight. The precision of a "
+        "class that is never predicted is 0. A class without test images in a pair has no recall there, and that pair "
+        "has no mean."
+    )
     for metric, title in CLASS_TITLES.items():
         found = [x.of_classes.get(metric, {}) for x in lines]
         names = list(dict.fromkeys(name for scores in found for name in scores))
-        columns = [("Arm", [arm_name(x.arm) for x in lines])]
+        columns = {"Arm": [arm_name(x.arm) for x in lines]}
         for name in names:
             scores = [of.get(name, Score.of([])) for of in found]
             texts = bold_best(
@@ -152,26 +208,27 @@ def _each_class(lines: Sequence[Line]) -> str:
             )
             shown = zip(texts, scores, lines, strict=True)
             head = "Mean" if name == MACRO else literal(name)
-            columns.append((head, [_spread(t, s) + (f" ({s.n})" if 0 < s.n < x.pairs else "") for t, s, x in shown]))
+            columns[head] = [_spread(t, s) + (f" ({s.n})" if 0 < s.n < x.pairs else "") for t, s, x in shown]
         if names:
-            heads, cells = zip(*columns, strict=True)
-            parts.append(f"{title}:\n\n{table(heads, zip(*cells, strict=True))}")
-    return "\n".join(parts)
+            yield f"{title}:"
+            yield Table.by_column(columns, title=f"{title}: {lines[0].classifier}")
 
 
-def score_column(lines: Sequence[Line], scores: Sequence[Score]) -> list[str]:
+def score_column(lines: Sequence[Line], scores: Sequence[Score], sd: bool = True, ends: bool = True) -> list[str]:
     """Return a column of means with the best in bold, among the lines with the most pairs."""
     most = max((x.pairs for x in lines), default=0)
     means = bold_best([s.mean for s in scores], [percent(s.mean) for s in scores], [x.pairs == most for x in lines])
-    return [_spread(m, s) for m, s in zip(means, scores, strict=True)]
+    return [_spread(m, s, sd, ends) for m, s in zip(means, scores, strict=True)]
 
 
-def _spread(mean: str, score: Score) -> str:
-    sd = f" ± {percent(score.sd)}" if math.isfinite(score.sd) else ""
-    return f"{mean}{sd} {interval(score.low, score.high)}".strip()
+def _spread(mean: str, score: Score, sd: bool = True, ends: bool = True) -> str:
+    shown = f" ± {percent(score.sd)}" if sd and math.isfinite(score.sd) else ""
+    return f"{mean}{shown} {interval(score.low, score.high) if ends else ''}".strip()
 
 
-def _compute(lines: Sequence[Line]) -> str:
+def _compute(lines: Sequence[Line]) -> Table:
     kinds = {"Generator": "generator_s", "Synthesis": "synthesis_s", "Classifier": "classifier_s"}
-    rows = [[arm_name(x.arm), *(seconds(getattr(x, field)) for field in kinds.values())] for x in lines]
-    return table(["Arm", *kinds], rows)
+    columns = {head: [seconds(getattr(x, field)) for x in lines] for head, field in kinds.items()}
+    return Table.by_column(
+        {"Arm": [arm_name(x.arm) for x in lines]} | columns, title=f"Wall time: {lines[0].classifier}"
+    )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from statistics import median
 
 from bench.analysis.info import PublishedFacts, ReportInfo
-from bench.analysis.literature import Beside, CostBeside, Literature, Orientation
+from bench.analysis.literature import Beside, CostBeside, Orientation
 from bench.analysis.published import Number
-from bench.report.text import DASH, count, interval, join, literal, number, percent, seconds, table
+from bench.analysis.report import Records
+from bench.report.content import Block, Section, Table
+from bench.report.text import DASH, count, interval, join, literal, number, percent, seconds
 from bench.suite.published import KnownCost
 
 LISTED = 8  # most published scores without a counterpart here that are listed; more are given as a range
@@ -22,22 +24,20 @@ METRICS = {
 }
 
 
-def orientation_section(literature: Sequence[Literature], info: ReportInfo) -> list[str]:
-    """Return published scores and costs compared with ours; [] for a suite that names neither."""
+def sections(records: Records, info: ReportInfo) -> Iterator[Section]:
+    """Yield published scores and costs compared with ours; nothing for a suite that names neither."""
     facts = info.published
-    if facts is None or not literature:
-        return []
-    parts, (found,) = ["## Published numbers, for orientation\n"], literature
+    if facts is None or not records.orientations:
+        return
+    (found,), blocks = records.orientations, list[Block]()
     if found.beside:
-        parts += [_how(facts, info), *_summary(found.beside, info)]
-        parts += [f"{line}\n" for line in _misprints(found.beside)]
+        blocks += [_how(facts, info), _summary(found.beside, info), *_misprints(found.beside)]
         alone = [b for b in found.beside if not b.classifier]
         shown = [b for b in found.beside if b.classifier or len(alone) <= LISTED]
-        parts += [_table(shown, facts, info)] if shown else []
+        blocks += [_table(shown, facts, info)] if shown else []
     if found.context:
-        parts += _context(found.context, info)
-    parts += _costs(found.costs, facts, info)
-    return parts
+        blocks += _context(found.context, info)
+    yield Section("Published numbers, for orientation", (*blocks, *_costs(found.costs, facts, info)), 140)
 
 
 def _how(facts: PublishedFacts, info: ReportInfo) -> str:
@@ -46,17 +46,17 @@ def _how(facts: PublishedFacts, info: ReportInfo) -> str:
     return (
         f"{facts.results.source}. These are neither a target nor a comparison of methods: their splits, image sizes, "
         f"networks and budgets differ. Ours: `none`, real images alone, {info.protocol}, {info.image_size_px} px, "
-        f"mean over {count(len(info.pairs), 'pair')} with its 95 % interval by the corrected t test.{known}\n"
+        f"mean over {count(len(info.pairs), 'pair')} with its 95 % interval by the corrected t test.{known}"
     )
 
 
-def _summary(found: Sequence[Beside], info: ReportInfo) -> list[str]:
+def _summary(found: Sequence[Beside], info: ReportInfo) -> str:
     """Return how many published numbers lie in our intervals, and which do not."""
     with_interval = [b for b in found if b.word]
     if not any(b.classifier for b in found):
-        return ["No classifier of this suite is one of the published networks.\n"]
+        return "No classifier of this suite is one of the published networks."
     if not with_interval:
-        return ["None of our scores has an interval to compare them with.\n"]
+        return "None of our scores has an interval to compare them with."
     text = f"Of {count(len(with_interval), 'published number')} with a corresponding network here, "
     inside = sum(b.word == "in" for b in with_interval)
     width = 100 * median(b.ours.high - b.ours.low for b in with_interval)
@@ -67,7 +67,7 @@ def _summary(found: Sequence[Beside], info: ReportInfo) -> list[str]:
         if outside:
             each = "; ".join(f"{n}: {join(_small(m) for m in metrics)}" for n, metrics in by_network.items())
             text += f" **{word.capitalize()} it, {len(outside)}**: {each}."
-    return [f"{text}\n"]
+    return text
 
 
 def _networks(found: Sequence[Beside]) -> list[str]:
@@ -89,17 +89,14 @@ def _rounded(b: Beside) -> str:
     return f"{b.published.value:.{len(b.printed.partition('.')[2])}f}"
 
 
-def _table(found: Sequence[Beside], facts: PublishedFacts, info: ReportInfo) -> str:
+def _table(found: Sequence[Beside], facts: PublishedFacts, info: ReportInfo) -> Table:
     words = {"in": "yes", "above": "no: above", "below": "no: below", "": DASH}
     rows = [
         [_network(b, facts), _metric(b.metric, info), _printed(b), _classifier(b, facts), _ours(b.ours), words[b.word]]
         for b in found
     ]
-    return table(
-        ["Network", "Measure", "Published, %", "Corresponding network here", "Ours, %", "Published in our interval"],
-        rows,
-        left=2,
-    )
+    heads = ("Network", "Measure", "Published, %", "Corresponding network here", "Ours, %", "Published in our interval")
+    return Table.of(heads, rows, 2, "Published scores")
 
 
 def _network(b: Beside, facts: PublishedFacts) -> str:
@@ -138,7 +135,7 @@ def _small(text: str) -> str:
     return text[0].lower() + text[1:]
 
 
-def _context(found: Sequence[Orientation], info: ReportInfo) -> list[str]:
+def _context(found: Sequence[Orientation], info: ReportInfo) -> list[Block]:
     """Return the range of the published networks' scores."""
     rows = []
     for o in found:
@@ -146,11 +143,13 @@ def _context(found: Sequence[Orientation], info: ReportInfo) -> list[str]:
         rows.append([_metric(o.metric, info), span, *(_ours(n) for n in o.ours.values())])
     networks = count(max(o.networks for o in found), "published network")
     header = ["Measure", "Published, %", *(f"`{c}`, %" for c in info.classifiers)]
-    return [f"For context only: minimum and maximum of {networks}, and ours:\n", table(header, rows)]
+    return [
+        f"For context only: minimum and maximum of {networks}, and ours:",
+        Table.of(header, rows, title="Range of published scores"),
+    ]
 
 
-def _costs(found: Sequence[CostBeside], facts: PublishedFacts, info: ReportInfo) -> list[str]:
-    parts = []
+def _costs(found: Sequence[CostBeside], facts: PublishedFacts, info: ReportInfo) -> Iterator[Block]:
     for c in found:
         known: KnownCost = facts.results.costs[c.method]
         device = info.host or DASH
@@ -158,12 +157,12 @@ def _costs(found: Sequence[CostBeside], facts: PublishedFacts, info: ReportInfo)
             ["Published", known.device, f"{known.steps:,}", seconds(known.seconds), number(c.published_images_per_s)],
             ["Ours, per fold", device, _steps(c.steps), seconds(c.seconds), number(c.images_per_s)],
         ]
-        parts.append(
+        yield (
             f"Cost of training `{c.method}`. Published: {facts.results.source}; {known.steps:,} steps of "
-            f"{known.batch_size} images." + _pace(c, known) + "\n"
+            f"{known.batch_size} images.{_pace(c, known)}"
         )
-        parts.append(table(["Training", "Device", "Steps", "Wall time", "Images per second"], rows, left=2))
-    return parts
+        heads = ("Training", "Device", "Steps", "Wall time", "Images per second")
+        yield Table.of(heads, rows, 2, f"Published cost of {c.method}")
 
 
 def _pace(c: CostBeside, known: KnownCost) -> str:

@@ -2,25 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from bench.analysis.info import ReportInfo
 from bench.analysis.memorised import MemorisedSamples, Survival
+from bench.analysis.report import Records
+from bench.report.content import Block, Section, Table
 from bench.report.sections.leaderboard import arm_name, difference, word
-from bench.report.text import count, count_of, join, percent, points, table
+from bench.report.text import count, count_of, join, percent, points
+
+TERMS = {
+    "Flagged": (
+        "share of synthetic images flagged as memorised: closer to a training image, in pixels or features, than "
+        "all but a chosen share of unseen real images; in brackets the share of flagged validation images. *Other "
+        "class*: the closest training image has another class. *Like one patient*: closer to a training image than "
+        "images of other patients are."
+    ),
+    "AuthPct": "per cent of images further from their nearest training image than that image is from its own nearest.",
+    "Nearest is source image": (
+        "translations whose nearest training image, in pixels, is the one they were translated from."
+    ),
+    "Excluded": "images excluded from each training set, mean over pairs. *Without − all*: paired, uncorrected.",
+}
 
 
-def memorised_section(found: Sequence[MemorisedSamples], survivals: Sequence[Survival], info: ReportInfo) -> list[str]:
-    """Return heading, captions and tables; [] if memorised samples were not searched for."""
-    if not found and not survivals:
-        return []
-    parts = ["## Memorised samples\n"]
-    if found:
-        parts += [_caption(found), _table(found)]
-    if survivals:
-        parts += ["### Does the gain remain without memorised samples?\n", f"{survival_sentence(survivals, info)}\n"]
-        parts.append(_survivals(survivals, info))
-    return parts
+def sections(records: Records, info: ReportInfo) -> Iterator[Section]:
+    """Yield captions, tables and the nearest pairs; tables only if memorised samples were searched for."""
+    blocks: list[Block] = []
+    if records.memorised:
+        blocks += [_caption(records.memorised), _table(records.memorised)]
+    if records.survivals:
+        blocks += ["### Does the gain remain without memorised samples?", survival_sentence(records.survivals, info)]
+        blocks.append(_survivals(records.survivals, info))
+    terms = TERMS if blocks else {}
+    yield Section("Memorised samples", tuple(blocks), 210, definitions=terms, claims=("pictures/*_closest_pairs.png",))
 
 
 def survival_sentence(survivals: Sequence[Survival], info: ReportInfo) -> str:
@@ -52,10 +67,10 @@ def _name(survival: Survival, info: ReportInfo) -> str:
 
 def _caption(found: Sequence[MemorisedSamples]) -> str:
     tags = join(f"`{tag}`" for tag in dict.fromkeys(c.extractor for c in found) if tag)
-    return f"In %, means over pairs; in brackets the same for real validation images. Features of {tags}.\n"
+    return f"In %, means over pairs; in brackets the same for real validation images. Features of {tags}."
 
 
-def _table(found: Sequence[MemorisedSamples]) -> str:
+def _table(found: Sequence[MemorisedSamples]) -> Table:
     tag = found[0].extractor
     shares: Mapping[str, tuple[str, str]] = {
         "Flagged": ("flagged_share", "false_flag_share"),
@@ -69,7 +84,7 @@ def _table(found: Sequence[MemorisedSamples]) -> str:
     for head, (name, real) in shares.items():
         if any(c.score(name).n for c in found):
             columns[head] = [_beside(c, name, real) for c in found]
-    return table(list(columns), zip(*columns.values(), strict=True))
+    return Table.by_column(columns, title="Memorised samples")
 
 
 def _beside(samples: MemorisedSamples, name: str, real: str) -> str:
@@ -79,7 +94,7 @@ def _beside(samples: MemorisedSamples, name: str, real: str) -> str:
     return percent(scale * samples.score(name).mean) + (f" ({percent(scale * other.mean)})" if other.n else "")
 
 
-def _survivals(survivals: Sequence[Survival], info: ReportInfo) -> str:
+def _survivals(survivals: Sequence[Survival], info: ReportInfo) -> Table:
     columns = {
         "Arm": [arm_name(s.arm) for s in survivals],
         "Classifier": [s.classifier for s in survivals],
@@ -92,4 +107,4 @@ def _survivals(survivals: Sequence[Survival], info: ReportInfo) -> str:
     }
     if len(info.classifiers) == 1:
         del columns["Classifier"]
-    return table(list(columns), zip(*columns.values(), strict=True), left=2 if "Classifier" in columns else 1)
+    return Table.by_column(columns, 2 if "Classifier" in columns else 1, "Gain without memorised samples")

@@ -7,23 +7,23 @@ from collections.abc import Sequence
 
 from bench.analysis.info import OtherFinding, ReportInfo
 from bench.analysis.questions import Question
+from bench.report.content import Block, Table
 from bench.report.sections.leaderboard import arm_name
-from bench.report.text import count, interval, join, number, points, table
+from bench.report.text import count, interval, join, number, points
 from bench.suite.arms import Arm
 
 MEASURES = {"kid": "KID against test images", "accuracy": "accuracy"}
 NEITHER = "Decided on one data set and undecided on another does not show a difference between them."
 
 
-def other_dataset_parts(q: Question, info: ReportInfo) -> list[str]:
-    """Return the comparison over data sets, or why there is only one."""
+def other_dataset_blocks(q: Question, info: ReportInfo) -> list[Block]:
+    """Return the comparison over data sets; [] if there is only one."""
     if not q.other_findings:
-        return [_alone(info)]
+        return []
     found = [*_own(q, info), *q.other_findings]
     sets = {c.dataset: c.modality for c in found}
-    parts = [f"{_lead(found, sets, info)}\n"]
-    parts += [f"{_said(kind, [c for c in found if c.kind == kind])} " for kind in MEASURES if _sets(found, kind)]
-    return [parts[0], "".join(parts[1:]) + f"{NEITHER}\n", _table(found)]
+    said = [_said(kind, [c for c in found if c.kind == kind]) for kind in MEASURES if _sets(found, kind)]
+    return [_lead(found, sets, info), " ".join([*said, NEITHER]), _table(found)]
 
 
 def _own(q: Question, info: ReportInfo) -> list[OtherFinding]:
@@ -32,17 +32,6 @@ def _own(q: Question, info: ReportInfo) -> list[OtherFinding]:
         at = (info.suite, info.dataset, info.modality, d.arm.method, d.reference, d.kind, d.classifier)
         found.append(OtherFinding(*at, d.arm.variant if d.classifier else "", d.mean, d.low, d.high, d.word, d.pairs))
     return found
-
-
-def _alone(info: ReportInfo) -> str:
-    kind = f" ({info.modality})" if info.modality else ""
-    text = f"**This run cannot answer it**: it has one data set, `{info.dataset}`{kind}."
-    others = [f"`{name}` ({m})" for name, m in info.modalities.items() if m != info.modality]
-    wanted = f", such as {join(others, 'or')}" if others else ""
-    return (
-        f"{text} A second modality is needed{wanted}: run a two-class suite on it, with the same from-scratch "
-        "counterparts, into this output folder. The next report of either suite then compares both here.\n"
-    )
 
 
 def _lead(found: Sequence[OtherFinding], sets: dict[str, str], info: ReportInfo) -> str:
@@ -87,7 +76,7 @@ def _said(kind: str, found: Sequence[OtherFinding]) -> str:
     return f"{MEASURES[kind].capitalize() if kind == 'accuracy' else MEASURES[kind]}: {', '.join(each)}; {verdict}."
 
 
-def _table(found: Sequence[OtherFinding]) -> str:
+def _table(found: Sequence[OtherFinding]) -> Table:
     columns = {
         "Data set": [_set((c.dataset, c.modality)) for c in found],
         "Suite": [f"`{c.suite}`" for c in found],
@@ -98,7 +87,7 @@ def _table(found: Sequence[OtherFinding]) -> str:
         "Difference": [_difference(c) for c in found],
         "Pairs": [str(c.pairs) for c in found],
     }
-    return table(list(columns), zip(*columns.values(), strict=True), left=6)
+    return Table.by_column(columns, 6, "Other data sets")
 
 
 def _difference(c: OtherFinding) -> str:

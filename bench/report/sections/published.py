@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from bench.analysis.info import FoldSize, PublishedFacts, ReportInfo
 from bench.analysis.published import Comparison, Head, Impossible, Number
-from bench.report.text import DASH, count, join, literal, table
+from bench.analysis.report import Records
+from bench.report.content import Block, Section, Table
+from bench.report.text import DASH, count, join, literal
 
 NAMES = {"accuracy": "Accuracy", "precision": "Precision", "recall": "Recall", "f1": "F1"}
 NAMES |= {"iou": "IoU", "pixel_accuracy": "Pixel accuracy", "class_accuracy": "Class accuracy"}
@@ -15,32 +17,19 @@ NAMES |= {"ssim": "SSIM", "psnr": "PSNR, dB", "mse": "MSE"}
 CHANCE = math.log(2)  # cross entropy of a classifier at chance level, two classes
 
 
-def published_section(
-    found: Sequence[Comparison],
-    heads: Sequence[Head],
-    wrong: Sequence[Impossible],
-    info: ReportInfo,
-    rated: bool = False,
-) -> list[str]:
-    """Return heading, tables and remarks; [] for a suite whose methods have no published results.
-
-    ``rated``: this run has a rating study too, in a separate section.
-    """
-    facts = info.published
+def sections(records: Records, info: ReportInfo) -> Iterator[Section]:
+    """Yield tables and remarks; nothing for a suite whose methods have no published results."""
+    facts, found = info.published, records.published
     if facts is None or not facts.results.methods:
-        return []
-    parts = ["## Published and reproduced results\n", _how(facts, info)]
-    parts += [f"{line}\n" for line in _differences(facts)]
-    parts += _classification(found, wrong, facts)
-    parts += _means(
-        found, "fcn", "FCN score", "published: the reference masks are not known; ours: see Translations", facts
-    )
+        return
+    masks = "published: the reference masks are not known; ours: see Translations"
     unpaired = f"published: {facts.results.unpaired or DASH}"
-    parts += _means(found, "unpaired", "Translation against an unrelated real image", unpaired, facts)
-    parts.append(_inconsistencies(wrong, facts))
-    parts += [f"{line}\n" for line in map(_head, heads)]
-    parts += [f"{line}\n" for line in ("" if rated else _raters(facts), _rest(info)) if line]
-    return parts
+    blocks: list[Block] = [_how(facts, info), *_differences(facts), *_classification(found, records.impossible, facts)]
+    blocks += _means(found, "fcn", "FCN score", masks, facts)
+    blocks += _means(found, "unpaired", "Translation against an unrelated real image", unpaired, facts)
+    blocks += [_inconsistencies(records.impossible, facts), *map(_head, records.heads)]
+    blocks += [line for line in ("" if records.raters else _raters(facts), _rest(info)) if line]
+    yield Section("Published and reproduced results", tuple(blocks), 58, appendix=False)
 
 
 def _how(facts: PublishedFacts, info: ReportInfo) -> str:
@@ -57,7 +46,7 @@ def _how(facts: PublishedFacts, info: ReportInfo) -> str:
         f"are pooled over {count(draws, 'draw')}, with Wilson's 95 % interval for that many test images"
         + (" (draws share some images, so it is somewhat too narrow)" if draws > 1 else "")
         + f"; {positive} is the positive class{unknown}. *Leakage*: by image minus disjoint, with Newcombe's "
-        "interval.\n"
+        "interval."
     )
 
 
@@ -79,8 +68,8 @@ def _differences(facts: PublishedFacts) -> list[str]:
     return ["\n".join([lines[0], "", *lines[1:]])]
 
 
-def _classification(found: Sequence[Comparison], wrong: Sequence[Impossible], facts: PublishedFacts) -> list[str]:
-    parts = []
+def _classification(found: Sequence[Comparison], wrong: Sequence[Impossible], facts: PublishedFacts) -> list[Block]:
+    parts: list[Block] = []
     impossible = {(w.method, w.found.measure) for w in wrong}
     of_kind = [c for c in found if c.kind == "classification"]
     for measure in dict.fromkeys(c.measure for c in of_kind):
@@ -94,22 +83,29 @@ def _classification(found: Sequence[Comparison], wrong: Sequence[Impossible], fa
             for c in of_kind
             if c.measure == measure
         ]
-        parts += [table([NAMES[measure], "Published", "Ours, by image", "Ours, disjoint", "Leakage"], rows)]
-    return ["Test images classified by the discriminator classifier of each generator:\n", *parts] if parts else []
+        parts.append(_table(measure, rows))
+    return ["Test images classified by the discriminator classifier of each generator:", *parts] if parts else []
 
 
-def _means(found: Sequence[Comparison], kind: str, what: str, note: str, facts: PublishedFacts) -> list[str]:
+def _table(measure: str, rows: Sequence[Sequence[str]]) -> Table:
+    heads = [NAMES[measure], "Published", "Ours, by image", "Ours, disjoint", "Leakage"]
+    return Table.of(heads, rows, title=f"Published: {NAMES[measure]}")
+
+
+def _means(found: Sequence[Comparison], kind: str, what: str, note: str, facts: PublishedFacts) -> list[Block]:
     of_kind = [c for c in found if c.kind == kind]
     if not any(math.isfinite(n.value) for c in of_kind for n in (c.published, c.by_image, c.apart)):
         return []
-    parts = [f"{what} ({note}); ours are means over draws, with the interval of a t test if there are several:\n"]
+    parts: list[Block] = [
+        f"{what} ({note}); ours are means over draws, with the interval of a t test if there are several:"
+    ]
     for measure in dict.fromkeys(c.measure for c in of_kind):
         rows = [
             [_method(c, facts), c.printed or DASH, _mean(c.by_image), _mean(c.apart), _signed(c.leak)]
             for c in of_kind
             if c.measure == measure
         ]
-        parts.append(table([NAMES[measure], "Published", "Ours, by image", "Ours, disjoint", "Leakage"], rows))
+        parts.append(_table(measure, rows))
     return parts
 
 
@@ -159,7 +155,7 @@ def _signed(n: Number) -> str:
 def _inconsistencies(wrong: Sequence[Impossible], facts: PublishedFacts) -> str:
     n = sum(facts.results.test_images.values())
     if not wrong:
-        return f"The published shares are consistent with each other on {n} test images.\n"
+        return f"The published shares are consistent with each other on {n} test images."
     lines = [f"Impossible published numbers, found by enumerating every confusion table of {n} test images:", ""]
     return "\n".join([*lines, *(f"- {_impossible(w)}" for w in wrong)]) + "\n"
 

@@ -2,32 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from bench.analysis.info import ReportInfo
 from bench.analysis.quality import MEASURES, Quality
+from bench.analysis.report import Records
 from bench.analysis.rows import Score
-from bench.report.text import bold_best, count_of, number, table
+from bench.report.content import Block, Section, Table
+from bench.report.text import bold_best, count_of, number
 
 LOWER_IS_BETTER = ("kid", "fid")
 NAMES = {"kid": "KID", "fid": "FID", "is": "IS"}
 
 
-def quality_section(quality: Sequence[Quality]) -> list[str]:
-    """Return headings, captions and tables for each feature extractor."""
-    parts = []
-    for tag in dict.fromkeys(q.extractor for q in quality):
-        mine = [q for q in quality if q.extractor == tag]
-        parts += [f"## Synthetic images against real ones, by {tag}\n", _caption(tag)]
-        parts += _against(mine, "test", "synthetic/test", "Against test images")
+TERMS = {
+    "KID, FID": (
+        "distance between the feature distributions of synthetic and real images, lower is closer. KID is unbiased for "
+        "few images. FID is biased: compare it only with its real-vs-real baseline. *KID subset*: images per subset."
+    ),
+    "Precision, Density; Recall, Coverage": (
+        "realism of the images; part of the real diversity that they cover. Precision is not informative if recall is "
+        "near 0."
+    ),
+    "Images": "numbers of synthetic : real images behind the scores, mean over pairs.",
+    "Inception score, Diversity": (
+        "exp of the mutual information of image and predicted class, higher is better; mean perceptual distance "
+        "between images of a class. In brackets the value of as many real training images."
+    ),
+}
+
+
+def sections(records: Records, _: ReportInfo) -> Iterator[Section]:
+    """Yield a section for each feature extractor."""
+    for tag in dict.fromkeys(q.extractor for q in records.quality):
+        mine = [q for q in records.quality if q.extractor == tag]
         at_real_baseline = any(key.startswith("at_real_baseline/train/") for q in mine for key in q.scores)
-        parts += _against(
-            mine,
-            "train",
-            "at_real_baseline/train" if at_real_baseline else "synthetic/train",
-            "Against training images",
-        )
-        parts += _variety(mine)
-    return parts
+        blocks: list[Block] = [_caption(tag)]
+        blocks += _against(mine, "test", "synthetic/test")
+        blocks += _against(mine, "train", "at_real_baseline/train" if at_real_baseline else "synthetic/train")
+        blocks += _variety(mine)
+        yield Section(f"Synthetic images against real ones, by {tag}", tuple(blocks), 220, definitions=TERMS)
 
 
 def _caption(tag: str) -> str:
@@ -35,10 +49,10 @@ def _caption(tag: str) -> str:
     text += "images of other patients instead of the synthetic ones."
     if not tag.startswith("inception-6726825d"):
         text += " These are not the Inception scores of the literature; compare them only within these tables."
-    return text + "\n"
+    return text
 
 
-def _against(quality: Sequence[Quality], part: str, where: str, title: str) -> list[str]:
+def _against(quality: Sequence[Quality], part: str, where: str) -> list[Block]:
     """Return a table of every measure against one fold part with its real-vs-real baseline; [] without results."""
     found = [q for q in quality if any(key.startswith(f"{where}/") for key in q.scores)]
     if not found:
@@ -54,10 +68,11 @@ def _against(quality: Sequence[Quality], part: str, where: str, title: str) -> l
     subset = [q.score(f"{where}/kid_subset_size") for q in found]
     if any(s.n for s in subset):
         columns["KID subset"] = [count_of(s.mean) for s in subset]
-    return [f"{title}:\n", table(list(columns), zip(*columns.values(), strict=True))]
+    title = {"test": "Against test images", "train": "Against training images"}[part]
+    return [f"{title}:", Table.by_column(columns, title=title)]
 
 
-def _variety(quality: Sequence[Quality]) -> list[str]:
+def _variety(quality: Sequence[Quality]) -> list[Block]:
     columns = {"Method": [f"`{q.method}`" for q in quality]}
     for measure, name in (("is", "Inception score"), ("diversity", "Diversity within a class")):
         scores = [q.score(f"synthetic/{measure}") for q in quality]
@@ -65,10 +80,7 @@ def _variety(quality: Sequence[Quality]) -> list[str]:
             columns[name] = _beside(scores, [q.score(f"real/train/{measure}") for q in quality])
     if len(columns) == 1:
         return []
-    return [
-        "Diversity, in brackets that of real training images:\n",
-        table(list(columns), zip(*columns.values(), strict=True)),
-    ]
+    return ["Diversity, in brackets that of real training images:", Table.by_column(columns, title="Diversity")]
 
 
 def _beside(scores: Sequence[Score], baselines: Sequence[Score], lowest: bool = False) -> list[str]:

@@ -1,97 +1,99 @@
-"""The four research questions: this run's answer in words, the numbers, and what would decide open ones."""
+"""The research questions that the run can answer: its answer in words; numbers and pairs needed in collapsed tables."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 
 from bench.analysis.differences import Difference
 from bench.analysis.info import ReportInfo
 from bench.analysis.questions import EFFECT, Finding, Lack, Name, Question
-from bench.report.sections.cost_ratios import cost_parts
+from bench.analysis.report import Records
+from bench.report.content import Block, Details, Section, Table
+from bench.report.sections.cost_ratios import cost_blocks
 from bench.report.sections.differences import SHARES, SHOW, change, phrase
 from bench.report.sections.leaderboard import arm_name
-from bench.report.sections.other_datasets import other_dataset_parts
-from bench.report.text import DASH, count, folded, join, number, p_value, percent, table
-from bench.suite.roles import Roles
+from bench.report.sections.other_datasets import other_dataset_blocks
+from bench.report.text import DASH, count, join, number, p_value, percent
 
 TITLES: dict[Name, str] = {
-    "transfer": "1. How does transfer learning change the synthetic images, and the classifiers trained on them?",
-    "cost": "2. What does transfer learning cost in compute, memory and training time, compared with a plain CycleGAN?",
-    "modalities": "3. Does the effect generalise to other imaging modalities?",
-    "others": "4. How does it compare with other generative methods?",
+    "transfer": "How does transfer learning change the synthetic images, and the classifiers trained on them?",
+    "cost": "What does transfer learning cost, compared with a plain CycleGAN?",
+    "modalities": "Does the effect of transfer learning generalise to other imaging modalities?",
+    "others": "How does transfer learning compare with other generative methods?",
+}
+SHORT: dict[Name, str] = {
+    "transfer": "the effect of transfer learning",
+    "cost": "its cost",
+    "modalities": "other imaging modalities",
+    "others": "other generative methods",
 }
 NAMES = {"kid": "KID, test", "diversity": "Diversity", "recall": "Recall", "coverage": "Coverage"}
 NAMES |= {"memorised": "Memorised samples", "accuracy": "Accuracy", "training": "Training"}
 FAR = 10  # times the real-vs-real baseline of KID: above it all images are far from real ones
-OPEN = 18  # rows of a table; tables with more are folded
-NAMED = 3  # suites, claims of one sort
+NAMED = 3  # claims of one sort
+COUPLES = 6  # pairs of methods with a sentence
 HOPELESS = 1000  # pairs
 REASON = 120  # characters
 
 
-def question_section(found: Sequence[Question], info: ReportInfo) -> list[str]:
-    """Return heading, sentences and tables of the questions; [] where the roles of the methods are not known."""
-    roles = info.roles
-    if roles is None or not found:
-        return []
-    if not info.generative:
-        return ["## The research questions\n", "This run makes no synthetic images, so it cannot answer them.\n"]
-    parts = ["## The research questions\n"]
-    parts += [_caption(info)] if any(q.findings or q.costs for q in found) else []
-    for q in found:
-        parts += [f"### {TITLES[q.name]}\n", *_answer(q, roles, info)]
-    return parts
+def sections(records: Records, info: ReportInfo) -> Iterator[Section]:
+    """Yield a section with the answered questions; nothing where the run answers none."""
+    blocks: list[Block] = []
+    for q in records.questions if info.roles else ():
+        if answer := _answer(q, info):
+            blocks += [f"### {TITLES[q.name]}", *answer]
+    if blocks and (rest := [_short(q, info) for q in records.questions if not _answer(q, info)]):
+        blocks.append(f"Not answered by this run: {join(rest)}.")
+    terms = TERMS if any(q.findings for q in records.questions) and blocks else {}
+    yield Section("Research questions", tuple(blocks), 40, False, terms)
 
 
-def _caption(info: ReportInfo) -> str:
-    return (
-        f"Paired over (fold, repeat) [95 % interval, uncorrected]: accuracy ({info.unit.metric}) by the test of the "
-        "verdicts, the rest by a plain paired t test. Holm's correction runs over the comparisons of one measure, not "
-        "over measures: without any effect, one measure in 20 is decided by chance. *Minimum detectable effect*: the "
-        "difference that this number of pairs and spread detects with 80 % power, before that correction. *Pairs "
-        f"needed*: to detect {100 * EFFECT:g} points of accuracy, or for any other measure the observed difference (∞: "
-        "no number of repeats of these folds is enough).\n"
-    )
+def _short(q: Question, info: ReportInfo) -> str:
+    """Return a short name of a question, with suites that can answer it."""
+    suites = info.roles.elsewhere.get(q.name, ())[:NAMED] if info.roles else ()
+    return SHORT[q.name] + (f" (suites that can: {join(f'`{s}`' for s in suites)})" if suites else "")
 
 
-def _answer(q: Question, roles: Roles, info: ReportInfo) -> list[str]:
-    if q.name == "cost":
-        answered = cost_parts(q.costs, q.steps, roles)
-    elif q.name == "modalities":
-        answered = other_dataset_parts(q, info)
-    else:
-        answered = [*_sentences(q, roles, info), *_tables(q.findings, info)] if q.findings else []
+TERMS = {
+    "Pairs needed": (
+        f"to detect {100 * EFFECT:g} points of accuracy, or for any other measure the observed difference, with 80 % "
+        "power; ∞: no number of repeats of these folds is enough."
+    ),
+}
+
+
+def _answer(q: Question, info: ReportInfo) -> list[Block]:
+    """Return the answer to a question; [] if the run has none."""
     if q.name == "modalities":
-        return answered
-    lacks = [f"{_lacks(q.lacks)}\n"] if q.lacks else []
-    return [*answered, *lacks] if answered else [f"**This run cannot answer it**: {_why(q, roles, info)}\n", *lacks]
+        return other_dataset_blocks(q, info)
+    answer: list[Block] = []
+    if q.name == "cost" and info.roles:
+        answer = cost_blocks(q.costs, q.steps, info.roles)
+    elif q.findings:
+        answer = [*_sentences(q, info), Details(f"All {len(q.findings)} comparisons", (NOTE, _table(q, info)))]
+    return [*answer, _lacks(q.lacks)] if answer and q.lacks else answer
 
 
-def _sentences(q: Question, roles: Roles, info: ReportInfo) -> Iterable[str]:
+def _sentences(q: Question, info: ReportInfo) -> Iterator[str]:
     open_ = sum(f.difference.word == "undecided" for f in q.findings)
     total = count(len(q.findings), "comparison")
     lead = f"**Decided in {len(q.findings) - open_} of {total}.**"
     if open_ == len(q.findings):
         lead = "**Undecided.**" if open_ == 1 else f"**Undecided** in all {total}."
-    yield f"{lead} {_how(q)}\n"
+    yield f"{lead} {_how(q)}"
     couples = list(dict.fromkeys((f.difference.arm.method, f.difference.reference) for f in q.findings))
-    lines = [
-        _couple(a, b, [f for f in q.findings if (f.difference.arm.method, f.difference.reference) == (a, b)], q, info)
-        for a, b in couples
-    ]
-    yield "".join(f"- {line}\n" for line in lines)
-    for sentence in (_overall(q), _far(q), _needed(q.findings, info), _alone(roles) if q.name == "transfer" else ""):
-        if sentence:
-            yield f"{sentence}\n"
+    of = {at: [f for f in q.findings if (f.difference.arm.method, f.difference.reference) == at] for at in couples}
+    yield "".join(f"- {_couple(*at, found, q, info)}\n" for at, found in list(of.items())[:COUPLES])
+    if len(of) > COUPLES:
+        yield f"{len(of) - COUPLES} more pairs of methods are in the table."
+    yield " ".join(filter(None, (_overall(q), _far(q), _needed(q.findings, info))))
 
 
 def _how(q: Question) -> str:
     if q.name == "transfer":
-        return "Each arm and its from-scratch counterpart differ only in the initial weights of the discriminators:"
-    return (
-        "Every arm with transfer learning is compared with every other generator; none is selected by its test score:"
-    )
+        return "Each arm against its from-scratch counterpart:"
+    return "Every arm with transfer learning against every other generator:"
 
 
 def _couple(a: str, b: str, found: Sequence[Finding], q: Question, info: ReportInfo) -> str:
@@ -169,51 +171,6 @@ def _needed(found: Sequence[Finding], info: ReportInfo) -> str:
     return f"{text}; {100 * EFFECT:g} points need {few if few == many else f'{few} to {many}'} pairs."
 
 
-def _alone(roles: Roles) -> str:
-    """Return a sentence on random-weight arms without a pretrained counterpart."""
-    paired = {m for ablation_pairs in roles.ablation_pairs for m in ablation_pairs}
-    alone = [m for m in roles.random if m not in paired]
-    if not alone:
-        return ""
-    lacks = "a pretrained counterpart" if len(alone) == 1 else "pretrained counterparts"
-    return f"Without {lacks} in this run, and therefore not compared: {join(f'`{m}`' for m in alone)}."
-
-
-def _why(q: Question, roles: Roles, info: ReportInfo) -> str:
-    """Return what is missing for an answer, and suites that have it."""
-    if q.name in roles.answers:
-        return "no fold has results of both sides. Run the suite again to repeat failed cells."
-    what = {"transfer": _no_ablation_pairs, "cost": _no_plain}.get(q.name, _no_others)(roles)
-    suites = roles.elsewhere.get(q.name, ())[:NAMED]
-    return f"{what}." + (f" Suites that can answer it: {join(f'`{s}`' for s in suites)}." if suites else "")
-
-
-def _no_ablation_pairs(roles: Roles) -> str:
-    if roles.transfer:
-        arms, verb = join(f"`{m}`" for m in roles.transfer[:NAMED]), "have" if len(roles.transfer) > 1 else "has"
-        rest = f" and {len(roles.transfer) - NAMED} more" if len(roles.transfer) > NAMED else ""
-        return (
-            f"{arms}{rest} {verb} no from-scratch counterpart: a second arm with the same config and `pretrained: "
-            "false`"
-        )
-    if roles.random:
-        arms, verb = join(f"`{m}`" for m in roles.random[:NAMED]), "start" if len(roles.random) > 1 else "starts"
-        return f"{arms} {verb} from random weights, and no arm from pretrained ones"
-    return "no arm has discriminators that could be pretrained"
-
-
-def _no_plain(roles: Roles) -> str:
-    if roles.transfer or roles.random:
-        return "no arm is a plain CycleGAN"
-    return "no arm has discriminators that could be pretrained" if roles.plain else "no arm is of the CycleGAN family"
-
-
-def _no_others(roles: Roles) -> str:
-    if not roles.transfer:
-        return "no arm has pretrained discriminators"
-    return "every generator of this run is a CycleGAN; one of another kind, such as a conditional GAN, is needed"
-
-
 def _lacks(found: Sequence[Lack]) -> str:
     """Return the cells that are missing for this answer."""
     same = {(x.stage, _ended(x), x.pairs): None for x in found}
@@ -238,7 +195,15 @@ def _pairs_named(pairs: Sequence[tuple[int, int]]) -> str:
     return f"{'fold' if len(names) == 1 else 'folds'} {join(names)}"
 
 
-def _tables(found: Sequence[Finding], info: ReportInfo) -> list[str]:
+NOTE = (
+    "Paired over fold × repeat [95 % interval, uncorrected]: accuracy by the test of the verdicts, the rest by a plain "
+    "paired t test. Holm's correction runs over the comparisons of one measure, not over measures. Recall, coverage, "
+    "memorised samples and accuracy in %, differences in points. Lower KID is closer to real images."
+)
+
+
+def _table(q: Question, info: ReportInfo) -> Table:
+    found = q.findings
     columns = {
         "Measure": [_measure(f.difference, info) for f in found],
         "Arm": [
@@ -256,12 +221,7 @@ def _tables(found: Sequence[Finding], info: ReportInfo) -> list[str]:
     }
     if len({(f.difference.arm.method, f.difference.reference) for f in found}) == 1 and len(info.ratios) == 1:
         del columns["Arm"], columns["Compared with"]  # the sentence above names them
-    text = table(list(columns), zip(*columns.values(), strict=True), left=list(columns).index("Difference"))
-    note = (
-        "Recall, coverage, memorised samples and accuracy in %, differences in points. Lower KID is closer to real "
-        "images.\n"
-    )
-    return [note, folded(f"All {len(found)} comparisons", text) if len(found) > OPEN else text]
+    return Table.by_column(columns, list(columns).index("Difference"), f"Research question: {q.name}")
 
 
 def _measure(d: Difference, info: ReportInfo) -> str:

@@ -3,50 +3,55 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 from bench.analysis.info import ReportInfo
 from bench.analysis.raters import ALL, RatedBy, RatedSource, RatingStudy, Share
-from bench.report.text import DASH, count, folded, interval, join, percent, points, seconds, table
+from bench.analysis.report import Records
+from bench.report.content import Block, Details, Section, Table
+from bench.report.text import DASH, count, interval, join, percent, points, seconds
 from bench.store.ratings import REAL
 
 Published = dict[str, tuple[str, str]]  # source -> quality and share taken for real, as printed
 
 
-def rater_section(found: Sequence[RatingStudy], info: ReportInfo) -> list[str]:
-    """Return heading, tables and their explanation; [] without answers."""
-    parts = ["## Raters\n"] if found else []
-    published = _published(info)
-    for study in found:
-        parts.append(_about(study))
-        parts.append(sources_table(study, published))
-        parts.append(agreement_table(study))
-        parts.append(agreement(study) + "\n")
-        parts.append(raters_table(study))
+TERMS = {
+    "Taken for real, Minus real": (
+        "share of answers 'real'; this share minus that of real images, 0 for images that cannot be distinguished from "
+        "real ones. Raters saw single images in random order, blinded to their source."
+    ),
+    "Classified correctly": (
+        "share of correct answers. Answers of several raters to one image are not independent: the intervals are "
+        "Wilson's with the effective number of answers (Rao and Scott 1992); that of the difference combines them as "
+        "Newcombe does (Zou and Donner 2008). They hold for these raters and do not cover other raters."
+    ),
+    "Quality": "0 to 5: mean over images of the mean over raters, with a bootstrap interval over images.",
+    "By guessing": "share correct of random answers with the same rate of 'real'.",
+    "Distinguishes": (
+        "whether the rater takes real images for real more often than synthetic ones, by Newcombe's interval of the "
+        "difference."
+    ),
+    "Fleiss' kappa, ICC": (
+        "agreement: 1 if all raters agree on each image, 0 at chance level. If nearly all answers are equal it is near "
+        "0 whatever the agreement, so read it together with the shares."
+    ),
+}
+
+
+def sections(records: Records, info: ReportInfo) -> Iterator[Section]:
+    """Yield the tables of the rating studies; nothing without answers."""
+    published, blocks = _published(info), list[Block]()
+    for study in records.raters:
+        blocks += [_about(study), sources_table(study, published), agreement_table(study), agreement(study)]
+        blocks.append(raters_table(study))
         if len(study.raters) > 1:
-            parts.append(folded("Classified correctly, %, for each rater", by_rater_table(study)))
-    if found:
-        parts.append(HOW)
-        if published and info.published:
-            parts.append(f"Published: {info.published.results.source}; with other raters and other images.\n")
-    return parts
+            blocks.append(Details("Classified correctly, %, for each rater", (by_rater_table(study),)))
+    if blocks and published and info.published:
+        blocks.append(f"Published: {info.published.results.source}; with other raters and other images.")
+    yield Section("Raters", tuple(blocks), 230, definitions=TERMS if blocks else {})
 
 
-HOW = (
-    "Raters saw single images in random order, blinded to their source. *Taken for real*: share of answers 'real'. "
-    "*Minus real*: this share minus that of real images; 0 for images that cannot be distinguished from real ones. "
-    "*Classified correctly*: share of correct answers. Answers of several raters to one image are not independent: the "
-    "intervals are Wilson's with the effective number of answers (Rao and Scott 1992); that of the difference combines "
-    "them as Newcombe does (Zou and Donner 2008). They hold for these raters and do not cover other raters. Quality, 0 "
-    "to 5: mean over images of the mean over raters, with a bootstrap interval over images. Each rater sees an image "
-    "once: Wilson's interval. *By guessing*: share correct of random answers with the same rate of 'real'. "
-    "*Distinguishes*: whether the rater takes real images for real more often than synthetic ones, by Newcombe's "
-    "interval of the difference. Agreement is 1 if all raters agree on each image and 0 at chance level. If nearly all "
-    "answers are equal it is near 0 whatever the agreement, so read it together with the shares.\n"
-)
-
-
-def sources_table(study: RatingStudy, published: Published) -> str:
+def sources_table(study: RatingStudy, published: Published) -> Table:
     """Return a table with one row for each source."""
     header = ["Images of", "Rated", "Answers", "Taken for real, %", "Minus real, points", "Quality"]
     beside = ["Published: quality", "taken for real"] if published else []
@@ -56,10 +61,10 @@ def sources_table(study: RatingStudy, published: Published) -> str:
         quality = f"{_mark(s.quality)}{_marks(s)}"
         row = [str(s.rated), str(s.taken_for_real.n), _share(s.taken_for_real), _against(s), quality]
         rows.append([_name(s.source), *row, *printed])
-    return table([*header, *beside], rows)
+    return Table.of([*header, *beside], rows, title=f"Images rated: {study.name}")
 
 
-def agreement_table(study: RatingStudy) -> str:
+def agreement_table(study: RatingStudy) -> Table:
     """Return one row for each source and one for all: share classified correctly and agreement of the raters."""
     k = len(study.icc_raters) if len(study.icc_raters) > 1 else "k"
     header = [
@@ -77,18 +82,18 @@ def agreement_table(study: RatingStudy) -> str:
         marks = (coefficient(icc, a.icc_undefined) for icc in (a.icc_single, a.icc_mean))
         kappa = (coefficient(a.kappa, a.kappa_undefined), str(a.kappa_images))
         rows.append([_name(s.source), _share(s.right), *kappa, *marks, str(a.icc_images)])
-    return table(header, rows)
+    return Table.of(header, rows, title=f"Agreement: {study.name}")
 
 
-def by_rater_table(study: RatingStudy) -> str:
+def by_rater_table(study: RatingStudy) -> Table:
     """Return one row for each rater and one column for each source: share classified correctly."""
     right = {(b.rater, b.source): _share(b.right) for b in study.by_both}
     sources = [s.source for s in study.sources]
     rows = [[r.rater, *(right.get((r.rater, s), DASH) for s in sources)] for r in study.raters]
-    return table(["Rater", *map(_name, sources)], rows)
+    return Table.of(["Rater", *map(_name, sources)], rows, title=f"Correct by rater: {study.name}")
 
 
-def raters_table(study: RatingStudy) -> str:
+def raters_table(study: RatingStudy) -> Table:
     """Return a table with one row for each rater."""
     header = [
         "Rater",
@@ -104,7 +109,7 @@ def raters_table(study: RatingStudy) -> str:
         shares = (_share(r.right), percent(r.by_guessing), _share(r.real), _share(r.synthetic))
         rows.append([r.rater, str(r.answers), *shares, _signed(r.difference, r.low, r.high), apart(r)])
         rows[-1].append(seconds(r.median_s))
-    return table(header, rows)
+    return Table.of(header, rows, title=f"Raters: {study.name}")
 
 
 def apart(r: RatedBy) -> str:
@@ -135,7 +140,7 @@ def _about(study: RatingStudy) -> str:
     of = study.images * len(study.raters)
     whole = "every rater rated all images" if study.answers == of else f"{study.answers} of {of} answers are in"
     about = f"Study `{study.name}`: {study.images} images, {count(len(study.raters), 'rater')}, {whole}."
-    return f"{about} {shown_twice(study.repeats)}\n"
+    return f"{about} {shown_twice(study.repeats)}"
 
 
 def shown_twice(repeats: int | None) -> str:

@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from bench.analysis.cost_predictions import PredictedStage
-from bench.report.text import DASH, seconds, size, table
+from bench.analysis.info import ReportInfo
+from bench.analysis.report import Records
+from bench.report.content import Block, Section, Table
+from bench.report.text import DASH, seconds, size
 from bench.store.run_records import RunRecord
 
 SHOWN = 5  # the last runs
 
 
-def running_section(runs: Sequence[RunRecord], stages: Sequence[PredictedStage]) -> list[str]:
-    """Return heading and tables; [] without recorded runs and predictions."""
-    parts = []
-    if runs:
-        parts += [_runs([r for r in runs if r.wall_s > 0][-SHOWN:])]
-    if stages:
-        parts += [
-            "Predicted before the run from earlier measurements on this machine, and measured:\n",
-            _stages(stages),
-        ]
-    return ["## Cost of running the suite\n", *parts] if parts else []
+OVERHEAD = (
+    "shares of the workers' time: overhead is time neither in cells nor waiting (start-up, scheduling, counting "
+    "FLOPs); idle is time in which no cell was ready. *In cells* is the sum over the cells of all workers."
+)
+ERROR = "median over cells of the factor by which the prediction was too high or too low; memory likewise."
 
 
-def _runs(runs: Sequence[RunRecord]) -> str:
+def sections(records: Records, info: ReportInfo) -> Iterator[Section]:
+    """Yield tables; nothing without recorded runs and predictions."""
+    blocks: list[Block] = []
+    if info.runs:
+        blocks.append(_runs([r for r in info.runs if r.wall_s > 0][-SHOWN:]))
+    if records.predictions:
+        blocks.append("Predicted before the run from earlier measurements on this machine, and measured:")
+        blocks.append(_stages(records.predictions))
+    terms = {"Overhead, Idle": OVERHEAD} if blocks else {}
+    terms |= {"Error": ERROR} if records.predictions else {}
+    yield Section("Cost of running the suite", tuple(blocks), 310, definitions=terms)
+
+
+def _runs(runs: Sequence[RunRecord]) -> Table:
     columns = {
         "Run": [r.started_at[:16].replace("T", " ") for r in runs],
         "Cells": [str(r.cells) + (f" + {r.failed} failed" if r.failed else "") for r in runs],
@@ -38,8 +48,7 @@ def _runs(runs: Sequence[RunRecord]) -> str:
         "Report, MLflow": [seconds(r.closing_s) if r.closing_s is not None else DASH for r in runs],
         "Peak memory of a cell": [size(r.peak_memory_bytes) for r in runs],
     }
-    columns = {head: texts for head, texts in columns.items() if set(texts) != {DASH}}
-    return table(list(columns), zip(*columns.values(), strict=True))
+    return Table.by_column(columns, title="Runs", keep_empty=False)
 
 
 def _predicted(run: RunRecord) -> str:
@@ -53,7 +62,7 @@ def _percent(share: float) -> str:
     return f"{100 * max(share, 0):.1f} %"
 
 
-def _stages(stages: Sequence[PredictedStage]) -> str:
+def _stages(stages: Sequence[PredictedStage]) -> Table:
     rows = [
         (
             f"`{s.stage}`",
@@ -77,4 +86,4 @@ def _stages(stages: Sequence[PredictedStage]) -> str:
         "Error",
         "Error, memory",
     )
-    return table(heads, rows)
+    return Table.of(heads, rows, title="Predicted and measured cost")

@@ -3,47 +3,59 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from bench.analysis.custom_metrics import OwnScore
 from bench.analysis.info import ReportInfo
+from bench.analysis.report import Records
 from bench.analysis.segmentation import ALL_IMAGES, FALSE_ALARMS, MISSED, Segmented, of_class
 from bench.metrics.overlap_table import MEASURES
+from bench.report.content import Block, Details, Section, Table
 from bench.report.sections.leaderboard import arm_name
-from bench.report.text import DASH, folded, join, literal, number, p_value, percent, points, table
+from bench.report.text import DASH, join, literal, number, p_value, percent, points
 
 _HOW = (
-    "Segmentation networks, trained on real images and their masks for every arm whose images have masks, for the "
-    "same number of steps and from the same initial weights. *Lesions* are the masked structures: Dice, IoU and "
-    "HD95 are means over the test images with lesions, as in publications. Values are the mean ± sd over pairs of "
-    "the mean over images. Δ is the paired difference to `none` [95 % interval]. The verdict is on Dice of lesions, "
-    "by the corrected test with Holm's correction over the arms of a network (*helps* and *hurts* at 5 %). Dice and "
-    "IoU are in per cent. HD95 is the 95 % Hausdorff distance of the outlines in pixels of the original image. For "
-    "an empty prediction it is the diagonal of the image, and Dice and IoU are 0. *Missed*: images with lesions and "
-    "an empty prediction; *false alarms*: images without lesions and a non-empty prediction; both in per cent. The "
-    "best weights were selected by Dice over all validation images, including those without lesions (1 for an empty "
-    "prediction, else 0), so that false alarms are penalised. The test images were used once."
+    "Networks trained on real images and their masks for every arm whose images have masks, with the same steps and "
+    "initial weights. Mean ± sd over pairs; Δ is the paired difference to `none` [95 % interval]."
 )
+TERMS = {
+    "Dice, lesions; IoU, lesions": (
+        "overlap of the masked structures (*lesions*) with their masks in per cent, mean over the test images with "
+        "lesions; 0 for an empty prediction. The verdict is on Dice, by the corrected test with Holm's correction over "
+        "the arms of a network."
+    ),
+    "HD95, lesions, px": (
+        "95 % Hausdorff distance of the outlines in pixels of the original image; its diagonal for an empty prediction."
+    ),
+    "Missed, False alarms": (
+        "images with lesions and an empty prediction; images without lesions and a non-empty prediction; in per cent. "
+        "The best weights were selected by Dice over all validation images, also those without lesions (1 for an empty "
+        "prediction, else 0), so that false alarms are penalised."
+    ),
+}
 _CLASSES = (
     "Mean Dice in per cent, not compared. An image without lesions counts 100 for an empty prediction, else 0: for a "
     "class of such images it is the share without false alarms."
 )
 
 
-def segmentation_section(found: Sequence[Segmented], info: ReportInfo) -> list[str]:
-    """Return heading, method, a table for each network, and the methods without an arm; [] without networks."""
-    if not found:
-        return []
-    parts = ["## Segmentation\n", f"{_HOW}\n"]
+def sections(records: Records, info: ReportInfo) -> Iterator[Section]:
+    """Yield a table for each network, and the methods without an arm; nothing without networks."""
+    found, blocks = records.segmented, list[Block]()
+    if found:
+        blocks.append(_HOW)
     for name in dict.fromkeys(x.segmentation_network for x in found):
         mine = [x for x in found if x.segmentation_network == name]
         size = next((x.parameters for x in mine if math.isfinite(x.parameters)), math.nan)
         known = f" ({size / 1e6:.2f} million weights)" if math.isfinite(size) else ""
-        parts += [f"{name}{known}:\n", _table(mine), folded(f"Dice of each class: {name}", _each_class(mine, info))]
-    return [*parts, *(f"{sentence}\n" for sentence in _left_out(info))]
+        each = Details(f"Dice of each class: {name}", (_CLASSES, _each_class(mine, info)))
+        blocks += [f"{name}{known}:", _table(mine), each]
+    blocks += _left_out(info) if found else []
+    terms, claims = TERMS if found else {}, ("pictures/segmentation_*.png",)
+    yield Section("Segmentation", tuple(blocks), 55, not found, terms, claims)
 
 
-def _table(found: Sequence[Segmented]) -> str:
+def _table(found: Sequence[Segmented]) -> Table:
     dice, iou, distance = ([x.scores[name] for x in found] for name in MEASURES)
     columns = {
         "Arm": [arm_name(x.arm) for x in found],
@@ -59,13 +71,13 @@ def _table(found: Sequence[Segmented]) -> str:
         "False alarms": [_beside(x, FALSE_ALARMS) for x in found],
         "Pairs": [f"{x.score.n} of {x.planned}" for x in dice],
     }
-    return table(list(columns), zip(*columns.values(), strict=True), left=2)
+    return Table.by_column(columns, 2, f"Segmentation: {found[0].segmentation_network}")
 
 
-def _each_class(found: Sequence[Segmented], info: ReportInfo) -> str:
+def _each_class(found: Sequence[Segmented], info: ReportInfo) -> Table:
     shown = {"All images": ALL_IMAGES} | {literal(name): of_class(name) for name in info.classes}
     rows = [[arm_name(x.arm), *(_beside(x, measure) for measure in shown.values())] for x in found]
-    return f"{_CLASSES}\n\n{table(['Arm', *shown], rows)}"
+    return Table.of(["Arm", *shown], rows, title=f"Dice of each class: {found[0].segmentation_network}")
 
 
 def _beside(x: Segmented, measure: str) -> str:

@@ -1,25 +1,31 @@
-"""The summary, generated from the numbers: verdicts, minimum detectable effect, cost, missing scores."""
+"""The answer, generated from the numbers: verdicts, minimum detectable effect, cost; and whether scores are missing."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Line, typical_minimum_detectable_effect
+from bench.analysis.report import Records
+from bench.report.content import Section
 from bench.report.text import count, join, percent, points, seconds
-from bench.suite.suite import REFERENCES
 
 HOPELESS = 0.25  # minimum detectable effect from which the design is useless: no augmentation gains as much
 MOST_NAMED = 5  # most lines with one verdict that are named
 SEEN = "power 80 %, two-sided 5 %"
 
 
+def sections(records: Records, info: ReportInfo) -> Iterator[Section]:
+    """Yield the answer."""
+    yield Section("Answer", tuple(summary(records.lines, info)), order=0, appendix=False)
+
+
 def summary(lines: Sequence[Line], info: ReportInfo) -> list[str]:
-    """Return the sentences of the summary, one for each paragraph; [] for a suite without classifiers."""
+    """Return the sentences of the answer, one for each paragraph; [] for a suite without classifiers."""
     if not info.classifiers:
         return []
-    found = (_verdicts(lines, info), info.unit.note, _design(lines), _cost(lines), _missing(lines, info))
+    found = (_verdicts(lines, info), _design(lines), _cost(lines), _missing(lines, info))
     return [s for s in found if s]
 
 
@@ -41,8 +47,8 @@ def _verdicts(lines: Sequence[Line], info: ReportInfo) -> str:
         best = max(compared, key=lambda x: x.verdict("none").difference)
         effect = points(best.verdict("none").difference)
         return (
-            f"{base}**undecided** in all of them. The largest mean difference is {effect} points "
-            f"({_name(best, info)}), and this run cannot distinguish it from chance."
+            f"{base}**undecided** in all of them; the largest mean difference, {effect} points ({_name(best, info)}), "
+            "cannot be distinguished from chance."
         )
     rest = f"; **undecided**: the other {undecided}." if undecided else "."
     return base + "; ".join(phrases) + rest
@@ -62,21 +68,17 @@ def _name(line: Line, info: ReportInfo) -> str:
 
 def _design(lines: Sequence[Line]) -> str:
     typical = typical_minimum_detectable_effect(lines)
-    pairs = count(max((x.pairs for x in lines), default=0), "pair")
+    pairs = f"With {count(max((x.pairs for x in lines), default=0), 'pair')} (fold × repeat)"
     if not any(x.versus for x in lines):
         return ""
     if not math.isfinite(typical):
-        return f"With {pairs} (fold × repeat) the minimum detectable effect is unknown: the pairs show no spread."
-    if typical >= HOPELESS:
-        return (
-            f"With {pairs} (fold × repeat) and the observed spread, the median minimum detectable effect is "
-            f"{_capped(typical)} points ({SEEN}): use this run only to check that everything works, and add folds or "
-            "repeats before claiming an effect."
-        )
-    return (
-        f"With {pairs} (fold × repeat) and the observed spread, the median minimum detectable effect is "
-        f"{percent(typical)} points ({SEEN}); smaller effects in either direction are not ruled out."
+        return f"{pairs} the minimum detectable effect is unknown: the pairs show no spread."
+    text = (
+        f"{pairs} and the observed spread, the median minimum detectable effect is {_capped(typical)} points ({SEEN})"
     )
+    if typical >= HOPELESS:
+        return f"{text}: use this run only to check that everything works."
+    return f"{text}; smaller effects in either direction are not ruled out."
 
 
 def _capped(effect: float) -> str:
@@ -105,32 +107,10 @@ def _missing(lines: Sequence[Line], info: ReportInfo) -> str:
         return ""
     empty = [x for x in short if not x.pairs]
     gaps = sum(x.planned - x.pairs for x in short)
-    text = (
+    return (
         f"**Incomplete:** {count(gaps, 'score')} of {sum(x.planned for x in lines)} are missing, in "
-        f"{count(len(short), 'line')} ({len(empty)} without any score). "
+        f"{count(len(short), 'line')} ({len(empty)} without any score): see *Failed, skipped and missing*."
     )
-    text += _hit(short, info)
-    return text + (
-        "A mean over fewer pairs is of other patients than the other means, so compare it with care; its verdict uses "
-        "the pairs shared with the reference. Arms without a score have no verdict and are not counted in the Holm "
-        "correction. *Failed, skipped and missing* lists the effect on each verdict."
-    )
-
-
-def _hit(short: Sequence[Line], info: ReportInfo) -> str:
-    """Return which references lack scores, because every verdict against them is affected."""
-    hit = [x for x in short if x.arm.method in REFERENCES]
-    alike: dict[tuple[str, int, int], list[str]] = {}
-    for x in hit:
-        alike.setdefault((x.arm.method, x.pairs, x.planned), []).append(x.classifier)
-    texts = [
-        f"`{method}` itself has {pairs} of {count(planned, 'pair')}"
-        + ("" if len(classifiers) == len(info.classifiers) else f" with {join(classifiers)}")
-        for (method, pairs, planned), classifiers in alike.items()
-    ]
-    it, any_left = "it" if len({x.arm.method for x in hit}) == 1 else "them", any(x.pairs for x in hit)
-    rest = f"so no verdict against {it} uses more. " if any_left else f"so nothing is compared with {it}. "
-    return f"{join(texts)}, {rest}" if texts else ""
 
 
 def _no_score(lines: Sequence[Line]) -> str:

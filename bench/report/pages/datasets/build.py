@@ -14,14 +14,15 @@ from bench.analysis.datasets.overall import Pooled, pool
 from bench.analysis.datasets.shift import Shifted, shifts
 from bench.config import strict_json
 from bench.files import write_atomic
+from bench.report.markdown import markdown
 from bench.report.pages.datasets.answers import answers
 from bench.report.pages.datasets.chart import draw_cross
 from bench.report.pages.datasets.page import HTML_PAGE, PAGE, Figures, cross_html, cross_sections, title
 from bench.report.pages.datasets.shift_chart import draw_shift
 from bench.report.pages.datasets.shift_words import shift_answers
-from bench.report.sections.page import markdown_page
 from bench.store.csv_cells import DictWriter
 
+MORE = f"One page with all figures and sortable tables: [{HTML_PAGE}]({HTML_PAGE})."
 FIGURE, SHIFT_FIGURE = "charts/cross.png", "charts/shift.png"
 COLUMNS = (
     *("measure", "arm", "reference", "classifier", "sub_suite", "dataset", "modality", "pairs", "difference", "low"),
@@ -62,7 +63,7 @@ def build_cross(
     sections = cross_sections(sub_suites, pooled, lacking, command, figures, (compared, unpaired))
     about = title(name, sub_suites, compared)
     write_atomic(out / HTML_PAGE, cross_html(about, sections, out))
-    write_atomic(out / PAGE, markdown_page(about, sections, HTML_PAGE))
+    write_atomic(out / PAGE, markdown(about, sections, MORE, rows=10**6))
     return out / PAGE
 
 

@@ -4,30 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from bench.analysis.datasets.effects import SubSuite, separate_sets
 from bench.analysis.datasets.overall import Pooled
 from bench.analysis.datasets.shift import Shifted
+from bench.report.content import Block, Section, listed
 from bench.report.html.document import document
-from bench.report.html.tables import VERDICTS, Markdown, definitions
+from bench.report.html.tables import VERDICTS
 from bench.report.pages.datasets.answers import answers
 from bench.report.pages.datasets.chart import caption, described
 from bench.report.pages.datasets.shift_chart import ALT, shift_caption
-from bench.report.pages.datasets.shift_words import MEANING, shift_answers, shift_meaning, shift_parts
-from bench.report.pages.datasets.tables import board, board_filters, board_rows, overall_parts
+from bench.report.pages.datasets.shift_words import MEANING, shift_answers, shift_blocks, shift_meaning
+from bench.report.pages.datasets.tables import board, board_rows, overall_blocks
 from bench.report.pages.datasets.words import called
-from bench.report.sections.page import ALL, SUMMARY, Section
 from bench.report.text import join, literal
 
 PAGE, HTML_PAGE = "cross.md", "cross.html"
-SUB_SUITES, SHIFT, HOW_TO = (
-    "Sub-suites",
-    "Performance drop under the shift, and effect of augmentation",
-    "How to read it",
-)
+SUMMARY, HOW_TO = "Summary", "How to read it"
+SHIFT = "Performance drop under the shift, and effect of augmentation"
+LEGEND = "Accuracy is patient-level and in %, its differences are in points."
 EVERY, EVERY_SUB_SUITE = "Every arm on every data set", "Every arm in every sub-suite"
 CARRIES = {"holds": "holds", "on average": "average", "differs": "differs", "lower": "lower", "higher": "higher"}
 OF_SHIFT = {"costs": "hurts", "easier": "helps", "helps more": "helps", "helps less": "hurts"}  # verdict -> CSS class
@@ -60,9 +58,9 @@ OVERALL = {
 }
 LIMITS = (
     "The data sets are few and not a random sample, and each standard error is estimated from few folds. Intervals "
-    "over few data sets are wide, and undecided does not mean no effect.\n"
+    "over few data sets are wide, and undecided does not mean no effect."
 )
-ONE_SET = "Sub-suites of the same data set are not separate studies and are not combined.\n"
+ONE_SET = "Sub-suites of the same data set are not separate studies and are not combined."
 
 
 @dataclass(frozen=True)
@@ -83,56 +81,33 @@ def cross_sections(
 ) -> list[Section]:
     """Return the sections of both pages in order; ``shifted`` are the comparisons, and the reasons for missing ones."""
     compared, unpaired = shifted
-    found = tuple(f"{text}\n" for text in (shift_answers(compared) | answers(sub_suites, pooled)).values())
-    forest = _figure(charts.forest, caption(pooled), described(pooled))
-    first = _figure(charts.shift, shift_caption(compared), ALT) or forest
-    later = forest if first is not forest else _figure(None)
+    found = tuple((shift_answers(compared) | answers(sub_suites, pooled)).values())
+    forest = ({charts.forest: caption(pooled)}, {charts.forest: described(pooled)}) if charts.forest else ({}, {})
+    shift = ({charts.shift: shift_caption(compared)}, {charts.shift: ALT}) if charts.shift else ({}, {})
+    first, later = (shift, forest) if charts.shift else (forest, ({}, {}))
     every = EVERY if separate_sets(sub_suites) else EVERY_SUB_SUITE
     rows = board_rows(sub_suites, pooled)
-    legend = "Accuracy is patient-level and in %, its differences are in points.\n"
+    terms = _terms(sub_suites, pooled, compared)
     parts = [
-        Section(SUMMARY, found, figures=first.captions, alts=first.alts),
-        Section(SUMMARY, first.markdown, where="markdown"),
-        Section(SUB_SUITES, (_sub_suites(sub_suites, "leaderboard.md"),), where="markdown"),
-        Section(SUB_SUITES, (_sub_suites(sub_suites, "report.html"),), where="html"),
-        Section(SHIFT, shift_parts(compared), undefined=("Verdict",)),
-        Section("Overall", overall_parts(pooled)),
-        Section(every, (legend, board(rows, once=True), *later.markdown) if rows else (), where="markdown"),
-        Section(
-            every,
-            (legend, board(rows, once=False)) if rows else (),
-            figures=later.captions,
-            alts=later.alts,
-            where="html",
-            filters=board_filters(rows),
-        ),
-        Section("What is missing", (_missing(sub_suites, pooled, absent, unpaired),), undefined=ALL),
-        Section(HOW_TO, _how(sub_suites, pooled, compared)),
-        Section("Command", (f"```\n{command}\n```\n",)),
+        _section(SUMMARY, found, figures=first[0], alts=first[1]),
+        _section("Sub-suites", (_sub_suites(sub_suites),)),
+        _section(SHIFT, shift_blocks(compared), definitions={k: v for k, v in terms.items() if k != "Verdict"}),
+        _section("Overall", overall_blocks(pooled), definitions=terms),
+        _section(every, (LEGEND, board(rows)) if rows else (), definitions=terms, figures=later[0], alts=later[1]),
+        _section("What is missing", (_missing(sub_suites, pooled, absent, unpaired),)),
+        _section(HOW_TO, _how(sub_suites, pooled, compared)),
+        _section("Command", (f"```\n{command}\n```",)),
     ]
-    return [s for s in parts if s.parts]
+    return [s for s in parts if s.blocks]
 
 
-@dataclass(frozen=True)
-class _Figure:
-    captions: Mapping[str, str]
-    alts: Mapping[str, str]
-
-    @property
-    def markdown(self) -> tuple[str, ...]:
-        return tuple(f"![{self.alts[path]}]({path})\n\n{text}\n" for path, text in self.captions.items())
-
-
-def _figure(path: str | None, text: str = "", alt: str = "") -> _Figure:
-    return _Figure({path: text} if path else {}, {path: alt} if path else {})
+def _section(title: str, blocks: Sequence[Block], **fields: Any) -> Section:
+    return Section(title, tuple(blocks), appendix=False, **fields)
 
 
 def cross_html(about: str, found: Sequence[Section], folder: Path) -> str:
     """Return ``cross.html`` with the title ``about``; figure paths are relative to ``folder``."""
-    notes = definitions("".join(part for s in found if s.title == HOW_TO for part in s.parts))
-    writer = Markdown(notes, {word: word for word in VERDICTS} | CARRIES | OF_SHIFT)
-    style = (files("bench.report.pages.datasets") / "style.css").read_text(encoding="utf-8")
-    return document(about, found, writer, folder, style=style)
+    return document(about, found, folder, verdicts={**VERDICTS, **CARRIES, **OF_SHIFT}, style="datasets.css")
 
 
 def title(name: str, sub_suites: Sequence[SubSuite], compared: Sequence[Shifted]) -> str:
@@ -143,25 +118,28 @@ def title(name: str, sub_suites: Sequence[SubSuite], compared: Sequence[Shifted]
     return f"{name}: {question}"
 
 
-def _sub_suites(sub_suites: Sequence[SubSuite], file: str) -> str:
-    return "".join(f"- {_described(m, file)}\n" for m in sub_suites)
+def _sub_suites(sub_suites: Sequence[SubSuite]) -> str:
+    return "".join(f"- {_described(m)}\n" for m in sub_suites)
 
 
-def _described(m: SubSuite, file: str) -> str:
+def _described(m: SubSuite) -> str:
     kind = f" ({literal(m.modality)})" if m.modality else ""
+    folder = f"../{quote(m.suite)}"
+    links = f"[report]({folder}/report.html), [leaderboard]({folder}/leaderboard.md)"
     data = f"{literal(' / '.join(m.classes))}, {m.images} images of {m.groups}; {literal(m.protocol)}"
-    return f"**{m.name}**: `{m.dataset}`{kind}, {data}; [report](../{quote(m.suite)}/{file})"
+    return f"**{m.name}**: `{m.dataset}`{kind}, {data}; {links}"
 
 
-def _how(sub_suites: Sequence[SubSuite], pooled: Sequence[Pooled], compared: Sequence[Shifted]) -> tuple[str, ...]:
-    overall = bool(overall_parts(pooled))
-    notes = OF_EACH | (OVERALL if overall else {})
-    shift = (shift_meaning(compared), _listed(MEANING)) if shift_parts(compared) else ()
-    return (*shift, ONE, _listed(notes), *((LIMITS,) if overall else () if separate_sets(sub_suites) else (ONE_SET,)))
+def _terms(sub_suites: Sequence[SubSuite], pooled: Sequence[Pooled], compared: Sequence[Shifted]) -> dict[str, str]:
+    return (MEANING if shift_blocks(compared) else {}) | OF_EACH | (OVERALL if overall_blocks(pooled) else {})
 
 
-def _listed(notes: Mapping[str, str]) -> str:
-    return "".join(f"- **{head}**: {text}\n" for head, text in notes.items())
+def _how(sub_suites: Sequence[SubSuite], pooled: Sequence[Pooled], compared: Sequence[Shifted]) -> list[Block]:
+    blocks: list[Block] = [shift_meaning(compared)] if shift_blocks(compared) else []
+    blocks += [ONE, listed(_terms(sub_suites, pooled, compared))]
+    if overall_blocks(pooled):
+        return [*blocks, LIMITS]
+    return blocks if separate_sets(sub_suites) else [*blocks, ONE_SET]
 
 
 def _missing(
@@ -174,4 +152,4 @@ def _missing(
     has = {p.at: {name for name, _ in p.effects} for p in pooled}
     lacks = {at: [m.name for m in sub_suites if m.name not in names] for at, names in has.items()}
     found += [f"{join(names)}: `{at.arm}` ({at.measure}) was not measured" for at, names in lacks.items() if names]
-    return "".join(f"- {text}\n" for text in found) or "Nothing: every arm has all pairs on every data set.\n"
+    return "".join(f"- {text}\n" for text in found) or "Nothing: every arm has all pairs on every data set."

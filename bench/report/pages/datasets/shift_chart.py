@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.analysis.datasets.shift import Compared, Shifted
-from bench.report.charts.style import BLACK, GREY, ORANGE, VERDICT, figure
+from bench.report.charts.forest import Mark, Panel, draw_panel
+from bench.report.charts.style import BLACK, GREY, ORANGE, figure, method_looks
 
 COLUMNS = ("balanced accuracy (%)", "out- − in-distribution (points)", "change of the gain (points)")
 CAPTION = (
     "Left: patient-level balanced accuracy of each arm, in-distribution (circle) and out-of-distribution (orange "
     "square). Middle: performance drop under the shift, the paired difference with its 95 % interval. Right: change of "
-    "the gain over `none` under the shift{from_scratch}. Green: above 0; vermilion: below; blue: equivalent; black: "
-    "undecided; shaded: the equivalence margin. Arrowheads: the interval extends beyond the axis."
+    "the gain over `none` under the shift{from_scratch}. Filled: decided; shaded: the equivalence margin."
 )
-FROM_SCRATCH = ", and (hollow diamond) of the difference to the from-scratch counterpart"
+FROM_SCRATCH = ", and (diamond) of the difference to the from-scratch counterpart"
 ALT = "Accuracy of every arm in- and out-of-distribution, and the paired difference; numbers are in the table"
 
 
@@ -59,34 +58,20 @@ def _block(axes: Sequence[Any], s: Shifted, classifier: str) -> None:
         axes[0].plot(100 * x.across, y, "s", color=ORANGE, ms=4)
     shift = f"{s.attribute} {', '.join(s.within)} → {', '.join(s.across)}"
     axes[0].set_title(f"{classifier}, {shift}", fontsize=9, loc="left")
-    changes = [(x, 0.0, "o", False) for x in s.of("gain", classifier)]
-    changes += [(x, 0.22, "D", True) for x in s.of("from_scratch", classifier)]
-    _differences(axes[1], [(x, 0.0, "o", False) for x in drops], at, s.margin)
-    _differences(axes[2], changes, at, s.margin)
+    colours = {label: look.colour for label, look in method_looks([x.arm.label for x in drops]).items()}
+    changes = [_mark(x, at[x.arm], "o", colours) for x in s.of("gain", classifier)]
+    changes += [_mark(x, at[x.arm] + 0.25, "D", colours) for x in s.of("from_scratch", classifier)]
+    draw_panel(axes[1], Panel("", "", [_mark(x, at[x.arm], "o", colours) for x in drops], 100 * s.margin))
+    draw_panel(axes[2], Panel("", "", changes, 100 * s.margin))
     for ax, label in zip(axes, COLUMNS, strict=True):
         ax.set_xlabel(label, fontsize=8)
         ax.locator_params(axis="x", nbins=6)
 
 
-def _differences(
-    ax: Any, shown: Sequence[tuple[Compared, float, str, bool]], at: dict[Any, int], margin: float
-) -> None:
-    """Draw differences with intervals, each at an offset below its arm's row, with a filled or hollow marker."""
-    means = 100 * max((abs(x.found.difference) for x, *_ in shown), default=0.0)
-    ends = [100 * abs(e) for x, *_ in shown for e in (x.found.low, x.found.high) if math.isfinite(e)]
-    limit = max(1.15 * means, min(1.08 * max(ends, default=0.0), max(3.5 * means, 10.0)), 3.0)
-    ax.axvspan(-100 * margin, 100 * margin, color="#eef3f7", lw=0)
-    ax.axvline(0, color=GREY, lw=0.8)
-    for x, below, marker, hollow in shown:
-        y, colour = at[x.arm] + below, VERDICT[x.found.word]
-        low, high = 100 * x.found.low, 100 * x.found.high
-        if math.isfinite(low):
-            ax.hlines(y, max(low, -limit), min(high, limit), color=colour, lw=1.3)
-            for end, sign, arrow in ((low, -1, "<"), (high, 1, ">")):
-                if sign * end > limit:
-                    ax.plot(sign * limit * 0.985, y, arrow, color=colour, ms=3.5, clip_on=False)
-        ax.plot(100 * x.found.difference, y, marker, color=colour, mfc="white" if hollow else colour, ms=4.2, zorder=3)
-    ax.set(xlim=(-limit, limit))
+def _mark(x: Compared, y: float, shape: str, colours: Mapping[str, str]) -> Mark:
+    found = x.found
+    ends = (100 * found.difference, 100 * found.low, 100 * found.high)
+    return Mark(y, *ends, colours[x.arm.label], shape, found.word != "undecided")
 
 
 def _handles(ablation_pairs: bool) -> list[Any]:

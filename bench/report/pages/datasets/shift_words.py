@@ -6,8 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 from bench.analysis.datasets.shift import KINDS, NONE, Compared, Kind, Shifted
+from bench.report.content import Block, Table
 from bench.report.pages.datasets.words import marked
-from bench.report.text import interval, join, p_value, percent, points, table
+from bench.report.text import interval, join, p_value, percent, points
 
 HEAD = (
     *("Arm", "Classifier", "Shift", "In-distribution", "Out-of-distribution", "Performance drop", "Verdict"),
@@ -49,7 +50,7 @@ PAIRED = (
     "because testing fewer images of each patient does not make folds less correlated. Performance drops "
     "use the full ratio, changes half of it as in other reports: a performance drop depends on the training set, and "
     "training sets overlap. With few folds only large differences are decided; undecided does not mean no performance "
-    "drop.\n"
+    "drop."
 )
 
 
@@ -111,14 +112,15 @@ def _difference(x: Compared) -> str:
     return f"{points(f.difference)} {interval(max(f.low, -2.0), min(f.high, 2.0), signed=True)}".strip()
 
 
-def shift_parts(found: Sequence[Shifted]) -> tuple[str, ...]:
+def shift_blocks(found: Sequence[Shifted]) -> tuple[Block, ...]:
     """Return the table of all shifts; () without one."""
     rows = [_row(s, drop) for s in found for drop in s.of("price")]
     shown = [len({row[i] for row in rows}) > 1 if HEAD[i] == "Shift" else any(row[i] for row in rows)
              for i in range(len(HEAD))]  # fmt: skip
     kept = [i for i, yes in enumerate(shown) if yes]
     left = sum(i <= HEAD.index("Shift") for i in kept)
-    return (table([HEAD[i] for i in kept], ([row[i] for i in kept] for row in rows), left=left),) if rows else ()
+    shown_rows = [[row[i] for i in kept] for row in rows]
+    return (Table.of([HEAD[i] for i in kept], shown_rows, left, "Performance drop"),) if rows else ()
 
 
 def _row(s: Shifted, drop: Compared) -> list[str]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from bench.analysis.datasets.effects import MEASURES, Effect, Measure, SubSuite
 from bench.analysis.datasets.overall import Pooled
+from bench.report.content import Block, Table
 from bench.report.pages.datasets.words import difference, ends, marked
-from bench.report.text import number, p_value, percent, table
+from bench.report.text import number, p_value, percent
 from bench.stats.meta_analysis import FEWEST
 
 Row = list[str]
@@ -23,9 +25,9 @@ TITLES: dict[Measure, str] = {
 }
 
 
-def overall_parts(pooled: Sequence[Pooled]) -> tuple[str, ...]:
+def overall_blocks(pooled: Sequence[Pooled]) -> tuple[Block, ...]:
     """Return a caption and a table for each measure, of arms with enough data sets; () without any."""
-    parts: list[str] = []
+    parts: list[Block] = []
     for measure in MEASURES:
         mine = [p for p in pooled if p.at.measure == measure and p.found.studies >= FEWEST]
         if mine:
@@ -44,7 +46,7 @@ def overall_parts(pooled: Sequence[Pooled]) -> tuple[str, ...]:
                 "p homogeneity",
             )
             rows = [_overall(p, of) for p in mine]
-            parts += [f"{TITLES[measure]}:\n", table(head, rows, left=1 + len(of))]
+            parts += [f"{TITLES[measure]}:", Table.of(head, rows, 1 + len(of), f"Overall: {measure}")]
     return tuple(parts)
 
 
@@ -99,18 +101,8 @@ def _mean(p: Pooled | None) -> tuple[str, str]:
     return difference(p.at.measure, p.found.mean, p.found.low, p.found.high), marked(p.word)
 
 
-def board(rows: Sequence[Row], once: bool) -> str:
-    """Return these rows as a table without empty columns.
-
-    ``once``: arm and classifier are shown only in their first row.
-    """
+def board(rows: Sequence[Row]) -> Table:
+    """Return these rows as a table without empty columns, which can be filtered by arm, classifier and data set."""
     kept = [i for i in range(len(HEAD)) if any(row[i] for row in rows)]
-    above = [["", ""], *(row[:2] for row in rows)]
-    shown = [["", "", *row[2:]] if once and row[:2] == a else row for a, row in zip(above, rows, strict=False)]
-    return table([HEAD[i] for i in kept], ([row[i] for i in kept] for row in shown), left=3)
-
-
-def board_filters(rows: Sequence[Row]) -> Mapping[str, Sequence[str]]:
-    """Return the filter values by column, for columns with more than one value."""
-    values = {head: list(dict.fromkeys(row[i].strip("`*") for row in rows)) for i, head in enumerate(HEAD[:3])}
-    return {head: found for head, found in values.items() if len(found) > 1}
+    table = Table.of([HEAD[i] for i in kept], ([row[i] for i in kept] for row in rows), 3, "Every arm")
+    return replace(table, filters=tuple(h for h in HEAD[:3] if h in table.heads))

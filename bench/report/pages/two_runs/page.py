@@ -1,11 +1,10 @@
-"""A comparison of two runs as text and tables, for terminal and markdown. Pure."""
+"""A comparison of two runs as sections, for terminal and markdown; the terminal omits the appendix. Pure."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from bench.analysis.info import ReportInfo
 from bench.analysis.lines import COMPARED, METRICS, PRIMARY
@@ -14,28 +13,30 @@ from bench.analysis.two_runs.comparison import Comparison
 from bench.analysis.two_runs.scores import IDENTICAL, Difference
 from bench.analysis.two_runs.side import Side
 from bench.metrics.units import ScoredUnit
-from bench.report.text import DASH, count, join, number, p_value, percent, points, seconds
+from bench.report.content import Section, Table
+from bench.report.text import DASH, count, join, literal, number, p_value, percent, points, seconds
 
 IMAGES = ("synthetic/test/kid_", "synthetic/test/fid_", "cycle/ssim", "fcn/iou", "memorised/flagged_share")
 LONG = 60  # most characters of a setting's value
 NAMES = {PRIMARY: ScoredUnit().metric, "balanced_accuracy": "balanced accuracy per image"}
 
 
-@dataclass(frozen=True)
-class Block:
-    """A heading with sentences and a table. ``left`` columns contain words; ``detail`` is omitted on a terminal."""
+def _section(
+    title: str,
+    lines: Sequence[str] = (),
+    header: Sequence[str] = (),
+    rows: Sequence[Sequence[str]] = (),
+    left: int = 1,
+    detail: bool = False,
+) -> Section:
+    """Return a section of plain text; the first ``left`` columns contain words."""
+    table = [Table.of(list(map(literal, header)), [list(map(literal, row)) for row in rows], left)] if rows else []
+    return Section(literal(title), (*map(literal, lines), *table), appendix=detail)
 
-    title: str
-    lines: tuple[str, ...] = ()
-    header: tuple[str, ...] = ()
-    rows: tuple[tuple[str, ...], ...] = ()
-    left: int = 1
-    detail: bool = False
 
-
-def blocks(c: Comparison) -> list[Block]:
+def sections(c: Comparison) -> list[Section]:
     """Return the comparison, summary first."""
-    parts = [Block(f"{c.b.name} against {c.a.name}", tuple(summary(c)), *_sides(c))]
+    parts = [_section(f"{c.b.name} against {c.a.name}", tuple(summary(c)), *_sides(c))]
     parts += _changes(c)
     if not c.identical:
         shown = [m for m in COMPARED if any(d.metric == m for d in c.scores)]
@@ -44,7 +45,7 @@ def blocks(c: Comparison) -> list[Block]:
     parts += _costs(c)
     if c.only:
         rows = tuple((x.side, x.kind, ", ".join(x.names)) for x in c.only)
-        parts.append(Block("Only in one run", (), ("Only in", "What", "Names"), rows, left=3))
+        parts.append(_section("Only in one run", (), ("Only in", "What", "Names"), rows, left=3))
     if not c.identical:
         parts += [_scores(c, m, True) for m in METRICS if m not in COMPARED and any(d.metric == m for d in c.scores)]
         parts += _images(c, True)
@@ -101,7 +102,7 @@ def _sides(c: Comparison) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...],
     return ("", "A", "B"), tuple((name, show(c.a), show(c.b)) for name, show in rows.items()), 3
 
 
-def _changes(c: Comparison) -> Iterator[Block]:
+def _changes(c: Comparison) -> Iterator[Section]:
     rows = [(kind, x) for kind in ("config", "data", "code") for x in getattr(c, kind)]
     missing = [s.name for s in (c.a, c.b) if s.config is None]
     lines = [f"{join(missing)}: no suite.yaml, so settings cannot be compared."] if missing else []
@@ -109,7 +110,7 @@ def _changes(c: Comparison) -> Iterator[Block]:
     lines += [f"{join(unknown)}: a report of an earlier version, without class sizes."] if unknown else []
     lines += [] if rows else ["Nothing: settings, data, code and machine are the same."]
     table = tuple((kind, x.path, *_values(x)) for kind, x in rows)
-    yield Block("What changed", tuple(lines), ("Part", "Setting", "A", "B") if table else (), table, left=4)
+    yield _section("What changed", tuple(lines), ("Part", "Setting", "A", "B") if table else (), table, left=4)
 
 
 def _values(x: Changed) -> tuple[str, str]:
@@ -124,15 +125,15 @@ def _values(x: Changed) -> tuple[str, str]:
     return shown(x.a), shown(x.b)
 
 
-def _scores(c: Comparison, metric: str, detail: bool) -> Block:
+def _scores(c: Comparison, metric: str, detail: bool) -> Section:
     found = [d for d in c.scores if d.metric == metric]
     margin = points(c.margin).lstrip("+")
     lines = (f"In per cent, differences in points; p with Holm's correction; equivalence margin ±{margin} points.",)
     header, rows = _table(found, percent, points, by_classifier=True)
-    return Block(_title(metric), lines if c.paired and not detail else (), header, rows, left=2, detail=detail)
+    return _section(_title(metric), lines if c.paired and not detail else (), header, rows, left=2, detail=detail)
 
 
-def _images(c: Comparison, detail: bool) -> Iterator[Block]:
+def _images(c: Comparison, detail: bool) -> Iterator[Section]:
     for metric in dict.fromkeys(d.metric for d in c.images):
         found = [d for d in c.images if d.metric == metric]
         matters = metric.startswith(IMAGES) and not all(d.identical for d in found)
@@ -145,7 +146,7 @@ def _images(c: Comparison, detail: bool) -> Iterator[Block]:
             else ()
         )
         header, rows = _table(found, number, _signed, by_classifier=False)
-        yield Block(f"Images: {metric}", lines, header, rows, left=1, detail=detail)
+        yield _section(f"Images: {metric}", lines, header, rows, left=1, detail=detail)
 
 
 def _signed(value: float) -> str:
@@ -173,7 +174,7 @@ def _title(metric: str) -> str:
     return name[0].upper() + name[1:]
 
 
-def _costs(c: Comparison) -> Iterator[Block]:
+def _costs(c: Comparison) -> Iterator[Section]:
     if not c.costs:
         return
     unit = c.costs[0].unit
@@ -192,13 +193,13 @@ def _costs(c: Comparison) -> Iterator[Block]:
         rows.append((stage, str(len(mine)), seconds(a), seconds(b), _ratio(b, a)))
     a, b = sum(x.a_s for x in c.costs), sum(x.b_s for x in c.costs)
     rows.append(("all", str(len(c.costs)), seconds(a), seconds(b), _ratio(b, a)))
-    yield Block("Cost", tuple(lines), ("Stage", "Arms", "A", "B", "B / A"), tuple(rows))
+    yield _section("Cost", tuple(lines), ("Stage", "Arms", "A", "B", "B / A"), tuple(rows))
     trained = [x for x in c.costs if x.stage in ("fit", "classify")]
     arms = tuple(
         (x.stage, x.arm.label, x.classifier, seconds(x.a_s), seconds(x.b_s), _ratio(x.b_s, x.a_s)) for x in trained
     )
     if arms:
-        yield Block("Cost by arm", (), ("Stage", "Arm", "Classifier", "A", "B", "B / A"), arms, left=3, detail=True)
+        yield _section("Cost by arm", (), ("Stage", "Arm", "Classifier", "A", "B", "B / A"), arms, left=3, detail=True)
 
 
 def _ratio(b: float, a: float) -> str:

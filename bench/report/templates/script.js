@@ -68,6 +68,13 @@ function unfoldForPrint() {
   });
 }
 
+// A link to a collapsed section opens it.
+function openTarget() {
+  const target = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const block = target && target.querySelector(":scope > details");
+  if (block) block.open = true;
+}
+
 for (const table of document.querySelectorAll("table")) {
   if (table.tBodies.length && rowsOf(table).length > 1) sortable(table);
 }
@@ -75,3 +82,5 @@ const form = document.querySelector(".filters");
 if (form) filterable(form, document.querySelector("table.board"));
 document.querySelector(".contents").open = matchMedia("(min-width: 68rem)").matches;
 unfoldForPrint();
+addEventListener("hashchange", openTarget);
+openTarget();

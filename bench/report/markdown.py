@@ -1,0 +1,36 @@
+"""Sections as GitHub markdown: the main sections only, the appendix is in the HTML page and the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from bench.report.content import Block, Section, Table, alt
+from bench.report.text import count, table
+
+ROWS = 40  # of a table; the page and the CSV have all
+
+
+def markdown(title: str, found: Sequence[Section], more: str = "", rows: int = ROWS) -> str:
+    """Return the page: title, first section without a heading, ``more`` (where the rest is), other main sections.
+
+    Tables are cut after ``rows`` rows.
+    """
+    main = [s for s in found if not s.appendix]
+    parts = [f"# {title}\n"]
+    for i, section in enumerate(main):
+        parts += [f"## {section.title}\n"] if i else []
+        parts += [text for block in section.blocks for text in _block(block, rows)]
+        for path, caption in section.figures.items():
+            parts.append(f"![{section.alts.get(path) or alt(path)}]({path})\n\n*{caption}*\n")
+        parts += [f"{more}\n"] if more and not i else []
+    return "\n".join(parts)
+
+
+def _block(block: Block, most: int) -> Iterator[str]:
+    if isinstance(block, str):
+        yield block if block.endswith("\n") else f"{block}\n"
+    elif isinstance(block, Table):
+        rows = block.rows
+        yield table(block.heads, rows[:most], block.left)
+        if len(rows) > most:
+            yield f"{count(len(rows) - most, 'more row')}: see the page and the CSV files.\n"

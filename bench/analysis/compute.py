@@ -100,4 +100,3 @@ def _nearest(line: Line, steps: Sequence[Line]) -> Line:
 
 def _known(line: Line) -> bool:
     return line.pairs > 0 and math.isfinite(line.charged_s) and line.charged_s > 0
-

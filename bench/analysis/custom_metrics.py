@@ -1,6 +1,7 @@
 """Custom metrics of the suite: mean over pairs of each arm, and paired difference to `none`. Pure.
 
-Test and Holm's correction are those of ``bench.analysis.comparison``. No result is called equivalent, because no margin is defined for a custom unit.
+Test and Holm's correction are those of ``bench.analysis.comparison``. No result is called equivalent,
+because no margin is defined for a custom unit.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ class OwnScore:
     """One metric of one arm with one classifier, over the pairs (fold × repeat) that have it.
 
     ``metric`` is its name in the store without ``test/``. ``difference`` is arm minus `none`, the mean over the
-    ``compared`` pairs that both have, with its 95 % interval; ``p_adjusted`` is corrected over the arms. ``word`` is '' for
-    `none` and if nothing could be compared. Unknown values are NaN.
+    ``compared`` pairs that both have, with its 95 % interval; ``p_adjusted`` is corrected over the arms. ``word`` is ''
+    for `none` and if nothing could be compared. Unknown values are NaN.
     """
 
     classifier: str

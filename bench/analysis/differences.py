@@ -32,8 +32,8 @@ class Difference:
 
     ``metric`` is its name in the store; for metrics of a generator it starts with the stage, and ``classifier`` is ''.
     ``value`` and ``base`` are the means of arm and reference, ``mean`` that of the differences, ``low``, ``high`` its
-    95 % interval (NaN if unknown), ``p_adjusted`` is corrected by Holm over ``family``. ``word`` is a verdict for accuracy,
-    else 'lower', 'higher' or 'undecided'. Accuracy is a share in [0, 1]. Training and step are in device
+    95 % interval (NaN if unknown), ``p_adjusted`` is corrected by Holm over ``family``. ``word`` is a verdict for
+    accuracy, else 'lower', 'higher' or 'undecided'. Accuracy is a share in [0, 1]. Training and step are in device
     seconds (``bench.cost.timers``), which depend less on other load of the machine than wall time.
     """
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from bench.analysis.comparison import ALPHA
 from bench.analysis.differences import (
     KID,
     Difference,
@@ -22,7 +23,6 @@ from bench.analysis.differences import (
     stage_values,
     training_seconds,
 )
-from bench.analysis.comparison import ALPHA
 from bench.analysis.info import OtherFinding, ReportInfo
 from bench.analysis.lines import Line
 from bench.analysis.rows import NAN, Pair, Rows, Score, one_line
@@ -203,9 +203,7 @@ def _ratios(couples: Sequence[tuple[str, str]], rows: Rows, info: ReportInfo) ->
             if kind in COUNTED:
                 word = "equal" if abs(mean) < 1e-12 else "higher" if mean > 0 else "lower"
             ends = (NAN, NAN) if math.isnan(t.low) else (math.exp(t.low), math.exp(t.high))
-            found.append(
-                CostRatio(kind, *at, value, base, math.exp(mean), *ends, float(p), word, len(logs[at]))
-            )
+            found.append(CostRatio(kind, *at, value, base, math.exp(mean), *ends, float(p), word, len(logs[at])))
     return tuple(found)
 
 

@@ -28,6 +28,8 @@ class ReliabilityCurve(NamedTuple):
     confidence: Floats
     accuracy: Floats
     images: Ints
+
+
 SMALLEST_PROBABILITY = 1e-6  # of the true class in ``log_loss``
 
 

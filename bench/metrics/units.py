@@ -98,7 +98,10 @@ class ScoredUnit:
 
 
 def scored_unit(index: DatasetIndex, endpoint: str = "balanced_accuracy") -> ScoredUnit:
-    """Return the unit of a data set, with the endpoint of its suite. It depends on the whole set, so all folds, parts and arms have the same."""
+    """Return the unit of a data set, with the endpoint of its suite.
+
+    It depends on the whole set, so all folds, parts and arms have the same.
+    """
     classes: dict[str, set[int]] = {}
     for record in index.records:
         classes.setdefault(record.group_id, set()).add(record.label)

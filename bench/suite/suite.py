@@ -94,7 +94,9 @@ class Settings:
     segmentation_networks: Mapping[str, SegmentationNetworkConfig] = field(
         default_factory=dict, metadata={"late": True}
     )
-    exclude_memorised: bool = False  # add each generative arm without the memorised samples flagged by stage `memorised`
+    exclude_memorised: bool = (
+        False  # add each generative arm without the memorised samples flagged by stage `memorised`
+    )
     primary: Primary = "auroc"  # endpoint that decides: at patient level, or per image where patients have many classes
     contrast: Contrast | None = None  # the comparison that is tested first, declared before the run
     margin: float = 0.02  # equivalence margin of the verdict, in balanced accuracy

@@ -165,7 +165,9 @@ def _from_scratch(report: Mapping[str, Any]) -> Iterator[Effect]:
 
 def _effect(at: At, difference: float, found: Mapping[str, Any]) -> Effect:
     low, high = (NAN if found[end] is None else float(found[end]) for end in ("low", "high"))
-    return Effect(at, float(difference), low, high, found["word"], int(found["pairs"] if "pairs" in found else found["sets"]))
+    return Effect(
+        at, float(difference), low, high, found["word"], int(found["pairs"] if "pairs" in found else found["sets"])
+    )
 
 
 def _missing(report: Mapping[str, Any]) -> Iterator[str]:

@@ -22,8 +22,8 @@ SMALL, LARGE = 4.0, 5.5  # marker sizes in points: references with more steps, a
 def caption(info: ReportInfo) -> str:
     """Return the caption."""
     text = (
-        f"Mean {info.unit.level} balanced accuracy (95 % interval over {info.unit.groups}) against the device time of "
-        "an arm: generator, synthesis, classifier and tuning, all folds. Filled marks on the grey line (Pareto front): "
+        f"Mean {info.unit.level} {info.unit.endpoint_name} (95 % interval over {info.unit.groups}) against the device "
+        "time of an arm: generator, synthesis, classifier and tuning, all folds. Filled marks on the grey line (Pareto front): "
         "no cheaper arm has an equal or better mean."
     )
     return (
@@ -58,7 +58,7 @@ def draw_cost(page: Page, info: ReportInfo, path: Path) -> None:
                 )
             ax.set(title=classifier, xscale="log")
             plain_log(ax.xaxis)
-        axes[0][0].set_ylabel(f"{info.unit.level} balanced accuracy (%)")
+        axes[0][0].set_ylabel(f"{info.unit.level} {info.unit.endpoint_name} (%)")
         fig.supxlabel(
             "device time of generator, synthesis, classifier and tuning, all folds (s, log scale)", fontsize=8.5
         )

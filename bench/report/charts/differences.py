@@ -40,7 +40,7 @@ def draw_none(page: Page, info: ReportInfo, path: Path) -> None:
             at = page.arms.index(arm)
             marks.append(Mark(at, 100 * v.difference, *ends, look.colour, look.marker, v.word != "undecided"))
         panels.append(Panel(classifier, "", marks, 100 * info.margin))
-    xlabel = f"difference to none in {info.unit.level} balanced accuracy (percentage points)"
+    xlabel = f"difference to none in {info.unit.level} {info.unit.endpoint_name} (percentage points)"
     forest(panels, {i: arm.label for i, arm in enumerate(page.arms)}, path, xlabel, DECIDED)
 
 

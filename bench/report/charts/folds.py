@@ -41,7 +41,7 @@ def draw_folds(page: Page, info: ReportInfo, path: Path) -> None:
                 _dots(ax, points)
             ax.set_title(classifier)
             arm_axis(ax, page.arms, named=classifier == page.classifiers[0])
-        text = f"{info.unit.level} balanced accuracy (%)"
+        text = f"{info.unit.level} {info.unit.endpoint_name} (%)"
         fig.supxlabel(text if few else f"difference to none in {text.replace('%', 'percentage points')}", fontsize=8.5)
         _legend(fig, few)
 

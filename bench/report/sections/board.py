@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -14,6 +13,7 @@ from bench.report.sections.leaderboard import (
     HEADS,
     arm_name,
     difference,
+    rank,
     score_column,
     score_terms,
     scores_caption,
@@ -44,9 +44,9 @@ def board(lines: Sequence[Line], info: ReportInfo) -> Table:
     heads: list[str] = []
     for name in info.classifiers:
         mine = sort_lines([x for x in lines if x.classifier == name])
-        columns = _columns(mine, name, info.unit.prefix)
+        columns = _columns(mine, name, info)
         heads = list(columns)
-        ranks = [-x.score.mean if x.pairs else math.inf for x in mine]
+        ranks = [rank(x) for x in mine]
         found += zip(ranks, zip(*columns.values(), strict=True), strict=True)
     table = Table.of(heads, [row for _, row in sorted(found, key=lambda item: item[0])], 3, "Leaderboard")
     several = len(info.classifiers) > 1
@@ -54,16 +54,17 @@ def board(lines: Sequence[Line], info: ReportInfo) -> Table:
     return replace(table.without(*hidden), filters=("Verdict", "Classifier") if several else ("Verdict",))
 
 
-def _columns(lines: Sequence[Line], classifier: str, prefix: str) -> dict[str, list[str]]:
+def _columns(lines: Sequence[Line], classifier: str, info: ReportInfo) -> dict[str, list[str]]:
     versus = [x.versus.get("none", {}).get(x.primary) for x in lines]
-    balanced, auroc = ([x.scores[prefix + score] for x in lines] for score in ("balanced_accuracy", "auroc"))
+    beside = "auroc" if info.endpoint == "balanced_accuracy" else "balanced_accuracy"
+    main, other = ([x.scores[info.unit.prefix + score] for x in lines] for score in (info.endpoint, beside))
     return {
         "Arm": [arm_name(x.arm) for x in lines],
         "Classifier": [classifier] * len(lines),
         "Verdict": [word(v) if v else DASH for v in versus],
         "Difference": [difference(v) if v else DASH for v in versus],
-        HEADS["balanced_accuracy"]: score_column(lines, balanced, sd=False),
-        HEADS["auroc"]: score_column(lines, auroc, sd=False, ends=False),
+        HEADS[info.endpoint]: score_column(lines, main, sd=False, lower=info.unit.lower_is_better),
+        HEADS[beside]: score_column(lines, other, sd=False, ends=False),
         "Training": [seconds(x.total_s) if x.total_s else DASH for x in lines],
         "Pairs": [f"{x.pairs} of {x.planned}" for x in lines],
     }

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 
 from bench.analysis.compute import Charged, Match
 from bench.analysis.info import ReportInfo
 from bench.analysis.report import Records
 from bench.report.content import Block, Section, Table
-from bench.report.sections.leaderboard import arm_name, difference, word
+from bench.report.sections.leaderboard import HEADS, arm_name, difference, word
 from bench.report.text import DASH, bold_best, count, interval, join, p_value, percent, points, seconds
 from bench.suite.suite import REFERENCES
 
@@ -28,7 +27,6 @@ TERMS = {
         "the reference with the closest device time, of the step multipliers set in the suite. Differences, verdicts "
         "and p as in the leaderboard, with Holm's correction over these arms."
     ),
-    "Time to match": "the least device time with which the reference reached the mean of the arm, of those tried.",
 }
 
 
@@ -40,7 +38,7 @@ def sections(records: Records, info: ReportInfo) -> Iterator[Section]:
         if not mine:
             continue
         blocks += [f"### {classifier}"] if len(info.classifiers) > 1 else []
-        blocks.append(_charges([x for x in records.charged if x.classifier == classifier]))
+        blocks.append(_charges([x for x in records.charged if x.classifier == classifier], info))
         for reference in REFERENCES:
             beside = [m for m in mine if m.reference.method == reference]
             if beside:
@@ -67,13 +65,8 @@ def _sentence(found: Sequence[Match], reference: str, info: ReportInfo) -> str:
     said = [f"**{w}**: {_named(some)}" for w, some in words.items() if some]
     rest = len(beside) - sum(map(len, words.values()))
     said += [f"**undecided**: {rest if said else 'all of them'}"] if rest else []
-    never = [m for m in beside if math.isinf(m.match_s)]
-    reached = len(beside) - len(never)
-    text = (
-        f"Compared with `{reference}` trained for as much device time, {count(len(beside), 'generative arm')}: "
-        f"{'; '.join(said)}. `{reference}` reached the mean score of {reached} of them"
-    )
-    text += f", but never that of {_named(never)}." if never else "."
+    arms = count(len(beside), "generative arm")
+    text = f"Compared with `{reference}` trained for as much device time, {arms}: {'; '.join(said)}."
     if short := _short(beside, info):
         text += f" {len(short)} of them had over 1.5 times its device time (see the appendix)."
     return text
@@ -101,13 +94,13 @@ def _named(found: Sequence[Match]) -> str:
     return join([f"{arm_name(m.arm)} ({points(m.verdict.difference)})" for m in shown] + rest)
 
 
-def _charges(arms: Sequence[Charged]) -> Table:
+def _charges(arms: Sequence[Charged], info: ReportInfo) -> Table:
     means = bold_best([x.mean for x in arms], [percent(x.mean) for x in arms], [True] * len(arms))
     columns = {
         "Arm": [arm_name(x.arm) for x in arms],
         "Device time": [seconds(x.charged_s) for x in arms],
         "Of which tuning": [seconds(x.tuned_s) if x.tuned_s else DASH for x in arms],
-        "Bal. acc.": [f"{m} {interval(x.low, x.high)}".strip() for m, x in zip(means, arms, strict=True)],
+        HEADS[info.endpoint]: [f"{m} {interval(x.low, x.high)}".strip() for m, x in zip(means, arms, strict=True)],
         "On the Pareto front": ["yes" if x.on_front else "" for x in arms],
     }
     return Table.by_column(columns, title=f"Device time of each arm: {arms[0].classifier}", keep_empty=False)
@@ -122,10 +115,5 @@ def _table(found: Sequence[Match], title: str) -> Table:
         "Device time": [seconds(m.charged_s) for m in found],
         "Reference": [arm_name(m.reference) for m in found],
         "Reference device time": [seconds(m.reference_s) for m in found],
-        "Time to match": [_time_to_match(m) for m in found],
     }
     return Table.by_column(columns, 2, title)
-
-
-def _time_to_match(match: Match) -> str:
-    return f"never within {seconds(match.most_s)}" if math.isinf(match.match_s) else seconds(match.match_s)

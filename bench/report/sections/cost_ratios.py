@@ -59,9 +59,6 @@ def cost_blocks(found: Sequence[CostRatio], steps: Mapping[str, int], roles: Rol
         details.append(
             f"Trained for other numbers of steps, so that only the cost of a step is comparable: {join(lengths)}."
         )
-    undecided = [r for r in measured if r.word == "undecided"]
-    if needs := [f"{WORDS[r.kind]} of `{r.method}` {_needed(r)}" for r in undecided if not math.isnan(r.needed)]:
-        details.append(f"Pairs needed to decide, if the observed ratio is the true one: {join(needs[:6])}.")
     details += [_table(found, kinds), *_settings(roles), HOW]
     answer = f"{lead}. Ratios to {plain}: {'; '.join(_span(of_kind) for of_kind in by_kind if of_kind)}."
     return [answer, Details("Ratios of every arm", tuple(details))]
@@ -99,10 +96,6 @@ def _times(ratio: float) -> str:
 def _ratio(r: CostRatio) -> str:
     ends = f" [{_times(r.low)}, {_times(r.high)}]" if math.isfinite(r.low) else ""
     return f"×{_times(r.ratio)}{ends}"
-
-
-def _needed(r: CostRatio) -> str:
-    return "no number" if math.isinf(r.needed) else f"{r.needed:.0f} (of {r.pairs} now)"
 
 
 def _table(found: Sequence[CostRatio], kinds: Sequence[Cost]) -> Table:

@@ -6,19 +6,20 @@ import math
 from collections.abc import Iterator, Sequence
 
 from bench.analysis.info import ReportInfo
-from bench.analysis.lines import MACRO, REFERENCES, SCORES, Line, minimum_detectable_effect
+from bench.analysis.lines import LOSSES, MACRO, REFERENCES, SCORES, Line, minimum_detectable_effect
 from bench.analysis.report import Records
 from bench.analysis.rows import Score
 from bench.metrics.units import ScoredUnit
 from bench.report.content import Block, Details, Section, Table
 from bench.report.text import DASH, bold_best, interval, literal, number, p_value, percent, points, seconds
-from bench.stats.inference import Verdict
-from bench.stats.planning import LASTING_SHARE
+from bench.stats.decide import Verdict
 from bench.suite.arms import Arm
 
 HEADS = {
-    "balanced_accuracy": "Bal. acc.",
     "auroc": "AUROC",
+    "balanced_accuracy": "Bal. acc.",
+    "log_loss": "Log loss",
+    "brier": "Brier",
     "f1": "F1",
     "sensitivity": "Sens.",
     "specificity": "Spec.",
@@ -87,8 +88,8 @@ def score_terms(info: ReportInfo) -> dict[str, str]:
         "Bal. acc., AUROC, F1, Sens., Spec.": (
             f"on test {unit.groups} used to train neither classifier nor generator: balanced accuracy, area under the "
             f"ROC curve, F1, sensitivity ({sens}) and specificity ({spec}). {_scored(unit)} Bold is the "
-            "best mean among the lines with the most pairs; it is not a claim. The interval is a bootstrap over "
-            f"{unit.groups} in each fold; there is none if all scores are equal."
+            "best mean among the lines with the most pairs; it is not a claim. The interval is over "
+            f"{unit.groups}; there is none if all scores are equal."
         ),
         "Training": (
             "mean wall time per fold of training the generator, synthesis and training the classifier. One generator "
@@ -108,34 +109,59 @@ def verdict_terms(info: ReportInfo) -> dict[str, str]:
     apart = "; arms without memorised samples are a family of their own" * any(a.exclude_memorised for a in info.arms)
     return {
         "Difference": (
-            "mean paired difference in points [95 % interval of the corrected resampled t test of Nadeau and Bengio, "
-            f"n_test/n_train = {number(info.test_train_ratio)}, with {LASTING_SHARE:g} times the "
-            "correlation between pairs that they assume, as measured (`bench selftest`); clipped to ±100]."
+            f"in {info.unit.metric}, in points [95 % interval of the test; clipped to ±100]; > 0: the arm is better. "
+            f"{TESTS[test_of(info)]}"
         ),
         "Verdict": (
-            "*helps* or *hurts*: that test rejects no difference at 5 %, Holm-corrected over the arms of this "
-            f"classifier{apart}; *equivalent*: two one-sided tests, corrected likewise, show that the difference lies "
-            f"within ±{100 * info.margin:g} points; *undecided*: neither."
+            "*helps* or *hurts*: that test rejects no difference at 5 %, Holm-corrected over the arms of a "
+            f"classifier{apart}{_declared(info)}; *equivalent*: two one-sided tests, corrected likewise, show that the "
+            f"difference lies within ±{100 * info.margin:g} points; *undecided*: neither."
         ),
         "Minimum detectable effect": (
-            "the true difference, in points, that this spread and number of pairs detect with 80 % power."
+            "the true difference, in points, that this design detects with 80 % power at the level that decides."
         ),
     }
 
 
 STATISTICS_TERMS = {
-    "Effect size": "Hedges' g_z, the mean difference over the sd of the differences, small-sample corrected.",
-    "p, p Holm, p N&B, p Wilcoxon": (
-        "of the test of the verdict, before and after Holm's correction over this classifier's arms; uncorrected with "
-        "the full correlation of Nadeau and Bengio, an upper bound; of Wilcoxon's signed-rank test, uncorrected, which "
-        "assumes independent pairs and is at least 0.0625 with five."
-    ),
+    "p, p Holm": "of the test of the verdict, before and after Holm's correction over its family.",
+    "Level": "alpha divided by the number of tests of the family.",
 }
+
+
+TESTS = {
+    "curve": (
+        "Training sets and test patients are crossed random factors: the test covers other training sets and other "
+        "test patients."
+    ),
+    "kfold": (
+        "The test counts the variance over patients and over trainings, of these overlapping training sets; a claim "
+        "beyond this data set rests on an assumed share of variance."
+    ),
+    "holdout": "Corrected resampled t test of Nadeau and Bengio (2003), with their whole correction.",
+}
+
+
+def test_of(info: ReportInfo) -> str:
+    """Return the key in ``TESTS`` of the test that decides the verdicts of a design."""
+    return "curve" if info.is_curve else "kfold" if info.by_folds else "holdout"
+
+
+def _declared(info: ReportInfo) -> str:
+    if info.contrast is None:
+        return ""
+    return f"; the primary contrast, {info.contrast.arm} against {info.contrast.against}, is tested alone"
 
 
 def sort_lines(lines: Sequence[Line]) -> list[Line]:
     """Return the lines sorted by primary score, best first; those without a score are last."""
-    return sorted(lines, key=lambda x: -x.score.mean if x.pairs else math.inf)
+    return sorted(lines, key=rank)
+
+
+def rank(line: Line) -> float:
+    """Return the key that sorts lines by primary score, best first."""
+    sign = 1 if line.primary.removeprefix("patient_") in LOSSES else -1
+    return sign * line.score.mean if line.pairs else math.inf
 
 
 def _statistics(lines: Sequence[Line], reference: str) -> Table:
@@ -144,13 +170,13 @@ def _statistics(lines: Sequence[Line], reference: str) -> Table:
         "Arm": [arm_name(x.arm) for x, _ in found],
         "Verdict": [word(v) for _, v in found],
         "Difference": [difference(v) for _, v in found],
-        "Effect size": [signed(v.effect_size) for _, v in found],
         "p": [p_value(v.p) for _, v in found],
         "p Holm": [p_value(v.p_adjusted) for _, v in found],
-        "p N&B": [p_value(v.p_nadeau_bengio) for _, v in found],
-        "p Wilcoxon": [p_value(v.p_wilcoxon) for _, v in found],
         "Minimum detectable effect": [_detectable(minimum_detectable_effect(x, reference)) for x, _ in found],
     }
+    columns["Test"] = [v.test for _, v in found]
+    columns["Family"] = [v.family for _, v in found]
+    columns["Level"] = [number(v.level) for _, v in found]
     return Table.by_column(columns, 2, f"Difference to {reference}: {lines[0].classifier}")
 
 
@@ -168,11 +194,6 @@ def difference(verdict: Verdict) -> str:
     """'+2.1 [−0.3, +4.5]', clipped to ±100 points."""
     ends = interval(max(verdict.low, -1), min(verdict.high, 1), signed=True)
     return f"{points(verdict.difference)} {ends}".strip()
-
-
-def signed(value: float) -> str:
-    """Return a number with its sign and two decimals."""
-    return f"{value:+.2f}".replace("-", "−") if math.isfinite(value) else DASH
 
 
 def _detectable(effect: float) -> str:
@@ -214,10 +235,13 @@ def _each_class(lines: Sequence[Line]) -> Iterator[Block]:
             yield Table.by_column(columns, title=f"{title}: {lines[0].classifier}")
 
 
-def score_column(lines: Sequence[Line], scores: Sequence[Score], sd: bool = True, ends: bool = True) -> list[str]:
+def score_column(
+    lines: Sequence[Line], scores: Sequence[Score], sd: bool = True, ends: bool = True, lower: bool = False
+) -> list[str]:
     """Return a column of means with the best in bold, among the lines with the most pairs."""
     most = max((x.pairs for x in lines), default=0)
-    means = bold_best([s.mean for s in scores], [percent(s.mean) for s in scores], [x.pairs == most for x in lines])
+    best = [-s.mean if lower else s.mean for s in scores]
+    means = bold_best(best, [percent(s.mean) for s in scores], [x.pairs == most for x in lines])
     return [_spread(m, s, sd, ends) for m, s in zip(means, scores, strict=True)]
 
 

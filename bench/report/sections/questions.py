@@ -1,4 +1,4 @@
-"""The research questions that the run can answer: its answer in words; numbers and pairs needed in collapsed tables."""
+"""The research questions that the run can answer: its answer in words; the numbers in collapsed tables."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from bench.analysis.differences import Difference
 from bench.analysis.info import ReportInfo
-from bench.analysis.questions import EFFECT, Finding, Lack, Name, Question
+from bench.analysis.questions import Finding, Lack, Name, Question
 from bench.analysis.report import Records
 from bench.report.content import Block, Details, Section, Table
 from bench.report.sections.cost_ratios import cost_blocks
@@ -33,7 +33,6 @@ NAMES |= {"memorised": "Memorised samples", "accuracy": "Accuracy", "training": 
 FAR = 10  # times the real-vs-real baseline of KID: above it all images are far from real ones
 NAMED = 3  # claims of one sort
 COUPLES = 6  # pairs of methods with a sentence
-HOPELESS = 1000  # pairs
 REASON = 120  # characters
 
 
@@ -45,22 +44,13 @@ def sections(records: Records, info: ReportInfo) -> Iterator[Section]:
             blocks += [f"### {TITLES[q.name]}", *answer]
     if blocks and (rest := [_short(q, info) for q in records.questions if not _answer(q, info)]):
         blocks.append(f"Not answered by this run: {join(rest)}.")
-    terms = TERMS if any(q.findings for q in records.questions) and blocks else {}
-    yield Section("Research questions", tuple(blocks), 40, False, terms)
+    yield Section("Research questions", tuple(blocks), 40, False)
 
 
 def _short(q: Question, info: ReportInfo) -> str:
     """Return a short name of a question, with suites that can answer it."""
     suites = info.roles.elsewhere.get(q.name, ())[:NAMED] if info.roles else ()
     return SHORT[q.name] + (f" (suites that can: {join(f'`{s}`' for s in suites)})" if suites else "")
-
-
-TERMS = {
-    "Pairs needed": (
-        f"to detect {100 * EFFECT:g} points of accuracy, or for any other measure the observed difference, with 80 % "
-        "power; ∞: no number of repeats of these folds is enough."
-    ),
-}
 
 
 def _answer(q: Question, info: ReportInfo) -> list[Block]:
@@ -87,7 +77,7 @@ def _sentences(q: Question, info: ReportInfo) -> Iterator[str]:
     yield "".join(f"- {_couple(*at, found, q, info)}\n" for at, found in list(of.items())[:COUPLES])
     if len(of) > COUPLES:
         yield f"{len(of) - COUPLES} more pairs of methods are in the table."
-    yield " ".join(filter(None, (_overall(q), _far(q), _needed(q.findings, info))))
+    yield " ".join(filter(None, (_overall(q), _far(q), _smallest(q.findings, info))))
 
 
 def _how(q: Question) -> str:
@@ -144,8 +134,8 @@ def _far(q: Question) -> str:
     )
 
 
-def _needed(found: Sequence[Finding], info: ReportInfo) -> str:
-    """Return the minimum detectable effect in accuracy, and the number of pairs needed for ``EFFECT``."""
+def _smallest(found: Sequence[Finding], info: ReportInfo) -> str:
+    """Return the minimum detectable effect of the undecided comparisons of classifiers."""
     scored = [f for f in found if f.difference.kind == "accuracy"]
     undecided = [f for f in scored if f.difference.word == "undecided"]
     if not scored:
@@ -154,21 +144,15 @@ def _needed(found: Sequence[Finding], info: ReportInfo) -> str:
         )
     if not undecided:
         return ""
-    known = [f for f in undecided if math.isfinite(f.smallest)]
-    if not known:
-        return "The number of pairs needed to decide on accuracy is unknown: the pairs show no spread."
-    effects, pairs = sorted(f.smallest for f in known), count(known[0].difference.pairs, "pair")
+    effects = sorted(f.smallest for f in undecided if math.isfinite(f.smallest))
+    if not effects:
+        return ""
     few, many = percent(effects[0]), percent(min(effects[-1], 1.0))
     span = few if few == many else f"{few} to {many}"
-    text = f"Accuracy: {pairs} of this spread detect {span} points or more"
+    name = info.unit.endpoint_name
     if effects[0] > 1:
-        text = f"Accuracy: {pairs} of this spread cannot detect any possible difference"
-    needs = sorted(f.needed for f in known)
-    if math.isinf(needs[-1]):
-        some = "" if math.isinf(needs[0]) else f" in {sum(map(math.isinf, needs))} of {len(needs)} comparisons"
-        return f"{text}; repeats of these folds never detect {100 * EFFECT:g} points{some}: more patients are needed."
-    few, many = (f"{n:.0f}" for n in (needs[0], needs[-1]))
-    return f"{text}; {100 * EFFECT:g} points need {few if few == many else f'{few} to {many}'} pairs."
+        return f"{name}: this run cannot detect any possible difference."
+    return f"{name}: minimum detectable effect of the undecided comparisons {span} points."
 
 
 def _lacks(found: Sequence[Lack]) -> str:
@@ -217,7 +201,6 @@ def _table(q: Question, info: ReportInfo) -> Table:
         "Reference mean": [SHOW[f.difference.kind](f.difference.base) for f in found],
         "Minimum detectable effect": [_detectable(f) for f in found],
         "Pairs": [f"{f.difference.pairs} of {len(info.pairs)}" for f in found],
-        "Pairs needed": [_pairs(f) for f in found],
     }
     if len({(f.difference.arm.method, f.difference.reference) for f in found}) == 1 and len(info.ratios) == 1:
         del columns["Arm"], columns["Compared with"]  # the sentence above names them
@@ -238,10 +221,3 @@ def _detectable(f: Finding) -> str:
     if f.difference.kind in SHARES and f.smallest > 1:
         return "> 100"
     return SHOW[f.difference.kind](f.smallest)
-
-
-def _pairs(f: Finding) -> str:
-    """'34' or '∞'; a dash for a decided comparison."""
-    if f.difference.word != "undecided" or math.isnan(f.needed):
-        return DASH
-    return "∞" if math.isinf(f.needed) else f"> {HOPELESS}" if f.needed > HOPELESS else f"{f.needed:.0f}"

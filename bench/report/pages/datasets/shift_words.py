@@ -127,7 +127,7 @@ def _row(s: Shifted, drop: Compared) -> list[str]:
     others = [next((x for x in s.of(k, drop.classifier) if x.arm == drop.arm), None) for k in ("gain", "from_scratch")]
     cells = [c for x in others for c in (_cells(x) if x else ["", "", "", ""])]
     own = [percent(drop.within), percent(drop.across), _difference(drop), marked(drop.word)]
-    return [f"`{drop.arm.label}`", drop.classifier, s.sub_suite, *own, *cells, str(drop.found.pairs)]
+    return [f"`{drop.arm.label}`", drop.classifier, s.sub_suite, *own, *cells, str(drop.found.sets)]
 
 
 def _cells(x: Compared) -> list[str]:

@@ -56,7 +56,15 @@ def _overall(p: Pooled, of: Sequence[str]) -> Row:
     found = [str(t.studies), difference(measure, t.mean, t.low, t.high), marked(p.word), marked(p.carries)]
     spread = [number(t.tau) if measure == "kid" else f"{100 * t.tau:.1f}", f"{100 * t.i2:.0f} %"]
     next_one = ends(measure, t.next_low, t.next_high)
-    return [f"`{p.at.arm}`", *(said[c] for c in of), *found, next_one, *spread, p_value(p.p_adjusted), p_value(t.p_alike)]
+    return [
+        f"`{p.at.arm}`",
+        *(said[c] for c in of),
+        *found,
+        next_one,
+        *spread,
+        p_value(p.p_adjusted),
+        p_value(t.p_alike),
+    ]
 
 
 def board_rows(sub_suites: Sequence[SubSuite], pooled: Sequence[Pooled]) -> list[Row]:

@@ -1,8 +1,8 @@
 """The interval of one arm's score over test patients, pooled over folds.
 
 Each repeat of k-fold tests every patient once, so its patients are pooled over folds and counted by class: no fold
-needs
-two patients of a class. The methods keep their coverage with few patients, and near 0 and 1, where bootstrap
+needs two patients of a class. The methods keep their coverage with few patients, and near 0 and 1, where bootstrap
+percentiles do not (67 % instead of 95 % with 6 + 12 patients):
 percentiles do not (67 % instead of 95 % with 6 + 12 patients):
 
 - balanced accuracy: Wilson's interval of each class's recall, combined as Zou & Donner (2008, Stat Med 27);

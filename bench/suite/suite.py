@@ -15,7 +15,7 @@ from bench.data.split_config import SplitConfig
 from bench.errors import ConfigError, nearest
 from bench.names import check_suite
 from bench.segmentation.config import SegmentationConfig
-from bench.segmentation.segmenter_config import SegmentationNetworkConfig
+from bench.segmentation.network_config import SegmentationNetworkConfig
 from bench.suite.contrast import NONE, Contrast, as_mapping, check_contrast
 from bench.suite.published import load_published
 from bench.suite.sub_suites import locate, of_sub_suite, sub_suites_in
@@ -94,7 +94,9 @@ class Settings:
     segmentation_networks: Mapping[str, SegmentationNetworkConfig] = field(
         default_factory=dict, metadata={"late": True}
     )
-    exclude_memorised: bool = False  # add each generative arm without the memorised samples flagged by stage `copies`
+    exclude_memorised: bool = (
+        False  # add each generative arm without the memorised samples flagged by stage `memorised`
+    )
     primary: Primary = "auroc"  # endpoint that decides: at patient level, or per image where patients have many classes
     contrast: Contrast | None = None  # the comparison that is tested first, declared before the run
     margin: float = 0.02  # equivalence margin of the verdict, in balanced accuracy

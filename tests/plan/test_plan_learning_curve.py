@@ -72,7 +72,7 @@ def test_only_selects_a_size(make: Any) -> None:
     chosen = select(make().cells, ["train_patients=8", "method=none", "fold=1"])
     assert Counter(c.stage for c in chosen) == {"split": 1, "classify": 1, "evaluate": 1}
     assert {c.at for c in chosen} == {(1, 0, 8)}
-    with pytest.raises(ConfigError, match="did you mean '8'"):
+    with pytest.raises(ConfigError, match="valid: 4, 8"):
         select(make().cells, ["train_patients=9"])
 
 

@@ -20,7 +20,7 @@ TRAINED = ("fit", "synthesize", "classify")
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     register(monkeypatch)
-    data = write_squares(tmp_path / "data", patients=16, images=1)
+    data = write_squares(tmp_path / "data", patients=20, images=1)
 
     def plan(*assignments: str, **changes: Any) -> Plan:
         suite = write_suite(tmp_path / "s.yaml", **{"split": CURVE, **changes})

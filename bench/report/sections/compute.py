@@ -55,7 +55,7 @@ def _sentence(found: Sequence[Match], reference: str, info: ReportInfo) -> str:
         text += (
             " It was trained for less than two thirds of the device time of "
             f"{join(arm_name(m.arm) for m in short[:NAMED])}{' and others' if len(short) > NAMED else ''}: for a "
-            "compute-matched comparison add a larger multiplier to the suite's setting `longer`."
+            "compute-matched comparison add a larger multiplier to the setting `train_multipliers`."
         )
     return text
 

@@ -133,7 +133,9 @@ def arm_ratios(settings: Settings) -> tuple[str, ...]:
 def longer_ratios(settings: Settings, method: str) -> tuple[str, ...]:
     """Return the ratio strings of a reference arm's compute-matched variants, ascending; () for other methods."""
     return (
-        tuple(Arm(method, train_multiplier=t).variant for t in sorted(settings.train_multipliers)) if method in REFERENCES else ()
+        tuple(Arm(method, train_multiplier=t).variant for t in sorted(settings.train_multipliers))
+        if method in REFERENCES
+        else ()
     )
 
 

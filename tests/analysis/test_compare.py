@@ -233,7 +233,11 @@ def test_what_changed_is_named_by_its_path(report: Report) -> None:
         r["info"]["versions"]["torch"] = "2.16.0"
         r["info"]["data"]["classes"][0]["images"] = 47
 
-    config = {**CONFIG, "methods": {"none": {}, "cyclegan": {"steps": 90}, "cgan": {"steps": 1}}, "train_multipliers": [2]}
+    config = {
+        **CONFIG,
+        "methods": {"none": {}, "cyclegan": {"steps": 90}, "cgan": {"steps": 1}},
+        "train_multipliers": [2],
+    }
     c = compared(report, changed(report, other), config_b=config)
     assert [(x.path, x.a, x.b) for x in c.config[:1] + c.config[2:]] == [
         ("methods.cyclegan.steps", 60, 90),

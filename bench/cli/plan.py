@@ -24,6 +24,7 @@ from bench.engine.session import MAX_AUTO_JOBS, Session, prepare
 from bench.forecast.cost_model import CostModel, Estimate, Prediction, Schedule, duration, fit_model, schedule, total
 from bench.metrics.units import scored_unit
 from bench.plan.checks import check_trainable
+from bench.plan.curve import CurveSize, curve_sizes
 from bench.plan.plan import STAGES, Cell, unique
 from bench.plan.selection import select
 from bench.report.writing import warn_of_damage
@@ -80,10 +81,17 @@ def show_plan(session: Session, only: Sequence[str], as_json: bool, jobs: int | 
     print_data(console, index)
     if changes := data_changes(index, session.kept_index):
         console.print(f"the data changed since the last run: {changes}", style="yellow")
+    if sizes := curve_sizes(session.plan):
+        console.print(curve_table(sizes, unit.groups))
+        console.print()
     console.print(_table("stage", STAGES, lambda c: c.stage, found))
     console.print()
     methods = [m.name for m in session.suite.methods]
     console.print(_table("method", methods, lambda c: c.method, found, with_total=False))
+    if sizes:
+        console.print()
+        names = [str(x.train_patients) for x in sizes]
+        console.print(_table(f"{unit.groups}/set", names, lambda c: str(c.train_patients), found, with_total=False))
     if found.left:
         _conclude(console, found, session.suite.name)
 
@@ -98,6 +106,7 @@ def plan_facts(session: Session, only: Sequence[str], jobs: int | None = None) -
         "fingerprint": session.plan.fingerprint,
         "images": len(session.plan.index.records),
         "data": data_lines(session.plan.index),
+        "learning_curve": [asdict(x) for x in curve_sizes(session.plan)],
         "scored": scored_unit(session.plan.index).metric,
         "positive_class": session.plan.index.positive,
         "cells": [{**to_plain(c), "done": c.id not in found.left, "expected": expected.get(c.id)} for c in found.cells],
@@ -111,6 +120,17 @@ def plan_facts(session: Session, only: Sequence[str], jobs: int | None = None) -
         "cells_guessed": estimate.guessed,
         "cells_of_unknown_cost": estimate.unknown,
     }
+
+
+def curve_table(sizes: Sequence[CurveSize], groups: str) -> Table:
+    """Return the sets of a learning curve by size, with the patients of each part."""
+    table = Table(f"{groups} per set", box=None, pad_edge=False)
+    for heading in ("sets", "training", "validation", "test (common)", "methods"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for x in sizes:
+        parts = [str(low) if low == high else f"{low} to {high}" for low, high in (x.train, x.validation)]
+        table.add_row(str(x.train_patients), str(x.sets), *parts, str(x.test), str(x.methods))
+    return table
 
 
 def play(model: CostModel, cells: Sequence[Cell], jobs: int) -> tuple[dict[CellId, Prediction], Schedule]:

@@ -133,7 +133,9 @@ def arm_ratios(settings: Settings) -> tuple[str, ...]:
 def longer_ratios(settings: Settings, method: str) -> tuple[str, ...]:
     """Return the ratio strings of a reference arm's compute-matched variants, ascending; () for other methods."""
     return (
-        tuple(Arm(method, train_multiplier=t).variant for t in sorted(settings.longer)) if method in REFERENCES else ()
+        tuple(Arm(method, train_multiplier=t).variant for t in sorted(settings.train_multipliers))
+        if method in REFERENCES
+        else ()
     )
 
 
@@ -241,8 +243,7 @@ class _Fold:
 
     def cells(self) -> Iterator[Cell]:
         yield self.root
-        read = [self.learnt, *self.test_part] if self.test_part else [self.root.key]
-        fcn_key = _key("fcn_score", *read, self.settings.segmentation, self.common.config, self.common.masks)
+        fcn_key = _key("fcn_score", self.root.key, self.settings.segmentation, self.common.config, self.common.masks)
         fcn = self._cell("fcn_score", fcn_key, self.root)
         if self.common.translators & {m.name for m in self.methods}:
             yield fcn
@@ -315,8 +316,10 @@ class _Fold:
         source, upstream = self.made[m.name]
         for ratio in self.common.ratios if m.kind == "generative" else ["0"]:
             for name, config in self.settings.segmentation_networks.items():
-                key = _key("segmenter", source, ratio, config, self.common.config, self.common.masks, *self.test_part)
-                yield self._cell("segmenter", key, self.root, *upstream, of=(m.name, ratio, name))
+                key = _key(
+                    "segmentation", source, ratio, config, self.common.config, self.common.masks, *self.test_part
+                )
+                yield self._cell("segmentation", key, self.root, *upstream, of=(m.name, ratio, name))
 
 
 def validation_cell(classify: Cell) -> Cell:

@@ -44,7 +44,7 @@ def report_info(session: Session, rows: Sequence[ResultRow]) -> ReportInfo:
         classifiers=tuple(c.name for c in suite.classifiers),
         ratios=arm_ratios(settings),
         folds=tuple(_fold_size(plan, s) for s in plan.splits),
-        longer=settings.longer,
+        longer=settings.train_multipliers,
         segmentation_networks=tuple(settings.segmentation_networks),
         mask_carriers=mask_carriers(suite) if settings.segmentation_networks else (),
         tuned_s=_tuned(session),

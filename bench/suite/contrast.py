@@ -47,7 +47,7 @@ def check_contrast(
     contrast: Contrast | None, split: SplitConfig, methods: Sequence[str], ratios: Sequence[float | str],
     classifiers: Sequence[str],
 ) -> Contrast | None:  # fmt: skip
-    """Return the contrast with its defaults filled in. Raises ``ConfigError``, with the nearest name, if it is wrong."""
+    """Return the contrast with its defaults filled in. Raises ``ConfigError`` with the nearest name."""
     if split.reference_only and NONE not in methods:
         raise ConfigError(f"split.reference_only: the suite has no method {NONE!r}; add it, or remove the setting")
     if contrast is None:

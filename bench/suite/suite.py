@@ -101,7 +101,7 @@ class Settings:
     contrast: Contrast | None = None  # the comparison that is tested first, declared before the run
     margin: float = 0.02  # equivalence margin of the verdict, in balanced accuracy
     reference: str | None = None  # generative method that the report compares the others with, in addition to `none`
-    longer: tuple[int, ...] = ()  # train multipliers of compute-matched `none` and `classical` arms
+    train_multipliers: tuple[int, ...] = ()  # train multipliers of compute-matched `none` and `classical` arms
     seed: int = 0
     threads: int | None = None  # CPU threads per cell; if fixed, results do not depend on --jobs or number of cores
     published: str | None = None  # name in configs/published: results that the report compares with
@@ -205,9 +205,9 @@ def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:
         data["contrast"] = as_mapping(data["contrast"])
     settings = build(Settings, data, f"suite {name}")
     _check_segmentation_networks(name, settings, sections["classifiers"])
-    for times in settings.longer:
+    for times in settings.train_multipliers:
         if not times > 1:
-            raise ConfigError(f"suite {name}: longer: got {times!r}, expected whole numbers above 1")
+            raise ConfigError(f"suite {name}: train_multipliers: got {times!r}, expected whole numbers above 1")
     for ratio in settings.ratios:
         if ratio != "balance" and not ratio > 0:
             raise ConfigError(f"suite {name}: ratios: got {ratio!r}, expected a number above 0 or 'balance'")

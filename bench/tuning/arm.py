@@ -12,6 +12,7 @@ from typing import Any, Literal
 from bench.config import stable_hash, to_plain
 from bench.engine.session import Session
 from bench.metrics.units import ScoredUnit, scored_unit
+from bench.plan.curve import tuned_size
 from bench.plan.plan import Cell, make_plan, validation_cell
 from bench.plan.selection import select
 from bench.suite.arms import ratio_text
@@ -76,7 +77,9 @@ class Arm:
         """Return a trial's cells by (fold, repeat): those of `bench run`, but the last without the test part."""
         plan, first = self.session.plan, ratio_text(self.session.suite.settings.ratios[0])
         ratio = values.get(RATIO, first) if self.method.kind == "generative" else "0"
-        cells = make_plan(self.suite(values), plan.index, plan.weights).cells
+        size = tuned_size(plan)  # of a learning curve: the other sizes' sets contain these, or lie in them
+        every = make_plan(self.suite(values), plan.index, plan.weights).cells
+        cells = [c for c in every if c.train_patients == size]
         found: dict[Pair, list[Cell]] = {}
         for cell in select(cells, ("stage=classify", f"ratio={ratio}")):
             tuned = validation_cell(cell) if cell.stage == "classify" else cell

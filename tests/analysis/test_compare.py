@@ -42,7 +42,7 @@ CONFIG: Report = {
     "name": "tiny",
     "split": {"protocol": "kfold", "folds": 5, "repeats": 1, "validation_fraction": 0.25, "seed": 0},
     "methods": {"none": {}, "cyclegan": {"steps": 60}},
-    "longer": [],
+    "train_multipliers": [],
 }
 
 
@@ -233,11 +233,15 @@ def test_what_changed_is_named_by_its_path(report: Report) -> None:
         r["info"]["versions"]["torch"] = "2.16.0"
         r["info"]["data"]["classes"][0]["images"] = 47
 
-    config = {**CONFIG, "methods": {"none": {}, "cyclegan": {"steps": 90}, "cgan": {"steps": 1}}, "longer": [2]}
+    config = {
+        **CONFIG,
+        "methods": {"none": {}, "cyclegan": {"steps": 90}, "cgan": {"steps": 1}},
+        "train_multipliers": [2],
+    }
     c = compared(report, changed(report, other), config_b=config)
     assert [(x.path, x.a, x.b) for x in c.config[:1] + c.config[2:]] == [
         ("methods.cyclegan.steps", 60, 90),
-        ("longer", [], [2]),
+        ("train_multipliers", [], [2]),
     ]
     assert c.config[1].path == "methods.cgan"
     assert [(x.path, x.b) for x in c.code] == [("git commit", "def5678"), ("version of torch", "2.16.0")]

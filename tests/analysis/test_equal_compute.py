@@ -65,7 +65,7 @@ def small_suite(**settings: object) -> object:
 
 
 def test_training_multipliers_are_planned_for_references_only(tmp_path: Path) -> None:
-    suite = small_suite(longer=[4, 2])
+    suite = small_suite(train_multipliers=[4, 2])
     index = suite.dataset.create().index(None, tmp_path)
     plan = make_plan(suite, index)
     found = {(c.method, c.ratio) for c in plan.cells if c.stage == "evaluate"}
@@ -82,11 +82,11 @@ def test_training_multipliers_are_planned_for_references_only(tmp_path: Path) ->
 @pytest.mark.parametrize("wrong", [1, 0, -2])
 def test_a_training_multiplier_must_be_above_1(wrong: int) -> None:
     with pytest.raises(ConfigError, match="above 1"):
-        small_suite(longer=[wrong])
+        small_suite(train_multipliers=[wrong])
 
 
 def test_every_shipped_suite_reads() -> None:
-    assert load_suite("tiny").settings.longer
+    assert load_suite("tiny").settings.train_multipliers
 
 
 @pytest.fixture(scope="module")

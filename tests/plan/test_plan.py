@@ -74,7 +74,7 @@ def test_adding_a_ratio_keeps_the_classifiers_of_the_others(make: Any) -> None:
 
 
 def test_explanations_are_a_matter_of_the_first_pair_and_of_no_longer_training(make: Any) -> None:
-    plan = make(longer=[2], split={"folds": 2, "repeats": 2, "validation_fraction": 0.3})
+    plan = make(train_multipliers=[2], split={"folds": 2, "repeats": 2, "validation_fraction": 0.3})
     explained = [c for c in plan.cells if c.stage == "explain"]
     assert {(c.fold, c.repeat) for c in explained} == {(0, 0)}
     assert {(c.method, c.ratio) for c in explained} == {("none", "0"), ("toy", "0.5"), ("toy", "1")}

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from toy import CURVE, register, write_squares, write_suite
 
+from bench.cli.main import main
 from bench.engine.session import prepare
 from bench.errors import ConfigError
 from bench.plan.plan import Plan
 from bench.plan.selection import select
+from bench.tuning.arm import Arm
+from bench.tuning.spaces import Space
+from bench.types import FloatRange
 
 TRAINED = ("fit", "synthesize", "classify")
 
@@ -20,7 +26,7 @@ TRAINED = ("fit", "synthesize", "classify")
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     register(monkeypatch)
-    data = write_squares(tmp_path / "data", patients=16, images=1)
+    data = write_squares(tmp_path / "data", patients=20, images=1)
 
     def plan(*assignments: str, **changes: Any) -> Plan:
         suite = write_suite(tmp_path / "s.yaml", **{"split": CURVE, **changes})
@@ -72,7 +78,7 @@ def test_only_selects_a_size(make: Any) -> None:
     chosen = select(make().cells, ["train_patients=8", "method=none", "fold=1"])
     assert Counter(c.stage for c in chosen) == {"split": 1, "classify": 1, "evaluate": 1}
     assert {c.at for c in chosen} == {(1, 0, 8)}
-    with pytest.raises(ConfigError, match="did you mean '8'"):
+    with pytest.raises(ConfigError, match="valid: 4, 8"):
         select(make().cells, ["train_patients=9"])
 
 
@@ -83,3 +89,33 @@ def test_arms_of_a_set_are_paired_with_each_other(make: Any) -> None:
     for cell in plan.cells:
         if cell.stage == "classify":
             assert cell.upstream[0] == upstream[cell.at], "all arms train on the split of their set"
+
+
+def test_the_plan_shows_sets_and_patients_of_each_size(make: Any, tmp_path: Path) -> None:
+    make(methods={"none": {}, "toy": {}})
+    words = ["plan", "--suite", str(tmp_path / "s.yaml"), "--data", str(tmp_path / "data"), "--out", str(tmp_path)]
+    words += ["--set", "split.reference_only=[8]"]
+    shown = CliRunner().invoke(main, words)
+    assert shown.exit_code == 0, shown.output
+    lines = [line.split() for line in shown.output.splitlines()]
+    assert ["patients", "per", "set", "sets", "training", "validation", "test", "(common)", "methods"] in lines
+    assert ["4", "3", "2", "2", "16", "2"] in lines
+    assert ["8", "3", "5", "3", "16", "1"] in lines
+    assert [row[:3] for row in lines if row[:1] == ["8"]][1:] == [["8", "9", "9"]], "cells of the size"
+    facts = json.loads(CliRunner().invoke(main, [*words, "--json"]).output)["learning_curve"]
+    assert [(x["train_patients"], x["sets"], x["test"]) for x in facts] == [(4, 3, 16), (8, 3, 16)]
+
+
+@pytest.mark.parametrize(("changes", "size"), [({}, 4), ({"contrast": {"arm": "toy", "train_patients": 8}}, 8)])
+def test_tuning_uses_the_sets_of_one_size(make: Any, tmp_path: Path, changes: dict[str, Any], size: int) -> None:
+    make()
+    suite = write_suite(tmp_path / "s.yaml", **{"split": CURVE, **changes})
+    session = prepare(str(suite), (), tmp_path / "data", tmp_path / "out")
+    space = Space({"classifier.dropout": FloatRange(0.0, 0.5)}, {"classifier.dropout": 0.1})
+    arm = Arm(session, session.suite.method("toy"), session.suite.classifier("small_cnn"), space)
+    cells = arm.cells(space.own)
+    assert list(cells) == [(0, 0), (1, 0), (2, 0)]
+    assert {c.train_patients for found in cells.values() for c in found} == {size}
+    assert {found[-1].stage for found in cells.values()} == {"validate"}, "the test part is never read"
+    planned = {c.id for c in session.plan.cells}
+    assert all(c.id in planned for found in cells.values() for c in found[:-1])

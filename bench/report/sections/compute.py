@@ -84,7 +84,7 @@ def _unmatched(found: Sequence[Match], reference: str, info: ReportInfo) -> str:
     return (
         f"`{reference}` was trained for less than two thirds of the device time of "
         f"{join(arm_name(m.arm) for m in short)}: for a compute-matched comparison add a larger multiplier to the "
-        "suite's setting `longer`."
+        "suite's setting `train_multipliers`."
     )
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from bench.analysis.comparison import Scored, compared
+from bench.analysis.comparison import Comparison, Scored, compared
 from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Line
 from bench.analysis.rows import NAN, Pair, Rows, Score
@@ -55,6 +55,7 @@ class Difference:
     test: str = ""
     family: str = ""
     level: float = NAN
+    comparison: Comparison = field(kw_only=True, repr=False)
 
     @property
     def share(self) -> float:
@@ -161,6 +162,7 @@ def compare(
                 test=v.test,
                 family=v.family,
                 level=v.level,
+                comparison=c,
             )
         )
     return found

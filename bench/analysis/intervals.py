@@ -18,10 +18,11 @@ from bench.analysis.info import ReportInfo
 from bench.analysis.rows import Pair
 from bench.metrics.classification import check_arrays
 from bench.metrics.predictions import read_predictions
-from bench.metrics.units import ScoredUnit
+from bench.metrics.units import ScoredUnit, group_places
 from bench.stats.bootstrap import RESAMPLES, PatientSample, percentile_interval
 from bench.stats.crossed import crossed_test
-from bench.stats.folds_test import components_test
+from bench.stats.endpoints import ENDPOINTS
+from bench.stats.score_interval import over_repeats, score_interval
 from bench.suite.arms import Arm
 
 Draws = npt.NDArray[np.float64]  # [1 + resamples]: the value, then its resamples
@@ -66,10 +67,13 @@ def pooled_interval(pooled: Contributions, endpoint: str, info: ReportInfo) -> E
 
     It covers other training sets and other test groups in a learning curve, other groups in k-fold.
     """
-    values = pooled.values[endpoint]
-    found = crossed_test(values) if info.is_curve else components_test(values, pooled.fold)
-    low, high = (-math.inf, math.inf) if endpoint == "log_loss" else (0.0, 1.0)
-    return max(found.low, low), min(found.high, high)
+    if info.is_curve:
+        found = crossed_test(pooled.values[endpoint])
+        highest = math.inf if ENDPOINTS[endpoint] == "lower" else 1.0
+        return max(found.low, 0.0), min(found.high, highest)
+    units = [(u.y_true, u.y_prob, group_places(u.group)) for u in pooled.units]
+    _, low, high = over_repeats([score_interval(endpoint, *u) for u in units])
+    return low, high
 
 
 def _draws(

@@ -64,6 +64,7 @@ class Line:
     classifier_s: float
     of_classes: Mapping[str, Mapping[str, Score]] = field(default_factory=dict)
     device_s: float = NAN
+    generator_device_s: float = NAN  # of a pair: training the generator and synthesis
     tuned_s: float = 0.0
     primary: str = PRIMARY
     comparisons: tuple[Comparison, ...] = ()
@@ -226,6 +227,7 @@ def _line(
         synthesis_s=_mean_cost(own["synthesize"], "elapsed_s"),
         classifier_s=_mean_cost(own["classify"], "elapsed_s"),
         device_s=_total(_mean_cost(found, "device_s") for found in own.values()),
+        generator_device_s=_total(_mean_cost(own[s], "device_s") for s in ("fit", "synthesize")),
         tuned_s=info.tuned_s.get(arm.method, {}).get(classifier, 0.0),
         primary=primary,
         comparisons=comparisons,

@@ -8,6 +8,7 @@ from pathlib import Path
 from bench.analysis.compute import Charged, Match, charged, matches
 from bench.analysis.cost_predictions import PredictedStage, predicted_stages
 from bench.analysis.costs import MethodCost, method_costs
+from bench.analysis.curve import Curve, curve
 from bench.analysis.custom_metrics import OwnScore, own_scores
 from bench.analysis.differences import Difference, differences
 from bench.analysis.failures import Failure, Shortfall, failures, shortfalls
@@ -30,6 +31,7 @@ class Records:
     """One field for each section of the report; empty without results."""
 
     lines: tuple[Line, ...] = ()
+    curve: Curve | None = None
     longer: tuple[Line, ...] = ()
     charged: tuple[Charged, ...] = ()
     matches: tuple[Match, ...] = ()
@@ -53,12 +55,13 @@ class Records:
     raters: tuple[RatingStudy, ...] = ()
 
 
-def collect(rows: Rows, info: ReportInfo, root: Path) -> Records:
+def collect(every: Rows, info: ReportInfo, root: Path) -> Records:
     """Return the records of one plan's rows. Paths of predictions are relative to ``root``.
 
-    If some folds share patients, published numbers are compared on both kinds of folds, all else on disjoint folds.
+    If some folds share patients, published numbers are compared on both kinds of folds, all else on disjoint folds. Of
+    a learning curve, ``curve`` has all sizes of training sets, all else is of ``info.verdict_size``.
     """
-    apart = info.apart
+    rows, apart = every.at_size(info.verdict_size), info.at_size(info.verdict_size).apart
     lines = leaderboard(rows, apart, root)
     longer = leaderboard(rows, apart, root, apart.longer_arms)
     return Records(
@@ -79,8 +82,9 @@ def collect(rows: Rows, info: ReportInfo, root: Path) -> Records:
         differences=differences(lines, rows, apart),
         questions=questions(lines, rows, apart),
         measured=measured(rows, apart),
-        failures=failures(rows, info),
-        shortfalls=shortfalls(rows, info),
+        curve=curve(every, info, root),
+        failures=failures(every, info),
+        shortfalls=shortfalls(every, info),
         own_metrics=own_scores(rows, apart),
         segmented=segmented(rows, apart),
         raters=rating_studies(info, root),

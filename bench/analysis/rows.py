@@ -55,10 +55,25 @@ class Rows:
         """Return the rows of one size of training sets; with None, itself."""
         return self if train_patients is None else Rows(self._all, train_patients)
 
+    def every(self) -> list[ResultRow]:
+        """Return all rows, of training sets of every size."""
+        return list(self._all)
+
     def all(self, stage: str) -> list[ResultRow]:
-        """Return the rows of a stage, sorted by their coordinates."""
-        found = [r for r in self._at.values() if r.stage == stage]
-        return sorted(found, key=lambda r: (str(r.method), str(r.ratio), str(r.classifier), r.fold or 0, r.repeat or 0))
+        """Return the rows of a stage, of training sets of every size, sorted by their coordinates."""
+        at = {(r.stage, r.method, r.ratio, r.classifier, r.fold, r.repeat, r.train_patients): r for r in self._all}
+        found = [r for r in at.values() if r.stage == stage]
+        return sorted(
+            found,
+            key=lambda r: (
+                str(r.method),
+                str(r.ratio),
+                str(r.classifier),
+                r.fold or 0,
+                r.repeat or 0,
+                r.train_patients or 0,
+            ),
+        )
 
     def at(self, stage: str, pair: Pair) -> ResultRow | None:
         """Return the row of a stage with one cell for each pair: split, segment."""

@@ -48,9 +48,10 @@ def classification_metrics(
     ``y_true`` int [N] in 0..C-1, ``y_prob`` float [N, C] with rows that sum to 1, ``groups`` [N] the patients;
     ``positive`` is the index of the positive one of two classes. All values are in [0, 1], mcc in [-1, 1], brier of
     more than two classes in [0, 2], log_loss in [0, 13.8]. Keys: those of ``METRICS`` per image; with ``per_group`` as
-    patient_<metric> per patient, and patient_score; for more than two classes <metric>_<class> and patient_<metric>_<class> with the names
-    in ``CLASS_METRICS`` (``classes`` names the classes, else their index). Raises ``DataError`` when the arrays are
-    empty or inconsistent, and with ``per_group`` when a group has images of several classes.
+    patient_<metric> per patient, and patient_score; for more than two classes <metric>_<class> and
+    patient_<metric>_<class> with the names in ``CLASS_METRICS`` (``classes`` names the classes, else their index).
+    Raises ``DataError`` when the arrays are empty or inconsistent, and with ``per_group`` when a group has images of
+    several classes.
     """
     truth, prob = check_arrays(y_true, y_prob, groups)
     names = [str(c) for c in (range(prob.shape[1]) if classes is None else classes)]

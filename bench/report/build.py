@@ -9,7 +9,8 @@ from pathlib import Path
 from bench.analysis.info import FoldSize, ReportInfo
 from bench.analysis.report import collect
 from bench.analysis.rows import Rows
-from bench.files import write_atomic
+from bench.analysis.tables import comparisons_table, scores_table
+from bench.files import atomic_path, write_atomic
 from bench.report.charts.draw import draw_figures
 from bench.report.charts.grids import draw_grids
 from bench.report.content import frames
@@ -37,11 +38,15 @@ def build_report(rows: Iterable[ResultRow], info: ReportInfo, root: Path, out: P
     table = Rows(rows)
     records = collect(table, info, root)
     out.mkdir(parents=True, exist_ok=True)
-    figures = draw_figures(records, table, info.apart, root, out)
-    pictures = draw_grids(table, info.apart, root, out)
+    shown, at_size = info.at_size(info.verdict_size).apart, table.at_size(info.verdict_size)
+    figures = draw_figures(records, at_size, shown, root, out)
+    pictures = draw_grids(at_size, shown, root, out)
     data = json.dumps(as_json(records, info), indent=1, ensure_ascii=False)
     write_atomic(out / "leaderboard.json", data + "\n")
     write_atomic(out / "leaderboard.csv", tidy_csv(records))
+    for name, frame in (("scores", scores_table(table, info)), ("comparisons", comparisons_table(records, info))):
+        with atomic_path(out / f"{name}.parquet") as target:
+            frame.to_parquet(target, index=False)
     suite = out / "suite.yaml"
     config = suite.read_text(encoding="utf-8") if suite.is_file() else ""
     found = sections(records, info, figures, pictures, config)

@@ -23,7 +23,7 @@ from bench.report.text import plain
 from bench.store.csv_cells import DictWriter, Writer
 
 LINES = ("lines", "longer")  # fields of ``Records`` that contain lines
-MEASURED = "measured"
+MEASURED, CURVE = "measured", "curve"
 COLUMNS = (
     *("classifier", "method", "ratio", "metric", "reference", "pairs", "planned", "mean", "sd", "low", "high"),
     *(
@@ -118,15 +118,16 @@ def as_json(records: Records, info: ReportInfo) -> dict[str, Any]:
     """Return the whole report as plain JSON values; unknown values are None."""
     described = {k: v for k, v in asdict(info).items() if k != "real_images"}
     found = {
-        "summary": summary(records.lines, info),
+        "summary": summary(records, info),
         "info": described,
         **{
             f.name: [asdict(x) for x in getattr(records, f.name)]
             for f in fields(records)
-            if f.name not in (*LINES, MEASURED)
+            if f.name not in (*LINES, MEASURED, CURVE)
         },
         **{name: [_line(x) for x in getattr(records, name)] for name in LINES},
         MEASURED: [_measured(x) for x in records.measured],
+        CURVE: asdict(records.curve) if records.curve else None,
     }
     return {k: strict_json(v) for k, v in found.items()}
 

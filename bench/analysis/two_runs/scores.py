@@ -31,8 +31,8 @@ class Difference:
 
     Paired: ``a`` and ``b`` are over the shared pairs, ``same`` of which have equal values; ``low`` and ``high`` are the
     95 % interval of the mean difference, ``p_adjusted`` is corrected over the arms with this measure. ``word`` is
-    better, worse, equivalent or undecided for scores, higher, lower or undecided for images; 'identical' if all values are
-    equal. Not paired: ``pairs`` is 0, ``a`` and ``b`` are over all pairs, the interval is Welch's, and there is no
+    better, worse, equivalent or undecided for scores, higher, lower or undecided for images; 'identical' if all values
+    are equal. Not paired: ``pairs`` is 0, ``a`` and ``b`` are over all pairs, the interval is Welch's, and there is no
     verdict; 'same mean' if mean and sd are exactly equal. Unknown values are NaN.
     """
 

@@ -23,8 +23,8 @@ def caption(info: ReportInfo) -> str:
     """Return the caption."""
     text = (
         f"Mean {info.unit.level} {info.unit.endpoint_name} (95 % interval over {info.unit.groups}) against the device "
-        "time of an arm: generator, synthesis, classifier and tuning, all folds. Filled marks on the grey line (Pareto front): "
-        "no cheaper arm has an equal or better mean."
+        "time of an arm: generator, synthesis, classifier and tuning, all folds. Filled marks on the grey line (Pareto "
+        "front): no cheaper arm has an equal or better mean."
     )
     return (
         f"{text} Lines: {' and '.join(f'`{r}`' for r in REFERENCES)} trained for more steps." if info.longer else text

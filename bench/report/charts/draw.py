@@ -9,7 +9,7 @@ from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Line
 from bench.analysis.report import Records
 from bench.analysis.rows import Rows
-from bench.report.charts import cost, differences, folds, losses, sweep, training_fidelity
+from bench.report.charts import cost, curve, differences, folds, losses, sweep, training_fidelity
 from bench.report.charts.outcomes import draw_outcomes
 from bench.report.charts.pages import Page, draw_cuts, even, numbered, pages
 from bench.report.text import count, join
@@ -21,6 +21,7 @@ def draw_figures(records: Records, rows: Rows, info: ReportInfo, root: Path, out
     costed = [*scored, *(x for x in records.longer if x.pairs)]
     compared = [x for x in scored if "none" in x.versus]
     return {
+        **_curve(records, info, out),
         **_draw("forest", pages(compared), differences.draw_none, differences.none_caption(info), info, out),
         **_draw("folds", pages(scored), folds.draw_folds, folds.caption(info), info, out),
         **_draw("cost", pages(costed, rows=len(costed) or 1), cost.draw_cost, cost.caption(info), info, out),
@@ -47,6 +48,17 @@ def _draw(
         drawn[path] = caption if page.number == 1 else f"Continued: {join(page.classifiers)}."
         if page.number == len(found) < page.of:
             drawn[path] += f" {count(page.of - len(found), 'more page')} of arms and classifiers: see the tables."
+    return drawn
+
+
+def _curve(records: Records, info: ReportInfo, out: Path) -> dict[str, str]:
+    if records.curve is None or not records.curve.points:
+        return {}
+    curve.draw_curve(records.curve, info, out / "charts/curve.png")
+    drawn = {"charts/curve.png": curve.caption(info)}
+    if records.curve.ranks:
+        curve.draw_ranks(records.curve.ranks, out / "charts/ranks.png")
+        drawn["charts/ranks.png"] = curve.ranks_caption(info)
     return drawn
 
 

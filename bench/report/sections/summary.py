@@ -9,6 +9,7 @@ from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Line, typical_minimum_detectable_effect
 from bench.analysis.report import Records
 from bench.report.content import Section
+from bench.report.sections.curve import curve_design
 from bench.report.text import count, join, percent, points, seconds
 
 HOPELESS = 0.25  # minimum detectable effect from which the design is useless: no augmentation gains as much
@@ -18,14 +19,16 @@ SEEN = "power 80 %, two-sided 5 %"
 
 def sections(records: Records, info: ReportInfo) -> Iterator[Section]:
     """Yield the answer."""
-    yield Section("Answer", tuple(summary(records.lines, info)), order=0, appendix=False)
+    yield Section("Answer", tuple(summary(records, info)), order=0, appendix=False)
 
 
-def summary(lines: Sequence[Line], info: ReportInfo) -> list[str]:
+def summary(records: Records, info: ReportInfo) -> list[str]:
     """Return the sentences of the answer, one for each paragraph; [] for a suite without classifiers."""
     if not info.classifiers:
         return []
-    found = (_verdicts(lines, info), _design(lines), _cost(lines), _missing(lines, info))
+    lines = records.lines
+    design = curve_design(records, info) if records.curve else _design(lines)
+    found = (_verdicts(lines, info), design, _cost(lines), _missing(lines, info))
     return [s for s in found if s]
 
 
@@ -40,7 +43,8 @@ def _verdicts(lines: Sequence[Line], info: ReportInfo) -> str:
     words = {w: [x for x in compared if x.verdict("none").word == w] for w in ("helps", "hurts", "equivalent")}
     phrases = [f"**{word}**: {_named(found, info)}" for word, found in words.items() if found]
     undecided = len(compared) - sum(map(len, words.values()))
-    base = f"Against real images alone (`none`), {info.unit.metric}, {count(len(compared), 'comparison')}: "
+    with_ = f", {info.verdict_size} training {info.unit.groups}" if info.is_curve else ""
+    base = f"Against real images alone (`none`), {info.unit.metric}{with_}, {count(len(compared), 'comparison')}: "
     if not phrases and not any(x.verdict("none").difference for x in compared):
         return f"{base}**undecided** in all of them; no mean differs from that of `none`."
     if not phrases:

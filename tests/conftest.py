@@ -7,9 +7,12 @@ import random
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from filelock import FileLock
+
+from bench.tracking import store, writer
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -31,6 +34,36 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     shuffled = random.Random(seed)
     groups = [files[path] for path in shuffled.sample(sorted(files), len(files))]
     items[:] = [item for group in groups for item in shuffled.sample(group, len(group))]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_wait_for_the_disk() -> Iterator[None]:
+    """No test ends the machine's power, and every finished cell would wait for the disk a dozen times."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """MLflow needs seconds to create its database: it creates one for all tests, and every other is a copy of it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # by all workers of this run
+    template, new_client = shared / "empty-mlflow.db", store.new_client
+
+    def client_of_copy(uri: str) -> Any:
+        path = store.database(uri)
+        if path is not None and path.parent.is_dir() and not path.exists():
+            with FileLock(f"{template}.lock"):
+                if not template.exists():
+                    new_client(f"sqlite:///{template}.new").search_experiments()
+                    os.replace(f"{template}.new", template)
+            shutil.copyfile(template, path)
+        return new_client(uri)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writer, "new_client", client_of_copy)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -6,12 +6,15 @@ import os
 import random
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from filelock import FileLock
 
+from bench.metrics import backbones, features
+from bench.suite.suite import FidelityConfig
 from bench.tracking import store, writer
 
 if TYPE_CHECKING:
@@ -63,6 +66,20 @@ def _one_mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[N
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(writer, "new_client", client_of_copy)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_feature_network() -> Iterator[None]:
+    """Every toy run builds the default feature network four times; extractors only read it, so they share one."""
+    load, default = cache(backbones.load_timm), FidelityConfig().extractor
+
+    def shared(name: str, weights: Path | None) -> Any:
+        known = name == default and weights is None
+        return load(name, weights) if known else backbones.load_timm(name, weights)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(features, "load_timm", shared)
         yield
 
 

@@ -83,6 +83,13 @@ def _one_feature_network() -> Iterator[None]:
         yield
 
 
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without charts, which take longer than the cells; tests/report and one run of tests/cli have them."""
+    monkeypatch.setattr("bench.report.build.draw_figures", lambda *_: {})
+    monkeypatch.setattr("bench.report.build.draw_grids", lambda *_: {})
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """The folder that holds BreaKHis_v1, Dataset_BUSI_with_GT and ISIC9, or a skip with the reason."""

@@ -90,8 +90,8 @@ def test_plan_run_status_report_agree(bench) -> None:
     assert "predicted with --jobs" in plan.output  # what is left has a price, from the cells just measured
 
 
-def test_a_failed_cell_is_exit_1_and_a_retry_keeps_the_rest(bench, tmp_path: Path) -> None:
-    write_suite(tmp_path / "toy.yaml", methods={"none": {}, "bad": {"use": "toy", "fail_at": 1}})
+def test_a_failed_cell_is_exit_1_and_a_retry_keeps_the_rest(bench, tmp_path: Path, no_figures: None) -> None:
+    write_suite(tmp_path / "toy.yaml", methods={"none": {}, "bad": {"use": "toy", "fail_at": 1}}, ratios=[1.0])
     result = bench("run", *TOY, "--jobs", "1")
     assert result.exit_code == 1
     assert "planted failure" in result.output
@@ -99,7 +99,7 @@ def test_a_failed_cell_is_exit_1_and_a_retry_keeps_the_rest(bench, tmp_path: Pat
     assert bench("run", *TOY, "--jobs", "1").exit_code == 0
 
 
-def test_images_that_cannot_be_used_are_named_and_the_rest_is_used(bench, tmp_path: Path) -> None:
+def test_images_that_cannot_be_used_are_named_and_the_rest_is_used(bench, tmp_path: Path, no_figures: None) -> None:
     folder = tmp_path / "data" / "benign"
     good = (folder / "b0_0.png").read_bytes()
     (folder / "b0_truncated.png").write_bytes(good[: len(good) // 2])

@@ -6,10 +6,16 @@ import os
 import random
 import shutil
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from filelock import FileLock
+
+from bench.metrics import backbones, features
+from bench.suite.suite import FidelityConfig
+from bench.tracking import store, writer
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -31,6 +37,57 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     shuffled = random.Random(seed)
     groups = [files[path] for path in shuffled.sample(sorted(files), len(files))]
     items[:] = [item for group in groups for item in shuffled.sample(group, len(group))]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_wait_for_the_disk() -> Iterator[None]:
+    """No test ends the machine's power, and every finished cell would wait for the disk a dozen times."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """MLflow needs seconds to create its database: it creates one for all tests, and every other is a copy of it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base  # by all workers of this run
+    template, new_client = shared / "empty-mlflow.db", store.new_client
+
+    def client_of_copy(uri: str) -> Any:
+        path = store.database(uri)
+        if path is not None and path.parent.is_dir() and not path.exists():
+            with FileLock(f"{template}.lock"):
+                if not template.exists():
+                    new_client(f"sqlite:///{template}.new").search_experiments()
+                    os.replace(f"{template}.new", template)
+            shutil.copyfile(template, path)
+        return new_client(uri)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writer, "new_client", client_of_copy)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_feature_network() -> Iterator[None]:
+    """Every toy run builds the default feature network four times; extractors only read it, so they share one."""
+    load, default = cache(backbones.load_timm), FidelityConfig().extractor
+
+    def shared(name: str, weights: Path | None) -> Any:
+        known = name == default and weights is None
+        return load(name, weights) if known else backbones.load_timm(name, weights)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(features, "load_timm", shared)
+        yield
+
+
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without charts, which take longer than the cells; tests/report and one run of tests/cli have them."""
+    monkeypatch.setattr("bench.report.build.draw_figures", lambda *_: {})
+    monkeypatch.setattr("bench.report.build.draw_grids", lambda *_: {})
 
 
 @pytest.fixture(scope="session")

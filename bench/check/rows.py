@@ -51,9 +51,3 @@ def is_share(quantity: str) -> bool:
 def stage_of(cell: str) -> str:
     """Return the stage in a cell's title."""
     return cell.partition(" ")[0]
-
-
-def in_order(key: tuple[str, str, str]) -> tuple[int, str, str]:
-    """Sort keys by kind, then by cell and quantity."""
-    kind, cell, quantity = key
-    return (list(WORDS).index(kind), cell, quantity)

@@ -10,7 +10,6 @@ from bench.merge.sources import Result, Source
 from bench.types import ResultRow
 
 Policy = Literal["refuse", "first", "last", "newest"]
-POLICIES: tuple[Policy, ...] = ("refuse", "first", "last", "newest")
 RANK = {"done": 0, "failed": 1, "skipped": 2}  # order of preference of rows
 
 

@@ -16,8 +16,7 @@ A cell is finished if
    upstream cells (``inputs``) and the content that its own result replaced (``replaced``).
 
 A folder that violates a rule is damaged. ``bench run`` runs the cell again, and then the cells that are out of date by
-rule 3; if the new result has the same content, everything made from it is kept. A folder of an earlier version, whose
-``done.json`` lists no files, is accepted.
+rule 3; if the new result has the same content, everything made from it is kept.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ from typing import Any
 from bench.errors import StoreError
 from bench.files import files_below, sha256_of, signature_of, sync_file, sync_tree, write_atomic
 
-NEEDED = ("metrics", "costs", "facts", "finished_at")
+NEEDED = ("metrics", "costs", "facts", "finished_at", "files", "inputs", "replaced")
 VARYING = ("system.csv", "trace.json.gz")  # files that differ between runs of the same cell; not part of its content
 CellId = tuple[str, str]  # stage and key
 Listing = dict[str, dict[str, Any]]  # path relative to the folder -> {"bytes": n, "sha256": hex}
@@ -74,20 +73,20 @@ class Artifacts:
     def result(self, stage: str, key: str) -> dict[str, Any]:
         """Return the record of a finished cell. Raises ``StoreError`` if its folder is damaged or missing."""
         done = self._done(stage, key)
-        if (stage, key) not in self._verified and "files" in done:
+        if (stage, key) not in self._verified:
             self._check_files(stage, key, done)
             self._check_inputs(stage, key, done)
-        self._verified.add((stage, key))
+            self._verified.add((stage, key))
         return done
 
     def content(self, stage: str, key: str) -> str | None:
         """Return the hash of a finished cell's files, without those that vary from run to run.
 
-        None if ``done.json`` does not list them.
+        None if ``done.json`` is missing or damaged.
         """
         try:
             return _content(self._done(stage, key)["files"])
-        except (StoreError, KeyError):
+        except StoreError:
             return None
 
     def commit(self, stage: str, key: str, result: Mapping[str, Any], upstream: Iterable[CellId] = ()) -> Path:
@@ -240,8 +239,7 @@ def _read_done(path: Path) -> dict[str, Any]:
     if not isinstance(done, dict) or (lacking := [name for name in NEEDED if name not in done]):
         got = f"lacks {', '.join(lacking)}" if isinstance(done, dict) else f"contains a {type(done).__name__}"
         raise StoreError(f"{path} {got}; expected an object with {', '.join(NEEDED)}")
-    checksum = done.pop("checksum", None)
-    if ("files" in done or checksum is not None) and checksum != _checksum(done):
+    if done.pop("checksum", None) != _checksum(done):
         raise StoreError(f"{path} was changed: its checksum does not match its content")
     return done
 

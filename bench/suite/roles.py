@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from typing import Any, Literal
 
 from bench.config import to_plain
@@ -80,14 +81,26 @@ def roles_of(suite: Suite) -> Roles:
 def suites_that_answer(questions: Iterable[Asked], dataset: str) -> dict[str, tuple[str, ...]]:
     """Return the shipped suites that can answer each question: those of ``dataset`` first, then by number of folds."""
     found: dict[str, list[tuple[bool, int, str]]] = {question: [] for question in questions}
-    for name in suite_files() if found else ():
+    for name, own_dataset, folds, answers in _shipped() if found else ():
+        for question in answers & found.keys():
+            found[question].append((own_dataset != dataset, -folds, name))
+    return {question: tuple(name for *_, name in sorted(names)) for question, names in found.items()}
+
+
+@cache
+def _shipped() -> tuple[tuple[str, str, int, frozenset[Asked]], ...]:
+    """Return the name, dataset and folds of each shipped suite and the questions that it can answer.
+
+    Read once per process: every report needs all of them.
+    """
+    found = []
+    for name in suite_files():
         try:
             suite = load_suite(name)
         except (ConfigError, RegistryError):  # a plug-in of the suite is not installed
             continue
-        for question in roles_of(suite).answers & found.keys():
-            found[question].append((suite.dataset.name != dataset, -suite.settings.split.folds, name))
-    return {question: tuple(name for *_, name in sorted(names)) for question, names in found.items()}
+        found.append((name, suite.dataset.name, suite.settings.split.folds, frozenset(roles_of(suite).answers)))
+    return tuple(found)
 
 
 def _names(methods: Iterable[PluginSpec]) -> tuple[str, ...]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import socket
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable
 from functools import cache
@@ -29,9 +29,9 @@ STEPPED = [m for m in TRAINED if "steps" in registry.load("method", m).Config.__
 TRANSLATORS = [m for m in TRAINED if issubclass(registry.load("method", m), Translator)]
 ONLINE = [m for m in METHODS if registry.load("method", m).kind == "online"]
 SMALL = {
-    "steps": 4, "batch_size": 2, "filters": 8, "disc_filters": 8, "blocks": 1, "head_width": 8, "z_dim": 8,
-    "log_every": 1, "sample_every": 4, "checkpoint_every": 2, "pretrained": False, "pool_size": 4, "flip": True,
-    "norm": "instance",  # batch norm by running statistics paints one grey for all sources after four steps
+    "steps": 3, "batch_size": 2, "filters": 8, "disc_filters": 8, "blocks": 1, "head_width": 8, "z_dim": 8,
+    "log_every": 1, "sample_every": 3, "checkpoint_every": 2, "pretrained": False, "pool_size": 4, "flip": True,
+    "norm": "instance",  # batch norm by running statistics paints one grey for all sources after a few steps
 }  # fmt: skip
 COUNTS = {0: 5, 1: 12}  # more than there are sources of a class, so that sources are used again
 
@@ -123,7 +123,7 @@ def test_it_makes_what_was_asked_for_and_says_from_what(name: str, fit_once: Cal
 @pytest.mark.parametrize("name", STEPPED)
 def test_it_logs_its_losses_and_keeps_a_sample_grid(name: str, fit_once: Callable[[str], FakeContext]) -> None:
     ctx = fit_once(name)
-    assert {step for step, _ in ctx.history} >= {4}, "the last step is logged"
+    assert {step for step, _ in ctx.history} >= {3}, "the last step is logged"
     assert all(np.isfinite(v) for _, losses in ctx.history for v in losses.values())
     assert ctx.images, "a sample grid is kept"
     assert "step" in ctx.phases
@@ -177,11 +177,14 @@ def test_it_translates_there_and_back_image_by_image(
 
 
 @pytest.mark.parametrize("name", ["tlsgan_resnet50", "tlsgan_vgg16"])
-def test_without_weights_it_fails_in_one_sentence_and_at_once(name: str, tmp_path: Path) -> None:
-    start = time.monotonic()
+def test_without_weights_it_fails_in_one_sentence_and_at_once(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+    monkeypatch.setattr(socket.socket, "connect", lambda self, address: asked.append(address))
     with pytest.raises(WeightsError, match="BENCH_WEIGHTS"):
         fitted(small(name, pretrained=True), tmp_path / "fit", weights=tmp_path)
-    assert time.monotonic() - start < 20
+    assert asked == [], "it waits for no server"
 
 
 @pytest.mark.parametrize("name", ONLINE)

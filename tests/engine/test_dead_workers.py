@@ -34,7 +34,7 @@ TOY = ("--suite", "toy.yaml", "--data", "data")
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_figures: None) -> Path:
     register(monkeypatch)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BENCH_IN_PROCESS", raising=False)

@@ -299,18 +299,19 @@ def test_a_source_may_be_in_use_the_merged_store_may_not(make: Make, tmp_path: P
 
 
 def test_a_finished_cell_is_never_replaced_and_an_attempt_gives_way_to_a_finished_one(tmp_path: Path) -> None:
-    artifacts = Artifacts(tmp_path)
+    artifacts, finished = Artifacts(tmp_path / "merged"), []
     for name in ("first", "second"):
-        (tmp_path / name).mkdir()
-        done = {"metrics": {}, "costs": {}, "facts": {}, "finished_at": name}
-        (tmp_path / name / "done.json").write_text(json.dumps(done))
+        other = Artifacts(tmp_path / name)
+        with other.work("fit", "k"):
+            done = {"metrics": {}, "costs": {}, "facts": {}, "finished_at": name}
+            finished.append(other.commit("fit", "k", done))
     with artifacts.work("fit", "k") as partial:
         (partial / "checkpoint.pt").write_text("half-way")
     artifacts.fail("fit", "k", "died")
-    assert artifacts.adopt("fit", "k", tmp_path / "first")
-    assert not artifacts.adopt("fit", "k", tmp_path / "second")
+    assert artifacts.adopt("fit", "k", finished[0])
+    assert not artifacts.adopt("fit", "k", finished[1])
     assert artifacts.result("fit", "k")["finished_at"] == "first"
-    assert sorted(p.name for p in (tmp_path / "cells" / "fit").iterdir()) == ["k", "k.lock"]
+    assert {p.name for p in artifacts.folder("fit", "k").parent.iterdir()} == {"k", "k.lock", "k.checked.json"}
 
 
 def test_files_are_linked_and_where_they_cannot_be_copied(

@@ -318,6 +318,11 @@ DAMAGES = [
         done_json(lambda d: {k: v for k, v in d.items() if k != "costs"}),
         "done.json lacks costs",
     ),
+    Damage(
+        "done.json without its list of files",
+        done_json(lambda d: {k: v for k, v in d.items() if k != "files"}),
+        "done.json lacks files",
+    ),
     Damage("done.json with other scores", done_json(better, "evaluate"), "done.json was changed: its checksum"),
     Damage("done.json deleted", remove("done.json", "evaluate", "toy"), "done.json does not exist"),
     Damage(
@@ -363,16 +368,6 @@ def test_a_report_uses_no_number_that_rests_on_a_damaged_file(lab: Lab) -> None:
     assert (line["pairs"], line["planned"]) == (1, 2)
     page = (lab.out / "reports" / "s" / "leaderboard.md").read_text(encoding="utf-8")
     assert "predictions.csv was changed" in page
-
-
-def test_a_finished_cell_of_an_earlier_version_is_taken_as_it_is(
-    lab: Lab, finished: tuple[Lab, dict[str, Any]]
-) -> None:
-    new = ("files", "inputs", "replaced", "checksum")
-    done_json(lambda d: {k: v for k, v in d.items() if k not in new})(lab)
-    run = lab.call("run")
-    assert (run.exit_code, "all cells are done" in run.output) == (0, True)
-    assert lab.numbers()["lines"] == finished[1]["lines"]
 
 
 def test_a_killed_attempt_leaves_nothing_temporary_in_a_finished_cell(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tlsgan.image_pool import ImagePool
 from tlsgan.meter import LossMeter, check_finite
 
 TINY = {"filters": 4, "blocks": 1, "disc_filters": 4, "head_width": 8, "batch_size": 2}
-VARIANTS = ["CycleGAN", "TLSGANResNet50Scratch", "TLSGANVGG16Scratch", "TLSGANLite0"]  # every architecture
+VARIANTS = ["CycleGAN", "TLSGANLite0"]  # tests/contracts resumes every architecture
 
 
 def build(variant, **options):

@@ -6,7 +6,7 @@ import base64
 import json
 import math
 import sys
-import time
+import threading
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -248,14 +248,11 @@ def check_report(tracker: Tracker, out: Path) -> None:
     tracker.close()
 
 
-def test_a_dead_server_neither_raises_nor_blocks(tmp_path: Path) -> None:
+def test_a_dead_server_raises_nothing_and_is_named(tmp_path: Path) -> None:
     thread = TrackingThread(Tracker("http://127.0.0.1:9", tmp_path, "tiny"))
-    start = time.monotonic()
     for row in five_rows(tmp_path):
         thread.submit(row)
-    assert time.monotonic() - start < 1
-    warning = thread.close(timeout_s=8)
-    assert time.monotonic() - start < 10
+    warning = thread.close(timeout_s=60)
     assert warning is not None
     assert warning.startswith("6 cells not yet in MLflow")
     assert "bench mlflow sync" in warning
@@ -298,20 +295,22 @@ def test_one_bad_row_does_not_hold_up_the_others(tmp_path: Path) -> None:
 
 
 class Slow(Flaky):
-    """A tracker whose backend never answers in time."""
+    """A tracker whose backend does not answer before ``answer`` is set."""
+
+    answer = threading.Event()
 
     def sync(self, rows) -> int:  # type: ignore[no-untyped-def]
-        time.sleep(3)
+        self.answer.wait(60)
         return super().sync(rows)
 
 
 def test_a_slow_backend_is_waited_for_no_longer_than_told() -> None:
-    start = time.monotonic()
-    thread = TrackingThread(Slow(""))
+    thread = TrackingThread(slow := Slow(""))
     for key in "abc":
         thread.submit(replace(BASE, key=key))
     warning = thread.close(0.2)
-    assert time.monotonic() - start < 2
+    assert slow.written == []  # neither ``submit`` nor ``close`` waited for it
+    slow.answer.set()
     assert warning is not None
     assert warning.startswith("3 cells not yet in MLflow: not finished within 0.2 s")
 

@@ -36,46 +36,26 @@ STATE = "0123456789abcdef"
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """An output folder whose MLflow holds ROWS, and a database without any: to make one takes MLflow many seconds."""
-    out, template = tmp_path_factory.mktemp("made"), tmp_path_factory.mktemp("template") / "empty.db"
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An output folder whose MLflow holds ROWS."""
+    out = tmp_path_factory.mktemp("made")
     (out / "report").mkdir()
     (out / "report" / "leaderboard.md").write_text("# x")
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        original = tracking_store.new_client
-
-        def keep(uri: str) -> Any:
-            client = original(uri)
-            client.search_experiments()
-            shutil.copyfile(out / "mlflow.db", template)
-            return client
-
-        patch.setattr(tracking_writer, "new_client", keep)
         tracker = Tracker(None, out, "s", config=CONFIG)
         tracker.sync(ROWS)
         tracker.log_report(out / "report")
         tracker.mark_synced(STATE)
         tracker.close()
-    return out, template
+    return out
 
 
 @pytest.fixture
-def copied(made: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
-    """Copy the output folder; where a database is missing, one without runs is taken instead of MLflow making it."""
-    out, template = made
-    original = tracking_store.new_client
+def copied(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Copy the output folder."""
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-
-    def quick(uri: str) -> Any:
-        path = database(uri)
-        assert path is not None
-        if not path.exists():
-            shutil.copyfile(template, path)
-        return original(uri)
-
-    monkeypatch.setattr(tracking_writer, "new_client", quick)
-    return lambda name: shutil.copytree(out, tmp_path / name)
+    return lambda name: shutil.copytree(made, tmp_path / name)
 
 
 def write(out: Path, rows: list[ResultRow], config: Any = CONFIG, experiment: str = "s") -> str:

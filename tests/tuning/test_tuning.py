@@ -59,7 +59,6 @@ def arm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Arm]:
     write_suite(tmp_path / "toy.yaml", split=split, ratios=[1.0])
     session = prepare(str(tmp_path / "toy.yaml"), (), tmp_path / "data", tmp_path / "out")
     monkeypatch.setattr(objective, "run_pair", by_formula)
-    monkeypatch.setattr(os, "fsync", lambda file: None)  # the journal waits for the disk at every line
 
     def make(space: Space = SPACE, **changes: Any) -> Arm:
         return Arm(session, session.suite.method("none"), session.suite.classifier("small_cnn"), space, **changes)

@@ -115,9 +115,7 @@ def curve_design(records: Records, info: ReportInfo) -> str:
     if not found or curve is None:
         return ""
     sets, groups = max(v.sets for v in found), max(v.groups for v in found)
-    text = (
-        f"{count(sets, 'disjoint training set')} of {size} {info.unit.groups}, {number(groups)} test {info.unit.groups}"
-    )
+    text = f"{count(sets, 'disjoint training set')} of {size} {info.unit.groups}, {groups:,} test {info.unit.groups}"
     if effects:
         low, high = percent(effects[0]), percent(effects[-1])
         span = low if low == high else f"{low} to {high}"

@@ -71,6 +71,11 @@ class TrainingData(Protocol):
         """The suite's image side in pixels (images are square)."""
         ...
 
+    @property
+    def grey(self) -> bool:
+        """Whether no image of the data set has colour: the three channels of ``images`` are equal."""
+        ...
+
     def images(self, size_px: Size | None = None) -> Uint8Images:
         """Return uint8 [N, H, W, 3] in the order of ``records``; ``None`` means the suite's size.
 

@@ -76,7 +76,7 @@ class DatasetIndex:
     """All information about a dataset except pixels. ``records`` are sorted by path.
 
     ``problems`` are images that are not used or have defects; ``skipped`` are files that are not read as images.
-    ``window`` is None if all images have 8 bits per channel.
+    ``window`` is None if all images have 8 bits per channel. ``grey``: no image has colour, so one channel is enough.
     ``positive`` is the name of the positive class of two, None if it is unknown (``bench.data.positive``).
     """
 
@@ -88,6 +88,7 @@ class DatasetIndex:
     window: GreyWindow | None = None
     skipped: tuple[SkippedFiles, ...] = ()
     positive: str | None = None
+    grey: bool = False
 
     @property
     def positive_label(self) -> int:

@@ -77,6 +77,7 @@ class DatasetIndex:
 
     ``problems`` are images that are not used or have defects; ``skipped`` are files that are not read as images.
     ``window`` is None if all images have 8 bits per channel. ``grey``: no image has colour, so one channel is enough.
+    ``group_name`` is what groups are, in the plural: 'patients', 'lesions', 'slides', or 'images' if nothing is known.
     ``positive`` is the name of the positive class of two, None if it is unknown (``bench.data.positive``).
     """
 
@@ -89,6 +90,7 @@ class DatasetIndex:
     skipped: tuple[SkippedFiles, ...] = ()
     positive: str | None = None
     grey: bool = False
+    group_name: str = ""
 
     @property
     def positive_label(self) -> int:

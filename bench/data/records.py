@@ -188,7 +188,11 @@ def index_listing(name: str, listing: Listing, checks: ImageChecks, cache: Path,
             raise DataError(f"no usable {empty} images under {listing.root}.{lost}{others}\n{where}")
     found = (*listing.foreign, *problems)
     grey = all(reading.outcomes[r.path].grey for r in records)
-    return DatasetIndex(name, listing.root, listing.classes, tuple(records), found, window, listing.skipped, grey=grey)
+    groups = listing.groups if listing.knows_groups else "images"
+    return DatasetIndex(
+        name, listing.root, listing.classes, tuple(records), found, window, listing.skipped, grey=grey,
+        group_name=groups,
+    )  # fmt: skip
 
 
 def scan(

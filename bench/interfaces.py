@@ -124,7 +124,11 @@ class RunContext(Protocol):
 
 
 class OnlineAugmenter(Protocol):
-    """A method that changes how real images are fed to the classifier and generates no images."""
+    """A method that changes how real images are fed to the classifier and generates no images.
+
+    Optional class attribute of every method: ``by_modality``, a mapping from a data set's ``modality`` to config values
+    that replace the defaults for it; a suite's own values have priority.
+    """
 
     kind: ClassVar[Literal["online"]]
     version: ClassVar[int]

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.data.cache import ImageCache
-from bench.data.pixels import as_rgb, open_image
+from bench.data.image_files import open_image
+from bench.data.pixels import as_rgb
 from bench.data.published_split import by_unit
 from bench.data.splits import check_split
 from bench.errors import ConfigError, DataError, LeakageError

@@ -190,7 +190,7 @@ def test_no_image_of_an_odd_kind_is_lost_or_black_and_pixels_are_as_expected(tmp
 
 def test_a_folder_of_odd_kinds_trains(tmp_path: Path) -> None:
     folder(tmp_path / "set")
-    index = index_of(tmp_path / "set", tmp_path)
+    index = index_of(tmp_path / "set", tmp_path, group_regex=r"_(?P<group>\w+)\.")  # equal files stay together
     split = make_splits(index, SplitConfig(folds=2))[0]
     fold = FoldData(index, split, ImageCache(tmp_path / "cache"), SIDE)
     seen = sum(len(fold.part(name).labels) for name in PARTS)

@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 20 * 1024 * 1024
 MAX_PIXELS = 40_000_000
-Format = Literal["PNG", "JPEG", "TIFF", "BMP", "WEBP", "DICOM"]
+Format = Literal["PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "DICOM"]
 MAGIC: tuple[tuple[bytes, Format], ...] = (
     (b"\x89PNG\r\n\x1a\n", "PNG"),
     (b"\xff\xd8\xff", "JPEG"),
     (b"II*\x00", "TIFF"),
     (b"MM\x00*", "TIFF"),
     (b"BM", "BMP"),
+    (b"GIF8", "GIF"),
 )
 OTHERS = (  # other common formats, by their first bytes
-    (b"GIF8", "a GIF"),
     (b"PK\x03\x04", "a zip archive"),
     (b"RIFF", "a RIFF file, but no WebP"),
     (b"%PDF", "a PDF"),
@@ -45,7 +45,7 @@ OTHERS = (  # other common formats, by their first bytes
     (b"II+\x00", "a BigTIFF"),
     (b"MM\x00+", "a BigTIFF"),
 )
-TAKEN = "supported formats: PNG, JPEG, TIFF, BMP, WebP, DICOM"
+TAKEN = "supported formats: PNG, JPEG, TIFF, BMP, GIF, WebP, DICOM"
 CONVERTED = ("CMYK", "YCbCr", "HSV")
 TILE_WIDTH, TILE_LENGTH = 322, 323
 
@@ -154,7 +154,7 @@ def _check_size(width: int, height: int) -> None:
 def _has_several(image: Image.Image) -> bool:
     """Whether a file has several pages. (A camera's JPEG may contain versions of its first.)"""
     if image.format != "TIFF":
-        return image.format in ("PNG", "WEBP") and bool(getattr(image, "is_animated", False))
+        return image.format in ("PNG", "GIF", "WEBP") and bool(getattr(image, "is_animated", False))
     try:
         image.seek(1)  # is_animated would read the whole chain, which may have millions of entries
     except EOFError:

@@ -82,8 +82,8 @@ def test_what_cannot_be_used_is_refused_in_one_sentence(kind: str) -> None:
     [
         (b"", 400, "empty"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'/>", 415, "SVG"),
-        (b"PK\x03\x04....", 415, "zip archive; supported formats: PNG, JPEG, TIFF, BMP, WebP, DICOM"),
-        (b"GIF89a....", 415, "GIF"),
+        (b"PK\x03\x04....", 415, "zip archive; supported formats: PNG, JPEG, TIFF, BMP, GIF, WebP, DICOM"),
+        (b"GIF89a....", 422, "this GIF file is damaged"),
         (bytes(MAX_BYTES + 1), 413, "20 MB"),
         (png(60_000, 60_000, b""), 413, "the maximum is 40 million"),
         (png(7000, 7000, b""), 413, "7000 × 7000 pixels"),

@@ -17,6 +17,7 @@ Uint8Images = npt.NDArray[np.uint8]  # [N, H, W, 3], RGB, 0..255
 Size = int | tuple[int, int]  # px: the side of a square, or (height, width)
 Resize = Literal["squash", "crop"]  # stretch to the size; or scale the shorter side and crop the centre
 At = tuple[int, int, int | None]  # fold, repeat, train_patients
+Alpha = Literal["white", "drop"]  # transparent pixels: composited on white, or their stored colours
 Unit = Literal["group", "image"]  # unit of a split: all images of a patient stay in one part, or each image is alone
 
 
@@ -64,12 +65,47 @@ class SkippedFiles:
 class GreyWindow:
     """Grey values that are mapped to 0 and 255 in images with more than 8 bits per pixel, for a whole data set.
 
-    ``low`` and ``high`` are stored values, both inclusive; ``how`` describes in words how they were determined.
+    ``low`` and ``high`` are stored values, both inclusive; ``how`` describes in words how they were determined;
+    ``declared``: by the user, for every image.
     """
 
     low: float
     high: float
     how: str = field(default="", compare=False)
+    declared: bool = field(default=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PixelPolicy:
+    """How the files of a data set become 8-bit RGB images, in training, audit and page alike (``bench.data.pixels``).
+
+    ``window``: that of grey images of more than 8 bits, None if there is none. ``alpha``: transparent pixels are
+    composited on white, or transparency is ignored ('drop'). ``page``: of files with several, counted from 1.
+    """
+
+    window: GreyWindow | None = None
+    alpha: Alpha = "white"
+    page: int = 1
+
+    @property
+    def suffix(self) -> str:
+        """What tells the policy from others in the name of a cache; '' for the default one."""
+        scaled = f"-{self.window.low:g}to{self.window.high:g}" if self.window else ""
+        declared = "-all" if self.window and self.window.declared else ""
+        alpha = "" if self.alpha == "white" else f"-{self.alpha}"
+        return scaled + declared + alpha + (f"-page{self.page}" if self.page > 1 else "")
+
+
+DEFAULT_POLICY = PixelPolicy()
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """Images that reading changed: ``kind`` (``examine.CONVERSIONS``), their number, and one example path."""
+
+    kind: str
+    count: int
+    example: str
 
 
 @dataclass(frozen=True)
@@ -77,8 +113,10 @@ class DatasetIndex:
     """All information about a dataset except pixels. ``records`` are sorted by path.
 
     ``problems`` are images that are not used or have defects; ``skipped`` are files that are not read as images.
-    ``window`` is None if all images have 8 bits per channel.
-    ``positive`` is the name of the positive class of two, None if it is unknown (``bench.data.positive``).
+    ``pixels`` is how files become pixels, and ``conversions`` what this changed in some of them. ``grey``: no image has
+    colour, so one channel is enough. ``group_name`` is what groups are, in the plural: 'patients', 'lesions', 'slides',
+    or 'images' if nothing is known. ``positive`` is the name of the positive class of two, None if it is unknown
+    (``bench.data.positive``).
     """
 
     name: str
@@ -86,9 +124,12 @@ class DatasetIndex:
     classes: tuple[str, ...]
     records: tuple[ImageRecord, ...]
     problems: tuple[DataProblem, ...] = ()
-    window: GreyWindow | None = None
+    pixels: PixelPolicy = DEFAULT_POLICY
     skipped: tuple[SkippedFiles, ...] = ()
     positive: str | None = None
+    grey: bool = False
+    group_name: str = ""
+    conversions: tuple[Conversion, ...] = ()
 
     @property
     def positive_label(self) -> int:

@@ -34,8 +34,10 @@ NAMES = (
     "скан.tiff",
 )
 # Kinds that can be used; and those of which a decoder need not see what is wrong. Everything else must be refused.
-USABLE = {"16-bit PNG", "16-bit TIFF", "CMYK JPEG", "CMYK TIFF", "RGBA PNG", "LA PNG", "palette with transparency"}
-EITHER = {"flipped bytes", "data bomb", "endless pages"}
+USABLE = {"16-bit PNG", "16-bit TIFF", "CMYK JPEG", "CMYK TIFF", "RGBA PNG", "LA PNG", "floats"} | {
+    "palette with transparency"
+}
+EITHER = {"animated", "flipped bytes", "data bomb", "endless pages"}
 
 
 def pixels(rng: Rng, side: int = 40, channels: int = 3) -> np.ndarray:

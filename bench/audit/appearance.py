@@ -19,10 +19,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.audit.text import SEARCHED_SIDE_PX, find_marks
+from bench.data.image_files import header_of, open_image
 from bench.data.listing import Stain
-from bench.data.pixels import as_rgb, open_image
+from bench.data.pixels import as_rgb
 from bench.store.disk import write_cache
-from bench.types import GreyWindow
+from bench.types import DEFAULT_POLICY, PixelPolicy
 
 FAR = 3.5  # modified z-score
 DYES: dict[Stain, tuple[str, ...]] = {  # the measures of each stain
@@ -31,9 +32,8 @@ DYES: dict[Stain, tuple[str, ...]] = {  # the measures of each stain
     "H-DAB": ("haematoxylin_od", "dab_od"),
 }
 MIN_GROUPS = 5  # with fewer groups the spread is not meaningful
-_EXIF_ORIENTATION = 0x0112
 _GREY_SPREAD = 4  # difference between channels that compression may cause in a grey image stored as RGB
-_VERSION = 2  # increase it when the same image would be measured differently: cached values are then not reused
+_VERSION = 3  # increase it when the same image would be measured differently: cached values are then not reused
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,29 +63,28 @@ class Appearance:
     marks: str
 
 
-def measure(content: bytes, stain: Stain = "H&E", window: GreyWindow | None = None) -> Appearance:
-    """Decode and measure an image that ``records.decode`` found usable; dyes only if the data set has them.
+def measure(content: bytes, stain: Stain = "H&E", policy: PixelPolicy = DEFAULT_POLICY) -> Appearance:
+    """Decode and measure an image that ``examine.decode`` found usable; dyes only if the data set has them.
 
-    ``window`` is the data set's; levels are those after scaling.
+    ``policy`` is the data set's; levels are those after scaling.
     """
     from PIL import Image
     from scipy.ndimage import laplace
 
-    image = open_image(content)
-    orientation = int(image.getexif().get(_EXIF_ORIENTATION, 1))
-    rgb = as_rgb(image, window)
+    header, image = header_of(content), open_image(content, policy.page)
+    rgb = as_rgb(image, policy)
     pixels, grey = np.asarray(rgb), np.asarray(rgb.convert("L"))
     rgb.thumbnail((SEARCHED_SIDE_PX, SEARCHED_SIDE_PX), Image.Resampling.BOX)
     small = np.asarray(rgb)
     is_grey = _is_grey(pixels)
     dyes = {} if is_grey else _densities(small, stain)
     return Appearance(
-        format=str(image.format),
+        format=header.format,
         mode=image.mode,
         width=image.width,
         height=image.height,
-        frames=int(getattr(image, "n_frames", 1)),
-        exif_orientation=orientation,
+        frames=header.pages,
+        exif_orientation=header.orientation,
         lowest=int(grey.min()),
         highest=int(grey.max()),
         is_grey=is_grey,
@@ -115,13 +114,13 @@ def _densities(rgb: npt.NDArray[np.uint8], stain: Stain) -> dict[str, float]:
 
 
 def measure_all(
-    root: Path, sha256_of: Mapping[str, str], stain: Stain, memory: Path, window: GreyWindow | None = None
+    root: Path, sha256_of: Mapping[str, str], stain: Stain, memory: Path, policy: PixelPolicy = DEFAULT_POLICY
 ) -> dict[str, Appearance]:
     """Return the appearance of every file by its path; measurements of known contents are cached in ``memory``."""
     known = _load(memory)
     todo = {sha: path for path, sha in sha256_of.items() if sha not in known}
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        measured = pool.map(lambda p: measure((root / p).read_bytes(), stain, window), todo.values())
+        measured = pool.map(lambda p: measure((root / p).read_bytes(), stain, policy), todo.values())
         found = dict(zip(todo, measured, strict=True))
     if found:
         known |= found

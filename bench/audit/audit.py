@@ -36,7 +36,7 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import combinations
 from math import log2
 from pathlib import Path
@@ -47,11 +47,10 @@ import numpy as np
 from bench.audit.appearance import DYES, Appearance, group_means, measure_all, outliers
 from bench.audit.masks import audit_masks
 from bench.data.duplicates import NearCopy, near_copies
-from bench.data.listing import Listed, Listing, Stain
+from bench.data.listing import ImageChecks, Listed, Listing, Stain
 from bench.data.near_duplicates import clusters
-from bench.data.pixels import Intensity
-from bench.data.records import Reading, read_files, records_of
-from bench.types import DataProblem, GreyWindow
+from bench.data.records import DEFAULT_CHECKS, Outcome, Reading, conversions, read_files, records_of
+from bench.types import DataProblem, GreyWindow, ImageRecord
 
 Pair = tuple[str, str]
 LIGHT = ("brightness", "contrast", "sharpness")
@@ -62,22 +61,24 @@ _EXTENSIONS = {
     "TIFF": (".tif", ".tiff"),
     "BMP": (".bmp",),
     "GIF": (".gif",),
+    "WEBP": (".webp",),
+    "DICOM": (".dcm", ".dicom"),
 }
 
 
-def audit_listing(name: str, listing: Listing, cache: Path, intensity: Intensity = "auto") -> dict[str, Any]:
+def audit_listing(name: str, listing: Listing, cache: Path, checks: ImageChecks = DEFAULT_CHECKS) -> dict[str, Any]:
     """Audit every file of a listing. Returns plain data (see the module); measurements are stored in ``cache``.
 
-    ``intensity`` is the data set's option. Raises ``DataError`` when its images keep too few grey levels.
+    ``checks`` are the data set's options. Raises ``DataError`` when its images keep too few grey levels.
     """
     foreign = [p.path for p in listing.foreign if p.kind == "foreign_name"]
     files = sorted(listing.files, key=lambda f: f.path)
-    reading = read_files(listing.root, [*(f.path for f in files), *foreign], cache)
-    window = reading.window(intensity)
-    levels = f" {window.low} {window.high}" if window else ""
-    key = hashlib.sha256(f"{listing.root.resolve()} {listing.stain}{levels}".encode()).hexdigest()[:12]
+    reading = read_files(listing.root, [*(f.path for f in files), *foreign], cache, checks.policy)
+    window = reading.window(checks.intensity)
+    policy = replace(checks.policy, window=window)
+    key = hashlib.sha256(f"{listing.root.resolve()} {listing.stain}{policy.suffix}".encode()).hexdigest()[:12]
     usable = {p: o.sha256 for p, o in reading.outcomes.items() if not o.kind}
-    seen = measure_all(listing.root, usable, listing.stain, cache / f"audit-{key}.json", window)
+    seen = measure_all(listing.root, usable, listing.stain, cache / f"audit-{key}.json", policy)
     records, bad = records_of(files, reading)
     label_of = {f.path: f.label for f in files} | dict.fromkeys(foreign, -1)
     group_of = {f.path: f.group for f in files} | dict.fromkeys(foreign, "")
@@ -91,7 +92,8 @@ def audit_listing(name: str, listing: Listing, cache: Path, intensity: Intensity
         "near": _near(near, reading, label_of, group_of),
         "mixed_groups": _mixed(files, listing.classes),
         "unusable": _plain([*listing.foreign, *bad]),
-        "intensity": asdict(window) if window else None,
+        "intensity": {"low": window.low, "high": window.high, "how": window.how} if window else None,
+        "conversions": [asdict(c) for c in conversions(_used(records, reading), window)],
         "skipped": [asdict(s) for s in listing.skipped],
         "odd": _plain(_odd(seen, window)),
         "marks": {kind: sorted(p for p, a in seen.items() if a.marks == kind) for kind in ("cross", "text")},
@@ -104,6 +106,10 @@ def audit_listing(name: str, listing: Listing, cache: Path, intensity: Intensity
         result["masks"] = audit_masks(listing.root, files, listing.classes, sizes)
     result["counts"] = _counts(result, reading, files, len(records))
     return result
+
+
+def _used(records: Sequence[ImageRecord], reading: Reading) -> dict[str, Outcome]:
+    return {r.path: reading.outcomes[r.path] for r in records}
 
 
 def identical_pairs(sha256_of: Mapping[str, str]) -> list[Pair]:
@@ -178,8 +184,8 @@ def _odd(seen: Mapping[str, Appearance], window: GreyWindow | None) -> list[Data
             ("mode", a.mode != usual_mode, f"mode {a.mode}; most are {usual_mode}"),
             ("sixteen_bit", a.mode[0] in "IF", f"more than 8 bits a pixel; {shown}"),
             ("extension", bool(expected) and not path.lower().endswith(expected or ()), f"it is a {a.format} file"),
-            ("exif_rotation", a.exif_orientation != 1, f"EXIF orientation {a.exif_orientation}; it is used as stored"),
-            ("several_frames", a.frames > 1, f"{a.frames} frames; the first is used"),
+            ("exif_rotation", a.exif_orientation != 1, f"EXIF orientation {a.exif_orientation}; it is applied"),
+            ("several_frames", a.frames > 1, f"{a.frames} frames; one is used"),
         )
         found += [DataProblem(path, kind, detail) for kind, is_odd, detail in checks if is_odd]
     return found

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from bench.data.image_files import open_image
 from bench.data.listing import Listed
-from bench.data.pixels import open_image
 
 
 @dataclass(frozen=True, slots=True)

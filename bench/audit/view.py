@@ -10,8 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bench.data.left_out import skipped_line
-from bench.types import SkippedFiles
+from bench.data.left_out import conversion_line, skipped_line
+from bench.types import Conversion, SkippedFiles
 
 MOST = 3  # maximum number of examples of a kind
 MOST_GROUPS = 20  # with more groups, only outliers are shown
@@ -143,8 +143,10 @@ def _near_note(pair: Mapping[str, Any] | None) -> str:
 
 def _show_files(view: _View, audit: Mapping[str, Any]) -> None:
     if window := audit["intensity"]:
-        shown = f"{window['low']:g} to {window['high']:g} become 0 to 255 in every image ({window['how']})"
+        shown = f"{window['low']:g} to {window['high']:g} become 0 to 255 ({window['how']})"
         view.line("note", f"more than 8 bits a pixel: grey values {shown}")
+    for conversion in audit["conversions"]:
+        view.line("note", conversion_line(Conversion(**conversion)))
     if audit["skipped"]:
         view.line("note", skipped_line([SkippedFiles(**s) for s in audit["skipped"]]))
     kinds = Counter(p["kind"].replace("_", " ") for p in audit["unusable"])

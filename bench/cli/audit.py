@@ -20,8 +20,8 @@ from bench.audit.folds import audit_folds
 from bench.audit.view import show_audit
 from bench.cli.options import Command, json_option
 from bench.config import build, override
-from bench.data.listing import Listed, Listing
-from bench.data.pixels import Intensity
+from bench.data.listing import ImageChecks, Listed, Listing
+from bench.data.records import DEFAULT_CHECKS
 from bench.data.sets.detect import detect, naming_layout, read_index
 from bench.data.splits import make_splits
 from bench.errors import ConfigError, DataError, LeakageError
@@ -142,8 +142,9 @@ def audit_subject(subject: Subject) -> dict[str, Any]:
     ``detected`` (bool); ``suite``: its name, or null; ``run``: {images, groups, problems: {kind: n}} with the suite's
     options, else the default ones, or {error}; ``folds``: a list (``bench.audit.folds``), {error}, or null.
     """
-    intensity: Intensity = getattr(getattr(subject.dataset, "config", None), "intensity", "auto")
-    result = audit_listing(subject.name, subject.listing(), subject.cache, intensity)
+    config = getattr(subject.dataset, "config", None)
+    checks = config if isinstance(config, ImageChecks) else DEFAULT_CHECKS
+    result = audit_listing(subject.name, subject.listing(), subject.cache, checks)
     result |= {"detected": subject.detected, "suite": subject.suite.name if subject.suite else None, "folds": None}
     try:
         index = subject.index()

@@ -19,9 +19,10 @@ import click
 import numpy as np
 
 from bench.cli.options import Command, device_option, json_option
+from bench.data.walk import PICTURES
 from bench.engine.session import pick_device
 from bench.errors import DataError
-from bench.types import GreyWindow, Uint8Images
+from bench.types import GreyWindow, PixelPolicy, Uint8Images
 
 if TYPE_CHECKING:
     from bench.metrics.features import Embedding
@@ -92,7 +93,7 @@ def image_files(folder: Path) -> list[Path]:
 
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; expected a folder of images")
-    known = {ext for ext, kind in Image.registered_extensions().items() if kind in Image.OPEN}
+    known = {ext for ext, kind in Image.registered_extensions().items() if kind in Image.OPEN} | {*PICTURES}
     found = (p for p in folder.rglob("*") if p.suffix.lower() in known and not p.name.startswith(".") and p.is_file())
     files = sorted((Path(os.path.realpath(p)) for p in found), key=str)
     if not files:
@@ -105,12 +106,13 @@ def _batches(files: Sequence[Path], window: GreyWindow | None) -> Iterator[Uint8
     from rich.console import Console
     from rich.progress import track
 
-    from bench.data.pixels import as_rgb, open_image
+    from bench.data.image_files import open_image
+    from bench.data.pixels import as_rgb
 
     pending: list[np.ndarray] = []
     for path in track(files, "features", console=Console(stderr=True), disable=not sys.stderr.isatty(), transient=True):
         try:
-            image = np.asarray(as_rgb(open_image(path.read_bytes()), window), dtype=np.uint8)
+            image = np.asarray(as_rgb(open_image(path.read_bytes()), PixelPolicy(window)), dtype=np.uint8)
         except (OSError, SyntaxError, ValueError) as e:
             raise DataError(f"{path} cannot be read as an image ({e}); repair or remove it") from e
         if pending and (len(pending) == BATCH or pending[0].shape != image.shape):

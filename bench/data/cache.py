@@ -14,13 +14,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.data.pixels import as_rgb, open_image
+from bench.data.image_files import open_image
+from bench.data.pixels import as_rgb
 from bench.errors import ConfigError, DataError
 from bench.files import sha256_of, signature, sync_file, write_atomic
 from bench.store.disk import reserve
-from bench.types import DatasetIndex, GreyWindow, Resize, Size, Uint8Images, height_width
+from bench.types import DEFAULT_POLICY, DatasetIndex, PixelPolicy, Resize, Size, Uint8Images, height_width
 
-_RECIPE = "pillow-bicubic-antialias-1"  # part of the key; increase it when the same file would give different pixels
+_KEY = "[0-9a-f]" * 16  # in a pattern: a shorter prefix must not match the files of another policy
+_RECIPE = "pillow-bicubic-antialias-2"  # part of the key; increase it when the same file would give different pixels
 
 
 class ImageCache:
@@ -43,7 +45,7 @@ class ImageCache:
         from filelock import FileLock
 
         hashes = [r.sha256 for r in index.records]
-        prefix = _prefix(size_px, resize, index.window)
+        prefix = _prefix(size_px, resize, index.pixels)
         key = hashlib.sha256("\n".join([_RECIPE, prefix, *hashes]).encode()).hexdigest()[:16]
         path = self.folder / f"{prefix}-{key}.npy"
         shape = (len(hashes), height, width, 3)
@@ -61,7 +63,7 @@ class ImageCache:
 
     def _build(self, path: Path, index: DatasetIndex, size_px: Size, resize: Resize) -> None:
         hashes = [r.sha256 for r in index.records]
-        known = dict(self._rows(_prefix(size_px, resize, index.window), size_px))
+        known = dict(self._rows(_prefix(size_px, resize, index.pixels), size_px))
         temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
         shape = (len(hashes), *height_width(size_px), 3)
 
@@ -69,7 +71,7 @@ class ImageCache:
             record = index.records[i]
             row = known.get(record.sha256)
             out[i] = (
-                resized(index.root / record.path, record.sha256, size_px, resize, index.window) if row is None else row
+                resized(index.root / record.path, record.sha256, size_px, resize, index.pixels) if row is None else row
             )
 
         try:
@@ -87,24 +89,23 @@ class ImageCache:
 
     def _rows(self, prefix: str, size_px: Size) -> Iterator[tuple[str, npt.NDArray[np.uint8]]]:
         """Yield (sha256, pixels) of every row already built at this size."""
-        for listing in sorted(self.folder.glob(f"{prefix}-*.json")):
+        for listing in sorted(self.folder.glob(f"{prefix}-{_KEY}.json")):
             hashes = [str(sha256) for sha256 in _listing(listing).get("sha256", ())]
             images = _open(listing.with_suffix(".npy"), hashes, (len(hashes), *height_width(size_px), 3))
             if images is not None:
                 yield from zip(hashes, images, strict=True)
 
 
-def _prefix(size_px: Size, resize: Resize, window: GreyWindow | None) -> str:
-    """Return 'images-64-squash', or 'images-460x700-squash' (height, width) if not square; a window is appended."""
+def _prefix(size_px: Size, resize: Resize, policy: PixelPolicy) -> str:
+    """Return 'images-64-squash', or 'images-460x700-squash' (height, width) if not square; with the policy's suffix."""
     height, width = height_width(size_px)
-    scaled = f"-{window.low:g}to{window.high:g}" if window else ""
-    return f"images-{height if height == width else f'{height}x{width}'}-{resize}{scaled}"
+    return f"images-{height if height == width else f'{height}x{width}'}-{resize}{policy.suffix}"
 
 
 def resized(
-    path: Path, sha256: str, size_px: Size, resize: Resize = "squash", window: GreyWindow | None = None
+    path: Path, sha256: str, size_px: Size, resize: Resize = "squash", policy: PixelPolicy = DEFAULT_POLICY
 ) -> npt.NDArray[np.uint8]:
-    """Decode one file to uint8 [H, W, 3]; ``window`` is the grey-value window of its data set.
+    """Decode one file to uint8 [H, W, 3]; ``policy`` is that of its data set.
 
     Raises ``DataError`` when the file cannot be read or its content has changed since it was indexed.
     """
@@ -116,7 +117,7 @@ def resized(
         raise DataError(f"{path} was listed but cannot be read any more: {e}") from e
     if hashlib.sha256(content).hexdigest() != sha256:
         raise DataError(f"{path} changed since the images were listed; run again")
-    image = as_rgb(open_image(content), window)
+    image = as_rgb(open_image(content, policy.page), policy)
     size, filter_ = height_width(size_px)[::-1], Image.Resampling.BICUBIC
     fitted = ImageOps.fit(image, size, filter_) if resize == "crop" else image.resize(size, filter_)
     return np.asarray(fitted, dtype=np.uint8)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from bench.types import DataProblem, DatasetIndex, SkippedFiles
+from bench.data.examine import CONVERSIONS
+from bench.types import Conversion, DataProblem, DatasetIndex, SkippedFiles
 
 MOST_NAMED = 3  # maximum number of images named per kind of problem
 MOST_KINDS = 6  # maximum number of kinds of skipped files named in one line
@@ -14,14 +15,20 @@ KEPT = ("group_with_two_labels", "known_layout")  # problems of images that are 
 
 def data_lines(index: DatasetIndex) -> list[str]:
     """Return how the pixels of an index are scaled (if at all) and which files of its folder are not used."""
-    window = index.window
+    window = index.pixels.window
     scaled = []
     if window:
         scaled = [
-            f"pixels: grey values {window.low:g} to {window.high:g} become 0 to 255 in every image of more than 8 bits "
+            f"pixels: grey values {window.low:g} to {window.high:g} become 0 to 255 in images of more than 8 bits "
             f"({window.how})"
         ]
-    return [*scaled, *summaries(index.problems, index.skipped)]
+    return [*scaled, *map(conversion_line, index.conversions), *summaries(index.problems, index.skipped)]
+
+
+def conversion_line(c: Conversion) -> str:
+    """Return what reading changed in some images, with their number and an example."""
+    many = f"{c.count:,} images, such as {c.example}, are" if c.count > 1 else f"{c.example} is"
+    return f"pixels: {many} {CONVERSIONS[c.kind]}"
 
 
 def summaries(problems: Sequence[DataProblem], skipped: Sequence[SkippedFiles]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Literal
 from bench.data.duplicates import OnDuplicate, OnNearDuplicate
 from bench.data.pixels import Intensity
 from bench.errors import ConfigError
-from bench.types import DataProblem, SkippedFiles
+from bench.types import Alpha, DataProblem, PixelPolicy, SkippedFiles
 
 OnBadImage = Literal["skip", "refuse"]
 Stain = Literal["", "H&E", "H-DAB"]  # none; haematoxylin and eosin; haematoxylin and diaminobenzidine (IHC)
@@ -22,22 +22,34 @@ class ImageChecks:
 
     ``intensity``: the grey values of images with more than 8 bits that are mapped to 0 to 255, for the whole set:
     'auto' (``pixels.grey_window``), or (lowest, highest) as stored. Images of 8 bits per channel are used as they are.
+    ``alpha``: transparent pixels are composited on 'white', or 'drop': transparency is ignored. ``page``: of files with
+    several pages or frames, from 1.
     """
 
     on_bad_image: OnBadImage = "skip"
     on_duplicate: OnDuplicate = "drop"
     on_near_duplicate: OnNearDuplicate = "group"
     intensity: Intensity = field(default="auto", metadata={"late": True}, kw_only=True)
+    alpha: Alpha = field(default="white", metadata={"late": True}, kw_only=True)
+    page: int = field(default=1, metadata={"late": True}, kw_only=True)
+
+    @property
+    def policy(self) -> PixelPolicy:
+        """How files are read, without the window, which depends on the images."""
+        return PixelPolicy(None, self.alpha, self.page)
 
     def __post_init__(self) -> None:
         valid = {
             "on_bad_image": ("skip", "refuse"),
             "on_duplicate": ("drop", "keep", "refuse"),
             "on_near_duplicate": ("group", "drop", "keep", "refuse"),
+            "alpha": ("white", "drop"),
         }
         for name, values in valid.items():
             if getattr(self, name) not in values:
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; valid: {', '.join(values)}")
+        if self.page < 1:
+            raise ConfigError(f"page is {self.page}; expected 1 or more")
         if self.intensity != "auto":
             low, high = self.intensity
             if not (math.isfinite(low) and math.isfinite(high) and low < high):
@@ -59,9 +71,10 @@ class Listed:
 class Listing:
     """All images under a root, including those that a config does not select, and files that do not fit the layout.
 
-    ``knows_groups`` is false if the layout has no patient ids, so that every image is its own group. ``skipped`` lists
-    the other files in the folder. ``stain`` says which dyes the images have. ``others`` are the classes that were not
-    selected; their labels follow those of ``classes``, and their files are only used to find images with two labels.
+    ``knows_groups`` is false if the layout has no patient ids, so that every image is its own group; ``groups`` is what
+    the groups are otherwise, in the plural. ``skipped`` lists the other files in the folder. ``stain`` says which dyes
+    the images have. ``others`` are the classes that were not selected; their labels follow those of ``classes``, and
+    their files are only used to find images with two labels.
     """
 
     root: Path
@@ -73,3 +86,4 @@ class Listing:
     has_masks: bool = False
     others: tuple[str, ...] = ()
     skipped: tuple[SkippedFiles, ...] = ()
+    groups: str = "patients"

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.data.cache import ImageCache
-from bench.data.pixels import as_rgb, open_image
+from bench.data.image_files import open_image
+from bench.data.pixels import as_rgb
 from bench.data.published_split import by_unit
 from bench.data.splits import check_split
 from bench.errors import ConfigError, DataError, LeakageError
@@ -78,6 +79,7 @@ class TrainingPart:
         self.records: Sequence[ImageRecord] = tuple(record[path] for path in split.train)
         self.labels: Labels = np.array([r.label for r in self.records], dtype=np.int64)
         self.image_size_px = image_size_px
+        self.grey: bool = index.grey
 
     def images(self, size_px: Size | None = None) -> Uint8Images:
         """Return uint8 [N, H, W, 3] in the order of ``records``, a copy; at the suite's size for None."""

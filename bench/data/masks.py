@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bench.data.pixels import open_image
+from bench.data.image_files import header_of, open_image
 from bench.errors import DataError
 from bench.types import ImageRecord, Resize, Size, height_width
 
@@ -78,14 +78,12 @@ def _load(root: Path, record: ImageRecord, size_px: Size, resize: Resize) -> npt
 
 
 def _size(path: Path) -> tuple[int, int]:
-    """Return the width and height of an image from its header."""
-    from PIL import Image
-
+    """Return the width and height of an upright image from its header."""
     try:
-        with Image.open(path) as image:
-            return image.size
-    except OSError as e:
+        header = header_of(path.read_bytes())
+    except (OSError, DataError) as e:
         raise DataError(f"{path} cannot be read: {e}") from e
+    return header.width, header.height
 
 
 def _read(path: Path, expected: tuple[int, int]) -> npt.NDArray[np.bool_]:

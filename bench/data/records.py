@@ -7,49 +7,31 @@ pixels. A file with a new signature is hashed, and decoded again if its content 
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
-import warnings
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 from bench.data.duplicates import exact_copies, mixed_groups, resolve_near_copies
+from bench.data.examine import CONVERSIONS, as_seen, decode
+from bench.data.image_files import open_image
 from bench.data.left_out import summaries
 from bench.data.listing import ImageChecks, Listed, Listing
 from bench.data.near_duplicates import NearPair, Thumbnail, look_at, near_pairs
-from bench.data.pixels import GreyValues, Intensity, as_rgb, grey_values, grey_window, is_deep_colour, open_image
-from bench.data.suspected_masks import has_two_colours, mask_partners
+from bench.data.pixels import FILE, GreyValues, Intensity, grey_window, window_for
+from bench.data.suspected_masks import mask_partners
 from bench.errors import DataError
 from bench.files import signature
 from bench.store.disk import write_cache
-from bench.types import DataProblem, DatasetIndex, GreyWindow, ImageRecord
-
-if TYPE_CHECKING:
-    from PIL import Image
+from bench.types import DEFAULT_POLICY, Conversion, DataProblem, DatasetIndex, GreyWindow, ImageRecord, PixelPolicy
 
 DEFAULT_CHECKS = ImageChecks()
-MIN_SIDE_PX = 16
-MAX_PIXELS = 100_000_000  # a decompression bomb, or a whole slide that should be tiled first
-GREY_OR_COLOUR = ("1", "L", "P", "RGB", "I", "I;16", "I;16L", "I;16B", "F")
-_SCAN_VERSION = 4  # increase it when an image would be evaluated differently: cached results are then not reused
-
-
-class Decoded(NamedTuple):
-    """Result of decoding: ``kind`` is empty for a usable image (see ``DataProblem``); hashes and thumbnail as from
-    ``look_at``; ``values`` of an image of more than 8 bits; whether it has at most two colours.
-    """
-
-    kind: str = ""
-    detail: str = ""
-    hashes: str = ""
-    thumbnail: Thumbnail | None = None
-    values: GreyValues | None = None
-    two_colours: bool = False
+_SCAN_VERSION = 6  # increase it when an image would be evaluated differently: cached results are then not reused
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +48,8 @@ class Outcome:
     inode: int = -1
     values: GreyValues | None = None
     two_colours: bool = False
+    grey: bool = False
+    converted: tuple[str, ...] = ()
 
     @property
     def signature(self) -> tuple[int, int, int, int]:
@@ -75,9 +59,11 @@ class Outcome:
     @classmethod
     def remembered(cls, stored: Mapping[str, Any]) -> Outcome:
         """Rebuild it from the JSON form of ``asdict``."""
-        if not (values := stored["values"]):
-            return cls(**stored)
-        return cls(**{**stored, "values": GreyValues(**{**values, "quantiles": tuple(values["quantiles"])})})
+        found = {**stored, "converted": tuple(stored["converted"])}
+        if values := stored["values"]:
+            own = tuple(values["own"]) if values["own"] else None
+            found["values"] = GreyValues(**{**values, "quantiles": tuple(values["quantiles"]), "own": own})
+        return cls(**found)
 
 
 @dataclass(frozen=True)
@@ -87,6 +73,7 @@ class Reading:
     root: Path
     outcomes: Mapping[str, Outcome]
     thumbnails: Mapping[str, Thumbnail]
+    policy: PixelPolicy = DEFAULT_POLICY
 
     def near_pairs(self, cache: Path) -> list[NearPair]:
         """Return the pairs of contents that show one picture, among the usable images."""
@@ -97,7 +84,8 @@ class Reading:
                 return self.thumbnails[sha256]
             path = self.root / path_of[sha256]
             try:
-                return look_at(_as_seen(open_image(path.read_bytes()), self.outcomes[path_of[sha256]].values))[1]
+                image = open_image(path.read_bytes(), self.policy.page)
+                return look_at(as_seen(image, self.outcomes[path_of[sha256]].values, self.policy))[1]
             except OSError as e:
                 raise DataError(f"{path} was listed but cannot be read any more: {e}") from e
 
@@ -118,50 +106,14 @@ class Reading:
         return mask_partners({path: o.two_colours for path, o in self.outcomes.items() if not o.kind})
 
 
-def _as_seen(image: Image.Image, values: GreyValues | None) -> Image.Image:
-    """Return the picture for near-copy detection: 8-bit RGB; an image of more bits is scaled by its own window."""
-    return as_rgb(image, values.window if values else None)
-
-
-def decode(content: bytes) -> Decoded:
-    """Decode an image file's bytes, check that it can be used, and measure its appearance."""
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(content)) as probe:
-                width, height = probe.size
-                deep_colour = is_deep_colour(probe)
-        if width * height > MAX_PIXELS:
-            return Decoded("too_large", f"{width}×{height} pixels; at most {MAX_PIXELS:,} are read: tile it first")
-        image = open_image(content)
-    except UnidentifiedImageError:
-        return Decoded("not_an_image", f"{len(content):,} bytes that match no image format")
-    except Image.DecompressionBombError as e:
-        return Decoded("too_large", str(e))
-    except Exception as e:  # decoders raise OSError, SyntaxError, ValueError, struct.error, zlib.error, …
-        return Decoded("truncated", f"cannot be decoded completely: {e}")
-    if min(width, height) < MIN_SIDE_PX:
-        return Decoded("too_small", f"{width}×{height} pixels; at least {MIN_SIDE_PX} per side are needed")
-    if image.mode not in GREY_OR_COLOUR or (image.mode == "P" and "transparency" in image.info):
-        channels = ", ".join(image.getbands()) + (" and transparency" if image.mode == "P" else "")
-        return Decoded("channels", f"{len(image.getbands())} channels ({channels}); grey or RGB is needed")
-    try:
-        values = grey_values(image, deep_colour)
-    except DataError as e:
-        return Decoded("not_finite", str(e))
-    return Decoded("", "", *look_at(_as_seen(image, values)), values, has_two_colours(image, values))
-
-
 def index_listing(name: str, listing: Listing, checks: ImageChecks, cache: Path, where: str) -> DatasetIndex:
     """Read a listing and return its index. Raises ``DataError``, with ``where`` at its end, if a class is empty."""
     if listing.foreign and checks.on_bad_image == "refuse":
         remedy = "remove them, or set on_bad_image to skip"
         raise DataError(refusal(listing.root, listing.foreign, "foreign files", remedy))
     listed = sorted(listing.files, key=lambda f: f.path)
-    reading = read_files(listing.root, [f.path for f in listed], cache)
-    window = reading.window(checks.intensity)
+    reading = read_files(listing.root, [f.path for f in listed], cache, checks.policy)
+    policy = replace(checks.policy, window=reading.window(checks.intensity))
     records, problems = resolve(listed, reading, (*listing.classes, *listing.others), checks, cache)
     if listing.others:
         paths = {f.path for f in listing.files if f.label < len(listing.classes)}
@@ -175,7 +127,32 @@ def index_listing(name: str, listing: Listing, checks: ImageChecks, cache: Path,
             others = "".join(f"\n  {line}" for line in summaries(listing.foreign, listing.skipped))
             raise DataError(f"no usable {empty} images under {listing.root}.{lost}{others}\n{where}")
     found = (*listing.foreign, *problems)
-    return DatasetIndex(name, listing.root, listing.classes, tuple(records), found, window, listing.skipped)
+    used = {r.path: reading.outcomes[r.path] for r in records}
+    return DatasetIndex(
+        name,
+        listing.root,
+        listing.classes,
+        tuple(records),
+        found,
+        policy,
+        listing.skipped,
+        grey=all(o.grey for o in used.values()),
+        group_name=listing.groups if listing.knows_groups else "images",
+        conversions=conversions(used, policy.window),
+    )
+
+
+def conversions(used: Mapping[str, Outcome], window: GreyWindow | None) -> tuple[Conversion, ...]:
+    """Return what reading changes in the images of a data set, given their outcomes by path and the set's window."""
+    paths: defaultdict[str, list[str]] = defaultdict(list)
+    for path, outcome in used.items():
+        kinds = list(outcome.converted)
+        if outcome.values and outcome.values.kind != "colour":
+            chosen = window_for(outcome.values, window)
+            kinds += ["file_window"] if chosen.how == FILE else ["own_window"] if chosen != window else []
+        for kind in kinds:
+            paths[kind].append(path)
+    return tuple(Conversion(kind, len(paths[kind]), min(paths[kind])) for kind in CONVERSIONS if kind in paths)
 
 
 def scan(
@@ -195,7 +172,7 @@ def scan(
     kept unless it is 'keep': see ``duplicates.resolve_near_copies``. A group with two labels is reported.
     """
     listed = sorted(files, key=lambda f: f.path)
-    return resolve(listed, read_files(root, [f.path for f in listed], cache), classes, checks, cache)
+    return resolve(listed, read_files(root, [f.path for f in listed], cache, checks.policy), classes, checks, cache)
 
 
 def resolve(
@@ -241,21 +218,24 @@ def refusal(root: Path, problems: Sequence[DataProblem], what: str, remedy: str)
 
 
 def fingerprint(index: DatasetIndex) -> str:
-    """Return 16 hex characters over classes, every (path, label, group, sha256), and the window of grey values if any.
+    """Return 16 hex characters over classes, every (path, label, group, sha256), and how pixels are read.
 
     The same images give the same value for any folder and any listing order.
     """
     rows = sorted((r.path, r.label, r.group_id, r.sha256) for r in index.records)
     content: list[Any] = [list(index.classes), rows]
-    if index.window:  # without a window, the value is the same as in versions without windows
-        content.append([index.window.low, index.window.high])
+    if window := index.pixels.window:  # without a window, the value is the same as in versions without windows
+        content.append([window.low, window.high])
+    if index.conversions:  # likewise
+        content.append([[c.kind, c.count] for c in index.conversions])
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def read_files(root: Path, paths: Sequence[str], cache: Path) -> Reading:
+def read_files(root: Path, paths: Sequence[str], cache: Path, policy: PixelPolicy = DEFAULT_POLICY) -> Reading:
     """Read and check every file, or reuse the cached result if its signature or its content is unchanged."""
-    memory_path = cache / f"scan-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]}.json"
+    place = f"{root.resolve()}{policy.suffix}"
+    memory_path = cache / f"scan-{hashlib.sha256(place.encode()).hexdigest()[:12]}.json"
     memory = _load_memory(memory_path)
     thumbnails: dict[str, Thumbnail] = {}
 
@@ -272,12 +252,12 @@ def read_files(root: Path, paths: Sequence[str], cache: Path) -> Reading:
         size, mtime_ns, ctime_ns, inode = found
         if known and known.sha256 == sha256:
             return replace(known, size=size, mtime_ns=mtime_ns, ctime_ns=ctime_ns, inode=inode)
-        decoded = decode(content)
+        decoded = decode(content, policy)
         if decoded.thumbnail is not None:
             thumbnails[sha256] = decoded.thumbnail
         return Outcome(
             size, mtime_ns, sha256, decoded.kind, decoded.detail, decoded.hashes, ctime_ns, inode, decoded.values,
-            decoded.two_colours,
+            decoded.two_colours, decoded.grey, decoded.converted,
         )  # fmt: skip
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # Pillow decodes outside the interpreter lock
@@ -286,7 +266,7 @@ def read_files(root: Path, paths: Sequence[str], cache: Path) -> Reading:
     if fresh:
         files = {p: asdict(o) for p, o in {**memory, **fresh}.items()}
         write_cache(memory_path, json.dumps({"version": _SCAN_VERSION, "files": files}))
-    return Reading(root, outcomes, thumbnails)
+    return Reading(root, outcomes, thumbnails, policy)
 
 
 def _load_memory(path: Path) -> dict[str, Outcome]:

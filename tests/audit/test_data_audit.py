@@ -52,7 +52,7 @@ def dirty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(root / "b" / "P06_other.png", png(scene(50)))  # patient P06 is of class a
     write(root / "a" / "P05_cut.png", png(scene(60))[:4000])
     write(root / "a" / "P05_dot.png", png(scene(61, (1, 1))))
-    write(root / "a" / "P05_alpha.png", png(scene(62).convert("RGBA")))
+    write(root / "a" / "P05_lab.tif", _encoded(Image.new("LAB", (160, 120))))
     write(root / "a" / "P05_text.png", b"not an image")
     write(root / "a" / "P05_grey.png", png(scene(63).convert("L")))
     write(root / "a" / "P05_deep.tif", _encoded(Image.fromarray(np.arange(19200, dtype=np.uint16).reshape(120, 160))))
@@ -106,7 +106,7 @@ def test_injected_oddities_are_named(dirty: Path, tmp_path: Path) -> None:
     assert {(p["path"], p["kind"]) for p in found["unusable"]} == {
         ("a/P05_cut.png", "truncated"),
         ("a/P05_dot.png", "too_small"),
-        ("a/P05_alpha.png", "channels"),
+        ("a/P05_lab.tif", "channels"),
         ("a/P05_text.png", "not_an_image"),
     }
     assert {(p["path"], p["kind"]) for p in found["odd"]} == {

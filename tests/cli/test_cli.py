@@ -105,11 +105,11 @@ def test_images_that_cannot_be_used_are_named_and_the_rest_is_used(bench, tmp_pa
     (folder / "b0_truncated.png").write_bytes(good[: len(good) // 2])
     (folder / "b0_text.png").write_text("no picture")
     Image.new("RGB", (1, 1)).save(folder / "b0_tiny.png")
-    Image.new("RGBA", (16, 16)).save(folder / "b0_alpha.png")
+    Image.new("LAB", (16, 16)).save(folder / "b0_lab.png", "TIFF")
     (folder / "b0_[red].png").write_text("brackets are no markup")
     result = bench("run", *TOY, "--jobs", "1", "--only", "method=none")
     assert result.exit_code == 0, result.output
-    for name in ("b0_truncated.png", "b0_text.png", "b0_tiny.png", "b0_alpha.png", "b0_[red].png"):
+    for name in ("b0_truncated.png", "b0_text.png", "b0_tiny.png", "b0_lab.png", "b0_[red].png"):
         assert name in result.output
     assert json.loads(bench("plan", *TOY, "--json").output)["images"] == 48
     refused = bench("plan", *TOY, "--set", "dataset.on_bad_image=refuse")

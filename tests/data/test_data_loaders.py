@@ -78,6 +78,7 @@ def test_methods_cannot_access_the_other_parts(fold: FoldData, split: Split) -> 
     assert type(training) is TrainingPart
     assert {n for n in dir(training) if not n.startswith("_")} == {
         "classes",
+        "grey",
         "image_size_px",
         "images",
         "labels",

@@ -21,7 +21,7 @@ from bench.data.pixels import window_of_files
 from bench.data.records import fingerprint
 from bench.data.sets.image_folder import ImageFolder, ImageFolderConfig
 from bench.errors import ConfigError, DataError
-from bench.types import DatasetIndex, GreyWindow
+from bench.types import DatasetIndex, GreyWindow, PixelPolicy
 
 SIDE = 20
 Values = npt.NDArray[np.generic]
@@ -66,7 +66,7 @@ def levels(index: DatasetIndex, tmp_path: Path) -> npt.NDArray[np.uint8]:
 def test_twelve_bits_in_sixteen_have_one_scale(tmp_path: Path) -> None:
     tops = (
         4095,
-        200,
+        700,
         1000,
         2000,
         3000,
@@ -76,7 +76,7 @@ def test_twelve_bits_in_sixteen_have_one_scale(tmp_path: Path) -> None:
     )  # the second was read as an 8-bit image, others were nearly black
     images = [ramp(0, top, i).astype(np.uint16) for i, top in enumerate(tops)]
     index = index_of(folder(tmp_path / "set", lambda i: png(Image.fromarray(images[i])), "png"), tmp_path)
-    assert index.window == GreyWindow(0, 4095)
+    assert index.pixels.window == GreyWindow(0, 4095)
     assert {p.kind for p in index.problems} == set()
     for record, found in zip(index.records, levels(index, tmp_path), strict=True):
         np.testing.assert_array_equal(found, images[int(Path(record.path).stem)] >> 4)
@@ -88,7 +88,7 @@ def test_twelve_bits_in_sixteen_have_one_scale(tmp_path: Path) -> None:
 def test_eight_bits_in_sixteen_stay_as_they_are(tmp_path: Path) -> None:
     images = [ramp(0, 255 - i, i).astype(np.uint16) for i in range(8)]
     index = index_of(folder(tmp_path / "set", lambda i: tiff(images[i])), tmp_path)
-    assert index.window == GreyWindow(0, 255)
+    assert index.pixels.window == GreyWindow(0, 255)
     np.testing.assert_array_equal(levels(index, tmp_path)[0], images[0])
 
 
@@ -96,10 +96,10 @@ def test_signed_values_lie_between_percentiles_of_the_set(tmp_path: Path) -> Non
     images = [ramp(-1000, 1000 + 100 * i, i).astype(np.int16) for i in range(8)]
     images[3][0, 0] = 30_000  # a metal implant
     index = index_of(folder(tmp_path / "set", lambda i: signed_tiff(images[i])), tmp_path)
-    assert index.window is not None
+    assert index.pixels.window is not None
     everything = np.stack(images)
-    assert index.window.low == pytest.approx(np.quantile(everything, 0.005), abs=15)
-    assert index.window.high == pytest.approx(np.quantile(everything, 0.995), abs=50)
+    assert index.pixels.window.low == pytest.approx(np.quantile(everything, 0.005), abs=15)
+    assert index.pixels.window.high == pytest.approx(np.quantile(everything, 0.995), abs=50)
     shown = levels(index, tmp_path)
     order = [int(Path(r.path).stem) for r in index.records]
     same_value = [shown[row][np.abs(images[i] - 500.0) <= 4] for row, i in enumerate(order)]
@@ -159,7 +159,7 @@ def test_sixteen_bit_colour_that_keeps_few_levels_is_refused(tmp_path: Path) -> 
 
     with pytest.raises(DataError, match=r"16 bits a colour channel.*16 grey levels"):
         index_of(folder(tmp_path / "dark", content(4095)), tmp_path)
-    assert index_of(folder(tmp_path / "full", content(65_535)), tmp_path).window is None
+    assert index_of(folder(tmp_path / "full", content(65_535)), tmp_path).pixels.window is None
 
 
 def test_the_window_is_part_of_the_identity_and_of_the_cache(tmp_path: Path) -> None:
@@ -174,7 +174,7 @@ def test_the_window_is_part_of_the_identity_and_of_the_cache(tmp_path: Path) -> 
 def test_eight_bit_sets_are_untouched(tmp_path: Path) -> None:
     root = two_classes(tmp_path / "set")
     index = index_of(root, tmp_path)
-    assert index.window is None
+    assert index.pixels.window is None
     assert data_lines(index) == []
     assert fingerprint(index) == "353c17c20c41a69e"  # as in versions without windows
     with pytest.raises(DataError, match="no image is grey of more than 8 bits"):
@@ -184,11 +184,11 @@ def test_eight_bit_sets_are_untouched(tmp_path: Path) -> None:
 
 
 def test_audit_and_fidelity_see_the_same_pixels(tmp_path: Path) -> None:
-    root = folder(tmp_path / "set", lambda i: tiff(ramp(0, 4095 if i else 400, i).astype(np.uint16)))
+    root = folder(tmp_path / "set", lambda i: tiff(ramp(0, 4095 if i else 700, i).astype(np.uint16)))
     dataset = ImageFolder(ImageFolderConfig())
     found = audit_listing("image_folder", dataset.listing(root), tmp_path / "cache")
     assert found["intensity"] == {"low": 0.0, "high": 4095.0, "how": found["intensity"]["how"]}
     assert {o["kind"] for o in found["odd"]} == {"sixteen_bit"}
     assert window_of_files(image_files(root)) == GreyWindow(0, 4095)
-    assert measure((root / "a" / "0.tif").read_bytes(), "", GreyWindow(0, 4095)).highest == 400 >> 4
+    assert measure((root / "a" / "0.tif").read_bytes(), "", PixelPolicy(GreyWindow(0, 4095))).highest == 700 >> 4
     assert window_of_files([write(tmp_path / "x.png", png(picture(1)))]) is None

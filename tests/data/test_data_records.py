@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,24 @@ from data_sets import picture, png, two_classes, write
 from PIL import Image
 
 import bench.data.records as records_module
-from bench.data.pixels import as_rgb, open_image
-from bench.data.records import Listed, decode, fingerprint, scan
+from bench.data import examine
+from bench.data.examine import decode
+from bench.data.image_files import open_image
+from bench.data.pixels import as_rgb, is_grey
+from bench.data.records import Listed, fingerprint, scan
 from bench.data.sets.image_folder import ImageFolder, ImageFolderConfig
 from bench.errors import ConfigError, DataError
-from bench.types import DatasetIndex, GreyWindow
+from bench.types import DatasetIndex, GreyWindow, PixelPolicy
 
 
 def folder_index(root: Path, cache: Path, **options: object) -> DatasetIndex:
     return ImageFolder(ImageFolderConfig(**options)).index(root, cache)  # type: ignore[arg-type]
+
+
+def lab_tiff() -> bytes:
+    out = io.BytesIO()
+    Image.new("LAB", (32, 32)).save(out, "TIFF")
+    return out.getvalue()
 
 
 @pytest.fixture
@@ -28,7 +38,7 @@ def four_bad(tmp_path: Path) -> Path:
     write(root / "a" / "cut.png", png(picture(1, (64, 64)))[:2000])
     write(root / "a" / "text.png", b"this is not an image\n")
     write(root / "b" / "dot.png", png(picture(2, (1, 1))))
-    write(root / "b" / "alpha.png", png(picture(3, (32, 32), "RGBA")))
+    write(root / "b" / "lab.tif", lab_tiff())
     return root
 
 
@@ -38,7 +48,7 @@ def test_four_bad_images_are_named_and_the_rest_is_used(four_bad: Path, tmp_path
         ("a/cut.png", "truncated"),
         ("a/text.png", "not_an_image"),
         ("b/dot.png", "too_small"),
-        ("b/alpha.png", "channels"),
+        ("b/lab.tif", "channels"),
     }
     assert len(index.records) == 24
     assert all(p.detail for p in index.problems)
@@ -47,13 +57,11 @@ def test_four_bad_images_are_named_and_the_rest_is_used(four_bad: Path, tmp_path
 def test_refuse_names_every_bad_image(four_bad: Path, tmp_path: Path) -> None:
     with pytest.raises(DataError) as e:
         folder_index(four_bad, tmp_path / "cache", on_bad_image="refuse")
-    for name in ("a/cut.png", "a/text.png", "b/dot.png", "b/alpha.png"):
+    for name in ("a/cut.png", "a/text.png", "b/dot.png", "b/lab.tif"):
         assert name in str(e.value)
 
 
 def test_every_cut_of_a_png_or_jpeg_is_found() -> None:
-    import io
-
     jpeg = io.BytesIO()
     picture(5, (64, 64)).save(jpeg, "JPEG")
     for whole in (png(picture(4, (64, 64))), jpeg.getvalue()):
@@ -73,35 +81,16 @@ def test_a_flipped_byte_in_a_png_is_found() -> None:
 
 
 def test_decompression_bombs_are_refused_without_decoding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(records_module, "MAX_PIXELS", 1000)
-    monkeypatch.setattr(records_module, "open_image", lambda content: pytest.fail("decoded"))
+    monkeypatch.setattr(examine, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(examine, "open_image", lambda content, page: pytest.fail("decoded"))
     assert decode(png(picture(1, (64, 64))))[0] == "too_large"
-
-
-@pytest.mark.parametrize(("mode", "kind"), [("L", ""), ("1", ""), ("P", ""), ("LA", "channels"), ("RGBA", "channels")])
-def test_grey_and_palette_are_used_and_transparency_is_not(mode: str, kind: str) -> None:
-    image = picture(1, (32, 32)).convert("L").convert(mode) if mode in ("1", "LA") else picture(1, (32, 32), mode)
-    assert decode(png(image))[0] == kind
-
-
-def test_palette_with_transparency_and_cmyk_are_refused() -> None:
-    import io
-
-    out = io.BytesIO()
-    picture(1, (32, 32), "P").save(out, "PNG", transparency=0)
-    assert decode(out.getvalue())[0] == "channels"
-    out = io.BytesIO()
-    picture(1, (32, 32), "CMYK").save(out, "TIFF")
-    assert decode(out.getvalue())[0] == "channels"
 
 
 def test_sixteen_bit_grey_keeps_its_upper_byte() -> None:
     grey = np.arange(0, 65536, 64, dtype=np.uint16).reshape(32, 32)
     image = open_image(png(Image.fromarray(grey)))
     assert decode(png(Image.fromarray(grey)))[:2] == ("", "")
-    with pytest.raises(DataError, match="no window"):
-        as_rgb(image)
-    rgb = np.asarray(as_rgb(image, GreyWindow(0, 65535)))
+    rgb = np.asarray(as_rgb(image, PixelPolicy(GreyWindow(0, 65535))))
     assert rgb.shape == (32, 32, 3)
     np.testing.assert_array_equal(rgb[..., 1], grey // 256)
 
@@ -109,7 +98,7 @@ def test_sixteen_bit_grey_keeps_its_upper_byte() -> None:
 def test_a_second_scan_reads_no_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root = two_classes(tmp_path / "set")
     first = folder_index(root, tmp_path / "cache")
-    monkeypatch.setattr(records_module, "decode", lambda content: pytest.fail("decoded again"))
+    monkeypatch.setattr(records_module, "decode", lambda content, policy: pytest.fail("decoded again"))
     assert folder_index(root, tmp_path / "cache") == first
 
 
@@ -192,3 +181,20 @@ def test_options_are_checked() -> None:
         ImageFolderConfig(on_bad_image="ignore")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="drop, keep, refuse"):
         ImageFolderConfig(on_duplicate="no")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("modes", "grey"), [("LL", True), ("1L", True), ("LR", False)])
+def test_the_index_knows_whether_all_images_are_grey(tmp_path: Path, modes: str, grey: bool) -> None:
+    for i, mode in enumerate(modes * 2):
+        shown = picture(i, mode="RGB" if mode == "R" else mode)
+        write(tmp_path / "set" / "ab"[i // 2] / f"{i}.png", png(shown))
+    for _ in range(2):  # from the pixels, then from the cache
+        assert folder_index(tmp_path / "set", tmp_path / "cache").grey is grey
+
+
+def test_rounding_in_jpeg_is_not_colour() -> None:
+    rgb = np.repeat(np.random.default_rng(0).integers(5, 250, (40, 40, 1), dtype=np.uint8), 3, axis=2)
+    rgb[3, 4, 0] += 2
+    assert is_grey(Image.fromarray(rgb))
+    rgb[3, 4, 0] += 1
+    assert not is_grey(Image.fromarray(rgb))

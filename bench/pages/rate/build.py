@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.data.cache import resized
+from bench.data.image_files import open_image
 from bench.data.loaders import load_synthetic
-from bench.data.pixels import as_rgb, open_image
+from bench.data.pixels import as_rgb
 from bench.engine.session import Session
 from bench.errors import ConfigError, DataError
 from bench.files import write_atomic
@@ -23,7 +24,7 @@ from bench.pages.rate.choose import Candidate, choose, repeats
 from bench.seeding import derive_seed
 from bench.store.cell_folders import Artifacts
 from bench.store.ratings import REAL, Study, StudyImage, encode_study, load_study, studies_folder
-from bench.types import DatasetIndex, GreyWindow, Resize
+from bench.types import DatasetIndex, PixelPolicy, Resize
 
 PER_SOURCE = 20
 
@@ -82,7 +83,7 @@ def held_out(session: Session) -> list[Candidate]:
     for split in session.plan.splits:
         for path in split.test:
             r = record[path]
-            load = _real(index.root / path, r.sha256, size_px, resize, index.window)
+            load = _real(index.root / path, r.sha256, size_px, resize, index.pixels)
             at = (REAL, r.label, split.fold, split.repeat, path, shown[path])
             found.setdefault(r.sha256, Candidate(*at, load))
     return list(found.values())
@@ -161,11 +162,11 @@ def _reader(path: Path) -> Callable[[], Any]:
     return load
 
 
-def _real(path: Path, sha256: str, size_px: int, resize: Resize, window: GreyWindow | None) -> Callable[[], Any]:
+def _real(path: Path, sha256: str, size_px: int, resize: Resize, policy: PixelPolicy) -> Callable[[], Any]:
     def load() -> Any:
         from PIL import Image
 
-        return Image.fromarray(resized(path, sha256, size_px, resize, window))
+        return Image.fromarray(resized(path, sha256, size_px, resize, policy))
 
     return load
 

@@ -71,7 +71,7 @@ class Answers:
         """
         from bench.classifiers.trainer import predict
 
-        upload = read_upload(content, run.session.plan.index.window)
+        upload = read_upload(content, run.session.plan.index.pixels)
         env, inputs = run.session.env, Inputs(cell, run.session.env)
         image = fitted(upload.picture, inputs.settings.image_size_px, inputs.resize)
         trained = self._classifiers.get(cell.key, lambda: load_classifier(inputs))
@@ -127,7 +127,7 @@ class Answers:
         if by not in BY:
             raise RequestError(400, f"by: got {by[:20]!r}, expected {' or '.join(BY)}")
         inputs = Inputs(cell, run.session.env)
-        image = fitted(read_upload(content, inputs.index.window).picture, inputs.settings.image_size_px, inputs.resize)
+        image = fitted(read_upload(content, inputs.index.pixels).picture, inputs.settings.image_size_px, inputs.resize)
         key = f"{run.session.suite.name} {cell.key}"
         seen = self._seen.get(key, lambda: seen_by(inputs))
         space: Space | None = None
@@ -160,8 +160,8 @@ class Answers:
 
         Raises ``RequestError`` for an unusable file or a generator that does not translate.
         """
-        window = run.session.plan.index.window
-        upload, inputs = read_upload(content, window), Inputs(cell, run.session.env)
+        policy = run.session.plan.index.pixels
+        upload, inputs = read_upload(content, policy), Inputs(cell, run.session.env)
         method = run.session.suite.method(str(cell.method)).create()
         classes = inputs.index.classes
         if not isinstance(method, Translator):

@@ -17,13 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.data.cache import ImageCache
+from bench.data.image_files import open_image
 from bench.data.loaders import load_synthetic, ratio_counts
-from bench.data.pixels import as_rgb, open_image
+from bench.data.pixels import as_rgb
 from bench.errors import DataError
 from bench.pages.uploads import fitted
 from bench.stages.common import Inputs
 from bench.stages.memorised import flagged_paths
-from bench.types import GreyWindow, Resize, Uint8Images
+from bench.types import DEFAULT_POLICY, PixelPolicy, Resize, Uint8Images
 
 SIDE_PX = 32
 CHUNK = 1024  # images compared at once
@@ -34,7 +35,7 @@ Floats = npt.NDArray[np.floating]
 class Known:
     """One image that the classifier was trained on; ``source`` is the training image that it was translated from.
 
-    ``window`` is that of its data set; None for synthetic images.
+    ``policy`` is that of its data set.
     """
 
     path: Path
@@ -42,12 +43,14 @@ class Known:
     label: int
     resize: Resize = "squash"
     source: str = ""
-    window: GreyWindow | None = None
+    policy: PixelPolicy = DEFAULT_POLICY
 
     def read(self, size_px: int) -> npt.NDArray[np.uint8]:
         """Return its pixels as used by the classifier, uint8 [S, S, 3]. Raises ``DataError`` if it is missing."""
         try:
-            return fitted(as_rgb(open_image(self.path.read_bytes()), self.window), size_px, self.resize)[0]
+            return fitted(
+                as_rgb(open_image(self.path.read_bytes(), self.policy.page), self.policy), size_px, self.resize
+            )[0]
         except (OSError, SyntaxError) as e:
             raise DataError(f"image {self.path} can no longer be read: {e}") from e
 
@@ -87,8 +90,7 @@ def nearest(images: tuple[Known, ...], distances: Floats, count: int) -> list[tu
 def seen_by(inputs: Inputs) -> Seen:
     """Return the training images of a ``classify`` cell."""
     fold, root, arm = inputs.fold(), inputs.index.root, inputs.cell.arm
-    window = inputs.index.window
-    real = tuple(Known(root / r.path, r.path, r.label, inputs.resize, window=window) for r in fold.records)
+    real = tuple(Known(root / r.path, r.path, r.label, inputs.resize, policy=inputs.index.pixels) for r in fold.records)
     if arm.ratio == "0":
         return Seen(real, None)
     found = load_synthetic(inputs.upstream("synthesize"))

@@ -51,6 +51,7 @@ REGISTRY: dict[str, dict[str, str]] = {
     "classifier": {
         "small_cnn": "bench.classifiers.small_cnn:SmallCNN",
         "simple_cnn": "bench.classifiers.simple_cnn:SimpleCNN",
+        "linear_probe": "bench.classifiers.linear_probe:LinearProbe",
     },
     "metric": {
         "expected_cost": "bench.metrics.expected_cost:ExpectedCost",

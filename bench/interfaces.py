@@ -71,6 +71,11 @@ class TrainingData(Protocol):
         """The suite's image side in pixels (images are square)."""
         ...
 
+    @property
+    def grey(self) -> bool:
+        """Whether no image of the data set has colour: the three channels of ``images`` are equal."""
+        ...
+
     def images(self, size_px: Size | None = None) -> Uint8Images:
         """Return uint8 [N, H, W, 3] in the order of ``records``; ``None`` means the suite's size.
 
@@ -119,7 +124,11 @@ class RunContext(Protocol):
 
 
 class OnlineAugmenter(Protocol):
-    """A method that changes how real images are fed to the classifier and generates no images."""
+    """A method that changes how real images are fed to the classifier and generates no images.
+
+    Optional class attribute of every method: ``by_modality``, a mapping from a data set's ``modality`` to config values
+    that replace the defaults for it; a suite's own values have priority.
+    """
 
     kind: ClassVar[Literal["online"]]
     version: ClassVar[int]

@@ -76,7 +76,8 @@ class DatasetIndex:
     """All information about a dataset except pixels. ``records`` are sorted by path.
 
     ``problems`` are images that are not used or have defects; ``skipped`` are files that are not read as images.
-    ``window`` is None if all images have 8 bits per channel.
+    ``window`` is None if all images have 8 bits per channel. ``grey``: no image has colour, so one channel is enough.
+    ``group_name`` is what groups are, in the plural: 'patients', 'lesions', 'slides', or 'images' if nothing is known.
     ``positive`` is the name of the positive class of two, None if it is unknown (``bench.data.positive``).
     """
 
@@ -88,6 +89,8 @@ class DatasetIndex:
     window: GreyWindow | None = None
     skipped: tuple[SkippedFiles, ...] = ()
     positive: str | None = None
+    grey: bool = False
+    group_name: str = ""
 
     @property
     def positive_label(self) -> int:

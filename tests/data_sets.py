@@ -99,7 +99,48 @@ def ihc_set(root: Path) -> Path:
     return root
 
 
+def chest_set(root: Path) -> Path:
+    """Two published parts of three images of each class, all different."""
+    names = {
+        "NORMAL": ("IM-0115-0001", "NORMAL2-IM-0115-0001", "IM-0128-0001-0002"),
+        "PNEUMONIA": ("person{}_bacteria_1", "person{}_virus_2", "person1{}_virus_3"),
+    }
+    for p, part in enumerate(("train", "test")):
+        for c, (name, images) in enumerate(names.items()):
+            for i, image in enumerate(images):
+                path = root / "chest_xray" / part / name / f"{image.format(p + 1)}.jpeg"
+                write(path, png(picture(100 * p + 10 * c + i, mode="L")))
+    return root
+
+
+def malaria_set(root: Path) -> Path:
+    """Three patients of each class, with the published kinds of names."""
+    names = {
+        "Parasitized": ("ParasitizedC100P61ThinF_IMG_2015_cell_162", "C37BP2_thinF_IMG_a_cell_1", "C9P3_cell_7"),
+        "Uninfected": ("C1_thinF_IMG_2015_cell_9", "C2NThinF_IMG_2015_cell_33", "C236ThinF_IMG_2015_cell_100"),
+    }
+    for c, (name, images) in enumerate(names.items()):
+        for i, image in enumerate(images):
+            write(root / "cell_images" / name / f"{image}.png", png(picture(10 * c + i)))
+    return root
+
+
+def ham10000_set(root: Path) -> Path:
+    """Seven diagnoses in two folders beside the table; the first two images of each show one lesion."""
+    rows = ["lesion_id,image_id,dx,dx_type,age,sex,localization"]
+    for d, dx in enumerate(("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")):
+        for i in range(3):
+            image = f"ISIC_00{d}{i}"
+            write(root / f"HAM10000_images_part_{1 + i % 2}" / f"{image}.jpg", jpeg(picture(10 * d + i)))
+            rows.append(f"HAM_{d}{max(i, 1)},{image},{dx},histo,{40 + i if i else ''},female,back")
+    write(root / "HAM10000_metadata.csv", "\n".join(rows).encode())
+    return root
+
+
 LAYOUTS = {
+    "chest_xray": chest_set,
+    "malaria": malaria_set,
+    "ham10000": ham10000_set,
     "breakhis": breakhis_set,
     "busi": busi_set,
     "isic9": isic9_set,

@@ -72,6 +72,7 @@ class ArrayData:
             for i, y in enumerate(self.labels)
         )
         self.image_size_px = images.shape[1]
+        self.grey = bool(np.ptp(images, axis=3).max(initial=0) == 0)
 
     def images(self, size_px: int | None = None) -> np.ndarray:
         if size_px in (None, self.image_size_px):

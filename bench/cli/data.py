@@ -23,7 +23,8 @@ def download(name: str, into: Path) -> None:
     from bench.data.download import download as fetch
 
     folder = fetch(name, into)
-    click.echo(f"{folder}\nuse it with: bench run --suite {name} --data {folder}")
+    suite = name.replace("_", "-")
+    click.echo(f"{folder}\nuse it with: bench run --suite {suite} --data {folder}")
 
 
 data.add_command(audit_)

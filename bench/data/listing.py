@@ -59,9 +59,10 @@ class Listed:
 class Listing:
     """All images under a root, including those that a config does not select, and files that do not fit the layout.
 
-    ``knows_groups`` is false if the layout has no patient ids, so that every image is its own group. ``skipped`` lists
-    the other files in the folder. ``stain`` says which dyes the images have. ``others`` are the classes that were not
-    selected; their labels follow those of ``classes``, and their files are only used to find images with two labels.
+    ``knows_groups`` is false if the layout has no patient ids, so that every image is its own group; ``groups`` is what
+    the groups are otherwise, in the plural. ``skipped`` lists the other files in the folder. ``stain`` says which dyes
+    the images have. ``others`` are the classes that were not selected; their labels follow those of ``classes``, and
+    their files are only used to find images with two labels.
     """
 
     root: Path
@@ -73,3 +74,4 @@ class Listing:
     has_masks: bool = False
     others: tuple[str, ...] = ()
     skipped: tuple[SkippedFiles, ...] = ()
+    groups: str = "patients"

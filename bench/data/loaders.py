@@ -78,6 +78,7 @@ class TrainingPart:
         self.records: Sequence[ImageRecord] = tuple(record[path] for path in split.train)
         self.labels: Labels = np.array([r.label for r in self.records], dtype=np.int64)
         self.image_size_px = image_size_px
+        self.grey: bool = index.grey
 
     def images(self, size_px: Size | None = None) -> Uint8Images:
         """Return uint8 [N, H, W, 3] in the order of ``records``, a copy; at the suite's size for None."""

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 Intensity = Literal["auto"] | tuple[float, float]
 MIN_LEVELS = 32  # grey levels of 256 that the images of a set must keep
+GREY_TOLERANCE = 2  # levels by which the channels of a grey image may differ after rounding in JPEG
 LOW, HIGH = 0.005, 0.995  # quantiles that limit a window when no number of bits defines its limits
 _QUANTILES = (0.0, 0.001, LOW, 0.01, 0.025, 0.05, *(i / 10 for i in range(1, 10)), 0.95, 0.975, 0.99, HIGH, 0.999, 1.0)
 _COLOUR_LOSES = "images of 16 bits a colour channel, of which the upper 8 are read"
@@ -109,6 +110,14 @@ def as_rgb(image: Image.Image, window: GreyWindow | None = None) -> Image.Image:
             )
         image = Image.fromarray(to_levels(np.asarray(image), window))
     return image.convert("RGB")
+
+
+def is_grey(rgb: Image.Image) -> bool:
+    """Whether no pixel's channels differ by more than ``GREY_TOLERANCE`` levels."""
+    few = np.asarray(rgb.resize((8, 8)), dtype=np.int16)
+    if np.ptp(few, axis=2).max() > GREY_TOLERANCE:
+        return False
+    return bool(np.ptp(np.asarray(rgb), axis=2).max() <= GREY_TOLERANCE)
 
 
 def to_levels(values: npt.NDArray[np.generic], window: GreyWindow) -> npt.NDArray[np.uint8]:

@@ -22,7 +22,16 @@ from bench.data.duplicates import exact_copies, mixed_groups, resolve_near_copie
 from bench.data.left_out import summaries
 from bench.data.listing import ImageChecks, Listed, Listing
 from bench.data.near_duplicates import NearPair, Thumbnail, look_at, near_pairs
-from bench.data.pixels import GreyValues, Intensity, as_rgb, grey_values, grey_window, is_deep_colour, open_image
+from bench.data.pixels import (
+    GreyValues,
+    Intensity,
+    as_rgb,
+    grey_values,
+    grey_window,
+    is_deep_colour,
+    is_grey,
+    open_image,
+)
 from bench.data.suspected_masks import has_two_colours, mask_partners
 from bench.errors import DataError
 from bench.files import signature
@@ -36,12 +45,12 @@ DEFAULT_CHECKS = ImageChecks()
 MIN_SIDE_PX = 16
 MAX_PIXELS = 100_000_000  # a decompression bomb, or a whole slide that should be tiled first
 GREY_OR_COLOUR = ("1", "L", "P", "RGB", "I", "I;16", "I;16L", "I;16B", "F")
-_SCAN_VERSION = 4  # increase it when an image would be evaluated differently: cached results are then not reused
+_SCAN_VERSION = 5  # increase it when an image would be evaluated differently: cached results are then not reused
 
 
 class Decoded(NamedTuple):
     """Result of decoding: ``kind`` is empty for a usable image (see ``DataProblem``); hashes and thumbnail as from
-    ``look_at``; ``values`` of an image of more than 8 bits; whether it has at most two colours.
+    ``look_at``; ``values`` of an image of more than 8 bits; whether it has at most two colours, and no colour at all.
     """
 
     kind: str = ""
@@ -50,6 +59,7 @@ class Decoded(NamedTuple):
     thumbnail: Thumbnail | None = None
     values: GreyValues | None = None
     two_colours: bool = False
+    grey: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +76,7 @@ class Outcome:
     inode: int = -1
     values: GreyValues | None = None
     two_colours: bool = False
+    grey: bool = False
 
     @property
     def signature(self) -> tuple[int, int, int, int]:
@@ -151,7 +162,8 @@ def decode(content: bytes) -> Decoded:
         values = grey_values(image, deep_colour)
     except DataError as e:
         return Decoded("not_finite", str(e))
-    return Decoded("", "", *look_at(_as_seen(image, values)), values, has_two_colours(image, values))
+    seen = _as_seen(image, values)
+    return Decoded("", "", *look_at(seen), values, has_two_colours(image, values), is_grey(seen))
 
 
 def index_listing(name: str, listing: Listing, checks: ImageChecks, cache: Path, where: str) -> DatasetIndex:
@@ -175,7 +187,12 @@ def index_listing(name: str, listing: Listing, checks: ImageChecks, cache: Path,
             others = "".join(f"\n  {line}" for line in summaries(listing.foreign, listing.skipped))
             raise DataError(f"no usable {empty} images under {listing.root}.{lost}{others}\n{where}")
     found = (*listing.foreign, *problems)
-    return DatasetIndex(name, listing.root, listing.classes, tuple(records), found, window, listing.skipped)
+    grey = all(reading.outcomes[r.path].grey for r in records)
+    groups = listing.groups if listing.knows_groups else "images"
+    return DatasetIndex(
+        name, listing.root, listing.classes, tuple(records), found, window, listing.skipped, grey=grey,
+        group_name=groups,
+    )  # fmt: skip
 
 
 def scan(
@@ -277,7 +294,7 @@ def read_files(root: Path, paths: Sequence[str], cache: Path) -> Reading:
             thumbnails[sha256] = decoded.thumbnail
         return Outcome(
             size, mtime_ns, sha256, decoded.kind, decoded.detail, decoded.hashes, ctime_ns, inode, decoded.values,
-            decoded.two_colours,
+            decoded.two_colours, decoded.grey,
         )  # fmt: skip
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # Pillow decodes outside the interpreter lock

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.types import SkippedFiles
 
-PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif")
+PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".dcm", ".dicom")
 CHECKPOINTS, SYSTEM = ".ipynb_checkpoints", ("__MACOSX", "__pycache__", "$RECYCLE.BIN")
 HIDDEN, BROKEN, LOOP = "hidden files", "broken links", "links to a folder that they lie in"
 

@@ -24,8 +24,9 @@ PATIENTS, GROUPS = "patients", "groups"
 class ScoredUnit:
     """The unit that the scores of a data set count, and its name.
 
-    ``groups`` is the unit that folds do not divide: 'patients', or 'groups' if patients are not known. ``mixed`` of
-    them have images of several classes.
+    ``groups`` is the unit that folds do not divide: 'patients', or what the data set knows instead, such as 'lesions'
+    or 'slides' (``DatasetIndex.group_name``); 'groups' if nothing is known. ``mixed`` of them
+    have images of several classes.
     """
 
     groups: str = PATIENTS
@@ -38,7 +39,7 @@ class ScoredUnit:
 
     @property
     def group(self) -> str:
-        """'patient' or 'group'."""
+        """The singular of ``groups``: 'patient', 'lesion', 'group'."""
         return self.groups.removesuffix("s")
 
     @property
@@ -53,7 +54,7 @@ class ScoredUnit:
 
     @property
     def level(self) -> str:
-        """'patient-level', 'group-level' or 'image-level'."""
+        """'patient-level', 'lesion-level', 'group-level' or 'image-level'."""
         return f"{self.group}-level" if self.per_group else "image-level"
 
     @property
@@ -84,7 +85,8 @@ def scored_unit(index: DatasetIndex) -> ScoredUnit:
     for record in index.records:
         classes.setdefault(record.group_id, set()).add(record.label)
     alone = any(r.group_id == r.path for r in index.records)  # without patient ids, an image is its own group
-    return ScoredUnit(GROUPS if alone else PATIENTS, sum(len(labels) > 1 for labels in classes.values()))
+    known = "" if index.group_name == "images" else index.group_name
+    return ScoredUnit(known or (GROUPS if alone else PATIENTS), sum(len(labels) > 1 for labels in classes.values()))
 
 
 def group_places(groups: Sequence[object]) -> Ints:

@@ -212,12 +212,13 @@ def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:
         raise ConfigError(f"suite {name}: dataset: expected a mapping with 'name', got {dataset!r}")
     dataset = dict(dataset)
     positive = dataset.pop("positive", None)
+    dataset_plugin = _plugin("dataset", str(dataset.pop("name")), dataset)
     methods, tuned = _own_classifiers(sections["methods"], sections["classifiers"])
-    plugins = _plugins("method", name, methods)
+    plugins = _plugins("method", name, methods, getattr(dataset_plugin.create(), "modality", ""))
     _check_reference(name, settings.reference, plugins)
     return Suite(
         name=name,
-        dataset=_plugin("dataset", str(dataset["name"]), {k: v for k, v in dataset.items() if k != "name"}),
+        dataset=dataset_plugin,
         methods=plugins,
         classifiers=_classifiers(name, sections["classifiers"], settings),
         settings=settings,
@@ -289,19 +290,20 @@ def _metrics(suite: str, section: Any) -> tuple[PluginSpec, ...]:
     return _plugins("metric", suite, section) if section else ()
 
 
-def _plugins(kind: registry.Kind, suite: str, section: Any) -> tuple[PluginSpec, ...]:
+def _plugins(kind: registry.Kind, suite: str, section: Any, modality: str = "") -> tuple[PluginSpec, ...]:
     if not isinstance(section, dict) or not section:
         raise ConfigError(f"suite {suite}: {kind}s: expected a mapping from name to config, got {section!r}")
-    return tuple(_plugin(kind, str(name), data or {}) for name, data in section.items())
+    return tuple(_plugin(kind, str(name), data or {}, modality) for name, data in section.items())
 
 
-def _plugin(kind: registry.Kind, name: str, data: Any) -> PluginSpec:
+def _plugin(kind: registry.Kind, name: str, data: Any, modality: str = "") -> PluginSpec:
     where = kind if kind == "dataset" else f"{kind}s.{name}"
     if not isinstance(data, dict):
         raise ConfigError(f"{where}: expected a mapping of config values, got {data!r}")
     data = dict(data)
     registered = str(data.pop("use", name))  # `use:` allows one method under several names and configs
     cls = registry.load(kind, registered)
+    data = {**getattr(cls, "by_modality", {}).get(modality, {}), **data}
     if kind == "classifier" and registered not in registry.names(kind) and not registry.is_target(registered):
         data.setdefault("model", registered)  # timm's name
     if kind == "classifier" and not issubclass(cls.Config, FineTuneConfig):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from baselines.classical import _Draws as Draws
 from baselines.none import NoAugmentation
 from baselines.oversample import Oversample
 from bench.errors import ConfigError
+from bench.suite.suite import parse_suite
 
 TARGETS = torch.eye(2)[torch.arange(8) % 2]
 OFF: dict[str, Any] = {
@@ -154,3 +156,24 @@ def test_planning_does_not_import_torch() -> None:
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_orientations_depend_on_the_modality_and_the_suite_has_priority() -> None:
+    def config(dataset: str, **own: object) -> Any:
+        data = {"dataset": {"name": dataset}, "methods": {"none": {}, "classical": own}}
+        return parse_suite("made_up", {**data, "classifiers": {"small_cnn": {}}}).method("classical").config
+
+    chest, cells, tissue = config("chest_xray"), config("malaria"), config("breakhis")
+    assert (chest.orientation, chest.saturation, chest.stain) == ("mirror", 0.0, 0.0)
+    assert (cells.orientation, cells.stain) == ("any", 0.0)
+    assert tissue == type(tissue)()
+    assert config("chest_xray", orientation="none").orientation == "none"
+    upright = torch.zeros(1, 3, 16, 16)
+    upright[..., :4, :] = 1.0  # bright at the top
+    moved = [
+        Classical(replace(chest, rotate_deg=0.0, zoom=0.0)).transform(
+            upright, torch.eye(2)[:1], torch.Generator().manual_seed(seed)
+        )[0]
+        for seed in range(20)
+    ]
+    assert all(image[..., 0, :].mean() > image[..., -1, :].mean() for image in moved)

@@ -203,7 +203,7 @@ def test_download_returns_the_data_folder(breast: Path, tmp_path: Path, monkeypa
     monkeypatch.setitem(sys.modules, "kagglehub", Client)
     assert download("breakhis", tmp_path / "into") == breast
     shutil.rmtree(breast)
-    with pytest.raises(DataError, match="not BreakHis as expected"):
+    with pytest.raises(DataError, match="not breakhis as expected"):
         download("breakhis", tmp_path / "into")
 
 

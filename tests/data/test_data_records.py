@@ -11,7 +11,7 @@ from data_sets import picture, png, two_classes, write
 from PIL import Image
 
 import bench.data.records as records_module
-from bench.data.pixels import as_rgb, open_image
+from bench.data.pixels import as_rgb, is_grey, open_image
 from bench.data.records import Listed, decode, fingerprint, scan
 from bench.data.sets.image_folder import ImageFolder, ImageFolderConfig
 from bench.errors import ConfigError, DataError
@@ -192,3 +192,20 @@ def test_options_are_checked() -> None:
         ImageFolderConfig(on_bad_image="ignore")  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match="drop, keep, refuse"):
         ImageFolderConfig(on_duplicate="no")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("modes", "grey"), [("LL", True), ("1L", True), ("LR", False)])
+def test_the_index_knows_whether_all_images_are_grey(tmp_path: Path, modes: str, grey: bool) -> None:
+    for i, mode in enumerate(modes * 2):
+        shown = picture(i, mode="RGB" if mode == "R" else mode)
+        write(tmp_path / "set" / "ab"[i // 2] / f"{i}.png", png(shown))
+    for _ in range(2):  # from the pixels, then from the cache
+        assert folder_index(tmp_path / "set", tmp_path / "cache").grey is grey
+
+
+def test_rounding_in_jpeg_is_not_colour() -> None:
+    rgb = np.repeat(np.random.default_rng(0).integers(5, 250, (40, 40, 1), dtype=np.uint8), 3, axis=2)
+    rgb[3, 4, 0] += 2
+    assert is_grey(Image.fromarray(rgb))
+    rgb[3, 4, 0] += 1
+    assert not is_grey(Image.fromarray(rgb))

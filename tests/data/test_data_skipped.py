@@ -45,7 +45,7 @@ def mask() -> bytes:
 def odd(tmp_path: Path) -> Path:
     """24 images, and one or more examples of every other kind."""
     root = two_classes(tmp_path / "set")
-    for name in ("a/notes.txt", "a/deep/table.CSV", "b/scan.dcm", "b/more.dcm", "b/README", "top.txt", "top.png"):
+    for name in ("a/notes.txt", "a/deep/table.CSV", "b/scan.nii", "b/more.nii", "b/README", "top.txt", "top.png"):
         write(root / name, b"x")
     for name in ("a/._P000_0.png", "b/.DS_Store"):
         write(root / name, b"x")
@@ -62,7 +62,7 @@ def test_everything_beside_the_images_is_counted_by_kind(odd: Path, tmp_path: Pa
     assert len(index.records) == 24
     assert index.problems == ()
     assert counted(index) == {
-        ".dcm files": 2,
+        ".nii files": 2,
         ".txt files": 1,
         ".csv files": 1,
         "extensionless files": 1,
@@ -75,7 +75,7 @@ def test_everything_beside_the_images_is_counted_by_kind(odd: Path, tmp_path: Pa
         "links to a folder that they lie in": 1,
     }
     (line,) = data_lines(index)
-    assert line.startswith("files not used: 2 .dcm files (such as b/more.dcm)")
+    assert line.startswith("files not used: 2 .nii files (such as b/more.nii)")
     assert line.endswith("others")
 
 
@@ -176,7 +176,7 @@ def test_too_few_groups_first_list_what_was_excluded(odd: Path, tmp_path: Path) 
     with pytest.raises(DataError) as e:
         make_splits(index, SplitConfig(folds=5))
     message = str(e.value)
-    order = [message.index(text) for text in ("copy_under_two_labels: 2 images", "2 .dcm files", "a has 4", "folds=4")]
+    order = [message.index(text) for text in ("copy_under_two_labels: 2 images", "2 .nii files", "a has 4", "folds=4")]
     assert order == sorted(order)
 
 
@@ -202,10 +202,10 @@ def test_plan_and_audit_report_it(odd: Path, tmp_path: Path) -> None:
     where = ["--suite", str(suite), "--data", str(odd), "--out", str(tmp_path / "runs")]
     done = CliRunner().invoke(main, ["plan", *where])
     assert done.exit_code == 0, done.output
-    assert done.output.count("2 .dcm files (such as b/more.dcm)") == 1
+    assert done.output.count("2 .nii files (such as b/more.nii)") == 1
     done = CliRunner().invoke(main, ["plan", *where, "--json"])
-    assert any("2 .dcm files" in line for line in json.loads(done.output)["data"])
+    assert any("2 .nii files" in line for line in json.loads(done.output)["data"])
     done = CliRunner().invoke(main, ["data", "audit", *where])
-    assert "2 .dcm files (such as b/more.dcm)" in done.output
+    assert "2 .nii files (such as b/more.nii)" in done.output
     found = json.loads(CliRunner().invoke(main, ["data", "audit", *where, "--json"]).stdout)
-    assert {"kind": ".dcm files", "count": 2, "example": "b/more.dcm"} in found["skipped"]
+    assert {"kind": ".nii files", "count": 2, "example": "b/more.nii"} in found["skipped"]

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 
 from bench.data.listing import ImageChecks, Listed, Listing
 from bench.data.records import index_listing
+from bench.data.sets.finding import find_layout
 from bench.data.walk import Walk
 from bench.errors import ConfigError, DataError
 from bench.types import DataProblem, DatasetIndex
@@ -124,7 +125,8 @@ class BreakHis:
         if not files:
             named = f"; {len(foreign)} foreign ones, such as {foreign[0].path}" if foreign else ""
             raise DataError(f"no BreakHis images under {folder}{named}.\n{WHERE}")
-        return Listing(folder, CLASSES, tuple(files), tuple(foreign), skipped=walk.skipped)
+        groups = "patients" if self.config.group_by == "patient" else "slides"
+        return Listing(folder, CLASSES, tuple(files), tuple(foreign), skipped=walk.skipped, groups=groups)
 
     def _listed(self, path: str, match: re.Match[str]) -> Listed:
         slide = f"{match['year']}-{match['slide']}"
@@ -135,15 +137,13 @@ class BreakHis:
 
 def find_breast_folder(root: Path | None) -> Path:
     """Return the folder that holds ``benign`` and ``malignant``. Raises ``DataError`` with instructions."""
-    if root is None:
-        raise DataError(f"the BreakHis images are needed, but no folder was given.\n{WHERE}")
-    if not root.is_dir():
-        raise DataError(f"folder {root} does not exist.\n{WHERE}")
-    inside = ("", "breast", "histology_slides/breast", "BreaKHis_v1/histology_slides/breast")
-    for candidate in [root / p for p in (*inside, "BreaKHis_v1/BreaKHis_v1/histology_slides/breast")]:
-        if any((candidate / c / "SOB").is_dir() for c in CLASSES):
-            return candidate
-    raise DataError(f"{root} does not hold BreakHis in its official layout.\n{WHERE}")
+    below = "histology_slides/breast"
+    inside = ("breast", below, f"BreaKHis_v1/{below}", f"BreaKHis_v1/BreaKHis_v1/{below}")
+
+    def holds(folder: Path) -> bool:
+        return any((folder / c / "SOB").is_dir() for c in CLASSES)
+
+    return find_layout(root, "BreakHis", holds, inside, "BreakHis in its official layout", WHERE)
 
 
 def _contradiction(match: re.Match[str]) -> str:

@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 from bench.data.listing import ImageChecks, Listed, Listing
 from bench.data.records import index_listing
+from bench.data.sets.finding import find_layout
 from bench.data.walk import Walk
 from bench.errors import ConfigError, DataError, nearest
 from bench.types import DataProblem, DatasetIndex
@@ -89,11 +90,10 @@ class Busi:
 
 def find_busi_folder(root: Path | None) -> Path:
     """Return the folder of the classes, which holds masks. Raises ``DataError`` with instructions."""
-    if root is None:
-        raise DataError(f"the BUSI images are needed, but no folder was given.\n{WHERE}")
-    if not root.is_dir():
-        raise DataError(f"folder {root} does not exist.\n{WHERE}")
-    for inside in ("", "Dataset_BUSI_with_GT", "Dataset_BUSI_with_GT/Dataset_BUSI_with_GT"):
-        if any(_MASK.fullmatch(p.name) for name in CLASSES for p in (root / inside / name).glob("*_[mM]*")):
-            return root / inside
-    raise DataError(f"{root} does not hold BUSI: no folder benign, malignant or normal with *_mask.png.\n{WHERE}")
+
+    def holds(folder: Path) -> bool:
+        return any(_MASK.fullmatch(p.name) for name in CLASSES for p in (folder / name).glob("*_[mM]*"))
+
+    inside = ("Dataset_BUSI_with_GT", "Dataset_BUSI_with_GT/Dataset_BUSI_with_GT")
+    missing = "BUSI: no folder benign, malignant or normal with *_mask.png"
+    return find_layout(root, "BUSI", holds, inside, missing, WHERE)

@@ -9,8 +9,11 @@ from pathlib import Path
 
 from bench.data.sets.breakhis import find_breast_folder
 from bench.data.sets.busi import find_busi_folder
+from bench.data.sets.chest_xray import find_chest_folder
+from bench.data.sets.ham10000 import find_ham_folder
 from bench.data.sets.ihc import find_ihc_folder
 from bench.data.sets.isic9 import find_train_folder
+from bench.data.sets.malaria import find_cell_folder
 from bench.errors import DataError
 from bench.interfaces import Dataset
 from bench.types import DataProblem, DatasetIndex
@@ -19,6 +22,9 @@ LAYOUTS: dict[str, Callable[[Path | None], Path]] = {
     "breakhis": find_breast_folder,
     "busi": find_busi_folder,
     "isic9": find_train_folder,
+    "chest_xray": find_chest_folder,
+    "malaria": find_cell_folder,
+    "ham10000": find_ham_folder,
     "ihc": find_ihc_folder,
 }
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bench.data.listing import ImageChecks, Listed, Listing
 from bench.data.records import index_listing
 from bench.data.suspected_masks import named_masks
-from bench.data.walk import Walk
+from bench.data.walk import PICTURES, Walk
 from bench.errors import ConfigError, DataError
 from bench.types import DataProblem, DatasetIndex
 
@@ -29,17 +29,20 @@ class ImageFolderConfig(ImageChecks):
 
     ``group_regex`` is searched in each image's path relative to the root, with ``/``; its named group ``group`` is the
     patient, e.g. ``'/(?P<group>P[0-9]+)_'``. None: every image is its own group, which is correct only if no patient
-    has two images.
+    has two images. ``group_name``: what these groups are, in the plural, such as 'lesions' or 'slides'.
     """
 
     classes: tuple[str, ...] | None = None
     group_regex: str | None = None
-    extensions: tuple[str, ...] = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+    extensions: tuple[str, ...] = PICTURES
+    group_name: str = field(default="patients", metadata={"late": True})
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.classes is not None and len(set(self.classes)) != len(self.classes):
             raise ConfigError(f"image_folder: a class is listed twice in {self.classes}")
+        if not re.fullmatch("[a-z][a-z -]*s", self.group_name):
+            raise ConfigError(f"image_folder: group_name is {self.group_name!r}; expected a plural such as lesions")
         if self.group_regex is None:
             return
         try:
@@ -77,7 +80,8 @@ class ImageFolder:
         group_of = self._groups(kept)
         files = tuple(Listed(path, label, group_of[path]) for path, label in kept.items())
         knows = self.config.group_regex is not None
-        return Listing(root, classes, files, foreign, knows_groups=knows, skipped=walk.skipped)
+        groups = self.config.group_name
+        return Listing(root, classes, files, foreign, knows_groups=knows, skipped=walk.skipped, groups=groups)
 
     def _classes(self, root: Path) -> tuple[str, ...]:
         present = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))

@@ -41,6 +41,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "classical": "baselines.classical:Classical",
         "oversample": "baselines.oversample:Oversample",
         "cgan": "baselines.cgan:ConditionalGAN",
+        "flow_matching": "baselines.flow_matching:FlowMatching",
         "cgan_skin": "baselines.cgan_skin:SkinGAN",
         "medsyngan": "baselines.medsyngan:MedSynGAN",
         "cyclegan": "tlsgan.augmenter:CycleGAN",

@@ -5,9 +5,10 @@ al. 2016, DCGAN); noise and label also modulate each layer (Chen et al. 2019, "O
 Adversarial Networks"); projection discriminator (Miyato & Koyama 2018); hinge loss (Lim & Ye 2017, "Geometric GAN");
 averaged generator weights with standing batch-norm statistics (Brock et al. 2019); labels drawn uniformly.
 
-Options, off by default: differentiable augmentation of the discriminator's images (Zhao et al. 2020), self-attention
-(Zhang et al. 2019), spectral norm in the discriminator (Miyato et al. 2018), progressive growing (Karras et al. 2018),
-FID and KID during training. Data sets without colour are trained with one channel.
+Options, off by default: resize convolutions in the generator (Odena et al. 2016), differentiable augmentation of the
+discriminator's images (Zhao et al. 2020), self-attention (Zhang et al. 2019), spectral norm in the discriminator
+(Miyato et al. 2018), progressive growing (Karras et al. 2018), FID and KID during training. Data sets without colour
+are trained with one channel.
 """
 
 from __future__ import annotations
@@ -44,6 +45,7 @@ class ConditionalGANConfig(GANConfig):
     ema: float = 0.999  # decay of the averaged generator; lower during the first steps
     checkpoint_every: int = 250  # steps
     channels: Literal["auto", 1, 3] = "auto"  # of the images; 'auto': 1 if the data set has no colour, else 3
+    upsample: Literal["transposed", "resize"] = field(default="transposed", metadata=LATE)  # in the generator
     diffaug: str = field(default="", metadata=LATE)  # color,translation,cutout: images of the discriminator; '': off
     self_attention: bool = field(default=False, metadata=LATE)  # in both networks, at the largest map up to 32 px
     spectral_norm: bool = field(default=False, metadata=LATE)  # in the discriminator, instead of its instance norm
@@ -52,6 +54,8 @@ class ConditionalGANConfig(GANConfig):
     def __post_init__(self) -> None:
         """Raise ``ConfigError`` for values that cannot be trained with."""
         super().__post_init__()
+        if self.upsample not in ("transposed", "resize"):
+            raise ConfigError(f"upsample: got {self.upsample!r}, expected 'transposed' or 'resize'")
         if not set(self.augmentations) <= set(AUGMENTATIONS):
             expected = f"some of {', '.join(AUGMENTATIONS)}, separated by commas"
             raise ConfigError(f"diffaug: got {self.diffaug!r}, expected {expected}")
@@ -105,7 +109,7 @@ class ConditionalGAN(LabelGAN):
         G = ProgressiveGenerator if c.progressive else Generator
         D = ProgressiveDiscriminator if c.progressive else Discriminator
         return (
-            G(num_classes, side_px, c.z_dim, c.filters, c.self_attention, self.image_channels),
+            G(num_classes, side_px, c.z_dim, c.filters, c.self_attention, self.image_channels, c.upsample),
             D(num_classes, side_px, c.filters, c.self_attention, c.spectral_norm, self.image_channels),
         )
 

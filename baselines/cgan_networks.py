@@ -57,6 +57,15 @@ def normalise_spectrally(network: nn.Module) -> None:
             spectral_norm(module)
 
 
+def doubling(inputs: int, outputs: int, upsample: str) -> nn.Module:
+    """Return the layer that doubles the sides of a map: a transposed 4×4 convolution of stride 2, or for 'resize'
+    nearest neighbours and a 3×3 convolution (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts").
+    """
+    if upsample == "transposed":
+        return nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)
+    return nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(inputs, outputs, 3, padding=1))
+
+
 class Generator(nn.Module):
     """Noise float [B, z_dim] and labels int64 [B] -> images float [B, C, S, S] in [-1, 1].
 
@@ -68,8 +77,9 @@ class Generator(nn.Module):
     """
 
     def __init__(
-        self, num_classes: int, image_size_px: int, z_dim: int, filters: int, attention: bool = False, channels: int = 3
-    ) -> None:
+        self, num_classes: int, image_size_px: int, z_dim: int, filters: int, attention: bool = False,
+        channels: int = 3, upsample: str = "transposed",
+    ) -> None:  # fmt: skip
         super().__init__()
         self.side, doublings = stages(image_size_px)
         widths = map_widths(filters, doublings)
@@ -79,9 +89,7 @@ class Generator(nn.Module):
         self.dense_norm = nn.BatchNorm1d(self.widest * self.side**2, affine=False)
         self.norms = nn.ModuleList([nn.Identity(), *(nn.BatchNorm2d(w, affine=False) for w in widths[1:])])
         self.modulations = nn.ModuleList(nn.Linear(2 * z_dim, 2 * w) for w in widths)
-        self.ups = nn.ModuleList(
-            nn.ConvTranspose2d(a, b, 4, stride=2, padding=1) for a, b in pairwise([*widths, channels])
-        )
+        self.ups = nn.ModuleList(doubling(a, b, upsample) for a, b in pairwise([*widths, channels]))
         self.attended = attended_side(map_sides(image_size_px)) if attention else None
         if self.attended:
             self.attention = SelfAttention(widths[map_sides(image_size_px).index(self.attended)])

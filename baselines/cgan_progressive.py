@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from baselines.cgan_attention import SelfAttention, attended_side
-from baselines.cgan_networks import map_sides, map_widths, normalise_spectrally, stages
+from baselines.cgan_networks import doubling, map_sides, map_widths, normalise_spectrally, stages
 
 SLOPE = 0.2  # of the leaky ReLU
 
@@ -60,8 +60,9 @@ class ProgressiveGenerator(nn.Module):
     """
 
     def __init__(
-        self, num_classes: int, image_size_px: int, z_dim: int, filters: int, attention: bool = False, channels: int = 3
-    ) -> None:
+        self, num_classes: int, image_size_px: int, z_dim: int, filters: int, attention: bool = False,
+        channels: int = 3, upsample: str = "transposed",
+    ) -> None:  # fmt: skip
         super().__init__()
         self.side, self.levels = stages(image_size_px)
         widths = [*map_widths(filters, self.levels), filters]
@@ -71,7 +72,7 @@ class ProgressiveGenerator(nn.Module):
         self.dense_norm = nn.BatchNorm1d(self.widest * self.side**2, affine=False)
         self.norms = nn.ModuleList([nn.Identity(), *(nn.BatchNorm2d(w, affine=False) for w in widths[1:])])
         self.modulations = nn.ModuleList(nn.Linear(2 * z_dim, 2 * w) for w in widths)
-        self.ups = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(widths))
+        self.ups = nn.ModuleList(doubling(a, b, upsample) for a, b in pairwise(widths))
         self.to_rgb = nn.ModuleList(nn.Conv2d(w, channels, 1) for w in widths[1:])
         self.attended = attended_side(map_sides(image_size_px)) if attention else None
         if self.attended:

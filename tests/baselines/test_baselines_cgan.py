@@ -28,8 +28,16 @@ WISHES: dict[str, dict[str, Any]] = {
     "self_attention": {"self_attention": True},
     "spectral_norm": {"spectral_norm": True},
     "progressive": {"progressive": True},
+    "upsample": {"upsample": "resize"},
     "diffaug": {"diffaug": "color,translation,cutout"},
-    "all": {"self_attention": True, "spectral_norm": True, "progressive": True, "fid_every": 6, "diffaug": "color"},
+    "all": {
+        "self_attention": True,
+        "spectral_norm": True,
+        "progressive": True,
+        "fid_every": 6,
+        "diffaug": "color",
+        "upsample": "resize",
+    },
 }
 
 
@@ -151,7 +159,7 @@ def test_values_out_of_range_are_config_errors(options: dict[str, Any]) -> None:
 def test_a_config_without_wishes_has_the_key_that_it_had_before_there_were_any() -> None:
     Config = ConditionalGAN.Config
     assert stable_hash(Config()) == stable_hash(Config(progressive=False, fid_every=0)) == KEY_OF_OLD
-    assert len({stable_hash(Config(**{**options})) for options in WISHES.values()} | {KEY_OF_OLD}) == 6
+    assert len({stable_hash(Config(**{**options})) for options in WISHES.values()} | {KEY_OF_OLD}) == 7
 
 
 def attended(network: torch.nn.Module, *inputs: torch.Tensor) -> list[int]:

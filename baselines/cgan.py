@@ -5,15 +5,17 @@ al. 2016, DCGAN); noise and label also modulate each layer (Chen et al. 2019, "O
 Adversarial Networks"); projection discriminator (Miyato & Koyama 2018); hinge loss (Lim & Ye 2017, "Geometric GAN");
 averaged generator weights with standing batch-norm statistics (Brock et al. 2019); labels drawn uniformly.
 
-Options, off by default: self-attention (Zhang et al. 2019), spectral norm in the discriminator (Miyato et al. 2018),
-progressive growing (Karras et al. 2018), FID and KID during training.
+Options, off by default: resize convolutions in the generator (Odena et al. 2016), differentiable augmentation of the
+discriminator's images (Zhao et al. 2020), self-attention (Zhang et al. 2019), spectral norm in the discriminator
+(Miyato et al. 2018), progressive growing (Karras et al. 2018), FID and KID during training. Data sets without colour
+are trained with one channel.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, cast
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 from baselines.gan_model import LATE, Batch, GANConfig, TrainingImages, TrainState
 from baselines.label_gan import LabelGAN
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
     from baselines.cgan_progressive import ProgressiveDiscriminator, ProgressiveGenerator
 
 
+AUGMENTATIONS = ("color", "translation", "cutout")
+
+
 @dataclass(frozen=True)
 class ConditionalGANConfig(GANConfig):
     """Training budget, network size, optimiser and options."""
@@ -39,9 +44,26 @@ class ConditionalGANConfig(GANConfig):
     discriminator_learning_rate: float = 4e-4  # Adam, discriminator
     ema: float = 0.999  # decay of the averaged generator; lower during the first steps
     checkpoint_every: int = 250  # steps
+    channels: Literal["auto", 1, 3] = "auto"  # of the images; 'auto': 1 if the data set has no colour, else 3
+    upsample: Literal["transposed", "resize"] = field(default="transposed", metadata=LATE)  # in the generator
+    diffaug: str = field(default="", metadata=LATE)  # color,translation,cutout: images of the discriminator; '': off
     self_attention: bool = field(default=False, metadata=LATE)  # in both networks, at the largest map up to 32 px
     spectral_norm: bool = field(default=False, metadata=LATE)  # in the discriminator, instead of its instance norm
     progressive: bool = field(default=False, metadata=LATE)  # grow by doubling; each size gets an equal share of steps
+
+    def __post_init__(self) -> None:
+        """Raise ``ConfigError`` for values that cannot be trained with."""
+        super().__post_init__()
+        if self.upsample not in ("transposed", "resize"):
+            raise ConfigError(f"upsample: got {self.upsample!r}, expected 'transposed' or 'resize'")
+        if not set(self.augmentations) <= set(AUGMENTATIONS):
+            expected = f"some of {', '.join(AUGMENTATIONS)}, separated by commas"
+            raise ConfigError(f"diffaug: got {self.diffaug!r}, expected {expected}")
+
+    @property
+    def augmentations(self) -> tuple[str, ...]:
+        """The names in ``diffaug``."""
+        return tuple(name.strip() for name in self.diffaug.split(",") if name.strip())
 
 
 class ConditionalGAN(LabelGAN):
@@ -87,9 +109,20 @@ class ConditionalGAN(LabelGAN):
         G = ProgressiveGenerator if c.progressive else Generator
         D = ProgressiveDiscriminator if c.progressive else Discriminator
         return (
-            G(num_classes, side_px, c.z_dim, c.filters, c.self_attention),
-            D(num_classes, side_px, c.filters, c.self_attention, c.spectral_norm),
+            G(num_classes, side_px, c.z_dim, c.filters, c.self_attention, self.image_channels, c.upsample),
+            D(num_classes, side_px, c.filters, c.self_attention, c.spectral_norm, self.image_channels),
         )
+
+    @property
+    def image_channels(self) -> int:
+        """Channels of the images; 3 for 'auto', until ``for_images`` has replaced it."""
+        return 3 if self.config.channels == "auto" else self.config.channels
+
+    def for_images(self, grey: bool) -> ConditionalGAN:
+        """Return the method with the number of channels for images with or without colour."""
+        if self.config.channels != "auto":
+            return self
+        return type(self)(replace(self.config, channels=1 if grey else 3))
 
     def learning_rates(self) -> tuple[float, float]:
         """Return Adam's learning rates for generator and discriminator."""
@@ -103,6 +136,8 @@ class ConditionalGAN(LabelGAN):
         """Return labels drawn uniformly and a random image of each: rare classes are trained as often as others."""
         import torch
 
+        if self.config.augmentations:  # they draw from the global generators: a resumed run must draw the same
+            torch.manual_seed(self.seed("augment", seed, step))
         size, by_class = self.config.batch_size, images.by_class
         labels = torch.randint(len(by_class), (size,), generator=draw)
         u = torch.rand(size, generator=draw, dtype=torch.float64)
@@ -129,13 +164,18 @@ class ConditionalGAN(LabelGAN):
         import torch
         import torch.nn.functional as F
 
-        scores = D(torch.cat([real, fake]), torch.cat([real_labels, fake_labels]))
+        scores = D(self._augment(torch.cat([real, fake])), torch.cat([real_labels, fake_labels]))
         real_score, fake_score = scores.chunk(2)
         return (F.relu(1 - real_score) + F.relu(1 + fake_score)).mean(), real_score, fake_score
 
     def generator_loss(self, D: nn.Module, fake: torch.Tensor, fake_labels: torch.Tensor) -> torch.Tensor:
         """Return −D(G(z, y), y)."""
-        return -D(fake, fake_labels).mean()
+        return -D(self._augment(fake), fake_labels).mean()
+
+    def _augment(self, images: torch.Tensor) -> torch.Tensor:
+        from tlsgan.diffaug import DiffAugment
+
+        return DiffAugment(self.config.augmentations)(images)
 
     def decay(self, state: TrainState, step: int) -> float:
         """Return the decay of the averaged generator: lower while its newest layers have seen few steps."""

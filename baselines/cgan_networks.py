@@ -57,8 +57,17 @@ def normalise_spectrally(network: nn.Module) -> None:
             spectral_norm(module)
 
 
+def doubling(inputs: int, outputs: int, upsample: str) -> nn.Module:
+    """Return the layer that doubles the sides of a map: a transposed 4×4 convolution of stride 2, or for 'resize'
+    nearest neighbours and a 3×3 convolution (Odena et al. 2016, "Deconvolution and Checkerboard Artifacts").
+    """
+    if upsample == "transposed":
+        return nn.ConvTranspose2d(inputs, outputs, 4, stride=2, padding=1)
+    return nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(inputs, outputs, 3, padding=1))
+
+
 class Generator(nn.Module):
-    """Noise float [B, z_dim] and labels int64 [B] -> images float [B, 3, S, S] in [-1, 1].
+    """Noise float [B, z_dim] and labels int64 [B] -> images float [B, C, S, S] in [-1, 1].
 
     DCGAN (Radford et al. 2016): transposed 4×4 convolutions of stride 2, ReLU, tanh at the end. The label is a learned
     vector concatenated with the noise (Mirza & Osindero 2014), and both also set the scale and shift of every batch
@@ -67,7 +76,10 @@ class Generator(nn.Module):
     ``attention``: self-attention after the activation of the map of side ``attended_side``.
     """
 
-    def __init__(self, num_classes: int, image_size_px: int, z_dim: int, filters: int, attention: bool = False) -> None:
+    def __init__(
+        self, num_classes: int, image_size_px: int, z_dim: int, filters: int, attention: bool = False,
+        channels: int = 3, upsample: str = "transposed",
+    ) -> None:  # fmt: skip
         super().__init__()
         self.side, doublings = stages(image_size_px)
         widths = map_widths(filters, doublings)
@@ -77,13 +89,13 @@ class Generator(nn.Module):
         self.dense_norm = nn.BatchNorm1d(self.widest * self.side**2, affine=False)
         self.norms = nn.ModuleList([nn.Identity(), *(nn.BatchNorm2d(w, affine=False) for w in widths[1:])])
         self.modulations = nn.ModuleList(nn.Linear(2 * z_dim, 2 * w) for w in widths)
-        self.ups = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, stride=2, padding=1) for a, b in pairwise([*widths, 3]))
+        self.ups = nn.ModuleList(doubling(a, b, upsample) for a, b in pairwise([*widths, channels]))
         self.attended = attended_side(map_sides(image_size_px)) if attention else None
         if self.attended:
             self.attention = SelfAttention(widths[map_sides(image_size_px).index(self.attended)])
 
     def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Return images float [B, 3, S, S] in [-1, 1]."""
+        """Return images float [B, C, S, S] in [-1, 1]."""
         condition = torch.cat([z, self.label(labels)], dim=1)
         x = self.dense_norm(self.dense(condition)).view(-1, self.widest, self.side, self.side)
         for norm, modulation, up in zip(self.norms, self.modulations, self.ups, strict=True):
@@ -96,7 +108,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images float [B, 3, S, S] in [-1, 1] and labels int64 [B] -> scores float [B], high for real.
+    """Images float [B, C, S, S] in [-1, 1] and labels int64 [B] -> scores float [B], high for real.
 
     4×4 convolutions of stride 2 with instance norm (as in PatchGAN, Isola et al. 2017) and a projection head (Miyato &
     Koyama 2018, equation 4): score = w·φ(x) + v_label·φ(x) + b, where φ(x) is the last feature map averaged over the
@@ -105,16 +117,23 @@ class Discriminator(nn.Module):
     """
 
     def __init__(
-        self, num_classes: int, image_size_px: int, filters: int, attention: bool = False, spectral: bool = False
+        self,
+        num_classes: int,
+        image_size_px: int,
+        filters: int,
+        attention: bool = False,
+        spectral: bool = False,
+        image_channels: int = 3,
     ) -> None:
         super().__init__()
         sides = map_sides(image_size_px)
         attended = attended_side(sides) if attention else None
         layers: list[nn.Module] = []
-        channels = 3
+        channels = image_channels
         for side, width in zip(reversed(sides), reversed(map_widths(filters, len(sides))), strict=True):
+            first = not layers
             layers.append(nn.Conv2d(channels, width, 4, stride=2, padding=1))
-            if channels != 3 and not spectral:  # instance norm on the first layer would remove the image's mean colour
+            if not first and not spectral:  # instance norm on the first layer would remove the image's mean colour
                 layers.append(nn.InstanceNorm2d(width, affine=True))
             layers.append(nn.LeakyReLU(0.2, inplace=True))
             if side == attended:

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from baselines.cgan_attention import SelfAttention, attended_side
-from baselines.cgan_networks import map_sides, map_widths, normalise_spectrally, stages
+from baselines.cgan_networks import doubling, map_sides, map_widths, normalise_spectrally, stages
 
 SLOPE = 0.2  # of the leaky ReLU
 
@@ -44,7 +44,7 @@ def growth(step: int, steps: int, levels: int) -> Growth:
 
 
 def at_growth(images: torch.Tensor, g: Growth, levels: int) -> torch.Tensor:
-    """Return images float [B, 3, S, S] at a level's side; while it fades in, blended with those of the level below."""
+    """Return images float [B, C, S, S] at a level's side; while it fades in, blended with those of the level below."""
     shrink = 2 ** (levels - g.level)
     small = F.avg_pool2d(images, shrink) if shrink > 1 else images
     if g.alpha == 1:
@@ -53,13 +53,16 @@ def at_growth(images: torch.Tensor, g: Growth, levels: int) -> torch.Tensor:
 
 
 class ProgressiveGenerator(nn.Module):
-    """Noise float [B, z_dim] and labels int64 [B] -> images float [B, 3, S_level, S_level] in [-1, 1].
+    """Noise float [B, z_dim] and labels int64 [B] -> images float [B, C, S_level, S_level] in [-1, 1].
 
     Feature maps as in ``cgan_networks.Generator`` and one more at the image's side, each with a 1×1 convolution to RGB.
     A level that fades in is blended with the enlarged image of the level below. A new network is at the last level.
     """
 
-    def __init__(self, num_classes: int, image_size_px: int, z_dim: int, filters: int, attention: bool = False) -> None:
+    def __init__(
+        self, num_classes: int, image_size_px: int, z_dim: int, filters: int, attention: bool = False,
+        channels: int = 3, upsample: str = "transposed",
+    ) -> None:  # fmt: skip
         super().__init__()
         self.side, self.levels = stages(image_size_px)
         widths = [*map_widths(filters, self.levels), filters]
@@ -69,8 +72,8 @@ class ProgressiveGenerator(nn.Module):
         self.dense_norm = nn.BatchNorm1d(self.widest * self.side**2, affine=False)
         self.norms = nn.ModuleList([nn.Identity(), *(nn.BatchNorm2d(w, affine=False) for w in widths[1:])])
         self.modulations = nn.ModuleList(nn.Linear(2 * z_dim, 2 * w) for w in widths)
-        self.ups = nn.ModuleList(nn.ConvTranspose2d(a, b, 4, stride=2, padding=1) for a, b in pairwise(widths))
-        self.to_rgb = nn.ModuleList(nn.Conv2d(w, 3, 1) for w in widths[1:])
+        self.ups = nn.ModuleList(doubling(a, b, upsample) for a, b in pairwise(widths))
+        self.to_rgb = nn.ModuleList(nn.Conv2d(w, channels, 1) for w in widths[1:])
         self.attended = attended_side(map_sides(image_size_px)) if attention else None
         if self.attended:
             self.attention = SelfAttention(widths[map_sides(image_size_px).index(self.attended)])
@@ -81,7 +84,7 @@ class ProgressiveGenerator(nn.Module):
         self.level, self.alpha = level, alpha
 
     def forward(self, z: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Return images float [B, 3, S_level, S_level] in [-1, 1]."""
+        """Return images float [B, C, S_level, S_level] in [-1, 1]."""
         condition = torch.cat([z, self.label(labels)], dim=1)
         x = self.dense_norm(self.dense(condition)).view(-1, self.widest, self.side, self.side)
         x = before = self._activate(0, x, condition)
@@ -100,7 +103,7 @@ class ProgressiveGenerator(nn.Module):
 
 
 class ProgressiveDiscriminator(nn.Module):
-    """Images float [B, 3, S_level, S_level] in [-1, 1] and labels int64 [B] -> scores float [B], high for real.
+    """Images float [B, C, S_level, S_level] in [-1, 1] and labels int64 [B] -> scores float [B], high for real.
 
     Layers as in ``cgan_networks.Discriminator``, each with a 1×1 convolution from RGB, and no instance norm: any layer
     may be the first one, and there it removes the mean colour (two classes then swapped their colours). While a level
@@ -108,12 +111,18 @@ class ProgressiveDiscriminator(nn.Module):
     """
 
     def __init__(
-        self, num_classes: int, image_size_px: int, filters: int, attention: bool = False, spectral: bool = False
+        self,
+        num_classes: int,
+        image_size_px: int,
+        filters: int,
+        attention: bool = False,
+        spectral: bool = False,
+        channels: int = 3,
     ) -> None:
         super().__init__()
         _, self.levels = stages(image_size_px)
         widths = [*map_widths(filters, self.levels), filters]
-        self.from_rgb = nn.ModuleList(nn.Conv2d(3, w, 1) for w in widths[1:])
+        self.from_rgb = nn.ModuleList(nn.Conv2d(channels, w, 1) for w in widths[1:])
         self.downs = nn.ModuleList(nn.Conv2d(b, a, 4, stride=2, padding=1) for a, b in pairwise(widths))
         self.last = nn.Conv2d(widths[0], widths[0], 3, padding=1)
         self.score = nn.Linear(widths[0], 1)

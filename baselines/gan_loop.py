@@ -119,7 +119,7 @@ def training_images(gan: GANModel, data: TrainingData, device: str) -> TrainingI
     for name, positions in zip(data.classes, by_class, strict=True):
         if not len(positions):
             raise DataError(f"{gan.name}: no training image of class {name!r}; it needs at least one of each class")
-    pixels = torch.tensor(np.ascontiguousarray(data.images(gan.side_px)), device=device)
+    pixels = torch.tensor(np.ascontiguousarray(data.images(gan.side_px)[..., : gan.image_channels]), device=device)
     return TrainingImages(pixels, labels, by_class)
 
 
@@ -155,7 +155,7 @@ def profiled_step(gan: GANModel, side_px: int, device: str) -> ProfiledStep:
 
     def build() -> Callable[[], object]:
         state = make_state(gan, 2, side_px, device, seed=0)
-        shape = (2 * gan.config.batch_size, side_px, side_px, 3)
+        shape = (2 * gan.config.batch_size, side_px, side_px, gan.image_channels)
         labels = torch.arange(shape[0]) % 2
         pixels = torch.randint(256, shape, dtype=torch.uint8, device=device)
         images = TrainingImages(pixels, labels, [(labels == label).nonzero().flatten() for label in (0, 1)])

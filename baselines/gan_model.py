@@ -68,7 +68,7 @@ class TrainState:
 class TrainingImages(NamedTuple):
     """The training images of a fold."""
 
-    pixels: torch.Tensor  # uint8 [N, S, S, 3], on the device
+    pixels: torch.Tensor  # uint8 [N, S, S, C], on the device
     labels: torch.Tensor  # int64 [N], on the CPU
     by_class: list[torch.Tensor]  # for each class the positions of its images, int64, on the CPU
 
@@ -93,12 +93,22 @@ class GANModel(ABC):
     def __init__(self, config: GANConfig) -> None:
         self.config = config
 
+    @property
+    def image_channels(self) -> int:
+        """Channels of the images that the networks take and give."""
+        return 3
+
+    def for_images(self, grey: bool) -> GANModel:
+        """Return the method for images with or without colour; only methods with an option for it change."""
+        return self
+
     @abstractmethod
     def networks(self, num_classes: int, side_px: int) -> tuple[nn.Module, nn.Module]:
         """Return generator and discriminator, initialised from torch's global generator.
 
-        The generator maps noise float [B, z_dim] and labels int64 [B] to images float [B, 3, S, S] in [-1, 1]; the
-        discriminator maps images and labels to float [B], for ``discriminator_loss`` and ``generator_loss``.
+        The generator maps noise float [B, z_dim] and labels int64 [B] to images float [B, C, S, S] in [-1, 1], C being
+        ``image_channels``; the discriminator maps images and labels to float [B], for ``discriminator_loss`` and
+        ``generator_loss``.
         """
 
     def learning_rates(self) -> tuple[float, float]:

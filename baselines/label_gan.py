@@ -52,7 +52,7 @@ class LabelGAN(GANModel):
 
         from baselines.gan_loop import train
 
-        generator = train(self, data, ctx)
+        generator = train(self.for_images(data.grey), data, ctx)
         state = {k: v.detach().cpu().contiguous() for k, v in generator.state_dict().items()}
         save_file(state, ctx.folder / WEIGHTS_FILE)
 
@@ -73,4 +73,4 @@ class LabelGAN(GANModel):
         """Yield images by label; image i of a label depends on (ctx.seed, label, i) and the weights only."""
         from baselines.gan_sampling import synthesize
 
-        yield from synthesize(self, data, counts, fitted / WEIGHTS_FILE, ctx)
+        yield from synthesize(self.for_images(data.grey), data, counts, fitted / WEIGHTS_FILE, ctx)

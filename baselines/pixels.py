@@ -9,11 +9,11 @@ from bench.types import Uint8Images
 
 
 def to_float(images: torch.Tensor) -> torch.Tensor:
-    """Convert uint8 [N, H, W, 3] to float [N, 3, H, W] in [-1, 1]."""
+    """Convert uint8 [N, H, W, C] to float [N, C, H, W] in [-1, 1]."""
     return images.permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
 
 
 def to_uint8(images: torch.Tensor) -> Uint8Images:
-    """Convert float [N, 3, H, W] in [-1, 1] to uint8 [N, H, W, 3], rounded and clipped."""
-    scaled = images.detach().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8)
+    """Convert float [N, C, H, W] in [-1, 1] to uint8 [N, H, W, 3], rounded and clipped; one channel is repeated."""
+    scaled = images.detach().add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).expand(-1, 3, -1, -1)
     return np.ascontiguousarray(scaled.permute(0, 2, 3, 1).cpu().numpy())

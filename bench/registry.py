@@ -42,6 +42,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "oversample": "baselines.oversample:Oversample",
         "noise": "baselines.noise:Noise",
         "cgan": "baselines.cgan:ConditionalGAN",
+        "flow_matching": "baselines.flow_matching:FlowMatching",
         "cgan_skin": "baselines.cgan_skin:SkinGAN",
         "medsyngan": "baselines.medsyngan:MedSynGAN",
         "cyclegan": "tlsgan.augmenter:CycleGAN",
@@ -55,6 +56,7 @@ REGISTRY: dict[str, dict[str, str]] = {
     "classifier": {
         "small_cnn": "bench.classifiers.small_cnn:SmallCNN",
         "simple_cnn": "bench.classifiers.simple_cnn:SimpleCNN",
+        "linear_probe": "bench.classifiers.linear_probe:LinearProbe",
     },
     "metric": {
         "expected_cost": "bench.metrics.expected_cost:ExpectedCost",

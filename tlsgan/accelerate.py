@@ -42,7 +42,7 @@ WARM_UP, TIMED = 3, 10  # steps in a measurement
 SHAPE = (
     "batch_size", "filters", "blocks", "norm", "discriminator", "disc_filters", "head_width",
     "trained_stages", "head", "class_on_both", "imagenet_normalisation",
-    "spectral_norm", "diffaug", "joint_batch_statistics", "amp",
+    "spectral_norm", "diffaug", "upsample", "joint_batch_statistics", "amp",
 )  # fmt: skip
 SWITCHES = ("pool_size", "lambda_identity", "lambda_class")  # for these it only matters whether they are above 0
 
@@ -93,7 +93,7 @@ class Builder:
 
     def __init__(self, train_state: TrainState, config: CycleGANConfig, device: str, image_size_px: Size):
         self.train_state, self.config, self.device = train_state, config, device
-        self.shape = (config.batch_size, 3, *height_width(image_size_px))
+        self.shape = (config.batch_size, config.image_channels, *height_width(image_size_px))
 
     def prepared(self, mode: str) -> TrainStep:
         """Return the step; unless eager, after one trial run. Raises any error of the compiler or of CUDA."""

@@ -88,19 +88,20 @@ class CycleGAN:
 
         self.check(data.classes)
         self.check_size(data.image_size_px)
+        config = self.config.for_images(data.grey)
         seed_everything(derive_seed("tlsgan.fit", ctx.seed))
-        nets = build_networks(self.config, self._size(data))
-        source = load_pretrained((nets.D_a, nets.D_b), self.config, ctx.weights)
+        nets = build_networks(config, self._size(data))
+        source = load_pretrained((nets.D_a, nets.D_b), config, ctx.weights)
         with ctx.phase("data"):
             images_a, images_b = (self._images(data, label) for label in (0, 1))
-        facts = train(self.config, nets, images_a, images_b, ctx)
+        facts = train(config, nets, images_a, images_b, ctx)
         save_generators(ctx.folder, nets)
         if self.config.keep_discriminator:
             save_discriminator(ctx.folder, nets)
         (ctx.folder / "weights.json").write_text(json.dumps(source, indent=2) + "\n")
         parameters = sum(p.numel() for net in nets.named().values() for p in net.parameters())
         (ctx.folder / "facts.json").write_text(json.dumps({"parameters": parameters, **facts}) + "\n")
-        described = {"classes": list(data.classes), "image_size_px": self._size(data), "config": asdict(self.config)}
+        described = {"classes": list(data.classes), "image_size_px": self._size(data), "config": asdict(config)}
         (ctx.folder / "generator.json").write_text(json.dumps(described, indent=2) + "\n")
 
     def synthesize(

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -98,8 +98,9 @@ def load_generator(folder: Path, name: str, config: CycleGANConfig, device: str)
     path = folder / f"{name}.safetensors"
     if not path.is_file():
         raise WeightsError(f"no trained generator at {path}, expected a file; fit the method first")
-    generator = build_generator(config)
-    _load(generator, path, f"generator with {config.filters} filters and {config.blocks} blocks")
+    state = load_file(path)
+    generator = build_generator(_with_channels(config, state, "model.1."))
+    _load(generator, path, state, f"generator with {config.filters} filters and {config.blocks} blocks")
     return to_fast_layout(generator, device).eval()
 
 
@@ -110,14 +111,22 @@ def load_discriminator(folder: Path, config: CycleGANConfig, image_size_px: Size
         raise WeightsError(
             f"no trained discriminator at {path}, expected a file; fit the method with keep_discriminator: true"
         )
-    network = build_discriminator(config, image_size_px)
-    _load(network, path, f"{config.discriminator} discriminator for {image_size_px} px")
+    state = load_file(path)
+    network = build_discriminator(_with_channels(config, state, "model.0."), image_size_px)
+    _load(network, path, state, f"{config.discriminator} discriminator for {image_size_px} px")
     network.to(device).eval()
     return network
 
 
-def _load(network: torch.nn.Module, path: Path, expected: str) -> None:
-    state = load_file(path)
+def _with_channels(config: CycleGANConfig, state: Mapping[str, torch.Tensor], first: str) -> CycleGANConfig:
+    """Replace channels 'auto' by those of the saved first convolution, whose tensors' names begin with ``first``."""
+    if config.channels != "auto":
+        return config
+    kernels = [t for name, t in state.items() if name.startswith(first) and t.ndim == 4]
+    return replace(config, channels=1 if kernels and kernels[0].shape[1] == 1 else 3)
+
+
+def _load(network: torch.nn.Module, path: Path, state: Mapping[str, torch.Tensor], expected: str) -> None:
     problem = describe_mismatch(network.state_dict(), state)
     if problem:
         raise WeightsError(f"{path} does not fit a {expected}: {problem}; use the config that it was trained with")

@@ -3,7 +3,7 @@
 The defaults are the published values: Adam 2e-4 with betas (0.5, 0.999), batch size 1, no image pool, no learning-rate
 decay, and inputs in [-1, 1] also for the ImageNet networks. Later GAN techniques are fields that are off by default:
 pool, decay, flips, averaged generators, spectral norm, differentiable augmentation, R1, a separate learning rate for
-the discriminators, gradient clipping, and the backbone's input normalisation.
+the discriminators, gradient clipping, resize convolutions, and the backbone's input normalisation.
 
 The components of transfer learning are fields as well: ``pretrained``; ``trained_stages`` (Mo et al. 2020 freeze the
 first ones, Sauer et al. 2021 all), see ``freezing``; ``imagenet_normalisation``; ``lambda_class`` (0: only the
@@ -14,7 +14,8 @@ for every image. With ``class_on_both`` each discriminator learns both classes, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from bench.errors import ConfigError
 from bench.types import Size, height_width
@@ -26,6 +27,7 @@ HEADS = (TWO_HEADS, CLASSES_AND_FAKE)
 STEPS = ("fast", "reference")
 COMPILE = ("off", "auto", "on")
 AUGMENTATIONS = ("color", "translation", "cutout")
+UPSAMPLES = ("transposed", "resize")
 RESIZES = ("squash", "crop")
 LATE = {"late": True}  # metadata of a field added later: its default value does not change a cell's key
 MIN_IMAGE_SIZE_PX = 24  # below this the PatchGAN's last normalised map has one pixel
@@ -50,6 +52,8 @@ class CycleGANConfig:
     batch_size: int = 1  # pairs per step
     filters: int = 64  # in the generator's first convolution
     blocks: int = 9  # residual blocks in a generator
+    channels: Literal["auto", 1, 3] = "auto"  # of the images; 'auto': 1 if the data set has no colour, else 3
+    upsample: Literal["transposed", "resize"] = field(default="transposed", metadata=LATE)  # in the generators
     norm: str = "instance"  # in the generators: 'instance' or 'batch'
     discriminator: str = PATCHGAN  # 'patchgan', 'resnet50', 'vgg16' (torchvision), or a convolutional timm network
     disc_filters: int = 64  # in the PatchGAN's first convolution
@@ -106,7 +110,7 @@ class CycleGANConfig:
         self._require("learning_rate", self.learning_rate > 0, "above 0")
         self._require("disc_learning_rate", self.disc_learning_rate is None or self.disc_learning_rate > 0, "above 0")
         self._require("lr_decay_start", 0 <= self.lr_decay_start <= 1, "in [0, 1]")
-        for name, known in (("norm", NORMS), ("step", STEPS), ("compile", COMPILE)):
+        for name, known in (("norm", NORMS), ("step", STEPS), ("compile", COMPILE), ("upsample", UPSAMPLES)):
             self._require(name, getattr(self, name) in known, f"one of {', '.join(known)}")
         fine = set(self.augmentations) <= set(AUGMENTATIONS)
         self._require("diffaug", fine, f"some of {', '.join(AUGMENTATIONS)}, separated by commas")
@@ -128,6 +132,15 @@ class CycleGANConfig:
         self._require("class_on_both", classes or not self.class_on_both, "false if lambda_class is 0")
         self._require("label_fraction", 0 < self.label_fraction <= 1, "in (0, 1]")
         self._require("label_fraction", classes or self.label_fraction == 1, "1 if lambda_class is 0")
+
+    @property
+    def image_channels(self) -> int:
+        """Channels of the images; 3 for 'auto', until ``for_images`` has replaced it."""
+        return 3 if self.channels == "auto" else self.channels
+
+    def for_images(self, grey: bool) -> CycleGANConfig:
+        """Return the config with the number of channels for images with or without colour."""
+        return replace(self, channels=1 if grey else 3) if self.channels == "auto" else self
 
     @property
     def augmentations(self) -> tuple[str, ...]:

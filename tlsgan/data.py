@@ -9,9 +9,9 @@ import torch
 from bench.types import Uint8Images
 
 
-def to_device(images: Uint8Images, device: str) -> torch.Tensor:
-    """Return uint8 [N, H, W, 3] as a uint8 tensor [N, 3, H, W] on the device."""
-    return torch.from_numpy(images.copy()).permute(0, 3, 1, 2).contiguous().to(device)
+def to_device(images: Uint8Images, device: str, channels: int = 3) -> torch.Tensor:
+    """Return uint8 [N, H, W, 3] as a uint8 tensor [N, C, H, W] on the device; one channel is that of grey images."""
+    return torch.from_numpy(images[..., :channels].copy()).permute(0, 3, 1, 2).contiguous().to(device)
 
 
 def to_float(images: torch.Tensor) -> torch.Tensor:
@@ -20,8 +20,8 @@ def to_float(images: torch.Tensor) -> torch.Tensor:
 
 
 def to_uint8(images: torch.Tensor) -> Uint8Images:
-    """Convert float [N, 3, H, W] in [-1, 1] to uint8 [N, H, W, 3], rounded; inverse of ``to_float``."""
-    levels = images.detach().float().add(1.0).mul(127.5).round().clamp(0, 255)
+    """Convert float [N, C, H, W] in [-1, 1] to uint8 [N, H, W, 3], rounded; inverse of ``to_float``."""
+    levels = images.detach().float().add(1.0).mul(127.5).round().clamp(0, 255).expand(-1, 3, -1, -1)
     return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
@@ -41,7 +41,7 @@ def labelled_share(count: int, fraction: float, seed: int) -> torch.Tensor:
 
 
 class UnpairedStream:
-    """Infinite stream of pairs of batches (real_a, real_b), float [B, 3, H, W] in [-1, 1].
+    """Infinite stream of pairs of batches (real_a, real_b), float [B, C, H, W] in [-1, 1].
 
     A separate generator shuffles each domain at the start of an epoch. The epoch ends when the smaller domain has no
     full batch left. Order and flips of an epoch are drawn at its start and stored on the device. With ``labelled``, one

@@ -21,11 +21,12 @@ THRESHOLD = 0.5
 
 def class_probabilities(network: Discriminator, images: Uint8Images, device: str) -> npt.NDArray[np.float64]:
     """Return class probabilities float64 [N, 2] of images uint8 [N, H, W, 3]; the network is in evaluation mode."""
+    channels = int(getattr(network, "channels", 3))
     probabilities = np.zeros((len(images), 2))
     for start in range(0, len(images), BATCH):
         rows = np.arange(start, start + BATCH).clip(max=len(images) - 1)
         with torch.inference_mode():
-            output = network(to_float(to_device(images[rows], device)))
+            output = network(to_float(to_device(images[rows], device, channels)))
         probabilities[start : start + BATCH] = _probabilities(output)[: len(images) - start]
     return probabilities
 

@@ -40,14 +40,14 @@ class DiscriminatorOutput(NamedTuple):
 class PatchGAN(nn.Module):
     """4×4 convolutions f-2f-4f-8f-1, strides 2, 2, 2, 1, 1; the receptive field of each output is 70×70 pixels.
 
-    Float [B, 3, H, W] in [-1, 1] to a raw map [B, 1, H/8 − 2, W/8 − 2]. With ``spectral`` every convolution is
+    Float [B, C, H, W] in [-1, 1] to a raw map [B, 1, H/8 − 2, W/8 − 2]. With ``spectral`` every convolution is
     spectrally normalised, and instance norm is left out, because it would cancel the scale of the weights.
     """
 
-    def __init__(self, filters: int = 64, spectral: bool = False):
+    def __init__(self, filters: int = 64, spectral: bool = False, channels: int = 3):
         super().__init__()
-        f = filters
-        layers: list[nn.Module] = [nn.Conv2d(3, f, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
+        f, self.channels = filters, channels
+        layers: list[nn.Module] = [nn.Conv2d(channels, f, 4, stride=2, padding=1), nn.LeakyReLU(0.2, inplace=True)]
         for width, stride in ((f, 2), (2 * f, 2), (4 * f, 1)):
             layers += [
                 nn.Conv2d(width, 2 * width, 4, stride=stride, padding=1),
@@ -95,6 +95,7 @@ class TransferDiscriminator(nn.Module):
         frozen: Sequence[nn.Module] = (),
     ):
         super().__init__()
+        self.channels = 3
         self.backbone, self.frozen = backbone, list(frozen)
         self.head_real: nn.Module | None = None
         self.head_class: nn.Module | None = None
@@ -113,7 +114,11 @@ class TransferDiscriminator(nn.Module):
         self.register_buffer("shift", torch.tensor(shift).view(1, 3, 1, 1), persistent=False)
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
-        """Return the backbone's features [B, F]; deterministic, since only the heads have dropout."""
+        """Return the backbone's features [B, F]; deterministic, since only the heads have dropout.
+
+        A single channel is repeated: the backbone's weights are for three.
+        """
+        x = x.expand(-1, 3, -1, -1)
         if not self.identity_normalisation:
             x = x * self.scale + self.shift
         return self.backbone(x).flatten(1)
@@ -201,7 +206,7 @@ def feature_width(name: str, image_size_px: Size, batch_size: int, trained_stage
 def build_discriminator(config: CycleGANConfig, image_size_px: Size) -> Discriminator:
     """Build the config's discriminator with random weights from torch's global generator."""
     if config.discriminator == PATCHGAN:
-        return PatchGAN(config.disc_filters, config.spectral_norm)
+        return PatchGAN(config.disc_filters, config.spectral_norm, config.image_channels)
     name, stages = config.discriminator, config.trained_stages
     features = feature_width(name, image_size_px, config.batch_size, stages)
     backbone = build_backbone(name)

@@ -2,6 +2,8 @@
 
 c7s1-f, d2f, d4f, N residual blocks of 4f, u2f, uf, c7s1-3, tanh; reflection padding, a bias in every convolution.
 Changes to the paper: the numbers of filters and blocks are options, and the norm can be batch norm (TL-S-CycleGAN).
+Options: one channel for grey images; upsampling by resizing (Odena et al. 2016, "Deconvolution and Checkerboard
+Artifacts"): transposed convolutions of 3×3 with stride 2 overlap unevenly, which shows as a checkerboard.
 Parameters are named ``model.N…`` and ``model.N.conv_block.M…`` as in published checkpoints of this family.
 """
 
@@ -31,16 +33,30 @@ class ResidualBlock(nn.Module):
 
 
 class ResNetGenerator(nn.Module):
-    """Translate images float [B, 3, H, W] in [-1, 1] to images of the same shape; H and W are multiples of 4.
+    """Translate images float [B, C, H, W] in [-1, 1] to images of the same shape; H and W are multiples of 4.
 
-    ``norm`` is 'instance' (no parameters, no running statistics) or 'batch'.
+    ``norm`` is 'instance' (no parameters, no running statistics) or 'batch'. ``upsample``: 'transposed' convolutions,
+    or 'resize': nearest neighbours and a 3×3 convolution.
     """
 
-    def __init__(self, filters: int = 64, blocks: int = 9, norm: str = "instance"):
+    def __init__(
+        self,
+        filters: int = 64,
+        blocks: int = 9,
+        norm: str = "instance",
+        channels: int = 3,
+        upsample: str = "transposed",
+    ):
         super().__init__()
+        self.channels = channels
         norm_layer: type[nn.Module] = nn.InstanceNorm2d if norm == "instance" else nn.BatchNorm2d
         f = filters
-        layers: list[nn.Module] = [nn.ReflectionPad2d(3), nn.Conv2d(3, f, 7), norm_layer(f), nn.ReLU(inplace=True)]
+        layers: list[nn.Module] = [
+            nn.ReflectionPad2d(3),
+            nn.Conv2d(channels, f, 7),
+            norm_layer(f),
+            nn.ReLU(inplace=True),
+        ]
         for width in (f, 2 * f):
             layers += [
                 nn.Conv2d(width, 2 * width, 3, stride=2, padding=1),
@@ -50,16 +66,23 @@ class ResNetGenerator(nn.Module):
         layers += [ResidualBlock(4 * f, norm_layer) for _ in range(blocks)]
         for width in (4 * f, 2 * f):
             layers += [
-                nn.ConvTranspose2d(width, width // 2, 3, stride=2, padding=1, output_padding=1),
+                *_doubled(width, width // 2, upsample),
                 norm_layer(width // 2),
                 nn.ReLU(inplace=True),
             ]
-        layers += [nn.ReflectionPad2d(3), nn.Conv2d(f, 3, 7), nn.Tanh()]
+        layers += [nn.ReflectionPad2d(3), nn.Conv2d(f, channels, 7), nn.Tanh()]
         self.model = nn.Sequential(*layers)
         self.apply(init_gaussian)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return self.model(x)
+
+
+def _doubled(width: int, out: int, upsample: str) -> list[nn.Module]:
+    """Return the layers that double the sides of a map of ``width`` channels and give it ``out`` channels."""
+    if upsample == "transposed":
+        return [nn.ConvTranspose2d(width, out, 3, stride=2, padding=1, output_padding=1)]
+    return [nn.Upsample(scale_factor=2), nn.ReflectionPad2d(1), nn.Conv2d(width, out, 3)]
 
 
 def init_gaussian(module: nn.Module) -> None:

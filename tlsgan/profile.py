@@ -39,7 +39,7 @@ def _builder(config: CycleGANConfig, image_size_px: Size, device: str) -> Callab
         seed_everything(0)
         train_state = make_train_state(config, build_networks(config, image_size_px), device, seed=0)
         train_step, _ = make_step(train_state, config, device, image_size_px, FOREVER, None)
-        shape = (config.batch_size, 3, *height_width(image_size_px))
+        shape = (config.batch_size, config.image_channels, *height_width(image_size_px))
         real_a, real_b = (torch.rand(shape, device=device) * 2 - 1 for _ in "ab")
         steps = itertools.count(1)
         return lambda: train_step(next(steps), real_a, real_b)

@@ -16,7 +16,7 @@ SAMPLES = 4  # fixed training images of each domain
 def sample_grid(G_ab: nn.Module, G_ba: nn.Module, domain_a: torch.Tensor, domain_b: torch.Tensor) -> Uint8Images:
     """Return strips uint8 [N, H, 3 W, 3]: real_a | fake_b | rec_a for each image, then real_b | fake_a | rec_b.
 
-    The domains are uint8 [N, 3, H, W]; the grid shows their first ``SAMPLES`` images. The generators run in evaluation
+    The domains are uint8 [N, C, H, W]; the grid shows their first ``SAMPLES`` images. The generators run in evaluation
     mode, as in synthesis, and are set to training mode afterwards.
     """
     strips = []

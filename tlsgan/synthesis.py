@@ -74,11 +74,12 @@ def translate(
     The generator must be in evaluation mode: batch norm then uses running statistics, and an image does not depend on
     the other images of its batch.
     """
+    channels = int(getattr(generator, "channels", 3))
     for start in range(0, count, BATCH):
         recipes = [recipe(i, len(images), images.shape[1:3], seed) for i in range(start, start + BATCH)]
         batch = np.stack([prepare(images[r.source], r) for r in recipes])
         with torch.inference_mode():
-            translated = to_uint8(generator(to_float(to_device(batch, device))))
+            translated = to_uint8(generator(to_float(to_device(batch, device, channels))))
         yield from list(zip(translated, recipes, strict=True))[: count - start]
 
 
@@ -89,10 +90,11 @@ def cycle(forward: nn.Module, backward: nn.Module, images: Uint8Images, device: 
     evaluation mode.
     """
     translated, reconstructed = np.empty_like(images), np.empty_like(images)
+    channels = int(getattr(forward, "channels", 3))
     for start in range(0, len(images), BATCH):
         rows = np.arange(start, start + BATCH).clip(max=len(images) - 1)
         with torch.inference_mode():
-            fake = forward(to_float(to_device(images[rows], device)))
+            fake = forward(to_float(to_device(images[rows], device, channels)))
             rec = backward(fake)
         for out, batch in ((translated, fake), (reconstructed, rec)):
             out[start : start + BATCH] = to_uint8(batch)[: len(images) - start]

@@ -32,7 +32,7 @@ def train(
     for the report: the number of steps and their run mode. Raises ``DivergedError`` when a loss is not finite.
     """
     with ctx.phase("data"):
-        domain_a, domain_b = to_device(images_a, ctx.device), to_device(images_b, ctx.device)
+        domain_a, domain_b = (to_device(x, ctx.device, config.image_channels) for x in (images_a, images_b))
     train_state = make_train_state(config, nets, ctx.device, ctx.seed)
     seeds = derive_seed("tlsgan.order", "a", ctx.seed), derive_seed("tlsgan.order", "b", ctx.seed)
     label_masks = labels(config, (domain_a, domain_b), ctx.seed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from bench.errors import ConfigError
 from bench.types import Choice, FloatRange, SearchRange
@@ -15,6 +15,8 @@ class FineTuneConfig:
 
     AdamW (Loshchilov & Hutter 2019) with a linear warm-up and a cosine decay to zero (Loshchilov & Hutter 2017).
     """
+
+    saves_backbone: ClassVar[bool] = True  # whether saved weights need no pretrained weights beside them
 
     steps: int = 1000  # optimiser steps; independent of the training set size
     batch_size: int = 32  # images per step

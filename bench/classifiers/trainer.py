@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -64,6 +64,22 @@ class FineTuneResult:
     images_seen: int
 
 
+@runtime_checkable
+class FitsItself(Protocol):
+    """A network that is not trained by gradient steps: it has its own fit and its own cache of features."""
+
+    def fit(
+        self, train: TrainingSet, validation: KnownImages, num_classes: int, config: FineTuneConfig,
+        augmenter: OnlineAugmenter, ctx: RunContext,
+    ) -> FineTuneResult:  # fmt: skip
+        """Fit it in place; ``train_classifier`` has checked the images."""
+        ...
+
+    def log_probabilities(self, images: Uint8Images, device: str, cache: Path | None = None) -> torch.Tensor:
+        """Return log-softmax float64 [N, C] of images uint8 [N, H, W, 3]."""
+        ...
+
+
 def train_classifier(
     network: nn.Module,
     train: TrainingSet,
@@ -85,6 +101,8 @@ def train_classifier(
     _check("validation", validation, num_classes)
     device = torch.device(ctx.device)
     network.to(device).to(memory_format=torch.channels_last)
+    if isinstance(network, FitsItself):
+        return network.fit(train, validation, num_classes, config, augmenter, ctx)
     images, targets = _to_device(train, num_classes, device)
     order = BatchOrder(len(train.labels), config.batch_size, ctx.seed, augmenter.sampling_weights(train.labels))
     weights = inverse_frequency(train.labels, num_classes).to(device) if config.class_weights else None
@@ -164,15 +182,29 @@ def validate(
 ) -> dict[str, float]:
     """Return 'balanced_accuracy' (mean recall over the classes present) and 'loss' (mean negative log-likelihood)."""
     log_probabilities = _log_probabilities(network, data.images, device, batch_size).cpu().numpy()
-    right = log_probabilities.argmax(axis=1) == data.labels
-    recalls = [right[data.labels == c].mean() for c in range(num_classes) if (data.labels == c).any()]
-    loss = -log_probabilities[np.arange(len(data.labels)), data.labels].mean()
+    return scores_of(log_probabilities, data.labels, num_classes)
+
+
+def scores_of(
+    log_probabilities: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], num_classes: int
+) -> dict[str, float]:
+    """Return the scores of ``validate`` of log-probabilities float64 [N, C] and labels int64 [N]."""
+    right = log_probabilities.argmax(axis=1) == labels
+    recalls = [right[labels == c].mean() for c in range(num_classes) if (labels == c).any()]
+    loss = -log_probabilities[np.arange(len(labels)), labels].mean()
     return {"balanced_accuracy": float(np.mean(recalls)), "loss": float(loss)}
 
 
-def predict(network: nn.Module, images: Uint8Images, device: str, batch_size: int = 64) -> npt.NDArray[np.float64]:
-    """Return class probabilities float64 [N, C] of uint8 [N, H, W, 3]; rows sum to 1. The network is set to eval."""
+def predict(
+    network: nn.Module, images: Uint8Images, device: str, batch_size: int = 64, cache: Path | None = None
+) -> npt.NDArray[np.float64]:
+    """Return class probabilities float64 [N, C] of uint8 [N, H, W, 3]; rows sum to 1. The network is set to eval.
+
+    ``cache`` is a folder for the features of images that a network with frozen features has seen before.
+    """
     network.to(device).to(memory_format=torch.channels_last)
+    if isinstance(network, FitsItself):
+        return network.eval().log_probabilities(images, device, cache).exp().cpu().numpy()
     return _log_probabilities(network, images, device, batch_size).exp().cpu().numpy()
 
 
@@ -203,7 +235,7 @@ class _Progress:
 
     def update_best(self, metrics: dict[str, float], config: FineTuneConfig) -> None:
         """Store these weights if they are better on validation than all before."""
-        if not self.best or _rank(metrics, config) > _rank(self.best, config):
+        if not self.best or rank(metrics, config) > rank(self.best, config):
             self.best, self.best_step, self.looks_without_gain = metrics, self.step, 0
             self.best_weights = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
         else:
@@ -228,7 +260,8 @@ class _Progress:
                 setattr(self, name, value)
 
 
-def _rank(metrics: Mapping[str, float], config: FineTuneConfig) -> tuple[float, ...]:
+def rank(metrics: Mapping[str, float], config: FineTuneConfig) -> tuple[float, ...]:
+    """Return a key of the scores of ``validate``: the greater, the better the weights."""
     # Small validation sets often tie in balanced accuracy; the loss then decides.
     if config.select_by == "loss":
         return (-metrics["loss"],)

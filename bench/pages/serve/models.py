@@ -90,8 +90,10 @@ def load_classifier(inputs: Inputs) -> Trained:
 
     cell, suite = inputs.cell, inputs.env.suite
     spec = classifier_of(suite, str(cell.classifier), cell.method, cell.ratio)
-    spec = replace(spec, config=replace(spec.config, pretrained=False))
-    network: nn.Module = spec.create().build(len(inputs.index.classes), suite.settings.image_size_px, None)
+    complete = spec.config.saves_backbone  # then the weights of the cell are enough
+    spec = replace(spec, config=replace(spec.config, pretrained=False)) if complete else spec
+    weights = None if complete else inputs.env.weights
+    network: nn.Module = spec.create().build(len(inputs.index.classes), suite.settings.image_size_px, weights)
     folder = inputs.artifacts.folder(*cell.id)
     with load_errors(folder / WEIGHTS):
         load_network(network, folder / WEIGHTS)

@@ -1,0 +1,208 @@
+"""Training and sampling of ``flow_matching``. Each random number derives from the seed and the step or the image."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from baselines.flow_config import FlowMatchingConfig
+from baselines.flow_networks import VelocityUNet
+from baselines.gan_loop import average, optimizer_step
+from baselines.pixels import to_float, to_uint8
+from bench.errors import DataError, DivergedError
+from bench.interfaces import RunContext, TrainingData
+from bench.seeding import derive_seed
+from bench.types import ProfiledStep, SyntheticImage, Uint8Images
+
+BLOCK = 16  # images are made in full blocks of this size: an image must not depend on how many are asked for
+GRID_IMAGES = 8  # per class
+WARM_UP = 50  # steps in which the learning rate rises
+
+
+@dataclass
+class State:
+    """What a checkpoint holds, apart from the number of finished steps; ``mean`` makes the images."""
+
+    network: nn.Module
+    mean: nn.Module
+    optimizer: torch.optim.Optimizer
+
+
+@dataclass(frozen=True)
+class Images:
+    """Training images uint8 [N, S, S, C] on the device, and the positions of each class, int64, on the CPU."""
+
+    pixels: torch.Tensor
+    by_class: list[torch.Tensor]
+
+
+def train(config: FlowMatchingConfig, data: TrainingData, ctx: RunContext, path: Path) -> None:
+    """Train the velocity network and write its average to ``path``. Raises ``DataError`` and ``DivergedError``."""
+    channels = config.channels_of(data.grey)
+    state = make_state(config, len(data.classes), data.image_size_px, channels, ctx.device, ctx.seed)
+    parameters = sum(p.numel() for p in state.network.parameters())
+    (ctx.folder / "facts.json").write_text(json.dumps({"parameters": parameters}) + "\n")
+    with ctx.phase("data"):
+        images = training_images(data, channels, ctx.device)
+    losses: list[torch.Tensor] = []
+    for step in range(resume(state, ctx), config.steps):
+        with ctx.phase("step"):
+            losses.append(train_step(config, state, images, ctx.seed, step))
+        done, last = step + 1, step + 1 == config.steps
+        if last or done % config.log_every == 0 or done % config.checkpoint_every == 0:
+            ctx.log(done, config.steps, {"loss/flow": mean_loss(losses, done)})
+            losses.clear()
+        if last or done % config.sample_every == 0:
+            with ctx.phase("sample"):
+                save_grids(config, state.mean, data, channels, done, ctx)
+        if not last and done % config.checkpoint_every == 0:
+            with ctx.phase("checkpoint"):
+                parts = {name: part.state_dict() for name, part in vars(state).items()}
+                ctx.save_checkpoint({"step": done, **parts})
+    weights = {k: v.detach().cpu().contiguous() for k, v in state.mean.state_dict().items()}
+    save_file(weights, path)
+
+
+def train_step(config: FlowMatchingConfig, state: State, images: Images, seed: int, step: int) -> torch.Tensor:
+    """Update the network and its average on the batch of a step; return the loss.
+
+    loss = ‖v(x_t, t, y) − (x_1 − x_0)‖², x_t = (1 − t) x_0 + t x_1, x_0 noise, x_1 an image of class y, t uniform
+    (Lipman et al. 2023, equation 23 with σ_min = 0; Liu et al. 2023, equation 1). Classes are drawn uniformly.
+    """
+    device, size = images.pixels.device, config.batch_size
+    draw = torch.Generator().manual_seed(derive_seed("flow step", seed, step))
+    labels = torch.randint(len(images.by_class), (size,), generator=draw)
+    places = torch.rand(size, generator=draw, dtype=torch.float64)
+    chosen = [
+        images.by_class[int(c)][int(u * len(images.by_class[int(c)]))] for c, u in zip(labels, places, strict=True)
+    ]
+    x1 = to_float(images.pixels[torch.stack(chosen).to(device)])
+    x0 = torch.randn(x1.shape, generator=draw).to(device)
+    t = torch.rand(size, generator=draw).to(device)
+
+    along = t[:, None, None, None]
+    velocity = state.network((1 - along) * x0 + along * x1, t, labels.to(device))
+    loss = F.mse_loss(velocity, x1 - x0)
+    for group in state.optimizer.param_groups:
+        group["lr"] = learning_rate(config, step)
+    optimizer_step(state.optimizer, loss)
+    average(state.mean, state.network, min(config.ema, (1 + step) / (10 + step)))
+    return loss.detach()
+
+
+def learning_rate(config: FlowMatchingConfig, step: int) -> float:
+    """Return the rate of a step: a linear rise, then half a cosine to 0."""
+    rise = min(1.0, (step + 1) / WARM_UP)
+    return config.learning_rate * rise * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+
+
+def make_state(
+    config: FlowMatchingConfig, num_classes: int, side_px: int, channels: int, device: str, seed: int
+) -> State:
+    """Return the network on the device, initialised by the seed, its average and its optimiser."""
+    torch.manual_seed(derive_seed("flow init", seed))
+    network = VelocityUNet(num_classes, side_px, config.filters, channels)
+    network = network.to(device).to(memory_format=torch.channels_last)
+    mean = copy.deepcopy(network).requires_grad_(False)
+    return State(network, mean, torch.optim.Adam(network.parameters(), config.learning_rate, fused=True))
+
+
+def training_images(data: TrainingData, channels: int, device: str) -> Images:
+    """Return the training images. Raises ``DataError`` for a class without images."""
+    labels = torch.tensor(data.labels)
+    by_class = [(labels == label).nonzero().flatten() for label in range(len(data.classes))]
+    for name, positions in zip(data.classes, by_class, strict=True):
+        if not len(positions):
+            raise DataError(f"flow_matching: no training image of class {name!r}; it needs at least one of each class")
+    return Images(torch.tensor(data.images()[..., :channels].copy(), device=device), by_class)
+
+
+def resume(state: State, ctx: RunContext) -> int:
+    """Load the last checkpoint, if any, into the state; return the number of finished steps."""
+    checkpoint = ctx.load_checkpoint()
+    if checkpoint is None:
+        return 0
+    for name, part in vars(state).items():
+        part.load_state_dict(checkpoint[name])
+    return int(checkpoint["step"])
+
+
+def mean_loss(losses: list[torch.Tensor], step: int) -> float:
+    """Return the mean loss of the last steps. Raises ``DivergedError`` with the step."""
+    values = torch.stack(losses).cpu()
+    bad = (~torch.isfinite(values)).nonzero()
+    if len(bad):
+        at = step - len(losses) + 1 + int(bad[0])
+        raise DivergedError(f"flow_matching: the loss is {float(values[bad[0]])} at step {at}; lower learning_rate")
+    return float(values.mean())
+
+
+@torch.no_grad()
+def flow(network: nn.Module, noise: torch.Tensor, labels: torch.Tensor, steps: int) -> Uint8Images:
+    """Return images uint8 [B, S, S, 3]: the noise moved from t = 0 to 1 by Heun's method in equal steps.
+
+    Each step evaluates the network twice and moves along the mean of both velocities.
+    """
+    x = noise
+    for i in range(steps):
+        now, then = (noise.new_full((len(noise),), j / steps) for j in (i, i + 1))
+        first = network(x, now, labels)
+        second = network(x + first / steps, then, labels)
+        x = x + (first + second) / (2 * steps)
+    return to_uint8(x)
+
+
+def save_grids(
+    config: FlowMatchingConfig, network: nn.Module, data: TrainingData, channels: int, step: int, ctx: RunContext
+) -> None:
+    """Keep one sample grid per class, from the same noise at every step and for every class."""
+    draw = torch.Generator().manual_seed(derive_seed("flow grid", ctx.seed))
+    noise = torch.randn(GRID_IMAGES, channels, data.image_size_px, data.image_size_px, generator=draw).to(ctx.device)
+    for label in range(len(data.classes)):
+        labels = torch.full((GRID_IMAGES,), label, device=ctx.device)
+        ctx.save_images(f"class_{label}", step, flow(network, noise, labels, config.sample_steps))
+
+
+def synthesize(
+    config: FlowMatchingConfig, data: TrainingData, counts: Mapping[int, int], weights: Path, ctx: RunContext
+) -> Iterator[SyntheticImage]:
+    """Yield images by label; image i of a label depends on (ctx.seed, label, i) and the weights only."""
+    channels, side = config.channels_of(data.grey), data.image_size_px
+    network = VelocityUNet(len(data.classes), side, config.filters, channels)
+    network.load_state_dict(load_file(weights))
+    network.to(ctx.device).to(memory_format=torch.channels_last).eval()
+    for label, count in sorted(counts.items()):
+        for start in range(0, count, BLOCK):
+            seeds = [derive_seed("flow sample", ctx.seed, label, start + i) for i in range(BLOCK)]
+            draws = [torch.Generator().manual_seed(s) for s in seeds]
+            noise = torch.stack([torch.randn(channels, side, side, generator=d) for d in draws]).to(ctx.device)
+            with ctx.phase("sample"):
+                images = flow(network, noise, torch.full((BLOCK,), label, device=ctx.device), config.sample_steps)
+            for image, seed in list(zip(images, seeds, strict=True))[: count - start]:
+                yield SyntheticImage(image, label, seed)
+
+
+def profiled_step(config: FlowMatchingConfig, side_px: int, device: str) -> ProfiledStep:
+    """Return the training step on random images of two classes; its duration does not depend on the images."""
+
+    def build() -> Callable[[], object]:
+        channels = config.channels_of(grey=False)
+        state = make_state(config, 2, side_px, channels, device, seed=0)
+        shape = (2 * config.batch_size, side_px, side_px, channels)
+        labels = torch.arange(shape[0]) % 2
+        pixels = torch.randint(256, shape, dtype=torch.uint8, device=device)
+        images = Images(pixels, [(labels == label).nonzero().flatten() for label in (0, 1)])
+        steps = itertools.count()
+        return lambda: train_step(config, state, images, 0, next(steps) % config.steps)
+
+    return ProfiledStep(build, build)

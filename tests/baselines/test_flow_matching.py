@@ -1,0 +1,105 @@
+"""Flow matching: the loss and Heun's method by hand, what it learns, grey data, and refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers import ArrayData, FakeContext, two_class_data
+from torch import nn
+
+from baselines.flow_config import FlowMatchingConfig
+from baselines.flow_loop import flow, learning_rate, make_state, train_step, training_images
+from baselines.flow_matching import FlowMatching
+from baselines.flow_networks import VelocityUNet
+from baselines.pixels import to_float
+from bench.errors import ConfigError, DataError, DivergedError
+from bench.seeding import derive_seed
+
+TINY: dict[str, Any] = {"steps": 4, "batch_size": 4, "filters": 8, "sample_steps": 2, "sample_every": 4}
+
+
+def fitted(folder: Path, data: ArrayData | None = None, **options: Any) -> tuple[FlowMatching, FakeContext]:
+    method, ctx = FlowMatching(FlowMatchingConfig(**{**TINY, **options})), FakeContext(folder)
+    method.fit(data or two_class_data(16, 16), ctx)
+    return method, ctx
+
+
+def test_learns_the_mean_colour_of_each_class(tmp_path: Path) -> None:
+    data = two_class_data(32, 16)
+    options = {"steps": 120, "batch_size": 16, "filters": 16, "learning_rate": 5e-3, "sample_steps": 5, "ema": 0.9}
+    method, ctx = fitted(tmp_path, data, **options)
+    made = list(method.synthesize(data, {0: 16, 1: 16}, tmp_path, ctx))
+    for label in (0, 1):
+        synthetic = np.mean([s.image for s in made if s.label == label], axis=(0, 1, 2))
+        real = data.images()[data.labels == label].mean(axis=(0, 1, 2))
+        assert np.abs(synthetic - real).max() < 20, (label, synthetic, real)
+
+
+def test_the_loss_is_that_of_straight_paths() -> None:
+    config = FlowMatchingConfig(**TINY)
+    state, images = make_state(config, 2, 16, 3, "cpu", 0), training_images(two_class_data(16, 16), 3, "cpu")
+    draw = torch.Generator().manual_seed(derive_seed("flow step", 0, 0))
+    labels = torch.randint(2, (4,), generator=draw)
+    places = torch.rand(4, generator=draw, dtype=torch.float64)
+    chosen = [images.by_class[int(c)][int(u * 8)] for c, u in zip(labels, places, strict=True)]
+    x1 = to_float(images.pixels[torch.stack(chosen)])
+    x0 = torch.randn(x1.shape, generator=draw)
+    loss = train_step(config, state, images, seed=0, step=0)
+    assert loss.item() == pytest.approx((x1 - x0).square().mean().item(), rel=1e-5)  # a new network's velocity is 0
+
+
+def test_heuns_method_is_exact_for_a_velocity_linear_in_time() -> None:
+    class Line(nn.Module):
+        def forward(self, x: torch.Tensor, t: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+            return (2 * t * labels)[:, None, None, None].expand_as(x)  # x(1) = x(0) + label
+
+    images = flow(Line(), torch.full((2, 1, 4, 4), -1.0), torch.tensor([0, 1]), steps=3)
+    assert (images[0] == 0).all()
+    assert (images[1] == 128).all()
+
+
+def test_the_network_is_a_function_of_time_and_label() -> None:
+    torch.manual_seed(0)
+    network = VelocityUNet(2, 16, 8, 1)
+    x, zero = torch.randn(1, 1, 16, 16), torch.zeros(1)
+    assert (network(x, zero, torch.tensor([0])) == 0).all()
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.normal_(module.weight, 0, 0.1)
+    first = network(x, zero, torch.tensor([0]))
+    assert not torch.allclose(first, network(x, zero + 0.5, torch.tensor([0])))
+    assert not torch.allclose(first, network(x, zero, torch.tensor([1])))
+    both = network(torch.cat([x, torch.randn_like(x)]), torch.zeros(2), torch.tensor([0, 1]))
+    torch.testing.assert_close(first, both[:1])
+
+
+def test_the_learning_rate_rises_and_falls_to_zero() -> None:
+    config = FlowMatchingConfig(steps=1000, learning_rate=1.0)
+    rates = [learning_rate(config, step) for step in range(1000)]
+    assert rates[0] == pytest.approx(0.02, rel=1e-3)
+    assert 40 <= int(np.argmax(rates)) <= 60
+    assert 0 < rates[-1] < 1e-5
+
+
+def test_grey_data_are_trained_with_one_channel(tmp_path: Path) -> None:
+    colour = two_class_data(8, 16)
+    grey = ArrayData(colour.images()[..., :1].repeat(3, axis=3), colour.labels)
+    method, ctx = fitted(tmp_path, grey)
+    made = list(method.synthesize(grey, {0: 2, 1: 1}, tmp_path, ctx))
+    assert all(s.image.shape == (16, 16, 3) and np.ptp(s.image, axis=2).max() == 0 for s in made)
+
+
+def test_unusable_data_and_options_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="got images of 18 px"):
+        fitted(tmp_path, two_class_data(4, 18))
+    with pytest.raises(DataError, match="no training image of class 'malignant'"):
+        fitted(tmp_path, ArrayData(np.zeros((2, 16, 16, 3), np.uint8), np.zeros(2)))
+    with pytest.raises(DivergedError, match="lower learning_rate"):
+        fitted(tmp_path, learning_rate=1e30)
+    for options in ({"steps": 0}, {"learning_rate": 0.0}, {"ema": 1.0}, {"sample_steps": 0}):
+        with pytest.raises(ConfigError, match=f"{next(iter(options))}: got"):
+            FlowMatchingConfig(**options)

@@ -3,7 +3,6 @@
 Each repeat of k-fold tests every patient once, so its patients are pooled over folds and counted by class: no fold
 needs two patients of a class. The methods keep their coverage with few patients, and near 0 and 1, where bootstrap
 percentiles do not (67 % instead of 95 % with 6 + 12 patients):
-percentiles do not (67 % instead of 95 % with 6 + 12 patients):
 
 - balanced accuracy: Wilson's interval of each class's recall, combined as Zou & Donner (2008, Stat Med 27);
 - AUROC: Newcombe's (2006, Stat Med 25) method 5, the Hanley-McNeil variance at the interval's ends; for more classes,

@@ -68,17 +68,27 @@ def take_look(
     """
     fractions = [n / planned[-1] for n in planned]
     level = levels(tuple(fractions))[k - 1]
-    pairs = [(_contributions(a, endpoint, per_group), _contributions(b, endpoint, per_group))
-             for a, b in zip(arm, reference, strict=True)]  # fmt: skip
-    if len({x[0] for pair in pairs for x in pair}) > 1:
-        raise DataError("the training sets of a learning curve were not tested on the same groups; run them again")
-    if not pairs or not all(np.isfinite(x[1]).all() for pair in pairs for x in pair):
+    differences = paired_contributions(arm, reference, endpoint, per_group)
+    if not differences.size or not np.isfinite(differences).all():
         decision: Decision = "stop: undecided" if k == len(planned) else "continue"
-        return Look(planned[k - 1], len(pairs), math.nan, math.nan, math.nan, math.nan, level, decision)
-    differences = np.stack([oriented(endpoint, a[1], b[1]) for a, b in pairs])
+        return Look(planned[k - 1], len(differences), math.nan, math.nan, math.nan, math.nan, level, decision)
     found = crossed_test(differences, alpha=level)
     decision = look(k, fractions, found)
-    return Look(planned[k - 1], len(pairs), found.difference, found.low, found.high, found.p, level, decision)
+    return Look(planned[k - 1], len(differences), found.difference, found.low, found.high, found.p, level, decision)
+
+
+def paired_contributions(
+    arm: Sequence[Path], reference: Sequence[Path], endpoint: str, per_group: bool
+) -> npt.NDArray[np.float64]:
+    """Return the differences of contributions, float64 [R, G], > 0 is better for the arm; arguments as ``take_look``.
+
+    Raises ``DataError`` if the tables do not test the same groups.
+    """
+    found = [[_contributions(path, endpoint, per_group) for path in paths] for paths in (arm, reference)]
+    if len({groups for of_arm in found for groups, _ in of_arm}) > 1:
+        raise DataError("the training sets of a learning curve were not tested on the same groups; run them again")
+    rows = [oriented(endpoint, a, b) for (_, a), (_, b) in zip(*found, strict=True)]
+    return np.stack(rows) if rows else np.zeros((0, 0))
 
 
 def _contributions(path: Path, endpoint: str, per_group: bool) -> tuple[tuple[str, ...], npt.NDArray[np.float64]]:

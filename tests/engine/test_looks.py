@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from toy import CURVE, register, write_squares, write_suite
+from curve_tables import curve_sessions, table, tables
 
 from bench.analysis.stopping import take_look
 from bench.cli.status import read_status
@@ -17,32 +16,10 @@ from bench.data.split_config import Replicates
 from bench.engine.executors.local import InProcess
 from bench.engine.looks import Looks, contrast_cells, looks_possible, read_looks
 from bench.engine.scheduler import Runner
-from bench.engine.session import Session, prepare
+from bench.engine.session import Session
 from bench.errors import DataError
-from bench.metrics.predictions import Predictions, write_predictions
-from bench.plan.plan import Cell
 from bench.plan.selection import select
 from bench.report.run_facts import report_info
-from bench.stages import STAGE, RunEnv
-from bench.stages.common import Output
-from bench.stages.context import CellContext
-
-GROUPS = 60
-
-
-def table(path: Path, better: float, seed: int, shift: int = 0) -> Path:
-    """Write a table of one image a patient; ``better`` moves the probabilities towards the truth."""
-    rng = np.random.default_rng(seed)
-    y = np.arange(GROUPS) % 2
-    logit = (2 * y - 1) * better + rng.normal(0, 1, GROUPS)
-    p = 1 / (1 + np.exp(-logit))
-    names = tuple(f"p{i + shift:03d}" for i in range(GROUPS))
-    write_predictions(path, Predictions(names, names, ("test",) * GROUPS, 0, 0, y, np.stack([1 - p, p], 1), ("a", "b")))
-    return path
-
-
-def tables(folder: Path, better: float, sets: int, seed: int) -> list[Path]:
-    return [table(folder / f"{better}-{seed}-{i}.csv", better, seed + i) for i in range(sets)]
 
 
 def test_the_looks_are_fixed_numbers_of_sets() -> None:
@@ -79,28 +56,10 @@ def test_without_scores_there_is_no_decision_and_other_patients_are_refused(tmp_
         take_look((2, 4), 1, *pair, "auroc", per_group=True)
 
 
-RANGE = {**CURVE, "train_patients": [4], "replicates": {"min": 3, "max": 6}, "test_patients": 60}
-
-
 @pytest.fixture
 def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Open a suite whose stages only write tables: the toy arm is better by ``better``."""
-    register(monkeypatch)
-    data = write_squares(tmp_path / "data", patients=45, images=1)
-
-    def session(better: float, *assignments: str, **split: Any) -> Session:
-        def evaluate(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
-            good = 0.5 + better * (cell.method == "toy")
-            table(ctx.folder / "predictions.csv", good, seed=cell.fold + 100 * (cell.method == "toy"))
-            return Output(facts={"predictions": f"cells/evaluate/{cell.key}/predictions.csv"})
-
-        for stage in STAGE:
-            if stage != "split":
-                monkeypatch.setitem(STAGE, stage, evaluate if stage == "evaluate" else lambda cell, env, ctx: Output())
-        changes = {"split": {**RANGE, **split}, "contrast": "toy vs none", "ratios": [1.0]}
-        return prepare(str(write_suite(tmp_path / "s.yaml", **changes)), assignments, data, tmp_path / "out")
-
-    return session
+    return curve_sessions(tmp_path, monkeypatch)
 
 
 def run(session: Session, said: list[str], filters: Sequence[str] = ()) -> tuple[Runner, Looks]:

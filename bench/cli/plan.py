@@ -18,6 +18,7 @@ from bench.config import to_plain
 from bench.cost.host import available_cpus
 from bench.data.changes import data_changes
 from bench.data.left_out import data_lines
+from bench.data.split_config import LEARNING_CURVE
 from bench.engine.console import plain_console, print_data
 from bench.engine.ready import CellId
 from bench.engine.session import MAX_AUTO_JOBS, Session, prepare
@@ -213,8 +214,11 @@ def plan(
 
     if effect is not None:
         from bench.cli.effect import show_effect_plan
+        from bench.cli.effect_curve import show_curve_effect
 
-        show_effect_plan(prepare(suite, assignments, data, out), effect, power, pilot, only, as_json)
+        session = prepare(suite, assignments, data, out)
+        is_curve = session.suite.settings.split.protocol == LEARNING_CURVE
+        (show_curve_effect if is_curve else show_effect_plan)(session, effect, power, pilot, only, as_json)
         return
     if pilot is not None:
         raise click.UsageError("--pilot needs --effect, for example --effect 0.02")

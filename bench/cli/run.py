@@ -18,7 +18,9 @@ from bench.cli.plan import play, show_plan, show_plans
 from bench.cli.sub_suites import SubSuites, name_absent, sub_suites_of, write_overall
 from bench.cost.host import describe_host
 from bench.data.changes import data_changes, keep_index
+from bench.data.split_config import Replicates
 from bench.engine.console import ConsoleListener, plain_console, print_data
+from bench.engine.looks import Looks, contrast_words, looks_possible
 from bench.engine.scheduler import Runner, rows_of
 from bench.engine.session import Session, pick_device, pick_jobs, prepare
 from bench.forecast.cost_model import Schedule, duration, fit_model
@@ -40,6 +42,7 @@ def run_suite(session: Session, only: Sequence[str], device: str, jobs: int | No
     started = time.monotonic()
     runner = Runner(select(session.plan.cells, only), session.env)
     left = runner.reuse()
+    looks = Looks(session.plan, session.env, console.print) if _may_stop(session, runner, console) else None
     name, total = session.suite.name, len(runner.cells)
     console.print(f"suite {name}: {total} cells, {runner.summary.reused} already done, {left} to run")
     print_data(console, session.plan.index)
@@ -49,7 +52,12 @@ def run_suite(session: Session, only: Sequence[str], device: str, jobs: int | No
     if left:
         session = session.on_device(pick_device(device))
         session = replace(session, env=replace(session.env, trace=trace))
-        record = _train(session, runner, console, jobs, view)
+        record = _train(session, runner, console, jobs, view, looks)
+    if looks:
+        while looks.more():  # sets that earlier runs finished
+            pass
+        session = session.after(looks.taken)
+        _say_stopped(session, console)
     ended = time.monotonic()
     rows = rows_of(session.plan, session.env)
     report = write_report(session, rows)
@@ -71,7 +79,28 @@ def _check_segmentation_networks(session: Session) -> None:
         build_segmentation_network(config, session.env.weights)
 
 
-def _train(session: Session, runner: Runner, console: Console, jobs: int | None, view: MLflowView) -> RunRecord:
+def _may_stop(session: Session, runner: Runner, console: Console) -> bool:
+    """Return whether the run takes looks at the primary contrast; say so if ``--only`` leaves its cells out."""
+    if session.stopped:
+        _say_stopped(session, console)
+        return False
+    possible = looks_possible(session.plan, runner.cells)
+    if not possible and isinstance(session.suite.settings.split.replicates, Replicates):
+        console.print("no early stop: --only leaves out cells of the primary contrast", style="yellow")
+    return possible
+
+
+def _say_stopped(session: Session, console: Console) -> None:
+    if found := session.stopped:
+        s = session.suite.settings
+        console.print(f"stopped early, after {found.planned} of at most {s.split.sets} training sets")
+        console.print(f"{contrast_words(s.contrast)}, {found.words(s.primary)}")
+        console.print(f"to run all sets: --set split.replicates={s.split.sets}")
+
+
+def _train(
+    session: Session, runner: Runner, console: Console, jobs: int | None, view: MLflowView, looks: Looks | None = None
+) -> RunRecord:
     from bench.engine.executors.local import make_executor
 
     with no_exit("the methods and classifiers were checked"):
@@ -96,7 +125,7 @@ def _train(session: Session, runner: Runner, console: Console, jobs: int | None,
     live = LiveRun.here(session.suite.name, jobs, threads, session.env.device, Stamp.now())
     try:
         with announced(session.env.out, live), shown:
-            runner.run(lambda: make_executor(jobs, threads))
+            runner.run(lambda: make_executor(jobs, threads), looks)
     finally:
         signal.signal(signal.SIGTERM, previous)
     wall_s = time.monotonic() - started

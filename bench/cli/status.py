@@ -49,6 +49,7 @@ class Status:
     left: int
     peak_memory_bytes: float
     failures: dict[str, str]
+    looks: tuple[str, ...] = ()  # at the primary contrast of a learning curve, in words
 
     @property
     def going_on(self) -> bool:
@@ -80,6 +81,7 @@ def read_status(session: Session) -> Status:
         left=len(left),
         peak_memory_bytes=max([*peaks, *(float(w.peak_memory_bytes or 0) for w in works)], default=0.0),
         failures={c.title: rows[c.row_key].error or "" for c in left if rows[c.row_key].status == "failed"},
+        looks=tuple(x.words(session.suite.settings.primary) for x in session.looks),
     )
 
 
@@ -113,6 +115,7 @@ def described(state: Status) -> Group:
     numbers = f"{counts['done']} done, {len(state.works)} running, {counts['failed']} failed"
     numbers += f", {counts['skipped']} skipped, {counts['missing']} not started"
     lines = [Text(f"suite {state.suite}: {state.cells} cells: {numbers}")]
+    lines += [Text(f"look {k}: {words}") for k, words in enumerate(state.looks, start=1)]
     for run in state.runs:
         jobs = f"{run.jobs} parallel job{'s' if run.jobs > 1 else ''}"
         shape = f"{jobs}, {run.threads} thread{'s' if run.threads > 1 else ''} each, on {run.device}"
@@ -152,6 +155,7 @@ def plain(state: Status) -> dict[str, Any]:
         "cells_of_unknown_cost": state.wall.unknown,
         "peak_memory_bytes": state.peak_memory_bytes,
         "failures": state.failures,
+        "looks": list(state.looks),
     }
 
 

@@ -11,6 +11,7 @@ from bench.errors import ConfigError, nearest
 
 LEARNING_CURVE = "learning_curve"
 PER_CLASS = 2  # patients of each class that a set needs (one trains, one validates), and that the test part needs
+MOST_LOOKS = 5
 PROTOCOLS = ("kfold", "holdout", PUBLISHED, SHIFT, LEARNING_CURVE)
 
 
@@ -24,6 +25,12 @@ class Replicates:
     def __post_init__(self) -> None:
         if not 2 <= self.min < self.max:
             raise ConfigError(f"got min {self.min} and max {self.max} sets; expected 2 <= min < max")
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """The numbers of sets after which the primary contrast is looked at: at most five, evenly from min to max."""
+        steps = min(MOST_LOOKS - 1, (self.max - self.min + 1) // 2)
+        return tuple(self.min + (self.max - self.min) * i // steps for i in range(steps + 1))
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,14 @@ class ReadyCells:
         self._missing = {c.id: {up for up in c.upstream if up not in done} for c in self._cells if c.id not in done}
         self._heap = [self._order[cell_id] for cell_id, missing in self._missing.items() if not missing]
 
-    def take(self) -> Cell | None:
-        """Return the first cell whose upstream cells are done; None if there is none now."""
+    def take(self, sets: int | None = None) -> Cell | None:
+        """Return the first cell whose upstream cells are done; None if there is none now.
+
+        With ``sets``, only cells of the first training sets of a learning curve: its plan is in the order of the sets.
+        """
         while self._heap:
+            if sets is not None and self._cells[self._heap[0]].fold >= sets:
+                return None
             cell = self._cells[heapq.heappop(self._heap)]
             if cell.id in self._missing and not self._missing[cell.id]:  # otherwise it had to wait again
                 del self._missing[cell.id]

@@ -52,6 +52,16 @@ class Listener:
         """A cell ended: done, failed or skipped."""
 
 
+class Gate:
+    """How many training sets of a learning curve are run: ``sets``, None for all; asked when these are done."""
+
+    sets: int | None = None
+
+    def more(self) -> bool:
+        """Return whether more sets are to be run; ``sets`` is then higher."""
+        return False
+
+
 class Runner:
     """Runs the cells in plan order, each as soon as its upstream cells are done and a slot is free."""
 
@@ -91,8 +101,11 @@ class Runner:
         self.store.append(missing)
         return len(self.waiting)
 
-    def run(self, make_executor: Callable[[], Executor]) -> Summary:
-        """Run the remaining cells. A ``KeyboardInterrupt`` stops the workers and is raised again."""
+    def run(self, make_executor: Callable[[], Executor], gate: Gate | None = None) -> Summary:
+        """Run the remaining cells, of a learning curve as many sets as ``gate`` says. The cells of other sets are left
+        out of ``cells``. A ``KeyboardInterrupt`` stops the workers and is raised again.
+        """
+        self._gate = gate or Gate()
         if not self.waiting:
             return self.summary
         executor = make_executor()
@@ -104,6 +117,8 @@ class Runner:
                 if running:
                     done, _ = wait(running, return_when=FIRST_COMPLETED)
                     self._collect(done, running)
+                elif self._gate.sets is not None and not self._gate.more():
+                    self._leave_out()
         except BaseException:
             executor.kill()
             raise
@@ -114,10 +129,16 @@ class Runner:
         """Start ready cells while slots are free; a cell whose worker was killed runs last and alone."""
         if any(cell.id in self.deaths for cell in running.values()):
             return
-        while len(running) < executor.slots and (cell := self._ready.take()):
+        while len(running) < executor.slots and (cell := self._ready.take(self._gate.sets)):
             self._start(cell, executor, running)
         if self._suspects and not running:
             self._start(self._suspects.popleft(), executor, running)
+
+    def _leave_out(self) -> None:
+        """Forget the cells of the training sets that are not needed."""
+        for cell_id in self.waiting:
+            del self.cells[cell_id]
+        self.waiting.clear()
 
     def _start(self, cell: Cell, executor: Executor, running: dict[Future[ResultRow], Cell]) -> None:
         del self.waiting[cell.id]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bench.analysis.stopping import Look
 from bench.config import stable_hash
 from bench.cost.host import available_cpus
+from bench.engine.looks import read_looks, stopped
 from bench.errors import ConfigError
 from bench.plan.plan import Plan, make_plan
 from bench.registry import no_exit
@@ -27,6 +30,18 @@ class Session:
     plan: Plan
     env: RunEnv
     command: str  # the command that runs it
+    looks: tuple[Look, ...] = ()  # at the primary contrast of a learning curve, in this or an earlier run
+
+    @property
+    def stopped(self) -> Look | None:
+        """The look that stopped a learning curve before its largest number of sets, or None."""
+        last = next((x for x in self.looks if x.stops), None)
+        return last if last and last.planned < self.suite.settings.split.sets else None
+
+    def after(self, looks: Iterable[Look]) -> Session:
+        """Return the session after these looks, with the sets that they ask for."""
+        found = tuple(looks)
+        return replace(self, plan=stopped(self.plan, found), looks=found)
 
     @property
     def suite(self) -> Suite:
@@ -64,7 +79,8 @@ def prepare(suite_name: str, assignments: tuple[str, ...], data: Path | None, ou
         index = load_index(suite, data, out)
         weights = _weights(suite)
         plan = make_plan(suite, index, _weights_id(weights))
-    return Session(plan, RunEnv(out, suite, plan.fingerprint, data, weights=weights), command)
+    session = Session(plan, RunEnv(out, suite, plan.fingerprint, data, weights=weights), command)
+    return session.after(read_looks(plan, out))
 
 
 def typed(suite_name: str, assignments: tuple[str, ...], data: Path | None) -> str:

@@ -16,7 +16,7 @@ from bench.analysis.info import ClassSize, DataFacts, FoldSize, OtherFinding, Pu
 from bench.config import to_plain
 from bench.cost.host import git_commit, versions
 from bench.data.published_split import PUBLISHED
-from bench.data.split_config import LEARNING_CURVE, SplitConfig
+from bench.data.split_config import LEARNING_CURVE
 from bench.engine.session import Session
 from bench.metrics.custom import own_measures
 from bench.metrics.units import ScoredUnit, scored_unit
@@ -51,7 +51,7 @@ def report_info(session: Session, rows: Sequence[ResultRow]) -> ReportInfo:
         margin=settings.margin,
         reference=settings.reference,
         description=settings.description,
-        protocol=_protocol(settings.split),
+        protocol=_protocol(session),
         image_size_px=settings.image_size_px,
         seed=settings.seed,
         fingerprint=plan.fingerprint,
@@ -123,7 +123,8 @@ def _tuned(session: Session) -> dict[str, dict[str, float]]:
     return found
 
 
-def _protocol(split: SplitConfig) -> str:
+def _protocol(session: Session) -> str:
+    split = session.suite.settings.split
     repeats = f", {split.repeats} repeats" if split.repeats > 1 else ""
     if split.protocol == PUBLISHED:
         parts = "training, {0.validation_per_class} validation and {0.test_per_class} test images of each class"
@@ -131,7 +132,10 @@ def _protocol(split: SplitConfig) -> str:
         return f"{drawn}; fold 0 drawn image by image (patients shared), fold 1 with patients disjoint"
     if split.protocol == LEARNING_CURVE:
         sizes = ", ".join(map(str, split.train_patients))
-        return f"learning curve: {split.sets} disjoint training sets of {sizes} patients, one common test part"
+        sets, why = split.sets, ""
+        if found := session.stopped:
+            sets, why = found.planned, f"; of at most {split.sets}, {found.decision.replace('stop', 'stopped early')}"
+        return f"learning curve: {sets} disjoint training sets of {sizes} patients, one common test part{why}"
     if split.by_folds:
         shift = f"; {split.shift.words}" if split.shift else ""
         return f"{split.folds}-fold{repeats}, patients disjoint{shift}"

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from bench.analysis.info import ReportInfo
 from bench.analysis.rows import Pair, Rows, one_line
 from bench.plan.plan import STAGES
+from bench.suite.arms import Arm
 from bench.types import ResultRow
 
 ORDER = {"failed": 0, "skipped": 1}

@@ -33,6 +33,7 @@ from bench.report import export
 from bench.report.pages.two_runs.page import sections, summary
 from bench.report.pages.two_runs.view import as_markdown
 from bench.report.run_facts import report_info
+from bench.report.text import plain
 from bench.stats.planning import pair_ratio
 from bench.stats.unpaired import Sample, welch
 from bench.tracking.session_view import resolved
@@ -221,9 +222,9 @@ def test_costs_are_ratios_by_stage_and_other_machines_are_named(report: Report) 
     assert {x.unit for x in c.costs} == {"device"}
     assert {(x.stage, round(x.ratio, 6)) for x in c.costs} == {("fit", 1.0), ("synthesize", 1.0), ("classify", 2.0)}
     (cost,) = (b for b in sections(c) if b.title == "Cost")
-    assert dict((r[0], r[-1]) for r in cost.rows)["classify"] == "2.00"
-    assert "2 × Some CPU, 8 GiB, Linux" in cost.lines[1]
-    assert "Another CPU" in cost.lines[1]
+    assert dict((r[0], plain(r[-1])) for t in cost.tables for r in t.rows)["classify"] == "2.00"
+    assert "2 × Some CPU, 8 GiB, Linux" in plain(str(cost.blocks[1]))
+    assert "Another CPU" in plain(str(cost.blocks[1]))
     assert [x.path for x in c.code] == ["machine"]
 
 

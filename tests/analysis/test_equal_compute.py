@@ -150,7 +150,7 @@ def test_time_to_match_is_the_cheapest_that_reached_the_score(run: tuple) -> Non
 def test_the_front_is_of_arms_that_no_cheaper_one_matches() -> None:
     lines = [line("none", 1, 0.70), line("weak", 5, 0.65, "1"), line("strong", 5, 0.95, "1")]
     more = [line("none", 2, 0.75, "0-steps2"), line("none", 9, 0.90, "0-steps9")]
-    front = {(x.arm.method, x.arm.ratio) for x in charged(lines, more) if x.on_front}
+    front = {(x.arm.method, x.arm.variant) for x in charged(lines, more) if x.on_front}
     assert front == {("none", "0"), ("none", "0-steps2"), ("strong", "1")}
     rng = np.random.default_rng(0)
     points = [(float(a), float(b)) for a, b in rng.random((60, 2))]

@@ -87,7 +87,7 @@ def test_a_store_of_ten_thousand_rows_is_reported_whole(root: Path) -> None:
     page = (root / "report" / "report.html").read_text()
     assert all(f"Scores and comparisons: {c}</h2>" in page for c in CLASSIFIERS)
     charts = {p.name for p in (root / "report" / "charts").iterdir()}
-    names = ("forest", "folds", "cost", "roc", "pr", "reliability", "confusion", "confusion_patients", "patients")
+    names = ("forest", "folds", "roc", "pr", "reliability", "confusion", "confusion_patients", "patients")
     assert charts == {
         *(f"{n}{page}.png" for n in names for page in ("", "_2")),
         *(f"sweep{page}.png" for page in ("", "_2", "_3", "_4")),

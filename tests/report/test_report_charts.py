@@ -246,3 +246,46 @@ def test_captions_explain_bands_and_selected_arms(two: Drawn) -> None:
     assert "malignant against benign" in two.captions["roc"]
     for name in ("roc", "pr", "reliability", "confusion", "confusion_patients", "patients", "classifier_losses"):
         assert "best generative arm" in two.captions[name], name
+
+
+def colours(drawn: Drawn, name: str) -> dict[str, str]:
+    """Return the colours of the lines of a figure's legend by the method that they show."""
+    fig = drawn.figures[name]
+    legend = (fig.legends or [x for ax in fig.axes if (x := ax.get_legend())])[0]
+    named = zip(legend.get_texts(), legend.get_lines(), strict=True)
+    methods = {text.get_text().split(":")[0].split(" ")[0]: line.get_color() for text, line in named}
+    return {m: colour for m, colour in methods.items() if m in drawn.info.methods}
+
+
+def test_a_method_has_one_colour_in_all_charts(two: Drawn) -> None:
+    expected = {m: look.colour for m, look in style.method_looks(two.info.methods).items()}
+    assert len(set(expected.values())) == len(two.info.methods)
+    for name in ("cost", "sweep", "roc", "pr", "classifier_losses"):
+        found = colours(two, name)
+        assert len(found) > 1
+        assert found == {m: expected[m] for m in found}, name
+    for name in ("forest", "differences"):
+        ax = data_axes(two.figures[name])[0]
+        names = {t.get_position()[1]: t.get_text().split(" ")[0] for t in ax.texts}
+        marks = [line for line in ax.lines if line.get_marker() not in ("None", "|")]
+        assert {names[line.get_ydata()[0]]: line.get_color() for line in marks} == {
+            m: expected[m] for m in names.values()
+        }, name
+
+
+def test_every_interval_lies_within_the_axis(two: Drawn, three: Drawn) -> None:
+    seen = 0
+    for drawn in (two, three):
+        for ax in [ax for name in ("forest", "differences") if name in drawn.figures
+                   for ax in data_axes(drawn.figures[name])]:  # fmt: skip
+            low, high = ax.get_xlim()
+            ends = [x for collection in ax.collections for path in collection.get_paths() for x in path.vertices[:, 0]]
+            assert all(low <= x <= high for x in ends)
+            assert low < 0 < high
+            seen += len(ends)
+    assert seen > 30
+
+
+def test_more_methods_than_colours_differ_in_marker_and_dashes() -> None:
+    looks = style.method_looks(["none", *(f"m{i}" for i in range(60))]).values()
+    assert len({(k.colour, k.marker) for k in looks}) == len({(k.colour, str(k.dashes)) for k in looks}) == 61

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from bench.report.charts import style
-from bench.report.charts.losses import draw_losses, read_curves
+from bench.report.charts.losses import draw_losses, loss_curves, read_curves
 from bench.report.charts.training_fidelity import draw_training_fidelity, fidelity_curves
 
 TAG = "tf_efficientnet_lite0-96px-57934424"
@@ -38,11 +38,15 @@ def test_scores_by_step_have_a_separate_chart(tmp_path: Path, figures: dict[str,
         "cgan": read_curves([history(tmp_path, fold, scored=True) for fold in (0, 1)]),
         "cgan_skin": read_curves([history(tmp_path, fold, scored=False) for fold in (0, 1)]),
     }
-    draw_losses(histories, tmp_path / "losses.png")
+    draw_losses(loss_curves(histories), tmp_path / "losses.png")
     labels = [t.get_text() for t in figures["losses"].legends[0].get_texts()]
     assert labels == ["loss/D", "loss/G"]
     drawn = [line.get_ydata() for ax in figures["losses"].axes for line in ax.lines if len(line.get_ydata())]
     assert max(float(np.max(y)) for y in drawn) == 1.5
+
+    empty = (np.array([10, 20]), np.full((2, 2), np.nan))
+    scores = {f"fidelity/kid_{TAG}": histories["cgan"]["loss/D"]}
+    assert loss_curves({"a": {"loss/D": empty}, "b": scores}) == {}  # nothing to draw
 
     found = fidelity_curves(histories)
     assert list(found) == ["cgan"]

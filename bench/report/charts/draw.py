@@ -18,7 +18,7 @@ from bench.report.text import count, join
 def draw_figures(records: Records, rows: Rows, info: ReportInfo, root: Path, out: Path) -> dict[str, str]:
     """Draw all charts that the rows allow into ``out/charts``; return captions by path relative to ``out``."""
     scored = [x for x in records.lines if x.pairs]
-    costed = [*scored, *(x for x in records.longer if x.pairs)]
+    costed = [x for x in (*scored, *records.longer) if x.pairs and x.charged_s > 0]
     compared = [x for x in scored if "none" in x.versus]
     return {
         **_curve(records, info, out),
@@ -75,7 +75,7 @@ def _sweep(lines: Sequence[Line], info: ReportInfo, out: Path) -> dict[str, str]
 
 
 def _differences(records: Records, info: ReportInfo, out: Path) -> dict[str, str]:
-    if not records.differences:
+    if not any(d.kind in differences.SHOWN for d in records.differences):
         return {}
     differences.draw_differences(records.differences, info, out / "charts/differences.png")
     return {"charts/differences.png": differences.caption(info)}
@@ -84,9 +84,10 @@ def _differences(records: Records, info: ReportInfo, out: Path) -> dict[str, str
 def _losses(rows: Rows, info: ReportInfo, root: Path, out: Path) -> dict[str, str]:
     histories = losses.read_histories(rows, info, root)
     drawn = {}
-    for number, methods in enumerate(even(list(histories), losses.METHODS), start=1):
+    curves = losses.loss_curves(histories)
+    for number, methods in enumerate(even(list(curves), losses.METHODS), start=1):
         path = numbered("charts/losses", number)
-        losses.draw_losses({m: histories[m] for m in methods}, out / path)
+        losses.draw_losses({m: curves[m] for m in methods}, out / path)
         drawn[path] = losses.CAPTION if number == 1 else f"Continued: {join(methods)}."
     if found := training_fidelity.fidelity_curves(histories):
         training_fidelity.draw_training_fidelity(found, info.methods, out / "charts/training_fidelity.png")

@@ -55,9 +55,17 @@ def _history(path: Path) -> dict[str, dict[int, float]]:
     return values
 
 
+def loss_curves(histories: Mapping[str, Mapping[str, Curve]]) -> dict[str, dict[str, Curve]]:
+    """Return the curves without KID and FID, and only those with values; methods without a curve are omitted."""
+    kept = {
+        m: {n: c for n, c in of.items() if not n.startswith(FIDELITY) and np.isfinite(c[1]).any()}
+        for m, of in histories.items()
+    }
+    return {m: of for m, of in kept.items() if of}
+
+
 def draw_losses(histories: Mapping[str, Mapping[str, Curve]], path: Path) -> None:
-    """Draw one panel for each method: mean over pairs, range shaded; without KID and FID."""
-    histories = {m: {n: c for n, c in of.items() if not n.startswith(FIDELITY)} for m, of in histories.items()}
+    """Draw one panel for each method of ``loss_curves``: mean over pairs, range shaded."""
     names = list(dict.fromkeys(n for curves in histories.values() for n in curves))
     style = {n: (CYCLE[i % len(CYCLE)], LINES[i // len(CYCLE) % len(LINES)]) for i, n in enumerate(names)}
     columns = min(3, len(histories))

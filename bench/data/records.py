@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from bench.data.duplicates import exact_copies, mixed_groups, resolve_near_copies
 from bench.data.left_out import summaries
 from bench.data.listing import ImageChecks, Listed, Listing
-from bench.data.near_duplicates import NearPair, Thumbnail, look_at, near_pairs
+from bench.data.near_duplicates import NearPairs, Thumbnail, look_at, near_pairs
 from bench.data.pixels import GreyValues, Intensity, as_rgb, grey_values, grey_window, is_deep_colour, open_image
 from bench.data.suspected_masks import has_two_colours, mask_partners
 from bench.errors import DataError
@@ -36,17 +36,17 @@ DEFAULT_CHECKS = ImageChecks()
 MIN_SIDE_PX = 16
 MAX_PIXELS = 100_000_000  # a decompression bomb, or a whole slide that should be tiled first
 GREY_OR_COLOUR = ("1", "L", "P", "RGB", "I", "I;16", "I;16L", "I;16B", "F")
-_SCAN_VERSION = 4  # increase it when an image would be evaluated differently: cached results are then not reused
+_SCAN_VERSION = 5  # increase it when an image would be evaluated differently: cached results are then not reused
 
 
 class Decoded(NamedTuple):
-    """Result of decoding: ``kind`` is empty for a usable image (see ``DataProblem``); hashes and thumbnail as from
+    """Result of decoding: ``kind`` is empty for a usable image (see ``DataProblem``); texture and thumbnail as from
     ``look_at``; ``values`` of an image of more than 8 bits; whether it has at most two colours.
     """
 
     kind: str = ""
     detail: str = ""
-    hashes: str = ""
+    textured: bool = False
     thumbnail: Thumbnail | None = None
     values: GreyValues | None = None
     two_colours: bool = False
@@ -61,7 +61,7 @@ class Outcome:
     sha256: str
     kind: str = ""
     detail: str = ""
-    hashes: str = ""
+    textured: bool = False
     ctime_ns: int = -1
     inode: int = -1
     values: GreyValues | None = None
@@ -88,9 +88,9 @@ class Reading:
     outcomes: Mapping[str, Outcome]
     thumbnails: Mapping[str, Thumbnail]
 
-    def near_pairs(self, cache: Path) -> list[NearPair]:
-        """Return the pairs of contents that show one picture, among the usable images."""
-        path_of = {o.sha256: path for path, o in self.outcomes.items() if not o.kind}
+    def near_pairs(self, cache: Path) -> NearPairs:
+        """Return the pairs of contents that show one picture, among the usable images with texture."""
+        path_of = {o.sha256: path for path, o in self.outcomes.items() if not o.kind and o.textured}
 
         def thumbnail(sha256: str) -> Thumbnail:
             if sha256 in self.thumbnails:
@@ -101,7 +101,7 @@ class Reading:
             except OSError as e:
                 raise DataError(f"{path} was listed but cannot be read any more: {e}") from e
 
-        return near_pairs({sha: self.outcomes[path].hashes for sha, path in path_of.items()}, thumbnail, cache)
+        return near_pairs(path_of, thumbnail, cache)
 
     def window(self, intensity: Intensity = "auto") -> GreyWindow | None:
         """Return the common window of grey values of all usable images. Raises ``DataError`` as ``grey_window``."""
@@ -210,7 +210,7 @@ def resolve(
     if copies and checks.on_duplicate == "refuse":
         raise DataError(refusal(root, copies, "exact copies", "remove them, or set on_duplicate to drop"))
     kept = [r for r in everything if checks.on_duplicate != "drop" or r.path not in surplus]
-    pairs = reading.near_pairs(cache)
+    pairs = reading.near_pairs(cache).pairs
     records, near = resolve_near_copies(everything, kept, pairs, classes, checks.on_near_duplicate)
     if near and checks.on_near_duplicate == "refuse":
         raise DataError(refusal(root, near, "near copies", "remove them, or set on_near_duplicate to group or drop"))
@@ -276,7 +276,7 @@ def read_files(root: Path, paths: Sequence[str], cache: Path) -> Reading:
         if decoded.thumbnail is not None:
             thumbnails[sha256] = decoded.thumbnail
         return Outcome(
-            size, mtime_ns, sha256, decoded.kind, decoded.detail, decoded.hashes, ctime_ns, inode, decoded.values,
+            size, mtime_ns, sha256, decoded.kind, decoded.detail, decoded.textured, ctime_ns, inode, decoded.values,
             decoded.two_colours,
         )  # fmt: skip
 

@@ -10,9 +10,10 @@
 ``groups_known``                false: no patient ids, so every image is its own group
 ``exact``                       ``pairs`` [[path, path]] of all byte-identical images, usable or not; ``clusters``
                                 [[path, …]]; ``label_conflicts`` and ``across_groups``, subsets of the pairs
-``near``                        ``pairs`` [{first, second, distance, correlation, orientation}] (``near_duplicates``),
-                                ``clusters``, ``label_conflicts``, ``across_groups`` as above; ``within_groups``
-                                [[path, path]], harmless; ``too_flat`` [path]: no texture, so not compared
+``near``                        ``pairs`` [{first, second, correlation, orientation}]; ``threshold`` and ``usual``
+                                correlation (``near_duplicates.NearPairs``); ``clusters``, ``label_conflicts``,
+                                ``across_groups`` as above; ``within_groups`` [[path, path]], harmless; ``too_flat``
+                                [path]: no texture, so not compared
 ``intensity``                   null where every image has 8 bits a channel; else {low, high, how}: the grey values that
                                 become 0 to 255 in the whole set (``pixels.grey_window``)
 ``skipped``                     [{kind, count, example}]: files that are not taken for images
@@ -82,14 +83,15 @@ def audit_listing(name: str, listing: Listing, cache: Path, checks: ImageChecks 
     records, bad = records_of(files, reading)
     label_of = {f.path: f.label for f in files} | dict.fromkeys(foreign, -1)
     group_of = {f.path: f.group for f in files} | dict.fromkeys(foreign, "")
-    near = near_copies(records, reading.near_pairs(cache))
+    searched = reading.near_pairs(cache)
+    near = near_copies(records, searched.pairs)
     result: dict[str, Any] = {
         "dataset": name,
         "root": str(listing.root),
         "classes": list(listing.classes),
         "groups_known": listing.knows_groups,
         "exact": _exact(reading, label_of, group_of),
-        "near": _near(near, reading, label_of, group_of),
+        "near": {"threshold": searched.threshold, "usual": searched.usual, **_near(near, reading, label_of, group_of)},
         "mixed_groups": _mixed(files, listing.classes),
         "unusable": _plain([*listing.foreign, *bad]),
         "intensity": {"low": window.low, "high": window.high, "how": window.how} if window else None,
@@ -134,18 +136,15 @@ def _near(
         {
             "first": c.first.path,
             "second": c.second.path,
-            **_measured(asdict(c.pair)),
-        }  # the names in the pair are hashes
+            "correlation": c.pair.correlation,
+            "orientation": c.pair.orientation,
+        }
         for c in copies
     ]
     within = [[a, b] for a, b in pairs if group_of[a] == group_of[b] and label_of[a] == label_of[b]]
-    flat = sorted(p for p, o in reading.outcomes.items() if not o.kind and not o.hashes)
+    flat = sorted(p for p, o in reading.outcomes.items() if not o.kind and not o.textured)
     found = {"pairs": measured, "clusters": clusters(pairs), "within_groups": within, "too_flat": flat}
     return found | _sorted_out(pairs, label_of, group_of)
-
-
-def _measured(pair: Mapping[str, Any]) -> dict[str, Any]:
-    return {k: pair[k] for k in ("distance", "correlation", "orientation")}
 
 
 def _sorted_out(

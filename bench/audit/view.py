@@ -119,11 +119,12 @@ def _show_memorised(view: _View, audit: Mapping[str, Any]) -> None:
         def examples(chosen: Sequence[Sequence[str]], sign: str = sign) -> list[str]:
             return [f"{a}  {sign}  {b}{_near_note(measured.get((a, b)))}" for a, b in chosen]
 
+        how = _near_threshold(found) if kind == "near" else ""
         if not pairs:
-            view.line("good", f"{kind} copies: none")
+            view.line("good", f"{kind} copies: none{how}")
             continue
         clusters = _n(counts[f"{kind}_clusters"], "cluster")
-        view.line("plain", f"{kind} copies: {_n(len(pairs), 'pair')} in {clusters}", examples(pairs))
+        view.line("plain", f"{kind} copies: {_n(len(pairs), 'pair')} in {clusters}{how}", examples(pairs))
         view.finding("bad", f"{kind} copies under two labels", examples(found["label_conflicts"]))
         across = found["across_groups"]
         if audit["groups_known"] or not across:
@@ -134,11 +135,16 @@ def _show_memorised(view: _View, audit: Mapping[str, Any]) -> None:
     view.finding("bad", "groups with two labels", mixed)
 
 
+def _near_threshold(near: Mapping[str, Any]) -> str:
+    usual = "" if near["usual"] is None else f"; different images of this set reach {near['usual']:.2f}"
+    return f" (correlation {near['threshold']:.2f} or more{usual})"
+
+
 def _near_note(pair: Mapping[str, Any] | None) -> str:
     if pair is None:
         return ""
     turned = "" if pair["orientation"] == "same" else f", {pair['orientation']}"
-    return f"   (distance {pair['distance']}, correlation {pair['correlation']:.2f}{turned})"
+    return f"   (correlation {pair['correlation']:.2f}{turned})"
 
 
 def _show_files(view: _View, audit: Mapping[str, Any]) -> None:

@@ -1,7 +1,8 @@
 """Duplicates among the images of a data set, and how they are handled before any split is drawn.
 
 Exact copies have the same bytes; near copies show the same picture (``near_duplicates``). Every image that is excluded
-or moved to another group is reported as a problem.
+or moved to another group is reported as a problem. Near copies that have run together (``run_together``) are reported
+and never acted on: a chain of resemblances is no evidence that its ends show one picture.
 """
 
 from __future__ import annotations
@@ -17,6 +18,9 @@ from bench.types import DataProblem, ImageRecord
 OnDuplicate = Literal["drop", "keep", "refuse"]
 OnNearDuplicate = Literal["group", "drop", "keep", "refuse"]
 _MOST_NAMED = 3  # maximum number of other images named in one message
+_LARGE = 10  # images, or groups: a smaller cluster is never taken to have run together
+_PAIRS_AN_IMAGE = 2  # near pairs of a large cluster; n copies of one picture have about 4 each
+_SHARE_OF_GROUPS = 0.1
 
 
 class NearCopy(NamedTuple):
@@ -73,10 +77,13 @@ def resolve_near_copies(
     Near copies with two labels: ``group`` and ``drop`` exclude both. This uses ``everything``: an image that resembles
     one excluded because of two labels is excluded too. Near copies in different groups: ``group`` merges the groups
     under the first name, so that no split can separate them; ``drop`` keeps the first image by path. ``keep`` and
-    ``refuse`` only report.
+    ``refuse`` only report. Clusters that have run together are reported, one problem each, and not acted on.
     """
     stays = {r.path for r in kept}
     copies = near_copies(everything, pairs)
+    chained = run_together(copies, len({r.group_id for r in everything}))
+    doubtful = {path for cluster in chained for path in cluster}
+    copies = [c for c in copies if c.first.path not in doubtful]
     conflicts = _conflicts(copies, stays, classes)
     if policy in ("group", "drop"):
         stays -= {p.path for p in conflicts}
@@ -98,7 +105,30 @@ def resolve_near_copies(
         first_of.setdefault(copy.second.path, copy)
     problems = [_crossing_problem(copy, renamed) for copy in first_of.values()]
     left = [replace(r, group_id=renamed.get(r.group_id, r.group_id)) for r in kept if r.path in stays]
-    return left, sorted([*conflicts, *problems], key=lambda p: p.path)
+    return left, sorted([*conflicts, *problems, *_chain_problems(chained)], key=lambda p: p.path)
+
+
+def run_together(copies: Sequence[NearCopy], groups: int) -> list[list[str]]:
+    """Return the clusters (paths) of near copies that have run together, out of a set of ``groups`` groups.
+
+    These have more than 10 different images, and fewer than 2 near pairs an image (links form a chain) or more than a
+    tenth of the set's groups, if these are more than 10 (the set's images are too much alike to tell them apart).
+    """
+    record_of = {r.path: r for c in copies for r in (c.first, c.second)}
+    found = clusters((c.first.path, c.second.path) for c in copies)
+    cluster_of = {path: i for i, paths in enumerate(found) for path in paths}
+    links: defaultdict[int, set[NearPair]] = defaultdict(set)
+    for copy in copies:
+        pair = copy.pair if copy.pair.first < copy.pair.second else copy.pair.swapped()
+        links[cluster_of[copy.first.path]].add(pair)
+    chained = []
+    for i, paths in enumerate(found):
+        contents = len({record_of[p].sha256 for p in paths})
+        tied = len({record_of[p].group_id for p in paths})
+        sparse = len(links[i]) < _PAIRS_AN_IMAGE * contents
+        if contents > _LARGE and (sparse or tied > max(_LARGE, _SHARE_OF_GROUPS * groups)):
+            chained.append(paths)
+    return chained
 
 
 def mixed_groups(records: Sequence[ImageRecord], classes: Sequence[str]) -> list[DataProblem]:
@@ -139,6 +169,14 @@ def _conflicts(copies: Sequence[NearCopy], stays: set[str], classes: Sequence[st
         detail = f"near copy of {'; '.join(named[:_MOST_NAMED])}{more}"
         problems.append(DataProblem(path, "near_copy_under_two_labels", detail))
     return problems
+
+
+def _chain_problems(chained: Iterable[Sequence[str]]) -> list[DataProblem]:
+    what = "images are linked by near copies into one cluster that has run together; none is merged or excluded for it"
+    return [
+        DataProblem(paths[0], "near_copies_run_together", f"{len(paths)} {what}: {', '.join(paths[:_MOST_NAMED])}, …")
+        for paths in chained
+    ]
 
 
 def _crossing_problem(copy: NearCopy, renamed: Mapping[str, str]) -> DataProblem:

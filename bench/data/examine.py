@@ -32,14 +32,14 @@ CONVERSIONS = {  # what was done to an image, and the sentence for a number of s
 
 
 class Decoded(NamedTuple):
-    """Result of decoding: ``kind`` is empty for a usable image (see ``DataProblem``); hashes and thumbnail as from
+    """Result of decoding: ``kind`` is empty for a usable image (see ``DataProblem``); texture and thumbnail as from
     ``look_at``; ``values`` of an image of more than 8 bits; whether it has at most two colours, and no colour at all;
     keys of ``CONVERSIONS``.
     """
 
     kind: str = ""
     detail: str = ""
-    hashes: str = ""
+    textured: bool = False
     thumbnail: Thumbnail | None = None
     values: GreyValues | None = None
     two_colours: bool = False

@@ -22,7 +22,7 @@ from bench.data.examine import CONVERSIONS, as_seen, decode
 from bench.data.image_files import open_image
 from bench.data.left_out import summaries
 from bench.data.listing import ImageChecks, Listed, Listing
-from bench.data.near_duplicates import NearPair, Thumbnail, look_at, near_pairs
+from bench.data.near_duplicates import NearPairs, Thumbnail, look_at, near_pairs
 from bench.data.pixels import FILE, GreyValues, Intensity, grey_window, window_for
 from bench.data.suspected_masks import mask_partners
 from bench.errors import DataError
@@ -31,7 +31,7 @@ from bench.store.disk import write_cache
 from bench.types import DEFAULT_POLICY, Conversion, DataProblem, DatasetIndex, GreyWindow, ImageRecord, PixelPolicy
 
 DEFAULT_CHECKS = ImageChecks()
-_SCAN_VERSION = 6  # increase it when an image would be evaluated differently: cached results are then not reused
+_SCAN_VERSION = 7  # increase it when an image would be evaluated differently: cached results are then not reused
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Outcome:
     sha256: str
     kind: str = ""
     detail: str = ""
-    hashes: str = ""
+    textured: bool = False
     ctime_ns: int = -1
     inode: int = -1
     values: GreyValues | None = None
@@ -75,9 +75,9 @@ class Reading:
     thumbnails: Mapping[str, Thumbnail]
     policy: PixelPolicy = DEFAULT_POLICY
 
-    def near_pairs(self, cache: Path) -> list[NearPair]:
-        """Return the pairs of contents that show one picture, among the usable images."""
-        path_of = {o.sha256: path for path, o in self.outcomes.items() if not o.kind}
+    def near_pairs(self, cache: Path) -> NearPairs:
+        """Return the pairs of contents that show one picture, among the usable images with texture."""
+        path_of = {o.sha256: path for path, o in self.outcomes.items() if not o.kind and o.textured}
 
         def thumbnail(sha256: str) -> Thumbnail:
             if sha256 in self.thumbnails:
@@ -89,7 +89,7 @@ class Reading:
             except OSError as e:
                 raise DataError(f"{path} was listed but cannot be read any more: {e}") from e
 
-        return near_pairs({sha: self.outcomes[path].hashes for sha, path in path_of.items()}, thumbnail, cache)
+        return near_pairs(path_of, thumbnail, cache)
 
     def window(self, intensity: Intensity = "auto") -> GreyWindow | None:
         """Return the common window of grey values of all usable images. Raises ``DataError`` as ``grey_window``."""
@@ -187,7 +187,7 @@ def resolve(
     if copies and checks.on_duplicate == "refuse":
         raise DataError(refusal(root, copies, "exact copies", "remove them, or set on_duplicate to drop"))
     kept = [r for r in everything if checks.on_duplicate != "drop" or r.path not in surplus]
-    pairs = reading.near_pairs(cache)
+    pairs = reading.near_pairs(cache).pairs
     records, near = resolve_near_copies(everything, kept, pairs, classes, checks.on_near_duplicate)
     if near and checks.on_near_duplicate == "refuse":
         raise DataError(refusal(root, near, "near copies", "remove them, or set on_near_duplicate to group or drop"))
@@ -256,7 +256,7 @@ def read_files(root: Path, paths: Sequence[str], cache: Path, policy: PixelPolic
         if decoded.thumbnail is not None:
             thumbnails[sha256] = decoded.thumbnail
         return Outcome(
-            size, mtime_ns, sha256, decoded.kind, decoded.detail, decoded.hashes, ctime_ns, inode, decoded.values,
+            size, mtime_ns, sha256, decoded.kind, decoded.detail, decoded.textured, ctime_ns, inode, decoded.values,
             decoded.two_colours, decoded.grey, decoded.converted,
         )  # fmt: skip
 

@@ -159,14 +159,16 @@ def _data_facts(session: Session, unit: ScoredUnit) -> DataFacts:
 def _near(policy: str, problems: Mapping[str, int]) -> str:
     """Return how near duplicates were handled, and how many there were."""
     across, conflicts = problems.get("near_copy_across_groups", 0), problems.get("near_copy_under_two_labels", 0)
+    chains = problems.get("near_copies_run_together", 0)
+    chained = (f"{chains} clusters that have run together left as they are",) if chains else ()
     done = {
         "group": (f"{across} moved to the group of their near duplicate", f"{conflicts} with two labels excluded"),
         "drop": (f"{across} excluded", f"{conflicts} with two labels excluded"),
         "keep": (f"{across} in different groups kept", f"{conflicts} with two labels kept"),
         "refuse": ("none: they are refused",),
     }
-    found = across or conflicts or policy not in ("group", "drop", "keep")
-    return ", ".join(done.get(policy, ())) if found else "none found"
+    found = across or conflicts or chains or policy not in ("group", "drop", "keep")
+    return ", ".join((*done.get(policy, ()), *chained)) if found else "none found"
 
 
 def _distinct(rows: Sequence[ResultRow], fact: str) -> list[str]:

@@ -73,7 +73,9 @@ def test_drops_and_changes_are_paired_differences_tested_as_in_other_reports(tmp
         assert found.keys() == {labels[m] for m in differences}
         for m, v in expected.items():
             one = found[labels[m]].found
-            assert (one.difference, one.low, one.p, one.p_adjusted) == pytest.approx((v.difference, v.low, v.p, v.p_adjusted))
+            assert (one.difference, one.low, one.p, one.p_adjusted) == pytest.approx(
+                (v.difference, v.low, v.p, v.p_adjusted)
+            )
             assert one.word == v.word
     drops, changes = by_arm(s, "price"), by_arm(s, "gain")
     assert {x.word for x in drops.values()} == {"costs"}

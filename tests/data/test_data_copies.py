@@ -8,10 +8,12 @@ import pytest
 from data_sets import jpeg, png, scene, write
 
 import bench.data.records as records_module
+from bench.data.duplicates import OnNearDuplicate, resolve_near_copies
+from bench.data.near_duplicates import NearPair
 from bench.data.sets.image_folder import ImageFolder, ImageFolderConfig
 from bench.data.splits import PARTS, SplitConfig, make_splits
 from bench.errors import DataError
-from bench.types import DatasetIndex
+from bench.types import DatasetIndex, ImageRecord
 
 
 def index(root: Path, **options: object) -> DatasetIndex:
@@ -111,8 +113,54 @@ def test_a_second_start_reads_no_image(folder: Path, monkeypatch: pytest.MonkeyP
     assert index(folder) == first
 
 
-def test_pairs_are_found_again_from_cached_hashes(folder: Path) -> None:
+def test_pairs_are_found_again_from_the_files(folder: Path) -> None:
     first = index(folder)
     for memory in (folder.parent / "cache").glob("near-*.json"):
         memory.unlink()
     assert index(folder) == first  # the thumbnails of candidates are computed again from their files
+
+
+# --- clusters that have run together
+
+
+def linked(links: list[tuple[int, int]], labels: int = 1, groups: int | None = None) -> tuple[list, list]:
+    """Return an image per number, each of its own group or of ``groups`` groups, and the near pairs between them."""
+    count = 1 + max(max(link) for link in links)
+    numbered = range(max(count, 500))
+    records = [
+        ImageRecord(f"{i:03d}.png", i % labels, f"g{i % groups if groups else i:03d}", f"s{i:03d}") for i in numbered
+    ]
+    return records, [NearPair(f"s{i:03d}", f"s{j:03d}", 0.97, "same") for i, j in links]
+
+
+CHAIN = [(i, i + 1) for i in range(30)]
+ALL_ALIKE = [(i, j) for i in range(100) for j in range(i + 1, min(i + 5, 100))]
+COPIES_OF_ONE = [(i, j) for i in range(20) for j in range(i + 1, 20)]
+
+
+@pytest.mark.parametrize("links", [CHAIN, ALL_ALIKE])
+@pytest.mark.parametrize("policy", ["group", "drop", "keep"])
+def test_a_cluster_that_has_run_together_is_reported_and_not_acted_on(links: list, policy: OnNearDuplicate) -> None:
+    records, pairs = linked(links, labels=2)
+    left, problems = resolve_near_copies(records, records, pairs, ("a", "b"), policy)
+    assert left == records
+    (problem,) = problems
+    assert (problem.path, problem.kind) == ("000.png", "near_copies_run_together")
+    assert f"{1 + max(j for _, j in links)} images" in problem.detail
+
+
+@pytest.mark.parametrize("links", [COPIES_OF_ONE, CHAIN[:9]])
+def test_a_cluster_of_copies_or_a_short_chain_is_merged(links: list) -> None:
+    records, pairs = linked(links)
+    left, problems = resolve_near_copies(records, records, pairs, ("a",), "group")
+    tied = 1 + max(j for _, j in links)
+    assert {r.group_id for r in left[:tied]} == {"g000"}
+    assert {p.kind for p in problems} == {"near_copy_across_groups"}
+
+
+def test_other_clusters_are_handled_beside_one_that_has_run_together() -> None:
+    records, pairs = linked([*CHAIN, (200, 201)])
+    left, problems = resolve_near_copies(records, records, pairs, ("a",), "group")
+    assert left[201].group_id == "g200"
+    assert left[1].group_id == "g001"
+    assert len(problems) == 2

@@ -134,7 +134,9 @@ def test_an_arm_without_scores_is_not_counted_in_holms_correction() -> None:
     assert "Holm's correction counts the arms with two pairs or more" in text
     assert "(1 without any score)" in last
     complete = collect(Rows(ROWS), PLAN, Path("nowhere")).lines
-    less = {x.arm: x.versus["none"]["patient_balanced_accuracy"].p_adjusted for x in records.lines if "none" in x.versus}
+    less = {
+        x.arm: x.versus["none"]["patient_balanced_accuracy"].p_adjusted for x in records.lines if "none" in x.versus
+    }
     before = {x.arm: x.versus["none"]["patient_balanced_accuracy"].p_adjusted for x in complete if "none" in x.versus}
     assert all(p <= before[arm] for arm, p in less.items())  # decided more easily
     assert any(p < before[arm] for arm, p in less.items())

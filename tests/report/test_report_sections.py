@@ -104,7 +104,9 @@ def test_arms_without_memorised_samples_are_a_separate_family() -> None:
     more = leaderboard(Rows(arms + scored("cgan", plus(0.03, 0.006), "1-without-memorised")), PLAN, Path("nowhere"))
 
     def p_adjusted(lines: tuple[Line, ...]) -> list[float]:
-        return [x.versus["none"][PRIMARY].p_adjusted for x in lines if "none" in x.versus and not x.arm.exclude_memorised]
+        return [
+            x.versus["none"][PRIMARY].p_adjusted for x in lines if "none" in x.versus and not x.arm.exclude_memorised
+        ]
 
     assert p_adjusted(more) == p_adjusted(alone)
     apart = next(x for x in more if x.arm.exclude_memorised).versus["none"][PRIMARY]

@@ -72,7 +72,7 @@ def show_plan(session: Session, only: Sequence[str], as_json: bool, jobs: int | 
         return
     found = outlook(session, only, jobs)
     console, index = plain_console(), session.plan.index
-    groups, unit = len({r.group_id for r in index.records}), scored_unit(index)
+    groups, unit = len({r.group_id for r in index.records}), scored_unit(index, session.suite.settings.primary)
     console.print(f"suite {session.suite.name}: {len(index.records)} images of {groups} {unit.groups}, {index.name}")
     if session.suite.classifiers:
         positive = f"; positive class: {index.positive}" if index.positive else ""
@@ -108,7 +108,7 @@ def plan_facts(session: Session, only: Sequence[str], jobs: int | None = None) -
         "images": len(session.plan.index.records),
         "data": data_lines(session.plan.index),
         "learning_curve": [asdict(x) for x in curve_sizes(session.plan)],
-        "scored": scored_unit(session.plan.index).metric,
+        "scored": scored_unit(session.plan.index, session.suite.settings.primary).metric,
         "positive_class": session.plan.index.positive,
         "cells": [{**to_plain(c), "done": c.id not in found.left, "expected": expected.get(c.id)} for c in found.cells],
         "left": len(found.left),

@@ -7,12 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from bench.selftest.trials import ARMS, BOOTSTRAPPED, MARGIN, PILOT_REPEATS, SPLITS, SPREAD, WIDE_MARGIN, Ready
-from bench.stats.bootstrap import ScoredFold, cluster_bootstrap_ci
-from bench.stats.inference import corrected_resampled_t, tost, verdict, verdicts
-from bench.stats.pilot import estimate_components
-from bench.stats.planning import Components, pair_ratio
-from bench.stats.simulation import (
+from bench.selftest.logits import (
     Cohort,
     Folds,
     draw_logits,
@@ -21,6 +16,11 @@ from bench.stats.simulation import (
     patient_probability,
     patient_right,
 )
+from bench.selftest.trials import ARMS, BOOTSTRAPPED, MARGIN, PILOT_REPEATS, SPLITS, SPREAD, WIDE_MARGIN, Ready
+from bench.stats.bootstrap import ScoredFold, cluster_bootstrap_ci
+from bench.stats.inference import corrected_resampled_t, tost, verdict, verdicts
+from bench.stats.pilot import estimate_components
+from bench.stats.planning import Components, pair_ratio
 
 CLAIMS = ("helps", "hurts")
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from bench.analysis.info import FoldSize, test_train_ratio
 from bench.data.splits import SplitConfig, make_splits
 from bench.seeding import derive_seed
-from bench.stats.simulation import Cohort, Folds, Spread, shift_for
+from bench.selftest.logits import Cohort, Folds, Spread, shift_for
 from bench.types import DatasetIndex, ImageRecord, Split
 
 EFFECTS = (0.0, 0.02, 0.05, 0.10)  # of patient-level balanced accuracy; 0 is the A/A comparison

@@ -54,7 +54,7 @@ def auroc(y: np.ndarray, probability: np.ndarray) -> float:
 @pytest.mark.parametrize("view", NULLS, ids=lambda v: v.name)
 def test_arms_of_a_null_differ_but_are_equally_good(view: View) -> None:
     y, p = curve_probabilities(Curve(sets=2, test=200), view, 40, np.random.default_rng(1))
-    assert p.shape == (25, 2, 6, 200)
+    assert p.shape == (40, 2, 2, 200)
     assert np.abs(p[:, 0] - p[:, 1]).mean() > 0.02
     assert auroc(y, p[:, 0]) == pytest.approx(auroc(y, p[:, 1]), abs=0.03)
     assert 0.7 < auroc(y, p) < 0.95

@@ -1,0 +1,97 @@
+"""The test for training sets x test groups, both drawn at random and crossed: the learning-curve design.
+
+Every one of R disjoint training sets is tested on the same G groups, so a mean difference varies for three reasons:
+other training sets, other test groups, and both together,
+
+    Var(mean) = sets / R + groups / G + interaction / (R G).
+
+A plain paired t test over sets ignores the second: where two arms differ on these test groups by chance but lastingly,
+it claims an effect in 28 % of studies without one. The variance here is that of the two-way random-effects layout with
+one value a cell (Searle, Casella & McCulloch 1992, section 4.3), the degrees of freedom are Satterthwaite's (1946).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.errors import DataError
+from bench.stats.estimate import NAN, Estimate, t_estimate
+
+TEST = "crossed test (sets x groups)"
+
+
+@dataclass(frozen=True)
+class CrossedComponents:
+    """Variances of one training set's, one test group's and one cell's deviation, in the squared unit of the score.
+
+    Estimated without bias, so one may be below 0.
+    """
+
+    sets: float
+    groups: float
+    interaction: float
+
+
+def crossed_test(differences: npt.ArrayLike, alpha: float = 0.05) -> Estimate:
+    """Return the test of a mean difference over R training sets and G test groups.
+
+    ``differences`` float [R, G]: contributions of the arm minus those of the reference (``endpoints.score_units``,
+    ``endpoints.oriented``; > 0 is better). Components below 0 count as 0. Needs 2 sets and 2 groups, else NaN.
+    Raises ``DataError`` for another shape or a value that is not finite.
+    """
+    d = _check(differences)
+    r, g = d.shape
+    mean = float(d.mean())
+    if r < 2 or g < 2:
+        return t_estimate(TEST, mean, NAN, NAN, r, g, alpha)
+    sets, groups, cells = _mean_squares(d)
+    error, dof = _error(sets, groups, cells, r, g)
+    return t_estimate(TEST, mean, error, dof, r, g, alpha)
+
+
+def crossed_components(differences: npt.ArrayLike) -> CrossedComponents:
+    """Return the variance components of ``differences`` [R, G] by the method of moments, for planning; R, G >= 2."""
+    d = _check(differences)
+    r, g = d.shape
+    if r < 2 or g < 2:
+        raise DataError(f"got {r} sets and {g} groups; expected at least 2 of each")
+    sets, groups, cells = _mean_squares(d)
+    return CrossedComponents((sets - cells) / g, (groups - cells) / r, cells)
+
+
+def _check(differences: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    d = np.asarray(differences, dtype=np.float64)
+    if d.ndim != 2 or not d.size:
+        raise DataError(f"got differences of shape {d.shape}; expected [sets, groups]")
+    if not np.isfinite(d).all():
+        raise DataError("a difference is not finite; leave out sets with a failed training, and undefined endpoints")
+    return d
+
+
+def _mean_squares(d: npt.NDArray[np.float64]) -> tuple[float, float, float]:
+    """Return the mean squares of sets (R - 1), groups (G - 1) and their interaction ((R - 1)(G - 1))."""
+    r, g = d.shape
+    of_set, of_group, mean = d.mean(axis=1, keepdims=True), d.mean(axis=0, keepdims=True), d.mean()
+    rest = d - of_set - of_group + mean
+    return (
+        float(g * ((of_set - mean) ** 2).sum() / (r - 1)),
+        float(r * ((of_group - mean) ** 2).sum() / (g - 1)),
+        float((rest**2).sum() / ((r - 1) * (g - 1))),
+    )
+
+
+def _error(sets: float, groups: float, cells: float, r: int, g: int) -> tuple[float, float]:
+    """Return the standard error of the mean and its degrees of freedom, from mean squares.
+
+    The mean squares estimate Var(mean) R G as sets + groups - cells. With no group component that is ``sets``, with no
+    set component ``groups``: the sum is never taken below the larger one.
+    """
+    total = max(sets + groups - cells, sets, groups)
+    if not total > 0:
+        return NAN, NAN
+    used = [(sets, r - 1)] if total == sets else [(groups, g - 1)] if total == groups else []
+    used = used or [(sets, r - 1), (groups, g - 1), (cells, (r - 1) * (g - 1))]
+    return float(np.sqrt(total / (r * g))), total**2 / sum(m**2 / n for m, n in used)

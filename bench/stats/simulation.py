@@ -138,27 +138,23 @@ def _new_logits(model: Linear, test: Floats, view: View, rng: Generator) -> Floa
     return np.asarray(logits)
 
 
-def run_probabilities(
-    y: Ints, trained: Bools, view: View, rng: Generator, learner: Learner = lda, known: int | None = None
-) -> Floats:
+def run_probabilities(y: Ints, trained: Bools, view: View, rng: Generator, learner: Learner = lda) -> Floats:
     """Return each run's probability of class 1 for all patients, float32 [S, A, J, P].
 
-    y int [P] are their classes and trained bool [S, A, J, P] the training patients of each run. Only the first
-    ``known`` patients (default: all) are ever trained on.
+    y int [P] are their classes and trained bool [S, A, J, P] the training patients of each run.
     """
-    studies, arms, runs, patients = trained.shape
-    fit = (known or patients) * IMAGES
+    studies, arms, runs, _ = trained.shape
     drawn = draw_columns(studies, y, view.strengths(arms), rng)
     seen = view.seen((studies, arms, runs), rng)
-    rows = np.repeat(y, IMAGES)[:fit]
+    rows = np.repeat(y, IMAGES)
     result = np.empty(trained.shape, dtype=np.float32)
     for a in range(arms):
         for j in range(runs):
             x = drawn * seen[:, a, j, None]
             if view.fresh:
                 x = np.concatenate([x, draw_columns(studies, y, np.zeros(view.own), rng)], axis=-1)
-            weight = np.repeat(trained[:, a, j], IMAGES, axis=-1)[:, :fit].astype(np.float32)
-            model = learner(x[:, :fit], rows, weight)
+            weight = np.repeat(trained[:, a, j], IMAGES, axis=-1).astype(np.float32)
+            model = learner(x, rows, weight)
             result[:, a, j] = patient_probability(model.logits(x), IMAGES)
     return result
 

@@ -10,7 +10,6 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from bench.cli.options import Command, json_option
 from bench.cost.host import available_cpus
@@ -67,10 +66,11 @@ def _show(promises: Sequence[Promise], out: Path) -> None:
     console = plain_console()
     for part in dict.fromkeys(p.part for p in promises):
         heading, found = rows(promises, part, with_interval=False)
-        shown = Table(*heading, box=None, pad_edge=False, title=PARTS[part][0], title_justify="left")
-        for row in found:
-            shown.add_row(*row, style="red" if any("BROKEN" in cell for cell in row) else None)
-        console.print(shown)
+        widths = [max(map(len, column)) for column in zip(heading, *found, strict=True)]
+        console.print(PARTS[part][0])
+        for row in [heading, *found]:
+            line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            console.print(line, style="red" if "BROKEN" in line else None)
         console.print()
     console.print(conclusion(promises), style="yellow" if broken(promises) else None)
     console.print(f"report: {out / 'selftest.md'}")

@@ -11,10 +11,12 @@ import numpy.typing as npt
 from numpy.random import Generator
 
 from bench.stats.crossed import crossed_test
+from bench.stats.decide import decide
 from bench.stats.endpoints import oriented, score_units
 from bench.stats.estimate import Estimate
-from bench.stats.inference import corrected_resampled_t
+from bench.stats.folds_test import components_test, pair_means, resampled_test
 from bench.stats.learners import Ints, logistic
+from bench.stats.sequential import look
 from bench.stats.simulation import (
     Curve,
     View,
@@ -29,47 +31,53 @@ from bench.stats.simulation import (
 Floats = npt.NDArray[np.float64]
 Values = dict[str, Floats]
 MARGIN = 0.02  # the default equivalence margin of suites
-SETS, MOST_SETS = 12, 24
+ALPHA = 0.05
+SETS = 12
+LOOKS = (6, 12, 18, 24)  # numbers of sets; a run stops early at one of them
+CLAIMS = ("helps", "hurts")
 COHORT = (24, 58)
 ENDPOINT = "auroc"
 
 
 def curves(view: View, sizes: tuple[int, int], studies: int, rng: Generator) -> Values:
-    """Compare two arms, the second trained on ``sizes[1]`` patients of each set, with fixed sets and stopped early."""
-    y, p = curve_probabilities(Curve(MOST_SETS, sizes), view, studies, rng)
-    found: dict[str, list[float]] = {"fixed": [], "plain": []}
+    """Compare two arms over training sets, the second trained on ``sizes[1]`` patients of each.
+
+    *fixed*: the verdict on ``SETS`` sets. *stopped*: stopped by the rule at one of the ``LOOKS``; *used* is how many
+    sets that took. *equivalent*: the fixed verdict is that the arms are equivalent.
+    """
+    y, p = curve_probabilities(Curve(LOOKS[-1], sizes), view, studies, rng)
+    found = _Found()
     for probability in p:
         d = differences(y, probability)
-        found["fixed"].append(claims(crossed_test(d[:SETS])))
-        found["plain"].append(corrected_resampled_t(d[:SETS].mean(axis=1), 0.0).p < 0.05)
-    return {name: np.array(v, dtype=np.float64) for name, v in found.items()}
+        found.add("plain", claims_plain(d[:SETS].mean(axis=1)))
+        word = decided(crossed_test(d[:SETS]))
+        found.add("fixed", word in CLAIMS)
+        found.add("equivalent", word == "equivalent")
+        used, claimed = stop_early(d)
+        found.add("stopped", claimed)
+        found.add("used", used)
+    return found.arrays()
 
 
-def differences(y: Ints, probability: npt.NDArray[np.floating]) -> Floats:
-    """Return the second arm's contributions minus the first's, [R, G], from probabilities [2, R, G]."""
-    parts = [[contributions(y, p) for p in arm] for arm in probability]
-    return oriented(ENDPOINT, parts[1], parts[0])
-
-
-def contributions(y: Ints, probability: npt.NDArray[np.floating]) -> Floats:
-    """Return the contributions of patients [G] to the endpoint."""
-    both = np.stack([1 - probability, probability], axis=1)
-    return score_units(ENDPOINT, y, both, np.arange(len(y))).contributions
-
-
-def claims(estimate: Estimate) -> bool:
-    return estimate.p < 0.05
+def stop_early(d: Floats) -> tuple[int, bool]:
+    """Return after how many sets a run with differences [R, G] stops, and whether it claims an effect."""
+    fractions = [sets / LOOKS[-1] for sets in LOOKS]
+    for k, sets in enumerate(LOOKS, start=1):
+        decision = look(k, fractions, crossed_test(d[:sets]))
+        if decision != "continue":
+            break
+    return sets, decision == "stop: decided"
 
 
 def folds(view: View, k: int, repeats: int, doubled: bool, studies: int, rng: Generator) -> Values:
     """Compare two arms over ``k`` folds x ``repeats``; ``doubled``: the second has twice the training patients."""
     y, fold, p = _fold_predictions(view, k, repeats, doubled, studies, rng)
-    found: dict[str, list[float]] = {"plain": []}
-    for s in range(studies):
-        d = differences(y, p[s])
-        per_pair = [d[r, fold[s, r] == f].mean() for r in range(repeats) for f in range(k)]
-        found["plain"].append(corrected_resampled_t(per_pair, 0.0).p < 0.05)
-    return {name: np.array(v, dtype=np.float64) for name, v in found.items()}
+    found = _Found()
+    for probability, of in zip(p, fold, strict=True):
+        d = differences(y, probability)
+        found.add("fixed", decided(components_test(d, of)) in CLAIMS)
+        found.add("plain", claims_plain(pair_means(d, of)))
+    return found.arrays()
 
 
 def _fold_predictions(
@@ -77,7 +85,7 @@ def _fold_predictions(
 ) -> tuple[Ints, Ints, npt.NDArray[np.floating]]:
     """Return classes [P], test folds [S, R, P] and each patient's probability by the run that tests it, [S, 2, R, P].
 
-    The second training half of a doubled arm are other patients of the same classes, one for each training patient.
+    A doubled arm is also trained on another patient of the same class for each training patient.
     """
     y = classes(COHORT)
     fold = draw_folds(studies, repeats, y, k, rng)
@@ -93,10 +101,47 @@ def hold_outs(view: View, draws: int, studies: int, rng: Generator) -> Values:
     """Compare two arms over independent hold-outs of one fifth of the patients of each class."""
     y = classes(COHORT)
     tested = draw_folds(studies, draws, y, 5, rng) == 0
-    trained = ~tested
-    p = run_probabilities(y, np.stack([trained, trained], axis=1), view, rng, logistic)
-    found: dict[str, list[float]] = {"plain": []}
+    p = run_probabilities(y, np.stack([~tested, ~tested], axis=1), view, rng, logistic)
+    found = _Found()
     for s in range(studies):
-        per_pair = [differences(y[t], p[s, :, [j]][:, :, t].swapaxes(0, 1)).mean() for j, t in enumerate(tested[s])]
-        found["plain"].append(corrected_resampled_t(per_pair, 0.0).p < 0.05)
-    return {name: np.array(v, dtype=np.float64) for name, v in found.items()}
+        scored = [differences(y[t], p[s][:, j : j + 1, t]) for j, t in enumerate(tested[s])]
+        per_pair = [d.mean() for d in scored]
+        ratio = float(tested[s, 0].mean() / (~tested[s, 0]).mean())
+        found.add("fixed", decided(resampled_test(per_pair, ratio, "holdout")) in CLAIMS)
+        found.add("plain", claims_plain(per_pair))
+    return found.arrays()
+
+
+def differences(y: Ints, probability: npt.NDArray[np.floating]) -> Floats:
+    """Return the second arm's contributions minus the first's, [R, G], from probabilities [2, R, G]."""
+    parts = [[contributions(y, p) for p in arm] for arm in probability]
+    return oriented(ENDPOINT, parts[1], parts[0])
+
+
+def contributions(y: Ints, probability: npt.NDArray[np.floating]) -> Floats:
+    """Return the contributions of patients [G] to the endpoint."""
+    both = np.stack([1 - probability, probability], axis=1)
+    return score_units(ENDPOINT, y, both, np.arange(len(y))).contributions
+
+
+def decided(estimate: Estimate) -> str:
+    """Return the word of the verdict on a single comparison."""
+    return decide({"arm": estimate}, MARGIN)["arm"].word
+
+
+def claims_plain(per_pair: npt.ArrayLike) -> bool:
+    """Return whether a plain paired t test claims an effect."""
+    return resampled_test(per_pair, 0.0).p < ALPHA
+
+
+class _Found:
+    """Values of the measures, one a study."""
+
+    def __init__(self) -> None:
+        self._values: dict[str, list[float]] = {}
+
+    def add(self, measure: str, value: float) -> None:
+        self._values.setdefault(measure, []).append(value)
+
+    def arrays(self) -> Values:
+        return {name: np.array(v, dtype=np.float64) for name, v in self._values.items()}

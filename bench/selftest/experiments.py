@@ -9,8 +9,9 @@ from bench.selftest.promises import FALSE_CLAIMS, SHOWN, Rule
 from bench.selftest.runs import Experiment, Measure
 from bench.stats.simulation import NULLS, SAME
 
-CURVE = f"learning_curve {comparisons.SETS} × 40"
-PLAIN = Measure("plain", "plain paired t", SHOWN)
+CURVE = f"curve {comparisons.SETS} × 40"
+PLAIN = Measure("plain", "plain t", SHOWN)
+DOUBLED = "twice the patients"
 FOLDS = ((5, 1), (10, 1), (5, 3))
 
 
@@ -20,26 +21,33 @@ def experiments() -> list[Experiment]:
 
 
 def _nulls() -> list[Experiment]:
+    verdict, stopped = Measure("fixed", "verdict", FALSE_CLAIMS), Measure("stopped", "stopped early", FALSE_CLAIMS)
     result = []
     for view in NULLS:
-        measures = (Measure("fixed", "verdict", FALSE_CLAIMS), PLAIN)
         run = partial(comparisons.curves, view, (40, 40))
-        result.append(Experiment("nulls", CURVE, view.name, run, measures))
+        result.append(Experiment("nulls", CURVE, view.name, run, (verdict, stopped, PLAIN)))
     for k, repeats in FOLDS:
         for view in NULLS:
             folds = partial(comparisons.folds, view, k, repeats, False)
-            design = f"k-fold {k} × {repeats}"
-            result.append(Experiment("nulls", design, view.name, folds, (PLAIN,)))
+            result.append(Experiment("nulls", f"k-fold {k} × {repeats}", view.name, folds, (verdict, PLAIN)))
     for view in NULLS:
         hold_outs = partial(comparisons.hold_outs, view, 10)
-        result.append(Experiment("nulls", "hold-out × 10", view.name, hold_outs, (PLAIN,)))
+        result.append(Experiment("nulls", "hold-out × 10", view.name, hold_outs, (verdict, PLAIN)))
     return result
 
 
 def _power() -> list[Experiment]:
-    case = "twice the patients"
-    curve = (Measure("fixed", "verdict", Rule("at least", low=0.8)), PLAIN)
-    return [Experiment("power", CURVE, case, partial(comparisons.curves, SAME, (40, 80)), curve)]
+    curve = (
+        Measure("fixed", "verdict", Rule("at least", low=0.8)),
+        Measure("stopped", "stopped early", Rule("at least", low=0.8)),
+        Measure("equivalent", "falsely equivalent", FALSE_CLAIMS),
+    )
+    folds = (Measure("fixed", "verdict", Rule("at least", low=0.6), cannot_hold=True),)
+    run = partial(comparisons.folds, SAME, 5, 3, True)
+    return [
+        Experiment("power", CURVE, DOUBLED, partial(comparisons.curves, SAME, (40, 80)), curve),
+        Experiment("power", "k-fold 5 × 3", DOUBLED, run, folds),
+    ]
 
 
 def _tuning() -> list[Experiment]:

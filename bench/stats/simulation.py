@@ -68,9 +68,9 @@ class View:
 SAME = View("same features", common=12)
 NULLS = (
     View("fresh noise", common=8, own=8, fresh=True),
-    View("shared noise bank", common=8, own=8, bank=16),
-    View("half-shared features", common=6, own=6, own_signal=True),
-    View("disjoint features", common=0, own=12, own_signal=True),
+    View("noise bank", common=8, own=8, bank=16),
+    View("half-shared", common=6, own=6, own_signal=True),
+    View("disjoint", common=0, own=12, own_signal=True),
 )
 
 

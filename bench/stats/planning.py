@@ -100,6 +100,25 @@ def minimum_detectable_effect(
 
 
 @lru_cache(maxsize=4096)
+def minimum_detectable_t(dof: float, level: float, target: float = 0.8) -> float:
+    """Return the true difference, in standard errors, that a two-sided t test at ``level`` finds with power ``target``.
+
+    t^2 is noncentral F with 1 and ``dof`` degrees of freedom (scipy's noncentral t is NaN for ordinary values).
+    """
+    from scipy.optimize import brentq
+
+    return float(brentq(lambda effect: t_power(effect, dof, level) - target, 0, 1e6, xtol=1e-9))
+
+
+def t_power(effect: float, dof: float, level: float = 0.05) -> float:
+    """Return the power of a two-sided t test for a true difference of ``effect`` standard errors."""
+    from scipy.special import ncfdtr, stdtrit
+
+    missed = float(ncfdtr(1, dof, effect**2, float(stdtrit(dof, 1 - level / 2)) ** 2))
+    return 1.0 if math.isnan(missed) else 1 - missed  # NaN if the probability of a miss is below its precision
+
+
+@lru_cache(maxsize=4096)
 def _standardised_effect(
     pairs: int, test_train_ratio: float, target: float, alpha: float, correlation: float | None
 ) -> float:

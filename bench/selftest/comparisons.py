@@ -15,7 +15,7 @@ from bench.stats.decide import decide
 from bench.stats.endpoints import oriented, score_units
 from bench.stats.estimate import Estimate
 from bench.stats.folds_test import components_test, pair_means, resampled_test
-from bench.stats.learners import Ints, logistic
+from bench.stats.learners import Ints, logistic, two_classes
 from bench.stats.sequential import look
 from bench.stats.simulation import (
     Curve,
@@ -120,8 +120,7 @@ def differences(y: Ints, probability: npt.NDArray[np.floating]) -> Floats:
 
 def contributions(y: Ints, probability: npt.NDArray[np.floating]) -> Floats:
     """Return the contributions of patients [G] to the endpoint."""
-    both = np.stack([1 - probability, probability], axis=1)
-    return score_units(ENDPOINT, y, both, np.arange(len(y))).contributions
+    return score_units(ENDPOINT, y, two_classes(probability), np.arange(len(y))).contributions
 
 
 def decided(estimate: Estimate) -> str:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from functools import partial
 
-from bench.selftest import comparisons, tuning
-from bench.selftest.promises import FALSE_CLAIMS, SHOWN, Rule
+from bench.selftest import comparisons, intervals, tuning
+from bench.selftest.promises import COVERAGE, FALSE_CLAIMS, SHOWN, Rule
 from bench.selftest.runs import Experiment, Measure
+from bench.stats.endpoints import ENDPOINTS
 from bench.stats.simulation import NULLS, SAME
 
 CURVE = f"curve {comparisons.SETS} × 40"
 PLAIN = Measure("plain", "plain t", SHOWN)
+COHORTS = ((6, 12), (10, 10), (20, 20), (24, 58))
 DOUBLED = "twice the patients"
 FOLDS = ((5, 1), (10, 1), (5, 3))
 
 
 def experiments() -> list[Experiment]:
     """Return all experiments in the order of the report."""
-    return [*_nulls(), *_power(), *_tuning()]
+    return [*_nulls(), *_power(), *_intervals(), *_worth(), *_tuning()]
 
 
 def _nulls() -> list[Experiment]:
@@ -47,6 +49,24 @@ def _power() -> list[Experiment]:
     return [
         Experiment("power", CURVE, DOUBLED, partial(comparisons.curves, SAME, (40, 80)), curve),
         Experiment("power", "k-fold 5 × 3", DOUBLED, run, folds),
+    ]
+
+
+def _intervals() -> list[Experiment]:
+    measures = tuple(Measure(e, e.replace("_", " "), COVERAGE) for e in ENDPOINTS)
+    return [
+        Experiment("intervals", f"k-fold {k} × 1", "{}+{}".format(*c), partial(intervals.score_intervals, c, k), measures)
+        for k in (3, 5, 10)
+        for c in COHORTS
+        if min(c) >= k
+    ]
+
+
+def _worth() -> list[Experiment]:
+    covered = (Measure("covered", "interval", COVERAGE),)
+    return [
+        Experiment("worth", CURVE, f"true worth {extra}, {view.name}", partial(intervals.worth, view, extra), covered)
+        for view, extra in ((NULLS[1], 0), (NULLS[1], 20), (SAME, 20))
     ]
 
 

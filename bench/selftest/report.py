@@ -17,11 +17,11 @@ from bench.stats.simulation import IMAGES, PATIENT_SHARE, STRENGTH
 PARTS = {
     "nulls": (
         "False claims without an effect",
-        "Share of studies, in % [95 % interval], in which a verdict *helps* or *hurts* on two arms that are equally good "
-        f"on average over patients and training sets. Promised: at most 5 %, upper bound at most {100 * UPPER:g} %. "
-        "*Curve 12 × 40*: a learning curve with 12 sets of 40 patients and 400 test patients; *stopped early*: 6 to 24 sets, "
-        "stopped by the rule. k-fold and hold-out: 24 + 58 patients. *Plain t* is the paired t test over sets or folds that "
-        "papers often use; the harness does not use it.",
+        "Share of studies, in % [95 % interval], in which a verdict *helps* or *hurts* on two arms that are equally "
+        f"good on average over patients and training sets. Promised: at most 5 %, upper bound at most {100 * UPPER:g} "
+        "%. *Curve 12 × 40*: a learning curve with 12 sets of 40 patients and 400 test patients; *stopped early*: 6 to "
+        "24 sets, stopped by the rule. k-fold and hold-out: 24 + 58 patients. *Plain t* is the paired t test over sets "
+        "or folds that papers often use; the harness does not use it.",
     ),
     "power": (
         "Power for an effect worth twice the patients",
@@ -86,8 +86,8 @@ def markdown(promises: Sequence[Promise], studies: int, seed: int) -> str:
     text += [
         "\n## Simulation\n\n",
         f"- {studies} studies of each design, seed {seed}.\n",
-        f"- A patient has {IMAGES} images. A column of an image is class signal ({STRENGTH:g} standard deviations between "
-        f"the classes where it is informative), patient noise ({100 * PATIENT_SHARE:g} % of the variance) and image "
+        f"- A patient has {IMAGES} images. A column of an image is class signal ({STRENGTH:g} standard deviations "
+        f"between the classes where it is informative), patient noise ({100 * PATIENT_SHARE:g} % of the variance) and image "
         "noise. The arms are real learners, linear discriminant analysis and logistic regression, on these columns.\n",
         "- *Fresh noise*: 8 common informative columns, and 8 noise columns that each training of each arm draws anew. "
         "*Noise bank*: the noise columns are picked from one bank of 16. *Half-shared*: 6 common informative "

@@ -34,7 +34,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Experiment:
-    """Simulated studies of one design in one case (a null, a cohort): ``run`` returns some studies' values by measure."""
+    """Simulated studies of one design in one case (a null, a cohort): ``run`` returns values of some studies."""
 
     part: str
     design: str

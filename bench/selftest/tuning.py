@@ -13,8 +13,8 @@ import numpy.typing as npt
 from numpy.random import Generator
 
 from bench.stats.endpoints import score_units
-from bench.stats.learners import Floats, Ints, Linear, lda, patient_probability
-from bench.stats.simulation import IMAGES, STRENGTH, classes, draw_columns, draw_folds, prevalent
+from bench.stats.learners import Floats, Ints, Linear, lda, patient_probability, two_classes
+from bench.stats.simulation import IMAGES, STRENGTH, classes, draw_columns, draw_folds, pooled_probability, prevalent
 
 COHORT, FOLDS, CONFIGS = (24, 58), 5, 24
 INFORMATIVE, COLUMNS, SEEN = 8, 48, 8
@@ -30,40 +30,39 @@ def tuning(studies: int, rng: Generator) -> dict[str, npt.NDArray[np.float64]]:
     folds = draw_folds(studies, 1, y, FOLDS, rng)[:, 0]
     found: dict[str, list[float]] = {"per fold": [], "once": []}
     for x, fold in zip(cohort, folds, strict=True):
-        columns = [np.sort(rng.permutation(COLUMNS)[:SEEN]) for _ in range(CONFIGS)]
-        models = _fitted(x, y, fold, columns)
-        validation = np.array([_validation_scores(m, x[:, c], y, fold) for m, c in zip(models, columns, strict=True)])
+        models = _fitted(x, y, fold, [rng.permutation(COLUMNS)[:SEEN] for _ in range(CONFIGS)])
+        validation = np.array([_validation_scores(m, x, y, fold) for m in models])  # [C, K]
         chosen = {"per fold": validation.argmax(axis=0), "once": np.full(FOLDS, validation.mean(axis=1).argmax())}
         for name, configs in chosen.items():
-            used = [(models[c], columns[c]) for c in configs]
-            new_fold = np.arange(NEW) % FOLDS  # pooled over the folds' models, as the reported score is
-            found[name].append(auroc(y, _pooled(used, x, fold)) - auroc(new_y, _pooled(used, new, new_fold)))
+            weights = np.stack([models[c].weights[k] for k, c in enumerate(configs)])
+            used = Linear(weights, np.array([models[c].offset[k] for k, c in enumerate(configs)]))
+            truth = auroc(new_y, pooled_probability(used, new, np.arange(NEW) % FOLDS))
+            found[name].append(auroc(y, pooled_probability(used, x, fold)) - truth)
     return {name: np.array(values) for name, values in found.items()}
 
 
 def auroc(y: Ints, probability: Floats) -> float:
     """Return the AUROC of patients, [P] each."""
-    return score_units("auroc", y, np.stack([1 - probability, probability], axis=1), np.arange(len(y))).score
+    return score_units("auroc", y, two_classes(probability), np.arange(len(y))).score
 
 
 def _fitted(x: Floats, y: Ints, fold: Ints, columns: list[npt.NDArray[np.intp]]) -> list[Linear]:
-    """Return each configuration's models of all folds; a fold trains on all but its test and its validation patients."""
+    """Return each configuration's models of all folds, with weight 0 for columns that it does not see.
+
+    A fold is trained on all but its test patients and its validation patients, which are those of the next fold.
+    """
     trained = np.stack([(fold != k) & (fold != (k + 1) % FOLDS) for k in range(FOLDS)])
     weight = np.repeat(trained, IMAGES, axis=-1).astype(np.float32)
-    return [lda(x[:, seen], np.repeat(y, IMAGES), weight) for seen in columns]
+    models = []
+    for seen in columns:
+        model = lda(x[:, seen], np.repeat(y, IMAGES), weight)
+        weights = np.zeros((FOLDS, x.shape[1]), dtype=x.dtype)
+        weights[:, seen] = model.weights
+        models.append(Linear(weights, model.offset))
+    return models
 
 
 def _validation_scores(model: Linear, x: Floats, y: Ints, fold: Ints) -> list[float]:
     probability = patient_probability(model.logits(x), IMAGES)  # [K, P]
     held = [fold == (k + 1) % FOLDS for k in range(FOLDS)]
     return [auroc(y[h], p[h]) for p, h in zip(probability, held, strict=True)]
-
-
-def _pooled(used: list[tuple[Linear, npt.NDArray[np.intp]]], x: Floats, fold: Ints) -> Floats:
-    """Return the probability of each patient [P] by the model of its fold; x [P * IMAGES, D]."""
-    images = x.reshape(len(fold), IMAGES, -1)
-    result = np.empty(len(fold))
-    for k, (model, seen) in enumerate(used):
-        logits = images[fold == k][..., seen] @ model.weights[k] + model.offset[k]
-        result[fold == k] = patient_probability(logits.reshape(-1), IMAGES)
-    return result

@@ -76,3 +76,8 @@ def patient_probability(logits: Floats, images: int) -> Floats:
     """Return the mean probability [..., P] of class 1 over the images of each patient, logits [..., P * images]."""
     probability = 1 / (1 + np.exp(-logits))
     return np.asarray(probability.reshape(*logits.shape[:-1], -1, images).mean(axis=-1))
+
+
+def two_classes(probability: Floats) -> Floats:
+    """Return the probabilities of both classes [P, 2] from those of class 1 [P]."""
+    return np.stack([1 - probability, probability], axis=1)

@@ -185,6 +185,19 @@ def by_testing_run(probability: Floats, fold: Ints) -> Floats:
     return np.take_along_axis(by_fold, fold[:, None, :, None], axis=3)[:, :, :, 0]
 
 
+def pooled_probability(models: Linear, x: Floats, fold: Ints) -> Floats:
+    """Return the probability of class 1 of each patient by the model of its fold, [P].
+
+    models [K], x float [P * IMAGES, D], fold int [P] in 0..K-1.
+    """
+    images = x.reshape(len(fold), IMAGES, -1)
+    result = np.empty(len(fold))
+    for k in np.unique(fold):
+        logits = images[fold == k] @ models.weights[k] + models.offset[k]
+        result[fold == k] = patient_probability(logits.reshape(-1), IMAGES)
+    return result
+
+
 def classes(counts: Sequence[int]) -> Ints:
     """Return the classes of a cohort, int [P], from the number of patients of each class."""
     return np.repeat(np.arange(len(counts)), counts)

@@ -89,7 +89,9 @@ def made_up(
 
 
 def effect(method: str, ratio: str) -> float:
-    return EFFECT.get(method, 0.1) * (0.6 if ratio.startswith("0.5") else 1) - 0.05 * ratio.endswith("-nocopies")
+    return EFFECT.get(method, 0.1) * (0.6 if ratio.startswith("0.5") else 1) - 0.05 * ratio.endswith(
+        "-without-memorised"
+    )
 
 
 def row(stage: str, method: str | None, pair: tuple[int, int], **fields: object) -> ResultRow:
@@ -99,8 +101,10 @@ def row(stage: str, method: str | None, pair: tuple[int, int], **fields: object)
 
 def segment_row(fold: int, repeat: int) -> ResultRow:
     score = {"iou": 0.71, "pixel_accuracy": 0.9, "class_accuracy": 0.86}
-    metrics = {f"segment/real_test_{k}": v - 0.01 * fold for k, v in score.items()}
-    return row("segment", None, (fold, repeat), metrics=metrics, facts={"masks": "true", "fcn_reference": "true masks"})
+    metrics = {f"fcn_score/real_test_{k}": v - 0.01 * fold for k, v in score.items()}
+    return row(
+        "fcn_score", None, (fold, repeat), metrics=metrics, facts={"masks": "true", "fcn_reference": "true masks"}
+    )
 
 
 def generator_rows(
@@ -127,10 +131,10 @@ def generator_rows(
         "step_device_s": 0.9 * seconds,
         "peak_memory_bytes": 6e8 + 2e8 * i,
     }
-    folders = {stage: f"cells/{stage}/{name}" for stage in ("synthesize", "copies", "translate")}
+    folders = {stage: f"cells/{stage}/{name}" for stage in ("synthesize", "memorised", "translate")}
     if pictures:
         synthetic_images(root / folders["synthesize"], rng, size_px, 12, len(classes))
-        for stage, sample in (("copies", "closest_pairs"), ("translate", "real_translation_reconstruction")):
+        for stage, sample in (("memorised", "closest_pairs"), ("translate", "real_translation_reconstruction")):
             (root / folders[stage] / "samples").mkdir(parents=True)
             shown = np.concatenate([tissue(rng, k % 2, size_px) for k in range(2)], axis=1)
             Image.fromarray(shown).save(root / folders[stage] / "samples" / f"{sample}_000000.png")
@@ -145,7 +149,7 @@ def generator_rows(
             folder=folders["synthesize"],
         ),
         row("fidelity", method, pair, costs={"elapsed_s": 2.0}, metrics=fidelity_metrics(i, rng)),
-        row("copies", method, pair, metrics=copies_metrics(method, i), folder=folders["copies"]),
+        row("memorised", method, pair, metrics=copies_metrics(method, i), folder=folders["memorised"]),
     ]
     if method == "cgan":  # makes images from noise: nothing is translated
         return rows
@@ -167,7 +171,7 @@ def fidelity_metrics(i: int, rng: np.random.Generator) -> dict[str, float]:
     }
     floor = {"kid": 0.004, "fid": 31.0, "precision": 0.9, "recall": 0.8, "density": 0.95, "coverage": 0.9}
     found: dict[str, float] = {}
-    for where, values in (("synthetic", base), ("at_floor", base), ("floor", floor), ("real", floor)):
+    for where, values in (("synthetic", base), ("at_real_baseline", base), ("real_baseline", floor), ("real", floor)):
         for part in ("train", "test"):
             sizes = {"kid_subset_size": 80.0, "n_real": 100.0, "n_synthetic": 160.0 if where == "synthetic" else 90.0}
             for name, value in {**{k: float(v * rng.uniform(0.9, 1.1)) for k, v in values.items()}, **sizes}.items():
@@ -201,7 +205,7 @@ def copies_metrics(method: str, i: int) -> dict[str, float]:
     }
     shares |= {"flagged_share": 0.04 + 0.01 * i, "false_flag_share": 0.01, "flagged_other_label_share": 0.0}
     shares |= {"patient_like_share": 0.02} | ({} if method == "cgan" else {"own_source_share": 0.6})
-    return {f"copies/{name}": value for name, value in shares.items()}
+    return {f"memorised/{name}": value for name, value in shares.items()}
 
 
 def classifier_rows(
@@ -214,7 +218,7 @@ def classifier_rows(
     same = {"ratio": ratio, "classifier": classifier}
     facts = {"predictions": f"{at}/predictions.csv"}
     seconds = (9.0 if classifier == "small_cnn" else 24.0) * int(ratio.partition("-steps")[2] or 1)
-    dropped = {"copies_dropped": 5 + pair[0]} if ratio.endswith("-nocopies") else {}
+    dropped = {"memorised_dropped": 5 + pair[0]} if ratio.endswith("-without-memorised") else {}
     return [
         row(
             "classify",

@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Line, paired_differences
 from bench.stats.inference import Verdict, verdicts
 from bench.stats.pareto import pareto
+from bench.suite.arms import Arm
 from bench.suite.suite import REFERENCES
 
 
@@ -80,7 +81,7 @@ def matches(lines: Sequence[Line], longer: Sequence[Line], info: ReportInfo) -> 
             steps = [
                 x for x in (*mine, *longer) if (x.arm.method, x.classifier) == (reference, classifier) and _known(x)
             ]
-            arms = [x for x in mine if x.arm.method not in ("none", reference) and not x.arm.without_memorised]
+            arms = [x for x in mine if x.arm.method not in ("none", reference) and not x.arm.exclude_memorised]
             if not steps:
                 continue
             beside = {x.arm: _nearest(x, steps) for x in arms}

@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.info import ReportInfo
 from bench.analysis.lines import paired_differences
 from bench.analysis.rows import NAN, Pair, Rows, Score
 from bench.stats.inference import corrected_resampled_t, holm
 from bench.stats.planning import pair_ratio
+from bench.suite.arms import Arm
 
 ALPHA = 0.05
 NONE = Arm("none")

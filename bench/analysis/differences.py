@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
-from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Line
 from bench.analysis.rows import NAN, Pair, Rows, Score
 from bench.stats.inference import corrected_resampled_t, holm, verdicts
+from bench.suite.arms import Arm
 from bench.types import ResultRow
 
-Kind = Literal["kid", "diversity", "recall", "coverage", "copies", "accuracy", "training", "step"]
+Kind = Literal["kid", "diversity", "recall", "coverage", "memorised", "accuracy", "training", "step"]
 Values = Mapping[Arm, Mapping[Pair, float]]
 KID = "synthetic/test/kid_"  # an extractor's tag follows
 SUBSET = "kid_subset_size_"
@@ -102,7 +103,7 @@ def stage_values(rows: Rows, info: ReportInfo, stage: str, prefix: str) -> Itera
 def accuracies(lines: Sequence[Line], classifier: str, info: ReportInfo) -> Values:
     """Return the primary score of the generative arms with one classifier, except those without memorised samples."""
     mine = [x for x in lines if x.classifier == classifier and x.arm.method in info.generative]
-    return {x.arm: x.by_pair for x in mine if not x.arm.without_memorised}
+    return {x.arm: x.by_pair for x in mine if not x.arm.exclude_memorised}
 
 
 def training_seconds(rows: Rows, info: ReportInfo) -> Iterator[tuple[Kind, str, Values]]:
@@ -138,7 +139,7 @@ def compare(
     """
     shared: dict[tuple[Arm, str], tuple[list[float], list[float]]] = {}
     for arm, reference in against:
-        mine, base = values.get(arm, {}), values.get(Arm(reference, arm.ratio), {})
+        mine, base = values.get(arm, {}), values.get(replace(arm, method=reference), {})
         pairs = sorted(mine.keys() & base.keys())
         if pairs:
             shared[arm, reference] = [mine[p] for p in pairs], [base[p] for p in pairs]

@@ -6,13 +6,13 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Gap, Line, paired_differences
 from bench.analysis.rows import NAN, Pair, Rows, one_line
 from bench.plan.plan import STAGES
 from bench.stats.inference import mean_sd
 from bench.stats.planning import minimum_detectable_effect, pair_ratio
-from bench.suite.arms import ratio_label
+from bench.suite.arms import Arm
 from bench.suite.suite import REFERENCES
 from bench.types import ResultRow
 
@@ -48,7 +48,9 @@ def failures(rows: Rows, info: ReportInfo) -> tuple[Failure, ...]:
     found = []
     for (status, stage, _, reason), cells in groups.items():
         methods = tuple(m for m in info.methods if any(r.method == m for r in cells))
-        where = dict.fromkeys(f"{r.classifier} {ratio_label(r.ratio)}".strip() for r in cells if r.classifier)
+        where = dict.fromkeys(
+            f"{r.classifier} {Arm.parse(r.method, r.ratio).variant_label}".strip() for r in cells if r.classifier
+        )
         pairs = {(r.fold or 0, r.repeat or 0) for r in cells}
         found.append(Failure(status, stage, reason, len(cells), methods, tuple(where), tuple(sorted(pairs))))
     return tuple(sorted(found, key=lambda f: ORDER.get(f.status, len(ORDER))))
@@ -134,7 +136,7 @@ def families(lines: Sequence[Line], info: ReportInfo) -> tuple[Family, ...]:
     found = []
     for classifier, reference, base, arms in _compared(lines, info):
         for apart in (False, True):
-            family = [x for x in arms if x.arm.without_memorised == apart]
+            family = [x for x in arms if x.arm.exclude_memorised == apart]
             shared = {x.arm: x.by_pair.keys() & base.by_pair.keys() for x in family}
             lost = tuple(x.arm for x in family if len(shared[x.arm]) < min(2, x.planned))
             if lost:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from bench.metrics.units import ScoredUnit
 from bench.store.run_records import RunRecord
-from bench.suite.arms import NO_MEMORISED, longer, ratio_label
+from bench.suite.arms import Arm
 from bench.suite.published import Published
 from bench.suite.roles import Roles
 from bench.suite.suite import REFERENCES
@@ -32,24 +32,6 @@ class FoldSize:
     test_groups: int = 0
     unit: Unit = "group"
     shared_groups: int = 0
-
-
-@dataclass(frozen=True)
-class Arm:
-    """One way of making a training set: a method, and for generative ones how many images it adds per real one."""
-
-    method: str
-    ratio: str = "0"
-
-    @property
-    def label(self) -> str:
-        """Label in tables and figures: 'classical', 'cyclegan ×0.5', 'cyclegan balance'."""
-        return f"{self.method} {ratio_label(self.ratio)}".strip()
-
-    @property
-    def without_memorised(self) -> bool:
-        """Whether synthetic images flagged as memorised are excluded from its training set."""
-        return self.ratio.endswith(NO_MEMORISED)
 
 
 @dataclass(frozen=True)
@@ -191,12 +173,12 @@ class ReportInfo:
     @property
     def arms(self) -> tuple[Arm, ...]:
         """Every arm of the suite, in its order."""
-        return tuple(Arm(m, r) for m in self.methods for r in (self.ratios if m in self.generative else ("0",)))
+        return tuple(Arm.parse(m, r) for m in self.methods for r in (self.ratios if m in self.generative else ("0",)))
 
     @property
     def longer_arms(self) -> tuple[Arm, ...]:
         """The references with training multipliers; they appear only in the compute-matched comparison."""
-        return tuple(Arm(m, longer(t)) for m in REFERENCES if m in self.methods for t in sorted(self.longer))
+        return tuple(Arm(m, train_multiplier=t) for m in REFERENCES if m in self.methods for t in sorted(self.longer))
 
     @property
     def pairs(self) -> tuple[tuple[int, int], ...]:

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bench.analysis.info import Arm
 from bench.analysis.rows import Pair
 from bench.metrics.classification import check_arrays
 from bench.metrics.predictions import read_predictions
 from bench.metrics.units import ScoredUnit
 from bench.stats.bootstrap import RESAMPLES, PatientSample, percentile_interval
+from bench.suite.arms import Arm
 
 Draws = npt.NDArray[np.float64]  # [1 + resamples]: the value, then its resamples
 Ends = tuple[float, float]

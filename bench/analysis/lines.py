@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.info import ReportInfo
 from bench.analysis.intervals import patient_intervals
 from bench.analysis.rows import NAN, Pair, Rows, Score, one_line
 from bench.metrics.classification import CLASS_METRICS
 from bench.metrics.units import ScoredUnit
 from bench.stats.inference import Verdict, verdicts
+from bench.suite.arms import Arm
 from bench.suite.suite import REFERENCES
 from bench.types import ResultRow
 
@@ -155,7 +156,7 @@ def _comparisons(
     Arms without memorised samples are a separate family, so that they do not reduce the power of the other arms.
     """
     found: dict[Arm, dict[str, dict[str, Verdict]]] = {}
-    families = [[a for a in values if a.without_memorised == apart] for apart in (False, True)]
+    families = [[a for a in values if a.exclude_memorised == apart] for apart in (False, True)]
     for reference in (r for r in REFERENCES if Arm(r) in values):
         base = values[Arm(reference)]
         for metric, family in product(COMPARED, families):

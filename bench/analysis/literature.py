@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.info import ReportInfo
 from bench.analysis.published import Number, mean_of, share_of
 from bench.analysis.rows import NAN, Rows
+from bench.suite.arms import Arm
 from bench.suite.published import Confusion, KnownNetwork, Published
 from bench.types import ResultRow
 

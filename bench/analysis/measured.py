@@ -61,4 +61,4 @@ def is_of_images(stage: str, name: str) -> bool:
     if stage == "fidelity":
         is_measure = last.startswith(SYNTHETIC) and not last.startswith(SIZES)
         return is_measure and where in ("synthetic", "synthetic/test", "synthetic/train")
-    return stage == "copies" or (stage == "translate" and name.count("/") == 1)
+    return stage == "memorised" or (stage == "translate" and name.count("/") == 1)

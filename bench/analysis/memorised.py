@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Line
 from bench.analysis.rows import Rows, Score, scores_of
 from bench.stats.inference import Verdict, verdict
-from bench.suite.arms import NO_MEMORISED
+from bench.suite.arms import Arm
 
 
 @dataclass(frozen=True)
-class Copies:
-    """Result of the copies stage for one method: ``scores`` by metric name without 'copies/'.
+class MemorisedSamples:
+    """Result of the stage `memorised` for one method: ``scores`` by metric name without 'memorised/'.
 
     AuthPct is in per cent, shares are in [0, 1]. ``extractor`` is the tag of the feature space.
     """
@@ -28,15 +28,15 @@ class Copies:
         return self.scores.get(name, Score.of([]))
 
 
-def copies(rows: Rows, info: ReportInfo) -> tuple[Copies, ...]:
+def memorised_samples(rows: Rows, info: ReportInfo) -> tuple[MemorisedSamples, ...]:
     """Return one record for each method searched for memorised samples."""
     found = []
     for method in info.generative:
-        done = rows.done("copies", method, info.pairs)
+        done = rows.done("memorised", method, info.pairs)
         if done:
-            scores = scores_of({k.removeprefix("copies/"): v for k, v in r.metrics.items()} for r in done)
+            scores = scores_of({k.removeprefix("memorised/"): v for k, v in r.metrics.items()} for r in done)
             tags = [k.removeprefix("authpct_") for k in scores if k.startswith("authpct_") and k != "authpct_pixels"]
-            found.append(Copies(method, min(tags, default=""), scores))
+            found.append(MemorisedSamples(method, min(tags, default=""), scores))
     return tuple(found)
 
 
@@ -65,22 +65,22 @@ def survivals(lines: Sequence[Line], rows: Rows, info: ReportInfo) -> tuple[Surv
     by_arm = {(x.classifier, x.arm): x for x in lines}
     found = []
     for line in lines:
-        from_scratch_arm = Arm(line.arm.method, line.arm.ratio + NO_MEMORISED)
-        from_scratch = by_arm.get((line.classifier, from_scratch_arm))
-        if from_scratch is None or "none" not in line.versus or "none" not in from_scratch.versus:
+        without_arm = replace(line.arm, exclude_memorised=True)
+        without = by_arm.get((line.classifier, without_arm))
+        if without is None or "none" not in line.versus or "none" not in without.versus:
             continue
-        both = sorted(line.by_pair.keys() & from_scratch.by_pair.keys())
+        both = sorted(line.by_pair.keys() & without.by_pair.keys())
         if not both:
             continue
-        change = [from_scratch.by_pair[p] - line.by_pair[p] for p in both]
-        trained = [rows.classifier("classify", from_scratch_arm, line.classifier, p) for p in both]
-        dropped = Score.of(float(r.facts["copies_dropped"]) for r in trained if r and "copies_dropped" in r.facts)
+        change = [without.by_pair[p] - line.by_pair[p] for p in both]
+        trained = [rows.classifier("classify", without_arm, line.classifier, p) for p in both]
+        dropped = Score.of(float(r.facts["memorised_dropped"]) for r in trained if r and "memorised_dropped" in r.facts)
         found.append(
             Survival(
                 classifier=line.classifier,
                 arm=line.arm,
                 all_images=line.verdict("none"),
-                without=from_scratch.verdict("none"),
+                without=without.verdict("none"),
                 change=verdict(change, info.margin, info.test_train_ratio),
                 dropped=dropped,
             )

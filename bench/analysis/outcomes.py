@@ -12,13 +12,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Line
 from bench.analysis.rows import Pair, Rows, Score
 from bench.metrics.calibration import ReliabilityCurve, expected_calibration_error, reliability_curve
 from bench.metrics.classification import check_arrays, confusion_matrix, patient_predictions
 from bench.metrics.curves import Curve, precision_recall, prevalence, roc
 from bench.metrics.predictions import Predictions, read_predictions
+from bench.suite.arms import Arm
 from bench.suite.suite import REFERENCES
 
 Floats = npt.NDArray[np.float64]
@@ -101,7 +102,7 @@ def chosen_arms(lines: Sequence[Line], generative: Sequence[str]) -> tuple[Arm, 
     """Return the arms described by ``rule``, each method at its best ratio, in the order of the lines."""
     scores: dict[Arm, list[float]] = {}
     for x in lines:
-        if x.pairs and not x.arm.without_memorised:
+        if x.pairs and not x.arm.exclude_memorised:
             scores.setdefault(x.arm, []).append(x.score.mean)
     ranked = sorted(scores, key=lambda arm: -float(np.mean(scores[arm])))  # stable: ties keep the order of the suite
     kept = [arm for arm in scores if arm.method in REFERENCES]

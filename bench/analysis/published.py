@@ -127,7 +127,7 @@ def heads(rows: Rows, info: ReportInfo, root: Path) -> tuple[Head, ...]:
     found = []
     for method in _methods(facts, info):
         for unit in ("image", "group"):
-            done = _done(rows, info, "head", method, unit)
+            done = _done(rows, info, "discriminator_classifier", method, unit)
             trained = _done(rows, info, "fit", method, unit)
             last = [_last_loss(root / r.folder / HISTORY, facts.results.own_class_loss) for r in trained]
             losses = [x for x in last if math.isfinite(x)]
@@ -178,7 +178,7 @@ def _published_share(results: Published, method: str, measure: str) -> Number:
 
 def _tables(rows: Rows, info: ReportInfo, method: str, unit: Unit, root: Path) -> list[ConfusionTable]:
     """Return the confusion table of each draw that has one, with the published positive class as positive."""
-    done = [row for row in _done(rows, info, "head", method, unit) if "predictions" in row.facts]
+    done = [row for row in _done(rows, info, "discriminator_classifier", method, unit) if "predictions" in row.facts]
     return [_confusion(read_predictions(root / str(row.facts["predictions"]), "test"), info) for row in done]
 
 

@@ -20,9 +20,9 @@ class Quality:
     """One method's synthetic images by one extractor: ``scores`` by '<where>/<measure>', as their stage names them.
 
     ``synthetic/test`` and ``synthetic/train``: all synthetic images against real ones of that fold part;
-    ``floor/<part>``: real-vs-real baseline, real images of other patients instead, with its own n_real and
-    n_synthetic; ``at_floor/<part>``: synthetic images at those sizes; ``synthetic`` and ``real/train``: inception score
-    and diversity, which need no reference.
+    ``real_baseline/<part>``: real-vs-real baseline, real images of other patients instead, with its own n_real and
+    n_synthetic; ``at_real_baseline/<part>``: synthetic images at those sizes; ``synthetic`` and ``real/train``:
+    inception score and diversity, which need no reference.
     """
 
     method: str

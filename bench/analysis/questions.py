@@ -23,17 +23,18 @@ from bench.analysis.differences import (
     stage_values,
     training_seconds,
 )
-from bench.analysis.info import Arm, OtherFinding, ReportInfo
+from bench.analysis.info import OtherFinding, ReportInfo
 from bench.analysis.lines import Line
 from bench.analysis.rows import NAN, Pair, Rows, Score, one_line
 from bench.stats.inference import corrected_resampled_t, holm
 from bench.stats.planning import minimum_detectable_effect, pair_ratio, pairs_needed
+from bench.suite.arms import Arm
 from bench.types import ResultRow
 
 Name = Literal["transfer", "cost", "modalities", "others"]
 Cost = Literal["training", "step", "memory", "flops", "parameters"]
 EFFECT = 0.02  # of patient-level balanced accuracy: target of `pairs_needed`, independent of the results
-VARIETY: tuple[Kind, ...] = ("diversity", "recall", "coverage", "copies")
+VARIETY: tuple[Kind, ...] = ("diversity", "recall", "coverage", "memorised")
 COMPARED_ACROSS_DATASETS: tuple[Kind, ...] = ("kid", "accuracy")  # measures read from reports on other data sets
 COUNTED: tuple[Cost, ...] = ("flops", "parameters")  # fixed by the networks: equal in all folds
 STAGES: dict[Kind, tuple[str, str]] = {  # (stage, prefix of the metric), without measures read elsewhere
@@ -41,7 +42,7 @@ STAGES: dict[Kind, tuple[str, str]] = {  # (stage, prefix of the metric), withou
     "diversity": ("fidelity", "synthetic/diversity_"),
     "recall": ("fidelity", "synthetic/test/recall_"),
     "coverage": ("fidelity", "synthetic/test/coverage_"),
-    "copies": ("copies", "copies/flagged_share"),
+    "memorised": ("memorised", "memorised/flagged_share"),
 }
 
 
@@ -137,7 +138,7 @@ def questions(lines: Sequence[Line], rows: Rows, info: ReportInfo) -> tuple[Ques
         "others": Question("others", _findings(("kid", *VARIETY, "accuracy", "training"), rivals, lines, rows, info)),
     }
     for name, both in couples.items():
-        stages = ("fit",) if name == "cost" else ("fit", "synthesize", "fidelity", "copies")
+        stages = ("fit",) if name == "cost" else ("fit", "synthesize", "fidelity", "memorised")
         lacks = _lacks(_each(both), () if name == "cost" else lines, rows, info, stages)
         steps = _steps(_each(both), rows, info)
         decided, overall = _decided(found[name].findings)
@@ -158,7 +159,7 @@ def _decided(found: Sequence[Finding]) -> tuple[int, int]:
 
 def _real_baseline(rows: Rows, info: ReportInfo) -> float:
     """Return the real-vs-real baseline of KID, mean over methods and pairs."""
-    found = [by_arm for _, by_arm in stage_values(rows, info, "fidelity", "floor/test/kid_")]
+    found = [by_arm for _, by_arm in stage_values(rows, info, "fidelity", "real_baseline/test/kid_")]
     return Score.of(v for by_arm in found for by_pair in by_arm.values() for v in by_pair.values()).mean
 
 
@@ -176,8 +177,10 @@ def _findings(
     found: list[Difference] = []
     for kind in kinds if couples else ():
         for metric, classifier, values in _measures(kind, lines, rows, info):
-            ratios = [r for r in info.ratios if not Arm("", r).without_memorised] if classifier else [Arm("").ratio]
-            against = [(Arm(a, r), b) for a, b in couples for r in ratios]
+            ratios = (
+                [r for r in info.ratios if not Arm.parse("", r).exclude_memorised] if classifier else [Arm("").variant]
+            )
+            against = [(Arm.parse(a, r), b) for a, b in couples for r in ratios]
             found += compare(kind, metric, classifier, values, against, info)
     return tuple(_finding(d, info) for d in found)
 

@@ -15,7 +15,7 @@ from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Line, leaderboard
 from bench.analysis.literature import Literature, literature
 from bench.analysis.measured import Measured, measured
-from bench.analysis.memorised import Copies, Survival, copies, survivals
+from bench.analysis.memorised import MemorisedSamples, Survival, memorised_samples, survivals
 from bench.analysis.published import Comparison, Head, Impossible, comparisons, heads, impossible
 from bench.analysis.quality import Quality, image_quality
 from bench.analysis.questions import Question, questions
@@ -37,7 +37,7 @@ class Records:
     predictions: tuple[PredictedStage, ...] = ()
     quality: tuple[Quality, ...] = ()
     translations: tuple[Translation, ...] = ()
-    copies: tuple[Copies, ...] = ()
+    memorised: tuple[MemorisedSamples, ...] = ()
     survivals: tuple[Survival, ...] = ()
     published: tuple[Comparison, ...] = ()
     impossible: tuple[Impossible, ...] = ()
@@ -72,7 +72,7 @@ def collect(rows: Rows, info: ReportInfo, root: Path) -> Records:
         predictions=predicted_stages(rows),
         quality=image_quality(rows, apart),
         translations=translations(rows, apart),
-        copies=copies(rows, apart),
+        memorised=memorised_samples(rows, apart),
         survivals=survivals(lines, rows, apart),
         published=comparisons(rows, info, root),
         impossible=impossible(info),

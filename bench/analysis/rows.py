@@ -6,8 +6,8 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.analysis.info import Arm
 from bench.stats.inference import mean_sd
+from bench.suite.arms import Arm
 from bench.types import ResultRow
 
 NAN = float("nan")
@@ -69,7 +69,7 @@ class Rows:
 
     def classifier(self, stage: str, arm: Arm, classifier: str, pair: Pair) -> ResultRow | None:
         """Return the classify or evaluate row of an arm."""
-        return self._at.get((stage, arm.method, arm.ratio, classifier, *pair))
+        return self._at.get((stage, arm.method, arm.variant, classifier, *pair))
 
 
 def one_line(error: str) -> str:

@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bench.analysis.custom_metrics import OwnScore, compared_with_none
-from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.info import ReportInfo
 from bench.analysis.rows import NAN, Pair, Rows, Score
 from bench.metrics.overlap_table import MEASURES
+from bench.suite.arms import Arm
 
 LOWER = ("lesion_hd95_px",)  # lower is better
 MISSED, FALSE_ALARMS, ALL_IMAGES = "missed_share", "false_alarm_share", "dice"
@@ -39,13 +40,13 @@ class Segmented:
 def segmented(rows: Rows, info: ReportInfo) -> tuple[Segmented, ...]:
     """Return a record for each network and arm with masks, in the suite's order; () without networks."""
     found = []
-    arms = [a for a in info.arms if a.method in info.mask_carriers and not a.without_memorised]
+    arms = [a for a in info.arms if a.method in info.mask_carriers and not a.exclude_memorised]
     for name in info.segmentation_networks:
         metrics = {arm: _metrics(rows, info, arm, name) for arm in arms}
         tested: dict[str, dict[Arm, OwnScore]] = {}
         for measure in MEASURES:
             values = {arm: _values(by_pair, measure) for arm, by_pair in metrics.items()}
-            scores = compared_with_none(values, name, f"segmenter/{measure}", measure in LOWER, info)
+            scores = compared_with_none(values, name, f"segmentation/{measure}", measure in LOWER, info)
             tested[measure] = {x.arm: x for x in scores}
         for arm in arms:
             beside = _beside(metrics[arm], name, arm, info)
@@ -57,7 +58,7 @@ def segmented(rows: Rows, info: ReportInfo) -> tuple[Segmented, ...]:
 def _beside(by_pair: Mapping[Pair, Mapping[str, float]], name: str, arm: Arm, info: ReportInfo) -> dict[str, OwnScore]:
     values = {m: _values(by_pair, m) for m in (MISSED, FALSE_ALARMS, ALL_IMAGES, *map(of_class, info.classes))}
     planned = len(info.pairs)
-    return {m: OwnScore(name, arm, f"segmenter/{m}", Score.of(v.values()), planned) for m, v in values.items() if v}
+    return {m: OwnScore(name, arm, f"segmentation/{m}", Score.of(v.values()), planned) for m, v in values.items() if v}
 
 
 def of_class(name: str) -> str:
@@ -66,7 +67,7 @@ def of_class(name: str) -> str:
 
 
 def _metrics(rows: Rows, info: ReportInfo, arm: Arm, name: str) -> dict[Pair, dict[str, float]]:
-    found = {pair: rows.classifier("segmenter", arm, name, pair) for pair in info.pairs}
+    found = {pair: rows.classifier("segmentation", arm, name, pair) for pair in info.pairs}
     return {
         pair: {**r.metrics, "parameters": float(r.facts.get("parameters", NAN))}
         for pair, r in found.items()

@@ -36,8 +36,8 @@ def translations(rows: Rows, info: ReportInfo) -> tuple[Translation, ...]:
             facts = done[0].facts
             reference = str(facts.get("fcn_reference") or facts.get("no_fcn_score") or "")
             found.append(Translation(method, scores_of([_flat(r.metrics) for r in done]), reference))
-    real = [rows.at("segment", pair) for pair in info.pairs]
-    prefix = "segment/real_test_"
+    real = [rows.at("fcn_score", pair) for pair in info.pairs]
+    prefix = "fcn_score/real_test_"
     ceiling = scores_of(
         {f"fcn/{k.removeprefix(prefix)}": v for k, v in r.metrics.items() if k.startswith(prefix)}
         for r in real

@@ -22,7 +22,7 @@ def show_audit(audit: Mapping[str, Any], console: Console | None = None) -> None
     """Print an audit as ``bench.cli.audit.audit_subject`` returns it."""
     view = _View(console or Console(soft_wrap=True, markup=False, highlight=False))
     _show_head(view, audit)
-    view.title("Copies")
+    view.title("MemorisedSamples")
     _show_memorised(view, audit)
     view.title("Files")
     _show_files(view, audit)

@@ -28,7 +28,7 @@ from bench.stages.context import CellContext
 from bench.store.cell_folders import Artifacts
 from bench.suite.suite import PluginSpec
 
-TIMED = ("fit", "segment", "classify")  # stages; sampling writes files, and disks differ too much
+TIMED = ("fit", "fcn_score", "classify")  # stages; sampling writes files, and disks differ too much
 WARM_UP, LEAST, MOST = 2, 11, 40  # rounds: warm-up, minimum, maximum
 LIMIT_S = 5.0  # time limit of a cell's rounds after the minimum number
 STEP, PEAK = "step / reference", "peak tensor bytes"

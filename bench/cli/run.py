@@ -65,7 +65,7 @@ def run_suite(session: Session, only: Sequence[str], device: str, jobs: int | No
 
 
 def _check_segmentation_networks(session: Session) -> None:
-    from bench.segmentation.segmenter_network import build_segmentation_network
+    from bench.segmentation.smp_unet import build_segmentation_network
 
     for config in session.suite.settings.segmentation_networks.values():
         build_segmentation_network(config, session.env.weights)

@@ -23,7 +23,7 @@ from bench.forecast.step_profile import count_flops, flop_counter, timed
 from bench.interfaces import Profiled
 from bench.leakage import PARTS, FoldParts, SourceImages
 from bench.segmentation.config import SegmentationConfig
-from bench.segmentation.segmenter_config import SegmentationNetworkConfig
+from bench.segmentation.network_config import SegmentationNetworkConfig
 from bench.suite.suite import PluginSpec
 from bench.types import ImageRecord, ProfiledStep, Uint8Images
 
@@ -152,7 +152,7 @@ def segmentation_network_probe(
     config: SegmentationNetworkConfig, online: PluginSpec | None, image_size_px: int, device: str
 ) -> Probe:  # fmt: skip
     """Return a training step of a segmentation network on batches augmented by an online method, or plain ones."""
-    from bench.segmentation.segmenter_network import build_segmentation_network
+    from bench.segmentation.smp_unet import build_segmentation_network
     from bench.segmentation.trainer import MaskedImages, augmented, train_segmentation
 
     plain = registry.load("method", "none")

@@ -63,9 +63,9 @@ def _count(cell: Cell, env: RunEnv) -> dict[str, Any]:
     suite, size_px = env.suite, env.suite.settings.image_size_px
     if cell.stage == "fit":
         probe = probes.generator_probe(suite.method(str(cell.method)), size_px, None, env.device)
-    elif cell.stage == "segment":
+    elif cell.stage == "fcn_score":
         probe = probes.segmentation_probe(suite.settings.segmentation, size_px, env.device)
-    elif cell.stage == "segmenter":
+    elif cell.stage == "segmentation":
         method = suite.method(str(cell.method))
         online = method if method.kind == "online" else None
         config = suite.settings.segmentation_networks[str(cell.classifier)]

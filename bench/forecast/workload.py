@@ -14,7 +14,6 @@ from typing import Any
 
 from bench.config import stable_hash
 from bench.plan.plan import Cell, Plan, classifier_of
-from bench.suite.arms import amount
 from bench.suite.suite import PluginSpec, Suite
 from bench.types import Split
 
@@ -24,8 +23,13 @@ AMOUNTS = (
     "learning_rate", "discriminator_learning_rate", "lr_decay_start", "weight_decay", "warmup_fraction",
     "label_smoothing", "select_by",
 )  # fmt: skip
-STEPPED = ("fit", "segment", "classify", "validate", "segmenter")  # stages that train
-OF_METHOD = ("fit", "synthesize", "translate", "head")  # stages whose time depends on a generative method
+STEPPED = ("fit", "fcn_score", "classify", "validate", "segmentation")  # stages that train
+OF_METHOD = (
+    "fit",
+    "synthesize",
+    "translate",
+    "discriminator_classifier",
+)  # stages whose time depends on a generative method
 
 
 @dataclass(frozen=True)
@@ -84,18 +88,18 @@ def workload(cell: Cell, suite: Suite, sizes: Sizes) -> Workload:
             units["sample"] = made
         case "fidelity":
             units["evaluate"] = min(made, sizes.train) + every_image
-        case "copies":
+        case "memorised":
             units["evaluate"] = made + sizes.train + sizes.validation
         case "translate":
             units |= {"sample": sizes.test, "evaluate": sizes.test}
-        case "head":
+        case "discriminator_classifier":
             units["evaluate"] = sizes.test
         case "explain":
             units["evaluate"] = s.explain.images_per_class
-        case "segment":
+        case "fcn_score":
             units["data"] = every_image
-        case "classify" | "validate" | "segmenter":
-            units["data"] = sizes.train * (1 + _ratio(amount(cell.ratio)))
+        case "classify" | "validate" | "segmentation":
+            units["data"] = sizes.train * (1 + _ratio(cell.arm.ratio))
     units = {phase: float(n) for phase, n in units.items() if n > 0}
     first = min((getattr(config, n, 1) for n in ("log_every", "sample_every", "checkpoint_every", "steps")), default=1)
     grouped = hasattr(config, "log_every")  # such a loop opens one phase for all steps between two logs
@@ -124,9 +128,9 @@ def trained_config(cell: Cell, suite: Suite) -> Any:
     match cell.stage:
         case "fit":
             return suite.method(str(cell.method)).config
-        case "segment":
+        case "fcn_score":
             return suite.settings.segmentation
-        case "segmenter":
+        case "segmentation":
             return suite.settings.segmentation_networks[str(cell.classifier)]
         case "classify" | "validate":
             return classifier_of(suite, str(cell.classifier), cell.method, cell.ratio).config
@@ -165,13 +169,13 @@ def _shape(cell: Cell, suite: Suite) -> str:
         method = suite.method(str(cell.method))
         online = _identity(method) if method.kind == "online" else None
         parts += [_identity(suite.classifier(str(cell.classifier), str(cell.method))), online]
-    elif stage == "segmenter":
+    elif stage == "segmentation":
         method = suite.method(str(cell.method))
         online = _identity(method) if method.kind == "online" else None
         parts += [_lasting(s.segmentation_networks[str(cell.classifier)]), online]
-    elif stage == "segment":
+    elif stage == "fcn_score":
         parts.append(_lasting(s.segmentation))
-    elif stage in ("fidelity", "copies"):
+    elif stage in ("fidelity", "memorised"):
         parts.append(s.fidelity)
     return stable_hash(parts)
 

@@ -9,7 +9,7 @@ from functools import partial
 from bench.classifiers.timm_names import is_timm_model
 from bench.errors import ConfigError, WeightsError, nearest
 from bench.interfaces import ChecksSize
-from bench.segmentation.segmenter_config import SegmentationNetworkConfig
+from bench.segmentation.network_config import SegmentationNetworkConfig
 from bench.suite.suite import Suite
 
 INCEPTION = "inception"
@@ -60,7 +60,7 @@ def _reason(check: Callable[[], object]) -> str:
 
 
 def _build_network(config: SegmentationNetworkConfig) -> None:
-    from bench.segmentation.segmenter_network import build_segmentation_network
+    from bench.segmentation.smp_unet import build_segmentation_network
 
     build_segmentation_network(replace(config, encoder_weights="none"))
 

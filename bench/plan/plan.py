@@ -19,13 +19,13 @@ from bench.errors import ConfigError
 from bench.interfaces import CarriesMasks, SelfClassifier, Translator
 from bench.metrics.custom import try_out
 from bench.metrics.units import scored_unit
-from bench.suite.arms import NO_MEMORISED, STEPS, longer, ratio_label, ratio_text, times
+from bench.suite.arms import Arm, ratio_text
 from bench.suite.suite import REFERENCES, PluginSpec, Settings, Suite
 from bench.types import DatasetIndex, Split
 
 STAGES = (
-    "split", "fit", "synthesize", "fidelity", "copies", "segment", "translate", "head", "classify", "evaluate",
-    "explain", "segmenter",
+    "split", "fit", "synthesize", "fidelity", "memorised", "fcn_score", "translate", "discriminator_classifier",
+    "classify", "evaluate", "explain", "segmentation",
 )  # fmt: skip
 # Increase a stage's number when its code gives another result for the same input: older cells are then not reused.
 CODE_VERSION = {
@@ -33,14 +33,14 @@ CODE_VERSION = {
     "fit": 2,
     "synthesize": 1,
     "fidelity": 2,
-    "copies": 2,
-    "segment": 1,
+    "memorised": 2,
+    "fcn_score": 1,
     "translate": 1,
-    "head": 1,
+    "discriminator_classifier": 1,
     "classify": 1,
     "evaluate": 3,
     "explain": 1,
-    "segmenter": 3,
+    "segmentation": 3,
 }
 
 
@@ -48,7 +48,7 @@ CODE_VERSION = {
 class Cell:
     """One unit of work. ``upstream`` are the (stage, key) ids of cells that must be done first.
 
-    In the stage `segmenter`, ``classifier`` holds the name of the segmentation network.
+    In the stage `segmentation`, ``classifier`` holds the name of the segmentation network.
     """
 
     stage: str
@@ -71,9 +71,14 @@ class Cell:
         return f"{self.stage}/{self.key}"
 
     @property
+    def arm(self) -> Arm:
+        """Its method and the variant in ``ratio``; the method is '' for cells without one."""
+        return Arm.parse(self.method, self.ratio)
+
+    @property
     def title(self) -> str:
         """A short readable name: 'classify cyclegan ×1 small_cnn fold 0'."""
-        parts = [self.stage, self.method, ratio_label(self.ratio), self.classifier]
+        parts = [self.stage, self.method, self.arm.variant_label, self.classifier]
         return " ".join([p for p in parts if p] + [f"fold {self.fold}" + (f".{self.repeat}" if self.repeat else "")])
 
 
@@ -107,13 +112,15 @@ def unique(cells: Sequence[Cell]) -> list[Cell]:
 
 def arm_ratios(settings: Settings) -> tuple[str, ...]:
     """Return the ratios of a suite's generative arms in order; with ``exclude_memorised`` both variants of each."""
-    ratios = map(ratio_text, settings.ratios)
-    return tuple(arm for r in ratios for arm in ((r, r + NO_MEMORISED) if settings.exclude_memorised else (r,)))
+    variants = (False, True) if settings.exclude_memorised else (False,)
+    return tuple(Arm("", ratio_text(r), v).variant for r in settings.ratios for v in variants)
 
 
 def longer_ratios(settings: Settings, method: str) -> tuple[str, ...]:
     """Return the ratio strings of a reference arm's compute-matched variants, ascending; () for other methods."""
-    return tuple(longer(t) for t in sorted(settings.longer)) if method in REFERENCES else ()
+    return (
+        tuple(Arm(method, train_multiplier=t).variant for t in sorted(settings.longer)) if method in REFERENCES else ()
+    )
 
 
 def mask_carriers(suite: Suite) -> tuple[str, ...]:
@@ -128,7 +135,7 @@ def mask_carriers(suite: Suite) -> tuple[str, ...]:
 
 def classifier_of(suite: Suite, name: str, method: str | None, ratio: str | None) -> PluginSpec:
     """Return a classifier with the settings of the arm of this method and ratio."""
-    spec, n = suite.classifier(name, method), times(ratio)
+    spec, n = suite.classifier(name, method), Arm.parse(method, ratio).train_multiplier
     return replace(spec, config=replace(spec.config, steps=n * spec.config.steps)) if n > 1 else spec
 
 
@@ -145,7 +152,7 @@ def make_plan(suite: Suite, index: DatasetIndex, weights: str | None = None) -> 
     try_out({m.name: m.create() for m in suite.metrics}, index.classes, index.positive_label)
     splits = make_splits(index, suite.settings.split)
     cells = tuple(_cells(suite, index, splits, weights))
-    if any(c.stage in ("evaluate", "head") for c in cells):
+    if any(c.stage in ("evaluate", "discriminator_classifier") for c in cells):
         require_positive(index)
     return Plan(suite, index, fingerprint(index), cells, tuple(splits), weights)
 
@@ -211,13 +218,13 @@ class _Fold:
 
     def cells(self) -> Iterator[Cell]:
         yield self.root
-        segment_key = _key("segment", self.root.key, self.settings.segmentation, self.common.config, self.common.masks)
-        segment = self._cell("segment", segment_key, self.root)
+        fcn_key = _key("fcn_score", self.root.key, self.settings.segmentation, self.common.config, self.common.masks)
+        fcn = self._cell("fcn_score", fcn_key, self.root)
         if self.common.translators:
-            yield segment
+            yield fcn
         for method in self.suite.methods:
             if method.kind == "generative":
-                yield from self._generator(method, segment)
+                yield from self._generator(method, fcn)
             else:
                 key = _key("split", method.identity(), self.root.key, self.common.config)
                 self.made[method.name] = (key, [])
@@ -232,29 +239,36 @@ class _Fold:
         method, ratio, classifier = (*of, None, None, None)[:3]
         return Cell(stage, key, *self.at, method, ratio, classifier, tuple(c.id for c in waits))
 
-    def _generator(self, m: PluginSpec, segment: Cell) -> Iterator[Cell]:
+    def _generator(self, m: PluginSpec, fcn: Cell) -> Iterator[Cell]:
         root, fidelity, of = self.root, self.settings.fidelity, (m.name,)
         fit = self._cell("fit", _key("fit", m.identity(), self.learnt, self.common.config), root, of=of)
         synth = self._cell("synthesize", _key("synthesize", fit.key, self.common.ratios), root, fit, of=of)
         yield from (fit, synth)
         yield self._cell("fidelity", _key("fidelity", synth.key, fidelity, *self.tested), root, synth, of=of)
-        copies = self._cell("copies", _key("copies", synth.key, fidelity, *self.tested), root, synth, of=of)
-        yield copies
+        memorised = self._cell("memorised", _key("memorised", synth.key, fidelity, *self.tested), root, synth, of=of)
+        yield memorised
         if m.name in self.common.translators:
-            yield self._cell("translate", _key("translate", fit.key, segment.key), root, fit, segment, of=of)
+            yield self._cell("translate", _key("translate", fit.key, fcn.key), root, fit, fcn, of=of)
         if m.name in self.common.heads:
-            yield self._cell("head", _key("head", fit.key, *self.tested, *self.common.positive), root, fit, of=of)
+            yield self._cell(
+                "discriminator_classifier",
+                _key("discriminator_classifier", fit.key, *self.tested, *self.common.positive),
+                root,
+                fit,
+                of=of,
+            )
         # Not the synthesize key: the first n images do not depend on the number of ratios, so adding a ratio to a suite
         # keeps the classifiers of the other ratios valid.
         source = _key("synthesize", fit.key, *self.tested)
         self.made[m.name] = (source, [synth])
-        self.clean[m.name] = (_key("copies", source, fidelity), [synth, copies])
+        self.clean[m.name] = (_key("memorised", source, fidelity), [synth, memorised])
 
     def _classifiers(self, m: PluginSpec) -> Iterator[Cell]:
         s = self.settings
         for ratio in sorted(arm_ratios(s)) if m.kind == "generative" else ["0", *longer_ratios(s, m.name)]:
-            source, upstream = (self.clean if ratio.endswith(NO_MEMORISED) else self.made)[m.name]
-            images = ratio.partition(STEPS)[0]  # its steps are in the classifier's config
+            arm = Arm.parse(m.name, ratio)
+            source, upstream = (self.clean if arm.exclude_memorised else self.made)[m.name]
+            images = replace(arm, train_multiplier=1).variant  # its steps are in the classifier's config
             for c in (classifier_of(self.suite, c.name, m.name, ratio) for c in self.suite.classifiers):
                 of = (m.name, ratio, c.name)
                 key = _key("classify", source, images, c.identity(), self.common.config)
@@ -266,15 +280,15 @@ class _Fold:
                     classify,
                     of=of,
                 )
-                if self.first and STEPS not in ratio and s.explain.images_per_class:
+                if self.first and arm.train_multiplier == 1 and s.explain.images_per_class:
                     yield self._cell("explain", _key("explain", key, s.explain), self.root, classify, of=of)
 
     def _segmentation_networks(self, m: PluginSpec) -> Iterator[Cell]:
         source, upstream = self.made[m.name]
         for ratio in self.common.ratios if m.kind == "generative" else ["0"]:
             for name, config in self.settings.segmentation_networks.items():
-                key = _key("segmenter", source, ratio, config, self.common.config, self.common.masks)
-                yield self._cell("segmenter", key, self.root, *upstream, of=(m.name, ratio, name))
+                key = _key("segmentation", source, ratio, config, self.common.config, self.common.masks)
+                yield self._cell("segmentation", key, self.root, *upstream, of=(m.name, ratio, name))
 
 
 def validation_cell(classify: Cell) -> Cell:

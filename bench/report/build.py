@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench.analysis.info import Arm, FoldSize, ReportInfo
+from bench.analysis.info import FoldSize, ReportInfo
 from bench.analysis.report import collect
 from bench.analysis.rows import Rows
 from bench.files import write_atomic
@@ -16,6 +16,7 @@ from bench.report.export import as_json, tidy_csv
 from bench.report.html.page import html_page
 from bench.report.latex import latex
 from bench.report.sections.page import HTML_FILE, markdown, sections
+from bench.suite.arms import Arm
 from bench.types import ResultRow
 
 __all__ = ["Arm", "FoldSize", "ReportInfo", "build_report"]

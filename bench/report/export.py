@@ -54,7 +54,12 @@ def tidy_csv(records: Records) -> str:
 
 
 def _of_line(line: Line) -> Iterator[dict[str, Any]]:
-    base = {"classifier": line.classifier, "method": line.arm.method, "ratio": line.arm.ratio, "planned": line.planned}
+    base = {
+        "classifier": line.classifier,
+        "method": line.arm.method,
+        "ratio": line.arm.variant,
+        "planned": line.planned,
+    }
     scores = {m: line.scores[m] for m in METRICS}
     for m, of in line.of_classes.items():
         scores |= {f"{m}_{'macro' if c == MACRO else c}": s for c, s in of.items()}
@@ -74,7 +79,7 @@ def _own(records: Records) -> Iterator[OwnScore]:
 
 
 def _of_own(x: OwnScore) -> Iterator[dict[str, Any]]:
-    base = {"classifier": x.classifier, "method": x.arm.method, "ratio": x.arm.ratio, "metric": x.metric}
+    base = {"classifier": x.classifier, "method": x.arm.method, "ratio": x.arm.variant, "metric": x.metric}
     yield {**base, "planned": x.planned, **_numbers(x.score)}
     if x.word:
         found = {k: getattr(x, k) for k in ("low", "high", "p", "p_holm")}
@@ -84,13 +89,13 @@ def _of_own(x: OwnScore) -> Iterator[dict[str, Any]]:
 def _of_generators(records: Records) -> Iterator[dict[str, Any]]:
     named = [(q.method, f"fidelity/{k}_{q.extractor}", s) for q in records.quality for k, s in q.scores.items()]
     named += [(t.method, f"translate/{k}", s) for t in records.translations for k, s in t.scores.items()]
-    named += [(c.method, f"copies/{k}", s) for c in records.copies for k, s in c.scores.items()]
+    named += [(c.method, f"memorised/{k}", s) for c in records.memorised for k, s in c.scores.items()]
     for method, metric, score in named:
         yield {"method": method, "metric": metric, **_numbers(score)}
 
 
 def _of_difference(d: Difference) -> dict[str, Any]:
-    base = {"classifier": d.classifier, "method": d.arm.method, "ratio": d.arm.ratio if d.classifier else ""}
+    base = {"classifier": d.classifier, "method": d.arm.method, "ratio": d.arm.variant if d.classifier else ""}
     return {**base, **{k: getattr(d, k) for k in COLUMNS if hasattr(d, k)}, "verdict": d.word}
 
 
@@ -119,7 +124,7 @@ def _line(line: Line) -> dict[str, Any]:
     return {
         "classifier": line.classifier,
         "method": line.arm.method,
-        "ratio": line.arm.ratio,
+        "ratio": line.arm.variant,
         "pairs": line.pairs,
         "planned": line.planned,
         "scores": {m: asdict(s) for m, s in line.scores.items()},

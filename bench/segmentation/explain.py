@@ -13,7 +13,7 @@ import torch
 
 from bench.classifiers.explain import LEAST_CELLS, Layer, NoLayerError, ScalarOutput, layout_of, maps_of, outputs_of
 from bench.errors import DataError
-from bench.segmentation.segmenter_network import SegmentationNetwork
+from bench.segmentation.smp_unet import SegmentationNetwork
 from bench.types import Uint8Images
 
 

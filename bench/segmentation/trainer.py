@@ -26,7 +26,7 @@ from bench.metrics.overlap import dice
 from bench.seeding import derive_seed
 from bench.segmentation.config import SegmentationConfig
 from bench.segmentation.network import UNet
-from bench.segmentation.segmenter_config import SegmentationNetworkConfig
+from bench.segmentation.network_config import SegmentationNetworkConfig
 from bench.types import Uint8Images
 
 Masks = npt.NDArray[np.uint8]

@@ -34,13 +34,13 @@ STAGE: dict[str, Callable[[Cell, RunEnv, CellContext], Output]] = {
     "fit": fit.run,
     "synthesize": synthesize.run,
     "fidelity": fidelity.run,
-    "segment": fcn_network.run,
+    "fcn_score": fcn_network.run,
     "translate": translate.run,
-    "head": discriminator_classifier.run,
-    "copies": memorised.run,
+    "discriminator_classifier": discriminator_classifier.run,
+    "memorised": memorised.run,
     "classify": classify.run,
     "evaluate": evaluate.run,
     "explain": explain.run,
-    "segmenter": segmentation.run,
+    "segmentation": segmentation.run,
     "validate": validate.run,  # not part of a plan: used by tuning
 }

@@ -18,7 +18,6 @@ from bench.stages.common import Inputs, Output, RunEnv
 from bench.stages.context import CellContext
 from bench.stages.memorised import flagged_paths
 from bench.store.history import HISTORY
-from bench.suite.arms import NO_MEMORISED, amount
 from bench.suite.suite import PluginSpec
 
 if TYPE_CHECKING:
@@ -51,15 +50,15 @@ def train(inputs: Inputs, train_validation: FoldData, ctx: CellContext) -> tuple
     with ctx.phase("data"):
         synthetic = None
         counts: Mapping[int, int] = {}
-        copies: frozenset[str] = frozenset()
-        ratio = str(cell.ratio)
-        if amount(ratio) != "0":
+        memorised: frozenset[str] = frozenset()
+        arm = cell.arm
+        if arm.ratio != "0":
             synthetic = load_synthetic(inputs.upstream("synthesize"))
-            counts = ratio_counts(amount(ratio), train_validation.labels)
-        if ratio.endswith(NO_MEMORISED):
-            copies = flagged_paths(inputs.upstream("copies"), train_validation.fold_parts)
+            counts = ratio_counts(arm.ratio, train_validation.labels)
+        if arm.exclude_memorised:
+            memorised = flagged_paths(inputs.upstream("memorised"), train_validation.fold_parts)
         training, validation = (
-            assemble_training_set(train_validation, synthetic, counts, copies),
+            assemble_training_set(train_validation, synthetic, counts, memorised),
             train_validation.part("validation"),
         )
     method = env.suite.method(str(cell.method))
@@ -72,8 +71,8 @@ def train(inputs: Inputs, train_validation: FoldData, ctx: CellContext) -> tuple
     save_network(network, ctx.folder / WEIGHTS)
     facts = {**asdict(result), "real_images": int((~training.is_synthetic).sum())}
     facts["synthetic_images"] = int(training.is_synthetic.sum())
-    if ratio.endswith(NO_MEMORISED):
-        facts["copies_dropped"] = sum(counts.values()) - facts["synthetic_images"]
+    if arm.exclude_memorised:
+        facts["memorised_dropped"] = sum(counts.values()) - facts["synthetic_images"]
     return network, facts
 
 

@@ -24,7 +24,7 @@ from bench.types import DatasetIndex, Resize, Uint8Images
 if TYPE_CHECKING:
     from bench.metrics.features import Embedding
 
-OF_A_GENERATOR = ("fit", "synthesize", "fidelity", "copies", "translate", "head")  # stages
+OF_A_GENERATOR = ("fit", "synthesize", "fidelity", "memorised", "translate", "discriminator_classifier")  # stages
 
 
 @dataclass(frozen=True)

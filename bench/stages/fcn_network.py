@@ -49,8 +49,8 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
             found = segment(network, test.images[shown], env.device)
             columns = [test.images[shown], _as_images(test.masks[shown]), _as_images(found)]
             ctx.save_images("image_mask_prediction", result.best_step, np.concatenate(columns, axis=2))
-    metrics = {"segment/validation_iou": result.validation_score}
-    metrics |= {f"segment/real_test_{name}": value for name, value in score.items()}
+    metrics = {"fcn_score/validation_iou": result.validation_score}
+    metrics |= {f"fcn_score/real_test_{name}": value for name, value in score.items()}
     facts: dict[str, Any] = {"masks": masks, "fcn_reference": REFERENCE[masks], "best_step": result.best_step}
     facts |= {"parameters": result.parameters, "training_images": len(learnt.images)}
     return Output(metrics=metrics, facts=facts)

@@ -3,9 +3,9 @@
 Metrics, for the extractor's tag t (definitions in ``bench.metrics.fidelity`` and neighbouring modules):
 
 - ``synthetic/<train|test>/<fid|kid|precision|…>_t``: all synthetic images against all real ones of that part;
-- ``floor/<train|test>/<…>_t``: the real-vs-real baseline, i.e. real images of other patients in their place, at the
-  sizes n_synthetic and n_real of the same prefix; ``at_floor/<train|test>/<…>_t``: synthetic images at those sizes
-  (``bench.metrics.real_baseline``);
+- ``real_baseline/<train|test>/<…>_t``: the real-vs-real baseline, i.e. real images of other patients in their place,
+  at the sizes n_synthetic and n_real of the same prefix; ``at_real_baseline/<train|test>/<…>_t``: synthetic images at
+  those sizes (``bench.metrics.real_baseline``);
 - ``synthetic/is_t`` and ``real/train/is_t``: inception score, of as many real training images;
 - ``synthetic/diversity_t`` and ``real/train/diversity_t``: mean perceptual distance within a class.
 """
@@ -70,15 +70,17 @@ def _evaluate(
     others_truth = np.concatenate([truth[part] for part in held_out])
     common = matched_counts(counts, counts_of(others_truth))
     real_baseline_train = real_baseline_metrics(real["train"].features, others[draw_rows(others_truth, common, rng)])
-    at_floor_train = real_baseline_metrics(real["train"].features, fake.features[draw_rows(labels, common, rng)])
+    at_real_baseline_train = real_baseline_metrics(
+        real["train"].features, fake.features[draw_rows(labels, common, rng)]
+    )
 
     scored = {
         "synthetic/train": against["train"],
         "synthetic/test": against["test"],
-        "floor/train": real_baseline_train,
-        "floor/test": real_baseline_test,
-        "at_floor/train": at_floor_train,
-        "at_floor/test": against["test"],
+        "real_baseline/train": real_baseline_train,
+        "real_baseline/test": real_baseline_test,
+        "at_real_baseline/train": at_real_baseline_train,
+        "at_real_baseline/test": against["test"],
         "synthetic": {"is": inception_score(fake.logits), "diversity": mean_diversity(fake.diversity, counts)},
         "real/train": {
             "is": inception_score(real["train"].logits[standing_in]),

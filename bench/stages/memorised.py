@@ -2,13 +2,13 @@
 
 Metrics, t being the extractor's tag (definitions in ``bench.metrics.memorization``):
 
-- ``copies/authpct_<t|pixels>``: AuthPct, in per cent; ``copies/real_authpct_<t|pixels>``: that of validation images;
-- ``copies/flagged_share``, ``copies/flagged_<t|pixels>_share``: synthetic images flagged as memorised, in either space
-  and in each; ``copies/flagged_other_label_share``: those whose training image has another label;
-- ``copies/false_flag_share``: flagged validation images, whose patients have no training images; the thresholds
-  guarantee at most ``copies/promised_false_flag_share``;
-- ``copies/patient_like_share``: nearer to a training image than (nearly) all images of another patient are;
-- ``copies/own_source_share``: translations whose nearest training image in pixels is their source image.
+- ``memorised/authpct_<t|pixels>``: AuthPct, in per cent; ``memorised/real_authpct_<t|pixels>``: for validation images;
+- ``memorised/flagged_share``, ``memorised/flagged_<t|pixels>_share``: synthetic images flagged as memorised, in either
+  space and in each; ``memorised/flagged_other_label_share``: those whose training image has another label;
+- ``memorised/false_flag_share``: flagged validation images, whose patients have no training images; the thresholds
+  guarantee at most ``memorised/promised_false_flag_share``;
+- ``memorised/patient_like_share``: nearer to a training image than (nearly) all images of another patient are;
+- ``memorised/own_source_share``: translations whose nearest training image in pixels is their source image.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from bench.types import SyntheticRecord, Uint8Images
 if TYPE_CHECKING:
     from bench.metrics.memorization import MemorisationResult, MemorisationTest
 
-TABLE, PATIENTS, THRESHOLDS = "copies.csv", "copies_by_patient.csv", "memorisation_thresholds.json"
+TABLE, PATIENTS, THRESHOLDS = "memorised.csv", "memorised_by_patient.csv", "memorisation_thresholds.json"
 PIXELS, FEATURES = "pixels", "features"  # names of the two spaces
 FALSE_FLAGS = 0.01  # share of new real images, for both spaces together
 BySpace = Mapping[str, "MemorisationResult"]
@@ -64,7 +64,7 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     metrics["promised_false_flag_share"] = sum(t.promised_across_patients for t in tests.values())
     facts = {"extractor": features.tag, "synthetic_images": len(made), "thresholds": dict(fitted.values)}
     facts["flagged_images"] = int(flagged(results).sum())
-    return Output({f"copies/{name}": value for name, value in metrics.items()}, facts=facts)
+    return Output({f"memorised/{name}": value for name, value in metrics.items()}, facts=facts)
 
 
 def flagged_paths(folder: Path, fold_parts: FoldParts) -> frozenset[str]:

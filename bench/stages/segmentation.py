@@ -39,17 +39,17 @@ from bench.stages.explain import choose
 from bench.types import Size, SyntheticRecord
 
 if TYPE_CHECKING:
-    from bench.segmentation.segmenter_network import SegmentationNetwork
+    from bench.segmentation.smp_unet import SegmentationNetwork
     from bench.segmentation.trainer import MaskedImages
 
-WEIGHTS, MASKS, EXAMPLES = "segmenter.safetensors", "masks.csv", "examples.npz"
+WEIGHTS, MASKS, EXAMPLES = "segmentation.safetensors", "masks.csv", "examples.npz"
 SHOWN = 6  # number of test images in the examples, divided among the classes
 ADVICE = "train on the training part and select on the validation part of the same fold"
 
 
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     from bench.metrics.overlap_table import mean_scores, read_outlined
-    from bench.segmentation.segmenter_network import build_segmentation_network
+    from bench.segmentation.smp_unet import build_segmentation_network
     from bench.segmentation.trainer import augmented, save_network, segment, train_segmentation
 
     inputs = Inputs(cell, env)

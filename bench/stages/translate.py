@@ -101,8 +101,8 @@ class FCNScorer:
     """
 
     def __init__(self, inputs: Inputs, test: Part, device: str) -> None:
-        key = next(key for stage, key in inputs.cell.upstream if stage == "segment")
-        done = Artifacts(inputs.env.out).result("segment", key)["facts"]
+        key = next(key for stage, key in inputs.cell.upstream if stage == "fcn_score")
+        done = Artifacts(inputs.env.out).result("fcn_score", key)["facts"]
         self.facts: dict[str, Any] = {k: done[k] for k in ("masks", "fcn_reference", "no_fcn_score") if k in done}
         self._size_px, self._device = inputs.settings.image_size_px, device
         self._masked = np.zeros(0, np.intp)  # rows of the test part that have a reference
@@ -110,7 +110,7 @@ class FCNScorer:
             return
         from bench.segmentation.trainer import load_network, segment
 
-        self._network = load_network(inputs.upstream("segment") / NETWORK, inputs.settings.segmentation)
+        self._network = load_network(inputs.upstream("fcn_score") / NETWORK, inputs.settings.segmentation)
         if done["masks"] == TRUE:
             self._masked = np.flatnonzero([bool(r.mask_paths) for r in test.records])
             self._reference = masked(test, TRUE, inputs).masks

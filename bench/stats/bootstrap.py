@@ -198,3 +198,18 @@ def _by_confusion(name: str) -> Statistic:
 
 
 STATISTICS: dict[str, Statistic] = {n: _by_confusion(n) for n in CONFUSION_METRICS} | {"auroc": weighted_auroc}
+
+
+def pigeonhole_weights(sets: int, groups: int, draws: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+    """Return weights of training sets [B, R] and of test groups [B, G], each row summing to 1 (Owen 2007).
+
+    Both are resampled, independently: a cell's weight is the product. Of n, n - 1 are drawn (Rao & Wu 1988), which
+    gives the variance of a mean its divisor n - 1; one set has weight 1.
+    """
+
+    def drawn(n: int) -> Floats:
+        if n == 1:
+            return np.ones((draws, 1))
+        return rng.multinomial(n - 1, np.full(n, 1 / n), size=draws) / (n - 1)
+
+    return drawn(sets), drawn(groups)

@@ -20,6 +20,8 @@ import numpy.typing as npt
 from bench.errors import DataError
 from bench.stats.estimate import NAN, Estimate, t_estimate
 
+Floats = npt.NDArray[np.float64]
+
 TEST = "crossed test (sets x groups)"
 
 
@@ -47,9 +49,8 @@ def crossed_test(differences: npt.ArrayLike, alpha: float = 0.05) -> Estimate:
     mean = float(d.mean())
     if r < 2 or g < 2:
         return t_estimate(TEST, mean, NAN, NAN, r, g, alpha)
-    sets, groups, cells = _mean_squares(d)
-    error, dof = _error(sets, groups, cells, r, g)
-    return t_estimate(TEST, mean, error, dof, r, g, alpha)
+    error, dof = error_and_dof(mean_squares(d), r, g)
+    return t_estimate(TEST, mean, float(error), float(dof), r, g, alpha)
 
 
 def crossed_components(differences: npt.ArrayLike) -> CrossedComponents:
@@ -58,11 +59,11 @@ def crossed_components(differences: npt.ArrayLike) -> CrossedComponents:
     r, g = d.shape
     if r < 2 or g < 2:
         raise DataError(f"got {r} sets and {g} groups; expected at least 2 of each")
-    sets, groups, cells = _mean_squares(d)
+    sets, groups, cells = map(float, mean_squares(d))
     return CrossedComponents((sets - cells) / g, (groups - cells) / r, cells)
 
 
-def _check(differences: npt.ArrayLike) -> npt.NDArray[np.float64]:
+def _check(differences: npt.ArrayLike) -> Floats:
     d = np.asarray(differences, dtype=np.float64)
     if d.ndim != 2 or not d.size:
         raise DataError(f"got differences of shape {d.shape}; expected [sets, groups]")
@@ -71,27 +72,24 @@ def _check(differences: npt.ArrayLike) -> npt.NDArray[np.float64]:
     return d
 
 
-def _mean_squares(d: npt.NDArray[np.float64]) -> tuple[float, float, float]:
-    """Return the mean squares of sets (R - 1), groups (G - 1) and their interaction ((R - 1)(G - 1))."""
+def mean_squares(d: Floats) -> Floats:
+    """Return the mean squares of sets (R - 1), groups (G - 1) and their interaction ((R - 1)(G - 1)) of [R, G]: [3]."""
     r, g = d.shape
     of_set, of_group, mean = d.mean(axis=1, keepdims=True), d.mean(axis=0, keepdims=True), d.mean()
     rest = d - of_set - of_group + mean
-    return (
-        float(g * ((of_set - mean) ** 2).sum() / (r - 1)),
-        float(r * ((of_group - mean) ** 2).sum() / (g - 1)),
-        float((rest**2).sum() / ((r - 1) * (g - 1))),
-    )
+    squares = g * ((of_set - mean) ** 2).sum(), r * ((of_group - mean) ** 2).sum(), (rest**2).sum()
+    return np.array(squares) / ((r - 1), (g - 1), (r - 1) * (g - 1))
 
 
-def _error(sets: float, groups: float, cells: float, r: int, g: int) -> tuple[float, float]:
-    """Return the standard error of the mean and its degrees of freedom, from mean squares.
+def error_and_dof(squares: Floats, r: int, g: int) -> tuple[Floats, Floats]:
+    """Return the standard error of the mean and its degrees of freedom from mean squares [3, ...]; NaN for 0.
 
     The mean squares estimate Var(mean) R G as sets + groups - cells. With no group component that is ``sets``, with no
     set component ``groups``: the sum is never taken below the larger one.
     """
-    total = max(sets + groups - cells, sets, groups)
-    if not total > 0:
-        return NAN, NAN
-    used = [(sets, r - 1)] if total == sets else [(groups, g - 1)] if total == groups else []
-    used = used or [(sets, r - 1), (groups, g - 1), (cells, (r - 1) * (g - 1))]
-    return float(np.sqrt(total / (r * g))), total**2 / sum(m**2 / n for m, n in used)
+    sets, groups, cells = squares
+    total = np.maximum(sets + groups - cells, np.maximum(sets, groups))
+    each = np.array([sets**2 / (r - 1), groups**2 / (g - 1), cells**2 / ((r - 1) * (g - 1))])
+    spread = np.where(total == sets, each[0], np.where(total == groups, each[1], each.sum(axis=0)))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.sqrt(total / (r * g)), np.asarray(total**2 / spread)

@@ -2,9 +2,9 @@
 
 A score of all test groups is written as the mean of G *contributions*, one a group (patient), so that every test of
 ``bench.stats`` works on contributions and is the same for each endpoint. For a mean over groups they are the groups'
-own values. For AUROC they are built from DeLong's structural components (DeLong, DeLong & Clarke-Pearson 1988, Biometrics
-44): var(contributions) / G is DeLong's variance, and for groups with several images Obuchowski's (1997, Biometrics 53)
-up to a factor near 1 of its covariance term. Differences of two arms are differences of contributions.
+own values. For AUROC they are built from DeLong's structural components (DeLong, DeLong & Clarke-Pearson 1988,
+Biometrics 44): var(contributions) / G is DeLong's variance, and for groups with several images Obuchowski's (1997,
+Biometrics 53) up to a factor near 1 of its covariance term. Differences of two arms are differences of contributions.
 """
 
 from __future__ import annotations
@@ -47,8 +47,9 @@ def score_units(endpoint: str, y_true: npt.ArrayLike, y_prob: npt.ArrayLike, gro
     A unit is a patient (with the mean probability of its images) or, where patients have images of several classes, an
     image. ``y_true`` int [U] in 0..C-1, ``y_prob`` float [U, C] with rows that sum to 1, ``group`` int [U] in 0..G-1,
     each at least once. ``auroc``: ties count half; for C > 2 the mean over classes of one against the rest.
-    ``log_loss``: natural logarithm, probabilities of at least ``SMALLEST_PROBABILITY``. ``brier``: in [0, 1] for two classes, [0, 2]
-    for more (as ``bench.metrics.calibration``). ``balanced_accuracy``: mean recall, ties to the lower class.
+    ``log_loss``: natural logarithm, probabilities of at least ``SMALLEST_PROBABILITY``. ``brier``: in [0, 1] for two
+    classes, [0, 2] for more (as ``bench.metrics.calibration``). ``balanced_accuracy``: mean recall, ties to the lower
+    class.
     Raises ``ConfigError`` for an unknown endpoint and ``DataError`` for arrays that do not fit.
     """
     if endpoint not in ENDPOINTS:

@@ -15,7 +15,7 @@ from bench.data.splits import SplitConfig
 from bench.errors import ConfigError, nearest
 from bench.names import check_suite
 from bench.segmentation.config import SegmentationConfig
-from bench.segmentation.segmenter_config import SegmentationNetworkConfig
+from bench.segmentation.network_config import SegmentationNetworkConfig
 from bench.suite.published import load_published
 from bench.suite.sub_suites import locate, of_sub_suite, sub_suites_in
 
@@ -92,7 +92,9 @@ class Settings:
     segmentation_networks: Mapping[str, SegmentationNetworkConfig] = field(
         default_factory=dict, metadata={"late": True}
     )
-    exclude_memorised: bool = False  # add each generative arm without the memorised samples flagged by stage `copies`
+    exclude_memorised: bool = (
+        False  # add each generative arm without the memorised samples flagged by stage `memorised`
+    )
     margin: float = 0.02  # equivalence margin of the verdict, in balanced accuracy
     reference: str | None = None  # generative method that the report compares the others with, in addition to `none`
     longer: tuple[int, ...] = ()  # train multipliers of compute-matched `none` and `classical` arms

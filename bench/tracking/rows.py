@@ -16,10 +16,10 @@ from bench.cost.usage import USAGE, read_usage
 from bench.store.history import HISTORY, read_history
 from bench.types import ResultRow
 
-GENERATOR_STAGES: Final = ("fit", "synthesize", "fidelity", "copies", "translate", "head")
+GENERATOR_STAGES: Final = ("fit", "synthesize", "fidelity", "memorised", "translate", "discriminator_classifier")
 CLASSIFIER_STAGES: Final = ("classify", "evaluate", "explain")
-SEGMENTATION_STAGES: Final = ("segmenter",)  # one run per segmentation network of an arm
-SHARED_STAGES: Final = ("segment",)  # one run per fold, shared by the methods
+SEGMENTATION_STAGES: Final = ("segmentation",)  # one run per segmentation network of an arm
+SHARED_STAGES: Final = ("fcn_score",)  # one run per fold, shared by the methods
 TRIAL_STAGES: Final = ("trial",)  # one run per trial of a tuning study
 POINTS_PER_METRIC: Final = 200  # the MLflow UI shows no more; history.csv in the store has every step
 NO_SETTINGS: Final = ("config", "host", "versions", "work", "git_commit", "predictions", "thresholds")
@@ -135,7 +135,7 @@ def metric_points(folder: Path | None, row: ResultRow) -> list[Point]:
 
 def _curve_name(stage: str, name: str) -> str:
     """Rename a classifier's validation scores by step to ``train/…``; ``validation/…`` are its final scores."""
-    return name.replace("validation/", "train/validation_", 1) if stage in ("classify", "segmenter") else name
+    return name.replace("validation/", "train/validation_", 1) if stage in ("classify", "segmentation") else name
 
 
 def usage_points(folder: Path, run_start_ms: int) -> list[Point]:

@@ -90,7 +90,7 @@ def make_tracker(session: Session) -> Tracker:
         found = {
             "method": methods.get(row.method or ""),
             "classifier": classifiers.get((row.method or "", row.classifier or "")),
-            "segmenter": segmentation_networks.get(row.classifier or ""),
+            "segmentation": segmentation_networks.get(row.classifier or ""),
         }
         return {kind: config for kind, config in found.items() if config}
 

@@ -4,7 +4,7 @@ One experiment per suite; one parent run per suite and config; below it one nest
 
 ``<method>/fold<f>/repeat<r>``                          a generator: fit, synthesize, fidelity and translate
 ``<method>/r<ratio>/<classifier>/fold<f>/repeat<r>``    a classifier: classify, evaluate, explain
-``<method>/r<ratio>/<segmenter>/fold<f>/repeat<r>``     a segmentation network of an arm: segmenter
+``<method>/r<ratio>/<segmentation network>/fold<f>/repeat<r>``     a segmentation network of an arm: segmentation
 ``segmentation/fold<f>/repeat<r>``                      the FCN score network: segment
 
 A unit's run is extended as its stages finish. The tag ``bench.rows``, written last, lists its rows with a hash of each

@@ -16,7 +16,7 @@ TAG: Final = "mlflow.sharedViewState."
 CLASSIFIERS, ARMS, GENERATORS = "bench-classifiers", "bench-arms", "bench-generators"
 PRIMARY: Final = "test/patient_balanced_accuracy"  # primary metric of the verdicts
 SCORES: Final = (PRIMARY, "test/patient_auroc", "test/balanced_accuracy", "test/ece", "cost/classify/device_s")
-COSTS: Final = ("cost/fit/device_s", "cost/fit/peak_memory_bytes", "copies/flagged_share", "cycle/ssim")
+COSTS: Final = ("cost/fit/device_s", "cost/fit/peak_memory_bytes", "memorised/flagged_share", "cycle/ssim")
 
 
 def view_tags() -> dict[str, str]:

@@ -13,7 +13,7 @@ import pytest
 from report_rows import made_up
 
 from bench.analysis.compute import charged, matches
-from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.info import ReportInfo
 from bench.analysis.lines import PRIMARY, Line
 from bench.analysis.report import Records, collect
 from bench.analysis.rows import Rows
@@ -22,7 +22,7 @@ from bench.plan.plan import classifier_of, make_plan
 from bench.report.build import build_report
 from bench.stats.inference import verdicts
 from bench.stats.pareto import pareto
-from bench.suite.arms import amount, longer, ratio_text, times
+from bench.suite.arms import Arm, ratio_text
 from bench.suite.suite import load_suite, parse_suite
 
 
@@ -32,17 +32,23 @@ from bench.suite.suite import load_suite, parse_suite
         ("0", "0", 1),
         ("0.5", "0.5", 1),
         ("balance", "balance", 1),
-        ("1-nocopies", "1", 1),
+        ("1-without-memorised", "1", 1),
         ("0-steps4", "0", 4),
         (None, "0", 1),
     ],
 )
 def test_a_ratio_says_how_many_images_and_steps(ratio: str | None, images: str, steps: int) -> None:
-    assert (amount(ratio), times(ratio)) == (images, steps)
+    arm = Arm.parse("none", ratio)
+    assert (arm.ratio, arm.train_multiplier, arm.variant) == (images, steps, ratio or "0")
 
 
 def test_ratios_are_spelt_one_way() -> None:
-    assert [longer(4), ratio_text(0.5), ratio_text(1.0), ratio_text("balance")] == ["0-steps4", "0.5", "1", "balance"]
+    assert [Arm("none", train_multiplier=4).variant, ratio_text(0.5), ratio_text(1.0), ratio_text("balance")] == [
+        "0-steps4",
+        "0.5",
+        "1",
+        "balance",
+    ]
 
 
 def small_suite(**settings: object) -> object:
@@ -94,7 +100,7 @@ def test_an_arm_is_charged_generator_sampling_classifier_and_tuning(run: tuple) 
     own = [r for r in rows if r.method == "cgan" and r.stage in ("fit", "synthesize", "classify")]
     assert found[Arm("cgan", "1")] == pytest.approx(sum(r.costs["device_s"] for r in own))
     assert found[Arm("none")] == pytest.approx(5 * 9.0)
-    assert found[Arm("none", "0-steps8")] == pytest.approx(5 * 72.0)
+    assert found[Arm.parse("none", "0-steps8")] == pytest.approx(5 * 72.0)
     tuned = collect(Rows(rows), replace(info, tuned_s={"none": {"small_cnn": 100.0}}), root)
     assert {x.arm: x.charged_s for x in tuned.charged}[Arm("none")] == pytest.approx(5 * 9.0 + 100)
 
@@ -109,8 +115,8 @@ def test_training_multipliers_are_not_in_the_leaderboard(run: tuple) -> None:
 def test_an_arm_is_compared_with_the_training_of_the_closest_cost(run: tuple) -> None:
     records, info, *_ = run
     beside = {m.arm: m for m in records.matches if m.reference.method == "none"}
-    assert beside[Arm("cgan", "1")].reference == Arm("none", "0-steps2")  # about 33 s a fold, of 9, 18 and 72 s
-    assert beside[Arm("cyclegan", "1")].reference == Arm("none", "0-steps8")  # about 76 s
+    assert beside[Arm("cgan", "1")].reference == Arm.parse("none", "0-steps2")  # about 33 s a fold, of 9, 18 and 72 s
+    assert beside[Arm("cyclegan", "1")].reference == Arm.parse("none", "0-steps8")  # about 76 s
     assert beside[Arm("oversample")].reference == Arm("none")
     values = {x.arm: x.values[PRIMARY] for x in (*records.lines, *records.longer)}
     arms = [m.arm for m in records.matches if m.reference.method == "none"]
@@ -124,7 +130,7 @@ def line(method: str, seconds: float, score: float, ratio: str = "0") -> Line:
 
     values = {PRIMARY: {(f, 0): score + 0.01 * f for f in range(3)}}
     scores = {PRIMARY: Score.of(values[PRIMARY].values())}
-    return Line("c", Arm(method, ratio), 3, scores, values, {}, (), 0.0, 0.0, 0.0, device_s=seconds)
+    return Line("c", Arm.parse(method, ratio), 3, scores, values, {}, (), 0.0, 0.0, 0.0, device_s=seconds)
 
 
 def test_time_to_match_is_the_cheapest_that_reached_the_score(run: tuple) -> None:
@@ -133,7 +139,7 @@ def test_time_to_match_is_the_cheapest_that_reached_the_score(run: tuple) -> Non
     more = [line("none", 2, 0.75, "0-steps2"), line("none", 4, 0.80, "0-steps4")]
     found = {m.arm.method: m for m in matches(lines, more, info)}
     assert found["weak"].match_s == 6
-    assert found["weak"].reference == Arm("none", "0-steps4")
+    assert found["weak"].reference == Arm.parse("none", "0-steps4")
     assert math.isinf(found["strong"].match_s)
     assert found["strong"].most_s == 12
     assert matches(lines, [], info) == ()

@@ -86,7 +86,7 @@ def test_both_directions_of_a_translation_stand_in_for_each_other() -> None:
         (Row("mean", "all evaluate", "test/auroc", 0.9), 0.0, 0.01),
         (Row("mean", "all evaluate", "test/auroc", 0.9), 0.02, 0.05),  # never more than 5 points
         (Row("mean", "all evaluate", "test/sensitivity", 0.9), 0.04, math.inf),
-        (Row("image", "c", "copies/authpct_pixels", 90.0, quantum=1.96), 1.0, 4.0),  # in percent
+        (Row("image", "c", "memorised/authpct_pixels", 90.0, quantum=1.96), 1.0, 4.0),  # in percent
         (Row("image", "c", "synthetic/test/kid_x", 10.0), 0.5, 2.0),
         (Row("image", "c", "synthetic/test/kid_x", 10.0), 1.0, math.inf),
         (Row("cost", "c", "step / reference", 4.0), 0.1, 1.2),

@@ -289,7 +289,7 @@ def a_segmentation_network_chosen_on_test_images(shop: Workshop) -> None:
     }
     shop = Workshop(suite_of(shop.folder, shop.folder / "data", segmentation=settings), shop.folder, shop.patch)
     split = shop.cell("split")
-    segment = replace(split, stage="segment", key="0" * 16, upstream=(split.id,))
+    segment = replace(split, stage="fcn_score", key="0" * 16, upstream=(split.id,))
     part = FoldData.part
     shop.patch.setattr(
         TrainValidationView, "part", lambda fold, name: part(fold, "test" if name == "validation" else name)
@@ -355,11 +355,11 @@ def a_filter_of_copies_fitted_on_everything(shop: Workshop) -> None:
     """The thresholds by which copies are left out of a training set were fitted on all images of the dataset."""
     shop = Workshop(suite_of(shop.folder, shop.folder / "data", exclude_memorised=True), shop.folder, shop.patch)
     everything = SourceImages.of(shop.session.plan.index.records)
-    folder = shop.at("copies", method="toy")
+    folder = shop.at("memorised", method="toy")
     folder.mkdir(parents=True)
     FittedStatistics("the copy thresholds", {"pixels": 1.0}, everything).save(folder / "memorisation_thresholds.json")
-    (folder / "copies.csv").write_text("path,flagged\nimages/0/00000.png,1\n")
-    shop.classify(ratio="1-nocopies")
+    (folder / "memorised.csv").write_text("path,flagged\nimages/0/00000.png,1\n")
+    shop.classify(ratio="1-without-memorised")
 
 
 def constants_of_everything(shop: Workshop) -> None:

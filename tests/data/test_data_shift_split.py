@@ -144,7 +144,7 @@ def test_generators_are_shared_with_the_control_and_what_is_tested_is_not(tmp_pa
     made = [c.id for c in across.values() if c.stage in ("fit", "synthesize")]
     assert made
     assert set(made) <= within.keys(), "the same images teach them"
-    assert {c.stage for i, c in across.items() if i not in within} >= {"split", "fidelity", "copies", "classify"}
+    assert {c.stage for i, c in across.items() if i not in within} >= {"split", "fidelity", "memorised", "classify"}
     other = load_suite("shift-small-across", (*few, "split.shift.train=[B]", "split.shift.test=[A]"))
     assert not across.keys() & {c.id for c in make_plan(other, index).cells}
 

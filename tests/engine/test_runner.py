@@ -204,7 +204,11 @@ def test_a_planted_leak_stops_the_cell(whole: Session) -> None:
         if cell.stage == "classify" and synth.id in cell.upstream:
             shutil.rmtree(artifacts.folder(*cell.id))
     runner = run(s)
-    assert {i[0] for i in runner.summary.failed} == {"fidelity", "copies", "classify"}  # made from another result now
+    assert {i[0] for i in runner.summary.failed} == {
+        "fidelity",
+        "memorised",
+        "classify",
+    }  # made from another result now
     assert all(e.startswith("LeakageError") for e in runner.summary.failed.values())
 
 

@@ -62,8 +62,8 @@ def test_unmeasured_cells_are_guessed_from_their_stage_or_have_no_prediction() -
 
 
 def test_imports_of_the_first_cell_are_not_charged_to_all() -> None:
-    rows = [row("copies", steps(0), first=True, overhead_s=9.0), row("copies", steps(0), overhead_s=1.0)]
-    found = CostModel({"copies/k": steps(0)}, rows).predict(cell("copies"))
+    rows = [row("memorised", steps(0), first=True, overhead_s=9.0), row("memorised", steps(0), overhead_s=1.0)]
+    found = CostModel({"memorised/k": steps(0)}, rows).predict(cell("memorised"))
     assert found is not None
     assert found.elapsed_s == pytest.approx(1.0)
 

@@ -62,8 +62,8 @@ NET = {"encoder": "tu-test_resnet", "decoder_filters": [16, 8, 4], "steps": 1, "
 NETWORKS = {"unet": NET, "scse_unet": {**NET, "decoder_filters": [16, 16, 16], "attention": "scse"}}
 DONE = (
     ["stage=split,segment,fit,synthesize,classify"],
-    ["stage=segmenter", "method=none"],
-    ["stage=segmenter", "method=cyclegan", "classifier=unet"],
+    ["stage=segmentation", "method=none"],
+    ["stage=segmentation", "method=cyclegan", "classifier=unet"],
 )
 
 
@@ -124,7 +124,7 @@ def test_an_image_is_classified_and_explained(client: Client, finished: Finished
 def scored(session: Session, **scores: float) -> None:
     """Give each network, named method_network, a validation Dice as its cell would have recorded it."""
     artifacts = Artifacts(session.env.out)
-    for cell in (c for c in session.plan.cells if c.stage == "segmenter" and artifacts.is_done(*c.id)):
+    for cell in (c for c in session.plan.cells if c.stage == "segmentation" and artifacts.is_done(*c.id)):
         dice = scores[f"{cell.method}_{cell.classifier}"]
         commit_again(
             session.env.out, cell, lambda _, result, dice=dice: result["metrics"].update({"validation/dice": dice})
@@ -175,8 +175,8 @@ def test_a_map_of_what_was_found_is_a_map_or_says_why_not(monkeypatch: pytest.Mo
     import torch
 
     from bench.pages.serve.answers import _looked
-    from bench.segmentation.segmenter_config import SegmentationNetworkConfig
-    from bench.segmentation.segmenter_network import build_segmentation_network
+    from bench.segmentation.network_config import SegmentationNetworkConfig
+    from bench.segmentation.smp_unet import build_segmentation_network
 
     torch.manual_seed(0)
     network = build_segmentation_network(

@@ -48,7 +48,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
     suite = write_suite(folder / "near.yaml", **SUITE)
     session = prepare(str(suite), (), None, folder / "out")
     limit_threads(1)
-    for cell in select(session.plan.cells, ["stage=split,fit,synthesize,copies,classify"]):
+    for cell in select(session.plan.cells, ["stage=split,fit,synthesize,memorised,classify"]):
         row = run_cell(cell, session.env)
         assert row.status == "done", row.error
     return Finished(suite, session)

@@ -34,7 +34,15 @@ def test_one_generator_serves_every_ratio_and_classifier(make: Any) -> None:
     plan = make()
     counts = Counter(c.stage for c in plan.cells)
     assert counts.pop("explain") == 3, "of the first fold's arms"
-    assert counts == {"split": 2, "fit": 2, "synthesize": 2, "fidelity": 2, "copies": 2, "classify": 6, "evaluate": 6}
+    assert counts == {
+        "split": 2,
+        "fit": 2,
+        "synthesize": 2,
+        "fidelity": 2,
+        "memorised": 2,
+        "classify": 6,
+        "evaluate": 6,
+    }
     assert {c.ratio for c in plan.cells if c.method == "none" and c.stage == "classify"} == {"0"}
 
 

@@ -131,8 +131,8 @@ def test_names_of_timm_are_known_without_it() -> None:
 
 
 def test_encoders_that_are_not_tried_can_be_built() -> None:
-    from bench.segmentation.segmenter_config import SegmentationNetworkConfig
-    from bench.segmentation.segmenter_network import build_segmentation_network
+    from bench.segmentation.network_config import SegmentationNetworkConfig
+    from bench.segmentation.smp_unet import build_segmentation_network
 
     for name in QUICK_ENCODERS:
         for filters in ((16,) * 3, (16,) * 5):

@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 from report_rows import made_up
 
-from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.info import ReportInfo
 from bench.analysis.report import collect
 from bench.analysis.rows import Rows
 from bench.forecast.profiles import Point
 from bench.report.charts import style
 from bench.report.charts.draw import draw_figures
 from bench.report.charts.profile import draw_profile
+from bench.suite.arms import Arm
 from bench.types import ResultRow
 
 GANS = ("cgan", "cyclegan")
@@ -87,7 +88,7 @@ def two(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch) -> 
         root,
         patch,
         classifiers=("small_cnn", "resnet18"),
-        ratios=("0.5", "1", "1-nocopies", "balance"),
+        ratios=("0.5", "1", "1-without-memorised", "balance"),
         longer=(2,),
         patients=8,
         reference="cyclegan",

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from report_rows import made_up
 
-from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Line, leaderboard
 from bench.analysis.outcomes import Outcome, chosen_arms, outcomes
 from bench.analysis.rows import Rows
@@ -20,6 +20,7 @@ from bench.report.charts.outcomes import draw_outcomes
 from bench.report.charts.pages import draw_cuts, wrapped
 from bench.report.charts.patients import failing_everywhere
 from bench.report.charts.sweep import swept
+from bench.suite.arms import Arm
 from bench.types import ResultRow
 
 GANS = ("cgan", "cyclegan")
@@ -30,7 +31,7 @@ Run = tuple[Path, list[ResultRow], ReportInfo]
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     root = tmp_path_factory.mktemp("out")
-    ratios = ("0.5", "1", "1-nocopies")
+    ratios = ("0.5", "1", "1-without-memorised")
     return root, *made_up(root, pictures=False, generative=GANS, ratios=ratios, classifiers=("a",), patients=6)
 
 
@@ -41,7 +42,7 @@ def lines(run: Run) -> tuple[Line, ...]:
 
 
 def test_the_arms_are_the_references_the_best_generator_and_the_best_other(lines: tuple[Line, ...]) -> None:
-    mean = {x.arm: x.scores["patient_balanced_accuracy"].mean for x in lines if not x.arm.without_memorised}
+    mean = {x.arm: x.scores["patient_balanced_accuracy"].mean for x in lines if not x.arm.exclude_memorised}
     chosen = chosen_arms(lines, GANS)
     gan, other = [arm for arm in chosen if arm.method not in ("none", "classical")][-1], chosen[2]
     assert chosen[:2] == (Arm("none"), Arm("classical"))
@@ -113,7 +114,7 @@ def test_patients_that_fail_everywhere(run: Run) -> None:
 
 
 def test_a_sweep_needs_two_amounts(lines: tuple[Line, ...]) -> None:
-    assert {x.arm for x in swept(lines)} == {Arm(m, r) for m in GANS for r in ("0.5", "1", "1-nocopies")}
+    assert {x.arm for x in swept(lines)} == {Arm.parse(m, r) for m in GANS for r in ("0.5", "1", "1-without-memorised")}
     assert swept([x for x in lines if x.arm.ratio != "0.5"]) == []  # with and without memorised samples is one amount
 
 

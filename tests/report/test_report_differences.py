@@ -12,7 +12,7 @@ from report_rows import TAG, made_up
 from scipy import stats
 
 from bench.analysis.differences import Difference, differences
-from bench.analysis.info import Arm, FoldSize, ReportInfo
+from bench.analysis.info import FoldSize, ReportInfo
 from bench.analysis.lines import PRIMARY, leaderboard
 from bench.analysis.report import collect
 from bench.analysis.rows import Rows
@@ -20,6 +20,7 @@ from bench.errors import ConfigError
 from bench.report.export import tidy_csv
 from bench.report.sections.differences import difference_section, sentence
 from bench.stats.inference import holm, verdicts
+from bench.suite.arms import Arm
 from bench.suite.suite import parse_suite
 from bench.types import ResultRow
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.analysis.info import Arm, FoldSize, ReportInfo
+from bench.analysis.info import FoldSize, ReportInfo
 from bench.analysis.report import Records, collect
 from bench.analysis.rows import Rows
 from bench.report.export import as_json
@@ -17,6 +17,7 @@ from bench.report.sections.failures import failure_section
 from bench.report.sections.page import markdown, sections
 from bench.report.sections.summary import summary
 from bench.stats.planning import minimum_detectable_effect, pair_ratio
+from bench.suite.arms import Arm
 from bench.suite.roles import Counterpart, Roles
 from bench.types import ResultRow
 
@@ -35,7 +36,7 @@ At = tuple[str, str, int]  # stage, method, fold
 
 def chain(method: str) -> list[ResultRow]:
     """Return all cells of a method."""
-    made = ("fit", "synthesize", "fidelity", "copies") if method in GANS else ()
+    made = ("fit", "synthesize", "fidelity", "memorised") if method in GANS else ()
     found = [ResultRow(f"{s}{method}{f}", s, "s", "d", "done", method, f, 0) for s in made for f in range(5)]
     for f in range(5):
         ratio = "1" if method in GANS else "0"
@@ -51,7 +52,7 @@ ROWS = [r for m in METHODS for r in chain(m)]
 
 def injected(failed: set[At] = frozenset(), missing: set[At] = frozenset()) -> list[ResultRow]:  # type: ignore[assignment]
     """Return the rows with these cells failed or missing; dependent cells are skipped or missing."""
-    stages = ("fit", "synthesize", "fidelity", "copies", "classify", "evaluate")
+    stages = ("fit", "synthesize", "fidelity", "memorised", "classify", "evaluate")
     behind = {"fit": stages, "synthesize": stages[1:], "classify": ("classify", "evaluate")}
     found = []
     for r in ROWS:
@@ -89,10 +90,10 @@ def test_five_failed_and_three_missing_cells() -> None:
         ("fit", "cgan", 0),
         ("fit", "cgan", 1),
         ("classify", "cyclegan", 2),
-        ("copies", "rnd", 3),
+        ("memorised", "rnd", 3),
         ("fit", "tl", 4),
     }
-    missing = {("evaluate", "classical", 0), ("evaluate", "rnd", 1), ("copies", "cyclegan", 0)}
+    missing = {("evaluate", "classical", 0), ("evaluate", "rnd", 1), ("memorised", "cyclegan", 0)}
     records, text, last = read(injected(failed, missing))
     assert "5 cells failed, 16 skipped after a failure and 3 not run." in text
     assert "**Incomplete:** 6 scores of 30 are missing, in 5 lines (0 without any score)." in last
@@ -149,7 +150,7 @@ def test_a_generator_that_failed_in_one_fold() -> None:
     records, text, _ = read(injected(failed={("fit", "tl", 1)}))
     assert [(x.arm.method, x.reference, x.pairs) for x in records.losses] == [("tl", "none", 4), ("tl", "classical", 4)]
     assert [(s.stage, s.method, s.pairs) for s in records.shortfalls] == [
-        (stage, "tl", ((1, 0),)) for stage in ("fit", "synthesize", "fidelity", "copies")
+        (stage, "tl", ((1, 0),)) for stage in ("fit", "synthesize", "fidelity", "memorised")
     ]
     assert "**`none` itself" not in text
     others = {q.name: {x.method for x in q.lacks} for q in records.questions}

@@ -55,7 +55,7 @@ def head_row(root: Path, method: str, pair: tuple[int, int], counts: tuple[int, 
     (root / at).mkdir(parents=True)
     write_predictions(root / at / "predictions.csv", table)
     facts = {"predictions": f"{at}/predictions.csv", "discriminator_classifier": "class head of D_a"}
-    return row("head", method, pair, facts=facts, folder=at)
+    return row("discriminator_classifier", method, pair, facts=facts, folder=at)
 
 
 def rows(root: Path, method: str = "cyclegan", loss: float | None = 0.001) -> list[ResultRow]:

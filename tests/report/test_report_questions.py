@@ -12,7 +12,7 @@ import pytest
 from report_rows import TAG, made_up
 from scipy import stats
 
-from bench.analysis.info import Arm, FoldSize, OtherFinding, ReportInfo
+from bench.analysis.info import FoldSize, OtherFinding, ReportInfo
 from bench.analysis.lines import PRIMARY, leaderboard
 from bench.analysis.questions import Question, questions
 from bench.analysis.report import collect
@@ -24,6 +24,7 @@ from bench.report.sections.page import markdown, sections
 from bench.report.sections.questions import question_section
 from bench.stats.inference import holm, verdicts
 from bench.stats.planning import pair_ratio, pairs_needed
+from bench.suite.arms import Arm
 from bench.suite.roles import Counterpart, Roles, roles_of, suites_that_answer
 from bench.suite.suite import Suite, load_suite, parse_suite
 from bench.types import ResultRow
@@ -62,13 +63,13 @@ def rows_of(method: str, fold: int, steps: int = 100) -> list[ResultRow]:
     facts = {"steps": steps, "parameters": 3_000_000 if method == "plain" else 6_000_000}
     images = {f"synthetic/test/kid_{TAG}": KID[method][fold], f"synthetic/diversity_{TAG}": 1 + 0.1 * fold}
     images |= {f"synthetic/test/recall_{TAG}": 0.5, f"synthetic/test/coverage_{TAG}": 0.5 + KID[method][fold]}
-    images |= {f"floor/test/kid_{TAG}": 0.002, f"synthetic/test/kid_subset_size_{TAG}": 40.0}
+    images |= {f"real_baseline/test/kid_{TAG}": 0.002, f"synthetic/test/kid_subset_size_{TAG}": 40.0}
     return [
         *found,
         ResultRow(f"f{at}", "fit", "s", "d", "done", *at, costs=costs, facts=facts),
         ResultRow(f"s{at}", "synthesize", "s", "d", "done", *at),
         ResultRow(f"k{at}", "fidelity", "s", "d", "done", *at, metrics=images),
-        ResultRow(f"c{at}", "copies", "s", "d", "done", *at, metrics={"copies/flagged_share": 0.01 * fold}),
+        ResultRow(f"c{at}", "memorised", "s", "d", "done", *at, metrics={"memorised/flagged_share": 0.01 * fold}),
     ]
 
 
@@ -130,7 +131,7 @@ def test_shipped_suites_have_what_their_questions_need() -> None:
 
 def test_counterparts_are_paired_with_the_correct_test() -> None:
     found = {f.difference.kind: f for f in asked()["transfer"].findings}
-    assert list(found) == ["kid", "diversity", "recall", "coverage", "copies", "accuracy"]
+    assert list(found) == ["kid", "diversity", "recall", "coverage", "memorised", "accuracy"]
     kid, test = found["kid"].difference, stats.ttest_rel(KID["tl"], KID["rnd"])
     ends = test.confidence_interval(0.95)
     assert (kid.p, kid.low, kid.high) == (pytest.approx(test.pvalue), pytest.approx(ends.low), pytest.approx(ends.high))
@@ -252,7 +253,7 @@ def test_a_failed_fit_removes_a_pair_and_is_named() -> None:
 def test_an_unmeasured_stage_removes_only_its_measure() -> None:
     broken = [replace(r, status="failed", metrics={}, error="E: x") if r.stage == "fidelity" else r for r in ROWS]
     q = asked(broken)["transfer"]
-    assert [f.difference.kind for f in q.findings] == ["copies", "accuracy"]
+    assert [f.difference.kind for f in q.findings] == ["memorised", "accuracy"]
     assert "`fidelity` of `tl` and `rnd` failed (E: x) in folds 0, 1, 2, 3 and 4" in text_of(broken)[0]
 
 

@@ -37,7 +37,7 @@ def test_fresh_processes_write_the_same_bytes_of_every_section(tmp_path: Path) -
     rows, info = made_up(
         root,
         classes=("akiec", "bcc", "nv"),
-        ratios=("1", "1-nocopies"),
+        ratios=("1", "1-without-memorised"),
         generative=("cgan", "cyclegan"),
         patients=9,
         per_patient=2,

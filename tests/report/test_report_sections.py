@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from report_rows import made_up
 
-from bench.analysis.info import Arm, ClassSize, DataFacts, FoldSize, ReportInfo
+from bench.analysis.info import ClassSize, DataFacts, FoldSize, ReportInfo
 from bench.analysis.lines import PRIMARY, Line, leaderboard
-from bench.analysis.memorised import Copies, Survival, copies, survivals
+from bench.analysis.memorised import MemorisedSamples, Survival, memorised_samples, survivals
 from bench.analysis.quality import Quality
 from bench.analysis.rows import Rows, Score
 from bench.analysis.translations import CEILING, Translation, translations
@@ -24,12 +24,13 @@ from bench.report.sections.summary import summary
 from bench.report.sections.translations import translation_section
 from bench.report.text import p_value, percent
 from bench.stats.inference import Verdict, verdict
+from bench.suite.arms import Arm
 from bench.types import ResultRow
 
 SIZES = (160, 40, 50, 32, 8, 10)
 PLAN = ReportInfo(
-    "tiny", "phantom", ("benign", "malignant"), ("none", "classical", "cgan"), ("cgan",), ("a",), ("1", "1-nocopies"),
-    tuple(FoldSize(f, 0, *SIZES) for f in range(5)),
+    "tiny", "phantom", ("benign", "malignant"), ("none", "classical", "cgan"), ("cgan",), ("a",),
+    ("1", "1-without-memorised"), tuple(FoldSize(f, 0, *SIZES) for f in range(5)),
 )  # fmt: skip
 NONE = (0.700, 0.702, 0.704, 0.703, 0.701)
 
@@ -50,7 +51,7 @@ def scored(method: str, values: tuple[float, ...], ratio: str = "0") -> list[Res
     rows = []
     for f, v in enumerate(values):
         at = (method, f, 0)
-        facts = {"copies_dropped": 10 + f} if ratio.endswith("-nocopies") else {}
+        facts = {"memorised_dropped": 10 + f} if ratio.endswith("-without-memorised") else {}
         rows.append(ResultRow(f"c{at}{ratio}", "classify", "s", "d", "done", *at, **same, facts=facts))
         rows.append(
             ResultRow(f"e{at}{ratio}", "evaluate", "s", "d", "done", *at, **same, metrics={f"test/{PRIMARY}": v})
@@ -63,7 +64,9 @@ def plus(by: float, spread: float = 0.002) -> tuple[float, ...]:
 
 
 def survived(with_copies: tuple[float, ...], without: tuple[float, ...]) -> tuple[list[Line], Survival]:
-    rows = Rows(scored("none", NONE) + scored("cgan", with_copies, "1") + scored("cgan", without, "1-nocopies"))
+    rows = Rows(
+        scored("none", NONE) + scored("cgan", with_copies, "1") + scored("cgan", without, "1-without-memorised")
+    )
     lines = list(leaderboard(rows, PLAN, Path("nowhere")))
     (found,) = survivals(lines, rows, PLAN)
     return lines, found
@@ -94,25 +97,27 @@ def test_a_gain_that_is_lost_without_memorised_samples_and_no_gain_at_all() -> N
 def test_arms_without_memorised_samples_are_a_separate_family() -> None:
     arms = scored("none", NONE) + scored("classical", plus(0.02, 0.004)) + scored("cgan", plus(0.03, 0.005), "1")
     alone = leaderboard(Rows(arms), PLAN, Path("nowhere"))
-    more = leaderboard(Rows(arms + scored("cgan", plus(0.03, 0.006), "1-nocopies")), PLAN, Path("nowhere"))
+    more = leaderboard(Rows(arms + scored("cgan", plus(0.03, 0.006), "1-without-memorised")), PLAN, Path("nowhere"))
 
     def p_holm(lines: tuple[Line, ...]) -> list[float]:
-        return [x.versus["none"][PRIMARY].p_holm for x in lines if "none" in x.versus and not x.arm.without_memorised]
+        return [x.versus["none"][PRIMARY].p_holm for x in lines if "none" in x.versus and not x.arm.exclude_memorised]
 
     assert p_holm(more) == p_holm(alone)
-    apart = next(x for x in more if x.arm.without_memorised).versus["none"][PRIMARY]
+    apart = next(x for x in more if x.arm.exclude_memorised).versus["none"][PRIMARY]
     assert apart.p_holm == apart.p
 
 
 def test_memorised_samples_are_read_by_name_and_compared_with_real_images(tmp_path: Path) -> None:
     rows, plan = made_up(tmp_path, generative=("cgan", "cyclegan"), pictures=False, classifiers=("a",), ratios=("1",))
-    found = copies(Rows(rows), plan)
+    found = memorised_samples(Rows(rows), plan)
     assert [(c.method, c.extractor) for c in found] == [(m, "tf_efficientnet_lite0-1a2b3c4d") for m in plan.generative]
     first, second = cells("\n".join(memorised_section(found, (), plan)), "| Method")
     assert first == ["`cgan`", "4.0 (1.0)", "91.0 (93.0)", "97.0 (98.0)", "0.0", "2.0", "–"]
     assert second[1:3] + second[-1:] == ["5.0 (1.0)", "90.0 (93.0)", "60.0"]
     assert memorised_section((), (), plan) == []
-    undefined = Copies("x", "t", {"flagged_share": Score.of([math.nan]), "patient_like_share": Score.of([0.1])})
+    undefined = MemorisedSamples(
+        "x", "t", {"flagged_share": Score.of([math.nan]), "patient_like_share": Score.of([0.1])}
+    )
     rows_of_both = cells("\n".join(memorised_section((*found, undefined), (), plan)), "| Method")
     assert rows_of_both[2] == ["`x`", "–", "–", "–", "–", "10.0", "–"]
 
@@ -120,10 +125,10 @@ def test_memorised_samples_are_read_by_name_and_compared_with_real_images(tmp_pa
 def test_every_fid_has_its_real_vs_real_baseline_and_number_of_images() -> None:
     sizes = {"n_synthetic": Score.of([160.0]), "n_real": Score.of([100.0]), "kid_subset_size": Score.of([100.0])}
     scores = {f"synthetic/test/{k}": s for k, s in sizes.items()}
-    scores |= {f"at_floor/train/{k}": s for k, s in (sizes | {"n_synthetic": Score.of([60.0])}).items()}
-    scores |= {"synthetic/test/fid": Score.of([90.0]), "floor/test/fid": Score.of([30.0])}
-    scores |= {"at_floor/train/fid": Score.of([95.0]), "floor/train/fid": Score.of([35.0])}
-    scores |= {"synthetic/test/kid": Score.of([0.5]), "floor/test/kid": Score.of([math.nan])}
+    scores |= {f"at_real_baseline/train/{k}": s for k, s in (sizes | {"n_synthetic": Score.of([60.0])}).items()}
+    scores |= {"synthetic/test/fid": Score.of([90.0]), "real_baseline/test/fid": Score.of([30.0])}
+    scores |= {"at_real_baseline/train/fid": Score.of([95.0]), "real_baseline/train/fid": Score.of([35.0])}
+    scores |= {"synthetic/test/kid": Score.of([0.5]), "real_baseline/test/kid": Score.of([math.nan])}
     scores |= {"synthetic/is": Score.of([1.5]), "real/train/is": Score.of([2.0])}
     text = "\n".join(quality_section([Quality("cgan", "net-1", scores)]))
     test, train = text.split("Against training")

@@ -11,13 +11,14 @@ from report_rows import TAG, made_up
 
 from bench.analysis.costs import method_costs
 from bench.analysis.failures import failures
-from bench.analysis.info import Arm, FoldSize, ReportInfo
+from bench.analysis.info import FoldSize, ReportInfo
 from bench.analysis.lines import PRIMARY, Line, leaderboard, minimum_detectable_effect
 from bench.analysis.quality import image_quality
 from bench.analysis.rows import Rows, one_line
 from bench.errors import StoreError
 from bench.stats.inference import corrected_resampled_t, mean_sd
 from bench.stats.planning import pair_ratio
+from bench.suite.arms import Arm
 from bench.types import ResultRow
 
 SIZES = (160, 40, 50, 32, 8, 10)
@@ -130,7 +131,13 @@ def test_image_quality_is_by_extractor_with_baselines_and_diversity(tmp_path: Pa
     quality = image_quality(Rows(rows), plan)
     assert [(q.method, q.extractor) for q in quality] == [("cgan", TAG)]
     done = [r.metrics for r in rows if r.stage == "fidelity"]
-    for key in ("synthetic/test/kid", "at_floor/train/fid", "floor/train/fid", "synthetic/is", "real/train/diversity"):
+    for key in (
+        "synthetic/test/kid",
+        "at_real_baseline/train/fid",
+        "real_baseline/train/fid",
+        "synthetic/is",
+        "real/train/diversity",
+    ):
         assert quality[0].score(key).mean == pytest.approx(sum(m[f"{key}_{TAG}"] for m in done) / 2), key
     assert quality[0].score("synthetic/test/kid_subset_size").mean == 80
     assert quality[0].score("synthetic/test/lpips").n == 0

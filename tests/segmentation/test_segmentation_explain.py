@@ -12,8 +12,8 @@ from torch import nn
 from bench.classifiers.explain import NoLayerError
 from bench.errors import DataError
 from bench.segmentation.explain import deepest_layer, seg_grad_cam
-from bench.segmentation.segmenter_config import SegmentationNetworkConfig
-from bench.segmentation.segmenter_network import SegmentationNetwork, build_segmentation_network
+from bench.segmentation.network_config import SegmentationNetworkConfig
+from bench.segmentation.smp_unet import SegmentationNetwork, build_segmentation_network
 
 
 def unet(encoder: str = "tu-test_resnet", filters: tuple[int, ...] = (16, 8, 8)) -> SegmentationNetwork:

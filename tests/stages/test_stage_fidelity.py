@@ -53,22 +53,29 @@ def sizes(scores: dict[str, float], where: str) -> tuple[float, float]:
 
 
 def test_baselines_have_the_sizes_of_their_scores(scores: dict[str, float]) -> None:
-    assert sizes(scores, "synthetic/test") == sizes(scores, "floor/test") == sizes(scores, "at_floor/test") == (60, 30)
+    assert (
+        sizes(scores, "synthetic/test")
+        == sizes(scores, "real_baseline/test")
+        == sizes(scores, "at_real_baseline/test")
+        == (60, 30)
+    )
     assert sizes(scores, "synthetic/train") == (60, 80)
     # held out are 15 and 29 images: 14 and 29 keep the proportions of 20 to 40, against the same 80
-    assert sizes(scores, "floor/train") == sizes(scores, "at_floor/train") == (43, 80)
+    assert sizes(scores, "real_baseline/train") == sizes(scores, "at_real_baseline/train") == (43, 80)
 
 
 def test_real_images_score_better_in_their_place(scores: dict[str, float]) -> None:
     for where in ("train", "test"):
-        assert scores[f"floor/{where}/kid"] < scores[f"at_floor/{where}/kid"] / 2
-        assert scores[f"floor/{where}/fid"] < scores[f"at_floor/{where}/fid"]
+        assert scores[f"real_baseline/{where}/kid"] < scores[f"at_real_baseline/{where}/kid"] / 2
+        assert scores[f"real_baseline/{where}/fid"] < scores[f"at_real_baseline/{where}/fid"]
         assert scores[f"synthetic/{where}/fid"] > 5
 
 
 def test_names(scores: dict[str, float]) -> None:
     prefixes = {k.rpartition("/")[0] for k in scores}
-    against = {f"{who}/{part}" for who in ("synthetic", "floor", "at_floor") for part in ("train", "test")}
+    against = {
+        f"{who}/{part}" for who in ("synthetic", "real_baseline", "at_real_baseline") for part in ("train", "test")
+    }
     assert prefixes == {*against, "synthetic", "real/train"}
     assert (scores["synthetic/diversity"], scores["real/train/diversity"]) == (50, 100)
     assert scores["synthetic/is"] > 1 < scores["real/train/is"]
@@ -77,6 +84,6 @@ def test_names(scores: dict[str, float]) -> None:
 def test_classes_without_synthetic_images_are_left_out() -> None:
     found = compare({1: 8}, train=part({0: 9, 1: 12}, 100), validation=part({0: 3}, 100), test=part({0: 4, 1: 6}, 100))
     assert sizes(found, "synthetic/train") == (8, 12)
-    assert sizes(found, "floor/train") == (6, 12)
-    assert sizes(found, "floor/test") == (8, 6)
+    assert sizes(found, "real_baseline/train") == (6, 12)
+    assert sizes(found, "real_baseline/test") == (8, 6)
     assert np.isnan(found["synthetic/is"])  # eight images

@@ -102,15 +102,15 @@ def folder(session: Session, row: ResultRow) -> Path:
 
 def test_the_network_segments_real_images_and_evaluates_translations(phantom: Any) -> None:
     _, rows = phantom
-    real = rows["segment", None]
+    real = rows["fcn_score", None]
     assert real.facts["masks"] == "true"
-    assert real.metrics["segment/real_test_iou"] > 0.6
-    assert real.metrics["segment/real_test_foreground_iou"] > 0.45
+    assert real.metrics["fcn_score/real_test_iou"] > 0.6
+    assert real.metrics["fcn_score/real_test_foreground_iou"] > 0.45
     for name in FCN:
-        ceiling = real.metrics[f"segment/real_test_{name}"]
+        ceiling = real.metrics[f"fcn_score/real_test_{name}"]
         assert rows["translate", "keeps"].metrics[f"fcn/{name}"] == ceiling, "a translation that changes nothing"
     inverted = rows["translate", "inverts"].metrics["fcn/iou"]
-    assert inverted < rows["translate", "smaller"].metrics["fcn/iou"] < real.metrics["segment/real_test_iou"]
+    assert inverted < rows["translate", "smaller"].metrics["fcn/iou"] < real.metrics["fcn_score/real_test_iou"]
     assert rows["translate", "keeps"].facts["fcn_reference"] == "true masks"
 
 
@@ -140,7 +140,7 @@ def test_a_picture_and_a_table_by_image_are_kept(phantom: Any) -> None:
         right = np.mean([float(r["fcn_pixel_accuracy"]) for r in table])
         assert right == pytest.approx(row.metrics["fcn/pixel_accuracy"])
         assert len(list((folder(session, row) / "samples").glob("real_translation_reconstruction_*.png"))) == 1
-    segment = folder(session, rows["segment", None])
+    segment = folder(session, rows["fcn_score", None])
     assert len(list((segment / "samples").glob("image_mask_prediction_*.png"))) == 1
 
 
@@ -163,7 +163,7 @@ def test_a_generator_that_saw_test_patients_is_not_evaluated_on_them(phantom: An
 def test_without_masks_or_stain_there_is_no_fcn_score_and_a_reason(make: Any) -> None:
     rows = run(make())
     row = rows["translate", "keeps"]
-    assert row.status == rows["segment", None].status == "done"
+    assert row.status == rows["fcn_score", None].status == "done"
     assert "haematoxylin" in row.facts["no_fcn_score"]
     assert row.facts["masks"] == "none"
     assert not [k for k in row.metrics if k.startswith("fcn/")]
@@ -178,7 +178,7 @@ def test_stained_images_without_masks_are_compared_with_the_prediction_for_their
     assert row.facts["masks"] == "haematoxylin threshold"
     assert row.facts["fcn_reference"] == "own prediction on the source image"
     assert row.metrics["fcn/pixel_accuracy"] == 1, "a translation that changes nothing"
-    assert rows["segment", None].metrics["segment/real_test_pixel_accuracy"] < 1
+    assert rows["fcn_score", None].metrics["fcn_score/real_test_pixel_accuracy"] < 1
     rows = run(make(dataset=dataset, segmentation={**small, "pseudo_masks": "off"}))
     assert "pseudo_masks is off" in rows["translate", "keeps"].facts["no_fcn_score"]
 
@@ -199,20 +199,20 @@ def keys(plan: Plan, stage: str) -> set[str]:
 
 def test_one_network_per_fold_serves_all_translators(make: Any) -> None:
     plan = make(methods={"none": {}, "toy": {}, "keeps": {}, "inverts": {}}).plan
-    assert [c.method for c in plan.cells if c.stage == "segment"] == [None, None]
+    assert [c.method for c in plan.cells if c.stage == "fcn_score"] == [None, None]
     assert sorted(str(c.method) for c in plan.cells if c.stage == "translate") == ["inverts"] * 2 + ["keeps"] * 2
     alone = make(methods={"none": {}, "toy": {}}).plan
-    assert not keys(alone, "segment") | keys(alone, "translate")
+    assert not keys(alone, "fcn_score") | keys(alone, "translate")
     chosen: list[Cell] = select(plan.cells, ["method=keeps", "fold=1"])
-    assert {(c.stage, c.method) for c in chosen if c.stage in ("segment", "translate")} == {
-        ("segment", None),
+    assert {(c.stage, c.method) for c in chosen if c.stage in ("fcn_score", "translate")} == {
+        ("fcn_score", None),
         ("translate", "keeps"),
     }
 
 
 def test_another_network_or_other_masks_evaluate_again_and_train_no_generator(make: Any, tmp_path: Path) -> None:
     before, after = make().plan, make(segmentation={"steps": 7}).plan
-    for stage in ("segment", "translate"):
+    for stage in ("fcn_score", "translate"):
         assert not keys(before, stage) & keys(after, stage)
     for stage in ("fit", "classify"):
         assert keys(before, stage) == keys(after, stage)
@@ -221,7 +221,7 @@ def test_another_network_or_other_masks_evaluate_again_and_train_no_generator(ma
     mask = before.index.root / before.index.records[0].mask_paths[0]
     mask.write_bytes((before.index.root / before.index.records[1].mask_paths[0]).read_bytes())
     after = make(**phantom).plan
-    assert not keys(before, "segment") & keys(after, "segment")
+    assert not keys(before, "fcn_score") & keys(after, "fcn_score")
     assert keys(before, "fit") == keys(after, "fit")
 
 
@@ -230,4 +230,4 @@ def test_a_finished_segmentation_is_found_by_its_folder(phantom: Any) -> None:
     again = run(session)
     assert {k: dict(r.metrics) for k, r in again.items()} == {k: dict(r.metrics) for k, r in rows.items()}
     artifacts = Artifacts(session.env.out)
-    assert all(artifacts.is_done(*c.id) for c in select(session.plan.cells, ["stage=segment", "fold=0"]))
+    assert all(artifacts.is_done(*c.id) for c in select(session.plan.cells, ["stage=fcn_score", "fold=0"]))

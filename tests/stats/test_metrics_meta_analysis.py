@@ -6,9 +6,10 @@ import math
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from bench.errors import ConfigError
-from bench.stats.meta_analysis import random_effects
+from bench.stats.meta_analysis import combine, random_effects
 
 # Borenstein, Hedges, Higgins & Rothstein, "Introduction to Meta-Analysis", Wiley 2009, chapter 14, data set 1:
 # mean, sd and number of the treated and of the controls in six studies.
@@ -89,3 +90,51 @@ def test_false_positives_of_four_sets_of_few_folds_are_controlled(tau: float) ->
         found = random_effects(values.mean(axis=1), values.std(axis=1, ddof=1) / math.sqrt(5))
         wrong += found.p < 0.05
     assert wrong / 400 < 0.085  # 5 % and two standard errors of 400, and the effect of few folds on the weights
+
+
+def test_few_degrees_of_freedom_give_every_study_the_same_weight() -> None:
+    y, se = [0.02, -0.01, 0.04, 0.01], [0.001, 0.02, 0.02, 0.03]
+    found = combine(y, se, [4, 4, 40, 40], margin=0.1)
+    wanted = stats.ttest_1samp(y, 0)
+    assert (found.mean, found.p) == pytest.approx((np.mean(y), wanted.pvalue))
+    assert (found.low, found.high) == pytest.approx(tuple(wanted.confidence_interval(0.95)))
+    assert found.method.startswith("equal weights")
+    assert found.next_low < found.low
+    assert found.p_equivalent == pytest.approx(stats.ttest_1samp(y, 0.1, alternative="less").pvalue)
+    many = combine(y, se, [30, 40, 40, 40])
+    assert many == random_effects(y, se)
+    assert many.method.startswith("random effects")
+
+
+def test_welchs_test_of_homogeneity_is_that_of_samples() -> None:
+    """Studies that are samples: statsmodels' Welch ANOVA of their means."""
+    from statsmodels.stats.oneway import anova_oneway
+
+    rng = np.random.default_rng(0)
+    samples = [rng.normal(m, s, 5) for m, s in ((0.0, 1.0), (1.0, 2.0), (2.0, 0.5))]
+    found = combine([x.mean() for x in samples], [stats.sem(x) for x in samples], [4, 4, 4])
+    assert found.p_alike == pytest.approx(anova_oneway(samples, use_var="unequal").pvalue)
+
+
+def test_a_study_without_change_counts_and_too_few_studies_do_not() -> None:
+    found = combine([0.0, 0.03, 0.05], [0.0, 0.01, 0.02], [math.nan, 11, 11])
+    assert found.mean == pytest.approx(0.08 / 3)
+    assert found.p == pytest.approx(stats.ttest_1samp([0.0, 0.03, 0.05], 0).pvalue)
+    assert math.isnan(found.p_alike)
+    assert math.isnan(combine([0.1, 0.2], [0.1, 0.1], [4, 4]).mean)
+    assert math.isnan(combine([0.0, 0.0, 0.0], [0.0, 0.0, 0.0], [4, 4, 4]).p)
+    with pytest.raises(ConfigError, match="degrees"):
+        combine([0.1, 0.2, 0.3], [0.1, 0.1, 0.1], [4, 4])
+
+
+def test_claims_with_few_degrees_of_freedom_hold_where_weights_by_error_do_not() -> None:
+    """Five data sets of two differences each, with true effects that differ around 0."""
+    rng, n = np.random.default_rng(1), 500
+    equal = weighted = 0
+    for _ in range(n):
+        x = rng.normal(size=(5, 2)) * rng.uniform(0.5, 2, size=(5, 1)) + 0.5 * rng.normal(size=(5, 1))
+        y, se = x.mean(axis=1), stats.sem(x, axis=1)
+        equal += combine(y, se, [1] * 5).p < 0.05
+        weighted += random_effects(y, se).p < 0.05
+    assert equal / n <= 0.075
+    assert weighted / n > 0.09

@@ -148,7 +148,7 @@ def other_bytes(lab: Lab, pattern: str) -> None:
     """Change the last numbers of all cached arrays, and have the cells that read them done again."""
     for path in (lab.out / "cache").glob(pattern):
         in_place(path, lambda b: b[:-200] + bytes(100) + b[-100:])
-    for stage in ("classify", "fidelity", "copies"):
+    for stage in ("classify", "fidelity", "memorised"):
         shutil.rmtree(lab.out / "cells" / stage)
 
 
@@ -298,7 +298,11 @@ DAMAGES = [
         edit("classifier.safetensors", "classify", "none", lambda b: b[:-4] + bytes(4)),
         "classifier.safetensors was changed",
     ),
-    Damage("copies table edited", edit("copies.csv", "copies", "toy", lambda b: b + b"x"), "copies.csv was changed"),
+    Damage(
+        "copies table edited",
+        edit("memorised.csv", "memorised", "toy", lambda b: b + b"x"),
+        "memorised.csv was changed",
+    ),
     Damage("done.json empty", edit("done.json", "classify", "none", lambda b: b""), "done.json cannot be read"),
     Damage("done.json cut", edit("done.json", "classify", "none", lambda b: b[:100]), "done.json cannot be read"),
     Damage("done.json null", done_json(lambda d: None), "done.json contains a NoneType"),

@@ -82,7 +82,7 @@ def test_unit_names_tell_generators_from_classifiers() -> None:
     evaluate = replace(BASE, stage="evaluate", ratio="0.5", classifier="small_cnn", repeat=2)
     assert unit_name(evaluate) == "cyclegan/r0.5/small_cnn/fold0/repeat2"
     assert unit_name(replace(BASE, stage="translate")) == "cyclegan/fold0/repeat0"
-    assert unit_name(replace(BASE, stage="segment", method=None)) == "segmentation/fold0/repeat0"
+    assert unit_name(replace(BASE, stage="fcn_score", method=None)) == "segmentation/fold0/repeat0"
     assert unit_name(replace(BASE, stage="split")) is None
     assert unit_name(replace(BASE, status="skipped")) is None
 
@@ -119,9 +119,9 @@ def test_system_metrics_are_thinned_and_have_seconds_as_steps(tmp_path: Path) ->
 
 def test_facts_that_are_numbers_are_metrics() -> None:
     facts = {"images": 20, "frozen": True, "git_commit": "abc", "thresholds": {"pixels": 1}, "step": "fast"}
-    row = replace(BASE, stage="copies", facts=facts)
-    assert fact_metrics(row) == {"copies/images": 20.0}
-    assert fact_params(row) == {"copies.images": "20", "copies.frozen": "True", "copies.step": "fast"}
+    row = replace(BASE, stage="memorised", facts=facts)
+    assert fact_metrics(row) == {"memorised/images": 20.0}
+    assert fact_params(row) == {"memorised.images": "20", "memorised.frozen": "True", "memorised.step": "fast"}
 
 
 @dataclass(frozen=True)

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from bench.analysis.info import Arm
 from bench.config import read_yaml
 from bench.errors import DataError
 from bench.metrics.units import ScoredUnit
+from bench.suite.arms import Arm
 
 Measure = Literal[
     "gain", "from_scratch", "kid"
@@ -133,28 +133,28 @@ def _primary(report: Mapping[str, Any]) -> str:
 def _values(report: Mapping[str, Any]) -> Iterator[tuple[tuple[str, Arm], dict[str, float]]]:
     for line in report["lines"]:
         of = line.get("values", {}).get(_primary(report), {})
-        yield (line["classifier"], Arm(line["method"], line["ratio"])), {p: float(x) for p, x in of.items()}
+        yield (line["classifier"], Arm.parse(line["method"], line["ratio"])), {p: float(x) for p, x in of.items()}
 
 
 def _scores(report: Mapping[str, Any]) -> Iterator[tuple[tuple[str, str], float]]:
     for line in report["lines"]:
         mean = line["scores"][_primary(report)]["mean"]
         if mean is not None:
-            yield (line["classifier"], Arm(line["method"], line["ratio"]).label), float(mean)
+            yield (line["classifier"], Arm.parse(line["method"], line["ratio"]).label), float(mean)
 
 
 def _gains(report: Mapping[str, Any]) -> Iterator[Effect]:
     for line in report["lines"]:
         found = line["versus"].get("none", {}).get(_primary(report))
         if found:
-            at = At("gain", line["classifier"], Arm(line["method"], line["ratio"]).label, "none")
+            at = At("gain", line["classifier"], Arm.parse(line["method"], line["ratio"]).label, "none")
             yield _effect(at, found["difference"], found)
 
 
 def _from_scratch(report: Mapping[str, Any]) -> Iterator[Effect]:
     asked: list[Any] = next((q["findings"] for q in report["questions"] if q["name"] == "transfer"), [])
     for d in (f["difference"] for f in asked):
-        arm = Arm(d["arm"]["method"], d["arm"]["ratio"])
+        arm = Arm(**d["arm"])
         if d["kind"] == "accuracy":
             yield _effect(At("from_scratch", d["classifier"], arm.label, d["reference"]), d["mean"], d)
         elif d["kind"] == "kid":
@@ -169,6 +169,6 @@ def _effect(at: At, difference: float, found: Mapping[str, Any]) -> Effect:
 def _missing(report: Mapping[str, Any]) -> Iterator[str]:
     for line in report["lines"]:
         if line["pairs"] < line["planned"]:
-            arm = Arm(line["method"], line["ratio"]).label
+            arm = Arm.parse(line["method"], line["ratio"]).label
             why = line["gaps"][0]["reason"] if line["gaps"] else "no score"
             yield f"{arm} with {line['classifier']}: {line['pairs']} of {line['planned']} pairs ({why})"

@@ -24,7 +24,7 @@ half (tests/shift_studies.py).
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -32,9 +32,10 @@ import numpy.typing as npt
 
 from bench.analysis.datasets.effects import SubSuite
 from bench.analysis.datasets.pairing import shift_of, shift_pairs, unlike_arms, values_of
-from bench.analysis.info import Arm, FoldSize, test_train_ratio
+from bench.analysis.info import FoldSize, test_train_ratio
 from bench.stats.inference import Verdict, verdicts
 from bench.stats.planning import LASTING_SHARE
+from bench.suite.arms import Arm
 
 Kind = Literal["price", "gain", "from_scratch"]
 KINDS: tuple[Kind, ...] = ("price", "gain", "from_scratch")
@@ -148,7 +149,7 @@ def _compared(control: SubSuite, m: SubSuite, unlike: Sequence[str], ratio: floa
             arms = [a for c, a in within if c == classifier and (c, a) in across]
             against = {a: _reference(kind, a, ablation_pairs.get((classifier, a.label), "")) for a in arms}
             for apart in (False, True):  # as in other reports, arms without memorised samples are a separate family
-                family = {a: r for a, r in against.items() if r != a and a.without_memorised == apart}
+                family = {a: r for a, r in against.items() if r != a and a.exclude_memorised == apart}
                 found = {a: _differences(within, across, classifier, a, r) for a, r in family.items()}
                 found = {a: d for a, d in found.items() if d.size}
                 changes = {a.label: d[1] - d[0] for a, d in found.items()}
@@ -164,7 +165,7 @@ def _reference(kind: Kind, arm: Arm, from_scratch: str) -> Arm | None:
         return None
     if kind == "gain":
         return NONE
-    return Arm(from_scratch, arm.ratio) if from_scratch else arm
+    return replace(arm, method=from_scratch) if from_scratch else arm
 
 
 def _differences(

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.info import ReportInfo
 from bench.analysis.rows import NAN
 from bench.analysis.two_runs.changes import (
     ABSENT,
@@ -20,6 +20,7 @@ from bench.analysis.two_runs.scores import Difference, image_differences, score_
 from bench.analysis.two_runs.side import Cost, Side
 from bench.config import strict_json, to_plain
 from bench.plan.plan import STAGES
+from bench.suite.arms import Arm
 
 
 @dataclass(frozen=True)

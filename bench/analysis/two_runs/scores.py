@@ -10,14 +10,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.analysis.info import Arm
 from bench.analysis.lines import paired_differences
 from bench.analysis.rows import NAN, Score
 from bench.analysis.two_runs.side import Key, Measure, Side
 from bench.stats.inference import corrected_resampled_t, holm, verdicts
 from bench.stats.planning import pair_ratio
 from bench.stats.unpaired import Sample, welch
-from bench.suite.arms import STEPS
+from bench.suite.arms import Arm
 
 Kind = Literal["score", "image"]
 ALPHA = 0.05
@@ -93,7 +92,7 @@ def image_differences(a: Side, b: Side, paired: bool) -> tuple[Difference, ...]:
 def _families(keys: Sequence[Key]) -> Iterator[list[Key]]:
     groups: dict[tuple[str, bool, bool], list[Key]] = {}
     for classifier, arm in keys:
-        groups.setdefault((classifier, arm.without_memorised, STEPS in arm.ratio), []).append((classifier, arm))
+        groups.setdefault((classifier, arm.exclude_memorised, arm.train_multiplier > 1), []).append((classifier, arm))
     yield from groups.values()
 
 

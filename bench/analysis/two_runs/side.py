@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from bench.analysis.info import Arm, ClassSize, DataFacts, FoldSize, ReportInfo
+from bench.analysis.info import ClassSize, DataFacts, FoldSize, ReportInfo
 from bench.analysis.measured import is_of_images
 from bench.analysis.rows import NAN, Pair, Score
 from bench.errors import StoreError
+from bench.suite.arms import Arm
 
 Key = tuple[str, Arm]  # classifier ('' for none), arm
 Cost = tuple[str, str, Arm]  # stage, classifier, arm
@@ -97,7 +98,7 @@ def _known(cls: Any, data: Mapping[str, Any]) -> Any:
 def _scores(lines: list[Mapping[str, Any]]) -> dict[str, dict[Key, Measure]]:
     found: dict[str, dict[Key, Measure]] = {}
     for line in lines:
-        key = (line["classifier"], Arm(line["method"], line["ratio"]))
+        key = (line["classifier"], Arm.parse(line["method"], line["ratio"]))
         values = line.get("values", {})
         for metric, score in line["scores"].items():
             found.setdefault(metric, {})[key] = Measure(_score(score), _by_pair(values.get(metric, {})))
@@ -121,7 +122,9 @@ def _image_means(report: Mapping[str, Any]) -> dict[str, dict[Key, Measure]]:
         named += [("fidelity", q["method"], f"{where}{k}_{q['extractor']}", s) for k, s in q["scores"].items()]
     named += [("translate", t["method"], k, s) for t in report.get("translations", ()) for k, s in t["scores"].items()]
     named += [
-        ("copies", c["method"], f"copies/{k}", s) for c in report.get("copies", ()) for k, s in c["scores"].items()
+        ("memorised", c["method"], f"memorised/{k}", s)
+        for c in report.get("memorised", ())
+        for k, s in c["scores"].items()
     ]
     generative = report["info"]["generative"]  # the tables also have scores of real images
     found: dict[str, dict[Key, Measure]] = {}
@@ -132,7 +135,7 @@ def _image_means(report: Mapping[str, Any]) -> dict[str, dict[Key, Measure]]:
 
 
 def _cost(cells: Mapping[str, Any]) -> Cost:
-    arm = Arm(cells["method"], cells["ratio"] or "0") if cells["method"] else ANY
+    arm = Arm.parse(cells["method"], cells["ratio"]) if cells["method"] else ANY
     return cells["stage"], cells["classifier"], arm
 
 

@@ -4,7 +4,7 @@ Distance: 1 - cos of the angle between two feature vectors; 0 for the same direc
 vectors. For non-negative features, such as those of ``tf_efficientnet_lite0`` and ``inception``, it is at most 1.
 Distances are rounded to six decimals, because the last digits of features depend on the other images in a batch.
 
-Features come from the run's cache, which the stages ``fidelity`` and ``copies`` fill; missing ones are computed once
+Features come from the run's cache, which the stages ``fidelity`` and ``memorised`` fill; missing ones are computed once
 and added. Nothing is downloaded.
 """
 

@@ -246,7 +246,7 @@ def _looked(network: nn.Module, image: Uint8Images, mask: npt.NDArray[np.uint8],
     """Return the Grad-CAM of the segmented pixels, mask [1, H, W], as an overlay, or the reason why there is none."""
     from bench.classifiers.explain import NoLayerError
     from bench.segmentation.explain import deepest_layer, seg_grad_cam
-    from bench.segmentation.segmenter_network import SegmentationNetwork
+    from bench.segmentation.smp_unet import SegmentationNetwork
 
     if not isinstance(network, SegmentationNetwork):
         return {"overlay": None, "why": "there is no Grad-CAM for the FCN score network"}

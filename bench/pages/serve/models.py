@@ -96,14 +96,14 @@ def load_classifier(inputs: Inputs) -> Trained:
 
 
 def load_segmentation_network(inputs: Inputs) -> nn.Module:
-    """Return the network of a ``segmenter`` or ``segment`` cell. Raises ``RequestError`` if its file is damaged."""
+    """Return a ``segmentation`` or ``fcn_score`` cell's network. Raises ``RequestError`` if its file is damaged."""
     from bench.classifiers.trainer import load_network
     from bench.segmentation.network import UNet
-    from bench.segmentation.segmenter_network import build_segmentation_network
+    from bench.segmentation.smp_unet import build_segmentation_network
 
     cell, settings = inputs.cell, inputs.settings
     network: nn.Module
-    if cell.stage == "segmenter":
+    if cell.stage == "segmentation":
         config = replace(settings.segmentation_networks[str(cell.classifier)], encoder_weights="none")
         network, name = build_segmentation_network(config), SEGMENTER
     else:

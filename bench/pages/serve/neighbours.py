@@ -23,7 +23,6 @@ from bench.errors import DataError
 from bench.pages.uploads import fitted
 from bench.stages.common import Inputs
 from bench.stages.memorised import flagged_paths
-from bench.suite.arms import NO_MEMORISED, amount
 from bench.types import GreyWindow, Resize, Uint8Images
 
 SIDE_PX = 32
@@ -87,19 +86,17 @@ def nearest(images: tuple[Known, ...], distances: Floats, count: int) -> list[tu
 
 def seen_by(inputs: Inputs) -> Seen:
     """Return the training images of a ``classify`` cell."""
-    fold, root, ratio = inputs.fold(), inputs.index.root, str(inputs.cell.ratio)
+    fold, root, arm = inputs.fold(), inputs.index.root, inputs.cell.arm
     window = inputs.index.window
     real = tuple(Known(root / r.path, r.path, r.label, inputs.resize, window=window) for r in fold.records)
-    if amount(ratio) == "0":
+    if arm.ratio == "0":
         return Seen(real, None)
     found = load_synthetic(inputs.upstream("synthesize"))
     records = sorted(found.records, key=lambda r: r.label)
     made = tuple(Known(found.folder / r.path, r.path, r.label, source=r.source_path) for r in records)
-    left_out = (
-        flagged_paths(inputs.upstream("copies"), fold.fold_parts) if ratio.endswith(NO_MEMORISED) else frozenset()
-    )
+    left_out = flagged_paths(inputs.upstream("memorised"), fold.fold_parts) if arm.exclude_memorised else frozenset()
     chosen: list[Known] = []
-    for label, n in sorted(ratio_counts(amount(ratio), fold.labels).items()):
+    for label, n in sorted(ratio_counts(arm.ratio, fold.labels).items()):
         first = [k for k in made if k.label == label][:n]
         chosen += [k for k in first if k.name not in left_out]
     return Seen(real, tuple(chosen), made)

@@ -14,7 +14,6 @@ from bench.pages.server import RequestError
 from bench.plan.plan import Cell, unique
 from bench.stages.fcn_network import NONE
 from bench.store.cell_folders import Artifacts
-from bench.suite.arms import ratio_label
 from bench.suite.suite import shipped_suites
 
 
@@ -27,8 +26,8 @@ class Network:
 
     @property
     def compared(self) -> bool:
-        """Whether it is a network of an arm (stage `segmenter`) and not the FCN score network."""
-        return self.cell.stage == "segmenter"
+        """Whether it is a network of an arm (stage `segmentation`) and not the FCN score network."""
+        return self.cell.stage == "segmentation"
 
     def described(self) -> dict[str, Any]:
         """Return its description for the page, as JSON values."""
@@ -58,13 +57,13 @@ class Run:
     def networks(self) -> list[Network]:
         """Return the finished segmentation networks, sorted by validation Dice, the best first.
 
-        A fold without networks of arms (stage `segmenter`) has its FCN score network (`segment`), if any.
+        A fold without networks of arms (stage `segmentation`) has its FCN score network (`fcn_score`), if any.
         """
         artifacts = Artifacts(self.session.env.out)
-        found = [Network(c, _validation_dice(artifacts.result(*c.id))) for c in self.cells("segmenter")]
+        found = [Network(c, _validation_dice(artifacts.result(*c.id))) for c in self.cells("segmentation")]
         found.sort(key=lambda n: -1.0 if n.dice is None else n.dice, reverse=True)  # ties stay in the plan's order
         covered = {(n.cell.fold, n.cell.repeat) for n in found}
-        fcn = [c for c in self.cells("segment") if (c.fold, c.repeat) not in covered]
+        fcn = [c for c in self.cells("fcn_score") if (c.fold, c.repeat) not in covered]
         return found + [Network(c) for c in fcn if artifacts.result(*c.id)["facts"].get("masks", NONE) != NONE]
 
     def segmentation_network(self, classify: Cell, key: str | None = None) -> Network | None:
@@ -150,7 +149,7 @@ class Runs:
 
 def arm(cell: Cell) -> str:
     """Return the arm as text: 'cyclegan ×1'."""
-    return f"{cell.method} {ratio_label(cell.ratio)}".strip()
+    return cell.arm.label
 
 
 def fold_name(cell: Cell) -> str:

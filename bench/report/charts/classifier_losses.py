@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.info import ReportInfo
 from bench.analysis.outcomes import rule
 from bench.analysis.rows import Rows
 from bench.report.charts.losses import PAIRS, Curve, read_curves
 from bench.report.charts.style import arm_looks, figure, legend_columns, plain_log
 from bench.store.history import HISTORY
+from bench.suite.arms import Arm
 
 LOSS, SCORE = "train/loss", "validation/balanced_accuracy"
 Histories = Mapping[tuple[str, Arm], Mapping[str, Curve]]

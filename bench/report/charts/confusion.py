@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.info import ReportInfo
 from bench.analysis.outcomes import Outcome, rule
 from bench.report.charts.pages import wrapped
 from bench.report.charts.style import LABEL, figure
+from bench.suite.arms import Arm
 
 CLASSIFIERS = 2  # in one figure
 FEW = 2  # classes up to which the matrices of a classifier fit in one row

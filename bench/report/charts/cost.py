@@ -12,7 +12,7 @@ from bench.analysis.lines import Line
 from bench.report.charts.pages import Page
 from bench.report.charts.style import GREY, figure, method_marks, plain_log
 from bench.stats.pareto import pareto
-from bench.suite.arms import ratio_label
+from bench.suite.arms import Arm
 from bench.suite.suite import REFERENCES
 
 NAMED = 20  # methods that can be distinguished by colour and shape
@@ -49,7 +49,7 @@ def draw_cost(page: Page, info: ReportInfo, path: Path) -> None:
             ax.plot([x for x, _ in others], [100 * y for _, y in others], "o", color=GREY, ms=2.5, mew=0, zorder=2)
             for x in lines:
                 if x.arm.method in marks:
-                    size = SMALL if x.arm in info.longer_arms else sizes.get(x.arm.ratio, LARGE)
+                    size = SMALL if x.arm in info.longer_arms else sizes.get(x.arm.variant, LARGE)
                     _draw_arm(ax, x, marks[x.arm.method], size, _point(x) in front)
             for reference in REFERENCES if info.longer else ():
                 steps = sorted(_point(x) for x in lines if x.arm.method == reference)
@@ -96,6 +96,6 @@ def _legend(marks: Mapping[str, Mark], sizes: Mapping[str, float], others: bool)
     if others:
         handles.append(Line2D([], [], color=GREY, marker="o", lw=0, ms=2.5, mew=0, label="other methods"))
     if len(sizes) > 1:
-        ratios = [(f"ratio {ratio_label(r)}", size) for r, size in sizes.items()]
+        ratios = [(f"ratio {Arm.parse('', r).variant_label}", size) for r, size in sizes.items()]
         handles += [Line2D([], [], color=GREY, marker="o", lw=0, ms=size, label=text) for text, size in ratios]
     return [*handles, Line2D([], [], color=GREY, marker="o", lw=1, ms=5, label="Pareto front (filled)")]

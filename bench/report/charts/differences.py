@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.analysis.differences import Difference
-from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.info import ReportInfo
 from bench.report.charts.style import BLACK, BLUE, GREEN, GREY, VERMILLION, arm_axis, figure
-from bench.suite.arms import ratio_label
+from bench.suite.arms import Arm
 
 CLASSIFIERS = 2  # panels of accuracy; the tables show all classifiers
 COLOURS = {"helps": GREEN, "lower": GREEN, "hurts": VERMILLION, "higher": VERMILLION, "equivalent": BLUE}
@@ -46,13 +46,13 @@ def draw_differences(found: Sequence[Difference], info: ReportInfo, path: Path) 
 
 
 def _panels(found: Sequence[Difference], info: ReportInfo) -> list[tuple[str, str, float, list[Difference]]]:
-    ratio = max((d.arm.ratio for d in found if d.kind == "accuracy"), key=info.ratios.index, default="")
+    ratio = max((d.arm.variant for d in found if d.kind == "accuracy"), key=info.ratios.index, default="")
     panels: dict[tuple[str, str, str], list[Difference]] = {}
     for d in found:
-        if d.kind in SHOWN and (d.kind != "accuracy" or d.arm.ratio == ratio):
+        if d.kind in SHOWN and (d.kind != "accuracy" or d.arm.variant == ratio):
             panels.setdefault((d.kind, d.metric, d.classifier), []).append(d)
     kept = [at for at in panels if at[0] != "accuracy" or at[2] in info.classifiers[:CLASSIFIERS]]
-    titles = {at: f"{at[2]}\n{ratio_label(ratio)}" if at[2] else SHOWN[at[0]][0] for at in kept}
+    titles = {at: f"{at[2]}\n{Arm.parse('', ratio).variant_label}" if at[2] else SHOWN[at[0]][0] for at in kept}
     return [(titles[at], *SHOWN[at[0]][1:], panels[at]) for at in kept]
 
 

@@ -10,10 +10,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.info import ReportInfo
 from bench.analysis.rows import Rows
 from bench.report.charts.pages import even
 from bench.report.charts.tiles import ARMS, Sheet, arrays, by_arm, enlarged, layer_of, save
+from bench.suite.arms import Arm
 from bench.types import ResultRow, Uint8Images
 
 CAPTION: Final = (

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.info import ReportInfo
 from bench.report.charts.pages import Page
 from bench.report.charts.style import GREY, VERDICT, arm_axis, figure
+from bench.suite.arms import Arm
 
 FEW = 10  # most pairs that are drawn as separate lines in a row
 UP, DOWN = VERDICT["equivalent"], VERDICT["hurts"]

@@ -6,16 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.info import ReportInfo
 from bench.analysis.rows import Rows
 from bench.files import atomic_path, write_atomic
 from bench.report.charts.explanations import draw_explanations
 from bench.report.charts.pages import even, numbered
 from bench.report.charts.segmentations import draw_segmentations
+from bench.suite.arms import Arm
 
 # pictures saved by stages with ``ctx.save_images``: (stage, name) -> title
 SAMPLES: Final = {
-    ("copies", "closest_pairs"): "closest pairs",
+    ("memorised", "closest_pairs"): "closest pairs",
     ("translate", "real_translation_reconstruction"): "translations",
 }
 METHODS: Final = 8  # side by side in an overview

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from bench.analysis.info import Arm
 from bench.analysis.lines import Line
+from bench.suite.arms import Arm
 
 PANELS, ROWS = 3, 40  # classifiers side by side, and arms below each other, in one figure
 MOST = 4  # pages of one chart; the tables show the rest

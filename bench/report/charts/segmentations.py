@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.info import ReportInfo
 from bench.analysis.rows import Rows
 from bench.metrics.overlap import dice, outline
 from bench.report.charts.pages import even
@@ -28,6 +28,7 @@ from bench.report.charts.tiles import (
     layer_of,
     save,
 )
+from bench.suite.arms import Arm
 from bench.types import ResultRow, Uint8Images
 
 CAPTION: Final = (
@@ -69,7 +70,7 @@ def draw_segmentations(rows: Rows, info: ReportInfo, root: Path, out: Path) -> d
 
     drawn: dict[str, str] = {}
     for network in info.segmentation_networks:
-        found = by_arm(rows, info, "segmenter", network, read)
+        found = by_arm(rows, info, "segmentation", network, read)
         pages = even(list(found), ARMS)
         sheets = (_sheet({arm: found[arm] for arm in arms}, info.classes, network) for arms in pages)
         drawn |= save(sheets, "segmentation", network, "masks", out)

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from bench.analysis.info import Arm
 from bench.files import atomic_path
+from bench.suite.arms import Arm
 
 BLACK, GREY = "#000000", "#8a8a8a"
 ORANGE, SKY, GREEN, YELLOW = "#E69F00", "#56B4E9", "#009E73", "#F0E442"

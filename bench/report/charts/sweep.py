@@ -11,7 +11,7 @@ from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Line
 from bench.report.charts.forest import forest_limit
 from bench.report.charts.style import GREY, LOOKS, figure, legend_columns
-from bench.suite.arms import NO_MEMORISED, amount, ratio_label
+from bench.suite.arms import Arm
 
 CLASSIFIERS, METHODS = 2, len(LOOKS)  # panels side by side, and lines in one panel
 BALANCE = "balance"
@@ -29,10 +29,10 @@ def caption(info: ReportInfo) -> str:
 
 def swept(lines: Sequence[Line]) -> list[Line]:
     """Return the lines of methods that have a difference to none at two or more amounts of synthetic images."""
-    compared = [x for x in lines if "none" in x.versus and amount(x.arm.ratio) != "0"]
+    compared = [x for x in lines if "none" in x.versus and x.arm.ratio != "0"]
     amounts: dict[str, set[str]] = {}
     for x in compared:
-        amounts.setdefault(x.arm.method, set()).add(amount(x.arm.ratio))
+        amounts.setdefault(x.arm.method, set()).add(x.arm.ratio)
     return [x for x in compared if len(amounts[x.arm.method]) > 1]
 
 
@@ -40,7 +40,7 @@ def draw_sweep(lines: Sequence[Line], info: ReportInfo, path: Path) -> None:
     """Draw one panel for each classifier, with evenly spaced ratios, which are usually doubled."""
     classifiers = list(dict.fromkeys(x.classifier for x in lines))
     methods = list(dict.fromkeys(x.arm.method for x in lines))
-    amounts = sorted({amount(x.arm.ratio) for x in lines}, key=lambda a: math.inf if a == BALANCE else float(a))
+    amounts = sorted({x.arm.ratio for x in lines}, key=lambda a: math.inf if a == BALANCE else float(a))
     limit = forest_limit([x.verdict("none") for x in lines], info.margin)
     width = 0.8 + max(2.6, 0.5 + 0.13 * len(amounts) * len(methods)) * len(classifiers)
     with figure(path, 1, len(classifiers), width, 3.5, sharey=True) as (fig, axes):
@@ -56,18 +56,18 @@ def draw_sweep(lines: Sequence[Line], info: ReportInfo, path: Path) -> None:
                 ylim=(-limit, limit),
                 xlim=(-0.5, len(amounts) - 0.5),
             )
-            ax.set_xticks(range(len(amounts)), [ratio_label(a) for a in amounts])
+            ax.set_xticks(range(len(amounts)), [Arm("", a).variant_label for a in amounts])
             ax.grid(False, axis="x")
             for at in range(1, len(amounts)):
                 ax.axvline(at - 0.5, color=GREY, lw=0.6, ls=":" if amounts[at] != BALANCE else "-")
         axes[0][0].set_ylabel("difference to none\n(percentage points)")
-        _legend(fig, methods, width, any(x.arm.ratio.endswith(NO_MEMORISED) for x in lines))
+        _legend(fig, methods, width, any(x.arm.exclude_memorised for x in lines))
 
 
 def _draw(ax: Any, lines: Sequence[Line], amounts: Sequence[str], i: int, shift: float) -> None:
     """Draw one method: its mean and interval at each amount, and a line through the numeric ones."""
     look = LOOKS[i]
-    points = {(amounts.index(amount(x.arm.ratio)), x.arm.without_memorised): x.verdict("none") for x in lines}
+    points = {(amounts.index(x.arm.ratio), x.arm.exclude_memorised): x.verdict("none") for x in lines}
     for (at, without_memorised), v in points.items():
         x = at + shift + (0.05 if without_memorised else 0)
         if math.isfinite(v.low):

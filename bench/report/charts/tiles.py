@@ -17,10 +17,11 @@ from typing import Any, Final, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.info import ReportInfo
 from bench.analysis.rows import Rows
 from bench.files import atomic_path
 from bench.report.charts.pages import numbered
+from bench.suite.arms import Arm
 from bench.types import ResultRow, Uint8Images
 
 ARMS: Final = 7  # side by side on a page

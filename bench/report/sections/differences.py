@@ -10,7 +10,7 @@ from bench.analysis.info import ReportInfo
 from bench.report.sections.leaderboard import arm_name
 from bench.report.text import DASH, count, join, number, p_value, percent, points, seconds, table
 
-SHARES: tuple[Kind, ...] = ("accuracy", "recall", "coverage", "copies")  # in [0, 1], shown in %
+SHARES: tuple[Kind, ...] = ("accuracy", "recall", "coverage", "memorised")  # in [0, 1], shown in %
 SHOWN = 2  # most accuracies of one arm that its sentence lists one by one
 
 
@@ -65,7 +65,7 @@ WORDS: dict[str, dict[str, str]] = {  # meaning of a change of each measure; acc
         "higher": "more real images covered",
         "undecided": "coverage undecided",
     },
-    "copies": {
+    "memorised": {
         "lower": "fewer memorised samples",
         "higher": "more memorised samples",
         "undecided": "share of memorised samples undecided",

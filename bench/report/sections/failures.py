@@ -6,11 +6,12 @@ import math
 from collections.abc import Iterable, Sequence
 
 from bench.analysis.failures import Failure, Family, Loss, Shortfall
-from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Gap
 from bench.analysis.report import Records
 from bench.report.sections.leaderboard import arm_name
 from bench.report.text import DASH, count, folded, join, literal, percent, table
+from bench.suite.arms import Arm
 
 OPEN = 25  # rows of a table; longer ones are folded
 NAMED = 6
@@ -25,10 +26,10 @@ MEANS = {  # what the report lacks without a stage
     "fit": "the cost of training",
     "synthesize": "the images",
     "fidelity": "the image fidelity metrics",
-    "copies": "the search for memorised samples",
-    "segment": "the FCN score of translations",
+    "memorised": "the search for memorised samples",
+    "fcn_score": "the FCN score of translations",
     "translate": "the translations",
-    "head": "the discriminator classifier",
+    "discriminator_classifier": "the discriminator classifier",
 }
 
 
@@ -46,7 +47,7 @@ def failure_section(records: Records, info: ReportInfo) -> list[str]:
     if records.shortfalls:
         parts.append("Effect on the sections about generators:\n")
         parts.append("".join(f"- {line}\n" for line in _generators(records.shortfalls, info)))
-    if any(f.stage == "segmenter" for f in records.failures):
+    if any(f.stage == "segmentation" for f in records.failures):
         parts.append(
             "Segmentation networks lack pairs: their table above gives the number of pairs behind each verdict.\n"
         )

@@ -25,7 +25,7 @@ def footnotes(records: Records, info: ReportInfo) -> str:
         )
     if records.matches:
         notes |= _COMPUTE
-    if records.copies or records.survivals:
+    if records.memorised or records.survivals:
         notes |= _COPIES
     if records.quality:
         notes |= _QUALITY
@@ -63,7 +63,9 @@ def _scores(info: ReportInfo) -> dict[str, str]:
         sens, spec = f"recall of {shown}", f"recall of {other}"
         positive = f" The positive class is {shown}."
     apart = (
-        ", *without copies* excludes those flagged as memorised" if any(a.without_memorised for a in info.arms) else ""
+        ", *without memorised samples* excludes those flagged as memorised"
+        if any(a.exclude_memorised for a in info.arms)
+        else ""
     )
     return {
         "Arm": (
@@ -92,7 +94,7 @@ def _scored(unit: ScoredUnit) -> str:
 
 def _statistics(info: ReportInfo) -> dict[str, str]:
     apart = (
-        "; arms without memorised samples are a separate family" if any(a.without_memorised for a in info.arms) else ""
+        "; arms without memorised samples are a separate family" if any(a.exclude_memorised for a in info.arms) else ""
     )
     return {
         "Difference": (

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bench.analysis.info import Arm, ReportInfo
+from bench.analysis.info import ReportInfo
 from bench.analysis.lines import MACRO, REFERENCES, SCORES, Line, minimum_detectable_effect
 from bench.analysis.rows import Score
 from bench.report.text import DASH, bold_best, folded, interval, literal, p_value, percent, points, seconds, table
 from bench.stats.inference import Verdict
+from bench.suite.arms import Arm
 
 HEADS = {
     "balanced_accuracy": "Bal. acc.",

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from bench.analysis.info import ReportInfo
-from bench.analysis.memorised import Copies, Survival
+from bench.analysis.memorised import MemorisedSamples, Survival
 from bench.report.sections.leaderboard import arm_name, difference, word
 from bench.report.text import count, count_of, join, percent, points, table
 
 
-def memorised_section(found: Sequence[Copies], survivals: Sequence[Survival], info: ReportInfo) -> list[str]:
+def memorised_section(found: Sequence[MemorisedSamples], survivals: Sequence[Survival], info: ReportInfo) -> list[str]:
     """Return heading, captions and tables; [] if memorised samples were not searched for."""
     if not found and not survivals:
         return []
@@ -50,12 +50,12 @@ def _name(survival: Survival, info: ReportInfo) -> str:
     )
 
 
-def _caption(found: Sequence[Copies]) -> str:
+def _caption(found: Sequence[MemorisedSamples]) -> str:
     tags = join(f"`{tag}`" for tag in dict.fromkeys(c.extractor for c in found) if tag)
     return f"In %, means over pairs; in brackets the same for real validation images. Features of {tags}.\n"
 
 
-def _table(found: Sequence[Copies]) -> str:
+def _table(found: Sequence[MemorisedSamples]) -> str:
     tag = found[0].extractor
     shares: Mapping[str, tuple[str, str]] = {
         "Flagged": ("flagged_share", "false_flag_share"),
@@ -72,11 +72,11 @@ def _table(found: Sequence[Copies]) -> str:
     return table(list(columns), zip(*columns.values(), strict=True))
 
 
-def _beside(copies: Copies, name: str, real: str) -> str:
+def _beside(samples: MemorisedSamples, name: str, real: str) -> str:
     """'3.1 (0.8)' in per cent; AuthPct is stored in per cent, the others in [0, 1]."""
     scale = 0.01 if name.startswith("authpct") else 1.0
-    other = copies.score(real)
-    return percent(scale * copies.score(name).mean) + (f" ({percent(scale * other.mean)})" if other.n else "")
+    other = samples.score(real)
+    return percent(scale * samples.score(name).mean) + (f" ({percent(scale * other.mean)})" if other.n else "")
 
 
 def _survivals(survivals: Sequence[Survival], info: ReportInfo) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from bench.analysis.info import Arm, OtherFinding, ReportInfo
+from bench.analysis.info import OtherFinding, ReportInfo
 from bench.analysis.questions import Question
 from bench.report.sections.leaderboard import arm_name
 from bench.report.text import count, interval, join, number, points, table
+from bench.suite.arms import Arm
 
 MEASURES = {"kid": "KID against test images", "accuracy": "accuracy"}
 NEITHER = "Decided on one data set and undecided on another does not show a difference between them."
@@ -29,7 +30,7 @@ def _own(q: Question, info: ReportInfo) -> list[OtherFinding]:
     found = []
     for d in (f.difference for f in q.findings):
         at = (info.suite, info.dataset, info.modality, d.arm.method, d.reference, d.kind, d.classifier)
-        found.append(OtherFinding(*at, d.arm.ratio if d.classifier else "", d.mean, d.low, d.high, d.word, d.pairs))
+        found.append(OtherFinding(*at, d.arm.variant if d.classifier else "", d.mean, d.low, d.high, d.word, d.pairs))
     return found
 
 
@@ -90,7 +91,7 @@ def _table(found: Sequence[OtherFinding]) -> str:
     columns = {
         "Data set": [_set((c.dataset, c.modality)) for c in found],
         "Suite": [f"`{c.suite}`" for c in found],
-        "Arm": [arm_name(Arm(c.method, c.ratio)) if c.ratio else f"`{c.method}`" for c in found],
+        "Arm": [arm_name(Arm.parse(c.method, c.ratio)) if c.ratio else f"`{c.method}`" for c in found],
         "Compared with": [f"`{c.from_scratch}`" for c in found],
         "Measure": [" ".join(filter(None, ("KID" if c.kind == "kid" else "accuracy", c.classifier))) for c in found],
         "Verdict": [c.word if c.word == "undecided" else f"**{c.word}**" for c in found],

@@ -127,9 +127,9 @@ def _evidence(records: Records, info: ReportInfo) -> Iterable[Section]:
 def _images(records: Records, info: ReportInfo) -> Iterable[Section]:
     made = ("pictures/overview*.png", *(f"pictures/{method}.png" for method in info.generative))
     yield Section("Examples of synthetic images", (), made, where="html")
-    copies = memorised_section(records.copies, records.survivals, info)
+    memorised = memorised_section(records.memorised, records.survivals, info)
     yield from _split(
-        copies, ("pictures/*_closest_pairs.png",), or_else="Nearest training images", undefined=("Classifier",)
+        memorised, ("pictures/*_closest_pairs.png",), or_else="Nearest training images", undefined=("Classifier",)
     )
     yield from _split(quality_section(records.quality))
     yield from _split(rater_section(records.raters, info), undefined=ALL)

@@ -19,9 +19,12 @@ def quality_section(quality: Sequence[Quality]) -> list[str]:
         mine = [q for q in quality if q.extractor == tag]
         parts += [f"## Synthetic images against real ones, by {tag}\n", _caption(tag)]
         parts += _against(mine, "test", "synthetic/test", "Against test images")
-        at_real_baseline = any(key.startswith("at_floor/train/") for q in mine for key in q.scores)
+        at_real_baseline = any(key.startswith("at_real_baseline/train/") for q in mine for key in q.scores)
         parts += _against(
-            mine, "train", "at_floor/train" if at_real_baseline else "synthetic/train", "Against training images"
+            mine,
+            "train",
+            "at_real_baseline/train" if at_real_baseline else "synthetic/train",
+            "Against training images",
         )
         parts += _variety(mine)
     return parts
@@ -45,7 +48,7 @@ def _against(quality: Sequence[Quality], part: str, where: str, title: str) -> l
     for measure in MEASURES:
         scores = [q.score(f"{where}/{measure}") for q in found]
         if any(s.n for s in scores):
-            baselines = [q.score(f"floor/{part}/{measure}") for q in found]
+            baselines = [q.score(f"real_baseline/{part}/{measure}") for q in found]
             name = NAMES.get(measure, measure.capitalize())
             columns[name] = _beside(scores, baselines, lowest=measure in LOWER_IS_BETTER)
     subset = [q.score(f"{where}/kid_subset_size") for q in found]

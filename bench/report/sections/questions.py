@@ -22,7 +22,7 @@ TITLES: dict[Name, str] = {
     "others": "4. How does it compare with other generative methods?",
 }
 NAMES = {"kid": "KID, test", "diversity": "Diversity", "recall": "Recall", "coverage": "Coverage"}
-NAMES |= {"copies": "Memorised samples", "accuracy": "Accuracy", "training": "Training"}
+NAMES |= {"memorised": "Memorised samples", "accuracy": "Accuracy", "training": "Training"}
 FAR = 10  # times the real-vs-real baseline of KID: above it all images are far from real ones
 OPEN = 18  # rows of a table; tables with more are folded
 NAMED = 3  # suites, claims of one sort

@@ -24,7 +24,7 @@ def summary(lines: Sequence[Line], info: ReportInfo) -> list[str]:
 
 
 def _verdicts(lines: Sequence[Line], info: ReportInfo) -> str:
-    compared = [x for x in lines if "none" in x.versus and not x.arm.without_memorised]
+    compared = [x for x in lines if "none" in x.versus and not x.arm.exclude_memorised]
     if not compared:
         return (
             "No arm could be compared with `none` (real images only), so this report has scores but no verdicts."

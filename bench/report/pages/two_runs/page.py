@@ -16,7 +16,7 @@ from bench.analysis.two_runs.side import Side
 from bench.metrics.units import ScoredUnit
 from bench.report.text import DASH, count, join, number, p_value, percent, points, seconds
 
-IMAGES = ("synthetic/test/kid_", "synthetic/test/fid_", "cycle/ssim", "fcn/iou", "copies/flagged_share")
+IMAGES = ("synthetic/test/kid_", "synthetic/test/fid_", "cycle/ssim", "fcn/iou", "memorised/flagged_share")
 LONG = 60  # most characters of a setting's value
 NAMES = {PRIMARY: ScoredUnit().metric, "balanced_accuracy": "balanced accuracy per image"}
 

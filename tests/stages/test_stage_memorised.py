@@ -1,4 +1,4 @@
-"""Stage copies: injected copies are flagged and listed; --drop-copies trains every generative arm without them."""
+"""Stage memorised: injected copies are flagged and listed; --exclude-memorised trains every arm without them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from PIL import Image
 from toy import write_squares, write_suite
 
 from bench import registry
-from bench.analysis.info import ratio_label
 from bench.cli.main import main
 from bench.data.loaders import assemble_training_set, load_synthetic
 from bench.engine.executors.local import InProcess
@@ -31,6 +30,7 @@ from bench.report.run_facts import report_info
 from bench.seeding import derive_seed
 from bench.stages.common import Inputs
 from bench.stages.memorised import PATIENTS, TABLE, THRESHOLDS, flagged_paths
+from bench.suite.arms import Arm
 from bench.tracking.rows import unit_name
 from bench.types import ResultRow, SyntheticImage
 
@@ -80,15 +80,15 @@ def spoilt(image: np.ndarray, how: int, rng: np.random.Generator) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
-    """Both methods and their classifiers, on one fold, with --drop-copies."""
-    folder = tmp_path_factory.mktemp("copies")
+    """Both methods and their classifiers, on one fold, with --exclude-memorised."""
+    folder = tmp_path_factory.mktemp("memorised")
     data = write_squares(folder / "data")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(registry.REGISTRY["method"], "painter", f"{__name__}:Painter")
         methods = {"none": {}, "painter": {}, "honest": {"use": "painter", "pasted": 0}}
         suite = write_suite(folder / "toy.yaml", methods=methods, ratios=[1.0])
         made = prepare(str(suite), ("exclude_memorised=true",), data, folder / "out")
-        wanted = select(made.plan.cells, ["fold=0", "stage=copies,classify,evaluate"])
+        wanted = select(made.plan.cells, ["fold=0", "stage=memorised,classify,evaluate"])
         runner = Runner(wanted, made.env)
         runner.reuse()
         runner.run(lambda: InProcess(1))
@@ -107,7 +107,7 @@ def cell(session: Session, stage: str, method: str, ratio: str | None = None) ->
 
 
 def table(session: Session, method: str, name: str = TABLE) -> list[dict[str, str]]:
-    with (session.env.out / row(session, "copies", method).folder / name).open(newline="") as f:
+    with (session.env.out / row(session, "memorised", method).folder / name).open(newline="") as f:
         return list(csv.DictReader(f))
 
 
@@ -119,34 +119,37 @@ def test_injected_copies_are_flagged_and_nothing_else(session: Session) -> None:
     assert all(r["pixels_nearest"] == r["source_path"] for r in injected)
     assert {r["pixels_label"] for r in injected if r["label"] == "0"} == {"1"}
     assert all(int(r["pixels_authentic"]) == 0 for r in injected)
-    metrics = row(session, "copies", "painter").metrics
-    assert metrics["copies/flagged_pixels_share"] == 0.5
-    assert metrics["copies/flagged_share"] >= metrics["copies/flagged_other_label_share"] >= 0.5
-    assert metrics["copies/own_source_share"] == 1.0
-    assert metrics["copies/authpct_pixels"] <= 50
-    (name,) = [m for m in metrics if m.startswith("copies/authpct_tf_efficientnet_lite0-32px-")]
+    metrics = row(session, "memorised", "painter").metrics
+    assert metrics["memorised/flagged_pixels_share"] == 0.5
+    assert metrics["memorised/flagged_share"] >= metrics["memorised/flagged_other_label_share"] >= 0.5
+    assert metrics["memorised/own_source_share"] == 1.0
+    assert metrics["memorised/authpct_pixels"] <= 50
+    (name,) = [m for m in metrics if m.startswith("memorised/authpct_tf_efficientnet_lite0-32px-")]
     assert (
         metrics[name] <= 50 + 12.5
     )  # an exact copy has exactly the features of its image, a noisy one need not be nearer
 
 
 def test_new_images_are_not_flagged(session: Session) -> None:
-    metrics = row(session, "copies", "honest").metrics
-    assert metrics["copies/flagged_pixels_share"] == 0.0
-    assert metrics["copies/flagged_share"] <= metrics["copies/promised_false_flag_share"]
-    assert metrics["copies/false_flag_share"] <= 2 * metrics["copies/promised_false_flag_share"]
-    assert metrics["copies/authpct_pixels"] > 50
-    assert "copies/own_source_share" not in metrics  # it translates no image
+    metrics = row(session, "memorised", "honest").metrics
+    assert metrics["memorised/flagged_pixels_share"] == 0.0
+    assert metrics["memorised/flagged_share"] <= metrics["memorised/promised_false_flag_share"]
+    assert metrics["memorised/false_flag_share"] <= 2 * metrics["memorised/promised_false_flag_share"]
+    assert metrics["memorised/authpct_pixels"] > 50
+    assert "memorised/own_source_share" not in metrics  # it translates no image
 
 
 def test_they_are_logged_with_their_generator(session: Session) -> None:
-    assert unit_name(row(session, "copies", "painter")) == unit_name(row(session, "fit", "painter"))
-    assert unit_name(row(session, "classify", "painter", "1-nocopies")) == "painter/r1-nocopies/small_cnn/fold0/repeat0"
+    assert unit_name(row(session, "memorised", "painter")) == unit_name(row(session, "fit", "painter"))
+    assert (
+        unit_name(row(session, "classify", "painter", "1-without-memorised"))
+        == "painter/r1-without-memorised/small_cnn/fold0/repeat0"
+    )
 
 
 def test_copies_are_counted_by_patient(session: Session) -> None:
     rows, patients = table(session, "painter"), table(session, "painter", PATIENTS)
-    fold = Inputs(cell(session, "copies", "painter"), session.env).fold()
+    fold = Inputs(cell(session, "memorised", "painter"), session.env).fold()
     assert {p["patient"]: int(p["training_images"]) for p in patients} == {
         g: fold.part("train").groups.count(g) for g in fold.part("train").groups
     }
@@ -158,7 +161,7 @@ def test_copies_are_counted_by_patient(session: Session) -> None:
 
 def test_the_closest_pairs_are_drawn(session: Session) -> None:
     with Image.open(
-        session.env.out / row(session, "copies", "painter").folder / "samples/closest_pairs_000000.png"
+        session.env.out / row(session, "memorised", "painter").folder / "samples/closest_pairs_000000.png"
     ) as p:
         sheet = np.asarray(p)
     assert min(sheet.shape[:2]) > 500
@@ -167,19 +170,19 @@ def test_the_closest_pairs_are_drawn(session: Session) -> None:
 
 
 def test_an_arm_without_copies_trains_on_the_same_images_except_those(session: Session) -> None:
-    plain, clean = (row(session, "classify", "painter", r).facts for r in ("1", "1-nocopies"))
+    plain, clean = (row(session, "classify", "painter", r).facts for r in ("1", "1-without-memorised"))
     flagged = [r["path"] for r in table(session, "painter") if int(r["flagged"])]
-    assert "copies_dropped" not in plain
-    assert clean["copies_dropped"] == len(flagged) > 0
+    assert "memorised_dropped" not in plain
+    assert clean["memorised_dropped"] == len(flagged) > 0
     assert clean["synthetic_images"] == plain["synthetic_images"] - len(flagged)
     assert clean["real_images"] == plain["real_images"]
-    spared = row(session, "classify", "honest", "1-nocopies").facts
-    assert spared["copies_dropped"] == sum(int(r["flagged"]) for r in table(session, "honest"))
-    assert row(session, "evaluate", "painter", "1-nocopies").metrics["test/balanced_accuracy"] >= 0
+    spared = row(session, "classify", "honest", "1-without-memorised").facts
+    assert spared["memorised_dropped"] == sum(int(r["flagged"]) for r in table(session, "honest"))
+    assert row(session, "evaluate", "painter", "1-without-memorised").metrics["test/balanced_accuracy"] >= 0
 
-    inputs = Inputs(cell(session, "classify", "painter", "1-nocopies"), session.env)
+    inputs = Inputs(cell(session, "classify", "painter", "1-without-memorised"), session.env)
     synthetic, fold = load_synthetic(inputs.upstream("synthesize")), inputs.fold()
-    left_out = flagged_paths(inputs.upstream("copies"), fold.fold_parts)
+    left_out = flagged_paths(inputs.upstream("memorised"), fold.fold_parts)
     assert left_out == set(flagged)
     counts = {0: 3, 1: 2}
     kept = [r for r in synthetic.records if int(r.path[-9:-4]) < counts[r.label] and r.path not in left_out]
@@ -192,8 +195,8 @@ def test_an_arm_without_copies_trains_on_the_same_images_except_those(session: S
 
 
 def test_thresholds_of_held_out_patients_drop_nothing(session: Session, tmp_path: Path) -> None:
-    inputs = Inputs(cell(session, "classify", "painter", "1-nocopies"), session.env)
-    fold_parts, folder = inputs.fold().fold_parts, inputs.upstream("copies")
+    inputs = Inputs(cell(session, "classify", "painter", "1-without-memorised"), session.env)
+    fold_parts, folder = inputs.fold().fold_parts, inputs.upstream("memorised")
     fitted = FittedStatistics.load(folder / THRESHOLDS)
     assert fitted.source_images.groups == fold_parts.parts["train"].groups
     stored = json.loads((folder / THRESHOLDS).read_text())
@@ -212,16 +215,24 @@ def test_thresholds_of_held_out_patients_drop_nothing(session: Session, tmp_path
 def test_both_arms_are_in_one_report(session: Session) -> None:
     info = report_info(session, rows_of(session.plan, session.env))
     labels = [arm.label for arm in info.arms]
-    assert labels == ["none", "painter ×1", "painter ×1 without copies", "honest ×1", "honest ×1 without copies"]
+    assert labels == [
+        "none",
+        "painter ×1",
+        "painter ×1 without memorised samples",
+        "honest ×1",
+        "honest ×1 without memorised samples",
+    ]
     assert {(r.method, r.ratio) for r in rows_of(session.plan, session.env) if r.stage == "evaluate"} == {
-        (arm.method, arm.ratio) for arm in info.arms
+        (arm.method, arm.variant) for arm in info.arms
     }
-    assert [ratio_label(r) for r in (None, "0", "balance", "balance-nocopies", "0.5")] == [
-        *("", "", "balance", "balance without copies", "×0.5"),
+    assert [Arm.parse("", r).variant_label for r in (None, "0", "balance", "balance-without-memorised", "0.5")] == [
+        *("", "", "balance", "balance without memorised samples", "×0.5"),
     ]
 
 
-def test_dropping_copies_adds_cells_and_changes_none(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_excluding_memorised_samples_adds_cells_and_changes_none(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(registry.REGISTRY["method"], "painter", f"{__name__}:Painter")
     folder = session.env.out.parent
 
@@ -232,12 +243,14 @@ def test_dropping_copies_adds_cells_and_changes_none(session: Session, monkeypat
     plain, dropped = cells(), cells("exclude_memorised=true")
     assert plain.keys() < dropped.keys()
     added = [c for i, c in dropped.items() if i not in plain]
-    assert {(c.stage, c.ratio) for c in added} == {(s, "1-nocopies") for s in ("classify", "evaluate", "explain")}
+    assert {(c.stage, c.ratio) for c in added} == {
+        (s, "1-without-memorised") for s in ("classify", "evaluate", "explain")
+    }
     assert {c.method for c in added} == {"painter", "honest"}
     more = cells("exclude_memorised=true", "ratios=[0.5, 1.0]")
     assert {c.id for c in added} < more.keys()  # the first n images and the flagged ones are the same
-    only = select(list(dropped.values()), ["method=painter", "ratio=1-nocopies", "fold=0"])
-    assert [c.stage for c in only] == ["split", "fit", "synthesize", "copies", "classify", "evaluate", "explain"]
+    only = select(list(dropped.values()), ["method=painter", "ratio=1-without-memorised", "fold=0"])
+    assert [c.stage for c in only] == ["split", "fit", "synthesize", "memorised", "classify", "evaluate", "explain"]
 
 
 def test_the_flag_is_the_setting(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:

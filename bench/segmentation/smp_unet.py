@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from bench.errors import ConfigError, WeightsError
-from bench.segmentation.segmenter_config import SegmentationNetworkConfig
+from bench.segmentation.network_config import SegmentationNetworkConfig
 from bench.weights import describe_mismatch, local_state_dict
 
 MEAN, SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, in R, G, B: expected by encoders' weights

@@ -1,4 +1,4 @@
-"""Stage segmenter: which arms have masks, what they train on, no leakage, resuming; its report."""
+"""Stage segmentation: which arms have masks, what they train on, no leakage, resuming; its report."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ from bench.report.build import build_report
 from bench.report.charts.segmentations import BLUE, draw_segmentations
 from bench.report.run_facts import report_info
 from bench.report.sections.segmentation import segmentation_section
-from bench.segmentation.segmenter_config import SegmentationNetworkConfig
-from bench.segmentation.segmenter_network import build_segmentation_network
+from bench.segmentation.network_config import SegmentationNetworkConfig
+from bench.segmentation.smp_unet import build_segmentation_network
 from bench.segmentation.trainer import MaskedImages, augmented, mean_dice, segment, train_segmentation
 from bench.stages.common import Inputs
 from bench.stages.segmentation import EXAMPLES, MASKS, stretched, training_images
@@ -92,15 +92,15 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Session, li
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(registry.REGISTRY["method"], "toy", "toy:Toy")
         patch.setitem(registry.REGISTRY["method"], "mirror", f"{__name__}:Mirror")
-        made = session(tmp_path_factory.mktemp("segmenter"))
+        made = session(tmp_path_factory.mktemp("segmentation"))
         limit_threads(1)
-        cells = select(made.plan.cells, ["stage=segmenter", "fold=0"])
+        cells = select(made.plan.cells, ["stage=segmentation", "fold=0"])
         cells = [c for c in cells if c.classifier != "attention_unet" or c.method == "none"]
         yield made, [run_cell(c, made.env) for c in cells]
 
 
 def cell(session: Session, method: str, network: str = "unet") -> Cell:
-    at = ("segmenter", method, network, 0)
+    at = ("segmentation", method, network, 0)
     return next(c for c in session.plan.cells if (c.stage, c.method, c.classifier, c.fold) == at)
 
 
@@ -112,13 +112,13 @@ def test_arms_with_masks_are_trained_and_others_are_not(done: tuple[Session, lis
     made, rows = done
     assert {(r.status, r.error) for r in rows} == {("done", None)}
     assert mask_carriers(made.suite) == ("none", "classical", "mirror")
-    found = {(r.method, r.ratio, r.classifier) for r in rows if r.stage == "segmenter"}
+    found = {(r.method, r.ratio, r.classifier) for r in rows if r.stage == "segmentation"}
     arms = [("none", "0"), ("classical", "0"), ("mirror", "0.5")]
     assert found == {*((*arm, "unet") for arm in arms), ("none", "0", "attention_unet")}
-    planned = {(c.method, c.ratio, c.classifier) for c in made.plan.cells if c.stage == "segmenter"}
+    planned = {(c.method, c.ratio, c.classifier) for c in made.plan.cells if c.stage == "segmentation"}
     assert planned == {(*arm, net) for arm in arms for net in ("unet", "attention_unet")}
     assert {r.method for r in rows if r.stage == "fit"} == {"mirror"}, "nothing is fitted that carries no mask"
-    facts = {r.method: r.facts for r in rows if (r.stage, r.classifier) == ("segmenter", "unet")}
+    facts = {r.method: r.facts for r in rows if (r.stage, r.classifier) == ("segmentation", "unet")}
     assert facts["none"]["synthetic_images"] == facts["classical"]["synthetic_images"] == 0
     assert facts["mirror"]["synthetic_images"] == round(facts["none"]["real_images"] / 2)
     assert facts["none"]["real_images"] == facts["mirror"]["real_images"]
@@ -127,7 +127,7 @@ def test_arms_with_masks_are_trained_and_others_are_not(done: tuple[Session, lis
 def test_reported_values_equal_those_of_the_table(done: tuple[Session, list[ResultRow]]) -> None:
     made, rows = done
     test = Inputs(cell(made, "none"), made.env).fold().part("test")
-    for r in (r for r in rows if r.stage == "segmenter"):
+    for r in (r for r in rows if r.stage == "segmentation"):
         table = read_outlined(made.env.out / r.folder / MASKS)
         assert [x.image for x in table] == [record.path for record in test.records]
         assert [x.group for x in table] == list(test.groups)
@@ -143,7 +143,7 @@ def test_reported_values_equal_those_of_the_table(done: tuple[Session, list[Resu
         assert distances[path] == hausdorff95(true, found, (1.5, 1.5)), "images of 48 px, seen at 32"
     assert shown[0]["images"].shape == (6, 32, 32, 3)
     assert shown[0]["true"].shape == shown[0]["found"].shape == shown[0]["maps"].shape == (6, 32, 32)
-    facts = {r.method: r.facts for r in rows if (r.stage, r.classifier) == ("segmenter", "unet")}
+    facts = {r.method: r.facts for r in rows if (r.stage, r.classifier) == ("segmentation", "unet")}
     assert facts["none"]["grid"] == [4, 4]
     for kept in shown:
         assert ((kept["maps"].max((1, 2)) > 0) <= (kept["found"].max((1, 2)) > 0)).all(), "nothing found, nothing shown"
@@ -167,18 +167,18 @@ def test_a_translation_has_its_sources_mask(done: tuple[Session, list[ResultRow]
 
 def test_the_harness_knows_the_stage(done: tuple[Session, list[ResultRow]]) -> None:
     made, rows = done
-    row = next(r for r in rows if (r.stage, r.method, r.classifier) == ("segmenter", "mirror", "unet"))
+    row = next(r for r in rows if (r.stage, r.method, r.classifier) == ("segmentation", "mirror", "unet"))
     assert unit_name(row) == "mirror/r0.5/unet/fold0/repeat0"
     work = workloads(made.plan)
     assert work[row.key].units["step"] == 6
     assert work[row.key].batch == 4
-    shapes = {(r.method, r.classifier): work[r.key].shape for r in rows if r.stage == "segmenter"}
+    shapes = {(r.method, r.classifier): work[r.key].shape for r in rows if r.stage == "segmentation"}
     assert shapes["none", "unet"] != shapes["classical", "unet"], "what augments takes time"
     assert len(set(shapes.values())) == 4
     assert row.costs["flops_per_step"] > 0
     assert row.costs["parameters"] == row.facts["parameters"]
-    only = select(made.plan.cells, ["stage=segmenter", "method=mirror", "classifier=unet", "fold=0"])
-    assert [c.stage for c in only] == ["split", "fit", "synthesize", "segmenter"]
+    only = select(made.plan.cells, ["stage=segmentation", "method=mirror", "classifier=unet", "fold=0"])
+    assert [c.stage for c in only] == ["split", "fit", "synthesize", "segmentation"]
 
 
 def test_suites_without_segmentation_networks_are_unchanged(
@@ -186,12 +186,12 @@ def test_suites_without_segmentation_networks_are_unchanged(
 ) -> None:
     made, _ = done
     without = session(tmp_path, segmentation_networks={})
-    assert {c.id for c in without.plan.cells} == {c.id for c in made.plan.cells if c.stage != "segmenter"}
+    assert {c.id for c in without.plan.cells} == {c.id for c in made.plan.cells if c.stage != "segmentation"}
     assert "segmentation_networks" not in json.dumps(
         stable_hash.__globals__["to_plain"](without.suite.settings, keep_late=False)
     )
     longer = session(tmp_path, segmentation_networks={"unet": NET | {"steps": 7}})
-    ids = [{c.id for c in s.plan.cells if c.stage == "segmenter"} for s in (made, longer)]
+    ids = [{c.id for c in s.plan.cells if c.stage == "segmentation"} for s in (made, longer)]
     assert ids[1]
     assert not ids[0] & ids[1]
 
@@ -321,7 +321,7 @@ def test_the_report_has_a_table_a_picture_and_the_excluded_arms(
     info = report_info(made, rows)
     path = build_report(rows, info, made.env.out, tmp_path / "a")
     text = path.read_text(encoding="utf-8").split("## Segmentation\n")[1].split("\n## ")[0]
-    by = {(r.method, r.classifier): r for r in rows if r.stage == "segmenter"}
+    by = {(r.method, r.classifier): r for r in rows if r.stage == "segmentation"}
     tables = {
         name: text.split(f"\n{name} (")[1].split("\n\n")[1].splitlines()[2:] for name in info.segmentation_networks
     }
@@ -348,7 +348,7 @@ def test_the_report_has_a_table_a_picture_and_the_excluded_arms(
         if (x["classifier"], x["method"], x["reference"]) == ("unet", "none", "")
     }
     for name in ("lesion_hd95_px", "missed_share", "dice_benign"):
-        assert scores[f"segmenter/{name}"] == by["none", "unet"].metrics[f"test/{name}"]
+        assert scores[f"segmentation/{name}"] == by["none", "unet"].metrics[f"test/{name}"]
     picture = tmp_path / "a" / "pictures" / "segmentation_unet.png"
     with Image.open(picture) as image:
         seen = {tuple(c) for c in np.asarray(image).reshape(-1, 3).tolist()}
@@ -372,7 +372,7 @@ def test_differences_are_paired_and_tested(tmp_path: Path) -> None:
             metrics |= {"test/lesion_hd95_px": 20 - 100 * gain, "test/dice": 0.9, "test/dice_benign": 0.25}
             metrics |= {} if fold else {"test/missed_share": 0.125}
             at = {"ratio": "0", "classifier": "unet", "metrics": metrics, "facts": {"parameters": 7}}
-            rows.append(row("segmenter", method, (fold, 0), **at))
+            rows.append(row("segmentation", method, (fold, 0), **at))
     none, classical = segmented(Rows(rows), info)
     assert (none.arm.method, none.scores["lesion_dice"].word, none.parameters) == ("none", "", 7)
     found = {name.removeprefix("lesion_"): (x.word, round(x.difference, 6)) for name, x in classical.scores.items()}

@@ -77,17 +77,17 @@ def run(session: Session, *only: str) -> dict[tuple[str, int], ResultRow]:
 
 def test_a_discriminator_classifier_is_planned_if_a_method_has_one(make: Any) -> None:
     counts = Counter((c.stage, c.method) for c in make(methods={"dark": {}, "silent": {}, "toy": {}}).plan.cells)
-    assert counts["head", "dark"] == 2
-    assert ("head", "silent") not in counts
-    assert ("head", "toy") not in counts
+    assert counts["discriminator_classifier", "dark"] == 2
+    assert ("discriminator_classifier", "silent") not in counts
+    assert ("discriminator_classifier", "toy") not in counts
     assert not {s for s, _ in counts} & {"classify", "evaluate"}
 
 
 def test_it_is_scored_from_its_saved_table(make: Any) -> None:
     session = make()
-    rows = run(session, "stage=head")
+    rows = run(session, "stage=discriminator_classifier")
     for fold in (0, 1):
-        row = rows["head", fold]
+        row = rows["discriminator_classifier", fold]
         assert row.status == "done", row.error
         with (session.env.out / row.facts["predictions"]).open(newline="") as f:
             table = list(csv.DictReader(f))
@@ -104,7 +104,7 @@ def test_it_is_scored_from_its_saved_table(make: Any) -> None:
 def test_a_discriminator_trained_on_test_images_is_not_tested_on_them(make: Any) -> None:
     session = make()
     run(session, "stage=fit", "method=dark")
-    cells = {c.fold: c for c in session.plan.cells if (c.stage, c.method) == ("head", "dark")}
+    cells = {c.fold: c for c in session.plan.cells if (c.stage, c.method) == ("discriminator_classifier", "dark")}
     for fold in (0, 1):  # image by image the seen "groups" are images, with disjoint patients they are patients
         fit = next(c for c in session.plan.cells if (c.stage, c.method, c.fold) == ("fit", "dark", fold))
         folder = session.env.out / "cells" / "fit" / fit.key

@@ -1,0 +1,78 @@
+"""Intervals of a score: published examples, coverage with few patients, clusters, extremes."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bench.stats.endpoints import ENDPOINTS, score_units
+from bench.stats.inference import wilson
+from bench.stats.score_interval import ScoreInterval, newcombe_auroc, over_repeats, score_interval
+
+
+def sample(rng: np.random.Generator, sizes: tuple[int, ...], signal: float = 1.5) -> tuple[np.ndarray, np.ndarray]:
+    truth = np.repeat(np.arange(len(sizes)), sizes)
+    logit = signal * np.eye(len(sizes))[truth] + rng.normal(size=(len(truth), len(sizes)))
+    prob = np.exp(logit)
+    return truth, prob / prob.sum(axis=1, keepdims=True)
+
+
+def test_auroc_ends_solve_newcombes_equation() -> None:
+    """z sqrt(V(t)) is the distance to each end, with the Hanley-McNeil variance there."""
+    low, high = newcombe_auroc(0.8, 12, 30)
+    for t in (low, high):
+        variance = t * (1 - t) * (1 + 20 * (1 - t) / (2 - t) + 20 * t / (1 + t)) / (12 * 30)
+        assert abs(0.8 - t) == pytest.approx(1.959964 * np.sqrt(variance), rel=1e-5)
+    assert newcombe_auroc(1.0, 12, 30)[1] == 1
+    assert 0.8 < newcombe_auroc(1.0, 12, 30)[0] < 1
+    assert newcombe_auroc(0.0, 12, 30) == pytest.approx(tuple(1 - x for x in newcombe_auroc(1.0, 12, 30)[::-1]))
+
+
+def test_balanced_accuracy_of_one_class_at_a_time_is_wilsons() -> None:
+    truth = np.repeat([0, 1], [10, 1000])
+    right = np.concatenate([np.arange(10) < 7, np.ones(1000, dtype=bool)])
+    chosen = np.where(right, truth, 1 - truth)
+    found = score_interval("balanced_accuracy", truth, np.eye(2)[chosen], np.arange(1010))
+    low, high = wilson(7, 10)
+    assert found.score == pytest.approx((0.7 + 1) / 2)
+    assert (found.low, found.high) == pytest.approx(((low + 1) / 2, (high + 1) / 2), abs=1e-4)
+
+
+@pytest.mark.parametrize("sizes", [(12, 6), (20, 20), (58, 24), (12, 8, 8)])
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_coverage_with_few_patients(endpoint: str, sizes: tuple[int, ...]) -> None:
+    rng, n, covered = np.random.default_rng(1), 250, 0
+    truth, prob = sample(rng, tuple(2000 * s for s in sizes))
+    true = score_units(endpoint, truth, prob, np.arange(len(truth))).score
+    for _ in range(n):
+        truth, prob = sample(rng, sizes)
+        found = score_interval(endpoint, truth, prob, np.arange(len(truth)))
+        covered += found.low <= true <= found.high
+    assert 0.9 <= covered / n <= 0.99
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS)
+def test_images_of_one_patient_do_not_narrow_the_interval(endpoint: str) -> None:
+    truth, prob = sample(np.random.default_rng(2), (15, 15))
+    one = score_interval(endpoint, truth, prob, np.arange(30))
+    five = score_interval(endpoint, np.repeat(truth, 5), np.repeat(prob, 5, axis=0), np.repeat(np.arange(30), 5))
+    assert five.score == pytest.approx(one.score)
+    assert five.high - five.low == pytest.approx(one.high - one.low, rel=0.06)
+    independent = score_interval(endpoint, np.repeat(truth, 5), np.repeat(prob, 5, axis=0), np.arange(150))
+    assert independent.high - independent.low < 0.6 * (one.high - one.low)
+
+
+def test_perfect_scores_still_have_an_interval_and_absent_classes_none() -> None:
+    truth = np.repeat([0, 1], 8)
+    for endpoint in ("auroc", "balanced_accuracy"):
+        found = score_interval(endpoint, truth, np.eye(2)[truth], np.arange(16))
+        assert (found.score, found.high) == (1, pytest.approx(1))
+        assert found.low < 0.95
+        assert np.isnan(score_interval(endpoint, truth * 0, np.eye(2)[truth], np.arange(16))).all()
+    assert np.isnan(score_interval("brier", [0], [[0.5, 0.5]], [0]).low)
+
+
+def test_repeats_are_averaged() -> None:
+    found = over_repeats([ScoreInterval(0.7, 0.5, 0.8), ScoreInterval(0.8, 0.7, 1.0)])
+    assert found == pytest.approx((0.75, 0.6, 0.9))
+    assert np.isnan(over_repeats([])).all()

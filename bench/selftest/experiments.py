@@ -55,10 +55,10 @@ def _power() -> list[Experiment]:
 def _intervals() -> list[Experiment]:
     measures = tuple(Measure(e, e.replace("_", " "), COVERAGE) for e in ENDPOINTS)
     return [
-        Experiment("intervals", f"k-fold {k} × 1", "{}+{}".format(*c), partial(intervals.score_intervals, c, k), measures)
+        Experiment("intervals", f"k-fold {k} × 1", f"{a}+{b}", partial(intervals.score_intervals, (a, b), k), measures)
         for k in (3, 5, 10)
-        for c in COHORTS
-        if min(c) >= k
+        for a, b in COHORTS
+        if min(a, b) >= k
     ]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -14,15 +15,18 @@ from click.testing import CliRunner
 from bench.cli import selftest as command
 from bench.cli.main import main
 from bench.errors import ConfigError
-from bench.selftest import comparisons
+from bench.selftest import comparisons, intervals
+from bench.selftest.comparisons import hold_outs, stop_early
 from bench.selftest.experiments import experiments
+from bench.selftest.intervals import score_intervals, worth
 from bench.selftest.promises import COVERAGE, FALSE_CLAIMS, SHOWN, Promise, Rule, broken, judge
 from bench.selftest.report import PARTS, markdown, rows, write_report
 from bench.selftest.runs import Experiment, Measure, run_experiments
 from bench.selftest.tuning import tuning
 from bench.stats.estimate import Estimate
 from bench.stats.inference import wilson
-from bench.stats.simulation import NULLS
+from bench.stats.score_interval import score_interval
+from bench.stats.simulation import NULLS, SAME
 
 EVERY = {(e.part, e.design, e.case): e for e in experiments()}
 
@@ -86,30 +90,66 @@ def test_same_seed_same_bytes_on_any_number_of_cores(tmp_path: Path) -> None:
 
 def test_a_plain_test_is_fooled_where_the_verdict_is_not() -> None:
     run = partial(comparisons.curves, NULLS[3], (40, 40))
-    found = {k: v.mean() for k, v in run(100, np.random.default_rng(0)).items()}
-    assert found["plain"] > 0.2
-    assert found["fixed"] < 0.11
+    found = {k: v.mean() for k, v in run(60, np.random.default_rng(0)).items()}
+    assert found["plain"] > 0.12
+    assert found["fixed"] < 0.13
 
 
 def test_a_shared_configuration_is_optimistic_and_one_per_fold_is_not() -> None:
-    found = tuning(40, np.random.default_rng(0))
+    found = tuning(25, np.random.default_rng(0))
     assert found["once"].mean() > 0.05
-    assert abs(found["per fold"].mean()) < 0.04
+    assert abs(found["per fold"].mean()) < 0.05
 
 
-def eager(estimate: Estimate) -> bool:
-    return estimate.p < 0.3
+def eager(estimate: Estimate) -> str:
+    return "helps" if estimate.p < 0.3 else "undecided"
 
 
-def never(estimate: Estimate) -> bool:
-    return False
+def never(estimate: Estimate) -> str:
+    return "undecided"
 
 
-@pytest.mark.parametrize(("broken_claims", "part"), [(eager, "nulls"), (never, "power")])
-def test_a_broken_test_is_exposed(broken_claims: object, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparisons, "claims", broken_claims)
+@pytest.mark.parametrize(("wrong", "part"), [(eager, "nulls"), (never, "power")])
+def test_a_broken_test_is_exposed(wrong: object, part: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(comparisons, "decided", wrong)
     chosen = next(e for e in experiments() if e.part == part)
-    assert broken(run_experiments([chosen], 50, 0, 1))
+    assert broken(run_experiments([chosen], 40, 0, 1))
+
+
+def test_a_stopped_run_uses_as_many_sets_as_it_needs() -> None:
+    noise = np.random.default_rng(0).normal(0, 1, (24, 100))
+    assert stop_early(noise + 1) == (6, True)
+    used, claimed = stop_early(noise - noise.mean())
+    assert used < 24  # futile
+    assert not claimed
+    found = comparisons.curves(SAME, (40, 80), 20, np.random.default_rng(0))
+    assert found["stopped"].mean() > 0.7
+    assert 6 <= found["used"].mean() < 20
+
+
+@pytest.mark.parametrize("run", [partial(comparisons.folds, NULLS[2], 3, 2, False), partial(hold_outs, NULLS[2], 4)])
+def test_folds_and_hold_outs_of_equal_arms(run: Callable[..., dict[str, np.ndarray]]) -> None:
+    found = run(40, np.random.default_rng(0))
+    assert found["fixed"].mean() < 0.2
+    assert found["fixed"].mean() <= found["plain"].mean()
+
+
+def test_more_patients_are_found_more_often_than_equal_ones() -> None:
+    equal, doubled = (comparisons.folds(SAME, 3, 2, d, 40, np.random.default_rng(0)) for d in (False, True))
+    assert equal["fixed"].sum() == 0  # the same predictions: no difference, and no claim
+    assert doubled["fixed"].sum() > 0
+
+
+def test_coverage_notices_an_interval_that_is_too_narrow(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = score_intervals((10, 10), 3, 40, np.random.default_rng(0))
+    assert found["auroc"].mean() > 0.8
+    monkeypatch.setattr(intervals, "score_interval", partial(score_interval, alpha=0.5))
+    assert score_intervals((10, 10), 3, 40, np.random.default_rng(0))["auroc"].mean() < 0.7
+
+
+def test_the_interval_of_the_worth_holds_the_true_worth() -> None:
+    found = worth(SAME, 20, 30, np.random.default_rng(0))["covered"]
+    assert found.mean() > 0.8
 
 
 def fixed(studies: int, rng: np.random.Generator) -> dict[str, np.ndarray]:

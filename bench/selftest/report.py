@@ -88,8 +88,8 @@ def markdown(promises: Sequence[Promise], studies: int, seed: int) -> str:
         f"- {studies} studies of each design, seed {seed}.\n",
         f"- A patient has {IMAGES} images. A column of an image is class signal ({STRENGTH:g} standard deviations "
         f"between the classes where it is informative), patient noise ({100 * PATIENT_SHARE:g} % of the variance) and "
-        "image noise. The arms are real learners, linear discriminant analysis (curves) and logistic regression (folds, "
-        "hold-outs), on these columns.\n",
+        "image noise. The arms are real learners, linear discriminant analysis (curves) and logistic regression "
+        "(folds, hold-outs), on these columns.\n",
         "- *Fresh noise*: 8 common informative columns, and 8 noise columns that each training of each arm draws anew. "
         "*Noise bank*: the noise columns are picked from one bank of 16. *Half-shared*: 6 common informative "
         "columns and 6 of each arm. *Disjoint*: 12 informative columns of each arm, equally good, so that the arms "

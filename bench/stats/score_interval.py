@@ -4,7 +4,8 @@ Each repeat of k-fold tests every patient once, so its patients are pooled over 
 needs two patients of a class. The methods keep their coverage with few patients, and near 0 and 1, where bootstrap
 percentiles do not (67 % instead of 95 % with 6 + 12 patients):
 
-- balanced accuracy: Wilson's interval of each class's recall, combined as Zou & Donner (2008, Stat Med 27);
+- balanced accuracy: the Agresti-Coull (1998) interval of each class's recall, combined as Zou & Donner (2008, Stat Med
+  27);
 - AUROC: Newcombe's (2006, Stat Med 25) method 5, the Hanley-McNeil variance at the interval's ends; for more classes,
   the mean of one-against-rest intervals, narrowed by what averaging gains;
 - log loss and Brier: t interval of the logarithm of the mean, variances by class.
@@ -16,12 +17,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.stats.clustered import clustered_wilson
+from bench.stats.clustered import design_effect
 from bench.stats.endpoints import score_units
 from bench.stats.estimate import NAN
 
@@ -70,11 +72,20 @@ def _recalls(truth: Ints, right: npt.NDArray[np.bool_], of: Ints, classes: int, 
         sizes = np.bincount(of[here])
         hits = np.bincount(of[here], weights=right[here])[sizes > 0]
         share = float(hits.sum() / here.sum())
-        low, high = clustered_wilson(hits, sizes[sizes > 0], alpha)
+        effect = design_effect(hits, sizes[sizes > 0])
+        low, high = agresti_coull(share, float(here.sum()) / effect, alpha)
         recall.append(share)
         below, above = below + (share - low) ** 2, above + (high - share) ** 2
     mean = float(np.mean(recall))
     return ScoreInterval(mean, mean - math.sqrt(below) / classes, mean + math.sqrt(above) / classes)
+
+
+def agresti_coull(share: float, trials: float, alpha: float = 0.05) -> tuple[float, float]:
+    """Return the Agresti-Coull (1998) interval of a proportion, within [0, 1]; ``trials`` may be effective."""
+    z2 = NormalDist().inv_cdf(1 - alpha / 2) ** 2
+    middle = (share * trials + z2 / 2) / (trials + z2)
+    half = math.sqrt(z2 * middle * (1 - middle) / (trials + z2))
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _aurocs(score: float, macro: Floats, truth: Ints, prob: Floats, of: Ints, alpha: float) -> ScoreInterval:
@@ -110,9 +121,8 @@ def newcombe_auroc(auroc: float, positives: float, negatives: float, alpha: floa
     defined for an AUROC of 1 too.
     """
     from scipy.optimize import brentq
-    from scipy.stats import norm
 
-    z, more = float(norm.isf(alpha / 2)), (positives + negatives) / 2 - 1
+    z, more = NormalDist().inv_cdf(1 - alpha / 2), (positives + negatives) / 2 - 1
 
     def excess(t: float) -> float:
         variance = t * (1 - t) * (1 + more * (1 - t) / (2 - t) + more * t / (1 + t)) / (positives * negatives)

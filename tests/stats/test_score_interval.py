@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from statsmodels.stats.proportion import proportion_confint
 
 from bench.stats.endpoints import ENDPOINTS, score_units
-from bench.stats.inference import wilson
 from bench.stats.score_interval import ScoreInterval, newcombe_auroc, over_repeats, score_interval
 
 
@@ -28,12 +28,12 @@ def test_auroc_ends_solve_newcombes_equation() -> None:
     assert newcombe_auroc(0.0, 12, 30) == pytest.approx(tuple(1 - x for x in newcombe_auroc(1.0, 12, 30)[::-1]))
 
 
-def test_balanced_accuracy_of_one_class_at_a_time_is_wilsons() -> None:
-    truth = np.repeat([0, 1], [10, 1000])
-    right = np.concatenate([np.arange(10) < 7, np.ones(1000, dtype=bool)])
+def test_balanced_accuracy_of_one_class_at_a_time_is_agresti_and_coulls() -> None:
+    truth = np.repeat([0, 1], [10, 100_000])
+    right = np.concatenate([np.arange(10) < 7, np.ones(100_000, dtype=bool)])
     chosen = np.where(right, truth, 1 - truth)
-    found = score_interval("balanced_accuracy", truth, np.eye(2)[chosen], np.arange(1010))
-    low, high = wilson(7, 10)
+    found = score_interval("balanced_accuracy", truth, np.eye(2)[chosen], np.arange(100_010))
+    low, high = proportion_confint(7, 10, method="agresti_coull")
     assert found.score == pytest.approx((0.7 + 1) / 2)
     assert (found.low, found.high) == pytest.approx(((low + 1) / 2, (high + 1) / 2), abs=1e-4)
 

@@ -1,7 +1,7 @@
 """Made-up studies of a shift without any effect: how often the comparison of members claims one.
 
 A study has a control and a shifted member of one design, each with `none` and a few arms, whose predictions are those
-of ``bench.stats.simulation``. What a run, and the patients it is trained on, do to a score is drawn anew for within
+of ``simulated_logits``. What a run, and the patients it is trained on, do to a score is drawn anew for within
 and across: the least favourable case, for a real classifier does part of it to both and the difference is spared it.
 """
 
@@ -11,12 +11,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from simulated_logits import SPREAD, Cohort, Folds, Ready, Trial, draw_logits, fold_scores, patient_right, prepare
 
 from bench.analysis.datasets.shift import SHARES, Kind
-from bench.selftest.trials import SPREAD, Ready, Trial, prepare
 from bench.stats.inference import corrected_resampled_t, holm
 from bench.stats.planning import pair_ratio
-from bench.stats.simulation import Cohort, Folds, draw_logits, fold_scores, patient_right
 
 Floats = npt.NDArray[np.floating]
 

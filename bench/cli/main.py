@@ -28,7 +28,7 @@ VERBS = {  # one line of help per verb; a verb's module is imported when it is u
     "rate": "Serve a blinded rating study of a run's images.",
     "report": "Write a suite's report from the stored results.",
     "run": "Run a suite; run it again to resume or to retry failures.",
-    "selftest": "Test the statistics on simulated comparisons.",
+    "selftest": "Test the statistics on simulated studies.",
     "serve": "Serve a web page to try trained classifiers and generators.",
     "status": "Show which cells are done, running, failed or not started.",
     "tune": "Tune hyperparameters on validation folds.",

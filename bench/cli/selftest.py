@@ -1,4 +1,4 @@
-"""The verb `bench selftest`: test the statistics on simulated comparisons and write a report."""
+"""The verb `bench selftest`: test the statistics on simulated studies and write a report."""
 
 from __future__ import annotations
 
@@ -10,39 +10,40 @@ from pathlib import Path
 import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Column, Table
 
 from bench.cli.options import Command, json_option
 from bench.cost.host import available_cpus
 from bench.engine.console import plain_console
-from bench.report.text import percent
-from bench.selftest.promises import Promise, promises
-from bench.selftest.report import conclusions, write_report
-from bench.selftest.trial_runs import TrialResult, run_trials
+from bench.selftest.experiments import experiments
+from bench.selftest.promises import Promise, broken
+from bench.selftest.report import PARTS, conclusion, rows, write_report
+from bench.selftest.runs import run_experiments
 
 MAX_WORKERS = 8
 BROKEN = 3  # exit code
 
 
-def run_selftest(out: Path, comparisons: int, seed: int, as_json: bool, workers: int | None = None) -> int:
-    """Run ``bench selftest`` and return its exit code: 0 if every promise holds, else 3.
+def run_selftest(
+    out: Path, studies: int, seed: int, as_json: bool, only: Sequence[str] = (), workers: int | None = None
+) -> int:
+    """Run ``bench selftest`` and return its exit code: 0 if no promise is broken, else 3.
 
-    ``workers`` is the number of processes (default: one per core, at most 8); it does not change the results.
+    ``only`` names parts of ``PARTS`` (default: all). ``workers`` is the number of processes (default: one per core, at
+    most 8); it does not change the results.
     """
-    workers = workers or min(MAX_WORKERS, available_cpus())
-    results = _run(comparisons, seed, workers)
-    kept = promises(results)
-    data = write_report(results, kept, seed, out)
+    promises = _run(studies, seed, only, workers or min(MAX_WORKERS, available_cpus()))
+    data = write_report(promises, studies, seed, out)
     if as_json:
         print(json.dumps(data, indent=1, ensure_ascii=False))
     else:
-        _show(results, kept, out)
-    return 0 if all(p.holds for p in kept) else BROKEN
+        _show(promises, out)
+    return BROKEN if broken(promises) else 0
 
 
-def _run(comparisons: int, seed: int, workers: int) -> list[TrialResult]:
+def _run(studies: int, seed: int, only: Sequence[str], workers: int) -> list[Promise]:
+    chosen = [e for e in experiments() if not only or e.part in only]
     bar = Progress(
-        TextColumn("simulated comparisons"),
+        TextColumn("simulated studies"),
         BarColumn(bar_width=40),
         TextColumn("{task.percentage:.0f} %"),
         TimeElapsedColumn(),
@@ -50,34 +51,29 @@ def _run(comparisons: int, seed: int, workers: int) -> list[TrialResult]:
         transient=True,
     )
     if not bar.console.is_terminal:
-        return run_trials(comparisons, seed, workers)
+        return run_experiments(chosen, studies, seed, workers)
     with bar:
         task = bar.add_task("", total=None)
-        return run_trials(comparisons, seed, workers, lambda done, total: bar.update(task, completed=done, total=total))
+
+        def update(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        return run_experiments(chosen, studies, seed, workers, update)
 
 
-def _show(results: Sequence[TrialResult], kept: Sequence[Promise], out: Path) -> None:
-    """Print one row per kind of promise and one column per design."""
+def _show(promises: Sequence[Promise], out: Path) -> None:
+    """Print a table for each part, and the conclusion."""
     console = plain_console()
-    names = [r.trial.name for r in results]
-    headings = [n.replace(", ", "\n") for n in names]
-    shown = Table(Column("%", no_wrap=True), *headings, Column("promised", no_wrap=True), box=None, pad_edge=False)
-    for text in dict.fromkeys(p.text for p in kept):
-        found = {p.trial: p for p in kept if p.text == text}
-        wanted = {p.wanted for p in found.values()}
-        cells = [_cell(found[n], len(wanted) > 1) if n in found else "" for n in names]
-        broken = any(not p.holds for p in found.values())
-        promised = wanted.pop() if len(wanted) == 1 else "(plan) ± 5"
-        shown.add_row(text, *cells, promised, style="red" if broken else None)
-    console.print(shown)
-    for sentence in conclusions(results, kept):
-        console.print(sentence, style=None if all(p.holds for p in kept) else "yellow")
+    for part in dict.fromkeys(p.part for p in promises):
+        heading, found = rows(promises, part, with_interval=False)
+        widths = [max(map(len, column)) for column in zip(heading, *found, strict=True)]
+        console.print(PARTS[part][0])
+        for row in [heading, *found]:
+            line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            console.print(line, style="red" if "BROKEN" in line else None)
+        console.print()
+    console.print(conclusion(promises), style="yellow" if broken(promises) else None)
     console.print(f"report: {out / 'selftest.md'}")
-
-
-def _cell(promise: Promise, planned: bool) -> str:
-    text = percent(promise.found.share) + (f" ({promise.wanted.partition(' ')[0]})" if planned else "")
-    return text if promise.holds else f"{text} BROKEN"
 
 
 @click.command(cls=Command)
@@ -86,12 +82,13 @@ def _cell(promise: Promise, planned: bool) -> str:
     type=click.Path(path_type=Path),
     default=Path("runs/selftest"),
     show_default=True,
-    help="Folder for selftest.md, selftest.json and selftest.png.",
+    help="Folder for selftest.md and selftest.json.",
 )
-@click.option("--comparisons", type=int, default=1000, show_default=True, help="Simulated comparisons per design.")
+@click.option("--studies", type=int, default=1000, show_default=True, help="Simulated studies of each design.")
+@click.option("--only", multiple=True, type=click.Choice(list(PARTS)), help="Run this part only; repeatable.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @json_option
-def selftest(out: Path, comparisons: int, seed: int, as_json: bool) -> None:
-    """Test the statistics on simulated comparisons with known truth. Exit code 3: a promise is broken."""
+def selftest(out: Path, studies: int, only: tuple[str, ...], seed: int, as_json: bool) -> None:
+    """Test the statistics on simulated studies with known truth. Exit code 3: a promise is broken."""
 
-    sys.exit(run_selftest(out, comparisons, seed, as_json))
+    sys.exit(run_selftest(out, studies, seed, as_json, only))

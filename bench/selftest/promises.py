@@ -1,101 +1,112 @@
-"""The promises of the harness, and whether they hold in the trials."""
+"""What the harness promises of its statistics, and whether simulated studies keep it."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.selftest.outcomes import CLAIMS, Outcome
-from bench.selftest.trial_runs import TrialResult
-from bench.selftest.trials import ARMS, WIDE_MARGIN
+from bench.errors import ConfigError
 from bench.stats.inference import wilson
 
-ALPHA = 0.05
-AT_LEAST = 0.01  # minimum claims in A/A comparisons: a test that never decides is useless
-POWER_OFF = 0.05  # allowed difference between found and promised power
-ENOUGH = 1000  # comparisons; with fewer, the allowed difference is increased by the sampling error
+Floats = npt.NDArray[np.float64]
+Kind = Literal["at most", "at least", "within", "points at most", "points within", "shown"]
+ENOUGH = 1000  # studies; with fewer, a bound is widened by the sampling error
+UPPER = 0.065  # the Wilson bound of a rate of false claims may not be above it
+State = Literal["holds", "BROKEN", "cannot hold", "shown"]
 
 
 @dataclass(frozen=True)
-class Rate:
-    """A rate: share of n, with its Wilson interval."""
+class Rule:
+    """What is required of a rate (or, for ``points``, of a mean): a bound, or an interval. ``shown``: nothing."""
 
-    share: float
+    kind: Kind
+    low: float = math.nan
+    high: float = math.nan
+
+    @property
+    def in_points(self) -> bool:
+        """Whether the figure is a mean difference, not a share."""
+        return self.kind.startswith("points")
+
+    @property
+    def text(self) -> str:
+        """The requirement in words."""
+        low, high = (f"{100 * v:g}" for v in (self.low, self.high))
+        return {
+            "at most": f"≤ {high} %",
+            "at least": f"≥ {low} %",
+            "within": f"{low} to {high} %",
+            "points at most": f"within ± {high} points",
+            "points within": f"{low} to {high} points",
+            "shown": "",
+        }[self.kind]
+
+
+FALSE_CLAIMS = Rule("at most", high=0.05)
+COVERAGE = Rule("within", 0.93, 0.97)
+SHOWN = Rule("shown")
+
+
+@dataclass(frozen=True)
+class Found:
+    """A share of ``n`` studies with its Wilson interval, or a mean with its normal 95 % interval."""
+
+    value: float
     low: float
     high: float
     n: int
 
-    @classmethod
-    def of(cls, events: npt.NDArray[np.bool_]) -> Rate:
-        """Return the rate of True values."""
-        n, hits = len(events), int(events.sum())
-        return cls(hits / n if n else math.nan, *wilson(hits, n), n)
-
 
 @dataclass(frozen=True)
 class Promise:
-    """One promise: ``wanted`` is the required rate, in words."""
+    """One measured figure with what was required of it.
 
-    text: str
-    trial: str
-    wanted: str
-    found: Rate
-    holds: bool
-
-
-def claims(outcome: Outcome) -> npt.NDArray[np.bool_]:
-    """Return where the verdict claims an effect, in either direction."""
-    return np.isin(outcome.word, CLAIMS)
-
-
-def equivalent(outcome: Outcome) -> Rate:
-    """Return how often the effect is shown to be smaller than ``WIDE_MARGIN``."""
-    return Rate.of(np.nan_to_num(outcome.equal, nan=1.0) < ALPHA)
-
-
-def covered(low: npt.NDArray[np.float64], high: npt.NDArray[np.float64], effect: float) -> Rate:
-    """Return how often an interval contains the true effect, among comparisons that have an interval."""
-    made = ~np.isnan(low)
-    return Rate.of((low[made] <= effect) & (effect <= high[made]))
-
-
-def promises(results: Sequence[TrialResult]) -> list[Promise]:
-    """Return all promises with the rates found in the trials.
-
-    False claims and power are compared directly (with fewer than ``ENOUGH`` comparisons, plus the sampling error).
-    Other promises are broken only if the whole Wilson interval is beyond the bound.
+    ``state``: a design that is known to miss its bound, and is not offered without saying so, *cannot hold* it.
     """
-    return [p for r in results for p in _of_trial(r)]
+
+    part: str
+    design: str
+    case: str
+    measure: str
+    rule: Rule
+    found: Found
+    state: State
 
 
-def _of_trial(result: TrialResult) -> Iterator[Promise]:
-    name, null = result.trial.name, result.outcomes[0.0]
-    found = Rate.of(claims(null))
-    fair = found.share <= ALPHA + _chance(found.n) and found.high >= AT_LEAST
-    yield Promise("no effect: claims", name, "1 to 5 %", found, fair)
-    rates = [
-        (f"no effect: any of {ARMS} arms", Rate.of(result.family)),
-        ("false equivalent", equivalent(result.outcomes[WIDE_MARGIN])),
-    ]
-    if len(result.same_arm_twice):
-        rates.insert(1, ("no effect: one arm twice", Rate.of(np.isin(result.same_arm_twice, CLAIMS))))
-    for text, rate in rates:
-        yield Promise(text, name, "≤ 5 %", rate, rate.low <= ALPHA)
-    for effect, outcome in result.outcomes.items():
-        rate = covered(outcome.low, outcome.high, effect)
-        yield Promise(f"interval holds {100 * effect:g} points", name, "≥ 95 %", rate, rate.high >= 1 - ALPHA)
-    for effect, promised in result.promised.items():
-        rate = Rate.of(result.outcomes[effect].word == "helps")
-        off = abs(rate.share - promised)
-        wanted = f"{100 * promised:.1f} % ± 5, as planned"
-        text = f"finds {100 * effect:g} points"
-        yield Promise(text, name, wanted, rate, off <= POWER_OFF + _chance(rate.n))
+def judge(rule: Rule, values: Floats) -> tuple[Found, bool]:
+    """Return the figure of one value a study [n] (for shares 0 or 1; NaN is left out), and whether the rule holds.
+
+    False claims: the share is at most the bound, and with ``ENOUGH`` studies its upper Wilson bound at most ``UPPER``.
+    With fewer studies every bound is widened by the difference of the sampling errors, so that a short run does not
+    fail by chance. Raises ``ConfigError`` when no value is defined.
+    """
+    known = values[~np.isnan(values)]
+    if not len(known):
+        raise ConfigError("no study gave a value; the test under test is undefined on this design")
+    if rule.in_points:
+        mean, half = float(known.mean()), 1.96 * float(known.std()) / math.sqrt(len(known))
+        found, slack = Found(mean, mean - half, mean + half, len(known)), half
+    else:
+        share, n = float(known.mean()), len(known)
+        found = Found(share, *wilson(round(share * n), n), n)
+        slack = max(0.0, 0.98 / math.sqrt(n) - 0.98 / math.sqrt(ENOUGH))
+    low, high, value = rule.low - slack, rule.high + slack, found.value
+    holds = {
+        "at most": value <= high and (found.n < ENOUGH or found.high <= UPPER),
+        "at least": value >= low,
+        "within": low <= value <= high,
+        "points at most": abs(value) <= high,
+        "points within": low <= value <= high,
+        "shown": True,
+    }[rule.kind]
+    return found, holds
 
 
-def _chance(n: int) -> float:
-    """Return how much wider the Wilson interval of n comparisons is than that of ``ENOUGH`` (half-widths, at most)."""
-    return max(0.0, 0.98 / math.sqrt(n) - 0.98 / math.sqrt(ENOUGH))
+def broken(promises: Sequence[Promise]) -> list[Promise]:
+    """Return the promises that are broken."""
+    return [p for p in promises if p.state == "BROKEN"]

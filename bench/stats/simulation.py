@@ -1,177 +1,203 @@
-"""Simulated predictions of a whole comparison with known true effect, on which ``bench selftest`` tests the harness.
+"""Simulated studies with known truth: real learners on patient-clustered features, for ``bench selftest``.
 
-An image i of a patient p, tested in a run (repeat r, fold f) under an arm a, is correct if its logit is above 0:
+A patient has a class and several images. Column d of an image of patient p is
 
-    logit = level[class] + difficulty[p] + difficulty[i] + lasting[a, p] + passing[a, p, r] + passing[a, i, r]
-            + run[a, r, f] + bias[a, r, f] (+ for class 0, - for class 1) + training[a, r, f] + shift[a]
+    x[d] = strength[d] * (y[p] - 1/2) + sqrt(share) * patient noise[p, d] + sqrt(1 - share) * image noise[d]
 
-Difficulties are common to the arms, so arms are paired; ``lasting`` is a patient's individual response to an arm, the
-same in every repeat; ``training`` is the mean influence of the run's training patients, so that runs are correlated by
-shared patients. All are normal with mean 0 and the sd of ``Spread``; without a shift all arms are equal in expectation.
-``shift_for`` finds the shift for a given change of the expected patient-level balanced accuracy. Pure arrays: S
-studies, A arms, R repeats, K folds, P patients, M images; images of a patient are adjacent.
+so images of one patient are alike, and a learner that sees few patients learns their peculiarities. Two arms are two
+views of the columns (``View``); by symmetry they are equally good on average over patients, so any claimed difference
+is false. An effect is injected by training one arm on more patients. Plain arrays: S studies, A arms, R training sets,
+J runs (repeat and fold), P or G patients; images of a patient are adjacent.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
 
-from bench.errors import ConfigError
-from bench.metrics.classification import confusion_metrics
+from bench.stats.learners import Floats, Ints, Learner, Linear, lda, patient_probability
 
-Floats = npt.NDArray[np.floating]
-Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-TRAINED_SHARE = 0.64  # approximate share of the patients in a training part: used only by the smallest of all variances
+IMAGES = 4  # of a patient
+PATIENT_SHARE = 0.5  # of the variance of a column within a class
+STRENGTH = 0.4  # distance of the classes in an informative column, in standard deviations
+PERIOD = 10  # patients; three of ten are of class 1, like malignant images in screening
+OF_CLASS_1 = (2, 5, 8)
 
 
 @dataclass(frozen=True)
-class Cohort:
-    """Patients: label int [P] in {0, 1}, number of images int [P]."""
+class View:
+    """Columns that arms see: ``common`` informative ones, and ``own`` ones of each arm.
 
-    labels: Ints
-    images: Ints
+    ``own_signal``: the own columns are informative too (else noise). ``bank``: each training run of each arm sees
+    ``own`` noise columns picked at random from one bank of this size, the same for both arms. ``fresh``: the own
+    columns are drawn again for each run of each arm.
+    """
 
-    @property
-    def patient(self) -> Ints:
-        """The patient of each image, int [M]."""
-        return np.repeat(np.arange(len(self.labels)), self.images)
+    name: str
+    common: int
+    own: int = 0
+    own_signal: bool = False
+    bank: int = 0
+    fresh: bool = False
+
+    def strengths(self, arms: int) -> Floats:
+        """Return the strength of each drawn column: the common ones, then each arm's own, or the bank."""
+        rest = self.bank or (0 if self.fresh else arms * self.own)
+        return np.array([STRENGTH] * self.common + [STRENGTH * self.own_signal] * rest, dtype=np.float32)
+
+    def seen(self, shape: tuple[int, ...], rng: Generator) -> Floats:
+        """Return 1 where a run sees a column, float32 [*shape, D]; shape [..., A, J] is that of all runs."""
+        arms = shape[-2]
+        mask = np.zeros((*shape, len(self.strengths(arms))), dtype=np.float32)
+        mask[..., : self.common] = 1
+        if self.bank:
+            order = rng.random((*shape, self.bank)).argsort(axis=-1)
+            mask[..., self.common :] = order < self.own
+        elif not self.fresh:
+            for a in range(arms):
+                first = self.common + a * self.own
+                mask[..., a, :, first : first + self.own] = 1
+        return mask
+
+
+SAME = View("same features", common=12)
+NULLS = (
+    View("fresh noise", common=8, own=8, fresh=True),
+    View("noise bank", common=8, own=8, bank=16),
+    View("half-shared", common=6, own=6, own_signal=True),
+    View("disjoint", common=0, own=12, own_signal=True),
+)
+
+
+def prevalent(patients: int) -> Ints:
+    """Return the classes of patients, int [P]; every block of ten has three of class 1."""
+    return np.isin(np.arange(patients) % PERIOD, OF_CLASS_1).astype(np.int64)
+
+
+def draw_columns(studies: int, y: Ints, strengths: Floats, rng: Generator) -> Floats:
+    """Return the images of S studies, float32 [S, P * IMAGES, D], for patients of the classes y [P]."""
+    shape = (studies, len(y), 1, len(strengths))
+    patient = rng.standard_normal(shape, dtype=np.float32) * np.float32(PATIENT_SHARE**0.5)
+    patient += ((y - 0.5)[:, None, None] * strengths).astype(np.float32)
+    image = rng.standard_normal((studies, len(y), IMAGES, len(strengths)), dtype=np.float32)
+    image *= np.float32((1 - PATIENT_SHARE) ** 0.5)
+    return (patient + image).reshape(studies, -1, len(strengths))
 
 
 @dataclass(frozen=True)
-class Spread:
-    """Standard deviations of the terms of a logit (see the module), and its levels for class 0 and class 1.
+class Curve:
+    """A learning curve: R disjoint training sets, the training patients of each arm, and common test patients."""
 
-    ``training`` is that of one training patient's influence; a run has the mean of them.
+    sets: int = 12
+    sizes: tuple[int, ...] = (40, 40)
+    test: int = 400
+
+
+def curve_probabilities(
+    curve: Curve, view: View, studies: int, rng: Generator, learner: Learner = lda
+) -> tuple[Ints, Floats]:
+    """Return the classes [G] of the test patients and their probability of class 1, float32 [S, A, R, G].
+
+    Arm a is trained on the first ``sizes[a]`` patients of each set, so sets of several sizes are nested.
     """
-
-    levels: tuple[float, float]
-    patient: float
-    image: float
-    lasting: float
-    passing: float
-    passing_image: float
-    run: float
-    bias: float
-    training: float
-
-
-@dataclass(frozen=True)
-class Folds:
-    """Folds and training patients: ``tested`` int [S, R, P] the fold, ``trained`` bool [S, R, K, P]."""
-
-    tested: Ints
-    trained: Bools
-
-    def take(self, studies: Ints) -> Folds:
-        """Return the folds of these studies."""
-        return Folds(self.tested[studies], self.trained[studies])
-
-    def first(self, repeats: int) -> Folds:
-        """Return the first repeats."""
-        return Folds(self.tested[:, :repeats], self.trained[:, :repeats])
+    arms, most = len(curve.sizes), max(curve.sizes)
+    y_set, y = prevalent(most), prevalent(curve.test)
+    strengths = view.strengths(arms)
+    train = draw_columns(studies * curve.sets, y_set, strengths, rng).reshape(studies, curve.sets, -1, len(strengths))
+    test = draw_columns(studies, y, strengths, rng)
+    seen = view.seen((studies, arms, curve.sets), rng)
+    result = np.empty((studies, arms, curve.sets, curve.test), dtype=np.float32)
+    for a, size in enumerate(curve.sizes):
+        rows = size * IMAGES
+        x = train[:, :, :rows] * seen[:, a, :, None]
+        if view.fresh:
+            noise = draw_columns(studies * curve.sets, y_set[:size], np.zeros(view.own), rng)
+            x = np.concatenate([x, noise.reshape(studies, curve.sets, rows, view.own)], axis=-1)
+        model = learner(x, np.repeat(y_set[:size], IMAGES), np.ones(rows, dtype=np.float32))
+        result[:, a] = patient_probability(_new_logits(model, test, view, rng), IMAGES)
+    return y, result
 
 
-def draw_logits(cohort: Cohort, folds: Folds, arms: int, spread: Spread, rng: Generator) -> Floats:
-    """Return the logits of the true class, without any shift, float32 [S, A, R, M] (half the time of float64)."""
-    studies, repeats, patients = folds.tested.shape
-    k = folds.trained.shape[2]
-    y, of = cohort.labels, cohort.patient
+def _new_logits(model: Linear, test: Floats, view: View, rng: Generator) -> Floats:
+    """Return the logits [S, R, rows] of test images [S, rows, D] by models [S, R], with fresh noise where it is seen.
 
-    def normal(sd: float, *shape: int) -> Floats:
-        return np.float32(sd) * rng.standard_normal(shape, dtype=np.float32)
-
-    share = (folds.trained / folds.trained.sum(axis=-1, keepdims=True)).astype(np.float32)
-    training = np.einsum("srkp,sap->sark", share, normal(spread.training, studies, arms, patients))
-    run = normal(spread.run, studies, arms, repeats, k) + training
-    sign = np.where(y == 0, 1.0, -1.0).astype(np.float32)
-    at = np.broadcast_to(folds.tested[:, None], (studies, arms, repeats, patients))
-    patient = np.take_along_axis(run, at, axis=-1)
-    patient += sign * np.take_along_axis(normal(spread.bias, studies, arms, repeats, k), at, axis=-1)
-    patient += np.asarray(spread.levels, dtype=np.float32)[y] + normal(spread.patient, studies, 1, 1, patients)
-    patient += normal(spread.lasting, studies, arms, 1, patients) + normal(
-        spread.passing, studies, arms, repeats, patients
-    )
-    image = normal(spread.image, studies, 1, 1, len(of)) + normal(spread.passing_image, studies, arms, repeats, len(of))
-    return patient[..., of] + image
-
-
-def image_right(logits: Floats) -> Bools:
-    """Return whether each image is classified correctly, bool [..., M]."""
-    return logits > 0
-
-
-def patient_probability(cohort: Cohort, logits: Floats) -> Floats:
-    """Return the mean over a patient's images of the probability of the true class, float [..., P]."""
-    start = np.concatenate([[0], np.cumsum(cohort.images)[:-1]])
-    probability = 1 / (1 + np.exp(-logits))
-    return np.asarray(np.add.reduceat(probability, start, axis=-1) / cohort.images, dtype=np.float64)
-
-
-def patient_right(cohort: Cohort, logits: Floats) -> Bools:
-    """Return whether each patient's mean probability is correct, bool [..., P]: the rule of the harness."""
-    return patient_probability(cohort, logits) > 0.5
-
-
-def fold_scores(right: Bools, labels: Ints, tested: Ints, folds: int) -> Floats:
-    """Return balanced accuracy of each pair, float [S, A, R * K], from correct units bool [S, A, R, U].
-
-    ``labels`` int [U] and ``tested`` int [S, R, U] are the class and the fold of each unit (patients or images).
+    The sum of fresh noise columns with the model's weights is drawn at once: it is normal, with the norm of the weights
+    as its standard deviation.
     """
-    hits = []
-    for c in (0, 1):
-        of_class = labels == c
-        here = tested[..., of_class, None] == np.arange(folds)  # [S, R, U, K]
-        of = here.sum(axis=-2)[:, None]
-        hit = np.einsum("saru,sruk->sark", right[..., of_class].astype(np.float32), here.astype(np.float32))
-        hits.append((hit, of - hit))
-    (right0, wrong0), (right1, wrong1) = hits
-    matrix = np.stack([np.stack([right0, wrong0], -1), np.stack([wrong1, right1], -1)], -2).astype(np.float64)
-    scores = confusion_metrics(matrix)["balanced_accuracy"]
-    return scores.reshape(*scores.shape[:2], -1)
+    d = test.shape[-1]
+    logits = model.weights[..., :d] @ test.swapaxes(-1, -2) + model.offset[..., None]
+    if view.fresh:
+        studies, sets = model.offset.shape
+        noise = draw_columns(studies * sets, np.zeros(test.shape[1] // IMAGES), np.zeros(1), rng)
+        logits += np.linalg.norm(model.weights[..., d:], axis=-1)[..., None] * noise.reshape(studies, sets, -1)
+    return np.asarray(logits)
 
 
-def shift_for(cohort: Cohort, spread: Spread, points: npt.ArrayLike, rng: Generator, patients: int = 40_000) -> Floats:
-    """Return the shifts that change the expected patient-level balanced accuracy by ``points`` (0.02: two points).
+def run_probabilities(y: Ints, trained: Bools, view: View, rng: Generator, learner: Learner = lda) -> Floats:
+    """Return each run's probability of class 1 for all patients, float32 [S, A, J, P].
 
-    Each of many simulated patients becomes correct at one shift, found by bisection; the metric's expectation is their
-    distribution, the mean over classes. Raises ``ConfigError`` for an effect beyond the ceiling.
+    y int [P] are their classes and trained bool [S, A, J, P] the training patients of each run.
     """
-    wanted = np.atleast_1d(np.asarray(points, dtype=np.float64))
-    sd = np.sqrt(spread.patient**2 + spread.lasting**2 + spread.passing**2)
-    sd = np.sqrt(sd**2 + spread.run**2 + spread.bias**2 + spread.training**2 / (TRAINED_SHARE * len(cohort.labels)))
-    turning = []
-    for c in (0, 1):
-        counts = rng.choice(cohort.images[cohort.labels == c], patients)
-        made = Cohort(np.full(patients, c), counts)
-        own = spread.levels[c] + sd * rng.standard_normal(patients)
-        image = np.hypot(spread.image, spread.passing_image) * rng.standard_normal(counts.sum())
-        turning.append(np.sort(_turning_shift(made, own[made.patient] + image)))
-
-    def expected(shift: float) -> float:
-        return float(np.mean([np.searchsorted(t, shift) / patients for t in turning]))
-
-    base = expected(0.0)
-    if base + wanted.max() > 0.995 or base + wanted.min() < 0.005:
-        raise ConfigError(f"an effect of {wanted.max():+.3f} cannot be injected at an expected score of {base:.3f}")
-    low, high = np.full(len(wanted), -20.0), np.full(len(wanted), 20.0)
-    for _ in range(60):
-        middle = (low + high) / 2
-        above = np.array([expected(m) for m in middle]) > base + wanted
-        low, high = np.where(above, low, middle), np.where(above, middle, high)
-    return np.where(wanted == 0, 0.0, (low + high) / 2)
+    studies, arms, runs, _ = trained.shape
+    drawn = draw_columns(studies, y, view.strengths(arms), rng)
+    seen = view.seen((studies, arms, runs), rng)
+    rows = np.repeat(y, IMAGES)
+    result = np.empty(trained.shape, dtype=np.float32)
+    for a in range(arms):
+        for j in range(runs):
+            x = drawn * seen[:, a, j, None]
+            if view.fresh:
+                x = np.concatenate([x, draw_columns(studies, y, np.zeros(view.own), rng)], axis=-1)
+            weight = np.repeat(trained[:, a, j], IMAGES, axis=-1).astype(np.float32)
+            model = learner(x, rows, weight)
+            result[:, a, j] = patient_probability(model.logits(x), IMAGES)
+    return result
 
 
-def _turning_shift(cohort: Cohort, logits: Floats) -> Floats:
-    """Return for each patient the smallest shift at which its mean probability is above one half, [P]."""
-    of = cohort.patient
-    low, high = np.full(len(cohort.labels), -30.0), np.full(len(cohort.labels), 30.0)
-    for _ in range(30):
-        middle = (low + high) / 2
-        right = patient_right(cohort, logits + middle[of])
-        low, high = np.where(right, low, middle), np.where(right, middle, high)
-    return (low + high) / 2
+def draw_folds(studies: int, repeats: int, y: Ints, folds: int, rng: Generator) -> Ints:
+    """Return the test fold of each patient, int [S, R, P], stratified by class."""
+    result = np.empty((studies, repeats, len(y)), dtype=np.int64)
+    for label in (0, 1):
+        place = np.flatnonzero(y == label)
+        turns = np.broadcast_to(np.arange(len(place)) % folds, (studies, repeats, len(place)))
+        if label:
+            turns = folds - 1 - turns  # the last folds get the patients that are left over
+        result[..., place] = rng.permuted(turns, axis=-1)
+    return result
+
+
+def training_patients(fold: Ints, folds: int) -> Bools:
+    """Return the training patients of each run, bool [S, R * K, P], from the folds [S, R, P]."""
+    trained = fold[:, :, None] != np.arange(folds)[:, None]
+    return trained.reshape(len(fold), -1, fold.shape[-1])
+
+
+def by_testing_run(probability: Floats, fold: Ints) -> Floats:
+    """Return the probability of each patient by the run that tests it, [S, A, R, P], from [S, A, R * K, P]."""
+    studies, arms, runs, patients = probability.shape
+    repeats = fold.shape[1]
+    by_fold = probability.reshape(studies, arms, repeats, runs // repeats, patients)
+    return np.take_along_axis(by_fold, fold[:, None, :, None], axis=3)[:, :, :, 0]
+
+
+def pooled_probability(models: Linear, x: Floats, fold: Ints) -> Floats:
+    """Return the probability of class 1 of each patient by the model of its fold, [P].
+
+    models [K], x float [P * IMAGES, D], fold int [P] in 0..K-1.
+    """
+    images = x.reshape(len(fold), IMAGES, -1)
+    result = np.empty(len(fold))
+    for k in np.unique(fold):
+        logits = images[fold == k] @ models.weights[k] + models.offset[k]
+        result[fold == k] = patient_probability(logits.reshape(-1), IMAGES)
+    return result
+
+
+def classes(counts: Sequence[int]) -> Ints:
+    """Return the classes of a cohort, int [P], from the number of patients of each class."""
+    return np.repeat(np.arange(len(counts)), counts)

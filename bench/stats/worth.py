@@ -1,6 +1,6 @@
 """Worth in patients: how many more real training patients reach the score that an arm reaches with ``size`` of them.
 
-The curve of the reference (``none``) is linear in log(patients) between its sizes. The worth is the number of patients
+The curve of the reference (``none``) is linear in patients ** ``POWER`` between its sizes. The worth is the number of patients
 at which it has the arm's score, minus ``size``. Its interval holds every number of patients whose reference score does
 not differ from the arm's by the crossed test (Fieller's 1954 construction): sets and test groups are both random, and
 the interval excludes 0 exactly when the verdict is *helps* or *hurts*. Bootstrap percentiles, the usual way, are too
@@ -21,6 +21,9 @@ from bench.stats.crossed import error_and_dof, mean_squares
 
 Floats = npt.NDArray[np.float64]
 Kind = Literal["value", "below 0", "more than the curve shows"]
+# Learning curves flatten, also on a logarithmic scale. With linear discriminants intervals contain a true worth of 20
+# at 40 patients in 94 to 97 % of studies; with a curve linear in log(patients) in 92 to 95 % (`bench selftest`).
+POWER = -0.25
 STEPS = 400  # numbers of patients tried between two sizes of the curve
 
 
@@ -89,7 +92,7 @@ def _accepted(
         gain = u.mean() - x * v.mean()
         with np.errstate(invalid="ignore", divide="ignore"):
             p = 2 * stdtr(dof, -np.abs(gain) / error)
-        patients = sizes[i] * (sizes[i + 1] / sizes[i]) ** x
+        patients = _between(sizes[i], sizes[i + 1], x)
         found.append((patients, ~(p < alpha), gain))
     patients, accepted, gains = (np.concatenate(part) for part in zip(*found, strict=True))
     return patients, accepted, gains
@@ -115,4 +118,9 @@ def _reached(sizes: Sequence[float], curve: Floats, score: float) -> float:
     i = max(int(np.searchsorted(curve, score, "left")), 1)
     rise = curve[i] - curve[i - 1]
     share = (score - curve[i - 1]) / rise if rise > 0 else 0.0
-    return float(sizes[i - 1] * (sizes[i] / sizes[i - 1]) ** share)
+    return float(_between(sizes[i - 1], sizes[i], np.array(share)))
+
+
+def _between(smaller: float, larger: float, share: Floats) -> Floats:
+    """Return the patients at a share of the way between two sizes, linear in patients ** POWER."""
+    return np.asarray(smaller * (1 + share * ((larger / smaller) ** POWER - 1)) ** (1 / POWER))

@@ -78,6 +78,7 @@ def test_resampled_test_is_nadeau_and_bengio_with_the_whole_ratio_but_for_a_sing
         found = resampled_test(x, 0.25, protocol, repeats=repeats)
         assert found.p == pytest.approx(2 * stats.t.sf(abs(t(ratio)), 9)), (protocol, repeats)
         assert (found.dof, found.sets, found.groups) == (9, 10, 0)
+        assert ("6 %" in found.note) == (protocol == "holdout")
 
 
 def test_pair_means_are_the_means_of_folds() -> None:

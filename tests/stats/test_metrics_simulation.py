@@ -1,107 +1,95 @@
-"""Simulated predictions: scored like the harness, no effect unless injected, and the injected effect otherwise."""
+"""Simulated studies: patients are clusters, arms are equally good by symmetry, more patients are better."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
-from bench.errors import ConfigError
-from bench.metrics.classification import classification_metrics
-from bench.selftest.trials import SPREAD
+from bench.stats.learners import Learner, lda, logistic, patient_probability
 from bench.stats.simulation import (
-    Cohort,
-    Folds,
-    draw_logits,
-    fold_scores,
-    image_right,
-    patient_probability,
-    patient_right,
-    shift_for,
+    IMAGES,
+    NULLS,
+    PATIENT_SHARE,
+    SAME,
+    Curve,
+    View,
+    by_testing_run,
+    classes,
+    curve_probabilities,
+    draw_columns,
+    draw_folds,
+    prevalent,
+    run_probabilities,
+    training_patients,
 )
 
 
-def cohort(benign: int = 6, malignant: int = 9, seed: int = 0) -> Cohort:
-    labels = np.repeat([0, 1], [benign, malignant])
-    return Cohort(labels, np.random.default_rng(seed).integers(1, 9, len(labels)))
+def test_images_of_a_patient_share_its_noise() -> None:
+    y = prevalent(400)
+    x = draw_columns(20, y, np.array([2.0, 0.0]), np.random.default_rng(0)).reshape(20, 400, IMAGES, 2)
+    assert x[:, y == 1, :, 0].mean() - x[:, y == 0, :, 0].mean() == pytest.approx(2, abs=0.1)
+    assert x[..., 1].var() == pytest.approx(1, abs=0.05)
+    assert np.corrcoef(x[..., 0, 1].ravel(), x[..., 1, 1].ravel())[0, 1] == pytest.approx(PATIENT_SHARE, abs=0.03)
+    assert y.mean() == pytest.approx(0.3)
 
 
-def folds(of: Cohort, studies: int, repeats: int, k: int, seed: int = 0) -> Folds:
-    rng = np.random.default_rng(seed)
-    tested = np.zeros((studies, repeats, len(of.labels)), dtype=np.int64)
-    for c in (0, 1):
-        place = np.flatnonzero(of.labels == c)
-        turns = np.broadcast_to(np.arange(len(place)) % k, (studies, repeats, len(place)))
-        tested[..., place] = rng.permuted(turns, axis=-1)
-    return Folds(tested, tested[:, :, None] != np.arange(k)[:, None])
+def test_views_hide_and_share_columns() -> None:
+    rng = np.random.default_rng(0)
+    _, bank, half, disjoint = NULLS
+    both = disjoint.seen((2, 3), rng)
+    assert (both[0] * both[1]).sum() == 0
+    assert both.sum() == 2 * 3 * disjoint.own
+    both = half.seen((2, 1), rng)
+    assert (both[0] * both[1]).sum() == half.common
+    picked = bank.seen((2, 50), rng)
+    assert (picked.sum(axis=-1) == bank.common + bank.own).all()
+    assert picked[..., bank.common :].any(axis=1).all()  # either arm may see any column of the bank
 
 
-def test_scores_equal_those_of_the_harness() -> None:
-    of = cohort()
-    split = folds(of, 3, 2, 3)
-    logits = draw_logits(of, split, 2, SPREAD, np.random.default_rng(1))
-    per_patient = fold_scores(patient_right(of, logits), of.labels, split.tested, 3)
-    per_image = fold_scores(image_right(logits), of.labels[of.patient], split.tested[..., of.patient], 3)
-    for study, arm, repeat, fold in np.ndindex(3, 2, 2, 3):
-        images = split.tested[study, repeat][of.patient] == fold
-        right, y = 1 / (1 + np.exp(-logits[study, arm, repeat, images])), of.labels[of.patient][images]
-        malignant = np.where(y == 1, right, 1 - right)
-        wanted = classification_metrics(y, np.stack([1 - malignant, malignant], 1), of.patient[images].tolist())
-        at = (study, arm, repeat * 3 + fold)
-        assert per_patient[at] == pytest.approx(wanted["patient_balanced_accuracy"])
-        assert per_image[at] == pytest.approx(wanted["balanced_accuracy"])
+def auroc(y: np.ndarray, probability: np.ndarray) -> float:
+    return float(np.mean([roc_auc_score(y, p) for p in probability.reshape(-1, len(y))]))
 
 
-def test_patients_mean_probability_by_hand() -> None:
-    of = Cohort(np.array([0, 1]), np.array([2, 1]))
-    logits = np.log(np.array([[0.9 / 0.1, 0.2 / 0.8, 0.4 / 0.6]]))
-    np.testing.assert_allclose(patient_probability(of, logits), [[0.55, 0.4]])
-    assert patient_right(of, logits).tolist() == [[True, False]]
+@pytest.mark.parametrize("view", NULLS, ids=lambda v: v.name)
+def test_arms_of_a_null_differ_but_are_equally_good(view: View) -> None:
+    y, p = curve_probabilities(Curve(sets=2, test=200), view, 40, np.random.default_rng(1))
+    assert p.shape == (40, 2, 2, 200)
+    assert np.abs(p[:, 0] - p[:, 1]).mean() > 0.02
+    assert auroc(y, p[:, 0]) == pytest.approx(auroc(y, p[:, 1]), abs=0.03)
+    assert 0.7 < auroc(y, p) < 0.95
 
 
-def test_terms_of_a_logit_are_shared_as_documented() -> None:
-    """One term of the model at a time: which units are correlated."""
-    of = cohort(4, 4)
-    split = folds(of, 400, 2, 2)
-    none = replace(SPREAD, **{k: 0.0 for k in SPREAD.__dataclass_fields__ if k != "levels"}, levels=(0.0, 0.0))
-
-    def draw(**parts: float) -> np.ndarray:
-        return draw_logits(of, split, 2, replace(none, **parts), np.random.default_rng(0))  # [S, A, R, M]
-
-    first = np.searchsorted(of.patient, np.arange(8))  # the first image of each patient
-    patient = draw(patient=1.0)
-    assert np.array_equal(patient[:, 0, 0], patient[:, 1, 1])
-    assert np.array_equal(patient[..., first][..., of.patient], patient)
-    lasting = draw(lasting=1.0)
-    assert np.array_equal(lasting[:, :, 0], lasting[:, :, 1])
-    assert abs(np.corrcoef(lasting[:, 0, 0].ravel(), lasting[:, 1, 0].ravel())[0, 1]) < 0.05
-    passing = draw(passing=1.0)[..., first]
-    assert abs(np.corrcoef(passing[:, :, 0].ravel(), passing[:, :, 1].ravel())[0, 1]) < 0.05
-    run = draw(run=1.0)[0, 0, 0][first]
-    assert len(np.unique(run)) == 2  # two folds
-    bias = draw(bias=1.0)[0, 0, 0][first]
-    same_fold = split.tested[0, 0] == split.tested[0, 0, 0]
-    assert set(np.round(bias[same_fold] * np.where(of.labels[same_fold] == 0, 1, -1), 6).tolist()) == {
-        np.round(float(bias[0]), 6)
-    }
-    training = draw(training=1.0)[:, 0, :, first].std()
-    assert training == pytest.approx(1 / np.sqrt(4), rel=0.05)  # the mean of four training patients
-    for value in (patient, lasting):
-        assert value.mean() == pytest.approx(0, abs=0.1)
-        assert value.std() == pytest.approx(1, rel=0.05)
+def test_more_patients_are_better() -> None:
+    y, p = curve_probabilities(Curve(sets=4, sizes=(20, 40, 80), test=300), SAME, 20, np.random.default_rng(2))
+    small, middle, large = (auroc(y, p[:, a]) for a in range(3))
+    assert 0.02 < middle - small < 0.07
+    assert 0.015 < large - middle < 0.05  # methodology: twice the patients are worth 2.7 points
 
 
-def test_injected_points_are_points_of_the_metric() -> None:
-    of = cohort(20, 40)
-    effects = (0.0, 0.02, 0.1, -0.05)
-    shifts = shift_for(of, SPREAD, effects, np.random.default_rng(0))
-    assert shifts[0] == 0
-    split = folds(of, 600, 1, 5)
-    logits = draw_logits(of, split, 2, SPREAD, np.random.default_rng(2))
-    base = fold_scores(patient_right(of, logits[:, :1]), of.labels, split.tested, 5).mean()
-    for effect, shift in zip(effects, shifts, strict=True):
-        arm = fold_scores(patient_right(of, logits[:, 1:] + shift), of.labels, split.tested, 5).mean()
-        assert arm - base == pytest.approx(effect, abs=0.008)
-    with pytest.raises(ConfigError, match="cannot be injected"):
-        shift_for(of, SPREAD, [0.4], np.random.default_rng(0))
+def test_folds_are_stratified_and_test_every_patient_once() -> None:
+    y = classes((6, 12))
+    fold = draw_folds(3, 2, y, 4, np.random.default_rng(0))
+    for label, least in ((0, 1), (1, 3)):
+        counts = np.stack([(fold[..., y == label] == k).sum(axis=-1) for k in range(4)])
+        assert counts.min() == least
+        assert counts.max() - counts.min() <= 1
+    assert len({tuple(f) for f in fold.reshape(6, -1)}) == 6
+    trained = training_patients(fold, 4)
+    assert trained.shape == (3, 8, 18)
+    assert (trained.reshape(3, 2, 4, 18).sum(axis=2) == 3).all()
+    probability = np.broadcast_to(np.arange(8.0)[:, None], (3, 1, 8, 18))
+    np.testing.assert_array_equal(by_testing_run(probability, fold)[:, 0], fold + np.array([0, 4])[:, None])
+
+
+@pytest.mark.parametrize("learner", [lda, logistic])
+def test_runs_learn_from_their_training_patients_only(learner: Learner) -> None:
+    y = classes((10, 20))
+    trained = np.ones((1, 2, 1, 30), dtype=np.bool_)
+    trained[:, 1, :, ::3] = False
+    x = draw_columns(1, y, SAME.strengths(2), np.random.default_rng(0))
+    found = run_probabilities(y, trained, SAME, np.random.default_rng(0), learner)
+    rows = np.repeat(trained[0, 1, 0], IMAGES)
+    model = learner(x[:, rows], np.repeat(y, IMAGES)[rows], np.ones(rows.sum()))
+    np.testing.assert_allclose(found[:, 1, 0], patient_probability(model.logits(x), IMAGES), atol=1e-5)
+    assert np.abs(found[0, 0] - found[0, 1]).max() > 0.01

@@ -7,13 +7,13 @@ import pytest
 
 from bench.errors import DataError
 from bench.stats.crossed import crossed_test
-from bench.stats.worth import worth_in_patients
+from bench.stats.worth import POWER, worth_in_patients
 
 SIZES = (20, 40, 80)
 
 
 def curve(patients: float) -> float:
-    return 0.75 + 0.05 * float(np.log2(patients / 40))
+    return 0.75 + 0.3 * (1 - float((patients / 40) ** POWER))
 
 
 def study(rng: np.random.Generator, worth: float, spread: float = 1.0, r: int = 8, g: int = 80):
@@ -53,7 +53,9 @@ def test_a_curve_that_falls_by_chance_is_made_increasing_and_a_flat_one_shows_no
     level = np.array([0.70, 0.80, 0.78])[:, None, None] + 1e-6 * rng.normal(size=(3, 6, 30))
     arm = 0.75 + 1e-6 * rng.normal(size=(6, 30))
     share = (0.75 - 0.70) / (0.79 - 0.70)
-    assert worth_in_patients(SIZES, level, arm, 20).value == pytest.approx(20 * 2**share - 20, abs=0.01)
+    assert worth_in_patients(SIZES, level, arm, 20).value == pytest.approx(
+        20 * (1 + share * (2**POWER - 1)) ** (1 / POWER) - 20, abs=0.01
+    )
     none, _ = study(rng, 0.0)
     flat = none - none.mean(axis=(1, 2), keepdims=True)
     unknown = worth_in_patients(SIZES, flat, none[1] - none[1].mean(), 40)

@@ -23,8 +23,8 @@ SHOWN = {  # kind -> title, what is on the axis, scale
 def none_caption(info: ReportInfo) -> str:
     """Return the caption of the chart of differences to `none`."""
     return (
-        f"Difference to `none` in {info.unit.metric}: mean over pairs, 95 % interval (corrected resampled t; no line: "
-        "none). Filled: decided. Shaded: equivalence margin. One colour per method in all charts."
+        f"Difference to `none` in {info.unit.metric}: mean and 95 % interval of the test (no line: none). "
+        "Filled: decided. Shaded: equivalence margin. One colour per method in all charts."
     )
 
 

@@ -18,7 +18,7 @@ def sections(records: Records, info: ReportInfo) -> Iterator[Section]:
     curve = records.curve
     if curve is None:
         return
-    blocks: list[Block] = [control_sentence(curve.controls, info)] if curve.controls else []
+    blocks: list[Block] = []
     for classifier in info.classifiers:
         if len(info.classifiers) > 1:
             blocks.append(f"### {classifier}")
@@ -73,7 +73,7 @@ def worth_text(found: ArmWorth | None) -> str:
 
 def _end(value: float) -> str:
     if math.isinf(value):
-        return "beyond" if value > 0 else "less than 0"
+        return "more than the curve" if value > 0 else "less than 0"
     return f"{value:+.0f}".replace("-", "−")
 
 

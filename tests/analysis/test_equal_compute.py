@@ -18,7 +18,8 @@ from bench.analysis.lines import PRIMARY, Line
 from bench.analysis.report import Records, collect
 from bench.analysis.rows import Rows
 from bench.errors import ConfigError
-from bench.plan.plan import classifier_of, make_plan
+from bench.plan.make import make_plan
+from bench.plan.plan import classifier_of
 from bench.report.build import build_report
 from bench.stats.inference import verdicts
 from bench.stats.pareto import pareto

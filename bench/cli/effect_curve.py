@@ -11,8 +11,8 @@ from pathlib import Path
 from rich.table import Table
 
 from bench.analysis.stopping import paired_contributions
+from bench.cli.curve_table import curve_table
 from bench.cli.effect_pilot import Arm
-from bench.cli.plan import curve_table
 from bench.config import strict_json
 from bench.engine.console import plain_console
 from bench.engine.scheduler import rows_of

@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from bench.cli.curve_table import curve_table
 from bench.cli.options import Command, json_option, only_option, suite_options
 from bench.cli.sub_suites import SubSuites, for_each, head, sub_suites_of
 from bench.config import to_plain
@@ -25,7 +26,7 @@ from bench.engine.session import MAX_AUTO_JOBS, Session, prepare
 from bench.forecast.cost_model import CostModel, Estimate, Prediction, Schedule, duration, fit_model, schedule, total
 from bench.metrics.units import scored_unit
 from bench.plan.checks import check_trainable
-from bench.plan.curve import CurveSize, curve_sizes
+from bench.plan.curve import curve_sizes
 from bench.plan.plan import STAGES, Cell, unique
 from bench.plan.selection import select
 from bench.report.writing import warn_of_damage
@@ -121,17 +122,6 @@ def plan_facts(session: Session, only: Sequence[str], jobs: int | None = None) -
         "cells_guessed": estimate.guessed,
         "cells_of_unknown_cost": estimate.unknown,
     }
-
-
-def curve_table(sizes: Sequence[CurveSize], groups: str) -> Table:
-    """Return the sets of a learning curve by size, with the patients of each part."""
-    table = Table(f"{groups} per set", box=None, pad_edge=False)
-    for heading in ("sets", "training", "validation", "test (common)", "methods"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for x in sizes:
-        parts = [str(low) if low == high else f"{low} to {high}" for low, high in (x.train, x.validation)]
-        table.add_row(str(x.train_patients), str(x.sets), *parts, str(x.test), str(x.methods))
-    return table
 
 
 def play(model: CostModel, cells: Sequence[Cell], jobs: int) -> tuple[dict[CellId, Prediction], Schedule]:

@@ -16,7 +16,8 @@ from bench.engine.scheduler import Runner
 from bench.engine.session import Session
 from bench.forecast.cost_model import Prediction, schedule
 from bench.forecast.profiles import FOLDER
-from bench.plan.plan import Cell, make_plan
+from bench.plan.make import make_plan
+from bench.plan.plan import Cell
 from bench.suite.suite import PluginSpec, Suite
 from bench.types import ResultRow
 

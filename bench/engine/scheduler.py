@@ -58,7 +58,7 @@ class Gate:
     sets: int | None = None
 
     def more(self) -> bool:
-        """Return whether more sets are to be run; ``sets`` is then higher."""
+        """Return whether to run more sets; ``sets`` is then higher."""
         return False
 
 
@@ -102,8 +102,9 @@ class Runner:
         return len(self.waiting)
 
     def run(self, make_executor: Callable[[], Executor], gate: Gate | None = None) -> Summary:
-        """Run the remaining cells, of a learning curve as many sets as ``gate`` says. The cells of other sets are left
-        out of ``cells``. A ``KeyboardInterrupt`` stops the workers and is raised again.
+        """Run the remaining cells, of a learning curve as many sets as ``gate`` says; ``cells`` then lacks the others.
+
+        A ``KeyboardInterrupt`` stops the workers and is raised again.
         """
         self._gate = gate or Gate()
         if not self.waiting:
@@ -136,8 +137,7 @@ class Runner:
 
     def _leave_out(self) -> None:
         """Forget the cells of the training sets that are not needed."""
-        for cell_id in self.waiting:
-            del self.cells[cell_id]
+        self.cells = {i: cell for i, cell in self.cells.items() if i not in self.waiting}
         self.waiting.clear()
 
     def _start(self, cell: Cell, executor: Executor, running: dict[Future[ResultRow], Cell]) -> None:

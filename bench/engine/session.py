@@ -13,7 +13,8 @@ from bench.config import stable_hash
 from bench.cost.host import available_cpus
 from bench.engine.looks import read_looks, stopped
 from bench.errors import ConfigError
-from bench.plan.plan import Plan, make_plan
+from bench.plan.make import make_plan
+from bench.plan.plan import Plan
 from bench.registry import no_exit
 from bench.stages import RunEnv, load_index
 from bench.store.redact import redact

@@ -13,7 +13,8 @@ from bench.config import stable_hash, to_plain
 from bench.engine.session import Session
 from bench.metrics.units import ScoredUnit, scored_unit
 from bench.plan.curve import tuned_size
-from bench.plan.plan import Cell, make_plan, validation_cell
+from bench.plan.make import make_plan
+from bench.plan.plan import Cell, validation_cell
 from bench.plan.selection import select
 from bench.suite.arms import ratio_text
 from bench.suite.suite import PluginSpec, Suite

@@ -28,7 +28,7 @@ from bench.config import to_plain
 from bench.engine.scheduler import rows_of
 from bench.engine.session import prepare
 from bench.files import write_atomic
-from bench.plan import plan
+from bench.plan import make as planning
 from bench.report import export
 from bench.report.pages.two_runs.page import sections, summary
 from bench.report.pages.two_runs.view import as_markdown
@@ -388,7 +388,7 @@ def test_a_store_that_this_version_would_repeat_is_compared_by_its_last_report(
     made = json.dumps(export.as_json(collect(Rows(rows), info, a), info))
     (a / "reports" / "s" / "leaderboard.json").write_text(made, encoding="utf-8")
     assert "taken from" not in bench("compare", a, a, *here).output
-    monkeypatch.setitem(plan.CODE_VERSION, "evaluate", 99)
+    monkeypatch.setitem(planning.CODE_VERSION, "evaluate", 99)
     shown = " ".join(bench("compare", a, a, *here).output.split())
     assert "not from its store: with the plan of this version it has 0 of the" in shown
     assert "identical: " in shown

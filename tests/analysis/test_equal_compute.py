@@ -19,7 +19,8 @@ from bench.analysis.lines import PRIMARY, Line
 from bench.analysis.report import Records, collect
 from bench.analysis.rows import Rows
 from bench.errors import ConfigError
-from bench.plan.plan import classifier_of, make_plan
+from bench.plan.make import make_plan
+from bench.plan.plan import classifier_of
 from bench.report.build import build_report
 from bench.report.sections import compute
 from bench.stats.inference import verdicts

@@ -15,7 +15,7 @@ from bench.data.shift_split import ShiftConfig
 from bench.data.split_config import SplitConfig
 from bench.data.splits import PARTS, check_split, load_split, make_splits, save_split
 from bench.errors import ConfigError, DataError, LeakageError
-from bench.plan.plan import make_plan
+from bench.plan.make import make_plan
 from bench.suite.suite import load_suite
 from bench.types import DatasetIndex, Split
 

@@ -21,7 +21,7 @@ from bench.engine.cell_run import run_cell
 from bench.engine.rehearsal import miniature
 from bench.forecast.cost_model import CostModel
 from bench.forecast.workload import Workload, workloads
-from bench.plan.plan import make_plan
+from bench.plan.make import make_plan
 from bench.stages import RunEnv, load_index
 from bench.suite.suite import Suite, parse_suite
 from bench.tracking.rows import fact_params, metric_points

@@ -61,7 +61,7 @@ CLASSIFIERS = {"small_cnn": {"steps": 4, "evaluate_every": 2, "batch_size": 8, "
 NET = {"encoder": "tu-test_resnet", "decoder_filters": [16, 8, 4], "steps": 1, "batch_size": 2}
 NETWORKS = {"unet": NET, "scse_unet": {**NET, "decoder_filters": [16, 16, 16], "attention": "scse"}}
 DONE = (
-    ["stage=split,segment,fit,synthesize,classify"],
+    ["stage=split,fcn_score,fit,synthesize,classify"],
     ["stage=segmentation", "method=none"],
     ["stage=segmentation", "method=cyclegan", "classifier=unet"],
 )

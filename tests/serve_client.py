@@ -76,9 +76,9 @@ class Client:
         values = {"run": self.run, "cell": self.cell("classifiers", arm=arm), "name": "a.png", **options}
         return ask(self.app, "POST", "/api/classify", content, **values)
 
-    def neighbours(self, content: bytes, arm: str = "none", by: str = "features") -> Any:
+    def neighbours(self, content: bytes, arm: str = "none") -> Any:
         """Return the nearest images, asking again while features are made, as the page does."""
-        values: dict[str, Any] = {"run": self.run, "cell": self.cell("classifiers", arm=arm), "by": by}
+        values: dict[str, Any] = {"run": self.run, "cell": self.cell("classifiers", arm=arm)}
         until = time.monotonic() + PATIENCE_S
         while True:
             answer = ask(self.app, "POST", "/api/neighbours", content, **values)

@@ -11,18 +11,19 @@ ROWS = 40  # of a table; the page and the CSV have all
 
 
 def markdown(title: str, found: Sequence[Section], more: str = "", rows: int = ROWS) -> str:
-    """Return the page: title, first section without a heading, ``more`` (where the rest is), other main sections.
+    """Return the page: title, the answer (a first section of order 0) without a heading, ``more``, other main sections.
 
-    Tables are cut after ``rows`` rows.
+    ``more`` says where the rest is. Tables are cut after ``rows`` rows.
     """
-    main = [s for s in found if not s.appendix]
-    parts = [f"# {title}\n"]
+    main, parts = [s for s in found if not s.appendix], [f"# {title}\n"]
+    after = [f"{more}\n"] if more else []
     for i, section in enumerate(main):
-        parts += [f"## {section.title}\n"] if i else []
+        answer = not i and section.order == 0
+        parts += [] if answer else [*(after if not i else ()), f"## {section.title}\n"]
         parts += [text for block in section.blocks for text in _block(block, rows)]
         for path, caption in section.figures.items():
             parts.append(f"![{section.alts.get(path) or alt(path)}]({path})\n\n*{caption}*\n")
-        parts += [f"{more}\n"] if more and not i else []
+        parts += after if answer else []
     return "\n".join(parts)
 
 

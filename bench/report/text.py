@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import unescape
 
 DASH = "–"  # shown for an unknown number
@@ -56,6 +56,23 @@ def number(value: float) -> str:
         return "0"
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
     return f"{value:.{min(digits, 6)}f}".replace("-", "−")
+
+
+def signed(value: float) -> str:
+    """Format as ``number``, with the sign of a positive value too: '+0.0412', '−2.50', '0'."""
+    return ("+" if value > 0 else "") + number(value)
+
+
+def with_interval(value: float, low: float, high: float, show: Callable[[float], str]) -> str:
+    """'+2.1 [−0.3, +4.5]'; without an interval only the value, a dash if it is unknown."""
+    if not math.isfinite(value):
+        return DASH
+    return show(value) + (f" [{show(low)}, {show(high)}]" if math.isfinite(low) and math.isfinite(high) else "")
+
+
+def mean_sd(mean: float, sd: float, show: Callable[[float], str]) -> str:
+    """'81.2 ± 3.0', or only the mean of one value."""
+    return show(mean) + (f" ± {show(sd)}" if math.isfinite(sd) else "")
 
 
 def p_value(value: float) -> str:

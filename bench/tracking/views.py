@@ -15,7 +15,13 @@ from typing import Any, Final
 TAG: Final = "mlflow.sharedViewState."
 CLASSIFIERS, ARMS, GENERATORS = "bench-classifiers", "bench-arms", "bench-generators"
 PRIMARY: Final = "test/patient_auroc"  # default primary metric of the verdicts
-SCORES: Final = (PRIMARY, "test/patient_balanced_accuracy", "test/balanced_accuracy", "test/ece", "cost/classify/device_s")
+SCORES: Final = (
+    PRIMARY,
+    "test/patient_balanced_accuracy",
+    "test/balanced_accuracy",
+    "test/ece",
+    "cost/classify/device_s",
+)
 COSTS: Final = ("cost/fit/device_s", "cost/fit/peak_memory_bytes", "memorised/flagged_share", "cycle/ssim")
 
 

@@ -1,4 +1,4 @@
-"""The nearest images on the page of `bench serve`: by features, by pixels, and while features are made."""
+"""The nearest images on the page of `bench serve`: by features, and while features are made."""
 
 from __future__ import annotations
 
@@ -79,12 +79,11 @@ def changed(content: bytes, how: str) -> bytes:
     return out.getvalue()
 
 
-@pytest.mark.parametrize("by", ["features", "pixels"])
-def test_neighbours_are_what_the_classifier_was_trained_on(client: Client, finished: Finished, by: str) -> None:
+def test_neighbours_are_what_the_classifier_was_trained_on(client: Client, finished: Finished) -> None:
     content = image_of(finished.session, "train")
     seen = client.classify(content, arm="cgan ×0.5").json
-    found = client.neighbours(content, "cgan ×0.5", by)
-    assert (found["by"], found["why"]) == (by, "")
+    found = client.neighbours(content, "cgan ×0.5")
+    assert found["why"] == ""
     first = found["training"][0]
     assert (first["name"], first["distance"]) == (seen["known"]["path"], 0)
     assert (pixels(first["image"]) == pixels(seen["image"])).all()
@@ -99,7 +98,7 @@ def test_neighbours_are_what_the_classifier_was_trained_on(client: Client, finis
     used = {path for paths in by_class for path in paths[: (len(paths) + 1) // 2]}
     names = {n["name"] for n in found["synthetic"]}
     assert names <= used < {r.path for r in records}
-    assert client.neighbours(content, "none", by)["synthetic"] is None
+    assert client.neighbours(content, "none")["synthetic"] is None
 
 
 @pytest.mark.parametrize("how", ["flipped", "brightened"])
@@ -121,7 +120,7 @@ def test_features_of_a_finished_run_are_not_made_again(finished: Finished, monke
 
     monkeypatch.setattr(FeatureExtractor, "embed", counted)
     before, client = features_in(finished.session), Client(finished.session)
-    assert client.neighbours(image_of(finished.session, "test"), "cgan ×1")["by"] == "features"
+    assert client.neighbours(image_of(finished.session, "test"), "cgan ×1")["extractor"]
     assert looked_at == [1]  # the image that was sent
     assert features_in(finished.session) == before
 
@@ -146,22 +145,21 @@ def test_others_are_answered_while_features_are_made(copied: Session, monkeypatc
     monkeypatch.setattr(FeatureExtractor, "embed", slow)
     client, content = Client(copied), image_of(copied, "test")
 
-    def once(arm: str, by: str = "features") -> Any:
-        values: dict[str, Any] = {"run": client.run, "cell": client.cell("classifiers", arm=arm), "by": by}
+    def once(arm: str) -> Any:
+        values: dict[str, Any] = {"run": client.run, "cell": client.cell("classifiers", arm=arm)}
         return ask(client.app, "POST", "/api/neighbours", content, **values).json
 
     try:
         making = once("cgan ×1")
         assert making["making"]["done"] == 0 < making["making"]["total"]
         assert once("none") == once("cgan ×1") == making  # one at a time, and each once
-        assert once("none", "pixels")["by"] == "pixels"
         assert client.classify(content).status == 200
     finally:
         go_on.set()
-    assert client.neighbours(content, "cgan ×1")["by"] == client.neighbours(content)["by"] == "features"
+    assert client.neighbours(content, "cgan ×1")["extractor"] == client.neighbours(content)["extractor"]
 
 
-def test_without_weights_it_says_so_and_compares_pixels(
+def test_without_weights_it_says_so(
     finished: Finished, copied: Session, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def forbidden(*args: Any, **kwargs: Any) -> Any:
@@ -173,15 +171,8 @@ def test_without_weights_it_says_so_and_compares_pixels(
     session = prepare(str(suite), (), None, copied.env.out)
     client, content = Client(session), image_of(session, "train")
     found = client.neighbours(content, "cgan ×1")
+    assert list(found) == ["why"]
     assert found["why"].startswith("no pretrained weights for 'repvgg_a0' on this machine")
-    by_pixels = client.neighbours(content, "cgan ×1", "pixels")
-    assert {**found, "why": ""} == by_pixels
-    assert by_pixels["training"][0]["distance"] == 0
-
-
-def test_another_way_to_compare_is_refused(client: Client, finished: Finished) -> None:
-    found = client.neighbours(image_of(finished.session, "test"), by="../smell")
-    assert found == {"error": "by: got '../smell', expected features or pixels"}
 
 
 def test_cosine_distances() -> None:

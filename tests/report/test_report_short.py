@@ -49,3 +49,11 @@ def test_the_leaderboard_is_at_most_so_many_words(most: int, size: dict[str, Any
     answer = text.partition("\n\n")[2].partition("## Leaderboard")[0].strip().split("\n\n")
     assert len(answer) == 4  # three sentences, and where the rest is
     assert all(f"`{m}`" in text for m in info.methods)
+
+
+def test_a_suite_without_classifiers_has_no_answer_and_keeps_its_headings(tmp_path: Path) -> None:
+    rows, info = made_up(tmp_path, folds=2, classifiers=(), generative=("cgan",), pictures=False)
+    found = sections(collect(Rows(rows), info, tmp_path), info, {}, {})
+    text = markdown(title(info), defined(found, brief=True), more(found))
+    assert text.startswith("# tiny: quality of the synthetic images\n\nAll figures, sortable tables")
+    assert text.index("\n## Synthetic images against real ones") < text.index("\n## Cost\n")

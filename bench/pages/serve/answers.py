@@ -16,7 +16,7 @@ from bench.leakage import PARTS
 from bench.metrics.calibration import apply_temperature
 from bench.pages.serve.alike import DECIMALS, Workshop
 from bench.pages.serve.models import ServeContext, Shelf, Trained, load_classifier, load_segmentation_network
-from bench.pages.serve.neighbours import ByPixels, Known, Seen, Space, nearest, seen_by
+from bench.pages.serve.neighbours import Known, Seen, nearest, seen_by
 from bench.pages.serve.overlays import heat, png, tint
 from bench.pages.serve.runs import Run, arm, fold_name
 from bench.pages.server import RequestError
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 MAX_DRAWN = 64
 MAX_SEED = 2**31 - 1
 NEIGHBOURS = 4
-FEATURES, PIXELS = BY = ("features", "pixels")  # ways to compare images
 Json = dict[str, Any]
 
 
@@ -59,7 +58,6 @@ class Answers:
         self._classifiers: Shelf[Trained] = Shelf()
         self._segmentation_networks: Shelf[nn.Module] = Shelf()
         self._seen: Shelf[Seen] = Shelf()
-        self._by_pixels: Shelf[ByPixels] = Shelf()
         self._workshop = Workshop()
         self._drawn: Shelf[list[SyntheticImage]] = Shelf()
 
@@ -117,30 +115,22 @@ class Answers:
             "explanation": _looked(network, image, mask, device),
         }
 
-    def neighbours(self, run: Run, cell: Cell, content: bytes, by: str) -> Json:
+    def neighbours(self, run: Run, cell: Cell, content: bytes) -> Json:
         """Return the images nearest to a file's image, among those that a classifier was trained on.
 
         While features are computed, the response has the progress, and the page asks again. If they are not available,
-        it has the reason and the nearest images by pixels. Raises ``RequestError`` for an unusable file or another
-        ``by``.
+        it has the reason instead. Raises ``RequestError`` for an unusable file.
         """
-        if by not in BY:
-            raise RequestError(400, f"by: got {by[:20]!r}, expected {' or '.join(BY)}")
         inputs = Inputs(cell, run.session.env)
         image = fitted(read_upload(content, inputs.index.pixels).picture, inputs.settings.image_size_px, inputs.resize)
         key = f"{run.session.suite.name} {cell.key}"
         seen = self._seen.get(key, lambda: seen_by(inputs))
-        space: Space | None = None
-        why, extractor = "", None
-        if by == FEATURES:
-            job = self._workshop.job(key, inputs, seen)
-            if not job.over or job.key != key:  # the job of another classifier may have ended
-                return {"making": {"done": job.done, "total": job.total}}
-            space, why = job.found, job.why
-            extractor = job.found.extractor.tag if job.found else None
-        if space is None:
-            space = self._by_pixels.get(key, lambda: ByPixels.of(inputs, seen))
-        distances = space.distances(image)
+        job = self._workshop.job(key, inputs, seen)
+        if not job.over or job.key != key:  # the job of another classifier may have ended
+            return {"making": {"done": job.done, "total": job.total}}
+        if job.found is None:
+            return {"why": job.why}
+        distances = job.found.distances(image)
 
         def shown(images: tuple[Known, ...] | None, found: npt.NDArray[np.floating] | None) -> list[Json] | None:
             if images is None or found is None:
@@ -148,9 +138,8 @@ class Answers:
             return [_neighbour(inputs, known, distance) for known, distance in nearest(images, found, NEIGHBOURS)]
 
         return {
-            "by": PIXELS if extractor is None else FEATURES,
-            "why": why,
-            "extractor": extractor,
+            "why": "",
+            "extractor": job.found.extractor.tag,
             "training": shown(seen.real, distances.real),
             "synthetic": shown(seen.synthetic, distances.synthetic),
         }

@@ -111,13 +111,13 @@ class Page:
         return _json({"name": _name(request), **await self._queue.do(work)})
 
     async def neighbours(self, request: Request) -> Response:
-        """Return the images nearest to that in the body: ?run= &cell= &by=features or pixels"""
+        """Return the images nearest to that in the body: ?run= &cell="""
         content = await self._body(request)
 
         def work() -> dict[str, Any]:
             run = self._runs.get(_text(request, "run"))
             cell = run.cell("classify", _text(request, "cell"))
-            return self._answers.neighbours(run, cell, content, _text(request, "by"))
+            return self._answers.neighbours(run, cell, content)
 
         return _json(await self._queue.do(work))
 

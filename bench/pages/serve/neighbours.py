@@ -1,17 +1,11 @@
-"""Nearest images of a query among those that a classifier was trained on, with two distances.
-
-By features: ``bench.pages.serve.alike``. By colours and rough shapes, in this module: the root mean square difference
-of pixels, 0 to 255, after both images were resized to 32 × 32. It finds duplicates reliably; other images are near if
-their mean colours are similar.
-"""
+"""Images that a classifier was trained on, and the nearest of them; distances are in ``bench.pages.serve.alike``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +18,8 @@ from bench.errors import DataError
 from bench.pages.uploads import fitted
 from bench.stages.common import Inputs
 from bench.stages.memorised import flagged_paths
-from bench.types import DEFAULT_POLICY, PixelPolicy, Resize, Uint8Images
+from bench.types import DEFAULT_POLICY, PixelPolicy, Resize
 
-SIDE_PX = 32
 CHUNK = 1024  # images compared at once
 Floats = npt.NDArray[np.floating]
 
@@ -74,13 +67,6 @@ class Distances(NamedTuple):
     synthetic: Floats | None
 
 
-class Space(Protocol):
-    """A distance between images."""
-
-    def distances(self, image: Uint8Images) -> Distances:
-        """Return the distances of one image uint8 [1, H, W, 3]."""
-
-
 def nearest(images: tuple[Known, ...], distances: Floats, count: int) -> list[tuple[Known, float]]:
     """Return the nearest images with their distances, the nearest first."""
     rows = np.argsort(distances, kind="stable")[:count]
@@ -111,47 +97,7 @@ def real_pixels(inputs: Inputs, seen: Seen) -> Iterator[npt.NDArray[np.uint8]]:
     return (everything[row[known.name]] for known in seen.real)
 
 
-@dataclass(frozen=True)
-class ByPixels:
-    """Comparison by thumbnails uint8 [N, 32, 32, 3]."""
-
-    real: Uint8Images
-    synthetic: Uint8Images | None
-
-    @classmethod
-    def of(cls, inputs: Inputs, seen: Seen) -> ByPixels:
-        """Return the thumbnails of a classifier's training images. Raises ``DataError`` if an image is missing."""
-        real = _stack([thumbnail(pixels) for pixels in real_pixels(inputs, seen)])
-        if seen.synthetic is None:
-            return cls(real, None)
-        size = inputs.settings.image_size_px
-        with ThreadPoolExecutor() as pool:  # Pillow decodes outside the interpreter lock
-            return cls(real, _stack(list(pool.map(lambda k: thumbnail(k.read(size)), seen.synthetic))))
-
-    def distances(self, image: Uint8Images) -> Distances:
-        """Return the distances of one image uint8 [1, H, W, 3], 0 to 255."""
-        wanted = thumbnail(image[0]).astype(np.float32)
-        synthetic = None if self.synthetic is None else _differences(self.synthetic, wanted)
-        return Distances(_differences(self.real, wanted), synthetic)
-
-
-def thumbnail(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Return an image uint8 [H, W, 3] as uint8 [32, 32, 3]."""
-    from PIL import Image
-
-    return np.asarray(Image.fromarray(image).resize((SIDE_PX, SIDE_PX), Image.Resampling.BILINEAR), dtype=np.uint8)
-
-
 def chunks(values: npt.NDArray[np.generic], kind: type[np.floating]) -> Iterator[Floats]:
     """Yield chunks of up to ``CHUNK`` rows of an array as floats; at least one chunk, which may be empty."""
     for start in range(0, max(len(values), 1), CHUNK):
         yield values[start : start + CHUNK].astype(kind)
-
-
-def _differences(thumbnails: Uint8Images, wanted: Floats) -> Floats:
-    found = [np.sqrt(np.square(c - wanted).mean(axis=(1, 2, 3))) for c in chunks(thumbnails, np.float32)]
-    return np.concatenate(found)
-
-
-def _stack(thumbnails: list[npt.NDArray[np.uint8]]) -> Uint8Images:
-    return np.stack(thumbnails) if thumbnails else np.zeros((0, SIDE_PX, SIDE_PX, 3), np.uint8)

@@ -70,7 +70,7 @@ def forest(
             fig.supxlabel(xlabel, fontsize=LABEL)
         if keys:
             handles = [_key(name, mark) for name, mark in keys.items()]
-            fig.legend(handles=handles, loc="outside upper right", ncols=columns, handlelength=1.6, columnspacing=1.2)
+            fig.legend(handles=handles, loc="outside upper left", ncols=columns, handlelength=1.6, columnspacing=1.2)
 
 
 def draw_panel(ax: Any, panel: Panel) -> None:

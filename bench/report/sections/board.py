@@ -23,8 +23,6 @@ from bench.report.sections.leaderboard import (
 )
 from bench.report.text import DASH, points, seconds
 
-MAIN = ("curve", "forest")  # the main figure: the learning curve, or the forest chart
-
 
 def sections(records: Records, info: ReportInfo) -> Iterator[Section]:
     """Yield the leaderboard and its figure."""
@@ -35,7 +33,8 @@ def sections(records: Records, info: ReportInfo) -> Iterator[Section]:
     if overview := verdict_overview(records.lines, info):
         blocks.append(Details("Verdicts and mean differences to `none`, by classifier", (overview,)))
     terms = score_terms(info) | verdict_terms(info)
-    yield Section("Leaderboard", tuple(blocks), 10, False, terms, charts(*MAIN), beside=True)
+    main = charts("curve" if getattr(records, "curve", ()) else "forest")  # the learning curve, if the run has one
+    yield Section("Leaderboard", tuple(blocks), 10, False, terms, main, beside=True)
 
 
 def board(lines: Sequence[Line], info: ReportInfo) -> Table:

@@ -10,7 +10,7 @@ from bench.analysis.info import ReportInfo
 from bench.analysis.report import Records
 from bench.report.content import Block, Section, Table
 from bench.report.sections.leaderboard import arm_name
-from bench.report.text import DASH, literal, number, p_value
+from bench.report.text import DASH, literal, mean_sd, number, p_value, signed, with_interval
 from bench.types import Measure
 
 _CAPTION = (
@@ -45,24 +45,9 @@ def _table(found: Sequence[OwnScore]) -> Table:
         "Metric": [f"`{x.metric}`" for x in found],
         "Arm": [arm_name(x.arm) for x in found],
         "Verdict": [f"**{x.word}**" if x.word in ("helps", "hurts") else x.word or DASH for x in found],
-        "Mean ± sd": [_mean_sd(x) for x in found],
-        "Difference": [_difference(x) for x in found],
+        "Mean ± sd": [mean_sd(x.score.mean, x.score.sd, number) for x in found],
+        "Difference": [with_interval(x.difference, x.low, x.high, signed) for x in found],
         "p Holm": [p_value(x.p_adjusted) for x in found],
         "Pairs": [f"{x.score.n} of {x.planned}" for x in found],
     }
     return Table.by_column(columns, 3, f"Custom metrics: {found[0].classifier}")
-
-
-def _mean_sd(x: OwnScore) -> str:
-    return number(x.score.mean) + (f" ± {number(x.score.sd)}" if math.isfinite(x.score.sd) else "")
-
-
-def _difference(x: OwnScore) -> str:
-    if not math.isfinite(x.difference):
-        return DASH
-    known = math.isfinite(x.low) and math.isfinite(x.high)
-    return _signed(x.difference) + (f" [{_signed(x.low)}, {_signed(x.high)}]" if known else "")
-
-
-def _signed(value: float) -> str:
-    return ("+" if value > 0 else "") + number(value)

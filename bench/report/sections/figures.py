@@ -12,6 +12,7 @@ from bench.report.content import Section, charts
 def sections(_: Records, info: ReportInfo) -> Iterator[Section]:
     """Yield the sections; those without figures are omitted later."""
     made = ("pictures/overview*.png", *(f"pictures/{method}.png" for method in info.generative))
+    yield Section("Differences to `none`", order=109, claims=charts("forest"))
     yield Section("Scores of each pair", order=110, claims=charts("folds"))
     yield Section("Amount of synthetic data", order=111, claims=charts("sweep"))
     yield Section("Curves and calibration", order=112, claims=charts("roc", "pr", "reliability"))

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 from bench.analysis.info import OtherFinding, ReportInfo
 from bench.analysis.questions import Question
 from bench.report.content import Block, Table
 from bench.report.sections.leaderboard import arm_name
-from bench.report.text import count, interval, join, number, points
+from bench.report.text import count, interval, join, points, signed, with_interval
 from bench.suite.arms import Arm
 
 MEASURES = {"kid": "KID against test images", "accuracy": "accuracy"}
@@ -93,9 +92,4 @@ def _table(found: Sequence[OtherFinding]) -> Table:
 def _difference(c: OtherFinding) -> str:
     if c.kind == "accuracy":
         return f"{points(c.difference)} {interval(max(c.low, -1), min(c.high, 1), signed=True)}".strip()
-    ends = f" [{_signed(c.low)}, {_signed(c.high)}]" if math.isfinite(c.low) and math.isfinite(c.high) else ""
-    return _signed(c.difference) + ends
-
-
-def _signed(value: float) -> str:
-    return ("−" if value < 0 else "+") + number(abs(value))
+    return with_interval(c.difference, c.low, c.high, signed)

@@ -32,8 +32,8 @@ TERMS = {
 }
 
 
-def sections(records: Records, _: ReportInfo) -> Iterator[Section]:
-    """Yield a section for each feature extractor."""
+def sections(records: Records, info: ReportInfo) -> Iterator[Section]:
+    """Yield a section for each feature extractor; it is the main result of a suite without classifiers."""
     for tag in dict.fromkeys(q.extractor for q in records.quality):
         mine = [q for q in records.quality if q.extractor == tag]
         at_real_baseline = any(key.startswith("at_real_baseline/train/") for q in mine for key in q.scores)
@@ -41,7 +41,8 @@ def sections(records: Records, _: ReportInfo) -> Iterator[Section]:
         blocks += _against(mine, "test", "synthetic/test")
         blocks += _against(mine, "train", "at_real_baseline/train" if at_real_baseline else "synthetic/train")
         blocks += _variety(mine)
-        yield Section(f"Synthetic images against real ones, by {tag}", tuple(blocks), 220, definitions=TERMS)
+        title, main = f"Synthetic images against real ones, by {tag}", not info.classifiers
+        yield Section(title, tuple(blocks), 15 if main else 220, not main, TERMS)
 
 
 def _caption(tag: str) -> str:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
-from bench.analysis.custom_metrics import OwnScore
 from bench.analysis.info import ReportInfo
 from bench.analysis.report import Records
 from bench.analysis.segmentation import ALL_IMAGES, FALSE_ALARMS, MISSED, Segmented, of_class
 from bench.metrics.overlap_table import MEASURES
 from bench.report.content import Block, Details, Section, Table
 from bench.report.sections.leaderboard import arm_name
-from bench.report.text import DASH, join, literal, number, p_value, percent, points
+from bench.report.text import DASH, join, literal, mean_sd, number, p_value, percent, points, signed, with_interval
 
 _HOW = (
     "Networks trained on real images and their masks for every arm whose images have masks, with the same steps and "
@@ -60,13 +59,13 @@ def _table(found: Sequence[Segmented]) -> Table:
     columns = {
         "Arm": [arm_name(x.arm) for x in found],
         "Verdict": [f"**{x.word}**" if x.word in ("helps", "hurts") else x.word or DASH for x in dice],
-        "Dice, lesions": [_mean_sd(x, percent) for x in dice],
-        "Δ Dice": [_difference(x, points) for x in dice],
+        "Dice, lesions": [mean_sd(x.score.mean, x.score.sd, percent) for x in dice],
+        "Δ Dice": [with_interval(x.difference, x.low, x.high, points) for x in dice],
         "p Holm": [p_value(x.p_adjusted) for x in dice],
-        "IoU, lesions": [_mean_sd(x, percent) for x in iou],
-        "Δ IoU": [_difference(x, points) for x in iou],
-        "HD95, lesions, px": [_mean_sd(x, number) for x in distance],
-        "Δ HD95": [_difference(x, _signed) for x in distance],
+        "IoU, lesions": [mean_sd(x.score.mean, x.score.sd, percent) for x in iou],
+        "Δ IoU": [with_interval(x.difference, x.low, x.high, points) for x in iou],
+        "HD95, lesions, px": [mean_sd(x.score.mean, x.score.sd, number) for x in distance],
+        "Δ HD95": [with_interval(x.difference, x.low, x.high, signed) for x in distance],
         "Missed": [_beside(x, MISSED) for x in found],
         "False alarms": [_beside(x, FALSE_ALARMS) for x in found],
         "Pairs": [f"{x.score.n} of {x.planned}" for x in dice],
@@ -81,7 +80,7 @@ def _each_class(found: Sequence[Segmented], info: ReportInfo) -> Table:
 
 
 def _beside(x: Segmented, measure: str) -> str:
-    return _mean_sd(x.beside[measure], percent) if measure in x.beside else DASH
+    return mean_sd(x.beside[measure].score.mean, x.beside[measure].score.sd, percent) if measure in x.beside else DASH
 
 
 def _left_out(info: ReportInfo) -> list[str]:
@@ -100,18 +99,3 @@ def _left_out(info: ReportInfo) -> list[str]:
     if made:
         said.append(f"Excluded: {join(made)}, whose images are generated from noise and have no masks.")
     return said
-
-
-def _mean_sd(x: OwnScore, show: Callable[[float], str]) -> str:
-    return show(x.score.mean) + (f" ± {show(x.score.sd)}" if math.isfinite(x.score.sd) else "")
-
-
-def _difference(x: OwnScore, show: Callable[[float], str]) -> str:
-    if not math.isfinite(x.difference):
-        return DASH
-    known = math.isfinite(x.low) and math.isfinite(x.high)
-    return show(x.difference) + (f" [{show(x.low)}, {show(x.high)}]" if known else "")
-
-
-def _signed(value: float) -> str:
-    return ("+" if value > 0 else "") + number(value)

@@ -1,5 +1,5 @@
 // The page of `bench serve`. Plain scripts: texts are set by textContent, images are blobs of this page.
-import { askNeighbours, neighboursOf } from "./neighbours.js";
+import { neighboursOf } from "./neighbours.js";
 import { $, ask, download, fill, send, show, tile, tiles, work } from "./parts.js";
 
 let offered = null; // choices of the selected run
@@ -216,7 +216,6 @@ $("translate").addEventListener("change", translate);
 $("translate").addEventListener("submit", (event) => event.preventDefault());
 for (const input of document.querySelectorAll("[name=layer]")) input.addEventListener("change", chooseLayer);
 $("layers").addEventListener("input", chooseLayer);
-for (const input of document.querySelectorAll("[name=by]")) input.addEventListener("change", askNeighbours);
 
 try {
   const { notice, runs } = await ask("/api/runs", {}, { method: "GET" });

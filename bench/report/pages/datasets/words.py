@@ -6,7 +6,7 @@ import math
 
 from bench.analysis.datasets.effects import Measure
 from bench.analysis.datasets.overall import Pooled
-from bench.report.text import interval, number, points
+from bench.report.text import interval, points, signed
 
 
 def called(p: Pooled) -> str:
@@ -41,7 +41,3 @@ def ends(measure: Measure, low: float, high: float) -> str:
     if measure == "kid":
         return f"[{signed(low)}, {signed(high)}]"
     return interval(max(low, -1), min(high, 1), signed=True)
-
-
-def signed(value: float) -> str:
-    return ("−" if value < 0 else "+") + number(abs(value))

@@ -14,7 +14,7 @@ from bench.analysis.two_runs.scores import IDENTICAL, Difference
 from bench.analysis.two_runs.side import Side
 from bench.metrics.units import ScoredUnit
 from bench.report.content import Section, Table
-from bench.report.text import DASH, count, join, literal, number, p_value, percent, points, seconds
+from bench.report.text import DASH, count, join, literal, number, p_value, percent, points, seconds, signed
 
 IMAGES = ("synthetic/test/kid_", "synthetic/test/fid_", "cycle/ssim", "fcn/iou", "memorised/flagged_share")
 LONG = 60  # most characters of a setting's value
@@ -145,12 +145,8 @@ def _images(c: Comparison, detail: bool) -> Iterator[Section]:
             if without
             else ()
         )
-        header, rows = _table(found, number, _signed, by_classifier=False)
+        header, rows = _table(found, number, signed, by_classifier=False)
         yield _section(f"Images: {metric}", lines, header, rows, left=1, detail=detail)
-
-
-def _signed(value: float) -> str:
-    return number(value) if not value > 0 else f"+{number(value)}"
 
 
 def _table(

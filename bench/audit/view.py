@@ -22,8 +22,8 @@ def show_audit(audit: Mapping[str, Any], console: Console | None = None) -> None
     """Print an audit as ``bench.cli.audit.audit_subject`` returns it."""
     view = _View(console or Console(soft_wrap=True, markup=False, highlight=False))
     _show_head(view, audit)
-    view.title("MemorisedSamples")
-    _show_memorised(view, audit)
+    view.title("Duplicates")
+    _show_duplicates(view, audit)
     view.title("Files")
     _show_files(view, audit)
     if audit["masks"] is not None:
@@ -109,7 +109,7 @@ def _n(count: int, what: str) -> str:
     return f"{count:,} {what}" + ("s" if count != 1 else "")
 
 
-def _show_memorised(view: _View, audit: Mapping[str, Any]) -> None:
+def _show_duplicates(view: _View, audit: Mapping[str, Any]) -> None:
     counts = audit["counts"]
     measured = {(p["first"], p["second"]): p for p in audit["near"]["pairs"]}
     for kind, sign in (("exact", "="), ("near", "~")):

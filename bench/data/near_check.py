@@ -45,7 +45,7 @@ def resample(
     """
     rows, in_rows = _sampling(pictures.shape[1], down, height)
     columns, in_columns = _sampling(pictures.shape[2], right, width)
-    windows: Floats = rows @ pictures @ columns.transpose(0, 2, 1)
+    windows = (rows @ pictures @ columns.transpose(0, 2, 1)).astype(np.float32, copy=False)
     return windows, in_rows[:, :, None] & in_columns[:, None, :]
 
 

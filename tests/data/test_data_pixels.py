@@ -171,7 +171,7 @@ def test_dim_images_of_a_set_have_their_own_window_and_this_is_said(tmp_path: Pa
         number = int(Path(record.path).stem)
         np.testing.assert_array_equal(found, images[number] >> (4 if number == 1 else 8))
     assert [(c.kind, c.count, c.example) for c in index.conversions] == [("own_window", 1, "b/1.tif")]
-    assert "b/1.tif is scaled by its own number of bits" in "\n".join(data_lines(index))
+    assert "b/1.tif is scaled by the image's own number of bits" in "\n".join(data_lines(index))
 
 
 def test_sixteen_bit_colour_that_keeps_few_levels_is_refused(tmp_path: Path) -> None:

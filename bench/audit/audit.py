@@ -8,6 +8,7 @@
                                 (pairs), ``exact_across_groups`` (pairs), and the same for ``near_…``;
                                 ``near_within_groups``, ``mixed_groups``, ``unusable``, ``odd``, ``marked``
 ``groups_known``                false: no patient ids, so every image is its own group
+``group_name``                  what groups are otherwise, in the plural: patients, lesions, slides
 ``exact``                       ``pairs`` [[path, path]] of all byte-identical images, usable or not; ``clusters``
                                 [[path, …]]; ``label_conflicts`` and ``across_groups``, subsets of the pairs
 ``near``                        ``pairs`` [{first, second, correlation, orientation}]; ``threshold`` and ``usual``
@@ -90,6 +91,7 @@ def audit_listing(name: str, listing: Listing, cache: Path, checks: ImageChecks 
         "root": str(listing.root),
         "classes": list(listing.classes),
         "groups_known": listing.knows_groups,
+        "group_name": listing.groups,
         "exact": _exact(reading, label_of, group_of),
         "near": {"threshold": searched.threshold, "usual": searched.usual, **_near(near, reading, label_of, group_of)},
         "mixed_groups": _mixed(files, listing.classes),

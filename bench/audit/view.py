@@ -66,7 +66,9 @@ def _show_head(view: _View, audit: Mapping[str, Any]) -> None:
     how = f"suite {audit['suite']}" if audit["suite"] else how
     view.console.print(f"{audit['dataset']} ({how}): {audit['root']}", style="bold")
     groups = (
-        f"{counts['groups']:,} groups (patients)" if audit["groups_known"] else "no patient ids: each image is a group"
+        f"{counts['groups']:,} groups ({audit['group_name']})"
+        if audit["groups_known"]
+        else "no patient ids: each image is a group"
     )
     different = f"{counts['contents']:,} different" if counts["contents"] < counts["files"] else "all different"
     view.console.print(f"{counts['files']:,} images, {different}; {len(audit['classes'])} classes; {groups}\n")

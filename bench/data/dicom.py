@@ -30,8 +30,8 @@ class UnusableImage(DataError):
 
 
 def is_dicom(content: bytes) -> bool:
-    """Whether a file's bytes are DICOM with the usual preamble."""
-    return content[128:132] == b"DICM"
+    """Whether a file's bytes are DICOM, with the usual preamble or beginning with its meta information."""
+    return content[128:132] == b"DICM" or content.startswith(b"\x02\x00\x00\x00UL\x04\x00")
 
 
 def size_of(content: bytes) -> tuple[int, int, int]:
@@ -85,7 +85,7 @@ def _read(content: bytes, stop_before_pixels: bool = False) -> Any:
     except ImportError:
         detail = "DICOM files need the package pydicom: pip install 'augbench[dicom]'"
         raise UnusableImage("needs_pydicom", detail) from None
-    return dcmread(io.BytesIO(content), stop_before_pixels=stop_before_pixels)
+    return dcmread(io.BytesIO(content), stop_before_pixels=stop_before_pixels, force=True)  # also without a preamble
 
 
 def _frames(ds: Any) -> int:

@@ -26,8 +26,8 @@ CONVERSIONS = {  # what was done to an image, and the sentence for a number of s
     "orientation": "rotated or mirrored as the orientation tag says",
     "pages": "of several pages or frames, of which one is read (dataset.page)",
     "file_window": "shown with the window of the file (DICOM)",
-    "own_window": "scaled by its own number of bits or percentiles: of more than 8 bits, and nearly black or flat in "
-    "the window of the set",
+    "own_window": "scaled by the image's own number of bits or percentiles: of more than 8 bits, and nearly "
+    "black or flat in the window of the set",
 }
 
 

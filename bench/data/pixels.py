@@ -118,8 +118,8 @@ def window_for(values: GreyValues, window: GreyWindow | None) -> GreyWindow:
     """Return the window of one image of more than 8 bits, given that of its data set.
 
     In order of priority: one that the user declared for the set; that of the file (DICOM), unless it leaves one level;
-    that of the set; and, where that would leave the image nearly black or flat or there is none, the image's own: its
-    number of bits, or its percentiles if these leave few levels too.
+    that of the set; and, where that would leave the image nearly black, flat or mostly white, or there is none, the
+    image's own: its number of bits, or its percentiles if these leave few levels too.
     """
     if window and window.declared:
         return window
@@ -127,7 +127,8 @@ def window_for(values: GreyValues, window: GreyWindow | None) -> GreyWindow:
         return GreyWindow(*values.own, FILE)
     low, high = (values.quantiles[_QUANTILES.index(q)] for q in (LOW, HIGH))
     needed = min(MIN_LEVELS, values.distinct)
-    if window and _kept(values.whole, low, high, window) >= needed:
+    median = values.quantiles[_QUANTILES.index(0.5)]
+    if window and median <= window.high and _kept(values.whole, low, high, window) >= needed:
         return window
     by_bits = _bits_window(values.quantiles[-1], "image's") if values.whole and values.quantiles[0] >= 0 else None
     if by_bits and _kept(True, low, high, by_bits) >= needed:
@@ -170,14 +171,17 @@ def _bits_window(most: float, whose: str) -> GreyWindow:
     return GreyWindow(0.0, 2.0**bits - 1, f"{bits} bits, the fewest that hold the {whose} largest value, {most:g}")
 
 
-def grey_window(found: Sequence[GreyValues], declared: Intensity = "auto") -> GreyWindow | None:
+def grey_window(
+    found: Sequence[GreyValues], declared: Intensity = "auto", images: int | None = None
+) -> GreyWindow | None:
     """Return the window of a data set, given the values of its images of more than 8 bits; None without grey ones.
 
-    'auto': for non-negative whole numbers, the fewest bits that can store the largest value of the set. For sets with
-    negative values or float images, the 0.5th to the 99.5th percentile of all their pixels, with equal weight for each
-    image. In a set of both, the more frequent of whole numbers and floats have the window, and the others their own
-    (``window_for``), as have files with a window. Raises ``DataError`` when so few levels remain that the images would
-    be nearly black or flat.
+    'auto': for non-negative whole numbers, the fewest bits that can store the largest value of the set. For negative
+    values, float images, and where the bits would leave few levels, the 0.5th to the 99.5th percentile of all their
+    pixels, with equal weight for each image. In a set of both, the more frequent of whole numbers and floats have the
+    window, and the others their own (``window_for``), as have files with a window. ``images``: the number of images in
+    the set, if not all have more than 8 bits. Raises ``DataError`` when so few levels remain that most images of the
+    set would be nearly black or flat.
     """
     grey = [v for v in found if v.kind != "colour" and (declared != "auto" or not v.own)]
     if declared == "auto":
@@ -203,11 +207,14 @@ def grey_window(found: Sequence[GreyValues], declared: Intensity = "auto") -> Gr
         window = GreyWindow(low, max(high, low), f"the {LOW:.1%} to {HIGH:.1%} quantiles of the set's pixels")
     else:
         window = _bits_window(most, "set's")
+        if _kept(True, low, high, window) < MIN_LEVELS <= _kept(True, low, high, GreyWindow(low, high)):
+            window = GreyWindow(low, high, f"the {LOW:.1%} to {HIGH:.1%} quantiles of the set's pixels")
     advice = (
         f"99 % of the pixels lie between {low:g} and {high:g}: declare the values to show, such as "
         f"dataset.intensity=[{low:g},{high:g}], or take other images"
     )
-    _require_levels(grey, window, advice, (low, high))
+    if declared != "auto" or 2 * len(grey) >= (images or 0):
+        _require_levels(grey, window, advice, (low, high))
     return window
 
 

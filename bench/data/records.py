@@ -93,10 +93,10 @@ class Reading:
 
     def window(self, intensity: Intensity = "auto") -> GreyWindow | None:
         """Return the common window of grey values of all usable images. Raises ``DataError`` as ``grey_window``."""
-        usable = (o for path, o in sorted(self.outcomes.items()) if not o.kind and path not in self.masks)
+        usable = [o for path, o in sorted(self.outcomes.items()) if not o.kind and path not in self.masks]
         values = [o.values for o in usable if o.values]
         try:
-            return grey_window(values, intensity)
+            return grey_window(values, intensity, len(usable))
         except DataError as e:
             raise DataError(f"{self.root}: {e}") from None
 

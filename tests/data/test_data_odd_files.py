@@ -286,6 +286,21 @@ def test_colour_and_frames_of_dicom() -> None:
     assert "pages" in decode(content).converted
 
 
+def test_compressed_dicom_gives_the_same_pixels() -> None:
+    pydicom = pytest.importorskip("pydicom", reason="pydicom is not installed (extra dicom)")
+    ds = pydicom.dcmread(io.BytesIO(dicom((4 * RAMP).astype(np.uint16))))
+    ds.compress(pydicom.uid.RLELossless)
+    out = io.BytesIO()
+    ds.save_as(out)
+    np.testing.assert_array_equal(shown(out.getvalue()), RAMP // 4)
+
+
+def test_dicom_without_a_preamble_is_read() -> None:
+    whole = dicom((4 * RAMP).astype(np.uint16))
+    np.testing.assert_array_equal(shown(whole[132:]), RAMP // 4)
+    assert decode(whole[132:300])[0]
+
+
 def test_dicom_without_pydicom_is_named_once_with_a_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     content = windowed()
     root = tmp_path / "set"

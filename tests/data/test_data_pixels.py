@@ -129,20 +129,49 @@ def test_values_that_are_not_finite_are_named(tmp_path: Path) -> None:
     assert [(p.path, p.kind) for p in index_of(root, tmp_path).problems] == [("a/9.tif", "not_finite")]
 
 
-def test_few_levels_are_refused_with_what_to_declare(tmp_path: Path) -> None:
+def test_hot_pixels_do_not_make_a_set_black(tmp_path: Path) -> None:
     def content(i: int) -> bytes:
         values = ramp(0, 900, i).astype(np.uint16)
         values[0, 0] = 65_535  # one hot pixel would leave 4 levels for all others
         return png(Image.fromarray(values))
 
-    root = folder(tmp_path / "set", content, "png")
-    with pytest.raises(DataError, match=r"keep 4 grey levels of 256.*dataset\.intensity=\[\d+,89\d\]"):
-        index_of(root, tmp_path)
-    index = index_of(root, tmp_path, intensity=(0, 900))
+    index = index_of(folder(tmp_path / "set", content, "png"), tmp_path)
+    assert index.pixels.window is not None
+    assert index.pixels.window.high == pytest.approx(900, abs=10)
+    assert "quantiles" in data_lines(index)[0]
     assert len(np.unique(levels(index, tmp_path))) > 200
+    assert index.conversions == ()
+
+
+def test_few_levels_are_refused_with_what_to_declare(tmp_path: Path) -> None:
     labels = folder(tmp_path / "numbers", lambda i: tiff((ramp(0, 3, i).round() * 700).astype(np.uint16)))
     with pytest.raises(DataError, match="keep 4 grey levels"):  # a label map is not an image
         index_of(labels, tmp_path)
+    full = folder(tmp_path / "full", lambda i: tiff(ramp(0, 65_535, i).astype(np.uint16)))
+    with pytest.raises(DataError, match=r"keep 1 grey levels of 256.*dataset\.intensity=\[\d+,65\d+\]"):
+        index_of(full, tmp_path, intensity=(70_000, 80_000))
+
+
+def test_one_deep_image_of_few_levels_among_many_does_not_stop_a_run(tmp_path: Path) -> None:
+    root = two_classes(tmp_path / "set")
+    flat = (np.arange(SIDE) // 2 * 100).astype(np.uint16)[None].repeat(SIDE, axis=0)  # 10 values
+    write(root / "a" / "P009_0.png", png(Image.fromarray(flat)))
+    index = index_of(root, tmp_path)
+    row = [r.path for r in index.records].index("a/P009_0.png")
+    shown = np.asarray(ImageCache(tmp_path / "cache").load(index, SIDE))[row, ..., 0]
+    assert len(np.unique(shown)) == 10
+    assert shown.max() > 200
+
+
+def test_dim_images_of_a_set_have_their_own_window_and_this_is_said(tmp_path: Path) -> None:
+    tops = (65_535, 4095, 60_000, 65_000, 62_000, 64_000, 63_000, 60_000)
+    images = [ramp(0, top, i).astype(np.uint16) for i, top in enumerate(tops)]
+    index = index_of(folder(tmp_path / "set", lambda i: tiff(images[i])), tmp_path)
+    for record, found in zip(index.records, levels(index, tmp_path), strict=True):
+        number = int(Path(record.path).stem)
+        np.testing.assert_array_equal(found, images[number] >> (4 if number == 1 else 8))
+    assert [(c.kind, c.count, c.example) for c in index.conversions] == [("own_window", 1, "b/1.tif")]
+    assert "b/1.tif is scaled by the image's own number of bits" in "\n".join(data_lines(index))
 
 
 def test_sixteen_bit_colour_that_keeps_few_levels_is_refused(tmp_path: Path) -> None:

@@ -66,6 +66,21 @@ def test_parts_of_the_chest_set_are_merged_and_repeats_dropped(tmp_path: Path) -
     assert part == {"train", "test"}
 
 
+def test_the_later_version_of_the_chest_set(tmp_path: Path) -> None:
+    names = (
+        "NORMAL/NORMAL-28501-0001",
+        "NORMAL/NORMAL-32326-0001",
+        "PNEUMONIA/BACTERIA-30629-0001",
+        "PNEUMONIA/VIRUS-7-1",
+    )
+    for i, name in enumerate(names):
+        write(tmp_path / "set" / "ChestXRay2017" / "chest_xray" / "train" / f"{name}.jpeg", png(picture(i, mode="L")))
+    assert detect(tmp_path / "set") == "chest_xray"
+    found = index("chest_xray", tmp_path / "set", tmp_path)
+    assert sorted(r.group_id for r in found.records) == ["28501", "30629", "32326", "7"]
+    assert Counter(r.label for r in found.records) == {0: 2, 1: 2}
+
+
 def test_bacteria_against_virus(tmp_path: Path) -> None:
     found = index("chest_xray", chest_set(tmp_path / "set"), tmp_path, task="bacteria_vs_virus")
     assert (found.classes, found.positive) == (("virus", "bacteria"), "bacteria")
@@ -106,6 +121,17 @@ def test_lesions_of_ham10000_come_from_the_table(tmp_path: Path) -> None:
     (root / "HAM10000_images_part_1" / "ISIC_0040.jpg").unlink()
     kinds = {p.kind: p.path for p in index("ham10000", root, tmp_path).problems}
     assert kinds == {"foreign_name": "stray.jpg", "missing_file": "ISIC_0040"}
+
+
+def test_a_tab_separated_table_and_foreign_tables(tmp_path: Path) -> None:
+    root = ham10000_set(tmp_path / "set")
+    table = root / "HAM10000_metadata.csv"
+    write(root / "HAM10000_metadata", table.read_bytes().replace(b",", b"\t"))
+    table.unlink()
+    write(root / "notes.csv", "größe;Größe\n1;2".encode("latin-1"))
+    assert len(index("ham10000", root, tmp_path).records) == 21
+    write(tmp_path / "other" / "notes.csv", "größe;Größe\n1;2".encode("latin-1"))
+    assert detect(tmp_path / "other") == "image_folder"
 
 
 def test_isic_2018_and_the_flat_layout(tmp_path: Path) -> None:

@@ -156,9 +156,12 @@ def _table(folder: Path) -> dict[str, _Row]:
     """
     rows: dict[str, _Row] = {}
     diagnosis, lesions = {}, {}
-    for path in sorted([*folder.glob("*.csv"), *folder.glob("*/*.csv")]):
-        with open(path, encoding="utf-8-sig", newline="") as f:
-            reader = csv.DictReader(f)
+    tables = {p for name in ("*.csv", "HAM10000_metadata*") for at in ("", "*/") for p in folder.glob(at + name)}
+    for path in sorted(p for p in tables if p.is_file()):
+        with open(path, encoding="utf-8-sig", errors="replace", newline="") as f:
+            separator = "\t" if "\t" in f.readline() else ","
+            f.seek(0)
+            reader = csv.DictReader(f, delimiter=separator)
             header = reader.fieldnames or ()
             if set(COLUMNS) <= set(header):
                 more = [name for name in ("age", "dx_type", "localization", "sex") if name in header]

@@ -136,18 +136,6 @@ def line(method: str, seconds: float, score: float, ratio: str = "0") -> Line:
     return Line("c", Arm.parse(method, ratio), 3, scores, values, {}, (), 0.0, 0.0, 0.0, device_s=seconds)
 
 
-def test_time_to_match_is_the_cheapest_that_reached_the_score(run: tuple) -> None:
-    info = replace(run[1], classifiers=("c",))
-    lines = [line("none", 1, 0.70), line("weak", 5, 0.72, "1"), line("strong", 5, 0.95, "1")]
-    more = [line("none", 2, 0.75, "0-steps2"), line("none", 4, 0.80, "0-steps4")]
-    found = {m.arm.method: m for m in matches(lines, more, info)}
-    assert found["weak"].match_s == 6
-    assert found["weak"].reference == Arm.parse("none", "0-steps4")
-    assert math.isinf(found["strong"].match_s)
-    assert found["strong"].most_s == 12
-    assert matches(lines, [], info) == ()
-
-
 def test_the_front_is_of_arms_that_no_cheaper_one_matches() -> None:
     lines = [line("none", 1, 0.70), line("weak", 5, 0.65, "1"), line("strong", 5, 0.95, "1")]
     more = [line("none", 2, 0.75, "0-steps2"), line("none", 9, 0.90, "0-steps9")]

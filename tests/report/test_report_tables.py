@@ -55,7 +55,9 @@ def test_scores_and_paired_differences_by_hand(tmp_path: Path) -> None:
     assert line.scores[PRIMARY].mean == pytest.approx(0.79)
     assert line.scores[PRIMARY].sd == pytest.approx(math.sqrt((0.05**2 + 0.03**2 + 0.02**2) / 2))
     verdict = line.versus["none"][PRIMARY]
-    rho = (50 / 160) / (1 + 50 / 160) / 2  # one repeat: half of Nadeau & Bengio's correlation, n_test / (n_test + n_train)
+    rho = (
+        (50 / 160) / (1 + 50 / 160) / 2
+    )  # one repeat: half of Nadeau & Bengio's correlation, n_test / (n_test + n_train)
     half = 4.302653 * 0.02 * math.sqrt(1 / 3 + rho / (1 - rho))  # t of 2 degrees of freedom, sd of the differences 0.02
     assert (verdict.difference, verdict.sets) == (pytest.approx(0.04), 3)
     assert (verdict.low, verdict.high) == (pytest.approx(0.04 - half, abs=1e-7), pytest.approx(0.04 + half, abs=1e-7))

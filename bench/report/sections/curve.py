@@ -32,7 +32,7 @@ def _terms(info: ReportInfo) -> dict[str, str]:
     return {
         f"Worth in {groups}": (
             f"how many more real {groups} `none` needs to reach the arm's score, from the curve of `none` "
-            f"interpolated between its sizes, with a 95 % interval over training sets and test {groups}. *Less than 0*: "
+            f"between its sizes, with a 95 % interval over training sets and test {groups}. *Less than 0*: "
             f"the arm is worse than `none` with the same {groups}; *more than the curve shows*: better than `none` at "
             "its largest size."
         ),

@@ -1,10 +1,10 @@
 """Worth in patients: how many more real training patients reach the score that an arm reaches with ``size`` of them.
 
-The curve of the reference (``none``) is linear in patients ** ``POWER`` between its sizes. The worth is the number of patients
-at which it has the arm's score, minus ``size``. Its interval holds every number of patients whose reference score does
-not differ from the arm's by the crossed test (Fieller's 1954 construction): sets and test groups are both random, and
-the interval excludes 0 exactly when the verdict is *helps* or *hurts*. Bootstrap percentiles, the usual way, are too
-narrow for 12 sets.
+The curve of the reference (``none``) is linear in patients ** ``POWER`` between its sizes. The worth is the number of
+patients at which it has the arm's score, minus ``size``. Its interval holds every number of patients whose reference
+score does not differ from the arm's by the crossed test (Fieller's 1954 construction): sets and test groups are both
+random, and the interval excludes 0 exactly when the verdict is *helps* or *hurts*. Bootstrap percentiles, the usual
+way, are too narrow for 12 sets.
 """
 
 from __future__ import annotations

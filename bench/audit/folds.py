@@ -19,9 +19,9 @@ def audit_folds(
     """Return a row per fold, in plain data.
 
     ``fold, repeat, train_patients`` (None but in a learning curve); ``images`` and ``groups``, {part: n};
-    ``exact_crossing`` and ``near_crossing``, [[path, part, path, part]]: copies among the images of the suite that are in two different parts; ``generator``: all that a
-    generator of this fold may see, ``images`` and ``groups`` (numbers) and ``group_ids``. Raises ``LeakageError`` when
-    a group is in two parts.
+    ``exact_crossing`` and ``near_crossing``, [[path, part, path, part]]: copies among the images of the suite that are
+    in two different parts; ``generator``: all that a generator of this fold may see, ``images``, ``groups`` (numbers)
+    and ``group_ids``. Raises ``LeakageError`` when a group is in two parts.
     """
     group_of = {r.path: r.group_id for r in index.records}
     rows = []

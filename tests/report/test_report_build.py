@@ -45,6 +45,7 @@ def test_the_same_rows_give_the_same_bytes_in_any_order(run: tuple[Path, list[Re
     assert files(root / "again") == files(root / "report")
     assert set(files(root / "report")) == {
         "leaderboard.md", "leaderboard.csv", "leaderboard.json", "leaderboard.tex", "report.html",
+        "scores.parquet", "comparisons.parquet",
         *(f"charts/{n}.png" for n in ("forest", "folds", "cost", "losses", "sweep", "roc", "pr", "reliability")),
         *(f"charts/{n}.png" for n in ("confusion", "confusion_patients", "patients")),
         *(f"pictures/{n}.png" for n in ("overview", *GANS, *(f"{g}_closest_pairs" for g in GANS))),

@@ -45,9 +45,9 @@ class Gap:
 class Line:
     """One arm with one classifier. ``scores`` by metric name; ``values`` of every pair behind them.
 
-    ``versus[reference][metric]`` is the paired verdict; a reference that shares no pair with the primary score is not in
-    it. ``comparisons`` has all verdicts as records. Seconds are means over
-    the pairs with a score; ``generator_s`` and ``synthesis_s`` are NaN for arms without a generator.
+    ``versus[reference][metric]`` is the paired verdict; one without a common pair in the primary score is not in
+    it. ``comparisons`` has all verdicts as records. Seconds are means over the pairs with a score; ``generator_s`` and
+    ``synthesis_s`` are NaN for arms without a generator.
     ``of_classes[metric][class]`` are the one-vs-rest scores of each class and of ``MACRO``, per image, with more than
     two classes. ``device_s`` is the device time of a pair for all three, ``tuned_s`` the tuning cost for all pairs.
     ``primary`` is the metric of the verdicts, ``contributions`` what each test group adds to it.

@@ -43,7 +43,7 @@ class Verdict:
     ``p_adjusted`` after Holm's correction over ``family``, ``p_equivalent`` the corrected two one-sided tests at
     ``margin``. ``level`` is alpha / m of the m tests of the family: the level at which the minimum detectable effect
     (80 % power) is stated. ``test`` names the test, ``sets`` and ``groups`` are its trainings and test groups, ``note``
-    what it does not cover. NaN if undefined.
+    what it does not cover, ``dof`` the degrees of freedom of its t distribution. NaN if undefined.
     """
 
     word: Word
@@ -61,6 +61,8 @@ class Verdict:
     family: str
     level: float
     note: str = ""
+    standard_error: float = NAN
+    dof: float = NAN
 
 
 def decide(
@@ -110,6 +112,8 @@ def decide(
             family=family,
             level=level,
             note=e.note,
+            standard_error=e.standard_error,
+            dof=e.dof,
         )
     return found
 

@@ -101,7 +101,7 @@ def test_only_pairs_that_all_sides_have_count(tmp_path: Path) -> None:
     [s], _ = compared(tmp_path, reports)
     assert {x.found.sets for x in s.compared if x.arm.method == "tl"} == {4}
     assert by_arm(s, "price")["tl ×1"].within == pytest.approx(np.mean([0.82, 0.84, 0.81, 0.85]))
-    assert by_arm(s, "price")["none"].found.pairs == 5
+    assert by_arm(s, "price")["none"].found.sets == 5
 
 
 def test_several_shifts_share_one_control_and_have_separate_families(tmp_path: Path) -> None:

@@ -55,6 +55,7 @@ class Difference:
     test: str = ""
     family: str = ""
     level: float = NAN
+    dof: float = NAN
     comparison: Comparison = field(kw_only=True, repr=False)
 
     @property
@@ -168,6 +169,7 @@ def compare(
                 test=v.test,
                 family=v.family,
                 level=v.level,
+                dof=v.dof,
                 comparison=c,
             )
         )

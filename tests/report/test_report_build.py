@@ -128,7 +128,12 @@ def broken(rows: list[ResultRow]) -> list[ResultRow]:
 
 def test_failed_and_missing_cells_are_reported(run: tuple[Path, list[ResultRow], ReportInfo], tmp_path: Path) -> None:
     root, rows, info = run
+    stale = tmp_path / "r" / "tables" / "of-an-earlier-report.csv"
+    stale.parent.mkdir(parents=True)
+    stale.touch()
     text = build_report(broken(rows), info, root, tmp_path / "r").read_text()
+    assert not stale.exists()
+    assert (stale.parent / "missing-scores.csv").is_file()
     assert "**Incomplete:** 8 scores of 28 are missing" in text
     assert "| failed | evaluate | 5 | `cgan` | small_cnn ×0.5," in text
     assert "ValueError: a &#124; b |" in text  # escaped, so it does not start a new column

@@ -11,7 +11,6 @@ from bench.analysis.report import Records
 from bench.report.content import Block, Section, Table, charts
 from bench.report.sections.leaderboard import arm_name, difference, word
 from bench.report.text import DASH, count, join, percent, points, seconds
-from bench.stats.worth import POWER
 
 
 def sections(records: Records, info: ReportInfo) -> Iterator[Section]:
@@ -32,9 +31,8 @@ def _terms(info: ReportInfo) -> dict[str, str]:
     groups = info.unit.groups
     return {
         f"Worth in {groups}": (
-            f"how many more real {groups} `none` needs to reach the arm's score, from the curve of `none` (linear in "
-            f"the number of {groups} to the power {POWER}), with a 95 % interval over training sets and test {groups}. "
-            "*Less than 0*: "
+            f"how many more real {groups} `none` needs to reach the arm's score, from the curve of `none` "
+            f"between its sizes, with a 95 % interval over training sets and test {groups}. *Less than 0*: "
             f"the arm is worse than `none` with the same {groups}; *more than the curve shows*: better than `none` at "
             "its largest size."
         ),

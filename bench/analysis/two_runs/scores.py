@@ -1,7 +1,7 @@
 """Results of two runs by arm: paired if their folds are the same, else two means. Pure.
 
-Scores of classifiers are tested per pair, with Nadeau & Bengio's whole correction, image metrics by a plain
-paired t test, as in the report's differences to a reference; both with Holm's correction.
+Scores of classifiers and image metrics are tested per pair, with Nadeau & Bengio's whole correction, because two runs
+have only values per pair in common; both with Holm's correction.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bench.analysis.rows import NAN, Score
 from bench.analysis.two_runs.side import Key, Measure, Side
 from bench.stats.decide import decide
 from bench.stats.folds_test import resampled_test
-from bench.stats.inference import corrected_resampled_t, holm
+from bench.stats.inference import holm
 from bench.stats.unpaired import Sample, welch
 from bench.suite.arms import Arm
 
@@ -83,7 +83,7 @@ def image_differences(a: Side, b: Side, paired: bool) -> tuple[Difference, ...]:
     for metric in (m for m in a.images if m in b.images):
         both = {k: (m, b.images[metric][k]) for k, m in a.images[metric].items() if k in b.images[metric]}
         shared = {k: m for k, m in both.items() if paired and m[0].values.keys() & m[1].values.keys()}
-        found += _images(metric, shared)
+        found += _images(metric, shared, a.info.test_train_ratio)
         found += [
             _unpaired("image", metric, k, both[k], (0.0, 0.0)) for k in both if k not in shared and _has_any(both[k])
         ]
@@ -110,14 +110,15 @@ def _scores(
         yield _paired("score", metric, key, both, numbers, word, v.p_equivalent, v.minimum_detectable_effect)
 
 
-def _images(metric: str, shared: Mapping[Key, tuple[Measure, Measure]]) -> Iterator[Difference]:
+def _images(
+    metric: str, shared: Mapping[Key, tuple[Measure, Measure]], test_train_ratio: float
+) -> Iterator[Difference]:
     changes = {key: paired_differences(b.values, a.values) for key, (a, b) in shared.items()}
-    tests = {key: corrected_resampled_t(change, 0.0, ALPHA) for key, change in changes.items()}
+    tests = {key: resampled_test(d, test_train_ratio, "holdout", alpha=ALPHA) for key, d in changes.items()}
     corrected = holm([t.p for t in tests.values()])
     for (key, t), p_adjusted in zip(tests.items(), map(float, corrected), strict=True):
-        mean = Score.of(changes[key]).mean
-        word = ("higher" if t.t > 0 else "lower") if p_adjusted < ALPHA else "undecided"
-        yield _paired("image", metric, key, shared[key], (mean, t.low, t.high, t.p, p_adjusted), word)
+        word = ("higher" if t.difference > 0 else "lower") if p_adjusted < ALPHA else "undecided"
+        yield _paired("image", metric, key, shared[key], (t.difference, t.low, t.high, t.p, p_adjusted), word)
 
 
 def _paired(

@@ -197,7 +197,7 @@ def test_the_page_has_answers_a_table_and_a_figure(tmp_path: Path) -> None:
     assert text.index("How large is the") < text.index("charts/shift.png") < text.index("## Sub-suites")
     assert "Of 12 patients a tests 20 and b 20: a performance drop is partly due to other patients." in text
     assert "the larger of the two sub-suites (0.30)" in text
-    assert html.count("<figure>") == 2
+    assert html.count("<figure") == 2
     assert re.search(r'<td class="num verdict hurts">\s*<strong>costs', html)
     assert re.search(r'<td class="num verdict helps">\s*<strong>helps more', html)
     assert re.search(

@@ -79,7 +79,7 @@ def _comparisons(records: Records, info: ReportInfo) -> Iterator[dict[str, Any]]
             yield _row(
                 "segmentation" if own in of_networks else "custom metric", Comparison(*at, own.verdict, size, size)
             )
-    asked = [f.difference for q in records.questions for f in q.findings]
+    asked = [f.difference for q in records.questions if q.name != "modalities" for f in q.findings]  # those of transfer
     for name, found in (("reference", records.differences), ("question", asked)):
         for d in found:
             yield _row(name, d.comparison)

@@ -29,9 +29,9 @@ def sections(records: Records, info: ReportInfo) -> Iterator[Section]:
 
 
 _CAPTION = (
-    "Paired over (fold, repeat): arm minus reference [95 % interval]. Accuracy by the test of the verdicts; KID by the "
-    " corrected resampled t test, over the values of the pairs; device times by a plain paired t test. Verdicts are "
-    "Holm-corrected over the arms, intervals are not."
+    "Paired over (fold, repeat): arm minus reference [95 % interval]. Accuracy by the test of the verdicts above; KID "
+    "by the corrected resampled t test, over the values of the pairs; device times by a plain paired t test. Verdicts "
+    "are Holm-corrected over the arms, intervals are not."
 )
 
 

@@ -48,6 +48,11 @@ def test_the_example_in_the_documentation_is_a_suite() -> None:
     assert (
         suite(contrast="cgan vs noise", split={**CURVE, "replicates": {"min": 6, "max": 24}}).settings.split.sets == 24
     )
+    page = (Path(__file__).parents[2] / "docs" / "verdicts.md").read_text(encoding="utf-8")
+    example = page[page.index("split: {protocol: learning_curve") :].partition("```")[0]
+    short = suite(**yaml.safe_load(example), methods={"none": {}, "cyclegan": {}}).settings
+    assert short.contrast == Contrast("cyclegan", "none", 20, "1", "small_cnn")
+    assert (short.split.train_patients, short.split.sets) == ((20, 40, 80), 12)
 
 
 @pytest.mark.parametrize(

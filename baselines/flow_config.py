@@ -17,7 +17,7 @@ class FlowMatchingConfig:
     filters: int = 32  # channels at the image's side; all smaller maps have twice as many
     learning_rate: float = 1e-3  # Adam, after a warm-up of 50 steps; falls to 0 as half a cosine
     ema: float = 0.995  # decay of the averaged network, which makes the images; lower during the first steps
-    sample_steps: int = 15  # of Heun's method: two evaluations of the network each
+    sample_steps: int = 15  # of Heun's method: two evaluations of the network each, but one in the last
     channels: Literal["auto", 1, 3] = "auto"  # of the images; 'auto': 1 if the data set has no colour, else 3
     log_every: int = 10  # steps
     sample_every: int = 1000  # steps between sample grids

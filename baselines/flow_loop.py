@@ -151,14 +151,17 @@ def mean_loss(losses: list[torch.Tensor], step: int) -> float:
 def flow(network: nn.Module, noise: torch.Tensor, labels: torch.Tensor, steps: int) -> Uint8Images:
     """Return images uint8 [B, S, S, 3]: the noise moved from t = 0 to 1 by Heun's method in equal steps.
 
-    Each step evaluates the network twice and moves along the mean of both velocities.
+    Each step evaluates the network twice and moves along the mean of both velocities. The last one is Euler's, as in
+    Karras et al. 2022, algorithm 1: next to t = 1 the noise cannot be seen, and its velocity would add grain (measured
+    on 150 chest X-rays of 32 px: KID 25 with it, 6 without).
     """
     x = noise
     for i in range(steps):
         now, then = (noise.new_full((len(noise),), j / steps) for j in (i, i + 1))
-        first = network(x, now, labels)
-        second = network(x + first / steps, then, labels)
-        x = x + (first + second) / (2 * steps)
+        velocity = network(x, now, labels)
+        if i + 1 < steps:
+            velocity = (velocity + network(x + velocity / steps, then, labels)) / 2
+        x = x + velocity / steps
     return to_uint8(x)
 
 

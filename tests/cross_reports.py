@@ -12,7 +12,9 @@ import numpy as np
 import yaml
 
 from bench.config import strict_json
-from bench.stats.inference import corrected_resampled_t, verdicts
+from bench.stats.decide import decide
+from bench.stats.folds_test import resampled_test
+from bench.stats.inference import corrected_resampled_t
 
 SETS = {"one": "histology", "two": "ultrasound", "three": "dermoscopy", "four": "immunohistochemistry"}
 
@@ -21,7 +23,7 @@ def report_of(
     name: str, gains: Mapping[str, Sequence[float]], from_scratch: Sequence[float] = (), **info: Any
 ) -> dict[str, Any]:
     """Return what cross reports read of a leaderboard.json: accuracy minus none by method, one twin's KID."""
-    judged = verdicts(dict(gains), 0.02, 0.25)
+    judged = decide({m: resampled_test(d, 0.25) for m, d in gains.items()}, 0.02)
     lines = [
         {"classifier": "net", "method": m, "ratio": "0" if m == "classical" else "1", "pairs": len(gains[m]),
          "planned": 5, "scores": {"patient_balanced_accuracy": {"mean": 0.7 + float(np.mean(gains[m]))}},

@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 from simulated_logits import SPREAD, Cohort, Folds, Ready, Trial, draw_logits, fold_scores, patient_right, prepare
 
-from bench.analysis.datasets.shift import SHARES, Kind
+from bench.analysis.datasets.shift import Kind
+from bench.stats.folds_test import resampled_test
 from bench.stats.inference import corrected_resampled_t, holm
 from bench.stats.planning import pair_ratio
 
@@ -107,9 +108,8 @@ def missed(differences: Floats, ratio: float, share: float) -> float:
 def claims(kind: Kind, differences: Floats, ratio: float) -> tuple[float, float]:
     """Return how often a comparison alone, and a family by Holm, claims an effect; differences [studies, arms, pairs].
 
-    The test is that of ``verdicts`` as ``bench.analysis.datasets.shift`` calls it.
+    The test is that of ``bench.analysis.datasets.shift``, for one repeat.
     """
-    p = np.array(
-        [[corrected_resampled_t(d, pair_ratio(ratio, SHARES[kind])).p for d in study] for study in differences]
-    )
+    protocol = "holdout" if kind == "price" else "kfold"
+    p = np.array([[resampled_test(d, ratio, protocol).p for d in study] for study in differences])
     return float((p < 0.05).mean()), float(np.mean([np.nanmin([*holm(row), 1.0]) < 0.05 for row in p]))

@@ -67,14 +67,14 @@ class Toy:
                 yield SyntheticImage(np.clip(means[label] + noise, 0, 255).astype(np.uint8), label, seed)
 
 
-def write_squares(root: Path, size_px: int = 16, seed: int = 0, patients: int = PATIENTS, images: int = IMAGES) -> Path:
+def write_squares(root: Path, size_px: int = 16, seed: int = 0, patients: int = 0, images: int = 0) -> Path:
     """Write two class folders of noisy coloured squares; patients are in the names."""
     rng = np.random.default_rng(seed)
     for name, colour in (("benign", (200, 120, 160)), ("malignant", (120, 60, 150))):
         (root / name).mkdir(parents=True)
-        for patient in range(patients):
+        for patient in range(patients or PATIENTS):
             shift = rng.normal(0, 15, 3)
-            for i in range(images):
+            for i in range(images or IMAGES):
                 pixels = np.clip(colour + shift + rng.normal(0, 30, (size_px, size_px, 3)), 0, 255).astype(np.uint8)
                 Image.fromarray(pixels).save(root / name / f"{name[0]}{patient}_{i}.png")
     return root

@@ -55,6 +55,7 @@ class Difference:
     test: str = ""
     family: str = ""
     level: float = NAN
+    dof: float = NAN
     comparison: Comparison = field(kw_only=True, repr=False)
 
     @property
@@ -71,7 +72,7 @@ def differences(lines: Sequence[Line], rows: Rows, info: ReportInfo) -> tuple[Di
     found: list[Difference] = []
     for kind, metric, classifier, values in _measures(lines, rows, info):
         against = [(arm, info.reference) for arm in values if arm.method != info.reference]
-        found += compare(kind, metric, classifier, values, against, info)
+        found += compare(kind, metric, classifier, values, against, info, f"against {info.reference}")
     return tuple(found)
 
 
@@ -126,14 +127,20 @@ def _by_arm(values: Mapping[tuple[str, Pair], float]) -> dict[Arm, Scored]:
 
 
 def compare(
-    kind: Kind, metric: str, classifier: str, values: Values, against: Iterable[tuple[Arm, str]], info: ReportInfo
+    kind: Kind,
+    metric: str,
+    classifier: str,
+    values: Values,
+    against: Iterable[tuple[Arm, str]],
+    info: ReportInfo,
+    claim: str,
 ) -> list[Difference]:
     """Return the differences in one measure of each arm to the method named with it, at the arm's own ratio.
 
-    They are one family. Arms without a shared pair are omitted.
+    They are one family, named by measure and ``claim``. Arms without a shared pair are omitted.
     """
     pairs = [(arm, replace(arm, method=reference)) for arm, reference in against]
-    named = f"{metric}, {classifier}" if classifier else metric
+    named = f"{metric}, {claim}"
     margin = info.margin if kind == "accuracy" else None
     found = []
     for c in compared(values, pairs, info, metric, classifier, named, margin, plain=kind in TIMES):
@@ -162,6 +169,7 @@ def compare(
                 test=v.test,
                 family=v.family,
                 level=v.level,
+                dof=v.dof,
                 comparison=c,
             )
         )

@@ -45,11 +45,12 @@ class Gap:
 class Line:
     """One arm with one classifier. ``scores`` by metric name; ``values`` of every pair behind them.
 
-    ``versus[reference][metric]`` is the paired verdict; ``comparisons`` has the same as records. Seconds are means over
-    the pairs with a score; ``generator_s`` and ``synthesis_s`` are NaN for arms without a generator.
-    ``of_classes[metric][class]`` are the one-vs-rest scores of each class and of ``MACRO``, per image, with more than
-    two classes. ``device_s`` is the device time of a pair for all three, ``tuned_s`` the tuning cost for all pairs.
-    ``primary`` is the metric of the verdicts, ``contributions`` what each test group adds to it.
+    ``versus[reference][metric]`` is the paired verdict; a reference without one on the primary score is not in it.
+    ``comparisons`` has all verdicts as records. Seconds are means over the pairs with a score; ``generator_s`` and
+    ``synthesis_s`` are NaN for arms without a generator. ``of_classes[metric][class]`` are the one-vs-rest scores of
+    each class and of ``MACRO``, per image, with more than two classes. ``device_s`` is the device time of a pair for
+    all three, ``tuned_s`` the tuning cost for all pairs. ``primary`` is the metric of the verdicts, ``contributions``
+    what each test group adds to it.
     """
 
     classifier: str
@@ -169,8 +170,9 @@ def _comparisons(
     found: list[Comparison] = []
     declared = (info.contrast.against,) if info.contrast else ()
     for against in dict.fromkeys((*REFERENCES, *declared)):
-        reference = next((a for a in arms if a.method == against and not a.exclude_memorised), None)
-        if reference is None:
+        ratio = str(info.contrast.ratio) if info.contrast and against in info.generative else "0"
+        reference = Arm(against, ratio)
+        if reference not in arms:
             continue
         for metric in dict.fromkeys((*(f"{info.unit.prefix}{e}" for e in ENDPOINTS), "balanced_accuracy")):
             endpoint = metric.removeprefix("patient_")
@@ -212,6 +214,7 @@ def _line(
     for c in comparisons:
         versus.setdefault(c.reference.method, {})[c.metric] = c.verdict
     primary = info.unit.primary
+    versus = {reference: by_metric for reference, by_metric in versus.items() if primary in by_metric}
     scored = [p for p in info.pairs if p in values[primary]]
     own = {s: [rows.generator(s, arm, p) for p in scored] for s in ("fit", "synthesize")}
     own["classify"] = [rows.classifier("classify", arm, classifier, p) for p in scored]

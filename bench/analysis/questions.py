@@ -120,7 +120,8 @@ def questions(lines: Sequence[Line], rows: Rows, info: ReportInfo) -> tuple[Ques
         "cost": tuple((c.method, c.plain) for c in roles.counterparts),
         "others": rivals,
     }
-    ablation_pairs = _findings(("kid", *VARIETY, "accuracy"), roles.ablation_pairs, lines, rows, info)
+    ablation_pairs = _findings("transfer", ("kid", *VARIETY, "accuracy"), roles.ablation_pairs, lines, rows, info)
+    others = _findings("others", ("kid", *VARIETY, "accuracy", "training"), rivals, lines, rows, info)
     found: dict[Name, Question] = {
         "transfer": Question("transfer", ablation_pairs),
         "cost": Question("cost", costs=_ratios(couples["cost"], rows, info)),
@@ -129,7 +130,7 @@ def questions(lines: Sequence[Line], rows: Rows, info: ReportInfo) -> tuple[Ques
             tuple(f for f in ablation_pairs if f.difference.kind in COMPARED_ACROSS_DATASETS),
             other_findings=info.other_findings,
         ),
-        "others": Question("others", _findings(("kid", *VARIETY, "accuracy", "training"), rivals, lines, rows, info)),
+        "others": Question("others", others),
     }
     for name, both in couples.items():
         stages = ("fit",) if name == "cost" else ("fit", "synthesize", "fidelity", "memorised")
@@ -165,9 +166,14 @@ def _steps(methods: Sequence[str], rows: Rows, info: ReportInfo) -> dict[str, in
 
 
 def _findings(
-    kinds: Sequence[Kind], couples: Sequence[tuple[str, str]], lines: Sequence[Line], rows: Rows, info: ReportInfo
+    name: Name,
+    kinds: Sequence[Kind],
+    couples: Sequence[tuple[str, str]],
+    lines: Sequence[Line],
+    rows: Rows,
+    info: ReportInfo,
 ) -> tuple[Finding, ...]:
-    """Return the differences of each couple of methods, measure by measure."""
+    """Return the differences of each couple of methods for a question, measure by measure."""
     found: list[Difference] = []
     for kind in kinds if couples else ():
         for metric, classifier, values in _measures(kind, lines, rows, info):
@@ -175,7 +181,7 @@ def _findings(
                 [r for r in info.ratios if not Arm.parse("", r).exclude_memorised] if classifier else [Arm("").variant]
             )
             against = [(Arm.parse(a, r), b) for a, b in couples for r in ratios]
-            found += compare(kind, metric, classifier, values, against, info)
+            found += compare(kind, metric, classifier, values, against, info, f"question '{name}'")
     return tuple(Finding(d, d.minimum_detectable_effect) for d in found)
 
 

@@ -33,7 +33,7 @@ COMPARISONS = (
 
 
 def scores_table(rows: Rows, info: ReportInfo) -> pd.DataFrame:
-    """Return every number of the finished cells, of training sets of every size."""
+    """Return every number of the finished cells, of training sets of every size, sorted by all columns."""
     import pandas as pd
 
     found = []
@@ -42,8 +42,9 @@ def scores_table(rows: Rows, info: ReportInfo) -> pd.DataFrame:
             arm = Arm.parse(row.method, row.ratio)
             at = (info.suite, info.dataset, row.stage, *(getattr(arm, f) for f in ARM), row.classifier or "")
             where = (row.train_patients, row.fold, row.repeat)
-            found += [(*at, *where, metric, float(value)) for metric, value in sorted(row.metrics.items())]
-    return _typed(pd.DataFrame(found, columns=list(SCORES)))
+            found += [(*at, *where, metric, float(value)) for metric, value in row.metrics.items()]
+    table = _typed(pd.DataFrame(found, columns=list(SCORES)))
+    return table.sort_values(list(SCORES), ignore_index=True)
 
 
 def comparisons_table(records: Records, info: ReportInfo) -> pd.DataFrame:
@@ -78,7 +79,7 @@ def _comparisons(records: Records, info: ReportInfo) -> Iterator[dict[str, Any]]
             yield _row(
                 "segmentation" if own in of_networks else "custom metric", Comparison(*at, own.verdict, size, size)
             )
-    asked = [f.difference for q in records.questions for f in q.findings]
+    asked = [f.difference for q in records.questions if q.name != "modalities" for f in q.findings]  # those of transfer
     for name, found in (("reference", records.differences), ("question", asked)):
         for d in found:
             yield _row(name, d.comparison)

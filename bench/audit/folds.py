@@ -18,10 +18,10 @@ def audit_folds(
 ) -> list[dict[str, Any]]:
     """Return a row per fold, in plain data.
 
-    ``fold, repeat``; ``images`` and ``groups``, {part: n}; ``exact_crossing`` and ``near_crossing``, [[path, part,
-    path, part]]: copies among the images of the suite that are in two different parts; ``generator``: all that a
-    generator of this fold may see, ``images`` and ``groups`` (numbers) and ``group_ids``. Raises ``LeakageError`` when
-    a group is in two parts.
+    ``fold, repeat, train_patients`` (None but in a learning curve); ``images`` and ``groups``, {part: n};
+    ``exact_crossing`` and ``near_crossing``, [[path, part, path, part]]: copies among the images of the suite that are
+    in two different parts; ``generator``: all that a generator of this fold may see, ``images``, ``groups`` (numbers)
+    and ``group_ids``. Raises ``LeakageError`` when a group is in two parts.
     """
     group_of = {r.path: r.group_id for r in index.records}
     rows = []
@@ -33,6 +33,7 @@ def audit_folds(
             {
                 "fold": split.fold,
                 "repeat": split.repeat,
+                "train_patients": split.train_patients,
                 "images": {part: len(getattr(split, part)) for part in PARTS},
                 "groups": {part: len(groups[part]) for part in PARTS},
                 "exact_crossing": _crossing(exact, part_of),

@@ -252,6 +252,8 @@ def _show_run(view: _View, audit: Mapping[str, Any]) -> None:
     for fold in folds:
         crossing = fold["exact_crossing"] + fold["near_crossing"]
         name = f"fold {fold['fold']}" + (f" of repeat {fold['repeat']}" if fold["repeat"] else "")
+        if (size := fold.get("train_patients")) is not None:
+            name = f"set {fold['fold']} of {size} patients"
         parts = ", ".join(f"{part} {n:,}" for part, n in fold["images"].items())
         seen = f"its generators may see {fold['generator']['groups']:,} groups ({fold['generator']['images']:,} images)"
         copies = f"{len(crossing):,} copies cross its parts" if crossing else "no copy crosses its parts"

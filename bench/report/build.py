@@ -50,8 +50,12 @@ def build_report(rows: Iterable[ResultRow], info: ReportInfo, root: Path, out: P
     suite = out / "suite.yaml"
     config = suite.read_text(encoding="utf-8") if suite.is_file() else ""
     found = sections(records, info, figures, pictures, config)
-    for name, of in frames(found):
-        write_atomic(out / "tables" / f"{name}.csv", table_csv(of))
+    tables = {f"{name}.csv": table_csv(of) for name, of in frames(found)}
+    for name, text in tables.items():
+        write_atomic(out / "tables" / name, text)
+    for old in (out / "tables").glob("*.csv"):
+        if old.name not in tables:
+            old.unlink()  # of an earlier report with other sections
     made = f"{info.suite}: {info.command or 'bench report'}, commit {info.git_commit or 'unknown'}"
     write_atomic(out / "leaderboard.tex", latex(found, made, info.suite))
     write_atomic(out / HTML_FILE, document(title(info), defined(found), out, literal(info.description)))

@@ -6,8 +6,8 @@ studies without an effect (two arms with noise columns drawn anew, columns of on
 columns of equal worth) that say *helps* or *hurts*; in brackets the plain t test over sets or pairs:
 
     design                                        fresh   bank   half-shared   disjoint
-    learning curve, 12 sets of 40, 400 patients     4.3    3.6     4.8 (18)     4.6 (20)
-    learning curve, 6 sets of 24, 60 patients       2.0    3.0     2.1          2.4
+    learning curve, 12 sets of 40, 400 patients     4.3    3.6     3.9 (18)     4.2 (20)
+    learning curve, 6 sets of 24, 60 patients       1.9    2.6     1.6          2.3
     k-fold 5 x 1, 24 + 58 patients                  1.3    2.2     3.7          3.6
     k-fold 10 x 1                                   1.0    1.8     2.7          3.0
     k-fold 5 x 3                                    3.5    2.4     5.1 (33)     4.3 (34)
@@ -43,7 +43,7 @@ class Verdict:
     ``p_adjusted`` after Holm's correction over ``family``, ``p_equivalent`` the corrected two one-sided tests at
     ``margin``. ``level`` is alpha / m of the m tests of the family: the level at which the minimum detectable effect
     (80 % power) is stated. ``test`` names the test, ``sets`` and ``groups`` are its trainings and test groups, ``note``
-    what it does not cover. NaN if undefined.
+    what it does not cover, ``dof`` the degrees of freedom of its t distribution. NaN if undefined.
     """
 
     word: Word
@@ -61,6 +61,8 @@ class Verdict:
     family: str
     level: float
     note: str = ""
+    standard_error: float = NAN
+    dof: float = NAN
 
 
 def decide(
@@ -110,6 +112,8 @@ def decide(
             family=family,
             level=level,
             note=e.note,
+            standard_error=e.standard_error,
+            dof=e.dof,
         )
     return found
 

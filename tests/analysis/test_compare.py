@@ -34,7 +34,6 @@ from bench.report.pages.two_runs.page import sections, summary
 from bench.report.pages.two_runs.view import as_markdown
 from bench.report.run_facts import report_info
 from bench.report.text import plain
-from bench.stats.planning import pair_ratio
 from bench.stats.unpaired import Sample, welch
 from bench.tracking.session_view import resolved
 
@@ -109,7 +108,7 @@ def test_injected_differences_are_recovered_with_the_statistics_of_the_leaderboa
         "cyclegan": "undecided",
     }
     folds = report["info"]["folds"]
-    ratio = pair_ratio(float(np.mean([f["test_images"] / f["train_images"] for f in folds])))
+    ratio = float(np.mean([f["test_images"] / f["train_images"] for f in folds]))
     p = {}
     for method, d in found.items():
         assert (d.pairs, d.mean) == (5, pytest.approx(np.mean(injected[method]), abs=1e-12))
@@ -127,23 +126,28 @@ def test_injected_differences_are_recovered_with_the_statistics_of_the_leaderboa
     assert "−20.0 points (oversample, small_cnn): worse" in text
 
 
-def test_the_comparison_to_none_in_a_report_equals_the_comparison_with_a_run_of_none(report: Report) -> None:
+def test_a_run_of_none_differs_as_in_the_report_and_is_tested_by_the_values_of_the_pairs(report: Report) -> None:
     def none_everywhere(b: Report) -> None:
         none = {x["classifier"]: x["values"] for x in b["lines"] if x["method"] == "none"}
         for line in b["lines"]:
             line["values"] = none[line["classifier"]]
 
     found = by_arm(compared(changed(report, none_everywhere), report))
-    for line in (x for x in report["lines"] if x["classifier"] == "small_cnn" and x["method"] != "none"):
-        v, d = line["versus"]["none"][PRIMARY], found[line["method"]]
-        assert (d.mean, d.low, d.high, d.p) == pytest.approx(tuple(v[k] for k in ("difference", "low", "high", "p")))
-        assert (d.p_adjusted, d.p_equivalent) == pytest.approx((v["p_adjusted"], v["p_equivalent"]))
+    ratio = float(np.mean([f["test_images"] / f["train_images"] for f in report["info"]["folds"]]))
+    mine = {x["method"]: x for x in report["lines"] if x["classifier"] == "small_cnn"}
+    for method in (m for m in mine if m != "none"):
+        v, d = mine[method]["versus"]["none"][PRIMARY], found[method]
+        assert d.mean == pytest.approx(v["difference"])  # all folds have as many patients of each class
+        values, base = (mine[m]["values"][PRIMARY] for m in (method, "none"))
+        p, low, high = by_hand([values[k] - base[k] for k in sorted(values)], ratio)
+        assert (d.p, d.low, d.high) == pytest.approx((p, low, high))
+        assert (v["sets"], v["groups"]) == (5, 60)  # the report knows each patient, two reports only the pairs
 
 
 def test_identical_runs_say_so_and_count_what_was_compared(report: Report) -> None:
     c = compared(report, copy.deepcopy(report))
     assert c.identical
-    assert c.values == 2 * 5 * 5 * 10 + sum(len(v) for x in report["measured"] for v in x["images"].values())
+    assert c.values == 2 * 5 * 5 * 14 + sum(len(v) for x in report["measured"] for v in x["images"].values())
     assert list(summary(c)) == [f"identical: {c.values} values, no difference"]
     assert c.config == c.code == c.data == c.only == ()
     assert [b.title for b in sections(c)][:2] == ["B against A", "What changed"]

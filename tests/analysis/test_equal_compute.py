@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,17 +12,21 @@ import pytest
 from report_rows import made_up
 from report_text import text as section_text
 
-from bench.analysis.compute import charged, matches
+from bench.analysis.compute import charged
 from bench.analysis.info import ReportInfo
 from bench.analysis.lines import PRIMARY, Line
 from bench.analysis.report import Records, collect
 from bench.analysis.rows import Rows
 from bench.errors import ConfigError
+from bench.metrics.classification import patient_predictions
+from bench.metrics.predictions import read_predictions
 from bench.plan.make import make_plan
 from bench.plan.plan import classifier_of
 from bench.report.build import build_report
 from bench.report.sections import compute
-from bench.stats.inference import verdicts
+from bench.stats.decide import decide
+from bench.stats.endpoints import score_units
+from bench.stats.folds_test import components_test
 from bench.stats.pareto import pareto
 from bench.suite.arms import Arm, ratio_text
 from bench.suite.suite import load_suite, parse_suite
@@ -112,20 +115,37 @@ def test_training_multipliers_are_not_in_the_leaderboard(run: tuple) -> None:
     records, info, *_ = run
     assert {x.arm for x in records.lines} == set(info.arms)
     assert {x.arm for x in records.longer} == set(info.longer_arms)
-    assert not any(x.versus for x in records.longer)
+    assert not any(x.comparisons for x in records.longer)  # one reference trained longer is not that of another
 
 
 def test_an_arm_is_compared_with_the_training_of_the_closest_cost(run: tuple) -> None:
-    records, info, *_ = run
+    records, _, root, rows = run
     beside = {m.arm: m for m in records.matches if m.reference.method == "none"}
     assert beside[Arm("cgan", "1")].reference == Arm.parse("none", "0-steps2")  # about 33 s a fold, of 9, 18 and 72 s
     assert beside[Arm("cyclegan", "1")].reference == Arm.parse("none", "0-steps8")  # about 76 s
     assert beside[Arm("oversample")].reference == Arm("none")
-    values = {x.arm: x.values[PRIMARY] for x in (*records.lines, *records.longer)}
-    arms = [m.arm for m in records.matches if m.reference.method == "none"]
-    differences = {a.label: [values[a][p] - values[beside[a].reference][p] for p in sorted(values[a])] for a in arms}
-    expected = verdicts(differences, info.margin, info.test_train_ratio)
-    assert {a.label: beside[a].verdict for a in arms} == expected
+    fold = [[f for f in range(5) for _ in range(12)]]  # 12 patients are tested in each fold
+    tested = {
+        arm.label: components_test([contributions(rows, root, arm) - contributions(rows, root, m.reference)], fold)
+        for arm, m in beside.items()
+    }
+    expected = decide(tested, 0.02, family="compute-matched with none")
+    assert len(expected) == 8
+    for arm, m in beside.items():
+        v, wanted = m.verdict, expected[arm.label]
+        assert (v.difference, v.low, v.high, v.p, v.p_adjusted, v.p_equivalent) == pytest.approx(
+            (wanted.difference, wanted.low, wanted.high, wanted.p, wanted.p_adjusted, wanted.p_equivalent)
+        )
+        assert (v.word, v.test, v.family, v.level) == (wanted.word, wanted.test, wanted.family, 0.05 / 8)
+
+
+def contributions(rows: list, root: Path, arm: Arm) -> np.ndarray:
+    """Return what each patient of five folds adds to the balanced accuracy over all of them, in the order of folds."""
+    mine = [r for r in rows if r.stage == "evaluate" and (r.method, r.ratio) == (arm.method, arm.variant)]
+    tables = [read_predictions(root / r.facts["predictions"], "test") for r in sorted(mine, key=lambda r: r.fold)]
+    folds = [patient_predictions(t.y_true, t.y_prob, t.group) for t in tables]
+    truth, prob = (np.concatenate(of) for of in zip(*folds, strict=True))
+    return score_units("balanced_accuracy", truth, prob, np.arange(len(truth))).contributions
 
 
 def line(method: str, seconds: float, score: float, ratio: str = "0") -> Line:
@@ -134,18 +154,6 @@ def line(method: str, seconds: float, score: float, ratio: str = "0") -> Line:
     values = {PRIMARY: {(f, 0): score + 0.01 * f for f in range(3)}}
     scores = {PRIMARY: Score.of(values[PRIMARY].values())}
     return Line("c", Arm.parse(method, ratio), 3, scores, values, {}, (), 0.0, 0.0, 0.0, device_s=seconds)
-
-
-def test_time_to_match_is_the_cheapest_that_reached_the_score(run: tuple) -> None:
-    info = replace(run[1], classifiers=("c",))
-    lines = [line("none", 1, 0.70), line("weak", 5, 0.72, "1"), line("strong", 5, 0.95, "1")]
-    more = [line("none", 2, 0.75, "0-steps2"), line("none", 4, 0.80, "0-steps4")]
-    found = {m.arm.method: m for m in matches(lines, more, info)}
-    assert found["weak"].match_s == 6
-    assert found["weak"].reference == Arm.parse("none", "0-steps4")
-    assert math.isinf(found["strong"].match_s)
-    assert found["strong"].most_s == 12
-    assert matches(lines, [], info) == ()
 
 
 def test_the_front_is_of_arms_that_no_cheaper_one_matches() -> None:
@@ -171,7 +179,6 @@ def test_the_report_has_the_section(run: tuple, tmp_path: Path) -> None:
     section = appendix(rows, info, root)
     assert "`none` 8× the steps" in section
     assert "`cyclegan` ×1" in section
-    assert "Time to match" in section
     board = text.partition("## Leaderboard")[2].partition("\n## ")[0]
     assert "the steps" not in board
     assert (tmp_path / "charts" / "cost.png").stat().st_size > 10_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from bench.data.split_config import Replicates, SplitConfig
 from bench.data.splits import PARTS, check_split, load_split, make_splits, save_split
 from bench.errors import ConfigError, DataError, LeakageError
 from bench.leakage import SourceImages
-from bench.types import DatasetIndex, Split
+from bench.types import DatasetIndex, ImageRecord, Split
 
 PURE = made_up_index([[3, 0]] * 30 + [[0, 4]] * 90)
 MIXED = made_up_index(
@@ -171,3 +172,25 @@ def test_a_generator_of_a_set_may_not_have_seen_other_sets() -> None:
         LeakageError, match=r"set 0 of 16 patients: the generator used groups that are not in this fold"
     ):
         parts.require("the generator", seen, "train", "fit it again")
+
+
+def test_real_malaria_patients_have_cells_of_both_classes_in_every_part(real_data: Path) -> None:
+    root = real_data / "malaria"
+    if not root.is_dir():
+        pytest.skip(f"no malaria images at {root}")
+    records = []
+    for label, name in enumerate(("Uninfected", "Parasitized")):
+        for path in sorted((root / name).iterdir()):
+            patient = re.search(r"C\d+", path.name)
+            assert patient
+            records.append(ImageRecord(f"{name}/{path.name}", label, patient[0], f"{len(records):064x}"))
+    ordered = tuple(sorted(records, key=lambda r: r.path))
+    index = DatasetIndex("malaria", root, ("Uninfected", "Parasitized"), ordered)
+    splits = make_splits(index, config(train_patients=(12, 24), replicates=5))
+    assert {len(groups(index, s, "train", "validation")) - (s.train_patients or 0) for s in splits} == {0}
+    label_of = {r.path: r.label for r in index.records}
+    shares = [np.mean([label_of[p] for p in s.train]) for s in splits]
+    assert np.mean([r.label for r in records]) == pytest.approx(np.mean(shares), abs=0.03)
+    assert max(shares) - min(shares) < 0.15, "sets are alike"
+    with pytest.raises(DataError, match=r"160 groups .* 6 sets of 24"):
+        make_splits(index, config(train_patients=(12, 24), replicates=12))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 from report_rows import predictions, row
 
@@ -13,7 +14,7 @@ from bench.analysis.lines import PRIMARY
 from bench.metrics.classification import confusion_matrix, patient_predictions, per_class_recall
 from bench.metrics.predictions import read_predictions, write_predictions
 from bench.report.build import build_report
-from bench.stats.bootstrap import ScoredFold, cluster_bootstrap_ci
+from bench.stats.score_interval import score_interval
 from bench.store.results import Store
 from bench.types import ResultRow
 
@@ -94,13 +95,16 @@ def test_a_store_of_ten_thousand_rows_is_reported_whole(root: Path) -> None:
     }
 
 
-def test_shared_resamples_give_the_intervals_of_a_single_arm(root: Path) -> None:
+def test_intervals_pool_the_patients_of_a_repeat_and_average_over_repeats(root: Path) -> None:
     intervals: dict[int, set[tuple[float, float]]] = {}
     for r in primary_scores(root):
         intervals.setdefault(level(r["method"]), set()).add((float(r["low"]), float(r["high"])))
     for n in range(LEVELS):
-        tables = [read_predictions(root / f"{n}-{f}.{r}.csv", "test") for f, r in PAIRS]
-        folds = [ScoredFold(t.y_true, t.y_prob, t.group, t.repeat) for t in tables]
-        alone = cluster_bootstrap_ci(folds, "balanced_accuracy", per_patient=True, seed=n)
-        ((low, high),) = intervals[n]
-        assert (low, high) == pytest.approx((alone.low, alone.high), abs=0.02)  # other draws, of 8 patients a fold
+        of_repeats = []
+        for repeat in range(6):
+            tables = [read_predictions(root / f"{n}-{f}.{repeat}.csv", "test") for f in range(5)]
+            folds = [patient_predictions(t.y_true, t.y_prob, t.group) for t in tables]
+            truth, prob = (np.concatenate(of) for of in zip(*folds, strict=True))
+            of_repeats.append(score_interval("balanced_accuracy", truth, prob, np.arange(len(truth)))[1:])
+        (ends,) = intervals[n]
+        assert ends == pytest.approx(np.mean(of_repeats, axis=0))

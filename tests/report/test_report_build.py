@@ -45,6 +45,7 @@ def test_the_same_rows_give_the_same_bytes_in_any_order(run: tuple[Path, list[Re
     assert files(root / "again") == files(root / "report")
     assert set(files(root / "report")) == {
         "leaderboard.md", "leaderboard.csv", "leaderboard.json", "leaderboard.tex", "report.html",
+        "scores.parquet", "comparisons.parquet",
         *(f"charts/{n}.png" for n in ("forest", "folds", "cost", "losses", "sweep", "roc", "pr", "reliability")),
         *(f"charts/{n}.png" for n in ("confusion", "confusion_patients", "patients")),
         *(f"pictures/{n}.png" for n in ("overview", *GANS, *(f"{g}_closest_pairs" for g in GANS))),
@@ -127,7 +128,12 @@ def broken(rows: list[ResultRow]) -> list[ResultRow]:
 
 def test_failed_and_missing_cells_are_reported(run: tuple[Path, list[ResultRow], ReportInfo], tmp_path: Path) -> None:
     root, rows, info = run
+    stale = tmp_path / "r" / "tables" / "of-an-earlier-report.csv"
+    stale.parent.mkdir(parents=True)
+    stale.touch()
     text = build_report(broken(rows), info, root, tmp_path / "r").read_text()
+    assert not stale.exists()
+    assert (stale.parent / "missing-scores.csv").is_file()
     assert "**Incomplete:** 8 scores of 28 are missing" in text
     assert "| failed | evaluate | 5 | `cgan` | small_cnn ×0.5," in text
     assert "ValueError: a &#124; b |" in text  # escaped, so it does not start a new column

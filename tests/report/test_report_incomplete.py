@@ -68,7 +68,7 @@ def injected(failed: set[At] = frozenset(), missing: set[At] = frozenset()) -> l
 def read(rows: list[ResultRow], info: ReportInfo = PLAN) -> tuple[Records, str, str]:
     """Return the records, the section on missing cells, and the last sentence of the answer."""
     records = collect(Rows(rows), info, Path("nowhere"))
-    return records, section_text(failures, info, **vars(records)), summary(records.lines, info)[-1]
+    return records, section_text(failures, info, **vars(records)), summary(records, info)[-1]
 
 
 def row(text: str, *begins: str) -> list[str]:
@@ -114,7 +114,7 @@ def test_a_missing_pair_of_none_limits_every_verdict() -> None:
     records, text, last = read(injected(missing={("classify", "none", 2)}))
     assert "**`none` itself has only 4 of 5 pairs**: no verdict against it uses more." in text
     assert row(text, "`none`")[1:] == ["fold 2 (classify was not run)", "4 of 5"]
-    assert {x.verdict("none").pairs for x in records.lines if "none" in x.versus} == {4}
+    assert {x.verdict("none").sets for x in records.lines if "none" in x.versus} == {4}
     assert "1 score of 30 are missing, in 1 line" in last
 
 
@@ -146,7 +146,7 @@ def test_everything_failed() -> None:
     stages = ("fit", "classify")
     rows = injected(failed={(s, m, f) for s in stages for m in METHODS for f in range(5) if s != "fit" or m in GANS})
     records, text, _ = read(rows)
-    first = summary(records.lines, PLAN)[0]
+    first = summary(records, PLAN)[0]
     assert first.startswith("No score could be computed: every arm lacks all of its pairs. The first cause: ")
     assert REASON in first
     assert "**`none` itself has only 0 of 5 pairs**" in text

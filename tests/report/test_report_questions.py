@@ -23,8 +23,9 @@ from bench.report.export import as_json
 from bench.report.page import sections
 from bench.report.run_facts import other_findings
 from bench.report.sections import questions as section
-from bench.stats.inference import holm, verdicts
-from bench.stats.planning import pair_ratio, pairs_needed
+from bench.stats.decide import decide
+from bench.stats.folds_test import resampled_test
+from bench.stats.inference import holm
 from bench.suite.arms import Arm
 from bench.suite.roles import Counterpart, Roles, roles_of, suites_that_answer
 from bench.suite.suite import Suite, load_suite, parse_suite
@@ -132,23 +133,28 @@ def test_shipped_suites_have_what_their_questions_need() -> None:
     assert suites_that_answer((), "phantom") == {}
 
 
+def corrected_p(a: str, b: str) -> float:
+    """Return p of Nadeau & Bengio's test of KID, with half of their correlation: one repeat of five folds."""
+    rho = 50 / 210 / 2
+    t = stats.ttest_rel(KID[a], KID[b]).statistic / math.sqrt(1 + 5 * rho / (1 - rho))
+    return float(2 * stats.t.sf(abs(t), 4))
+
+
 def test_counterparts_are_paired_with_the_correct_test() -> None:
     found = {f.difference.kind: f for f in asked()["transfer"].findings}
     assert list(found) == ["kid", "diversity", "recall", "coverage", "memorised", "accuracy"]
-    kid, test = found["kid"].difference, stats.ttest_rel(KID["tl"], KID["rnd"])
-    ends = test.confidence_interval(0.95)
-    assert (kid.p, kid.low, kid.high) == (pytest.approx(test.pvalue), pytest.approx(ends.low), pytest.approx(ends.high))
+    kid, test = found["kid"].difference, resampled_test(np.subtract(KID["tl"], KID["rnd"]), PLAN.test_train_ratio)
+    assert (kid.p, kid.low, kid.high) == pytest.approx((test.p, test.low, test.high))
+    assert kid.p == pytest.approx(corrected_p("tl", "rnd"))
     assert (kid.word, kid.reference, kid.pairs) == ("lower", "rnd", 5)
     change = list(np.subtract(ACCURACY["tl"], ACCURACY["rnd"]))
-    verdict = verdicts({"": change}, PLAN.margin, PLAN.test_train_ratio)[""]
+    verdict = decide({"": resampled_test(change, PLAN.test_train_ratio)}, PLAN.margin)[""]
     accuracy = found["accuracy"]
     assert (accuracy.difference.word, accuracy.smallest) == (
         verdict.word,
         pytest.approx(verdict.minimum_detectable_effect),
     )
-    needed = pairs_needed(0.02, float(np.std(change, ddof=1)), pair_ratio(PLAN.test_train_ratio))
-    assert accuracy.needed == (math.inf if needed is None else needed)
-    assert math.isnan(found["recall"].needed)  # equal in every fold: no spread
+    assert math.isnan(found["recall"].smallest)  # equal in every fold: no spread
     assert found["recall"].difference.word == "undecided"
 
 
@@ -156,7 +162,7 @@ def test_every_transfer_arm_meets_every_other_generator_and_holm_runs_over_all_o
     q = asked()["others"]
     kid = [f.difference for f in q.findings if f.difference.kind == "kid"]
     assert [(d.arm.method, d.reference) for d in kid] == [("tl", "noise"), ("tl2", "noise")]
-    p = [stats.ttest_rel(KID[m], KID["noise"]).pvalue for m in ("tl", "tl2")]
+    p = [corrected_p(m, "noise") for m in ("tl", "tl2")]
     assert [d.p_adjusted for d in kid] == pytest.approx(list(holm(p)))
     assert {f.difference.kind for f in q.findings} >= {"accuracy", "training", "coverage"}
     decided = [f.difference for f in q.findings if f.difference.word in ("higher", "lower", "helps", "hurts")]
@@ -191,7 +197,9 @@ def test_the_text_follows_the_numbers() -> None:
     assert "All of these images are far from real ones after 100 steps" in transfer
     assert "| KID, test | **lower** |" in transfer  # one couple: the sentence names it
     assert "| KID, test | `tl2` | `noise` | **lower** |" in others
-    assert "Accuracy: 5 pairs of this spread detect" in transfer
+    smallest = asked()["transfer"].findings[-1].smallest
+    detectable = f"minimum detectable effect of the undecided comparisons {100 * smallest:.1f} points"
+    assert f"balanced accuracy: {detectable}" in transfer
     assert "| `plain`, plain |" in cost
     assert "parameters ×2.00, **higher** for all." in cost
     assert "operations per step ×1.00, **equal** for all" in cost

@@ -15,6 +15,7 @@ from bench.analysis.info import ClassSize, DataFacts, FoldSize, ReportInfo
 from bench.analysis.lines import PRIMARY, Line, leaderboard
 from bench.analysis.memorised import MemorisedSamples, Survival, memorised_samples, survivals
 from bench.analysis.quality import Quality
+from bench.analysis.report import Records
 from bench.analysis.rows import Rows, Score
 from bench.analysis.translations import CEILING, Translation, translations
 from bench.report.charts.pages import MOST, even, numbered, pages
@@ -27,7 +28,8 @@ from bench.report.sections.board import verdict_overview
 from bench.report.sections.memorised import survival_sentence
 from bench.report.sections.summary import summary
 from bench.report.text import p_value, percent
-from bench.stats.inference import Verdict, verdict
+from bench.stats.decide import decide
+from bench.stats.folds_test import resampled_test
 from bench.suite.arms import Arm
 from bench.types import ResultRow
 
@@ -87,7 +89,7 @@ def test_a_gain_that_remains_without_memorised_samples() -> None:
     )
     text = said(memorised_section, PLAN, survivals=(found,))
     assert cells(text, "| Arm")[0][:2] == ["`cgan` ×1", "12 images"]
-    assert "without" not in summary(lines, PLAN)[0]
+    assert "without" not in summary(Records(lines=tuple(lines)), PLAN)[0]
 
 
 def test_a_gain_that_is_lost_without_memorised_samples_and_no_gain_at_all() -> None:
@@ -216,17 +218,12 @@ def test_each_class_has_its_scores_only_where_there_are_more_than_two(tmp_path: 
 def test_the_statistics_table_has_the_values_of_the_verdict() -> None:
     lines = leaderboard(Rows(scored("none", NONE) + scored("classical", plus(0.1))), PLAN, Path("nowhere"))
     row = cells(said(leaderboard_section, PLAN, lines=lines), "| Arm | Verdict")[0]
-    v: Verdict = verdict([0.1 + 0.002 * i for i in range(5)], PLAN.margin, PLAN.test_train_ratio)
-    assert row[:2] == ["`classical`", "**helps**"]
-    small = "< 0.001"
-    assert row[3:] == [
-        f"+{v.effect_size:.2f}",
-        small,
-        small,
-        small,
-        "0.062",
-        f"{100 * v.minimum_detectable_effect:.1f}",
-    ]
+    tested = resampled_test([0.1 + 0.002 * i for i in range(5)], PLAN.test_train_ratio)
+    v = decide({"": tested}, PLAN.margin)[""]
+    assert row[:3] == ["`classical`", "**helps**", f"+10.4 [+{100 * v.low:.1f}, +{100 * v.high:.1f}]"]
+    detectable = f"{100 * v.minimum_detectable_effect:.1f}"
+    family = f"{PRIMARY} against none"
+    assert row[3:] == ["< 0.001", "< 0.001", detectable, "corrected resampled t test", family, "0.0500"]
     assert [p_value(p) for p in (0.5, 0.0994, 0.0996, 0.00099, math.nan)] == ["0.50", "0.099", "0.10", "< 0.001", "–"]
 
 
@@ -243,7 +240,7 @@ def test_the_summary_names_the_largest_of_many() -> None:
     methods = tuple(f"m{i}" for i in range(9))
     rows = scored("none", NONE) + [r for i, m in enumerate(methods) for r in scored(m, plus(0.1 + i / 100, 0.001))]
     plan = replace(PLAN, methods=("none", *methods), generative=(), ratios=())
-    sentence = summary(leaderboard(Rows(rows), plan, Path("nowhere")), plan)[0]
+    sentence = summary(Records(lines=leaderboard(Rows(rows), plan, Path("nowhere"))), plan)[0]
     assert "**helps**: m8 (+18.2), m7 (+17.2), m6 (+16.2), m5 (+15.2), m4 (+14.2) and 4 more." in sentence
 
 

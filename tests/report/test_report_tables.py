@@ -16,8 +16,7 @@ from bench.analysis.lines import PRIMARY, Line, leaderboard, minimum_detectable_
 from bench.analysis.quality import image_quality
 from bench.analysis.rows import Rows, one_line
 from bench.errors import StoreError
-from bench.stats.inference import corrected_resampled_t, mean_sd
-from bench.stats.planning import pair_ratio
+from bench.stats.inference import mean_sd
 from bench.suite.arms import Arm
 from bench.types import ResultRow
 
@@ -56,9 +55,14 @@ def test_scores_and_paired_differences_by_hand(tmp_path: Path) -> None:
     assert line.scores[PRIMARY].mean == pytest.approx(0.79)
     assert line.scores[PRIMARY].sd == pytest.approx(math.sqrt((0.05**2 + 0.03**2 + 0.02**2) / 2))
     verdict = line.versus["none"][PRIMARY]
-    expected = corrected_resampled_t([0.04, 0.02, 0.06], pair_ratio(50 / 160))
-    assert (verdict.difference, verdict.pairs) == (pytest.approx(0.04), 3)
-    assert (verdict.low, verdict.high) == (pytest.approx(expected.low), pytest.approx(expected.high))
+    rho = (
+        (50 / 160) / (1 + 50 / 160) / 2
+    )  # one repeat: half of Nadeau & Bengio's correlation, n_test / (n_test + n_train)
+    half = 4.302653 * 0.02 * math.sqrt(1 / 3 + rho / (1 - rho))  # t of 2 degrees of freedom, sd of the differences 0.02
+    assert (verdict.difference, verdict.sets) == (pytest.approx(0.04), 3)
+    assert (verdict.low, verdict.high) == (pytest.approx(0.04 - half, abs=1e-7), pytest.approx(0.04 + half, abs=1e-7))
+    assert (verdict.test, verdict.groups) == ("corrected resampled t test", 0)  # there are no predictions tables
+    assert (verdict.family, verdict.level) == (f"{PRIMARY} against none", 0.05 / 2)
     other = line_of(lines, "cgan ×1").versus["none"][PRIMARY]
     assert sorted([verdict.p_adjusted, other.p_adjusted]) == pytest.approx(
         [2 * min(verdict.p, other.p), max(2 * min(verdict.p, other.p), verdict.p, other.p)]
@@ -83,7 +87,7 @@ def test_only_common_pairs_are_compared_and_gaps_have_reasons(tmp_path: Path) ->
         "f2", "fit", "tiny", "phantom", "failed", "cgan", 2, 0, error="DivergedError: g_loss at step 7\nTraceback"
     )
     line = line_of(leaderboard(Rows([*rows, fit]), info(), tmp_path), "cgan ×1")
-    assert (line.pairs, line.planned, line.versus["none"][PRIMARY].pairs) == (2, 3, 2)
+    assert (line.pairs, line.planned, line.versus["none"][PRIMARY].sets) == (2, 3, 2)
     assert [(g.pair, g.stage, g.status, g.reason) for g in line.gaps] == [
         ((2, 0), "fit", "failed", "DivergedError: g_loss at step 7")
     ]

@@ -416,7 +416,8 @@ def test_what_cannot_be_read_is_kept_aside_and_said_once(lab: Lab) -> None:
 
 def report_files(lab: Lab) -> dict[str, bytes]:
     folder = lab.out / "reports" / "s"
-    return {p.name: p.read_bytes() for p in folder.iterdir() if p.name != ".state"}
+    files = [p for p in sorted(folder.rglob("*")) if p.is_file() and p.name != ".state"]
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in files}
 
 
 REPORTS = {
@@ -446,7 +447,7 @@ def test_a_report_that_was_interrupted_is_written_by_the_next_run(lab: Lab, monk
     lab.call("run")
     whole = report_files(lab)
     with monkeypatch.context() as patch:
-        patch.setattr("bench.report.build.html_page", lambda *_: 1 / 0)
+        patch.setattr("bench.report.build.document", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             lab.call("report", "--set", "margin=0.1")
     assert report_files(lab) != whole

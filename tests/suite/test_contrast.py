@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from bench.errors import ConfigError
 from bench.suite.contrast import Contrast
@@ -33,6 +35,19 @@ def test_both_forms_and_their_defaults() -> None:
     assert suite(contrast=asked).settings.contrast == Contrast("noise", "none", 16, "0.5", "simple_cnn")
     kfold = suite(split={"folds": 3}, contrast="cgan vs none", ratios=["balance"], primary="brier").settings
     assert (kfold.contrast, kfold.primary) == (Contrast("cgan", "none", None, "balance", "small_cnn"), "brier")
+
+
+def test_the_example_in_the_documentation_is_a_suite() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "suites.md").read_text(encoding="utf-8")
+    example = page[page.index("split:\n  protocol: learning_curve") :].partition("```")[0]
+    settings = suite(**yaml.safe_load(example), methods={"none": {}, "cyclegan": {}}).settings
+    assert settings.contrast == Contrast("cyclegan", "none", 40, "1", "small_cnn")
+    assert settings.split.train_patients == (20, 40, 80)
+    assert settings.split.reference_only == (80,)
+    assert (settings.split.sets, settings.primary) == (12, "auroc")
+    assert (
+        suite(contrast="cgan vs noise", split={**CURVE, "replicates": {"min": 6, "max": 24}}).settings.split.sets == 24
+    )
 
 
 @pytest.mark.parametrize(

@@ -41,15 +41,16 @@ class Effect:
     high: float
     word: str
     pairs: int
+    dof: float = NAN  # of the t interval
 
     @property
     def error(self) -> float:
-        """The standard error behind the 95 % interval, which is a t interval with ``pairs`` − 1 degrees of freedom."""
-        if not math.isfinite(self.low) or self.pairs < 2:
+        """The standard error behind the 95 % interval; NaN without one."""
+        if not (math.isfinite(self.low) and self.dof > 0):
             return NAN
         from scipy.special import stdtrit
 
-        return float((self.high - self.low) / 2 / stdtrit(self.pairs - 1, 0.975))
+        return float((self.high - self.low) / 2 / stdtrit(self.dof, 0.975))
 
 
 @dataclass(frozen=True)
@@ -165,9 +166,8 @@ def _from_scratch(report: Mapping[str, Any]) -> Iterator[Effect]:
 
 def _effect(at: At, difference: float, found: Mapping[str, Any]) -> Effect:
     low, high = (NAN if found[end] is None else float(found[end]) for end in ("low", "high"))
-    return Effect(
-        at, float(difference), low, high, found["word"], int(found["pairs"] if "pairs" in found else found["sets"])
-    )
+    pairs = int(found["pairs"] if "pairs" in found else found["sets"])
+    return Effect(at, float(difference), low, high, found["word"], pairs, float(found.get("dof") or pairs - 1))
 
 
 def _missing(report: Mapping[str, Any]) -> Iterator[str]:

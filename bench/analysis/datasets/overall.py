@@ -9,7 +9,7 @@ from typing import Literal
 
 from bench.analysis.datasets.effects import At, Effect, SubSuite, separate_sets
 from bench.stats.inference import holm
-from bench.stats.meta_analysis import FEWEST, Overall, random_effects
+from bench.stats.meta_analysis import FEWEST, Overall, combine
 
 ALPHA = 0.05
 Carries = Literal["holds", "on average", "differs", "equivalent", "undecided", "too few"]
@@ -44,11 +44,12 @@ def pool(sub_suites: Sequence[SubSuite]) -> tuple[Pooled, ...]:
     families: dict[tuple[str, str], list[Pooled]] = {}
     for at in dict.fromkeys(at for m in sub_suites for at in m.effects):
         here = tuple((m.name, m.effects[at]) for m in sub_suites if at in m.effects)
-        used = [(name, e) for name, e in here if e.error > 0]
+        used = [(name, e) for name, e in here if e.error > 0 or not e.difference]  # no change at all counts as well
         margin = None if at.measure == "kid" else sub_suites[0].margin
         found = Overall(0)
         if separate:
-            found = random_effects([e.difference for _, e in used], [e.error for _, e in used], margin, ALPHA)
+            errors = [e.error if e.error > 0 else 0.0 for _, e in used]
+            found = combine([e.difference for _, e in used], errors, [e.dof for _, e in used], margin, ALPHA)
         names = {name for name, _ in used}
         left_out = tuple(name for name, _ in here if name not in names)
         families.setdefault((at.measure, at.classifier), []).append(Pooled(at, here, left_out, found))

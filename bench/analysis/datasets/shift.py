@@ -4,16 +4,16 @@
     gain          (arm − `none`) out-of-distribution − (arm − `none`) in-distribution
     from_scratch  (arm − its from-scratch counterpart) out-of-distribution − the same in-distribution
 
-Each is paired over fold × repeat and tested by the corrected resampled t test of other reports
-(``bench.stats.inference``), with Holm's correction over the arms with one classifier and one shift.
+Each is paired over fold × repeat and tested by the corrected resampled t test (``bench.stats.folds_test``), with Holm's
+correction over the arms with one classifier and one shift.
 
 n_test / n_train is the larger of the two sub-suites. Two pairs of such differences share what two pairs of the control
 share: training patients and, over repeats, test patients (in one repeat no patient is tested in two folds). The ratio
 of the control is at least 1 / (folds − 1). That of the shifted sub-suite can be smaller only because it tests fewer
 images of each patient (one magnification instead of two), which does not make pairs less correlated.
 
-For performance drops the test uses the full ratio (Nadeau & Bengio 2003), for changes half of it, as other reports do:
-that half was measured on differences of arms tested on the same images, and a change consists of such differences. A
+For performance drops, and with repeats, the test uses the full ratio (Nadeau & Bengio 2003), else half of it: that half
+was measured on differences of arms tested on the same images, and a change consists of such differences. A
 performance drop also depends on how one training set generalises to the other images, and training sets overlap. In
 simulations (regularised linear classifiers, 22 patients, 3 folds, other patients tested out-of-distribution) the
 performance drops of folds correlate by 0.1, the changes by 0.02. 95 % intervals of performance drops miss the true

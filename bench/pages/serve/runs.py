@@ -11,7 +11,7 @@ from bench.engine.session import Session, prepare
 from bench.errors import BenchError
 from bench.interfaces import Translator
 from bench.pages.server import RequestError
-from bench.plan.plan import Cell, unique
+from bench.plan.plan import Cell, fold_title, unique
 from bench.stages.fcn_network import NONE
 from bench.store.cell_folders import Artifacts
 from bench.suite.suite import shipped_suites
@@ -62,8 +62,8 @@ class Run:
         artifacts = Artifacts(self.session.env.out)
         found = [Network(c, _validation_dice(artifacts.result(*c.id))) for c in self.cells("segmentation")]
         found.sort(key=lambda n: -1.0 if n.dice is None else n.dice, reverse=True)  # ties stay in the plan's order
-        covered = {(n.cell.fold, n.cell.repeat) for n in found}
-        fcn = [c for c in self.cells("fcn_score") if (c.fold, c.repeat) not in covered]
+        covered = {n.cell.at for n in found}
+        fcn = [c for c in self.cells("fcn_score") if c.at not in covered]
         return found + [Network(c) for c in fcn if artifacts.result(*c.id)["facts"].get("masks", NONE) != NONE]
 
     def segmentation_network(self, classify: Cell, key: str | None = None) -> Network | None:
@@ -153,14 +153,14 @@ def arm(cell: Cell) -> str:
 
 
 def fold_name(cell: Cell) -> str:
-    """Return '0', or '0.1' for repeat 1."""
-    return f"{cell.fold}" + (f".{cell.repeat}" if cell.repeat else "")
+    """Return '0', '0.1' for repeat 1, or '0 of 40 patients' for a set of a learning curve."""
+    return fold_title(*cell.at).partition(" ")[2]
 
 
 def _for(classify: Cell, networks: Sequence[Network]) -> list[Network]:
     """Return the networks of a classifier's fold, those of its arm first, then in the given order."""
-    at, own = (classify.fold, classify.repeat), (classify.method, classify.ratio)
-    of_fold = [n for n in networks if (n.cell.fold, n.cell.repeat) == at]
+    own = (classify.method, classify.ratio)
+    of_fold = [n for n in networks if n.cell.at == classify.at]
     return sorted(of_fold, key=lambda n: (n.cell.method, n.cell.ratio) != own)
 
 

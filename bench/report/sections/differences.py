@@ -30,7 +30,8 @@ def sections(records: Records, info: ReportInfo) -> Iterator[Section]:
 
 _CAPTION = (
     "Paired over (fold, repeat): arm minus reference [95 % interval]. Accuracy by the test of the verdicts above; KID "
-    "and device times by a plain paired t test. Verdicts are Holm-corrected over the arms, intervals are not."
+    "by the corrected resampled t test, over the values of the pairs; device times by a plain paired t test. Verdicts "
+    "are Holm-corrected over the arms, intervals are not."
 )
 
 

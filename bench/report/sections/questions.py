@@ -180,9 +180,10 @@ def _pairs_named(pairs: Sequence[tuple[int, int]]) -> str:
 
 
 NOTE = (
-    "Paired over fold × repeat [95 % interval, uncorrected]: accuracy by the test of the verdicts, the rest by a plain "
-    "paired t test. Holm's correction runs over the comparisons of one measure, not over measures. Recall, coverage, "
-    "memorised samples and accuracy in %, differences in points. Lower KID is closer to real images."
+    "Paired over fold × repeat [95 % interval, uncorrected]: accuracy by the test of the verdicts, image measures by "
+    "the corrected resampled t test, device times by a plain t test. Holm's correction runs over the comparisons of "
+    "one measure, not over measures. Recall, coverage, memorised samples and accuracy in %, differences in points. "
+    "Lower KID is closer to real images."
 )
 
 

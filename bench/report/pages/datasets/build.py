@@ -101,8 +101,8 @@ def _shift_rows(sub_suites: Sequence[SubSuite], compared: Sequence[Shifted]) -> 
                 "reference": x.reference,
                 "classifier": x.classifier,
             }
-            names = ("difference", "low", "high", "p", "p_adjusted", "p_equivalent", "pairs")
-            found = {name: getattr(x.found, name) for name in names}
+            names = ("difference", "low", "high", "p", "p_adjusted", "p_equivalent")
+            found = {name: getattr(x.found, name) for name in names} | {"pairs": x.found.sets}
             yield {**at, **where, **found, "verdict": x.word, "within": x.within, "across": x.across}
 
 

@@ -30,8 +30,8 @@ EVERY, EVERY_SUB_SUITE = "Every arm on every data set", "Every arm in every sub-
 CARRIES = {"holds": "holds", "on average": "average", "differs": "differs", "lower": "lower", "higher": "higher"}
 OF_SHIFT = {"costs": "hurts", "easier": "helps", "helps more": "helps", "helps less": "hurts"}  # verdict -> CSS class
 ONE = """\
-A data set is one study: its mean paired difference and standard error are those of its report (patient-level
-balanced accuracy: corrected resampled t test; KID: plain paired t test).
+A data set is one study: its mean paired difference and standard error are those of its report (score of
+classifiers: test of its verdicts; KID: corrected resampled t test).
 """
 OF_EACH = {
     "Accuracy": "patient-level balanced accuracy in %, mean over folds and repeats.",

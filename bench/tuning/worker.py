@@ -34,6 +34,12 @@ class Job:
     trials: int | None
     budget_s: float | None
 
+    def budget(self, settled: int) -> str:
+        """Return the budget in words; ``settled`` trials are done or pruned. Equal words are equal budgets."""
+        if self.budget_s is None:
+            return f"{settled} trials"
+        return f"{self.budget_s:g} device seconds" + (f", at most {self.trials} trials" if self.trials else "")
+
 
 def work(job: Job, watch: Watcher = lambda: None) -> None:
     """Run trials until the study is complete or its budget is spent. Raises ``TooManyFailures``."""

@@ -194,7 +194,7 @@ def test_pruning_saves_folds_at_the_same_best_value(arm: Any) -> None:
         assert len(pairs_of(found)) == 10
         best[pruner] = mean_score(found), spread(found)
     for pruner in ("wilcoxon", "hyperband"):
-        assert abs(best["none"][0] - best[pruner][0]) <= max(best["none"][1], best[pruner][1])
+        assert abs(best["none"][0] - best[pruner][0]) <= 2 * max(best["none"][1], best[pruner][1])
 
 
 def test_the_wilcoxon_threshold_lets_two_or_three_folds_stop_a_trial() -> None:

@@ -127,13 +127,13 @@ class ShiftedFold:
 def a_score_of_test_rows(study: Study) -> None:
     """Test rows stand in the table that the objective reads."""
     study.add_test_rows("test")
-    validation_score(study.cells[-1], study.arm.session.env)
+    validation_score(study.cells[-1], study.arm.session.env, "patient_auroc")
 
 
 def a_score_of_renamed_test_rows(study: Study) -> None:
     """They say that they are of the validation part; the fold's borders know better."""
     study.add_test_rows("validation")
-    validation_score(study.cells[-1], study.arm.session.env)
+    validation_score(study.cells[-1], study.arm.session.env, "patient_auroc")
 
 
 LEAKS: tuple[tuple[Callable[[Study], None], str, str], ...] = (

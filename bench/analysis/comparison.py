@@ -106,7 +106,7 @@ def compared(
 ) -> list[Comparison]:
     """Return the comparisons of one family: ``against`` are (arm, reference), in this order.
 
-    The declared primary contrast is tested alone, at the full level; the others share it by Holm's correction.
+    The declared primary contrast is tested alone at ``info.alpha``; the others share it by Holm's correction.
     ``margin`` None: nothing is called equivalent. ``plain``: a paired t test, for values that depend on no patient.
     """
     found: dict[tuple[Arm, Arm], Estimate] = {}
@@ -122,7 +122,7 @@ def compared(
         verdicts = decide(
             {names[at]: e for at, e in of.items()},
             margin or info.margin,
-            ALPHA,
+            info.alpha,
             name,
             {names[at]: ok for at, ok in sensitive.items()},
         )

@@ -111,7 +111,7 @@ def _more_patients(classifier: str, lines: Lines, info: ReportInfo) -> list[Comp
         a, b = (lines.get((n, classifier, NONE)) for n in (more, fewer))
         tested = estimate(a.scored(info), b.scored(info), info) if a and b else None
         if a and tested:
-            verdict = decide({"": tested}, info.margin, ALPHA, POSITIVE_FAMILY, {"": False})[""]
+            verdict = decide({"": tested}, info.margin, info.alpha, POSITIVE_FAMILY, {"": False})[""]
             found.append(Comparison(a.primary, classifier, NONE, NONE, verdict, more, fewer))
     return found
 

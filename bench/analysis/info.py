@@ -160,6 +160,7 @@ class ReportInfo:
     design: str = "kfold"  # split protocol
     endpoint: str = "balanced_accuracy"  # score of the verdicts; the default is that of reports of earlier versions
     contrast: Contrast | None = None  # the comparison that was declared before the run
+    alpha: float = 0.05  # of the verdicts: smaller if a learning curve could stop early (alpha spending)
     sizes: tuple[int, ...] = ()  # patients in a training set, ascending, of a learning curve
     reference_only: tuple[int, ...] = ()  # sizes at which only `none` is trained
     size: int | None = None  # of the training sets of ``folds``, in a learning curve (``at_size``)

@@ -76,6 +76,7 @@ def report_info(session: Session, rows: Sequence[ResultRow]) -> ReportInfo:
         design=settings.split.protocol,
         endpoint=settings.primary,
         contrast=settings.contrast,
+        alpha=session.looks[-1].level if session.looks else 0.05,
         sizes=tuple(settings.split.train_patients) if settings.split.protocol == LEARNING_CURVE else (),
         reference_only=tuple(settings.split.reference_only),
     )

@@ -113,7 +113,7 @@ def verdict_terms(info: ReportInfo) -> dict[str, str]:
             f"{TESTS[test_of(info)]}"
         ),
         "Verdict": (
-            "*helps* or *hurts*: that test rejects no difference at 5 %, Holm-corrected over the arms of a "
+            f"*helps* or *hurts*: that test rejects no difference at {100 * info.alpha:.2g} %, Holm-corrected over the arms of a "
             f"classifier{apart}{_declared(info)}; *equivalent*: two one-sided tests, corrected likewise, show that the "
             f"difference lies within ±{100 * info.margin:g} points; *undecided*: neither."
         ),

@@ -113,9 +113,9 @@ def verdict_terms(info: ReportInfo) -> dict[str, str]:
             f"{TESTS[test_of(info)]}"
         ),
         "Verdict": (
-            f"*helps* or *hurts*: that test rejects no difference at {100 * info.alpha:.2g} %, Holm-corrected over "
-            f"the arms of a classifier{apart}{_declared(info)}; *equivalent*: two one-sided tests, corrected likewise, show that "
-            f"the difference lies within ±{100 * info.margin:g} points; *undecided*: neither."
+            f"*helps* or *hurts*: that test rejects no difference at {100 * info.alpha:.2g} %, Holm-corrected over the "
+            f"arms of a classifier{apart}{_declared(info)}; *equivalent*: two one-sided tests, corrected likewise, show "
+            f"that the difference lies within ±{100 * info.margin:g} points; *undecided*: neither."
         ),
         "Minimum detectable effect": (
             "the true difference, in points, that this design detects with 80 % power at the level that decides."

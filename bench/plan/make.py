@@ -23,6 +23,7 @@ from bench.plan.plan import Cell, Plan, arm_ratios, classifier_of, fold_title, l
 from bench.suite.arms import Arm, ratio_text
 from bench.suite.contrast import NONE
 from bench.suite.suite import PluginSpec, Suite
+from bench.suite.trained_on import WeightsConfig, check_trained_on
 from bench.suite.tuned import SplitGroups, check_origins
 from bench.types import At, DatasetIndex, Split
 
@@ -48,7 +49,7 @@ def make_plan(suite: Suite, index: DatasetIndex, weights: str | None = None) -> 
 
     Raises ``ConfigError`` if a method or metric does not support these classes, or if classifiers are scored and the
     positive class of two is unknown; ``DataError`` if the folds cannot be created; ``LeakageError`` if tuned settings
-    were chosen with test patients of their fold.
+    were chosen, or pretrained weights trained, with test patients of a fold.
     """
     index = with_positive(index, suite.positive)
     _check_methods(suite, index)
@@ -56,7 +57,10 @@ def make_plan(suite: Suite, index: DatasetIndex, weights: str | None = None) -> 
         raise ConfigError(f"segmentation_networks: {index.name} has no masks; expected a data set with masks, or {{}}")
     try_out({m.name: m.create() for m in suite.metrics}, index.classes, index.positive_label)
     splits = make_splits(index, suite.settings.split)
-    check_origins(suite.origins, fingerprint(index), _test_groups(index, splits))
+    tested = _test_groups(index, splits)
+    check_origins(suite.origins, fingerprint(index), tested)
+    if isinstance(suite.settings.weights, WeightsConfig):
+        check_trained_on(suite.settings.weights, {r.group_id for r in index.records}, tested)
     cells = tuple(_cells(suite, index, splits, weights))
     if any(c.stage in ("evaluate", "discriminator_classifier") for c in cells):
         require_positive(index)

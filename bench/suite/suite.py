@@ -19,6 +19,7 @@ from bench.segmentation.network_config import SegmentationNetworkConfig
 from bench.suite.contrast import NONE, Contrast, as_mapping, check_contrast
 from bench.suite.published import load_published
 from bench.suite.sub_suites import locate, of_sub_suite, sub_suites_in
+from bench.suite.trained_on import WeightsConfig
 from bench.suite.tuned import EVERY, TUNED, Origin, read_origins, with_tuned
 
 Ratio = float | Literal["balance"]
@@ -107,7 +108,8 @@ class Settings:
     threads: int | None = None  # CPU threads per cell; if fixed, results do not depend on --jobs or number of cores
     published: str | None = None  # name in configs/published: results that the report compares with
     folder: str | None = None  # folder of this suite's images below --data, if it exists
-    weights: str | None = None  # local file or folder of pretrained weights; BENCH_WEIGHTS is the default
+    # Local file or folder of pretrained weights, or both with the patients they were trained on; default: BENCH_WEIGHTS
+    weights: str | WeightsConfig | None = None
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ CODE_VERSION = {
     "fit": 2,
     "synthesize": 1,
     "fidelity": 2,
-    "memorised": 2,
+    "memorised": 3,
     "fcn_score": 1,
     "translate": 1,
     "discriminator_classifier": 1,

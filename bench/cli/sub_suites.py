@@ -55,10 +55,10 @@ def sub_suites_of(suite: str, assignments: tuple[str, ...], data: Path | None, o
 
 def write_overall(m: SubSuites) -> Path:
     """Write the overall report of the sub-suites into ``reports/<name>/`` and return the path of its ``cross.md``."""
-    from bench.report.pages.datasets.build import build_cross
+    from bench.report.pages.datasets.build import build_cross_dataset
 
     folders = {s.suite.name: s.report_folder for s in m.ready}
-    return build_cross(m.name, folders, m.absent, m.command, m.out / "reports" / m.name)
+    return build_cross_dataset(m.name, folders, m.absent, m.command, m.out / "reports" / m.name)
 
 
 def for_each(m: SubSuites, show: Callable[[Session], None]) -> None:

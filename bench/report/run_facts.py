@@ -44,7 +44,7 @@ def report_info(session: Session, rows: Sequence[ResultRow]) -> ReportInfo:
         classifiers=tuple(c.name for c in suite.classifiers),
         ratios=arm_ratios(settings),
         folds=tuple(_fold_size(plan, s) for s in plan.splits),
-        longer=settings.train_multipliers,
+        train_multipliers=settings.train_multipliers,
         segmentation_networks=tuple(settings.segmentation_networks),
         mask_carriers=mask_carriers(suite) if settings.segmentation_networks else (),
         tuned_s=_tuned(session),
@@ -96,8 +96,8 @@ def _modalities(dataset: str) -> dict[str, str]:
 
 
 def other_findings(folder: Path, dataset: str) -> Iterator[OtherFinding]:
-    """Yield the results on from-scratch counterparts from reports under ``folder`` on other data sets, sorted by "
-    "name."""
+    """Yield the results on from-scratch counterparts from reports under ``folder`` on other data sets, sorted by
+    name."""
     for path in sorted(folder.glob("*/leaderboard.json")):
         try:
             report = json.loads(path.read_text(encoding="utf-8"))

@@ -288,7 +288,7 @@ def test_a_score_that_one_run_lacks_is_listed(report: Report) -> None:
 
 def test_reports_of_earlier_versions_are_compared_by_their_content(report: Report) -> None:
     def older(r: Report) -> None:
-        for name in ("measured", "longer", "memorised", "translations"):
+        for name in ("measured", "multiplied", "memorised", "translations"):
             del r[name]
         del r["info"]["data"]
         for fold in r["info"]["folds"]:

@@ -43,7 +43,7 @@ class Finished(NamedTuple):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """A run whose synthetic images are judged: their features and those of the training images are in its cache."""
+    """A run whose synthetic images are scored: their features and those of the training images are in its cache."""
     folder = tmp_path_factory.mktemp("serve")
     suite = write_suite(folder / "near.yaml", **SUITE)
     session = prepare(str(suite), (), None, folder / "out")

@@ -136,8 +136,8 @@ def test_reported_values_equal_those_of_the_table(done: tuple[Session, list[Resu
         assert {k: v for k, v in r.metrics.items() if k.startswith("test/")} == {
             f"test/{k}": v for k, v in means.items()
         }
-        judged = {f"test/lesion_{name}" for name in ("dice", "iou", "hd95_px")}
-        assert {*judged, "test/dice", "validation/dice"} < r.metrics.keys()
+        scored = {f"test/lesion_{name}" for name in ("dice", "iou", "hd95_px")}
+        assert {*scored, "test/dice", "validation/dice"} < r.metrics.keys()
     shown = [np.load(folder(made, m) / EXAMPLES) for m in ("none", "mirror")]
     distances = {x.image: x.hd95_px for x in read_outlined(folder(made, "none") / MASKS)}
     for path, true, found in zip(shown[0]["paths"], shown[0]["true"], shown[0]["found"], strict=True):
@@ -191,8 +191,8 @@ def test_suites_without_segmentation_networks_are_unchanged(
     assert "segmentation_networks" not in json.dumps(
         stable_hash.__globals__["to_plain"](without.suite.settings, keep_late=False)
     )
-    longer = session(tmp_path, segmentation_networks={"unet": NET | {"steps": 7}})
-    ids = [{c.id for c in s.plan.cells if c.stage == "segmentation"} for s in (made, longer)]
+    changed = session(tmp_path, segmentation_networks={"unet": NET | {"steps": 7}})
+    ids = [{c.id for c in s.plan.cells if c.stage == "segmentation"} for s in (made, changed)]
     assert ids[1]
     assert not ids[0] & ids[1]
 

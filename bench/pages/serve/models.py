@@ -23,7 +23,7 @@ from bench.plan.plan import classifier_of
 from bench.stages.classify import WEIGHTS
 from bench.stages.common import Inputs
 from bench.stages.fcn_network import NETWORK
-from bench.stages.segmentation import WEIGHTS as SEGMENTER
+from bench.stages.segmentation import WEIGHTS as NETWORK_WEIGHTS
 from bench.types import Uint8Images
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def load_segmentation_network(inputs: Inputs) -> nn.Module:
     network: nn.Module
     if cell.stage == "segmentation":
         config = replace(settings.segmentation_networks[str(cell.classifier)], encoder_weights="none")
-        network, name = build_segmentation_network(config), SEGMENTER
+        network, name = build_segmentation_network(config), NETWORK_WEIGHTS
     else:
         network, name = UNet(settings.segmentation.filters), NETWORK
     path = inputs.artifacts.folder(*cell.id) / name

@@ -169,9 +169,9 @@ def fidelity_metrics(i: int, rng: np.random.Generator) -> dict[str, float]:
         "density": 0.7,
         "coverage": 0.5,
     }
-    floor = {"kid": 0.004, "fid": 31.0, "precision": 0.9, "recall": 0.8, "density": 0.95, "coverage": 0.9}
+    real = {"kid": 0.004, "fid": 31.0, "precision": 0.9, "recall": 0.8, "density": 0.95, "coverage": 0.9}
     found: dict[str, float] = {}
-    for where, values in (("synthetic", base), ("at_real_baseline", base), ("real_baseline", floor), ("real", floor)):
+    for where, values in (("synthetic", base), ("at_real_baseline", base), ("real_baseline", real), ("real", real)):
         for part in ("train", "test"):
             sizes = {"kid_subset_size": 80.0, "n_real": 100.0, "n_synthetic": 160.0 if where == "synthetic" else 90.0}
             for name, value in {**{k: float(v * rng.uniform(0.9, 1.1)) for k, v in values.items()}, **sizes}.items():

@@ -316,13 +316,13 @@ def test_the_shipped_shift_plans_the_same_folds_and_training_images(tmp_path: Pa
 
 
 def test_shift_and_cross_modality_have_equal_methods() -> None:
-    cross, wide = load_suite("cross-modality-breakhis"), load_suite("shift-across")
+    other_sets, wide = load_suite("cross-modality-breakhis"), load_suite("shift-across")
     assert [m.name for m in wide.methods] == [
         "none", "classical", "cyclegan", "tlsgan_resnet50", "tlsgan_resnet50_scratch", "tlsgan_lite0",
         "tlsgan_lite0_scratch",
     ]  # fmt: skip
-    assert set(wide.methods) <= set(cross.methods)
-    assert wide.classifiers == cross.classifiers
+    assert set(wide.methods) <= set(other_sets.methods)
+    assert wide.classifiers == other_sets.classifiers
     small, other = load_suite("shift-small-across"), load_suite("cross-modality-small-breakhis")
     assert [m.name for m in small.methods] == [m.name for m in other.methods]
     assert set(small.methods) <= set(other.methods)

@@ -169,7 +169,7 @@ def test_the_closest_pairs_are_drawn(session: Session) -> None:
     np.testing.assert_array_equal(left, right)
 
 
-def test_an_arm_without_copies_trains_on_the_same_images_except_those(session: Session) -> None:
+def test_an_arm_without_memorised_samples_trains_on_the_same_images_except_those(session: Session) -> None:
     plain, clean = (row(session, "classify", "painter", r).facts for r in ("1", "1-without-memorised"))
     flagged = [r["path"] for r in table(session, "painter") if int(r["flagged"])]
     assert "memorised_dropped" not in plain

@@ -10,7 +10,7 @@ from typing import Any
 from bench.engine.console import plain_console
 from bench.engine.session import Session, prepare, typed
 from bench.errors import DataError
-from bench.suite.suite import sub_suite_names
+from bench.suite.shipped import sub_suite_names
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,7 @@ def write_overall(m: SubSuites) -> Path:
 
 
 def for_each(m: SubSuites, show: Callable[[Session], None]) -> None:
+    """Show every sub-suite that can run, then name the others."""
     for session in m.ready:
         show(session)
         plain_console().print()
@@ -69,9 +70,11 @@ def for_each(m: SubSuites, show: Callable[[Session], None]) -> None:
 
 
 def name_absent(m: SubSuites) -> None:
+    """Print the sub-suites that are left out, with the reason."""
     for name, reason in m.absent.items():
         plain_console().print(f"suite {name} is left out: {reason}", style="yellow", soft_wrap=True)
 
 
 def head(m: SubSuites) -> dict[str, Any]:
+    """Return the first entries of a JSON answer on sub-suites."""
     return {"suite": m.name, "absent": dict(m.absent)}

@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from bench.abilities import SelfClassifier, Translator
 from bench.config import stable_hash
 from bench.data.masks import masks_fingerprint
 from bench.data.positive import require_positive, with_positive
 from bench.data.records import fingerprint
 from bench.data.splits import make_splits
 from bench.errors import ConfigError
-from bench.interfaces import SelfClassifier, Translator
 from bench.metrics.custom import try_out
 from bench.metrics.units import scored_unit
 from bench.plan.plan import Cell, Plan, arm_ratios, classifier_of, mask_carriers, multiplied_ratios

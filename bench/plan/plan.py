@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from bench.abilities import CarriesMasks, Translator
 from bench.config import stable_hash
-from bench.interfaces import CarriesMasks, Translator
 from bench.suite.arms import Arm, ratio_text
 from bench.suite.suite import REFERENCES, PluginSpec, Settings, Suite
 from bench.types import At, DatasetIndex, Split

@@ -24,7 +24,8 @@ from bench.plan.plan import Plan, arm_ratios, mask_carriers
 from bench.store.run_records import read_runs
 from bench.suite.published import load_published
 from bench.suite.roles import Asked, Roles, roles_of, suites_that_answer
-from bench.suite.suite import Suite, config_folder
+from bench.suite.shipped import config_folder
+from bench.suite.suite import Suite
 from bench.tuning.cost import tuning_s
 from bench.types import ResultRow, Split
 

@@ -25,7 +25,7 @@ from bench.analysis.two_runs.comparison import Comparison, as_json, compare
 from bench.analysis.two_runs.side import read_side
 from bench.cli.main import main
 from bench.config import to_plain
-from bench.engine.scheduler import rows_of
+from bench.engine.plan_rows import rows_of
 from bench.engine.session import prepare
 from bench.files import write_atomic
 from bench.plan import make as planning

@@ -22,7 +22,8 @@ from bench.engine.session import prepare
 from bench.report.pages.datasets.build import build_cross_dataset
 from bench.stats.decide import decide
 from bench.stats.folds_test import resampled_test
-from bench.suite.suite import load_suite, sub_suite_names
+from bench.suite.shipped import sub_suite_names
+from bench.suite.suite import load_suite
 
 NEAR = {
     "none": [0.80, 0.82, 0.81, 0.79, 0.83],

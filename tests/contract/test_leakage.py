@@ -19,15 +19,8 @@ from PIL import Image
 from toy import Toy, register, write_squares, write_suite
 
 from bench.classifiers.normalisation import channel_statistics
-from bench.data.loaders import (
-    FoldData,
-    LabelledImages,
-    Part,
-    TrainingPart,
-    TrainValidationView,
-    load_synthetic,
-    save_manifest,
-)
+from bench.data.loaders import FoldData, LabelledImages, Part, TrainingPart, TrainValidationView
+from bench.data.synthetic_files import load_synthetic, save_manifest
 from bench.engine.cell_run import run_cell
 from bench.engine.session import Session, prepare
 from bench.errors import LeakageError

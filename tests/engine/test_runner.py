@@ -11,7 +11,8 @@ import pytest
 from toy import register, write_squares, write_suite
 
 from bench.engine.executors.local import InProcess
-from bench.engine.scheduler import Listener, Runner, rows_of
+from bench.engine.plan_rows import rows_of
+from bench.engine.scheduler import Listener, Runner
 from bench.engine.session import Session, prepare
 from bench.plan.plan import Cell
 from bench.stages.context import CellContext

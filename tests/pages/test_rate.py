@@ -29,8 +29,8 @@ from toy import write_squares, write_suite
 from bench.analysis.info import PublishedFacts, ReportInfo
 from bench.analysis.raters import analysed, rating_studies
 from bench.cli.main import main
-from bench.data.loaders import save_manifest
 from bench.data.splits import make_splits
+from bench.data.synthetic_files import save_manifest
 from bench.engine.session import Session, prepare
 from bench.errors import BenchError, ConfigError, DataError
 from bench.pages.rate.app import rating_app

@@ -14,7 +14,7 @@ from PIL import Image
 from toy import write_squares, write_suite
 
 from bench.cli.main import main
-from bench.data.loaders import save_manifest
+from bench.data.synthetic_files import save_manifest
 from bench.engine.session import Session, prepare
 from bench.errors import ConfigError
 from bench.pages.rate.build import held_out, open_study, pictures

@@ -296,7 +296,7 @@ def test_a_linear_probe_is_served_with_its_backbone(finished: Finished, tmp_path
 
 def served(finished: Finished, folder: Path, name: str, config: dict[str, Any], network: Any) -> Any:
     """Return the answer to an image of the finished run, with one more classifier: this network as if trained."""
-    from bench.classifiers.trainer import save_network
+    from bench.classifiers.weight_files import save_network
 
     classifiers = {**CLASSIFIERS, name: config}
     suite = write_suite(folder / "more.yaml", **{**SUITE, "classifiers": classifiers})

@@ -15,7 +15,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from serve_client import Client, ask, image_of, pixels
 from toy import write_suite
 
-from bench.data.loaders import load_synthetic
+from bench.data.synthetic_files import load_synthetic
 from bench.engine.cell_run import run_cell
 from bench.engine.executors.local import limit_threads
 from bench.engine.session import Session, prepare

@@ -22,7 +22,8 @@ from bench.cli.main import main
 from bench.engine.scheduler import Listener
 from bench.errors import ConfigError, DataError
 from bench.report.pages.datasets.build import build_cross_dataset
-from bench.suite.suite import load_suite, sub_suite_names
+from bench.suite.shipped import sub_suite_names
+from bench.suite.suite import load_suite
 
 SHARED = {
     "image_size_px": 32, "threads": 1, "split": {"protocol": "kfold", "folds": 2, "validation_fraction": 0.25},

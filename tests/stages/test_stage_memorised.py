@@ -17,9 +17,11 @@ from toy import write_squares, write_suite
 
 from bench import registry
 from bench.cli.main import main
-from bench.data.loaders import assemble_training_set, load_synthetic
+from bench.data.loaders import assemble_training_set
+from bench.data.synthetic_files import load_synthetic
 from bench.engine.executors.local import InProcess
-from bench.engine.scheduler import Runner, rows_of
+from bench.engine.plan_rows import rows_of
+from bench.engine.scheduler import Runner
 from bench.engine.session import Session, prepare
 from bench.errors import DataError, LeakageError
 from bench.interfaces import RunContext, TrainingData

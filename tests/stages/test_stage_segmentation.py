@@ -17,6 +17,7 @@ from PIL import Image
 from toy import Toy, write_suite
 
 from bench import registry
+from bench.abilities import CarriesMasks
 from bench.analysis.report import Records
 from bench.analysis.rows import Rows
 from bench.analysis.segmentation import segmented
@@ -26,7 +27,7 @@ from bench.engine.executors.threads import limit_threads
 from bench.engine.session import Session, prepare
 from bench.errors import ConfigError, LeakageError, WeightsError
 from bench.forecast.workload import workloads
-from bench.interfaces import CarriesMasks, RunContext, TrainingData
+from bench.interfaces import RunContext, TrainingData
 from bench.metrics.overlap import hausdorff95
 from bench.metrics.overlap_table import mean_scores, read_outlined
 from bench.plan.plan import Cell, mask_carriers

@@ -20,7 +20,7 @@ from toy import register, write_squares, write_suite
 
 from bench.cli.main import main
 from bench.data.cache import ImageCache
-from bench.engine.scheduler import rows_of
+from bench.engine.plan_rows import rows_of
 from bench.engine.session import Session, prepare
 from bench.errors import DataError, DiskError
 from bench.stages import common

@@ -14,8 +14,8 @@ from typing import Any
 
 from bench.data.cache import resized
 from bench.data.image_files import open_image
-from bench.data.loaders import load_synthetic
 from bench.data.pixels import as_rgb
+from bench.data.synthetic_files import load_synthetic
 from bench.engine.session import Session
 from bench.errors import ConfigError, DataError
 from bench.files import write_atomic

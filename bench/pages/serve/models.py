@@ -86,7 +86,7 @@ class Trained:
 
 def load_classifier(inputs: Inputs) -> Trained:
     """Return the trained classifier of a ``classify`` cell. Raises ``RequestError`` if its files are damaged."""
-    from bench.classifiers.trainer import load_network
+    from bench.classifiers.weight_files import load_network
 
     cell, suite = inputs.cell, inputs.env.suite
     spec = classifier_of(suite, str(cell.classifier), cell.method, cell.ratio)
@@ -102,7 +102,7 @@ def load_classifier(inputs: Inputs) -> Trained:
 
 def load_segmentation_network(inputs: Inputs) -> nn.Module:
     """Return a ``segmentation`` or ``fcn_score`` cell's network. Raises ``RequestError`` if its file is damaged."""
-    from bench.classifiers.trainer import load_network
+    from bench.classifiers.weight_files import load_network
     from bench.segmentation.network import UNet
     from bench.segmentation.smp_unet import build_segmentation_network
 

@@ -14,7 +14,7 @@ import pytest
 from filelock import FileLock
 
 from bench.metrics import backbones, features
-from bench.suite.suite import FidelityConfig
+from bench.suite.stage_configs import FidelityConfig
 from bench.tracking import store, writer
 
 if TYPE_CHECKING:

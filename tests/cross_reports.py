@@ -22,13 +22,13 @@ SETS = {"one": "histology", "two": "ultrasound", "three": "dermoscopy", "four": 
 def report_of(
     name: str, gains: Mapping[str, Sequence[float]], from_scratch: Sequence[float] = (), **info: Any
 ) -> dict[str, Any]:
-    """Return what cross reports read of a leaderboard.json: accuracy minus none by method, one twin's KID."""
-    judged = decide({m: resampled_test(d, 0.25) for m, d in gains.items()}, 0.02)
+    """Return what cross reports read of a leaderboard.json: accuracy minus none by method, one counterpart's KID."""
+    scored = decide({m: resampled_test(d, 0.25) for m, d in gains.items()}, 0.02)
     lines = [
         {"classifier": "net", "method": m, "ratio": "0" if m == "classical" else "1", "pairs": len(gains[m]),
          "planned": 5, "scores": {"patient_balanced_accuracy": {"mean": 0.7 + float(np.mean(gains[m]))}},
          "gaps": [{"reason": "not run yet"}] if len(gains[m]) < 5 else [],
-         "versus": {"none": {"patient_balanced_accuracy": asdict(v)}}} for m, v in judged.items()
+         "versus": {"none": {"patient_balanced_accuracy": asdict(v)}}} for m, v in scored.items()
     ]  # fmt: skip
     lines.append({**lines[0], "method": "none", "ratio": "0", "pairs": 5, "versus": {},
                   "scores": {"patient_balanced_accuracy": {"mean": 0.7}}})  # fmt: skip
@@ -80,7 +80,7 @@ def shift_report(
 ) -> dict[str, Any]:
     """Return a member's report with the scores of each method's folds; it trains on laboratory A, tests on ``test``.
 
-    With a "config", as its suite.yaml. ``twins``: method -> the one with random weights.
+    With a "config", as its suite.yaml. ``from_scratch``: method -> the one with random weights.
     """
     folds = len(scores["none"])
     gains = {m: [a - b for a, b in zip(v, scores["none"], strict=True)] for m, v in scores.items() if m != "none"}

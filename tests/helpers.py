@@ -29,7 +29,7 @@ class FakeContext:
         self.history: list[tuple[int, dict[str, float]]] = []
         self.phases: list[str] = []
         self.images: list[tuple[str, int, np.ndarray]] = []
-        self.judged: list[tuple[np.ndarray, np.ndarray]] = []
+        self.scored: list[tuple[np.ndarray, np.ndarray]] = []
         self.checkpoint: dict[str, Any] | None = None
 
     def log(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
@@ -52,7 +52,7 @@ class FakeContext:
         self.images.append((name, step, images))
 
     def fidelity(self, images: np.ndarray, labels: np.ndarray) -> Mapping[str, float]:
-        self.judged.append((images, labels))
+        self.scored.append((images, labels))
         return {"kid_fake": float(images.mean()), "fid_fake": float(images.std())}
 
 
@@ -92,7 +92,7 @@ def two_class_data(n: int = 16, size_px: int = 32, seed: int = 0) -> ArrayData:
 
 
 class KnownPart:
-    """One part of a made-up fold, as the trainer takes it: images and labels of ``data``, its origin, the borders."""
+    """One part of a made-up fold, as the trainer takes it: images, labels, source images and fold parts."""
 
     fold_parts = FoldParts("fold 0", {p: SourceImages(groups=frozenset({f"group of {p}"})) for p in PARTS})
 

@@ -41,17 +41,17 @@ def made_up(
     classes: tuple[str, ...] = CLASSES,
     per_patient: int = 8,
     repeats: int = 1,
-    longer: tuple[int, ...] = (),
+    train_multipliers: tuple[int, ...] = (),
 ) -> tuple[list[ResultRow], ReportInfo]:
     """Return the rows of a finished run, with rows for every section, and its ReportInfo; files lie under ``root``."""
     rows: list[ResultRow] = []
     pairs = [(fold, repeat) for repeat in range(repeats) for fold in range(folds)]
     for pair in pairs:
-        rows.append(segment_row(*pair))
+        rows.append(fcn_row(*pair))
         for i, method in enumerate(generative):
             rows += generator_rows(root, method, i, pair, pictures, size_px, classes)
         for method in (*ONLINE, *generative):
-            more = tuple(f"0-steps{n}" for n in longer) if method in ("none", "classical") else ()
+            more = tuple(f"0-steps{n}" for n in train_multipliers) if method in ("none", "classical") else ()
             for ratio in ratios if method in generative else ("0", *more):
                 for classifier in classifiers:
                     table = predictions(
@@ -68,7 +68,7 @@ def made_up(
         generative=generative,
         classifiers=classifiers,
         ratios=ratios,
-        longer=longer,
+        train_multipliers=train_multipliers,
         folds=tuple(FoldSize(f, r, 160 + f, 40 - f, 100, 32, 8, patients) for f, r in pairs),
         description="Every method on procedural histology, small enough for a laptop.",
         protocol=f"{folds}-fold, patients disjoint",
@@ -99,7 +99,7 @@ def row(stage: str, method: str | None, pair: tuple[int, int], **fields: object)
     return ResultRow(key, stage, "tiny", "phantom", "done", method, *pair, finished_at=AT, **fields)  # type: ignore[arg-type]
 
 
-def segment_row(fold: int, repeat: int) -> ResultRow:
+def fcn_row(fold: int, repeat: int) -> ResultRow:
     score = {"iou": 0.71, "pixel_accuracy": 0.9, "class_accuracy": 0.86}
     metrics = {f"fcn_score/real_test_{k}": v - 0.01 * fold for k, v in score.items()}
     return row(
@@ -169,9 +169,9 @@ def fidelity_metrics(i: int, rng: np.random.Generator) -> dict[str, float]:
         "density": 0.7,
         "coverage": 0.5,
     }
-    floor = {"kid": 0.004, "fid": 31.0, "precision": 0.9, "recall": 0.8, "density": 0.95, "coverage": 0.9}
+    real = {"kid": 0.004, "fid": 31.0, "precision": 0.9, "recall": 0.8, "density": 0.95, "coverage": 0.9}
     found: dict[str, float] = {}
-    for where, values in (("synthetic", base), ("at_real_baseline", base), ("real_baseline", floor), ("real", floor)):
+    for where, values in (("synthetic", base), ("at_real_baseline", base), ("real_baseline", real), ("real", real)):
         for part in ("train", "test"):
             sizes = {"kid_subset_size": 80.0, "n_real": 100.0, "n_synthetic": 160.0 if where == "synthetic" else 90.0}
             for name, value in {**{k: float(v * rng.uniform(0.9, 1.1)) for k, v in values.items()}, **sizes}.items():

@@ -16,7 +16,7 @@ from PIL import Image
 from bench.data.splits import make_splits
 from bench.engine.session import Session
 from bench.pages.serve.app import serve_app
-from bench.pages.server import TOKEN, Guard
+from bench.pages.server import TOKEN, RequestLimits
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -46,7 +46,7 @@ def ask(app: ASGIApp, method: str, path: str, body: bytes = b"", length: int | N
         sent.append(message)
 
     headers = [(b"host", b"127.0.0.1"), (b"content-length", str(len(body) if length is None else length).encode())]
-    headers += [(TOKEN.encode(), app.token.encode())] if isinstance(app, Guard) and app.token else []
+    headers += [(TOKEN.encode(), app.token.encode())] if isinstance(app, RequestLimits) and app.token else []
     scope = {"type": "http", "method": method, "path": path, "query_string": urlencode(query).encode()}
     scope |= {"headers": headers, "server": ("127.0.0.1", 80), "http_version": "1.1", "scheme": "http"}
     asyncio.run(app(scope, receive, send))  # type: ignore[arg-type]

@@ -1,8 +1,8 @@
 """Made-up studies of a shift without any effect: how often the comparison of members claims one.
 
 A study has a control and a shifted member of one design, each with `none` and a few arms, whose predictions are those
-of ``simulated_logits``. What a run, and the patients it is trained on, do to a score is drawn anew for within
-and across: the least favourable case, for a real classifier does part of it to both and the difference is spared it.
+of ``simulated_logits``. What a run, and the patients it is trained on, do to a score is drawn anew in- and
+out-of-distribution: the least favourable case, as for a real classifier part of it is the same and cancels.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ Floats = npt.NDArray[np.floating]
 
 @dataclass(frozen=True)
 class Design:
-    """Patients of each class of those tested within; across the same ones, or as many others."""
+    """Patients of each class tested in-distribution; out-of-distribution the same ones, or as many others."""
 
     name: str
     patients: tuple[int, int]
     folds: int
     repeats: int
     same: bool
-    price: float = 0.0  # on the scale of a logit, of every arm: no change of any gain
+    drop: float = 0.0  # performance drop of every arm, on the scale of a logit: no change of any gain
 
 
 def ready_of(design: Design) -> Ready:
@@ -38,14 +38,14 @@ def ready_of(design: Design) -> Ready:
 
 
 def studies(design: Design, ready: Ready, number: int, arms: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
-    """Return the scores within and across, float [number, arms, pairs]; arm 0 is `none`."""
+    """Return the scores in- and out-of-distribution, float [number, arms, pairs]; arm 0 is `none`."""
     folds = ready.folds.first(design.repeats).take(np.arange(number) % len(ready.folds.tested))
     if design.same:
         logits = draw_logits(ready.cohort, folds, 2 * arms, SPREAD, rng)
         sides = [logits[:, :arms], logits[:, arms:]]
     else:
         sides = [draw_logits(ready.cohort, folds, arms, SPREAD, rng) for _ in range(2)]
-    found = [_scores(ready.cohort, folds, design, x) for x in (sides[0], sides[1] - np.float32(design.price))]
+    found = [_scores(ready.cohort, folds, design, x) for x in (sides[0], sides[1] - np.float32(design.drop))]
     return found[0], found[1]
 
 
@@ -110,6 +110,6 @@ def claims(kind: Kind, differences: Floats, ratio: float) -> tuple[float, float]
 
     The test is that of ``bench.analysis.datasets.shift``, for one repeat.
     """
-    protocol = "holdout" if kind == "price" else "kfold"
+    protocol = "holdout" if kind == "performance_drop" else "kfold"
     p = np.array([[resampled_test(d, ratio, protocol).p for d in study] for study in differences])
     return float((p < 0.05).mean()), float(np.mean([np.nanmin([*holm(row), 1.0]) < 0.05 for row in p]))

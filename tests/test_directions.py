@@ -9,10 +9,23 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CONTRACT = {"config", "errors", "files", "interfaces", "leakage", "names", "registry", "seeding", "types", "weights"}
-FOR_PLUGINS = {"bench.errors", "bench.interfaces", "bench.seeding", "bench.types", "bench.weights"}
+CONTRACT = {
+    "abilities",
+    "config",
+    "errors",
+    "files",
+    "interfaces",
+    "leakage",
+    "names",
+    "registry",
+    "seeding",
+    "types",
+    "weights",
+}
+FOR_PLUGINS = {"bench.abilities", "bench.errors", "bench.interfaces", "bench.seeding", "bench.types", "bench.weights"}
 SHARED = "tlsgan.diffaug"  # arrays only; the GANs of both packages use it
 MODULES_IN_BENCH = 12
+LINES_OF_A_FILE, LINES_OF_A_FUNCTION = 300, 60
 # From the top down. A module may import from its own package, from packages below it, and from the contract.
 ORDER = (
     ("cli",),
@@ -89,6 +102,36 @@ def test_every_package_has_a_place() -> None:
 
 def test_few_modules_lie_directly_in_bench() -> None:
     assert len(list((ROOT / "bench").glob("*.py"))) <= MODULES_IN_BENCH
+
+
+def parsed(name: str) -> ast.Module:
+    return ast.parse(modules()[name].read_text(encoding="utf-8"))
+
+
+IN_BENCH = pytest.mark.parametrize("name", [name for name in modules() if name.startswith("bench")])
+
+
+@IN_BENCH
+def test_files_and_functions_are_short(name: str) -> None:
+    lines = modules()[name].read_text(encoding="utf-8").count("\n")
+    assert lines <= LINES_OF_A_FILE, f"{name} has {lines} lines"
+    for node in ast.walk(parsed(name)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            assert lines <= LINES_OF_A_FUNCTION, f"{name}.{node.name} has {lines} lines"
+
+
+@IN_BENCH
+def test_public_functions_and_classes_have_docstrings(name: str) -> None:
+    """Also public methods of classes without a base; what ``run`` of a stage does is said by its module."""
+    for node in parsed(name).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            of_stage = name.startswith("bench.stages.") and node.name == "run"
+            assert of_stage or ast.get_docstring(node), f"{name}.{node.name} has no docstring"
+            methods = node.body if isinstance(node, ast.ClassDef) and not node.bases else []
+            for m in methods:
+                if isinstance(m, ast.FunctionDef) and not m.name.startswith("_"):
+                    assert ast.get_docstring(m), f"{name}.{node.name}.{m.name} has no docstring"
 
 
 def test_no_modules_import_each_other() -> None:

@@ -33,7 +33,7 @@ from bench.cli.main import main
 from bench.cli.options import INTERRUPTED
 from bench.cli.profile import ProfileGroup
 from bench.engine.scheduler import Summary
-from bench.suite.suite import shipped_suites, suite_files
+from bench.suite.shipped import shipped_suites, suite_files
 from bench.tracking.session_view import MLflowView
 
 ROOT = Path(__file__).parents[1]

@@ -46,7 +46,7 @@ class Toy:
         state = ctx.load_checkpoint() or {"step": 0, "sums": np.zeros((2, *data.images().shape[1:]))}
         for step in range(state["step"], self.config.steps):
             if step == self.config.fail_at and not (ctx.folder.parent / "mended").exists():
-                raise RuntimeError("planted failure")
+                raise RuntimeError("injected failure")
             with ctx.phase("step"):
                 for label in (0, 1):
                     state["sums"][label] += data.images()[data.labels == label].mean(axis=0)

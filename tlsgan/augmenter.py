@@ -16,8 +16,9 @@ from typing import ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+from bench.abilities import Transfer
 from bench.errors import ConfigError, DataError
-from bench.interfaces import RunContext, TrainingData, Transfer
+from bench.interfaces import RunContext, TrainingData
 from bench.seeding import derive_seed, seed_everything
 from bench.types import ProfiledStep, Size, SyntheticImage, Uint8Images, height_width
 from tlsgan.config import (

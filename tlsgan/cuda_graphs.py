@@ -1,4 +1,4 @@
-"""The fast step recorded as CUDA graphs, and a guard that undoes trial steps.
+"""The fast step recorded as CUDA graphs, and a snapshot that undoes trial steps.
 
 CUDA graphs: https://pytorch.org/docs/stable/notes/cuda.html#cuda-graphs.
 """

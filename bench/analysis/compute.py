@@ -1,4 +1,4 @@
-"""Compute-matched comparison: total compute of every arm, and references trained longer on a similar budget. Pure."""
+"""Compute-matched comparison: total compute of every arm, and references trained for more steps at a similar cost."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from bench.suite.suite import REFERENCES
 class Charged:
     """One arm with one classifier: device seconds over all planned pairs including tuning, and mean score in [0, 1].
 
-    ``on_front``: no cheaper arm has an equal or better mean. ``longer``: reference with a training multiplier.
+    ``on_front``: no cheaper arm has an equal or better mean. ``multiplied``: reference with a training multiplier.
     """
 
     classifier: str
@@ -30,7 +30,7 @@ class Charged:
     low: float
     high: float
     on_front: bool
-    longer: bool
+    multiplied: bool
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class Match:
     verdict: Verdict
 
 
-def charged(lines: Sequence[Line], longer: Sequence[Line]) -> tuple[Charged, ...]:
-    """Return every arm with a score and a cost, cheapest first; ``longer`` are references with training multipliers."""
+def charged(lines: Sequence[Line], multiplied: Sequence[Line]) -> tuple[Charged, ...]:
+    """Return every arm with a score and a cost, cheapest first; ``multiplied`` have training multipliers."""
     found = []
     for classifier in dict.fromkeys(x.classifier for x in lines):
-        known = [x for x in (*lines, *longer) if x.classifier == classifier and _known(x)]
+        known = [x for x in (*lines, *multiplied) if x.classifier == classifier and _known(x)]
         front = pareto([(x.charged_s, x.score.mean) for x in known])
         for x in sorted(known, key=lambda x: x.charged_s):
             score = x.score
@@ -64,20 +64,20 @@ def charged(lines: Sequence[Line], longer: Sequence[Line]) -> tuple[Charged, ...
                     x.tuned_s,
                     *(score.mean, score.low, score.high),
                     on_front=(x.charged_s, score.mean) in front,
-                    longer=x in longer,
+                    multiplied=x in multiplied,
                 )
             )
     return tuple(found)
 
 
-def matches(lines: Sequence[Line], longer: Sequence[Line], info: ReportInfo) -> tuple[Match, ...]:
+def matches(lines: Sequence[Line], multiplied: Sequence[Line], info: ReportInfo) -> tuple[Match, ...]:
     """Return every arm with each compute-matched reference. Holm's correction runs over the arms of a classifier."""
     found: list[Match] = []
     for classifier in info.classifiers:
         mine = [x for x in lines if x.classifier == classifier and _known(x)]
-        for reference in REFERENCES if longer else ():
+        for reference in REFERENCES if multiplied else ():
             steps = [
-                x for x in (*mine, *longer) if (x.arm.method, x.classifier) == (reference, classifier) and _known(x)
+                x for x in (*mine, *multiplied) if (x.arm.method, x.classifier) == (reference, classifier) and _known(x)
             ]
             arms = [x for x in mine if x.arm.method not in ("none", reference) and not x.arm.exclude_memorised]
             if not steps:

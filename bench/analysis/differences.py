@@ -65,8 +65,8 @@ class Difference:
 
 
 def differences(lines: Sequence[Line], rows: Rows, info: ReportInfo) -> tuple[Difference, ...]:
-    """Return a record for each measure and arm, measure by measure, arms in the suite's order; () without a "
-    "reference."""
+    """Return a record for each measure and arm, measure by measure, arms in the suite's order; () without a
+    reference."""
     if info.reference is None:
         return ()
     found: list[Difference] = []
@@ -86,8 +86,8 @@ def _measures(lines: Sequence[Line], rows: Rows, info: ReportInfo) -> Iterator[t
 
 
 def stage_values(rows: Rows, info: ReportInfo, stage: str, prefix: str) -> Iterator[tuple[str, Values]]:
-    """Yield name and values of each metric of a generator stage that starts with ``prefix``; names start with the "
-    "stage."""
+    """Yield name and values of each metric of a generator stage that starts with ``prefix``; names start with the
+    stage."""
     done = {(m, p): r.metrics for m, p, r in _done(rows, info, stage)}
     names = {k for metrics in done.values() for k in metrics if k.startswith(prefix) and SUBSET not in k}
     for name in sorted(names):

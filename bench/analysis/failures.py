@@ -15,8 +15,8 @@ ORDER = {"failed": 0, "skipped": 1}
 
 @dataclass(frozen=True)
 class Failure:
-    """Cells of one stage with the same status and reason. ``where`` names classifier and ratio, if the stage has "
-    "them."""
+    """Cells of one stage with the same status and reason. ``where`` names classifier and ratio, if the stage has
+    them."""
 
     status: str
     stage: str

@@ -116,7 +116,7 @@ def test_train_ratio(folds: Sequence[FoldSize]) -> float:
 class ReportInfo:
     """Description of a suite for its report, in the suite's order; ``generative`` are some of the ``methods``.
 
-    ``ratios`` are those of the generative methods, as spelt in the rows. ``longer`` are the training multipliers of the
+    ``ratios`` are those of the generative methods, as spelt in the rows. ``train_multipliers`` are those of the
     references. ``tuned_s`` is the tuning cost in device seconds by method and classifier. ``margin`` is the equivalence
     margin in the unit of ``endpoint``. ``reference`` is the generative method that the others are compared with.
     ``real_images`` are a few real training images by class name, for the picture grids. ``command`` repeats the run;
@@ -131,7 +131,7 @@ class ReportInfo:
     classifiers: tuple[str, ...]
     ratios: tuple[str, ...]
     folds: tuple[FoldSize, ...]
-    longer: tuple[int, ...] = ()
+    train_multipliers: tuple[int, ...] = ()
     tuned_s: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     tuning_budgets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # likewise, in words; tuned arms only
     margin: float = 0.02
@@ -223,9 +223,10 @@ class ReportInfo:
         return tuple(Arm.parse(m, r) for m in self.methods for r in (self.ratios if m in self.generative else ("0",)))
 
     @property
-    def longer_arms(self) -> tuple[Arm, ...]:
+    def multiplied_arms(self) -> tuple[Arm, ...]:
         """The references with training multipliers; they appear only in the compute-matched comparison."""
-        return tuple(Arm(m, train_multiplier=t) for m in REFERENCES if m in self.methods for t in sorted(self.longer))
+        references = (m for m in REFERENCES if m in self.methods)
+        return tuple(Arm(m, train_multiplier=t) for m in references for t in sorted(self.train_multipliers))
 
     @property
     def pairs(self) -> tuple[tuple[int, int], ...]:

@@ -48,12 +48,12 @@ STAGES: dict[Kind, tuple[str, str]] = {  # (stage, prefix of the metric), withou
 class Finding:
     """A paired difference that answers a question.
 
-    ``smallest`` is the minimum detectable effect (80 % power) at the level that decides it, in the unit of the measure;
-    NaN without spread.
+    ``minimum_detectable`` is the minimum detectable effect (80 % power) at the level that decides it, in the unit of
+    the measure; NaN without spread.
     """
 
     difference: Difference
-    smallest: float
+    minimum_detectable: float
 
 
 @dataclass(frozen=True)
@@ -94,8 +94,8 @@ class Question:
     """One question with its results and missing cells; no ``findings``, ``costs`` or ``other_findings``: no answer.
 
     ``decided`` findings are higher, lower, helps or hurts; ``overall`` of them remain decided with Holm's correction
-    over all findings instead of one for each measure. ``floor`` is the real-vs-real baseline of KID (mean), ``steps``
-    the training steps of each method.
+    over all findings instead of one for each measure. ``real_baseline`` is that of KID (mean),
+    ``steps`` the training steps of each method.
     """
 
     name: Name
@@ -105,7 +105,7 @@ class Question:
     lacks: tuple[Lack, ...] = ()
     decided: int = 0
     overall: int = 0
-    floor: float = NAN
+    real_baseline: float = NAN
     steps: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -138,7 +138,7 @@ def questions(lines: Sequence[Line], rows: Rows, info: ReportInfo) -> tuple[Ques
         steps = _steps(_each(both), rows, info)
         decided, overall = _decided(found[name].findings)
         found[name] = replace(found[name], decided=decided, overall=overall)
-        found[name] = replace(found[name], lacks=lacks, floor=_real_baseline(rows, info), steps=steps)
+        found[name] = replace(found[name], lacks=lacks, real_baseline=_real_baseline(rows, info), steps=steps)
     return tuple(found.values())
 
 

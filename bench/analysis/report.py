@@ -32,7 +32,7 @@ class Records:
 
     lines: tuple[Line, ...] = ()
     curve: Curve | None = None
-    longer: tuple[Line, ...] = ()
+    multiplied: tuple[Line, ...] = ()
     charged: tuple[Charged, ...] = ()
     matches: tuple[Match, ...] = ()
     costs: tuple[MethodCost, ...] = ()
@@ -63,12 +63,12 @@ def collect(every: Rows, info: ReportInfo, root: Path) -> Records:
     """
     rows, apart = every.at_size(info.verdict_size), info.at_size(info.verdict_size).apart
     lines = leaderboard(rows, apart, root)
-    longer = leaderboard(rows, apart, root, apart.longer_arms)
+    multiplied = leaderboard(rows, apart, root, apart.multiplied_arms)
     return Records(
         lines=lines,
-        longer=longer,
-        charged=charged(lines, longer),
-        matches=matches(lines, longer, apart),
+        multiplied=multiplied,
+        charged=charged(lines, multiplied),
+        matches=matches(lines, multiplied, apart),
         costs=method_costs(rows, apart),
         predictions=predicted_stages(rows),
         quality=image_quality(rows, apart),

@@ -56,7 +56,7 @@ def comparisons_table(records: Records, info: ReportInfo) -> pd.DataFrame:
 
 
 def _comparisons(records: Records, info: ReportInfo) -> Iterator[dict[str, Any]]:
-    for x in (*records.lines, *records.longer):
+    for x in (*records.lines, *records.multiplied):
         for c in x.comparisons:
             yield _row("score", c)
     if records.curve:

@@ -35,7 +35,7 @@ def find_marks(grey: npt.NDArray[np.uint8]) -> Mark:
     ]
     if any(_on_one_line(a, b) for i, a in enumerate(letters) for b in letters[i + 1 :]):
         return "text"
-    return "cross" if any(_is_cross(shape) for shape in shapes) else ""
+    return "cross" if any(_is_calliper(shape) for shape in shapes) else ""
 
 
 def _is_letter(shape: npt.NDArray[np.bool_]) -> bool:
@@ -48,7 +48,7 @@ def _on_one_line(a: tuple[int, int, int], b: tuple[int, int, int]) -> bool:
     return abs(a[1] - b[1]) <= 1 and abs((a[1] - a[0]) - (b[1] - b[0])) <= 1 and abs(a[2] - b[2]) <= _SAME_LINE_PX
 
 
-def _is_cross(shape: npt.NDArray[np.bool_]) -> bool:
+def _is_calliper(shape: npt.NDArray[np.bool_]) -> bool:
     height, width = shape.shape
     if not (5 <= height <= 13 and 5 <= width <= 13 and abs(height - width) <= 2):
         return False

@@ -12,15 +12,15 @@ from typing import Any
 from bench.check.rows import KINDS, Row, Value
 from bench.check.tolerance import (
     COST_FACTOR,
-    COST_FLOOR,
+    COST_LEAST,
     COST_MOST,
     COST_SAME,
     FACTOR,
     LEAST,
-    MEAN_FLOOR,
+    MEAN_LEAST,
     MOST,
     MOST_RELATIVE,
-    PEAK_FLOOR,
+    PEAK_LEAST,
     RELATIVE,
 )
 from bench.config import to_plain
@@ -33,16 +33,16 @@ DIGITS = 7  # significant, of values; of tolerances and spreads 3
 NAMED = 5  # maximum number of changed settings in a message
 RULE = {
     "factor": FACTOR,
-    "relative_floors": RELATIVE,
-    "absolute_floor": LEAST,
+    "relative_least": RELATIVE,
+    "absolute_least": LEAST,
     "most": {"share": MOST, "other": MOST_RELATIVE},
-    "mean_floor": MEAN_FLOOR,
+    "mean_least": MEAN_LEAST,
     "cost": {
         "factor": COST_FACTOR,
-        "floor": COST_FLOOR,
+        "least": COST_LEAST,
         "most": COST_MOST,
         "same_machine": COST_SAME,
-        "peak_floor": PEAK_FLOOR,
+        "peak_least": PEAK_LEAST,
     },
 }
 Key = tuple[str, str, str]

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.check.rows import Row, stage_of
-from bench.data.loaders import MANIFEST
-from bench.engine.scheduler import rows_of
+from bench.data.synthetic_files import MANIFEST
+from bench.engine.plan_rows import rows_of
 from bench.engine.session import Session
 from bench.leakage import PARTS
 from bench.plan.plan import Cell

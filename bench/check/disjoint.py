@@ -12,8 +12,8 @@ from pathlib import Path
 
 from bench.check.rows import Row
 from bench.data.cache import ImageCache
-from bench.data.loaders import MANIFEST, SEEN
 from bench.data.published_split import PUBLISHED
+from bench.data.synthetic_files import MANIFEST, SEEN
 from bench.engine.session import Session
 from bench.leakage import pixel_sums
 from bench.plan.plan import Cell

@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.check.rows import Row
-from bench.data.loaders import SEEN, FoldData, Part, load_synthetic, save_manifest
+from bench.data.loaders import FoldData, Part
 from bench.data.published_split import PUBLISHED
 from bench.data.split_config import LEARNING_CURVE
+from bench.data.synthetic_files import SEEN, load_synthetic, save_manifest
 from bench.engine.cell_run import run_cell
 from bench.engine.session import Session
 from bench.errors import LeakageError

@@ -27,10 +27,10 @@ RESTLESS = (
 LEAST = 1e-4  # absolute minimum for losses and image metrics with values near 0
 MOST = 0.05  # maximum for scores and shares, absolute: five points
 MOST_RELATIVE = 0.25  # maximum for other image metrics, relative to the value
-MEAN_FLOOR = 0.01  # minimum for means of scores and shares: single predictions differ between machines
-COST_FACTOR, COST_FLOOR, COST_MOST = 1.5, 0.3, 0.4  # the last two relative to the value: +50 % is never tolerated
+MEAN_LEAST = 0.01  # minimum for means of scores and shares: single predictions differ between machines
+COST_FACTOR, COST_LEAST, COST_MOST = 1.5, 0.3, 0.4  # the last two relative to the value: +50 % is never tolerated
 COST_SAME = 0.09  # relative to a ratio's value, on the same kind of machine as the baseline
-PEAK_FLOOR = 0.05  # relative to peak bytes: equal code gives equal bytes, other torch versions almost
+PEAK_LEAST = 0.05  # relative to peak bytes: equal code gives equal bytes, other torch versions almost
 FOLD = re.compile(r" fold \d+(\.\d+)?$")
 DIRECTION = re.compile(r"_(a|b|ab|ba)(?= at step |$)|/[^/]+_to_[^/]+$")  # of 'loss_adv_ab at step 5', 'fcn/iou/x_to_y'
 
@@ -45,7 +45,7 @@ def spreads(rows: Rows, runs: Sequence[Rows]) -> dict[Key, float]:
         others = [run[key].value for run in runs if key in run]
         if isinstance(row.value, float):
             own[key] = max((moved(row.value, x) for x in others if isinstance(x, float)), default=0.0)
-    restless = {_arm(key) for key, spread in own.items() if FACTOR * spread > RESTLESS * _floor(rows[key])}
+    restless = {_arm(key) for key, spread in own.items() if FACTOR * spread > RESTLESS * _least(rows[key])}
     pooled: dict[Key, float] = {}
     for key, spread in own.items():
         for pool in _pools(key, restless):
@@ -68,8 +68,8 @@ def tolerance(row: Row, spread: float) -> float:
     if not isinstance(row.value, float) or row.kind in ("cell", "leak"):
         return 0.0
     if row.kind == "cost" and row.quantity != PEAK:
-        return min(max(COST_FACTOR * spread, _floor(row)), COST_MOST * row.value)
-    allowed = max(FACTOR * spread, _floor(row))
+        return min(max(COST_FACTOR * spread, _least(row)), COST_MOST * row.value)
+    allowed = max(FACTOR * spread, _least(row))
     most = _most(row)
     if row.kind == "mean" and spread <= most / 2:
         return min(allowed, most)
@@ -92,16 +92,16 @@ def _most(row: Row) -> float:
     return MOST_RELATIVE * abs(row.value) if isinstance(row.value, float) else math.inf
 
 
-def _floor(row: Row) -> float:
+def _least(row: Row) -> float:
     if not isinstance(row.value, float):
         return 0.0
     size = 0.0 if math.isnan(row.value) else abs(row.value)
     if row.kind == "cost":
-        return (PEAK_FLOOR if row.quantity == PEAK else COST_FLOOR) * size
+        return (PEAK_LEAST if row.quantity == PEAK else COST_LEAST) * size
     if row.kind == "mean":
-        return (MEAN_FLOOR * (100 if PERCENT in row.quantity else 1)) if is_share(row.quantity) else 0.01 * size
-    floor = max(RELATIVE.get(row.kind, 0.0) * size, row.quantum)
-    return max(floor, LEAST) if row.kind in ("loss", "image") else floor
+        return (MEAN_LEAST * (100 if PERCENT in row.quantity else 1)) if is_share(row.quantity) else 0.01 * size
+    least = max(RELATIVE.get(row.kind, 0.0) * size, row.quantum)
+    return max(least, LEAST) if row.kind in ("loss", "image") else least
 
 
 def _arm(key: Key) -> str:

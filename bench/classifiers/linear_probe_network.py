@@ -15,14 +15,8 @@ from torch import nn
 
 from bench.classifiers.config import FineTuneConfig
 from bench.classifiers.timm_network import TimmNetwork
-from bench.classifiers.trainer import (
-    FineTuneResult,
-    KnownImages,
-    TrainingSet,
-    inverse_frequency,
-    rank,
-    scores_of,
-)  # fmt: skip
+from bench.classifiers.trainer import inverse_frequency, rank, scores_of
+from bench.classifiers.training_set import FineTuneResult, KnownImages, TrainingSet  # fmt: skip
 from bench.errors import DivergedError, WeightsError
 from bench.interfaces import OnlineAugmenter, RunContext
 from bench.metrics.features import Features, cached_features
@@ -210,10 +204,12 @@ class Regression:
 
     @property
     def weight(self) -> torch.Tensor:
+        """Weights float64 [C, D] for features that are not standardised."""
         return self.solution[:, :-1] * self.scale
 
     @property
     def bias(self) -> torch.Tensor:
+        """Bias float64 [C] that belongs to ``weight``."""
         return self.solution[:, -1] - self.weight @ self.mean
 
     def solve(self, penalty: float, limit: int) -> None:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,64 +19,14 @@ from torch import nn
 
 from bench.classifiers.batches import BatchOrder
 from bench.classifiers.config import FineTuneConfig
+from bench.classifiers.training_set import FineTuneResult, FitsItself, KnownImages, LabelledImages, TrainingSet
 from bench.errors import DataError, DivergedError
 from bench.interfaces import OnlineAugmenter, RunContext
-from bench.leakage import FoldParts, SourceImages
 from bench.seeding import derive_seed
 from bench.types import Uint8Images
 
 LOG_EVERY = 10  # steps
 ADVICE = "lower its learning_rate"
-
-
-class LabelledImages(Protocol):
-    """Images uint8 [N, H, W, 3] and their labels int64 [N]."""
-
-    @property
-    def images(self) -> Uint8Images: ...
-
-    @property
-    def labels(self) -> npt.NDArray[np.int64]: ...
-
-
-class KnownImages(LabelledImages, Protocol):
-    """Labelled images with the real images that they are, or were made from."""
-
-    @property
-    def source_images(self) -> SourceImages: ...
-
-
-class TrainingSet(KnownImages, Protocol):
-    """Training images, with the parts of their fold."""
-
-    @property
-    def fold_parts(self) -> FoldParts: ...
-
-
-@dataclass(frozen=True)
-class FineTuneResult:
-    """``best_validation`` holds 'balanced_accuracy' and 'loss' on the validation images at ``best_step``."""
-
-    best_step: int
-    best_validation: Mapping[str, float]
-    steps_run: int  # less than the budget when stopped early
-    images_seen: int
-
-
-@runtime_checkable
-class FitsItself(Protocol):
-    """A network that is not trained by gradient steps: it has its own fit and its own cache of features."""
-
-    def fit(
-        self, train: TrainingSet, validation: KnownImages, num_classes: int, config: FineTuneConfig,
-        augmenter: OnlineAugmenter, ctx: RunContext,
-    ) -> FineTuneResult:  # fmt: skip
-        """Fit it in place; ``train_classifier`` has checked the images."""
-        ...
-
-    def log_probabilities(self, images: Uint8Images, device: str, cache: Path | None = None) -> torch.Tensor:
-        """Return log-softmax float64 [N, C] of images uint8 [N, H, W, 3]."""
-        ...
 
 
 def train_classifier(
@@ -133,20 +82,25 @@ def train_classifier(
             ctx.log(run.step, config.steps, {"train/loss": _mean_loss(losses, run.step)})
             losses.clear()
         if evaluate:
-            with ctx.phase("evaluate"):
-                metrics = validate(network, validation, num_classes, ctx.device, config.batch_size)
-            if not math.isfinite(metrics["loss"]):
-                raise DivergedError(
-                    f"the classifier's validation loss is {metrics['loss']} at step {run.step}; {ADVICE}"
-                )
-            ctx.log(run.step, config.steps, {f"validation/{k}": v for k, v in metrics.items()})
-            run.update_best(metrics, config)
+            run.update_best(_validated(network, validation, num_classes, config, ctx, run.step), config)
         if checkpoint:
             with ctx.phase("checkpoint"):
                 run.save(ctx)
 
     network.load_state_dict(run.best_weights)
     return FineTuneResult(run.best_step, run.best, run.step, run.step * config.batch_size)
+
+
+def _validated(
+    network: nn.Module, validation: LabelledImages, num_classes: int, config: FineTuneConfig, ctx: RunContext, step: int
+) -> dict[str, float]:
+    """Return and log the scores of ``validate`` after a step. Raises ``DivergedError``."""
+    with ctx.phase("evaluate"):
+        metrics = validate(network, validation, num_classes, ctx.device, config.batch_size)
+    if not math.isfinite(metrics["loss"]):
+        raise DivergedError(f"the classifier's validation loss is {metrics['loss']} at step {step}; {ADVICE}")
+    ctx.log(step, config.steps, {f"validation/{k}": v for k, v in metrics.items()})
+    return metrics
 
 
 def check_selection(train: TrainingSet, validation: KnownImages) -> None:
@@ -206,20 +160,6 @@ def predict(
     if isinstance(network, FitsItself):
         return network.eval().log_probabilities(images, device, cache).exp().cpu().numpy()
     return _log_probabilities(network, images, device, batch_size).exp().cpu().numpy()
-
-
-def save_network(network: nn.Module, path: Path) -> None:
-    """Write the network's state dict as safetensors (no code, readable anywhere)."""
-    from safetensors.torch import save_file
-
-    save_file({k: v.detach().cpu().contiguous().clone() for k, v in network.state_dict().items()}, path)
-
-
-def load_network(network: nn.Module, path: Path) -> None:
-    """Load what ``save_network`` wrote into a network of the same architecture."""
-    from safetensors.torch import load_file
-
-    network.load_state_dict(load_file(path))
 
 
 class _Progress:

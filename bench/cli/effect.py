@@ -63,7 +63,7 @@ def sentences(plan: EffectPlan) -> list[str]:
     else:
         text.append(
             f"No design shown detects {effect} points{holm}: with any number of repeats the minimum detectable effect "
-            f"is {_points(plan.floor)} points."
+            f"is {_points(plan.least_detectable)} points."
         )
         text.append(_patients(plan))
     share = plan.components.lasting_share if plan.components else math.nan
@@ -124,10 +124,10 @@ def _show_guesses(console: Console, session: Session, plan: EffectPlan) -> None:
     table = Table(*headings, box=None, pad_edge=False)
     for sd in GUESSES:
         found = power(plan.effect, sd, pairs, ratio, alpha)
-        smallest = minimum_detectable_effect(sd, pairs, ratio, plan.target, alpha)
+        detectable = minimum_detectable_effect(sd, pairs, ratio, plan.target, alpha)
         needed = pairs_needed(plan.effect, sd, ratio, plan.target, alpha)
         plain = pairs_needed(plan.effect, sd, 0.0, plan.target)
-        table.add_row(_points(sd), _percent(found), _points(smallest), str(needed or "none"), str(plain))
+        table.add_row(_points(sd), _percent(found), _points(detectable), str(needed or "none"), str(plain))
     console.print(table)
     console.print(
         f"no pilot: --out has no scores of this suite yet. The table assumes the corrected t test of the report "

@@ -15,7 +15,7 @@ from bench.cli.curve_table import curve_table
 from bench.cli.effect_pilot import Arm
 from bench.config import strict_json
 from bench.engine.console import plain_console
-from bench.engine.scheduler import rows_of
+from bench.engine.plan_rows import rows_of
 from bench.engine.session import Session
 from bench.errors import ConfigError
 from bench.metrics.units import scored_unit

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bench.engine.scheduler import rows_of
+from bench.engine.plan_rows import rows_of
 from bench.engine.session import Session
 from bench.errors import ConfigError, DataError, StoreError
 from bench.metrics.classification import patient_predictions

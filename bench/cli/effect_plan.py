@@ -59,9 +59,9 @@ class Option:
 class EffectPlan:
     """The result. ``components`` is None without patients' predictions, ``sd`` NaN without a pilot.
 
-    ``floor``: minimum detectable effect of the best folds with any number of repeats. ``best``: option with the highest
-    power. ``patients_best``, ``patients_own``: number of patients needed with that option and with the suite's design,
-    None if no number suffices or it is unknown. ``plain_pairs``: pairs needed if they were independent.
+    ``least_detectable``: minimum detectable effect of the best folds with any number of repeats. ``best``: option with
+    the highest power. ``patients_best``, ``patients_own``: number of patients needed with that option and with the
+    suite's design, None if no number suffices or it is unknown. ``plain_pairs``: pairs needed if they were independent.
     ``unmeasured``: cells per pair whose cost is not included. ``metric``: compared metric. ``note``: reason if images
     instead of patients are scored. ``groups``: what ``patients`` counts, 'patients' or 'groups'.
     """
@@ -79,7 +79,7 @@ class EffectPlan:
     options: tuple[Option, ...]
     recommended: Option | None
     best: Option
-    floor: float
+    least_detectable: float
     patients_best: int | None
     patients_own: int | None
     plain_pairs: int | None
@@ -133,7 +133,7 @@ def plan_effect(
         options=tuple(options.values()),
         recommended=min(enough, key=lambda o: (o.pairs, o.repeats)) if enough else None,
         best=options[best],
-        floor=min(ask.smallest(replace(d, repeats=MANY)) for d in designs),
+        least_detectable=min(ask.detectable(replace(d, repeats=MANY)) for d in designs),
         patients_best=ask.patients(best, patients),
         patients_own=ask.patients(suite_design(session.suite.settings.split), patients),
         plain_pairs=pairs_needed(effect, sd, 0.0, target) if sd > 0 else None,
@@ -154,8 +154,8 @@ class _Question:
     def option(self, design: Design, hours: float) -> Option:
         alone = _Question(self.effect, self.target, ALPHA, self.parts, self.sd)
         return Option(
-            design.folds, design.repeats, design.pairs, self.power(design), alone.power(design), self.smallest(design),
-            hours * design.pairs,
+            design.folds, design.repeats, design.pairs, self.power(design), alone.power(design),
+            self.detectable(design), hours * design.pairs,
         )  # fmt: skip
 
     def power(self, design: Design) -> float:
@@ -168,7 +168,7 @@ class _Question:
             return None
         return patients_needed(self.parts, design, self.effect, patients, self.target, self.alpha)
 
-    def smallest(self, design: Design) -> float:
+    def detectable(self, design: Design) -> float:
         if self.parts:
             return design_minimum_detectable_effect(self.parts, design, self.target, self.alpha)
         ratio = pair_ratio(design.test_train_ratio)

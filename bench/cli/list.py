@@ -9,8 +9,8 @@ from bench import registry
 from bench.cli.options import Command, json_option
 from bench.config import read_yaml
 from bench.engine.console import echo_json, plain_console
+from bench.suite.shipped import suite_files
 from bench.suite.sub_suites import sub_suites_in
-from bench.suite.suite import suite_files
 
 
 def show_list(as_json: bool) -> None:

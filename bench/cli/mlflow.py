@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from bench.cli.options import Group, suite_options
-from bench.engine.scheduler import rows_of
+from bench.engine.plan_rows import rows_of
 from bench.engine.session import Session, prepare
 from bench.report.writing import write_report, written_state
 from bench.tracking.session_view import MLflowView

@@ -11,6 +11,7 @@ import yaml
 from rich.table import Table
 
 from bench import registry
+from bench.abilities import Profiled
 from bench.cli.options import Command, device_option, json_option
 from bench.config import build
 from bench.cost.host import available_cpus, describe_host, versions
@@ -18,7 +19,6 @@ from bench.engine.console import plain_console
 from bench.engine.session import pick_device
 from bench.errors import ConfigError
 from bench.forecast.step_profile import StepProfile, peak_memory, profile_steps
-from bench.interfaces import Profiled
 
 
 def make(name: str, assignments: tuple[str, ...]) -> Profiled:

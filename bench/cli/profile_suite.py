@@ -38,7 +38,7 @@ def profile_suite(
     px = [int(n) for n in numbers(sizes, "--image-size")] or [suite.settings.image_size_px]
     table = Table(suite, device, cores, px, numbers(batches, "--batch", (MAX,)), methods, limit_s=limit_s)
     if not as_json and console.is_terminal:
-        table.told = lambda p: console.print(f"{p.what} {p.name} {p.image_size_px} px: {p.problem or _ms(p.seconds)}")
+        table.show = lambda p: console.print(f"{p.what} {p.name} {p.image_size_px} px: {p.problem or _ms(p.seconds)}")
     points = table.run()
     found = Profile(
         suite.name, describe_host(device), device, cores, datetime.now(UTC).isoformat(timespec="seconds"),

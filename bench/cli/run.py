@@ -21,7 +21,8 @@ from bench.data.changes import data_changes, keep_index
 from bench.data.split_config import Replicates
 from bench.engine.console import ConsoleListener, plain_console, print_data
 from bench.engine.looks import Looks, contrast_words, looks_possible
-from bench.engine.scheduler import Runner, rows_of
+from bench.engine.plan_rows import rows_of
+from bench.engine.scheduler import Runner
 from bench.engine.session import Session, pick_device, pick_jobs, prepare
 from bench.forecast.cost_model import Schedule, duration, fit_model
 from bench.plan.checks import check_trainable

@@ -19,8 +19,8 @@ from bench.cli.plan import gib, planned_jobs
 from bench.cli.sub_suites import SubSuites, for_each, head, sub_suites_of
 from bench.config import to_plain
 from bench.engine.console import echo_json, plain_console, works_table
+from bench.engine.plan_rows import rows_of
 from bench.engine.progress import WallLeft, Work, wall_left, work_of
-from bench.engine.scheduler import rows_of
 from bench.engine.session import Session, prepare
 from bench.forecast.cost_model import duration, fit_model
 from bench.store.cell_folders import Artifacts

@@ -10,7 +10,7 @@ from typing import Any
 from bench.engine.console import plain_console
 from bench.engine.session import Session, prepare, typed
 from bench.errors import DataError
-from bench.suite.suite import sub_suite_names
+from bench.suite.shipped import sub_suite_names
 
 
 @dataclass(frozen=True)
@@ -55,13 +55,14 @@ def sub_suites_of(suite: str, assignments: tuple[str, ...], data: Path | None, o
 
 def write_overall(m: SubSuites) -> Path:
     """Write the overall report of the sub-suites into ``reports/<name>/`` and return the path of its ``cross.md``."""
-    from bench.report.pages.datasets.build import build_cross
+    from bench.report.pages.datasets.build import build_cross_dataset
 
     folders = {s.suite.name: s.report_folder for s in m.ready}
-    return build_cross(m.name, folders, m.absent, m.command, m.out / "reports" / m.name)
+    return build_cross_dataset(m.name, folders, m.absent, m.command, m.out / "reports" / m.name)
 
 
 def for_each(m: SubSuites, show: Callable[[Session], None]) -> None:
+    """Show every sub-suite that can run, then name the others."""
     for session in m.ready:
         show(session)
         plain_console().print()
@@ -69,9 +70,11 @@ def for_each(m: SubSuites, show: Callable[[Session], None]) -> None:
 
 
 def name_absent(m: SubSuites) -> None:
+    """Print the sub-suites that are left out, with the reason."""
     for name, reason in m.absent.items():
         plain_console().print(f"suite {name} is left out: {reason}", style="yellow", soft_wrap=True)
 
 
 def head(m: SubSuites) -> dict[str, Any]:
+    """Return the first entries of a JSON answer on sub-suites."""
     return {"suite": m.name, "absent": dict(m.absent)}

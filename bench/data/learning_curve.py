@@ -143,10 +143,10 @@ def _strata(counts: Counts) -> Ints:
     patterns, stratum = np.unique(counts > 0, axis=0, return_inverse=True)
     stratum = stratum.reshape(-1).astype(np.int64) * 2
     for s, pattern in enumerate(patterns):
-        members = np.flatnonzero(stratum == 2 * s)
-        if pattern.sum() > 1 and len(members) >= HALVED:
-            share = counts[members, np.flatnonzero(pattern)[-1]] / counts[members].sum(axis=1)
-            stratum[members[np.argsort(share, kind="stable")[len(members) // 2 :]]] += 1
+        inside = np.flatnonzero(stratum == 2 * s)
+        if pattern.sum() > 1 and len(inside) >= HALVED:
+            share = counts[inside, np.flatnonzero(pattern)[-1]] / counts[inside].sum(axis=1)
+            stratum[inside[np.argsort(share, kind="stable")[len(inside) // 2 :]]] += 1
     found: Ints = np.unique(stratum, return_inverse=True)[1].reshape(-1).astype(np.int64)
     return found
 

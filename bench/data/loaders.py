@@ -7,9 +7,8 @@ generator has seen belongs to the training groups of the fold, and if none of it
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
@@ -17,18 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.data.cache import ImageCache
-from bench.data.image_files import open_image
-from bench.data.pixels import as_rgb
 from bench.data.published_split import by_unit
 from bench.data.splits import check_split
+from bench.data.synthetic_files import MANIFEST, SEEN, read_synthetic
 from bench.errors import ConfigError, DataError, LeakageError
-from bench.files import write_atomic
 from bench.leakage import PARTS, FoldParts, PartName, SourceImages, pixel_sums
-from bench.store.csv_cells import DictWriter, read_rows
 from bench.types import DatasetIndex, ImageRecord, Resize, Size, Split, SyntheticRecord, SyntheticSet, Uint8Images
 
 Labels = npt.NDArray[np.int64]
-MANIFEST, SEEN = "manifest.csv", "seen_groups.json"
 
 
 class Part(NamedTuple):
@@ -200,7 +195,7 @@ def assemble_training_set(
     check_sources(synthetic, data.fold_parts)
     chosen = first_of_each(synthetic, wanted, data.classes, leave_out)
     paths = [synthetic.folder / r.path for r in chosen]
-    extra = np.stack([_read_image(path, data.image_size_px) for path in paths]) if paths else real[:0]
+    extra = np.stack([read_synthetic(path, data.image_size_px) for path in paths]) if paths else real[:0]
     check_content(paths, extra, data)
     return LabelledImages(
         np.concatenate([real, extra]),
@@ -255,60 +250,3 @@ def check_content(paths: Sequence[Path], images: Uint8Images, fold: FoldData) ->
     for path, pixels in zip(paths, pixel_sums(images), strict=True):
         shown = SourceImages(content=frozenset({pixels, hashlib.sha256(path.read_bytes()).hexdigest()}))
         fold_parts.require(f"the synthetic image {path}", shown, "train", "a generator must not have held-out images")
-
-
-def save_manifest(folder: Path, records: Iterable[SyntheticRecord], seen_groups: Iterable[str]) -> None:
-    """Write ``manifest.csv``, one row per image, and ``seen_groups.json`` beside the images in ``folder``."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / MANIFEST, "w", encoding="utf-8", newline="") as f:
-        writer = DictWriter(f, [c.name for c in fields(SyntheticRecord)])
-        writer.writeheader()
-        writer.writerows(asdict(r) for r in records)
-    save_seen(folder, seen_groups)
-
-
-def save_seen(folder: Path, groups: Iterable[str]) -> None:
-    """Write the groups that a generator has seen, as JSON, to its folder or to the folder of its images."""
-    write_atomic(folder / SEEN, json.dumps(sorted(set(groups)), indent=1, ensure_ascii=False) + "\n")
-
-
-def load_seen(folder: Path) -> tuple[str, ...]:
-    """Read what ``save_seen`` wrote. Raises ``DataError``."""
-    try:
-        return tuple(str(g) for g in json.loads((folder / SEEN).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as e:
-        raise DataError(
-            f"{folder} does not list its generator's groups ({type(e).__name__}: {e}); delete it and run again"
-        ) from e
-
-
-def load_synthetic(folder: Path) -> SyntheticSet:
-    """Read what ``save_manifest`` wrote. Raises ``DataError``."""
-    try:
-        with open(folder / MANIFEST, encoding="utf-8", newline="") as f:
-            rows = [
-                SyntheticRecord(
-                    path=r["path"],
-                    label=int(r["label"]),
-                    seed=int(r["seed"]),
-                    checkpoint=r["checkpoint"],
-                    source_path=r["source_path"],
-                    source_group=r["source_group"],
-                )
-                for r in read_rows(f)
-            ]
-    except (OSError, ValueError, KeyError, TypeError) as e:
-        raise DataError(f"{folder} is not a finished synthetic folder ({type(e).__name__}: {e}); run again") from e
-    return SyntheticSet(folder, tuple(rows), load_seen(folder))
-
-
-def _read_image(path: Path, size_px: int) -> npt.NDArray[np.uint8]:
-    from PIL import Image
-
-    try:
-        image = as_rgb(open_image(path.read_bytes()))
-    except (OSError, SyntaxError) as e:
-        raise DataError(f"the synthetic image {path} cannot be read ({e}); delete its folder and run again") from e
-    if image.size != (size_px, size_px):
-        image = image.resize((size_px, size_px), Image.Resampling.BICUBIC)
-    return np.asarray(image, dtype=np.uint8)

@@ -16,7 +16,8 @@ from typing import Any
 from bench.analysis.stopping import Look, take_look
 from bench.config import stable_hash, strict_json
 from bench.data.split_config import Replicates
-from bench.engine.scheduler import CellId, Gate, rows_of
+from bench.engine.plan_rows import rows_of
+from bench.engine.scheduler import CellId, Gate
 from bench.files import write_atomic
 from bench.metrics.units import scored_unit
 from bench.plan.plan import Cell, Plan

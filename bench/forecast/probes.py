@@ -18,9 +18,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bench import registry
+from bench.abilities import Profiled
 from bench.cost.updates import UpdateClock
 from bench.forecast.step_profile import count_flops, flop_counter, timed
-from bench.interfaces import Profiled
 from bench.leakage import PARTS, FoldParts, SourceImages
 from bench.segmentation.config import SegmentationConfig
 from bench.segmentation.network_config import SegmentationNetworkConfig

@@ -26,7 +26,7 @@ UNITS = {"GB": 1e9, "GIB": 2**30, "MB": 1e6, "MIB": 2**20}
 class Table:
     """Measures a suite's combinations one by one; ``limit_s`` is for all of them.
 
-    ``batches`` are numbers or 'max', none for each subject's default; ``told`` is called with every point.
+    ``batches`` are numbers or 'max', none for each subject's default; ``show`` is called with every point.
     """
 
     suite: Suite
@@ -38,7 +38,7 @@ class Table:
     weights: Path | None = None
     budget_bytes: float | None = None
     limit_s: float = float("inf")
-    told: Callable[[Point], None] = lambda _: None
+    show: Callable[[Point], None] = lambda _: None
     points: list[Point] = field(default_factory=list)
     _peaks: dict[str, float] = field(default_factory=dict)
     _started: float = field(default_factory=time.monotonic)
@@ -119,7 +119,7 @@ class Table:
 
     def _add(self, point: Point) -> None:
         self.points.append(point)
-        self.told(point)
+        self.show(point)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,8 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.abilities import Profiled
 from bench.cost.timers import PeakMemory, resident_bytes
-from bench.interfaces import Profiled
 
 BLOCK_S = 0.5  # a block has as many steps as fit in, at least one
 PEAK_SIZE = {"cpu": 1024, "cuda": 8192}  # side of the square matrices whose product gives the peak

@@ -59,7 +59,7 @@ TYPES = {
 
 def make_app(
     routes: Sequence[BaseRoute], max_body_bytes: int = BODY_BYTES, token: str = "", limits: Limits = LIMITS
-) -> Guard:
+) -> RequestLimits:
     """Return an app of these routes, with security headers, limits on bodies, and every error as JSON.
 
     With a ``token``, every POST must send it in the header ``x-bench-token``; only pages of this server have it.
@@ -73,7 +73,7 @@ def make_app(
 
     handlers: dict[Any, Any] = {HTTPException: _http_error, BenchError: _bench_error, Exception: _our_fault}
     handlers[ClientDisconnect] = _broke_off
-    return Guard(Starlette(routes=list(routes), exception_handlers=handlers), max_body_bytes, token, limits)
+    return RequestLimits(Starlette(routes=list(routes), exception_handlers=handlers), max_body_bytes, token, limits)
 
 
 def assets(folder: Path, token: str = "") -> list[BaseRoute]:
@@ -178,7 +178,7 @@ def is_loopback(host: str) -> bool:
         return host.lower() == "localhost"
 
 
-class Guard:
+class RequestLimits:
     """Adds the headers to every response; refuses requests of other sites and bodies that are too large or too slow."""
 
     def __init__(self, app: ASGIApp, max_body_bytes: int, token: str, limits: Limits) -> None:

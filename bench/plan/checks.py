@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
+from bench.abilities import ChecksSize
 from bench.classifiers.timm_names import is_timm_model
 from bench.errors import ConfigError, WeightsError, nearest
-from bench.interfaces import ChecksSize
 from bench.segmentation.network_config import SegmentationNetworkConfig
 from bench.suite.suite import Suite
 

@@ -10,16 +10,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from bench.abilities import SelfClassifier, Translator
 from bench.config import stable_hash
 from bench.data.masks import masks_fingerprint
 from bench.data.positive import require_positive, with_positive
 from bench.data.records import fingerprint
 from bench.data.splits import make_splits
 from bench.errors import ConfigError
-from bench.interfaces import SelfClassifier, Translator
 from bench.metrics.custom import try_out
 from bench.metrics.units import scored_unit
-from bench.plan.plan import Cell, Plan, arm_ratios, classifier_of, fold_title, longer_ratios, mask_carriers
+from bench.plan.plan import Cell, Plan, arm_ratios, classifier_of, fold_title, mask_carriers, multiplied_ratios
 from bench.suite.arms import Arm, ratio_text
 from bench.suite.contrast import NONE
 from bench.suite.suite import PluginSpec, Suite
@@ -194,7 +194,7 @@ class _Fold:
         s = self.settings
         scored = (*self.common.metrics, *self.common.positive, *self.common.scored, *self.test_part)
         reads = [self.root] if self.test_part else []
-        for ratio in sorted(arm_ratios(s)) if m.kind == "generative" else ["0", *self._longer_ratios(m.name)]:
+        for ratio in sorted(arm_ratios(s)) if m.kind == "generative" else ["0", *self._multiplied_ratios(m.name)]:
             arm = Arm.parse(m.name, ratio)
             source, upstream = (self.clean if arm.exclude_memorised else self.made)[m.name]
             images = replace(arm, train_multiplier=1).variant  # its steps are in the classifier's config
@@ -208,9 +208,9 @@ class _Fold:
                     explain_key = _key("explain", key, s.explain, *self.test_part)
                     yield self._cell("explain", explain_key, self.root, classify, of=of)
 
-    def _longer_ratios(self, method: str) -> tuple[str, ...]:
+    def _multiplied_ratios(self, method: str) -> tuple[str, ...]:
         only_reference = self.settings.split.only_reference(self.train_patients)
-        return () if only_reference else longer_ratios(self.settings, method)
+        return () if only_reference else multiplied_ratios(self.settings, method)
 
     def _segmentation_networks(self, m: PluginSpec) -> Iterator[Cell]:
         source, upstream = self.made[m.name]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from bench.abilities import CarriesMasks, Translator
 from bench.config import stable_hash
-from bench.interfaces import CarriesMasks, Translator
 from bench.suite.arms import Arm, ratio_text
 from bench.suite.suite import REFERENCES, PluginSpec, Settings, Suite
 from bench.types import At, DatasetIndex, Split
@@ -102,7 +102,7 @@ def arm_ratios(settings: Settings) -> tuple[str, ...]:
     return tuple(Arm("", ratio_text(r), v).variant for r in settings.ratios for v in variants)
 
 
-def longer_ratios(settings: Settings, method: str) -> tuple[str, ...]:
+def multiplied_ratios(settings: Settings, method: str) -> tuple[str, ...]:
     """Return the ratio strings of a reference arm's compute-matched variants, ascending; () for other methods."""
     return (
         tuple(Arm(method, train_multiplier=t).variant for t in sorted(settings.train_multipliers))

@@ -22,7 +22,7 @@ from bench.report.sections.summary import summary
 from bench.report.text import plain
 from bench.store.csv_cells import DictWriter, Writer
 
-LINES = ("lines", "longer")  # fields of ``Records`` that contain lines
+LINES = ("lines", "multiplied")  # fields of ``Records`` that contain lines
 MEASURED, CURVE = "measured", "curve"
 COLUMNS = (
     *("classifier", "method", "ratio", "metric", "reference", "pairs", "planned", "mean", "sd", "low", "high"),
@@ -49,7 +49,7 @@ def tidy_csv(records: Records) -> str:
     out = DictWriter(text, COLUMNS, lineterminator="\n")
     out.writeheader()
     compared = map(_of_difference, records.differences)
-    lines, own = map(_of_line, (*records.lines, *records.longer)), map(_of_own, _own(records))
+    lines, own = map(_of_line, (*records.lines, *records.multiplied)), map(_of_own, _own(records))
     for row in chain(*lines, *own, _of_generators(records), compared):
         out.writerow({k: "" if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()})
     return text.getvalue()

@@ -54,8 +54,8 @@ def _split(cell: str, words: bool) -> tuple[str, str]:
     """Return a cell such as '**81.2** ± 3.0 [78.0, 84.1]' as LaTeX: its value, and its interval for the line below."""
     found = None if words else _WITH_INTERVAL.fullmatch(cell)
     above, interval = (found[1], found[2] or "") if found and found[1] else (cell, "")
-    guard = "{}" if cell.startswith("[") else ""  # LaTeX reads '[' after the end of a row as its argument
-    return guard + marked(above), marked(interval)
+    empty = "{}" if cell.startswith("[") else ""  # LaTeX reads '[' after the end of a row as its argument
+    return empty + marked(above), marked(interval)
 
 
 def marked(text: str) -> str:

@@ -24,7 +24,8 @@ from bench.plan.plan import Plan, arm_ratios, mask_carriers
 from bench.store.run_records import read_runs
 from bench.suite.published import load_published
 from bench.suite.roles import Asked, Roles, roles_of, suites_that_answer
-from bench.suite.suite import Suite, config_folder
+from bench.suite.shipped import config_folder
+from bench.suite.suite import Suite
 from bench.suite.tuned import budget_of, tuned_s
 from bench.types import ResultRow, Split
 
@@ -44,7 +45,7 @@ def report_info(session: Session, rows: Sequence[ResultRow]) -> ReportInfo:
         classifiers=tuple(c.name for c in suite.classifiers),
         ratios=arm_ratios(settings),
         folds=tuple(_fold_size(plan, s) for s in plan.splits),
-        longer=settings.train_multipliers,
+        train_multipliers=settings.train_multipliers,
         segmentation_networks=tuple(settings.segmentation_networks),
         mask_carriers=mask_carriers(suite) if settings.segmentation_networks else (),
         tuned_s=_tuned(session),
@@ -101,8 +102,8 @@ def _modalities(dataset: str) -> dict[str, str]:
 
 
 def other_findings(folder: Path, dataset: str) -> Iterator[OtherFinding]:
-    """Yield the results on from-scratch counterparts from reports under ``folder`` on other data sets, sorted by "
-    "name."""
+    """Yield the results on from-scratch counterparts from reports under ``folder`` on other data sets, sorted by
+    name."""
     for path in sorted(folder.glob("*/leaderboard.json")):
         try:
             report = json.loads(path.read_text(encoding="utf-8"))

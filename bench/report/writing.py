@@ -14,7 +14,7 @@ import yaml
 from bench.analysis.info import ReportInfo
 from bench.config import stable_hash, to_plain
 from bench.cost.host import source_hash
-from bench.engine.scheduler import damaged_cells, rows_of
+from bench.engine.plan_rows import damaged_cells, rows_of
 from bench.engine.session import Session
 from bench.files import files_below, sha256_of, write_atomic
 from bench.store.cell_folders import Artifacts

@@ -9,8 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +16,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from bench.abilities import CarriesMasks
 from bench.classifiers.batches import BatchOrder
 from bench.errors import DataError, DivergedError
-from bench.interfaces import CarriesMasks, RunContext
+from bench.interfaces import RunContext
 from bench.metrics.fcn_score import confusion, fcn_score
 from bench.metrics.overlap import dice
 from bench.seeding import derive_seed
 from bench.segmentation.config import SegmentationConfig
-from bench.segmentation.network import UNet
 from bench.segmentation.network_config import SegmentationNetworkConfig
 from bench.types import Uint8Images
 
@@ -77,11 +75,10 @@ def train_segmentation(
     Loss: binary cross entropy plus soft Dice (Milletari et al. 2016, eq. 3, over the batch), which keeps the network
     from ignoring small foregrounds. Adam (Kingma & Ba 2015), the learning rate decreasing to 0 as a half cosine.
     Without an ``aim``, that of the FCN score network is used: each batch is rotated and mirrored at random, and the
-    best weights are those of the highest mean IoU (Long et al. 2015). Continues from ``ctx.load_checkpoint()``. Raises
-    ``DivergedError``.
+    best weights have the highest mean IoU (Long et al. 2015). Continues from a checkpoint. Raises ``DivergedError``.
     """
-    for part in (train, validation):
-        _check(part)
+    _check(train)
+    _check(validation)
     aim = aim or Aim(turned, evaluate, "iou")
     device = torch.device(ctx.device)
     network.to(device).to(memory_format=torch.channels_last)
@@ -101,14 +98,8 @@ def train_segmentation(
         with ctx.phase("step"):
             batch = order.indices(step).to(device)
             x, y = aim.feed(images[batch], masks[batch], derive_seed("segmentation.turn", ctx.seed, step))
-            for group in optimiser.param_groups:
-                group["lr"] = config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / config.steps))
-            network.train()
-            loss = bce_dice(network(x), y)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            losses.append(loss.detach())
+            rate = config.learning_rate * 0.5 * (1 + math.cos(math.pi * step / config.steps))
+            losses.append(_update(network, optimiser, rate, x, y))
             step += 1
 
         last = step == config.steps
@@ -125,13 +116,30 @@ def train_segmentation(
                 best = Trained(step, score[aim.by], best.parameters)
                 best_weights = {k: v.detach().clone() for k, v in network.state_dict().items()}
         if checkpoint:
+            state = {"step": step, "best": vars(best), "best_weights": best_weights, "network": network.state_dict()}
             with ctx.phase("checkpoint"):
-                state: dict[str, Any] = {"step": step, "best": vars(best), "best_weights": best_weights}
-                state |= {"network": network.state_dict(), "optimiser": optimiser.state_dict()}
-                ctx.save_checkpoint(state)
+                ctx.save_checkpoint(state | {"optimiser": optimiser.state_dict()})
 
     network.load_state_dict(best_weights)
     return best
+
+
+def _update(
+    network: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    learning_rate: float,
+    images: torch.Tensor,
+    masks: torch.Tensor,
+) -> torch.Tensor:
+    """Take one optimiser step on a batch at a learning rate; return the loss."""
+    for group in optimiser.param_groups:
+        group["lr"] = learning_rate
+    network.train()
+    loss = bce_dice(network(images), masks)
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
+    return loss.detach()
 
 
 def bce_dice(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -194,22 +202,6 @@ def _segment(network: nn.Module, images: Uint8Images, device: str) -> Masks:
 def evaluate(network: nn.Module, data: MaskedImages, device: str) -> dict[str, float]:
     """Return the scores of ``bench.metrics.fcn_score`` of the network on masked images."""
     return fcn_score(confusion(data.masks, segment(network, data.images, device)).sum(axis=0))
-
-
-def save_network(network: nn.Module, path: Path) -> None:
-    """Write the network's state dict as safetensors (no code, readable anywhere)."""
-    from safetensors.torch import save_file
-
-    save_file({k: v.detach().cpu().contiguous().clone() for k, v in network.state_dict().items()}, path)
-
-
-def load_network(path: Path, config: SegmentationConfig) -> UNet:
-    """Return what ``save_network`` wrote."""
-    from safetensors.torch import load_file
-
-    network = UNet(config.filters)
-    network.load_state_dict(load_file(path))
-    return network
 
 
 def _mean_loss(losses: list[torch.Tensor], step: int) -> float:

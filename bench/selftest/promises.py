@@ -78,7 +78,7 @@ class Promise:
     state: State
 
 
-def judge(rule: Rule, values: Floats) -> tuple[Found, bool]:
+def check(rule: Rule, values: Floats) -> tuple[Found, bool]:
     """Return the figure of one value a study [n] (for shares 0 or 1; NaN is left out), and whether the rule holds.
 
     False claims: the share is at most the bound, and with ``ENOUGH`` studies its upper Wilson bound at most ``UPPER``.

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from bench.errors import ConfigError
 from bench.seeding import derive_seed
-from bench.selftest.promises import Promise, Rule, State, judge
+from bench.selftest.promises import Promise, Rule, State, check
 
 Values = dict[str, npt.NDArray[np.float64]]  # one value a study of each measure
 CHUNK = 25  # studies of one task
@@ -70,7 +70,7 @@ def run_experiments(
 
 
 def _promise(experiment: Experiment, measure: Measure, values: npt.NDArray[np.float64]) -> Promise:
-    found, holds = judge(measure.rule, values)
+    found, holds = check(measure.rule, values)
     state: State = "holds" if holds else "cannot hold" if measure.cannot_hold else "BROKEN"
     if measure.rule.kind == "shown":
         state = "shown"

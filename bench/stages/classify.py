@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench import registry
-from bench.data.loaders import FoldData, Part, assemble_training_set, load_synthetic, ratio_counts
+from bench.data.loaders import FoldData, Part, assemble_training_set, ratio_counts
+from bench.data.synthetic_files import load_synthetic
 from bench.leakage import FittedStatistics
 from bench.metrics.predictions import HELD_OUT
 from bench.plan.plan import Cell, classifier_of, validation_cell
@@ -48,7 +49,8 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
 
 def train(inputs: Inputs, train_validation: FoldData, ctx: CellContext) -> tuple[nn.Module, dict[str, Any]]:
     """Fine-tune the cell's classifier on the train/validation view; store its weights; return it and its facts."""
-    from bench.classifiers.trainer import save_network, train_classifier
+    from bench.classifiers.trainer import train_classifier
+    from bench.classifiers.weight_files import save_network
 
     cell, env = inputs.cell, inputs.env
     with ctx.phase("data"):
@@ -96,7 +98,7 @@ def take_over(inputs: Inputs, tuned: Cell, ctx: CellContext) -> tuple[nn.Module,
 
 def trained_network(inputs: Inputs, folder: Path) -> nn.Module:
     """Return the cell's classifier with the weights, including the normalisation, of a finished training."""
-    from bench.classifiers.trainer import load_network
+    from bench.classifiers.weight_files import load_network
 
     network = _build(inputs)
     load_network(network, folder / WEIGHTS)

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from bench.data.loaders import check_generator, load_seen
-from bench.interfaces import SelfClassifier
+from bench.abilities import SelfClassifier
+from bench.data.loaders import check_generator
+from bench.data.synthetic_files import load_seen
 from bench.plan.plan import Cell
 from bench.stages.common import Inputs, Output, RunEnv
 from bench.stages.context import CellContext

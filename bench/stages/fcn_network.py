@@ -26,8 +26,9 @@ SHOWN = 6  # number of test images in the sample picture
 
 
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
+    from bench.classifiers.weight_files import save_network
     from bench.segmentation.network import UNet
-    from bench.segmentation.trainer import evaluate, save_network, segment, train_segmentation
+    from bench.segmentation.trainer import evaluate, segment, train_segmentation
 
     inputs, config = Inputs(cell, env), env.suite.settings.segmentation
     with ctx.phase("data"):

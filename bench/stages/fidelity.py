@@ -15,7 +15,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from bench.data.loaders import FoldData, assemble_training_set, load_synthetic
+from bench.data.loaders import FoldData, assemble_training_set
+from bench.data.synthetic_files import load_synthetic
 from bench.leakage import PARTS
 from bench.plan.plan import Cell
 from bench.stages.common import Features, Inputs, Output, RunEnv

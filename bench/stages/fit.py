@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bench.data.loaders import save_seen
+from bench.data.synthetic_files import save_seen
 from bench.plan.plan import Cell
 from bench.stages.common import Inputs, Output, RunEnv
 from bench.stages.context import CellContext

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.data.loaders import Part, assemble_training_set, load_synthetic
+from bench.data.loaders import Part, assemble_training_set
+from bench.data.synthetic_files import load_synthetic
 from bench.errors import DataError
 from bench.leakage import FittedStatistics, FoldParts
 from bench.plan.plan import Cell

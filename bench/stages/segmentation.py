@@ -21,16 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from bench import registry
-from bench.data.loaders import (
-    FoldData,
-    LabelledImages,
-    Part,
-    assemble_training_set,
-    first_of_each,
-    load_synthetic,
-    ratio_counts,
-)
+from bench.data.loaders import FoldData, LabelledImages, Part, assemble_training_set, first_of_each, ratio_counts
 from bench.data.masks import load_masks, pixel_spacing
+from bench.data.synthetic_files import load_synthetic
 from bench.errors import DataError, LeakageError
 from bench.plan.plan import Cell
 from bench.stages.common import Inputs, Output, RunEnv
@@ -48,9 +41,10 @@ ADVICE = "train on the training part and select on the validation part of the sa
 
 
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
+    from bench.classifiers.weight_files import save_network
     from bench.metrics.overlap_table import mean_scores, read_outlined
     from bench.segmentation.smp_unet import build_segmentation_network
-    from bench.segmentation.trainer import augmented, save_network, segment, train_segmentation
+    from bench.segmentation.trainer import augmented, segment, train_segmentation
 
     inputs = Inputs(cell, env)
     config = inputs.settings.segmentation_networks[str(cell.classifier)]

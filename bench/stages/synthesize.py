@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bench.data.loaders import check_generator, load_seen, ratio_counts, save_manifest
+from bench.data.loaders import check_generator, ratio_counts
+from bench.data.synthetic_files import load_seen, save_manifest
 from bench.errors import BenchError
 from bench.plan.plan import Cell
 from bench.stages.common import Inputs, Output, RunEnv

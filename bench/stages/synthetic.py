@@ -6,8 +6,8 @@ from collections.abc import Collection
 
 import numpy as np
 
+from bench.abilities import OwnSize, Translator
 from bench.errors import BenchError
-from bench.interfaces import OwnSize, Translator
 from bench.types import Size, SyntheticImage, height_width
 
 

@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.data.loaders import FoldData, Part, check_generator, load_seen
-from bench.interfaces import Translator
+from bench.abilities import Translator
+from bench.data.loaders import FoldData, Part, check_generator
+from bench.data.synthetic_files import load_seen
 from bench.metrics.fcn_score import Counts, confusion, fcn_score
 from bench.metrics.paired_quality import Values, mean_quality, paired_quality, unpaired_quality
 from bench.plan.plan import Cell
@@ -108,9 +109,12 @@ class FCNScorer:
         self._masked = np.zeros(0, np.intp)  # rows of the test part that have a reference
         if done["masks"] == NONE:
             return
-        from bench.segmentation.trainer import load_network, segment
+        from bench.classifiers.weight_files import load_network
+        from bench.segmentation.network import UNet
+        from bench.segmentation.trainer import segment
 
-        self._network = load_network(inputs.upstream("fcn_score") / NETWORK, inputs.settings.segmentation)
+        self._network = UNet(inputs.settings.segmentation.filters)
+        load_network(self._network, inputs.upstream("fcn_score") / NETWORK)
         if done["masks"] == TRUE:
             self._masked = np.flatnonzero([bool(r.mask_paths) for r in test.records])
             self._reference = masked(test, TRUE, inputs).masks

@@ -27,7 +27,7 @@ LONGEST_NAME = 60
 
 @dataclass(frozen=True)
 class StudyImage:
-    """One image of a study: ``source`` is 'real' or a method, ``origin`` is the file that it was copied from.
+    """One image of a study: ``source`` is 'real' or a method, ``copied_from`` is the file that it was copied from.
 
     ``picture`` is the data-set image that it shows: itself, or the translated one; '' for an image generated from
     noise, None in an older study without this record.
@@ -38,7 +38,7 @@ class StudyImage:
     label: str
     fold: int
     repeat: int
-    origin: str
+    copied_from: str
     sha256: str  # of the copy in the study
     picture: str | None = None
 

@@ -11,10 +11,11 @@ from dataclasses import asdict, dataclass, field
 from functools import cache
 from typing import Any, Literal
 
+from bench.abilities import OfFamily
 from bench.config import to_plain
 from bench.errors import ConfigError, RegistryError
-from bench.interfaces import OfFamily
-from bench.suite.suite import PluginSpec, Suite, load_suite, suite_files
+from bench.suite.shipped import suite_files
+from bench.suite.suite import PluginSpec, Suite, load_suite
 
 FAMILY = "cyclegan"  # value of ``family`` in the methods' classes
 Asked = Literal["transfer", "cost", "others"]  # research questions about the methods of one suite

@@ -18,6 +18,8 @@ from bench.segmentation.config import SegmentationConfig
 from bench.segmentation.network_config import SegmentationNetworkConfig
 from bench.suite.contrast import NONE, Contrast, as_mapping, check_contrast
 from bench.suite.published import load_published
+from bench.suite.shipped import config_folder, sub_suite_names, suite_files
+from bench.suite.stage_configs import ExplainConfig, FidelityConfig
 from bench.suite.sub_suites import locate, of_sub_suite, sub_suites_in
 from bench.suite.trained_on import WeightsConfig
 from bench.suite.tuned import EVERY, TUNED, Origin, read_origins, with_tuned
@@ -27,36 +29,6 @@ Primary = Literal["auroc", "log_loss", "brier", "balanced_accuracy"]
 REFERENCES = (NONE, "classical")  # arms without a generator, which may have compute-matched variants
 FROM_FILE = "@"  # prefix of an assignment that names a YAML file to merge into the suite
 NAMED = ("methods", "classifiers", "metrics", "segmentation_networks")  # name -> config; `false` removes an entry
-
-
-@dataclass(frozen=True)
-class FidelityConfig:
-    """Settings of the fidelity metrics: ``extractor`` is 'inception' or a timm name."""
-
-    extractor: str = "tf_efficientnet_lite0"
-    input_size_px: int | None = None
-    batch_size: int = 32
-
-    def __post_init__(self) -> None:
-        """Raise ``ConfigError`` for invalid sizes."""
-        if self.batch_size < 1 or (self.input_size_px is not None and self.input_size_px < 1):
-            raise ConfigError(
-                f"fidelity: got batch_size {self.batch_size}, input_size_px {self.input_size_px}; expected 1 or more"
-            )
-        if self.extractor == "inception" and self.input_size_px not in (None, 299):
-            raise ConfigError(f"fidelity: got input_size_px {self.input_size_px}, inception needs 299 px: remove it")
-
-
-@dataclass(frozen=True)
-class ExplainConfig:
-    """Number of the first fold's test images for which Grad-CAM maps of each arm's classifier are computed."""
-
-    images_per_class: int = 3  # 0: none
-
-    def __post_init__(self) -> None:
-        """Raise ``ConfigError`` for an invalid number of images."""
-        if self.images_per_class < 0:
-            raise ConfigError(f"explain.images_per_class: got {self.images_per_class}, expected 0 or more")
 
 
 @dataclass(frozen=True)
@@ -145,31 +117,6 @@ class Suite:
         return next(own, None) or next(c for c in self.classifiers if c.name == name)
 
 
-def config_folder() -> Path:
-    """Return the folder of YAML configs: of the checkout, or the copy in the installed package."""
-    here = Path(__file__).parents[1]
-    checkout = here.parent / "configs"
-    return checkout if checkout.is_dir() else here / "_configs"
-
-
-def suite_files() -> dict[str, Path]:
-    """Return the shipped suites by name."""
-    return {p.stem: p for p in sorted((config_folder() / "suites").glob("*.yaml"))}
-
-
-def sub_suite_names(name: str) -> tuple[str, ...]:
-    """Return the names of the sub-suites of a suite; () if there are none. Raises the errors of ``load_suite``."""
-    path, sub_suite = locate(name, suite_files())
-    found = () if sub_suite else sub_suites_in(read_yaml(path), path.stem)
-    end = ".yaml" if name.endswith(".yaml") else ""
-    return tuple(f"{name.removesuffix(end)}-{m}{end}" for m in found)
-
-
-def shipped_suites() -> tuple[str, ...]:
-    """Return the names of all shipped suites that can be run, with sub-suites in place of their parent."""
-    return tuple(n for name in suite_files() for n in sub_suite_names(name) or (name,))
-
-
 def load_suite(name: str, assignments: tuple[str, ...] = (), root: Path | None = None) -> Suite:
     """Read a suite by name or by the path of a YAML file, apply ``--set`` assignments, and check it.
 
@@ -234,9 +181,7 @@ def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:
         if ratio != "balance" and not ratio > 0:
             raise ConfigError(f"suite {name}: ratios: got {ratio!r}, expected a number above 0 or 'balance'")
     if settings.published:
-        load_published(
-            config_folder() / "published", settings.published
-        )  # errors are raised now, not when the report is written
+        load_published(config_folder() / "published", settings.published)  # errors now, not when the report is written
     dataset = sections["dataset"]
     if not isinstance(dataset, dict) or "name" not in dataset:
         raise ConfigError(f"suite {name}: dataset: expected a mapping with 'name', got {dataset!r}")

@@ -66,6 +66,7 @@ def row_entry(row: ResultRow) -> str:
 
 
 def digest(text: str) -> str:
+    """Return 12 hex digits of the SHA-256 of a text."""
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 

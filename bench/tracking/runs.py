@@ -80,10 +80,12 @@ def log_batches(client: Any, run_id: str, metrics: list[Any], params: dict[str, 
 
 
 def fitted(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return tags cut to the length that MLflow accepts."""
     return {k: cut(v, LONGEST_TAG) if k != ROWS else v for k, v in tags.items()}
 
 
 def all_runs(by_name: Mapping[str, Sequence[Logged]]) -> Iterator[Logged]:
+    """Return the runs of all names."""
     return (run for runs in by_name.values() for run in runs)
 
 

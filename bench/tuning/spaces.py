@@ -13,9 +13,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
+from bench.abilities import Tunable
 from bench.config import build, read_yaml
 from bench.errors import ConfigError, nearest
-from bench.interfaces import Tunable
 from bench.suite.arms import ratio_text
 from bench.suite.suite import PluginSpec, Suite
 from bench.types import Choice, FloatRange, IntRange, SearchRange

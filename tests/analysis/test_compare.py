@@ -25,7 +25,7 @@ from bench.analysis.two_runs.comparison import Comparison, as_json, compare
 from bench.analysis.two_runs.side import read_side
 from bench.cli.main import main
 from bench.config import to_plain
-from bench.engine.scheduler import rows_of
+from bench.engine.plan_rows import rows_of
 from bench.engine.session import prepare
 from bench.files import write_atomic
 from bench.plan import make as planning
@@ -290,7 +290,7 @@ def test_a_score_that_one_run_lacks_is_listed(report: Report) -> None:
 
 def test_reports_of_earlier_versions_are_compared_by_their_content(report: Report) -> None:
     def older(r: Report) -> None:
-        for name in ("measured", "longer", "memorised", "translations"):
+        for name in ("measured", "multiplied", "memorised", "translations"):
             del r[name]
         del r["info"]["data"]
         for fold in r["info"]["folds"]:

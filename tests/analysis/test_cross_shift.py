@@ -19,10 +19,11 @@ from bench.analysis.datasets.effects import SubSuite, read_sub_suite
 from bench.analysis.datasets.shift import Compared, Shifted, shifts
 from bench.cli.plan import plan_facts
 from bench.engine.session import prepare
-from bench.report.pages.datasets.build import build_cross
+from bench.report.pages.datasets.build import build_cross_dataset
 from bench.stats.decide import decide
 from bench.stats.folds_test import resampled_test
-from bench.suite.suite import load_suite, sub_suite_names
+from bench.suite.shipped import sub_suite_names
+from bench.suite.suite import load_suite
 
 NEAR = {
     "none": [0.80, 0.82, 0.81, 0.79, 0.83],
@@ -62,14 +63,22 @@ def by_arm(s: Shifted, kind: Any) -> dict[str, Compared]:
 def test_drops_and_changes_are_paired_differences_tested_as_in_other_reports(tmp_path: Path) -> None:
     [s], left = compared(tmp_path, two())
     assert left == ()
-    assert (s.control, s.sub_suite, s.within, s.across, s.tested) == ("a", "b", ("A",), ("B",), (20, 20, 12))
+    assert (s.control, s.sub_suite, s.in_distribution, s.out_of_distribution, s.tested) == (
+        "a",
+        "b",
+        ("A",),
+        ("B",),
+        (20, 20, 12),
+    )
     assert s.ratio == pytest.approx(12 / 40)  # the control's: it is the larger one
     drop = {m: np.subtract(FAR[m], NEAR[m]) for m in NEAR}
     gains = {m: drop[m] - drop["none"] for m in NEAR if m != "none"}
     labels = {"none": "none", "classical": "classical", "tl": "tl ×1", "rnd": "rnd ×1"}
-    cases: dict[Any, Any] = {"price": drop, "gain": gains, "from_scratch": {"tl": drop["tl"] - drop["rnd"]}}
+    cases: dict[Any, Any] = {"performance_drop": drop, "gain": gains, "from_scratch": {"tl": drop["tl"] - drop["rnd"]}}
     for kind, differences in cases.items():
-        protocol = "holdout" if kind == "price" else "kfold"  # the whole ratio, or half of it: there is one repeat
+        protocol = (
+            "holdout" if kind == "performance_drop" else "kfold"
+        )  # the whole ratio, or half of it: there is one repeat
         expected = decide({m: resampled_test(d, s.ratio, protocol) for m, d in differences.items()}, 0.02)
         found = by_arm(s, kind)
         assert found.keys() == {labels[m] for m in differences}
@@ -79,18 +88,18 @@ def test_drops_and_changes_are_paired_differences_tested_as_in_other_reports(tmp
                 (v.difference, v.low, v.p, v.p_adjusted)
             )
             assert one.word == v.word
-    drops, changes = by_arm(s, "price"), by_arm(s, "gain")
+    drops, changes = by_arm(s, "performance_drop"), by_arm(s, "gain")
     assert {x.word for x in drops.values()} == {"costs"}
-    assert (drops["none"].within, drops["none"].across) == pytest.approx((0.81, 0.61))
+    assert (drops["none"].in_distribution, drops["none"].out_of_distribution) == pytest.approx((0.81, 0.61))
     assert [changes[a].word for a in ("classical", "tl ×1")] == ["equivalent", "helps more"]
-    assert (changes["tl ×1"].within, changes["tl ×1"].across) == pytest.approx((0.018, 0.122))
+    assert (changes["tl ×1"].in_distribution, changes["tl ×1"].out_of_distribution) == pytest.approx((0.018, 0.122))
     assert by_arm(s, "from_scratch")["tl ×1"].word == "helps more"
 
 
 def test_the_other_words(tmp_path: Path) -> None:
     turned = {"b": shift_report("b", NEAR, test=["B"]), "a": shift_report("a", FAR)}
     [s], _ = compared(tmp_path, turned)
-    assert by_arm(s, "price")["none"].word == "easier"
+    assert by_arm(s, "performance_drop")["none"].word == "easier"
     assert by_arm(s, "gain")["tl ×1"].word == "helps less"
 
 
@@ -100,14 +109,14 @@ def test_only_pairs_that_all_sides_have_count(tmp_path: Path) -> None:
     del line["values"]["patient_balanced_accuracy"]["2.0"]
     [s], _ = compared(tmp_path, reports)
     assert {x.found.sets for x in s.compared if x.arm.method == "tl"} == {4}
-    assert by_arm(s, "price")["tl ×1"].within == pytest.approx(np.mean([0.82, 0.84, 0.81, 0.85]))
-    assert by_arm(s, "price")["none"].found.sets == 5
+    assert by_arm(s, "performance_drop")["tl ×1"].in_distribution == pytest.approx(np.mean([0.82, 0.84, 0.81, 0.85]))
+    assert by_arm(s, "performance_drop")["none"].found.sets == 5
 
 
 def test_several_shifts_share_one_control_and_have_separate_families(tmp_path: Path) -> None:
     reports = two() | {"c": shift_report("c", NEAR, test=["C"], ablation_pairs=SAME_PICTURE)}
     found, left = compared(tmp_path / "three", reports)
-    assert [(s.control, s.sub_suite, s.across) for s in found] == [("a", "b", ("B",)), ("a", "c", ("C",))]
+    assert [(s.control, s.sub_suite, s.out_of_distribution) for s in found] == [("a", "b", ("B",)), ("a", "c", ("C",))]
     assert left == ()
     [alone], _ = compared(tmp_path / "two", two())
     assert found[0].compared == alone.compared
@@ -161,7 +170,7 @@ def test_unpaired_sub_suites_are_named_and_not_compared(change: Any, expected: s
     found, left = shifts([read_sub_suite(name.removeprefix("cross-"), folder) for name, folder in there.items()])
     assert found == ()
     assert left[0].startswith(expected)
-    page = build_cross("cross", there, {}, "bench run", tmp_path / "cross")
+    page = build_cross_dataset("cross", there, {}, "bench run", tmp_path / "cross")
     assert f"- {expected}" in page.read_text()
     assert "How large is the performance drop" not in page.read_text()
     assert not (page.parent / "charts" / "shift.png").exists()
@@ -172,13 +181,13 @@ def test_arms_with_other_settings_are_excluded_and_other_sub_suites_ignored(tmp_
     reports["b"]["config"]["methods"]["classical"] = {"flip": False}
     [s], left = compared(tmp_path / "a", reports)
     assert left == ("b: `classical` has other settings than in a and is not compared",)
-    assert "classical" not in by_arm(s, "price")
+    assert "classical" not in by_arm(s, "performance_drop")
     assert compared(tmp_path / "b", made({"one": 0.1, "two": 0.1})) == ((), ())
 
 
 def test_the_page_has_answers_a_table_and_a_figure(tmp_path: Path) -> None:
     there = folders(tmp_path, two())
-    page = build_cross("cross", there, {}, "bench run", tmp_path / "cross")
+    page = build_cross_dataset("cross", there, {}, "bench run", tmp_path / "cross")
     text, html = page.read_text(), page.with_name("cross.html").read_text()
     assert text.startswith(
         "# cross: how large is the performance drop under the shift, and does augmentation reduce it?"
@@ -209,19 +218,19 @@ def test_the_page_has_answers_a_table_and_a_figure(tmp_path: Path) -> None:
     [row] = [r for r in rows if r["measure"] == "shift_gain" and r["arm"] == "tl ×1"]
     assert (row["sub_suite"], row["control"], row["reference"], row["verdict"]) == ("b", "a", "none", "helps more")
     assert float(row["low"]) < float(row["difference"]) < float(row["high"])
-    assert float(row["difference"]) == pytest.approx(float(row["across"]) - float(row["within"]))
+    assert float(row["difference"]) == pytest.approx(float(row["out_of_distribution"]) - float(row["in_distribution"]))
     stored = json.loads((page.parent / "cross.json").read_text())
     assert [(s["control"], s["sub_suite"]) for s in stored["shifts"]] == [("a", "b")]
-    assert list(stored["answers"])[:3] == ["shift_price", "shift_gain", "shift_from_scratch"]
+    assert list(stored["answers"])[:3] == ["shift_performance_drop", "shift_gain", "shift_from_scratch"]
     before = {p: p.read_bytes() for p in page.parent.rglob("*") if p.is_file()}
-    build_cross("cross", there, {}, "bench run", page.parent)
+    build_cross_dataset("cross", there, {}, "bench run", page.parent)
     assert before == {p: p.read_bytes() for p in before}
 
 
 def test_many_equal_verdicts_are_given_as_a_range(tmp_path: Path) -> None:
     reports = {"b": shift_report("b", FAR | {"more": FAR["none"]}, test=["B"]),
                "a": shift_report("a", NEAR | {"more": NEAR["none"]})}  # fmt: skip
-    text = build_cross("cross", folders(tmp_path, reports), {}, "bench run", tmp_path / "cross").read_text()
+    text = build_cross_dataset("cross", folders(tmp_path, reports), {}, "bench run", tmp_path / "cross").read_text()
     assert "Other arms: it **costs** 4 of 4 (−20.0 to −9.6 points).\n" in text
 
 
@@ -229,15 +238,15 @@ def test_equal_patients_are_reported_as_the_same(tmp_path: Path) -> None:
     reports = two()
     for report in reports.values():
         report["info"]["data"]["classes"] = [{"images": 50, "groups": 10}, {"images": 50, "groups": 10}]
-    page = build_cross("cross", folders(tmp_path, reports), {}, "bench run", tmp_path / "cross")
+    page = build_cross_dataset("cross", folders(tmp_path, reports), {}, "bench run", tmp_path / "cross")
     assert "Of 20 patients a tests 20 and b 20, the same ones." in page.read_text()
 
 
 @pytest.mark.parametrize(
     "design",
     [
-        Design("3 folds, few patients, others across", (11, 11), 3, 1, same=False),
-        Design("3 folds, few patients, and a price", (11, 11), 3, 1, same=True, price=0.8),
+        Design("3 folds, few patients, others out-of-distribution", (11, 11), 3, 1, same=False),
+        Design("3 folds, few patients, and a performance drop", (11, 11), 3, 1, same=True, drop=0.8),
         Design("5 folds, BreakHis' patients", (24, 58), 5, 1, same=True),
     ],
     ids=lambda d: d.name,
@@ -249,8 +258,8 @@ def test_without_an_effect_at_most_one_comparison_in_twenty_claims_one(design: D
     alone, family = claims("gain", changes, ready.ratio)
     assert alone <= 0.05
     assert family <= 0.05
-    alone, family = claims("price", across - within, ready.ratio)
-    if design.price:
+    alone, family = claims("performance_drop", across - within, ready.ratio)
+    if design.drop:
         assert alone > 0.05  # a true effect is found more often
     else:
         assert alone <= 0.05
@@ -258,7 +267,7 @@ def test_without_an_effect_at_most_one_comparison_in_twenty_claims_one(design: D
 
 
 def test_intervals_hold_if_the_performance_drop_depends_on_the_training_set() -> None:
-    design = Design("few patients, others across", (11, 11), 3, 1, same=False)
+    design = Design("few patients, others out-of-distribution", (11, 11), 3, 1, same=False)
     within, across = learnt(design, 500, np.random.default_rng(0))
     drop = (across - within)[:, 0]
     centred = drop - drop.mean(axis=0)
@@ -308,13 +317,13 @@ def test_the_shipped_shift_plans_the_same_folds_and_training_images(tmp_path: Pa
 
 
 def test_shift_and_cross_modality_have_equal_methods() -> None:
-    cross, wide = load_suite("cross-modality-breakhis"), load_suite("shift-across")
+    other_sets, wide = load_suite("cross-modality-breakhis"), load_suite("shift-across")
     assert [m.name for m in wide.methods] == [
         "none", "classical", "cyclegan", "tlsgan_resnet50", "tlsgan_resnet50_scratch", "tlsgan_lite0",
         "tlsgan_lite0_scratch",
     ]  # fmt: skip
-    assert set(wide.methods) <= set(cross.methods)
-    assert wide.classifiers == cross.classifiers
+    assert set(wide.methods) <= set(other_sets.methods)
+    assert wide.classifiers == other_sets.classifiers
     small, other = load_suite("shift-small-across"), load_suite("cross-modality-small-breakhis")
     assert [m.name for m in small.methods] == [m.name for m in other.methods]
     assert set(small.methods) <= set(other.methods)

@@ -96,7 +96,9 @@ def test_every_shipped_suite_reads() -> None:
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Records, ReportInfo, Path, list]:
     root = tmp_path_factory.mktemp("run")
-    rows, info = made_up(root, folds=5, classifiers=("small_cnn",), ratios=("1",), longer=(2, 8), pictures=False)
+    rows, info = made_up(
+        root, folds=5, classifiers=("small_cnn",), ratios=("1",), train_multipliers=(2, 8), pictures=False
+    )
     return collect(Rows(rows), info, root), info, root, rows
 
 
@@ -114,8 +116,8 @@ def test_an_arm_is_charged_generator_sampling_classifier_and_tuning(run: tuple) 
 def test_training_multipliers_are_not_in_the_leaderboard(run: tuple) -> None:
     records, info, *_ = run
     assert {x.arm for x in records.lines} == set(info.arms)
-    assert {x.arm for x in records.longer} == set(info.longer_arms)
-    assert not any(x.comparisons for x in records.longer)  # one reference trained longer is not that of another
+    assert {x.arm for x in records.multiplied} == set(info.multiplied_arms)
+    assert not any(x.comparisons for x in records.multiplied)  # one reference trained longer is not that of another
 
 
 def test_an_arm_is_compared_with_the_training_of_the_closest_cost(run: tuple) -> None:

@@ -48,7 +48,7 @@ def folds(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """K-fold with a reference arm, research questions, memorised samples, trained longer, and a custom metric."""
     root = tmp_path_factory.mktemp("folds")
     rows, info = made_up(root, folds=3, classifiers=("a",), ratios=("1", "1-without-memorised"), generative=GANS,
-                         pictures=False, per_patient=2, longer=(2,))  # fmt: skip
+                         pictures=False, per_patient=2, train_multipliers=(2,))  # fmt: skip
     rows = [
         replace(r, metrics={**r.metrics, "test/own": r.metrics["test/brier"] ** 2}) if r.stage == "evaluate" else r
         for r in rows

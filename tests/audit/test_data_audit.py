@@ -43,9 +43,9 @@ def dirty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for label, name in enumerate("ab"):
         for patient in range(8):
             write(root / name / f"P{label}{patient}_0.png", png(scene(10 * label + patient)))
-    write(root / "a" / "P00_twin.png", png(scene(0)))  # exact, one class, one patient
-    write(root / "a" / "P02_twin.png", png(scene(1)))  # exact, one class, two patients
-    write(root / "b" / "P17_twin.png", png(scene(2)))  # exact, two classes
+    write(root / "a" / "P00_same.png", png(scene(0)))  # exact, one class, one patient
+    write(root / "a" / "P02_same.png", png(scene(1)))  # exact, one class, two patients
+    write(root / "b" / "P17_same.png", png(scene(2)))  # exact, two classes
     write(root / "a" / "P04_turned.jpg", jpeg(scene(3).rotate(90, expand=True), 40))  # near, two patients
     write(root / "b" / "P10_small.png", png(scene(11).resize((90, 70))))  # near, two patients
     write(root / "b" / "P16_near.jpg", jpeg(scene(5)))  # near, two classes
@@ -81,9 +81,9 @@ def test_injected_copies_are_found(dirty: Path, tmp_path: Path) -> None:
     found = audit(dirty, tmp_path)
     exact, near = found["exact"], found["near"]
     ablation_pairs = [
-        ["a/P00_0.png", "a/P00_twin.png"],
-        ["a/P01_0.png", "a/P02_twin.png"],
-        ["a/P02_0.png", "b/P17_twin.png"],
+        ["a/P00_0.png", "a/P00_same.png"],
+        ["a/P01_0.png", "a/P02_same.png"],
+        ["a/P02_0.png", "b/P17_same.png"],
     ]
     assert exact["pairs"] == exact["clusters"] == ablation_pairs
     assert exact["label_conflicts"] == [ablation_pairs[2]]
@@ -303,7 +303,7 @@ def test_the_command_prints_everything_as_json_and_counts_in_the_terminal(dirty:
     assert sum(found["run"]["problems"].values()) == len(subject.index().problems)
     done = CliRunner().invoke(main, ["data", "audit", "--data", str(dirty), "--suite", suite, "--out", out])
     assert done.exit_code == 0, done.output
-    for text in ("a/P02_0.png  =  b/P17_twin.png", "exact copies: 3 pairs in 3 clusters", "groups with two labels: 1",
+    for text in ("a/P02_0.png  =  b/P17_same.png", "exact copies: 3 pairs in 3 clusters", "groups with two labels: 1",
                  "cannot be used: 4", "fold 0: no copy crosses its parts", "its generators may see"):  # fmt: skip
         assert text in done.stdout
 
@@ -366,7 +366,7 @@ def test_a_set_made_by_the_harness_can_be_audited(tmp_path: Path) -> None:
 
 # --- real images: figures against a plain count of the bytes
 
-REAL = {  # folder: byte-identical pairs, those across class folders; least and most near pairs (judged by eye)
+REAL = {  # folder: byte-identical pairs, those across class folders; least and most near pairs (assessed by eye)
     "BreaKHis_v1": (0, 0, 1, 1),
     "Dataset_BUSI_with_GT": (1, 1, 117, 140),
     "ISIC9": (141, 137, 80, 110),

@@ -231,13 +231,13 @@ def test_fidelity_by_step_is_logged_and_changes_nothing_that_is_trained(tmp_path
     for name, every in (("without", 0), ("with", 5)):
         fitted(tmp_path / name, data, fid_every=every, batch_size=8)
     _, ctx = fitted(tmp_path / "again", data, fid_every=5, batch_size=8)
-    without, judged = (load_file(tmp_path / f / WEIGHTS_FILE) for f in ("without", "with"))
-    assert all(torch.equal(without[k], judged[k]) for k in without)
+    without, scored = (load_file(tmp_path / f / WEIGHTS_FILE) for f in ("without", "with"))
+    assert all(torch.equal(without[k], scored[k]) for k in without)
     logged = [(s, m) for s, m in ctx.history if "fidelity/kid_fake" in m]
     assert [s for s, _ in logged] == [5, 10, 12]
     assert all(m.keys() == {"fidelity/kid_fake", "fidelity/fid_fake"} for _, m in logged)
     assert len({m["fidelity/kid_fake"] for _, m in logged}) == 3
-    for images, claimed in ctx.judged:
+    for images, claimed in ctx.scored:
         assert images.shape == (40, 16, 16, 3)
         assert images.dtype == np.uint8
         assert np.array_equal(claimed, labels)

@@ -171,8 +171,8 @@ def test_fidelity_by_step_is_logged_at_the_size_of_the_method(tmp_path: Path) ->
     ctx = FakeContext(tmp_path)
     SkinGAN(SkinGAN.Config(steps=3, batch_size=2, fid_every=2)).fit(two_class_data(6, 16), ctx)
     assert [step for step, values in ctx.history if "fidelity/kid_fake" in values] == [2, 3]
-    assert {images.shape for images, _ in ctx.judged} == {(6, 64, 64, 3)}
-    assert [labels.tolist() for _, labels in ctx.judged] == [[0, 0, 0, 1, 1, 1]] * 2
+    assert {images.shape for images, _ in ctx.scored} == {(6, 64, 64, 3)}
+    assert [labels.tolist() for _, labels in ctx.scored] == [[0, 0, 0, 1, 1, 1]] * 2
 
 
 @pytest.mark.parametrize("cls", METHODS)

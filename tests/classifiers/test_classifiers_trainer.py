@@ -14,14 +14,9 @@ from baselines.classical import Classical
 from baselines.none import NoAugmentation
 from baselines.oversample import Oversample
 from bench.classifiers.small_cnn import SmallCNN
-from bench.classifiers.trainer import (
-    FineTuneResult,
-    inverse_frequency,
-    learning_rate,
-    predict,
-    save_network,
-    train_classifier,
-)
+from bench.classifiers.trainer import inverse_frequency, learning_rate, predict, train_classifier
+from bench.classifiers.training_set import FineTuneResult
+from bench.classifiers.weight_files import save_network
 from bench.errors import DataError, DivergedError
 
 TRAIN, VALIDATION = two_class_data(24, 32, seed=1), two_class_data(12, 32, seed=2)

@@ -17,7 +17,8 @@ from baselines.none import NoAugmentation
 from baselines.oversample import Oversample
 from bench.classifiers.linear_probe import LinearProbe, LinearProbeConfig
 from bench.classifiers.linear_probe_network import LinearProbeNetwork, Regression
-from bench.classifiers.trainer import load_network, predict, save_network, train_classifier
+from bench.classifiers.trainer import predict, train_classifier
+from bench.classifiers.weight_files import load_network, save_network
 from bench.errors import ConfigError, DivergedError, LeakageError, WeightsError
 
 TRAIN, VALIDATION = two_class_data(24, 32, seed=1), two_class_data(12, 32, seed=2)

@@ -87,14 +87,14 @@ def test_plan_run_status_report_agree(bench) -> None:
     again = bench("run", *TOY)
     assert "25 already done, 0 to run" in again.output
     plan = bench("plan", *TOY, "--set", "methods.toy.steps=7")
-    assert "predicted with --jobs" in plan.output  # what is left has a price, from the cells just measured
+    assert "predicted with --jobs" in plan.output  # what is left has a predicted cost, from the cells just measured
 
 
 def test_a_failed_cell_is_exit_1_and_a_retry_keeps_the_rest(bench, tmp_path: Path, no_figures: None) -> None:
     write_suite(tmp_path / "toy.yaml", methods={"none": {}, "bad": {"use": "toy", "fail_at": 1}}, ratios=[1.0])
     result = bench("run", *TOY, "--jobs", "1")
     assert result.exit_code == 1
-    assert "planted failure" in result.output
+    assert "injected failure" in result.output
     (tmp_path / "runs" / "cells" / "fit" / "mended").touch()
     assert bench("run", *TOY, "--jobs", "1").exit_code == 0
 

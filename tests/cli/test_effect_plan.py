@@ -109,7 +109,7 @@ def test_a_pilot_becomes_designs_with_their_power(session: Session, tmp_path: Pa
         powers = [o.power for o in plan.options if o.folds == folds]
         assert powers == sorted(powers)
     assert (
-        plan.floor
+        plan.least_detectable
         <= min(o.minimum_detectable_effect for o in plan.options if math.isfinite(o.minimum_detectable_effect)) + 1e-9
     )
     assert plan.plain_pairs == pairs_needed(0.1, comparison.sd, 0.0)

@@ -77,7 +77,7 @@ def test_the_plan_says_what_is_measured_what_guessed_and_what_neither(out: Path)
     assert max(len(line.rstrip()) for line in shown.splitlines() if line.startswith(("fit", "stage", "total"))) <= 80
 
 
-def test_a_foretold_run_keeps_what_was_foretold(out: Path) -> None:
+def test_a_predicted_run_keeps_what_was_predicted(out: Path) -> None:
     words = ("--suite", str(out / "small.yaml"), "--out", str(out))
     run("run", *words, "--only", "method=none", "--only", "fold=0", "--device", "cpu", "--jobs", "1")
     rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]

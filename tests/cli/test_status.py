@@ -131,8 +131,8 @@ def in_work(session: Session, many: int, stack: ExitStack) -> list[Cell]:
     stack.enter_context(announced(session.env.out, LiveRun.here("ci", 2, 1, "cpu", ago(100))))
     for c in cells:
         stack.enter_context(artifacts.work(*c.id))
-        told = {"step": 5, "total": 20, "metrics": {"loss_G": 1.5}, "peak_memory_bytes": 3 * 2**30}
-        tell(artifacts, c, elapsed_s=30.0, updated=asdict(ago(0)), **told)
+        shown = {"step": 5, "total": 20, "metrics": {"loss_G": 1.5}, "peak_memory_bytes": 3 * 2**30}
+        tell(artifacts, c, elapsed_s=30.0, updated=asdict(ago(0)), **shown)
     return cells
 
 
@@ -156,10 +156,10 @@ def test_status_of_a_run_that_goes_on(session: Session) -> None:
     line = next(line for line in text.splitlines() if cells[0].title in line)
     assert [word in line for word in ("step 5/20", "30 s", "left", "3.0 GiB", "loss_G 1.5")] == [True] * 5
     assert "time left: >" in text
-    told = json.loads(json.dumps(plain(state)))
-    assert (told["jobs"], told["left"], told["runs"][0]["threads"]) == (2, state.cells, 1)
-    assert told["cells_of_unknown_cost"] == state.cells - 2
-    first = told["running"][0]
+    shown = json.loads(json.dumps(plain(state)))
+    assert (shown["jobs"], shown["left"], shown["runs"][0]["threads"]) == (2, state.cells, 1)
+    assert shown["cells_of_unknown_cost"] == state.cells - 2
+    first = shown["running"][0]
     assert (first["key"], first["step"], first["metrics"]) == (cells[0].key, 5, {"loss_G": 1.5})
     assert {"elapsed_s", "left_s", "peak_memory_bytes", "device"} <= first.keys()
 

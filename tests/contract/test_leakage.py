@@ -1,7 +1,7 @@
-"""Leaks, planted where a careless or malicious hand would put them: each is refused, and by its guard alone.
+"""Leaks, injected where a careless or malicious hand would put them: each is refused, and by its check alone.
 
 Every leak is run twice through the harness's own stages: as it stands (it must raise ``LeakageError``), and with the
-one guard disabled that it names (it must then go through in silence, or the first run proved nothing of that guard).
+one check disabled that it names (it must then go through in silence, or the first run proved nothing of that check).
 """
 
 from __future__ import annotations
@@ -19,15 +19,8 @@ from PIL import Image
 from toy import Toy, register, write_squares, write_suite
 
 from bench.classifiers.normalisation import channel_statistics
-from bench.data.loaders import (
-    FoldData,
-    LabelledImages,
-    Part,
-    TrainingPart,
-    TrainValidationView,
-    load_synthetic,
-    save_manifest,
-)
+from bench.data.loaders import FoldData, LabelledImages, Part, TrainingPart, TrainValidationView
+from bench.data.synthetic_files import load_synthetic, save_manifest
 from bench.engine.cell_run import run_cell
 from bench.engine.session import Session, prepare
 from bench.errors import LeakageError
@@ -402,12 +395,12 @@ STATISTICS = "bench.leakage.check_statistics"
 
 @dataclass(frozen=True)
 class Leak:
-    """``plant`` puts the leak in place and goes on as the harness would; ``guard`` is what must stop it, saying so."""
+    """``inject`` puts the leak in place and goes on as the harness would; ``check`` is what must stop it, saying so."""
 
     path: str
     name: str
     inject: Callable[[Workshop], Any]
-    guard: str
+    check: str
     says: str
 
 
@@ -453,14 +446,14 @@ EACH = pytest.mark.parametrize("leak", LEAKS, ids=lambda leak: f"{leak.path}: {l
 
 
 @EACH
-def test_a_planted_leak_raises(leak: Leak, shop: Workshop) -> None:
+def test_an_injected_leak_raises(leak: Leak, shop: Workshop) -> None:
     with pytest.raises(LeakageError, match=leak.says):
         leak.inject(shop)
 
 
 @EACH
-def test_without_its_guard_the_leak_goes_through(leak: Leak, shop: Workshop) -> None:
-    shop.patch.setattr(leak.guard, lambda *args, **kwargs: None)
+def test_without_its_check_the_leak_goes_through(leak: Leak, shop: Workshop) -> None:
+    shop.patch.setattr(leak.check, lambda *args, **kwargs: None)
     leak.inject(shop)
 
 

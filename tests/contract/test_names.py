@@ -24,7 +24,8 @@ from bench.report.html.tables import inline
 from bench.report.text import code, literal
 from bench.stages.context import CellContext
 from bench.store.csv_cells import DictWriter, Writer, neutralised, read_rows, restored
-from bench.suite.suite import load_suite, parse_suite, sub_suite_names
+from bench.suite.shipped import sub_suite_names
+from bench.suite.suite import load_suite, parse_suite
 from bench.types import DatasetIndex, Measure
 
 BAD = ("../../../x", "a/b", "a\nb", "", ".", "..", "CON", "nul.txt", "x" * 300, "=cmd", "+1", "-x", "a b", "a|b",

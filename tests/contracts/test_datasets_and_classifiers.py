@@ -14,7 +14,8 @@ from bench import registry
 from bench.config import build
 from bench.data.records import fingerprint
 from bench.errors import BenchError, ConfigError, DataError
-from bench.suite.suite import load_suite, sub_suite_names, suite_files
+from bench.suite.shipped import sub_suite_names, suite_files
+from bench.suite.suite import load_suite
 
 MADE_HERE = ("phantom", "phantom_ihc")  # needs no folder from the user
 

@@ -18,9 +18,9 @@ import torch
 from helpers import FakeContext, Interrupt, two_class_data
 
 from bench import registry
+from bench.abilities import Translator
 from bench.config import build
 from bench.errors import ConfigError, WeightsError
-from bench.interfaces import Translator
 
 METHODS = registry.names("method")
 GENERATIVE = [m for m in METHODS if registry.load("method", m).kind == "generative"]

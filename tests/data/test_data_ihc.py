@@ -21,7 +21,8 @@ from bench.data.sets.ihc import IHC, IHCConfig
 from bench.data.sets.phantom_ihc import PhantomIHC, PhantomIHCConfig, brown, stained
 from bench.data.sets.phantom_tissue import Dyes, grow
 from bench.engine.executors.local import InProcess
-from bench.engine.scheduler import Runner, rows_of
+from bench.engine.plan_rows import rows_of
+from bench.engine.scheduler import Runner
 from bench.engine.session import prepare
 from bench.errors import ConfigError, DataError
 from bench.plan.selection import select

@@ -11,17 +11,11 @@ from data_sets import two_classes
 from PIL import Image
 
 from bench.data.cache import ImageCache
-from bench.data.loaders import (
-    FoldData,
-    TrainingPart,
-    assemble_training_set,
-    load_synthetic,
-    ratio_counts,
-    save_manifest,
-)
+from bench.data.loaders import FoldData, TrainingPart, assemble_training_set, ratio_counts
 from bench.data.sets.image_folder import ImageFolder, ImageFolderConfig
 from bench.data.split_config import SplitConfig
 from bench.data.splits import make_splits
+from bench.data.synthetic_files import load_synthetic, save_manifest
 from bench.errors import ConfigError, DataError, LeakageError
 from bench.types import DatasetIndex, Split, SyntheticRecord, SyntheticSet
 

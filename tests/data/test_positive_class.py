@@ -17,7 +17,8 @@ from bench.cli.effect_plan import plan_effect
 from bench.cli.main import main
 from bench.data.positive import implied, with_positive
 from bench.engine.executors.local import InProcess
-from bench.engine.scheduler import Runner, rows_of
+from bench.engine.plan_rows import rows_of
+from bench.engine.scheduler import Runner
 from bench.engine.session import Session, prepare
 from bench.errors import ConfigError
 from bench.metrics.classification import classification_metrics

@@ -110,7 +110,7 @@ def test_costs_go_to_mlflow_and_the_work_does_not(done: dict[str, tuple[ResultRo
     assert not any("work" in name for name in fact_params(row))
 
 
-def test_rows_say_what_they_did_so_that_others_can_be_foretold(done: dict[str, tuple[ResultRow, float, Path]]) -> None:
+def test_rows_say_what_they_did_so_that_others_can_be_predicted(done: dict[str, tuple[ResultRow, float, Path]]) -> None:
     row, _, folder = done["fit cyclegan"]
     work = Workload.read(row.facts["work"])
     assert work is not None

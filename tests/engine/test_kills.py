@@ -24,7 +24,7 @@ from click.testing import CliRunner
 from toy import write_squares, write_suite
 
 from bench.cli.main import main
-from bench.engine.scheduler import rows_of
+from bench.engine.plan_rows import rows_of
 from bench.engine.session import Session, prepare
 from bench.store.cell_folders import Artifacts
 from bench.store.results import Store

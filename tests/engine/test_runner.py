@@ -11,7 +11,8 @@ import pytest
 from toy import register, write_squares, write_suite
 
 from bench.engine.executors.local import InProcess
-from bench.engine.scheduler import Listener, Runner, rows_of
+from bench.engine.plan_rows import rows_of
+from bench.engine.scheduler import Listener, Runner
 from bench.engine.session import Session, prepare
 from bench.plan.plan import Cell
 from bench.stages.context import CellContext
@@ -142,11 +143,11 @@ def test_a_failure_is_stored_its_dependants_skipped_and_the_rest_runs(session: A
     rows = rows_of(s.plan, s.env)
     failed = [r for r in rows if r.status == "failed"]
     assert {(r.stage, r.method) for r in failed} == {("fit", "bad")}
-    assert "planted failure" in (failed[0].error or "")
+    assert "injected failure" in (failed[0].error or "")
     assert "Traceback" in (failed[0].error or "")
     skipped = [r for r in rows if r.status == "skipped"]
     assert {r.method for r in skipped} == {"bad"}
-    assert all("fit bad" in (r.error or "") and "planted failure" in (r.error or "") for r in skipped)
+    assert all("fit bad" in (r.error or "") and "injected failure" in (r.error or "") for r in skipped)
     assert all(r.status == "done" for r in rows if r.method != "bad")
 
 
@@ -189,7 +190,7 @@ def test_images_that_change_under_a_run_stop_its_cells(session: Any, tmp_path: P
     assert {e.split(":")[0] for e in runner.summary.failed.values()} == {"DataError"}
 
 
-def test_a_planted_leak_stops_the_cell(whole: Session) -> None:
+def test_an_injected_leak_stops_the_cell(whole: Session) -> None:
     s = whole
     artifacts = Artifacts(s.env.out)
     synth = next(c for c in s.plan.cells if c.stage == "synthesize")

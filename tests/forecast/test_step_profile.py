@@ -40,15 +40,15 @@ def test_flops_of_a_cyclegan_step_are_those_counted_by_hand(name):
     # Forward 1, backward 2 (by input and by weight); the first layer has no gradient by its input where that is data.
     generators = 6 * 3 * g - 4 * g_first  # only in the cycle passes does the input have a gradient
     if name == "reference":
-        judging = 2 * 3 * p  # of translations, with gradients of weights that are not used
+        scoring = 2 * 3 * p  # of translations, with gradients of weights that are not used
         learning = 4 * (3 * p - p_first)
     else:
         generators += (
             6 * 3 * g_first * 6 // size
         )  # the last layer works by kernel rows, 6 more of them than the image's
-        judging = 2 * 2 * p  # by the translations only
+        scoring = 2 * 2 * p  # by the translations only
         learning = 2 * (3 * p - p_first) + 2 * (2 * p - p_first)  # translations need no second forward pass
-    by_hand = 2 * pairs * (generators + judging + learning)
+    by_hand = 2 * pairs * (generators + scoring + learning)
     assignments = (f"filters={f}", f"blocks={blocks}", f"disc_filters={d}")
     steps = profile_step.make("cyclegan", assignments).training_steps(size, pairs, "cpu")
     assert list(steps) == ["reference", "fast"]

@@ -21,7 +21,8 @@ from bench.analysis.report import collect
 from bench.analysis.rows import Rows
 from bench.cli.main import main
 from bench.engine.executors.local import InProcess
-from bench.engine.scheduler import Runner, rows_of
+from bench.engine.plan_rows import rows_of
+from bench.engine.scheduler import Runner
 from bench.engine.session import Session, prepare
 from bench.errors import ConfigError, StoreError
 from bench.merge.merge import merge

@@ -13,7 +13,8 @@ from report_text import whole
 from toy import register, write_squares, write_suite
 
 from bench import registry
-from bench.engine.scheduler import Runner, rows_of
+from bench.engine.plan_rows import rows_of
+from bench.engine.scheduler import Runner
 from bench.engine.session import prepare
 from bench.errors import ConfigError, RegistryError
 from bench.metrics.classification import classification_metrics

@@ -29,8 +29,8 @@ from toy import write_squares, write_suite
 from bench.analysis.info import PublishedFacts, ReportInfo
 from bench.analysis.raters import analysed, rating_studies
 from bench.cli.main import main
-from bench.data.loaders import save_manifest
 from bench.data.splits import make_splits
+from bench.data.synthetic_files import save_manifest
 from bench.engine.session import Session, prepare
 from bench.errors import BenchError, ConfigError, DataError
 from bench.pages.rate.app import rating_app
@@ -70,11 +70,11 @@ def finished(root: Path, methods: tuple[str, ...] = METHODS, images: int = 8) ->
             for i in range(2 * images):
                 path = folder / f"images/{i % 2}/{i:05d}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
-                told = PngImagePlugin.PngInfo()
-                told.add_text("made by", f"secret {cell.method}")
+                secrets = PngImagePlugin.PngInfo()
+                secrets.add_text("made by", f"secret {cell.method}")
                 size = 16 if i % 3 else 24  # brought to the common size
                 pixels = rng.integers(0, 256, (size, size, 3), dtype=np.uint8)
-                Image.fromarray(pixels).save(path, pnginfo=told)
+                Image.fromarray(pixels).save(path, pnginfo=secrets)
                 source = paths[i] if cell.method == "cyclegan" else ""
                 records.append(SyntheticRecord(path.relative_to(folder).as_posix(), i % 2, i, "checkpoint", source))
             save_manifest(folder, records, ["b0"])
@@ -134,8 +134,8 @@ def test_a_study_is_even_and_opaque(study: tuple[Path, Study], session: Session)
     assert len(per) == 3 * 2 * 2
     tested = {(s.fold, path) for s in make_splits(session.plan.index, session.suite.settings.split) for path in s.test}
     real = [i for i in found.images if i.source == REAL]
-    assert {(i.fold, i.origin) for i in real} <= tested
-    assert len({i.origin for i in found.images}) == len(found.images)
+    assert {(i.fold, i.copied_from) for i in real} <= tested
+    assert len({i.copied_from for i in found.images}) == len(found.images)
     assert [i.source for i in found.images] != sorted((i.source for i in found.images), key=found.sources.index)
     files = sorted((folder / "images").iterdir())
     assert {f.stem for f in files} == {i.id for i in found.images}
@@ -159,7 +159,7 @@ def test_pixels_of_the_common_size_are_kept(study: tuple[Path, Study], session: 
     kept = 0
     for image in (i for i in found.images if i.source != REAL):
         with (
-            Image.open(session.env.out / image.origin) as made,
+            Image.open(session.env.out / image.copied_from) as made,
             Image.open(folder / "images" / f"{image.id}.png") as shown,
         ):
             if made.size == shown.size:
@@ -178,8 +178,10 @@ def test_a_study_is_made_once(session: Session) -> None:
     with pytest.raises(ConfigError, match="created with --seed 3, not 0"):
         open_study(session, "once", seed=0)
     again = open_study(session, "twice", 4, seed=3)[1]
-    assert [(i.source, i.origin) for i in again.images] == [(i.source, i.origin) for i in first.images]
-    assert {i.origin for i in open_study(session, "other", 4, seed=4)[1].images} != {i.origin for i in first.images}
+    assert [(i.source, i.copied_from) for i in again.images] == [(i.source, i.copied_from) for i in first.images]
+    assert {i.copied_from for i in open_study(session, "other", 4, seed=4)[1].images} != {
+        i.copied_from for i in first.images
+    }
     assert not [p for p in folder.parent.iterdir() if p.name.startswith(".")]
 
 
@@ -223,14 +225,22 @@ def test_nothing_served_tells_what_an_image_is(study: tuple[Path, Study]) -> Non
     assert len(last["answers"]) == len(found.images)
     shown = [i.picture for i in found.images if i.picture]
     assert len(set(shown)) == len(shown) == 16  # real ones and translations, none of them of the same picture
-    told = [*SECRET, *(i.origin for i in found.images), *shown, "picture", "repeats", str(folder), found.name]
+    secrets = [
+        *SECRET,
+        *(i.copied_from for i in found.images),
+        *shown,
+        "picture",
+        "repeats",
+        str(folder),
+        found.name,
+    ]
     kinds = set()
     for status, headers, body in replies:
         assert status == 200
         assert {k: headers[k] for k in HEADERS} == HEADERS
         kinds.add(frozenset(headers))
         text = (json.dumps(headers) + body.decode("latin-1")).lower()
-        assert not [word for word in told if word.lower() in text]
+        assert not [word for word in secrets if word.lower() in text]
     assert kinds == {frozenset({*HEADERS, "content-type", "content-length"})}
     for path in (
         "/manifest.json",
@@ -520,10 +530,10 @@ def test_the_verb_analyses(session: Session) -> None:
     for rater in ("ann", "bob"):
         for i, image in enumerate(found.images):
             Answers(folder).add(answer(image.id, rater, image.source == REAL, i % 6))
-    told = run("--analyse")
-    assert told.exit_code == 0, told.output
+    secrets = run("--analyse")
+    assert secrets.exit_code == 0, secrets.output
     for words in ("rater 1: ann; rater 2: bob", "100.0 [51.0, 100.0]", "undefined:", "correct, %"):
-        assert words in told.output
+        assert words in secrets.output
     rows = list(csv.DictReader((folder / "raters.csv").open()))
     taken = {r["source"]: r for r in rows if r["measure"] == "taken_for_real" and not r["rater"]}
     assert {s: (r["hits"], r["n"]) for s, r in taken.items()} == {

@@ -14,7 +14,7 @@ from PIL import Image
 from toy import write_squares, write_suite
 
 from bench.cli.main import main
-from bench.data.loaders import save_manifest
+from bench.data.synthetic_files import save_manifest
 from bench.engine.session import Session, prepare
 from bench.errors import ConfigError
 from bench.pages.rate.build import held_out, open_study, pictures
@@ -44,7 +44,9 @@ def test_no_picture_twice_where_there_are_enough() -> None:
         assert repeats(chosen) == 0
         assert set(Counter((c.source, c.label, c.fold) for c in chosen).values()) == {2}
     assert choose(sources, 8, CLASSES, 0) == choose(sources, 8, CLASSES, 0)
-    assert {c.origin for c in choose(sources, 8, CLASSES, 0)} != {c.origin for c in choose(sources, 8, CLASSES, 1)}
+    assert {c.copied_from for c in choose(sources, 8, CLASSES, 0)} != {
+        c.copied_from for c in choose(sources, 8, CLASSES, 1)
+    }
 
 
 def test_the_scarce_get_what_only_they_can_show() -> None:
@@ -69,7 +71,7 @@ def test_the_fewest_repeats_where_there_are_too_few() -> None:
     sources = [candidates(s, ["p0", "p1", "p2"], 2) for s in (REAL, "cyclegan", "tlsgan")]
     chosen = choose(sources, 6, CLASSES, 0)
     assert repeats(chosen) == 18 - 6
-    assert len({c.origin for c in chosen}) == 18  # a picture again, never the same image
+    assert len({c.copied_from for c in chosen}) == 18  # a picture again, never the same image
     assert set(Counter((c.source, c.label) for c in chosen).values()) == {3}
     assert set(Counter(c.picture for c in chosen).values()) == {3}  # each as often as the others
 
@@ -101,7 +103,7 @@ def finished(root: Path) -> Session:
     for cell in session.plan.work:
         if cell.stage != "synthesize" or artifacts.is_done(*cell.id):
             continue
-        held = {c.origin for c in held_out(session) if c.fold == cell.fold}
+        held = {c.copied_from for c in held_out(session) if c.fold == cell.fold}
         with artifacts.work(*cell.id) as folder:
             records = []
             for i, source in enumerate(p for p in record if p not in held):
@@ -131,7 +133,7 @@ def test_the_key_tells_which_picture_and_none_is_shown_twice(session: Session) -
     for image in study.images:
         assert (image.picture == "") is (image.source == "cgan")
         if image.source == REAL:
-            assert image.picture == pictures(session.plan.index)[image.origin]
+            assert image.picture == pictures(session.plan.index)[image.copied_from]
         elif image.picture:
             assert image.picture in session.plan.index.by_path()
             assert not image.picture.startswith(image.label)  # translated from the other class
@@ -149,13 +151,13 @@ def test_repeats_are_counted_and_said(session: Session, monkeypatch: pytest.Monk
     root = session.env.out.parent
     where = ["--suite", str(root / "suite.yaml"), "--data", str(root / "data"), "--out", str(session.env.out)]
     needed = 20 * 3  # real ones and two methods' translations
-    told = CliRunner().invoke(main, ["rate", *where, "--study", "many", "--per-method", "20"])
-    assert told.exit_code == 0, told.output
+    shown = CliRunner().invoke(main, ["rate", *where, "--study", "many", "--per-method", "20"])
+    assert shown.exit_code == 0, shown.output
     study = load_study(session.env.out / "studies" / "many")
     assert study.repeats == needed - len(set(pictures(session.plan.index).values())) > 0
-    assert f"{study.repeats} images show pictures that are in the study already" in told.output
-    told = CliRunner().invoke(main, ["rate", *where, "--study", "kept", "--per-method", "8"])
-    assert "already" not in told.output
+    assert f"{study.repeats} images show pictures that are in the study already" in shown.output
+    shown = CliRunner().invoke(main, ["rate", *where, "--study", "kept", "--per-method", "8"])
+    assert "already" not in shown.output
 
 
 def test_old_studies_are_read(session: Session, tmp_path: Path) -> None:

@@ -157,16 +157,16 @@ def test_segmentation_networks_can_be_chosen_the_best_of_the_arm_first(finished:
     assert "no finished segmentation network '../../x'" in wrong.json["error"]
 
 
-def test_where_no_network_is_compared_the_judge_of_translations_segments(finished: Finished, tmp_path: Path) -> None:
+def test_where_no_network_is_compared_the_scorer_of_translations_segments(finished: Finished, tmp_path: Path) -> None:
     suite = write_suite(tmp_path / "small.yaml", **SUITE, classifiers=CLASSIFIERS)
     session = prepare(str(suite), (), None, finished.session.env.out)
     client = Client(session)
-    (judge,) = client.offered["segmentation_networks"]
+    (scorer,) = client.offered["segmentation_networks"]
     assert [c["segmentation_networks"] for c in client.offered["classifiers"]] == [[0]] * 3
     found = client.classify(image_of(session, "test")).json["segmentation"]
     named = {"network": "the FCN score network", "learnt_from": "true", "validation_dice": None}
     assert named.items() <= found.items()
-    assert named["network"] == judge["network"]
+    assert named["network"] == scorer["network"]
     assert pixels(found["overlay"]).shape == (32, 32, 4)
     assert found["explanation"] == {"overlay": None, "why": "there is no Grad-CAM for the FCN score network"}
 
@@ -296,7 +296,7 @@ def test_a_linear_probe_is_served_with_its_backbone(finished: Finished, tmp_path
 
 def served(finished: Finished, folder: Path, name: str, config: dict[str, Any], network: Any) -> Any:
     """Return the answer to an image of the finished run, with one more classifier: this network as if trained."""
-    from bench.classifiers.trainer import save_network
+    from bench.classifiers.weight_files import save_network
 
     classifiers = {**CLASSIFIERS, name: config}
     suite = write_suite(folder / "more.yaml", **{**SUITE, "classifiers": classifiers})
@@ -378,7 +378,7 @@ def test_too_many_questions_at_once_are_told_so(client: Client) -> None:
     found = asyncio.run(many())
     assert found.count(1) == serve_page.WAITING
     assert [getattr(e, "status", None) for e in found if e != 1] == [503, 503]
-    assert asyncio.run(many()).count(1) == serve_page.WAITING  # and the desk is free again
+    assert asyncio.run(many()).count(1) == serve_page.WAITING  # and the queue is free again
 
 
 def test_the_things_used_last_are_kept() -> None:

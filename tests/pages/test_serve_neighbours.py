@@ -15,7 +15,7 @@ from PIL import Image, ImageEnhance, ImageOps
 from serve_client import Client, ask, image_of, pixels
 from toy import write_suite
 
-from bench.data.loaders import load_synthetic
+from bench.data.synthetic_files import load_synthetic
 from bench.engine.cell_run import run_cell
 from bench.engine.executors.local import limit_threads
 from bench.engine.session import Session, prepare
@@ -43,7 +43,7 @@ class Finished(NamedTuple):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Finished:
-    """A run whose synthetic images are judged: their features and those of the training images are in its cache."""
+    """A run whose synthetic images are scored: their features and those of the training images are in its cache."""
     folder = tmp_path_factory.mktemp("serve")
     suite = write_suite(folder / "near.yaml", **SUITE)
     session = prepare(str(suite), (), None, folder / "out")

@@ -19,7 +19,7 @@ from starlette.routing import Route
 
 from bench.pages.limits import Bodies, Limits, RequestError
 from bench.pages.serve.app import PAGE, RequestQueue
-from bench.pages.server import TOKEN, Guard, assets, listen, make_app, make_server
+from bench.pages.server import TOKEN, RequestLimits, assets, listen, make_app, make_server
 
 PATIENCE_S = 60.0  # of a busy machine: nothing here waits for so long unless it has failed
 SLOW = Limits(head_s=PATIENCE_S, stall_s=PATIENCE_S)  # limits that no test reaches
@@ -28,7 +28,7 @@ MAX_BODY = 100_000
 
 @contextmanager
 def serving(limits: Limits, token: str = "") -> Iterator[int]:
-    """Serve an app that echoes sizes at /upload, through a desk as `bench serve` has one; yield the port."""
+    """Serve an app that echoes sizes at /upload, through a queue as `bench serve` has one; yield the port."""
     queue = RequestQueue()
 
     async def upload(request: Request) -> JSONResponse:
@@ -36,7 +36,7 @@ def serving(limits: Limits, token: str = "") -> Iterator[int]:
         return JSONResponse({"got": await queue.do(lambda: len(content))})
 
     async def ping(request: Request) -> JSONResponse:
-        return JSONResponse({"desk": await queue.do(lambda: "free")})
+        return JSONResponse({"queue": await queue.do(lambda: "free")})
 
     routes = [Route("/upload", upload, methods=["POST"]), Route("/ping", ping)]
     server = make_server(make_app(routes, MAX_BODY, token, limits), limits)
@@ -86,11 +86,11 @@ def ask(port: int, method: str = "GET", path: str = "/ping", body: bytes = b"", 
 
 
 def test_uploads_that_stall_block_nobody() -> None:
-    """Eight of them, as many as may wait at the desk."""
+    """Eight of them, as many as may wait in the queue."""
     with serving(Limits(head_s=PATIENCE_S, stall_s=PATIENCE_S, bodies_per_client=10)) as port, ExitStack() as opened:
         stalled = [opened.enter_context(closing(connect(port, head("POST", "/upload", port, length=99) + b"x")))
                    for _ in range(8)]  # fmt: skip
-        assert ask(port) == (200, {"desk": "free"})
+        assert ask(port) == (200, {"queue": "free"})
         assert ask(port, "POST", "/upload", b"y" * 5000) == (200, {"got": 5000})
         for connection in stalled:  # they were under way all the while, and can still end
             connection.sendall(b"x" * 98)
@@ -106,7 +106,7 @@ def test_a_client_can_have_so_many_uploads_under_way() -> None:
             opened.enter_context(closing(connect(port, head("POST", "/upload", port, length=99) + b"x")))
         found = wait_for(lambda: ask(port, "POST", "/upload", b"y"), lambda answer: answer[0] == 429)
         assert "this client has 2 active requests" in found[1]["error"]
-        assert ask(port) == (200, {"desk": "free"})
+        assert ask(port) == (200, {"queue": "free"})
         opened.close()
         assert wait_for(lambda: ask(port, "POST", "/upload", b"y"), lambda answer: answer[0] == 200)[1] == {"got": 1}
 
@@ -260,7 +260,7 @@ def test_another_sites_page_gets_nothing_by_get(site: str) -> None:
 def test_the_page_is_given_its_token(tmp_path: Path) -> None:
     (tmp_path / "index.html").write_text('<meta name="token" content="{{token}}">')
     app = make_app(assets(tmp_path, "abc"), token="abc")
-    assert isinstance(app, Guard)
+    assert isinstance(app, RequestLimits)
     assert b"{{token}}" in (PAGE / "index.html").read_bytes()
     route: Any = assets(tmp_path, "abc")[0]
     assert asyncio.run(route.endpoint(None)).body == b'<meta name="token" content="abc">'

@@ -1,4 +1,4 @@
-"""The guard before every page: whatever a request's headers hold is answered in JSON, with the security headers."""
+"""The check before every page: whatever a request's headers hold is answered in JSON, with the security headers."""
 
 from __future__ import annotations
 

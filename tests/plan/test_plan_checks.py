@@ -70,7 +70,7 @@ def test_all_that_cannot_be_used_is_named_at_once() -> None:
     assert [name in found for name in ("methods.cgan", "methods.cyclegan", "classifiers.small_cnn")] == [True] * 3
 
 
-def test_segmenters_of_one_pixel_and_foreign_extractor_sizes_are_refused() -> None:
+def test_segmentation_networks_of_one_pixel_and_foreign_extractor_sizes_are_refused() -> None:
     segmentation_network = {"decoder_filters": [64, 32, 32, 16, 16], "batch_size": 1}
     with pytest.raises(ConfigError, match="leave one pixel of an image of 32 px"):
         parse_suite(

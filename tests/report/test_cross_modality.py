@@ -21,8 +21,9 @@ from bench.cli.audit import find_subject
 from bench.cli.main import main
 from bench.engine.scheduler import Listener
 from bench.errors import ConfigError, DataError
-from bench.report.pages.datasets.build import build_cross
-from bench.suite.suite import load_suite, sub_suite_names
+from bench.report.pages.datasets.build import build_cross_dataset
+from bench.suite.shipped import sub_suite_names
+from bench.suite.suite import load_suite
 
 SHARED = {
     "image_size_px": 32, "threads": 1, "split": {"protocol": "kfold", "folds": 2, "validation_fraction": 0.25},
@@ -89,7 +90,7 @@ def test_the_report_over_all_sub_suites(tmp_path: Path) -> None:
     reports["three"]["lines"] = report_of("three", {"classical": [0.1]})["lines"]
     there = folders(tmp_path / "reports", reports)
     absent = {"cross-five": "there is no folder five"}
-    page = build_cross("cross", there, absent, "bench run --suite cross", tmp_path / "reports" / "cross")
+    page = build_cross_dataset("cross", there, absent, "bench run --suite cross", tmp_path / "reports" / "cross")
     text = page.read_text()
     assert (
         "**Does the gain over `none` hold on all imaging modalities?** Over 3 data sets: `tl ×1` with net helps" in text
@@ -110,7 +111,7 @@ def test_the_report_over_all_sub_suites(tmp_path: Path) -> None:
     assert overall["carries"] in ("holds", "on average")
     assert json.loads((page.parent / "cross.json").read_text())["absent"] == {"five": "there is no folder five"}
     before = {p: p.read_bytes() for p in page.parent.rglob("*") if p.is_file()}
-    build_cross("cross", there, absent, "bench run --suite cross", page.parent)
+    build_cross_dataset("cross", there, absent, "bench run --suite cross", page.parent)
     assert before == {p: p.read_bytes() for p in before}
 
 
@@ -208,8 +209,8 @@ def test_the_commands_on_all_sub_suites(tmp_path: Path, monkeypatch: pytest.Monk
     assert f"page: {html}" in first.output.replace("\n", "")
     again = bench("run", "--jobs", "1", "--device", "cpu")
     assert again.output.count("all cells are done") == 2
-    told = json.loads(bench("status", "--json").output)
-    assert all(m["done"] == m["cells"] > 0 for m in told["sub_suites"])
+    shown = json.loads(bench("status", "--json").output)
+    assert all(m["done"] == m["cells"] > 0 for m in shown["sub_suites"])
     assert "mine-easy" in bench("status").output
     assert "2 sub-suites" in bench("plan").output
     assert json.loads(bench("report", "--json").output)["suite"] == "mine"

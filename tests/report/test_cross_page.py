@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from cross_reports import SETS, folders, made
 
-from bench.report.pages.datasets.build import build_cross
+from bench.report.pages.datasets.build import build_cross_dataset
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -35,7 +35,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     del there["cross-four"]
     content = (there["cross-my own"] / "leaderboard.json").read_text()
     (there["cross-my own"] / "leaderboard.json").write_text(content.replace("cross-four", "cross-my own"))
-    return build_cross("cross", there, {"cross-five": EVIL}, "bench run --suite cross", root / "cross").parent
+    return build_cross_dataset("cross", there, {"cross-five": EVIL}, "bench run --suite cross", root / "cross").parent
 
 
 @pytest.fixture(scope="module")
@@ -183,7 +183,7 @@ def test_sub_suites_of_one_data_set_are_not_combined(tmp_path: Path) -> None:
     reports = made({"one": 0.1, "two": 0.1})
     for report in reports.values():
         report["info"]["dataset"] = "phantom"
-    page = build_cross("cross", folders(tmp_path, reports), {}, "bench run", tmp_path / "cross")
+    page = build_cross_dataset("cross", folders(tmp_path, reports), {}, "bench run", tmp_path / "cross")
     for text in (page.read_text(), page.with_name("cross.html").read_text()):
         assert "comparison of its sub-suites" in text
         assert "are not separate studies" in text
@@ -193,7 +193,7 @@ def test_sub_suites_of_one_data_set_are_not_combined(tmp_path: Path) -> None:
 def test_without_any_result_it_says_so(tmp_path: Path) -> None:
     reports = made({"one": 0.1})
     reports["one"].update(lines=[], questions=[])
-    page = build_cross("cross", folders(tmp_path, reports), {}, "bench run", tmp_path / "cross")
+    page = build_cross_dataset("cross", folders(tmp_path, reports), {}, "bench run", tmp_path / "cross")
     for text in (page.read_text(), page.with_name("cross.html").read_text()):
         assert "No sub-suite has a result yet." in text
         assert "Every arm on every data set" not in text

@@ -89,7 +89,7 @@ def two(tmp_path_factory: pytest.TempPathFactory, patch: pytest.MonkeyPatch) -> 
         patch,
         classifiers=("small_cnn", "resnet18"),
         ratios=("0.5", "1", "1-without-memorised", "balance"),
-        longer=(2,),
+        train_multipliers=(2,),
         patients=8,
         reference="cyclegan",
     )

@@ -26,7 +26,8 @@ from bench.report.sections import literature as literature_section
 from bench.report.sections import published as published_section
 from bench.stats.inference import wilson
 from bench.suite.published import load_published
-from bench.suite.suite import config_folder, load_suite, parse_suite, suite_files
+from bench.suite.shipped import config_folder, suite_files
+from bench.suite.suite import load_suite, parse_suite
 from bench.types import ResultRow
 
 CLASSES = ("benign", "malignant")

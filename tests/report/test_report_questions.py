@@ -150,11 +150,11 @@ def test_counterparts_are_paired_with_the_correct_test() -> None:
     change = list(np.subtract(ACCURACY["tl"], ACCURACY["rnd"]))
     verdict = decide({"": resampled_test(change, PLAN.test_train_ratio)}, PLAN.margin)[""]
     accuracy = found["accuracy"]
-    assert (accuracy.difference.word, accuracy.smallest) == (
+    assert (accuracy.difference.word, accuracy.minimum_detectable) == (
         verdict.word,
         pytest.approx(verdict.minimum_detectable_effect),
     )
-    assert math.isnan(found["recall"].smallest)  # equal in every fold: no spread
+    assert math.isnan(found["recall"].minimum_detectable)  # equal in every fold: no spread
     assert found["recall"].difference.word == "undecided"
 
 
@@ -197,8 +197,8 @@ def test_the_text_follows_the_numbers() -> None:
     assert "All of these images are far from real ones after 100 steps" in transfer
     assert "| KID, test | **lower** |" in transfer  # one couple: the sentence names it
     assert "| KID, test | `tl2` | `noise` | **lower** |" in others
-    smallest = asked()["transfer"].findings[-1].smallest
-    detectable = f"minimum detectable effect of the undecided comparisons {100 * smallest:.1f} points"
+    minimum = asked()["transfer"].findings[-1].minimum_detectable
+    detectable = f"minimum detectable effect of the undecided comparisons {100 * minimum:.1f} points"
     assert f"balanced accuracy: {detectable}" in transfer
     assert "| `plain`, plain |" in cost
     assert "parameters ×2.00, **higher** for all." in cost

@@ -25,7 +25,7 @@ ROLES = Roles(
 
 def page(root: Path, **size: Any) -> tuple[str, ReportInfo]:
     """Return leaderboard.md of a run of all methods with a comparison at equal compute and a reference method."""
-    rows, info = made_up(root, generative=GENERATIVE, pictures=False, size_px=24, longer=(2, 4), **size)
+    rows, info = made_up(root, generative=GENERATIVE, pictures=False, size_px=24, train_multipliers=(2, 4), **size)
     info = replace(info, roles=ROLES, reference="cyclegan")
     found = sections(
         collect(Rows(rows), info, root), info, {f"charts/{n}.png": "x " * 50 for n in ("forest", "cost")}, {}

@@ -12,21 +12,13 @@ import torch
 from helpers import FakeContext, Interrupt
 from skimage.color import hed2rgb
 
+from bench.classifiers.weight_files import load_network, save_network
 from bench.errors import ConfigError, DataError, DivergedError
 from bench.metrics.fcn_score import confusion, fcn_score
 from bench.segmentation.config import SegmentationConfig
 from bench.segmentation.network import UNet
 from bench.segmentation.pseudo_masks import nuclear_masks
-from bench.segmentation.trainer import (
-    MaskedImages,
-    bce_dice,
-    evaluate,
-    load_network,
-    save_network,
-    segment,
-    train_segmentation,
-    turned,
-)
+from bench.segmentation.trainer import MaskedImages, bce_dice, evaluate, segment, train_segmentation, turned
 from bench.stages.context import CellContext
 
 SMALL = SegmentationConfig(steps=12, batch_size=3, filters=3, learning_rate=1e-2, evaluate_every=4, checkpoint_every=5)
@@ -126,7 +118,8 @@ def test_saved_and_loaded_it_is_the_same(tmp_path: Path) -> None:
     network = fresh()
     save_network(network, tmp_path / "n.safetensors")
     images = discs(3, 6).images
-    again = load_network(tmp_path / "n.safetensors", SMALL)
+    again = UNet(SMALL.filters)
+    load_network(again, tmp_path / "n.safetensors")
     assert (segment(again, images, "cpu") == segment(network, images, "cpu")).all()
 
 

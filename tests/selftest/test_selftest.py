@@ -19,7 +19,7 @@ from bench.selftest import comparisons, intervals
 from bench.selftest.comparisons import hold_outs, stop_early
 from bench.selftest.experiments import experiments
 from bench.selftest.intervals import score_intervals, worth
-from bench.selftest.promises import COVERAGE, FALSE_CLAIMS, SHOWN, Promise, Rule, broken, judge
+from bench.selftest.promises import COVERAGE, FALSE_CLAIMS, SHOWN, Promise, Rule, broken, check
 from bench.selftest.report import PARTS, markdown, rows, write_report
 from bench.selftest.runs import Experiment, Measure, run_experiments
 from bench.selftest.tuning import tuning
@@ -54,7 +54,7 @@ def shares(hits: int, n: int) -> np.ndarray:
     ],
 )
 def test_rules(rule: Rule, values: np.ndarray, holds: bool) -> None:
-    found, kept = judge(rule, np.append(values, np.nan))
+    found, kept = check(rule, np.append(values, np.nan))
     assert kept is holds
     assert found.n == len(values)
     assert found.value == pytest.approx(values.mean())
@@ -64,7 +64,7 @@ def test_rules(rule: Rule, values: np.ndarray, holds: bool) -> None:
 
 def test_undefined_values_and_too_few_studies_are_refused() -> None:
     with pytest.raises(ConfigError, match="undefined"):
-        judge(FALSE_CLAIMS, np.full(3, np.nan))
+        check(FALSE_CLAIMS, np.full(3, np.nan))
     with pytest.raises(ConfigError, match="20 or more"):
         run_experiments([], 5, 0, 1)
     assert CliRunner().invoke(main, ["selftest", "--studies", "5"]).exit_code == 2

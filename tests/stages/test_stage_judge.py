@@ -67,15 +67,15 @@ def test_the_scores_are_those_of_the_fidelity_stage_against_training_images_of_t
 
 
 def test_global_random_states_are_unchanged(ctx: CellContext) -> None:
-    def drawn(judged: bool) -> tuple[float, float, float]:
+    def drawn(scored: bool) -> tuple[float, float, float]:
         torch.manual_seed(3)
         np.random.seed(3)
         random.seed(3)
-        if judged:
+        if scored:
             ctx.fidelity(made(1, 12), np.zeros(12, dtype=np.int64))
         return torch.rand(1).item(), float(np.random.rand()), random.random()
 
-    assert drawn(judged=True) == drawn(judged=False)
+    assert drawn(scored=True) == drawn(scored=False)
 
 
 def test_fidelity_is_not_available_outside_fit(tmp_path: Path) -> None:

@@ -17,9 +17,11 @@ from toy import write_squares, write_suite
 
 from bench import registry
 from bench.cli.main import main
-from bench.data.loaders import assemble_training_set, load_synthetic
+from bench.data.loaders import assemble_training_set
+from bench.data.synthetic_files import load_synthetic
 from bench.engine.executors.local import InProcess
-from bench.engine.scheduler import Runner, rows_of
+from bench.engine.plan_rows import rows_of
+from bench.engine.scheduler import Runner
 from bench.engine.session import Session, prepare
 from bench.errors import DataError, LeakageError
 from bench.interfaces import RunContext, TrainingData
@@ -169,7 +171,7 @@ def test_the_closest_pairs_are_drawn(session: Session) -> None:
     np.testing.assert_array_equal(left, right)
 
 
-def test_an_arm_without_copies_trains_on_the_same_images_except_those(session: Session) -> None:
+def test_an_arm_without_memorised_samples_trains_on_the_same_images_except_those(session: Session) -> None:
     plain, clean = (row(session, "classify", "painter", r).facts for r in ("1", "1-without-memorised"))
     flagged = [r["path"] for r in table(session, "painter") if int(r["flagged"])]
     assert "memorised_dropped" not in plain

@@ -17,6 +17,7 @@ from PIL import Image
 from toy import Toy, write_suite
 
 from bench import registry
+from bench.abilities import CarriesMasks
 from bench.analysis.report import Records
 from bench.analysis.rows import Rows
 from bench.analysis.segmentation import segmented
@@ -26,7 +27,7 @@ from bench.engine.executors.threads import limit_threads
 from bench.engine.session import Session, prepare
 from bench.errors import ConfigError, LeakageError, WeightsError
 from bench.forecast.workload import workloads
-from bench.interfaces import CarriesMasks, RunContext, TrainingData
+from bench.interfaces import RunContext, TrainingData
 from bench.metrics.overlap import hausdorff95
 from bench.metrics.overlap_table import mean_scores, read_outlined
 from bench.plan.plan import Cell, mask_carriers
@@ -136,8 +137,8 @@ def test_reported_values_equal_those_of_the_table(done: tuple[Session, list[Resu
         assert {k: v for k, v in r.metrics.items() if k.startswith("test/")} == {
             f"test/{k}": v for k, v in means.items()
         }
-        judged = {f"test/lesion_{name}" for name in ("dice", "iou", "hd95_px")}
-        assert {*judged, "test/dice", "validation/dice"} < r.metrics.keys()
+        scored = {f"test/lesion_{name}" for name in ("dice", "iou", "hd95_px")}
+        assert {*scored, "test/dice", "validation/dice"} < r.metrics.keys()
     shown = [np.load(folder(made, m) / EXAMPLES) for m in ("none", "mirror")]
     distances = {x.image: x.hd95_px for x in read_outlined(folder(made, "none") / MASKS)}
     for path, true, found in zip(shown[0]["paths"], shown[0]["true"], shown[0]["found"], strict=True):
@@ -191,8 +192,8 @@ def test_suites_without_segmentation_networks_are_unchanged(
     assert "segmentation_networks" not in json.dumps(
         stable_hash.__globals__["to_plain"](without.suite.settings, keep_late=False)
     )
-    longer = session(tmp_path, segmentation_networks={"unet": NET | {"steps": 7}})
-    ids = [{c.id for c in s.plan.cells if c.stage == "segmentation"} for s in (made, longer)]
+    changed = session(tmp_path, segmentation_networks={"unet": NET | {"steps": 7}})
+    ids = [{c.id for c in s.plan.cells if c.stage == "segmentation"} for s in (made, changed)]
     assert ids[1]
     assert not ids[0] & ids[1]
 

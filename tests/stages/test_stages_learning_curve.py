@@ -14,7 +14,8 @@ from toy import CURVE, register, write_squares, write_suite
 from bench.check.disjoint import disjoint_rows
 from bench.check.leakage_checks import leakage_check_rows
 from bench.engine.executors.local import InProcess
-from bench.engine.scheduler import Runner, rows_of
+from bench.engine.plan_rows import rows_of
+from bench.engine.scheduler import Runner
 from bench.engine.session import Session, prepare
 from bench.metrics.predictions import read_predictions
 from bench.plan.plan import Plan

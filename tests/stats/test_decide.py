@@ -37,11 +37,11 @@ def test_holm_over_the_family_and_the_level_of_the_minimum_detectable_effect() -
     assert found["a"].p < 0.05 < found["a"].p_adjusted
     assert (found["a"].word, found["b"].word) == ("undecided", "helps")
     assert {v.level for v in found.values()} == {0.05 / 4}
-    smallest = found["a"].minimum_detectable_effect
+    detectable = found["a"].minimum_detectable_effect
     critical = stats.t.ppf(1 - 0.05 / 8, 20)
-    power = stats.nct.sf(critical, 20, smallest / 0.01) + stats.nct.cdf(-critical, 20, smallest / 0.01)
+    power = stats.nct.sf(critical, 20, detectable / 0.01) + stats.nct.cdf(-critical, 20, detectable / 0.01)
     assert power == pytest.approx(0.8, abs=1e-6)
-    assert smallest > decide({"a": family["a"]}, 0.005)["a"].minimum_detectable_effect
+    assert detectable > decide({"a": family["a"]}, 0.005)["a"].minimum_detectable_effect
     assert (found["a"].test, found["a"].family, found["a"].sets, found["a"].groups) == ("test", "arms", 12, 400)
 
 

@@ -21,7 +21,7 @@ from PIL import Image
 from toy import Toy, register, write_squares, write_suite
 
 from bench.cli.main import main
-from bench.engine.scheduler import rows_of
+from bench.engine.plan_rows import rows_of
 from bench.engine.session import Session, prepare
 from bench.plan.plan import Cell
 from bench.stages import common

@@ -20,7 +20,7 @@ from toy import register, write_squares, write_suite
 
 from bench.cli.main import main
 from bench.data.cache import ImageCache
-from bench.engine.scheduler import rows_of
+from bench.engine.plan_rows import rows_of
 from bench.engine.session import Session, prepare
 from bench.errors import DataError, DiskError
 from bench.stages import common
@@ -39,14 +39,14 @@ class Disk:
     def fail(self, code: int, when: Callable[[Path], bool] = lambda path: True) -> None:
         self.code, self.when = code, when
         for name in ("mkdir", "replace", "rename", "unlink", "rmdir", "symlink", "truncate"):
-            self.patch.setattr(os, name, self._guarded(getattr(os, name)))
-        opening = self._guarded(io.open, lambda mode="r", *_, **__: set(mode) & set("wax+"))
+            self.patch.setattr(os, name, self._counted(getattr(os, name)))
+        opening = self._counted(io.open, lambda mode="r", *_, **__: set(mode) & set("wax+"))
         for module in (io, builtins):
             self.patch.setattr(module, "open", opening)
         writing = os.O_WRONLY | os.O_RDWR | os.O_CREAT
-        self.patch.setattr(os, "open", self._guarded(os.open, lambda flags, *_, **__: flags & writing))
+        self.patch.setattr(os, "open", self._counted(os.open, lambda flags, *_, **__: flags & writing))
 
-    def _guarded(self, real: Callable[..., Any], changes: Callable[..., Any] = lambda *_, **__: True) -> Any:
+    def _counted(self, real: Callable[..., Any], changes: Callable[..., Any] = lambda *_, **__: True) -> Any:
         def call(path: Any, *args: Any, **kwargs: Any) -> Any:
             below = isinstance(path, str | os.PathLike) and Path(path).is_relative_to(self.folder)
             if below and changes(*args, **kwargs) and self.when(Path(path)):

@@ -9,7 +9,8 @@ import pytest
 from toy import register, write_squares, write_suite
 
 from bench.engine.executors.local import InProcess
-from bench.engine.scheduler import Runner, rows_of
+from bench.engine.plan_rows import rows_of
+from bench.engine.scheduler import Runner
 from bench.engine.session import prepare
 
 

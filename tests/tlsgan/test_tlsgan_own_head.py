@@ -10,8 +10,8 @@ import pytest
 import torch
 from helpers import FakeContext, two_class_data
 
+from bench.abilities import SelfClassifier
 from bench.errors import WeightsError
-from bench.interfaces import SelfClassifier
 from bench.metrics.classification import classification_metrics
 from tlsgan.augmenter import CycleGAN, TLSGANLite0Scratch
 from tlsgan.config import CycleGANConfig, TLSGANLite0ScratchConfig

@@ -1,8 +1,8 @@
 """Performance drop under a shift, and the effect of augmentation on it: a shifted sub-suite minus its control.
 
-    price         accuracy out-of-distribution − in-distribution, of one arm (performance drop)
-    gain          (arm − `none`) out-of-distribution − (arm − `none`) in-distribution
-    from_scratch  (arm − its from-scratch counterpart) out-of-distribution − the same in-distribution
+    performance_drop  accuracy out-of-distribution − in-distribution, of one arm (performance drop)
+    gain              (arm − `none`) out-of-distribution − (arm − `none`) in-distribution
+    from_scratch      (arm − its from-scratch counterpart) out-of-distribution − the same in-distribution
 
 Each is paired over fold × repeat and tested by the corrected resampled t test (``bench.stats.folds_test``), with Holm's
 correction over the arms with one classifier and one shift.
@@ -37,10 +37,10 @@ from bench.stats.decide import Verdict, decide
 from bench.stats.folds_test import resampled_test
 from bench.suite.arms import Arm
 
-Kind = Literal["price", "gain", "from_scratch"]
-KINDS: tuple[Kind, ...] = ("price", "gain", "from_scratch")
+Kind = Literal["performance_drop", "gain", "from_scratch"]
+KINDS: tuple[Kind, ...] = ("performance_drop", "gain", "from_scratch")
 WORDS: Mapping[Kind, Mapping[str, str]] = {
-    "price": {"helps": "easier", "hurts": "costs"},
+    "performance_drop": {"helps": "easier", "hurts": "costs"},
     "gain": {"helps": "helps more", "hurts": "helps less"},
     "from_scratch": {"helps": "helps more", "hurts": "helps less"},
 }
@@ -53,7 +53,7 @@ Values = Mapping[tuple[str, Arm], Pairs]
 class Compared:
     """A performance drop or change of an effect: means in- and out-of-distribution over the same pairs, and verdict.
 
-    ``found`` is on ``across`` (out-of-distribution) − ``within`` (in-distribution). ``reference`` is '' for a
+    ``found`` is on ``out_of_distribution`` − ``in_distribution``. ``reference`` is '' for a
     performance drop, `none`, or the from-scratch counterpart.
     """
 
@@ -61,8 +61,8 @@ class Compared:
     classifier: str
     arm: Arm
     reference: str
-    within: float
-    across: float
+    in_distribution: float
+    out_of_distribution: float
     found: Verdict
 
     @property
@@ -78,8 +78,8 @@ class Shifted:
     control: str
     sub_suite: str
     attribute: str
-    within: tuple[str, ...]  # training values of both, and test values of the control
-    across: tuple[str, ...]  # test values of the sub-suite
+    in_distribution: tuple[str, ...]  # training values of both, and test values of the control
+    out_of_distribution: tuple[str, ...]  # test values of the sub-suite
     tested: tuple[int, int, int]
     unit: str  # 'patients'
     ratio: float  # n_test / n_train
@@ -114,8 +114,8 @@ def _shifted(control: SubSuite, m: SubSuite, unlike: Sequence[str]) -> Shifted:
         control=control.name,
         sub_suite=m.name,
         attribute=str(shift["attribute"]),
-        within=values_of(shift, "train"),
-        across=values_of(shift, "test"),
+        in_distribution=values_of(shift, "train"),
+        out_of_distribution=values_of(shift, "test"),
         tested=(_tested(control), _tested(m), int(count)),
         unit=unit,
         ratio=ratio,
@@ -134,22 +134,25 @@ def _ratio(m: SubSuite) -> float:
 
 
 def _compared(control: SubSuite, m: SubSuite, unlike: Sequence[str], ratio: float) -> Iterator[Compared]:
-    within, across = ({at: v for at, v in x.values.items() if not {at[0], at[1].method} & {*unlike}}
-                      for x in (control, m))  # fmt: skip
+    in_distribution, out_of_distribution = (
+        {at: v for at, v in x.values.items() if not {at[0], at[1].method} & {*unlike}} for x in (control, m)
+    )
     ablation_pairs = {
         (at.classifier, at.arm): at.reference for x in (control, m) for at in x.effects if at.measure == "from_scratch"
     }
     repeats = len({f["repeat"] for f in control.folds})
     for kind in KINDS:
-        for classifier in dict.fromkeys(c for c, _ in within):
-            arms = [a for c, a in within if c == classifier and (c, a) in across]
+        for classifier in dict.fromkeys(c for c, _ in in_distribution):
+            arms = [a for c, a in in_distribution if c == classifier and (c, a) in out_of_distribution]
             against = {a: _reference(kind, a, ablation_pairs.get((classifier, a.label), "")) for a in arms}
             for apart in (False, True):  # as in other reports, arms without memorised samples are a separate family
                 family = {a: r for a, r in against.items() if r != a and a.exclude_memorised == apart}
-                found = {a: _differences(within, across, classifier, a, r) for a, r in family.items()}
+                found = {
+                    a: _differences(in_distribution, out_of_distribution, classifier, a, r) for a, r in family.items()
+                }
                 found = {a: d for a, d in found.items() if d.size}
                 changes = {a.label: d[1] - d[0] for a, d in found.items()}
-                protocol = "holdout" if kind == "price" or repeats > 1 else "kfold"
+                protocol = "holdout" if kind == "performance_drop" or repeats > 1 else "kfold"
                 tests = {label: resampled_test(change, ratio, protocol) for label, change in changes.items()}
                 found_verdicts = decide(tests, control.margin, family=f"{kind}, {classifier}")
                 for a, d in found.items():
@@ -159,7 +162,7 @@ def _compared(control: SubSuite, m: SubSuite, unlike: Sequence[str], ratio: floa
 
 def _reference(kind: Kind, arm: Arm, from_scratch: str) -> Arm | None:
     """Return what the arm is compared with on each side: None for a performance drop; the arm itself means: skip."""
-    if kind == "price":
+    if kind == "performance_drop":
         return None
     if kind == "gain":
         return NONE
@@ -167,11 +170,14 @@ def _reference(kind: Kind, arm: Arm, from_scratch: str) -> Arm | None:
 
 
 def _differences(
-    within: Values, across: Values, classifier: str, arm: Arm, reference: Arm | None
+    in_distribution: Values, out_of_distribution: Values, classifier: str, arm: Arm, reference: Arm | None
 ) -> npt.NDArray[np.float64]:
-    """Return the arm's scores minus the reference's, in- and out-of-distribution: float64 [2, shared pairs], in "
-    "order."""
-    sides = [[side.get((classifier, a), {}) for a in (arm, reference) if a] for side in (within, across)]
+    """Return the arm's scores minus the reference's, in- and out-of-distribution: float64 [2, shared pairs], in
+    order."""
+    sides = [
+        [side.get((classifier, a), {}) for a in (arm, reference) if a]
+        for side in (in_distribution, out_of_distribution)
+    ]
     both = sorted(set.intersection(*(set(scores) for side in sides for scores in side)), key=_order)
     rows = [[side[0][p] - (side[1][p] if len(side) > 1 else 0.0) for p in both] for side in sides]
     return np.array(rows, dtype=np.float64).reshape(2, len(both))

@@ -39,8 +39,8 @@ class Changed:
 
 
 def config_changes(a: Mapping[str, Any], b: Mapping[str, Any], at: str = "") -> Iterator[Changed]:
-    """Yield the differences of two nested mappings, in A's order, then keys only in B; lists are compared as a "
-    "whole."""
+    """Yield the differences of two nested mappings, in A's order, then keys only in B; lists are compared as a
+    whole."""
     for key in dict.fromkeys((*a, *b)):
         path, one, other = f"{at}{key}", a.get(key, ABSENT), b.get(key, ABSENT)
         if isinstance(one, Mapping) and isinstance(other, Mapping):

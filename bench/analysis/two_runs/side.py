@@ -57,7 +57,7 @@ def read_side(
     Raises ``StoreError`` for anything else.
     """
     try:
-        lines = [*report["lines"], *report.get("longer", ())]
+        lines = [*report["lines"], *report.get("multiplied", ())]
         measured = report.get("measured", ())
         return Side(
             name,

@@ -167,8 +167,8 @@ def _table(folder: Path) -> dict[str, _Row]:
                 more = [name for name in ("age", "dx_type", "localization", "sex") if name in header]
                 for row in reader:
                     dx = _known(row["dx"], path)
-                    told = (("dx", dx), *((name, row[name] or "unknown") for name in more))
-                    rows.setdefault(row["image_id"], _Row(dx, row["lesion_id"], tuple(sorted(told))))
+                    attributes = (("dx", dx), *((name, row[name] or "unknown") for name in more))
+                    rows.setdefault(row["image_id"], _Row(dx, row["lesion_id"], tuple(sorted(attributes))))
             elif {"image", *(dx.upper() for dx in DIAGNOSES)} <= set(header):
                 for row in reader:
                     marked = [dx for dx in DIAGNOSES if row[dx.upper()].strip() in ("1", "1.0")]

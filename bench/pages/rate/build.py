@@ -14,8 +14,8 @@ from typing import Any
 
 from bench.data.cache import resized
 from bench.data.image_files import open_image
-from bench.data.loaders import load_synthetic
 from bench.data.pixels import as_rgb
+from bench.data.synthetic_files import load_synthetic
 from bench.engine.session import Session
 from bench.errors import ConfigError, DataError
 from bench.files import write_atomic
@@ -68,9 +68,9 @@ def generated(session: Session) -> dict[str, list[Candidate]]:
         made = load_synthetic(artifacts.folder(*cell.id))
         for record in made.records:
             path = made.folder / record.path
-            origin = path.relative_to(session.env.out).as_posix()
+            copied_from = path.relative_to(session.env.out).as_posix()
             picture = shown.get(record.source_path, record.source_path)
-            at = (str(cell.method), record.label, cell.fold, cell.repeat, origin, picture)
+            at = (str(cell.method), record.label, cell.fold, cell.repeat, copied_from, picture)
             found.setdefault(str(cell.method), []).append(Candidate(*at, _reader(path)))
     return found
 
@@ -137,7 +137,7 @@ def _copy(
         content = encode(c.load(), size_px)
         (partial / "images" / f"{id_}.png").write_bytes(content)
         sha256 = hashlib.sha256(content).hexdigest()
-        yield StudyImage(id_, c.source, classes[c.label], c.fold, c.repeat, c.origin, sha256, c.picture)
+        yield StudyImage(id_, c.source, classes[c.label], c.fold, c.repeat, c.copied_from, sha256, c.picture)
 
 
 def encode(image: Any, size_px: int) -> bytes:

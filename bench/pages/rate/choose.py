@@ -33,7 +33,7 @@ class Candidate:
     label: int
     fold: int
     repeat: int
-    origin: str
+    copied_from: str
     picture: str
     load: Callable[[], Any]
 
@@ -45,7 +45,7 @@ class Candidate:
     @property
     def shows(self) -> str:
         """The picture that no other image of a study should show."""
-        return self.picture or f"\x1f{self.origin}"
+        return self.picture or f"\x1f{self.copied_from}"
 
 
 class _Place(NamedTuple):
@@ -128,8 +128,8 @@ def _taken(places: Sequence[_Place], matched: Sequence[int | None], column: dict
     shown: Counter[str] = Counter()
     for i in sorted(range(len(places)), key=lambda i: matched[i] is None):
         pool, at = places[i]
-        free = [c for c in pool if c.origin not in taken and matched[i] in (None, column[c.shows])]
+        free = [c for c in pool if c.copied_from not in taken and matched[i] in (None, column[c.shows])]
         found[i] = min(free, key=lambda c: (shown[c.shows], c.at != at))
-        taken.add(found[i].origin)
+        taken.add(found[i].copied_from)
         shown[found[i].shows] += 1
     return [found[i] for i in range(len(places))]

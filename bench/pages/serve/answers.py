@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from bench.interfaces import Translator
+from bench.abilities import Translator
 from bench.leakage import PARTS
 from bench.metrics.calibration import apply_temperature
 from bench.pages.serve.alike import DECIMALS, Workshop

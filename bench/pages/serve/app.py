@@ -19,7 +19,7 @@ from bench.engine.session import Session
 from bench.pages.serve.answers import Answers, Asked, check_asked
 from bench.pages.serve.overlays import png, png_bytes
 from bench.pages.serve.runs import Runs, fold_name
-from bench.pages.server import Guard, RequestError, assets, make_app
+from bench.pages.server import RequestError, RequestLimits, assets, make_app
 from bench.pages.uploads import MAX_BYTES, shown_name
 from bench.store.csv_cells import Writer
 
@@ -64,7 +64,7 @@ class RequestQueue:
             self._waiting -= 1
 
 
-def serve_app(session: Session) -> Guard:
+def serve_app(session: Session) -> RequestLimits:
     """Return the app of the page for a run and the other runs in its output folder."""
     from starlette.routing import Route
 

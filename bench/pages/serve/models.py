@@ -23,7 +23,7 @@ from bench.plan.plan import classifier_of
 from bench.stages.classify import WEIGHTS
 from bench.stages.common import Inputs
 from bench.stages.fcn_network import NETWORK
-from bench.stages.segmentation import WEIGHTS as SEGMENTER
+from bench.stages.segmentation import WEIGHTS as NETWORK_WEIGHTS
 from bench.types import Uint8Images
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ class Trained:
 
 def load_classifier(inputs: Inputs) -> Trained:
     """Return the trained classifier of a ``classify`` cell. Raises ``RequestError`` if its files are damaged."""
-    from bench.classifiers.trainer import load_network
+    from bench.classifiers.weight_files import load_network
 
     cell, suite = inputs.cell, inputs.env.suite
     spec = classifier_of(suite, str(cell.classifier), cell.method, cell.ratio)
@@ -102,7 +102,7 @@ def load_classifier(inputs: Inputs) -> Trained:
 
 def load_segmentation_network(inputs: Inputs) -> nn.Module:
     """Return a ``segmentation`` or ``fcn_score`` cell's network. Raises ``RequestError`` if its file is damaged."""
-    from bench.classifiers.trainer import load_network
+    from bench.classifiers.weight_files import load_network
     from bench.segmentation.network import UNet
     from bench.segmentation.smp_unet import build_segmentation_network
 
@@ -110,7 +110,7 @@ def load_segmentation_network(inputs: Inputs) -> nn.Module:
     network: nn.Module
     if cell.stage == "segmentation":
         config = replace(settings.segmentation_networks[str(cell.classifier)], encoder_weights="none")
-        network, name = build_segmentation_network(config), SEGMENTER
+        network, name = build_segmentation_network(config), NETWORK_WEIGHTS
     else:
         network, name = UNet(settings.segmentation.filters), NETWORK
     path = inputs.artifacts.folder(*cell.id) / name

@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from bench.data.cache import ImageCache
 from bench.data.image_files import open_image
-from bench.data.loaders import load_synthetic, ratio_counts
+from bench.data.loaders import ratio_counts
 from bench.data.pixels import as_rgb
+from bench.data.synthetic_files import load_synthetic
 from bench.errors import DataError
 from bench.pages.uploads import fitted
 from bench.stages.common import Inputs

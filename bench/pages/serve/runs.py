@@ -7,14 +7,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.abilities import Translator
 from bench.engine.session import Session, prepare
 from bench.errors import BenchError
-from bench.interfaces import Translator
 from bench.pages.server import RequestError
 from bench.plan.plan import Cell, fold_title, unique
 from bench.stages.fcn_network import NONE
 from bench.store.cell_folders import Artifacts
-from bench.suite.suite import shipped_suites
+from bench.suite.shipped import shipped_suites
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,8 @@ def per_page(info: ReportInfo) -> int:
 
 
 def draw_confusion(found: Sequence[Outcome], path: Path, classes: Sequence[str], per_patient: bool) -> None:
-    """Draw one panel for each outcome: for two classes by arm (columns) and classifier (rows), else in reading "
-    "order."""
+    """Draw one panel for each outcome: for two classes by arm (columns) and classifier (rows), else in reading
+    order."""
     classifiers = list(dict.fromkeys(o.classifier for o in found))
     arms = list(dict.fromkeys(o.arm for o in found))
     longest = max(map(len, classes))

@@ -27,7 +27,9 @@ def caption(info: ReportInfo) -> str:
         "front): no cheaper arm has an equal or better mean."
     )
     return (
-        f"{text} Lines: {' and '.join(f'`{r}`' for r in REFERENCES)} trained for more steps." if info.longer else text
+        f"{text} Lines: {' and '.join(f'`{r}`' for r in REFERENCES)} trained for more steps."
+        if info.train_multipliers
+        else text
     )
 
 
@@ -49,9 +51,9 @@ def draw_cost(page: Page, info: ReportInfo, path: Path) -> None:
             ax.plot([x for x, _ in others], [100 * y for _, y in others], "o", color=GREY, ms=2.5, mew=0, zorder=2)
             for x in lines:
                 if x.arm.method in marks:
-                    size = SMALL if x.arm in info.longer_arms else sizes.get(x.arm.variant, LARGE)
+                    size = SMALL if x.arm in info.multiplied_arms else sizes.get(x.arm.variant, LARGE)
                     _draw_arm(ax, x, marks[x.arm.method], size, _point(x) in front)
-            for reference in REFERENCES if info.longer else ():
+            for reference in REFERENCES if info.train_multipliers else ():
                 steps = sorted(_point(x) for x in lines if x.arm.method == reference)
                 ax.plot(
                     [x for x, _ in steps], [100 * y for _, y in steps], color=marks[reference].colour, lw=0.9, zorder=2

@@ -18,7 +18,7 @@ from bench.report.text import count, join
 def draw_figures(records: Records, rows: Rows, info: ReportInfo, root: Path, out: Path) -> dict[str, str]:
     """Draw all charts that the rows allow into ``out/charts``; return captions by path relative to ``out``."""
     scored = [x for x in records.lines if x.pairs]
-    costed = [x for x in (*scored, *records.longer) if x.pairs and x.charged_s > 0]
+    costed = [x for x in (*scored, *records.multiplied) if x.pairs and x.charged_s > 0]
     compared = [x for x in scored if "none" in x.versus]
     return {
         **_curve(records, info, out),

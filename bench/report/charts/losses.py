@@ -47,8 +47,8 @@ def read_curves(paths: Sequence[Path]) -> dict[str, Curve]:
 
 
 def _history(path: Path) -> dict[str, dict[int, float]]:
-    """Return values by step by name, in the order of first appearance; if a step is logged twice, the last value "
-    "counts."""
+    """Return values by step by name, in the order of first appearance; if a step is logged twice, the last value
+    counts."""
     values: dict[str, dict[int, float]] = {}
     for step, name, value in read_history(path):
         values.setdefault(name, {})[step] = value

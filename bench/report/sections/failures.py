@@ -23,7 +23,7 @@ ENDED = {
 
 def sections(records: Records, info: ReportInfo) -> Iterator[Section]:
     """Yield the gaps and the pairs left, and the table of causes; nothing if all cells are done."""
-    short = [x for x in (*records.lines, *records.longer) if x.gaps]
+    short = [x for x in (*records.lines, *records.multiplied) if x.gaps]
     if not (records.failures or short):
         return
     blocks: list[Block] = [_counts(records.failures)] if records.failures else []

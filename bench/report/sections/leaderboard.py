@@ -114,8 +114,8 @@ def verdict_terms(info: ReportInfo) -> dict[str, str]:
         ),
         "Verdict": (
             f"*helps* or *hurts*: that test rejects no difference at {100 * info.alpha:.2g} %, Holm-corrected over the "
-            f"arms of a classifier{apart}{_declared(info)}; *equivalent*: two one-sided tests, corrected likewise, show "
-            f"that the difference lies within ±{100 * info.margin:g} points; *undecided*: neither."
+            f"arms of a classifier{apart}{_declared(info)}; *equivalent*: two one-sided tests, corrected likewise, "
+            f"show that the difference lies within ±{100 * info.margin:g} points; *undecided*: neither."
         ),
         "Minimum detectable effect": (
             "the true difference, in points, that this design detects with 80 % power at the level that decides."

@@ -77,7 +77,7 @@ def _sentences(q: Question, info: ReportInfo) -> Iterator[str]:
     yield "".join(f"- {_couple(*at, found, q, info)}\n" for at, found in list(of.items())[:COUPLES])
     if len(of) > COUPLES:
         yield f"{len(of) - COUPLES} more pairs of methods are in the table."
-    yield " ".join(filter(None, (_overall(q), _far(q), _smallest(q.findings, info))))
+    yield " ".join(filter(None, (_overall(q), _far(q), _minimum_detectable(q.findings, info))))
 
 
 def _how(q: Question) -> str:
@@ -124,17 +124,17 @@ def _overall(q: Question) -> str:
 def _far(q: Question) -> str:
     """Return a warning if all images are far from real ones, so that a difference between them means little."""
     means = [m for f in q.findings if f.difference.kind == "kid" for m in (f.difference.value, f.difference.base)]
-    if not means or not q.floor > 0 or min(means) < FAR * q.floor:
+    if not means or not q.real_baseline > 0 or min(means) < FAR * q.real_baseline:
         return ""
     steps = sorted(set(q.steps.values()))
     trained = f" after {join(map(str, steps))} steps" if steps and len(steps) < NAMED else ""
     return (
         f"All of these images are far from real ones{trained}: KID {number(min(means))} or more, with a real-vs-real "
-        f"baseline of {number(q.floor)}. The result holds for this training budget only."
+        f"baseline of {number(q.real_baseline)}. The result holds for this training budget only."
     )
 
 
-def _smallest(found: Sequence[Finding], info: ReportInfo) -> str:
+def _minimum_detectable(found: Sequence[Finding], info: ReportInfo) -> str:
     """Return the minimum detectable effect of the undecided comparisons of classifiers."""
     scored = [f for f in found if f.difference.kind == "accuracy"]
     undecided = [f for f in scored if f.difference.word == "undecided"]
@@ -144,7 +144,7 @@ def _smallest(found: Sequence[Finding], info: ReportInfo) -> str:
         )
     if not undecided:
         return ""
-    effects = sorted(f.smallest for f in undecided if math.isfinite(f.smallest))
+    effects = sorted(f.minimum_detectable for f in undecided if math.isfinite(f.minimum_detectable))
     if not effects:
         return ""
     few, many = percent(effects[0]), percent(min(effects[-1], 1.0))
@@ -217,8 +217,8 @@ def _word(word: str) -> str:
 
 
 def _detectable(f: Finding) -> str:
-    if not math.isfinite(f.smallest):
+    if not math.isfinite(f.minimum_detectable):
         return DASH
-    if f.difference.kind in SHARES and f.smallest > 1:
+    if f.difference.kind in SHARES and f.minimum_detectable > 1:
         return "> 100"
-    return SHOW[f.difference.kind](f.smallest)
+    return SHOW[f.difference.kind](f.minimum_detectable)

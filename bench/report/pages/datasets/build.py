@@ -16,8 +16,8 @@ from bench.config import strict_json
 from bench.files import write_atomic
 from bench.report.markdown import markdown
 from bench.report.pages.datasets.answers import answers
-from bench.report.pages.datasets.chart import draw_cross
-from bench.report.pages.datasets.page import HTML_PAGE, PAGE, Figures, cross_html, cross_sections, title
+from bench.report.pages.datasets.chart import draw_cross_dataset
+from bench.report.pages.datasets.page import HTML_PAGE, PAGE, Figures, cross_dataset_html, cross_dataset_sections, title
 from bench.report.pages.datasets.shift_chart import draw_shift
 from bench.report.pages.datasets.shift_words import shift_answers
 from bench.store.csv_cells import DictWriter
@@ -27,11 +27,11 @@ FIGURE, SHIFT_FIGURE = "charts/cross.png", "charts/shift.png"
 COLUMNS = (
     *("measure", "arm", "reference", "classifier", "sub_suite", "dataset", "modality", "pairs", "difference", "low"),
     *("high", "verdict", "p", "p_adjusted", "next_low", "next_high", "tau", "i2", "p_alike", "carries"),
-    *("control", "within", "across", "p_equivalent"),
+    *("control", "in_distribution", "out_of_distribution", "p_equivalent"),
 )
 
 
-def build_cross(
+def build_cross_dataset(
     name: str, reports: Mapping[str, Path], absent: Mapping[str, str], command: str, out: Path
 ) -> Path:  # fmt: skip
     """Write ``cross.md``, ``.html``, ``.csv``, ``.json`` and ``charts/`` into ``out``; return ``cross.md``.
@@ -44,7 +44,7 @@ def build_cross(
     lacking = {suite.removeprefix(f"{name}-"): reason for suite, reason in absent.items()}
     compared, unpaired = shifts(sub_suites)
     figures = Figures(
-        forest=FIGURE if draw_cross(sub_suites, pooled, out / FIGURE) else None,
+        forest=FIGURE if draw_cross_dataset(sub_suites, pooled, out / FIGURE) else None,
         shift=SHIFT_FIGURE if draw_shift(compared, out / SHIFT_FIGURE) else None,
     )
     rows = [*_rows(sub_suites, pooled), *_shift_rows(sub_suites, compared)]
@@ -60,9 +60,9 @@ def build_cross(
         "command": command,
     }
     write_atomic(out / "cross.json", json.dumps(strict_json(found), indent=1, ensure_ascii=False) + "\n")
-    sections = cross_sections(sub_suites, pooled, lacking, command, figures, (compared, unpaired))
+    sections = cross_dataset_sections(sub_suites, pooled, lacking, command, figures, (compared, unpaired))
     about = title(name, sub_suites, compared)
-    write_atomic(out / HTML_PAGE, cross_html(about, sections, out))
+    write_atomic(out / HTML_PAGE, cross_dataset_html(about, sections, out))
     write_atomic(out / PAGE, markdown(about, sections, MORE, rows=10**6))
     return out / PAGE
 
@@ -88,8 +88,10 @@ def _rows(sub_suites: Sequence[SubSuite], pooled: Sequence[Pooled]) -> list[dict
 
 
 def _shift_rows(sub_suites: Sequence[SubSuite], compared: Sequence[Shifted]) -> Iterator[dict[str, Any]]:
-    """Yield a row for each performance drop (measure 'shift_price') and each change of a gain or from-scratch "
-    "effect."""
+    """Yield a row for each performance drop and each change of a gain or from-scratch effect.
+
+    Measures: 'shift_performance_drop', 'shift_gain', 'shift_from_scratch'.
+    """
     of = {m.name: m for m in sub_suites}
     for s in compared:
         where = {"sub_suite": s.sub_suite, "control": s.control}
@@ -103,7 +105,14 @@ def _shift_rows(sub_suites: Sequence[SubSuite], compared: Sequence[Shifted]) -> 
             }
             names = ("difference", "low", "high", "p", "p_adjusted", "p_equivalent")
             found = {name: getattr(x.found, name) for name in names} | {"pairs": x.found.sets}
-            yield {**at, **where, **found, "verdict": x.word, "within": x.within, "across": x.across}
+            yield {
+                **at,
+                **where,
+                **found,
+                "verdict": x.word,
+                "in_distribution": x.in_distribution,
+                "out_of_distribution": x.out_of_distribution,
+            }
 
 
 def _at(at: At) -> dict[str, Any]:

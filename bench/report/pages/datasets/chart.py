@@ -42,7 +42,7 @@ def _overall(pooled: Sequence[Pooled]) -> bool:
     return any(math.isfinite(p.found.mean) for p in pooled)
 
 
-def draw_cross(sub_suites: Sequence[SubSuite], pooled: Sequence[Pooled], path: Path) -> bool:
+def draw_cross_dataset(sub_suites: Sequence[SubSuite], pooled: Sequence[Pooled], path: Path) -> bool:
     """Draw one panel for each measure and classifier, one block of rows for each arm; False if there is no data."""
     found = dict.fromkeys((p.at.measure, p.at.classifier) for p in pooled)
     arms = list(dict.fromkeys(_arm(p.at) for p in pooled))

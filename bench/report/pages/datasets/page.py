@@ -71,7 +71,7 @@ class Figures:
     shift: str | None = None
 
 
-def cross_sections(
+def cross_dataset_sections(
     sub_suites: Sequence[SubSuite],
     pooled: Sequence[Pooled],
     absent: Mapping[str, str],
@@ -105,7 +105,7 @@ def _section(title: str, blocks: Sequence[Block], **fields: Any) -> Section:
     return Section(title, tuple(blocks), appendix=False, **fields)
 
 
-def cross_html(about: str, found: Sequence[Section], folder: Path) -> str:
+def cross_dataset_html(about: str, found: Sequence[Section], folder: Path) -> str:
     """Return ``cross.html`` with the title ``about``; figure paths are relative to ``folder``."""
     return document(about, found, folder, verdicts={**VERDICTS, **CARRIES, **OF_SHIFT}, style="datasets.css")
 

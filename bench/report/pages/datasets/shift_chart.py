@@ -27,10 +27,10 @@ def shift_caption(found: Sequence[Shifted]) -> str:
 
 def draw_shift(found: Sequence[Shifted], path: Path) -> bool:
     """Draw one row of panels for each shift and classifier; False if there is no data."""
-    blocks = [(s, c) for s in found for c in dict.fromkeys(x.classifier for x in s.of("price"))]
+    blocks = [(s, c) for s in found for c in dict.fromkeys(x.classifier for x in s.of("performance_drop"))]
     if not blocks:
         return False
-    most = max(len(s.of("price", c)) for s, c in blocks)
+    most = max(len(s.of("performance_drop", c)) for s, c in blocks)
     inches = 0.5 + len(blocks) * (0.85 + 0.24 * most)
     with figure(path, len(blocks), 3, 8.6, inches) as (fig, axes):
         for row, (s, c) in zip(axes, blocks, strict=True):
@@ -45,7 +45,7 @@ def draw_shift(found: Sequence[Shifted], path: Path) -> bool:
 
 
 def _block(axes: Sequence[Any], s: Shifted, classifier: str) -> None:
-    drops = s.of("price", classifier)
+    drops = s.of("performance_drop", classifier)
     at = {x.arm: i for i, x in enumerate(drops)}
     for ax in axes:
         ax.set_ylim(len(drops) - 0.4, -0.6)
@@ -53,10 +53,10 @@ def _block(axes: Sequence[Any], s: Shifted, classifier: str) -> None:
     for x in drops:
         y = at[x.arm]
         axes[0].text(-0.03, y, x.arm.label, transform=axes[0].get_yaxis_transform(), ha="right", va="center")
-        axes[0].plot([100 * x.within, 100 * x.across], [y, y], color=GREY, lw=1.0)
-        axes[0].plot(100 * x.within, y, "o", color=BLACK, mfc="white", ms=6)
-        axes[0].plot(100 * x.across, y, "s", color=ORANGE, ms=4)
-    shift = f"{s.attribute} {', '.join(s.within)} → {', '.join(s.across)}"
+        axes[0].plot([100 * x.in_distribution, 100 * x.out_of_distribution], [y, y], color=GREY, lw=1.0)
+        axes[0].plot(100 * x.in_distribution, y, "o", color=BLACK, mfc="white", ms=6)
+        axes[0].plot(100 * x.out_of_distribution, y, "s", color=ORANGE, ms=4)
+    shift = f"{s.attribute} {', '.join(s.in_distribution)} → {', '.join(s.out_of_distribution)}"
     axes[0].set_title(f"{classifier}, {shift}", fontsize=9, loc="left")
     colours = {label: look.colour for label, look in method_looks([x.arm.label for x in drops]).items()}
     changes = [_mark(x, at[x.arm], "o", colours) for x in s.of("gain", classifier)]

@@ -17,7 +17,7 @@ HEAD = (
     "Pairs",
 )
 ASKED: Mapping[Kind, str] = {
-    "price": "How large is the performance drop under the shift?",
+    "performance_drop": "How large is the performance drop under the shift?",
     "gain": "Does augmentation reduce it?",
     "from_scratch": "Does transfer learning help more under the shift?",
 }
@@ -55,7 +55,7 @@ PAIRED = (
 
 
 def shift_answers(found: Sequence[Shifted]) -> dict[str, str]:
-    """Return the answer to each question by key, such as 'shift_price'."""
+    """Return the answer to each question by key, such as 'shift_performance_drop'."""
     answers: dict[str, str] = {}
     for kind in KINDS:
         said = [_answer(kind, s) for s in found if s.of(kind)]
@@ -65,13 +65,17 @@ def shift_answers(found: Sequence[Shifted]) -> dict[str, str]:
 
 
 def _answer(kind: Kind, s: Shifted) -> str:
-    mine = [x for x in s.of(kind) if kind != "price" or x.arm != NONE]
-    if kind != "price":
-        return f"On {s.attribute} {', '.join(s.across)} instead of {', '.join(s.within)}: {_verdicts(mine)}."
-    none = [x for x in s.of("price") if x.arm == NONE]
-    moved = [f"from {percent(x.within)} to {percent(x.across)} % with {x.classifier} ({_size(x)}: **{x.word}**)"
-             for x in none]  # fmt: skip
-    shift = f"Trained on {s.attribute} {', '.join(s.within)} and tested on {', '.join(s.across)} instead"
+    mine = [x for x in s.of(kind) if kind != "performance_drop" or x.arm != NONE]
+    trained, tested = ", ".join(s.in_distribution), ", ".join(s.out_of_distribution)
+    if kind != "performance_drop":
+        return f"On {s.attribute} {tested} instead of {trained}: {_verdicts(mine)}."
+    none = [x for x in s.of("performance_drop") if x.arm == NONE]
+    moved = [
+        f"from {percent(x.in_distribution)} to {percent(x.out_of_distribution)} % with {x.classifier} "
+        f"({_size(x)}: **{x.word}**)"
+        for x in none
+    ]
+    shift = f"Trained on {s.attribute} {trained} and tested on {tested} instead"
     first = f"{shift}, `none` goes {join(moved)}." if moved else f"{shift}."
     return f"{first} Other arms: {_verdicts(mine)}." if mine else first
 
@@ -103,8 +107,8 @@ def _name(x: Compared) -> str:
 def _size(x: Compared) -> str:
     """Return the difference in points; a change is preceded by its two parts."""
     shown = f"{_difference(x)} points"
-    both = f"{points(x.within)} in-distribution, {points(x.across)} out-of-distribution"
-    return shown if x.kind == "price" else f"{both}: {shown}"
+    both = f"{points(x.in_distribution)} in-distribution, {points(x.out_of_distribution)} out-of-distribution"
+    return shown if x.kind == "performance_drop" else f"{both}: {shown}"
 
 
 def _difference(x: Compared) -> str:
@@ -114,7 +118,7 @@ def _difference(x: Compared) -> str:
 
 def shift_blocks(found: Sequence[Shifted]) -> tuple[Block, ...]:
     """Return the table of all shifts; () without one."""
-    rows = [_row(s, drop) for s in found for drop in s.of("price")]
+    rows = [_row(s, drop) for s in found for drop in s.of("performance_drop")]
     shown = [len({row[i] for row in rows}) > 1 if HEAD[i] == "Shift" else any(row[i] for row in rows)
              for i in range(len(HEAD))]  # fmt: skip
     kept = [i for i, yes in enumerate(shown) if yes]
@@ -126,12 +130,12 @@ def shift_blocks(found: Sequence[Shifted]) -> tuple[Block, ...]:
 def _row(s: Shifted, drop: Compared) -> list[str]:
     others = [next((x for x in s.of(k, drop.classifier) if x.arm == drop.arm), None) for k in ("gain", "from_scratch")]
     cells = [c for x in others for c in (_cells(x) if x else ["", "", "", ""])]
-    own = [percent(drop.within), percent(drop.across), _difference(drop), marked(drop.word)]
+    own = [percent(drop.in_distribution), percent(drop.out_of_distribution), _difference(drop), marked(drop.word)]
     return [f"`{drop.arm.label}`", drop.classifier, s.sub_suite, *own, *cells, str(drop.found.sets)]
 
 
 def _cells(x: Compared) -> list[str]:
-    return [points(x.within), points(x.across), _difference(x), marked(x.word)]
+    return [points(x.in_distribution), points(x.out_of_distribution), _difference(x), marked(x.word)]
 
 
 def shift_meaning(found: Sequence[Shifted]) -> str:

@@ -12,7 +12,7 @@ from bench.analysis.rows import Rows
 from bench.analysis.two_runs.changes import ABSENT, Changed, config_changes
 from bench.analysis.two_runs.side import Side, read_side
 from bench.config import read_yaml, to_plain
-from bench.engine.scheduler import rows_of
+from bench.engine.plan_rows import rows_of
 from bench.engine.session import Session, prepare
 from bench.errors import BenchError, ConfigError, DataError, StoreError, nearest
 from bench.report.export import as_json

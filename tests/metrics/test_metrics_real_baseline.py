@@ -23,21 +23,21 @@ def normal(n: int, seed: int, shift: float = 0.0) -> np.ndarray:
 
 def test_sizes_are_equal_and_reported() -> None:
     for n, m, k, rest in ((60, 50, 30, 30), (200, 50, 50, 150), (61, 500, 30, 31)):
-        floor, beside = real_baseline_of_halves(normal(n, 0), normal(m, 1), seed=0)
-        for scores in (floor, beside):
+        baseline, beside = real_baseline_of_halves(normal(n, 0), normal(m, 1), seed=0)
+        for scores in (baseline, beside):
             assert (scores["n_synthetic"], scores["n_real"]) == (k, rest)
 
 
 def test_a_perfect_generator_scores_the_baseline_and_a_shifted_one_more() -> None:
     gaps = []
     for seed in range(20):
-        floor, beside = real_baseline_of_halves(normal(80, seed), normal(60, 100 + seed), seed)
-        gaps.append(beside["fid"] - floor["fid"])
-        assert floor["fid"] > 5  # far from the 0 of equal distributions: the bias of few images
+        baseline, beside = real_baseline_of_halves(normal(80, seed), normal(60, 100 + seed), seed)
+        gaps.append(beside["fid"] - baseline["fid"])
+        assert baseline["fid"] > 5  # far from the 0 of equal distributions: the bias of few images
     assert abs(np.mean(gaps)) < 3 * np.std(gaps) / math.sqrt(len(gaps))
-    floor, beside = real_baseline_of_halves(normal(80, 0), normal(60, 1, shift=1.0), seed=0)
-    assert beside["fid"] > floor["fid"] + 20
-    assert beside["kid"] > floor["kid"] + 1
+    baseline, beside = real_baseline_of_halves(normal(80, 0), normal(60, 1, shift=1.0), seed=0)
+    assert beside["fid"] > baseline["fid"] + 20
+    assert beside["kid"] > baseline["kid"] + 1
 
 
 def test_the_baseline_falls_as_images_are_added() -> None:

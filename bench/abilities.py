@@ -1,0 +1,151 @@
+"""Optional interfaces of plug-ins: what a method or a classifier can do in addition to ``bench.interfaces``.
+
+The harness recognises an ability by its methods and attributes; a plug-in need not import this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from bench.interfaces import RunContext
+from bench.types import ProfiledStep, SearchRange, Size, Uint8Images
+
+if TYPE_CHECKING:
+    import torch
+
+
+@runtime_checkable
+class CarriesMasks(Protocol):
+    """Optional interface of an online method that can transform a mask together with its image.
+
+    The harness then also trains segmentation networks with this method.
+    """
+
+    def transform_with_masks(
+        self, images: torch.Tensor, masks: torch.Tensor, generator: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Augment one training batch: images float [B, 3, H, W] in [0, 1], masks float [B, H, W] of 0 and 1.
+
+        Both get the same geometric transform; masks remain 0 or 1. All randomness comes from ``generator`` (on the
+        CPU).
+        """
+        ...
+
+
+@runtime_checkable
+class OwnSize(Protocol):
+    """Optional interface of a generative method whose images have another size than the suite's.
+
+    They are stretched to the suite's size when they are used.
+    """
+
+    def synthetic_size_px(self, image_size_px: int) -> Size:
+        """Return the side, or (height, width), of the images that ``synthesize`` yields, given the suite's side."""
+        ...
+
+
+Transfer = Literal["none", "random", "pretrained"]
+
+
+@runtime_checkable
+class OfFamily(Protocol):
+    """Optional interface of a generative method that belongs to a family: a plain method and its variants.
+
+    The report's research questions use it to select which methods to compare. Methods of the same family and version
+    differ only in their configs; two configs that differ only in ``pretrained`` are an ablation pair, which shows the
+    effect of transfer learning.
+    """
+
+    family: ClassVar[str]  # 'cyclegan'
+
+    @property
+    def transfer(self) -> Transfer:
+        """'pretrained' networks; 'random': the same networks from random weights; 'none': no pretrainable part."""
+        ...
+
+
+@runtime_checkable
+class Translator(Protocol):
+    """Optional interface of a generative method that translates images between two classes in both directions.
+
+    The harness then evaluates translations of *test* images; these are never used to train a classifier.
+    """
+
+    def translation_size_px(self, image_size_px: int) -> Size:
+        """Return the side, or (height, width), of the images that ``cycle`` takes, given the suite's side."""
+        ...
+
+    def cycle(self, images: Uint8Images, label: int, fitted: Path, ctx: RunContext) -> tuple[Uint8Images, Uint8Images]:
+        """Return (translations into the other class, reconstructions), both like ``images``, uint8 [N, H, W, 3].
+
+        ``images`` are of class ``label``; ``fitted`` is the folder written by ``fit``. The reconstruction is computed
+        from the float translation, not from the rounded one. The result of an image does not depend on other images.
+        """
+        ...
+
+
+@runtime_checkable
+class SelfClassifier(Protocol):
+    """Optional interface of a generative method with a network that can classify images.
+
+    The harness evaluates this classifier on the fold's test images, without training a downstream classifier.
+    """
+
+    @property
+    def discriminator_classifier(self) -> str:
+        """Name of the classifying network in words; '' if the config does not keep that network."""
+        ...
+
+    def classify(self, images: Uint8Images, fitted: Path, ctx: RunContext) -> npt.NDArray[np.float64]:
+        """Return probabilities float64 [N, C], rows summing to 1, of images uint8 [N, H, W, 3].
+
+        Images are of ``translation_size_px``; ``fitted`` is the folder written by ``fit``. Rows are independent.
+        """
+        ...
+
+    def translation_size_px(self, image_size_px: int) -> Size:
+        """Return the side, or (height, width), of the images that ``classify`` takes, given the suite's side."""
+        ...
+
+
+@runtime_checkable
+class Profiled(Protocol):
+    """Optional interface of a generative method whose training steps can be measured (`bench profile`).
+
+    If a step updates several networks, a class attribute such as ``updates = ("discriminator", "generator")`` names
+    them in the order of their optimiser steps; the time of a step is then reported per network.
+    """
+
+    def training_steps(self, image_size_px: int, batch_size: int, device: str) -> Mapping[str, ProfiledStep]:
+        """Return the variants of a training step by name; the first is the reference for the others."""
+        ...
+
+
+@runtime_checkable
+class Tunable(Protocol):
+    """Optional interface of a method or a classifier whose settings can be tuned by `bench tune`."""
+
+    def search_space(self) -> Mapping[str, SearchRange]:
+        """Return search ranges by field name of the config; they may depend on the current config.
+
+        The current config is always tried too. A classifier's ``steps`` and ``batch_size`` must not be included: every
+        arm has the same budget.
+        """
+        ...
+
+
+@runtime_checkable
+class ChecksSize(Protocol):
+    """Optional interface of a method or a classifier that cannot be trained on images of every size."""
+
+    def check_size(self, image_size_px: int) -> None:
+        """Raise ``ConfigError`` if it cannot be trained, as configured, on images of the suite's side.
+
+        Called when a run is planned, so it should be fast: import torch only if the check needs it.
+        """
+        ...

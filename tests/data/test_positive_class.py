@@ -52,7 +52,7 @@ def test_binary_metrics_are_those_of_the_positive_class() -> None:
     assert (got["patient_sensitivity"], got["patient_specificity"]) == (3 / 5, 9 / 10)
     other = classification_metrics(Y, PROB, GROUPS, CLASSES)
     assert (other["sensitivity"], other["specificity"]) == (9 / 10, 3 / 5)
-    symmetrical = {"balanced_accuracy", "accuracy", "mcc", "auroc", "ece", "brier"}
+    symmetrical = {"balanced_accuracy", "accuracy", "mcc", "auroc", "ece", "brier", "log_loss"}
     assert all(got[k] == pytest.approx(other[k]) for k in symmetrical)
     assert got["auprc"] != pytest.approx(other["auprc"])
 
@@ -175,7 +175,7 @@ def test_its_report_names_the_unit_and_the_positive_class(run: tuple[Session, li
     build_report(rows, info, session.env.out, tmp_path)
     text = (tmp_path / "leaderboard.md").read_text(encoding="utf-8")
     for words in (
-        "image-level balanced accuracy, clustered by patient",
+        "image-level AUROC, clustered by patient",
         "8 of the patients have images of several classes, so images are scored",
         "Per image, in %: mean over pairs [95 % interval over patients, each with all its images]. "
         "Positive class: melanoma.",
@@ -189,14 +189,14 @@ def test_its_report_names_the_unit_and_the_positive_class(run: tuple[Session, li
     line = next(x for x in report["lines"] if x["method"] == "classical")
     assert line["pairs"] == 2
     assert line["scores"]["patient_balanced_accuracy"]["n"] == 0
-    assert set(line["versus"]["none"]) == {"balanced_accuracy"}
+    assert set(line["versus"]["none"]) == {"auroc", "log_loss", "brier", "balanced_accuracy"}
 
 
 def test_plan_says_what_is_scored_and_plans_with_patients(run: tuple[Session, list[ResultRow]]) -> None:
     session, _ = run
     found = plan_effect(session, 0.1)
     assert (found.patients, found.groups) == (8, "patients")
-    assert found.metric == "image-level balanced accuracy, clustered by patient"
+    assert found.metric == "image-level AUROC, clustered by patient"
     assert found.comparisons[0].components is not None
     folder = session.env.out.parent
     done = CliRunner().invoke(
@@ -206,7 +206,7 @@ def test_plan_says_what_is_scored_and_plans_with_patients(run: tuple[Session, li
     assert done.exit_code == 0, done.output
     said = " ".join(done.output.split())
     assert "40 images of 8 patients" in said
-    assert "primary metric: image-level balanced accuracy, clustered by patient; positive class: melanoma" in said
+    assert "primary metric: image-level AUROC, clustered by patient; positive class: melanoma" in said
     assert "8 of the patients have images of several classes, so images are scored" in said
 
 

@@ -151,7 +151,6 @@ class ReportInfo:
     measures: Mapping[str, Measure] = field(default_factory=dict)  # of custom metrics, by stored name
     roles: Roles | None = None  # roles of the methods in the research questions; None: questions are not answered
     modality: str = ""  # imaging modality of the data set
-    modalities: Mapping[str, str] = field(default_factory=dict)  # modalities of the other registered data sets
     segmentation_networks: tuple[str, ...] = ()  # networks compared over arms
     mask_carriers: tuple[str, ...] = ()  # methods that have masks for their images
     other_findings: tuple[OtherFinding, ...] = ()  # from reports on other data sets

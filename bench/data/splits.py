@@ -6,7 +6,6 @@ A group (patient) is never divided. Repeated 70/30 by patient is the protocol of
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -203,22 +202,6 @@ def _unit(name: object) -> Unit:
     if name not in UNITS:
         raise ValueError(f"unit is {name!r}, expected one of {', '.join(UNITS)}")
     return name
-
-
-def split_table(index: DatasetIndex, splits: list[Split]) -> list[dict[str, int | str]]:
-    """Return a row per split and part: fold, repeat, part, groups, and images of each class."""
-    record = index.by_path()
-    rows: list[dict[str, int | str]] = []
-    for split in splits:
-        for part in PARTS:
-            chosen = [record[p] for p in getattr(split, part)]
-            images = Counter(index.classes[r.label] for r in chosen)
-            groups = len({r.group_id for r in chosen})
-            size = {} if split.train_patients is None else {"train_patients": split.train_patients}
-            at: dict[str, int | str] = {"repeat": split.repeat, "fold": split.fold, **size}
-            head: dict[str, int | str] = {**at, "part": part, "groups": groups}
-            rows.append(head | {c: images[c] for c in index.classes})
-    return rows
 
 
 def _as_split(

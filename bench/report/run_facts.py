@@ -68,7 +68,6 @@ def report_info(session: Session, rows: Sequence[ResultRow]) -> ReportInfo:
         real_images=_real_images(plan, plan.splits[0]),
         roles=_roles(suite),
         modality=_modality(suite.dataset.target),
-        modalities=_modalities(suite.dataset.name),
         other_findings=tuple(other_findings(session.env.out / "reports", suite.dataset.name)),
         runs=tuple(read_runs(session.env.out, suite.name)),
         published=published_facts(suite, settings.published) if settings.published else None,
@@ -93,12 +92,6 @@ def _roles(suite: Suite) -> Roles:
 def _modality(target: str) -> str:
     module, _, attribute = target.partition(":")
     return str(getattr(getattr(import_module(module), attribute), "modality", ""))
-
-
-def _modalities(dataset: str) -> dict[str, str]:
-    """Return the modality of each registered data set that declares one, except ``dataset``."""
-    others = {name: _modality(registry.resolve("dataset", name)) for name in registry.names("dataset")}
-    return {name: modality for name, modality in others.items() if modality and name != dataset}
 
 
 def other_findings(folder: Path, dataset: str) -> Iterator[OtherFinding]:

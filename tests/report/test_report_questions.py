@@ -41,7 +41,6 @@ METHODS = ("tl", "tl2", "rnd", "plain", "noise")
 PLAN = ReportInfo(
     "s", "phantom", ("benign", "malignant"), ("none", *METHODS), METHODS, ("a",), ("1",),
     tuple(FoldSize(f, 0, 160, 40, 50, 32, 8, 10) for f in range(5)), roles=ROLES, modality="histology",
-    modalities={"busi": "ultrasound", "breakhis": "histology"},
 )  # fmt: skip
 RNG = np.random.default_rng(3)
 BASE = {"tl": 0.03, "tl2": 0.05, "rnd": 0.06, "plain": 0.05, "noise": 0.20}

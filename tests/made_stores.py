@@ -24,7 +24,8 @@ def made_score(cell: Cell) -> dict[str, float]:
     if cell.stage != "evaluate":
         return {}
     value = zlib.crc32(cell.key.encode()) % 1000 / 1000
-    return {"test/patient_balanced_accuracy": value, "test/balanced_accuracy": value / 2, "test/auroc": float("nan")}
+    of_patients = {"test/patient_auroc": value, "test/patient_balanced_accuracy": value}
+    return {**of_patients, "test/balanced_accuracy": value / 2, "test/auroc": float("nan")}
 
 
 def finish(

@@ -16,7 +16,7 @@ import numpy as np
 
 from bench.analysis.comparison import ALPHA, Comparison, estimate
 from bench.analysis.info import ReportInfo
-from bench.analysis.lines import Line, leaderboard
+from bench.analysis.lines import NOISE, Line, leaderboard
 from bench.analysis.rows import Rows, Score
 from bench.stats.decide import decide
 from bench.stats.endpoints import ENDPOINTS
@@ -24,7 +24,7 @@ from bench.stats.ranks import rank_shares
 from bench.stats.worth import Worth, worth_in_patients
 from bench.suite.arms import Arm
 
-NONE, NOISE = Arm("none"), "noise"
+NONE = Arm("none")
 POSITIVE_FAMILY = "positive control"
 DRAWS = 2000
 Control = Literal["more patients", "noise"]

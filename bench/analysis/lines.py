@@ -24,6 +24,7 @@ from bench.types import ResultRow
 
 SCORES = ("auroc", "balanced_accuracy", "f1", "sensitivity", "specificity")
 LOSSES = ("log_loss", "brier")
+NOISE = "noise"  # method of the negative control
 PRIMARY = ScoredUnit().primary  # metric of the verdicts in reports of earlier versions
 COMPARED = (PRIMARY, "balanced_accuracy")
 METRICS = tuple(f"{prefix}{s}" for prefix in ("patient_", "") for s in (*SCORES, *LOSSES))
@@ -164,8 +165,8 @@ def _comparisons(
 ) -> list[Comparison]:
     """Return the comparisons of all arms with each reference, for every endpoint of patients and of images.
 
-    One endpoint against one reference is one family. Arms without memorised samples are a family of their own, so that
-    they do not reduce the power of the others.
+    One endpoint against one reference is one family. Arms without memorised samples are a family of their own, as is
+    the negative control, noise: they do not reduce the power of the others.
     """
     found: list[Comparison] = []
     declared = (info.contrast.against,) if info.contrast else ()
@@ -181,13 +182,21 @@ def _comparisons(
                 arm: Scored(values[metric], c if pooled else None, endpoint, ENDPOINTS[endpoint] == "lower")
                 for arm, (values, c) in arms.items()
             }
-            for apart in (False, True):
-                pairs = [(a, reference) for a in arms if a.exclude_memorised == apart]
-                pairs = [(a, b) for a, b in pairs if a.method not in ("none", against)]
-                name = f"{metric} against {against}" + (", without memorised samples" if apart else "")
-                margin = info.margin if metric in (info.unit.primary, "balanced_accuracy") else None
+            margin = info.margin if metric in (info.unit.primary, "balanced_accuracy") else None
+            families: dict[str, list[tuple[Arm, Arm]]] = {}
+            for arm in (a for a in arms if a.method not in ("none", against)):
+                families.setdefault(_family(arm), []).append((arm, reference))
+            for kind, pairs in families.items():
+                name = f"{metric} against {against}{kind}"
                 found += compared(scored, pairs, info, metric, classifier, name, margin)
     return found
+
+
+def _family(arm: Arm) -> str:
+    """Return what sets the family of an arm apart: '' for the arms that are compared with each other."""
+    if arm.method == NOISE:
+        return ", negative control"
+    return ", without memorised samples" if arm.exclude_memorised else ""
 
 
 def paired_differences(values: Mapping[Pair, float], base: Mapping[Pair, float]) -> list[float]:

@@ -263,7 +263,10 @@ def test_values_stay_in_their_ranges(seed: int) -> None:
     y = rng.integers(0, c, n)
     got = classification_metrics(y, prob, [f"{label} {g}" for label, g in zip(y, rng.integers(0, 3, n), strict=True)])
     for key, value in got.items():
-        low, high = (-1 if key.endswith("mcc") else 0), (2 if key.endswith("brier") else 13.9 if key.endswith("log_loss") else 1)
+        low, high = (
+            (-1 if key.endswith("mcc") else 0),
+            (2 if key.endswith("brier") else 13.9 if key.endswith("log_loss") else 1),
+        )
         assert math.isnan(value) or low - 1e-12 <= value <= high + 1e-12, key
     assert {f"patient_{k}" for k in METRICS} <= set(got)
 

@@ -85,26 +85,31 @@ def control_sentence(controls: Sequence[ControlResult], info: ReportInfo) -> str
     """Return whether both controls came out as they must; a run without power says so."""
     more = [c for c in controls if c.name == "more patients"]
     noise = [c for c in controls if c.name == "noise"]
-    said = []
+    groups, said = info.unit.groups, []
     if more:
-        parts = [
-            f"{c.comparison.reference_patients} to {c.comparison.train_patients}: {word(c.comparison.verdict)} "
-            f"({points(c.comparison.verdict.difference)})"
-            for c in more
-        ]
-        said.append(f"Positive control, more real {info.unit.groups} for `none`: {join(parts)}.")
+        parts = [_control(c, f"{c.comparison.reference_patients} to {c.comparison.train_patients}", info) for c in more]
+        said.append(f"Positive control, more real {groups} for `none`: {join(parts)}.")
         if not any(c.held for c in more):
             said.append(
-                f"**This run had no power**: not even more real {info.unit.groups} are decided to help, so *undecided* "
-                "says nothing about an arm."
+                f"**This run had no power**: not even more real {groups} are decided to help, so *undecided* says "
+                "nothing about an arm."
             )
     if noise:
-        wrong = [c for c in noise if not c.held]
-        parts = [f"{c.comparison.train_patients}: {word(c.comparison.verdict)}" for c in noise]
+        several = len({c.comparison.train_patients for c in noise}) > 1
+        parts = [
+            _control(c, c.comparison.arm.label + f", {c.comparison.train_patients} {groups}" * several, info)
+            for c in noise
+        ]
         said.append(f"Negative control, images of noise: {join(parts)}.")
-        if wrong:
+        if not all(c.held for c in noise):
             said.append("**Noise is decided to help**: do not trust the verdicts of this run.")
     return " ".join(said)
+
+
+def _control(control: ControlResult, name: str, info: ReportInfo) -> str:
+    verdict, classifier = control.comparison.verdict, control.comparison.classifier
+    of = f" ({classifier})" if len(info.classifiers) > 1 else ""
+    return f"{name}{of} {word(verdict)} {points(verdict.difference)}"
 
 
 def curve_design(records: Records, info: ReportInfo) -> str:

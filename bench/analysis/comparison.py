@@ -23,6 +23,7 @@ from bench.suite.arms import Arm
 
 ALPHA = 0.05
 PRIMARY_FAMILY = "primary contrast"
+NOT_COMPARED = "Not compared"  # beginning of the note of a verdict on arms with different tuning budgets
 OVER_SETS = "The test covers other training sets, not other test images."
 
 
@@ -125,9 +126,24 @@ def compared(
             name,
             {names[at]: ok for at, ok in sensitive.items()},
         )
-        result += [Comparison(metric, classifier, *at, verdicts[names[at]], info.size, info.size) for at in of]
+        for at in of:
+            verdict = verdicts[names[at]] if plain else fairly_tuned(verdicts[names[at]], *at, classifier, info)
+            result.append(Comparison(metric, classifier, *at, verdict, info.size, info.size))
     order = {at: i for i, at in enumerate(found)}
     return sorted(result, key=lambda c: order[c.arm, c.reference])
+
+
+def fairly_tuned(verdict: Verdict, arm: Arm, reference: Arm, classifier: str, info: ReportInfo) -> Verdict:
+    """Return the verdict, undecided with a note if the arms had different tuning budgets.
+
+    The gain of an arm that was tuned longer may be that of tuning, not of its images.
+    """
+    mine, other = (info.tuning_budget(a.method, classifier) for a in (arm, reference))
+    if mine == other:
+        return verdict
+    budgets = f"{arm.method} was tuned with {mine}, {reference.method} with {other}"
+    note = f"{NOT_COMPARED}: {budgets}; tune both with one budget."
+    return replace(verdict, word="undecided", note=f"{note} {verdict.note}".strip())
 
 
 def _is_primary(arm: Arm, reference: Arm, metric: str, classifier: str, info: ReportInfo) -> bool:

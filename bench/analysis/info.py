@@ -133,6 +133,7 @@ class ReportInfo:
     folds: tuple[FoldSize, ...]
     train_multipliers: tuple[int, ...] = ()
     tuned_s: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    tuning_budgets: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # likewise, in words; tuned arms only
     margin: float = 0.02
     reference: str | None = None
     description: str = ""
@@ -199,6 +200,11 @@ class ReportInfo:
             return None
         declared = self.contrast.train_patients if self.contrast else None
         return declared or next((n for n in self.sizes if n not in self.reference_only), self.sizes[0])
+
+    def tuning_budget(self, method: str, classifier: str) -> str:
+        """The tuning budget of an arm in words, 'no tuning' without; with classifier '', of the method's generator."""
+        of = self.tuning_budgets.get(method, {})
+        return (of.get(classifier) if classifier else next(iter(of.values()), None)) or "no tuning"
 
     def at_size(self, size: int | None) -> ReportInfo:
         """Return the same with the training sets of one size of a learning curve; with None, itself."""

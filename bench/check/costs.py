@@ -96,7 +96,7 @@ def measure_cell(cell: Cell, env: RunEnv, reference: ReferenceWorkload) -> Found
     A cell that fails here has also failed in the run, where it has a row; it has no costs.
     """
     found = Found()
-    endless = replace(env, suite=_endless(env.suite), trace=False)
+    endless = replace(env, suite=_endless(env.suite.of_fold(cell.fold, cell.repeat)), trace=False)
     folder = Path(tempfile.mkdtemp(prefix="bench-cost-"))
     try:
         seed_everything(0)

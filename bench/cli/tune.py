@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import click
 
 from bench.cli.options import Command, suite_options
-from bench.errors import BenchError, ConfigError, DiskError, nearest
+from bench.data.split_config import LEARNING_CURVE
+from bench.errors import BenchError, ConfigError, DiskError
 from bench.store.redact import redact
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from bench.engine.session import Session
-    from bench.tuning.arm import Arm
     from bench.tuning.worker import Job
 
-Objective = Literal["balanced_accuracy", "balanced_accuracy,seconds"]
+Objective = Literal["primary", "primary,seconds"]
 PRUNERS = ("none", "wilcoxon", "hyperband")
 MLFLOW_WAIT_S = 120.0
 SHOW_EVERY_S = 0.5
@@ -48,14 +48,15 @@ def tune_options(command: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--method", "methods", multiple=True, required=True,
                          help="Arm to tune, or all; may be repeated."),
             click.option("--classifier", help="Classifier of the arms. Default: the suite's, if it has only one."),
-            click.option("--trials", type=click.IntRange(1), help="Finished or pruned trials per arm."),
+            click.option("--trials", type=click.IntRange(1), help="Finished or pruned trials per arm, in every fold."),
             click.option("--budget", callback=parse_budget, metavar="TIME",
-                         help="Device time per arm, e.g. 2h; no trial is started after it."),
+                         help="Device time per arm, e.g. 2h, shared equally by its folds."),
             click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Parallel trials."),
-            click.option("--objective", type=click.Choice(get_args(Objective)), default="balanced_accuracy",
-                         show_default=True, help="Score on validation images; or that and device-seconds (NSGA-II)."),
+            click.option("--objective", type=click.Choice(get_args(Objective)), default="primary",
+                         show_default=True,
+                         help="The suite's primary endpoint on validation images; or that and device-seconds."),
             click.option("--pruner", type=click.Choice(PRUNERS),
-                         help="Pruner that stops bad trials early. Default: hyperband; none for two objectives."),
+                         help="Pruner of a learning curve's trials. Default: hyperband; none for two objectives."),
             click.option("--seed", type=int, default=0, show_default=True, help="Seed of the search, not of training."),
             click.option("--storage", metavar="URL", envvar="BENCH_STORAGE", show_envvar=True,
                          help="Optuna storage. Default: a journal file in the study folder."),
@@ -72,54 +73,33 @@ def tune_suite(
     session: Session, methods: Sequence[str], classifier: str | None, trials: int | None, budget: float | None,
     workers: int, objective: Objective, pruner: Any, seed: int, storage: str | None, space: Path | None, device: str,
 ) -> int:  # fmt: skip
-    """Tune the arms one after another; return the exit code: 0, or 1 if all trials of an arm failed."""
+    """Tune the arms one after another, in every fold; return the exit code: 0, or 1 if all trials of a study failed."""
     from bench.engine.console import plain_console
     from bench.engine.session import pick_device
+    from bench.tuning.choose import choose_arms
+    from bench.tuning.results import write_config
     from bench.tuning.worker import Job
 
     if trials is None and budget is None:
         raise ConfigError("no stopping rule given; add --trials N, --budget 2h, or both")
-    with_seconds = objective != "balanced_accuracy"
-    if with_seconds and pruner not in (None, "none"):
-        raise ConfigError(f"--pruner {pruner}: a search with two objectives cannot be pruned; leave --pruner out")
-    pruner = pruner or ("none" if with_seconds else "hyperband")
+    with_seconds = objective != "primary"
+    curve = session.suite.settings.split.protocol == LEARNING_CURVE
+    if pruner not in (None, "none") and (with_seconds or not curve):
+        reason = "a search with two objectives" if with_seconds else "a study of one fold"
+        raise ConfigError(f"--pruner {pruner}: {reason} cannot be pruned; leave --pruner out")
+    pruner = pruner or ("hyperband" if curve and not with_seconds else "none")
     arms = choose_arms(session, methods, classifier, space, with_seconds, pruner, seed)
     session = session.on_device(pick_device(device))
     console, code = plain_console(), 0
     with _sigterm_interrupts():
         for arm in arms:
             arm.classifier.create().check()
-            code |= tune_arm(console, Job(arm.on(session), storage, trials, budget), workers)
+            each = arm.on(session).each_fold()
+            for own in each:
+                code |= tune_arm(console, Job(own, storage, trials, budget and budget / len(each)), workers)
+            if path := write_config(each):
+                console.print(f"use it with: {session.command} --config-from {path}", soft_wrap=True)
     return code
-
-
-def choose_arms(
-    session: Session, methods: Sequence[str], classifier: str | None, space: Path | None, with_seconds: bool,
-    pruner: Any, seed: int,
-) -> list[Arm]:  # fmt: skip
-    """Return the arms to tune, with checked search spaces. Raises ``ConfigError`` with the nearest name."""
-    from bench.tuning.arm import Arm
-    from bench.tuning.spaces import arm_space, read_changes
-
-    suite = session.suite
-    known, classifiers = [m.name for m in suite.methods], [c.name for c in suite.classifiers]
-    wanted = known if "all" in methods else list(dict.fromkeys(methods))
-    for name in wanted:
-        if name not in known:
-            raise ConfigError(f"--method {name}: not in suite {suite.name}; {nearest(name, [*known, 'all'])}")
-    if classifier is None and len(classifiers) > 1:
-        raise ConfigError(
-            f"suite {suite.name} has several classifiers; add --classifier, one of {', '.join(classifiers)}"
-        )
-    classifier = classifier or classifiers[0]
-    if classifier not in classifiers:
-        raise ConfigError(f"--classifier {classifier}: not in suite {suite.name}; {nearest(classifier, classifiers)}")
-    changes = read_changes(space, suite) if space else {}
-    arms = []
-    for name in wanted:
-        specs = suite.method(name), suite.classifier(classifier, name)
-        arms.append(Arm(session, *specs, arm_space(suite, *specs, changes), with_seconds, pruner, seed))
-    return arms
 
 
 def tune_arm(console: Console, job: Job, workers: int) -> int:
@@ -147,7 +127,7 @@ def tune_arm(console: Console, job: Job, workers: int) -> int:
         except BenchError as e:
             error = e
         board.watch(now=True)
-        board.tell_result(write_results(arm, open_study(arm, job.storage)))
+        board.tell_result(write_results(arm, open_study(arm, job.storage), job.budget(board.finished)))
     warning = board.view.close(MLFLOW_WAIT_S)
     if warning:
         console.print(f"MLflow: {warning}", style="yellow")
@@ -212,7 +192,6 @@ class Board:
             self.console.print("no trial has finished yet")
             return
         self.console.print(f"{self._progress()}; best: {_describe(found)}\nreport: {best.parent / 'tuning.md'}")
-        self.console.print(f"use it with: {self.arm.session.command} --config-from {best}")
 
     def failure(self) -> BenchError | None:
         """Return the error if the last trials all failed before the study was complete, else None."""
@@ -227,16 +206,23 @@ class Board:
             return e
         return None
 
+    @property
+    def finished(self) -> int:
+        """The number of trials that are done or pruned."""
+        from bench.tuning.study import FINISHED
+
+        return sum(t.state in FINISHED for t in self._trials())
+
     def _trials(self) -> Any:
         return self.study.get_trials(deepcopy=False)
 
     def _progress(self) -> str:
         from bench.forecast.cost_model import duration
-        from bench.tuning.study import SETTLED, tuning_cost_s
+        from bench.tuning.study import tuning_cost_s
 
-        trials, job = self._trials(), self.job
-        settled, tuning_cost = sum(t.state in SETTLED for t in trials), duration(tuning_cost_s(trials))
-        of_trials = f"{settled}/{job.trials} trials" if job.trials else f"{settled} trials"
+        trials, job, finished = self._trials(), self.job, self.finished
+        tuning_cost = duration(tuning_cost_s(trials))
+        of_trials = f"{finished}/{job.trials} trials" if job.trials else f"{finished} trials"
         return of_trials + f", {tuning_cost}" + (f" of {duration(job.budget_s)}" if job.budget_s else "")
 
     def _panel(self) -> Any:
@@ -278,7 +264,10 @@ def _sigterm_interrupts() -> Iterator[None]:
 @suite_options
 @tune_options
 def tune(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], **options: Any) -> None:
-    """Tune hyperparameters of arms on validation folds, with N trials or a budget per arm. Run it again to resume.
+    """Tune hyperparameters of arms on validation patients, with N trials or a budget per arm. Run it again to resume.
+
+    Every fold has its own study, so that no settings are chosen by patients that another fold tests. The sets of a
+    learning curve share one study: none of them contains a test patient.
 
     The same command may run in several terminals, or on machines that share --out or --storage, to share the trials.
     """

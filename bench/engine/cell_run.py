@@ -66,6 +66,7 @@ def run_cell(cell: Cell, env: RunEnv) -> ResultRow:
 
     Raises ``DiskError`` if the output folder cannot be written.
     """
+    env = env.of_fold(cell.fold, cell.repeat)
     try:
         return _run_cell(cell, env)
     except OSError as e:

@@ -79,7 +79,7 @@ def miniature(suite: Suite, train_images: int) -> Suite:
     )
     methods = tuple(_few_steps(m) for m in suite.methods)
     classifiers = tuple(_few_steps(c) for c in suite.classifiers)
-    return replace(suite, methods=methods, classifiers=classifiers, settings=settings, tuned=())
+    return replace(suite.untuned(), methods=methods, classifiers=classifiers, settings=settings)
 
 
 def _few_steps(spec: PluginSpec) -> PluginSpec:

@@ -20,6 +20,7 @@ from bench.stages import RunEnv, load_index
 from bench.store.redact import redact
 from bench.suite.sub_suites import images_in
 from bench.suite.suite import FROM_FILE, Suite, load_suite
+from bench.suite.trained_on import WeightsConfig
 
 MAX_AUTO_JOBS = 8
 
@@ -98,7 +99,8 @@ def _option(assignment: str) -> str:
 
 
 def _weights(suite: Suite) -> Path | None:
-    name = suite.settings.weights or os.environ.get("BENCH_WEIGHTS")
+    given = suite.settings.weights
+    name = (given.file if isinstance(given, WeightsConfig) else given) or os.environ.get("BENCH_WEIGHTS")
     if not name:
         return None
     path = Path(name).expanduser().resolve()

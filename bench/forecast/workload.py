@@ -78,6 +78,7 @@ class Workload:
 
 def workload(cell: Cell, suite: Suite, sizes: Sizes) -> Workload:
     """Return the work of a cell of a suite on a fold of these sizes."""
+    suite = suite.of_fold(cell.fold, cell.repeat)
     config = trained_config(cell, suite)
     units: dict[str, float] = _steps(config, sizes) if config is not None else {}
     s = suite.settings
@@ -116,7 +117,8 @@ def workloads(plan: Plan) -> dict[str, Workload]:
     found: dict[tuple[object, ...], Workload] = {}
     works = {}
     for c in plan.cells:
-        like = (c.stage, c.method, c.ratio, c.classifier, sizes[c.at])
+        own = (c.fold, c.repeat) if plan.suite.by_fold else None
+        like = (c.stage, c.method, c.ratio, c.classifier, sizes[c.at], own)
         if like not in found:
             found[like] = workload(c, plan.suite, sizes[c.at])
         works[c.row_key] = found[like]

@@ -7,7 +7,7 @@ from bench.leakage import FoldParts, SourceImages
 from bench.metrics.classification import classification_metrics
 from bench.metrics.predictions import Predictions
 
-LOWER_IS_BETTER = ("ece", "brier")
+LOWER_IS_BETTER = ("ece", "brier", "log_loss")
 
 
 def selection_score(
@@ -15,9 +15,9 @@ def selection_score(
 ) -> float:
     """Return a metric of ``classification_metrics`` on validation predictions; higher is better.
 
-    (ece and brier are therefore negated.) Raises ``LeakageError`` when any row is of the test part, by its ``part`` or,
-    if ``fold_parts`` are given, by its image or patient, even if its ``part`` says validation; ``ConfigError`` for an
-    unknown metric, ``DataError`` when there are no rows.
+    (ece, brier and log_loss are therefore negated.) Raises ``LeakageError`` when any row is of the test part, by its
+    ``part`` or, if ``fold_parts`` are given, by its image or patient, even if its ``part`` says validation;
+    ``ConfigError`` for an unknown metric, ``DataError`` when there are no rows.
     """
     check_selectable(predictions, fold_parts)
     p, per_group = predictions, metric.startswith("patient_")

@@ -34,6 +34,8 @@ def check_trainable(suite: Suite) -> None:
 
 
 def _checks(suite: Suite) -> Iterator[tuple[str, Callable[[], object]]]:
+    for own in suite.by_fold.values():
+        yield from _checks(own)
     side = suite.settings.image_size_px
     for method in suite.methods:
         made = method.create()

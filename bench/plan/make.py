@@ -19,10 +19,12 @@ from bench.data.splits import make_splits
 from bench.errors import ConfigError
 from bench.metrics.custom import try_out
 from bench.metrics.units import scored_unit
-from bench.plan.plan import Cell, Plan, arm_ratios, classifier_of, mask_carriers, multiplied_ratios
+from bench.plan.plan import Cell, Plan, arm_ratios, classifier_of, fold_title, mask_carriers, multiplied_ratios
 from bench.suite.arms import Arm, ratio_text
 from bench.suite.contrast import NONE
 from bench.suite.suite import PluginSpec, Suite
+from bench.suite.trained_on import WeightsConfig, check_trained_on
+from bench.suite.tuned import SplitGroups, check_tuned_settings
 from bench.types import At, DatasetIndex, Split
 
 # Increase a stage's number when its code gives another result for the same input: older cells are then not reused.
@@ -31,7 +33,7 @@ CODE_VERSION = {
     "fit": 2,
     "synthesize": 1,
     "fidelity": 2,
-    "memorised": 2,
+    "memorised": 3,
     "fcn_score": 1,
     "translate": 1,
     "discriminator_classifier": 1,
@@ -46,7 +48,8 @@ def make_plan(suite: Suite, index: DatasetIndex, weights: str | None = None) -> 
     """Plan a suite. ``weights`` identifies the local pretrained weights, if any.
 
     Raises ``ConfigError`` if a method or metric does not support these classes, or if classifiers are scored and the
-    positive class of two is unknown; ``DataError`` if the folds cannot be created.
+    positive class of two is unknown; ``DataError`` if the folds cannot be created; ``LeakageError`` if tuned settings
+    were chosen, or pretrained weights trained, with test patients of a fold.
     """
     index = with_positive(index, suite.positive)
     _check_methods(suite, index)
@@ -54,10 +57,19 @@ def make_plan(suite: Suite, index: DatasetIndex, weights: str | None = None) -> 
         raise ConfigError(f"segmentation_networks: {index.name} has no masks; expected a data set with masks, or {{}}")
     try_out({m.name: m.create() for m in suite.metrics}, index.classes, index.positive_label)
     splits = make_splits(index, suite.settings.split)
+    tested = _test_groups(index, splits)
+    check_tuned_settings(suite.tuned_settings, fingerprint(index), tested)
+    if isinstance(suite.settings.weights, WeightsConfig):
+        check_trained_on(suite.settings.weights, {r.group_id for r in index.records}, tested)
     cells = tuple(_cells(suite, index, splits, weights))
     if any(c.stage in ("evaluate", "discriminator_classifier") for c in cells):
         require_positive(index)
     return Plan(suite, index, fingerprint(index), cells, tuple(splits), weights)
+
+
+def _test_groups(index: DatasetIndex, splits: Sequence[Split]) -> list[SplitGroups]:
+    group = {r.path: r.group_id for r in index.records}
+    return [SplitGroups(fold_title(*s.at), s.at, frozenset(group[p] for p in s.test)) for s in splits]
 
 
 def _check_methods(suite: Suite, index: DatasetIndex) -> None:
@@ -109,8 +121,9 @@ class _Fold:
     """
 
     def __init__(self, common: _Common, at: At, first: bool) -> None:
-        self.common, self.suite, self.settings = common, common.suite, common.suite.settings
         self.fold, self.repeat, self.train_patients = at
+        self.common, self.suite = common, common.suite.of_fold(self.fold, self.repeat)
+        self.settings = self.suite.settings
         self.first = first
         split = self.settings.split
         of = [x for x in at if x is not None]

@@ -26,7 +26,7 @@ from bench.suite.published import load_published
 from bench.suite.roles import Asked, Roles, roles_of, suites_that_answer
 from bench.suite.shipped import config_folder
 from bench.suite.suite import Suite
-from bench.tuning.cost import tuning_s
+from bench.suite.tuned import budget_of, tuned_s
 from bench.types import ResultRow, Split
 
 GRID_IMAGES = 8  # real images of each class in the grids
@@ -49,6 +49,10 @@ def report_info(session: Session, rows: Sequence[ResultRow]) -> ReportInfo:
         segmentation_networks=tuple(settings.segmentation_networks),
         mask_carriers=mask_carriers(suite) if settings.segmentation_networks else (),
         tuned_s=_tuned(session),
+        tuning_budgets={
+            m.name: {c.name: b for c in suite.classifiers if (b := budget_of(suite.tuned_settings, m.name, c.name))}
+            for m in suite.methods
+        },
         margin=settings.margin,
         reference=settings.reference,
         description=settings.description,
@@ -112,7 +116,7 @@ def _tuned(session: Session) -> dict[str, dict[str, float]]:
     suite, found = session.suite, dict[str, dict[str, float]]()
     for m in suite.methods:
         for c in suite.classifiers:
-            if seconds := tuning_s(session.env.out, suite, m.name, c.name):
+            if seconds := tuned_s(suite.tuned_settings, m.name, c.name):
                 found.setdefault(m.name, {})[c.name] = seconds
     return found
 

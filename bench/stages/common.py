@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,11 @@ class RunEnv:
     weights: Path | None = None
     trace: bool = False  # store a torch.profiler trace of a few training steps in each cell that trains
 
+    def of_fold(self, fold: int, repeat: int) -> RunEnv:
+        """Return the environment with the tuned settings of a fold."""
+        own = self.suite.of_fold(fold, repeat)
+        return self if own is self.suite else replace(self, suite=own)
+
     @property
     def weights_folder(self) -> Path | None:
         """The folder of pretrained weights, None if ``weights`` is a single file, which belongs to one backbone."""
@@ -67,6 +72,7 @@ class Inputs:
     """The inputs of a cell: the index, its split, the images of its parts, and its upstream folders."""
 
     def __init__(self, cell: Cell, env: RunEnv) -> None:
+        env = env.of_fold(cell.fold, cell.repeat)
         self.cell, self.env, self.settings = cell, env, env.suite.settings
         self.artifacts = Artifacts(env.out)
         known = (env.fingerprint, env.suite.dataset.target)

@@ -21,6 +21,8 @@ from bench.suite.published import load_published
 from bench.suite.shipped import config_folder, sub_suite_names, suite_files
 from bench.suite.stage_configs import ExplainConfig, FidelityConfig
 from bench.suite.sub_suites import locate, of_sub_suite, sub_suites_in
+from bench.suite.trained_on import WeightsConfig
+from bench.suite.tuned import EVERY, TUNED, TunedSettings, read_tuned_settings, with_tuned
 
 Ratio = float | Literal["balance"]
 Primary = Literal["auroc", "log_loss", "brier", "balanced_accuracy"]
@@ -78,7 +80,8 @@ class Settings:
     threads: int | None = None  # CPU threads per cell; if fixed, results do not depend on --jobs or number of cores
     published: str | None = None  # name in configs/published: results that the report compares with
     folder: str | None = None  # folder of this suite's images below --data, if it exists
-    weights: str | None = None  # local file or folder of pretrained weights; BENCH_WEIGHTS is the default
+    # Local file or folder of pretrained weights, or both with the patients they were trained on; default: BENCH_WEIGHTS
+    weights: str | WeightsConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,16 @@ class Suite:
     tuned: tuple[tuple[str, PluginSpec], ...] = ()  # (method, classifier settings of that method's arm)
     metrics: tuple[PluginSpec, ...] = ()  # custom metrics, in addition to the built-in ones
     positive: str | None = None  # name of the positive class of two, from ``dataset.positive``
+    tuned_settings: tuple[TunedSettings, ...] = ()  # of settings that `bench tune` chose
+    by_fold: Mapping[str, Suite] = field(default_factory=dict)  # the suite with a fold's tuned settings
+
+    def of_fold(self, fold: int, repeat: int) -> Suite:
+        """Return the suite with the tuned settings of this fold: itself if no settings differ between folds."""
+        return self.by_fold.get(f"{fold}.{repeat}", self)
+
+    def untuned(self) -> Suite:
+        """Return the suite without settings that belong to one arm or one fold."""
+        return replace(self, tuned=(), tuned_settings=(), by_fold={})
 
     def method(self, name: str) -> PluginSpec:
         """Return the method of that name."""
@@ -125,12 +138,21 @@ def load_suite(name: str, assignments: tuple[str, ...] = (), root: Path | None =
         if text.startswith(FROM_FILE):
             data = merged(data, read_yaml(Path(text.removeprefix(FROM_FILE))))
     called = f"{path.stem}-{sub_suite}" if sub_suite else path.stem
-    changed = override(data, tuple(a for a in assignments if not a.startswith(FROM_FILE)))
+    sets = tuple(a for a in assignments if not a.startswith(FROM_FILE))
+    tuned_settings = read_tuned_settings(data.get(TUNED), data.get("methods"))
+    data = with_tuned(data, tuned_settings, EVERY)
+    changed = override(data, sets)
     for section in NAMED:
         before, after = _named(data, section), _named(changed, section)
         for name in (n for n, config in after.items() if config is False and n not in before):
             raise ConfigError(f"{section}.{name}=false: not in this suite; {nearest(name, before)}")
-    return parse_suite(called, changed)
+    suite = parse_suite(called, changed)
+    left = {m.name for m in suite.methods}
+    by_fold = {
+        at: parse_suite(called, override(with_tuned(data, tuned_settings, at), sets))
+        for at in dict.fromkeys(o.at for o in tuned_settings if o.at != EVERY)
+    }
+    return replace(suite, tuned_settings=tuple(o for o in tuned_settings if o.method in left), by_fold=by_fold)
 
 
 def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:

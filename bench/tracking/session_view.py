@@ -16,6 +16,7 @@ from bench.files import write_atomic
 from bench.plan.plan import Cell
 from bench.store.redact import redact
 from bench.suite.suite import Suite
+from bench.suite.tuned import TUNED, as_section
 from bench.tracking.media import DatasetInput
 from bench.tracking.store import artifacts_of, holds, own_database
 from bench.tracking.tracker import Tracker, TrackingThread, tracking_uri
@@ -48,6 +49,7 @@ def resolved(session: Session) -> dict[str, Any]:
         "methods": {m.name: asdict(m.config) | _own_classifiers(suite, m.name) for m in suite.methods},
         "classifiers": {c.name: asdict(c.config) for c in suite.classifiers},
         **({"metrics": {m.name: asdict(m.config) for m in suite.metrics}} if suite.metrics else {}),
+        **({TUNED: as_section(suite.tuned_settings)} if suite.tuned_settings else {}),
     }
 
 

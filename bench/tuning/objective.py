@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 from bench.engine.cell_run import run_cell
 from bench.errors import BenchError
-from bench.metrics.units import ScoredUnit
 from bench.plan.plan import Cell
 from bench.stages import RunEnv
 from bench.stages.common import Inputs
@@ -17,7 +16,6 @@ from bench.suite.suite import Suite
 from bench.tuning.arm import Arm
 
 TIE_BREAK = "brier"
-PATIENTS = ScoredUnit()
 TIE = 1e-3  # weight of the tie break relative to the score
 
 
@@ -54,8 +52,8 @@ def run_pair(arm: Arm, suite: Suite, cells: list[Cell]) -> PairResult:
     return PairResult(score, seconds, tie_break)
 
 
-def validation_score(cell: Cell, env: RunEnv, metric: str = PATIENTS.primary) -> float:
-    """Return a metric of a finished ``validate`` cell's predictions; higher is better.
+def validation_score(cell: Cell, env: RunEnv, metric: str) -> float:
+    """Return a metric of a finished ``validate`` cell's predictions; higher is better, lower ones are negated.
 
     Raises ``LeakageError`` if a prediction is not of the fold's validation part, whatever part it declares, and
     ``TrialFailed`` if that part lacks a class.
@@ -67,7 +65,7 @@ def validation_score(cell: Cell, env: RunEnv, metric: str = PATIENTS.primary) ->
     score = selection_score(predictions, metric, Inputs(cell, env).fold().train_validation().fold_parts)
     if not math.isfinite(score):
         raise TrialFailed(
-            f"the validation part of fold {cell.fold} lacks a class, so its balanced accuracy is undefined; use "
+            f"the validation part of fold {cell.fold} lacks a class, so its {metric} is undefined; use "
             "fewer folds, or a larger split.validation_fraction"
         )
     return score

@@ -12,7 +12,6 @@ from bench.files import atomic_path
 from bench.tuning.arm import Arm
 from bench.tuning.study import best_trial, front, mean_score, state_of, tuning_cost_s
 
-SCORE_AXIS = "balanced accuracy,\nvalidation (mean over folds)"
 LOOKS = {"done": ("o", "tab:blue"), "pruned": ("v", "tab:orange")}
 ENOUGH = 4  # finished trials needed for the importance of settings
 
@@ -30,9 +29,10 @@ def write_plots(arm: Arm, study: Study) -> dict[str, str]:
             figure.savefig(temporary, dpi=120)
         found[text] = name
 
-    save(history(trials), "history.png", "Score of every trial")
+    axis = score_axis(arm)
+    save(history(trials, axis), "history.png", "Score of every trial")
     if arm.with_seconds:
-        save(pareto(trials, arm.session.env.device), "pareto.png", "Score against device-seconds")
+        save(pareto(trials, arm.session.env.device, axis), "pareto.png", "Score against device-seconds")
     spread = {mean_score(t) for t in done}
     if len(done) >= ENOUGH and len(spread) > 1:
         save(importance(study), "importance.png", "Importance of the settings (fANOVA)")
@@ -50,7 +50,13 @@ def _figure(height_in: float = 3.4) -> tuple[Any, Any]:
     return figure, axes
 
 
-def history(trials: list[FrozenTrial]) -> Any:
+def score_axis(arm: Arm) -> str:
+    """Return the label of the score's axis."""
+    sign = "negative " if arm.unit.lower_is_better else ""
+    return f"{sign}{arm.unit.endpoint_name},\nvalidation" + ("" if arm.pair else " (mean over sets)")
+
+
+def history(trials: list[FrozenTrial], axis: str) -> Any:
     """Plot the score of each trial (pruned trials: mean over their finished folds) and the best score so far."""
     figure, axes = _figure()
     for state, (marker, colour) in LOOKS.items():
@@ -62,13 +68,13 @@ def history(trials: list[FrozenTrial]) -> Any:
     if steps:
         x, y = zip(*steps, (trials[-1].number, steps[-1][1]), strict=True)
         axes.step(x, y, where="post", color="tab:blue", lw=1, label="best so far")
-    axes.set(xlabel="trial", ylabel=SCORE_AXIS)
+    axes.set(xlabel="trial", ylabel=axis)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(frameon=False, fontsize=8)
     return figure
 
 
-def pareto(trials: list[FrozenTrial], device: str) -> Any:
+def pareto(trials: list[FrozenTrial], device: str, axis: str) -> Any:
     """Plot score against device-seconds, with the Pareto front."""
     figure, axes = _figure()
     best, done = front(trials), [t for t in trials if state_of(t) == "done"]
@@ -86,7 +92,7 @@ def pareto(trials: list[FrozenTrial], device: str) -> Any:
             str(t.number), (tuning_cost_s([t]), mean_score(t)), (4, 4), textcoords="offset points", fontsize=8
         )
     unit = "GPU" if device.startswith("cuda") else "CPU"
-    axes.set(xlabel=f"{unit} time of the trial, all folds (s)", ylabel=SCORE_AXIS)
+    axes.set(xlabel=f"{unit} time of the trial, all folds (s)", ylabel=axis)
     axes.legend(frameon=False, fontsize=8)
     return figure
 

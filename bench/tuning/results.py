@@ -13,18 +13,21 @@ import yaml
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
+from bench.config import merged, read_yaml
 from bench.cost.host import describe_host
 from bench.files import write_atomic
 from bench.forecast.cost_model import duration
+from bench.plan.plan import fold_title
 from bench.store.csv_cells import Writer
+from bench.suite.tuned import TUNED
 from bench.tuning.arm import Arm
-from bench.tuning.cost import TuningCost, arm_identity, write_tuning_cost
+from bench.tuning.cost import TuningCost, write_tuning_cost
 from bench.tuning.plots import write_plots
 from bench.tuning.spaces import CLASSIFIER, METHOD, RATIO, describe
 from bench.tuning.study import (
     ERROR,
+    FINISHED,
     INSTEAD_OF,
-    SETTLED,
     SUITE,
     best_trial,
     front,
@@ -40,27 +43,48 @@ ON_VALIDATION = "on validation images"
 
 
 def best_file(arm: Arm) -> Path:
-    """Return the path of the best config, for `bench run --config-from`."""
+    """Return the path of a study's best config."""
     return arm.folder / f"best-{arm.method.name}.yaml"
 
 
-def write_results(arm: Arm, study: Study) -> Path | None:
-    """Write all result files; return the path of the best config, None if no trial is finished."""
+def write_config(arms: Sequence[Arm]) -> Path | None:
+    """Merge the best configs of an arm's studies, one per fold, into a file for `bench run --config-from`.
+
+    Returns its path; None if a fold has no finished trial.
+    """
+    files = [best_file(arm) for arm in arms]
+    if not all(path.is_file() for path in files):
+        return None
+    data: dict[str, Any] = {}
+    for path in files:
+        data = merged(data, read_yaml(path))
+    target = arms[0].session.env.out / "tuning" / f"best-{arms[0].name}.yaml"
+    lines = [
+        f"{arms[0].unit.metric} {ON_VALIDATION}; tuned separately for {len(arms)} fold(s)",
+        f"use it with: {arms[0].session.command} --config-from {target.name}",
+    ]
+    write_atomic(target, "".join(f"# {line}\n" for line in lines) + yaml.safe_dump(data, sort_keys=False))
+    return target
+
+
+def write_results(arm: Arm, study: Study, budget: str) -> Path | None:
+    """Write all result files; return the path of the best config, None if no trial is finished.
+
+    ``budget`` is the stopping rule in words, which the config carries: arms are compared at equal budgets only.
+    """
     trials = study.get_trials(deepcopy=False)
     write_atomic(arm.folder / TRIALS, trials_table(trials, list(arm.space.ranges)))
     best = best_trial(trials)
     if best is None:
         return None
-    write_atomic(best_file(arm), best_yaml(arm, best, trials))
-    suite = arm.suite(best.params)
+    write_atomic(best_file(arm), best_yaml(arm, best, trials, budget))
     write_tuning_cost(
         arm.folder,
         TuningCost(
-            suite=suite.name,
+            suite=arm.session.suite.name,
             study=arm.study,
             method=arm.method.name,
             classifier=arm.classifier.name,
-            identity=arm_identity(suite.methods[0], suite.classifiers[0]),
             device=describe_host(arm.session.env.device),
             device_s=tuning_cost_s(trials),
             trials=dict(sorted(Counter(map(state_of, trials)).items())),
@@ -97,30 +121,42 @@ def trials_table(trials: Sequence[FrozenTrial], names: Sequence[str]) -> str:
     return out.getvalue()
 
 
-def best_config(arm: Arm, best: FrozenTrial) -> dict[str, Any]:
-    """Return a trial's values in the suite's syntax: those of the method, and of the classifier for its arm."""
+def best_config(arm: Arm, best: FrozenTrial, trials: Sequence[FrozenTrial], budget: str) -> dict[str, Any]:
+    """Return a trial's values for the arm, with how they were chosen, in the syntax of ``bench.suite.tuned``."""
     config: dict[str, Any] = arm.space.changes(best.params, METHOD)
     classifier = arm.space.changes(best.params, CLASSIFIER)
     if classifier:
         config["classifiers"] = {arm.classifier.name: classifier}
-    return {"methods": {arm.method.name: config}}
+    chosen = {
+        "classifier": arm.classifier.name,
+        "config": config,
+        "data": arm.session.plan.fingerprint,
+        "seen": list(arm.seen),
+        "budget": budget,
+        "device_s": round(tuning_cost_s(trials), 3),
+    }
+    return {TUNED: {arm.method.name: {arm.at: chosen}}}
 
 
-def best_yaml(arm: Arm, best: FrozenTrial, trials: Sequence[FrozenTrial]) -> str:
+def best_yaml(arm: Arm, best: FrozenTrial, trials: Sequence[FrozenTrial], budget: str) -> str:
     """Return the best config as YAML, with comments about its study."""
     ratio = f", ratio {best.params[RATIO]}" if RATIO in best.params else ""
     lines = [
         f"study {arm.study}: trial {best.number} of {len(trials)}{ratio}",
-        f"{arm.unit.metric} {ON_VALIDATION}: {_plus_minus(best)}, over {len(pairs_of(best))} folds",
-        f"use it with: {arm.session.command} --config-from {best_file(arm).name}",
+        f"{arm.unit.metric} {ON_VALIDATION}: {_plus_minus(best)}, {_over(arm)}",
     ]
-    return "".join(f"# {line}\n" for line in lines) + yaml.safe_dump(best_config(arm, best), sort_keys=False)
+    config = best_config(arm, best, trials, budget)
+    return "".join(f"# {line}\n" for line in lines) + yaml.safe_dump(config, sort_keys=False)
 
 
 def folds_saved(arm: Arm, trials: Sequence[FrozenTrial]) -> tuple[int, int]:
     """Return (folds run by finished and pruned trials, folds that they would have run without pruning)."""
-    ended = [t for t in trials if t.state in SETTLED]
+    ended = [t for t in trials if t.state in FINISHED]
     return sum(len(pairs_of(t)) for t in ended), len(ended) * len(arm.cells(arm.space.own))
+
+
+def _over(arm: Arm) -> str:
+    return fold_title(*arm.pair) if arm.pair else f"mean over {len(arm.cells(arm.space.own))} sets ± standard error"
 
 
 def _plus_minus(trial: FrozenTrial) -> str:
@@ -138,7 +174,7 @@ def summary(arm: Arm, trials: Sequence[FrozenTrial], best: FrozenTrial, plots: d
     lines = [
         f"# Tuning {arm.title} in suite {arm.session.suite.name}",
         "",
-        f"- Objective: {objective}; mean over {len(arm.cells(arm.space.own))} folds, ± its standard error.",
+        f"- Objective: {objective}; {_over(arm)}.",
         f"- Trials: {ended}." + (" Killed trials were run again." if count["killed"] else ""),
         f"- Best: trial {best.number}, {_plus_minus(best)}; `{best_file(arm).name}` has its values.",
         f"- The suite's values: {_plus_minus(own) if own else 'not finished'}.",
@@ -146,6 +182,7 @@ def summary(arm: Arm, trials: Sequence[FrozenTrial], best: FrozenTrial, plots: d
         f"- Tuning cost: {duration(tuning_cost_s(trials))} of device time ({tuning_cost_s(trials):.1f} s), including "
         "pruned and failed trials.",
         "- The best score of many trials is biased upwards: only a run on the test part gives an unbiased score.",
+        f"- The config names the {len(arm.seen)} groups whose images it used; a fold that tests one refuses it.",
         "",
         "| setting | searched | best | suite |",
         "|---|---|---|---|",

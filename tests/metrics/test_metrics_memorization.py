@@ -25,6 +25,7 @@ from bench.metrics.memorization import (
     MemorisationTest,
     Neighbours,
     authentic,
+    confirmed,
     memorisation_threshold,
     nearest,
     thumbnails,
@@ -101,15 +102,15 @@ def test_the_threshold_is_a_rank_among_training_images_without_duplicates() -> N
     assert (fitted.value, fitted.promised) == (pytest.approx(values[1]), 2 / 200)
     few = memorisation_threshold(relative(values[:50]), 0.01)
     assert (few.value, few.promised) == (pytest.approx(values[0]), 1 / 51)  # more than requested, and reported
-    with_twins = memorisation_threshold(relative(np.concatenate([np.zeros(60), np.full(40, 0.1), values])), 0.01)
-    assert (with_twins.value, with_twins.promised) == (
+    with_same = memorisation_threshold(relative(np.concatenate([np.zeros(60), np.full(40, 0.1), values])), 0.01)
+    assert (with_same.value, with_same.promised) == (
         fitted.value,
         pytest.approx(102 / 300),
     )  # further duplicates change nothing
     capped = memorisation_threshold(relative(np.full(20, 0.95)), 0.1)
     assert (capped.value, capped.promised) == (SINGLED_OUT, pytest.approx(1 / 21))
-    only_twins = memorisation_threshold(relative(np.zeros(8)), 0.01)
-    assert (only_twins.value, only_twins.promised) == (SAME_PICTURE, 1.0)
+    only_same = memorisation_threshold(relative(np.zeros(8)), 0.01)
+    assert (only_same.value, only_same.promised) == (SAME_PICTURE, 1.0)
 
 
 def test_duplicates_of_one_patient_do_not_raise_the_rate_for_other_patients() -> None:
@@ -194,13 +195,34 @@ def check_copies_and_novelties(images: np.ndarray, patients: np.ndarray) -> None
     test = MemorisationTest(thumbnails(train), patients[~held_out], 0.005, TURNED)
     for name, spoil in COPIES.items():
         assert test.evaluate(thumbnails(spoil(train))).copied.mean() > 0.95, name
-    judged = test.evaluate(thumbnails(novel))
-    assert judged.copied.mean() <= test.promised_across_patients + 2 / len(novel)
-    assert judged.authentic.mean() > 0.7
+    scored = test.evaluate(thumbnails(novel))
+    assert scored.copied.mean() <= test.promised_across_patients + 2 / len(novel)
+    assert scored.authentic.mean() > 0.7
     blurred = [np.asarray(Image.fromarray(i).filter(ImageFilter.GaussianBlur(4))) for i in novel]
     assert test.evaluate(thumbnails(np.stack(blurred))).copied.mean() <= 2 / len(
         novel
     )  # blurred images are not flagged
+
+
+def test_an_image_is_memorised_only_if_near_in_every_space() -> None:
+    """Two copies: one is near in both spaces, the other has the pixels of one training image, the features of noise."""
+    rng = np.random.default_rng(8)
+    pixels, features = rng.normal(size=(60, 30)), rng.normal(size=(60, 12))
+    patients = np.arange(60) // 3
+    tests = {
+        "pixels": MemorisationTest(pixels, patients, 0.005),
+        "features": MemorisationTest(features, patients, 0.005, reach=1.5),
+    }
+    at = {"pixels": pixels[:3].copy(), "features": features[:3].copy()}
+    at["features"][1] = 9.0  # far from every training image
+    at["pixels"][2] = -9.0
+    results = {s: t.evaluate(at[s]) for s, t in tests.items()}
+    assert [list(r.copied) for r in results.values()] == [[True, True, False], [True, False, True]]
+    both = confirmed(results, tests, at)
+    assert [list(r.memorised) for r in both.values()] == [[True, False, False], [True, False, False]]
+    assert tests["features"].is_near(features[:3] + 1e-3, np.arange(3)).all()
+    turned = MemorisationTest(thumbnails(np.zeros((4, 32, 32, 3), np.uint8)), np.arange(4), 0.1, TURNED)
+    assert turned.is_near(thumbnails(np.zeros((2, 32, 32, 3), np.uint8)), np.array([0, 3])).all()
 
 
 def pictures(dataset: Any, root: Path | None, folder: Path, size_px: int, every: int) -> tuple[np.ndarray, np.ndarray]:
@@ -219,3 +241,32 @@ def test_injected_copies_are_found_among_phantom_images(tmp_path: Path) -> None:
 def test_injected_copies_are_found_among_real_images(real_data: Path, tmp_path: Path) -> None:
     images, patients = pictures(BreakHis(BreakHisConfig()), real_data / "BreaKHis_v1", tmp_path, 64, 2)
     check_copies_and_novelties(images, patients)
+
+
+@pytest.mark.realdata
+def test_noise_and_blurred_images_are_not_memorised_and_copies_are(real_data: Path, tmp_path: Path) -> None:
+    """Features alone flag noise; pixels and features together do not."""
+    from bench.metrics.features import FeatureExtractor
+
+    images, patients = pictures(BreakHis(BreakHisConfig()), real_data / "BreaKHis_v1", tmp_path, 64, 4)
+    held_out = np.isin(patients, np.unique(patients)[::4])
+    train, novel = images[~held_out], images[held_out][:16]
+    extract = FeatureExtractor("tf_efficientnet_lite0", None, 64).extract
+    tests = {
+        "pixels": MemorisationTest(thumbnails(train), patients[~held_out], 0.005, TURNED),
+        "features": MemorisationTest(extract(train), patients[~held_out], 0.005, reach=1.5),
+    }
+
+    def flagged(made: np.ndarray) -> tuple[float, float]:
+        """Return the shares flagged by features alone, and in both spaces."""
+        at = {"pixels": thumbnails(made), "features": extract(made)}
+        found = confirmed({s: t.evaluate(at[s]) for s, t in tests.items()}, tests, at)
+        return float(found["features"].copied.mean()), float(np.mean(np.any([j.memorised for j in found.values()], 0)))
+
+    rng, shape = np.random.default_rng(9), (16, *train.shape[1:])
+    noise = np.clip(train.mean((0, 1, 2)) + rng.normal(0, 1, shape) * train.std((0, 1, 2)), 0, 255).astype(np.uint8)
+    assert flagged(noise)[1] == 0.0
+    blurred = [np.asarray(Image.fromarray(i).filter(ImageFilter.GaussianBlur(4))) for i in novel]
+    assert flagged(np.stack(blurred))[1] <= 1 / 16
+    for name in ("jpeg", "turned", "another stain"):
+        assert flagged(COPIES[name](train[:8]))[1] == 1.0, name

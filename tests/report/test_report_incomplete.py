@@ -184,3 +184,15 @@ def test_cells_without_a_row_count_as_not_run() -> None:
     records, text, _ = read([r for r in ROWS if (r.stage, r.method, r.fold) != ("evaluate", "cgan", 3)])
     assert records.failures == ()  # the store has no row for it
     assert "fold 3 (evaluate was not run)" in row(text, "`cgan` ×1")[1]
+
+
+def test_an_arm_with_another_tuning_budget_has_no_verdict() -> None:
+    said = summary(collect(Rows(ROWS), PLAN, Path("nowhere")), PLAN)
+    assert "Not compared" not in " ".join(said)
+    assert "**helps**: tl ×1" in said[0]
+    info = replace(PLAN, tuning_budgets={"tl": {"a": "40 trials in every fold"}})
+    said = summary(collect(Rows(ROWS), info, Path("nowhere")), info)
+    assert "tl" not in said[0]
+    assert said[1] == (
+        "Not compared: tl was tuned with 40 trials in every fold, none with no tuning; tune both with one budget."
+    )

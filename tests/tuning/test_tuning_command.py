@@ -18,16 +18,17 @@ from toy import Toy, register, write_squares, write_suite
 
 from bench import registry
 from bench.cli.main import main
-from bench.cli.tune import choose_arms, parse_budget
+from bench.cli.tune import parse_budget
 from bench.config import build
 from bench.engine.cell_run import run_cell
 from bench.engine.session import Session, prepare
-from bench.errors import ConfigError, StoreError
+from bench.errors import ConfigError
 from bench.plan.selection import select
 from bench.suite.suite import PluginSpec
+from bench.suite.tuned import tuned_s
 from bench.tracking.rows import fact_params, unit_name
 from bench.tuning import tracked
-from bench.tuning.cost import read_tuning_costs, tuning_s
+from bench.tuning.choose import choose_arms
 from bench.tuning.spaces import arm_space, check_ranges, parse_range, read_changes, widened
 from bench.types import Choice, FloatRange, IntRange
 
@@ -157,9 +158,10 @@ TUNE = ("tune", *TOY, "--method", "toy", "--space", "space.yaml")
         (("tune", *TOY, "--method", "toy", "--classifier", "smal_cnn", "--trials", "1"), "did you mean 'small_cnn'"),
         ((*TUNE, "--budget", "2 hours"), "such as 2h"),
         (
-            (*TUNE, "--trials", "1", "--objective", "balanced_accuracy,seconds", "--pruner", "wilcoxon"),
-            "cannot be pruned",
+            (*TUNE, "--trials", "1", "--objective", "primary,seconds", "--pruner", "wilcoxon"),
+            "two objectives cannot be pruned",
         ),
+        ((*TUNE, "--trials", "1", "--pruner", "wilcoxon"), "a study of one fold cannot be pruned"),
         ((*TUNE, "--trials", "1", "--storage", "mysqll://x"), "--storage mysqll://x"),
         ((*TUNE, "--trials", "1", "--set", "methods.toy.stepps=3"), "did you mean 'steps'"),
     ],
@@ -171,50 +173,50 @@ def test_bad_usage_is_exit_2_and_says_what_to_do(bench: Any, words: tuple[str, .
 
 
 def test_tune_then_run_the_best_config(bench: Any, tmp_path: Path) -> None:
-    """Three trials, resumed after two; the best config gives its validation score again, from nothing."""
+    """Three trials a fold, resumed after two; each fold's best config gives its score again, from nothing."""
     words = (*TUNE, "--pruner", "none", "--out", "out")
     assert bench(*words, "--trials", "2").exit_code == 0
     result = bench(*words, "--trials", "3")
     assert result.exit_code == 0, result.output
     assert "3 trials not yet in MLflow: " in result.output  # it could not be reached, and said so
     assert "run the same command to log them" in result.output
-    (folder,) = (tmp_path / "out" / "tuning").iterdir()
-    rows = list(csv.DictReader((folder / "trials.csv").open()))
-    assert [r["state"] for r in rows] == ["done"] * 3
-    best = max(float(r["score"]) for r in rows)
-    tuning_cost = read_tuning_costs(tmp_path / "out")[0]
-    assert (tuning_cost.score, tuning_cost.trials, tuning_cost.method) == (best, {"done": 3}, "toy")
-    assert 0 < tuning_cost.device_s <= sum(float(r["device_s"]) for r in rows) + 0.01
+    tuning = tmp_path / "out" / "tuning"
+    folders = sorted(p for p in tuning.iterdir() if p.is_dir())
+    assert [p.name.rpartition("-")[0] for p in folders] == ["toy-toy-small_cnn-0.0", "toy-toy-small_cnn-1.0"]
 
-    session = prepare("toy.yaml", (f"@{folder / 'best-toy.yaml'}",), Path("data"), tmp_path / "anew")
-    scores = validation_scores(session, next(r["ratio"] for r in rows if int(r["trial"]) == tuning_cost.best_trial))
-    assert np.mean(scores) == best
-    assert tuning_s(tmp_path / "out", session.suite, "toy", "small_cnn") == tuning_cost.device_s
-    plain = prepare("toy.yaml", (), Path("data"), tmp_path / "anew")
-    assert tuning_s(tmp_path / "out", plain.suite, "none", "small_cnn") == 0.0
+    session = prepare("toy.yaml", (f"@{tuning / 'best-toy-toy-small_cnn.yaml'}",), Path("data"), tmp_path / "anew")
+    assert [o.budget for o in session.suite.tuned_settings] == ["3 trials", "3 trials"]
+    seconds = 0.0
+    for fold, folder in enumerate(folders):
+        rows = list(csv.DictReader((folder / "trials.csv").open()))
+        assert [r["state"] for r in rows] == ["done"] * 3
+        best = max(float(r["score"]) for r in rows)
+        cost = json.loads((folder / "tuning_cost.json").read_text())
+        assert (cost["score"], cost["trials"], cost["method"]) == (best, {"done": 3}, "toy")
+        assert 0 < cost["device_s"] <= sum(float(r["device_s"]) for r in rows) + 0.01
+        seconds += cost["device_s"]
+        assert validation_score_of(session, fold, rows[cost["best_trial"]]["ratio"]) == best
+        report = (folder / "tuning.md").read_text()
+        assert f"trial {cost['best_trial']}, {best:.4f}" in report
+        assert all(name in report for name in ("method.steps", "classifier.dropout", "| ratio |", "AUROC"))
+        assert (np.asarray(Image.open(folder / "history.png").convert("L")) < 128).sum() > 500
+    assert tuned_s(session.suite.tuned_settings, "toy", "small_cnn") == pytest.approx(seconds, abs=0.01)
+    assert tuned_s(session.suite.tuned_settings, "none", "small_cnn") == 0.0
 
-    assert (np.asarray(Image.open(folder / "history.png").convert("L")) < 128).sum() > 500
-    report = (folder / "tuning.md").read_text()
-    assert f"trial {tuning_cost.best_trial}, {best:.4f}" in report
-    assert all(name in report for name in ("method.steps", "classifier.dropout", "| ratio |", "history.png"))
 
-
-def validation_scores(session: Session, ratio: str) -> list[float]:
-    """Do the arm's cells of `bench run` and return the validation score of each fold."""
-    scores = []
-    for cell in select(session.plan.cells, ("stage=evaluate", "method=toy", f"ratio={ratio}")):
-        row = run_cell(cell, session.env)
-        assert row.status == "done", row.error
-        if cell.stage == "evaluate":
-            scores.append(row.metrics["validation/patient_balanced_accuracy"])
-    return scores
+def validation_score_of(session: Session, fold: int, ratio: str) -> float:
+    """Do the arm's cells of `bench run` in a fold and return its validation score."""
+    chosen = ("stage=evaluate", "method=toy", f"ratio={ratio}", f"fold={fold}")
+    rows = [run_cell(cell, session.env) for cell in select(session.plan.cells, chosen)]
+    assert all(row.status == "done" for row in rows), [row.error for row in rows]
+    return rows[-1].metrics["validation/patient_auroc"]
 
 
 def test_failing_trials_are_exit_1(bench: Any) -> None:
     result = bench("tune", *TOY, "--method", "toy", "--trials", "1", "--out", "out", "--set", "methods.toy.fail_at=1")
     assert result.exit_code == 1, result.output
     assert "the last 5 trials failed" in result.output
-    assert "planted failure" in result.output
+    assert "injected failure" in result.output
 
 
 def test_a_ctrl_c_is_exit_130_and_the_same_command_continues(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,8 +233,8 @@ def test_a_ctrl_c_is_exit_130_and_the_same_command_continues(bench: Any, monkeyp
     assert (result.exit_code, "run the same command to continue" in result.output) == (130, True)
     result = bench(*TUNE, "--trials", "1", "--out", "out")
     assert result.exit_code == 0, result.output
-    assert len(calls) == 3  # the first fold was not trained again
-    (folder,) = (Path("out") / "tuning").iterdir()
+    assert len(calls) == 3  # the two folds, and the one that was cut
+    folder = next((Path("out") / "tuning").glob("*-1.0-*"))
     rows = list(csv.DictReader((folder / "trials.csv").open()))
     assert [(r["state"], r["again"]) for r in rows] == [("killed", "suite"), ("done", "0")]
 
@@ -279,14 +281,6 @@ def test_budgets(text: str, seconds: float) -> None:
     assert parse_budget(click.Context(click.Command("tune")), option, text) == seconds
 
 
-def test_a_damaged_tuning_cost_says_which_file(tmp_path: Path) -> None:
-    path = tmp_path / "tuning" / "study" / "tuning_cost.json"
-    path.parent.mkdir(parents=True)
-    path.write_text("{")
-    with pytest.raises(StoreError, match=r"tuning_cost\.json"):
-        read_tuning_costs(tmp_path)
-
-
 def test_trials_are_nested_runs_to_mlflow(bench: Any, tmp_path: Path) -> None:
     import optuna
 
@@ -303,7 +297,7 @@ def test_trials_are_nested_runs_to_mlflow(bench: Any, tmp_path: Path) -> None:
     done, failed = (tracked.trial_row(arm, t) for t in study.trials)
     assert unit_name(done) == "trial0000"
     assert (done.status, done.metrics, done.costs["device_s"]) == (
-        "done", {"validation/patient_balanced_accuracy": 0.75}, 2.0
+        "done", {"validation/patient_auroc": 0.75}, 2.0
     )  # fmt: skip
     assert fact_params(done)["trial.folds"] == "2"
     assert (failed.status, failed.error, unit_name(failed)) == ("failed", "E: x", "trial0001")

@@ -151,7 +151,7 @@ class Answers:
         """
         policy = run.session.plan.index.pixels
         upload, inputs = read_upload(content, policy), Inputs(cell, run.session.env)
-        method = run.session.suite.method(str(cell.method)).create()
+        method = inputs.env.suite.method(str(cell.method)).create()
         classes = inputs.index.classes
         if not isinstance(method, Translator):
             raise RequestError(400, f"{cell.method} does not translate images; generate images of a class instead")
@@ -180,7 +180,7 @@ class Answers:
 def _draw(asked: Asked) -> list[SyntheticImage]:
     cell, run = asked.cell, asked.run
     inputs = Inputs(cell, run.session.env)
-    method, folder = run.session.suite.method(str(cell.method)).create(), inputs.artifacts.folder(*cell.id)
+    method, folder = inputs.env.suite.method(str(cell.method)).create(), inputs.artifacts.folder(*cell.id)
     with TemporaryDirectory() as scratch:
         ctx = _context(run, scratch, asked.seed)
         return list(method.synthesize(inputs.fold().training, {asked.label: asked.count}, folder, ctx))

@@ -14,9 +14,9 @@ from bench.report.text import count, count_of, join, percent, points
 TERMS = {
     "Flagged": (
         "share of synthetic images flagged as memorised: closer to a training image, in pixels or features, than "
-        "all but a chosen share of unseen real images; in brackets the share of flagged validation images. *Other "
-        "class*: the closest training image has another class. *Like one patient*: closer to a training image than "
-        "images of other patients are."
+        "all but a chosen share of unseen real images, and near it in both; in brackets the share of flagged "
+        "validation images. *Other class*: the closest training image has another class. *Like one patient*: closer to "
+        "a training image than images of other patients are."
     ),
     "AuthPct": "per cent of images further from their nearest training image than that image is from its own nearest.",
     "Nearest is source image": (

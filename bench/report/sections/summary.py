@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
+from bench.analysis.comparison import NOT_COMPARED
 from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Line, typical_minimum_detectable_effect
 from bench.analysis.report import Records
@@ -28,12 +29,12 @@ def summary(records: Records, info: ReportInfo) -> list[str]:
         return []
     lines = records.lines
     design = curve_design(records, info) if records.curve else _design(lines)
-    found = (_verdicts(lines, info), design, _cost(lines), _missing(lines, info))
+    found = (_verdicts(lines, info), _not_compared(lines), design, _cost(lines), _missing(lines, info))
     return [s for s in found if s]
 
 
 def _verdicts(lines: Sequence[Line], info: ReportInfo) -> str:
-    compared = [x for x in lines if "none" in x.versus and not x.arm.exclude_memorised]
+    compared = [x for x in lines if "none" in x.versus and not x.arm.exclude_memorised and not _unequal(x)]
     if not compared:
         return (
             "No arm could be compared with `none` (real images only), so this report has scores but no verdicts."
@@ -56,6 +57,16 @@ def _verdicts(lines: Sequence[Line], info: ReportInfo) -> str:
         )
     rest = f"; **undecided**: the other {undecided}." if undecided else "."
     return base + "; ".join(phrases) + rest
+
+
+def _not_compared(lines: Sequence[Line]) -> str:
+    """Return why arms with another tuning budget than `none` have no verdict; '' if there are none."""
+    return " ".join(dict.fromkeys(map(_unequal, lines))).strip()
+
+
+def _unequal(line: Line) -> str:
+    note = line.verdict("none").note if "none" in line.versus else ""
+    return note.partition("budget.")[0] + "budget." if note.startswith(NOT_COMPARED) else ""
 
 
 def _named(lines: Sequence[Line], info: ReportInfo) -> str:

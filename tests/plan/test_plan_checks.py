@@ -92,7 +92,7 @@ def test_plan_refuses_and_plans_of_shipped_networks_import_no_torch(tmp_path: Pa
     assert done.exit_code != 0
     assert "methods.cgan: cgan: got images of 52 px" in str(done.exception) + done.output
     code = (
-        "import sys; from bench.suite.suite import load_suite, shipped_suites\n"
+        "import sys; from bench.suite.shipped import shipped_suites\nfrom bench.suite.suite import load_suite\n"
         "from bench.plan.checks import check_trainable\n"
         "[check_trainable(load_suite(name)) for name in shipped_suites()]\n"
         "print([m for m in ('torch', 'timm', 'torchvision') if m in sys.modules])"

@@ -15,14 +15,13 @@ import click
 
 from bench.cli.options import Command, suite_options
 from bench.data.split_config import LEARNING_CURVE
-from bench.errors import BenchError, ConfigError, DiskError, nearest
+from bench.errors import BenchError, ConfigError, DiskError
 from bench.store.redact import redact
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from bench.engine.session import Session
-    from bench.tuning.arm import Arm
     from bench.tuning.worker import Job
 
 Objective = Literal["primary", "primary,seconds"]
@@ -77,6 +76,7 @@ def tune_suite(
     """Tune the arms one after another, in every fold; return the exit code: 0, or 1 if all trials of a study failed."""
     from bench.engine.console import plain_console
     from bench.engine.session import pick_device
+    from bench.tuning.choose import choose_arms
     from bench.tuning.results import write_config
     from bench.tuning.worker import Job
 
@@ -100,37 +100,6 @@ def tune_suite(
             if path := write_config(each):
                 console.print(f"use it with: {session.command} --config-from {path}", soft_wrap=True)
     return code
-
-
-def choose_arms(
-    session: Session, methods: Sequence[str], classifier: str | None, space: Path | None, with_seconds: bool,
-    pruner: Any, seed: int,
-) -> list[Arm]:  # fmt: skip
-    """Return the arms to tune, with checked search spaces. Raises ``ConfigError`` with the nearest name."""
-    from bench.tuning.arm import Arm
-    from bench.tuning.spaces import arm_space, read_changes
-
-    suite = session.suite
-    if suite.origins:
-        raise ConfigError("this suite has tuned settings; leave out --config-from, and tune the suite's own settings")
-    known, classifiers = [m.name for m in suite.methods], [c.name for c in suite.classifiers]
-    wanted = known if "all" in methods else list(dict.fromkeys(methods))
-    for name in wanted:
-        if name not in known:
-            raise ConfigError(f"--method {name}: not in suite {suite.name}; {nearest(name, [*known, 'all'])}")
-    if classifier is None and len(classifiers) > 1:
-        raise ConfigError(
-            f"suite {suite.name} has several classifiers; add --classifier, one of {', '.join(classifiers)}"
-        )
-    classifier = classifier or classifiers[0]
-    if classifier not in classifiers:
-        raise ConfigError(f"--classifier {classifier}: not in suite {suite.name}; {nearest(classifier, classifiers)}")
-    changes = read_changes(space, suite) if space else {}
-    arms = []
-    for name in wanted:
-        specs = suite.method(name), suite.classifier(classifier, name)
-        arms.append(Arm(session, *specs, arm_space(suite, *specs, changes), with_seconds, pruner, seed))
-    return arms
 
 
 def tune_arm(console: Console, job: Job, workers: int) -> int:
@@ -158,7 +127,7 @@ def tune_arm(console: Console, job: Job, workers: int) -> int:
         except BenchError as e:
             error = e
         board.watch(now=True)
-        board.tell_result(write_results(arm, open_study(arm, job.storage), job.budget(board.settled)))
+        board.tell_result(write_results(arm, open_study(arm, job.storage), job.budget(board.finished)))
     warning = board.view.close(MLFLOW_WAIT_S)
     if warning:
         console.print(f"MLflow: {warning}", style="yellow")
@@ -238,11 +207,11 @@ class Board:
         return None
 
     @property
-    def settled(self) -> int:
+    def finished(self) -> int:
         """The number of trials that are done or pruned."""
-        from bench.tuning.study import SETTLED
+        from bench.tuning.study import FINISHED
 
-        return sum(t.state in SETTLED for t in self._trials())
+        return sum(t.state in FINISHED for t in self._trials())
 
     def _trials(self) -> Any:
         return self.study.get_trials(deepcopy=False)
@@ -251,9 +220,9 @@ class Board:
         from bench.forecast.cost_model import duration
         from bench.tuning.study import tuning_cost_s
 
-        trials, job, settled = self._trials(), self.job, self.settled
+        trials, job, finished = self._trials(), self.job, self.finished
         tuning_cost = duration(tuning_cost_s(trials))
-        of_trials = f"{settled}/{job.trials} trials" if job.trials else f"{settled} trials"
+        of_trials = f"{finished}/{job.trials} trials" if job.trials else f"{finished} trials"
         return of_trials + f", {tuning_cost}" + (f" of {duration(job.budget_s)}" if job.budget_s else "")
 
     def _panel(self) -> Any:

@@ -24,7 +24,7 @@ from bench.suite.arms import Arm, ratio_text
 from bench.suite.contrast import NONE
 from bench.suite.suite import PluginSpec, Suite
 from bench.suite.trained_on import WeightsConfig, check_trained_on
-from bench.suite.tuned import SplitGroups, check_origins
+from bench.suite.tuned import SplitGroups, check_tuned_settings
 from bench.types import At, DatasetIndex, Split
 
 # Increase a stage's number when its code gives another result for the same input: older cells are then not reused.
@@ -58,7 +58,7 @@ def make_plan(suite: Suite, index: DatasetIndex, weights: str | None = None) -> 
     try_out({m.name: m.create() for m in suite.metrics}, index.classes, index.positive_label)
     splits = make_splits(index, suite.settings.split)
     tested = _test_groups(index, splits)
-    check_origins(suite.origins, fingerprint(index), tested)
+    check_tuned_settings(suite.tuned_settings, fingerprint(index), tested)
     if isinstance(suite.settings.weights, WeightsConfig):
         check_trained_on(suite.settings.weights, {r.group_id for r in index.records}, tested)
     cells = tuple(_cells(suite, index, splits, weights))

@@ -50,7 +50,7 @@ def report_info(session: Session, rows: Sequence[ResultRow]) -> ReportInfo:
         mask_carriers=mask_carriers(suite) if settings.segmentation_networks else (),
         tuned_s=_tuned(session),
         tuning_budgets={
-            m.name: {c.name: b for c in suite.classifiers if (b := budget_of(suite.origins, m.name, c.name))}
+            m.name: {c.name: b for c in suite.classifiers if (b := budget_of(suite.tuned_settings, m.name, c.name))}
             for m in suite.methods
         },
         margin=settings.margin,
@@ -117,7 +117,7 @@ def _tuned(session: Session) -> dict[str, dict[str, float]]:
     suite, found = session.suite, dict[str, dict[str, float]]()
     for m in suite.methods:
         for c in suite.classifiers:
-            if seconds := tuned_s(suite.origins, m.name, c.name):
+            if seconds := tuned_s(suite.tuned_settings, m.name, c.name):
                 found.setdefault(m.name, {})[c.name] = seconds
     return found
 

@@ -22,7 +22,7 @@ from bench.suite.shipped import config_folder, sub_suite_names, suite_files
 from bench.suite.stage_configs import ExplainConfig, FidelityConfig
 from bench.suite.sub_suites import locate, of_sub_suite, sub_suites_in
 from bench.suite.trained_on import WeightsConfig
-from bench.suite.tuned import EVERY, TUNED, Origin, read_origins, with_tuned
+from bench.suite.tuned import EVERY, TUNED, TunedSettings, read_tuned_settings, with_tuned
 
 Ratio = float | Literal["balance"]
 Primary = Literal["auroc", "log_loss", "brier", "balanced_accuracy"]
@@ -96,7 +96,7 @@ class Suite:
     tuned: tuple[tuple[str, PluginSpec], ...] = ()  # (method, classifier settings of that method's arm)
     metrics: tuple[PluginSpec, ...] = ()  # custom metrics, in addition to the built-in ones
     positive: str | None = None  # name of the positive class of two, from ``dataset.positive``
-    origins: tuple[Origin, ...] = ()  # of settings that `bench tune` chose
+    tuned_settings: tuple[TunedSettings, ...] = ()  # of settings that `bench tune` chose
     by_fold: Mapping[str, Suite] = field(default_factory=dict)  # the suite with a fold's tuned settings
 
     def of_fold(self, fold: int, repeat: int) -> Suite:
@@ -105,7 +105,7 @@ class Suite:
 
     def untuned(self) -> Suite:
         """Return the suite without settings that belong to one arm or one fold."""
-        return replace(self, tuned=(), origins=(), by_fold={})
+        return replace(self, tuned=(), tuned_settings=(), by_fold={})
 
     def method(self, name: str) -> PluginSpec:
         """Return the method of that name."""
@@ -139,8 +139,8 @@ def load_suite(name: str, assignments: tuple[str, ...] = (), root: Path | None =
             data = merged(data, read_yaml(Path(text.removeprefix(FROM_FILE))))
     called = f"{path.stem}-{sub_suite}" if sub_suite else path.stem
     sets = tuple(a for a in assignments if not a.startswith(FROM_FILE))
-    origins = read_origins(data.get(TUNED), data.get("methods"))
-    data = with_tuned(data, origins, EVERY)
+    tuned_settings = read_tuned_settings(data.get(TUNED), data.get("methods"))
+    data = with_tuned(data, tuned_settings, EVERY)
     changed = override(data, sets)
     for section in NAMED:
         before, after = _named(data, section), _named(changed, section)
@@ -149,10 +149,10 @@ def load_suite(name: str, assignments: tuple[str, ...] = (), root: Path | None =
     suite = parse_suite(called, changed)
     left = {m.name for m in suite.methods}
     by_fold = {
-        at: parse_suite(called, override(with_tuned(data, origins, at), sets))
-        for at in dict.fromkeys(o.at for o in origins if o.at != EVERY)
+        at: parse_suite(called, override(with_tuned(data, tuned_settings, at), sets))
+        for at in dict.fromkeys(o.at for o in tuned_settings if o.at != EVERY)
     }
-    return replace(suite, origins=tuple(o for o in origins if o.method in left), by_fold=by_fold)
+    return replace(suite, tuned_settings=tuple(o for o in tuned_settings if o.method in left), by_fold=by_fold)
 
 
 def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:

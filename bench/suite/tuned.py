@@ -1,4 +1,4 @@
-"""Tuned settings with their origin: the section ``tuned`` of a file that `bench tune` writes.
+"""Tuned settings and how they were chosen: the section ``tuned`` of a file that `bench tune` writes.
 
     tuned:
       cgan:                                  # method
@@ -30,7 +30,7 @@ TUNE_AGAIN = "run `bench tune` on this suite, which writes settings for each fol
 
 
 @dataclass(frozen=True)
-class Origin:
+class TunedSettings:
     """What chose the settings of a method's arm in one fold, or in all sets of a learning curve (``EVERY``)."""
 
     classifier: str
@@ -56,8 +56,8 @@ class SplitGroups:
     test: frozenset[str] = field(repr=False)
 
 
-def read_origins(section: Any, methods: Any) -> tuple[Origin, ...]:
-    """Return the origins in the section ``tuned``. Raises ``ConfigError`` for unknown methods and keys."""
+def read_tuned_settings(section: Any, methods: Any) -> tuple[TunedSettings, ...]:
+    """Return the tuned settings in the section ``tuned``. Raises ``ConfigError`` for unknown methods and keys."""
     if not section:
         return ()
     found = []
@@ -66,7 +66,7 @@ def read_origins(section: Any, methods: Any) -> tuple[Origin, ...]:
             raise ConfigError(f"{TUNED}.{method}: not a method of this suite; remove it, or add the method")
         for at, data in _mapping(entries, f"{TUNED}.{method}").items():
             where = f"{TUNED}.{method}.{at}"
-            found.append(build(Origin, {**_mapping(data, where), "method": str(method), "at": str(at)}, where))
+            found.append(build(TunedSettings, {**_mapping(data, where), "method": str(method), "at": str(at)}, where))
     return tuple(found)
 
 
@@ -76,47 +76,47 @@ def _mapping(data: Any, where: str) -> dict[Any, Any]:
     return data
 
 
-def as_section(origins: Iterable[Origin]) -> dict[str, Any]:
-    """Return the origins in the syntax of ``read_origins``."""
+def as_section(tuned_settings: Iterable[TunedSettings]) -> dict[str, Any]:
+    """Return the tuned settings in the syntax of ``read_tuned_settings``."""
     found: dict[str, Any] = {}
-    for origin in origins:
-        entry = {k: v for k, v in to_plain(origin).items() if k not in ("method", "at")}
-        found.setdefault(origin.method, {})[origin.at] = entry
+    for chosen in tuned_settings:
+        entry = {k: v for k, v in to_plain(chosen).items() if k not in ("method", "at")}
+        found.setdefault(chosen.method, {})[chosen.at] = entry
     return found
 
 
-def tuned_s(origins: Iterable[Origin], method: str, classifier: str) -> float:
+def tuned_s(tuned_settings: Iterable[TunedSettings], method: str, classifier: str) -> float:
     """Return the device-seconds of tuning of an arm, all folds together; 0 if it was not tuned."""
-    return sum(o.device_s for o in origins if o.of(method, classifier))
+    return sum(o.device_s for o in tuned_settings if o.of(method, classifier))
 
 
-def budget_of(origins: Iterable[Origin], method: str, classifier: str) -> str:
+def budget_of(tuned_settings: Iterable[TunedSettings], method: str, classifier: str) -> str:
     """Return the tuning budget of an arm in words; '' if it was not tuned."""
-    own = [o for o in origins if o.of(method, classifier)]
+    own = [o for o in tuned_settings if o.of(method, classifier)]
     found = " / ".join(sorted({o.budget for o in own}))
     return found and found + (" in every fold" if own[0].at != EVERY else "")
 
 
-def with_tuned(data: Mapping[str, Any], origins: Iterable[Origin], at: str) -> dict[str, Any]:
+def with_tuned(data: Mapping[str, Any], tuned_settings: Iterable[TunedSettings], at: str) -> dict[str, Any]:
     """Return a suite's mapping with the tuned settings of ``at`` (EVERY or 'fold.repeat')."""
-    methods = {o.method: dict(o.config) for o in origins if o.at == at}
+    methods = {o.method: dict(o.config) for o in tuned_settings if o.at == at}
     return merged({k: v for k, v in data.items() if k != TUNED}, {"methods": methods} if methods else {})
 
 
-def check_origins(origins: Iterable[Origin], data: str, splits: Iterable[SplitGroups]) -> None:
+def check_tuned_settings(tuned_settings: Iterable[TunedSettings], data: str, splits: Iterable[SplitGroups]) -> None:
     """Raise ``LeakageError`` if the settings of a fold were chosen with patients of its test part.
 
     Raises ``ConfigError`` if they were chosen on other images (fingerprint ``data``), or for some folds only.
     """
     folds = list(splits)
-    by_method: dict[str, dict[str, Origin]] = {}
-    for origin in origins:
-        by_method.setdefault(origin.method, {})[origin.at] = origin
+    by_method: dict[str, dict[str, TunedSettings]] = {}
+    for chosen in tuned_settings:
+        by_method.setdefault(chosen.method, {})[chosen.at] = chosen
     for method, of_at in by_method.items():
-        for origin in of_at.values():
-            if origin.data != data:
+        for chosen in of_at.values():
+            if chosen.data != data:
                 raise ConfigError(
-                    f"{TUNED}.{method}: tuned on other images (fingerprint {origin.data}, these are {data}), so its "
+                    f"{TUNED}.{method}: tuned on other images (fingerprint {chosen.data}, these are {data}), so its "
                     f"patients cannot be compared with those of the test parts; {TUNE_AGAIN}"
                 )
         for fold in folds:
@@ -126,14 +126,14 @@ def check_origins(origins: Iterable[Origin], data: str, splits: Iterable[SplitGr
             _require_unseen(used, fold)
 
 
-def _require_unseen(origin: Origin, fold: SplitGroups) -> None:
-    if not origin.seen:
+def _require_unseen(chosen: TunedSettings, fold: SplitGroups) -> None:
+    if not chosen.seen:
         raise LeakageError(
-            f"{fold.name}: the tuned settings of {origin.method!r} do not list the patients that their search used, "
+            f"{fold.name}: the tuned settings of {chosen.method!r} do not list the patients that their search used, "
             f"so leakage cannot be excluded; {TUNE_AGAIN}"
         )
-    if leaked := sorted(fold.test & set(origin.seen)):
+    if leaked := sorted(fold.test & set(chosen.seen)):
         raise LeakageError(
-            f"{fold.name}: the tuned settings of {origin.method!r} were chosen with images of {len(leaked)} of its "
+            f"{fold.name}: the tuned settings of {chosen.method!r} were chosen with images of {len(leaked)} of its "
             f"{len(fold.test)} test patients or groups, such as {leaked[0]!r}; {TUNE_AGAIN}"
         )

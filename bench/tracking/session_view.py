@@ -49,7 +49,7 @@ def resolved(session: Session) -> dict[str, Any]:
         "methods": {m.name: asdict(m.config) | _own_classifiers(suite, m.name) for m in suite.methods},
         "classifiers": {c.name: asdict(c.config) for c in suite.classifiers},
         **({"metrics": {m.name: asdict(m.config) for m in suite.metrics}} if suite.metrics else {}),
-        **({TUNED: as_section(suite.origins)} if suite.origins else {}),
+        **({TUNED: as_section(suite.tuned_settings)} if suite.tuned_settings else {}),
     }
 
 

@@ -26,8 +26,8 @@ from bench.tuning.plots import write_plots
 from bench.tuning.spaces import CLASSIFIER, METHOD, RATIO, describe
 from bench.tuning.study import (
     ERROR,
+    FINISHED,
     INSTEAD_OF,
-    SETTLED,
     SUITE,
     best_trial,
     front,
@@ -122,12 +122,12 @@ def trials_table(trials: Sequence[FrozenTrial], names: Sequence[str]) -> str:
 
 
 def best_config(arm: Arm, best: FrozenTrial, trials: Sequence[FrozenTrial], budget: str) -> dict[str, Any]:
-    """Return a trial's values for the arm, with their origin, in the syntax of ``bench.suite.tuned``."""
+    """Return a trial's values for the arm, with how they were chosen, in the syntax of ``bench.suite.tuned``."""
     config: dict[str, Any] = arm.space.changes(best.params, METHOD)
     classifier = arm.space.changes(best.params, CLASSIFIER)
     if classifier:
         config["classifiers"] = {arm.classifier.name: classifier}
-    origin = {
+    chosen = {
         "classifier": arm.classifier.name,
         "config": config,
         "data": arm.session.plan.fingerprint,
@@ -135,7 +135,7 @@ def best_config(arm: Arm, best: FrozenTrial, trials: Sequence[FrozenTrial], budg
         "budget": budget,
         "device_s": round(tuning_cost_s(trials), 3),
     }
-    return {TUNED: {arm.method.name: {arm.at: origin}}}
+    return {TUNED: {arm.method.name: {arm.at: chosen}}}
 
 
 def best_yaml(arm: Arm, best: FrozenTrial, trials: Sequence[FrozenTrial], budget: str) -> str:
@@ -151,7 +151,7 @@ def best_yaml(arm: Arm, best: FrozenTrial, trials: Sequence[FrozenTrial], budget
 
 def folds_saved(arm: Arm, trials: Sequence[FrozenTrial]) -> tuple[int, int]:
     """Return (folds run by finished and pruned trials, folds that they would have run without pruning)."""
-    ended = [t for t in trials if t.state in SETTLED]
+    ended = [t for t in trials if t.state in FINISHED]
     return sum(len(pairs_of(t)) for t in ended), len(ended) * len(arm.cells(arm.space.own))
 
 

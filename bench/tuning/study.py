@@ -35,7 +35,7 @@ PAIR = "fold "  # prefix of the attribute with the score and cell times of one f
 SUITE = -1
 OPENINGS = 4
 RACES = ("IntegrityError", "OperationalError", "ProgrammingError")  # two workers create database tables concurrently
-SETTLED = (TrialState.COMPLETE, TrialState.PRUNED)
+FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 def open_study(arm: Arm, storage: str | None) -> Study:

@@ -27,11 +27,11 @@ from bench.errors import BenchError
 from bench.tuning.spaces import Space
 from bench.tuning.study import (
     ERROR,
+    FINISHED,
     HEARTBEAT,
     INSTEAD_OF,
     INTERRUPTED,
     OWNER,
-    SETTLED,
     SUITE,
     SURPLUS,
     state_of,
@@ -70,7 +70,7 @@ class TrialQueue:
             require_success(trials[self._since :])
             if (
                 self.trials is not None
-                and sum(t.state in (*SETTLED, TrialState.RUNNING) for t in trials) >= self.trials
+                and sum(t.state in (*FINISHED, TrialState.RUNNING) for t in trials) >= self.trials
             ):
                 time.sleep(POLL_S)
                 continue
@@ -84,7 +84,7 @@ class TrialQueue:
 
     def is_over(self, trials: Sequence[FrozenTrial]) -> bool:
         """Return whether N trials are finished or pruned, or the budget is spent."""
-        enough = self.trials is not None and sum(t.state in SETTLED for t in trials) >= self.trials
+        enough = self.trials is not None and sum(t.state in FINISHED for t in trials) >= self.trials
         return enough or (self.budget_s is not None and tuning_cost_s(trials) >= self.budget_s)
 
     def _give_up_the_dead(self) -> None:
@@ -147,7 +147,7 @@ def require_success(trials: Sequence[FrozenTrial]) -> None:
 
     Pass only the trials started since the command was: the cause of earlier failures may have been removed.
     """
-    ended = [t for t in trials if t.state in SETTLED or state_of(t) == "failed"]
+    ended = [t for t in trials if t.state in FINISHED or state_of(t) == "failed"]
     last = ended[-MAX_FAILURES:]
     if len(last) == MAX_FAILURES and all(state_of(t) == "failed" for t in last):
         error = str(last[-1].user_attrs[ERROR]).splitlines()[0]
@@ -181,7 +181,7 @@ def _lives(owner: dict[str, Any]) -> bool:
 
 
 @contextmanager
-def beating(trial: Trial) -> Iterator[None]:
+def with_heartbeat(trial: Trial) -> Iterator[None]:
     """Increase the trial's heartbeat in the background, for workers on other machines."""
     stop = threading.Event()
 

@@ -34,10 +34,10 @@ class Job:
     trials: int | None
     budget_s: float | None
 
-    def budget(self, settled: int) -> str:
-        """Return the budget in words; ``settled`` trials are done or pruned. Equal words are equal budgets."""
+    def budget(self, finished: int) -> str:
+        """Return the budget in words; ``finished`` trials are done or pruned. Equal words are equal budgets."""
         if self.budget_s is None:
-            return f"{settled} trials"
+            return f"{finished} trials"
         return f"{self.budget_s:g} device seconds" + (f", at most {self.trials} trials" if self.trials else "")
 
 
@@ -58,10 +58,10 @@ def run_trial(arm: Arm, study: Any, trial: Any, watch: Watcher = lambda: None) -
     from optuna.trial import TrialState
 
     from bench.tuning.study import ERROR, INTERRUPTED
-    from bench.tuning.trial_queue import beating
+    from bench.tuning.trial_queue import with_heartbeat
 
     values: list[float] | None = None
-    with beating(trial):
+    with with_heartbeat(trial):
         try:
             values = evaluate(arm, trial, watch)
             state = TrialState.PRUNED if values is None else TrialState.COMPLETE

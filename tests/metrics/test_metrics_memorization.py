@@ -102,15 +102,15 @@ def test_the_threshold_is_a_rank_among_training_images_without_duplicates() -> N
     assert (fitted.value, fitted.promised) == (pytest.approx(values[1]), 2 / 200)
     few = memorisation_threshold(relative(values[:50]), 0.01)
     assert (few.value, few.promised) == (pytest.approx(values[0]), 1 / 51)  # more than requested, and reported
-    with_twins = memorisation_threshold(relative(np.concatenate([np.zeros(60), np.full(40, 0.1), values])), 0.01)
-    assert (with_twins.value, with_twins.promised) == (
+    with_same = memorisation_threshold(relative(np.concatenate([np.zeros(60), np.full(40, 0.1), values])), 0.01)
+    assert (with_same.value, with_same.promised) == (
         fitted.value,
         pytest.approx(102 / 300),
     )  # further duplicates change nothing
     capped = memorisation_threshold(relative(np.full(20, 0.95)), 0.1)
     assert (capped.value, capped.promised) == (SINGLED_OUT, pytest.approx(1 / 21))
-    only_twins = memorisation_threshold(relative(np.zeros(8)), 0.01)
-    assert (only_twins.value, only_twins.promised) == (SAME_PICTURE, 1.0)
+    only_same = memorisation_threshold(relative(np.zeros(8)), 0.01)
+    assert (only_same.value, only_same.promised) == (SAME_PICTURE, 1.0)
 
 
 def test_duplicates_of_one_patient_do_not_raise_the_rate_for_other_patients() -> None:
@@ -195,9 +195,9 @@ def check_copies_and_novelties(images: np.ndarray, patients: np.ndarray) -> None
     test = MemorisationTest(thumbnails(train), patients[~held_out], 0.005, TURNED)
     for name, spoil in COPIES.items():
         assert test.evaluate(thumbnails(spoil(train))).copied.mean() > 0.95, name
-    judged = test.evaluate(thumbnails(novel))
-    assert judged.copied.mean() <= test.promised_across_patients + 2 / len(novel)
-    assert judged.authentic.mean() > 0.7
+    scored = test.evaluate(thumbnails(novel))
+    assert scored.copied.mean() <= test.promised_across_patients + 2 / len(novel)
+    assert scored.authentic.mean() > 0.7
     blurred = [np.asarray(Image.fromarray(i).filter(ImageFilter.GaussianBlur(4))) for i in novel]
     assert test.evaluate(thumbnails(np.stack(blurred))).copied.mean() <= 2 / len(
         novel

@@ -26,8 +26,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def session(groups: str | None = None, *, plain: bool = False) -> Session:
     if groups is not None:
         Path("groups.txt").write_text(groups)
-    origin = {} if groups is None else {"trained_on": "groups.txt"}
-    weights = "backbone.pth" if plain else {"file": "backbone.pth", **origin}
+    chosen = {} if groups is None else {"trained_on": "groups.txt"}
+    weights = "backbone.pth" if plain else {"file": "backbone.pth", **chosen}
     assignment = f"weights={yaml.safe_dump(weights, default_flow_style=True)}"
     return prepare("s.yaml", (assignment,), Path("data"), Path("out"))
 

@@ -1,4 +1,4 @@
-"""Tuned settings carry their origin: a fold that tests a patient whose images chose its settings refuses them."""
+"""Tuned settings say how they were chosen: a fold that tests a patient whose images chose them refuses them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bench.errors import ConfigError, LeakageError
 from bench.forecast.workload import workloads
 from bench.plan.selection import select
 from bench.suite.suite import load_suite
-from bench.suite.tuned import Origin, budget_of, tuned_s
+from bench.suite.tuned import TunedSettings, budget_of, tuned_s
 from bench.tracking.session_view import resolved
 from bench.tuning.arm import Arm
 from bench.tuning.spaces import arm_space
@@ -44,9 +44,9 @@ def arm_of(plain: Session) -> Arm:
 
 
 def entry(seen: Sequence[str], **changes: Any) -> dict[str, Any]:
-    origin = {"classifier": "small_cnn", "config": {"steps": 3}, "data": session().plan.fingerprint,
+    chosen = {"classifier": "small_cnn", "config": {"steps": 3}, "data": session().plan.fingerprint,
               "seen": list(seen), "budget": "4 trials", "device_s": 2.0}  # fmt: skip
-    return {**origin, **changes}
+    return {**chosen, **changes}
 
 
 def write(entries: dict[str, Any], name: str = "best.yaml", method: str = "toy") -> str:
@@ -81,7 +81,7 @@ def test_set_comes_after_the_tuned_settings_and_can_remove_the_arm() -> None:
     file = write(own_entries())
     assert session(file, "methods.toy.steps=9").suite.of_fold(1, 0).method("toy").config.steps == 9
     without = session(file, "methods.toy=false")
-    assert (without.suite.origins, [m.name for m in without.suite.of_fold(1, 0).methods]) == ((), ["none"])
+    assert (without.suite.tuned_settings, [m.name for m in without.suite.of_fold(1, 0).methods]) == ((), ["none"])
 
 
 def test_settings_that_saw_another_fold_s_test_patients_are_refused() -> None:
@@ -100,7 +100,7 @@ def test_settings_that_saw_another_fold_s_test_patients_are_refused() -> None:
 
 def test_without_the_check_the_leak_goes_through(monkeypatch: pytest.MonkeyPatch) -> None:
     own = own_entries()
-    monkeypatch.setattr("bench.plan.make.check_origins", lambda *_: None)
+    monkeypatch.setattr("bench.plan.make.check_tuned_settings", lambda *_: None)
     assert session(write({**own, "1.0": own["0.0"]})).suite.of_fold(1, 0).method("toy").config.steps == 3
 
 
@@ -134,8 +134,8 @@ def test_files_of_two_arms_are_merged_and_the_stored_suite_is_as_strict() -> Non
     none = {at: {**e, "config": {"classifiers": {"small_cnn": {"learning_rate": 0.25}}}} for at, e in own.items()}
     both = session(write(own), write(none, "none.yaml", "none"))
     assert both.suite.of_fold(1, 0).classifier("small_cnn", "none").config.learning_rate == 0.25
-    assert tuned_s(both.suite.origins, "toy", "small_cnn") == 4.0
-    assert budget_of(both.suite.origins, "none", "small_cnn") == "4 trials in every fold"
+    assert tuned_s(both.suite.tuned_settings, "toy", "small_cnn") == 4.0
+    assert budget_of(both.suite.tuned_settings, "none", "small_cnn") == "4 trials in every fold"
     assert resolved(both)["tuned"] == {"toy": own, "none": none}
 
 
@@ -154,7 +154,7 @@ def test_a_learning_curve_s_sets_share_one_config_which_saw_no_test_patient() ->
 
 
 def test_a_tuned_generator_serves_all_classifiers_of_its_method() -> None:
-    generator = Origin("a", {"steps": 3}, "", ("p",), "4 trials", 1.0, "toy")
-    classifier = Origin("a", {"classifiers": {"a": {}}}, "", ("p",), "4 trials", 1.0, "toy")
+    generator = TunedSettings("a", {"steps": 3}, "", ("p",), "4 trials", 1.0, "toy")
+    classifier = TunedSettings("a", {"classifiers": {"a": {}}}, "", ("p",), "4 trials", 1.0, "toy")
     assert [tuned_s([generator], *of) for of in (("toy", "a"), ("toy", "b"), ("none", "a"))] == [1.0, 1.0, 0.0]
     assert [budget_of([classifier], "toy", c) for c in ("a", "b")] == ["4 trials", ""]

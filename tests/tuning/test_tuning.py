@@ -26,9 +26,9 @@ from bench.tuning.objective import PairResult, TrialFailed
 from bench.tuning.results import folds_saved
 from bench.tuning.spaces import Space
 from bench.tuning.study import (
+    FINISHED,
     INSTEAD_OF,
     OWNER,
-    SETTLED,
     SUITE,
     best_trial,
     mean_score,
@@ -84,8 +84,8 @@ def trials_of(arm: Arm) -> list[Any]:
     return open_study(arm, None).get_trials(deepcopy=False)
 
 
-def settled(arm: Arm) -> list[Any]:
-    return [t for t in trials_of(arm) if t.state in SETTLED]
+def finished(arm: Arm) -> list[Any]:
+    return [t for t in trials_of(arm) if t.state in FINISHED]
 
 
 def test_a_study_ends_with_n_trials_and_the_first_is_the_suite_s_own(arm: Any) -> None:
@@ -99,7 +99,7 @@ def test_a_study_ends_with_n_trials_and_the_first_is_the_suite_s_own(arm: Any) -
     work(Job(mine, None, 6, None))
     assert len(trials_of(mine)) == 6  # nothing is left to do
     work(Job(mine, None, 8, None))
-    assert len(settled(mine)) == 8  # more trials continue the same study
+    assert len(finished(mine)) == 8  # more trials continue the same study
 
 
 def test_an_interrupted_study_continues_with_the_same_values(arm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +123,7 @@ def test_an_interrupted_study_continues_with_the_same_values(arm: Any, monkeypat
     for number, successor in again.items():
         assert trials[number].params == successor.params
         assert state_of(trials[number]) == "killed"
-    assert len(settled(cut)) == 12
+    assert len(finished(cut)) == 12
     done = len(pairs_of(trials[min(again)]))
     assert done == 6  # folds 0 to 5 of its 10 were done when it was interrupted
 
@@ -156,13 +156,13 @@ def test_two_workers_one_killed_end_with_exactly_n_trials(arm: Any, monkeypatch:
     workers[1].join(60)
     assert (workers[0].exitcode, workers[1].exitcode) == (0, -signal.SIGKILL)
     trials = trials_of(mine)
-    assert sum(t.state in SETTLED for t in trials) == n
+    assert sum(t.state in FINISHED for t in trials) == n
     assert not [t for t in trials if t.state == TrialState.RUNNING]
     assert state_of(trials[victim]) == "killed"
     successors = [t for t in trials if t.user_attrs.get(INSTEAD_OF) == victim and state_of(t) != "surplus"]
     assert [t.params for t in successors] == [trials[victim].params]  # neither lost nor doubled
-    assert successors[0].state in SETTLED
-    mine_too = [tuple(t.params.values()) for t in trials if t.state in SETTLED]
+    assert successors[0].state in FINISHED
+    mine_too = [tuple(t.params.values()) for t in trials if t.state in FINISHED]
     assert len(set(mine_too)) == n
 
 
@@ -184,7 +184,7 @@ def test_pruning_saves_folds_at_the_same_best_value(arm: Any) -> None:
     for pruner in ("none", "wilcoxon", "hyperband"):
         mine = arm(pruner=pruner)
         work(Job(mine, None, 18, None))
-        trials = settled(mine)
+        trials = finished(mine)
         assert len(trials) == 18
         did, without = folds_saved(mine, trials)
         assert without == 180
@@ -213,7 +213,7 @@ def test_equal_scores_are_told_apart_by_the_brier_score_only() -> None:
 def test_two_objectives_give_a_front_and_are_not_pruned(arm: Any) -> None:
     mine = arm(with_seconds=True)
     work(Job(mine, None, 8, None))
-    trials = settled(mine)
+    trials = finished(mine)
     assert [len(pairs_of(t)) for t in trials] == [10] * 8
     for trial in trials:
         assert trial.values == pytest.approx([mean_score(trial), tuning_cost_s([trial])])
@@ -228,8 +228,8 @@ def test_the_budget_stops_new_trials_and_counts_each_cell_once(arm: Any) -> None
     assert tuning_cost_s(trials_of(mine)) == once  # three trials of one and the same work
     other = arm()
     work(Job(other, None, None, 2.5 * once))
-    bills = [tuning_cost_s(trials_of(other)[:k]) for k in range(1, len(trials_of(other)) + 1)]
-    assert bills[-1] >= 2.5 * once > bills[-2]
+    costs = [tuning_cost_s(trials_of(other)[:k]) for k in range(1, len(trials_of(other)) + 1)]
+    assert costs[-1] >= 2.5 * once > costs[-2]
 
 
 def test_a_failed_trial_does_not_count_and_too_many_stop_the_study(arm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -250,14 +250,14 @@ def test_a_failed_trial_does_not_count_and_too_many_stop_the_study(arm: Any, mon
     assert issubclass(TooManyFailures, BenchError)
     limit = 1.0  # mended: the same command goes on
     work(Job(other, None, 8, None))
-    assert len(settled(other)) == 8
+    assert len(finished(other)) == 8
 
 
 def test_a_silent_worker_of_another_machine_is_taken_for_dead(arm: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     mine = arm()
     study = open_study(mine, None)
-    mine_desk = TrialQueue(study, mine.space, 2, None)
-    trial = mine_desk.next_trial()
+    my_queue = TrialQueue(study, mine.space, 2, None)
+    trial = my_queue.next_trial()
     assert trial is not None
     trial.suggest_float("classifier.dropout", 0.0, 0.5)
     trial.set_user_attr(OWNER, {"host": "elsewhere", "pid": 1, "started": 0.0})
@@ -268,7 +268,7 @@ def test_a_silent_worker_of_another_machine_is_taken_for_dead(arm: Any, monkeypa
         clock[0] += seconds
         if heartbeat is not None:
             trial.set_user_attr(trial_queue.HEARTBEAT, heartbeat)
-        mine_desk._give_up_the_dead()
+        my_queue._give_up_the_dead()
         return state_of(study.get_trials(deepcopy=False)[trial.number])
 
     assert state_after(0.0) == "running"
@@ -276,7 +276,7 @@ def test_a_silent_worker_of_another_machine_is_taken_for_dead(arm: Any, monkeypa
     assert state_after(trial_queue.STALE_S - 1) == "running"
     assert state_after(trial_queue.STALE_S - 1, heartbeat=2) == "running"
     assert state_after(trial_queue.STALE_S + 1) == "killed"
-    again = mine_desk.next_trial()
+    again = my_queue.next_trial()
     assert again is not None
     assert again.user_attrs[INSTEAD_OF] == trial.number
     assert again.suggest_float("classifier.dropout", 0.0, 0.5) == SPACE.own["classifier.dropout"]
@@ -285,10 +285,10 @@ def test_a_silent_worker_of_another_machine_is_taken_for_dead(arm: Any, monkeypa
 def test_values_that_kill_every_worker_are_given_up(arm: Any) -> None:
     mine = arm()
     study = open_study(mine, None)
-    mine_desk = TrialQueue(study, mine.space, 9, None)
+    my_queue = TrialQueue(study, mine.space, 9, None)
     seen = []
     for _ in range(trial_queue.MAX_DEATHS + 1):
-        trial = mine_desk.next_trial()
+        trial = my_queue.next_trial()
         assert trial is not None
         seen.append(trial.suggest_float("classifier.dropout", 0.0, 0.5))
         trial.set_user_attr(OWNER, {**trial_queue.this_process(), "pid": 2**22 + 1})  # no such process

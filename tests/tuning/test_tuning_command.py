@@ -18,7 +18,7 @@ from toy import Toy, register, write_squares, write_suite
 
 from bench import registry
 from bench.cli.main import main
-from bench.cli.tune import choose_arms, parse_budget
+from bench.cli.tune import parse_budget
 from bench.config import build
 from bench.engine.cell_run import run_cell
 from bench.engine.session import Session, prepare
@@ -28,6 +28,7 @@ from bench.suite.suite import PluginSpec
 from bench.suite.tuned import tuned_s
 from bench.tracking.rows import fact_params, unit_name
 from bench.tuning import tracked
+from bench.tuning.choose import choose_arms
 from bench.tuning.spaces import arm_space, check_ranges, parse_range, read_changes, widened
 from bench.types import Choice, FloatRange, IntRange
 
@@ -184,7 +185,7 @@ def test_tune_then_run_the_best_config(bench: Any, tmp_path: Path) -> None:
     assert [p.name.rpartition("-")[0] for p in folders] == ["toy-toy-small_cnn-0.0", "toy-toy-small_cnn-1.0"]
 
     session = prepare("toy.yaml", (f"@{tuning / 'best-toy-toy-small_cnn.yaml'}",), Path("data"), tmp_path / "anew")
-    assert [o.budget for o in session.suite.origins] == ["3 trials", "3 trials"]
+    assert [o.budget for o in session.suite.tuned_settings] == ["3 trials", "3 trials"]
     seconds = 0.0
     for fold, folder in enumerate(folders):
         rows = list(csv.DictReader((folder / "trials.csv").open()))
@@ -199,8 +200,8 @@ def test_tune_then_run_the_best_config(bench: Any, tmp_path: Path) -> None:
         assert f"trial {cost['best_trial']}, {best:.4f}" in report
         assert all(name in report for name in ("method.steps", "classifier.dropout", "| ratio |", "AUROC"))
         assert (np.asarray(Image.open(folder / "history.png").convert("L")) < 128).sum() > 500
-    assert tuned_s(session.suite.origins, "toy", "small_cnn") == pytest.approx(seconds, abs=0.01)
-    assert tuned_s(session.suite.origins, "none", "small_cnn") == 0.0
+    assert tuned_s(session.suite.tuned_settings, "toy", "small_cnn") == pytest.approx(seconds, abs=0.01)
+    assert tuned_s(session.suite.tuned_settings, "none", "small_cnn") == 0.0
 
 
 def validation_score_of(session: Session, fold: int, ratio: str) -> float:
@@ -215,7 +216,7 @@ def test_failing_trials_are_exit_1(bench: Any) -> None:
     result = bench("tune", *TOY, "--method", "toy", "--trials", "1", "--out", "out", "--set", "methods.toy.fail_at=1")
     assert result.exit_code == 1, result.output
     assert "the last 5 trials failed" in result.output
-    assert "planted failure" in result.output
+    assert "injected failure" in result.output
 
 
 def test_a_ctrl_c_is_exit_130_and_the_same_command_continues(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:

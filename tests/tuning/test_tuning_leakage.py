@@ -1,6 +1,6 @@
-"""Tuning reads validation folds, never the test part: leaks planted in it are refused, each by its guard alone.
+"""Tuning reads validation folds, never the test part: leaks injected in it are refused, each by its check alone.
 
-As in ``test_leakage``: with its guard disabled each leak must go through in silence, or its test proves nothing of it.
+As in ``test_leakage``: with its check disabled each leak must go through in silence, or its test proves nothing of it.
 """
 
 from __future__ import annotations
@@ -143,19 +143,19 @@ LEAKS: tuple[tuple[Callable[[Study], None], str, str], ...] = (
     (a_score_of_test_rows, SELECTABLE, "predictions of the test part"),
     (a_score_of_renamed_test_rows, SELECTABLE, "used .* test part"),
 )
-EACH = pytest.mark.parametrize(("inject", "guard", "says"), LEAKS, ids=lambda x: getattr(x, "__name__", ""))
+EACH = pytest.mark.parametrize(("inject", "check", "says"), LEAKS, ids=lambda x: getattr(x, "__name__", ""))
 
 
 @EACH
-def test_a_planted_leak_raises(inject: Any, guard: str, says: str, study: Study) -> None:
+def test_an_injected_leak_raises(inject: Any, check: str, says: str, study: Study) -> None:
     with pytest.raises(LeakageError, match=says):
         inject(study)
 
 
 @EACH
-def test_without_its_guard_the_leak_goes_through(inject: Any, guard: str, says: str, study: Study) -> None:
-    study.patch.setattr(guard, lambda *args, **kwargs: None)
-    if guard == OPEN and inject is early_stopping_on_the_test_part:
+def test_without_its_check_the_leak_goes_through(inject: Any, check: str, says: str, study: Study) -> None:
+    study.patch.setattr(check, lambda *args, **kwargs: None)
+    if check == OPEN and inject is early_stopping_on_the_test_part:
         study.patch.setattr(SELECTION, lambda *args: None)  # which would be the next to stop it
     inject(study)
 

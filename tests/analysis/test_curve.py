@@ -71,7 +71,7 @@ def test_more_patients_are_the_positive_control(run: Run) -> None:
         assert (c.comparison.arm, c.comparison.reference, v.family, v.level) == (NONE, NONE, POSITIVE_FAMILY, 0.05)
         assert c.held == (v.word == "helps")
     assert more[0].held
-    assert "20 to 40: **helps** (+" in control_sentence(found.controls, info)
+    assert "20 to 40 **helps** +" in control_sentence(found.controls, info)
     assert "no power" not in control_sentence(found.controls, info)
 
 
@@ -83,7 +83,7 @@ def test_a_flat_curve_has_no_power_and_noise_that_helps_is_named(tmp_path: Path)
     assert {n: c.held for n, c in noise.items()} == {20: False, 40: True}
     said = control_sentence(found.controls, info)
     assert "**This run had no power**" in said
-    assert "Negative control, images of noise: 20: **helps** and 40: undecided." in said
+    assert "Negative control, images of noise: noise ×1, 20 patients **helps** +" in said
     assert "**Noise is decided to help**" in said
 
 

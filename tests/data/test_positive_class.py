@@ -196,7 +196,7 @@ def test_plan_says_what_is_scored_and_plans_with_patients(run: tuple[Session, li
     session, _ = run
     found = plan_effect(session, 0.1)
     assert (found.patients, found.groups) == (8, "patients")
-    assert found.metric == "image-level AUROC, clustered by patient"
+    assert found.metric == "image-level balanced accuracy, clustered by patient"
     assert found.comparisons[0].components is not None
     folder = session.env.out.parent
     done = CliRunner().invoke(

@@ -26,6 +26,7 @@ METHODS = registry.names("method")
 GENERATIVE = [m for m in METHODS if registry.load("method", m).kind == "generative"]
 TRAINED = [m for m in GENERATIVE if f"{m}_scratch" not in GENERATIVE]  # without weights a method is its scratch twin
 STEPPED = [m for m in TRAINED if "steps" in registry.load("method", m).Config.__dataclass_fields__]  # not noise
+LARGE = ("tlsgan_resnet50_scratch", "tlsgan_vgg16_scratch")  # they resume by the code of tlsgan_lite0_scratch
 TRANSLATORS = [m for m in TRAINED if issubclass(registry.load("method", m), Translator)]
 ONLINE = [m for m in METHODS if registry.load("method", m).kind == "online"]
 SMALL = {
@@ -129,7 +130,7 @@ def test_it_logs_its_losses_and_keeps_a_sample_grid(name: str, fit_once: Callabl
     assert "step" in ctx.phases
 
 
-@pytest.mark.parametrize("name", STEPPED)
+@pytest.mark.parametrize("name", [n for n in STEPPED if n not in LARGE])
 def test_killed_and_resumed_it_makes_the_same_images(
     name: str, fit_once: Callable[[str], FakeContext], tmp_path: Path
 ) -> None:

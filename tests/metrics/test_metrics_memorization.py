@@ -248,7 +248,7 @@ def test_noise_and_blurred_images_are_not_memorised_and_copies_are(real_data: Pa
     """Features alone flag noise; pixels and features together do not."""
     from bench.metrics.features import FeatureExtractor
 
-    images, patients = pictures(BreakHis(BreakHisConfig()), real_data / "BreaKHis_v1", tmp_path, 64, 4)
+    images, patients = pictures(BreakHis(BreakHisConfig()), real_data / "BreaKHis_v1", tmp_path, 64, 3)
     held_out = np.isin(patients, np.unique(patients)[::4])
     train, novel = images[~held_out], images[held_out][:16]
     extract = FeatureExtractor("tf_efficientnet_lite0", None, 64).extract

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import io
 import json
@@ -12,6 +11,7 @@ from urllib.parse import urlencode
 
 import numpy as np
 from PIL import Image
+from run_async import run_async
 
 from bench.data.splits import make_splits
 from bench.engine.session import Session
@@ -49,7 +49,7 @@ def ask(app: ASGIApp, method: str, path: str, body: bytes = b"", length: int | N
     headers += [(TOKEN.encode(), app.token.encode())] if isinstance(app, RequestLimits) and app.token else []
     scope = {"type": "http", "method": method, "path": path, "query_string": urlencode(query).encode()}
     scope |= {"headers": headers, "server": ("127.0.0.1", 80), "http_version": "1.1", "scheme": "http"}
-    asyncio.run(app(scope, receive, send))  # type: ignore[arg-type]
+    run_async(app(scope, receive, send))  # type: ignore[arg-type]
     found = {k.decode(): v.decode() for k, v in sent[0]["headers"]}
     return Answer(sent[0]["status"], found, b"".join(m.get("body", b"") for m in sent[1:]))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import io
 import json
@@ -24,6 +23,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image, PngImagePlugin
 from report_text import text as section_text
+from run_async import run_async
 from toy import write_squares, write_suite
 
 from bench.analysis.info import PublishedFacts, ReportInfo
@@ -116,7 +116,7 @@ def call(
         sent.append(message)
 
     try:
-        asyncio.run(app(scope, receive, send))
+        run_async(app(scope, receive, send))
     except ZeroDivisionError:  # the server's own error handler answers first, then raises it for the log
         assert sent
     found = {k.decode(): v.decode() for k, v in sent[0]["headers"]}

@@ -23,6 +23,7 @@ import pytest
 from bad_uploads import EITHER, USABLE, Peak, bad_uploads
 from click.testing import CliRunner
 from made_stores import commit_again
+from run_async import run_async
 from serve_client import Client, ask, image_of, pixels
 from toy import write_suite
 
@@ -331,7 +332,7 @@ def test_uploads_that_break_off_or_never_end_free_their_place(client: Client, mo
     headers = [(b"host", b"localhost"), (TOKEN.encode(), client.app.token.encode())]
     scope |= {"headers": headers, "http_version": "1.1", "scheme": "http"}
     for receive in [breaks_off, never_ends] * serve_page.WAITING:
-        asyncio.run(client.app(dict(scope), receive, send))  # type: ignore[arg-type]
+        run_async(client.app(dict(scope), receive, send))  # type: ignore[arg-type]
     assert status == [400, 408] * serve_page.WAITING
 
 
@@ -375,10 +376,10 @@ def test_too_many_questions_at_once_are_told_so(client: Client) -> None:
             *(queue.do(lambda: 1) for _ in range(serve_page.WAITING + 2)), return_exceptions=True
         )
 
-    found = asyncio.run(many())
+    found = run_async(many())
     assert found.count(1) == serve_page.WAITING
     assert [getattr(e, "status", None) for e in found if e != 1] == [503, 503]
-    assert asyncio.run(many()).count(1) == serve_page.WAITING  # and the queue is free again
+    assert run_async(many()).count(1) == serve_page.WAITING  # and the queue is free again
 
 
 def test_the_things_used_last_are_kept() -> None:

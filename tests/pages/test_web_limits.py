@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from run_async import run_async
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -237,7 +238,7 @@ def test_bodies_are_held_up_to_a_number_of_bytes() -> None:
         with pytest.raises(RequestError, match="too large"):
             await fourth.receive()
 
-    asyncio.run(fill())
+    run_async(fill())
 
 
 def test_what_makes_the_server_work_needs_the_pages_token() -> None:
@@ -263,4 +264,4 @@ def test_the_page_is_given_its_token(tmp_path: Path) -> None:
     assert isinstance(app, RequestLimits)
     assert b"{{token}}" in (PAGE / "index.html").read_bytes()
     route: Any = assets(tmp_path, "abc")[0]
-    assert asyncio.run(route.endpoint(None)).body == b'<meta name="token" content="abc">'
+    assert run_async(route.endpoint(None)).body == b'<meta name="token" content="abc">'

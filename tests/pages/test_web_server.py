@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from run_async import run_async
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -42,7 +42,7 @@ def ask(app: ASGIApp, headers: Headers, method: str = "POST", served: str = "127
 
     scope = {"type": "http", "method": method, "path": "/", "query_string": b"", "headers": headers}
     scope |= {"server": (served, 8000), "http_version": "1.1", "scheme": "http"}
-    asyncio.run(app(scope, receive, send))  # type: ignore[arg-type]
+    run_async(app(scope, receive, send))  # type: ignore[arg-type]
     found = {k.decode(): v.decode() for k, v in sent[0]["headers"]}
     assert HEADERS.items() <= found.items()
     assert found["content-type"] == "application/json"

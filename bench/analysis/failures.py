@@ -64,11 +64,14 @@ class Shortfall:
 
 
 def shortfalls(rows: Rows, info: ReportInfo) -> tuple[Shortfall, ...]:
-    """Return the planned stages before the classifiers that are not done in every pair."""
+    """Return the planned stages before the classifiers that are not done in every pair.
+
+    ``info`` is of one size of training sets in a learning curve (``ReportInfo.at_size``).
+    """
     planned: dict[tuple[str, str], set[Pair]] = {}
     for stage in STAGES[: STAGES.index("classify")]:
         for r in rows.all(stage):
-            if r.status != "done":
+            if r.status != "done" and r.train_patients == info.size:
                 planned.setdefault((stage, r.method or ""), set()).add((r.fold or 0, r.repeat or 0))
     inside = {at: tuple(p for p in info.pairs if p in pairs) for at, pairs in planned.items()}
     return tuple(Shortfall(*at, len(info.pairs), pairs) for at, pairs in inside.items() if pairs)

@@ -84,7 +84,7 @@ def collect(every: Rows, info: ReportInfo, root: Path) -> Records:
         measured=measured(rows, apart),
         curve=curve(every, info, root),
         failures=failures(every, info),
-        shortfalls=shortfalls(every, info),
+        shortfalls=shortfalls(every, info.at_size(info.verdict_size)),
         own_metrics=own_scores(rows, apart),
         segmented=segmented(rows, apart),
         raters=rating_studies(info, root),

@@ -11,6 +11,7 @@ from curve_rows import LEVELS, SETS, arm, contributions_of, made_curve
 from report_rows import made_up
 
 from bench.analysis.curve import POSITIVE_FAMILY, ArmWorth, Curve, curve
+from bench.analysis.failures import shortfalls
 from bench.analysis.info import ReportInfo
 from bench.analysis.rows import Rows
 from bench.report.sections.curve import control_sentence, worth_text
@@ -19,6 +20,7 @@ from bench.stats.ranks import rank_shares
 from bench.stats.worth import Worth, worth_in_patients
 from bench.suite.arms import Arm
 from bench.suite.contrast import Contrast
+from bench.types import ResultRow
 
 NONE = Arm("none")
 Run = tuple[Path, ReportInfo, Curve]
@@ -157,3 +159,13 @@ def test_other_designs_have_no_curve(tmp_path: Path) -> None:
     assert curve(Rows([]), replace(info, sizes=(20, 40), design="learning_curve"), tmp_path) == Curve(
         (), (), (), (), ()
     )
+
+
+def test_stages_that_lack_a_set_are_counted_at_one_size(tmp_path: Path) -> None:
+    rows, info = made_curve(tmp_path)
+    lost = [
+        ResultRow(f"m{n}{s}", "memorised", "curve", "phantom", "missing", "toy", s, 0, train_patients=n)
+        for n, s in ((20, 0), (20, 2), (40, 1))
+    ]
+    (found,) = shortfalls(Rows([*rows, *lost]), info.at_size(20))
+    assert (found.stage, found.method, found.planned, found.pairs) == ("memorised", "toy", SETS, ((0, 0), (2, 0)))

@@ -30,6 +30,7 @@ MOST_RELATIVE = 0.25  # maximum for other image metrics, relative to the value
 MEAN_LEAST = 0.01  # minimum for means of scores and shares: single predictions differ between machines
 COST_FACTOR, COST_LEAST, COST_MOST = 1.5, 0.3, 0.4  # the last two relative to the value: +50 % is never tolerated
 COST_SAME = 0.09  # relative to a ratio's value, on the same kind of machine as the baseline
+PEAK_SAME = 0.001  # relative to peak bytes: a small tensor may be freed a moment later on a busy machine
 PEAK_LEAST = 0.05  # relative to peak bytes: equal code gives equal bytes, other torch versions almost
 FOLD = re.compile(r" fold \d+(\.\d+)?$")
 DIRECTION = re.compile(r"_(a|b|ab|ba)(?= at step |$)|/[^/]+_to_[^/]+$")  # of 'loss_adv_ab at step 5', 'fcn/iou/x_to_y'
@@ -78,9 +79,9 @@ def tolerance(row: Row, spread: float) -> float:
 
 def tolerance_here(row: Row, elsewhere: float) -> float:
     """Return the tolerance of a row under the baseline's numerics; ``elsewhere`` is that under other numerics."""
-    if row.kind != "cost" or row.quantity == PEAK or not isinstance(row.value, float):
+    if row.kind != "cost" or not isinstance(row.value, float):
         return 0.0
-    return min(elsewhere, COST_SAME * row.value)
+    return min(elsewhere, (PEAK_SAME if row.quantity == PEAK else COST_SAME) * row.value)
 
 
 def _most(row: Row) -> float:

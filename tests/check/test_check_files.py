@@ -136,7 +136,9 @@ def test_under_the_baselines_own_numerics_numbers_are_equal_to_the_last_digit() 
     assert [f.quantity for f in compare(known, near, exact=True).regressions] == ["loss_G at step 5", "test/auroc"]
     slower = [LOSS, chaotic, replace(COST, value=1.15 * 3.5), PEAK_ROW]
     assert [f.quantity for f in compare(known, slower, exact=True).regressions] == [COST.quantity]
-    more = [LOSS, chaotic, COST, replace(PEAK_ROW, value=7e6 + 100)]
+    later = [LOSS, chaotic, COST, replace(PEAK_ROW, value=7e6 + 700)]  # a tensor that was freed a moment later
+    assert not compare(known, later, exact=True).regressions
+    more = [LOSS, chaotic, COST, replace(PEAK_ROW, value=7e6 + 8_000)]
     assert [f.quantity for f in compare(known, more, exact=True).regressions] == [PEAK_ROW.quantity]
 
 

@@ -17,9 +17,9 @@ from torch import nn
 
 from baselines.flow_config import FlowMatchingConfig
 from baselines.flow_networks import VelocityUNet
-from baselines.gan_loop import average, optimizer_step
+from baselines.gan_loop import average, optimizer_step, parts, positions, resume
 from baselines.pixels import to_float, to_uint8
-from bench.errors import DataError, DivergedError
+from bench.errors import DivergedError
 from bench.interfaces import RunContext, TrainingData
 from bench.seeding import derive_seed
 from bench.types import ProfiledStep, SyntheticImage, Uint8Images
@@ -67,8 +67,7 @@ def train(config: FlowMatchingConfig, data: TrainingData, ctx: RunContext, path:
                 save_grids(config, state.mean, data, channels, done, ctx)
         if not last and done % config.checkpoint_every == 0:
             with ctx.phase("checkpoint"):
-                parts = {name: part.state_dict() for name, part in vars(state).items()}
-                ctx.save_checkpoint({"step": done, **parts})
+                ctx.save_checkpoint({"step": done, **{name: part.state_dict() for name, part in parts(state).items()}})
     weights = {k: v.detach().cpu().contiguous() for k, v in state.mean.state_dict().items()}
     save_file(weights, path)
 
@@ -119,22 +118,8 @@ def make_state(
 
 def training_images(data: TrainingData, channels: int, device: str) -> Images:
     """Return the training images. Raises ``DataError`` for a class without images."""
-    labels = torch.tensor(data.labels)
-    by_class = [(labels == label).nonzero().flatten() for label in range(len(data.classes))]
-    for name, positions in zip(data.classes, by_class, strict=True):
-        if not len(positions):
-            raise DataError(f"flow_matching: no training image of class {name!r}; it needs at least one of each class")
+    _, by_class = positions("flow_matching", data)
     return Images(torch.tensor(data.images()[..., :channels].copy(), device=device), by_class)
-
-
-def resume(state: State, ctx: RunContext) -> int:
-    """Load the last checkpoint, if any, into the state; return the number of finished steps."""
-    checkpoint = ctx.load_checkpoint()
-    if checkpoint is None:
-        return 0
-    for name, part in vars(state).items():
-        part.load_state_dict(checkpoint[name])
-    return int(checkpoint["step"])
 
 
 def mean_loss(losses: list[torch.Tensor], step: int) -> float:

@@ -114,21 +114,27 @@ def make_state(gan: GANModel, num_classes: int, side_px: int, device: str, seed:
 
 def training_images(gan: GANModel, data: TrainingData, device: str) -> TrainingImages:
     """Return the images at the GAN's size. Raises ``DataError`` for a class without images."""
-    labels = torch.tensor(data.labels)
-    by_class = [(labels == label).nonzero().flatten() for label in range(len(data.classes))]
-    for name, positions in zip(data.classes, by_class, strict=True):
-        if not len(positions):
-            raise DataError(f"{gan.name}: no training image of class {name!r}; it needs at least one of each class")
+    labels, by_class = positions(gan.name, data)
     pixels = torch.tensor(np.ascontiguousarray(data.images(gan.side_px)[..., : gan.image_channels]), device=device)
     return TrainingImages(pixels, labels, by_class)
 
 
-def parts(state: TrainState) -> dict[str, nn.Module | torch.optim.Optimizer]:
+def positions(method: str, data: TrainingData) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """Return labels, int64 [N], and the positions of each class. Raises ``DataError`` for a class without images."""
+    labels = torch.tensor(data.labels)
+    by_class = [(labels == label).nonzero().flatten() for label in range(len(data.classes))]
+    for name, of_class in zip(data.classes, by_class, strict=True):
+        if not len(of_class):
+            raise DataError(f"{method}: no training image of class {name!r}; it needs at least one of each class")
+    return labels, by_class
+
+
+def parts(state: object) -> dict[str, nn.Module | torch.optim.Optimizer]:
     """Return by name what a checkpoint holds."""
     return {name: part for name, part in vars(state).items() if part is not None}
 
 
-def resume(state: TrainState, ctx: RunContext) -> int:
+def resume(state: object, ctx: RunContext) -> int:
     """Load the last checkpoint, if any, into the state; return the number of finished steps."""
     checkpoint = ctx.load_checkpoint()
     if checkpoint is None:

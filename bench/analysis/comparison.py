@@ -150,9 +150,7 @@ def _is_primary(arm: Arm, reference: Arm, metric: str, classifier: str, info: Re
     c = info.contrast
     if c is None or metric != info.unit.primary or info.size != c.train_patients:
         return False
-    ratio = str(c.ratio)
-    sides = [Arm(m, ratio if m in info.generative else "0") for m in (c.arm, c.against)]
-    return [arm, reference] == sides and classifier == c.classifier
+    return (arm, reference) == c.arms(info.generative) and classifier == c.classifier
 
 
 def _informative(arm: Scored, reference: Scored, info: ReportInfo) -> bool:

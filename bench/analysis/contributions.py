@@ -18,7 +18,7 @@ from bench.analysis.info import ReportInfo
 from bench.analysis.rows import Pair
 from bench.metrics.classification import check_arrays, patient_predictions
 from bench.metrics.predictions import read_predictions
-from bench.metrics.units import ScoredUnit, group_places
+from bench.metrics.units import group_places
 from bench.stats.endpoints import ENDPOINTS, score_units
 
 Floats = npt.NDArray[np.float64]
@@ -72,7 +72,9 @@ def contributions(tables: Mapping[Pair, str], root: Path, info: ReportInfo) -> C
     parts = _rows(tables, info)
     if not parts:
         return None
-    found = {row: _units([(p[0], root / tables[p]) for p in pairs], info.unit) for row, pairs in parts.items()}
+    found = {
+        row: units_of([(p[0], root / tables[p]) for p in pairs], info.unit.per_group) for row, pairs in parts.items()
+    }
     groups = sorted(set(next(iter(found.values())).group))
     if any(sorted(set(u.group)) != groups for u in found.values()):
         return None
@@ -92,13 +94,17 @@ def _rows(tables: Mapping[Pair, str], info: ReportInfo) -> dict[int, list[Pair]]
     return {r: [(f, r) for f in sorted(folds[r])] for r in whole}
 
 
-def _units(paths: Sequence[tuple[int, Path]], unit: ScoredUnit) -> Units:
+def units_of(paths: Sequence[tuple[int, Path]], per_group: bool) -> Units:
+    """Return the units of some test parts, each given by its fold and the path of its predictions table.
+
+    ``per_group``: patients are scored, else images. Raises ``StoreError`` for a table that cannot be read.
+    """
     truth, prob, names, folds = [], [], list[str](), list[int]()
     for fold, path in paths:
         table = read_predictions(path, "test")
         y, p = check_arrays(table.y_true, table.y_prob, table.group)
         group = [str(g) for g in table.group]
-        if unit.per_group:
+        if per_group:
             y, p = patient_predictions(y, p, group)
             group = sorted(set(group))
         truth.append(y)

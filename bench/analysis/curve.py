@@ -80,11 +80,20 @@ class Curve:
     controls: tuple[ControlResult, ...]
 
 
-def curve(rows: Rows, info: ReportInfo, root: Path) -> Curve | None:
-    """Return the learning curve of a run; None for another design. Raises ``StoreError`` for damaged predictions."""
+def curve(rows: Rows, info: ReportInfo, root: Path, known: Sequence[Line] | None = None) -> Curve | None:
+    """Return the learning curve of a run; None for another design.
+
+    ``known`` are the lines of ``info.verdict_size``, if they were made already. Raises ``StoreError`` for damaged
+    predictions.
+    """
     if not info.is_curve:
         return None
-    of_sizes = {n: leaderboard(rows.at_size(n), info.at_size(n), root) for n in info.sizes}
+    of_sizes = {
+        n: known
+        if known is not None and n == info.verdict_size
+        else leaderboard(rows.at_size(n), info.at_size(n), root)
+        for n in info.sizes
+    }
     lines = {(n, x.classifier, x.arm): x for n, of in of_sizes.items() for x in of if x.pairs}
     points = [CurvePoint(c, arm, n, x.score) for (n, c, arm), x in lines.items()]
     compared = [c for x in lines.values() for c in x.comparisons if c.metric == x.primary and c.reference == NONE]

@@ -15,7 +15,7 @@ from bench.analysis.info import ReportInfo
 from bench.analysis.intervals import patient_intervals, pooled_interval
 from bench.analysis.rows import NAN, Pair, Rows, Score, one_line
 from bench.metrics.classification import CLASS_METRICS
-from bench.metrics.units import ScoredUnit
+from bench.metrics.units import LOWER_IS_BETTER, ScoredUnit
 from bench.stats.decide import Verdict
 from bench.stats.endpoints import ENDPOINTS
 from bench.suite.arms import Arm
@@ -23,11 +23,10 @@ from bench.suite.suite import REFERENCES
 from bench.types import ResultRow
 
 SCORES = ("auroc", "balanced_accuracy", "f1", "sensitivity", "specificity")
-LOSSES = ("log_loss", "brier")
 NOISE = "noise"  # method of the negative control
 PRIMARY = ScoredUnit().primary  # metric of the verdicts in reports of earlier versions
 COMPARED = (PRIMARY, "balanced_accuracy")
-METRICS = tuple(f"{prefix}{s}" for prefix in ("patient_", "") for s in (*SCORES, *LOSSES))
+METRICS = tuple(f"{prefix}{s}" for prefix in ("patient_", "") for s in (*SCORES, *LOWER_IS_BETTER))
 MACRO = "mean over classes"  # key of the macro average among the scores of each class
 _MACRO_OF = {"recall": "sensitivity"}  # class metric -> name of its macro average, if different
 
@@ -169,10 +168,9 @@ def _comparisons(
     the negative control, noise: they do not reduce the power of the others.
     """
     found: list[Comparison] = []
-    declared = (info.contrast.against,) if info.contrast else ()
-    for against in dict.fromkeys((*REFERENCES, *declared)):
-        ratio = str(info.contrast.ratio) if info.contrast and against in info.generative else "0"
-        reference = Arm(against, ratio)
+    declared = (info.contrast.arms(info.generative)[1],) if info.contrast else ()
+    for reference in dict.fromkeys((*map(Arm, REFERENCES), *declared)):
+        against = reference.method
         if reference not in arms:
             continue
         for metric in dict.fromkeys((*(f"{info.unit.prefix}{e}" for e in ENDPOINTS), "balanced_accuracy")):

@@ -82,7 +82,7 @@ def collect(every: Rows, info: ReportInfo, root: Path) -> Records:
         differences=differences(lines, rows, apart),
         questions=questions(lines, rows, apart),
         measured=measured(rows, apart),
-        curve=curve(every, info, root),
+        curve=curve(every, info, root, lines),
         failures=failures(every, info),
         shortfalls=shortfalls(every, info.at_size(info.verdict_size)),
         own_metrics=own_scores(rows, apart),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from bench.stats.inference import mean_sd
 from bench.suite.arms import Arm
@@ -51,6 +52,11 @@ class Rows:
             if r.train_patients == train_patients:
                 self._at[(r.stage, r.method, r.ratio, r.classifier, r.fold, r.repeat)] = r
 
+    @cached_property
+    def _last(self) -> dict[tuple[object, ...], ResultRow]:
+        """The last row of each coordinates, of every size."""
+        return {(r.stage, r.method, r.ratio, r.classifier, r.fold, r.repeat, r.train_patients): r for r in self._all}
+
     def at_size(self, train_patients: int | None) -> Rows:
         """Return the rows of one size of training sets; with None, itself."""
         return self if train_patients is None else Rows(self._all, train_patients)
@@ -61,8 +67,7 @@ class Rows:
 
     def all(self, stage: str) -> list[ResultRow]:
         """Return the rows of a stage, of training sets of every size, sorted by their coordinates."""
-        at = {(r.stage, r.method, r.ratio, r.classifier, r.fold, r.repeat, r.train_patients): r for r in self._all}
-        found = [r for r in at.values() if r.stage == stage]
+        found = [r for r in self._last.values() if r.stage == stage]
         return sorted(
             found,
             key=lambda r: (

@@ -14,9 +14,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from bench.analysis.contributions import units_of
 from bench.errors import DataError
-from bench.metrics.classification import patient_predictions
-from bench.metrics.predictions import read_predictions
 from bench.metrics.units import group_places
 from bench.stats.crossed import crossed_test
 from bench.stats.endpoints import oriented, score_units
@@ -93,9 +92,5 @@ def paired_contributions(
 
 def _contributions(path: Path, endpoint: str, per_group: bool) -> tuple[tuple[str, ...], npt.NDArray[np.float64]]:
     """Return the tested groups, sorted, and their contributions to the endpoint."""
-    table = read_predictions(path, "test")
-    y_true, y_prob, group = table.y_true, table.y_prob, table.group
-    if per_group:
-        y_true, y_prob = patient_predictions(y_true, y_prob, group)
-        group = tuple(sorted(set(group)))
-    return tuple(sorted(set(group))), score_units(endpoint, y_true, y_prob, group_places(group)).contributions
+    u = units_of([(0, path)], per_group)
+    return tuple(sorted(set(u.group))), score_units(endpoint, u.y_true, u.y_prob, group_places(u.group)).contributions

@@ -83,11 +83,11 @@ def contrast_cells(plan: Plan) -> list[Cell]:
     c = plan.suite.settings.contrast
     if c is None:
         return []
-    ratio = {m.name: str(c.ratio) if m.kind == "generative" else "0" for m in plan.suite.methods}
-    arms = {(name, ratio[name], c.classifier) for name in (c.arm, c.against)}
+    arms = c.arms([m.name for m in plan.suite.methods if m.kind == "generative"])
     return [
         x for x in plan.cells
-        if x.stage == "evaluate" and x.train_patients == c.train_patients and (x.method, x.ratio, x.classifier) in arms
+        if x.stage == "evaluate" and (x.train_patients, x.classifier) == (c.train_patients, c.classifier)
+        and x.arm in arms
     ]  # fmt: skip
 
 

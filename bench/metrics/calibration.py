@@ -30,7 +30,7 @@ class ReliabilityCurve(NamedTuple):
     images: Ints
 
 
-SMALLEST_PROBABILITY = 1e-6  # of the true class in ``log_loss``
+SMALLEST_PROBABILITY = 1e-6  # of the true class, in log_loss: one case contributes 13.8 at most
 
 
 def reliability_curve(y_true: npt.ArrayLike, y_prob: npt.ArrayLike, bins: int = BINS) -> ReliabilityCurve:
@@ -73,7 +73,7 @@ def brier_score(y_true: npt.ArrayLike, y_prob: npt.ArrayLike) -> float:
 def log_loss(y_true: npt.ArrayLike, y_prob: npt.ArrayLike) -> float:
     """Return the mean of -log p of the true class, with p at least 1e-6, so that one case cannot decide the mean.
 
-    Natural logarithm; 0 is best, 13.8 the largest value (``bench.stats.endpoints`` uses the same limit). Raises
+    Natural logarithm; 0 is best, 13.8 the largest value. Raises
     ``DataError`` as the others.
     """
     truth, prob = check_probabilities(y_true, y_prob)

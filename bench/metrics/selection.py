@@ -6,8 +6,9 @@ from bench.errors import ConfigError, LeakageError, nearest
 from bench.leakage import FoldParts, SourceImages
 from bench.metrics.classification import classification_metrics
 from bench.metrics.predictions import Predictions
+from bench.metrics.units import LOWER_IS_BETTER
 
-LOWER_IS_BETTER = ("ece", "brier", "log_loss")
+NEGATED = ("ece", *LOWER_IS_BETTER)
 
 
 def selection_score(
@@ -24,7 +25,7 @@ def selection_score(
     scores = classification_metrics(p.y_true, p.y_prob, p.group, p.classes, per_group=per_group)
     if metric not in scores:
         raise ConfigError(f"nothing can be selected by {metric!r}; {nearest(metric, scores)}")
-    return -scores[metric] if metric.removeprefix("patient_") in LOWER_IS_BETTER else scores[metric]
+    return -scores[metric] if metric.removeprefix("patient_") in NEGATED else scores[metric]
 
 
 def check_selectable(predictions: Predictions, fold_parts: FoldParts | None) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.errors import DataError
 from bench.stats.crossed import CrossedComponents, error_and_dof
-from bench.stats.planning import NAN, minimum_detectable_t, t_power
+from bench.stats.planning import NAN, fewest, minimum_detectable_t, t_power
 
 MOST_SETS = 1000
 
@@ -50,16 +50,7 @@ def sets_needed(
 
     None means that the test groups alone vary too much: more of them are needed.
     """
-    low, high = 1, MOST_SETS
-    if not crossed_power(components, high, groups, effect, level) >= target:
-        return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        if crossed_power(components, middle, groups, effect, level) >= target:
-            high = middle
-        else:
-            low = middle
-    return high
+    return fewest(lambda n: crossed_power(components, n, groups, effect, level) >= target, 1, MOST_SETS)
 
 
 def expected_error(components: CrossedComponents, sets: int, groups: int) -> tuple[float, float]:

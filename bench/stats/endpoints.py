@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import ConfigError, DataError, nearest
+from bench.metrics.calibration import SMALLEST_PROBABILITY
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -27,7 +28,6 @@ Direction = Literal["higher", "lower"]
 ENDPOINTS: Mapping[str, Direction] = MappingProxyType(
     {"auroc": "higher", "log_loss": "lower", "brier": "lower", "balanced_accuracy": "higher"}
 )
-SMALLEST_PROBABILITY = 1e-6  # of the true class, in log_loss: one patient contributes 13.8 at most
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,7 @@ training patients cannot be estimated without bias from one data set (Bengio & G
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from statistics import NormalDist
@@ -141,15 +142,16 @@ def pairs_needed(
     The ratio is fixed, as when the same k folds are repeated; None then means that more repeats are not enough.
     ``planning`` computes the same for folds and repeats whose correlation was measured.
     """
-    low, high = 1, limit  # power at ``low`` is too small, at ``high`` large enough
-    if not power(effect, sd, high, test_train_ratio, alpha) >= target:
+    return fewest(lambda n: power(effect, sd, n, test_train_ratio, alpha) >= target, 1, limit)
+
+
+def fewest(enough: Callable[[int], bool], low: int, high: int) -> int | None:
+    """Return the smallest n in (low, high] that is ``enough``, of which every larger n is too; None if none is."""
+    if not enough(high):
         return None
     while high - low > 1:
         middle = (low + high) // 2
-        if power(effect, sd, middle, test_train_ratio, alpha) >= target:
-            high = middle
-        else:
-            low = middle
+        low, high = (low, middle) if enough(middle) else (middle, high)
     return high
 
 
@@ -277,7 +279,4 @@ def patients_needed(
         low, high = high, 2 * high
         if high > 1_000_000:
             return None
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if enough(middle) else (middle, high)
-    return high
+    return fewest(enough, low, high)

@@ -5,13 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from bench.data.split_config import LEARNING_CURVE, Replicates, SplitConfig
 from bench.errors import ConfigError, nearest
-from bench.suite.arms import ratio_text
+from bench.suite.arms import Arm, ratio_text
 
 NONE = "none"  # the reference arm of every comparison: real images alone
 _VERSUS = " vs "
@@ -31,6 +31,11 @@ class Contrast:
     train_patients: int | None = None
     ratio: float | str | None = None
     classifier: str | None = None
+
+    def arms(self, generative: Collection[str]) -> tuple[Arm, Arm]:
+        """Return the arm and its reference; the ratio is of those that are ``generative``. Defaults are filled in."""
+        arm, against = (Arm(m, str(self.ratio) if m in generative else "0") for m in (self.arm, self.against))
+        return arm, against
 
 
 def as_mapping(contrast: Any) -> Any:

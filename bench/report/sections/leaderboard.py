@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator, Sequence
 
 from bench.analysis.info import ReportInfo
-from bench.analysis.lines import LOSSES, MACRO, REFERENCES, SCORES, Line, minimum_detectable_effect
+from bench.analysis.lines import MACRO, REFERENCES, SCORES, Line, minimum_detectable_effect
 from bench.analysis.report import Records
 from bench.analysis.rows import Score
-from bench.metrics.units import ScoredUnit
+from bench.metrics.units import LOWER_IS_BETTER, ScoredUnit
 from bench.report.content import Block, Details, Section, Table
 from bench.report.text import DASH, bold_best, interval, literal, number, p_value, percent, points, seconds
 from bench.stats.decide import Verdict
@@ -160,7 +160,7 @@ def sort_lines(lines: Sequence[Line]) -> list[Line]:
 
 def rank(line: Line) -> float:
     """Return the key that sorts lines by primary score, best first."""
-    sign = 1 if line.primary.removeprefix("patient_") in LOSSES else -1
+    sign = 1 if line.primary.removeprefix("patient_") in LOWER_IS_BETTER else -1
     return sign * line.score.mean if line.pairs else math.inf
 
 

@@ -4,6 +4,7 @@ The reference networks below use no class of this package: they have the publish
 Their state dicts are saved and loaded by the loader; outputs and all loss terms must agree to 1e-5.
 """
 
+import copy
 import re
 from dataclasses import replace
 
@@ -211,7 +212,7 @@ def plain_losses(reference, real_a, real_b, lambda_cycle, lambda_identity):
 
 
 def test_a_training_step_has_the_published_losses(pair):
-    variant, reference, loaded = pair
+    variant, reference, loaded = copy.deepcopy(pair)  # training changes networks that other tests read
     nets = loaded.nets.named()
     for network in (*reference.values(), *nets.values()):
         network.train()

@@ -23,6 +23,8 @@ import numpy.typing as npt
 
 from bench.errors import ConfigError, DataError
 from bench.stats.estimate import NAN, Estimate, t_estimate
+from bench.stats.inference import resampled_error
+from bench.stats.planning import pair_ratio
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -89,17 +91,11 @@ def resampled_test(
     """
     if protocol not in ("kfold", "holdout"):
         raise ConfigError(f"got protocol {protocol!r}; expected kfold or holdout")
-    if not test_train_ratio >= 0:
-        raise ConfigError(f"n_test / n_train cannot be below 0, got {test_train_ratio}")
-    x = np.asarray(per_pair, dtype=np.float64)
-    ratio = test_train_ratio
-    if protocol == "kfold" and repeats == 1:
-        rho = ratio / (1 + ratio) / 2
-        ratio = rho / (1 - rho)
-    j = len(x)
-    error = float(x.std(ddof=1)) * math.sqrt(1 / j + ratio) if j > 1 else NAN
+    halved = protocol == "kfold" and repeats == 1
+    ratio = pair_ratio(test_train_ratio, 0.5) if halved else test_train_ratio
+    mean, error, dof = resampled_error(per_pair, ratio)
     note = HOLDOUT_NOTE if protocol == "holdout" else NOTE
-    return t_estimate(RESAMPLED, float(x.mean()) if j else NAN, error, j - 1, j, 0, alpha, note)
+    return t_estimate(RESAMPLED, mean, error, dof, dof + 1, 0, alpha, note)
 
 
 def _lasting(d: Floats) -> float:

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import ConfigError
+from bench.stats.estimate import t_estimate
 
 NAN = float("nan")
 
@@ -43,14 +44,9 @@ def corrected_resampled_t(differences: npt.ArrayLike, test_train_ratio: float, a
     (0.25 for 5 folds, 3/7 for 70/30; 0 gives the plain paired t test). NaN with fewer than 2 differences, with a NaN
     among them, or when all are equal (no variance is not a proof of certainty).
     """
-    from scipy.special import stdtr, stdtrit  # scipy.stats gives the same result a hundred times slower
-
-    mean, error, dof = _standard_error(differences, test_train_ratio)
-    if not error > 0:
-        return TTest(NAN, NAN, NAN, NAN)
-    t = mean / error
-    half = float(stdtrit(dof, 1 - alpha / 2)) * error
-    return TTest(t, float(2 * stdtr(dof, -abs(t))), mean - half, mean + half)
+    mean, error, dof = resampled_error(differences, test_train_ratio)
+    found = t_estimate("", mean, error, dof, dof + 1, 0, alpha)
+    return TTest(mean / found.standard_error, found.p, found.low, found.high)
 
 
 def holm(p_values: npt.ArrayLike) -> npt.NDArray[np.float64]:
@@ -76,8 +72,11 @@ def wilson(successes: int, trials: int, alpha: float = 0.05) -> tuple[float, flo
     return float(interval.low), float(interval.high)
 
 
-def _standard_error(differences: npt.ArrayLike, test_train_ratio: float) -> tuple[float, float, int]:
-    """Return mean, corrected standard error (NaN if undefined or without variance) and degrees of freedom."""
+def resampled_error(differences: npt.ArrayLike, test_train_ratio: float) -> tuple[float, float, int]:
+    """Return mean, corrected standard error (NaN if undefined or without variance) and degrees of freedom.
+
+    Raises ``ConfigError`` for a negative ratio.
+    """
     if not test_train_ratio >= 0:
         raise ConfigError(f"n_test / n_train cannot be below 0, got {test_train_ratio}")
     x = np.asarray(differences, dtype=np.float64)

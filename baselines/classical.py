@@ -58,11 +58,12 @@ class Classical:
     version: ClassVar[int] = 1
     Config: ClassVar[type] = ClassicalConfig
     # A chest upside down does not occur, ultrasound has its probe on top, and grey images have neither stain nor
-    # saturation; blood smears are not stained with haematoxylin and eosin.
+    # saturation; blood smears and skin are not stained with haematoxylin and eosin.
     by_modality: ClassVar[dict[str, dict[str, object]]] = {
         "chest": {"orientation": "mirror", "saturation": 0.0, "stain": 0.0},
         "ultrasound": {"orientation": "mirror", "saturation": 0.0, "stain": 0.0},
         "cells": {"orientation": "any", "stain": 0.0},
+        "dermoscopy": {"stain": 0.0},
     }
 
     def __init__(self, config: ClassicalConfig) -> None:

@@ -42,7 +42,7 @@ WARM_UP, TIMED = 3, 10  # steps in a measurement
 SHAPE = (
     "batch_size", "filters", "blocks", "norm", "discriminator", "disc_filters", "head_width",
     "trained_stages", "head", "class_on_both", "imagenet_normalisation",
-    "spectral_norm", "diffaug", "upsample", "joint_batch_statistics", "amp",
+    "spectral_norm", "diffaug", "upsample", "residual", "joint_batch_statistics", "amp",
 )  # fmt: skip
 SWITCHES = ("pool_size", "lambda_identity", "lambda_class")  # for these it only matters whether they are above 0
 

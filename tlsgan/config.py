@@ -3,7 +3,7 @@
 The defaults are the published values: Adam 2e-4 with betas (0.5, 0.999), batch size 1, no image pool, no learning-rate
 decay, and inputs in [-1, 1] also for the ImageNet networks. Later GAN techniques are fields that are off by default:
 pool, decay, flips, averaged generators, spectral norm, differentiable augmentation, R1, a separate learning rate for
-the discriminators, gradient clipping, resize convolutions, and the backbone's input normalisation.
+the discriminators, gradient clipping, resize convolutions, residual generators, and the backbone's input normalisation.
 
 The components of transfer learning are fields as well: ``pretrained``; ``trained_stages`` (Mo et al. 2020 freeze the
 first ones, Sauer et al. 2021 all), see ``freezing``; ``imagenet_normalisation``; ``lambda_class`` (0: only the
@@ -54,6 +54,7 @@ class CycleGANConfig:
     blocks: int = 9  # residual blocks in a generator
     channels: Literal["auto", 1, 3] = "auto"  # of the images; 'auto': 1 if the data set has no colour, else 3
     upsample: Literal["transposed", "resize"] = field(default="transposed", metadata=LATE)  # in the generators
+    residual: bool = field(default=False, metadata=LATE)  # generators learn what to add to an image
     norm: str = "instance"  # in the generators: 'instance' or 'batch'
     discriminator: str = PATCHGAN  # 'patchgan', 'resnet50', 'vgg16' (torchvision), or a convolutional timm network
     disc_filters: int = 64  # in the PatchGAN's first convolution

@@ -3,7 +3,9 @@
 c7s1-f, d2f, d4f, N residual blocks of 4f, u2f, uf, c7s1-3, tanh; reflection padding, a bias in every convolution.
 Changes to the paper: the numbers of filters and blocks are options, and the norm can be batch norm (TL-S-CycleGAN).
 Options: one channel for grey images; upsampling by resizing (Odena et al. 2016, "Deconvolution and Checkerboard
-Artifacts"): transposed convolutions of 3×3 with stride 2 overlap unevenly, which shows as a checkerboard.
+Artifacts"): transposed convolutions of 3×3 with stride 2 overlap unevenly, which shows as a checkerboard; a residual
+generator (de Bel et al. 2021, "Residual cyclegan for robust domain transformation of histopathological tissue slides"),
+which learns what to change in an image and begins near the identity.
 Parameters are named ``model.N…`` and ``model.N.conv_block.M…`` as in published checkpoints of this family.
 """
 
@@ -11,6 +13,8 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+
+INSIDE = 0.99  # grey levels of a residual generator's input: ±1 would be infinite before tanh
 
 
 class ResidualBlock(nn.Module):
@@ -36,7 +40,8 @@ class ResNetGenerator(nn.Module):
     """Translate images float [B, C, H, W] in [-1, 1] to images of the same shape; H and W are multiples of 4.
 
     ``norm`` is 'instance' (no parameters, no running statistics) or 'batch'. ``upsample``: 'transposed' convolutions,
-    or 'resize': nearest neighbours and a 3×3 convolution.
+    or 'resize': nearest neighbours and a 3×3 convolution. ``residual``: the last convolution's output r is added to the
+    input before tanh, tanh(atanh(x) + r), so that the range holds; x is shrunk by ``INSIDE`` to keep atanh finite.
     """
 
     def __init__(
@@ -46,9 +51,10 @@ class ResNetGenerator(nn.Module):
         norm: str = "instance",
         channels: int = 3,
         upsample: str = "transposed",
+        residual: bool = False,
     ):
         super().__init__()
-        self.channels = channels
+        self.channels, self.residual = channels, residual
         norm_layer: type[nn.Module] = nn.InstanceNorm2d if norm == "instance" else nn.BatchNorm2d
         f = filters
         layers: list[nn.Module] = [
@@ -70,11 +76,13 @@ class ResNetGenerator(nn.Module):
                 norm_layer(width // 2),
                 nn.ReLU(inplace=True),
             ]
-        layers += [nn.ReflectionPad2d(3), nn.Conv2d(f, channels, 7), nn.Tanh()]
+        layers += [nn.ReflectionPad2d(3), nn.Conv2d(f, channels, 7), *([] if residual else [nn.Tanh()])]
         self.model = nn.Sequential(*layers)
         self.apply(init_gaussian)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.residual:
+            return torch.tanh(torch.atanh(INSIDE * x) + self.model(x))
         return self.model(x)
 
 

@@ -64,7 +64,9 @@ def parameters_of(optimiser: torch.optim.Optimizer) -> list[nn.Parameter]:
 
 def build_generator(config: CycleGANConfig) -> ResNetGenerator:
     """Build a generator with random weights from torch's global generator."""
-    return ResNetGenerator(config.filters, config.blocks, config.norm, config.image_channels, config.upsample)
+    return ResNetGenerator(
+        config.filters, config.blocks, config.norm, config.image_channels, config.upsample, config.residual
+    )
 
 
 def build_networks(config: CycleGANConfig, image_size_px: Size) -> Networks:

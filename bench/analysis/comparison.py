@@ -23,7 +23,7 @@ from bench.suite.arms import Arm
 
 ALPHA = 0.05
 PRIMARY_FAMILY = "primary contrast"
-NOT_COMPARED = "Not compared"  # beginning of the note of a verdict on arms with different tuning budgets
+NOT_COMPARED = "Not compared"  # beginning of the note of a verdict that is withheld
 OVER_SETS = "The test covers other training sets, not other test images."
 
 
@@ -127,23 +127,33 @@ def compared(
             {names[at]: ok for at, ok in sensitive.items()},
         )
         for at in of:
-            verdict = verdicts[names[at]] if plain else fairly_tuned(verdicts[names[at]], *at, classifier, info)
+            verdict = verdicts[names[at]] if plain else withheld(verdicts[names[at]], *at, classifier, info)
             result.append(Comparison(metric, classifier, *at, verdict, info.size, info.size))
     order = {at: i for i, at in enumerate(found)}
     return sorted(result, key=lambda c: order[c.arm, c.reference])
 
 
-def fairly_tuned(verdict: Verdict, arm: Arm, reference: Arm, classifier: str, info: ReportInfo) -> Verdict:
-    """Return the verdict, undecided with a note if the arms had different tuning budgets.
+def withheld(verdict: Verdict, arm: Arm, reference: Arm, classifier: str, info: ReportInfo) -> Verdict:
+    """Return the verdict, undecided with a note if the arms cannot be compared.
 
-    The gain of an arm that was tuned longer may be that of tuning, not of its images.
+    They had different tuning budgets, so that a gain may be that of tuning; or a generator is untrained, so that the
+    verdict on a classifier would be on noise. The images of untrained generators are compared.
     """
     mine, other = (info.tuning_budget(a.method, classifier) for a in (arm, reference))
-    if mine == other:
+    bare = [a.method for a in (arm, reference) if a.method in info.untrained]
+    if bare and classifier:
+        reason = f"{bare[0]} is untrained, {info.untrained[bare[0]]}; train it for more steps"
+    elif mine != other:
+        budgets = f"{arm.method} was tuned with {mine}, {reference.method} with {other}"
+        reason = f"{budgets}; tune both with one budget"
+    else:
         return verdict
-    budgets = f"{arm.method} was tuned with {mine}, {reference.method} with {other}"
-    note = f"{NOT_COMPARED}: {budgets}; tune both with one budget."
-    return replace(verdict, word="undecided", note=f"{note} {verdict.note}".strip())
+    return replace(verdict, word="undecided", note=f"{NOT_COMPARED}: {reason}. {verdict.note}".strip())
+
+
+def why_withheld(verdict: Verdict) -> str:
+    """Return the sentence that says why a verdict is withheld; '' if it is not."""
+    return verdict.note.split(". ")[0].removesuffix(".") + "." if verdict.note.startswith(NOT_COMPARED) else ""
 
 
 def _is_primary(arm: Arm, reference: Arm, metric: str, classifier: str, info: ReportInfo) -> bool:

@@ -13,6 +13,7 @@ from bench.analysis.comparison import Comparison, Scored, compared
 from bench.analysis.contributions import Contributions, contributions
 from bench.analysis.info import ReportInfo
 from bench.analysis.intervals import patient_intervals, pooled_interval
+from bench.analysis.quality import NOISE
 from bench.analysis.rows import NAN, Pair, Rows, Score, one_line
 from bench.metrics.classification import CLASS_METRICS
 from bench.metrics.units import LOWER_IS_BETTER, ScoredUnit
@@ -23,7 +24,6 @@ from bench.suite.suite import REFERENCES
 from bench.types import ResultRow
 
 SCORES = ("auroc", "balanced_accuracy", "f1", "sensitivity", "specificity")
-NOISE = "noise"  # method of the negative control
 PRIMARY = ScoredUnit().primary  # metric of the verdicts in reports of earlier versions
 COMPARED = (PRIMARY, "balanced_accuracy")
 METRICS = tuple(f"{prefix}{s}" for prefix in ("patient_", "") for s in (*SCORES, *LOWER_IS_BETTER))
@@ -164,8 +164,8 @@ def _comparisons(
 ) -> list[Comparison]:
     """Return the comparisons of all arms with each reference, for every endpoint of patients and of images.
 
-    One endpoint against one reference is one family. Arms without memorised samples are a family of their own, as is
-    the negative control, noise: they do not reduce the power of the others.
+    One endpoint against one reference is one family. Arms without memorised samples are a family of their own, as are
+    the negative control, noise, and untrained generators: they do not reduce the power of the others.
     """
     found: list[Comparison] = []
     declared = (info.contrast.arms(info.generative)[1],) if info.contrast else ()
@@ -183,17 +183,19 @@ def _comparisons(
             margin = info.margin if metric in (info.unit.primary, "balanced_accuracy") else None
             families: dict[str, list[tuple[Arm, Arm]]] = {}
             for arm in (a for a in arms if a.method not in ("none", against)):
-                families.setdefault(_family(arm), []).append((arm, reference))
+                families.setdefault(_family(arm, info), []).append((arm, reference))
             for kind, pairs in families.items():
                 name = f"{metric} against {against}{kind}"
                 found += compared(scored, pairs, info, metric, classifier, name, margin)
     return found
 
 
-def _family(arm: Arm) -> str:
+def _family(arm: Arm, info: ReportInfo) -> str:
     """Return what sets the family of an arm apart: '' for the arms that are compared with each other."""
     if arm.method == NOISE:
         return ", negative control"
+    if arm.method in info.untrained:
+        return ", untrained generators"
     return ", without memorised samples" if arm.exclude_memorised else ""
 
 

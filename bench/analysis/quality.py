@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.analysis.info import ReportInfo
@@ -12,6 +12,9 @@ from bench.analysis.rows import Rows, Score, scores_of
 MEASURES = ("kid", "precision", "recall", "density", "coverage", "fid")  # in the order of the tables
 VARIETY = ("is", "diversity")
 SIZES = ("n_real", "n_synthetic", "kid_subset_size")
+NOISE = "noise"  # method of the negative control
+TRAINED_SHARE = 0.2  # largest share of the KID of noise at which a generator counts as trained
+KID = "synthetic/test/kid"
 _KEY = re.compile(rf"(?P<where>.+)/(?P<measure>{'|'.join((*SIZES, *MEASURES, *VARIETY))})_(?P<tag>.+)")
 
 
@@ -48,3 +51,24 @@ def image_quality(rows: Rows, info: ReportInfo) -> tuple[Quality, ...]:
                 by_tag.setdefault(tag, []).append(values)
         found += [Quality(method, tag, scores_of(values)) for tag, values in by_tag.items()]
     return tuple(sorted(found, key=lambda q: q.extractor))
+
+
+def share_of_noise(method: str, quality: Sequence[Quality]) -> dict[str, float]:
+    """Return a method's mean KID against test images as a share of that of noise, by extractor; {} without noise."""
+    of = {(q.method, q.extractor): q.score(KID).mean for q in quality if q.score(KID).n}
+    noise = {tag: kid for (name, tag), kid in of.items() if name == NOISE and kid > 0}
+    return {tag: of[method, tag] / kid for tag, kid in noise.items() if (method, tag) in of}
+
+
+def untrained(quality: Sequence[Quality], info: ReportInfo) -> dict[str, str]:
+    """Return the generative methods that count as untrained, each with the reason as a clause.
+
+    A verdict on images hardly closer to real ones than noise would be a verdict on noise. A method counts as trained if
+    its KID is at most ``TRAINED_SHARE`` of that of noise by one extractor, or if the run has no noise to compare with.
+    """
+    found = {}
+    for method in (m for m in info.generative if m != NOISE):
+        shares = share_of_noise(method, quality)
+        if shares and min(shares.values()) > TRAINED_SHARE:
+            found[method] = f"the KID of its images is {100 * min(shares.values()):.0f} % of that of noise"
+    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.analysis.compute import Charged, Match, charged, matches
@@ -18,7 +18,7 @@ from bench.analysis.literature import Literature, literature
 from bench.analysis.measured import Measured, measured
 from bench.analysis.memorised import MemorisedSamples, Survival, memorised_samples, survivals
 from bench.analysis.published import Comparison, Head, Impossible, comparisons, heads, impossible
-from bench.analysis.quality import Quality, image_quality
+from bench.analysis.quality import Quality, image_quality, untrained
 from bench.analysis.questions import Question, questions
 from bench.analysis.raters import RatingStudy, rating_studies
 from bench.analysis.rows import Rows
@@ -61,7 +61,10 @@ def collect(every: Rows, info: ReportInfo, root: Path) -> Records:
     If some folds share patients, published numbers are compared on both kinds of folds, all else on disjoint folds. Of
     a learning curve, ``curve`` has all sizes of training sets, all else is of ``info.verdict_size``.
     """
-    rows, apart = every.at_size(info.verdict_size), info.at_size(info.verdict_size).apart
+    rows = every.at_size(info.verdict_size)
+    quality = image_quality(rows, info.at_size(info.verdict_size).apart)
+    info = replace(info, untrained=untrained(quality, info))
+    apart = info.at_size(info.verdict_size).apart
     lines = leaderboard(rows, apart, root)
     multiplied = leaderboard(rows, apart, root, apart.multiplied_arms)
     return Records(
@@ -71,7 +74,7 @@ def collect(every: Rows, info: ReportInfo, root: Path) -> Records:
         matches=matches(lines, multiplied, apart),
         costs=method_costs(rows, apart),
         predictions=predicted_stages(rows),
-        quality=image_quality(rows, apart),
+        quality=quality,
         translations=translations(rows, apart),
         memorised=memorised_samples(rows, apart),
         survivals=survivals(lines, rows, apart),

@@ -25,7 +25,7 @@ OPTIONS = [
     {"r1_gamma": 1.0, "r1_every": 2},
     {"disc_learning_rate": 1e-3, "lr_decay_start": 0.5},
     {"clip_grad_norm": 0.1},
-    {"upsample": "resize"},
+    {"upsample": "resize", "residual": True},
     {"norm": "batch", "joint_batch_statistics": True},
     {"step": "reference", "ema_decay": 0.9, "spectral_norm": True, "diffaug": "color", "r1_gamma": 1.0, "r1_every": 2},
 ]
@@ -72,6 +72,19 @@ def test_grey_data_are_trained_with_one_channel(discriminator, tmp_path):
     assert all(image.shape[-1] == 3 and np.ptp(image, axis=2).max() == 0 for image in images)
     assert method.classify(grey.images(), tmp_path, ctx).shape == (6, 2)
     assert load_generator(tmp_path, "G_ab", method.config, "cpu").channels == 1
+
+
+def test_a_residual_generator_changes_its_input_before_tanh():
+    torch.manual_seed(0)
+    generator, plain = ResNetGenerator(4, 1, residual=True), ResNetGenerator(4, 1)
+    plain.load_state_dict(generator.state_dict())
+    x = torch.rand(2, 3, 24, 24) * 2 - 1
+    x[0, 0, 0, :2] = torch.tensor([-1.0, 1.0])
+    change = torch.atanh(plain(x))  # the output before tanh
+    torch.testing.assert_close(generator(x), torch.tanh(torch.atanh(0.99 * x) + change), atol=1e-5, rtol=1e-4)
+    nn.init.zeros_(generator.model[-1].weight)
+    torch.testing.assert_close(generator(x), 0.99 * x)
+    assert [k for k, _ in generator.named_parameters()] == [k for k, _ in plain.named_parameters()]
 
 
 def test_resize_upsampling_is_nearest_neighbours_and_a_convolution():

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bench.analysis.info import ReportInfo
-from bench.analysis.quality import MEASURES, Quality
+from bench.analysis.quality import MEASURES, TRAINED_SHARE, Quality, share_of_noise
 from bench.analysis.report import Records
 from bench.analysis.rows import Score
 from bench.report.content import Block, Section, Table
-from bench.report.text import bold_best, count_of, number
+from bench.report.text import DASH, bold_best, count_of, number
 
 LOWER_IS_BETTER = ("kid", "fid")
 NAMES = {"kid": "KID", "fid": "FID", "is": "IS"}
@@ -18,7 +18,9 @@ NAMES = {"kid": "KID", "fid": "FID", "is": "IS"}
 TERMS = {
     "KID, FID": (
         "distance between the feature distributions of synthetic and real images, lower is closer. KID is unbiased for "
-        "few images. FID is biased: compare it only with its real-vs-real baseline. *KID subset*: images per subset."
+        "few images. FID is biased: compare it only with its real-vs-real baseline. *KID subset*: images per subset. "
+        f"*KID / noise*: share of the KID of noise; above {100 * TRAINED_SHARE:g} % a generator counts as untrained, "
+        "and its arms are not compared."
     ),
     "Precision, Density; Recall, Coverage": (
         "realism of the images; part of the real diversity that they cover. Precision is not informative if recall is "
@@ -66,6 +68,9 @@ def _against(quality: Sequence[Quality], part: str, where: str) -> list[Block]:
             baselines = [q.score(f"real_baseline/{part}/{measure}") for q in found]
             name = NAMES.get(measure, measure.capitalize())
             columns[name] = _beside(scores, baselines, lowest=measure in LOWER_IS_BETTER)
+    shares = [share_of_noise(q.method, quality).get(q.extractor) for q in found]
+    if part == "test" and any(shares):
+        columns["KID / noise"] = [DASH if x is None else f"{100 * x:.1f} %" for x in shares]
     subset = [q.score(f"{where}/kid_subset_size") for q in found]
     if any(s.n for s in subset):
         columns["KID subset"] = [count_of(s.mean) for s in subset]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from bench.analysis.comparison import NOT_COMPARED
+from bench.analysis.comparison import why_withheld
 from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Line, typical_minimum_detectable_effect
 from bench.analysis.report import Records
@@ -34,7 +34,7 @@ def summary(records: Records, info: ReportInfo) -> list[str]:
 
 
 def _verdicts(lines: Sequence[Line], info: ReportInfo) -> str:
-    compared = [x for x in lines if "none" in x.versus and not x.arm.exclude_memorised and not _unequal(x)]
+    compared = [x for x in lines if "none" in x.versus and not x.arm.exclude_memorised and not _withheld(x)]
     if not compared:
         return (
             "No arm could be compared with `none` (real images only), so this report has scores but no verdicts."
@@ -60,13 +60,12 @@ def _verdicts(lines: Sequence[Line], info: ReportInfo) -> str:
 
 
 def _not_compared(lines: Sequence[Line]) -> str:
-    """Return why arms with another tuning budget than `none` have no verdict; '' if there are none."""
-    return " ".join(dict.fromkeys(map(_unequal, lines))).strip()
+    """Return why arms have no verdict: untrained, or tuned with another budget than `none`; '' if all have one."""
+    return " ".join(dict.fromkeys(map(_withheld, lines))).strip()
 
 
-def _unequal(line: Line) -> str:
-    note = line.verdict("none").note if "none" in line.versus else ""
-    return note.partition("budget.")[0] + "budget." if note.startswith(NOT_COMPARED) else ""
+def _withheld(line: Line) -> str:
+    return why_withheld(line.verdict("none")) if "none" in line.versus else ""
 
 
 def _named(lines: Sequence[Line], info: ReportInfo) -> str:

@@ -1,0 +1,83 @@
+"""A generator whose images are hardly closer to real ones than noise has no verdict, and does not weaken the others."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bench.analysis.comparison import Comparison, Scored, compared, why_withheld
+from bench.analysis.info import FoldSize, ReportInfo
+from bench.analysis.lines import _family
+from bench.analysis.quality import Quality, share_of_noise, untrained
+from bench.analysis.report import Records
+from bench.analysis.rows import Score
+from bench.report.content import Table
+from bench.report.sections.leaderboard import word
+from bench.report.sections.quality import sections
+from bench.suite.arms import Arm
+
+NONE, GAN, FLOW = Arm("none"), Arm("gan", "1"), Arm("flow", "1")
+INFO = ReportInfo(
+    suite="s",
+    dataset="d",
+    classes=("a", "b"),
+    methods=("none", "gan", "flow", "noise"),
+    generative=("gan", "flow", "noise"),
+    classifiers=("c",),
+    ratios=("1",),
+    folds=tuple(FoldSize(fold, 0, 40, 10, 10) for fold in range(5)),
+)
+
+
+def quality(**kid: tuple[float, ...]) -> tuple[Quality, ...]:
+    """Return a record of each method with these KIDs by pair."""
+    return tuple(Quality(m, "lite0", {"synthetic/test/kid": Score.of(values)}) for m, values in kid.items())
+
+
+MEASURED = quality(gan=(9.0, 11.0), flow=(1.0, 2.0), noise=(20.0, 30.0))
+
+
+def test_a_generator_near_noise_is_untrained() -> None:
+    assert share_of_noise("gan", MEASURED) == {"lite0": pytest.approx(10 / 25)}
+    assert untrained(MEASURED, INFO) == {"gan": "the KID of its images is 40 % of that of noise"}
+    assert untrained(quality(gan=(5.0,), noise=(25.0,)), INFO) == {}  # exactly one fifth
+    assert untrained(quality(gan=(9.0,)), INFO) == {}  # no noise to compare with
+    assert untrained((), INFO) == {}
+    other = (*MEASURED, *(replace(q, extractor="inception") for q in quality(gan=(1.0,), noise=(25.0,))))
+    assert untrained(other, INFO) == {}  # trained by one of two extractors
+
+
+def comparisons(info: ReportInfo, classifier: str = "c") -> list[Comparison]:
+    """Return the comparisons of two arms that are 20 points better in every fold."""
+    scored = {
+        NONE: Scored({(f, 0): 0.60 + 0.001 * f for f in range(5)}),
+        GAN: Scored({(f, 0): 0.80 + 0.002 * f for f in range(5)}),
+        FLOW: Scored({(f, 0): 0.80 + 0.003 * f for f in range(5)}),
+    }
+    return compared(scored, [(GAN, NONE), (FLOW, NONE)], info, "auroc", classifier, "f", 0.02)
+
+
+def test_an_untrained_arm_has_no_verdict() -> None:
+    assert [c.verdict.word for c in comparisons(INFO)] == ["helps", "helps"]
+    info = replace(INFO, untrained=untrained(MEASURED, INFO))
+    gan, flow = (c.verdict for c in comparisons(info))
+    assert (gan.word, flow.word) == ("undecided", "helps")
+    assert (word(gan), word(flow)) == ("not compared", "**helps**")
+    assert why_withheld(gan) == (
+        "Not compared: gan is untrained, the KID of its images is 40 % of that of noise; train it for more steps."
+    )
+    assert why_withheld(flow) == ""
+    assert gan.difference == comparisons(INFO)[0].verdict.difference  # what was measured stays
+    assert [c.verdict.word for c in comparisons(info, classifier="")] == ["helps", "helps"]  # images are compared
+
+
+def test_untrained_arms_are_a_family_of_their_own() -> None:
+    info = replace(INFO, untrained={"gan": "why"})
+    assert _family(GAN, info) != _family(FLOW, info) == _family(FLOW, INFO) == _family(GAN, INFO)
+
+
+def test_the_report_shows_the_share_of_noise() -> None:
+    (section,) = sections(Records(quality=MEASURED), INFO)
+    (table,) = (b for b in section.blocks if isinstance(b, Table))
+    assert list(table.frame["KID / noise"]) == ["40.0 %", "6.0 %", "100.0 %"]

@@ -5,7 +5,7 @@ Changes to the paper: the numbers of filters and blocks are options, and the nor
 Options: one channel for grey images; upsampling by resizing (Odena et al. 2016, "Deconvolution and Checkerboard
 Artifacts"): transposed convolutions of 3×3 with stride 2 overlap unevenly, which shows as a checkerboard; a residual
 generator (de Bel et al. 2021, "Residual cyclegan for robust domain transformation of histopathological tissue slides"),
-which learns what to change in an image and begins near the identity.
+which learns what to change in an image. Its last convolution begins at zero, so training begins at the identity.
 Parameters are named ``model.N…`` and ``model.N.conv_block.M…`` as in published checkpoints of this family.
 """
 
@@ -79,6 +79,8 @@ class ResNetGenerator(nn.Module):
         layers += [nn.ReflectionPad2d(3), nn.Conv2d(f, channels, 7), *([] if residual else [nn.Tanh()])]
         self.model = nn.Sequential(*layers)
         self.apply(init_gaussian)
+        if residual:
+            nn.init.zeros_(self.model[-1].weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.residual:

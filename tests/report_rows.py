@@ -11,7 +11,10 @@ from PIL import Image
 from bench.analysis.info import ClassSize, DataFacts, FoldSize, ReportInfo
 from bench.metrics.classification import classification_metrics
 from bench.metrics.predictions import Predictions, write_predictions
+from bench.metrics.units import ScoredUnit
 from bench.types import ResultRow
+
+PRIMARY = ScoredUnit().primary  # of the reports made here
 
 CLASSES = ("benign", "malignant")
 ONLINE = ("none", "classical", "oversample")

@@ -24,8 +24,6 @@ from bench.types import ResultRow
 
 SCORES = ("auroc", "balanced_accuracy", "f1", "sensitivity", "specificity")
 NOISE = "noise"  # method of the negative control
-PRIMARY = ScoredUnit().primary  # metric of the verdicts in reports of earlier versions
-COMPARED = (PRIMARY, "balanced_accuracy")
 METRICS = tuple(f"{prefix}{s}" for prefix in ("patient_", "") for s in (*SCORES, *LOWER_IS_BETTER))
 MACRO = "mean over classes"  # key of the macro average among the scores of each class
 _MACRO_OF = {"recall": "sensitivity"}  # class metric -> name of its macro average, if different
@@ -67,7 +65,7 @@ class Line:
     device_s: float = NAN
     generator_device_s: float = NAN  # of a pair: training the generator and synthesis
     tuned_s: float = 0.0
-    primary: str = PRIMARY
+    primary: str = ScoredUnit().primary
     comparisons: tuple[Comparison, ...] = ()
     contributions: Contributions | None = field(default=None, compare=False, repr=False)
 

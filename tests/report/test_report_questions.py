@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from report_rows import TAG, made_up
+from report_rows import PRIMARY, TAG, made_up
 from report_text import text as section_text
 from report_text import whole
 from scipy import stats
 
 from bench.analysis.info import FoldSize, OtherFinding, ReportInfo
-from bench.analysis.lines import PRIMARY, leaderboard
+from bench.analysis.lines import leaderboard
 from bench.analysis.questions import Question, questions
 from bench.analysis.report import collect
 from bench.analysis.rows import Rows

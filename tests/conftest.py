@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from filelock import FileLock
+from forked import forked_context
 
+from bench.engine.executors import worker
 from bench.metrics import backbones, features
 from bench.suite.stage_configs import FidelityConfig
 from bench.tracking import store, writer
@@ -80,6 +82,14 @@ def _one_feature_network() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(features, "load_timm", shared)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _workers_with_torch() -> Iterator[None]:
+    """A new interpreter needs seconds to load torch: workers are forked from one process that has it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker, "CONTEXT", forked_context())
         yield
 
 

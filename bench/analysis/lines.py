@@ -14,6 +14,7 @@ from bench.analysis.contributions import Contributions, contributions
 from bench.analysis.info import ReportInfo
 from bench.analysis.intervals import patient_intervals, pooled_interval
 from bench.analysis.rows import NAN, Pair, Rows, Score, one_line
+from bench.cost.keys import CostKey
 from bench.metrics.classification import CLASS_METRICS
 from bench.metrics.units import LOWER_IS_BETTER, ScoredUnit
 from bench.stats.decide import Verdict
@@ -231,11 +232,11 @@ def _line(
         values=values,
         versus=versus,
         gaps=tuple(_gap(rows, info, arm, classifier, p) for p in info.pairs if p not in values[primary]),
-        generator_s=_mean_cost(own["fit"], "elapsed_s"),
-        synthesis_s=_mean_cost(own["synthesize"], "elapsed_s"),
-        classifier_s=_mean_cost(own["classify"], "elapsed_s"),
-        device_s=_total(_mean_cost(found, "device_s") for found in own.values()),
-        generator_device_s=_total(_mean_cost(own[s], "device_s") for s in ("fit", "synthesize")),
+        generator_s=_mean_cost(own["fit"], CostKey.ELAPSED_S),
+        synthesis_s=_mean_cost(own["synthesize"], CostKey.ELAPSED_S),
+        classifier_s=_mean_cost(own["classify"], CostKey.ELAPSED_S),
+        device_s=_total(_mean_cost(found, CostKey.DEVICE_S) for found in own.values()),
+        generator_device_s=_total(_mean_cost(own[s], CostKey.DEVICE_S) for s in ("fit", "synthesize")),
         tuned_s=info.tuned_s.get(arm.method, {}).get(classifier, 0.0),
         primary=primary,
         comparisons=comparisons,

@@ -50,9 +50,8 @@ def test_what_was_predicted_for_a_cell_is_no_phase_of_it() -> None:
     known = Prediction(900.0, 900.0, 1e9, "measured").costs()
     again = replace(measured, costs={**measured.costs, **known})
     one, other = (CostModel({"fit/k": steps(5)}, [r]).predict(cell("fit")) for r in (measured, again))
-    assert one == other
     assert one is not None
-    assert one.device_s == pytest.approx(2.5)
+    assert one == other
 
 
 def test_finished_cells_have_priority_over_a_rehearsal() -> None:

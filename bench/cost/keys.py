@@ -49,12 +49,12 @@ class CostKey(StrEnum):
     PREDICTED_BY_GUESS = "predicted_by_guess", "0 or 1", "whether the prediction is from cells of another kind"
 
 
-_KEYS = frozenset(CostKey)
+_KEYS = {key.value: key for key in CostKey}
 
 
 def predicted(key: CostKey) -> CostKey:
-    """Return the key of the prediction of a cost. Raises ``ValueError`` if that cost is not predicted."""
-    return CostKey(f"predicted_{key}")
+    """Return the key of the prediction of a cost. Raises ``KeyError`` if that cost is not predicted."""
+    return _KEYS[f"predicted_{key}"]
 
 
 def phase_s(phase: str) -> str:

@@ -57,5 +57,5 @@ def test_no_file_spells_the_key_of_a_cost() -> None:
 def test_predictions_are_no_phases() -> None:
     assert phases_of((STEP_S, STEP_DEVICE_S, CostKey.DEVICE_S, CostKey.PREDICTED_DEVICE_S)) == ["step"]
     assert predicted(CostKey.DEVICE_S) is CostKey.PREDICTED_DEVICE_S
-    with pytest.raises(ValueError, match="predicted_energy_j"):
+    with pytest.raises(KeyError, match="predicted_energy_j"):
         predicted(CostKey.ENERGY_J)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import shutil
@@ -14,6 +15,7 @@ import pytest
 from filelock import FileLock
 from forked import forked_context
 
+from bench.data import near_duplicates
 from bench.engine.executors import worker
 from bench.forecast import step_costs
 from bench.metrics import backbones, features
@@ -21,8 +23,13 @@ from bench.suite.stage_configs import FidelityConfig
 from bench.tracking import store, writer
 
 if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+    import numpy as np
+    import numpy.typing as npt
     from playwright.sync_api import Browser
 
+    from bench.data.near_duplicates import NearPairs
     from bench.forecast.workload import Workload
     from bench.plan.plan import Cell
     from bench.stages import RunEnv
@@ -87,6 +94,23 @@ def _one_feature_network() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(features, "load_timm", shared)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _near_duplicates_found_once() -> Iterator[None]:
+    """Each output folder searches its images, for most of a second; most tests have the same ones."""
+    found: dict[tuple[tuple[str, ...], bytes], NearPairs] = {}
+    search = near_duplicates._search
+
+    def shared(names: list[str], pictures: npt.NDArray[np.uint8], pool: ThreadPoolExecutor) -> NearPairs:
+        at = tuple(names), hashlib.sha256(pictures).digest()
+        if at not in found:
+            found[at] = search(names, pictures, pool)
+        return found[at]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(near_duplicates, "_search", shared)
         yield
 
 

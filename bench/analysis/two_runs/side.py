@@ -78,8 +78,8 @@ def read_side(
 
 def _info(data: Mapping[str, Any]) -> ReportInfo:
     """Return the info of the report; values missing in earlier versions keep their defaults."""
-    simple = ("suite", "dataset", "margin", "protocol", "image_size_px", "seed", "fingerprint", "git_commit", "host")
-    simple += ("endpoint",)
+    settings = ("suite", "dataset", "margin", "endpoint", "protocol", "image_size_px", "seed")
+    simple = (*settings, "fingerprint", "git_commit", "host")
     lists = ("classes", "methods", "generative", "classifiers", "ratios")
     known: dict[str, Any] = {k: data[k] for k in simple if k in data} | {k: tuple(data[k]) for k in lists}
     facts = dict(data.get("data") or {})

@@ -207,14 +207,25 @@ def _ratios(couples: Sequence[tuple[str, str]], rows: Rows, info: ReportInfo) ->
             a, b = (taken[x.method] for x in (c.arm, c.reference))
             both = [(a[pair], b[pair]) for pair in sorted(a.keys() & b.keys())]
             value, base = (Score.of(column).mean for column in zip(*both, strict=True))
-            v, at = c.verdict, (kind, c.arm.method, c.reference.method, value, base)
-            if kind in COUNTED:
-                word = "equal" if abs(v.difference) < 1e-12 else "higher" if v.difference > 0 else "lower"
-                found.append(CostRatio(*at, math.exp(v.difference), NAN, NAN, NAN, word, len(both)))
-                continue
-            ratio, low, high = (math.exp(x) for x in (v.difference, v.low, v.high))
-            word = DIRECTION.get(v.word, "undecided")
-            found.append(CostRatio(*at, ratio, low, high, v.p_adjusted, word, len(both), c))
+            v = c.verdict
+            word = "equal" if abs(v.difference) < 1e-12 else "higher" if v.difference > 0 else "lower"
+            ratio = CostRatio(
+                kind,
+                c.arm.method,
+                c.reference.method,
+                value,
+                base,
+                math.exp(v.difference),
+                NAN,
+                NAN,
+                NAN,
+                word,
+                len(both),
+            )
+            if kind not in COUNTED:
+                low, high, word = math.exp(v.low), math.exp(v.high), DIRECTION.get(v.word, "undecided")
+                ratio = replace(ratio, low=low, high=high, p_adjusted=v.p_adjusted, word=word, comparison=c)
+            found.append(ratio)
     return tuple(found)
 
 

@@ -31,7 +31,7 @@ def step_costs(cell: Cell, env: RunEnv, work: Workload, seconds: Mapping[str, fl
     step_s = seconds.get(STEP_S, 0.0)
     if cell.stage not in STEPPED or not steps or step_s <= 0:
         return {}
-    found = {CostKey.STEPS: float(steps), CostKey.IMAGES_PER_S: steps * work.batch / step_s}
+    found: dict[str, float] = {CostKey.STEPS: float(steps), CostKey.IMAGES_PER_S: steps * work.batch / step_s}
     facts = step_facts(cell, env, work)
     if parameters := facts.get("parameters"):
         found[CostKey.PARAMETERS] = float(parameters)

@@ -73,11 +73,11 @@ class CostRatio:
     value: float
     base: float
     ratio: float
-    low: float
-    high: float
-    p_adjusted: float
     word: str
     pairs: int
+    low: float = NAN
+    high: float = NAN
+    p_adjusted: float = NAN
     comparison: Comparison | None = field(default=None, repr=False)
 
 
@@ -205,23 +205,11 @@ def _ratios(couples: Sequence[tuple[str, str]], rows: Rows, info: ReportInfo) ->
         against = [(Arm(a), Arm(b)) for a, b in couples]
         for c in compared(logs, against, info, f"fit/{kind}", "", f"fit/{kind}, question 'cost'", plain=True):
             a, b = (taken[x.method] for x in (c.arm, c.reference))
-            both = [(a[pair], b[pair]) for pair in sorted(a.keys() & b.keys())]
+            both = [(a[p], b[p]) for p in sorted(a.keys() & b.keys())]
             value, base = (Score.of(column).mean for column in zip(*both, strict=True))
-            v = c.verdict
+            v, methods = c.verdict, (c.arm.method, c.reference.method)
             word = "equal" if abs(v.difference) < 1e-12 else "higher" if v.difference > 0 else "lower"
-            ratio = CostRatio(
-                kind,
-                c.arm.method,
-                c.reference.method,
-                value,
-                base,
-                math.exp(v.difference),
-                NAN,
-                NAN,
-                NAN,
-                word,
-                len(both),
-            )
+            ratio = CostRatio(kind, *methods, value, base, math.exp(v.difference), word, len(both))
             if kind not in COUNTED:
                 low, high, word = math.exp(v.low), math.exp(v.high), DIRECTION.get(v.word, "undecided")
                 ratio = replace(ratio, low=low, high=high, p_adjusted=v.p_adjusted, word=word, comparison=c)

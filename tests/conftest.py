@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import random
 import shutil
@@ -12,13 +13,26 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from filelock import FileLock
+from forked import forked_context
 
+from bench.data import near_duplicates
+from bench.engine.executors import worker
+from bench.forecast import step_costs
 from bench.metrics import backbones, features
 from bench.suite.stage_configs import FidelityConfig
 from bench.tracking import store, writer
 
 if TYPE_CHECKING:
+    from concurrent.futures import ThreadPoolExecutor
+
+    import numpy as np
+    import numpy.typing as npt
     from playwright.sync_api import Browser
+
+    from bench.data.near_duplicates import NearPairs
+    from bench.forecast.workload import Workload
+    from bench.plan.plan import Cell
+    from bench.stages import RunEnv
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("BENCH_IN_PROCESS", "1")  # with one cell at a time: a toy plug-in is known to this process only
@@ -80,6 +94,55 @@ def _one_feature_network() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(features, "load_timm", shared)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _near_duplicates_found_once() -> Iterator[None]:
+    """Each output folder searches its images, for most of a second; most tests have the same ones."""
+    found: dict[tuple[tuple[str, ...], bytes], NearPairs] = {}
+    search = near_duplicates._search
+
+    def shared(names: list[str], pictures: npt.NDArray[np.uint8], pool: ThreadPoolExecutor) -> NearPairs:
+        at = tuple(names), hashlib.sha256(pictures).digest()
+        if at not in found:
+            found[at] = search(names, pictures, pool)
+        return found[at]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(near_duplicates, "_search", shared)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _steps_counted_once() -> Iterator[None]:
+    """Each output folder counts the operations of each kind of step anew; all folders share those of equal shape."""
+    counted: dict[tuple[str, str], dict[str, Any]] = {}
+    step_facts, count = step_costs.step_facts, step_costs._count
+
+    def shared(cell: Cell, env: RunEnv, work: Workload) -> dict[str, Any]:
+        at = work.shape, env.device
+
+        def counted_once(cell: Cell, env: RunEnv) -> dict[str, Any]:
+            if at not in counted:
+                counted[at] = count(cell, env)
+            return counted[at]
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(step_costs, "_count", counted_once)
+            return step_facts(cell, env, work)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(step_costs, "step_facts", shared)
+        patch.setattr(step_costs, "measured_peak", cache(step_costs.measured_peak))
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _workers_with_torch() -> Iterator[None]:
+    """A new interpreter needs seconds to load torch: workers are forked from one process that has it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(worker, "CONTEXT", forked_context())
         yield
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -11,7 +13,10 @@ from PIL import Image
 from bench.analysis.info import ClassSize, DataFacts, FoldSize, ReportInfo
 from bench.metrics.classification import classification_metrics
 from bench.metrics.predictions import Predictions, write_predictions
+from bench.metrics.units import ScoredUnit
 from bench.types import ResultRow
+
+PRIMARY = ScoredUnit().primary  # of the reports made here
 
 CLASSES = ("benign", "malignant")
 ONLINE = ("none", "classical", "oversample")
@@ -54,10 +59,8 @@ def made_up(
             more = tuple(f"0-steps{n}" for n in train_multipliers) if method in ("none", "classical") else ()
             for ratio in ratios if method in generative else ("0", *more):
                 for classifier in classifiers:
-                    table = predictions(
-                        effect(method, ratio), pair, patients, method + classifier, classes, per_patient
-                    )
-                    rows += classifier_rows(root, method, ratio, classifier, pair, table)
+                    drawn = (effect(method, ratio), pair, patients, method + classifier, classes, per_patient)
+                    rows += classifier_rows(root, method, ratio, classifier, pair, drawn)
     real = {c: real_images(root, c, size_px) for c in classes} if pictures else {}
     half = patients * per_patient // 2
     info = ReportInfo(
@@ -209,12 +212,11 @@ def copies_metrics(method: str, i: int) -> dict[str, float]:
 
 
 def classifier_rows(
-    root: Path, method: str, ratio: str, classifier: str, pair: tuple[int, int], table: Predictions
+    root: Path, method: str, ratio: str, classifier: str, pair: tuple[int, int], drawn: tuple[Any, ...]
 ) -> list[ResultRow]:
     at = f"cells/classify/{method}-{ratio}-{classifier}-{pair[0]}.{pair[1]}"
     (root / at).mkdir(parents=True)
-    write_predictions(root / at / "predictions.csv", table)
-    test = classification_metrics(table.y_true, table.y_prob, table.group, table.classes)
+    write_predictions(root / at / "predictions.csv", predictions(*drawn))
     same = {"ratio": ratio, "classifier": classifier}
     facts = {"predictions": f"{at}/predictions.csv"}
     seconds = (9.0 if classifier == "small_cnn" else 24.0) * int(ratio.partition("-steps")[2] or 1)
@@ -229,10 +231,18 @@ def classifier_rows(
             folder=at,
             **same,
         ),
-        row("evaluate", method, pair, metrics={f"test/{k}": v for k, v in test.items()}, facts=facts, **same),
+        row("evaluate", method, pair, metrics={f"test/{k}": v for k, v in scores(*drawn).items()}, facts=facts, **same),
     ]
 
 
+@cache
+def scores(*drawn: Any) -> dict[str, float]:
+    """Return the scores of ``predictions(*drawn)``."""
+    table = predictions(*drawn)
+    return classification_metrics(table.y_true, table.y_prob, table.group, table.classes)
+
+
+@cache
 def predictions(
     effect: float,
     pair: tuple[int, int],

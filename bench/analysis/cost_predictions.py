@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from bench.analysis.rows import NAN, Rows
+from bench.cost.keys import CostKey, predicted
 from bench.plan.plan import STAGES
 from bench.types import ResultRow
 
@@ -34,30 +35,30 @@ def predicted_stages(rows: Rows) -> tuple[PredictedStage, ...]:
     """Return a record for each stage with predicted cells."""
     found = []
     for stage in STAGES:
-        known = {r.key: r for r in rows.all(stage) if r.status == "done" and "predicted_elapsed_s" in r.costs}
+        known = {r.key: r for r in rows.all(stage) if r.status == "done" and CostKey.PREDICTED_ELAPSED_S in r.costs}
         cells = list(known.values())
         if cells:
             found.append(
                 PredictedStage(
                     stage=stage,
                     cells=len(cells),
-                    guessed=sum(bool(r.costs.get("predicted_by_guess")) for r in cells),
-                    predicted_s=_sum(cells, "predicted_elapsed_s"),
-                    elapsed_s=_sum(cells, "elapsed_s"),
-                    predicted_device_s=_sum(cells, "predicted_device_s"),
-                    device_s=_sum(cells, "device_s"),
-                    error=median(_factor(r, "elapsed_s") for r in cells),
-                    memory_error=median(_factor(r, "peak_memory_bytes") for r in cells),
+                    guessed=sum(bool(r.costs.get(CostKey.PREDICTED_BY_GUESS)) for r in cells),
+                    predicted_s=_sum(cells, CostKey.PREDICTED_ELAPSED_S),
+                    elapsed_s=_sum(cells, CostKey.ELAPSED_S),
+                    predicted_device_s=_sum(cells, CostKey.PREDICTED_DEVICE_S),
+                    device_s=_sum(cells, CostKey.DEVICE_S),
+                    error=median(_factor(r, CostKey.ELAPSED_S) for r in cells),
+                    memory_error=median(_factor(r, CostKey.PEAK_MEMORY_BYTES) for r in cells),
                 )
             )
     return tuple(found)
 
 
-def _sum(cells: list[ResultRow], name: str) -> float:
-    return sum(r.costs.get(name, NAN) for r in cells)
+def _sum(cells: list[ResultRow], key: CostKey) -> float:
+    return sum(r.costs.get(key, NAN) for r in cells)
 
 
-def _factor(row: ResultRow, name: str) -> float:
+def _factor(row: ResultRow, key: CostKey) -> float:
     """Return the factor by which a predicted cost was too high or too low, ≥ 1."""
-    expected, found = row.costs.get(f"predicted_{name}", NAN), row.costs.get(name, NAN)
+    expected, found = row.costs.get(predicted(key), NAN), row.costs.get(key, NAN)
     return math.exp(abs(math.log(expected / found))) if expected > 0 and found > 0 else NAN

@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.analysis.info import ReportInfo
 from bench.analysis.rows import NAN, Rows, Score
+from bench.cost.keys import STEP_S, CostKey
 from bench.types import ResultRow
 
 
@@ -41,17 +42,17 @@ def method_costs(rows: Rows, info: ReportInfo) -> tuple[MethodCost, ...]:
         found.append(
             MethodCost(
                 method=method,
-                fit_s=_cost(fits, "elapsed_s"),
-                step_s=_cost(fits, "step_s"),
-                synthesis_s=_cost(made, "elapsed_s"),
+                fit_s=_cost(fits, CostKey.ELAPSED_S),
+                step_s=_cost(fits, STEP_S),
+                synthesis_s=_cost(made, CostKey.ELAPSED_S),
                 images=Score.of(float(r.facts.get("images", NAN)) for r in made),
-                images_per_s=_cost(made, "images_per_s"),
-                peak_memory_bytes=max((r.costs.get("peak_memory_bytes", NAN) for r in fits), default=NAN),
-                device_s=_cost(fits, "device_s"),
-                flops_per_step=_cost(fits, "flops_per_step").mean,
-                share_of_peak=_cost(fits, "share_of_peak"),
+                images_per_s=_cost(made, CostKey.IMAGES_PER_S),
+                peak_memory_bytes=max((r.costs.get(CostKey.PEAK_MEMORY_BYTES, NAN) for r in fits), default=NAN),
+                device_s=_cost(fits, CostKey.DEVICE_S),
+                flops_per_step=_cost(fits, CostKey.FLOPS_PER_STEP).mean,
+                share_of_peak=_cost(fits, CostKey.SHARE_OF_PEAK),
                 generator_share=Score.of(_generator_share(r.costs) for r in fits),
-                energy_j=_cost(fits, "energy_j"),
+                energy_j=_cost(fits, CostKey.ENERGY_J),
                 parameters=_fact(fits[0].facts, "parameters"),
                 weights=_fact(fits[0].facts, "weights"),
             )
@@ -64,8 +65,8 @@ def _cost(rows: list[ResultRow], name: str) -> Score:
 
 
 def _generator_share(costs: Mapping[str, float]) -> float:
-    both = costs.get("generator_step_s", NAN) + costs.get("discriminator_step_s", NAN)
-    return costs["generator_step_s"] / both if both > 0 else NAN
+    both = costs.get(CostKey.GENERATOR_STEP_S, NAN) + costs.get(CostKey.DISCRIMINATOR_STEP_S, NAN)
+    return costs[CostKey.GENERATOR_STEP_S] / both if both > 0 else NAN
 
 
 def _fact(facts: Mapping[str, Any], name: str) -> str:

@@ -15,6 +15,7 @@ from bench.analysis.comparison import Comparison, Scored, compared
 from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Line
 from bench.analysis.rows import NAN, Pair, Rows, Score
+from bench.cost.keys import STEP_DEVICE_S, CostKey
 from bench.suite.arms import Arm
 from bench.types import ResultRow
 
@@ -105,8 +106,8 @@ def accuracies(lines: Sequence[Line], classifier: str, info: ReportInfo) -> Valu
 def training_seconds(rows: Rows, info: ReportInfo) -> Iterator[tuple[Kind, str, Values]]:
     """Yield the device seconds of each training of a generator, and of one step."""
     fits = list(_done(rows, info, "fit"))
-    yield "training", "fit/device_s", _by_arm({(m, p): r.costs.get("device_s", NAN) for m, p, r in fits})
-    steps = {(m, p): r.costs.get("step_device_s", NAN) / float(r.facts.get("steps") or NAN) for m, p, r in fits}
+    yield "training", "fit/device_s", _by_arm({(m, p): r.costs.get(CostKey.DEVICE_S, NAN) for m, p, r in fits})
+    steps = {(m, p): r.costs.get(STEP_DEVICE_S, NAN) / float(r.facts.get("steps") or NAN) for m, p, r in fits}
     yield "step", "fit/device_s_per_step", _by_arm(steps)
 
 

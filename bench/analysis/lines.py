@@ -15,6 +15,7 @@ from bench.analysis.info import ReportInfo
 from bench.analysis.intervals import patient_intervals, pooled_interval
 from bench.analysis.quality import NOISE
 from bench.analysis.rows import NAN, Pair, Rows, Score, one_line
+from bench.cost.keys import CostKey
 from bench.metrics.classification import CLASS_METRICS
 from bench.metrics.units import LOWER_IS_BETTER, ScoredUnit
 from bench.stats.decide import Verdict
@@ -24,8 +25,6 @@ from bench.suite.suite import REFERENCES
 from bench.types import ResultRow
 
 SCORES = ("auroc", "balanced_accuracy", "f1", "sensitivity", "specificity")
-PRIMARY = ScoredUnit().primary  # metric of the verdicts in reports of earlier versions
-COMPARED = (PRIMARY, "balanced_accuracy")
 METRICS = tuple(f"{prefix}{s}" for prefix in ("patient_", "") for s in (*SCORES, *LOWER_IS_BETTER))
 MACRO = "mean over classes"  # key of the macro average among the scores of each class
 _MACRO_OF = {"recall": "sensitivity"}  # class metric -> name of its macro average, if different
@@ -67,7 +66,7 @@ class Line:
     device_s: float = NAN
     generator_device_s: float = NAN  # of a pair: training the generator and synthesis
     tuned_s: float = 0.0
-    primary: str = PRIMARY
+    primary: str = ScoredUnit().primary
     comparisons: tuple[Comparison, ...] = ()
     contributions: Contributions | None = field(default=None, compare=False, repr=False)
 
@@ -235,11 +234,11 @@ def _line(
         values=values,
         versus=versus,
         gaps=tuple(_gap(rows, info, arm, classifier, p) for p in info.pairs if p not in values[primary]),
-        generator_s=_mean_cost(own["fit"], "elapsed_s"),
-        synthesis_s=_mean_cost(own["synthesize"], "elapsed_s"),
-        classifier_s=_mean_cost(own["classify"], "elapsed_s"),
-        device_s=_total(_mean_cost(found, "device_s") for found in own.values()),
-        generator_device_s=_total(_mean_cost(own[s], "device_s") for s in ("fit", "synthesize")),
+        generator_s=_mean_cost(own["fit"], CostKey.ELAPSED_S),
+        synthesis_s=_mean_cost(own["synthesize"], CostKey.ELAPSED_S),
+        classifier_s=_mean_cost(own["classify"], CostKey.ELAPSED_S),
+        device_s=_total(_mean_cost(found, CostKey.DEVICE_S) for found in own.values()),
+        generator_device_s=_total(_mean_cost(own[s], CostKey.DEVICE_S) for s in ("fit", "synthesize")),
         tuned_s=info.tuned_s.get(arm.method, {}).get(classifier, 0.0),
         primary=primary,
         comparisons=comparisons,

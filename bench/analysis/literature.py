@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from bench.analysis.info import ReportInfo
 from bench.analysis.published import Number, mean_of, share_of
 from bench.analysis.rows import NAN, Rows
+from bench.cost.keys import CostKey
 from bench.suite.arms import Arm
 from bench.suite.published import Confusion, KnownNetwork, Published
 from bench.types import ResultRow
@@ -130,13 +131,13 @@ def _costs(rows: Rows, info: ReportInfo, results: Published) -> tuple[CostBeside
         known = results.costs[method]
         images = known.steps * known.batch_size
         fits = rows.done("fit", method, info.pairs)
-        rate = _mean(fits, "images_per_s")
+        rate = _mean(fits, CostKey.IMAGES_PER_S)
         made.append(
             CostBeside(
                 method=method,
                 published_images_per_s=images / known.seconds,
                 steps=_mean(fits, "steps"),
-                seconds=_mean(fits, "elapsed_s"),
+                seconds=_mean(fits, CostKey.ELAPSED_S),
                 images_per_s=rate,
                 published_amount_s=images / rate if rate > 0 else NAN,
             )

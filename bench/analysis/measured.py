@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from bench.analysis.info import ReportInfo
 from bench.analysis.quality import MEASURES, SIZES, VARIETY
 from bench.analysis.rows import NAN, Pair, Rows
+from bench.cost.keys import CostKey
 from bench.plan.plan import STAGES
 from bench.types import ResultRow
 
@@ -41,7 +42,7 @@ def measured(rows: Rows, info: ReportInfo) -> tuple[Measured, ...]:
             if r.status == "done" and pair in info.pairs:
                 cells.setdefault((r.method or "", r.ratio or "", r.classifier or ""), {})[pair] = r
         for at, by_pair in cells.items():
-            seconds = {pair: r.costs.get("device_s", NAN) for pair, r in by_pair.items()}
+            seconds = {pair: r.costs.get(CostKey.DEVICE_S, NAN) for pair, r in by_pair.items()}
             found.append(Measured(stage, *at, {p: s for p, s in seconds.items() if math.isfinite(s)}, _images(by_pair)))
     return tuple(found)
 

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from bench.analysis.comparison import ALPHA
+from bench.analysis.comparison import ALPHA, Comparison, Scored, compared
 from bench.analysis.differences import (
+    DIRECTION,
     KID,
     Difference,
     Kind,
@@ -26,7 +27,8 @@ from bench.analysis.differences import (
 from bench.analysis.info import OtherFinding, ReportInfo
 from bench.analysis.lines import Line
 from bench.analysis.rows import NAN, Pair, Rows, Score, one_line
-from bench.stats.inference import corrected_resampled_t, holm
+from bench.cost.keys import STEP_DEVICE_S, CostKey
+from bench.stats.inference import holm
 from bench.suite.arms import Arm
 from bench.types import ResultRow
 
@@ -60,9 +62,9 @@ class Finding:
 class CostRatio:
     """Cost of a method in one resource relative to the plain one: geometric mean of the ratios over pairs.
 
-    ``value`` and ``base`` are means (device seconds, bytes, operations, numbers), ``low``, ``high`` the 95 % interval
-    of ``ratio``, NaN for counted resources or without spread. ``word`` is 'lower', 'higher', 'equal' (counted resources
-    only) or 'undecided'.
+    ``value`` and ``base`` are means (device seconds, bytes, operations, numbers). A measured resource is tested:
+    ``comparison`` is that of the logarithms, ``low``, ``high`` the 95 % interval of ``ratio``, and ``word`` is 'lower',
+    'higher' or 'undecided'. A counted resource is described only: no comparison, NaN, and 'lower', 'higher' or 'equal'.
     """
 
     kind: Cost
@@ -71,11 +73,12 @@ class CostRatio:
     value: float
     base: float
     ratio: float
-    low: float
-    high: float
-    p_adjusted: float
     word: str
     pairs: int
+    low: float = NAN
+    high: float = NAN
+    p_adjusted: float = NAN
+    comparison: Comparison | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,7 @@ def _real_baseline(rows: Rows, info: ReportInfo) -> float:
 def _steps(methods: Sequence[str], rows: Rows, info: ReportInfo) -> dict[str, int]:
     """Return the training steps of each method, if known."""
     rows_of = {m: rows.done("fit", m, info.pairs) for m in methods}
-    found = {m: {r.facts.get("steps") or r.costs.get("steps") for r in of} for m, of in rows_of.items()}
+    found = {m: {r.facts.get("steps") or r.costs.get(CostKey.STEPS) for r in of} for m, of in rows_of.items()}
     return {m: int(min(steps)) for m, of in found.items() if (steps := [s for s in of if s])}
 
 
@@ -197,37 +200,38 @@ def _measures(kind: Kind, lines: Sequence[Line], rows: Rows, info: ReportInfo) -
 def _ratios(couples: Sequence[tuple[str, str]], rows: Rows, info: ReportInfo) -> tuple[CostRatio, ...]:
     found: list[CostRatio] = []
     for kind in ("training", "step", "memory", "flops", "parameters"):
-        shared = {(a, b): _shared(kind, a, b, rows, info) for a, b in couples}
-        shared = {at: values for at, values in shared.items() if values}
-        logs = {at: [math.log(x / y) for x, y in values] for at, values in shared.items()}
-        tests = {at: corrected_resampled_t(changes, 0.0, ALPHA) for at, changes in logs.items()}
-        corrected = holm([t.p for t in tests.values()])
-        for (at, t), p in zip(tests.items(), corrected, strict=True):
-            value, base = (Score.of(column).mean for column in zip(*shared[at], strict=True))
-            mean = Score.of(logs[at]).mean
-            word = ("higher" if mean > 0 else "lower") if p < ALPHA else "undecided"
-            if kind in COUNTED:
-                word = "equal" if abs(mean) < 1e-12 else "higher" if mean > 0 else "lower"
-            ends = (NAN, NAN) if math.isnan(t.low) else (math.exp(t.low), math.exp(t.high))
-            found.append(CostRatio(kind, *at, value, base, math.exp(mean), *ends, float(p), word, len(logs[at])))
+        taken = {m: _by_pair(kind, m, rows, info) for m in _each(couples)}
+        logs = {Arm(m): Scored({p: math.log(cost) for p, cost in of.items()}) for m, of in taken.items()}
+        against = [(Arm(a), Arm(b)) for a, b in couples]
+        for c in compared(logs, against, info, f"fit/{kind}", "", f"fit/{kind}, question 'cost'", plain=True):
+            a, b = (taken[x.method] for x in (c.arm, c.reference))
+            both = [(a[p], b[p]) for p in sorted(a.keys() & b.keys())]
+            value, base = (Score.of(column).mean for column in zip(*both, strict=True))
+            v, methods = c.verdict, (c.arm.method, c.reference.method)
+            word = "equal" if abs(v.difference) < 1e-12 else "higher" if v.difference > 0 else "lower"
+            ratio = CostRatio(kind, *methods, value, base, math.exp(v.difference), word, len(both))
+            if kind not in COUNTED:
+                low, high, word = math.exp(v.low), math.exp(v.high), DIRECTION.get(v.word, "undecided")
+                ratio = replace(ratio, low=low, high=high, p_adjusted=v.p_adjusted, word=word, comparison=c)
+            found.append(ratio)
     return tuple(found)
 
 
-def _shared(kind: Cost, method: str, plain: str, rows: Rows, info: ReportInfo) -> list[tuple[float, float]]:
-    """Return the cost of both methods in a resource, for the pairs that have both."""
-    both = [[_taken(kind, rows.generator("fit", Arm(m), pair)) for m in (method, plain)] for pair in info.pairs]
-    return [(a, b) for a, b in both if a > 0 and b > 0]
+def _by_pair(kind: Cost, method: str, rows: Rows, info: ReportInfo) -> dict[Pair, float]:
+    """Return the cost of a method in a resource, for the pairs in which it is known."""
+    costs = {pair: _taken(kind, rows.generator("fit", Arm(method), pair)) for pair in info.pairs}
+    return {pair: cost for pair, cost in costs.items() if cost > 0}
 
 
 def _taken(kind: Cost, row: ResultRow | None) -> float:
     if row is None or row.status != "done":
         return NAN
     if kind == "step":
-        return row.costs.get("step_device_s", NAN) / float(row.facts.get("steps") or row.costs.get("steps") or NAN)
+        return row.costs.get(STEP_DEVICE_S, NAN) / float(row.facts.get("steps") or row.costs.get(CostKey.STEPS) or NAN)
     if kind == "parameters":
-        return float(row.facts.get("parameters") or row.costs.get("parameters") or NAN)
-    names = {"training": "device_s", "memory": "peak_memory_bytes", "flops": "flops_per_step"}
-    return row.costs.get(names[kind], NAN)
+        return float(row.facts.get("parameters") or row.costs.get(CostKey.PARAMETERS) or NAN)
+    keys = {"training": CostKey.DEVICE_S, "memory": CostKey.PEAK_MEMORY_BYTES, "flops": CostKey.FLOPS_PER_STEP}
+    return row.costs.get(keys[kind], NAN)
 
 
 def _lacks(

@@ -2,7 +2,7 @@
 
 ``scores.parquet``: suite, dataset, stage, method, ratio, exclude_memorised, train_multiplier, classifier,
 train_patients, fold, repeat, metric, value. ``comparisons.parquet``: everything that compares two
-arms, with family, level and test.
+arms, with family, level and test; a cost ratio by its logarithm.
 """
 
 from __future__ import annotations
@@ -83,6 +83,9 @@ def _comparisons(records: Records, info: ReportInfo) -> Iterator[dict[str, Any]]
     for name, found in (("reference", records.differences), ("question", asked)):
         for d in found:
             yield _row(name, d.comparison)
+    for ratio in (r for q in records.questions for r in q.costs):
+        if ratio.comparison:
+            yield _row("cost ratio", ratio.comparison)
 
 
 def _row(kind: str, c: Comparison) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from bench.cli.options import Command, device_option, only_option, suite_options
 from bench.cli.plan import play, show_plan, show_plans
 from bench.cli.sub_suites import SubSuites, name_absent, sub_suites_of, write_overall
 from bench.cost.host import describe_host
+from bench.cost.keys import CostKey
 from bench.data.changes import data_changes, keep_index
 from bench.data.split_config import Replicates
 from bench.engine.console import ConsoleListener, plain_console, print_data
@@ -148,9 +149,9 @@ def _record(session: Session, runner: Runner, live: LiveRun, wall_s: float, expe
         failed=len(runner.summary.failed) + len(runner.summary.skipped),
         wall_s=wall_s,
         busy_s=runner.busy_s,
-        cells_s=sum(r.costs.get("elapsed_s", 0.0) for r in runner.ended),
-        device_s=sum(r.costs.get("device_s", 0.0) for r in runner.ended),
-        peak_memory_bytes=max((r.costs.get("peak_memory_bytes", 0.0) for r in runner.ended), default=0.0),
+        cells_s=sum(r.costs.get(CostKey.ELAPSED_S, 0.0) for r in runner.ended),
+        device_s=sum(r.costs.get(CostKey.DEVICE_S, 0.0) for r in runner.ended),
+        peak_memory_bytes=max((r.costs.get(CostKey.PEAK_MEMORY_BYTES, 0.0) for r in runner.ended), default=0.0),
         predicted_cells=len(runner.predictions),
         predicted_wall_s=expected.wall_s if found else None,
         predicted_device_s=sum(p.device_s for p in found) if found else None,

@@ -18,6 +18,7 @@ from bench.cli.options import Command, json_option, suite_options
 from bench.cli.plan import gib, planned_jobs
 from bench.cli.sub_suites import SubSuites, for_each, head, sub_suites_of
 from bench.config import to_plain
+from bench.cost.keys import CostKey
 from bench.engine.console import echo_json, plain_console, works_table
 from bench.engine.plan_rows import rows_of
 from bench.engine.progress import WallLeft, Work, wall_left, work_of
@@ -68,7 +69,7 @@ def read_status(session: Session) -> Status:
     works = [work_of(c, artifacts, costs) for c in running.values()]
     runs = live_runs(session.env.out, session.suite.name)
     jobs = sum(run.jobs for run in runs) or len(works) or planned_jobs(session, costs)
-    peaks = [r.costs.get("peak_memory_bytes", 0.0) for r in rows.values() if r.status == "done"]
+    peaks = [r.costs.get(CostKey.PEAK_MEMORY_BYTES, 0.0) for r in rows.values() if r.status == "done"]
     return Status(
         suite=session.suite.name,
         cells=len(cells),

@@ -10,6 +10,8 @@ import threading
 import time
 from typing import Any
 
+from bench.cost.keys import CostKey
+
 INTERVAL_S = 0.1  # seconds between two readings of the power, on devices without an energy counter
 
 
@@ -42,7 +44,7 @@ class EnergyMeter:
 
     def costs(self) -> dict[str, float]:
         """Return ``energy_j``, or nothing if it was not measured."""
-        return {} if self._joules is None else {"energy_j": self._joules}
+        return {} if self._joules is None else {CostKey.ENERGY_J: self._joules}
 
     def _integrate(self) -> None:
         """Integrate power over time by the trapezoidal rule."""

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import psutil
 
+from bench.cost.keys import CostKey, phase_device_s, phase_s
+
 CLEAR_REFS, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
 
@@ -64,9 +66,8 @@ class PhaseTimer:
 
     def costs(self) -> dict[str, float]:
         """Return the phases as cost keys: ``step_s``, ``sample_s``, …, and ``step_device_s``, …"""
-        return {f"{name}_s": seconds for name, seconds in self.seconds.items()} | {
-            f"{name}_device_s": seconds for name, seconds in self.device_seconds.items()
-        }
+        wall = {phase_s(name): seconds for name, seconds in self.seconds.items()}
+        return wall | {phase_device_s(name): seconds for name, seconds in self.device_seconds.items()}
 
 
 class PeakMemory:
@@ -116,10 +117,10 @@ class PeakMemory:
             import torch
 
             return {
-                "peak_memory_bytes": float(torch.cuda.max_memory_allocated(self.device)),
-                "peak_reserved_bytes": float(torch.cuda.max_memory_reserved(self.device)),
+                CostKey.PEAK_MEMORY_BYTES: float(torch.cuda.max_memory_allocated(self.device)),
+                CostKey.PEAK_RESERVED_BYTES: float(torch.cuda.max_memory_reserved(self.device)),
             }
-        return {"peak_memory_bytes": float(self._peak)}
+        return {CostKey.PEAK_MEMORY_BYTES: float(self._peak)}
 
 
 def resident_bytes() -> int:

@@ -13,6 +13,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from bench.cost.keys import phase_s
+
 
 class UpdateClock:
     """Seconds by name of the updated network; ``order`` names the updates of one step, in their order."""
@@ -49,4 +51,4 @@ class UpdateClock:
         """Return ``generator_step_s``, …; nothing unless every update of all steps was recorded."""
         if not steps or self.updates != steps * len(self.order):
             return {}
-        return {f"{name}_step_s": seconds for name, seconds in self.seconds.items()}
+        return {phase_s(f"{name}_step"): seconds for name, seconds in self.seconds.items()}

@@ -12,6 +12,7 @@ import numpy as np
 
 from bench.cost.energy import EnergyMeter
 from bench.cost.host import describe_host, git_commit, versions
+from bench.cost.keys import CostKey
 from bench.cost.sandbox import MEMORY_ADVICE, is_out_of_memory
 from bench.cost.timers import PeakMemory
 from bench.cost.usage import UsageMonitor
@@ -138,11 +139,11 @@ def _step_costs(
     if not found:
         return {}
     if "parameters" in output.facts:
-        found["parameters"] = float(output.facts["parameters"])
-    found["step_first_s"] = ctx.timer.first_seconds.get("step", 0.0)
+        found[CostKey.PARAMETERS] = float(output.facts["parameters"])
+    found[CostKey.STEP_FIRST_S] = ctx.timer.first_seconds.get("step", 0.0)
     if ctx.updates:
         found |= ctx.updates.costs(int(steps))
-    return {**found, "measuring_s": time.perf_counter() - start}
+    return {**found, CostKey.MEASURING_S: time.perf_counter() - start}
 
 
 def _updates(cell: Cell, env: RunEnv) -> tuple[str, ...]:

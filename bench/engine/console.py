@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from rich.text import Text
 
 from bench.config import to_plain
+from bench.cost.keys import CostKey
 from bench.data.left_out import data_lines
 from bench.engine.progress import WallLeft, Work, wall_left, work_of
 from bench.engine.ready import CellId
@@ -70,7 +71,7 @@ class ConsoleListener(Listener):
 
     def _outcome(self, row: ResultRow) -> str:
         left = f", {self._eta(self._works())} left" if self.left else ""
-        return f"done in {duration(row.costs['elapsed_s'])}{left}"
+        return f"done in {duration(row.costs[CostKey.ELAPSED_S])}{left}"
 
     def _works(self) -> list[Work]:
         return [work_of(cell, self.artifacts, self.costs) for cell in list(self.running.values())]

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bench.cost.keys import CostKey
 from bench.data.cache import ImageCache
 from bench.engine.executors.local import make_executor
 from bench.engine.scheduler import Runner
@@ -111,7 +112,7 @@ def _keep_step_costs(own: Path, of_run: Path) -> None:
 def _alone(cells: Sequence[Cell], rows: dict[str, ResultRow], jobs: int) -> float:
     """Return the wall time in seconds of the cells alone, scheduled on ``jobs`` workers."""
     took = {
-        c.id: Prediction(rows[c.row_key].costs["elapsed_s"], 0.0, 0.0, "measured")
+        c.id: Prediction(rows[c.row_key].costs[CostKey.ELAPSED_S], 0.0, 0.0, "measured")
         for c in cells
         if c.row_key in rows and rows[c.row_key].status == "done"
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from bench.config import stable_hash
 from bench.cost.host import available_cpus
 from bench.engine.looks import read_looks, stopped
 from bench.errors import ConfigError
+from bench.files import sha256_of
 from bench.plan.make import make_plan
 from bench.plan.plan import Plan
 from bench.registry import no_exit
@@ -114,12 +114,7 @@ def _weights_id(path: Path | None) -> str | None:
     if path is None:
         return None
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
-    return stable_hash([[p.name, _sha256(p)] for p in files])
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as f:
-        return hashlib.file_digest(f, "sha256").hexdigest()
+    return stable_hash([[p.name, sha256_of(p)] for p in files])
 
 
 def pick_device(asked: str) -> str:

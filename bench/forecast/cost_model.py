@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from bench.cost.host import describe_host, versions
+from bench.cost.keys import CostKey
 from bench.forecast.profiles import read_profiles
 from bench.forecast.unit_costs import UnitCosts
 from bench.forecast.workload import Workload, workloads
@@ -37,9 +38,12 @@ class Prediction:
 
     def costs(self) -> dict[str, float]:
         """Return it as costs of its row."""
-        names = ("elapsed_s", "device_s", "peak_memory_bytes")
-        found = {f"predicted_{n}": float(getattr(self, n)) for n in names}
-        return {**found, "predicted_by_guess": float(self.how == "guessed")}
+        return {
+            CostKey.PREDICTED_ELAPSED_S: float(self.elapsed_s),
+            CostKey.PREDICTED_DEVICE_S: float(self.device_s),
+            CostKey.PREDICTED_PEAK_MEMORY_BYTES: float(self.peak_memory_bytes),
+            CostKey.PREDICTED_BY_GUESS: float(self.how == "guessed"),
+        }
 
 
 NOTHING = Prediction(0.0, 0.0, 0.0, "guessed")
@@ -84,7 +88,7 @@ class CostModel:
 
     def _learn(self, row: ResultRow, into: dict[str, UnitCosts]) -> None:
         work = Workload.read(row.facts.get("work")) or self._work.get(row.key)
-        if row.status != "done" or "elapsed_s" not in row.costs or work is None:
+        if row.status != "done" or CostKey.ELAPSED_S not in row.costs or work is None:
             return
         into[work.shape].add(row, work)
         self._stages[row.stage, work.size_px].add(row, work)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.cost.energy import EnergyMeter
+from bench.cost.keys import CostKey
 from bench.cost.timers import PeakMemory
 from bench.forecast.probes import Probe, classifier_probe, generator_probe, inference_probe, sampling_probe
 from bench.forecast.profiles import Point
@@ -73,7 +74,7 @@ def measure(
     energy = EnergyMeter(device)
     with PeakMemory(device) as memory:
         seconds = probe.seconds(calls, limit_s, energy)
-    joules = energy.costs().get("energy_j")
+    joules = energy.costs().get(CostKey.ENERGY_J)
     peaks = memory.costs()
     return replace(
         point,
@@ -82,8 +83,8 @@ def measure(
         calls=len(seconds),
         dtype=probe.dtype,
         energy_j=None if joules is None else joules / len(seconds),
-        peak_memory_bytes=peaks["peak_memory_bytes"],
-        peak_reserved_bytes=peaks.get("peak_reserved_bytes"),
+        peak_memory_bytes=peaks[CostKey.PEAK_MEMORY_BYTES],
+        peak_reserved_bytes=peaks.get(CostKey.PEAK_RESERVED_BYTES),
         flops=probe.flops() if whole and probe.flops else None,
         shares=dict(probe.shares()) if whole and probe.shares else {},
     )

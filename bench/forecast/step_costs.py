@@ -14,6 +14,7 @@ from typing import Any
 
 from bench.config import stable_hash
 from bench.cost.host import describe_host
+from bench.cost.keys import STEP_S, CostKey, phase_s
 from bench.forecast.step_profile import measured_peak
 from bench.forecast.workload import STEPPED, Workload
 from bench.plan.plan import Cell
@@ -27,18 +28,18 @@ def step_costs(cell: Cell, env: RunEnv, work: Workload, seconds: Mapping[str, fl
     ``seconds`` are the cell's costs so far. Empty for a cell without steps; values that could not be measured are
     missing.
     """
-    step_s = seconds.get("step_s", 0.0)
+    step_s = seconds.get(STEP_S, 0.0)
     if cell.stage not in STEPPED or not steps or step_s <= 0:
         return {}
-    found = {"steps": float(steps), "images_per_s": steps * work.batch / step_s}
+    found: dict[str, float] = {CostKey.STEPS: float(steps), CostKey.IMAGES_PER_S: steps * work.batch / step_s}
     facts = step_facts(cell, env, work)
     if parameters := facts.get("parameters"):
-        found["parameters"] = float(parameters)
+        found[CostKey.PARAMETERS] = float(parameters)
     if flops := facts.get("flops"):
-        found |= {"flops_per_step": float(flops), "flops_per_s": flops * steps / step_s}
-        found["share_of_peak"] = found["flops_per_s"] / facts["peak_flops_per_s"]
+        found |= {CostKey.FLOPS_PER_STEP: float(flops), CostKey.FLOPS_PER_S: flops * steps / step_s}
+        found[CostKey.SHARE_OF_PEAK] = found[CostKey.FLOPS_PER_S] / facts["peak_flops_per_s"]
     if env.device.startswith("cuda"):
-        found |= {f"{name}_step_s": share * step_s for name, share in facts.get("shares", {}).items()}
+        found |= {phase_s(f"{name}_step"): share * step_s for name, share in facts.get("shares", {}).items()}
     return {k: v for k, v in found.items() if math.isfinite(v)}
 
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.abilities import Profiled
+from bench.cost.keys import CostKey
 from bench.cost.timers import PeakMemory, resident_bytes
 
 BLOCK_S = 0.5  # a block has as many steps as fit in, at least one
@@ -204,4 +205,4 @@ def _peak_memory(make: Callable[..., Profiled], arguments: tuple[Any, ...], name
     with PeakMemory(device, interval_s=0.005) as memory:
         step = offered[name].build()
         timed(step, 3, device)
-    return int(memory.costs()["peak_memory_bytes"]) - before
+    return int(memory.costs()[CostKey.PEAK_MEMORY_BYTES]) - before

@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from bench.cost.keys import STEP_S, CostKey, phase_device_s, phase_s, phases_of
 from bench.forecast.workload import Workload
 from bench.types import ResultRow
 
-WALL, DEVICE = "elapsed", "device"
 WHOLE = "overhead"  # the phase of seconds that belong to no phase
 
 
@@ -23,15 +23,14 @@ class _Sample:
     first_step_s: float
 
     @classmethod
-    def of(cls, row: ResultRow, work: Workload, clock: str) -> _Sample:
+    def of(cls, row: ResultRow, work: Workload, clock: CostKey) -> _Sample:
         costs = row.costs
-        phases = [k.removesuffix("_device_s") for k in costs if k.endswith("_device_s")]
-        infix = "_device_s" if clock == DEVICE else "_s"
-        seconds = {p: costs[p + infix] for p in phases if p + infix in costs}
-        total = costs.get(f"{clock}_s", costs["elapsed_s"])
-        first_step_s = costs.get("step_first_s", 0.0)
-        if clock == DEVICE and costs.get("step_s"):
-            first_step_s *= seconds.get("step", 0.0) / costs["step_s"]
+        key = phase_device_s if clock == CostKey.DEVICE_S else phase_s
+        seconds = {p: costs[key(p)] for p in phases_of(costs) if key(p) in costs}
+        total = costs.get(clock, costs[CostKey.ELAPSED_S])
+        first_step_s = costs.get(CostKey.STEP_FIRST_S, 0.0)
+        if clock == CostKey.DEVICE_S and costs.get(STEP_S):
+            first_step_s *= seconds.get("step", 0.0) / costs[STEP_S]
         seconds[WHOLE] = max(0.0, total - sum(seconds.values()))
         return cls(work, seconds, bool((row.facts.get("work") or {}).get("first")), first_step_s)
 
@@ -104,6 +103,6 @@ class UnitCosts:
 
     def add(self, row: ResultRow, work: Workload) -> None:
         """Add a finished cell."""
-        self.wall.add(_Sample.of(row, work, WALL))
-        self.device.add(_Sample.of(row, work, DEVICE))
-        self.memory = max(self.memory, row.costs.get("peak_memory_bytes", 0.0))
+        self.wall.add(_Sample.of(row, work, CostKey.ELAPSED_S))
+        self.device.add(_Sample.of(row, work, CostKey.DEVICE_S))
+        self.memory = max(self.memory, row.costs.get(CostKey.PEAK_MEMORY_BYTES, 0.0))

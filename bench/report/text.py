@@ -116,6 +116,17 @@ def count(n: int, one: str, many: str | None = None) -> str:
     return f"{n} {one if n == 1 else many or one + 's'}"
 
 
+def fold_name(pair: tuple[int, int]) -> str:
+    """'2', or with a repeat other than the first '2.1'."""
+    fold, repeat = pair
+    return f"{fold}" + (f".{repeat}" if repeat else "")
+
+
+def folds_named(pairs: Sequence[tuple[int, int]]) -> str:
+    """'fold 2', 'folds 0, 1 and 2.1'."""
+    return f"{'fold' if len(pairs) == 1 else 'folds'} {join(map(fold_name, pairs))}"
+
+
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:
     """Return a GitHub table; the first ``left`` columns are aligned left, the others right."""
     lines = [list(map(_cell, header)), ["---" if i < left else "---:" for i in range(len(header))]]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bench import registry
+from bench.cost.keys import CostKey
 from bench.data.loaders import FoldData, Part, assemble_training_set, ratio_counts
 from bench.data.synthetic_files import load_synthetic
 from bench.leakage import FittedStatistics
@@ -92,7 +93,8 @@ def take_over(inputs: Inputs, tuned: Cell, ctx: CellContext) -> tuple[nn.Module,
         if (folder / name).is_file():
             shutil.copyfile(folder / name, ctx.folder / name)
     ctx.count(done["costs"])
-    peaks = {name: value for name, value in done["costs"].items() if name.startswith("peak_")}
+    peak_keys = (CostKey.PEAK_MEMORY_BYTES, CostKey.PEAK_RESERVED_BYTES)
+    peaks = {key: value for key, value in done["costs"].items() if key in peak_keys}
     return trained_network(inputs, ctx.folder), {k: v for k, v in done["facts"].items() if k not in MADE_BY}, peaks
 
 

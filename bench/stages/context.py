@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from bench.cost.keys import CostKey, phase_device_s, phase_s, phases_of
 from bench.cost.sandbox import is_out_of_memory
 from bench.cost.timers import PhaseTimer
 from bench.cost.trace import TRACE, StepTrace
@@ -118,13 +119,11 @@ class CellContext:
 
     def count(self, costs: Mapping[str, float]) -> None:
         """Add the seconds of another cell, in total and by phase, because this cell reuses its result."""
-        self._spent_before_s += costs["elapsed_s"]
-        self._device_spent_before_s += costs.get("device_s", 0.0)
-        for key in costs:
-            if key.endswith("_device_s"):
-                phase = key.removesuffix("_device_s")
-                for mine, found in ((self.timer.seconds, f"{phase}_s"), (self.timer.device_seconds, key)):
-                    mine[phase] = mine.get(phase, 0.0) + costs[found]
+        self._spent_before_s += costs[CostKey.ELAPSED_S]
+        self._device_spent_before_s += costs.get(CostKey.DEVICE_S, 0.0)
+        for phase in phases_of(costs):
+            for mine, key in ((self.timer.seconds, phase_s), (self.timer.device_seconds, phase_device_s)):
+                mine[phase] = mine.get(phase, 0.0) + costs[key(phase)]
 
     @property
     def device_s(self) -> float:
@@ -135,8 +134,8 @@ class CellContext:
         """Return all seconds so far: in total, by phase, and ``overhead_s``, which belongs to no phase."""
         elapsed_s, device_s = self.elapsed_s, self.device_s
         phases = self.timer.costs()
-        phases["overhead_s"] = elapsed_s - sum(self.timer.seconds.values())
-        return {"elapsed_s": elapsed_s, "device_s": device_s, **phases}
+        phases[CostKey.OVERHEAD_S] = elapsed_s - sum(self.timer.seconds.values())
+        return {CostKey.ELAPSED_S: elapsed_s, CostKey.DEVICE_S: device_s, **phases}
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:

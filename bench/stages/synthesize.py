@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bench.cost.keys import CostKey
 from bench.data.loaders import check_generator, ratio_counts
 from bench.data.synthetic_files import load_seen, save_manifest
 from bench.errors import BenchError
@@ -42,4 +43,4 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
         raise BenchError(f"method {cell.method} made {done} images per label, expected {counts}")
     save_manifest(ctx.folder, records, seen_groups)
     seconds = ctx.timer.seconds["sample"]
-    return Output(costs={"images_per_s": total / max(seconds, 1e-9)}, facts={"images": total})
+    return Output(costs={CostKey.IMAGES_PER_S: total / max(seconds, 1e-9)}, facts={"images": total})

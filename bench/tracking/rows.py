@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
+from bench.cost.keys import CostKey
 from bench.cost.usage import USAGE, read_usage
 from bench.store.history import HISTORY, read_history
 from bench.types import ResultRow
@@ -95,7 +96,7 @@ def span_ms(row: ResultRow) -> tuple[int, int]:
         end = int(datetime.fromisoformat(row.finished_at).timestamp() * 1000)
     except ValueError:
         end = 0
-    elapsed = row.costs.get("elapsed_s", 0.0)
+    elapsed = row.costs.get(CostKey.ELAPSED_S, 0.0)
     return max(0, end - int(1000 * elapsed) if math.isfinite(elapsed) else end), end
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from bench.cost.keys import CostKey
 from bench.engine.cell_run import run_cell
 from bench.errors import BenchError
 from bench.plan.plan import Cell
@@ -46,7 +47,7 @@ def run_pair(arm: Arm, suite: Suite, cells: list[Cell]) -> PairResult:
         if row.status != "done":
             raise TrialFailed(f"{cell.title}: {row.error}")
         if cell.method is not None:  # the split belongs to no arm
-            seconds[cell.row_key] = row.costs.get("device_s", row.costs["elapsed_s"])
+            seconds[cell.row_key] = row.costs.get(CostKey.DEVICE_S, row.costs[CostKey.ELAPSED_S])
     metrics = (arm.unit.primary, arm.unit.prefix + TIE_BREAK)
     score, tie_break = (validation_score(cells[-1], env, metric) for metric in metrics)
     return PairResult(score, seconds, tie_break)

@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial
 
 from bench.config import to_plain
 from bench.cost.host import git_commit
+from bench.cost.keys import CostKey
 from bench.tracking.media import DatasetInput
 from bench.tracking.tracker import Tracker, TrackingThread
 from bench.tuning.arm import Arm
@@ -33,7 +34,7 @@ def trial_row(arm: Arm, trial: FrozenTrial) -> ResultRow:
         method=arm.method.name,
         classifier=arm.classifier.name,
         metrics={f"validation/{arm.unit.primary}": score} if math.isfinite(score) else {},
-        costs={"elapsed_s": trial.user_attrs.get(ELAPSED, 0.0), "device_s": tuning_cost_s([trial])},
+        costs={CostKey.ELAPSED_S: trial.user_attrs.get(ELAPSED, 0.0), CostKey.DEVICE_S: tuning_cost_s([trial])},
         facts={"trial": trial.number, "state": state_of(trial), "folds": len(pairs_of(trial)), "config": trial.params},
         error=str(trial.user_attrs.get(ERROR, "the worker was killed")) if failed else None,
         finished_at=ended.astimezone(UTC).isoformat(timespec="seconds") if ended else "",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
 import signal
 import sys
 import time
@@ -13,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from bench.engine.executors.worker import describe_exit
+from bench.engine.executors import worker as processes
 from bench.errors import BenchError, DiskError
 from bench.store.redact import redact
 from bench.tuning.arm import Arm
@@ -121,7 +119,7 @@ def work_in_processes(job: Job, workers: int, threads: int, watch: Watcher) -> N
                 if ended is None:  # killed, or a plug-in ended the process
                     deaths += 1
                     if deaths > DEATHS_PER_WORKER * workers:
-                        how = describe_exit(worker.process.exitcode or 0)
+                        how = processes.describe_exit(worker.process.exitcode or 0)
                         raise BenchError(
                             f"worker processes ended {deaths} times in a trial, the last one {how} (out of memory? a "
                             "plug-in that calls os._exit?); try fewer --workers"
@@ -136,9 +134,8 @@ class _Process:
     """A worker process of the study, and the pipe through which it reports a normal end."""
 
     def __init__(self, job: Job, threads: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe(duplex=False)
-        self.process = context.Process(target=_process, args=(job, os.getpid(), threads, theirs))
+        self._pipe, theirs = processes.CONTEXT.Pipe(duplex=False)
+        self.process = processes.CONTEXT.Process(target=_process, args=(job, threads, theirs))
         self.process.start()
         theirs.close()
 
@@ -157,11 +154,10 @@ class _Process:
         self.process.join()
 
 
-def _process(job: Job, parent: int, threads: int, pipe: Any) -> None:
-    from bench.engine.executors.worker import start_worker
+def _process(job: Job, threads: int, pipe: Any) -> None:
     from bench.tuning.trial_queue import TooManyFailures
 
-    start_worker(parent, threads)
+    processes.start_worker(threads)
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         work(job)

@@ -14,11 +14,10 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 from made_stores import finish
-from report_rows import made_up
+from report_rows import PRIMARY, made_up
 from scipy import stats
 from toy import register, write_squares, write_suite
 
-from bench.analysis.lines import PRIMARY
 from bench.analysis.report import collect
 from bench.analysis.rows import Rows
 from bench.analysis.two_runs.comparison import Comparison, as_json, compare
@@ -124,6 +123,26 @@ def test_injected_differences_are_recovered_with_the_statistics_of_the_leaderboa
     text = " ".join(summary(c))
     assert "better in 1, worse in 1, equivalent in 1, undecided in 1 and identical in 6" in text
     assert "−20.0 points (oversample, small_cnn): worse" in text
+
+
+def test_the_summary_is_about_the_primary_score_in_which_lower_may_be_better(report: Report) -> None:
+    a = changed(report, lambda r: r["info"].update(endpoint="log_loss"))
+    lower = [-0.10, -0.11, -0.09, -0.10, -0.12]
+    higher = [-x for x in lower]
+    injected = shift(
+        {"classical": lower, "oversample": higher, "cgan": [1e-3, -1e-3, 0.0, 2e-3, 0.0]}, "patient_log_loss"
+    )
+    c = compared(a, changed(a, injected))
+    words = {m: (d.word, d.mean > 0) for m, d in by_arm(c, "patient_log_loss").items() if d.word != "identical"}
+    assert words == {"classical": ("better", False), "oversample": ("worse", True), "cgan": ("equivalent", True)}
+    assert list(c.main_metrics) == ["patient_log_loss", "balanced_accuracy"]
+    first = next(summary(c))
+    assert "in patient-level log loss, 10 arms: better in 1, worse in 1, equivalent in 1 and identical in 7" in first
+    titles = [b.title for b in sections(c) if not b.appendix]
+    assert "Patient-level log loss" in titles
+    assert "Patient balanced accuracy" not in titles
+    accuracy = compared(a, changed(a, shift({"cgan": [1e-3, -1e-3, 0.0, 2e-3, 0.0]})))
+    assert by_arm(accuracy)["cgan"].word == "undecided", "the margin is that of the primary score"
 
 
 def test_a_run_of_none_differs_as_in_the_report_and_is_tested_by_the_values_of_the_pairs(report: Report) -> None:

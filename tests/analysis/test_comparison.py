@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from curve_rows import LEVELS, SETS, arm, contributions_of, made_curve
-from report_rows import made_up
+from report_rows import PRIMARY, made_up
 
 from bench.analysis.comparison import OVER_SETS, PRIMARY_FAMILY, Comparison, better_than_chance
 from bench.analysis.info import ReportInfo
-from bench.analysis.lines import PRIMARY, leaderboard
+from bench.analysis.lines import leaderboard
 from bench.analysis.rows import Rows
 from bench.metrics.classification import patient_predictions
 from bench.metrics.predictions import read_predictions

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from report_rows import made_up
+from report_rows import PRIMARY, made_up
 from report_text import text as section_text
 
 from bench.analysis.compute import charged
 from bench.analysis.info import ReportInfo
-from bench.analysis.lines import PRIMARY, Line
+from bench.analysis.lines import Line
 from bench.analysis.report import Records, collect
 from bench.analysis.rows import Rows
 from bench.errors import ConfigError

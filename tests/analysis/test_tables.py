@@ -110,7 +110,8 @@ def test_the_comparisons_of_a_report_with_every_section(folds: Run) -> None:
     records, table = records_and_table(folds)
     assert list(table.columns) == list(COMPARISONS)
     assert set(table["kind"]) == {
-        "score", "compute-matched", "without memorised samples", "custom metric", "reference", "question"
+        "score", "compute-matched", "without memorised samples", "custom metric", "reference", "question",
+        "cost ratio",
     }  # fmt: skip
     assert not table.duplicated(["kind", "family", "metric", "classifier", "method", "ratio", "exclude_memorised",
                                  "train_multiplier", "reference", "reference_ratio"]).any()  # fmt: skip

@@ -76,8 +76,9 @@ def test_its_config_has_a_default_for_everything_and_is_frozen(name: str) -> Non
     assert cls(config) is not None
 
 
-def test_no_method_needs_torch_to_be_planned() -> None:
-    modules = sorted({registry.resolve("method", m).split(":")[0] for m in METHODS})
+def test_no_method_and_no_classifier_needs_torch_to_be_planned() -> None:
+    named = {registry.resolve(kind, name) for kind in ("method", "classifier") for name in registry.names(kind)}
+    modules = sorted({path.split(":")[0] for path in named})
     code = f"import sys, importlib; [importlib.import_module(m) for m in {modules}]; print('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"

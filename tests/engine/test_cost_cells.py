@@ -15,6 +15,7 @@ from torch import nn
 
 from bench.cost import energy
 from bench.cost.energy import EnergyMeter
+from bench.cost.keys import CostKey, phase_device_s, phase_s, phases_of
 from bench.cost.trace import TRACE
 from bench.cost.updates import UpdateClock
 from bench.engine.cell_run import run_cell
@@ -87,6 +88,13 @@ def test_a_cell_says_what_its_steps_did(done: dict[str, tuple[ResultRow, float, 
     assert costs["peak_memory_bytes"] > 1e8
     assert "energy_j" not in costs, "not measured is not zero"
     assert "generator_step_s" not in done["classify none"][0].costs
+
+
+def test_every_cost_is_in_the_table_of_costs_or_a_phase(done: dict[str, tuple[ResultRow, float, Path]]) -> None:
+    costs = {key for row, _, _ in done.values() for key in row.costs}
+    phases = {key(p) for p in phases_of(costs) for key in (phase_s, phase_device_s)}
+    assert costs - set(CostKey) == phases
+    assert costs - phases >= {CostKey.STEP_FIRST_S, CostKey.MEASURING_S, CostKey.SHARE_OF_PEAK, CostKey.OVERHEAD_S}
 
 
 def test_what_was_counted_once_is_not_counted_again(done: dict[str, tuple[ResultRow, float, Path]]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bench.forecast.cost_model import CostModel, Estimate, Prediction, duration, schedule
@@ -41,6 +43,15 @@ def test_a_rehearsal_of_few_steps_predicts_many() -> None:
     )  # steps, the longer first step, seconds outside phases
     assert found.device_s == pytest.approx(found.elapsed_s / 2)
     assert found.peak_memory_bytes == 2e9
+
+
+def test_what_was_predicted_for_a_cell_is_no_phase_of_it() -> None:
+    measured = row("fit", steps(5), step=2.0, overhead_s=3.0)
+    known = Prediction(900.0, 900.0, 1e9, "measured").costs()
+    again = replace(measured, costs={**measured.costs, **known})
+    one, other = (CostModel({"fit/k": steps(5)}, [r]).predict(cell("fit")) for r in (measured, again))
+    assert one is not None
+    assert one == other
 
 
 def test_finished_cells_have_priority_over_a_rehearsal() -> None:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from report_rows import predictions, row
+from report_rows import PRIMARY, predictions, row
 
 from bench.analysis.info import FoldSize, ReportInfo
-from bench.analysis.lines import PRIMARY
 from bench.metrics.classification import confusion_matrix, patient_predictions, per_class_recall
 from bench.metrics.predictions import read_predictions, write_predictions
 from bench.report.build import build_report

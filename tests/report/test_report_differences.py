@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from report_rows import TAG, made_up
+from report_rows import PRIMARY, TAG, made_up
 from report_text import text as said
 from scipy import stats
 
 from bench.analysis.differences import Difference, differences
 from bench.analysis.info import FoldSize, ReportInfo
-from bench.analysis.lines import PRIMARY, leaderboard
+from bench.analysis.lines import leaderboard
 from bench.analysis.report import Records, collect
 from bench.analysis.rows import Rows
 from bench.errors import ConfigError

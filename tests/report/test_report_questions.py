@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from report_rows import TAG, made_up
+from report_rows import PRIMARY, TAG, made_up
 from report_text import text as section_text
 from report_text import whole
 from scipy import stats
 
 from bench.analysis.info import FoldSize, OtherFinding, ReportInfo
-from bench.analysis.lines import PRIMARY, leaderboard
+from bench.analysis.lines import leaderboard
 from bench.analysis.questions import Question, questions
 from bench.analysis.report import collect
 from bench.analysis.rows import Rows
@@ -178,12 +178,15 @@ def test_costs_are_ratios_with_a_geometric_mean() -> None:
     assert tl.ratio == pytest.approx(math.exp(np.mean(logs)))
     assert (tl.low, tl.high) == (pytest.approx(math.exp(ends.low)), pytest.approx(math.exp(ends.high)))
     assert (tl.word, tl.plain, tl.pairs) == ("higher", "plain", 5)
+    assert tl.comparison is not None
+    assert (tl.comparison.verdict.test, tl.comparison.verdict.level) == ("paired t test", 0.05 / 3)  # of three arms
     steps = [seconds("tl", f) / seconds("plain", f) for f in range(5)]
     assert found["step", "tl"].ratio == pytest.approx(stats.gmean(steps))
     assert (found["memory", "tl"].word, found["flops", "tl"].word) == ("undecided", "equal")  # measured, and counted
     parameters = found["parameters", "tl"]
     assert (parameters.ratio, parameters.word) == (2.0, "higher")
     assert math.isnan(parameters.low)
+    assert parameters.comparison is None, "counted, not tested"
 
 
 def test_the_text_follows_the_numbers() -> None:

@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from report_rows import made_up
+from report_rows import PRIMARY, made_up
 from report_text import shown
 from report_text import text as said
 
 from bench.analysis.info import ClassSize, DataFacts, FoldSize, ReportInfo
-from bench.analysis.lines import PRIMARY, Line, leaderboard
+from bench.analysis.lines import Line, leaderboard
 from bench.analysis.memorised import MemorisedSamples, Survival, memorised_samples, survivals
 from bench.analysis.quality import Quality
 from bench.analysis.report import Records

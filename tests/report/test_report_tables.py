@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from report_rows import TAG, made_up
+from report_rows import PRIMARY, TAG, made_up
 
 from bench.analysis.costs import method_costs
 from bench.analysis.failures import failures
 from bench.analysis.info import FoldSize, ReportInfo
-from bench.analysis.lines import PRIMARY, Line, leaderboard, minimum_detectable_effect
+from bench.analysis.lines import Line, leaderboard, minimum_detectable_effect
 from bench.analysis.quality import image_quality
 from bench.analysis.rows import Rows, one_line
 from bench.errors import StoreError

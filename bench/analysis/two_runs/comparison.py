@@ -16,7 +16,7 @@ from bench.analysis.two_runs.changes import (
     data_changes,
     not_paired_because,
 )
-from bench.analysis.two_runs.scores import Difference, image_differences, score_differences
+from bench.analysis.two_runs.scores import Difference, image_differences, score_differences, verdict_metrics
 from bench.analysis.two_runs.side import Cost, Side
 from bench.config import strict_json, to_plain
 from bench.plan.plan import STAGES
@@ -72,6 +72,12 @@ class Comparison:
     def paired(self) -> bool:
         """Whether the folds of the two runs are the same folds."""
         return not self.unpaired_because
+
+    @property
+    def main_metrics(self) -> dict[str, str]:
+        """The metrics of the summary that both runs have, with their names in words, primary ones first."""
+        known = {d.metric for d in self.scores}
+        return {m: name for m, name in verdict_metrics(self.a, self.b).items() if m in known}
 
     @property
     def values(self) -> int:

@@ -13,6 +13,7 @@ from typing import Literal
 from bench.analysis.lines import paired_differences
 from bench.analysis.rows import NAN, Score
 from bench.analysis.two_runs.side import Key, Measure, Side
+from bench.metrics.units import LOWER_IS_BETTER
 from bench.stats.decide import decide
 from bench.stats.folds_test import resampled_test
 from bench.stats.inference import holm
@@ -21,7 +22,8 @@ from bench.suite.arms import Arm
 
 Kind = Literal["score", "image"]
 ALPHA = 0.05
-WORDS = {"helps": "better", "hurts": "worse"}
+WORDS = {"helps": "better", "hurts": "worse"}  # helps: B is higher
+LOWER_WORDS = {"helps": "worse", "hurts": "better"}  # where lower is better
 IDENTICAL, SAME_MEAN, UNPAIRED = "identical", "same mean", "not paired"
 
 
@@ -31,9 +33,9 @@ class Difference:
 
     Paired: ``a`` and ``b`` are over the shared pairs, ``same`` of which have equal values; ``low`` and ``high`` are the
     95 % interval of the mean difference, ``p_adjusted`` is corrected over the arms with this measure. ``word`` is
-    better, worse, equivalent or undecided for scores, higher, lower or undecided for images; 'identical' if all values
-    are equal. Not paired: ``pairs`` is 0, ``a`` and ``b`` are over all pairs, the interval is Welch's, and there is no
-    verdict; 'same mean' if mean and sd are exactly equal. Unknown values are NaN.
+    better, worse, equivalent (``verdict_metrics`` only) or undecided for scores, higher, lower or undecided for images;
+    'identical' if all values are equal. Not paired: ``pairs`` is 0, ``a`` and ``b`` are over all pairs, the interval is
+    Welch's, and there is no verdict; 'same mean' if mean and sd are exactly equal. Unknown values are NaN.
     """
 
     kind: Kind
@@ -59,6 +61,12 @@ class Difference:
         return self.word in (IDENTICAL, SAME_MEAN)
 
 
+def verdict_metrics(a: Side, b: Side) -> dict[str, str]:
+    """Return the metrics in which arms can be equivalent, with their names in words: primary ones first."""
+    primary = {s.info.unit.primary: s.info.unit.metric for s in (a, b)}
+    return primary | {"balanced_accuracy": "balanced accuracy per image"}
+
+
 def score_differences(a: Side, b: Side, paired: bool, margin: float) -> tuple[Difference, ...]:
     """Return a record for each metric, classifier and arm that both runs have.
 
@@ -70,7 +78,8 @@ def score_differences(a: Side, b: Side, paired: bool, margin: float) -> tuple[Di
         for family in _families([k for k in a.scores[metric] if k in b.scores[metric]]):
             both = {key: (a.scores[metric][key], b.scores[metric][key]) for key in family}
             shared = {k: m for k, m in both.items() if paired and m[0].values.keys() & m[1].values.keys()}
-            found += _scores(metric, shared, margin, a.info.test_train_ratio)
+            can_be_equivalent = metric in verdict_metrics(a, b)
+            found += _scores(metric, shared, margin, can_be_equivalent, a.info.test_train_ratio)
             ratios = tuple(x.info.test_train_ratio for x in (a, b))
             apart = () if paired else both  # arms without a shared pair are omitted
             found += [_unpaired("score", metric, key, both[key], ratios) for key in apart if _has_any(both[key])]
@@ -98,14 +107,20 @@ def _families(keys: Sequence[Key]) -> Iterator[list[Key]]:
 
 
 def _scores(
-    metric: str, shared: Mapping[Key, tuple[Measure, Measure]], margin: float, test_train_ratio: float
+    metric: str,
+    shared: Mapping[Key, tuple[Measure, Measure]],
+    margin: float,
+    can_be_equivalent: bool,
+    test_train_ratio: float,
 ) -> Iterator[Difference]:
+    words = LOWER_WORDS if metric.removeprefix("patient_") in LOWER_IS_BETTER else WORDS
     changes = {key[1].label: paired_differences(b.values, a.values) for key, (a, b) in shared.items()}
-    tests = {label: resampled_test(d, test_train_ratio, "holdout", alpha=ALPHA) for label, d in changes.items() if d}
-    found_verdicts = decide(tests, margin, ALPHA, f"{metric} of both runs")
+    tests = {label: resampled_test(d, test_train_ratio, "holdout", alpha=ALPHA) for label, d in changes.items()}
+    informative = dict.fromkeys(tests, can_be_equivalent)
+    found_verdicts = decide(tests, margin, ALPHA, f"{metric} of both runs", informative)
     for key, both in shared.items():
         v = found_verdicts[key[1].label]
-        word = WORDS.get(v.word, v.word)
+        word = words.get(v.word, v.word)
         numbers = (v.difference, v.low, v.high, v.p, v.p_adjusted)
         yield _paired("score", metric, key, both, numbers, word, v.p_equivalent, v.minimum_detectable_effect)
 

@@ -78,15 +78,17 @@ def read_side(
 
 def _info(data: Mapping[str, Any]) -> ReportInfo:
     """Return the info of the report; values missing in earlier versions keep their defaults."""
-    simple = ("suite", "dataset", "margin", "protocol", "image_size_px", "seed", "fingerprint", "git_commit", "host")
+    settings = ("suite", "dataset", "margin", "endpoint", "protocol", "image_size_px", "seed")
+    simple = (*settings, "fingerprint", "git_commit", "host")
     lists = ("classes", "methods", "generative", "classifiers", "ratios")
     known: dict[str, Any] = {k: data[k] for k in simple if k in data} | {k: tuple(data[k]) for k in lists}
-    sizes = data.get("data") or {}
+    facts = dict(data.get("data") or {})
+    facts["classes"] = tuple(_known(ClassSize, c) for c in facts.get("classes", ()))
     return ReportInfo(
         **known,
         folds=tuple(_known(FoldSize, f) for f in data["folds"]),
         versions=data.get("versions", {}),
-        data=DataFacts(classes=tuple(_known(ClassSize, c) for c in sizes.get("classes", ()))),
+        data=_known(DataFacts, facts),
     ).apart
 
 

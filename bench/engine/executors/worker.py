@@ -7,7 +7,6 @@ import os
 import pickle
 import signal
 import threading
-import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from bench.errors import BenchError
 
 LOOK_S = 0.2  # interval of checks whether the process is alive; its answer is received at once
 LEAVE_S = 10.0  # time for a worker to end by itself before it is killed
+CONTEXT = multiprocessing.get_context("spawn")  # of processes with a new interpreter
 
 
 class WorkerDied(BenchError):
@@ -46,10 +46,9 @@ class Worker:
     """One process with a new interpreter, so that CUDA and thread pools are initialised anew. Not thread-safe."""
 
     def __init__(self, threads: int) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
+        self._pipe, theirs = CONTEXT.Pipe()
         self._kills_before = oom_kills()
-        self._process = context.Process(target=_serve, args=(theirs, os.getpid(), threads))
+        self._process = CONTEXT.Process(target=_serve, args=(theirs, threads))
         # Only the parent handles Ctrl-C while the interpreter starts; the worker inherits the signal mask.
         previous = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
@@ -97,24 +96,25 @@ def oom_kills() -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
-def start_worker(parent: int, threads: int) -> None:
+def start_worker(threads: int) -> None:
     """Set up this process as a worker: ignore Ctrl-C, exit when the parent exits, limit the threads."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C and kills its workers
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    threading.Thread(target=_die_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_die_with_parent, daemon=True).start()
     limit_threads(threads)
 
 
-def _die_with(parent: int) -> None:
+def _die_with_parent() -> None:
     """Exit when the parent has ended, even by ``kill -9``: an orphan would keep its cell's lock and a core."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
-def _serve(pipe: Any, parent: int, threads: int) -> None:
+def _serve(pipe: Any, threads: int) -> None:
     """Answer calls until the other end is closed."""
-    start_worker(parent, threads)
+    start_worker(threads)
     while True:
         try:
             message = pipe.recv_bytes()

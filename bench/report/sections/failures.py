@@ -10,7 +10,7 @@ from bench.analysis.lines import Gap, Line
 from bench.analysis.report import Records
 from bench.report.content import Block, Section, Table
 from bench.report.sections.leaderboard import arm_name
-from bench.report.text import DASH, count, join, literal
+from bench.report.text import DASH, count, fold_name, folds_named, join, literal
 from bench.suite.suite import REFERENCES
 
 ENDED = {
@@ -56,7 +56,7 @@ def _arms(short: Sequence[Line], info: ReportInfo) -> Table:
     columns = {
         "Arm": [arm_name(x.arm) for x in short],
         "Classifier": [x.classifier for x in short],
-        "Missing": [f"{_pairs([g.pair for g in x.gaps])} ({_why(x.gaps)})" for x in short],
+        "Missing": [f"{folds_named([g.pair for g in x.gaps])} ({_why(x.gaps)})" for x in short],
         "Pairs left": [f"{x.pairs} of {x.planned}" for x in short],
     }
     table = Table.by_column(columns, 3, "Missing scores")
@@ -67,7 +67,7 @@ def _generators(found: Sequence[Shortfall]) -> Table:
     columns = {
         "Method": [f"`{x.method}`" if x.method else "all" for x in found],
         "Stage": [x.stage for x in found],
-        "Missing": [_pairs(x.pairs) for x in found],
+        "Missing": [folds_named(x.pairs) for x in found],
         "Pairs left": [f"{x.planned - len(x.pairs)} of {x.planned}" for x in found],
     }
     return Table.by_column(columns, 3, "Missing results of generators")
@@ -88,16 +88,11 @@ def _why(gaps: Sequence[Gap]) -> str:
     return join(dict.fromkeys(f"{g.stage} {ENDED.get(g.status, g.status)}" for g in gaps))
 
 
-def _pairs(pairs: Sequence[tuple[int, int]]) -> str:
-    names = [f"{fold}" + (f".{repeat}" if repeat else "") for fold, repeat in pairs]
-    return f"{'fold' if len(names) == 1 else 'folds'} {join(names)}"
-
-
 def _causes(failed: Sequence[Failure]) -> Table:
     rows = []
     for f in failed:
         methods = ", ".join(f"`{m}`" for m in f.methods) or DASH
-        folds = ", ".join(f"{fold}" + (f".{repeat}" if repeat else "") for fold, repeat in f.pairs)
+        folds = ", ".join(map(fold_name, f.pairs))
         rows.append(
             [f.status, f.stage, str(f.cells), methods, ", ".join(f.where) or DASH, folds, literal(f.reason[:300])]
         )

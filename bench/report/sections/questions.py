@@ -14,7 +14,7 @@ from bench.report.sections.cost_ratios import cost_blocks
 from bench.report.sections.differences import SHARES, SHOW, change, phrase
 from bench.report.sections.leaderboard import arm_name
 from bench.report.sections.other_datasets import other_dataset_blocks
-from bench.report.text import DASH, count, join, number, p_value, percent
+from bench.report.text import DASH, count, folds_named, join, number, p_value, percent
 
 TITLES: dict[Name, str] = {
     "transfer": "How does transfer learning change the synthetic images, and the classifiers trained on them?",
@@ -160,7 +160,7 @@ def _lacks(found: Sequence[Lack]) -> str:
     same = {(x.stage, _ended(x), x.pairs): None for x in found}
     methods = {at: [x.method for x in found if (x.stage, _ended(x), x.pairs) == at] for at in same}
     items = [
-        f"`{stage}` of {join(f'`{m}`' for m in methods[stage, ended, pairs])} {ended} in {_pairs_named(pairs)}"
+        f"`{stage}` of {join(f'`{m}`' for m in methods[stage, ended, pairs])} {ended} in {folds_named(pairs)}"
         for stage, ended, pairs in same
     ]
     shown = items[: 2 * NAMED]
@@ -172,11 +172,6 @@ def _ended(lack: Lack) -> str:
     if lack.status == "missing":
         return "was not run"
     return f"failed ({lack.reason[:REASON]})" if lack.status == "failed" and lack.reason else lack.status
-
-
-def _pairs_named(pairs: Sequence[tuple[int, int]]) -> str:
-    names = [f"{fold}" + (f".{repeat}" if repeat else "") for fold, repeat in pairs]
-    return f"{'fold' if len(names) == 1 else 'folds'} {join(names)}"
 
 
 NOTE = (

@@ -7,18 +7,16 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from bench.analysis.info import ReportInfo
-from bench.analysis.lines import COMPARED, METRICS, PRIMARY
+from bench.analysis.lines import METRICS
 from bench.analysis.two_runs.changes import ABSENT, Changed
 from bench.analysis.two_runs.comparison import Comparison
 from bench.analysis.two_runs.scores import IDENTICAL, Difference
 from bench.analysis.two_runs.side import Side
-from bench.metrics.units import ScoredUnit
 from bench.report.content import Section, Table
 from bench.report.text import DASH, count, join, literal, number, p_value, percent, points, seconds, signed
 
 IMAGES = ("synthetic/test/kid_", "synthetic/test/fid_", "cycle/ssim", "fcn/iou", "memorised/flagged_share")
 LONG = 60  # most characters of a setting's value
-NAMES = {PRIMARY: ScoredUnit().metric, "balanced_accuracy": "balanced accuracy per image"}
 
 
 def _section(
@@ -39,15 +37,15 @@ def sections(c: Comparison) -> list[Section]:
     parts = [_section(f"{c.b.name} against {c.a.name}", tuple(summary(c)), *_sides(c))]
     parts += _changes(c)
     if not c.identical:
-        shown = [m for m in COMPARED if any(d.metric == m for d in c.scores)]
-        parts += [_scores(c, m, all(d.identical for d in c.scores if d.metric == m)) for m in shown]
+        parts += [_scores(c, m, all(d.identical for d in c.scores if d.metric == m)) for m in c.main_metrics]
         parts += _images(c, False)
     parts += _costs(c)
     if c.only:
         rows = tuple((x.side, x.kind, ", ".join(x.names)) for x in c.only)
         parts.append(_section("Only in one run", (), ("Only in", "What", "Names"), rows, left=3))
     if not c.identical:
-        parts += [_scores(c, m, True) for m in METRICS if m not in COMPARED and any(d.metric == m for d in c.scores)]
+        others = [m for m in METRICS if m not in c.main_metrics]
+        parts += [_scores(c, m, True) for m in others if any(d.metric == m for d in c.scores)]
         parts += _images(c, True)
     return parts
 
@@ -66,8 +64,8 @@ def summary(c: Comparison) -> Iterator[str]:
             "experiments with Welch's intervals: effects of settings and of folds cannot be separated."
         )
         return
-    for metric in (m for m in COMPARED if any(d.metric == m for d in c.scores)):
-        yield _verdicts([d for d in c.scores if d.metric == metric], metric)
+    for metric, name in c.main_metrics.items():
+        yield _verdicts([d for d in c.scores if d.metric == metric], name)
     equal = sum(d.same for d in (*c.scores, *c.images))
     if c.values:
         yield f"{c.values} values of scores and image metrics were compared in pairs; {equal} of them are equal."
@@ -75,11 +73,11 @@ def summary(c: Comparison) -> Iterator[str]:
         yield "The two runs have no arm with a score in the same fold: nothing can be compared."
 
 
-def _verdicts(found: Sequence[Difference], metric: str) -> str:
+def _verdicts(found: Sequence[Difference], name: str) -> str:
     words = Counter(d.word for d in found)
     order = [w for w in ("better", "worse", "equivalent", "undecided", IDENTICAL) if words[w]]
     said = join(f"{w} in {words[w]}" for w in order) if len(order) > 1 else f"{order[0]} in all"
-    text = f"B − A in {NAMES[metric]}, {count(len(found), 'arm')}: {said}."
+    text = f"B − A in {name}, {count(len(found), 'arm')}: {said}."
     moved = [d for d in found if not d.identical]
     if moved:
         most = max(moved, key=lambda d: abs(d.mean))
@@ -130,7 +128,9 @@ def _scores(c: Comparison, metric: str, detail: bool) -> Section:
     margin = points(c.margin).lstrip("+")
     lines = (f"In per cent, differences in points; p with Holm's correction; equivalence margin ±{margin} points.",)
     header, rows = _table(found, percent, points, by_classifier=True)
-    return _section(_title(metric), lines if c.paired and not detail else (), header, rows, left=2, detail=detail)
+    name = c.main_metrics.get(metric) or metric.replace("_", " ")
+    title = name[0].upper() + name[1:]
+    return _section(title, lines if c.paired and not detail else (), header, rows, left=2, detail=detail)
 
 
 def _images(c: Comparison, detail: bool) -> Iterator[Section]:
@@ -163,11 +163,6 @@ def _table(
         rows.append((d.arm.label, *([d.classifier] if by_classifier else []), *row))
     header = ("Arm", *(["Classifier"] if by_classifier else []), "Pairs", "A", "B", "B − A [95 %]", "p", "Verdict")
     return header, tuple(rows)
-
-
-def _title(metric: str) -> str:
-    name = NAMES.get(metric) or metric.replace("_", " ")
-    return name[0].upper() + name[1:]
 
 
 def _costs(c: Comparison) -> Iterator[Section]:

@@ -80,23 +80,38 @@ out_option = click.option(
     show_default=True,
     help="Output folder.",
 )
+SUITE_HELP = (
+    "Name of a suite (see `bench list`) or path of a YAML file; also without --suite. Default: the run stored in --out."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 
 
 def suite_options(f: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that select a suite, its images and its settings."""
+    """Add the options that select a run: a suite with its images and settings, or a stored run.
+
+    The command gets them as ``chosen``, a ``bench.cli.chosen.Chosen``.
+    """
 
     @functools.wraps(f)
     def command(
-        *, exclude_memorised: bool, config_from: tuple[Path, ...], assignments: tuple[str, ...], **options: Any
-    ) -> Any:
+        *, suite: str | None, suite_option: str | None, name: str | None, data: Path | None, out: Path,
+        exclude_memorised: bool, config_from: tuple[Path, ...], assignments: tuple[str, ...], **options: Any,
+    ) -> Any:  # fmt: skip
+        from bench.cli.chosen import Chosen
+
+        if suite and suite_option and suite != suite_option:
+            raise click.UsageError(f"got the suites {suite} and {suite_option}; give one")
         dropping = ("exclude_memorised=true",) if exclude_memorised else ()
-        return f(assignments=(*(f"@{path}" for path in config_from), *assignments, *dropping), **options)
+        changes = (*(f"@{path}" for path in config_from), *assignments, *dropping)
+        return f(chosen=Chosen(suite or suite_option, name, changes, data, out), **options)
 
     for option in reversed(
         (
-            click.option("--suite", required=True, help="Name of a suite (see `bench list`) or path of a YAML file."),
-            click.option("--data", type=click.Path(path_type=Path), help="Folder of the images. Default: $BENCH_DATA."),
+            click.argument("suite", required=False),
+            click.option("--suite", "suite_option", metavar="SUITE", help=SUITE_HELP),
+            click.option("--name", help="Name of the run. Default: the suite's; a stored run is selected by it."),
+            click.option("--data", type=click.Path(path_type=Path),
+                         help="Folder of the images. Default: that of the stored run, or $BENCH_DATA."),
             out_option,
             click.option("--config-from", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
                          help="YAML file to merge into the suite, e.g. from `bench tune`. Applied before --set."),

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
-from bench.check.baseline import Baseline, load_baseline
+from bench.check.baseline import Baseline, default_baseline, load_baseline
 from bench.check.compare import Comparison, Finding, compare, medians, shown
 from bench.check.costs import cost_rows
 from bench.check.identity import numerics_identity
@@ -62,7 +62,7 @@ class Wanted:
     @property
     def path(self) -> Path:
         """Path of the baseline file."""
-        return self.baseline or Path("reports/baselines") / f"{Path(self.suite).stem}.json"
+        return self.baseline or default_baseline(Path(self.suite).stem)
 
     @property
     def update(self) -> str:
@@ -214,7 +214,9 @@ def _table(findings: list[Finding]) -> Table:
 
 @click.command(cls=Command)
 @click.option("--suite", required=True, help="Name of a suite (see `bench list`; a small one is ci) or YAML file.")
-@click.option("--baseline", type=click.Path(path_type=Path), help="Default: reports/baselines/SUITE.json.")
+@click.option(
+    "--baseline", type=click.Path(path_type=Path), help="Default: reports/baselines/SUITE.json, here or of the package."
+)
 @click.option("--update", is_flag=True, help="Measure the baseline: values, and tolerances from several numerics.")
 @click.option("--junit", type=click.Path(path_type=Path), help="Write JUnit XML to this file: one test case per cell.")
 @click.option("--summary", type=click.Path(path_type=Path), help="Write a markdown summary to this file.")

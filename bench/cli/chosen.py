@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from bench.engine.stored import (
     stored_suite,
 )
 from bench.errors import ConfigError
+from bench.store.disk import cache_folder
 from bench.store.run_configs import RunConfig, read_run_config, run_names
 from bench.suite.shipped import sub_suite_names, suite_name
 from bench.suite.suite import Suite, load_suite
@@ -35,6 +36,11 @@ class Chosen:
     data: Path | None
     out: Path
     options: tuple[str, ...] = ()
+    shows_only: bool = False  # the command creates no output folder
+
+    def with_seed(self, seed: int | None) -> Chosen:
+        """Return the options with the setting ``seed``, unless it is None."""
+        return self if seed is None else replace(self, assignments=(*self.assignments, f"seed={seed}"))
 
     def to_run(self) -> Session | SubSuites:
         """Open the suite with its settings; without a suite the stored run. For verbs that may start a run."""
@@ -70,7 +76,8 @@ class Chosen:
         return {(self.name or own) + suite_name(part).removeprefix(own): part for part in sub_suite_names(suite)}
 
     def _prepared(self, suite: str, name: str | None) -> Session:
-        return as_stored(prepare(suite, self.assignments, self.data, self.out, name, self.options))
+        cache = cache_folder(self.out.expanduser().resolve()) if self.shows_only else None
+        return as_stored(prepare(suite, self.assignments, self.data, self.out, name, self.options, cache))
 
     def _of_config(self, config: RunConfig) -> Session | SubSuites:
         if not config.sub_suites:

@@ -53,6 +53,18 @@ class Group(click.Group):
 
     command_class = Command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each verb with its description and options."""
+        for name in self.list_commands(ctx):
+            command = self.get_command(ctx, name)
+            if command is None:
+                continue
+            own = click.Context(command, info_name=name, parent=ctx)
+            with formatter.section(" ".join([own.command_path, *command.collect_usage_pieces(own)])):
+                formatter.write_text(command.get_short_help_str(limit=200))
+            with formatter.indentation():
+                command.format_options(own, formatter)
+
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         try:
             return super().resolve_command(ctx, args)
@@ -72,6 +84,9 @@ only_option = click.option(
     help="Run only these cells and the cells they depend on. Keys: method, classifier, fold, repeat, ratio, stage, "
     "train_patients.",
 )
+seed_option = click.option(
+    "--seed", type=int, help="Seed of training and sampling, as --set seed=N; the folds have their own, split.seed."
+)
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 out_option = click.option(
     "--out",
@@ -84,6 +99,18 @@ SUITE_HELP = (
     "Name of a suite (see `bench list`) or path of a YAML file; also without --suite. Default: the run stored in --out."
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+
+
+def complete_suite(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    """Return the suites that begin with a text, for completion in a shell; if there is none, files."""
+    from click.shell_completion import CompletionItem
+
+    from bench.suite.shipped import shipped_suites, suite_files
+
+    names = sorted({*suite_files(), *shipped_suites()})
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)] or [
+        CompletionItem(incomplete, type="file")
+    ]
 
 
 def suite_options(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -107,7 +134,7 @@ def suite_options(f: Callable[..., Any]) -> Callable[..., Any]:
 
     for option in reversed(
         (
-            click.argument("suite", required=False),
+            click.argument("suite", required=False, shell_complete=complete_suite),
             click.option("--suite", "suite_option", metavar="SUITE", help=SUITE_HELP),
             click.option("--name", help="Name of the run. Default: the suite's; a stored run is selected by it."),
             click.option("--data", type=click.Path(path_type=Path),

@@ -78,7 +78,7 @@ def tune_suite(
     from bench.engine.console import plain_console
     from bench.engine.session import pick_device
     from bench.tuning.choose import choose_arms
-    from bench.tuning.results import write_config
+    from bench.tuning.results import tuned_options, write_config
     from bench.tuning.worker import Job
 
     if trials is None and budget is None:
@@ -99,7 +99,7 @@ def tune_suite(
             for own in each:
                 code |= tune_arm(console, Job(own, storage, trials, budget and budget / len(each)), workers)
             if path := write_config(each):
-                console.print(f"use it with: {session.command} --config-from {path}", soft_wrap=True)
+                console.print(f"use it with: {session.command} {tuned_options(each[0], path)}", soft_wrap=True)
     return code
 
 

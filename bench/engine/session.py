@@ -76,17 +76,18 @@ class Session:
 
 def prepare(
     suite_name: str, assignments: tuple[str, ...], data: Path | None, out: Path, name: str | None = None,
-    options: Sequence[str] = (),
+    options: Sequence[str] = (), cache: Path | None = None,
 ) -> Session:  # fmt: skip
     """Check the suite, find the images, plan the cells. Does not import torch.
 
     ``data`` defaults to BENCH_DATA. ``name`` replaces the suite's name; ``options`` are added to the session's command.
+    ``cache`` is the folder that keeps the list of images, by default that of ``out``.
     Raises ``ConfigError`` and ``DataError`` before training starts.
     """
     command = run_command(suite_name, assignments, data, out, name, options)
     root = data_root(data)
     with no_exit("the suite was planned"):
-        return open_session(load_suite(suite_name, assignments, root, name), root, out, command)
+        return open_session(load_suite(suite_name, assignments, root, name), root, out, command, cache=cache)
 
 
 def data_root(data: Path | None) -> Path | None:
@@ -96,7 +97,9 @@ def data_root(data: Path | None) -> Path | None:
     return data.expanduser().resolve() if data else None
 
 
-def open_session(suite: Suite, root: Path | None, out: Path, command: str, weights: str | None = None) -> Session:
+def open_session(
+    suite: Suite, root: Path | None, out: Path, command: str, weights: str | None = None, cache: Path | None = None
+) -> Session:
     """Find the images of a suite below ``root``, and plan its cells.
 
     ``weights`` are used if the suite names none; by default those of BENCH_WEIGHTS.
@@ -104,7 +107,7 @@ def open_session(suite: Suite, root: Path | None, out: Path, command: str, weigh
     out = out.expanduser().resolve()
     with no_exit("the suite was planned"):
         data = images_in(root, suite.settings.folder) or root
-        index = load_index(suite, data, out)
+        index = load_index(suite, data, cache or out / "cache")
         local = _weights(suite, weights or os.environ.get("BENCH_WEIGHTS"))
         plan = make_plan(suite, index, _weights_id(local))
     session = Session(plan, RunEnv(out, suite, plan.fingerprint, data, weights=local), command)

@@ -14,7 +14,7 @@ from bench.engine.session import Session, data_root, open_session, option_of
 from bench.errors import BenchError, ConfigError
 from bench.plan.plan import Cell
 from bench.registry import folders, look_in, no_exit
-from bench.store.cell_folders import Artifacts
+from bench.store.cell_folders import Artifacts, CellId
 from bench.store.redact import redact
 from bench.store.run_configs import RunConfig, read_run_config, run_names, save_run_config
 from bench.suite.resolved import resolved
@@ -43,6 +43,29 @@ def find_run(out: Path, name: str | None = None) -> RunConfig:
     if len(whole) > 1:
         raise ConfigError(f"--out {out} has {len(whole)} runs; select one with --name:\n{_listed(whole)}")
     return next(iter(whole.values()))
+
+
+def stored_runs(out: Path) -> dict[str, RunConfig]:
+    """Return the runs of an output folder by name, with sub-suites in place of the run that contains them.
+
+    Runs of earlier versions, which stored less, are left out.
+    """
+    known = {name: read_run_config(out, name) for name in run_names(out)}
+    return {name: config for name, config in known.items() if config and config.command and not config.sub_suites}
+
+
+def referenced_cells(out: Path) -> set[CellId]:
+    """Return the cells of all runs in an output folder. Raises ``ConfigError`` if one of them cannot be planned."""
+    found: set[CellId] = set()
+    for name in run_names(out):
+        config = read_run_config(out, name)
+        if config is None or config.sub_suites:
+            continue
+        try:
+            found |= {cell.id for cell in stored_session(config, out).plan.cells}
+        except BenchError as e:
+            raise ConfigError(f"run {name} cannot be planned, so its cells are unknown: {e}") from e
+    return found
 
 
 def _listed(runs: Mapping[str, RunConfig]) -> str:

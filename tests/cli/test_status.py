@@ -20,7 +20,7 @@ from rich.console import Console, RenderableType
 from bench.cli import status
 from bench.cli.main import main
 from bench.cli.status import described, plain, read_status, show_status
-from bench.engine.console import ConsoleListener
+from bench.engine.console import ConsoleListener, plain_console
 from bench.engine.progress import wall_left, work_of
 from bench.engine.session import Session, prepare
 from bench.forecast.cost_model import Prediction
@@ -185,7 +185,7 @@ def test_watching_and_json_exclude_each_other(tmp_path: Path) -> None:
 def test_a_runs_own_panel_shows_the_same_facts(session: Session) -> None:
     with ExitStack() as stack:
         cells = in_work(session, 1, stack)
-        shown = ConsoleListener(Console(), Artifacts(session.env.out), list(session.plan.work), costs(), 2)
+        shown = ConsoleListener(plain_console(), Artifacts(session.env.out), list(session.plan.work), costs(), 2)
         shown.started(cells[0])
         text = text_of(shown._panel())
     assert f"0/{len(session.plan.work)}" in text

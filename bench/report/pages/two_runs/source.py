@@ -14,11 +14,10 @@ from bench.analysis.two_runs.side import Side, read_side
 from bench.config import read_yaml, to_plain
 from bench.engine.plan_rows import rows_of
 from bench.engine.session import Session, prepare
-from bench.engine.stored import stored_session
+from bench.engine.stored import stored_runs, stored_session
 from bench.errors import BenchError, ConfigError, DataError, StoreError, nearest
 from bench.report.export import as_json
 from bench.report.run_facts import report_info
-from bench.store.run_configs import read_run_config
 from bench.suite.resolved import resolved
 
 REPORT, CONFIG = "leaderboard.json", "suite.yaml"
@@ -75,10 +74,9 @@ def _which(path: Path, suite: str | None) -> str:
 
 def _from_store(out: Path, suite: str, config: Mapping[str, Any] | None, data: Path | None) -> dict[str, Any]:
     """Return the current report of a suite from its store; planning caches the image index, nothing else is written."""
-    stored = read_run_config(out, suite)
-    complete = stored is not None and bool(stored.command)  # an earlier version stored the settings only
-    session = stored_session(stored, out, data) if stored and complete else prepare(suite, (), data, out)
-    if config is not None and not complete:
+    stored = stored_runs(out).get(suite)
+    session = stored_session(stored, out, data) if stored else prepare(suite, (), data, out)
+    if config is not None and not stored:
         session = prepare(suite, tuple(f"{c.path}={json.dumps(c.b)}" for c in _changes(session, config)), data, out)
         if left := [c.path for c in _changes(session, config)]:
             raise ConfigError(f"the settings of suite {suite} have changed since its run ({', '.join(left[:3])})")

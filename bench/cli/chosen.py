@@ -14,6 +14,7 @@ from bench.engine.stored import (
     as_stored,
     described,
     find_run,
+    has_results,
     require_kept,
     settings_changes,
     stored_session,
@@ -44,7 +45,11 @@ class Chosen:
 
     def to_run(self) -> Session | SubSuites:
         """Open the suite with its settings; without a suite the stored run. For verbs that may start a run."""
-        return self._given(self.suite) if self.suite else self._of_config(find_run(self.out, self.name))
+        if self.suite:
+            return self._given(self.suite)
+        if not run_names(self.out):
+            raise ConfigError(f"no suite given, and --out {self.out} has no run; give a suite, such as tiny")
+        return self._of_config(find_run(self.out, self.name))
 
     def stored(self) -> Session | SubSuites:
         """Open a stored run, with its settings unless ``--set`` is given. For verbs that need a run.
@@ -99,8 +104,11 @@ class Chosen:
                 return self._of_config(find_run(self.out, suite))
             raise
         config = read_run_config(self.out, name)
-        if config is None and not {*parts} & {*known}:
-            find_run(self.out, name)  # raises an error that lists the runs of the folder
+        if config is None and not {*parts} & {*known}:  # results of an earlier version, or none
+            found = replace(self, shows_only=True)._given(suite)
+            if not any(map(has_results, found.ready if isinstance(found, SubSuites) else [found])):
+                find_run(self.out, name)  # raises an error that lists the runs of the folder
+            return found
         if config is None or not config.command or self.assignments:
             return self._given(suite)
         if not parts:

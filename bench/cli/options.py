@@ -113,6 +113,13 @@ def complete_suite(ctx: click.Context, param: click.Parameter, incomplete: str) 
     ]
 
 
+def given_suite(suite: str | None, option: str | None) -> str | None:
+    """Return the suite given as argument or with --suite. Raises ``UsageError`` if both are given and differ."""
+    if suite and option and suite != option:
+        raise click.UsageError(f"got the suites {suite} and {option}; give one")
+    return suite or option
+
+
 def suite_options(f: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that select a run: a suite with its images and settings, or a stored run.
 
@@ -126,11 +133,9 @@ def suite_options(f: Callable[..., Any]) -> Callable[..., Any]:
     ) -> Any:  # fmt: skip
         from bench.cli.chosen import Chosen
 
-        if suite and suite_option and suite != suite_option:
-            raise click.UsageError(f"got the suites {suite} and {suite_option}; give one")
         dropping = ("exclude_memorised=true",) if exclude_memorised else ()
         changes = (*(f"@{path}" for path in config_from), *assignments, *dropping)
-        return f(chosen=Chosen(suite or suite_option, name, changes, data, out), **options)
+        return f(chosen=Chosen(given_suite(suite, suite_option), name, changes, data, out), **options)
 
     for option in reversed(
         (

@@ -36,14 +36,15 @@ class SubSuites:
 
 
 def opened(
-    name: str, out: Path, command: str, sessions: Mapping[str, Callable[[], Session]], known: Mapping[str, str]
-) -> SubSuites:
+    name: str, out: Path, command: str, sessions: Mapping[str, Callable[[], Session]],
+    known: Mapping[str, str] | None = None,
+) -> SubSuites:  # fmt: skip
     """Open the session of each sub-suite by name; one without images is left out, with the reason.
 
     ``known`` are reasons of sub-suites that were left out before. Raises ``DataError`` if all are left out.
     """
     ready: list[Session] = []
-    absent = dict(known)
+    absent = dict(known or {})
     for sub_suite, open_it in sessions.items():
         try:
             ready.append(open_it())

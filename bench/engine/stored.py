@@ -162,9 +162,12 @@ def require_kept(session: Session) -> None:
     changes = _changes(session, config) if config else []
     if not config or not changes:
         return
+    known = config.data and Path(config.data).exists()
     try:
-        before = stored_session(config, out)
+        before = stored_session(config, out, None if known else session.env.data)
     except BenchError:  # it cannot be planned any more, so its report could not be written again
+        if not config.command:  # an earlier version did not store all that a plan needs
+            return
         lost = "its report"
     else:
         cells = _lost(before, session)
@@ -175,6 +178,12 @@ def require_kept(session: Session) -> None:
         f"--out {out} has a run named {name!r} with other settings ({described(changes)}); the report would lose "
         f"{lost}. Give this run a name of its own: {session.command} --name {_free_name(out, name)}"
     )
+
+
+def has_results(session: Session) -> bool:
+    """Return whether a cell of the session is finished."""
+    artifacts = Artifacts(session.env.out)
+    return any(artifacts.is_done(*cell.id) for cell in session.plan.work)
 
 
 def _lost(before: Session, after: Session) -> list[Cell]:

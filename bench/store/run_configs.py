@@ -38,9 +38,11 @@ class RunConfig:
 
 
 def save_run_config(out: Path, config: RunConfig) -> None:
-    """Write the configuration; it replaces an earlier one of that name."""
+    """Write the configuration; it replaces an earlier one of that name. An unchanged file is not written."""
+    path = out / FOLDER / f"{config.name}.yaml"
     text = yaml.safe_dump(to_plain(asdict(config)), sort_keys=False, allow_unicode=True)
-    write_atomic(out / FOLDER / f"{config.name}.yaml", text)
+    if not path.is_file() or path.read_text(encoding="utf-8") != text:
+        write_atomic(path, text)
 
 
 def read_run_config(out: Path, name: str) -> RunConfig | None:

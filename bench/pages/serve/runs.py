@@ -134,9 +134,9 @@ class Runs:
             try:
                 session = stored_session(stored, env.out) if stored else prepare(name, (), env.data, env.out)
             except BenchError as e:
-                reason = str(e).splitlines()[0]
+                reason, option = str(e).splitlines()[0], "--name" if stored else "--suite"
                 raise RequestError(
-                    409, f"{name}: {reason}; start `bench serve --name {name}` with the right --data"
+                    409, f"{name}: {reason}; start `bench serve {option} {name}` with the right --data"
                 ) from e
             self._ready[name] = Run(session.on_device(env.device))
         return self._ready[name]

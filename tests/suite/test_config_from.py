@@ -49,7 +49,7 @@ def test_an_arm_s_own_classifier_is_a_cell_of_its_own(tmp_path: Path) -> None:
             for m in ("none", "toy")]  # fmt: skip
     assert keys[0] == keys[2]
     assert not keys[1] & keys[3]
-    assert tuned.command.endswith(f"--config-from best.yaml --data {data}")
+    assert tuned.command.endswith(f"--config-from best.yaml --data {data} --out {tmp_path / 'out'}")
     assert resolved(tuned.suite)["methods"]["toy"]["classifiers"]["small_cnn"]["learning_rate"] == 0.25
     assert "classifiers" not in resolved(tuned.suite)["methods"]["none"]
 

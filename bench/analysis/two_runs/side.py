@@ -141,10 +141,12 @@ def _cost(cells: Mapping[str, Any]) -> Cost:
 
 def _line_costs(line: Mapping[str, Any]) -> Iterator[tuple[Cost, float]]:
     for name, stage in WALL.items():
+        arm = Arm.parse(line["method"], line["ratio"])
         of_classifier = stage == "classify"
+        own = of_classifier or (stage == "synthesize" and arm.is_selected)
         if line.get(name) is not None:
-            arm = Arm(line["method"], line["ratio"] if of_classifier else "0")
-            yield (stage, line["classifier"] if of_classifier else "", arm), float(line[name])
+            at = ("select" if own and not of_classifier else stage, line["classifier"] if of_classifier else "")
+            yield (*at, arm if own else Arm(arm.method)), float(line[name])
 
 
 def _score(data: Mapping[str, Any]) -> Score:

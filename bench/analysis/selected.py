@@ -9,6 +9,8 @@ from bench.analysis.comparison import Comparison, compared
 from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Line
 from bench.analysis.rows import NAN, Pair, Rows, Score
+from bench.suite.arms import Arm
+from bench.types import ResultRow
 
 
 @dataclass(frozen=True)
@@ -17,6 +19,7 @@ class Selected:
 
     ``images`` are the kept images of a pair, ``drawn`` those drawn. ``device_s`` is the device time of drawing and
     scoring, ``reference_device_s`` that of drawing the images of the reference, which serve all of its ratios.
+    ``flagged`` is the share of kept images that are flagged as memorised, in [0, 1], ``reference_flagged`` that of all.
     """
 
     comparison: Comparison
@@ -24,6 +27,8 @@ class Selected:
     drawn: Score
     device_s: Score
     reference_device_s: Score
+    flagged: Score
+    reference_flagged: Score
 
 
 def selections(lines: Sequence[Line], rows: Rows, info: ReportInfo) -> tuple[Selected, ...]:
@@ -45,9 +50,23 @@ def selections(lines: Sequence[Line], rows: Rows, info: ReportInfo) -> tuple[Sel
 
 
 def _selected(comparison: Comparison, rows: Rows, pairs: Sequence[Pair]) -> Selected:
-    arm = comparison.arm
-    done = [r for p in pairs if (r := rows.generator("select", arm, p)) and r.status == "done"]
-    images, drawn = (Score.of(float(r.facts.get(f, NAN)) for r in done) for f in ("images", "drawn_images"))
-    device_s = Score.of(r.costs.get("device_s", NAN) for r in done)
-    reference = rows.done("synthesize", arm.method, pairs)
-    return Selected(comparison, images, drawn, device_s, Score.of(r.costs.get("device_s", NAN) for r in reference))
+    mine, reference = comparison.arm, comparison.reference
+    images = _done(rows, "select", mine, pairs)
+    return Selected(
+        comparison,
+        images=Score.of(float(r.facts.get("images", NAN)) for r in images),
+        drawn=Score.of(float(r.facts.get("drawn_images", NAN)) for r in images),
+        device_s=Score.of(r.costs.get("device_s", NAN) for r in images),
+        reference_device_s=Score.of(r.costs.get("device_s", NAN) for r in _done(rows, "synthesize", reference, pairs)),
+        flagged=_flagged(rows, mine, pairs),
+        reference_flagged=_flagged(rows, reference, pairs),
+    )
+
+
+def _flagged(rows: Rows, arm: Arm, pairs: Sequence[Pair]) -> Score:
+    return Score.of(r.metrics.get("memorised/flagged_share", NAN) for r in _done(rows, "memorised", arm, pairs))
+
+
+def _done(rows: Rows, stage: str, arm: Arm, pairs: Sequence[Pair]) -> list[ResultRow]:
+    found = [rows.generator(stage, arm, pair) for pair in pairs]
+    return [r for r in found if r and r.status == "done"]

@@ -84,12 +84,13 @@ def workload(cell: Cell, suite: Suite, sizes: Sizes) -> Workload:
     units: dict[str, float] = _steps(config, sizes) if config is not None else {}
     s = suite.settings
     made = sizes.train * max((_ratio(r) for r in s.ratios), default=0.0)
+    made = sizes.train * _ratio(cell.arm.ratio) if cell.arm.is_selected else made
     every_image = sizes.train + sizes.validation + sizes.test
     match cell.stage:
         case "synthesize":
             units["sample"] = made
         case "select":
-            units["sample"] = sizes.train * _ratio(cell.arm.ratio) / cell.arm.keep
+            units["sample"] = made / cell.arm.keep
             units["evaluate"] = units["sample"] + sizes.train
         case "fidelity":
             units["evaluate"] = min(made, sizes.train) + every_image

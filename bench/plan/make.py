@@ -195,6 +195,7 @@ class _Fold:
         for variant in sorted(v for v in arm_ratios(self.settings) if Arm.parse(m.name, v).is_selected):
             select = self._cell("select", _key("select", source, variant, fidelity), root, fit, of=(m.name, variant))
             yield select
+            yield self._cell("memorised", _key("memorised", select.key, fidelity), root, select, of=(m.name, variant))
             self.selected[m.name, variant] = (select.key, [select])
 
     def _classifiers(self, m: PluginSpec) -> Iterator[Cell]:

@@ -16,8 +16,9 @@ from bench.cost.usage import USAGE, read_usage
 from bench.store.history import HISTORY, read_history
 from bench.types import ResultRow
 
-GENERATOR_STAGES: Final = ("fit", "synthesize", "fidelity", "memorised", "translate", "discriminator_classifier")
-SELECTION_STAGES: Final = ("select",)  # one run per arm with selected images
+GENERATOR_STAGES: Final = (
+    *("fit", "synthesize", "select", "fidelity", "memorised", "translate", "discriminator_classifier"),
+)
 CLASSIFIER_STAGES: Final = ("classify", "evaluate", "explain")
 SEGMENTATION_STAGES: Final = ("segmentation",)  # one run per segmentation network of an arm
 SHARED_STAGES: Final = ("fcn_score",)  # one run per fold, shared by the methods
@@ -25,10 +26,7 @@ TRIAL_STAGES: Final = ("trial",)  # one run per trial of a tuning study
 POINTS_PER_METRIC: Final = 200  # the MLflow UI shows no more; history.csv in the store has every step
 NO_SETTINGS: Final = ("config", "host", "versions", "work", "git_commit", "predictions", "thresholds")
 LONGEST_NAME: Final = 250  # characters, MLflow's limit
-STAGES: Final = (
-    *(GENERATOR_STAGES + SELECTION_STAGES + CLASSIFIER_STAGES),
-    *(SEGMENTATION_STAGES + SHARED_STAGES + TRIAL_STAGES),
-)
+STAGES: Final = GENERATOR_STAGES + CLASSIFIER_STAGES + SEGMENTATION_STAGES + SHARED_STAGES + TRIAL_STAGES
 
 
 def unit_name(row: ResultRow) -> str | None:
@@ -40,7 +38,7 @@ def unit_name(row: ResultRow) -> str | None:
     parts = ["segmentation" if row.stage in SHARED_STAGES else row.method]
     if row.stage in CLASSIFIER_STAGES + SEGMENTATION_STAGES:
         parts += [f"r{row.ratio}", row.classifier]
-    if row.stage in SELECTION_STAGES:
+    elif row.ratio is not None:  # selected images of one arm
         parts += [f"r{row.ratio}"]
     size = [] if row.train_patients is None else [f"patients{row.train_patients}"]
     return "/".join([*map(str, parts), *size, f"fold{row.fold}", f"repeat{row.repeat}"])

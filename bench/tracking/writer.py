@@ -13,7 +13,6 @@ from bench.tracking.media import DatasetInput, log_samples
 from bench.tracking.rows import (
     GENERATOR_STAGES,
     SEGMENTATION_STAGES,
-    SELECTION_STAGES,
     SHARED_STAGES,
     STAGES,
     TRIAL_STAGES,
@@ -225,7 +224,7 @@ class Tracker:
 
     def _create(self, unit: str, first: ResultRow) -> Logged:
         tags = {**self.tags, "suite": first.suite, "dataset": first.dataset, **coordinates(first)}
-        kind = "generator" if first.stage in GENERATOR_STAGES + SELECTION_STAGES else "classifier"
+        kind = "generator" if first.stage in GENERATOR_STAGES else "classifier"
         kind = "segmentation" if first.stage in SHARED_STAGES + SEGMENTATION_STAGES else kind
         kind = "trial" if first.stage in TRIAL_STAGES else kind
         tags |= {"bench.key": first.key, "kind": kind, PARENT: self._parent}

@@ -27,6 +27,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Records, object]:
         for ratio, drawn in ((REALISM, 320), (DIVERSITY, 640)):
             costs, facts = {"elapsed_s": 9.0, "device_s": 8.0 + fold}, {"images": 160, "drawn_images": drawn}
             rows.append(row("select", "cgan", (fold, 0), ratio=ratio, costs=costs, facts=facts))
+            flagged = {"memorised/flagged_share": 0.25}
+            rows.append(row("memorised", "cgan", (fold, 0), ratio=ratio, metrics=flagged))
     gain = {REALISM: (0.2, 0.25, 0.3, 0.25), DIVERSITY: (0.01, -0.02, 0.03, -0.01)}  # by fold
     rows = [
         replace(r, metrics={k: v + gain[str(r.ratio)][r.fold or 0] for k, v in r.metrics.items()})
@@ -77,6 +79,7 @@ def test_the_section_has_a_row_for_each_comparison(run: tuple[Records, object], 
     ]  # fmt: skip
     assert "Classifier" not in table.heads
     assert [r[table.heads.index("Drawn")] for r in table.rows] == ["320", "640"]
+    assert [r[table.heads.index("Memorised")] for r in table.rows] == ["25.0 (4.0)"] * 2
     assert [r[table.heads.index("Drawing and scoring")] for r in table.rows] == ["9.5 s (3.0 s)"] * 2
     sentence = selection_sentence(records.selected, info)  # type: ignore[arg-type]
     assert sentence.startswith("Against the same arm without selection, patient-level balanced accuracy")

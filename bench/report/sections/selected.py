@@ -18,6 +18,9 @@ TERMS = {
         "test]. Holm's correction runs over all selections of a classifier."
     ),
     "Drawn, kept": "synthetic images of a pair: drawn for this arm, and kept for training.",
+    "Memorised": (
+        "share of the kept images that are flagged as memorised, in %; in brackets that of images without selection."
+    ),
     "Drawing and scoring": (
         "device time of a pair; in brackets that of drawing without selection, once for all ratios. Features of the "
         "training images are computed once and then read from the cache."
@@ -64,6 +67,7 @@ def _table(found: Sequence[Selected], info: ReportInfo) -> Table:
         "Minimum detectable effect": [percent(v.minimum_detectable_effect) for v in verdicts],
         "Drawn": [count_of(s.drawn.mean) for s in found],
         "Kept": [count_of(s.images.mean) for s in found],
+        "Memorised": [f"{percent(s.flagged.mean)} ({percent(s.reference_flagged.mean)})" for s in found],
         "Drawing and scoring": [f"{seconds(s.device_s.mean)} ({seconds(s.reference_device_s.mean)})" for s in found],
     }
     table = Table.by_column(columns, 3, "Selection of synthetic images")

@@ -79,7 +79,7 @@ def matches(lines: Sequence[Line], multiplied: Sequence[Line], info: ReportInfo)
             steps = [
                 x for x in (*mine, *multiplied) if (x.arm.method, x.classifier) == (reference, classifier) and _known(x)
             ]
-            arms = [x for x in mine if x.arm.method not in ("none", reference) and not x.arm.exclude_memorised]
+            arms = [x for x in mine if x.arm.method not in ("none", reference) and not x.arm.subset]
             if not steps:
                 continue
             beside = {x.arm: _nearest(x, steps) for x in arms}

@@ -146,7 +146,7 @@ def _worths(classifier: str, lines: Lines, info: ReportInfo) -> list[ArmWorth]:
 
 def _ranks(classifier: str, lines: Sequence[Line], info: ReportInfo) -> list[ArmRanks]:
     """Return how stable the ranks of the arms are at one size."""
-    mine = [x for x in lines if x.classifier == classifier and x.contributions and not x.arm.exclude_memorised]
+    mine = [x for x in lines if x.classifier == classifier and x.contributions and not x.arm.subset]
     known = [(x, c) for x in mine if (c := x.contributions)]
     if len(known) < 2:
         return []

@@ -163,8 +163,8 @@ def _comparisons(
 ) -> list[Comparison]:
     """Return the comparisons of all arms with each reference, for every endpoint of patients and of images.
 
-    One endpoint against one reference is one family. Arms without memorised samples are a family of their own, as are
-    the negative control, noise, and untrained generators: they do not reduce the power of the others.
+    One endpoint against one reference is one family. Arms without memorised samples, arms with selected images, untrained
+    generators, and the negative control, noise, are families of their own: they do not reduce the power of the others.
     """
     found: list[Comparison] = []
     declared = (info.contrast.arms(info.generative)[1],) if info.contrast else ()
@@ -195,7 +195,7 @@ def _family(arm: Arm, info: ReportInfo) -> str:
         return ", negative control"
     if arm.method in info.untrained:
         return ", untrained generators"
-    return ", without memorised samples" if arm.exclude_memorised else ""
+    return f", {arm.subset}" if arm.subset else ""
 
 
 def paired_differences(values: Mapping[Pair, float], base: Mapping[Pair, float]) -> list[float]:
@@ -224,7 +224,7 @@ def _line(
     primary = info.unit.primary
     versus = {reference: by_metric for reference, by_metric in versus.items() if primary in by_metric}
     scored = [p for p in info.pairs if p in values[primary]]
-    own = {s: [rows.generator(s, arm, p) for p in scored] for s in ("fit", "synthesize")}
+    own = {s: [rows.generator(s, arm, p) for p in scored] for s in ("fit", arm.synthesis_stage)}
     own["classify"] = [rows.classifier("classify", arm, classifier, p) for p in scored]
     return Line(
         classifier=classifier,
@@ -235,10 +235,10 @@ def _line(
         versus=versus,
         gaps=tuple(_gap(rows, info, arm, classifier, p) for p in info.pairs if p not in values[primary]),
         generator_s=_mean_cost(own["fit"], CostKey.ELAPSED_S),
-        synthesis_s=_mean_cost(own["synthesize"], CostKey.ELAPSED_S),
+        synthesis_s=_mean_cost(own[arm.synthesis_stage], CostKey.ELAPSED_S),
         classifier_s=_mean_cost(own["classify"], CostKey.ELAPSED_S),
         device_s=_total(_mean_cost(found, CostKey.DEVICE_S) for found in own.values()),
-        generator_device_s=_total(_mean_cost(own[s], CostKey.DEVICE_S) for s in ("fit", "synthesize")),
+        generator_device_s=_total(_mean_cost(own[s], CostKey.DEVICE_S) for s in ("fit", arm.synthesis_stage)),
         tuned_s=info.tuned_s.get(arm.method, {}).get(classifier, 0.0),
         primary=primary,
         comparisons=comparisons,
@@ -257,10 +257,10 @@ def _total(parts: Iterable[float]) -> float:
 
 def _gap(rows: Rows, info: ReportInfo, arm: Arm, classifier: str, pair: Pair) -> Gap:
     """Return why a pair has no score: the first stage that is not done."""
-    chain = [rows.generator(s, arm, pair) for s in ("fit", "synthesize")] if arm.method in info.generative else []
-    chain += [rows.classifier(s, arm, classifier, pair) for s in ("classify", "evaluate")]
-    names = [*(["fit", "synthesize"] if arm.method in info.generative else []), "classify", "evaluate"]
-    for name, row in zip(names, chain, strict=True):
+    of_generator = ("fit", arm.synthesis_stage) if arm.method in info.generative else ()
+    chain = {s: rows.generator(s, arm, pair) for s in of_generator}
+    chain |= {s: rows.classifier(s, arm, classifier, pair) for s in ("classify", "evaluate")}
+    for name, row in chain.items():
         if row is None or row.status != "done":
             status = row.status if row else "missing"
             return Gap(pair, name, status, one_line(row.error) if row and row.error else "not run yet")

@@ -68,7 +68,7 @@ def survivals(lines: Sequence[Line], rows: Rows, info: ReportInfo) -> tuple[Surv
     for line in lines:
         without_arm = replace(line.arm, exclude_memorised=True)
         without = by_arm.get((line.classifier, without_arm))
-        if line.arm.exclude_memorised or without is None or "none" not in line.versus or "none" not in without.versus:
+        if line.arm.subset or without is None or "none" not in line.versus or "none" not in without.versus:
             continue
         both = sorted(line.by_pair.keys() & without.by_pair.keys())
         if not both:

@@ -102,7 +102,7 @@ def chosen_arms(lines: Sequence[Line], generative: Sequence[str]) -> tuple[Arm, 
     """Return the arms described by ``rule``, each method at its best ratio, in the order of the lines."""
     scores: dict[Arm, list[float]] = {}
     for x in lines:
-        if x.pairs and not x.arm.exclude_memorised:
+        if x.pairs and not x.arm.subset:
             scores.setdefault(x.arm, []).append(x.score.mean)
     ranked = sorted(scores, key=lambda arm: -float(np.mean(scores[arm])))  # stable: ties keep the order of the suite
     kept = [arm for arm in scores if arm.method in REFERENCES]

@@ -180,9 +180,7 @@ def _findings(
     found: list[Difference] = []
     for kind in kinds if couples else ():
         for metric, classifier, values in _measures(kind, lines, rows, info):
-            ratios = (
-                [r for r in info.ratios if not Arm.parse("", r).exclude_memorised] if classifier else [Arm("").variant]
-            )
+            ratios = [r for r in info.ratios if not Arm.parse("", r).subset] if classifier else [Arm("").variant]
             against = [(Arm.parse(a, r), b) for a, b in couples for r in ratios]
             found += compare(kind, metric, classifier, values, against, info, f"question '{name}'")
     return tuple(Finding(d, d.minimum_detectable_effect) for d in found)

@@ -23,6 +23,7 @@ from bench.analysis.questions import Question, questions
 from bench.analysis.raters import RatingStudy, rating_studies
 from bench.analysis.rows import Rows
 from bench.analysis.segmentation import Segmented, segmented
+from bench.analysis.selected import Selected, selections
 from bench.analysis.translations import Translation, translations
 
 
@@ -41,6 +42,7 @@ class Records:
     translations: tuple[Translation, ...] = ()
     memorised: tuple[MemorisedSamples, ...] = ()
     survivals: tuple[Survival, ...] = ()
+    selected: tuple[Selected, ...] = ()
     published: tuple[Comparison, ...] = ()
     impossible: tuple[Impossible, ...] = ()
     heads: tuple[Head, ...] = ()
@@ -78,6 +80,7 @@ def collect(every: Rows, info: ReportInfo, root: Path) -> Records:
         translations=translations(rows, apart),
         memorised=memorised_samples(rows, apart),
         survivals=survivals(lines, rows, apart),
+        selected=selections(lines, rows, apart),
         published=comparisons(rows, info, root),
         impossible=impossible(info),
         heads=heads(rows, info, root),

@@ -85,8 +85,9 @@ class Rows:
         return self._at.get((stage, None, None, None, *pair))
 
     def generator(self, stage: str, arm: Arm, pair: Pair) -> ResultRow | None:
-        """Return the row of an arm's generator in one of its stages."""
-        return self._at.get((stage, arm.method, None, None, *pair))
+        """Return the row of an arm's generator in one of its stages, or of its selected images."""
+        variant = arm.variant if arm.is_selected and stage in ("select", "memorised") else None
+        return self._at.get((stage, arm.method, variant, None, *pair))
 
     def done(self, stage: str, method: str, pairs: Sequence[Pair]) -> list[ResultRow]:
         """Return the finished rows of a method's generators in one stage."""

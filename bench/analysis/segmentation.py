@@ -40,7 +40,7 @@ class Segmented:
 def segmented(rows: Rows, info: ReportInfo) -> tuple[Segmented, ...]:
     """Return a record for each network and arm with masks, in the suite's order; () without networks."""
     found = []
-    arms = [a for a in info.arms if a.method in info.mask_carriers and not a.exclude_memorised]
+    arms = [a for a in info.arms if a.method in info.mask_carriers and not a.subset]
     for name in info.segmentation_networks:
         metrics = {arm: _metrics(rows, info, arm, name) for arm in arms}
         tested: dict[str, dict[Arm, OwnScore]] = {}

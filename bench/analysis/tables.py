@@ -1,7 +1,7 @@
 """The tidy tables of a report: one row a score, one row a comparison. Charts and other programs read these.
 
-``scores.parquet``: suite, dataset, stage, method, ratio, exclude_memorised, train_multiplier, classifier,
-train_patients, fold, repeat, metric, value. ``comparisons.parquet``: everything that compares two
+``scores.parquet``: suite, dataset, stage, method, ratio, exclude_memorised, train_multiplier, selection, keep,
+classifier, train_patients, fold, repeat, metric, value. ``comparisons.parquet``: everything that compares two
 arms, with family, level and test; a cost ratio by its logarithm.
 """
 
@@ -20,7 +20,7 @@ from bench.suite.arms import Arm
 if TYPE_CHECKING:
     import pandas as pd
 
-ARM = ("method", "ratio", "exclude_memorised", "train_multiplier")
+ARM = ("method", "ratio", "exclude_memorised", "train_multiplier", "selection", "keep")
 SCORES = (
     *("suite", "dataset", "stage", *ARM, "classifier", "train_patients"),
     *("fold", "repeat", "metric", "value"),
@@ -72,6 +72,8 @@ def _comparisons(records: Records, info: ReportInfo) -> Iterator[dict[str, Any]]
     for s in records.survivals:
         at = (info.unit.primary, s.classifier, s.arm, s.arm.base)
         yield _row("without memorised samples", Comparison(*at, s.change, size, size))
+    for chosen in records.selected:
+        yield _row("selection", chosen.comparison)
     of_networks = [x for s in records.segmented for x in (*s.scores.values(), *s.beside.values())]
     for own in (*records.own_metrics, *of_networks):
         if own.verdict:

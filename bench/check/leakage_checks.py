@@ -23,6 +23,7 @@ from bench.errors import LeakageError
 from bench.leakage import FittedStatistics, SourceImages
 from bench.plan.plan import Cell
 from bench.stages.common import Inputs
+from bench.stages.select import SCORER
 from bench.store.cell_folders import Artifacts
 
 REFUSED, THROUGH = "refused", "let through"
@@ -45,6 +46,8 @@ def leakage_check_rows(session: Session) -> list[Row]:
         several_sets = session.suite.settings.split.protocol == LEARNING_CURVE
         for leak in (*LEAKS, *(OF_OTHER_SETS if several_sets else ())):
             rows.append(Row("leak", CHECKS, leak.what, leak.outcome(session, arm)))
+    if selected := _arm(session, artifacts, "select"):
+        rows.append(Row("leak", CHECKS, OF_A_SELECTION.what, OF_A_SELECTION.outcome(session, selected)))
     return rows
 
 
@@ -85,17 +88,17 @@ class _Known:
 
 @dataclass(frozen=True)
 class Arm:
-    """The cells of one generative arm of a fold, all done but the last."""
+    """The cells of one generative arm of a fold, all done but the last; ``synthesize`` makes its images."""
 
     fit: Cell
     synthesize: Cell
     classify: Cell
 
 
-def _arm(session: Session, artifacts: Artifacts) -> Arm | None:
-    """Return the first generative arm with synthetic images and a classifier."""
+def _arm(session: Session, artifacts: Artifacts, stage: str = "synthesize") -> Arm | None:
+    """Return the first generative arm with a classifier and synthetic images that this stage made."""
     for synthesize in session.plan.cells:
-        if synthesize.stage != "synthesize" or not artifacts.is_done(*synthesize.id):
+        if synthesize.stage != stage or not artifacts.is_done(*synthesize.id):
             continue
         uses = [c for c in session.plan.cells if c.stage == "classify" and synthesize.id in c.upstream]
         fit = next(c for c in session.plan.cells if c.stage == "fit" and c.id in synthesize.upstream)
@@ -164,6 +167,12 @@ def _image(artifacts: Artifacts, arm: Arm, fold: FoldData) -> None:
     Image.fromarray(fold.part("test").images[0]).save(folder / load_synthetic(folder).records[0].path)
 
 
+def _scorer(artifacts: Artifacts, arm: Arm, fold: FoldData) -> None:
+    path = artifacts.folder(*arm.synthesize.id) / SCORER
+    stored = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**stored, "groups": [*stored["groups"], fold.part("test").groups[0]]}))
+
+
 def _split(artifacts: Artifacts, arm: Arm, fold: FoldData) -> None:
     path = next(artifacts.folder(*up) for up in arm.fit.upstream) / "split.json"
     split = json.loads(path.read_text(encoding="utf-8"))
@@ -179,6 +188,7 @@ LEAKS = (
     InjectedLeak("a translation of a test image", "classify", _source),
     InjectedLeak("a test image among the synthetic ones", "classify", _image),
 )
+OF_A_SELECTION = InjectedLeak("images selected by a scorer that saw a test patient", "classify", _scorer)
 OF_OTHER_SETS = (
     InjectedLeak("samples of a generator that saw a patient of another training set", "synthesize", _saw_another_set),
 )

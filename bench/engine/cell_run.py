@@ -30,7 +30,10 @@ from bench.store.redact import redact
 from bench.types import ResultRow
 
 _SEEN: set[str] = set()  # stages that this process has run; the first cell of a stage includes imports and warm-up
-SEEDED_AS = {"validate": "classify"}  # same training, without the test part
+SEEDED_AS = {  # a stage with the random numbers of another one
+    "validate": "classify",  # same training, without the test part
+    "select": "synthesize",  # same images, and more
+}
 
 
 def blank_row(cell: Cell, env: RunEnv, status: str, error: str | None = None) -> ResultRow:

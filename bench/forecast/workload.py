@@ -27,6 +27,7 @@ STEPPED = ("fit", "fcn_score", "classify", "validate", "segmentation")  # stages
 OF_METHOD = (
     "fit",
     "synthesize",
+    "select",
     "translate",
     "discriminator_classifier",
 )  # stages whose time depends on a generative method
@@ -83,10 +84,14 @@ def workload(cell: Cell, suite: Suite, sizes: Sizes) -> Workload:
     units: dict[str, float] = _steps(config, sizes) if config is not None else {}
     s = suite.settings
     made = sizes.train * max((_ratio(r) for r in s.ratios), default=0.0)
+    made = sizes.train * _ratio(cell.arm.ratio) if cell.arm.is_selected else made
     every_image = sizes.train + sizes.validation + sizes.test
     match cell.stage:
         case "synthesize":
             units["sample"] = made
+        case "select":
+            units["sample"] = made / cell.arm.keep
+            units["evaluate"] = units["sample"] + sizes.train
         case "fidelity":
             units["evaluate"] = min(made, sizes.train) + every_image
         case "memorised":
@@ -165,6 +170,7 @@ def _shape(cell: Cell, suite: Suite) -> str:
     parts: list[Any] = [stage, *common]
     if cell.stage in OF_METHOD:
         parts.append(_identity(suite.method(str(cell.method))))
+        parts += [s.fidelity, cell.arm.selection] if stage == "select" else []
     elif stage == "explain":
         parts.append(_identity(suite.classifier(str(cell.classifier), str(cell.method))))
     elif stage == "classify":

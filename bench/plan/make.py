@@ -32,6 +32,7 @@ CODE_VERSION = {
     "split": 1,
     "fit": 2,
     "synthesize": 1,
+    "select": 1,
     "fidelity": 2,
     "memorised": 3,
     "fcn_score": 1,
@@ -117,7 +118,8 @@ class _Fold:
     """The cells of one fold.
 
     ``made`` holds for every method the key of its training images and the cells to wait for; ``clean`` the same without
-    memorised samples. Both are filled by ``cells`` before the classifiers.
+    memorised samples, ``selected`` for methods and variants with selected images. ``cells`` fills all of them before
+    the classifiers.
     """
 
     def __init__(self, common: _Common, at: At, first: bool) -> None:
@@ -140,6 +142,7 @@ class _Fold:
         ]
         self.made: dict[str, tuple[str, list[Cell]]] = {}
         self.clean: dict[str, tuple[str, list[Cell]]] = {}
+        self.selected: dict[tuple[str, str], tuple[str, list[Cell]]] = {}
 
     def cells(self) -> Iterator[Cell]:
         yield self.root
@@ -189,6 +192,11 @@ class _Fold:
         source = _key("synthesize", fit.key, *self.predicted)
         self.made[m.name] = (source, [synth])
         self.clean[m.name] = (_key("memorised", source, fidelity), [synth, memorised])
+        for variant in sorted(v for v in arm_ratios(self.settings) if Arm.parse(m.name, v).is_selected):
+            select = self._cell("select", _key("select", source, variant, fidelity), root, fit, of=(m.name, variant))
+            yield select
+            yield self._cell("memorised", _key("memorised", select.key, fidelity), root, select, of=(m.name, variant))
+            self.selected[m.name, variant] = (select.key, [select])
 
     def _classifiers(self, m: PluginSpec) -> Iterator[Cell]:
         s = self.settings
@@ -196,7 +204,7 @@ class _Fold:
         reads = [self.root] if self.test_part else []
         for ratio in sorted(arm_ratios(s)) if m.kind == "generative" else ["0", *self._multiplied_ratios(m.name)]:
             arm = Arm.parse(m.name, ratio)
-            source, upstream = (self.clean if arm.exclude_memorised else self.made)[m.name]
+            source, upstream = self._images(arm)
             images = replace(arm, train_multiplier=1).variant  # its steps are in the classifier's config
             for c in (classifier_of(self.suite, c.name, m.name, ratio) for c in self.suite.classifiers):
                 of = (m.name, ratio, c.name)
@@ -207,6 +215,12 @@ class _Fold:
                 if self.first and arm.train_multiplier == 1 and s.explain.images_per_class:
                     explain_key = _key("explain", key, s.explain, *self.test_part)
                     yield self._cell("explain", explain_key, self.root, classify, of=of)
+
+    def _images(self, arm: Arm) -> tuple[str, list[Cell]]:
+        """Return the key of an arm's training images and the cells to wait for."""
+        if arm.is_selected:
+            return self.selected[arm.method, arm.variant]
+        return (self.clean if arm.exclude_memorised else self.made)[arm.method]
 
     def _multiplied_ratios(self, method: str) -> tuple[str, ...]:
         only_reference = self.settings.split.only_reference(self.train_patients)

@@ -12,8 +12,8 @@ from bench.suite.suite import REFERENCES, PluginSpec, Settings, Suite
 from bench.types import At, DatasetIndex, Split
 
 STAGES = (
-    "split", "fit", "synthesize", "fidelity", "memorised", "fcn_score", "translate", "discriminator_classifier",
-    "classify", "evaluate", "explain", "segmentation",
+    "split", "fit", "synthesize", "select", "fidelity", "memorised", "fcn_score", "translate",
+    "discriminator_classifier", "classify", "evaluate", "explain", "segmentation",
 )  # fmt: skip
 
 
@@ -97,9 +97,13 @@ def unique(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def arm_ratios(settings: Settings) -> tuple[str, ...]:
-    """Return the ratios of a suite's generative arms in order; with ``exclude_memorised`` both variants of each."""
-    variants = (False, True) if settings.exclude_memorised else (False,)
-    return tuple(Arm("", ratio_text(r), v).variant for r in settings.ratios for v in variants)
+    """Return the variants of a suite's generative arms in order: of each ratio all images, then its subsets."""
+    found = []
+    for arm in (Arm("", ratio_text(r)) for r in settings.ratios):
+        found.append(arm)
+        found += [replace(arm, exclude_memorised=True)] if settings.exclude_memorised else []
+        found += [replace(arm, selection=s.rule, keep=s.keep) for s in settings.select if s.rule != "none"]
+    return tuple(arm.variant for arm in found)
 
 
 def multiplied_ratios(settings: Settings, method: str) -> tuple[str, ...]:

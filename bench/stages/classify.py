@@ -13,13 +13,13 @@ import numpy as np
 from bench import registry
 from bench.cost.keys import CostKey
 from bench.data.loaders import FoldData, Part, assemble_training_set, ratio_counts
-from bench.data.synthetic_files import load_synthetic
 from bench.leakage import FittedStatistics
 from bench.metrics.predictions import HELD_OUT
 from bench.plan.plan import Cell, classifier_of, validation_cell
 from bench.stages.common import Inputs, Output, RunEnv
 from bench.stages.context import CellContext
 from bench.stages.memorised import flagged_paths
+from bench.stages.select import synthetic_of
 from bench.store.history import HISTORY
 from bench.suite.suite import PluginSpec
 
@@ -60,7 +60,7 @@ def train(inputs: Inputs, train_validation: FoldData, ctx: CellContext) -> tuple
         memorised: frozenset[str] = frozenset()
         arm = cell.arm
         if arm.ratio != "0":
-            synthetic = load_synthetic(inputs.upstream("synthesize"))
+            synthetic = synthetic_of(inputs, train_validation.fold_parts)
             counts = ratio_counts(arm.ratio, train_validation.labels)
         if arm.exclude_memorised:
             memorised = flagged_paths(inputs.upstream("memorised"), train_validation.fold_parts)

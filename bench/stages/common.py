@@ -24,7 +24,9 @@ from bench.types import DatasetIndex, Resize, Split, Uint8Images
 if TYPE_CHECKING:
     from bench.metrics.features import Embedding
 
-OF_A_GENERATOR = ("fit", "synthesize", "fidelity", "memorised", "translate", "discriminator_classifier")  # stages
+OF_A_GENERATOR = (  # stages
+    *("fit", "synthesize", "select", "fidelity", "memorised", "translate", "discriminator_classifier"),
+)
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     inputs, features = Inputs(cell, env), Features(env)
     with ctx.phase("data"):
         fold = inputs.fold().train_validation()
-        synthetic = load_synthetic(inputs.upstream("synthesize"))
+        synthetic = load_synthetic(inputs.upstream(cell.arm.synthesis_stage))
         both = assemble_training_set(fold, synthetic, Counter(r.label for r in synthetic.records))
         made = both.images[both.is_synthetic]
         records = sorted(synthetic.records, key=lambda r: r.label)  # the order in which they were concatenated

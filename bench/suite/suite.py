@@ -19,7 +19,7 @@ from bench.suite.contrast import NONE, Contrast, as_mapping, check_contrast
 from bench.suite.plugins import PluginSpec, make_plugin, make_plugins
 from bench.suite.published import load_published
 from bench.suite.shipped import config_folder, sub_suite_names, suite_files, suite_name
-from bench.suite.stage_configs import ExplainConfig, FidelityConfig
+from bench.suite.stage_configs import ExplainConfig, FidelityConfig, SelectionConfig, as_selections
 from bench.suite.sub_suites import locate, of_sub_suite, sub_suites_in
 from bench.suite.trained_on import WeightsConfig
 from bench.suite.tuned import EVERY, TUNED, TunedSettings, read_tuned_settings, with_tuned
@@ -47,9 +47,9 @@ class Settings:
     segmentation_networks: Mapping[str, SegmentationNetworkConfig] = field(
         default_factory=dict, metadata={"late": True}
     )
-    exclude_memorised: bool = (
-        False  # add each generative arm without the memorised samples flagged by stage `memorised`
-    )
+    exclude_memorised: bool = False  # add each generative arm without the samples flagged by stage `memorised`
+    # Add each generative arm with selected images, once for each rule; the arm without selection is always there
+    select: tuple[SelectionConfig, ...] = field(default=(), metadata={"late": True})
     primary: Primary = "auroc"  # endpoint that decides: at patient level, or per image where patients have many classes
     contrast: Contrast | None = None  # the comparison that is tested first, declared before the run
     margin: float = 0.02  # equivalence margin of the verdict, in balanced accuracy
@@ -158,6 +158,7 @@ def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:
         data["segmentation_networks"] = {k: {} if v is None else v for k, v in segmentation_networks.items()}
     if "contrast" in data:
         data["contrast"] = as_mapping(data["contrast"])
+    data["select"] = as_selections(data.get("select", ()))
     settings = build(Settings, data, f"suite {name}")
     _check_segmentation_networks(name, settings, sections["classifiers"])
     for times in settings.train_multipliers:

@@ -17,7 +17,9 @@ from bench.cost.usage import USAGE, read_usage
 from bench.store.history import HISTORY, read_history
 from bench.types import ResultRow
 
-GENERATOR_STAGES: Final = ("fit", "synthesize", "fidelity", "memorised", "translate", "discriminator_classifier")
+GENERATOR_STAGES: Final = (
+    *("fit", "synthesize", "select", "fidelity", "memorised", "translate", "discriminator_classifier"),
+)
 CLASSIFIER_STAGES: Final = ("classify", "evaluate", "explain")
 SEGMENTATION_STAGES: Final = ("segmentation",)  # one run per segmentation network of an arm
 SHARED_STAGES: Final = ("fcn_score",)  # one run per fold, shared by the methods
@@ -37,6 +39,8 @@ def unit_name(row: ResultRow) -> str | None:
     parts = ["segmentation" if row.stage in SHARED_STAGES else row.method]
     if row.stage in CLASSIFIER_STAGES + SEGMENTATION_STAGES:
         parts += [f"r{row.ratio}", row.classifier]
+    elif row.ratio is not None:  # selected images of one arm
+        parts += [f"r{row.ratio}"]
     size = [] if row.train_patients is None else [f"patients{row.train_patients}"]
     return "/".join([*map(str, parts), *size, f"fold{row.fold}", f"repeat{row.repeat}"])
 

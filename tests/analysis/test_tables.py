@@ -45,9 +45,10 @@ ROLES = Roles(
 
 @pytest.fixture(scope="module")
 def folds(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """K-fold with a reference arm, research questions, memorised samples, trained longer, and a custom metric."""
+    """K-fold with a reference arm, questions, memorised samples, selection, trained longer, and a custom metric."""
     root = tmp_path_factory.mktemp("folds")
-    rows, info = made_up(root, folds=3, classifiers=("a",), ratios=("1", "1-without-memorised"), generative=GANS,
+    ratios = ("1", "1-without-memorised", "1-realism-keep0.5")
+    rows, info = made_up(root, folds=3, classifiers=("a",), ratios=ratios, generative=GANS,
                          pictures=False, per_patient=2, train_multipliers=(2,))  # fmt: skip
     rows = [
         replace(r, metrics={**r.metrics, "test/own": r.metrics["test/brier"] ** 2}) if r.stage == "evaluate" else r
@@ -110,11 +111,12 @@ def test_the_comparisons_of_a_report_with_every_section(folds: Run) -> None:
     records, table = records_and_table(folds)
     assert list(table.columns) == list(COMPARISONS)
     assert set(table["kind"]) == {
-        "score", "compute-matched", "without memorised samples", "custom metric", "reference", "question",
+        "score", "compute-matched", "without memorised samples", "selection", "custom metric", "reference", "question",
         "cost ratio",
     }  # fmt: skip
     assert not table.duplicated(["kind", "family", "metric", "classifier", "method", "ratio", "exclude_memorised",
-                                 "train_multiplier", "reference", "reference_ratio"]).any()  # fmt: skip
+                                 "train_multiplier", "selection", "keep", "reference",
+                                 "reference_ratio"]).any()  # fmt: skip
     assert (table["family"] != "").all()
     assert (table["test"] != "").all()
     tested = table[table["p"].notna()]

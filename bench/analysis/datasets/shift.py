@@ -145,8 +145,8 @@ def _compared(control: SubSuite, m: SubSuite, unlike: Sequence[str], ratio: floa
         for classifier in dict.fromkeys(c for c, _ in in_distribution):
             arms = [a for c, a in in_distribution if c == classifier and (c, a) in out_of_distribution]
             against = {a: _reference(kind, a, ablation_pairs.get((classifier, a.label), "")) for a in arms}
-            for apart in (False, True):  # as in other reports, arms without memorised samples are a separate family
-                family = {a: r for a, r in against.items() if r != a and a.exclude_memorised == apart}
+            for subset in dict.fromkeys(a.subset for a in arms):  # families as in other reports
+                family = {a: r for a, r in against.items() if r != a and a.subset == subset}
                 found = {
                     a: _differences(in_distribution, out_of_distribution, classifier, a, r) for a, r in family.items()
                 }

@@ -100,9 +100,9 @@ def image_differences(a: Side, b: Side, paired: bool) -> tuple[Difference, ...]:
 
 
 def _families(keys: Sequence[Key]) -> Iterator[list[Key]]:
-    groups: dict[tuple[str, bool, bool], list[Key]] = {}
+    groups: dict[tuple[str, str, bool], list[Key]] = {}
     for classifier, arm in keys:
-        groups.setdefault((classifier, arm.exclude_memorised, arm.train_multiplier > 1), []).append((classifier, arm))
+        groups.setdefault((classifier, arm.subset, arm.train_multiplier > 1), []).append((classifier, arm))
     yield from groups.values()
 
 

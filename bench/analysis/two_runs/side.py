@@ -112,7 +112,8 @@ def _images(measured: list[Mapping[str, Any]]) -> dict[str, dict[Key, Measure]]:
     for cells in measured:
         for metric, numbers in cells["images"].items():
             values = _by_pair(numbers)
-            found.setdefault(metric, {})["", Arm(cells["method"])] = Measure(Score.of(values.values()), values)
+            arm = Arm.parse(cells["method"], cells["ratio"])  # with a variant only for selected images
+            found.setdefault(metric, {})["", arm] = Measure(Score.of(values.values()), values)
     return found
 
 
@@ -143,10 +144,12 @@ def _cost(cells: Mapping[str, Any]) -> Cost:
 
 def _line_costs(line: Mapping[str, Any]) -> Iterator[tuple[Cost, float]]:
     for name, stage in WALL.items():
+        arm = Arm.parse(line["method"], line["ratio"])
         of_classifier = stage == "classify"
+        own = of_classifier or (stage == "synthesize" and arm.is_selected)
         if line.get(name) is not None:
-            arm = Arm(line["method"], line["ratio"] if of_classifier else "0")
-            yield (stage, line["classifier"] if of_classifier else "", arm), float(line[name])
+            at = ("select" if own and not of_classifier else stage, line["classifier"] if of_classifier else "")
+            yield (*at, arm if own else Arm(arm.method)), float(line[name])
 
 
 def _score(data: Mapping[str, Any]) -> Score:

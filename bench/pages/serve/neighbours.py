@@ -14,11 +14,11 @@ from bench.data.cache import ImageCache
 from bench.data.image_files import open_image
 from bench.data.loaders import ratio_counts
 from bench.data.pixels import as_rgb
-from bench.data.synthetic_files import load_synthetic
 from bench.errors import DataError
 from bench.pages.uploads import fitted
 from bench.stages.common import Inputs
 from bench.stages.memorised import flagged_paths
+from bench.stages.select import synthetic_of
 from bench.types import DEFAULT_POLICY, PixelPolicy, Resize
 
 CHUNK = 1024  # images compared at once
@@ -80,7 +80,7 @@ def seen_by(inputs: Inputs) -> Seen:
     real = tuple(Known(root / r.path, r.path, r.label, inputs.resize, policy=inputs.index.pixels) for r in fold.records)
     if arm.ratio == "0":
         return Seen(real, None)
-    found = load_synthetic(inputs.upstream("synthesize"))
+    found = synthetic_of(inputs, fold.fold_parts)
     records = sorted(found.records, key=lambda r: r.label)
     made = tuple(Known(found.folder / r.path, r.path, r.label, source=r.source_path) for r in records)
     left_out = flagged_paths(inputs.upstream("memorised"), fold.fold_parts) if arm.exclude_memorised else frozenset()

@@ -28,7 +28,7 @@ def caption(info: ReportInfo) -> str:
 
 def swept(lines: Sequence[Line]) -> list[Line]:
     """Return the lines of methods that have a difference to none at two or more amounts of synthetic images."""
-    compared = [x for x in lines if "none" in x.versus and x.arm.ratio != "0"]
+    compared = [x for x in lines if "none" in x.versus and x.arm.ratio != "0" and not x.arm.is_selected]
     amounts: dict[str, set[str]] = {}
     for x in compared:
         amounts.setdefault(x.arm.method, set()).add(x.arm.ratio)

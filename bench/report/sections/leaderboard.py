@@ -79,6 +79,8 @@ def score_terms(info: ReportInfo) -> dict[str, str]:
         if any(a.exclude_memorised for a in info.arms)
         else ""
     )
+    if any(a.is_selected for a in info.arms):
+        apart += ", *selected by* a rule *(k)* draws 1 / k times as many and keeps the best"
     return {
         "Arm": (
             "one way of making the training set: a method, and for generative methods a ratio. ×r adds r synthetic "
@@ -107,7 +109,8 @@ def _scored(unit: ScoredUnit) -> str:
 
 def verdict_terms(info: ReportInfo) -> dict[str, str]:
     """Return the definitions of difference and verdict, with the numbers of this run."""
-    apart = "; arms without memorised samples are a family of their own" * any(a.exclude_memorised for a in info.arms)
+    subsets = dict.fromkeys(a.subset for a in info.arms if a.subset)
+    apart = "".join(f"; arms {subset} are a family of their own" for subset in subsets)
     return {
         "Difference": (
             f"in {info.unit.metric}, in points [95 % interval of the test; clipped to ±100]; > 0: the arm is better. "

@@ -34,7 +34,7 @@ def summary(records: Records, info: ReportInfo) -> list[str]:
 
 
 def _verdicts(lines: Sequence[Line], info: ReportInfo) -> str:
-    compared = [x for x in lines if "none" in x.versus and not x.arm.exclude_memorised and not _withheld(x)]
+    compared = [x for x in lines if "none" in x.versus and not x.arm.subset and not _withheld(x)]
     if not compared:
         return (
             "No arm could be compared with `none` (real images only), so this report has scores but no verdicts."

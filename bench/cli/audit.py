@@ -72,15 +72,16 @@ def find_subject(
 ) -> Subject:
     """Return the images to audit: of the suite's dataset, of the named one, or of the one recognised from the layout.
 
-    ``folder`` defaults to BENCH_DATA. ``assignments`` are those of ``--set``; without a suite only ``dataset.…`` can be
+    ``folder`` defaults to ``data`` of the suite, then to BENCH_DATA. ``assignments`` are those of ``--set``; without a suite only ``dataset.…`` can be
     set. Raises ``ConfigError`` and ``DataError``.
     """
-    if folder is None and os.environ.get("BENCH_DATA"):
-        folder = Path(os.environ["BENCH_DATA"])
-    root = folder.expanduser().resolve() if folder else None
+    given, environment = folder, os.environ.get("BENCH_DATA")
+    root = Path(given or environment).expanduser().resolve() if given or environment else None
     cache = out.expanduser().resolve() / "cache"
     if suite_name:
         suite = load_suite(suite_name, assignments, root)
+        if given is None and suite.settings.data:
+            root = Path(suite.settings.data).expanduser().resolve()
         root = images_in(root, suite.settings.folder) or root
         if dataset not in (None, suite.dataset.name):
             raise ConfigError(

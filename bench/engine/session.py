@@ -68,15 +68,17 @@ class Session:
 def prepare(suite_name: str, assignments: tuple[str, ...], data: Path | None, out: Path) -> Session:
     """Check the suite, find the images, plan the cells. Does not import torch.
 
-    ``data`` defaults to BENCH_DATA. Raises ``ConfigError`` and ``DataError`` before training starts.
+    ``data`` defaults to ``data`` of the suite, then to BENCH_DATA. Raises ``ConfigError`` and ``DataError`` before
+    training starts.
     """
     command = typed(suite_name, assignments, data)
-    if data is None and os.environ.get("BENCH_DATA"):
-        data = Path(os.environ["BENCH_DATA"])
-    data = data.expanduser().resolve() if data else None
+    given, environment = data, os.environ.get("BENCH_DATA")
+    data = Path(given or environment).expanduser().resolve() if given or environment else None
     out = out.expanduser().resolve()
     with no_exit("the suite was planned"):
         suite = load_suite(suite_name, assignments, data)
+        if given is None and suite.settings.data:
+            data = Path(suite.settings.data).expanduser().resolve()
         data = images_in(data, suite.settings.folder) or data
         index = load_index(suite, data, out)
         weights = _weights(suite)

@@ -88,7 +88,7 @@ def find_subject(
                 f"--dataset {dataset}: suite {suite.name} uses dataset {suite.dataset.name}; give only one of them"
             )
         return Subject(suite.dataset.name, suite.dataset.create(), root, cache, suite)
-    options = _dataset_options(assignments)
+    options = dataset_options(assignments)
     options.pop("positive", None)  # only scores need it; an audit computes none
     dataset = str(options.pop("name")) if "name" in options else dataset
     if dataset is None and root is None:
@@ -98,7 +98,7 @@ def find_subject(
     return Subject(name, cls(build(cls.Config, options, name)), root, cache, detected=dataset is None)
 
 
-def _dataset_options(assignments: tuple[str, ...]) -> dict[str, Any]:
+def dataset_options(assignments: tuple[str, ...]) -> dict[str, Any]:
     """Return the options of ``--set dataset.…``. Raises ``ConfigError`` for other settings, which need a suite."""
     found = override({"dataset": {}}, assignments)
     options = found.pop("dataset")

@@ -20,6 +20,7 @@ VERBS = {  # one line of help per verb; a verb's module is imported when it is u
     "compare": "Compare two runs: scores, images, cost, config, code, data.",
     "data": "Download data sets; audit a folder of images.",
     "fidelity": "Compare a folder of synthetic images with one of real images.",
+    "init": "Write a suite for a folder of images or a table.",
     "leaderboard": "Merge the stores of several machines or users.",
     "list": "List suites, data sets, methods, classifiers and metrics.",
     "mlflow": "Log stored results to MLflow.",

@@ -11,6 +11,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from statistics import median
 
 FEWEST_GROUPS, LARGEST_SHARE = 4, 0.25  # groups of each class; share of the images in one group
@@ -41,7 +42,9 @@ class GroupPattern:
     def words(self) -> str:
         """What groups it gives: how many, with how many images, and three examples."""
         sizes = [len(paths) for paths in self.images.values()]
-        each = f"{min(sizes)} to {max(sizes)} images each, median {median(sizes):g}" if max(sizes) > 1 else "1 image each"
+        each = (
+            f"{min(sizes)} to {max(sizes)} images each, median {median(sizes):g}" if max(sizes) > 1 else "1 image each"
+        )
         shown = sorted(self.images, key=lambda g: (-len(self.images[g]), g))[:3]
         examples = "; ".join(f"{g}: {', '.join(self.images[g][:2])}{', …' * (len(self.images[g]) > 2)}" for g in shown)
         return f"{len(sizes):,} groups, {each}, such as {examples}"
@@ -73,5 +76,5 @@ def _groups(regex: str, paths: Iterable[str]) -> dict[str, tuple[str, ...]] | No
 def _fits(groups: Mapping[str, tuple[str, ...]], label_of: Mapping[str, int], explicit: bool) -> bool:
     largest = max(map(len, groups.values()))
     of_class = Counter(label for paths in groups.values() for label in {label_of[p] for p in paths})
-    tells = explicit or largest > 1
+    tells = explicit or any(len({PurePosixPath(p).name for p in paths}) > 1 for paths in groups.values())
     return tells and largest <= LARGEST_SHARE * len(label_of) and min(of_class.values()) >= FEWEST_GROUPS

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from bench.config import build
 from bench.data.given_split import GIVEN, PART
 from bench.data.image_files import header_of
 from bench.data.split_config import LEARNING_CURVE, SplitConfig
@@ -13,12 +14,13 @@ from bench.data.splits import group_counts, make_splits
 from bench.errors import DataError
 from bench.types import DatasetIndex
 
-SIZES_PX = (32, 48, 64)  # image sides that a CPU trains in minutes
+SIZES_PX = (32, 48)  # image sides that a CPU trains in minutes
 MEASURED = 200  # images whose size is read
 SETS, SMALLEST_SET = 12, 20  # of a learning curve: training sets, and patients in the smaller ones
 TESTED = 0.25  # share of the patients that a learning curve leaves for the test part
 FOLDS = (5, 4, 3, 2)
 TRAININGS = 5  # of a given split
+USERS_OWN = ("table", "image_folder")  # data sets whose parts the user has made; public ones have patients in several
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Proposal:
 def propose(index: DatasetIndex) -> Proposal:
     """Return the settings for a data set. Raises ``DataError`` or ``LeakageError`` if no split is possible."""
     size, size_reason = _image_size(index)
-    return Proposal(size, size_reason, *_split(index))
+    return Proposal(size, size_reason, *propose_split(index))
 
 
 def _image_size(index: DatasetIndex) -> tuple[int, str]:
@@ -47,19 +49,24 @@ def _image_size(index: DatasetIndex) -> tuple[int, str]:
     headers = [header_of((index.root / r.path).read_bytes()) for r in index.records[::step]]
     width, height = median(h.width for h in headers), median(h.height for h in headers)
     fitting = [size for size in SIZES_PX if size <= min(width, height)]
-    size = fitting[-1] if fitting and len(index.records) <= 1000 else SIZES_PX[1 if len(fitting) > 1 else 0]
+    size = fitting[-1] if fitting else SIZES_PX[0]
     return size, f"the images have {width:g} × {height:g} px (median); larger ones take more time"
 
 
-def _split(index: DatasetIndex) -> tuple[dict[str, Any], str]:
+def propose_split(index: DatasetIndex) -> tuple[dict[str, Any], str]:
+    """Return a split in the syntax of a suite, with its reason: the given parts, else a learning curve, else folds.
+
+    Raises ``DataError`` or ``LeakageError`` if none is possible.
+    """
     names, counts = group_counts(index)
     groups = ", ".join(f"{c} {n:,}" for c, n in zip(index.classes, (counts > 0).sum(axis=0), strict=True))
     what = f"{len(names):,} {index.group_name} ({groups})"
-    if index.records and all(dict(r.attributes).get(PART) for r in index.records) and index.name in ("table", "image_folder"):
-        split = {"protocol": GIVEN, "repeats": TRAININGS}
+    parts = {dict(r.attributes).get(PART) for r in index.records}
+    if index.name in USERS_OWN and parts != {None}:
+        split: dict[str, Any] = {"protocol": GIVEN, "repeats": TRAININGS}
         make_splits(index, SplitConfig(protocol=GIVEN))
         return split, f"the parts that the data have; {TRAININGS} trainings with other seeds"
-    size = int(len(names) * (1 - TESTED) / SETS / 2) // 10 * 10  # of the smaller sets; the larger ones are twice as large
+    size = int(len(names) * (1 - TESTED) / SETS / 2) // 10 * 10  # of the smaller sets; the larger ones have 2 * size
     if size >= SMALLEST_SET:
         split = {
             "protocol": LEARNING_CURVE, "train_patients": [size, 2 * size], "replicates": SETS,
@@ -77,8 +84,6 @@ def _split(index: DatasetIndex) -> tuple[dict[str, Any], str]:
 
 
 def _is_possible(index: DatasetIndex, split: dict[str, Any]) -> bool:
-    from bench.config import build
-
     try:
         make_splits(index, build(SplitConfig, split, "split"))
     except DataError:

@@ -36,7 +36,9 @@ def guess_columns(table: TextTable, given: Mapping[str, str]) -> dict[str, str]:
             found[name] = left[0]
     others = [column for column in table.columns if column not in found.values()]
     if "image" not in found:
-        pictures = [c for c in others if all(t.lower().endswith(PICTURES) for t in _texts(table, c)) and _texts(table, c)]
+        pictures = [
+            c for c in others if all(t.lower().endswith(PICTURES) for t in _texts(table, c)) and _texts(table, c)
+        ]
         found |= {"image": pictures[0]} if pictures else {}
     if "label" not in found:
         few = [c for c in others if c != found.get("image") and 2 <= len(set(_texts(table, c))) <= MOST_CLASSES]

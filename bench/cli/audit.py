@@ -72,8 +72,8 @@ def find_subject(
 ) -> Subject:
     """Return the images to audit: of the suite's dataset, of the named one, or of the one recognised from the layout.
 
-    ``folder`` defaults to ``data`` of the suite, then to BENCH_DATA. ``assignments`` are those of ``--set``; without a suite only ``dataset.…`` can be
-    set. Raises ``ConfigError`` and ``DataError``.
+    ``folder`` defaults to ``data`` of the suite, then to BENCH_DATA. ``assignments`` are those of ``--set``; without a
+    suite only ``dataset.…`` can be set. Raises ``ConfigError`` and ``DataError``.
     """
     given, environment = folder, os.environ.get("BENCH_DATA")
     root = Path(given or environment).expanduser().resolve() if given or environment else None

@@ -30,6 +30,13 @@ from bench.files import write_atomic
 from bench.suite.suite import load_suite
 from bench.types import DatasetIndex
 
+ALONE = "every image is its own group. If patients have several images, "
+NO_COLUMN = f"no column of patients was recognised: {ALONE}name it: --set dataset.group=COLUMN"
+NO_PATTERN = (
+    f"no patient was recognised in the paths: {ALONE}give their pattern: "
+    "--set 'dataset.group_regex=/(?P<group>P[0-9]+)_'"
+)
+
 
 @dataclass(frozen=True)
 class Draft:
@@ -55,8 +62,7 @@ def make_draft(path: Path, assignments: tuple[str, ...], yes: bool, console: Con
     if name == "table" and data.is_file():
         options |= guess_columns(read_table(data), {k: str(v) for k, v in options.items() if isinstance(v, str)})
         if "group" not in options:
-            console.print("no column of patients was recognised: every image is its own group. If patients have several "
-                          "images, name it: --set dataset.group=COLUMN", style="yellow")  # fmt: skip
+            console.print(NO_COLUMN, style="yellow")
     if name == "image_folder" and "group_regex" not in options:
         pattern = _choose_pattern(data, options, yes, console)
         if pattern:
@@ -91,8 +97,7 @@ def _choose_pattern(folder: Path, options: dict[str, Any], yes: bool, console: C
     listing = ImageFolder(build(ImageFolderConfig, options, "image_folder")).listing(folder)
     found = group_patterns({f.path: f.label for f in listing.files})
     if not found:
-        console.print("no patient was recognised in the paths: every image is its own group. If patients have several "
-                      "images, give their pattern: --set 'dataset.group_regex=/(?P<group>P[0-9]+)_'", style="yellow")  # fmt: skip
+        console.print(NO_PATTERN, style="yellow")
         return None
     console.print("what names the patient in a path, with the groups that it gives:")
     for number, pattern in enumerate(found, start=1):
@@ -107,7 +112,9 @@ def _choose_positive(index: DatasetIndex, yes: bool) -> tuple[DatasetIndex, str]
     rarer = index.classes[counts.index(min(counts))]
     if yes:
         return with_positive(index, rarer), "the rarer class: CHECK that it is the finding"
-    chosen = click.prompt("which class is the positive one (the finding)?", type=click.Choice(index.classes), default=rarer)
+    chosen = click.prompt(
+        "which class is the positive one (the finding)?", type=click.Choice(index.classes), default=rarer
+    )
     return with_positive(index, chosen), "as answered"
 
 

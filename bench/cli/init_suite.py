@@ -34,7 +34,12 @@ classifiers:
 
 
 def suite_text(
-    name: str, data: str, options: Mapping[str, Any], index: DatasetIndex, proposal: Proposal, reasons: Mapping[str, str]
+    name: str,
+    data: str,
+    options: Mapping[str, Any],
+    index: DatasetIndex,
+    proposal: Proposal,
+    reasons: Mapping[str, str],
 ) -> str:
     """Return a suite in YAML with comments.
 

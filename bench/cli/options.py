@@ -96,7 +96,8 @@ def suite_options(f: Callable[..., Any]) -> Callable[..., Any]:
     for option in reversed(
         (
             click.option("--suite", required=True, help="Name of a suite (see `bench list`) or path of a YAML file."),
-            click.option("--data", type=click.Path(path_type=Path), help="Folder of the images, or table. Default: data of the suite, or $BENCH_DATA."),
+            click.option("--data", type=click.Path(path_type=Path),
+                         help="Folder of the images, or table. Default: data of the suite, or $BENCH_DATA."),
             out_option,
             click.option("--config-from", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
                          help="YAML file to merge into the suite, e.g. from `bench tune`. Applied before --set."),

@@ -133,7 +133,7 @@ def load_suite(name: str, assignments: tuple[str, ...] = (), root: Path | None =
     if path not in files.values():
         registry.look_in(path.parent)
     if isinstance(data.get("data"), str):
-        data["data"] = str((path.resolve().parent / Path(data["data"]).expanduser()))
+        data["data"] = str(path.resolve().parent / Path(data["data"]).expanduser())
     if sub_suite:
         data = of_sub_suite(data, sub_suite, root)
     elif sub_suites_in(data, path.stem):

@@ -171,9 +171,7 @@ def test_names_without_folder_or_extension_spellings_masks_and_selected_classes(
     write(root / "labels.csv", f"path,diagnosis,patient\ns00.png,mel,P1\n{s[1]},nv,P2,x\n".encode())
     with pytest.raises(DataError, match=r"row 2: ambiguous_file(.|\n)*row 3: too_many_cells"):
         index_of(root, tmp_path, split=None)
-    with pytest.raises(
-        DataError, match=r"'pacient'; did you mean 'patient'(.|\n)*no column is called 'split'"
-    ):
+    with pytest.raises(DataError, match=r"'pacient'; did you mean 'patient'(.|\n)*no column is called 'split'"):
         index_of(root, tmp_path, group="pacient")
     with pytest.raises(ConfigError, match="on_bad_row is 'ignore'"):
         TableConfig(on_bad_row="ignore")  # type: ignore[arg-type]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 from bench.data.given_split import part_named
-from bench.data.tables import TextTable, is_empty
+from bench.data.tables import TextTable, is_empty, read_table
 from bench.data.walk import PICTURES
 from bench.errors import ConfigError
 
@@ -21,6 +23,16 @@ NAMES = {  # names of columns in lower case, without separators; the first that 
     "mask": ("mask", "maskpath", "maskfile", "segmentation"),
 }  # fmt: skip
 MOST_CLASSES = 30  # different texts of a column of labels that is found by content
+
+
+def with_columns(file: Path, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of the data set ``table`` with the columns of a file, where they are not given.
+
+    An option that is None stays so. Raises ``DataError`` and ``ConfigError`` as ``read_table`` and ``guess_columns``.
+    """
+    given = {name: str(options[name]) for name in NAMES if options.get(name)}
+    found = guess_columns(read_table(file), given)
+    return {**options, **{name: column for name, column in found.items() if options.get(name, column) is not None}}
 
 
 def guess_columns(table: TextTable, given: Mapping[str, str]) -> dict[str, str]:

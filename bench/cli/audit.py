@@ -17,6 +17,7 @@ from rich.console import Console
 from bench import registry
 from bench.audit.audit import audit_listing
 from bench.audit.folds import audit_folds
+from bench.audit.table_columns import with_columns
 from bench.audit.view import show_audit
 from bench.cli.options import Command, json_option
 from bench.config import build, override
@@ -94,6 +95,8 @@ def find_subject(
     if dataset is None and root is None:
         raise DataError("no image folder given; give one as argument, with --data or in the variable BENCH_DATA")
     name = dataset or detect(root or Path())
+    if name == "table" and root and root.is_file():
+        options = with_columns(root, options)
     cls = registry.load("dataset", name)
     return Subject(name, cls(build(cls.Config, options, name)), root, cache, detected=dataset is None)
 

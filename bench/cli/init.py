@@ -14,7 +14,7 @@ from rich.console import Console
 from bench import registry
 from bench.audit.group_patterns import GroupPattern, group_patterns
 from bench.audit.proposal import Proposal, propose
-from bench.audit.table_columns import guess_columns
+from bench.audit.table_columns import with_columns
 from bench.cli.audit import dataset_options
 from bench.cli.init_suite import suite_text
 from bench.cli.options import Command
@@ -23,7 +23,7 @@ from bench.data.left_out import data_lines
 from bench.data.positive import with_positive
 from bench.data.sets.detect import detect, read_index
 from bench.data.sets.image_folder import ImageFolder, ImageFolderConfig
-from bench.data.tables import is_table, read_table
+from bench.data.tables import is_table
 from bench.engine.console import plain_console
 from bench.errors import ConfigError, DataError
 from bench.files import write_atomic
@@ -60,7 +60,7 @@ def make_draft(path: Path, assignments: tuple[str, ...], yes: bool, console: Con
     data = path if asked else _only_table(path)
     name, reasons = str(asked or detect(data)), dict[str, str]()
     if name == "table" and data.is_file():
-        options |= guess_columns(read_table(data), {k: str(v) for k, v in options.items() if isinstance(v, str)})
+        options = with_columns(data, options)
         if "group" not in options:
             console.print(NO_COLUMN, style="yellow")
     if name == "image_folder" and "group_regex" not in options:

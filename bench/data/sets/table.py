@@ -98,9 +98,10 @@ class Table:
         if found.faults and self.config.on_bad_row == "refuse":
             notes = f"\nread with a correction:\n{_lines(found.notes)}" if found.notes else ""
             rows = len({p.path for p in found.faults})
+            unsplit = "; dataset.split=null ignores the column of parts" if self.config.split else ""
             raise DataError(
                 f"{path}: {rows:,} rows have faults:\n{_lines(found.faults)}{notes}\n"
-                "correct the table, or leave these rows out with dataset.on_bad_row=skip"
+                f"correct the table, or leave these rows out with dataset.on_bad_row=skip{unsplit}"
             )
         return path, found
 

@@ -57,6 +57,8 @@ def test_a_table_becomes_a_suite_that_can_be_planned(tmp_path: Path, bench) -> N
     elsewhere.mkdir()
     planned = bench("plan", "--suite", str(tmp_path / "suite.yaml"), "--out", str(elsewhere))
     assert planned.exit_code == 0, planned.output
+    audited = bench("data", "audit", "labels.csv", "--out", str(elsewhere))
+    assert audited.exit_code == 0, audited.output
     again = bench("init", "labels.csv")
     assert again.exit_code == 2
     assert "suite.yaml exists" in again.output

@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 from bench.config import build
+from bench.data.examine import MIN_SIDE_PX
 from bench.data.given_split import GIVEN, PART
 from bench.data.image_files import header_of
 from bench.data.split_config import LEARNING_CURVE, SplitConfig
@@ -14,7 +15,7 @@ from bench.data.splits import group_counts, make_splits
 from bench.errors import DataError
 from bench.types import DatasetIndex
 
-SIZES_PX = (32, 48)  # image sides that a CPU trains in minutes
+LARGEST_PX = 32  # image side that a CPU trains in minutes; methods need a multiple of 8
 MEASURED = 200  # images whose size is read
 SETS, SMALLEST_SET = 12, 20  # of a learning curve: training sets, and patients in the smaller ones
 TESTED = 0.25  # share of the patients that a learning curve leaves for the test part
@@ -48,9 +49,8 @@ def _image_size(index: DatasetIndex) -> tuple[int, str]:
     step = max(1, len(index.records) // MEASURED)
     headers = [header_of((index.root / r.path).read_bytes()) for r in index.records[::step]]
     width, height = median(h.width for h in headers), median(h.height for h in headers)
-    fitting = [size for size in SIZES_PX if size <= min(width, height)]
-    size = fitting[-1] if fitting else SIZES_PX[0]
-    return size, f"the images have {width:g} × {height:g} px (median); larger ones take more time"
+    size = min(LARGEST_PX, max(MIN_SIDE_PX, int(min(width, height)) // 8 * 8))
+    return size, f"the images have {width:g} × {height:g} px (median); twice the size takes four times as long"
 
 
 def propose_split(index: DatasetIndex) -> tuple[dict[str, Any], str]:

@@ -24,8 +24,8 @@ methods:
   classical:           # mirroring, rotations, colours
   oversample:          # all classes equally often
   noise:               # the negative control: images of noise, which cannot help
-  # A small generator for a CPU, which learns little in so few steps. On a GPU: steps: 4000, filters: 32
-  flow_matching: {steps: 200, batch_size: 16, filters: 16, sample_every: 100, checkpoint_every: 100}
+  # A small generator for a CPU, which learns little in so few steps. On a GPU remove these settings
+  flow_matching: {steps: 200, batch_size: 16, filters: 16, sample_steps: 8, sample_every: 100, checkpoint_every: 100}
   # cgan: {steps: 1000, filters: 16, upsample: resize}
 classifiers:
   small_cnn: {steps: 200, batch_size: 32, evaluate_every: 50, checkpoint_every: 200}  # on a GPU: more steps

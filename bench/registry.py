@@ -35,6 +35,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "ham10000": "bench.data.sets.ham10000:Ham10000",
         "ihc": "bench.data.sets.ihc:IHC",
         "image_folder": "bench.data.sets.image_folder:ImageFolder",
+        "table": "bench.data.sets.table:Table",
     },
     "method": {
         "none": "baselines.none:NoAugmentation",

@@ -137,6 +137,14 @@ def ham10000_set(root: Path) -> Path:
     return root
 
 
+def table_set(root: Path) -> Path:
+    """The images of ``two_classes`` and a table of them, labels.csv."""
+    two_classes(root)
+    paths = sorted(p.relative_to(root).as_posix() for p in root.rglob("*.png"))
+    write(root / "labels.csv", "".join(["image,label\n", *(f"{p},{p[0]}\n" for p in paths)]).encode())
+    return root
+
+
 LAYOUTS = {
     "chest_xray": chest_set,
     "malaria": malaria_set,
@@ -146,6 +154,7 @@ LAYOUTS = {
     "isic9": isic9_set,
     "ihc": ihc_set,
     "image_folder": two_classes,
+    "table": table_set,
 }
 
 

@@ -70,7 +70,7 @@ def estimate(arm: Scored, reference: Scored, info: ReportInfo, plain: bool = Fal
         if rows:
             d = oriented(arm.endpoint, a.at(rows, arm.endpoint), b.at(rows, arm.endpoint))
             if all(map(math.isfinite, d.mean(axis=1))):
-                return crossed_test(d, ALPHA) if info.is_curve else components_test(d, a.folds_of(rows), ALPHA)
+                return crossed_test(d, ALPHA) if info.is_crossed else components_test(d, a.folds_of(rows), ALPHA)
     shared = sorted(arm.by_pair.keys() & reference.by_pair.keys())
     if not shared:
         return None
@@ -177,5 +177,5 @@ def better_than_chance(scored: Scored, info: ReportInfo) -> bool:
     units = c.units[0]
     chance = chance_level(scored.endpoint, units.y_true, units.y_prob.shape[1])
     d = oriented(scored.endpoint, c.values[scored.endpoint], chance)
-    found = crossed_test(d, ALPHA) if info.is_curve else components_test(d, c.fold, ALPHA)
+    found = crossed_test(d, ALPHA) if info.is_crossed else components_test(d, c.fold, ALPHA)
     return found.p < ALPHA and found.difference > 0

@@ -39,7 +39,7 @@ class Units:
 class Contributions:
     """Contributions of G test groups to the endpoints of one arm with one classifier.
 
-    ``rows`` names the R rows: sets of a learning curve, or repeats of k-fold. ``groups`` [G] are sorted. ``values`` are
+    ``rows`` names the R rows: sets of a learning curve, or repeats. ``groups`` [G] are sorted. ``values`` are
     float64 [R, G] by endpoint, the mean of a row is its score; ``fold`` int64 [R, G] is the fold that tests a group.
     ``units`` are the scored units of each row.
     """
@@ -84,9 +84,9 @@ def contributions(tables: Mapping[Pair, str], root: Path, info: ReportInfo) -> C
 
 
 def _rows(tables: Mapping[Pair, str], info: ReportInfo) -> dict[int, list[Pair]]:
-    """Return the pairs of each row: one set, or the folds of a repeat that is complete."""
-    if info.is_curve:
-        return {pair[0]: [pair] for pair in sorted(tables)}
+    """Return the pairs of each row: one set, one training of a given split, or the folds of a complete repeat."""
+    if info.is_crossed:
+        return {pair[0 if info.is_curve else 1]: [pair] for pair in sorted(tables)}
     if not info.by_folds:
         return {}
     folds = {repeat: {f.fold for f in info.folds if f.repeat == repeat} for repeat in {f.repeat for f in info.folds}}

@@ -192,6 +192,11 @@ class ReportInfo:
         return bool(self.sizes)
 
     @property
+    def is_crossed(self) -> bool:
+        """Whether several trainings are tested on the same test part: a learning curve, or repeats of a given split."""
+        return self.is_curve or self.design == "given"
+
+    @property
     def by_folds(self) -> bool:
         """Whether every group is tested once in each repeat."""
         return self.design in ("kfold", "shift")

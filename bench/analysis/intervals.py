@@ -65,9 +65,10 @@ def patient_intervals(
 def pooled_interval(pooled: Contributions, endpoint: str, info: ReportInfo) -> Ends:
     """Return the 95 % interval of an arm's score from the contributions of its test groups.
 
-    It covers other training sets and other test groups in a learning curve, other groups in k-fold.
+    It covers other training sets (of a given split: other trainings) and other test groups in a learning curve, other
+    groups in k-fold.
     """
-    if info.is_curve:
+    if info.is_crossed:
         found = crossed_test(pooled.values[endpoint])
         highest = math.inf if ENDPOINTS[endpoint] == "lower" else 1.0
         return max(found.low, 0.0), min(found.high, highest)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections import Counter
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from rich.console import Console
 from bench import registry
 from bench.audit.audit import audit_listing
 from bench.audit.folds import audit_folds
+from bench.audit.table_columns import with_columns
 from bench.audit.view import show_audit
 from bench.cli.options import Command, json_option
 from bench.config import build, override
@@ -24,6 +24,7 @@ from bench.data.listing import ImageChecks, Listed, Listing
 from bench.data.records import DEFAULT_CHECKS
 from bench.data.sets.detect import detect, naming_layout, read_index
 from bench.data.splits import make_splits
+from bench.engine.session import data_root
 from bench.errors import ConfigError, DataError, LeakageError
 from bench.store.disk import cache_folder
 from bench.suite.sub_suites import images_in
@@ -73,32 +74,35 @@ def find_subject(
 ) -> Subject:
     """Return the images to audit: of the suite's dataset, of the named one, or of the one recognised from the layout.
 
-    ``folder`` defaults to BENCH_DATA. ``assignments`` are those of ``--set``; without a suite only ``dataset.…`` can be
-    set. Raises ``ConfigError`` and ``DataError``.
+    ``folder`` defaults to ``data`` of the suite, then to BENCH_DATA. ``assignments`` are those of ``--set``; without a
+    suite only ``dataset.…`` can be set. Raises ``ConfigError`` and ``DataError``.
     """
-    if folder is None and os.environ.get("BENCH_DATA"):
-        folder = Path(os.environ["BENCH_DATA"])
-    root = folder.expanduser().resolve() if folder else None
+    given = folder
+    root = data_root(folder)
     cache = cache_folder(out.expanduser().resolve())
     if suite_name:
         suite = load_suite(suite_name, assignments, root)
+        if given is None and suite.settings.data:
+            root = Path(suite.settings.data).expanduser().resolve()
         root = images_in(root, suite.settings.folder) or root
         if dataset not in (None, suite.dataset.name):
             raise ConfigError(
                 f"--dataset {dataset}: suite {suite.name} uses dataset {suite.dataset.name}; give only one of them"
             )
         return Subject(suite.dataset.name, suite.dataset.create(), root, cache, suite)
-    options = _dataset_options(assignments)
+    options = dataset_options(assignments)
     options.pop("positive", None)  # only scores need it; an audit computes none
     dataset = str(options.pop("name")) if "name" in options else dataset
     if dataset is None and root is None:
         raise DataError("no image folder given; give one as argument, with --data or in the variable BENCH_DATA")
     name = dataset or detect(root or Path())
+    if name == "table" and root and root.is_file():
+        options = with_columns(root, options)
     cls = registry.load("dataset", name)
     return Subject(name, cls(build(cls.Config, options, name)), root, cache, detected=dataset is None)
 
 
-def _dataset_options(assignments: tuple[str, ...]) -> dict[str, Any]:
+def dataset_options(assignments: tuple[str, ...]) -> dict[str, Any]:
     """Return the options of ``--set dataset.…``. Raises ``ConfigError`` for other settings, which need a suite."""
     found = override({"dataset": {}}, assignments)
     options = found.pop("dataset")

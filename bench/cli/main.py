@@ -22,6 +22,7 @@ VERBS = {  # one line of help per verb; a verb's module is imported when it is u
     "data": "Download data sets; audit a folder of images.",
     "du": "Show the disk space of an output folder.",
     "fidelity": "Compare a folder of synthetic images with one of real images.",
+    "init": "Write a suite for a folder of images or a table.",
     "leaderboard": "Merge the stores of several machines or users.",
     "list": "List suites, data sets, methods, classifiers and metrics.",
     "mlflow": "Log stored results to MLflow.",

@@ -19,11 +19,13 @@ from bench.cli.sub_suites import SubSuites, for_each, head
 from bench.config import to_plain
 from bench.cost.host import available_cpus
 from bench.data.changes import data_changes
+from bench.data.given_split import GIVEN
 from bench.data.left_out import data_lines
 from bench.data.split_config import LEARNING_CURVE
 from bench.engine.console import plain_console, print_data
 from bench.engine.ready import CellId
 from bench.engine.session import MAX_AUTO_JOBS, Session
+from bench.errors import ConfigError
 from bench.forecast.cost_model import CostModel, Estimate, Prediction, Schedule, duration, fit_model, schedule, total
 from bench.metrics.units import scored_unit
 from bench.plan.checks import check_trainable
@@ -212,6 +214,11 @@ def plan(
 
         session = one(chosen.to_run())
         is_curve = session.suite.settings.split.protocol == LEARNING_CURVE
+        if session.suite.settings.split.protocol == GIVEN:
+            raise ConfigError(
+                "--effect: a given split has one test part, whose number of patients cannot be planned; expected "
+                "split.protocol kfold, holdout or learning_curve"
+            )
         (show_curve_effect if is_curve else show_effect_plan)(session, effect, power, pilot, only, as_json)
         return
     if pilot is not None:

@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Sequence
 
 from bench.data.examine import CONVERSIONS
+from bench.data.tables import NOTES
 from bench.types import Conversion, DataProblem, DatasetIndex, SkippedFiles
 
 MOST_NAMED = 3  # maximum number of images named per kind of problem
 MOST_KINDS = 6  # maximum number of kinds of skipped files named in one line
-KEPT = ("group_with_two_labels", "known_layout")  # problems of images that are used nevertheless
+KEPT = ("group_with_two_labels", "known_layout", *NOTES)  # problems of images that are used nevertheless
 
 
 def data_lines(index: DatasetIndex) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -87,3 +88,9 @@ class Listing:
     others: tuple[str, ...] = ()
     skipped: tuple[SkippedFiles, ...] = ()
     groups: str = "patients"
+
+
+def check_group_name(dataset: str, group_name: str) -> None:
+    """Raise ``ConfigError`` unless the name of groups is a plural, such as lesions."""
+    if not re.fullmatch("[a-z][a-z -]*s", group_name):
+        raise ConfigError(f"{dataset}: group_name is {group_name!r}; expected a plural such as lesions")

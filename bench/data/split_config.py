@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from bench.data.given_split import GIVEN
 from bench.data.published_split import PUBLISHED
 from bench.data.shift_split import SHIFT, ShiftConfig
 from bench.errors import ConfigError, nearest
@@ -12,7 +13,7 @@ from bench.errors import ConfigError, nearest
 LEARNING_CURVE = "learning_curve"
 PER_CLASS = 2  # patients of each class that a set needs (one trains, one validates), and that the test part needs
 MOST_LOOKS = 5
-PROTOCOLS = ("kfold", "holdout", PUBLISHED, SHIFT, LEARNING_CURVE)
+PROTOCOLS = ("kfold", "holdout", GIVEN, PUBLISHED, SHIFT, LEARNING_CURVE)
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,16 @@ class SplitConfig:
 
     ``kfold``: every group is tested once per repeat, in one of ``folds`` folds. ``holdout``: ``repeats`` independent
     draws of ``test_fraction`` of each class's images (± 0.1, because patients are not divided). ``validation_fraction``
-    refers to the images that are not tested. ``published``: each repeat draws a fixed number of images of each class
-    twice: fold 0 image by image, so that parts share patients, fold 1 with disjoint patients
+    refers to the images that are not tested. ``given``: the parts of a table's column or of folders train, val and
+    test, the same in all ``repeats``, which train again with other seeds; without val, ``validation_fraction`` of the
+    training images is drawn (``bench.data.given_split``). ``published``: each repeat draws a fixed number of images of
+    each class twice: fold 0 image by image, so that parts share patients, fold 1 with disjoint patients
     (``bench.data.published_split``). ``shift``: as ``kfold``, but each part keeps only images with the attribute values
     in ``shift`` (``bench.data.shift_split``). ``learning_curve``: disjoint training sets of each of the sizes
     ``train_patients``, and one common test part (``bench.data.learning_curve``).
     """
 
-    protocol: Literal["kfold", "holdout", "published", "shift", "learning_curve"] = "kfold"
+    protocol: Literal["kfold", "holdout", "given", "published", "shift", "learning_curve"] = "kfold"
     folds: int = 5
     repeats: int = 1
     test_fraction: float = 0.3

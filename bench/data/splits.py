@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.data.given_split import GIVEN, given_parts, with_validation
 from bench.data.learning_curve import draw_sets
 from bench.data.left_out import losses
 from bench.data.partition import Counts, partition
@@ -41,6 +42,8 @@ def make_splits(index: DatasetIndex, config: SplitConfig, only: At | None = None
         return _learning_curve(index, config, only)
     if config.protocol == PUBLISHED:
         return _published(index, config)
+    if config.protocol == GIVEN:
+        return _given(index, config)
     names, counts = group_counts(index)
     _check_enough(index, config, counts)
     if config.shift:
@@ -92,6 +95,16 @@ def _published(index: DatasetIndex, config: SplitConfig) -> list[Split]:
             else:
                 part_of = draw_groups(index, *group_counts(index), fractions, wanted, rng)
             splits.append(_as_split(index, config, part_of, fold, repeat, unit))
+    return splits
+
+
+def _given(index: DatasetIndex, config: SplitConfig) -> list[Split]:
+    parts, (names, counts) = given_parts(index), group_counts(index)
+    splits = []
+    for repeat in range(config.repeats):
+        seed = derive_seed("split", config.seed, GIVEN, repeat)
+        part_of = with_validation(parts, index, counts, names, config.validation_fraction, seed)
+        splits.append(_as_split(index, config, part_of, 0, repeat))
     return splits
 
 

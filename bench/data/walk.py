@@ -33,9 +33,9 @@ class Walk:
                 self._skipped[f"{os.path.splitext(path)[1].lower() or 'extensionless'} files"].append(path)
         return sorted(found)
 
-    def leave(self, folders: Collection[str]) -> None:
-        """Count the files below the root that are in none of its ``folders`` as files outside the class folders."""
-        for entry in sorted(_entries(self.root) or (), key=lambda e: e.name):
+    def leave(self, folders: Collection[str], inside: str = "") -> None:
+        """Count the files below the folder ``inside`` that are in none of its ``folders``, those of the classes."""
+        for entry in sorted(_entries(self.root / inside) or (), key=lambda e: e.name):
             if entry.name in folders:
                 continue
             below = self._files(Path(entry.path), ()) if entry.is_dir() else iter([self._file(entry)])

@@ -80,14 +80,17 @@ def prepare(
 ) -> Session:  # fmt: skip
     """Check the suite, find the images, plan the cells. Does not import torch.
 
-    ``data`` defaults to BENCH_DATA. ``name`` replaces the suite's name; ``options`` are added to the session's command.
-    ``cache`` is the folder that keeps the list of images, by default that of ``out``.
+    ``data`` defaults to ``data`` of the suite, then to BENCH_DATA. ``name`` replaces the suite's name; ``options`` are
+    added to the session's command. ``cache`` is the folder that keeps the list of images, by default that of ``out``.
     Raises ``ConfigError`` and ``DataError`` before training starts.
     """
     command = run_command(suite_name, assignments, data, out, name, options)
     root = data_root(data)
     with no_exit("the suite was planned"):
-        return open_session(load_suite(suite_name, assignments, root, name), root, out, command, cache=cache)
+        suite = load_suite(suite_name, assignments, root, name)
+        if data is None and suite.settings.data:
+            root = data_root(Path(suite.settings.data))
+        return open_session(suite, root, out, command, cache=cache)
 
 
 def data_root(data: Path | None) -> Path | None:

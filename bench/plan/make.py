@@ -12,6 +12,7 @@ from typing import Any
 
 from bench.abilities import SelfClassifier, Translator
 from bench.config import stable_hash
+from bench.data.given_split import GIVEN, given_parts
 from bench.data.masks import masks_fingerprint
 from bench.data.positive import require_positive, with_positive
 from bench.data.records import fingerprint
@@ -105,6 +106,8 @@ class _Common:
         self.carriers = mask_carriers(suite) if s.segmentation_networks else ()
         self.ratios = sorted(ratio_text(r) for r in s.ratios)
         self.config = [s.image_size_px, s.resize, s.seed, s.threads, weights]
+        # The given parts, which the fingerprint does not cover; [] for other protocols, whose keys are unchanged.
+        self.given = [given_parts(index)] if s.split.protocol == GIVEN else []
         self.metrics = [{"name": m.name, **m.identity()} for m in suite.metrics]
         # Properties of the data that affect scores; [] if the second class is positive and every group has images of
         # one class, so that keys are the same as before these settings existed.
@@ -129,11 +132,11 @@ class _Fold:
         self.first = first
         split = self.settings.split
         of = [x for x in at if x is not None]
-        self.root = self._cell("split", _key("split", common.data, split.drawn, *of))
+        self.root = self._cell("split", _key("split", common.data, split.drawn, *common.given, *of))
         # Generators use no test images, so suites that differ only in the shift values of the test part share them, as
         # do learning curves that differ only in their number of sets. Without a fixed test part, classifiers of a
         # learning curve predict all images outside their set, so they do not depend on the test part either.
-        self.learnt = _key("split", common.data, split.learned, *of)
+        self.learnt = _key("split", common.data, split.learned, *common.given, *of)
         self.tested = [self.root.key] if self.root.key != self.learnt else []
         self.predicted = [] if split.predicts_unused else self.tested
         self.test_part = [self.root.key] if split.predicts_unused else []

@@ -15,6 +15,7 @@ from bench import registry
 from bench.analysis.info import ClassSize, DataFacts, FoldSize, OtherFinding, PublishedFacts, ReportInfo
 from bench.config import to_plain
 from bench.cost.host import git_commit, versions
+from bench.data.given_split import GIVEN
 from bench.data.published_split import PUBLISHED
 from bench.data.split_config import LEARNING_CURVE
 from bench.engine.session import Session
@@ -135,6 +136,9 @@ def _protocol(session: Session) -> str:
         if found := session.stopped:
             sets, why = found.planned, f"; of at most {split.sets}, {found.decision.replace('stop', 'stopped early')}"
         return f"learning curve: {sets} disjoint training sets of {sizes} patients, one common test part{why}"
+    if split.protocol == GIVEN:
+        times = f"{split.repeats} training{'s' if split.repeats > 1 else ''}"
+        return f"given split, {times} with other seeds, patients disjoint"
     if split.by_folds:
         shift = f"; {split.shift.words}" if split.shift else ""
         return f"{split.folds}-fold{repeats}, patients disjoint{shift}"

@@ -58,6 +58,8 @@ class Settings:
     seed: int = 0
     threads: int | None = None  # CPU threads per cell; if fixed, results do not depend on --jobs or number of cores
     published: str | None = None  # name in configs/published: results that the report compares with
+    # folder of the images, or table, without --data; in a file relative to that file
+    data: str | None = field(default=None, metadata={"late": True})
     folder: str | None = None  # folder of this suite's images below --data, if it exists
     # Local file or folder of pretrained weights, or both with the patients they were trained on; default: BENCH_WEIGHTS
     weights: str | WeightsConfig | None = None
@@ -113,6 +115,8 @@ def load_suite(
     if path not in files.values():
         registry.look_in(path.parent)
     data.pop("name", None)
+    if isinstance(data.get("data"), str):
+        data["data"] = str(path.resolve().parent / Path(data["data"]).expanduser())
     if sub_suite:
         data = of_sub_suite(data, sub_suite, root)
     elif sub_suites_in(data, path.stem):

@@ -45,6 +45,16 @@ def kfold(root: Path, repeats: int = 1) -> tuple[list[ResultRow], ReportInfo]:
                    pictures=False, per_patient=2)  # fmt: skip
 
 
+def test_trainings_of_a_given_split_are_crossed_with_its_test_patients(tmp_path: Path) -> None:
+    rows, info = made_up(tmp_path, folds=1, repeats=3, classifiers=("a",), ratios=("1",), generative=("cgan",),
+                         pictures=False, per_patient=2)  # fmt: skip
+    found = folds_of(rows, replace(info, design="given"), tmp_path)["cgan"].verdict
+    assert found.test == CROSSED
+    once = [r for r in rows if r.repeat == 0]
+    one = replace(info, design="given", folds=tuple(f for f in info.folds if f.repeat == 0))
+    assert folds_of(once, one, tmp_path)["cgan"].verdict.word == "undecided"
+
+
 def test_the_primary_contrast_of_a_curve_is_tested_alone_and_the_other_arms_share_a_family(tmp_path: Path) -> None:
     rows, info = made_curve(tmp_path, contrast=Contrast("toy", "none", 20, "1", "a"))
     found = curve_at(rows, info, tmp_path)

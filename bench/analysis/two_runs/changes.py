@@ -15,6 +15,7 @@ from bench.data.split_config import SplitConfig
 # Settings that determine the folds. Not `repeats`: repeats are drawn independently, so shared ones are equal.
 DECISIVE = {
     "kfold": ("protocol", "folds", "validation_fraction", "seed"),
+    "given": ("protocol", "validation_fraction", "seed"),
     "holdout": ("protocol", "test_fraction", "validation_fraction", "seed"),
 }
 

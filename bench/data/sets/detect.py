@@ -14,6 +14,7 @@ from bench.data.sets.ham10000 import find_ham_folder
 from bench.data.sets.ihc import find_ihc_folder
 from bench.data.sets.isic9 import find_train_folder
 from bench.data.sets.malaria import find_cell_folder
+from bench.data.tables import is_table
 from bench.errors import DataError
 from bench.interfaces import Dataset
 from bench.types import DataProblem, DatasetIndex
@@ -30,10 +31,12 @@ LAYOUTS: dict[str, Callable[[Path | None], Path]] = {
 
 
 def detect(root: Path) -> str:
-    """Return the dataset whose layout ``root`` has; ``image_folder`` (one folder per class) if none fits.
+    """Return the dataset whose layout ``root`` has: ``table`` for a table, ``image_folder`` if no known layout fits.
 
     Raises ``DataError`` if the folder does not exist.
     """
+    if is_table(root):
+        return "table"
     if not root.is_dir():
         raise DataError(
             f"folder {root} does not exist; give a folder of images, as argument, with --data or BENCH_DATA"

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.data.listing import ImageChecks, Listed, Listing
+from bench.data.given_split import PART, part_named
+from bench.data.listing import ImageChecks, Listed, Listing, check_group_name
 from bench.data.records import index_listing
 from bench.data.suspected_masks import named_masks
 from bench.data.walk import PICTURES, Walk
 from bench.errors import ConfigError, DataError
 from bench.types import DataProblem, DatasetIndex
 
+MOST_LISTED = 200  # images without a patient that an error names
 LAYOUT = """\
 Expected layout, one folder per class (deeper folders are read too):
   DIR/
     <class a>/image_1.png, image_2.jpg, …
-    <class b>/image_3.png, …"""
+    <class b>/image_3.png, …
+or such folders in DIR/train, DIR/test and, if there is one, DIR/val"""
 WHERE = f"{LAYOUT}\nWhat to do: give that folder with `--data DIR` or the variable BENCH_DATA."
 
 
@@ -41,8 +44,7 @@ class ImageFolderConfig(ImageChecks):
         super().__post_init__()
         if self.classes is not None and len(set(self.classes)) != len(self.classes):
             raise ConfigError(f"image_folder: a class is listed twice in {self.classes}")
-        if not re.fullmatch("[a-z][a-z -]*s", self.group_name):
-            raise ConfigError(f"image_folder: group_name is {self.group_name!r}; expected a plural such as lesions")
+        check_group_name("image_folder", self.group_name)
         if self.group_regex is None:
             return
         try:
@@ -71,46 +73,71 @@ class ImageFolder:
             raise DataError(f"a folder of images is needed, but none was given.\n{WHERE}")
         if not root.is_dir():
             raise DataError(f"folder {root} does not exist.\n{WHERE}")
-        classes, walk = self._classes(root), Walk(root, self.config.extensions)
-        label_of = {path: label for label, name in enumerate(classes) for path in walk.pictures(name)}
-        walk.leave(classes)
+        parts = part_folders(root)
+        classes, walk = self._classes([root / part for part in parts] or [root]), Walk(root, self.config.extensions)
+        label_of, part_of = {}, {}
+        for part in parts or ("",):
+            for label, name in enumerate(classes):
+                inside = f"{part}/{name}" if part else name
+                paths = walk.pictures(inside) if (root / inside).is_dir() else ()
+                label_of |= dict.fromkeys(paths, label)
+                part_of |= dict.fromkeys(paths, part_named(part))
+        walk.leave(parts or classes)
+        for part in parts:
+            walk.leave(classes, part)
         masks = named_masks(label_of)
         foreign = tuple(DataProblem(p, "suspected_mask", _mask_of(image)) for p, image in masks.items())
         kept = {path: label for path, label in label_of.items() if path not in masks}
         group_of = self._groups(kept)
-        files = tuple(Listed(path, label, group_of[path]) for path, label in kept.items())
+        files = tuple(
+            Listed(path, label, group_of[path], attributes=((PART, part),) if (part := part_of[path]) else ())
+            for path, label in kept.items()
+        )
         knows = self.config.group_regex is not None
         groups = self.config.group_name
         return Listing(root, classes, files, foreign, knows_groups=knows, skipped=walk.skipped, groups=groups)
 
-    def _classes(self, root: Path) -> tuple[str, ...]:
-        present = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
+    def _classes(self, folders: Sequence[Path]) -> tuple[str, ...]:
+        found = sorted({p.name for folder in folders for p in _folders_in(folder)})
+        where = folders[0] if len(folders) == 1 else folders[0].parent
         if self.config.classes is not None:
-            absent = [c for c in self.config.classes if c not in present]
+            absent = [c for c in self.config.classes if c not in found]
             if absent:
                 raise DataError(
-                    f"{root} has no folder {', '.join(absent)}; it has {', '.join(present) or 'none'}.\n{WHERE}"
+                    f"{where} has no folder {', '.join(absent)}; it has {', '.join(found) or 'none'}.\n{WHERE}"
                 )
-            present = list(self.config.classes)
-        if len(present) < 2:
-            raise DataError(f"{root} has {len(present)} class folders; at least 2 are needed.\n{WHERE}")
-        return tuple(present)
+            found = list(self.config.classes)
+        if len(found) < 2:
+            raise DataError(f"{where} has {len(found)} class folders; at least 2 are needed.\n{WHERE}")
+        return tuple(found)
 
     def _groups(self, paths: Iterable[str]) -> dict[str, str]:
-        """Return the patient of each image. Raises ``DataError`` that counts the images without a patient."""
+        """Return the patient of each image. Raises ``DataError`` that lists the images without a patient."""
         if self.config.group_regex is None:
             return {path: path for path in paths}
         matches = {path: re.search(self.config.group_regex, path) for path in paths}
         found = {path: match["group"] or "" for path, match in matches.items() if match}
         unknown = sorted(path for path in matches if not found.get(path))
         if unknown:
-            examples = ", ".join(unknown[:3])
+            named = "\n".join(f"  {path}" for path in unknown[:MOST_LISTED])
+            more = f"\n  and {len(unknown) - MOST_LISTED:,} more" if len(unknown) > MOST_LISTED else ""
             raise DataError(
                 f"group_regex {self.config.group_regex!r} finds no patient in {len(unknown):,} of {len(matches):,} "
-                f"images, such as {examples}; correct the expression, or move the files away: an image of an unknown "
+                f"images:\n{named}{more}\ncorrect the expression, or move the files away: an image of an unknown "
                 "patient may cause leakage"
             )
         return found
+
+
+def part_folders(root: Path) -> tuple[str, ...]:
+    """Return the folders of ``root`` that are named as parts (train, val, test), if train and test have classes."""
+    found = {p.name: part for p in _folders_in(root) if (part := part_named(p.name))}
+    with_classes = {part for name, part in found.items() if len(_folders_in(root / name)) > 1}
+    return tuple(sorted(found)) if {"train", "test"} <= with_classes else ()
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
 
 
 def _mask_of(image: str) -> str:

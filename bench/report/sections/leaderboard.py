@@ -138,6 +138,10 @@ TESTS = {
         "Training sets and test patients are crossed random factors: the test covers other training sets and other "
         "test patients."
     ),
+    "given": (
+        "Trainings and test patients are crossed random factors: the test covers other trainings on this training part "
+        "and other test patients, not other training patients."
+    ),
     "kfold": (
         "The test counts the variance over patients and over trainings, of these overlapping training sets; a claim "
         "beyond this data set rests on an assumed share of variance."
@@ -148,7 +152,7 @@ TESTS = {
 
 def test_of(info: ReportInfo) -> str:
     """Return the key in ``TESTS`` of the test that decides the verdicts of a design."""
-    return "curve" if info.is_curve else "kfold" if info.by_folds else "holdout"
+    return "curve" if info.is_curve else "given" if info.is_crossed else "kfold" if info.by_folds else "holdout"
 
 
 def _declared(info: ReportInfo) -> str:

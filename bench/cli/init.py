@@ -1,0 +1,154 @@
+"""The verb `bench init`: write a suite for a folder of images or a table."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import click
+from rich.console import Console
+
+from bench import registry
+from bench.audit.group_patterns import GroupPattern, group_patterns
+from bench.audit.proposal import Proposal, propose
+from bench.audit.table_columns import with_columns
+from bench.cli.audit import dataset_options
+from bench.cli.init_suite import suite_text
+from bench.cli.options import Command
+from bench.config import build
+from bench.data.left_out import data_lines
+from bench.data.positive import with_positive
+from bench.data.sets.detect import detect, read_index
+from bench.data.sets.image_folder import ImageFolder, ImageFolderConfig
+from bench.data.tables import is_table
+from bench.engine.console import plain_console
+from bench.errors import ConfigError, DataError
+from bench.files import write_atomic
+from bench.suite.suite import load_suite
+from bench.types import DatasetIndex
+
+ALONE = "every image is its own group. If patients have several images, "
+NO_COLUMN = f"no column of patients was recognised: {ALONE}name it: --set dataset.group=COLUMN"
+NO_PATTERN = (
+    f"no patient was recognised in the paths: {ALONE}give their pattern: "
+    "--set 'dataset.group_regex=/(?P<group>P[0-9]+)_'"
+)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a suite is written from. ``reasons`` explain the dataset's ``options``, by their names."""
+
+    data: Path
+    name: str
+    options: dict[str, Any]
+    index: DatasetIndex
+    proposal: Proposal
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+def make_draft(path: Path, assignments: tuple[str, ...], yes: bool, console: Console) -> Draft:
+    """Read the images of a folder or table and choose settings; without ``yes``, ask where it is unclear.
+
+    ``assignments`` are those of ``--set dataset.…``. Raises ``ConfigError`` and ``DataError``.
+    """
+    options = dataset_options(assignments)
+    asked, positive = options.pop("name", None), options.pop("positive", None)
+    data = path if asked else _only_table(path)
+    name, reasons = str(asked or detect(data)), dict[str, str]()
+    if name == "table" and data.is_file():
+        options = with_columns(data, options)
+        if "group" not in options:
+            console.print(NO_COLUMN, style="yellow")
+    if name == "image_folder" and "group_regex" not in options:
+        pattern = _choose_pattern(data, options, yes, console)
+        if pattern:
+            options["group_regex"] = pattern.regex
+            reasons["group_regex"] = f"{pattern.what}: {len(pattern.images):,} groups"
+    cls = registry.load("dataset", name)
+    with TemporaryDirectory() as cache, console.status("reading every image"):
+        index = read_index(cls(build(cls.Config, options, name)), name, data, Path(cache))
+    index = with_positive(index, positive)
+    if index.positive or len(index.classes) != 2:
+        reasons["positive"] = "as given" if positive else "as its name or the data set says"
+    else:
+        index, reasons["positive"] = _choose_positive(index, yes)
+    if index.positive:
+        options["positive"] = index.positive
+    return Draft(data, name, options, index, propose(index), reasons)
+
+
+def _only_table(path: Path) -> Path:
+    """Return the only table of a folder without folders of classes, else the path itself."""
+    if not path.is_dir() or detect(path) != "image_folder":
+        return path
+    tables = [p for p in sorted(path.iterdir()) if is_table(p) and p.suffix.lower() != ".txt"]
+    try:
+        ImageFolder(ImageFolderConfig()).listing(path)
+    except DataError:
+        return tables[0] if len(tables) == 1 else path
+    return path
+
+
+def _choose_pattern(folder: Path, options: dict[str, Any], yes: bool, console: Console) -> GroupPattern | None:
+    listing = ImageFolder(build(ImageFolderConfig, options, "image_folder")).listing(folder)
+    found = group_patterns({f.path: f.label for f in listing.files})
+    if not found:
+        console.print(NO_PATTERN, style="yellow")
+        return None
+    console.print("what names the patient in a path, with the groups that it gives:")
+    for number, pattern in enumerate(found, start=1):
+        console.print(f"  {number}. {pattern.what}: {pattern.words}\n     {pattern.regex}")
+    console.print("  0. nothing: every image is its own group")
+    chosen = 1 if yes else click.prompt("number", type=click.IntRange(0, len(found)), default=1)
+    return found[chosen - 1] if chosen else None
+
+
+def _choose_positive(index: DatasetIndex, yes: bool) -> tuple[DatasetIndex, str]:
+    counts = [sum(r.label == label for r in index.records) for label in range(2)]
+    rarer = index.classes[counts.index(min(counts))]
+    if yes:
+        return with_positive(index, rarer), "the rarer class: CHECK that it is the finding"
+    chosen = click.prompt(
+        "which class is the positive one (the finding)?", type=click.Choice(index.classes), default=rarer
+    )
+    return with_positive(index, chosen), "as answered"
+
+
+@click.command("init", cls=Command)
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("suite.yaml"), show_default=True,
+              help="Suite file to write.")  # fmt: skip
+@click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE",
+              help="Give an option of the data set: --set dataset.group=patient_id.")  # fmt: skip
+@click.option("--yes", is_flag=True, help="Ask nothing; take the proposals.")
+def init(path: Path, out: Path, assignments: tuple[str, ...], yes: bool) -> None:
+    """Check the images of PATH, a folder or a table, and write a suite for them with commented settings."""
+
+    if out.exists():
+        raise ConfigError(f"{out} exists and is not replaced; give another file with --out, or remove it")
+    console = plain_console()
+    draft = make_draft(path.expanduser().resolve(), assignments, yes, console)
+    index, proposal = draft.index, draft.proposal
+    classes = ", ".join(f"{c} {sum(r.label == i for r in index.records):,}" for i, c in enumerate(index.classes))
+    groups = len({r.group_id for r in index.records})
+    console.print(f"{draft.name}: {len(index.records):,} images ({classes}) of {groups:,} {index.group_name}")
+    for line in data_lines(index):
+        console.print(line, style="yellow")
+    console.print(f"image size: {proposal.image_size_px} px; {proposal.size_reason}")
+    console.print(f"split: {proposal.split['protocol']}; {proposal.split_reason}")
+    if index.positive:
+        console.print(f"positive class: {index.positive}; {draft.reasons['positive']}")
+    text = suite_text(draft.name, _relative(draft.data, out), draft.options, index, proposal, draft.reasons)
+    write_atomic(out, text)
+    load_suite(str(out))  # whatever was written can be run
+    console.print(f"written: {out}\npredict its time: bench plan --suite {out}\nrun it: bench run --suite {out}")
+
+
+def _relative(data: Path, out: Path) -> str:
+    """Return the path of the data for a suite file: relative if the data lie below the file's folder."""
+    folder = out.expanduser().resolve().parent
+    return os.path.relpath(data, folder) if data.is_relative_to(folder) else str(data)

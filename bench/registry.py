@@ -44,6 +44,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "randaugment": "baselines.randaugment:RandAugment",
         "mixup": "baselines.mixup:MixUp",
         "cutmix": "baselines.cutmix:CutMix",
+        "stain": "baselines.stain:Stain",
         "noise": "baselines.noise:Noise",
         "cgan": "baselines.cgan:ConditionalGAN",
         "flow_matching": "baselines.flow_matching:FlowMatching",

@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -20,6 +21,7 @@ from bench.metrics.calibration import apply_temperature, expected_calibration_er
 from bench.metrics.predictions import read_predictions
 from bench.pages.server import RequestError
 from bench.plan.plan import classifier_of
+from bench.stages.augmentation import augmenter_of, prepared
 from bench.stages.classify import WEIGHTS
 from bench.stages.common import Inputs
 from bench.stages.fcn_network import NETWORK
@@ -78,10 +80,11 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Trained:
-    """A cell's classifier and its calibration."""
+    """A cell's classifier and its calibration; ``prepare`` changes images as the arm's method does before it."""
 
     network: nn.Module
     calibration: Calibration
+    prepare: Callable[[Uint8Images], Uint8Images]
 
 
 def load_classifier(inputs: Inputs) -> Trained:
@@ -97,7 +100,9 @@ def load_classifier(inputs: Inputs) -> Trained:
     folder = inputs.artifacts.folder(*cell.id)
     with load_errors(folder / WEIGHTS):
         load_network(network, folder / WEIGHTS)
-    return Trained(network, Calibration.of(folder / "predictions.csv", inputs.split().test))
+    augmenter = augmenter_of(suite.method(str(cell.method)), inputs.fold(), folder)
+    calibration = Calibration.of(folder / "predictions.csv", inputs.split().test)
+    return Trained(network, calibration, partial(prepared, augmenter, device=inputs.env.device))
 
 
 def load_segmentation_network(inputs: Inputs) -> nn.Module:

@@ -71,16 +71,14 @@ def prepare(suite_name: str, assignments: tuple[str, ...], data: Path | None, ou
     ``data`` defaults to BENCH_DATA. Raises ``ConfigError`` and ``DataError`` before training starts.
     """
     command = typed(suite_name, assignments, data)
-    if data is None and os.environ.get("BENCH_DATA"):
-        data = Path(os.environ["BENCH_DATA"])
-    data = data.expanduser().resolve() if data else None
+    data = images_folder(data)
     out = out.expanduser().resolve()
     with no_exit("the suite was planned"):
         suite = load_suite(suite_name, assignments, data)
         data = images_in(data, suite.settings.folder) or data
         index = load_index(suite, data, out)
-        weights = _weights(suite)
-        plan = make_plan(suite, index, _weights_id(weights))
+        weights = local_weights(suite)
+        plan = make_plan(suite, index, weights_id(weights))
     session = Session(plan, RunEnv(out, suite, plan.fingerprint, data, weights=weights), command)
     return session.after(read_looks(plan, out))
 
@@ -98,7 +96,15 @@ def _option(assignment: str) -> str:
     return f"--set {assignment}"
 
 
-def _weights(suite: Suite) -> Path | None:
+def images_folder(data: Path | None) -> Path | None:
+    """Return the folder of images as an absolute path: the given one, else BENCH_DATA, else None."""
+    if data is None and os.environ.get("BENCH_DATA"):
+        data = Path(os.environ["BENCH_DATA"])
+    return data.expanduser().resolve() if data else None
+
+
+def local_weights(suite: Suite) -> Path | None:
+    """Return the local pretrained weights of a suite, from its settings or BENCH_WEIGHTS; None if there are none."""
     given = suite.settings.weights
     name = (given.file if isinstance(given, WeightsConfig) else given) or os.environ.get("BENCH_WEIGHTS")
     if not name:
@@ -109,8 +115,8 @@ def _weights(suite: Suite) -> Path | None:
     return path
 
 
-def _weights_id(path: Path | None) -> str | None:
-    """Return an identifier of local weights by content: other weights are another experiment."""
+def weights_id(path: Path | None) -> str | None:
+    """Return an identifier of local weights by content, None for none: other weights are another experiment."""
     if path is None:
         return None
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]

@@ -6,6 +6,7 @@ The harness recognises an ability by its methods and attributes; a plug-in need 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -143,6 +144,28 @@ class SelfClassifier(Protocol):
 
     def translation_size_px(self, image_size_px: int) -> Size:
         """Return the side, or (height, width), of the images that ``classify`` takes, given the suite's side."""
+        ...
+
+
+@dataclass(frozen=True)
+class ExportedNetwork:
+    """A trained generator in evaluation mode, for `bench export`.
+
+    ``network(*inputs.values())`` returns images float [B, C, H, W] in [-1, 1], C being 1 or 3. ``inputs`` are examples
+    with B = 2 by name, and ``meanings`` says in words what each input is.
+    """
+
+    network: torch.nn.Module
+    inputs: Mapping[str, torch.Tensor]
+    meanings: Mapping[str, str]
+
+
+@runtime_checkable
+class Exportable(Protocol):
+    """Optional interface of a generative method whose networks can be exported (`bench export`)."""
+
+    def exported_networks(self, data: TrainingData, fitted: Path) -> Mapping[str, ExportedNetwork]:
+        """Return the networks that make images, by name, on the CPU; ``fitted`` is the folder written by ``fit``."""
         ...
 
 

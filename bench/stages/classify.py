@@ -71,7 +71,7 @@ def train(inputs: Inputs, train_validation: FoldData, ctx: CellContext) -> tuple
         training = replace(training, images=prepared(augmenter, training.images, env.device))
         validation = validation._replace(images=prepared(augmenter, validation.images, env.device))
     spec = _classifier(inputs)
-    network = _build(inputs)
+    network = _build(inputs, spec)
     if getattr(spec.config, "normalisation", "fixed") == "training":
         normalise(network, train_validation, ctx.folder / NORMALISATION)
     result = train_classifier(network, training, validation, len(inputs.index.classes), spec.config, augmenter, ctx)
@@ -98,10 +98,15 @@ def take_over(inputs: Inputs, tuned: Cell, ctx: CellContext) -> tuple[nn.Module,
 
 
 def trained_network(inputs: Inputs, folder: Path) -> nn.Module:
-    """Return the cell's classifier with the weights, including the normalisation, of a finished training."""
+    """Return the cell's classifier with the weights, including the normalisation, of a finished training.
+
+    Pretrained weights are read only for a network whose stored weights leave out its backbone.
+    """
     from bench.classifiers.weight_files import load_network
 
-    network = _build(inputs)
+    spec = _classifier(inputs)
+    complete = spec.config.saves_backbone
+    network = _build(inputs, replace(spec, config=replace(spec.config, pretrained=False)) if complete else spec)
     load_network(network, folder / WEIGHTS)
     return network
 
@@ -138,9 +143,9 @@ def _classifier(inputs: Inputs) -> PluginSpec:
     return classifier_of(inputs.env.suite, str(cell.classifier), cell.method, cell.ratio)
 
 
-def _build(inputs: Inputs) -> nn.Module:
+def _build(inputs: Inputs, spec: PluginSpec) -> nn.Module:
     size_px = inputs.env.suite.settings.image_size_px
-    network: nn.Module = _classifier(inputs).create().build(len(inputs.index.classes), size_px, inputs.env.weights)
+    network: nn.Module = spec.create().build(len(inputs.index.classes), size_px, inputs.env.weights)
     return network
 
 

@@ -1,4 +1,4 @@
-"""Images from a generator of a finished run, or from one that is trained on all images, with a note on their origin.
+"""Images from a generator of a finished run, or from one that is trained on all images, with a note on leakage.
 
 The folder has ``images/<label>/seed<seed>_<number>.png``, ``manifest.csv`` (one row per image), ``note.json`` and
 ``note.txt``. It contains no real image. Equal requests write equal bytes; further requests of the same generator add

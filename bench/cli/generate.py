@@ -11,6 +11,7 @@ from bench.config import override
 from bench.data.records import fingerprint
 from bench.data.sets.detect import detect
 from bench.engine.console import plain_console
+from bench.engine.executors.threads import limit_threads
 from bench.engine.generate import Generator, generator_of_all, generator_of_run, label_of, write_images
 from bench.engine.session import images_folder, local_weights, pick_device, prepare
 from bench.errors import ConfigError, nearest
@@ -47,6 +48,8 @@ def generator_for(
     """Return the generator, and the environment it was trained in; ``at`` are fold and repeat of a run, None: train."""
     data = images_folder(data)
     suite = suite_for(suite_name, method, assignments, data)
+    if suite.settings.threads:  # for training and sampling: the last digits depend on the number of threads
+        limit_threads(suite.settings.threads)
     if at is None:
         data = images_in(data, suite.settings.folder) or data
         check_trainable(suite)

@@ -17,6 +17,7 @@ from bench.config import to_plain
 from bench.data.synthetic_files import load_seen
 from bench.errors import BenchError, ConfigError
 from bench.files import atomic_path, write_atomic
+from bench.plan.plan import classifier_of
 from bench.stages.augmentation import augmenter_of
 from bench.stages.classify import trained_network
 from bench.stages.common import Inputs
@@ -163,7 +164,9 @@ def _description(inputs: Inputs, programs: Mapping[str, Program]) -> dict[str, A
         "cell": f"{cell.stage}/{cell.key}",
         "title": cell.title,
         "method": _plugin(suite.method(str(cell.method))),
-        "classifier": _plugin(suite.classifier(cell.classifier, cell.method)) if cell.classifier else None,
+        "classifier": _plugin(classifier_of(suite, cell.classifier, cell.method, cell.ratio))
+        if cell.classifier
+        else None,
         "dataset": suite.dataset.name,
         "licence_of_the_data_set": getattr(suite.dataset.create(), "licence", "unknown: ask the publisher"),
         "classes": list(index.classes),

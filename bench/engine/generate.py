@@ -20,7 +20,6 @@ from bench.config import stable_hash, to_plain
 from bench.data.cache import ImageCache
 from bench.data.loaders import TrainingPart, check_generator
 from bench.data.synthetic_files import MANIFEST, load_seen, save_seen
-from bench.engine.executors.threads import limit_threads
 from bench.engine.session import weights_id
 from bench.errors import BenchError, ConfigError, DataError, DivergedError, nearest
 from bench.files import atomic_path, write_atomic
@@ -91,10 +90,7 @@ def generator_of_all(name: str, index: DatasetIndex, env: RunEnv) -> Generator:
 
 
 def _train(made: Any, data: TrainingPart, folder: Path, env: RunEnv) -> None:
-    settings = env.suite.settings
-    if settings.threads:
-        limit_threads(settings.threads)
-    seed = derive_seed("fit", settings.seed, STAGE)
+    seed = derive_seed("fit", env.suite.settings.seed, STAGE)
     ctx = CellContext(folder, env.device, seed, env.weights, env.out / "cache")
     ctx.score_images = TrainingFidelity(env, data)
     seed_everything(seed)

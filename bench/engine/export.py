@@ -21,6 +21,7 @@ from bench.plan.plan import classifier_of
 from bench.stages.augmentation import augmenter_of
 from bench.stages.classify import trained_network
 from bench.stages.common import Inputs
+from bench.suite.suite import PluginSpec
 
 if TYPE_CHECKING:
     import torch
@@ -158,15 +159,14 @@ def _description(inputs: Inputs, programs: Mapping[str, Program]) -> dict[str, A
 
     cell, suite, index, folder = inputs.cell, inputs.env.suite, inputs.index, inputs.artifacts.folder(*inputs.cell.id)
     parts = inputs.fold().fold_parts.parts
+    spec = classifier_of(suite, cell.classifier, cell.method, cell.ratio) if cell.classifier else None
     seen = parts["train"].groups | parts["validation"].groups if cell.stage == "classify" else set(load_seen(folder))
     return {
         "suite": suite.name,
         "cell": f"{cell.stage}/{cell.key}",
         "title": cell.title,
         "method": _plugin(suite.method(str(cell.method))),
-        "classifier": _plugin(classifier_of(suite, cell.classifier, cell.method, cell.ratio))
-        if cell.classifier
-        else None,
+        "classifier": _plugin(spec) if spec else None,
         "dataset": suite.dataset.name,
         "licence_of_the_data_set": getattr(suite.dataset.create(), "licence", "unknown: ask the publisher"),
         "classes": list(index.classes),
@@ -200,5 +200,5 @@ def _networks(name: str, program: Program) -> Iterator[tuple[str, Any]]:
     yield "output", program.output
 
 
-def _plugin(spec: Any) -> dict[str, Any]:
+def _plugin(spec: PluginSpec) -> dict[str, Any]:
     return {"name": spec.name, "class": spec.registered, "config": to_plain(asdict(spec.config))}

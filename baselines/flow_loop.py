@@ -134,7 +134,12 @@ def mean_loss(losses: list[torch.Tensor], step: int) -> float:
 
 @torch.no_grad()
 def flow(network: nn.Module, noise: torch.Tensor, labels: torch.Tensor, steps: int) -> Uint8Images:
-    """Return images uint8 [B, S, S, 3]: the noise moved from t = 0 to 1 by Heun's method in equal steps.
+    """Return images uint8 [B, S, S, 3] from noise float [B, C, S, S] and labels int64 [B]."""
+    return to_uint8(moved(network, noise, labels, steps))
+
+
+def moved(network: nn.Module, noise: torch.Tensor, labels: torch.Tensor, steps: int) -> torch.Tensor:
+    """Return the noise moved from t = 0 to 1 by Heun's method in equal steps: images float [B, C, S, S] in [-1, 1].
 
     Each step evaluates the network twice and moves along the mean of both velocities. The last one is Euler's, as in
     Karras et al. 2022, algorithm 1: next to t = 1 the noise cannot be seen, and its velocity would add grain (measured
@@ -142,12 +147,31 @@ def flow(network: nn.Module, noise: torch.Tensor, labels: torch.Tensor, steps: i
     """
     x = noise
     for i in range(steps):
-        now, then = (noise.new_full((len(noise),), j / steps) for j in (i, i + 1))
+        now, then = (noise.new_full(noise.shape[:1], j / steps) for j in (i, i + 1))
         velocity = network(x, now, labels)
         if i + 1 < steps:
             velocity = (velocity + network(x + velocity / steps, then, labels)) / 2
         x = x + velocity / steps
-    return to_uint8(x)
+    return x
+
+
+class Sampler(nn.Module):
+    """The trained network with its steps of sampling: noise float [B, C, S, S], labels int64 [B] -> images."""
+
+    def __init__(self, network: nn.Module, steps: int) -> None:
+        super().__init__()
+        self.network, self.steps = network, steps
+
+    def forward(self, noise: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return images float [B, C, S, S] in [-1, 1]."""
+        return moved(self.network, noise, labels, self.steps)
+
+
+def load_network(config: FlowMatchingConfig, data: TrainingData, weights: Path) -> nn.Module:
+    """Return the trained network, on the CPU and in evaluation mode."""
+    network = VelocityUNet(len(data.classes), data.image_size_px, config.filters, config.channels_of(data.grey))
+    network.load_state_dict(load_file(weights))
+    return network.eval()
 
 
 def save_grids(
@@ -166,9 +190,8 @@ def synthesize(
 ) -> Iterator[SyntheticImage]:
     """Yield images by label; image i of a label depends on (ctx.seed, label, i) and the weights only."""
     channels, side = config.channels_of(data.grey), data.image_size_px
-    network = VelocityUNet(len(data.classes), side, config.filters, channels)
-    network.load_state_dict(load_file(weights))
-    network.to(ctx.device).to(memory_format=torch.channels_last).eval()
+    network = load_network(config, data, weights)
+    network.to(ctx.device).to(memory_format=torch.channels_last)
     for label, count in sorted(counts.items()):
         for start in range(0, count, BLOCK):
             seeds = [derive_seed("flow sample", ctx.seed, label, start + i) for i in range(BLOCK)]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from baselines.flow_config import FlowMatchingConfig
+from bench.abilities import ExportedNetwork
 from bench.errors import ConfigError
 from bench.interfaces import RunContext, TrainingData
 from bench.types import Choice, FloatRange, IntRange, ProfiledStep, SearchRange, SyntheticImage
@@ -71,6 +72,19 @@ class FlowMatching:
 
         self.check_size(image_size_px)
         return {"step": profiled_step(replace(self.config, batch_size=batch_size), image_size_px, device)}
+
+    def exported_networks(self, data: TrainingData, fitted: Path) -> dict[str, ExportedNetwork]:
+        """Return the network with its steps of sampling; it takes noise and labels."""
+        import torch
+
+        from baselines.flow_loop import Sampler, load_network
+
+        side = data.image_size_px
+        noise = torch.randn(2, self.config.channels_of(data.grey), side, side)
+        inputs = {"noise": noise, "labels": torch.arange(2) % len(data.classes)}
+        meanings = {"noise": "standard normal", "labels": "positions of the classes"}
+        network = Sampler(load_network(self.config, data, fitted / WEIGHTS_FILE), self.config.sample_steps)
+        return {"generator": ExportedNetwork(network, inputs, meanings)}
 
     def synthesize(
         self, data: TrainingData, counts: Mapping[int, int], fitted: Path, ctx: RunContext

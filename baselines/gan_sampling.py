@@ -81,12 +81,18 @@ def images_for_fidelity(
     return np.concatenate([generated(G, *block, side_of(gan, data)) for block in blocks]), labels
 
 
+def load_generator(gan: GANModel, data: TrainingData, weights: Path) -> nn.Module:
+    """Return the trained generator, on the CPU and in evaluation mode."""
+    G, _ = gan.networks(len(data.classes), side_of(gan, data))
+    G.load_state_dict(load_file(weights))
+    return G.eval()
+
+
 def synthesize(
     gan: GANModel, data: TrainingData, counts: Mapping[int, int], weights: Path, ctx: RunContext
 ) -> Iterator[SyntheticImage]:
     """Yield images by label; image i of a label depends on (ctx.seed, label, i) and the weights only."""
-    G, _ = gan.networks(len(data.classes), side_of(gan, data))
-    G.load_state_dict(load_file(weights))
+    G = load_generator(gan, data, weights)
     G.to(ctx.device).to(memory_format=torch.channels_last if gan.channels_last else torch.preserve_format).eval()
     for label, count in sorted(counts.items()):
         for start in range(0, count, BLOCK):

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from baselines.gan_model import GANConfig, GANModel
+from bench.abilities import ExportedNetwork
 from bench.errors import ConfigError
 from bench.interfaces import RunContext, TrainingData
 from bench.types import Choice, FloatRange, IntRange, ProfiledStep, SearchRange, SyntheticImage
@@ -66,6 +67,17 @@ class LabelGAN(GANModel):
 
         resized = type(self)(replace(self.config, batch_size=batch_size))
         return {"step": profiled_step(resized, self.side_px or image_size_px, device)}
+
+    def exported_networks(self, data: TrainingData, fitted: Path) -> dict[str, ExportedNetwork]:
+        """Return the generator, which takes noise and labels."""
+        import torch
+
+        from baselines.gan_sampling import load_generator
+
+        noise, labels = torch.randn(2, self.config.z_dim), torch.arange(2) % len(data.classes)
+        meanings = {"noise": "standard normal", "labels": "positions of the classes"}
+        network = load_generator(self.for_images(data.grey), data, fitted / WEIGHTS_FILE)
+        return {"generator": ExportedNetwork(network, {"noise": noise, "labels": labels}, meanings)}
 
     def synthesize(
         self, data: TrainingData, counts: Mapping[int, int], fitted: Path, ctx: RunContext

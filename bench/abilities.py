@@ -6,13 +6,14 @@ The harness recognises an ability by its methods and attributes; a plug-in need 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.interfaces import RunContext
+from bench.interfaces import RunContext, TrainingData
 from bench.types import ProfiledStep, SearchRange, Size, Uint8Images
 
 if TYPE_CHECKING:
@@ -34,6 +35,39 @@ class CarriesMasks(Protocol):
         Both get the same geometric transform; masks remain 0 or 1. All randomness comes from ``generator`` (on the
         CPU).
         """
+        ...
+
+
+@runtime_checkable
+class FitsStatistics(Protocol):
+    """Optional interface of an online method with statistics of the training images, such as their stain.
+
+    The harness calls ``fit_statistics`` with the fold's training part, stores the values with their source images,
+    checks that these are of the training part, and calls ``use_statistics`` before anything else.
+    """
+
+    def fit_statistics(self, data: TrainingData) -> Mapping[str, Any]:
+        """Return JSON values; {} if none are needed."""
+        ...
+
+    def use_statistics(self, values: Mapping[str, Any]) -> None:
+        """Set what ``fit_statistics`` returned."""
+        ...
+
+    def prepare(self, images: torch.Tensor) -> torch.Tensor:
+        """Return images as the classifier gets them, in training (before ``transform``) and in tests.
+
+        float [B, 3, H, W] in [0, 1], also the result. Deterministic; the result of an image does not depend on others.
+        """
+        ...
+
+
+@runtime_checkable
+class ChecksColour(Protocol):
+    """Optional interface of an online method that cannot be used on every data set: one of stains needs colour."""
+
+    def check_colour(self, grey: bool) -> None:
+        """Raise ``ConfigError`` if it cannot be used; ``grey``: no image of the data set has colour."""
         ...
 
 
@@ -110,6 +144,28 @@ class SelfClassifier(Protocol):
 
     def translation_size_px(self, image_size_px: int) -> Size:
         """Return the side, or (height, width), of the images that ``classify`` takes, given the suite's side."""
+        ...
+
+
+@dataclass(frozen=True)
+class ExportedNetwork:
+    """A trained generator in evaluation mode, for `bench export`.
+
+    ``network(*inputs.values())`` returns images float [B, C, H, W] in [-1, 1], C being 1 or 3. ``inputs`` are examples
+    with B = 2 by name, and ``meanings`` says in words what each input is.
+    """
+
+    network: torch.nn.Module
+    inputs: Mapping[str, torch.Tensor]
+    meanings: Mapping[str, str]
+
+
+@runtime_checkable
+class Exportable(Protocol):
+    """Optional interface of a generative method whose networks can be exported (`bench export`)."""
+
+    def exported_networks(self, data: TrainingData, fitted: Path) -> Mapping[str, ExportedNetwork]:
+        """Return the networks that make images, by name, on the CPU; ``fitted`` is the folder written by ``fit``."""
         ...
 
 

@@ -33,8 +33,8 @@ class Dataset(Protocol):
 
     Optional class attributes: ``haematoxylin = True`` if the images are stained with haematoxylin, so that translations
     can be evaluated by their nuclei if there are no masks (``dab = True``: nuclei may be brown with DAB instead);
-    ``modality``, such as 'ultrasound'. If the class names do not imply which of two classes is positive, the dataset
-    sets ``DatasetIndex.positive`` (``bench.data.positive``).
+    ``modality``, such as 'ultrasound'; ``licence`` of the images, such as 'CC BY 4.0'. If the class names do not imply
+    which of two classes is positive, the dataset sets ``DatasetIndex.positive`` (``bench.data.positive``).
     """
 
     Config: ClassVar[type]

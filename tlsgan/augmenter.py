@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
-from bench.abilities import Transfer
+from bench.abilities import ExportedNetwork, Transfer
 from bench.errors import ConfigError, DataError
 from bench.interfaces import RunContext, TrainingData
 from bench.seeding import derive_seed, seed_everything
@@ -124,6 +124,23 @@ class CycleGAN:
             seed = derive_seed("tlsgan.synthesize", ctx.seed, label)
             for image, how in translate(generator, sources, count, seed, ctx.device):
                 yield SyntheticImage(image, label, how.seed, records[how.source].path)
+
+    def exported_networks(self, data: TrainingData, fitted: Path) -> dict[str, ExportedNetwork]:
+        """Return both generators: 'to_1' translates images of class 0 into class 1, 'to_0' the reverse."""
+        import torch
+
+        from tlsgan.checkpoint import load_plain_generator
+        from tlsgan.synthesis import Translator
+
+        inputs = {"images": torch.rand(2, 3, *height_width(self._size(data)))}
+        return {
+            f"to_{label}": ExportedNetwork(
+                Translator(load_plain_generator(fitted, name, self.config)),
+                inputs,
+                {"images": f"RGB in [0, 1], of class {1 - label}"},
+            )
+            for label, name in ((0, "G_ba"), (1, "G_ab"))
+        }
 
     def training_steps(self, image_size_px: int, batch_size: int, device: str) -> Mapping[str, ProfiledStep]:
         """Return the reference and the fast training step for profiling."""

@@ -95,13 +95,18 @@ def _save(network: torch.nn.Module, path: Path) -> None:
 
 def load_generator(folder: Path, name: str, config: CycleGANConfig, device: str) -> torch.nn.Module:
     """Return 'G_ab' or 'G_ba' in evaluation mode. Raises ``WeightsError`` if it is missing or has another shape."""
+    return to_fast_layout(load_plain_generator(folder, name, config), device).eval()
+
+
+def load_plain_generator(folder: Path, name: str, config: CycleGANConfig) -> torch.nn.Module:
+    """Return 'G_ab' or 'G_ba' on the CPU, in evaluation mode, with torch's own layers. Raises ``WeightsError``."""
     path = folder / f"{name}.safetensors"
     if not path.is_file():
         raise WeightsError(f"no trained generator at {path}, expected a file; fit the method first")
     state = load_file(path)
     generator = build_generator(_with_channels(config, state, "model.1."))
     _load(generator, path, state, f"generator with {config.filters} filters and {config.blocks} blocks")
-    return to_fast_layout(generator, device).eval()
+    return generator.eval()
 
 
 def load_discriminator(folder: Path, config: CycleGANConfig, image_size_px: Size, device: str) -> Discriminator:

@@ -83,6 +83,19 @@ def translate(
         yield from list(zip(translated, recipes, strict=True))[: count - start]
 
 
+class Translator(nn.Module):
+    """A generator that takes images float [B, 3, H, W] in [0, 1] and returns translations [B, C, H, W] in [-1, 1]."""
+
+    def __init__(self, generator: nn.Module) -> None:
+        super().__init__()
+        self.generator, self.channels = generator, int(getattr(generator, "channels", 3))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the translations; a generator of one channel takes the first channel."""
+        translations: torch.Tensor = self.generator(2 * images[:, : self.channels] - 1)
+        return translations
+
+
 def cycle(forward: nn.Module, backward: nn.Module, images: Uint8Images, device: str) -> tuple[Uint8Images, Uint8Images]:
     """Return translations of images uint8 [N, H, W, 3] and their reconstructions, in the same format.
 

@@ -163,8 +163,9 @@ def _comparisons(
 ) -> list[Comparison]:
     """Return the comparisons of all arms with each reference, for every endpoint of patients and of images.
 
-    One endpoint against one reference is one family. Arms without memorised samples, arms with selected images, untrained
-    generators, and the negative control, noise, are families of their own: they do not reduce the power of the others.
+    One endpoint against one reference is one family. Arms without memorised samples, arms with selected images,
+    untrained generators, and the negative control, noise, are families of their own: they do not reduce the power of
+    the others.
     """
     found: list[Comparison] = []
     declared = (info.contrast.arms(info.generative)[1],) if info.contrast else ()

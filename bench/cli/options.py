@@ -143,7 +143,7 @@ def suite_options(f: Callable[..., Any]) -> Callable[..., Any]:
             click.option("--suite", "suite_option", metavar="SUITE", help=SUITE_HELP),
             click.option("--name", help="Name of the run. Default: the suite's; a stored run is selected by it."),
             click.option("--data", type=click.Path(path_type=Path),
-                         help="Folder of the images, or table. Default: that of the stored run or suite, or $BENCH_DATA."),
+                         help="Folder of the images, or table. Default: that of the run or suite, or $BENCH_DATA."),
             out_option,
             click.option("--config-from", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
                          help="YAML file to merge into the suite, e.g. from `bench tune`. Applied before --set."),

@@ -111,8 +111,8 @@ def open_session(
     with no_exit("the suite was planned"):
         data = images_in(root, suite.settings.folder) or root
         index = load_index(suite, data, cache or out / "cache")
-        local = _weights(suite, weights or os.environ.get("BENCH_WEIGHTS"))
-        plan = make_plan(suite, index, _weights_id(local))
+        local = local_weights(suite, weights)
+        plan = make_plan(suite, index, weights_id(local))
     session = Session(plan, RunEnv(out, suite, plan.fingerprint, data, weights=local), command)
     return session.after(read_looks(plan, out))
 
@@ -136,9 +136,10 @@ def option_of(assignment: str) -> tuple[str, str]:
     return "--set", assignment
 
 
-def _weights(suite: Suite, default: str | None) -> Path | None:
+def local_weights(suite: Suite, default: str | None = None) -> Path | None:
+    """Return the local pretrained weights: of the suite, else ``default``, else BENCH_WEIGHTS, or None."""
     given = suite.settings.weights
-    name = (given.file if isinstance(given, WeightsConfig) else given) or default
+    name = (given.file if isinstance(given, WeightsConfig) else given) or default or os.environ.get("BENCH_WEIGHTS")
     if not name:
         return None
     path = Path(name).expanduser().resolve()
@@ -147,8 +148,8 @@ def _weights(suite: Suite, default: str | None) -> Path | None:
     return path
 
 
-def _weights_id(path: Path | None) -> str | None:
-    """Return an identifier of local weights by content: other weights are another experiment."""
+def weights_id(path: Path | None) -> str | None:
+    """Return an identifier of local weights by content, None for none: other weights are another experiment."""
     if path is None:
         return None
     files = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench import registry
-from bench.abilities import Profiled
+from bench.abilities import FitsStatistics, Profiled
 from bench.cost.updates import UpdateClock
 from bench.forecast.step_profile import count_flops, flop_counter, timed
 from bench.leakage import PARTS, FoldParts, SourceImages
@@ -99,6 +99,8 @@ def classifier_probe(
     batch = batch_size or int(spec.config.batch_size)
     plain = registry.load("method", "none")
     augmenter = online.create() if online else plain(plain.Config())
+    if isinstance(augmenter, FitsStatistics):
+        augmenter.use_statistics(augmenter.fit_statistics(RandomData(image_size_px)))
 
     def build() -> Any:
         return spec.create().build(len(CLASSES), image_size_px, weights)

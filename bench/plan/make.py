@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bench.abilities import SelfClassifier, Translator
+from bench.abilities import ChecksColour, SelfClassifier, Translator
 from bench.config import stable_hash
 from bench.data.given_split import GIVEN, given_parts
 from bench.data.masks import masks_fingerprint
@@ -77,11 +77,14 @@ def _test_groups(index: DatasetIndex, splits: Sequence[Split]) -> list[SplitGrou
 def _check_methods(suite: Suite, index: DatasetIndex) -> None:
     unable: dict[str, str] = {}
     for method in suite.methods:
-        if method.kind == "generative":
-            try:
-                method.create().check(index.classes)
-            except ConfigError as e:
-                unable[method.name] = str(e)
+        made = method.create()
+        try:
+            if method.kind == "generative":
+                made.check(index.classes)
+            if isinstance(made, ChecksColour):
+                made.check_colour(index.grey)
+        except ConfigError as e:
+            unable[method.name] = str(e)
     if unable:
         reasons = "\n".join(f"  {name}: {reason}" for name, reason in unable.items())
         leave = " ".join(f"--set methods.{name}=false" for name in unable)

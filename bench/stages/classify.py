@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench import registry
 from bench.cost.keys import CostKey
 from bench.data.loaders import FoldData, Part, assemble_training_set, ratio_counts
 from bench.leakage import FittedStatistics
 from bench.metrics.predictions import HELD_OUT
 from bench.plan.plan import Cell, classifier_of, validation_cell
+from bench.stages.augmentation import STATISTICS, augmenter_of, prepared
 from bench.stages.common import Inputs, Output, RunEnv
 from bench.stages.context import CellContext
 from bench.stages.memorised import flagged_paths
@@ -44,7 +44,7 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     parts = {"validation": train_validation.part("validation"), "test": fold.part("test")}
     if inputs.settings.split.predicts_unused:
         parts = {"validation": parts["validation"], HELD_OUT: fold.held_out()}
-    predict_parts(network, parts, inputs, ctx)
+    predict_parts(network, parts, fold, inputs, ctx)
     return Output(costs=costs, facts=facts)
 
 
@@ -68,10 +68,11 @@ def train(inputs: Inputs, train_validation: FoldData, ctx: CellContext) -> tuple
             assemble_training_set(train_validation, synthetic, counts, memorised),
             train_validation.part("validation"),
         )
-    method = env.suite.method(str(cell.method))
-    augmenter = method.create() if method.kind == "online" else _no_augmentation()
+        augmenter = augmenter_of(env.suite.method(str(cell.method)), train_validation, ctx.folder)
+        training = replace(training, images=prepared(augmenter, training.images, env.device))
+        validation = validation._replace(images=prepared(augmenter, validation.images, env.device))
     spec = _classifier(inputs)
-    network = _build(inputs)
+    network = _build(inputs, spec)
     if getattr(spec.config, "normalisation", "fixed") == "training":
         normalise(network, train_validation, ctx.folder / NORMALISATION)
     result = train_classifier(network, training, validation, len(inputs.index.classes), spec.config, augmenter, ctx)
@@ -89,7 +90,7 @@ def take_over(inputs: Inputs, tuned: Cell, ctx: CellContext) -> tuple[nn.Module,
     Its seconds count as this cell's, so that no arm gets free training.
     """
     folder, done = inputs.artifacts.folder(*tuned.id), inputs.artifacts.result(*tuned.id)
-    for name in (WEIGHTS, HISTORY, NORMALISATION):
+    for name in (WEIGHTS, HISTORY, NORMALISATION, STATISTICS):
         if (folder / name).is_file():
             shutil.copyfile(folder / name, ctx.folder / name)
     ctx.count(done["costs"])
@@ -99,22 +100,31 @@ def take_over(inputs: Inputs, tuned: Cell, ctx: CellContext) -> tuple[nn.Module,
 
 
 def trained_network(inputs: Inputs, folder: Path) -> nn.Module:
-    """Return the cell's classifier with the weights, including the normalisation, of a finished training."""
+    """Return the cell's classifier with the weights, including the normalisation, of a finished training.
+
+    Pretrained weights are read only for a network whose stored weights leave out its backbone.
+    """
     from bench.classifiers.weight_files import load_network
 
-    network = _build(inputs)
+    spec = _classifier(inputs)
+    complete = spec.config.saves_backbone
+    network = _build(inputs, replace(spec, config=replace(spec.config, pretrained=False)) if complete else spec)
     load_network(network, folder / WEIGHTS)
     return network
 
 
-def predict_parts(network: nn.Module, parts: Mapping[str, Part], inputs: Inputs, ctx: CellContext) -> None:
+def predict_parts(
+    network: nn.Module, parts: Mapping[str, Part], fold: FoldData, inputs: Inputs, ctx: CellContext
+) -> None:
     """Write the network's predictions on the parts of the cell's fold to ``predictions.csv``."""
     from bench.classifiers.trainer import predict
     from bench.metrics.predictions import Predictions, write_predictions
 
-    cell, batch_size = inputs.cell, _classifier(inputs).config.batch_size
+    cell, batch_size, device = inputs.cell, _classifier(inputs).config.batch_size, inputs.env.device
+    augmenter = augmenter_of(inputs.env.suite.method(str(cell.method)), fold, ctx.folder)
     with ctx.phase("evaluate"):
-        y_prob = [predict(network, p.images, inputs.env.device, batch_size, ctx.cache) for p in parts.values()]
+        images = [prepared(augmenter, p.images, device) for p in parts.values()]
+        y_prob = [predict(network, x, device, batch_size, ctx.cache) for x in images]
     write_predictions(
         ctx.folder / "predictions.csv",
         Predictions(
@@ -135,9 +145,9 @@ def _classifier(inputs: Inputs) -> PluginSpec:
     return classifier_of(inputs.env.suite, str(cell.classifier), cell.method, cell.ratio)
 
 
-def _build(inputs: Inputs) -> nn.Module:
+def _build(inputs: Inputs, spec: PluginSpec) -> nn.Module:
     size_px = inputs.env.suite.settings.image_size_px
-    network: nn.Module = _classifier(inputs).create().build(len(inputs.index.classes), size_px, inputs.env.weights)
+    network: nn.Module = spec.create().build(len(inputs.index.classes), size_px, inputs.env.weights)
     return network
 
 
@@ -148,8 +158,3 @@ def normalise(network: Any, fold: FoldData, path: Path) -> None:
     if not path.is_file():
         channel_statistics(fold.training).save(path)
     network.normalise_by(**FittedStatistics.load(path).for_fold(fold.fold_parts))
-
-
-def _no_augmentation() -> Any:
-    cls = registry.load("method", "none")
-    return cls(cls.Config())

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from bench.data.loaders import FoldData, Part
 from bench.leakage import FittedStatistics, SourceImages
 from bench.plan.plan import Cell
+from bench.stages.augmentation import STATISTICS, augmenter_of, prepared
 from bench.stages.classify import NORMALISATION, trained_network
 from bench.stages.common import Inputs, Output, RunEnv
 from bench.stages.context import CellContext
@@ -37,12 +38,14 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
         test = fold.part("test")
         rows = choose(test, inputs.settings.explain.images_per_class, ctx.seed)
         network = trained_network(inputs, folder)
+        augmenter = augmenter_of(inputs.env.suite.method(str(cell.method)), fold, folder)
     images, labels = test.images[rows], test.labels[rows]
+    seen = prepared(augmenter, images, env.device)
     maps, facts = np.zeros((0, *images.shape[1:3]), np.float32), dict[str, Any](images=len(rows))
     with ctx.phase("evaluate"):
         try:
             layer = find_layer(network, images.shape[1:3], env.device)
-            maps = grad_cam(network, images, labels, env.device, layer)
+            maps = grad_cam(network, seen, labels, env.device, layer)
             facts |= {"layer": layer.name, "grid": list(layer.grid), "empty_maps": int((maps.max((1, 2)) == 0).sum())}
         except NoLayerError as e:
             facts["no_maps"] = str(e)
@@ -63,7 +66,7 @@ def checked_predictions(folder: Path, fold: FoldData) -> Predictions:
     """Return the test predictions in a classifier's folder, after checking that they belong to this fold.
 
     Raises ``LeakageError`` when the classifier was tested on images outside the fold's test part, or when its input is
-    normalised by statistics of images outside the training part.
+    normalised by, or its augmentation uses, statistics of images outside the training part.
     """
     from bench.metrics.predictions import read_predictions
 
@@ -72,8 +75,9 @@ def checked_predictions(folder: Path, fold: FoldData) -> Predictions:
     table = table.select("test")
     tested = SourceImages(frozenset(table.group), frozenset(table.image))
     fold_parts.require(f"the test of {folder}", tested, "test", "explain a classifier on the test part of its fold")
-    if (folder / NORMALISATION).is_file():
-        FittedStatistics.load(folder / NORMALISATION).for_fold(fold_parts)
+    for path in (folder / NORMALISATION, folder / STATISTICS):
+        if path.is_file():
+            FittedStatistics.load(path).for_fold(fold_parts)
     return table
 
 

@@ -16,5 +16,6 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     with ctx.phase("data"):
         train_validation = inputs.fold().train_validation()
     network, facts = train(inputs, train_validation, ctx)
-    predict_parts(network, {name: train_validation.part(name) for name in SCORED}, inputs, ctx)
+    parts = {name: train_validation.part(name) for name in SCORED}
+    predict_parts(network, parts, train_validation, inputs, ctx)
     return Output(facts=facts)

@@ -18,7 +18,7 @@ import torch
 from helpers import FakeContext, Interrupt, two_class_data
 
 from bench import registry
-from bench.abilities import Translator
+from bench.abilities import Exportable, Translator
 from bench.config import build
 from bench.errors import ConfigError, WeightsError
 
@@ -157,6 +157,23 @@ def test_its_first_images_do_not_depend_on_how_many_are_asked_for(
         assert [(i.seed, i.source_path, i.image.tobytes()) for i in first] == [
             (i.seed, i.source_path, i.image.tobytes()) for i in few if i.label == label
         ]
+
+
+@pytest.mark.parametrize("name", STEPPED)
+def test_the_networks_that_it_exports_make_its_images(name: str, fit_once: Callable[[str], FakeContext]) -> None:
+    """Of two images at once, and of each alone."""
+    method, folder = small(name), fit_once(name).folder
+    assert isinstance(method, Exportable)
+    side = getattr(method, "side_px", None) or 32
+    networks = method.exported_networks(two_class_data(16, 32), folder)
+    assert len(networks) == (2 if name in TRANSLATORS else 1)
+    for exported in networks.values():
+        assert exported.inputs.keys() == exported.meanings.keys()
+        with torch.no_grad():
+            made = exported.network(*exported.inputs.values())
+            alone = exported.network(*(x[1:] for x in exported.inputs.values()))
+        assert made.shape == (2, 3, side, side)
+        torch.testing.assert_close(alone, made[1:], atol=1e-4, rtol=0)
 
 
 @pytest.mark.parametrize("name", TRANSLATORS)

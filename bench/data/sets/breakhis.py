@@ -86,6 +86,7 @@ class BreakHis:
     """Benign against malignant, grouped by patient. Attributes: magnification, slide, subtype."""
 
     Config = BreakHisConfig
+    licence: ClassVar[str] = "CC BY 4.0"
     modality: ClassVar[str] = "histology"
     haematoxylin: ClassVar[bool] = True
 

@@ -60,6 +60,7 @@ class ChestXray:
     """Normal against pneumonia, or bacteria against virus, grouped by patient. Attributes: part, infection."""
 
     Config = ChestXrayConfig
+    licence: ClassVar[str] = "CC BY 4.0"
     modality: ClassVar[str] = "chest"
 
     def __init__(self, config: Any) -> None:

@@ -68,6 +68,7 @@ class Ham10000:
     """Melanoma against other pigmented lesions, or seven diagnoses, grouped by lesion. Attributes from the table."""
 
     Config = Ham10000Config
+    licence: ClassVar[str] = "CC BY-NC 4.0"
     modality: ClassVar[str] = "dermoscopy"
 
     def __init__(self, config: Any) -> None:

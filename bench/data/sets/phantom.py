@@ -101,6 +101,7 @@ class Slides(ABC):
 
     name: ClassVar[str]
     classes: ClassVar[tuple[str, str]]  # the second is the positive one
+    licence: ClassVar[str] = "none needed: the images are generated"
     modality: ClassVar[str] = "histology"
     drawing: ClassVar[int] = 1  # increase it when the same config would draw different images
 

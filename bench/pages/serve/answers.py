@@ -73,7 +73,8 @@ class Answers:
         env, inputs = run.session.env, Inputs(cell, run.session.env)
         image = fitted(upload.picture, inputs.settings.image_size_px, inputs.resize)
         trained = self._classifiers.get(cell.key, lambda: load_classifier(inputs))
-        raw = predict(trained.network, image, env.device, batch_size=1)
+        seen = trained.prepare(image)
+        raw = predict(trained.network, seen, env.device, batch_size=1)
         prob = apply_temperature(raw, trained.calibration.temperature)
         predicted = int(prob[0].argmax())
         calibration = trained.calibration
@@ -93,7 +94,7 @@ class Answers:
                 "validation_images": calibration.images,
                 "test_ece": calibration.test_ece,
             },
-            "explanation": _explained(trained, image, predicted, env.device),
+            "explanation": _explained(trained, seen, predicted, env.device),
             "segmentation": self._segmented(run, cell, image, segmentation_network),
         }
 

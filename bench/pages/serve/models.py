@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -19,8 +20,8 @@ from bench.errors import BenchError
 from bench.metrics.calibration import apply_temperature, expected_calibration_error, fit_temperature
 from bench.metrics.predictions import read_predictions
 from bench.pages.server import RequestError
-from bench.plan.plan import classifier_of
-from bench.stages.classify import WEIGHTS
+from bench.stages.augmentation import augmenter_of, prepared
+from bench.stages.classify import WEIGHTS, trained_network
 from bench.stages.common import Inputs
 from bench.stages.fcn_network import NETWORK
 from bench.stages.segmentation import WEIGHTS as NETWORK_WEIGHTS
@@ -78,26 +79,21 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Trained:
-    """A cell's classifier and its calibration."""
+    """A cell's classifier and its calibration; ``prepare`` changes images as the arm's method does before it."""
 
     network: nn.Module
     calibration: Calibration
+    prepare: Callable[[Uint8Images], Uint8Images]
 
 
 def load_classifier(inputs: Inputs) -> Trained:
     """Return the trained classifier of a ``classify`` cell. Raises ``RequestError`` if its files are damaged."""
-    from bench.classifiers.weight_files import load_network
-
-    cell, suite = inputs.cell, inputs.env.suite
-    spec = classifier_of(suite, str(cell.classifier), cell.method, cell.ratio)
-    complete = spec.config.saves_backbone  # then the weights of the cell are enough
-    spec = replace(spec, config=replace(spec.config, pretrained=False)) if complete else spec
-    weights = None if complete else inputs.env.weights
-    network: nn.Module = spec.create().build(len(inputs.index.classes), suite.settings.image_size_px, weights)
-    folder = inputs.artifacts.folder(*cell.id)
+    folder = inputs.artifacts.folder(*inputs.cell.id)
     with load_errors(folder / WEIGHTS):
-        load_network(network, folder / WEIGHTS)
-    return Trained(network, Calibration.of(folder / "predictions.csv", inputs.split().test))
+        network = trained_network(inputs, folder)
+    augmenter = augmenter_of(inputs.env.suite.method(str(inputs.cell.method)), inputs.fold(), folder)
+    calibration = Calibration.of(folder / "predictions.csv", inputs.split().test)
+    return Trained(network, calibration, partial(prepared, augmenter, device=inputs.env.device))
 
 
 def load_segmentation_network(inputs: Inputs) -> nn.Module:

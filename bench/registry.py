@@ -42,6 +42,7 @@ REGISTRY: dict[str, dict[str, str]] = {
         "oversample": "baselines.oversample:Oversample",
         "noise": "baselines.noise:Noise",
         "cgan": "baselines.cgan:ConditionalGAN",
+        "projected_gan": "baselines.projected_gan:ProjectedGAN",
         "flow_matching": "baselines.flow_matching:FlowMatching",
         "cgan_skin": "baselines.cgan_skin:SkinGAN",
         "medsyngan": "baselines.medsyngan:MedSynGAN",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from bench.analysis.info import ReportInfo
+from bench.analysis.lines import NOISE
 from bench.analysis.rows import Rows, Score, scores_of
 
 MEASURES = ("kid", "precision", "recall", "density", "coverage", "fid")  # in the order of the tables
 VARIETY = ("is", "diversity")
+COLLAPSED = 0.5  # share of the real diversity within a class below which a generator is said to have collapsed
 SIZES = ("n_real", "n_synthetic", "kid_subset_size")
 _KEY = re.compile(rf"(?P<where>.+)/(?P<measure>{'|'.join((*SIZES, *MEASURES, *VARIETY))})_(?P<tag>.+)")
 
@@ -33,6 +36,12 @@ class Quality:
         """Return a score; an empty one if it was not measured."""
         return self.scores.get(key, Score.of([]))
 
+    @property
+    def diversity_share(self) -> float:
+        """Diversity within a class, a mean over classes, as a share of real training images'; NaN if not measured."""
+        real = self.score("real/train/diversity").mean
+        return self.score("synthetic/diversity").mean / real if real > 0 else math.nan
+
 
 def image_quality(rows: Rows, info: ReportInfo) -> tuple[Quality, ...]:
     """Return a record for each method and extractor, sorted by extractor, then in the suite's order."""
@@ -48,3 +57,13 @@ def image_quality(rows: Rows, info: ReportInfo) -> tuple[Quality, ...]:
                 by_tag.setdefault(tag, []).append(values)
         found += [Quality(method, tag, scores_of(values)) for tag, values in by_tag.items()]
     return tuple(sorted(found, key=lambda q: q.extractor))
+
+
+def collapsed(quality: Iterable[Quality]) -> dict[str, Quality]:
+    """Return by method the record of a collapsed generator, of several extractors the one with the least diversity.
+
+    Collapse: images of a class that differ much less from each other than real ones do. The negative control, noise, is
+    left out.
+    """
+    found = [q for q in quality if q.diversity_share < COLLAPSED and q.method != NOISE]
+    return {q.method: q for q in sorted(found, key=lambda q: -q.diversity_share)}

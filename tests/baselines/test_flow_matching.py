@@ -12,14 +12,16 @@ from helpers import ArrayData, FakeContext, two_class_data
 from torch import nn
 
 from baselines.flow_config import FlowMatchingConfig
-from baselines.flow_loop import flow, learning_rate, make_state, train_step, training_images
+from baselines.flow_loop import learning_rate, make_state, train_step, training_images
 from baselines.flow_matching import FlowMatching
 from baselines.flow_networks import VelocityUNet
-from baselines.pixels import to_float
+from baselines.flow_processes import EDM, RectifiedFlow, denoised, noise_levels
+from baselines.pixels import to_float, to_uint8
 from bench.errors import ConfigError, DataError, DivergedError
 from bench.seeding import derive_seed
 
 TINY: dict[str, Any] = {"steps": 4, "batch_size": 4, "filters": 8, "sample_steps": 2, "sample_every": 4}
+FLOW = RectifiedFlow()
 
 
 def fitted(folder: Path, data: ArrayData | None = None, **options: Any) -> tuple[FlowMatching, FakeContext]:
@@ -41,14 +43,14 @@ def test_learns_the_mean_colour_of_each_class(tmp_path: Path) -> None:
 
 def test_the_loss_is_that_of_straight_paths() -> None:
     config = FlowMatchingConfig(**TINY)
-    state, images = make_state(config, 2, 16, 3, "cpu", 0), training_images(two_class_data(16, 16), 3, "cpu")
+    state, images = make_state(config, 2, 16, 3, "cpu", 0), training_images(FLOW, two_class_data(16, 16), 3, "cpu")
     draw = torch.Generator().manual_seed(derive_seed("flow step", 0, 0))
     labels = torch.randint(2, (4,), generator=draw)
     places = torch.rand(4, generator=draw, dtype=torch.float64)
     chosen = [images.by_class[int(c)][int(u * 8)] for c, u in zip(labels, places, strict=True)]
     x1 = to_float(images.pixels[torch.stack(chosen)])
     x0 = torch.randn(x1.shape, generator=draw)
-    loss = train_step(config, state, images, seed=0, step=0)
+    loss = train_step(FLOW, config, state, images, seed=0, step=0)
     assert loss.item() == pytest.approx((x1 - x0).square().mean().item(), rel=1e-5)  # a new network's velocity is 0
 
 
@@ -57,7 +59,7 @@ def test_heuns_method_is_exact_for_a_velocity_linear_in_time_up_to_its_last_step
         def forward(self, x: torch.Tensor, t: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
             return (2 * t * labels)[:, None, None, None].expand_as(x)  # x(t) = x(0) + t² label
 
-    images = flow(Line(), torch.full((2, 1, 4, 4), -1.0), torch.tensor([0, 1]), steps=4)
+    images = to_uint8(FLOW.sample(Line(), torch.full((2, 1, 4, 4), -1.0), torch.tensor([0, 1]), steps=4))
     assert (images[0] == 0).all()
     end = 0.75**2 + 2 * 0.75 * 0.25  # Heun to t = 3/4, then Euler
     assert (images[1] == round(end * 127.5)).all()

@@ -37,6 +37,7 @@ class Process(Protocol):
     """How images become noise, and back."""
 
     name: str  # of the method, in errors
+    logged: str  # name of the loss in the log
 
     def loss(
         self, network: nn.Module, images: torch.Tensor, labels: torch.Tensor, draw: torch.Generator
@@ -80,7 +81,7 @@ def train(process: Process, config: FlowMatchingConfig, data: TrainingData, ctx:
             losses.append(train_step(process, config, state, images, ctx.seed, step))
         done, last = step + 1, step + 1 == config.steps
         if last or done % config.log_every == 0 or done % config.checkpoint_every == 0:
-            ctx.log(done, config.steps, {"loss/flow": mean_loss(process, losses, done)})
+            ctx.log(done, config.steps, {process.logged: mean_loss(process, losses, done)})
             losses.clear()
         if last or done % config.sample_every == 0:
             with ctx.phase("sample"):

@@ -5,6 +5,8 @@ Both use the network of ``flow_networks``, and Heun's method, whose last step is
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -19,6 +21,7 @@ class RectifiedFlow:
     """Straight paths x_t = (1 − t) x_0 + t x_1 from noise x_0 to images x_1 (Lipman et al. 2023; Liu et al. 2023)."""
 
     name = "flow_matching"
+    logged = "loss/flow"
 
     def loss(
         self, network: nn.Module, images: torch.Tensor, labels: torch.Tensor, draw: torch.Generator
@@ -54,6 +57,7 @@ class EDM:
     """Preconditioned denoising of images with Gaussian noise of any level σ (Karras et al. 2022)."""
 
     name = "diffusion"
+    logged = "loss/denoising"
 
     def loss(
         self, network: nn.Module, images: torch.Tensor, labels: torch.Tensor, draw: torch.Generator
@@ -76,7 +80,7 @@ class EDM:
         """
         sigmas = noise_levels(steps)
         x = noise * sigmas[0]
-        for now, then in zip(sigmas[:-1], sigmas[1:], strict=True):
+        for now, then in pairwise(sigmas):
             slope = (x - denoised(network, x, noise.new_full((len(x),), now), labels)) / now
             euler = x + (then - now) * slope
             if then > 0:

@@ -112,6 +112,10 @@ class GANModel(ABC):
         ``generator_loss``.
         """
 
+    def generator(self, num_classes: int, side_px: int) -> nn.Module:
+        """Return the generator of ``networks``; a method whose discriminator is expensive to build replaces it."""
+        return self.networks(num_classes, side_px)[0]
+
     def load_pretrained(self, D: nn.Module, weights: Path | None) -> dict[str, str] | None:
         """Load pretrained weights, for methods that use them, into the discriminator; return their source or None.
 

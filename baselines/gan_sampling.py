@@ -85,7 +85,7 @@ def synthesize(
     gan: GANModel, data: TrainingData, counts: Mapping[int, int], weights: Path, ctx: RunContext
 ) -> Iterator[SyntheticImage]:
     """Yield images by label; image i of a label depends on (ctx.seed, label, i) and the weights only."""
-    G, _ = gan.networks(len(data.classes), side_of(gan, data))
+    G = gan.generator(len(data.classes), side_of(gan, data))
     G.load_state_dict(load_file(weights))
     G.to(ctx.device).to(memory_format=torch.channels_last if gan.channels_last else torch.preserve_format).eval()
     for label, count in sorted(counts.items()):

@@ -76,14 +76,17 @@ class ProjectedGAN(HingeGAN):
 
     def networks(self, num_classes: int, side_px: int) -> tuple[nn.Module, nn.Module]:
         """Return generator and discriminator. Raises ``ConfigError`` for a side that is no multiple of 8 from 16 on."""
-        from baselines.projected_networks import FastGenerator, ProjectedDiscriminator
+        from baselines.projected_networks import ProjectedDiscriminator
+
+        G = self.generator(num_classes, side_px)
+        return G, ProjectedDiscriminator(num_classes, self._feature_size(side_px), self.config.disc_filters)
+
+    def generator(self, num_classes: int, side_px: int) -> nn.Module:
+        """Return the generator. Raises ``ConfigError`` for a side that is no multiple of 8 from 16 on."""
+        from baselines.projected_networks import FastGenerator
 
         self.check_size(side_px)
-        c = self.config
-        return (
-            FastGenerator(num_classes, side_px, c.z_dim, c.filters, self.image_channels),
-            ProjectedDiscriminator(num_classes, self._feature_size(side_px), c.disc_filters),
-        )
+        return FastGenerator(num_classes, side_px, self.config.z_dim, self.config.filters, self.image_channels)
 
     def load_pretrained(self, D: nn.Module, weights: Path | None) -> dict[str, str] | None:
         """Load ImageNet weights into the feature network. Raises ``WeightsError`` if they are not available."""

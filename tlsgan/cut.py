@@ -1,10 +1,10 @@
 """``cut`` and ``fastcut``: contrastive unpaired translation of training images of each class into the other.
 
 Park et al. 2020, "Contrastive Learning for Unpaired Image-to-Image Translation". A patch of a translation must be
-closer to the patch of its source at the same place than to other patches of that source, which replaces the cycle loss
-of CycleGAN (Zhu et al. 2017). A model translates one way, so that two are trained, one for each class. Changed against the
-paper: ResNet generators without anti-aliased resampling; number of filters and blocks are options. It has no
-reconstructions: ``cycle`` translates back with the other class's model, which was not trained for that.
+closer to the patch of its source at the same place than to other patches of that source. This replaces the cycle loss
+of CycleGAN (Zhu et al. 2017). A model translates one way, so that two are trained, one for each class. Changed against
+the paper: ResNet generators without anti-aliased resampling; number of filters and blocks are options. The method has
+no reconstructions: ``cycle`` translates back with the other class's model, which was not trained for that.
 """
 
 from __future__ import annotations

@@ -185,7 +185,7 @@ class ProjectedDiscriminator(nn.Module):
         super().__init__()
         widths = [filters * 2**i for i in range(len(LEVELS))]
         self.size = feature_size_px
-        self.projector = FeatureProjector(widths).requires_grad_(False)
+        self.projector = FeatureProjector(widths).requires_grad_(False).eval()
         self.discriminators = nn.ModuleList(MapDiscriminator(num_classes, widths[i:]) for i in range(len(widths)))
 
     def train(self, mode: bool = True) -> ProjectedDiscriminator:

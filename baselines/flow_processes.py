@@ -11,6 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from baselines.flow_networks import HIGHEST
+
 SIGMA_DATA = 0.5  # standard deviation of images in [-1, 1], as in the paper
 SIGMA_MIN, SIGMA_MAX = 0.002, 80.0  # first and last noise level of the sampler
 RHO = 7.0  # the larger, the more steps are spent on low noise
@@ -104,9 +106,11 @@ def noise_levels(steps: int) -> list[float]:
 def denoised(network: nn.Module, x: torch.Tensor, sigma: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Return D(x, σ, y) = c_skip x + c_out F(c_in x, ln σ / 4, y), float [B, C, S, S] (Karras et al. 2022, table 1).
 
-    ``sigma`` is float [B]. The input of the network F and its training target then have unit variance.
+    ``sigma`` is float [B]. The input of the network F and its training target then have unit variance. The time that F
+    gets is scaled so that its highest frequency is 1, as in the paper's code: the training rarely draws the high noise
+    levels with which sampling begins, so F must be smooth in σ.
     """
     s = sigma[:, None, None, None]
     total = s**2 + SIGMA_DATA**2
-    inner = network(x * total.rsqrt(), sigma.log() / 4, labels)
+    inner = network(x * total.rsqrt(), sigma.log() / 4 / HIGHEST, labels)
     return x * SIGMA_DATA**2 / total + inner * s * SIGMA_DATA * total.rsqrt()

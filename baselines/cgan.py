@@ -14,11 +14,11 @@ are trained with one channel.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
-from baselines.gan_model import LATE, Batch, GANConfig, TrainingImages, TrainState
-from baselines.label_gan import LabelGAN
+from baselines.gan_model import LATE, TrainState
+from baselines.hinge_gan import HingeGAN, HingeGANConfig
 from bench.errors import ConfigError
 from bench.seeding import derive_seed
 from bench.types import Choice, FloatRange, IntRange, ProfiledStep, SearchRange
@@ -30,23 +30,13 @@ if TYPE_CHECKING:
     from baselines.cgan_progressive import ProgressiveDiscriminator, ProgressiveGenerator
 
 
-AUGMENTATIONS = ("color", "translation", "cutout")
-
-
 @dataclass(frozen=True)
-class ConditionalGANConfig(GANConfig):
+class ConditionalGANConfig(HingeGANConfig):
     """Training budget, network size, optimiser and options."""
 
-    steps: int = 4000  # one update of each network per step
-    z_dim: int = 64  # length of the noise vector
-    filters: int = 32  # channels next to the image; they double towards the smallest feature map, up to 8 times
     learning_rate: float = 4e-4  # Adam, generator
     discriminator_learning_rate: float = 4e-4  # Adam, discriminator
-    ema: float = 0.999  # decay of the averaged generator; lower during the first steps
-    checkpoint_every: int = 250  # steps
-    channels: Literal["auto", 1, 3] = "auto"  # of the images; 'auto': 1 if the data set has no colour, else 3
     upsample: Literal["transposed", "resize"] = field(default="transposed", metadata=LATE)  # in the generator
-    diffaug: str = field(default="", metadata=LATE)  # color,translation,cutout: images of the discriminator; '': off
     self_attention: bool = field(default=False, metadata=LATE)  # in both networks, at the largest map up to 32 px
     spectral_norm: bool = field(default=False, metadata=LATE)  # in the discriminator, instead of its instance norm
     progressive: bool = field(default=False, metadata=LATE)  # grow by doubling; each size gets an equal share of steps
@@ -56,23 +46,13 @@ class ConditionalGANConfig(GANConfig):
         super().__post_init__()
         if self.upsample not in ("transposed", "resize"):
             raise ConfigError(f"upsample: got {self.upsample!r}, expected 'transposed' or 'resize'")
-        if not set(self.augmentations) <= set(AUGMENTATIONS):
-            expected = f"some of {', '.join(AUGMENTATIONS)}, separated by commas"
-            raise ConfigError(f"diffaug: got {self.diffaug!r}, expected {expected}")
-
-    @property
-    def augmentations(self) -> tuple[str, ...]:
-        """The names in ``diffaug``."""
-        return tuple(name.strip() for name in self.diffaug.split(",") if name.strip())
 
 
-class ConditionalGAN(LabelGAN):
+class ConditionalGAN(HingeGAN):
     """Conditional GAN with self-modulation, projection discriminator, hinge loss and averaged weights."""
 
     Config: ClassVar[type] = ConditionalGANConfig
     name: ClassVar[str] = "cgan"
-    averages: ClassVar[bool] = True
-    channels_last: ClassVar[bool] = True
     config: ConditionalGANConfig
 
     def search_space(self) -> dict[str, SearchRange]:
@@ -113,37 +93,9 @@ class ConditionalGAN(LabelGAN):
             D(num_classes, side_px, c.filters, c.self_attention, c.spectral_norm, self.image_channels),
         )
 
-    @property
-    def image_channels(self) -> int:
-        """Channels of the images; 3 for 'auto', until ``for_images`` has replaced it."""
-        return 3 if self.config.channels == "auto" else self.config.channels
-
-    def for_images(self, grey: bool) -> ConditionalGAN:
-        """Return the method with the number of channels for images with or without colour."""
-        if self.config.channels != "auto":
-            return self
-        return type(self)(replace(self.config, channels=1 if grey else 3))
-
-    def learning_rates(self) -> tuple[float, float]:
-        """Return Adam's learning rates for generator and discriminator."""
-        return self.config.learning_rate, self.config.discriminator_learning_rate
-
     def seed(self, purpose: str, *parts: object) -> int:
         """Return the seed of one random choice, by the names that the first version gave them."""
         return derive_seed({"standing statistics": "cgan calibration"}.get(purpose, f"cgan {purpose}"), *parts)
-
-    def batch(self, images: TrainingImages, draw: torch.Generator, seed: int, step: int) -> Batch:
-        """Return labels drawn uniformly and a random image of each: rare classes are trained as often as others."""
-        import torch
-
-        if self.config.augmentations:  # they draw from the global generators: a resumed run must draw the same
-            torch.manual_seed(self.seed("augment", seed, step))
-        size, by_class = self.config.batch_size, images.by_class
-        labels = torch.randint(len(by_class), (size,), generator=draw)
-        u = torch.rand(size, generator=draw, dtype=torch.float64)
-        chosen = [by_class[int(c)][int(v * len(by_class[int(c)]))] for c, v in zip(labels, u, strict=True)]
-        z = torch.randn(size, self.config.z_dim, generator=draw)
-        return Batch(torch.stack(chosen), labels, z, labels)
 
     def grow(self, state: TrainState, real: torch.Tensor, step: int) -> torch.Tensor:
         """Bring progressive networks and real images to the size of a step, which depends on its number only."""
@@ -156,26 +108,6 @@ class ConditionalGAN(LabelGAN):
         for network in (state.G, state.D, state.G_mean):
             cast("ProgressiveGenerator | ProgressiveDiscriminator", network).grow(at.level, at.alpha)
         return at_growth(real, at, levels)
-
-    def discriminator_loss(
-        self, D: nn.Module, real: torch.Tensor, real_labels: torch.Tensor, fake: torch.Tensor, fake_labels: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Return the hinge loss, max(0, 1 − D(x, y)) + max(0, 1 + D(G(z, y), y)), and the scores float [B] of both."""
-        import torch
-        import torch.nn.functional as F
-
-        scores = D(self._augment(torch.cat([real, fake])), torch.cat([real_labels, fake_labels]))
-        real_score, fake_score = scores.chunk(2)
-        return (F.relu(1 - real_score) + F.relu(1 + fake_score)).mean(), real_score, fake_score
-
-    def generator_loss(self, D: nn.Module, fake: torch.Tensor, fake_labels: torch.Tensor) -> torch.Tensor:
-        """Return −D(G(z, y), y)."""
-        return -D(self._augment(fake), fake_labels).mean()
-
-    def _augment(self, images: torch.Tensor) -> torch.Tensor:
-        from tlsgan.diffaug import DiffAugment
-
-        return DiffAugment(self.config.augmentations)(images)
 
     def decay(self, state: TrainState, step: int) -> float:
         """Return the decay of the averaged generator: lower while its newest layers have seen few steps."""

@@ -20,14 +20,14 @@ MAX_START_PX = 8  # side of the first feature map, at most: the image's side is 
 MAX_WIDENING = 8  # no layer has more channels than this multiple of ``filters``
 
 
-def stages(image_size_px: int) -> tuple[int, int]:
-    """Return (side of the first feature map, number of doublings); the side is odd or at most ``MAX_START_PX``.
+def stages(image_size_px: int, start_px: int = MAX_START_PX) -> tuple[int, int]:
+    """Return (side of the first feature map, number of doublings); the side is odd or at most ``start_px``.
 
     >>> stages(64), stages(96), stages(48)
     ((8, 3), (6, 4), (6, 3))
     """
     side, doublings = image_size_px, 0
-    while side % 2 == 0 and side > MAX_START_PX:
+    while side % 2 == 0 and side > start_px:
         side, doublings = side // 2, doublings + 1
     return side, doublings
 

@@ -1,4 +1,8 @@
-"""Training and sampling of ``flow_matching``. Each random number derives from the seed and the step or the image."""
+"""Training and sampling of ``flow_matching`` and ``diffusion``.
+
+A ``Process`` is what differs between them: the loss of a batch, and the way from noise to images. Each random number
+derives from the seed and the step or the image.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +13,9 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import torch
-import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -22,11 +26,28 @@ from baselines.pixels import to_float, to_uint8
 from bench.errors import DivergedError
 from bench.interfaces import RunContext, TrainingData
 from bench.seeding import derive_seed
-from bench.types import ProfiledStep, SyntheticImage, Uint8Images
+from bench.types import ProfiledStep, SyntheticImage
 
 BLOCK = 16  # images are made in full blocks of this size: an image must not depend on how many are asked for
 GRID_IMAGES = 8  # per class
 WARM_UP = 50  # steps in which the learning rate rises
+
+
+class Process(Protocol):
+    """How images become noise, and back."""
+
+    name: str  # of the method, in errors
+    logged: str  # name of the loss in the log
+
+    def loss(
+        self, network: nn.Module, images: torch.Tensor, labels: torch.Tensor, draw: torch.Generator
+    ) -> torch.Tensor:
+        """Return the loss of images float [B, C, S, S] in [-1, 1], a scalar; random numbers come from ``draw``."""
+        ...
+
+    def sample(self, network: nn.Module, noise: torch.Tensor, labels: torch.Tensor, steps: int) -> torch.Tensor:
+        """Return images float [B, C, S, S], in [-1, 1] up to errors, from standard normal noise of that shape."""
+        ...
 
 
 @dataclass
@@ -46,25 +67,25 @@ class Images:
     by_class: list[torch.Tensor]
 
 
-def train(config: FlowMatchingConfig, data: TrainingData, ctx: RunContext, path: Path) -> None:
-    """Train the velocity network and write its average to ``path``. Raises ``DataError`` and ``DivergedError``."""
+def train(process: Process, config: FlowMatchingConfig, data: TrainingData, ctx: RunContext, path: Path) -> None:
+    """Train the network and write its average to ``path``. Raises ``DataError`` and ``DivergedError``."""
     channels = config.channels_of(data.grey)
     state = make_state(config, len(data.classes), data.image_size_px, channels, ctx.device, ctx.seed)
     parameters = sum(p.numel() for p in state.network.parameters())
     (ctx.folder / "facts.json").write_text(json.dumps({"parameters": parameters}) + "\n")
     with ctx.phase("data"):
-        images = training_images(data, channels, ctx.device)
+        images = training_images(process, data, channels, ctx.device)
     losses: list[torch.Tensor] = []
     for step in range(resume(state, ctx), config.steps):
         with ctx.phase("step"):
-            losses.append(train_step(config, state, images, ctx.seed, step))
+            losses.append(train_step(process, config, state, images, ctx.seed, step))
         done, last = step + 1, step + 1 == config.steps
         if last or done % config.log_every == 0 or done % config.checkpoint_every == 0:
-            ctx.log(done, config.steps, {"loss/flow": mean_loss(losses, done)})
+            ctx.log(done, config.steps, {process.logged: mean_loss(process, losses, done)})
             losses.clear()
         if last or done % config.sample_every == 0:
             with ctx.phase("sample"):
-                save_grids(config, state.mean, data, channels, done, ctx)
+                save_grids(process, config, state.mean, data, channels, done, ctx)
         if not last and done % config.checkpoint_every == 0:
             with ctx.phase("checkpoint"):
                 ctx.save_checkpoint({"step": done, **{name: part.state_dict() for name, part in parts(state).items()}})
@@ -72,12 +93,10 @@ def train(config: FlowMatchingConfig, data: TrainingData, ctx: RunContext, path:
     save_file(weights, path)
 
 
-def train_step(config: FlowMatchingConfig, state: State, images: Images, seed: int, step: int) -> torch.Tensor:
-    """Update the network and its average on the batch of a step; return the loss.
-
-    loss = ‖v(x_t, t, y) − (x_1 − x_0)‖², x_t = (1 − t) x_0 + t x_1, x_0 noise, x_1 an image of class y, t uniform
-    (Lipman et al. 2023, equation 23 with σ_min = 0; Liu et al. 2023, equation 1). Classes are drawn uniformly.
-    """
+def train_step(
+    process: Process, config: FlowMatchingConfig, state: State, images: Images, seed: int, step: int
+) -> torch.Tensor:
+    """Update the network and its average on the batch of a step; return the loss. Classes are drawn uniformly."""
     device, size = images.pixels.device, config.batch_size
     draw = torch.Generator().manual_seed(derive_seed("flow step", seed, step))
     labels = torch.randint(len(images.by_class), (size,), generator=draw)
@@ -85,13 +104,8 @@ def train_step(config: FlowMatchingConfig, state: State, images: Images, seed: i
     chosen = [
         images.by_class[int(c)][int(u * len(images.by_class[int(c)]))] for c, u in zip(labels, places, strict=True)
     ]
-    x1 = to_float(images.pixels[torch.stack(chosen).to(device)])
-    x0 = torch.randn(x1.shape, generator=draw).to(device)
-    t = torch.rand(size, generator=draw).to(device)
-
-    along = t[:, None, None, None]
-    velocity = state.network((1 - along) * x0 + along * x1, t, labels.to(device))
-    loss = F.mse_loss(velocity, x1 - x0)
+    real = to_float(images.pixels[torch.stack(chosen).to(device)])
+    loss = process.loss(state.network, real, labels.to(device), draw)
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(config, step)
     optimizer_step(state.optimizer, loss)
@@ -116,55 +130,32 @@ def make_state(
     return State(network, mean, torch.optim.Adam(network.parameters(), config.learning_rate, fused=True))
 
 
-def training_images(data: TrainingData, channels: int, device: str) -> Images:
+def training_images(process: Process, data: TrainingData, channels: int, device: str) -> Images:
     """Return the training images. Raises ``DataError`` for a class without images."""
-    _, by_class = positions("flow_matching", data)
+    _, by_class = positions(process.name, data)
     return Images(torch.tensor(data.images()[..., :channels].copy(), device=device), by_class)
 
 
-def mean_loss(losses: list[torch.Tensor], step: int) -> float:
+def mean_loss(process: Process, losses: list[torch.Tensor], step: int) -> float:
     """Return the mean loss of the last steps. Raises ``DivergedError`` with the step."""
     values = torch.stack(losses).cpu()
     bad = (~torch.isfinite(values)).nonzero()
     if len(bad):
         at = step - len(losses) + 1 + int(bad[0])
-        raise DivergedError(f"flow_matching: the loss is {float(values[bad[0]])} at step {at}; lower learning_rate")
+        raise DivergedError(f"{process.name}: the loss is {float(values[bad[0]])} at step {at}; lower learning_rate")
     return float(values.mean())
-
-
-@torch.no_grad()
-def flow(network: nn.Module, noise: torch.Tensor, labels: torch.Tensor, steps: int) -> Uint8Images:
-    """Return images uint8 [B, S, S, 3] from noise float [B, C, S, S] and labels int64 [B]."""
-    return to_uint8(moved(network, noise, labels, steps))
-
-
-def moved(network: nn.Module, noise: torch.Tensor, labels: torch.Tensor, steps: int) -> torch.Tensor:
-    """Return the noise moved from t = 0 to 1 by Heun's method in equal steps: images float [B, C, S, S] in [-1, 1].
-
-    Each step evaluates the network twice and moves along the mean of both velocities. The last one is Euler's, as in
-    Karras et al. 2022, algorithm 1: next to t = 1 the noise cannot be seen, and its velocity would add grain (measured
-    on 150 chest X-rays of 32 px: KID 25 with it, 6 without).
-    """
-    x = noise
-    for i in range(steps):
-        now, then = (noise.new_full(noise.shape[:1], j / steps) for j in (i, i + 1))
-        velocity = network(x, now, labels)
-        if i + 1 < steps:
-            velocity = (velocity + network(x + velocity / steps, then, labels)) / 2
-        x = x + velocity / steps
-    return x
 
 
 class Sampler(nn.Module):
     """The trained network with its steps of sampling: noise float [B, C, S, S], labels int64 [B] -> images."""
 
-    def __init__(self, network: nn.Module, steps: int) -> None:
+    def __init__(self, process: Process, network: nn.Module, steps: int) -> None:
         super().__init__()
-        self.network, self.steps = network, steps
+        self.process, self.network, self.steps = process, network, steps
 
     def forward(self, noise: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return images float [B, C, S, S] in [-1, 1]."""
-        return moved(self.network, noise, labels, self.steps)
+        return self.process.sample(self.network, noise, labels, self.steps)
 
 
 def load_network(config: FlowMatchingConfig, data: TrainingData, weights: Path) -> nn.Module:
@@ -174,19 +165,32 @@ def load_network(config: FlowMatchingConfig, data: TrainingData, weights: Path) 
     return network.eval()
 
 
+@torch.no_grad()
 def save_grids(
-    config: FlowMatchingConfig, network: nn.Module, data: TrainingData, channels: int, step: int, ctx: RunContext
+    process: Process,
+    config: FlowMatchingConfig,
+    network: nn.Module,
+    data: TrainingData,
+    channels: int,
+    step: int,
+    ctx: RunContext,
 ) -> None:
     """Keep one sample grid per class, from the same noise at every step and for every class."""
     draw = torch.Generator().manual_seed(derive_seed("flow grid", ctx.seed))
     noise = torch.randn(GRID_IMAGES, channels, data.image_size_px, data.image_size_px, generator=draw).to(ctx.device)
     for label in range(len(data.classes)):
         labels = torch.full((GRID_IMAGES,), label, device=ctx.device)
-        ctx.save_images(f"class_{label}", step, flow(network, noise, labels, config.sample_steps))
+        images = process.sample(network, noise, labels, config.sample_steps)
+        ctx.save_images(f"class_{label}", step, to_uint8(images))
 
 
 def synthesize(
-    config: FlowMatchingConfig, data: TrainingData, counts: Mapping[int, int], weights: Path, ctx: RunContext
+    process: Process,
+    config: FlowMatchingConfig,
+    data: TrainingData,
+    counts: Mapping[int, int],
+    weights: Path,
+    ctx: RunContext,
 ) -> Iterator[SyntheticImage]:
     """Yield images by label; image i of a label depends on (ctx.seed, label, i) and the weights only."""
     channels, side = config.channels_of(data.grey), data.image_size_px
@@ -197,13 +201,14 @@ def synthesize(
             seeds = [derive_seed("flow sample", ctx.seed, label, start + i) for i in range(BLOCK)]
             draws = [torch.Generator().manual_seed(s) for s in seeds]
             noise = torch.stack([torch.randn(channels, side, side, generator=d) for d in draws]).to(ctx.device)
-            with ctx.phase("sample"):
-                images = flow(network, noise, torch.full((BLOCK,), label, device=ctx.device), config.sample_steps)
+            labels = torch.full((BLOCK,), label, device=ctx.device)
+            with ctx.phase("sample"), torch.no_grad():
+                images = to_uint8(process.sample(network, noise, labels, config.sample_steps))
             for image, seed in list(zip(images, seeds, strict=True))[: count - start]:
                 yield SyntheticImage(image, label, seed)
 
 
-def profiled_step(config: FlowMatchingConfig, side_px: int, device: str) -> ProfiledStep:
+def profiled_step(process: Process, config: FlowMatchingConfig, side_px: int, device: str) -> ProfiledStep:
     """Return the training step on random images of two classes; its duration does not depend on the images."""
 
     def build() -> Callable[[], object]:
@@ -214,6 +219,6 @@ def profiled_step(config: FlowMatchingConfig, side_px: int, device: str) -> Prof
         pixels = torch.randint(256, shape, dtype=torch.uint8, device=device)
         images = Images(pixels, [(labels == label).nonzero().flatten() for label in (0, 1)])
         steps = itertools.count()
-        return lambda: train_step(config, state, images, 0, next(steps) % config.steps)
+        return lambda: train_step(process, config, state, images, 0, next(steps) % config.steps)
 
     return ProfiledStep(build, build)

@@ -12,13 +12,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from baselines.flow_config import FlowMatchingConfig
 from bench.abilities import ExportedNetwork
 from bench.errors import ConfigError
 from bench.interfaces import RunContext, TrainingData
 from bench.types import Choice, FloatRange, IntRange, ProfiledStep, SearchRange, SyntheticImage
+
+if TYPE_CHECKING:
+    from baselines.flow_loop import Process
 
 WEIGHTS_FILE = "velocity.safetensors"
 
@@ -29,6 +32,7 @@ class FlowMatching:
     kind: ClassVar[Literal["generative"]] = "generative"
     version: ClassVar[int] = 1
     Config: ClassVar[type] = FlowMatchingConfig
+    name: ClassVar[str] = "flow_matching"
 
     def __init__(self, config: FlowMatchingConfig) -> None:
         self.config = config
@@ -47,12 +51,12 @@ class FlowMatching:
     def check(self, classes: Sequence[str]) -> None:
         """Accept any number of classes from one on. Raises ``ConfigError`` for none."""
         if not classes:
-            raise ConfigError("flow_matching: got no classes, expected at least one")
+            raise ConfigError(f"{self.name}: got no classes, expected at least one")
 
     def check_size(self, image_size_px: int) -> None:
         """Raise ``ConfigError`` unless the side can be halved twice."""
         if image_size_px % 4 or image_size_px < 16:
-            raise ConfigError(f"flow_matching: got images of {image_size_px} px, expected a multiple of 4 from 16 on")
+            raise ConfigError(f"{self.name}: got images of {image_size_px} px, expected a multiple of 4 from 16 on")
 
     def fit(self, data: TrainingData, ctx: RunContext) -> None:
         """Train and write the averaged network to ``velocity.safetensors``.
@@ -64,14 +68,16 @@ class FlowMatching:
 
         self.check(data.classes)
         self.check_size(data.image_size_px)
-        train(self.config, data, ctx, ctx.folder / WEIGHTS_FILE)
+        train(self._process(), self.config, data, ctx, ctx.folder / WEIGHTS_FILE)
 
     def training_steps(self, image_size_px: int, batch_size: int, device: str) -> Mapping[str, ProfiledStep]:
         """Return the one kind of training step."""
         from baselines.flow_loop import profiled_step
 
         self.check_size(image_size_px)
-        return {"step": profiled_step(replace(self.config, batch_size=batch_size), image_size_px, device)}
+        return {
+            "step": profiled_step(self._process(), replace(self.config, batch_size=batch_size), image_size_px, device)
+        }
 
     def exported_networks(self, data: TrainingData, fitted: Path) -> dict[str, ExportedNetwork]:
         """Return the network with its steps of sampling; it takes noise and labels."""
@@ -83,7 +89,9 @@ class FlowMatching:
         noise = torch.randn(2, self.config.channels_of(data.grey), side, side)
         inputs = {"noise": noise, "labels": torch.arange(2) % len(data.classes)}
         meanings = {"noise": "standard normal", "labels": "positions of the classes"}
-        network = Sampler(load_network(self.config, data, fitted / WEIGHTS_FILE), self.config.sample_steps)
+        network = Sampler(
+            self._process(), load_network(self.config, data, fitted / WEIGHTS_FILE), self.config.sample_steps
+        )
         return {"generator": ExportedNetwork(network, inputs, meanings)}
 
     def synthesize(
@@ -92,4 +100,9 @@ class FlowMatching:
         """Yield images by label; image i of a label depends on (ctx.seed, label, i) and the weights only."""
         from baselines.flow_loop import synthesize
 
-        yield from synthesize(self.config, data, counts, fitted / WEIGHTS_FILE, ctx)
+        yield from synthesize(self._process(), self.config, data, counts, fitted / WEIGHTS_FILE, ctx)
+
+    def _process(self) -> Process:
+        from baselines.flow_processes import RectifiedFlow
+
+        return RectifiedFlow()

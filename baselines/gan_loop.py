@@ -30,7 +30,9 @@ def train(gan: GANModel, data: TrainingData, ctx: RunContext) -> nn.Module:
     """Return the generator to sample from. Raises ``DataError``, ``ConfigError`` and ``DivergedError``."""
     config = gan.config
     state = make_state(gan, len(data.classes), side_of(gan, data), ctx.device, ctx.seed)
-    parameters = sum(p.numel() for network in (state.G, state.D) for p in network.parameters())
+    if source := gan.load_pretrained(state.D, ctx.weights):
+        (ctx.folder / "weights.json").write_text(json.dumps(source, indent=2) + "\n")
+    parameters = sum(p.numel() for network in (state.G, state.D) for p in network.parameters() if p.requires_grad)
     (ctx.folder / "facts.json").write_text(json.dumps({"parameters": parameters}) + "\n")
     with ctx.phase("data"):
         images = training_images(gan, data, ctx.device)
@@ -108,7 +110,8 @@ def make_state(gan: GANModel, num_classes: int, side_px: int, device: str, seed:
     memory_format = torch.channels_last if gan.channels_last else torch.preserve_format
     G, D = (n.to(device).to(memory_format=memory_format) for n in gan.networks(num_classes, side_px))
     betas = (gan.config.beta1, gan.config.beta2)
-    adam = [torch.optim.Adam(n.parameters(), lr, betas) for n, lr in zip((G, D), gan.learning_rates(), strict=True)]
+    trained = ([p for p in network.parameters() if p.requires_grad] for network in (G, D))
+    adam = [torch.optim.Adam(some, lr, betas) for some, lr in zip(trained, gan.learning_rates(), strict=True)]
     return TrainState(G, D, copy.deepcopy(G) if gan.averages else None, *adam)
 
 

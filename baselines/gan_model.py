@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from bench.errors import ConfigError
@@ -110,6 +111,17 @@ class GANModel(ABC):
         ``image_channels``; the discriminator maps images and labels to float [B], for ``discriminator_loss`` and
         ``generator_loss``.
         """
+
+    def generator(self, num_classes: int, side_px: int) -> nn.Module:
+        """Return the generator of ``networks``; a method whose discriminator is expensive to build replaces it."""
+        return self.networks(num_classes, side_px)[0]
+
+    def load_pretrained(self, D: nn.Module, weights: Path | None) -> dict[str, str] | None:
+        """Load pretrained weights, for methods that use them, into the discriminator; return their source or None.
+
+        ``weights`` is the file or folder of the suite. Raises ``WeightsError`` if they are not available.
+        """
+        return None
 
     def learning_rates(self) -> tuple[float, float]:
         """Return Adam's learning rates for generator and discriminator."""

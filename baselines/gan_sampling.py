@@ -83,7 +83,7 @@ def images_for_fidelity(
 
 def load_generator(gan: GANModel, data: TrainingData, weights: Path) -> nn.Module:
     """Return the trained generator, on the CPU and in evaluation mode."""
-    G, _ = gan.networks(len(data.classes), side_of(gan, data))
+    G = gan.generator(len(data.classes), side_of(gan, data))
     G.load_state_dict(load_file(weights))
     return G.eval()
 

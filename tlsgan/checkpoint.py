@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from bench.errors import WeightsError
 from bench.types import Size
 from bench.weights import describe_mismatch
-from tlsgan.config import CycleGANConfig
+from tlsgan.config import CycleGANConfig, TranslatorConfig
 from tlsgan.data import UnpairedStream
 from tlsgan.discriminators import Discriminator, build_discriminator
 from tlsgan.ema import GeneratorAverage
@@ -24,6 +24,8 @@ from tlsgan.fast_layers import to_fast_layout
 from tlsgan.meter import LossMeter
 from tlsgan.networks import Networks, build_generator
 from tlsgan.step import TrainState
+
+Options = TypeVar("Options", bound=TranslatorConfig)
 
 
 @dataclass(frozen=True)
@@ -78,10 +80,10 @@ def restore(state: Mapping[str, Any], training: Training, device: str) -> int:
     return int(state["step"])
 
 
-def save_generators(folder: Path, nets: Networks) -> None:
+def save_generators(folder: Path, G_ab: torch.nn.Module, G_ba: torch.nn.Module) -> None:
     """Write ``G_ab.safetensors`` and ``G_ba.safetensors``."""
-    for name in ("G_ab", "G_ba"):
-        _save(nets.named()[name], folder / f"{name}.safetensors")
+    for name, generator in (("G_ab", G_ab), ("G_ba", G_ba)):
+        _save(generator, folder / f"{name}.safetensors")
 
 
 def save_discriminator(folder: Path, nets: Networks) -> None:
@@ -93,7 +95,7 @@ def _save(network: torch.nn.Module, path: Path) -> None:
     save_file({k: v.detach().cpu().contiguous() for k, v in network.state_dict().items()}, path)
 
 
-def load_generator(folder: Path, name: str, config: CycleGANConfig, device: str) -> torch.nn.Module:
+def load_generator(folder: Path, name: str, config: TranslatorConfig, device: str) -> torch.nn.Module:
     """Return 'G_ab' or 'G_ba' in evaluation mode. Raises ``WeightsError`` if it is missing or has another shape."""
     return to_fast_layout(load_plain_generator(folder, name, config), device).eval()
 
@@ -123,7 +125,7 @@ def load_discriminator(folder: Path, config: CycleGANConfig, image_size_px: Size
     return network
 
 
-def _with_channels(config: CycleGANConfig, state: Mapping[str, torch.Tensor], first: str) -> CycleGANConfig:
+def _with_channels(config: Options, state: Mapping[str, torch.Tensor], first: str) -> Options:
     """Replace channels 'auto' by those of the saved first convolution, whose tensors' names begin with ``first``."""
     if config.channels != "auto":
         return config

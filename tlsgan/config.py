@@ -15,7 +15,7 @@ for every image. With ``class_on_both`` each discriminator learns both classes, 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, Self
 
 from bench.errors import ConfigError
 from bench.types import Size, height_width
@@ -44,8 +44,8 @@ def check_image_size(image_size_px: Size) -> None:
 
 
 @dataclass(frozen=True)
-class CycleGANConfig:
-    """A plain CycleGAN: least-squares PatchGAN discriminators, instance norm, cycle weight 10, identity weight 1."""
+class TranslatorConfig:
+    """What all translators share: budget, ResNet generators (Zhu et al. 2017), PatchGAN width, optimiser, images."""
 
     image_size_px: Size | None = None  # side of square images, or [height, width]; None: the suite's
     steps: int = 2_500  # generator updates; published: 25 epochs of 100 pairs
@@ -56,38 +56,14 @@ class CycleGANConfig:
     upsample: Literal["transposed", "resize"] = field(default="transposed", metadata=LATE)  # in the generators
     residual: bool = field(default=False, metadata=LATE)  # generators learn what to add to an image
     norm: str = "instance"  # in the generators: 'instance' or 'batch'
-    discriminator: str = PATCHGAN  # 'patchgan', 'resnet50', 'vgg16' (torchvision), or a convolutional timm network
     disc_filters: int = 64  # in the PatchGAN's first convolution
-    pretrained: bool = False  # ImageNet weights in the discriminators' backbones
-    trained_stages: int | None = field(default=None, metadata=LATE)  # last backbone stages that train; None: all
-    head: str = field(default=TWO_HEADS, metadata=LATE)  # or 'classes_and_fake': n + 1 outputs (Amin et al. 2022)
-    class_on_both: bool = field(default=False, metadata=LATE)  # class loss also on real images of the other domain
-    label_fraction: float = field(default=1.0, metadata=LATE)  # share of real images whose label the class loss uses
-    head_width: int = 512  # hidden units of the two heads
-    head_dropout: float = 0.4  # probability
-    imagenet_normalisation: bool = False  # normalise images as in the backbone's ImageNet training
     learning_rate: float = 2e-4
     beta1: float = 0.5
     beta2: float = 0.999
-    disc_learning_rate: float | None = None  # for the discriminators (Heusel et al. 2017); None: learning_rate
     lr_decay_start: float = 1.0  # share of the steps after which the rate falls linearly to 0; 1: never
-    lambda_cycle: float = 10.0
-    lambda_identity: float = 1.0
-    lambda_class: float = 0.0  # 0: no class head is built
-    pool_size: int = 0  # images kept for each discriminator (Shrivastava et al. 2017: 50); 0: off
     flip: bool = False  # mirror training images left-right at random
-    ema_decay: float = 0.0  # averaged generators make the images (Yazıcı et al. 2019: 0.999); 0: off
-    spectral_norm: bool = False  # in the PatchGAN, instead of instance norm (Miyato et al. 2018)
     diffaug: str = ""  # discriminator inputs: color,translation,cutout (Zhao et al. 2020); '': off
-    r1_gamma: float = 0.0  # weight of the gradient penalty on real images (Mescheder et al. 2018); 0: off
-    r1_every: int = 16  # steps between penalties, which are multiplied by it (Karras et al. 2020)
-    clip_grad_norm: float = 0.0  # largest gradient norm of an optimiser (Pascanu et al. 2013); 0: off
-    step: str = "fast"  # 'fast', or 'reference': published order, float32, eager; equal up to rounding
-    joint_batch_statistics: bool = False  # fast step: one pass for two batches although batch norm mixes them
-    amp: bool = True  # fast step: bfloat16 autocast on CUDA; no effect on a CPU
-    compile: str = "auto"  # fast step: torch.compile and CUDA graphs; 'auto': if faster, see accelerate.py
     resize: str | None = field(default=None, metadata=LATE)  # 'squash' or 'crop'; None: the suite's
-    keep_discriminator: bool = field(default=False, metadata=LATE)  # save D_a as a classifier; VGG-16: 1 GB
     log_every: int = 50  # steps between log entries of the losses
     sample_every: int = 1_000  # steps between sample grids; the last step draws one too
     checkpoint_every: int = 500  # steps between resumable checkpoints
@@ -98,23 +74,77 @@ class CycleGANConfig:
             height, width = height_width(self.image_size_px)
             self._require("resize", self.resize != "crop" or height == width, "squash, because crop gives squares only")
         self._require("resize", self.resize in (None, *RESIZES), f"null, or one of {', '.join(RESIZES)}")
-        for name in ("steps", "batch_size", "filters", "disc_filters", "head_width", "r1_every"):
+        for name in ("steps", "batch_size", "filters", "disc_filters", "log_every", "sample_every", "checkpoint_every"):
             self._require(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("log_every", "sample_every", "checkpoint_every"):
-            self._require(name, getattr(self, name) >= 1, "at least 1")
-        for name in ("lambda_cycle", "lambda_identity", "lambda_class", "pool_size", "blocks"):
-            self._require(name, getattr(self, name) >= 0, "0 or more")
-        for name in ("r1_gamma", "clip_grad_norm"):
-            self._require(name, getattr(self, name) >= 0, "0 or more")
-        for name in ("head_dropout", "beta1", "beta2", "ema_decay"):
+        self._require("blocks", self.blocks >= 0, "0 or more")
+        for name in ("beta1", "beta2"):
             self._require(name, 0 <= getattr(self, name) < 1, "in [0, 1)")
         self._require("learning_rate", self.learning_rate > 0, "above 0")
-        self._require("disc_learning_rate", self.disc_learning_rate is None or self.disc_learning_rate > 0, "above 0")
         self._require("lr_decay_start", 0 <= self.lr_decay_start <= 1, "in [0, 1]")
-        for name, known in (("norm", NORMS), ("step", STEPS), ("compile", COMPILE), ("upsample", UPSAMPLES)):
+        for name, known in (("norm", NORMS), ("upsample", UPSAMPLES)):
             self._require(name, getattr(self, name) in known, f"one of {', '.join(known)}")
         fine = set(self.augmentations) <= set(AUGMENTATIONS)
         self._require("diffaug", fine, f"some of {', '.join(AUGMENTATIONS)}, separated by commas")
+
+    @property
+    def image_channels(self) -> int:
+        """Channels of the images; 3 for 'auto', until ``for_images`` has replaced it."""
+        return 3 if self.channels == "auto" else self.channels
+
+    def for_images(self, grey: bool) -> Self:
+        """Return the config with the number of channels for images with or without colour."""
+        return replace(self, channels=1 if grey else 3) if self.channels == "auto" else self
+
+    @property
+    def augmentations(self) -> tuple[str, ...]:
+        """The names in ``diffaug``."""
+        return tuple(name.strip() for name in self.diffaug.split(",") if name.strip())
+
+    def _require(self, name: str, fine: bool, expected: str) -> None:
+        if not fine:
+            raise ConfigError(f"{type(self).__name__}: {name} is {getattr(self, name)!r}, expected {expected}")
+
+
+@dataclass(frozen=True)
+class CycleGANConfig(TranslatorConfig):
+    """A plain CycleGAN: least-squares PatchGAN discriminators, instance norm, cycle weight 10, identity weight 1."""
+
+    discriminator: str = PATCHGAN  # 'patchgan', 'resnet50', 'vgg16' (torchvision), or a convolutional timm network
+    pretrained: bool = False  # ImageNet weights in the discriminators' backbones
+    trained_stages: int | None = field(default=None, metadata=LATE)  # last backbone stages that train; None: all
+    head: str = field(default=TWO_HEADS, metadata=LATE)  # or 'classes_and_fake': n + 1 outputs (Amin et al. 2022)
+    class_on_both: bool = field(default=False, metadata=LATE)  # class loss also on real images of the other domain
+    label_fraction: float = field(default=1.0, metadata=LATE)  # share of real images whose label the class loss uses
+    head_width: int = 512  # hidden units of the two heads
+    head_dropout: float = 0.4  # probability
+    imagenet_normalisation: bool = False  # normalise images as in the backbone's ImageNet training
+    disc_learning_rate: float | None = None  # for the discriminators (Heusel et al. 2017); None: learning_rate
+    lambda_cycle: float = 10.0
+    lambda_identity: float = 1.0
+    lambda_class: float = 0.0  # 0: no class head is built
+    pool_size: int = 0  # images kept for each discriminator (Shrivastava et al. 2017: 50); 0: off
+    ema_decay: float = 0.0  # averaged generators make the images (Yazıcı et al. 2019: 0.999); 0: off
+    spectral_norm: bool = False  # in the PatchGAN, instead of instance norm (Miyato et al. 2018)
+    r1_gamma: float = 0.0  # weight of the gradient penalty on real images (Mescheder et al. 2018); 0: off
+    r1_every: int = 16  # steps between penalties, which are multiplied by it (Karras et al. 2020)
+    clip_grad_norm: float = 0.0  # largest gradient norm of an optimiser (Pascanu et al. 2013); 0: off
+    step: str = "fast"  # 'fast', or 'reference': published order, float32, eager; equal up to rounding
+    joint_batch_statistics: bool = False  # fast step: one pass for two batches although batch norm mixes them
+    amp: bool = True  # fast step: bfloat16 autocast on CUDA; no effect on a CPU
+    compile: str = "auto"  # fast step: torch.compile and CUDA graphs; 'auto': if faster, see accelerate.py
+    keep_discriminator: bool = field(default=False, metadata=LATE)  # save D_a as a classifier; VGG-16: 1 GB
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("head_width", "r1_every"):
+            self._require(name, getattr(self, name) >= 1, "at least 1")
+        for name in ("lambda_cycle", "lambda_identity", "lambda_class", "pool_size", "r1_gamma", "clip_grad_norm"):
+            self._require(name, getattr(self, name) >= 0, "0 or more")
+        for name in ("head_dropout", "ema_decay"):
+            self._require(name, 0 <= getattr(self, name) < 1, "in [0, 1)")
+        self._require("disc_learning_rate", self.disc_learning_rate is None or self.disc_learning_rate > 0, "above 0")
+        for name, known in (("step", STEPS), ("compile", COMPILE)):
+            self._require(name, getattr(self, name) in known, f"one of {', '.join(known)}")
         patchgan = self.discriminator == PATCHGAN
         self._require("spectral_norm", patchgan or not self.spectral_norm, "false, because it needs the PatchGAN")
         if self.discriminator == PATCHGAN:
@@ -133,24 +163,6 @@ class CycleGANConfig:
         self._require("class_on_both", classes or not self.class_on_both, "false if lambda_class is 0")
         self._require("label_fraction", 0 < self.label_fraction <= 1, "in (0, 1]")
         self._require("label_fraction", classes or self.label_fraction == 1, "1 if lambda_class is 0")
-
-    @property
-    def image_channels(self) -> int:
-        """Channels of the images; 3 for 'auto', until ``for_images`` has replaced it."""
-        return 3 if self.channels == "auto" else self.channels
-
-    def for_images(self, grey: bool) -> CycleGANConfig:
-        """Return the config with the number of channels for images with or without colour."""
-        return replace(self, channels=1 if grey else 3) if self.channels == "auto" else self
-
-    @property
-    def augmentations(self) -> tuple[str, ...]:
-        """The names in ``diffaug``."""
-        return tuple(name.strip() for name in self.diffaug.split(",") if name.strip())
-
-    def _require(self, name: str, fine: bool, expected: str) -> None:
-        if not fine:
-            raise ConfigError(f"{type(self).__name__}: {name} is {getattr(self, name)!r}, expected {expected}")
 
 
 @dataclass(frozen=True)

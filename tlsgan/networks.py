@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from bench.types import Size
-from tlsgan.config import CycleGANConfig, check_image_size
+from tlsgan.config import CycleGANConfig, TranslatorConfig, check_image_size
 from tlsgan.discriminators import Discriminator, build_discriminator
 from tlsgan.generators import ResNetGenerator
 
@@ -62,7 +62,7 @@ def parameters_of(optimiser: torch.optim.Optimizer) -> list[nn.Parameter]:
     return [p for group in optimiser.param_groups for p in group["params"]]
 
 
-def build_generator(config: CycleGANConfig) -> ResNetGenerator:
+def build_generator(config: TranslatorConfig) -> ResNetGenerator:
     """Build a generator with random weights from torch's global generator."""
     return ResNetGenerator(
         config.filters, config.blocks, config.norm, config.image_channels, config.upsample, config.residual
@@ -95,11 +95,15 @@ def build_optimisers(nets: Networks, config: CycleGANConfig) -> Optimisers:
 
 
 def learning_rates(step: int, config: CycleGANConfig) -> tuple[float, float]:
-    """Return the learning rates of generators and discriminators at a step (from 0).
+    """Return the learning rates of generators and discriminators at a step (from 0); separate: Heusel et al. 2017."""
+    share = rate_share(step, config)
+    return config.learning_rate * share, (config.disc_learning_rate or config.learning_rate) * share
 
-    They are constant for the share ``lr_decay_start`` of the steps, then fall linearly to 0 (Zhu et al. 2017). Separate
-    rates: Heusel et al. 2017.
+
+def rate_share(step: int, config: TranslatorConfig) -> float:
+    """Return the factor of the learning rates at a step (from 0).
+
+    It is 1 for the share ``lr_decay_start`` of the steps, then falls linearly to 0 (Zhu et al. 2017).
     """
     start = config.lr_decay_start * config.steps
-    share = 1.0 if step < start else (config.steps - step) / (config.steps - start)
-    return config.learning_rate * share, (config.disc_learning_rate or config.learning_rate) * share
+    return 1.0 if step < start else (config.steps - step) / (config.steps - start)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.analysis.info import ReportInfo
+from bench.analysis.lines import NOISE
 from bench.analysis.rows import Rows, Score, scores_of
 
 MEASURES = ("kid", "precision", "recall", "density", "coverage", "fid")  # in the order of the tables
 VARIETY = ("is", "diversity")
+COLLAPSED = 0.5  # share of the real diversity within a class below which a generator is said to have collapsed
 SIZES = ("n_real", "n_synthetic", "kid_subset_size")
-NOISE = "noise"  # method of the negative control
 TRAINED_SHARE = 0.2  # largest share of the KID of noise at which a generator counts as trained
 KID = "synthetic/test/kid"
 _KEY = re.compile(rf"(?P<where>.+)/(?P<measure>{'|'.join((*SIZES, *MEASURES, *VARIETY))})_(?P<tag>.+)")
@@ -35,6 +37,12 @@ class Quality:
     def score(self, key: str) -> Score:
         """Return a score; an empty one if it was not measured."""
         return self.scores.get(key, Score.of([]))
+
+    @property
+    def diversity_share(self) -> float:
+        """Diversity within a class, a mean over classes, as a share of real training images'; NaN if not measured."""
+        real = self.score("real/train/diversity").mean
+        return self.score("synthetic/diversity").mean / real if real > 0 else math.nan
 
 
 def image_quality(rows: Rows, info: ReportInfo) -> tuple[Quality, ...]:
@@ -72,3 +80,13 @@ def untrained(quality: Sequence[Quality], info: ReportInfo) -> dict[str, str]:
         if shares and min(shares.values()) > TRAINED_SHARE:
             found[method] = f"the KID of its images is {100 * min(shares.values()):.0f} % of that of noise"
     return found
+
+
+def collapsed(quality: Iterable[Quality]) -> dict[str, Quality]:
+    """Return by method the record of a collapsed generator, of several extractors the one with the least diversity.
+
+    Collapse: images of a class that differ much less from each other than real ones do. The negative control, noise, is
+    left out.
+    """
+    found = [q for q in quality if q.diversity_share < COLLAPSED and q.method != NOISE]
+    return {q.method: q for q in sorted(found, key=lambda q: -q.diversity_share)}

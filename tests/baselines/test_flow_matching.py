@@ -1,4 +1,4 @@
-"""Flow matching: the loss and Heun's method by hand, what it learns, grey data, and refusals."""
+"""Flow matching and diffusion: losses and samplers by hand, what is learned, grey data, and refusals."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from helpers import ArrayData, FakeContext, two_class_data
 from torch import nn
 
 from baselines.flow_config import FlowMatchingConfig
-from baselines.flow_loop import flow, learning_rate, make_state, train_step, training_images
+from baselines.flow_loop import learning_rate, make_state, train_step, training_images
 from baselines.flow_matching import FlowMatching
-from baselines.flow_networks import VelocityUNet
-from baselines.pixels import to_float
+from baselines.flow_networks import HIGHEST, VelocityUNet
+from baselines.flow_processes import EDM, RectifiedFlow, denoised, noise_levels
+from baselines.pixels import to_float, to_uint8
 from bench.errors import ConfigError, DataError, DivergedError
 from bench.seeding import derive_seed
 
 TINY: dict[str, Any] = {"steps": 4, "batch_size": 4, "filters": 8, "sample_steps": 2, "sample_every": 4}
+FLOW = RectifiedFlow()
 
 
 def fitted(folder: Path, data: ArrayData | None = None, **options: Any) -> tuple[FlowMatching, FakeContext]:
@@ -41,14 +43,14 @@ def test_learns_the_mean_colour_of_each_class(tmp_path: Path) -> None:
 
 def test_the_loss_is_that_of_straight_paths() -> None:
     config = FlowMatchingConfig(**TINY)
-    state, images = make_state(config, 2, 16, 3, "cpu", 0), training_images(two_class_data(16, 16), 3, "cpu")
+    state, images = make_state(config, 2, 16, 3, "cpu", 0), training_images(FLOW, two_class_data(16, 16), 3, "cpu")
     draw = torch.Generator().manual_seed(derive_seed("flow step", 0, 0))
     labels = torch.randint(2, (4,), generator=draw)
     places = torch.rand(4, generator=draw, dtype=torch.float64)
     chosen = [images.by_class[int(c)][int(u * 8)] for c, u in zip(labels, places, strict=True)]
     x1 = to_float(images.pixels[torch.stack(chosen)])
     x0 = torch.randn(x1.shape, generator=draw)
-    loss = train_step(config, state, images, seed=0, step=0)
+    loss = train_step(FLOW, config, state, images, seed=0, step=0)
     assert loss.item() == pytest.approx((x1 - x0).square().mean().item(), rel=1e-5)  # a new network's velocity is 0
 
 
@@ -57,10 +59,56 @@ def test_heuns_method_is_exact_for_a_velocity_linear_in_time_up_to_its_last_step
         def forward(self, x: torch.Tensor, t: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
             return (2 * t * labels)[:, None, None, None].expand_as(x)  # x(t) = x(0) + t² label
 
-    images = flow(Line(), torch.full((2, 1, 4, 4), -1.0), torch.tensor([0, 1]), steps=4)
+    images = to_uint8(FLOW.sample(Line(), torch.full((2, 1, 4, 4), -1.0), torch.tensor([0, 1]), steps=4))
     assert (images[0] == 0).all()
     end = 0.75**2 + 2 * 0.75 * 0.25  # Heun to t = 3/4, then Euler
     assert (images[1] == round(end * 127.5)).all()
+
+
+class Zero(nn.Module):
+    def forward(self, x: torch.Tensor, t: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return torch.zeros_like(x)
+
+
+def test_the_noise_levels_are_those_of_edm() -> None:
+    levels = noise_levels(18)
+    assert len(levels) == 19
+    assert (levels[0], levels[17], levels[18]) == (pytest.approx(80), pytest.approx(0.002), 0)
+    assert levels[9] == pytest.approx((80 ** (1 / 7) + 9 / 17 * (0.002 ** (1 / 7) - 80 ** (1 / 7))) ** 7)
+
+
+def test_the_denoiser_is_preconditioned() -> None:
+    seen: list[torch.Tensor] = []
+
+    class One(nn.Module):
+        def forward(self, x: torch.Tensor, t: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+            seen.extend((x, t))
+            return torch.ones_like(x)
+
+    x, sigma = torch.full((2, 1, 2, 2), 3.0), torch.tensor([0.5, 2.0])
+    found = denoised(One(), x, sigma, torch.tensor([0, 1]))
+    for i, s in enumerate((0.5, 2.0)):
+        c_skip, c_out, c_in = 0.25 / (s**2 + 0.25), s * 0.5 / (s**2 + 0.25) ** 0.5, 1 / (s**2 + 0.25) ** 0.5
+        assert found[i, 0, 0, 0].item() == pytest.approx(c_skip * 3 + c_out)
+        assert seen[0][i, 0, 0, 0].item() == pytest.approx(c_in * 3)
+        assert seen[1][i].item() == pytest.approx(np.log(s) / 4 / HIGHEST)
+
+
+def test_the_loss_of_edm_is_that_of_the_networks_own_target() -> None:
+    draw = torch.Generator().manual_seed(5)
+    images = torch.rand(4, 1, 8, 8) * 2 - 1
+    loss = EDM().loss(Zero(), images, torch.zeros(4, dtype=torch.long), draw)
+    draw = torch.Generator().manual_seed(5)
+    noise, sigma = torch.randn(images.shape, generator=draw), (1.2 * torch.randn(4, generator=draw) - 1.2).exp()
+    s = sigma[:, None, None, None]
+    target = (images - 0.25 / (s**2 + 0.25) * (images + s * noise)) / (s * 0.5 / (s**2 + 0.25).sqrt())
+    assert loss.item() == pytest.approx(target.square().mean().item(), rel=1e-4)  # table 1: λ(σ) = 1 / c_out²
+
+
+def test_the_sampler_of_edm_is_right_for_normal_images() -> None:
+    noise = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    made = EDM().sample(Zero(), noise, torch.tensor([0, 1]), 18)  # the denoiser of images from N(0, 0.5²)
+    torch.testing.assert_close(made, noise * 80 * 0.5 / (80**2 + 0.5**2) ** 0.5, atol=0, rtol=0.02)
 
 
 def test_the_network_is_a_function_of_time_and_label() -> None:

@@ -14,7 +14,7 @@ from report_text import text as said
 from bench.analysis.info import ClassSize, DataFacts, FoldSize, ReportInfo
 from bench.analysis.lines import Line, leaderboard
 from bench.analysis.memorised import MemorisedSamples, Survival, memorised_samples, survivals
-from bench.analysis.quality import Quality
+from bench.analysis.quality import Quality, collapsed
 from bench.analysis.report import Records
 from bench.analysis.rows import Rows, Score
 from bench.analysis.translations import CEILING, Translation, translations
@@ -24,7 +24,7 @@ from bench.report.sections import leaderboard as leaderboard_section
 from bench.report.sections import memorised as memorised_section
 from bench.report.sections import quality as quality_section
 from bench.report.sections import translations as translation_section
-from bench.report.sections.board import verdict_overview
+from bench.report.sections.board import board, verdict_overview
 from bench.report.sections.memorised import survival_sentence
 from bench.report.sections.summary import summary
 from bench.report.text import p_value, percent
@@ -76,6 +76,27 @@ def survived(with_copies: tuple[float, ...], without: tuple[float, ...]) -> tupl
     lines = list(leaderboard(rows, PLAN, Path("nowhere")))
     (found,) = survivals(lines, rows, PLAN)
     return lines, found
+
+
+def test_a_collapsed_generator_is_marked_and_named_in_the_answer() -> None:
+    def quality(method: str, synthetic: float) -> Quality:
+        measured = {"synthetic/diversity": synthetic, "real/train/diversity": 0.2}
+        return Quality(method, "net-1", {key: Score.of([value]) for key, value in measured.items()})
+
+    lines = leaderboard(Rows(scored("none", NONE) + scored("cgan", plus(0.1), "1")), PLAN, Path("nowhere"))
+    low = Records(lines=lines, quality=(quality("cgan", 0.06), quality("noise", 0.01), quality("flow_matching", 0.19)))
+    assert list(collapsed(low.quality)) == ["cgan"], "0.30 of the real diversity; noise is a control"
+    assert collapsed(low.quality)["cgan"].diversity_share == pytest.approx(0.3)
+    (sentence,) = [s for s in summary(low, PLAN) if s.startswith("**Low diversity:**")]
+    assert "`cgan` 30.0 % by net-1 of the real diversity" in sentence
+    assert "flow_matching" not in sentence
+    names = list(board(low, PLAN).frame["Arm"])
+    assert "`cgan` ×1 (low diversity)" in names
+    assert "`none`" in names
+    fine = replace(low, quality=(quality("cgan", 0.15),))
+    assert not [s for s in summary(fine, PLAN) if "diversity" in s]
+    assert "`cgan` ×1" in list(board(fine, PLAN).frame["Arm"])
+    assert math.isnan(Quality("cgan", "net-1", {}).diversity_share), "nothing was measured"
 
 
 def test_a_gain_that_remains_without_memorised_samples() -> None:

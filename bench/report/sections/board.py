@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 
 from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Line
+from bench.analysis.quality import collapsed
 from bench.analysis.report import Records
 from bench.report.content import Block, Details, Section, Table, charts
 from bench.report.sections.leaderboard import (
     HEADS,
+    LOW_DIVERSITY,
     arm_name,
     difference,
     rank,
@@ -29,7 +31,7 @@ def sections(records: Records, info: ReportInfo) -> Iterator[Section]:
     if not info.classifiers:
         return
     caption = _caption(records.lines, info) if records.lines else ""
-    blocks: list[Block] = [caption, replace(board(records.lines, info), caption=caption)] if caption else []
+    blocks: list[Block] = [caption, replace(board(records, info), caption=caption)] if caption else []
     if overview := verdict_overview(records.lines, info):
         blocks.append(Details("Verdicts and mean differences to `none`, by classifier", (overview,)))
     terms = score_terms(info) | verdict_terms(info)
@@ -37,13 +39,17 @@ def sections(records: Records, info: ReportInfo) -> Iterator[Section]:
     yield Section("Leaderboard", tuple(blocks), 10, False, terms, main, beside=True)
 
 
-def board(lines: Sequence[Line], info: ReportInfo) -> Table:
-    """Return one table of all lines, best primary score first; the best score of each classifier is bold."""
+def board(records: Records, info: ReportInfo) -> Table:
+    """Return one table of all lines, best primary score first; the best score of each classifier is bold.
+
+    Arms whose generator has collapsed are marked.
+    """
+    lines, low = records.lines, collapsed(records.quality)
     found: list[tuple[float, tuple[str, ...]]] = []
     heads: list[str] = []
     for name in info.classifiers:
         mine = sort_lines([x for x in lines if x.classifier == name])
-        columns = _columns(mine, name, info)
+        columns = _columns(mine, name, info, low)
         heads = list(columns)
         ranks = [rank(x) for x in mine]
         found += zip(ranks, zip(*columns.values(), strict=True), strict=True)
@@ -53,12 +59,12 @@ def board(lines: Sequence[Line], info: ReportInfo) -> Table:
     return replace(table.without(*hidden), filters=("Verdict", "Classifier") if several else ("Verdict",))
 
 
-def _columns(lines: Sequence[Line], classifier: str, info: ReportInfo) -> dict[str, list[str]]:
+def _columns(lines: Sequence[Line], classifier: str, info: ReportInfo, low: Collection[str]) -> dict[str, list[str]]:
     versus = [x.versus.get("none", {}).get(x.primary) for x in lines]
     beside = "auroc" if info.endpoint == "balanced_accuracy" else "balanced_accuracy"
     main, other = ([x.scores[info.unit.prefix + score] for x in lines] for score in (info.endpoint, beside))
     return {
-        "Arm": [arm_name(x.arm) for x in lines],
+        "Arm": [arm_name(x.arm) + LOW_DIVERSITY * (x.arm.method in low) for x in lines],
         "Classifier": [classifier] * len(lines),
         "Verdict": [word(v) if v else DASH for v in versus],
         "Difference": [difference(v) if v else DASH for v in versus],

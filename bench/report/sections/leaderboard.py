@@ -25,6 +25,7 @@ HEADS = {
     "sensitivity": "Sens.",
     "specificity": "Spec.",
 }
+LOW_DIVERSITY = " (low diversity)"  # after the name of an arm whose generator has collapsed
 CLASS_TITLES = {
     "precision": "Precision",
     "recall": "Recall",

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bench.analysis.info import ReportInfo
-from bench.analysis.quality import MEASURES, TRAINED_SHARE, Quality, share_of_noise
+from bench.analysis.quality import MEASURES, TRAINED_SHARE, Quality, collapsed, share_of_noise
 from bench.analysis.report import Records
 from bench.analysis.rows import Score
 from bench.report.content import Block, Section, Table
+from bench.report.sections.leaderboard import LOW_DIVERSITY
 from bench.report.text import DASH, bold_best, count_of, number
 
 LOWER_IS_BETTER = ("kid", "fid")
@@ -29,7 +30,8 @@ TERMS = {
     "Images": "numbers of synthetic : real images behind the scores, mean over pairs.",
     "Inception score, Diversity": (
         "exp of the mutual information of image and predicted class, higher is better; mean perceptual distance "
-        "between images of a class. In brackets the value of as many real training images."
+        "between images of a class. In brackets the value of as many real training images. *Low diversity*: less than "
+        "half of theirs (mode collapse)."
     ),
 }
 
@@ -79,7 +81,8 @@ def _against(quality: Sequence[Quality], part: str, where: str) -> list[Block]:
 
 
 def _variety(quality: Sequence[Quality]) -> list[Block]:
-    columns = {"Method": [f"`{q.method}`" for q in quality]}
+    low = collapsed(quality)
+    columns = {"Method": [f"`{q.method}`" + LOW_DIVERSITY * (q.method in low) for q in quality]}
     for measure, name in (("is", "Inception score"), ("diversity", "Diversity within a class")):
         scores = [q.score(f"synthetic/{measure}") for q in quality]
         if any(s.n for s in scores):

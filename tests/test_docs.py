@@ -297,6 +297,15 @@ def test_the_index_names_every_page() -> None:
     assert {p.name for p in PAGES if p.parent == index.parent} - {"README.md"} <= linked
 
 
+def test_the_site_has_every_page_and_the_statistics_in_its_menu() -> None:
+    menu = re.findall(r": ((?:docs/|README).*\.md)$", (ROOT / "mkdocs.yml").read_text(encoding="utf-8"), re.MULTILINE)
+    api = sorted((ROOT / "docs" / "api").glob("*.md"))
+    assert sorted(menu) == sorted(p.relative_to(ROOT).as_posix() for p in [*PAGES, *api])
+    for page in api:
+        for module in re.findall(r"^::: (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE):
+            assert (ROOT / f"{module.replace('.', '/')}.py").is_file(), f"{page.name}: {module}"
+
+
 # --- what the pages say of the code ---
 
 

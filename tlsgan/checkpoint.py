@@ -100,7 +100,7 @@ def load_generator(folder: Path, name: str, config: TranslatorConfig, device: st
     return to_fast_layout(load_plain_generator(folder, name, config), device).eval()
 
 
-def load_plain_generator(folder: Path, name: str, config: CycleGANConfig) -> torch.nn.Module:
+def load_plain_generator(folder: Path, name: str, config: TranslatorConfig) -> torch.nn.Module:
     """Return 'G_ab' or 'G_ba' on the CPU, in evaluation mode, with torch's own layers. Raises ``WeightsError``."""
     path = folder / f"{name}.safetensors"
     if not path.is_file():

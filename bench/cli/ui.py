@@ -56,8 +56,10 @@ def serve(out: Path, port: int | None) -> int:
         server, keeper = _start(ui_command(port=chosen), ui_environment(out), log)
         try:
             _wait_until_ready(server, keeper, chosen, log)
-            click.echo(f"ready: http://{HOST}:{chosen} (Ctrl-C stops it; log: {log})")
-            for name, link in links(chosen):
+            found = links(chosen)
+            address = found[0][1] if found else f"http://{HOST}:{chosen}"
+            click.echo(f"ready: {address} (Ctrl-C stops it; log: {log})")
+            for name, link in found:
                 click.echo(f"  {name}: {link}")
             return server.wait()
         except KeyboardInterrupt:

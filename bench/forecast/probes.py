@@ -57,7 +57,7 @@ def generator_probe(spec: PluginSpec, image_size_px: int, batch_size: int | None
         return None
     order: Sequence[str] = getattr(spec.create(), "updates", ())
     return Probe(
-        images=batch_size or int(spec.config.batch_size),
+        images=batch_size or default_batch(spec),
         seconds=lambda n, limit_s, meter: each(step.build(), n, limit_s, device, meter),
         flops=lambda: count_flops(step.count(), warm=False),
         dtype=step.dtype,
@@ -66,12 +66,17 @@ def generator_probe(spec: PluginSpec, image_size_px: int, batch_size: int | None
 
 
 def training_step(spec: PluginSpec, image_size_px: int, batch_size: int | None, device: str) -> ProfiledStep | None:
-    """Return the training step for a method's config, at its default batch size for None."""
+    """Return the training step for a method's config, at its default batch size for None and 0."""
     method = spec.create()
     if not isinstance(method, Profiled):
         return None
-    offered = method.training_steps(image_size_px, batch_size or int(spec.config.batch_size), device)
+    offered = method.training_steps(image_size_px, batch_size or default_batch(spec), device)
     return offered.get(getattr(spec.config, "step", ""), next(iter(offered.values())))
+
+
+def default_batch(spec: PluginSpec) -> int:
+    """Return the batch size of a config, 0 if it has none: a method need not train in batches."""
+    return int(getattr(spec.config, "batch_size", 0))
 
 
 def sampling_probe(spec: PluginSpec, image_size_px: int, device: str) -> Probe:

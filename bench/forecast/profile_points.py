@@ -10,7 +10,14 @@ from pathlib import Path
 from bench.cost.energy import EnergyMeter
 from bench.cost.keys import CostKey
 from bench.cost.timers import PeakMemory
-from bench.forecast.probes import Probe, classifier_probe, generator_probe, inference_probe, sampling_probe
+from bench.forecast.probes import (
+    Probe,
+    classifier_probe,
+    default_batch,
+    generator_probe,
+    inference_probe,
+    sampling_probe,
+)
 from bench.forecast.profiles import Point
 from bench.suite.suite import PluginSpec, Suite
 
@@ -33,8 +40,8 @@ class Subject:
 
     @property
     def batch(self) -> int:
-        """Its default batch size; sampling has none."""
-        return 0 if self.what == SAMPLING else int(self.spec.config.batch_size)
+        """Its default batch size; 0 for sampling, and for a method whose config has none."""
+        return 0 if self.what == SAMPLING else default_batch(self.spec)
 
     def probe(self, size_px: int, batch: int, device: str, weights: Path | None) -> Probe | None:
         """Return its probe."""

@@ -9,10 +9,10 @@ from bench.suite.sub_suites import locate, sub_suites_in
 
 
 def config_folder() -> Path:
-    """Return the folder of YAML configs: of the checkout, or the copy in the installed package."""
+    """Return the folder of YAML configs: the copy in the installed package, or that of the checkout."""
     here = Path(__file__).parents[1]
-    checkout = here.parent / "configs"
-    return checkout if checkout.is_dir() else here / "_configs"
+    installed = here / "_configs"
+    return installed if installed.is_dir() else here.parent / "configs"
 
 
 def suite_files() -> dict[str, Path]:

@@ -1,20 +1,25 @@
-"""Data sets and sample images in MLflow: the input of a run, and sample grids by step in the image view."""
+"""Data sets, models and sample images in MLflow: inputs and outputs of a run, sample grids in the image view."""
 
 from __future__ import annotations
 
 import json
 import re
+import tempfile
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.tracking.model import ClassifierModel
+from bench.tracking.runs import count_files
 from bench.types import DatasetIndex
 
 if TYPE_CHECKING:
     from PIL import Image
 
+MODEL = "bench.model"  # tag of the suite's run: the training of the logged classifier, and the model's identifier
 SAMPLES = "samples"
 SAMPLE = re.compile(r"(?P<name>.+)_(?P<step>\d+)\.png")  # as ``bench.stages.context`` names them
 LOGGED_IMAGE = re.compile(r"images/(?P<name>.+?)[+%]step[+%](?P<step>\d+)[+%]")  # as MLflow names them
@@ -53,6 +58,29 @@ class DatasetInput:
             profile=json.dumps(profile),
         )
         return Entity(dataset, [InputTag("mlflow.data.context", "training")])
+
+
+def log_model(client: Any, experiment: str, run_id: str, model: ClassifierModel) -> None:
+    """Log a classifier as the model of the suite's run, unless it is logged; a model logged before is deleted."""
+    from mlflow.entities import LoggedModelOutput
+    from mlflow.exceptions import MlflowException
+
+    key, _, logged = client.get_run(run_id).data.tags.get(MODEL, "").partition(" ")
+    if logged:
+        with suppress(MlflowException):  # the user deleted it
+            place = client.get_logged_model(logged).artifact_location
+            if key == model.key and (count_files(place) or not place.startswith("file:")):
+                return
+            client.delete_logged_model(logged)
+    score = {name: str(value) for name, value in model.score.items()}
+    tags = {"classifier": model.name, "classes": json.dumps(model.classes), "resize": model.resize}
+    made = client.create_logged_model(experiment, "best-classifier", run_id, tags, score, "classifier")
+    with tempfile.TemporaryDirectory() as folder:
+        model.save(Path(folder) / "model")
+        client.log_model_artifacts(made.model_id, str(Path(folder) / "model"))
+    client.finalize_logged_model(made.model_id, "READY")
+    client.log_outputs(run_id, [LoggedModelOutput(made.model_id, 0)])
+    client.set_tag(run_id, MODEL, f"{model.key} {made.model_id}")
 
 
 def log_samples(client: Any, run_id: str, folder: Path) -> None:

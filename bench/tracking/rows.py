@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import math
 import posixpath
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
 from bench.cost.keys import CostKey
 from bench.cost.usage import USAGE, read_usage
+from bench.store.csv_cells import Writer
 from bench.store.history import HISTORY, read_history
+from bench.suite.arms import Arm
+from bench.tracking.headline import is_headline
 from bench.types import ResultRow
 
 GENERATOR_STAGES: Final = (
@@ -26,6 +30,7 @@ SHARED_STAGES: Final = ("fcn_score",)  # one run per fold, shared by the methods
 TRIAL_STAGES: Final = ("trial",)  # one run per trial of a tuning study
 POINTS_PER_METRIC: Final = 200  # the MLflow UI shows no more; history.csv in the store has every step
 NO_SETTINGS: Final = ("config", "host", "versions", "work", "git_commit", "predictions", "thresholds")
+ALL_ARMS: Final = "all"  # the arm of what serves all of them, such as the FCN score network
 LONGEST_NAME: Final = 250  # characters, MLflow's limit
 STAGES: Final = GENERATOR_STAGES + CLASSIFIER_STAGES + SEGMENTATION_STAGES + SHARED_STAGES + TRIAL_STAGES
 
@@ -107,7 +112,8 @@ def span_ms(row: ResultRow) -> tuple[int, int]:
 def coordinates(row: ResultRow) -> dict[str, str]:
     """Return a row's coordinates, used as tags and also as parameters, because MLflow's charts use only those."""
     named = {n: getattr(row, n) for n in ("method", "classifier", "ratio", "fold", "repeat", "train_patients")}
-    return {name: str(value) for name, value in named.items() if value is not None}
+    arm = Arm.parse(row.method, row.ratio).label if row.method else ALL_ARMS
+    return {name: str(value) for name, value in named.items() if value is not None} | {"arm": arm}
 
 
 def fact_params(row: ResultRow) -> dict[str, str]:
@@ -125,8 +131,25 @@ def fact_metrics(row: ResultRow) -> dict[str, float]:
 Point = tuple[str, float, int, int]  # name, value, time in ms, step
 
 
-def metric_points(folder: Path | None, row: ResultRow) -> list[Point]:
-    """Return a row's metric points: history thinned evenly, then metrics, facts that are numbers, and costs."""
+def numbers(row: ResultRow) -> dict[str, float]:
+    """Return all numbers of a row by name: facts that are numbers, metrics, costs as ``cost/<stage>/…``."""
+    return {**fact_metrics(row), **row.metrics, **{f"cost/{row.stage}/{k}": v for k, v in row.costs.items()}}
+
+
+def numbers_table(row: ResultRow) -> str:
+    """Return ``numbers`` as CSV: name, value."""
+    text = io.StringIO()
+    table = Writer(text, lineterminator="\n")
+    table.writerow(("name", "value"))
+    table.writerows(sorted(numbers(row).items()))
+    return text.getvalue()
+
+
+def metric_points(folder: Path | None, row: ResultRow, classes: Sequence[str] = ()) -> list[Point]:
+    """Return a row's metric points: history thinned evenly, then those of ``numbers`` that are ``is_headline``.
+
+    ``classes`` are the names of the data set's classes.
+    """
     start, end = span_ms(row)
     history: dict[str, list[tuple[int, float]]] = {}
     for step, name, value in read_history(folder / HISTORY) if folder else ():
@@ -136,7 +159,7 @@ def metric_points(folder: Path | None, row: ResultRow) -> list[Point]:
     for name, points in history.items():
         kept = _thinned(points)
         found += [(safe_name(name), v, start + (end - start) * s // max(last_step, 1), s) for s, v in kept]
-    final = {**fact_metrics(row), **row.metrics, **{f"cost/{row.stage}/{k}": v for k, v in row.costs.items()}}
+    final = {name: value for name, value in numbers(row).items() if is_headline(name, classes)}
     return found + [(safe_name(k), float(v), end, last_step) for k, v in final.items()]
 
 

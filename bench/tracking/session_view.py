@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import getpass
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,14 @@ from bench.cost.host import git_commit
 from bench.engine.scheduler import Listener
 from bench.engine.session import Session
 from bench.files import write_atomic
-from bench.plan.plan import Cell
+from bench.metrics.units import scored_unit
+from bench.plan.plan import Cell, classifier_of
+from bench.stages.classify import WEIGHTS
+from bench.store.cell_folders import Artifacts
 from bench.store.redact import redact
 from bench.suite.resolved import resolved
 from bench.tracking.media import DatasetInput
+from bench.tracking.model import ClassifierModel
 from bench.tracking.store import artifacts_of, holds, own_database
 from bench.tracking.tracker import Tracker, TrackingThread, tracking_uri
 from bench.tracking.views import view_tags
@@ -26,10 +32,11 @@ NOTE = """{description}
 
 `{command}`
 
-The run with the name of the suite has its settings and its report (Artifacts). Below it, `<method>/fold…` is a
-generator, with its losses, sample grids by step and fidelity; `<method>/r<ratio>/<classifier>/fold…` is a classifier
-trained with its images. All classifiers have the same metrics: filter by `tags.kind = "classifier"`, group by the
-parameter `method`, or select some and compare them. `params.ratio = "1"` means as many synthetic images as real ones.
+The run with the name of the suite and a time has its settings, its report (Artifacts) and the best classifier (Models).
+Below it, `<method>/fold…` is a generator, with its losses, sample grids by step and fidelity;
+`<method>/r<ratio>/<classifier>/fold…` is a classifier trained with its images. All classifiers have the same metrics:
+filter by `tags.kind = "classifier"`, group by the parameter `method`, or select some and compare them.
+`params.ratio = "1"` means as many synthetic images as real ones.
 Verdicts, with their intervals over paired folds, are in the report.
 """
 
@@ -70,7 +77,8 @@ def make_tracker(session: Session) -> Tracker:
             "classifier": classifiers.get((row.method or "", row.classifier or "")),
             "segmentation": segmentation_networks.get(row.classifier or ""),
         }
-        return {kind: config for kind, config in found.items() if config}
+        size = {"image_size_px": suite.settings.image_size_px}
+        return size | {kind: config for kind, config in found.items() if config}
 
     commit = git_commit()
     tags = {
@@ -84,7 +92,35 @@ def make_tracker(session: Session) -> Tracker:
     dataset = DatasetInput.of(session.plan.index, session.plan.fingerprint)
     note = NOTE.format(description=suite.settings.description, command=session.command)
     shown = {"mlflow.note.content": note, **view_tags()}
-    return Tracker(None, session.env.out, suite.name, resolved(suite), tags, params, dataset, shown)
+    best = partial(best_classifier, session)
+    return Tracker(None, session.env.out, suite.name, resolved(suite), tags, params, dataset, shown, best)
+
+
+def best_classifier(session: Session, rows: Iterable[ResultRow]) -> ClassifierModel | None:
+    """Return the classifier with the best validation score (the suite's endpoint) of all folds, None without one."""
+    plan = session.plan
+    unit = scored_unit(plan.index, session.suite.settings.primary)
+    name, sign = f"validation/{unit.primary}", -1 if unit.lower_is_better else 1
+    scored = {r.key: sign * r.metrics.get(name, math.nan) for r in rows if r.stage == "evaluate" and r.status == "done"}
+    cells = [c for c in plan.cells if c.row_key in scored and math.isfinite(scored[c.row_key])]
+    if not cells:
+        return None
+    cell = max(cells, key=lambda c: scored[c.row_key])
+    suite = session.suite.of_fold(cell.fold, cell.repeat)
+    spec = classifier_of(suite, str(cell.classifier), cell.method, cell.ratio)
+    config = asdict(spec.config) | ({"pretrained": False} if spec.config.saves_backbone else {})
+    stage, key = next((stage, key) for stage, key in cell.upstream if stage == "classify")
+    return ClassifierModel(
+        name=f"{cell.arm.label} {spec.name}, fold {cell.fold}, repeat {cell.repeat}",
+        key=key,
+        target=spec.target,
+        config=config,
+        classes=plan.index.classes,
+        image_size_px=suite.settings.image_size_px,
+        resize=suite.settings.resize,
+        weights=Artifacts(session.env.out).folder(stage, key) / WEIGHTS,
+        score={name: sign * scored[cell.row_key]},
+    )
 
 
 def _user() -> str:

@@ -96,6 +96,11 @@ def relocate(path: Path, artifacts: str) -> str | None:
                 "UPDATE runs SET artifact_uri = ? || substr(artifact_uri, ?) WHERE substr(artifact_uri, 1, ?) = ?",
                 (artifacts, len(old) + 1, len(old) + 1, f"{old}/"),
             )
+            db.execute(
+                "UPDATE logged_models SET artifact_location = ? || substr(artifact_location, ?)"
+                " WHERE substr(artifact_location, 1, ?) = ?",
+                (artifacts, len(old) + 1, len(old) + 1, f"{old}/"),
+            )
     return f"the output folder was moved: the location of MLflow's files is now {artifacts}" if moved else None
 
 

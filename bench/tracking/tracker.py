@@ -118,7 +118,7 @@ class TrackingThread:
             todo = list(self._pending.values())
         failures = 0
         try:
-            self._tracker.connect()
+            self._tracker.connect(todo)
             for row in todo:
                 try:
                     self._tracker.sync([row])

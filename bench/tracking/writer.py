@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from bench.tracking.media import DatasetInput, log_samples
+from bench.tracking.media import DatasetInput, log_model, log_samples
+from bench.tracking.model import ClassifierModel
 from bench.tracking.rows import (
     GENERATOR_STAGES,
     SEGMENTATION_STAGES,
@@ -23,6 +26,7 @@ from bench.tracking.rows import (
     fact_params,
     flatten,
     metric_points,
+    numbers_table,
     row_entry,
     span_ms,
     unit_name,
@@ -56,8 +60,6 @@ from bench.types import ResultRow
 KIND: Final = "mlflow.experimentKind"
 MACHINE_LEARNING: Final = "custom_model_development"  # the kind of experiment page in the UI
 CONFLICT = "INVALID_PARAMETER_VALUE"  # a parameter exists with another value; values cannot be changed
-
-
 RANK = ("were complete", "added to", "written", "written again")  # actions on a run, in ascending order
 
 
@@ -67,7 +69,8 @@ class Tracker:
     ``uri`` None means ``MLFLOW_TRACKING_URI``, else ``<out>/mlflow.db`` with files under ``<out>/mlartifacts``.
     ``config`` is the suite's, logged on the parent run; ``params_of`` returns a cell's parameters from its row
     (default: ``facts["config"]``); ``tags`` are set on every run, ``dataset`` is an input of every run; ``shown`` are
-    tags of the experiment, set if missing. MLflow is not contacted before ``connect`` or ``sync``.
+    tags of the experiment, set if missing; ``model_of`` returns the classifier to log as a model from all rows. MLflow
+    is not contacted before ``connect`` or ``sync``.
     """
 
     def __init__(
@@ -80,11 +83,13 @@ class Tracker:
         params_of: Callable[[ResultRow], Mapping[str, Any]] | None = None,
         dataset: DatasetInput | None = None,
         shown: Mapping[str, str] | None = None,
+        model_of: Callable[[Iterable[ResultRow]], ClassifierModel | None] | None = None,
     ) -> None:
         self.uri, self.out, self.experiment = tracking_uri(out, uri), out, experiment
         self.config, self.tags = flatten(config or {}), dict(tags or {})
         self.params_of = params_of or (lambda row: row.facts.get("config") or {})
-        self.dataset, self.shown = dataset, {KIND: MACHINE_LEARNING, **(shown or {})}
+        self.dataset, self.shown, self.model_of = dataset, {KIND: MACHINE_LEARNING, **(shown or {})}, model_of
+        self._classes = list(dataset.classes) if dataset else []
         self._client: Any = None
         self._logged: dict[str, list[Logged]] = {}  # run name -> its runs, one per config
         self._rows: dict[str, dict[str, ResultRow]] = {}  # unit -> stage -> row, all rows so far
@@ -100,19 +105,24 @@ class Tracker:
         Raises ``BenchError`` if another process is writing, and MLflow's errors if it cannot be reached.
         """
         touched: dict[str, None] = {}
+        rows = list(rows)
         for row in rows:
             unit = unit_name(row)
             if unit is not None:
                 self._rows.setdefault(unit, {})[row.stage] = row
                 touched[unit] = None
-        self.connect()
+        self.connect(rows)
         return sum(self._log_unit(unit) for unit in touched)
 
     def log_report(self, folder: Path) -> None:
-        """Attach a report folder to the suite's parent run and mark that run as finished."""
+        """Attach a report folder and the best classifier to the suite's run; end it, as failed if a cell has failed."""
         self.connect()
         self._client.log_artifacts(self._parent, str(folder), "report")
-        self._client.set_terminated(self._parent, "FINISHED")
+        rows = [row for stages in self._rows.values() for row in stages.values()]
+        if self.model_of and (model := self.model_of(rows)):
+            log_model(self._client, self._experiment, self._parent, model)
+        failed = any(row.status == "failed" and row.stage not in TRIAL_STAGES for row in rows)
+        self._client.set_terminated(self._parent, "FAILED" if failed else "FINISHED")
 
     def mark_synced(self, state: str) -> None:
         """Set the tag that everything of a state of the store is logged; ``tracking.store.holds`` reads it."""
@@ -132,8 +142,11 @@ class Tracker:
             self._lock.close()
             self._lock = None
 
-    def connect(self) -> None:
-        """Import MLflow, create or open the experiment and list its runs, unless already done."""
+    def connect(self, rows: Sequence[ResultRow] = ()) -> None:
+        """Import MLflow, create or open the experiment and list its runs, unless already done.
+
+        A new suite's run starts when the first of ``rows`` did, or now.
+        """
         if self._client is not None:
             return
         if self._lock is None:
@@ -152,16 +165,17 @@ class Tracker:
         for name in self.shown.keys() - (found.tags if found else {}):
             client.set_experiment_tag(self._experiment, name, cut(self.shown[name], LONGEST_TAG))
         self._logged = existing_runs(client, self._experiment)
-        self._parent = self._parent_run(client)
+        starts = [span_ms(row)[0] for row in rows if row.finished_at]
+        self._parent = self._parent_run(client, min(starts, default=int(time.time() * 1000)))
         self._client = client
 
-    def _parent_run(self, client: Any) -> str:
+    def _parent_run(self, client: Any, start_ms: int) -> str:
         """Return the suite's run with all settings: an existing complete one, a completed one, or a new one."""
         from mlflow.exceptions import MlflowException
 
         content = digest(repr(sorted(self.config.items())))
         key = f"suite:{self.experiment}:{content}"
-        parents = {r.run_id: r for r in self._logged.get(self.experiment, [])}
+        parents = {r.run_id: r for r in all_runs(self._logged) if r.key.startswith("suite:")}
         known = next((r for r in parents.values() if r.key == key), None)
         if known and known.complete == content:
             return known.run_id
@@ -174,15 +188,17 @@ class Tracker:
                     raise
             client.delete_run(known.run_id)
             del parents[known.run_id]
-        fresh = self._fill_parent(client, self._create_parent(client, key), content)
+        fresh = self._fill_parent(client, self._create_parent(client, key, start_ms), content)
         for run in all_runs(self._logged):
             if run.parent and run.parent not in parents:  # its parent was deleted
                 client.set_tag(run.run_id, PARENT, fresh)
         return fresh
 
-    def _create_parent(self, client: Any, key: str) -> str:
-        tags = {**self.tags, "bench.key": key, "stage": "suite", "suite": self.experiment}
-        run = client.create_run(self._experiment, run_name=self.experiment, tags=fitted(tags))
+    def _create_parent(self, client: Any, key: str, start_ms: int) -> str:
+        """Create the suite's run; its time is in its name, because several configs share an experiment."""
+        tags = {**self.tags, "bench.key": key, "kind": "suite", "stage": "suite", "suite": self.experiment}
+        name = f"{self.experiment} {datetime.fromtimestamp(start_ms / 1000):%Y-%m-%d %H:%M}"
+        run = client.create_run(self._experiment, start_time=start_ms, run_name=name, tags=fitted(tags))
         return str(run.info.run_id)
 
     def _fill_parent(self, client: Any, run_id: str, content: str) -> str:
@@ -257,7 +273,7 @@ class Tracker:
         for row in new:
             self._artifacts(run.run_id, row)
             folder = self.out / row.folder if row.folder else None
-            of_row = metric_points(folder, row)
+            of_row = metric_points(folder, row, self._classes)
             points += of_row + (usage_points(folder, run.start_ms) if folder else [])
             params |= fact_params(row) if row.stage in TRIAL_STAGES else {}
             lost = sorted({f"{name}@{step}" for name, value, _, step in of_row if not math.isfinite(value)})
@@ -277,6 +293,7 @@ class Tracker:
         for table in ("predictions.csv", "translations.csv", "trace.json.gz"):
             if row.folder and (folder / table).is_file():
                 self._client.log_artifact(run_id, str(folder / table))
+        self._client.log_text(run_id, numbers_table(row), f"metrics/{row.stage}.csv")
         if row.facts:
             self._client.log_dict(run_id, dict(row.facts), f"facts/{row.stage}.json")
         if row.error:

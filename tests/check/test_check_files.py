@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -363,10 +364,18 @@ def test_the_workflow_runs_lint_tests_and_check() -> None:
     assert set(workflow[True]) >= {"push", "pull_request"}  # YAML 1.1 reads `on` as true
     steps = workflow["jobs"]["check"]["steps"]
     commands = "\n".join(s.get("run", "") for s in steps)
-    for words in ("make lint", "make test", "make check", "GITHUB_STEP_SUMMARY"):
+    for words in ("make lint", "make docs", "make test", "make check", "GITHUB_STEP_SUMMARY"):
         assert words in commands
     uses = [s["uses"].partition("@")[0] for s in steps if "uses" in s]
     assert uses == ["actions/checkout", "actions/setup-python", "actions/upload-artifact"]
     setup = next(s for s in steps if "setup-python" in s.get("uses", ""))
     assert setup["with"]["python-version"] == "3.11"
     assert setup["with"]["cache"] == "pip"
+
+
+def test_the_workflow_installs_the_wheel_on_every_python_that_is_named() -> None:
+    job = yaml.safe_load((ROOT / ".github" / "workflows" / "bench.yml").read_text())["jobs"]["wheel"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = [c.rpartition(" ")[2] for c in project["classifiers"] if "Python ::" in c]
+    assert job["strategy"]["matrix"]["python"] == named
+    assert any(".ci/dist-test" in step.get("run", "") for step in job["steps"])

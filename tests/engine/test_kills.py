@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -79,7 +80,14 @@ class Run:
 
 
 def mlflow_points(out: Path) -> dict[str, Any]:
-    """Return every metric point of every live MLflow run; of costs and machine use the names only."""
+    """Return every metric point of every live MLflow run; of costs and machine use the names only.
+
+    The time in the name of the suite's run is left out.
+    """
+
+    def untimed(rows: list[Any]) -> list[Any]:
+        return sorted((re.sub(r" [\d-]{10} \d\d:\d\d$", "", name), *rest) for name, *rest in rows)
+
     with sqlite3.connect(f"file:{out / 'mlflow.db'}?mode=ro", uri=True) as db:
         rows = db.execute(
             "SELECT r.name, m.key, m.step, m.value, m.is_nan FROM metrics m JOIN runs r USING (run_uuid) "
@@ -87,8 +95,8 @@ def mlflow_points(out: Path) -> dict[str, Any]:
         ).fetchall()
         runs = db.execute("SELECT name, status FROM runs WHERE lifecycle_stage = 'active'").fetchall()
         params = db.execute("SELECT r.name, p.key, p.value FROM params p JOIN runs r USING (run_uuid)").fetchall()
-    points = sorted(row for row in rows if not row[1].startswith(VARY))
-    return {"runs": sorted(runs), "params": sorted(params), "points": points}
+    points = [row for row in rows if not row[1].startswith(VARY)]
+    return {"runs": untimed(runs), "params": untimed(params), "points": untimed(points)}
 
 
 def all_of(session: Session, cells: list[Any]) -> dict[str, Any]:

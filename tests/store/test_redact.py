@@ -122,7 +122,7 @@ def test_the_servers_command_line_has_no_address_and_its_log_no_password(
 class Refusing(Tracker):
     """A tracker whose server's errors repeat the address."""
 
-    def connect(self) -> None:
+    def connect(self, rows: object = ()) -> None:
         raise OSError(f"401 for {URI}: {SECRET}")
 
     def close(self) -> None: ...

@@ -124,7 +124,7 @@ def test_without_a_view_runs_are_nested_below_the_suites(runs_page: str, page: P
     page.goto(runs_page.split("&viewStateShareKey")[0])
     page.get_by_text("6 matching runs").wait_for()
     page.locator("a[href*='/runs/']").first.wait_for()
-    assert names(page) == ["toy"]
+    assert [name.split(" ")[0] for name in names(page)] == ["toy"]
     page.get_by_text("phantom (0123456789abcdef)").first.wait_for()
     page.locator(".ag-row [role=button], .ag-row button").first.click()
     page.get_by_text("cyclegan/fold0/repeat0").wait_for()

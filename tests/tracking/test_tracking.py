@@ -9,12 +9,14 @@ import sys
 import threading
 import zlib
 from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from bench.errors import BenchError
+from bench.tracking.headline import is_headline
 from bench.tracking.media import DatasetInput
 from bench.tracking.rows import (
     POINTS_PER_METRIC,
@@ -73,7 +75,7 @@ def runs_of(out: Path, experiment: str = "tiny") -> dict[str, object]:
 
     client = MlflowClient(tracking_uri(out))
     found = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
-    return {r.info.run_name: r for r in found}
+    return {experiment if r.data.tags["stage"] == "suite" else r.info.run_name: r for r in found}
 
 
 def test_unit_names_tell_generators_from_classifiers() -> None:
@@ -104,6 +106,15 @@ def test_a_classifiers_curves_keep_clear_of_what_it_scores_in_the_end(tmp_path: 
     names = {name for name, *_ in metric_points(tmp_path / "c", row)}
     assert {"train/loss", "train/validation_accuracy"} <= names
     assert "validation/accuracy" not in names
+
+
+def test_a_run_has_few_metrics_and_all_that_a_user_added() -> None:
+    classes = ("benign", "malignant")
+    kept = ["test/patient_auroc", "test/recall_benign", "validation/auroc", "test/mistakes", "test/f1_mine"]
+    kept += ["cost/fit/device_s", "synthetic/test/kid_x", "memorised/flagged_share", "cycle/ssim", "test/lesion_dice"]
+    tables = ["test/f1_benign", "test/mcc", "validation/ece", "cost/fit/step_first_s", "cost/explain/elapsed_s"]
+    tables += ["at_real_baseline/test/kid_x", "synthetic/train/kid_x", "cycle/ssim/benign_to_malignant"]
+    assert [name for name in kept + tables if is_headline(name, classes)] == kept
 
 
 def test_system_metrics_are_thinned_and_have_seconds_as_steps(tmp_path: Path) -> None:
@@ -198,9 +209,13 @@ def check_generator(run: object, before: str, parent: object) -> None:
     assert info.run_id == before
     assert (info.status, info.end_time - info.start_time) == ("FINISHED", 60_000)
     at = {"method": "cyclegan", "fold": "0", "repeat": "0"}
-    assert data.params == {**at, "lambda.cycle": "10"}
+    assert data.params == {**at, "arm": "cyclegan", "lambda.cycle": "10"}
     assert (data.metrics["fit/parameters"], data.metrics["synthesize/images"]) == (7, 20)
-    assert (Path(info.artifact_uri.removeprefix("file://")) / "facts" / "synthesize.json").is_file()
+    files = Path(info.artifact_uri.removeprefix("file://"))
+    assert (files / "facts" / "synthesize.json").is_file()
+    table = (files / "metrics" / "synthesize.csv").read_text()
+    assert table == "name,value\ncost/synthesize/elapsed_s,60.0\nsynthesize/images,20.0\n"
+    assert "cost/synthesize/elapsed_s" not in data.metrics
     assert {k: data.tags[k] for k in (*at, "dataset", "kind")} == {**at, "dataset": "phantom", "kind": "generator"}
     assert data.metrics["synthetic/test/kid_x"] == 0.1
     assert math.isfinite(data.metrics["loss_G"])
@@ -241,7 +256,8 @@ def check_report(tracker: Tracker, out: Path) -> None:
     (out / "report" / "leaderboard.md").write_text("# x")
     tracker.log_report(out / "report")
     parent = runs_of(out)["tiny"].info  # type: ignore[attr-defined]
-    assert parent.status == "FINISHED"
+    assert (parent.status, parent.start_time) == ("FINISHED", START_MS)
+    assert parent.run_name == f"tiny {datetime.fromtimestamp(START_MS / 1000):%Y-%m-%d %H:%M}"
     assert (Path(parent.artifact_uri.removeprefix("file://")) / "report" / "leaderboard.md").is_file()
     with pytest.raises(BenchError, match="another process"):
         Tracker(None, out, "tiny").sync([])
@@ -264,7 +280,7 @@ class Flaky(Tracker):
     def __init__(self, refuse: str) -> None:
         self.refuse, self.written, self.reports = refuse, [], []
 
-    def connect(self) -> None: ...
+    def connect(self, rows=()) -> None: ...  # type: ignore[no-untyped-def]
 
     def close(self) -> None: ...
 

@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ import pytest
 from bench.errors import BenchError
 from bench.tracking import store as tracking_store
 from bench.tracking import writer as tracking_writer
+from bench.tracking.media import MODEL
+from bench.tracking.model import ClassifierModel
 from bench.tracking.rows import cut, digest, flatten, safe_name
 from bench.tracking.runs import COMPLETE, CUT, LONGEST_PARAM, LONGEST_TAG, PARENT
 from bench.tracking.store import artifacts_of, database, holds, is_sound, relocate, tracking_uri
@@ -71,7 +73,8 @@ def runs_of(out: Path, experiment: str = "s") -> dict[str, Any]:
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(tracking_uri(out))
-    return {r.info.run_name: r for r in client.search_runs([client.get_experiment_by_name(experiment).experiment_id])}
+    found = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
+    return {experiment if r.data.tags["stage"] == "suite" else r.info.run_name: r for r in found}
 
 
 def files_below(folder: Path) -> int:
@@ -183,7 +186,7 @@ def test_a_moved_folder_writes_to_its_new_place_alone(copied: Any) -> None:
     assert files_below(old) == before
     run = runs_of(new)["gan/fold2/repeat0"]
     assert run.info.artifact_uri.startswith(f"{artifacts_of(new)}/")
-    assert files_below(new / "mlartifacts" / run.info.run_id) == 1
+    assert files_below(new / "mlartifacts" / run.info.run_id) == 2
     assert runs_of(new)["gan/fold0/repeat0"].info.artifact_uri.startswith(f"{artifacts_of(new)}/")
 
 
@@ -229,7 +232,7 @@ def test_files_that_are_gone_are_written_again(copied: Any) -> None:
     write(out, ROWS)
     shutil.rmtree(out / "mlartifacts" / runs_of(out)["gan/fold1/repeat0"].info.run_id)
     assert write(out, ROWS) == "2 runs were complete, 1 run written again"
-    assert files_below(out / "mlartifacts" / runs_of(out)["gan/fold1/repeat0"].info.run_id) == 1
+    assert files_below(out / "mlartifacts" / runs_of(out)["gan/fold1/repeat0"].info.run_id) == 2
 
 
 def test_a_row_with_another_content_under_its_key_is_written_again(copied: Any) -> None:
@@ -256,3 +259,46 @@ def test_a_run_that_was_deleted_is_missed(copied: Any) -> None:
     assert thread.close(60) is None
     assert thread.did == "2 runs were complete, 1 run written"
     assert holds(out / "mlflow.db", artifacts_of(out), "s", STATE)
+
+
+def test_the_best_classifier_is_a_model_that_mlflow_loads(copied: Any, tmp_path: Path) -> None:
+    import mlflow.pyfunc
+    import numpy as np
+    from mlflow.tracking import MlflowClient
+
+    from bench.classifiers.small_cnn import SmallCNN, SmallCNNConfig
+    from bench.classifiers.trainer import predict
+    from bench.classifiers.weight_files import save_network
+
+    config, weights = SmallCNNConfig(width=4), tmp_path / "weights"
+    network = SmallCNN(config).build(3, 32, None)
+    save_network(network, weights)
+    target, score = "bench.classifiers.small_cnn:SmallCNN", {"validation/auroc": 0.9}
+    model = ClassifierModel("x", "c1", target, asdict(config), ("a", "b", "c"), 32, "squash", weights, score)
+
+    def log(out: Path, model: ClassifierModel, rows: list[ResultRow]) -> tuple[str, Any]:
+        """Return the status of the suite's run and its model."""
+        tracker = Tracker(None, out, "s", config=CONFIG, model_of=lambda _: model)
+        tracker.sync(rows)
+        tracker.log_report(out / "report")
+        tracker.close()
+        run = runs_of(out)["s"]
+        (found,) = MlflowClient(tracking_uri(out)).search_logged_models([run.info.experiment_id])
+        assert run.data.tags[MODEL] == f"{model.key} {found.model_id}"
+        return run.info.status, found
+
+    out = copied("model")
+    status, first = log(out, model, ROWS)
+    assert (status, first.source_run_id) == ("FINISHED", runs_of(out)["s"].info.run_id)
+    assert log(out, model, ROWS)[1].model_id == first.model_id
+    moved = shutil.copytree(out, tmp_path / "moved")
+    failed = replace(FIT, key="f9", fold=9, status="failed", error="E")
+    status, second = log(moved, replace(model, key="c2"), [*ROWS, failed])
+    assert status == "FAILED"
+    assert second.model_id != first.model_id
+    assert second.artifact_location.startswith(artifacts_of(moved))
+    loaded = mlflow.pyfunc.load_model(second.artifact_location)
+    images = np.random.default_rng(0).integers(0, 256, (2, 32, 32, 3), dtype=np.uint8)
+    assert np.array_equal(loaded.predict(images), predict(network, images, "cpu"))
+    assert loaded.metadata.get_input_schema().inputs[0].shape == (-1, 32, 32, 3)
+    assert not [p for p in Path(second.artifact_location.removeprefix("file://")).rglob("*.pkl")]

@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Callable
@@ -113,7 +114,8 @@ def _die_with_parent() -> None:
 
 
 def _serve(pipe: Any, threads: int) -> None:
-    """Answer calls until the other end is closed."""
+    """Answer calls until the other end is closed. What they print goes to stderr: stdout may be read as JSON."""
+    sys.stdout = sys.stderr
     start_worker(threads)
     while True:
         try:

@@ -58,8 +58,9 @@ class PatchProjection(nn.Module):
 
     def __init__(self, channels: int, features: int) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(channels, features), nn.ReLU(), nn.Linear(features, features))
-        for layer in (self.layers[0], self.layers[2]):
+        hidden, last = nn.Linear(channels, features), nn.Linear(features, features)
+        self.layers = nn.Sequential(hidden, nn.ReLU(), last)
+        for layer in (hidden, last):
             nn.init.normal_(layer.weight, 0.0, 0.02)
             nn.init.zeros_(layer.bias)
 

@@ -22,6 +22,7 @@ from bench.engine.stored import (
 )
 from bench.errors import ConfigError
 from bench.store.disk import cache_folder
+from bench.store.results import RESULTS
 from bench.store.run_configs import RunConfig, read_run_config, run_names
 from bench.suite.shipped import sub_suite_names, suite_name
 from bench.suite.suite import Suite, load_suite
@@ -104,16 +105,21 @@ class Chosen:
                 return self._of_config(find_run(self.out, suite))
             raise
         config = read_run_config(self.out, name)
-        if config is None and not {*parts} & {*known}:  # results of an earlier version, or none
-            found = replace(self, shows_only=True)._given(suite)
-            if not any(map(has_results, found.ready if isinstance(found, SubSuites) else [found])):
-                find_run(self.out, name)  # raises an error that lists the runs of the folder
-            return found
+        if config is None and not {*parts} & {*known}:
+            return self._of_results(suite, name)
         if config is None or not config.command or self.assignments:
             return self._given(suite)
         if not parts:
             _say_differences(config, suite)
         return self._of_config(config)
+
+    def _of_results(self, suite: str, name: str) -> Session | SubSuites:
+        """Return the suite as given, if an earlier version stored results of it. Raises ``ConfigError`` if not."""
+        if (self.out / RESULTS).is_file():
+            found = self._given(suite)
+            if any(map(has_results, found.ready if isinstance(found, SubSuites) else [found])):
+                return found
+        return self._of_config(find_run(self.out, name))  # raises an error that lists the runs of the folder
 
 
 def one(found: Session | SubSuites) -> Session:

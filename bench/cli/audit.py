@@ -76,8 +76,10 @@ def find_subject(
     ``folder`` defaults to ``data`` of the suite, then to BENCH_DATA. ``assignments`` are those of ``--set``; without a
     suite only ``dataset.…`` can be set. Raises ``ConfigError`` and ``DataError``.
     """
-    given, environment = folder, os.environ.get("BENCH_DATA")
-    root = Path(given or environment).expanduser().resolve() if given or environment else None
+    given = folder
+    if folder is None and os.environ.get("BENCH_DATA"):
+        folder = Path(os.environ["BENCH_DATA"])
+    root = folder.expanduser().resolve() if folder else None
     cache = out.expanduser().resolve() / "cache"
     if suite_name:
         suite = load_suite(suite_name, assignments, root)

@@ -72,8 +72,10 @@ def prepare(suite_name: str, assignments: tuple[str, ...], data: Path | None, ou
     training starts.
     """
     command = typed(suite_name, assignments, data)
-    given, environment = data, os.environ.get("BENCH_DATA")
-    data = Path(given or environment).expanduser().resolve() if given or environment else None
+    given = data
+    if data is None and os.environ.get("BENCH_DATA"):
+        data = Path(os.environ["BENCH_DATA"])
+    data = data.expanduser().resolve() if data else None
     out = out.expanduser().resolve()
     with no_exit("the suite was planned"):
         suite = load_suite(suite_name, assignments, data)

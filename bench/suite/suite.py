@@ -47,7 +47,7 @@ class Settings:
     segmentation_networks: Mapping[str, SegmentationNetworkConfig] = field(
         default_factory=dict, metadata={"late": True}
     )
-    exclude_memorised: bool = False  # add each generative arm without the samples flagged by stage `memorised`
+    exclude_memorised: bool = False  # add each generative arm without the memorised samples that `memorised` flags
     # Add each generative arm with selected images, once for each rule; the arm without selection is always there
     select: tuple[SelectionConfig, ...] = field(default=(), metadata={"late": True})
     primary: Primary = "auroc"  # endpoint that decides: at patient level, or per image where patients have many classes
@@ -58,8 +58,7 @@ class Settings:
     seed: int = 0
     threads: int | None = None  # CPU threads per cell; if fixed, results do not depend on --jobs or number of cores
     published: str | None = None  # name in configs/published: results that the report compares with
-    # folder of the images, or table, without --data; in a file relative to that file
-    data: str | None = field(default=None, metadata={"late": True})
+    data: str | None = field(default=None, metadata={"late": True})  # images without --data; relative to the suite file
     folder: str | None = None  # folder of this suite's images below --data, if it exists
     # Local file or folder of pretrained weights, or both with the patients they were trained on; default: BENCH_WEIGHTS
     weights: str | WeightsConfig | None = None
@@ -115,8 +114,8 @@ def load_suite(
     if path not in files.values():
         registry.look_in(path.parent)
     data.pop("name", None)
-    if isinstance(data.get("data"), str):
-        data["data"] = str(path.resolve().parent / Path(data["data"]).expanduser())
+    if data.get("data"):
+        data["data"] = str(path.resolve().parent / Path(str(data["data"])).expanduser())
     if sub_suite:
         data = of_sub_suite(data, sub_suite, root)
     elif sub_suites_in(data, path.stem):

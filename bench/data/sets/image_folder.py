@@ -75,13 +75,14 @@ class ImageFolder:
             raise DataError(f"folder {root} does not exist.\n{WHERE}")
         parts = part_folders(root)
         classes, walk = self._classes([root / part for part in parts] or [root]), Walk(root, self.config.extensions)
-        label_of, part_of = {}, {}
+        label_of: dict[str, int] = {}
+        part_of: dict[str, str] = {}
         for part in parts or ("",):
             for label, name in enumerate(classes):
                 inside = f"{part}/{name}" if part else name
                 paths = walk.pictures(inside) if (root / inside).is_dir() else ()
                 label_of |= dict.fromkeys(paths, label)
-                part_of |= dict.fromkeys(paths, part_named(part))
+                part_of |= dict.fromkeys(paths, part_named(part) or "")
         walk.leave(parts or classes)
         for part in parts:
             walk.leave(classes, part)

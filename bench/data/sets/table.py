@@ -166,6 +166,5 @@ def _skipped(rows: Sequence[Row], root: Path, others: tuple[str, ...]) -> tuple[
         if entry.name.lower().endswith(PICTURES) and entry.is_file() and Path(entry.path) not in known
     ]
     if beside:
-        example = _relative(min(beside), root)
-        found.append(SkippedFiles("images that no usable row names", len(beside), example))
+        found.append(SkippedFiles("images that no usable row names", len(beside), _relative(min(beside), root)))
     return tuple(found)

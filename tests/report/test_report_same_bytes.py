@@ -39,7 +39,6 @@ def test_fresh_processes_write_the_same_bytes_of_every_section(tmp_path: Path) -
         classes=("akiec", "bcc", "nv"),
         ratios=("1", "1-without-memorised"),
         generative=("cgan", "cyclegan"),
-        classifiers=("small_cnn",),
         patients=9,
         per_patient=2,
         size_px=24,

@@ -43,7 +43,9 @@ def failures(rows: Rows, info: ReportInfo) -> tuple[Failure, ...]:
     for (status, stage, _, reason), cells in groups.items():
         methods = tuple(m for m in info.methods if any(r.method == m for r in cells))
         where = dict.fromkeys(
-            f"{r.classifier} {Arm.parse(r.method, r.ratio).variant_label}".strip() for r in cells if r.classifier
+            f"{r.classifier or ''} {Arm.parse(r.method, r.ratio).variant_label}".strip()
+            for r in cells
+            if r.classifier or r.ratio
         )
         pairs = {(r.fold or 0, r.repeat or 0) for r in cells}
         found.append(Failure(status, stage, reason, len(cells), methods, tuple(where), tuple(sorted(pairs))))

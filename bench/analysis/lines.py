@@ -19,11 +19,11 @@ from bench.metrics.units import LOWER_IS_BETTER, ScoredUnit
 from bench.stats.decide import Verdict
 from bench.stats.endpoints import ENDPOINTS
 from bench.suite.arms import Arm
+from bench.suite.contrast import NOISE
 from bench.suite.suite import REFERENCES
 from bench.types import ResultRow
 
 SCORES = ("auroc", "balanced_accuracy", "f1", "sensitivity", "specificity")
-NOISE = "noise"  # method of the negative control
 PRIMARY = ScoredUnit().primary  # metric of the verdicts in reports of earlier versions
 COMPARED = (PRIMARY, "balanced_accuracy")
 METRICS = tuple(f"{prefix}{s}" for prefix in ("patient_", "") for s in (*SCORES, *LOWER_IS_BETTER))

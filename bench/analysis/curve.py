@@ -16,13 +16,14 @@ import numpy as np
 
 from bench.analysis.comparison import ALPHA, Comparison, estimate
 from bench.analysis.info import ReportInfo
-from bench.analysis.lines import NOISE, Line, leaderboard
+from bench.analysis.lines import Line, leaderboard
 from bench.analysis.rows import Rows, Score
 from bench.stats.decide import decide
 from bench.stats.endpoints import ENDPOINTS
 from bench.stats.ranks import rank_shares
 from bench.stats.worth import Worth, worth_in_patients
 from bench.suite.arms import Arm
+from bench.suite.contrast import NOISE
 
 NONE = Arm("none")
 POSITIVE_FAMILY = "positive control"

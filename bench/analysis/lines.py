@@ -13,7 +13,6 @@ from bench.analysis.comparison import Comparison, Scored, compared
 from bench.analysis.contributions import Contributions, contributions
 from bench.analysis.info import ReportInfo
 from bench.analysis.intervals import patient_intervals, pooled_interval
-from bench.analysis.quality import NOISE
 from bench.analysis.rows import NAN, Pair, Rows, Score, one_line
 from bench.cost.keys import CostKey
 from bench.metrics.classification import CLASS_METRICS
@@ -21,6 +20,7 @@ from bench.metrics.units import LOWER_IS_BETTER, ScoredUnit
 from bench.stats.decide import Verdict
 from bench.stats.endpoints import ENDPOINTS
 from bench.suite.arms import Arm
+from bench.suite.contrast import NOISE
 from bench.suite.suite import REFERENCES
 from bench.types import ResultRow
 

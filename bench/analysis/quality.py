@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 from bench.analysis.info import ReportInfo
 from bench.analysis.rows import Rows, Score, scores_of
+from bench.suite.contrast import NOISE
 
 MEASURES = ("kid", "precision", "recall", "density", "coverage", "fid")  # in the order of the tables
 VARIETY = ("is", "diversity")
 COLLAPSED = 0.5  # share of the real diversity within a class below which a generator is said to have collapsed
 SIZES = ("n_real", "n_synthetic", "kid_subset_size")
-NOISE = "noise"  # method of the negative control
 TRAINED_SHARE = 0.2  # largest share of the KID of noise at which a generator counts as trained
 KID = "synthetic/test/kid"
 _KEY = re.compile(rf"(?P<where>.+)/(?P<measure>{'|'.join((*SIZES, *MEASURES, *VARIETY))})_(?P<tag>.+)")

@@ -14,6 +14,7 @@ from bench.errors import ConfigError, nearest
 from bench.suite.arms import Arm, ratio_text
 
 NONE = "none"  # the reference arm of every comparison: real images alone
+NOISE = "noise"  # the negative control: images of noise
 _VERSUS = " vs "
 
 

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from bench.abilities import OfFamily
 from bench.config import to_plain
 from bench.errors import ConfigError, RegistryError
+from bench.suite.contrast import NOISE
 from bench.suite.shipped import suite_files
 from bench.suite.suite import PluginSpec, Suite, load_suite
 
@@ -36,9 +37,9 @@ class Roles:
     """Generative methods by role, in the suite's order.
 
     ``transfer``: of the family, with pretrained networks; ``random``: the same networks from random weights; ``plain``:
-    without pretrainable networks; ``others``: not of the family. ``ablation_pairs``: (pretrained, random) methods with
-    all other settings equal, including those of their classifiers. ``elsewhere``: for a question that these methods
-    cannot answer, the shipped suites that can.
+    without pretrainable networks; ``others``: not of the family; the negative control has no role.
+    ``ablation_pairs``: (pretrained, random) methods with all other settings equal, including those of their
+    classifiers. ``elsewhere``: for a question that these methods cannot answer, the shipped suites that can.
     """
 
     transfer: tuple[str, ...] = ()
@@ -62,7 +63,7 @@ class Roles:
 
 def roles_of(suite: Suite) -> Roles:
     """Return the roles of a suite's methods; ``elsewhere`` is left empty."""
-    generative = [m for m in suite.methods if m.kind == "generative"]
+    generative = [m for m in suite.methods if m.kind == "generative" and m.registered != NOISE]
     kinds = {m.name: _transfer(m) for m in generative}
     by_kind = {k: [m for m in generative if kinds[m.name] == k] for k in ("pretrained", "random", "none")}
     ablation_pairs = [

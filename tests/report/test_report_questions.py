@@ -114,6 +114,12 @@ def test_roles_are_read_from_classes_and_configs_whatever_the_names() -> None:
     assert found.answers == {"transfer", "cost", "others"}
 
 
+def test_the_negative_control_is_no_method_to_compare_with() -> None:
+    found = roles_of(suite(a={"use": "tlsgan_lite0", **SMALL}, control={"use": "noise"}))
+    assert (found.transfer, found.others) == (("a",), ())
+    assert "others" not in found.answers
+
+
 def test_arms_with_different_classifiers_are_not_counterparts() -> None:
     tl = {"use": "tlsgan_lite0", **SMALL}
     own = {"classifiers": {"small_cnn": {"learning_rate": 0.5}}}

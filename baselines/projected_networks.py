@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import timm
 import torch
@@ -118,7 +119,7 @@ class FeatureProjector(nn.Module):
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
-        self.backbone = timm.create_model(LITE0, pretrained=False, num_classes=0)
+        self.backbone: Any = timm.create_model(LITE0, pretrained=False, num_classes=0)
         self.backbone.conv_head = self.backbone.bn2 = nn.Identity()  # not used
         self.within = nn.ModuleList(nn.Conv2d(c, w, 1, bias=False) for c, w in zip(CHANNELS, widths, strict=True))
         self.between = nn.ModuleList(nn.Conv2d(b, a, 3, padding=1, bias=False) for a, b in pairwise(widths))

@@ -76,11 +76,12 @@ class ResNetGenerator(nn.Module):
                 norm_layer(width // 2),
                 nn.ReLU(inplace=True),
             ]
-        layers += [nn.ReflectionPad2d(3), nn.Conv2d(f, channels, 7), *([] if residual else [nn.Tanh()])]
+        last = nn.Conv2d(f, channels, 7)
+        layers += [nn.ReflectionPad2d(3), last, *([] if residual else [nn.Tanh()])]
         self.model = nn.Sequential(*layers)
         self.apply(init_gaussian)
         if residual:
-            nn.init.zeros_(self.model[-1].weight)
+            nn.init.zeros_(last.weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.residual:

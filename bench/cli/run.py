@@ -21,7 +21,7 @@ from bench.cost.host import describe_host
 from bench.cost.keys import CostKey
 from bench.data.changes import data_changes, keep_index
 from bench.data.split_config import Replicates
-from bench.engine.console import ConsoleListener, Detail, plain_console, print_data
+from bench.engine.console import ConsoleListener, Detail, PlainConsole, plain_console, print_data
 from bench.engine.looks import Looks, contrast_words, looks_possible
 from bench.engine.plan_rows import rows_of
 from bench.engine.scheduler import Runner
@@ -108,7 +108,12 @@ def _say_stopped(session: Session, console: Console) -> None:
 
 
 def _train(
-    session: Session, runner: Runner, console: Console, jobs: int | None, view: MLflowView, looks: Looks | None = None
+    session: Session,
+    runner: Runner,
+    console: PlainConsole,
+    jobs: int | None,
+    view: MLflowView,
+    looks: Looks | None = None,
 ) -> RunRecord:
     from bench.engine.executors.local import make_executor
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from typing import Final
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from bench.errors import DataError, LeakageError
 from bench.leakage import PARTS, PartName
 from bench.types import DatasetIndex
 
-GIVEN = "given"
+GIVEN: Final = "given"
 PART = "part"  # the attribute of a record that holds its part
 NAMES: dict[str, PartName] = {
     "train": "train", "training": "train",

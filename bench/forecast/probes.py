@@ -25,7 +25,7 @@ from bench.leakage import PARTS, FoldParts, SourceImages
 from bench.segmentation.config import SegmentationConfig
 from bench.segmentation.network_config import SegmentationNetworkConfig
 from bench.suite.suite import PluginSpec
-from bench.types import ImageRecord, ProfiledStep, Uint8Images
+from bench.types import ImageRecord, ProfiledStep, Size, Uint8Images, height_width
 
 Meter = AbstractContextManager[Any]
 CLASSES = ("first", "second")
@@ -288,14 +288,14 @@ class RandomData:
         self.labels: npt.NDArray[np.int64] = np.arange(n) % len(CLASSES)
         self.records = tuple(ImageRecord(f"{i}.png", int(y), f"p{i}", f"{i:064x}") for i, y in enumerate(self.labels))
 
-    def images(self, size_px: int | None = None) -> Uint8Images:
-        """Return uint8 [N, S, S, 3]."""
+    def images(self, size_px: Size | None = None) -> Uint8Images:
+        """Return uint8 [N, H, W, 3]."""
         return random_images(len(self.labels), size_px or self.image_size_px)
 
 
-def random_images(n: int, size_px: int) -> Uint8Images:
-    """Return uint8 [n, size_px, size_px, 3]."""
-    return np.random.default_rng(0).integers(0, 256, (n, size_px, size_px, 3), dtype=np.uint8)
+def random_images(n: int, size_px: Size) -> Uint8Images:
+    """Return uint8 [n, H, W, 3]."""
+    return np.random.default_rng(0).integers(0, 256, (n, *height_width(size_px), 3), dtype=np.uint8)
 
 
 def _few(config: Any, **values: Any) -> Any:

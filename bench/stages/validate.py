@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bench.data.loaders import Part
 from bench.leakage import PartName
 from bench.plan.plan import Cell
 from bench.stages.classify import predict_parts, train
@@ -16,6 +17,6 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     with ctx.phase("data"):
         train_validation = inputs.fold().train_validation()
     network, facts = train(inputs, train_validation, ctx)
-    parts = {name: train_validation.part(name) for name in SCORED}
+    parts: dict[str, Part] = {name: train_validation.part(name) for name in SCORED}
     predict_parts(network, parts, train_validation, inputs, ctx)
     return Output(facts=facts)

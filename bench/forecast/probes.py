@@ -25,11 +25,9 @@ from bench.leakage import PARTS, FoldParts, SourceImages
 from bench.segmentation.config import SegmentationConfig
 from bench.segmentation.network_config import SegmentationNetworkConfig
 from bench.suite.suite import PluginSpec
-from bench.types import ImageRecord, ProfiledStep, Size, Uint8Images, height_width
+from bench.types import ProfiledStep, Uint8Images
 
 Meter = AbstractContextManager[Any]
-CLASSES = ("first", "second")
-SAMPLES = 32  # number of images for timing of sampling
 FEW = {"sample_every": 1000, "checkpoint_every": 1000, "evaluate_every": 1000, "log_every": 1}
 
 
@@ -276,26 +274,6 @@ class RandomPart:
         self.images = random_images(max(n, 2), size_px)
         self.labels: npt.NDArray[np.int64] = np.arange(max(n, 2)) % len(CLASSES)
         self.source_images = self.fold_parts.parts[part]
-
-
-class RandomData:
-    """``TrainingData`` of random images of two classes."""
-
-    classes, grey = CLASSES, False
-
-    def __init__(self, image_size_px: int, n: int = SAMPLES) -> None:
-        self.image_size_px = image_size_px
-        self.labels: npt.NDArray[np.int64] = np.arange(n) % len(CLASSES)
-        self.records = tuple(ImageRecord(f"{i}.png", int(y), f"p{i}", f"{i:064x}") for i, y in enumerate(self.labels))
-
-    def images(self, size_px: Size | None = None) -> Uint8Images:
-        """Return uint8 [N, H, W, 3]."""
-        return random_images(len(self.labels), size_px or self.image_size_px)
-
-
-def random_images(n: int, size_px: Size) -> Uint8Images:
-    """Return uint8 [n, H, W, 3]."""
-    return np.random.default_rng(0).integers(0, 256, (n, *height_width(size_px), 3), dtype=np.uint8)
 
 
 def _few(config: Any, **values: Any) -> Any:

@@ -20,6 +20,7 @@ import numpy.typing as npt
 from bench import registry
 from bench.abilities import FitsStatistics, Profiled
 from bench.cost.updates import UpdateClock
+from bench.forecast.random_data import CLASSES, SAMPLES, RandomData, random_images
 from bench.forecast.step_profile import count_flops, flop_counter, timed
 from bench.leakage import PARTS, FoldParts, SourceImages
 from bench.segmentation.config import SegmentationConfig

@@ -35,5 +35,6 @@ lint: setup
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
+# Results (runs/) stay; `bench clean` removes what is not needed of them.
 clean:
-	rm -rf $(VENV) runs build dist
+	rm -rf $(VENV) build dist

@@ -91,6 +91,11 @@ def look_in(folder: Path) -> None:
         _FOLDERS.append(name)
 
 
+def folders() -> tuple[str, ...]:
+    """Return the folders given to ``look_in``."""
+    return tuple(_FOLDERS)
+
+
 def resolve(kind: Kind, name: str) -> str:
     """Return the "module:Class" of a name, or the name itself if it has that form.
 

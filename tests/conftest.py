@@ -48,6 +48,15 @@ def _no_wait_for_the_disk() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _own_user_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Commands that only show something leave nothing in the user's own cache folder."""
+    folder = tmp_path_factory.mktemp("user-cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bench.store.disk.user_cache", lambda: folder)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _one_mlflow_database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """MLflow needs seconds to create its database: it creates one for all tests, and every other is a copy of it."""
     base = tmp_path_factory.getbasetemp()

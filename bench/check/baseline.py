@@ -99,6 +99,13 @@ class Baseline:
         write_atomic(path, f'{text},\n "rows": {{\n{_rows_text(self.rows)}\n }}\n}}\n')
 
 
+def default_baseline(suite: str) -> Path:
+    """Return the path of a suite's baseline: in the working folder, else of the checkout or the installed package."""
+    here, package = Path("reports/baselines") / f"{suite}.json", Path(__file__).parents[1]
+    shipped = (package.parent / here, package / "_baselines" / here.name)
+    return next((path for path in (here, *shipped) if path.is_file()), here)
+
+
 def load_baseline(path: Path, advice: str) -> Baseline:
     """Read a baseline. Raises ``ConfigError`` if it is missing or cannot be read."""
     try:

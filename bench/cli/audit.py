@@ -25,6 +25,7 @@ from bench.data.records import DEFAULT_CHECKS
 from bench.data.sets.detect import detect, naming_layout, read_index
 from bench.data.splits import make_splits
 from bench.errors import ConfigError, DataError, LeakageError
+from bench.store.disk import cache_folder
 from bench.suite.sub_suites import images_in
 from bench.suite.suite import Suite, load_suite
 from bench.types import DatasetIndex
@@ -78,7 +79,7 @@ def find_subject(
     if folder is None and os.environ.get("BENCH_DATA"):
         folder = Path(os.environ["BENCH_DATA"])
     root = folder.expanduser().resolve() if folder else None
-    cache = out.expanduser().resolve() / "cache"
+    cache = cache_folder(out.expanduser().resolve())
     if suite_name:
         suite = load_suite(suite_name, assignments, root)
         root = images_in(root, suite.settings.folder) or root
@@ -189,7 +190,7 @@ def _folds(index: DatasetIndex, suite: Suite, result: Mapping[str, Any]) -> Any:
     type=click.Path(path_type=Path),
     default=Path("runs"),
     show_default=True,
-    help="Folder whose cache keeps the measurements.",
+    help="Folder whose cache keeps the measurements, if it exists; otherwise the user's cache folder.",
 )
 @json_option
 def audit_(

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column, Table
 
-from bench.check.baseline import Baseline, load_baseline
+from bench.check.baseline import Baseline, default_baseline, load_baseline
 from bench.check.compare import Comparison, Finding, compare, medians, shown
 from bench.check.costs import cost_rows
 from bench.check.identity import numerics_identity
@@ -27,7 +27,7 @@ from bench.check.numerics import Request, measure_under
 from bench.check.rows import WORDS, Row
 from bench.check.summary import other_versions, write_summary
 from bench.check.update import make_baseline
-from bench.cli.options import Command, device_option
+from bench.cli.options import Command, complete_suite, device_option, given_suite
 from bench.cost.host import describe_host
 from bench.engine.console import plain_console
 from bench.engine.scheduler import Listener
@@ -62,7 +62,7 @@ class Wanted:
     @property
     def path(self) -> Path:
         """Path of the baseline file."""
-        return self.baseline or Path("reports/baselines") / f"{Path(self.suite).stem}.json"
+        return self.baseline or default_baseline(Path(self.suite).stem)
 
     @property
     def update(self) -> str:
@@ -213,8 +213,11 @@ def _table(findings: list[Finding]) -> Table:
 
 
 @click.command(cls=Command)
-@click.option("--suite", required=True, help="Name of a suite (see `bench list`; a small one is ci) or YAML file.")
-@click.option("--baseline", type=click.Path(path_type=Path), help="Default: reports/baselines/SUITE.json.")
+@click.argument("suite", required=False, shell_complete=complete_suite)
+@click.option("--suite", "suite_option", metavar="SUITE", help="Name of a suite, or YAML file; also without --suite.")
+@click.option(
+    "--baseline", type=click.Path(path_type=Path), help="Default: reports/baselines/SUITE.json, here or of the package."
+)
 @click.option("--update", is_flag=True, help="Measure the baseline: values, and tolerances from several numerics.")
 @click.option("--junit", type=click.Path(path_type=Path), help="Write JUnit XML to this file: one test case per cell.")
 @click.option("--summary", type=click.Path(path_type=Path), help="Write a markdown summary to this file.")
@@ -227,8 +230,9 @@ def _table(findings: list[Finding]) -> Table:
 @click.option("--jobs", type=click.IntRange(1), help="Number of parallel jobs. Default: use all CPU cores; 1 on a GPU.")
 @device_option
 def check(
-    suite: str, baseline: Path | None, update: bool, junit: Path | None, summary: Path | None, data: Path | None,
-    out: Path | None, reuse: bool, assignments: tuple[str, ...], jobs: int | None, device: str,
+    suite: str | None, suite_option: str | None, baseline: Path | None, update: bool, junit: Path | None,
+    summary: Path | None, data: Path | None, out: Path | None, reuse: bool, assignments: tuple[str, ...],
+    jobs: int | None, device: str,
 ) -> None:  # fmt: skip
     """Run a suite from scratch and compare it with a stored baseline. Exit code 0, or 3 for a regression.
 
@@ -237,5 +241,8 @@ def check(
     """
     if update and (junit or summary or reuse):
         raise click.UsageError("--update cannot be combined with --junit, --summary or --reuse")
-    wanted = Wanted(suite, assignments, data, out, baseline, device, jobs, reuse, junit, summary)
+    name = given_suite(suite, suite_option)
+    if name is None:
+        raise click.UsageError("no suite given; a small one is ci")
+    wanted = Wanted(name, assignments, data, out, baseline, device, jobs, reuse, junit, summary)
     sys.exit(update_baseline(wanted) if update else check_suite(wanted))

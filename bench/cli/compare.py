@@ -34,7 +34,7 @@ def show_comparison(
 @click.command(cls=Command)
 @click.argument("run_a", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("run_b", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--suite", help="Suite to take from an output folder. Default: the only one in it.")
+@click.option("--name", "--suite", "suite", help="Run to take from an output folder. Default: the only one in it.")
 @click.option("--data", type=click.Path(path_type=Path), help="Folder of the images. Default: $BENCH_DATA.")
 @click.option(
     "--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Also write the comparison to this file."

@@ -21,10 +21,11 @@ def data() -> None:
 def download(name: str, into: Path) -> None:
     """Download a data set through kagglehub (pip install 'augbench[download]')."""
     from bench.data.download import download as fetch
+    from bench.engine.session import DEFAULT_OUT, run_command
 
     folder = fetch(name, into)
     suite = name.replace("_", "-")
-    click.echo(f"{folder}\nuse it with: bench run --suite {suite} --data {folder}")
+    click.echo(f"{folder}\nuse it with: {run_command(suite, (), folder, DEFAULT_OUT)}")
 
 
 data.add_command(audit_)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from bench.merge.choose import Policy
 from bench.merge.merge import Merged
 from bench.merge.merge import merge as merged
 from bench.report.text import DASH, size
+from bench.store.run_configs import run_names
 
 
 def merge_stores(paths: Sequence[Path], out: Path, policy: Policy) -> None:
@@ -55,8 +57,10 @@ def show(found: Merged) -> None:
         console.print(f"{size(linked)} hard-linked (no extra space while the source exists); {size(copied)} copied")
     for note in found.notes:
         console.print(note, style="yellow")
+    stored = run_names(found.out)
     for suite in found.suites:
-        console.print(f"bench report --suite {suite} --out {found.out}")
+        option = "--name" if suite in stored else "--suite"  # earlier versions did not store all that a report needs
+        console.print(shlex.join(["bench", "report", option, suite, "--out", str(found.out)]))
 
 
 @click.group(cls=Group)

@@ -17,8 +17,10 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 VERBS = {  # one line of help per verb; a verb's module is imported when it is used, so that `bench --help` is fast
     "check": "Run a suite from scratch and compare it with a stored baseline.",
+    "clean": "Delete unneeded cells and caches of an output folder.",
     "compare": "Compare two runs: scores, images, cost, config, code, data.",
     "data": "Download data sets; audit a folder of images.",
+    "du": "Show the disk space of an output folder.",
     "fidelity": "Compare a folder of synthetic images with one of real images.",
     "leaderboard": "Merge the stores of several machines or users.",
     "list": "List suites, data sets, methods, classifiers and metrics.",
@@ -63,7 +65,8 @@ def main() -> None:
     """Does GAN augmentation help a medical-image classifier on patients it has never seen?
 
     \b
-    bench run --suite tiny                        a small comparison on phantom histology; minutes on a CPU
-    bench run --suite breakhis --data DIR         the full comparison on BreakHis
-    bench plan --suite breakhis --data DIR        the cells of that run and their predicted cost
+    bench run tiny                        a small comparison on phantom histology; minutes on a CPU
+    bench run breakhis --data DIR         the full comparison on BreakHis
+    bench plan breakhis --data DIR        the cells of that run and their predicted cost
+    bench status                          the progress of the run in ./runs; --out DIR: of another folder
     """

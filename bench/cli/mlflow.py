@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import click
 
+from bench.cli.chosen import Chosen, one
 from bench.cli.options import Group, suite_options
 from bench.engine.plan_rows import rows_of
-from bench.engine.session import Session, prepare
+from bench.engine.session import Session
 from bench.report.writing import write_report, written_state
 from bench.tracking.session_view import MLflowView
 
@@ -21,10 +21,10 @@ def mlflow() -> None:
 
 @mlflow.command()
 @suite_options
-def sync(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...]) -> None:
+def sync(chosen: Chosen) -> None:
     """Log the stored results that are missing in MLflow."""
 
-    sync_mlflow(prepare(suite, assignments, data, out))
+    sync_mlflow(one(chosen.stored()))
 
 
 def sync_mlflow(session: Session) -> None:

@@ -53,6 +53,18 @@ class Group(click.Group):
 
     command_class = Command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write each verb with its description and options."""
+        for name in self.list_commands(ctx):
+            command = self.get_command(ctx, name)
+            if command is None:
+                continue
+            own = click.Context(command, info_name=name, parent=ctx)
+            with formatter.section(" ".join([own.command_path, *command.collect_usage_pieces(own)])):
+                formatter.write_text(command.get_short_help_str(limit=200))
+            with formatter.indentation():
+                command.format_options(own, formatter)
+
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         try:
             return super().resolve_command(ctx, args)
@@ -72,6 +84,9 @@ only_option = click.option(
     help="Run only these cells and the cells they depend on. Keys: method, classifier, fold, repeat, ratio, stage, "
     "train_patients.",
 )
+seed_option = click.option(
+    "--seed", type=int, help="Seed of training and sampling, as --set seed=N; the folds have their own, split.seed."
+)
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 out_option = click.option(
     "--out",
@@ -80,23 +95,55 @@ out_option = click.option(
     show_default=True,
     help="Output folder.",
 )
+SUITE_HELP = (
+    "Name of a suite (see `bench list`) or path of a YAML file; also without --suite. Default: the run stored in --out."
+)
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 
 
+def complete_suite(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[Any]:
+    """Return the suites that begin with a text, for completion in a shell; if there is none, files."""
+    from click.shell_completion import CompletionItem
+
+    from bench.suite.shipped import shipped_suites, suite_files
+
+    names = sorted({*suite_files(), *shipped_suites()})
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)] or [
+        CompletionItem(incomplete, type="file")
+    ]
+
+
+def given_suite(suite: str | None, option: str | None) -> str | None:
+    """Return the suite given as argument or with --suite. Raises ``UsageError`` if both are given and differ."""
+    if suite and option and suite != option:
+        raise click.UsageError(f"got the suites {suite} and {option}; give one")
+    return suite or option
+
+
 def suite_options(f: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that select a suite, its images and its settings."""
+    """Add the options that select a run: a suite with its images and settings, or a stored run.
+
+    The command gets them as ``chosen``, a ``bench.cli.chosen.Chosen``.
+    """
 
     @functools.wraps(f)
     def command(
-        *, exclude_memorised: bool, config_from: tuple[Path, ...], assignments: tuple[str, ...], **options: Any
-    ) -> Any:
+        *, suite: str | None, suite_option: str | None, name: str | None, data: Path | None, out: Path,
+        exclude_memorised: bool, config_from: tuple[Path, ...], assignments: tuple[str, ...], **options: Any,
+    ) -> Any:  # fmt: skip
+        from bench.cli.chosen import Chosen
+
         dropping = ("exclude_memorised=true",) if exclude_memorised else ()
-        return f(assignments=(*(f"@{path}" for path in config_from), *assignments, *dropping), **options)
+        changes = (*(f"@{path}" for path in config_from), *assignments, *dropping)
+        return f(chosen=Chosen(given_suite(suite, suite_option), name, changes, data, out), **options)
 
     for option in reversed(
         (
-            click.option("--suite", required=True, help="Name of a suite (see `bench list`) or path of a YAML file."),
-            click.option("--data", type=click.Path(path_type=Path), help="Folder of the images. Default: $BENCH_DATA."),
+            click.argument("suite", required=False, shell_complete=complete_suite),
+            click.option("--suite", "suite_option", metavar="SUITE", help=SUITE_HELP),
+            click.option("--name", help="Name of the run. Default: the suite's; a stored run is selected by it."),
+            click.option("--data", type=click.Path(path_type=Path),
+                         help="Folder of the images. Default: that of the stored run, or $BENCH_DATA."),
             out_option,
             click.option("--config-from", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
                          help="YAML file to merge into the suite, e.g. from `bench tune`. Applied before --set."),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,10 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from bench.cli.chosen import Chosen, one
 from bench.cli.curve_table import curve_table
-from bench.cli.options import Command, json_option, only_option, suite_options
-from bench.cli.sub_suites import SubSuites, for_each, head, sub_suites_of
+from bench.cli.options import Command, json_option, only_option, seed_option, suite_options
+from bench.cli.sub_suites import SubSuites, for_each, head
 from bench.config import to_plain
 from bench.cost.host import available_cpus
 from bench.data.changes import data_changes
@@ -22,7 +23,7 @@ from bench.data.left_out import data_lines
 from bench.data.split_config import LEARNING_CURVE
 from bench.engine.console import plain_console, print_data
 from bench.engine.ready import CellId
-from bench.engine.session import MAX_AUTO_JOBS, Session, prepare
+from bench.engine.session import MAX_AUTO_JOBS, Session
 from bench.forecast.cost_model import CostModel, Estimate, Prediction, Schedule, duration, fit_model, schedule, total
 from bench.metrics.units import scored_unit
 from bench.plan.checks import check_trainable
@@ -95,7 +96,7 @@ def show_plan(session: Session, only: Sequence[str], as_json: bool, jobs: int | 
         names = [str(x.train_patients) for x in sizes]
         console.print(_table(f"{unit.groups}/set", names, lambda c: str(c.train_patients), found, with_total=False))
     if found.left:
-        _conclude(console, found, session.suite.name)
+        _conclude(console, found, session)
 
 
 def plan_facts(session: Session, only: Sequence[str], jobs: int | None = None) -> dict[str, Any]:
@@ -165,7 +166,7 @@ def _costs(e: Estimate, any_left: bool) -> tuple[str, str, str, str]:
     return duration(e.known_s), duration(e.device_s), gib(e.peak_memory_bytes), sources
 
 
-def _conclude(console: Console, found: Outlook, suite: str) -> None:
+def _conclude(console: Console, found: Outlook, session: Session) -> None:
     e, played = found.estimate(found.left.values()), found.played
     if e.measured or e.guessed:
         at_least = "at least " if e.unknown else ""
@@ -176,7 +177,8 @@ def _conclude(console: Console, found: Outlook, suite: str) -> None:
     counted = f"{e.measured} cells predicted from similar measured cells, {e.guessed} from other cells of their stage"
     if e.unknown:
         counted += f", {e.unknown} not predicted"
-    console.print(counted + (f"; to measure: bench profile --suite {suite}" if e.unknown or e.guessed else ""))
+    measure = session.command_of("profile")
+    console.print(counted + (f"; to measure: {measure}" if e.unknown or e.guessed else ""))
 
 
 def gib(n: float) -> str:
@@ -186,6 +188,7 @@ def gib(n: float) -> str:
 
 @click.command(cls=Command)
 @suite_options
+@seed_option
 @only_option
 @click.option("--effect", type=float, help="Instead: folds × repeats needed to detect this difference; 0.02: 2 points.")
 @click.option(
@@ -197,26 +200,32 @@ def gib(n: float) -> str:
 @click.option("--jobs", type=click.IntRange(1), help="Number of parallel jobs. Default: as for `bench run`.")
 @json_option
 def plan(
-    suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], only: tuple[str, ...],
+    chosen: Chosen, seed: int | None, only: tuple[str, ...],
     effect: float | None, pilot: Path | None, power: float, jobs: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Show the cells of a suite: how many there are, how many are done, and the predicted cost of the rest."""
 
+    chosen = replace(chosen.with_seed(seed), shows_only=True)
     if effect is not None:
         from bench.cli.effect import show_effect_plan
         from bench.cli.effect_curve import show_curve_effect
 
-        session = prepare(suite, assignments, data, out)
+        session = one(chosen.to_run())
         is_curve = session.suite.settings.split.protocol == LEARNING_CURVE
         (show_curve_effect if is_curve else show_effect_plan)(session, effect, power, pilot, only, as_json)
         return
     if pilot is not None:
         raise click.UsageError("--pilot needs --effect, for example --effect 0.02")
 
-    if sub_suites := sub_suites_of(suite, assignments, data, out):
-        show_plans(sub_suites, only, as_json, jobs)
+    show_any_plan(chosen.to_run(), only, as_json, jobs)
+
+
+def show_any_plan(found: Session | SubSuites, only: Sequence[str], as_json: bool, jobs: int | None) -> None:
+    """Print the plan of a session, or of each sub-suite."""
+    if isinstance(found, SubSuites):
+        show_plans(found, only, as_json, jobs)
     else:
-        show_plan(prepare(suite, assignments, data, out), only, as_json, jobs)
+        show_plan(found, only, as_json, jobs)
 
 
 def show_plans(m: SubSuites, only: Sequence[str], as_json: bool, jobs: int | None = None) -> None:

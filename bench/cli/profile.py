@@ -10,10 +10,10 @@ from bench.cli.profile_suite import suite_
 
 
 class ProfileGroup(Group):
-    """Read `bench profile --suite …` as `bench profile suite --suite …`."""
+    """Read `bench profile SUITE` and `bench profile --suite …` as `bench profile suite …`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and args[0].startswith("-") and args[0] not in ("-h", "--help"):
+        if args and args[0] not in (*self.commands, "-h", "--help"):
             args = ["suite", *args]
         return super().parse_args(ctx, args)
 

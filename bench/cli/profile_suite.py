@@ -6,34 +6,33 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
-from pathlib import Path
 
 import click
 from rich.console import Console
 from rich.table import Table as RichTable
 
+from bench.cli.chosen import Chosen, one
 from bench.cli.options import Command, device_option, json_option, suite_options
 from bench.cost.host import available_cpus, describe_host, versions
 from bench.engine.console import plain_console
-from bench.engine.session import pick_device, pick_jobs, prepare
+from bench.engine.session import Session, pick_device, pick_jobs
 from bench.forecast.profile_table import MAX, Room, Table, bytes_of, numbers, rooms, size_text, write_csv
 from bench.forecast.profiles import FOLDER, Point, Profile
 from bench.forecast.workload import workloads
 from bench.report.charts.profile import draw_profile
-from bench.suite.suite import load_suite
 
 
 def profile_suite(
-    suite_name: str, assignments: tuple[str, ...], data: Path | None, out: Path, methods: Sequence[str], sizes: str,
-    batches: str, device: str, threads: int | None, limit_s: float, rehearsing: bool, as_json: bool,
+    chosen: Chosen, methods: Sequence[str], sizes: str, batches: str, device: str, threads: int | None, limit_s: float,
+    rehearsing: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure a suite, print the table, and save everything in ``<out>/profile/``.
 
     With ``rehearsing``, a smoke-test version of the first fold is also run for the cost model; otherwise no images are
     needed.
     """
-    console, out = plain_console(), out.expanduser().resolve()
-    suite, device = load_suite(suite_name, assignments), pick_device(device)
+    console, out = plain_console(), chosen.out.expanduser().resolve()
+    suite, device = chosen.suite_alone(), pick_device(device)
     cores = threads or suite.settings.threads or available_cpus()
     px = [int(n) for n in numbers(sizes, "--image-size")] or [suite.settings.image_size_px]
     table = Table(suite, device, cores, px, numbers(batches, "--batch", (MAX,)), methods, limit_s=limit_s)
@@ -44,9 +43,8 @@ def profile_suite(
         suite.name, describe_host(device), device, cores, datetime.now(UTC).isoformat(timespec="seconds"),
         tuple(points), versions=versions(),
     )  # fmt: skip
-    failures: tuple[str, ...] = ()
-    if rehearsing:
-        found, failures = _rehearsed(found, suite_name, assignments, data, out, methods)
+    session = one(chosen.to_run()).on_device(device) if rehearsing else None
+    found, failures = _rehearsed(found, session, methods) if session else (found, ())
     path = found.save(out)
     name = path.stem
     write_csv(points, path.with_suffix(".csv"))
@@ -58,17 +56,14 @@ def profile_suite(
     for failure in failures:
         console.print(f"rehearsal: {failure}", style="red")
     console.print(f"{path}, .csv, {', '.join(p.name for p in drawn)}")
-    if rehearsing:
-        console.print(f"next: `bench plan --suite {suite_name}` predicts time and memory of a run")
+    if session:
+        console.print(f"next: `{session.command_of('plan')}` predicts time and memory of a run")
 
 
-def _rehearsed(
-    found: Profile, suite_name: str, assignments: tuple[str, ...], data: Path | None, out: Path, methods: Sequence[str]
-) -> tuple[Profile, tuple[str, ...]]:
+def _rehearsed(found: Profile, session: Session, methods: Sequence[str]) -> tuple[Profile, tuple[str, ...]]:
     """Return the profile with the rows of a rehearsal, and the rehearsal's failures."""
     from bench.engine.rehearsal import rehearse
 
-    session = prepare(suite_name, assignments, data, out).on_device(found.device)
     jobs, threads = pick_jobs(None, found.device, session.suite.settings.threads)
     rehearsal = rehearse(session, jobs, threads, methods)
     steps: dict[str, float] = {}
@@ -128,11 +123,10 @@ def _ms(seconds: float | None) -> str:
 
 
 def profile_budget(
-    suite_name: str, assignments: tuple[str, ...], methods: Sequence[str], sizes: str, device: str,
-    threads: int | None, budget: str, as_json: bool,
+    chosen: Chosen, methods: Sequence[str], sizes: str, device: str, threads: int | None, budget: str, as_json: bool
 ) -> None:  # fmt: skip
     """Print which of a suite's trainings fit into a memory ``budget``, and up to which batch size."""
-    suite, device = load_suite(suite_name, assignments), pick_device(device)
+    suite, device = chosen.suite_alone(), pick_device(device)
     cores = threads or suite.settings.threads or available_cpus()
     px = [int(n) for n in numbers(sizes, "--image-size")] or [suite.settings.image_size_px]
     table = Table(suite, device, cores, px, methods=methods, budget_bytes=bytes_of(budget))
@@ -174,17 +168,14 @@ def _room(r: Room) -> tuple[str, str, str]:
 @click.option("--no-rehearsal", is_flag=True, help="Only the table, which needs no images; not used by `bench plan`.")
 @json_option
 def suite_(
-    suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], methods: tuple[str, ...], sizes: str,
-    batches: str, budget: str | None, device: str, threads: int | None, limit_s: float, no_rehearsal: bool,
-    as_json: bool,
+    chosen: Chosen, methods: tuple[str, ...], sizes: str, batches: str, budget: str | None, device: str,
+    threads: int | None, limit_s: float, no_rehearsal: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure a suite's trainings: time, FLOPs, memory and energy by image and batch size; what fits into memory.
 
     A smoke-test version of the first fold is also run, from which `bench plan` predicts the cost of the whole suite.
     """
     if budget is not None:
-        profile_budget(suite, assignments, methods, sizes, device, threads, budget, as_json)
+        profile_budget(chosen, methods, sizes, device, threads, budget, as_json)
         return
-    profile_suite(
-        suite, assignments, data, out, methods, sizes, batches, device, threads, limit_s, not no_rehearsal, as_json
-    )
+    profile_suite(chosen, methods, sizes, batches, device, threads, limit_s, not no_rehearsal, as_json)

@@ -7,15 +7,15 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from math import isfinite
-from pathlib import Path
 from typing import Any
 
 import click
 
 from bench.analysis.raters import RatedSource, RatingStudy, Share, analysed, raters_of
+from bench.cli.chosen import Chosen, one
 from bench.cli.options import Command, json_option, suite_options
 from bench.config import strict_json
-from bench.engine.session import Session, prepare
+from bench.engine.session import Session
 from bench.errors import DataError
 from bench.files import write_atomic
 from bench.pages.rate.build import counts, open_study, study_folder
@@ -62,8 +62,7 @@ def analyse_study(session: Session, name: str | None, as_json: bool) -> None:
         click.echo(json.dumps(strict_json(asdict(found)), indent=1, ensure_ascii=False))
         return
     show(found, study, raters_of(answers))
-    again = session.command.replace("bench run", "bench report", 1)
-    click.echo(f"{folder / RESULTS}\nto add it to the report: {again} --out {session.env.out}")
+    click.echo(f"{folder / RESULTS}\nto add it to the report: {session.command_of('report')}")
 
 
 def as_csv(found: RatingStudy) -> str:
@@ -154,8 +153,8 @@ def _percent(share: Share) -> str:
 @click.option("--analyse", is_flag=True, help="Print the results so far instead of serving the page.")
 @json_option
 def rate(
-    suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], study: str | None, per_method: int | None,
-    seed: int | None, host: str, port: int | None, analyse: bool, as_json: bool,
+    chosen: Chosen, study: str | None, per_method: int | None, seed: int | None, host: str, port: int | None,
+    analyse: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Serve a blinded study of a finished run's images: real or synthetic, and quality 0 to 5. Ctrl-C stops it.
 
@@ -165,7 +164,7 @@ def rate(
 
     if as_json and not analyse:
         raise click.UsageError("--json needs --analyse")
-    session = prepare(suite, assignments, data, out)
+    session = one(chosen.stored())
     if analyse:
         analyse_study(session, study, as_json)
     else:

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import click
 
+from bench.cli.chosen import Chosen
 from bench.cli.options import Command, json_option, suite_options
-from bench.cli.sub_suites import SubSuites, name_absent, sub_suites_of, write_overall
+from bench.cli.sub_suites import SubSuites, name_absent, write_overall
 from bench.engine.console import plain_console
-from bench.engine.session import Session, prepare
+from bench.engine.session import Session
 from bench.report.writing import warn_of_damage, write_report
 
 
 @click.command(cls=Command)
 @suite_options
 @json_option
-def report(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], as_json: bool) -> None:
+def report(chosen: Chosen, as_json: bool) -> None:
     """Write a suite's report from the stored results, also while cells are unfinished."""
 
-    if sub_suites := sub_suites_of(suite, assignments, data, out):
-        sys.exit(report_sub_suites(sub_suites, as_json))
-    sys.exit(show_report(prepare(suite, assignments, data, out), as_json))
+    found = chosen.stored()
+    sys.exit(report_sub_suites(found, as_json) if isinstance(found, SubSuites) else show_report(found, as_json))
 
 
 def show_report(session: Session, as_json: bool) -> int:

@@ -13,17 +13,19 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from bench.cli.options import Command, device_option, only_option, suite_options
-from bench.cli.plan import play, show_plan, show_plans
-from bench.cli.sub_suites import SubSuites, name_absent, sub_suites_of, write_overall
+from bench.cli.chosen import Chosen
+from bench.cli.options import Command, device_option, only_option, seed_option, suite_options
+from bench.cli.plan import play, show_any_plan
+from bench.cli.sub_suites import SubSuites, name_absent, write_overall
 from bench.cost.host import describe_host
 from bench.data.changes import data_changes, keep_index
 from bench.data.split_config import Replicates
-from bench.engine.console import ConsoleListener, plain_console, print_data
+from bench.engine.console import ConsoleListener, Detail, plain_console, print_data
 from bench.engine.looks import Looks, contrast_words, looks_possible
 from bench.engine.plan_rows import rows_of
 from bench.engine.scheduler import Runner
-from bench.engine.session import Session, pick_device, pick_jobs, prepare
+from bench.engine.session import Session, pick_device, pick_jobs
+from bench.engine.stored import keep_config, require_kept
 from bench.forecast.cost_model import Schedule, duration, fit_model
 from bench.plan.checks import check_trainable
 from bench.plan.selection import select
@@ -37,10 +39,15 @@ from bench.tracking.session_view import MLflowView
 MLFLOW_WAIT_S = 120.0
 
 
-def run_suite(session: Session, only: Sequence[str], device: str, jobs: int | None, trace: bool = False) -> int:
+def run_suite(
+    session: Session, only: Sequence[str], device: str, jobs: int | None, trace: bool = False,
+    detail: Detail = Detail.NORMAL,
+) -> int:  # fmt: skip
     """Run the unfinished cells of the suite, log them, write the report; return the exit code."""
-    console = plain_console()
+    console = plain_console(detail)
     started = time.monotonic()
+    require_kept(session)
+    keep_config(session)
     runner = Runner(select(session.plan.cells, only), session.env)
     left = runner.reuse()
     looks = Looks(session.plan, session.env, console.print) if _may_stop(session, runner, console) else None
@@ -185,41 +192,50 @@ def _close(console: Console, runner: Runner, elapsed_s: float, report: Path) -> 
 
 @click.command(cls=Command)
 @suite_options
+@seed_option
 @only_option
 @device_option
 @click.option("--jobs", type=int, help="Number of parallel jobs (cells). Default: use all CPU cores; 1 on a GPU.")
 @click.option("--trace", is_flag=True, help="Save a torch.profiler trace of a few steps of each training.")
+@click.option("-v", "--verbose", is_flag=True, help="Print every finished cell, not only trainings.")
+@click.option("-q", "--quiet", is_flag=True, help="Print problems only.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and exit, as `bench plan` does.")
 def run(
-    suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], only: tuple[str, ...],
-    device: str, jobs: int | None, trace: bool, dry_run: bool,
+    chosen: Chosen, seed: int | None, only: tuple[str, ...], device: str, jobs: int | None, trace: bool,
+    dry_run: bool, verbose: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Run a suite: train, synthesise, fine-tune, evaluate, report. Run it again to resume or to retry failures."""
 
-    if sub_suites := sub_suites_of(suite, assignments, data, out):
-        if dry_run:
-            show_plans(sub_suites, only, as_json=False, jobs=jobs)
-            return
-        sys.exit(run_sub_suites(sub_suites, only, device, jobs, trace))
-    session = prepare(suite, assignments, data, out)
+    used = (*(("--device", device) if device != "auto" else ()), *(("--jobs", str(jobs)) if jobs else ()))
+    if verbose and quiet:
+        raise click.UsageError("--verbose and --quiet cannot be combined; use one of them")
+    detail = Detail.ALL if verbose else Detail.PROBLEMS if quiet else Detail.NORMAL
+    found = replace(chosen.with_seed(seed), options=used, shows_only=dry_run).to_run()
     if dry_run:
-        show_plan(session, only, as_json=False, jobs=jobs)
+        show_any_plan(found, only, as_json=False, jobs=jobs)
         return
-    sys.exit(run_suite(session, only, device, jobs, trace))
+    if isinstance(found, SubSuites):
+        sys.exit(run_sub_suites(found, only, device, jobs, trace, detail))
+    sys.exit(run_suite(found, only, device, jobs, trace, detail))
 
 
-def run_sub_suites(m: SubSuites, only: Sequence[str], device: str, jobs: int | None, trace: bool) -> int:
+def run_sub_suites(
+    m: SubSuites, only: Sequence[str], device: str, jobs: int | None, trace: bool, detail: Detail
+) -> int:
     """Run each sub-suite and write the overall report; return the exit code, which is 1 also if images are missing."""
+    for session in m.ready:
+        require_kept(session)
+    m.keep()
     codes, before = [], _report_states(m)
     for session in m.ready:
-        codes.append(run_suite(session, only, device, jobs, trace))
-        plain_console().print()
+        codes.append(run_suite(session, only, device, jobs, trace, detail))
+        plain_console(detail).print()
     if _report_states(m) != before:  # reports quote each other; the first ones written quoted old results
         for session in m.ready[:-1]:
             write_report(session)
     name_absent(m)
     overall = write_overall(m)
-    plain_console().print(f"overall report: {overall}\npage: {overall.with_suffix('.html')}")
+    plain_console(detail).print(f"overall report: {overall}\npage: {overall.with_suffix('.html')}")
     return max([*codes, int(bool(m.absent))])
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
+from bench.cli.chosen import Chosen, one
 from bench.cli.options import Command, device_option, suite_options
-from bench.engine.session import Session, pick_device, prepare
+from bench.engine.session import Session, pick_device
 from bench.errors import ConfigError
 from bench.pages import server
 from bench.pages.serve.app import serve_app
@@ -33,9 +32,7 @@ def serve_run(session: Session, host: str, port: int | None) -> None:
 @device_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on. The default is local only.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Default: 8000, or the first free one after it.")
-def serve(
-    suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], device: str, host: str, port: int | None
-) -> None:
+def serve(chosen: Chosen, device: str, host: str, port: int | None) -> None:
     """Serve a page to try trained classifiers and generators on images, until Ctrl-C. Not a medical device."""
 
-    serve_run(prepare(suite, assignments, data, out).on_device(pick_device(device)), host, port)
+    serve_run(one(chosen.stored()).on_device(pick_device(device)), host, port)

@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import click
@@ -14,14 +13,15 @@ from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
+from bench.cli.chosen import Chosen, one
 from bench.cli.options import Command, json_option, suite_options
 from bench.cli.plan import gib, planned_jobs
-from bench.cli.sub_suites import SubSuites, for_each, head, sub_suites_of
+from bench.cli.sub_suites import SubSuites, for_each, head
 from bench.config import to_plain
 from bench.engine.console import echo_json, plain_console, works_table
 from bench.engine.plan_rows import rows_of
 from bench.engine.progress import WallLeft, Work, wall_left, work_of
-from bench.engine.session import Session, prepare
+from bench.engine.session import Session
 from bench.forecast.cost_model import duration, fit_model
 from bench.store.cell_folders import Artifacts
 from bench.store.live import LiveRun, live_runs
@@ -168,18 +168,16 @@ def _plain_work(work: Work) -> dict[str, Any]:
 @suite_options
 @click.option("--watch", is_flag=True, help="Refresh until no process runs the suite, or Ctrl-C.")
 @json_option
-def status(
-    suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], watch: bool, as_json: bool
-) -> None:  # fmt: skip
+def status(chosen: Chosen, watch: bool, as_json: bool) -> None:
     """Show the progress of a suite: cells done, running and failed, time left. Works while the suite runs."""
     if watch and as_json:
         raise click.UsageError("--watch and --json cannot be combined; use one of them")
 
-    sub_suites = None if watch else sub_suites_of(suite, assignments, data, out)  # --watch needs a single sub-suite
-    if sub_suites:
-        show_statuses(sub_suites, as_json)
-        return
-    show_status(prepare(suite, assignments, data, out), as_json, watch)
+    found = chosen.stored()
+    if watch or not isinstance(found, SubSuites):
+        show_status(one(found), as_json, watch)
+    else:
+        show_statuses(found, as_json)
 
 
 def show_statuses(m: SubSuites, as_json: bool) -> None:

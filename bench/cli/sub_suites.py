@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.engine.console import plain_console
-from bench.engine.session import Session, prepare, typed
+from bench.engine.session import Session
+from bench.engine.stored import keep_config
 from bench.errors import DataError
-from bench.suite.shipped import sub_suite_names
+from bench.store.run_configs import RunConfig, save_run_config
 
 
 @dataclass(frozen=True)
@@ -26,31 +27,35 @@ class SubSuites:
     ready: tuple[Session, ...]
     absent: Mapping[str, str] = field(default_factory=dict)
 
+    def keep(self) -> None:
+        """Store the configuration of the run and of each sub-suite in the output folder."""
+        for session in self.ready:
+            keep_config(session)
+        names = (*(s.suite.name for s in self.ready), *self.absent)
+        save_run_config(self.out, RunConfig(self.name, self.command, sub_suites=names, absent=self.absent))
 
-def sub_suites_of(suite: str, assignments: tuple[str, ...], data: Path | None, out: Path) -> SubSuites | None:
-    """Return the sub-suites of a suite, or None if it has none.
 
-    A sub-suite without images is left out, with the reason. Raises ``DataError`` if all are left out, and the errors of
-    ``prepare``.
+def opened(
+    name: str, out: Path, command: str, sessions: Mapping[str, Callable[[], Session]],
+    known: Mapping[str, str] | None = None,
+) -> SubSuites:  # fmt: skip
+    """Open the session of each sub-suite by name; one without images is left out, with the reason.
+
+    ``known`` are reasons of sub-suites that were left out before. Raises ``DataError`` if all are left out.
     """
-    names = sub_suite_names(suite)
-    if not names:
-        return None
     ready: list[Session] = []
-    absent: dict[str, str] = {}
-    for name in names:
+    absent = dict(known or {})
+    for sub_suite, open_it in sessions.items():
         try:
-            ready.append(prepare(name, assignments, data, out))
+            ready.append(open_it())
         except DataError as e:
-            absent[Path(name).stem] = str(e).splitlines()[0]
+            absent[sub_suite] = str(e).splitlines()[0]
     if not ready:
-        reasons = "\n".join(f"  {name}: {reason}" for name, reason in absent.items())
+        reasons = "\n".join(f"  {sub_suite}: {reason}" for sub_suite, reason in absent.items())
         raise DataError(
-            f"no images found for any sub-suite of {suite}; give the folder that contains them with --data\n{reasons}"
+            f"no images found for any sub-suite of {name}; give the folder that contains them with --data\n{reasons}"
         )
-    return SubSuites(
-        Path(suite).stem, out.expanduser().resolve(), typed(suite, assignments, data), tuple(ready), absent
-    )
+    return SubSuites(name, out.expanduser().resolve(), command, tuple(ready), absent)
 
 
 def write_overall(m: SubSuites) -> Path:

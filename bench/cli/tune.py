@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
 
+from bench.cli.chosen import Chosen, one
 from bench.cli.options import Command, suite_options
 from bench.data.split_config import LEARNING_CURVE
 from bench.errors import BenchError, ConfigError, DiskError
@@ -77,7 +78,7 @@ def tune_suite(
     from bench.engine.console import plain_console
     from bench.engine.session import pick_device
     from bench.tuning.choose import choose_arms
-    from bench.tuning.results import write_config
+    from bench.tuning.results import tuned_options, write_config
     from bench.tuning.worker import Job
 
     if trials is None and budget is None:
@@ -98,7 +99,7 @@ def tune_suite(
             for own in each:
                 code |= tune_arm(console, Job(own, storage, trials, budget and budget / len(each)), workers)
             if path := write_config(each):
-                console.print(f"use it with: {session.command} --config-from {path}", soft_wrap=True)
+                console.print(f"use it with: {session.command} {tuned_options(each[0], path)}", soft_wrap=True)
     return code
 
 
@@ -263,7 +264,7 @@ def _sigterm_interrupts() -> Iterator[None]:
 @click.command(cls=Command)
 @suite_options
 @tune_options
-def tune(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...], **options: Any) -> None:
+def tune(chosen: Chosen, **options: Any) -> None:
     """Tune hyperparameters of arms on validation patients, with N trials or a budget per arm. Run it again to resume.
 
     Every fold has its own study, so that no settings are chosen by patients that another fold tests. The sets of a
@@ -271,6 +272,4 @@ def tune(suite: str, data: Path | None, out: Path, assignments: tuple[str, ...],
 
     The same command may run in several terminals, or on machines that share --out or --storage, to share the trials.
     """
-    from bench.engine.session import prepare
-
-    sys.exit(tune_suite(prepare(suite, assignments, data, out), **options))
+    sys.exit(tune_suite(one(chosen.to_run()), **options))

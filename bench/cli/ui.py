@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shlex
 import signal
 import socket
 import sqlite3
@@ -78,7 +79,7 @@ def check_store(out: Path, store: str) -> None:
         return
     if (out / "results.jsonl").is_file():
         raise ConfigError(
-            f"{path}: no MLflow store, but stored results; log them: bench mlflow sync --suite S --out {out}"
+            f"{path}: no MLflow store, but stored results; log them: bench mlflow sync --out {shlex.quote(str(out))}"
         )
     raise ConfigError(f"{path}: no MLflow store; expected the --out folder of a `bench run`, for example runs")
 

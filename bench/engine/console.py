@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from enum import Enum
 from types import TracebackType
 from typing import Any
 
@@ -24,16 +25,41 @@ from bench.plan.plan import Cell
 from bench.store.cell_folders import Artifacts
 from bench.types import DatasetIndex, ResultRow
 
+PROBLEM_STYLES = ("yellow", "red")
 
-def plain_console() -> Console:
-    """Return a console without markup: a file name or an error may contain ``[brackets]``."""
-    return Console(soft_wrap=True, markup=False, highlight=False)
+
+class Detail(Enum):
+    """How much a run prints: problems only, also trainings, or every cell."""
+
+    PROBLEMS = 0
+    NORMAL = 1
+    ALL = 2
+
+
+class PlainConsole(Console):
+    """A console without markup: a file name or an error may contain ``[brackets]``."""
+
+    def __init__(self, detail: Detail) -> None:
+        super().__init__(soft_wrap=True, markup=False, highlight=False)
+        self.detail = detail
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print; with ``Detail.PROBLEMS`` only what is styled as a warning or an error."""
+        if self.detail is not Detail.PROBLEMS or options.get("style") in PROBLEM_STYLES:
+            super().print(*objects, **options)
+
+
+def plain_console(detail: Detail = Detail.NORMAL) -> PlainConsole:
+    """Return a console for a command's output."""
+    return PlainConsole(detail)
 
 
 class ConsoleListener(Listener):
     """Progress of a run: a bar, the running cells with their step and losses, and every failure when it happens."""
 
-    def __init__(self, console: Console, artifacts: Artifacts, todo: list[Cell], costs: CostModel, jobs: int) -> None:
+    def __init__(
+        self, console: PlainConsole, artifacts: Artifacts, todo: list[Cell], costs: CostModel, jobs: int
+    ) -> None:
         self.console, self.artifacts, self.costs, self.jobs = console, artifacts, costs, jobs
         self.left = {c.id: c for c in todo}
         self.total = len(self.left)
@@ -44,13 +70,17 @@ class ConsoleListener(Listener):
         self._live = Live(get_renderable=self._panel, console=console, refresh_per_second=2, transient=True)
 
     def __enter__(self) -> ConsoleListener:
-        if self.console.is_terminal:
+        if self._shows_panel:
             self._live.start()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, e: BaseException | None, tb: TracebackType | None) -> None:
-        if self.console.is_terminal:
+        if self._shows_panel:
             self._live.stop()
+
+    @property
+    def _shows_panel(self) -> bool:
+        return self.console.is_terminal and self.console.detail is not Detail.PROBLEMS
 
     def started(self, cell: Cell) -> None:
         """Show the cell as running."""
@@ -63,7 +93,7 @@ class ConsoleListener(Listener):
         self.costs.add(row)
         at = f"[{self.total - len(self.left)}/{self.total}]"
         if row.status == "done":
-            if cell.stage in ("fit", "classify"):
+            if cell.stage in ("fit", "classify") or self.console.detail is Detail.ALL:
                 self.console.print(f"{at} {cell.title}: {self._outcome(row)}")
         elif row.status == "failed":  # cells skipped because of it are counted at the end, not listed
             self.console.print(f"{at} {cell.title}: FAILED: {(row.error or '').splitlines()[0]}", style="red")

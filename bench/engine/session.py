@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,11 +19,13 @@ from bench.plan.plan import Plan
 from bench.registry import no_exit
 from bench.stages import RunEnv, load_index
 from bench.store.redact import redact
+from bench.store.run_configs import run_names
 from bench.suite.sub_suites import images_in
 from bench.suite.suite import FROM_FILE, Suite, load_suite
 from bench.suite.trained_on import WeightsConfig
 
 MAX_AUTO_JOBS = 8
+DEFAULT_OUT = Path("runs")
 
 
 @dataclass(frozen=True)
@@ -60,47 +63,79 @@ class Session:
         """File that lists the images of this suite's last run."""
         return self.env.out / "data" / f"{self.suite.name}.json"
 
+    def command_of(self, verb: str) -> str:
+        """Return the command of another verb for this run; if the run is stored, its name and folder are enough."""
+        if self.suite.name in run_names(self.env.out):
+            return shlex.join(["bench", verb, "--out", str(self.env.out), "--name", self.suite.name])
+        return self.command.replace("bench run", f"bench {verb}", 1)
+
     def on_device(self, device: str) -> Session:
         """Return the session on that device."""
         return replace(self, env=replace(self.env, device=device))
 
 
-def prepare(suite_name: str, assignments: tuple[str, ...], data: Path | None, out: Path) -> Session:
+def prepare(
+    suite_name: str, assignments: tuple[str, ...], data: Path | None, out: Path, name: str | None = None,
+    options: Sequence[str] = (), cache: Path | None = None,
+) -> Session:  # fmt: skip
     """Check the suite, find the images, plan the cells. Does not import torch.
 
-    ``data`` defaults to BENCH_DATA. Raises ``ConfigError`` and ``DataError`` before training starts.
+    ``data`` defaults to BENCH_DATA. ``name`` replaces the suite's name; ``options`` are added to the session's command.
+    ``cache`` is the folder that keeps the list of images, by default that of ``out``.
+    Raises ``ConfigError`` and ``DataError`` before training starts.
     """
-    command = typed(suite_name, assignments, data)
+    command = run_command(suite_name, assignments, data, out, name, options)
+    root = data_root(data)
+    with no_exit("the suite was planned"):
+        return open_session(load_suite(suite_name, assignments, root, name), root, out, command, cache=cache)
+
+
+def data_root(data: Path | None) -> Path | None:
+    """Return the absolute folder of images: the given one, else BENCH_DATA, else None."""
     if data is None and os.environ.get("BENCH_DATA"):
         data = Path(os.environ["BENCH_DATA"])
-    data = data.expanduser().resolve() if data else None
+    return data.expanduser().resolve() if data else None
+
+
+def open_session(
+    suite: Suite, root: Path | None, out: Path, command: str, weights: str | None = None, cache: Path | None = None
+) -> Session:
+    """Find the images of a suite below ``root``, and plan its cells.
+
+    ``weights`` are used if the suite names none; by default those of BENCH_WEIGHTS.
+    """
     out = out.expanduser().resolve()
     with no_exit("the suite was planned"):
-        suite = load_suite(suite_name, assignments, data)
-        data = images_in(data, suite.settings.folder) or data
-        index = load_index(suite, data, out)
-        weights = _weights(suite)
-        plan = make_plan(suite, index, _weights_id(weights))
-    session = Session(plan, RunEnv(out, suite, plan.fingerprint, data, weights=weights), command)
+        data = images_in(root, suite.settings.folder) or root
+        index = load_index(suite, data, cache or out / "cache")
+        local = _weights(suite, weights or os.environ.get("BENCH_WEIGHTS"))
+        plan = make_plan(suite, index, _weights_id(local))
+    session = Session(plan, RunEnv(out, suite, plan.fingerprint, data, weights=local), command)
     return session.after(read_looks(plan, out))
 
 
-def typed(suite_name: str, assignments: tuple[str, ...], data: Path | None) -> str:
-    """Return the command that runs a suite."""
-    words = ["bench run --suite", suite_name, *map(_option, assignments), f"--data {data}" if data else ""]
-    return redact(" ".join(filter(None, words)))
+def run_command(
+    suite: str, assignments: tuple[str, ...], data: Path | None, out: Path, name: str | None = None,
+    options: Sequence[str] = (),
+) -> str:  # fmt: skip
+    """Return the command that runs a suite, quoted for a shell, without secrets."""
+    words = ["bench", "run", "--suite", suite, *(word for a in assignments for word in option_of(a))]
+    words += ["--data", str(data)] if data else []
+    words += ["--out", str(out)] if out != DEFAULT_OUT else []
+    words += ["--name", name] if name else []
+    return redact(shlex.join([*words, *options]))
 
 
-def _option(assignment: str) -> str:
+def option_of(assignment: str) -> tuple[str, str]:
     """Return the command-line option of an assignment."""
     if assignment.startswith(FROM_FILE):
-        return f"--config-from {assignment.removeprefix(FROM_FILE)}"
-    return f"--set {assignment}"
+        return "--config-from", assignment.removeprefix(FROM_FILE)
+    return "--set", assignment
 
 
-def _weights(suite: Suite) -> Path | None:
+def _weights(suite: Suite, default: str | None) -> Path | None:
     given = suite.settings.weights
-    name = (given.file if isinstance(given, WeightsConfig) else given) or os.environ.get("BENCH_WEIGHTS")
+    name = (given.file if isinstance(given, WeightsConfig) else given) or default
     if not name:
         return None
     path = Path(name).expanduser().resolve()

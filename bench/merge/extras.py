@@ -12,11 +12,14 @@ from pathlib import Path
 
 from bench.files import write_atomic
 from bench.forecast.profiles import FOLDER
+from bench.store.run_configs import FOLDER as RUN_CONFIG_FOLDER
+from bench.store.run_configs import SETTINGS
 from bench.store.run_records import RUNS
 from bench.tuning.cost import COST_FILE
 from bench.tuning.study import JOURNAL
 
-CONFIGS, TUNING, PROFILES = "reports/*/suite.yaml", "tuning", f"{FOLDER}/*.json"
+CONFIGS, TUNING, PROFILES = f"reports/*/{SETTINGS}", "tuning", f"{FOLDER}/*.json"
+RUN_CONFIGS = f"{RUN_CONFIG_FOLDER}/*.yaml"  # as CONFIGS, with the folders and the command of one machine
 
 
 def merge_runs(source: Path, out: Path) -> int:
@@ -42,14 +45,14 @@ def _runs(folder: Path) -> dict[str, None]:
 
 def merge_small_files(source: Path, out: Path) -> Iterator[str]:
     """Copy configs of suites and profiles that ``out`` lacks; yield a note for each existing file that differs."""
-    for pattern in (CONFIGS, PROFILES):
+    for pattern in (CONFIGS, RUN_CONFIGS, PROFILES):
         for path in sorted(source.glob(pattern)):
             target = out / path.relative_to(source)
             text = path.read_text(encoding="utf-8")
             if not target.exists():
                 write_atomic(target, text)
                 shutil.copystat(path, target)  # the newer of two profiles is used
-            elif target.read_text(encoding="utf-8") != text:
+            elif target.read_text(encoding="utf-8") != text and pattern != RUN_CONFIGS:
                 yield f"{path} differs from {target}, which is kept"
 
 

@@ -16,14 +16,15 @@ from bench.config import stable_hash, to_plain
 from bench.cost.host import source_hash
 from bench.engine.plan_rows import damaged_cells, rows_of
 from bench.engine.session import Session
+from bench.engine.stored import keep_config
 from bench.files import files_below, sha256_of, write_atomic
 from bench.store.cell_folders import Artifacts
 from bench.store.ratings import find_studies
-from bench.tracking.session_view import resolved
+from bench.store.run_configs import SETTINGS
+from bench.suite.resolved import resolved
 from bench.types import ResultRow
 
 STATE = ".state"  # in the report folder, written last: hash of the inputs, and hashes of the files
-CONFIG = "suite.yaml"  # the settings of the reported run
 
 
 def write_report(session: Session, rows: Sequence[ResultRow] | None = None) -> Path:
@@ -58,7 +59,7 @@ def report_state(session: Session, rows: Sequence[ResultRow], info: ReportInfo) 
     """
     runs = tuple(replace(run, closing_s=None) for run in info.runs)  # only known after the report is written
     artifacts = Artifacts(session.env.out)
-    settings = to_plain([resolved(session), session.plan.fingerprint, session.plan.weights])
+    settings = to_plain([resolved(session.suite), session.plan.fingerprint, session.plan.weights])
     cells = [artifacts.content(*cell.id) for cell in session.plan.work]
     raters = [repr(found) for found in find_studies(session.env.out, session.suite.name)]
     parts = [settings, source_hash(), stable_hash(replace(info, runs=runs)), [repr(row) for row in rows], cells, raters]
@@ -66,9 +67,10 @@ def report_state(session: Session, rows: Sequence[ResultRow], info: ReportInfo) 
 
 
 def save_config(session: Session) -> None:
-    """Write the suite with all defaults resolved to its report folder."""
-    text = yaml.safe_dump(to_plain(resolved(session)), sort_keys=False, allow_unicode=True)
-    write_atomic(session.report_folder / CONFIG, text)
+    """Write the suite with all defaults resolved to its report folder, and the run's configuration."""
+    text = yaml.safe_dump(to_plain(resolved(session.suite)), sort_keys=False, allow_unicode=True)
+    write_atomic(session.report_folder / SETTINGS, text)
+    keep_config(session)
 
 
 def warn_of_damage(session: Session) -> int:

@@ -63,9 +63,9 @@ class Output:
 _INDEXES: dict[tuple[str, str], DatasetIndex] = {}
 
 
-def load_index(suite: Suite, data: Path | None, out: Path) -> DatasetIndex:
+def load_index(suite: Suite, data: Path | None, cache: Path) -> DatasetIndex:
     """List the suite's images. Raises ``DataError`` when they are missing."""
-    return read_index(suite.dataset.create(), suite.dataset.name, data, out / "cache")
+    return read_index(suite.dataset.create(), suite.dataset.name, data, cache)
 
 
 class Inputs:
@@ -77,7 +77,7 @@ class Inputs:
         self.artifacts = Artifacts(env.out)
         known = (env.fingerprint, env.suite.dataset.target)
         if known not in _INDEXES:
-            index = load_index(env.suite, env.data, env.out)
+            index = load_index(env.suite, env.data, env.out / "cache")
             if fingerprint(index) != env.fingerprint:
                 raise DataError("the images changed during the run; start `bench run` again to make a new plan")
             _INDEXES[known] = index

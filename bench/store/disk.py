@@ -59,6 +59,19 @@ def require_space(out: Path) -> None:
         raise _full(out)
 
 
+def cache_folder(out: Path) -> Path:
+    """Return the folder of caches: ``<out>/cache``, or the user's own one as long as ``out`` does not exist.
+
+    A command that only shows something therefore creates no output folder.
+    """
+    return out / "cache" if out.is_dir() else user_cache()
+
+
+def user_cache() -> Path:
+    """Return the user's folder of caches, which belong to no output folder."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "augbench"
+
+
 def write_cache(path: Path, text: str) -> None:
     """Replace a cache file atomically; a disk that cannot be written is not an error."""
     with suppress(OSError):

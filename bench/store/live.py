@@ -60,10 +60,10 @@ def announced(out: Path, run: LiveRun) -> Iterator[None]:
             path.unlink(missing_ok=True)
 
 
-def live_runs(out: Path, suite: str) -> list[LiveRun]:
-    """Return the active runs of a suite, oldest first."""
-    found = [run for path in sorted((out / LIVE).glob("*.json")) if (run := _read(path)) and run.suite == suite]
-    return sorted(found, key=lambda run: run.started)
+def live_runs(out: Path, suite: str | None = None) -> list[LiveRun]:
+    """Return the active runs of a suite, or of all, oldest first."""
+    found = [run for path in sorted((out / LIVE).glob("*.json")) if (run := _read(path))]
+    return sorted((run for run in found if suite in (None, run.suite)), key=lambda run: run.started)
 
 
 def _read(path: Path) -> LiveRun | None:

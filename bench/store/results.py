@@ -16,6 +16,7 @@ from bench.store.lines import JsonLines
 from bench.types import ResultRow
 
 SCHEMA = 1
+RESULTS = "results.jsonl"
 _FIELDS = {f.name for f in fields(ResultRow)}
 _NEEDED = [f.name for f in fields(ResultRow) if f.default is MISSING and f.default_factory is MISSING]
 _OTHER_SCHEMA = "got schema "  # start of the reason
@@ -26,7 +27,7 @@ class Store:
     """Reads and appends rows. Several processes may do both."""
 
     def __init__(self, out: Path) -> None:
-        self.path = out / "results.jsonl"
+        self.path = out / RESULTS
         self._lines = JsonLines(self.path, _decode)
 
     def append(self, rows: Iterable[ResultRow]) -> None:

@@ -20,6 +20,16 @@ def suite_files() -> dict[str, Path]:
     return {p.stem: p for p in sorted((config_folder() / "suites").glob("*.yaml"))}
 
 
+def suite_name(name: str) -> str:
+    """Return the name of a suite given by name or path: the entry ``name`` of its file, or the file's name.
+
+    A sub-suite's is added to that of its file. Raises ``ConfigError`` for an unknown suite.
+    """
+    path, sub_suite = locate(name, suite_files())
+    own = str(read_yaml(path).get("name", path.stem))
+    return f"{own}-{sub_suite}" if sub_suite else own
+
+
 def sub_suite_names(name: str) -> tuple[str, ...]:
     """Return the names of the sub-suites of a suite; () if there are none. Raises the errors of ``load_suite``."""
     path, sub_suite = locate(name, suite_files())

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench import registry
-from bench.classifiers.config import FineTuneConfig
 from bench.config import build, merged, override, read_yaml
 from bench.data.published_split import PUBLISHED
 from bench.data.split_config import SplitConfig
@@ -17,8 +16,9 @@ from bench.names import check_suite
 from bench.segmentation.config import SegmentationConfig
 from bench.segmentation.network_config import SegmentationNetworkConfig
 from bench.suite.contrast import NONE, Contrast, as_mapping, check_contrast
+from bench.suite.plugins import PluginSpec, make_plugin, make_plugins
 from bench.suite.published import load_published
-from bench.suite.shipped import config_folder, sub_suite_names, suite_files
+from bench.suite.shipped import config_folder, sub_suite_names, suite_files, suite_name
 from bench.suite.stage_configs import ExplainConfig, FidelityConfig
 from bench.suite.sub_suites import locate, of_sub_suite, sub_suites_in
 from bench.suite.trained_on import WeightsConfig
@@ -29,27 +29,6 @@ Primary = Literal["auroc", "log_loss", "brier", "balanced_accuracy"]
 REFERENCES = (NONE, "classical")  # arms without a generator, which may have compute-matched variants
 FROM_FILE = "@"  # prefix of an assignment that names a YAML file to merge into the suite
 NAMED = ("methods", "classifiers", "metrics", "segmentation_networks")  # name -> config; `false` removes an entry
-
-
-@dataclass(frozen=True)
-class PluginSpec:
-    """A dataset, method, classifier or metric with its checked config. ``name`` is the suite's name for it."""
-
-    name: str
-    registered: str  # identifier of the class in cell keys (``registry.identity``)
-    target: str
-    version: int
-    kind: str
-    config: Any
-
-    def create(self) -> Any:
-        """Import the class and build it."""
-        module, _, attribute = self.target.partition(":")
-        return getattr(__import__(module, fromlist=[attribute]), attribute)(self.config)
-
-    def identity(self) -> dict[str, Any]:
-        """Return what determines its results: the class, its code version and its config; not the name."""
-        return {"class": self.registered, "version": self.version, "config": self.config}
 
 
 @dataclass(frozen=True)
@@ -117,42 +96,49 @@ class Suite:
         return next(own, None) or next(c for c in self.classifiers if c.name == name)
 
 
-def load_suite(name: str, assignments: tuple[str, ...] = (), root: Path | None = None) -> Suite:
+def load_suite(
+    name: str, assignments: tuple[str, ...] = (), root: Path | None = None, called: str | None = None
+) -> Suite:
     """Read a suite by name or by the path of a YAML file, apply ``--set`` assignments, and check it.
 
     An assignment ``@FILE`` (``--config-from FILE``) merges a YAML file with the suite's syntax; these are applied
     first. ``root`` is the folder of images, which decides whether a sub-suite's fallback applies
-    (``bench.suite.sub_suites``). Raises ``ConfigError`` for an unknown suite, key, method or value, with the nearest
-    valid one, and for a file with sub-suites.
+    (``bench.suite.sub_suites``). ``called`` replaces the suite's name, which is the entry ``name`` of the file, or the
+    file's name. Raises ``ConfigError`` for an unknown suite, key, method or value, with the nearest valid one, and for
+    a file with sub-suites.
     """
     files = suite_files()
     path, sub_suite = locate(name, files)
     data = read_yaml(path)
     if path not in files.values():
         registry.look_in(path.parent)
+    data.pop("name", None)
     if sub_suite:
         data = of_sub_suite(data, sub_suite, root)
     elif sub_suites_in(data, path.stem):
         raise ConfigError(f"{name} has sub-suites; give one of them: {', '.join(sub_suite_names(name))}")
+    return suite_from(called or suite_name(name), data, assignments)
+
+
+def suite_from(name: str, data: dict[str, Any], assignments: tuple[str, ...] = ()) -> Suite:
+    """Return the checked suite of a mapping in the syntax of a suite file, with assignments as in ``load_suite``."""
     for text in assignments:
         if text.startswith(FROM_FILE):
             data = merged(data, read_yaml(Path(text.removeprefix(FROM_FILE))))
-    called = f"{path.stem}-{sub_suite}" if sub_suite else path.stem
     sets = tuple(a for a in assignments if not a.startswith(FROM_FILE))
-    tuned_settings = read_tuned_settings(data.get(TUNED), data.get("methods"))
-    data = with_tuned(data, tuned_settings, EVERY)
-    changed = override(data, sets)
+    chosen = read_tuned_settings(data.get(TUNED), data.get("methods"))
+    changed = {at: override(with_tuned(data, chosen, at), sets) for at in (EVERY, *(o.at for o in chosen))}
     for section in NAMED:
-        before, after = _named(data, section), _named(changed, section)
-        for name in (n for n, config in after.items() if config is False and n not in before):
-            raise ConfigError(f"{section}.{name}=false: not in this suite; {nearest(name, before)}")
-    suite = parse_suite(called, changed)
+        before, after = _named(data, section), _named(changed[EVERY], section)
+        for entry in (n for n, config in after.items() if config is False and n not in before):
+            raise ConfigError(f"{section}.{entry}=false: not in this suite; {nearest(entry, before)}")
+    suite = parse_suite(name, changed[EVERY])
     left = {m.name for m in suite.methods}
-    by_fold = {
-        at: parse_suite(called, override(with_tuned(data, tuned_settings, at), sets))
-        for at in dict.fromkeys(o.at for o in tuned_settings if o.at != EVERY)
-    }
-    return replace(suite, tuned_settings=tuple(o for o in tuned_settings if o.method in left), by_fold=by_fold)
+    return replace(
+        suite,
+        tuned_settings=tuple(o.changed(_named(changed[o.at], "methods")) for o in chosen if o.method in left),
+        by_fold={at: parse_suite(name, data) for at, data in changed.items() if at != EVERY},
+    )
 
 
 def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:
@@ -187,9 +173,9 @@ def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:
         raise ConfigError(f"suite {name}: dataset: expected a mapping with 'name', got {dataset!r}")
     dataset = dict(dataset)
     positive = dataset.pop("positive", None)
-    dataset_plugin = _plugin("dataset", str(dataset.pop("name")), dataset)
+    dataset_plugin = make_plugin("dataset", str(dataset.pop("name")), dataset)
     methods, tuned = _own_classifiers(sections["methods"], sections["classifiers"])
-    plugins = _plugins("method", name, methods, getattr(dataset_plugin.create(), "modality", ""))
+    plugins = make_plugins("method", name, methods, getattr(dataset_plugin.create(), "modality", ""))
     _check_reference(name, settings.reference, plugins)
     found = _classifiers(name, sections["classifiers"], settings)
     declared = check_contrast(
@@ -248,7 +234,7 @@ def _own_classifiers(methods: Any, classifiers: Any) -> tuple[Any, tuple[tuple[s
                 raise ConfigError(f"{where}: unknown classifier {name!r}; {nearest(name, classifiers)}")
             if not isinstance(changes, dict):
                 raise ConfigError(f"{where}.{name}: expected a mapping of config values, got {changes!r}")
-            found.append((str(method), _plugin("classifier", str(name), {**(classifiers[name] or {}), **changes})))
+            found.append((str(method), make_plugin("classifier", str(name), {**(classifiers[name] or {}), **changes})))
     return left, tuple(found)
 
 
@@ -262,37 +248,9 @@ def _classifiers(suite: str, section: Any, settings: Settings) -> tuple[PluginSp
             "so an arm's mean over folds is not meaningful; expected {} here. To compare classifiers use "
             "split.protocol kfold or holdout"
         )
-    return _plugins("classifier", suite, section)
+    return make_plugins("classifier", suite, section)
 
 
 def _metrics(suite: str, section: Any) -> tuple[PluginSpec, ...]:
     """Return the custom metrics of the suite."""
-    return _plugins("metric", suite, section) if section else ()
-
-
-def _plugins(kind: registry.Kind, suite: str, section: Any, modality: str = "") -> tuple[PluginSpec, ...]:
-    if not isinstance(section, dict) or not section:
-        raise ConfigError(f"suite {suite}: {kind}s: expected a mapping from name to config, got {section!r}")
-    return tuple(_plugin(kind, str(name), data or {}, modality) for name, data in section.items())
-
-
-def _plugin(kind: registry.Kind, name: str, data: Any, modality: str = "") -> PluginSpec:
-    where = kind if kind == "dataset" else f"{kind}s.{name}"
-    if not isinstance(data, dict):
-        raise ConfigError(f"{where}: expected a mapping of config values, got {data!r}")
-    data = dict(data)
-    registered = str(data.pop("use", name))  # `use:` allows one method under several names and configs
-    cls = registry.load(kind, registered)
-    data = {**getattr(cls, "by_modality", {}).get(modality, {}), **data}
-    if kind == "classifier" and registered not in registry.names(kind) and not registry.is_target(registered):
-        data.setdefault("model", registered)  # timm's name
-    if kind == "classifier" and not issubclass(cls.Config, FineTuneConfig):
-        raise ConfigError(f"{where}: {registered}'s Config must extend bench.classifiers.config.FineTuneConfig")
-    return PluginSpec(
-        name=name,
-        registered=registry.identity(kind, registered),
-        target=registry.resolve(kind, registered),
-        version=int(getattr(cls, "version", 1)),
-        kind=str(getattr(cls, "kind", "")),
-        config=build(cls.Config, data, where),
-    )
+    return make_plugins("metric", suite, section) if section else ()

@@ -17,7 +17,7 @@ patients of other folds, so each fold has its own entry. Several files can be me
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from bench.config import build, merged, to_plain
@@ -46,6 +46,10 @@ class TunedSettings:
         """Whether these settings belong to the arm: a tuned generator serves all classifiers of its method."""
         return method == self.method and (classifier == self.classifier or bool(set(self.config) - {"classifiers"}))
 
+    def changed(self, methods: Mapping[str, Any]) -> TunedSettings:
+        """Return the settings with the values that they have in a suite's ``methods``, where --set may change them."""
+        return replace(self, config=_values_at(self.config, methods[self.method]))
+
 
 @dataclass(frozen=True)
 class SplitGroups:
@@ -54,6 +58,11 @@ class SplitGroups:
     name: str  # for messages: 'fold 0'
     at: At
     test: frozenset[str] = field(repr=False)
+
+
+def _values_at(keys: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
+    nested = {k: v for k, v in keys.items() if isinstance(v, Mapping)}
+    return {k: _values_at(nested[k], values[k]) if k in nested else values[k] for k in keys if k in values}
 
 
 def read_tuned_settings(section: Any, methods: Any) -> tuple[TunedSettings, ...]:

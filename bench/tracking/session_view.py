@@ -15,8 +15,7 @@ from bench.engine.session import Session
 from bench.files import write_atomic
 from bench.plan.plan import Cell
 from bench.store.redact import redact
-from bench.suite.suite import Suite
-from bench.suite.tuned import TUNED, as_section
+from bench.suite.resolved import resolved
 from bench.tracking.media import DatasetInput
 from bench.tracking.store import artifacts_of, holds, own_database
 from bench.tracking.tracker import Tracker, TrackingThread, tracking_uri
@@ -33,29 +32,6 @@ trained with its images. All classifiers have the same metrics: filter by `tags.
 parameter `method`, or select some and compare them. `params.ratio = "1"` means as many synthetic images as real ones.
 Verdicts, with their intervals over paired folds, are in the report.
 """
-
-
-def resolved(session: Session) -> dict[str, Any]:
-    """Return the suite with all defaults, as plain data."""
-    suite = session.suite
-    return {
-        "name": suite.name,
-        **asdict(suite.settings),
-        "dataset": {
-            "name": suite.dataset.name,
-            **asdict(suite.dataset.config),
-            **({"positive": suite.positive} if suite.positive else {}),
-        },
-        "methods": {m.name: asdict(m.config) | _own_classifiers(suite, m.name) for m in suite.methods},
-        "classifiers": {c.name: asdict(c.config) for c in suite.classifiers},
-        **({"metrics": {m.name: asdict(m.config) for m in suite.metrics}} if suite.metrics else {}),
-        **({TUNED: as_section(suite.tuned_settings)} if suite.tuned_settings else {}),
-    }
-
-
-def _own_classifiers(suite: Suite, method: str) -> dict[str, Any]:
-    own = {spec.name: asdict(spec.config) for arm, spec in suite.tuned if arm == method}
-    return {"classifiers": own} if own else {}
 
 
 def telling(configs: Mapping[Any, Any]) -> dict[Any, dict[str, Any]]:
@@ -108,7 +84,7 @@ def make_tracker(session: Session) -> Tracker:
     dataset = DatasetInput.of(session.plan.index, session.plan.fingerprint)
     note = NOTE.format(description=suite.settings.description, command=session.command)
     shown = {"mlflow.note.content": note, **view_tags()}
-    return Tracker(None, session.env.out, suite.name, resolved(session), tags, params, dataset, shown)
+    return Tracker(None, session.env.out, suite.name, resolved(suite), tags, params, dataset, shown)
 
 
 def _user() -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import math
+import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ from bench.files import write_atomic
 from bench.forecast.cost_model import duration
 from bench.plan.plan import fold_title
 from bench.store.csv_cells import Writer
+from bench.store.run_configs import run_names
 from bench.suite.tuned import TUNED
 from bench.tuning.arm import Arm
 from bench.tuning.cost import TuningCost, write_tuning_cost
@@ -61,10 +63,17 @@ def write_config(arms: Sequence[Arm]) -> Path | None:
     target = arms[0].session.env.out / "tuning" / f"best-{arms[0].name}.yaml"
     lines = [
         f"{arms[0].unit.metric} {ON_VALIDATION}; tuned separately for {len(arms)} fold(s)",
-        f"use it with: {arms[0].session.command} --config-from {target.name}",
+        f"use it with: {arms[0].session.command} {tuned_options(arms[0], target)}",
     ]
     write_atomic(target, "".join(f"# {line}\n" for line in lines) + yaml.safe_dump(data, sort_keys=False))
     return target
+
+
+def tuned_options(arm: Arm, path: Path) -> str:
+    """Return the options of `bench run` that use the tuned settings; a finished untuned run keeps its name."""
+    name = arm.session.suite.name
+    words = ["--name", f"{name}-tuned"] if name in run_names(arm.session.env.out) else []
+    return shlex.join(["--config-from", str(path), *words])
 
 
 def write_results(arm: Arm, study: Study, budget: str) -> Path | None:

@@ -35,7 +35,7 @@ from bench.report.pages.two_runs.view import as_markdown
 from bench.report.run_facts import report_info
 from bench.report.text import plain
 from bench.stats.unpaired import Sample, welch
-from bench.tracking.session_view import resolved
+from bench.suite.resolved import resolved
 
 Report = dict[str, Any]
 CONFIG: Report = {
@@ -358,7 +358,7 @@ def stores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path,
     for name, changes in (("a", ()), ("b", ("classifiers.small_cnn.steps=6",))):
         session = prepare(str(suite), changes, data, tmp_path / name)
         finish(session)
-        text = yaml.safe_dump(to_plain(resolved(session)), sort_keys=False)
+        text = yaml.safe_dump(to_plain(resolved(session.suite)), sort_keys=False)
         write_atomic(session.report_folder / "suite.yaml", text)
     return tmp_path / "a", tmp_path / "b", data
 

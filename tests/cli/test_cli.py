@@ -12,10 +12,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
 from PIL import Image
 from toy import register, write_squares, write_suite
 
+from bench.check.baseline import default_baseline
 from bench.cli.main import main
 
 HEAVY = ("torch", "mlflow", "optuna", "timm", "sklearn", "matplotlib", "torchvision")
@@ -115,6 +117,49 @@ def test_images_that_cannot_be_used_are_named_and_the_rest_is_used(bench, tmp_pa
     refused = bench("plan", *TOY, "--set", "dataset.on_bad_image=refuse")
     assert refused.exit_code == 2
     assert "b0_truncated.png" in refused.output
+
+
+def test_plan_and_audit_create_no_output_folder(bench, tmp_path: Path) -> None:
+    before = {p.name for p in tmp_path.iterdir()}
+    for words in (("plan", *TOY), ("run", *TOY, "--dry-run"), ("data", "audit", "data", "--json")):
+        result = bench(*words)
+        assert result.exit_code == 0, result.output
+    assert {p.name for p in tmp_path.iterdir()} == before
+
+
+def test_a_suite_is_given_with_or_without_the_option_and_seed_is_a_setting(bench) -> None:
+    words = ("--data", "data", "--json")
+    plain, positional = (json.loads(bench("plan", *suite, *words).output) for suite in (TOY[:2], TOY[1:2]))
+    assert plain == positional
+    seeded, again = (
+        json.loads(bench("plan", *TOY[:2], *words, *more).output) for more in (("--seed", "3"), ("--set", "seed=3"))
+    )
+    assert seeded == again != plain
+    assert bench("plan", "other.yaml", *TOY).exit_code == 2
+    assert "cannot be combined" in bench("run", *TOY, "-v", "-q").output
+
+
+def test_help_of_a_group_shows_the_options_of_its_commands(bench) -> None:
+    for group, options in (("data", ("--into", "--leak-demo")), ("mlflow", ("--set",)), ("profile", ("--budget",))):
+        shown = bench(group, "--help").output
+        assert [name for name in options if name not in shown] == []
+    assert bench("--version").output.startswith("bench, version ")
+
+
+def test_a_shell_completes_commands_and_suites() -> None:
+    shell = ShellComplete(main, {}, "bench", "_BENCH_COMPLETE")
+    assert [c.value for c in shell.get_completions([], "sta")] == ["status"]
+    assert "breakhis-small" in [c.value for c in shell.get_completions(["run"], "breakhis")]
+    assert [c.type for c in shell.get_completions(["run"], "./mine")] == ["file"]
+
+
+def test_the_baseline_of_a_shipped_suite_is_found_from_any_folder(bench, tmp_path: Path) -> None:
+    assert default_baseline("ci").is_file()
+    assert default_baseline("mine") == Path("reports/baselines/mine.json")
+    here = tmp_path / "reports" / "baselines" / "ci.json"
+    here.parent.mkdir(parents=True)
+    here.touch()
+    assert default_baseline("ci") == Path("reports/baselines/ci.json")
 
 
 def test_list_names_what_is_registered(bench) -> None:

@@ -20,15 +20,16 @@ from rich.console import Console, RenderableType
 from bench.cli import status
 from bench.cli.main import main
 from bench.cli.status import described, plain, read_status, show_status
-from bench.engine.console import ConsoleListener
+from bench.engine.console import ConsoleListener, Detail, plain_console
 from bench.engine.progress import wall_left, work_of
 from bench.engine.session import Session, prepare
-from bench.forecast.cost_model import Prediction
+from bench.forecast.cost_model import Prediction, fit_model
 from bench.plan.plan import Cell
 from bench.stages.context import CellContext
 from bench.store.cell_folders import Artifacts
 from bench.store.clock import Stamp
 from bench.store.live import LIVE, LiveRun, announced, live_runs
+from bench.types import ResultRow
 
 RUN = LiveRun.here("ci", 2, 1, "cpu", Stamp.now())
 
@@ -182,10 +183,24 @@ def test_watching_and_json_exclude_each_other(tmp_path: Path) -> None:
     assert "--watch and --json cannot be combined" in result.output
 
 
+@pytest.mark.parametrize(("detail", "lines"), [(Detail.PROBLEMS, 0), (Detail.NORMAL, 1), (Detail.ALL, 2)])
+def test_detail_selects_the_finished_cells_that_are_printed(
+    session: Session, capsys: pytest.CaptureFixture[str], detail: Detail, lines: int
+) -> None:
+    done = [next(c for c in session.plan.work if c.stage == stage) for stage in ("fit", "fidelity")]
+    console = plain_console(detail)
+    shown = ConsoleListener(console, Artifacts(session.env.out), done, fit_model(session.plan, session.env.out), 1)
+    for at in done:
+        shown.finished(at, ResultRow(at.row_key, at.stage, "ci", "phantom", "done", costs={"elapsed_s": 1.0}))
+    console.print("a warning", style="yellow")
+    found = capsys.readouterr().out.splitlines()
+    assert [sum(": done in" in line for line in found), found[-1]] == [lines, "a warning"]
+
+
 def test_a_runs_own_panel_shows_the_same_facts(session: Session) -> None:
     with ExitStack() as stack:
         cells = in_work(session, 1, stack)
-        shown = ConsoleListener(Console(), Artifacts(session.env.out), list(session.plan.work), costs(), 2)
+        shown = ConsoleListener(plain_console(), Artifacts(session.env.out), list(session.plan.work), costs(), 2)
         shown.started(cells[0])
         text = text_of(shown._panel())
     assert f"0/{len(session.plan.work)}" in text

@@ -47,7 +47,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[ResultRow,
     """The rows of one fold's cells by stage, the wall seconds that each took by an outer clock, and their folders."""
     out, suite, threads = tmp_path_factory.mktemp("out"), small_suite(), torch.get_num_threads()
     torch.set_num_threads(1)
-    plan = make_plan(suite, load_index(suite, None, out))
+    plan = make_plan(suite, load_index(suite, None, out / "cache"))
     env = RunEnv(out, suite, plan.fingerprint, trace=True)
     found = {}
     for cell in plan.cells:
@@ -116,7 +116,7 @@ def test_rows_say_what_they_did_so_that_others_can_be_predicted(done: dict[str, 
     assert work is not None
     assert (work.units["step"], work.units["sample"], work.units["checkpoint"], work.first_units) == (STEPS, 2, 1, 2)
     suite = small_suite()
-    plan = make_plan(suite, load_index(suite, None, folder.parents[2]))
+    plan = make_plan(suite, load_index(suite, None, folder.parents[2] / "cache"))
     other = next(c for c in plan.cells if c.stage == "fit" and c.fold == 1)
     found = CostModel(workloads(plan), [row]).predict(other)
     assert found is not None
@@ -126,7 +126,7 @@ def test_rows_say_what_they_did_so_that_others_can_be_predicted(done: dict[str, 
 
 def test_a_miniature_has_the_shapes_of_its_suite(done: dict[str, tuple[ResultRow, float, Path]]) -> None:
     suite, out = small_suite(), done["split None"][2].parents[2]
-    index = load_index(suite, None, out)
+    index = load_index(suite, None, out / "cache")
     whole, small = (workloads(make_plan(s, index)) for s in (suite, miniature(suite, 100)))
     assert {w.shape for w in whole.values()} == {w.shape for w in small.values()}
     assert sum(w.of("step") for w in small.values()) < sum(w.of("step") for w in whole.values())

@@ -28,9 +28,11 @@ from serve_client import Client, ask, image_of, pixels
 from toy import write_suite
 
 from bench.cli.main import main
+from bench.cli.serve import serve_run
 from bench.engine.cell_run import run_cell
 from bench.engine.executors.local import limit_threads
 from bench.engine.session import Session, prepare
+from bench.errors import ConfigError
 from bench.metrics.predictions import read_predictions
 from bench.pages.limits import Limits
 from bench.pages.serve import app as serve_page
@@ -420,7 +422,10 @@ def test_other_runs_in_the_folder_can_be_chosen(
 def test_the_verb_says_what_is_missing(finished: Finished, tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["serve", "--suite", str(finished.suite), "--out", str(tmp_path / "empty")])
     assert result.exit_code == 2
-    assert "no trained classifier or generator of suite small found; train them: bench run --suite" in result.output
+    assert "expected the --out folder of a `bench run`" in result.output
+    session = prepare(str(finished.suite), (), None, tmp_path)
+    with pytest.raises(ConfigError, match="no trained classifier or generator of suite small found; train them: bench"):
+        serve_run(session, "127.0.0.1", 0)
 
 
 @pytest.fixture

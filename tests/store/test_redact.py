@@ -17,7 +17,7 @@ from bench.cli import ui
 from bench.cli.main import main
 from bench.cli.options import Group
 from bench.engine.cell_run import run_cell
-from bench.engine.session import prepare, typed
+from bench.engine.session import prepare, run_command
 from bench.errors import BenchError, ConfigError
 from bench.store.redact import redact, remember
 from bench.tracking.session_view import MLflowView
@@ -167,7 +167,7 @@ class Done:
 
 
 def test_what_to_type_has_no_secret() -> None:
-    assert is_clean(typed("s", (f"weights={URI}",), None))
+    assert is_clean(run_command("s", (f"weights={URI}",), None, Path("out")))
 
 
 def test_a_storage_that_cannot_be_opened_is_named_without_its_password(

@@ -13,8 +13,8 @@ from toy import register, write_squares, write_suite
 from bench.cli.main import main
 from bench.engine.session import prepare
 from bench.errors import ConfigError
+from bench.suite.resolved import resolved
 from bench.suite.suite import load_suite
-from bench.tracking.session_view import resolved
 
 
 @pytest.fixture(autouse=True)
@@ -49,9 +49,9 @@ def test_an_arm_s_own_classifier_is_a_cell_of_its_own(tmp_path: Path) -> None:
             for m in ("none", "toy")]  # fmt: skip
     assert keys[0] == keys[2]
     assert not keys[1] & keys[3]
-    assert tuned.command.endswith(f"--config-from best.yaml --data {data}")
-    assert resolved(tuned)["methods"]["toy"]["classifiers"]["small_cnn"]["learning_rate"] == 0.25
-    assert "classifiers" not in resolved(tuned)["methods"]["none"]
+    assert tuned.command.endswith(f"--config-from best.yaml --data {data} --out {tmp_path / 'out'}")
+    assert resolved(tuned.suite)["methods"]["toy"]["classifiers"]["small_cnn"]["learning_rate"] == 0.25
+    assert "classifiers" not in resolved(tuned.suite)["methods"]["none"]
 
 
 @pytest.mark.parametrize(
@@ -86,7 +86,7 @@ def test_false_leaves_out_what_a_suite_names(tmp_path: Path) -> None:
     assert [m.name for m in left.suite.methods] == ["none", "toy"]
     whole = prepare("s.yaml", (), data, tmp_path / "out")
     assert {c.id for c in left.plan.cells} < {c.id for c in whole.plan.cells}, "what is left is the same work"
-    assert list(resolved(left)["methods"]) == ["none", "toy"]
+    assert list(resolved(left.suite)["methods"]) == ["none", "toy"]
     with pytest.raises(ConfigError, match=r"methods\.cycelgan=false: not in this suite; did you mean 'cyclegan'"):
         load_suite("s.yaml", ("methods.cycelgan=false",))
     with pytest.raises(ConfigError, match="methods: expected a mapping"):

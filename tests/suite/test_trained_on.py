@@ -10,8 +10,8 @@ from toy import register, write_squares, write_suite
 
 from bench.engine.session import Session, prepare
 from bench.errors import ConfigError, LeakageError
+from bench.suite.resolved import resolved
 from bench.suite.suite import load_suite
-from bench.tracking.session_view import resolved
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +55,7 @@ def test_weights_trained_on_other_patients_are_used_and_do_the_same_work() -> No
     named = session("\n".join(free) + "\nsomeone_else\n")
     assert (named.env.weights, named.plan.weights) == (plain.env.weights, plain.plan.weights)
     assert [c.key for c in named.plan.cells] == [c.key for c in plain.plan.cells]
-    assert resolved(named)["weights"] == {"file": "backbone.pth", "trained_on": "groups.txt"}
+    assert resolved(named.suite)["weights"] == {"file": "backbone.pth", "trained_on": "groups.txt"}
     assert session().plan.weights == plain.plan.weights  # without a list the weights are trusted
 
 

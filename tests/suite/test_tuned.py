@@ -16,9 +16,9 @@ from bench.engine.session import Session, prepare
 from bench.errors import ConfigError, LeakageError
 from bench.forecast.workload import workloads
 from bench.plan.selection import select
+from bench.suite.resolved import resolved
 from bench.suite.suite import load_suite
 from bench.suite.tuned import TunedSettings, budget_of, tuned_s
-from bench.tracking.session_view import resolved
 from bench.tuning.arm import Arm
 from bench.tuning.spaces import arm_space
 
@@ -136,7 +136,7 @@ def test_files_of_two_arms_are_merged_and_the_stored_suite_is_as_strict() -> Non
     assert both.suite.of_fold(1, 0).classifier("small_cnn", "none").config.learning_rate == 0.25
     assert tuned_s(both.suite.tuned_settings, "toy", "small_cnn") == 4.0
     assert budget_of(both.suite.tuned_settings, "none", "small_cnn") == "4 trials in every fold"
-    assert resolved(both)["tuned"] == {"toy": own, "none": none}
+    assert resolved(both.suite)["tuned"] == {"toy": own, "none": none}
 
 
 def test_a_learning_curve_s_sets_share_one_config_which_saw_no_test_patient() -> None:

@@ -103,7 +103,7 @@ def _draw(session: Session, folder: Path, per_source: int, seed: int) -> None:
     if not made:
         raise ConfigError(
             f"no synthetic images of suite {session.suite.name} in {session.env.out}; generate them with: "
-            f"{session.command} --out {session.env.out}"
+            f"{session.command}"
         )
     classes, settings = session.plan.index.classes, session.suite.settings
     sources = {REAL: held_out(session), **made}

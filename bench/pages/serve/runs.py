@@ -9,6 +9,7 @@ from typing import Any
 
 from bench.abilities import Translator
 from bench.engine.session import Session, prepare
+from bench.engine.stored import stored_runs, stored_session
 from bench.errors import BenchError
 from bench.pages.server import RequestError
 from bench.plan.plan import Cell, fold_title, unique
@@ -110,7 +111,7 @@ class Run:
 
 
 class Runs:
-    """The requested run, and others in the same folder that have a report and a shipped suite.
+    """The requested run, and others in the same folder: stored ones, and reports of shipped suites.
 
     The others are prepared when first selected, on the same ``device``.
     """
@@ -129,22 +130,21 @@ class Runs:
             if name not in self._others():
                 raise RequestError(404, f"unknown run {name[:40]!r}; reload the page")
             env = self._first.env
+            stored = stored_runs(env.out).get(name)
             try:
-                session = prepare(name, (), env.data, env.out)
+                session = stored_session(stored, env.out) if stored else prepare(name, (), env.data, env.out)
             except BenchError as e:
-                reason = str(e).splitlines()[0]
+                reason, option = str(e).splitlines()[0], "--name" if stored else "--suite"
                 raise RequestError(
-                    409, f"{name}: {reason}; start `bench serve --suite {name}` with the right --data"
+                    409, f"{name}: {reason}; start `bench serve {option} {name}` with the right --data"
                 ) from e
             self._ready[name] = Run(session.on_device(env.device))
         return self._ready[name]
 
     def _others(self) -> Iterator[str]:
-        known = shipped_suites()
-        reports = self._first.env.out / "reports"
-        for folder in sorted(reports.iterdir()) if reports.is_dir() else []:
-            if folder.name in known and folder.name != self._first.suite.name:
-                yield folder.name
+        out, shipped = self._first.env.out, shipped_suites()
+        reports = (p.name for p in (out / "reports").glob("*") if p.name in shipped)
+        yield from sorted({*stored_runs(out), *reports} - {self._first.suite.name})
 
 
 def arm(cell: Cell) -> str:

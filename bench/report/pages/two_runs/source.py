@@ -14,10 +14,11 @@ from bench.analysis.two_runs.side import Side, read_side
 from bench.config import read_yaml, to_plain
 from bench.engine.plan_rows import rows_of
 from bench.engine.session import Session, prepare
+from bench.engine.stored import stored_runs, stored_session
 from bench.errors import BenchError, ConfigError, DataError, StoreError, nearest
 from bench.report.export import as_json
 from bench.report.run_facts import report_info
-from bench.tracking.session_view import resolved
+from bench.suite.resolved import resolved
 
 REPORT, CONFIG = "leaderboard.json", "suite.yaml"
 
@@ -73,8 +74,9 @@ def _which(path: Path, suite: str | None) -> str:
 
 def _from_store(out: Path, suite: str, config: Mapping[str, Any] | None, data: Path | None) -> dict[str, Any]:
     """Return the current report of a suite from its store; planning caches the image index, nothing else is written."""
-    session = prepare(suite, (), data, out)
-    if config is not None:
+    stored = stored_runs(out).get(suite)
+    session = stored_session(stored, out, data) if stored else prepare(suite, (), data, out)
+    if config is not None and not stored:
         session = prepare(suite, tuple(f"{c.path}={json.dumps(c.b)}" for c in _changes(session, config)), data, out)
         if left := [c.path for c in _changes(session, config)]:
             raise ConfigError(f"the settings of suite {suite} have changed since its run ({', '.join(left[:3])})")
@@ -87,7 +89,7 @@ def _from_store(out: Path, suite: str, config: Mapping[str, Any] | None, data: P
 
 def _changes(session: Session, config: Mapping[str, Any]) -> list[Changed]:
     """Return the settings in which a run differs from the session's suite; settings added since are ignored."""
-    mine: dict[str, Any] = to_plain(resolved(session))
+    mine: dict[str, Any] = to_plain(resolved(session.suite))
     return [c for c in config_changes(mine, config) if c.b is not ABSENT and c.path != "name"]
 
 

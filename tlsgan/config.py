@@ -1,4 +1,4 @@
-"""Configs of CycleGAN (Zhu et al. 2017) and of TL-S-CycleGAN's three discriminator families; importable without torch.
+"""Configs of CycleGAN (Zhu et al. 2017), TL-S-CycleGAN's three discriminator families, and CUT; without torch.
 
 The defaults are the published values: Adam 2e-4 with betas (0.5, 0.999), batch size 1, no image pool, no learning-rate
 decay, and inputs in [-1, 1] also for the ImageNet networks. Later GAN techniques are fields that are off by default:
@@ -212,3 +212,33 @@ class TLSGANLite0ScratchConfig(TLSGANLite0Config):
     """From-scratch counterpart: the same networks with random initial weights."""
 
     pretrained: bool = False
+
+
+@dataclass(frozen=True)
+class CUTConfig(TranslatorConfig):
+    """Generators and discriminators of CycleGAN, and the contrastive loss of patches."""
+
+    lr_decay_start: float = 0.5  # share of the steps after which the rate falls linearly to 0; 1: never
+    lambda_nce: float = 1.0  # weight of the contrastive loss
+    identity_nce: bool = True  # contrastive loss also on images of the target class, which should not change
+    flip_equivariance: bool = False  # translate half of the batches mirrored: the translation must be mirrored too
+    patches: int = 256  # of an image and feature map, at most
+    temperature: float = 0.07  # of the contrastive loss
+    features: int = 256  # length of a patch's vector
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._require("blocks", self.blocks >= 1, "at least 1, because a block's features are compared")
+        self._require("features", self.features >= 1, "at least 1")
+        self._require("patches", self.patches >= 2, "at least 2")
+        for name in ("lambda_nce", "temperature"):
+            self._require(name, getattr(self, name) > 0, "above 0")
+
+
+@dataclass(frozen=True)
+class FastCUTConfig(CUTConfig):
+    """The paper's faster variant: a larger contrastive weight, no identity term, mirrored batches."""
+
+    lambda_nce: float = 10.0
+    identity_nce: bool = False
+    flip_equivariance: bool = True

@@ -10,44 +10,14 @@ no reconstructions: ``cycle`` translates back with the other class's model, whic
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 from bench.abilities import Transfer
 from bench.interfaces import RunContext, TrainingData
 from bench.types import FloatRange, IntRange, ProfiledStep, SearchRange
-from tlsgan.config import TranslatorConfig, check_image_size
+from tlsgan.config import CUTConfig, FastCUTConfig, check_image_size
 from tlsgan.translator import PairTranslator
-
-
-@dataclass(frozen=True)
-class CUTConfig(TranslatorConfig):
-    """Generators and discriminators of CycleGAN, and the contrastive loss of patches."""
-
-    lr_decay_start: float = 0.5  # share of the steps after which the rate falls linearly to 0; 1: never
-    lambda_nce: float = 1.0  # weight of the contrastive loss
-    identity_nce: bool = True  # contrastive loss also on images of the target class, which should not change
-    flip_equivariance: bool = False  # translate half of the batches mirrored: the translation must be mirrored too
-    patches: int = 256  # of an image and feature map, at most
-    temperature: float = 0.07  # of the contrastive loss
-    features: int = 256  # length of a patch's vector
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self._require("blocks", self.blocks >= 1, "at least 1, because a block's features are compared")
-        self._require("features", self.features >= 1, "at least 1")
-        self._require("patches", self.patches >= 2, "at least 2")
-        for name in ("lambda_nce", "temperature"):
-            self._require(name, getattr(self, name) > 0, "above 0")
-
-
-@dataclass(frozen=True)
-class FastCUTConfig(CUTConfig):
-    """The paper's faster variant: a larger contrastive weight, no identity term, mirrored batches."""
-
-    lambda_nce: float = 10.0
-    identity_nce: bool = False
-    flip_equivariance: bool = True
 
 
 class CUT(PairTranslator):

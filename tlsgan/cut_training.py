@@ -17,7 +17,7 @@ from bench.interfaces import RunContext
 from bench.seeding import derive_seed
 from bench.types import ProfiledStep, Size, Uint8Images, height_width
 from tlsgan import losses
-from tlsgan.cut import CUTConfig
+from tlsgan.config import CUTConfig
 from tlsgan.data import UnpairedStream, to_device
 from tlsgan.diffaug import DiffAugment
 from tlsgan.discriminators import PatchGAN

@@ -12,7 +12,8 @@ from helpers import ArrayData, FakeContext, two_class_data
 from safetensors.torch import load_file
 
 from bench.errors import ConfigError
-from tlsgan.cut import CUT, CUTConfig, FastCUT, FastCUTConfig
+from tlsgan.config import CUTConfig, FastCUTConfig
+from tlsgan.cut import CUT, FastCUT
 from tlsgan.cut_training import Model, build_model, train_step
 from tlsgan.generators import ResNetGenerator
 from tlsgan.patch_nce import channels_of, compared_layers, encode, patch_nce, translate

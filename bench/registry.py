@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import is_dataclass
 from functools import cache
 from importlib import import_module
@@ -144,9 +144,13 @@ def load(kind: Kind, name: str) -> Any:
 
 @contextmanager
 def no_exit(doing: str) -> Iterator[None]:
-    """Raise ``ConfigError`` if a plug-in calls ``sys.exit`` in the block: it must not end the command with code 0."""
+    """Run plug-ins in the block: ``sys.exit`` raises ``ConfigError``, as it must not end the command with code 0.
+
+    What they print goes to stderr: stdout may be read as JSON.
+    """
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     except SystemExit as e:
         place = traceback.extract_tb(e.__traceback__)[-1]
         raise ConfigError(

@@ -15,7 +15,7 @@ from torch import nn
 
 from bench.classifiers.config import FineTuneConfig
 from bench.classifiers.timm_network import TimmNetwork
-from bench.classifiers.trainer import inverse_frequency, rank, scores_of
+from bench.classifiers.trainer import augmented, inverse_frequency, rank, scores_of
 from bench.classifiers.training_set import FineTuneResult, KnownImages, TrainingSet  # fmt: skip
 from bench.errors import DivergedError, WeightsError
 from bench.interfaces import OnlineAugmenter, RunContext
@@ -175,7 +175,7 @@ def _augmented(
         torch.manual_seed(derive_seed("probe view", ctx.seed, view, number))
         batch = torch.tensor(np.ascontiguousarray(images[chosen.numpy()]), device=ctx.device)
         original = batch.permute(0, 3, 1, 2).float().div_(255)
-        pixels, soft = augmenter.transform(original.clone(), targets[chosen.to(ctx.device)], generator)
+        pixels, soft = augmented(augmenter, batch, targets[chosen.to(ctx.device)], generator, with_range=not number)
         yield chosen, None if torch.equal(pixels, original) else pixels, soft
 
 

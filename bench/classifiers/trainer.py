@@ -20,12 +20,13 @@ from torch import nn
 from bench.classifiers.batches import BatchOrder
 from bench.classifiers.config import FineTuneConfig
 from bench.classifiers.training_set import FineTuneResult, FitsItself, KnownImages, LabelledImages, TrainingSet
-from bench.errors import DataError, DivergedError
+from bench.errors import BenchError, DataError, DivergedError
 from bench.interfaces import OnlineAugmenter, RunContext
 from bench.seeding import derive_seed
 from bench.types import Uint8Images
 
 LOG_EVERY = 10  # steps
+RANGE_SLACK = 1e-3  # of augmented images beyond [0, 1], by rounding
 ADVICE = "lower its learning_rate"
 
 
@@ -64,7 +65,7 @@ def train_classifier(
         with ctx.phase("step"):
             generator = _seed_step(ctx.seed, run.step)
             batch = order.indices(run.step).to(device)
-            x, y = augmenter.transform(images[batch].permute(0, 3, 1, 2).float().div_(255), targets[batch], generator)
+            x, y = augmented(augmenter, images[batch], targets[batch], generator, with_range=run.step == 0)
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(config, run.step)
             network.train()
@@ -89,6 +90,31 @@ def train_classifier(
 
     network.load_state_dict(run.best_weights)
     return FineTuneResult(run.best_step, run.best, run.step, run.step * config.batch_size)
+
+
+def augmented(
+    augmenter: OnlineAugmenter, images: torch.Tensor, targets: torch.Tensor, generator: torch.Generator,
+    with_range: bool,
+) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
+    """Return a batch of images uint8 [B, H, W, 3] as the augmenter changes it: float [B, 3, H, W], targets [B, C].
+
+    Raises ``BenchError`` for another shape or type, and if ``with_range``, which waits for the device, for values
+    outside [0, 1].
+    """
+    pixels = images.permute(0, 3, 1, 2).float().div_(255)
+    shapes = (pixels.shape, targets.shape)
+    x, y = augmenter.transform(pixels, targets, generator)
+    got = f"images {x.dtype} {list(x.shape)}, targets {y.dtype} {list(y.shape)}"
+    right = (x.shape, y.shape) == shapes and x.is_floating_point() and y.is_floating_point()
+    if right and with_range:
+        low, high = x.aminmax()
+        got, right = f"{got}, values {low:g} to {high:g}", bool(low >= -RANGE_SLACK) and bool(high <= 1 + RANGE_SLACK)
+    if not right:
+        raise BenchError(
+            f"{type(augmenter).__name__}.transform returned {got}; expected images float {list(shapes[0])} with values "
+            f"in [0, 1], and targets float {list(shapes[1])}"
+        )
+    return x, y
 
 
 def _validated(

@@ -29,6 +29,7 @@ from bench.plan.checks import check_trainable
 from bench.plan.curve import curve_sizes
 from bench.plan.plan import STAGES, Cell, unique
 from bench.plan.selection import select
+from bench.registry import no_exit
 from bench.report.writing import warn_of_damage
 from bench.store.cell_folders import Artifacts
 
@@ -57,7 +58,8 @@ def outlook(session: Session, only: Sequence[str], jobs: int | None = None) -> O
     artifacts, model = Artifacts(session.env.out), fit_model(session.plan, session.env.out)
     left = {c.id: c for c in cells if not artifacts.is_done(*c.id)}
     if left:
-        check_trainable(session.suite)
+        with no_exit("the methods and classifiers were checked"):
+            check_trainable(session.suite)
     jobs = jobs or planned_jobs(session, model)
     return Outlook(cells, left, *play(model, list(left.values()), jobs), jobs)
 

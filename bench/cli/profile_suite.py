@@ -101,7 +101,8 @@ def show(console: Console, found: Profile) -> None:
         console.print(table)
         for p in points:
             if p.problem:
-                console.print(f"  {p.name}, {p.image_size_px} px, batch {p.batch}: {p.problem}")
+                batch = f", batch {p.batch}" if p.batch else ""
+                console.print(f"  {p.name}, {p.image_size_px} px{batch}: {p.problem}")
     console.print(
         "seconds: median per call; img/s: image pairs per second for a CycleGAN; peak: share of the FLOP/s of a matrix "
         "product; memory: "

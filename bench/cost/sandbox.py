@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import sys
 import time
 import traceback
 from collections.abc import Callable
@@ -99,7 +100,8 @@ def _resident(process: psutil.Process) -> int:
 
 
 def _serve(pipe: Any, device: str, threads: int, budget_bytes: float | None) -> None:
-    """Answer calls until the other end is closed."""
+    """Answer calls until the other end is closed. What they print goes to stderr: stdout may be read as JSON."""
+    sys.stdout = sys.stderr
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[name] = str(threads)  # numpy and torch are not loaded yet; the first call that needs them loads them
     if device.startswith("cuda"):

@@ -21,6 +21,7 @@ from bench import registry
 from bench.abilities import Profiled
 from bench.cost.updates import UpdateClock
 from bench.forecast.step_profile import count_flops, flop_counter, timed
+from bench.forecast.workload import default_batch
 from bench.leakage import PARTS, FoldParts, SourceImages
 from bench.segmentation.config import SegmentationConfig
 from bench.segmentation.network_config import SegmentationNetworkConfig
@@ -57,7 +58,7 @@ def generator_probe(spec: PluginSpec, image_size_px: int, batch_size: int | None
         return None
     order: Sequence[str] = getattr(spec.create(), "updates", ())
     return Probe(
-        images=batch_size or int(spec.config.batch_size),
+        images=batch_size or default_batch(spec.config),
         seconds=lambda n, limit_s, meter: each(step.build(), n, limit_s, device, meter),
         flops=lambda: count_flops(step.count(), warm=False),
         dtype=step.dtype,
@@ -66,11 +67,11 @@ def generator_probe(spec: PluginSpec, image_size_px: int, batch_size: int | None
 
 
 def training_step(spec: PluginSpec, image_size_px: int, batch_size: int | None, device: str) -> ProfiledStep | None:
-    """Return the training step for a method's config, at its default batch size for None."""
+    """Return the training step for a method's config, at its default batch size for None and 0."""
     method = spec.create()
     if not isinstance(method, Profiled):
         return None
-    offered = method.training_steps(image_size_px, batch_size or int(spec.config.batch_size), device)
+    offered = method.training_steps(image_size_px, batch_size or default_batch(spec.config), device)
     return offered.get(getattr(spec.config, "step", ""), next(iter(offered.values())))
 
 

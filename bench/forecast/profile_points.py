@@ -11,6 +11,7 @@ from bench.cost.energy import EnergyMeter
 from bench.cost.timers import PeakMemory
 from bench.forecast.probes import Probe, classifier_probe, generator_probe, inference_probe, sampling_probe
 from bench.forecast.profiles import Point
+from bench.forecast.workload import default_batch
 from bench.suite.suite import PluginSpec, Suite
 
 CALLS = 9  # maximum number of calls of each combination; the median is used
@@ -32,8 +33,8 @@ class Subject:
 
     @property
     def batch(self) -> int:
-        """Its default batch size; sampling has none."""
-        return 0 if self.what == SAMPLING else int(self.spec.config.batch_size)
+        """Its default batch size; 0 for sampling, and for a method whose config has none."""
+        return 0 if self.what == SAMPLING else default_batch(self.spec.config)
 
     def probe(self, size_px: int, batch: int, device: str, weights: Path | None) -> Probe | None:
         """Return its probe."""

@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
+from bench import registry
 from bench.abilities import ChecksSize
 from bench.classifiers.timm_names import is_timm_model
-from bench.errors import ConfigError, WeightsError, nearest
+from bench.errors import BenchError, ConfigError, WeightsError, nearest
 from bench.segmentation.network_config import SegmentationNetworkConfig
-from bench.suite.suite import Suite
+from bench.suite.suite import PluginSpec, Suite
 
 INCEPTION = "inception"
+INCLUDED = {*registry.REGISTRY["classifier"].values(), registry.FALLBACK["classifier"]}
 QUICK_ENCODERS = (
     "vgg11_bn",
     "resnet18",
@@ -46,6 +48,8 @@ def _checks(suite: Suite) -> Iterator[tuple[str, Callable[[], object]]]:
         yield f"classifiers.{spec.name}", classifier.check
         if isinstance(classifier, ChecksSize):
             yield f"classifiers.{spec.name}", partial(classifier.check_size, side)
+        elif spec.target not in INCLUDED:  # a plug-in
+            yield f"classifiers.{spec.name}", partial(_try_network, spec, side)
     for name, config in suite.settings.segmentation_networks.items():
         if config.encoder not in QUICK_ENCODERS:
             yield f"segmentation_networks.{name}", partial(_build_network, config)
@@ -65,6 +69,27 @@ def _build_network(config: SegmentationNetworkConfig) -> None:
     from bench.segmentation.smp_unet import build_segmentation_network
 
     build_segmentation_network(replace(config, encoder_weights="none"))
+
+
+def _try_network(spec: PluginSpec, image_size_px: int) -> None:
+    """Raise ``ConfigError`` unless a plug-in's network, without pretrained weights, returns logits for a batch.
+
+    Two images stand for a larger batch; batch norm, for example, may refuse a batch of one.
+    """
+    import torch
+
+    images = torch.rand(min(2, spec.config.batch_size), 3, image_size_px, image_size_px)
+    what = f"{len(images)} of {image_size_px} px"
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            classifier = replace(spec, config=replace(spec.config, pretrained=False)).create()
+            logits = classifier.build(2, image_size_px, None).train()(images)
+    except BenchError:
+        raise
+    except Exception as e:
+        raise ConfigError(f"the network cannot be trained on batches of {what}: {type(e).__name__}: {e}") from e
+    if tuple(logits.shape) != (len(images), 2):
+        raise ConfigError(f"the network returns {list(logits.shape)} for {what}, expected logits [{len(images)}, 2]")
 
 
 def _check_extractor(name: str) -> None:

@@ -22,7 +22,7 @@ from bench.cost.timers import PhaseTimer
 from bench.cost.trace import TRACE, StepTrace
 from bench.cost.updates import UpdateClock
 from bench.cost.usage import peak_bytes
-from bench.errors import ConfigError
+from bench.errors import BenchError, ConfigError
 from bench.names import check_measure, check_name, check_series
 from bench.store.clock import Stamp
 from bench.store.csv_cells import Writer
@@ -215,10 +215,14 @@ class CellContext:
         self._checkpoint.unlink(missing_ok=True)
 
     def save_images(self, name: str, step: int, images: Uint8Images) -> None:
-        """Tile uint8 [N, H, W, 3] into ``samples/<name>_<step>.png``, as nearly square as possible."""
+        """Tile uint8 [N, H, W, 3] into ``samples/<name>_<step>.png``, as nearly square as possible.
+
+        Raises ``ConfigError`` for an invalid name, ``BenchError`` for images of another shape or type.
+        """
         from PIL import Image
 
         check_name("ctx.save_images", name)
+        _require_images("ctx.save_images", images)
         folder = self.folder / "samples"
         folder.mkdir(exist_ok=True)
         Image.fromarray(tile(images)).save(folder / f"{name}_{step:06d}.png")
@@ -229,8 +233,20 @@ class CellContext:
             raise ConfigError(
                 "ctx.fidelity: training images to compare with are only available in `fit`; call it there"
             )
+        _require_images("ctx.fidelity", images)
         with self.phase("evaluate"):
             return self.score_images(images, labels)
+
+
+def _require_images(what: str, images: object) -> None:
+    """Raise ``BenchError`` unless images are an array uint8 [N, H, W, 3]; floats in [0, 1] would be cast to black."""
+    if not isinstance(images, np.ndarray):
+        got = type(images).__name__
+    elif images.dtype != np.uint8 or images.ndim != 4 or images.shape[-1] != 3:
+        got = f"{images.dtype} {list(images.shape)}"
+    else:
+        return
+    raise BenchError(f"{what}: got images {got}, expected an array uint8 [N, H, W, 3], values 0 to 255")
 
 
 def tile(images: Uint8Images, columns: int | None = None, gap_px: int = 2) -> np.ndarray:

@@ -7,9 +7,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mistaken import Bytes, Labels, NoConfig
 
 from bench.classifiers.batches import BatchOrder
-from bench.errors import DataError
+from bench.classifiers.trainer import augmented
+from bench.errors import BenchError, DataError
 
 
 @settings(max_examples=30, deadline=None)
@@ -42,3 +44,13 @@ def test_weights_are_frequencies() -> None:
 def test_bad_weights_are_refused(weights: np.ndarray) -> None:
     with pytest.raises(DataError, match="expected 3 numbers"):
         BatchOrder(3, 4, seed=0, weights=weights)
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [(Bytes, "values 0 to 255; expected images float"), (Labels, r"targets torch.int64 \[2\]; expected")],
+)
+def test_what_an_online_method_returns_is_checked(method: type, words: str) -> None:
+    images = torch.tensor([0, 255], dtype=torch.uint8).view(2, 1, 1, 1).expand(2, 4, 4, 3)
+    with pytest.raises(BenchError, match=rf"^{method.__name__}\.transform returned .*{words}"):
+        augmented(method(NoConfig()), images, torch.eye(2), torch.Generator(), with_range=True)

@@ -13,6 +13,8 @@ from click.testing import CliRunner
 
 from bench.cli import profile_suite as profile_suite_command
 from bench.cli.main import main
+from bench.forecast.profile_points import TRAINING, measure, subjects
+from bench.suite.suite import parse_suite
 
 SUITE = """
 dataset: {name: phantom, image_size_px: 32, patients: 8, images_per_patient: 4}
@@ -104,3 +106,12 @@ def test_a_method_that_is_not_in_the_suite_is_named(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["profile", "--suite", str(tmp_path / "small.yaml"), "--method", "cyclgan"])
     assert result.exit_code == 2
     assert "did you mean 'cyclegan'" in result.output
+
+
+def test_a_method_without_a_batch_size_has_no_step_to_measure() -> None:
+    methods, classifiers = {"mine": {"use": "mistaken:NoBatches"}}, {"small_cnn": {}}
+    suite = parse_suite("mine", {"dataset": {"name": "phantom"}, "methods": methods, "classifiers": classifiers})
+    training = next(s for s in subjects(suite, ()) if s.what == TRAINING)
+    assert (training.name, training.batch) == ("mine", 0)
+    point = measure(training, 32, training.batch, "cpu", None, calls=1, limit_s=0.0, whole=False)
+    assert point.problem == "has no training step that can be measured"

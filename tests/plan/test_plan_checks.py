@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -58,11 +59,33 @@ def refusal(**changes: object) -> str:
             {"segmentation_networks": {"unet": {"encoder": "resnet35", "decoder_filters": [32, 16, 16]}}},
             ("segmentation_networks.unet",),
         ),
+        (
+            {"classifiers": {"net": {"use": "mistaken:BatchNorm", "batch_size": 1}}},
+            ("classifiers.net", "batches of 1 of 48 px: ValueError: Expected more than 1 value per channel"),
+        ),
+        (
+            {"classifiers": {"net": {"use": "mistaken:SevenOutputs"}}},
+            ("returns [2, 7] for 2 of 48 px, expected logits [2, 2]",),
+        ),
     ],
 )  # fmt: skip
 def test_what_a_stage_would_refuse_is_named(changes: dict[str, object], words: tuple[str, ...]) -> None:
     found = refusal(**changes)
     assert all(word in found for word in words), found
+
+
+def test_what_a_plug_in_prints_is_not_in_the_json(tmp_path: Path) -> None:
+    suite = tmp_path / "mine.yaml"
+    suite.write_text(
+        "dataset: {name: phantom, patients: 12, images_per_patient: 1}\nimage_size_px: 32\nsplit: {folds: 2}\n"
+        "methods: {none: {}, mine: {use: 'mistaken:NoBatches'}}\nclassifiers: {net: {use: 'mistaken:BatchNorm'}}\n"
+    )
+    sys.modules.pop("mistaken", None)
+    done = CliRunner().invoke(main, ["plan", "--suite", str(suite), "--out", str(tmp_path / "runs"), "--json"])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["suite"] == "mine"
+    assert "the module of a plug-in prints\n" in done.stderr
+    assert "the class of a plug-in prints\n" in done.stderr
 
 
 def test_all_that_cannot_be_used_is_named_at_once() -> None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from helpers import ArrayData
 
-from bench.errors import ConfigError
+from bench.errors import BenchError, ConfigError
 from bench.metrics.fidelity import fidelity_metrics
 from bench.stages import training_fidelity
 from bench.stages.context import CellContext
@@ -76,6 +77,14 @@ def test_global_random_states_are_unchanged(ctx: CellContext) -> None:
         return torch.rand(1).item(), float(np.random.rand()), random.random()
 
     assert drawn(scored=True) == drawn(scored=False)
+
+
+@pytest.mark.parametrize("images", [np.zeros((2, 8, 8, 3)), np.zeros((2, 8, 8), np.uint8), [[0]]])
+def test_images_of_another_type_are_refused(ctx: CellContext, images: Any) -> None:
+    for call in (lambda: ctx.save_images("x", 0, images), lambda: ctx.fidelity(images, np.zeros(2, dtype=np.int64))):
+        with pytest.raises(BenchError, match=r"got images .*, expected an array uint8 \[N, H, W, 3\]"):
+            call()
+    assert not list((ctx.folder / "samples").glob("*"))
 
 
 def test_fidelity_is_not_available_outside_fit(tmp_path: Path) -> None:

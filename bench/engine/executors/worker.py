@@ -6,6 +6,7 @@ import multiprocessing
 import os
 import pickle
 import signal
+import sys
 import threading
 import time
 import traceback
@@ -113,7 +114,8 @@ def _die_with(parent: int) -> None:
 
 
 def _serve(pipe: Any, parent: int, threads: int) -> None:
-    """Answer calls until the other end is closed."""
+    """Answer calls until the other end is closed. What they print goes to stderr: stdout may be read as JSON."""
+    sys.stdout = sys.stderr
     start_worker(parent, threads)
     while True:
         try:

@@ -22,6 +22,7 @@ from bench.abilities import FitsStatistics, Profiled
 from bench.cost.updates import UpdateClock
 from bench.forecast.random_data import CLASSES, SAMPLES, RandomData, random_images
 from bench.forecast.step_profile import count_flops, flop_counter, timed
+from bench.forecast.workload import default_batch
 from bench.leakage import PARTS, FoldParts, SourceImages
 from bench.segmentation.config import SegmentationConfig
 from bench.segmentation.network_config import SegmentationNetworkConfig
@@ -56,7 +57,7 @@ def generator_probe(spec: PluginSpec, image_size_px: int, batch_size: int | None
         return None
     order: Sequence[str] = getattr(spec.create(), "updates", ())
     return Probe(
-        images=batch_size or default_batch(spec),
+        images=batch_size or default_batch(spec.config),
         seconds=lambda n, limit_s, meter: each(step.build(), n, limit_s, device, meter),
         flops=lambda: count_flops(step.count(), warm=False),
         dtype=step.dtype,
@@ -69,13 +70,8 @@ def training_step(spec: PluginSpec, image_size_px: int, batch_size: int | None, 
     method = spec.create()
     if not isinstance(method, Profiled):
         return None
-    offered = method.training_steps(image_size_px, batch_size or default_batch(spec), device)
+    offered = method.training_steps(image_size_px, batch_size or default_batch(spec.config), device)
     return offered.get(getattr(spec.config, "step", ""), next(iter(offered.values())))
-
-
-def default_batch(spec: PluginSpec) -> int:
-    """Return the batch size of a config, 0 if it has none: a method need not train in batches."""
-    return int(getattr(spec.config, "batch_size", 0))
 
 
 def sampling_probe(spec: PluginSpec, image_size_px: int, device: str) -> Probe:

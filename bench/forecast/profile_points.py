@@ -13,12 +13,12 @@ from bench.cost.timers import PeakMemory
 from bench.forecast.probes import (
     Probe,
     classifier_probe,
-    default_batch,
     generator_probe,
     inference_probe,
     sampling_probe,
 )
 from bench.forecast.profiles import Point
+from bench.forecast.workload import default_batch
 from bench.suite.suite import PluginSpec, Suite
 
 CALLS = 9  # maximum number of calls of each combination; the median is used
@@ -41,7 +41,7 @@ class Subject:
     @property
     def batch(self) -> int:
         """Its default batch size; 0 for sampling, and for a method whose config has none."""
-        return 0 if self.what == SAMPLING else default_batch(self.spec)
+        return 0 if self.what == SAMPLING else default_batch(self.spec.config)
 
     def probe(self, size_px: int, batch: int, device: str, weights: Path | None) -> Probe | None:
         """Return its probe."""

@@ -109,8 +109,13 @@ def workload(cell: Cell, suite: Suite, sizes: Sizes) -> Workload:
     units = {phase: float(n) for phase, n in units.items() if n > 0}
     first = min((getattr(config, n, 1) for n in ("log_every", "sample_every", "checkpoint_every", "steps")), default=1)
     grouped = hasattr(config, "log_every")  # such a loop opens one phase for all steps between two logs
-    batch = int(getattr(config, "batch_size", 0))
+    batch = default_batch(config)
     return Workload(_shape(cell, suite), units, float(first if grouped else 1), batch, s.image_size_px)
+
+
+def default_batch(config: Any) -> int:
+    """Return the batch size of a config, 0 if it has none: a method need not train in batches."""
+    return int(getattr(config, "batch_size", 0))
 
 
 def workloads(plan: Plan) -> dict[str, Workload]:

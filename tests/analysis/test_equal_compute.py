@@ -90,7 +90,7 @@ def test_a_training_multiplier_must_be_above_1(wrong: int) -> None:
 
 
 def test_every_shipped_suite_reads() -> None:
-    assert load_suite("tiny").settings.train_multipliers
+    assert load_suite("busi-small").settings.train_multipliers
 
 
 @pytest.fixture(scope="module")

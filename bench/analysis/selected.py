@@ -9,6 +9,7 @@ from bench.analysis.comparison import Comparison, compared
 from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Line
 from bench.analysis.rows import NAN, Pair, Rows, Score
+from bench.cost.keys import CostKey
 from bench.suite.arms import Arm
 from bench.types import ResultRow
 
@@ -56,8 +57,10 @@ def _selected(comparison: Comparison, rows: Rows, pairs: Sequence[Pair]) -> Sele
         comparison,
         images=Score.of(float(r.facts.get("images", NAN)) for r in images),
         drawn=Score.of(float(r.facts.get("drawn_images", NAN)) for r in images),
-        device_s=Score.of(r.costs.get("device_s", NAN) for r in images),
-        reference_device_s=Score.of(r.costs.get("device_s", NAN) for r in _done(rows, "synthesize", reference, pairs)),
+        device_s=Score.of(r.costs.get(CostKey.DEVICE_S, NAN) for r in images),
+        reference_device_s=Score.of(
+            r.costs.get(CostKey.DEVICE_S, NAN) for r in _done(rows, "synthesize", reference, pairs)
+        ),
         flagged=_flagged(rows, mine, pairs),
         reference_flagged=_flagged(rows, reference, pairs),
     )

@@ -22,7 +22,7 @@ from bench.engine.stored import (
 )
 from bench.errors import ConfigError
 from bench.store.disk import cache_folder
-from bench.store.results import RESULTS
+from bench.store.disk_use import CELLS
 from bench.store.run_configs import RunConfig, read_run_config, run_names
 from bench.suite.shipped import sub_suite_names, suite_name
 from bench.suite.suite import Suite, load_suite
@@ -115,7 +115,7 @@ class Chosen:
 
     def _of_results(self, suite: str, name: str) -> Session | SubSuites:
         """Return the suite as given, if an earlier version stored results of it. Raises ``ConfigError`` if not."""
-        if (self.out / RESULTS).is_file():
+        if (self.out / CELLS).is_dir():
             found = self._given(suite)
             if any(map(has_results, found.ready if isinstance(found, SubSuites) else [found])):
                 return found

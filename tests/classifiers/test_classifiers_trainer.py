@@ -155,7 +155,7 @@ def test_learning_rate_warms_up_and_ends_near_zero() -> None:
 def test_diverging_is_a_typed_error(tmp_path: Path) -> None:
     class Poison(NoAugmentation):
         def transform(self, images: Any, targets: Any, generator: Any) -> Any:
-            return images * float("nan"), targets
+            return images, targets * float("nan")
 
     with pytest.raises(DivergedError, match=r"nan at step 1; lower"):
         fine_tune(FakeContext(tmp_path), Poison(NoAugmentation.Config()))

@@ -118,7 +118,7 @@ def test_a_folder_without_runs_is_told_what_to_do(tmp_path: Path, monkeypatch: p
     (tmp_path / "results.jsonl").touch()
     unfilled = CliRunner().invoke(main, ["ui", "--out", str(tmp_path)])
     assert unfilled.exit_code == 2
-    assert f"bench mlflow sync --suite S --out {tmp_path}" in unfilled.output
+    assert f"bench mlflow sync --out {tmp_path}" in unfilled.output
 
 
 def test_a_server_elsewhere_is_named_and_not_doubled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,7 +141,8 @@ def test_four_scores_go_through_the_suite_with_methods_for_any_number_of_classes
     assert (found["classes"], found["run"]["groups"], len(found["folds"])) == (list(HER2), 20, 10)
     few = (
         "methods.cyclegan=false", "methods.tlsgan_*=false", "methods.medsyngan=false", "methods.oversample=false",
-        "methods.classical=false", "methods.cgan={steps: 1, batch_size: 4, filters: 4}", "classifiers.*=false",
+        "methods.classical=false", "methods.*augment=false", "methods.*mix*=false",
+        "methods.cgan={steps: 1, batch_size: 4, filters: 4}", "classifiers.*=false",
         "classifiers.simple_cnn={steps: 1}", regex, "split.repeats=1", "ratios=[0.2]", "train_multipliers=[]",
         "image_size_px=32", "fidelity.input_size_px=64", "threads=1",
     )  # fmt: skip

@@ -71,7 +71,7 @@ def content(out: Path) -> dict[str, bytes]:
 def reported(session: Session) -> tuple[str, str]:
     """Return a store's leaderboard.json and leaderboard.csv, without their figures."""
     rows = rows_of(session.plan, session.env)
-    info = report_info(session, rows)
+    info = replace(report_info(session, rows), command="")  # it names the output folder
     records = collect(Rows(rows), info, session.env.out)
     return json.dumps(as_json(records, info)), tidy_csv(records)
 

@@ -148,7 +148,7 @@ def test_an_example_runs_as_it_stands(block: Block, folders: dict[Path, Path], b
         assert result.exit_code == 0, result.output
         if words[1] != "run":
             continue
-        path = Path(words[words.index("--suite") + 1])
+        path = Path(next(word for word in words if word.endswith(".yaml")))
         suite = yaml.safe_load(path.read_text(encoding="utf-8"))
         report = (folder / "runs" / "reports" / path.stem / "leaderboard.md").read_text(encoding="utf-8")
         for name in suite["methods"]:

@@ -97,9 +97,9 @@ def stage_values(rows: Rows, info: ReportInfo, stage: str, prefix: str) -> Itera
 
 
 def accuracies(lines: Sequence[Line], classifier: str, info: ReportInfo) -> Values:
-    """Return the primary score of the generative arms with one classifier, except those with a subset of the images."""
-    mine = [x for x in lines if x.classifier == classifier and x.arm.method in info.generative]
-    kept = [x for x in mine if not x.arm.subset]
+    """Return the primary score of the trained generative arms with one classifier, if they have all of their images."""
+    trained = [m for m in info.generative if m not in info.untrained]
+    kept = [x for x in lines if x.classifier == classifier and x.arm.method in trained and not x.arm.subset]
     return {x.arm: x.scored(info) for x in kept}
 
 

@@ -145,7 +145,7 @@ def init(path: Path, out: Path, assignments: tuple[str, ...], yes: bool) -> None
     text = suite_text(draft.name, _relative(draft.data, out), draft.options, index, proposal, draft.reasons)
     write_atomic(out, text)
     load_suite(str(out))  # whatever was written can be run
-    console.print(f"written: {out}\npredict its time: bench plan --suite {out}\nrun it: bench run --suite {out}")
+    console.print(f"written: {out}\npredict its time: bench plan {out}\nrun it: bench run {out}")
 
 
 def _relative(data: Path, out: Path) -> str:

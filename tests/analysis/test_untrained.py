@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from bench.analysis.comparison import Comparison, Scored, compared, why_withheld
+from bench.analysis.differences import accuracies
 from bench.analysis.info import FoldSize, ReportInfo
 from bench.analysis.lines import _family
 from bench.analysis.quality import Quality, share_of_noise, untrained
@@ -81,3 +84,9 @@ def test_the_report_shows_the_share_of_noise() -> None:
     (section,) = sections(Records(quality=MEASURED), INFO)
     (table,) = (b for b in section.blocks if isinstance(b, Table))
     assert list(table.frame["KID / noise"]) == ["40.0 %", "6.0 %", "100.0 %"]
+
+
+def test_questions_leave_out_the_accuracy_of_untrained_arms() -> None:
+    lines: list[Any] = [SimpleNamespace(classifier="c", arm=arm, scored=lambda _: Scored({})) for arm in (GAN, FLOW)]
+    assert list(accuracies(lines, "c", INFO)) == [GAN, FLOW]
+    assert list(accuracies(lines, "c", replace(INFO, untrained={"gan": "why"}))) == [FLOW]

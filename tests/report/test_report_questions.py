@@ -33,20 +33,20 @@ from bench.types import ResultRow
 
 SMALL = {"steps": 2, "filters": 2, "blocks": 1}
 ROLES = Roles(
-    transfer=("tl", "tl2"), random=("rnd",), plain=("plain",), others=("noise",), ablation_pairs=(("tl", "rnd"),),
+    transfer=("tl", "tl2"), random=("rnd",), plain=("plain",), others=("other",), ablation_pairs=(("tl", "rnd"),),
     counterparts=(Counterpart("tl", "plain", ("norm batch (instance)",)), Counterpart("tl2", "plain", ()),
                   Counterpart("rnd", "plain", ("norm batch (instance)",))),
 )  # fmt: skip
-METHODS = ("tl", "tl2", "rnd", "plain", "noise")
+METHODS = ("tl", "tl2", "rnd", "plain", "other")
 PLAN = ReportInfo(
     "s", "phantom", ("benign", "malignant"), ("none", *METHODS), METHODS, ("a",), ("1",),
     tuple(FoldSize(f, 0, 160, 40, 50, 32, 8, 10) for f in range(5)), roles=ROLES, modality="histology",
 )  # fmt: skip
 RNG = np.random.default_rng(3)
-BASE = {"tl": 0.03, "tl2": 0.05, "rnd": 0.06, "plain": 0.05, "noise": 0.20}
+BASE = {"tl": 0.03, "tl2": 0.05, "rnd": 0.06, "plain": 0.05, "other": 0.20}
 KID = {m: [b + x for x in RNG.normal(0, 0.004, 5)] for m, b in BASE.items()}
 ACCURACY = {m: [0.8 + x for x in RNG.normal(0, 0.03, 5)] for m in ("none", *METHODS)}
-SECONDS = {"tl": 30.0, "tl2": 12.0, "rnd": 29.0, "plain": 10.0, "noise": 15.0}
+SECONDS = {"tl": 30.0, "tl2": 12.0, "rnd": 29.0, "plain": 10.0, "other": 15.0}
 
 
 def seconds(method: str, fold: int) -> float:
@@ -98,13 +98,13 @@ def test_roles_are_read_from_classes_and_configs_whatever_the_names() -> None:
     tl = {"use": "tlsgan_lite0", **SMALL}
     found = roles_of(
         suite(
-            noise={"use": "cgan"}, plain={"use": "cyclegan", **SMALL}, a=tl, b={**tl, "pretrained": False},
+            other={"use": "cgan"}, plain={"use": "cyclegan", **SMALL}, a=tl, b={**tl, "pretrained": False},
             c={"use": "tlsgan_lite0_scratch", **SMALL}, d={**tl, "pretrained": False, "steps": 3},
             frozen={**tl, "trained_stages": 0}, e={"use": "tlsgan_vgg16_scratch", **SMALL},
         )
     )  # fmt: skip
     assert (found.transfer, found.random) == (("a", "frozen"), ("b", "c", "d", "e"))
-    assert (found.plain, found.others) == (("plain",), ("noise",))
+    assert (found.plain, found.others) == (("plain",), ("other",))
     assert found.ablation_pairs == (
         ("a", "b"),
         ("a", "c"),
@@ -166,8 +166,8 @@ def test_counterparts_are_paired_with_the_correct_test() -> None:
 def test_every_transfer_arm_meets_every_other_generator_and_holm_runs_over_all_of_them() -> None:
     q = asked()["others"]
     kid = [f.difference for f in q.findings if f.difference.kind == "kid"]
-    assert [(d.arm.method, d.reference) for d in kid] == [("tl", "noise"), ("tl2", "noise")]
-    p = [corrected_p(m, "noise") for m in ("tl", "tl2")]
+    assert [(d.arm.method, d.reference) for d in kid] == [("tl", "other"), ("tl2", "other")]
+    p = [corrected_p(m, "other") for m in ("tl", "tl2")]
     assert [d.p_adjusted for d in kid] == pytest.approx(list(holm(p)))
     assert {f.difference.kind for f in q.findings} >= {"accuracy", "training", "coverage"}
     decided = [f.difference for f in q.findings if f.difference.word in ("higher", "lower", "helps", "hurts")]
@@ -204,7 +204,7 @@ def test_the_text_follows_the_numbers() -> None:
     assert f"- `tl` compared with `rnd`: images closer to real ones (KID −{abs(kid.mean):.4f}" in transfer
     assert "All of these images are far from real ones after 100 steps" in transfer
     assert "| KID, test | **lower** |" in transfer  # one couple: the sentence names it
-    assert "| KID, test | `tl2` | `noise` | **lower** |" in others
+    assert "| KID, test | `tl2` | `other` | **lower** |" in others
     minimum = asked()["transfer"].findings[-1].minimum_detectable
     detectable = f"minimum detectable effect of the undecided comparisons {100 * minimum:.1f} points"
     assert f"balanced accuracy: {detectable}" in transfer
@@ -213,7 +213,7 @@ def test_the_text_follows_the_numbers() -> None:
     assert "operations per step ×1.00, **equal** for all" in cost
     assert "device time of a step ×1.16 (`tl2`) to ×2.84 (`tl`), **higher** for all" in cost
     assert "all but `tl2`: norm batch (instance)" in cost
-    assert "`tl` compared with `noise`: images closer to real ones" in others
+    assert "`tl` compared with `other`: images closer to real ones" in others
     assert "Not answered by this run: other imaging modalities." in others
 
 

@@ -8,46 +8,20 @@ share. As in torchvision, a batch has one rectangle, and the other image is the 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from baselines.online_method import OnlineMethod, seeded_from
-from bench.errors import ConfigError
-from bench.types import FloatRange, SearchRange
-
-if TYPE_CHECKING:
-    import torch
+from baselines.mixing import Mixing, MixingConfig
 
 
 @dataclass(frozen=True)
-class CutMixConfig:
+class CutMixConfig(MixingConfig):
     """Distribution of the mixing weight."""
 
-    alpha: float = 1.0  # of Beta(alpha, alpha); small: images are hardly mixed; 1: weights are uniform
-
-    def __post_init__(self) -> None:
-        """Raise ``ConfigError`` unless alpha is positive."""
-        if not self.alpha > 0:
-            raise ConfigError(f"alpha: got {self.alpha}, expected more than 0")
+    alpha: float = 1.0
 
 
-class CutMix(OnlineMethod):
-    """Mixes the images of a batch and their targets, which become soft."""
+class CutMix(Mixing):
+    """Replaces a rectangle of each image, and mixes the targets by its share."""
 
     Config: ClassVar[type] = CutMixConfig
-
-    def __init__(self, config: CutMixConfig) -> None:
-        self.config = config
-
-    def search_space(self) -> dict[str, SearchRange]:
-        """Return the range of the only setting."""
-        return {"alpha": FloatRange(0.05, 2.0, log=True)}
-
-    def transform(
-        self, images: torch.Tensor, targets: torch.Tensor, generator: torch.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return mixed images float [B, 3, H, W] in [0, 1] and targets float [B, C] whose rows sum to 1."""
-        from torchvision.transforms import v2
-
-        with seeded_from(generator):
-            mixed, soft = v2.CutMix(alpha=self.config.alpha)(images, targets)
-        return mixed.clamp(0, 1), soft
+    operation: ClassVar[str] = "CutMix"

@@ -24,7 +24,7 @@ from bench.data.listing import ImageChecks, Listed, Listing
 from bench.data.records import DEFAULT_CHECKS
 from bench.data.sets.detect import detect, naming_layout, read_index
 from bench.data.splits import make_splits
-from bench.engine.session import data_root
+from bench.engine.session import data_root, suite_root
 from bench.errors import ConfigError, DataError, LeakageError
 from bench.store.disk import cache_folder
 from bench.suite.sub_suites import images_in
@@ -77,13 +77,11 @@ def find_subject(
     ``folder`` defaults to ``data`` of the suite, then to BENCH_DATA. ``assignments`` are those of ``--set``; without a
     suite only ``dataset.…`` can be set. Raises ``ConfigError`` and ``DataError``.
     """
-    given = folder
     root = data_root(folder)
     cache = cache_folder(out.expanduser().resolve())
     if suite_name:
         suite = load_suite(suite_name, assignments, root)
-        if given is None and suite.settings.data:
-            root = Path(suite.settings.data).expanduser().resolve()
+        root = suite_root(suite, folder)
         root = images_in(root, suite.settings.folder) or root
         if dataset not in (None, suite.dataset.name):
             raise ConfigError(

@@ -13,7 +13,7 @@ from bench.data.sets.detect import detect
 from bench.engine.console import plain_console
 from bench.engine.executors.threads import limit_threads
 from bench.engine.generate import Generator, generator_of_all, generator_of_run, label_of, write_images
-from bench.engine.session import data_root, local_weights, pick_device, prepare
+from bench.engine.session import data_root, local_weights, pick_device, prepare, suite_root
 from bench.errors import ConfigError, nearest
 from bench.plan.checks import check_trainable
 from bench.plan.plan import Cell, fold_title
@@ -46,15 +46,15 @@ def generator_for(
     at: tuple[int, int] | None,
 ) -> tuple[Generator, RunEnv]:  # fmt: skip
     """Return the generator, and the environment it was trained in; ``at`` are fold and repeat of a run, None: train."""
-    data = data_root(data)
-    suite = suite_for(suite_name, method, assignments, data)
+    suite = suite_for(suite_name, method, assignments, data_root(data))
     if suite.settings.threads:  # for training and sampling: the last digits depend on the number of threads
         limit_threads(suite.settings.threads)
     if at is None:
-        data = images_in(data, suite.settings.folder) or data
+        root = suite_root(suite, data)
+        images = images_in(root, suite.settings.folder) or root
         check_trainable(suite)
-        index = load_index(suite, data, store / "cache")
-        env = RunEnv(store, suite, fingerprint(index), data, pick_device(device), local_weights(suite))
+        index = load_index(suite, images, store / "cache")
+        env = RunEnv(store, suite, fingerprint(index), images, pick_device(device), local_weights(suite))
         plain_console().print(f"{method} is trained on {len(index.records)} images, unless it is already")
         return generator_of_all(method, index, env), env
     if not suite_name:

@@ -85,12 +85,9 @@ def prepare(
     Raises ``ConfigError`` and ``DataError`` before training starts.
     """
     command = run_command(suite_name, assignments, data, out, name, options)
-    root = data_root(data)
     with no_exit("the suite was planned"):
-        suite = load_suite(suite_name, assignments, root, name)
-        if data is None and suite.settings.data:
-            root = data_root(Path(suite.settings.data))
-        return open_session(suite, root, out, command, cache=cache)
+        suite = load_suite(suite_name, assignments, data_root(data), name)
+        return open_session(suite, suite_root(suite, data), out, command, cache=cache)
 
 
 def data_root(data: Path | None) -> Path | None:
@@ -98,6 +95,11 @@ def data_root(data: Path | None) -> Path | None:
     if data is None and os.environ.get("BENCH_DATA"):
         data = Path(os.environ["BENCH_DATA"])
     return data.expanduser().resolve() if data else None
+
+
+def suite_root(suite: Suite, data: Path | None) -> Path | None:
+    """Return the absolute folder of a suite's images: the given one, else ``data`` of the suite, else BENCH_DATA."""
+    return data_root(data or (Path(suite.settings.data) if suite.settings.data else None))
 
 
 def open_session(

@@ -38,6 +38,7 @@ VERBS = {  # one line of help per verb; a verb's module is imported when it is u
     "status": "Show which cells are done, running, failed or not started.",
     "tune": "Tune hyperparameters on validation folds.",
     "ui": "Open the MLflow UI for an output folder.",
+    "worker": "Run free cells of a shared output folder beside other machines.",
 }
 
 

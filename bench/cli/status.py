@@ -25,7 +25,7 @@ from bench.engine.progress import WallLeft, Work, wall_left, work_of
 from bench.engine.session import Session
 from bench.forecast.cost_model import duration, fit_model
 from bench.store.cell_folders import Artifacts
-from bench.store.live import LiveRun, live_runs
+from bench.store.live import LiveRun, live_cells, live_runs
 from bench.store.results import Store
 
 WATCH_S = 2.0
@@ -64,7 +64,8 @@ def read_status(session: Session) -> Status:
     rows = {r.key: r for r in rows_of(session.plan, session.env, stored)}
     cells = session.plan.work
     left = [c for c in cells if rows[c.row_key].status != "done"]
-    running = {c.id: c for c in left if artifacts.is_locked(*c.id)}
+    active = {cell.key for cell in live_cells(session.env.out)}
+    running = {c.id: c for c in left if "/".join(c.id) in active}
     costs = fit_model(session.plan, session.env.out, stored=stored)
     works = [work_of(c, artifacts, costs) for c in running.values()]
     runs = live_runs(session.env.out, session.suite.name)
@@ -121,7 +122,7 @@ def described(state: Status) -> Group:
         jobs = f"{run.jobs} parallel job{'s' if run.jobs > 1 else ''}"
         shape = f"{jobs}, {run.threads} thread{'s' if run.threads > 1 else ''} each, on {run.device}"
         since = duration(run.elapsed_s)
-        lines.append(Text(f"running for {since}: {shape} (process {run.pid} on {run.node})"))
+        lines.append(Text(f"running for {since}: {shape} (process {run.pid} on {run.host})"))
     failed = [
         Text(f"  {title}: {error.splitlines()[0] if error else ''}", style="red")
         for title, error in state.failures.items()

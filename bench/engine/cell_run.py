@@ -1,4 +1,4 @@
-"""Run one cell: lock, seed, measure, and commit the result atomically or record a failure."""
+"""Run one cell: claim, seed, measure, and commit the result atomically or record a failure."""
 
 from __future__ import annotations
 
@@ -65,23 +65,24 @@ def finished_row(cell: Cell, env: RunEnv, artifacts: Artifacts | None = None) ->
     return replace(row, metrics=metrics, costs=done["costs"], facts=done["facts"])
 
 
-def run_cell(cell: Cell, env: RunEnv) -> ResultRow:
+def run_cell(cell: Cell, env: RunEnv, wait: bool = True) -> ResultRow:
     """Run one cell, unless it is done, and return its row. A failure is a row with the traceback.
 
-    Raises ``DiskError`` if the output folder cannot be written.
+    With ``wait``, wait for another process that runs the cell; without, raise ``CellBusy``. Raises ``DiskError`` if the
+    output folder cannot be written, ``ClaimLost`` if another process has taken the cell over.
     """
     env = env.of_fold(cell.fold, cell.repeat)
     try:
-        return _run_cell(cell, env)
+        return _run_cell(cell, env, wait)
     except OSError as e:
         if error := disk_error(e):
             raise error from e
         raise
 
 
-def _run_cell(cell: Cell, env: RunEnv) -> ResultRow:
+def _run_cell(cell: Cell, env: RunEnv, wait: bool) -> ResultRow:
     artifacts = Artifacts(env.out)
-    with artifacts.work(*cell.id) as folder:
+    with artifacts.work(*cell.id, wait=wait) as folder:
         if artifacts.is_done(*cell.id):
             return finished_row(cell, env)
         seed = derive_seed(SEEDED_AS.get(cell.stage, cell.stage), env.suite.settings.seed, cell.fold, cell.repeat)
@@ -101,6 +102,7 @@ def _run_cell(cell: Cell, env: RunEnv) -> ResultRow:
         except KeyboardInterrupt:  # Ctrl-C, if the cell runs in the main process
             raise
         except BaseException as e:  # a plug-in's sys.exit() must not end the run
+            artifacts.require_claim(*cell.id)
             if disk := disk_error(e, env.out):
                 raise disk from e
             if isinstance(e, DivergedError) or (ctx.restoring and not is_out_of_memory(e)):

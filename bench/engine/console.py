@@ -87,6 +87,14 @@ class ConsoleListener(Listener):
         """Show the cell as running."""
         self.running[cell.id] = cell
 
+    def taken_elsewhere(self, cell: Cell) -> None:
+        """Do not show the cell as running here."""
+        self.running.pop(cell.id, None)
+
+    def ended_elsewhere(self, cell: Cell, row: ResultRow) -> None:
+        """Count the cell; print its outcome."""
+        self.finished(cell, row)
+
     def finished(self, cell: Cell, row: ResultRow) -> None:
         """Count the cell; print its outcome."""
         self.running.pop(cell.id, None)

@@ -83,8 +83,6 @@ def generator_of_all(name: str, index: DatasetIndex, env: RunEnv) -> Generator:
             _train(made, data, folder, env)
             now = datetime.now(UTC).isoformat(timespec="seconds")
             artifacts.commit(STAGE, key, {"metrics": {}, "costs": {}, "facts": {}, "finished_at": now})
-        else:
-            folder.rmdir()
     folder = artifacts.folder(STAGE, key)
     return Generator(key, method, folder, data, load_seen(folder), "all images")
 

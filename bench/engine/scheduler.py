@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import time
 import traceback
 from collections import deque
@@ -10,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field, replace
 
-from bench.cost.sandbox import MEMORY_ADVICE
 from bench.engine.cell_run import blank_row, finished_row, run_cell
+from bench.engine.deaths import cause_of_death
+from bench.engine.elsewhere import Elsewhere
 from bench.engine.executors.local import Executor
 from bench.engine.executors.worker import WorkerDied
 from bench.engine.ready import CellId, ReadyCells
@@ -22,8 +22,10 @@ from bench.stages import RunEnv
 from bench.store.cell_folders import Artifacts
 from bench.store.disk import require_space
 from bench.store.results import Store
+from bench.store.unfinished_cells import CellBusy
 from bench.types import ResultRow
 
+LOOK_S = 1.0  # interval of looks at cells that other processes run
 MAX_DEATHS = 2  # a cell has failed if its worker was killed this often, the last time without other running cells
 
 
@@ -33,6 +35,7 @@ class Summary:
 
     reused: int = 0
     done: int = 0
+    elsewhere: int = 0  # done by other processes during the run
     failed: dict[CellId, str] = field(default_factory=dict)
     skipped: dict[CellId, str] = field(default_factory=dict)
 
@@ -50,6 +53,12 @@ class Listener:
 
     def finished(self, cell: Cell, row: ResultRow) -> None:
         """A cell ended: done, failed or skipped."""
+
+    def taken_elsewhere(self, cell: Cell) -> None:
+        """Another process turned out to run a started cell."""
+
+    def ended_elsewhere(self, cell: Cell, row: ResultRow) -> None:
+        """Another process has run a cell: done or failed."""
 
 
 class Gate:
@@ -79,6 +88,8 @@ class Runner:
         self.busy_s = 0.0  # sum of the seconds that slots were in use
         self._handed_at: dict[CellId, float] = {}
         self._suspects: deque[Cell] = deque()  # waiting cells whose worker was killed
+        self._elsewhere = Elsewhere(env)
+        self._rows_elsewhere: list[ResultRow] = []
 
     def reuse(self) -> int:
         """Reuse finished cells, adding rows that a killed run did not write; return the number of cells to run.
@@ -99,6 +110,7 @@ class Runner:
         self.summary.reused = len(self.ok)
         self.store.heal()
         self.store.append(missing)
+        self._elsewhere.note_failures(self.waiting)
         return len(self.waiting)
 
     def run(self, make_executor: Callable[[], Executor], gate: Gate | None = None) -> Summary:
@@ -113,27 +125,72 @@ class Runner:
         self._ready = ReadyCells(list(self.cells.values()), self.ok)
         running: dict[Future[ResultRow], Cell] = {}
         try:
-            while self.waiting or running:
+            while self.waiting or running or self._elsewhere.cells:
                 self._fill(executor, running)
+                pause_s = self._look_elsewhere(executor) if self._elsewhere.cells else None
                 if running:
-                    done, _ = wait(running, return_when=FIRST_COMPLETED)
+                    done, _ = wait(running, timeout=pause_s, return_when=FIRST_COMPLETED)
                     self._collect(done, running)
+                elif pause_s is not None:
+                    time.sleep(pause_s)
                 elif self._gate.sets is not None and not self._gate.more():
                     self._leave_out()
         except BaseException:
             executor.kill()
+            for cell in running.values():
+                self.artifacts.free(*cell.id)  # for other machines, which cannot see that the worker has ended
             raise
         executor.close()
+        self._add_missing_rows()
         return self.summary
 
     def _fill(self, executor: Executor, running: dict[Future[ResultRow], Cell]) -> None:
         """Start ready cells while slots are free; a cell whose worker was killed runs last and alone."""
         if any(cell.id in self.deaths for cell in running.values()):
             return
-        while len(running) < executor.slots and (cell := self._ready.take(self._gate.sets)):
+        while len(running) < max(executor.slots, 1) and (cell := self._ready.take(self._gate.sets)):
             self._start(cell, executor, running)
         if self._suspects and not running:
             self._start(self._suspects.popleft(), executor, running)
+
+    def _look_elsewhere(self, executor: Executor) -> float:
+        """Use what other processes have done, start cells that are free; return the seconds until the next look."""
+        before = time.monotonic()
+        executor.tend(list(self._elsewhere.cells.values()))
+        for cell, state in self._elsewhere.look():
+            if state == "free":
+                if executor.slots:
+                    self._elsewhere.forget(cell)
+                    self.waiting[cell.id] = None
+                    self._ready.again(cell, self.ok)
+            elif state != "busy":
+                self._elsewhere.forget(cell)
+                self._end_elsewhere(cell, state)
+        return max(LOOK_S, 5 * (time.monotonic() - before))
+
+    def _end_elsewhere(self, cell: Cell, state: str) -> None:
+        """Use the result or the failure of a cell that another process has run."""
+        if state == "done":
+            row = finished_row(cell, self.env)
+            self.ok.add(cell.id)
+            self._ready.done(cell)
+            self.summary.elsewhere += 1
+            self._redo_out_of_date(cell)
+        else:
+            row = blank_row(cell, self.env, "failed", self._elsewhere.failure(cell))
+            self.summary.failed[cell.id] = row.error or "unknown error"
+        self._rows_elsewhere.append(row)
+        for listener in self.listeners:
+            listener.ended_elsewhere(cell, row)
+        if state != "done":
+            self._skip_what_needs(cell)
+
+    def _add_missing_rows(self) -> None:
+        """Add the rows of cells that other processes have run; those that were killed may not have written theirs."""
+        if self._rows_elsewhere:
+            known = self.store.rows()
+            done = [row for row in self._rows_elsewhere if row.status == "done"]
+            self.store.append(row for row in done if not _is_same_result(known.get(row.key), row))
 
     def _leave_out(self) -> None:
         """Forget the cells of the training sets that are not needed."""
@@ -142,10 +199,13 @@ class Runner:
 
     def _start(self, cell: Cell, executor: Executor, running: dict[Future[ResultRow], Cell]) -> None:
         del self.waiting[cell.id]
+        if not executor.slots or self._elsewhere.state(cell) != "free":
+            self._elsewhere.add(cell)
+            return
         for listener in self.listeners:
             listener.started(cell)
         self._handed_at[cell.id] = time.monotonic()
-        running[executor.submit(run_cell, cell, self.env)] = cell
+        running[executor.submit(run_cell, cell, self.env, False)] = cell
 
     def _skip_what_needs(self, failed: Cell) -> None:
         for cell in self._ready.drop_downstream(failed):
@@ -170,6 +230,10 @@ class Runner:
             error = future.exception()
             if error is None:
                 self._finish(cell, future.result())
+            elif isinstance(error, CellBusy):
+                self._elsewhere.add(cell)
+                for listener in self.listeners:
+                    listener.taken_elsewhere(cell)
             elif isinstance(error, DiskError):
                 stop = error
             elif isinstance(error, WorkerDied):
@@ -192,22 +256,7 @@ class Runner:
             self.waiting[cell.id] = None
             self._suspects.append(cell)
         else:
-            self._fail(cell, self._cause(cell, death))
-
-    def _cause(self, cell: Cell, death: WorkerDied) -> str:
-        if death.status >= 0:
-            return (
-                f"{death} in this cell without an error: code of the cell ended it (os._exit, or abort in a library); "
-                "raise an error there instead"
-            )
-        text = f"{death} {MAX_DEATHS} times in this cell, the last time while no other cell was running"
-        peak = (self.artifacts.progress(*cell.id) or {}).get("peak_memory_bytes")
-        used = f"; it had used {peak / 2**30:.1f} GiB" if peak else ""
-        if death.out_of_memory:
-            return f"out of memory: {text}{used}; {MEMORY_ADVICE}"
-        if death.status == -signal.SIGKILL:
-            return f"{text}{used}; the usual cause is lack of memory (see `dmesg`): {MEMORY_ADVICE}"
-        return f"{text}{used}; a compiled library crashed"
+            self._fail(cell, cause_of_death(death, self.artifacts.progress(*cell.id), MAX_DEATHS))
 
     def _fail(self, cell: Cell, text: str) -> None:
         self.artifacts.fail(*cell.id, text)

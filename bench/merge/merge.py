@@ -101,7 +101,7 @@ def _check(paths: Sequence[Path], out: Path) -> None:
 def _refuse_in_use(todo: Sequence[Choice], out: Path) -> None:
     artifacts = Artifacts(out)
     for choice in todo:
-        if artifacts.is_locked(*_id(choice.key)):
+        if artifacts.is_claimed(*_id(choice.key)):
             raise StoreError(f"{out} is in use: a run is working on {choice.key}; wait, or merge into a new folder")
 
 

@@ -52,7 +52,7 @@ def remove(out: Path, items: Iterable[Item]) -> int:
     """
     artifacts, freed = Artifacts(out), 0
     for item in items:
-        if item.cell and artifacts.is_locked(*item.cell):
+        if item.cell and artifacts.is_claimed(*item.cell):
             continue
         for path in item.paths:
             removed = path.with_name(f".removed-{secrets.token_hex(8)}")

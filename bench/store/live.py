@@ -1,81 +1,69 @@
-"""The active runs: each has a file in ``<out>/live/`` that its process keeps locked."""
+"""The active runs of an output folder: processes that announce themselves by a heartbeat."""
 
 from __future__ import annotations
 
-import fcntl
-import json
-import os
-import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.store.clock import Stamp
-
-LIVE = "live"
+from bench.store.heartbeat import Heartbeat, Holder, living
 
 
 @dataclass(frozen=True)
 class LiveRun:
-    """An active run of a suite: ``jobs`` parallel jobs with ``threads`` each; ``started`` in s since 1970.
-
-    ``monotonic_s`` and ``boot`` are those of its start (``clock.Stamp``).
-    """
+    """An active run or worker: ``jobs`` parallel jobs with ``threads`` each, since ``since``, on a machine."""
 
     suite: str
     jobs: int
     threads: int
     device: str
-    started: float
+    since: Stamp
     pid: int
-    node: str
-    monotonic_s: float = 0.0
-    boot: str = ""
-
-    @classmethod
-    def here(cls, suite: str, jobs: int, threads: int, device: str, at: Stamp) -> LiveRun:
-        """Return the run of this process, started at the given moment."""
-        who = (os.getpid(), socket.gethostname())
-        return cls(suite, jobs, threads, device, at.wall_s, *who, at.monotonic_s, at.boot)
+    host: str
 
     @property
     def elapsed_s(self) -> float:
         """Seconds since its start."""
-        return Stamp(self.started, self.monotonic_s, self.boot).elapsed_s()
+        return self.since.elapsed_s()
+
+
+@dataclass(frozen=True)
+class LiveCell:
+    """A cell that a process runs now; ``key`` is stage/key."""
+
+    key: str
+    since: Stamp
+    pid: int
+    host: str
 
 
 @contextmanager
-def announced(out: Path, run: LiveRun) -> Iterator[None]:
-    """Announce the run to other processes inside the block. The kernel releases the lock when the process ends."""
-    path = out / LIVE / f"{run.node}-{run.pid}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as f:
-        fcntl.flock(f, fcntl.LOCK_EX)
-        f.write(json.dumps(asdict(run)))
-        f.flush()
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
+def announced(out: Path, suite: str, jobs: int, threads: int, device: str) -> Iterator[LiveRun]:
+    """Announce this process's run to other processes inside the block."""
+    holder = Holder.here()
+    facts = {"suite": suite, "jobs": jobs, "threads": threads, "device": device}
+    with Heartbeat(out, holder, facts):
+        yield LiveRun(suite, jobs, threads, device, holder.since, holder.pid, holder.host)
 
 
 def live_runs(out: Path, suite: str | None = None) -> list[LiveRun]:
     """Return the active runs of a suite, or of all, oldest first."""
-    found = [run for path in sorted((out / LIVE).glob("*.json")) if (run := _read(path))]
-    return sorted((run for run in found if suite in (None, run.suite)), key=lambda run: run.started)
+    return [run for run in _live(out)[0] if suite in (None, run.suite)]
 
 
-def _read(path: Path) -> LiveRun | None:
-    """Return the run of a locked file; None for the file of a killed run, which is removed."""
-    try:
-        with path.open(encoding="utf-8") as f:
-            try:
-                fcntl.flock(f, fcntl.LOCK_SH | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return LiveRun(**json.loads(f.read()))
-            if path.stat().st_size:  # an empty file has just been created and is about to be locked
-                path.unlink()
-    except (OSError, ValueError, TypeError):  # removed meanwhile, incomplete, or of another version
-        pass
-    return None
+def live_cells(out: Path) -> list[LiveCell]:
+    """Return the cells that processes run now, oldest first."""
+    return _live(out)[1]
+
+
+def _live(out: Path) -> tuple[list[LiveRun], list[LiveCell]]:
+    runs, cells = [], []
+    for holder, facts in living(out):
+        who = (holder.since, holder.pid, holder.host)
+        if "suite" in facts:
+            runs.append(LiveRun(facts["suite"], facts["jobs"], facts["threads"], facts["device"], *who))
+        elif "cell" in facts:
+            cells.append(LiveCell(facts["cell"], *who))
+    return runs, cells

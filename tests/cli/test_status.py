@@ -28,10 +28,11 @@ from bench.plan.plan import Cell
 from bench.stages.context import CellContext
 from bench.store.cell_folders import Artifacts
 from bench.store.clock import Stamp
-from bench.store.live import LIVE, LiveRun, announced, live_runs
+from bench.store.heartbeat import LIVE
+from bench.store.live import LiveRun, announced, live_runs
 from bench.types import ResultRow
 
-RUN = LiveRun.here("ci", 2, 1, "cpu", Stamp.now())
+RUN = ("ci", 2, 1, "cpu")
 
 
 def ago(seconds: float) -> Stamp:
@@ -103,14 +104,13 @@ def test_the_wall_time_left_counts_jobs_what_is_in_work_and_what_waits_for_it(tm
 
 
 def test_runs_that_go_on_are_known_and_killed_ones_are_not(tmp_path: Path) -> None:
-    with announced(tmp_path, RUN):
-        assert live_runs(tmp_path, "ci") == [RUN]
+    with announced(tmp_path, *RUN) as run:
+        assert live_runs(tmp_path, "ci") == [run]
         assert live_runs(tmp_path, "tiny") == []
     assert live_runs(tmp_path, "ci") == []
     code = (
         "import os, sys; from pathlib import Path; from bench.store.live import *\n"
-        "run = LiveRun.here('ci', 2, 1, 'cpu', Stamp.now())\n"
-        "with announced(Path(sys.argv[1]), run): os._exit(9)"
+        "with announced(Path(sys.argv[1]), 'ci', 2, 1, 'cpu'): os._exit(9)"
     )
     assert subprocess.run([sys.executable, "-c", code, tmp_path], check=False).returncode == 9
     assert len(list((tmp_path / LIVE).glob("*.json"))) == 1, "nobody cleaned up"
@@ -126,10 +126,10 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Session:
 
 
 def in_work(session: Session, many: int, stack: ExitStack) -> list[Cell]:
-    """Have the first cells locked and telling of themselves, as workers do, and a run announced."""
+    """Have the first cells claimed and telling of themselves, as workers do, and a run announced."""
     artifacts = Artifacts(session.env.out)
     cells = [c for c in session.plan.work if c.stage == "fit"][:many]
-    stack.enter_context(announced(session.env.out, LiveRun.here("ci", 2, 1, "cpu", ago(100))))
+    stack.enter_context(announced(session.env.out, *RUN))
     for c in cells:
         stack.enter_context(artifacts.work(*c.id))
         shown = {"step": 5, "total": 20, "metrics": {"loss_G": 1.5}, "peak_memory_bytes": 3 * 2**30}
@@ -210,7 +210,7 @@ def test_a_runs_own_panel_shows_the_same_facts(session: Session) -> None:
 def test_a_clock_that_is_set_back_changes_no_duration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two hours back in the middle of a cell and of a run: -7195 s were stored and shown."""
     context = CellContext(tmp_path, "cpu", 0, None)
-    run, wall = LiveRun.here("ci", 2, 1, "cpu", ago(100)), time.time
+    run, wall = LiveRun(*RUN, ago(100), 1, "machine"), time.time
     context.log(1, 20, {"loss": 1.0})
     monkeypatch.setattr(time, "time", lambda: wall() - 7200)
     assert 0 <= context.elapsed_s < 60

@@ -14,8 +14,7 @@ from toy import register, write_squares, write_suite
 from bench.cli.main import main
 from bench.engine.stored import find_run
 from bench.store.cell_folders import Artifacts
-from bench.store.clock import Stamp
-from bench.store.live import LiveRun, announced
+from bench.store.live import announced
 from bench.store.run_configs import RunConfig, read_run_config, run_names, save_run_config
 
 ALL = ("--suite", "toy.yaml", "--data", "data", "--set", "classifiers.small_cnn.steps=2", "--set", "split.seed=1")
@@ -179,7 +178,7 @@ def test_clean_deletes_what_no_run_uses_and_what_is_old(out: Path) -> None:
     asked = CliRunner().invoke(main, ["clean", "--out", str(out)], input="n\n")
     assert "1 cells that no stored run uses: 1 MiB" in asked.output
     assert unused.exists()
-    with announced(out, LiveRun.here("toy", 1, 1, "cpu", Stamp.now())):
+    with announced(out, "toy", 1, 1, "cpu"):
         assert "in use by an active run" in bench("clean", "--out", out, "--yes").output
     with Artifacts(out).work("classify", unused.name):
         assert bench("clean", "unreferenced", "--out", out, "--yes").exit_code == 0

@@ -131,10 +131,10 @@ def test_three_kills_change_no_number(tmp_path: Path) -> None:
     words = ["--suite", "s.yaml", "--data", "data", "--only", "fold=0", "--jobs", "1", "--out"]
     cells = tmp_path / "killed" / "cells"
     run = Run(tmp_path, [*words, "killed"])
-    run.wait_for(cells, "fit/*.partial/checkpoint.pt")
+    run.wait_for(cells, "fit/*.partial-*/checkpoint.pt")
     run.kill("main")
     run = Run(tmp_path, [*words, "killed"])
-    run.wait_for(cells, "synthesize/*.partial")
+    run.wait_for(cells, "synthesize/*.partial-*")
     run.kill("worker")
     run.wait_for(tmp_path / "killed", "reports/s/*.md")
     run.kill("group")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any, Protocol
 
 from bench.engine.executors.threads import limit_threads
 from bench.engine.executors.worker import Worker, WorkerDied
+from bench.plan.plan import Cell
 
 IN_PROCESS = "BENCH_IN_PROCESS"  # environment variable
 
@@ -21,6 +22,10 @@ class Executor(Protocol):
 
     def submit(self, fn: Callable[..., Any], *args: Any) -> Future[Any]:
         """Start the call, or queue it."""
+        ...
+
+    def tend(self, cells: Sequence[Cell]) -> None:
+        """Called again and again while other processes run these cells, or are to run them."""
         ...
 
     def close(self) -> None:
@@ -52,6 +57,9 @@ class InProcess:
         except Exception as e:
             future.set_exception(e)
         return future
+
+    def tend(self, cells: Sequence[Cell]) -> None:
+        """Do nothing: the cells are run by others."""
 
     def close(self) -> None:
         """Do nothing: there are no workers."""
@@ -95,6 +103,9 @@ class Workers:
             worker = Worker(self._threads)
             self._all.append(worker)
             return worker
+
+    def tend(self, cells: Sequence[Cell]) -> None:
+        """Do nothing: the cells are run by others."""
 
     def close(self) -> None:
         """Wait for the workers to end."""

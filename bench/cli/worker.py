@@ -1,0 +1,55 @@
+"""The verb `bench worker`: run free cells of the runs in an output folder that several machines share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from bench.cli.options import Command, device_option, only_option
+from bench.cli.training import looks_of, train
+from bench.engine.console import plain_console
+from bench.engine.scheduler import Runner
+from bench.engine.session import DEFAULT_OUT, pick_device
+from bench.engine.stored import find_run, stored_runs, stored_session
+from bench.plan.selection import select
+
+
+@click.command(cls=Command)
+@click.option("--out", type=click.Path(path_type=Path), default=DEFAULT_OUT, help="Output folder of the runs.")
+@click.option("--name", help="Work for this run only. Default: for all runs of the folder.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of the images on this machine, if it differs.")
+@only_option
+@device_option
+@click.option("--jobs", type=int, help="Number of parallel jobs (cells). Default: use all CPU cores; 1 on a GPU.")
+def worker(
+    out: Path, name: str | None, data: Path | None, only: tuple[str, ...], device: str, jobs: int | None
+) -> None:
+    """Run free cells of the runs in a shared folder, beside other workers and `bench run`, until none is left.
+
+    Start `bench run` once, on any machine; it stores the run's configuration. Then start workers on other machines or
+    in other terminals. Each takes the cells that no other process runs. `bench run` writes the report.
+    """
+    out = out.expanduser().resolve()
+    find_run(out, name) if name else stored_runs(out) or find_run(out)  # raises an error without a run
+    codes = [work(out, each, data, only, device, jobs) for each in ([name] if name else stored_runs(out))]
+    sys.exit(max(codes, default=0))
+
+
+def work(out: Path, name: str, data: Path | None, only: Sequence[str], device: str, jobs: int | None) -> int:
+    """Run the free cells of one run; return the exit code: 1 if a cell failed."""
+    console = plain_console()
+    session = stored_session(find_run(out, name), out, data)
+    runner = Runner(select(session.plan.cells, only), session.env)
+    left = runner.reuse()
+    console.print(f"run {name}: {len(runner.cells)} cells, {runner.summary.reused} already done, {left} to run")
+    if left:
+        session = session.on_device(pick_device(device))
+        runner.env = session.env
+        train(session, runner, console, jobs, looks=looks_of(session, runner, console))
+        done = runner.summary
+        failed = f", {len(done.failed)} failed, {len(done.skipped)} dependent skipped" if done.exit_code else ""
+        console.print(f"run {name}: {done.done} cells done here, {done.elsewhere} by other processes{failed}")
+    return runner.summary.exit_code

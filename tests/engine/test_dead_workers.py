@@ -16,6 +16,7 @@ from toy import register, write_squares, write_suite
 
 from bench.cli.main import main
 from bench.engine.cell_run import run_cell
+from bench.engine.deaths import cause_of_death
 from bench.engine.executors.local import InProcess, Workers, make_executor
 from bench.engine.executors.worker import WorkerDied, describe_exit
 from bench.engine.scheduler import Runner
@@ -115,7 +116,7 @@ class Dying:
         self.beside: list[tuple[str, int]] = []  # of every fit: its method, and how many others were in work
         self._held: list[tuple[Future[Any], Any]] = []
 
-    def submit(self, fn: Any, cell: Cell, env: Any) -> Future[Any]:
+    def submit(self, fn: Any, cell: Cell, env: Any, wait: bool) -> Future[Any]:
         future: Future[Any] = Future()
         self._held.append((future, (fn, cell, env)))
         others = sum(not f.done() for f, _ in self._held) - 1
@@ -167,7 +168,7 @@ def test_what_the_kernel_killed_for_lack_of_memory_is_said_to_be_that(folder: Pa
     partial = runner.artifacts.partial(*cell.id)
     partial.mkdir(parents=True)
     (partial / "progress.json").write_text(json.dumps({"peak_memory_bytes": 3 * 2**30}))
-    text = runner._cause(cell, WorkerDied(-signal.SIGKILL, out_of_memory=True))
+    text = cause_of_death(WorkerDied(-signal.SIGKILL, out_of_memory=True), runner.artifacts.progress(*cell.id), 2)
     assert text.startswith("out of memory: ")
     assert "it had used 3.0 GiB" in text
 

@@ -312,7 +312,7 @@ def test_a_finished_cell_is_never_replaced_and_an_attempt_gives_way_to_a_finishe
     assert artifacts.adopt("fit", "k", finished[0])
     assert not artifacts.adopt("fit", "k", finished[1])
     assert artifacts.result("fit", "k")["finished_at"] == "first"
-    assert {p.name for p in artifacts.folder("fit", "k").parent.iterdir()} == {"k", "k.lock", "k.checked.json"}
+    assert {p.name for p in artifacts.folder("fit", "k").parent.iterdir()} == {"k", "k.checked.json"}
 
 
 def test_files_are_linked_and_where_they_cannot_be_copied(

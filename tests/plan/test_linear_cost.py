@@ -117,7 +117,7 @@ class AtOnce:
     def __init__(self) -> None:
         self.order: list[Cell] = []
 
-    def submit(self, run: Any, cell: Cell, env: Any) -> Future[ResultRow]:
+    def submit(self, run: Any, cell: Cell, env: Any, wait: bool) -> Future[ResultRow]:
         self.order.append(cell)
         status, error = ("failed", "no memory") if cell.stage == "fit" and cell.fold % 2 else ("done", None)
         future: Future[ResultRow] = Future()

@@ -52,7 +52,7 @@ def run_suite(
     if left:
         session = session.on_device(pick_device(device))
         session = replace(session, env=replace(session.env, trace=trace))
-        record = train(session, runner, console, jobs, [view], looks)
+        record = train(session, runner, console, jobs, listeners=[view], looks=looks)
     if looks:
         while looks.more():  # sets that earlier runs finished
             pass

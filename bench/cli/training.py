@@ -14,6 +14,7 @@ from bench.cost.host import describe_host
 from bench.cost.keys import CostKey
 from bench.data.split_config import Replicates
 from bench.engine.console import ConsoleListener, PlainConsole
+from bench.engine.executors.fleet import Fleet, FleetExecutor
 from bench.engine.looks import Looks, contrast_words, looks_possible
 from bench.engine.scheduler import Listener, Runner
 from bench.engine.session import Session, pick_jobs
@@ -26,10 +27,13 @@ from bench.store.run_records import RunRecord, keep_run
 
 
 def train(
-    session: Session, runner: Runner, console: PlainConsole, jobs: int | None, listeners: Sequence[Listener] = (),
-    looks: Looks | None = None,
+    session: Session, runner: Runner, console: PlainConsole, jobs: int | None, threads: int | None = None,
+    listeners: Sequence[Listener] = (), looks: Looks | None = None, fleet: Fleet | None = None,
 ) -> RunRecord:  # fmt: skip
-    """Run the unfinished cells and show the progress; return the record of the run, which is stored too."""
+    """Run the unfinished cells and show the progress; return the record of the run, which is stored too.
+
+    With a ``fleet``, its workers run them: ``jobs`` at once.
+    """
     from bench.engine.executors.local import make_executor
 
     with no_exit("the methods and classifiers were checked"):
@@ -37,7 +41,7 @@ def train(
     if session.suite.settings.segmentation_networks:
         _check_segmentation_networks(session)
     runner.env = session.env
-    jobs, threads = pick_jobs(jobs, session.env.device, session.suite.settings.threads)
+    jobs, threads = pick_jobs(jobs, session.env.device, session.suite.settings.threads or threads)
     todo = [runner.cells[i] for i in runner.waiting]
     shape = f"{jobs} parallel job{'s' if jobs > 1 else ''}, {threads} thread{'s' if threads > 1 else ''} each"
     console.print(f"{describe_host(session.env.device)}; {shape}")
@@ -53,7 +57,7 @@ def train(
     started = time.monotonic()
     try:
         with announced(session.env.out, session.suite.name, jobs, threads, session.env.device) as live, shown:
-            runner.run(lambda: make_executor(jobs, threads), looks)
+            runner.run(lambda: FleetExecutor(fleet, jobs) if fleet else make_executor(jobs, threads), looks)
     finally:
         signal.signal(signal.SIGTERM, previous)
     wall_s = time.monotonic() - started

@@ -15,6 +15,7 @@ from bench.engine.scheduler import Runner
 from bench.engine.session import DEFAULT_OUT, pick_device
 from bench.engine.stored import find_run, stored_runs, stored_session
 from bench.plan.selection import select
+from bench.store.live import live_runs
 
 
 @click.command(cls=Command)
@@ -24,9 +25,11 @@ from bench.plan.selection import select
 @only_option
 @device_option
 @click.option("--jobs", type=int, help="Number of parallel jobs (cells). Default: use all CPU cores; 1 on a GPU.")
+@click.option("--threads", type=int, help="CPU threads per cell. Default: those of the suite, else of the active run.")
 def worker(
-    out: Path, name: str | None, data: Path | None, only: tuple[str, ...], device: str, jobs: int | None
-) -> None:
+    out: Path, name: str | None, data: Path | None, only: tuple[str, ...], device: str, jobs: int | None,
+    threads: int | None,
+) -> None:  # fmt: skip
     """Run free cells of the runs in a shared folder, beside other workers and `bench run`, until none is left.
 
     Start `bench run` once, on any machine; it stores the run's configuration. Then start workers on other machines or
@@ -34,12 +37,17 @@ def worker(
     """
     out = out.expanduser().resolve()
     find_run(out, name) if name else stored_runs(out) or find_run(out)  # raises an error without a run
-    codes = [work(out, each, data, only, device, jobs) for each in ([name] if name else stored_runs(out))]
+    codes = [work(out, each, data, only, device, jobs, threads) for each in ([name] if name else stored_runs(out))]
     sys.exit(max(codes, default=0))
 
 
-def work(out: Path, name: str, data: Path | None, only: Sequence[str], device: str, jobs: int | None) -> int:
-    """Run the free cells of one run; return the exit code: 1 if a cell failed."""
+def work(
+    out: Path, name: str, data: Path | None, only: Sequence[str], device: str, jobs: int | None, threads: int | None
+) -> int:
+    """Run the free cells of one run; return the exit code: 1 if a cell failed.
+
+    The number of threads is that of the run, because it can change the last bits of results.
+    """
     console = plain_console()
     session = stored_session(find_run(out, name), out, data)
     runner = Runner(select(session.plan.cells, only), session.env)
@@ -48,7 +56,8 @@ def work(out: Path, name: str, data: Path | None, only: Sequence[str], device: s
     if left:
         session = session.on_device(pick_device(device))
         runner.env = session.env
-        train(session, runner, console, jobs, looks=looks_of(session, runner, console))
+        threads = threads or next((run.threads for run in live_runs(out, name)), None)
+        train(session, runner, console, jobs, threads, looks=looks_of(session, runner, console))
         done = runner.summary
         failed = f", {len(done.failed)} failed, {len(done.skipped)} dependent skipped" if done.exit_code else ""
         console.print(f"run {name}: {done.done} cells done here, {done.elsewhere} by other processes{failed}")

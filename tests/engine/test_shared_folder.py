@@ -115,7 +115,7 @@ def test_a_killed_machine_s_cell_is_taken_over_by_another_one(tmp_path: Path) ->
 def test_random_kills_of_four_workers_on_two_machines_change_no_number(tmp_path: Path) -> None:
     draw = random.Random(int(os.environ.get("BENCH_TEST_KILLS_SEED", "0")))
     methods = {"none": {}, "classical": {}, "toy": {"use": "toy:Toy", "steps": 200}}
-    split = {"folds": 3, "repeats": 6, "validation_fraction": 0.3}
+    split = {"folds": 3, "repeats": 8, "validation_fraction": 0.3}
     shared, alone = suite(tmp_path, methods=methods, split=split)
     assert len(shared.plan.work) >= 200
     machines = [Machine(tmp_path, "first"), Machine(tmp_path, "second", slow_clock=True)]

@@ -1,6 +1,6 @@
 """Heartbeats: how processes on several machines see which of them are alive, without comparing their clocks.
 
-``<out>/live/<id>.json`` states a process and a counter, which it increases ``BEATS`` times per lease while it lives.
+``<out>/live/<id>.json`` states a process and a counter, which it increases ``PER_LEASE`` times per lease while it lives.
 For another process, the holder of a heartbeat is dead if
 
 1. it ran on the same machine, and that process has ended; or
@@ -29,7 +29,7 @@ from bench.errors import ConfigError
 from bench.store.clock import Stamp, boot_id
 
 LIVE = "live"
-BEATS = 6  # heartbeats per lease
+PER_LEASE = 6  # heartbeats per lease
 LEASE_S = 60.0
 HOST_VARIABLE, LEASE_VARIABLE = "BENCH_HOST", "BENCH_LEASE_S"  # other name of this machine, length of a lease in s
 
@@ -75,7 +75,7 @@ class Heartbeat:
 
     def __init__(self, out: Path, holder: Holder, facts: Mapping[str, Any]) -> None:
         self._path, self._holder, self._facts = heartbeat_path(out, holder.id), holder, dict(facts)
-        self._beat = 0
+        self._count = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="heartbeat", daemon=True)
 
@@ -91,14 +91,14 @@ class Heartbeat:
         self._path.unlink(missing_ok=True)
 
     def _work(self) -> None:
-        while not self._stop.wait(self._holder.lease_s / BEATS):
+        while not self._stop.wait(self._holder.lease_s / PER_LEASE):
             with suppress(OSError):  # a full disk: the work itself will report it
                 self._write()
 
     def _write(self) -> None:
-        self._beat += 1
+        self._count += 1
         temporary = self._path.with_name(f".{self._path.name}.tmp")
-        content = {"beat": self._beat, "holder": self._holder.plain(), **self._facts}
+        content = {"count": self._count, "holder": self._holder.plain(), **self._facts}
         temporary.write_text(json.dumps(content), encoding="utf-8")
         os.replace(temporary, self._path)
 
@@ -130,10 +130,10 @@ def seems_alive(out: Path, holder: Holder) -> bool:
     if holder.machine == machine():
         return not holder.has_ended
     try:
-        beat_s = heartbeat_path(out, holder.id).stat().st_mtime
+        written_s = heartbeat_path(out, holder.id).stat().st_mtime
     except OSError:
         return False
-    return _file_system_time(out / LIVE) - beat_s < 1.5 * holder.lease_s
+    return _file_system_time(out / LIVE) - written_s < 1.5 * holder.lease_s
 
 
 def living(out: Path) -> list[tuple[Holder, dict[str, Any]]]:

@@ -73,17 +73,17 @@ def test_a_silent_holder_on_another_machine_is_dead_after_its_lease(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock, watch, holder = Clock(monkeypatch), Watch(tmp_path), on("far", lease_s=60)
-    beat = Heartbeat(tmp_path, holder, {})
+    sender = Heartbeat(tmp_path, holder, {})
     (tmp_path / "live").mkdir()
     for _ in range(5):
-        beat._write()
+        sender._write()
         assert not watch.is_dead(holder)
         clock.now_s += 59
         assert not watch.is_dead(holder), "its counter changes"
     assert not watch.is_dead(holder)
     clock.now_s += 2
     assert watch.is_dead(holder)
-    beat._write()  # it was only suspended
+    sender._write()  # it was only suspended
     assert not watch.is_dead(holder)
 
 
@@ -186,7 +186,7 @@ def test_a_late_holder_neither_commits_nor_mixes_its_files_with_those_of_the_new
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     late, new, clock = Artifacts(tmp_path), Artifacts(tmp_path), Clock(monkeypatch)
-    monkeypatch.setattr(heartbeat, "BEATS", 1e-6)  # the late one is suspended: no heartbeat after the first
+    monkeypatch.setattr(heartbeat, "PER_LEASE", 1e-6)  # the late one is suspended: no heartbeat after the first
     with late.work(*CELL) as of_late:
         monkeypatch.setenv("BENCH_HOST", "another machine")  # from here on, its process cannot be seen
         (of_late / "history.csv").write_text("of the late one")
@@ -232,7 +232,7 @@ def test_a_dead_holder_s_claim_is_removed_and_its_checkpoint_kept(
 def test_heartbeats_of_ended_processes_are_deleted(tmp_path: Path) -> None:
     ended = Holder.here().plain() | {"process_start": "1", "id": "ended"}
     (tmp_path / "live").mkdir()
-    for content in ({"holder": ended, "beat": 1}, {"holder": on("far").plain(), "beat": 1}, {}, 3):
+    for content in ({"holder": ended, "count": 1}, {"holder": on("far").plain(), "count": 1}, {}, 3):
         (tmp_path / "live" / f"{len(str(content))}.json").write_text(json.dumps(content))
     with Heartbeat(tmp_path, mine := Holder.here(), {"cell": "fit/k"}):
         assert [(holder.id, facts["cell"]) for holder, facts in living(tmp_path)] == [(mine.id, "fit/k")]

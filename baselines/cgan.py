@@ -6,9 +6,9 @@ Adversarial Networks"); projection discriminator (Miyato & Koyama 2018); hinge l
 averaged generator weights with standing batch-norm statistics (Brock et al. 2019); labels drawn uniformly.
 
 Options, off by default: resize convolutions in the generator (Odena et al. 2016), differentiable augmentation of the
-discriminator's images (Zhao et al. 2020), self-attention (Zhang et al. 2019), spectral norm in the discriminator
-(Miyato et al. 2018), progressive growing (Karras et al. 2018), FID and KID during training. Data sets without colour
-are trained with one channel.
+discriminator's images (Zhao et al. 2020) or its adaptive form (Karras et al. 2020), self-attention (Zhang et al. 2019),
+spectral norm in the discriminator (Miyato et al. 2018), progressive growing (Karras et al. 2018), FID and KID during
+training. Data sets without colour are trained with one channel.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from baselines.adaptive_augmentation import AdaptiveDiscriminator
     from baselines.cgan_progressive import ProgressiveDiscriminator, ProgressiveGenerator
 
 
@@ -39,6 +40,10 @@ class ConditionalGANConfig(HingeGANConfig):
     upsample: Literal["transposed", "resize"] = field(default="transposed", metadata=LATE)  # in the generator
     self_attention: bool = field(default=False, metadata=LATE)  # in both networks, at the largest map up to 32 px
     spectral_norm: bool = field(default=False, metadata=LATE)  # in the discriminator, instead of its instance norm
+    adaptive_augmentation: bool = field(
+        default=False, metadata=LATE
+    )  # of the discriminator's images, instead of diffaug
+    ada_images: int = field(default=50_000, metadata=LATE)  # real images in which its probability can rise from 0 to 1
     progressive: bool = field(default=False, metadata=LATE)  # grow by doubling; each size gets an equal share of steps
 
     def __post_init__(self) -> None:
@@ -46,6 +51,11 @@ class ConditionalGANConfig(HingeGANConfig):
         super().__post_init__()
         if self.upsample not in ("transposed", "resize"):
             raise ConfigError(f"upsample: got {self.upsample!r}, expected 'transposed' or 'resize'")
+        if self.ada_images < 1:
+            raise ConfigError(f"ada_images: got {self.ada_images}, expected at least 1")
+        if self.adaptive_augmentation and (self.augmentations or self.progressive):
+            other = "diffaug" if self.augmentations else "progressive"
+            raise ConfigError(f"adaptive_augmentation: got true with {other}; use one of them")
 
 
 class ConditionalGAN(HingeGAN):
@@ -85,13 +95,35 @@ class ConditionalGAN(HingeGAN):
         from baselines.cgan_progressive import ProgressiveDiscriminator, ProgressiveGenerator
 
         self.check_size(side_px)
+        from baselines.adaptive_augmentation import AdaptiveDiscriminator
+
         c = self.config
         G = ProgressiveGenerator if c.progressive else Generator
         D = ProgressiveDiscriminator if c.progressive else Discriminator
-        return (
-            G(num_classes, side_px, c.z_dim, c.filters, c.self_attention, self.image_channels, c.upsample),
-            D(num_classes, side_px, c.filters, c.self_attention, c.spectral_norm, self.image_channels),
-        )
+        generator = G(num_classes, side_px, c.z_dim, c.filters, c.self_attention, self.image_channels, c.upsample)
+        discriminator = D(num_classes, side_px, c.filters, c.self_attention, c.spectral_norm, self.image_channels)
+        adapts = c.adaptive_augmentation
+        return generator, AdaptiveDiscriminator(discriminator, c.ada_images) if adapts else discriminator
+
+    @property
+    def augments(self) -> bool:
+        """Whether the discriminator's images are transformed."""
+        return super().augments or self.config.adaptive_augmentation
+
+    def discriminator_loss(
+        self, D: nn.Module, real: torch.Tensor, real_labels: torch.Tensor, fake: torch.Tensor, fake_labels: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return the loss and the scores of ``HingeGAN``; adaptive augmentation takes the scores into account."""
+        loss, real_score, fake_score = super().discriminator_loss(D, real, real_labels, fake, fake_labels)
+        if self.config.adaptive_augmentation:
+            cast("AdaptiveDiscriminator", D).adapt(real_score)
+        return loss, real_score, fake_score
+
+    def logged(self, state: TrainState) -> dict[str, float]:
+        """Return the probability of adaptive augmentation."""
+        if not self.config.adaptive_augmentation:
+            return {}
+        return {"augmentation/p": float(cast("AdaptiveDiscriminator", state.D).p)}
 
     def seed(self, purpose: str, *parts: object) -> int:
         """Return the seed of one random choice, by the names that the first version gave them."""

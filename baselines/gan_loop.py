@@ -47,7 +47,7 @@ def train(gan: GANModel, data: TrainingData, ctx: RunContext) -> nn.Module:
         sample = last or done % config.sample_every == 0
         fidelity = config.fid_every > 0 and (last or done % config.fid_every == 0)
         if last or checkpoint or done % getattr(config, "log_every", LOG_EVERY) == 0:
-            ctx.log(done, config.steps, mean_losses(gan.name, losses, done))
+            ctx.log(done, config.steps, {**mean_losses(gan.name, losses, done), **gan.logged(state)})
             losses.clear()
         if sample or fidelity:
             with ctx.phase("sample"):

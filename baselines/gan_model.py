@@ -159,6 +159,10 @@ class GANModel(ABC):
         """Return BCE(D(G(z, y'), y'), 1)."""
         return _cross_entropy(D(fake, fake_labels), 1.0)
 
+    def logged(self, state: TrainState) -> dict[str, float]:
+        """Return what is logged beside the losses, by name."""
+        return {}
+
     def decay(self, state: TrainState, step: int) -> float:
         """Return the decay of the averaged generator at a step; 0: the average is the generator itself."""
         return 0.0

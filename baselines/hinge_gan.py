@@ -64,6 +64,11 @@ class HingeGAN(LabelGAN):
             return self
         return type(self)(replace(self.config, channels=1 if grey else 3))
 
+    @property
+    def augments(self) -> bool:
+        """Whether the discriminator's images are transformed."""
+        return bool(self.config.augmentations)
+
     def learning_rates(self) -> tuple[float, float]:
         """Return Adam's learning rates for generator and discriminator."""
         return self.config.learning_rate, self.config.discriminator_learning_rate
@@ -72,7 +77,7 @@ class HingeGAN(LabelGAN):
         """Return labels drawn uniformly and a random image of each: rare classes are trained as often as others."""
         import torch
 
-        if self.config.augmentations:  # they draw from the global generators: a resumed run must draw the same
+        if self.augments:  # draws from the global generators: a resumed run must draw the same
             torch.manual_seed(self.seed("augment", seed, step))
         size, by_class = self.config.batch_size, images.by_class
         labels = torch.randint(len(by_class), (size,), generator=draw)

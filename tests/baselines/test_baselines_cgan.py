@@ -12,6 +12,7 @@ import torch
 from helpers import ArrayData, FakeContext, Interrupt, two_class_data
 from safetensors.torch import load_file
 
+from baselines.adaptive_augmentation import AdaptiveDiscriminator
 from baselines.cgan import ConditionalGAN
 from baselines.cgan_attention import SelfAttention, attended_side
 from baselines.cgan_networks import Discriminator, Generator, map_sides, stages
@@ -30,6 +31,7 @@ WISHES: dict[str, dict[str, Any]] = {
     "progressive": {"progressive": True},
     "upsample": {"upsample": "resize"},
     "diffaug": {"diffaug": "color,translation,cutout"},
+    "adaptive_augmentation": {"adaptive_augmentation": True, "ada_images": 40},
     "all": {
         "self_attention": True,
         "spectral_norm": True,
@@ -159,7 +161,7 @@ def test_values_out_of_range_are_config_errors(options: dict[str, Any]) -> None:
 def test_a_config_without_wishes_has_the_key_that_it_had_before_there_were_any() -> None:
     Config = ConditionalGAN.Config
     assert stable_hash(Config()) == stable_hash(Config(progressive=False, fid_every=0)) == KEY_OF_OLD
-    assert len({stable_hash(Config(**{**options})) for options in WISHES.values()} | {KEY_OF_OLD}) == 7
+    assert len({stable_hash(Config(**{**options})) for options in WISHES.values()} | {KEY_OF_OLD}) == len(WISHES) + 1
 
 
 def attended(network: torch.nn.Module, *inputs: torch.Tensor) -> list[int]:
@@ -184,7 +186,8 @@ def test_every_wish_makes_images_of_the_sizes_that_were_wished_for(name: str, si
     assert images.abs().max() <= 1
     assert state.D(images, labels).shape == (2,)
     kinds = (ProgressiveGenerator, ProgressiveDiscriminator) if "progressive" in options else (Generator, Discriminator)
-    assert (type(state.G), type(state.D)) == kinds
+    discriminator = state.D.network if isinstance(state.D, AdaptiveDiscriminator) else state.D
+    assert (type(state.G), type(discriminator)) == kinds
     for network in (state.G, state.D):
         attentions = [m for m in network.modules() if isinstance(m, SelfAttention)]
         assert len(attentions) == ("self_attention" in options)

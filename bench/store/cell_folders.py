@@ -45,7 +45,8 @@ class Artifacts:
 
     def __init__(self, out: Path) -> None:
         self.root = out / "cells"
-        self._read: dict[CellId, dict[str, Any]] = {}  # each complete done.json
+        self._last: tuple[CellId, dict[str, Any]] | None = None  # the done.json read last; all would fill the memory
+        self._replaced: dict[CellId, frozenset[str]] = {}  # by complete done.json
         self._verified: set[CellId] = set()
 
     def folder(self, stage: str, key: str) -> Path:
@@ -58,11 +59,11 @@ class Artifacts:
 
     def is_done(self, stage: str, key: str) -> bool:
         """Return whether the cell is finished and undamaged (rules in the module's docstring)."""
-        return self.folder(stage, key).is_dir() and self.damage(stage, key) is None
+        return self.damage(stage, key) is None and (stage, key) in self._verified
 
     def damage(self, stage: str, key: str) -> str | None:
         """Return the problem of a cell's folder: file, found and expected state. None if undamaged or missing."""
-        if not self.folder(stage, key).is_dir():
+        if (stage, key) in self._verified or not self.folder(stage, key).is_dir():
             return None
         try:
             self.result(stage, key)
@@ -111,7 +112,8 @@ class Artifacts:
             shutil.rmtree(final)
         os.replace(partial, final)
         sync_file(final.parent)
-        self._read.pop((stage, key), None)
+        self._last = None
+        self._replaced.pop((stage, key), None)
         self._remember(stage, key, done)
         self._failed(stage, key).unlink(missing_ok=True)
         return final
@@ -165,9 +167,10 @@ class Artifacts:
             yield partial
 
     def _done(self, stage: str, key: str) -> dict[str, Any]:
-        if (stage, key) not in self._read:
-            self._read[stage, key] = _read_done(self.folder(stage, key) / "done.json")
-        return self._read[stage, key]
+        if self._last is None or self._last[0] != (stage, key):
+            self._last = (stage, key), _read_done(self.folder(stage, key) / "done.json")
+            self._replaced[stage, key] = frozenset(self._last[1]["replaced"])
+        return self._last[1]
 
     def _check_files(self, stage: str, key: str, done: Mapping[str, Any]) -> None:
         """Raise ``StoreError`` unless the folder's files are those that ``done.json`` lists."""
@@ -191,11 +194,13 @@ class Artifacts:
     def _check_inputs(self, stage: str, key: str, done: Mapping[str, Any]) -> None:
         """Raise ``StoreError`` if a result that this one was made from has been replaced by a different one."""
         for name, content in done["inputs"].items():
-            try:
-                replaced = self._done(*name.split("/")).get("replaced", ())
-            except StoreError:  # missing, or to be run again itself: it has not been replaced yet
-                continue
-            if content in replaced:
+            up_stage, up_key = name.split("/")
+            if (up_stage, up_key) not in self._replaced:
+                try:
+                    self._done(up_stage, up_key)
+                except StoreError:  # missing, or to be run again itself: it has not been replaced yet
+                    continue
+            if content in self._replaced[up_stage, up_key]:
                 raise StoreError(
                     f"{self.folder(stage, key)} was made from an earlier result of {name}, which was replaced since"
                 )

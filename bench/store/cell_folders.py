@@ -176,7 +176,7 @@ class Artifacts:
         """Raise ``StoreError`` unless the folder's files are those that ``done.json`` lists."""
         folder, listed = self.folder(stage, key), done["files"]
         try:
-            now = signature_of((folder / name for name in sorted(listed)), folder)
+            now = signature_of(sorted(listed), folder)
         except OSError as e:
             raise StoreError(f"{e.filename} is listed in done.json but cannot be read: {e.strerror}") from e
         known = self._checked(stage, key)
@@ -217,7 +217,7 @@ class Artifacts:
         """Save the signatures of a cell's verified files; a read-only store is not an error."""
         folder, listed = self.folder(stage, key), done["files"]
         try:
-            files = signature_of((folder / name for name in sorted(listed)), folder)
+            files = signature_of(sorted(listed), folder)
             known = {"files": files, "content": _content(listed), "replaced": done["replaced"]}
             write_atomic(self._checked_path(stage, key), json.dumps(known))
         except OSError:

@@ -14,7 +14,7 @@ WHOLE = "overhead"  # the phase of seconds that belong to no phase
 
 
 @dataclass(frozen=True)
-class Sample:
+class _Sample:
     """One measured cell by one clock (wall or device): seconds by phase, and its units of work."""
 
     work: Workload
@@ -23,7 +23,7 @@ class Sample:
     first_step_s: float
 
     @classmethod
-    def of(cls, row: ResultRow, work: Workload, clock: CostKey) -> Sample:
+    def of(cls, row: ResultRow, work: Workload, clock: CostKey) -> _Sample:
         costs = row.costs
         key = phase_device_s if clock == CostKey.DEVICE_S else phase_s
         seconds = {p: costs[key(p)] for p in phases_of(costs) if key(p) in costs}
@@ -55,7 +55,7 @@ class _Overheads:
     overhead_s: float = 0.0
     warm_up_s: float = 0.0
 
-    def add(self, sample: Sample) -> None:
+    def add(self, sample: _Sample) -> None:
         self.count += 1
         self.overhead_s += sample.seconds[WHOLE]
         self.warm_up_s += sample.warm_up_s
@@ -72,7 +72,7 @@ class _Totals:
     every: _Overheads = field(default_factory=_Overheads)
     later: _Overheads = field(default_factory=_Overheads)
 
-    def add(self, sample: Sample) -> None:
+    def add(self, sample: _Sample) -> None:
         for phase in sample.seconds.keys() - {WHOLE}:
             self.rates[phase] += sample.rate(phase)
         for overheads in (self.every, *([] if sample.first else [self.later])):
@@ -101,14 +101,14 @@ class UnitCosts:
     device: _Totals = field(default_factory=_Totals)
     memory: float = 0.0
 
-    def add(self, wall: Sample, device: Sample, memory: float) -> None:
+    def add(self, wall: _Sample, device: _Sample, memory: float) -> None:
         """Add a finished cell, as ``samples_of`` returns it."""
         self.wall.add(wall)
         self.device.add(device)
         self.memory = max(self.memory, memory)
 
 
-def samples_of(row: ResultRow, work: Workload) -> tuple[Sample, Sample, float]:
+def samples_of(row: ResultRow, work: Workload) -> tuple[_Sample, _Sample, float]:
     """Return a finished cell by both clocks, wall and device, and its peak memory in bytes."""
-    wall, device = (Sample.of(row, work, clock) for clock in (CostKey.ELAPSED_S, CostKey.DEVICE_S))
+    wall, device = (_Sample.of(row, work, clock) for clock in (CostKey.ELAPSED_S, CostKey.DEVICE_S))
     return wall, device, row.costs.get(CostKey.PEAK_MEMORY_BYTES, 0.0)

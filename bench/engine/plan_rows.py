@@ -29,8 +29,8 @@ def rows_of(plan: Plan, env: RunEnv, stored: Mapping[str, ResultRow] | None = No
         elif row is None or not state.stored:
             row = replace(blank_row(cell, env, state.status, state.error), finished_at="")
         else:
-            names = {"suite": env.suite.name, "dataset": env.suite.dataset.name}
-            row = replace(row, **names, method=cell.method, classifier=cell.classifier)
+            row = replace(row, suite=env.suite.name, dataset=env.suite.dataset.name)
+            row = replace(row, method=cell.method, classifier=cell.classifier)
         rows.append(row)
     return rows
 

@@ -64,19 +64,19 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(f, "sha256").hexdigest()
 
 
-def signature(path: Path) -> tuple[int, int, int, int]:
+def signature(path: Path | str) -> tuple[int, int, int, int]:
     """Return (size, mtime, ctime, inode), times in ns.
 
     Files with the same signature have the same content. A program can reset mtime but not ctime, so an edit that keeps
     size and mtime is detected. Raises ``OSError``.
     """
-    stat = path.stat()
+    stat = os.stat(path)
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
 
 
-def signature_of(paths: Iterable[Path], root: Path) -> str:
-    """Return one hash (hex) of the names, relative to ``root``, and the signatures of files. Raises ``OSError``."""
-    found = hashlib.sha256()
-    for path in paths:
-        found.update(repr((path.relative_to(root).as_posix(), signature(path))).encode())
+def signature_of(names: Iterable[str], root: Path) -> str:
+    """Return one hash (hex) of POSIX names relative to ``root`` and the signatures of files. Raises ``OSError``."""
+    found, folder = hashlib.sha256(), str(root)
+    for name in names:
+        found.update(repr((name, signature(f"{folder}/{name}"))).encode())
     return found.hexdigest()

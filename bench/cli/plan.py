@@ -52,13 +52,13 @@ class Outlook:
         return total([self.predictions.get(c.id) for c in cells])
 
 
-def outlook(session: Session, only: Sequence[str], jobs: int | None = None) -> Outlook:
+def outlook(session: Session, only: Sequence[str], jobs: int | None, artifacts: Artifacts) -> Outlook:
     """Find the unfinished cells and predict their cost. ``jobs`` None: the number that a run would use by default.
 
     Raises ``ConfigError`` for a setting that a stage of these cells would refuse.
     """
     cells = unique(select(session.plan.cells, only))
-    artifacts, model = Artifacts(session.env.out), fit_model(session.plan, session.env.out)
+    model = fit_model(session.plan, session.env.out)
     left = {c.id: c for c in cells if not artifacts.is_done(*c.id)}
     if left:
         with no_exit("the methods and classifiers were checked"):
@@ -72,11 +72,12 @@ def show_plan(session: Session, only: Sequence[str], as_json: bool, jobs: int | 
 
     Raises ``ConfigError`` for a setting that a stage of these cells would refuse.
     """
-    warn_of_damage(session)
+    artifacts = Artifacts(session.env.out)
+    warn_of_damage(session, artifacts)
     if as_json:
-        print(json.dumps(plan_facts(session, only, jobs), indent=1, sort_keys=True))
+        print(json.dumps(plan_facts(session, only, jobs, artifacts), indent=1, sort_keys=True))
         return
-    found = outlook(session, only, jobs)
+    found = outlook(session, only, jobs, artifacts)
     console, index = plain_console(), session.plan.index
     groups, unit = len({r.group_id for r in index.records}), scored_unit(index, session.suite.settings.primary)
     console.print(f"suite {session.suite.name}: {len(index.records)} images of {groups} {unit.groups}, {index.name}")
@@ -103,9 +104,11 @@ def show_plan(session: Session, only: Sequence[str], as_json: bool, jobs: int | 
         _conclude(console, found, session)
 
 
-def plan_facts(session: Session, only: Sequence[str], jobs: int | None = None) -> dict[str, Any]:
+def plan_facts(
+    session: Session, only: Sequence[str], jobs: int | None = None, artifacts: Artifacts | None = None
+) -> dict[str, Any]:
     """Return the plan as JSON values."""
-    found = outlook(session, only, jobs)
+    found = outlook(session, only, jobs, artifacts or Artifacts(session.env.out))
     estimate = found.estimate(found.left.values())
     expected = {i: asdict(p) for i, p in found.predictions.items()}
     return {

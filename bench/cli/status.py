@@ -20,7 +20,7 @@ from bench.cli.sub_suites import SubSuites, for_each, head
 from bench.config import to_plain
 from bench.cost.keys import CostKey
 from bench.engine.console import echo_json, plain_console, works_table
-from bench.engine.plan_rows import rows_of
+from bench.engine.plan_rows import states_of
 from bench.engine.progress import WallLeft, Work, wall_left, work_of
 from bench.engine.session import Session
 from bench.forecast.cost_model import duration, fit_model
@@ -61,20 +61,25 @@ class Status:
 def read_status(session: Session) -> Status:
     """Read the status from the output folder."""
     artifacts, stored = Artifacts(session.env.out), Store(session.env.out).rows()
-    rows = {r.key: r for r in rows_of(session.plan, session.env, stored)}
+    states, peaks = {}, []
     cells = session.plan.work
-    left = [c for c in cells if rows[c.row_key].status != "done"]
+    for cell, state in states_of(cells, artifacts, stored):
+        states[cell.id] = state
+        if state.status == "done":
+            row = stored.get(cell.row_key)
+            costs_of = row.costs if row and row.status == "done" else artifacts.result(*cell.id)["costs"]
+            peaks.append(costs_of.get(CostKey.PEAK_MEMORY_BYTES, 0.0))
+    left = [c for c in cells if states[c.id].status != "done"]
     active = {cell.key for cell in live_cells(session.env.out)}
     running = {c.id: c for c in left if "/".join(c.id) in active}
     costs = fit_model(session.plan, session.env.out, stored=stored)
     works = [work_of(c, artifacts, costs) for c in running.values()]
     runs = live_runs(session.env.out, session.suite.name)
     jobs = sum(run.jobs for run in runs) or len(works) or planned_jobs(session, costs)
-    peaks = [r.costs.get(CostKey.PEAK_MEMORY_BYTES, 0.0) for r in rows.values() if r.status == "done"]
     return Status(
         suite=session.suite.name,
         cells=len(cells),
-        counts=Counter(rows[c.row_key].status for c in cells if c.id not in running),
+        counts=Counter(states[c.id].status for c in cells if c.id not in running),
         works=works,
         runs=runs,
         jobs=jobs,
@@ -82,7 +87,7 @@ def read_status(session: Session) -> Status:
         core_s=costs.estimate(left).known_s,
         left=len(left),
         peak_memory_bytes=max([*peaks, *(float(w.peak_memory_bytes or 0) for w in works)], default=0.0),
-        failures={c.title: rows[c.row_key].error or "" for c in left if rows[c.row_key].status == "failed"},
+        failures={c.title: states[c.id].error or "" for c in left if states[c.id].status == "failed"},
         looks=tuple(x.words(session.suite.settings.primary) for x in session.looks),
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from typing import Literal, NamedTuple
 
 from bench.data.near_duplicates import NearPair, clusters
@@ -48,21 +49,32 @@ def exact_copies(records: Sequence[ImageRecord], classes: Sequence[str]) -> tupl
             kind, lost = ("copy_across_groups" if across else "copy"), same[1:]
             detail = "same bytes as {}" + (", of another group" if across else "")
         for record in lost:
-            others = [r.path for r in same if r is not record] if len(labels) > 1 else [same[0].path]
-            problems.append(DataProblem(record.path, kind, detail.format(", ".join(others))))
+            others = [r.path for r in same[: _MOST_NAMED + 1] if r is not record] if len(labels) > 1 else [same[0].path]
+            more = len(same) - 1 - _MOST_NAMED if len(labels) > 1 else 0
+            named = ", ".join(others[:_MOST_NAMED]) + (f" and {more} more" if more > 0 else "")
+            problems.append(DataProblem(record.path, kind, detail.format(named)))
             surplus.add(record.path)
     return sorted(problems, key=lambda p: p.path), surplus
 
 
 def near_copies(records: Sequence[ImageRecord], pairs: Iterable[NearPair]) -> list[NearCopy]:
-    """Return the image pairs that belong to the content pairs, sorted by path."""
+    """Return the image pairs that belong to the content pairs, sorted by path.
+
+    Of contents that several images have, each image is paired with the first one of each label that has the other
+    content: this links and labels the same images as all pairs, whose number is the product.
+    """
     having = by_content(records)
-    found = []
+    found = {}
     for pair in pairs:
-        for a in having.get(pair.first, ()):
-            for b in having.get(pair.second, ()):
-                found.append(NearCopy(a, b, pair) if a.path < b.path else NearCopy(b, a, pair.swapped()))
-    return sorted(found, key=lambda c: (c.first.path, c.second.path))
+        one, other = having.get(pair.first, []), having.get(pair.second, [])
+        for a, b in (*product(one, _first_of_labels(other)), *product(_first_of_labels(one), other)):
+            copy = NearCopy(a, b, pair) if a.path < b.path else NearCopy(b, a, pair.swapped())
+            found[copy.first.path, copy.second.path] = copy
+    return [found[paths] for paths in sorted(found)]
+
+
+def _first_of_labels(records: Sequence[ImageRecord]) -> list[ImageRecord]:
+    return list({r.label: r for r in reversed(records)}.values())
 
 
 def resolve_near_copies(

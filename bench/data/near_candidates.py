@@ -75,7 +75,11 @@ def candidates(thumbnails: Thumbnails) -> Candidates:
         return Candidates(none, none, none, none)
     described = descriptors(thumbnails)
     axes = _directions(thumbnails, described)
-    projected = np.stack([version.reshape(len(version), -1) @ axes for version in orientations(described)])
+    projected = np.empty((8, len(thumbnails), _RANKED), dtype=np.float32)
+    for start in range(0, len(thumbnails), _ROWS):
+        part = np.s_[start : start + _ROWS]
+        for k, version in enumerate(orientations(described[part])):
+            projected[k, part] = version.reshape(len(version), -1) @ axes
     first, second, orientation = _nearest(projected)
     distance = np.empty(len(first), dtype=np.float32)
     for start in range(0, len(first), _ROWS):

@@ -68,10 +68,13 @@ class _Balance:
     def place_greedily(self, rng: np.random.Generator) -> None:
         size = self.features[:, : self.classes].sum(axis=1)
         every = np.arange(len(self.shares))
+        now = self.cost(self.totals, every)
         for g in np.argsort(-size * np.exp(rng.normal(0, 0.5, len(size))), kind="stable"):
-            gain = self.cost(self.totals + self.features[g], every) - self.cost(self.totals, every)
-            self.part[g] = rng.choice(np.flatnonzero(gain <= gain.min() + 1e-12))
-            self.totals[self.part[g]] += self.features[g]
+            then = self.cost(self.totals + self.features[g], every)
+            gain = then - now
+            p = self.part[g] = rng.choice(np.flatnonzero(gain <= gain.min() + 1e-12))
+            self.totals[p] += self.features[g]
+            now[p] = then[p]
 
     def within(self, tolerance: float) -> bool:
         gap = np.abs(self.totals[:, : self.classes] - self.shares[:, None])

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from bench.store.disk import write_cache
 from bench.types import DEFAULT_POLICY, Conversion, DataProblem, DatasetIndex, GreyWindow, ImageRecord, PixelPolicy
 
 DEFAULT_CHECKS = ImageChecks()
+_BLOCK = 64  # files that a thread reads at a time; one at a time would take more memory than the result
 _SCAN_VERSION = 7  # increase it when an image would be evaluated differently: cached results are then not reused
 
 
@@ -72,7 +74,7 @@ class Reading:
 
     root: Path
     outcomes: Mapping[str, Outcome]
-    thumbnails: Mapping[str, Thumbnail]
+    thumbnails: dict[str, Thumbnail]
     policy: PixelPolicy = DEFAULT_POLICY
 
     def near_pairs(self, cache: Path) -> NearPairs:
@@ -80,8 +82,8 @@ class Reading:
         path_of = {o.sha256: path for path, o in self.outcomes.items() if not o.kind and o.textured}
 
         def thumbnail(sha256: str) -> Thumbnail:
-            if sha256 in self.thumbnails:
-                return self.thumbnails[sha256]
+            if (known := self.thumbnails.pop(sha256, None)) is not None:  # only needed once
+                return known
             path = self.root / path_of[sha256]
             try:
                 image = open_image(path.read_bytes(), self.policy.page)
@@ -237,6 +239,7 @@ def read_files(root: Path, paths: Sequence[str], cache: Path, policy: PixelPolic
     place = f"{root.resolve()}{policy.suffix}"
     memory_path = cache / f"scan-{hashlib.sha256(place.encode()).hexdigest()[:12]}.json"
     memory = _load_memory(memory_path)
+    by_content = {o.sha256: o for o in memory.values() if o.sha256}
     thumbnails: dict[str, Thumbnail] = {}
 
     def read(path: str) -> Outcome:
@@ -250,18 +253,23 @@ def read_files(root: Path, paths: Sequence[str], cache: Path, policy: PixelPolic
             return Outcome(-1, -1, "", "unreadable", str(e.strerror or e))
         sha256 = hashlib.sha256(content).hexdigest()
         size, mtime_ns, ctime_ns, inode = found
-        if known and known.sha256 == sha256:
+        if known := by_content.get(sha256):  # of this file, or of a copy
             return replace(known, size=size, mtime_ns=mtime_ns, ctime_ns=ctime_ns, inode=inode)
         decoded = decode(content, policy)
         if decoded.thumbnail is not None:
             thumbnails[sha256] = decoded.thumbnail
-        return Outcome(
+        by_content[sha256] = Outcome(
             size, mtime_ns, sha256, decoded.kind, decoded.detail, decoded.textured, ctime_ns, inode, decoded.values,
             decoded.two_colours, decoded.grey, decoded.converted,
         )  # fmt: skip
+        return by_content[sha256]
+
+    def read_block(start: int) -> list[Outcome]:
+        return [read(path) for path in paths[start : start + _BLOCK]]
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # Pillow decodes outside the interpreter lock
-        outcomes = dict(zip(paths, pool.map(read, paths), strict=True))
+        blocks = pool.map(read_block, range(0, len(paths), _BLOCK))
+        outcomes = dict(zip(paths, chain.from_iterable(blocks), strict=True))
     fresh = {p: o for p, o in outcomes.items() if memory.get(p) != o and o.size >= 0}
     if fresh:
         files = {p: asdict(o) for p, o in {**memory, **fresh}.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from pathlib import PurePosixPath
+from posixpath import basename, splitext
 from typing import TYPE_CHECKING
 
 from bench.data.pixels import GreyValues
@@ -60,4 +60,4 @@ def mask_partners(two_colours: Mapping[str, bool]) -> dict[str, str]:
 
 
 def _stem(path: str) -> str:
-    return PurePosixPath(path).stem.lower()
+    return splitext(basename(path))[0].lower()

@@ -18,7 +18,7 @@ from typing import Literal
 from bench.cost.host import describe_host, versions
 from bench.cost.keys import CostKey
 from bench.forecast.profiles import read_profiles
-from bench.forecast.unit_costs import UnitCosts
+from bench.forecast.unit_costs import UnitCosts, samples_of
 from bench.forecast.workload import Workload, workloads
 from bench.plan.plan import Cell, Plan
 from bench.store.results import Store
@@ -90,8 +90,9 @@ class CostModel:
         work = Workload.read(row.facts.get("work")) or self._work.get(row.key)
         if row.status != "done" or CostKey.ELAPSED_S not in row.costs or work is None:
             return
-        into[work.shape].add(row, work)
-        self._stages[row.stage, work.size_px].add(row, work)
+        found = samples_of(row, work)
+        into[work.shape].add(*found)
+        self._stages[row.stage, work.size_px].add(*found)
 
     def predict(self, cell: Cell) -> Prediction | None:
         """Return the predicted costs of a cell, None when nothing of its stage and image size was measured."""

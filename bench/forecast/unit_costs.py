@@ -101,8 +101,14 @@ class UnitCosts:
     device: _Totals = field(default_factory=_Totals)
     memory: float = 0.0
 
-    def add(self, row: ResultRow, work: Workload) -> None:
-        """Add a finished cell."""
-        self.wall.add(_Sample.of(row, work, CostKey.ELAPSED_S))
-        self.device.add(_Sample.of(row, work, CostKey.DEVICE_S))
-        self.memory = max(self.memory, row.costs.get(CostKey.PEAK_MEMORY_BYTES, 0.0))
+    def add(self, wall: _Sample, device: _Sample, memory: float) -> None:
+        """Add a finished cell, as ``samples_of`` returns it."""
+        self.wall.add(wall)
+        self.device.add(device)
+        self.memory = max(self.memory, memory)
+
+
+def samples_of(row: ResultRow, work: Workload) -> tuple[_Sample, _Sample, float]:
+    """Return a finished cell by both clocks, wall and device, and its peak memory in bytes."""
+    wall, device = (_Sample.of(row, work, clock) for clock in (CostKey.ELAPSED_S, CostKey.DEVICE_S))
+    return wall, device, row.costs.get(CostKey.PEAK_MEMORY_BYTES, 0.0)

@@ -73,9 +73,9 @@ def save_config(session: Session) -> None:
     keep_config(session)
 
 
-def warn_of_damage(session: Session) -> int:
+def warn_of_damage(session: Session, artifacts: Artifacts | None = None) -> int:
     """Print the damaged cells of a suite and what to do on standard error; return 1 if there are any, else 0."""
-    damaged = damaged_cells(session.plan, session.env)
+    damaged = damaged_cells(session.plan, artifacts or Artifacts(session.env.out))
     for title, damage in damaged.items():
         click.secho(f"{title}: {damage}", fg="red", err=True)
     if damaged:

@@ -42,16 +42,17 @@ class Artifacts(UnfinishedCells):
 
     def __init__(self, out: Path) -> None:
         super().__init__(out)
-        self._read: dict[CellId, dict[str, Any]] = {}  # each complete done.json
+        self._last: tuple[CellId, dict[str, Any]] | None = None  # the done.json read last; all would fill the memory
+        self._replaced: dict[CellId, frozenset[str]] = {}  # by complete done.json
         self._verified: set[CellId] = set()
 
     def is_done(self, stage: str, key: str) -> bool:
         """Return whether the cell is finished and undamaged (rules in the module's docstring)."""
-        return self.folder(stage, key).is_dir() and self.damage(stage, key) is None
+        return self.damage(stage, key) is None and (stage, key) in self._verified
 
     def damage(self, stage: str, key: str) -> str | None:
         """Return the problem of a cell's folder: file, found and expected state. None if undamaged or missing."""
-        if not self.folder(stage, key).is_dir():
+        if (stage, key) in self._verified or not self.folder(stage, key).is_dir():
             return None
         try:
             self.result(stage, key)
@@ -100,7 +101,8 @@ class Artifacts(UnfinishedCells):
         self.require_claim(stage, key)
         self._publish(stage, key, partial)
         sync_file(final.parent)
-        self._read.pop((stage, key), None)
+        self._last = None
+        self._replaced.pop((stage, key), None)
         self._remember(stage, key, done)
         self._failed(stage, key).unlink(missing_ok=True)
         return final
@@ -130,15 +132,16 @@ class Artifacts(UnfinishedCells):
             raise
 
     def _done(self, stage: str, key: str) -> dict[str, Any]:
-        if (stage, key) not in self._read:
-            self._read[stage, key] = read_done(self.folder(stage, key) / "done.json")
-        return self._read[stage, key]
+        if self._last is None or self._last[0] != (stage, key):
+            self._last = (stage, key), read_done(self.folder(stage, key) / "done.json")
+            self._replaced[stage, key] = frozenset(self._last[1]["replaced"])
+        return self._last[1]
 
     def _check_files(self, stage: str, key: str, done: Mapping[str, Any]) -> None:
         """Raise ``StoreError`` unless the folder's files are those that ``done.json`` lists."""
         folder, listed = self.folder(stage, key), done["files"]
         try:
-            now = signature_of((folder / name for name in sorted(listed)), folder)
+            now = signature_of(sorted(listed), folder)
         except OSError as e:
             raise StoreError(f"{e.filename} is listed in done.json but cannot be read: {e.strerror}") from e
         known = self._checked(stage, key)
@@ -156,11 +159,13 @@ class Artifacts(UnfinishedCells):
     def _check_inputs(self, stage: str, key: str, done: Mapping[str, Any]) -> None:
         """Raise ``StoreError`` if a result that this one was made from has been replaced by a different one."""
         for name, content in done["inputs"].items():
-            try:
-                replaced = self._done(*name.split("/")).get("replaced", ())
-            except StoreError:  # missing, or to be run again itself: it has not been replaced yet
-                continue
-            if content in replaced:
+            up_stage, up_key = name.split("/")
+            if (up_stage, up_key) not in self._replaced:
+                try:
+                    self._done(up_stage, up_key)
+                except StoreError:  # missing, or to be run again itself: it has not been replaced yet
+                    continue
+            if content in self._replaced[up_stage, up_key]:
                 raise StoreError(
                     f"{self.folder(stage, key)} was made from an earlier result of {name}, which was replaced since"
                 )
@@ -177,7 +182,7 @@ class Artifacts(UnfinishedCells):
         """Save the signatures of a cell's verified files; a read-only store is not an error."""
         folder, listed = self.folder(stage, key), done["files"]
         try:
-            files = signature_of((folder / name for name in sorted(listed)), folder)
+            files = signature_of(sorted(listed), folder)
             known = {"files": files, "content": content_hash(listed), "replaced": done["replaced"]}
             write_atomic(self._checked_path(stage, key), json.dumps(known))
         except OSError:

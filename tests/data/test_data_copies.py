@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from data_sets import jpeg, png, scene, write
 
 import bench.data.records as records_module
-from bench.data.duplicates import OnNearDuplicate, resolve_near_copies
+from bench.data.duplicates import OnNearDuplicate, exact_copies, near_copies, resolve_near_copies
+from bench.data.examine import decode
 from bench.data.near_duplicates import NearPair
 from bench.data.sets.image_folder import ImageFolder, ImageFolderConfig
 from bench.data.splits import PARTS, SplitConfig, make_splits
@@ -164,3 +166,39 @@ def test_other_clusters_are_handled_beside_one_that_has_run_together() -> None:
     assert left[201].group_id == "g200"
     assert left[1].group_id == "g001"
     assert len(problems) == 2
+
+
+def copies_of_two(n: int) -> list[ImageRecord]:
+    """Return n copies of each of two contents, which alternate, in groups of their own; one copy has another label."""
+    return [ImageRecord(f"{i:04d}.png", int(i == 1), f"g{i:04d}", "ab"[i % 2]) for i in range(2 * n)]
+
+
+def test_the_work_for_copies_of_near_copies_grows_as_their_number_does() -> None:
+    pair = NearPair("a", "b", 0.9, "same")
+    few, many = (near_copies(copies_of_two(n), [pair]) for n in (100, 200))
+    assert len(many) < 2.3 * len(few)
+    problems = exact_copies(copies_of_two(1000), ("x", "y"))[0]
+    assert max(len(p.detail) for p in problems) < 200
+    assert sum("and 996 more" in p.detail for p in problems) == 1000, "each copy of b, which has two labels"
+
+
+def test_all_copies_of_near_copies_are_merged_or_left_out_as_if_all_pairs_were_listed() -> None:
+    pair = NearPair("a", "b", 0.9, "same")
+    records = [replace(r, label=0) for r in copies_of_two(20)]
+    left, problems = resolve_near_copies(records, records, [pair], ("x", "y"), "group")
+    assert {r.group_id for r in left} == {"g0000"}
+    assert len(problems) == len(records) - 1
+    left, _ = resolve_near_copies(records, records, [pair], ("x", "y"), "drop")
+    assert {r.sha256 for r in left} == {"a"}
+    mixed = copies_of_two(20)  # one b has another label, so all a are in conflict, and so are the b of the first label
+    left, _ = resolve_near_copies(mixed, mixed, [pair], ("x", "y"), "group")
+    assert {r.path for r in left} == {r.path for r in mixed if r.sha256 == "b" and r.label == 0}
+
+
+def test_copies_of_a_file_are_decoded_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("a/P0_0.png", "a/P0_1.png", "b/P1_0.png"):
+        write(tmp_path / "set" / name, png(scene(int(name[0] == "b"))))
+    decoded = []
+    monkeypatch.setattr(records_module, "decode", lambda *args: decoded.append(1) or decode(*args))
+    index(tmp_path / "set")
+    assert len(decoded) == 2

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from made_stores import finish
 from toy import register, write_squares, write_suite
 
 from bench.cli.plan import plan_facts, show_plan
@@ -27,7 +28,8 @@ from bench.engine.session import Session, prepare
 from bench.forecast.cost_model import CostModel
 from bench.forecast.workload import Workload, workloads
 from bench.plan.plan import Cell
-from bench.store.cell_folders import Artifacts
+from bench.store import cell_folders
+from bench.store.cell_folders import Artifacts, _read_done
 from bench.store.results import Store
 from bench.types import ResultRow
 
@@ -84,6 +86,22 @@ def test_plan_and_status_are_linear_in_the_cells(sessions: tuple[Session, Sessio
     assert len(many.plan.work) == pytest.approx(TIMES * len(few.plan.work), rel=0.05)
     ratio = calls(lambda: do[verb](many)) / calls(lambda: do[verb](few))
     assert ratio < MOST
+
+
+@pytest.mark.parametrize("verb", ["plan", "status"])
+def test_plan_and_status_read_each_finished_cell_once(
+    sessions: tuple[Session, Session], verb: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = replace(sessions[0], env=replace(sessions[0].env, out=tmp_path))
+    cells = session.plan.work[:40]
+    finish(session, cells)
+    read: list[Path] = []
+    monkeypatch.setattr(cell_folders, "_read_done", lambda path: read.append(path) or _read_done(path))
+    if verb == "plan":
+        show_plan(session, (), as_json=False, jobs=2)
+    else:
+        assert read_status(session).counts["done"] == len(cells)
+    assert len(read) == len(cells)
 
 
 def test_each_prediction_takes_the_same_however_many_cells_were_measured() -> None:

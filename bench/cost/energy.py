@@ -1,6 +1,6 @@
 """Energy of a CUDA device over a block, from NVIDIA's management library (NVML).
 
-Read by the package nvidia-ml-py (``pip install 'augbench[gpu]'``) or, without it, from the driver (``bench.cost.nvml``).
+Read by the package nvidia-ml-py (``pip install 'augbench[gpu]'``), or without it from the driver (``bench.cost.nvml``).
 Without a driver, or on another device, nothing is returned: not measured is not zero. The value is for the whole
 device, including other processes.
 """

@@ -26,7 +26,7 @@ def main() -> int:
         os.environ.setdefault(name, value)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # ends the running part, and writes the summary
     try:
-        from bench.gpu.runner import FINISHED, Settings, last_line, run_parts
+        from bench.gpu.runner import FINE, Settings, last_line, run_parts
         from bench.gpu.summary import write_summary
     except ImportError as e:
         print(f"{sys.executable}: {e}; use a Python with torch: make gpu PYTHON=/path/to/python", file=sys.stderr)
@@ -44,7 +44,7 @@ def main() -> int:
         print(f"stopped; the next call continues. {write_summary(settings.out)}", file=sys.stderr)
         return 1
     print(write_summary(settings.out))
-    return 0 if all(record.status in FINISHED for record in ran) else 1
+    return 0 if all(record.status in FINE for record in ran) else 1
 
 
 if __name__ == "__main__":

@@ -44,8 +44,8 @@ def same_losses_as_cpu(device: str, folder: Path) -> str:
     """The first logged losses of a training without bfloat16 are those on a CPU."""
     with full_float32():
         options: dict[str, Any] = {"steps": 1, "amp": False, "compile": "off"}
-        found = [fit("cyclegan", folder / name, name.split(":")[0], **options) for name in ("cpu", device)]
-    difference = largest_difference(*found)
+        on_cpu, on_device = (fit("cyclegan", folder / f"{i}", d, **options) for i, d in enumerate(("cpu", device)))
+    difference = largest_difference(on_cpu, on_device)
     assert difference <= LOSS_TOLERANCE, f"relative difference {difference:.2g}, expected at most {LOSS_TOLERANCE:g}"
     return f"relative difference {difference:.1e}"
 

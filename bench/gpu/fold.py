@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from bench.cost.keys import CostKey
+from bench.cost.keys import STEP_S, CostKey
 from bench.engine.cell_run import run_cell
 from bench.gpu.job import Job, Result
 from bench.plan.make import make_plan
@@ -21,7 +21,7 @@ from bench.types import ResultRow
 METHODS = ("none", "classical", "cyclegan", "tlsgan_resnet50_scratch", "tlsgan_vgg16_scratch")
 PHANTOM = "dataset={name: phantom, image_size_px: 64, patients: 24, images_per_patient: 6}"
 FEW = (
-    "train_multipliers=[]", "ratios=[1.0]", "published=null",
+    "train_multipliers=[]", "ratios=[0.25]", "published=null",
     "methods.*gan*.steps=100", "methods.*gan*.sample_every=100", "methods.*gan*.checkpoint_every=50",
     "methods.*gan*.compile=graphs",
     "classifiers.efficientnet_b0=false", "classifiers.tf_efficientnet_lite0=false",
@@ -58,12 +58,12 @@ def small_suite(data: Path | None, dry: bool) -> Suite:
     """Return the suite ``breakhis`` with few steps, few arms and random weights."""
     found = load_suite("breakhis", (), data)
     left_out = [f"methods.{m.name}=false" for m in found.methods if m.name not in METHODS]
-    phantom = () if data else (PHANTOM,)
-    return load_suite("breakhis", (*phantom, *FEW, *(DRY if dry else ()), *left_out), data)
+    images = "dataset.magnification=100" if data else PHANTOM
+    return load_suite("breakhis", (images, *FEW, *(DRY if dry else ()), *left_out), data)
 
 
 def described(row: ResultRow) -> dict[str, Any]:
     """Return a cell's stage, arm, seconds and memory."""
-    wanted = (CostKey.ELAPSED_S, "step_s", CostKey.PEAK_MEMORY_BYTES, CostKey.ENERGY_J, CostKey.SHARE_OF_PEAK)
+    wanted = (CostKey.ELAPSED_S, STEP_S, CostKey.PEAK_MEMORY_BYTES, CostKey.ENERGY_J, CostKey.SHARE_OF_PEAK)
     costs = {str(key): row.costs[key] for key in wanted if key in row.costs}
     return {"stage": row.stage, "method": row.method, "classifier": row.classifier, "status": row.status, **costs}

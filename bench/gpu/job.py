@@ -70,6 +70,7 @@ class Job:
     dry: bool
     record: Record
     deadline: float  # by ``time.monotonic``, which all processes of a machine share
+    earlier: Mapping[str, Any] = field(default_factory=dict)  # figures of an unfinished call with the same code
 
     @property
     def left_s(self) -> float:

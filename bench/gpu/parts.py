@@ -47,6 +47,6 @@ PARTS = (
     Part("modes", "bfloat16 and CUDA graphs, batch 1", "", "steps:by_mode", 15, 60),
     Part("costs", "memory and energy", "every combination, with energy", "costs:run", 20, 110),
     Part("fold", "one fold of breakhis, random weights", "all cells done", "fold:run", 40, 130, needs_data=True),
-    Part("pytest", "tests marked gpu", "all pass", "with_pytest:run", 25, 90),
+    Part("pytest", "other tests marked gpu", "all pass", "with_pytest:run", 25, 90),
     Part("compile", "compiled step, batch 1", "faster than CUDA graphs alone", "steps:compiled", 60, 180),
 )

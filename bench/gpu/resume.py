@@ -1,7 +1,8 @@
 """Exactness of resume: a training that was killed and resumed, compared with one that was not.
 
 Some CUDA operations add in a changing order, so two equal trainings can differ. Therefore the uninterrupted training
-runs twice, and the resumed one must not differ more from the first than ``SLACK`` times what the second does.
+runs twice, and the resumed one must not differ more from the first than ``SLACK`` times what the second does, or than
+``ROUNDING``. A resume that loses a state, such as an optimiser's, differs by far more.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from bench.gpu.checks import temporary
 from bench.gpu.job import Job, Result
 from bench.gpu.small_trainings import fit, fit_classifier, largest_difference, weights_in
 
-SLACK = 3.0
+SLACK, ROUNDING = 3.0, 1e-6
 TRAININGS: dict[str, tuple[str, dict[str, Any]]] = {  # name in the results -> method and settings
     "cyclegan, reference step": ("cyclegan", {"step": "reference"}),
     "cyclegan, bfloat16, CUDA graphs": ("cyclegan", {"compile": "graphs", "pool_size": 3, "flip": True}),
@@ -38,7 +39,7 @@ def run(job: Job) -> Result:
     with temporary(job) as folder:
         found["classifier small_cnn"] = classifier(folder, job.device)
     exact = sum(not differences["resumed"] for differences in found.values())
-    fine = all(d["resumed"] <= SLACK * d["repeated"] for d in found.values())
+    fine = all(d["resumed"] <= max(SLACK * d["repeated"], ROUNDING) for d in found.values())
     largest = max(differences["resumed"] for differences in found.values())
     words = f"{exact} of {len(found)} equal to the bit"
     words += "" if exact == len(found) else f", largest relative difference {largest:.1e}"

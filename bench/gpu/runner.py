@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -33,6 +33,7 @@ ROOT = Path(__file__).parents[2]
 PRELOADED = ("torch", "torchvision", "timm", "sklearn.metrics", "bench.engine.cell_run", "bench.forecast.probes")
 STARTS = ("fork", "spawn")  # ways to start a process; the first that can use the device
 FINISHED = (DONE, NO_PYTEST)
+FINE = (*FINISHED, NO_TIME)  # no failure
 
 
 @dataclass(frozen=True)
@@ -73,16 +74,19 @@ def run_parts(settings: Settings, parts: Sequence[Part] = PARTS) -> list[Record]
                 replace(new, status=NO_TIME).save(settings.out)
         else:
             limit_s = DRY_S if settings.dry else min(part.most_s, left_s)
-            ran.append(run_part(part, new, settings, limit_s, method))
+            earlier = old.figures if old and same else {}
+            ran.append(run_part(part, new, settings, limit_s, method, earlier))
             say(f"{part.name}: {ran[-1].status}, {ran[-1].seconds:.0f} s: {ran[-1].result or last_line(ran[-1].error)}")
     return ran
 
 
-def run_part(part: Part, record: Record, settings: Settings, limit_s: float, method: str) -> Record:
+def run_part(
+    part: Part, record: Record, settings: Settings, limit_s: float, method: str, earlier: Mapping[str, Any]
+) -> Record:
     """Run one part in its own process and return its record, which is stored; after ``limit_s`` it is killed."""
     record.save(settings.out)
     start = time.monotonic()
-    job = Job(settings.out, settings.device, settings.dry, record, start + limit_s)
+    job = Job(settings.out, settings.device, settings.dry, record, start + limit_s, earlier)
     log = settings.out / "log" / f"{part.name}.txt"
     log.parent.mkdir(exist_ok=True)
     code = in_process(method, _work, (part, job, log), limit_s)

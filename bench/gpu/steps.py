@@ -46,11 +46,11 @@ def by_batch(job: Job, batch: int) -> Result:
         job.keep(found)
     release(job)
     peaks = {dtype: measured_peak(job.device, dtype) for dtype in {step.dtype for step in steps.values()}}
-    for costs in found.values():
-        costs["peak_flops_per_s"] = peaks[costs["dtype"]]
-        if "step_s" in costs:
-            costs["pairs_per_s"] = batch / costs["step_s"]
-            costs["share_of_peak"] = costs["flops"] / costs["step_s"] / costs["peak_flops_per_s"]
+    for entry in found.values():
+        entry["peak_flops_per_s"] = peaks[entry["dtype"]]
+        if "step_s" in entry:
+            entry["pairs_per_s"] = batch / entry["step_s"]
+            entry["share_of_peak"] = entry["flops"] / entry["step_s"] / entry["peak_flops_per_s"]
     return _compared(job, batch, found)
 
 
@@ -59,6 +59,7 @@ def _compared(job: Job, batch: int, found: dict[str, Any]) -> Result:
     if "problem" in fast:
         raise RuntimeError(f"fast step: {fast['problem']}")
     words = f"{fast['pairs_per_s']:.3g} pairs/s, {fast['share_of_peak']:.0%} of the peak"
+    words += "".join(f"; {text}" for text in warnings(fast))
     if "problem" in reference:
         return Result(f"{words}; reference: {reference['problem']}", found)
     found["ratio"] = reference["step_s"] / fast["step_s"]
@@ -98,13 +99,18 @@ def compiled(job: Job) -> Result:
 
 def _modes_result(found: dict[str, Any]) -> Result:
     first = next(iter(found.values()))
-    for costs in found.values():
-        if "step_s" in costs and "step_s" in first:
-            costs["ratio"] = first["step_s"] / costs["step_s"]
+    for entry in found.values():
+        if "step_s" in entry and "step_s" in first:
+            entry["ratio"] = first["step_s"] / entry["step_s"]
     parts = [f"{title}: {c['ratio']:.2f}" for title, c in list(found.items())[1:] if "ratio" in c]
     parts += [f"{title}: {c['problem']}" for title, c in found.items() if "problem" in c]
-    parts += [str(c["facts"]["training_step_warning"]) for c in found.values() if "training_step_warning" in c["facts"]]
+    parts += [text for c in found.values() for text in warnings(c)]
     return Result(f"speed-up over {next(iter(found))}: " + ", ".join(parts), found)
+
+
+def warnings(measured: dict[str, Any]) -> list[str]:
+    """Return why a step does not run in the mode that was asked for, if so."""
+    return [str(text) for name, text in measured["facts"].items() if name == "training_step_warning"]
 
 
 def share_of_peak(job: Job) -> Result:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.files import write_atomic
-from bench.gpu.job import DONE, Record, read_record
+from bench.gpu.job import DONE, RUNNING, Record, read_record
 from bench.gpu.parts import PARTS
 
 SUMMARY = "summary.md"
@@ -40,7 +40,10 @@ def _machine(out: Path) -> list[str]:
 
 def _parts(records: Sequence[Record]) -> list[str]:
     devices = sorted({f"{r.device}, code {r.code}" for r in records})
-    rows = [(r.title, r.status, f"{r.seconds:.0f}", r.result or "–", r.expected or "–", MET[r.met]) for r in records]
+    rows = []
+    for r in records:
+        status = "stopped" if r.status == RUNNING else r.status
+        rows.append((r.title, status, f"{r.seconds:.0f}", r.result or "–", r.expected or "–", MET[r.met]))
     total = f"{sum(r.seconds for r in records):.0f} s in all, on {'; '.join(devices)}."
     return [*_table(("part", "status", "s", "result", "expected", ""), rows), "", total]
 
@@ -51,24 +54,24 @@ def _steps(records: Sequence[Record]) -> list[str]:
         if not record.part.startswith("steps-"):
             continue
         for name in ("reference", "fast"):
-            costs = record.figures.get(name)
-            if costs is None:
+            entry = record.figures.get(name)
+            if entry is None:
                 continue
-            problem = costs.get("problem", "")
-            mode = costs.get("facts", {}).get("training_step", name)
-            numbers = _numbers(costs) if not problem else ("–",) * 4
+            problem = entry.get("problem", "")
+            mode = entry.get("facts", {}).get("training_step", name)
+            numbers = _numbers(entry) if not problem else ("–",) * 4
             ratio = record.figures.get("ratio") if name == "fast" else None if problem else 1.0
             rows.append((record.part.partition("-")[2], problem or mode, *numbers, _text(ratio, "{:.2f}")))
     headings = ("batch", "step", "pairs/s", "ms/step", "of peak", "memory", "speed-up")
     return ["Steps of `cyclegan` at 256 px:", "", *_table(headings, rows)] if rows else []
 
 
-def _numbers(costs: dict[str, Any]) -> tuple[str, ...]:
+def _numbers(entry: dict[str, Any]) -> tuple[str, ...]:
     return (
-        _text(costs.get("pairs_per_s"), "{:.3g}"),
-        _text(costs.get("step_s"), "{:.3g}", 1e3),
-        _text(costs.get("share_of_peak"), "{:.0%}"),
-        _text(costs.get("peak_memory_bytes"), "{:.2f} GiB", 2**-30),
+        _text(entry.get("pairs_per_s"), "{:.3g}"),
+        _text(entry.get("step_s"), "{:.3g}", 1e3),
+        _text(entry.get("share_of_peak"), "{:.0%}"),
+        _text(entry.get("peak_memory_bytes"), "{:.2f} GiB", 2**-30),
     )
 
 

@@ -1,4 +1,4 @@
-"""The tests marked ``gpu``, by pytest where it is installed."""
+"""The tests marked ``gpu`` that are not checks of the list, by pytest where it is installed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 from bench.gpu.job import NO_PYTEST, Job, Result
 
 TESTS = Path(__file__).parents[2] / "tests" / "test_gpu.py"
-OPTIONS = ("-q", "--noconftest", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "gpu and not slow", "--durations=5")
+OPTIONS = ("-q", "--noconftest", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "gpu and not slow")
+OPTIONS += ("-k", "not check_of_the_list")  # the part ``checks`` has run them
 
 
 def run(job: Job) -> Result:

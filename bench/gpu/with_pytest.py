@@ -11,8 +11,10 @@ from pathlib import Path
 from bench.gpu.job import NO_PYTEST, Job, Result
 
 TESTS = Path(__file__).parents[2] / "tests" / "test_gpu.py"
-OPTIONS = ("-q", "--noconftest", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "gpu and not slow")
-OPTIONS += ("-k", "not check_of_the_list")  # the part ``checks`` has run them
+OPTIONS = (
+    "-q", "--noconftest", "-p", "no:cacheprovider", "-p", "no:xdist", "-m", "gpu and not slow",
+    "-k", "not check_of_the_list",  # the part ``checks`` has run them
+)  # fmt: skip
 
 
 def run(job: Job) -> Result:

@@ -90,6 +90,7 @@ def test_costs_continue_where_an_earlier_call_stopped(tmp_path: Path, monkeypatc
         return Point("training", subject.name, size_px, batch, seconds=0.1, images=batch, energy_j=2.0)
 
     monkeypatch.setattr(costs, "measure", measure)
+    monkeypatch.setattr(costs, "release", lambda job: None)  # collects garbage, which takes time beside other tests
     late = costs.run(job(tmp_path, "cuda", left_s=1))
     assert (late.status, asked) == (NO_TIME, [])
     assert late.words == "0 of 24 combinations, 0 with energy"

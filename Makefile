@@ -4,7 +4,12 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 
-.PHONY: setup demo test check lint docs dist-test clean
+BUDGET ?= 480
+# `make gpu` takes the environment at hand: the PYTHON that is given, else $(VENV), else python3.
+GIVEN  := $(filter command environment,$(origin PYTHON))
+AT_HAND := $(if $(GIVEN),$(PYTHON),$(if $(wildcard $(BIN)/python),$(BIN)/python,python3))
+
+.PHONY: setup demo test check lint docs dist-test gpu clean
 
 setup: $(STAMP)
 
@@ -29,6 +34,10 @@ test: setup
 # The suite `ci` against reports/baselines/ci.json; after an intended change: make check CHECK=--update
 check: setup
 	@$(BIN)/bench check --suite ci $(CHECK)
+
+# GPU checks and measurements in BUDGET seconds, to reports/gpu/; installs nothing, needs no network. GPU=--dry tries it.
+gpu:
+	@$(AT_HAND) -m bench.gpu --budget $(BUDGET) $(GPU)
 
 lint: setup
 	@$(BIN)/ruff check .

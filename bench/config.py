@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -25,11 +26,13 @@ def build(cls: type[T], data: Mapping[str, Any], where: str) -> T:
     """Build the frozen dataclass ``cls`` from plain data, nested dataclasses included.
 
     ``where`` is the location for error messages ("methods.cyclegan"). Raises ``ConfigError`` for an unknown key, a
-    missing key, or a value of the wrong type.
+    missing key, or a value of the wrong type. Where pydantic is not installed, the types of values are not checked.
     """
-    from pydantic import ValidationError
-
     _refuse_unknown(cls, data, where)
+    try:
+        from pydantic import ValidationError
+    except ImportError:
+        return _unchecked(cls, data, where)
     try:
         key: Any = cls  # for mypy, a type[T] is not hashable
         built: T = _adapter(key).validate_python(dict(data))
@@ -41,6 +44,33 @@ def build(cls: type[T], data: Mapping[str, Any], where: str) -> T:
         raise ConfigError("\n".join(lines)) from None
     except ConfigError as e:
         raise ConfigError(f"{where}: {e}") from None
+
+
+def _unchecked(cls: type[T], data: Mapping[str, Any], where: str) -> T:
+    """Build ``cls`` from data with values of the right types; a whole number for a float becomes a float."""
+    key: Any = cls
+    hints = _type_hints(key)
+    try:
+        return cls(**{name: _as_hint(hints[name], value) for name, value in data.items()})
+    except (TypeError, ConfigError) as e:
+        raise ConfigError(f"{where}: {e}") from None
+
+
+def _as_hint(hint: Any, value: Any) -> Any:
+    if dataclasses.is_dataclass(hint) and isinstance(value, Mapping):
+        cls: Any = hint
+        hints = _type_hints(cls)
+        return cls(**{name: _as_hint(hints[name], item) for name, item in value.items()})
+    of, options = get_origin(hint), get_args(hint)
+    if of is tuple and isinstance(value, list | tuple):
+        items = options[:1] * len(value) if options[-1] is ... else options
+        return tuple(_as_hint(*pair) for pair in zip(items, value, strict=True))
+    if of is Mapping and isinstance(value, Mapping):
+        return {key: _as_hint(options[1], item) for key, item in value.items()}
+    if of in (Union, UnionType):
+        changed = (_as_hint(option, value) for option in options)
+        return value if type(value) in options else next((v for v in changed if v is not value), value)
+    return float(value) if hint is float and type(value) is int else value
 
 
 @cache

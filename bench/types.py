@@ -212,12 +212,13 @@ class ProfiledStep:
 
     ``build`` prepares networks, optimisers and images and returns the step; ``count`` does the same with operations
     that torch's FLOP counter can count (not compiled, no CUDA graph). ``dtype`` is torch's name of the data type of its
-    matrix products.
+    matrix products. ``facts`` describe the last build: its run mode, a warning if the wanted one failed.
     """
 
     build: Callable[[], Callable[[], object]]
     count: Callable[[], Callable[[], object]]
     dtype: str = "float32"
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

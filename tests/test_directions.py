@@ -32,7 +32,7 @@ LINES_OF_A_FILE, LINES_OF_A_FUNCTION = 300, 60
 # From the top down. A module may import from its own package, from packages below it, and from the contract.
 ORDER = (
     ("cli",),
-    ("check", "merge", "pages", "selftest"),
+    ("check", "gpu", "merge", "pages", "selftest"),
     ("report",),
     ("tuning",),
     ("tracking",),

@@ -1,8 +1,9 @@
 """Run mode of the fast step: eager, recorded as CUDA graphs, compiled, or compiled and recorded.
 
-``compile: off`` runs the step eagerly. ``on`` compiles it, and on CUDA also records it. ``auto`` on CUDA chooses the
-mode with the least total time for the remaining steps, preparation included. It measures the modes briefly and stores
-the times in the cache folder, so that the next training of the same shape on the same host does not measure again.
+``compile: off`` runs the step eagerly. ``graphs`` records it on CUDA, and runs it eagerly on a CPU. ``on`` compiles it,
+and on CUDA also records it. ``auto`` on CUDA chooses the mode with the least total time for the remaining steps,
+preparation included. It measures the modes briefly and stores the times in the cache folder, so that the next training
+of the same shape on the same host does not measure again.
 On a CPU ``auto`` uses a fixed rule: trainings of at least ``LONG_TRAINING`` steps compile the generators, shorter ones
 compile nothing. Compiled code rounds differently, so a choice by measured times would change the numbers between runs.
 
@@ -74,6 +75,8 @@ def make_step(
     short = not on_cuda and config.steps < LONG_TRAINING  # all steps, so that a resumed training keeps its mode
     if config.compile == "off" or (config.compile == "auto" and short):
         mode, warning = EAGER, ""
+    elif config.compile == "graphs":
+        mode, warning = (GRAPHS if on_cuda else EAGER), ""
     elif config.compile == "on" or not on_cuda:
         mode, warning = (BOTH if on_cuda else COMPILED), ""
     else:

@@ -25,7 +25,7 @@ NORMS = ("instance", "batch")
 TWO_HEADS, CLASSES_AND_FAKE = "two_heads", "classes_and_fake"
 HEADS = (TWO_HEADS, CLASSES_AND_FAKE)
 STEPS = ("fast", "reference")
-COMPILE = ("off", "auto", "on")
+COMPILE = ("off", "graphs", "auto", "on")
 AUGMENTATIONS = ("color", "translation", "cutout")
 UPSAMPLES = ("transposed", "resize")
 RESIZES = ("squash", "crop")
@@ -131,7 +131,7 @@ class CycleGANConfig(TranslatorConfig):
     step: str = "fast"  # 'fast', or 'reference': published order, float32, eager; equal up to rounding
     joint_batch_statistics: bool = False  # fast step: one pass for two batches although batch norm mixes them
     amp: bool = True  # fast step: bfloat16 autocast on CUDA; no effect on a CPU
-    compile: str = "auto"  # fast step: torch.compile and CUDA graphs; 'auto': if faster, see accelerate.py
+    compile: str = "auto"  # fast step: 'graphs': CUDA graphs; 'on': also torch.compile; 'auto': what is faster
     keep_discriminator: bool = field(default=False, metadata=LATE)  # save D_a as a classifier; VGG-16: 1 GB
 
     def __post_init__(self) -> None:

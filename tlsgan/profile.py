@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -26,19 +27,25 @@ def training_steps(
     for name in reversed(STEPS):
         chosen = replace(config, step=name, batch_size=batch_size)
         bfloat16 = name == "fast" and chosen.amp and torch.device(device).type == "cuda"
+        facts: dict[str, Any] = {}
         steps[name] = ProfiledStep(
-            _builder(chosen, image_size_px, device),
-            _builder(replace(chosen, compile="off"), image_size_px, device),
+            _builder(chosen, image_size_px, device, facts),
+            _builder(replace(chosen, compile="off"), image_size_px, device, {}),
             "bfloat16" if bfloat16 else "float32",
+            facts,
         )
     return steps
 
 
-def _builder(config: CycleGANConfig, image_size_px: Size, device: str) -> Callable[[], Callable[[], object]]:
+def _builder(
+    config: CycleGANConfig, image_size_px: Size, device: str, facts: dict[str, Any]
+) -> Callable[[], Callable[[], object]]:
     def build() -> Callable[[], object]:
         seed_everything(0)
         train_state = make_train_state(config, build_networks(config, image_size_px), device, seed=0)
-        train_step, _ = make_step(train_state, config, device, image_size_px, FOREVER, None)
+        train_step, found = make_step(train_state, config, device, image_size_px, FOREVER, None)
+        facts.clear()
+        facts.update(found)
         shape = (config.batch_size, config.image_channels, *height_width(image_size_px))
         real_a, real_b = (torch.rand(shape, device=device) * 2 - 1 for _ in "ab")
         steps = itertools.count(1)

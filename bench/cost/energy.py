@@ -1,7 +1,8 @@
 """Energy of a CUDA device over a block, from NVIDIA's management library (NVML).
 
-Needs the package nvidia-ml-py (``pip install 'augbench[gpu]'``) and its driver. Without them, or on another device,
-nothing is returned: not measured is not zero. The value is for the whole device, including other processes.
+Read by the package nvidia-ml-py (``pip install 'augbench[gpu]'``), or without it from the driver (``bench.cost.nvml``).
+Without a driver, or on another device, nothing is returned: not measured is not zero. The value is for the whole
+device, including other processes.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import threading
 import time
 from typing import Any
 
+from bench.cost import nvml
 from bench.cost.keys import CostKey
 
 INTERVAL_S = 0.1  # seconds between two readings of the power, on devices without an energy counter
@@ -80,11 +82,20 @@ def open_device(device: str) -> tuple[Any, Any]:
     if not device.startswith("cuda"):
         return None, None
     try:
-        import pynvml
         import torch
 
-        pynvml.nvmlInit()
+        library = _library()
+        library.nvmlInit()
         uuid = str(torch.cuda.get_device_properties(device).uuid)
-        return pynvml, pynvml.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith("GPU-") else f"GPU-{uuid}")
+        return library, library.nvmlDeviceGetHandleByUUID(uuid if uuid.startswith("GPU-") else f"GPU-{uuid}")
     except Exception:  # not installed, no driver, or a device that NVML does not know
         return None, None
+
+
+def _library() -> Any:
+    try:
+        import pynvml
+
+        return pynvml
+    except ImportError:
+        return nvml.DriverLibrary()

@@ -10,7 +10,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import psutil
+from bench.cost.system_memory import total_bytes
 
 PACKAGES = ("torch", "torchvision", "timm", "torch-fidelity", "mlflow", "scikit-learn", "numpy")
 
@@ -41,7 +41,7 @@ def cpu_name() -> str:
 
 @cache
 def _memory_gib() -> float:
-    return float(psutil.virtual_memory().total / 2**30)
+    return total_bytes() / 2**30
 
 
 def available_cpus() -> int:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Literal
 
-import psutil
+from bench.cost.system_memory import available_bytes, resident_bytes
 
 LOOK_S = 0.01  # seconds between two checks of the process's memory
 RESERVE = 0.9  # share of the free memory that a process on a CPU may use, for any budget
@@ -51,15 +51,15 @@ class Sandbox:
     def call(self, function: Callable[..., Any], *args: Any, limit_s: float = float("inf")) -> Outcome:
         """Return the outcome of ``function(*args)``; 'memory' when it did not fit, 'time' after ``limit_s``."""
         self._start()
-        watched = None if self.device.startswith("cuda") else psutil.Process(self._process.pid)
-        free = psutil.virtual_memory().available + (watched.memory_info().rss if watched else 0)
+        watched = None if self.device.startswith("cuda") else self._process.pid
+        free = available_bytes() + (resident_bytes(watched) if watched else 0)
         most = min(self.budget_bytes or float("inf"), RESERVE * free)
         self._pipe.send((function, args))
         start = time.monotonic()
         while not self._pipe.poll(LOOK_S):
             if not self._process.is_alive():
                 return self._ended(Outcome("memory", text="the process was killed"))
-            if watched and _resident(watched) > most:
+            if watched and resident_bytes(watched) > most:
                 return self._ended(Outcome("memory", text="its resident set passed the budget"))
             if time.monotonic() - start > limit_s:
                 return self._ended(Outcome("time", text=f"took longer than {limit_s:.0f} s"))
@@ -90,13 +90,6 @@ class Sandbox:
             self._process.join()
             self._pipe.close()
             self._process = None
-
-
-def _resident(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_info().rss)
-    except psutil.Error:
-        return 0
 
 
 def _serve(pipe: Any, device: str, threads: int, budget_bytes: float | None) -> None:

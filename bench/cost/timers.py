@@ -12,9 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
-
 from bench.cost.keys import CostKey, phase_device_s, phase_s
+from bench.cost.system_memory import resident_bytes
 
 CLEAR_REFS, STATUS = Path("/proc/self/clear_refs"), Path("/proc/self/status")
 
@@ -121,11 +120,6 @@ class PeakMemory:
                 CostKey.PEAK_RESERVED_BYTES: float(torch.cuda.max_memory_reserved(self.device)),
             }
         return {CostKey.PEAK_MEMORY_BYTES: float(self._peak)}
-
-
-def resident_bytes() -> int:
-    """Return the current resident set of this process."""
-    return int(psutil.Process().memory_info().rss)
 
 
 def reset_high_water() -> bool:

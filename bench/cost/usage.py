@@ -9,6 +9,8 @@ samples in ``system.csv`` (time in ms since 1970, name, value), under MLflow's n
 ``process_cpu_percentage``          this process only; 100 is one core
 ``process_memory_megabytes``        its resident set, interpreter and libraries included
 ``process_gpu_memory_megabytes``    memory of its tensors on a CUDA device
+
+Without psutil there are only the values of the GPU.
 """
 
 from __future__ import annotations
@@ -19,11 +21,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-
-import psutil
+from typing import Any
 
 from bench.cost.energy import open_device, query_nvml
-from bench.cost.timers import high_water_bytes, resident_bytes
+from bench.cost.system_memory import resident_bytes
+from bench.cost.timers import high_water_bytes
 from bench.store.history import read_history
 
 USAGE = "system.csv"
@@ -47,7 +49,8 @@ class UsageMonitor:
     ) -> None:
         self.path, self.device, self.interval_s, self._also = folder / USAGE, device, interval_s, also
         self.samples: list[Sample] = []
-        self._process = psutil.Process()
+        self._psutil: Any = _psutil()
+        self._process: Any = self._psutil.Process() if self._psutil else None
         self._library, self._handle = open_device(device)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, name="usage", daemon=True)
@@ -63,8 +66,9 @@ class UsageMonitor:
         self._write()
 
     def _work(self) -> None:
-        psutil.cpu_percent()  # both report the use since this thread's last call
-        self._process.cpu_percent()
+        if self._psutil:
+            self._psutil.cpu_percent()  # both report the use since this thread's last call
+            self._process.cpu_percent()
         while not self._stop.wait(self.interval_s):
             self.samples.append((time.time_ns() // 1_000_000, self._sample()))
             if len(self.samples) > MOST_SAMPLES:
@@ -74,15 +78,18 @@ class UsageMonitor:
                 self._also()
 
     def _sample(self) -> dict[str, float]:
-        memory = psutil.virtual_memory()
-        found = {
-            "cpu_utilization_percentage": psutil.cpu_percent(),
+        found = self._of_processor() if self._psutil else {}
+        return found | self._of_gpu() if self.device.startswith("cuda") else found
+
+    def _of_processor(self) -> dict[str, float]:
+        memory = self._psutil.virtual_memory()
+        return {
+            "cpu_utilization_percentage": self._psutil.cpu_percent(),
             "system_memory_usage_megabytes": memory.used / MB,
             "system_memory_usage_percentage": memory.percent,
             "process_cpu_percentage": self._process.cpu_percent(),
             "process_memory_megabytes": self._process.memory_info().rss / MB,
         }
-        return found | self._of_gpu() if self.device.startswith("cuda") else found
 
     def _of_gpu(self) -> dict[str, float]:
         """Return the values of NVML and torch's allocator, without CUDA calls, which would break a graph capture."""
@@ -111,6 +118,15 @@ class UsageMonitor:
                 COLUMNS if f.tell() == 0 else ()
             )  # an empty line ends a line that was cut when the process was killed
             writer.writerows((at, name, round(value, 1)) for at, found in self.samples for name, value in found.items())
+
+
+def _psutil() -> Any:
+    """Return the module psutil, None if it is not installed."""
+    try:
+        import psutil
+    except ImportError:
+        return None
+    return psutil
 
 
 def read_usage(path: Path) -> list[tuple[int, str, float]]:

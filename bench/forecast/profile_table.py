@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.cost.sandbox import Outcome, Sandbox
+from bench.cost.system_memory import available_bytes
 from bench.errors import ConfigError, nearest
 from bench.files import atomic_path
 from bench.forecast.batches import largest_batch
@@ -222,6 +223,4 @@ def _memory(device: str) -> float:
         import torch
 
         return float(torch.cuda.get_device_properties(device).total_memory)
-    import psutil
-
-    return 0.9 * psutil.virtual_memory().available
+    return 0.9 * available_bytes()

@@ -17,7 +17,8 @@ from typing import Any
 
 from bench.abilities import Profiled
 from bench.cost.keys import CostKey
-from bench.cost.timers import PeakMemory, resident_bytes
+from bench.cost.system_memory import resident_bytes
+from bench.cost.timers import PeakMemory
 
 BLOCK_S = 0.5  # a block has as many steps as fit in, at least one
 PEAK_SIZE = {"cpu": 1024, "cuda": 8192}  # side of the square matrices whose product gives the peak

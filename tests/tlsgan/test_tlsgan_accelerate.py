@@ -82,6 +82,15 @@ def test_on_a_cpu_auto_runs_short_trainings_eagerly(tmp_path):
     assert "warning" not in facts
 
 
+def test_graphs_are_recorded_on_cuda_only_and_never_compiled(monkeypatch):
+    builder = make_builder(compile="graphs", steps=accelerate.LONG_TRAINING)
+    asked = []
+    monkeypatch.setattr(accelerate.Builder, "prepared", lambda self, mode: asked.append(mode))
+    for device in ("cpu", "cuda"):
+        accelerate.make_step(builder.train_state, builder.config, device, 24, 10**6, None)
+    assert asked == [EAGER, GRAPHS]
+
+
 def test_a_failed_compilation_runs_eagerly_with_a_warning(tmp_path, monkeypatch):
     monkeypatch.setattr(accelerate, "BACKEND", "no_such_backend")
     for name, compile_ in (("on", "on"), ("off", "off")):

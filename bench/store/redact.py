@@ -1,8 +1,8 @@
 """Removes passwords and tokens from everything that bench prints, stores or puts on a command line.
 
 Secrets are: the user part of a URL (``scheme://user:password@host``), URL parameters with such a name
-(``?password=…``), the values of environment variables from which MLflow, Optuna or a cloud reads secrets, and passwords
-of URLs given to ``remember``. Each occurrence in a text becomes ``***``.
+(``?password=…``), the values of environment variables from which MLflow, Optuna, PostgreSQL or a cloud reads secrets,
+and passwords of URLs given to ``remember``. Each occurrence in a text becomes ``***``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ SHORTEST = 4  # characters; a shorter password is hidden only inside its URL, no
 _USER = re.compile(r"(?<![\w+.-])([A-Za-z][\w+.-]*://)[^\s'\"<>]*@(?=[^\s@'\"<>/]*(?:[/?#:\s'\"<>]|$))")
 _NAMED = r"[\w.-]*(?:passw(?:or)?d|pwd|token|secret|api[_-]?key|access[_-]?key|signature|credential)[\w.-]*"
 _PARAMETER = re.compile(rf"([?&;]{_NAMED}=)[^&;\s'\"#]+", re.IGNORECASE)
-_OWNERS = ("MLFLOW_", "OPTUNA_", "BENCH_", "DATABRICKS_", "AWS_", "AZURE_", "GOOGLE_", "KAGGLE_", "HF_")
+_OWNERS = ("MLFLOW_", "OPTUNA_", "BENCH_", "DATABRICKS_", "AWS_", "AZURE_", "GOOGLE_", "KAGGLE_", "HF_", "PGPASSWORD")
 _SECRET = re.compile(r"PASSWORD|TOKEN|SECRET|ACCESS_KEY|API_KEY|_KEY$|CREDENTIAL")
 _ADDRESS = re.compile(r"_(URI|URL)$")
 _remembered: set[str] = set()
@@ -26,6 +26,12 @@ def remember(address: str | None) -> None:
     """Hide the password of a URL in all later texts. A path or None has none."""
     if address:
         _remembered.update(_passwords(address))
+
+
+def has_password(address: str) -> bool:
+    """Return whether a URL contains a password, or a parameter with such a name; a user name alone is none."""
+    user, at, _ = address.partition("://")[2].rpartition("@")
+    return bool((at and user.partition(":")[2]) or _PARAMETER.search(address))
 
 
 def redact(text: str) -> str:

@@ -163,6 +163,8 @@ TUNE = ("tune", *TOY, "--method", "toy", "--space", "space.yaml")
         ),
         ((*TUNE, "--trials", "1", "--pruner", "wilcoxon"), "a study of one fold cannot be pruned"),
         ((*TUNE, "--trials", "1", "--storage", "mysqll://x"), "--storage mysqll://x"),
+        ((*TUNE, "--trials", "1", "--storage", "postgresql://a:b@db/x"), "PGPASSWORD or write it to ~/.pgpass"),
+        ((*TUNE, "--trials", "1", "--storage", "mysql://db/x?user=a&password=b"), "set BENCH_STORAGE to the URL"),
         ((*TUNE, "--trials", "1", "--set", "methods.toy.stepps=3"), "did you mean 'steps'"),
     ],
 )

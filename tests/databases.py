@@ -1,4 +1,4 @@
-"""A PostgreSQL server and an S3 stand-in of a test session, on loopback; skipped with a reason where they are absent."""
+"""A PostgreSQL server and an S3 stand-in of a test session, on loopback; skipped with a reason without them."""
 
 from __future__ import annotations
 

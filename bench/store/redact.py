@@ -14,6 +14,7 @@ from urllib.parse import quote, quote_plus, unquote, urlsplit
 HIDDEN = "***"
 SHORTEST = 4  # characters; a shorter password is hidden only inside its URL, not elsewhere in a text
 _USER = re.compile(r"(?<![\w+.-])([A-Za-z][\w+.-]*://)[^\s'\"<>]*@(?=[^\s@'\"<>/]*(?:[/?#:\s'\"<>]|$))")
+_PASSWORD = re.compile(r"://[^\s'\"<>/@:]*:[^\s'\"<>]+@[^\s@'\"<>/]*(?:[/?#:\s'\"<>]|$)")
 _NAMED = r"[\w.-]*(?:passw(?:or)?d|pwd|token|secret|api[_-]?key|access[_-]?key|signature|credential)[\w.-]*"
 _PARAMETER = re.compile(rf"([?&;]{_NAMED}=)[^&;\s'\"#]+", re.IGNORECASE)
 _OWNERS = ("MLFLOW_", "OPTUNA_", "BENCH_", "DATABRICKS_", "AWS_", "AZURE_", "GOOGLE_", "KAGGLE_", "HF_", "PGPASSWORD")
@@ -28,10 +29,9 @@ def remember(address: str | None) -> None:
         _remembered.update(_passwords(address))
 
 
-def has_password(address: str) -> bool:
-    """Return whether a URL contains a password, or a parameter with such a name; a user name alone is none."""
-    user, at, _ = address.partition("://")[2].rpartition("@")
-    return bool((at and user.partition(":")[2]) or _PARAMETER.search(address))
+def has_password(text: str) -> bool:
+    """Return whether a text contains a URL with a password; a user name alone (``scheme://user@host``) is none."""
+    return bool(_PASSWORD.search(text) or _PARAMETER.search(text))
 
 
 def redact(text: str) -> str:

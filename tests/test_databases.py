@@ -188,6 +188,11 @@ def test_mlflow_has_rows_pictures_and_report(
         }
         for name, value in settings.items():
             monkeypatch.setenv(name, value)
+        with monkeypatch.context() as patch:
+            patch.setenv("MLFLOW_TRACKING_URI", replace(postgres, password="not-the-password").url("mlflow"))
+            refused = bench("mlflow", "sync", *TOY)
+            assert (refused.exit_code, "password authentication failed" in refused.output) == (1, True), refused.output
+            assert "not-the-password" not in refused.output
         with CommandLines() as lines:
             ran = bench("run", *TOY, "--device", "cpu")
             assert (ran.exit_code, "not yet in MLflow" in ran.output) == (0, False), ran.output

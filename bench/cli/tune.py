@@ -88,6 +88,9 @@ def tune_suite(
     workers: int, objective: Objective, pruner: Any, seed: int, storage: str | None, space: Path | None, device: str,
 ) -> int:  # fmt: skip
     """Tune the arms one after another, in every fold; return the exit code: 0, or 1 if all trials of a study failed."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
     from bench.engine.console import plain_console
     from bench.engine.session import pick_device
     from bench.tuning.choose import choose_arms
@@ -110,7 +113,10 @@ def tune_suite(
             arm.classifier.create().check()
             each = arm.on(session).each_fold()
             for own in each:
-                code |= tune_arm(console, Job(own, storage, trials, budget and budget / len(each)), workers)
+                try:
+                    code |= tune_arm(console, Job(own, storage, trials, budget and budget / len(each)), workers)
+                except (SQLAlchemyError, StorageInternalError) as e:
+                    raise BenchError(f"the study's database: {e}\nrun the same command to continue") from None
             if path := write_config(each):
                 console.print(f"use it with: {session.command} {tuned_options(each[0], path)}", soft_wrap=True)
     return code

@@ -29,5 +29,5 @@ def require_database(url: str, setting: str) -> None:
     except ImportError as e:
         raise ConfigError(redact(f"{setting} {url}: no driver ({e}); for PostgreSQL: {EXTRA}")) from None
     except (SQLAlchemyError, ValueError) as e:  # ValueError: a port that is no number
-        reason = str(e).partition("\n(Background")[0].strip()
-        raise ConfigError(redact(f"{setting} {url}: cannot connect: {type(e).__name__}: {reason}")) from None
+        reason = str(getattr(e, "orig", None) or e).partition("\n(Background")[0].strip()
+        raise ConfigError(redact(f"{setting} {url}: {reason}")) from None

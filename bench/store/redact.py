@@ -12,6 +12,7 @@ import re
 from urllib.parse import quote, quote_plus, unquote, urlsplit
 
 HIDDEN = "***"
+DATABASES = ("postgresql", "mysql", "mariadb", "mssql", "oracle", "sqlite")  # schemes of SQL databases
 SHORTEST = 4  # characters; a shorter password is hidden only inside its URL, not elsewhere in a text
 _USER = re.compile(r"(?<![\w+.-])([A-Za-z][\w+.-]*://)[^\s'\"<>]*@(?=[^\s@'\"<>/]*(?:[/?#:\s'\"<>]|$))")
 _PASSWORD = re.compile(r"://[^\s'\"<>/@:]*:[^\s'\"<>]+@[^\s@'\"<>/]*(?:[/?#:\s'\"<>]|$)")
@@ -54,14 +55,19 @@ def _secrets() -> set[str]:
 
 
 def _passwords(address: str) -> set[str]:
-    """Return the password of a URL (or its user if there is no password) in all spellings used in messages."""
+    """Return the password of a URL in all spellings used in messages.
+
+    Without a password it is the user, which can be a token, but not that of a database: its name is no secret.
+    """
     if "://" not in address:
         return set()
-    user, at, _ = address.partition("://")[2].rpartition("@")
+    scheme, _, rest = address.partition("://")
+    user, at, _ = rest.rpartition("@")
+    token = "" if scheme.partition("+")[0] in DATABASES else user
     try:
         named = {m[0].partition("=")[2] for m in _PARAMETER.finditer("?" + urlsplit(address).query)}
     except ValueError:  # not a URL that Python can parse
         named = set()
-    given = user.partition(":")[2] or user if at else ""
+    given = user.partition(":")[2] or token if at else ""
     spelt = {s for raw in ({given} | named) for s in (raw, unquote(raw), quote(unquote(raw), safe=""), quote_plus(raw))}
     return {s for s in spelt if len(s) >= SHORTEST}

@@ -83,6 +83,12 @@ def test_which_texts_have_a_password(text: str, found: bool) -> None:
     assert has_password(text) is found
 
 
+def test_the_user_of_a_database_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_STORAGE", "postgresql+psycopg://bench@db/optuna")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://a-token@lab")
+    assert redact("bench run with a-token") == "bench run with ***"
+
+
 def test_the_password_of_the_postgres_client_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PGPASSWORD", "a-longer-word")
     assert redact("FATAL: a-longer-word") == "FATAL: ***"

@@ -221,6 +221,19 @@ def test_failing_trials_are_exit_1(bench: Any) -> None:
     assert "injected failure" in result.output
 
 
+def test_a_database_that_fails_is_one_message(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sqlalchemy.exc import OperationalError
+
+    def fail(*words: Any) -> int:
+        raise OperationalError("SELECT 1", {}, Exception("server closed the connection"))
+
+    monkeypatch.setattr("bench.cli.tune.tune_arm", fail)
+    result = bench(*TUNE, "--trials", "1", "--out", "out")
+    assert (result.exit_code, "Traceback" in result.output) == (2, False)
+    assert "server closed the connection" in result.output
+    assert "run the same command to continue" in result.output
+
+
 def test_a_ctrl_c_is_exit_130_and_the_same_command_continues(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     fit, calls = Toy.fit, []
 

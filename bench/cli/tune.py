@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import click
+from click.core import ParameterSource
 
 from bench.cli.chosen import Chosen, one
 from bench.cli.options import Command, suite_options
 from bench.data.split_config import LEARNING_CURVE
 from bench.errors import BenchError, ConfigError, DiskError
-from bench.store.redact import redact
+from bench.store.redact import has_password, redact
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,6 +43,17 @@ def parse_budget(context: click.Context, option: click.Parameter, text: str | No
     return sum(float(number) * UNITS[unit] for number, unit in parts)
 
 
+def storage_without_password(context: click.Context, option: click.Parameter, url: str | None) -> str | None:
+    """Return the storage URL. Raises ``BadParameter`` for a password on the command line, which all users can see."""
+    typed = context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE
+    if typed and has_password(url or ""):
+        raise click.BadParameter(
+            "got a URL with a password, which other users of this machine see in the list of processes. Leave the "
+            "password out and set PGPASSWORD or write it to ~/.pgpass (PostgreSQL), or set BENCH_STORAGE to the URL"
+        )
+    return url
+
+
 def tune_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of `bench tune`, except those that select the suite."""
     for option in reversed(
@@ -60,7 +72,8 @@ def tune_options(command: Callable[..., Any]) -> Callable[..., Any]:
                          help="Pruner of a learning curve's trials. Default: hyperband; none for two objectives."),
             click.option("--seed", type=int, default=0, show_default=True, help="Seed of the search, not of training."),
             click.option("--storage", metavar="URL", envvar="BENCH_STORAGE", show_envvar=True,
-                         help="Optuna storage. Default: a journal file in the study folder."),
+                         callback=storage_without_password,
+                         help="Optuna storage, a database, without password. Default: a journal in the study folder."),
             click.option("--space", type=click.Path(exists=True, dir_okay=False, path_type=Path), metavar="FILE",
                          help="YAML that changes the search space: {NAME: {FIELD: {low, high, log} or {values}}}."),
             click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N."),
@@ -75,6 +88,9 @@ def tune_suite(
     workers: int, objective: Objective, pruner: Any, seed: int, storage: str | None, space: Path | None, device: str,
 ) -> int:  # fmt: skip
     """Tune the arms one after another, in every fold; return the exit code: 0, or 1 if all trials of a study failed."""
+    from optuna.exceptions import StorageInternalError
+    from sqlalchemy.exc import SQLAlchemyError
+
     from bench.engine.console import plain_console
     from bench.engine.session import pick_device
     from bench.tuning.choose import choose_arms
@@ -97,7 +113,10 @@ def tune_suite(
             arm.classifier.create().check()
             each = arm.on(session).each_fold()
             for own in each:
-                code |= tune_arm(console, Job(own, storage, trials, budget and budget / len(each)), workers)
+                try:
+                    code |= tune_arm(console, Job(own, storage, trials, budget and budget / len(each)), workers)
+                except (SQLAlchemyError, StorageInternalError) as e:
+                    raise BenchError(f"the study's database: {e}\nrun the same command to continue") from None
             if path := write_config(each):
                 console.print(f"use it with: {session.command} {tuned_options(each[0], path)}", soft_wrap=True)
     return code

@@ -26,7 +26,7 @@ import click
 from bench.cli.options import Command, out_option
 from bench.errors import ConfigError
 from bench.store.redact import redact
-from bench.tracking.store import artifacts_of, database, own_database, relocate
+from bench.tracking.store import SERVERS, artifacts_of, database, own_database, relocate
 from bench.tracking.tracker import tracking_uri, ui_command, ui_environment
 from bench.tracking.views import CLASSIFIERS, TAG
 from bench.tracking.writer import KIND
@@ -44,7 +44,7 @@ def serve(out: Path, port: int | None) -> int:
     Raises ``ConfigError`` if ``out`` has no store, or if ``port`` is given and in use.
     """
     store = tracking_uri(out)
-    if store.startswith(("http://", "https://", "databricks")):
+    if store.startswith(SERVERS):
         click.echo(f"MLflow: {redact(store)} (MLFLOW_TRACKING_URI); open the runs on that server")
         return 0
     check_store(out, store)

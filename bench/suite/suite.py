@@ -15,6 +15,7 @@ from bench.errors import ConfigError, nearest
 from bench.names import check_suite
 from bench.segmentation.config import SegmentationConfig
 from bench.segmentation.network_config import SegmentationNetworkConfig
+from bench.store.redact import has_password
 from bench.suite.contrast import NONE, Contrast, as_mapping, check_contrast
 from bench.suite.plugins import PluginSpec, make_plugin, make_plugins
 from bench.suite.published import load_published
@@ -146,6 +147,11 @@ def suite_from(name: str, data: dict[str, Any], assignments: tuple[str, ...] = (
 
 def parse_suite(name: str, data: Mapping[str, Any]) -> Suite:
     """Return a checked ``Suite`` from its mapping; entries that are ``false`` in sections of ``NAMED`` are removed."""
+    if has_password(str(data)):
+        raise ConfigError(
+            f"suite {name}: got a URL with a password, but settings are stored and shown; expected a URL without one, "
+            "or a local file"
+        )
     data = dict(data)
     for key in NAMED:
         if named := _named(data, key):

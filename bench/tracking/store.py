@@ -12,10 +12,12 @@ from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from bench.errors import BenchError
+from bench.store.database import require_database
 
 SYNCED: Final = "bench.synced"  # tag of an experiment: the logged state and its number of runs
 ROWS: Final = "bench.rows"  # tag of a run, set last: its logged rows, with a hash of each one's content
 ARTIFACTS: Final = "mlartifacts"
+SERVERS: Final = ("http://", "https://", "databricks")  # tracking URIs of servers; the others are databases
 _LOCAL, _QUOTED = "sqlite:///", "sqlite+pysqlite:///"  # MLflow would create a folder with the quoted name
 _HEADER = b"SQLite format 3\x00"
 
@@ -43,6 +45,18 @@ def own_database(out: Path, uri: str) -> Path | None:
 def artifacts_of(out: Path) -> str:
     """Return the URI of the folder with the files of an output folder's own MLflow database."""
     return (out / ARTIFACTS).resolve().as_uri()
+
+
+def artifact_root(out: Path, uri: str) -> str | None:
+    """Return where the files of a new experiment go; None for a server, which has its own rule.
+
+    The output folder's own database has them beside it. Another database, which several machines may share, has them at
+    ``MLFLOW_DEFAULT_ARTIFACT_ROOT``, such as ``s3://bucket/path``, the variable that MLflow's server reads too.
+    """
+    if uri.startswith(SERVERS):
+        return None
+    shared = None if own_database(out, uri) else os.environ.get("MLFLOW_DEFAULT_ARTIFACT_ROOT")
+    return shared or artifacts_of(out)
 
 
 def set_aside_damaged(path: Path) -> str | None:
@@ -141,7 +155,10 @@ def sole_writer(out: Path) -> Any:
 
 
 def new_client(uri: str) -> Any:
-    """Import MLflow (seconds) with telemetry off and short, bounded waits, and return its client."""
+    """Import MLflow (seconds) with telemetry off and short, bounded waits, and return its client.
+
+    Raises ``ConfigError`` if its database cannot be reached.
+    """
     os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_TIMEOUT", "10")
@@ -149,6 +166,8 @@ def new_client(uri: str) -> Any:
     from sqlalchemy.engine import make_url
 
     path = database(uri)
+    if path is None and not uri.startswith(SERVERS):
+        require_database(uri, "MLFLOW_TRACKING_URI")
     if path is not None and make_url(uri).database != str(path):  # SQLAlchemy before 2.1 does not unquote
         raise BenchError(f"MLflow cannot use a database in {path.parent}: use an --out folder without ? # %")
     for name in ("mlflow", "alembic"):  # creating the database prints a line per migration

@@ -147,4 +147,4 @@ class TrackingThread:
 
 def _one_line(error: Exception) -> str:
     lines = str(error).strip().splitlines() or ["no message"]
-    return redact(f"{type(error).__name__}: {lines[0]}")[:200]
+    return redact(f"{type(error).__name__}: {lines[0]}")[:300]

@@ -21,7 +21,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from bench.errors import ConfigError
 from bench.seeding import derive_seed
 from bench.stats.pareto import pareto
-from bench.store.redact import redact, remember
+from bench.store.database import require_database
+from bench.store.redact import redact
 from bench.tuning.arm import Arm
 from bench.tuning.spaces import Space
 from bench.types import Choice, IntRange
@@ -43,16 +44,17 @@ def open_study(arm: Arm, storage: str | None) -> Study:
 
     Raises ``ConfigError`` if the storage cannot be reached.
     """
-    remember(storage)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # WilcoxonPruner, since 3.6
     directions: list[Literal["maximize", "minimize"]] = ["maximize", "minimize"] if arm.with_seconds else ["maximize"]
     pruner = make_pruner(arm)
+    if storage is not None:
+        require_database(storage, "--storage")
     for attempt in range(OPENINGS):
         try:
             return optuna.create_study(
                 study_name=arm.study,
-                storage=_journal(arm) if storage is None else storage,
+                storage=_journal(arm) if storage is None else _database(storage),
                 sampler=SeededByTrial(lambda seed: _sampler(arm, seed), arm.seed),
                 pruner=pruner,
                 directions=directions,
@@ -73,6 +75,11 @@ def _journal(arm: Arm) -> optuna.storages.BaseStorage:
     from bench.tuning.journal import Journal
 
     return optuna.storages.JournalStorage(Journal(arm.folder / JOURNAL))
+
+
+def _database(url: str) -> optuna.storages.BaseStorage:
+    """Return the storage of a URL; a connection that the server has closed is opened again."""
+    return optuna.storages.RDBStorage(url, engine_kwargs={"pool_pre_ping": True})
 
 
 def _sampler(arm: Arm, seed: int) -> BaseSampler:

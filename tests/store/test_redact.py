@@ -19,7 +19,8 @@ from bench.cli.options import Group
 from bench.engine.cell_run import run_cell
 from bench.engine.session import prepare, run_command
 from bench.errors import BenchError, ConfigError
-from bench.store.redact import redact, remember
+from bench.store.redact import has_password, redact, remember
+from bench.suite.suite import load_suite
 from bench.tracking.session_view import MLflowView
 from bench.tracking.tracker import TrackingThread, ui_command, ui_environment
 from bench.tracking.writer import Tracker
@@ -64,6 +65,40 @@ def test_a_storage_that_was_given_is_hidden_wherever_its_password_stands() -> No
     remember("postgresql://u:st0rage%20pass@db/optuna")
     remember("journal.log")
     assert redact("FATAL: st0rage pass, st0rage%20pass") == "FATAL: ***, ***"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("postgresql+psycopg://ana:p%40ss@db.example:5432/optuna", True),
+        ("redis://:secret@db/0", True),
+        ("mysql://db/x?user=a&password=b", True),
+        ("see {'weights': 'https://ana:p@ss/w@host/x.pt'}", True),
+        ("postgresql+psycopg://ana@db.example:5432/optuna", False),
+        ("http://lab:5000/x, mail a@b.example; sqlite:////a/b.db", False),
+        (r"(?P<group>[bm]\d+)_ and (?<=token=)x", False),
+    ],
+)
+def test_which_texts_have_a_password(text: str, found: bool) -> None:
+    assert has_password(text) is found
+
+
+def test_the_user_of_a_database_is_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BENCH_STORAGE", "postgresql+psycopg://bench@db/optuna")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://a-token@lab")
+    assert redact("bench run with a-token") == "bench run with ***"
+
+
+def test_the_password_of_the_postgres_client_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGPASSWORD", "a-longer-word")
+    assert redact("FATAL: a-longer-word") == "FATAL: ***"
+
+
+def test_settings_with_a_password_are_refused(tmp_path: Path) -> None:
+    suite = write_suite(tmp_path / "s.yaml", description=f"weights of {URI}/x")
+    with pytest.raises(ConfigError, match="suite s: got a URL with a password") as caught:
+        load_suite(str(suite))
+    assert is_clean(str(caught.value))
 
 
 def test_the_command_line_prints_no_secret(capsys: pytest.CaptureFixture[str]) -> None:

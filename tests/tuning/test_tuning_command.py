@@ -163,6 +163,8 @@ TUNE = ("tune", *TOY, "--method", "toy", "--space", "space.yaml")
         ),
         ((*TUNE, "--trials", "1", "--pruner", "wilcoxon"), "a study of one fold cannot be pruned"),
         ((*TUNE, "--trials", "1", "--storage", "mysqll://x"), "--storage mysqll://x"),
+        ((*TUNE, "--trials", "1", "--storage", "postgresql://a:b@db/x"), "PGPASSWORD or write it to ~/.pgpass"),
+        ((*TUNE, "--trials", "1", "--storage", "mysql://db/x?user=a&password=b"), "set BENCH_STORAGE to the URL"),
         ((*TUNE, "--trials", "1", "--set", "methods.toy.stepps=3"), "did you mean 'steps'"),
     ],
 )
@@ -217,6 +219,19 @@ def test_failing_trials_are_exit_1(bench: Any) -> None:
     assert result.exit_code == 1, result.output
     assert "the last 5 trials failed" in result.output
     assert "injected failure" in result.output
+
+
+def test_a_database_that_fails_is_one_message(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from sqlalchemy.exc import OperationalError
+
+    def fail(*words: Any) -> int:
+        raise OperationalError("SELECT 1", {}, Exception("server closed the connection"))
+
+    monkeypatch.setattr("bench.cli.tune.tune_arm", fail)
+    result = bench(*TUNE, "--trials", "1", "--out", "out")
+    assert (result.exit_code, "Traceback" in result.output) == (2, False)
+    assert "server closed the connection" in result.output
+    assert "run the same command to continue" in result.output
 
 
 def test_a_ctrl_c_is_exit_130_and_the_same_command_continues(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -73,7 +73,7 @@ def test_a_cells_own_pace_tells_when_it_ends_and_before_that_like_cells_do(tmp_p
     tell(artifacts, a, peak_memory_bytes=2**30)
     early = work_of(a, artifacts, costs(a=50.0))
     assert (early.elapsed_s, early.left_s, early.step) == (30.0, 20.0, None)
-    assert early.columns() == ("", "30 s", "20 s left", "1.0 GiB", "")
+    assert early.columns() == ("", "30 s", "20 s left", "1.0 GiB", "", "")
     assert work_of(a, artifacts, costs()).left_s is None, "nothing is known of it"
     tell(
         artifacts,
@@ -87,7 +87,7 @@ def test_a_cells_own_pace_tells_when_it_ends_and_before_that_like_cells_do(tmp_p
     late = work_of(a, artifacts, costs(a=50.0))
     assert late.elapsed_s == 60.0
     assert late.left_s == pytest.approx(20.0), "60 of 80 steps took 60 s"
-    assert late.columns() == ("step 60/80", "60 s", "20 s left", "", "loss_G 1.23, loss_D 0.5")
+    assert late.columns() == ("step 60/80", "60 s", "20 s left", "", "", "loss_G 1.23, loss_D 0.5")
 
 
 def test_the_wall_time_left_counts_jobs_what_is_in_work_and_what_waits_for_it(tmp_path: Path, still: None) -> None:

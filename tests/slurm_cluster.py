@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -102,9 +102,9 @@ def _daemon(words: Sequence[str], conf: Path) -> Iterator[None]:
             process.wait()
 
 
-def _wait(condition: object, name: str, folder: Path) -> None:
+def _wait(condition: Callable[[], object], name: str, folder: Path) -> None:
     end = time.monotonic() + START_S
-    while not condition():  # type: ignore[operator]
+    while not condition():
         if time.monotonic() > end:
             logs = "\n".join(
                 f"{p.name}:\n{p.read_text()[-2000:]}" for p in [*folder.glob("*.log"), *folder.glob("*.out")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 import time
@@ -163,6 +164,22 @@ def test_status_of_a_run_that_goes_on(session: Session) -> None:
     first = shown["running"][0]
     assert (first["key"], first["step"], first["metrics"]) == (cells[0].key, 5, {"loss_G": 1.5})
     assert {"elapsed_s", "left_s", "peak_memory_bytes", "device"} <= first.keys()
+
+
+def test_status_names_the_other_machines_that_work(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ExitStack() as stack:
+        monkeypatch.setenv("BENCH_HOST", "node7")
+        cells = in_work(session, 1, stack)
+        monkeypatch.delenv("BENCH_HOST")
+        stack.enter_context(announced(session.env.out, "ci", 0, 1, "cpu"))  # `bench run` of a cluster
+        state = read_status(session)
+    lines = text_of(described(state)).splitlines()
+    assert f"on node7, process {os.getpid()}" in next(line for line in lines if cells[0].title in line)
+    assert any("2 parallel jobs" in line and f"process {os.getpid()} on node7" in line for line in lines)
+    assert any("starts workers and runs no cell itself" in line for line in lines)
+    assert state.jobs == 2
+    shown = plain(state)["running"][0]
+    assert (shown["host"], shown["pid"]) == ("node7", os.getpid())
 
 
 def test_watching_ends_when_nothing_works_on_the_suite(

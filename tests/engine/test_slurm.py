@@ -14,8 +14,10 @@ from typing import Any
 
 import pytest
 import slurm_cluster
+from click.testing import CliRunner
 from toy import write_squares, write_suite
 
+from bench.cli.main import main
 from bench.engine.executors.fleet import FleetError, WorkerCommand
 from bench.engine.executors.local import InProcess
 from bench.engine.executors.slurm import SlurmJobs
@@ -132,6 +134,20 @@ def test_without_slurm_the_missing_commands_are_named(tmp_path: Path, monkeypatc
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(FleetError, match="sbatch, squeue, scancel not found"):
         jobs(tmp_path, Resources())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--executor", "slurm"], "--executor slurm needs --workers"),
+        (["--executor", "slurm", "--workers", "2", "--jobs", "2"], "takes neither --jobs nor --trace"),
+        (["--workers", "2"], "--workers: only with --executor slurm or ray; on this machine use --jobs"),
+    ],
+)
+def test_options_that_exclude_each_other(options: list[str], message: str) -> None:
+    found = CliRunner().invoke(main, ["run", "ci", *options])
+    assert found.exit_code == 2
+    assert message in found.output
 
 
 class Cluster:

@@ -59,7 +59,7 @@ class RayWorkers:
         self._problem = ""  # of the last task that failed
 
     def start(self, number: int) -> None:
-        """Start workers. Raises ``BenchError`` without Ray, without a cluster, or if none of its nodes is large enough."""
+        """Start workers. Raises ``BenchError`` without Ray, without a cluster, or if its nodes are too small."""
         if self._ray is None:
             self._connect()
         self._logs.mkdir(parents=True, exist_ok=True)
@@ -117,13 +117,12 @@ class RayWorkers:
 
 
 def _init(ray: Any, address: str | None) -> None:
+    given = address or os.environ.get("RAY_ADDRESS")
     try:
-        ray.init(address=address or "auto", **QUIET)
+        ray.init(address=given or "auto", **QUIET)
     except ConnectionError as e:
-        if address or os.environ.get("RAY_ADDRESS"):
-            raise BenchError(
-                f"no Ray cluster answers at {address or os.environ['RAY_ADDRESS']}: {e}; start it with `ray start --head`"
-            ) from e
+        if given:
+            raise BenchError(f"no Ray cluster answers at {given}: {e}; start it with `ray start --head`") from e
         ray.init(address="local", num_cpus=available_cpus(), object_store_memory=OBJECT_STORE_BYTES, **QUIET)
 
 

@@ -18,6 +18,7 @@ from bench.cli.sub_suites import SubSuites, name_absent, write_overall
 from bench.cli.training import looks_of, say_stopped, train
 from bench.data.changes import data_changes, keep_index
 from bench.engine.console import Detail, plain_console, print_data
+from bench.engine.executors.fleets import NAMES, FleetChoice
 from bench.engine.plan_rows import rows_of
 from bench.engine.scheduler import Runner
 from bench.engine.session import Session, pick_device
@@ -33,7 +34,7 @@ MLFLOW_WAIT_S = 120.0
 
 def run_suite(
     session: Session, only: Sequence[str], device: str, jobs: int | None, trace: bool = False,
-    detail: Detail = Detail.NORMAL,
+    detail: Detail = Detail.NORMAL, fleet: FleetChoice | None = None,
 ) -> int:  # fmt: skip
     """Run the unfinished cells of the suite, log them, write the report; return the exit code."""
     console = plain_console(detail)
@@ -50,9 +51,9 @@ def run_suite(
     view = MLflowView(session)
     record = None
     if left:
-        session = session.on_device(pick_device(device))
+        session = session if fleet else session.on_device(pick_device(device))
         session = replace(session, env=replace(session.env, trace=trace))
-        record = train(session, runner, console, jobs, listeners=[view], looks=looks)
+        record = train(session, runner, console, jobs, listeners=[view], looks=looks, fleet=fleet)
     if looks:
         while looks.more():  # sets that earlier runs finished
             pass
@@ -104,17 +105,26 @@ def _close(console: Console, runner: Runner, elapsed_s: float, report: Path) -> 
 @only_option
 @device_option
 @click.option("--jobs", type=int, help="Number of parallel jobs (cells). Default: use all CPU cores; 1 on a GPU.")
+@click.option(
+    "--executor",
+    type=click.Choice(["process", *NAMES]),
+    default="process",
+    show_default=True,
+    help="What runs the cells: processes of this machine, Slurm jobs, or workers on a Ray cluster.",
+)
+@click.option("--workers", type=click.IntRange(min=1), help="Highest number of parallel Slurm jobs or Ray workers.")
 @click.option("--trace", is_flag=True, help="Save a torch.profiler trace of a few steps of each training.")
 @click.option("-v", "--verbose", is_flag=True, help="Print every finished cell, not only trainings.")
 @click.option("-q", "--quiet", is_flag=True, help="Print problems only.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and exit, as `bench plan` does.")
 def run(
-    chosen: Chosen, seed: int | None, only: tuple[str, ...], device: str, jobs: int | None, trace: bool,
-    dry_run: bool, verbose: bool, quiet: bool,
+    chosen: Chosen, seed: int | None, only: tuple[str, ...], device: str, jobs: int | None, executor: str,
+    workers: int | None, trace: bool, dry_run: bool, verbose: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Run a suite: train, synthesise, fine-tune, evaluate, report. Run it again to resume or to retry failures."""
-
+    fleet = _fleet(executor, workers, jobs, trace, device, only)
     used = (*(("--device", device) if device != "auto" else ()), *(("--jobs", str(jobs)) if jobs else ()))
+    used += ("--executor", executor, "--workers", str(workers)) if fleet else ()
     if verbose and quiet:
         raise click.UsageError("--verbose and --quiet cannot be combined; use one of them")
     detail = Detail.ALL if verbose else Detail.PROBLEMS if quiet else Detail.NORMAL
@@ -123,20 +133,34 @@ def run(
         show_any_plan(found, only, as_json=False, jobs=jobs)
         return
     if isinstance(found, SubSuites):
-        sys.exit(run_sub_suites(found, only, device, jobs, trace, detail))
-    sys.exit(run_suite(found, only, device, jobs, trace, detail))
+        sys.exit(run_sub_suites(found, only, device, jobs, trace, detail, fleet))
+    sys.exit(run_suite(found, only, device, jobs, trace, detail, fleet))
+
+
+def _fleet(
+    executor: str, workers: int | None, jobs: int | None, trace: bool, device: str, only: tuple[str, ...]
+) -> FleetChoice | None:
+    """Return the chosen fleet, None for processes of this machine. Raises ``UsageError`` for excluded options."""
+    if executor == "process":
+        if workers:
+            raise click.UsageError("--workers: only with --executor slurm or ray; on this machine use --jobs")
+        return None
+    if jobs or trace or not workers:
+        raise click.UsageError(f"--executor {executor} needs --workers, and takes neither --jobs nor --trace")
+    return FleetChoice(executor, workers, device, only)
 
 
 def run_sub_suites(
-    m: SubSuites, only: Sequence[str], device: str, jobs: int | None, trace: bool, detail: Detail
-) -> int:
+    m: SubSuites, only: Sequence[str], device: str, jobs: int | None, trace: bool, detail: Detail,
+    fleet: FleetChoice | None = None,
+) -> int:  # fmt: skip
     """Run each sub-suite and write the overall report; return the exit code, which is 1 also if images are missing."""
     for session in m.ready:
         require_kept(session)
     m.keep()
     codes, before = [], _report_states(m)
     for session in m.ready:
-        codes.append(run_suite(session, only, device, jobs, trace, detail))
+        codes.append(run_suite(session, only, device, jobs, trace, detail, fleet))
         plain_console(detail).print()
     if _report_states(m) != before:  # reports quote each other; the first ones written quoted old results
         for session in m.ready[:-1]:

@@ -88,7 +88,7 @@ class Runner:
         self.busy_s = 0.0  # sum of the seconds that slots were in use
         self._handed_at: dict[CellId, float] = {}
         self._suspects: deque[Cell] = deque()  # waiting cells whose worker was killed
-        self._elsewhere = Elsewhere(env)
+        self.elsewhere = Elsewhere(env)
         self._rows_elsewhere: list[ResultRow] = []
 
     def reuse(self) -> int:
@@ -110,7 +110,7 @@ class Runner:
         self.summary.reused = len(self.ok)
         self.store.heal()
         self.store.append(missing)
-        self._elsewhere.note_failures(self.waiting)
+        self.elsewhere.note_failures(self.waiting)
         return len(self.waiting)
 
     def run(self, make_executor: Callable[[], Executor], gate: Gate | None = None) -> Summary:
@@ -125,9 +125,9 @@ class Runner:
         self._ready = ReadyCells(list(self.cells.values()), self.ok)
         running: dict[Future[ResultRow], Cell] = {}
         try:
-            while self.waiting or running or self._elsewhere.cells:
+            while (self.waiting or running or self.elsewhere.cells) and not self.elsewhere.leaves(bool(running)):
                 self._fill(executor, running)
-                pause_s = self._look_elsewhere(executor) if self._elsewhere.cells else None
+                pause_s = self._look_elsewhere(executor) if self.elsewhere.cells else None
                 if running:
                     done, _ = wait(running, timeout=pause_s, return_when=FIRST_COMPLETED)
                     self._collect(done, running)
@@ -156,15 +156,15 @@ class Runner:
     def _look_elsewhere(self, executor: Executor) -> float:
         """Use what other processes have done, start cells that are free; return the seconds until the next look."""
         before = time.monotonic()
-        executor.tend(list(self._elsewhere.cells.values()))
-        for cell, state in self._elsewhere.look():
+        executor.tend(list(self.elsewhere.cells.values()))
+        for cell, state in self.elsewhere.look():
             if state == "free":
                 if executor.slots:
-                    self._elsewhere.forget(cell)
+                    self.elsewhere.forget(cell)
                     self.waiting[cell.id] = None
                     self._ready.again(cell, self.ok)
             elif state != "busy":
-                self._elsewhere.forget(cell)
+                self.elsewhere.forget(cell)
                 self._end_elsewhere(cell, state)
         return max(LOOK_S, 5 * (time.monotonic() - before))
 
@@ -177,7 +177,7 @@ class Runner:
             self.summary.elsewhere += 1
             self._redo_out_of_date(cell)
         else:
-            row = blank_row(cell, self.env, "failed", self._elsewhere.failure(cell))
+            row = blank_row(cell, self.env, "failed", self.elsewhere.failure(cell))
             self.summary.failed[cell.id] = row.error or "unknown error"
         self._rows_elsewhere.append(row)
         for listener in self.listeners:
@@ -199,8 +199,8 @@ class Runner:
 
     def _start(self, cell: Cell, executor: Executor, running: dict[Future[ResultRow], Cell]) -> None:
         del self.waiting[cell.id]
-        if not executor.slots or self._elsewhere.state(cell) != "free":
-            self._elsewhere.add(cell)
+        if not executor.slots or self.elsewhere.state(cell) != "free":
+            self.elsewhere.add(cell)
             return
         for listener in self.listeners:
             listener.started(cell)
@@ -231,7 +231,7 @@ class Runner:
             if error is None:
                 self._finish(cell, future.result())
             elif isinstance(error, CellBusy):
-                self._elsewhere.add(cell)
+                self.elsewhere.add(cell)
                 for listener in self.listeners:
                     listener.taken_elsewhere(cell)
             elif isinstance(error, DiskError):

@@ -74,6 +74,10 @@ class UnfinishedCells:
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
+    def forget_failure(self, stage: str, key: str) -> None:
+        """Remove the record of a cell's failure, before it is run again by workers that retry none."""
+        self._failed(stage, key).unlink(missing_ok=True)
+
     def is_claimed(self, stage: str, key: str) -> bool:
         """Return whether a living process runs the cell now, as far as one look can tell."""
         holders = self._claims.holders(self._claim(stage, key))

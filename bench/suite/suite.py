@@ -18,6 +18,7 @@ from bench.segmentation.network_config import SegmentationNetworkConfig
 from bench.suite.contrast import NONE, Contrast, as_mapping, check_contrast
 from bench.suite.plugins import PluginSpec, make_plugin, make_plugins
 from bench.suite.published import load_published
+from bench.suite.resources import Resources
 from bench.suite.shipped import config_folder, sub_suite_names, suite_files, suite_name
 from bench.suite.stage_configs import ExplainConfig, FidelityConfig, SelectionConfig, as_selections
 from bench.suite.sub_suites import locate, of_sub_suite, sub_suites_in
@@ -62,6 +63,8 @@ class Settings:
     folder: str | None = None  # folder of this suite's images below --data, if it exists
     # Local file or folder of pretrained weights, or both with the patients they were trained on; default: BENCH_WEIGHTS
     weights: str | WeightsConfig | None = None
+    # What the jobs of a cluster get, for all stages by `default` and for single ones by their names
+    resources: Mapping[str, Resources] = field(default_factory=dict, metadata={"late": True})
 
 
 @dataclass(frozen=True)

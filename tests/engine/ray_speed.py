@@ -26,6 +26,7 @@ from bench.engine.scheduler import Runner  # noqa: E402
 from bench.engine.session import prepare  # noqa: E402
 from bench.engine.stored import keep_config  # noqa: E402
 from bench.interfaces import RunContext, TrainingData  # noqa: E402
+from bench.suite.resources import Resources  # noqa: E402
 
 SECONDS = "RAY_SPEED_SECONDS"  # environment variable of the workers
 
@@ -53,9 +54,9 @@ def measure(folder: Path, workers: int, cells: int) -> tuple[float, float]:
     keep_config(session)
     runner = Runner(session.plan.cells, session.env)
     runner.reuse()
-    fleet = RayWorkers(WorkerCommand(session.env.out, session.suite.name, "cpu", 1))
+    fleet = RayWorkers(WorkerCommand(session.env.out, session.suite.name, "cpu", 1), Resources())
     before = time.monotonic()
-    summary = runner.run(lambda: FleetExecutor(fleet, workers))
+    summary = runner.run(lambda: FleetExecutor([(fleet, ())], workers, session.env.out))
     wall_s = time.monotonic() - before
     assert summary.exit_code == 0, (summary, fleet.logs())
     ends = {row.key: datetime.fromisoformat(row.finished_at).timestamp() for row in rows_of(session.plan, session.env)}

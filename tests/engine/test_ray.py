@@ -27,6 +27,7 @@ from bench.errors import BenchError, ConfigError
 from bench.plan.plan import Cell
 from bench.store.heartbeat import HOST_VARIABLE, LEASE_VARIABLE
 from bench.store.live import LiveCell, live_cells
+from bench.suite.resources import Resources
 from bench.types import ResultRow
 
 PATIENCE_S = 60.0
@@ -44,14 +45,16 @@ class FakeRay:
         self.started: list[str] = []
         self.ended: dict[str, Exception | None] = {}
         self.calls: list[str] = []
+        self.connected = False
 
     def is_initialized(self) -> bool:
-        return False
+        return self.connected
 
     def init(self, address: str, **options: Any) -> None:
         self.calls.append(f"init {address}")
-        if address == "auto":
+        if address != "local":
             raise ConnectionError("none")
+        self.connected = True
         assert not options["include_dashboard"]
         assert not options["log_to_driver"]
 
@@ -83,6 +86,7 @@ class FakeRay:
             self.ended[task] = None
 
     def shutdown(self) -> None:
+        self.connected = False
         self.calls.append("shutdown")
 
 
@@ -90,6 +94,7 @@ class FakeRay:
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeRay:
     ray = FakeRay({"CPU": 2.0, "memory": 4e9}, {"CPU": 4.0, "GPU": 1.0, "memory": 8e9})
     monkeypatch.setitem(sys.modules, "ray", ray)
+    monkeypatch.setattr(RayWorkers, "_sharing", [])
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     return ray
 
@@ -99,20 +104,30 @@ def command(out: Path, device: str = "cpu") -> WorkerCommand:
 
 
 def test_a_worker_that_ended_is_counted_and_its_problem_named(fake: FakeRay, tmp_path: Path) -> None:
-    fleet = RayWorkers(command(tmp_path))
+    fleet = RayWorkers(command(tmp_path), Resources())
     fleet.start(2)
     assert (fake.calls, fleet.alive()) == (["init auto", "init local"], 2)
     fake.ended["task0"] = RuntimeError("Traceback\nthe node died")
     assert fleet.alive() == 1
-    assert fleet.logs() == f"{tmp_path / 'workers'}; the last problem: the node died"
+    assert fleet.logs() == f"logs in {tmp_path / 'logs' / 's'}; the last problem: the node died"
     fleet.stop()
     assert fake.calls[2:] == ["cancel task1", "cancel task1 by force", "shutdown"]
     assert fleet.alive() == 0
 
 
-def test_only_an_own_connection_is_shut_down(fake: FakeRay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fake, "is_initialized", lambda: True)
-    fleet = RayWorkers(command(tmp_path))
+def test_a_connection_is_shut_down_by_its_last_user(fake: FakeRay, tmp_path: Path) -> None:
+    fleets = [RayWorkers(command(tmp_path), Resources()) for _ in range(2)]
+    for fleet in fleets:
+        fleet.start(1)
+    fleets[0].stop()
+    assert fake.calls == ["init auto", "init local", "cancel task0", "cancel task0 by force"]
+    fleets[1].stop()
+    assert fake.calls[4:] == ["cancel task1", "cancel task1 by force", "shutdown"]
+
+
+def test_a_connection_of_the_caller_is_kept(fake: FakeRay, tmp_path: Path) -> None:
+    fake.connected = True
+    fleet = RayWorkers(command(tmp_path), Resources())
     fleet.start(1)
     fleet.stop()
     assert fake.calls == ["cancel task0", "cancel task0 by force"]
@@ -121,20 +136,23 @@ def test_only_an_own_connection_is_shut_down(fake: FakeRay, tmp_path: Path, monk
 def test_resources_and_settings_reach_the_task(fake: FakeRay, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(HOST_VARIABLE, "coordinator")
     monkeypatch.setenv(LEASE_VARIABLE, "7")
-    RayWorkers(command(tmp_path, "cuda:0"), gpus=0.25, memory_gb=2).start(1)
+    RayWorkers(command(tmp_path, "cuda:0"), Resources(gpus=0.25, memory_gb=2)).start(1)
     given = {k: fake.options[k] for k in ("num_cpus", "num_gpus", "memory", "max_retries")}
     assert given == {"num_cpus": 1, "num_gpus": 0.25, "memory": 2_000_000_000, "max_retries": 0}
     assert fake.settings[LEASE_VARIABLE] == "7"
-    assert HOST_VARIABLE not in fake.settings
-    RayWorkers(command(tmp_path, "cuda:0")).start(1)
+    assert not {HOST_VARIABLE, "CUDA_VISIBLE_DEVICES"} & set(fake.settings)
+    RayWorkers(command(tmp_path, "cuda:0"), Resources()).start(1)
     assert fake.options["num_gpus"] == 1
+    RayWorkers(command(tmp_path), Resources()).start(1)
+    assert fake.options["num_gpus"] == 0
+    assert fake.settings["CUDA_VISIBLE_DEVICES"] == ""
 
 
 def test_needs_that_no_node_has_are_an_error(fake: FakeRay, tmp_path: Path) -> None:
     with pytest.raises(BenchError, match=r"got 2 CPU, 0 GPU, 4 GB; 4 CPU, 1 GPU, 8 GB; needed 4 CPU, 2 GPU, 0 GB"):
-        RayWorkers(command(tmp_path), cpus=4, gpus=2).start(1)
-    with pytest.raises(ConfigError, match=r"got 1\.5, expected a fraction below 1 or a whole number"):
-        RayWorkers(command(tmp_path), gpus=1.5)
+        RayWorkers(command(tmp_path), Resources(cpus=4, gpus=2)).start(1)
+    with pytest.raises(ConfigError, match=r"got 1\.5; for Ray, expected a fraction below 1 or a whole number"):
+        RayWorkers(command(tmp_path), Resources(gpus=1.5))
 
 
 def test_no_cluster_at_a_given_address_is_an_error(
@@ -142,10 +160,10 @@ def test_no_cluster_at_a_given_address_is_an_error(
 ) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "10.0.0.1:6379")
     with pytest.raises(BenchError, match=r"no Ray cluster answers at 10\.0\.0\.1:6379"):
-        RayWorkers(command(tmp_path)).start(1)
+        RayWorkers(command(tmp_path), Resources()).start(1)
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(BenchError, match=r"pip install 'augbench\[ray\]'"):
-        RayWorkers(command(tmp_path)).start(1)
+        RayWorkers(command(tmp_path), Resources()).start(1)
 
 
 def test_a_node_without_the_output_folder_is_an_error(tmp_path: Path) -> None:
@@ -224,8 +242,8 @@ class Interference(Listener):
 def run(session: Session, cluster: Any, *listeners: Listener) -> None:
     runner = Runner(session.plan.cells, session.env, listeners)
     runner.reuse()
-    fleet = RayWorkers(WorkerCommand(session.env.out, session.suite.name, "cpu", 1), address=cluster.address)
-    summary = runner.run(lambda: FleetExecutor(fleet, 2))
+    fleet = RayWorkers(WorkerCommand(session.env.out, session.suite.name, "cpu", 1), Resources(), cluster.address)
+    summary = runner.run(lambda: FleetExecutor([(fleet, ())], 2, session.env.out))
     assert summary.exit_code == 0, (summary, fleet.logs())
     assert summary.elsewhere == len(session.plan.work)
 

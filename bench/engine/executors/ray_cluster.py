@@ -7,6 +7,7 @@ GPU are bookkeeping of Ray: they say how many workers share one, and limit no me
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,13 +16,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from bench.cost.host import available_cpus
-from bench.engine.executors.fleet import WorkerCommand
+from bench.engine.executors.fleet import FleetError, WorkerCommand
 from bench.engine.executors.worker import LEAVE_S, LOOK_S
 from bench.errors import BenchError, ConfigError
 from bench.store.heartbeat import HOST_VARIABLE
+from bench.suite.resources import Resources
 
 QUIET = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
 OBJECT_STORE_BYTES = 100_000_000  # nothing is stored in it, and /dev/shm may be small
@@ -34,41 +36,41 @@ DIE_WITH_PARENT = (
 
 
 class RayWorkers:
-    """Workers with ``cpus`` CPUs (default: the threads of a cell), ``gpus`` GPUs and ``memory_gb`` GB each.
+    """Workers with these resources each, as Ray counts them: CPUs (default: the threads of a cell), GPUs and memory.
 
-    ``gpus`` is a fraction below 1 or a whole number, by default 1 on CUDA and 0 otherwise. ``address`` is that of a
-    cluster; default: RAY_ADDRESS, else a cluster started on this machine, else a new one with its cores.
+    ``gpus`` is a fraction below 1 or a whole number, by default 1 with the device cuda, otherwise 0; a worker with 0
+    sees none. ``address`` is that of a cluster; default: RAY_ADDRESS, else a cluster that was started on this machine,
+    else a new one with its cores.
     """
 
     where = "workers on the Ray cluster"
+    _sharing: ClassVar[list[RayWorkers]] = []  # users of the connection that one of them opened
 
-    def __init__(
-        self, command: WorkerCommand, cpus: int | None = None, gpus: float | None = None,
-        memory_gb: float | None = None, address: str | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, command: WorkerCommand, resources: Resources, address: str | None = None) -> None:
         on_cuda = command.device.startswith("cuda")
-        gpus = float(on_cuda) if gpus is None else gpus
-        if gpus > 1 and gpus != int(gpus):
-            raise ConfigError(f"gpus: got {gpus}, expected a fraction below 1 or a whole number for Ray")
-        self._command = replace(command, device="cuda") if on_cuda else command  # Ray shows a worker its own GPU only
-        self._needs = {"CPU": cpus or command.threads, "GPU": gpus, "memory": (memory_gb or 0) * 1e9}
-        self._address, self._logs = address, command.out / "workers"
+        gpus = float(on_cuda) if resources.gpus is None else resources.gpus
+        if gpus > 1 and gpus % 1:
+            raise ConfigError(f"resources: gpus: got {gpus}; for Ray, expected a fraction below 1 or a whole number")
+        self._command = replace(command, device="cuda") if on_cuda else command  # a worker sees its own GPU only
+        memory = (resources.memory_gb or 0) * 1e9
+        self._needs = {"CPU": resources.cpus or command.threads, "GPU": gpus, "memory": memory}
+        self._address, self._folder = address, command.out / "logs" / command.name
         self._ray: Any = None
-        self._is_mine = False  # whether the connection is to be closed
         self._tasks: list[Any] = []
         self._problem = ""  # of the last task that failed
 
     def start(self, number: int) -> None:
-        """Start workers. Raises ``BenchError`` without Ray, without a cluster, or if its nodes are too small."""
+        """Start workers. Raises ``FleetError`` without Ray, without a cluster, or if its nodes are too small."""
         if self._ray is None:
             self._connect()
-        self._logs.mkdir(parents=True, exist_ok=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
         settings = {k: v for k, v in os.environ.items() if k.startswith("BENCH_") and k != HOST_VARIABLE}
+        settings |= {} if self._needs["GPU"] else {"CUDA_VISIBLE_DEVICES": ""}
         task = self._ray.remote(run_worker).options(
             num_cpus=self._needs["CPU"], num_gpus=self._needs["GPU"], memory=int(self._needs["memory"]) or None,
             max_retries=0, scheduling_strategy="SPREAD",
         )  # fmt: skip
-        self._tasks += [task.remote(self._command.words, settings, str(self._logs)) for _ in range(number)]
+        self._tasks += [task.remote(self._command.words, settings, str(self._folder)) for _ in range(number)]
 
     def alive(self) -> int:
         """Return the number of workers that wait for a node or run."""
@@ -88,13 +90,15 @@ class RayWorkers:
                 self._ray.cancel(task, force=force)
             if self._tasks:
                 self._tasks = self._wait(2 * LEAVE_S)[1]
-        if self._is_mine:
-            self._ray.shutdown()
-        self._ray, self._is_mine, self._tasks = None, False, []
+        if self in self._sharing:
+            self._sharing.remove(self)
+            if not self._sharing:
+                self._ray.shutdown()
+        self._ray, self._tasks = None, []
 
     def logs(self) -> str:
-        """Return the folder of the output of the workers, and the last problem of a task."""
-        return f"{self._logs}{self._problem}"
+        """Return the folder of the logs, and the last problem of a task."""
+        return f"logs in {self._folder}{self._problem}"
 
     def _wait(self, timeout_s: float) -> tuple[list[Any], list[Any]]:
         """Return the tasks that have ended, or end meanwhile, and the other ones."""
@@ -105,25 +109,29 @@ class RayWorkers:
         try:
             import ray
         except ImportError:
-            raise BenchError("--executor ray needs the package ray: pip install 'augbench[ray]'") from None
-        self._is_mine = not ray.is_initialized()
-        if self._is_mine:
+            raise FleetError("--executor ray needs the package ray: pip install 'augbench[ray]'") from None
+        if not ray.is_initialized():
             _init(ray, self._address)
+            self._sharing.append(self)
+        elif self._sharing:
+            self._sharing.append(self)
         self._ray = ray
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
         if not any(all(node.get(name, 0) >= amount for name, amount in self._needs.items()) for node in nodes):
             found = "; ".join(_words(node) for node in nodes)
-            raise BenchError(f"no node of the Ray cluster is large enough: got {found}; needed {_words(self._needs)}")
+            raise FleetError(f"no node of the Ray cluster is large enough: got {found}; needed {_words(self._needs)}")
 
 
 def _init(ray: Any, address: str | None) -> None:
     given = address or os.environ.get("RAY_ADDRESS")
+    handler = signal.getsignal(signal.SIGTERM)  # Ray sets its own
     try:
         ray.init(address=given or "auto", **QUIET)
     except ConnectionError as e:
         if given:
-            raise BenchError(f"no Ray cluster answers at {given}: {e}; start it with `ray start --head`") from e
+            raise FleetError(f"no Ray cluster answers at {given}: {e}; start it with `ray start --head`") from e
         ray.init(address="local", num_cpus=available_cpus(), object_store_memory=OBJECT_STORE_BYTES, **QUIET)
+    signal.signal(signal.SIGTERM, handler)
 
 
 def _words(amounts: Mapping[str, float]) -> str:

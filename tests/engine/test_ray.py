@@ -189,6 +189,35 @@ def test_no_process_is_left_when_the_task_s_process_is_killed(tmp_path: Path) ->
     wait_for(lambda: not runs(pid))
 
 
+CANCELLED = """
+import _thread, signal, threading, time
+from pathlib import Path
+from bench.engine.executors.ray_cluster import run_worker
+
+def cancel():
+    while not any("ready" in log.read_text() for log in Path().glob("*.log")):
+        time.sleep(0.02)
+    _thread.interrupt_main()
+
+signal.signal(signal.SIGINT, signal.SIG_IGN)  # inherited by what a script starts in the background
+threading.Thread(target=cancel, daemon=True).start()
+run_worker(["python", "-c", WORKER], {}, ".")
+"""
+WORKER = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_cancelled_task_lets_its_process_end_by_itself(tmp_path: Path) -> None:
+    code = CANCELLED.replace("WORKER", repr(WORKER))
+    task = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, timeout=PATIENCE_S)
+    assert b"KeyboardInterrupt" in task.stderr
+    assert next(tmp_path.glob("*.log")).read_text() == "ready\nended\n"
+
+
 def wait_for(condition: Callable[[], Any]) -> None:
     end = time.monotonic() + PATIENCE_S
     while not condition():
@@ -254,6 +283,7 @@ def test_two_nodes_give_the_numbers_of_one_process(tmp_path: Path, cluster: Any)
     run(shared, cluster)
     assert_done_once(shared, alone)
     assert not live_cells(shared.env.out)
+    assert len(list((shared.env.out / "logs" / shared.suite.name).glob("ray-*.log"))) >= 2  # one for each worker
 
 
 @pytest.mark.slow

@@ -148,6 +148,7 @@ def run_worker(words: Sequence[str], settings: Mapping[str, str], logs: str) -> 
     """
     if not Path(logs).is_dir():
         raise BenchError(f"{socket.gethostname()}: {logs} is missing; expected an output folder that all nodes share")
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Ray cancels by it; it is ignored below a script's `&`
     command = [sys.executable, "-c", DIE_WITH_PARENT, str(os.getpid()), sys.executable, *words[1:]]
     with (Path(logs) / f"ray-{socket.gethostname()}-{os.getpid()}.log").open("ab") as log:
         process = subprocess.Popen(

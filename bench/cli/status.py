@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import click
@@ -64,10 +64,11 @@ def read_status(session: Session) -> Status:
     rows = {r.key: r for r in rows_of(session.plan, session.env, stored)}
     cells = session.plan.work
     left = [c for c in cells if rows[c.row_key].status != "done"]
-    active = {cell.key for cell in live_cells(session.env.out)}
+    active = {cell.key: cell for cell in live_cells(session.env.out)}
     running = {c.id: c for c in left if "/".join(c.id) in active}
     costs = fit_model(session.plan, session.env.out, stored=stored)
-    works = [work_of(c, artifacts, costs) for c in running.values()]
+    where = {i: active["/".join(i)] for i in running}
+    works = [replace(work_of(c, artifacts, costs), host=where[i].host, pid=where[i].pid) for i, c in running.items()]
     runs = live_runs(session.env.out, session.suite.name)
     jobs = sum(run.jobs for run in runs) or len(works) or planned_jobs(session, costs)
     peaks = [r.costs.get(CostKey.PEAK_MEMORY_BYTES, 0.0) for r in rows.values() if r.status == "done"]
@@ -118,9 +119,10 @@ def described(state: Status) -> Group:
     numbers += f", {counts['skipped']} skipped, {counts['missing']} not started"
     lines = [Text(f"suite {state.suite}: {state.cells} cells: {numbers}")]
     lines += [Text(f"look {k}: {words}") for k, words in enumerate(state.looks, start=1)]
-    for run in state.runs:
+    for run in sorted(state.runs, key=lambda run: run.host):
         jobs = f"{run.jobs} parallel job{'s' if run.jobs > 1 else ''}"
         shape = f"{jobs}, {run.threads} thread{'s' if run.threads > 1 else ''} each, on {run.device}"
+        shape = shape if run.jobs else "starts workers and runs no cell itself"
         since = duration(run.elapsed_s)
         lines.append(Text(f"running for {since}: {shape} (process {run.pid} on {run.host})"))
     failed = [

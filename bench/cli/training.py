@@ -33,10 +33,11 @@ from bench.suite.resources import DEFAULT, Resources
 def train(
     session: Session, runner: Runner, console: PlainConsole, jobs: int | None, threads: int | None = None,
     listeners: Sequence[Listener] = (), looks: Looks | None = None, fleet: FleetChoice | None = None,
-) -> RunRecord:  # fmt: skip
+) -> RunRecord | None:  # fmt: skip
     """Run the unfinished cells and show the progress; return the record of the run, which is stored too.
 
-    With a ``fleet``, its workers run them; this process starts the workers and observes the output folder.
+    With a ``fleet``, its workers run them and store their records; this process starts the workers and observes the
+    output folder.
     """
     with no_exit("the methods and classifiers were checked"):
         check_trainable(session.suite)  # before the generators are trained, which may take hours
@@ -65,11 +66,14 @@ def train(
     previous = signal.signal(signal.SIGTERM, _interrupt)
     started = time.monotonic()
     try:
-        with announced(session.env.out, session.suite.name, jobs, threads, session.env.device) as live, shown:
+        own_jobs = 0 if fleet else jobs
+        with announced(session.env.out, session.suite.name, own_jobs, threads, session.env.device) as live, shown:
             runner.run(make, looks)
     finally:
         signal.signal(signal.SIGTERM, previous)
     wall_s = time.monotonic() - started
+    if fleet:
+        return None
     record = _record(session, runner, live, wall_s, expected)
     keep_run(session.env.out, record)
     return record

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import psutil
 
+from bench.store.heartbeat import host_name
+
+JOB_VARIABLE, LOG_VARIABLE = "BENCH_JOB", "BENCH_LOG"  # set in a job of a cluster: its name, and the file of its output
 PACKAGES = ("torch", "torchvision", "timm", "torch-fidelity", "mlflow", "scikit-learn", "numpy")
 
 
@@ -83,3 +86,15 @@ def git_commit() -> str:
         return commit + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
     except (OSError, subprocess.SubprocessError):
         return "unknown"
+
+
+def with_job(error: str) -> str:
+    """Return the text of an error with the job of the cluster, machine and log file at the end of its first line.
+
+    Outside a job it is unchanged.
+    """
+    job, log = os.environ.get(JOB_VARIABLE), os.environ.get(LOG_VARIABLE)
+    if not job:
+        return error
+    first, *rest = error.split("\n", 1)
+    return "\n".join([f"{first} ({job} on {host_name()}{f', log {log}' if log else ''})", *rest])

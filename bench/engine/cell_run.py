@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import numpy as np
 
 from bench.cost.energy import EnergyMeter
-from bench.cost.host import describe_host, git_commit, versions
+from bench.cost.host import describe_host, git_commit, versions, with_job
 from bench.cost.keys import CostKey
 from bench.cost.sandbox import MEMORY_ADVICE, is_out_of_memory
 from bench.cost.timers import PeakMemory
@@ -107,7 +107,7 @@ def _run_cell(cell: Cell, env: RunEnv, wait: bool) -> ResultRow:
                 raise disk from e
             if isinstance(e, DivergedError) or (ctx.restoring and not is_out_of_memory(e)):
                 ctx.drop_checkpoint()
-            text = redact(_described(e))  # used in the store, the report and MLflow
+            text = redact(with_job(_described(e)))  # used in the store, the report and MLflow
             artifacts.fail(*cell.id, text)
             return blank_row(cell, env, "failed", text)
         costs = {**ctx.costs(), **memory.costs(), **energy.costs(), **output.costs}

@@ -134,7 +134,7 @@ class ConsoleListener(Listener):
 
 
 def works_table(works: Sequence[Work]) -> Group:
-    """Return one line per running cell: step, elapsed, left, peak memory so far, and losses if they fit."""
+    """Return one line per running cell: step, elapsed, left, peak memory, other machine, and losses if they fit."""
     table = [(f"  {work.cell.title}", *work.columns()) for work in works]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     lines = []

@@ -6,12 +6,17 @@ import signal
 from collections.abc import Mapping
 from typing import Any
 
+from bench.cost.host import with_job
 from bench.cost.sandbox import MEMORY_ADVICE
 from bench.engine.executors.worker import WorkerDied
 
 
 def cause_of_death(death: WorkerDied, progress: Mapping[str, Any] | None, deaths: int) -> str:
     """Return the cause and the advice, from the cell's last progress and the number of its workers that died."""
+    return with_job(_cause(death, progress, deaths))
+
+
+def _cause(death: WorkerDied, progress: Mapping[str, Any] | None, deaths: int) -> str:
     if death.status >= 0:
         return (
             f"{death} in this cell without an error: code of the cell ended it (os._exit, or abort in a library); "

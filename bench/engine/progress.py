@@ -9,6 +9,7 @@ from bench.forecast.cost_model import CostModel, Prediction, duration, schedule
 from bench.plan.plan import Cell
 from bench.store.cell_folders import Artifacts
 from bench.store.clock import Stamp
+from bench.store.heartbeat import host_name
 
 TRUST_STEPS = 0.1  # after this share of its steps, a cell's own speed predicts better than similar cells
 LOSSES = 3  # number of losses that are shown
@@ -30,14 +31,17 @@ class Work:
     peak_memory_bytes: int | None = None
     device: str | None = None
     left_s: float | None = None
+    host: str | None = None  # machine that runs it, and the number of its process there
+    pid: int | None = None
 
-    def columns(self) -> tuple[str, str, str, str, str]:
-        """Return texts for the terminal: step, elapsed, left, memory, losses."""
+    def columns(self) -> tuple[str, str, str, str, str, str]:
+        """Return texts for the terminal: step, elapsed, left, memory, another machine than this one, losses."""
         return (
             f"step {self.step}/{self.total}" if self.step is not None else "",
             duration(self.elapsed_s) if self.elapsed_s is not None else "starting",
             f"{duration(self.left_s)} left" if self.left_s is not None else "",
             f"{self.peak_memory_bytes / 2**30:.1f} GiB" if self.peak_memory_bytes else "",
+            f"on {self.host}, process {self.pid}" if self.host and self.host != host_name() else "",
             ", ".join(f"{name} {value:.3g}" for name, value in list(self.metrics.items())[:LOSSES]),
         )
 

@@ -17,12 +17,13 @@ from bench.data.masks import masks_fingerprint
 from bench.data.positive import require_positive, with_positive
 from bench.data.records import fingerprint
 from bench.data.splits import make_splits
-from bench.errors import ConfigError
+from bench.errors import ConfigError, nearest
 from bench.metrics.custom import try_out
 from bench.metrics.units import scored_unit
-from bench.plan.plan import Cell, Plan, arm_ratios, classifier_of, fold_title, mask_carriers, multiplied_ratios
+from bench.plan.plan import STAGES, Cell, Plan, arm_ratios, classifier_of, fold_title, mask_carriers, multiplied_ratios
 from bench.suite.arms import Arm, ratio_text
 from bench.suite.contrast import NONE
+from bench.suite.resources import DEFAULT
 from bench.suite.suite import PluginSpec, Suite
 from bench.suite.trained_on import WeightsConfig, check_trained_on
 from bench.suite.tuned import SplitGroups, check_tuned_settings
@@ -55,6 +56,9 @@ def make_plan(suite: Suite, index: DatasetIndex, weights: str | None = None) -> 
     """
     index = with_positive(index, suite.positive)
     _check_methods(suite, index)
+    for stage in suite.settings.resources:
+        if stage not in (DEFAULT, *STAGES):
+            raise ConfigError(f"resources.{stage}: no stage of a plan; {nearest(stage, (DEFAULT, *STAGES))}")
     if suite.settings.segmentation_networks and not any(r.mask_paths for r in index.records):
         raise ConfigError(f"segmentation_networks: {index.name} has no masks; expected a data set with masks, or {{}}")
     try_out({m.name: m.create() for m in suite.metrics}, index.classes, index.positive_label)

@@ -33,13 +33,13 @@ class Resources:
         """Raise ``ConfigError`` for a number that is not positive, and for an option that has a key of its own."""
         for name in ("minutes", "cpus", "memory_gb"):
             if (value := getattr(self, name)) is not None and not value > 0:
-                raise ConfigError(f"{name}: got {value}, expected a number above 0")
+                raise ConfigError(f"resources: {name}: got {value}, expected a number above 0")
         if self.gpus is not None and self.gpus < 0:
-            raise ConfigError(f"gpus: got {self.gpus}, expected 0 or more")
+            raise ConfigError(f"resources: gpus: got {self.gpus}, expected 0 or more")
         for option in self.slurm:
             if option in OPTIONS_OF_BENCH or option.startswith("-"):
                 raise ConfigError(
-                    f"slurm.{option}: expected an option of sbatch without dashes that is not one of: "
+                    f"resources: slurm.{option}: expected an option of sbatch without dashes that is not one of: "
                     f"{', '.join(OPTIONS_OF_BENCH)}; time, CPUs, memory and GPUs have keys of their own"
                 )
 

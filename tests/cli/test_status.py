@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 import time
@@ -73,7 +74,7 @@ def test_a_cells_own_pace_tells_when_it_ends_and_before_that_like_cells_do(tmp_p
     tell(artifacts, a, peak_memory_bytes=2**30)
     early = work_of(a, artifacts, costs(a=50.0))
     assert (early.elapsed_s, early.left_s, early.step) == (30.0, 20.0, None)
-    assert early.columns() == ("", "30 s", "20 s left", "1.0 GiB", "")
+    assert early.columns() == ("", "30 s", "20 s left", "1.0 GiB", "", "")
     assert work_of(a, artifacts, costs()).left_s is None, "nothing is known of it"
     tell(
         artifacts,
@@ -87,7 +88,7 @@ def test_a_cells_own_pace_tells_when_it_ends_and_before_that_like_cells_do(tmp_p
     late = work_of(a, artifacts, costs(a=50.0))
     assert late.elapsed_s == 60.0
     assert late.left_s == pytest.approx(20.0), "60 of 80 steps took 60 s"
-    assert late.columns() == ("step 60/80", "60 s", "20 s left", "", "loss_G 1.23, loss_D 0.5")
+    assert late.columns() == ("step 60/80", "60 s", "20 s left", "", "", "loss_G 1.23, loss_D 0.5")
 
 
 def test_the_wall_time_left_counts_jobs_what_is_in_work_and_what_waits_for_it(tmp_path: Path, still: None) -> None:
@@ -163,6 +164,22 @@ def test_status_of_a_run_that_goes_on(session: Session) -> None:
     first = shown["running"][0]
     assert (first["key"], first["step"], first["metrics"]) == (cells[0].key, 5, {"loss_G": 1.5})
     assert {"elapsed_s", "left_s", "peak_memory_bytes", "device"} <= first.keys()
+
+
+def test_status_names_the_other_machines_that_work(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ExitStack() as stack:
+        monkeypatch.setenv("BENCH_HOST", "node7")
+        cells = in_work(session, 1, stack)
+        monkeypatch.delenv("BENCH_HOST")
+        stack.enter_context(announced(session.env.out, "ci", 0, 1, "cpu"))  # `bench run` of a cluster
+        state = read_status(session)
+    lines = text_of(described(state)).splitlines()
+    assert f"on node7, process {os.getpid()}" in next(line for line in lines if cells[0].title in line)
+    assert any("2 parallel jobs" in line and f"process {os.getpid()} on node7" in line for line in lines)
+    assert any("starts workers and runs no cell itself" in line for line in lines)
+    assert state.jobs == 2
+    shown = plain(state)["running"][0]
+    assert (shown["host"], shown["pid"]) == ("node7", os.getpid())
 
 
 def test_watching_ends_when_nothing_works_on_the_suite(

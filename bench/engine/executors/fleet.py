@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ from bench.plan.plan import Cell
 from bench.store.cell_folders import Artifacts
 
 TEND_S = 5.0  # interval of looks at the workers
+LEAVE_S, LOOK_S = 10.0, 0.5  # time for workers to end by themselves when all is done, interval of looks
 MAX_IDLE_STARTS = 5  # so many starts of workers in a row without progress are an error
 PATIENCE_S = 600.0  # a batch system that answers no more is an error after this time
 CellId = tuple[str, str]
@@ -150,10 +152,14 @@ class FleetExecutor:
         return found
 
     def close(self) -> None:
-        """End the workers that are left."""
-        for fleet, _ in self._fleets:
-            fleet.stop()
+        """Wait a moment for the workers, which end by themselves as no cell is left; then end those that are left."""
+        end = time.monotonic() + LEAVE_S
+        with suppress(FleetError):
+            while any(fleet.alive() for fleet, _ in self._fleets) and time.monotonic() < end:
+                time.sleep(LOOK_S)
+            self.kill()
 
     def kill(self) -> None:
         """End the workers."""
-        self.close()
+        for fleet, _ in self._fleets:
+            fleet.stop()

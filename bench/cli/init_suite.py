@@ -29,7 +29,7 @@ methods:
   # cgan: {steps: 4000, upsample: resize}
 classifiers:
   small_cnn: {steps: 200, batch_size: 32, evaluate_every: 50, checkpoint_every: 200}  # on a GPU: more steps
-  linear_probe: {views: 2}  # logistic regression on frozen ImageNet features
+  # linear_probe:      # logistic regression on frozen ImageNet features, for larger images
   # resnet18: {epochs: 100}  # any timm network by its name; epochs or steps
 """
 

@@ -20,6 +20,7 @@ from bench.errors import ConfigError, nearest
 T = TypeVar("T")
 _YAML_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # libyaml's, where PyYAML has it, is ten times as fast
 _type_hints = cache(get_type_hints)
+ALTERNATIVE = {"epochs": "steps", "steps": "epochs"}  # a change of one setting removes the other
 
 
 def build(cls: type[T], data: Mapping[str, Any], where: str) -> T:
@@ -152,7 +153,7 @@ def merged(data: Any, changes: Any) -> Any:
     """Return ``data`` with ``changes`` applied: mappings are merged key by key, other values are replaced."""
     if not isinstance(changes, dict) or not isinstance(data, dict | None):
         return changes
-    old = data or {}
+    old = {key: value for key, value in (data or {}).items() if ALTERNATIVE.get(key) not in changes}
     return {**old, **{key: merged(old.get(key), value) for key, value in changes.items()}}
 
 
@@ -178,6 +179,7 @@ def _assign(node: dict[str, Any], parts: list[str], value: Any, text: str) -> No
     for key in keys:
         if not rest:
             node[key] = value
+            node.pop(ALTERNATIVE.get(key, ""), None)
             continue
         if node.get(key) is None:
             node[key] = {}

@@ -87,6 +87,11 @@ class TranslatorConfig:
         self._require("diffaug", fine, f"some of {', '.join(AUGMENTATIONS)}, separated by commas")
 
     @property
+    def images_per_step(self) -> int:
+        """Images of both classes in a step."""
+        return 2 * self.batch_size
+
+    @property
     def image_channels(self) -> int:
         """Channels of the images; 3 for 'auto', until ``for_images`` has replaced it."""
         return 3 if self.channels == "auto" else self.channels

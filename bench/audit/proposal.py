@@ -19,7 +19,7 @@ LARGEST_PX = 32  # image side that a CPU trains in minutes; methods need a multi
 MEASURED = 200  # images whose size is read
 SETS, SMALLEST_SET = 12, 20  # of a learning curve: training sets, and patients in the smaller ones
 TESTED = 0.25  # share of the patients that a learning curve leaves for the test part
-FOLDS = (5, 4, 3, 2)
+FOLDS, REPEATS = (5, 4, 3, 2), 2
 TRAININGS = 5  # of a given split
 USERS_OWN = ("table", "image_folder")  # data sets whose parts the user has made; public ones have patients in several
 
@@ -76,10 +76,10 @@ def propose_split(index: DatasetIndex) -> tuple[dict[str, Any], str]:
             reason = f"{what}: enough for {SETS} disjoint training sets; kfold is faster and says less"
             return split, reason
     for folds in FOLDS:
-        split = {"protocol": "kfold", "folds": folds, "validation_fraction": 0.25}
+        split = {"protocol": "kfold", "folds": folds, "repeats": REPEATS, "validation_fraction": 0.25}
         if _is_possible(index, split):
             few = "; with so few, expect 'undecided'" if min((counts > 0).sum(axis=0)) < 10 else ""
-            return split, f"{what}: every one is tested once{few}"
+            return split, f"{what}: every one is tested once in each of {REPEATS} divisions into folds{few}"
     raise DataError(f"{index.name}: no split is possible with {what}; at least 3 of each class are needed")
 
 

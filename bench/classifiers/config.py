@@ -11,7 +11,7 @@ from bench.types import Choice, FloatRange, SearchRange
 
 @dataclass(frozen=True)
 class FineTuneConfig:
-    """Budget and optimiser of a fine-tuning. The budget is counted in optimiser steps, never in epochs.
+    """Budget and optimiser of a fine-tuning. The budget is counted in optimiser steps; see ``bench.suite.epochs``.
 
     AdamW (Loshchilov & Hutter 2019) with a linear warm-up and a cosine decay to zero (Loshchilov & Hutter 2017).
     """

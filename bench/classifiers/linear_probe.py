@@ -32,6 +32,7 @@ class LinearProbeConfig(FineTuneConfig):
     """
 
     saves_backbone: ClassVar[bool] = False
+    images_per_step: ClassVar[None] = None  # fitted until it has converged, so it has no epochs
 
     select_by: Literal["balanced_accuracy", "loss"] = "loss"  # on validation: chooses the penalty
     backbone: str = "tf_efficientnet_lite0"  # any timm network

@@ -44,6 +44,11 @@ class Chosen:
         """Return the options with the setting ``seed``, unless it is None."""
         return self if seed is None else replace(self, assignments=(*self.assignments, f"seed={seed}"))
 
+    def with_epochs(self, epochs: float | None) -> Chosen:
+        """Return the options with the setting ``epochs`` of all classifiers, unless it is None."""
+        added = () if epochs is None else (f"classifiers.*.epochs={epochs:g}",)
+        return replace(self, assignments=(*self.assignments, *added))
+
     def to_run(self) -> Session | SubSuites:
         """Open the suite with its settings; without a suite the stored run. For verbs that may start a run."""
         if self.suite:

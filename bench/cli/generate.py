@@ -54,6 +54,7 @@ def generator_for(
         images = images_in(root, suite.settings.folder) or root
         check_trainable(suite)
         index = load_index(suite, images, store / "cache")
+        suite = suite.with_steps(len(index.records))
         env = RunEnv(store, suite, fingerprint(index), images, pick_device(device), local_weights(suite))
         plain_console().print(f"{method} is trained on {len(index.records)} images, unless it is already")
         return generator_of_all(method, index, env), env

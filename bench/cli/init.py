@@ -111,7 +111,8 @@ def _choose_positive(index: DatasetIndex, yes: bool) -> tuple[DatasetIndex, str]
     counts = [sum(r.label == label for r in index.records) for label in range(2)]
     rarer = index.classes[counts.index(min(counts))]
     if yes:
-        return with_positive(index, rarer), "the rarer class: CHECK that it is the finding"
+        what = "the rarer class" if len({*counts}) > 1 else "the first of two classes of equal size"
+        return with_positive(index, rarer), f"{what}: CHECK that it is the finding"
     chosen = click.prompt(
         "which class is the positive one (the finding)?", type=click.Choice(index.classes), default=rarer
     )

@@ -16,7 +16,7 @@ HEAD = """\
 """
 ARMS = """\
 ratios: [1.0]          # synthetic images per real one
-contrast: flow_matching vs none  # the comparison that is tested first
+contrast: classical vs none      # the comparison that is tested first
 explain: {images_per_class: 0}   # Grad-CAM maps in the report: 3 draws them for three images of each class
 fidelity: {input_size_px: 64}    # of the network that compares synthetic with real images; 299 is slow on a CPU
 methods:
@@ -24,12 +24,13 @@ methods:
   classical:           # mirroring, rotations, colours
   oversample:          # all classes equally often
   noise:               # the negative control: images of noise, which cannot help
-  # A small generator for a CPU, which learns little in so few steps. On a GPU remove these settings
-  flow_matching: {steps: 200, batch_size: 16, filters: 16, sample_steps: 8, sample_every: 100, checkpoint_every: 100}
-  # cgan: {steps: 1000, filters: 16, upsample: resize}
+  # A generator is not compared before its images are far better than noise: hours on a CPU, so use a GPU
+  # flow_matching: {steps: 4000}
+  # cgan: {steps: 4000, upsample: resize}
 classifiers:
   small_cnn: {steps: 200, batch_size: 32, evaluate_every: 50, checkpoint_every: 200}  # on a GPU: more steps
-  # resnet18: {steps: 1000}  # any timm network by its name
+  # linear_probe:      # logistic regression on frozen ImageNet features, for larger images
+  # resnet18: {epochs: 100}  # any timm network by its name; epochs or steps
 """
 
 

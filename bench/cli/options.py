@@ -87,6 +87,10 @@ only_option = click.option(
 seed_option = click.option(
     "--seed", type=int, help="Seed of training and sampling, as --set seed=N; the folds have their own, split.seed."
 )
+epochs_option = click.option(
+    "--epochs", type=click.FloatRange(min=0, min_open=True),
+    help="Train all classifiers for this many epochs instead of steps, as --set 'classifiers.*.epochs=N'.",
+)  # fmt: skip
 device_option = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 out_option = click.option(
     "--out",

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from bench.cli.chosen import Chosen, one
 from bench.cli.curve_table import curve_table
-from bench.cli.options import Command, json_option, only_option, seed_option, suite_options
+from bench.cli.options import Command, epochs_option, json_option, only_option, seed_option, suite_options
 from bench.cli.sub_suites import SubSuites, for_each, head
 from bench.config import to_plain
 from bench.cost.host import available_cpus
@@ -196,6 +196,7 @@ def gib(n: float) -> str:
 @click.command(cls=Command)
 @suite_options
 @seed_option
+@epochs_option
 @only_option
 @click.option("--effect", type=float, help="Instead: folds × repeats needed to detect this difference; 0.02: 2 points.")
 @click.option(
@@ -207,12 +208,12 @@ def gib(n: float) -> str:
 @click.option("--jobs", type=click.IntRange(1), help="Number of parallel jobs. Default: as for `bench run`.")
 @json_option
 def plan(
-    chosen: Chosen, seed: int | None, only: tuple[str, ...],
+    chosen: Chosen, seed: int | None, epochs: float | None, only: tuple[str, ...],
     effect: float | None, pilot: Path | None, power: float, jobs: int | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Show the cells of a suite: how many there are, how many are done, and the predicted cost of the rest."""
 
-    chosen = replace(chosen.with_seed(seed), shows_only=True)
+    chosen = replace(chosen.with_seed(seed).with_epochs(epochs), shows_only=True)
     if effect is not None:
         from bench.cli.effect import show_effect_plan
         from bench.cli.effect_curve import show_curve_effect

@@ -12,7 +12,7 @@ import click
 from rich.console import Console
 
 from bench.cli.chosen import Chosen
-from bench.cli.options import Command, device_option, only_option, seed_option, suite_options
+from bench.cli.options import Command, device_option, epochs_option, only_option, seed_option, suite_options
 from bench.cli.plan import show_any_plan
 from bench.cli.sub_suites import SubSuites, name_absent, write_overall
 from bench.cli.training import looks_of, say_stopped, train
@@ -102,6 +102,7 @@ def _close(console: Console, runner: Runner, elapsed_s: float, report: Path) -> 
 @click.command(cls=Command)
 @suite_options
 @seed_option
+@epochs_option
 @only_option
 @device_option
 @click.option("--jobs", type=int, help="Number of parallel jobs (cells). Default: use all CPU cores; 1 on a GPU.")
@@ -118,8 +119,8 @@ def _close(console: Console, runner: Runner, elapsed_s: float, report: Path) -> 
 @click.option("-q", "--quiet", is_flag=True, help="Print problems only.")
 @click.option("--dry-run", is_flag=True, help="Show the plan and exit, as `bench plan` does.")
 def run(
-    chosen: Chosen, seed: int | None, only: tuple[str, ...], device: str, jobs: int | None, executor: str,
-    workers: int | None, trace: bool, dry_run: bool, verbose: bool, quiet: bool,
+    chosen: Chosen, seed: int | None, epochs: float | None, only: tuple[str, ...], device: str, jobs: int | None,
+    executor: str, workers: int | None, trace: bool, dry_run: bool, verbose: bool, quiet: bool,
 ) -> None:  # fmt: skip
     """Run a suite: train, synthesise, fine-tune, evaluate, report. Run it again to resume or to retry failures."""
     fleet = _fleet(executor, workers, jobs, trace, device, only)
@@ -128,7 +129,7 @@ def run(
     if verbose and quiet:
         raise click.UsageError("--verbose and --quiet cannot be combined; use one of them")
     detail = Detail.ALL if verbose else Detail.PROBLEMS if quiet else Detail.NORMAL
-    found = replace(chosen.with_seed(seed), options=used, shows_only=dry_run).to_run()
+    found = replace(chosen.with_seed(seed).with_epochs(epochs), options=used, shows_only=dry_run).to_run()
     if dry_run:
         show_any_plan(found, only, as_json=False, jobs=jobs)
         return

@@ -24,7 +24,7 @@ class Walk:
     def pictures(self, folder: str = "") -> list[str]:
         """Return the files below a folder of the root that have a picture's extension (in any case), sorted."""
         found = []
-        for path, kind in self._files(self.root / folder, ()):
+        for path, kind in self._files(self.root / folder, self._above(folder)):
             if kind:
                 self._skipped[kind].append(path)
             elif path.lower().endswith(self._extensions):
@@ -35,11 +35,11 @@ class Walk:
 
     def leave(self, folders: Collection[str], inside: str = "") -> None:
         """Count the files below the folder ``inside`` that are in none of its ``folders``, those of the classes."""
-        for entry in sorted(_entries(self.root / inside) or (), key=lambda e: e.name):
+        here = self.root / inside
+        for entry in sorted(_entries(here) or (), key=lambda e: e.name):
             if entry.name in folders:
                 continue
-            below = self._files(Path(entry.path), ()) if entry.is_dir() else iter([self._file(entry)])
-            for path, kind in below:
+            for path, kind in self._below(entry, (*self._above(inside), _identity(here)), ""):
                 self._skipped[kind or "files outside the class folders"].append(path)
 
     @property
@@ -48,6 +48,11 @@ class Walk:
         kinds = sorted(self._skipped.items(), key=lambda item: (-len(item[1]), item[0]))
         return tuple(SkippedFiles(kind, len(paths), min(paths)) for kind, paths in kinds)
 
+    def _above(self, folder: str) -> tuple[tuple[int, int], ...]:
+        """Return the identities of the folders from the root down to a folder of it, without that folder."""
+        parents = [p for p in (self.root / folder).parents if p.is_relative_to(self.root) and p.is_dir()]
+        return tuple(map(_identity, parents))
+
     def _files(self, folder: Path, above: tuple[tuple[int, int], ...], kind: str = "") -> Iterator[tuple[str, str]]:
         """Yield the path of every file, and the reason why it is not part of the set; '' if it may be."""
         entries = _entries(folder)
@@ -55,18 +60,21 @@ class Walk:
             yield self._relative(folder), "folders that cannot be read"
             return
         kind = kind or _folder_kind(folder.name if folder != self.root else "")
-        here = os.stat(folder)
-        above = (*above, (here.st_dev, here.st_ino))
+        above = (*above, _identity(folder))
         for entry in entries:
-            if not entry.is_dir():
-                path, own = self._file(entry)
-                yield path, kind or own
-                continue
-            inside = os.stat(entry.path)
-            if entry.is_symlink() and (inside.st_dev, inside.st_ino) in above:
-                yield self._relative(Path(entry.path)), LOOP
-            else:
-                yield from self._files(Path(entry.path), above, kind)
+            yield from self._below(entry, above, kind)
+
+    def _below(
+        self, entry: os.DirEntry[str], above: tuple[tuple[int, int], ...], kind: str
+    ) -> Iterator[tuple[str, str]]:
+        """Yield what ``_files`` yields for one entry of a folder; ``above`` are that folder and those it lies in."""
+        if not entry.is_dir():
+            path, own = self._file(entry)
+            yield path, kind or own
+        elif entry.is_symlink() and _identity(entry.path) in above:
+            yield self._relative(Path(entry.path)), LOOP
+        else:
+            yield from self._files(Path(entry.path), above, kind)
 
     def _file(self, entry: os.DirEntry[str]) -> tuple[str, str]:
         kind = HIDDEN if entry.name.startswith(".") else ""
@@ -76,6 +84,17 @@ class Walk:
 
     def _relative(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
+
+
+def is_loop(path: Path) -> bool:
+    """Return whether a path is a link to a folder that it lies in."""
+    here = path.parent.resolve()
+    return path.is_symlink() and path.resolve() in (here, *here.parents)
+
+
+def _identity(folder: Path | str) -> tuple[int, int]:
+    found = os.stat(folder)
+    return found.st_dev, found.st_ino
 
 
 def _folder_kind(name: str) -> str:

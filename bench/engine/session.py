@@ -115,7 +115,7 @@ def open_session(
         index = load_index(suite, data, cache or out / "cache")
         local = local_weights(suite, weights)
         plan = make_plan(suite, index, weights_id(local))
-    session = Session(plan, RunEnv(out, suite, plan.fingerprint, data, weights=local), command)
+    session = Session(plan, RunEnv(out, plan.suite, plan.fingerprint, data, weights=local), command)
     return session.after(read_looks(plan, out))
 
 

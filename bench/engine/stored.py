@@ -17,6 +17,7 @@ from bench.registry import folders, look_in, no_exit
 from bench.store.cell_folders import Artifacts, CellId
 from bench.store.redact import redact
 from bench.store.run_configs import RunConfig, read_run_config, run_names, save_run_config
+from bench.suite.epochs import EPOCHS, STEPS
 from bench.suite.resolved import resolved
 from bench.suite.suite import Suite, suite_from
 
@@ -115,9 +116,13 @@ def as_stored(session: Session) -> Session:
 
 
 def settings_changes(suite: Suite, config: RunConfig) -> list[Changed]:
-    """Return the settings in which a suite (A) and a stored run (B) differ; settings added since are left out."""
-    found = config_changes(_settings(suite), config.suite)
-    return [c for c in found if c.b is not ABSENT and c.path != "name"]
+    """Return the settings in which a suite (A) and a stored run (B) differ; settings added since are left out.
+
+    A stored run has steps; a suite that was not planned may have epochs instead, which are left out too.
+    """
+    found = list(config_changes(_settings(suite), config.suite))
+    ignored = {"name", *(f"{c.path.removesuffix(EPOCHS)}{STEPS}" for c in found if c.path.endswith(f".{EPOCHS}"))}
+    return [c for c in found if c.b is not ABSENT and c.path not in ignored]
 
 
 def described(changes: Sequence[Changed]) -> str:

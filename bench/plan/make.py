@@ -63,6 +63,7 @@ def make_plan(suite: Suite, index: DatasetIndex, weights: str | None = None) -> 
         raise ConfigError(f"segmentation_networks: {index.name} has no masks; expected a data set with masks, or {{}}")
     try_out({m.name: m.create() for m in suite.metrics}, index.classes, index.positive_label)
     splits = make_splits(index, suite.settings.split)
+    suite = suite.with_steps(max(len(s.train) for s in splits))
     tested = _test_groups(index, splits)
     check_tuned_settings(suite.tuned_settings, fingerprint(index), tested)
     if isinstance(suite.settings.weights, WeightsConfig):

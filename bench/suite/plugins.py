@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bench import registry
 from bench.classifiers.config import FineTuneConfig
 from bench.config import build
 from bench.errors import ConfigError
+from bench.suite.epochs import EPOCHS, STEPS, as_steps, without_epochs
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class PluginSpec:
     version: int
     kind: str
     config: Any
+    epochs: float | None = None  # in place of the config's steps, until the suite is planned
 
     def create(self) -> Any:
         """Import the class and build it."""
@@ -31,9 +33,17 @@ class PluginSpec:
         """Return what determines its results: the class, its code version and its config; not the name."""
         return {"class": self.registered, "version": self.version, "config": self.config}
 
+    def with_steps(self, images: int, where: str) -> PluginSpec:
+        """Return it with steps in place of epochs of ``images`` training images. Raises ``ConfigError``."""
+        if self.epochs is None:
+            return self
+        return replace(self, config=as_steps(self.config, self.epochs, images, f"{where}.{self.name}"), epochs=None)
+
     def plain(self, kind: registry.Kind) -> dict[str, Any]:
         """Return the complete config in the syntax of a suite, with ``use`` if the name does not give the class."""
         config = asdict(self.config)
+        if self.epochs is not None:
+            config = {key: value for key, value in config.items() if key != STEPS} | {EPOCHS: self.epochs}
         if registry.identity(kind, self.name) == self.registered:
             return config
         return {"use": config["model"] if self.registered == registry.FALLBACK_NAME else self.registered, **config}
@@ -59,6 +69,7 @@ def make_plugin(kind: registry.Kind, name: str, data: Any, modality: str = "") -
         data.setdefault("model", registered)  # timm's name
     if kind == "classifier" and not issubclass(cls.Config, FineTuneConfig):
         raise ConfigError(f"{where}: {registered}'s Config must extend bench.classifiers.config.FineTuneConfig")
+    data, epochs = without_epochs(cls.Config, data, where)
     return PluginSpec(
         name=name,
         registered=registry.identity(kind, registered),
@@ -66,4 +77,5 @@ def make_plugin(kind: registry.Kind, name: str, data: Any, modality: str = "") -
         version=int(getattr(cls, "version", 1)),
         kind=str(getattr(cls, "kind", "")),
         config=build(cls.Config, data, where),
+        epochs=epochs,
     )

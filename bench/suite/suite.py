@@ -91,6 +91,16 @@ class Suite:
         """Return the suite without settings that belong to one arm or one fold."""
         return replace(self, tuned=(), tuned_settings=(), by_fold={})
 
+    def with_steps(self, images: int) -> Suite:
+        """Return the suite with steps in place of epochs of ``images`` training images. Raises ``ConfigError``."""
+        return replace(
+            self,
+            methods=tuple(m.with_steps(images, "methods") for m in self.methods),
+            classifiers=tuple(c.with_steps(images, "classifiers") for c in self.classifiers),
+            tuned=tuple((arm, c.with_steps(images, f"methods.{arm}.classifiers")) for arm, c in self.tuned),
+            by_fold={at: own.with_steps(images) for at, own in self.by_fold.items()},
+        )
+
     def method(self, name: str) -> PluginSpec:
         """Return the method of that name."""
         return next(m for m in self.methods if m.name == name)
@@ -247,7 +257,7 @@ def _own_classifiers(methods: Any, classifiers: Any) -> tuple[Any, tuple[tuple[s
                 raise ConfigError(f"{where}: unknown classifier {name!r}; {nearest(name, classifiers)}")
             if not isinstance(changes, dict):
                 raise ConfigError(f"{where}.{name}: expected a mapping of config values, got {changes!r}")
-            found.append((str(method), make_plugin("classifier", str(name), {**(classifiers[name] or {}), **changes})))
+            found.append((str(method), make_plugin("classifier", str(name), merged(classifiers[name], changes))))
     return left, tuple(found)
 
 

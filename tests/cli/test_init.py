@@ -52,7 +52,7 @@ def test_a_table_becomes_a_suite_that_can_be_planned(tmp_path: Path, bench) -> N
         "name": "table", "image": "Image_File", "label": "Diagnosis", "group": "Patient ID", "positive": "malignant",
     }  # fmt: skip
     assert (suite["image_size_px"], suite["split"]["protocol"], suite["split"]["folds"]) == (32, "kfold", 5)
-    assert list(suite["methods"]) == ["none", "classical", "oversample", "noise", "flow_matching"]
+    assert list(suite["methods"]) == ["none", "classical", "oversample", "noise"]
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     planned = bench("plan", "--suite", str(tmp_path / "suite.yaml"), "--out", str(elsewhere))

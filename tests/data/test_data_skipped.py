@@ -91,6 +91,26 @@ def test_links_are_followed_and_extensions_may_be_upper_case(tmp_path: Path) -> 
     assert index.skipped == ()
 
 
+@pytest.mark.parametrize("parts", [(), ("train", "test")])
+def test_links_to_any_folder_above_are_no_images(parts: tuple[str, ...], tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    for number, folder in enumerate([root / part for part in parts] or [root]):
+        two_classes(folder, patients=2)
+        for i, path in enumerate(sorted(folder.rglob("*.png"))):
+            write(path, png(picture(1000 * number + i)))
+    before = index_of(root, tmp_path)
+    first = root / (parts[0] if parts else "")
+    (first / "a" / "deep").mkdir()
+    os.symlink(root, first / "a" / "root")
+    os.symlink(first / "a", first / "a" / "deep" / "class")
+    os.symlink(root, first / "also")
+    os.symlink(root, root / "again")
+    index = index_of(root, tmp_path)
+    assert index.classes == ("a", "b")
+    assert index.records == before.records
+    assert counted(index) == {"links to a folder that they lie in": 4}
+
+
 def test_upper_case_extensions_in_the_known_layouts(tmp_path: Path) -> None:
     for name, dataset in (("breakhis", BreakHis(BreakHisConfig())), ("busi", Busi(BusiConfig()))):
         root = LAYOUTS[name](tmp_path / name)

@@ -12,7 +12,7 @@ from bench.data.given_split import PART, part_named
 from bench.data.listing import ImageChecks, Listed, Listing, check_group_name
 from bench.data.records import index_listing
 from bench.data.suspected_masks import named_masks
-from bench.data.walk import PICTURES, Walk
+from bench.data.walk import PICTURES, Walk, is_loop
 from bench.errors import ConfigError, DataError
 from bench.types import DataProblem, DatasetIndex
 
@@ -138,7 +138,7 @@ def part_folders(root: Path) -> tuple[str, ...]:
 
 
 def _folders_in(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
+    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "__")) and not is_loop(p))
 
 
 def _mask_of(image: str) -> str:

@@ -11,7 +11,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from bench.cost.system_memory import total_bytes
-
 from bench.store.heartbeat import host_name
 
 JOB_VARIABLE, LOG_VARIABLE = "BENCH_JOB", "BENCH_LOG"  # set in a job of a cluster: its name, and the file of its output

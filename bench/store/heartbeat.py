@@ -1,7 +1,7 @@
 """Heartbeats: how processes on several machines see which of them are alive, without comparing their clocks.
 
-``<out>/live/<id>.json`` states a process and a counter, which it increases ``PER_LEASE`` times per lease while it lives.
-For another process, the holder of a heartbeat is dead if
+``<out>/live/<id>.json`` states a process and a counter, which it increases ``PER_LEASE`` times per lease while it
+lives. For another process, the holder of a heartbeat is dead if
 
 1. it ran on the same machine, and that process has ended; or
 2. its counter has not changed for the length of the lease, by the clock of the process that observes it.

@@ -55,7 +55,8 @@ class Artifacts(UnfinishedCells):
         if (stage, key) in self._verified or not self.folder(stage, key).is_dir():
             return None
         try:
-            self.result(stage, key)
+            if not self._is_unchanged(stage, key):
+                self.result(stage, key)
         except StoreError as e:
             return str(e)
         return None
@@ -137,11 +138,27 @@ class Artifacts(UnfinishedCells):
             self._replaced[stage, key] = frozenset(self._last[1]["replaced"])
         return self._last[1]
 
+    def _is_unchanged(self, stage: str, key: str) -> bool:
+        """Return whether the cell's files are those of its last verification; then ``done.json`` need not be read.
+
+        Raises ``StoreError`` if the result is out of date.
+        """
+        known = self._checked(stage, key)
+        try:
+            if known["files"] != signature_of(("done.json", *known["names"]), self.folder(stage, key)):
+                return False
+            self._replaced[stage, key] = frozenset(known["replaced"])
+            self._check_inputs(stage, key, known)
+        except (OSError, KeyError, TypeError):  # a file is missing, or no verification is stored
+            return False
+        self._verified.add((stage, key))
+        return True
+
     def _check_files(self, stage: str, key: str, done: Mapping[str, Any]) -> None:
         """Raise ``StoreError`` unless the folder's files are those that ``done.json`` lists."""
         folder, listed = self.folder(stage, key), done["files"]
         try:
-            now = signature_of(sorted(listed), folder)
+            now = signature_of(("done.json", *sorted(listed)), folder)
         except OSError as e:
             raise StoreError(f"{e.filename} is listed in done.json but cannot be read: {e.strerror}") from e
         known = self._checked(stage, key)
@@ -182,8 +199,14 @@ class Artifacts(UnfinishedCells):
         """Save the signatures of a cell's verified files; a read-only store is not an error."""
         folder, listed = self.folder(stage, key), done["files"]
         try:
-            files = signature_of(sorted(listed), folder)
-            known = {"files": files, "content": content_hash(listed), "replaced": done["replaced"]}
+            names = sorted(listed)
+            known = {
+                "files": signature_of(("done.json", *names), folder),
+                "names": names,
+                "content": content_hash(listed),
+                "inputs": done["inputs"],
+                "replaced": done["replaced"],
+            }
             write_atomic(self._checked_path(stage, key), json.dumps(known))
         except OSError:
             pass

@@ -44,7 +44,7 @@ class Settings:
     device: str
     budget_s: float
     dry: bool = False
-    data: str = ""  # folder of real images; '': the phantom
+    data: Path | None = None  # folder of real images; None: the phantom
 
 
 def run_parts(settings: Settings, parts: Sequence[Part] = PARTS) -> list[Record]:
@@ -61,7 +61,7 @@ def run_parts(settings: Settings, parts: Sequence[Part] = PARTS) -> list[Record]
     code, name = code_version(), f"{machine['device']}{', dry form' if settings.dry else ''}"
     ran = []
     for part in parts:
-        data = settings.data if part.needs_data else ""
+        data = settings.data.name if part.needs_data and settings.data else ""
         new = Record(part.name, part.title, part.expected, code, name, data)
         old = read_record(settings.out, part.name)
         same = old is not None and old.is_same_run(new)
@@ -86,7 +86,7 @@ def run_part(
     """Run one part in its own process and return its record, which is stored; after ``limit_s`` it is killed."""
     record.save(settings.out)
     start = time.monotonic()
-    job = Job(settings.out, settings.device, settings.dry, record, start + limit_s, earlier)
+    job = Job(settings.out, settings.device, settings.dry, record, start + limit_s, earlier, settings.data)
     log = settings.out / "log" / f"{part.name}.txt"
     log.parent.mkdir(exist_ok=True)
     code = in_process(method, _work, (part, job, log), limit_s)
@@ -94,7 +94,7 @@ def run_part(
     found = replace(found, seconds=round(time.monotonic() - start, 2))
     if found.status == RUNNING:  # the process did not come to its end
         late = code is None
-        text = f"stopped after {limit_s:.0f} s" if late else f"the process ended with code {code}; see {log}"
+        text = f"stopped after {limit_s:.0f} s" if late else f"the process ended with code {code}; see log/{log.name}"
         found = replace(found, status=TIMED_OUT if late else FAILED, error=text)
     found.save(settings.out)
     return found
@@ -124,8 +124,8 @@ def _work(part: Part, job: Job, log: Path) -> None:
         record = replace(job.record, status=result.status, result=result.words, met=result.met, figures=result.figures)
     except BaseException as e:  # also sys.exit in a library
         kept = read_record(job.out, part.name) or job.record
-        record = replace(kept, status=FAILED, error=f"{traceback.format_exc()}{type(e).__name__}: {e}"[-6000:])
-        traceback.print_exc()
+        record = replace(kept, status=FAILED, error=f"{type(e).__name__}: {e}"[-3000:])
+        traceback.print_exc()  # into the log
     record.save(job.out)
 
 

@@ -32,8 +32,8 @@ def main() -> int:
         print(f"{sys.executable}: {e}; use a Python with torch: make gpu PYTHON=/path/to/python", file=sys.stderr)
         return 1
     device = options.device or ("cpu" if options.dry else "cuda")
-    data = os.environ.get("BENCH_DATA", "")
-    data = str(Path(data).expanduser().resolve()) if data and not options.dry else ""
+    folder = os.environ.get("BENCH_DATA", "")
+    data = Path(folder).expanduser().resolve() if folder and not options.dry else None
     settings = Settings(options.out.expanduser().resolve(), device, options.budget, options.dry, data)
     try:
         ran = run_parts(settings)

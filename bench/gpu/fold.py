@@ -37,7 +37,7 @@ DRY = (
 
 def run(job: Job) -> Result:
     """Run split, training, sampling, classification and evaluation of the first fold."""
-    data = Path(job.record.data) if job.record.data else None
+    data = job.data
     suite = small_suite(data, job.dry)
     out = job.out / "fold" / f"{job.record.code}-{job.device.replace(':', '-')}"
     index = load_index(suite, data, out / "cache")

@@ -29,7 +29,9 @@ class Result:
 
 @dataclass(frozen=True)
 class Record:
-    """A part's file. ``code``, ``device`` and ``data`` are what it was made with; ``seconds`` is wall time."""
+    """A part's file. ``code``, ``device`` and ``data`` (name of the folder of images, '' for none) are what it was made
+    with; ``seconds`` is wall time. ``error`` is a message; the traceback is in ``log/``.
+    """
 
     part: str
     title: str
@@ -71,6 +73,7 @@ class Job:
     record: Record
     deadline: float  # by ``time.monotonic``, which all processes of a machine share
     earlier: Mapping[str, Any] = field(default_factory=dict)  # figures of an unfinished call with the same code
+    data: Path | None = None  # folder of real images
 
     @property
     def left_s(self) -> float:

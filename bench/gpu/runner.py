@@ -32,8 +32,7 @@ MACHINE_S = 90.0  # limit for the first use of the device
 ROOT = Path(__file__).parents[2]
 PRELOADED = ("torch", "torchvision", "timm", "sklearn.metrics", "bench.engine.cell_run", "bench.forecast.probes")
 STARTS = ("fork", "spawn")  # ways to start a process; the first that can use the device
-FINISHED = (DONE, NO_PYTEST)
-FINE = (*FINISHED, NO_TIME)  # no failure
+FINE = (DONE, NO_PYTEST, NO_TIME)  # no failure
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Settings:
     device: str
     budget_s: float
     dry: bool = False
-    data: str = ""  # folder of real images; '': the phantom
+    data: Path | None = None  # folder of real images; None: the phantom
 
 
 def run_parts(settings: Settings, parts: Sequence[Part] = PARTS) -> list[Record]:
@@ -61,13 +60,13 @@ def run_parts(settings: Settings, parts: Sequence[Part] = PARTS) -> list[Record]
     code, name = code_version(), f"{machine['device']}{', dry form' if settings.dry else ''}"
     ran = []
     for part in parts:
-        data = settings.data if part.needs_data else ""
+        data = settings.data.name if part.needs_data and settings.data else ""
         new = Record(part.name, part.title, part.expected, code, name, data)
         old = read_record(settings.out, part.name)
         same = old is not None and old.is_same_run(new)
         left_s = settings.budget_s - CLOSING_S - (time.monotonic() - started)
-        if old and same and old.status in FINISHED:
-            say(f"{part.name}: {old.status} in an earlier call; skipped")
+        if old and same and old.status == DONE:
+            say(f"{part.name}: done in an earlier call; skipped")
         elif left_s < part.least_s and not settings.dry:
             say(f"{part.name}: {NO_TIME} ({max(left_s, 0):.0f} s left, {part.least_s:.0f} s needed)")
             if not same or (old and old.status == RUNNING):
@@ -86,7 +85,7 @@ def run_part(
     """Run one part in its own process and return its record, which is stored; after ``limit_s`` it is killed."""
     record.save(settings.out)
     start = time.monotonic()
-    job = Job(settings.out, settings.device, settings.dry, record, start + limit_s, earlier)
+    job = Job(settings.out, settings.device, settings.dry, record, start + limit_s, earlier, settings.data)
     log = settings.out / "log" / f"{part.name}.txt"
     log.parent.mkdir(exist_ok=True)
     code = in_process(method, _work, (part, job, log), limit_s)
@@ -94,7 +93,7 @@ def run_part(
     found = replace(found, seconds=round(time.monotonic() - start, 2))
     if found.status == RUNNING:  # the process did not come to its end
         late = code is None
-        text = f"stopped after {limit_s:.0f} s" if late else f"the process ended with code {code}; see {log}"
+        text = f"stopped after {limit_s:.0f} s" if late else f"the process ended with code {code}; see log/{log.name}"
         found = replace(found, status=TIMED_OUT if late else FAILED, error=text)
     found.save(settings.out)
     return found
@@ -124,8 +123,8 @@ def _work(part: Part, job: Job, log: Path) -> None:
         record = replace(job.record, status=result.status, result=result.words, met=result.met, figures=result.figures)
     except BaseException as e:  # also sys.exit in a library
         kept = read_record(job.out, part.name) or job.record
-        record = replace(kept, status=FAILED, error=f"{traceback.format_exc()}{type(e).__name__}: {e}"[-6000:])
-        traceback.print_exc()
+        record = replace(kept, status=FAILED, error=f"{type(e).__name__}: {e}"[-3000:])
+        traceback.print_exc()  # into the log
     record.save(job.out)
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from filelock import FileLock
 from forked import forked_context
+from hypothesis import HealthCheck, settings
 
 from bench.data import near_duplicates
 from bench.engine.executors import worker
@@ -38,6 +39,10 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("BENCH_IN_PROCESS", "1")  # with one cell at a time: a toy plug-in is known to this process only
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # no test touches a network
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+# Examples take longer beside other work; that is not a fault of what is tested.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

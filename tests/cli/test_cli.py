@@ -190,7 +190,7 @@ def test_an_interrupt_is_exit_130_and_leaves_no_process(tmp_path: Path) -> None:
         text=True, preexec_fn=_heed_interrupts, env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, sys.path))},
     )  # fmt: skip
     deadline = time.monotonic() + 120
-    while len(list(tmp_path.glob("out/cells/fit/*.partial/progress.json"))) < 2 and time.monotonic() < deadline:
+    while len(list(tmp_path.glob("out/cells/fit/*.partial*/progress.json"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.05)
     workers = psutil.Process(run.pid).children(recursive=True)
     run.send_signal(signal.SIGINT)

@@ -21,16 +21,17 @@ def busy(seconds: float) -> None:
 
 
 def test_a_busy_block_shows_its_processor_and_memory_use(tmp_path: Path) -> None:
-    before_ms = time.time() * 1000
+    before_ms, wall_s, processor_s = time.time() * 1000, time.monotonic(), time.process_time()
     with UsageMonitor(tmp_path, "cpu", interval_s=0.2):
         busy(0.7)
+    share = (time.process_time() - processor_s) / (time.monotonic() - wall_s)  # of a core; others may use it too
     found = read_usage(tmp_path / USAGE)
     by_name = {name: [v for _, n, v in found if n == name] for _, name, _ in found}
     assert set(by_name) == {
         "cpu_utilization_percentage", "system_memory_usage_megabytes", "system_memory_usage_percentage",
         "process_cpu_percentage", "process_memory_megabytes",
     }  # fmt: skip
-    assert max(by_name["process_cpu_percentage"]) > 20  # one core, shared with other processes
+    assert max(by_name["process_cpu_percentage"]) > 100 * share / 2
     assert 20 < by_name["process_memory_megabytes"][0] < by_name["system_memory_usage_megabytes"][0]
     assert all(0 <= v <= 100 for v in by_name["cpu_utilization_percentage"])
     times = [at for at, name, _ in found if name == "process_cpu_percentage"]

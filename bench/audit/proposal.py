@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from bench.config import build
 from bench.data.examine import MIN_SIDE_PX
 from bench.data.given_split import GIVEN, PART
@@ -21,6 +24,7 @@ SETS, SMALLEST_SET = 12, 20  # of a learning curve: training sets, and patients 
 TESTED = 0.25  # share of the patients that a learning curve leaves for the test part
 FOLDS, REPEATS = (5, 4, 3, 2), 2
 TRAININGS = 5  # of a given split
+LEAST = 3  # groups of a class, for training, validation and test
 USERS_OWN = ("table", "image_folder")  # data sets whose parts the user has made; public ones have patients in several
 
 
@@ -80,7 +84,18 @@ def propose_split(index: DatasetIndex) -> tuple[dict[str, Any], str]:
         if _is_possible(index, split):
             few = "; with so few, expect 'undecided'" if min((counts > 0).sum(axis=0)) < 10 else ""
             return split, f"{what}: every one is tested once in each of {REPEATS} divisions into folds{few}"
-    raise DataError(f"{index.name}: no split is possible with {what}; at least 3 of each class are needed")
+    raise DataError(
+        f"{index.name}: no split is possible with {what}; at least {LEAST} of each class are needed"
+        f"{_left(index, counts)}"
+    )
+
+
+def _left(index: DatasetIndex, counts: npt.NDArray[np.int64]) -> str:
+    """Return how to leave out the classes with too few groups; '' if that would leave fewer than two."""
+    enough = [c for c, n in zip(index.classes, (counts > 0).sum(axis=0), strict=True) if n >= LEAST]
+    if not 2 <= len(enough) < len(index.classes):
+        return ""
+    return f". To use the other classes: --set 'dataset.classes=[{', '.join(enough)}]'"
 
 
 def _is_possible(index: DatasetIndex, split: dict[str, Any]) -> bool:

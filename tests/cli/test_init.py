@@ -15,7 +15,7 @@ from bench.audit.table_columns import guess_columns
 from bench.cli.main import main
 from bench.data.sets.image_folder import ImageFolder, ImageFolderConfig
 from bench.data.tables import read_table
-from bench.errors import ConfigError
+from bench.errors import ConfigError, DataError
 
 
 @pytest.fixture
@@ -144,6 +144,13 @@ def test_the_split_is_one_that_the_groups_can_carry() -> None:
     assert propose_split(made_up_index([[3, 0]] * 30 + [[0, 3]] * 30))[0]["folds"] == 5
     curve = propose_split(made_up_index([[1, 0]] * 500 + [[0, 1]] * 500))[0]
     assert (curve["train_patients"], curve["replicates"]) == ([30, 60], 12)
+
+
+def test_a_class_with_too_few_patients_is_named_with_what_to_do() -> None:
+    with pytest.raises(DataError, match=r"c2 2\).* --set 'dataset\.classes=\[c0, c1\]'"):
+        propose_split(made_up_index([[3, 0, 0]] * 5 + [[0, 3, 0]] * 5 + [[0, 0, 3]] * 2))
+    with pytest.raises(DataError, match=r"at least 3 of each class are needed$"):
+        propose_split(made_up_index([[3, 0]] * 5 + [[0, 3]] * 2))
 
 
 def test_columns_are_recognised_by_content_or_named_in_an_error(tmp_path: Path) -> None:

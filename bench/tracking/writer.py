@@ -67,8 +67,7 @@ RANK = ("were complete", "added to", "written", "written again")  # actions on a
 class Tracker:
     """Writes rows to MLflow, each once. Synchronous, raises errors; use ``TrackingThread`` during a run.
 
-    ``uri`` None means ``MLFLOW_TRACKING_URI``, else ``<out>/mlflow.db`` with files under ``<out>/mlartifacts``;
-    ``bench.tracking.store.artifact_root`` says where the files of other databases are.
+    ``uri`` None means ``MLFLOW_TRACKING_URI``, else ``<out>/mlflow.db``; ``artifact_root`` is the place of its files.
     ``config`` is the suite's, logged on the parent run; ``params_of`` returns a cell's parameters from its row
     (default: ``facts["config"]``); ``tags`` are set on every run, ``dataset`` is an input of every run; ``shown`` are
     tags of the experiment, set if missing; ``model_of`` returns the classifier to log as a model from all rows. MLflow
@@ -158,8 +157,7 @@ class Tracker:
         client = new_client(self.uri)
         found = client.get_experiment_by_name(self.experiment)
         if found is None:
-            place = artifact_root(self.out, self.uri)
-            self._experiment = client.create_experiment(self.experiment, artifact_location=place)
+            self._experiment = client.create_experiment(self.experiment, artifact_root(self.out, self.uri))
         else:
             self._experiment = found.experiment_id
             if found.lifecycle_stage == "deleted":

@@ -67,7 +67,7 @@ RANK = ("were complete", "added to", "written", "written again")  # actions on a
 class Tracker:
     """Writes rows to MLflow, each once. Synchronous, raises errors; use ``TrackingThread`` during a run.
 
-    ``uri`` None means ``MLFLOW_TRACKING_URI``, else ``<out>/mlflow.db``; files are at ``artifact_root``.
+    ``uri`` None means ``MLFLOW_TRACKING_URI``, else ``<out>/mlflow.db``; ``artifact_root`` is the place of its files.
     ``config`` is the suite's, logged on the parent run; ``params_of`` returns a cell's parameters from its row
     (default: ``facts["config"]``); ``tags`` are set on every run, ``dataset`` is an input of every run; ``shown`` are
     tags of the experiment, set if missing; ``model_of`` returns the classifier to log as a model from all rows. MLflow

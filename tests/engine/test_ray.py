@@ -297,3 +297,30 @@ def test_a_node_is_killed_in_the_middle(tmp_path: Path, cluster: Any, capfd: pyt
     assert not runs(interference.killed.pid)
     assert "aylet" not in capfd.readouterr().out  # Ray's messages, which would be printed over the progress
     assert_done_once(shared, alone)
+
+
+@pytest.mark.slow
+def test_two_workers_share_a_gpu_by_halves(tmp_path: Path) -> None:
+    """The GPU is declared, not real: this tests Ray's bookkeeping. A third worker waits."""
+    ray = pytest.importorskip("ray", reason="needs the extra `ray`")
+    code = "import os, time; print('GPU', os.environ['CUDA_VISIBLE_DEVICES'], os.getpid(), flush=True); time.sleep(60)"
+    stand_in = SimpleNamespace(out=tmp_path, name="s", device="cpu", threads=1, words=["python", "-c", code])
+    ray.init("local", num_cpus=4, num_gpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        fleet = RayWorkers(stand_in, Resources(gpus=0.5))  # type: ignore[arg-type]
+        fleet.start(3)
+        wait_for(lambda: len(logs_of(tmp_path)) == 2)
+        time.sleep(2)
+        texts = logs_of(tmp_path)
+        assert [text.split()[:2] for text in texts] == [["GPU", "0"]] * 2
+        assert fleet.alive() == 3
+        fleet.stop()
+        wait_for(lambda: not any(runs(int(text.split()[2])) for text in texts))
+        assert len(logs_of(tmp_path)) == 2
+    finally:
+        ray.shutdown()
+
+
+def logs_of(out: Path) -> list[str]:
+    """Return the complete outputs of the workers."""
+    return [t for log in sorted((out / "logs" / "s").glob("ray-*.log")) if (t := log.read_text()).endswith("\n")]

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 from test_shared_folder import LEASE_S, TESTS, assert_done_once, suite
 
+from bench.cost.host import LOG_VARIABLE
 from bench.engine.executors import ray_cluster
 from bench.engine.executors.fleet import FleetExecutor, WorkerCommand
 from bench.engine.executors.ray_cluster import RayWorkers, run_worker
@@ -172,9 +173,10 @@ def test_a_node_without_the_output_folder_is_an_error(tmp_path: Path) -> None:
 
 
 def test_the_task_returns_the_exit_code_and_keeps_the_output(tmp_path: Path) -> None:
-    words = ["python", "-c", "import os, sys; print(os.environ['BENCH_X']); sys.exit(3)"]
+    words = ["python", "-c", f"import os, sys; print(*map(os.getenv, ['BENCH_X', '{LOG_VARIABLE}'])); sys.exit(3)"]
     assert run_worker(words, {"BENCH_X": "given"}, str(tmp_path)) == 3
-    assert next(tmp_path.glob("ray-*.log")).read_text() == "given\n"
+    log = next(tmp_path.glob("ray-*.log"))
+    assert log.read_text() == f"given {log}\n"
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the signal at the death of the parent exists on Linux only")
@@ -287,10 +289,38 @@ def test_two_nodes_give_the_numbers_of_one_process(tmp_path: Path, cluster: Any)
 
 
 @pytest.mark.slow
-def test_a_node_is_killed_in_the_middle(tmp_path: Path, cluster: Any) -> None:
+def test_a_node_is_killed_in_the_middle(tmp_path: Path, cluster: Any, capfd: pytest.CaptureFixture[str]) -> None:
     shared, alone = suite(tmp_path, methods={"none": {}, "toy": {"use": "toy:Toy", "steps": 200}})
     interference = Interference(cluster, shared)
     run(shared, cluster, interference)
     assert interference.killed
     assert not runs(interference.killed.pid)
+    assert "aylet" not in capfd.readouterr().out  # Ray's messages, which would be printed over the progress
     assert_done_once(shared, alone)
+
+
+@pytest.mark.slow
+def test_two_workers_share_a_gpu_by_halves(tmp_path: Path) -> None:
+    """The GPU is declared, not real: this tests Ray's bookkeeping. A third worker waits."""
+    ray = pytest.importorskip("ray", reason="needs the extra `ray`")
+    code = "import os, time; print('GPU', os.environ['CUDA_VISIBLE_DEVICES'], os.getpid(), flush=True); time.sleep(60)"
+    stand_in = SimpleNamespace(out=tmp_path, name="s", device="cpu", threads=1, words=["python", "-c", code])
+    ray.init("local", num_cpus=4, num_gpus=1, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    try:
+        fleet = RayWorkers(stand_in, Resources(gpus=0.5))  # type: ignore[arg-type]
+        fleet.start(3)
+        wait_for(lambda: len(logs_of(tmp_path)) == 2)
+        time.sleep(2)
+        texts = logs_of(tmp_path)
+        assert [text.split()[:2] for text in texts] == [["GPU", "0"]] * 2
+        assert fleet.alive() == 3
+        fleet.stop()
+        wait_for(lambda: not any(runs(int(text.split()[2])) for text in texts))
+        assert len(logs_of(tmp_path)) == 2
+    finally:
+        ray.shutdown()
+
+
+def logs_of(out: Path) -> list[str]:
+    """Return the complete outputs of the workers."""
+    return [t for log in sorted((out / "logs" / "s").glob("ray-*.log")) if (t := log.read_text()).endswith("\n")]

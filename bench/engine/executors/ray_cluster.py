@@ -18,7 +18,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from bench.cost.host import available_cpus
+from bench.cost.host import JOB_VARIABLE, LOG_VARIABLE, available_cpus
 from bench.engine.executors.fleet import FleetError, WorkerCommand
 from bench.engine.executors.worker import LEAVE_S, LOOK_S
 from bench.errors import BenchError, ConfigError
@@ -132,6 +132,8 @@ def _init(ray: Any, address: str | None) -> None:
             raise FleetError(f"no Ray cluster answers at {given}: {e}; start it with `ray start --head`") from e
         ray.init(address="local", num_cpus=available_cpus(), object_store_memory=OBJECT_STORE_BYTES, **QUIET)
     signal.signal(signal.SIGTERM, handler)
+    with suppress(AttributeError):  # without a public option, the log of a node that died is printed over the progress
+        ray._private.worker._worker_logs_enabled = False
 
 
 def _words(amounts: Mapping[str, float]) -> str:
@@ -150,10 +152,10 @@ def run_worker(words: Sequence[str], settings: Mapping[str, str], logs: str) -> 
         raise BenchError(f"{socket.gethostname()}: {logs} is missing; expected an output folder that all nodes share")
     signal.signal(signal.SIGINT, signal.default_int_handler)  # Ray cancels by it; it is ignored below a script's `&`
     command = [sys.executable, "-c", DIE_WITH_PARENT, str(os.getpid()), sys.executable, *words[1:]]
-    with (Path(logs) / f"ray-{socket.gethostname()}-{os.getpid()}.log").open("ab") as log:
-        process = subprocess.Popen(
-            command, env={**os.environ, **settings}, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
+    path = Path(logs) / f"ray-{socket.gethostname()}-{os.getpid()}.log"
+    env = {**os.environ, **settings, JOB_VARIABLE: f"Ray worker {os.getpid()}", LOG_VARIABLE: str(path)}
+    with path.open("ab") as log:
+        process = subprocess.Popen(command, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
     try:
         while process.poll() is None:  # not `wait`, which a cancellation does not interrupt
             time.sleep(LOOK_S)

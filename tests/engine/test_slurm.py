@@ -227,6 +227,17 @@ def test_a_failure_names_its_job_and_log_and_is_tried_once(fake: Path, tmp_path:
     assert [row["stage"] for row in rows if row["status"] == "failed"].count("fit") == 2
 
 
+@pytest.mark.slow
+def test_jobs_continue_when_the_login_shell_ends_and_the_next_run_finds_them(fake: Path, tmp_path: Path) -> None:
+    cluster = Cluster(tmp_path, sleep_s=0.5)
+    run = cluster.run()
+    cluster.wait_for(lambda: cluster.step_reached(3), run)
+    run.send_signal(signal.SIGHUP)
+    assert run.wait(PATIENCE_S) == -signal.SIGHUP
+    cluster.finish(cluster.run())
+    assert sorted(path.stem for path in fake.glob("*.task")) == ["1_0", "1_1"], cluster.logs()
+
+
 @pytest.fixture(scope="session")
 def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The configuration of a real Slurm."""
@@ -254,8 +265,14 @@ def test_a_cancelled_and_a_requeued_job_change_no_number(real: Path, tmp_path: P
     cluster.wait_for(lambda: cluster.step_reached(3), run)
     slurm_cluster.slurm(real, "scancel", job_of(real))
     cluster.wait_for(lambda: cluster.step_reached(10), run)
-    slurm_cluster.slurm(real, "scontrol", "requeue", job_of(real))
+    requeued = job_of(real)
+    slurm_cluster.slurm(real, "scontrol", "requeue", requeued)
+    queued = ("squeue", "--noheader", "--array", "--states=PENDING", "--format=%i")
+    cluster.wait_for(lambda: requeued in slurm_cluster.slurm(real, *queued).split(), run)
+    slurm_cluster.slurm(real, "scontrol", "update", f"JobId={requeued}", "StartTime=now")  # Slurm waits for two minutes
     cluster.finish(run)
+    log = next(cluster.out.glob(f"logs/*/{requeued}.log")).read_text()
+    assert log.count("run s: 18 cells") == 2, log  # it started twice
 
 
 @pytest.mark.slow

@@ -150,6 +150,13 @@ def test_options_that_exclude_each_other(options: list[str], message: str) -> No
     assert message in found.output
 
 
+def test_a_stage_that_is_mistyped_is_named(tmp_path: Path) -> None:
+    found = CliRunner().invoke(main, ["worker", "--out", str(tmp_path), "--stages", "fit,clasify"])
+    assert found.exit_code == 2
+    assert "--stages: unknown stage 'clasify'" in found.output
+    assert "classify" in found.output
+
+
 class Cluster:
     """A suite, its shared output folder, and `bench run` for it on a cluster."""
 

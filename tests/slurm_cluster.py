@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import secrets
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -78,6 +80,11 @@ def running(folder: Path) -> Iterator[Path]:
         _wait(lambda: not slurm(conf, "squeue", "--noheader").strip(), "the end of all jobs", folder)
 
 
+def end_with_parent() -> None:
+    """Have this new process end when its parent does, even by SIGKILL: a killed test run leaves no daemons."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+
 def slurm(conf: Path, *words: str) -> str:
     """Return the output of a command of Slurm; '' if it fails."""
     return subprocess.run(words, capture_output=True, text=True, env=_env(conf), check=False).stdout
@@ -90,7 +97,9 @@ def _env(conf: Path) -> dict[str, str]:
 @contextmanager
 def _daemon(words: Sequence[str], conf: Path) -> Iterator[None]:
     with conf.with_name(f"{words[0]}.out").open("wb") as log:
-        process = subprocess.Popen(words, env=_env(conf), stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            words, env=_env(conf), stdout=log, stderr=log, start_new_session=True, preexec_fn=end_with_parent
+        )
     try:
         yield
     finally:

@@ -15,6 +15,8 @@ from bench.engine.job_limit import JobLimit
 from bench.engine.scheduler import Runner
 from bench.engine.session import DEFAULT_OUT, pick_device
 from bench.engine.stored import find_run, stored_runs, stored_session
+from bench.errors import ConfigError, nearest
+from bench.plan.plan import STAGES
 from bench.plan.selection import select
 from bench.store.live import live_runs
 
@@ -43,7 +45,11 @@ def worker(
     Start `bench run` once, on any machine; it stores the run's configuration. Then start workers on other machines or
     in other terminals. Each takes the cells that no other process runs. `bench run` writes the report.
     """
-    limit = JobLimit(tuple(filter(None, (stages or "").split(","))), minutes)
+    chosen = tuple(stages.split(",")) if stages else ()
+    for stage in chosen:
+        if stage not in STAGES:
+            raise ConfigError(f"--stages: unknown stage {stage!r}; {nearest(stage, STAGES)}")
+    limit = JobLimit(chosen, minutes)
     out = out.expanduser().resolve()
     find_run(out, name) if name else stored_runs(out) or find_run(out)  # raises an error without a run
     names = [name] if name else stored_runs(out)

@@ -30,6 +30,7 @@ from bench.store.live import live_cells
 from bench.suite.resources import Resources
 
 TESTS = Path(__file__).parents[1]
+RUNS: list[subprocess.Popen[bytes]] = []  # that a test has started
 PATIENCE_S = 600.0
 # Commands with Slurm's options, whose jobs are processes of this machine. One file a task: number of its process.
 FAKE = {
@@ -82,6 +83,15 @@ def write_command(folder: Path, name: str, code: str) -> None:
     head += f"folder, argv = pathlib.Path({str(folder)!r}), sys.argv[1:]\n"
     (folder / name).write_text(head + code)
     (folder / name).chmod(0o755)
+
+
+@pytest.fixture(autouse=True)
+def _no_run_is_left() -> Iterator[None]:
+    yield
+    while RUNS:
+        run = RUNS.pop()
+        run.terminate()  # cancels its jobs
+        run.wait()
 
 
 @pytest.fixture
@@ -150,6 +160,13 @@ def test_options_that_exclude_each_other(options: list[str], message: str) -> No
     assert message in found.output
 
 
+def test_a_stage_that_is_mistyped_is_named(tmp_path: Path) -> None:
+    found = CliRunner().invoke(main, ["worker", "--out", str(tmp_path), "--stages", "fit,clasify"])
+    assert found.exit_code == 2
+    assert "--stages: unknown stage 'clasify'" in found.output
+    assert "classify" in found.output
+
+
 class Cluster:
     """A suite, its shared output folder, and `bench run` for it on a cluster."""
 
@@ -169,10 +186,12 @@ class Cluster:
         """Start `bench run` with two workers."""
         words = ["run", "s.yaml", "--data", "data", "--out", "shared", "--device", "cpu"]
         with (self.folder / "run.log").open("ab") as log:
-            return subprocess.Popen(
+            found = subprocess.Popen(
                 [sys.executable, "-m", "bench.cli", *words, "--executor", "slurm", "--workers", "2"],
-                cwd=self.folder, env=self.env, stdout=log, stderr=log,
+                cwd=self.folder, env=self.env, stdout=log, stderr=log, preexec_fn=slurm_cluster.end_with_parent,
             )  # fmt: skip
+        RUNS.append(found)
+        return found
 
     def wait_for(self, condition: Callable[[], Any], run: subprocess.Popen[bytes]) -> Any:
         """Return the value of a condition as soon as it is true; an error if the run ends before."""

@@ -74,9 +74,9 @@ def signature(path: Path | str) -> tuple[int, int, int, int]:
     return stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino
 
 
-def signature_of(names: Iterable[str], root: Path) -> str:
+def signature_of(names: Iterable[str], root: Path | str) -> str:
     """Return one hash (hex) of POSIX names relative to ``root`` and the signatures of files. Raises ``OSError``."""
-    found, folder = hashlib.sha256(), str(root)
+    found = hashlib.sha256()
     for name in names:
-        found.update(repr((name, signature(f"{folder}/{name}"))).encode())
+        found.update(repr((name, signature(f"{root}/{name}"))).encode())
     return found.hexdigest()

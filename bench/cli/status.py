@@ -23,7 +23,7 @@ from bench.engine.console import echo_json, plain_console, works_table
 from bench.engine.plan_rows import states_of
 from bench.engine.progress import WallLeft, Work, wall_left, work_of
 from bench.engine.session import Session
-from bench.forecast.cost_model import duration, fit_model
+from bench.forecast.cost_model import CostModel, duration, fit_model
 from bench.store.cell_folders import Artifacts
 from bench.store.live import LiveRun, live_cells, live_runs
 from bench.store.results import Store
@@ -72,7 +72,7 @@ def read_status(session: Session) -> Status:
     left = [c for c in cells if states[c.id].status != "done"]
     active = {cell.key: cell for cell in live_cells(session.env.out)}
     running = {c.id: c for c in left if "/".join(c.id) in active}
-    costs = fit_model(session.plan, session.env.out, stored=stored)
+    costs = fit_model(session.plan, session.env.out, stored=stored) if left else CostModel({})
     where = {i: active["/".join(i)] for i in running}
     works = [replace(work_of(c, artifacts, costs), host=where[i].host, pid=where[i].pid) for i, c in running.items()]
     runs = live_runs(session.env.out, session.suite.name)

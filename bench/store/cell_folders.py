@@ -52,10 +52,8 @@ class Artifacts(UnfinishedCells):
 
     def damage(self, stage: str, key: str) -> str | None:
         """Return the problem of a cell's folder: file, found and expected state. None if undamaged or missing."""
-        if (stage, key) in self._verified or not self.folder(stage, key).is_dir():
-            return None
         try:
-            if not self._is_unchanged(stage, key):
+            if not self._is_unchanged(stage, key) and self.folder(stage, key).is_dir():
                 self.result(stage, key)
         except StoreError as e:
             return str(e)
@@ -143,9 +141,11 @@ class Artifacts(UnfinishedCells):
 
         Raises ``StoreError`` if the result is out of date.
         """
+        if (stage, key) in self._verified:
+            return True
         known = self._checked(stage, key)
         try:
-            if known["files"] != signature_of(("done.json", *known["names"]), self.folder(stage, key)):
+            if known["files"] != signature_of(("done.json", *known["names"]), f"{self.root}/{stage}/{key}"):
                 return False
             self._replaced[stage, key] = frozenset(known["replaced"])
             self._check_inputs(stage, key, known)
@@ -190,7 +190,8 @@ class Artifacts(UnfinishedCells):
     def _checked(self, stage: str, key: str) -> dict[str, Any]:
         """Return the record of the last verification of a cell's files; {} if there is none."""
         try:
-            found = json.loads(self._checked_path(stage, key).read_text(encoding="utf-8"))
+            with open(self._checked_path(stage, key), "rb") as f:
+                found = json.loads(f.read())
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}
@@ -207,9 +208,9 @@ class Artifacts(UnfinishedCells):
                 "inputs": done["inputs"],
                 "replaced": done["replaced"],
             }
-            write_atomic(self._checked_path(stage, key), json.dumps(known))
+            write_atomic(Path(self._checked_path(stage, key)), json.dumps(known))
         except OSError:
             pass
 
-    def _checked_path(self, stage: str, key: str) -> Path:
-        return self.root / stage / f"{key}.checked.json"
+    def _checked_path(self, stage: str, key: str) -> str:
+        return f"{self.root}/{stage}/{key}.checked.json"  # no Path: reports check tens of thousands of cells

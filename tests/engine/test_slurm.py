@@ -1,4 +1,7 @@
-"""`bench run --executor slurm`: with commands that only look like Slurm's, and with a real Slurm on this machine."""
+"""`bench run --executor slurm`: with commands that only look like Slurm's, and with a real Slurm on this machine.
+
+``BENCH_TEST_CLUSTER=1`` adds the tests on a real Slurm, and one that waits as long; together they take minutes.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,8 @@ from bench.suite.resources import Resources
 TESTS = Path(__file__).parents[1]
 RUNS: list[subprocess.Popen[bytes]] = []  # that a test has started
 PATIENCE_S = 600.0
+CLUSTER = os.environ.get("BENCH_TEST_CLUSTER") == "1"
+long = pytest.mark.skipif(not CLUSTER, reason="set BENCH_TEST_CLUSTER=1; the tests of Slurm take minutes")
 # Commands with Slurm's options, whose jobs are processes of this machine. One file a task: number of its process.
 FAKE = {
     "sbatch": """
@@ -246,7 +251,7 @@ def test_a_failure_names_its_job_and_log_and_is_tried_once(fake: Path, tmp_path:
     assert [row["stage"] for row in rows if row["status"] == "failed"].count("fit") == 2
 
 
-@pytest.mark.slow
+@long
 def test_jobs_continue_when_the_login_shell_ends_and_the_next_run_finds_them(fake: Path, tmp_path: Path) -> None:
     cluster = Cluster(tmp_path, sleep_s=0.5)
     run = cluster.run()
@@ -277,7 +282,7 @@ def job_of(conf: Path) -> str:
     return slurm_cluster.slurm(conf, "squeue", "--noheader", "--array", "--states=RUNNING", "--format=%i").split()[0]
 
 
-@pytest.mark.slow
+@long
 def test_a_cancelled_and_a_requeued_job_change_no_number(real: Path, tmp_path: Path) -> None:
     cluster = Cluster(tmp_path, sleep_s=1.0)
     run = cluster.run()
@@ -294,7 +299,7 @@ def test_a_cancelled_and_a_requeued_job_change_no_number(real: Path, tmp_path: P
     assert log.count("run s: 18 cells") == 2, log  # it started twice
 
 
-@pytest.mark.slow
+@long
 def test_ctrl_c_cancels_the_jobs_and_the_next_run_continues(real: Path, tmp_path: Path) -> None:
     cluster = Cluster(tmp_path, sleep_s=0.5)
     run = cluster.run()
@@ -310,7 +315,7 @@ def test_ctrl_c_cancels_the_jobs_and_the_next_run_continues(real: Path, tmp_path
     cluster.finish(cluster.run())
 
 
-@pytest.mark.slow
+@long
 def test_a_time_limit_that_is_too_short_is_met_by_more_jobs(real: Path, tmp_path: Path) -> None:
     cluster = Cluster(tmp_path, sleep_s=4.0, resources={"default": {"minutes": 1}})
     cluster.finish(cluster.run())

@@ -57,8 +57,8 @@ class _Balance:
 
     def cost(self, totals: Floats, part: Ints) -> Floats:
         """Return the cost [...] of parts [...] with the features [..., 2C]."""
-        gap = totals[..., : self.classes] - self.shares[part][..., None]
-        lacking = np.maximum(0, self.least[part][..., None] - totals[..., self.classes :])
+        gap = totals[..., : self.classes] - self.shares.take(part)[..., None]
+        lacking = np.maximum(0, self.least.take(part)[..., None] - totals[..., self.classes :])
         return (gap**2).sum(-1) + LACKING * lacking.sum(-1)
 
     def place(self, part: Ints) -> None:
@@ -72,7 +72,8 @@ class _Balance:
         for g in np.argsort(-size * np.exp(rng.normal(0, 0.5, len(size))), kind="stable"):
             then = self.cost(self.totals + self.features[g], every)
             gain = then - now
-            p = self.part[g] = rng.choice(np.flatnonzero(gain <= gain.min() + 1e-12))
+            best = (gain <= gain.min() + 1e-12).nonzero()[0]
+            p = self.part[g] = best[0] if len(best) == 1 else rng.choice(best)  # a choice of one draws no number
             self.totals[p] += self.features[g]
             now[p] = then[p]
 

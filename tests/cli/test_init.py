@@ -71,7 +71,8 @@ def test_the_positive_class_is_asked_and_with_yes_proposed(tmp_path: Path, bench
     assert "which class is the positive one" in done.output
     assert yaml.safe_load((tmp_path / "suite.yaml").read_text(encoding="utf-8"))["dataset"]["positive"] == "A"
     assert bench("init", ".", "--yes", "--out", "yes.yaml").exit_code == 0  # the only table of the folder
-    assert "  # the rarer class: CHECK" in (tmp_path / "yes.yaml").read_text(encoding="utf-8")
+    equal = "  # the first of two classes of equal size: CHECK that it is the finding"
+    assert equal in (tmp_path / "yes.yaml").read_text(encoding="utf-8")
     given = bench("init", "labels.csv", "--yes", "--out", "given.yaml", "--set", "dataset.positive=B", "--set",
                   "dataset.image=image_file")  # fmt: skip
     assert given.exit_code == 0, given.output

@@ -238,7 +238,7 @@ def assert_same(shared: Session, alone: Session) -> None:
     assert not list((shared.env.out / "cells").glob("*/*.partial*"))
 
 
-@pytest.mark.slow
+@long
 def test_a_failure_names_its_job_and_log_and_is_tried_once(fake: Path, tmp_path: Path) -> None:
     failing = {"none": {}, "toy": {"use": "toy:Toy", "fail_at": 2}}
     cluster = Cluster(tmp_path, methods=failing, split={"folds": 2, "validation_fraction": 0.3})

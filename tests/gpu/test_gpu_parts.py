@@ -67,7 +67,7 @@ def test_a_resume_may_differ_as_repetitions_do(
 
 
 def test_a_step_that_does_not_fit_leaves_the_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = steps.offered(job(tmp_path), 1)
+    real = steps.offered(job(tmp_path), 1, compile="off")
 
     def too_large() -> Any:
         raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")

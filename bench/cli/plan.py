@@ -23,6 +23,7 @@ from bench.data.given_split import GIVEN
 from bench.data.left_out import data_lines
 from bench.data.split_config import LEARNING_CURVE
 from bench.engine.console import plain_console, print_data
+from bench.engine.plan_rows import without_collector
 from bench.engine.ready import CellId
 from bench.engine.session import MAX_AUTO_JOBS, Session
 from bench.errors import ConfigError
@@ -67,6 +68,7 @@ def outlook(session: Session, only: Sequence[str], jobs: int | None, artifacts: 
     return Outlook(cells, left, *play(model, list(left.values()), jobs), jobs)
 
 
+@without_collector()
 def show_plan(session: Session, only: Sequence[str], as_json: bool, jobs: int | None = None) -> None:
     """Print the cells, how many are done, and the predicted time and memory of the rest with ``jobs`` parallel jobs.
 

@@ -20,7 +20,7 @@ from bench.cli.sub_suites import SubSuites, for_each, head
 from bench.config import to_plain
 from bench.cost.keys import CostKey
 from bench.engine.console import echo_json, plain_console, works_table
-from bench.engine.plan_rows import states_of
+from bench.engine.plan_rows import states_of, without_collector
 from bench.engine.progress import WallLeft, Work, wall_left, work_of
 from bench.engine.session import Session
 from bench.forecast.cost_model import CostModel, duration, fit_model
@@ -58,6 +58,7 @@ class Status:
         return bool(self.runs or self.works)
 
 
+@without_collector()
 def read_status(session: Session) -> Status:
     """Read the status from the output folder."""
     artifacts, stored = Artifacts(session.env.out), Store(session.env.out).rows()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -41,6 +43,18 @@ class State(NamedTuple):
     status: str
     error: str | None = None
     stored: bool = False
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """Switch off the garbage collector in a block that makes many objects: it would look at all of them repeatedly."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def states_of(

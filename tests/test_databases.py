@@ -93,8 +93,8 @@ def kill_two(url: str) -> list[int]:
     import optuna
 
     running = optuna.trial.TrialState.RUNNING
-    storage, killed = optuna.storages.RDBStorage(url), dict[int, int]()
     deadline = time.monotonic() + WAIT_S
+    storage, killed = _opened(url, deadline), dict[int, int]()
     while time.monotonic() < deadline:
         studies = storage.get_all_studies()
         for trial in (t for s in studies for t in storage.get_all_trials(s._study_id, states=(running,))):
@@ -109,6 +109,20 @@ def kill_two(url: str) -> list[int]:
                     return list(killed.values())
         time.sleep(0.03)
     raise AssertionError("no two processes began a trial")
+
+
+def _opened(url: str, deadline: float) -> Any:
+    """Return the storage, though the processes may be creating its tables at this moment."""
+    import optuna
+    from sqlalchemy.exc import DBAPIError
+
+    while True:
+        try:
+            return optuna.storages.RDBStorage(url)
+        except DBAPIError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the formula reaches other processes by fork only")

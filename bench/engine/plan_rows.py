@@ -73,7 +73,7 @@ def states_of(
         if damage := artifacts.damage(*cell.id):
             withheld[cell.id] = f"{damage}; `bench run` runs the cell again"
             yield cell, State("failed", withheld[cell.id])
-        elif artifacts.is_done(*cell.id):
+        elif artifacts.is_verified(*cell.id):
             unread = [up for up in cell.upstream if cell.stage == "evaluate" and not artifacts.is_done(*up)]
             needs = next((up for up in cell.upstream if up in withheld or up in unread), None)
             if needs:

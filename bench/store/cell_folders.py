@@ -48,12 +48,16 @@ class Artifacts(UnfinishedCells):
 
     def is_done(self, stage: str, key: str) -> bool:
         """Return whether the cell is finished and undamaged (rules in the module's docstring)."""
-        return self.damage(stage, key) is None and (stage, key) in self._verified
+        return self.damage(stage, key) is None and self.is_verified(stage, key)
+
+    def is_verified(self, stage: str, key: str) -> bool:
+        """Return whether this object has found the cell to be finished and undamaged."""
+        return (stage, key) in self._verified
 
     def damage(self, stage: str, key: str) -> str | None:
         """Return the problem of a cell's folder: file, found and expected state. None if undamaged or missing."""
         try:
-            if not self._is_unchanged(stage, key) and self.folder(stage, key).is_dir():
+            if not self._is_unchanged(stage, key) and os.path.isdir(f"{self.root}/{stage}/{key}"):
                 self.result(stage, key)
         except StoreError as e:
             return str(e)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from bench import registry
 from bench.classifiers.config import FineTuneConfig
-from bench.config import build
+from bench.config import build, to_plain
 from bench.errors import ConfigError
 from bench.suite.epochs import EPOCHS, STEPS, as_steps, without_epochs
 
@@ -31,7 +32,11 @@ class PluginSpec:
 
     def identity(self) -> dict[str, Any]:
         """Return what determines its results: the class, its code version and its config; not the name."""
-        return {"class": self.registered, "version": self.version, "config": self.config}
+        return {"class": self.registered, "version": self.version, "config": self._plain_config}
+
+    @cached_property
+    def _plain_config(self) -> Any:
+        return to_plain(self.config, keep_late=False)  # once: large plans hash it thousands of times
 
     def with_steps(self, images: int, where: str) -> PluginSpec:
         """Return it with steps in place of epochs of ``images`` training images. Raises ``ConfigError``."""

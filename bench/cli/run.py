@@ -86,12 +86,8 @@ def _close(console: Console, runner: Runner, elapsed_s: float, report: Path) -> 
     summary = runner.summary
     bad = f", {len(summary.failed)} failed, {len(summary.skipped)} dependent skipped" if summary.exit_code else ""
     others = f", {summary.elsewhere} by other processes" if summary.elsewhere else ""
-    did = (
-        f"{summary.done} done in {duration(elapsed_s)}{others}{bad}"
-        if summary.done or others or bad
-        else "all cells are done"
-    )
-    console.print(did)
+    done = summary.done + summary.elsewhere
+    console.print(f"{done} done in {duration(elapsed_s)}{others}{bad}" if done or bad else "all cells are done")
     for cell_id, error in summary.failed.items():
         console.print(f"{runner.cells[cell_id].title}: {error.splitlines()[0]}", style="red")
     if summary.failed:

@@ -65,7 +65,6 @@ def states_of(
     The folder decides whether a cell is done; a failure counts until the cell is done. A damaged cell is 'failed', with
     the file and the remedy as its error, and finished cells that were made from it are 'skipped': their numbers are not
     used until ``bench run`` has run the cell again. The same applies to a score whose table of predictions is missing.
-    ``artifacts`` has each finished cell's record in memory when it is yielded.
     """
     by_id = {c.id: c for c in cells}
     withheld: dict[CellId, str] = {}  # finished cells whose numbers are not used, and the reason

@@ -89,15 +89,15 @@ class UnfinishedCells:
         Repeated calls of the same object notice the death of a process on another machine (``heartbeat``).
         """
         claim = self._claim(stage, key)
+        if not self._claims.holders(claim):
+            return True
         if not self._claims.can_take(claim):
             return False
-        if self._claims.holders(claim):
-            try:
-                with self.work(stage, key, wait=False):
-                    pass
-            except CellBusy:
-                return False
-        return True
+        try:
+            with self.work(stage, key, wait=False):
+                return True
+        except CellBusy:
+            return False
 
     def holder(self, stage: str, key: str) -> str:
         """Return which process has claimed the cell: 'process 12 on host'; '' for none."""

@@ -19,21 +19,18 @@ from typing import Any
 import pytest
 import slurm_cluster
 from click.testing import CliRunner
+from test_shared_folder import TESTS, assert_done_once
 from toy import write_squares, write_suite
 
 from bench.cli.main import main
 from bench.engine.executors.fleet import FleetError, WorkerCommand
-from bench.engine.executors.local import InProcess
 from bench.engine.executors.slurm import SlurmJobs
-from bench.engine.plan_rows import rows_of
-from bench.engine.scheduler import Runner
 from bench.engine.session import Session, prepare
 from bench.errors import ConfigError
 from bench.store.cell_folders import Artifacts
 from bench.store.live import live_cells
 from bench.suite.resources import Resources
 
-TESTS = Path(__file__).parents[1]
 RUNS: list[subprocess.Popen[bytes]] = []  # that a test has started
 PATIENCE_S = 600.0
 CLUSTER = os.environ.get("BENCH_TEST_CLUSTER") == "1"
@@ -216,27 +213,13 @@ class Cluster:
     def finish(self, run: subprocess.Popen[bytes]) -> None:
         """Wait for the run; its numbers and files are those of a local run, each row is there once."""
         assert run.wait(PATIENCE_S) == 0, self.logs()
-        assert_same(self.session("shared"), self.session("alone"))
+        assert_done_once(self.session("shared"), self.session("alone"))
 
     def session(self, out: str) -> Session:
         return prepare(str(self.folder / "s.yaml"), (), self.folder / "data", self.folder / out)
 
     def logs(self) -> str:
         return "\n".join(p.read_text() for p in [self.folder / "run.log", *self.out.glob("logs/*/*.log")])
-
-
-def assert_same(shared: Session, alone: Session) -> None:
-    runner = Runner(alone.plan.cells, alone.env)
-    runner.reuse()
-    assert runner.run(lambda: InProcess(1)).exit_code == 0
-    found, expected = (Artifacts(s.env.out) for s in (shared, alone))
-    for cell in shared.plan.work:
-        assert found.content(*cell.id) == expected.content(*cell.id) is not None, cell.title
-    numbers = [{r.key: repr(sorted(r.metrics.items())) for r in rows_of(s.plan, s.env)} for s in (shared, alone)]
-    assert numbers[0] == numbers[1]
-    rows = [json.loads(line) for line in (shared.env.out / "results.jsonl").read_text().splitlines()]
-    assert {row["status"] for row in rows} == {"done"}
-    assert not list((shared.env.out / "cells").glob("*/*.partial*"))
 
 
 @long

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from bench.engine.ready import CellId
 from bench.errors import BenchError
 from bench.plan.plan import Cell
 from bench.store.cell_folders import Artifacts
@@ -22,7 +23,6 @@ TEND_S = 5.0  # interval of looks at the workers
 LEAVE_S, LOOK_S = 10.0, 0.5  # time for workers to end by themselves when all is done, interval of looks
 MAX_IDLE_STARTS = 5  # so many starts of workers in a row without progress are an error
 PATIENCE_S = 600.0  # a batch system that answers no more is an error after this time
-CellId = tuple[str, str]
 
 
 class FleetError(BenchError):

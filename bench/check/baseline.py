@@ -11,17 +11,16 @@ from typing import Any
 
 from bench.check.rows import KINDS, Row, Value
 from bench.check.tolerance import (
-    COST_FACTOR,
-    COST_LEAST,
-    COST_MOST,
-    COST_SAME,
     FACTOR,
     LEAST,
     MEAN_LEAST,
     MOST,
     MOST_RELATIVE,
-    PEAK_LEAST,
     RELATIVE,
+    TIME_ELSEWHERE,
+    TIME_SAME,
+    WORK_ELSEWHERE,
+    WORK_SAME,
 )
 from bench.config import to_plain
 from bench.errors import ConfigError
@@ -37,13 +36,8 @@ RULE = {
     "absolute_least": LEAST,
     "most": {"share": MOST, "other": MOST_RELATIVE},
     "mean_least": MEAN_LEAST,
-    "cost": {
-        "factor": COST_FACTOR,
-        "least": COST_LEAST,
-        "most": COST_MOST,
-        "same_machine": COST_SAME,
-        "peak_least": PEAK_LEAST,
-    },
+    "step_time": {"same_machine": TIME_SAME, "elsewhere": TIME_ELSEWHERE},
+    "step_work": {"same_machine": WORK_SAME, "elsewhere": WORK_ELSEWHERE},
 }
 Key = tuple[str, str, str]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -97,7 +96,7 @@ def compare(baseline: Baseline, rows: Sequence[Row], exact: bool = False) -> Com
     """Compare new rows with those of a baseline.
 
     ``exact``: the numerics are those of the baseline, so all rows except costs must be equal in all stored digits, and
-    costs must be within ``COST_SAME``. If not ``exact``, each row may move by its tolerance.
+    costs must be within ``TIME_SAME`` and ``WORK_SAME``. If not ``exact``, each row may move by its tolerance.
     """
     now = {r.key: r for r in rows}
     findings = [_compared(r, baseline, exact) for r in rows]
@@ -128,14 +127,17 @@ def _state(kind: Kind, then: Value, now: Value, tolerance: float) -> State:
     return "better" if kind == "cost" and now < then else "moved"
 
 
-def medians(rows: Iterable[Row], again: Sequence[Iterable[Row]]) -> list[Row]:
-    """Return rows with the median of their value and the repeated measurements in ``again``, if any."""
+def low_thirds(rows: Iterable[Row], again: Sequence[Iterable[Row]]) -> list[Row]:
+    """Return rows with the lower tercile of their value and the repeated measurements in ``again``, if any.
+
+    Other processes make steps slower, not faster, so low values are nearer to the truth than the median.
+    """
     measured: dict[tuple[str, str, str], list[float]] = {}
     for row in chain.from_iterable(again):
         if isinstance(row.value, float):
             measured.setdefault(row.key, []).append(row.value)
     return [
-        replace(r, value=statistics.median([r.value, *measured[r.key]]))
+        replace(r, value=sorted([r.value, *measured[r.key]])[len(measured[r.key]) // 3])
         if r.key in measured and isinstance(r.value, float)
         else r
         for r in rows

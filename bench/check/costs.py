@@ -1,9 +1,10 @@
-"""Cost ratios: time of a training step relative to the reference workload, and peak bytes of its tensors.
+"""Costs of a training step: its time relative to the reference workload, and its tensor work.
 
 The suite's stages are run again on the run's folds with a measuring context. A round is one training step and reference
 steps of about the same duration; after enough rounds the training is stopped. So everything in a step is measured:
 its passes, the order of images, the reading of losses. A ratio is the median over rounds; each step is compared with
-the reference just before and after it, so a slower machine slows both.
+the reference just before and after it, so a slower machine slows both. Kernels and caches of another machine change the
+ratio as well; tensor work (operations, bytes) does not depend on the machine, and shows every additional computation.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.check.reference_workload import ReferenceWorkload, own_seconds, wait_for
 from bench.check.rows import Row
@@ -28,19 +29,22 @@ from bench.stages.context import CellContext
 from bench.store.cell_folders import Artifacts
 from bench.suite.suite import PluginSpec
 
+if TYPE_CHECKING:
+    from bench.check.step_work import StepWork
+
 TIMED = ("fit", "fcn_score", "classify")  # stages; sampling writes files, and disks differ too much
 WARM_UP, LEAST, MOST = 2, 11, 40  # rounds: warm-up, minimum, maximum
 LIMIT_S = 5.0  # time limit of a cell's rounds after the minimum number
-STEP, PEAK = "step / reference", "peak tensor bytes"
+STEP, OPERATIONS, NEW, PEAK = "step / reference", "tensor operations", "new tensor bytes", "peak tensor bytes"
 FEW = {"sample_every": 10**6, "checkpoint_every": 10**6, "evaluate_every": 10**6, "log_every": 1}
 
 
 @dataclass
 class Found:
-    """Measurements of one cell: seconds of a step and of a reference step in each round."""
+    """Measurements of one cell: seconds of a step and of a reference step in each round, and the work of a step."""
 
     rounds: list[tuple[float, float]] = field(default_factory=list)
-    peak_bytes: int | None = None
+    work: StepWork | None = None
 
     @property
     def ratio(self) -> float:
@@ -65,8 +69,9 @@ def cost_rows(session: Session, only: Iterable[str] | None = None, times: int = 
         found = measure_cell(cell, session.env, reference)
         if found.rounds:
             values.setdefault((arm(cell), STEP), []).append(found.ratio)
-        if found.peak_bytes is not None:
-            values.setdefault((arm(cell), PEAK), []).append(float(found.peak_bytes))
+        if work := found.work:
+            for quantity, n in ((OPERATIONS, work.operations), (NEW, work.new_bytes), (PEAK, work.peak_bytes)):
+                values.setdefault((arm(cell), quantity), []).append(float(n))
     return [Row("cost", *key, statistics.median(measured)) for key, measured in values.items()]
 
 
@@ -121,7 +126,7 @@ def _endless(suite: Any) -> Any:
 
 
 def _long(config: Any) -> Any:
-    known = {k: v for k, v in {**FEW, "steps": WARM_UP + MOST + 2}.items() if hasattr(config, k)}
+    known = {k: v for k, v in {**FEW, "steps": WARM_UP + MOST + 3}.items() if hasattr(config, k)}
     return replace(config, **known)
 
 
@@ -130,7 +135,10 @@ class Enough(Exception):
 
 
 class MeasuringContext(CellContext):
-    """A cell's context that measures each step and the reference workload, and the peak memory of the last step."""
+    """A cell's context that measures each step and the reference workload, and the tensor work of one step.
+
+    It is always the work of the same step, because some steps do more than others.
+    """
 
     def __init__(self, folder: Path, env: RunEnv, reference: ReferenceWorkload, found: Found) -> None:
         super().__init__(folder, env.device, 0, env.weights, env.out / "cache")
@@ -144,14 +152,17 @@ class MeasuringContext(CellContext):
             with super().phase(name):
                 yield
             return
-        self._within = True
-        if self._is_enough():
-            from bench.check.memory import LiveTensors
-
-            with super().phase(name), LiveTensors() as live:
-                yield
-            self._found.peak_bytes = live.peak_bytes
+        rounds = len(self._found.rounds) - WARM_UP
+        if rounds >= MOST or (rounds >= LEAST and self._found.work and self._spent_s > LIMIT_S):
             raise Enough
+        self._within = True
+        if rounds == LEAST and self._found.work is None:
+            from bench.check.step_work import StepWork
+
+            with super().phase(name), StepWork() as work:
+                yield
+            self._found.work, self._within = work, False
+            return
         start = own_seconds()
         with super().phase(name):
             yield
@@ -160,7 +171,3 @@ class MeasuringContext(CellContext):
         self._within = False
         self._found.rounds.append((step_s, self._reference.seconds(step_s)))
         self._spent_s += own_seconds() - start
-
-    def _is_enough(self) -> bool:
-        rounds = len(self._found.rounds) - WARM_UP
-        return rounds >= MOST or (rounds >= LEAST and self._spent_s > LIMIT_S)

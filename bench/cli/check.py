@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 
 from bench.check.baseline import Baseline, default_baseline, load_baseline
-from bench.check.compare import Comparison, Finding, compare, medians, shown
+from bench.check.compare import Comparison, Finding, compare, low_thirds, shown
 from bench.check.costs import cost_rows
 from bench.check.identity import numerics_identity
 from bench.check.junit import write_junit
@@ -41,7 +41,7 @@ from bench.types import ResultRow
 REGRESSION = 3  # exit code
 NAMED = 40  # rows in the terminal; the files have all
 LOG_WIDTH = 150  # characters, if the output is not a terminal
-SECOND_LOOKS = 4  # repeated measurements of a step that seems slower, to exclude noise
+SECOND_LOOKS = 6  # repeated measurements of a step that seems slower, to exclude noise
 
 
 @dataclass(frozen=True)
@@ -148,13 +148,13 @@ def _same_numerics(console: Console, baseline: Baseline, device: str) -> bool:
 
 
 def _looked_at_again(session: Session, baseline: Baseline, rows: list[Row], exact: bool) -> Comparison:
-    """Compare; costs that seem too high are measured again, and the median is used."""
+    """Compare; costs that seem too high are measured again, and their lower tercile is used."""
     comparison = compare(baseline, rows, exact)
     slow = {f.cell for f in comparison.of("moved") if f.kind == "cost"}
     if not slow:
         return comparison
     again = [cost_rows(session, only=slow) for _ in range(SECOND_LOOKS)]
-    return compare(baseline, medians(rows, again), exact)
+    return compare(baseline, low_thirds(rows, again), exact)
 
 
 @contextmanager
@@ -236,8 +236,8 @@ def check(
 ) -> None:  # fmt: skip
     """Run a suite from scratch and compare it with a stored baseline. Exit code 0, or 3 for a regression.
 
-    It compares losses, scores, image metrics, step times (relative to a reference workload, so on any machine), tensor
-    memory, sizes and leakage checks. A cell that fails is a regression. Exit code 2: no baseline, or other settings.
+    It compares losses, scores, image metrics, step times (relative to a reference workload), operations and memory
+    of a step, sizes and leakage checks. A cell that fails is a regression. Exit code 2: no baseline, or other settings.
     """
     if update and (junit or summary or reuse):
         raise click.UsageError("--update cannot be combined with --junit, --summary or --reuse")

@@ -19,7 +19,7 @@ from toy import register, write_squares, write_suite
 from bench.check import costs, process
 from bench.check.baseline import Baseline, Expected, load_baseline
 from bench.check.collect import first_and_last, means
-from bench.check.compare import compare, medians
+from bench.check.compare import compare, low_thirds
 from bench.check.identity import numerics_identity
 from bench.check.junit import write_junit
 from bench.check.numerics import Numerics, ways
@@ -90,8 +90,13 @@ def test_both_directions_of_a_translation_stand_in_for_each_other() -> None:
         (Row("image", "c", "memorised/authpct_pixels", 90.0, quantum=1.96), 1.0, 4.0),  # in percent
         (Row("image", "c", "synthetic/test/kid_x", 10.0), 0.5, 2.0),
         (Row("image", "c", "synthetic/test/kid_x", 10.0), 1.0, math.inf),
-        (Row("cost", "c", "step / reference", 4.0), 0.1, 1.2),
-        (Row("cost", "c", "step / reference", 4.0), 2.0, 1.6),  # half as slow again is never tolerated
+        (
+            Row("cost", "c", "step / reference", 4.0),
+            2.0,
+            6.0,
+        ),  # kernels and caches of another machine, not measured here
+        (Row("cost", "c", "tensor operations", 400.0), 0.0, 20.0),  # any machine does the same operations
+        (Row("cost", "c", "peak tensor bytes", 400.0), 200.0, 20.0),
         (Row("fact", "c", "images", 79.0), 0.0, 0.0),
         (Row("leak", "leakage checks", "l", "refused"), 0.0, 0.0),
     ],
@@ -195,15 +200,15 @@ def test_steps_are_timed_beside_a_busy_process_to_a_few_percent() -> None:
     rng = np.random.default_rng(0)
     known = baseline((replace(COST, value=3.5), 1.4))
     for _ in range(50):
-        looks = [[replace(COST, value=disturbed(rng, x).ratio) for _ in range(5)] for x in (3.5, 1.15 * 3.5)]
-        same, slower = (medians(of[:1], [[row] for row in of[1:]])[0] for of in looks)
+        looks = [[replace(COST, value=disturbed(rng, x).ratio) for _ in range(7)] for x in (3.5, 1.15 * 3.5)]
+        same, slower = (low_thirds(of[:1], [[row] for row in of[1:]])[0] for of in looks)
         assert not compare(known, [same], exact=True).failed
         assert compare(known, [slower], exact=True).failed
 
 
-def test_a_cost_measured_again_counts_at_its_median() -> None:
-    again = [[replace(COST, value=3.6)], [replace(COST, value=3.4)]]
-    assert medians([replace(COST, value=9.0), LOSS], again) == [replace(COST, value=3.6), LOSS]
+def test_a_cost_measured_again_counts_at_its_lower_tercile() -> None:
+    again = [[replace(COST, value=3.6)], [replace(COST, value=3.4)], [replace(COST, value=7.0)]]
+    assert low_thirds([replace(COST, value=9.0), LOSS], again) == [replace(COST, value=3.6), LOSS]
 
 
 def test_a_leak_or_a_failure_that_the_baseline_does_not_know_is_a_regression() -> None:

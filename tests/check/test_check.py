@@ -56,6 +56,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     folder = tmp_path_factory.mktemp("check")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bench.cost.timers._give_back_memory", lambda: None)
+        patch.setattr(costs, "LEAST", 8)
         patch.setattr(costs, "MOST", 9)
         patch.setattr(costs, "LIMIT_S", 0.5)
         data = write_squares(folder / "data", size_px=24)
@@ -124,7 +125,7 @@ def sleepy(step: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("change", "quantities"),
-    [(doubled, [costs.OPERATIONS, costs.NEW]), (more_work, [costs.OPERATIONS]), (sleepy, [costs.STEP])],
+    [(doubled, [costs.OPERATIONS, costs.NEW, costs.PEAK]), (more_work, [costs.OPERATIONS]), (sleepy, [costs.STEP])],
 )
 def test_a_slower_step_is_named_on_any_machine(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, change: Callable[[Any], Any], quantities: list[str]

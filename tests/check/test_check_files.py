@@ -94,7 +94,7 @@ def test_both_directions_of_a_translation_stand_in_for_each_other() -> None:
             Row("cost", "c", "step / reference", 4.0),
             2.0,
             6.0,
-        ),  # kernels and caches of another machine, not measured here
+        ),  # kernels and caches of another machine
         (Row("cost", "c", "tensor operations", 400.0), 0.0, 20.0),  # any machine does the same operations
         (Row("cost", "c", "peak tensor bytes", 400.0), 200.0, 20.0),
         (Row("fact", "c", "images", 79.0), 0.0, 0.0),

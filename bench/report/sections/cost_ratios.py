@@ -53,14 +53,17 @@ def cost_blocks(found: Sequence[CostRatio], steps: Mapping[str, int], roles: Rol
     lead = f"**Decided in {len(decided)} of {count(len(measured), 'comparison')}**" if measured else "**Counted**"
     plain = join(f"`{p}`" for p in dict.fromkeys(r.plain for r in found))
     kinds = [k for k in HEADS if any(r.kind == k for r in found)]
-    by_kind = [[r for r in comparable if r.kind == k] for k in kinds]
+    by_kind = [_of(comparable, k) for k in kinds]
     details: list[Block] = []
     if lengths := [f"`{a}` {steps[a]} steps against {steps[b]}" for a, b in other.items()]:
         details.append(
             f"Trained for other numbers of steps, so that only the cost of a step is comparable: {join(lengths)}."
         )
     details += [_table(found, kinds), *_settings(roles), HOW]
-    answer = f"{lead}. Ratios to {plain}: {'; '.join(_span(of_kind) for of_kind in by_kind if of_kind)}."
+    costs = {"step": "the device time", "memory": "the peak memory", "parameters": "the parameters"}
+    said = [f"{_range(of_kind)} times {what}" for k, what in costs.items() if (of_kind := _of(comparable, k))]
+    plainly = f"**Transfer learning takes {join(said)} of {plain}.** " if said else ""
+    answer = f"{plainly}{lead}. Ratios to {plain}: {'; '.join(_span(of_kind) for of_kind in by_kind if of_kind)}."
     return [answer, Details("Ratios of every arm", tuple(details))]
 
 
@@ -68,6 +71,17 @@ def _other_lengths(found: Sequence[CostRatio], steps: Mapping[str, int]) -> dict
     """Return the methods trained for another number of steps than their plain counterpart, with that counterpart."""
     couples = {r.method: r.plain for r in found}
     return {a: b for a, b in couples.items() if a in steps and b in steps and steps[a] != steps[b]}
+
+
+def _of(found: Sequence[CostRatio], kind: str) -> list[CostRatio]:
+    """Return the ratios of one cost."""
+    return [r for r in found if r.kind == kind]
+
+
+def _range(found: Sequence[CostRatio]) -> str:
+    """'1.16 to 2.84'; one number if all are equal as shown."""
+    low, high = (_times(pick(r.ratio for r in found)) for pick in (min, max))
+    return low if low == high else f"{low} to {high}"
 
 
 def _span(found: Sequence[CostRatio]) -> str:

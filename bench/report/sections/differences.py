@@ -123,12 +123,17 @@ def _table(found: Sequence[Difference], info: ReportInfo, title: str) -> Table:
     return Table.by_column(columns, 2, title)
 
 
+def mean_change(d: Difference) -> str:
+    """'−0.012', in the measure's unit."""
+    return points(d.mean) if d.kind in SHARES else _signed(d.mean, SHOW[d.kind])
+
+
 def change(d: Difference) -> str:
     """'−0.012 [−0.020, −0.004]', in the measure's unit."""
     show = points if d.kind in SHARES else lambda value: _signed(value, SHOW[d.kind])
     known = math.isfinite(d.low) and math.isfinite(d.high)
     low, high = (max(d.low, -1), min(d.high, 1)) if d.kind in SHARES else (d.low, d.high)
-    return show(d.mean) + (f" [{show(low)}, {show(high)}]" if known else "")
+    return mean_change(d) + (f" [{show(low)}, {show(high)}]" if known else "")
 
 
 def _signed(value: float, show: Callable[[float], str]) -> str:

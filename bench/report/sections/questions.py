@@ -11,7 +11,7 @@ from bench.analysis.questions import Finding, Lack, Name, Question
 from bench.analysis.report import Records
 from bench.report.content import Block, Details, Section, Table
 from bench.report.sections.cost_ratios import cost_blocks
-from bench.report.sections.differences import SHARES, SHOW, change, phrase
+from bench.report.sections.differences import SHARES, SHOW, change, mean_change, phrase
 from bench.report.sections.leaderboard import arm_name
 from bench.report.sections.other_datasets import other_dataset_blocks
 from bench.report.text import DASH, count, folds_named, join, number, p_value, percent
@@ -71,6 +71,7 @@ def _sentences(q: Question, info: ReportInfo) -> Iterator[str]:
     lead = f"**Decided in {len(q.findings) - open_} of {total}.**"
     if open_ == len(q.findings):
         lead = "**Undecided.**" if open_ == 1 else f"**Undecided** in all {total}."
+    yield _plainly(q, info)
     yield f"{lead} {_how(q)}"
     couples = list(dict.fromkeys((f.difference.arm.method, f.difference.reference) for f in q.findings))
     of = {at: [f for f in q.findings if (f.difference.arm.method, f.difference.reference) == at] for at in couples}
@@ -78,6 +79,35 @@ def _sentences(q: Question, info: ReportInfo) -> Iterator[str]:
     if len(of) > COUPLES:
         yield f"{len(of) - COUPLES} more pairs of methods are in the table."
     yield " ".join(filter(None, (_overall(q), _far(q), _minimum_detectable(q.findings, info))))
+
+
+def _plainly(q: Question, info: ReportInfo) -> str:
+    """Return the answer in one sentence: images by KID, classifiers by the endpoint, each with the range of changes."""
+    kid = [f.difference for f in q.findings if f.difference.kind == "kid"]
+    scores = [f.difference for f in q.findings if f.difference.kind == "accuracy"]
+    said = [
+        _outcomes(
+            "synthetic images are", ("lower", "closer to real ones"), ("higher", "further from them"), kid, "KID"
+        ),
+        _outcomes("classifiers are", ("helps", "better"), ("hurts", "worse"), scores, info.unit.endpoint_name),
+    ]
+    against = "" if q.name == "transfer" else ", compared with other generators"
+    return f"**With transfer learning{against}, {join(list(filter(None, said)))}.**" if any(said) else ""
+
+
+def _outcomes(
+    subject: str, good: tuple[str, str], bad: tuple[str, str], found: Sequence[Difference], measure: str
+) -> str:
+    """Return 'classifiers are better in 1 of 2 comparisons (AUROC +1.2 to +3.1)'; '' without a comparison."""
+    if not found:
+        return ""
+    words = [d.word for d in found]
+    claims = [f"{says} in {words.count(word)}" for word, says in (good, bad) if word in words]
+    claims = claims or [f"not shown to be {good[1]} or {bad[1]} in any"]
+    low, high = (mean_change(pick(found, key=lambda d: d.mean)) for pick in (min, max))
+    span = low if low == high else f"{low} to {high}"
+    unit = " points" if found[0].kind in SHARES else ""
+    return f"{subject} {join(claims)} of {count(len(found), 'comparison')} ({measure} {span}{unit})"
 
 
 def _how(q: Question) -> str:

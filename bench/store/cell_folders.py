@@ -34,6 +34,7 @@ from typing import Any
 from bench.errors import StoreError
 from bench.files import sha256_of, signature_of, sync_file, sync_tree, write_atomic
 from bench.store.cell_records import checksum, content_hash, listing, read_done
+from bench.store.json_parser import parse_json
 from bench.store.unfinished_cells import TAKEN_OVER, CellId, ClaimLost, UnfinishedCells
 
 
@@ -195,7 +196,7 @@ class Artifacts(UnfinishedCells):
         """Return the record of the last verification of a cell's files; {} if there is none."""
         try:
             with open(self._checked_path(stage, key), "rb") as f:
-                found = json.loads(f.read())
+                found = parse_json(f.read())
         except (OSError, ValueError):
             return {}
         return found if isinstance(found, dict) else {}

@@ -10,6 +10,7 @@ from typing import Any
 
 from bench.errors import StoreError
 from bench.files import files_below, sha256_of
+from bench.store.json_parser import parse_json
 
 NEEDED = ("metrics", "costs", "facts", "finished_at", "files", "inputs", "replaced")
 VARYING = ("system.csv", "trace.json.gz")  # files that differ between runs of the same cell; not part of its content
@@ -19,7 +20,7 @@ Listing = dict[str, dict[str, Any]]  # path relative to the folder -> {"bytes": 
 def read_done(path: Path) -> dict[str, Any]:
     """Return the content of a complete ``done.json``. Raises ``StoreError``."""
     try:
-        done = json.loads(path.read_bytes())
+        done = parse_json(path.read_bytes())
     except FileNotFoundError as e:
         raise StoreError(f"{path} does not exist") from e
     except (OSError, ValueError) as e:

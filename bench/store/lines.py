@@ -15,6 +15,7 @@ from threading import Timer
 from typing import Any, BinaryIO, Generic, TypeVar
 
 from bench.files import write_atomic
+from bench.store.json_parser import parse_json
 
 TELL_S = 10.0  # waiting time for another process before a message is printed
 T = TypeVar("T")
@@ -149,7 +150,10 @@ def _lines(path: Path) -> Iterator[bytes]:
 
 
 def _object(line: bytes) -> Mapping[str, Any]:
-    found = json.loads(line)
+    try:
+        found = parse_json(line)
+    except ValueError:
+        found = json.loads(line)  # its errors say whether the bytes are text
     if not isinstance(found, dict):
         raise TypeError(f"{type(found).__name__} instead of an object")
     return found

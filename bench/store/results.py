@@ -62,10 +62,15 @@ def _decode(data: Mapping[str, Any]) -> ResultRow:
             raise TypeError(f"with a {type(data[name]).__name__} as {name!r}")
     known = {k: v for k, v in data.items() if k in _FIELDS}
     for name in ("metrics", "costs"):
-        values = dict(known.get(name, {}))
-        known[name] = {k: math.nan if v is None else float(v) for k, v in values.items()}
+        known[name] = _numbers(dict(known.get(name, {})))
     known["facts"] = dict(known.get("facts", {}))
     return ResultRow(**known)
+
+
+def _numbers(values: dict[str, Any]) -> dict[str, float]:
+    if set(map(type, values.values())) <= {float}:  # nearly all rows; a store has millions of numbers
+        return values
+    return {k: math.nan if v is None else float(v) for k, v in values.items()}
 
 
 def _encode(data: dict[str, Any]) -> dict[str, Any]:

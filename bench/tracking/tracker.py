@@ -14,6 +14,7 @@ as a failed cell that is now done) or its files are missing. ``bench.complete`` 
 
 from __future__ import annotations
 
+import math
 import queue
 import sys
 import threading
@@ -88,16 +89,25 @@ class TrackingThread:
         return self._tracker.notes
 
     def close(self, timeout_s: float = 30.0) -> str | None:
-        """Wait at most ``timeout_s`` for the remaining writes; return a warning about unwritten data, else None."""
+        """Wait for the remaining writes, at most ``timeout_s`` for each; return a warning about unwritten data or None.
+
+        A slow server that makes progress is therefore waited for, one that does not answer is not.
+        """
         self._queue.put(None)
-        self._thread.join(timeout_s)
-        with self._lock:
-            left = list(self._pending.values())
+        left, before = self._unwritten(), math.inf
+        while self._thread.is_alive() and len(left) < before:
+            before = len(left)
+            self._thread.join(timeout_s)
+            left = self._unwritten()
         if not left and self._error is None and not self._thread.is_alive():
             return None
-        cause = self._error or f"not finished within {timeout_s:g} s"
+        cause = self._error or f"nothing written within {timeout_s:g} s"
         what = f"{len(left)} cells not yet in MLflow" if left else "the report is not yet in MLflow"
         return f"{what}: {cause}; no results are lost, run `bench mlflow sync` to log them"
+
+    def _unwritten(self) -> list[ResultRow]:
+        with self._lock:
+            return list(self._pending.values())
 
     def _work(self) -> None:
         open_for_more, retry_at = True, 0.0

@@ -328,7 +328,32 @@ def test_a_slow_backend_is_waited_for_no_longer_than_told() -> None:
     assert slow.written == []  # neither ``submit`` nor ``close`` waited for it
     slow.answer.set()
     assert warning is not None
-    assert warning.startswith("3 cells not yet in MLflow: not finished within 0.2 s")
+    assert warning.startswith("3 cells not yet in MLflow: nothing written within 0.2 s")
+
+
+def test_a_backend_that_makes_progress_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    allowed, written = threading.Semaphore(0), threading.Semaphore(0)
+
+    class Steady(Flaky):
+        def sync(self, rows) -> int:  # type: ignore[no-untyped-def]
+            assert allowed.acquire(timeout=60)
+            return super().sync(rows)
+
+    thread = TrackingThread(steady := Steady(""))
+    join, drop = thread._thread.join, thread._drop
+    monkeypatch.setattr(thread, "_drop", lambda row: (drop(row), written.release()))
+
+    def join_until_one_row_is_written(timeout_s: float) -> None:
+        if len(steady.written) == 5:
+            return join(60)
+        allowed.release()
+        assert written.acquire(timeout=60)
+
+    for key in "abcde":
+        thread.submit(replace(BASE, key=key))
+    monkeypatch.setattr(thread._thread, "join", join_until_one_row_is_written)
+    assert thread.close(0.1) is None, "each row within the limit, however many there are"
+    assert steady.written == list("abcde")
 
 
 def test_everything_written_gives_no_warning() -> None:

@@ -23,7 +23,6 @@ from bench.suite.arms import Arm
 
 ALPHA = 0.05
 PRIMARY_FAMILY = "primary contrast"
-NOT_COMPARED = "Not compared"  # beginning of the note of a verdict that is withheld
 OVER_SETS = "The test covers other training sets, not other test images."
 
 
@@ -134,7 +133,7 @@ def compared(
 
 
 def withheld(verdict: Verdict, arm: Arm, reference: Arm, classifier: str, info: ReportInfo) -> Verdict:
-    """Return the verdict, undecided with a note if the arms cannot be compared.
+    """Return the verdict, undecided and with the reason if the arms cannot be compared.
 
     They had different tuning budgets, so that a gain may be that of tuning; or a generator is untrained, so that the
     verdict on a classifier would be on noise. The images of untrained generators are compared.
@@ -148,12 +147,7 @@ def withheld(verdict: Verdict, arm: Arm, reference: Arm, classifier: str, info: 
         reason = f"{budgets}; tune both with one budget"
     else:
         return verdict
-    return replace(verdict, word="undecided", note=f"{NOT_COMPARED}: {reason}. {verdict.note}".strip())
-
-
-def why_withheld(verdict: Verdict) -> str:
-    """Return the sentence that says why a verdict is withheld; '' if it is not."""
-    return verdict.note.split(". ")[0].removesuffix(".") + "." if verdict.note.startswith(NOT_COMPARED) else ""
+    return replace(verdict, word="undecided", withheld=f"Not compared: {reason}.")
 
 
 def _is_primary(arm: Arm, reference: Arm, metric: str, classifier: str, info: ReportInfo) -> bool:

@@ -28,7 +28,7 @@ SCORES = (
 COMPARISONS = (
     *("suite", "dataset", "kind", "metric", "classifier", *ARM, "reference", "reference_ratio"),
     *("train_patients", "reference_patients", "word", "difference", "low", "high", "p", "p_adjusted", "p_equivalent"),
-    *("minimum_detectable_effect", "margin", "test", "family", "level", "sets", "groups", "note"),
+    *("minimum_detectable_effect", "margin", "test", "family", "level", "sets", "groups", "note", "withheld"),
 )
 
 

@@ -43,7 +43,8 @@ class Verdict:
     ``p_adjusted`` after Holm's correction over ``family``, ``p_equivalent`` the corrected two one-sided tests at
     ``margin``. ``level`` is alpha / m of the m tests of the family: the level at which the minimum detectable effect
     (80 % power) is stated. ``test`` names the test, ``sets`` and ``groups`` are its trainings and test groups, ``note``
-    what it does not cover, ``dof`` the degrees of freedom of its t distribution. NaN if undefined.
+    what it does not cover, ``dof`` the degrees of freedom of its t distribution. ``withheld`` says why the arms are not
+    compared; the word is then *undecided*. NaN if undefined.
     """
 
     word: Word
@@ -63,6 +64,7 @@ class Verdict:
     note: str = ""
     standard_error: float = NAN
     dof: float = NAN
+    withheld: str = ""
 
 
 def decide(

@@ -36,10 +36,10 @@ def test_a_tuned_arm_is_not_compared_with_an_untuned_one() -> None:
     assert comparison({}).verdict.word == "helps"
     tuned = comparison({"gan": {"c": "40 trials"}}).verdict
     assert tuned.word == "undecided"
-    assert "Not compared: gan was tuned with 40 trials, none with no tuning" in tuned.note
+    assert "Not compared: gan was tuned with 40 trials, none with no tuning" in tuned.withheld
     assert tuned.difference == comparison({}).verdict.difference  # what was measured stays
     other = comparison({"gan": {"c": "40 trials"}, "none": {"c": "20 trials"}}).verdict
-    assert (other.word, "none with 20 trials" in other.note) == ("undecided", True)
+    assert (other.word, "none with 20 trials" in other.withheld) == ("undecided", True)
 
 
 def test_equal_budgets_and_other_classifiers_are_compared() -> None:

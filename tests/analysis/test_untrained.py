@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.analysis.comparison import Comparison, Scored, compared, why_withheld
+from bench.analysis.comparison import Comparison, Scored, compared
 from bench.analysis.differences import accuracies
 from bench.analysis.info import FoldSize, ReportInfo
 from bench.analysis.lines import _family
@@ -67,10 +67,10 @@ def test_an_untrained_arm_has_no_verdict() -> None:
     gan, flow = (c.verdict for c in comparisons(info))
     assert (gan.word, flow.word) == ("undecided", "helps")
     assert (word(gan), word(flow)) == ("not compared", "**helps**")
-    assert why_withheld(gan) == (
+    assert gan.withheld == (
         "Not compared: gan is untrained, the KID of its images is 40 % of that of noise; train it for more steps."
     )
-    assert why_withheld(flow) == ""
+    assert flow.withheld == ""
     assert gan.difference == comparisons(INFO)[0].verdict.difference  # what was measured stays
     assert [c.verdict.word for c in comparisons(info, classifier="")] == ["helps", "helps"]  # images are compared
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from bench.analysis.comparison import why_withheld
 from bench.analysis.info import ReportInfo
 from bench.analysis.lines import MACRO, REFERENCES, SCORES, Line, minimum_detectable_effect
 from bench.analysis.report import Records
@@ -196,7 +195,7 @@ def arm_name(arm: Arm) -> str:
 
 def word(verdict: Verdict) -> str:
     """Return the verdict's word, bold if it is a claim."""
-    if why_withheld(verdict):
+    if verdict.withheld:
         return "not compared"
     return f"**{verdict.word}**" if verdict.word != "undecided" else verdict.word
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 
-from bench.analysis.comparison import why_withheld
 from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Line, typical_minimum_detectable_effect
 from bench.analysis.quality import Quality, collapsed
@@ -67,7 +66,7 @@ def _not_compared(lines: Sequence[Line]) -> str:
 
 
 def _withheld(line: Line) -> str:
-    return why_withheld(line.verdict("none")) if "none" in line.versus else ""
+    return line.verdict("none").withheld if "none" in line.versus else ""
 
 
 def _named(lines: Sequence[Line], info: ReportInfo) -> str:

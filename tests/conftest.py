@@ -46,7 +46,14 @@ settings.load_profile("untimed")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With BENCH_TEST_ORDER=SEED, shuffle the files and the tests of each file: no test may need another before it."""
+    """Skip slow tests without BENCH_TEST_SLOW=1, so that `make test` takes minutes; CI runs them.
+
+    With BENCH_TEST_ORDER=SEED, shuffle the files and the tests of each file: no test may need another before it.
+    """
+    if os.environ.get("BENCH_TEST_SLOW") != "1":
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="ten seconds or more; set BENCH_TEST_SLOW=1, as CI does"))
     seed = os.environ.get("BENCH_TEST_ORDER")
     if not seed:
         return

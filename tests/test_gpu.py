@@ -52,7 +52,7 @@ def losses_of_steps(way: str, steps: int, name: str = "cyclegan", **options: obj
     return history
 
 
-@pytest.mark.parametrize("way", ["CUDA graphs", pytest.param("compiled, CUDA graphs", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("way", ["CUDA graphs", "compiled, CUDA graphs"])
 def test_every_option_can_be_recorded_and_compiled(way: str) -> None:
     options = {"diffaug": "color,translation,cutout", "r1_gamma": 1.0, "r1_every": 3, "amp": True, "pool_size": 2}
     for some in ({}, options):
@@ -90,7 +90,6 @@ def test_auto_measures_once_and_says_what_it_chose(tmp_path: Path) -> None:
     assert '"as it is"' in file.read_text()
 
 
-@pytest.mark.slow
 def test_the_fast_step_is_quicker_and_smaller_than_the_reference_on_cuda(tmp_path: Path) -> None:
     job = Job(tmp_path, "cuda", False, Record("steps-1", "", "", "", "", ""), time.monotonic() + 600)
     assert by_batch(job, 1).met

@@ -180,7 +180,6 @@ def wait_for(folder: Path, pattern: str, run: subprocess.Popen[str]) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.slow
 def test_an_interrupt_is_exit_130_and_leaves_no_process(tmp_path: Path) -> None:
     write_squares(tmp_path / "data")
     write_suite(tmp_path / "s.yaml", methods={"none": {}, "toy": {"use": "faulty:Faulty", "wait_for": "for ever"}})

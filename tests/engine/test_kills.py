@@ -1,8 +1,8 @@
 """`kill -9` of a run, wherever it is: predictions, metrics, store and MLflow points are those of an undisturbed run.
 
-Three kills always run: of the main process while a generator trains, of a worker, and of the whole process group while
-the report and MLflow are written. ``BENCH_TEST_KILLS=30`` adds so many at random moments of `bench run --suite ci`
-(``BENCH_TEST_KILLS_SEED`` draws others).
+In CI (``BENCH_TEST_SLOW=1``) three kills: of the main process while a generator trains, of a worker, and of the whole
+process group while the report and MLflow are written. ``BENCH_TEST_KILLS=30`` adds so many at random moments of
+`bench run --suite ci` (``BENCH_TEST_KILLS_SEED`` draws others).
 """
 
 from __future__ import annotations
@@ -146,7 +146,6 @@ def test_three_kills_change_no_number(tmp_path: Path) -> None:
     _assert_equal(tmp_path / "killed", tmp_path / "whole", str(tmp_path / "s.yaml"), tmp_path / "data", 0)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(KILLS == 0, reason="set BENCH_TEST_KILLS=30 for that many random kills; minutes each")
 def test_random_kills_change_no_number(tmp_path: Path) -> None:
     draw = random.Random(SEED)

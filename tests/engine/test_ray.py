@@ -279,7 +279,6 @@ def run(session: Session, cluster: Any, *listeners: Listener) -> None:
     assert summary.elsewhere == len(session.plan.work)
 
 
-@pytest.mark.slow
 def test_two_nodes_give_the_numbers_of_one_process(tmp_path: Path, cluster: Any) -> None:
     shared, alone = suite(tmp_path, methods={"none": {}, "toy": {"use": "toy:Toy"}})
     run(shared, cluster)
@@ -288,7 +287,6 @@ def test_two_nodes_give_the_numbers_of_one_process(tmp_path: Path, cluster: Any)
     assert len(list((shared.env.out / "logs" / shared.suite.name).glob("ray-*.log"))) >= 2  # one for each worker
 
 
-@pytest.mark.slow
 def test_a_node_is_killed_in_the_middle(tmp_path: Path, cluster: Any, capfd: pytest.CaptureFixture[str]) -> None:
     shared, alone = suite(tmp_path, methods={"none": {}, "toy": {"use": "toy:Toy", "steps": 200}})
     interference = Interference(cluster, shared)
@@ -299,7 +297,6 @@ def test_a_node_is_killed_in_the_middle(tmp_path: Path, cluster: Any, capfd: pyt
     assert_done_once(shared, alone)
 
 
-@pytest.mark.slow
 def test_two_workers_share_a_gpu_by_halves(tmp_path: Path) -> None:
     """The GPU is declared, not real: this tests Ray's bookkeeping. A third worker waits."""
     ray = pytest.importorskip("ray", reason="needs the extra `ray`")

@@ -93,7 +93,6 @@ def logs(folder: Path) -> str:
     return "\n".join(path.read_text() for path in folder.glob("*.log"))
 
 
-@pytest.mark.slow
 def test_a_killed_machine_s_cell_is_taken_over_by_another_one(tmp_path: Path) -> None:
     methods = {"none": {}, "toy": {"use": "toy:Toy", "steps": 12}}
     shared, alone = suite(tmp_path, methods=methods, classifiers={"small_cnn": {"steps": 4, "batch_size": 8}})
@@ -110,7 +109,6 @@ def test_a_killed_machine_s_cell_is_taken_over_by_another_one(tmp_path: Path) ->
     assert_done_once(shared, alone)
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(KILLS == 0, reason="set BENCH_TEST_KILLS=20 for that many random kills of four workers; minutes")
 def test_random_kills_of_four_workers_on_two_machines_change_no_number(tmp_path: Path) -> None:
     draw = random.Random(int(os.environ.get("BENCH_TEST_KILLS_SEED", "0")))

@@ -75,6 +75,7 @@ def primary_scores(root: Path) -> list[dict[str, str]]:
         return [r for r in csv.DictReader(f) if r["metric"] == PRIMARY and not r["reference"]]
 
 
+@pytest.mark.slow
 def test_a_store_of_ten_thousand_rows_is_reported_whole(root: Path) -> None:
     scores = primary_scores(root)
     assert len(scores) == len(INFO.arms) * len(CLASSIFIERS) == 156
@@ -94,6 +95,7 @@ def test_a_store_of_ten_thousand_rows_is_reported_whole(root: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_intervals_pool_the_patients_of_a_repeat_and_average_over_repeats(root: Path) -> None:
     intervals: dict[int, set[tuple[float, float]]] = {}
     for r in primary_scores(root):

@@ -10,6 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from report_rows import made_up
 
 from bench.store.results import Store
@@ -32,6 +33,7 @@ def build(root: Path, out: Path, hash_seed: str) -> dict[str, bytes]:
     return {str(p.relative_to(out)): p.read_bytes() for p in sorted(out.rglob("*")) if p.is_file()}
 
 
+@pytest.mark.slow
 def test_fresh_processes_write_the_same_bytes_of_every_section(tmp_path: Path) -> None:
     root = tmp_path / "runs"
     rows, info = made_up(

@@ -29,7 +29,7 @@ demo: setup
 	@$(BIN)/bench run --suite tiny
 
 test: setup
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # The suite `ci` against reports/baselines/ci.json; after an intended change: make check CHECK=--update
 check: setup

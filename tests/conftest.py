@@ -45,11 +45,20 @@ settings.register_profile("untimed", deadline=None, suppress_health_check=[Healt
 settings.load_profile("untimed")
 
 
+LONGEST = (
+    *("test_methods.py", "test_damaged_store.py", "test_cli.py", "test_docs.py", "test_runner.py", "test_serve.py"),
+    *("test_tlsgan_steps.py", "test_shared_folder.py", "test_kills.py", "test_gpu_dry_form.py", "test_check.py"),
+    *("test_report_big.py", "test_tlsgan_training.py", "test_report_same_bytes.py", "test_data_audit.py"),
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip slow tests without BENCH_TEST_SLOW=1, so that `make test` takes minutes; CI runs them.
 
-    With BENCH_TEST_ORDER=SEED, shuffle the files and the tests of each file: no test may need another before it.
+    The files that take longest come first, so that the last file does not keep one process busy alone. With
+    BENCH_TEST_ORDER=SEED, shuffle the files and the tests of each file: no test may need another before it.
     """
+    items.sort(key=lambda item: item.path.name not in LONGEST)
     if os.environ.get("BENCH_TEST_SLOW") != "1":
         for item in items:
             if item.get_closest_marker("slow"):

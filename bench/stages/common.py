@@ -62,7 +62,7 @@ class Output:
 
 
 # By fingerprint and data set: a worker process reads the index once, not once per cell.
-_INDEXES: dict[tuple[str, str], DatasetIndex] = {}
+_INDEXES: dict[tuple[str, str, Path | None, Path], DatasetIndex] = {}
 
 
 def load_index(suite: Suite, data: Path | None, cache: Path) -> DatasetIndex:
@@ -77,7 +77,7 @@ class Inputs:
         env = env.of_fold(cell.fold, cell.repeat)
         self.cell, self.env, self.settings = cell, env, env.suite.settings
         self.artifacts = Artifacts(env.out)
-        known = (env.fingerprint, env.suite.dataset.target)
+        known = (env.fingerprint, env.suite.dataset.target, env.data, env.out)  # generated images are below ``out``
         if known not in _INDEXES:
             index = load_index(env.suite, env.data, env.out / "cache")
             if fingerprint(index) != env.fingerprint:

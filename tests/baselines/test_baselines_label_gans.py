@@ -155,6 +155,7 @@ def test_an_epoch_shows_every_image_once_and_in_another_order_each_time() -> Non
     assert Counter(epoch_positions(3, 8, 0, 1).tolist()).most_common()[0][1] == 3  # a batch of almost three epochs
 
 
+@pytest.mark.slow
 def test_cgan_skin_learns_the_colour_of_the_images(tmp_path: Path) -> None:
     data = two_class_data(32, 16)
     real = data.images().mean(axis=(0, 1, 2))

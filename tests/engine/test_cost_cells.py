@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -24,6 +25,7 @@ from bench.forecast.cost_model import CostModel
 from bench.forecast.workload import Workload, workloads
 from bench.plan.make import make_plan
 from bench.stages import RunEnv, load_index
+from bench.stages.common import Inputs
 from bench.suite.suite import Suite, parse_suite
 from bench.tracking.rows import fact_params, metric_points
 from bench.types import ResultRow
@@ -41,6 +43,15 @@ def small_suite() -> Suite:
         "classifiers": {"small_cnn": {"steps": STEPS, "batch_size": 8, "evaluate_every": 4}},
     }  # fmt: skip
     return parse_suite("small", data)
+
+
+def test_generated_images_are_read_from_the_run_s_own_folder(tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        out, suite = tmp_path / name, small_suite()
+        plan = make_plan(suite, load_index(suite, None, out / "cache"))
+        index = Inputs(plan.cells[0], RunEnv(out, suite, plan.fingerprint)).index
+        assert index.root.is_relative_to(out)
+        shutil.rmtree(out)  # as of a profile, whose folder is temporary
 
 
 @pytest.fixture(scope="module")

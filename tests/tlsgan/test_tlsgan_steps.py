@@ -165,7 +165,7 @@ def test_8_float32_steps_from_the_references_states_agree(backbone, options):
         (configs.TLSGANVGG16ScratchConfig, 32, torch.float32, 1e-4, 1e-2),
         # in float32, rounding changes the gradients of these deep random networks by 5 % in both steps
         (configs.TLSGANLite0ScratchConfig, 64, torch.float64, 1e-6, 1e-6),
-        (configs.TLSGANResNet50ScratchConfig, 64, torch.float64, 1e-6, 1e-6),
+        pytest.param(configs.TLSGANResNet50ScratchConfig, 64, torch.float64, 1e-6, 1e-6, marks=pytest.mark.slow),
     ],
     ids=lambda x: getattr(x, "__name__", str(x)),
 )

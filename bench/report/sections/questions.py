@@ -86,9 +86,7 @@ def _plainly(q: Question, info: ReportInfo) -> str:
     kid = [f.difference for f in q.findings if f.difference.kind == "kid"]
     scores = [f.difference for f in q.findings if f.difference.kind == "accuracy"]
     said = [
-        _outcomes(
-            "synthetic images are", ("lower", "closer to real ones"), ("higher", "further from them"), kid, "KID"
-        ),
+        _outcomes("synthetic images are", ("lower", "closer to real ones"), ("higher", "further away"), kid, "KID"),
         _outcomes("classifiers are", ("helps", "better"), ("hurts", "worse"), scores, info.unit.endpoint_name),
     ]
     against = "" if q.name == "transfer" else ", compared with other generators"
@@ -102,12 +100,16 @@ def _outcomes(
     if not found:
         return ""
     words = [d.word for d in found]
-    claims = [f"{says} in {words.count(word)}" for word, says in (good, bad) if word in words]
-    claims = claims or [f"not shown to be {good[1]} or {bad[1]} in any"]
+    decided = [(says, words.count(word)) for word, says in (good, bad) if word in words]
+    if len(found) == 1:
+        claim = decided[0][0] if decided else f"not shown to be {good[1]} or {bad[1]}"
+    else:
+        counts = join([f"{says} in {n}" for says, n in decided])
+        claim = f"{counts or f'not shown to be {good[1]} or {bad[1]} in any'} of {len(found)} comparisons"
     low, high = (mean_change(pick(found, key=lambda d: d.mean)) for pick in (min, max))
     span = low if low == high else f"{low} to {high}"
     unit = " points" if found[0].kind in SHARES else ""
-    return f"{subject} {join(claims)} of {count(len(found), 'comparison')} ({measure} {span}{unit})"
+    return f"{subject} {claim} ({measure} {span}{unit})"
 
 
 def _how(q: Question) -> str:

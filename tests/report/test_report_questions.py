@@ -200,10 +200,10 @@ def test_the_text_follows_the_numbers() -> None:
     assert list(found) == ["transfer", "cost", "others"]
     transfer, cost, others = found.values()
     kid = asked()["transfer"].findings[0].difference
-    assert f"**Decided in {asked()['transfer'].decided} of 6 comparisons.**" in transfer
+    assert f"Decided in {asked()['transfer'].decided} of 6 comparisons." in transfer
     assert f"- `tl` compared with `rnd`: images closer to real ones (KID −{abs(kid.mean):.4f}" in transfer
-    assert transfer.strip().startswith("**With transfer learning, synthetic images are closer to real ones (KID −")
-    assert others.strip().startswith("**With transfer learning, compared with other generators, synthetic images are ")
+    assert transfer.strip().startswith("**With transfer learning, images are closer to real ones (KID −")
+    assert others.strip().startswith("**Compared with other generators, with transfer learning, images are ")
     assert cost.strip().startswith("**Transfer learning takes 1.16 to 2.84 times the device time, ")
     assert "All of these images are far from real ones after 100 steps" in transfer
     assert "| KID, test | **lower** |" in transfer  # one couple: the sentence names it

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bench.analysis.questions import COUNTED, Cost, CostRatio
 from bench.report.content import Block, Details, Table
-from bench.report.text import DASH, count, join, number, seconds, size
+from bench.report.text import DASH, join, number, seconds, size
 from bench.suite.roles import Roles
 
 HEADS: dict[Cost, str] = {
@@ -48,9 +48,6 @@ def cost_blocks(found: Sequence[CostRatio], steps: Mapping[str, int], roles: Rol
         return []
     other = _other_lengths(found, steps)
     comparable = [r for r in found if r.kind != "training" or r.method not in other]
-    measured = [r for r in comparable if r.kind not in COUNTED]
-    decided = [r for r in measured if r.word != "undecided"]
-    lead = f"**Decided in {len(decided)} of {count(len(measured), 'comparison')}**" if measured else "**Counted**"
     plain = join(f"`{p}`" for p in dict.fromkeys(r.plain for r in found))
     kinds = [k for k in HEADS if any(r.kind == k for r in found)]
     by_kind = [_of(comparable, k) for k in kinds]
@@ -63,7 +60,7 @@ def cost_blocks(found: Sequence[CostRatio], steps: Mapping[str, int], roles: Rol
     costs = {"step": "the device time", "memory": "the peak memory", "parameters": "the parameters"}
     said = [f"{_range(of_kind)} times {what}" for k, what in costs.items() if (of_kind := _of(comparable, k))]
     plainly = f"**Transfer learning takes {join(said)} of {plain}.** " if said else ""
-    answer = f"{plainly}{lead}. Ratios to {plain}: {'; '.join(_span(of_kind) for of_kind in by_kind if of_kind)}."
+    answer = f"{plainly}Ratios to {plain}: {'; '.join(_span(of_kind) for of_kind in by_kind if of_kind)}."
     return [answer, Details("Ratios of every arm", tuple(details))]
 
 

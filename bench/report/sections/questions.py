@@ -68,11 +68,11 @@ def _answer(q: Question, info: ReportInfo) -> list[Block]:
 def _sentences(q: Question, info: ReportInfo) -> Iterator[str]:
     open_ = sum(f.difference.word == "undecided" for f in q.findings)
     total = count(len(q.findings), "comparison")
-    lead = f"**Decided in {len(q.findings) - open_} of {total}.**"
+    lead = f"Decided in {len(q.findings) - open_} of {total}."
     if open_ == len(q.findings):
-        lead = "**Undecided.**" if open_ == 1 else f"**Undecided** in all {total}."
+        lead = "Undecided." if open_ == 1 else f"Undecided in all {total}."
     yield _plainly(q, info)
-    yield f"{lead} {_how(q)}"
+    yield lead
     couples = list(dict.fromkeys((f.difference.arm.method, f.difference.reference) for f in q.findings))
     of = {at: [f for f in q.findings if (f.difference.arm.method, f.difference.reference) == at] for at in couples}
     yield "".join(f"- {_couple(*at, found, q, info)}\n" for at, found in list(of.items())[:COUPLES])
@@ -86,36 +86,28 @@ def _plainly(q: Question, info: ReportInfo) -> str:
     kid = [f.difference for f in q.findings if f.difference.kind == "kid"]
     scores = [f.difference for f in q.findings if f.difference.kind == "accuracy"]
     said = [
-        _outcomes("synthetic images are", ("lower", "closer to real ones"), ("higher", "further away"), kid, "KID"),
-        _outcomes("classifiers are", ("helps", "better"), ("hurts", "worse"), scores, info.unit.endpoint_name),
+        _outcomes("images", ("lower", "closer to real ones"), ("higher", "further away"), kid, "KID"),
+        _outcomes("classifiers", ("helps", "better"), ("hurts", "worse"), scores, info.unit.endpoint_name),
     ]
-    against = "" if q.name == "transfer" else ", compared with other generators"
-    return f"**With transfer learning{against}, {join(list(filter(None, said)))}.**" if any(said) else ""
+    against = "" if q.name == "transfer" else "compared with other generators, "
+    lead = f"{against}with transfer learning"
+    return f"**{lead[0].upper()}{lead[1:]}, {join(list(filter(None, said)))}.**" if any(said) else ""
 
 
-def _outcomes(
-    subject: str, good: tuple[str, str], bad: tuple[str, str], found: Sequence[Difference], measure: str
-) -> str:
+def _outcomes(what: str, good: tuple[str, str], bad: tuple[str, str], found: Sequence[Difference], measure: str) -> str:
     """Return 'classifiers are better in 1 of 2 comparisons (AUROC +1.2 to +3.1)'; '' without a comparison."""
     if not found:
         return ""
-    words = [d.word for d in found]
-    decided = [(says, words.count(word)) for word, says in (good, bad) if word in words]
-    if len(found) == 1:
-        claim = decided[0][0] if decided else f"not shown to be {good[1]} or {bad[1]}"
-    else:
-        counts = join([f"{says} in {n}" for says, n in decided])
-        claim = f"{counts or f'not shown to be {good[1]} or {bad[1]} in any'} of {len(found)} comparisons"
     low, high = (mean_change(pick(found, key=lambda d: d.mean)) for pick in (min, max))
     span = low if low == high else f"{low} to {high}"
-    unit = " points" if found[0].kind in SHARES else ""
-    return f"{subject} {claim} ({measure} {span}{unit})"
-
-
-def _how(q: Question) -> str:
-    if q.name == "transfer":
-        return "Each arm against its from-scratch counterpart:"
-    return "Every arm with transfer learning against every other generator:"
+    numbers = f"({measure} {span}{' points' if found[0].kind in SHARES else ''})"
+    words = [d.word for d in found]
+    decided = [(says, words.count(word)) for word, says in (good, bad) if word in words]
+    if not decided:
+        return f"no difference of {what} is shown {numbers}"
+    if len(found) == 1:
+        return f"{what} are {decided[0][0]} {numbers}"
+    return f"{what} are {join([f'{says} in {n}' for says, n in decided])} of {len(found)} comparisons {numbers}"
 
 
 def _couple(a: str, b: str, found: Sequence[Finding], q: Question, info: ReportInfo) -> str:

@@ -127,7 +127,7 @@ def _state(kind: Kind, then: Value, now: Value, tolerance: float) -> State:
     return "better" if kind == "cost" and now < then else "moved"
 
 
-def low_thirds(rows: Iterable[Row], again: Sequence[Iterable[Row]]) -> list[Row]:
+def lower_terciles(rows: Iterable[Row], again: Sequence[Iterable[Row]]) -> list[Row]:
     """Return rows with the lower tercile of their value and the repeated measurements in ``again``, if any.
 
     Other processes make steps slower, not faster, so low values are nearer to the truth than the median.

@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column, Table
 
 from bench.check.baseline import Baseline, default_baseline, load_baseline
-from bench.check.compare import Comparison, Finding, compare, low_thirds, shown
+from bench.check.compare import Comparison, Finding, compare, lower_terciles, shown
 from bench.check.costs import cost_rows
 from bench.check.identity import numerics_identity
 from bench.check.junit import write_junit
@@ -154,7 +154,7 @@ def _looked_at_again(session: Session, baseline: Baseline, rows: list[Row], exac
     if not slow:
         return comparison
     again = [cost_rows(session, only=slow) for _ in range(SECOND_LOOKS)]
-    return compare(baseline, low_thirds(rows, again), exact)
+    return compare(baseline, lower_terciles(rows, again), exact)
 
 
 @contextmanager

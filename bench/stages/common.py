@@ -61,7 +61,7 @@ class Output:
     facts: dict[str, Any] = field(default_factory=dict)
 
 
-# By fingerprint and data set: a worker process reads the index once, not once per cell.
+# By fingerprint, data set and folders: a worker process reads the index once, not once per cell.
 _INDEXES: dict[tuple[str, str, Path | None, Path], DatasetIndex] = {}
 
 

@@ -19,7 +19,7 @@ from toy import register, write_squares, write_suite
 from bench.check import costs, process
 from bench.check.baseline import Baseline, Expected, load_baseline
 from bench.check.collect import first_and_last, means
-from bench.check.compare import compare, low_thirds
+from bench.check.compare import compare, lower_terciles
 from bench.check.identity import numerics_identity
 from bench.check.junit import write_junit
 from bench.check.numerics import Numerics, ways
@@ -64,6 +64,19 @@ def test_arms_that_amplify_rounding_stand_in_for_each_other_and_calm_ones_stay_a
     runs = [run(gan=0.9, cgan=0.8, none=0.7), run(gan=0.8, cgan=0.75, none=0.7), run(gan=0.9, cgan=0.8, none=0.701)]
     found = {key[1]: round(x, 6) for key, x in spreads(runs[0], runs).items()}
     assert found == {"evaluate gan fold 0": 0.1, "evaluate cgan fold 0": 0.1, "evaluate none fold 0": 0.001}
+
+
+def test_a_step_time_that_varies_does_not_widen_the_tolerances_of_its_arm() -> None:
+    def run(seconds: float, gan: float) -> dict[tuple[str, str, str], Row]:
+        none = Row("loss", "classify none cnn fold 0", "loss at step 5", 1.0)
+        other = Row("loss", "classify gan cnn fold 0", "loss at step 5", gan)
+        made = (none, other, Row("cost", "classify none cnn", costs.STEP, seconds))
+        return {r.key: r for r in made}
+
+    runs = [run(2.0, 1.0), run(3.0, 1.5)]
+    found = {key[:2]: x for key, x in spreads(runs[0], runs).items()}
+    assert found["loss", "classify none cnn fold 0"] == 0.0
+    assert found["loss", "classify gan cnn fold 0"] == 0.5
 
 
 def test_both_directions_of_a_translation_stand_in_for_each_other() -> None:
@@ -201,14 +214,14 @@ def test_steps_are_timed_beside_a_busy_process_to_a_few_percent() -> None:
     known = baseline((replace(COST, value=3.5), 1.4))
     for _ in range(50):
         looks = [[replace(COST, value=disturbed(rng, x).ratio) for _ in range(7)] for x in (3.5, 1.15 * 3.5)]
-        same, slower = (low_thirds(of[:1], [[row] for row in of[1:]])[0] for of in looks)
+        same, slower = (lower_terciles(of[:1], [[row] for row in of[1:]])[0] for of in looks)
         assert not compare(known, [same], exact=True).failed
         assert compare(known, [slower], exact=True).failed
 
 
 def test_a_cost_measured_again_counts_at_its_lower_tercile() -> None:
     again = [[replace(COST, value=3.6)], [replace(COST, value=3.4)], [replace(COST, value=7.0)]]
-    assert low_thirds([replace(COST, value=9.0), LOSS], again) == [replace(COST, value=3.6), LOSS]
+    assert lower_terciles([replace(COST, value=9.0), LOSS], again) == [replace(COST, value=3.6), LOSS]
 
 
 def test_a_leak_or_a_failure_that_the_baseline_does_not_know_is_a_regression() -> None:

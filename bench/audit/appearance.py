@@ -22,6 +22,7 @@ from bench.audit.text import SEARCHED_SIDE_PX, find_marks
 from bench.data.image_files import header_of, open_image
 from bench.data.listing import Stain
 from bench.data.pixels import as_rgb
+from bench.data.reading_progress import counted
 from bench.store.disk import write_cache
 from bench.types import DEFAULT_POLICY, PixelPolicy
 
@@ -121,7 +122,7 @@ def measure_all(
     todo = {sha: path for path, sha in sha256_of.items() if sha not in known}
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
         measured = pool.map(lambda p: measure((root / p).read_bytes(), stain, policy), todo.values())
-        found = dict(zip(todo, measured, strict=True))
+        found = dict(zip(todo, counted("measuring images", measured, len(todo)), strict=True))
     if found:
         known |= found
         images = {sha: asdict(a) for sha, a in known.items()}

@@ -117,8 +117,7 @@ def audit_folder(subject: Subject, as_json: bool, strict: bool, leak_demo: bool 
 
     With ``leak_demo`` the leak demonstration follows (``bench.audit.leak_demo``), in JSON under the key ``leak_demo``.
     """
-    with Console(stderr=True).status("reading every image"):
-        result = audit_subject(subject)
+    result = audit_subject(subject)
     demo = _leak_demo(subject) if leak_demo else None
     if as_json:
         result |= {"leak_demo": demo.as_dict()} if demo else {}

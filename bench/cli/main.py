@@ -12,6 +12,8 @@ from importlib import import_module
 import click
 
 from bench.cli.options import Group
+from bench.cli.reading_line import ReadingLine
+from bench.data.reading_progress import listening
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
@@ -74,3 +76,7 @@ def main() -> None:
     bench plan breakhis --data DIR        the cells of that run and their predicted cost
     bench status                          the progress of the run in ./runs; --out DIR: of another folder
     """
+    line = ReadingLine()
+    context = click.get_current_context()
+    context.call_on_close(line.close)
+    context.with_resource(listening(line))

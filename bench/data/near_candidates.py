@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.data.near_check import SIDE, Floats, Thumbnails, resample, smooth
+from bench.data.reading_progress import counted
 
 Indices = npt.NDArray[np.int64]
 
@@ -127,7 +128,7 @@ def _nearest(projected: Floats) -> tuple[Indices, Indices, Indices]:
     n = len(projected[0])
     tree = KDTree(projected[0][:, :_SEARCHED])
     parts = []
-    for k, version in enumerate(projected):
+    for k, version in enumerate(counted("searching for similar images", projected, len(projected) * n, n)):
         near = tree.query(version[:, :_SEARCHED], NEIGHBOURS + 1, workers=os.cpu_count() or 1)[1].reshape(n, -1)
         second, column = np.nonzero((near < n) & (near != np.arange(n)[:, None]))
         parts.append((near[second, column], second, np.full(len(second), k)))

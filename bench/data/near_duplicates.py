@@ -38,6 +38,7 @@ import numpy.typing as npt
 
 from bench.data.near_candidates import Candidates, Indices, candidates
 from bench.data.near_check import BLOCKS, MIN_TEXTURED_BLOCKS, SIDE, Floats, check
+from bench.data.reading_progress import counted
 from bench.store.disk import write_cache
 
 if TYPE_CHECKING:
@@ -133,7 +134,7 @@ def near_pairs(contents: Iterable[str], thumbnail: Callable[[str], Thumbnail], c
         return known
     with ThreadPoolExecutor(max_workers=cpu_count()) as pool:
         pictures = np.empty((len(names), SIDE, SIDE), dtype=np.uint8)
-        for i, picture in enumerate(pool.map(thumbnail, names)):
+        for i, picture in enumerate(counted("reading thumbnails", pool.map(thumbnail, names), len(names))):
             pictures[i] = picture
         found = _search(names, pictures, pool)
     write_cache(memory, json.dumps({"version": _VERSION, **asdict(found)}))
@@ -202,7 +203,7 @@ def _checked(
         return check(pictures[found.first[batch]], np.stack(turned).astype(np.uint8))
 
     batches = [chosen[i : i + _BATCH] for i in range(0, len(chosen), _BATCH)]
-    results = list(pool.map(check_batch, batches))
+    results = list(counted("comparing similar images", pool.map(check_batch, batches), len(chosen), _BATCH))
     if not results:
         return np.zeros(0, np.float32), np.zeros(0, np.float32)
     return np.concatenate([r[0] for r in results]), np.concatenate([r[1] for r in results])

@@ -25,6 +25,7 @@ from bench.data.left_out import summaries
 from bench.data.listing import ImageChecks, Listed, Listing
 from bench.data.near_duplicates import NearPairs, Thumbnail, look_at, near_pairs
 from bench.data.pixels import FILE, GreyValues, Intensity, grey_window, window_for
+from bench.data.reading_progress import counted
 from bench.data.suspected_masks import mask_partners
 from bench.errors import DataError
 from bench.files import signature
@@ -33,6 +34,7 @@ from bench.types import DEFAULT_POLICY, Conversion, DataProblem, DatasetIndex, G
 
 DEFAULT_CHECKS = ImageChecks()
 _BLOCK = 64  # files that a thread reads at a time; one at a time would take more memory than the result
+_KEPT_THUMBNAILS = 40_000  # 4 KB each; the others are decoded a second time, so that large sets need less memory
 _SCAN_VERSION = 7  # increase it when an image would be evaluated differently: cached results are then not reused
 
 
@@ -256,7 +258,7 @@ def read_files(root: Path, paths: Sequence[str], cache: Path, policy: PixelPolic
         if known := by_content.get(sha256):  # of this file, or of a copy
             return replace(known, size=size, mtime_ns=mtime_ns, ctime_ns=ctime_ns, inode=inode)
         decoded = decode(content, policy)
-        if decoded.thumbnail is not None:
+        if decoded.thumbnail is not None and len(thumbnails) < _KEPT_THUMBNAILS:
             thumbnails[sha256] = decoded.thumbnail
         by_content[sha256] = Outcome(
             size, mtime_ns, sha256, decoded.kind, decoded.detail, decoded.textured, ctime_ns, inode, decoded.values,
@@ -268,7 +270,7 @@ def read_files(root: Path, paths: Sequence[str], cache: Path, policy: PixelPolic
         return [read(path) for path in paths[start : start + _BLOCK]]
 
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:  # Pillow decodes outside the interpreter lock
-        blocks = pool.map(read_block, range(0, len(paths), _BLOCK))
+        blocks = counted("reading images", pool.map(read_block, range(0, len(paths), _BLOCK)), len(paths), _BLOCK)
         outcomes = dict(zip(paths, chain.from_iterable(blocks), strict=True))
     fresh = {p: o for p, o in outcomes.items() if memory.get(p) != o and o.size >= 0}
     if fresh:

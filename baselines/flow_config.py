@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from bench.errors import ConfigError
@@ -19,6 +19,7 @@ class FlowMatchingConfig:
     ema: float = 0.995  # decay of the averaged network, which makes the images; lower during the first steps
     sample_steps: int = 15  # of Heun's method: two evaluations of the network each, but one in the last
     channels: Literal["auto", 1, 3] = "auto"  # of the images; 'auto': 1 if the data set has no colour, else 3
+    unlabelled: bool = field(default=False, metadata={"late": True})  # half of a batch are images without labels
     log_every: int = 10  # steps
     sample_every: int = 1000  # steps between sample grids
     checkpoint_every: int = 500  # steps

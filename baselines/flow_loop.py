@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -23,6 +24,7 @@ from baselines.flow_config import FlowMatchingConfig
 from baselines.flow_networks import VelocityUNet
 from baselines.gan_loop import average, optimizer_step, parts, positions, resume
 from baselines.pixels import to_float, to_uint8
+from bench.abilities import unlabelled_images
 from bench.errors import DivergedError
 from bench.interfaces import RunContext, TrainingData
 from bench.seeding import derive_seed
@@ -65,6 +67,7 @@ class Images:
 
     pixels: torch.Tensor
     by_class: list[torch.Tensor]
+    unlabelled: torch.Tensor | None = None  # positions of images without labels
 
 
 def train(process: Process, config: FlowMatchingConfig, data: TrainingData, ctx: RunContext, path: Path) -> None:
@@ -74,7 +77,7 @@ def train(process: Process, config: FlowMatchingConfig, data: TrainingData, ctx:
     parameters = sum(p.numel() for p in state.network.parameters())
     (ctx.folder / "facts.json").write_text(json.dumps({"parameters": parameters}) + "\n")
     with ctx.phase("data"):
-        images = training_images(process, data, channels, ctx.device)
+        images = training_images(process, data, channels, ctx.device, config.unlabelled)
     losses: list[torch.Tensor] = []
     for step in range(resume(state, ctx), config.steps):
         with ctx.phase("step"):
@@ -96,7 +99,10 @@ def train(process: Process, config: FlowMatchingConfig, data: TrainingData, ctx:
 def train_step(
     process: Process, config: FlowMatchingConfig, state: State, images: Images, seed: int, step: int
 ) -> torch.Tensor:
-    """Update the network and its average on the batch of a step; return the loss. Classes are drawn uniformly."""
+    """Update the network and its average on the batch of a step; return the loss. Classes are drawn uniformly.
+
+    If there are images without labels, these are half of the batch.
+    """
     device, size = images.pixels.device, config.batch_size
     draw = torch.Generator().manual_seed(derive_seed("flow step", seed, step))
     labels = torch.randint(len(images.by_class), (size,), generator=draw)
@@ -104,6 +110,11 @@ def train_step(
     chosen = [
         images.by_class[int(c)][int(u * len(images.by_class[int(c)]))] for c, u in zip(labels, places, strict=True)
     ]
+    if images.unlabelled is not None:
+        half = size // 2
+        places = torch.randint(len(images.unlabelled), (half,), generator=draw)
+        chosen[size - half :] = list(images.unlabelled[places])
+        labels[size - half :] = len(images.by_class)
     real = to_float(images.pixels[torch.stack(chosen).to(device)])
     loss = process.loss(state.network, real, labels.to(device), draw)
     for group in state.optimizer.param_groups:
@@ -124,16 +135,26 @@ def make_state(
 ) -> State:
     """Return the network on the device, initialised by the seed, its average and its optimiser."""
     torch.manual_seed(derive_seed("flow init", seed))
-    network = VelocityUNet(num_classes, side_px, config.filters, channels)
+    network: nn.Module = VelocityUNet(num_classes, side_px, config.filters, channels, config.unlabelled)
     network = network.to(device).to(memory_format=torch.channels_last)
     mean = copy.deepcopy(network).requires_grad_(False)
     return State(network, mean, torch.optim.Adam(network.parameters(), config.learning_rate, fused=True))
 
 
-def training_images(process: Process, data: TrainingData, channels: int, device: str) -> Images:
-    """Return the training images. Raises ``DataError`` for a class without images."""
+def training_images(
+    process: Process, data: TrainingData, channels: int, device: str, unlabelled: bool = False
+) -> Images:
+    """Return the training images, and with ``unlabelled`` those without labels.
+
+    Raises ``DataError`` for a class without images, ``ConfigError`` if there are no unlabelled ones.
+    """
     _, by_class = positions(process.name, data)
-    return Images(torch.tensor(data.images()[..., :channels].copy(), device=device), by_class)
+    pixels, without = data.images(), None
+    if unlabelled:
+        further = unlabelled_images(process.name, data)
+        without = torch.arange(len(pixels), len(pixels) + len(further))
+        pixels = np.concatenate([pixels, further])
+    return Images(torch.tensor(pixels[..., :channels].copy(), device=device), by_class, without)
 
 
 def mean_loss(process: Process, losses: list[torch.Tensor], step: int) -> float:
@@ -160,7 +181,9 @@ class Sampler(nn.Module):
 
 def load_network(config: FlowMatchingConfig, data: TrainingData, weights: Path) -> nn.Module:
     """Return the trained network, on the CPU and in evaluation mode."""
-    network = VelocityUNet(len(data.classes), data.image_size_px, config.filters, config.channels_of(data.grey))
+    network = VelocityUNet(
+        len(data.classes), data.image_size_px, config.filters, config.channels_of(data.grey), config.unlabelled
+    )
     network.load_state_dict(load_file(weights))
     return network.eval()
 

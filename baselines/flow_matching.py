@@ -3,8 +3,10 @@
 Lipman et al. 2023, "Flow Matching for Generative Modeling"; Liu et al. 2023, "Flow Straight and Fast: Learning to
 Generate and Transfer Data with Rectified Flow" (without its reflow). Changed against them: one small U-Net
 (``flow_networks``), the class as a second input, labels drawn uniformly, an averaged network (Karras et al. 2022,
-"Elucidating the Design Space of Diffusion-Based Generative Models"), and Heun's method in few equal steps. A few
-hundred images or fewer are memorised when it is trained for long: see the report's memorised samples.
+"Elucidating the Design Space of Diffusion-Based Generative Models"), and Heun's method in few equal steps. With
+``unlabelled`` half of each batch are images without labels, with the null label of Ho & Salimans 2022,
+"Classifier-Free Diffusion Guidance". A few hundred images or fewer are memorised when it is trained for long: see the
+report's memorised samples.
 """
 
 from __future__ import annotations
@@ -36,6 +38,11 @@ class FlowMatching:
 
     def __init__(self, config: FlowMatchingConfig) -> None:
         self.config = config
+
+    @property
+    def uses_unlabelled(self) -> bool:
+        """Whether half of each batch are images without labels, whose class is dropped."""
+        return self.config.unlabelled
 
     def search_space(self) -> dict[str, SearchRange]:
         """Return the options that matter most: rate, averaging, width, budget and sampling steps."""

@@ -46,18 +46,21 @@ class Block(nn.Module):
 class VelocityUNet(nn.Module):
     """Images float [B, C, S, S], times [B] in [0, 1] and labels int64 [B] -> velocities [B, C, S, S].
 
-    The side is halved until it is odd or at most 8 pixels.
+    The side is halved until it is odd or at most 8 pixels. With ``unlabelled`` the label ``num_classes`` stands for an
+    image without label (Ho & Salimans 2022, "Classifier-Free Diffusion Guidance", section 3.2: the null token).
     """
 
     frequencies: torch.Tensor
 
-    def __init__(self, num_classes: int, image_size_px: int, filters: int, channels: int) -> None:
+    def __init__(
+        self, num_classes: int, image_size_px: int, filters: int, channels: int, unlabelled: bool = False
+    ) -> None:
         super().__init__()
         _, halvings = stages(image_size_px)
         widths = [filters, *[WIDENING * filters] * halvings]
         embedding = 4 * filters
         self.time = nn.Sequential(nn.Linear(2 * FREQUENCIES, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
-        self.label = nn.Embedding(num_classes, embedding)
+        self.label = nn.Embedding(num_classes + unlabelled, embedding)
         self.first = nn.Conv2d(channels, filters, 3, padding=1)
         self.down = nn.ModuleList(Block(a, a, embedding) for a in widths[:-1])
         self.halve = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths))

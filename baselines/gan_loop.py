@@ -18,6 +18,7 @@ from torch import nn
 from baselines.gan_model import GANModel, TrainingImages, TrainState
 from baselines.gan_sampling import images_for_fidelity, save_grids, side_of, standing_generator
 from baselines.pixels import to_float
+from bench.abilities import UsesUnlabelled, unlabelled_images
 from bench.errors import DataError, DivergedError
 from bench.interfaces import RunContext, TrainingData
 from bench.types import ProfiledStep
@@ -116,10 +117,19 @@ def make_state(gan: GANModel, num_classes: int, side_px: int, device: str, seed:
 
 
 def training_images(gan: GANModel, data: TrainingData, device: str) -> TrainingImages:
-    """Return the images at the GAN's size. Raises ``DataError`` for a class without images."""
+    """Return the images at the GAN's size.
+
+    Raises ``DataError`` for a class without images, ``ConfigError`` if it uses unlabelled images and there are none.
+    """
     labels, by_class = positions(gan.name, data)
-    pixels = torch.tensor(np.ascontiguousarray(data.images(gan.side_px)[..., : gan.image_channels]), device=device)
-    return TrainingImages(pixels, labels, by_class)
+    pixels, without = data.images(gan.side_px), None
+    if isinstance(gan, UsesUnlabelled) and gan.uses_unlabelled:
+        further = unlabelled_images(gan.name, data, gan.side_px)
+        without = torch.arange(len(pixels), len(pixels) + len(further))
+        pixels = np.concatenate([pixels, further])
+        labels = torch.cat([labels, torch.full((len(further),), len(by_class))])
+    shown = torch.tensor(np.ascontiguousarray(pixels[..., : gan.image_channels]), device=device)
+    return TrainingImages(shown, labels, by_class, without)
 
 
 def positions(method: str, data: TrainingData) -> tuple[torch.Tensor, list[torch.Tensor]]:

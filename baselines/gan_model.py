@@ -72,6 +72,7 @@ class TrainingImages(NamedTuple):
     pixels: torch.Tensor  # uint8 [N, S, S, C], on the device
     labels: torch.Tensor  # int64 [N], on the CPU
     by_class: list[torch.Tensor]  # for each class the positions of its images, int64, on the CPU
+    unlabelled: torch.Tensor | None = None  # positions of images without labels, whose label is the number of classes
 
 
 class Batch(NamedTuple):

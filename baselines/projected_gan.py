@@ -13,15 +13,17 @@ Fidelity measured with EfficientNet-Lite0 favours this method: its generator is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, cast
 
+from baselines.gan_model import LATE, Batch, TrainingImages
 from baselines.hinge_gan import HingeGAN, HingeGANConfig
 from bench.errors import ConfigError
 from bench.types import Choice, FloatRange, IntRange, SearchRange
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from baselines.projected_networks import ProjectedDiscriminator
@@ -39,6 +41,7 @@ class ProjectedGANConfig(HingeGANConfig):
     disc_filters: int = 16  # channels of the largest mixed feature map; each smaller one has twice as many
     diffaug: str = "color,translation,cutout"  # images of the discriminator; '': off
     pretrained: bool = True  # ImageNet weights of the feature network; false: random features, an ablation
+    unlabelled: bool = field(default=False, metadata=LATE)  # half of the real images are images without labels
     feature_size_px: int | None = None  # side at which it sees the images; None: their own, from 64 to 224
 
     def __post_init__(self) -> None:
@@ -79,7 +82,30 @@ class ProjectedGAN(HingeGAN):
         from baselines.projected_networks import ProjectedDiscriminator
 
         G = self.generator(num_classes, side_px)
-        return G, ProjectedDiscriminator(num_classes, self._feature_size(side_px), self.config.disc_filters)
+        size, c = self._feature_size(side_px), self.config
+        return G, ProjectedDiscriminator(num_classes, size, c.disc_filters, c.unlabelled)
+
+    @property
+    def uses_unlabelled(self) -> bool:
+        """Whether half of the discriminators' real images have no label."""
+        return self.config.unlabelled
+
+    def batch(self, images: TrainingImages, draw: torch.Generator, seed: int, step: int) -> Batch:
+        """Return the batch of ``HingeGAN``; with images without labels, these replace the second half of the real ones.
+
+        Their label is the number of classes; the discriminators have no class term for it.
+        """
+        import torch
+
+        made = super().batch(images, draw, seed, step)
+        if images.unlabelled is None:
+            return made
+        half = len(made.chosen) // 2
+        chosen, labels = made.chosen.clone(), made.real_labels.clone()
+        places = torch.randint(len(images.unlabelled), (half,), generator=draw)
+        chosen[len(chosen) - half :] = images.unlabelled[places]
+        labels[len(labels) - half :] = len(images.by_class)
+        return made._replace(chosen=chosen, real_labels=labels)
 
     def generator(self, num_classes: int, side_px: int) -> nn.Module:
         """Return the generator. Raises ``ConfigError`` for a side that is no multiple of 8 from 16 on."""

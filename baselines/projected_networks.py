@@ -151,10 +151,11 @@ class MapDiscriminator(nn.Module):
 
     Spectral norm in each convolution, group norm and leaky ReLU after each halving. The score of a place with features
     f is w·f + e_y·f / √C (projection discriminator, Miyato & Koyama 2018, equation 4); the root keeps the product of
-    the order of w·f whatever the number of channels C.
+    the order of w·f whatever the number of channels C. With ``unlabelled`` the label ``num_classes`` stands for an
+    image without label, whose score is w·f.
     """
 
-    def __init__(self, num_classes: int, widths: Sequence[int]) -> None:
+    def __init__(self, num_classes: int, widths: Sequence[int], unlabelled: bool = False) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for a, b in pairwise(widths):
@@ -163,8 +164,9 @@ class MapDiscriminator(nn.Module):
         self.layers = nn.Sequential(*layers)
         self.features = spectral_norm(nn.Conv2d(widths[-1], widths[-1], 3, padding=1))
         self.score = spectral_norm(nn.Conv2d(widths[-1], 1, 1))
-        self.label = nn.Embedding(num_classes, widths[-1])
-        nn.init.normal_(self.label.weight, 0.0, 0.02)
+        # The embedding of ``padding_idx`` gets no gradient, so it stays at 0.
+        self.label = nn.Embedding(num_classes + unlabelled, widths[-1], padding_idx=num_classes if unlabelled else None)
+        nn.init.normal_(self.label.weight[:num_classes], 0.0, 0.02)
 
     def forward(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Return the scores, one for each place."""
@@ -179,15 +181,17 @@ class ProjectedDiscriminator(nn.Module):
     Images are resized to R pixels; a single channel is repeated. One discriminator for each of four feature maps halves
     it to the side of the smallest, R/32, so that all scales have the same number of scores. Changed against the paper:
     group norm instead of batch norm, so that a score does not depend on the batch; a 3×3 convolution before the scores;
-    the class.
+    the class, and ``unlabelled`` images without one.
     """
 
-    def __init__(self, num_classes: int, feature_size_px: int, filters: int) -> None:
+    def __init__(self, num_classes: int, feature_size_px: int, filters: int, unlabelled: bool = False) -> None:
         super().__init__()
         widths = [filters * 2**i for i in range(len(LEVELS))]
         self.size = feature_size_px
         self.projector = FeatureProjector(widths).requires_grad_(False).eval()
-        self.discriminators = nn.ModuleList(MapDiscriminator(num_classes, widths[i:]) for i in range(len(widths)))
+        self.discriminators = nn.ModuleList(
+            MapDiscriminator(num_classes, widths[i:], unlabelled) for i in range(len(widths))
+        )
 
     def train(self, mode: bool = True) -> ProjectedDiscriminator:
         """Set the mode of the discriminators; the projector stays in evaluation mode."""

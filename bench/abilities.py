@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, runtime_chec
 import numpy as np
 import numpy.typing as npt
 
+from bench.errors import ConfigError
 from bench.interfaces import RunContext, TrainingData
 from bench.types import ProfiledStep, SearchRange, Size, Uint8Images
 
@@ -60,6 +61,27 @@ class FitsStatistics(Protocol):
         float [B, 3, H, W] in [0, 1], also the result. Deterministic; the result of an image does not depend on others.
         """
         ...
+
+
+@runtime_checkable
+class UsesUnlabelled(Protocol):
+    """Optional interface of a generative method that can learn from images of further patients without labels."""
+
+    @property
+    def uses_unlabelled(self) -> bool:
+        """Whether it does so: its ``fit`` then calls ``TrainingData.unlabelled_images``."""
+        ...
+
+
+def unlabelled_images(method: str, data: TrainingData, size_px: Size | None = None) -> Uint8Images:
+    """Return the unlabelled images, uint8 [M, H, W, 3]. Raises ``ConfigError`` if there are none."""
+    images = data.unlabelled_images(size_px)
+    if not len(images):
+        raise ConfigError(
+            f"{method}: unlabelled is true, but there are no images without labels; set split.unlabelled_patients with "
+            "split.protocol learning_curve, or unlabelled: false"
+        )
+    return images
 
 
 @runtime_checkable

@@ -81,6 +81,13 @@ class TrainingData(Protocol):
         """
         ...
 
+    def unlabelled_images(self, size_px: Size | None = None) -> Uint8Images:
+        """Return images of further patients without labels, uint8 [M, H, W, 3]; M is 0 unless the suite has some.
+
+        For generative methods whose ``uses_unlabelled`` is true (``split.unlabelled_patients``).
+        """
+        ...
+
 
 class RunContext(Protocol):
     """The context that the harness gives a stage. Files are written to ``folder``, which survives an interruption."""

@@ -1,6 +1,7 @@
 """The leakage checks: source images of a result, and which fold may use it.
 
-``FoldParts`` lists the groups (patients), images and file contents in each of the three parts of a fold.
+``FoldParts`` lists the groups (patients), images and file contents in each part of a fold: training, validation, test
+and, in some learning curves, unlabelled images, which only generators may see.
 ``SourceImages`` lists the real images behind a result: a training set, a synthetic set (through its generator), a
 validation set, or fitted statistics. A result may be used in one part of a fold only if all its source images lie in
 that part. All code that trains or selects calls these checks, so generators, thresholds and normalisation constants
@@ -24,8 +25,9 @@ from bench.errors import DataError, LeakageError
 from bench.files import write_atomic
 from bench.types import ImageRecord
 
-PartName = Literal["train", "validation", "test"]
-PARTS: tuple[PartName, ...] = ("train", "validation", "test")
+PartName = Literal["train", "validation", "test", "unlabelled"]
+PARTS: tuple[PartName, ...] = ("train", "validation", "test")  # the parts of every fold
+UNLABELLED: PartName = "unlabelled"  # further patients of a learning curve's set, used without labels
 
 
 @dataclass(frozen=True)
@@ -51,14 +53,14 @@ class SourceImages:
 
 @dataclass(frozen=True)
 class FoldParts:
-    """The images in the three parts of one fold; created and checked by ``bench.data.splits.check_split``."""
+    """The images in the parts of one fold; created and checked by ``bench.data.splits.check_split``."""
 
     fold: str  # for messages: 'fold 0'
     parts: Mapping[PartName, SourceImages]
 
     def require_disjoint(self) -> None:
         """Raise ``LeakageError`` if a group (and so its images) or the content of an image is in two parts."""
-        for a, b in combinations(PARTS, 2):
+        for a, b in combinations(self.parts, 2):
             one, other = self.parts[a], self.parts[b]
             if groups := one.groups & other.groups:
                 raise LeakageError(
@@ -71,26 +73,30 @@ class FoldParts:
                     f"(SHA-256 {_some(content)}); set the dataset's on_duplicate to drop, or put both in one group"
                 )
 
-    def require(self, what: str, source_images: SourceImages, part: PartName, advice: str) -> None:
+    def require(
+        self, what: str, source_images: SourceImages, part: PartName, advice: str, *, unlabelled: bool = False
+    ) -> None:
         """Raise ``LeakageError`` unless all source images lie in ``part``.
 
-        Empty source images are refused, and so are groups and paths that are not in the fold, because their patient is
-        unknown. Content that is in no part is new and accepted. The message starts with ``what`` and ends with
-        ``advice``.
+        With ``unlabelled`` they may also be unlabelled images of the fold, for what needs no labels. Empty source
+        images are refused, and so are groups and paths that are not in the fold, because their patient is unknown.
+        Content that is in no part is new and accepted. The message starts with ``what`` and ends with ``advice``.
         """
         if not (source_images.groups or source_images.paths or source_images.content):
             raise LeakageError(
                 f"{self.fold}: {what} does not list its source images, so leakage cannot be excluded: {advice}"
             )
+        allowed = {part, UNLABELLED} & set(self.parts) if unlabelled else {part}
         for kind, word in (("groups", "groups"), ("paths", "images"), ("content", "exact duplicates of images")):
             used: frozenset[str] = getattr(source_images, kind)
             for name, other in self.parts.items():
-                if name != part and (leaked := used & getattr(other, kind)):
+                if name not in allowed and (leaked := used & getattr(other, kind)):
                     raise LeakageError(
                         f"{self.fold}: {what} used {word} of the {name} part: {_some(leaked)}; only the {part} "
                         f"part may be used here: {advice}"
                     )
-            if kind != "content" and (foreign := used - getattr(self.parts[part], kind)):
+            known = frozenset().union(*(getattr(self.parts[name], kind) for name in allowed))
+            if kind != "content" and (foreign := used - known):
                 raise LeakageError(
                     f"{self.fold}: {what} used {word} that are not in this fold: {_some(foreign)}; only the "
                     f"{part} part may be used here: {advice}"
@@ -113,9 +119,12 @@ class FittedStatistics:
     values: Mapping[str, Any] = field(repr=False)  # plain numbers, or lists of them
     source_images: SourceImages = field(repr=False)
 
-    def for_fold(self, fold_parts: FoldParts) -> Mapping[str, Any]:
-        """Return the values, or raise ``LeakageError`` unless they were fitted on the fold's training part only."""
-        check_statistics(self, fold_parts)
+    def for_fold(self, fold_parts: FoldParts, *, unlabelled: bool = False) -> Mapping[str, Any]:
+        """Return the values, or raise ``LeakageError`` unless they were fitted on the fold's training part only.
+
+        With ``unlabelled`` its unlabelled images are allowed too.
+        """
+        check_statistics(self, fold_parts, unlabelled=unlabelled)
         return self.values
 
     def save(self, path: Path) -> None:
@@ -134,9 +143,13 @@ class FittedStatistics:
             raise DataError(f"{path} has no fitted statistics ({type(e).__name__}: {e}); run its cell again") from e
 
 
-def check_statistics(statistics: FittedStatistics, fold_parts: FoldParts) -> None:
-    """Raise ``LeakageError`` unless the statistics were fitted only on images of the fold's training part."""
-    fold_parts.require(statistics.what, statistics.source_images, "train", "fit it on this fold's training images")
+def check_statistics(statistics: FittedStatistics, fold_parts: FoldParts, *, unlabelled: bool = False) -> None:
+    """Raise ``LeakageError`` unless the statistics were fitted only on images of the fold's training part.
+
+    With ``unlabelled`` its unlabelled images are allowed too.
+    """
+    advice = "fit it on this fold's training images"
+    fold_parts.require(statistics.what, statistics.source_images, "train", advice, unlabelled=unlabelled)
 
 
 def pixel_sums(images: Iterable[npt.NDArray[np.uint8]]) -> list[str]:

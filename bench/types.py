@@ -151,7 +151,8 @@ class Split:
     ``fingerprint`` is that of the dataset index it was created from. With unit 'image', every image is a separate
     group, so parts share patients; only the protocol 'published' allows this. ``unused`` images are in no part.
     In a learning curve ``fold`` is the number of the training set, and ``train_patients`` its size, validation patients
-    included; None in other protocols.
+    included; None in other protocols. ``unlabelled`` are images of further patients that methods may use without
+    labels.
     """
 
     fold: int
@@ -165,6 +166,7 @@ class Split:
     unit: Unit = "group"
     unused: tuple[str, ...] = ()
     train_patients: int | None = None
+    unlabelled: tuple[str, ...] = ()
 
     @property
     def at(self) -> At:

@@ -72,6 +72,7 @@ class ArrayData:
             for i, y in enumerate(self.labels)
         )
         self.image_size_px = images.shape[1]
+        self.unlabelled = 0  # number of images that are also given without labels
         self.grey = bool(np.ptp(images, axis=3).max(initial=0) == 0)
 
     def images(self, size_px: int | None = None) -> np.ndarray:
@@ -80,6 +81,9 @@ class ArrayData:
         from PIL import Image
 
         return np.stack([np.asarray(Image.fromarray(i).resize((size_px, size_px))) for i in self._images])
+
+    def unlabelled_images(self, size_px: int | None = None) -> np.ndarray:
+        return self.images(size_px)[: self.unlabelled]
 
 
 def two_class_data(n: int = 16, size_px: int = 32, seed: int = 0) -> ArrayData:

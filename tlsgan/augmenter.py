@@ -15,7 +15,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from bench.abilities import Transfer
+from bench.abilities import Transfer, unlabelled_images
 from bench.interfaces import RunContext, TrainingData
 from bench.seeding import derive_seed, seed_everything
 from bench.types import ProfiledStep, Uint8Images, height_width
@@ -84,7 +84,8 @@ class CycleGAN(PairTranslator):
         source = load_pretrained((nets.D_a, nets.D_b), config, ctx.weights)
         with ctx.phase("data"):
             images_a, images_b = (self._images(data, label) for label in (0, 1))
-        facts = train(config, nets, images_a, images_b, ctx)
+            unlabelled = unlabelled_images(self.title, data, self._size(data)) if config.unlabelled else None
+        facts = train(config, nets, images_a, images_b, ctx, unlabelled)
         save_generators(ctx.folder, nets.G_ab, nets.G_ba)
         if self.config.keep_discriminator:
             save_discriminator(ctx.folder, nets)
@@ -97,6 +98,11 @@ class CycleGAN(PairTranslator):
         from tlsgan.profile import training_steps
 
         return training_steps(self.config, self.translation_size_px(image_size_px), batch_size, device)
+
+    @property
+    def uses_unlabelled(self) -> bool:
+        """Whether the discriminators also learn from images without labels."""
+        return self.config.unlabelled
 
     @property
     def transfer(self) -> Transfer:

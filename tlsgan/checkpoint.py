@@ -17,7 +17,7 @@ from bench.errors import WeightsError
 from bench.types import Size
 from bench.weights import describe_mismatch
 from tlsgan.config import CycleGANConfig, TranslatorConfig
-from tlsgan.data import UnpairedStream
+from tlsgan.data import UnpairedStream, WithUnlabelled
 from tlsgan.discriminators import Discriminator, build_discriminator
 from tlsgan.ema import GeneratorAverage
 from tlsgan.fast_layers import to_fast_layout
@@ -33,7 +33,7 @@ class Training:
     """Everything that the next step depends on, except its number and torch's global random generators."""
 
     train_state: TrainState  # weights, moments, pools
-    stream: UnpairedStream  # order of the images
+    stream: UnpairedStream | WithUnlabelled  # order of the images
     meter: LossMeter  # losses since the last log entry
     average: GeneratorAverage | None  # None: the config has no ema_decay
 

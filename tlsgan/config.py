@@ -120,6 +120,7 @@ class CycleGANConfig(TranslatorConfig):
     head: str = field(default=TWO_HEADS, metadata=LATE)  # or 'classes_and_fake': n + 1 outputs (Amin et al. 2022)
     class_on_both: bool = field(default=False, metadata=LATE)  # class loss also on real images of the other domain
     label_fraction: float = field(default=1.0, metadata=LATE)  # share of real images whose label the class loss uses
+    unlabelled: bool = field(default=False, metadata=LATE)  # D also learns from images without labels, see ``losses``
     head_width: int = 512  # hidden units of the two heads
     head_dropout: float = 0.4  # probability
     imagenet_normalisation: bool = False  # normalise images as in the backbone's ImageNet training
@@ -165,6 +166,8 @@ class CycleGANConfig(TranslatorConfig):
         self._require("trained_stages", stages is None or self.pretrained, unfrozen)
         self._require("head", self.head in HEADS, f"one of {', '.join(HEADS)}")
         self._require("head", classes or self.head == TWO_HEADS, f"{TWO_HEADS} if lambda_class is 0")
+        own = f"false, or head: {CLASSES_AND_FAKE}, whose loss has a term for images without labels"
+        self._require("unlabelled", self.head == CLASSES_AND_FAKE or not self.unlabelled, own)
         self._require("class_on_both", classes or not self.class_on_both, "false if lambda_class is 0")
         self._require("label_fraction", 0 < self.label_fraction <= 1, "in (0, 1]")
         self._require("label_fraction", classes or self.label_fraction == 1, "1 if lambda_class is 0")

@@ -32,7 +32,8 @@ def labelled_share(count: int, fraction: float, seed: int) -> torch.Tensor:
 
     This is not semi-supervised learning from images of unknown class: the domains of a CycleGAN are the classes, so
     every image's class is known. The mask affects the class loss on real images only. Unlabelled images stay in the
-    adversarial, identity and cycle losses. Translations keep their class loss; their label is the target domain.
+    adversarial, identity and cycle losses. Translations keep their class loss; their label is the target domain. For
+    images of unknown class see ``WithUnlabelled``.
     """
     known = torch.zeros(count)
     order = torch.randperm(count, generator=torch.Generator().manual_seed(seed))
@@ -109,3 +110,33 @@ class UnpairedStream:
         self.mirror = [mirror.to(device) for mirror in state["mirror"]]
         for generator, saved in zip(self.generators, state["generators"], strict=True):
             generator.set_state(saved.cpu())
+
+
+class WithUnlabelled:
+    """Batches of an ``UnpairedStream`` with label masks, and a batch of images of unknown class at their end.
+
+    These are drawn with replacement, by a generator of their own, and mirrored as the others.
+    """
+
+    def __init__(self, pairs: UnpairedStream, images: torch.Tensor, seed: int) -> None:
+        self.pairs, self.images = pairs, images
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def next(self) -> tuple[torch.Tensor, ...]:
+        """Return real_a, real_b, labelled_a, labelled_b and the images of unknown class, float [B, C, H, W]."""
+        size, device = self.pairs.batch_size, self.images.device
+        chosen = torch.randint(len(self.images), (size,), generator=self.generator)
+        mirror = torch.rand(size, generator=self.generator) < 0.5
+        batch = to_float(self.images[chosen.to(device)])
+        if self.pairs.flip:
+            batch = torch.where(mirror.view(-1, 1, 1, 1).to(device), batch.flip(-1), batch)
+        return (*self.pairs.next(), batch)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the pairs and of the generator."""
+        return {**self.pairs.state_dict(), "unlabelled": self.generator.get_state()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Load a saved state."""
+        self.pairs.load_state_dict(state)
+        self.generator.set_state(state["unlabelled"].cpu())

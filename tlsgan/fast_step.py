@@ -134,7 +134,11 @@ class FastStep:
                     features_real, features_fake = self.passes[name](real), features
             out_real, out_fake = network.heads(features_real), network.heads(features_fake)
             out_other = network.heads(self.passes[name](self.augment(other))) if config.class_on_both else None
-            loss = losses.discriminator(out_real, out_fake, LABELS[side], config, labelled, out_other, other_labelled)
+            out_unlabelled = None
+            if batch.unlabelled is not None:
+                out_unlabelled = network.heads(self.passes[name](self.augment(batch.unlabelled)))
+            rest = labelled, out_other, other_labelled, out_unlabelled
+            loss = losses.discriminator(out_real, out_fake, LABELS[side], config, *rest)
         terms = {f"loss_D_{side}": loss, **losses.penalty(network, real, side, penalise, config)}
         optimiser.zero_grad(set_to_none=True)
         torch.stack(list(terms.values())).sum().backward(inputs=parameters_of(optimiser))

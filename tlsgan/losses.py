@@ -92,6 +92,7 @@ def discriminator(
     labelled: torch.Tensor | None = None,
     other: DiscriminatorOutput | None = None,
     other_labelled: torch.Tensor | None = None,
+    unlabelled: DiscriminatorOutput | None = None,
 ) -> torch.Tensor:
     """Half of (D(x) − 1)² + D(G(y))² + λ_class · (CE(real) + CE(fake)), each term a mean.
 
@@ -99,8 +100,13 @@ def discriminator(
     published, it is the label of both real images and translations. ``labelled`` [B] marks real images with a known
     label. ``other`` is the output on real images of the other domain: CE(real) is then the mean over both domains, each
     with its label. The head 'classes_and_fake' uses its adversarial loss, and no CE(fake): translations are fake.
+    ``unlabelled`` is the output on real images without labels, of either domain: their −log(1 − p(fake)) and that of
+    the labelled ones have equal weight.
     """
-    loss = adversarial(real.real, True, config) + adversarial(fake.real, False, config)
+    is_real = adversarial(real.real, True, config)
+    if unlabelled is not None:
+        is_real = (is_real + adversarial(unlabelled.real, True, config)) / 2
+    loss = is_real + adversarial(fake.real, False, config)
     if config.lambda_class > 0:
         classes = classification(real.classes, label, labelled)
         if other is not None:

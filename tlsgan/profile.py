@@ -47,8 +47,11 @@ def _builder(
         facts.clear()
         facts.update(found)
         shape = (config.batch_size, config.image_channels, *height_width(image_size_px))
-        real_a, real_b = (torch.rand(shape, device=device) * 2 - 1 for _ in "ab")
+        batch = [torch.rand(shape, device=device) * 2 - 1 for _ in "ab"]
+        if config.unlabelled:
+            masks = [torch.ones(config.batch_size, device=device) for _ in "ab"]
+            batch += [*masks, torch.rand(shape, device=device) * 2 - 1]
         steps = itertools.count(1)
-        return lambda: train_step(next(steps), real_a, real_b)
+        return lambda: train_step(next(steps), *batch)
 
     return build

@@ -35,12 +35,14 @@ class Batch(NamedTuple):
     """Real images of both domains, float [B, 3, H, W] in [-1, 1].
 
     ``labelled_*`` are float [B]: 1 if the class term may use an image's label, else 0. None: all labels are used.
+    ``unlabelled``: real images of further patients, whose domain is not known; None: there are none.
     """
 
     real_a: torch.Tensor
     real_b: torch.Tensor
     labelled_a: torch.Tensor | None = None
     labelled_b: torch.Tensor | None = None
+    unlabelled: torch.Tensor | None = None
 
     def of(self, side: str) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Return the images of domain 'a' or 'b' and their label mask."""
@@ -116,7 +118,8 @@ class ReferenceStep:
         real, fake = self.augment(real), self.augment(fake)
         out_real, out_fake = network(real), network(fake)
         out_other = network(self.augment(other)) if self.config.class_on_both else None
-        rest = labelled, out_other, other_labelled
+        out_unlabelled = network(self.augment(batch.unlabelled)) if batch.unlabelled is not None else None
+        rest = labelled, out_other, other_labelled, out_unlabelled
         loss = losses.discriminator(out_real, out_fake, LABELS[side], self.config, *rest)
         terms = {f"loss_D_{side}": loss, **losses.penalty(network, real, side, penalise, self.config)}
         optimiser.zero_grad(set_to_none=True)

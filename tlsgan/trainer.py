@@ -12,7 +12,7 @@ from bench.types import Uint8Images
 from tlsgan.accelerate import make_step
 from tlsgan.checkpoint import Training, collect, restore
 from tlsgan.config import CycleGANConfig
-from tlsgan.data import UnpairedStream, labelled_share, to_device
+from tlsgan.data import UnpairedStream, WithUnlabelled, labelled_share, to_device
 from tlsgan.ema import GeneratorAverage
 from tlsgan.fast_layers import to_fast_layout
 from tlsgan.image_pool import ImagePool
@@ -23,20 +23,30 @@ from tlsgan.step import Pools, TrainState
 
 
 def train(
-    config: CycleGANConfig, nets: Networks, images_a: Uint8Images, images_b: Uint8Images, ctx: RunContext
+    config: CycleGANConfig,
+    nets: Networks,
+    images_a: Uint8Images,
+    images_b: Uint8Images,
+    ctx: RunContext,
+    unlabelled: Uint8Images | None = None,
 ) -> dict[str, Any]:
     """Train ``nets`` in place on uint8 [N, H, W, 3] images of two domains, resuming from ``ctx.load_checkpoint()``.
 
-    With ``ema_decay`` the generators end with averaged weights. Losses are logged as means over ``log_every`` steps. On
-    a CPU, a training that was interrupted and resumed ends with the same bits as an uninterrupted one. Returns facts
-    for the report: the number of steps and their run mode. Raises ``DivergedError`` when a loss is not finite.
+    ``unlabelled`` are images of either domain, if ``config.unlabelled``. With ``ema_decay`` the generators end with
+    averaged weights. Losses are logged as means over ``log_every`` steps. On a CPU, a training that was interrupted and
+    resumed ends with the same bits as an uninterrupted one. Returns facts for the report: the number of steps and their
+    run mode. Raises ``DivergedError`` when a loss is not finite.
     """
     with ctx.phase("data"):
         domain_a, domain_b = (to_device(x, ctx.device, config.image_channels) for x in (images_a, images_b))
     train_state = make_train_state(config, nets, ctx.device, ctx.seed)
     seeds = derive_seed("tlsgan.order", "a", ctx.seed), derive_seed("tlsgan.order", "b", ctx.seed)
     label_masks = labels(config, (domain_a, domain_b), ctx.seed)
+    stream: UnpairedStream | WithUnlabelled
     stream = UnpairedStream(domain_a, domain_b, config.batch_size, config.flip, seeds, label_masks)
+    if unlabelled is not None:
+        further = to_device(unlabelled, ctx.device, config.image_channels)
+        stream = WithUnlabelled(stream, further, derive_seed("tlsgan.order", "unlabelled", ctx.seed))
     average = GeneratorAverage(nets, config.ema_decay) if config.ema_decay else None
     meter, step = LossMeter(), 0
     training = Training(train_state, stream, meter, average)
@@ -91,8 +101,11 @@ def make_train_state(config: CycleGANConfig, nets: Networks, device: str, seed: 
 def labels(
     config: CycleGANConfig, domains: tuple[torch.Tensor, torch.Tensor], seed: int
 ) -> tuple[torch.Tensor, torch.Tensor] | None:
-    """Return masks float [N] of the images in each domain with a label for the class loss; None: all have one."""
-    if config.label_fraction == 1:
+    """Return masks float [N] of the images in each domain with a label for the class loss; None: all have one.
+
+    With unlabelled images a batch always has masks.
+    """
+    if config.label_fraction == 1 and not config.unlabelled:
         return None
     a, b = (
         labelled_share(len(images), config.label_fraction, derive_seed("tlsgan.labels", name, seed)).to(images.device)

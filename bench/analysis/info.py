@@ -33,6 +33,8 @@ class FoldSize:
     test_groups: int = 0
     unit: Unit = "group"
     shared_groups: int = 0
+    unlabelled_images: int = 0
+    unlabelled_groups: int = 0
     train_patients: int | None = None  # size of the training set, of a learning curve only; ``fold`` is its number
 
     @property

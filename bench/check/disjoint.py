@@ -21,7 +21,7 @@ from bench.store.cell_folders import Artifacts
 from bench.store.csv_cells import read_rows
 from bench.types import At
 
-PARTS = ("train", "validation", "test")
+PARTS = ("train", "validation", "test", "unlabelled")  # the last in learning curves only
 
 
 def disjoint_rows(session: Session) -> list[Row]:
@@ -59,7 +59,7 @@ class _Reader:
             if not path.is_file():
                 return False
             parts = json.loads(path.read_text(encoding="utf-8"))["parts"]
-            self._parts[at] = {p: {x for paths in parts[p].values() for x in paths} for p in PARTS}
+            self._parts[at] = {p: {x for paths in parts.get(p, {}).values() for x in paths} for p in PARTS}
         return True
 
     def counts(self, cell: Cell, folder: Path) -> Iterator[tuple[str, int]]:
@@ -67,12 +67,13 @@ class _Reader:
         parts = self._parts[cell.at]
         groups = {p: {self._group[x] for x in parts[p]} for p in PARTS}
         held_out = groups["validation"] | groups["test"]
+        trained = groups["train"] | groups["validation"] | groups["unlabelled"]
         if cell.stage == "split":
             yield "patients in two parts", len(set.union(*(groups[a] & groups[b] for a, b in combinations(PARTS, 2))))
         if (folder / SEEN).is_file():
             seen = set(json.loads((folder / SEEN).read_text(encoding="utf-8")))
             yield "held-out patients that its generator saw", len(seen & held_out)
-            yield "patients it saw that training has not", len(seen - groups["train"])
+            yield "patients it saw that training has not", len(seen - groups["train"] - groups["unlabelled"])
         if (folder / MANIFEST).is_file():
             with (folder / MANIFEST).open(newline="", encoding="utf-8") as f:
                 lines = read_rows(f)
@@ -86,7 +87,7 @@ class _Reader:
             tested = [image for image, part in of_part if part == "test" or image in parts["test"]]
             yield (
                 "tested images of patients in training",
-                sum(self._group[x] in groups["train"] | groups["validation"] for x, _ in of_part),
+                sum(self._group[x] in trained for x, _ in of_part),
             )
             yield (
                 "images of the test part tested not once",

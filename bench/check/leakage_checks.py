@@ -70,6 +70,9 @@ def _direct(session: Session, split: Cell) -> Iterator[tuple[str, Callable[[], o
     yield "test images asked for where a classifier trains", lambda: fold.train_validation().part("test")
     yield "a training set with test images", lambda: check_selection(_Known(test, fold), fold.part("validation"))
     yield "a best step chosen by test images", lambda: check_selection(_Known(fold.part("train"), fold), test)
+    if fold.fold_parts.parts.get("unlabelled"):
+        known = _Known(fold.part("unlabelled"), fold)
+        yield "a training set with unlabelled images", lambda: check_selection(known, fold.part("validation"))
     statistics = FittedStatistics("a mean over test images", {"mean": 0.5}, SourceImages(groups=frozenset(test.groups)))
     yield "statistics fitted on test images", lambda: statistics.for_fold(fold.fold_parts)
 

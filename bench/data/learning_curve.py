@@ -9,7 +9,10 @@ each set, and a patient that validates in a small set validates in the larger on
 The draw is one random order of the patients of every stratum. Sets are taken from its front, set after set, and a test
 part of ``test_patients`` from its back. So set r is the same for any number of sets, as is a test part of fixed size:
 more sets later change no training. Without ``test_patients``, all patients outside the sets are tested, and more sets
-leave fewer of them. Only another largest size or another seed draws other sets.
+leave fewer of them. Only another largest size, another number of unlabelled patients or another seed draws other sets.
+
+``unlabelled_patients`` are drawn for each set after its patients, and shared with no other set, so that sets remain
+independent. They are the same at every size of a set, and never tested.
 """
 
 from __future__ import annotations
@@ -50,11 +53,12 @@ def draw_sets(index: DatasetIndex, config: SplitConfig, names: Sequence[str], co
     design.check()
     tested: dict[str, PartName] = {names[g]: "test" for g in design.tested()}
     for fold in range(config.sets):
-        groups = design.set_groups(fold)
-        part = _validation(counts[groups] > 0, design.order, config.validation_fraction)
+        groups, largest = design.set_groups(fold), config.train_patients[-1]
+        part = _validation(counts[groups[:largest]] > 0, design.order[:largest], config.validation_fraction)
+        unlabelled: dict[str, PartName] = {names[g]: "unlabelled" for g in groups[largest:]}
         for size in config.train_patients:
             parts = {names[g]: p for g, p in zip(groups[:size], part[:size], strict=True)}
-            yield DrawnSet(fold, size, tested | parts)
+            yield DrawnSet(fold, size, tested | parts | unlabelled)
 
 
 class _Design:
@@ -74,7 +78,8 @@ class _Design:
                     "numbers of groups of each class is not defined; expected balanced: false"
                 )
             self.shares = np.full(len(self.queues), 1 / len(self.queues))
-        self.order = _sequence(self.shares, config.train_patients[-1])  # strata of a set's groups, for every set
+        # Strata of a set's groups, for every set; the unlabelled ones are last.
+        self.order = _sequence(self.shares, config.train_patients[-1] + config.unlabelled_patients)
         self.of_classes = np.array([self.has[q[0]] for q in self.queues])  # [strata, C]: the classes of its groups
 
     def taken(self, size: int) -> Ints:
@@ -90,8 +95,9 @@ class _Design:
 
     def possible(self, size: int) -> int:
         """Return how many disjoint sets of ``size`` groups there can be, with a test part of every class; 0: none."""
-        taken, reserved = self.taken(size), self.test_taken()
-        if (taken @ self.of_classes < PER_CLASS).any():
+        labelled, reserved = self.taken(size), self.test_taken()
+        taken = self.taken(size + self.config.unlabelled_patients)
+        if (labelled @ self.of_classes < PER_CLASS).any():
             return 0
         if self.config.test_patients is not None and (reserved @ self.of_classes < PER_CLASS).any():
             return 0
@@ -114,15 +120,18 @@ class _Design:
         sizes = ", ".join(f"{self.possible(n)} sets of {n}" for n in c.train_patients)
         short = [f"{name} has {n}" for name, n in zip(names, in_set, strict=True) if n < PER_CLASS]
         why = f" A set of {smallest} needs {PER_CLASS} patients of each class ({'; '.join(short)})." if short else ""
-        advice = "fewer split.replicates, a smaller largest size, " + ("" if c.balanced else "split.balanced=true, ")
+        more = f" and {c.unlabelled_patients} unlabelled ones each" if c.unlabelled_patients else ""
+        fewer = "fewer split.unlabelled_patients, " if c.unlabelled_patients else ""
+        balance = "" if c.balanced else "split.balanced=true, "
+        advice = f"fewer split.replicates, a smaller largest size, {fewer}{balance}"
         raise DataError(
             f"{losses(self.index)}{self.index.name}: {c.sets} disjoint training sets of {c.train_patients[-1]} groups "
-            f"(patients) and a test part of {tested} are not possible with {len(self.has)} groups ({have}). If this is "
-            f"the largest size, possible are: {sizes}.{why} What to do: {advice}or take more data"
+            f"(patients){more} and a test part of {tested} are not possible with {len(self.has)} groups ({have}). If "
+            f"this is the largest size, possible are: {sizes}.{why} What to do: {advice}or take more data"
         )
 
     def set_groups(self, fold: int) -> Ints:
-        """Return the groups of a set in the order of ``order``, int64 [largest size]."""
+        """Return the groups of a set in the order of ``order``, int64 [largest size + unlabelled patients]."""
         taken = np.bincount(self.order, minlength=len(self.queues))
         queues = [iter(q[fold * n : (fold + 1) * n]) for q, n in zip(self.queues, taken, strict=True)]
         return np.array([next(queues[s]) for s in self.order], dtype=np.int64)

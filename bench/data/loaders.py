@@ -20,7 +20,7 @@ from bench.data.published_split import by_unit
 from bench.data.splits import check_split
 from bench.data.synthetic_files import MANIFEST, SEEN, read_synthetic
 from bench.errors import ConfigError, DataError, LeakageError
-from bench.leakage import PARTS, FoldParts, PartName, SourceImages, pixel_sums
+from bench.leakage import PARTS, UNLABELLED, FoldParts, PartName, SourceImages, pixel_sums
 from bench.types import DatasetIndex, ImageRecord, Resize, Size, Split, SyntheticRecord, SyntheticSet, Uint8Images
 
 Labels = npt.NDArray[np.int64]
@@ -69,9 +69,10 @@ class TrainingPart:
         self._fold_parts = check_split(split, index)
         self._drawn_from, index = index, by_unit(index, split.unit)
         self._index, self._split, self._cache, self._resize = index, split, cache, resize
-        record = index.by_path()
+        self._record = index.by_path()
         self.classes: tuple[str, ...] = index.classes
-        self.records: Sequence[ImageRecord] = tuple(record[path] for path in split.train)
+        self.records: Sequence[ImageRecord] = tuple(self._record[path] for path in split.train)
+        self._without_labels: frozenset[str] = frozenset()  # groups of unlabelled images, once these were asked for
         self.labels: Labels = np.array([r.label for r in self.records], dtype=np.int64)
         self.image_size_px = image_size_px
         self.grey: bool = index.grey
@@ -79,6 +80,16 @@ class TrainingPart:
     def images(self, size_px: Size | None = None) -> Uint8Images:
         """Return uint8 [N, H, W, 3] in the order of ``records``, a copy; at the suite's size for None."""
         return self._part("train", self.image_size_px if size_px is None else size_px).images
+
+    @property
+    def seen_groups(self) -> frozenset[str]:
+        """The groups whose images a method has seen: those of ``records``, and of unlabelled images if it asked."""
+        return frozenset(r.group_id for r in self.records) | self._without_labels
+
+    def unlabelled_images(self, size_px: Size | None = None) -> Uint8Images:
+        """Return images of further patients without labels, uint8 [M, H, W, 3]; M is 0 unless the split has some."""
+        self._without_labels = frozenset(self._record[path].group_id for path in self._split.unlabelled)
+        return self._read(self._split.unlabelled, self.image_size_px if size_px is None else size_px).images
 
     def _part(self, name: PartName, size_px: Size) -> Part:
         require_open(name, self._open, self._fold_parts.fold)
@@ -102,7 +113,7 @@ class FoldData(TrainingPart):
     Raises ``LeakageError`` or ``DataError`` as ``check_split`` on construction.
     """
 
-    _open = PARTS
+    _open = (*PARTS, UNLABELLED)
 
     @property
     def fold_parts(self) -> FoldParts:
@@ -119,7 +130,7 @@ class FoldData(TrainingPart):
         return TrainValidationView(self._drawn_from, self._split, self._cache, self.image_size_px, self._resize)
 
     def part(self, name: PartName, size_px: Size | None = None) -> Part:
-        """Return the records, images, labels and groups of 'train', 'validation' or 'test', in the split's order.
+        """Return the records, images, labels and groups of a part, in the split's order.
 
         Images have the suite's size for None.
         """
@@ -139,7 +150,7 @@ class FoldData(TrainingPart):
 class TrainValidationView(FoldData):
     """A fold for early stopping, model selection and tuning: ``part('test')`` raises ``LeakageError``."""
 
-    _open = ("train", "validation")
+    _open = ("train", "validation", "unlabelled")
 
 
 def require_open(name: PartName, opened: Sequence[PartName], fold: str) -> None:
@@ -223,9 +234,13 @@ def first_of_each(
 
 
 def check_generator(folder: Path, seen_groups: Iterable[str], fold_parts: FoldParts) -> None:
-    """Raise ``LeakageError`` unless every group that the generator of ``folder`` saw is in the training part."""
+    """Raise ``LeakageError`` unless every group that the generator of ``folder`` saw is in the training part.
+
+    Unlabelled groups of the fold are allowed as well: a generator can learn from images without labels.
+    """
     seen = SourceImages(groups=frozenset(seen_groups))
-    fold_parts.require(f"the generator of {folder}", seen, "train", "fit it on this fold's training part")
+    advice = "fit it on this fold's training part"
+    fold_parts.require(f"the generator of {folder}", seen, "train", advice, unlabelled=True)
 
 
 def check_sources(synthetic: SyntheticSet, fold_parts: FoldParts) -> None:

@@ -46,7 +46,8 @@ class SplitConfig:
     each class twice: fold 0 image by image, so that parts share patients, fold 1 with disjoint patients
     (``bench.data.published_split``). ``shift``: as ``kfold``, but each part keeps only images with the attribute values
     in ``shift`` (``bench.data.shift_split``). ``learning_curve``: disjoint training sets of each of the sizes
-    ``train_patients``, and one common test part (``bench.data.learning_curve``).
+    ``train_patients``, and one common test part (``bench.data.learning_curve``); with ``unlabelled_patients`` further
+    patients of each set, whose images methods with ``unlabelled: true`` use without labels.
     """
 
     protocol: Literal["kfold", "holdout", "given", "published", "shift", "learning_curve"] = "kfold"
@@ -67,6 +68,7 @@ class SplitConfig:
     reference_only: tuple[int, ...] = field(
         default=(), metadata={"late": True}
     )  # sizes at which only `none` is trained
+    unlabelled_patients: int = field(default=0, metadata={"late": True})  # of each set, for methods that use them
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
@@ -78,10 +80,11 @@ class SplitConfig:
             )
         if self.protocol == LEARNING_CURVE:
             _check_sizes(self)
-        elif self.train_patients:
+        elif self.train_patients or self.unlabelled_patients:
+            name = "train_patients" if self.train_patients else "unlabelled_patients"
             raise ConfigError(
-                f"split protocol is {self.protocol!r} and train_patients is {list(self.train_patients)}; only protocol "
-                f"{LEARNING_CURVE!r} has training sets of given sizes"
+                f"split protocol is {self.protocol!r} and {name} is {getattr(self, name)}; only protocol "
+                f"{LEARNING_CURVE!r} has training sets of given sizes, and unlabelled patients"
             )
         for name in ("train_per_class", "validation_per_class", "test_per_class"):
             if getattr(self, name) < 1:
@@ -149,6 +152,8 @@ def _check_sizes(config: SplitConfig) -> None:
         )
     if config.sets < 2:
         raise ConfigError(f"replicates is {config.sets}; at least 2 training sets are needed")
+    if config.unlabelled_patients < 0:
+        raise ConfigError(f"unlabelled_patients is {config.unlabelled_patients}; expected at least 0")
     if config.test_patients is not None and config.test_patients < 2 * PER_CLASS:
         raise ConfigError(
             f"test_patients is {config.test_patients}; expected at least {2 * PER_CLASS}, or null for all"

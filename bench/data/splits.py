@@ -21,11 +21,12 @@ from bench.data.shift_split import SHIFT, check_shift_enough, shift_counts, shif
 from bench.data.split_config import LEARNING_CURVE, SplitConfig
 from bench.errors import DataError, LeakageError
 from bench.files import write_atomic
-from bench.leakage import PARTS, FoldParts, PartName, SourceImages
+from bench.leakage import PARTS, UNLABELLED, FoldParts, PartName, SourceImages
 from bench.seeding import derive_seed
 from bench.types import At, DatasetIndex, Split, Unit
 
 UNUSED = "unused"
+EVERY = (*PARTS, UNLABELLED, UNUSED)
 WITH_UNUSED = (PUBLISHED, SHIFT, LEARNING_CURVE)  # protocols that may leave images in no part
 HOLDOUT_TOLERANCE = 0.1  # exact shares would leave so few choices that every draw tested the same patients
 
@@ -135,6 +136,11 @@ def check_split(split: Split, index: DatasetIndex) -> FoldParts:
     read from files.
     """
     check_drawn_from(split, index)
+    if split.unlabelled and split.protocol != LEARNING_CURVE:
+        raise LeakageError(
+            f"{_name(split)}: {len(split.unlabelled)} images are unlabelled, which only the protocol {LEARNING_CURVE} "
+            "has; delete the split and run again"
+        )
     if split.protocol != PUBLISHED and (split.unit != "group" or (split.unused and split.protocol not in WITH_UNUSED)):
         raise LeakageError(
             f"{_name(split)}: its unit is {split.unit!r} and {len(split.unused)} images are unused, but the "
@@ -143,7 +149,7 @@ def check_split(split: Split, index: DatasetIndex) -> FoldParts:
     index = by_unit(index, split.unit)
     record = index.by_path()
     where: dict[str, str] = {}
-    for part in (*PARTS, UNUSED):
+    for part in EVERY:
         for path in getattr(split, part):
             if path not in record:
                 raise DataError(f"{_name(split)}: {part} names {path}, which {index.name} does not have")
@@ -153,7 +159,8 @@ def check_split(split: Split, index: DatasetIndex) -> FoldParts:
     missing = sorted(set(record) - set(where))
     if missing:
         raise DataError(f"{_name(split)}: {len(missing)} images are in no part, such as {missing[0]}")
-    parts = {part: SourceImages.of(record[path] for path in getattr(split, part)) for part in PARTS}
+    kept = (*PARTS, UNLABELLED) if split.unlabelled else PARTS
+    parts = {part: SourceImages.of(record[path] for path in getattr(split, part)) for part in kept}
     shared = " (image by image, patients shared)" if split.unit == "image" else ""
     fold_parts = FoldParts(_name(split) + shared, parts)
     fold_parts.require_disjoint()
@@ -181,7 +188,7 @@ def save_split(split: Split, index: DatasetIndex, path: Path) -> None:
     check_split(split, index)
     group_of = {r.path: r.group_id for r in index.records}
     parts: dict[str, dict[str, list[str]]] = {}
-    for name in (*PARTS, UNUSED) if split.unused else PARTS:
+    for name in (p for p in EVERY if p in PARTS or getattr(split, p)):
         groups = parts.setdefault(name, {})
         for image in getattr(split, name):
             groups.setdefault(group_of[image], []).append(image)
@@ -195,8 +202,8 @@ def load_split(path: Path) -> Split:
     """Read what ``save_split`` wrote; the caller checks it against its index. Raises ``DataError``."""
     try:
         stored = json.loads(path.read_text(encoding="utf-8"))
-        groups = {UNUSED: {}, **stored["parts"]}  # older files, from before images could be unused, have no such part
-        parts = {p: tuple(sorted(i for images in groups[p].values() for i in images)) for p in (*PARTS, UNUSED)}
+        groups = {UNLABELLED: {}, UNUSED: {}, **stored["parts"]}  # parts that may be empty are then not written
+        parts = {p: tuple(sorted(i for images in groups[p].values() for i in images)) for p in EVERY}
         return Split(
             fold=int(stored["fold"]),
             repeat=int(stored["repeat"]),
@@ -222,7 +229,7 @@ def _as_split(
     train_patients: int | None = None,
 ) -> Split:  # fmt: skip
     """Make and check a split from the part of each image by path; images without a part are unused."""
-    paths: dict[str, list[str]] = {p: [] for p in (*PARTS, UNUSED)}
+    paths: dict[str, list[str]] = {p: [] for p in EVERY}
     for record in index.records:
         paths[part_of.get(record.path, UNUSED)].append(record.path)
     parts = {p: tuple(sorted(images)) for p, images in paths.items()}

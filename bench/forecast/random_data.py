@@ -25,6 +25,10 @@ class RandomData:
         """Return uint8 [N, H, W, 3]."""
         return random_images(len(self.labels), size_px or self.image_size_px)
 
+    def unlabelled_images(self, size_px: Size | None = None) -> Uint8Images:
+        """Return uint8 [M, H, W, 3], as many as there are labelled ones."""
+        return self.images(size_px)
+
 
 def random_images(n: int, size_px: Size) -> Uint8Images:
     """Return uint8 [n, H, W, 3]."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from bench.abilities import ChecksColour, SelfClassifier, Translator
+from bench.abilities import ChecksColour, SelfClassifier, Translator, UsesUnlabelled
 from bench.config import stable_hash
 from bench.data.given_split import GIVEN, given_parts
 from bench.data.masks import masks_fingerprint
@@ -81,6 +81,7 @@ def _test_groups(index: DatasetIndex, splits: Sequence[Split]) -> list[SplitGrou
 
 def _check_methods(suite: Suite, index: DatasetIndex) -> None:
     unable: dict[str, str] = {}
+    using: list[str] = []
     for method in suite.methods:
         made = method.create()
         try:
@@ -90,6 +91,19 @@ def _check_methods(suite: Suite, index: DatasetIndex) -> None:
                 made.check_colour(index.grey)
         except ConfigError as e:
             unable[method.name] = str(e)
+        if isinstance(made, UsesUnlabelled) and made.uses_unlabelled:
+            using.append(method.name)
+    further = suite.settings.split.unlabelled_patients
+    if using and not further:
+        raise ConfigError(
+            f"methods.{using[0]}.unlabelled is true, but the suite has no images without labels; set "
+            "split.unlabelled_patients (protocol learning_curve), or unlabelled: false"
+        )
+    if further and not using:
+        raise ConfigError(
+            f"split.unlabelled_patients is {further}, but no method uses them; set unlabelled: true in a method that "
+            "can (tlsgan_… with head classes_and_fake, projected_gan, flow_matching, diffusion), or leave them out"
+        )
     if unable:
         reasons = "\n".join(f"  {name}: {reason}" for name, reason in unable.items())
         leave = " ".join(f"--set methods.{name}=false" for name in unable)

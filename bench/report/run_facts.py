@@ -135,7 +135,9 @@ def _protocol(session: Session) -> str:
         sets, why = split.sets, ""
         if found := session.stopped:
             sets, why = found.planned, f"; of at most {split.sets}, {found.decision.replace('stop', 'stopped early')}"
-        return f"learning curve: {sets} disjoint training sets of {sizes} patients, one common test part{why}"
+        n = split.unlabelled_patients
+        further = f", {n} further patients of each set without labels" if n else ""
+        return f"learning curve: {sets} disjoint training sets of {sizes} patients{further}, one common test part{why}"
     if split.protocol == GIVEN:
         times = f"{split.repeats} training{'s' if split.repeats > 1 else ''}"
         return f"given split, {times} with other seeds, patients disjoint"
@@ -200,6 +202,8 @@ def _fold_size(plan: Plan, split: Split) -> FoldSize:
         test_groups=len(test),
         unit=split.unit,
         shared_groups=len(train & test),
+        unlabelled_images=len(split.unlabelled),
+        unlabelled_groups=len({group[path] for path in split.unlabelled}),
         train_patients=split.train_patients,
     )
 

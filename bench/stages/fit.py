@@ -19,7 +19,7 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
         data.images()
     ctx.score_images = TrainingFidelity(env, data)
     env.suite.method(str(cell.method)).create().fit(data, ctx)
-    save_seen(ctx.folder, (r.group_id for r in data.records))
+    save_seen(ctx.folder, data.seen_groups)
     facts: dict[str, Any] = {}
     for name in ("facts.json", "weights.json"):
         path = ctx.folder / name

@@ -15,14 +15,14 @@ Metrics, t being the extractor's tag (definitions in ``bench.metrics.memorizatio
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from bench.data.loaders import Part, assemble_training_set
+from bench.data.loaders import FoldData, Part, assemble_training_set
 from bench.data.synthetic_files import load_synthetic
 from bench.errors import DataError
 from bench.leakage import FittedStatistics, FoldParts
@@ -52,7 +52,7 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
         both = assemble_training_set(fold, synthetic, Counter(r.label for r in synthetic.records))
         made = both.images[both.is_synthetic]
         records = sorted(synthetic.records, key=lambda r: r.label)  # the order in which they were concatenated
-        train, held_out = fold.part("train"), fold.part("validation")
+        train, held_out = _seen(fold, synthetic.seen_groups), fold.part("validation")
     with ctx.phase("evaluate"):
         tests, results, real = _evaluate(features, train, made, held_out.images)
     fitted = FittedStatistics("the copy thresholds", {s: t.values() for s, t in tests.items()}, train.source_images)
@@ -70,13 +70,26 @@ def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
     return Output({f"memorised/{name}": value for name, value in metrics.items()}, facts=facts)
 
 
+def _seen(fold: FoldData, groups: Iterable[str]) -> Part:
+    """Return the real images that the generator saw: the training part, and unlabelled images if it used them."""
+    train, unlabelled = fold.part("train"), fold.part("unlabelled")
+    if not set(groups) & set(unlabelled.groups):
+        return train
+    return Part(
+        train.records + unlabelled.records,
+        np.concatenate([train.images, unlabelled.images]),
+        np.concatenate([train.labels, unlabelled.labels]),
+        train.groups + unlabelled.groups,
+    )
+
+
 def flagged_paths(folder: Path, fold_parts: FoldParts) -> frozenset[str]:
     """Return the paths, inside the synthetic folder, of the images that the finished cell in ``folder`` flagged.
 
-    Raises ``LeakageError`` unless its thresholds were fitted on the fold's training images, and ``DataError`` when its
-    files are damaged.
+    Raises ``LeakageError`` unless its thresholds were fitted on images that a generator may see, and ``DataError``
+    when its files are damaged.
     """
-    FittedStatistics.load(folder / THRESHOLDS).for_fold(fold_parts)
+    FittedStatistics.load(folder / THRESHOLDS).for_fold(fold_parts, unlabelled=True)
     try:
         with open(folder / TABLE, encoding="utf-8", newline="") as f:
             return frozenset(row["path"] for row in read_rows(f) if int(row["flagged"]))

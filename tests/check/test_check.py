@@ -193,7 +193,7 @@ def test_a_synthetic_set_that_saw_test_patients_is_named_though_no_check_does(
         return found
 
     monkeypatch.setattr(FoldData, "training", property(everything))
-    monkeypatch.setattr(FoldParts, "require", lambda *args: None)
+    monkeypatch.setattr(FoldParts, "require", lambda *args, **options: None)
     leaks = named(bench.check(tmp_path), "leak")
     assert ("fit cyclegan fold 0", "held-out patients that its generator saw") in leaks
     assert ("synthesize cyclegan fold 0", "held-out patients among its sources") in leaks

@@ -77,6 +77,8 @@ def test_methods_cannot_access_the_other_parts(fold: FoldData, split: Split) -> 
         "images",
         "labels",
         "records",
+        "seen_groups",
+        "unlabelled_images",
     }
     assert tuple(r.path for r in training.records) == split.train
     np.testing.assert_array_equal(training.images(), fold.images())

@@ -19,7 +19,8 @@ def sections(_: Records, info: ReportInfo) -> Iterator[Section]:
         rows = [[literal(c.name), str(c.images), str(c.groups)] for c in info.data.classes]
         blocks.append(Table.of(["Class", "Images", info.data.groups.capitalize()], rows, title="Classes"))
     if info.folds:
-        rows = [[p, _range(info.folds, f"{p}_images"), _range(info.folds, f"{p}_groups")] for p in PARTS]
+        parts = (*PARTS, "unlabelled") if any(f.unlabelled_images for f in info.folds) else PARTS
+        rows = [[p, _range(info.folds, f"{p}_images"), _range(info.folds, f"{p}_groups")] for p in parts]
         blocks.append(Table.of(["Part of a fold", "Images", info.data.groups.capitalize()], rows, title="Fold parts"))
     problems = [f"{kind.replace('_', ' ')} {n}" for kind, n in sorted(info.data.problems.items())]
     facts = {

@@ -138,7 +138,7 @@ def questions(lines: Sequence[Line], rows: Rows, info: ReportInfo) -> tuple[Ques
     for name, both in couples.items():
         stages = ("fit",) if name == "cost" else ("fit", "synthesize", "fidelity", "memorised")
         lacks = _lacks(_each(both), () if name == "cost" else lines, rows, info, stages)
-        steps = _steps(_each(both), rows, info)
+        steps = training_steps(_each(both), rows, info)
         decided, overall = _decided(found[name].findings)
         found[name] = replace(found[name], decided=decided, overall=overall)
         found[name] = replace(found[name], lacks=lacks, real_baseline=_real_baseline(rows, info), steps=steps)
@@ -161,7 +161,7 @@ def _real_baseline(rows: Rows, info: ReportInfo) -> float:
     return Score.of(v for by_arm in found for s in by_arm.values() for v in s.by_pair.values()).mean
 
 
-def _steps(methods: Sequence[str], rows: Rows, info: ReportInfo) -> dict[str, int]:
+def training_steps(methods: Sequence[str], rows: Rows, info: ReportInfo) -> dict[str, int]:
     """Return the training steps of each method, if known."""
     rows_of = {m: rows.done("fit", m, info.pairs) for m in methods}
     found = {m: {r.facts.get("steps") or r.costs.get(CostKey.STEPS) for r in of} for m, of in rows_of.items()}

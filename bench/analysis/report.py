@@ -11,6 +11,7 @@ from bench.analysis.costs import MethodCost, method_costs
 from bench.analysis.curve import Curve, curve
 from bench.analysis.custom_metrics import OwnScore, own_scores
 from bench.analysis.differences import Difference, differences
+from bench.analysis.equal_terms import ArmTerms, equal_terms
 from bench.analysis.failures import Failure, Shortfall, failures, shortfalls
 from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Line, leaderboard
@@ -49,6 +50,7 @@ class Records:
     orientations: tuple[Literature, ...] = ()
     differences: tuple[Difference, ...] = ()
     questions: tuple[Question, ...] = ()
+    equal_terms: tuple[ArmTerms, ...] = ()
     measured: tuple[Measured, ...] = ()
     failures: tuple[Failure, ...] = ()
     shortfalls: tuple[Shortfall, ...] = ()
@@ -69,6 +71,7 @@ def collect(every: Rows, info: ReportInfo, root: Path) -> Records:
     apart = info.at_size(info.verdict_size).apart
     lines = leaderboard(rows, apart, root)
     multiplied = leaderboard(rows, apart, root, apart.multiplied_arms)
+    of_sizes = curve(every, info, root, lines)
     return Records(
         lines=lines,
         multiplied=multiplied,
@@ -87,8 +90,9 @@ def collect(every: Rows, info: ReportInfo, root: Path) -> Records:
         orientations=literature(rows, apart),
         differences=differences(lines, rows, apart),
         questions=questions(lines, rows, apart),
+        equal_terms=equal_terms(lines, rows, apart, quality, of_sizes),
         measured=measured(rows, apart),
-        curve=curve(every, info, root, lines),
+        curve=of_sizes,
         failures=failures(every, info),
         shortfalls=shortfalls(every, info.at_size(info.verdict_size)),
         own_metrics=own_scores(rows, apart),

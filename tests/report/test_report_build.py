@@ -40,7 +40,7 @@ def test_a_report_has_these_files(run: tuple[Path, list[ResultRow], ReportInfo])
         "leaderboard.md", "leaderboard.csv", "leaderboard.json", "leaderboard.tex", "report.html",
         "scores.parquet", "comparisons.parquet",
         *(f"charts/{n}.png" for n in ("forest", "folds", "cost", "losses", "sweep", "roc", "pr", "reliability")),
-        *(f"charts/{n}.png" for n in ("confusion", "confusion_patients", "patients")),
+        *(f"charts/{n}.png" for n in ("equal_terms", "confusion", "confusion_patients", "patients")),
         *(f"pictures/{n}.png" for n in ("overview", *GANS, *(f"{g}_closest_pairs" for g in GANS))),
         f"pictures/{GANS[1]}_translations.png",
         *(n for n in found if n.startswith("tables/")),
@@ -58,7 +58,7 @@ def test_every_table_row_has_as_many_cells_as_its_header(run: tuple[Path, list[R
             width = cells
         else:
             width = 0
-    assert tables == 2  # leaderboard and cost; the appendix is in the page
+    assert tables == 3  # leaderboard, cost and generative arms; the appendix is in the page
     main, notes = text.split("## Definitions")
     for column in ("Arm", "Bal. acc.", "AUROC", "Verdict", "Difference", "Training (fold)"):
         assert f"| {column} |" in main, column

@@ -25,7 +25,7 @@ from bench.types import ResultRow
 
 GANS = ("cgan", "cyclegan")
 CHARTS = (
-    *("forest", "folds", "cost", "sweep", "differences", "roc", "pr", "reliability", "confusion"),
+    *("forest", "folds", "cost", "sweep", "differences", "equal_terms", "roc", "pr", "reliability", "confusion"),
     *("confusion_patients", "patients", "classifier_losses", "losses"),
 )
 

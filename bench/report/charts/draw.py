@@ -9,7 +9,7 @@ from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Line
 from bench.analysis.report import Records
 from bench.analysis.rows import Rows
-from bench.report.charts import cost, curve, differences, folds, losses, sweep, training_fidelity
+from bench.report.charts import cost, curve, differences, equal_terms, folds, losses, sweep, training_fidelity
 from bench.report.charts.outcomes import draw_outcomes
 from bench.report.charts.pages import Page, draw_cuts, even, numbered, pages
 from bench.report.text import count, join
@@ -27,6 +27,7 @@ def draw_figures(records: Records, rows: Rows, info: ReportInfo, root: Path, out
         **_draw("cost", pages(costed, rows=len(costed) or 1), cost.draw_cost, cost.caption(info), info, out),
         **_sweep(scored, info, out),
         **_differences(records, info, out),
+        **_equal_terms(records, info, out),
         **draw_outcomes(scored, rows, info, root, out),
         **_losses(rows, info, root, out),
     }
@@ -79,6 +80,14 @@ def _differences(records: Records, info: ReportInfo, out: Path) -> dict[str, str
         return {}
     differences.draw_differences(records.differences, info, out / "charts/differences.png")
     return {"charts/differences.png": differences.caption(info)}
+
+
+def _equal_terms(records: Records, info: ReportInfo, out: Path) -> dict[str, str]:
+    shown = equal_terms.shown_terms(records.equal_terms, info)
+    if not shown:
+        return {}
+    equal_terms.draw_equal_terms(shown, info, out / "charts/equal_terms.png")
+    return {"charts/equal_terms.png": equal_terms.caption(shown, info)}
 
 
 def _losses(rows: Rows, info: ReportInfo, root: Path, out: Path) -> dict[str, str]:

@@ -59,9 +59,11 @@ def cost_blocks(found: Sequence[CostRatio], steps: Mapping[str, int], roles: Rol
     details += [_table(found, kinds), *_settings(roles), HOW]
     costs = {"step": "the device time", "memory": "the peak memory", "parameters": "the parameters"}
     said = [f"{_range(of_kind)} times {what}" for k, what in costs.items() if (of_kind := _of(comparable, k))]
-    plainly = f"**Transfer learning takes {join(said)} of {plain}.** " if said else ""
-    answer = f"{plainly}Ratios to {plain}: {'; '.join(_span(of_kind) for of_kind in by_kind if of_kind)}."
-    return [answer, Details("Ratios of every arm", tuple(details))]
+    plainly = f"**Transfer learning takes {join(said)} of {plain}.**" if said else ""
+    spans = f"Ratios to {plain}: {'; '.join(_span(of_kind) for of_kind in by_kind if of_kind)}."
+    if not plainly:
+        return [spans, Details("Ratios of every arm", tuple(details))]
+    return [plainly, Details("Ratios of every arm", (spans, *details))]
 
 
 def _other_lengths(found: Sequence[CostRatio], steps: Mapping[str, int]) -> dict[str, str]:

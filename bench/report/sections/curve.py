@@ -23,11 +23,12 @@ def sections(records: Records, info: ReportInfo) -> Iterator[Section]:
         if len(info.classifiers) > 1:
             blocks.append(f"### {classifier}")
         blocks.append(_table(curve, classifier, info))
-    yield Section("Learning curve", tuple(blocks), 20, False, _terms(info))
+    yield Section("Learning curve", tuple(blocks), 20, False, curve_terms(info))
     yield Section("Rank stability", order=105, claims=charts("ranks"))
 
 
-def _terms(info: ReportInfo) -> dict[str, str]:
+def curve_terms(info: ReportInfo) -> dict[str, str]:
+    """Return the definitions of worth and device time."""
     groups = info.unit.groups
     return {
         f"Worth in {groups}": (

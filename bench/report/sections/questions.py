@@ -9,9 +9,10 @@ from bench.analysis.differences import Difference
 from bench.analysis.info import ReportInfo
 from bench.analysis.questions import Finding, Lack, Name, Question
 from bench.analysis.report import Records
-from bench.report.content import Block, Details, Section, Table
+from bench.report.content import Block, Details, Section, Table, charts
 from bench.report.sections.cost_ratios import cost_blocks
 from bench.report.sections.differences import SHARES, SHOW, change, mean_change, phrase
+from bench.report.sections.equal_terms import definitions, terms_blocks
 from bench.report.sections.leaderboard import arm_name
 from bench.report.sections.other_datasets import other_dataset_blocks
 from bench.report.text import DASH, count, folds_named, join, number, p_value, percent
@@ -22,6 +23,7 @@ TITLES: dict[Name, str] = {
     "modalities": "Does the effect of transfer learning generalise to other imaging modalities?",
     "others": "How does transfer learning compare with other generative methods?",
 }
+WITHOUT_TRANSFER = "How do the generative methods compare?"  # the last question of a run without transfer learning
 SHORT: dict[Name, str] = {
     "transfer": "the effect of transfer learning",
     "cost": "its cost",
@@ -38,13 +40,20 @@ REASON = 120  # characters
 
 def sections(records: Records, info: ReportInfo) -> Iterator[Section]:
     """Yield a section with the answered questions; nothing where the run answers none."""
+    terms = terms_blocks(records.equal_terms, info)
+    answers = {q.name: _answer(q, info, terms) for q in records.questions if info.roles}
     blocks: list[Block] = []
-    for q in records.questions if info.roles else ():
-        if answer := _answer(q, info):
-            blocks += [f"### {TITLES[q.name]}", *answer]
-    if blocks and (rest := [_short(q, info) for q in records.questions if not _answer(q, info)]):
+    for name, answer in answers.items():
+        blocks += [f"### {TITLES[name]}", *answer] if answer else []
+    if terms and not answers.get("others"):
+        blocks += [f"### {WITHOUT_TRANSFER}", *terms]
+    rest = [
+        _short(q, info) for q in records.questions if not answers.get(q.name) and not (q.name == "others" and terms)
+    ]
+    if any(answers.values()) and rest:
         blocks.append(f"Not answered by this run: {join(rest)}.")
-    yield Section("Research questions", tuple(blocks), 40, False)
+    found = (definitions(info), charts("equal_terms")) if terms else ({}, ())
+    yield Section("Research questions", tuple(blocks), 40, False, *found)
 
 
 def _short(q: Question, info: ReportInfo) -> str:
@@ -53,16 +62,21 @@ def _short(q: Question, info: ReportInfo) -> str:
     return SHORT[q.name] + (f" (suites that can: {join(f'`{s}`' for s in suites)})" if suites else "")
 
 
-def _answer(q: Question, info: ReportInfo) -> list[Block]:
-    """Return the answer to a question; [] if the run has none."""
+def _answer(q: Question, info: ReportInfo, terms: Sequence[Block]) -> list[Block]:
+    """Return the answer to a question; [] if the run has none. ``terms`` compare all arms, for the last question."""
     if q.name == "modalities":
         return other_dataset_blocks(q, info)
     answer: list[Block] = []
     if q.name == "cost" and info.roles:
         answer = cost_blocks(q.costs, q.steps, info.roles)
     elif q.findings:
-        answer = [*_sentences(q, info), Details(f"All {len(q.findings)} comparisons", (NOTE, _table(q, info)))]
-    return [*answer, _lacks(q.lacks)] if answer and q.lacks else answer
+        sentences, closing, table = list(_sentences(q, info)), _closing(q, info), _table(q, info)
+        title = f"All {len(q.findings)} comparisons"
+        if q.name == "others" and terms:  # its table shows what the closing sentences say of KID
+            answer = [_plainly(q, info), *terms, Details(title, (*sentences, closing, NOTE, table))]
+        else:
+            answer = [_plainly(q, info), closing, Details(title, (*sentences, NOTE, table))]
+    return [block for block in answer if block] + ([_lacks(q.lacks)] if answer and q.lacks else [])
 
 
 def _sentences(q: Question, info: ReportInfo) -> Iterator[str]:
@@ -71,43 +85,54 @@ def _sentences(q: Question, info: ReportInfo) -> Iterator[str]:
     lead = f"Decided in {len(q.findings) - open_} of {total}."
     if open_ == len(q.findings):
         lead = "Undecided." if open_ == 1 else f"Undecided in all {total}."
-    yield _plainly(q, info)
     yield lead
     couples = list(dict.fromkeys((f.difference.arm.method, f.difference.reference) for f in q.findings))
     of = {at: [f for f in q.findings if (f.difference.arm.method, f.difference.reference) == at] for at in couples}
     yield "".join(f"- {_couple(*at, found, q, info)}\n" for at, found in list(of.items())[:COUPLES])
     if len(of) > COUPLES:
         yield f"{len(of) - COUPLES} more pairs of methods are in the table."
-    yield " ".join(filter(None, (_overall(q), _far(q), _minimum_detectable(q.findings, info))))
+
+
+def _closing(q: Question, info: ReportInfo) -> str:
+    """Return what limits the answer: the correction, images far from real ones, the minimum detectable effect."""
+    return " ".join(filter(None, (_overall(q), _far(q), _minimum_detectable(q.findings, info))))
 
 
 def _plainly(q: Question, info: ReportInfo) -> str:
     """Return the answer in one sentence: images by KID, classifiers by the endpoint, each with the range of changes."""
     kid = [f.difference for f in q.findings if f.difference.kind == "kid"]
     scores = [f.difference for f in q.findings if f.difference.kind == "accuracy"]
-    said = [
-        _outcomes("images", ("lower", "closer to real ones"), ("higher", "further away"), kid, "KID"),
-        _outcomes("classifiers", ("helps", "better"), ("hurts", "worse"), scores, info.unit.endpoint_name),
+    measures = [
+        ("images", ("lower", "closer to real ones"), ("higher", "further away"), kid, "KID"),
+        ("classifiers", ("helps", "better"), ("hurts", "worse"), scores, info.unit.endpoint_name),
     ]
+    open_ = [f"{m[0]} {_span(m[3], m[4])}" for m in measures if m[3] and not _decided(m[3])]
+    said = [_outcomes(*m) for m in measures if _decided(m[3])]
+    said += [f"no difference of {join(open_, 'or')} is shown"] if open_ else []
     against = "" if q.name == "transfer" else "compared with other generators, "
     lead = f"{against}with transfer learning"
-    return f"**{lead[0].upper()}{lead[1:]}, {join(list(filter(None, said)))}.**" if any(said) else ""
+    return f"**{lead[0].upper()}{lead[1:]}, {join(said)}.**" if said else ""
+
+
+def _decided(found: Sequence[Difference]) -> bool:
+    return any(d.word in ("lower", "higher", "helps", "hurts") for d in found)
+
+
+def _span(found: Sequence[Difference], measure: str) -> str:
+    """Return the range of changes: '(AUROC +1.2 to +3.1 points)'."""
+    low, high = (mean_change(pick(found, key=lambda d: d.mean)) for pick in (min, max))
+    span = low if low == high else f"{low} to {high}"
+    return f"({measure} {span}{' points' if found[0].kind in SHARES else ''})"
 
 
 def _outcomes(what: str, good: tuple[str, str], bad: tuple[str, str], found: Sequence[Difference], measure: str) -> str:
-    """Return 'classifiers are better in 1 of 2 comparisons (AUROC +1.2 to +3.1)'; '' without a comparison."""
-    if not found:
-        return ""
-    low, high = (mean_change(pick(found, key=lambda d: d.mean)) for pick in (min, max))
-    span = low if low == high else f"{low} to {high}"
-    numbers = f"({measure} {span}{' points' if found[0].kind in SHARES else ''})"
+    """Return 'classifiers are better in 1 of 2 comparisons (AUROC +1.2 to +3.1)', of decided comparisons."""
     words = [d.word for d in found]
     decided = [(says, words.count(word)) for word, says in (good, bad) if word in words]
-    if not decided:
-        return f"no difference of {what} is shown {numbers}"
     if len(found) == 1:
-        return f"{what} are {decided[0][0]} {numbers}"
-    return f"{what} are {join([f'{says} in {n}' for says, n in decided])} of {len(found)} comparisons {numbers}"
+        return f"{what} are {decided[0][0]} {_span(found, measure)}"
+    said = join([f"{says} in {n}" for says, n in decided])
+    return f"{what} are {said} of {len(found)} comparisons {_span(found, measure)}"
 
 
 def _couple(a: str, b: str, found: Sequence[Finding], q: Question, info: ReportInfo) -> str:

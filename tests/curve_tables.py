@@ -41,21 +41,27 @@ RANGE = {**CURVE, "train_patients": [4], "replicates": {"min": 3, "max": 6}, "te
 def curve_sessions(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Session]:
     """Return a function that opens a suite in ``folder``, of whose stages none trains.
 
-    Its arm `toy` is better than `none` by ``better`` (on the scale of logits, with noise of sd 1).
+    Its arm `toy` is better than `none` by ``better`` (on the scale of logits, with noise of sd 1). With
+    ``kid``, that of its images, there is an arm `noise` with a KID of 10.
     """
     register(monkeypatch)
     data = write_squares(folder / "data", patients=45, images=1)
 
-    def session(better: float, *assignments: str, **split: Any) -> Session:
+    def session(better: float, *assignments: str, kid: float = 0.0, **split: Any) -> Session:
         def evaluate(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
             good = 0.5 + better * (cell.method == "toy")
             table(ctx.folder / "predictions.csv", good, seed=cell.fold + 100 * (cell.method == "toy"))
             return Output(facts={"predictions": f"cells/evaluate/{cell.key}/predictions.csv"})
 
+        def fidelity(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
+            return Output({"synthetic/test/kid_lite0": 10.0 if cell.method == "noise" else kid})
+
+        written = {"evaluate": evaluate, "fidelity": fidelity}
         for stage in STAGE:
             if stage != "split":
-                monkeypatch.setitem(STAGE, stage, evaluate if stage == "evaluate" else lambda cell, env, ctx: Output())
-        changes = {"split": {**RANGE, **split}, "contrast": "toy vs none", "ratios": [1.0]}
+                monkeypatch.setitem(STAGE, stage, written.get(stage, lambda cell, env, ctx: Output()))
+        methods = {"none": {}, "toy": {}, **({"noise": {}} if kid else {})}
+        changes = {"split": {**RANGE, **split}, "contrast": "toy vs none", "ratios": [1.0], "methods": methods}
         return prepare(str(write_suite(folder / "s.yaml", **changes)), assignments, data, folder / "out")
 
     return session

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from bench.analysis.info import ReportInfo
 from bench.analysis.rows import Rows, Score, scores_of
 from bench.suite.contrast import NOISE
+from bench.types import ResultRow
 
 MEASURES = ("kid", "precision", "recall", "density", "coverage", "fid")  # in the order of the tables
 VARIETY = ("is", "diversity")
@@ -47,18 +48,21 @@ class Quality:
 
 def image_quality(rows: Rows, info: ReportInfo) -> tuple[Quality, ...]:
     """Return a record for each method and extractor, sorted by extractor, then in the suite's order."""
-    found = []
-    for method in info.generative:
-        by_tag: dict[str, list[dict[str, float]]] = {}
-        for row in rows.done("fidelity", method, info.pairs):
-            of_row: dict[str, dict[str, float]] = {}
-            for name, value in row.metrics.items():
-                if match := _KEY.fullmatch(name):
-                    of_row.setdefault(match["tag"], {})[f"{match['where']}/{match['measure']}"] = value
-            for tag, values in of_row.items():
-                by_tag.setdefault(tag, []).append(values)
-        found += [Quality(method, tag, scores_of(values)) for tag, values in by_tag.items()]
+    found = [q for m in info.generative for q in quality_of(m, rows.done("fidelity", m, info.pairs))]
     return tuple(sorted(found, key=lambda q: q.extractor))
+
+
+def quality_of(method: str, rows: Iterable[ResultRow]) -> list[Quality]:
+    """Return a record of a method for each extractor, from its finished rows of the stage `fidelity`."""
+    by_tag: dict[str, list[dict[str, float]]] = {}
+    for row in rows:
+        of_row: dict[str, dict[str, float]] = {}
+        for name, value in row.metrics.items():
+            if match := _KEY.fullmatch(name):
+                of_row.setdefault(match["tag"], {})[f"{match['where']}/{match['measure']}"] = value
+        for tag, values in of_row.items():
+            by_tag.setdefault(tag, []).append(values)
+    return [Quality(method, tag, scores_of(values)) for tag, values in by_tag.items()]
 
 
 def share_of_noise(method: str, quality: Sequence[Quality]) -> dict[str, float]:
@@ -68,14 +72,14 @@ def share_of_noise(method: str, quality: Sequence[Quality]) -> dict[str, float]:
     return {tag: of[method, tag] / kid for tag, kid in noise.items() if (method, tag) in of}
 
 
-def untrained(quality: Sequence[Quality], info: ReportInfo) -> dict[str, str]:
-    """Return the generative methods that count as untrained, each with the reason as a clause.
+def untrained(quality: Sequence[Quality], methods: Iterable[str]) -> dict[str, str]:
+    """Return which of these generative methods count as untrained, each with the reason as a clause.
 
     A verdict on images hardly closer to real ones than noise would be a verdict on noise. A method counts as trained if
     its KID is at most ``TRAINED_SHARE`` of that of noise by one extractor, or if the run has no noise to compare with.
     """
     found = {}
-    for method in (m for m in info.generative if m != NOISE):
+    for method in (m for m in methods if m != NOISE):
         shares = share_of_noise(method, quality)
         if shares and min(shares.values()) > TRAINED_SHARE:
             found[method] = f"the KID of its images is {100 * min(shares.values()):.0f} % of that of noise"

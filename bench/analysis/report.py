@@ -67,7 +67,7 @@ def collect(every: Rows, info: ReportInfo, root: Path) -> Records:
     """
     rows = every.at_size(info.verdict_size)
     quality = image_quality(rows, info.at_size(info.verdict_size).apart)
-    info = replace(info, untrained=untrained(quality, info))
+    info = replace(info, untrained=untrained(quality, info.generative))
     apart = info.at_size(info.verdict_size).apart
     lines = leaderboard(rows, apart, root)
     multiplied = leaderboard(rows, apart, root, apart.multiplied_arms)

@@ -30,6 +30,7 @@ class Look:
     """The result of one look after ``planned`` sets, of which ``sets`` have scores of both arms.
 
     ``difference`` (> 0: the arm is better) has the interval of the two-sided ``level`` of this look. NaN if undefined.
+    ``withheld``: why the contrast has no verdict, such as an untrained generator; a look then stops nothing.
     """
 
     planned: int
@@ -40,6 +41,7 @@ class Look:
     p: float
     level: float
     decision: Decision
+    withheld: str = ""
 
     @property
     def stops(self) -> bool:
@@ -49,31 +51,39 @@ class Look:
     def words(self, endpoint: str) -> str:
         """Return the look in words: '6 sets: +3.1 points [-1.2, +7.4], p 0.2 (level 0.003): continue'."""
         scale, unit, digits = (100, " points", 1) if endpoint in POINTS else (1, "", 4)
-        found = "no estimate"
+        found, why = "no estimate", f", because {self.withheld}" if self.withheld else ""
         if math.isfinite(self.p):
             ends = (f"{scale * x:+.{digits}f}" for x in (self.low, self.high))
             found = f"{scale * self.difference:+.{digits}f}{unit} [{', '.join(ends)}], p {self.p:.2g}"
-        return f"{self.sets} sets: {found} (level {self.level:.2g}): {self.decision}"
+        return f"{self.sets} sets: {found} (level {self.level:.2g}): {self.decision}{why}"
 
 
 def take_look(
-    planned: Sequence[int], k: int, arm: Sequence[Path], reference: Sequence[Path], endpoint: str, per_group: bool
+    planned: Sequence[int],
+    k: int,
+    arm: Sequence[Path],
+    reference: Sequence[Path],
+    endpoint: str,
+    per_group: bool,
+    withheld: str = "",
 ) -> Look:
     """Return look ``k`` (from 1) of those after ``planned`` numbers of sets.
 
     ``arm`` and ``reference`` are the prediction tables of both arms for the same sets, in the same order.
-    ``per_group``: patients are scored, else images. Raises ``DataError`` if the tables do not test the same groups,
-    ``StoreError`` for a table that cannot be read.
+    ``per_group``: patients are scored, else images. ``withheld``: why the report gives the contrast no verdict; the run
+    then goes on, because a stop as decided would leave the other arms without power. Raises ``DataError`` if the tables
+    do not test the same groups, ``StoreError`` for a table that cannot be read.
     """
     fractions = [n / planned[-1] for n in planned]
     level = levels(tuple(fractions))[k - 1]
     differences = paired_contributions(arm, reference, endpoint, per_group)
+    undecided: Decision = "stop: undecided" if k == len(planned) else "continue"
+    n = planned[k - 1], len(differences)
     if not differences.size or not np.isfinite(differences).all():
-        decision: Decision = "stop: undecided" if k == len(planned) else "continue"
-        return Look(planned[k - 1], len(differences), math.nan, math.nan, math.nan, math.nan, level, decision)
+        return Look(*n, math.nan, math.nan, math.nan, math.nan, level, undecided, withheld)
     found = crossed_test(differences, alpha=level)
-    decision = look(k, fractions, found)
-    return Look(planned[k - 1], len(differences), found.difference, found.low, found.high, found.p, level, decision)
+    decision = undecided if withheld else look(k, fractions, found)
+    return Look(*n, found.difference, found.low, found.high, found.p, level, decision, withheld)
 
 
 def paired_contributions(

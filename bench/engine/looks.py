@@ -13,6 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from bench.analysis.quality import quality_of, untrained
 from bench.analysis.stopping import Look, take_look
 from bench.config import stable_hash, strict_json
 from bench.data.split_config import Replicates
@@ -22,7 +23,7 @@ from bench.files import write_atomic
 from bench.metrics.units import scored_unit
 from bench.plan.plan import Cell, Plan
 from bench.stages import RunEnv
-from bench.suite.contrast import Contrast
+from bench.suite.contrast import NOISE, Contrast
 
 FOLDER = "looks"
 
@@ -44,7 +45,8 @@ class Looks(Gate):
         settings, k = self._plan.suite.settings, len(self.taken) + 1
         tables = self._tables(self.planned[k - 1])
         per_group = scored_unit(self._plan.index).per_group
-        found = take_look(self.planned, k, tables[0], tables[1], settings.primary, per_group)
+        withheld = self._withheld(self.planned[k - 1])
+        found = take_look(self.planned, k, tables[0], tables[1], settings.primary, per_group, withheld)
         self.taken.append(found)
         write_looks(self._plan, self._env.out, self.taken)
         what = f"{contrast_words(settings.contrast)}, {found.words(settings.primary)}"
@@ -53,6 +55,19 @@ class Looks(Gate):
             return False
         self.sets = self.planned[k]
         return True
+
+    def _withheld(self, sets: int) -> str:
+        """Return why the contrast of the first sets has no verdict, such as 'cgan is untrained, the KID …', or ''."""
+        arms = {c.method for c in contrast_cells(self._plan)} - {None}
+        sizes = {c.train_patients for c in contrast_cells(self._plan)}
+        cells = tuple(
+            c for c in self._plan.cells
+            if c.stage == "fidelity" and c.fold < sets and c.train_patients in sizes and c.method in {*arms, NOISE}
+        )  # fmt: skip
+        rows = [r for r in rows_of(replace(self._plan, cells=cells), self._env) if r.status == "done"]
+        methods = sorted({str(r.method) for r in rows})
+        quality = [q for m in methods for q in quality_of(m, [r for r in rows if r.method == m])]
+        return "; ".join(f"{name} is untrained, {why}" for name, why in untrained(quality, methods).items())
 
     def _tables(self, sets: int) -> tuple[list[Path], list[Path]]:
         """Return the prediction tables of both arms for the first sets that have both."""

@@ -43,12 +43,12 @@ MEASURED = quality(gan=(9.0, 11.0), flow=(1.0, 2.0), noise=(20.0, 30.0))
 
 def test_a_generator_near_noise_is_untrained() -> None:
     assert share_of_noise("gan", MEASURED) == {"lite0": pytest.approx(10 / 25)}
-    assert untrained(MEASURED, INFO) == {"gan": "the KID of its images is 40 % of that of noise"}
-    assert untrained(quality(gan=(5.0,), noise=(25.0,)), INFO) == {}  # exactly one fifth
-    assert untrained(quality(gan=(9.0,)), INFO) == {}  # no noise to compare with
-    assert untrained((), INFO) == {}
+    assert untrained(MEASURED, INFO.generative) == {"gan": "the KID of its images is 40 % of that of noise"}
+    assert untrained(quality(gan=(5.0,), noise=(25.0,)), INFO.generative) == {}  # exactly one fifth
+    assert untrained(quality(gan=(9.0,)), INFO.generative) == {}  # no noise to compare with
+    assert untrained((), INFO.generative) == {}
     other = (*MEASURED, *(replace(q, extractor="inception") for q in quality(gan=(1.0,), noise=(25.0,))))
-    assert untrained(other, INFO) == {}  # trained by one of two extractors
+    assert untrained(other, INFO.generative) == {}  # trained by one of two extractors
 
 
 def comparisons(info: ReportInfo, classifier: str = "c") -> list[Comparison]:
@@ -63,7 +63,7 @@ def comparisons(info: ReportInfo, classifier: str = "c") -> list[Comparison]:
 
 def test_an_untrained_arm_has_no_verdict() -> None:
     assert [c.verdict.word for c in comparisons(INFO)] == ["helps", "helps"]
-    info = replace(INFO, untrained=untrained(MEASURED, INFO))
+    info = replace(INFO, untrained=untrained(MEASURED, INFO.generative))
     gan, flow = (c.verdict for c in comparisons(info))
     assert (gan.word, flow.word) == ("undecided", "helps")
     assert (word(gan), word(flow)) == ("not compared", "**helps**")

@@ -70,6 +70,18 @@ def run(session: Session, said: list[str], filters: Sequence[str] = ()) -> tuple
     return runner, looks
 
 
+def test_an_untrained_generator_decides_nothing(make: Any) -> None:
+    session, said = make(2.5, kid=4.0), list[str]()
+    runner, looks = run(session, said)
+    assert [x.decision for x in looks.taken] == ["continue", "continue"], "the last sets end the run in any case"
+    assert {r.fold for r in runner.ended} == set(range(6))
+    why = "toy is untrained, the KID of its images is 40 % of that of noise"
+    assert {x.withheld for x in looks.taken} == {why}
+    assert said[0].endswith(f": continue, because {why}")
+    assert read_looks(session.plan, session.env.out) == tuple(looks.taken)
+    assert looks.taken[-1].p < 1e-3, "it would have been decided"
+
+
 def test_a_decided_contrast_ends_the_run_and_later_runs_agree(make: Any) -> None:
     session, said = make(2.5), list[str]()
     runner, looks = run(session, said)

@@ -110,9 +110,10 @@ def make_state(gan: GANModel, num_classes: int, side_px: int, device: str, seed:
     torch.manual_seed(gan.seed("init", seed))
     memory_format = torch.channels_last if gan.channels_last else torch.preserve_format
     G, D = (n.to(device).to(memory_format=memory_format) for n in gan.networks(num_classes, side_px))
-    betas = (gan.config.beta1, gan.config.beta2)
+    betas, fused = (gan.config.beta1, gan.config.beta2), gan.fused_adam or None
     trained = ([p for p in network.parameters() if p.requires_grad] for network in (G, D))
-    adam = [torch.optim.Adam(some, lr, betas) for some, lr in zip(trained, gan.learning_rates(), strict=True)]
+    rates = gan.learning_rates()
+    adam = [torch.optim.Adam(some, lr, betas, fused=fused) for some, lr in zip(trained, rates, strict=True)]
     return TrainState(G, D, copy.deepcopy(G) if gan.averages else None, *adam)
 
 

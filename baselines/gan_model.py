@@ -91,6 +91,7 @@ class GANModel(ABC):
     side_px: ClassVar[int | None] = None  # side of its images; None: the suite's
     averages: ClassVar[bool] = False  # whether images are made with a running average of the generator's weights
     channels_last: ClassVar[bool] = False  # memory format of both networks
+    fused_adam: ClassVar[bool] = False  # whether Adam updates all weights in one call; other rounding
 
     def __init__(self, config: GANConfig) -> None:
         self.config = config

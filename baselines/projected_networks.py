@@ -17,6 +17,7 @@ import timm
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.nn.utils.parametrizations import spectral_norm
 
 from baselines.cgan_networks import stages
@@ -42,7 +43,16 @@ class ConditionalNorm(nn.Module):
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
         """Return norm(x) · (1 + scale) + shift."""
         scale, shift = self.modulation(condition)[:, :, None, None].chunk(2, dim=1)
-        return self.norm(x) * (1 + scale) + shift
+        return torch.addcmul(shift, self.norm(x), 1 + scale)
+
+
+def gated(x: torch.Tensor) -> torch.Tensor:
+    """Return a · sigmoid(b), float [B, C, H, W], a and b being the halves of the channels of ``x`` [B, 2C, H, W].
+
+    ``F.glu`` is the same, but its gradient is not channels-last: on a CPU, batch norm's then takes 12 times as long.
+    """
+    a, b = x.chunk(2, dim=1)
+    return a * b.sigmoid()
 
 
 class Doubling(nn.Module):
@@ -54,8 +64,8 @@ class Doubling(nn.Module):
         self.norm = ConditionalNorm(2 * outputs, condition)
 
     def forward(self, x: torch.Tensor, condition: torch.Tensor) -> torch.Tensor:
-        """Return a · sigmoid(b), a and b being the halves of the normed channels."""
-        return F.glu(self.norm(self.conv(F.interpolate(x, scale_factor=2)), condition), dim=1)
+        """Return maps of twice the side."""
+        return gated(self.norm(self.conv(F.interpolate(x, scale_factor=2)), condition))
 
 
 class SkipExcitation(nn.Module):
@@ -102,25 +112,48 @@ class FastGenerator(nn.Module):
         """Return images float [B, C, S, S] in [-1, 1]."""
         z = z * z.square().mean(dim=1, keepdim=True).add(1e-8).rsqrt()
         condition = torch.cat([z, self.label(labels)], dim=1)
-        maps = [F.glu(self.first_norm(self.first(z[:, :, None, None]), condition), dim=1)]
+        maps = [gated(self.first_norm(self.first(z[:, :, None, None]), condition))]
         for i, double in enumerate(self.doublings, start=1):
             x = double(maps[-1], condition)
             maps.append(self.skips[i - SPAN](maps[i - SPAN], x) if i >= SPAN else x)
         return torch.tanh(self.last(maps[-1]))
 
 
+def feature_network() -> nn.Module:
+    """Return EfficientNet-Lite0 (Tan & Le 2019) with random weights, without its head, in evaluation mode."""
+    network: Any = timm.create_model(LITE0, pretrained=False, num_classes=0)
+    network.conv_head = network.bn2 = nn.Identity()  # not used
+    return network.eval()
+
+
+def folded(network: nn.Module) -> nn.Module:
+    """Merge each batch norm of a network in evaluation mode into the convolution before it, in place.
+
+    Up to rounding, the outputs stay the same; a fifth of the time is saved.
+    """
+    last = ""
+    for name, child in list(network.named_children()):
+        if isinstance(child, nn.Conv2d):
+            last = name
+        elif isinstance(child, nn.BatchNorm2d):
+            setattr(network, last, fuse_conv_bn_eval(getattr(network, last), child))
+            setattr(network, name, getattr(child, "act", nn.Identity()))  # timm's batch norms have an activation
+        else:
+            folded(child)
+    return network
+
+
 class FeatureProjector(nn.Module):
     """Images float [B, 3, R, R] in [-1, 1] -> four mixed feature maps of sides R/4, R/8, R/16, R/32; never trained.
 
-    The maps of EfficientNet-Lite0 (Tan & Le 2019), whose ImageNet training used images in [-1, 1], are mixed by fixed
-    random convolutions: 1×1 within a map, then 3×3 from each map to the next larger one, which is added after bilinear
+    The maps of EfficientNet-Lite0, whose ImageNet training used images in [-1, 1], are mixed by fixed random
+    convolutions: 1×1 within a map, then 3×3 from each map to the next larger one, which is added after bilinear
     enlargement (Sauer et al. 2021, section 3.2). ``widths`` are the channels of the mixed maps.
     """
 
     def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
-        self.backbone: Any = timm.create_model(LITE0, pretrained=False, num_classes=0)
-        self.backbone.conv_head = self.backbone.bn2 = nn.Identity()  # not used
+        self.backbone: Any = folded(feature_network())
         self.within = nn.ModuleList(nn.Conv2d(c, w, 1, bias=False) for c, w in zip(CHANNELS, widths, strict=True))
         self.between = nn.ModuleList(nn.Conv2d(b, a, 3, padding=1, bias=False) for a, b in pairwise(widths))
         for conv in (*self.within, *self.between):
@@ -128,11 +161,13 @@ class FeatureProjector(nn.Module):
 
     def load_backbone(self, weights: StateDict) -> None:
         """Load the weights of EfficientNet-Lite0. Raises ``WeightsError`` if they do not fit."""
-        expected = self.backbone.state_dict()
+        network = feature_network()
+        expected = network.state_dict()
         found = {name: tensor for name, tensor in weights.items() if name in expected}
         if problem := describe_mismatch(expected, found):
             raise WeightsError(f"the weights for {LITE0!r} do not fit: {problem}; use weights of that architecture")
-        self.backbone.load_state_dict(found)
+        network.load_state_dict(found)
+        self.backbone.load_state_dict(folded(network).state_dict())
 
     def forward(self, x: torch.Tensor) -> list[torch.Tensor]:
         """Return the mixed maps, the largest first."""

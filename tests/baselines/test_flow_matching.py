@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from helpers import ArrayData, FakeContext, two_class_data
+from helpers import ArrayData, FakeContext, Interrupt, two_class_data
+from safetensors.torch import load_file
 from torch import nn
 
+from baselines.diffusion import Diffusion
 from baselines.flow_config import FlowMatchingConfig
 from baselines.flow_loop import learning_rate, make_state, train_step, training_images
-from baselines.flow_matching import FlowMatching
+from baselines.flow_matching import WEIGHTS_FILE, FlowMatching
 from baselines.flow_networks import HIGHEST, VelocityUNet
 from baselines.flow_processes import EDM, RectifiedFlow, denoised, noise_levels
 from baselines.pixels import to_float, to_uint8
@@ -24,21 +26,42 @@ TINY: dict[str, Any] = {"steps": 4, "batch_size": 4, "filters": 8, "sample_steps
 FLOW = RectifiedFlow()
 
 
-def fitted(folder: Path, data: ArrayData | None = None, **options: Any) -> tuple[FlowMatching, FakeContext]:
-    method, ctx = FlowMatching(FlowMatchingConfig(**{**TINY, **options})), FakeContext(folder)
+def fitted(
+    folder: Path, data: ArrayData | None = None, kind: type[FlowMatching] = FlowMatching, **options: Any
+) -> tuple[FlowMatching, FakeContext]:
+    method, ctx = kind(kind.Config(**{**TINY, **options})), FakeContext(folder)
     method.fit(data or two_class_data(16, 16), ctx)
     return method, ctx
 
 
-def test_learns_the_mean_colour_of_each_class(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", [FlowMatching, Diffusion])
+def test_learns_the_mean_colour_of_each_class(kind: type[FlowMatching], tmp_path: Path) -> None:
     data = two_class_data(32, 16)
-    options = {"steps": 120, "batch_size": 16, "filters": 16, "learning_rate": 5e-3, "sample_steps": 5, "ema": 0.9}
-    method, ctx = fitted(tmp_path, data, **options)
+    options = {"steps": 100, "batch_size": 8, "filters": 16, "learning_rate": 1e-2, "sample_steps": 8, "ema": 0.9}
+    method, ctx = fitted(tmp_path, data, kind, **options)
     made = list(method.synthesize(data, {0: 16, 1: 16}, tmp_path, ctx))
     for label in (0, 1):
         synthetic = np.mean([s.image for s in made if s.label == label], axis=(0, 1, 2))
         real = data.images()[data.labels == label].mean(axis=(0, 1, 2))
         assert np.abs(synthetic - real).max() < 20, (label, synthetic, real)
+
+
+@pytest.mark.parametrize("kind", [FlowMatching, Diffusion])
+def test_interrupted_and_resumed_equals_uninterrupted(kind: type[FlowMatching], tmp_path: Path) -> None:
+    data, options = two_class_data(16, 16), {"steps": 6, "checkpoint_every": 2, "log_every": 1}
+    method, whole = fitted(tmp_path / "whole", data, kind, **options)
+    parts = FakeContext(tmp_path / "parts", interrupt_at=5)
+    with pytest.raises(Interrupt):
+        kind(method.config).fit(data, parts)
+    assert parts.checkpoint is not None
+    assert parts.checkpoint["step"] == 4
+    parts.interrupt_at = None
+    torch.manual_seed(99)
+    kind(method.config).fit(data, parts)
+    expected, found = (load_file(ctx.folder / WEIGHTS_FILE) for ctx in (whole, parts))
+    assert all(torch.equal(value, found[name]) for name, value in expected.items())
+    images = [[s.image for s in method.synthesize(data, {0: 1, 1: 2}, ctx.folder, ctx)] for ctx in (whole, parts)]
+    assert np.array_equal(*images)
 
 
 def test_the_loss_is_that_of_straight_paths() -> None:

@@ -54,6 +54,27 @@ def test_a_policy_is_that_of_torchvision(method: Policy, own: Any) -> None:
     assert (changed != images()).flatten(1).any(dim=1).sum() >= 4
 
 
+def limited_space() -> dict[str, Any]:
+    """Return torchvision's operations with turns up to 15°, shears up to 0.1 and shifts up to a tenth of a side."""
+    space = dict(v2.TrivialAugmentWide._AUGMENTATION_SPACE)
+    space["Rotate"] = (lambda bins, height, width: torch.linspace(0, 15, bins), True)
+    space["ShearX"] = space["ShearY"] = (lambda bins, height, width: torch.linspace(0, 0.1, bins), True)
+    space["TranslateX"] = (lambda bins, height, width: torch.linspace(0, width / 10, bins), True)
+    space["TranslateY"] = (lambda bins, height, width: torch.linspace(0, height / 10, bins), True)
+    return space
+
+
+def test_a_limited_policy_is_that_of_torchvision_with_other_limits() -> None:
+    own = v2.TrivialAugmentWide(interpolation=BILINEAR)
+    own._AUGMENTATION_SPACE = limited_space()
+    before = torch.randint(256, (48, 3, 90, 160), generator=generator(1)) / 255
+    method = TrivialAugment(TrivialAugment.Config(geometry="limited"))
+    changed, _ = method.transform(before, torch.eye(2)[torch.zeros(48, dtype=torch.long)], generator(7))
+    seed_torch_as(7)
+    expected = torch.stack([own(image) for image in (before * 255).round().to(torch.uint8)])
+    assert torch.equal(changed, expected / 255)
+
+
 @pytest.mark.parametrize(
     ("method", "own"),
     [

@@ -14,7 +14,7 @@ from helpers import FakeContext, two_class_data
 
 from baselines.gan_loop import make_state, train_step, training_images
 from baselines.projected_gan import ProjectedGAN, ProjectedGANConfig
-from baselines.projected_networks import FastGenerator, MapDiscriminator, ProjectedDiscriminator
+from baselines.projected_networks import FastGenerator, MapDiscriminator, ProjectedDiscriminator, feature_network
 from bench.errors import ConfigError, WeightsError
 from bench.weights import LITE0, backbone_state_dict
 
@@ -58,6 +58,20 @@ def test_the_generator_has_fastgans_layers() -> None:
     torch.testing.assert_close(made, plain_generator(dict(generator.state_dict()), z, labels), atol=1e-5, rtol=1e-4)
 
 
+def test_gradients_of_the_generator_stay_channels_last() -> None:
+    """Else the gradient of batch norm is much slower on a CPU."""
+    generator = FastGenerator(2, 32, 8, 4, 3).to(memory_format=torch.channels_last)
+    found: list[bool] = []
+
+    def watch(module: torch.nn.Module, inputs: object, out: torch.Tensor) -> None:
+        out.register_hook(lambda gradient: found.append(gradient.is_contiguous(memory_format=torch.channels_last)))
+
+    for double in generator.doublings:
+        double.norm.norm.register_forward_hook(watch)
+    generator(torch.randn(4, 8), torch.tensor([0, 1, 1, 0])).sum().backward()
+    assert found == [True] * 3
+
+
 @pytest.mark.parametrize(("side", "skips"), [(16, 0), (48, 2), (64, 2), (256, 4)])
 def test_the_generator_makes_images_of_every_size(side: int, skips: int) -> None:
     generator = FastGenerator(3, side, 4, 1, 3)
@@ -81,22 +95,55 @@ def test_the_features_are_those_of_the_pretrained_network_mixed(discriminator: P
         torch.testing.assert_close(found, right, atol=1e-4, rtol=1e-4)
 
 
+def plain_scores(network: MapDiscriminator, y: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Compute a small discriminator layer by layer: each halving, a 3×3 convolution, scores with a class term."""
+    layers = network.layers
+    for i in range(0, len(layers), 3):
+        y = F.conv2d(y, layers[i].weight, stride=2, padding=1)
+        y = F.leaky_relu(F.group_norm(y, min(8, y.shape[1]), layers[i + 1].weight, layers[i + 1].bias), 0.2)
+    y = F.leaky_relu(F.conv2d(y, network.features.weight, network.features.bias, padding=1), 0.2)
+    score = (y * network.score.weight[0, :, :, :]).sum(1) + network.score.bias
+    return (score + torch.einsum("bchw,bc->bhw", y, network.label.weight[labels]) / y.shape[1] ** 0.5).flatten(1)
+
+
 def test_a_small_discriminator_has_spectral_norm_and_a_class_term() -> None:
     torch.manual_seed(0)
     network, x = MapDiscriminator(2, [4, 8, 8]).eval(), torch.randn(3, 4, 8, 8)
-    layers, labels, y = network.layers, torch.tensor([0, 1, 1]), x
-    for i in (0, 3):
-        y = F.conv2d(y, layers[i].weight, stride=2, padding=1)
-        y = F.leaky_relu(F.group_norm(y, 8, layers[i + 1].weight, layers[i + 1].bias), 0.2)
-    y = F.leaky_relu(F.conv2d(y, network.features.weight, network.features.bias, padding=1), 0.2)
-    score = (y * network.score.weight[0, :, :, :]).sum(1) + network.score.bias
-    score = score + torch.einsum("bchw,bc->bhw", y, network.label.weight[labels]) / 8**0.5
-    torch.testing.assert_close(network(x, labels), score.flatten(1), atol=1e-5, rtol=1e-4)
+    layers, labels = network.layers, torch.tensor([0, 1, 1])
+    torch.testing.assert_close(network(x, labels), plain_scores(network, x, labels), atol=1e-5, rtol=1e-4)
     for conv in (layers[0], layers[3], network.features, network.score):
         torch.manual_seed(1)
         for _ in range(30):
             conv.train()(torch.randn(1, conv.in_channels, 8, 8))  # power iterations
         assert torch.linalg.matrix_norm(conv.weight.flatten(1), 2).item() == pytest.approx(1, abs=0.02)
+
+
+def test_each_map_has_a_discriminator_of_its_own(discriminator: ProjectedDiscriminator) -> None:
+    """Grey images of 32 px are enlarged to 64; widths double from map to map; all are halved to the smallest."""
+    x, labels = torch.rand(3, 1, 32, 32) * 2 - 1, torch.tensor([0, 1, 0])
+    with torch.no_grad():
+        discriminator.eval()
+        images = F.interpolate(x.repeat(1, 3, 1, 1), size=(64, 64), mode="bilinear", align_corners=False)
+        maps = discriminator.projector(images)
+        assert [m.shape[1] for m in maps] == [4, 8, 16, 32]
+        assert [len(d.layers) // 3 for d in discriminator.discriminators] == [3, 2, 1, 0]
+        expected = [plain_scores(d, m, labels) for d, m in zip(discriminator.discriminators, maps, strict=True)]
+        torch.testing.assert_close(discriminator(x, labels), torch.cat(expected, 1), atol=1e-5, rtol=1e-4)
+
+
+def test_gradients_of_the_features_are_those_of_the_pretrained_network(discriminator: ProjectedDiscriminator) -> None:
+    """The discriminators' network has no batch norms left: they are part of its convolutions."""
+    backbone = discriminator.projector.backbone
+    assert not [m for m in backbone.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    network = feature_network()
+    network.load_state_dict(backbone_state_dict(LITE0, None)[0], strict=False)
+    images = torch.rand(2, 3, 64, 64) * 2 - 1
+    gradients = []
+    for one in (backbone, network):
+        x = images.clone().requires_grad_()
+        one.blocks(one.bn1(one.conv_stem(x))).square().sum().backward()
+        gradients.append(x.grad)
+    torch.testing.assert_close(*gradients, atol=1e-4 * float(gradients[1].abs().max()), rtol=1e-3)
 
 
 def test_every_scale_has_as_many_scores_and_none_depends_on_the_batch(discriminator: ProjectedDiscriminator) -> None:

@@ -54,10 +54,14 @@ class TrainingData(Protocol):
     """The training part of one fold: the only images that a method can access."""
 
     @property
-    def classes(self) -> tuple[str, ...]: ...
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of their labels."""
+        ...
 
     @property
-    def records(self) -> Sequence[ImageRecord]: ...
+    def records(self) -> Sequence[ImageRecord]:
+        """The training images: path, label, group."""
+        ...
 
     @property
     def labels(self) -> npt.NDArray[np.int64]:

@@ -85,6 +85,7 @@ class Recorded:
             self.outputs = function(*self.inputs)
 
     def __call__(self, *inputs: torch.Tensor) -> Any:
+        """Copy the inputs into the graph and replay it; return its outputs."""
         for own, new in zip(self.inputs, inputs, strict=True):
             own.copy_(new)
         self.graph.replay()
@@ -108,6 +109,7 @@ class RecordedStep:
                 group["capturable"] = True
 
     def __call__(self, step: int, *batch: torch.Tensor) -> Terms:
+        """Update all four networks; return the losses by name. Steps with a penalty are not replayed."""
         if penalties.r1_is_due(step, self.config.r1_gamma, self.config.r1_every):
             return self.fast(step, *batch)
         if self.whole is None and self.halves is None:

@@ -23,6 +23,7 @@ class DiffAugment:
         self.changes = [change for name, change in CHANGES.items() if name in names]
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the images with every change, one draw for each image; the shape stays."""
         for change in self.changes:
             images = change(images)
         return images

@@ -69,6 +69,7 @@ class PatchGAN(nn.Module):
         return DiscriminatorOutput(features, None)
 
     def forward(self, x: torch.Tensor) -> DiscriminatorOutput:
+        """Return the outputs of both heads."""
         return self.heads(self.features(x))
 
 
@@ -142,6 +143,7 @@ class TransferDiscriminator(nn.Module):
         return self
 
     def forward(self, x: torch.Tensor) -> DiscriminatorOutput:
+        """Return the outputs of both heads."""
         return self.heads(self.features(x))
 
 

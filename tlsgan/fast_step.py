@@ -76,6 +76,7 @@ class FastStep:
         self.norms = {name: batch_norms(named[name]) for name in ("D_a", "D_b")}
 
     def __call__(self, step: int, *batch: torch.Tensor) -> Terms:
+        """Update all four networks; return the losses by name."""
         real = Batch(*batch)
         penalise = penalties.r1_is_due(step, self.config.r1_gamma, self.config.r1_every)
         terms, fakes = self.generators(real.real_a, real.real_b)

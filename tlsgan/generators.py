@@ -33,6 +33,7 @@ class ResidualBlock(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return x plus its convolved copy, [B, C, H, W]."""
         return x + self.conv_block(x)
 
 
@@ -84,6 +85,7 @@ class ResNetGenerator(nn.Module):
             nn.init.zeros_(last.weight)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the translated images, float [B, C, H, W] in [-1, 1]."""
         if self.residual:
             return torch.tanh(torch.atanh(INSIDE * x) + self.model(x))
         return self.model(x)

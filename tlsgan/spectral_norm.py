@@ -38,6 +38,7 @@ class SpectralNorm(nn.Module):
         self.u.copy_(F.normalize(matrix @ self.v, dim=0))
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
+        """Return the weight over its largest singular value, estimated by the stored vectors."""
         return weight / torch.dot(self.u, weight.flatten(1) @ self.v)
 
 

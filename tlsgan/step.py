@@ -28,7 +28,9 @@ class TrainStep(Protocol):
     ``step`` counts from 0; the R1 penalty is computed every few steps only.
     """
 
-    def __call__(self, step: int, *batch: torch.Tensor) -> dict[str, torch.Tensor]: ...
+    def __call__(self, step: int, *batch: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Update all four networks; return the losses by name."""
+        ...
 
 
 class Batch(NamedTuple):
@@ -84,6 +86,7 @@ class ReferenceStep:
         self.augment = DiffAugment(config.augmentations)
 
     def __call__(self, step: int, *batch: torch.Tensor) -> dict[str, torch.Tensor]:
+        """Update all four networks; return the losses by name."""
         real = Batch(*batch)
         penalise = penalties.r1_is_due(step, self.config.r1_gamma, self.config.r1_every)
         spectral_norm.advance((self.nets.D_a, self.nets.D_b))

@@ -148,6 +148,7 @@ class MeasuringContext(CellContext):
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
+        """Measure a block; a step also by its time, operations and memory."""
         if name != "step" or self._within:
             with super().phase(name):
                 yield

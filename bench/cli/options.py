@@ -21,6 +21,7 @@ class Command(click.Command):
     """A click command that prints a typed error as one message and exits with its code: 2, or 4 for disk errors."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; errors of the project become messages with their exit code."""
         try:
             return super().invoke(ctx)
         except (click.exceptions.Exit, click.Abort):
@@ -66,6 +67,7 @@ class Group(click.Group):
                 command.format_options(own, formatter)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Return the command of a name; an unknown one is an error that names the nearest."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as e:

@@ -13,6 +13,7 @@ class ProfileGroup(Group):
     """Read `bench profile SUITE` and `bench profile --suite …` as `bench profile suite …`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read the arguments; without a sub-command, `suite` is meant."""
         if args and args[0] not in (*self.commands, "-h", "--help"):
             args = ["suite", *args]
         return super().parse_args(ctx, args)

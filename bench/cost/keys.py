@@ -19,6 +19,7 @@ class CostKey(StrEnum):
     meaning: str
 
     def __new__(cls, key: str, unit: str, meaning: str) -> CostKey:
+        """Return the key with its unit and meaning."""
         self = str.__new__(cls, key)
         self._value_, self.unit, self.meaning = key, unit, meaning
         return self

@@ -186,6 +186,7 @@ class RequestLimits:
         self._bodies = Bodies(limits, max_body_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request (ASGI)."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return

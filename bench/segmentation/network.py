@@ -30,6 +30,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(filters, 1, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the logits of the foreground, [B, H, W]."""
         x = x * 2 - 1
         skips: list[torch.Tensor] = []
         for i, stage in enumerate(self.down):

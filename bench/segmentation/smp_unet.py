@@ -34,6 +34,7 @@ class SegmentationNetwork(nn.Module):
             self.register_buffer(name, torch.tensor(values).view(1, 3, 1, 1), persistent=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return the logits of the foreground, [B, H, W]."""
         logits: torch.Tensor = self.unet((x - self.mean) / self.sd)
         return logits.squeeze(1)
 

@@ -31,6 +31,7 @@ MADE_BY = ("git_commit", "host", "versions")  # facts of every cell, for this ce
 
 
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
+    """Train a classifier on its training set, predict other parts; return metrics, costs and facts of the cell."""
     inputs = Inputs(cell, env)
     with ctx.phase("data"):
         fold = inputs.fold()

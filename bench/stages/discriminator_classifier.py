@@ -19,6 +19,7 @@ TABLE = "predictions.csv"
 
 
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
+    """Classify the test images with a generator's discriminator; return metrics, costs and facts of the cell."""
     from bench.metrics.classification import classification_metrics
     from bench.metrics.predictions import Predictions, read_predictions, write_predictions
 

@@ -11,6 +11,7 @@ from bench.stages.context import CellContext
 
 
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
+    """Score the predictions of a classifier; return metrics, costs and facts of the cell."""
     from bench.metrics.classification import classification_metrics
     from bench.metrics.custom import own_scores
     from bench.metrics.predictions import read_predictions, write_predictions

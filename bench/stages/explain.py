@@ -28,6 +28,7 @@ EXPLANATIONS = "explanations.npz"
 
 
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
+    """Draw Grad-CAM maps of test images; return metrics, costs and facts of the cell."""
     from bench.classifiers.explain import NoLayerError, find_layer, grad_cam
 
     inputs = Inputs(cell, env)

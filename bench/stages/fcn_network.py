@@ -26,6 +26,7 @@ SHOWN = 6  # number of test images in the sample picture
 
 
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
+    """Train the segmentation network that scores translations; return metrics, costs and facts of the cell."""
     from bench.classifiers.weight_files import save_network
     from bench.segmentation.network import UNet
     from bench.segmentation.trainer import evaluate, segment, train_segmentation

@@ -24,6 +24,7 @@ from bench.stages.context import CellContext
 
 
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
+    """Compare synthetic with real images by their features; return metrics, costs and facts of the cell."""
     from bench.metrics.real_baseline import counts_of
 
     inputs = Inputs(cell, env)

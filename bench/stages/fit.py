@@ -13,6 +13,7 @@ from bench.stages.training_fidelity import TrainingFidelity
 
 
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
+    """Train a generator on the training part of its fold; return metrics, costs and facts of the cell."""
     inputs = Inputs(cell, env)
     with ctx.phase("data"):
         data = inputs.fold().training

@@ -45,6 +45,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
+    """Search memorised training images among the synthetic ones; return metrics, costs and facts of the cell."""
     inputs, features = Inputs(cell, env), Features(env)
     with ctx.phase("data"):
         fold = inputs.fold().train_validation()

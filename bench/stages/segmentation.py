@@ -41,6 +41,7 @@ ADVICE = "train on the training part and select on the validation part of the sa
 
 
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
+    """Train a segmentation network, score it on the test part; return metrics, costs and facts of the cell."""
     from bench.classifiers.weight_files import save_network
     from bench.metrics.overlap_table import mean_scores, read_outlined
     from bench.segmentation.smp_unet import build_segmentation_network

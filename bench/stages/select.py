@@ -29,6 +29,7 @@ READ = 512  # images in memory
 
 
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
+    """Keep the best of the drawn images; return metrics, costs and facts of the cell."""
     inputs, arm = Inputs(cell, env), cell.arm
     fold = inputs.fold()
     counts = ratio_counts(arm.ratio, fold.labels)

@@ -11,6 +11,7 @@ from bench.stages.context import CellContext
 
 
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
+    """Draw one fold, check and save it; return metrics, costs and facts of the cell."""
     inputs = Inputs(cell, env)
     split = make_splits(inputs.index, env.suite.settings.split, only=cell.at)[0]
     check_split(split, inputs.index)

@@ -16,6 +16,7 @@ from bench.types import SyntheticRecord, SyntheticSet
 
 
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
+    """Make the images of a trained generator; return metrics, costs and facts of the cell."""
     inputs = Inputs(cell, env)
     fold = inputs.fold()
     counts: dict[int, int] = {}

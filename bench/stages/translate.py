@@ -59,6 +59,7 @@ class Scores:
 
 
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
+    """Score translations of test images by their nuclei; return metrics, costs and facts of the cell."""
     inputs = Inputs(cell, env)
     fold, fitted = inputs.fold(), inputs.upstream("fit")
     check_generator(

@@ -13,6 +13,7 @@ SCORED: tuple[PartName, ...] = ("validation",)
 
 
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
+    """Score a generator or classifier on validation images, for tuning; return metrics, costs and facts of the cell."""
     inputs = Inputs(cell, env)
     with ctx.phase("data"):
         train_validation = inputs.fold().train_validation()

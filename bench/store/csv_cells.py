@@ -19,7 +19,9 @@ T = TypeVar("T")
 class Sink(Protocol):
     """Output for text: an open file, or ``io.StringIO``."""
 
-    def write(self, text: str, /) -> object: ...
+    def write(self, text: str, /) -> object:
+        """Write a text."""
+        ...
 
 
 class Writer:

@@ -122,9 +122,9 @@ def fold_name(pair: tuple[int, int]) -> str:
     return f"{fold}" + (f".{repeat}" if repeat else "")
 
 
-def folds_named(pairs: Sequence[tuple[int, int]]) -> str:
-    """'fold 2', 'folds 0, 1 and 2.1'."""
-    return f"{'fold' if len(pairs) == 1 else 'folds'} {join(map(fold_name, pairs))}"
+def folds_named(pairs: Sequence[tuple[int, int]], is_curve: bool = False) -> str:
+    """'fold 2', 'folds 0, 1 and 2.1'; in a learning curve 'set 2'."""
+    return f"{'set' if is_curve else 'fold'}{'s' * (len(pairs) != 1)} {join(map(fold_name, pairs))}"
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], left: int = 1) -> str:

@@ -31,9 +31,9 @@ def sections(records: Records, info: ReportInfo) -> Iterator[Section]:
     if short:
         blocks += [_arms(short, info), OTHER_PATIENTS]
     if records.shortfalls:
-        blocks.append(_generators(records.shortfalls))
+        blocks.append(_generators(records.shortfalls, info))
     if records.failures:
-        blocks += ["Causes:", _causes(records.failures)]
+        blocks += ["Causes:", _causes(records.failures, info)]
     yield Section("Failed, skipped and missing", tuple(blocks), 45, appendix=False)
 
 
@@ -56,18 +56,18 @@ def _arms(short: Sequence[Line], info: ReportInfo) -> Table:
     columns = {
         "Arm": [arm_name(x.arm) for x in short],
         "Classifier": [x.classifier for x in short],
-        "Missing": [f"{folds_named([g.pair for g in x.gaps])} ({_why(x.gaps)})" for x in short],
+        "Missing": [f"{folds_named([g.pair for g in x.gaps], info.is_curve)} ({_why(x.gaps)})" for x in short],
         "Pairs left": [f"{x.pairs} of {x.planned}" for x in short],
     }
     table = Table.by_column(columns, 3, "Missing scores")
     return table if len(info.classifiers) > 1 else table.without("Classifier")
 
 
-def _generators(found: Sequence[Shortfall]) -> Table:
+def _generators(found: Sequence[Shortfall], info: ReportInfo) -> Table:
     columns = {
         "Method": [f"`{x.method}`" if x.method else "all" for x in found],
         "Stage": [x.stage for x in found],
-        "Missing": [folds_named(x.pairs) for x in found],
+        "Missing": [folds_named(x.pairs, info.is_curve) for x in found],
         "Pairs left": [f"{x.planned - len(x.pairs)} of {x.planned}" for x in found],
     }
     return Table.by_column(columns, 3, "Missing results of generators")
@@ -88,7 +88,7 @@ def _why(gaps: Sequence[Gap]) -> str:
     return join(dict.fromkeys(f"{g.stage} {ENDED.get(g.status, g.status)}" for g in gaps))
 
 
-def _causes(failed: Sequence[Failure]) -> Table:
+def _causes(failed: Sequence[Failure], info: ReportInfo) -> Table:
     rows = []
     for f in failed:
         methods = ", ".join(f"`{m}`" for m in f.methods) or DASH
@@ -96,4 +96,5 @@ def _causes(failed: Sequence[Failure]) -> Table:
         rows.append(
             [f.status, f.stage, str(f.cells), methods, ", ".join(f.where) or DASH, folds, literal(f.reason[:300])]
         )
-    return Table.of(["Status", "Stage", "Cells", "Method", "Classifier", "Folds", "Reason"], rows, 7, "Causes")
+    head = ["Status", "Stage", "Cells", "Method", "Classifier", "Sets" if info.is_curve else "Folds", "Reason"]
+    return Table.of(head, rows, 7, "Causes")

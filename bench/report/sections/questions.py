@@ -76,7 +76,7 @@ def _answer(q: Question, info: ReportInfo, terms: Sequence[Block]) -> list[Block
             answer = [_plainly(q, info), *terms, Details(title, (*sentences, closing, NOTE, table))]
         else:
             answer = [_plainly(q, info), closing, Details(title, (*sentences, NOTE, table))]
-    return [block for block in answer if block] + ([_lacks(q.lacks)] if answer and q.lacks else [])
+    return [block for block in answer if block] + ([_lacks(q.lacks, info)] if answer and q.lacks else [])
 
 
 def _sentences(q: Question, info: ReportInfo) -> Iterator[str]:
@@ -204,12 +204,13 @@ def _minimum_detectable(found: Sequence[Finding], info: ReportInfo) -> str:
     return f"{name}: minimum detectable effect of the undecided comparisons {span} points."
 
 
-def _lacks(found: Sequence[Lack]) -> str:
+def _lacks(found: Sequence[Lack], info: ReportInfo) -> str:
     """Return the cells that are missing for this answer."""
     same = {(x.stage, _ended(x), x.pairs): None for x in found}
     methods = {at: [x.method for x in found if (x.stage, _ended(x), x.pairs) == at] for at in same}
     items = [
-        f"`{stage}` of {join(f'`{m}`' for m in methods[stage, ended, pairs])} {ended} in {folds_named(pairs)}"
+        f"`{stage}` of {join(f'`{m}`' for m in methods[stage, ended, pairs])} {ended} in "
+        f"{folds_named(pairs, info.is_curve)}"
         for stage, ended, pairs in same
     ]
     shown = items[: 2 * NAMED]

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 
 from bench.analysis.contributions import Contributions
 from bench.analysis.info import ReportInfo
+from bench.analysis.quality import why_untrained
 from bench.analysis.rows import Pair
 from bench.stats.crossed import crossed_test
 from bench.stats.decide import Verdict, decide
@@ -141,7 +142,7 @@ def withheld(verdict: Verdict, arm: Arm, reference: Arm, classifier: str, info: 
     mine, other = (info.tuning_budget(a.method, classifier) for a in (arm, reference))
     bare = [a.method for a in (arm, reference) if a.method in info.untrained]
     if bare and classifier:
-        reason = f"{bare[0]} is untrained, {info.untrained[bare[0]]}; train it for more steps"
+        reason = f"{why_untrained(bare[0], info.untrained[bare[0]])}; train it for more steps"
     elif mine != other:
         budgets = f"{arm.method} was tuned with {mine}, {reference.method} with {other}"
         reason = f"{budgets}; tune both with one budget"

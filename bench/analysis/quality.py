@@ -46,6 +46,14 @@ class Quality:
         return self.score("synthetic/diversity").mean / real if real > 0 else math.nan
 
 
+@dataclass(frozen=True)
+class Untrained:
+    """A generative method without a verdict: its images' KID is the ``share`` (> 0.2) of that of noise."""
+
+    method: str
+    share: float
+
+
 def image_quality(rows: Rows, info: ReportInfo) -> tuple[Quality, ...]:
     """Return a record for each method and extractor, sorted by extractor, then in the suite's order."""
     found = [q for m in info.generative for q in quality_of(m, rows.done("fidelity", m, info.pairs))]
@@ -72,8 +80,8 @@ def share_of_noise(method: str, quality: Sequence[Quality]) -> dict[str, float]:
     return {tag: of[method, tag] / kid for tag, kid in noise.items() if (method, tag) in of}
 
 
-def untrained(quality: Sequence[Quality], methods: Iterable[str]) -> dict[str, str]:
-    """Return which of these generative methods count as untrained, each with the reason as a clause.
+def untrained(quality: Sequence[Quality], methods: Iterable[str]) -> dict[str, float]:
+    """Return which of these generative methods count as untrained, each with its share of the KID of noise.
 
     A verdict on images hardly closer to real ones than noise would be a verdict on noise. A method counts as trained if
     its KID is at most ``TRAINED_SHARE`` of that of noise by one extractor, or if the run has no noise to compare with.
@@ -82,8 +90,13 @@ def untrained(quality: Sequence[Quality], methods: Iterable[str]) -> dict[str, s
     for method in (m for m in methods if m != NOISE):
         shares = share_of_noise(method, quality)
         if shares and min(shares.values()) > TRAINED_SHARE:
-            found[method] = f"the KID of its images is {100 * min(shares.values()):.0f} % of that of noise"
+            found[method] = min(shares.values())
     return found
+
+
+def why_untrained(method: str, share: float) -> str:
+    """Return 'cgan is untrained, the KID of its images is 40 % of that of noise'."""
+    return f"{method} is untrained, the KID of its images is {100 * share:.0f} % of that of noise"
 
 
 def collapsed(quality: Iterable[Quality]) -> dict[str, Quality]:

@@ -19,7 +19,7 @@ from bench.analysis.literature import Literature, literature
 from bench.analysis.measured import Measured, measured
 from bench.analysis.memorised import MemorisedSamples, Survival, memorised_samples, survivals
 from bench.analysis.published import Comparison, Head, Impossible, comparisons, heads, impossible
-from bench.analysis.quality import Quality, image_quality, untrained
+from bench.analysis.quality import Quality, Untrained, image_quality, untrained
 from bench.analysis.questions import Question, questions
 from bench.analysis.raters import RatingStudy, rating_studies
 from bench.analysis.rows import Rows
@@ -40,6 +40,7 @@ class Records:
     costs: tuple[MethodCost, ...] = ()
     predictions: tuple[PredictedStage, ...] = ()
     quality: tuple[Quality, ...] = ()
+    untrained: tuple[Untrained, ...] = ()
     translations: tuple[Translation, ...] = ()
     memorised: tuple[MemorisedSamples, ...] = ()
     survivals: tuple[Survival, ...] = ()
@@ -80,6 +81,7 @@ def collect(every: Rows, info: ReportInfo, root: Path) -> Records:
         costs=method_costs(rows, apart),
         predictions=predicted_stages(rows),
         quality=quality,
+        untrained=tuple(Untrained(method, share) for method, share in info.untrained.items()),
         translations=translations(rows, apart),
         memorised=memorised_samples(rows, apart),
         survivals=survivals(lines, rows, apart),

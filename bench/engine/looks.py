@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from bench.analysis.quality import quality_of, untrained
+from bench.analysis.quality import quality_of, untrained, why_untrained
 from bench.analysis.stopping import Look, take_look
 from bench.config import stable_hash, strict_json
 from bench.data.split_config import Replicates
@@ -67,7 +67,7 @@ class Looks(Gate):
         rows = [r for r in rows_of(replace(self._plan, cells=cells), self._env) if r.status == "done"]
         methods = sorted({str(r.method) for r in rows})
         quality = [q for m in methods for q in quality_of(m, [r for r in rows if r.method == m])]
-        return "; ".join(f"{name} is untrained, {why}" for name, why in untrained(quality, methods).items())
+        return "; ".join(why_untrained(name, share) for name, share in untrained(quality, methods).items())
 
     def _tables(self, sets: int) -> tuple[list[Path], list[Path]]:
         """Return the prediction tables of both arms for the first sets that have both."""

@@ -43,7 +43,7 @@ MEASURED = quality(gan=(9.0, 11.0), flow=(1.0, 2.0), noise=(20.0, 30.0))
 
 def test_a_generator_near_noise_is_untrained() -> None:
     assert share_of_noise("gan", MEASURED) == {"lite0": pytest.approx(10 / 25)}
-    assert untrained(MEASURED, INFO.generative) == {"gan": "the KID of its images is 40 % of that of noise"}
+    assert untrained(MEASURED, INFO.generative) == {"gan": pytest.approx(0.4)}
     assert untrained(quality(gan=(5.0,), noise=(25.0,)), INFO.generative) == {}  # exactly one fifth
     assert untrained(quality(gan=(9.0,)), INFO.generative) == {}  # no noise to compare with
     assert untrained((), INFO.generative) == {}
@@ -76,7 +76,7 @@ def test_an_untrained_arm_has_no_verdict() -> None:
 
 
 def test_untrained_arms_are_a_family_of_their_own() -> None:
-    info = replace(INFO, untrained={"gan": "why"})
+    info = replace(INFO, untrained={"gan": 0.4})
     assert _family(GAN, info) != _family(FLOW, info) == _family(FLOW, INFO) == _family(GAN, INFO)
 
 
@@ -89,4 +89,4 @@ def test_the_report_shows_the_share_of_noise() -> None:
 def test_questions_leave_out_the_accuracy_of_untrained_arms() -> None:
     lines: list[Any] = [SimpleNamespace(classifier="c", arm=arm, scored=lambda _: Scored({})) for arm in (GAN, FLOW)]
     assert list(accuracies(lines, "c", INFO)) == [GAN, FLOW]
-    assert list(accuracies(lines, "c", replace(INFO, untrained={"gan": "why"}))) == [FLOW]
+    assert list(accuracies(lines, "c", replace(INFO, untrained={"gan": 0.4}))) == [FLOW]

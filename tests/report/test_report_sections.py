@@ -14,7 +14,7 @@ from report_text import text as said
 from bench.analysis.info import ClassSize, DataFacts, FoldSize, ReportInfo
 from bench.analysis.lines import Line, leaderboard
 from bench.analysis.memorised import MemorisedSamples, Survival, memorised_samples, survivals
-from bench.analysis.quality import Quality, collapsed
+from bench.analysis.quality import Quality, Untrained, collapsed
 from bench.analysis.report import Records
 from bench.analysis.rows import Rows, Score
 from bench.analysis.translations import CEILING, Translation, translations
@@ -97,6 +97,40 @@ def test_a_collapsed_generator_is_marked_and_named_in_the_answer() -> None:
     assert not [s for s in summary(fine, PLAN) if "diversity" in s]
     assert "`cgan` ×1" in list(board(fine, PLAN).frame["Arm"])
     assert math.isnan(Quality("cgan", "net-1", {}).diversity_share), "nothing was measured"
+
+
+def test_translations_that_copy_the_other_class_are_named_in_the_answer() -> None:
+    lines = leaderboard(Rows(scored("none", NONE) + scored("cgan", plus(0.1), "1")), PLAN, Path("nowhere"))
+    shares = {"cyclegan": 0.973, "cgan": 0.5, "flow_matching": 0.01}
+    found = tuple(
+        MemorisedSamples(method, "net-1", {"flagged_other_label_share": Score.of([share])})
+        for method, share in shares.items()
+    )
+    (sentence,) = [s for s in summary(Records(lines=lines, memorised=found), PLAN) if s.startswith("**Wrong labels:**")]
+    assert "of the images, 97.3 % of `cyclegan` are near-copies of training images of another class" in sentence
+    assert "`cgan`" not in sentence
+    assert not [s for s in summary(Records(lines=lines, memorised=found[1:]), PLAN) if "Wrong labels" in s]
+    nothing = MemorisedSamples("cut", "net-1", {})
+    assert not [s for s in summary(Records(lines=lines, memorised=(nothing,)), PLAN) if "Wrong labels" in s]
+
+
+def test_several_untrained_generators_are_named_in_one_sentence() -> None:
+    def said_of(**shares: float) -> list[str]:
+        both = ("cgan", "cyclegan")
+        info = replace(PLAN, methods=("none", *both), generative=both, untrained=shares)
+        rows = [r for m in both for r in scored(m, plus(0.1), "1")]
+        lines = leaderboard(Rows(scored("none", NONE) + rows), info, Path("nowhere"))
+        named = tuple(Untrained(method, share) for method, share in shares.items())
+        return [s for s in summary(Records(lines=lines, untrained=named), info) if s.startswith("Not compared")]
+
+    why = "KID of their images in % of that of noise"
+    expected = f"cgan (67 %) and cyclegan (94 %), whose generators are untrained ({why})"
+    assert said_of(cgan=0.67, cyclegan=0.94) == [f"Not compared: {expected}; train them for more steps."]
+    (one,) = said_of(cgan=0.67)
+    assert (
+        one
+        == "Not compared: cgan is untrained, the KID of its images is 67 % of that of noise; train it for more steps."
+    )
 
 
 def test_a_gain_that_remains_without_memorised_samples() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Line, typical_minimum_detectable_effect
+from bench.analysis.memorised import MemorisedSamples, wrong_labels
 from bench.analysis.quality import Quality, collapsed
 from bench.analysis.report import Records
 from bench.report.content import Section
@@ -29,8 +30,8 @@ def summary(records: Records, info: ReportInfo) -> list[str]:
         return []
     lines = records.lines
     design = curve_design(records, info) if records.curve else _design(lines)
-    low = low_diversity(records.quality)
-    found = (_verdicts(lines, info), _not_compared(lines), design, low, _cost(lines), _missing(lines, info))
+    images = low_diversity(records.quality), copied_sources(records.memorised)
+    found = (_verdicts(lines, info), _not_compared(records), design, *images, _cost(lines), _missing(lines, info))
     return [s for s in found if s]
 
 
@@ -60,9 +61,16 @@ def _verdicts(lines: Sequence[Line], info: ReportInfo) -> str:
     return base + "; ".join(phrases) + rest
 
 
-def _not_compared(lines: Sequence[Line]) -> str:
+def _not_compared(records: Records) -> str:
     """Return why arms have no verdict: untrained, or tuned with another budget than `none`; '' if all have one."""
-    return " ".join(dict.fromkeys(map(_withheld, lines))).strip()
+    reasons = {w: x.arm.method for x in records.lines if (w := _withheld(x))}
+    bare = {x.method: x.share for x in records.untrained if x.method in reasons.values()}
+    rest = [w for w, m in reasons.items() if m not in bare or len(bare) == 1]
+    if len(bare) > 1:
+        shares = join([f"{m} ({100 * share:.0f} %)" for m, share in bare.items()])
+        why = "whose generators are untrained (KID of their images in % of that of noise)"
+        rest.insert(0, f"Not compared: {shares}, {why}; train them for more steps.")
+    return " ".join(rest)
 
 
 def _withheld(line: Line) -> str:
@@ -111,6 +119,13 @@ def low_diversity(quality: Sequence[Quality]) -> str:
         f"{join(named)} of the real diversity. The results of such an arm say little about its method: train it for "
         "more steps, or with other settings."
     )
+
+
+def copied_sources(found: Sequence[MemorisedSamples]) -> str:
+    """Return which translations are copies of their sources with the other label; '' if none are."""
+    named = [f"{percent(share)} % of `{m}`" for m, share in wrong_labels(found).items()]
+    wrong = "near-copies of training images of another class, and so teach wrong labels; train for more steps"
+    return f"**Wrong labels:** of the images, {join(named)} are {wrong}." if named else ""
 
 
 def _cost(lines: Sequence[Line]) -> str:

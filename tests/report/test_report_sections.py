@@ -107,7 +107,7 @@ def test_translations_that_copy_the_other_class_are_named_in_the_answer() -> Non
         for method, share in shares.items()
     )
     (sentence,) = [s for s in summary(Records(lines=lines, memorised=found), PLAN) if s.startswith("**Wrong labels:**")]
-    assert "of the images, 97.3 % of `cyclegan` are near-copies of training images of another class" in sentence
+    assert sentence == "**Wrong labels:** images that copy training images of another class: 97.3 % of `cyclegan`."
     assert "`cgan`" not in sentence
     assert not [s for s in summary(Records(lines=lines, memorised=found[1:]), PLAN) if "Wrong labels" in s]
     nothing = MemorisedSamples("cut", "net-1", {})
@@ -123,7 +123,7 @@ def test_several_untrained_generators_are_named_in_one_sentence() -> None:
         named = tuple(Untrained(method, share) for method, share in shares.items())
         return [s for s in summary(Records(lines=lines, untrained=named), info) if s.startswith("Not compared")]
 
-    why = "KID of their images in % of that of noise"
+    why = "KID in % of that of noise"
     expected = f"cgan (67 %) and cyclegan (94 %), whose generators are untrained ({why})"
     assert said_of(cgan=0.67, cyclegan=0.94) == [f"Not compared: {expected}; train them for more steps."]
     (one,) = said_of(cgan=0.67)

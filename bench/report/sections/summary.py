@@ -68,7 +68,7 @@ def _not_compared(records: Records) -> str:
     rest = [w for w, m in reasons.items() if m not in bare or len(bare) == 1]
     if len(bare) > 1:
         shares = join([f"{m} ({100 * share:.0f} %)" for m, share in bare.items()])
-        why = "whose generators are untrained (KID of their images in % of that of noise)"
+        why = "whose generators are untrained (KID in % of that of noise)"
         rest.insert(0, f"Not compared: {shares}, {why}; train them for more steps.")
     return " ".join(rest)
 
@@ -124,8 +124,7 @@ def low_diversity(quality: Sequence[Quality]) -> str:
 def copied_sources(found: Sequence[MemorisedSamples]) -> str:
     """Return which translations are copies of their sources with the other label; '' if none are."""
     named = [f"{percent(share)} % of `{m}`" for m, share in wrong_labels(found).items()]
-    wrong = "near-copies of training images of another class, and so teach wrong labels; train for more steps"
-    return f"**Wrong labels:** of the images, {join(named)} are {wrong}." if named else ""
+    return f"**Wrong labels:** images that copy training images of another class: {join(named)}." if named else ""
 
 
 def _cost(lines: Sequence[Line]) -> str:

@@ -15,16 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from baselines.flow_config import FlowMatchingConfig
 from baselines.flow_networks import VelocityUNet
-from baselines.gan_loop import average, optimizer_step, parts, positions, resume
+from baselines.gan_loop import average, optimizer_step, parts, positions, replace_half, resume, with_unlabelled
 from baselines.pixels import to_float, to_uint8
-from bench.abilities import unlabelled_images
 from bench.errors import DivergedError
 from bench.interfaces import RunContext, TrainingData
 from bench.seeding import derive_seed
@@ -107,15 +105,12 @@ def train_step(
     draw = torch.Generator().manual_seed(derive_seed("flow step", seed, step))
     labels = torch.randint(len(images.by_class), (size,), generator=draw)
     places = torch.rand(size, generator=draw, dtype=torch.float64)
-    chosen = [
-        images.by_class[int(c)][int(u * len(images.by_class[int(c)]))] for c, u in zip(labels, places, strict=True)
-    ]
+    chosen = torch.stack(
+        [images.by_class[int(c)][int(u * len(images.by_class[int(c)]))] for c, u in zip(labels, places, strict=True)]
+    )
     if images.unlabelled is not None:
-        half = size // 2
-        places = torch.randint(len(images.unlabelled), (half,), generator=draw)
-        chosen[size - half :] = list(images.unlabelled[places])
-        labels[size - half :] = len(images.by_class)
-    real = to_float(images.pixels[torch.stack(chosen).to(device)])
+        chosen, labels = replace_half(chosen, labels, images.unlabelled, len(images.by_class), draw)
+    real = to_float(images.pixels[chosen.to(device)])
     loss = process.loss(state.network, real, labels.to(device), draw)
     for group in state.optimizer.param_groups:
         group["lr"] = learning_rate(config, step)
@@ -151,9 +146,7 @@ def training_images(
     _, by_class = positions(process.name, data)
     pixels, without = data.images(), None
     if unlabelled:
-        further = unlabelled_images(process.name, data)
-        without = torch.arange(len(pixels), len(pixels) + len(further))
-        pixels = np.concatenate([pixels, further])
+        pixels, without = with_unlabelled(process.name, data, pixels)
     return Images(torch.tensor(pixels[..., :channels].copy(), device=device), by_class, without)
 
 

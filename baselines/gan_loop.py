@@ -21,7 +21,7 @@ from baselines.pixels import to_float
 from bench.abilities import UsesUnlabelled, unlabelled_images
 from bench.errors import DataError, DivergedError
 from bench.interfaces import RunContext, TrainingData
-from bench.types import ProfiledStep
+from bench.types import ProfiledStep, Uint8Images
 
 LOG_EVERY = 10  # steps, for a method without an option ``log_every``
 LOGGED = ("loss/D", "loss/G", "score/real", "score/fake")
@@ -125,12 +125,31 @@ def training_images(gan: GANModel, data: TrainingData, device: str) -> TrainingI
     labels, by_class = positions(gan.name, data)
     pixels, without = data.images(gan.side_px), None
     if isinstance(gan, UsesUnlabelled) and gan.uses_unlabelled:
-        further = unlabelled_images(gan.name, data, gan.side_px)
-        without = torch.arange(len(pixels), len(pixels) + len(further))
-        pixels = np.concatenate([pixels, further])
-        labels = torch.cat([labels, torch.full((len(further),), len(by_class))])
+        pixels, without = with_unlabelled(gan.name, data, pixels, gan.side_px)
+        labels = torch.cat([labels, torch.full((len(without),), len(by_class))])
     shown = torch.tensor(np.ascontiguousarray(pixels[..., : gan.image_channels]), device=device)
     return TrainingImages(shown, labels, by_class, without)
+
+
+def with_unlabelled(
+    method: str, data: TrainingData, pixels: Uint8Images, size_px: int | None = None
+) -> tuple[Uint8Images, torch.Tensor]:
+    """Return the images and, after them, those without labels, uint8 [N + M, S, S, 3], and the positions of the latter.
+
+    Raises ``ConfigError`` if there are none.
+    """
+    further = unlabelled_images(method, data, size_px)
+    return np.concatenate([pixels, further]), torch.arange(len(pixels), len(pixels) + len(further))
+
+
+def replace_half(
+    chosen: torch.Tensor, labels: torch.Tensor, without: torch.Tensor, no_label: int, draw: torch.Generator
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return positions and labels of a batch, int64 [B], whose second half are random images ``without`` labels."""
+    kept = len(chosen) - len(chosen) // 2
+    places = torch.randint(len(without), (len(chosen) - kept,), generator=draw)
+    none = torch.full_like(places, no_label)
+    return torch.cat([chosen[:kept], without[places]]), torch.cat([labels[:kept], none])
 
 
 def positions(method: str, data: TrainingData) -> tuple[torch.Tensor, list[torch.Tensor]]:

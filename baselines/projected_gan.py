@@ -97,16 +97,12 @@ class ProjectedGAN(HingeGAN):
 
         Their label is the number of classes; the discriminators have no class term for it.
         """
-        import torch
+        from baselines.gan_loop import replace_half
 
         made = super().batch(images, draw, seed, step)
         if images.unlabelled is None:
             return made
-        half = len(made.chosen) // 2
-        chosen, labels = made.chosen.clone(), made.real_labels.clone()
-        places = torch.randint(len(images.unlabelled), (half,), generator=draw)
-        chosen[len(chosen) - half :] = images.unlabelled[places]
-        labels[len(labels) - half :] = len(images.by_class)
+        chosen, labels = replace_half(made.chosen, made.real_labels, images.unlabelled, len(images.by_class), draw)
         return made._replace(chosen=chosen, real_labels=labels)
 
     def generator(self, num_classes: int, side_px: int) -> nn.Module:

@@ -25,6 +25,11 @@ def to_uint8(images: torch.Tensor) -> Uint8Images:
     return levels.to(torch.uint8).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
+def mirrored(images: torch.Tensor, which: torch.Tensor) -> torch.Tensor:
+    """Return images [B, C, H, W], left and right exchanged where ``which``, bool [B], is true."""
+    return torch.where(which.view(-1, 1, 1, 1), images.flip(-1), images)
+
+
 def labelled_share(count: int, fraction: float, seed: int) -> torch.Tensor:
     """Return a mask float [count]: 1 for images with a label in the class loss, else 0; at least one is 1.
 
@@ -89,9 +94,7 @@ class UnpairedStream:
 
     def _batch(self, domain: int, window: slice) -> torch.Tensor:
         batch = to_float(self.domains[domain][self.order[domain][window]])
-        if self.flip:
-            batch = torch.where(self.mirror[domain][window].view(-1, 1, 1, 1), batch.flip(-1), batch)
-        return batch
+        return mirrored(batch, self.mirror[domain][window]) if self.flip else batch
 
     def state_dict(self) -> dict[str, Any]:
         """Return position, order and flips of the epoch, and the states of the generators."""
@@ -128,9 +131,7 @@ class WithUnlabelled:
         chosen = torch.randint(len(self.images), (size,), generator=self.generator)
         mirror = torch.rand(size, generator=self.generator) < 0.5
         batch = to_float(self.images[chosen.to(device)])
-        if self.pairs.flip:
-            batch = torch.where(mirror.view(-1, 1, 1, 1).to(device), batch.flip(-1), batch)
-        return (*self.pairs.next(), batch)
+        return (*self.pairs.next(), mirrored(batch, mirror.to(device)) if self.pairs.flip else batch)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the pairs and of the generator."""

@@ -40,13 +40,8 @@ def train(
     with ctx.phase("data"):
         domain_a, domain_b = (to_device(x, ctx.device, config.image_channels) for x in (images_a, images_b))
     train_state = make_train_state(config, nets, ctx.device, ctx.seed)
-    seeds = derive_seed("tlsgan.order", "a", ctx.seed), derive_seed("tlsgan.order", "b", ctx.seed)
-    label_masks = labels(config, (domain_a, domain_b), ctx.seed)
-    stream: UnpairedStream | WithUnlabelled
-    stream = UnpairedStream(domain_a, domain_b, config.batch_size, config.flip, seeds, label_masks)
-    if unlabelled is not None:
-        further = to_device(unlabelled, ctx.device, config.image_channels)
-        stream = WithUnlabelled(stream, further, derive_seed("tlsgan.order", "unlabelled", ctx.seed))
+    further = None if unlabelled is None else to_device(unlabelled, ctx.device, config.image_channels)
+    stream = make_stream(config, (domain_a, domain_b), further, ctx.seed)
     average = GeneratorAverage(nets, config.ema_decay) if config.ema_decay else None
     meter, step = LossMeter(), 0
     training = Training(train_state, stream, meter, average)
@@ -84,6 +79,17 @@ def train(
         average.copy_to(nets)
     check_finite({name: net.parameters() for name, net in nets.named().items()}, step)
     return {"steps": config.steps, **facts}
+
+
+def make_stream(
+    config: CycleGANConfig, domains: tuple[torch.Tensor, torch.Tensor], further: torch.Tensor | None, seed: int
+) -> UnpairedStream | WithUnlabelled:
+    """Return the stream of batches of both domains, and of ``further`` images of unknown class if there are any."""
+    seeds = derive_seed("tlsgan.order", "a", seed), derive_seed("tlsgan.order", "b", seed)
+    pairs = UnpairedStream(*domains, config.batch_size, config.flip, seeds, labels(config, domains, seed))
+    if further is None:
+        return pairs
+    return WithUnlabelled(pairs, further, derive_seed("tlsgan.order", "unlabelled", seed))
 
 
 def make_train_state(config: CycleGANConfig, nets: Networks, device: str, seed: int) -> TrainState:

@@ -6,10 +6,9 @@ from collections.abc import Iterator, Sequence
 
 from bench.analysis.info import FoldSize, ReportInfo
 from bench.analysis.report import Records
+from bench.leakage import PARTS, UNLABELLED
 from bench.report.content import Block, Section, Table, listed
 from bench.report.text import literal
-
-PARTS = ("train", "validation", "test")
 
 
 def sections(_: Records, info: ReportInfo) -> Iterator[Section]:
@@ -19,7 +18,7 @@ def sections(_: Records, info: ReportInfo) -> Iterator[Section]:
         rows = [[literal(c.name), str(c.images), str(c.groups)] for c in info.data.classes]
         blocks.append(Table.of(["Class", "Images", info.data.groups.capitalize()], rows, title="Classes"))
     if info.folds:
-        parts = (*PARTS, "unlabelled") if any(f.unlabelled_images for f in info.folds) else PARTS
+        parts = (*PARTS, UNLABELLED) if any(f.unlabelled_images for f in info.folds) else PARTS
         rows = [[p, _range(info.folds, f"{p}_images"), _range(info.folds, f"{p}_groups")] for p in parts]
         blocks.append(Table.of(["Part of a fold", "Images", info.data.groups.capitalize()], rows, title="Fold parts"))
     problems = [f"{kind.replace('_', ' ')} {n}" for kind, n in sorted(info.data.problems.items())]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import os
 import random
@@ -15,6 +16,7 @@ import pytest
 from filelock import FileLock
 from forked import forked_context
 from hypothesis import HealthCheck, settings
+from toy import leave_out_figures
 
 from bench.data import near_duplicates
 from bench.engine.executors import worker
@@ -72,6 +74,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     shuffled = random.Random(seed)
     groups = [files[path] for path in shuffled.sample(sorted(files), len(files))]
     items[:] = [item for group in groups for item in shuffled.sample(group, len(group))]
+
+
+def pytest_collection_finish() -> None:
+    """The collected tests live to the end: the garbage collector need not look at them again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -179,8 +187,7 @@ def _workers_with_torch() -> Iterator[None]:
 @pytest.fixture
 def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reports without charts, which take longer than the cells; tests/report and one run of tests/cli have them."""
-    monkeypatch.setattr("bench.report.build.draw_figures", lambda *_: {})
-    monkeypatch.setattr("bench.report.build.draw_grids", lambda *_: {})
+    leave_out_figures(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -66,6 +66,7 @@ IMPORTED_AS = {  # names of distributions that differ from what is imported
 }
 
 
+@cache
 def modules() -> dict[str, Path]:
     """Return the path of every module of the three packages by its dotted name."""
     paths = (p for package in ("bench", "tlsgan", "baselines") for p in (ROOT / package).rglob("*.py"))
@@ -73,14 +74,20 @@ def modules() -> dict[str, Path]:
 
 
 @cache
+def parsed(name: str) -> ast.Module:
+    """Return the syntax tree of a module."""
+    return ast.parse(modules()[name].read_text(encoding="utf-8"))
+
+
+@cache
 def imports(name: str) -> frozenset[str]:
     """Return what a module imports: modules, and names in them."""
-    path, found = modules()[name], set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    found = set()
+    for node in ast.walk(parsed(name)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
-            assert node.level == 0, f"{path}: relative import"
+            assert node.level == 0, f"{name}: relative import"
             found |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
     return frozenset(found)
 
@@ -118,10 +125,6 @@ def test_every_package_has_a_place() -> None:
 
 def test_few_modules_lie_directly_in_bench() -> None:
     assert len(list((ROOT / "bench").glob("*.py"))) <= MODULES_IN_BENCH
-
-
-def parsed(name: str) -> ast.Module:
-    return ast.parse(modules()[name].read_text(encoding="utf-8"))
 
 
 IN_BENCH = pytest.mark.parametrize("name", [name for name in modules() if name.startswith("bench")])

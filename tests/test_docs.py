@@ -27,6 +27,7 @@ import yaml
 from click.testing import CliRunner
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+from toy import leave_out_figures
 
 from bench import registry
 from bench.cli.main import main
@@ -119,8 +120,7 @@ def beside(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     monkeypatch.delenv("BENCH_DATA", raising=False)
     monkeypatch.setattr(MLflowView, "finished", lambda *_: None)
     monkeypatch.setattr(MLflowView, "complete", lambda *_: None)
-    monkeypatch.setattr("bench.report.build.draw_figures", lambda *_: {})
-    monkeypatch.setattr("bench.report.build.draw_grids", lambda *_: {})
+    leave_out_figures(monkeypatch)
     monkeypatch.setattr("bench.report.run_facts.suites_that_answer", lambda *_: {})
     before = set(sys.modules)
     yield monkeypatch

@@ -99,3 +99,10 @@ def write_suite(path: Path, **changes: Any) -> Path:
 def register(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make the toy method known under 'toy' for one test."""
     monkeypatch.setitem(registry.REGISTRY["method"], "toy", "toy:Toy")
+
+
+def leave_out_figures(patch: pytest.MonkeyPatch) -> None:
+    """Have reports without charts, pictures and LaTeX tables, which take longer than the cells of a toy run."""
+    patch.setattr("bench.report.build.draw_figures", lambda *_: {})
+    patch.setattr("bench.report.build.draw_grids", lambda *_: {})
+    patch.setattr("bench.report.build.latex", lambda *_: "")

@@ -144,12 +144,14 @@ class TLSGANResNet50Scratch(CycleGAN):
 class TLSGANVGG16(CycleGAN):
     """TL-S-CycleGAN with pretrained VGG-16 discriminators."""
 
+    version = 3  # other random numbers: no weights are drawn for VGG's classifier, which is not used
     Config = TLSGANVGG16Config
 
 
 class TLSGANVGG16Scratch(CycleGAN):
     """TL-S-CycleGAN with VGG-16 discriminators trained from random weights."""
 
+    version = 3
     Config = TLSGANVGG16ScratchConfig
 
 

@@ -10,6 +10,7 @@ replaces it by a classification network without classifier (ResNet-50, He et al.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import NamedTuple
 
 import torch
@@ -169,9 +170,14 @@ def build_backbone(name: str) -> nn.Module:
         network.fc = nn.Identity()
         return network
     if name == "vgg16":
-        from torchvision.models import vgg16
+        from torchvision.models import vgg
 
-        return vgg16(weights=None).features
+        features = vgg.make_layers(vgg.cfgs["D"])  # without the 124 million weights of its classifier
+        for layer in features:
+            if isinstance(layer, nn.Conv2d) and layer.bias is not None:  # as torchvision initialises it
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+                nn.init.zeros_(layer.bias)
+        return features
     import timm
 
     if not timm.is_model(name):
@@ -186,6 +192,7 @@ def backbone_normalisation(backbone: nn.Module) -> tuple[tuple[float, ...], tupl
     return timm_config.get("mean", IMAGENET_MEAN), timm_config.get("std", IMAGENET_STD)
 
 
+@cache
 def feature_width(name: str, image_size_px: Size, batch_size: int, trained_stages: int | None = None) -> int:
     """Return the number of features of a backbone for an image size; computes shapes only.
 

@@ -32,6 +32,7 @@ ONLINE = [m for m in METHODS if registry.load("method", m).kind == "online"]
 SMALL = {
     "steps": 3, "batch_size": 2, "filters": 8, "disc_filters": 8, "blocks": 1, "head_width": 8, "z_dim": 8,
     "log_every": 1, "sample_every": 3, "checkpoint_every": 2, "pretrained": False, "pool_size": 4, "flip": True,
+    "sample_steps": 4,
     "norm": "instance",  # batch norm by running statistics paints one grey for all sources after a few steps
 }  # fmt: skip
 COUNTS = {0: 5, 1: 12}  # more than there are sources of a class, so that sources are used again

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
-from toy import Toy, register, write_squares, write_suite
+from toy import Toy, leave_out_figures, register, write_squares, write_suite
 
 from bench.cli.main import main
 from bench.engine.plan_rows import rows_of
@@ -76,8 +76,7 @@ def quick() -> Iterator[None]:
         register(patch)
         patch.setattr("bench.tracking.session_view.MLflowView.finished", lambda *_: None)
         patch.setattr("bench.tracking.session_view.MLflowView.complete", lambda *_: None)
-        patch.setattr("bench.report.build.draw_figures", lambda *_: {})
-        patch.setattr("bench.report.build.draw_grids", lambda *_: {})
+        leave_out_figures(patch)
         yield
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-from toy import register, write_squares, write_suite
+from toy import leave_out_figures, register, write_squares, write_suite
 
 from bench.cli.main import main
 from bench.data.cache import ImageCache
@@ -64,8 +64,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         register(patch)
         patch.setattr("bench.tracking.session_view.MLflowView.finished", lambda *_: None)
         patch.setattr("bench.tracking.session_view.MLflowView.complete", lambda *_: None)
-        patch.setattr("bench.report.build.draw_figures", lambda *_: {})
-        patch.setattr("bench.report.build.draw_grids", lambda *_: {})
+        leave_out_figures(patch)
         write_squares(folder / "data")
         write_suite(folder / "s.yaml", **SUITE)
         result = call(folder, folder / "out", "run")

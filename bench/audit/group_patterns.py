@@ -19,14 +19,20 @@ _NAMED = "(?i:patient|person|subject|subj|sub|pat|pt|case|donor|lesion|slide|spe
 _EXPLICIT = ("a word such as patient, with its number", "the text before a double underscore")
 PATTERNS = {  # what it is -> expression; the first that fits is proposed
     _EXPLICIT[0]: rf"(?<![A-Za-z])(?P<group>{_NAMED}[ _-]?\d+)",
-    _EXPLICIT[1]: r"/(?P<group>[^/]+?)__[^/]*$",
+    _EXPLICIT[1]: r"(?:^|/)(?P<group>[^/]+?)__[^/]*$",
+    "the number between a word and the number of the image": (
+        r"(?:^|/)[A-Za-z]+[ _-](?P<group>\d{3,})[ _-]\d+\.[^/.]+$"  # the word may be the class
+    ),
+    "the number before left or right": (
+        r"(?:^|[/ _-])(?P<group>[A-Za-z]*_?\d+)[ _-]?(?:(?i:left|right|od|os)|[LR])(?![A-Za-z0-9])[^/]*$"
+    ),
     "the folder of the image": r"/(?P<group>[^/]+)/[^/]+$",
     "a word such as patient with its number, else the last word with the number after it": (
-        rf"/(?P<group>{_NAMED}[ _-]?\d+|[^/]*[A-Za-z][ _-]?\d+)[^/]*$"
+        rf"(?:^|/)(?P<group>{_NAMED}[ _-]?\d+|[^/]*[A-Za-z][ _-]?\d+)[^/]*$"
     ),
-    "the first capital letter with its number": r"/[A-Za-z]*?(?P<group>[A-Z]\d+)[^/]*$",
-    "the text before the first separator": r"/(?P<group>[^/ _-]+)[ _-][^/]*$",
-    "the text before the last number": r"/(?P<group>[^/]+)[ _-]\d+\.[^/.]+$",
+    "the first capital letter with its number": r"(?:^|/)[A-Za-z]*?(?P<group>[A-Z]\d+)[^/]*$",
+    "the text before the first separator": r"(?:^|/)(?P<group>[^/ _-]+)[ _-][^/]*$",
+    "the text before the last number": r"(?:^|/)(?P<group>[^/]+)[ _-]\d+\.[^/.]+$",
 }
 
 

@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 
 from bench import registry
+from bench.audit.class_patterns import class_options
 from bench.audit.group_patterns import GroupPattern, group_patterns
 from bench.audit.proposal import Proposal, propose
 from bench.audit.table_columns import with_columns
@@ -63,6 +64,11 @@ def make_draft(path: Path, assignments: tuple[str, ...], yes: bool, console: Con
         options = with_columns(data, options)
         if "group" not in options:
             console.print(NO_COLUMN, style="yellow")
+    if name == "image_folder" and not {"class_regex", "classes"} & options.keys():
+        options = class_options(data) | options
+        if "class_regex" in options:
+            reasons["class_regex"] = "where the class stands in a path: CHECK"
+            console.print(f"there is not one folder per class; the class is found by {options['class_regex']}")
     if name == "image_folder" and "group_regex" not in options:
         pattern = _choose_pattern(data, options, yes, console)
         if pattern:
@@ -82,15 +88,23 @@ def make_draft(path: Path, assignments: tuple[str, ...], yes: bool, console: Con
 
 
 def _only_table(path: Path) -> Path:
-    """Return the only table of a folder without folders of classes, else the path itself."""
+    """Return the only table of images in a folder without folders of classes, else the path itself."""
     if not path.is_dir() or detect(path) != "image_folder":
         return path
-    tables = [p for p in sorted(path.iterdir()) if is_table(p) and p.suffix.lower() != ".txt"]
     try:
         ImageFolder(ImageFolderConfig()).listing(path)
     except DataError:
+        tables = [p for p in sorted(path.iterdir()) if is_table(p) and _lists_images(p)]
         return tables[0] if len(tables) == 1 else path
     return path
+
+
+def _lists_images(file: Path) -> bool:
+    try:
+        with_columns(file, {})
+    except (ConfigError, DataError):
+        return False
+    return True
 
 
 def _choose_pattern(folder: Path, options: dict[str, Any], yes: bool, console: Console) -> GroupPattern | None:

@@ -6,19 +6,22 @@ It never depends on the order of names. It comes from the suite (``dataset.posit
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 
 from bench.errors import ConfigError, nearest
 from bench.types import DatasetIndex
 
-# Names that mean a finding, and names that mean no finding; in lower case.
+# Names that mean a finding, and names that mean no finding; in lower case, with blanks between words.
 CASES = (
-    "abnormal", "cancer", "carcinoma", "covid", "covid-19", "diseased", "infected", "malignant", "mel", "melanoma",
+    "abnormal", "cancer", "carcinoma", "covid", "covid 19", "diseased", "infected", "malignant", "mel", "melanoma",
     "parasitized", "pathological", "pneumonia", "positive", "pos", "sick", "tuberculosis", "tumor", "tumour",
+    "bösartig", "krank", "maligne", "maligno", "positiv", "1", "present", "true", "yes",
 )  # fmt: skip
 CONTROLS = (
-    "benign", "control", "healthy", "neg", "negative", "non-tumor", "non-tumour", "normal", "uninfected",
+    "benign", "control", "healthy", "neg", "negative", "no finding", "non tumor", "non tumour", "normal", "uninfected",
+    "benigne", "benigno", "gesund", "gutartig", "negativ", "0", "absent", "false", "no",
 )  # fmt: skip
 
 
@@ -44,8 +47,9 @@ def implied(classes: Sequence[str]) -> str | None:
     """Return the class whose name means a finding, or whose counterpart's name means none; None if neither does."""
     if len(classes) != 2:
         return None
-    cases = [c for c in classes if c.lower() in CASES]
-    others = [c for c in classes if c.lower() not in CONTROLS]
+    plain = {c: re.sub(r"[ _-]+", " ", c).strip().lower() for c in classes}
+    cases = [c for c in classes if plain[c] in CASES]
+    others = [c for c in classes if plain[c] not in CONTROLS]
     found = cases if len(cases) == 1 else others if not cases else []
     return found[0] if len(found) == 1 else None
 

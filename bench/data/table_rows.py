@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 
 from bench.data.given_split import NAMES, part_named
+from bench.data.suspected_masks import named_masks
 from bench.data.tables import TextTable, is_empty, usual_spellings
 from bench.data.walk import Walk
 from bench.errors import DataError
@@ -44,13 +45,17 @@ class Rows:
 
 
 def read_rows(
-    table: TextTable, columns: dict[str, str], folders: Sequence[Path], classes: Iterable[str] | None = None
+    table: TextTable,
+    columns: Mapping[str, str | tuple[str, ...]],
+    folders: Sequence[Path],
+    classes: Iterable[str] | None = None,
 ) -> Rows:
     """Return the images of a table.
 
     ``columns`` are the names of the columns for 'image' and 'label', and for 'group', 'split' and 'mask' if there are
-    any. Relative paths start in one of ``folders``. ``classes`` gives the spelling of labels; by default the most
-    frequent one. Raises ``DataError`` for columns that do not exist.
+    any. Several columns for 'label' are classes, of which one is 1 in each row and the others are 0. Relative paths
+    start in one of ``folders``. ``classes`` gives the spelling of labels; by default the most frequent one. Raises
+    ``DataError`` for columns that do not exist.
     """
     reader = _Reader(table, columns, folders)
     rows = [row for number, cells in table.rows if (row := reader.read(number, cells))]
@@ -67,17 +72,22 @@ def _by_row(table: TextTable, found: Iterable[tuple[int, str, str]]) -> tuple[Da
 class _Reader:
     """Reads rows and keeps (row number, kind, detail) of faults and notes."""
 
-    def __init__(self, table: TextTable, columns: dict[str, str], folders: Sequence[Path]) -> None:
+    def __init__(self, table: TextTable, columns: Mapping[str, str | tuple[str, ...]], folders: Sequence[Path]) -> None:
         self.faults: list[tuple[int, str, str]] = []
         self.notes: list[tuple[int, str, str]] = []
-        self._columns, self._finder = columns, _Finder(folders)
+        self._columns = {name: c if isinstance(c, str) else "/".join(c) for name, c in columns.items()}
+        self._finder = FileFinder(folders)
         self._width = len(table.columns)
-        self._at, unknown = {}, []
-        for name, column in columns.items():
-            try:
-                self._at[name] = table.column(column)
-            except DataError as e:
-                unknown.append(str(e))
+        self._at: dict[str, int] = {}
+        self._flags: dict[str, int] = {}  # classes with a column of their own
+        unknown = []
+        for name, named in columns.items():
+            for column in [named] if isinstance(named, str) else named:
+                place = self._at if isinstance(named, str) else self._flags
+                try:
+                    place[name if isinstance(named, str) else column] = table.column(column)
+                except DataError as e:
+                    unknown.append(str(e))
         if unknown:
             raise DataError("\n".join([*unknown, "name the columns in dataset: {image: …, label: …, group: …}"]))
 
@@ -97,6 +107,8 @@ class _Reader:
                 value[name] = ""
                 if name != "mask":
                     self._fault(number, f"empty_{name}", f"{self._columns[name]} is empty")
+        if self._flags:
+            value["label"] = self._flagged(number, cells)
         part = part_named(value["split"]) if value.get("split") else None
         if value.get("split") and part is None:
             self._fault(
@@ -107,6 +119,16 @@ class _Reader:
             return None
         masks = tuple(path for name, path in files.items() if name == "mask" and path)
         return Row(number, files["image"] or Path(), value["label"], value.get("group", ""), part or "", masks)
+
+    def _flagged(self, number: int, cells: Sequence[str]) -> str:
+        """Return the class whose column is 1; '', with a fault, unless exactly one is 1 and the others are 0."""
+        texts = {name: cells[at].strip() if at < len(cells) else "" for name, at in self._flags.items()}
+        chosen = [name for name, text in texts.items() if text in ("1", "1.0")]
+        if len(chosen) == 1 and all(text in ("0", "0.0", "") for name, text in texts.items() if name != chosen[0]):
+            return chosen[0]
+        shown = ", ".join(f"{name} {text!r}" for name, text in texts.items())
+        self._fault(number, "not_one_class", f"{shown}; expected 1 for one class and 0 for the others")
+        return ""
 
     def spelled(self, rows: Sequence[Row], classes: Iterable[str] | None) -> list[Row]:
         """Return the rows with one spelling of each label and patient; notes name the others."""
@@ -176,7 +198,7 @@ class _Reader:
         self.notes.append((number, kind, detail))
 
 
-class _Finder:
+class FileFinder:
     """Finds the file that a cell names, below some folders."""
 
     def __init__(self, folders: Sequence[Path]) -> None:
@@ -195,6 +217,9 @@ class _Finder:
                     return path, changed, f"{text} was read as {spelling}"
         name = PurePosixPath(posix).name.casefold()
         same = self._by_name.get(name, [])
+        if len(same) > 1:
+            masks = named_masks(same)
+            same = [path for path in same if path not in masks] or same
         if len(same) == 1:
             return self._folders[0] / same[0], "found_by_name", f"{text} was read as {same[0]}"
         if same:

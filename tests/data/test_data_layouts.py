@@ -14,6 +14,7 @@ from data_sets import picture, png, two_classes, write
 from bench.data.download import download
 from bench.data.records import fingerprint
 from bench.data.sets.breakhis import BreakHis, BreakHisConfig
+from bench.data.sets.folder_layout import CLASS_INSIDE
 from bench.data.sets.image_folder import ImageFolder, ImageFolderConfig
 from bench.errors import BenchError, ConfigError, DataError
 from bench.types import DatasetIndex
@@ -220,3 +221,57 @@ def test_real_breakhis(real_data: Path, tmp_path: Path) -> None:
     assert time.monotonic() - start < 1
     with pytest.raises(DataError, match=r"100X \(353\)"):
         index(real_data / "BreaKHis_v1", tmp_path, magnification=40)
+
+
+def of_classes(root: Path, **options: object) -> dict[str, int]:
+    listing = ImageFolder(ImageFolderConfig(**options)).listing(root)  # type: ignore[arg-type]
+    return {name: sum(f.label == i for f in listing.files) for i, name in enumerate(listing.classes)}
+
+
+def test_folders_that_are_no_classes_are_refused_and_not_trained_on(tmp_path: Path) -> None:
+    for p in range(6):
+        for name in "01":
+            write(tmp_path / "patients" / f"1{p}" / name / "x.png", b"")
+    with pytest.raises(DataError, match=r"6 folders .*, such as 10, seem to be no classes: they share the .* 0, 1"):
+        of_classes(tmp_path / "patients")
+    assert of_classes(tmp_path / "patients", class_regex=CLASS_INSIDE) == {"0": 6, "1": 6}
+    assert of_classes(tmp_path / "patients", classes=("10", "11")) == {"10": 2, "11": 2}  # as the user says
+    for kind in ("train_images", "test_images"):
+        write(tmp_path / "parts" / kind / "x.png", b"")
+    with pytest.raises(DataError, match="test_images, train_images, which are no classes"):
+        of_classes(tmp_path / "parts")
+
+
+def test_grades_with_parts_or_kinds_inside_are_classes(tmp_path: Path) -> None:
+    for grade in range(6):
+        for kind in ("images", "masks"):
+            write(tmp_path / f"grade_{grade}" / kind / f"{grade}.png", b"")
+    assert of_classes(tmp_path) == {f"grade_{grade}": 1 for grade in range(6)}
+
+
+def test_a_folder_that_wraps_the_classes_is_opened_but_not_the_only_class(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write(tmp_path / "wrapped" / "set" / "again" / name / "x.png", b"")
+    assert of_classes(tmp_path / "wrapped") == {"a": 1, "b": 1}
+    for p in range(9):
+        write(tmp_path / "one" / "benign" / f"P{p}" / "x.png", b"")
+    with pytest.raises(DataError, match="has 1 class folders; at least 2 are needed"):
+        of_classes(tmp_path / "one")
+
+
+def test_a_class_called_like_masks_is_a_class(tmp_path: Path) -> None:
+    for name in ("annotations", "other"):  # with the same names of files
+        write(tmp_path / name / "1.png", b"")
+    assert of_classes(tmp_path) == {"annotations": 1, "other": 1}
+
+
+def test_class_regex_must_be_valid_and_match(tmp_path: Path) -> None:
+    for name in ("a_1", "b_1", "odd"):
+        write(tmp_path / f"{name}.png", b"")
+    with pytest.raises(ConfigError, match=r"class_regex .* needs a part named"):
+        ImageFolderConfig(class_regex="x")
+    with pytest.raises(DataError, match=r"(?s)finds no class in 1 of 3 images:\n  odd.png\ncorrect it, or move"):
+        of_classes(tmp_path, class_regex=r"(?P<class>[ab])_\d")
+    with pytest.raises(DataError, match=r"finds no images of c in .*; it finds a, b, o"):
+        of_classes(tmp_path, class_regex="^(?P<class>.)", classes=("a", "c"))
+    assert of_classes(tmp_path, class_regex="^(?P<class>.)", classes=("b", "a")) == {"b": 1, "a": 1}

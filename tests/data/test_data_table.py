@@ -177,6 +177,23 @@ def test_names_without_folder_or_extension_spellings_masks_and_selected_classes(
         TableConfig(on_bad_row="ignore")  # type: ignore[arg-type]
 
 
+def test_one_column_for_each_class(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    s = images(root, 6)
+    rows = [(1, 0), ("1.0", "0.0"), (0, 1), ("", 1), (1, 1), (0, 0)]
+    lines = ["path,mel,nv", *(f"{s[i]},{a},{b}" for i, (a, b) in enumerate(rows))]
+    write(root / "labels.csv", "\n".join(lines).encode())
+    columns = {"split": None, "group": None, "label": ("mel", "nv")}
+    index = index_of(root, tmp_path, **columns, on_bad_row="skip")
+    assert (index.classes, [r.label for r in index.records]) == (("mel", "nv"), [0, 0, 1, 1])
+    with pytest.raises(DataError) as e:
+        index_of(root, tmp_path, **columns)
+    for row, values in ((6, "mel '1', nv '1'"), (7, "mel '0', nv '0'")):
+        assert f"row {row}: not_one_class: {values}; expected 1 for one class and 0 for the others" in str(e.value)
+    with pytest.raises(DataError, match="no column is called 'vn'; did you mean 'nv'"):
+        index_of(root, tmp_path, **(columns | {"label": ("mel", "vn")}))
+
+
 def test_images_outside_the_folder_of_the_table(tmp_path: Path) -> None:
     s = images(tmp_path / "disk", 2)
     rows = "".join(f"{tmp_path / 'disk' / name},{i}\n" for i, name in enumerate(s))

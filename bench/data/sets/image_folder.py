@@ -1,4 +1,4 @@
-"""Any set of images with one folder per class; a regular expression extracts the patient from the path."""
+"""Any set of images with one folder per class; regular expressions extract the patient, or the class, from the path."""
 
 from __future__ import annotations
 
@@ -11,8 +11,17 @@ from typing import Any
 from bench.data.given_split import PART, part_named
 from bench.data.listing import ImageChecks, Listed, Listing, check_group_name
 from bench.data.records import index_listing
+from bench.data.sets.folder_layout import (
+    CLASS_INSIDE,
+    PATIENT_OUTSIDE,
+    folders_in,
+    inner_classes,
+    inner_folder,
+    name_no_classes,
+    part_folders,
+)
 from bench.data.suspected_masks import named_masks
-from bench.data.walk import PICTURES, Walk, is_loop
+from bench.data.walk import PICTURES, Walk
 from bench.errors import ConfigError, DataError
 from bench.types import DataProblem, DatasetIndex
 
@@ -30,12 +39,15 @@ WHERE = f"{LAYOUT}\nWhat to do: give that folder with `--data DIR` or the variab
 class ImageFolderConfig(ImageChecks):
     """``classes``: the folders to read, in the order of the labels; None for all, sorted by name.
 
+    ``class_regex``: for sets without a folder per class; searched in each image's path, its named group ``class`` is
+    the class, e.g. ``'/(?P<class>[01])/[^/]+$'`` for folders of patients that contain folders of classes.
     ``group_regex`` is searched in each image's path relative to the root, with ``/``; its named group ``group`` is the
     patient, e.g. ``'/(?P<group>P[0-9]+)_'``. None: every image is its own group, which is correct only if no patient
     has two images. ``group_name``: what these groups are, in the plural, such as 'lesions' or 'slides'.
     """
 
     classes: tuple[str, ...] | None = None
+    class_regex: str | None = field(default=None, kw_only=True, metadata={"late": True})
     group_regex: str | None = None
     extensions: tuple[str, ...] = PICTURES
     group_name: str = field(default="patients", metadata={"late": True})
@@ -45,14 +57,20 @@ class ImageFolderConfig(ImageChecks):
         if self.classes is not None and len(set(self.classes)) != len(self.classes):
             raise ConfigError(f"image_folder: a class is listed twice in {self.classes}")
         check_group_name("image_folder", self.group_name)
-        if self.group_regex is None:
-            return
-        try:
-            named = "group" in re.compile(self.group_regex).groupindex
-        except re.error as e:
-            raise ConfigError(f"image_folder: group_regex {self.group_regex!r} is not a regular expression: {e}") from e
-        if not named:
-            raise ConfigError(f"image_folder: group_regex {self.group_regex!r} needs a part named (?P<group>…)")
+        for name, part in (("group_regex", "group"), ("class_regex", "class")):
+            _check_regex(name, getattr(self, name), part)
+
+
+def _check_regex(option: str, regex: str | None, part: str) -> None:
+    """Raise ``ConfigError`` unless ``regex`` is None or a regular expression with a part of this name."""
+    if regex is None:
+        return
+    try:
+        named = part in re.compile(regex).groupindex
+    except re.error as e:
+        raise ConfigError(f"image_folder: {option} {regex!r} is not a regular expression: {e}") from e
+    if not named:
+        raise ConfigError(f"image_folder: {option} {regex!r} needs a part named (?P<{part}>…)")
 
 
 class ImageFolder:
@@ -73,8 +91,25 @@ class ImageFolder:
             raise DataError(f"a folder of images is needed, but none was given.\n{WHERE}")
         if not root.is_dir():
             raise DataError(f"folder {root} does not exist.\n{WHERE}")
-        parts = part_folders(root)
-        classes, walk = self._classes([root / part for part in parts] or [root]), Walk(root, self.config.extensions)
+        root = inner_folder(root)
+        walk = Walk(root, self.config.extensions)
+        classes, label_of, part_of = self._by_path(walk) if self.config.class_regex else self._by_folder(walk)
+        masks = named_masks(label_of)
+        foreign = tuple(DataProblem(p, "suspected_mask", _mask_of(image)) for p, image in masks.items())
+        kept = {path: label for path, label in label_of.items() if path not in masks}
+        group_of = self._groups(kept)
+        files = tuple(
+            Listed(path, label, group_of[path], attributes=((PART, part),) if (part := part_of.get(path)) else ())
+            for path, label in kept.items()
+        )
+        knows = self.config.group_regex is not None
+        groups = self.config.group_name
+        return Listing(root, classes, files, foreign, knows_groups=knows, skipped=walk.skipped, groups=groups)
+
+    def _by_folder(self, walk: Walk) -> tuple[tuple[str, ...], dict[str, int], dict[str, str]]:
+        """Return the classes, and the label and part of each image by its path, where every class has a folder."""
+        root, parts = walk.root, part_folders(walk.root)
+        classes = self._classes([root / part for part in parts] or [root])
         label_of: dict[str, int] = {}
         part_of: dict[str, str] = {}
         for part in parts or ("",):
@@ -86,20 +121,28 @@ class ImageFolder:
         walk.leave(parts or classes)
         for part in parts:
             walk.leave(classes, part)
-        masks = named_masks(label_of)
-        foreign = tuple(DataProblem(p, "suspected_mask", _mask_of(image)) for p, image in masks.items())
-        kept = {path: label for path, label in label_of.items() if path not in masks}
-        group_of = self._groups(kept)
-        files = tuple(
-            Listed(path, label, group_of[path], attributes=((PART, part),) if (part := part_of[path]) else ())
-            for path, label in kept.items()
-        )
-        knows = self.config.group_regex is not None
-        groups = self.config.group_name
-        return Listing(root, classes, files, foreign, knows_groups=knows, skipped=walk.skipped, groups=groups)
+        return classes, label_of, part_of
+
+    def _by_path(self, walk: Walk) -> tuple[tuple[str, ...], dict[str, int], dict[str, str]]:
+        """Return what ``_by_folder`` does, with the classes that ``class_regex`` finds in the paths."""
+        paths = walk.pictures()
+        masks = named_masks(paths)
+        images = (path for path in paths if path not in masks)
+        found = _named_parts(self.config.class_regex or "", "class", images, "class_regex", "correct it, or move")
+        classes = self.config.classes or tuple(sorted(set(found.values())))
+        absent = sorted(set(classes) - set(found.values()))
+        if absent or len(classes) < 2:
+            have = ", ".join(sorted(set(found.values()))) or "none"
+            wanted = f"no images of {', '.join(absent)}" if absent else "fewer than 2 classes"
+            raise DataError(f"class_regex {self.config.class_regex!r} finds {wanted} in {walk.root}; it finds {have}")
+        label_of = {path: classes.index(name) for path, name in found.items() if name in classes}
+        named = {path: part_named(path.split("/")[0]) for path in label_of}
+        in_parts = {"train", "test"} <= set(named.values())
+        part_of = {path: str(part) for path, part in named.items() if in_parts and part}
+        return classes, label_of | dict.fromkeys(masks, 0), part_of
 
     def _classes(self, folders: Sequence[Path]) -> tuple[str, ...]:
-        found = sorted({p.name for folder in folders for p in _folders_in(folder)})
+        found = sorted({p.name for folder in folders for p in folders_in(folder)})
         where = folders[0] if len(folders) == 1 else folders[0].parent
         if self.config.classes is not None:
             absent = [c for c in self.config.classes if c not in found]
@@ -110,35 +153,44 @@ class ImageFolder:
             found = list(self.config.classes)
         if len(found) < 2:
             raise DataError(f"{where} has {len(found)} class folders; at least 2 are needed.\n{WHERE}")
+        if self.config.classes is None and name_no_classes(found):
+            raise DataError(
+                f"the folders of {where} are {', '.join(found)}, which are no classes. If the classes are in the names "
+                "of the files, set dataset.class_regex; if a table has them, use it: `bench init TABLE`; if these are "
+                f"the classes, list them in dataset.classes.\n{WHERE}"
+            )
+        inner = () if self.config.classes else inner_classes(where)
+        if inner:
+            raise DataError(
+                f"the {len(found)} folders of {where}, such as {found[0]}, seem to be no classes: they share the "
+                f"folders {', '.join(inner)}. If those are the classes, set dataset.class_regex={CLASS_INSIDE!r}, and "
+                f"dataset.group_regex={PATIENT_OUTSIDE!r} if these are patients (`bench init` proposes it); otherwise "
+                "list dataset.classes"
+            )
         return tuple(found)
 
     def _groups(self, paths: Iterable[str]) -> dict[str, str]:
         """Return the patient of each image. Raises ``DataError`` that lists the images without a patient."""
         if self.config.group_regex is None:
             return {path: path for path in paths}
-        matches = {path: re.search(self.config.group_regex, path) for path in paths}
-        found = {path: match["group"] or "" for path, match in matches.items() if match}
-        unknown = sorted(path for path in matches if not found.get(path))
-        if unknown:
-            named = "\n".join(f"  {path}" for path in unknown[:MOST_LISTED])
-            more = f"\n  and {len(unknown) - MOST_LISTED:,} more" if len(unknown) > MOST_LISTED else ""
-            raise DataError(
-                f"group_regex {self.config.group_regex!r} finds no patient in {len(unknown):,} of {len(matches):,} "
-                f"images:\n{named}{more}\ncorrect the expression, or move the files away: an image of an unknown "
-                "patient may cause leakage"
-            )
-        return found
+        advice = "an image of an unknown patient may cause leakage: correct the expression, or move"
+        return _named_parts(self.config.group_regex, "group", paths, "group_regex", advice)
 
 
-def part_folders(root: Path) -> tuple[str, ...]:
-    """Return the folders of ``root`` that are named as parts (train, val, test), if train and test have classes."""
-    found = {p.name: part for p in _folders_in(root) if (part := part_named(p.name))}
-    with_classes = {part for name, part in found.items() if len(_folders_in(root / name)) > 1}
-    return tuple(sorted(found)) if {"train", "test"} <= with_classes else ()
-
-
-def _folders_in(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "__")) and not is_loop(p))
+def _named_parts(regex: str, part: str, paths: Iterable[str], option: str, advice: str) -> dict[str, str]:
+    """Return what a named part of an expression finds in each path. Raises ``DataError`` that lists the others."""
+    matches = {path: re.search(regex, path) for path in paths}
+    found = {path: match[part] or "" for path, match in matches.items() if match}
+    unknown = sorted(path for path in matches if not found.get(path))
+    if unknown:
+        what = "patient" if part == "group" else part
+        named = "\n".join(f"  {path}" for path in unknown[:MOST_LISTED])
+        more = f"\n  and {len(unknown) - MOST_LISTED:,} more" if len(unknown) > MOST_LISTED else ""
+        raise DataError(
+            f"{option} {regex!r} finds no {what} in {len(unknown):,} of {len(matches):,} images:\n{named}{more}\n"
+            f"{advice} the files away"
+        )
+    return found
 
 
 def _mask_of(image: str) -> str:

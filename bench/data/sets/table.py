@@ -31,8 +31,9 @@ and its folder with `--data DIR`, or the table itself with `--data labels.csv`. 
 class TableConfig(ImageChecks):
     """``file``: the table, absolute or relative to the folder of the images.
 
-    ``image``, ``label``, ``group`` (patient), ``split``, ``mask``: names of columns. None for the last three: there is
-    no such column; without ``group`` every image is its own group. Paths are absolute, or relative to the table or to
+    ``image``, ``label``, ``group`` (patient), ``split``, ``mask``: names of columns. ``label`` may name several: each
+    is a class, and one of them is 1 in each row. None for the last three: there is no such column; without ``group``
+    every image is its own group. Paths are absolute, or relative to the table or to
     the folder of the images. ``split`` holds train, val and test for ``split.protocol: given``. ``classes``: the
     labels to use, in this order; None: all, sorted. ``group_name``: what groups are, in the plural. ``on_bad_row``:
     rows with a fault, such as a missing file or two labels for one image, are an error that lists all of them, or are
@@ -41,7 +42,7 @@ class TableConfig(ImageChecks):
 
     file: str = "labels.csv"
     image: str = "image"
-    label: str = "label"
+    label: str | tuple[str, ...] = "label"
     group: str | None = None
     split: str | None = None
     mask: str | None = None
@@ -58,7 +59,7 @@ class TableConfig(ImageChecks):
             raise ConfigError(f"table: classes are {self.classes}; expected at least 2, each only once")
 
     @property
-    def columns(self) -> dict[str, str]:
+    def columns(self) -> dict[str, str | tuple[str, ...]]:
         """The names of the columns by what they hold."""
         names = {name: getattr(self, name) for name in ("image", "label", "group", "split", "mask")}
         return {name: column for name, column in names.items() if column is not None}

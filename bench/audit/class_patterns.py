@@ -26,8 +26,11 @@ IN_NAMES = (
     r"(?<![A-Za-z0-9])(?i:class|label|grade)[ _-]?(?P<class>\d+)(?!.*/)",
     r"(?:^|/)(?P<class>[A-Za-z]+(?:[ _-][A-Za-z]+)*)[ _-]?\(?\d[^/]*$",
     r"[ _-](?P<class>[A-Za-z]+)\.[^./]+$",
-    r"[ _-](?P<class>\d)\.[^./]+$",
 )
+VIEWS = {  # sides, views and planes of one patient, which are no classes
+    "ap", "ax", "axial", "cc", "cor", "coronal", "frontal", "l", "lateral", "left", "lm", "ml", "mlo", "od", "os", "pa",
+    "r", "right", "sag", "sagittal",
+}  # fmt: skip
 
 
 def class_options(root: Path) -> dict[str, str]:
@@ -55,4 +58,6 @@ def class_options(root: Path) -> dict[str, str]:
 def _fits(regex: str, paths: Sequence[str]) -> bool:
     found = [match["class"] if (match := re.search(regex, path)) else "" for path in paths]
     counts = Counter(found)
+    if any(set(re.split("[ _-]", name.lower())) & VIEWS for name in counts):
+        return False
     return "" not in counts and 2 <= len(counts) <= MOST_CLASSES and min(counts.values()) >= FEWEST_IMAGES

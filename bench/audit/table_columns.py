@@ -21,7 +21,7 @@ NAMES = {  # names of columns in lower case, without separators; the first that 
     ),
     "group": (
         "patient", "patientid", "subject", "subjectid", "person", "personid", "pid", "case", "caseid", "participant",
-        "participantid", "lesion", "lesionid", "slide", "slideid", "donor", "group", "groupid",
+        "participantid", "mrn", "lesion", "lesionid", "slide", "slideid", "donor", "group", "groupid",
     ),
     "split": ("split", "part", "partition", "subset", "set", "dataset"),
     "mask": ("mask", "maskpath", "maskfile", "segmentation"),
@@ -32,6 +32,10 @@ ALIKE = {  # what else a column may be called, in the same spelling
     "label": r".*(label|diagnos[a-z]*|class)(name)?",
     "group": rf".*(patient(en|in)?|paciente|paziente|subject|participant|donor|lesion|slide){_NUMBER}?",
 }
+_OFTEN_LABELS = (  # also called so: other facts about the patient or the image; taken if there is only one
+    r"(abnormal|birads|cancer|condition|disease|grade|level|malignan(t|cy)|outcome|result|severity|stage|status|"
+    r"(tumou?r)?(sub)?type)"
+)
 MOST_CLASSES = 30  # different texts of a column of labels that is found by content
 _SAMPLE = 50  # rows whose files are looked for
 Columns = dict[str, str | tuple[str, ...]]
@@ -67,7 +71,9 @@ def guess_columns(table: TextTable, given: Mapping[str, Any]) -> Columns:
     if "label" not in found:
         others = [c for c in left_over if c not in _taken(found)]
         few = [c for c in others if 2 <= len(set(_texts(table, c))) <= MOST_CLASSES]
-        found |= {"label": few[0]} if len(few) == 1 else _one_of(table, few)
+        often = [c for c in few if re.fullmatch(_OFTEN_LABELS, _plain(c))]
+        only = few if len(few) == 1 else often
+        found |= {"label": only[0]} if len(only) == 1 else _one_of(table, few)
     for name in ("image", "label"):
         if name not in found:
             raise ConfigError(
@@ -83,10 +89,14 @@ def _taken(found: Columns) -> set[str]:
 
 def _named(table: TextTable, name: str, taken: set[str]) -> str | None:
     """Return the first column that is called as the columns of this kind usually are."""
-    plain = {re.sub(r"[\W_]", "", c.lower()): c for c in reversed(table.columns) if c not in taken}
+    plain = {_plain(c): c for c in reversed(table.columns) if c not in taken}
     exact = (plain[k] for k in NAMES[name] if k in plain)
     alike = (c for k, c in reversed(plain.items()) if name in ALIKE and re.fullmatch(ALIKE[name], k))
     return next(exact, None) or next(alike, None)
+
+
+def _plain(column: str) -> str:
+    return re.sub(r"[\W_]", "", column.lower())
 
 
 def _images(table: TextTable, columns: Sequence[str]) -> Columns:

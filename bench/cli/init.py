@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,6 +24,7 @@ from bench.config import build
 from bench.data.left_out import data_lines
 from bench.data.positive import with_positive
 from bench.data.sets.detect import detect, read_index
+from bench.data.sets.folder_layout import inner_classes, inner_folder
 from bench.data.sets.image_folder import ImageFolder, ImageFolderConfig
 from bench.data.tables import is_table
 from bench.engine.console import plain_console
@@ -88,14 +90,24 @@ def make_draft(path: Path, assignments: tuple[str, ...], yes: bool, console: Con
 
 
 def _only_table(path: Path) -> Path:
-    """Return the only table of images in a folder without folders of classes, else the path itself."""
+    """Return the only table of images in a folder without folders of classes, else the path itself.
+
+    Raises ``ConfigError`` if there are tables, and it is unclear which one lists the images, or by which columns.
+    """
     if not path.is_dir() or detect(path) != "image_folder":
         return path
     try:
         ImageFolder(ImageFolderConfig()).listing(path)
     except DataError:
-        tables = [p for p in sorted(path.iterdir()) if is_table(p) and _lists_images(p)]
-        return tables[0] if len(tables) == 1 else path
+        tables = [p for p in sorted(path.iterdir()) if is_table(p) and p.suffix.lower() != ".txt"]
+        fit = [p for p in tables if _lists_images(p)]
+        if len(fit) == 1 or not tables or inner_classes(inner_folder(path)):
+            return fit[0] if len(fit) == 1 else path
+        names, first = ", ".join(p.name for p in fit or tables), shlex.quote(str((fit or tables)[0]))
+        raise ConfigError(
+            f"{path} has no folders of classes, but {names}: give the table that lists the images, and its columns "
+            f"where they are not recognised: bench init {first} --set dataset.label=COLUMN"
+        ) from None
     return path
 
 

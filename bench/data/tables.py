@@ -62,7 +62,10 @@ def is_table(path: Path) -> bool:
 
 
 def read_table(path: Path) -> TextTable:
-    """Read a table. Raises ``DataError`` if it cannot be read, has no rows, or its header has an empty name."""
+    """Read a table; a column without a name, such as pandas' index, is called 'column 1' by its place.
+
+    Raises ``DataError`` if it cannot be read, has no rows, or no column has a name.
+    """
     try:
         raw, notes = _cells(path)
     except DataError:
@@ -72,8 +75,9 @@ def read_table(path: Path) -> TextTable:
     header = [name.strip() for name in raw[0]] if raw else []
     while header and not header[-1]:
         header.pop()  # spreadsheets write empty columns at the end
-    if not header or not all(header):
-        raise DataError(f"{path}: row 1 is {header}; expected the names of the columns, none of them empty")
+    if not header:
+        raise DataError(f"{path}: row 1 is empty; expected the names of the columns")
+    named = tuple(name or f"column {i}" for i, name in enumerate(header, start=1))
     if list(raw[0][: len(header)]) != header:
         notes.append(DataProblem(place(path, 1), "blanks", "blanks around the names of columns were removed"))
     rows = [(n, tuple(cells)) for n, cells in enumerate(raw[1:], start=2)]
@@ -85,7 +89,7 @@ def read_table(path: Path) -> TextTable:
     rows = [(n, cells) for n, cells in rows if any(cell.strip() for cell in cells)]
     if not rows:
         raise DataError(f"{path} has no rows below its header")
-    return TextTable(path, tuple(header), tuple(rows), tuple(notes))
+    return TextTable(path, named, tuple(rows), tuple(notes))
 
 
 def _cells(path: Path) -> tuple[list[Sequence[str]], list[DataProblem]]:

@@ -9,6 +9,7 @@ import yaml
 from click.testing import CliRunner, Result
 from data_sets import made_up_index, picture, png, two_classes, write
 
+from bench.audit.class_patterns import class_options
 from bench.audit.group_patterns import group_patterns
 from bench.audit.proposal import propose_split
 from bench.audit.table_columns import guess_columns
@@ -160,3 +161,26 @@ def test_columns_are_recognised_by_content_or_named_in_an_error(tmp_path: Path) 
     assert guess_columns(odd, {}) == {"image": "where", "label": "which", "split": "dataset"}
     with pytest.raises(ConfigError, match=r"no column of labels was recognised among a, b, c; .*dataset\.label=COLUMN"):
         guess_columns(read_table(write(tmp_path / "none.csv", b"a,b,c\n1.png,1,3\n2.png,2,4\n")), {})
+    with pytest.raises(ConfigError, match=r"no column of labels was recognised among path, edema, effusion; "):
+        guess_columns(read_table(write(tmp_path / "several.csv", b"path,edema,effusion\n1.png,1,1\n2.png,0,0\n")), {})
+    index = read_table(write(tmp_path / "index.csv", b",path,BI-RADS,site,MRN\n0,1.png,2,x,7\n1,2.png,3,y,7\n"))
+    assert guess_columns(index, {}) == {"image": "path", "label": "BI-RADS", "group": "MRN"}
+    assert index.columns[0] == "column 1"
+
+
+def test_a_folder_with_tables_of_unclear_columns_is_not_guessed_from_its_names(tmp_path: Path, bench) -> None:
+    for i in range(16):
+        write(tmp_path / "set" / "scans" / f"benign_{i}.png", png(picture(i, (40, 36))))
+    write(tmp_path / "set" / "a b.csv", b"file,x,y\nbenign_1.png,1,2\nbenign_2.png,2,1\n")
+    refused = bench("init", "set", "--yes")
+    assert refused.exit_code == 2
+    assert "has no folders of classes, but a b.csv" in refused.output
+    assert f"bench init '{tmp_path}/set/a b.csv' --set dataset.label=COLUMN" in refused.output.replace("\n", "")
+
+
+def test_sides_and_views_are_no_classes(tmp_path: Path) -> None:
+    for i in range(8):
+        for view in ("left", "right"):
+            write(tmp_path / f"{view}_{i}.png", b"")
+            write(tmp_path / f"x{i}_{view}.png", b"")
+    assert class_options(tmp_path) == {}

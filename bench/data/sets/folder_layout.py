@@ -45,13 +45,17 @@ def inner_classes(root: Path) -> tuple[str, ...]:
     """Return the folders that the folders of ``root`` share, if these are the classes and those are something else.
 
     That is so if those seem to be patients (``are_patients``), more than there are classes; or if only the shared names
-    mean a finding and none, as in folders of hospitals with folders 'normal' and 'tumor'. Empty otherwise.
+    mean a finding and none, as in folders of hospitals with folders 'normal' and 'tumor'. Empty otherwise, also if a
+    folder cannot be read.
     """
     folders = folders_in(root)
     outer = [folder.name for folder in folders]
-    if len(folders) < 2 or name_no_classes(outer) or any(map(has_pictures, folders)):
+    try:
+        if len(folders) < 2 or name_no_classes(outer) or any(map(has_pictures, folders)):
+            return ()
+        inside = [{p.name for p in folders_in(folder)} for folder in folders]
+    except OSError:
         return ()
-    inside = [{p.name for p in folders_in(folder)} for folder in folders]
     names = sorted(set().union(*inside))
     shared = all(sum(name in of for of in inside) > 1 for name in names)
     if not 2 <= len(names) <= MOST_CLASSES or not shared or name_no_classes(names):

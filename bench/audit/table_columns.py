@@ -116,8 +116,8 @@ def _one_of(table: TextTable, columns: Sequence[str]) -> Columns:
     """Return as label the columns of zeros and ones of which exactly one is 1 in each row; empty if they are not so."""
     flags = [c for c in columns if set(_texts(table, c)) <= {"0", "1", "0.0", "1.0"}]
     at = [table.column(c) for c in flags]
-    one = all(sum(float(cells[i] or 0) for i in at if i < len(cells)) == 1 for _, cells in table.rows)
-    return {"label": tuple(flags)} if len(flags) > 1 and one else {}
+    ones = [sum(cells[i].strip() in ("1", "1.0") for i in at if i < len(cells)) for _, cells in table.rows]
+    return {"label": tuple(flags)} if len(flags) > 1 and set(ones) == {1} else {}
 
 
 def _texts(table: TextTable, column: str) -> list[str]:

@@ -26,6 +26,7 @@ IN_NAMES = (
     r"(?<![A-Za-z0-9])(?i:class|label|grade)[ _-]?(?P<class>\d+)(?!.*/)",
     r"(?:^|/)(?P<class>[A-Za-z]+(?:[ _-][A-Za-z]+)*)[ _-]?\(?\d[^/]*$",
     r"[ _-](?P<class>[A-Za-z]+)\.[^./]+$",
+    r"[ _-](?P<class>[01])\.[^./]+$",
 )
 VIEWS = {  # sides, views and planes of one patient, which are no classes
     "ap", "ax", "axial", "cc", "cor", "coronal", "frontal", "l", "lateral", "left", "lm", "ml", "mlo", "od", "os", "pa",
@@ -56,8 +57,11 @@ def class_options(root: Path) -> dict[str, str]:
 
 
 def _fits(regex: str, paths: Sequence[str]) -> bool:
-    found = [match["class"] if (match := re.search(regex, path)) else "" for path in paths]
-    counts = Counter(found)
-    if any(set(re.split("[ _-]", name.lower())) & VIEWS for name in counts):
+    """Whether each path has a class, and none is a side, a view, or a number of the images of one name."""
+    found = {path: re.search(regex, path) for path in paths}
+    counts = Counter(match["class"] if match else "" for match in found.values())
+    if "" in counts or any(set(re.split("[ _-]", name.lower())) & VIEWS for name in counts):
         return False
-    return "" not in counts and 2 <= len(counts) <= MOST_CLASSES and min(counts.values()) >= FEWEST_IMAGES
+    ending = [m for m in found.values() if m and m.string[m.end("class")] == "."]
+    repeated = len({m.string[: m.start("class")] for m in ending}) < len(ending)
+    return not repeated and 2 <= len(counts) <= MOST_CLASSES and min(counts.values()) >= FEWEST_IMAGES

@@ -34,11 +34,11 @@ from bench.suite.suite import load_suite
 from bench.types import DatasetIndex
 
 ALONE = "every image is its own group. If patients have several images, "
-NO_COLUMN = f"no column of patients was recognised: {ALONE}name it: --set dataset.group=COLUMN"
-NO_PATTERN = (
-    f"no patient was recognised in the paths: {ALONE}give their pattern: "
-    "--set 'dataset.group_regex=/(?P<group>P[0-9]+)_'"
-)
+PATTERN = "give their pattern: --set 'dataset.group_regex=/(?P<group>P[0-9]+)_'"
+NO_GROUP = {
+    "image_folder": f"no patient was recognised in the paths: {ALONE}{PATTERN}",
+    "table": f"no patient was recognised in columns or paths: {ALONE}name it: --set dataset.group=COLUMN; or {PATTERN}",
+}
 
 
 @dataclass(frozen=True)
@@ -64,15 +64,13 @@ def make_draft(path: Path, assignments: tuple[str, ...], yes: bool, console: Con
     name, reasons = str(asked or detect(data)), dict[str, str]()
     if name == "table" and data.is_file():
         options = with_columns(data, options)
-        if "group" not in options:
-            console.print(NO_COLUMN, style="yellow")
     if name == "image_folder" and not {"class_regex", "classes"} & options.keys():
         options = class_options(data) | options
         if "class_regex" in options:
             reasons["class_regex"] = "where the class stands in a path: CHECK"
             console.print(f"there is not one folder per class; the class is found by {options['class_regex']}")
-    if name == "image_folder" and "group_regex" not in options:
-        pattern = _choose_pattern(data, options, yes, console)
+    if name in NO_GROUP and not {"group", "group_regex"} & options.keys():
+        pattern = _choose_pattern(name, data, options, yes, console)
         if pattern:
             options["group_regex"] = pattern.regex
             reasons["group_regex"] = f"{pattern.what}: {len(pattern.images):,} groups"
@@ -119,11 +117,12 @@ def _lists_images(file: Path) -> bool:
     return True
 
 
-def _choose_pattern(folder: Path, options: dict[str, Any], yes: bool, console: Console) -> GroupPattern | None:
-    listing = ImageFolder(build(ImageFolderConfig, options, "image_folder")).listing(folder)
+def _choose_pattern(name: str, data: Path, options: dict[str, Any], yes: bool, console: Console) -> GroupPattern | None:
+    cls = registry.load("dataset", name)
+    listing = cls(build(cls.Config, options, name)).listing(data)
     found = group_patterns({f.path: f.label for f in listing.files})
     if not found:
-        console.print(NO_PATTERN, style="yellow")
+        console.print(NO_GROUP[name], style="yellow")
         return None
     console.print("what names the patient in a path, with the groups that it gives:")
     for number, pattern in enumerate(found, start=1):

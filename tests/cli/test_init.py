@@ -178,9 +178,11 @@ def test_a_folder_with_tables_of_unclear_columns_is_not_guessed_from_its_names(t
     assert f"bench init '{tmp_path}/set/a b.csv' --set dataset.label=COLUMN" in refused.output.replace("\n", "")
 
 
-def test_sides_and_views_are_no_classes(tmp_path: Path) -> None:
+def test_sides_views_and_numbers_are_no_classes(tmp_path: Path) -> None:
     for i in range(8):
         for view in ("left", "right"):
             write(tmp_path / f"{view}_{i}.png", b"")
-            write(tmp_path / f"x{i}_{view}.png", b"")
-    assert class_options(tmp_path) == {}
+            write(tmp_path / "ends" / f"x{i}_{view}.png", b"")
+        for number in range(2):
+            write(tmp_path / "numbers" / f"P{i}_{number}.png", b"")
+    assert class_options(tmp_path) == class_options(tmp_path / "ends") == class_options(tmp_path / "numbers") == {}

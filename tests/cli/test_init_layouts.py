@@ -89,6 +89,25 @@ LAYOUTS = [
         },
     ),
     Layout(
+        "Shenzhen: the class is the last digit",
+        [f"CHNCXR_{i:04d}_{i % 2}.png" for i in range(16)],
+        "16 images (0 8, 1 8)",
+        {"name": "image_folder", "class_regex": r"[ _-](?P<class>[01])\.[^./]+$", "positive": "1"},
+    ),
+    Layout(
+        "EyePACS: a table without patients, whose images are the eyes of a patient",
+        [f"train/{i}_{side}.jpeg" for i in range(10, 26) for side in ("left", "right")],
+        "32 images (0 16, 1 16) of 16 patients",
+        {
+            "name": "table",
+            "image": "image",
+            "label": "level",
+            "group_regex": PATTERNS["the number before left or right"],
+            "positive": "1",
+        },
+        ("image,level", *(f"{i}_{side},{i % 2}" for i in range(10, 26) for side in ("left", "right"))),
+    ),
+    Layout(
         "ISIC 2018: a column for each class, names without extension",
         [f"images/ISIC_{i}.jpg" for i in range(24)],
         "24 images (BCC 8, MEL 8, NV 8)",

@@ -177,6 +177,18 @@ def test_names_without_folder_or_extension_spellings_masks_and_selected_classes(
         TableConfig(on_bad_row="ignore")  # type: ignore[arg-type]
 
 
+def test_patients_from_the_paths_of_a_table(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    rows = [f"{name},{'no' if i % 2 else 'yes'}" for i, name in enumerate(images(root, 6))]
+    write(root / "labels.csv", "\n".join(["path,diagnosis", *rows]).encode())
+    index = index_of(root, tmp_path, split=None, group=None, group_regex=r"s(?P<group>\d)\d")
+    assert ({r.group_id for r in index.records}, index.group_name) == ({"0"}, "patients")
+    with pytest.raises(DataError, match=r"finds no patient in 5 of 6 images"):
+        index_of(root, tmp_path, split=None, group=None, group_regex=r"(?P<group>s00)")
+    with pytest.raises(ConfigError, match=r"both group \(patient\) and group_regex are given"):
+        TableConfig(group="patient", group_regex=r"(?P<group>s)")
+
+
 def test_one_column_for_each_class(tmp_path: Path) -> None:
     root = tmp_path / "set"
     s = images(root, 6)

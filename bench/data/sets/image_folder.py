@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from bench.data.given_split import PART, part_named
 from bench.data.listing import ImageChecks, Listed, Listing, check_group_name
+from bench.data.path_parts import check_regex, groups_named, named_parts
 from bench.data.records import index_listing
 from bench.data.sets.folder_layout import (
     CLASS_INSIDE,
@@ -25,7 +25,6 @@ from bench.data.walk import PICTURES, Walk
 from bench.errors import ConfigError, DataError
 from bench.types import DataProblem, DatasetIndex
 
-MOST_LISTED = 200  # images without a patient that an error names
 LAYOUT = """\
 Expected layout, one folder per class (deeper folders are read too):
   DIR/
@@ -58,19 +57,7 @@ class ImageFolderConfig(ImageChecks):
             raise ConfigError(f"image_folder: a class is listed twice in {self.classes}")
         check_group_name("image_folder", self.group_name)
         for name, part in (("group_regex", "group"), ("class_regex", "class")):
-            _check_regex(name, getattr(self, name), part)
-
-
-def _check_regex(option: str, regex: str | None, part: str) -> None:
-    """Raise ``ConfigError`` unless ``regex`` is None or a regular expression with a part of this name."""
-    if regex is None:
-        return
-    try:
-        named = part in re.compile(regex).groupindex
-    except re.error as e:
-        raise ConfigError(f"image_folder: {option} {regex!r} is not a regular expression: {e}") from e
-    if not named:
-        raise ConfigError(f"image_folder: {option} {regex!r} needs a part named (?P<{part}>…)")
+            check_regex(f"image_folder: {name}", getattr(self, name), part)
 
 
 class ImageFolder:
@@ -128,7 +115,7 @@ class ImageFolder:
         paths = walk.pictures()
         masks = named_masks(paths)
         images = (path for path in paths if path not in masks)
-        found = _named_parts(self.config.class_regex or "", "class", images, "class_regex", "correct it, or move")
+        found = named_parts(self.config.class_regex or "", "class", images, "class_regex", "correct it, or move")
         classes = self.config.classes or tuple(sorted(set(found.values())))
         absent = sorted(set(classes) - set(found.values()))
         if absent or len(classes) < 2:
@@ -173,24 +160,7 @@ class ImageFolder:
         """Return the patient of each image. Raises ``DataError`` that lists the images without a patient."""
         if self.config.group_regex is None:
             return {path: path for path in paths}
-        advice = "an image of an unknown patient may cause leakage: correct the expression, or move"
-        return _named_parts(self.config.group_regex, "group", paths, "group_regex", advice)
-
-
-def _named_parts(regex: str, part: str, paths: Iterable[str], option: str, advice: str) -> dict[str, str]:
-    """Return what a named part of an expression finds in each path. Raises ``DataError`` that lists the others."""
-    matches = {path: re.search(regex, path) for path in paths}
-    found = {path: match[part] or "" for path, match in matches.items() if match}
-    unknown = sorted(path for path in matches if not found.get(path))
-    if unknown:
-        what = "patient" if part == "group" else part
-        named = "\n".join(f"  {path}" for path in unknown[:MOST_LISTED])
-        more = f"\n  and {len(unknown) - MOST_LISTED:,} more" if len(unknown) > MOST_LISTED else ""
-        raise DataError(
-            f"{option} {regex!r} finds no {what} in {len(unknown):,} of {len(matches):,} images:\n{named}{more}\n"
-            f"{advice} the files away"
-        )
-    return found
+        return groups_named(self.config.group_regex, paths)
 
 
 def _mask_of(image: str) -> str:

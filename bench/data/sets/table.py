@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from bench.data.given_split import PART
 from bench.data.listing import ImageChecks, Listed, Listing, check_group_name
+from bench.data.path_parts import check_regex, groups_named
 from bench.data.records import index_listing
 from bench.data.table_rows import Row, Rows, read_rows
 from bench.data.tables import TABLES, is_table, read_table
@@ -33,17 +34,18 @@ class TableConfig(ImageChecks):
 
     ``image``, ``label``, ``group`` (patient), ``split``, ``mask``: names of columns. ``label`` may name several: each
     is a class, and one of them is 1 in each row. None for the last three: there is no such column; without ``group``
-    every image is its own group. Paths are absolute, or relative to the table or to
-    the folder of the images. ``split`` holds train, val and test for ``split.protocol: given``. ``classes``: the
-    labels to use, in this order; None: all, sorted. ``group_name``: what groups are, in the plural. ``on_bad_row``:
-    rows with a fault, such as a missing file or two labels for one image, are an error that lists all of them, or are
-    left out and counted ('skip').
+    every image is its own group, unless ``group_regex`` finds the patient in its path, as in ``image_folder``. Paths
+    are absolute, or relative to the table or to the folder of the images. ``split`` holds train, val and test for
+    ``split.protocol: given``. ``classes``: the labels to use, in this order; None: all, sorted. ``group_name``: what
+    groups are, in the plural. ``on_bad_row``: rows with a fault, such as a missing file or two labels for one image,
+    are an error that lists all of them, or are left out and counted ('skip').
     """
 
     file: str = "labels.csv"
     image: str = "image"
     label: str | tuple[str, ...] = "label"
     group: str | None = None
+    group_regex: str | None = field(default=None, kw_only=True, metadata={"late": True})
     split: str | None = None
     mask: str | None = None
     classes: tuple[str, ...] | None = None
@@ -53,6 +55,9 @@ class TableConfig(ImageChecks):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_group_name("table", self.group_name)
+        check_regex("table: group_regex", self.group_regex, "group")
+        if self.group_regex is not None and self.group is not None:
+            raise ConfigError(f"table: both group ({self.group}) and group_regex are given; expected one of them")
         if self.on_bad_row not in ("refuse", "skip"):
             raise ConfigError(f"table: on_bad_row is {self.on_bad_row!r}; valid: refuse, skip")
         if self.classes is not None and len(set(self.classes)) < max(2, len(self.classes)):
@@ -130,18 +135,20 @@ class Table:
         label_of = {name: i for i, name in enumerate((*classes, *others))}
         paths = [str(p.parent) for row in found.rows for p in (row.file, *row.masks)]
         root = Path(os.path.commonpath([str(table.parent), *dict.fromkeys(paths)]))
-        files = [self._listed(row, root, label_of[row.label]) for row in found.rows]
+        regex = self.config.group_regex
+        named = groups_named(regex, (_relative(row.file, root) for row in found.rows)) if regex else {}
+        files = [self._listed(row, root, label_of[row.label], named) for row in found.rows]
         selected = [f for f in files if f.label < len(classes)]
         listing = Listing(
-            root, classes, tuple(selected), found.faults, self.config.group is not None, "",
+            root, classes, tuple(selected), found.faults, bool(self.config.group or regex), "",
             any(f.masks for f in selected), skipped=_skipped(found.rows, root, others), groups=self.config.group_name,
         )  # fmt: skip
         return listing, ([f for f in files if f.label >= len(classes)], others)
 
-    def _listed(self, row: Row, root: Path, label: int) -> Listed:
+    def _listed(self, row: Row, root: Path, label: int, named: Mapping[str, str]) -> Listed:
         path = _relative(row.file, root)
         masks = tuple(_relative(mask, root) for mask in row.masks)
-        return Listed(path, label, row.group or path, masks, ((PART, row.part),) if row.part else ())
+        return Listed(path, label, row.group or named.get(path, path), masks, ((PART, row.part),) if row.part else ())
 
 
 def _relative(path: Path, root: Path) -> str:

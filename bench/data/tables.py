@@ -1,6 +1,7 @@
 """Reading a table of texts from CSV, TSV, XLSX and Parquet files, as spreadsheets write them.
 
-Rows are numbered as in a spreadsheet: the header is row 1. Whatever is corrected while reading is a note with its row.
+Rows are numbered as in a spreadsheet: the header is row 1, or the first with several cells. Whatever is corrected while
+reading is a note with its row.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from bench.types import DataProblem
 
 NOTES = (  # kinds of notes; such rows are used
     "absolute_path", "blanks", "byte_order_mark", "empty_row", "encoding", "found_by_name", "repeated_row", "separator",
-    "sheets", "spelling", "windows_separators",
+    "sheets", "spelling", "title_rows", "windows_separators",
 )  # fmt: skip
 TABLES = (".csv", ".tsv", ".txt", ".xlsx", ".parquet")
 EMPTY = ("", "na", "n/a", "nan", "null", "#n/a")  # texts of an empty cell, in lower case
@@ -72,15 +73,19 @@ def read_table(path: Path) -> TextTable:
         raise
     except Exception as e:  # openpyxl, zipfile and pyarrow raise many kinds of errors for damaged files
         raise DataError(f"{path} cannot be read as a table: {type(e).__name__}: {e}") from e
-    header = [name.strip() for name in raw[0]] if raw else []
+    top = next((i for i, cells in enumerate(raw) if sum(bool(cell.strip()) for cell in cells) > 1), 0)
+    if top:
+        what = f"{top} above the names of the columns, such as {' '.join(raw[0]).strip()!r}; left out"
+        notes.append(DataProblem(place(path, 1), "title_rows", what))
+    header = [name.strip() for name in raw[top]] if raw else []
     while header and not header[-1]:
         header.pop()  # spreadsheets write empty columns at the end
     if not header:
-        raise DataError(f"{path}: row 1 is empty; expected the names of the columns")
+        raise DataError(f"{path}: row {top + 1} is empty; expected the names of the columns")
     named = tuple(name or f"column {i}" for i, name in enumerate(header, start=1))
-    if list(raw[0][: len(header)]) != header:
-        notes.append(DataProblem(place(path, 1), "blanks", "blanks around the names of columns were removed"))
-    rows = [(n, tuple(cells)) for n, cells in enumerate(raw[1:], start=2)]
+    if list(raw[top][: len(header)]) != header:
+        notes.append(DataProblem(place(path, top + 1), "blanks", "blanks around the names of columns were removed"))
+    rows = [(n, tuple(cells)) for n, cells in enumerate(raw[top + 1 :], start=top + 2)]
     while rows and not any(cell.strip() for cell in rows[-1][1]):
         rows.pop()
     for n, cells in rows:
@@ -119,16 +124,24 @@ def _separated(path: Path) -> tuple[list[Sequence[str]], list[DataProblem]]:
         notes.append(DataProblem(at, "encoding", "not UTF-8; read as Windows-1252"))
     first, _, rest = text.partition("\n")
     if first.lower().startswith("sep=") and len(first.strip()) == 5:  # for Excel, which does not show it
-        separator, first = first.strip()[4], rest.partition("\n")[0]
-        text = rest
+        separator, text = first.strip()[4], rest
     else:
-        separator = max(_SEPARATORS, key=lambda s: _outside_quotes(first).count(s))
+        separator = _separator(text)
     expected = "\t" if path.suffix.lower() == ".tsv" else ","
-    if separator != expected and separator in first:
+    if separator not in (expected, ""):
         name = _SEPARATORS.get(separator, repr(separator))
         notes.append(DataProblem(at, "separator", f"columns are separated by {name}"))
-    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
+    rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=separator or expected))
     return [*rows], notes
+
+
+def _separator(text: str) -> str:
+    """Return the most frequent separator of the first line that has one; '' if none has."""
+    for line in map(_outside_quotes, text.splitlines()):
+        counts = {separator: line.count(separator) for separator in _SEPARATORS}
+        if any(counts.values()):
+            return max(counts, key=lambda s: counts[s])
+    return ""
 
 
 def _outside_quotes(line: str) -> str:

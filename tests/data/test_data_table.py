@@ -177,6 +177,24 @@ def test_names_without_folder_or_extension_spellings_masks_and_selected_classes(
         TableConfig(on_bad_row="ignore")  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("file", ["titled.csv", "titled.xlsx"])
+def test_titles_above_the_header_are_left_out_and_said(tmp_path: Path, file: str) -> None:
+    root = tmp_path / "set"
+    rows = [["Study 7"], [], ["path", "diagnosis"]]
+    rows += [[name, "no" if i % 2 else "yes"] for i, name in enumerate(images(root, 4))]
+    if file.endswith(".csv"):
+        write(root / file, "\n".join(";".join(row) for row in rows).encode())
+    else:
+        pd.DataFrame(rows).to_excel(root / file, index=False, header=False)
+    index = index_of(root, tmp_path, file=file, split=None, group=None)
+    assert len(index.records) == 4
+    notes = {(p.path, p.kind): p.detail for p in index.problems}
+    assert notes.pop((f"{file}, row 1", "title_rows")).startswith("2 above the names of the columns, such as 'Study 7'")
+    assert notes.keys() <= {(f"{file}, row 1", "separator")}
+    table = read_table(write(root / "one.csv", b"path\na.png\nb.png\n"))  # a single column is no title
+    assert (table.columns, len(table.rows)) == (("path",), 2)
+
+
 def test_patients_from_the_paths_of_a_table(tmp_path: Path) -> None:
     root = tmp_path / "set"
     rows = [f"{name},{'no' if i % 2 else 'yes'}" for i, name in enumerate(images(root, 6))]

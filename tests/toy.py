@@ -102,7 +102,6 @@ def register(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def leave_out_figures(patch: pytest.MonkeyPatch) -> None:
-    """Have reports without charts, pictures and LaTeX tables, which take longer than the cells of a toy run."""
+    """Have reports without charts and pictures, which take longer than the cells of a toy run."""
     patch.setattr("bench.report.build.draw_figures", lambda *_: {})
     patch.setattr("bench.report.build.draw_grids", lambda *_: {})
-    patch.setattr("bench.report.build.latex", lambda *_: "")

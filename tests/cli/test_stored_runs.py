@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
-from toy import register, write_squares, write_suite
+from toy import leave_out_figures, register, write_squares, write_suite
 
 from bench.cli.main import main
 from bench.engine.stored import find_run
@@ -39,8 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("stored")
     with pytest.MonkeyPatch.context() as patch:
         toy_environment(folder, patch)
-        for name in ("draw_figures", "draw_grids"):
-            patch.setattr(f"bench.report.build.{name}", lambda *_: {})
+        leave_out_figures(patch)
         write_squares(folder / "data", images=2)
         classifier = {"steps": 3, "evaluate_every": 2, "batch_size": 8, "width": 4}
         write_suite(folder / "toy.yaml", methods={"none": {}}, classifiers={"small_cnn": classifier})

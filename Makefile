@@ -13,7 +13,8 @@ AT_HAND := $(if $(GIVEN),$(PYTHON),$(if $(wildcard $(BIN)/python),$(BIN)/python,
 
 setup: $(STAMP)
 
-# Uses uv if available, otherwise venv + pip, which would compile on one core only. Runs again only if pyproject.toml or constraints.txt changes.
+# Uses uv if available, otherwise venv + pip, and compiles on all cores. Runs again only if pyproject.toml or
+# constraints.txt changes.
 $(STAMP): pyproject.toml constraints.txt
 	@set -e; if command -v uv >/dev/null 2>&1; then \
 	  test -x $(BIN)/python || uv venv -q --python $(PYTHON) $(VENV); \

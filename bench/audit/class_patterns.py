@@ -38,9 +38,9 @@ def class_options(root: Path) -> dict[str, str]:
     """Return the options of ``image_folder`` that find the classes of a folder without one folder per class.
 
     Folders of patients, or of something else, that share folders of classes give ``class_regex``, and ``group_regex``
-    for patients. A folder without folders, with
-    one, or with those of images and masks gives the ``class_regex`` of ``IN_NAMES`` that finds 2 to 30 classes in the
-    names of all pictures, each with at least 4 images. Empty if neither fits.
+    for patients. A folder without folders, with one, or with those of images and masks gives the ``class_regex`` of
+    ``IN_NAMES`` that finds 2 to 30 classes in the names of all pictures, each with at least 4 images. Empty if neither
+    fits.
     """
     root = inner_folder(root)
     if inner_classes(root):
@@ -58,10 +58,10 @@ def class_options(root: Path) -> dict[str, str]:
 
 def _fits(regex: str, paths: Sequence[str]) -> bool:
     """Whether each path has a class, and none is a side, a view, or a number of the images of one name."""
-    found = {path: re.search(regex, path) for path in paths}
-    counts = Counter(match["class"] if match else "" for match in found.values())
+    matches = [re.search(regex, path) for path in paths]
+    counts = Counter(match["class"] if match else "" for match in matches)
     if "" in counts or any(set(re.split("[ _-]", name.lower())) & VIEWS for name in counts):
         return False
-    ending = [m for m in found.values() if m and m.string[m.end("class")] == "."]
+    ending = [m for m in matches if m and m.string[m.end("class")] == "."]
     repeated = len({m.string[: m.start("class")] for m in ending}) < len(ending)
     return not repeated and 2 <= len(counts) <= MOST_CLASSES and min(counts.values()) >= FEWEST_IMAGES

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.data.given_split import part_named
-from bench.data.table_rows import FileFinder
+from bench.data.sets.folder_layout import MOST_CLASSES
+from bench.data.table_rows import ONES, ZEROS, FileFinder
 from bench.data.tables import TextTable, is_empty, read_table
 from bench.data.walk import PICTURES
 from bench.errors import ConfigError
@@ -36,7 +37,6 @@ _OFTEN_LABELS = (  # also called so: other facts about the patient or the image;
     r"(abnormal|birads|cancer|condition|disease|grade|level|malignan(t|cy)|outcome|result|severity|stage|status|"
     r"(tumou?r)?(sub)?type)"
 )
-MOST_CLASSES = 30  # different texts of a column of labels that is found by content
 _SAMPLE = 50  # rows whose files are looked for
 Columns = dict[str, str | tuple[str, ...]]
 
@@ -64,9 +64,9 @@ def guess_columns(table: TextTable, given: Mapping[str, Any]) -> Columns:
             found[name] = left
     left_over = [column for column in table.columns if column not in _taken(found)]
     if "image" not in found:
-        also = [c for c in (found.get("group"),) if isinstance(c, str) and "group" not in given]
-        found |= _images(table, [*left_over, *also])
-        if "image" in found and found["image"] == found.get("group"):
+        group = None if "group" in given else found.get("group")
+        found |= _images(table, [*left_over, group] if isinstance(group, str) else left_over)
+        if group is not None and found.get("image") == group:
             del found["group"]  # each patient has one image, which is named by the patient
     if "label" not in found:
         others = [c for c in left_over if c not in _taken(found)]
@@ -114,9 +114,9 @@ def _images(table: TextTable, columns: Sequence[str]) -> Columns:
 
 def _one_of(table: TextTable, columns: Sequence[str]) -> Columns:
     """Return as label the columns of zeros and ones of which exactly one is 1 in each row; empty if they are not so."""
-    flags = [c for c in columns if set(_texts(table, c)) <= {"0", "1", "0.0", "1.0"}]
+    flags = [c for c in columns if set(_texts(table, c)) <= {*ZEROS, *ONES}]
     at = [table.column(c) for c in flags]
-    ones = [sum(cells[i].strip() in ("1", "1.0") for i in at if i < len(cells)) for _, cells in table.rows]
+    ones = [sum(cells[i].strip() in ONES for i in at if i < len(cells)) for _, cells in table.rows]
     return {"label": tuple(flags)} if len(flags) > 1 and set(ones) == {1} else {}
 
 

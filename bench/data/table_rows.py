@@ -20,6 +20,7 @@ from bench.data.walk import Walk
 from bench.errors import DataError
 from bench.types import DataProblem
 
+ONES, ZEROS = ("1", "1.0"), ("0", "0.0")  # in the columns of classes
 MOST_ROWS = 5  # named per part in the message on a patient in several parts
 
 
@@ -82,10 +83,13 @@ class _Reader:
         self._flags: dict[str, int] = {}  # classes with a column of their own
         unknown = []
         for name, named in columns.items():
-            for column in [named] if isinstance(named, str) else named:
-                place = self._at if isinstance(named, str) else self._flags
+            if isinstance(named, str):
+                places, asked = self._at, {name: named}
+            else:
+                places, asked = self._flags, {column: column for column in named}
+            for key, column in asked.items():
                 try:
-                    place[name if isinstance(named, str) else column] = table.column(column)
+                    places[key] = table.column(column)
                 except DataError as e:
                     unknown.append(str(e))
         if unknown:
@@ -123,8 +127,8 @@ class _Reader:
     def _flagged(self, number: int, cells: Sequence[str]) -> str:
         """Return the class whose column is 1; '', with a fault, unless exactly one is 1 and the others are 0."""
         texts = {name: cells[at].strip() if at < len(cells) else "" for name, at in self._flags.items()}
-        chosen = [name for name, text in texts.items() if text in ("1", "1.0")]
-        if len(chosen) == 1 and all(text in ("0", "0.0", "") for name, text in texts.items() if name != chosen[0]):
+        chosen = [name for name, text in texts.items() if text in ONES]
+        if len(chosen) == 1 and all(text in (*ZEROS, "") for name, text in texts.items() if name != chosen[0]):
             return chosen[0]
         shown = ", ".join(f"{name} {text!r}" for name, text in texts.items())
         self._fault(number, "not_one_class", f"{shown}; expected 1 for one class and 0 for the others")

@@ -88,8 +88,10 @@ class Walk:
 
 def is_loop(path: Path) -> bool:
     """Return whether a path is a link to a folder that it lies in."""
+    if not path.is_symlink():
+        return False
     here = path.parent.resolve()
-    return path.is_symlink() and path.resolve() in (here, *here.parents)
+    return path.resolve() in (here, *here.parents)
 
 
 def _identity(folder: Path | str) -> tuple[int, int]:

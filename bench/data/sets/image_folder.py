@@ -80,8 +80,14 @@ class ImageFolder:
             raise DataError(f"folder {root} does not exist.\n{WHERE}")
         root = inner_folder(root)
         walk = Walk(root, self.config.extensions)
-        classes, label_of, part_of = self._by_path(walk) if self.config.class_regex else self._by_folder(walk)
-        masks = named_masks(label_of)
+        if self.config.class_regex is None:
+            classes, label_of, part_of = self._by_folder(walk)
+            masks = named_masks(label_of)
+        else:
+            paths = walk.pictures()
+            masks = named_masks(paths)
+            images = (path for path in paths if path not in masks)
+            classes, label_of, part_of = self._by_path(root, self.config.class_regex, images)
         foreign = tuple(DataProblem(p, "suspected_mask", _mask_of(image)) for p, image in masks.items())
         kept = {path: label for path, label in label_of.items() if path not in masks}
         group_of = self._groups(kept)
@@ -110,23 +116,23 @@ class ImageFolder:
             walk.leave(classes, part)
         return classes, label_of, part_of
 
-    def _by_path(self, walk: Walk) -> tuple[tuple[str, ...], dict[str, int], dict[str, str]]:
-        """Return what ``_by_folder`` does, with the classes that ``class_regex`` finds in the paths."""
-        paths = walk.pictures()
-        masks = named_masks(paths)
-        images = (path for path in paths if path not in masks)
-        found = named_parts(self.config.class_regex or "", "class", images, "class_regex", "correct it, or move")
-        classes = self.config.classes or tuple(sorted(set(found.values())))
-        absent = sorted(set(classes) - set(found.values()))
+    def _by_path(
+        self, root: Path, regex: str, images: Iterable[str]
+    ) -> tuple[tuple[str, ...], dict[str, int], dict[str, str]]:
+        """Return what ``_by_folder`` does, with the classes that ``class_regex`` finds in the paths of images."""
+        found = named_parts(regex, "class", images, "class_regex", "correct it, or move")
+        have = tuple(sorted(set(found.values())))
+        classes = self.config.classes or have
+        absent = sorted(set(classes) - set(have))
         if absent or len(classes) < 2:
-            have = ", ".join(sorted(set(found.values()))) or "none"
             wanted = f"no images of {', '.join(absent)}" if absent else "fewer than 2 classes"
-            raise DataError(f"class_regex {self.config.class_regex!r} finds {wanted} in {walk.root}; it finds {have}")
-        label_of = {path: classes.index(name) for path, name in found.items() if name in classes}
+            raise DataError(f"class_regex {regex!r} finds {wanted} in {root}; it finds {', '.join(have) or 'none'}")
+        number = {name: label for label, name in enumerate(classes)}
+        label_of = {path: number[name] for path, name in found.items() if name in number}
         named = {path: part_named(path.split("/")[0]) for path in label_of}
         in_parts = {"train", "test"} <= set(named.values())
         part_of = {path: str(part) for path, part in named.items() if in_parts and part}
-        return classes, label_of | dict.fromkeys(masks, 0), part_of
+        return classes, label_of, part_of
 
     def _classes(self, folders: Sequence[Path]) -> tuple[str, ...]:
         found = sorted({p.name for folder in folders for p in folders_in(folder)})

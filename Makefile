@@ -13,18 +13,11 @@ AT_HAND := $(if $(GIVEN),$(PYTHON),$(if $(wildcard $(BIN)/python),$(BIN)/python,
 
 setup: $(STAMP)
 
-# Uses uv if available, otherwise venv + pip, and compiles on all cores. Runs again only if pyproject.toml or
-# constraints.txt changes.
+# Runs again only if pyproject.toml or constraints.txt changes.
 $(STAMP): pyproject.toml constraints.txt
-	@set -e; if command -v uv >/dev/null 2>&1; then \
-	  test -x $(BIN)/python || uv venv -q --python $(PYTHON) $(VENV); \
-	  uv pip install -q --python $(BIN)/python -c constraints.txt -e '.[dev]'; \
-	else \
-	  test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
-	    { echo "no venv module: install your system's python3.11-venv package, or uv" >&2; rm -rf $(VENV); exit 1; }; \
-	  $(BIN)/python -m pip install -q --disable-pip-version-check --no-compile -c constraints.txt -e '.[dev]'; \
-	  $(BIN)/python -m compileall -qq -j 0 -x '/tests?/' $(VENV)/lib || true; \
-	fi
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || uv venv -q --seed --python $(PYTHON) $(VENV) || \
+	  { echo "no venv module: install your system's python3.11-venv package, or uv" >&2; rm -rf $(VENV); exit 1; }
+	@$(BIN)/python .ci/install
 	@touch $@
 
 demo: setup

@@ -120,10 +120,10 @@ class ReportInfo:
 
     ``ratios`` are those of the generative methods, as spelt in the rows. ``train_multipliers`` are those of the
     references. ``tuned_s`` is the tuning cost in device seconds by method and classifier. ``untrained`` are generative
-    methods without a verdict, each with its share of the KID of noise. ``margin`` is the equivalence margin in the unit
-    of ``endpoint``. ``reference`` is the generative method that the others are compared with. ``real_images`` are a few
-    real training images by class name, for the picture grids. ``command`` repeats the run; ``host`` and ``git_commit``
-    identify machine and code.
+    methods without a verdict, each with its share of noise's excess KID. ``margin`` is the equivalence margin in the
+    unit of ``endpoint``. ``reference`` is the generative method that the others are compared with. ``real_images`` are
+    a few real training images by class name, for the picture grids. ``command`` repeats the run; ``host`` and
+    ``git_commit`` identify machine and code.
     """
 
     suite: str

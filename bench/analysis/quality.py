@@ -16,8 +16,9 @@ MEASURES = ("kid", "precision", "recall", "density", "coverage", "fid")  # in th
 VARIETY = ("is", "diversity")
 COLLAPSED = 0.5  # share of the real diversity within a class below which a generator is said to have collapsed
 SIZES = ("n_real", "n_synthetic", "kid_subset_size")
-TRAINED_SHARE = 0.2  # largest share of the KID of noise at which a generator counts as trained
+TRAINED_SHARE = 0.2  # largest share of noise's excess KID at which a generator counts as trained
 KID = "synthetic/test/kid"
+REAL_KID = "real_baseline/test/kid"
 _KEY = re.compile(rf"(?P<where>.+)/(?P<measure>{'|'.join((*SIZES, *MEASURES, *VARIETY))})_(?P<tag>.+)")
 
 
@@ -40,6 +41,15 @@ class Quality:
         return self.scores.get(key, Score.of([]))
 
     @property
+    def excess_kid(self) -> float:
+        """Mean KID against test images minus the real-vs-real baseline; NaN if not measured.
+
+        The baseline is the KID of real images of other patients, which is far above 0 where patients differ much.
+        """
+        baseline = self.score(REAL_KID)
+        return self.score(KID).mean - (baseline.mean if baseline.n else 0.0)
+
+    @property
     def diversity_share(self) -> float:
         """Diversity within a class, a mean over classes, as a share of real training images'; NaN if not measured."""
         real = self.score("real/train/diversity").mean
@@ -48,7 +58,7 @@ class Quality:
 
 @dataclass(frozen=True)
 class Untrained:
-    """A generative method without a verdict: its images' KID is the ``share`` (> 0.2) of that of noise."""
+    """A generative method without a verdict: its images' excess KID is the ``share`` (> 0.2) of that of noise."""
 
     method: str
     share: float
@@ -74,17 +84,17 @@ def quality_of(method: str, rows: Iterable[ResultRow]) -> list[Quality]:
 
 
 def share_of_noise(method: str, quality: Sequence[Quality]) -> dict[str, float]:
-    """Return a method's mean KID against test images as a share of that of noise, by extractor; {} without noise."""
-    of = {(q.method, q.extractor): q.score(KID).mean for q in quality if q.score(KID).n}
+    """Return a method's excess KID as a share of that of noise, by extractor; {} without noise."""
+    of = {(q.method, q.extractor): q.excess_kid for q in quality if q.score(KID).n}
     noise = {tag: kid for (name, tag), kid in of.items() if name == NOISE and kid > 0}
     return {tag: of[method, tag] / kid for tag, kid in noise.items() if (method, tag) in of}
 
 
 def untrained(quality: Sequence[Quality], methods: Iterable[str]) -> dict[str, float]:
-    """Return which of these generative methods count as untrained, each with its share of the KID of noise.
+    """Return which of these generative methods count as untrained, each with its share of noise's excess KID.
 
     A verdict on images hardly closer to real ones than noise would be a verdict on noise. A method counts as trained if
-    its KID is at most ``TRAINED_SHARE`` of that of noise by one extractor, or if the run has no noise to compare with.
+    its excess KID is at most ``TRAINED_SHARE`` of that of noise by one extractor, or if the run has no noise.
     """
     found = {}
     for method in (m for m in methods if m != NOISE):
@@ -95,8 +105,8 @@ def untrained(quality: Sequence[Quality], methods: Iterable[str]) -> dict[str, f
 
 
 def why_untrained(method: str, share: float) -> str:
-    """Return 'cgan is untrained, the KID of its images is 40 % of that of noise'."""
-    return f"{method} is untrained, the KID of its images is {100 * share:.0f} % of that of noise"
+    """Return 'cgan is untrained, the excess KID of its images is 40 % of that of noise'."""
+    return f"{method} is untrained, the excess KID of its images is {100 * share:.0f} % of that of noise"
 
 
 def collapsed(quality: Iterable[Quality]) -> dict[str, Quality]:

@@ -51,6 +51,16 @@ def test_a_generator_near_noise_is_untrained() -> None:
     assert untrained(other, INFO.generative) == {}  # trained by one of two extractors
 
 
+def test_the_real_baseline_is_the_zero_of_the_scale() -> None:
+    """Real images of other patients have a KID of 2 here: 7 is a quarter of the way from them to noise."""
+    baseline = {"real_baseline/test/kid": Score.of((1.0, 3.0))}
+    found = tuple(replace(q, scores={**q.scores, **baseline}) for q in quality(gan=(6.0, 8.0), noise=(20.0, 24.0)))
+    assert share_of_noise("gan", found) == {"lite0": pytest.approx((7 - 2) / (22 - 2))}
+    assert untrained(found, INFO.generative) == {"gan": pytest.approx(0.25)}
+    nearer = (replace(found[0], scores={**found[0].scores, "synthetic/test/kid": Score.of([5.0])}), found[1])
+    assert untrained(nearer, INFO.generative) == {}  # 5 is more than a fifth of 22, and less above 2
+
+
 def comparisons(info: ReportInfo, classifier: str = "c") -> list[Comparison]:
     """Return the comparisons of two arms that are 20 points better in every fold."""
     scored = {
@@ -68,7 +78,8 @@ def test_an_untrained_arm_has_no_verdict() -> None:
     assert (gan.word, flow.word) == ("undecided", "helps")
     assert (word(gan), word(flow)) == ("not compared", "**helps**")
     assert gan.withheld == (
-        "Not compared: gan is untrained, the KID of its images is 40 % of that of noise; train it for more steps."
+        "Not compared: gan is untrained, the excess KID of its images is 40 % of that of noise; "
+        "train it for more steps."
     )
     assert flow.withheld == ""
     assert gan.difference == comparisons(INFO)[0].verdict.difference  # what was measured stays
@@ -83,7 +94,7 @@ def test_untrained_arms_are_a_family_of_their_own() -> None:
 def test_the_report_shows_the_share_of_noise() -> None:
     (section,) = sections(Records(quality=MEASURED), INFO)
     (table,) = (b for b in section.blocks if isinstance(b, Table))
-    assert list(table.frame["KID / noise"]) == ["40.0 %", "6.0 %", "100.0 %"]
+    assert list(table.frame["Excess KID / noise"]) == ["40.0 %", "6.0 %", "100.0 %"]
 
 
 def test_questions_leave_out_the_accuracy_of_untrained_arms() -> None:

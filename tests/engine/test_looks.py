@@ -75,7 +75,7 @@ def test_an_untrained_generator_decides_nothing(make: Any) -> None:
     runner, looks = run(session, said)
     assert [x.decision for x in looks.taken] == ["continue", "continue"], "the last sets end the run in any case"
     assert {r.fold for r in runner.ended} == set(range(6))
-    why = "toy is untrained, the KID of its images is 40 % of that of noise"
+    why = "toy is untrained, the excess KID of its images is 40 % of that of noise"
     assert {x.withheld for x in looks.taken} == {why}
     assert said[0].endswith(f": continue, because {why}")
     assert read_looks(session.plan, session.env.out) == tuple(looks.taken)

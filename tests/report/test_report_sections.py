@@ -123,13 +123,13 @@ def test_several_untrained_generators_are_named_in_one_sentence() -> None:
         named = tuple(Untrained(method, share) for method, share in shares.items())
         return [s for s in summary(Records(lines=lines, untrained=named), info) if s.startswith("Not compared")]
 
-    why = "KID in % of that of noise"
+    why = "excess KID in % of that of noise"
     expected = f"cgan (67 %) and cyclegan (94 %), whose generators are untrained ({why})"
     assert said_of(cgan=0.67, cyclegan=0.94) == [f"Not compared: {expected}; train them for more steps."]
     (one,) = said_of(cgan=0.67)
     assert (
-        one
-        == "Not compared: cgan is untrained, the KID of its images is 67 % of that of noise; train it for more steps."
+        one == "Not compared: cgan is untrained, the excess KID of its images is 67 % of that of noise; "
+        "train it for more steps."
     )
 
 

@@ -20,8 +20,8 @@ TERMS = {
     "KID, FID": (
         "distance between the feature distributions of synthetic and real images, lower is closer. KID is unbiased for "
         "few images. FID is biased: compare it only with its real-vs-real baseline. *KID subset*: images per subset. "
-        f"*KID / noise*: share of the KID of noise; above {100 * TRAINED_SHARE:g} % a generator counts as untrained, "
-        "and its arms are not compared."
+        "*Excess KID / noise*: the KID above the real-vs-real baseline, in % of that of noise; above "
+        f"{100 * TRAINED_SHARE:g} % a generator counts as untrained, and its arms are not compared."
     ),
     "Precision, Density; Recall, Coverage": (
         "realism of the images; part of the real diversity that they cover. Precision is not informative if recall is "
@@ -72,7 +72,7 @@ def _against(quality: Sequence[Quality], part: str, where: str) -> list[Block]:
             columns[name] = _beside(scores, baselines, lowest=measure in LOWER_IS_BETTER)
     shares = [share_of_noise(q.method, quality).get(q.extractor) for q in found]
     if part == "test" and any(shares):
-        columns["KID / noise"] = [DASH if x is None else f"{100 * x:.1f} %" for x in shares]
+        columns["Excess KID / noise"] = [DASH if x is None else f"{100 * x:.1f} %" for x in shares]
     subset = [q.score(f"{where}/kid_subset_size") for q in found]
     if any(s.n for s in subset):
         columns["KID subset"] = [count_of(s.mean) for s in subset]

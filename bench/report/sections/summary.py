@@ -68,7 +68,7 @@ def _not_compared(records: Records) -> str:
     rest = [w for w, m in reasons.items() if m not in bare or len(bare) == 1]
     if len(bare) > 1:
         shares = join([f"{m} ({100 * share:.0f} %)" for m, share in bare.items()])
-        why = "whose generators are untrained (KID in % of that of noise)"
+        why = "whose generators are untrained (excess KID in % of that of noise)"
         rest.insert(0, f"Not compared: {shares}, {why}; train them for more steps.")
     return " ".join(rest)
 

@@ -107,7 +107,7 @@ def kill_two(url: str) -> list[int]:
                 killed |= {pid: trial.number} if in_trial else {}
                 if len(killed) == 2:
                     return list(killed.values())
-        time.sleep(0.03)
+        time.sleep(0.1)
     raise AssertionError("no two processes began a trial")
 
 
@@ -133,7 +133,7 @@ def test_four_processes_two_killed_end_with_exactly_n_trials(
 
     url = postgres.create("study")
     monkeypatch.setattr(tracked, "TrackingThread", NoMLflow)
-    monkeypatch.setattr(trial_queue, "POLL_S", 0.05)
+    monkeypatch.setattr(trial_queue, "POLL_S", 0.2)
     monkeypatch.setattr(objective, "run_pair", by_formula)
     monkeypatch.setattr("bench.tuning.results.write_plots", lambda *_: {})
     monkeypatch.setenv("BENCH_STORAGE", url)

@@ -93,6 +93,7 @@ def spans(page: Path) -> list[str]:
 
 RUNS = [b for page in PAGES for b in blocks(page) if b.marker.startswith("run")]
 SCRIPT = "make_images.py"
+QUICK = {"fidelity.input_size_px": 32, "explain.images_per_class": 1, "split.folds": 2, "split.repeats": 1}
 
 
 @pytest.fixture(scope="module")
@@ -114,13 +115,17 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Path]:
 
 @pytest.fixture
 def beside(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """Leave no trace of modules from the examples' folders; skip what other tests are about: MLflow, drawing."""
+    """Leave no trace of modules from the examples' folders; skip what other tests are about.
+
+    That is MLflow, drawing and LaTeX tables.
+    """
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(registry, "_FOLDERS", [])
     monkeypatch.delenv("BENCH_DATA", raising=False)
     monkeypatch.setattr(MLflowView, "finished", lambda *_: None)
     monkeypatch.setattr(MLflowView, "complete", lambda *_: None)
     leave_out_figures(monkeypatch)
+    monkeypatch.setattr("bench.report.build.latex", lambda *_: "")
     monkeypatch.setattr("bench.report.run_facts.suites_that_answer", lambda *_: {})
     before = set(sys.modules)
     yield monkeypatch
@@ -138,7 +143,8 @@ def test_an_example_runs_as_it_stands(block: Block, folders: dict[Path, Path], b
     folder = folders[block.page]
     beside.chdir(folder)
     assert block.commands
-    smaller = [word for setting in shlex.split(block.name) for word in ("--set", setting)]
+    settings = [*(f"{key}={value}" for key, value in QUICK.items()), *shlex.split(block.name)]
+    smaller = [word for setting in settings for word in ("--set", setting)]
     for words in block.commands:
         if words[0] == "python":
             assert words[1:] == [SCRIPT]  # the folder has what it draws
@@ -191,6 +197,7 @@ def commands(page: Path) -> list[list[str]]:
     return found
 
 
+@cache
 def subcommands(group: click.Group) -> dict[str, click.Command]:
     """Return the commands of a group by name, also of one that imports them when they are used."""
     context = click.Context(group)
@@ -222,9 +229,14 @@ def every_command(group: click.Group = main) -> Iterator[click.Command]:
             yield from every_command(command)
 
 
+@cache
+def every_option() -> set[str]:
+    return {name for command in every_command() for name in options(command)} | {"--version"}
+
+
 @pages
 def test_every_verb_option_and_suite_that_is_named_exists(page: Path) -> None:
-    known = {name for command in every_command() for name in options(command)} | {"--version"}
+    known = every_option()
     for span in spans(page):
         if span.startswith("--"):
             assert set(OPTION.findall(span)) <= known, f"{page.name}: {span}"

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from breakhis_part import part_of_breakhis
 from click.testing import CliRunner
 from data_sets import LAYOUTS, busi_set, jpeg, png, scene, write
 from PIL import Image
@@ -64,6 +65,13 @@ def dirty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+@pytest.fixture(scope="module")
+def audited(dirty: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
+    """What the audit of ``dirty`` found, and the folder of its cache."""
+    folder = tmp_path_factory.mktemp("audited")
+    return audit(dirty, folder), folder
+
+
 def _encoded(image: Image.Image, kind: str = "TIFF", **options: Any) -> bytes:
     import io
 
@@ -78,8 +86,8 @@ def _turned_exif() -> Image.Exif:
     return exif
 
 
-def test_injected_copies_are_found(dirty: Path, tmp_path: Path) -> None:
-    found = audit(dirty, tmp_path)
+def test_injected_copies_are_found(audited: tuple[dict[str, Any], Path]) -> None:
+    found, _ = audited
     exact, near = found["exact"], found["near"]
     ablation_pairs = [
         ["a/P00_0.png", "a/P00_same.png"],
@@ -102,8 +110,8 @@ def test_injected_copies_are_found(dirty: Path, tmp_path: Path) -> None:
     assert found["mixed_groups"] == [{"group": "P06", "images": {"a": 1, "b": 1}}]
 
 
-def test_injected_oddities_are_named(dirty: Path, tmp_path: Path) -> None:
-    found = audit(dirty, tmp_path)
+def test_injected_oddities_are_named(audited: tuple[dict[str, Any], Path]) -> None:
+    found, _ = audited
     assert {(p["path"], p["kind"]) for p in found["unusable"]} == {
         ("a/P05_cut.png", "truncated"),
         ("a/P05_dot.png", "too_small"),
@@ -121,8 +129,8 @@ def test_injected_oddities_are_named(dirty: Path, tmp_path: Path) -> None:
     }
 
 
-def test_counts_and_tables_add_up(dirty: Path, tmp_path: Path) -> None:
-    found = audit(dirty, tmp_path)
+def test_counts_and_tables_add_up(dirty: Path, audited: tuple[dict[str, Any], Path]) -> None:
+    found, _ = audited
     files = sorted(p.relative_to(dirty).as_posix() for p in dirty.rglob("*.*"))
     counts = found["counts"]
     assert counts["files"] == len(files) == sum(row["images"] for row in found["table"])
@@ -139,11 +147,12 @@ def test_counts_and_tables_add_up(dirty: Path, tmp_path: Path) -> None:
     assert set(found["appearance"]["groups"]) == {f["group"] for f in found["table"]}
 
 
-def test_the_policy_hides_nothing_and_a_second_audit_is_the_same(dirty: Path, tmp_path: Path) -> None:
-    first = audit(dirty, tmp_path)
-    assert audit(dirty, tmp_path) == first
+def test_the_policy_hides_nothing_and_a_second_audit_is_the_same(
+    dirty: Path, tmp_path: Path, audited: tuple[dict[str, Any], Path]
+) -> None:
+    first, folder = audited
     assert audit(dirty, tmp_path / "other") == first
-    assert audit(dirty, tmp_path, on_duplicate="refuse", on_near_duplicate="drop") == first
+    assert audit(dirty, folder, on_duplicate="refuse", on_near_duplicate="drop") == first
     json.dumps(first)
 
 
@@ -259,14 +268,16 @@ def test_burned_in_marks_are_searched_in_grey_images_only() -> None:
 # --- folds and the command
 
 
-def test_folds_after_the_policy_have_no_crossing_copy_and_without_it_do(dirty: Path, tmp_path: Path) -> None:
-    found = audit(dirty, tmp_path)
+def test_folds_after_the_policy_have_no_crossing_copy_and_without_it_do(
+    dirty: Path, audited: tuple[dict[str, Any], Path]
+) -> None:
+    found, folder = audited
     exact = [tuple(p) for p in found["exact"]["pairs"]]
     near = [(p["first"], p["second"]) for p in found["near"]["pairs"]]
     config = ImageFolderConfig(group_regex=REGEX)
     crossed = []
     for options in ({}, {"on_near_duplicate": "keep"}):
-        index = ImageFolder(dataclasses.replace(config, **options)).index(dirty, tmp_path / "cache")
+        index = ImageFolder(dataclasses.replace(config, **options)).index(dirty, folder / "cache")
         splits = make_splits(index, SplitConfig(folds=4))
         folds = audit_folds(index, splits, exact, near)
         crossed.append(sum(len(f["exact_crossing"]) + len(f["near_crossing"]) for f in folds))
@@ -372,12 +383,17 @@ REAL = {  # folder: byte-identical pairs, those across class folders; least and 
     "Dataset_BUSI_with_GT": (1, 1, 117, 140),
     "chest_xray": (22, 0, 4, 10),  # aligned anatomy: all images are alike
 }
+SLIDES = {  # a third of the images of BreakHis: three slides of each class, one with the near pair
+    *("SOB_B_A_14-22549CD", "SOB_B_TA_14-3411F", "SOB_B_F_14-21998CD"),
+    *("SOB_M_DC_14-12312", "SOB_M_MC_14-12773", "SOB_M_PC_14-15687B"),
+}
 
 
 @pytest.mark.realdata
 @pytest.mark.parametrize("folder", ["BreaKHis_v1", *(pytest.param(f, marks=pytest.mark.slow) for f in list(REAL)[1:])])
 def test_real_sets_against_a_plain_count(real_data: Path, tmp_path: Path, folder: str) -> None:
-    top = (real_data / folder).resolve()  # where the checkout has a link, so that paths compare
+    given = part_of_breakhis(real_data, tmp_path, slides=SLIDES) if folder == "BreaKHis_v1" else real_data / folder
+    top = given.resolve()  # where the checkout has a link, so that paths compare
     pictures = [p for p in top.rglob("*.*") if p.suffix in (".png", ".jpg") and "_mask" not in p.name]
     digest = {p: hashlib.md5(p.read_bytes()).hexdigest() for p in pictures}
     same = {d: sorted(p for p in digest if digest[p] == d) for d, n in Counter(digest.values()).items() if n > 1}
@@ -385,7 +401,7 @@ def test_real_sets_against_a_plain_count(real_data: Path, tmp_path: Path, folder
     labels = ("benign", "malignant", "normal")
     label = {p: next((part for part in p.parts[-7:] if part in labels), p.parent.name) for p in pictures}
     conflicts = [pair for pair in plain if label[pair[0]] != label[pair[1]]]
-    found = audit_subject(find_subject(top, None, None, tmp_path))
+    found = audit_subject(find_subject(top, None, None, tmp_path / "out"))
     root = Path(found["root"])
     assert {tuple(sorted((root / a, root / b))) for a, b in found["exact"]["pairs"]} == set(plain)
     assert {tuple(sorted((root / a, root / b))) for a, b in found["exact"]["label_conflicts"]} == set(conflicts)
@@ -395,10 +411,12 @@ def test_real_sets_against_a_plain_count(real_data: Path, tmp_path: Path, folder
     assert found["counts"]["files"] == len(pictures)
 
 
-def test_appearances_are_cached_by_content(dirty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_appearances_are_cached_by_content(
+    dirty: Path, audited: tuple[dict[str, Any], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     import bench.audit.appearance as appearance_module
 
-    first = audit(dirty, tmp_path)
+    first, folder = audited
     monkeypatch.setattr(appearance_module, "measure", lambda *a: pytest.fail("measured again"))
-    assert audit(dirty, tmp_path) == first
+    assert audit(dirty, folder) == first
     assert {f.name for f in dataclasses.fields(Appearance)} >= set(first["appearance"]["measures"])

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from breakhis_part import part_of_breakhis
 from click.testing import CliRunner
 from data_sets import png, write
 from PIL import Image
@@ -18,6 +19,8 @@ from bench.audit import leak_demo as module
 from bench.audit.colour_texture import colour_texture
 from bench.audit.leak_demo import DIFFERENCE, IMAGE, PATIENT, LeakDemo, leak_demo, out_of_fold, shuffled_within_class
 from bench.cli.main import main
+from bench.data import near_duplicates
+from bench.data.near_duplicates import NearPairs
 from bench.data.sets.breakhis import BreakHis, BreakHisConfig
 from bench.data.sets.image_folder import ImageFolder, ImageFolderConfig
 from bench.errors import DataError
@@ -29,6 +32,7 @@ PATIENTS, IMAGES = 8, 5  # of each class
 @pytest.fixture(autouse=True)
 def _few_trees(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TREES", 12)
+    monkeypatch.setattr(module, "IMAGE_SIZE_PX", 24)  # that of the made images
 
 
 def folder_of(root: Path, patient_spread: float, class_shift: float, patients: int = PATIENTS) -> Path:
@@ -45,8 +49,11 @@ def folder_of(root: Path, patient_spread: float, class_shift: float, patients: i
 
 
 def index_of(root: Path, cache: Path, group_regex: str | None = r"(?P<group>[ab]\d+)_") -> DatasetIndex:
+    """Return the index of a folder; its noise has no near copies, so they are not searched."""
     config = ImageFolderConfig(group_regex=group_regex, on_near_duplicate="keep")
-    return ImageFolder(config).index(root, cache)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(near_duplicates, "_search", lambda *_: NearPairs((), 0.9, None))
+        return ImageFolder(config).index(root, cache)
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +67,7 @@ def shown(recognisable: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     cache = tmp_path_factory.mktemp("cache")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "TREES", 12)
+        patch.setattr(module, "IMAGE_SIZE_PX", 24)
         index = index_of(recognisable, cache)
         return index, cache, leak_demo(index, cache, repeats=2)
 
@@ -81,25 +89,23 @@ def test_recognisable_patients_cause_leakage(shown: tuple[DatasetIndex, Path, Le
 
 def test_without_patient_effect_leakage_gains_nothing(tmp_path: Path) -> None:
     root = folder_of(tmp_path / "set", patient_spread=0, class_shift=6)
-    demo = leak_demo(index_of(root, tmp_path / "cache"), tmp_path / "cache", repeats=2)
+    demo = leak_demo(index_of(root, tmp_path / "cache"), tmp_path / "cache", repeats=1)
     bought = demo.scores[DIFFERENCE]["balanced_accuracy"]
     assert demo.scores[PATIENT]["balanced_accuracy"].value > 0.75
     assert bought.low < 0 < bought.high
     assert demo.says.endswith("cannot be distinguished from zero.")
 
 
-def test_the_same_seed_gives_the_same_numbers_on_any_number_of_cores(
-    shown: tuple[DatasetIndex, Path, LeakDemo], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    index, cache, demo = shown
-    monkeypatch.setattr(module, "available_cpus", lambda: 3)
-    assert leak_demo(index, cache, repeats=2) == demo
-    assert leak_demo(index, cache, repeats=2, seed=1).scores != demo.scores
+def test_another_seed_gives_other_numbers(shown: tuple[DatasetIndex, Path, LeakDemo]) -> None:
+    index, cache, _ = shown
+    demos = [leak_demo(index, cache, repeats=1, seed=seed) for seed in (0, 1)]
+    assert demos[0].scores != demos[1].scores
 
 
 def test_both_protocols_test_every_image_once_in_folds_of_the_same_images_of_each_class(
     shown: tuple[DatasetIndex, Path, LeakDemo], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """And the same seed gives the same numbers, on another number of cores and on any number of calls."""
     index, cache, demo = shown
     folds: list[np.ndarray] = []
     scored: list[float] = []
@@ -111,6 +117,7 @@ def test_both_protocols_test_every_image_once_in_folds_of_the_same_images_of_eac
         return y_prob
 
     monkeypatch.setattr(module, "out_of_fold", spy)
+    monkeypatch.setattr(module, "available_cpus", lambda: 3)
     assert leak_demo(index, cache, repeats=2) == demo
     groups, labels = [r.group_id for r in index.records], [r.label for r in index.records]
     for by_patient, by_image in zip(folds[::2], folds[1::2], strict=True):
@@ -183,11 +190,12 @@ def test_features_are_finite_and_have_expected_values() -> None:
 
 @pytest.mark.realdata
 def test_real_breakhis_at_100x(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """353 images of 18 patients: about 0.90 by image, 0.61 by patient; the intervals are wide."""
+    """177 images of 18 patients: about 0.84 by image, 0.63 by patient; the intervals are wide."""
     monkeypatch.setattr(module, "TREES", 30)
-    index = BreakHis(BreakHisConfig(magnification=100)).index(real_data / "BreaKHis_v1", tmp_path)
+    monkeypatch.setattr(module, "IMAGE_SIZE_PX", 64)
+    index = BreakHis(BreakHisConfig(magnification=100)).index(part_of_breakhis(real_data, tmp_path, 2), tmp_path)
     demo = leak_demo(index, tmp_path, repeats=1)
     by_image, by_patient, bought = (demo.scores[p]["balanced_accuracy"] for p in (IMAGE, PATIENT, DIFFERENCE))
-    assert 0.85 < by_image.value < 0.95
+    assert 0.78 < by_image.value < 0.95
     assert 0.45 < by_patient.value < 0.72
-    assert bought.low > 0.1
+    assert bought.low > 0.05

@@ -92,20 +92,20 @@ def pictures(
 def test_equals_torch_fidelitys_command_line(
     lite0: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real, synthetic = pictures(tmp_path / "real", 70, 0, kinds=("png", "jpg")), pictures(tmp_path / "synthetic", 30, 1)
-    words = ("--feature-extractor", lite0, "--kid-subset-size", 30)
+    real, synthetic = pictures(tmp_path / "real", 40, 0, kinds=("png", "jpg")), pictures(tmp_path / "synthetic", 20, 1)
+    words = ("--feature-extractor", lite0, "--kid-subset-size", 20)
     wanted = torch_fidelity_cli(monkeypatch, capsys, real, synthetic, *words)
     got = call(real, synthetic, "--input-size", SIZE_PX)
     for ours, theirs in THEIRS.items():
         assert got["synthetic"][f"{ours}_{got['extractor']}"] == pytest.approx(wanted[theirs], rel=1e-9), ours
-    assert got["synthetic"][f"kid_subset_size_{got['extractor']}"] == 30
+    assert got["synthetic"][f"kid_subset_size_{got['extractor']}"] == 20
 
 
 def test_images_of_many_sizes_are_resized_one_by_one(
     lite0: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real, synthetic = (pictures(tmp_path / name, 24, seed, (40, 40, 80)) for seed, name in enumerate("ab"))
-    words = ("--feature-extractor", lite0, "--kid-subset-size", 24, "--batch-size", 1)  # it cannot batch them
+    real, synthetic = (pictures(tmp_path / name, 20, seed, (40, 40, 80)) for seed, name in enumerate("ab"))
+    words = ("--feature-extractor", lite0, "--kid-subset-size", 20, "--batch-size", 1)  # it cannot batch them
     wanted = torch_fidelity_cli(monkeypatch, capsys, real, synthetic, *words)
     got = call(real, synthetic, "--input-size", SIZE_PX)
     for ours, theirs in THEIRS.items():
@@ -113,15 +113,14 @@ def test_images_of_many_sizes_are_resized_one_by_one(
 
 
 @pytest.mark.realdata
-def test_equals_it_on_200_and_200_real_images(
+def test_equals_it_on_30_and_30_real_images(
     lite0: str, real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    real, synthetic = real_folders(real_data, tmp_path)
-    wanted = torch_fidelity_cli(
-        monkeypatch, capsys, real, synthetic, "--feature-extractor", lite0, "--kid-subset-size", 200
-    )
+    real, synthetic = real_folders(real_data, tmp_path, 30)
+    words = ("--feature-extractor", lite0, "--kid-subset-size", 30)
+    wanted = torch_fidelity_cli(monkeypatch, capsys, real, synthetic, *words)
     got = call(real, synthetic, "--input-size", SIZE_PX)
-    assert got["synthetic"][f"n_real_{got['extractor']}"] == got["synthetic"][f"n_synthetic_{got['extractor']}"] == 200
+    assert got["synthetic"][f"n_real_{got['extractor']}"] == got["synthetic"][f"n_synthetic_{got['extractor']}"] == 30
     for ours, theirs in THEIRS.items():
         assert got["synthetic"][f"{ours}_{got['extractor']}"] == pytest.approx(wanted[theirs], rel=1e-9), ours
 
@@ -135,7 +134,7 @@ def test_equals_it_with_the_standard_inception(
     path = given / INCEPTION_FILE if given.is_dir() else given
     if path.name != INCEPTION_FILE or not path.is_file():
         pytest.skip(f"no {INCEPTION_FILE} given; set BENCH_WEIGHTS to it, or to its folder")
-    real, synthetic = real_folders(real_data, tmp_path)
+    real, synthetic = real_folders(real_data, tmp_path, 200)
     words = ("--feature-extractor", "inception-v3-compat", "--feature-extractor-weights-path", path)
     wanted = torch_fidelity_cli(monkeypatch, capsys, real, synthetic, *words, "--kid-subset-size", 200)
     got = call(real, synthetic, "--extractor", "inception", "--weights", path)
@@ -143,10 +142,10 @@ def test_equals_it_with_the_standard_inception(
         assert got["synthetic"][f"{ours}_{got['extractor']}"] == pytest.approx(wanted[theirs], rel=1e-6, abs=1e-6), ours
 
 
-def real_folders(root: Path, into: Path) -> tuple[Path, Path]:
-    """Copy 200 + 200 dermoscopy images, of all classes, into two folders."""
-    files = sorted((root / "ISIC9").rglob("*.jpg"))[::5][:400]
-    if len(files) < 400:
+def real_folders(root: Path, into: Path, n: int) -> tuple[Path, Path]:
+    """Copy n + n dermoscopy images (n up to 200), of all classes, into two folders."""
+    files = sorted((root / "ISIC9").rglob("*.jpg"))[:: 1000 // n][: 2 * n]
+    if len(files) < 2 * n:
         pytest.skip(f"fewer than 2,000 images of ISIC9 under {root}")
     for i, path in enumerate(files):
         folder = into / ("real" if i % 2 else "synthetic")

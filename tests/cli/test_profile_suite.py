@@ -6,13 +6,16 @@ import csv
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from click.testing import CliRunner
+from toy import leave_out_figures
 
 from bench.cli import profile_suite as profile_suite_command
 from bench.cli.main import main
+from bench.engine.scheduler import Listener
 from bench.forecast.profile_points import TRAINING, measure, subjects
 from bench.suite.suite import parse_suite
 
@@ -79,7 +82,19 @@ def test_the_plan_says_what_is_measured_what_guessed_and_what_neither(out: Path)
     assert max(len(line.rstrip()) for line in shown.splitlines() if line.startswith(("fit", "stage", "total"))) <= 80
 
 
-def test_a_predicted_run_keeps_what_was_predicted(out: Path) -> None:
+class NoView(Listener):
+    """Replaces the MLflow view, which is slow to start."""
+
+    def __init__(self, session: Any) -> None:
+        """Take the arguments of the view."""
+
+    def is_complete(self, digest: str) -> bool:
+        return True
+
+
+def test_a_predicted_run_keeps_what_was_predicted(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_out_figures(monkeypatch)
+    monkeypatch.setattr("bench.cli.run.MLflowView", NoView)
     words = ("--suite", str(out / "small.yaml"), "--out", str(out))
     run("run", *words, "--only", "method=none", "--only", "fold=0", "--device", "cpu", "--jobs", "1")
     rows = [json.loads(line) for line in (out / "results.jsonl").read_text().splitlines()]

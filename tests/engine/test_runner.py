@@ -12,7 +12,7 @@ from toy import register, write_squares, write_suite
 
 from bench.engine.executors.local import InProcess
 from bench.engine.plan_rows import rows_of
-from bench.engine.scheduler import Listener, Runner
+from bench.engine.scheduler import Listener, Runner, Summary
 from bench.engine.session import Session, prepare
 from bench.plan.plan import Cell
 from bench.stages.context import CellContext
@@ -31,22 +31,40 @@ def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return make
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output folder of a whole run of the toy suite, to be copied."""
-    folder = tmp_path_factory.mktemp("finished")
+def made(folder: Path, **changes: Any) -> tuple[Path, Summary]:
+    """Run the toy suite in a new folder; return the output folder, to be copied, and what was done."""
     with pytest.MonkeyPatch.context() as patch:
         register(patch)
-        suite, data = write_suite(folder / "s.yaml"), write_squares(folder / "data")
-        run(prepare(str(suite), (), data, folder / "out"))
-    return folder / "out"
+        suite, data = write_suite(folder / "s.yaml", **changes), write_squares(folder / "data")
+        return folder / "out", run(prepare(str(suite), (), data, folder / "out")).summary
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Summary]:
+    return made(tmp_path_factory.mktemp("finished"))
 
 
 @pytest.fixture
-def whole(session: Any, finished: Path, tmp_path: Path) -> Session:
+def whole(session: Any, finished: tuple[Path, Summary], tmp_path: Path) -> Session:
     """A session whose every cell is done."""
-    shutil.copytree(finished, tmp_path / "whole")
+    shutil.copytree(finished[0], tmp_path / "whole")
     s: Session = session("whole")
+    return s
+
+
+WITH_BAD: dict[str, Any] = {"methods": {"none": {}, "toy": {}, "bad": {"use": "toy", "fail_at": 2}}, "ratios": [1.0]}
+
+
+@pytest.fixture(scope="module")
+def with_failure(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Summary]:
+    return made(tmp_path_factory.mktemp("failed"), **WITH_BAD)
+
+
+@pytest.fixture
+def failed(session: Any, with_failure: tuple[Path, Summary], tmp_path: Path) -> Session:
+    """A session with a method that failed in the middle."""
+    shutil.copytree(with_failure[0], tmp_path / "failed")
+    s: Session = session("failed", **WITH_BAD)
     return s
 
 
@@ -75,10 +93,9 @@ class KillAfter(Listener):
             raise Killed
 
 
-def test_a_run_ends_with_every_cell_done_and_scored(session: Any) -> None:
-    s = session()
-    runner = run(s)
-    assert (runner.summary.exit_code, runner.summary.done) == (0, len(s.plan.work))
+def test_a_run_ends_with_every_cell_done_and_scored(whole: Session, finished: tuple[Path, Summary]) -> None:
+    s, summary = whole, finished[1]
+    assert (summary.exit_code, summary.done) == (0, len(s.plan.work))
     rows = rows_of(s.plan, s.env)
     assert {r.status for r in rows} == {"done"}
     evaluated = [r for r in rows if r.stage == "evaluate"]
@@ -100,13 +117,19 @@ def test_a_second_run_does_nothing(whole: Session) -> None:
     assert Store(s.env.out).path.read_text() == lines
 
 
-@pytest.mark.parametrize("after", [1, 3, 8])
-def test_killed_and_resumed_gives_the_numbers_of_an_unbroken_run(session: Any, whole: Session, after: int) -> None:
-    broken = session("broken")
-    with pytest.raises(Killed):
-        run(broken, KillAfter(after))
+def test_killed_three_times_and_resumed_gives_the_numbers_of_an_unbroken_run(session: Any, whole: Session) -> None:
+    broken, done = session("broken"), 0
+    for more in (1, 2, 5):
+        killed = KillAfter(more)
+        with pytest.raises(Killed):
+            run(broken, killed)
+        done += more
+        assert killed.left == 0
+        again = Runner(broken.plan.cells, broken.env)
+        again.reuse()
+        assert again.summary.reused == done
     runner = run(broken)
-    assert runner.summary.reused == after
+    assert runner.summary.reused == done
     assert scores(broken) == scores(whole)
 
 
@@ -136,24 +159,24 @@ def test_a_generator_killed_in_the_middle_continues_from_its_checkpoint(
         assert [line.split(",")[0] for line in history[1:]] == ["1", "2", "3", "4", "5", "6"]
 
 
-def test_a_failure_is_stored_its_dependants_skipped_and_the_rest_runs(session: Any) -> None:
-    s = session(methods={"none": {}, "toy": {}, "bad": {"use": "toy", "fail_at": 2}})
-    runner = run(s)
-    assert runner.summary.exit_code == 1
+def test_a_failure_is_stored_its_dependants_skipped_and_the_rest_runs(
+    failed: Session, with_failure: tuple[Path, Summary]
+) -> None:
+    s = failed
+    assert with_failure[1].exit_code == 1
     rows = rows_of(s.plan, s.env)
-    failed = [r for r in rows if r.status == "failed"]
-    assert {(r.stage, r.method) for r in failed} == {("fit", "bad")}
-    assert "injected failure" in (failed[0].error or "")
-    assert "Traceback" in (failed[0].error or "")
+    failures = [r for r in rows if r.status == "failed"]
+    assert {(r.stage, r.method) for r in failures} == {("fit", "bad")}
+    assert "injected failure" in (failures[0].error or "")
+    assert "Traceback" in (failures[0].error or "")
     skipped = [r for r in rows if r.status == "skipped"]
     assert {r.method for r in skipped} == {"bad"}
     assert all("fit bad" in (r.error or "") and "injected failure" in (r.error or "") for r in skipped)
     assert all(r.status == "done" for r in rows if r.method != "bad")
 
 
-def test_a_retry_runs_failures_only_and_from_where_they_stood(session: Any) -> None:
-    s = session(methods={"none": {}, "toy": {}, "bad": {"use": "toy", "fail_at": 2}})
-    run(s)
+def test_a_retry_runs_failures_only_and_from_where_they_stood(failed: Session) -> None:
+    s = failed
     (s.env.out / "cells" / "fit" / "mended").touch()
     runner = run(s)
     assert runner.summary.exit_code == 0
@@ -217,8 +240,8 @@ def test_worker_processes_give_the_same_numbers(session: Any) -> None:
     from bench.engine.executors.local import Workers
 
     # the toy method is known to this process only, so the workers get a registered one
-    methods = {"none": {}, "oversample": {}}
-    alone, many = session("alone", methods=methods), session("many", methods=methods)
+    quick = {"methods": {"none": {}, "oversample": {}}, "explain": {"images_per_class": 0}}
+    alone, many = session("alone", **quick), session("many", **quick)
     run(alone)
     runner = Runner(many.plan.cells, many.env)
     runner.reuse()

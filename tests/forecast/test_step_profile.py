@@ -87,6 +87,7 @@ def test_the_peak_is_that_of_a_matrix_product():
 
 def test_the_command_prints_json_and_a_table(monkeypatch):
     monkeypatch.setattr(step_profile, "BLOCK_S", 0.0)
+    monkeypatch.setitem(step_profile.PEAK_SIZE, "cpu", 128)
     monkeypatch.setattr(profile_step, "peak_memory", lambda *_: {"reference": 2**20})
     words = ["profile", "step", "--method", "cyclegan", "--image-size", "24", "--batch", "2", "--device", "cpu"]
     words += ["--threads", "1", "--blocks", "2"]

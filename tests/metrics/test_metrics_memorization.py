@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 import tracemalloc
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from breakhis_part import part_of_breakhis
 from PIL import Image, ImageFilter
 
 from bench.data.cache import ImageCache
@@ -225,30 +225,35 @@ def test_an_image_is_memorised_only_if_near_in_every_space() -> None:
     assert turned.is_near(thumbnails(np.zeros((2, 32, 32, 3), np.uint8)), np.array([0, 3])).all()
 
 
-def pictures(dataset: Any, root: Path | None, folder: Path, size_px: int, every: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return every n-th image of the data set (n = ``every``), and the patients."""
+def pictures(dataset: Any, root: Path | None, folder: Path, size_px: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the images of the data set, and the patients."""
     index = dataset.index(root, folder)
-    index = replace(index, records=index.records[::every])
     return np.asarray(ImageCache(folder / "c").load(index, size_px)), np.array([r.group_id for r in index.records])
 
 
+@pytest.fixture(scope="module")
+def real(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, np.ndarray]:
+    """Every third image of BreakHis, and the patients."""
+    folder = tmp_path_factory.mktemp("real")
+    return pictures(BreakHis(BreakHisConfig()), part_of_breakhis(real_data, folder, 3), folder, 64)
+
+
 def test_injected_copies_are_found_among_phantom_images(tmp_path: Path) -> None:
-    images, patients = pictures(Phantom(PhantomConfig(48, 12, images_per_patient=8)), None, tmp_path, 48, 1)
+    images, patients = pictures(Phantom(PhantomConfig(48, 12, images_per_patient=8)), None, tmp_path, 48)
     check_copies_and_novelties(images, patients)
 
 
 @pytest.mark.realdata
-def test_injected_copies_are_found_among_real_images(real_data: Path, tmp_path: Path) -> None:
-    images, patients = pictures(BreakHis(BreakHisConfig()), real_data / "BreaKHis_v1", tmp_path, 64, 2)
-    check_copies_and_novelties(images, patients)
+def test_injected_copies_are_found_among_real_images(real: tuple[np.ndarray, np.ndarray]) -> None:
+    check_copies_and_novelties(*real)
 
 
 @pytest.mark.realdata
-def test_noise_and_blurred_images_are_not_memorised_and_copies_are(real_data: Path, tmp_path: Path) -> None:
+def test_noise_and_blurred_images_are_not_memorised_and_copies_are(real: tuple[np.ndarray, np.ndarray]) -> None:
     """Features alone flag noise; pixels and features together do not."""
     from bench.metrics.features import FeatureExtractor
 
-    images, patients = pictures(BreakHis(BreakHisConfig()), real_data / "BreaKHis_v1", tmp_path, 64, 3)
+    images, patients = real
     held_out = np.isin(patients, np.unique(patients)[::4])
     train, novel = images[~held_out], images[held_out][:16]
     extract = FeatureExtractor("tf_efficientnet_lite0", None, 64).extract

@@ -128,8 +128,11 @@ def test_plan_refuses_and_plans_of_shipped_networks_import_no_torch(tmp_path: Pa
 def test_networks_known_to_take_a_size_do(name: str, multiple: int) -> None:
     least = multiple * -(-33 // multiple)
     with torch.device("meta"):  # shapes only
-        require_size(TimmNetwork(create(name, 2, least)), name, least, training=True)
-        require_size(TimmNetwork(create(name, 2, 32)), name, 32)
+        network = TimmNetwork(create(name, 2, least))
+        require_size(network, name, least, training=True)
+        if multiple > 1:  # built for one size
+            network = TimmNetwork(create(name, 2, 32))
+        require_size(network, name, 32)
 
 
 @pytest.mark.parametrize("name", STAGES)
@@ -159,4 +162,5 @@ def test_encoders_that_are_not_tried_can_be_built() -> None:
 
     for i, name in enumerate(QUICK_ENCODERS):  # three or five stages, by turns
         filters = (16,) * (3 if i % 2 else 5)
-        build_segmentation_network(SegmentationNetworkConfig(encoder=name, decoder_filters=filters))
+        with torch.device("meta"):  # VGG's classifier has 100 million weights until the library removes it
+            build_segmentation_network(SegmentationNetworkConfig(encoder=name, decoder_filters=filters))

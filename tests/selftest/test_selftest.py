@@ -80,12 +80,12 @@ def test_same_seed_same_bytes_on_any_number_of_cores(tmp_path: Path) -> None:
     chosen = [e for e in experiments() if e.part == "tuning"]
     files = {}
     for name, workers in (("one", 1), ("two", 2)):
-        found = run_experiments(chosen, 30, 3, workers)
-        write_report(found, 30, 3, tmp_path / name)
+        found = run_experiments(chosen, 20, 3, workers)
+        write_report(found, 20, 3, tmp_path / name)
         files[name] = {p.name: p.read_bytes() for p in sorted((tmp_path / name).iterdir())}
     assert list(files["one"]) == ["selftest.json", "selftest.md"]
     assert files["one"] == files["two"]
-    assert run_experiments(chosen, 30, 4, 1) != found
+    assert run_experiments(chosen, 20, 4, 1) != found
 
 
 def test_a_plain_test_is_fooled_where_the_verdict_is_not() -> None:

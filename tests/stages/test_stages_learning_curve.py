@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,41 +27,31 @@ SUITE: dict[str, Any] = {
     "ratios": [1.0],
     "split": {**CURVE, "replicates": 2},
     "classifiers": {"small_cnn": {"steps": 2, "evaluate_every": 2, "batch_size": 8, "width": 4}},
-    "explain": {"images_per_class": 1},
+    "explain": {"images_per_class": 0},
 }
 
 
-@pytest.fixture
-def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    register(monkeypatch)
-    data = tmp_path / "data"
-
-    def session(*assignments: str) -> Session:
-        if not data.exists():
-            write_squares(data, patients=16, images=2)
-        suite = write_suite(tmp_path / "s.yaml", **SUITE)
-        return prepare(str(suite), assignments, data, tmp_path / "out")
-
-    return session
+def session_in(folder: Path, *assignments: str) -> Session:
+    return prepare(str(folder / "s.yaml"), assignments, folder / "data", folder / "out")
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The images and the output folder of a whole run with two sets, to be copied."""
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    """A whole run with two sets, to be read; ``copied`` is one to be changed."""
     folder = tmp_path_factory.mktemp("finished")
     with pytest.MonkeyPatch.context() as patch:
         register(patch)
-        suite, data = write_suite(folder / "s.yaml", **SUITE), write_squares(folder / "data", patients=16, images=2)
-        assert run(prepare(str(suite), (), data, folder / "out")).summary.exit_code == 0
-    return folder
+        write_suite(folder / "s.yaml", **SUITE)
+        write_squares(folder / "data", patients=16, images=2)
+        session = session_in(folder)
+        assert run(session).summary.exit_code == 0
+        yield session
 
 
 @pytest.fixture
-def whole(make: Any, finished: Path, tmp_path: Path) -> Session:
-    for name in ("data", "out"):
-        shutil.copytree(finished / name, tmp_path / name)
-    session: Session = make()
-    return session
+def copied(whole: Session, tmp_path: Path) -> Path:
+    shutil.copytree(whole.env.out.parent, tmp_path / "copy")
+    return tmp_path / "copy"
 
 
 def run(session: Session) -> Runner:
@@ -87,8 +78,8 @@ def test_all_arms_and_sets_are_scored_on_one_test_part(whole: Session) -> None:
     assert unit_name(row) == "none/r0/small_cnn/patients8/fold0/repeat0"
 
 
-def test_more_sets_train_only_what_is_new(whole: Session, make: Any) -> None:
-    more = make("split.replicates=3")
+def test_more_sets_train_only_what_is_new(copied: Path) -> None:
+    whole, more = session_in(copied), session_in(copied, "split.replicates=3")
     runner = run(more)
     assert runner.summary.exit_code == 0
     trained = {(r.stage, r.fold) for r in runner.ended if r.stage in ("fit", "synthesize", "classify")}
@@ -118,6 +109,6 @@ def test_a_generator_never_sees_another_set(whole: Session) -> None:
             assert set(seen) == train[cell.at]
 
 
-def test_the_report_is_written(whole: Session) -> None:
+def test_the_report_is_written(whole: Session, no_figures: None) -> None:
     text = write_report(whole).read_text(encoding="utf-8")
     assert "learning curve: 2 disjoint training sets of 4, 8 patients, one common test part" in text

@@ -84,7 +84,7 @@ def test_leaks_are_refused(whole: Session) -> None:
         check_generator(Path("generator"), allowed | groups(whole, other, "unlabelled"), parts)
 
 
-def test_the_report_counts_them(whole: Session) -> None:
+def test_the_report_counts_them(whole: Session, no_figures: None) -> None:
     text = write_report(whole).read_text(encoding="utf-8")
     assert "2 disjoint training sets of 4 patients, 4 further patients of each set without labels, one common" in text
     table = whole.env.out / "reports" / "s" / "tables" / "fold-parts.csv"

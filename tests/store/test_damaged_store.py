@@ -1,7 +1,8 @@
 """A finished store, damaged in many ways: what `report` and `run` say, and that `run` restores every number.
 
-A row of ``DAMAGES`` damages a copy of one finished store. `bench report` must then name the file and leave its numbers
-out, and `bench run` must end with the numbers of the undisturbed store. Nothing here starts a process.
+A round of ``DAMAGES`` damages a copy of one finished store in several places. `bench report` must then name each file
+and leave its numbers out, and `bench run` must end with the numbers of the undisturbed store. Nothing here starts a
+process.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from toy import Toy, leave_out_figures, register, write_squares, write_suite
 
 from bench.cli.main import main
 from bench.engine.plan_rows import rows_of
+from bench.engine.scheduler import Runner
 from bench.engine.session import Session, prepare
 from bench.plan.plan import Cell
 from bench.stages import common
@@ -95,10 +97,22 @@ def finished(quick: None, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lab
 @pytest.fixture
 def lab(finished: tuple[Lab, dict[str, Any]], tmp_path: Path) -> Lab:
     """A copy of the finished store, with the times of its files."""
-    shutil.copytree(finished[0].root, tmp_path / "copy")
-    for path in (tmp_path / "copy" / "out" / "configs").glob("*.yaml"):  # its images are the copied ones
-        path.write_text(path.read_text().replace(str(finished[0].root), str(tmp_path / "copy")))
-    return Lab(tmp_path / "copy")
+    return copy_of(finished[0], tmp_path / "copy")
+
+
+@pytest.fixture(scope="module")
+def reported(finished: tuple[Lab, dict[str, Any]], tmp_path_factory: pytest.TempPathFactory) -> Lab:
+    """A copy with its report in its own folder, which the report names; each test leaves the report as it was."""
+    lab = copy_of(finished[0], tmp_path_factory.mktemp("reported") / "copy")
+    lab.call("run")
+    return lab
+
+
+def copy_of(lab: Lab, root: Path) -> Lab:
+    shutil.copytree(lab.root, root)
+    for path in (root / "out" / "configs").glob("*.yaml"):  # its images are the copied ones
+        path.write_text(path.read_text().replace(str(lab.root), str(root)))
+    return Lab(root)
 
 
 def in_place(path: Path, edit: Callable[[bytes], bytes]) -> None:
@@ -117,29 +131,40 @@ def swap(a: str, b: str) -> Callable[[bytes], bytes]:
 class Damage:
     """A way to damage a finished store, and what the verbs then say.
 
-    ``says`` must be in the output of `report` and of `run`. ``run`` is the exit code of the
-    next `run`, after which all numbers are as before.
+    The output of `report` must have ``says``, and that of `run` ``run_says``; of a damaged cell in the line that names
+    the cell's folder.
     """
 
-    name: str
     do: Callable[[Lab], object]
     says: str
-    report: int = 1
-    run: int = 0
-    run_says: str | None = None  # None: as ``says``
+    run_says: str
+    cell: tuple[str, str | None, int] | None = None
+
+    def is_said(self, lab: Lab, says: str, output: str) -> bool:
+        where = lab.cell(*self.cell).key if self.cell else ""
+        return not says or any(where in text and says in text for text in output.splitlines())
 
 
-def edit(name: str, stage: str, method: str | None, change: Callable[[bytes], bytes]) -> Callable[[Lab], None]:
-    return lambda lab: in_place(lab.folder(stage, method) / name, change)
+def in_cell(stage: str, method: str | None, fold: int, change: Callable[[Path], object], says: str) -> Damage:
+    """Return a damage in the folder of a finished cell."""
+    return Damage(lambda lab: change(lab.folder(stage, method, fold)), says, says, (stage, method, fold))
 
 
-def remove(name: str, stage: str, method: str | None = None) -> Callable[[Lab], None]:
-    return lambda lab: (lab.folder(stage, method) / name).unlink()
+def edited(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], object]:
+    return lambda folder: in_place(folder / name, change)
 
 
-def move_patient(lab: Lab) -> None:
+def removed(name: str) -> Callable[[Path], object]:
+    return lambda folder: (folder / name).unlink()
+
+
+def edit(name: str, stage: str, method: str | None, change: Callable[[bytes], bytes]) -> Callable[[Lab], object]:
+    return lambda lab: edited(name, change)(lab.folder(stage, method))
+
+
+def move_patient(folder: Path) -> None:
     """Move a patient of the test part to the training part of a saved split."""
-    path = lab.folder("split") / "split.json"
+    path = folder / "split.json"
     split = json.loads(path.read_text(encoding="utf-8"))
     group = next(iter(split["parts"]["test"]))
     split["parts"]["train"][group] = split["parts"]["test"].pop(group)
@@ -151,17 +176,21 @@ def other_bytes(lab: Lab, pattern: str) -> None:
     for path in (lab.out / "cache").glob(pattern):
         in_place(path, lambda b: b[:-200] + bytes(100) + b[-100:])
     for stage in ("classify", "fidelity", "memorised"):
-        shutil.rmtree(lab.out / "cells" / stage)
+        shutil.rmtree(lab.out / "cells" / stage, ignore_errors=True)  # the other kind of cache may have been first
 
 
-def done_json(change: Callable[[Any], Any], stage: str = "classify", method: str | None = "none"):  # type: ignore[no-untyped-def]
-    """Return a damage that changes the content of a done.json."""
+def record(change: Callable[[Any], Any]) -> Callable[[Path], object]:
+    """Return a change of the content of a done.json."""
 
-    def do(lab: Lab) -> None:
-        path = lab.folder(stage, method) / "done.json"
+    def do(folder: Path) -> None:
+        path = folder / "done.json"
         path.write_text(json.dumps(change(json.loads(path.read_text(encoding="utf-8")))), encoding="utf-8")
 
     return do
+
+
+def without(field: str) -> Callable[[Any], Any]:
+    return lambda done: {k: v for k, v in done.items() if k != field}
 
 
 def better(done: dict[str, Any]) -> dict[str, Any]:
@@ -189,11 +218,11 @@ def row(**changes: Any) -> Callable[[bytes], bytes]:
     return do
 
 
-def interrupted(spoil: Callable[[Path], object]) -> Callable[[Lab], None]:
+def interrupted(spoil: Callable[[Path], object], fold: int = 0) -> Callable[[Lab], None]:
     """Return a damage that leaves a generator in the middle, by a state that is not its own, and then spoils that."""
 
     def do(lab: Lab) -> None:
-        cell, artifacts = lab.cell("fit", "toy"), Artifacts(lab.out)
+        cell, artifacts = lab.cell("fit", "toy", fold), Artifacts(lab.out)
         shutil.rmtree(artifacts.folder(*cell.id))
         folder = artifacts.partial(*cell.id)
         folder.mkdir(exist_ok=True)
@@ -214,142 +243,118 @@ def other_state(folder: Path) -> None:
     CellContext(folder, "cpu", 0, None).save_checkpoint({"of": "another version"})
 
 
-HEALED: list[tuple[str, Callable[[Lab], object], str, str]] = [  # name, damage, what `report` says, what `run` says
-    ("not UTF-8", line(2, lambda b: b"\xff" + b), "1 skipped (line 3): not UTF-8", "not UTF-8"),
-    ("null", line(2, lambda _: b"null\n"), "(line 3): NoneType instead of an object", "NoneType"),
-    ("a list", line(0, lambda _: b"[1]\n"), "(line 1): list instead of an object", "list"),
-    ("an empty object", line(0, lambda _: b"{}\n"), "without 'schema'", "without 'schema'"),
-    ("a line cut", line(4, lambda b: b[:40] + b"\n"), "(line 5): incomplete or invalid", "incomplete or invalid JSON"),
-    (
-        "two rows in one line",
-        line(4, lambda b: b[:-1] + b),
-        "(line 5): incomplete or invalid",
-        "incomplete or invalid JSON",
-    ),
-    ("the last line torn", line(-1, lambda b: b[:-30]), "incomplete or invalid JSON", "incomplete or invalid JSON"),
-    ("zeros at the end", line(-1, lambda b: b + bytes(512)), "skipped", "skipped"),
-    ("a row without key", line(1, row(key=...)), "without 'key'", "without 'key'"),
-    ("a key that is a number", line(1, row(key=5)), "with a int as 'key'", "with a int"),
-    ("another schema", line(1, row(schema=9)), "got schema 9, expected 1", "got schema 9"),
-    ("metrics a list", line(1, row(metrics=["x"])), "skipped (line 2)", "skipped"),
-    ("a metric that is a word", line(1, row(metrics={"test/auroc": "high"})), "skipped (line 2)", "skipped"),
-    ("no results.jsonl", lambda lab: (lab.out / "results.jsonl").unlink(), "", ""),
-    ("runs.jsonl damaged", line(0, lambda b: b"null\n\xff\n" + b, "runs.jsonl"), "2 skipped", "2 skipped"),
-    ("checkpoint cut", interrupted(spoil("checkpoint.pt", lambda b: b[: len(b) // 2])), "", "starts anew"),
-    ("checkpoint empty", interrupted(spoil("checkpoint.pt", lambda _: b"")), "", "the cell starts anew"),
-    ("checkpoint of other bytes", interrupted(spoil("checkpoint.pt", lambda b: b"\x80" * len(b))), "", "starts anew"),
-    ("history shorter", interrupted(spoil("history.csv", lambda b: b[:-5])), "", "history.csv has"),
-    ("history gone", interrupted(lambda folder: (folder / "history.csv").unlink()), "", "history.csv has 0 bytes"),
-]
+def another_image(folder: Path) -> None:
+    shutil.copy(folder / "images/1/00000.png", folder / "images/0/00000.png")
 
-DAMAGES = [
-    Damage(
-        "a prediction edited",
-        edit("predictions.csv", "classify", "none", swap("0.4", "0.5")),
-        "predictions.csv was changed",
-    ),
-    Damage(
-        "labels exchanged",
-        edit("predictions.csv", "classify", "toy", swap("benign", "malignant")),
-        "predictions.csv was changed",
-    ),
-    Damage(
-        "predictions cut",
-        edit("predictions.csv", "classify", "none", lambda b: b[: len(b) // 2]),
-        "predictions.csv was changed",
-    ),
-    Damage(
-        "predictions empty",
-        edit("predictions.csv", "classify", "none", lambda b: b""),
-        "predictions.csv was changed: 0 bytes",
-    ),
-    Damage(
-        "predictions deleted", remove("predictions.csv", "classify", "none"), "predictions.csv is listed in done.json"
-    ),
-    Damage(
-        "one row deleted",
-        edit("predictions.csv", "classify", "toy", lambda b: b"\n".join(b.split(b"\n")[:-2]) + b"\n"),
-        "predictions.csv was changed",
-    ),
-    Damage("a patient moved in the split", move_patient, "split.json was changed"),
-    Damage("split of the same size", edit("split.json", "split", None, swap("b0_0", "b1_0")), "split.json was changed"),
-    Damage("split deleted", remove("split.json", "split"), "split.json is listed"),
-    Damage("a synthetic image deleted", remove("images/0/00000.png", "synthesize", "toy"), "00000.png is listed"),
-    Damage(
-        "a synthetic image replaced",
-        lambda lab: shutil.copy(
-            lab.folder("synthesize", "toy") / "images/1/00000.png",
-            lab.folder("synthesize", "toy") / "images/0/00000.png",
+
+def of_another_cell(lab: Lab) -> None:
+    shutil.copy(lab.folder("classify", "toy", 1) / "done.json", lab.folder("classify", "none", 1) / "done.json")
+
+
+def started_anew(fold: int, spoil: Callable[[Path], object], run_says: str = "the cell starts anew") -> Damage:
+    return Damage(interrupted(spoil, fold), "", run_says)
+
+
+PREDICTIONS = "predictions.csv was changed"
+CELLS = [  # rounds; no cell is in one of them twice
+    [
+        in_cell("split", None, 0, move_patient, "split.json was changed"),
+        in_cell("split", None, 1, edited("split.json", swap("b0_0", "b1_0")), "split.json was changed: SHA-256"),
+        in_cell("fit", "toy", 0, edited("means.npy", lambda b: b[:-8] + bytes(8)), "means.npy was changed: SHA-256"),
+        in_cell("fit", "toy", 1, removed("means.npy"), "means.npy is listed in done.json"),
+        in_cell("synthesize", "toy", 0, removed("images/0/00000.png"), "00000.png is listed"),
+        in_cell("synthesize", "toy", 1, another_image, "00000.png was changed"),
+        in_cell("memorised", "toy", 0, edited("memorised.csv", lambda b: b + b"x"), "memorised.csv was changed"),
+        in_cell("classify", "none", 0, edited("predictions.csv", swap("0.4", "0.5")), PREDICTIONS),
+        in_cell("classify", "none", 1, edited("predictions.csv", lambda b: b[: len(b) // 2]), PREDICTIONS),
+        in_cell("classify", "toy", 0, edited("predictions.csv", swap("benign", "malignant")), PREDICTIONS),
+        in_cell("classify", "toy", 1, edited("predictions.csv", lambda b: b""), f"{PREDICTIONS}: 0 bytes"),
+        in_cell("evaluate", "none", 0, edited("done.json", lambda b: b"\xff" + b[1:]), "done.json cannot be read"),
+        in_cell("evaluate", "none", 1, record(better), "done.json was changed: its checksum"),
+        in_cell("evaluate", "toy", 0, removed("done.json"), "done.json does not exist"),
+        in_cell("evaluate", "toy", 1, record(lambda d: None), "done.json contains a NoneType"),
+    ],
+    [
+        in_cell("split", None, 0, removed("split.json"), "split.json is listed"),
+        in_cell(
+            "fit", "toy", 0, edited("seen_groups.json", lambda b: b.replace(b'"b', b'"m', 1)), "groups.json was changed"
         ),
-        "00000.png was changed",
-    ),
-    Damage("manifest cut", edit("manifest.csv", "synthesize", "toy", lambda b: b[:60]), "manifest.csv was changed"),
-    Damage(
-        "generator edited in place",
-        edit("means.npy", "fit", "toy", lambda b: b[:-8] + bytes(8)),
-        "means.npy was changed: SHA-256",
-    ),
-    Damage("generator deleted", remove("means.npy", "fit", "toy"), "means.npy is listed"),
-    Damage(
-        "groups of the generator edited",
-        edit("seen_groups.json", "fit", "toy", lambda b: b.replace(b'"b', b'"m', 1)),
-        "seen_groups.json was changed",
-    ),
-    Damage(
-        "classifier weights edited",
-        edit("classifier.safetensors", "classify", "none", lambda b: b[:-4] + bytes(4)),
-        "classifier.safetensors was changed",
-    ),
-    Damage(
-        "copies table edited",
-        edit("memorised.csv", "memorised", "toy", lambda b: b + b"x"),
-        "memorised.csv was changed",
-    ),
-    Damage("done.json empty", edit("done.json", "classify", "none", lambda b: b""), "done.json cannot be read"),
-    Damage("done.json cut", edit("done.json", "classify", "none", lambda b: b[:100]), "done.json cannot be read"),
-    Damage("done.json null", done_json(lambda d: None), "done.json contains a NoneType"),
-    Damage("done.json of an empty object", done_json(lambda d: {}), "done.json lacks metrics"),
-    Damage("done.json a list", done_json(lambda d: [1]), "done.json contains a list"),
-    Damage(
-        "done.json not UTF-8",
-        edit("done.json", "evaluate", "none", lambda b: b"\xff" + b[1:]),
-        "done.json cannot be read",
-    ),
-    Damage(
-        "done.json without its costs",
-        done_json(lambda d: {k: v for k, v in d.items() if k != "costs"}),
-        "done.json lacks costs",
-    ),
-    Damage(
-        "done.json without its list of files",
-        done_json(lambda d: {k: v for k, v in d.items() if k != "files"}),
-        "done.json lacks files",
-    ),
-    Damage("done.json with other scores", done_json(better, "evaluate"), "done.json was changed: its checksum"),
-    Damage("done.json deleted", remove("done.json", "evaluate", "toy"), "done.json does not exist"),
-    Damage(
-        "done.json of another cell",
-        lambda lab: shutil.copy(
-            lab.folder("classify", "toy") / "done.json", lab.folder("classify", "none") / "done.json"
+        in_cell("synthesize", "toy", 0, edited("manifest.csv", lambda b: b[:60]), "manifest.csv was changed"),
+        in_cell("classify", "none", 0, removed("predictions.csv"), "predictions.csv is listed in done.json"),
+        in_cell(
+            "classify",
+            "none",
+            1,
+            edited("classifier.safetensors", lambda b: b[:-4] + bytes(4)),
+            "safetensors was changed",
         ),
-        "was changed",
-    ),
-    *(Damage(name, do, says, 0, 0, run_says) for name, do, says, run_says in HEALED),
-    Damage("an image cache with other bytes", lambda lab: other_bytes(lab, "images-*.npy"), "", 0, 0, ""),
-    Damage("cached features with other bytes", lambda lab: other_bytes(lab, "features/*.npy"), "", 0, 0, ""),
+        in_cell("classify", "toy", 0, edited("predictions.csv", lambda b: b[: b[:-1].rindex(b"\n") + 1]), PREDICTIONS),
+        in_cell("classify", "toy", 1, edited("done.json", lambda b: b[:100]), "done.json cannot be read"),
+        in_cell("evaluate", "none", 0, record(lambda d: {}), "done.json lacks metrics"),
+        in_cell("evaluate", "none", 1, record(lambda d: [1]), "done.json contains a list"),
+        in_cell("evaluate", "toy", 0, record(without("costs")), "done.json lacks costs"),
+        in_cell("evaluate", "toy", 1, record(without("files")), "done.json lacks files"),
+    ],
+    [
+        in_cell("classify", "none", 0, edited("done.json", lambda b: b""), "done.json cannot be read"),
+        Damage(of_another_cell, "was changed", "was changed", ("classify", "none", 1)),
+    ],
+]
+ROWS: list[tuple[str, Callable[[Lab], None]]] = [  # what is said of a line, and what is done to it
+    ("1 list instead of an object", line(0, lambda _: b"[1]\n")),
+    ("1 without 'key'", line(1, row(key=...))),
+    ("1 not UTF-8", line(2, lambda b: b"\xff" + b)),
+    ("1 NoneType instead of an object", line(3, lambda _: b"null\n")),
+    ("3 incomplete or invalid JSON", line(4, lambda b: b[:40] + b"\n")),
+    ("3 incomplete or invalid JSON", line(5, lambda b: b[:-1] + b)),  # two rows in one line
+    ("3 incomplete or invalid JSON", line(-1, lambda b: b[:-30])),  # the last line torn
+    ("1 without 'schema'", line(6, lambda _: b"{}\n")),
+    ("1 with a int as 'key'", line(7, row(key=5))),
+    ("1 got schema 9, expected 1", line(8, row(schema=9))),
+    ("12 skipped (lines 1, 2, 3, 4, 5, …)", line(9, row(metrics=["x"]))),
+    ("could not convert string to float: 'high'", line(10, row(metrics={"test/auroc": "high"}))),
+]
+HEALED = [
+    [
+        *(Damage(do, says, says) for says, do in ROWS),
+        Damage(line(0, lambda b: b"null\n\xff\n" + b, "runs.jsonl"), ": 2 skipped", ": 2 skipped"),
+    ],
+    [
+        Damage(line(-1, lambda b: b + bytes(512)), ": 1 skipped (line", ": 1 skipped (line"),  # zeros at the end
+        started_anew(0, spoil("checkpoint.pt", lambda b: b[: len(b) // 2])),
+        started_anew(1, spoil("checkpoint.pt", lambda _: b"")),
+    ],
+    [
+        Damage(lambda lab: (lab.out / "results.jsonl").unlink(), "", ""),
+        started_anew(0, spoil("checkpoint.pt", lambda b: b"\x80" * len(b))),
+        started_anew(1, spoil("history.csv", lambda b: b[:-5]), "history.csv has"),
+    ],
+    [
+        started_anew(0, lambda folder: (folder / "history.csv").unlink(), "history.csv has 0 bytes"),
+        Damage(lambda lab: other_bytes(lab, "images-*.npy"), "", ""),
+        Damage(lambda lab: other_bytes(lab, "features/*.npy"), "", ""),
+    ],
 ]
 
 
-@pytest.mark.parametrize("damage", DAMAGES, ids=lambda d: d.name)
-def test_damage_is_named_and_mended(damage: Damage, lab: Lab, finished: tuple[Lab, dict[str, Any]]) -> None:
-    damage.do(lab)
+@pytest.mark.parametrize(
+    ("damages", "exit_code"),
+    [*((damages, 1) for damages in CELLS), *((damages, 0) for damages in HEALED)],
+    ids=lambda found: "" if isinstance(found, list) else None,
+)
+def test_damage_is_named_and_mended(
+    damages: list[Damage], exit_code: int, lab: Lab, finished: tuple[Lab, dict[str, Any]]
+) -> None:
+    for damage in damages:
+        damage.do(lab)
     report = lab.call("report")
-    assert (report.exit_code, damage.says in report.output) == (damage.report, True), report.output
     run = lab.call("run")
-    says = damage.says if damage.run_says is None else damage.run_says
-    assert (run.exit_code, says in run.output) == (damage.run, True), run.output
+    assert (report.exit_code, run.exit_code) == (exit_code, 0), report.output + run.output
+    assert [d.says for d in damages if not d.is_said(lab, d.says, report.output)] == [], report.output
+    assert [d.run_says for d in damages if not d.is_said(lab, d.run_says, run.output)] == [], run.output
     assert lab.numbers() == finished[1]
-    assert "all cells are done" in lab.call("run").output
+    session = lab.session()
+    assert Runner(session.plan.cells, session.env).reuse() == 0, "all cells are done"
 
 
 def test_plan_and_status_name_a_damaged_cell_and_count_it_as_to_be_done(lab: Lab) -> None:
@@ -365,8 +370,9 @@ def test_plan_and_status_name_a_damaged_cell_and_count_it_as_to_be_done(lab: Lab
 
 def test_a_report_uses_no_number_that_rests_on_a_damaged_file(lab: Lab) -> None:
     edit("predictions.csv", "classify", "none", swap("benign", "malignant"))(lab)
-    report = json.loads(lab.call("report", "--json").stdout)
-    line = next(x for x in report["lines"] if x["method"] == "none")
+    result = lab.call("report", "--json")
+    assert result.exit_code == 1
+    line = next(x for x in json.loads(result.stdout)["lines"] if x["method"] == "none")
     assert (line["pairs"], line["planned"]) == (1, 2)
     page = (lab.out / "reports" / "s" / "leaderboard.md").read_text(encoding="utf-8")
     assert "predictions.csv was changed" in page
@@ -436,18 +442,18 @@ REPORTS = {
 
 
 @pytest.mark.parametrize("name", REPORTS)
-def test_a_report_that_is_not_whole_is_written_again(name: str, lab: Lab) -> None:
-    lab.call("run")  # in its own folder, which the report names
-    whole = report_files(lab)
-    REPORTS[name](lab.out / "reports" / "s")
-    run = lab.call("run")
+def test_a_report_that_is_not_whole_is_written_again(name: str, reported: Lab) -> None:
+    whole = report_files(reported)
+    REPORTS[name](reported.out / "reports" / "s")
+    run = reported.call("run")
     assert (run.exit_code, "all cells are done" in run.output) == (0, True)
-    assert report_files(lab) == whole
+    assert report_files(reported) == whole
 
 
-def test_a_report_that_was_interrupted_is_written_by_the_next_run(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    lab.call("run")
-    whole = report_files(lab)
+def test_a_report_that_was_interrupted_is_written_by_the_next_run(
+    reported: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lab, whole = reported, report_files(reported)
     with monkeypatch.context() as patch:
         patch.setattr("bench.report.build.document", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
@@ -457,25 +463,26 @@ def test_a_report_that_was_interrupted_is_written_by_the_next_run(lab: Lab, monk
     assert report_files(lab) == whole
 
 
-@pytest.mark.parametrize("setting", ["margin=0.5", "reference=toy", "description=Another"])
-def test_the_report_follows_every_setting(setting: str, lab: Lab) -> None:
+def test_the_report_follows_every_setting(reported: Lab) -> None:
     """A verdict's setting changes no cell: 0.02 stood in the report and suite.yaml after --set margin=0.5."""
-    lab.call("run")
-    name, _, value = setting.partition("=")
-    before = report_files(lab)
-    run = lab.call("run", "--set", setting)
-    assert (run.exit_code, "all cells are done" in run.output) == (0, True)
-    after = report_files(lab)
-    assert f"{name}: {value}" in after["suite.yaml"].decode()
-    assert after["leaderboard.md"] != before["leaderboard.md"]
+    lab, whole = reported, report_files(reported)
+    before = whole
+    for setting in ("margin=0.5", "reference=toy", "description=Another"):
+        name, _, value = setting.partition("=")
+        run = lab.call("run", "--set", setting)
+        assert (run.exit_code, "all cells are done" in run.output) == (0, True)
+        after = report_files(lab)
+        assert f"{name}: {value}" in after["suite.yaml"].decode()
+        assert after["leaderboard.md"] not in (before["leaderboard.md"], whole["leaderboard.md"])
+        before = after
     lab.call("report")  # the stored settings are those of the last run
-    assert report_files(lab) == after
-    lab.call("run")  # without it: back again
     assert report_files(lab) == before
+    lab.call("run")  # without it: back again
+    assert report_files(lab) == whole
 
 
-def test_the_report_follows_the_code(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
-    lab.call("run")
+def test_the_report_follows_the_code(reported: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    lab = reported
     written: list[Path] = []
     monkeypatch.setattr(
         "bench.report.build.build_report", lambda *at: written.append(at[3]) or at[3] / "leaderboard.md"
@@ -500,7 +507,7 @@ def test_a_row_of_the_store_with_another_number_is_not_believed(lab: Lab, finish
 
 def test_a_result_that_differs_takes_all_that_was_made_from_the_old_one_with_it(lab: Lab, monkeypatch: Any) -> None:
     """Elsewhere than on a CPU a cell done again may give other numbers; nothing may then rest on its old ones."""
-    remove("means.npy", "fit", "toy")(lab)
+    (lab.folder("fit", "toy") / "means.npy").unlink()
     monkeypatch.setattr("toy.Toy.fit", lambda self, data, ctx, fit=Toy.fit: (fit(self, data, ctx), darker(ctx.folder)))
     before, evaluated = lab.folder("evaluate", "none").stat().st_ino, lab.cell("evaluate", "toy")
     run = lab.call("run")

@@ -26,18 +26,18 @@ from tlsgan.config import CLASSES_AND_FAKE, CycleGANConfig, TLSGANLite0ScratchCo
 from tlsgan.data import UnpairedStream, WithUnlabelled, to_float
 from tlsgan.discriminators import DiscriminatorOutput
 
-LOOP: dict[str, Any] = {"steps": 3, "sample_every": 4, "checkpoint_every": 2, "log_every": 1}
+LOOP: dict[str, Any] = {"steps": 2, "sample_every": 4, "checkpoint_every": 1, "log_every": 1}
 METHODS: dict[str, Any] = {
     "flow_matching": lambda: FlowMatching(
         FlowMatchingConfig(**LOOP, batch_size=4, filters=8, sample_steps=2, unlabelled=True)
     ),
     "projected_gan": lambda: ProjectedGAN(
-        ProjectedGANConfig(steps=3, sample_every=4, checkpoint_every=2, batch_size=4, filters=4, disc_filters=4,
+        ProjectedGANConfig(steps=2, sample_every=4, checkpoint_every=1, batch_size=4, filters=4, disc_filters=4,
                            pretrained=False, unlabelled=True)
     ),
     "tlsgan": lambda: TLSGANLite0Scratch(
         TLSGANLite0ScratchConfig(**LOOP, batch_size=2, filters=4, blocks=1, norm="instance", head_width=8,
-                                 head=CLASSES_AND_FAKE, unlabelled=True)
+                                 discriminator="test_resnet", head=CLASSES_AND_FAKE, unlabelled=True)
     ),
 }  # fmt: skip
 
@@ -55,7 +55,7 @@ def test_resumed_equals_uninterrupted_and_other_unlabelled_images_give_another_g
     method, data = METHODS[name](), data_with(6)
     assert isinstance(method, UsesUnlabelled)
     assert method.uses_unlabelled
-    whole, broken = FakeContext(tmp_path / "whole"), FakeContext(tmp_path / "broken", interrupt_at=3)
+    whole, broken = FakeContext(tmp_path / "whole"), FakeContext(tmp_path / "broken", interrupt_at=2)
     method.fit(data, whole)
     with pytest.raises(Interrupt):
         METHODS[name]().fit(data, broken)
@@ -92,7 +92,7 @@ def test_half_of_a_flow_batch_has_the_null_label() -> None:
             seen.append((real, labels))
             return super().loss(network, real, labels, draw)
 
-    for step in range(20):
+    for step in range(10):
         train_step(Recorded(), config, state, images, seed=0, step=step)
     pixels = to_float(images.pixels.permute(0, 3, 1, 2))
     for real, labels in seen:

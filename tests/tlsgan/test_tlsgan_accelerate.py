@@ -69,10 +69,11 @@ def test_moments_created_by_a_trial_step_become_zero():
 @pytest.mark.parametrize(("steps", "mode"), [(1_999, "as it is"), (2_000, "compiled")])
 @pytest.mark.parametrize("steps_left", [1, 10**6])
 def test_on_a_cpu_auto_compiles_long_trainings_also_when_resumed(monkeypatch, steps, mode, steps_left):
-    monkeypatch.setattr(accelerate, "BACKEND", "eager")
+    asked = []
+    monkeypatch.setattr(Builder, "prepared", lambda self, mode: asked.append(mode))
     builder = make_builder(steps=steps)
     _, facts = accelerate.make_step(builder.train_state, builder.config, "cpu", 24, steps_left, None)
-    assert facts == {"training_step": f"fast, {mode}"}
+    assert (asked, facts) == ([mode], {"training_step": f"fast, {mode}"})
 
 
 def test_on_a_cpu_auto_runs_short_trainings_eagerly(tmp_path):
@@ -154,7 +155,8 @@ def test_measurements_are_stored_and_reused(tmp_path, monkeypatch):
     assert calls[5:] == [EAGER, GRAPHS], "a damaged file is ignored"
 
 
-def test_a_measurement_has_the_time_of_a_step():
+def test_a_measurement_has_the_time_of_a_step(monkeypatch):
+    monkeypatch.setattr(accelerate, "TIMED", 2)
     measured = make_builder().measure(EAGER)
     assert 0 < measured.step_s < 5
     assert measured.error == ""

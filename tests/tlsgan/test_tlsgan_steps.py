@@ -2,7 +2,7 @@
 
 Two float32 trainings that differ in the last bit diverge: after 20 steps at the published learning rate, the reference
 differs by 5 % from itself in float64, because Adam turns the sign of a gradient that is only rounding into a full step.
-Float32 is therefore compared step by step from common states, and trainings of 8 steps are compared in float64, where
+Float32 is therefore compared step by step from common states, and trainings of 5 steps are compared in float64, where
 rounding does not reach the compared digits.
 """
 
@@ -12,12 +12,14 @@ from collections import Counter
 
 import pytest
 import torch
+from timm.models import efficientnet
 from torch import nn
 from torch.nn import functional as F
+from torchvision.models import vgg
 
 from tlsgan import config as configs
 from tlsgan.config import CycleGANConfig, TLSGANResNet50Config
-from tlsgan.discriminators import TransferDiscriminator
+from tlsgan.discriminators import TransferDiscriminator, feature_width
 from tlsgan.fast_layers import ToFewChannels, has_batch_norm, to_fast_layout
 from tlsgan.fast_step import FastStep
 from tlsgan.networks import Networks, build_generator, build_networks, parameters_of
@@ -25,9 +27,9 @@ from tlsgan.step import ReferenceStep
 from tlsgan.trainer import make_train_state
 
 SIZE_PX = 24
-STEPS = 8  # R1 at every third step acts three times, and a pool of 3 images is full after two steps
+STEPS = 5  # R1 at every second step acts three times, and a pool of 3 images is full after two steps
 TINY = {"filters": 2, "blocks": 1, "disc_filters": 2, "head_width": 4, "batch_size": 2}
-ALL = {"spectral_norm": True, "diffaug": "color,translation,cutout", "r1_gamma": 1.0, "r1_every": 3}
+ALL = {"spectral_norm": True, "diffaug": "color,translation,cutout", "r1_gamma": 1.0, "r1_every": 2}
 SORTED = {"head": "classes_and_fake", "class_on_both": True, "label_fraction": 0.5}
 
 
@@ -89,23 +91,19 @@ def largest_difference(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor
         (None, {"pool_size": 3, "norm": "batch"}),
         (None, ALL),
         ("batch norm", {"norm": "batch"}),
-        ("batch norm", {"r1_gamma": 1.0, "r1_every": 3, "diffaug": "color"}),
+        ("batch norm", {"r1_gamma": 1.0, "r1_every": 2, "diffaug": "color", "class_on_both": True}),
         ("plain", {}),
-        ("plain", {"pool_size": 3, "r1_gamma": 1.0, "r1_every": 3, "lambda_class": 0.0}),
-        ("plain", {"diffaug": "translation,cutout", "clip_grad_norm": 0.1}),
+        ("plain", {"pool_size": 3, "diffaug": "cutout", "r1_gamma": 1.0, "lambda_class": 0.0, "clip_grad_norm": 0.1}),
         ("batch norm", {"trained_stages": 0}),
-        ("batch norm", {"trained_stages": 1, "pool_size": 3}),
-        ("batch norm", {"trained_stages": 0, "pool_size": 3, "r1_gamma": 1.0, "r1_every": 3}),
-        ("batch norm", {"lambda_class": 0.0, "trained_stages": 1}),
-        ("batch norm", {"label_fraction": 0.5, "pool_size": 3}),
-        ("batch norm", {"class_on_both": True, "diffaug": "color"}),
-        ("batch norm", {"head": "classes_and_fake", "r1_gamma": 1.0, "r1_every": 3}),
-        ("batch norm", SORTED),
+        ("batch norm", {"trained_stages": 1, "pool_size": 3, "label_fraction": 0.5}),
+        ("batch norm", {"trained_stages": 0, "pool_size": 3, "r1_gamma": 1.0, "r1_every": 2}),
+        ("batch norm", {"trained_stages": 1, "lambda_class": 0.0}),
+        ("batch norm", {**SORTED, "r1_gamma": 1.0, "r1_every": 2}),
         ("plain", {**SORTED, "trained_stages": 1, "pool_size": 3}),
     ],
     ids=str,
 )
-def test_trainings_in_float64_agree_for_8_steps(backbone, options):
+def test_trainings_in_float64_agree(backbone, options):
     cls = TLSGANResNet50Config if backbone else CycleGANConfig
     fast = cls(**{**TINY, "norm": "instance", **options})
     histories, ends = [], []
@@ -147,7 +145,7 @@ def gradients(train_state) -> dict[str, torch.Tensor]:
     ],
     ids=str,
 )
-def test_8_float32_steps_from_the_references_states_agree(backbone, options):
+def test_float32_steps_from_the_references_states_agree(backbone, options):
     fast = (TLSGANResNet50Config if backbone else CycleGANConfig)(**{**TINY, **options})
     reference_state, reference = build(dataclasses.replace(fast, step="reference"), backbone, torch.float32)
     fast_state, step = build(fast, backbone, torch.float32)
@@ -159,28 +157,40 @@ def test_8_float32_steps_from_the_references_states_agree(backbone, options):
         assert largest_difference(expected, step(i, *pair)) < 1e-4
 
 
+@pytest.fixture
+def narrow(monkeypatch):
+    """VGG-16 and EfficientNet-Lite0 with all layers, but an eighth or a quarter of their channels."""
+    widths = [w if w == "M" else w // 8 for w in vgg.cfgs["D"]]
+    monkeypatch.setitem(vgg.cfgs, "D", widths)
+    monkeypatch.setattr(efficientnet, "round_channels", lambda channels, *args, **rest: max(8, channels // 4))
+    feature_width.cache_clear()
+    yield
+    feature_width.cache_clear()
+
+
+@pytest.mark.usefixtures("narrow")
 @pytest.mark.parametrize(
-    ("cls", "size_px", "dtype", "loss_error", "gradient_error"),
+    ("cls", "size_px"),
     [
-        (configs.TLSGANVGG16ScratchConfig, 32, torch.float32, 1e-4, 1e-2),
-        # in float32, rounding changes the gradients of these deep random networks by 5 % in both steps
-        (configs.TLSGANLite0ScratchConfig, 64, torch.float64, 1e-6, 1e-6),
-        pytest.param(configs.TLSGANResNet50ScratchConfig, 64, torch.float64, 1e-6, 1e-6, marks=pytest.mark.slow),
+        (configs.TLSGANVGG16ScratchConfig, 32),
+        (configs.TLSGANLite0ScratchConfig, 64),
+        pytest.param(configs.TLSGANResNet50ScratchConfig, 64, marks=pytest.mark.slow),
     ],
     ids=lambda x: getattr(x, "__name__", str(x)),
 )
-def test_a_step_on_the_real_backbones_agrees(cls, size_px, dtype, loss_error, gradient_error):
+def test_a_step_on_the_layers_of_the_real_backbones_agrees(cls, size_px):
+    """In float64: in float32, rounding changes the gradients of deep random networks by 5 % in both steps."""
     fast = cls(**TINY)
     nets = build_networks(fast, size_px)
-    reference_state, reference = build(dataclasses.replace(fast, step="reference"), copy.deepcopy(nets), dtype)
-    fast_state, step = build(fast, nets, dtype)
-    pair, random = next(batches(fast, 1, dtype, size_px)), torch.get_rng_state()
+    reference_state, reference = build(dataclasses.replace(fast, step="reference"), copy.deepcopy(nets), torch.float64)
+    fast_state, step = build(fast, nets, torch.float64)
+    pair, random = next(batches(fast, 1, torch.float64, size_px)), torch.get_rng_state()
     expected = reference(0, *pair)
     torch.set_rng_state(random)
-    assert largest_difference(expected, step(0, *pair)) < loss_error
+    assert largest_difference(expected, step(0, *pair)) < 1e-6
     fast_gradients = gradients(fast_state)
     for name, gradient in gradients(reference_state).items():
-        assert (gradient - fast_gradients[name]).norm() < gradient_error * gradient.norm(), name
+        assert (gradient - fast_gradients[name]).norm() < 1e-6 * gradient.norm(), name
 
 
 def test_passes_are_joined_where_that_is_exact():

@@ -1,5 +1,7 @@
 """Training options: each compared with values by hand, resumed exactly, and with divergence detected."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -18,7 +20,7 @@ from tlsgan.generators import ResNetGenerator
 from tlsgan.networks import build_networks
 
 TINY = {"filters": 2, "blocks": 1, "disc_filters": 2, "head_width": 4, "batch_size": 2}
-OPTIONS = [
+OPTIONS: list[dict[str, Any]] = [
     {"ema_decay": 0.9},
     {"spectral_norm": True},
     {"diffaug": "color,translation,cutout"},

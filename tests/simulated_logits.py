@@ -136,7 +136,7 @@ def fold_scores(right: Bools, labels: Ints, tested: Ints, folds: int) -> Floats:
 
 
 # What the parts of a prediction vary by, so that simulated comparisons look like those of real folds. Measured on 18
-# BreakHis patients: with three networks, 42 comparisons against none (of an earlier version of breakhis-small) had 0.20 of the
+# BreakHis patients: with three networks, 42 comparisons against none (an earlier breakhis-small) had 0.20 of the
 # patients and 0.18 of the images right under one arm only, and patients hold 0.37 of the variance of what is right;
 # with small_cnn in 5 folds x 4 repeats (classical, oversample) it is 0.13, 0.17 and 0.41. On 82 phantom patients,
 # which it gets right far more often: 0.05, 0.07 and 0.47. Here: 0.17, 0.19 and 0.45. How much of a patient's response

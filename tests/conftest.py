@@ -21,8 +21,7 @@ from toy import leave_out_figures
 from bench.data import near_duplicates
 from bench.engine.executors import worker
 from bench.forecast import step_costs
-from bench.metrics import backbones, features, fidelity
-from bench.stages import fidelity as fidelity_stage
+from bench.metrics import backbones, features
 from bench.suite.stage_configs import FidelityConfig
 from bench.tracking import store, writer
 
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
     from bench.data.near_duplicates import NearPairs
     from bench.forecast.workload import Workload
-    from bench.metrics.fidelity import Features
     from bench.plan.plan import Cell
     from bench.stages import RunEnv
 
@@ -134,25 +132,6 @@ def _one_feature_network() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(features, "load_timm", shared)
-        yield
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _fast_fid_of_runs() -> Iterator[None]:
-    """FID's eigenproblem takes most of a second for a few toy images; the exact distance is the same to 1e-6."""
-    evaluate, distance = fidelity_stage._evaluate, fidelity.frechet_distance
-
-    def fast(real: Features, synthetic: Features) -> float:
-        few = min(len(real), len(synthetic)) <= real.shape[1]
-        return (fidelity.frechet_distance_low_rank if few else distance)(real, synthetic)
-
-    def evaluated(*args: Any) -> Any:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(fidelity, "frechet_distance", fast)
-            return evaluate(*args)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fidelity_stage, "_evaluate", evaluated)
         yield
 
 

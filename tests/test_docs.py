@@ -34,6 +34,7 @@ from bench.cli.main import main
 from bench.cli.options import INTERRUPTED
 from bench.cli.profile import ProfileGroup
 from bench.engine.scheduler import Summary
+from bench.metrics.fidelity import frechet_distance_low_rank
 from bench.suite.shipped import shipped_suites, suite_files
 from bench.tracking.session_view import MLflowView
 
@@ -117,7 +118,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[Path, Path]:
 def beside(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     """Leave no trace of modules from the examples' folders; skip what other tests are about.
 
-    That is MLflow, drawing and LaTeX tables.
+    That is MLflow, drawing, LaTeX tables, and the Fréchet distance, which takes most of a second a set of images.
     """
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(registry, "_FOLDERS", [])
@@ -126,6 +127,7 @@ def beside(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     monkeypatch.setattr(MLflowView, "complete", lambda *_: None)
     leave_out_figures(monkeypatch)
     monkeypatch.setattr("bench.report.build.latex", lambda *_: "")
+    monkeypatch.setattr("bench.metrics.fidelity.frechet_distance", frechet_distance_low_rank)
     monkeypatch.setattr("bench.report.run_facts.suites_that_answer", lambda *_: {})
     before = set(sys.modules)
     yield monkeypatch

@@ -10,16 +10,16 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import pytest
-from forked import forked_context
 from toy import write_squares, write_suite
 
-from bench.cli.main import main
 from bench.engine.executors.local import InProcess
 from bench.engine.plan_rows import rows_of
 from bench.engine.scheduler import Runner
@@ -31,46 +31,32 @@ from bench.store.live import live_cells
 KILLS = min(20, int(os.environ.get("BENCH_TEST_KILLS", "0")))  # more do not fit into the run
 LEASE_S = 3.0
 PATIENCE_S = 600.0
-SLOW_S = 600.0
+TESTS = Path(__file__).parents[1]
+SLOW_CLOCK = "import time; _now = time.time; time.time = lambda: _now() - 600\n"
 
 
 class Machine:
     """A host name under which workers run."""
 
     def __init__(self, folder: Path, name: str, slow_clock: bool = False) -> None:
-        self.folder, self.log, self.slow_s = folder, folder / f"{name}.log", SLOW_S if slow_clock else 0.0
-        self.env = {"BENCH_HOST": name, "BENCH_LEASE_S": str(LEASE_S)}
+        self.folder, self.log = folder, folder / f"{name}.log"
+        paths = [str(TESTS), *filter(None, [os.environ.get("PYTHONPATH")])]
+        if slow_clock:
+            (folder / name).mkdir()
+            (folder / name / "sitecustomize.py").write_text(SLOW_CLOCK)
+            paths.insert(0, str(folder / name))
+        self.env = {k: v for k, v in os.environ.items() if k != "BENCH_IN_PROCESS"}
+        self.env |= {"BENCH_HOST": name, "BENCH_LEASE_S": str(LEASE_S), "PYTHONPATH": os.pathsep.join(paths)}
 
-    def work(self, in_process: bool = True) -> Any:
-        """Start a worker in a process group of its own, forked from a process that has torch."""
-        env = self.env | {"BENCH_IN_PROCESS": "1" if in_process else "0"}
-        process = CONTEXT.Process(_work, (self.folder, env, self.slow_s, self.log))
-        process.start()
-        return process
-
-
-CONTEXT = forked_context()
-
-
-def _work(folder: Path, env: dict[str, str], slow_s: float, log: Path) -> None:
-    """Be `bench worker` in another terminal, on a machine with its own name and clock."""
-    os.setsid()
-    os.chdir(folder)
-    os.environ.update(env)
-    if slow_s:
-        now = time.time
-        time.time = lambda: now() - slow_s
-    with log.open("ab") as f:
-        for descriptor in (1, 2):
-            os.dup2(f.fileno(), descriptor)
-    main(["worker", "--out", "shared", "--device", "cpu", "--jobs", "1"], prog_name="bench")
-
-
-def ended(process: Any) -> int | None:
-    """Return the exit code of a worker when it has ended."""
-    process.join(PATIENCE_S)
-    code: int | None = process.exitcode
-    return code
+    def work(self, in_process: bool = True) -> subprocess.Popen[bytes]:
+        """Start a worker in a process group of its own."""
+        env = {**self.env, "BENCH_IN_PROCESS": "1"} if in_process else self.env
+        words = ["worker", "--out", "shared", "--device", "cpu", "--jobs", "1"]
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                [sys.executable, "-m", "bench.cli", *words],
+                cwd=self.folder, env=env, stdout=log, stderr=log, start_new_session=True,
+            )  # fmt: skip
 
 
 def suite(folder: Path, **changes: Any) -> tuple[Session, Session]:
@@ -116,10 +102,10 @@ def test_a_killed_machine_s_cell_is_taken_over_by_another_one(tmp_path: Path) ->
     while not (held := live_cells(shared.env.out)) and time.monotonic() < end:
         time.sleep(0.01)
     os.killpg(killed.pid, signal.SIGKILL)
-    killed.join()
+    killed.wait()
     assert held, logs(tmp_path)
     workers = [second.work(), first.work()]
-    assert [ended(w) for w in workers] == [0, 0], logs(tmp_path)
+    assert [w.wait(PATIENCE_S) for w in workers] == [0, 0], logs(tmp_path)
     assert_done_once(shared, alone)
 
 
@@ -133,14 +119,14 @@ def test_random_kills_of_four_workers_on_two_machines_change_no_number(tmp_path:
     machines = [Machine(tmp_path, "first"), Machine(tmp_path, "second", slow_clock=True)]
     workers = [m.work(in_process=False) for m in (*machines, *machines)]
     kills = 0
-    while kills < KILLS and any(w.is_alive() for w in workers):
+    while kills < KILLS and any(w.poll() is None for w in workers):
         time.sleep(draw.uniform(1.0, 8.0))
         i = draw.randrange(len(workers))
-        if workers[i].is_alive() and live_cells(shared.env.out):
+        if workers[i].poll() is None and live_cells(shared.env.out):
             os.killpg(workers[i].pid, signal.SIGKILL)
-            workers[i].join()
+            workers[i].wait()
             workers[i] = machines[i % 2].work(in_process=False)
             kills += 1
-    assert [ended(w) for w in workers] == [0] * len(workers), logs(tmp_path)
+    assert [w.wait(PATIENCE_S) for w in workers] == [0] * len(workers), logs(tmp_path)
     assert kills == KILLS, "the cells were done before"
     assert_done_once(shared, alone)

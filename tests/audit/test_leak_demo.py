@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from breakhis_part import part_of_breakhis
 from click.testing import CliRunner
 from data_sets import png, write
 from PIL import Image
@@ -190,12 +189,12 @@ def test_features_are_finite_and_have_expected_values() -> None:
 
 @pytest.mark.realdata
 def test_real_breakhis_at_100x(real_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """177 images of 18 patients: about 0.84 by image, 0.63 by patient; the intervals are wide."""
+    """353 images of 18 patients: about 0.90 by image, 0.61 by patient; the intervals are wide."""
     monkeypatch.setattr(module, "TREES", 30)
     monkeypatch.setattr(module, "IMAGE_SIZE_PX", 64)
-    index = BreakHis(BreakHisConfig(magnification=100)).index(part_of_breakhis(real_data, tmp_path, 2), tmp_path)
+    index = BreakHis(BreakHisConfig(magnification=100)).index(real_data / "BreaKHis_v1", tmp_path)
     demo = leak_demo(index, tmp_path, repeats=1)
     by_image, by_patient, bought = (demo.scores[p]["balanced_accuracy"] for p in (IMAGE, PATIENT, DIFFERENCE))
-    assert 0.78 < by_image.value < 0.95
+    assert 0.85 < by_image.value < 0.95
     assert 0.45 < by_patient.value < 0.72
-    assert bought.low > 0.05
+    assert bought.low > 0.1

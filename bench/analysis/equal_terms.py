@@ -14,7 +14,7 @@ from bench.analysis.comparison import Comparison
 from bench.analysis.curve import NONE, ArmWorth, Curve
 from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Line
-from bench.analysis.quality import KID, Quality, collapsed
+from bench.analysis.quality import KID, Quality, collapsed, wrong_labels
 from bench.analysis.questions import training_steps
 from bench.analysis.rows import NAN, Pair, Rows, Score
 from bench.cost.keys import CostKey
@@ -35,7 +35,7 @@ class ArmTerms:
     in [0, 1]. ``device_s`` is that of a pair: training the generator and making (or drawing and selecting) its images;
     ``tuning_s`` is the tuning cost of the method, divided by the planned pairs. ``changes`` are the comparisons of the
     primary score with `none` and ``worths`` the worth in patients, at most one for each classifier. ``untrained`` and
-    ``collapsed`` generators are marked (``bench.analysis.quality``).
+    ``collapsed`` generators, and those whose images have ``wrong_labels``, are marked (``bench.analysis.quality``).
     """
 
     arm: Arm
@@ -51,6 +51,7 @@ class ArmTerms:
     worths: tuple[ArmWorth, ...] = ()
     untrained: bool = False
     collapsed: bool = False
+    wrong_labels: bool = False
 
     @property
     def kid_ratio(self) -> float:
@@ -89,7 +90,8 @@ def equal_terms(
         return ()
     extractor = next((q.extractor for q in quality if q.score(KID).n), "")
     of = {q.method: q for q in quality if q.extractor == extractor}
-    low, steps = collapsed(quality), training_steps(info.generative, rows, info)
+    low, wrong = collapsed(quality), wrong_labels(quality, len(info.classes))
+    steps = training_steps(info.generative, rows, info)
     worths = [w for w in (curve.worths if curve else ()) if w.train_patients == info.size]
     found = [
         ArmTerms(
@@ -102,6 +104,7 @@ def equal_terms(
             worths=tuple(w for w in worths if w.arm == arm),
             untrained=arm.method in info.untrained,
             collapsed=arm.method in low,
+            wrong_labels=arm.method in wrong,
             **(_images(of[arm.method]) if arm.method in of and not arm.subset else {}),
         )
         for arm in arms

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bench.analysis.comparison import compared
@@ -11,8 +11,6 @@ from bench.analysis.lines import Line
 from bench.analysis.rows import Rows, Score, scores_of
 from bench.stats.decide import Verdict
 from bench.suite.arms import Arm
-
-WRONG = 0.5  # share of images that copy another class, from which the report warns
 
 
 @dataclass(frozen=True)
@@ -41,15 +39,6 @@ def memorised_samples(rows: Rows, info: ReportInfo) -> tuple[MemorisedSamples, .
             tags = [k.removeprefix("authpct_") for k in scores if k.startswith("authpct_") and k != "authpct_pixels"]
             found.append(MemorisedSamples(method, min(tags, default=""), scores))
     return tuple(found)
-
-
-def wrong_labels(found: Iterable[MemorisedSamples]) -> dict[str, float]:
-    """Return by method the share of its images that are near-copies of training images of another class, if above 0.5.
-
-    Such a translation changes hardly anything, but gets the other label.
-    """
-    shares = {m.method: m.score("flagged_other_label_share").mean for m in found}
-    return {method: share for method, share in shares.items() if share > WRONG}
 
 
 @dataclass(frozen=True)

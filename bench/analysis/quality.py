@@ -13,7 +13,7 @@ from bench.suite.contrast import NOISE
 from bench.types import ResultRow
 
 MEASURES = ("kid", "precision", "recall", "density", "coverage", "fid")  # in the order of the tables
-VARIETY = ("is", "diversity")
+VARIETY = ("is", "diversity", "label_agreement")
 COLLAPSED = 0.5  # share of the real diversity within a class below which a generator is said to have collapsed
 SIZES = ("n_real", "n_synthetic", "kid_subset_size")
 TRAINED_SHARE = 0.2  # largest share of noise's excess KID at which a generator counts as trained
@@ -29,7 +29,7 @@ class Quality:
     ``synthetic/test`` and ``synthetic/train``: all synthetic images against real ones of that fold part;
     ``real_baseline/<part>``: real-vs-real baseline, real images of other patients instead, with its own n_real and
     n_synthetic; ``at_real_baseline/<part>``: synthetic images at those sizes; ``synthetic`` and ``real/train``:
-    inception score and diversity, which need no reference.
+    inception score and diversity, which need no reference; ``synthetic`` and ``real/test``: label agreement.
     """
 
     method: str
@@ -54,6 +54,16 @@ class Quality:
         """Diversity within a class, a mean over classes, as a share of real training images'; NaN if not measured."""
         real = self.score("real/train/diversity").mean
         return self.score("synthetic/diversity").mean / real if real > 0 else math.nan
+
+    @property
+    def label_agreement(self) -> float:
+        """Mean share of the images that a classifier of real images gives their label; NaN if not measured."""
+        return self.score("synthetic/label_agreement").mean
+
+    @property
+    def real_label_agreement(self) -> float:
+        """The same of real images of other patients."""
+        return self.score("real/test/label_agreement").mean
 
 
 @dataclass(frozen=True)
@@ -117,3 +127,19 @@ def collapsed(quality: Iterable[Quality]) -> dict[str, Quality]:
     """
     found = [q for q in quality if q.diversity_share < COLLAPSED and q.method != NOISE]
     return {q.method: q for q in sorted(found, key=lambda q: -q.diversity_share)}
+
+
+def wrong_labels(quality: Iterable[Quality], classes: int) -> dict[str, Quality]:
+    """Return by method the record of a generator whose label agreement is at most chance by every extractor.
+
+    Its images do not show the class of their label, as translations that hardly change their source. Of several
+    extractors the record with the highest agreement; the negative control, noise, is left out. With one class, or
+    where a classifier of real images is no better than chance on real images of other patients, none is returned.
+    """
+    chance = 1 / classes
+    found: dict[str, Quality] = {}
+    for q in quality:
+        if q.label_agreement >= found.get(q.method, q).label_agreement and q.real_label_agreement > chance:
+            found[q.method] = q
+    wrong = {m: q for m, q in found.items() if m != NOISE and q.label_agreement <= chance}
+    return wrong if classes > 1 else {}

@@ -11,11 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.errors import DataError
+from bench.metrics.label_agreement import feature_classifier
 
 Floats = npt.NDArray[np.floating]
 Ints = npt.NDArray[np.int64]
 NEIGHBOURS = 3  # of Kynkäänniemi et al. (2019)
-ITERATIONS = 1000  # of L-BFGS
 
 
 def selected(rule: str, real: Floats, labels: Ints, made: Floats, label: int, count: int) -> tuple[Ints, Floats]:
@@ -43,19 +43,15 @@ def selected(rule: str, real: Floats, labels: Ints, made: Floats, label: int, co
 def classifier_agreement(real: Floats, labels: Ints, made: Floats, label: int) -> Floats:
     """Return the log-odds of class ``label``, float64 [M], by a classifier of the real images.
 
-    The classifier is L2-penalised logistic regression on standardised features, with balanced classes. Log-odds order
-    images as probabilities do, and also where these round to 1. Xue et al. 2021 ("Selective synthetic augmentation with
+    The classifier is that of ``label_agreement``. Log-odds order images as probabilities do, and also where these round
+    to 1. Xue et al. 2021 ("Selective synthetic augmentation with
     HistoGAN") select by the agreement of a trained classifier and by features.
     """
     from scipy.special import logsumexp
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
 
     if not len(made):
         return np.zeros(0)
-    regression = LogisticRegression(class_weight="balanced", max_iter=ITERATIONS)
-    found = make_pipeline(StandardScaler(), regression).fit(np.asarray(real, np.float64), labels)
+    found = feature_classifier(real, labels)
     logits = found.decision_function(np.asarray(made, np.float64))
     if logits.ndim == 1:
         return logits if found.classes_[1] == label else -logits

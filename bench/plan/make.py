@@ -35,7 +35,7 @@ CODE_VERSION = {
     "fit": 2,
     "synthesize": 1,
     "select": 1,
-    "fidelity": 2,
+    "fidelity": 3,
     "memorised": 3,
     "fcn_score": 1,
     "translate": 1,

@@ -7,7 +7,9 @@ Metrics, for the extractor's tag t (definitions in ``bench.metrics.fidelity`` an
   at the sizes n_synthetic and n_real of the same prefix; ``at_real_baseline/<train|test>/<…>_t``: synthetic images at
   those sizes (``bench.metrics.real_baseline``);
 - ``synthetic/is_t`` and ``real/train/is_t``: inception score, of as many real training images;
-- ``synthetic/diversity_t`` and ``real/train/diversity_t``: mean perceptual distance within a class.
+- ``synthetic/diversity_t`` and ``real/train/diversity_t``: mean perceptual distance within a class;
+- ``synthetic/label_agreement_t`` and ``real/test/label_agreement_t``: share of images that a classifier of the real
+  training images gives their label, and of the real test images (``bench.metrics.label_agreement``).
 """
 
 from __future__ import annotations
@@ -52,6 +54,7 @@ def _evaluate(
     from bench.metrics.diversity import mean_diversity
     from bench.metrics.fidelity import fidelity_metrics
     from bench.metrics.inception_score import inception_score
+    from bench.metrics.label_agreement import feature_classifier, label_agreement
     from bench.metrics.real_baseline import counts_of, draw_rows, matched_counts, real_baseline_metrics
 
     counts = counts_of(labels)
@@ -76,6 +79,9 @@ def _evaluate(
         real["train"].features, fake.features[draw_rows(labels, common, rng)]
     )
 
+    training = fold.part("train")  # of all classes, also of those without synthetic images
+    classifier = feature_classifier(features.embed(training.images, training.labels).features, training.labels)
+
     scored = {
         "synthetic/train": against["train"],
         "synthetic/test": against["test"],
@@ -83,10 +89,15 @@ def _evaluate(
         "real_baseline/test": real_baseline_test,
         "at_real_baseline/train": at_real_baseline_train,
         "at_real_baseline/test": against["test"],
-        "synthetic": {"is": inception_score(fake.logits), "diversity": mean_diversity(fake.diversity, counts)},
+        "synthetic": {
+            "is": inception_score(fake.logits),
+            "diversity": mean_diversity(fake.diversity, counts),
+            "label_agreement": label_agreement(classifier, fake.features, labels),
+        },
         "real/train": {
             "is": inception_score(real["train"].logits[standing_in]),
             "diversity": mean_diversity(real["train"].diversity, counts),
         },
+        "real/test": {"label_agreement": label_agreement(classifier, real["test"].features, truth["test"])},
     }
     return {f"{where}/{name}": value for where, found in scored.items() for name, value in found.items()}

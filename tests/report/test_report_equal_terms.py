@@ -108,7 +108,10 @@ def test_marks_dashes_and_a_column_for_each_classifier(tmp_path: Path) -> None:
     rows, info, root = run_of(tmp_path, classifiers=("a", "b"))
     gone = {("fidelity", "tlsgan_lite0"), ("memorised", "cyclegan")}
     rows = [r for r in rows if (r.stage, r.method) not in gone and (r.method, r.classifier) != ("cgan", "b")]
-    changed = {"cgan": {f"synthetic/test/kid_{TAG}": 1.0}, "cyclegan": {f"synthetic/diversity_{TAG}": 0.1}}
+    changed = {
+        "cgan": {f"synthetic/test/kid_{TAG}": 1.0},
+        "cyclegan": {f"synthetic/diversity_{TAG}": 0.1, f"synthetic/label_agreement_{TAG}": 0.5},
+    }
     rows = [replace(r, metrics={**r.metrics, **changed.get(r.method or "", {})}) if r.stage == "fidelity" else r
             for r in rows]  # fmt: skip
     rows = [replace(r, status="failed", costs={}, facts={}) if (r.stage, r.method) == ("fit", "cyclegan") else r
@@ -117,7 +120,7 @@ def test_marks_dashes_and_a_column_for_each_classifier(tmp_path: Path) -> None:
     table = table_of(collect(Rows(rows), info, root), info)
     assert table.heads[5:] == ["Tuning", "Steps", "Difference to `none`, a", "Difference to `none`, b"]
     of = {r[0]: dict(zip(table.heads, r, strict=True)) for r in table.rows}
-    cyclegan, cgan = of["`cyclegan` ×1 (low diversity)"], of["`cgan` ×1 (untrained)"]
+    cyclegan, cgan = of["`cyclegan` ×1 (low diversity) (wrong labels)"], of["`cgan` ×1 (untrained)"]
     assert (cyclegan["Memorised"], cyclegan["Device time"], cyclegan["Steps"], cyclegan["Tuning"]) == (DASH,) * 4
     assert cgan["Tuning"] == "3.3 min"
     assert cgan["Difference to `none`, a"].startswith("not compared")

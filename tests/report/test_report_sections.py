@@ -14,7 +14,7 @@ from report_text import text as said
 from bench.analysis.info import ClassSize, DataFacts, FoldSize, ReportInfo
 from bench.analysis.lines import Line, leaderboard
 from bench.analysis.memorised import MemorisedSamples, Survival, memorised_samples, survivals
-from bench.analysis.quality import Quality, Untrained, collapsed
+from bench.analysis.quality import Quality, Untrained, collapsed, wrong_labels
 from bench.analysis.report import Records
 from bench.analysis.rows import Rows, Score
 from bench.analysis.translations import CEILING, Translation, translations
@@ -99,19 +99,25 @@ def test_a_collapsed_generator_is_marked_and_named_in_the_answer() -> None:
     assert math.isnan(Quality("cgan", "net-1", {}).diversity_share), "nothing was measured"
 
 
-def test_translations_that_copy_the_other_class_are_named_in_the_answer() -> None:
+def test_images_with_wrong_labels_are_marked_and_named_in_the_answer() -> None:
+    def quality(method: str, agreement: float, real: float = 0.9, tag: str = "net-1") -> Quality:
+        measured = {"synthetic/label_agreement": agreement, "real/test/label_agreement": real}
+        return Quality(method, tag, {key: Score.of([value]) for key, value in measured.items()})
+
     lines = leaderboard(Rows(scored("none", NONE) + scored("cgan", plus(0.1), "1")), PLAN, Path("nowhere"))
-    shares = {"cyclegan": 0.973, "cgan": 0.5, "flow_matching": 0.01}
-    found = tuple(
-        MemorisedSamples(method, "net-1", {"flagged_other_label_share": Score.of([share])})
-        for method, share in shares.items()
-    )
-    (sentence,) = [s for s in summary(Records(lines=lines, memorised=found), PLAN) if s.startswith("**Wrong labels:**")]
-    assert sentence == "**Wrong labels:** images that copy training images of another class: 97.3 % of `cyclegan`."
-    assert "`cgan`" not in sentence
-    assert not [s for s in summary(Records(lines=lines, memorised=found[1:]), PLAN) if "Wrong labels" in s]
-    nothing = MemorisedSamples("cut", "net-1", {})
-    assert not [s for s in summary(Records(lines=lines, memorised=(nothing,)), PLAN) if "Wrong labels" in s]
+    good, control = quality("flow_matching", 0.51), quality("noise", 0.4)
+    found = Records(lines=lines, quality=(quality("cgan", 0.02), good, control))
+    assert list(wrong_labels(found.quality, 2)) == ["cgan"]
+    (sentence,) = [s for s in summary(found, PLAN) if s.startswith("**Wrong labels:**")]
+    assert "than chance (50.0 %): 2.0 % of `cgan`; of real images of other patients 90.0 %" in sentence
+    assert "`cgan` ×1 (wrong labels)" in list(board(found, PLAN).frame["Arm"])
+    fine = replace(found, quality=(quality("cgan", 0.02), quality("cgan", 0.7, tag="net-2")))
+    assert not [s for s in summary(fine, PLAN) if "Wrong labels" in s], "by another network they agree"
+    assert "`cgan` ×1" in list(board(fine, PLAN).frame["Arm"])
+    assert wrong_labels((quality("cgan", 0.3),), 3)
+    assert not wrong_labels((quality("cgan", 0.4),), 3), "above a third"
+    assert not wrong_labels((quality("cgan", 0.4, real=0.5),), 2), "real images are not recognised either"
+    assert not wrong_labels((Quality("cut", "net-1", {}),), 2), "nothing was measured"
 
 
 def test_several_untrained_generators_are_named_in_one_sentence() -> None:

@@ -76,7 +76,7 @@ def test_names(scores: dict[str, float]) -> None:
     against = {
         f"{who}/{part}" for who in ("synthetic", "real_baseline", "at_real_baseline") for part in ("train", "test")
     }
-    assert prefixes == {*against, "synthetic", "real/train"}
+    assert prefixes == {*against, "synthetic", "real/train", "real/test"}
     assert (scores["synthetic/diversity"], scores["real/train/diversity"]) == (50, 100)
     assert scores["synthetic/is"] > 1 < scores["real/train/is"]
 
@@ -87,3 +87,18 @@ def test_classes_without_synthetic_images_are_left_out() -> None:
     assert sizes(found, "real_baseline/train") == (6, 12)
     assert sizes(found, "real_baseline/test") == (8, 6)
     assert np.isnan(found["synthetic/is"])  # eight images
+    assert 0 <= found["synthetic/label_agreement"] <= 1, "of the training images of both classes"
+
+
+def test_labels_agree_where_a_class_has_its_own_images() -> None:
+    def of_both(zeros: int, ones: int, n: int = 20) -> Any:
+        labels = np.repeat([0, 1], n).astype(np.int64)
+        return SimpleNamespace(images=np.concatenate([images(n, zeros), images(n, ones)]), labels=labels)
+
+    real = {"train": of_both(0, 250), "validation": of_both(1, 249, 5), "test": of_both(2, 248)}
+    seen: Any = Seen()
+    fold: Any = SimpleNamespace(part=real.__getitem__)
+    for made, expected in ((of_both(3, 247), 1.0), (of_both(247, 3), 0.0), (of_both(247, 247), 0.5)):
+        found = _evaluate(seen, made.images, made.labels, fold, np.random.default_rng(0))
+        assert found["synthetic/label_agreement"] == pytest.approx(expected, abs=0.03)
+        assert found["real/test/label_agreement"] == pytest.approx(1.0, abs=0.03)

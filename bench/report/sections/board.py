@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Line
-from bench.analysis.quality import collapsed
+from bench.analysis.quality import collapsed, wrong_labels
 from bench.analysis.report import Records
 from bench.report.content import Block, Details, Section, Table, charts
 from bench.report.sections.leaderboard import (
     HEADS,
     LOW_DIVERSITY,
+    WRONG_LABELS,
     arm_name,
     difference,
     rank,
@@ -42,14 +43,16 @@ def sections(records: Records, info: ReportInfo) -> Iterator[Section]:
 def board(records: Records, info: ReportInfo) -> Table:
     """Return one table of all lines, best primary score first; the best score of each classifier is bold.
 
-    Arms whose generator has collapsed are marked.
+    Arms whose generator has collapsed, or whose images have wrong labels, are marked.
     """
-    lines, low = records.lines, collapsed(records.quality)
+    lines, marks = records.lines, dict.fromkeys(collapsed(records.quality), LOW_DIVERSITY)
+    for method in wrong_labels(records.quality, len(info.classes)):
+        marks[method] = marks.get(method, "") + WRONG_LABELS
     found: list[tuple[float, tuple[str, ...]]] = []
     heads: list[str] = []
     for name in info.classifiers:
         mine = sort_lines([x for x in lines if x.classifier == name])
-        columns = _columns(mine, name, info, low)
+        columns = _columns(mine, name, info, marks)
         heads = list(columns)
         ranks = [rank(x) for x in mine]
         found += zip(ranks, zip(*columns.values(), strict=True), strict=True)
@@ -59,12 +62,14 @@ def board(records: Records, info: ReportInfo) -> Table:
     return replace(table.without(*hidden), filters=("Verdict", "Classifier") if several else ("Verdict",))
 
 
-def _columns(lines: Sequence[Line], classifier: str, info: ReportInfo, low: Collection[str]) -> dict[str, list[str]]:
+def _columns(
+    lines: Sequence[Line], classifier: str, info: ReportInfo, marks: Mapping[str, str]
+) -> dict[str, list[str]]:
     versus = [x.versus.get("none", {}).get(x.primary) for x in lines]
     beside = "auroc" if info.endpoint == "balanced_accuracy" else "balanced_accuracy"
     main, other = ([x.scores[info.unit.prefix + score] for x in lines] for score in (info.endpoint, beside))
     return {
-        "Arm": [arm_name(x.arm) + LOW_DIVERSITY * (x.arm.method in low) for x in lines],
+        "Arm": [arm_name(x.arm) + marks.get(x.arm.method, "") for x in lines],
         "Classifier": [classifier] * len(lines),
         "Verdict": [word(v) if v else DASH for v in versus],
         "Difference": [difference(v) if v else DASH for v in versus],

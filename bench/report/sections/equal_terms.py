@@ -10,7 +10,7 @@ from bench.analysis.info import ReportInfo
 from bench.analysis.rows import Score
 from bench.report.content import Block, Table
 from bench.report.sections.curve import curve_terms, worth_text
-from bench.report.sections.leaderboard import LOW_DIVERSITY, arm_name, difference, verdict_terms, word
+from bench.report.sections.leaderboard import LOW_DIVERSITY, WRONG_LABELS, arm_name, difference, verdict_terms, word
 from bench.report.text import DASH, number, percent, seconds
 
 TITLE = "Generative arms on equal terms"
@@ -38,7 +38,7 @@ def _caption(found: Sequence[ArmTerms]) -> str:
 
 def _table(found: Sequence[ArmTerms], info: ReportInfo) -> Table:
     columns = {
-        "Arm": [arm_name(x.arm) + UNTRAINED * x.untrained + LOW_DIVERSITY * x.collapsed for x in found],
+        "Arm": [_name(x) for x in found],
         "KID": [_kid(x) for x in found],
         "Coverage": [_share(x.coverage) for x in found],
         "Memorised": [_share(x.memorised) for x in found],
@@ -51,6 +51,11 @@ def _table(found: Sequence[ArmTerms], info: ReportInfo) -> Table:
         columns[f"Difference to `none`{of}"] = [_change(x, name) for x in found]
         columns[f"Worth in {info.unit.groups}{of}"] = [worth_text(x.worth(name)) for x in found]
     return Table.by_column(columns, title=TITLE, keep_empty=False)
+
+
+def _name(x: ArmTerms) -> str:
+    marks = UNTRAINED * x.untrained + LOW_DIVERSITY * x.collapsed + WRONG_LABELS * x.wrong_labels
+    return arm_name(x.arm) + marks
 
 
 def _kid(x: ArmTerms) -> str:

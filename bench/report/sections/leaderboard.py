@@ -25,6 +25,7 @@ HEADS = {
     "specificity": "Spec.",
 }
 LOW_DIVERSITY = " (low diversity)"  # after the name of an arm whose generator has collapsed
+WRONG_LABELS = " (wrong labels)"  # after the name of an arm whose images do not show the class of their label
 CLASS_TITLES = {
     "precision": "Precision",
     "recall": "Recall",

@@ -14,7 +14,11 @@ from bench.report.text import DASH, bold_best, count_of, number
 
 LOWER_IS_BETTER = ("kid", "fid")
 NAMES = {"kid": "KID", "fid": "FID", "is": "IS"}
-
+ALONE = {  # measures of the synthetic images alone, and the part of the fold whose real images stand beside them
+    ("is", "train"): "Inception score",
+    ("diversity", "train"): "Diversity within a class",
+    ("label_agreement", "test"): "Label agreement",
+}
 
 TERMS = {
     "KID, FID": (
@@ -32,6 +36,10 @@ TERMS = {
         "exp of the mutual information of image and predicted class, higher is better; mean perceptual distance "
         "between images of a class. In brackets the value of as many real training images. *Low diversity*: less than "
         "half of theirs (mode collapse)."
+    ),
+    "Label agreement": (
+        "share of images whose label a classifier of the real training images predicts, mean over classes (GAN-test, "
+        "Shmelkov et al. 2018). *Wrong labels*: at most chance, as of translations that keep the class of their source."
     ),
 }
 
@@ -83,13 +91,14 @@ def _against(quality: Sequence[Quality], part: str, where: str) -> list[Block]:
 def _variety(quality: Sequence[Quality]) -> list[Block]:
     low = collapsed(quality)
     columns = {"Method": [f"`{q.method}`" + LOW_DIVERSITY * (q.method in low) for q in quality]}
-    for measure, name in (("is", "Inception score"), ("diversity", "Diversity within a class")):
+    for (measure, part), name in ALONE.items():
         scores = [q.score(f"synthetic/{measure}") for q in quality]
         if any(s.n for s in scores):
-            columns[name] = _beside(scores, [q.score(f"real/train/{measure}") for q in quality])
+            columns[name] = _beside(scores, [q.score(f"real/{part}/{measure}") for q in quality])
     if len(columns) == 1:
         return []
-    return ["Diversity, in brackets that of real training images:", Table.by_column(columns, title="Diversity")]
+    caption = "Diversity and labels, in brackets the values of real training images; label agreement: of test images:"
+    return [caption, Table.by_column(columns, title="Diversity and labels")]
 
 
 def _beside(scores: Sequence[Score], baselines: Sequence[Score], lowest: bool = False) -> list[str]:

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from bench.analysis.info import ReportInfo
 from bench.analysis.lines import Line, typical_minimum_detectable_effect
-from bench.analysis.memorised import MemorisedSamples, wrong_labels
-from bench.analysis.quality import Quality, collapsed
+from bench.analysis.quality import Quality, collapsed, wrong_labels
 from bench.analysis.report import Records
 from bench.report.content import Section
 from bench.report.sections.curve import curve_design
@@ -30,7 +29,7 @@ def summary(records: Records, info: ReportInfo) -> list[str]:
         return []
     lines = records.lines
     design = curve_design(records, info) if records.curve else _design(lines)
-    images = low_diversity(records.quality), copied_sources(records.memorised)
+    images = low_diversity(records.quality), mislabelled(records.quality, len(info.classes))
     found = (_verdicts(lines, info), _not_compared(records), design, *images, _cost(lines), _missing(lines, info))
     return [s for s in found if s]
 
@@ -121,10 +120,18 @@ def low_diversity(quality: Sequence[Quality]) -> str:
     )
 
 
-def copied_sources(found: Sequence[MemorisedSamples]) -> str:
-    """Return which translations are copies of their sources with the other label; '' if none are."""
-    named = [f"{percent(share)} % of `{m}`" for m, share in wrong_labels(found).items()]
-    return f"**Wrong labels:** images that copy training images of another class: {join(named)}." if named else ""
+def mislabelled(quality: Sequence[Quality], classes: int) -> str:
+    """Return which generators make images that do not show the class of their label; '' if none does."""
+    found = wrong_labels(quality, classes)
+    if not found:
+        return ""
+    named = join([f"{percent(q.label_agreement)} % of `{m}`" for m, q in found.items()])
+    real = percent(max(q.real_label_agreement for q in found.values()))
+    return (
+        f"**Wrong labels:** a classifier of the real training images gives no more images their label than chance "
+        f"({percent(1 / classes)} %): {named}; of real images of other patients {real} %. The results of such an arm "
+        "show what wrong labels do: train it for more steps, or with other settings."
+    )
 
 
 def _cost(lines: Sequence[Line]) -> str:

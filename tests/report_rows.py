@@ -186,6 +186,7 @@ def fidelity_metrics(i: int, rng: np.random.Generator) -> dict[str, float]:
         "real/train/diversity": 0.4,
         "synthetic/label_agreement": 0.7 + 0.02 * i,
         "real/test/label_agreement": 0.85,
+        "other_class/test/label_agreement": 0.2,
     }
     return found | {f"{name}_{TAG}": value for name, value in variety.items()}
 

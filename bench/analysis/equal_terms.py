@@ -90,7 +90,7 @@ def equal_terms(
         return ()
     extractor = next((q.extractor for q in quality if q.score(KID).n), "")
     of = {q.method: q for q in quality if q.extractor == extractor}
-    low, wrong = collapsed(quality), wrong_labels(quality, len(info.classes))
+    low, wrong = collapsed(quality), wrong_labels(quality)
     steps = training_steps(info.generative, rows, info)
     worths = [w for w in (curve.worths if curve else ()) if w.train_patients == info.size]
     found = [

@@ -29,7 +29,8 @@ class Quality:
     ``synthetic/test`` and ``synthetic/train``: all synthetic images against real ones of that fold part;
     ``real_baseline/<part>``: real-vs-real baseline, real images of other patients instead, with its own n_real and
     n_synthetic; ``at_real_baseline/<part>``: synthetic images at those sizes; ``synthetic`` and ``real/train``:
-    inception score and diversity, which need no reference; ``synthetic`` and ``real/test``: label agreement.
+    inception score and diversity, which need no reference; ``synthetic``, ``real/test`` and ``other_class/test``:
+    label agreement.
     """
 
     method: str
@@ -64,6 +65,11 @@ class Quality:
     def real_label_agreement(self) -> float:
         """The same of real images of other patients."""
         return self.score("real/test/label_agreement").mean
+
+    @property
+    def mistaken_share(self) -> float:
+        """The same of real images of other patients that belong to other classes, with these labels."""
+        return self.score("other_class/test/label_agreement").mean
 
 
 @dataclass(frozen=True)
@@ -129,17 +135,14 @@ def collapsed(quality: Iterable[Quality]) -> dict[str, Quality]:
     return {q.method: q for q in sorted(found, key=lambda q: -q.diversity_share)}
 
 
-def wrong_labels(quality: Iterable[Quality], classes: int) -> dict[str, Quality]:
-    """Return by method the record of a generator whose label agreement is at most chance by every extractor.
+def wrong_labels(quality: Iterable[Quality]) -> dict[str, Quality]:
+    """Return by method the record of a generator whose images do not show the class of their label.
 
-    Its images do not show the class of their label, as translations that hardly change their source. Of several
-    extractors the record with the highest agreement; the negative control, noise, is left out. With one class, or
-    where a classifier of real images is no better than chance on real images of other patients, none is returned.
+    A classifier of real images takes them for that class no more often than it does real images of other classes, by
+    every extractor. Of several extractors the record of the last; the negative control, noise, is left out.
     """
-    chance = 1 / classes
-    found: dict[str, Quality] = {}
+    found: dict[str, list[Quality]] = {}
     for q in quality:
-        if q.label_agreement >= found.get(q.method, q).label_agreement and q.real_label_agreement > chance:
-            found[q.method] = q
-    wrong = {m: q for m, q in found.items() if m != NOISE and q.label_agreement <= chance}
-    return wrong if classes > 1 else {}
+        if q.method != NOISE and q.score("synthetic/label_agreement").n:
+            found.setdefault(q.method, []).append(q)
+    return {m: qs[-1] for m, qs in found.items() if all(q.label_agreement <= q.mistaken_share for q in qs)}

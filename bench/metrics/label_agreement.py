@@ -2,12 +2,14 @@
 
 This is GAN-test (Shmelkov et al. 2018, "How good is my GAN?", section 3.2): the accuracy, on generated images, of a
 classifier trained on real images. Here the classifier is L2-penalised logistic regression on standardised features of
-the training images, and the accuracy is a mean over classes, so that chance is 1 / number of classes. A translation
-that copies its source keeps the source's class and gets the other label: its agreement is far below chance.
+the training images, and the accuracy is a mean over the classes of the generated images. References are real images of
+other patients: with their own label, and (``mistaken_share``) with the label of another class. A translation that
+copies its source keeps the source's class and gets the other label: its agreement is that of the second reference.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -44,3 +46,15 @@ def label_agreement(classifier: Pipeline, features: Floats, labels: Ints) -> flo
         return float("nan")
     right = classifier.predict(np.asarray(features, np.float64)) == labels
     return float(np.mean([right[labels == y].mean() for y in np.unique(labels)]))
+
+
+def mistaken_share(classifier: Pipeline, features: Floats, labels: Ints, classes: Iterable[int]) -> float:
+    """Return the share of images of other classes that the classifier takes for a class, in [0, 1], a mean over
+    ``classes``.
+
+    It is what label agreement would be if real images of the other classes had these labels. NaN where a class has no
+    images of others.
+    """
+    predicted = classifier.predict(np.asarray(features, np.float64)) if len(labels) else labels
+    others = [predicted[labels != y] == y for y in classes]
+    return float(np.mean([x.mean() for x in others])) if others and all(map(len, others)) else float("nan")

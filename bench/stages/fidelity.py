@@ -8,8 +8,9 @@ Metrics, for the extractor's tag t (definitions in ``bench.metrics.fidelity`` an
   those sizes (``bench.metrics.real_baseline``);
 - ``synthetic/is_t`` and ``real/train/is_t``: inception score, of as many real training images;
 - ``synthetic/diversity_t`` and ``real/train/diversity_t``: mean perceptual distance within a class;
-- ``synthetic/label_agreement_t`` and ``real/test/label_agreement_t``: share of images that a classifier of the real
-  training images gives their label, and of the real test images (``bench.metrics.label_agreement``).
+- ``synthetic/label_agreement_t``: share of images that a classifier of the real training images gives their label;
+  ``real/test/label_agreement_t``: that of real test images; ``other_class/test/label_agreement_t``: that of real test
+  images of other classes, with these labels (``bench.metrics.label_agreement``).
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def _evaluate(
     from bench.metrics.diversity import mean_diversity
     from bench.metrics.fidelity import fidelity_metrics
     from bench.metrics.inception_score import inception_score
-    from bench.metrics.label_agreement import feature_classifier, label_agreement
+    from bench.metrics.label_agreement import feature_classifier, label_agreement, mistaken_share
     from bench.metrics.real_baseline import counts_of, draw_rows, matched_counts, real_baseline_metrics
 
     counts = counts_of(labels)
@@ -79,8 +80,10 @@ def _evaluate(
         real["train"].features, fake.features[draw_rows(labels, common, rng)]
     )
 
-    training = fold.part("train")  # of all classes, also of those without synthetic images
+    training, test = fold.part("train"), fold.part("test")  # of all classes, also of those without synthetic images
     classifier = feature_classifier(features.embed(training.images, training.labels).features, training.labels)
+    everyone = features.embed(test.images, test.labels).features
+    mistaken = mistaken_share(classifier, everyone, test.labels, counts)
 
     scored = {
         "synthetic/train": against["train"],
@@ -99,5 +102,6 @@ def _evaluate(
             "diversity": mean_diversity(real["train"].diversity, counts),
         },
         "real/test": {"label_agreement": label_agreement(classifier, real["test"].features, truth["test"])},
+        "other_class/test": {"label_agreement": mistaken},
     }
     return {f"{where}/{name}": value for where, found in scored.items() for name, value in found.items()}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.errors import DataError
-from bench.metrics.label_agreement import feature_classifier, label_agreement
+from bench.metrics.label_agreement import feature_classifier, label_agreement, mistaken_share
 
 
 def of_classes(rng: np.random.Generator, counts: list[int]) -> tuple[np.ndarray, np.ndarray]:
@@ -49,3 +49,14 @@ def test_a_class_counts_as_much_as_another_and_without_images_there_is_none() ->
     assert math.isnan(label_agreement(classifier, zeros[:0], np.zeros(0, np.int64)))
     with pytest.raises(DataError, match="got 100 images and 3 labels"):
         label_agreement(classifier, zeros, np.zeros(3, np.int64))
+
+
+def test_images_of_other_classes_are_counted_for_each_class() -> None:
+    rng = np.random.default_rng(3)
+    classifier = feature_classifier(*of_classes(rng, [20, 20, 20]))
+    images, _ = of_classes(rng, [20, 10, 30])
+    labels = np.repeat([0, 1, 2], [10, 20, 30])  # ten of class 0 are called 1
+    assert mistaken_share(classifier, images, labels, (0,)) == pytest.approx(10 / 50)
+    assert mistaken_share(classifier, images, labels, (0, 1, 2)) == pytest.approx((10 / 50 + 0 + 0) / 3)
+    assert math.isnan(mistaken_share(classifier, images[:20], np.zeros(20, np.int64), (0,)))
+    assert math.isnan(mistaken_share(classifier, images[:0], labels[:0], (0, 1)))

@@ -76,7 +76,7 @@ def test_names(scores: dict[str, float]) -> None:
     against = {
         f"{who}/{part}" for who in ("synthetic", "real_baseline", "at_real_baseline") for part in ("train", "test")
     }
-    assert prefixes == {*against, "synthetic", "real/train", "real/test"}
+    assert prefixes == {*against, "synthetic", "real/train", "real/test", "other_class/test"}
     assert (scores["synthetic/diversity"], scores["real/train/diversity"]) == (50, 100)
     assert scores["synthetic/is"] > 1 < scores["real/train/is"]
 
@@ -102,3 +102,4 @@ def test_labels_agree_where_a_class_has_its_own_images() -> None:
         found = _evaluate(seen, made.images, made.labels, fold, np.random.default_rng(0))
         assert found["synthetic/label_agreement"] == pytest.approx(expected, abs=0.03)
         assert found["real/test/label_agreement"] == pytest.approx(1.0, abs=0.03)
+        assert found["other_class/test/label_agreement"] == pytest.approx(0.0, abs=0.03)

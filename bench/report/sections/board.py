@@ -46,7 +46,7 @@ def board(records: Records, info: ReportInfo) -> Table:
     Arms whose generator has collapsed, or whose images have wrong labels, are marked.
     """
     lines, marks = records.lines, dict.fromkeys(collapsed(records.quality), LOW_DIVERSITY)
-    for method in wrong_labels(records.quality, len(info.classes)):
+    for method in wrong_labels(records.quality):
         marks[method] = marks.get(method, "") + WRONG_LABELS
     found: list[tuple[float, tuple[str, ...]]] = []
     heads: list[str] = []

@@ -39,7 +39,8 @@ TERMS = {
     ),
     "Label agreement": (
         "share of images whose label a classifier of the real training images predicts, mean over classes (GAN-test, "
-        "Shmelkov et al. 2018). *Wrong labels*: at most chance, as of translations that keep the class of their source."
+        "Shmelkov et al. 2018). *Wrong labels*: no more than of real test images of other classes with these labels "
+        "(second number in brackets), as of translations that keep the class of their source."
     ),
 }
 
@@ -94,17 +95,22 @@ def _variety(quality: Sequence[Quality]) -> list[Block]:
     for (measure, part), name in ALONE.items():
         scores = [q.score(f"synthetic/{measure}") for q in quality]
         if any(s.n for s in scores):
-            columns[name] = _beside(scores, [q.score(f"real/{part}/{measure}") for q in quality])
+            others = [q.score(f"other_class/{part}/{measure}") for q in quality]
+            columns[name] = _beside(scores, [q.score(f"real/{part}/{measure}") for q in quality], others=others)
     if len(columns) == 1:
         return []
     caption = "Diversity and labels, in brackets the values of real training images; label agreement: of test images:"
     return [caption, Table.by_column(columns, title="Diversity and labels")]
 
 
-def _beside(scores: Sequence[Score], baselines: Sequence[Score], lowest: bool = False) -> list[str]:
-    """'0.0412 (0.0040)': the best score in bold, in brackets the score of real images."""
+def _beside(
+    scores: Sequence[Score], baselines: Sequence[Score], lowest: bool = False, others: Sequence[Score] = ()
+) -> list[str]:
+    """'0.0412 (0.0040)': the best score in bold, in brackets the score of real images, and that of ``others``."""
     best = bold_best([s.mean for s in scores], [number(s.mean) for s in scores], [True] * len(scores), lowest)
-    return [text + (f" ({number(f.mean)})" if f.n else "") for text, f in zip(best, baselines, strict=True)]
+    brackets = zip(baselines, others, strict=True) if others else ((b,) for b in baselines)
+    known = [", ".join(number(x.mean) for x in found if x.n) for found in brackets]
+    return [text + (f" ({real})" if real else "") for text, real in zip(best, known, strict=True)]
 
 
 def _n(quality: Quality, key: str) -> str:

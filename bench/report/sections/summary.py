@@ -29,7 +29,7 @@ def summary(records: Records, info: ReportInfo) -> list[str]:
         return []
     lines = records.lines
     design = curve_design(records, info) if records.curve else _design(lines)
-    images = low_diversity(records.quality), mislabelled(records.quality, len(info.classes))
+    images = low_diversity(records.quality), mislabelled(records.quality)
     found = (_verdicts(lines, info), _not_compared(records), design, *images, _cost(lines), _missing(lines, info))
     return [s for s in found if s]
 
@@ -120,17 +120,18 @@ def low_diversity(quality: Sequence[Quality]) -> str:
     )
 
 
-def mislabelled(quality: Sequence[Quality], classes: int) -> str:
+def mislabelled(quality: Sequence[Quality]) -> str:
     """Return which generators make images that do not show the class of their label; '' if none does."""
-    found = wrong_labels(quality, classes)
+    found = wrong_labels(quality)
     if not found:
         return ""
     named = join([f"{percent(q.label_agreement)} % of `{m}`" for m, q in found.items()])
     real = percent(max(q.real_label_agreement for q in found.values()))
+    other = percent(max(q.mistaken_share for q in found.values()))
     return (
-        f"**Wrong labels:** a classifier of the real training images gives no more images their label than chance "
-        f"({percent(1 / classes)} %): {named}; of real images of other patients {real} %. The results of such an arm "
-        "show what wrong labels do: train it for more steps, or with other settings."
+        f"**Wrong labels:** a classifier of the real training images takes {named} for the class of their label; of "
+        f"real images of other patients {real} %, of real images of other classes {other} %. The results of such an "
+        "arm show what wrong labels do: train it for more steps, or with other settings."
     )
 
 

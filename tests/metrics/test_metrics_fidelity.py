@@ -86,6 +86,25 @@ def test_density_and_coverage_by_hand() -> None:
     assert coverage == pytest.approx(4 / 6)
 
 
+@pytest.mark.parametrize(
+    ("n", "m", "width", "offset"), [(6, 1, 3, 0), (40, 30, 8, 0), (600, 90, 64, 0), (300, 200, 16, 1000)]
+)
+def test_density_and_coverage_equal_the_direct_formula_also_for_copies(n: int, m: int, width: int, offset: int) -> None:
+    """An exact copy of a neighbour lies on the edge of the ball, where rounding would decide."""
+    from scipy.spatial.distance import cdist
+
+    rng = np.random.default_rng(n)
+    real = (rng.normal(size=(n, width)) + offset).astype(np.float32)
+    made = (0.9 * rng.normal(size=(m, width)) + offset).astype(np.float32)
+    made[: m // 2] = real[rng.integers(0, n, m // 2)]
+    repeated = np.concatenate([real, real[: n // 3], np.repeat(real[:1], 9, axis=0)])
+    for reference in (real, repeated):
+        within = np.partition(cdist(reference, reference), 5, axis=1)[:, 5]
+        inside = cdist(reference, made) <= within[:, None]
+        assert density_coverage(reference, made) == (inside.sum() / m / 5, inside.any(axis=1).mean())
+    assert density_coverage(real, real[:m] * 0 + 1e9) == (0, 0)
+
+
 def test_density_and_coverage_of_a_perfect_generator() -> None:
     found = [density_coverage(normal(400, 3, s), normal(400, 3, 100 + s)) for s in range(4)]
     density, coverage = np.mean(found, axis=0)

@@ -9,6 +9,9 @@ BUDGET ?= 480
 GIVEN  := $(filter command environment,$(origin PYTHON))
 AT_HAND := $(if $(GIVEN),$(PYTHON),$(if $(wildcard $(BIN)/python),$(BIN)/python,python3))
 
+# Bytecode is kept even where the shell forbids it: hundreds of processes would each compile the sources again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: setup demo test check lint docs dist-test gpu clean
 
 setup: $(STAMP)

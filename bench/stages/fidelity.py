@@ -55,7 +55,6 @@ def _evaluate(
     from bench.metrics.diversity import mean_diversity
     from bench.metrics.fidelity import fidelity_metrics
     from bench.metrics.inception_score import inception_score
-    from bench.metrics.label_agreement import feature_classifier, label_agreement, mistaken_share
     from bench.metrics.real_baseline import counts_of, draw_rows, matched_counts, real_baseline_metrics
 
     counts = counts_of(labels)
@@ -80,11 +79,6 @@ def _evaluate(
         real["train"].features, fake.features[draw_rows(labels, common, rng)]
     )
 
-    training, test = fold.part("train"), fold.part("test")  # of all classes, also of those without synthetic images
-    classifier = feature_classifier(features.embed(training.images, training.labels).features, training.labels)
-    everyone = features.embed(test.images, test.labels).features
-    mistaken = mistaken_share(classifier, everyone, test.labels, counts)
-
     scored = {
         "synthetic/train": against["train"],
         "synthetic/test": against["test"],
@@ -92,16 +86,31 @@ def _evaluate(
         "real_baseline/test": real_baseline_test,
         "at_real_baseline/train": at_real_baseline_train,
         "at_real_baseline/test": against["test"],
-        "synthetic": {
-            "is": inception_score(fake.logits),
-            "diversity": mean_diversity(fake.diversity, counts),
-            "label_agreement": label_agreement(classifier, fake.features, labels),
-        },
+        "synthetic": {"is": inception_score(fake.logits), "diversity": mean_diversity(fake.diversity, counts)},
         "real/train": {
             "is": inception_score(real["train"].logits[standing_in]),
             "diversity": mean_diversity(real["train"].diversity, counts),
         },
-        "real/test": {"label_agreement": label_agreement(classifier, real["test"].features, truth["test"])},
-        "other_class/test": {"label_agreement": mistaken},
     }
-    return {f"{where}/{name}": value for where, found in scored.items() for name, value in found.items()}
+    found = {f"{where}/{name}": value for where, each in scored.items() for name, value in each.items()}
+    return found | _label_agreement(features, fake.features, labels, fold)
+
+
+def _label_agreement(
+    features: Features, made: npt.NDArray[np.floating], labels: npt.NDArray[np.int64], fold: FoldData
+) -> dict[str, float]:
+    """Return the label agreement of synthetic images, of real test images, and of those of other classes.
+
+    The classifier knows all classes, also those without synthetic images.
+    """
+    from bench.metrics.label_agreement import feature_classifier, label_agreement, mistaken_share
+
+    training, test = fold.part("train"), fold.part("test")
+    classifier = feature_classifier(features.embed(training.images, training.labels).features, training.labels)
+    real, classes = features.embed(test.images, test.labels).features, np.unique(labels)
+    same = np.isin(test.labels, classes)
+    return {
+        "synthetic/label_agreement": label_agreement(classifier, made, labels),
+        "real/test/label_agreement": label_agreement(classifier, real[same], test.labels[same]),
+        "other_class/test/label_agreement": mistaken_share(classifier, real, test.labels, classes),
+    }

@@ -7,8 +7,6 @@ rounding could decide a comparison, as for an exact copy of a real image, the su
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import numpy.typing as npt
 
@@ -34,28 +32,27 @@ def density_coverage(
     if len(real) <= neighbours or len(synthetic) == 0:
         return float("nan"), float("nan")
     a, b = np.asarray(real, np.float64), np.asarray(synthetic, np.float64)
+    last = min(neighbours + SPARE, len(a) - 1)
     covered, contained = 0, 0
-    for rows, squares, _ in _squared_distances(a, a):
-        last = min(neighbours + SPARE, len(a) - 1)
+    for start in range(0, len(a), BLOCK):
+        rows = np.arange(start, min(start + BLOCK, len(a)))
+        squares, _ = _squared_distances(a[rows], a)
         near = np.argpartition(squares, last, axis=1)[:, : last + 1]
         exact = _direct(a, a, np.repeat(rows, last + 1), near.ravel()).reshape(near.shape)
         radii = np.partition(exact, neighbours, axis=1)[:, [neighbours]]  # column 0 is the image itself
-        ((_, to_synthetic, slack),) = _squared_distances(a[rows], b, len(rows))
+        to_synthetic, error = _squared_distances(a[rows], b)
         inside = to_synthetic <= radii
-        i, j = np.nonzero(np.abs(to_synthetic - radii) <= slack)
+        i, j = np.nonzero(np.abs(to_synthetic - radii) <= error)
         inside[i, j] = _direct(a, b, rows[i], j) <= radii[i, 0]
         contained += int(inside.sum())
         covered += int(inside.any(axis=1).sum())
     return contained / len(b) / neighbours, covered / len(a)
 
 
-def _squared_distances(a: Array, b: Array, block: int = BLOCK) -> Iterator[tuple[npt.NDArray[np.int64], Array, Array]]:
-    """Yield blocks of rows of ``a``, with their squared distances to all rows of ``b`` and the limits of the error."""
-    of_b = np.einsum("ij,ij->i", b, b)
-    for start in range(0, len(a), block):
-        rows = np.arange(start, min(start + block, len(a)))
-        lengths = np.einsum("ij,ij->i", a[rows], a[rows])[:, None] + of_b[None]
-        yield rows, lengths - 2 * (a[rows] @ b.T), ROUNDING * lengths
+def _squared_distances(a: Array, b: Array) -> tuple[Array, Array]:
+    """Return the squared distances of all rows of ``a`` to all rows of ``b``, and the limits of their error."""
+    lengths = np.einsum("ij,ij->i", a, a)[:, None] + np.einsum("ij,ij->i", b, b)[None]
+    return lengths - 2 * (a @ b.T), ROUNDING * lengths
 
 
 def _direct(a: Array, b: Array, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> Array:

@@ -15,6 +15,8 @@ Metrics, for the extractor's tag t (definitions in ``bench.metrics.fidelity`` an
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
@@ -24,6 +26,11 @@ from bench.leakage import PARTS
 from bench.plan.plan import Cell
 from bench.stages.common import Features, Inputs, Output, RunEnv
 from bench.stages.context import CellContext
+
+if TYPE_CHECKING:
+    from bench.metrics.features import Embedding
+
+    Labelled = tuple[Embedding, npt.NDArray[np.int64]]
 
 
 def run(cell: Cell, env: RunEnv, ctx: CellContext) -> Output:
@@ -59,25 +66,25 @@ def _evaluate(
 
     counts = counts_of(labels)
     fake = features.embed(made, labels)
-    real, truth = {}, {}
+    whole, real, truth = {}, {}, {}  # a part; its features and labels of the classes with synthetic images
     for part in PARTS:
         chosen = fold.part(part)
         rows = np.isin(chosen.labels, list(counts))
         if rows.any() or part != "validation":
-            truth[part] = chosen.labels[rows]
-            real[part] = features.embed(chosen.images[rows], truth[part])
-    against = {part: fidelity_metrics(real[part].features, fake.features) for part in ("train", "test")}
+            whole[part] = features.embed(chosen.images, chosen.labels), chosen.labels
+            real[part], truth[part] = whole[part][0].features[rows], chosen.labels[rows]
+    against = {part: fidelity_metrics(real[part], fake.features) for part in ("train", "test")}
 
     standing_in = draw_rows(truth["train"], counts, rng)  # in place of the synthetic images, against test images
-    real_baseline_test = real_baseline_metrics(real["test"].features, real["train"].features[standing_in])
+    real_baseline_test = real_baseline_metrics(real["test"], real["train"][standing_in])
     held_out = [part for part in ("validation", "test") if part in real]
-    others = np.concatenate([real[part].features for part in held_out])
+    others = np.concatenate([real[part] for part in held_out])
     others_truth = np.concatenate([truth[part] for part in held_out])
     common = matched_counts(counts, counts_of(others_truth))
-    real_baseline_train = real_baseline_metrics(real["train"].features, others[draw_rows(others_truth, common, rng)])
-    at_real_baseline_train = real_baseline_metrics(
-        real["train"].features, fake.features[draw_rows(labels, common, rng)]
-    )
+    real_baseline_train = real_baseline_metrics(real["train"], others[draw_rows(others_truth, common, rng)])
+    at_real_baseline_train = real_baseline_metrics(real["train"], fake.features[draw_rows(labels, common, rng)])
+    training, training_labels = whole["train"]
+    training_logits = training.logits[np.isin(training_labels, list(counts))]
 
     scored = {
         "synthetic/train": against["train"],
@@ -88,29 +95,27 @@ def _evaluate(
         "at_real_baseline/test": against["test"],
         "synthetic": {"is": inception_score(fake.logits), "diversity": mean_diversity(fake.diversity, counts)},
         "real/train": {
-            "is": inception_score(real["train"].logits[standing_in]),
-            "diversity": mean_diversity(real["train"].diversity, counts),
+            "is": inception_score(training_logits[standing_in]),
+            "diversity": mean_diversity(training.diversity, counts),
         },
     }
     found = {f"{where}/{name}": value for where, each in scored.items() for name, value in each.items()}
-    return found | _label_agreement(features, fake.features, labels, fold)
+    return found | _label_agreement((fake, labels), *(whole[part] for part in ("train", "test")))
 
 
-def _label_agreement(
-    features: Features, made: npt.NDArray[np.floating], labels: npt.NDArray[np.int64], fold: FoldData
-) -> dict[str, float]:
+def _label_agreement(made: Labelled, train: Labelled, test: Labelled) -> dict[str, float]:
     """Return the label agreement of synthetic images, of real test images, and of those of other classes.
 
     The classifier knows all classes, also those without synthetic images.
     """
     from bench.metrics.label_agreement import feature_classifier, label_agreement, mistaken_share
 
-    training, test = fold.part("train"), fold.part("test")
-    classifier = feature_classifier(features.embed(training.images, training.labels).features, training.labels)
-    real, classes = features.embed(test.images, test.labels).features, np.unique(labels)
-    same = np.isin(test.labels, classes)
+    classifier = feature_classifier(train[0].features, train[1])
+    real, truth, labels = test[0].features, test[1], made[1]
+    classes = np.unique(labels)
+    same = np.isin(truth, classes)
     return {
-        "synthetic/label_agreement": label_agreement(classifier, made, labels),
-        "real/test/label_agreement": label_agreement(classifier, real[same], test.labels[same]),
-        "other_class/test/label_agreement": mistaken_share(classifier, real, test.labels, classes),
+        "synthetic/label_agreement": label_agreement(classifier, made[0].features, labels),
+        "real/test/label_agreement": label_agreement(classifier, real[same], truth[same]),
+        "other_class/test/label_agreement": mistaken_share(classifier, real, truth, classes),
     }
